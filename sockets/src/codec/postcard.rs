@@ -1,0 +1,42 @@
+//! The same bytes for tokio-serde, which frames the handshake.
+
+use std::{io, marker::PhantomData, pin::Pin};
+
+use bytes::{Bytes, BytesMut};
+use serde::{Serialize, de::DeserializeOwned};
+use tokio_serde::{Deserializer, Serializer};
+
+use super::{decode::decode, encode::encode};
+
+/// Decodes each message as an `Item`, and encodes a `SinkItem` as each message.
+pub(crate) struct Postcard<Item, SinkItem> {
+    /// Holds neither of them, so this is `Send` and `Unpin` whatever they are.
+    items: PhantomData<fn(SinkItem) -> Item>,
+}
+
+/// Not derived, because that would ask the items for a default of their own.
+impl<Item, SinkItem> Default for Postcard<Item, SinkItem> {
+    fn default() -> Self {
+        Self { items: PhantomData }
+    }
+}
+
+impl<Item, SinkItem: Serialize> Serializer<SinkItem> for Postcard<Item, SinkItem> {
+    type Error = io::Error;
+
+    fn serialize(self: Pin<&mut Self>, item: &SinkItem) -> io::Result<Bytes> {
+        encode(item).map(Bytes::from).map_err(invalid_data)
+    }
+}
+
+impl<Item: DeserializeOwned, SinkItem> Deserializer<Item> for Postcard<Item, SinkItem> {
+    type Error = io::Error;
+
+    fn deserialize(self: Pin<&mut Self>, message: &BytesMut) -> io::Result<Item> {
+        decode(message).map_err(invalid_data)
+    }
+}
+
+fn invalid_data(error: impl std::error::Error + Send + Sync + 'static) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
+}

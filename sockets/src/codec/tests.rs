@@ -1,0 +1,8 @@
+//! What the payload codec promises, in four parts.
+
+#![allow(clippy::unwrap_used, reason = "a failed test may panic")]
+
+mod agreement;
+mod depth;
+mod refusals;
+mod texts;
