@@ -1,0 +1,177 @@
+//! The rules for groups. Each has its own message, at what the user typed.
+
+use std::collections::HashMap;
+
+use quote::quote;
+use syn::{Attribute, FnArg, ItemTrait, PatType, Receiver, ReceiverKind, ReturnType, Safety, Signature, TraitItem};
+
+use crate::{
+    errors::Errors,
+    model::{Group, Kind, Method, plain_name},
+    name,
+    travel::{self, CallParam, Pass, Reply},
+};
+
+/// Functions that the stub has itself.
+pub(crate) const RESERVED: &[&str] = &["new", "with_timeout"];
+/// serde's tuples end here.
+const ARGS_MAX: usize = 16;
+
+/// Reports everything that is wrong.
+pub(crate) fn check(group: &Group, errors: &mut Errors) {
+    check_trait(&group.item, errors);
+    let mut methods = group.methods.iter();
+    let mut earlier = Earlier::default();
+    for member in &group.item.items {
+        match member {
+            TraitItem::Fn(member) => {
+                // The model has one method for each of the trait's.
+                let Some(method) = methods.next() else { return };
+                check_signature(&member.sig, errors);
+                check_params(&member.sig, method, errors);
+                check_kind(&member.sig, method, errors);
+                earlier.check_name(method, errors);
+            }
+            TraitItem::Const(member) => errors.on(&member.ident, ONLY_METHODS),
+            TraitItem::Type(member) => errors.on(&member.ident, ONLY_METHODS),
+            TraitItem::Macro(member) => errors.on(&member.mac.path, ONLY_METHODS),
+            other => errors.on(other, ONLY_METHODS),
+        }
+    }
+}
+
+const ONLY_METHODS: &str = "a group has nothing but methods; move this out of the trait";
+
+fn check_trait(item: &ItemTrait, errors: &mut Errors) {
+    for attr in item.attrs.iter().filter(|attr| is_group(attr)) {
+        errors.on(attr, "the trait is a group already; one path is all that a group has");
+    }
+    if let Some(unsafety) = &item.unsafety {
+        errors.at(unsafety.span, "a group is safe to serve; remove `unsafe`");
+    }
+    if !item.generics.params.is_empty() {
+        errors.on(&item.generics, "a group cannot be generic, since both sides must mean the same; name the types");
+    }
+    if let Some(clause) = &item.generics.where_clause {
+        errors.on(clause, "a group has no `where` clause; remove it");
+    }
+}
+
+/// A second `#[sockets::group]` on a trait.
+pub(crate) fn is_group(attr: &Attribute) -> bool {
+    let mut segments = attr.path().segments.iter().rev();
+    let group = segments.next().is_some_and(|last| last.ident == "group");
+    group && segments.next().is_none_or(|before| before.ident == "sockets")
+}
+
+fn check_signature(sig: &Signature, errors: &mut Errors) {
+    if sig.asyncness.is_none() {
+        errors.at(sig.fn_token.span, "missing `async`, since every call goes over the wire; write `async fn`");
+    }
+    if let Safety::Unsafe(token) = &sig.safety {
+        errors.at(token.span, "a call over the wire is safe; remove `unsafe`");
+    }
+    if let Some(abi) = &sig.abi {
+        errors.on(abi, "a method of a group has no ABI; remove it");
+    }
+    if !sig.generics.params.is_empty() {
+        errors.on(&sig.generics, "a method of a group cannot be generic; name the types and leave out the lifetimes");
+    }
+    if let Some(clause) = &sig.generics.where_clause {
+        errors.on(clause, "a method of a group has no `where` clause; remove it");
+    }
+    match sig.inputs.first() {
+        Some(FnArg::Receiver(receiver)) => check_receiver(receiver, errors),
+        _ => errors.on(&sig.ident, format!("missing `&self`; write `fn {}(&self, ..)`", sig.ident)),
+    }
+}
+
+fn check_receiver(receiver: &Receiver, errors: &mut Errors) {
+    match &receiver.kind {
+        ReceiverKind::Reference(_, None, None) => {}
+        ReceiverKind::Reference(_, Some(lifetime), _) => {
+            errors.on(lifetime, "a method of a group names no lifetimes; take `&self`");
+        }
+        ReceiverKind::Reference(..) => errors.on(receiver, "a handler answers many calls at once; take `&self`"),
+        _ => errors.on(receiver, "a handler is kept for the next call; take `&self`"),
+    }
+}
+
+fn check_params(sig: &Signature, method: &Method, errors: &mut Errors) {
+    let typed = sig.inputs.iter().filter_map(|input| match input {
+        FnArg::Typed(typed) => Some(typed),
+        FnArg::Receiver(_) => None,
+    });
+    let mut args = method.args.iter();
+    for (i, param) in typed.enumerate() {
+        check_attrs(param, errors);
+        match travel::as_call(&param.ty) {
+            Some(CallParam::Shared) if i == 0 => {}
+            Some(CallParam::Other) if i == 0 => {
+                errors.on(&param.ty, "a handler borrows the call; write `call: &sockets::Call`");
+            }
+            Some(_) => errors.on(&param.ty, "a `Call` comes first; put `call: &sockets::Call` directly after `&self`"),
+            None => {
+                if plain_name(&param.pat).is_none() {
+                    errors.on(&param.pat, "an argument is a plain name, which the stub has too; write `name: Type`");
+                }
+                if let Some(Pass::Refused(Some(error))) = args.next().map(|arg| &arg.pass) {
+                    errors.push(error.clone());
+                }
+            }
+        }
+    }
+    if let Some(arg) = method.args.get(ARGS_MAX) {
+        errors.on(&arg.ty, format!("a method takes at most {ARGS_MAX} arguments; put some of them into a struct"));
+    }
+    if let Some(variadic) = &sig.variadic {
+        errors.on(variadic, "a method of a group has a fixed number of arguments; take a `Vec`");
+    }
+}
+
+fn check_attrs(param: &PatType, errors: &mut Errors) {
+    let conditional = param.attrs.iter().filter(|attr| attr.path().is_ident("cfg") || attr.path().is_ident("cfg_attr"));
+    for attr in conditional {
+        errors.on(attr, "an argument is there on both sides or on none; put `#[cfg]` on the method");
+    }
+}
+
+fn check_kind(sig: &Signature, method: &Method, errors: &mut Errors) {
+    match (&method.kind, &sig.output) {
+        (Kind::Emit, ReturnType::Type(arrow, ty)) => {
+            errors.on(quote!(#arrow #ty), "nobody waits for an emit; remove the return type, or remove `#[emit]`");
+        }
+        (Kind::Request { reply: Reply::Refused(Some(error)), .. }, _) => errors.push(error.clone()),
+        _ => {}
+    }
+}
+
+/// The methods before the one that is looked at.
+#[derive(Default)]
+struct Earlier<'a> {
+    names: HashMap<&'a str, &'a Method>,
+    keys: HashMap<u64, &'a Method>,
+}
+
+impl<'a> Earlier<'a> {
+    fn check_name(&mut self, method: &'a Method, errors: &mut Errors) {
+        let name = &method.name;
+        if RESERVED.contains(&name.as_str()) {
+            errors.on(&method.ident, format!("the stub has a function `{name}` itself; give the method another name"));
+        }
+        if let Err(message) = name::check_segment(name) {
+            errors.on(&method.ident, message);
+        }
+        // Of two with opposite `#[cfg]`s only one is there; if both are, rustc says so.
+        let clash = |earlier: &&Method| earlier.cfg.is_empty() && method.cfg.is_empty();
+        if let Some(_earlier) = self.names.insert(name, method).filter(clash) {
+            errors
+                .on(&method.ident, format!("a second method `{name}`; names address methods, so give it another one"));
+        } else if let Some(earlier) = self.keys.insert(method.key, method).filter(|earlier| earlier.name != *name) {
+            errors.on(
+                &method.ident,
+                format!("`{name}` has the same key on the wire as `{}`; give one of them another name", earlier.name),
+            );
+        }
+    }
+}

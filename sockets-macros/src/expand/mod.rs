@@ -1,0 +1,120 @@
+//! The code that a group becomes.
+
+pub(crate) mod client;
+pub(crate) mod contract;
+pub(crate) mod server;
+
+use proc_macro2::TokenStream;
+use quote::{ToTokens, format_ident, quote};
+use syn::{Attribute, Ident};
+
+use crate::{
+    model::{Group, Kind, Method},
+    travel,
+};
+
+/// The trait, the server and the client of a group without errors.
+pub(crate) fn expand(group: &Group) -> TokenStream {
+    let contract = contract::expand(&group.item, contract::Form::Final);
+    let types = types(group);
+    let methods = methods(group);
+    let server_basics = server::basics(group);
+    let service = server::service(group);
+    let client_basics = client::basics(group);
+    let stubs = client::stubs(group, client::Body::Call);
+    in_const(&quote! { #contract #types }, &quote! { #methods #server_basics #service #client_basics #stubs })
+}
+
+/// Puts implementations and their constants where they cannot clash with anything of the user's.
+///
+/// Lints have judged the user's types and names in the trait, and need not do so again wherever they reappear.
+pub(crate) fn in_const(outside: &TokenStream, inside: &TokenStream) -> TokenStream {
+    quote! {
+        #outside
+
+        #[allow(unused, unused_qualifications, deprecated, unreachable_pub, clippy::all, clippy::pedantic, clippy::nursery)]
+        const _: () = { #inside };
+    }
+}
+
+/// `PurchasesServer<H>` and `PurchasesClient<T>`.
+pub(crate) fn types(group: &Group) -> TokenStream {
+    let Group { krate, server, client, .. } = group;
+    let vis = group.vis();
+    let name = group.ident().to_string();
+    let server_doc = format!(" Serves [`{name}`]: hands the calls that come in to a handler of type `H`.");
+    let client_doc = format!(" Calls [`{name}`], on one peer or on an audience: see [`new`](Self::new).");
+    let attrs: Vec<_> = inherited(&group.item.attrs).collect();
+    quote! {
+        #[doc = #server_doc]
+        #(#attrs)*
+        #[allow(dead_code)]
+        #vis struct #server<H> {
+            handler: ::std::sync::Arc<H>,
+        }
+
+        #[doc = #client_doc]
+        #(#attrs)*
+        #[allow(dead_code)]
+        #[derive(::core::clone::Clone)]
+        #vis struct #client<T = #krate::Peer> {
+            stub: #krate::__private::Stub<T>,
+        }
+    }
+}
+
+/// What is said of the trait and goes for its types, too.
+fn inherited(attrs: &[Attribute]) -> impl Iterator<Item = &Attribute> {
+    attrs.iter().filter(|attr| {
+        let hidden = attr.path().is_ident("doc") && matches!(attr.meta, syn::Meta::List(_));
+        hidden || attr.path().is_ident("deprecated")
+    })
+}
+
+/// The methods as data: a constant for each, and the list of those that `#[cfg]` leaves.
+fn methods(group: &Group) -> TokenStream {
+    let Group { krate, path, methods, .. } = group;
+    let consts = (0..methods.len()).map(constant);
+    let listed = consts.clone();
+    let cfgs: Vec<_> = methods.iter().map(|method| &method.cfg).collect();
+    let data = methods.iter().map(|Method { name, key, kind, .. }| {
+        let key = literal(*key);
+        let (kind, timeout) = match kind {
+            Kind::Emit => (quote!(Emit), None),
+            Kind::Request { timeout, .. } => (quote!(Request), *timeout),
+        };
+        let timeout = match timeout.map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)) {
+            Some(millis) => quote!(::core::option::Option::Some(::core::time::Duration::from_millis(#millis))),
+            None => quote!(::core::option::Option::None),
+        };
+        quote! { path: #path, name: #name, key: #key, kind: #krate::__private::Kind::#kind, timeout: #timeout }
+    });
+    quote! {
+        #(
+            #(#cfgs)*
+            const #consts: &#krate::__private::Method = &#krate::__private::Method { #data };
+        )*
+        const __METHODS: &[#krate::__private::Method] = &[#(#(#cfgs)* *#listed),*];
+    }
+}
+
+/// The name of a method's constant. Not made from the method's name: `a` and `A` would clash.
+pub(crate) fn constant(index: usize) -> Ident {
+    format_ident!("__METHOD_{index}")
+}
+
+/// A key as a number of sixteen digits.
+pub(crate) fn literal(key: u64) -> TokenStream {
+    // A literal of this form always parses.
+    format!("0x{key:016x}_u64").parse().unwrap_or_else(|_| key.to_token_stream())
+}
+
+/// A name for a type parameter that means nothing in what the user wrote.
+pub(crate) fn fresh(group: &Group, wish: &str) -> Ident {
+    let taken = |name: &str| travel::mentions(group.item.to_token_stream(), name);
+    let mut name = wish.to_owned();
+    while taken(&name) {
+        name.insert(0, '_');
+    }
+    format_ident!("{name}")
+}

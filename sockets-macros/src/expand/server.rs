@@ -1,0 +1,115 @@
+//! `PurchasesServer<H>`: from calls that come in to the handler's methods.
+
+use proc_macro2::{Span, TokenStream};
+use quote::{format_ident, quote, quote_spanned};
+use syn::Ident;
+
+use super::{fresh, literal};
+use crate::{
+    model::{Group, Kind, Method},
+    travel::Pass,
+};
+
+/// What does not depend on the methods.
+pub(crate) fn basics(group: &Group) -> TokenStream {
+    let Group { server, .. } = group;
+    let vis = group.vis();
+    let name = server.to_string();
+    quote! {
+        impl<H> #server<H> {
+            /// Serves with this handler.
+            #[must_use]
+            #vis fn new(handler: H) -> Self {
+                Self::from_arc(::std::sync::Arc::new(handler))
+            }
+
+            /// Serves with a handler that is shared.
+            #[must_use]
+            #vis fn from_arc(handler: ::std::sync::Arc<H>) -> Self {
+                Self { handler }
+            }
+        }
+
+        #[automatically_derived]
+        impl<H> ::core::clone::Clone for #server<H> {
+            fn clone(&self) -> Self {
+                Self::from_arc(::std::sync::Arc::clone(&self.handler))
+            }
+        }
+
+        #[automatically_derived]
+        impl<H> ::core::fmt::Debug for #server<H> {
+            fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+                f.debug_struct(#name).finish_non_exhaustive()
+            }
+        }
+    }
+}
+
+/// The dispatch.
+pub(crate) fn service(group: &Group) -> TokenStream {
+    let Group { krate, path, server, methods, .. } = group;
+    let contract = group.ident();
+    let handler = fresh(group, "H");
+    let arms = methods.iter().map(|method| arm(contract, &handler, method));
+    quote! {
+        #[automatically_derived]
+        impl<#handler: #contract> #krate::__private::Service for #server<#handler> {
+            fn path(&self) -> &'static str {
+                #path
+            }
+
+            fn methods(&self) -> &'static [#krate::__private::Method] {
+                __METHODS
+            }
+
+            fn start(&self, key: u64, call: #krate::__private::Incoming, place: &mut #krate::__private::Place) {
+                let handler = ::std::sync::Arc::clone(&self.handler);
+                match key {
+                    #(#arms)*
+                    _ => place.refuse(call),
+                }
+            }
+        }
+    }
+}
+
+/// Decodes, calls and answers.
+fn arm(contract: &Ident, handler: &Ident, method: &Method) -> TokenStream {
+    let Method { ident, cfg, args, kind, .. } = method;
+    let key = literal(method.key);
+    // Fresh names: the user's arguments may be called like what is here.
+    let names: Vec<_> = (0..args.len()).map(|i| format_ident!("arg{i}")).collect();
+    let types = args.iter().map(|arg| match &arg.pass {
+        Pass::Lent(owned) => owned,
+        _ => &arg.ty,
+    });
+    let passed = names.iter().zip(args).map(|(name, arg)| match &arg.pass {
+        Pass::Lent(_) => quote!(&#name),
+        _ => quote!(#name),
+    });
+    let call = method.call.then(|| quote!(call.call(),));
+    // What rustc has to say of types that cannot be decoded or encoded, it says at the method.
+    let at = Span::call_site().located_at(ident.span());
+    let decode = quote_spanned!(at=> call.decode::<(#(#types,)*)>()?);
+    let answer = match kind {
+        Kind::Request { .. } => {
+            let answer = quote_spanned!(at=> call.reply(&reply).await);
+            quote! {
+                let reply = <#handler as #contract>::#ident(&handler, #call #(#passed),*).await;
+                #answer
+            }
+        }
+        Kind::Emit => quote! {
+            <#handler as #contract>::#ident(&handler, #call #(#passed),*).await;
+            call.done()
+        },
+    };
+    quote! {
+        #(#cfg)*
+        #key => place.put(async move {
+            let (#(#names,)*) = #decode;
+            #answer
+        }),
+    }
+}

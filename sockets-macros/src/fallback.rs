@@ -1,0 +1,68 @@
+//! What is left behind of a group with errors, so that rustc has nothing to add to them: all names that the rest of the
+//! program uses, with the types that they should have, and nothing inside.
+
+use proc_macro2::TokenStream;
+use quote::quote;
+use syn::{FnArg, ItemTrait, Pat, TraitItem, ext::IdentExt};
+
+use crate::{
+    check,
+    expand::{client, contract, in_const, server, types},
+    model::{Group, plain_name},
+};
+
+/// The skeleton of a group.
+pub(crate) fn skeleton(group: &Group) -> TokenStream {
+    let Group { krate, path, server, .. } = group;
+    let contract = contract::expand(&trait_of(group), contract::Form::Skeleton);
+    let types = types(group);
+    let server_basics = server::basics(group);
+    let client_basics = client::basics(group);
+    let stubs = client::stubs(group, client::Body::Skeleton);
+    let service = quote! {
+        #[automatically_derived]
+        impl<H: ::core::marker::Send + ::core::marker::Sync + 'static> #krate::__private::Service for #server<H> {
+            fn path(&self) -> &'static str {
+                #path
+            }
+
+            fn methods(&self) -> &'static [#krate::__private::Method] {
+                &[]
+            }
+
+            fn start(&self, _: u64, call: #krate::__private::Incoming, place: &mut #krate::__private::Place) {
+                place.refuse(call);
+            }
+        }
+    };
+    in_const(&quote! { #contract #types }, &quote! { #server_basics #service #client_basics #stubs })
+}
+
+/// The trait without what rustc would complain about, too.
+fn trait_of(group: &Group) -> ItemTrait {
+    let mut item = group.item.clone();
+    item.attrs.retain(|attr| !check::is_group(attr));
+    let mut names = Vec::new();
+    item.items.retain(|member| match member {
+        TraitItem::Fn(method) if method.attrs.iter().all(|attr| !attr.path().is_ident("cfg")) => {
+            let name = method.sig.ident.unraw();
+            let first = !names.contains(&name);
+            names.push(name);
+            first
+        }
+        _ => true,
+    });
+    for member in &mut item.items {
+        let TraitItem::Fn(method) = member else { continue };
+        for input in &mut method.sig.inputs {
+            if let FnArg::Typed(typed) = input
+                && plain_name(&typed.pat).is_none()
+                && method.default.is_none()
+            {
+                *typed.pat =
+                    Pat::Wild(syn::PatWild { attrs: Vec::new(), underscore_token: <syn::Token![_]>::default() });
+            }
+        }
+    }
+    item
+}

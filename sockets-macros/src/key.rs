@@ -1,0 +1,27 @@
+//! The keys by which methods are addressed on the wire.
+
+use sha2::{Digest, Sha256};
+
+/// The key of a method: the first eight bytes, as a little-endian number, of SHA-256 over the path, a zero byte
+/// (which no legal name can hold) and the method's name. The runtime computes those of dynamic names alike.
+pub(crate) fn key(path: &str, name: &str) -> u64 {
+    let mut hash = Sha256::new();
+    hash.update(path);
+    hash.update([0]);
+    hash.update(name);
+    let hash = hash.finalize();
+    u64::from_le_bytes(std::array::from_fn(|i| hash[i]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_truncated_sha256_over_path_zero_and_name() {
+        // printf 'Purchases\0buy' | sha256sum
+        assert_eq!(key("Purchases", "buy"), 0x92cb_03c4_6c9c_4711);
+        // printf '\0ping' | sha256sum
+        assert_eq!(key("", "ping"), 0x6283_8662_dbfb_0234);
+    }
+}
