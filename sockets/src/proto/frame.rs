@@ -1,0 +1,248 @@
+//! The frames of the wire: a kind, a short header, and a payload that is borrowed from the received bytes.
+
+use bytes::{Buf, Bytes};
+
+use super::Violation;
+
+/// The bytes before each frame: its length, as a little-endian `u32` that does not count itself.
+pub(crate) const PREFIX: usize = 4;
+
+const EMIT: u8 = 0x01;
+const REQUEST: u8 = 0x02;
+const REPLY: u8 = 0x03;
+const FAILURE: u8 = 0x04;
+const CANCEL: u8 = 0x05;
+const CREDIT: u8 = 0x06;
+const READY: u8 = 0x07;
+const GOING_AWAY: u8 = 0x08;
+const DRAINED: u8 = 0x09;
+const GOODBYE: u8 = 0x0a;
+
+/// The id of a request. Those to an audience have ids of their own, so that one frame serves all members.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct CallId {
+    pub(crate) number: u64,
+    pub(crate) shared: bool,
+}
+
+impl CallId {
+    fn to_wire(self) -> u64 {
+        self.number << 1 | u64::from(self.shared)
+    }
+
+    fn from_wire(wire: u64) -> Self {
+        Self { number: wire >> 1, shared: wire & 1 == 1 }
+    }
+}
+
+/// Why a request was not answered with a reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FailureCode {
+    NoSuchMethod = 1,
+    SignatureMismatch = 2,
+    Decode = 3,
+    Encode = 4,
+    TooLarge = 5,
+    Overloaded = 6,
+    Denied = 7,
+    ShuttingDown = 8,
+    Panicked = 9,
+    Timeout = 10,
+    Cancelled = 11,
+}
+
+impl FailureCode {
+    fn from_wire(code: u8) -> Option<Self> {
+        use FailureCode::{
+            Cancelled, Decode, Denied, Encode, NoSuchMethod, Overloaded, Panicked, ShuttingDown, SignatureMismatch,
+            Timeout, TooLarge,
+        };
+        let all = [
+            NoSuchMethod,
+            SignatureMismatch,
+            Decode,
+            Encode,
+            TooLarge,
+            Overloaded,
+            Denied,
+            ShuttingDown,
+            Panicked,
+            Timeout,
+            Cancelled,
+        ];
+        all.into_iter().find(|known| *known as u8 == code)
+    }
+}
+
+/// Why a side ends the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Farewell {
+    /// The last handle was dropped.
+    Closed = 1,
+    /// The server's `disconnect`, with its words.
+    Kicked = 2,
+    /// The server shuts down.
+    ShuttingDown = 3,
+    /// The other side broke the protocol; the text says how.
+    Violation = 4,
+    /// The other side did not take what was sent to it.
+    TooSlow = 5,
+    /// The server's `connected` did not finish in time.
+    NotReady = 6,
+}
+
+impl Farewell {
+    fn from_wire(code: u8) -> Option<Self> {
+        use Farewell::{Closed, Kicked, NotReady, ShuttingDown, TooSlow, Violation};
+        [Closed, Kicked, ShuttingDown, Violation, TooSlow, NotReady].into_iter().find(|known| *known as u8 == code)
+    }
+}
+
+/// A frame without its payload. What follows a header in its frame is the payload, or the text of a failure or a
+/// farewell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Frame {
+    Emit { key: u64 },
+    Request { id: CallId, timeout: u64, key: u64 },
+    Reply { id: CallId },
+    Failure { id: CallId, code: FailureCode },
+    Cancel { id: CallId },
+    Credit { calls: u32, bytes: u64 },
+    Ready,
+    GoingAway,
+    Drained,
+    Goodbye { reason: Farewell },
+}
+
+impl Frame {
+    /// Reads the header and leaves the payload in `frame`, which is a whole frame without its prefix.
+    pub(crate) fn decode(frame: &mut Bytes) -> Result<Self, Violation> {
+        if frame.is_empty() {
+            return Err(Violation::EmptyFrame);
+        }
+        let kind = frame.get_u8();
+        let malformed = |what| Violation::Malformed { kind, what };
+        let id = |frame: &mut Bytes| read_varint(frame).map(CallId::from_wire).ok_or(malformed("its id is broken"));
+        let key = |frame: &mut Bytes| frame.try_get_u64_le().map_err(|_| malformed("its key is cut short"));
+        let decoded = match kind {
+            EMIT => return Ok(Self::Emit { key: key(frame)? }),
+            REQUEST => {
+                let id = id(frame)?;
+                let timeout = read_varint(frame).ok_or(malformed("its timeout is broken"))?;
+                return Ok(Self::Request { id, timeout, key: key(frame)? });
+            }
+            REPLY => return Ok(Self::Reply { id: id(frame)? }),
+            FAILURE => {
+                let id = id(frame)?;
+                let code = frame.try_get_u8().ok().and_then(FailureCode::from_wire);
+                let code = code.ok_or(malformed("its code is unknown"))?;
+                check_text(frame).ok_or(malformed("its text is not UTF-8"))?;
+                return Ok(Self::Failure { id, code });
+            }
+            GOODBYE => {
+                let reason = frame.try_get_u8().ok().and_then(Farewell::from_wire);
+                let reason = reason.ok_or(malformed("its reason is unknown"))?;
+                check_text(frame).ok_or(malformed("its text is not UTF-8"))?;
+                return Ok(Self::Goodbye { reason });
+            }
+            CANCEL => Self::Cancel { id: id(frame)? },
+            CREDIT => {
+                let calls = read_varint(frame).and_then(|calls| u32::try_from(calls).ok());
+                let calls = calls.ok_or(malformed("its number of calls is broken"))?;
+                let bytes = read_varint(frame).ok_or(malformed("its number of bytes is broken"))?;
+                Self::Credit { calls, bytes }
+            }
+            READY => Self::Ready,
+            GOING_AWAY => Self::GoingAway,
+            DRAINED => Self::Drained,
+            unknown => return Err(Violation::UnknownKind(unknown)),
+        };
+        if frame.is_empty() { Ok(decoded) } else { Err(malformed("bytes are left over")) }
+    }
+
+    /// The header's bytes, kind included.
+    pub(crate) fn header(self) -> Header {
+        let mut header = Header { bytes: [0; HEADER_MAX], length: 0 };
+        match self {
+            Self::Emit { key } => header.put(EMIT).put_all(&key.to_le_bytes()),
+            Self::Request { id, timeout, key } => {
+                header.put(REQUEST).put_varint(id.to_wire()).put_varint(timeout).put_all(&key.to_le_bytes())
+            }
+            Self::Reply { id } => header.put(REPLY).put_varint(id.to_wire()),
+            Self::Failure { id, code } => header.put(FAILURE).put_varint(id.to_wire()).put(code as u8),
+            Self::Cancel { id } => header.put(CANCEL).put_varint(id.to_wire()),
+            Self::Credit { calls, bytes } => header.put(CREDIT).put_varint(calls.into()).put_varint(bytes),
+            Self::Ready => header.put(READY),
+            Self::GoingAway => header.put(GOING_AWAY),
+            Self::Drained => header.put(DRAINED),
+            Self::Goodbye { reason } => header.put(GOODBYE).put(reason as u8),
+        };
+        header
+    }
+
+    /// The kind's byte, for messages about it.
+    pub(crate) fn kind(self) -> u8 {
+        self.header().bytes[0]
+    }
+}
+
+/// The longest header: a request's kind, id, timeout and key.
+const HEADER_MAX: usize = 1 + 10 + 10 + 8;
+
+/// The bytes of a header, without a heap allocation.
+#[derive(Clone, Copy)]
+pub(crate) struct Header {
+    bytes: [u8; HEADER_MAX],
+    length: usize,
+}
+
+impl Header {
+    pub(crate) fn as_slice(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+
+    /// The prefix of a frame with this header and a payload of so many bytes.
+    pub(crate) fn prefix(&self, payload: usize) -> [u8; PREFIX] {
+        // Frames are checked against `Limits::max_frame`, a `u32`, before they are built.
+        u32::try_from(self.length + payload).unwrap_or(u32::MAX).to_le_bytes()
+    }
+
+    fn put(&mut self, byte: u8) -> &mut Self {
+        self.put_all(&[byte])
+    }
+
+    fn put_all(&mut self, bytes: &[u8]) -> &mut Self {
+        self.bytes[self.length..self.length + bytes.len()].copy_from_slice(bytes);
+        self.length += bytes.len();
+        self
+    }
+
+    fn put_varint(&mut self, mut value: u64) -> &mut Self {
+        while value >= 0x80 {
+            self.put(value as u8 | 0x80);
+            value >>= 7;
+        }
+        self.put(value as u8)
+    }
+}
+
+/// Reads an unsigned LEB128 number of at most 64 bits.
+fn read_varint(bytes: &mut Bytes) -> Option<u64> {
+    let mut value = 0;
+    for shift in (0..64).step_by(7) {
+        let byte = bytes.try_get_u8().ok()?;
+        let bits = u64::from(byte & 0x7f);
+        if bits << shift >> shift != bits {
+            return None;
+        }
+        value |= bits << shift;
+        if byte < 0x80 {
+            return Some(value);
+        }
+    }
+    None
+}
+
+fn check_text(bytes: &Bytes) -> Option<&str> {
+    std::str::from_utf8(bytes).ok()
+}

@@ -1,0 +1,20 @@
+//! The protocol of one session, without I/O and without a clock: frames and times go in, frames and events come out.
+//!
+//! [`Core`] is what a driver talks to; the other types are its parts. The wire is described in `PROTOCOL.md`.
+
+mod calls;
+mod core;
+mod frame;
+mod outbox;
+mod parked;
+mod violation;
+mod window;
+
+pub(crate) use self::{
+    calls::Answer,
+    core::{Admission, Called, Core, Event, Open, SharedRequest, Side, shared_emit, shared_request},
+    frame::{CallId, FailureCode, Farewell, Frame, PREFIX},
+    outbox::{Outbox, Payload},
+    violation::Violation,
+    window::Grant,
+};

@@ -1,0 +1,156 @@
+//! Bytes on their way out: whole frames, each with its prefix, small ones side by side in one buffer.
+
+use std::{collections::VecDeque, io::IoSlice, mem};
+
+use bytes::{Buf, Bytes};
+
+use super::frame::{Frame, Header, PREFIX};
+
+/// From this size on a payload is shared instead of copied: measured, a copy of less costs no more than the
+/// bookkeeping of a segment.
+const SHARE_FROM: usize = 4096;
+/// An empty outbox keeps a buffer of at most this size, so that idle connections hold little.
+const KEEP: usize = 8192;
+
+/// The payload of a frame that is about to be queued.
+#[derive(Clone, Debug)]
+pub(crate) enum Payload<'a> {
+    Copied(&'a [u8]),
+    Shared(Bytes),
+}
+
+impl Payload<'_> {
+    /// Encoded bytes; large ones are not copied again.
+    pub(crate) fn of(encoded: &mut Vec<u8>) -> Payload<'_> {
+        if encoded.len() >= SHARE_FROM { Payload::Shared(mem::take(encoded).into()) } else { Payload::Copied(encoded) }
+    }
+
+    pub(crate) fn as_slice(&self) -> &[u8] {
+        match self {
+            Payload::Copied(bytes) => bytes,
+            Payload::Shared(bytes) => bytes,
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.as_slice().len()
+    }
+}
+
+/// A queue of frames, to be written from its front.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    /// Sealed bytes, before those of `tail`.
+    sealed: VecDeque<Bytes>,
+    sealed_bytes: usize,
+    tail: Vec<u8>,
+    /// How much of `tail` has been written.
+    written: usize,
+}
+
+impl Outbox {
+    pub(crate) fn len(&self) -> usize {
+        self.sealed_bytes + self.tail.len() - self.written
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Appends a frame.
+    pub(crate) fn push(&mut self, header: &Header, payload: &Payload<'_>) {
+        self.tail.extend_from_slice(&header.prefix(payload.len()));
+        self.tail.extend_from_slice(header.as_slice());
+        match payload {
+            Payload::Shared(bytes) if bytes.len() >= SHARE_FROM => self.share(bytes.clone()),
+            payload => self.tail.extend_from_slice(payload.as_slice()),
+        }
+    }
+
+    /// Appends a frame that has no payload.
+    pub(crate) fn push_bare(&mut self, frame: Frame) {
+        self.push(&frame.header(), &Payload::Copied(&[]));
+    }
+
+    /// Appends a frame that is a message of the handshake.
+    pub(crate) fn push_message(&mut self, message: &Bytes) {
+        self.tail.extend_from_slice(&u32::try_from(message.len()).unwrap_or(u32::MAX).to_le_bytes());
+        self.tail.extend_from_slice(message);
+    }
+
+    /// Appends a frame that is encoded already, its prefix included.
+    pub(crate) fn push_whole(&mut self, frame: &Bytes) {
+        if frame.len() < SHARE_FROM { self.tail.extend_from_slice(frame) } else { self.share(frame.clone()) }
+    }
+
+    fn share(&mut self, bytes: Bytes) {
+        let mut tail = Bytes::from(mem::take(&mut self.tail));
+        tail.advance(mem::take(&mut self.written));
+        for segment in [tail, bytes] {
+            if !segment.is_empty() {
+                self.sealed_bytes += segment.len();
+                self.sealed.push_back(segment);
+            }
+        }
+    }
+
+    /// Fills `slices` from the front and returns how many were filled.
+    pub(crate) fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let tail = &self.tail[self.written..];
+        let parts = self.sealed.iter().map(|segment| &segment[..]).chain(Some(tail).filter(|tail| !tail.is_empty()));
+        let mut filled = 0;
+        for (slice, part) in slices.iter_mut().zip(parts) {
+            *slice = IoSlice::new(part);
+            filled += 1;
+        }
+        filled
+    }
+
+    /// Forgets the first `count` bytes, which have been written.
+    pub(crate) fn advance(&mut self, mut count: usize) {
+        while let Some(front) = self.sealed.front_mut().filter(|_| count > 0) {
+            let step = count.min(front.len());
+            front.advance(step);
+            self.sealed_bytes -= step;
+            count -= step;
+            if front.is_empty() {
+                self.sealed.pop_front();
+            }
+        }
+        self.written += count;
+        if self.written == self.tail.len() {
+            self.clear_tail();
+        }
+    }
+
+    /// Takes everything as one piece.
+    pub(crate) fn take_all(&mut self) -> Bytes {
+        let taken = if self.sealed.is_empty() {
+            Bytes::copy_from_slice(&self.tail[self.written..])
+        } else {
+            let mut all = Vec::with_capacity(self.len());
+            self.sealed.iter().for_each(|segment| all.extend_from_slice(segment));
+            all.extend_from_slice(&self.tail[self.written..]);
+            all.into()
+        };
+        self.advance(taken.len());
+        taken
+    }
+
+    fn clear_tail(&mut self) {
+        self.written = 0;
+        self.tail.clear();
+        if self.tail.capacity() > KEEP {
+            self.tail = Vec::new();
+        }
+    }
+}
+
+/// Encodes a frame once, prefix included, for many connections or for later.
+pub(super) fn whole_frame(header: &Header, payload: &Payload<'_>) -> Bytes {
+    let mut frame = Vec::with_capacity(PREFIX + header.as_slice().len() + payload.len());
+    frame.extend_from_slice(&header.prefix(payload.len()));
+    frame.extend_from_slice(header.as_slice());
+    frame.extend_from_slice(payload.as_slice());
+    frame.into()
+}

@@ -1,0 +1,102 @@
+//! Messages that wait for a window, in the order in which they were sent.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+use super::frame::{CallId, PREFIX};
+
+/// What a parked message is, which decides what it needs to go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Class {
+    /// Needs a window.
+    Emit,
+    /// Needs a window.
+    Request(CallId),
+    /// Waits only for its turn, so that it does not arrive before what was sent before it.
+    Answer,
+}
+
+struct Parked {
+    frame: Bytes,
+    class: Class,
+}
+
+/// How many messages of one class are parked, and their bytes.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Tally {
+    pub(super) messages: usize,
+    pub(super) bytes: usize,
+}
+
+/// A queue of whole frames.
+#[derive(Default)]
+pub(super) struct Queue {
+    messages: VecDeque<Parked>,
+    emits: Tally,
+    requests: Tally,
+    answers: Tally,
+}
+
+impl Queue {
+    pub(super) fn is_empty(&self) -> bool {
+        self.messages.is_empty()
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.emits.bytes + self.requests.bytes + self.answers.bytes
+    }
+
+    pub(super) fn requests(&self) -> Tally {
+        self.requests
+    }
+
+    pub(super) fn answers(&self) -> Tally {
+        self.answers
+    }
+
+    pub(super) fn push(&mut self, frame: Bytes, class: Class) {
+        let tally = self.tally(class);
+        tally.messages += 1;
+        tally.bytes += frame.len();
+        self.messages.push_back(Parked { frame, class });
+    }
+
+    /// Takes the first message if it may go; `admits` is asked about a length without prefix.
+    pub(super) fn pop_if(&mut self, admits: impl FnOnce(usize) -> bool) -> Option<(Bytes, Class)> {
+        let front = self.messages.front()?;
+        if front.class != Class::Answer && !admits(front.frame.len() - PREFIX) {
+            return None;
+        }
+        self.messages.pop_front().map(|parked| self.taken(parked))
+    }
+
+    /// Takes out one request.
+    pub(super) fn remove(&mut self, id: CallId) {
+        if let Some(at) = self.messages.iter().position(|parked| parked.class == Class::Request(id)) {
+            self.messages.remove(at).map(|parked| self.taken(parked));
+        }
+    }
+
+    /// Takes out all messages of the classes that `wanted` names.
+    pub(super) fn take(&mut self, wanted: impl Fn(Class) -> bool) -> Vec<(Bytes, Class)> {
+        let (taken, kept): (VecDeque<_>, _) = self.messages.drain(..).partition(|parked| wanted(parked.class));
+        self.messages = kept;
+        taken.into_iter().map(|parked| self.taken(parked)).collect()
+    }
+
+    fn taken(&mut self, parked: Parked) -> (Bytes, Class) {
+        let tally = self.tally(parked.class);
+        tally.messages -= 1;
+        tally.bytes -= parked.frame.len();
+        (parked.frame, parked.class)
+    }
+
+    fn tally(&mut self, class: Class) -> &mut Tally {
+        match class {
+            Class::Emit => &mut self.emits,
+            Class::Request(_) => &mut self.requests,
+            Class::Answer => &mut self.answers,
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! Flow control: how many calls, and how many bytes of them, may be in flight.
+
+use super::Violation;
+
+/// What a side grants to the other: how much may be in flight towards it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Grant {
+    pub(crate) calls: u32,
+    pub(crate) bytes: u32,
+}
+
+impl Grant {
+    /// Whether a frame may join what is in flight. A frame of any legal size may when at most half of the bytes are
+    /// in use, so that one larger than the window can be sent at all; and since less than a quarter of the window is
+    /// ever owed (see [`Inbound::credit`]), it does not wait for a credit that is held back.
+    fn admits(self, calls: u32, bytes: u64, length: usize) -> bool {
+        let granted = u64::from(self.bytes);
+        calls < self.calls && (bytes + length as u64 <= granted || bytes <= granted / 2)
+    }
+}
+
+/// The sender's account.
+#[derive(Debug)]
+pub(super) struct Outbound {
+    grant: Grant,
+    calls: u32,
+    bytes: u64,
+}
+
+impl Outbound {
+    pub(super) fn new(grant: Grant) -> Self {
+        Self { grant, calls: 0, bytes: 0 }
+    }
+
+    pub(super) fn admits(&self, length: usize) -> bool {
+        self.grant.admits(self.calls, self.bytes, length)
+    }
+
+    pub(super) fn take(&mut self, length: usize) {
+        self.calls += 1;
+        self.bytes += length as u64;
+    }
+
+    pub(super) fn give_back(&mut self, calls: u32, bytes: u64) -> Result<(), Violation> {
+        self.calls = self.calls.checked_sub(calls).ok_or(Violation::CreditOverrun)?;
+        self.bytes = self.bytes.checked_sub(bytes).ok_or(Violation::CreditOverrun)?;
+        Ok(())
+    }
+}
+
+/// The receiver's account. What ended without an answer to tell of it is owed, and given back in lots.
+#[derive(Debug)]
+pub(super) struct Inbound {
+    grant: Grant,
+    calls: u32,
+    bytes: u64,
+    owed_calls: u32,
+    owed_bytes: u64,
+}
+
+impl Inbound {
+    pub(super) fn new(grant: Grant) -> Self {
+        Self { grant, calls: 0, bytes: 0, owed_calls: 0, owed_bytes: 0 }
+    }
+
+    pub(super) fn receive(&mut self, length: usize) -> Result<(), Violation> {
+        if !self.grant.admits(self.calls, self.bytes, length) {
+            return Err(Violation::WindowOverrun);
+        }
+        self.calls += 1;
+        self.bytes += length as u64;
+        Ok(())
+    }
+
+    /// A request was answered: the answer itself gives its place back.
+    pub(super) fn answered(&mut self, length: usize) {
+        self.calls -= 1;
+        self.bytes -= length as u64;
+    }
+
+    /// The handler of an emit ended: its place is owed.
+    pub(super) fn ended(&mut self, length: usize) {
+        self.owed_calls += 1;
+        self.owed_bytes += length as u64;
+    }
+
+    /// What to give back now, once it is a quarter of the window: a lone emit costs no frame in return.
+    pub(super) fn credit(&mut self) -> Option<(u32, u64)> {
+        let due = self.owed_calls >= (self.grant.calls / 4).max(1)
+            || self.owed_bytes >= u64::from(self.grant.bytes / 4).max(1);
+        if self.owed_calls == 0 || !due {
+            return None;
+        }
+        let (calls, bytes) = (std::mem::take(&mut self.owed_calls), std::mem::take(&mut self.owed_bytes));
+        self.calls -= calls;
+        self.bytes -= bytes;
+        Some((calls, bytes))
+    }
+
+    /// How many received calls and emits have not ended.
+    pub(super) fn in_flight(&self) -> u32 {
+        self.calls - self.owed_calls
+    }
+}

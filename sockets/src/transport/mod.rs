@@ -1,0 +1,78 @@
+//! The seam between a session and what carries it: batches of whole frames come in, an outbox goes out.
+
+mod address;
+mod memory;
+mod pool;
+mod stream;
+
+use std::{
+    io,
+    task::{Context, Poll},
+};
+
+use bytes::{Buf, Bytes};
+
+use crate::proto::{Outbox, PREFIX, Violation};
+
+pub(crate) use self::{
+    address::{Address, AddressError},
+    memory::pair as memory_pair,
+    stream::over_stream,
+};
+
+/// Why nothing more comes in.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReceiveError {
+    #[error("the connection was closed")]
+    Closed,
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error(transparent)]
+    Violation(#[from] Violation),
+}
+
+/// The receiving half of a connection.
+pub(crate) trait Receive: Send {
+    /// Waits for at least one frame and returns all that have arrived whole, each with its prefix. A frame of more than
+    /// `max_frame` bytes is refused before any memory is set aside for it.
+    fn poll_receive(&mut self, cx: &mut Context<'_>, max_frame: usize) -> Poll<Result<Bytes, ReceiveError>>;
+}
+
+/// The sending half of a connection.
+pub(crate) trait Transmit: Send {
+    /// Writes until `outbox` is empty.
+    fn poll_transmit(&mut self, cx: &mut Context<'_>, outbox: &mut Outbox) -> Poll<io::Result<()>>;
+
+    /// Tells the other side that nothing more will come.
+    fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+}
+
+/// A connection that is open and says nothing yet.
+pub(crate) struct Link {
+    pub(crate) receiver: Box<dyn Receive>,
+    pub(crate) transmitter: Box<dyn Transmit>,
+    /// Frames that have been received and not been handled.
+    pub(crate) received: Bytes,
+}
+
+impl Link {
+    pub(crate) fn new(receiver: impl Receive + 'static, transmitter: impl Transmit + 'static) -> Self {
+        Self { receiver: Box::new(receiver), transmitter: Box::new(transmitter), received: Bytes::new() }
+    }
+}
+
+/// Splits the first frame off a batch, without its prefix.
+pub(crate) fn next_frame(batch: &mut Bytes) -> Option<Bytes> {
+    let length = frame_length(batch)?;
+    if batch.len() < PREFIX + length {
+        return None;
+    }
+    batch.advance(PREFIX);
+    Some(batch.split_to(length))
+}
+
+/// The length of the frame at the beginning of `bytes`, once its prefix is there.
+fn frame_length(bytes: &[u8]) -> Option<usize> {
+    let (prefix, _) = bytes.split_first_chunk::<PREFIX>()?;
+    usize::try_from(u32::from_le_bytes(*prefix)).ok()
+}

@@ -1,0 +1,154 @@
+//! Frames over a stream of bytes: TCP, or whatever the user brings.
+
+use std::{
+    io::{self, IoSlice},
+    mem,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_util::io::poll_read_buf;
+
+use super::{Link, Receive, ReceiveError, Transmit, frame_length, pool};
+use crate::proto::{Outbox, PREFIX, Violation};
+
+/// How many pieces one write gathers.
+const GATHER: usize = 32;
+/// A large frame's buffer grows in steps of at least this size, and by what has arrived: a peer has to send half of
+/// what it makes us set aside.
+const GROW: usize = 256 * 1024;
+
+/// A connection over the two halves of a byte stream.
+pub(crate) fn over_stream(
+    read: impl AsyncRead + Send + Unpin + 'static,
+    write: impl AsyncWrite + Send + Unpin + 'static,
+) -> Link {
+    Link::new(StreamReceiver { io: read, buffer: BytesMut::new() }, StreamTransmitter { io: write })
+}
+
+struct StreamReceiver<R> {
+    io: R,
+    /// What has arrived of a frame that is not whole.
+    buffer: BytesMut,
+}
+
+impl<R> StreamReceiver<R> {
+    /// Makes room for what is missing of the frame that has begun.
+    fn reserve(&mut self) {
+        let have = self.buffer.len();
+        let missing = frame_length(&self.buffer).map_or(0, |length| (PREFIX + length).saturating_sub(have));
+        let step = missing.min(GROW.max(have));
+        if step > pool::READ_SIZE {
+            self.buffer.reserve(step);
+        } else if self.buffer.capacity() - have < step.max(pool::READ_SIZE / 4) {
+            self.buffer.reserve(pool::READ_SIZE);
+        }
+    }
+}
+
+impl<R: AsyncRead + Send + Unpin> Receive for StreamReceiver<R> {
+    fn poll_receive(&mut self, cx: &mut Context<'_>, max_frame: usize) -> Poll<Result<Bytes, ReceiveError>> {
+        loop {
+            let whole = whole_frames(&self.buffer, max_frame)?;
+            if whole > 0 {
+                return Poll::Ready(Ok(self.buffer.split_to(whole).freeze()));
+            }
+            if self.buffer.is_empty() {
+                pool::give_back(mem::replace(&mut self.buffer, pool::take()));
+            }
+            self.reserve();
+            match poll_read_buf(Pin::new(&mut self.io), cx, &mut self.buffer) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(ReceiveError::Closed)),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error.into())),
+                Poll::Pending => {
+                    if self.buffer.is_empty() {
+                        pool::give_back(mem::take(&mut self.buffer));
+                    }
+                    return Poll::Pending;
+                }
+            }
+        }
+    }
+}
+
+/// How many bytes at the beginning are whole frames.
+fn whole_frames(bytes: &[u8], max_frame: usize) -> Result<usize, Violation> {
+    let mut whole = 0;
+    while let Some(length) = frame_length(&bytes[whole..]) {
+        if length > max_frame {
+            // The frames before it are still handled.
+            return if whole > 0 { Ok(whole) } else { Err(Violation::FrameTooLarge { length, limit: max_frame }) };
+        }
+        if bytes.len() - whole < PREFIX + length {
+            break;
+        }
+        whole += PREFIX + length;
+    }
+    Ok(whole)
+}
+
+struct StreamTransmitter<W> {
+    io: W,
+}
+
+impl<W: AsyncWrite + Send + Unpin> Transmit for StreamTransmitter<W> {
+    fn poll_transmit(&mut self, cx: &mut Context<'_>, outbox: &mut Outbox) -> Poll<io::Result<()>> {
+        while !outbox.is_empty() {
+            let mut slices = [IoSlice::new(&[]); GATHER];
+            let filled = outbox.slices(&mut slices);
+            let io = Pin::new(&mut self.io);
+            let written = match &slices[..filled] {
+                [only] => ready!(io.poll_write(cx, only))?,
+                several => ready!(io.poll_write_vectored(cx, several))?,
+            };
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            outbox.advance(written);
+        }
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_length_over_the_limit_is_refused_from_its_prefix_alone() {
+        let bytes = u32::MAX.to_le_bytes();
+        let refused = whole_frames(&bytes, 4 << 20);
+        assert_eq!(refused, Err(Violation::FrameTooLarge { length: u32::MAX as usize, limit: 4 << 20 }));
+    }
+
+    #[test]
+    fn frames_before_one_that_is_too_large_still_count() {
+        let bytes = [1, 0, 0, 0, 9, 255, 255, 255, 255];
+        assert_eq!(whole_frames(&bytes, 10), Ok(5));
+        assert_eq!(whole_frames(&bytes[..4], 10), Ok(0));
+    }
+
+    #[tokio::test]
+    async fn a_frame_that_comes_byte_by_byte_is_put_together() {
+        use tokio::io::AsyncWriteExt;
+        let (near, mut far) = tokio::io::duplex(64);
+        let (read, write) = tokio::io::split(near);
+        let mut link = over_stream(read, write);
+        let sender = async {
+            for byte in [3, 0, 0, 0, b'a', b'b', b'c'] {
+                far.write_all(&[byte]).await.expect("the other end is open");
+                tokio::task::yield_now().await;
+            }
+        };
+        let receiver = std::future::poll_fn(|cx| link.receiver.poll_receive(cx, 8));
+        let (received, ()) = tokio::join!(receiver, sender);
+        assert_eq!(received.expect("a frame"), [3, 0, 0, 0, b'a', b'b', b'c'][..]);
+    }
+}
