@@ -1,0 +1,59 @@
+//! A question to an audience: where its answers meet.
+
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+};
+
+use parking_lot::Mutex;
+
+use crate::proto::Answer;
+
+/// The answers that have come and have not been taken.
+#[derive(Default)]
+pub(crate) struct Ask {
+    inbox: Mutex<Inbox>,
+}
+
+#[derive(Default)]
+struct Inbox {
+    answers: VecDeque<(usize, Answer)>,
+    waker: Option<Waker>,
+}
+
+/// One member's part in a question.
+pub(crate) struct Member {
+    ask: Arc<Ask>,
+    index: usize,
+}
+
+impl Ask {
+    /// The next answer, with the index of the member who gave it.
+    pub(crate) fn poll_answer(&self, cx: &mut Context<'_>) -> Poll<(usize, Answer)> {
+        let mut inbox = self.inbox.lock();
+        if let Some(answer) = inbox.answers.pop_front() {
+            return Poll::Ready(answer);
+        }
+        match &mut inbox.waker {
+            Some(waker) => waker.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
+        Poll::Pending
+    }
+}
+
+impl Member {
+    pub(crate) fn new(ask: &Arc<Ask>, index: usize) -> Self {
+        Self { ask: Arc::clone(ask), index }
+    }
+
+    /// Hands the member's answer over.
+    pub(crate) fn answer(self, answer: Answer) {
+        let mut inbox = self.ask.inbox.lock();
+        inbox.answers.push_back((self.index, answer));
+        let waker = inbox.waker.take();
+        drop(inbox);
+        waker.into_iter().for_each(Waker::wake);
+    }
+}

@@ -1,0 +1,166 @@
+//! How a call fails.
+
+use std::{
+    convert::Infallible,
+    fmt::{self, Debug, Display},
+};
+
+use crate::{
+    codec::{DecodeError, EncodeError},
+    name::InvalidName,
+    proto::{Admission, Answer, FailureCode},
+};
+
+/// Why a call or an emit failed.
+///
+/// `E` is the error of the method's own `Result`; a method that returns something else cannot fail in its handler,
+/// and `E` is [`Infallible`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CallError<E = Infallible> {
+    /// The handler ran and returned this error.
+    Handler(E),
+    /// The deadline passed. The handler may have run, and is stopped at its next suspension.
+    Timeout,
+    /// The connection ended before the answer came.
+    Disconnected {
+        /// Whether the call had been handed to the connection, so that the other side may have run it.
+        maybe_executed: bool,
+    },
+    /// Nobody on the other side serves or listens to this method.
+    NoSuchMethod,
+    /// Both sides know the method, and disagree about what it is.
+    SignatureMismatch {
+        /// The method's path and name, and how the sides differ.
+        message: String,
+    },
+    /// The arguments, or the other side's reply, could not be encoded.
+    Encode(String),
+    /// The arguments, or the other side's reply, could not be decoded.
+    Decode(String),
+    /// A message is over the limit of the side that was to receive it.
+    TooLarge {
+        /// What was too large, and the limit.
+        message: String,
+    },
+    /// Too many calls are in flight and waiting; try again later.
+    Overloaded,
+    /// The other side does not allow this call.
+    Denied,
+    /// The other side is shutting down and takes no new calls.
+    ShuttingDown,
+    /// The handler panicked.
+    Panicked,
+    /// The name or path of a dynamic call is not a legal one.
+    InvalidName(String),
+}
+
+impl CallError {
+    /// The same failure of a method whose handler can fail, too.
+    pub(crate) fn widen<F>(self) -> CallError<F> {
+        match self {
+            CallError::Handler(never) => match never {},
+            CallError::Timeout => CallError::Timeout,
+            CallError::Disconnected { maybe_executed } => CallError::Disconnected { maybe_executed },
+            CallError::NoSuchMethod => CallError::NoSuchMethod,
+            CallError::SignatureMismatch { message } => CallError::SignatureMismatch { message },
+            CallError::Encode(message) => CallError::Encode(message),
+            CallError::Decode(message) => CallError::Decode(message),
+            CallError::TooLarge { message } => CallError::TooLarge { message },
+            CallError::Overloaded => CallError::Overloaded,
+            CallError::Denied => CallError::Denied,
+            CallError::ShuttingDown => CallError::ShuttingDown,
+            CallError::Panicked => CallError::Panicked,
+            CallError::InvalidName(message) => CallError::InvalidName(message),
+        }
+    }
+}
+
+impl<E: Display> Display for CallError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Handler(error) => write!(f, "the handler failed: {error}"),
+            Self::Timeout => f.write_str("the deadline passed before the answer came"),
+            Self::Disconnected { maybe_executed: true } => {
+                f.write_str("the connection ended before the answer came; the call may have been executed")
+            }
+            Self::Disconnected { maybe_executed: false } => {
+                f.write_str("the connection had ended; the call was not executed")
+            }
+            Self::NoSuchMethod => f.write_str("nobody on the other side serves or listens to this method"),
+            Self::SignatureMismatch { message } => write!(f, "the two sides disagree about the method: {message}"),
+            Self::Encode(message) => write!(f, "encoding failed: {message}"),
+            Self::Decode(message) => write!(f, "decoding failed: {message}"),
+            Self::TooLarge { message } => write!(f, "the message is too large: {message}"),
+            Self::Overloaded => f.write_str("too many calls are in flight; try again later"),
+            Self::Denied => f.write_str("the other side does not allow this call"),
+            Self::ShuttingDown => f.write_str("the other side is shutting down and takes no new calls"),
+            Self::Panicked => f.write_str("the handler panicked"),
+            Self::InvalidName(message) => f.write_str(message),
+        }
+    }
+}
+
+impl<E: std::error::Error + 'static> std::error::Error for CallError<E> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Handler(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl<E> From<EncodeError> for CallError<E> {
+    fn from(error: EncodeError) -> Self {
+        Self::Encode(error.to_string())
+    }
+}
+
+impl<E> From<DecodeError> for CallError<E> {
+    fn from(error: DecodeError) -> Self {
+        Self::Decode(error.to_string())
+    }
+}
+
+impl From<InvalidName> for CallError {
+    fn from(error: InvalidName) -> Self {
+        Self::InvalidName(error.to_string())
+    }
+}
+
+impl CallError {
+    /// What an admission that is a refusal means to the caller.
+    pub(crate) fn refused(admission: Admission) -> Self {
+        match admission {
+            Admission::TooLarge { limit } => {
+                Self::TooLarge { message: format!("the other side accepts frames of at most {limit} bytes") }
+            }
+            Admission::ShuttingDown => Self::ShuttingDown,
+            Admission::Sent | Admission::Parked | Admission::Full => Self::Overloaded,
+        }
+    }
+
+    /// The bytes of the reply, or what the answer means to the caller.
+    pub(crate) fn from_answer(answer: Answer) -> Result<bytes::Bytes, Self> {
+        Err(match answer {
+            Answer::Reply(payload) => return Ok(payload),
+            Answer::TimedOut => Self::Timeout,
+            Answer::Overloaded => Self::Overloaded,
+            Answer::Disconnected { maybe_executed } => Self::Disconnected { maybe_executed },
+            Answer::Failure { code, text } => match code {
+                FailureCode::NoSuchMethod => Self::NoSuchMethod,
+                FailureCode::SignatureMismatch => Self::SignatureMismatch { message: text },
+                FailureCode::Decode => Self::Decode(text),
+                FailureCode::Encode => Self::Encode(text),
+                FailureCode::TooLarge => Self::TooLarge { message: text },
+                FailureCode::Overloaded => Self::Overloaded,
+                FailureCode::Denied => Self::Denied,
+                FailureCode::ShuttingDown => Self::ShuttingDown,
+                FailureCode::Panicked => Self::Panicked,
+                FailureCode::Timeout => Self::Timeout,
+                // We only see this for calls that we gave up, or whose handler was stopped with its session.
+                FailureCode::Cancelled => Self::Disconnected { maybe_executed: true },
+            },
+        })
+    }
+}

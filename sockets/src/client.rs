@@ -1,0 +1,205 @@
+//! The client and its builder.
+
+use std::{
+    future::Future,
+    ops::Deref,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Waker},
+};
+
+use serde::Serialize;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    time::timeout,
+};
+
+use crate::{
+    codec,
+    connect_error::ConnectError,
+    disconnect_reason::DisconnectReason,
+    handshake,
+    limits::Limits,
+    peer::Peer,
+    proto::Side,
+    routes::Routes,
+    server::{Identity, Server},
+    service::Service,
+    session::{Driver, Session},
+    transport::{Address, Link, memory_pair, over_stream},
+};
+
+type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+type Login = Box<dyn Fn() -> BoxFuture<Result<Vec<u8>, ConnectError>> + Send + Sync>;
+type ConnectedHook = Box<dyn FnOnce(Peer) -> BoxFuture<()> + Send>;
+
+/// A connection to a server. It is a [`Peer`] that keeps the connection open: when the last clone is dropped, the
+/// client says goodbye and closes.
+#[derive(Clone, Debug)]
+pub struct Client {
+    peer: Peer,
+    _open: Arc<KeepOpen>,
+}
+
+impl Client {
+    /// A builder for a client.
+    pub fn builder() -> ClientBuilder {
+        ClientBuilder {
+            limits: Limits::default(),
+            services: Vec::new(),
+            login: Box::new(|| Box::pin(async { encode_login(&()) })),
+            connected: None,
+        }
+    }
+}
+
+impl Deref for Client {
+    type Target = Peer;
+
+    fn deref(&self) -> &Peer {
+        &self.peer
+    }
+}
+
+/// Closes the session when the last handle is dropped.
+#[derive(Debug)]
+struct KeepOpen(Arc<Session>);
+
+impl Drop for KeepOpen {
+    fn drop(&mut self) {
+        self.0.close(DisconnectReason::Closed);
+    }
+}
+
+/// Builds a [`Client`].
+#[must_use = "a builder does nothing until it connects"]
+pub struct ClientBuilder {
+    limits: Limits,
+    services: Vec<Arc<dyn Service>>,
+    login: Login,
+    connected: Option<ConnectedHook>,
+}
+
+impl std::fmt::Debug for ClientBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ClientBuilder").field("limits", &self.limits).finish_non_exhaustive()
+    }
+}
+
+impl ClientBuilder {
+    /// Logs in with this. It has to be what the server's `authenticate` takes; without it, it is `()`.
+    pub fn auth(self, login: impl Serialize + Send + Sync + 'static) -> Self {
+        Self { login: Box::new(move || Box::pin(std::future::ready(encode_login(&login)))), ..self }
+    }
+
+    /// Logs in with what `f` gives when the connection is made: for logins that expire.
+    pub fn auth_with<L, F, Fut>(self, f: F) -> Self
+    where
+        L: Serialize,
+        F: Fn() -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = L> + Send + 'static,
+    {
+        let login = move || -> BoxFuture<_> {
+            let login = f();
+            Box::pin(async move { encode_login(&login.await) })
+        };
+        Self { login: Box::new(login), ..self }
+    }
+
+    /// Serves a group to the server.
+    pub fn serve(mut self, service: impl Service) -> Self {
+        self.services.push(Arc::new(service));
+        self
+    }
+
+    /// Runs `f` before the first message of the server is handled. Listeners that it sets before it first waits hear
+    /// all messages; it may call the server, too.
+    pub fn connected<F, Fut>(self, f: F) -> Self
+    where
+        F: FnOnce(Peer) -> Fut + Send + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        Self { connected: Some(Box::new(|peer| Box::pin(f(peer)))), ..self }
+    }
+
+    /// Sets the limits of the connection.
+    pub fn limits(self, limits: Limits) -> Self {
+        Self { limits, ..self }
+    }
+
+    /// Connects to `tcp://host:port`, and returns when the server's `connected` has finished.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError`] says whether the address, the handshake, the version or the authentication was at fault.
+    pub async fn connect(self, url: &str) -> Result<Client, ConnectError> {
+        let Address::Tcp(address) = Address::parse(url)?;
+        let stream = timeout(self.limits.authentication, TcpStream::connect(&address))
+            .await
+            .map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))??;
+        // Messages are gathered before they are written; the system must not wait for more.
+        stream.set_nodelay(true)?;
+        let (read, write) = stream.into_split();
+        self.connect_link(over_stream(read, write)).await
+    }
+
+    /// Connects over a stream of bytes whose other end is given to [`Server::accept`].
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect).
+    pub async fn connect_over<S>(self, io: S) -> Result<Client, ConnectError>
+    where
+        S: AsyncRead + AsyncWrite + Send + 'static,
+    {
+        let (read, write) = tokio::io::split(io);
+        self.connect_link(over_stream(read, write)).await
+    }
+
+    /// Connects to a server in the same process: no byte goes through the system. For tests, and for programs that
+    /// are their own first client.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect).
+    pub async fn connect_to<I: Identity>(self, server: &Server<I>) -> Result<Client, ConnectError> {
+        let (ours, theirs) = memory_pair();
+        server.accept_link(theirs, "memory", None);
+        self.connect_link(ours).await
+    }
+
+    async fn connect_link(self, mut link: Link) -> Result<Client, ConnectError> {
+        let Self { limits, services, login, connected } = self;
+        let mut routes = Routes::new(limits.names_per_peer as usize);
+        services.into_iter().try_for_each(|service| routes.serve(service))?;
+        let login = login().await?;
+        let greeted = timeout(limits.authentication, handshake::greet(&mut link, &limits, login)).await;
+        let accepted = greeted.map_err(|_| ConnectError::Handshake("the server did not answer in time".into()))??;
+
+        let ready = connected.is_none();
+        let Link { receiver, transmitter, received } = link;
+        let session = Session::new(Side::Client, transmitter, accepted, Arc::new(limits), Arc::new(routes), ready);
+        let client = Client { peer: Peer::new(Arc::clone(&session)), _open: Arc::new(KeepOpen(Arc::clone(&session))) };
+        if let Some(connected) = connected {
+            run_connected(connected(client.peer.clone()), &session);
+        }
+        tokio::spawn(Driver::new(Arc::clone(&session), receiver, received).run(|| {}));
+        session.until_connected().await.map_err(ConnectError::Disconnected)?;
+        Ok(client)
+    }
+}
+
+/// Runs the hook to its first suspension, so that the listeners it sets are there, before calls may come in: the server
+/// may be waiting for their answers, and must not wait for the rest of the hook.
+fn run_connected(mut hook: BoxFuture<()>, session: &Session) {
+    let polled = hook.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    session.open_client_gate();
+    if polled.is_pending() {
+        tokio::spawn(hook);
+    }
+}
+
+fn encode_login(login: &impl Serialize) -> Result<Vec<u8>, ConnectError> {
+    codec::encode(login).map_err(|error| ConnectError::Login(error.to_string()))
+}

@@ -1,0 +1,83 @@
+//! Why a session ended.
+
+use std::fmt::{self, Display};
+
+use crate::proto::Farewell;
+
+/// Why a session ended. It displays itself as a sentence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DisconnectReason {
+    /// This side closed it: its last handle was dropped.
+    Closed,
+    /// The other side closed it: its last handle was dropped.
+    PeerClosed,
+    /// The server disconnected the client, with these words.
+    Kicked(String),
+    /// The server shut down.
+    ShuttingDown,
+    /// The link broke without a goodbye.
+    Lost(String),
+    /// The other side did not take what was sent to it: too much was waiting, or nothing moved for too long.
+    TooSlow,
+    /// The server's `connected` hook did not finish in time.
+    NotReady,
+    /// One side broke the protocol; this says which, and how.
+    ProtocolViolation(String),
+}
+
+impl DisconnectReason {
+    /// What the server said in `disconnect("…")`, if that is how the session ended.
+    ///
+    /// ```
+    /// # use sockets::DisconnectReason;
+    /// assert_eq!(DisconnectReason::Kicked("be nice".into()).message(), Some("be nice"));
+    /// assert_eq!(DisconnectReason::PeerClosed.message(), None);
+    /// ```
+    pub fn message(&self) -> Option<&str> {
+        match self {
+            Self::Kicked(message) => Some(message),
+            _ => None,
+        }
+    }
+
+    /// What the other side's goodbye means to this one.
+    pub(crate) fn told(reason: Farewell, text: String) -> Self {
+        match reason {
+            Farewell::Closed => Self::PeerClosed,
+            Farewell::Kicked => Self::Kicked(text),
+            Farewell::ShuttingDown => Self::ShuttingDown,
+            Farewell::Violation => Self::ProtocolViolation(format!("the other side says: {text}")),
+            Farewell::TooSlow => Self::TooSlow,
+            Farewell::NotReady => Self::NotReady,
+        }
+    }
+
+    /// How the other side is told, unless it is gone or has said it itself.
+    pub(crate) fn farewell(&self) -> Option<(Farewell, &str)> {
+        match self {
+            Self::Closed => Some((Farewell::Closed, "")),
+            Self::Kicked(message) => Some((Farewell::Kicked, message)),
+            Self::ShuttingDown => Some((Farewell::ShuttingDown, "")),
+            Self::ProtocolViolation(text) => Some((Farewell::Violation, text)),
+            Self::TooSlow => Some((Farewell::TooSlow, "")),
+            Self::NotReady => Some((Farewell::NotReady, "")),
+            Self::PeerClosed | Self::Lost(_) => None,
+        }
+    }
+}
+
+impl Display for DisconnectReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed => f.write_str("this side closed the connection"),
+            Self::PeerClosed => f.write_str("the other side closed the connection"),
+            Self::Kicked(message) => write!(f, "the server disconnected the client: {message}"),
+            Self::ShuttingDown => f.write_str("the server shut down"),
+            Self::Lost(what) => write!(f, "the connection was lost: {what}"),
+            Self::TooSlow => f.write_str("a side did not take what was sent to it"),
+            Self::NotReady => f.write_str("the server did not get ready for the client in time"),
+            Self::ProtocolViolation(what) => write!(f, "the protocol was broken: {what}"),
+        }
+    }
+}

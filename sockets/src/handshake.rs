@@ -1,0 +1,221 @@
+//! The first two messages: the client's greeting with its login, and the server's welcome or refusal.
+//!
+//! They are typed and rare, so tokio-serde frames them, over the same links that carry everything after them.
+
+use std::{
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Bytes, BytesMut};
+use futures_core::Stream;
+use futures_util::{Sink, SinkExt, StreamExt};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    codec::{Postcard, decode, encode},
+    connect_error::{AcceptError, ConnectError, Refusal},
+    limits::Limits,
+    proto::{Grant, Outbox},
+    transport::{Link, ReceiveError, next_frame},
+};
+
+/// The protocol's version.
+const VERSION: u16 = 1;
+/// What every greeting begins with.
+const MAGIC: [u8; 4] = *b"SKTS";
+/// The server's answer is read with this limit.
+const ANSWER_MAX: usize = 64 * 1024;
+
+/// What a server knows of a peer before its login: the second argument that `authenticate` may take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Handshake {
+    /// Where the peer comes from, if the transport knows.
+    pub peer_addr: Option<SocketAddr>,
+    /// The transport's name: `"tcp"`, `"memory"`, or `"stream"` for one that the user brought.
+    pub transport: &'static str,
+}
+
+/// Both messages have this form in every version, so that a version can always be told from another.
+#[derive(Serialize, Deserialize)]
+struct Envelope {
+    magic: [u8; 4],
+    version: u16,
+    body: Vec<u8>,
+}
+
+impl Envelope {
+    fn new(body: Vec<u8>) -> Self {
+        Self { magic: MAGIC, version: VERSION, body }
+    }
+}
+
+/// What each side accepts from the other.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+struct Terms {
+    max_frame: u32,
+    calls: u32,
+    bytes: u32,
+}
+
+impl Terms {
+    fn of(limits: &Limits) -> Self {
+        Self { max_frame: limits.max_frame, calls: limits.calls_in_flight, bytes: limits.bytes_in_flight }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Greeting {
+    terms: Terms,
+    login: Vec<u8>,
+}
+
+#[derive(Serialize, Deserialize)]
+enum Response {
+    Welcome(Terms),
+    Refused(String),
+    Misunderstood(String),
+}
+
+/// What the other side accepts.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Accepted {
+    pub(crate) max_frame: usize,
+    pub(crate) window: Grant,
+}
+
+impl From<Terms> for Accepted {
+    fn from(terms: Terms) -> Self {
+        let window = Grant { calls: terms.calls, bytes: terms.bytes };
+        Self { max_frame: terms.max_frame as usize, window }
+    }
+}
+
+/// The client's side: greets, and waits to be welcomed.
+pub(crate) async fn greet(link: &mut Link, limits: &Limits, login: Vec<u8>) -> Result<Accepted, ConnectError> {
+    let greeting = Greeting { terms: Terms::of(limits), login };
+    let body = encode(&greeting).map_err(|error| ConnectError::Login(error.to_string()))?;
+    let mut messages = messages(link, ANSWER_MAX);
+    messages.send(Envelope::new(body)).await?;
+    let answer: Envelope = match messages.next().await {
+        Some(Ok(answer)) => answer,
+        Some(Err(error)) if error.kind() == io::ErrorKind::InvalidData => {
+            return Err(ConnectError::Handshake(format!("the server does not speak this protocol: {error}")));
+        }
+        Some(Err(error)) => return Err(error.into()),
+        None => return Err(ConnectError::Handshake("the server closed the connection without an answer".into())),
+    };
+    if answer.magic != MAGIC {
+        return Err(ConnectError::Handshake("the server does not speak this protocol".into()));
+    }
+    if answer.version != VERSION {
+        return Err(ConnectError::Version { ours: VERSION, theirs: answer.version });
+    }
+    match decode(&answer.body) {
+        Ok(Response::Welcome(terms)) => Ok(terms.into()),
+        Ok(Response::Refused(words)) => Err(ConnectError::Refused(Refusal::new(words))),
+        Ok(Response::Misunderstood(what)) => Err(ConnectError::Handshake(format!("the server says: {what}"))),
+        Err(error) => Err(ConnectError::Handshake(error.to_string())),
+    }
+}
+
+/// The server's side, first half: hears the greeting, and gives the login.
+pub(crate) async fn hear(link: &mut Link, limits: &Limits) -> Result<(Accepted, Vec<u8>), AcceptError> {
+    let heard = messages(link, limits.login_bytes as usize).next().await;
+    let misunderstood = match heard {
+        None => return Err(AcceptError::Handshake("the peer left without a greeting".into())),
+        Some(Err(error)) if error.kind() == io::ErrorKind::InvalidData => error.to_string(),
+        Some(Err(error)) => return Err(error.into()),
+        Some(Ok(envelope)) if envelope.magic != MAGIC => "the greeting does not begin with the magic bytes".into(),
+        Some(Ok(envelope)) if envelope.version != VERSION => {
+            format!("version {} is not spoken here, only version {VERSION}", envelope.version)
+        }
+        Some(Ok(envelope)) => match decode::<Greeting>(&envelope.body) {
+            Ok(greeting) => return Ok((greeting.terms.into(), greeting.login)),
+            Err(error) => format!("the greeting does not decode: {error}"),
+        },
+    };
+    misunderstand(link, misunderstood).await
+}
+
+/// The server's side, second half: the peer may come in.
+pub(crate) async fn welcome(link: &mut Link, limits: &Limits) -> Result<(), AcceptError> {
+    respond(link, &Response::Welcome(Terms::of(limits))).await
+}
+
+/// Tells the peer that its login is refused.
+pub(crate) async fn refuse<T>(link: &mut Link, refusal: Refusal) -> Result<T, AcceptError> {
+    respond(link, &Response::Refused(refusal.message().to_owned())).await?;
+    Err(AcceptError::Refused(refusal))
+}
+
+/// Tells the peer that it was not understood.
+pub(crate) async fn misunderstand<T>(link: &mut Link, what: String) -> Result<T, AcceptError> {
+    respond(link, &Response::Misunderstood(what.clone())).await?;
+    Err(AcceptError::Handshake(what))
+}
+
+async fn respond(link: &mut Link, response: &Response) -> Result<(), AcceptError> {
+    let body = encode(response).map_err(|error| AcceptError::Handshake(error.to_string()))?;
+    Ok(messages(link, ANSWER_MAX).send(Envelope::new(body)).await?)
+}
+
+type Messages<'a> = tokio_serde::Framed<Frames<'a>, Envelope, Envelope, Postcard<Envelope, Envelope>>;
+
+fn messages(link: &mut Link, max_frame: usize) -> Messages<'_> {
+    let frames = Frames { link, max_frame, outbox: Outbox::default() };
+    tokio_serde::Framed::new(frames, Postcard::default())
+}
+
+/// A link as a stream and sink of whole messages.
+struct Frames<'a> {
+    link: &'a mut Link,
+    max_frame: usize,
+    outbox: Outbox,
+}
+
+impl Stream for Frames<'_> {
+    type Item = io::Result<BytesMut>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        loop {
+            if let Some(frame) = next_frame(&mut self.link.received) {
+                return Poll::Ready(Some(Ok(frame.into())));
+            }
+            let max_frame = self.max_frame;
+            match ready!(self.link.receiver.poll_receive(cx, max_frame)) {
+                Ok(batch) => self.link.received = batch,
+                Err(ReceiveError::Closed) => return Poll::Ready(None),
+                Err(ReceiveError::Io(error)) => return Poll::Ready(Some(Err(error))),
+                Err(ReceiveError::Violation(violation)) => {
+                    return Poll::Ready(Some(Err(io::Error::new(io::ErrorKind::InvalidData, violation))));
+                }
+            }
+        }
+    }
+}
+
+impl Sink<Bytes> for Frames<'_> {
+    type Error = io::Error;
+
+    fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_flush(cx)
+    }
+
+    fn start_send(mut self: Pin<&mut Self>, message: Bytes) -> io::Result<()> {
+        self.outbox.push_message(&message);
+        Ok(())
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let frames = &mut *self;
+        frames.link.transmitter.poll_transmit(cx, &mut frames.outbox)
+    }
+
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_flush(cx)
+    }
+}

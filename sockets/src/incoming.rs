@@ -1,0 +1,160 @@
+//! A call that has come in, from its start to its one outcome.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    call::Call,
+    clock::now,
+    codec::{self, decode},
+    proto::{CallId, FailureCode, Open, Payload},
+    session::Session,
+};
+
+/// Says that a call has ended. Only this module makes one, so a handler's future cannot forget to.
+#[derive(Debug)]
+pub struct Ended(());
+
+/// A call or an emit that has come in. It ends exactly once: with a reply, a failure, or, dropped before that, with
+/// what its being dropped means.
+pub struct Incoming {
+    call: Call,
+    payload: Bytes,
+    ticket: Ticket,
+}
+
+/// What is owed to the peer for a call: an answer, or its place in the window.
+enum Ticket {
+    Request {
+        id: CallId,
+        length: usize,
+        answered: AtomicBool,
+    },
+    Emit(#[expect(dead_code, reason = "held until the handler has ended")] EmitLease),
+    /// Several hear the emit.
+    SharedEmit(#[expect(dead_code, reason = "held until all handlers have ended")] Arc<EmitLease>),
+}
+
+/// An emit's place in the window, which is given back when the last of its handlers has ended.
+pub(crate) struct EmitLease {
+    session: Arc<Session>,
+    open: Open,
+    length: usize,
+}
+
+impl EmitLease {
+    pub(crate) fn new(session: Arc<Session>, open: Open, length: usize) -> Self {
+        Self { session, open, length }
+    }
+}
+
+impl Drop for EmitLease {
+    fn drop(&mut self) {
+        self.session.end_emit(self.open, self.length);
+    }
+}
+
+impl Incoming {
+    pub(crate) fn request(call: Call, payload: Bytes, id: CallId, length: usize) -> Self {
+        Self { call, payload, ticket: Ticket::Request { id, length, answered: AtomicBool::new(false) } }
+    }
+
+    pub(crate) fn emit(call: Call, payload: Bytes, lease: EmitLease) -> Self {
+        Self { call, payload, ticket: Ticket::Emit(lease) }
+    }
+
+    pub(crate) fn shared_emit(call: Call, payload: Bytes, lease: Arc<EmitLease>) -> Self {
+        Self { call, payload, ticket: Ticket::SharedEmit(lease) }
+    }
+
+    /// What the handler may know of its caller.
+    pub fn call(&self) -> &Call {
+        &self.call
+    }
+
+    /// The arguments, which may borrow from the received bytes.
+    ///
+    /// # Errors
+    ///
+    /// If they do not decode; the caller has been told.
+    pub fn decode<'de, A: Deserialize<'de>>(&'de self) -> Result<A, Ended> {
+        decode(&self.payload).map_err(|error| {
+            tracing::warn!(%error, "the arguments of a call do not decode");
+            self.fail(FailureCode::Decode, &error.to_string())
+        })
+    }
+
+    /// Answers with a reply; for an emit, which nobody waits for, it does nothing.
+    ///
+    /// # Errors
+    ///
+    /// If the reply cannot be encoded; the caller has been told.
+    pub async fn reply<R: Serialize + ?Sized>(&self, reply: &R) -> Result<Ended, Ended> {
+        if let Ticket::Request { .. } = self.ticket {
+            let session = self.call.session();
+            // The reply stays a value until there is room for its bytes, so a peer that reads nothing costs no more.
+            session.room_for_replies().await;
+            let encoded = codec::with_scratch(reply, |encoded| self.answer(None, &Payload::of(encoded)));
+            if let Err(error) = encoded {
+                tracing::warn!(%error, "a reply cannot be encoded");
+                return Err(self.fail(FailureCode::Encode, &error.to_string()));
+            }
+        }
+        Ok(Ended(()))
+    }
+
+    /// Ends an emit.
+    ///
+    /// # Errors
+    ///
+    /// None; the type is that of a request's end.
+    #[expect(clippy::unnecessary_wraps, clippy::unused_self, reason = "generated code treats all methods alike")]
+    pub fn done(&self) -> Result<Ended, Ended> {
+        Ok(Ended(()))
+    }
+
+    /// Answers that nobody serves the method.
+    pub(crate) fn refuse(&self) {
+        self.fail(FailureCode::NoSuchMethod, "");
+    }
+
+    /// Answers with a failure.
+    pub(crate) fn fail(&self, code: FailureCode, text: &str) -> Ended {
+        self.answer(Some(code), &Payload::Copied(text.as_bytes()));
+        Ended(())
+    }
+
+    fn answer(&self, failure: Option<FailureCode>, payload: &Payload<'_>) {
+        let Ticket::Request { id, length, answered } = &self.ticket else { return };
+        if !answered.swap(true, Ordering::Relaxed) {
+            self.call.session().answer(*id, *length, failure, payload);
+        }
+    }
+}
+
+impl Drop for Incoming {
+    fn drop(&mut self) {
+        if let Ticket::Request { answered, .. } = &mut self.ticket
+            && *answered.get_mut()
+        {
+            return;
+        }
+        let (code, text) = if thread::panicking() {
+            tracing::error!("a handler panicked");
+            (FailureCode::Panicked, "")
+        } else if now() >= self.call.deadline() {
+            (FailureCode::Timeout, "")
+        } else {
+            (FailureCode::Cancelled, "")
+        };
+        self.fail(code, text);
+    }
+}

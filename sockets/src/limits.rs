@@ -1,0 +1,66 @@
+//! The limits that keep a peer from using more than its share.
+
+use std::time::Duration;
+
+/// What one connection may use. Every limit has a sane default and none can be switched off.
+///
+/// ```
+/// use std::time::Duration;
+/// use sockets::Limits;
+///
+/// let limits = Limits { calls_in_flight: 64, call_timeout: Duration::from_secs(5), ..Limits::default() };
+/// assert_eq!(limits.max_frame, 4 * 1024 * 1024);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The largest message that is accepted, in bytes. Default: 4 MiB. A peer that announces a larger one is
+    /// disconnected before any memory is set aside for it; a call that is too large to send fails with
+    /// [`CallError::TooLarge`](crate::CallError::TooLarge).
+    pub max_frame: u32,
+    /// How many calls and emits may be in flight on a connection, counted for each direction. Default: 1,024.
+    /// As many calls again may wait for a place; the next one fails with
+    /// [`CallError::Overloaded`](crate::CallError::Overloaded).
+    pub calls_in_flight: u32,
+    /// How many bytes of calls and emits may be in flight towards this side, counted until their handlers end.
+    /// Default: 1 MiB. A larger message is let through alone.
+    pub bytes_in_flight: u32,
+    /// How many bytes may wait to be sent to a peer. Default: 1 MiB. An emit to a single peer waits for room; a
+    /// member of an audience that is this far behind is disconnected.
+    pub outgoing_queue: u32,
+    /// How long a peer may take to greet and to authenticate. Default: 10 s.
+    pub authentication: Duration,
+    /// How many bytes a peer's greeting, login included, may have. Default: 64 KiB.
+    pub login_bytes: u32,
+    /// How long the `connected` hook may take. Default: 10 s.
+    pub connected: Duration,
+    /// The deadline of a call that sets none of its own, and the longest that the handler of an emit may run.
+    /// Default: 30 s.
+    pub call_timeout: Duration,
+    /// How long [`Server::shutdown`](crate::Server::shutdown) waits for calls under way. Default: 10 s.
+    pub shutdown_grace: Duration,
+    /// How long a peer may accept no bytes at all while some wait to be sent. Default: 30 s.
+    pub stall: Duration,
+    /// How many rooms a socket may be in. Default: 1,024.
+    pub rooms_per_socket: u32,
+    /// How many names a connection may listen to. Default: 4,096.
+    pub names_per_peer: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_frame: 4 << 20,
+            calls_in_flight: 1024,
+            bytes_in_flight: 1 << 20,
+            outgoing_queue: 1 << 20,
+            authentication: Duration::from_secs(10),
+            login_bytes: 64 << 10,
+            connected: Duration::from_secs(10),
+            call_timeout: Duration::from_secs(30),
+            shutdown_grace: Duration::from_secs(10),
+            stall: Duration::from_secs(30),
+            rooms_per_socket: 1024,
+            names_per_peer: 4096,
+        }
+    }
+}

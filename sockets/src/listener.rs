@@ -1,0 +1,85 @@
+//! Functions that listen to a name.
+
+use std::{
+    future::Future,
+    marker::PhantomData,
+    sync::{Arc, Weak},
+};
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{
+    incoming::Incoming,
+    name::{check_path, check_segment, key},
+    place::Place,
+    service::Listen,
+    session::Session,
+};
+
+/// A subscription to a name. Dropping it changes nothing; [`stop`](Self::stop) unsubscribes.
+#[derive(Clone, Debug)]
+pub struct Listener {
+    session: Weak<Session>,
+    key: u64,
+    id: u64,
+}
+
+/// Whether a function is one of many that hear, or the one that answers.
+#[derive(Clone, Copy)]
+pub(crate) enum Answering {
+    InTurn,
+    Always,
+}
+
+impl Listener {
+    pub(crate) fn add(
+        session: &Arc<Session>,
+        path: &str,
+        name: &str,
+        listen: Arc<dyn Listen>,
+        answering: Answering,
+    ) -> Result<Self, Box<dyn std::error::Error>> {
+        check_path(path)?;
+        check_segment(name)?;
+        let id = session.change_routes(|routes| match answering {
+            Answering::InTurn => routes.listen(path, name, listen),
+            Answering::Always => routes.set_callback(path, name, listen),
+        })?;
+        Ok(Self { session: Arc::downgrade(session), key: key(path, name), id })
+    }
+
+    /// Unsubscribes. Calls that have started go on.
+    pub fn stop(&self) {
+        if let Some(session) = self.session.upgrade() {
+            session.change_routes(|routes| routes.remove(self.key, self.id));
+        }
+    }
+}
+
+/// A user's function over arguments of type `A`.
+pub(crate) struct ListenerFn<F, A> {
+    f: Arc<F>,
+    arguments: PhantomData<fn(A)>,
+}
+
+impl<F, A> ListenerFn<F, A> {
+    pub(crate) fn new(f: F) -> Self {
+        Self { f: Arc::new(f), arguments: PhantomData }
+    }
+}
+
+impl<F, A, Fut> Listen for ListenerFn<F, A>
+where
+    A: DeserializeOwned + Send + 'static,
+    F: Fn(A) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output: Serialize + Send + Sync> + Send + 'static,
+{
+    fn start(&self, call: Incoming, place: &mut Place) {
+        let f = Arc::clone(&self.f);
+        place.put(async move {
+            let args = call.decode::<A>()?;
+            let reply = f(args).await;
+            call.reply(&reply).await
+        });
+    }
+}

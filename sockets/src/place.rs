@@ -1,0 +1,62 @@
+//! Where a handler's future is polled first.
+
+use std::{
+    future::Future,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
+    task::{Context, Poll, Waker},
+};
+
+use tokio::task::unconstrained;
+use tokio_util::sync::ReusableBoxFuture;
+
+use crate::incoming::{Ended, Incoming};
+
+/// A handler's future, wherever it runs.
+pub(crate) type Running = ReusableBoxFuture<'static, Result<Ended, Ended>>;
+
+/// The place of one method's handler. A future that has been polled cannot move, so it is put here before; a handler
+/// that never suspends leaves its memory to the next call.
+#[derive(Default)]
+pub struct Place {
+    future: Option<Running>,
+    waiting: bool,
+}
+
+impl Place {
+    /// Puts a handler here.
+    pub fn put(&mut self, future: impl Future<Output = Result<Ended, Ended>> + Send + 'static) {
+        self.waiting = true;
+        match &mut self.future {
+            Some(place) => place.set(future),
+            None => self.future = Some(ReusableBoxFuture::new(future)),
+        }
+    }
+
+    /// Answers a call for which there is no handler.
+    pub fn refuse(&mut self, call: Incoming) {
+        self.waiting = false;
+        call.refuse();
+    }
+
+    /// Polls the handler once. One that suspends comes back, to be run by a task of its own.
+    pub(crate) fn poll_once(&mut self) -> Option<Running> {
+        if !std::mem::take(&mut self.waiting) {
+            return None;
+        }
+        let future = self.future.as_mut()?;
+        // The task that a suspended handler is given polls it again at once, with a waker of its own.
+        let mut cx = Context::from_waker(Waker::noop());
+        // Outside of tokio's budget: within it, handlers that are ready would be turned away in a large batch.
+        let polled = catch_unwind(AssertUnwindSafe(|| pin!(unconstrained(future)).poll(&mut cx)));
+        match polled {
+            Ok(Poll::Ready(_)) => None,
+            Ok(Poll::Pending) => self.future.take(),
+            // The call has been answered while it was dropped; what is left of the future must not be polled again.
+            Err(_) => {
+                self.future = None;
+                None
+            }
+        }
+    }
+}

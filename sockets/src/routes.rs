@@ -1,0 +1,218 @@
+//! Which handlers answer to which key.
+
+use std::{collections::HashMap, sync::Arc};
+
+use crate::{
+    name::key,
+    service::{Kind, Listen, Method, Service},
+};
+
+/// What cannot be served beside what is served already.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum RegistrationError {
+    #[error("the group {path:?} is served twice on one connection")]
+    ServedTwice { path: String },
+    #[error("the names {first:?} and {second:?} have the same key; rename one of them")]
+    SameKey { first: String, second: String },
+    #[error("more than {limit} names on one connection; raise `Limits::names_per_peer` if that is meant")]
+    TooManyNames { limit: usize },
+}
+
+/// One who hears a name.
+#[derive(Clone)]
+pub(crate) enum Subscriber {
+    Group { service: Arc<dyn Service>, kind: Kind },
+    Listener { id: u64, listen: Arc<dyn Listen> },
+}
+
+/// Everything under one key.
+#[derive(Clone)]
+struct Route {
+    /// The full name, for messages about it.
+    name: String,
+    path: String,
+    /// In the order in which they came: the first answers requests.
+    subscribers: Vec<Subscriber>,
+    /// Answers instead of the first.
+    callback: Option<(u64, Arc<dyn Listen>)>,
+}
+
+/// Who is to hear an emit, or who is to answer a request.
+#[derive(Clone, Default)]
+pub(crate) struct Resolved {
+    pub(crate) hearers: Vec<Subscriber>,
+    pub(crate) answerer: Option<Subscriber>,
+}
+
+/// The groups, listeners and callbacks of one side.
+#[derive(Clone)]
+pub(crate) struct Routes {
+    routes: HashMap<u64, Route>,
+    groups: Vec<&'static str>,
+    next_id: u64,
+    max_names: usize,
+}
+
+impl Routes {
+    pub(crate) fn new(max_names: usize) -> Self {
+        Self { routes: HashMap::new(), groups: Vec::new(), next_id: 0, max_names }
+    }
+
+    /// Serves a group.
+    pub(crate) fn serve(&mut self, service: Arc<dyn Service>) -> Result<(), RegistrationError> {
+        let path = service.path();
+        if self.groups.contains(&path) {
+            return Err(RegistrationError::ServedTwice { path: path.to_owned() });
+        }
+        // All or nothing: every method is checked before the first is added.
+        let names = service.methods().iter().map(|method| (method.key, method.path, method.name));
+        let new = names.map(|(key, path, name)| self.check(key, path, name));
+        let new = new.collect::<Result<Vec<bool>, _>>()?.into_iter().filter(|new| *new).count();
+        self.check_room(new)?;
+        self.groups.push(path);
+        for &Method { key, path, name, kind, .. } in service.methods() {
+            let subscriber = Subscriber::Group { service: Arc::clone(&service), kind };
+            self.route(key, path, name).subscribers.push(subscriber);
+        }
+        Ok(())
+    }
+
+    /// Adds a listener, and gives the number under which it is removed.
+    pub(crate) fn listen(&mut self, path: &str, name: &str, listen: Arc<dyn Listen>) -> Result<u64, RegistrationError> {
+        let id = self.next_id();
+        self.checked_route(path, name)?.subscribers.push(Subscriber::Listener { id, listen });
+        Ok(id)
+    }
+
+    /// Sets who answers requests. The one who did so far does no more.
+    pub(crate) fn set_callback(
+        &mut self,
+        path: &str,
+        name: &str,
+        listen: Arc<dyn Listen>,
+    ) -> Result<u64, RegistrationError> {
+        let id = self.next_id();
+        self.checked_route(path, name)?.callback = Some((id, listen));
+        Ok(id)
+    }
+
+    /// Removes a listener or callback, and its name if nobody else hears it.
+    pub(crate) fn remove(&mut self, key: u64, id: u64) {
+        let Some(route) = self.routes.get_mut(&key) else { return };
+        route.subscribers.retain(|one| !matches!(one, Subscriber::Listener { id: this, .. } if *this == id));
+        route.callback.take_if(|(this, _)| *this == id);
+        if route.subscribers.is_empty() && route.callback.is_none() {
+            self.routes.remove(&key);
+        }
+    }
+
+    /// Who hears `key`, those of `shared` first, which everyone has, unless a group here has their path.
+    pub(crate) fn resolve(&self, shared: &Self, key: u64) -> Resolved {
+        let (own, shared) = (self.routes.get(&key), shared.routes.get(&key));
+        let shared = shared.filter(|route| !self.groups.contains(&route.path.as_str()));
+        let routes = || shared.into_iter().chain(own);
+        let hearers: Vec<_> = routes().flat_map(|route| route.subscribers.iter().cloned()).collect();
+        let callback = routes().filter_map(|route| route.callback.clone()).last();
+        let callback = callback.map(|(id, listen)| Subscriber::Listener { id, listen });
+        Resolved { answerer: callback.or_else(|| hearers.first().cloned()), hearers }
+    }
+
+    /// The full name of a key that is known here.
+    pub(crate) fn name(&self, key: u64) -> Option<&str> {
+        self.routes.get(&key).map(|route| route.name.as_str())
+    }
+
+    fn next_id(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id
+    }
+
+    fn checked_route(&mut self, path: &str, name: &str) -> Result<&mut Route, RegistrationError> {
+        let key = key(path, name);
+        let new = self.check(key, path, name)?;
+        self.check_room(usize::from(new))?;
+        Ok(self.route(key, path, name))
+    }
+
+    /// Whether the name is new. It must not share its key with another.
+    fn check(&self, key: u64, path: &str, name: &str) -> Result<bool, RegistrationError> {
+        let full = full_name(path, name);
+        match self.routes.get(&key) {
+            None => Ok(true),
+            Some(route) if route.name == full => Ok(false),
+            Some(route) => Err(RegistrationError::SameKey { first: route.name.clone(), second: full }),
+        }
+    }
+
+    fn check_room(&self, new: usize) -> Result<(), RegistrationError> {
+        let limit = self.max_names;
+        if self.routes.len() + new > limit { Err(RegistrationError::TooManyNames { limit }) } else { Ok(()) }
+    }
+
+    fn route(&mut self, key: u64, path: &str, name: &str) -> &mut Route {
+        self.routes.entry(key).or_insert_with(|| Route {
+            name: full_name(path, name),
+            path: path.to_owned(),
+            subscribers: Vec::new(),
+            callback: None,
+        })
+    }
+}
+
+fn full_name(path: &str, name: &str) -> String {
+    if path.is_empty() { name.to_owned() } else { format!("{path}/{name}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{incoming::Incoming, place::Place};
+
+    struct Group(&'static [Method]);
+
+    impl Service for Group {
+        fn path(&self) -> &'static str {
+            self.0[0].path
+        }
+
+        fn methods(&self) -> &'static [Method] {
+            self.0
+        }
+
+        fn start(&self, _: u64, call: Incoming, place: &mut Place) {
+            place.refuse(call);
+        }
+    }
+
+    fn method(path: &'static str, name: &'static str, key: u64) -> Method {
+        Method { path, name, key, kind: Kind::Request, timeout: None }
+    }
+
+    fn group(methods: Vec<Method>) -> Arc<dyn Service> {
+        Arc::new(Group(methods.leak()))
+    }
+
+    #[test]
+    fn one_path_served_twice_is_refused() {
+        let mut routes = Routes::new(10);
+        assert_eq!(routes.serve(group(vec![method("a", "x", 1)])), Ok(()));
+        let again = routes.serve(group(vec![method("a", "y", 2)]));
+        assert_eq!(again, Err(RegistrationError::ServedTwice { path: "a".into() }));
+    }
+
+    #[test]
+    fn two_names_with_one_key_are_refused_by_name_and_nothing_is_added() {
+        let mut routes = Routes::new(10);
+        assert_eq!(routes.serve(group(vec![method("a", "x", 1)])), Ok(()));
+        let same = routes.serve(group(vec![method("b", "new", 3), method("b", "y", 1)]));
+        assert_eq!(same, Err(RegistrationError::SameKey { first: "a/x".into(), second: "b/y".into() }));
+        assert_eq!(routes.name(3), None);
+    }
+
+    #[test]
+    fn names_beyond_the_limit_are_refused() {
+        let mut routes = Routes::new(1);
+        let two = routes.serve(group(vec![method("a", "x", 1), method("a", "y", 2)]));
+        assert_eq!(two, Err(RegistrationError::TooManyNames { limit: 1 }));
+    }
+}

@@ -1,0 +1,207 @@
+//! From a new connection to a socket.
+
+use std::{
+    future::Future,
+    net::SocketAddr,
+    pin::Pin,
+    sync::{Arc, atomic::Ordering},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+    sync::oneshot,
+    time::{sleep, timeout},
+};
+
+use super::{AuthFailure, Identity, Inner, Server, Socket};
+use crate::{
+    connect_error::{AcceptError, BindError, Refusal},
+    disconnect_reason::DisconnectReason,
+    handshake::{self, Accepted, Handshake},
+    peer::Peer,
+    proto::Side,
+    session::{Driver, Session},
+    transport::{Address, Link, over_stream},
+};
+
+/// How long a listener waits when the system has no more sockets to give.
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
+
+impl<I: Identity> Server<I> {
+    /// Listens at `tcp://host:port`; port 0 lets the system choose, and [`local_addr`](Self::local_addr) tells. It may be
+    /// called more than once.
+    ///
+    /// # Errors
+    ///
+    /// If the address cannot be understood or listened at, what the builder was told to serve does not go together, or
+    /// the server has been shut down.
+    pub async fn bind(&self, url: &str) -> Result<(), BindError> {
+        self.inner.registration.clone()?;
+        if self.inner.registry.read().is_closed() {
+            return Err(BindError::ShutDown);
+        }
+        let Address::Tcp(address) = Address::parse(url)?;
+        let failed = |error| BindError::Listen { address: url.to_owned(), error };
+        let listener = TcpListener::bind(&address).await.map_err(failed)?;
+        let local_addr = listener.local_addr().map_err(failed)?;
+        // Only the first one's is kept.
+        let _ = self.inner.local_addr.set(local_addr);
+        tokio::spawn(listen(Arc::clone(&self.inner), listener));
+        Ok(())
+    }
+
+    /// Serves one connection over a stream of bytes, whose other end is given to
+    /// [`ClientBuilder::connect_over`](crate::ClientBuilder::connect_over).
+    ///
+    /// It begins at once. The future that it gives need not be awaited: it tells when the client has been let in.
+    pub fn accept<S>(&self, io: S) -> Accepting<I>
+    where
+        S: AsyncRead + AsyncWrite + Send + 'static,
+    {
+        let (read, write) = tokio::io::split(io);
+        self.accept_link(over_stream(read, write), "stream", None)
+    }
+
+    pub(crate) fn accept_link(
+        &self,
+        link: Link,
+        transport: &'static str,
+        peer_addr: Option<SocketAddr>,
+    ) -> Accepting<I> {
+        let (done, accepted) = oneshot::channel();
+        let server = Arc::clone(&self.inner);
+        tokio::spawn(serve(server, link, Handshake { peer_addr, transport }, done));
+        Accepting(accepted)
+    }
+}
+
+/// A connection that is being let in; see [`Server::accept`].
+#[derive(Debug)]
+pub struct Accepting<I>(oneshot::Receiver<Result<Socket<I>, AcceptError>>);
+
+impl<I> Future for Accepting<I> {
+    type Output = Result<Socket<I>, AcceptError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0)
+            .poll(cx)
+            .map(|done| done.unwrap_or_else(|_| Err(AcceptError::Handshake("the authentication panicked".into()))))
+    }
+}
+
+/// Takes connections until the server stops.
+async fn listen<I: Identity>(server: Arc<Inner<I>>, listener: TcpListener) {
+    let stop = server.stop.clone();
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, peer_addr)) => accept_tcp(&server, stream, peer_addr),
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                sleep(ACCEPT_BACKOFF).await;
+            }
+        }
+    }
+}
+
+fn accept_tcp<I: Identity>(server: &Arc<Inner<I>>, stream: TcpStream, peer_addr: SocketAddr) {
+    // Messages are gathered before they are written; the system must not wait for more.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "a connection was lost before it began");
+        return;
+    }
+    let (read, write) = stream.into_split();
+    let handshake = Handshake { peer_addr: Some(peer_addr), transport: "tcp" };
+    let (done, _) = oneshot::channel();
+    tokio::spawn(serve(Arc::clone(server), over_stream(read, write), handshake, done));
+}
+
+/// Lets a connection in, runs `connected` for it, and opens the gate for its calls.
+async fn serve<I: Identity>(
+    server: Arc<Inner<I>>,
+    mut link: Link,
+    handshake: Handshake,
+    done: oneshot::Sender<Result<Socket<I>, AcceptError>>,
+) {
+    let limit = server.limits.authentication;
+    let admitted = match timeout(limit, admit(&server, &mut link, handshake)).await {
+        Ok(admitted) => admitted,
+        Err(_) => {
+            let words = "authentication took too long".to_owned();
+            // The peer that said nothing may read nothing either.
+            let told = timeout(limit, handshake::misunderstand(&mut link, words)).await;
+            told.unwrap_or(Err(AcceptError::Handshake("authentication took too long".into())))
+        }
+    };
+    let (accepted, identity) = match admitted {
+        Ok(admitted) => admitted,
+        Err(error) => {
+            tracing::debug!(%error, "a connection was not let in");
+            // Nobody has to be waiting.
+            let _ = done.send(Err(error));
+            return;
+        }
+    };
+    let socket = start(&server, link, accepted, identity);
+    let _ = done.send(Ok(socket.clone()));
+    let session = Arc::clone(socket.session());
+    if let Some(connected) = &server.connected {
+        let hook = tokio::spawn(connected(socket));
+        let stop = hook.abort_handle();
+        let finished = tokio::select! {
+            finished = timeout(server.limits.connected, hook) => matches!(finished, Ok(Ok(()))),
+            _ = session.disconnected() => false,
+        };
+        if !finished {
+            stop.abort();
+            return session.close(DisconnectReason::NotReady);
+        }
+    }
+    session.open_gate();
+}
+
+/// The handshake, to its welcome.
+async fn admit<I: Identity>(
+    server: &Inner<I>,
+    link: &mut Link,
+    handshake: Handshake,
+) -> Result<(Accepted, I), AcceptError> {
+    if let Err(error) = &server.registration {
+        return Err(AcceptError::Registration(error.to_string()));
+    }
+    let (accepted, login) = handshake::hear(link, &server.limits).await?;
+    let identity = match (server.authenticate)(&login, handshake).await {
+        Ok(identity) => identity,
+        Err(AuthFailure::Refused(refusal)) => return handshake::refuse(link, refusal).await,
+        Err(AuthFailure::Misunderstood(what)) => return handshake::misunderstand(link, what).await,
+    };
+    if server.registry.read().is_closed() {
+        return handshake::refuse(link, Refusal::new("the server is shutting down")).await;
+    }
+    handshake::welcome(link, &server.limits).await?;
+    Ok((accepted, identity))
+}
+
+/// Registers the socket and starts its driver.
+fn start<I: Identity>(server: &Arc<Inner<I>>, link: Link, accepted: Accepted, identity: I) -> Socket<I> {
+    let Link { receiver, transmitter, received } = link;
+    let (limits, routes) = (Arc::clone(&server.limits), Arc::clone(&server.routes));
+    let session = Session::new(Side::Server, transmitter, accepted, limits, routes, false);
+    let number = server.next_socket.fetch_add(1, Ordering::Relaxed);
+    let socket = Socket::new(number, Peer::new(Arc::clone(&session)), identity, Arc::clone(server));
+    session.set_socket(socket.downgrade());
+    if !server.registry.write().insert(socket.clone()) {
+        session.close(DisconnectReason::ShuttingDown);
+    }
+    let registered = Arc::clone(server);
+    let leave = move || registered.registry.write().remove(number);
+    tokio::spawn(Driver::new(session, receiver, received).run(leave));
+    socket
+}

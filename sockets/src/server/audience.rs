@@ -1,0 +1,259 @@
+//! Whom a message is for.
+
+use std::{
+    borrow::Borrow,
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{Identity, Inner, Replies, Socket, registry::Registry};
+use crate::{
+    ask::{Ask, Member},
+    call_error::CallError,
+    clock::now,
+    codec,
+    group::Group,
+    proto::{Payload, shared_emit, shared_request},
+    session::Taken,
+};
+
+/// A set of sockets, by a description that is evaluated at each call: a room means those who are in it then.
+///
+/// An emit to an audience is encoded once. It waits for no slow member; one that is too far behind, by
+/// [`Limits::outgoing_queue`](crate::Limits::outgoing_queue), is disconnected. A loop of emits is slowed down to what
+/// healthy members take.
+pub struct Audience<I = ()> {
+    server: Arc<Inner<I>>,
+    selector: Arc<Selector<I>>,
+}
+
+/// A description of sockets.
+pub(super) enum Selector<I> {
+    All,
+    Room(String),
+    Sockets(BTreeMap<u64, Socket<I>>),
+    Users(HashSet<I>),
+    Union(Arc<Self>, Arc<Self>),
+    Except(Arc<Self>, Arc<Self>),
+}
+
+impl<I: Identity> Selector<I> {
+    pub(super) fn sockets<S: Borrow<Socket<I>>>(sockets: impl IntoIterator<Item = S>) -> Self {
+        let numbered = |socket: S| (socket.borrow().number(), socket.borrow().clone());
+        Self::Sockets(sockets.into_iter().map(numbered).collect())
+    }
+
+    pub(super) fn users<U: Borrow<I>>(identities: impl IntoIterator<Item = U>) -> Self {
+        Self::Users(identities.into_iter().map(|identity| identity.borrow().clone()).collect())
+    }
+
+    fn contains(&self, registry: &Registry<I>, socket: &Socket<I>) -> bool {
+        match self {
+            Self::All => true,
+            Self::Room(name) => registry.is_member(name, socket.number()),
+            Self::Sockets(sockets) => sockets.get(&socket.number()) == Some(socket),
+            Self::Users(identities) => identities.contains(socket.identity()),
+            Self::Union(one, other) => one.contains(registry, socket) || other.contains(registry, socket),
+            Self::Except(those, these) => those.contains(registry, socket) && !these.contains(registry, socket),
+        }
+    }
+
+    /// Goes through the sockets, each once.
+    fn for_each(&self, registry: &Registry<I>, visit: &mut dyn FnMut(&Socket<I>)) {
+        match self {
+            Self::All => registry.sockets().for_each(visit),
+            Self::Room(name) => registry.members(name).for_each(visit),
+            Self::Sockets(sockets) => {
+                let connected = |socket: &&Socket<I>| registry.socket(socket.number()) == Some(*socket);
+                sockets.values().filter(connected).for_each(visit);
+            }
+            Self::Users(identities) => {
+                identities.iter().flat_map(|identity| registry.sockets_of(identity)).for_each(visit);
+            }
+            Self::Union(one, other) => {
+                one.for_each(registry, visit);
+                other.for_each(registry, &mut |socket| {
+                    if !one.contains(registry, socket) {
+                        visit(socket);
+                    }
+                });
+            }
+            Self::Except(those, these) => those.for_each(registry, &mut |socket| {
+                if !these.contains(registry, socket) {
+                    visit(socket);
+                }
+            }),
+        }
+    }
+}
+
+/// What can be left out of an audience: a [`Socket`] or another [`Audience`].
+pub trait Excluded<I>: sealed::Selects<I> {}
+
+impl<I: Identity> Excluded<I> for Socket<I> {}
+impl<I: Identity> Excluded<I> for Audience<I> {}
+
+mod sealed {
+    use std::sync::Arc;
+
+    use super::{Audience, Identity, Selector, Socket};
+
+    pub trait Selects<I> {
+        #[expect(private_interfaces, reason = "sealed: only this module calls it")]
+        fn selector(&self) -> Arc<Selector<I>>;
+    }
+
+    impl<I: Identity> Selects<I> for Socket<I> {
+        #[expect(private_interfaces, reason = "sealed: only this module calls it")]
+        fn selector(&self) -> Arc<Selector<I>> {
+            Arc::new(Selector::sockets([self]))
+        }
+    }
+
+    impl<I> Selects<I> for Audience<I> {
+        #[expect(private_interfaces, reason = "sealed: only this module calls it")]
+        fn selector(&self) -> Arc<Selector<I>> {
+            Arc::clone(&self.selector)
+        }
+    }
+}
+
+impl<I: Identity> Audience<I> {
+    pub(super) fn new(server: Arc<Inner<I>>, selector: Selector<I>) -> Self {
+        Self { server, selector: Arc::new(selector) }
+    }
+
+    fn with(&self, selector: Selector<I>) -> Self {
+        Self::new(Arc::clone(&self.server), selector)
+    }
+
+    /// Those of both; a member of both hears once.
+    pub fn union(&self, other: &Self) -> Self {
+        self.with(Selector::Union(Arc::clone(&self.selector), Arc::clone(&other.selector)))
+    }
+
+    /// Those who are not in `left_out`: a socket or an audience.
+    pub fn except(&self, left_out: &impl Excluded<I>) -> Self {
+        self.with(Selector::Except(Arc::clone(&self.selector), left_out.selector()))
+    }
+
+    /// Those who belong to it now.
+    pub fn sockets(&self) -> Vec<Socket<I>> {
+        let mut sockets = Vec::new();
+        self.selector.for_each(&self.server.registry.read(), &mut |socket| sockets.push(socket.clone()));
+        sockets
+    }
+
+    /// The group under this path, for dynamic calls.
+    pub fn group(&self, path: &str) -> Group<Self> {
+        Group::root(self.clone()).group(path)
+    }
+
+    /// Sends an emit to every member's listeners of `name` that are in no group.
+    ///
+    /// # Errors
+    ///
+    /// If the name is not legal, or the arguments do not encode or are too large for a member.
+    ///
+    /// # Cancel safety
+    ///
+    /// It is sent to all members before it first waits.
+    pub async fn emit<A: Serialize + ?Sized>(&self, name: &str, args: &A) -> Result<(), CallError> {
+        Group::root(self.clone()).emit(name, args).await
+    }
+
+    /// Asks every member's answerer of `name` that is in no group. The question is sent now, to those who are members
+    /// now.
+    pub fn request<R: DeserializeOwned>(&self, name: &str, args: &(impl Serialize + ?Sized)) -> Replies<I, R> {
+        Group::root(self.clone()).request(name, args)
+    }
+
+    pub(crate) async fn emit_by_key<A: Serialize + ?Sized>(&self, key: u64, args: &A) -> Result<(), CallError> {
+        let frame = codec::with_scratch(args, |encoded| shared_emit(key, &Payload::of(encoded)))?;
+        if frame.len() > self.server.limits.max_frame as usize {
+            let limit = self.server.limits.max_frame;
+            return Err(CallError::TooLarge { message: format!("{} bytes, the limit is {limit}", frame.len()) });
+        }
+        let behind = self.broadcast(&frame);
+        self.server.fanout.pace(frame.len(), behind).await;
+        Ok(())
+    }
+
+    /// Queues a frame for every member, and gives those who are behind, and how many keep up.
+    fn broadcast(&self, frame: &Bytes) -> Behind {
+        let (now, mut behind) = (now(), Behind::default());
+        let mut round = self.server.fanout.round(frame.len());
+        self.selector.for_each(&self.server.registry.read(), &mut |socket| {
+            let (write, taken) = socket.session().broadcast(now, frame);
+            if write {
+                round.add(socket.number(), socket.session());
+            }
+            match taken {
+                Taken::Well => behind.keep_up += 1,
+                Taken::Behind => behind.sessions.push(Arc::clone(socket.session())),
+                Taken::Lost => {}
+                Taken::TooLarge => tracing::warn!("a message is too large for a member of its audience"),
+            }
+        });
+        behind
+    }
+
+    /// Asks every member, by a key.
+    pub(crate) fn ask<R, E>(
+        &self,
+        key: u64,
+        timeout: Option<Duration>,
+        args: &(impl Serialize + ?Sized),
+        decode: fn(Bytes) -> Result<R, CallError<E>>,
+    ) -> Replies<I, R, E> {
+        let timeout = timeout.unwrap_or(self.server.limits.call_timeout);
+        let number = self.server.next_ask();
+        let question = codec::with_scratch(args, |encoded| shared_request(number, key, timeout, &Payload::of(encoded)));
+        let question = match question {
+            Ok(question) => question,
+            Err(error) => return Replies::refused(self.sockets(), &error.into(), decode),
+        };
+        let (now, ask) = (now(), Arc::new(Ask::default()));
+        let mut replies = Replies::new(Arc::clone(&ask), question.id(), decode);
+        let mut round = self.server.fanout.round(0);
+        self.selector.for_each(&self.server.registry.read(), &mut |socket| {
+            let member = Member::new(&ask, replies.add(socket.clone()));
+            let (write, asked) = socket.session().ask(now, &question, member);
+            if write {
+                round.add(socket.number(), socket.session());
+            }
+            if let Err((error, _)) = asked {
+                replies.refuse_last(error);
+            }
+        });
+        replies
+    }
+
+    /// A question that could not be put.
+    pub(crate) fn refused<R: DeserializeOwned>(&self, error: &CallError) -> Replies<I, R> {
+        Replies::refused(self.sockets(), error, super::decode_plain)
+    }
+}
+
+impl<I> Clone for Audience<I> {
+    fn clone(&self) -> Self {
+        Self { server: Arc::clone(&self.server), selector: Arc::clone(&self.selector) }
+    }
+}
+
+/// Who does not keep up with a loop of emits.
+#[derive(Default)]
+pub(super) struct Behind {
+    pub(super) sessions: Vec<Arc<crate::session::Session>>,
+    pub(super) keep_up: usize,
+}
+
+impl<I> std::fmt::Debug for Audience<I> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Audience").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,184 @@
+//! Building a server.
+
+use std::{
+    future::Future,
+    sync::{Arc, OnceLock, atomic::AtomicU64},
+};
+
+use parking_lot::RwLock;
+use serde::de::DeserializeOwned;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    AuthFailure, Authenticator, ConnectedHook, Identity, Inner, Server, fanout::Fanout, registry::Registry,
+    socket::Socket,
+};
+use crate::{
+    codec::decode,
+    connect_error::{BindError, Refusal},
+    handshake::Handshake,
+    limits::Limits,
+    routes::{RegistrationError, Routes},
+    service::Service,
+};
+
+/// A function that authenticates: it takes the login, or the login and a [`Handshake`], and gives
+/// `Result<I, Refusal>` in a future.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot authenticate",
+    label = "write `|login: Login| async move ` or `|login: Login, handshake: Handshake| async move`, giving `Result<I, Refusal>`"
+)]
+pub trait Authenticate<Args, I>: Send + Sync + 'static {
+    /// What the client sends.
+    type Login: DeserializeOwned;
+
+    /// Decides.
+    fn authenticate(
+        &self,
+        login: Self::Login,
+        handshake: Handshake,
+    ) -> impl Future<Output = Result<I, Refusal>> + Send + 'static;
+}
+
+impl<F, Fut, L, I> Authenticate<(L,), I> for F
+where
+    F: Fn(L) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<I, Refusal>> + Send + 'static,
+    L: DeserializeOwned,
+{
+    type Login = L;
+
+    fn authenticate(&self, login: L, _: Handshake) -> impl Future<Output = Result<I, Refusal>> + Send + 'static {
+        self(login)
+    }
+}
+
+impl<F, Fut, L, I> Authenticate<(L, Handshake), I> for F
+where
+    F: Fn(L, Handshake) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<I, Refusal>> + Send + 'static,
+    L: DeserializeOwned,
+{
+    type Login = L;
+
+    fn authenticate(
+        &self,
+        login: L,
+        handshake: Handshake,
+    ) -> impl Future<Output = Result<I, Refusal>> + Send + 'static {
+        self(login, handshake)
+    }
+}
+
+/// Builds a [`Server`]. `I` is the identity that [`authenticate`](ServerBuilder::authenticate) gives; without it, `()`.
+#[must_use = "a builder does nothing until it is built or bound"]
+pub struct ServerBuilder<I = ()> {
+    limits: Limits,
+    services: Vec<Arc<dyn Service>>,
+    authenticate: Box<Authenticator<I>>,
+    connected: Option<Box<ConnectedHook<I>>>,
+}
+
+impl ServerBuilder {
+    pub(super) fn new() -> Self {
+        Self {
+            limits: Limits::default(),
+            services: Vec::new(),
+            // Whatever the client sends as its login, nobody asks for it.
+            authenticate: Box::new(|_, _| Box::pin(async { Ok(()) })),
+            connected: None,
+        }
+    }
+
+    /// Authenticates every client before anything else, and gives it its identity.
+    ///
+    /// # Panics
+    ///
+    /// If [`connected`](Self::connected) has been called, whose sockets would have another identity: authenticate
+    /// first.
+    pub fn authenticate<Args, I: Identity, F: Authenticate<Args, I>>(self, f: F) -> ServerBuilder<I> {
+        assert!(self.connected.is_none(), "call `authenticate` before `connected`: it decides what its sockets are");
+        let authenticate = move |login: &[u8], handshake: Handshake| -> super::BoxFuture<_> {
+            match decode(login) {
+                Ok(login) => {
+                    let decision = f.authenticate(login, handshake);
+                    Box::pin(async move { decision.await.map_err(AuthFailure::Refused) })
+                }
+                Err(error) => {
+                    let what = format!("the login does not decode: {error}");
+                    Box::pin(async { Err(AuthFailure::Misunderstood(what)) })
+                }
+            }
+        };
+        ServerBuilder {
+            limits: self.limits,
+            services: self.services,
+            authenticate: Box::new(authenticate),
+            connected: None,
+        }
+    }
+}
+
+impl<I: Identity> ServerBuilder<I> {
+    /// Runs `f` for every socket. The client's `connect` returns, and its calls come in, when `f` has finished; if it
+    /// takes longer than [`Limits::connected`], the socket is disconnected.
+    pub fn connected<F, Fut>(self, f: F) -> Self
+    where
+        F: Fn(Socket<I>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        Self { connected: Some(Box::new(move |socket| Box::pin(f(socket)))), ..self }
+    }
+
+    /// Serves a group to all sockets, with one handler.
+    pub fn serve(mut self, service: impl Service) -> Self {
+        self.services.push(Arc::new(service));
+        self
+    }
+
+    /// Sets the limits of every connection.
+    pub fn limits(self, limits: Limits) -> Self {
+        Self { limits, ..self }
+    }
+
+    /// A server that listens nowhere yet. If what it serves does not go together, [`Server::bind`] says so.
+    pub fn build(self) -> Server<I> {
+        let (routes, registration) = register(self.services, &self.limits);
+        Server::open(Inner {
+            registry: RwLock::new(Registry::new(self.limits.rooms_per_socket as usize)),
+            fanout: Fanout::new(),
+            limits: Arc::new(self.limits),
+            routes: Arc::new(routes),
+            registration,
+            authenticate: self.authenticate,
+            connected: self.connected,
+            next_socket: AtomicU64::new(1),
+            next_ask: AtomicU64::new(0),
+            local_addr: OnceLock::new(),
+            stop: CancellationToken::new(),
+        })
+    }
+
+    /// A server that listens at `url`: [`build`](Self::build) and [`Server::bind`] in one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Server::bind`].
+    pub async fn bind(self, url: &str) -> Result<Server<I>, BindError> {
+        let server = self.build();
+        server.bind(url).await?;
+        Ok(server)
+    }
+}
+
+fn register(services: Vec<Arc<dyn Service>>, limits: &Limits) -> (Routes, Result<(), RegistrationError>) {
+    let mut routes = Routes::new(limits.names_per_peer as usize);
+    let registration = services.into_iter().try_for_each(|service| routes.serve(service));
+    (routes, registration)
+}
+
+impl<I> std::fmt::Debug for ServerBuilder<I> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ServerBuilder").field("limits", &self.limits).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,175 @@
+//! Writing for many: an emit to a room costs a task's wake per shard, not per member.
+//!
+//! A message is queued for each member by its emitter. The members who have to be written for are left to a few tasks,
+//! the shards, each of which tries one write for each of its members. After a round that found more than one message a
+//! shard rests for a millisecond, in which more may be gathered; a lone message never waits.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use parking_lot::{Mutex, MutexGuard};
+use tokio::{
+    sync::Notify,
+    task::coop::consume_budget,
+    time::{Instant, sleep},
+};
+
+use super::audience::Behind;
+use crate::session::Session;
+
+/// More shards than this would only share the same processors.
+const SHARDS_MAX: usize = 4;
+/// How long a shard rests after a busy round.
+const REST: Duration = Duration::from_millis(1);
+/// After so many bytes, an emitter looks how its members and the shards do.
+const PACE: usize = 64 * 1024;
+/// How long it then waits for a few members who are behind, and for many, as long as they get on.
+const WAIT_FOR_FEW: Duration = Duration::from_millis(10);
+const WAIT_FOR_MANY: Duration = Duration::from_secs(1);
+
+/// The shards of a server.
+pub(super) struct Fanout {
+    shards: Vec<Arc<Shard>>,
+    /// What has been emitted since an emitter last looked.
+    emitted: AtomicUsize,
+}
+
+#[derive(Default)]
+struct Shard {
+    due: Mutex<Due>,
+    wake: Notify,
+    /// A round has ended.
+    written: Notify,
+}
+
+/// Who has to be written for.
+#[derive(Default)]
+struct Due {
+    sessions: Vec<Arc<Session>>,
+    /// Since the shard last looked.
+    messages: usize,
+    bytes: usize,
+    running: bool,
+}
+
+impl Fanout {
+    pub(super) fn new() -> Self {
+        let shards = thread::available_parallelism().map_or(1, usize::from).min(SHARDS_MAX);
+        Self { shards: (0..shards).map(|_| Arc::default()).collect(), emitted: AtomicUsize::new(0) }
+    }
+
+    /// Begins to gather those who have to be written for.
+    pub(super) fn round(&self, bytes: usize) -> Round<'_> {
+        let dues = self.shards.iter().map(|shard| {
+            let mut due = shard.due.lock();
+            due.messages += 1;
+            due.bytes += bytes;
+            (&**shard, due)
+        });
+        Round { dues: dues.collect(), shards: &self.shards }
+    }
+
+    /// Slows a loop of emits down to what the shards write and healthy members take.
+    pub(super) async fn pace(&self, bytes: usize, behind: Behind) {
+        // A loop that never waits would keep its thread from everyone else.
+        consume_budget().await;
+        if self.emitted.fetch_add(bytes, Ordering::Relaxed) + bytes < PACE {
+            return;
+        }
+        self.emitted.store(0, Ordering::Relaxed);
+        for shard in &self.shards {
+            let mut written = std::pin::pin!(shard.written.notified());
+            written.as_mut().enable();
+            let is_behind = {
+                let due = shard.due.lock();
+                due.bytes >= PACE && due.running && !due.sessions.is_empty()
+            };
+            if is_behind {
+                written.await;
+            }
+        }
+        behind.wait().await;
+    }
+}
+
+impl Behind {
+    /// Waits until those who are behind have caught up: not for long if they are few, or if none of them gets on.
+    async fn wait(mut self) {
+        let few = self.sessions.len() <= self.keep_up;
+        let patience = if few { WAIT_FOR_FEW } else { WAIT_FOR_MANY };
+        let (started, mut moved) = (Instant::now(), Instant::now());
+        let queued = |sessions: &[Arc<Session>]| sessions.iter().map(|one| one.queued()).sum::<usize>();
+        let mut before = queued(&self.sessions);
+        while !self.sessions.is_empty() && started.elapsed() < patience && moved.elapsed() < WAIT_FOR_FEW {
+            sleep(REST).await;
+            self.sessions.retain(|one| !one.is_ending() && one.queued() > one.limits().outgoing_queue as usize / 2);
+            let now = queued(&self.sessions);
+            if now < before {
+                moved = Instant::now();
+            }
+            before = now;
+        }
+    }
+}
+
+/// One message's members, by shard.
+pub(super) struct Round<'a> {
+    dues: Vec<(&'a Shard, MutexGuard<'a, Due>)>,
+    shards: &'a [Arc<Shard>],
+}
+
+impl Round<'_> {
+    /// Leaves a member to its shard.
+    pub(super) fn add(&mut self, number: u64, session: &Arc<Session>) {
+        let shard = usize::try_from(number).unwrap_or(0) % self.dues.len();
+        self.dues[shard].1.sessions.push(Arc::clone(session));
+    }
+}
+
+impl Drop for Round<'_> {
+    fn drop(&mut self) {
+        for ((shard, due), shared) in self.dues.drain(..).zip(self.shards) {
+            if due.sessions.is_empty() {
+                continue;
+            }
+            let mut due = due;
+            if !std::mem::replace(&mut due.running, true) {
+                tokio::spawn(run(Arc::clone(shared)));
+            }
+            drop(due);
+            shard.wake.notify_one();
+        }
+    }
+}
+
+/// A shard's task. It ends when there is nothing to write, so that a quiet server has none.
+async fn run(shard: Arc<Shard>) {
+    let mut sessions = Vec::new();
+    loop {
+        let messages = {
+            let mut due = shard.due.lock();
+            std::mem::swap(&mut due.sessions, &mut sessions);
+            due.bytes = 0;
+            due.running = !sessions.is_empty();
+            std::mem::take(&mut due.messages)
+        };
+        if sessions.is_empty() {
+            return;
+        }
+        for session in sessions.drain(..) {
+            session.flush_for_shard();
+        }
+        shard.written.notify_waiters();
+        if messages > 1 {
+            sleep(REST).await;
+        } else {
+            tokio::task::yield_now().await;
+        }
+    }
+}

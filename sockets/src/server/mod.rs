@@ -1,0 +1,202 @@
+//! The server: its builder, sockets, rooms and audiences.
+
+mod accept;
+mod audience;
+mod builder;
+mod fanout;
+mod registry;
+mod replies;
+mod socket;
+
+use std::{
+    future::Future,
+    hash::Hash,
+    net::SocketAddr,
+    pin::Pin,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use parking_lot::RwLock;
+use tokio_util::sync::CancellationToken;
+
+pub use self::{
+    accept::Accepting,
+    audience::{Audience, Excluded},
+    builder::{Authenticate, ServerBuilder},
+    replies::Replies,
+    socket::Socket,
+};
+use self::{audience::Selector, fanout::Fanout, registry::Registry};
+pub(crate) use self::{
+    replies::{decode_fallible, decode_plain},
+    socket::WeakSocket,
+};
+use crate::{
+    connect_error::Refusal,
+    disconnect_reason::DisconnectReason,
+    handshake::Handshake,
+    limits::Limits,
+    routes::{RegistrationError, Routes},
+};
+
+/// What a server's authentication gives for a login: who the client is. Every type that can be one is one.
+pub trait Identity: Clone + Eq + Hash + Send + Sync + 'static {}
+
+impl<T: Clone + Eq + Hash + Send + Sync + 'static> Identity for T {}
+
+type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// How authentication fails.
+enum AuthFailure {
+    Refused(Refusal),
+    /// The login is not of the type that is asked for.
+    Misunderstood(String),
+}
+
+type Authenticator<I> = dyn Fn(&[u8], Handshake) -> BoxFuture<Result<I, AuthFailure>> + Send + Sync;
+type ConnectedHook<I> = dyn Fn(Socket<I>) -> BoxFuture<()> + Send + Sync;
+
+/// What a server's handles and sockets share.
+struct Inner<I> {
+    registry: RwLock<Registry<I>>,
+    fanout: Fanout,
+    limits: Arc<Limits>,
+    routes: Arc<Routes>,
+    /// What the builder was told to serve may not go together; `bind` says so.
+    registration: Result<(), RegistrationError>,
+    authenticate: Box<Authenticator<I>>,
+    connected: Option<Box<ConnectedHook<I>>>,
+    next_socket: AtomicU64,
+    next_ask: AtomicU64,
+    local_addr: OnceLock<SocketAddr>,
+    /// Stops the listeners.
+    stop: CancellationToken,
+}
+
+/// A server. Clones mean the same one; when the last of those that `build` or `bind` returned is dropped, it says
+/// goodbye to its sockets and closes.
+pub struct Server<I = ()> {
+    inner: Arc<Inner<I>>,
+    /// What keeps the server open. The handles that sockets and calls give have none.
+    _open: Option<Arc<KeepOpen<I>>>,
+}
+
+impl Server {
+    /// A builder for a server.
+    pub fn builder() -> ServerBuilder {
+        ServerBuilder::new()
+    }
+}
+
+/// Closes the server when the last handle is dropped.
+struct KeepOpen<I>(Arc<Inner<I>>);
+
+impl<I> Drop for KeepOpen<I> {
+    fn drop(&mut self) {
+        self.0.stop.cancel();
+        for session in self.0.registry.write().close() {
+            session.close(DisconnectReason::Closed);
+        }
+    }
+}
+
+impl<I: Identity> Server<I> {
+    fn open(inner: Inner<I>) -> Self {
+        let inner = Arc::new(inner);
+        Self { _open: Some(Arc::new(KeepOpen(Arc::clone(&inner)))), inner }
+    }
+
+    /// A handle that does not keep the server open.
+    fn borrowed(inner: Arc<Inner<I>>) -> Self {
+        Self { inner, _open: None }
+    }
+
+    /// The address of the first listener that has one: where `tcp://127.0.0.1:0` ended up.
+    ///
+    /// # Panics
+    ///
+    /// If the server listens at no such address yet.
+    #[expect(clippy::expect_used, reason = "asking a server that listens nowhere where it listens is a mistake")]
+    pub fn local_addr(&self) -> SocketAddr {
+        *self.inner.local_addr.get().expect("the server has no listener with an address yet: bind one first")
+    }
+
+    /// Everyone.
+    pub fn all(&self) -> Audience<I> {
+        self.audience(Selector::All)
+    }
+
+    /// Those who are in a room. A room exists while somebody is in it.
+    pub fn room(&self, name: &str) -> Audience<I> {
+        self.audience(Selector::Room(name.to_owned()))
+    }
+
+    /// These sockets, as far as they are connected.
+    pub fn clients<S: std::borrow::Borrow<Socket<I>>>(&self, sockets: impl IntoIterator<Item = S>) -> Audience<I> {
+        self.audience(Selector::sockets(sockets))
+    }
+
+    /// All sockets of these identities.
+    pub fn users<U: std::borrow::Borrow<I>>(&self, identities: impl IntoIterator<Item = U>) -> Audience<I> {
+        self.audience(Selector::users(identities))
+    }
+
+    fn audience(&self, selector: Selector<I>) -> Audience<I> {
+        Audience::new(Arc::clone(&self.inner), selector)
+    }
+
+    /// All sockets, in the order in which they connected.
+    pub fn sockets(&self) -> Vec<Socket<I>> {
+        self.all().sockets()
+    }
+
+    /// The newest socket of an identity.
+    pub fn socket(&self, identity: &I) -> Option<Socket<I>> {
+        self.inner.registry.read().sockets_of(identity).last().cloned()
+    }
+
+    /// The sockets of an identity, oldest first.
+    pub fn sockets_of(&self, identity: &I) -> Vec<Socket<I>> {
+        self.inner.registry.read().sockets_of(identity).cloned().collect()
+    }
+
+    /// The names of all rooms, in alphabetical order.
+    pub fn rooms(&self) -> Vec<String> {
+        self.inner.registry.read().rooms()
+    }
+
+    /// Shuts the server down: it listens no more and takes no new calls, tells its clients so, waits for what is under
+    /// way, at most for [`Limits::shutdown_grace`], and then disconnects everyone.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it is ready, it leaves sockets that are not drained connected; it may be called again.
+    pub async fn shutdown(&self) {
+        self.inner.stop.cancel();
+        let sessions = self.inner.registry.write().close();
+        let grace = self.inner.limits.shutdown_grace;
+        let drains = sessions.into_iter().map(|session| session.drain(grace));
+        futures_util::future::join_all(drains).await;
+    }
+}
+
+impl<I> Inner<I> {
+    fn next_ask(&self) -> u64 {
+        self.next_ask.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+impl<I> Clone for Server<I> {
+    fn clone(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner), _open: self._open.clone() }
+    }
+}
+
+impl<I> std::fmt::Debug for Server<I> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Server").field("local_addr", &self.inner.local_addr.get()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,130 @@
+//! Who is connected, and in which rooms.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
+
+use super::{Identity, Socket};
+use crate::session::Session;
+
+/// A server's sockets, by the number of their coming, and the index of rooms. A room is there while it has members.
+pub(super) struct Registry<I> {
+    sockets: BTreeMap<u64, Entry<I>>,
+    by_identity: HashMap<I, BTreeSet<u64>>,
+    rooms: HashMap<String, BTreeMap<u64, Socket<I>>>,
+    rooms_per_socket: usize,
+    closed: bool,
+}
+
+struct Entry<I> {
+    socket: Socket<I>,
+    rooms: BTreeSet<String>,
+}
+
+impl<I> Registry<I> {
+    pub(super) fn new(rooms_per_socket: usize) -> Self {
+        Self {
+            sockets: BTreeMap::new(),
+            by_identity: HashMap::new(),
+            rooms: HashMap::new(),
+            rooms_per_socket,
+            closed: false,
+        }
+    }
+
+    /// Lets nobody in any more, and gives the sessions of those who are in.
+    pub(super) fn close(&mut self) -> Vec<Arc<Session>> {
+        self.closed = true;
+        self.sockets.values().map(|entry| Arc::clone(entry.socket.session())).collect()
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    pub(super) fn socket(&self, id: u64) -> Option<&Socket<I>> {
+        self.sockets.get(&id).map(|entry| &entry.socket)
+    }
+
+    pub(super) fn sockets(&self) -> impl Iterator<Item = &Socket<I>> {
+        self.sockets.values().map(|entry| &entry.socket)
+    }
+
+    pub(super) fn members(&self, room: &str) -> impl Iterator<Item = &Socket<I>> {
+        self.rooms.get(room).into_iter().flat_map(BTreeMap::values)
+    }
+
+    pub(super) fn is_member(&self, room: &str, id: u64) -> bool {
+        self.rooms.get(room).is_some_and(|members| members.contains_key(&id))
+    }
+
+    pub(super) fn rooms(&self) -> Vec<String> {
+        let mut rooms: Vec<_> = self.rooms.keys().cloned().collect();
+        rooms.sort_unstable();
+        rooms
+    }
+
+    pub(super) fn rooms_of(&self, id: u64) -> Vec<String> {
+        self.sockets.get(&id).into_iter().flat_map(|entry| entry.rooms.iter().cloned()).collect()
+    }
+
+    /// Puts a socket into a room. It is `false` if that would be one room too many; a socket that has left joins
+    /// nothing, so that no room keeps a ghost.
+    pub(super) fn join(&mut self, id: u64, room: &str) -> bool {
+        let Some(entry) = self.sockets.get_mut(&id) else { return true };
+        if entry.rooms.len() >= self.rooms_per_socket && !entry.rooms.contains(room) {
+            return false;
+        }
+        entry.rooms.insert(room.to_owned());
+        self.rooms.entry(room.to_owned()).or_default().insert(id, entry.socket.clone());
+        true
+    }
+
+    pub(super) fn leave(&mut self, id: u64, room: &str) {
+        if let Some(entry) = self.sockets.get_mut(&id) {
+            entry.rooms.remove(room);
+        }
+        self.remove_member(id, room);
+    }
+
+    fn remove_member(&mut self, id: u64, room: &str) {
+        let Some(members) = self.rooms.get_mut(room) else { return };
+        members.remove(&id);
+        if members.is_empty() {
+            self.rooms.remove(room);
+        }
+    }
+}
+
+impl<I: Identity> Registry<I> {
+    /// Lets a socket in; `false` if the server lets nobody in any more.
+    pub(super) fn insert(&mut self, socket: Socket<I>) -> bool {
+        if self.closed {
+            return false;
+        }
+        self.by_identity.entry(socket.identity().clone()).or_default().insert(socket.number());
+        self.sockets.insert(socket.number(), Entry { socket, rooms: BTreeSet::new() });
+        true
+    }
+
+    /// Takes a socket out, of its rooms too.
+    pub(super) fn remove(&mut self, id: u64) {
+        let Some(entry) = self.sockets.remove(&id) else { return };
+        for room in &entry.rooms {
+            self.remove_member(id, room);
+        }
+        let identity = entry.socket.identity();
+        if let Some(ids) = self.by_identity.get_mut(identity) {
+            ids.remove(&id);
+            if ids.is_empty() {
+                self.by_identity.remove(identity);
+            }
+        }
+    }
+
+    /// The sockets of an identity, oldest first.
+    pub(super) fn sockets_of(&self, identity: &I) -> impl DoubleEndedIterator<Item = &Socket<I>> {
+        self.by_identity.get(identity).into_iter().flatten().filter_map(|id| self.socket(*id))
+    }
+}

@@ -1,0 +1,142 @@
+//! The answers of an audience.
+
+use std::{
+    collections::VecDeque,
+    convert::Infallible,
+    future::poll_fn,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use futures_core::Stream;
+use serde::de::DeserializeOwned;
+
+use super::Socket;
+use crate::{ask::Ask, call_error::CallError, codec::decode, proto::CallId};
+
+/// The replies to a question, as they come: exactly one for each member that was asked, be it a reply, a failure, a
+/// timeout or that the member has left. Then the stream ends.
+///
+/// Dropping it cancels what is open.
+#[must_use = "a question whose replies are dropped is cancelled"]
+pub struct Replies<I, T, E = Infallible> {
+    /// Those who were asked; `None` once they have answered.
+    members: Vec<Option<Socket<I>>>,
+    ask: Arc<Ask>,
+    /// Those who could not be asked.
+    refused: VecDeque<(usize, CallError)>,
+    open: usize,
+    id: CallId,
+    decode: fn(Bytes) -> Result<T, CallError<E>>,
+}
+
+/// A reply that is the value itself.
+pub(crate) fn decode_plain<T: DeserializeOwned>(reply: Bytes) -> Result<T, CallError> {
+    Ok(decode(&reply)?)
+}
+
+/// A reply that is a `Result`.
+pub(crate) fn decode_fallible<T: DeserializeOwned, E: DeserializeOwned>(reply: Bytes) -> Result<T, CallError<E>> {
+    decode::<Result<T, E>>(&reply)?.map_err(CallError::Handler)
+}
+
+impl<I, T, E> Replies<I, T, E> {
+    pub(super) fn new(ask: Arc<Ask>, id: CallId, decode: fn(Bytes) -> Result<T, CallError<E>>) -> Self {
+        Self { members: Vec::new(), ask, refused: VecDeque::new(), open: 0, id, decode }
+    }
+
+    /// A question that could be put to nobody.
+    pub(super) fn refused(
+        sockets: Vec<Socket<I>>,
+        error: &CallError,
+        decode: fn(Bytes) -> Result<T, CallError<E>>,
+    ) -> Self {
+        let mut replies = Self::new(Arc::default(), CallId { number: 0, shared: true }, decode);
+        for socket in sockets {
+            replies.add(socket);
+            replies.refuse_last(error.clone());
+        }
+        replies
+    }
+
+    /// Adds a member, and gives its index.
+    pub(super) fn add(&mut self, socket: Socket<I>) -> usize {
+        self.members.push(Some(socket));
+        self.open += 1;
+        self.members.len() - 1
+    }
+
+    /// The member that was added last could not be asked.
+    pub(super) fn refuse_last(&mut self, error: CallError) {
+        self.refused.push_back((self.members.len() - 1, error));
+    }
+
+    /// The next reply, with the socket that it came from; `None` when all have answered.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it is ready, it has taken nothing.
+    pub async fn next(&mut self) -> Option<(Socket<I>, Result<T, CallError<E>>)> {
+        poll_fn(|cx| self.poll_reply(cx)).await
+    }
+
+    /// Calls `f` for each reply as it comes, until all have answered.
+    pub async fn for_each_reply(mut self, mut f: impl FnMut(Socket<I>, Result<T, CallError<E>>)) {
+        while let Some((socket, reply)) = self.next().await {
+            f(socket, reply);
+        }
+    }
+
+    /// How many have not answered.
+    pub fn open(&self) -> usize {
+        self.open
+    }
+
+    fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<Option<(Socket<I>, Result<T, CallError<E>>)>> {
+        while self.open > 0 {
+            let (index, reply) = match self.refused.pop_front() {
+                Some((index, error)) => (index, Err(CallError::widen(error))),
+                None => match self.ask.poll_answer(cx) {
+                    Poll::Ready((index, answer)) => {
+                        let reply = CallError::from_answer(answer).map_err(CallError::widen);
+                        (index, reply.and_then(self.decode))
+                    }
+                    Poll::Pending => return Poll::Pending,
+                },
+            };
+            if let Some(socket) = self.members[index].take() {
+                self.open -= 1;
+                return Poll::Ready(Some((socket, reply)));
+            }
+        }
+        Poll::Ready(None)
+    }
+}
+
+impl<I, T, E> Stream for Replies<I, T, E> {
+    type Item = (Socket<I>, Result<T, CallError<E>>);
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.poll_reply(cx)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.open, Some(self.open))
+    }
+}
+
+impl<I, T, E> Drop for Replies<I, T, E> {
+    fn drop(&mut self) {
+        for socket in self.members.iter().flatten() {
+            socket.session().cancel(self.id);
+        }
+    }
+}
+
+impl<I, T, E> std::fmt::Debug for Replies<I, T, E> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Replies").field("open", &self.open).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,118 @@
+//! A client, as the server sees it.
+
+use std::{
+    hash::{Hash, Hasher},
+    ops::Deref,
+    sync::{Arc, Weak},
+};
+
+use super::{Identity, Inner, Server};
+use crate::{disconnect_reason::DisconnectReason, name::check_room, peer::Peer};
+
+/// A connected client. It is a [`Peer`], with an identity and rooms; clones mean the same one, and none of them keeps
+/// the connection open.
+pub struct Socket<I = ()>(Arc<SocketInner<I>>);
+
+struct SocketInner<I> {
+    number: u64,
+    peer: Peer,
+    identity: I,
+    server: Arc<Inner<I>>,
+}
+
+impl<I> Socket<I> {
+    pub(super) fn new(number: u64, peer: Peer, identity: I, server: Arc<Inner<I>>) -> Self {
+        Self(Arc::new(SocketInner { number, peer, identity, server }))
+    }
+
+    /// The number of its coming.
+    pub(super) fn number(&self) -> u64 {
+        self.0.number
+    }
+
+    /// Who this is: what `authenticate` gave.
+    pub fn identity(&self) -> &I {
+        &self.0.identity
+    }
+}
+
+impl<I: Identity> Socket<I> {
+    /// The server. The handle does not keep it open.
+    pub fn server(&self) -> Server<I> {
+        Server::borrowed(Arc::clone(&self.0.server))
+    }
+
+    /// Joins a room, which is created by that.
+    ///
+    /// A name that is empty, too long or has control characters in it, and one that is more than
+    /// [`Limits::rooms_per_socket`](crate::Limits::rooms_per_socket) allows, is not joined; a warning is traced.
+    pub fn join(&self, room: &str) {
+        if let Err(error) = check_room(room) {
+            tracing::warn!(%error, "a room is not joined");
+        } else if !self.0.server.registry.write().join(self.number(), room) {
+            tracing::warn!("a room is not joined: the socket is in as many rooms as it may be");
+        }
+    }
+
+    /// Leaves a room, which is gone when it is empty.
+    pub fn leave(&self, room: &str) {
+        self.0.server.registry.write().leave(self.number(), room);
+    }
+
+    /// The rooms that it is in, in alphabetical order.
+    pub fn rooms(&self) -> Vec<String> {
+        self.0.server.registry.read().rooms_of(self.number())
+    }
+
+    /// Ends the connection with words for the client. What was sent before arrives before them.
+    pub fn disconnect(&self, message: &str) {
+        self.session().close(DisconnectReason::Kicked(message.to_owned()));
+    }
+
+    pub(crate) fn downgrade(&self) -> WeakSocket<I> {
+        WeakSocket(Arc::downgrade(&self.0))
+    }
+}
+
+impl<I> Clone for Socket<I> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<I> Deref for Socket<I> {
+    type Target = Peer;
+
+    fn deref(&self) -> &Peer {
+        &self.0.peer
+    }
+}
+
+impl<I> PartialEq for Socket<I> {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl<I> Eq for Socket<I> {}
+
+impl<I> Hash for Socket<I> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.number.hash(state);
+    }
+}
+
+impl<I> std::fmt::Debug for Socket<I> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Socket").field("number", &self.0.number).finish_non_exhaustive()
+    }
+}
+
+/// A socket that its session can know without keeping it.
+pub(crate) struct WeakSocket<I>(Weak<SocketInner<I>>);
+
+impl<I> WeakSocket<I> {
+    pub(crate) fn upgrade(&self) -> Option<Socket<I>> {
+        self.0.upgrade().map(Socket)
+    }
+}

@@ -1,0 +1,47 @@
+//! What generated code and dynamic listeners have in common: methods that can be started.
+
+use std::time::Duration;
+
+use crate::{incoming::Incoming, place::Place};
+
+/// Whether a method is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Awaited and answered.
+    Request,
+    /// Fire and forget.
+    Emit,
+}
+
+/// A method of a group, as its trait declares it.
+#[derive(Clone, Copy, Debug)]
+pub struct Method {
+    /// The group's path.
+    pub path: &'static str,
+    /// The method's name.
+    pub name: &'static str,
+    /// Their key on the wire.
+    pub key: u64,
+    /// Whether it is answered.
+    pub kind: Kind,
+    /// The deadline that the trait sets for its calls.
+    pub timeout: Option<Duration>,
+}
+
+/// A group that is served: what the macro implements for `XServer<H>`.
+pub trait Service: Send + Sync + 'static {
+    /// The group's path.
+    fn path(&self) -> &'static str;
+
+    /// The group's methods.
+    fn methods(&self) -> &'static [Method];
+
+    /// Puts the handler of the method with this key, ready to run, into its place.
+    fn start(&self, key: u64, call: Incoming, place: &mut Place);
+}
+
+/// A function that listens to one name.
+pub(crate) trait Listen: Send + Sync {
+    /// Puts the function, ready to run, into its place.
+    fn start(&self, call: Incoming, place: &mut Place);
+}

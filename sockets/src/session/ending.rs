@@ -1,0 +1,99 @@
+//! How a session ends: once, with a reason, leaving nothing behind.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use super::Session;
+use crate::{disconnect_reason::DisconnectReason, proto::Frame, routes::Routes};
+
+/// What a user has asked to be run when the session has ended.
+pub(crate) type Hook = Box<dyn FnOnce(DisconnectReason) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
+
+impl Session {
+    /// Asks the driver to end the session. The first reason counts.
+    pub(crate) fn close(&self, reason: DisconnectReason) {
+        let mut state = self.state.lock();
+        state.closing.get_or_insert(reason);
+        state.driver.wake_by_ref();
+    }
+
+    /// Ends the session: callers are told, handlers and listeners are stopped and dropped, hooks run. Only the driver
+    /// calls this, once.
+    pub(super) fn end(&self, reason: &DisconnectReason) {
+        let mut state = self.state.lock();
+        // Under the lock, so that no call is queued, and no hook added, behind what is cleared here.
+        if self.reason.set(reason.clone()).is_err() {
+            return;
+        }
+        let (ended, handlers) = state.core.close();
+        let notices: Vec<_> = ended.into_iter().filter_map(|(who, answer)| state.deliver(who, answer)).collect();
+        let hooks = std::mem::take(&mut state.hooks);
+        drop(state);
+        notices.into_iter().for_each(super::waiting::Notice::give);
+        handlers.into_iter().for_each(|handler| handler.abort());
+        drop(self.change_routes(|routes| std::mem::replace(routes, Routes::new(0))));
+        self.ended.cancel();
+        self.room.notify_waiters();
+        self.settled.notify_one();
+        for hook in hooks {
+            tokio::spawn(hook(reason.clone()));
+        }
+    }
+
+    /// Runs `hook` when the session has ended; at once if it has.
+    pub(crate) fn on_disconnect(&self, hook: Hook) {
+        let mut state = self.state.lock();
+        if let Some(reason) = self.reason.get() {
+            drop(state);
+            tokio::spawn(hook(reason.clone()));
+        } else {
+            state.hooks.push(hook);
+        }
+    }
+
+    /// Waits for the end.
+    pub(crate) async fn disconnected(&self) -> DisconnectReason {
+        loop {
+            self.ended.cancelled().await;
+            // It is set before the token is cancelled.
+            if let Some(reason) = self.reason.get() {
+                return reason.clone();
+            }
+        }
+    }
+
+    /// Whether it has ended, or is being ended by this side.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.reason.get().is_some() || self.state.lock().closing.is_some()
+    }
+
+    /// Lets what is under way finish, for at most `grace`, and ends the session because the server shuts down. The
+    /// client is told at once that no new calls are taken.
+    pub(crate) async fn drain(self: Arc<Self>, grace: Duration) {
+        {
+            let mut state = self.state.lock();
+            state.core.control(Frame::GoingAway, "");
+            self.after_queueing(state, true);
+        }
+        let idle = async {
+            loop {
+                let idle = {
+                    let mut state = self.state.lock();
+                    self.drained.load(Ordering::Acquire) && state.core.is_idle() && state.core.outbox().is_empty()
+                };
+                if idle || self.reason.get().is_some() {
+                    return;
+                }
+                self.settled.notified().await;
+            }
+        };
+        // What is not finished by then ends with the session, and its callers are told.
+        let _ = tokio::time::timeout(grace, idle).await;
+        self.close(DisconnectReason::ShuttingDown);
+        self.disconnected().await;
+    }
+}

@@ -1,0 +1,229 @@
+//! Emits, questions to audiences, and answers.
+
+use std::{sync::atomic::Ordering, time::Instant};
+
+use bytes::Bytes;
+use parking_lot::MutexGuard;
+
+use super::{Consumer, Session, State};
+use crate::{
+    ask::Member,
+    call_error::CallError,
+    clock::now,
+    codec,
+    disconnect_reason::DisconnectReason,
+    proto::{Admission, CallId, FailureCode, Open, Payload, SharedRequest},
+};
+
+/// How a member took a message for its audience.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// It keeps up.
+    Well,
+    /// It is behind by more than half of what may wait for it.
+    Behind,
+    /// It was too far behind and is being disconnected, or has left.
+    Lost,
+    /// It does not accept so large a message.
+    TooLarge,
+}
+
+impl Session {
+    /// Sends an emit; waits for room in the peer's window and in the outgoing queue, in turn.
+    ///
+    /// Cancel safe: either the emit is queued or it is not.
+    pub(crate) async fn emit<A: serde::Serialize + ?Sized>(&self, key: u64, args: &A) -> Result<(), CallError> {
+        let attempt = |first| codec::with_scratch(args, |encoded| self.try_emit(key, &Payload::of(encoded), first))?;
+        if attempt(true)? {
+            return Ok(());
+        }
+        let _waiting = WaitingEmit::new(self);
+        let _turn = self.emit_turn.lock().await;
+        loop {
+            let mut room = std::pin::pin!(self.room.notified());
+            room.as_mut().enable();
+            if attempt(false)? {
+                return Ok(());
+            }
+            room.await;
+        }
+    }
+
+    /// Whether the emit is queued. A first attempt must not overtake emits that wait.
+    fn try_emit(&self, key: u64, payload: &Payload<'_>, first: bool) -> Result<bool, CallError> {
+        let mut state = self.state.lock();
+        if self.reason.get().is_some() || state.closing.is_some() {
+            return Err(CallError::Disconnected { maybe_executed: false });
+        }
+        if first && state.emits_waiting > 0 {
+            return Ok(false);
+        }
+        match state.core.emit(key, payload) {
+            Admission::Sent => {
+                self.after_queueing(state, false);
+                Ok(true)
+            }
+            Admission::Full | Admission::Parked => {
+                drop(state);
+                self.flush_unless_blocked();
+                Ok(false)
+            }
+            refused => Err(CallError::refused(refused)),
+        }
+    }
+
+    fn flush_unless_blocked(&self) {
+        if !self.is_blocked() {
+            self.flush();
+        }
+    }
+
+    /// Queues a message for an audience, for a shard of the server to write. The first value says whether this member
+    /// has to be written for; one who is too far behind is disconnected.
+    pub(crate) fn broadcast(&self, now: Instant, frame: &Bytes) -> (bool, Taken) {
+        let mut state = self.state.lock();
+        if self.reason.get().is_some() || state.closing.is_some() {
+            return (false, Taken::Lost);
+        }
+        match state.core.broadcast(now, frame) {
+            Admission::TooLarge { .. } => return (false, Taken::TooLarge),
+            Admission::Full => {
+                drop(state);
+                self.close(DisconnectReason::TooSlow);
+                return (false, Taken::Lost);
+            }
+            _ => {}
+        }
+        let taken = if state.core.queued() > state.core.queue_limit() / 2 { Taken::Behind } else { Taken::Well };
+        (self.needs_write(&mut state), taken)
+    }
+
+    /// Puts a question to this member of an audience.
+    pub(crate) fn ask(
+        &self,
+        now: Instant,
+        ask: &SharedRequest,
+        member: Member,
+    ) -> (bool, Result<(), (CallError, Member)>) {
+        let mut state = self.state.lock();
+        if self.reason.get().is_some() || state.closing.is_some() {
+            return (false, Err((CallError::Disconnected { maybe_executed: false }, member)));
+        }
+        match state.core.ask(now, ask, Consumer::Member(member)) {
+            Ok(()) => {
+                self.arm(&mut state);
+                (self.needs_write(&mut state), Ok(()))
+            }
+            Err((refused, Consumer::Member(member))) => (false, Err((CallError::refused(refused), member))),
+            Err((refused, Consumer::Caller(_))) => {
+                debug_assert!(false, "a question's consumer is the member that it was given: {refused:?}");
+                (false, Ok(()))
+            }
+        }
+    }
+
+    /// Whether a shard has to write for this session: nobody else is about to.
+    fn needs_write(&self, state: &mut MutexGuard<'_, State>) -> bool {
+        if state.dispatching || state.flush_requested || self.is_blocked() {
+            return false;
+        }
+        state.flush_requested = true;
+        true
+    }
+
+    /// A shard writes.
+    pub(crate) fn flush_for_shard(&self) {
+        self.state.lock().flush_requested = false;
+        self.flush();
+    }
+
+    /// How many bytes wait to be written or for a window.
+    pub(crate) fn queued(&self) -> usize {
+        self.state.lock().core.queued()
+    }
+
+    /// A question to an audience is dropped: this member need not answer.
+    pub(crate) fn cancel(&self, id: CallId) {
+        let mut state = self.state.lock();
+        state.core.cancel(id);
+        self.after_queueing(state, false);
+    }
+
+    /// Answers a request.
+    pub(crate) fn answer(&self, id: CallId, length: usize, failure: Option<FailureCode>, payload: &Payload<'_>) {
+        let mut state = self.state.lock();
+        if self.reason.get().is_some() {
+            return;
+        }
+        state.core.answer(now(), id, length, failure, payload);
+        self.settle(&state);
+        self.after_queueing(state, false);
+    }
+
+    /// The last handler of an emit has ended.
+    pub(crate) fn end_emit(&self, open: Open, length: usize) {
+        let mut state = self.state.lock();
+        if self.reason.get().is_some() {
+            return;
+        }
+        state.core.end_emit(open, length);
+        self.settle(&state);
+        if !state.core.outbox().is_empty() {
+            self.after_queueing(state, false);
+        }
+    }
+
+    /// Waits while too many bytes wait to be written, so that a peer that does not read its replies does not make us
+    /// encode more of them.
+    pub(crate) async fn room_for_replies(&self) {
+        let has_room = || {
+            let mut state = self.state.lock();
+            state.core.outbox().len() < state.core.queue_limit() || self.reason.get().is_some()
+        };
+        if has_room() {
+            return;
+        }
+        self.state.lock().replies_waiting += 1;
+        loop {
+            let mut room = std::pin::pin!(self.room.notified());
+            room.as_mut().enable();
+            if has_room() {
+                break;
+            }
+            room.await;
+        }
+        self.state.lock().replies_waiting -= 1;
+    }
+
+    /// Makes the driver wake up in time for the earliest deadline.
+    pub(super) fn arm(&self, state: &mut State) {
+        let next = state.core.next_timeout();
+        if next.is_some() && state.armed.is_none_or(|armed| next < Some(armed)) {
+            state.armed = next;
+            state.driver.wake_by_ref();
+        }
+    }
+
+    /// Wakes who waits for the session to become idle, if it is.
+    pub(super) fn settle(&self, state: &State) {
+        if self.drained.load(Ordering::Relaxed) && state.core.is_idle() {
+            self.settled.notify_one();
+        }
+    }
+}
+
+/// Counts an emit that waits, also when its future is dropped.
+struct WaitingEmit<'a>(&'a Session);
+
+impl<'a> WaitingEmit<'a> {
+    fn new(session: &'a Session) -> Self {
+        session.state.lock().emits_waiting += 1;
+        Self(session)
+    }
+}
+
+impl Drop for WaitingEmit<'_> {
+    fn drop(&mut self) {
+        self.0.state.lock().emits_waiting -= 1;
+    }
+}

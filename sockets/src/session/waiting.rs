@@ -1,0 +1,118 @@
+//! A call that waits for its answer.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use super::{Consumer, Session, State};
+use crate::{
+    ask::Member,
+    call_error::CallError,
+    clock::now,
+    proto::{Answer, CallId, Payload},
+};
+
+/// Where a call's answer is put, and who is woken by it.
+pub(super) struct WaitSlot {
+    answer: Option<Answer>,
+    waker: Option<Waker>,
+}
+
+/// The future of a call that has been sent. Dropped before its answer has come, it cancels the call.
+pub(crate) struct Waiting<'a> {
+    session: &'a Session,
+    id: CallId,
+    slot: usize,
+    answered: bool,
+}
+
+impl Session {
+    /// Sends a request.
+    pub(crate) fn request(&self, key: u64, timeout: Duration, payload: &Payload<'_>) -> Result<Waiting<'_>, CallError> {
+        let now = now();
+        let mut state = self.state.lock();
+        if self.reason.get().is_some() {
+            return Err(CallError::Disconnected { maybe_executed: false });
+        }
+        let slot = state.waiting.insert(WaitSlot { answer: None, waker: None });
+        match state.core.request(now, key, timeout, payload, Consumer::Caller(slot)) {
+            Ok(id) => {
+                self.arm(&mut state);
+                let lone = state.core.unanswered() == 1;
+                self.after_queueing(state, lone);
+                Ok(Waiting { session: self, id, slot, answered: false })
+            }
+            Err(refused) => {
+                state.waiting.remove(slot);
+                Err(CallError::refused(refused))
+            }
+        }
+    }
+}
+
+/// What is left to do, without the lock, to tell of an answer: waking runs code that we do not know.
+pub(super) enum Notice {
+    Wake(Waker),
+    Member(Member, Answer),
+}
+
+impl Notice {
+    pub(super) fn give(self) {
+        match self {
+            Self::Wake(waker) => waker.wake(),
+            Self::Member(member, answer) => member.answer(answer),
+        }
+    }
+}
+
+impl State {
+    /// Hands an answer over. This is under the lock that took the call out of the table: once that is released, the
+    /// caller may go, and its slot be another's.
+    pub(super) fn deliver(&mut self, consumer: Consumer, answer: Answer) -> Option<Notice> {
+        match consumer {
+            Consumer::Member(member) => Some(Notice::Member(member, answer)),
+            Consumer::Caller(slot) => {
+                let slot = self.waiting.get_mut(slot)?;
+                slot.answer = Some(answer);
+                slot.waker.take().map(Notice::Wake)
+            }
+        }
+    }
+}
+
+impl Future for Waiting<'_> {
+    type Output = Answer;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answer> {
+        let mut state = self.session.state.lock();
+        let slot = &mut state.waiting[self.slot];
+        if let Some(answer) = slot.answer.take() {
+            state.waiting.remove(self.slot);
+            drop(state);
+            self.answered = true;
+            return Poll::Ready(answer);
+        }
+        match &mut slot.waker {
+            Some(waker) => waker.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if self.answered {
+            return;
+        }
+        // The answer may have come in this moment. Then the core does not know the call any more, and the slot goes with
+        // the answer in it; otherwise the call's consumer is taken out with it, so no later answer finds the slot.
+        let mut state = self.session.state.lock();
+        state.waiting.remove(self.slot);
+        state.core.cancel(self.id);
+        self.session.after_queueing(state, false);
+    }
+}

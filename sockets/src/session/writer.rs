@@ -1,0 +1,158 @@
+//! Who writes, and when.
+//!
+//! A write to the system costs more than everything else about a small message, and waking another task to do it costs
+//! about as much again. So whoever has something to write may write: a lone caller at once, a caller behind a long
+//! queue at once, the driver when it has dispatched a batch. Between these, the first of several concurrent callers
+//! asks the driver, which lets the others run first and then writes for all.
+
+use std::{
+    future::{Future, poll_fn},
+    io,
+    pin::pin,
+    sync::atomic::Ordering,
+    task::{Context, Poll, Waker},
+    time::Instant,
+};
+
+use parking_lot::MutexGuard;
+use tokio::task::unconstrained;
+
+use super::{Session, State};
+use crate::{clock::now, proto::Outbox, transport::Transmit};
+
+/// From this many queued bytes on, a caller writes itself: later ones would gain little by its waiting.
+const WRITE_FROM: usize = 8 * 1024;
+
+/// The sending half of the connection, and what it is in the middle of writing.
+pub(super) struct Writer {
+    transmitter: Box<dyn Transmit>,
+    outbox: Outbox,
+    /// The driver's.
+    waker: Waker,
+    error: Option<io::Error>,
+    /// Since when the connection has taken nothing, if something waits.
+    blocked_since: Option<Instant>,
+}
+
+impl Writer {
+    pub(super) fn new(transmitter: Box<dyn Transmit>) -> Self {
+        Self { transmitter, outbox: Outbox::default(), waker: Waker::noop().clone(), error: None, blocked_since: None }
+    }
+
+    fn poll_write(&mut self) -> Poll<io::Result<()>> {
+        let before = self.outbox.len();
+        let Self { transmitter, outbox, waker, .. } = self;
+        // A caller's or a shard's budget must not end its writing: the connection is ready or it is not.
+        let write = unconstrained(poll_fn(|cx| transmitter.poll_transmit(cx, outbox)));
+        let polled = pin!(write).poll(&mut Context::from_waker(waker));
+        if polled.is_ready() {
+            self.blocked_since = None;
+        } else if self.blocked_since.is_none() || self.outbox.len() < before {
+            self.blocked_since = Some(now());
+        }
+        polled
+    }
+
+    /// Waits until everything is written.
+    pub(super) fn poll_all(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.transmitter.poll_transmit(cx, &mut self.outbox)
+    }
+
+    pub(super) fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.transmitter.poll_finish(cx)
+    }
+
+    pub(super) fn take_error(&mut self) -> Option<io::Error> {
+        self.error.take()
+    }
+
+    pub(super) fn blocked_since(&self) -> Option<Instant> {
+        self.blocked_since
+    }
+
+    pub(super) fn set_waker(&mut self, waker: &Waker) {
+        self.waker.clone_from(waker);
+    }
+}
+
+impl Session {
+    /// Decides who writes what has just been queued. `lone` says that nothing else is under way.
+    pub(super) fn after_queueing(&self, mut state: MutexGuard<'_, State>, lone: bool) {
+        if state.dispatching || self.write_blocked.load(Ordering::Acquire) {
+            return;
+        }
+        if (lone && !state.flush_requested) || state.core.outbox().len() >= WRITE_FROM {
+            drop(state);
+            self.flush();
+        } else if !state.flush_requested {
+            state.flush_requested = true;
+            state.driver.wake_by_ref();
+        }
+    }
+
+    /// Writes what is queued, unless somebody else is writing, who then does.
+    pub(crate) fn flush(&self) {
+        loop {
+            let Some(mut writer) = self.writer.try_lock() else { return };
+            self.write(&mut writer);
+            drop(writer);
+            // Somebody may have queued while we held the writer, and gone away because we did.
+            if self.write_blocked.load(Ordering::Acquire) || self.state.lock().core.outbox().is_empty() {
+                return;
+            }
+        }
+    }
+
+    fn write(&self, writer: &mut Writer) {
+        loop {
+            if writer.outbox.is_empty() {
+                let mut state = self.state.lock();
+                std::mem::swap(state.core.outbox(), &mut writer.outbox);
+                let waiting = state.emits_waiting + state.replies_waiting > 0;
+                drop(state);
+                if writer.outbox.is_empty() {
+                    return;
+                }
+                if waiting {
+                    self.room.notify_waiters();
+                }
+            }
+            match writer.poll_write() {
+                Poll::Ready(Ok(())) => self.write_blocked.store(false, Ordering::Release),
+                Poll::Ready(Err(error)) => {
+                    writer.error = Some(error);
+                    // Nothing can be written any more; the driver ends the session.
+                    self.write_blocked.store(true, Ordering::Release);
+                    writer.waker.wake_by_ref();
+                    return;
+                }
+                Poll::Pending => {
+                    self.write_blocked.store(true, Ordering::Release);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Whether the connection does not take what is to be written.
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.write_blocked.load(Ordering::Acquire)
+    }
+}
+
+impl Session {
+    /// Writes everything that is queued and closes this half of the connection.
+    pub(super) fn poll_finish(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut writer = self.writer.lock();
+        loop {
+            match writer.poll_all(cx) {
+                Poll::Ready(Ok(())) => {}
+                not_yet => return not_yet,
+            }
+            std::mem::swap(self.state.lock().core.outbox(), &mut writer.outbox);
+            if writer.outbox.is_empty() {
+                return writer.poll_finish(cx);
+            }
+        }
+    }
+}
