@@ -30,8 +30,8 @@ pub(crate) fn skeleton(group: &Group) -> TokenStream {
                 &[]
             }
 
-            fn start(&self, _: u64, call: #krate::__private::Incoming, place: &mut #krate::__private::Place) {
-                place.refuse(call);
+            fn start(&self, _: u64, call: #krate::__private::Incoming, _: &mut #krate::__private::Place) {
+                call.refuse();
             }
         }
     };

@@ -19,14 +19,12 @@ use crate::{
     codec,
     connect_error::ConnectError,
     disconnect_reason::DisconnectReason,
+    driver::Driver,
     handshake,
     limits::Limits,
-    peer::Peer,
     proto::Side,
-    routes::Routes,
     server::{Identity, Server},
-    service::Service,
-    session::{Driver, Session},
+    session::{Peer, Routes, Service, Session},
     transport::{Address, Link, memory_pair, over_stream},
 };
 
@@ -39,7 +37,7 @@ type ConnectedHook = Box<dyn FnOnce(Peer) -> BoxFuture<()> + Send>;
 #[derive(Clone, Debug)]
 pub struct Client {
     peer: Peer,
-    _open: Arc<KeepOpen>,
+    _keep_open: Arc<KeepOpen>,
 }
 
 impl Client {
@@ -180,7 +178,8 @@ impl ClientBuilder {
         let ready = connected.is_none();
         let Link { receiver, transmitter, received } = link;
         let session = Session::new(Side::Client, transmitter, accepted, Arc::new(limits), Arc::new(routes), ready);
-        let client = Client { peer: Peer::new(Arc::clone(&session)), _open: Arc::new(KeepOpen(Arc::clone(&session))) };
+        let client =
+            Client { peer: Peer::new(Arc::clone(&session)), _keep_open: Arc::new(KeepOpen(Arc::clone(&session))) };
         if let Some(connected) = connected {
             run_connected(connected(client.peer.clone()), &session);
         }
@@ -192,11 +191,17 @@ impl ClientBuilder {
 
 /// Runs the hook to its first suspension, so that the listeners it sets are there, before calls may come in: the server
 /// may be waiting for their answers, and must not wait for the rest of the hook.
-fn run_connected(mut hook: BoxFuture<()>, session: &Session) {
+fn run_connected(mut hook: BoxFuture<()>, session: &Arc<Session>) {
     let polled = hook.as_mut().poll(&mut Context::from_waker(Waker::noop()));
     session.open_client_gate();
     if polled.is_pending() {
-        tokio::spawn(hook);
+        let session = Arc::clone(session);
+        tokio::spawn(async move {
+            tokio::select! {
+                () = hook => {}
+                _ = session.disconnected() => {}
+            }
+        });
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::{disconnect_reason::DisconnectReason, routes::RegistrationError, transport::AddressError};
+use crate::{disconnect_reason::DisconnectReason, registration_error::RegistrationError, transport::AddressError};
 
 /// How authentication says no. The client's `connect` fails with [`ConnectError::Refused`], which carries the words.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

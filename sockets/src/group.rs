@@ -1,17 +1,16 @@
 //! Dynamic calls, by path and name.
 
-use std::future::Future;
+use std::{future::Future, sync::Arc};
 
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     call_error::CallError,
     codec::{self, decode},
-    listener::{Answering, Listener},
+    listener::{Answering, Listener, ListenerFn},
     name::{InvalidName, check_path, check_segment, key},
-    peer::Peer,
     proto::Payload,
-    server::{Audience, Identity, Replies, decode_plain},
+    session::{Listen, Peer},
 };
 
 /// A group by its path, on a peer or an audience: the dynamic interface, on the same wire as the typed one.
@@ -40,15 +39,92 @@ impl<T: Clone> Group<T> {
         Self { target: self.target.clone(), path }
     }
 
+    /// What is called.
+    pub(crate) fn target(&self) -> &T {
+        &self.target
+    }
+
     /// The path.
     pub fn path(&self) -> &str {
         &self.path
     }
 
-    fn key(&self, name: &str) -> Result<u64, InvalidName> {
+    pub(crate) fn key(&self, name: &str) -> Result<u64, InvalidName> {
         check_path(&self.path)?;
         check_segment(name)?;
         Ok(key(&self.path, name))
+    }
+}
+
+impl Peer {
+    /// The group under this path, for dynamic calls; a group is created by being named. A path that breaks the rules is
+    /// an error of the calls that use it.
+    pub fn group(&self, path: &str) -> Group<Self> {
+        Group::root(self.clone()).group(path)
+    }
+
+    /// Sends an emit to the listeners of `name` that are in no group, and waits for room in the outgoing buffer.
+    ///
+    /// `args` is one tuple; a single argument may stand alone, since `(x,)` and `x` are the same bytes.
+    ///
+    /// # Errors
+    ///
+    /// If the name is not legal, the arguments do not encode or are too large, or the connection has ended.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it is ready, it has sent nothing.
+    pub async fn emit<A: Serialize + ?Sized>(&self, name: &str, args: &A) -> Result<(), CallError> {
+        Group::root(self.clone()).emit(name, args).await
+    }
+
+    /// Makes a request of whoever answers `name` and is in no group.
+    ///
+    /// A method that returns a `Result` is answered with that: `R` is `Result<T, E>` then.
+    ///
+    /// # Errors
+    ///
+    /// See [`CallError`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it is ready, it cancels the call on the other side.
+    pub async fn request<R: DeserializeOwned>(
+        &self,
+        name: &str,
+        args: &(impl Serialize + ?Sized),
+    ) -> Result<R, CallError> {
+        Group::root(self.clone()).request(name, args).await
+    }
+
+    /// Listens to `name`, in no group. Emits are heard by all listeners; a request is answered by the first.
+    ///
+    /// Arguments are one tuple: `|(item, count): (String, u32)| async move { … }`. What is returned is the reply.
+    ///
+    /// # Panics
+    ///
+    /// If the name is not legal, has the key of another one, or is one too many.
+    pub fn listen<A, F, Fut>(&self, name: &str, f: F) -> Listener
+    where
+        A: DeserializeOwned + Send + 'static,
+        F: Fn(A) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output: Serialize + Send + Sync> + Send + 'static,
+    {
+        Group::root(self.clone()).listen(name, f)
+    }
+
+    /// Answers requests to `name`, in no group, instead of whoever does now.
+    ///
+    /// # Panics
+    ///
+    /// As [`listen`](Self::listen).
+    pub fn set_callback<A, F, Fut>(&self, name: &str, f: F) -> Listener
+    where
+        A: DeserializeOwned + Send + 'static,
+        F: Fn(A) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output: Serialize + Send + Sync> + Send + 'static,
+    {
+        Group::root(self.clone()).set_callback(name, f)
     }
 }
 
@@ -98,7 +174,7 @@ impl Group<Peer> {
         F: Fn(A) -> Fut + Send + Sync + 'static,
         Fut: Future<Output: Serialize + Send + Sync> + Send + 'static,
     {
-        self.target.add_listener::<A, F>(&self.path, name, f, Answering::InTurn)
+        self.add_listener(name, f, Answering::InTurn)
     }
 
     /// As [`Peer::set_callback`], in this group.
@@ -112,25 +188,17 @@ impl Group<Peer> {
         F: Fn(A) -> Fut + Send + Sync + 'static,
         Fut: Future<Output: Serialize + Send + Sync> + Send + 'static,
     {
-        self.target.add_listener::<A, F>(&self.path, name, f, Answering::Always)
-    }
-}
-
-impl<I: Identity> Group<Audience<I>> {
-    /// Sends an emit to every member. It waits for no slow member.
-    ///
-    /// # Errors
-    ///
-    /// If the name is not legal, or the arguments do not encode or are too large.
-    pub async fn emit<A: Serialize + ?Sized>(&self, name: &str, args: &A) -> Result<(), CallError> {
-        self.target.emit_by_key(self.key(name)?, args).await
+        self.add_listener(name, f, Answering::Always)
     }
 
-    /// Asks every member. The question is sent now, to those who are members now.
-    pub fn request<R: DeserializeOwned>(&self, name: &str, args: &(impl Serialize + ?Sized)) -> Replies<I, R> {
-        match self.key(name) {
-            Ok(key) => self.target.ask(key, None, args, decode_plain),
-            Err(invalid) => self.target.refused(&invalid.into()),
+    fn add_listener<A, F>(&self, name: &str, f: F, answering: Answering) -> Listener
+    where
+        ListenerFn<F, A>: Listen + 'static,
+    {
+        let listen = Arc::new(ListenerFn::new(f));
+        match Listener::add(self.target.session(), &self.path, name, listen, answering) {
+            Ok(listener) => listener,
+            Err(error) => panic!("{error}"),
         }
     }
 }

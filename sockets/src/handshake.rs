@@ -18,7 +18,7 @@ use crate::{
     codec::{Postcard, decode, encode},
     connect_error::{AcceptError, ConnectError, Refusal},
     limits::Limits,
-    proto::{Grant, Outbox},
+    proto::{Outbox, Terms},
     transport::{Link, ReceiveError, next_frame},
 };
 
@@ -53,20 +53,6 @@ impl Envelope {
     }
 }
 
-/// What each side accepts from the other.
-#[derive(Clone, Copy, Serialize, Deserialize)]
-struct Terms {
-    max_frame: u32,
-    calls: u32,
-    bytes: u32,
-}
-
-impl Terms {
-    fn of(limits: &Limits) -> Self {
-        Self { max_frame: limits.max_frame, calls: limits.calls_in_flight, bytes: limits.bytes_in_flight }
-    }
-}
-
 #[derive(Serialize, Deserialize)]
 struct Greeting {
     terms: Terms,
@@ -80,22 +66,8 @@ enum Response {
     Misunderstood(String),
 }
 
-/// What the other side accepts.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Accepted {
-    pub(crate) max_frame: usize,
-    pub(crate) window: Grant,
-}
-
-impl From<Terms> for Accepted {
-    fn from(terms: Terms) -> Self {
-        let window = Grant { calls: terms.calls, bytes: terms.bytes };
-        Self { max_frame: terms.max_frame as usize, window }
-    }
-}
-
 /// The client's side: greets, and waits to be welcomed.
-pub(crate) async fn greet(link: &mut Link, limits: &Limits, login: Vec<u8>) -> Result<Accepted, ConnectError> {
+pub(crate) async fn greet(link: &mut Link, limits: &Limits, login: Vec<u8>) -> Result<Terms, ConnectError> {
     let greeting = Greeting { terms: Terms::of(limits), login };
     let body = encode(&greeting).map_err(|error| ConnectError::Login(error.to_string()))?;
     let mut messages = messages(link, ANSWER_MAX);
@@ -115,7 +87,7 @@ pub(crate) async fn greet(link: &mut Link, limits: &Limits, login: Vec<u8>) -> R
         return Err(ConnectError::Version { ours: VERSION, theirs: answer.version });
     }
     match decode(&answer.body) {
-        Ok(Response::Welcome(terms)) => Ok(terms.into()),
+        Ok(Response::Welcome(terms)) => Ok(terms),
         Ok(Response::Refused(words)) => Err(ConnectError::Refused(Refusal::new(words))),
         Ok(Response::Misunderstood(what)) => Err(ConnectError::Handshake(format!("the server says: {what}"))),
         Err(error) => Err(ConnectError::Handshake(error.to_string())),
@@ -123,7 +95,7 @@ pub(crate) async fn greet(link: &mut Link, limits: &Limits, login: Vec<u8>) -> R
 }
 
 /// The server's side, first half: hears the greeting, and gives the login.
-pub(crate) async fn hear(link: &mut Link, limits: &Limits) -> Result<(Accepted, Vec<u8>), AcceptError> {
+pub(crate) async fn hear(link: &mut Link, limits: &Limits) -> Result<(Terms, Vec<u8>), AcceptError> {
     let heard = messages(link, limits.login_bytes as usize).next().await;
     let misunderstood = match heard {
         None => return Err(AcceptError::Handshake("the peer left without a greeting".into())),
@@ -134,7 +106,7 @@ pub(crate) async fn hear(link: &mut Link, limits: &Limits) -> Result<(Accepted, 
             format!("version {} is not spoken here, only version {VERSION}", envelope.version)
         }
         Some(Ok(envelope)) => match decode::<Greeting>(&envelope.body) {
-            Ok(greeting) => return Ok((greeting.terms.into(), greeting.login)),
+            Ok(greeting) => return Ok((greeting.terms, greeting.login)),
             Err(error) => format!("the greeting does not decode: {error}"),
         },
     };

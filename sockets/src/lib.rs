@@ -1,27 +1,21 @@
 #![doc = include_str!("../../README.md")]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
-mod ask;
-mod call;
 mod call_error;
 mod client;
 mod clock;
 mod codec;
 mod connect_error;
 mod disconnect_reason;
+mod driver;
 mod group;
 mod handshake;
-mod incoming;
-mod keys;
 mod limits;
 mod listener;
 mod name;
-mod peer;
-mod place;
 mod proto;
-mod routes;
+mod registration_error;
 mod server;
-mod service;
 mod session;
 mod stub;
 mod transport;
@@ -33,7 +27,6 @@ pub mod __private;
 pub use sockets_macros::group;
 
 pub use self::{
-    call::Call,
     call_error::CallError,
     client::{Client, ClientBuilder},
     connect_error::{AcceptError, BindError, ConnectError, Refusal},
@@ -42,7 +35,7 @@ pub use self::{
     handshake::Handshake,
     limits::Limits,
     listener::Listener,
-    peer::Peer,
     server::{Accepting, Audience, Authenticate, Excluded, Identity, Replies, Server, ServerBuilder, Socket},
+    session::{Call, Peer, Stats},
     stub::Callable,
 };

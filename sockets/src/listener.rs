@@ -9,11 +9,9 @@ use std::{
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    incoming::Incoming,
-    name::{check_path, check_segment, key},
-    place::Place,
-    service::Listen,
-    session::Session,
+    name::{InvalidName, check_path, check_segment, key},
+    registration_error::RegistrationError,
+    session::{Incoming, Listen, Place, Session},
 };
 
 /// A subscription to a name. Dropping it changes nothing; [`stop`](Self::stop) unsubscribes.
@@ -38,7 +36,7 @@ impl Listener {
         name: &str,
         listen: Arc<dyn Listen>,
         answering: Answering,
-    ) -> Result<Self, Box<dyn std::error::Error>> {
+    ) -> Result<Self, ListenError> {
         check_path(path)?;
         check_segment(name)?;
         let id = session.change_routes(|routes| match answering {
@@ -54,6 +52,14 @@ impl Listener {
             session.change_routes(|routes| routes.remove(self.key, self.id));
         }
     }
+}
+
+/// Why a name cannot be listened to.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub(crate) enum ListenError {
+    Name(#[from] InvalidName),
+    Registration(#[from] RegistrationError),
 }
 
 /// A user's function over arguments of type `A`.

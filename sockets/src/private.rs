@@ -1,8 +1,6 @@
 //! What generated code uses. None of it is part of the public interface.
 
 pub use crate::{
-    incoming::{Ended, Incoming},
-    place::Place,
-    service::{Kind, Method, Service},
+    session::{Ended, Incoming, Kind, Method, Place, Service},
     stub::Stub,
 };

@@ -8,10 +8,9 @@ use crate::{
     call_error::CallError,
     client::Client,
     codec::{self, decode},
-    peer::Peer,
     proto::Payload,
     server::{Audience, Identity, Replies, Socket, decode_fallible, decode_plain},
-    service::Method,
+    session::{Method, Peer},
 };
 
 /// What a stub can be made for: a [`Client`], a [`Socket`], a [`Peer`], an [`Audience`], or a reference to one.

@@ -67,7 +67,7 @@ pub(crate) fn service(group: &Group) -> TokenStream {
                 let handler = ::std::sync::Arc::clone(&self.handler);
                 match key {
                     #(#arms)*
-                    _ => place.refuse(call),
+                    _ => { call.refuse(); }
                 }
             }
         }

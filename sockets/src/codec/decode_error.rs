@@ -5,7 +5,8 @@ use std::fmt::{self, Display, Write};
 use serde::de;
 use thiserror::Error;
 
-use super::decode::MAX_DEPTH;
+/// How many levels a value may be nested: enough for any honest value, and few enough for a small thread's stack.
+pub(super) const MAX_DEPTH: u8 = 128;
 
 /// A message of a type's own `Deserialize` is cut to this many bytes.
 ///

@@ -4,7 +4,6 @@
 //! decoder is our own, because what it reads comes from the other side: it bounds nesting and lengths, refuses
 //! bytes left over, keeps the messages of the types' own `Deserialize`, and lends strings and bytes from the input.
 
-mod access;
 mod decode;
 mod decode_error;
 mod encode;
@@ -16,8 +15,8 @@ mod tests;
 
 pub(crate) use self::{
     decode::decode,
-    encode::{encode, encode_into},
+    decode_error::DecodeError,
+    encode::{EncodeError, encode, encode_into},
     postcard::Postcard,
     scratch::with_scratch,
 };
-pub(crate) use self::{decode_error::DecodeError, encode::EncodeError};

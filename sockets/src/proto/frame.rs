@@ -218,11 +218,14 @@ impl Header {
     }
 
     fn put_varint(&mut self, mut value: u64) -> &mut Self {
-        while value >= 0x80 {
-            self.put(value as u8 | 0x80);
+        loop {
+            let [low, ..] = value.to_le_bytes();
+            if value < 0x80 {
+                return self.put(low);
+            }
+            self.put(low | 0x80);
             value >>= 7;
         }
-        self.put(value as u8)
     }
 }
 

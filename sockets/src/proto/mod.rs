@@ -4,17 +4,23 @@
 
 mod calls;
 mod core;
+mod event;
 mod frame;
 mod outbox;
 mod parked;
+mod shared;
+mod terms;
+mod timeout;
 mod violation;
 mod window;
 
 pub(crate) use self::{
     calls::Answer,
-    core::{Admission, Called, Core, Event, Open, SharedRequest, Side, shared_emit, shared_request},
+    core::{Admission, Core, Side},
+    event::{Called, Event, Open},
     frame::{CallId, FailureCode, Farewell, Frame, PREFIX},
     outbox::{Outbox, Payload},
+    shared::{SharedRequest, shared_emit, shared_request},
+    terms::Terms,
     violation::Violation,
-    window::Grant,
 };

@@ -13,8 +13,9 @@ pub(super) enum Class {
     Emit,
     /// Needs a window.
     Request(CallId),
-    /// Waits only for its turn, so that it does not arrive before what was sent before it.
-    Answer,
+    /// An answer, or word that no more calls will come. It waits only for its turn, so that it does not arrive before
+    /// what was sent before it.
+    InTurn,
 }
 
 struct Parked {
@@ -35,7 +36,7 @@ pub(super) struct Queue {
     messages: VecDeque<Parked>,
     emits: Tally,
     requests: Tally,
-    answers: Tally,
+    in_turn: Tally,
 }
 
 impl Queue {
@@ -44,15 +45,15 @@ impl Queue {
     }
 
     pub(super) fn bytes(&self) -> usize {
-        self.emits.bytes + self.requests.bytes + self.answers.bytes
+        self.emits.bytes + self.requests.bytes + self.in_turn.bytes
     }
 
     pub(super) fn requests(&self) -> Tally {
         self.requests
     }
 
-    pub(super) fn answers(&self) -> Tally {
-        self.answers
+    pub(super) fn in_turn(&self) -> Tally {
+        self.in_turn
     }
 
     pub(super) fn push(&mut self, frame: Bytes, class: Class) {
@@ -65,7 +66,7 @@ impl Queue {
     /// Takes the first message if it may go; `admits` is asked about a length without prefix.
     pub(super) fn pop_if(&mut self, admits: impl FnOnce(usize) -> bool) -> Option<(Bytes, Class)> {
         let front = self.messages.front()?;
-        if front.class != Class::Answer && !admits(front.frame.len() - PREFIX) {
+        if front.class != Class::InTurn && !admits(front.frame.len() - PREFIX) {
             return None;
         }
         self.messages.pop_front().map(|parked| self.taken(parked))
@@ -96,7 +97,7 @@ impl Queue {
         match class {
             Class::Emit => &mut self.emits,
             Class::Request(_) => &mut self.requests,
-            Class::Answer => &mut self.answers,
+            Class::InTurn => &mut self.in_turn,
         }
     }
 }

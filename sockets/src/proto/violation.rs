@@ -17,6 +17,6 @@ pub(crate) enum Violation {
     CreditOverrun,
     #[error("a request was made under an id that is in flight")]
     DuplicateId,
-    #[error("a frame of kind {0:#04x} came from the wrong side")]
+    #[error("a frame of kind {0:#04x} came from the wrong side, or twice")]
     Unexpected(u8),
 }

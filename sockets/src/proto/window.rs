@@ -1,9 +1,11 @@
 //! Flow control: how many calls, and how many bytes of them, may be in flight.
 
+use serde::{Deserialize, Serialize};
+
 use super::Violation;
 
 /// What a side grants to the other: how much may be in flight towards it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Grant {
     pub(crate) calls: u32,
     pub(crate) bytes: u32,

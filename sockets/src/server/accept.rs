@@ -20,10 +20,10 @@ use super::{AuthFailure, Identity, Inner, Server, Socket};
 use crate::{
     connect_error::{AcceptError, BindError, Refusal},
     disconnect_reason::DisconnectReason,
-    handshake::{self, Accepted, Handshake},
-    peer::Peer,
-    proto::Side,
-    session::{Driver, Session},
+    driver::Driver,
+    handshake::{self, Handshake},
+    proto::{Side, Terms},
+    session::{Peer, Session},
     transport::{Address, Link, over_stream},
 };
 
@@ -140,7 +140,7 @@ async fn serve<I: Identity>(
             told.unwrap_or(Err(AcceptError::Handshake("authentication took too long".into())))
         }
     };
-    let (accepted, identity) = match admitted {
+    let (theirs, identity) = match admitted {
         Ok(admitted) => admitted,
         Err(error) => {
             tracing::debug!(%error, "a connection was not let in");
@@ -149,7 +149,7 @@ async fn serve<I: Identity>(
             return;
         }
     };
-    let socket = start(&server, link, accepted, identity);
+    let socket = start(&server, link, theirs, identity);
     let _ = done.send(Ok(socket.clone()));
     let session = Arc::clone(socket.session());
     if let Some(connected) = &server.connected {
@@ -172,11 +172,11 @@ async fn admit<I: Identity>(
     server: &Inner<I>,
     link: &mut Link,
     handshake: Handshake,
-) -> Result<(Accepted, I), AcceptError> {
+) -> Result<(Terms, I), AcceptError> {
     if let Err(error) = &server.registration {
         return Err(AcceptError::Registration(error.to_string()));
     }
-    let (accepted, login) = handshake::hear(link, &server.limits).await?;
+    let (theirs, login) = handshake::hear(link, &server.limits).await?;
     let identity = match (server.authenticate)(&login, handshake).await {
         Ok(identity) => identity,
         Err(AuthFailure::Refused(refusal)) => return handshake::refuse(link, refusal).await,
@@ -186,22 +186,26 @@ async fn admit<I: Identity>(
         return handshake::refuse(link, Refusal::new("the server is shutting down")).await;
     }
     handshake::welcome(link, &server.limits).await?;
-    Ok((accepted, identity))
+    Ok((theirs, identity))
 }
 
 /// Registers the socket and starts its driver.
-fn start<I: Identity>(server: &Arc<Inner<I>>, link: Link, accepted: Accepted, identity: I) -> Socket<I> {
+fn start<I: Identity>(server: &Arc<Inner<I>>, link: Link, theirs: Terms, identity: I) -> Socket<I> {
     let Link { receiver, transmitter, received } = link;
     let (limits, routes) = (Arc::clone(&server.limits), Arc::clone(&server.routes));
-    let session = Session::new(Side::Server, transmitter, accepted, limits, routes, false);
+    let session = Session::new(Side::Server, transmitter, theirs, limits, routes, false);
     let number = server.next_socket.fetch_add(1, Ordering::Relaxed);
     let socket = Socket::new(number, Peer::new(Arc::clone(&session)), identity, Arc::clone(server));
-    session.set_socket(socket.downgrade());
+    session.set_owner(socket.downgrade());
     if !server.registry.write().insert(socket.clone()) {
         session.close(DisconnectReason::ShuttingDown);
     }
     let registered = Arc::clone(server);
-    let leave = move || registered.registry.write().remove(number);
+    let leave = move || {
+        // Dropped outside of the lock: dropping an identity runs a user's code.
+        let left = registered.registry.write().remove(number);
+        drop(left);
+    };
     tokio::spawn(Driver::new(session, receiver, received).run(leave));
     socket
 }

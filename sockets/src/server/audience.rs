@@ -8,17 +8,15 @@ use std::{
 };
 
 use bytes::Bytes;
-use serde::{Serialize, de::DeserializeOwned};
+use serde::Serialize;
 
 use super::{Identity, Inner, Replies, Socket, registry::Registry};
 use crate::{
-    ask::{Ask, Member},
     call_error::CallError,
     clock::now,
     codec,
-    group::Group,
     proto::{Payload, shared_emit, shared_request},
-    session::Taken,
+    session::{Ask, Member, Session, Taken},
 };
 
 /// A set of sockets, by a description that is evaluated at each call: a room means those who are in it then.
@@ -148,30 +146,6 @@ impl<I: Identity> Audience<I> {
         sockets
     }
 
-    /// The group under this path, for dynamic calls.
-    pub fn group(&self, path: &str) -> Group<Self> {
-        Group::root(self.clone()).group(path)
-    }
-
-    /// Sends an emit to every member's listeners of `name` that are in no group.
-    ///
-    /// # Errors
-    ///
-    /// If the name is not legal, or the arguments do not encode or are too large for a member.
-    ///
-    /// # Cancel safety
-    ///
-    /// It is sent to all members before it first waits.
-    pub async fn emit<A: Serialize + ?Sized>(&self, name: &str, args: &A) -> Result<(), CallError> {
-        Group::root(self.clone()).emit(name, args).await
-    }
-
-    /// Asks every member's answerer of `name` that is in no group. The question is sent now, to those who are members
-    /// now.
-    pub fn request<R: DeserializeOwned>(&self, name: &str, args: &(impl Serialize + ?Sized)) -> Replies<I, R> {
-        Group::root(self.clone()).request(name, args)
-    }
-
     pub(crate) async fn emit_by_key<A: Serialize + ?Sized>(&self, key: u64, args: &A) -> Result<(), CallError> {
         let frame = codec::with_scratch(args, |encoded| shared_emit(key, &Payload::of(encoded)))?;
         if frame.len() > self.server.limits.max_frame as usize {
@@ -232,11 +206,6 @@ impl<I: Identity> Audience<I> {
         });
         replies
     }
-
-    /// A question that could not be put.
-    pub(crate) fn refused<R: DeserializeOwned>(&self, error: &CallError) -> Replies<I, R> {
-        Replies::refused(self.sockets(), error, super::decode_plain)
-    }
 }
 
 impl<I> Clone for Audience<I> {
@@ -248,7 +217,7 @@ impl<I> Clone for Audience<I> {
 /// Who does not keep up with a loop of emits.
 #[derive(Default)]
 pub(super) struct Behind {
-    pub(super) sessions: Vec<Arc<crate::session::Session>>,
+    pub(super) sessions: Vec<Arc<Session>>,
     pub(super) keep_up: usize,
 }
 

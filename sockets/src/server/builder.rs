@@ -18,8 +18,8 @@ use crate::{
     connect_error::{BindError, Refusal},
     handshake::Handshake,
     limits::Limits,
-    routes::{RegistrationError, Routes},
-    service::Service,
+    registration_error::RegistrationError,
+    session::{Routes, Service},
 };
 
 /// A function that authenticates: it takes the login, or the login and a [`Handshake`], and gives

@@ -163,7 +163,7 @@ async fn run(shard: Arc<Shard>) {
             return;
         }
         for session in sessions.drain(..) {
-            session.flush_for_shard();
+            session.flush_requested();
         }
         shard.written.notify_waiters();
         if messages > 1 {

@@ -3,6 +3,8 @@
 mod accept;
 mod audience;
 mod builder;
+mod call;
+mod dynamic;
 mod fanout;
 mod registry;
 mod replies;
@@ -22,6 +24,7 @@ use std::{
 use parking_lot::RwLock;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::replies::{decode_fallible, decode_plain};
 pub use self::{
     accept::Accepting,
     audience::{Audience, Excluded},
@@ -30,16 +33,9 @@ pub use self::{
     socket::Socket,
 };
 use self::{audience::Selector, fanout::Fanout, registry::Registry};
-pub(crate) use self::{
-    replies::{decode_fallible, decode_plain},
-    socket::WeakSocket,
-};
 use crate::{
-    connect_error::Refusal,
-    disconnect_reason::DisconnectReason,
-    handshake::Handshake,
-    limits::Limits,
-    routes::{RegistrationError, Routes},
+    connect_error::Refusal, disconnect_reason::DisconnectReason, handshake::Handshake, limits::Limits,
+    registration_error::RegistrationError, session::Routes,
 };
 
 /// What a server's authentication gives for a login: who the client is. Every type that can be one is one.
@@ -80,8 +76,8 @@ struct Inner<I> {
 /// goodbye to its sockets and closes.
 pub struct Server<I = ()> {
     inner: Arc<Inner<I>>,
-    /// What keeps the server open. The handles that sockets and calls give have none.
-    _open: Option<Arc<KeepOpen<I>>>,
+    /// What keeps the server open, held for its `Drop`. The handles that sockets and calls give have none.
+    keep_open: Option<Arc<KeepOpen<I>>>,
 }
 
 impl Server {
@@ -106,12 +102,12 @@ impl<I> Drop for KeepOpen<I> {
 impl<I: Identity> Server<I> {
     fn open(inner: Inner<I>) -> Self {
         let inner = Arc::new(inner);
-        Self { _open: Some(Arc::new(KeepOpen(Arc::clone(&inner)))), inner }
+        Self { keep_open: Some(Arc::new(KeepOpen(Arc::clone(&inner)))), inner }
     }
 
     /// A handle that does not keep the server open.
     fn borrowed(inner: Arc<Inner<I>>) -> Self {
-        Self { inner, _open: None }
+        Self { inner, keep_open: None }
     }
 
     /// The address of the first listener that has one: where `tcp://127.0.0.1:0` ended up.
@@ -191,7 +187,7 @@ impl<I> Inner<I> {
 
 impl<I> Clone for Server<I> {
     fn clone(&self) -> Self {
-        Self { inner: Arc::clone(&self.inner), _open: self._open.clone() }
+        Self { inner: Arc::clone(&self.inner), keep_open: self.keep_open.clone() }
     }
 }
 

@@ -109,8 +109,8 @@ impl<I: Identity> Registry<I> {
     }
 
     /// Takes a socket out, of its rooms too.
-    pub(super) fn remove(&mut self, id: u64) {
-        let Some(entry) = self.sockets.remove(&id) else { return };
+    pub(super) fn remove(&mut self, id: u64) -> Option<Socket<I>> {
+        let entry = self.sockets.remove(&id)?;
         for room in &entry.rooms {
             self.remove_member(id, room);
         }
@@ -121,6 +121,7 @@ impl<I: Identity> Registry<I> {
                 self.by_identity.remove(identity);
             }
         }
+        Some(entry.socket)
     }
 
     /// The sockets of an identity, oldest first.

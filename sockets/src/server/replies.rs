@@ -14,7 +14,7 @@ use futures_core::Stream;
 use serde::de::DeserializeOwned;
 
 use super::Socket;
-use crate::{ask::Ask, call_error::CallError, codec::decode, proto::CallId};
+use crate::{call_error::CallError, codec::decode, proto::CallId, session::Ask};
 
 /// The replies to a question, as they come: exactly one for each member that was asked, be it a reply, a failure, a
 /// timeout or that the member has left. Then the stream ends.
@@ -31,6 +31,9 @@ pub struct Replies<I, T, E = Infallible> {
     id: CallId,
     decode: fn(Bytes) -> Result<T, CallError<E>>,
 }
+
+/// A reply, with the socket that it came from.
+type Reply<I, T, E> = (Socket<I>, Result<T, CallError<E>>);
 
 /// A reply that is the value itself.
 pub(crate) fn decode_plain<T: DeserializeOwned>(reply: Bytes) -> Result<T, CallError> {
@@ -94,7 +97,7 @@ impl<I, T, E> Replies<I, T, E> {
         self.open
     }
 
-    fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<Option<(Socket<I>, Result<T, CallError<E>>)>> {
+    fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<Option<Reply<I, T, E>>> {
         while self.open > 0 {
             let (index, reply) = match self.refused.pop_front() {
                 Some((index, error)) => (index, Err(CallError::widen(error))),
@@ -116,7 +119,7 @@ impl<I, T, E> Replies<I, T, E> {
 }
 
 impl<I, T, E> Stream for Replies<I, T, E> {
-    type Item = (Socket<I>, Result<T, CallError<E>>);
+    type Item = Reply<I, T, E>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.poll_reply(cx)

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{Identity, Inner, Server};
-use crate::{disconnect_reason::DisconnectReason, name::check_room, peer::Peer};
+use crate::{disconnect_reason::DisconnectReason, name::check_room, session::Peer};
 
 /// A connected client. It is a [`Peer`], with an identity and rooms; clones mean the same one, and none of them keeps
 /// the connection open.

@@ -7,8 +7,8 @@ use std::{
     time::Duration,
 };
 
-use super::Session;
-use crate::{disconnect_reason::DisconnectReason, proto::Frame, routes::Routes};
+use super::{Routes, Session, waiting::Notice};
+use crate::{disconnect_reason::DisconnectReason, proto::Frame};
 
 /// What a user has asked to be run when the session has ended.
 pub(crate) type Hook = Box<dyn FnOnce(DisconnectReason) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
@@ -23,7 +23,7 @@ impl Session {
 
     /// Ends the session: callers are told, handlers and listeners are stopped and dropped, hooks run. Only the driver
     /// calls this, once.
-    pub(super) fn end(&self, reason: &DisconnectReason) {
+    pub(crate) fn end(&self, reason: &DisconnectReason) {
         let mut state = self.state.lock();
         // Under the lock, so that no call is queued, and no hook added, behind what is cleared here.
         if self.reason.set(reason.clone()).is_err() {
@@ -33,8 +33,10 @@ impl Session {
         let notices: Vec<_> = ended.into_iter().filter_map(|(who, answer)| state.deliver(who, answer)).collect();
         let hooks = std::mem::take(&mut state.hooks);
         drop(state);
-        notices.into_iter().for_each(super::waiting::Notice::give);
-        handlers.into_iter().for_each(|handler| handler.abort());
+        notices.into_iter().for_each(Notice::give);
+        for handler in handlers {
+            handler.abort();
+        }
         drop(self.change_routes(|routes| std::mem::replace(routes, Routes::new(0))));
         self.ended.cancel();
         self.room.notify_waiters();

@@ -1,12 +1,19 @@
 //! A session: what two peers have in common, whichever connection carries it.
 //!
-//! Callers and handlers use it from any thread; its [`Driver`] reads, dispatches and keeps time. The protocol's state
-//! is under one short lock, which is never held while a user's code runs.
+//! Callers and handlers use it from any thread; a [`Driver`](crate::driver::Driver) reads, dispatches and keeps time.
+//! The protocol's state is under one short lock, which is never held while a user's code runs.
 
-mod dispatch;
-mod driver;
+mod ask;
+mod call;
+mod driving;
 mod ending;
+mod incoming;
+mod peer;
+mod place;
+mod routes;
 mod sending;
+mod service;
+mod stats;
 mod waiting;
 mod writer;
 
@@ -14,7 +21,7 @@ use std::{
     any::Any,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::Waker,
     time::Instant,
@@ -25,21 +32,33 @@ use slab::Slab;
 use tokio::{sync::Notify, task::AbortHandle};
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use self::{driver::Driver, sending::Taken};
-use self::{ending::Hook, waiting::WaitSlot, writer::Writer};
+pub(crate) use self::{
+    ask::{Ask, Member},
+    driving::Received,
+    incoming::EmitLease,
+    place::Running,
+    routes::{Resolved, Routes, Subscriber},
+    sending::Taken,
+    service::Listen,
+};
+pub use self::{
+    call::Call,
+    incoming::Incoming,
+    peer::Peer,
+    place::{Ended, Place},
+    service::{Kind, Method, Service},
+    stats::Stats,
+};
+use self::{ending::Hook, stats::Counters, waiting::WaitSlot, writer::Writer};
 use crate::{
-    ask::Member,
     disconnect_reason::DisconnectReason,
-    handshake::Accepted,
     limits::Limits,
-    proto::{Core, Frame, Grant, Side},
-    routes::Routes,
-    server::{Identity, Socket, WeakSocket},
+    proto::{Core, Frame, Side, Terms},
     transport::Transmit,
 };
 
 /// Who waits for an answer.
-pub(crate) enum Consumer {
+enum Consumer {
     /// The future of a call, by its slot.
     Caller(usize),
     /// A question to an audience.
@@ -68,6 +87,22 @@ struct State {
     hooks: Vec<Hook>,
 }
 
+impl State {
+    /// Makes the driver wake up in time for the earliest deadline.
+    fn arm(&mut self) {
+        let next = self.core.next_timeout();
+        if next.is_some() && self.armed.is_none_or(|armed| next < Some(armed)) {
+            self.armed = next;
+            self.driver.wake_by_ref();
+        }
+    }
+
+    /// Whether calls may be started: the hook that prepares for them has ended, and the peer takes its replies.
+    fn gate_is_open(&mut self) -> bool {
+        self.ready && self.core.outbox().len() < self.core.queue_limit()
+    }
+}
+
 /// What two peers have in common.
 pub(crate) struct Session {
     state: Mutex<State>,
@@ -76,10 +111,11 @@ pub(crate) struct Session {
     write_blocked: AtomicBool,
     routes: RwLock<Routes>,
     /// Changes with every change of the routes.
-    routes_version: std::sync::atomic::AtomicU64,
+    routes_version: AtomicU64,
     /// What the server, or the client's builder, serves for every session.
     shared_routes: Arc<Routes>,
     limits: Arc<Limits>,
+    counters: Counters,
     /// Wakes those who wait for room.
     room: Notify,
     /// Orders the emits that wait for room.
@@ -92,8 +128,8 @@ pub(crate) struct Session {
     settled: Notify,
     ended: CancellationToken,
     reason: OnceLock<DisconnectReason>,
-    /// The socket of a server's session, as a [`WeakSocket`] of the server's identity.
-    socket: OnceLock<Box<dyn Any + Send + Sync>>,
+    /// Whose session this is: on a server, its socket.
+    owner: OnceLock<Box<dyn Any + Send + Sync>>,
 }
 
 impl std::fmt::Debug for Session {
@@ -103,20 +139,19 @@ impl std::fmt::Debug for Session {
 }
 
 impl Session {
-    /// A session that calls nothing and dispatches nothing yet. `ready` says whether calls may come in at once.
+    /// A session that calls nothing and dispatches nothing yet. `theirs` is what the other side accepts; `ready` says
+    /// whether its calls may come in at once.
     pub(crate) fn new(
         side: Side,
         transmitter: Box<dyn Transmit>,
-        accepted: Accepted,
+        theirs: Terms,
         limits: Arc<Limits>,
         shared_routes: Arc<Routes>,
         ready: bool,
     ) -> Arc<Self> {
-        let window = Grant { calls: limits.calls_in_flight, bytes: limits.bytes_in_flight };
-        let queue = limits.outgoing_queue as usize;
         Arc::new(Self {
             state: Mutex::new(State {
-                core: Core::new(side, accepted.window, accepted.max_frame, window, queue),
+                core: Core::new(side, Terms::of(&limits), theirs, limits.outgoing_queue as usize),
                 waiting: Slab::new(),
                 dispatching: false,
                 flush_requested: false,
@@ -131,9 +166,10 @@ impl Session {
             writer: Mutex::new(Writer::new(transmitter)),
             write_blocked: AtomicBool::new(false),
             routes: RwLock::new(Routes::new(limits.names_per_peer as usize)),
-            routes_version: std::sync::atomic::AtomicU64::new(0),
+            routes_version: AtomicU64::new(0),
             shared_routes,
             limits,
+            counters: Counters::default(),
             room: Notify::new(),
             emit_turn: tokio::sync::Mutex::new(()),
             connected: Notify::new(),
@@ -141,7 +177,7 @@ impl Session {
             settled: Notify::new(),
             ended: CancellationToken::new(),
             reason: OnceLock::new(),
-            socket: OnceLock::new(),
+            owner: OnceLock::new(),
         })
     }
 
@@ -149,26 +185,47 @@ impl Session {
         &self.limits
     }
 
+    pub(crate) fn stats(&self) -> Stats {
+        self.counters.read()
+    }
+
     /// Changes what this side serves or listens to. The driver looks handlers up anew.
     pub(crate) fn change_routes<T>(&self, change: impl FnOnce(&mut Routes) -> T) -> T {
         let mut routes = self.routes.write();
         let result = change(&mut routes);
         // A session that has ended hears nothing more, and must not keep handlers alive.
-        if self.reason.get().is_some() {
-            *routes = Routes::new(0);
-        }
+        let late = self.reason.get().map(|_| std::mem::replace(&mut *routes, Routes::new(0)));
         self.routes_version.fetch_add(1, Ordering::Release);
+        drop(routes);
+        // Outside of the lock, since dropping a handler runs a user's code.
+        drop(late);
         result
     }
 
-    /// Says whose session this is.
-    pub(crate) fn set_socket<I: Identity>(&self, socket: WeakSocket<I>) {
-        // There is one socket to a session, set before anybody can look.
-        let _ = self.socket.set(Box::new(socket));
+    /// A number that changes whenever what [`resolve`](Self::resolve) gives may change.
+    pub(crate) fn routes_version(&self) -> u64 {
+        self.routes_version.load(Ordering::Acquire)
     }
 
-    pub(crate) fn socket<I: Identity>(&self) -> Option<Socket<I>> {
-        self.socket.get()?.downcast_ref::<WeakSocket<I>>()?.upgrade()
+    /// Who hears a key, and who answers it.
+    pub(crate) fn resolve(&self, key: u64) -> Resolved {
+        self.routes.read().resolve(&self.shared_routes, key)
+    }
+
+    /// The full name of a key that is heard here.
+    pub(crate) fn name_of(&self, key: u64) -> String {
+        let routes = self.routes.read();
+        routes.name(key).or_else(|| self.shared_routes.name(key)).unwrap_or("the method").to_owned()
+    }
+
+    /// Says whose session this is.
+    pub(crate) fn set_owner(&self, owner: impl Any + Send + Sync) {
+        // There is one owner, set before anybody can look.
+        let _ = self.owner.set(Box::new(owner));
+    }
+
+    pub(crate) fn owner<T: Any>(&self) -> Option<&T> {
+        self.owner.get()?.downcast_ref()
     }
 
     /// The server's `connected` has finished: the peer's calls may come in.

@@ -5,9 +5,8 @@ use std::{sync::atomic::Ordering, time::Instant};
 use bytes::Bytes;
 use parking_lot::MutexGuard;
 
-use super::{Consumer, Session, State};
+use super::{Consumer, Member, Session, State};
 use crate::{
-    ask::Member,
     call_error::CallError,
     clock::now,
     codec,
@@ -72,7 +71,7 @@ impl Session {
         }
     }
 
-    fn flush_unless_blocked(&self) {
+    pub(super) fn flush_unless_blocked(&self) {
         if !self.is_blocked() {
             self.flush();
         }
@@ -111,7 +110,7 @@ impl Session {
         }
         match state.core.ask(now, ask, Consumer::Member(member)) {
             Ok(()) => {
-                self.arm(&mut state);
+                state.arm();
                 (self.needs_write(&mut state), Ok(()))
             }
             Err((refused, Consumer::Member(member))) => (false, Err((CallError::refused(refused), member))),
@@ -129,12 +128,6 @@ impl Session {
         }
         state.flush_requested = true;
         true
-    }
-
-    /// A shard writes.
-    pub(crate) fn flush_for_shard(&self) {
-        self.state.lock().flush_requested = false;
-        self.flush();
     }
 
     /// How many bytes wait to be written or for a window.
@@ -195,13 +188,9 @@ impl Session {
         self.state.lock().replies_waiting -= 1;
     }
 
-    /// Makes the driver wake up in time for the earliest deadline.
-    pub(super) fn arm(&self, state: &mut State) {
-        let next = state.core.next_timeout();
-        if next.is_some() && state.armed.is_none_or(|armed| next < Some(armed)) {
-            state.armed = next;
-            state.driver.wake_by_ref();
-        }
+    /// One of several handlers of an emit has ended.
+    pub(crate) fn forget(&self, open: Open) {
+        self.state.lock().core.forget(open);
     }
 
     /// Wakes who waits for the session to become idle, if it is.

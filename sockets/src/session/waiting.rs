@@ -7,9 +7,8 @@ use std::{
     time::Duration,
 };
 
-use super::{Consumer, Session, State};
+use super::{Consumer, Member, Session, State};
 use crate::{
-    ask::Member,
     call_error::CallError,
     clock::now,
     proto::{Answer, CallId, Payload},
@@ -40,7 +39,7 @@ impl Session {
         let slot = state.waiting.insert(WaitSlot { answer: None, waker: None });
         match state.core.request(now, key, timeout, payload, Consumer::Caller(slot)) {
             Ok(id) => {
-                self.arm(&mut state);
+                state.arm();
                 let lone = state.core.unanswered() == 1;
                 self.after_queueing(state, lone);
                 Ok(Waiting { session: self, id, slot, answered: false })

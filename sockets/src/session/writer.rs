@@ -142,7 +142,7 @@ impl Session {
 
 impl Session {
     /// Writes everything that is queued and closes this half of the connection.
-    pub(super) fn poll_finish(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(crate) fn poll_finish(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut writer = self.writer.lock();
         loop {
             match writer.poll_all(cx) {

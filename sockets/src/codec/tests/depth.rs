@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, thread};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::codec::{DecodeError, decode, decode::MAX_DEPTH, encode};
+use crate::codec::{DecodeError, decode, decode_error::MAX_DEPTH, encode};
 
 /// The stack on which everything here is decoded, without optimizations too.
 const STACK: usize = 256 * 1024;

@@ -2,21 +2,8 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use crate::{
-    name::key,
-    service::{Kind, Listen, Method, Service},
-};
-
-/// What cannot be served beside what is served already.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum RegistrationError {
-    #[error("the group {path:?} is served twice on one connection")]
-    ServedTwice { path: String },
-    #[error("the names {first:?} and {second:?} have the same key; rename one of them")]
-    SameKey { first: String, second: String },
-    #[error("more than {limit} names on one connection; raise `Limits::names_per_peer` if that is meant")]
-    TooManyNames { limit: usize },
-}
+use super::service::{Kind, Listen, Method, Service};
+use crate::{name::key, registration_error::RegistrationError};
 
 /// One who hears a name.
 #[derive(Clone)]
@@ -44,10 +31,26 @@ pub(crate) struct Resolved {
     pub(crate) answerer: Option<Subscriber>,
 }
 
+impl Subscriber {
+    /// Whether it can be called in this way. A listener can be in both.
+    pub(crate) fn hears(&self, called: Kind) -> bool {
+        match self {
+            Self::Group { kind, .. } => *kind == called,
+            Self::Listener { .. } => true,
+        }
+    }
+}
+
+impl Resolved {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.hearers.is_empty() && self.answerer.is_none()
+    }
+}
+
 /// The groups, listeners and callbacks of one side.
 #[derive(Clone)]
 pub(crate) struct Routes {
-    routes: HashMap<u64, Route>,
+    by_key: HashMap<u64, Route>,
     groups: Vec<&'static str>,
     next_id: u64,
     max_names: usize,
@@ -55,7 +58,7 @@ pub(crate) struct Routes {
 
 impl Routes {
     pub(crate) fn new(max_names: usize) -> Self {
-        Self { routes: HashMap::new(), groups: Vec::new(), next_id: 0, max_names }
+        Self { by_key: HashMap::new(), groups: Vec::new(), next_id: 0, max_names }
     }
 
     /// Serves a group.
@@ -98,28 +101,28 @@ impl Routes {
 
     /// Removes a listener or callback, and its name if nobody else hears it.
     pub(crate) fn remove(&mut self, key: u64, id: u64) {
-        let Some(route) = self.routes.get_mut(&key) else { return };
+        let Some(route) = self.by_key.get_mut(&key) else { return };
         route.subscribers.retain(|one| !matches!(one, Subscriber::Listener { id: this, .. } if *this == id));
         route.callback.take_if(|(this, _)| *this == id);
         if route.subscribers.is_empty() && route.callback.is_none() {
-            self.routes.remove(&key);
+            self.by_key.remove(&key);
         }
     }
 
     /// Who hears `key`, those of `shared` first, which everyone has, unless a group here has their path.
     pub(crate) fn resolve(&self, shared: &Self, key: u64) -> Resolved {
-        let (own, shared) = (self.routes.get(&key), shared.routes.get(&key));
+        let (own, shared) = (self.by_key.get(&key), shared.by_key.get(&key));
         let shared = shared.filter(|route| !self.groups.contains(&route.path.as_str()));
         let routes = || shared.into_iter().chain(own);
         let hearers: Vec<_> = routes().flat_map(|route| route.subscribers.iter().cloned()).collect();
-        let callback = routes().filter_map(|route| route.callback.clone()).last();
+        let callback = routes().filter_map(|route| route.callback.clone()).next_back();
         let callback = callback.map(|(id, listen)| Subscriber::Listener { id, listen });
         Resolved { answerer: callback.or_else(|| hearers.first().cloned()), hearers }
     }
 
     /// The full name of a key that is known here.
     pub(crate) fn name(&self, key: u64) -> Option<&str> {
-        self.routes.get(&key).map(|route| route.name.as_str())
+        self.by_key.get(&key).map(|route| route.name.as_str())
     }
 
     fn next_id(&mut self) -> u64 {
@@ -137,7 +140,7 @@ impl Routes {
     /// Whether the name is new. It must not share its key with another.
     fn check(&self, key: u64, path: &str, name: &str) -> Result<bool, RegistrationError> {
         let full = full_name(path, name);
-        match self.routes.get(&key) {
+        match self.by_key.get(&key) {
             None => Ok(true),
             Some(route) if route.name == full => Ok(false),
             Some(route) => Err(RegistrationError::SameKey { first: route.name.clone(), second: full }),
@@ -146,11 +149,11 @@ impl Routes {
 
     fn check_room(&self, new: usize) -> Result<(), RegistrationError> {
         let limit = self.max_names;
-        if self.routes.len() + new > limit { Err(RegistrationError::TooManyNames { limit }) } else { Ok(()) }
+        if self.by_key.len() + new > limit { Err(RegistrationError::TooManyNames { limit }) } else { Ok(()) }
     }
 
     fn route(&mut self, key: u64, path: &str, name: &str) -> &mut Route {
-        self.routes.entry(key).or_insert_with(|| Route {
+        self.by_key.entry(key).or_insert_with(|| Route {
             name: full_name(path, name),
             path: path.to_owned(),
             subscribers: Vec::new(),
@@ -166,7 +169,7 @@ fn full_name(path: &str, name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{incoming::Incoming, place::Place};
+    use crate::session::{Incoming, Place};
 
     struct Group(&'static [Method]);
 
@@ -179,8 +182,8 @@ mod tests {
             self.0
         }
 
-        fn start(&self, _: u64, call: Incoming, place: &mut Place) {
-            place.refuse(call);
+        fn start(&self, _: u64, call: Incoming, _: &mut Place) {
+            call.refuse();
         }
     }
 

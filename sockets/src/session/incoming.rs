@@ -11,17 +11,12 @@ use std::{
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::{Call, Ended, Session};
 use crate::{
-    call::Call,
     clock::now,
     codec::{self, decode},
     proto::{CallId, FailureCode, Open, Payload},
-    session::Session,
 };
-
-/// Says that a call has ended. Only this module makes one, so a handler's future cannot forget to.
-#[derive(Debug)]
-pub struct Ended(());
 
 /// A call or an emit that has come in. It ends exactly once: with a reply, a failure, or, dropped before that, with
 /// what its being dropped means.
@@ -39,8 +34,8 @@ enum Ticket {
         answered: AtomicBool,
     },
     Emit(#[expect(dead_code, reason = "held until the handler has ended")] EmitLease),
-    /// Several hear the emit.
-    SharedEmit(#[expect(dead_code, reason = "held until all handlers have ended")] Arc<EmitLease>),
+    /// Several hear the emit, each under a name of its own.
+    SharedEmit(#[expect(dead_code, reason = "held until all handlers have ended")] Arc<EmitLease>, Open),
 }
 
 /// An emit's place in the window, which is given back when the last of its handlers has ended.
@@ -71,8 +66,8 @@ impl Incoming {
         Self { call, payload, ticket: Ticket::Emit(lease) }
     }
 
-    pub(crate) fn shared_emit(call: Call, payload: Bytes, lease: Arc<EmitLease>) -> Self {
-        Self { call, payload, ticket: Ticket::SharedEmit(lease) }
+    pub(crate) fn shared_emit(call: Call, payload: Bytes, lease: Arc<EmitLease>, open: Open) -> Self {
+        Self { call, payload, ticket: Ticket::SharedEmit(lease, open) }
     }
 
     /// What the handler may know of its caller.
@@ -116,13 +111,12 @@ impl Incoming {
     /// # Errors
     ///
     /// None; the type is that of a request's end.
-    #[expect(clippy::unnecessary_wraps, clippy::unused_self, reason = "generated code treats all methods alike")]
     pub fn done(&self) -> Result<Ended, Ended> {
         Ok(Ended(()))
     }
 
     /// Answers that nobody serves the method.
-    pub(crate) fn refuse(&self) {
+    pub fn refuse(self) {
         self.fail(FailureCode::NoSuchMethod, "");
     }
 
@@ -142,19 +136,29 @@ impl Incoming {
 
 impl Drop for Incoming {
     fn drop(&mut self) {
-        if let Ticket::Request { answered, .. } = &mut self.ticket
-            && *answered.get_mut()
-        {
-            return;
+        match &mut self.ticket {
+            Ticket::Request { answered, .. } if answered.load(Ordering::Relaxed) => return,
+            Ticket::Request { .. } => {}
+            Ticket::Emit(_) => return report_panic(),
+            Ticket::SharedEmit(_, open) => {
+                self.call.session().forget(*open);
+                return report_panic();
+            }
         }
-        let (code, text) = if thread::panicking() {
-            tracing::error!("a handler panicked");
-            (FailureCode::Panicked, "")
+        let code = if thread::panicking() {
+            report_panic();
+            FailureCode::Panicked
         } else if now() >= self.call.deadline() {
-            (FailureCode::Timeout, "")
+            FailureCode::Timeout
         } else {
-            (FailureCode::Cancelled, "")
+            FailureCode::Cancelled
         };
-        self.fail(code, text);
+        self.fail(code, "");
+    }
+}
+
+fn report_panic() {
+    if thread::panicking() {
+        tracing::error!("a handler panicked");
     }
 }

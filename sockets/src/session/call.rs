@@ -2,11 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use crate::{
-    peer::Peer,
-    server::{Identity, Server, Socket},
-    session::Session,
-};
+use super::{Peer, Session};
 
 /// A call, as its handler sees it. A handler that needs it takes `call: &sockets::Call` as its first argument after
 /// `&self`; it is not on the wire, and the stub has no such parameter.
@@ -21,7 +17,7 @@ impl Call {
         Self { peer, deadline }
     }
 
-    pub(crate) fn session(&self) -> &Arc<Session> {
+    pub(super) fn session(&self) -> &Arc<Session> {
         self.peer.session()
     }
 
@@ -30,20 +26,10 @@ impl Call {
         &self.peer
     }
 
-    /// The caller's socket. `None` on a client, or if `I` is not the server's identity.
-    pub fn socket<I: Identity>(&self) -> Option<Socket<I>> {
-        self.peer.session().socket::<I>()
-    }
-
-    /// The server, for its rooms and sockets. `None` on a client, or if `I` is not the server's identity. It does not
-    /// keep the server open.
-    pub fn server<I: Identity>(&self) -> Option<Server<I>> {
-        self.socket().map(|socket| socket.server())
-    }
-
     /// When the handler is stopped, at its next suspension, because nobody waits any more.
     ///
-    /// It is the caller's deadline, counted from when the call came in.
+    /// It is the caller's deadline, counted from when the call came in. An emit, which brings none, has the receiver's
+    /// [`Limits::call_timeout`](crate::Limits::call_timeout).
     pub fn deadline(&self) -> Instant {
         self.deadline
     }

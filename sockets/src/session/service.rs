@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{incoming::Incoming, place::Place};
+use super::{Incoming, Place};
 
 /// Whether a method is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

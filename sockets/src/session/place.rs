@@ -10,7 +10,9 @@ use std::{
 use tokio::task::unconstrained;
 use tokio_util::sync::ReusableBoxFuture;
 
-use crate::incoming::{Ended, Incoming};
+/// Says that a call has ended. Only [`Incoming`](super::Incoming) makes one, so a handler's future cannot forget to.
+#[derive(Debug)]
+pub struct Ended(pub(super) ());
 
 /// A handler's future, wherever it runs.
 pub(crate) type Running = ReusableBoxFuture<'static, Result<Ended, Ended>>;
@@ -31,12 +33,6 @@ impl Place {
             Some(place) => place.set(future),
             None => self.future = Some(ReusableBoxFuture::new(future)),
         }
-    }
-
-    /// Answers a call for which there is no handler.
-    pub fn refuse(&mut self, call: Incoming) {
-        self.waiting = false;
-        call.refuse();
     }
 
     /// Polls the handler once. One that suspends comes back, to be run by a task of its own.

@@ -1,0 +1,176 @@
+//! From a received call to its handler's first suspension.
+
+use std::{
+    collections::{VecDeque, hash_map::Entry},
+    sync::Arc,
+    time::Instant,
+};
+
+use super::key_map::KeyMap;
+use crate::{
+    proto::{CallId, Called, FailureCode, Open, Payload, Violation},
+    session::{Call, EmitLease, Incoming, Kind, Peer, Place, Resolved, Running, Session, Subscriber},
+};
+
+/// A call that waits for its turn, with the time it came in.
+struct Held {
+    called: Called,
+    received: Instant,
+    revoked: bool,
+}
+
+/// Starts handlers, in the order in which their calls came.
+pub(super) struct Dispatcher {
+    session: Arc<Session>,
+    /// What the routes gave for a key, and the place where its handler is polled. Only keys that are served here go in.
+    known: KeyMap<(Resolved, Place)>,
+    /// The routes' version that `known` was made from.
+    version: u64,
+    held: VecDeque<Held>,
+}
+
+impl Dispatcher {
+    pub(super) fn new(session: Arc<Session>) -> Self {
+        Self { session, known: KeyMap::default(), version: 0, held: VecDeque::new() }
+    }
+
+    /// Starts a call's handler, or holds the call: until the gate is open, and while the peer takes no replies. The
+    /// window bounds how many are held.
+    pub(super) fn accept(&mut self, called: Called, now: Instant, gate_is_open: bool) {
+        if gate_is_open && self.held.is_empty() {
+            self.start(called, now);
+        } else {
+            self.held.push_back(Held { called, received: now, revoked: false });
+        }
+    }
+
+    /// Starts what was held, as far as that may go on.
+    pub(super) fn release(&mut self) -> Result<(), Violation> {
+        while self.has_work() {
+            let Some(Held { called, received, revoked }) = self.held.pop_front() else { break };
+            match called.open {
+                Open::Request(id) if revoked => {
+                    let nothing = Payload::Copied(&[]);
+                    self.session.answer(id, called.length, Some(FailureCode::Cancelled), &nothing);
+                }
+                open => {
+                    self.session.check_id(open)?;
+                    self.start(called, received);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether calls are held that may start.
+    pub(super) fn has_work(&self) -> bool {
+        !self.held.is_empty() && self.session.gate_is_open()
+    }
+
+    /// A request is revoked that has no suspended handler: if it is held, it is answered without one. Not at once, or
+    /// one who reads no answers could have us queue them without end.
+    pub(super) fn revoke(&mut self, id: CallId) {
+        if let Some(held) = self.held.iter_mut().find(|held| held.called.open == Open::Request(id)) {
+            held.revoked = true;
+        }
+    }
+
+    fn start(&mut self, called: Called, received: Instant) {
+        let deadline = received + called.timeout.unwrap_or(self.session.limits().call_timeout);
+        let call = Call::new(Peer::new(Arc::clone(&self.session)), deadline);
+        let found = look_up(&self.session, &mut self.known, &mut self.version, called.key);
+        match called.open {
+            Open::Request(id) => {
+                let incoming = Incoming::request(call, called.payload, id, called.length);
+                request(&self.session, called.key, incoming, called.open, found);
+            }
+            Open::Emit(_) => {
+                let lease = EmitLease::new(Arc::clone(&self.session), called.open, called.length);
+                let emitted = Emitted { key: called.key, call, payload: called.payload, open: called.open, lease };
+                emit(&self.session, emitted, found);
+            }
+        }
+    }
+}
+
+/// Finds out who hears a key, and where its handler is polled.
+fn look_up<'a>(
+    session: &Session,
+    known: &'a mut KeyMap<(Resolved, Place)>,
+    version: &mut u64,
+    key: u64,
+) -> Option<&'a mut (Resolved, Place)> {
+    let current = session.routes_version();
+    if *version != current {
+        *version = current;
+        known.clear();
+    }
+    match known.entry(key) {
+        Entry::Occupied(known) => Some(known.into_mut()),
+        Entry::Vacant(unknown) => {
+            let resolved = session.resolve(key);
+            (!resolved.is_empty()).then(|| unknown.insert((resolved, Place::default())))
+        }
+    }
+}
+
+/// Has a request answered.
+fn request(session: &Arc<Session>, key: u64, incoming: Incoming, open: Open, found: Option<&mut (Resolved, Place)>) {
+    let Some((Resolved { answerer: Some(answerer), .. }, place)) = found else {
+        incoming.refuse();
+        return;
+    };
+    if answerer.hears(Kind::Request) {
+        run(session, answerer, key, incoming, open, place);
+    } else {
+        let name = session.name_of(key);
+        let text = format!("{name} is requested by the caller and an emit where it is served");
+        incoming.fail(FailureCode::SignatureMismatch, &text);
+    }
+}
+
+/// An emit that has come in.
+struct Emitted {
+    key: u64,
+    call: Call,
+    payload: bytes::Bytes,
+    open: Open,
+    lease: EmitLease,
+}
+
+/// Has an emit heard by all who listen.
+fn emit(session: &Arc<Session>, emitted: Emitted, found: Option<&mut (Resolved, Place)>) {
+    let Emitted { key, call, payload, open, lease } = emitted;
+    let unheard = || {
+        session.count_unheard_emit();
+        tracing::debug!(key, "nobody listens to an emit; it is dropped");
+    };
+    let Some((resolved, place)) = found else { return unheard() };
+    let mut hearers = resolved.hearers.iter().filter(|hearer| hearer.hears(Kind::Emit)).peekable();
+    let Some(first) = hearers.next() else { return unheard() };
+    if hearers.peek().is_none() {
+        return run(session, first, key, Incoming::emit(call, payload, lease), open, place);
+    }
+    let lease = Arc::new(lease);
+    for hearer in std::iter::once(first).chain(hearers) {
+        let open = session.another_hearer();
+        let incoming = Incoming::shared_emit(call.clone(), payload.clone(), Arc::clone(&lease), open);
+        run(session, hearer, key, incoming, open, place);
+    }
+}
+
+/// Starts a handler, polls it once, and gives it a task of its own, until its deadline, if it suspends.
+fn run(session: &Arc<Session>, subscriber: &Subscriber, key: u64, incoming: Incoming, open: Open, place: &mut Place) {
+    let deadline = incoming.call().deadline();
+    match subscriber {
+        Subscriber::Group { service, .. } => service.start(key, incoming, place),
+        Subscriber::Listener { listen, .. } => listen.start(incoming, place),
+    }
+    if let Some(running) = place.poll_once() {
+        session.suspend(open, || spawn(running, deadline));
+    }
+}
+
+fn spawn(running: Running, deadline: Instant) -> tokio::task::AbortHandle {
+    tokio::spawn(tokio::time::timeout_at(deadline.into(), running)).abort_handle()
+}

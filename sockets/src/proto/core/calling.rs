@@ -1,0 +1,141 @@
+//! Requests and emits of this side.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::Core;
+use crate::proto::{
+    calls::GivenUp,
+    frame::{CallId, Frame, PREFIX},
+    outbox::{Payload, whole_frame},
+    parked::Class,
+    shared::SharedRequest,
+    timeout,
+};
+
+/// What came of an attempt to send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Admission {
+    /// It is in the outbox.
+    Sent,
+    /// It waits for a window; it keeps its place in the order.
+    Parked,
+    /// There is no room now.
+    Full,
+    /// The other side does not accept so large a frame.
+    TooLarge { limit: usize },
+    /// The other side is going away and takes no new calls.
+    ShuttingDown,
+}
+
+impl<C, H> Core<C, H> {
+    /// Sends a request, or parks it.
+    pub(crate) fn request(
+        &mut self,
+        now: Instant,
+        key: u64,
+        timeout: Duration,
+        payload: &Payload<'_>,
+        consumer: C,
+    ) -> Result<CallId, Admission> {
+        let id = self.calls.next_id();
+        let timeout = timeout.min(timeout::MAX);
+        let header = Frame::Request { id, timeout: timeout::to_wire(timeout), key }.header();
+        let length = header.as_slice().len() + payload.len();
+        let sent = match self.admit_request(length)? {
+            Admission::Sent => {
+                self.outbox.push(&header, payload);
+                self.outbound.take(length);
+                true
+            }
+            _ => {
+                self.park(now, whole_frame(&header, payload), Class::Request(id));
+                false
+            }
+        };
+        self.calls.insert(id, consumer, now + timeout, length, sent);
+        Ok(id)
+    }
+
+    /// Sends a member's copy of a request to an audience, which [`shared_request`](crate::proto::shared_request) encoded, or parks it.
+    pub(crate) fn ask(&mut self, now: Instant, ask: &SharedRequest, consumer: C) -> Result<(), (Admission, C)> {
+        let length = ask.frame.len() - PREFIX;
+        let sent = match self.admit_request(length) {
+            Ok(Admission::Sent) => {
+                self.outbox.push_whole(&ask.frame);
+                self.outbound.take(length);
+                true
+            }
+            Ok(_) => {
+                self.park(now, ask.frame.clone(), Class::Request(ask.id));
+                false
+            }
+            Err(refused) => return Err((refused, consumer)),
+        };
+        self.calls.insert(ask.id, consumer, now + ask.timeout, length, sent);
+        Ok(())
+    }
+
+    fn admit_request(&self, length: usize) -> Result<Admission, Admission> {
+        if length > self.max_frame {
+            return Err(Admission::TooLarge { limit: self.max_frame });
+        }
+        if self.peer_is_leaving {
+            return Err(Admission::ShuttingDown);
+        }
+        if self.parked.is_empty() && self.outbound.admits(length) {
+            return Ok(Admission::Sent);
+        }
+        let room = self.parked.is_empty() || self.parked.requests().bytes + length <= self.queue_limit;
+        if room && self.parked.requests().messages < self.parked_requests {
+            Ok(Admission::Parked)
+        } else {
+            Err(Admission::Full)
+        }
+    }
+
+    /// Sends an emit if there is room for it now.
+    pub(crate) fn emit(&mut self, key: u64, payload: &Payload<'_>) -> Admission {
+        let header = Frame::Emit { key }.header();
+        let length = header.as_slice().len() + payload.len();
+        if length > self.max_frame {
+            return Admission::TooLarge { limit: self.max_frame };
+        }
+        let room = self.outbox.is_empty() || self.outbox.len() + length <= self.queue_limit;
+        if !room || !self.parked.is_empty() || !self.outbound.admits(length) {
+            return Admission::Full;
+        }
+        self.outbox.push(&header, payload);
+        self.outbound.take(length);
+        Admission::Sent
+    }
+
+    /// Queues an emit to an audience, which does not wait. `Full` means that this member is too far behind.
+    pub(crate) fn broadcast(&mut self, now: Instant, frame: &Bytes) -> Admission {
+        let length = frame.len() - PREFIX;
+        if length > self.max_frame {
+            return Admission::TooLarge { limit: self.max_frame };
+        }
+        if self.queued() > 0 && self.queued() + frame.len() > self.queue_limit {
+            return Admission::Full;
+        }
+        if self.parked.is_empty() && self.outbound.admits(length) {
+            self.outbox.push_whole(frame);
+            self.outbound.take(length);
+            Admission::Sent
+        } else {
+            self.park(now, frame.clone(), Class::Emit);
+            Admission::Parked
+        }
+    }
+
+    /// The caller of a request gives up.
+    pub(crate) fn cancel(&mut self, id: CallId) {
+        match self.calls.give_up(id) {
+            Some(GivenUp::Sent) => self.outbox.push_bare(Frame::Cancel { id }),
+            Some(GivenUp::Parked) => self.parked.remove(id),
+            None => {}
+        }
+    }
+}

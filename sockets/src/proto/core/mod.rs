@@ -1,0 +1,185 @@
+//! The state of a session: what is in flight each way, what waits, and what has to be written.
+
+mod calling;
+mod serving;
+mod waiting;
+
+use std::{collections::HashMap, time::Instant};
+
+use bytes::Bytes;
+
+pub(crate) use self::calling::Admission;
+use super::{
+    Violation,
+    calls::{Answer, Calls},
+    event::{Called, Event, Open},
+    frame::{CallId, Frame},
+    outbox::{Outbox, Payload, whole_frame},
+    parked::{Class, Queue},
+    terms::Terms,
+    timeout,
+    window::{Inbound, Outbound},
+};
+
+/// Which end of the connection this is. Only a few frames care.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    Client,
+    Server,
+}
+
+/// The protocol's state for one session. `C` stands for who waits for an answer, `H` for a running handler that can
+/// be stopped; the core keeps both for the driver and knows nothing of them.
+pub(crate) struct Core<C, H> {
+    outbox: Outbox,
+    parked: Queue,
+    outbound: Outbound,
+    inbound: Inbound,
+    calls: Calls<C>,
+    running: HashMap<Open, H>,
+    emits_started: u64,
+    /// Since when the parked messages have not moved.
+    stalled: Option<Instant>,
+    /// What the other side accepts.
+    max_frame: usize,
+    /// How many requests may be parked, and how many bytes may wait.
+    parked_requests: usize,
+    queue_limit: usize,
+    /// The server has finished its `connected`.
+    peer_is_ready: bool,
+    /// The server takes no new calls.
+    peer_is_leaving: bool,
+    side: Side,
+}
+
+impl<C, H> Core<C, H> {
+    /// A session between sides that have told each other these terms. `queue_limit` is how many bytes may wait here.
+    pub(crate) fn new(side: Side, ours: Terms, theirs: Terms, queue_limit: usize) -> Self {
+        Self {
+            outbox: Outbox::default(),
+            parked: Queue::default(),
+            outbound: Outbound::new(theirs.window),
+            inbound: Inbound::new(ours.window),
+            calls: Calls::new(),
+            running: HashMap::new(),
+            emits_started: 0,
+            stalled: None,
+            max_frame: theirs.max_frame as usize,
+            parked_requests: ours.window.calls as usize,
+            queue_limit,
+            peer_is_ready: false,
+            peer_is_leaving: false,
+            side,
+        }
+    }
+
+    /// Queues a frame that needs no window.
+    pub(crate) fn control(&mut self, frame: Frame, text: &str) {
+        self.outbox.push(&frame.header(), &Payload::Copied(text.as_bytes()));
+    }
+
+    /// Takes in a frame, without its prefix.
+    pub(crate) fn handle(&mut self, now: Instant, mut frame: Bytes) -> Result<Event<C, H>, Violation> {
+        let length = frame.len();
+        let header = Frame::decode(&mut frame)?;
+        self.check_turn(header)?;
+        Ok(match header {
+            Frame::Emit { key } => {
+                self.inbound.receive(length)?;
+                self.emits_started += 1;
+                let open = Open::Emit(self.emits_started);
+                Event::Called(Called { key, open, timeout: None, payload: frame, length })
+            }
+            Frame::Request { id, timeout, key } => {
+                let open = Open::Request(id);
+                self.check_id(open)?;
+                self.inbound.receive(length)?;
+                let timeout = Some(timeout::from_wire(timeout));
+                Event::Called(Called { key, open, timeout, payload: frame, length })
+            }
+            Frame::Reply { id } => self.answered(now, id, Answer::Reply(frame))?,
+            Frame::Failure { id, code } => {
+                let text = String::from_utf8_lossy(&frame).into_owned();
+                self.answered(now, id, Answer::Failure { code, text })?
+            }
+            Frame::Cancel { id } => match self.running.remove(&Open::Request(id)) {
+                Some(handler) => Event::Cancelled(handler),
+                None => Event::Revoked(id),
+            },
+            Frame::Credit { calls, bytes } => {
+                self.outbound.give_back(calls, bytes)?;
+                self.unpark(now);
+                Event::Handled
+            }
+            Frame::Ready => {
+                self.peer_is_ready = true;
+                Event::Ready
+            }
+            Frame::GoingAway => {
+                self.peer_is_leaving = true;
+                self.control_in_turn(now, Frame::Drained);
+                Event::Handled
+            }
+            Frame::Drained => Event::Drained,
+            Frame::Goodbye { reason } => Event::Goodbye { reason, text: String::from_utf8_lossy(&frame).into_owned() },
+        })
+    }
+
+    /// Whether this frame may come from that side, now. Those that come once could otherwise be repeated without end.
+    fn check_turn(&self, header: Frame) -> Result<(), Violation> {
+        let legal = match header {
+            Frame::Ready => self.side == Side::Client && !self.peer_is_ready,
+            Frame::GoingAway => self.side == Side::Client && !self.peer_is_leaving,
+            Frame::Drained => self.side == Side::Server,
+            _ => true,
+        };
+        if legal { Ok(()) } else { Err(Violation::Unexpected(header.kind())) }
+    }
+
+    /// Queues a frame behind what is parked.
+    fn control_in_turn(&mut self, now: Instant, frame: Frame) {
+        if self.parked.is_empty() {
+            self.control(frame, "");
+        } else {
+            self.park(now, whole_frame(&frame.header(), &Payload::Copied(&[])), Class::InTurn);
+        }
+    }
+
+    fn answered(&mut self, now: Instant, id: CallId, answer: Answer) -> Result<Event<C, H>, Violation> {
+        let Some((length, consumer)) = self.calls.answered(id) else { return Ok(Event::StrayAnswer) };
+        self.outbound.give_back(1, length as u64)?;
+        self.unpark(now);
+        Ok(consumer.map_or(Event::Handled, |consumer| Event::Answered { consumer, answer }))
+    }
+
+    /// The session has ended: who waits for an answer, and the handlers that are to be stopped.
+    pub(crate) fn close(&mut self) -> (Vec<(C, Answer)>, Vec<H>) {
+        let calls = self.calls.drain();
+        let ended = calls.map(|(consumer, sent)| (consumer, Answer::Disconnected { maybe_executed: sent }));
+        (ended.collect(), self.running.drain().map(|(_, handler)| handler).collect())
+    }
+
+    /// What is to be written.
+    pub(crate) fn outbox(&mut self) -> &mut Outbox {
+        &mut self.outbox
+    }
+
+    /// The bytes that wait, for the wire or for a window.
+    pub(crate) fn queued(&self) -> usize {
+        self.outbox.len() + self.parked.bytes()
+    }
+
+    pub(crate) fn queue_limit(&self) -> usize {
+        self.queue_limit
+    }
+
+    /// How many requests of ours are unanswered.
+    pub(crate) fn unanswered(&self) -> usize {
+        self.calls.len()
+    }
+
+    /// Whether nothing is under way in either direction.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.inbound.in_flight() == 0 && self.calls.nobody_waits() && self.parked.is_empty()
+    }
+}

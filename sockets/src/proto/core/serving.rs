@@ -1,0 +1,75 @@
+//! Calls of the other side, from their coming to their end.
+
+use std::time::Instant;
+
+use super::Core;
+use crate::proto::{
+    Violation,
+    event::Open,
+    frame::{CallId, FailureCode, Frame},
+    outbox::{Payload, whole_frame},
+    parked::Class,
+};
+
+impl<C, H> Core<C, H> {
+    /// Answers a request, and gives its place back.
+    pub(crate) fn answer(
+        &mut self,
+        now: Instant,
+        id: CallId,
+        length: usize,
+        failure: Option<FailureCode>,
+        payload: &Payload<'_>,
+    ) {
+        let header = match failure {
+            None => Frame::Reply { id },
+            Some(code) => Frame::Failure { id, code },
+        }
+        .header();
+        if failure.is_none() && header.as_slice().len() + payload.len() > self.max_frame {
+            let text = format!("the reply has {} bytes, the limit is {}", payload.len(), self.max_frame);
+            return self.answer(now, id, length, Some(FailureCode::TooLarge), &Payload::Copied(text.as_bytes()));
+        }
+        self.forget(Open::Request(id));
+        self.inbound.answered(length);
+        if self.parked.is_empty() {
+            self.outbox.push(&header, payload);
+        } else {
+            self.park(now, whole_frame(&header, payload), Class::InTurn);
+        }
+    }
+
+    /// A name for one more handler of an emit that several hear.
+    pub(crate) fn another_hearer(&mut self) -> Open {
+        self.emits_started += 1;
+        Open::Emit(self.emits_started)
+    }
+
+    /// The handler of an emit has ended.
+    pub(crate) fn end_emit(&mut self, open: Open, length: usize) {
+        self.forget(open);
+        self.inbound.ended(length);
+        if let Some((calls, bytes)) = self.inbound.credit() {
+            self.outbox.push_bare(Frame::Credit { calls, bytes });
+        }
+    }
+
+    /// Keeps a suspended handler.
+    pub(crate) fn suspend(&mut self, open: Open, handler: H) {
+        self.running.insert(open, handler);
+    }
+
+    /// A handler has ended.
+    pub(crate) fn forget(&mut self, open: Open) {
+        // Most handlers never suspend, so that there is nothing to hash for.
+        if !self.running.is_empty() {
+            self.running.remove(&open);
+        }
+    }
+
+    /// Whether a call may start: the id of its request must not be in flight.
+    pub(crate) fn check_id(&self, open: Open) -> Result<(), Violation> {
+        let taken = !self.running.is_empty() && self.running.contains_key(&open);
+        if taken { Err(Violation::DuplicateId) } else { Ok(()) }
+    }
+}

@@ -1,0 +1,53 @@
+//! What comes in, as the driver sees it.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::{
+    calls::Answer,
+    frame::{CallId, Farewell},
+};
+
+/// A handler that has started and not ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Open {
+    Request(CallId),
+    /// Emits have no id on the wire; this one only counts.
+    Emit(u64),
+}
+
+/// A call or emit that has come in.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Called {
+    pub(crate) key: u64,
+    pub(crate) open: Open,
+    /// What the caller allows; emits bring none.
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) payload: Bytes,
+    /// Goes back to [`Core::answer`](super::Core::answer) or [`Core::end_emit`](super::Core::end_emit), exactly once.
+    pub(crate) length: usize,
+}
+
+/// What a frame asks of the driver.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Event<C, H> {
+    /// Nothing; the state has changed.
+    Handled,
+    /// A method is called. `length` goes back to [`Core::answer`](super::Core::answer) or [`Core::end_emit`](super::Core::end_emit), exactly once.
+    Called(Called),
+    /// A call of ours has ended.
+    Answered { consumer: C, answer: Answer },
+    /// A handler is to be stopped.
+    Cancelled(H),
+    /// A request is revoked that has no suspended handler: it is held, or has ended.
+    Revoked(CallId),
+    /// The answer of a call that nobody made, or made no more.
+    StrayAnswer,
+    /// The server has finished its `connected`.
+    Ready,
+    /// The client has heard that this server goes away, and makes no more calls.
+    Drained,
+    /// The other side has left.
+    Goodbye { reason: Farewell, text: String },
+}

@@ -1,0 +1,38 @@
+//! Frames that are the same for all members of an audience.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::{
+    frame::{CallId, Frame},
+    outbox::{Payload, whole_frame},
+    timeout,
+};
+
+/// A request to an audience, encoded once.
+#[derive(Clone, Debug)]
+pub(crate) struct SharedRequest {
+    pub(super) id: CallId,
+    pub(super) timeout: Duration,
+    pub(super) frame: Bytes,
+}
+
+/// Encodes a request to an audience. `number` is one that the server has not used.
+pub(crate) fn shared_request(number: u64, key: u64, timeout: Duration, payload: &Payload<'_>) -> SharedRequest {
+    let id = CallId { number, shared: true };
+    let timeout = timeout.min(timeout::MAX);
+    let header = Frame::Request { id, timeout: timeout::to_wire(timeout), key }.header();
+    SharedRequest { id, timeout, frame: whole_frame(&header, payload) }
+}
+
+impl SharedRequest {
+    pub(crate) fn id(&self) -> CallId {
+        self.id
+    }
+}
+
+/// Encodes an emit to an audience.
+pub(crate) fn shared_emit(key: u64, payload: &Payload<'_>) -> Bytes {
+    whole_frame(&Frame::Emit { key }.header(), payload)
+}

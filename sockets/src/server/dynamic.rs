@@ -1,0 +1,51 @@
+//! Dynamic calls to audiences, by path and name.
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{Audience, Identity, Replies, replies::decode_plain};
+use crate::{call_error::CallError, group::Group};
+
+impl<I: Identity> Audience<I> {
+    /// The group under this path, for dynamic calls.
+    pub fn group(&self, path: &str) -> Group<Self> {
+        Group::root(self.clone()).group(path)
+    }
+
+    /// Sends an emit to every member's listeners of `name` that are in no group.
+    ///
+    /// # Errors
+    ///
+    /// If the name is not legal, or the arguments do not encode or are too large for a member.
+    ///
+    /// # Cancel safety
+    ///
+    /// It is sent to all members before it first waits.
+    pub async fn emit<A: Serialize + ?Sized>(&self, name: &str, args: &A) -> Result<(), CallError> {
+        Group::root(self.clone()).emit(name, args).await
+    }
+
+    /// Asks every member's answerer of `name` that is in no group. The question is sent now, to those who are members
+    /// now.
+    pub fn request<R: DeserializeOwned>(&self, name: &str, args: &(impl Serialize + ?Sized)) -> Replies<I, R> {
+        Group::root(self.clone()).request(name, args)
+    }
+}
+
+impl<I: Identity> Group<Audience<I>> {
+    /// Sends an emit to every member. It waits for no slow member.
+    ///
+    /// # Errors
+    ///
+    /// If the name is not legal, or the arguments do not encode or are too large.
+    pub async fn emit<A: Serialize + ?Sized>(&self, name: &str, args: &A) -> Result<(), CallError> {
+        self.target().emit_by_key(self.key(name)?, args).await
+    }
+
+    /// Asks every member. The question is sent now, to those who are members now.
+    pub fn request<R: DeserializeOwned>(&self, name: &str, args: &(impl Serialize + ?Sized)) -> Replies<I, R> {
+        match self.key(name) {
+            Ok(key) => self.target().ask(key, None, args, decode_plain),
+            Err(invalid) => Replies::refused(self.target().sockets(), &invalid.into(), decode_plain),
+        }
+    }
+}

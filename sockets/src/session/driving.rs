@@ -1,0 +1,174 @@
+//! What a driver does with its session.
+
+use std::{sync::atomic::Ordering, task::Context, time::Instant};
+
+use bytes::Bytes;
+use tokio::task::AbortHandle;
+
+use super::{Session, waiting::Notice};
+use crate::{
+    clock::now,
+    disconnect_reason::DisconnectReason,
+    proto::{CallId, Called, Event, Frame, Open, Violation},
+};
+
+/// What a frame leaves for the driver to do.
+pub(crate) enum Received {
+    /// A handler is to be started: at once, or when the gate opens.
+    Call { called: Called, gate_is_open: bool },
+    /// A request is revoked that has no suspended handler.
+    Revoked(CallId),
+    /// The other side has left.
+    Goodbye(DisconnectReason),
+}
+
+impl Session {
+    /// Makes sure that the driver is woken, writes what the connection did not take before, and looks whether the
+    /// session is to go on.
+    pub(crate) fn prepare(&self, cx: &Context<'_>) -> Result<(), DisconnectReason> {
+        let mut state = self.state.lock();
+        let known = state.driver.will_wake(cx.waker());
+        if !known {
+            state.driver.clone_from(cx.waker());
+        }
+        if let Some(reason) = state.closing.take() {
+            return Err(reason);
+        }
+        drop(state);
+        if !known || self.is_blocked() {
+            let mut writer = self.writer.lock();
+            writer.set_waker(cx.waker());
+            if let Some(error) = writer.take_error() {
+                return Err(DisconnectReason::Lost(error.to_string()));
+            }
+            drop(writer);
+            self.flush();
+        }
+        Ok(())
+    }
+
+    /// Handlers are going to be started: what they send and answer is written together.
+    pub(crate) fn begin_batch(&self) {
+        self.state.lock().dispatching = true;
+    }
+
+    /// Writes what the batch has left.
+    pub(crate) fn end_batch(&self) {
+        let mut state = self.state.lock();
+        state.dispatching = false;
+        let queued = !state.core.outbox().is_empty();
+        self.settle(&state);
+        drop(state);
+        if queued {
+            self.flush_unless_blocked();
+        }
+    }
+
+    /// Takes a frame in.
+    pub(crate) fn handle(&self, now: Instant, frame: Bytes) -> Result<Option<Received>, Violation> {
+        let mut state = self.state.lock();
+        let event = state.core.handle(now, frame)?;
+        if state.emits_waiting > 0 {
+            self.room.notify_waiters();
+        }
+        match event {
+            Event::Called(called) => {
+                let gate_is_open = state.gate_is_open();
+                return Ok(Some(Received::Call { called, gate_is_open }));
+            }
+            Event::Answered { consumer, answer } => {
+                let notice = state.deliver(consumer, answer);
+                drop(state);
+                notice.into_iter().for_each(Notice::give);
+            }
+            Event::Handled => {}
+            Event::Cancelled(handler) => {
+                drop(state);
+                handler.abort();
+            }
+            Event::Revoked(id) => return Ok(Some(Received::Revoked(id))),
+            Event::StrayAnswer => {
+                self.counters.count_stray_answer();
+                tracing::debug!("an answer came for a call that nobody waits for");
+            }
+            Event::Ready => self.connected.notify_one(),
+            Event::Drained => {
+                self.drained.store(true, Ordering::Release);
+                self.settle(&state);
+            }
+            Event::Goodbye { reason, text } => {
+                return Ok(Some(Received::Goodbye(DisconnectReason::told(reason, text))));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether calls may be started.
+    pub(crate) fn gate_is_open(&self) -> bool {
+        self.state.lock().gate_is_open()
+    }
+
+    /// Whether a call that was held may start: no other has its id.
+    pub(crate) fn check_id(&self, open: Open) -> Result<(), Violation> {
+        self.state.lock().core.check_id(open)
+    }
+
+    /// A name for one more handler of an emit that several hear.
+    pub(crate) fn another_hearer(&self) -> Open {
+        self.state.lock().core.another_hearer()
+    }
+
+    /// Keeps a handler that has suspended. `spawn` gives it a task.
+    pub(crate) fn suspend(&self, open: Open, spawn: impl FnOnce() -> AbortHandle) {
+        // The task's answer needs this lock, so it cannot end before it is known here.
+        let mut state = self.state.lock();
+        let handle = spawn();
+        state.core.suspend(open, handle);
+    }
+
+    pub(crate) fn count_unheard_emit(&self) {
+        self.counters.count_unheard_emit();
+    }
+
+    /// Whether callers have asked for a write.
+    pub(crate) fn flush_is_requested(&self) -> bool {
+        self.state.lock().flush_requested
+    }
+
+    /// Writes what callers have queued.
+    pub(crate) fn flush_requested(&self) {
+        self.state.lock().flush_requested = false;
+        self.flush();
+    }
+
+    /// Ends the calls that are overdue, and says when that is to be done next, for which the driver then is armed.
+    pub(crate) fn handle_timeout(&self) -> Option<Instant> {
+        let mut state = self.state.lock();
+        let ended = state.core.handle_timeout(now());
+        let notices: Vec<_> = ended.into_iter().filter_map(|(who, answer)| state.deliver(who, answer)).collect();
+        let queued = !state.core.outbox().is_empty();
+        let next = state.core.next_timeout();
+        state.armed = next;
+        drop(state);
+        notices.into_iter().for_each(Notice::give);
+        if queued {
+            self.flush_unless_blocked();
+        }
+        next
+    }
+
+    /// When the connection will have taken nothing for too long, if it takes nothing now.
+    pub(crate) fn stall_limit(&self) -> Option<Instant> {
+        if !self.is_blocked() {
+            return None;
+        }
+        // Whoever holds the writer is trying just now.
+        let since = self.writer.try_lock()?.blocked_since()?;
+        Some(since + self.limits.stall)
+    }
+
+    /// Queues the goodbye.
+    pub(crate) fn say(&self, farewell: Frame, text: &str) {
+        self.state.lock().core.control(farewell, text);
+    }
+}

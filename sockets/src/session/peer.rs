@@ -1,0 +1,71 @@
+//! The other side of a connection.
+
+use std::{future::Future, sync::Arc};
+
+use super::{Service, Session, Stats};
+use crate::disconnect_reason::DisconnectReason;
+
+/// The other side of a connection: what can be called, and what calls.
+///
+/// [`Client`](crate::Client) and [`Socket`](crate::Socket) are peers too: they dereference to this. A peer is a handle;
+/// clones mean the same one, and none of them keeps the connection open.
+#[derive(Clone)]
+pub struct Peer {
+    session: Arc<Session>,
+}
+
+impl Peer {
+    pub(crate) fn new(session: Arc<Session>) -> Self {
+        Self { session }
+    }
+
+    pub(crate) fn session(&self) -> &Arc<Session> {
+        &self.session
+    }
+
+    /// Serves a group to this peer alone. It shadows what is served under the same path for all.
+    ///
+    /// # Panics
+    ///
+    /// If the path is served to this peer already, a method has the key of another name, or there are too many names.
+    pub fn serve(&self, service: impl Service) {
+        let served = self.session.change_routes(|routes| routes.serve(Arc::new(service)));
+        if let Err(error) = served {
+            panic!("{error}");
+        }
+    }
+
+    /// Runs `f` once when the session has ended, whatever the reason; at once if it has.
+    pub fn on_disconnect<F, Fut>(&self, f: F)
+    where
+        F: FnOnce(DisconnectReason) -> Fut + Send + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        self.session.on_disconnect(Box::new(|reason| Box::pin(f(reason))));
+    }
+
+    /// Waits until the session has ended, and says why.
+    ///
+    /// # Cancel safety
+    ///
+    /// It may be dropped and called again.
+    pub async fn disconnected(&self) -> DisconnectReason {
+        self.session.disconnected().await
+    }
+
+    /// Whether the session has not ended.
+    pub fn is_connected(&self) -> bool {
+        !self.session.is_ending()
+    }
+
+    /// What has been dropped on this connection.
+    pub fn stats(&self) -> Stats {
+        self.session.stats()
+    }
+}
+
+impl std::fmt::Debug for Peer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Peer").field(&self.session).finish()
+    }
+}

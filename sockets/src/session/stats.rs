@@ -1,0 +1,36 @@
+//! What a session counts.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What has been dropped on a connection because nobody was there to take it. None of it harms the connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Emits from the other side to which nobody here listened.
+    pub unheard_emits: u64,
+    /// Answers from the other side to calls that nobody made, or that had been answered before.
+    pub stray_answers: u64,
+}
+
+#[derive(Default)]
+pub(super) struct Counters {
+    unheard_emits: AtomicU64,
+    stray_answers: AtomicU64,
+}
+
+impl Counters {
+    pub(super) fn count_unheard_emit(&self) {
+        self.unheard_emits.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_stray_answer(&self) {
+        self.stray_answers.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn read(&self) -> Stats {
+        Stats {
+            unheard_emits: self.unheard_emits.load(Ordering::Relaxed),
+            stray_answers: self.stray_answers.load(Ordering::Relaxed),
+        }
+    }
+}
