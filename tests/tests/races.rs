@@ -1,0 +1,205 @@
+//! The races of a session's life, played in thousands of orders: each seed is one order, chosen by how often each side
+//! gives way to the others. A failed seed is printed, and plays the same again.
+
+#![allow(clippy::unwrap_used, reason = "a failed test may panic")]
+
+use std::{
+    future::Future,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use fastrand::Rng;
+use sockets::{CallError, Client, ConnectError, DisconnectReason, Limits, Server, Socket};
+use tokio::task::{JoinSet, yield_now};
+
+const SEEDS: u64 = 1_000;
+
+/// Plays a scenario with each seed, on one thread and with a clock that stands still while anybody has something to do.
+fn play<F: Future<Output = ()>>(scenario: impl Fn(Rng) -> F) {
+    for seed in 0..SEEDS {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+        let played = catch_unwind(AssertUnwindSafe(|| {
+            runtime.block_on(async {
+                // An hour of the stopped clock goes by only if nobody can go on.
+                let hour = Duration::from_secs(3600);
+                tokio::time::timeout(hour, scenario(Rng::with_seed(seed))).await.expect("the scenario hangs");
+            });
+        }));
+        if let Err(panic) = played {
+            eprintln!("seed {seed} failed");
+            resume_unwind(panic);
+        }
+    }
+}
+
+/// Lets the others run, some number of times.
+async fn give_way(rng: &mut Rng) {
+    for _ in 0..rng.u32(0..12) {
+        yield_now().await;
+    }
+}
+
+#[test]
+fn a_call_dropped_while_its_reply_comes_leaves_nothing_behind() {
+    const CALLS: u32 = 4;
+    play(|mut rng| async move {
+        let limits = Limits { calls_in_flight: CALLS, ..Limits::default() };
+        let seeds = rng.fork();
+        let server = Server::builder()
+            .limits(limits.clone())
+            .connected(move |socket: Socket| {
+                let seeds = Arc::new(std::sync::Mutex::new(seeds.clone()));
+                async move {
+                    socket.listen("echo", move |number: u32| {
+                        let mut rng = seeds.lock().unwrap().fork();
+                        async move {
+                            give_way(&mut rng).await;
+                            number
+                        }
+                    });
+                }
+            })
+            .build();
+        let client = Client::builder().limits(limits).connect_to(&server).await.unwrap();
+        for number in 0..20 {
+            let call = client.request::<u32>("echo", &number);
+            tokio::select! {
+                reply = call => assert_eq!(reply, Ok(number)),
+                () = give_way(&mut rng) => {}
+            }
+        }
+        // Every place in the window is free again: as many calls as it holds are answered, each with its own reply.
+        let client = &client;
+        let calls = (0..CALLS).map(|number| async move { client.request::<u32>("echo", &number).await });
+        let replies = futures_util::future::join_all(calls).await;
+        assert_eq!(replies, (0..CALLS).map(Ok).collect::<Vec<_>>());
+        assert_eq!(client.stats().stray_answers, 0);
+    });
+}
+
+#[test]
+fn a_join_that_meets_a_disconnect_leaves_no_ghost() {
+    play(|mut rng| async move {
+        let left = Arc::new(AtomicUsize::new(0));
+        let hooks = Arc::clone(&left);
+        let server = Server::builder()
+            .connected(move |socket: Socket| {
+                let left = Arc::clone(&hooks);
+                async move {
+                    socket.on_disconnect(move |_| async move {
+                        left.fetch_add(1, Ordering::Relaxed);
+                    });
+                }
+            })
+            .build();
+        let client = Client::builder().connect_to(&server).await.unwrap();
+        let socket = server.sockets().remove(0);
+        let joins = async {
+            for room in ["a", "b", "c", "a"] {
+                socket.join(room);
+                yield_now().await;
+            }
+        };
+        let mut other = rng.fork();
+        let kicks = rng.bool();
+        let ends = async {
+            give_way(&mut other).await;
+            if kicks {
+                socket.disconnect("enough");
+            } else {
+                drop(client);
+            }
+        };
+        tokio::join!(joins, ends);
+        socket.disconnected().await;
+        socket.join("late");
+        assert_eq!(server.rooms(), Vec::<String>::new());
+        assert!(server.sockets().is_empty() && socket.rooms().is_empty());
+        assert!(server.room("a").sockets().is_empty());
+        while left.load(Ordering::Relaxed) == 0 {
+            yield_now().await;
+        }
+        give_way(&mut rng).await;
+        assert_eq!(left.load(Ordering::Relaxed), 1, "the hook runs once");
+    });
+}
+
+#[test]
+fn a_connect_that_meets_a_shutdown_is_refused_or_told() {
+    play(|mut rng| async move {
+        let server = Server::builder()
+            .connected(|socket: Socket| async move {
+                socket.listen("echo", |number: u32| async move {
+                    yield_now().await;
+                    number
+                });
+            })
+            .build();
+        let mut clients = JoinSet::new();
+        for number in 0..3 {
+            let (server, mut rng) = (server.clone(), rng.fork());
+            clients.spawn(async move {
+                give_way(&mut rng).await;
+                let client = match Client::builder().connect_to(&server).await {
+                    Ok(client) => client,
+                    Err(ConnectError::Refused(_) | ConnectError::Disconnected(DisconnectReason::ShuttingDown)) => {
+                        return;
+                    }
+                    Err(other) => panic!("{other:?}"),
+                };
+                match client.request::<u32>("echo", &number).await {
+                    Ok(reply) => assert_eq!(reply, number),
+                    Err(CallError::ShuttingDown | CallError::Disconnected { .. }) => {}
+                    Err(other) => panic!("{other:?}"),
+                }
+                assert_eq!(client.disconnected().await, DisconnectReason::ShuttingDown);
+            });
+        }
+        give_way(&mut rng).await;
+        server.shutdown().await;
+        assert!(server.sockets().is_empty());
+        while let Some(done) = clients.join_next().await {
+            done.unwrap();
+        }
+    });
+}
+
+#[test]
+fn an_audience_whose_members_leave_is_accounted_for() {
+    play(|mut rng| async move {
+        let server = Server::builder().connected(|socket: Socket| async move { socket.join("room") }).build();
+        let mut members = Vec::new();
+        for _ in 0..4 {
+            let seeds = rng.fork();
+            let member = Client::builder().connected(move |peer: sockets::Peer| async move {
+                peer.listen("vote", move |()| {
+                    let mut rng = seeds.clone();
+                    async move { give_way(&mut rng).await }
+                });
+            });
+            members.push(member.connect_to(&server).await.unwrap());
+        }
+        let mut votes = server.room("room").request::<()>("vote", &());
+        let mut leaver = rng.fork();
+        let leaves = async {
+            give_way(&mut leaver).await;
+            members.truncate(2);
+        };
+        let counts = async {
+            let mut heard = Vec::new();
+            while let Some((socket, vote)) = votes.next().await {
+                assert!(matches!(vote, Ok(()) | Err(CallError::Disconnected { .. })), "{vote:?}");
+                assert!(!heard.contains(&socket), "one outcome for each member");
+                heard.push(socket);
+            }
+            heard.len()
+        };
+        let ((), outcomes) = tokio::join!(leaves, counts);
+        assert_eq!(outcomes, 4);
+    });
+}
