@@ -17,12 +17,12 @@ pub struct Limits {
     /// disconnected before any memory is set aside for it; a call that is too large to send fails with
     /// [`CallError::TooLarge`](crate::CallError::TooLarge).
     pub max_frame: u32,
-    /// How many calls and emits may be in flight on a connection, counted for each direction. Default: 1,024.
-    /// As many calls again may wait for a place; the next one fails with
+    /// How many calls and emits may be in flight on a connection, in each direction. Default: 1,024. Of the two sides'
+    /// numbers, the smaller one counts. As many calls again may wait for a place; the next one fails with
     /// [`CallError::Overloaded`](crate::CallError::Overloaded).
     pub calls_in_flight: u32,
-    /// How many bytes of calls and emits may be in flight towards this side, counted until their handlers end.
-    /// Default: 1 MiB. A larger message is let through alone.
+    /// How many bytes of calls and emits may be in flight on a connection, in each direction, counted until their handlers
+    /// end. Default: 1 MiB. Of the two sides' numbers, the smaller one counts. A larger message is let through alone.
     pub bytes_in_flight: u32,
     /// How many bytes may wait to be sent to a peer. Default: 1 MiB. An emit to a single peer waits for room; a
     /// member of an audience that is this far behind is disconnected.

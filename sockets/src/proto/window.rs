@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Violation;
 
-/// What a side grants to the other: how much may be in flight towards it.
+/// How much may be in flight in one direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Grant {
     pub(crate) calls: u32,
@@ -12,6 +12,12 @@ pub(crate) struct Grant {
 }
 
 impl Grant {
+    /// The smaller of two, which goes for both directions: so neither side has to queue more than it wants to, however
+    /// much the other would take.
+    pub(crate) fn smaller(self, other: Self) -> Self {
+        Self { calls: self.calls.min(other.calls), bytes: self.bytes.min(other.bytes) }
+    }
+
     /// Whether a frame may join what is in flight. A frame of any legal size may when at most half of the bytes are
     /// in use, so that one larger than the window can be sent at all; and since less than a quarter of the window is
     /// ever owed (see [`Inbound::credit`]), it does not wait for a credit that is held back.

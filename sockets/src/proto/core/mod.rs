@@ -55,11 +55,12 @@ pub(crate) struct Core<C, H> {
 impl<C, H> Core<C, H> {
     /// A session between sides that have told each other these terms. `queue_limit` is how many bytes may wait here.
     pub(crate) fn new(side: Side, ours: Terms, theirs: Terms, queue_limit: usize) -> Self {
+        let window = ours.window.smaller(theirs.window);
         Self {
             outbox: Outbox::default(),
             parked: Queue::default(),
-            outbound: Outbound::new(theirs.window),
-            inbound: Inbound::new(ours.window),
+            outbound: Outbound::new(window),
+            inbound: Inbound::new(window),
             calls: Calls::new(),
             running: HashMap::new(),
             emits_started: 0,
