@@ -1,0 +1,211 @@
+//! `server.shutdown()` drains, and ends in time whatever the peers do.
+#![allow(clippy::unwrap_used, reason = "a test that unwraps fails there")]
+
+#[path = "common/promises.rs"]
+mod common;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use common::{Host, Relay, Wire, eventually, on_every_wire, within};
+use sockets::{CallError, Client, ConnectError, DisconnectReason, Limits, Server, Socket};
+use tokio::{sync::Notify, time::Instant};
+
+/// A server whose `slow` answers when `go` says so, and tells by `started` that it runs.
+fn slow_server(started: &Arc<Notify>, go: &Arc<Notify>) -> sockets::ServerBuilder {
+    let (started, go) = (Arc::clone(started), Arc::clone(go));
+    Server::builder().connected(move |socket: Socket| {
+        let (started, go) = (Arc::clone(&started), Arc::clone(&go));
+        async move {
+            socket.listen("slow", move |n: u32| {
+                let (started, go) = (Arc::clone(&started), Arc::clone(&go));
+                async move {
+                    started.notify_one();
+                    go.notified().await;
+                    n + 1
+                }
+            });
+        }
+    })
+}
+
+on_every_wire! {
+    async fn an_idle_server_shuts_down_at_once(wire: Wire) {
+        let host = Host::new(wire, Server::builder()).await;
+        let client = host.connect(Client::builder()).await;
+        host.server.shutdown().await;
+        assert_eq!(client.disconnected().await, DisconnectReason::ShuttingDown);
+    }
+
+    /// The grace is 10 s here, so a shutdown that waits for all of it fails.
+    async fn shutdown_ends_as_soon_as_running_handlers_have_finished_and_their_replies_arrive(wire: Wire) {
+        let (started, go) = (Arc::default(), Arc::default());
+        let host = Host::new(wire, slow_server(&started, &go)).await;
+        let client = host.connect(Client::builder()).await;
+        let call = tokio::spawn({
+            let peer = sockets::Peer::clone(&client);
+            async move { peer.request::<u32>("slow", &1_u32).await }
+        });
+        started.notified().await;
+        let shutdown = tokio::spawn({
+            let server = host.server.clone();
+            async move { server.shutdown().await }
+        });
+        // The client has heard of it when new calls are refused.
+        let mut refused = client.request::<u32>("unknown", &()).await;
+        while refused == Err(CallError::NoSuchMethod) {
+            refused = client.request::<u32>("unknown", &()).await;
+        }
+        assert_eq!(refused, Err(CallError::ShuttingDown));
+        assert!(!shutdown.is_finished(), "it does not wait for the running handler");
+        go.notify_one();
+        assert_eq!(call.await.unwrap(), Ok(2));
+        shutdown.await.unwrap();
+        assert_eq!(client.disconnected().await, DisconnectReason::ShuttingDown);
+    }
+
+    async fn emits_that_are_queued_arrive_before_the_shutdown(wire: Wire) {
+        let host = Host::new(wire, Server::builder()).await;
+        let heard = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&heard);
+        let client = host.connect(Client::builder().connected(|peer| async move {
+            peer.listen("tick", move |(): ()| {
+                counted.fetch_add(1, Ordering::Relaxed);
+                async {}
+            });
+        })).await;
+        for _ in 0..3000 {
+            host.server.all().emit("tick", &()).await.unwrap();
+        }
+        host.server.shutdown().await;
+        client.disconnected().await;
+        assert_eq!(heard.load(Ordering::Relaxed), 3000);
+    }
+
+    async fn emits_of_the_client_that_were_sent_before_the_shutdown_are_handled(wire: Wire) {
+        let heard = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&heard);
+        let host = Host::new(wire, Server::builder().connected(move |socket: Socket| {
+            let counted = Arc::clone(&counted);
+            async move {
+                socket.listen("tick", move |(): ()| {
+                    counted.fetch_add(1, Ordering::Relaxed);
+                    async {}
+                });
+            }
+        })).await;
+        let client = host.connect(Client::builder()).await;
+        for _ in 0..3000 {
+            client.emit("tick", &()).await.unwrap();
+        }
+        host.server.shutdown().await;
+        assert_eq!(heard.load(Ordering::Relaxed), 3000);
+    }
+
+    async fn the_grace_ends_a_handler_that_never_ends(wire: Wire) {
+        let (started, go) = (Arc::default(), Arc::default());
+        let limits = Limits { shutdown_grace: Duration::from_millis(200), ..Limits::default() };
+        let host = Host::new(wire, slow_server(&started, &go).limits(limits)).await;
+        let client = host.connect(Client::builder()).await;
+        let call = client.request::<u32>("slow", &1_u32);
+        let (outcome, ()) = tokio::join!(call, async {
+            started.notified().await;
+            host.server.shutdown().await;
+        });
+        assert_eq!(outcome, Err(CallError::Disconnected { maybe_executed: true }));
+        assert_eq!(client.disconnected().await, DisconnectReason::ShuttingDown);
+    }
+
+    async fn a_connect_that_races_the_shutdown_ends_one_way_or_the_other(wire: Wire) {
+        for round in 0..30 {
+            let host = Arc::new(Host::new(wire, Server::builder()).await);
+            let connecting: Vec<_> = (0..4).map(|_| {
+                let host = Arc::clone(&host);
+                tokio::spawn(async move { host.try_connect(Client::builder()).await })
+            }).collect();
+            for _ in 0..round {
+                tokio::task::yield_now().await;
+            }
+            host.server.shutdown().await;
+            for connecting in connecting {
+                match connecting.await.unwrap() {
+                    Ok(client) => assert_eq!(client.disconnected().await, DisconnectReason::ShuttingDown),
+                    Err(ConnectError::Disconnected(reason)) => assert_eq!(reason, DisconnectReason::ShuttingDown),
+                    Err(ConnectError::Address(error)) => panic!("{error}"),
+                    // The listener was closed, or the greeting was refused.
+                    Err(_) => {}
+                }
+            }
+            assert!(host.server.sockets().is_empty());
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn shutdown_under_load_gives_each_request_one_outcome_and_does_not_wait_for_the_grace() {
+    for _ in 0..10 {
+        let server = Server::builder().connected(|socket: Socket| async move {
+            socket.listen("echo", |n: u32| async move {
+                tokio::task::yield_now().await;
+                n
+            });
+        });
+        let host = Arc::new(Host::new(Wire::Tcp, server).await);
+        let answered = Arc::new(AtomicUsize::new(0));
+        let mut callers = Vec::new();
+        for _ in 0..4 {
+            let client = host.connect(Client::builder()).await;
+            for _ in 0..4 {
+                let (client, answered) = (client.clone(), Arc::clone(&answered));
+                callers.push(tokio::spawn(async move {
+                    loop {
+                        match client.request::<u32>("echo", &7_u32).await {
+                            Ok(7) => answered.fetch_add(1, Ordering::Relaxed),
+                            outcome => return outcome,
+                        };
+                    }
+                }));
+            }
+        }
+        eventually("load", || answered.load(Ordering::Relaxed) > 100).await;
+        within(host.server.shutdown()).await;
+        for caller in callers {
+            let outcome = within(caller).await.unwrap();
+            let fair =
+                matches!(outcome, Err(CallError::ShuttingDown | CallError::Disconnected { maybe_executed: false }));
+            assert!(fair, "an accepted call was not drained: {outcome:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn shutdown_ends_within_the_grace_when_a_peer_is_frozen() {
+    let limits = Limits { shutdown_grace: Duration::from_millis(300), ..Limits::default() };
+    let server = Server::builder().limits(limits).build();
+    let (io, relay) = Relay::to(&server);
+    let _client = Client::builder().connect_over(io).await.unwrap();
+    relay.freeze();
+    for _ in 0..100 {
+        server.all().emit("nothing", &vec![0_u8; 4096]).await.unwrap();
+    }
+    let started = Instant::now();
+    within(server.shutdown()).await;
+    assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+    assert!(server.sockets().is_empty());
+}
+
+#[tokio::test]
+async fn a_client_that_connects_to_a_server_that_has_shut_down_is_told() {
+    let server = Server::builder().build();
+    server.shutdown().await;
+    let outcome = within(Client::builder().connect_to(&server)).await;
+    assert!(
+        matches!(outcome, Err(ConnectError::Refused(_) | ConnectError::Disconnected(DisconnectReason::ShuttingDown))),
+        "{outcome:?}"
+    );
+}
