@@ -1,5 +1,11 @@
 //! What the tests of the promises share: servers and clients over every wire, and links that can be frozen or cut.
-#![allow(dead_code, clippy::unwrap_used, reason = "each file uses a part of it, and a test that unwraps fails there")]
+#![allow(
+    dead_code,
+    unused_imports,
+    unused_macros,
+    clippy::unwrap_used,
+    reason = "each file uses a part of it, and a test that unwraps fails there"
+)]
 
 use std::{future::Future, hash::Hash, time::Duration};
 

@@ -1,0 +1,306 @@
+//! Promise 1: calls start their handlers in the order in which they were sent, and nested calls do not deadlock.
+#![allow(clippy::unwrap_used, reason = "a test that unwraps fails there")]
+
+#[path = "common/promises.rs"]
+mod common;
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Mutex},
+    task::{Context, Waker},
+    time::Duration,
+};
+
+use common::{Host, Wire, eventually, on_every_wire, within};
+use sockets::{CallError, Client, Limits, Peer, Server, ServerBuilder, Socket};
+
+type Heard = Arc<Mutex<Vec<u32>>>;
+
+fn tiny() -> Limits {
+    Limits { calls_in_flight: 4, bytes_in_flight: 64, ..Limits::default() }
+}
+
+/// Writes down what it hears, by emit or request, and suspends after that as often as the number says.
+fn listen(peer: &Peer, heard: &Heard) {
+    let emitted = Arc::clone(heard);
+    peer.listen("note", move |n: u32| {
+        let heard = Arc::clone(&emitted);
+        async move {
+            heard.lock().unwrap().push(n);
+            for _ in 0..n % 3 {
+                tokio::task::yield_now().await;
+            }
+        }
+    });
+    let asked = Arc::clone(heard);
+    peer.listen("ask", move |n: u32| {
+        let heard = Arc::clone(&asked);
+        async move {
+            heard.lock().unwrap().push(n);
+            for _ in 0..n % 3 {
+                tokio::task::yield_now().await;
+            }
+            n
+        }
+    });
+}
+
+fn listening_server(heard: &Heard) -> ServerBuilder {
+    let heard = Arc::clone(heard);
+    Server::builder().connected(move |socket: Socket| {
+        listen(&socket, &heard);
+        async {}
+    })
+}
+
+fn listening_client(heard: &Heard) -> sockets::ClientBuilder {
+    let heard = Arc::clone(heard);
+    Client::builder().connected(move |peer| {
+        listen(&peer, &heard);
+        async {}
+    })
+}
+
+/// Sends emits and requests in turn, without waiting for replies, and then waits for them.
+async fn send_in_turn(peer: &Peer, count: u32, at_once: usize) {
+    let mut open = std::collections::VecDeque::new();
+    for n in 0..count {
+        if n % 2 == 0 {
+            peer.emit("note", &n).await.unwrap();
+            continue;
+        }
+        let peer = peer.clone();
+        let mut call: Pin<Box<dyn Future<Output = _> + Send>> =
+            Box::pin(async move { peer.request::<u32>("ask", &n).await });
+        // Polled once, it is sent.
+        if call.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
+            open.push_back((n, call));
+        }
+        if open.len() >= at_once {
+            let (n, call) = open.pop_front().unwrap();
+            assert_eq!(call.await, Ok(n));
+        }
+    }
+    for (n, call) in open {
+        assert_eq!(call.await, Ok(n));
+    }
+}
+
+fn in_order(count: u32) -> Vec<u32> {
+    (0..count).collect()
+}
+
+on_every_wire! {
+    async fn emits_and_requests_of_a_client_start_in_order(wire: Wire) {
+        let heard = Heard::default();
+        let host = Host::new(wire, listening_server(&heard)).await;
+        let client = host.connect(Client::builder()).await;
+        send_in_turn(&client, 20_000, 300).await;
+        eventually("all is heard", || heard.lock().unwrap().len() == 20_000).await;
+        assert!(*heard.lock().unwrap() == in_order(20_000));
+    }
+
+    async fn emits_and_requests_start_in_order_through_a_tiny_window(wire: Wire) {
+        let heard = Heard::default();
+        let host = Host::new(wire, listening_server(&heard).limits(tiny())).await;
+        let client = host.connect(Client::builder().limits(tiny())).await;
+        send_in_turn(&client, 3000, 3).await;
+        eventually("all is heard", || heard.lock().unwrap().len() == 3000).await;
+        assert!(*heard.lock().unwrap() == in_order(3000));
+    }
+
+    async fn what_goes_to_one_socket_and_to_an_audience_starts_in_order(wire: Wire) {
+        let heard = Heard::default();
+        let host = Host::new(wire, Server::builder().connected(|socket: Socket| async move { socket.join("room") })).await;
+        let client = host.connect(listening_client(&heard)).await;
+        let socket = host.server.sockets().remove(0);
+        for n in 0..12_000 {
+            match n % 4 {
+                0 => socket.emit("note", &n).await.unwrap(),
+                1 => host.server.room("room").emit("note", &n).await.unwrap(),
+                2 => host.server.all().request::<u32>("ask", &n).for_each_reply(|_, reply| assert_eq!(reply, Ok(n))).await,
+                _ => assert_eq!(socket.request::<u32>("ask", &n).await, Ok(n)),
+            }
+        }
+        eventually("all is heard", || heard.lock().unwrap().len() == 12_000).await;
+        assert!(*heard.lock().unwrap() == in_order(12_000));
+        drop(client);
+    }
+
+    async fn what_goes_to_an_audience_starts_in_order_through_a_tiny_window(wire: Wire) {
+        let heard = Heard::default();
+        let host = Host::new(wire, Server::builder().limits(tiny())).await;
+        let client = host.connect(listening_client(&heard).limits(tiny())).await;
+        let socket = host.server.sockets().remove(0);
+        for n in 0..3000_u32 {
+            if n % 5 == 0 {
+                socket.emit("note", &n).await.unwrap();
+            } else {
+                host.server.all().emit("note", &n).await.unwrap();
+            }
+        }
+        eventually("all is heard", || heard.lock().unwrap().len() == 3000).await;
+        assert!(*heard.lock().unwrap() == in_order(3000));
+        drop(client);
+    }
+
+    async fn what_a_handler_sent_to_its_caller_arrives_before_its_reply(wire: Wire) {
+        let heard = Heard::default();
+        let host = Host::new(wire, Server::builder().limits(tiny()).connected(|socket: Socket| async move {
+            let caller = socket.clone();
+            socket.listen("tell", move |n: u32| {
+                let socket = caller.clone();
+                async move {
+                    for part in 0..n % 12 {
+                        if part % 2 == 0 {
+                            socket.server().all().emit("note", &part).await.unwrap();
+                        } else {
+                            socket.emit("note", &part).await.unwrap();
+                        }
+                    }
+                }
+            });
+        })).await;
+        let client = host.connect(listening_client(&heard).limits(tiny())).await;
+        for n in 0..1000 {
+            client.request::<()>("tell", &n).await.unwrap();
+            assert_eq!(std::mem::take(&mut *heard.lock().unwrap()), in_order(n % 12), "call {n}");
+        }
+    }
+
+    async fn a_handler_that_calls_back_does_not_deadlock_at_any_depth(wire: Wire) {
+        let host = Host::new(wire, Server::builder().connected(|socket: Socket| {
+            bounce(&socket);
+            async {}
+        })).await;
+        let client = host.connect(Client::builder().connected(|peer| {
+            bounce(&peer);
+            async {}
+        })).await;
+        let calls = (0..20).map(|_| client.request::<u32>("bounce", &40_u32));
+        let outcomes = futures_util::future::join_all(calls).await;
+        assert!(outcomes.iter().all(|outcome| *outcome == Ok(40)), "{outcomes:?}");
+    }
+
+    /// There is no place for all of them; then some are refused, and the connection goes on.
+    async fn nested_calls_beyond_a_tiny_window_end_and_leave_the_connection_well(wire: Wire) {
+        let host = Host::new(wire, Server::builder().limits(tiny()).connected(|socket: Socket| {
+            bounce(&socket);
+            async {}
+        })).await;
+        let client = host.connect(Client::builder().limits(tiny()).connected(|peer| {
+            bounce(&peer);
+            async {}
+        })).await;
+        let calls = (0..8).map(|_| client.request::<u32>("bounce", &9_u32));
+        for outcome in futures_util::future::join_all(calls).await {
+            assert!(matches!(outcome, Ok(_) | Err(CallError::Overloaded)), "{outcome:?}");
+        }
+        assert_eq!(client.request::<u32>("bounce", &2_u32).await, Ok(2));
+    }
+
+    /// Each side's handlers emit to the other, and there are more of them than places.
+    async fn handlers_that_emit_back_to_their_caller_do_not_deadlock(wire: Wire) {
+        let heard = Heard::default();
+        let host = Host::new(wire, Server::builder().limits(tiny()).connected({
+            let heard = Arc::clone(&heard);
+            move |socket: Socket| {
+                listen(&socket, &heard);
+                echo(&socket, "ping", "pong");
+                async {}
+            }
+        })).await;
+        let client = host.connect(Client::builder().limits(tiny()).connected(|peer| {
+            echo(&peer, "pong", "note");
+            async {}
+        })).await;
+        for n in 0..200_u32 {
+            client.emit("ping", &n).await.unwrap();
+        }
+        eventually("all have come back", || heard.lock().unwrap().len() == 200).await;
+    }
+}
+
+/// Answers what the other side answers to one less, plus one.
+fn bounce(peer: &Peer) {
+    let other = peer.clone();
+    peer.listen("bounce", move |depth: u32| {
+        let other = other.clone();
+        async move {
+            if depth == 0 {
+                return 0;
+            }
+            other.request::<u32>("bounce", &(depth - 1)).await.map_or(0, |below| below + 1)
+        }
+    });
+}
+
+fn echo(peer: &Peer, name: &str, back: &'static str) {
+    let other = peer.clone();
+    peer.listen(name, move |n: u32| {
+        let other = other.clone();
+        async move { other.emit(back, &n).await.unwrap() }
+    });
+}
+
+/// The reply waits for what was sent before it, also when the caller takes its time over that. No circle is here.
+#[tokio::test(start_paused = true)]
+async fn a_reply_does_not_overtake_what_its_handler_sent_when_the_caller_is_slow() {
+    let server = Server::builder().connected(|socket: Socket| async move {
+        let caller = socket.clone();
+        socket.listen("tell", move |(): ()| {
+            let socket = caller.clone();
+            async move {
+                for n in 0..12_u32 {
+                    socket.server().all().emit("slow", &n).await.unwrap();
+                }
+            }
+        });
+    });
+    let server = server.build();
+    let heard = Heard::default();
+    let noted = Arc::clone(&heard);
+    let client = Client::builder().limits(tiny()).connected(|peer| async move {
+        peer.listen("slow", move |n: u32| {
+            noted.lock().unwrap().push(n);
+            tokio::time::sleep(Duration::from_millis(1500))
+        });
+    });
+    let client = client.connect_to(&server).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(20), client.request::<()>("tell", &())).await.unwrap().unwrap();
+    assert_eq!(*heard.lock().unwrap(), in_order(12));
+}
+
+#[tokio::test]
+async fn each_handler_runs_up_to_its_first_suspension_before_the_next_starts() {
+    let heard = Heard::default();
+    let noted = Arc::clone(&heard);
+    let host = Host::new(
+        Wire::Tcp,
+        Server::builder().connected(move |socket: Socket| {
+            let noted = Arc::clone(&noted);
+            async move {
+                socket.listen("two", move |n: u32| {
+                    let noted = Arc::clone(&noted);
+                    async move {
+                        noted.lock().unwrap().push(2 * n);
+                        std::future::ready(()).await;
+                        noted.lock().unwrap().push(2 * n + 1);
+                        tokio::task::yield_now().await;
+                    }
+                });
+            }
+        }),
+    )
+    .await;
+    let client = host.connect(Client::builder()).await;
+    let calls = (0..500_u32).map(|n| {
+        let client = &client;
+        async move { client.request::<()>("two", &n).await }
+    });
+    for outcome in within(futures_util::future::join_all(calls)).await {
+        assert_eq!(outcome, Ok(()));
+    }
+    assert!(*heard.lock().unwrap() == in_order(1000));
+}

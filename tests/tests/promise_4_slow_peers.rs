@@ -1,0 +1,244 @@
+//! Promise 4: one slow or hostile peer, or one handler that blocks, hurts nobody else.
+#![allow(clippy::unwrap_used, reason = "a test that unwraps fails there")]
+
+#[path = "common/promises.rs"]
+mod common;
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+    time::Duration,
+};
+
+use common::{Host, Relay, Wire, eventually, within};
+use serde::{Serialize, Serializer};
+use sockets::{Client, DisconnectReason, Limits, Peer, Server, Socket};
+use tokio::{
+    sync::Notify,
+    time::{Instant, timeout},
+};
+
+/// As long as a handler blocks its thread here; what is delayed by it takes about as long.
+const BLOCK: Duration = Duration::from_secs(2);
+
+fn is_prompt(since: Instant) -> bool {
+    since.elapsed() < BLOCK / 2
+}
+
+/// Emits far more to a room than may wait for a member, one of whom is frozen if `frozen` says so.
+async fn emit_to_healthy_members(limits: Limits, frozen: bool) {
+    let server =
+        Server::builder().limits(limits).connected(|socket: Socket| async move { socket.join("room") }).build();
+    let mut healthy = Vec::new();
+    for _ in 0..5 {
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let noted = Arc::clone(&heard);
+        let client = Client::builder().connected(|peer| async move {
+            peer.listen("note", move |(n, _): (u32, Vec<u8>)| {
+                noted.lock().unwrap().push(n);
+                async {}
+            });
+        });
+        healthy.push((client.connect_to(&server).await.unwrap(), heard));
+    }
+    let (io, relay) = Relay::to(&server);
+    let _last = Client::builder().connect_over(io).await.unwrap();
+    let last = server.sockets().pop().unwrap();
+    if frozen {
+        relay.freeze();
+    }
+    for n in 0..4000_u32 {
+        within(server.room("room").emit("note", &(n, vec![0_u8; 1000]))).await.unwrap();
+    }
+    for (client, heard) in &healthy {
+        eventually("all is heard", || heard.lock().unwrap().len() == 4000 || !client.is_connected()).await;
+        assert!(*heard.lock().unwrap() == (0..4000).collect::<Vec<_>>(), "{client:?}");
+    }
+    if frozen {
+        assert_eq!(within(last.disconnected()).await, DisconnectReason::TooSlow);
+        assert_eq!(server.room("room").sockets().len(), 5);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_member_that_stops_reading_is_disconnected_and_the_others_hear_everything_in_order() {
+    emit_to_healthy_members(Limits::default(), true).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_loop_of_emits_outruns_no_healthy_member_also_when_little_may_wait() {
+    emit_to_healthy_members(Limits { outgoing_queue: 32 << 10, ..Limits::default() }, false).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_peer_that_takes_nothing_for_too_long_is_disconnected() {
+    let limits = Limits { stall: Duration::from_millis(300), ..Limits::default() };
+    let server = Server::builder().limits(limits).build();
+    let (io, relay) = Relay::to(&server);
+    let client = Client::builder().connect_over(io).await.unwrap();
+    let socket = server.sockets().pop().unwrap();
+    relay.freeze();
+    socket.emit("nothing", &vec![0_u8; 200_000]).await.unwrap();
+    assert_eq!(within(socket.disconnected()).await, DisconnectReason::TooSlow);
+    relay.thaw();
+    assert_eq!(within(client.disconnected()).await, DisconnectReason::TooSlow);
+}
+
+/// A reply that counts how often it has been turned into bytes.
+struct Counted(Arc<AtomicUsize>);
+
+impl Serialize for Counted {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        vec![0_u8; 10_000].serialize(serializer)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_flood_of_requests_whose_replies_are_not_read_stays_bounded_and_goes_on_after() {
+    let encoded = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&encoded);
+    let server = Server::builder().limits(Limits { outgoing_queue: 100_000, ..Limits::default() });
+    let server = server.connected(move |socket: Socket| {
+        let counter = Arc::clone(&counter);
+        async move {
+            socket.listen("big", move |suspend: bool| {
+                let reply = Counted(Arc::clone(&counter));
+                async move {
+                    if suspend {
+                        tokio::task::yield_now().await;
+                    }
+                    reply
+                }
+            });
+        }
+    });
+    let server = server.build();
+    let (io, relay) = Relay::to(&server);
+    let client = Client::builder().connect_over(io).await.unwrap();
+    relay.freeze();
+    let calls: Vec<_> = (0..1000)
+        .map(|n| {
+            let peer = Peer::clone(&client);
+            tokio::spawn(async move { peer.request::<Vec<u8>>("big", &(n % 2 == 0)).await })
+        })
+        .collect();
+    let mut before = usize::MAX;
+    eventually("it comes to rest", || {
+        std::thread::sleep(Duration::from_millis(100));
+        std::mem::replace(&mut before, encoded.load(Ordering::Relaxed)) == encoded.load(Ordering::Relaxed)
+    })
+    .await;
+    // A queue, as much again on its way out, and one reply of each thread that found room at the same time.
+    assert!(before <= 2 * 10 + 10, "{before} replies are in memory");
+    relay.thaw();
+    for call in calls {
+        assert_eq!(within(call).await.unwrap().map(|reply| reply.len()), Ok(10_000));
+    }
+}
+
+/// A server whose `block` tells that it runs and then blocks its thread, after it has done what `first` does.
+async fn blocking_host<F>(first: impl Fn(Socket) -> F + Clone + Send + Sync + 'static) -> (Host, mpsc::Receiver<()>)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let (entered, running) = mpsc::channel();
+    let server = Server::builder().connected(move |socket: Socket| {
+        let (entered, first) = (entered.clone(), first.clone());
+        async move {
+            socket.listen("echo", |n: u32| async move { n });
+            let caller = socket.clone();
+            socket.listen("block", move |(): ()| {
+                let (entered, first) = (entered.clone(), first(caller.clone()));
+                async move {
+                    first.await;
+                    entered.send(()).unwrap();
+                    std::thread::sleep(BLOCK);
+                }
+            });
+        }
+    });
+    (Host::new(Wire::Tcp, server).await, running)
+}
+
+async fn blocked(running: mpsc::Receiver<()>) -> Instant {
+    tokio::task::spawn_blocking(move || running.recv().unwrap()).await.unwrap();
+    Instant::now()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_handler_that_blocks_its_thread_delays_no_other_connection() {
+    let (host, running) = blocking_host(|_| async {}).await;
+    let (blocker, other) = (host.connect(Client::builder()).await, host.connect(Client::builder()).await);
+    let blocking = tokio::spawn(async move { blocker.request::<()>("block", &()).await });
+    let since = blocked(running).await;
+    for n in 0..1000 {
+        assert_eq!(other.request::<u32>("echo", &n).await, Ok(n));
+    }
+    assert!(is_prompt(since), "{:?}", since.elapsed());
+    assert_eq!(blocking.await.unwrap(), Ok(()));
+}
+
+/// What it has sent to others is on its way, though it was sent from the thread that is blocked.
+async fn what_was_sent_to_another_before_is_not_held_back<F>(
+    first: impl Fn(Socket) -> F + Clone + Send + Sync + 'static,
+) where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let (host, running) = blocking_host(first).await;
+    let blocker = host.connect(Client::builder()).await;
+    let heard = Arc::new(Notify::new());
+    let hears = Arc::clone(&heard);
+    let other = Client::builder().connected(|peer| async move {
+        peer.listen("note", move |(): ()| {
+            hears.notify_one();
+            async {}
+        });
+    });
+    let _other = host.connect(other).await;
+    let blocking = tokio::spawn(async move { blocker.request::<()>("block", &()).await });
+    let since = blocked(running).await;
+    timeout(BLOCK * 2, heard.notified()).await.unwrap();
+    assert!(is_prompt(since), "{:?}", since.elapsed());
+    assert_eq!(blocking.await.unwrap(), Ok(()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_emit_to_another_socket_is_not_held_back_by_a_handler_that_blocks_after_it() {
+    what_was_sent_to_another_before_is_not_held_back(|socket| async move {
+        socket.server().sockets().last().unwrap().emit("note", &()).await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_emit_to_a_room_is_not_held_back_by_a_handler_that_blocks_after_it() {
+    what_was_sent_to_another_before_is_not_held_back(|socket| async move {
+        socket.server().all().except(&socket).emit("note", &()).await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_deadline_ends_a_handler_at_its_next_suspension() {
+    let alive = Arc::new(());
+    let held = Arc::downgrade(&alive);
+    let alive = Mutex::new(Some(alive));
+    let limits = Limits { call_timeout: Duration::from_millis(100), ..Limits::default() };
+    let server = Server::builder().limits(limits).build();
+    let client = Client::builder().connect_to(&server).await.unwrap();
+    server.sockets()[0].listen("spin", move |(): ()| {
+        let mine = alive.lock().unwrap().take();
+        async move {
+            while mine.is_some() {
+                std::thread::sleep(Duration::from_millis(1));
+                tokio::task::yield_now().await;
+            }
+        }
+    });
+    client.emit("spin", &()).await.unwrap();
+    eventually("the handler is dropped", || held.strong_count() == 0).await;
+}

@@ -1,0 +1,223 @@
+//! How a connection ends: once, with a reason, leaving nothing behind.
+#![allow(clippy::unwrap_used, reason = "a test that unwraps fails there")]
+
+#[path = "common/promises.rs"]
+mod common;
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use common::{Host, Relay, Wire, eventually, on_every_wire, within};
+use sockets::{CallError, Client, DisconnectReason, Limits, Peer, Server, Socket};
+use tokio::{sync::Notify, time::Instant};
+
+on_every_wire! {
+    async fn a_kick_arrives_behind_what_was_sent_before_it(wire: Wire) {
+        let host = Host::new(wire, Server::builder()).await;
+        let heard = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&heard);
+        let client = host.connect(Client::builder().connected(|peer| async move {
+            peer.listen("tick", move |(): ()| {
+                counted.fetch_add(1, Ordering::Relaxed);
+                async {}
+            });
+        })).await;
+        let socket = host.server.sockets().remove(0);
+        for _ in 0..500 {
+            socket.emit("tick", &()).await.unwrap();
+        }
+        socket.disconnect("be nice");
+        assert_eq!(client.disconnected().await.message(), Some("be nice"));
+        assert_eq!(heard.load(Ordering::Relaxed), 500);
+        assert_eq!(socket.disconnected().await.message(), Some("be nice"));
+    }
+
+    /// What was sent to an audience waits for a place, as what was sent to one socket does in its emitter.
+    async fn a_kick_arrives_behind_what_was_sent_to_an_audience_through_a_tiny_window(wire: Wire) {
+        let host = Host::new(wire, Server::builder()).await;
+        let heard = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&heard);
+        let limits = Limits { calls_in_flight: 4, ..Limits::default() };
+        let client = host.connect(Client::builder().limits(limits).connected(|peer| async move {
+            peer.listen("tick", move |(): ()| {
+                counted.fetch_add(1, Ordering::Relaxed);
+                async {}
+            });
+        })).await;
+        let socket = host.server.sockets().remove(0);
+        for _ in 0..100 {
+            host.server.all().emit("tick", &()).await.unwrap();
+        }
+        socket.disconnect("be nice");
+        assert_eq!(client.disconnected().await.message(), Some("be nice"));
+        assert_eq!(heard.load(Ordering::Relaxed), 100);
+    }
+
+    async fn on_disconnect_runs_once_also_when_it_is_set_late(wire: Wire) {
+        let runs = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&runs);
+        let host = Host::new(wire, Server::builder().connected(move |socket: Socket| {
+            let counted = Arc::clone(&counted);
+            async move {
+                socket.on_disconnect(|_| async move { counted.fetch_add(1, Ordering::Relaxed); });
+            }
+        })).await;
+        let client = host.connect(Client::builder()).await;
+        let socket = host.server.sockets().remove(0);
+        socket.disconnect("one");
+        drop(client);
+        socket.disconnect("two");
+        socket.disconnected().await;
+        let (late, counted) = (Arc::new(Notify::new()), Arc::clone(&runs));
+        let told = Arc::clone(&late);
+        socket.on_disconnect(|_| async move {
+            counted.fetch_add(10, Ordering::Relaxed);
+            told.notify_one();
+        });
+        late.notified().await;
+        eventually("both hooks have run", || runs.load(Ordering::Relaxed) == 11).await;
+    }
+
+    /// Handlers, listeners and hooks own what they captured; a session that has ended owns nothing.
+    async fn all_that_a_session_kept_is_dropped_at_its_end(wire: Wire) {
+        let kept = Arc::new(());
+        let running = Arc::new(AtomicUsize::new(0));
+        let (given, counted) = (Arc::clone(&kept), Arc::clone(&running));
+        let host = Host::new(wire, Server::builder().connected(move |socket: Socket| {
+            let (kept, running) = (Arc::clone(&given), Arc::clone(&counted));
+            async move {
+                for _ in 0..3 {
+                    let (kept, running) = (Arc::clone(&kept), Arc::clone(&running));
+                    socket.listen("forever", move |(): ()| {
+                        let kept = Arc::clone(&kept);
+                        running.fetch_add(1, Ordering::Relaxed);
+                        async move {
+                            std::future::pending::<()>().await;
+                            drop(kept);
+                        }
+                    });
+                }
+                let kept = Arc::clone(&kept);
+                socket.on_disconnect(|_| async move { drop(kept) });
+            }
+        })).await;
+        let before = Arc::strong_count(&kept);
+        let client = host.connect(Client::builder()).await;
+        client.emit("forever", &()).await.unwrap();
+        eventually("the handlers run", || running.load(Ordering::Relaxed) == 3).await;
+        let socket = host.server.sockets().remove(0);
+        drop(client);
+        socket.disconnected().await;
+        let since = Instant::now();
+        eventually("everything is dropped", || Arc::strong_count(&kept) == before).await;
+        assert!(since.elapsed() < Duration::from_secs(1), "{:?}", since.elapsed());
+    }
+
+    async fn a_join_that_races_the_disconnect_leaves_no_ghost(wire: Wire) {
+        let host = Host::new(wire, Server::builder()).await;
+        for round in 0..100 {
+            let client = host.connect(Client::builder()).await;
+            let socket = host.server.sockets().pop().unwrap();
+            let joining = tokio::spawn({
+                let socket = socket.clone();
+                async move {
+                    while socket.is_connected() {
+                        socket.join(&format!("room {}", round % 3));
+                        tokio::task::yield_now().await;
+                    }
+                    socket.join("late");
+                }
+            });
+            if round % 2 == 0 { drop(client) } else { socket.disconnect("") }
+            socket.disconnected().await;
+            joining.await.unwrap();
+            assert_eq!(host.server.rooms(), Vec::<String>::new());
+            assert_eq!(socket.rooms(), Vec::<String>::new());
+            assert!(host.server.sockets().is_empty());
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_link_that_is_cut_fails_the_callers_of_both_sides_at_once_and_truthfully() {
+    let running = Arc::new(Notify::new());
+    let runs = Arc::clone(&running);
+    let limits = Limits { calls_in_flight: 1, ..Limits::default() };
+    let server = Server::builder().limits(limits).connected(move |socket: Socket| {
+        let running = Arc::clone(&runs);
+        async move {
+            socket.listen("forever", move |(): ()| {
+                running.notify_one();
+                std::future::pending::<()>()
+            });
+        }
+    });
+    let server = server.build();
+    let (io, relay) = Relay::to(&server);
+    let client = Client::builder().connected(|peer| async move {
+        peer.listen("forever", |(): ()| std::future::pending::<()>());
+    });
+    let client = client.connect_over(io).await.unwrap();
+    let socket = server.sockets().remove(0);
+    let call = |peer: &Peer| {
+        let peer = peer.clone();
+        tokio::spawn(async move { peer.request::<()>("forever", &()).await })
+    };
+    let executed = call(&client);
+    within(running.notified()).await;
+    let (waiting, from_server) = (call(&client), call(&socket));
+    let mut votes = server.all().request::<()>("forever", &());
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    relay.cut();
+    assert_eq!(within(executed).await.unwrap(), Err(CallError::Disconnected { maybe_executed: true }));
+    assert_eq!(within(waiting).await.unwrap(), Err(CallError::Disconnected { maybe_executed: false }));
+    assert_eq!(within(from_server).await.unwrap(), Err(CallError::Disconnected { maybe_executed: true }));
+    assert!(matches!(within(votes.next()).await, Some((_, Err(CallError::Disconnected { .. })))));
+    assert!(within(votes.next()).await.is_none());
+    for reason in [within(client.disconnected()).await, within(socket.disconnected()).await] {
+        assert!(matches!(reason, DisconnectReason::Lost(_)), "{reason:?}");
+    }
+    let late = client.request::<()>("forever", &()).await;
+    assert_eq!(late, Err(CallError::Disconnected { maybe_executed: false }));
+    assert_eq!(client.emit("x", &()).await, Err(CallError::Disconnected { maybe_executed: false }));
+}
+
+#[tokio::test]
+async fn the_last_handle_closes_and_sockets_and_peers_do_not_hold_it_open() {
+    let server = Server::builder().build();
+    let client = Client::builder().connect_to(&server).await.unwrap();
+    let (peer, socket, clone) = (Peer::clone(&client), server.sockets().remove(0), client.clone());
+    drop(client);
+    assert!(peer.is_connected());
+    drop(clone);
+    assert_eq!(within(socket.disconnected()).await, DisconnectReason::PeerClosed);
+    let client = Client::builder().connect_to(&server).await.unwrap();
+    let borrowed = server.sockets().remove(0).server();
+    drop(server);
+    assert_eq!(within(client.disconnected()).await, DisconnectReason::PeerClosed);
+    assert!(borrowed.sockets().is_empty());
+}
+
+#[tokio::test]
+async fn words_of_a_handler_that_disconnects_its_caller_come_behind_its_reply() {
+    let server = Server::builder().connected(|socket: Socket| async move {
+        let caller = socket.clone();
+        socket.listen("leave", move |(): ()| {
+            caller.disconnect("bye");
+            async { 7_u32 }
+        });
+    });
+    let server = server.build();
+    let client = Client::builder().connect_to(&server).await.unwrap();
+    let reasons = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&reasons);
+    client.on_disconnect(|reason| async move { noted.lock().unwrap().push(reason) });
+    assert_eq!(within(client.request::<u32>("leave", &())).await, Ok(7));
+    eventually("the hook has run", || reasons.lock().unwrap().len() == 1).await;
+    assert_eq!(*reasons.lock().unwrap(), [DisconnectReason::Kicked("bye".into())]);
+}
