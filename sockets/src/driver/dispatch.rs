@@ -2,14 +2,18 @@
 
 use std::{
     collections::{VecDeque, hash_map::Entry},
+    future::poll_fn,
     sync::Arc,
     time::Instant,
 };
 
+use futures_util::future::abortable;
+use tokio::time::timeout_at;
+
 use super::key_map::KeyMap;
 use crate::{
-    proto::{CallId, Called, FailureCode, Open, Payload, Violation},
-    session::{Call, EmitLease, Incoming, Kind, Peer, Place, Resolved, Running, Session, Subscriber},
+    proto::{CallId, Called, FailureCode, Open, Payload, Violation, clamp_timeout},
+    session::{Call, EmitLease, Incoming, Kind, Peer, Place, Resolved, Session, Subscriber, run_handler},
 };
 
 /// A call that waits for its turn, with the time it came in.
@@ -51,7 +55,7 @@ impl Dispatcher {
             match called.open {
                 Open::Request(id) if revoked => {
                     let nothing = Payload::Copied(&[]);
-                    self.session.answer(id, called.length, Some(FailureCode::Cancelled), &nothing);
+                    self.session.answer(id, called.place, Some(FailureCode::Cancelled), &nothing);
                 }
                 open => {
                     self.session.check_id(open)?;
@@ -76,16 +80,17 @@ impl Dispatcher {
     }
 
     fn start(&mut self, called: Called, received: Instant) {
-        let deadline = received + called.timeout.unwrap_or(self.session.limits().call_timeout);
+        let timeout = called.timeout.unwrap_or(self.session.limits().call_timeout);
+        let deadline = received + clamp_timeout(timeout);
         let call = Call::new(Peer::new(Arc::clone(&self.session)), deadline);
         let found = look_up(&self.session, &mut self.known, &mut self.version, called.key);
         match called.open {
             Open::Request(id) => {
-                let incoming = Incoming::request(call, called.payload, id, called.length);
+                let incoming = Incoming::request(call, called.payload, id, called.place);
                 request(&self.session, called.key, incoming, called.open, found);
             }
             Open::Emit(_) => {
-                let lease = EmitLease::new(Arc::clone(&self.session), called.open, called.length);
+                let lease = EmitLease::new(Arc::clone(&self.session), called.open, called.place);
                 let emitted = Emitted { key: called.key, call, payload: called.payload, open: called.open, lease };
                 emit(&self.session, emitted, found);
             }
@@ -166,11 +171,12 @@ fn run(session: &Arc<Session>, subscriber: &Subscriber, key: u64, incoming: Inco
         Subscriber::Group { service, .. } => service.start(key, incoming, place),
         Subscriber::Listener { listen, .. } => listen.start(incoming, place),
     }
-    if let Some(running) = place.poll_once() {
-        session.suspend(open, || spawn(running, deadline));
+    if let Some(mut running) = place.poll_once() {
+        let running = poll_fn(move |cx| run_handler(|| running.poll(cx)));
+        let (running, handle) = abortable(running);
+        // Known before it can end. And not spawned under the session's lock: a runtime that is being dropped drops the
+        // handler at once, which answers its call.
+        session.suspend(open, handle);
+        tokio::spawn(timeout_at(deadline.into(), running));
     }
-}
-
-fn spawn(running: Running, deadline: Instant) -> tokio::task::AbortHandle {
-    tokio::spawn(tokio::time::timeout_at(deadline.into(), running)).abort_handle()
 }

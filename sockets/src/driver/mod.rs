@@ -49,11 +49,11 @@ impl Driver {
     }
 
     /// Runs the session to its end. `leave` runs first then, before anybody hears of it.
-    pub(crate) async fn run(mut self, leave: impl FnOnce()) {
+    pub(crate) async fn run<L: FnOnce()>(mut self, leave: L) {
+        let mut end = End { session: Arc::clone(&self.session), leave: Some(leave) };
         let reason = poll_fn(|cx| self.poll_run(cx)).await;
         tracing::debug!(%reason, "a session has ended");
-        leave();
-        self.session.end(&reason);
+        end.because(&reason);
         let Self { session, mut receiver, dispatcher, .. } = self;
         // The handlers in it are not kept for the time of a goodbye.
         drop(dispatcher);
@@ -147,7 +147,8 @@ impl Driver {
             if stalled.is_some_and(|limit| now() >= limit) {
                 return Err(DisconnectReason::TooSlow);
             }
-            let next = self.session.handle_timeout().into_iter().chain(stalled).min();
+            let closing = self.session.check_closing()?;
+            let next = self.session.handle_timeout().into_iter().chain(stalled).chain(closing).min();
             let Some(next) = next else {
                 self.sleep = None;
                 return Ok(());
@@ -160,6 +161,27 @@ impl Driver {
                 return Ok(());
             }
         }
+    }
+}
+
+/// Ends a session, also when its driver is dropped with its runtime: callers on another one are told.
+struct End<L: FnOnce()> {
+    session: Arc<Session>,
+    leave: Option<L>,
+}
+
+impl<L: FnOnce()> End<L> {
+    fn because(&mut self, reason: &DisconnectReason) {
+        if let Some(leave) = self.leave.take() {
+            leave();
+            self.session.end(reason);
+        }
+    }
+}
+
+impl<L: FnOnce()> Drop for End<L> {
+    fn drop(&mut self) {
+        self.because(&DisconnectReason::Lost("its runtime was shut down".into()));
     }
 }
 

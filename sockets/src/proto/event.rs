@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::{
     calls::Answer,
     frame::{CallId, Farewell},
+    parked::Mark,
 };
 
 /// A handler that has started and not ended.
@@ -25,8 +26,16 @@ pub(crate) struct Called {
     /// What the caller allows; emits bring none.
     pub(crate) timeout: Option<Duration>,
     pub(crate) payload: Bytes,
-    /// Goes back to [`Core::answer`](super::Core::answer) or [`Core::end_emit`](super::Core::end_emit), exactly once.
-    pub(crate) length: usize,
+    pub(crate) place: Occupied,
+}
+
+/// A call's place in the window. It goes back to [`Core::answer`](super::Core::answer) or
+/// [`Core::end_emit`](super::Core::end_emit), exactly once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Occupied {
+    pub(super) length: usize,
+    /// When it came: what was parked before cannot be its handler's, and need not arrive before its answer.
+    pub(super) came: Mark,
 }
 
 /// What a frame asks of the driver.
@@ -34,7 +43,7 @@ pub(crate) struct Called {
 pub(crate) enum Event<C, H> {
     /// Nothing; the state has changed.
     Handled,
-    /// A method is called. `length` goes back to [`Core::answer`](super::Core::answer) or [`Core::end_emit`](super::Core::end_emit), exactly once.
+    /// A method is called.
     Called(Called),
     /// A call of ours has ended.
     Answered { consumer: C, answer: Answer },

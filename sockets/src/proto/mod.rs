@@ -17,10 +17,11 @@ mod window;
 pub(crate) use self::{
     calls::Answer,
     core::{Admission, Core, Side},
-    event::{Called, Event, Open},
+    event::{Called, Event, Occupied, Open},
     frame::{CallId, FailureCode, Farewell, Frame, PREFIX},
     outbox::{Outbox, Payload},
     shared::{SharedRequest, shared_emit, shared_request},
     terms::Terms,
+    timeout::clamp as clamp_timeout,
     violation::Violation,
 };

@@ -13,15 +13,19 @@ pub(super) enum Class {
     Emit,
     /// Needs a window.
     Request(CallId),
-    /// An answer, or word that no more calls will come. It waits only for its turn, so that it does not arrive before
-    /// what was sent before it.
+    /// An answer, or word that no more calls will come: waits only for its turn, behind what was sent before it.
     InTurn,
 }
 
 struct Parked {
     frame: Bytes,
     class: Class,
+    number: u64,
 }
+
+/// A moment in the life of a queue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Mark(u64);
 
 /// How many messages of one class are parked, and their bytes.
 #[derive(Clone, Copy, Default)]
@@ -34,6 +38,8 @@ pub(super) struct Tally {
 #[derive(Default)]
 pub(super) struct Queue {
     messages: VecDeque<Parked>,
+    /// The next message's number.
+    number: u64,
     emits: Tally,
     requests: Tally,
     in_turn: Tally,
@@ -44,8 +50,23 @@ impl Queue {
         self.messages.is_empty()
     }
 
+    /// This moment.
+    pub(super) fn mark(&self) -> Mark {
+        Mark(self.number)
+    }
+
+    /// Whether anything that came since then is still here, answers not counted.
+    pub(super) fn holds_since(&self, mark: Mark) -> bool {
+        let latest = self.messages.iter().rev().find(|parked| parked.class != Class::InTurn);
+        latest.is_some_and(|parked| parked.number >= mark.0)
+    }
+
     pub(super) fn bytes(&self) -> usize {
         self.emits.bytes + self.requests.bytes + self.in_turn.bytes
+    }
+
+    pub(super) fn emits(&self) -> Tally {
+        self.emits
     }
 
     pub(super) fn requests(&self) -> Tally {
@@ -60,7 +81,8 @@ impl Queue {
         let tally = self.tally(class);
         tally.messages += 1;
         tally.bytes += frame.len();
-        self.messages.push_back(Parked { frame, class });
+        self.messages.push_back(Parked { frame, class, number: self.number });
+        self.number += 1;
     }
 
     /// Takes the first message if it may go; `admits` is asked about a length without prefix.

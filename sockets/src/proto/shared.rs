@@ -21,7 +21,7 @@ pub(crate) struct SharedRequest {
 /// Encodes a request to an audience. `number` is one that the server has not used.
 pub(crate) fn shared_request(number: u64, key: u64, timeout: Duration, payload: &Payload<'_>) -> SharedRequest {
     let id = CallId { number, shared: true };
-    let timeout = timeout.min(timeout::MAX);
+    let timeout = timeout::clamp(timeout);
     let header = Frame::Request { id, timeout: timeout::to_wire(timeout), key }.header();
     SharedRequest { id, timeout, frame: whole_frame(&header, payload) }
 }

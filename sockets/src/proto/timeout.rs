@@ -3,7 +3,12 @@
 use std::time::Duration;
 
 /// The longest deadline. Longer ones, a peer's `u64::MAX` among them, are cut to it.
-pub(super) const MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+const MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// A timeout that can be added to a time.
+pub(crate) fn clamp(timeout: Duration) -> Duration {
+    timeout.min(MAX)
+}
 
 /// A timeout on the wire: at least a millisecond, so that it is not over before it begins.
 pub(super) fn to_wire(timeout: Duration) -> u64 {
@@ -12,5 +17,5 @@ pub(super) fn to_wire(timeout: Duration) -> u64 {
 
 /// A timeout off the wire.
 pub(super) fn from_wire(millis: u64) -> Duration {
-    Duration::from_millis(millis).min(MAX)
+    clamp(Duration::from_millis(millis))
 }

@@ -192,7 +192,7 @@ impl<I: Identity> Audience<I> {
             Err(error) => return Replies::refused(self.sockets(), &error.into(), decode),
         };
         let (now, ask) = (now(), Arc::new(Ask::default()));
-        let mut replies = Replies::new(Arc::clone(&ask), question.id(), decode);
+        let mut replies = Replies::new(Arc::clone(&ask), Some(question.id()), decode);
         let mut round = self.server.fanout.round(0);
         self.selector.for_each(&self.server.registry.read(), &mut |socket| {
             let member = Member::new(&ask, replies.add(socket.clone()));

@@ -146,7 +146,7 @@ impl<I: Identity> ServerBuilder<I> {
         let (routes, registration) = register(self.services, &self.limits);
         Server::open(Inner {
             registry: RwLock::new(Registry::new(self.limits.rooms_per_socket as usize)),
-            fanout: Fanout::new(),
+            fanout: Fanout::new(self.limits.outgoing_queue as usize),
             limits: Arc::new(self.limits),
             routes: Arc::new(routes),
             registration,

@@ -21,14 +21,14 @@ use tokio::{
 };
 
 use super::audience::Behind;
-use crate::session::Session;
+use crate::session::{Session, share_woken_task};
 
 /// More shards than this would only share the same processors.
 const SHARDS_MAX: usize = 4;
 /// How long a shard rests after a busy round.
 const REST: Duration = Duration::from_millis(1);
-/// After so many bytes, an emitter looks how its members and the shards do.
-const PACE: usize = 64 * 1024;
+/// After so many bytes, an emitter looks how its members and the shards do; after less where little may wait.
+const PACE_MAX: usize = 64 * 1024;
 /// How long it then waits for a few members who are behind, and for many, as long as they get on.
 const WAIT_FOR_FEW: Duration = Duration::from_millis(10);
 const WAIT_FOR_MANY: Duration = Duration::from_secs(1);
@@ -38,6 +38,7 @@ pub(super) struct Fanout {
     shards: Vec<Arc<Shard>>,
     /// What has been emitted since an emitter last looked.
     emitted: AtomicUsize,
+    pace: usize,
 }
 
 #[derive(Default)]
@@ -59,9 +60,14 @@ struct Due {
 }
 
 impl Fanout {
-    pub(super) fn new() -> Self {
+    /// `queue` is how many bytes may wait for each member.
+    pub(super) fn new(queue: usize) -> Self {
         let shards = thread::available_parallelism().map_or(1, usize::from).min(SHARDS_MAX);
-        Self { shards: (0..shards).map(|_| Arc::default()).collect(), emitted: AtomicUsize::new(0) }
+        Self {
+            shards: (0..shards).map(|_| Arc::default()).collect(),
+            emitted: AtomicUsize::new(0),
+            pace: PACE_MAX.min(queue / 8),
+        }
     }
 
     /// Begins to gather those who have to be written for.
@@ -79,7 +85,7 @@ impl Fanout {
     pub(super) async fn pace(&self, bytes: usize, behind: Behind) {
         // A loop that never waits would keep its thread from everyone else.
         consume_budget().await;
-        if self.emitted.fetch_add(bytes, Ordering::Relaxed) + bytes < PACE {
+        if self.emitted.fetch_add(bytes, Ordering::Relaxed) + bytes < self.pace {
             return;
         }
         self.emitted.store(0, Ordering::Relaxed);
@@ -88,7 +94,7 @@ impl Fanout {
             written.as_mut().enable();
             let is_behind = {
                 let due = shard.due.lock();
-                due.bytes >= PACE && due.running && !due.sessions.is_empty()
+                due.bytes >= self.pace && due.running && !due.sessions.is_empty()
             };
             if is_behind {
                 written.await;
@@ -144,6 +150,7 @@ impl Drop for Round<'_> {
             }
             drop(due);
             shard.wake.notify_one();
+            share_woken_task();
         }
     }
 }

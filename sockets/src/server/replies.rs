@@ -28,7 +28,8 @@ pub struct Replies<I, T, E = Infallible> {
     /// Those who could not be asked.
     refused: VecDeque<(usize, CallError)>,
     open: usize,
-    id: CallId,
+    /// `None` if it could be put to nobody.
+    id: Option<CallId>,
     decode: fn(Bytes) -> Result<T, CallError<E>>,
 }
 
@@ -46,7 +47,7 @@ pub(crate) fn decode_fallible<T: DeserializeOwned, E: DeserializeOwned>(reply: B
 }
 
 impl<I, T, E> Replies<I, T, E> {
-    pub(super) fn new(ask: Arc<Ask>, id: CallId, decode: fn(Bytes) -> Result<T, CallError<E>>) -> Self {
+    pub(super) fn new(ask: Arc<Ask>, id: Option<CallId>, decode: fn(Bytes) -> Result<T, CallError<E>>) -> Self {
         Self { members: Vec::new(), ask, refused: VecDeque::new(), open: 0, id, decode }
     }
 
@@ -56,7 +57,7 @@ impl<I, T, E> Replies<I, T, E> {
         error: &CallError,
         decode: fn(Bytes) -> Result<T, CallError<E>>,
     ) -> Self {
-        let mut replies = Self::new(Arc::default(), CallId { number: 0, shared: true }, decode);
+        let mut replies = Self::new(Arc::default(), None, decode);
         for socket in sockets {
             replies.add(socket);
             replies.refuse_last(error.clone());
@@ -132,8 +133,9 @@ impl<I, T, E> Stream for Replies<I, T, E> {
 
 impl<I, T, E> Drop for Replies<I, T, E> {
     fn drop(&mut self) {
+        let Some(id) = self.id else { return };
         for socket in self.members.iter().flatten() {
-            socket.session().cancel(self.id);
+            socket.session().cancel(id);
         }
     }
 }

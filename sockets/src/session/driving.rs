@@ -3,7 +3,7 @@
 use std::{sync::atomic::Ordering, task::Context, time::Instant};
 
 use bytes::Bytes;
-use tokio::task::AbortHandle;
+use futures_util::future::AbortHandle;
 
 use super::{Session, waiting::Notice};
 use crate::{
@@ -31,10 +31,8 @@ impl Session {
         if !known {
             state.driver.clone_from(cx.waker());
         }
-        if let Some(reason) = state.closing.take() {
-            return Err(reason);
-        }
         drop(state);
+        self.check_closing()?;
         if !known || self.is_blocked() {
             let mut writer = self.writer.lock();
             writer.set_waker(cx.waker());
@@ -68,9 +66,7 @@ impl Session {
     pub(crate) fn handle(&self, now: Instant, frame: Bytes) -> Result<Option<Received>, Violation> {
         let mut state = self.state.lock();
         let event = state.core.handle(now, frame)?;
-        if state.emits_waiting > 0 {
-            self.room.notify_waiters();
-        }
+        self.room_may_be_there(&state);
         match event {
             Event::Called(called) => {
                 let gate_is_open = state.gate_is_open();
@@ -118,12 +114,9 @@ impl Session {
         self.state.lock().core.another_hearer()
     }
 
-    /// Keeps a handler that has suspended. `spawn` gives it a task.
-    pub(crate) fn suspend(&self, open: Open, spawn: impl FnOnce() -> AbortHandle) {
-        // The task's answer needs this lock, so it cannot end before it is known here.
-        let mut state = self.state.lock();
-        let handle = spawn();
-        state.core.suspend(open, handle);
+    /// Keeps a handler that has suspended, and is going to be given a task.
+    pub(crate) fn suspend(&self, open: Open, handler: AbortHandle) {
+        self.state.lock().core.suspend(open, handler);
     }
 
     pub(crate) fn count_unheard_emit(&self) {
@@ -146,6 +139,9 @@ impl Session {
         let mut state = self.state.lock();
         let ended = state.core.handle_timeout(now());
         let notices: Vec<_> = ended.into_iter().filter_map(|(who, answer)| state.deliver(who, answer)).collect();
+        if !notices.is_empty() {
+            self.room_may_be_there(&state);
+        }
         let queued = !state.core.outbox().is_empty();
         let next = state.core.next_timeout();
         state.armed = next;
@@ -164,7 +160,7 @@ impl Session {
         }
         // Whoever holds the writer is trying just now.
         let since = self.writer.try_lock()?.blocked_since()?;
-        Some(since + self.limits.stall)
+        since.checked_add(self.limits.stall)
     }
 
     /// Queues the goodbye.

@@ -4,21 +4,54 @@ use std::{
     future::Future,
     pin::Pin,
     sync::{Arc, atomic::Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use super::{Routes, Session, waiting::Notice};
-use crate::{disconnect_reason::DisconnectReason, proto::Frame};
+use tokio::runtime::Handle;
+
+use super::{Routes, Session, State, waiting::Notice};
+use crate::{clock::now, disconnect_reason::DisconnectReason, proto::Frame};
 
 /// What a user has asked to be run when the session has ended.
 pub(crate) type Hook = Box<dyn FnOnce(DisconnectReason) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
+
+/// How long messages to audiences that wait for a window keep a session open that is to be closed.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// How this side wants to end its session.
+pub(super) struct Closing {
+    reason: DisconnectReason,
+    /// When it ends at the latest.
+    until: Instant,
+}
+
+impl State {
+    /// Whether the session is to end now.
+    fn closes_now(&mut self) -> Option<DisconnectReason> {
+        let Closing { reason, until } = self.closing.as_ref()?;
+        // What was sent before arrives before the goodbye, unless that is why it ends.
+        let orderly =
+            matches!(reason, DisconnectReason::Closed | DisconnectReason::Kicked(_) | DisconnectReason::ShuttingDown);
+        let lingers = orderly && self.core.waits_for_window() && now() < *until;
+        (!lingers).then(|| reason.clone())
+    }
+}
 
 impl Session {
     /// Asks the driver to end the session. The first reason counts.
     pub(crate) fn close(&self, reason: DisconnectReason) {
         let mut state = self.state.lock();
-        state.closing.get_or_insert(reason);
+        state.closing.get_or_insert_with(|| Closing { reason, until: now() + LINGER });
         state.driver.wake_by_ref();
+    }
+
+    /// Whether the session is to end now, because this side wants it to; otherwise when the driver has to look again.
+    pub(crate) fn check_closing(&self) -> Result<Option<Instant>, DisconnectReason> {
+        let mut state = self.state.lock();
+        match state.closes_now() {
+            Some(reason) => Err(reason),
+            None => Ok(state.closing.as_ref().map(|closing| closing.until)),
+        }
     }
 
     /// Ends the session: callers are told, handlers and listeners are stopped and dropped, hooks run. Only the driver
@@ -41,8 +74,11 @@ impl Session {
         self.ended.cancel();
         self.room.notify_waiters();
         self.settled.notify_one();
-        for hook in hooks {
-            tokio::spawn(hook(reason.clone()));
+        // There is no runtime when it is what has ended the session.
+        if let Ok(runtime) = Handle::try_current() {
+            for hook in hooks {
+                runtime.spawn(hook(reason.clone()));
+            }
         }
     }
 

@@ -15,7 +15,7 @@ use super::{Call, Ended, Session};
 use crate::{
     clock::now,
     codec::{self, decode},
-    proto::{CallId, FailureCode, Open, Payload},
+    proto::{CallId, FailureCode, Occupied, Open, Payload},
 };
 
 /// A call or an emit that has come in. It ends exactly once: with a reply, a failure, or, dropped before that, with
@@ -30,7 +30,7 @@ pub struct Incoming {
 enum Ticket {
     Request {
         id: CallId,
-        length: usize,
+        place: Occupied,
         answered: AtomicBool,
     },
     Emit(#[expect(dead_code, reason = "held until the handler has ended")] EmitLease),
@@ -42,24 +42,24 @@ enum Ticket {
 pub(crate) struct EmitLease {
     session: Arc<Session>,
     open: Open,
-    length: usize,
+    place: Occupied,
 }
 
 impl EmitLease {
-    pub(crate) fn new(session: Arc<Session>, open: Open, length: usize) -> Self {
-        Self { session, open, length }
+    pub(crate) fn new(session: Arc<Session>, open: Open, place: Occupied) -> Self {
+        Self { session, open, place }
     }
 }
 
 impl Drop for EmitLease {
     fn drop(&mut self) {
-        self.session.end_emit(self.open, self.length);
+        self.session.end_emit(self.open, self.place);
     }
 }
 
 impl Incoming {
-    pub(crate) fn request(call: Call, payload: Bytes, id: CallId, length: usize) -> Self {
-        Self { call, payload, ticket: Ticket::Request { id, length, answered: AtomicBool::new(false) } }
+    pub(crate) fn request(call: Call, payload: Bytes, id: CallId, place: Occupied) -> Self {
+        Self { call, payload, ticket: Ticket::Request { id, place, answered: AtomicBool::new(false) } }
     }
 
     pub(crate) fn emit(call: Call, payload: Bytes, lease: EmitLease) -> Self {
@@ -127,9 +127,9 @@ impl Incoming {
     }
 
     fn answer(&self, failure: Option<FailureCode>, payload: &Payload<'_>) {
-        let Ticket::Request { id, length, answered } = &self.ticket else { return };
+        let Ticket::Request { id, place, answered } = &self.ticket else { return };
         if !answered.swap(true, Ordering::Relaxed) {
-            self.call.session().answer(*id, *length, failure, payload);
+            self.call.session().answer(*id, *place, failure, payload);
         }
     }
 }

@@ -15,6 +15,7 @@ mod sending;
 mod service;
 mod stats;
 mod waiting;
+mod worker;
 mod writer;
 
 use std::{
@@ -27,19 +28,20 @@ use std::{
     time::Instant,
 };
 
+use futures_util::future::AbortHandle;
 use parking_lot::{Mutex, RwLock};
 use slab::Slab;
-use tokio::{sync::Notify, task::AbortHandle};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::{
     ask::{Ask, Member},
     driving::Received,
     incoming::EmitLease,
-    place::Running,
     routes::{Resolved, Routes, Subscriber},
     sending::Taken,
     service::Listen,
+    worker::{run_handler, share_woken_task},
 };
 pub use self::{
     call::Call,
@@ -49,7 +51,12 @@ pub use self::{
     service::{Kind, Method, Service},
     stats::Stats,
 };
-use self::{ending::Hook, stats::Counters, waiting::WaitSlot, writer::Writer};
+use self::{
+    ending::{Closing, Hook},
+    stats::Counters,
+    waiting::WaitSlot,
+    writer::Writer,
+};
 use crate::{
     disconnect_reason::DisconnectReason,
     limits::Limits,
@@ -83,7 +90,7 @@ struct State {
     /// Calls from the peer may be dispatched.
     ready: bool,
     /// How this side wants to end the session.
-    closing: Option<DisconnectReason>,
+    closing: Option<Closing>,
     hooks: Vec<Hook>,
 }
 
@@ -97,9 +104,10 @@ impl State {
         }
     }
 
-    /// Whether calls may be started: the hook that prepares for them has ended, and the peer takes its replies.
+    /// Whether calls may be started: the hook that prepares for them has ended, the peer takes its replies, and this side
+    /// does not want to end.
     fn gate_is_open(&mut self) -> bool {
-        self.ready && self.core.outbox().len() < self.core.queue_limit()
+        self.ready && self.closing.is_none() && self.core.outbox().len() < self.core.queue_limit()
     }
 }
 

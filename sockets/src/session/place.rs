@@ -10,6 +10,8 @@ use std::{
 use tokio::task::unconstrained;
 use tokio_util::sync::ReusableBoxFuture;
 
+use super::worker::run_handler;
+
 /// Says that a call has ended. Only [`Incoming`](super::Incoming) makes one, so a handler's future cannot forget to.
 #[derive(Debug)]
 pub struct Ended(pub(super) ());
@@ -44,7 +46,7 @@ impl Place {
         // The task that a suspended handler is given polls it again at once, with a waker of its own.
         let mut cx = Context::from_waker(Waker::noop());
         // Outside of tokio's budget: within it, handlers that are ready would be turned away in a large batch.
-        let polled = catch_unwind(AssertUnwindSafe(|| pin!(unconstrained(future)).poll(&mut cx)));
+        let polled = catch_unwind(AssertUnwindSafe(|| run_handler(|| pin!(unconstrained(future)).poll(&mut cx))));
         match polled {
             Ok(Poll::Ready(_)) => None,
             Ok(Poll::Pending) => self.future.take(),

@@ -11,7 +11,7 @@ use crate::{
     clock::now,
     codec,
     disconnect_reason::DisconnectReason,
-    proto::{Admission, CallId, FailureCode, Open, Payload, SharedRequest},
+    proto::{Admission, CallId, FailureCode, Occupied, Open, Payload, SharedRequest},
 };
 
 /// How a member took a message for its audience.
@@ -57,12 +57,12 @@ impl Session {
         if first && state.emits_waiting > 0 {
             return Ok(false);
         }
-        match state.core.emit(key, payload) {
-            Admission::Sent => {
+        match state.core.emit(now(), key, payload) {
+            Admission::Sent | Admission::Parked => {
                 self.after_queueing(state, false);
                 Ok(true)
             }
-            Admission::Full | Admission::Parked => {
+            Admission::Full => {
                 drop(state);
                 self.flush_unless_blocked();
                 Ok(false)
@@ -138,31 +138,39 @@ impl Session {
     /// A question to an audience is dropped: this member need not answer.
     pub(crate) fn cancel(&self, id: CallId) {
         let mut state = self.state.lock();
-        state.core.cancel(id);
+        state.core.cancel(now(), id);
+        self.room_may_be_there(&state);
         self.after_queueing(state, false);
     }
 
     /// Answers a request.
-    pub(crate) fn answer(&self, id: CallId, length: usize, failure: Option<FailureCode>, payload: &Payload<'_>) {
+    pub(crate) fn answer(&self, id: CallId, place: Occupied, failure: Option<FailureCode>, payload: &Payload<'_>) {
         let mut state = self.state.lock();
         if self.reason.get().is_some() {
             return;
         }
-        state.core.answer(now(), id, length, failure, payload);
+        state.core.answer(now(), id, place, failure, payload);
         self.settle(&state);
         self.after_queueing(state, false);
     }
 
     /// The last handler of an emit has ended.
-    pub(crate) fn end_emit(&self, open: Open, length: usize) {
+    pub(crate) fn end_emit(&self, open: Open, place: Occupied) {
         let mut state = self.state.lock();
         if self.reason.get().is_some() {
             return;
         }
-        state.core.end_emit(open, length);
+        state.core.end_emit(open, place);
         self.settle(&state);
         if !state.core.outbox().is_empty() {
             self.after_queueing(state, false);
+        }
+    }
+
+    /// Wakes the emits that wait, for there may be room for the first of them.
+    pub(super) fn room_may_be_there(&self, state: &State) {
+        if state.emits_waiting > 0 {
+            self.room.notify_waiters();
         }
     }
 

@@ -107,11 +107,14 @@ impl Drop for Waiting<'_> {
         if self.answered {
             return;
         }
-        // The answer may have come in this moment. Then the core does not know the call any more, and the slot goes with
-        // the answer in it; otherwise the call's consumer is taken out with it, so no later answer finds the slot.
         let mut state = self.session.state.lock();
-        state.waiting.remove(self.slot);
-        state.core.cancel(self.id);
+        if state.waiting.remove(self.slot).answer.is_some() {
+            // The core does not know the call any more, and may know another one by its id.
+            return;
+        }
+        // The call's consumer is taken out with the slot, so no later answer finds it.
+        state.core.cancel(now(), self.id);
+        self.session.room_may_be_there(&state);
         self.session.after_queueing(state, false);
     }
 }

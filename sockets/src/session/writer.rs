@@ -17,7 +17,7 @@ use std::{
 use parking_lot::MutexGuard;
 use tokio::task::unconstrained;
 
-use super::{Session, State};
+use super::{Session, State, worker::share_woken_task};
 use crate::{clock::now, proto::Outbox, transport::Transmit};
 
 /// From this many queued bytes on, a caller writes itself: later ones would gain little by its waiting.
@@ -87,6 +87,7 @@ impl Session {
         } else if !state.flush_requested {
             state.flush_requested = true;
             state.driver.wake_by_ref();
+            share_woken_task();
         }
     }
 
@@ -127,7 +128,10 @@ impl Session {
                     return;
                 }
                 Poll::Pending => {
-                    self.write_blocked.store(true, Ordering::Release);
+                    if !self.write_blocked.swap(true, Ordering::AcqRel) {
+                        // For the time that this may take.
+                        writer.waker.wake_by_ref();
+                    }
                     return;
                 }
             }

@@ -40,7 +40,7 @@ impl<C, H> Core<C, H> {
         consumer: C,
     ) -> Result<CallId, Admission> {
         let id = self.calls.next_id();
-        let timeout = timeout.min(timeout::MAX);
+        let timeout = timeout::clamp(timeout);
         let header = Frame::Request { id, timeout: timeout::to_wire(timeout), key }.header();
         let length = header.as_slice().len() + payload.len();
         let sent = match self.admit_request(length)? {
@@ -95,15 +95,27 @@ impl<C, H> Core<C, H> {
         }
     }
 
-    /// Sends an emit if there is room for it now.
-    pub(crate) fn emit(&mut self, key: u64, payload: &Payload<'_>) -> Admission {
+    /// Sends an emit, or parks it behind what is parked; `Full` if there is no room for it now.
+    ///
+    /// It is not parked for want of a window alone, since its sender can wait. Behind others it has to be, or calls that
+    /// go on being parked would always be before it.
+    pub(crate) fn emit(&mut self, now: Instant, key: u64, payload: &Payload<'_>) -> Admission {
         let header = Frame::Emit { key }.header();
         let length = header.as_slice().len() + payload.len();
         if length > self.max_frame {
             return Admission::TooLarge { limit: self.max_frame };
         }
-        let room = self.outbox.is_empty() || self.outbox.len() + length <= self.queue_limit;
-        if !room || !self.parked.is_empty() || !self.outbound.admits(length) {
+        if self.queued() > 0 && self.queued() + length > self.queue_limit {
+            return Admission::Full;
+        }
+        if !self.parked.is_empty() {
+            if self.parked.emits().messages >= self.parked_requests {
+                return Admission::Full;
+            }
+            self.park(now, whole_frame(&header, payload), Class::Emit);
+            return Admission::Parked;
+        }
+        if !self.outbound.admits(length) {
             return Admission::Full;
         }
         self.outbox.push(&header, payload);
@@ -131,10 +143,13 @@ impl<C, H> Core<C, H> {
     }
 
     /// The caller of a request gives up.
-    pub(crate) fn cancel(&mut self, id: CallId) {
+    pub(crate) fn cancel(&mut self, now: Instant, id: CallId) {
         match self.calls.give_up(id) {
             Some(GivenUp::Sent) => self.outbox.push_bare(Frame::Cancel { id }),
-            Some(GivenUp::Parked) => self.parked.remove(id),
+            Some(GivenUp::Parked) => {
+                self.parked.remove(id);
+                self.unpark(now);
+            }
             None => {}
         }
     }

@@ -12,7 +12,7 @@ pub(crate) use self::calling::Admission;
 use super::{
     Violation,
     calls::{Answer, Calls},
-    event::{Called, Event, Open},
+    event::{Called, Event, Occupied, Open},
     frame::{CallId, Frame},
     outbox::{Outbox, Payload, whole_frame},
     parked::{Class, Queue},
@@ -86,17 +86,17 @@ impl<C, H> Core<C, H> {
         self.check_turn(header)?;
         Ok(match header {
             Frame::Emit { key } => {
-                self.inbound.receive(length)?;
+                let place = self.occupy(length)?;
                 self.emits_started += 1;
                 let open = Open::Emit(self.emits_started);
-                Event::Called(Called { key, open, timeout: None, payload: frame, length })
+                Event::Called(Called { key, open, timeout: None, payload: frame, place })
             }
             Frame::Request { id, timeout, key } => {
                 let open = Open::Request(id);
                 self.check_id(open)?;
-                self.inbound.receive(length)?;
+                let place = self.occupy(length)?;
                 let timeout = Some(timeout::from_wire(timeout));
-                Event::Called(Called { key, open, timeout, payload: frame, length })
+                Event::Called(Called { key, open, timeout, payload: frame, place })
             }
             Frame::Reply { id } => self.answered(now, id, Answer::Reply(frame))?,
             Frame::Failure { id, code } => {
@@ -124,6 +124,11 @@ impl<C, H> Core<C, H> {
             Frame::Drained => Event::Drained,
             Frame::Goodbye { reason } => Event::Goodbye { reason, text: String::from_utf8_lossy(&frame).into_owned() },
         })
+    }
+
+    fn occupy(&mut self, length: usize) -> Result<Occupied, Violation> {
+        self.inbound.receive(length)?;
+        Ok(Occupied { length, came: self.parked.mark() })
     }
 
     /// Whether this frame may come from that side, now. Those that come once could otherwise be repeated without end.
@@ -177,6 +182,11 @@ impl<C, H> Core<C, H> {
     /// How many requests of ours are unanswered.
     pub(crate) fn unanswered(&self) -> usize {
         self.calls.len()
+    }
+
+    /// Whether messages of ours wait for a window.
+    pub(crate) fn waits_for_window(&self) -> bool {
+        self.parked.emits().messages > 0 || self.parked.in_turn().messages > 0
     }
 
     /// Whether nothing is under way in either direction.

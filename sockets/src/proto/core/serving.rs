@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::Core;
 use crate::proto::{
     Violation,
-    event::Open,
+    event::{Occupied, Open},
     frame::{CallId, FailureCode, Frame},
     outbox::{Payload, whole_frame},
     parked::Class,
@@ -17,7 +17,7 @@ impl<C, H> Core<C, H> {
         &mut self,
         now: Instant,
         id: CallId,
-        length: usize,
+        place: Occupied,
         failure: Option<FailureCode>,
         payload: &Payload<'_>,
     ) {
@@ -28,14 +28,16 @@ impl<C, H> Core<C, H> {
         .header();
         if failure.is_none() && header.as_slice().len() + payload.len() > self.max_frame {
             let text = format!("the reply has {} bytes, the limit is {}", payload.len(), self.max_frame);
-            return self.answer(now, id, length, Some(FailureCode::TooLarge), &Payload::Copied(text.as_bytes()));
+            return self.answer(now, id, place, Some(FailureCode::TooLarge), &Payload::Copied(text.as_bytes()));
         }
         self.forget(Open::Request(id));
-        self.inbound.answered(length);
-        if self.parked.is_empty() {
-            self.outbox.push(&header, payload);
-        } else {
+        self.inbound.answered(place.length);
+        // What its handler has sent arrives before it. What was parked before that does not hold it up: it may be
+        // waiting for this very answer.
+        if self.parked.holds_since(place.came) {
             self.park(now, whole_frame(&header, payload), Class::InTurn);
+        } else {
+            self.outbox.push(&header, payload);
         }
     }
 
@@ -46,9 +48,9 @@ impl<C, H> Core<C, H> {
     }
 
     /// The handler of an emit has ended.
-    pub(crate) fn end_emit(&mut self, open: Open, length: usize) {
+    pub(crate) fn end_emit(&mut self, open: Open, place: Occupied) {
         self.forget(open);
-        self.inbound.ended(length);
+        self.inbound.ended(place.length);
         if let Some((calls, bytes)) = self.inbound.credit() {
             self.outbox.push_bare(Frame::Credit { calls, bytes });
         }

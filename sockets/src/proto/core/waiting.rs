@@ -7,12 +7,24 @@ use bytes::Bytes;
 use super::Core;
 use crate::proto::{calls::Answer, frame::PREFIX, parked::Class};
 
-/// When nothing parked has moved for so long, answers overtake, and calls parked in a circle of nested calls are given
-/// up: both sides may be waiting for each other.
-const STALL: Duration = Duration::from_secs(1);
+/// When nothing parked has moved for so long, calls parked in a circle of nested calls are given up: both sides may be
+/// waiting for each other.
+const GIVE_UP: Duration = Duration::from_secs(1);
+/// After so long, answers overtake what their handlers have sent, which may wait for handlers that wait for the answers.
+/// It is longer, since only an order that is promised is given up with it, and slow handlers look the same.
+const OVERTAKE: Duration = Duration::from_secs(5);
+
 impl<C, H> Core<C, H> {
     pub(super) fn park(&mut self, now: Instant, frame: Bytes, class: Class) {
-        self.stalled.get_or_insert(now);
+        // The clock starts anew with the first message that may be part of a circle.
+        let first = match class {
+            Class::Emit => false,
+            Class::Request(_) => self.parked.requests().messages == 0,
+            Class::InTurn => self.parked.in_turn().messages == 0,
+        };
+        if first || self.stalled.is_none() {
+            self.stalled = Some(now);
+        }
         self.parked.push(frame, class);
     }
 
@@ -34,13 +46,18 @@ impl<C, H> Core<C, H> {
 
     /// When [`handle_timeout`](Self::handle_timeout) has something to do. It may be early, never late.
     pub(crate) fn next_timeout(&self) -> Option<Instant> {
-        let stall = self.stalled.filter(|_| self.is_deadlocked()).map(|since| since + STALL);
-        [self.calls.earliest(), stall].into_iter().flatten().min()
+        [self.calls.earliest(), self.give_up_at(), self.overtake_at()].into_iter().flatten().min()
     }
 
-    /// Whether what is parked may be waiting for itself: answers behind it, or calls made by handlers.
-    fn is_deadlocked(&self) -> bool {
-        self.parked.in_turn().messages > 0 || self.parked.requests().messages > 0 && !self.running.is_empty()
+    /// When parked calls are given up: only handlers of ours can be part of a circle.
+    fn give_up_at(&self) -> Option<Instant> {
+        let nested = self.parked.requests().messages > 0 && !self.running.is_empty();
+        self.stalled.filter(|_| nested).map(|since| since + GIVE_UP)
+    }
+
+    /// When parked answers overtake.
+    fn overtake_at(&self) -> Option<Instant> {
+        self.stalled.filter(|_| self.parked.in_turn().messages > 0).map(|since| since + OVERTAKE)
     }
 
     /// Ends the calls whose time is up, and breaks circles of waiting.
@@ -53,16 +70,18 @@ impl<C, H> Core<C, H> {
             }
             ended.push((consumer, Answer::TimedOut));
         }
-        if self.stalled.is_some_and(|since| now >= since + STALL) && self.is_deadlocked() {
+        if self.overtake_at().is_some_and(|at| now >= at) {
             for (frame, _) in self.parked.take(|class| class == Class::InTurn) {
                 self.outbox.push_whole(&frame);
             }
-            if !self.running.is_empty() {
-                for (_, class) in self.parked.take(|class| matches!(class, Class::Request(_))) {
-                    let Class::Request(id) = class else { continue };
-                    ended.extend(self.calls.take_parked(id).map(|consumer| (consumer, Answer::Overloaded)));
-                }
+        }
+        if self.give_up_at().is_some_and(|at| now >= at) {
+            for (_, class) in self.parked.take(|class| matches!(class, Class::Request(_))) {
+                let Class::Request(id) = class else { continue };
+                ended.extend(self.calls.take_parked(id).map(|consumer| (consumer, Answer::Overloaded)));
             }
+        }
+        if !ended.is_empty() {
             self.unpark(now);
         }
         ended
