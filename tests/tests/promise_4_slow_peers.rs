@@ -81,6 +81,9 @@ async fn a_peer_that_takes_nothing_for_too_long_is_disconnected() {
     let client = Client::builder().connect_over(io).await.unwrap();
     let socket = server.sockets().pop().unwrap();
     relay.freeze();
+    // This gets stuck in the relay, so that nothing at all moves when the next one is sent.
+    socket.emit("nothing", &()).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(50)).await;
     socket.emit("nothing", &vec![0_u8; 200_000]).await.unwrap();
     assert_eq!(within(socket.disconnected()).await, DisconnectReason::TooSlow);
     relay.thaw();
