@@ -207,18 +207,21 @@ on_every_wire! {
             let heard = Arc::clone(&heard);
             move |socket: Socket| {
                 listen(&socket, &heard);
-                echo(&socket, "ping", "pong");
+                echo(&socket, "ping", "pong", 2);
                 async {}
             }
         })).await;
         let client = host.connect(Client::builder().limits(tiny()).connected(|peer| {
-            echo(&peer, "pong", "note");
+            echo(&peer, "pong", "note", 1);
             async {}
         })).await;
-        for n in 0..200_u32 {
-            client.emit("ping", &n).await.unwrap();
-        }
-        eventually("all have come back", || heard.lock().unwrap().len() == 200).await;
+        let pings = (0..200_u32).map(|n| {
+            let client = &client;
+            async move { client.emit("ping", &n).await }
+        });
+        let emitted = futures_util::future::join_all(pings).await;
+        assert!(emitted.iter().all(Result::is_ok));
+        eventually("all have come back", || heard.lock().unwrap().len() == 400).await;
     }
 }
 
@@ -236,11 +239,15 @@ fn bounce(peer: &Peer) {
     });
 }
 
-fn echo(peer: &Peer, name: &str, back: &'static str) {
+fn echo(peer: &Peer, name: &str, back: &'static str, times: u32) {
     let other = peer.clone();
     peer.listen(name, move |n: u32| {
         let other = other.clone();
-        async move { other.emit(back, &n).await.unwrap() }
+        async move {
+            for _ in 0..times {
+                other.emit(back, &n).await.unwrap();
+            }
+        }
     });
 }
 

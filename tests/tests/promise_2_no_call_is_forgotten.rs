@@ -66,7 +66,9 @@ on_every_wire! {
                 let client = &client;
                 Box::pin(async move { client.request::<u32>("gated", &n).await })
             });
-            others.iter_mut().for_each(|other| assert!(poll_once(other.as_mut()).is_pending()));
+            for other in &mut others {
+ assert!(poll_once(other.as_mut()).is_pending());
+}
             drop(answered);
             gate.add_permits(2);
             let outcome = timeout(Duration::from_secs(2), futures_util::future::join_all(others)).await;

@@ -74,7 +74,7 @@ impl Work for Worker {
         self.running.fetch_add(1, Ordering::SeqCst);
         let _guard = Guard(Arc::clone(&self.running));
         self.started.notify_one();
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     async fn time_left(&self, call: &Call) -> u64 {
