@@ -147,7 +147,7 @@ on_every_wire! {
 async fn a_link_that_is_cut_fails_the_callers_of_both_sides_at_once_and_truthfully() {
     let running = Arc::new(Notify::new());
     let runs = Arc::clone(&running);
-    let limits = Limits { calls_in_flight: 1, ..Limits::default() };
+    let limits = Limits { calls_in_flight: 2, ..Limits::default() };
     let server = Server::builder().limits(limits).connected(move |socket: Socket| {
         let running = Arc::clone(&runs);
         async move {
@@ -168,13 +168,16 @@ async fn a_link_that_is_cut_fails_the_callers_of_both_sides_at_once_and_truthful
         let peer = peer.clone();
         tokio::spawn(async move { peer.request::<()>("forever", &()).await })
     };
-    let executed = call(&client);
+    let executed = [call(&client), call(&client)];
+    within(running.notified()).await;
     within(running.notified()).await;
     let (waiting, from_server) = (call(&client), call(&socket));
     let mut votes = server.all().request::<()>("forever", &());
     tokio::time::sleep(Duration::from_millis(100)).await;
     relay.cut();
-    assert_eq!(within(executed).await.unwrap(), Err(CallError::Disconnected { maybe_executed: true }));
+    for executed in executed {
+        assert_eq!(within(executed).await.unwrap(), Err(CallError::Disconnected { maybe_executed: true }));
+    }
     assert_eq!(within(waiting).await.unwrap(), Err(CallError::Disconnected { maybe_executed: false }));
     assert_eq!(within(from_server).await.unwrap(), Err(CallError::Disconnected { maybe_executed: true }));
     assert!(matches!(within(votes.next()).await, Some((_, Err(CallError::Disconnected { .. })))));

@@ -16,7 +16,7 @@ mod window;
 
 pub(crate) use self::{
     calls::Answer,
-    core::{Admission, Core, Side},
+    core::{Admission, Caller, Core, Side},
     event::{Called, Event, Occupied, Open},
     frame::{CallId, FailureCode, Farewell, Frame, PREFIX},
     outbox::{Outbox, Payload},

@@ -11,11 +11,21 @@ use super::frame::{CallId, PREFIX};
 pub(super) enum Class {
     /// Needs a window.
     Emit,
-    /// Needs a window.
-    Request(CallId),
+    /// Needs a window. A nested one is made by a handler, for which the other side may be waiting.
+    Request { id: CallId, nested: bool },
     /// An answer, or word that no more calls will come: waits only for its turn, behind what was sent before it.
     InTurn,
 }
+
+impl Class {
+    fn is_nested(self) -> bool {
+        matches!(self, Self::Request { nested: true, .. })
+    }
+}
+
+/// What a parked message takes besides its frame, about. Requests are counted; emits are not, so the smallest ones have
+/// to weigh what they are.
+const OVERHEAD: usize = 64;
 
 struct Parked {
     frame: Bytes,
@@ -42,6 +52,7 @@ pub(super) struct Queue {
     number: u64,
     emits: Tally,
     requests: Tally,
+    nested: usize,
     in_turn: Tally,
 }
 
@@ -62,7 +73,7 @@ impl Queue {
     }
 
     pub(super) fn bytes(&self) -> usize {
-        self.emits.bytes + self.requests.bytes + self.in_turn.bytes
+        self.emits.messages * OVERHEAD + self.emits.bytes + self.requests.bytes + self.in_turn.bytes
     }
 
     pub(super) fn emits(&self) -> Tally {
@@ -73,6 +84,11 @@ impl Queue {
         self.requests
     }
 
+    /// How many of the requests are nested.
+    pub(super) fn nested(&self) -> usize {
+        self.nested
+    }
+
     pub(super) fn in_turn(&self) -> Tally {
         self.in_turn
     }
@@ -81,6 +97,7 @@ impl Queue {
         let tally = self.tally(class);
         tally.messages += 1;
         tally.bytes += frame.len();
+        self.nested += usize::from(class.is_nested());
         self.messages.push_back(Parked { frame, class, number: self.number });
         self.number += 1;
     }
@@ -96,7 +113,11 @@ impl Queue {
 
     /// Takes out one request.
     pub(super) fn remove(&mut self, id: CallId) {
-        if let Some(at) = self.messages.iter().position(|parked| parked.class == Class::Request(id)) {
+        if let Some(at) = self
+            .messages
+            .iter()
+            .position(|parked| matches!(parked.class, Class::Request { id: this, .. } if this == id))
+        {
             self.messages.remove(at).map(|parked| self.taken(parked));
         }
     }
@@ -112,13 +133,14 @@ impl Queue {
         let tally = self.tally(parked.class);
         tally.messages -= 1;
         tally.bytes -= parked.frame.len();
+        self.nested -= usize::from(parked.class.is_nested());
         (parked.frame, parked.class)
     }
 
     fn tally(&mut self, class: Class) -> &mut Tally {
         match class {
             Class::Emit => &mut self.emits,
-            Class::Request(_) => &mut self.requests,
+            Class::Request { .. } => &mut self.requests,
             Class::InTurn => &mut self.in_turn,
         }
     }

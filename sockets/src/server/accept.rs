@@ -152,6 +152,9 @@ async fn serve<I: Identity>(
     let socket = start(&server, link, theirs, identity);
     let _ = done.send(Ok(socket.clone()));
     let session = Arc::clone(socket.session());
+    if session.is_ending() {
+        return;
+    }
     if let Some(connected) = &server.connected {
         let hook = tokio::spawn(connected(socket));
         let stop = hook.abort_handle();

@@ -120,8 +120,8 @@ impl Session {
         let idle = async {
             loop {
                 let idle = {
-                    let mut state = self.state.lock();
-                    self.drained.load(Ordering::Acquire) && state.core.is_idle() && state.core.outbox().is_empty()
+                    let state = self.state.lock();
+                    self.drained.load(Ordering::Acquire) && state.core.is_idle()
                 };
                 if idle || self.reason.get().is_some() {
                     return;

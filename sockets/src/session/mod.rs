@@ -89,6 +89,8 @@ struct State {
     driver: Waker,
     /// Calls from the peer may be dispatched.
     ready: bool,
+    /// Calls are held until replies have been written.
+    gated: bool,
     /// How this side wants to end the session.
     closing: Option<Closing>,
     hooks: Vec<Hook>,
@@ -107,7 +109,9 @@ impl State {
     /// Whether calls may be started: the hook that prepares for them has ended, the peer takes its replies, and this side
     /// does not want to end.
     fn gate_is_open(&mut self) -> bool {
-        self.ready && self.closing.is_none() && self.core.outbox().len() < self.core.queue_limit()
+        let full = self.core.outbox().len() >= self.core.queue_limit();
+        self.gated |= full;
+        self.ready && self.closing.is_none() && !full
     }
 }
 
@@ -168,6 +172,7 @@ impl Session {
                 armed: None,
                 driver: Waker::noop().clone(),
                 ready,
+                gated: false,
                 closing: None,
                 hooks: Vec::new(),
             }),

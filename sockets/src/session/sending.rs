@@ -5,7 +5,7 @@ use std::{sync::atomic::Ordering, time::Instant};
 use bytes::Bytes;
 use parking_lot::MutexGuard;
 
-use super::{Consumer, Member, Session, State};
+use super::{Consumer, Member, Session, State, worker::caller};
 use crate::{
     call_error::CallError,
     clock::now,
@@ -57,7 +57,7 @@ impl Session {
         if first && state.emits_waiting > 0 {
             return Ok(false);
         }
-        match state.core.emit(now(), key, payload) {
+        match state.core.emit(now(), key, payload, caller()) {
             Admission::Sent | Admission::Parked => {
                 self.after_queueing(state, false);
                 Ok(true)
@@ -108,7 +108,7 @@ impl Session {
         if self.reason.get().is_some() || state.closing.is_some() {
             return (false, Err((CallError::Disconnected { maybe_executed: false }, member)));
         }
-        match state.core.ask(now, ask, Consumer::Member(member)) {
+        match state.core.ask(now, ask, Consumer::Member(member), caller()) {
             Ok(()) => {
                 state.arm();
                 (self.needs_write(&mut state), Ok(()))

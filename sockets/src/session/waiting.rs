@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Consumer, Member, Session, State};
+use super::{Consumer, Member, Session, State, worker::caller};
 use crate::{
     call_error::CallError,
     clock::now,
@@ -37,7 +37,7 @@ impl Session {
             return Err(CallError::Disconnected { maybe_executed: false });
         }
         let slot = state.waiting.insert(WaitSlot { answer: None, waker: None });
-        match state.core.request(now, key, timeout, payload, Consumer::Caller(slot)) {
+        match state.core.request(now, key, timeout, payload, Consumer::Caller(slot), caller()) {
             Ok(id) => {
                 state.arm();
                 let lone = state.core.unanswered() == 1;

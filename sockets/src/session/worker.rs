@@ -1,6 +1,8 @@
-//! What a handler that blocks its thread must not hold back.
+//! Whether this thread runs a handler, and what follows from that.
 
 use std::cell::Cell;
+
+use crate::proto::Caller;
 
 thread_local! {
     static RUNS_HANDLER: Cell<bool> = const { Cell::new(false) };
@@ -17,6 +19,11 @@ pub(crate) fn run_handler<T>(step: impl FnOnce() -> T) -> T {
     }
     let _reset = Reset(RUNS_HANDLER.replace(true));
     step()
+}
+
+/// Who calls, on this thread.
+pub(super) fn caller() -> Caller {
+    if RUNS_HANDLER.get() { Caller::Handler } else { Caller::Other }
 }
 
 /// Lets another worker run the task that has just been woken, if a handler woke it.

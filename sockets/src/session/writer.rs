@@ -110,10 +110,13 @@ impl Session {
                 let mut state = self.state.lock();
                 std::mem::swap(state.core.outbox(), &mut writer.outbox);
                 let waiting = state.emits_waiting + state.replies_waiting > 0;
-                drop(state);
                 if writer.outbox.is_empty() {
                     return;
                 }
+                if std::mem::take(&mut state.gated) {
+                    state.driver.wake_by_ref();
+                }
+                drop(state);
                 if waiting {
                     self.room.notify_waiters();
                 }

@@ -29,6 +29,15 @@ pub(crate) enum Admission {
     ShuttingDown,
 }
 
+/// Who calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Caller {
+    /// A handler of this session or of another one.
+    Handler,
+    /// Anybody else.
+    Other,
+}
+
 impl<C, H> Core<C, H> {
     /// Sends a request, or parks it.
     pub(crate) fn request(
@@ -38,6 +47,7 @@ impl<C, H> Core<C, H> {
         timeout: Duration,
         payload: &Payload<'_>,
         consumer: C,
+        by: Caller,
     ) -> Result<CallId, Admission> {
         let id = self.calls.next_id();
         let timeout = timeout::clamp(timeout);
@@ -50,7 +60,7 @@ impl<C, H> Core<C, H> {
                 true
             }
             _ => {
-                self.park(now, whole_frame(&header, payload), Class::Request(id));
+                self.park(now, whole_frame(&header, payload), Class::Request { id, nested: by == Caller::Handler });
                 false
             }
         };
@@ -59,7 +69,13 @@ impl<C, H> Core<C, H> {
     }
 
     /// Sends a member's copy of a request to an audience, which [`shared_request`](crate::proto::shared_request) encoded, or parks it.
-    pub(crate) fn ask(&mut self, now: Instant, ask: &SharedRequest, consumer: C) -> Result<(), (Admission, C)> {
+    pub(crate) fn ask(
+        &mut self,
+        now: Instant,
+        ask: &SharedRequest,
+        consumer: C,
+        by: Caller,
+    ) -> Result<(), (Admission, C)> {
         let length = ask.frame.len() - PREFIX;
         let sent = match self.admit_request(length) {
             Ok(Admission::Sent) => {
@@ -68,7 +84,7 @@ impl<C, H> Core<C, H> {
                 true
             }
             Ok(_) => {
-                self.park(now, ask.frame.clone(), Class::Request(ask.id));
+                self.park(now, ask.frame.clone(), Class::Request { id: ask.id, nested: by == Caller::Handler });
                 false
             }
             Err(refused) => return Err((refused, consumer)),
@@ -97,9 +113,10 @@ impl<C, H> Core<C, H> {
 
     /// Sends an emit, or parks it behind what is parked; `Full` if there is no room for it now.
     ///
-    /// It is not parked for want of a window alone, since its sender can wait. Behind others it has to be, or calls that
-    /// go on being parked would always be before it.
-    pub(crate) fn emit(&mut self, now: Instant, key: u64, payload: &Payload<'_>) -> Admission {
+    /// It is not parked for want of a window alone, since its sender can wait. Unless that is a handler, for which the
+    /// other side's may be waiting in turn. Behind others it has to be parked, or calls that go on being parked would
+    /// always be before it.
+    pub(crate) fn emit(&mut self, now: Instant, key: u64, payload: &Payload<'_>, by: Caller) -> Admission {
         let header = Frame::Emit { key }.header();
         let length = header.as_slice().len() + payload.len();
         if length > self.max_frame {
@@ -108,19 +125,16 @@ impl<C, H> Core<C, H> {
         if self.queued() > 0 && self.queued() + length > self.queue_limit {
             return Admission::Full;
         }
-        if !self.parked.is_empty() {
-            if self.parked.emits().messages >= self.parked_requests {
-                return Admission::Full;
-            }
-            self.park(now, whole_frame(&header, payload), Class::Emit);
-            return Admission::Parked;
+        if self.parked.is_empty() && self.outbound.admits(length) {
+            self.outbox.push(&header, payload);
+            self.outbound.take(length);
+            return Admission::Sent;
         }
-        if !self.outbound.admits(length) {
+        if self.parked.is_empty() && by == Caller::Other {
             return Admission::Full;
         }
-        self.outbox.push(&header, payload);
-        self.outbound.take(length);
-        Admission::Sent
+        self.park(now, whole_frame(&header, payload), Class::Emit);
+        Admission::Parked
     }
 
     /// Queues an emit to an audience, which does not wait. `Full` means that this member is too far behind.

@@ -8,7 +8,7 @@ use std::{collections::HashMap, time::Instant};
 
 use bytes::Bytes;
 
-pub(crate) use self::calling::Admission;
+pub(crate) use self::calling::{Admission, Caller};
 use super::{
     Violation,
     calls::{Answer, Calls},

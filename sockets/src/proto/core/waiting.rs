@@ -5,10 +5,14 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::Core;
-use crate::proto::{calls::Answer, frame::PREFIX, parked::Class};
+use crate::proto::{
+    calls::Answer,
+    frame::{Frame, PREFIX},
+    parked::Class,
+};
 
-/// When nothing parked has moved for so long, calls parked in a circle of nested calls are given up: both sides may be
-/// waiting for each other.
+/// When nothing parked has moved for so long, calls of handlers are given up: in a circle of nested calls, both sides
+/// wait for each other.
 const GIVE_UP: Duration = Duration::from_secs(1);
 /// After so long, answers overtake what their handlers have sent, which may wait for handlers that wait for the answers.
 /// It is longer, since only an order that is promised is given up with it, and slow handlers look the same.
@@ -19,7 +23,7 @@ impl<C, H> Core<C, H> {
         // The clock starts anew with the first message that may be part of a circle.
         let first = match class {
             Class::Emit => false,
-            Class::Request(_) => self.parked.requests().messages == 0,
+            Class::Request { nested, .. } => nested && self.parked.nested() == 0,
             Class::InTurn => self.parked.in_turn().messages == 0,
         };
         if first || self.stalled.is_none() {
@@ -36,7 +40,7 @@ impl<C, H> Core<C, H> {
             if class != Class::InTurn {
                 self.outbound.take(frame.len() - PREFIX);
             }
-            if let Class::Request(id) = class {
+            if let Class::Request { id, .. } = class {
                 self.calls.mark_sent(id);
             }
             self.outbox.push_whole(&frame);
@@ -49,10 +53,9 @@ impl<C, H> Core<C, H> {
         [self.calls.earliest(), self.give_up_at(), self.overtake_at()].into_iter().flatten().min()
     }
 
-    /// When parked calls are given up: only handlers of ours can be part of a circle.
+    /// When parked calls of handlers are given up.
     fn give_up_at(&self) -> Option<Instant> {
-        let nested = self.parked.requests().messages > 0 && !self.running.is_empty();
-        self.stalled.filter(|_| nested).map(|since| since + GIVE_UP)
+        self.stalled.filter(|_| self.parked.nested() > 0).map(|since| since + GIVE_UP)
     }
 
     /// When parked answers overtake.
@@ -65,7 +68,10 @@ impl<C, H> Core<C, H> {
         let mut ended = Vec::new();
         for id in self.calls.overdue(now) {
             let Some((consumer, sent)) = self.calls.expire(id) else { continue };
-            if !sent {
+            if sent {
+                // The other side's deadline is later, by as long as the call was on its way or parked.
+                self.outbox.push_bare(Frame::Cancel { id });
+            } else {
                 self.parked.remove(id);
             }
             ended.push((consumer, Answer::TimedOut));
@@ -76,8 +82,8 @@ impl<C, H> Core<C, H> {
             }
         }
         if self.give_up_at().is_some_and(|at| now >= at) {
-            for (_, class) in self.parked.take(|class| matches!(class, Class::Request(_))) {
-                let Class::Request(id) = class else { continue };
+            for (_, class) in self.parked.take(|class| matches!(class, Class::Request { nested: true, .. })) {
+                let Class::Request { id, .. } = class else { continue };
                 ended.extend(self.calls.take_parked(id).map(|consumer| (consumer, Answer::Overloaded)));
             }
         }
