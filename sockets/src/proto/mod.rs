@@ -10,6 +10,8 @@ mod outbox;
 mod parked;
 mod shared;
 mod terms;
+#[cfg(test)]
+mod tests;
 mod timeout;
 mod violation;
 mod window;

@@ -1,0 +1,184 @@
+//! Single rules of the core that no honest conversation shows.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use crate::{
+    proto::{Answer, CallId, Core, Event, FailureCode, Frame, Grant, Open, Payload, Side, Violation, shared_emit},
+    transport::next_frame,
+};
+
+const WINDOW: Grant = Grant { calls: 4, bytes: 100 };
+const MINUTE: Duration = Duration::from_secs(60);
+const NOTHING: Payload<'_> = Payload::Copied(&[]);
+
+fn core(granted: Grant) -> Core<u32, u32> {
+    Core::new(Side::Server, granted, 1 << 20, WINDOW, 1 << 20)
+}
+
+fn frame(frame: Frame, payload: &[u8]) -> Bytes {
+    Bytes::from([frame.header().as_slice(), payload].concat())
+}
+
+/// What is to be written, frame by frame.
+fn written(core: &mut Core<u32, u32>) -> Vec<Frame> {
+    let mut bytes = core.outbox().take_all();
+    std::iter::from_fn(|| next_frame(&mut bytes))
+        .map(|mut frame| Frame::decode(&mut frame).expect("a frame of our own"))
+        .collect()
+}
+
+fn own(number: u64) -> CallId {
+    CallId { number, shared: false }
+}
+
+#[test]
+fn a_deadline_of_all_the_time_in_the_world_is_cut() {
+    let mut core = core(WINDOW);
+    let request = frame(Frame::Request { id: own(0), timeout: u64::MAX, key: 1 }, &[]);
+    let called = core.handle(Instant::now(), request);
+    let Ok(Event::Called(called)) = called else { panic!("{called:?}") };
+    let timeout = called.timeout.expect("requests bring one");
+    assert!(Instant::now().checked_add(timeout).is_some());
+    assert!(timeout < Duration::from_secs(366 * 24 * 60 * 60), "{timeout:?}");
+}
+
+#[test]
+fn more_calls_or_bytes_than_the_window_are_an_overrun() {
+    let now = Instant::now();
+    let mut core = core(WINDOW);
+    for _ in 0..4 {
+        assert!(matches!(core.handle(now, frame(Frame::Emit { key: 1 }, &[])), Ok(Event::Called(_))));
+    }
+    assert_eq!(core.handle(now, frame(Frame::Emit { key: 1 }, &[])), Err(Violation::WindowOverrun));
+
+    let mut core = self::core(WINDOW);
+    // Larger than the window, and let in alone.
+    assert!(matches!(core.handle(now, frame(Frame::Emit { key: 1 }, &[0; 500])), Ok(Event::Called(_))));
+    assert_eq!(core.handle(now, frame(Frame::Emit { key: 1 }, &[])), Err(Violation::WindowOverrun));
+}
+
+#[test]
+fn more_credit_than_was_taken_is_an_overrun() {
+    let now = Instant::now();
+    let credits = [(1, 0), (0, 1), (u32::MAX, u64::MAX)];
+    for (calls, bytes) in credits {
+        let mut core = core(WINDOW);
+        assert_eq!(core.handle(now, frame(Frame::Credit { calls, bytes }, &[])), Err(Violation::CreditOverrun));
+    }
+}
+
+#[test]
+fn an_answer_to_a_call_that_nobody_made_changes_nothing() {
+    let now = Instant::now();
+    let mut core = core(WINDOW);
+    for stray in [own(0), own(u64::MAX >> 1), CallId { number: 0, shared: true }] {
+        assert_eq!(core.handle(now, frame(Frame::Reply { id: stray }, b"x")), Ok(Event::StrayAnswer));
+        let failure = Frame::Failure { id: stray, code: FailureCode::Panicked };
+        assert_eq!(core.handle(now, frame(failure, b"x")), Ok(Event::StrayAnswer));
+        assert_eq!(core.handle(now, frame(Frame::Cancel { id: stray }, b"")), Ok(Event::Revoked(stray)));
+    }
+    assert!(core.outbox().is_empty());
+    assert!(core.is_idle());
+}
+
+#[test]
+fn a_second_answer_does_not_meet_the_next_call() {
+    let now = Instant::now();
+    let mut core = core(WINDOW);
+    let first = core.request(now, 1, MINUTE, &NOTHING, 1).expect("a window");
+    let reply = frame(Frame::Reply { id: first }, b"x");
+    assert!(matches!(core.handle(now, reply.clone()), Ok(Event::Answered { consumer: 1, .. })));
+    core.request(now, 1, MINUTE, &NOTHING, 2).expect("a window");
+    assert_eq!(core.handle(now, reply), Ok(Event::StrayAnswer));
+}
+
+#[test]
+fn a_caller_is_told_of_the_end_when_its_answer_broke_the_protocol() {
+    let now = Instant::now();
+    let mut core = core(WINDOW);
+    let id = core.request(now, 1, MINUTE, &NOTHING, 7).expect("a window");
+    let length = written(&mut core)[0].header().as_slice().len() as u64;
+    // The place of a request comes back with its answer. This peer gives it back twice.
+    assert_eq!(core.handle(now, frame(Frame::Credit { calls: 1, bytes: length }, &[])), Ok(Event::Handled));
+    let outcome = match core.handle(now, frame(Frame::Reply { id }, &[])) {
+        Ok(Event::Answered { consumer, .. }) => vec![consumer],
+        _ => core.close().0.into_iter().map(|(consumer, _)| consumer).collect(),
+    };
+    assert_eq!(outcome, [7], "the caller waits for ever");
+}
+
+#[test]
+fn an_answer_does_not_wait_for_a_request_that_was_given_up() {
+    let now = Instant::now();
+    let mut core = core(Grant { calls: 1, bytes: 100 });
+    core.request(now, 1, MINUTE, &NOTHING, 1).expect("a window");
+    let parked = core.request(now, 1, MINUTE, &NOTHING, 2).expect("a place to wait");
+    let called = core.handle(now, frame(Frame::Request { id: own(9), timeout: 1000, key: 1 }, &[]));
+    let Ok(Event::Called(called)) = called else { panic!("{called:?}") };
+    core.answer(now, own(9), called.length, None, &NOTHING);
+    written(&mut core);
+    core.cancel(parked);
+    assert_eq!(written(&mut core), [Frame::Reply { id: own(9) }]);
+}
+
+#[test]
+fn an_answer_does_not_wait_for_a_request_whose_time_is_up() {
+    let now = Instant::now();
+    let mut core = core(Grant { calls: 1, bytes: 100 });
+    core.request(now, 1, MINUTE, &NOTHING, 1).expect("a window");
+    core.request(now, 1, Duration::from_millis(5), &NOTHING, 2).expect("a place to wait");
+    let called = core.handle(now, frame(Frame::Request { id: own(9), timeout: 1000, key: 1 }, &[]));
+    let Ok(Event::Called(called)) = called else { panic!("{called:?}") };
+    core.answer(now, own(9), called.length, None, &NOTHING);
+    written(&mut core);
+    assert_eq!(core.handle_timeout(now + Duration::from_millis(5)), [(2, Answer::TimedOut)]);
+    assert_eq!(written(&mut core), [Frame::Reply { id: own(9) }]);
+}
+
+#[test]
+fn credits_of_nothing_do_not_keep_answers_waiting() {
+    let start = Instant::now();
+    let mut core = core(Grant { calls: 0, bytes: 0 });
+    core.broadcast(start, &shared_emit(1, &NOTHING));
+    let called = core.handle(start, frame(Frame::Request { id: own(9), timeout: 1000, key: 1 }, &[]));
+    let Ok(Event::Called(called)) = called else { panic!("{called:?}") };
+    core.answer(start, own(9), called.length, None, &NOTHING);
+    let mut answered = Vec::new();
+    for half_second in 1..=6 {
+        let now = start + Duration::from_millis(500) * half_second;
+        // A peer may be refused for this; or it is no reason to wait longer.
+        let Ok(_) = core.handle(now, frame(Frame::Credit { calls: 0, bytes: 0 }, &[])) else { return };
+        if core.next_timeout().is_some_and(|at| at <= now) {
+            core.handle_timeout(now);
+        }
+        answered.extend(written(&mut core));
+    }
+    assert_eq!(answered, [Frame::Reply { id: own(9) }], "not within three seconds");
+}
+
+#[test]
+fn a_request_under_an_id_in_flight_may_not_start() {
+    let now = Instant::now();
+    let mut core = core(WINDOW);
+    let request = frame(Frame::Request { id: own(3), timeout: 1000, key: 1 }, &[]);
+    let refused = |core: &mut Core<u32, u32>| match core.handle(now, request.clone()) {
+        Ok(Event::Called(called)) => core.check_id(called.open),
+        Ok(other) => panic!("{other:?}"),
+        Err(violation) => Err(violation),
+    };
+    assert_eq!(refused(&mut core), Ok(()));
+    core.suspend(Open::Request(own(3)), 1);
+    assert_eq!(refused(&mut core), Err(Violation::DuplicateId));
+}
+
+#[test]
+fn what_only_the_other_side_may_say_is_refused() {
+    let now = Instant::now();
+    let mut core = core(WINDOW);
+    assert!(matches!(core.handle(now, frame(Frame::Ready, &[])), Err(Violation::Unexpected(_))));
+    assert!(matches!(core.handle(now, frame(Frame::GoingAway, &[])), Err(Violation::Unexpected(_))));
+    let mut client = Core::<u32, u32>::new(Side::Client, WINDOW, 1 << 20, WINDOW, 1 << 20);
+    assert!(matches!(client.handle(now, frame(Frame::Drained, &[])), Err(Violation::Unexpected(_))));
+}
