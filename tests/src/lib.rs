@@ -1,1 +1,16 @@
-//! Shared parts of the tests.
+//! Shared parts of the tests: the contracts that they speak, handlers for them, and the transports that they run over.
+
+#![allow(clippy::missing_panics_doc, reason = "a test fails by panicking")]
+#![allow(clippy::missing_errors_doc, reason = "the errors are those of what is wrapped")]
+
+mod contract;
+mod handlers;
+mod net;
+mod wait;
+
+pub use self::{
+    contract::*,
+    handlers::{Desk, Shop, Voter, admitting, players},
+    net::{Net, run},
+    wait::{eventually, never},
+};

@@ -1,0 +1,88 @@
+//! Handlers for the contracts, and a server that knows its players.
+
+use sockets::{Refusal, Server, ServerBuilder};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use crate::{Lobby, Login, Player, PurchaseError, Purchases, Receipt, Refunds};
+
+/// Sells swords at 10, at most three at once.
+#[derive(Clone, Debug)]
+pub struct Shop {
+    viewed: UnboundedSender<String>,
+}
+
+impl Shop {
+    /// A shop, and what is looked at in it.
+    pub fn new() -> (Self, UnboundedReceiver<String>) {
+        let (viewed, seen) = unbounded_channel();
+        (Self { viewed }, seen)
+    }
+
+    /// A shop of which nobody needs to know what is looked at.
+    pub fn unwatched() -> Self {
+        Self::new().0
+    }
+}
+
+impl Purchases for Shop {
+    async fn get_price(&self, item: &str) -> Option<u32> {
+        (item == "sword").then_some(10)
+    }
+
+    async fn buy(&self, item: &str, count: u32) -> Result<Receipt, PurchaseError> {
+        match (item, count) {
+            ("sword", ..=3) => Ok(Receipt { item: item.into(), count }),
+            ("sword", _) => Err(PurchaseError::SoldOut),
+            _ => Err(PurchaseError::Unknown(item.into())),
+        }
+    }
+
+    async fn viewed(&self, item: &str) {
+        drop(self.viewed.send(item.into()));
+    }
+}
+
+/// Takes swords back.
+#[derive(Clone, Debug, Default)]
+pub struct Desk;
+
+impl Refunds for Desk {
+    async fn refund(&self, receipt: Receipt) -> Result<(), PurchaseError> {
+        if receipt.item == "sword" { Ok(()) } else { Err(PurchaseError::Unknown(receipt.item)) }
+    }
+}
+
+/// A client in the lobby that always votes for the same.
+#[derive(Clone, Debug)]
+pub struct Voter {
+    choice: String,
+    messages: UnboundedSender<String>,
+}
+
+impl Voter {
+    /// A voter for this choice, and the messages that it hears.
+    pub fn new(choice: &str) -> (Self, UnboundedReceiver<String>) {
+        let (messages, heard) = unbounded_channel();
+        (Self { choice: choice.into(), messages }, heard)
+    }
+}
+
+impl Lobby for Voter {
+    async fn vote(&self, choices: Vec<String>) -> String {
+        if choices.contains(&self.choice) { self.choice.clone() } else { "none of these".into() }
+    }
+
+    async fn message(&self, text: &str) {
+        drop(self.messages.send(text.into()));
+    }
+}
+
+/// Lets in everyone who has a name.
+pub async fn admitting(login: Login) -> Result<Player, Refusal> {
+    if login.name.is_empty() { Err(Refusal::new("a player needs a name")) } else { Ok(Player { name: login.name }) }
+}
+
+/// A server whose sockets are players.
+pub fn players() -> ServerBuilder<Player> {
+    Server::builder().authenticate(admitting)
+}
