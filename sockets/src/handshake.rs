@@ -19,7 +19,7 @@ use crate::{
     connect_error::{AcceptError, ConnectError, Refusal},
     limits::Limits,
     proto::{Outbox, Terms},
-    transport::{Link, ReceiveError, next_frame},
+    transport::{Link, ReceiveError, hang_up, next_frame},
 };
 
 /// The protocol's version.
@@ -53,22 +53,26 @@ impl Envelope {
     }
 }
 
+/// Room for later additions, by number. Those that a side does not know mean nothing to it.
+type Extensions = Vec<(u32, Vec<u8>)>;
+
 #[derive(Serialize, Deserialize)]
 struct Greeting {
     terms: Terms,
     login: Vec<u8>,
+    extensions: Extensions,
 }
 
 #[derive(Serialize, Deserialize)]
 enum Response {
-    Welcome(Terms),
+    Welcome(Terms, Extensions),
     Refused(String),
     Misunderstood(String),
 }
 
 /// The client's side: greets, and waits to be welcomed.
 pub(crate) async fn greet(link: &mut Link, limits: &Limits, login: Vec<u8>) -> Result<Terms, ConnectError> {
-    let greeting = Greeting { terms: Terms::of(limits), login };
+    let greeting = Greeting { terms: Terms::of(limits), login, extensions: Extensions::new() };
     let body = encode(&greeting).map_err(|error| ConnectError::Login(error.to_string()))?;
     let mut messages = messages(link, ANSWER_MAX);
     messages.send(Envelope::new(body)).await?;
@@ -87,7 +91,10 @@ pub(crate) async fn greet(link: &mut Link, limits: &Limits, login: Vec<u8>) -> R
         return Err(ConnectError::Version { ours: VERSION, theirs: answer.version });
     }
     match decode(&answer.body) {
-        Ok(Response::Welcome(terms)) => Ok(terms),
+        Ok(Response::Welcome(terms, _)) => {
+            terms.check().map_err(|what| ConnectError::Handshake(what.into()))?;
+            Ok(terms)
+        }
         Ok(Response::Refused(words)) => Err(ConnectError::Refused(Refusal::new(words))),
         Ok(Response::Misunderstood(what)) => Err(ConnectError::Handshake(format!("the server says: {what}"))),
         Err(error) => Err(ConnectError::Handshake(error.to_string())),
@@ -106,7 +113,10 @@ pub(crate) async fn hear(link: &mut Link, limits: &Limits) -> Result<(Terms, Vec
             format!("version {} is not spoken here, only version {VERSION}", envelope.version)
         }
         Some(Ok(envelope)) => match decode::<Greeting>(&envelope.body) {
-            Ok(greeting) => return Ok((greeting.terms, greeting.login)),
+            Ok(greeting) => match greeting.terms.check() {
+                Ok(()) => return Ok((greeting.terms, greeting.login)),
+                Err(what) => what.into(),
+            },
             Err(error) => format!("the greeting does not decode: {error}"),
         },
     };
@@ -115,19 +125,26 @@ pub(crate) async fn hear(link: &mut Link, limits: &Limits) -> Result<(Terms, Vec
 
 /// The server's side, second half: the peer may come in.
 pub(crate) async fn welcome(link: &mut Link, limits: &Limits) -> Result<(), AcceptError> {
-    respond(link, &Response::Welcome(Terms::of(limits))).await
+    respond(link, &Response::Welcome(Terms::of(limits), Extensions::new())).await
 }
 
 /// Tells the peer that its login is refused.
 pub(crate) async fn refuse<T>(link: &mut Link, refusal: Refusal) -> Result<T, AcceptError> {
-    respond(link, &Response::Refused(refusal.message().to_owned())).await?;
+    dismiss(link, &Response::Refused(refusal.message().to_owned())).await?;
     Err(AcceptError::Refused(refusal))
 }
 
 /// Tells the peer that it was not understood.
 pub(crate) async fn misunderstand<T>(link: &mut Link, what: String) -> Result<T, AcceptError> {
-    respond(link, &Response::Misunderstood(what.clone())).await?;
+    dismiss(link, &Response::Misunderstood(what.clone())).await?;
     Err(AcceptError::Handshake(what))
+}
+
+async fn dismiss(link: &mut Link, response: &Response) -> Result<(), AcceptError> {
+    respond(link, response).await?;
+    let Link { receiver, transmitter, .. } = link;
+    hang_up(&mut **receiver, |cx| transmitter.poll_finish(cx)).await;
+    Ok(())
 }
 
 async fn respond(link: &mut Link, response: &Response) -> Result<(), AcceptError> {

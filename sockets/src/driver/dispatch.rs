@@ -12,7 +12,7 @@ use tokio::time::timeout_at;
 
 use super::key_map::KeyMap;
 use crate::{
-    proto::{CallId, Called, FailureCode, Open, Payload, Violation, clamp_timeout},
+    proto::{CallId, Called, FailureCode, Open, Outcome, Violation, clamp_timeout},
     session::{Call, EmitLease, Incoming, Kind, Peer, Place, Resolved, Session, Subscriber, run_handler},
 };
 
@@ -40,12 +40,15 @@ impl Dispatcher {
 
     /// Starts a call's handler, or holds the call: until the gate is open, and while the peer takes no replies. The
     /// window bounds how many are held.
-    pub(super) fn accept(&mut self, called: Called, now: Instant, gate_is_open: bool) {
+    pub(super) fn accept(&mut self, called: Called, now: Instant, gate_is_open: bool) -> Result<(), Violation> {
         if gate_is_open && self.held.is_empty() {
             self.start(called, now);
+        } else if self.held.iter().any(|held| held.called.open == called.open) {
+            return Err(Violation::DuplicateId);
         } else {
             self.held.push_back(Held { called, received: now, revoked: false });
         }
+        Ok(())
     }
 
     /// Starts what was held, as far as that may go on.
@@ -54,8 +57,8 @@ impl Dispatcher {
             let Some(Held { called, received, revoked }) = self.held.pop_front() else { break };
             match called.open {
                 Open::Request(id) if revoked => {
-                    let nothing = Payload::Copied(&[]);
-                    self.session.answer(id, called.place, Some(FailureCode::Cancelled), &nothing);
+                    let cancelled = Outcome::Failure(FailureCode::Cancelled, "");
+                    self.session.answer(id, called.place, &cancelled);
                 }
                 open => {
                     self.session.check_id(open)?;

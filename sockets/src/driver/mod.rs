@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::time::{Sleep, sleep_until, timeout};
+use tokio::time::{Sleep, sleep_until};
 
 use self::dispatch::Dispatcher;
 use crate::{
@@ -20,15 +20,13 @@ use crate::{
     disconnect_reason::DisconnectReason,
     proto::{Frame, Violation},
     session::{Received, Session},
-    transport::{Receive, ReceiveError, next_frame},
+    transport::{Receive, ReceiveError, hang_up, next_frame},
 };
 
 /// How long a dispatch goes on before what it has answered is written.
 const SLICE: Duration = Duration::from_micros(500);
 /// How many frames are dispatched between two looks at the clock.
 const FRAMES_PER_LOOK: u32 = 16;
-/// How long a goodbye may take to be written, and then how long the other side has to close.
-const FAREWELL: Duration = Duration::from_secs(2);
 
 /// The driver of a session. One task runs it.
 pub(crate) struct Driver {
@@ -58,7 +56,8 @@ impl Driver {
         // The handlers in it are not kept for the time of a goodbye.
         drop(dispatcher);
         if let Some((farewell, text)) = reason.farewell() {
-            say_goodbye(&session, &mut *receiver, Frame::Goodbye { reason: farewell }, text).await;
+            session.say(Frame::Goodbye { reason: farewell }, text);
+            hang_up(&mut *receiver, |cx| session.poll_finish(cx)).await;
         }
     }
 
@@ -115,8 +114,7 @@ impl Driver {
         match self.session.handle(now, frame).map_err(violated)? {
             None => Ok(()),
             Some(Received::Call { called, gate_is_open }) => {
-                self.dispatcher.accept(called, now, gate_is_open);
-                Ok(())
+                self.dispatcher.accept(called, now, gate_is_open).map_err(violated)
             }
             Some(Received::Revoked(id)) => {
                 self.dispatcher.revoke(id);
@@ -196,25 +194,4 @@ fn end_of_receiving(error: ReceiveError) -> DisconnectReason {
         ReceiveError::Io(error) => DisconnectReason::Lost(error.to_string()),
         ReceiveError::Violation(violation) => violated(violation),
     }
-}
-
-/// Writes what is queued and the goodbye behind it, closes this half, and waits for the other side to close: a socket
-/// that is dropped with unread bytes would take back what was just written.
-async fn say_goodbye(session: &Session, receiver: &mut dyn Receive, goodbye: Frame, text: &str) {
-    session.say(goodbye, text);
-    let written = timeout(FAREWELL, poll_fn(|cx| session.poll_finish(cx))).await;
-    if !matches!(written, Ok(Ok(()))) {
-        return;
-    }
-    let closed = poll_fn(|cx| {
-        loop {
-            match receiver.poll_receive(cx, session.limits().max_frame as usize) {
-                Poll::Ready(Ok(_)) => {}
-                Poll::Ready(Err(_)) => return Poll::Ready(()),
-                Poll::Pending => return Poll::Pending,
-            }
-        }
-    });
-    // One that keeps talking does not keep us.
-    let _ = timeout(FAREWELL, closed).await;
 }

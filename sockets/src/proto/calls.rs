@@ -74,11 +74,15 @@ impl<C> Calls<C> {
         self.slots.get(slot).filter(|call| call.id == id).map(|_| slot)
     }
 
-    /// Removes an answered call: its length, and who waits for it. `None` if there is no such call.
-    pub(super) fn answered(&mut self, id: CallId) -> Option<(usize, Option<C>)> {
-        let slot = self.slot(id).filter(|slot| self.slots[*slot].sent)?;
-        let call = self.remove(slot);
-        Some((call.length, call.consumer))
+    /// How long the frame of a call was that is being answered. `None` if there is no such call.
+    pub(super) fn length(&self, id: CallId) -> Option<usize> {
+        self.slot(id).map(|slot| &self.slots[slot]).filter(|call| call.sent).map(|call| call.length)
+    }
+
+    /// Removes an answered call, and gives who waits for it.
+    pub(super) fn answered(&mut self, id: CallId) -> Option<C> {
+        let slot = self.slot(id)?;
+        self.remove(slot).consumer
     }
 
     fn remove(&mut self, slot: usize) -> Call<C> {

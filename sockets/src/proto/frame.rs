@@ -17,6 +17,8 @@ const READY: u8 = 0x07;
 const GOING_AWAY: u8 = 0x08;
 const DRAINED: u8 = 0x09;
 const GOODBYE: u8 = 0x0a;
+/// Kinds from here on may be ignored by those who do not know them, so that later versions can add some.
+const OPTIONAL: u8 = 0x80;
 
 /// The id of a request. Those to an audience have ids of their own, so that one frame serves all members.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -102,16 +104,38 @@ impl Farewell {
 /// farewell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Frame {
-    Emit { key: u64 },
-    Request { id: CallId, timeout: u64, key: u64 },
-    Reply { id: CallId },
-    Failure { id: CallId, code: FailureCode },
-    Cancel { id: CallId },
-    Credit { calls: u32, bytes: u64 },
+    Emit {
+        key: u64,
+    },
+    Request {
+        id: CallId,
+        timeout: u64,
+        key: u64,
+    },
+    Reply {
+        id: CallId,
+    },
+    Failure {
+        id: CallId,
+        code: FailureCode,
+    },
+    Cancel {
+        id: CallId,
+    },
+    Credit {
+        calls: u32,
+        bytes: u64,
+    },
     Ready,
     GoingAway,
     Drained,
-    Goodbye { reason: Farewell },
+    Goodbye {
+        reason: Farewell,
+    },
+    /// One of the kinds that may be ignored. It is received and never sent.
+    Unknown {
+        kind: u8,
+    },
 }
 
 impl Frame {
@@ -147,7 +171,8 @@ impl Frame {
             }
             CANCEL => Self::Cancel { id: id(frame)? },
             CREDIT => {
-                let calls = read_varint(frame).and_then(|calls| u32::try_from(calls).ok());
+                // A credit of nothing is a waste of everybody's time.
+                let calls = read_varint(frame).and_then(|calls| u32::try_from(calls).ok()).filter(|calls| *calls > 0);
                 let calls = calls.ok_or(malformed("its number of calls is broken"))?;
                 let bytes = read_varint(frame).ok_or(malformed("its number of bytes is broken"))?;
                 Self::Credit { calls, bytes }
@@ -155,6 +180,7 @@ impl Frame {
             READY => Self::Ready,
             GOING_AWAY => Self::GoingAway,
             DRAINED => Self::Drained,
+            OPTIONAL.. => return Ok(Self::Unknown { kind }),
             unknown => return Err(Violation::UnknownKind(unknown)),
         };
         if frame.is_empty() { Ok(decoded) } else { Err(malformed("bytes are left over")) }
@@ -176,6 +202,7 @@ impl Frame {
             Self::GoingAway => header.put(GOING_AWAY),
             Self::Drained => header.put(DRAINED),
             Self::Goodbye { reason } => header.put(GOODBYE).put(reason as u8),
+            Self::Unknown { kind } => header.put(kind),
         };
         header
     }
@@ -187,7 +214,7 @@ impl Frame {
 }
 
 /// The longest header: a request's kind, id, timeout and key.
-const HEADER_MAX: usize = 1 + 10 + 10 + 8;
+pub(super) const HEADER_MAX: usize = 1 + 10 + 10 + 8;
 
 /// The bytes of a header, without a heap allocation.
 #[derive(Clone, Copy)]

@@ -18,7 +18,7 @@ mod window;
 
 pub(crate) use self::{
     calls::Answer,
-    core::{Admission, Caller, Core, Side},
+    core::{Admission, Caller, Core, Outcome, Side},
     event::{Called, Event, Occupied, Open},
     frame::{CallId, FailureCode, Farewell, Frame, PREFIX},
     outbox::{Outbox, Payload},

@@ -15,7 +15,7 @@ use super::{Call, Ended, Session};
 use crate::{
     clock::now,
     codec::{self, decode},
-    proto::{CallId, FailureCode, Occupied, Open, Payload},
+    proto::{CallId, FailureCode, Occupied, Open, Outcome, Payload},
 };
 
 /// A call or an emit that has come in. It ends exactly once: with a reply, a failure, or, dropped before that, with
@@ -97,7 +97,7 @@ impl Incoming {
             let session = self.call.session();
             // The reply stays a value until there is room for its bytes, so a peer that reads nothing costs no more.
             session.room_for_replies().await;
-            let encoded = codec::with_scratch(reply, |encoded| self.answer(None, &Payload::of(encoded)));
+            let encoded = codec::with_scratch(reply, |encoded| self.answer(&Outcome::Reply(&Payload::of(encoded))));
             if let Err(error) = encoded {
                 tracing::warn!(%error, "a reply cannot be encoded");
                 return Err(self.fail(FailureCode::Encode, &error.to_string()));
@@ -122,14 +122,14 @@ impl Incoming {
 
     /// Answers with a failure.
     pub(crate) fn fail(&self, code: FailureCode, text: &str) -> Ended {
-        self.answer(Some(code), &Payload::Copied(text.as_bytes()));
+        self.answer(&Outcome::Failure(code, text));
         Ended(())
     }
 
-    fn answer(&self, failure: Option<FailureCode>, payload: &Payload<'_>) {
+    fn answer(&self, outcome: &Outcome<'_>) {
         let Ticket::Request { id, place, answered } = &self.ticket else { return };
         if !answered.swap(true, Ordering::Relaxed) {
-            self.call.session().answer(*id, *place, failure, payload);
+            self.call.session().answer(*id, *place, outcome);
         }
     }
 }

@@ -73,6 +73,7 @@ enum Consumer {
 }
 
 /// What the session's users share under its lock.
+#[expect(clippy::struct_excessive_bools, reason = "they are independent of each other")]
 struct State {
     core: Core<Consumer, AbortHandle>,
     waiting: Slab<WaitSlot>,
@@ -109,7 +110,7 @@ impl State {
     /// Whether calls may be started: the hook that prepares for them has ended, the peer takes its replies, and this side
     /// does not want to end.
     fn gate_is_open(&mut self) -> bool {
-        let full = self.core.outbox().len() >= self.core.queue_limit();
+        let full = self.core.is_full();
         self.gated |= full;
         self.ready && self.closing.is_none() && !full
     }

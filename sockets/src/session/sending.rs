@@ -11,7 +11,7 @@ use crate::{
     clock::now,
     codec,
     disconnect_reason::DisconnectReason,
-    proto::{Admission, CallId, FailureCode, Occupied, Open, Payload, SharedRequest},
+    proto::{Admission, CallId, Occupied, Open, Outcome, Payload, SharedRequest},
 };
 
 /// How a member took a message for its audience.
@@ -144,12 +144,12 @@ impl Session {
     }
 
     /// Answers a request.
-    pub(crate) fn answer(&self, id: CallId, place: Occupied, failure: Option<FailureCode>, payload: &Payload<'_>) {
+    pub(crate) fn answer(&self, id: CallId, place: Occupied, outcome: &Outcome<'_>) {
         let mut state = self.state.lock();
         if self.reason.get().is_some() {
             return;
         }
-        state.core.answer(now(), id, place, failure, payload);
+        state.core.answer(now(), id, place, outcome);
         self.settle(&state);
         self.after_queueing(state, false);
     }
@@ -178,8 +178,8 @@ impl Session {
     /// encode more of them.
     pub(crate) async fn room_for_replies(&self) {
         let has_room = || {
-            let mut state = self.state.lock();
-            state.core.outbox().len() < state.core.queue_limit() || self.reason.get().is_some()
+            let state = self.state.lock();
+            !state.core.is_full() || self.reason.get().is_some()
         };
         if has_room() {
             return;

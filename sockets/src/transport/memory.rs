@@ -60,6 +60,16 @@ impl Receive for PipeReceiver {
         buffer.receiver = Some(cx.waker().clone());
         Poll::Pending
     }
+
+    fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            match self.poll_receive(cx, usize::MAX) {
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(_)) => return Poll::Ready(()),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
 }
 
 impl Drop for PipeReceiver {

@@ -6,11 +6,14 @@ mod pool;
 mod stream;
 
 use std::{
+    future::poll_fn,
     io,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::{Buf, Bytes};
+use tokio::time::timeout;
 
 use crate::proto::{Outbox, PREFIX, Violation};
 
@@ -36,6 +39,9 @@ pub(crate) trait Receive: Send {
     /// Waits for at least one frame and returns all that have arrived whole, each with its prefix. A frame of more than
     /// `max_frame` bytes is refused before any memory is set aside for it.
     fn poll_receive(&mut self, cx: &mut Context<'_>, max_frame: usize) -> Poll<Result<Bytes, ReceiveError>>;
+
+    /// Waits until the other side has closed, and forgets whatever else it sends.
+    fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 }
 
 /// The sending half of a connection.
@@ -58,6 +64,22 @@ pub(crate) struct Link {
 impl Link {
     pub(crate) fn new(receiver: impl Receive + 'static, transmitter: impl Transmit + 'static) -> Self {
         Self { receiver: Box::new(receiver), transmitter: Box::new(transmitter), received: Bytes::new() }
+    }
+}
+
+/// How long a farewell may take to be written, and then how long the other side has to close.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// Closes one half with `finish`, which writes what is left, and waits for the other side to close: a socket that is
+/// dropped with unread bytes would take back what was just written.
+pub(crate) async fn hang_up(
+    receiver: &mut dyn Receive,
+    mut finish: impl FnMut(&mut Context<'_>) -> Poll<io::Result<()>>,
+) {
+    let written = timeout(FAREWELL, poll_fn(|cx| finish(cx))).await;
+    if matches!(written, Ok(Ok(()))) {
+        // One that keeps talking does not keep us.
+        let _ = timeout(FAREWELL, poll_fn(|cx| receiver.poll_closed(cx))).await;
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::io::poll_read_buf;
 
@@ -34,17 +34,25 @@ struct StreamReceiver<R> {
     buffer: BytesMut,
 }
 
-impl<R> StreamReceiver<R> {
-    /// Makes room for what is missing of the frame that has begun.
-    fn reserve(&mut self) {
+impl<R: AsyncRead + Unpin> StreamReceiver<R> {
+    /// Reads once. Of a large frame nothing beyond its end: what comes behind it must not keep its buffer.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let have = self.buffer.len();
         let missing = frame_length(&self.buffer).map_or(0, |length| (PREFIX + length).saturating_sub(have));
-        let step = missing.min(GROW.max(have));
-        if step > pool::READ_SIZE {
+        let io = Pin::new(&mut self.io);
+        if missing > pool::READ_SIZE {
+            let step = missing.min(GROW.max(have));
             self.buffer.reserve(step);
-        } else if self.buffer.capacity() - have < step.max(pool::READ_SIZE / 4) {
+            return poll_read_buf(io, cx, &mut (&mut self.buffer).limit(step));
+        }
+        if have > pool::READ_SIZE {
+            self.buffer.reserve(missing);
+            return poll_read_buf(io, cx, &mut (&mut self.buffer).limit(missing));
+        }
+        if self.buffer.capacity() - have < missing.max(pool::READ_SIZE / 4) {
             self.buffer.reserve(pool::READ_SIZE);
         }
+        poll_read_buf(io, cx, &mut self.buffer)
     }
 }
 
@@ -58,8 +66,7 @@ impl<R: AsyncRead + Send + Unpin> Receive for StreamReceiver<R> {
             if self.buffer.is_empty() {
                 pool::give_back(mem::replace(&mut self.buffer, pool::take()));
             }
-            self.reserve();
-            match poll_read_buf(Pin::new(&mut self.io), cx, &mut self.buffer) {
+            match self.poll_read(cx) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(ReceiveError::Closed)),
                 Poll::Ready(Ok(_)) => {}
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error.into())),
@@ -69,6 +76,15 @@ impl<R: AsyncRead + Send + Unpin> Receive for StreamReceiver<R> {
                     }
                     return Poll::Pending;
                 }
+            }
+        }
+    }
+
+    fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            self.buffer.clear();
+            if !matches!(ready!(self.poll_read(cx)), Ok(1..)) {
+                return Poll::Ready(());
             }
         }
     }

@@ -8,12 +8,15 @@ use std::{collections::HashMap, time::Instant};
 
 use bytes::Bytes;
 
-pub(crate) use self::calling::{Admission, Caller};
+pub(crate) use self::{
+    calling::{Admission, Caller},
+    serving::Outcome,
+};
 use super::{
     Violation,
     calls::{Answer, Calls},
     event::{Called, Event, Occupied, Open},
-    frame::{CallId, Frame},
+    frame::{CallId, Frame, HEADER_MAX},
     outbox::{Outbox, Payload, whole_frame},
     parked::{Class, Queue},
     terms::Terms,
@@ -49,6 +52,8 @@ pub(crate) struct Core<C, H> {
     peer_is_ready: bool,
     /// The server takes no new calls.
     peer_is_leaving: bool,
+    /// The client has heard of that.
+    peer_is_drained: bool,
     side: Side,
 }
 
@@ -70,12 +75,14 @@ impl<C, H> Core<C, H> {
             queue_limit,
             peer_is_ready: false,
             peer_is_leaving: false,
+            peer_is_drained: false,
             side,
         }
     }
 
-    /// Queues a frame that needs no window.
+    /// Queues a frame that needs no window, with as much of a text as the other side accepts.
     pub(crate) fn control(&mut self, frame: Frame, text: &str) {
+        let text = cut(text, self.max_frame.saturating_sub(HEADER_MAX));
         self.outbox.push(&frame.header(), &Payload::Copied(text.as_bytes()));
     }
 
@@ -121,7 +128,11 @@ impl<C, H> Core<C, H> {
                 self.control_in_turn(now, Frame::Drained);
                 Event::Handled
             }
-            Frame::Drained => Event::Drained,
+            Frame::Drained => {
+                self.peer_is_drained = true;
+                Event::Drained
+            }
+            Frame::Unknown { .. } => Event::Handled,
             Frame::Goodbye { reason } => Event::Goodbye { reason, text: String::from_utf8_lossy(&frame).into_owned() },
         })
     }
@@ -136,7 +147,7 @@ impl<C, H> Core<C, H> {
         let legal = match header {
             Frame::Ready => self.side == Side::Client && !self.peer_is_ready,
             Frame::GoingAway => self.side == Side::Client && !self.peer_is_leaving,
-            Frame::Drained => self.side == Side::Server,
+            Frame::Drained => self.side == Side::Server && !self.peer_is_drained,
             _ => true,
         };
         if legal { Ok(()) } else { Err(Violation::Unexpected(header.kind())) }
@@ -152,8 +163,10 @@ impl<C, H> Core<C, H> {
     }
 
     fn answered(&mut self, now: Instant, id: CallId, answer: Answer) -> Result<Event<C, H>, Violation> {
-        let Some((length, consumer)) = self.calls.answered(id) else { return Ok(Event::StrayAnswer) };
+        let Some(length) = self.calls.length(id) else { return Ok(Event::StrayAnswer) };
+        // Before the call is forgotten: if this ends the session, its caller is told with the others.
         self.outbound.give_back(1, length as u64)?;
+        let consumer = self.calls.answered(id);
         self.unpark(now);
         Ok(consumer.map_or(Event::Handled, |consumer| Event::Answered { consumer, answer }))
     }
@@ -179,6 +192,11 @@ impl<C, H> Core<C, H> {
         self.queue_limit
     }
 
+    /// Whether the other side has to take what waits for it before there is more to answer.
+    pub(crate) fn is_full(&self) -> bool {
+        self.outbox.len() + self.parked.in_turn().bytes >= self.queue_limit
+    }
+
     /// How many requests of ours are unanswered.
     pub(crate) fn unanswered(&self) -> usize {
         self.calls.len()
@@ -193,4 +211,10 @@ impl<C, H> Core<C, H> {
     pub(crate) fn is_idle(&self) -> bool {
         self.inbound.in_flight() == 0 && self.calls.nobody_waits() && self.parked.is_empty()
     }
+}
+
+/// The beginning of a text, of at most so many bytes.
+fn cut(text: &str, max: usize) -> &str {
+    let end = (0..=max.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+    &text[..end.unwrap_or(0)]
 }

@@ -2,42 +2,45 @@
 
 use std::time::Instant;
 
-use super::Core;
+use super::{Core, cut};
 use crate::proto::{
     Violation,
     event::{Occupied, Open},
-    frame::{CallId, FailureCode, Frame},
+    frame::{CallId, FailureCode, Frame, HEADER_MAX},
     outbox::{Payload, whole_frame},
     parked::Class,
 };
 
+/// How a request ends here.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Outcome<'a> {
+    Reply(&'a Payload<'a>),
+    /// With words for the caller.
+    Failure(FailureCode, &'a str),
+}
+
 impl<C, H> Core<C, H> {
     /// Answers a request, and gives its place back.
-    pub(crate) fn answer(
-        &mut self,
-        now: Instant,
-        id: CallId,
-        place: Occupied,
-        failure: Option<FailureCode>,
-        payload: &Payload<'_>,
-    ) {
-        let header = match failure {
-            None => Frame::Reply { id },
-            Some(code) => Frame::Failure { id, code },
-        }
-        .header();
-        if failure.is_none() && header.as_slice().len() + payload.len() > self.max_frame {
+    pub(crate) fn answer(&mut self, now: Instant, id: CallId, place: Occupied, outcome: &Outcome<'_>) {
+        let (header, payload) = match *outcome {
+            Outcome::Reply(payload) => (Frame::Reply { id }.header(), payload.clone()),
+            Outcome::Failure(code, text) => {
+                let text = cut(text, self.max_frame.saturating_sub(HEADER_MAX));
+                (Frame::Failure { id, code }.header(), Payload::Copied(text.as_bytes()))
+            }
+        };
+        if header.as_slice().len() + payload.len() > self.max_frame {
             let text = format!("the reply has {} bytes, the limit is {}", payload.len(), self.max_frame);
-            return self.answer(now, id, place, Some(FailureCode::TooLarge), &Payload::Copied(text.as_bytes()));
+            return self.answer(now, id, place, &Outcome::Failure(FailureCode::TooLarge, &text));
         }
         self.forget(Open::Request(id));
         self.inbound.answered(place.length);
         // What its handler has sent arrives before it. What was parked before that does not hold it up: it may be
         // waiting for this very answer.
         if self.parked.holds_since(place.came) {
-            self.park(now, whole_frame(&header, payload), Class::InTurn);
+            self.park(now, whole_frame(&header, &payload), Class::InTurn);
         } else {
-            self.outbox.push(&header, payload);
+            self.outbox.push(&header, &payload);
         }
     }
 

@@ -33,9 +33,6 @@ impl<C, H> Core<C, H> {
     }
 
     pub(super) fn unpark(&mut self, now: Instant) {
-        if self.parked.is_empty() {
-            return;
-        }
         while let Some((frame, class)) = self.parked.pop_if(|length| self.outbound.admits(length)) {
             if class != Class::InTurn {
                 self.outbound.take(frame.len() - PREFIX);
@@ -44,8 +41,11 @@ impl<C, H> Core<C, H> {
                 self.calls.mark_sent(id);
             }
             self.outbox.push_whole(&frame);
+            self.stalled = Some(now);
         }
-        self.stalled = (!self.parked.is_empty()).then_some(now);
+        if self.parked.is_empty() {
+            self.stalled = None;
+        }
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) has something to do. It may be early, never late.

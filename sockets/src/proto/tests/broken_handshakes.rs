@@ -67,7 +67,7 @@ fn heard(bytes: &[u8]) -> Result<Vec<u8>, AcceptError> {
 }
 
 /// What a client makes of these bytes.
-fn greeted(bytes: &[u8]) -> Result<usize, ConnectError> {
+fn greeted(bytes: &[u8]) -> Result<u32, ConnectError> {
     run(async {
         let (mut link, mut far) = link();
         far.write_all(bytes).await.expect("a pipe in memory");
@@ -90,7 +90,7 @@ fn answers() -> [Vec<u8>; 2] {
 fn whole_messages_are_understood() {
     assert_eq!(heard(&greeting(b"a login")).expect("a greeting"), b"a login");
     let [welcome, refusal] = answers();
-    assert_eq!(greeted(&welcome).expect("a welcome"), Limits::default().max_frame as usize);
+    assert_eq!(greeted(&welcome).expect("a welcome"), Limits::default().max_frame);
     assert!(matches!(greeted(&refusal), Err(ConnectError::Refused(words)) if words.message() == "not today"));
 }
 

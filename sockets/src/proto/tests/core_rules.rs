@@ -5,7 +5,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use crate::{
-    proto::{Answer, CallId, Core, Event, FailureCode, Frame, Grant, Open, Payload, Side, Violation, shared_emit},
+    proto::{
+        Answer, CallId, Caller, Core, Event, FailureCode, Frame, Open, Outcome, Payload, Side, Terms, Violation,
+        shared_emit, window::Grant,
+    },
     transport::next_frame,
 };
 
@@ -13,8 +16,12 @@ const WINDOW: Grant = Grant { calls: 4, bytes: 100 };
 const MINUTE: Duration = Duration::from_secs(60);
 const NOTHING: Payload<'_> = Payload::Copied(&[]);
 
+fn terms(window: Grant) -> Terms {
+    Terms { max_frame: 1 << 20, window }
+}
+
 fn core(granted: Grant) -> Core<u32, u32> {
-    Core::new(Side::Server, granted, 1 << 20, WINDOW, 1 << 20)
+    Core::new(Side::Server, terms(WINDOW), terms(granted), 1 << 20)
 }
 
 fn frame(frame: Frame, payload: &[u8]) -> Bytes {
@@ -62,7 +69,7 @@ fn more_calls_or_bytes_than_the_window_are_an_overrun() {
 #[test]
 fn more_credit_than_was_taken_is_an_overrun() {
     let now = Instant::now();
-    let credits = [(1, 0), (0, 1), (u32::MAX, u64::MAX)];
+    let credits = [(1, 0), (1, 1), (u32::MAX, u64::MAX)];
     for (calls, bytes) in credits {
         let mut core = core(WINDOW);
         assert_eq!(core.handle(now, frame(Frame::Credit { calls, bytes }, &[])), Err(Violation::CreditOverrun));
@@ -87,10 +94,10 @@ fn an_answer_to_a_call_that_nobody_made_changes_nothing() {
 fn a_second_answer_does_not_meet_the_next_call() {
     let now = Instant::now();
     let mut core = core(WINDOW);
-    let first = core.request(now, 1, MINUTE, &NOTHING, 1).expect("a window");
+    let first = core.request(now, 1, MINUTE, &NOTHING, 1, Caller::Other).expect("a window");
     let reply = frame(Frame::Reply { id: first }, b"x");
     assert!(matches!(core.handle(now, reply.clone()), Ok(Event::Answered { consumer: 1, .. })));
-    core.request(now, 1, MINUTE, &NOTHING, 2).expect("a window");
+    core.request(now, 1, MINUTE, &NOTHING, 2, Caller::Other).expect("a window");
     assert_eq!(core.handle(now, reply), Ok(Event::StrayAnswer));
 }
 
@@ -98,7 +105,7 @@ fn a_second_answer_does_not_meet_the_next_call() {
 fn a_caller_is_told_of_the_end_when_its_answer_broke_the_protocol() {
     let now = Instant::now();
     let mut core = core(WINDOW);
-    let id = core.request(now, 1, MINUTE, &NOTHING, 7).expect("a window");
+    let id = core.request(now, 1, MINUTE, &NOTHING, 7, Caller::Other).expect("a window");
     let length = written(&mut core)[0].header().as_slice().len() as u64;
     // The place of a request comes back with its answer. This peer gives it back twice.
     assert_eq!(core.handle(now, frame(Frame::Credit { calls: 1, bytes: length }, &[])), Ok(Event::Handled));
@@ -113,13 +120,13 @@ fn a_caller_is_told_of_the_end_when_its_answer_broke_the_protocol() {
 fn an_answer_does_not_wait_for_a_request_that_was_given_up() {
     let now = Instant::now();
     let mut core = core(Grant { calls: 1, bytes: 100 });
-    core.request(now, 1, MINUTE, &NOTHING, 1).expect("a window");
-    let parked = core.request(now, 1, MINUTE, &NOTHING, 2).expect("a place to wait");
+    core.request(now, 1, MINUTE, &NOTHING, 1, Caller::Other).expect("a window");
     let called = core.handle(now, frame(Frame::Request { id: own(9), timeout: 1000, key: 1 }, &[]));
     let Ok(Event::Called(called)) = called else { panic!("{called:?}") };
-    core.answer(now, own(9), called.length, None, &NOTHING);
+    let parked = core.request(now, 1, MINUTE, &NOTHING, 2, Caller::Other).expect("a place to wait");
+    core.answer(now, own(9), called.place, &Outcome::Reply(&NOTHING));
     written(&mut core);
-    core.cancel(parked);
+    core.cancel(now, parked);
     assert_eq!(written(&mut core), [Frame::Reply { id: own(9) }]);
 }
 
@@ -127,35 +134,51 @@ fn an_answer_does_not_wait_for_a_request_that_was_given_up() {
 fn an_answer_does_not_wait_for_a_request_whose_time_is_up() {
     let now = Instant::now();
     let mut core = core(Grant { calls: 1, bytes: 100 });
-    core.request(now, 1, MINUTE, &NOTHING, 1).expect("a window");
-    core.request(now, 1, Duration::from_millis(5), &NOTHING, 2).expect("a place to wait");
+    core.request(now, 1, MINUTE, &NOTHING, 1, Caller::Other).expect("a window");
     let called = core.handle(now, frame(Frame::Request { id: own(9), timeout: 1000, key: 1 }, &[]));
     let Ok(Event::Called(called)) = called else { panic!("{called:?}") };
-    core.answer(now, own(9), called.length, None, &NOTHING);
+    core.request(now, 1, Duration::from_millis(5), &NOTHING, 2, Caller::Other).expect("a place to wait");
+    core.answer(now, own(9), called.place, &Outcome::Reply(&NOTHING));
     written(&mut core);
     assert_eq!(core.handle_timeout(now + Duration::from_millis(5)), [(2, Answer::TimedOut)]);
     assert_eq!(written(&mut core), [Frame::Reply { id: own(9) }]);
 }
 
 #[test]
-fn credits_of_nothing_do_not_keep_answers_waiting() {
+fn an_answer_waits_only_for_what_its_handler_may_have_sent() {
+    let now = Instant::now();
+    let mut core = core(Grant { calls: 1, bytes: 100 });
+    core.broadcast(now, &shared_emit(1, &NOTHING));
+    core.broadcast(now, &shared_emit(1, &NOTHING));
+    let called = core.handle(now, frame(Frame::Request { id: own(9), timeout: 1000, key: 1 }, &[]));
+    let Ok(Event::Called(called)) = called else { panic!("{called:?}") };
+    written(&mut core);
+    core.answer(now, own(9), called.place, &Outcome::Reply(&NOTHING));
+    assert_eq!(written(&mut core), [Frame::Reply { id: own(9) }], "the second emit may be waiting for it");
+}
+
+#[test]
+fn an_answer_in_a_circle_overtakes_in_the_end_and_no_credit_of_nothing_stops_it() {
     let start = Instant::now();
-    let mut core = core(Grant { calls: 0, bytes: 0 });
+    let mut core = core(Grant { calls: 1, bytes: 100 });
     core.broadcast(start, &shared_emit(1, &NOTHING));
     let called = core.handle(start, frame(Frame::Request { id: own(9), timeout: 1000, key: 1 }, &[]));
     let Ok(Event::Called(called)) = called else { panic!("{called:?}") };
-    core.answer(start, own(9), called.length, None, &NOTHING);
+    core.broadcast(start, &shared_emit(1, &NOTHING));
+    core.answer(start, own(9), called.place, &Outcome::Reply(&NOTHING));
+    written(&mut core);
     let mut answered = Vec::new();
-    for half_second in 1..=6 {
+    for half_second in 1..=11 {
         let now = start + Duration::from_millis(500) * half_second;
-        // A peer may be refused for this; or it is no reason to wait longer.
-        let Ok(_) = core.handle(now, frame(Frame::Credit { calls: 0, bytes: 0 }, &[])) else { return };
+        // A credit of nothing is refused, or it could keep the answer waiting.
+        let nothing = core.handle(now, frame(Frame::Credit { calls: 0, bytes: 0 }, &[]));
+        assert!(matches!(nothing, Err(Violation::Malformed { .. })));
         if core.next_timeout().is_some_and(|at| at <= now) {
             core.handle_timeout(now);
         }
         answered.extend(written(&mut core));
     }
-    assert_eq!(answered, [Frame::Reply { id: own(9) }], "not within three seconds");
+    assert_eq!(answered, [Frame::Reply { id: own(9) }]);
 }
 
 #[test]
@@ -179,6 +202,6 @@ fn what_only_the_other_side_may_say_is_refused() {
     let mut core = core(WINDOW);
     assert!(matches!(core.handle(now, frame(Frame::Ready, &[])), Err(Violation::Unexpected(_))));
     assert!(matches!(core.handle(now, frame(Frame::GoingAway, &[])), Err(Violation::Unexpected(_))));
-    let mut client = Core::<u32, u32>::new(Side::Client, WINDOW, 1 << 20, WINDOW, 1 << 20);
+    let mut client = Core::<u32, u32>::new(Side::Client, terms(WINDOW), terms(WINDOW), 1 << 20);
     assert!(matches!(client.handle(now, frame(Frame::Drained, &[])), Err(Violation::Unexpected(_))));
 }

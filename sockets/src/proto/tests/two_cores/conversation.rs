@@ -11,17 +11,17 @@ use proptest::sample::Index;
 use super::model::Window;
 use crate::{
     proto::{
-        Admission, CallId, Called, Core, Event, FailureCode, Frame, Grant, Open, Payload, Side, shared_emit,
-        shared_request,
+        Admission, CallId, Called, Caller, Core, Event, FailureCode, Frame, Open, Outcome, Payload, Side, Terms,
+        shared_emit, shared_request, window::Grant,
     },
     transport::next_frame,
 };
 
-const MAX_FRAME: usize = 250;
+const MAX_FRAME: u32 = 250;
 
 #[derive(Debug)]
 pub(super) struct Settings {
-    /// Calls and bytes that may be in flight towards each side.
+    /// Calls and bytes that each side lets be in flight.
     pub(super) windows: [(u32, u32); 2],
     pub(super) queue_limit: usize,
 }
@@ -87,9 +87,11 @@ pub(super) struct Conversation {
 
 impl Conversation {
     pub(super) fn new(settings: &Settings) -> Self {
-        let grant = |side: usize| Grant { calls: settings.windows[side].0, bytes: settings.windows[side].1 };
+        let windows = settings.windows.map(|(calls, bytes)| Grant { calls, bytes });
+        let terms = |side: usize| Terms { max_frame: MAX_FRAME, window: windows[side] };
+        let window = windows[0].smaller(windows[1]);
         let end = |side: usize, kind| End {
-            core: Core::new(kind, grant(1 - side), MAX_FRAME, grant(side), settings.queue_limit),
+            core: Core::new(kind, terms(side), terms(1 - side), settings.queue_limit),
             open: Vec::new(),
             waiting: BTreeMap::new(),
             outcomes: BTreeMap::new(),
@@ -98,7 +100,7 @@ impl Conversation {
         Self {
             ends: [end(0, Side::Server), end(1, Side::Client)],
             wires: [VecDeque::new(), VecDeque::new()],
-            windows: settings.windows.map(Window::new),
+            windows: [window, window].map(|window| Window::new((window.calls, window.bytes))),
             now: Instant::now(),
             count: 0,
         }
@@ -108,8 +110,9 @@ impl Conversation {
         match *operation {
             Operation::Request { side, size, audience, timeout } => self.request(side, size, audience, timeout),
             Operation::Emit { side, size } => {
-                let payload = self.payload(size);
-                self.ends[side].core.emit(1, &Payload::Copied(&payload));
+                let (payload, now) = (self.payload(size), self.now);
+                let by = if size.is_multiple_of(2) { Caller::Handler } else { Caller::Other };
+                self.ends[side].core.emit(now, 1, &Payload::Copied(&payload), by);
             }
             Operation::Broadcast { side, size } => {
                 let frame = shared_emit(1, &Payload::Copied(&self.payload(size)));
@@ -130,7 +133,7 @@ impl Conversation {
                     let id = end.waiting.remove(&consumer).expect("it is in there");
                     // Giving up is its outcome.
                     *end.outcomes.entry(consumer).or_default() += 1;
-                    end.core.cancel(id);
+                    end.core.cancel(self.now, id);
                 }
             }
             Operation::Advance(millis) => self.advance(Duration::from_millis(millis)),
@@ -147,13 +150,14 @@ impl Conversation {
     fn request(&mut self, side: usize, size: usize, audience: bool, timeout: u64) {
         let (payload, timeout) = (self.payload(size), Duration::from_millis(timeout));
         let (consumer, payload) = (self.count, Payload::Copied(&payload));
+        let by = if size.is_multiple_of(2) { Caller::Handler } else { Caller::Other };
         let end = &mut self.ends[side];
         let id = if audience {
             let ask = shared_request(consumer, 1, timeout, &payload);
-            let asked = end.core.ask(self.now, &ask, consumer);
+            let asked = end.core.ask(self.now, &ask, consumer, by);
             asked.map(|()| ask.id()).map_err(|(refused, _)| refused)
         } else {
-            end.core.request(self.now, 1, timeout, &payload, consumer)
+            end.core.request(self.now, 1, timeout, &payload, consumer, by)
         };
         match id {
             Ok(id) => _ = end.waiting.insert(consumer, id),
@@ -198,10 +202,12 @@ impl Conversation {
         let core = &mut self.ends[side].core;
         match called.open {
             Open::Request(id) => {
-                let payload = if failure.is_none() { vec![0; size] } else { Vec::new() };
-                core.answer(self.now, id, called.length, failure, &Payload::Copied(&payload));
+                let reply = vec![0; size];
+                let reply = Payload::Copied(&reply);
+                let outcome = failure.map_or(Outcome::Reply(&reply), |code| Outcome::Failure(code, "words"));
+                core.answer(self.now, id, called.place, &outcome);
             }
-            Open::Emit(_) => core.end_emit(called.open, called.length),
+            Open::Emit(_) => core.end_emit(called.open, called.place),
         }
         self.transmit();
     }
@@ -223,7 +229,7 @@ impl Conversation {
         for side in 0..2 {
             let mut bytes = self.ends[side].core.outbox().take_all();
             while let Some(frame) = next_frame(&mut bytes) {
-                assert!(frame.len() <= MAX_FRAME);
+                assert!(frame.len() <= MAX_FRAME as usize);
                 let header = Frame::decode(&mut frame.clone()).expect("a core sends frames");
                 self.windows[1 - side].send(header, frame.len());
                 self.wires[1 - side].push_back(frame);
