@@ -34,9 +34,9 @@ fn bytes_of(send: impl AsyncFnOnce(&mut Link)) -> Vec<u8> {
         let (mut link, mut far) = link();
         send(&mut link).await;
         drop(link);
-        let mut sent = Vec::new();
-        far.read_to_end(&mut sent).await.expect("a pipe in memory");
-        sent
+        let mut bytes = Vec::new();
+        far.read_to_end(&mut bytes).await.expect("a pipe in memory");
+        bytes
     })
 }
 

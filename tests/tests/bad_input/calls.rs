@@ -1,0 +1,124 @@
+//! Calls that are wrong inside, and answers that nobody waits for: the connection lives.
+
+use std::{sync::mpsc, thread};
+
+use tokio::runtime::Builder;
+
+use crate::{
+    raw::{
+        ECHO, NEST, NOTE, Raw, SUM, UNKNOWN, WAIT, cancel, credit, emit, reply, request, request_within, string, varint,
+    },
+    served::server_and_healthy,
+};
+
+/// It is served as if nothing had happened.
+async fn check(raw: &mut Raw) {
+    raw.send(&request(100, ECHO, &string("well"))).await;
+    assert_eq!(raw.receive().await, Some(reply(100, &string("well"))));
+}
+
+#[tokio::test]
+async fn each_bad_request_fails_with_its_own_words_and_the_connection_lives() {
+    let (server, healthy) = server_and_healthy().await;
+    let mut raw = Raw::welcomed(server.local_addr()).await;
+    let decode = 3;
+    let cases: Vec<(&str, Vec<u8>, u8, &str)> = vec![
+        ("an unknown method", request(0, UNKNOWN, b"whatever"), 1, ""),
+        ("an emit that is requested", request(0, NOTE, &[1]), 2, "Bad/note"),
+        ("no arguments", request(0, ECHO, &[]), decode, "ends before"),
+        ("bytes left over", request(0, ECHO, b"\x01ab"), decode, "left over"),
+        ("a length beyond the bytes left", request(0, ECHO, b"\x05ab"), decode, "length of 5 with 2 bytes"),
+        ("a string of 4 GiB", request(0, ECHO, &varint(1 << 32)), decode, "length of 4294967296"),
+        ("a list of 2^64 - 1 numbers", request(0, SUM, &varint(u64::MAX)), decode, "length of"),
+        ("a length of 65 bits", request(0, SUM, &[0xff; 10]), decode, "integer"),
+        ("a string that is not UTF-8", request(0, ECHO, b"\x01\xff"), decode, "UTF-8"),
+        ("a number of 33 bits", request(0, SUM, b"\x01\xff\xff\xff\xff\x1f"), decode, "integer"),
+        ("a mebibyte of nesting", request(0, NEST, &vec![1; 1 << 20]), decode, "levels deep"),
+    ];
+    for (what, frame, code, words) in cases {
+        raw.send(&frame).await;
+        let text = raw.expect_failure(0, code).await;
+        assert!(text.contains(words), "{what}: {text}");
+        assert!(text.len() < 1000, "{what}: a text is for people");
+        check(&mut raw).await;
+    }
+    healthy.check().await;
+}
+
+#[tokio::test]
+async fn bad_emits_are_dropped_and_paid_for() {
+    let (server, healthy) = server_and_healthy().await;
+    let mut raw = Raw::welcomed(server.local_addr()).await;
+    let bad = [emit(UNKNOWN, b"x"), emit(NOTE, b""), emit(NOTE, b"\x01\x02"), emit(ECHO, &string("a request"))];
+    // A quarter of the window, and it comes back in one piece.
+    let all: Vec<_> = bad.iter().cycle().take(256).collect();
+    for frame in &all {
+        raw.send(frame).await;
+    }
+    let bytes: usize = all.iter().map(|frame| frame.len()).sum();
+    assert_eq!(raw.receive().await, Some(credit(256, bytes as u64)));
+    check(&mut raw).await;
+    healthy.check().await;
+}
+
+#[tokio::test]
+async fn answers_and_cancels_for_calls_that_nobody_made_are_ignored() {
+    let (server, healthy) = server_and_healthy().await;
+    let mut raw = Raw::welcomed(server.local_addr()).await;
+    for id in [0, 1, 2, 1 << 7, u64::MAX] {
+        raw.send(&reply(id, b"a forged reply")).await;
+        raw.send(&[&[4], &varint(id)[..], &[9], b"a forged failure"].concat()).await;
+        raw.send(&cancel(id)).await;
+    }
+    check(&mut raw).await;
+    healthy.check().await;
+}
+
+#[tokio::test]
+async fn timeouts_of_any_length_are_legal() {
+    let (server, healthy) = server_and_healthy().await;
+    let mut raw = Raw::welcomed(server.local_addr()).await;
+    raw.send(&request_within(0, u64::MAX, ECHO, &string("for ever"))).await;
+    assert_eq!(raw.receive().await, Some(reply(0, &string("for ever"))));
+    raw.send(&request_within(0, u64::MAX, WAIT, &[])).await;
+    raw.send(&request_within(2, 0, WAIT, &[])).await;
+    assert_eq!(raw.expect_failure(2, 10).await, "");
+    // The other one waits still.
+    raw.send(&cancel(0)).await;
+    assert_eq!(raw.expect_failure(0, 11).await, "");
+    check(&mut raw).await;
+    healthy.check().await;
+}
+
+#[tokio::test]
+async fn ids_are_opaque_and_may_be_used_again_when_answered() {
+    let (server, healthy) = server_and_healthy().await;
+    let mut raw = Raw::welcomed(server.local_addr()).await;
+    for id in [0, 0, 1, u64::MAX, u64::MAX] {
+        raw.send(&request(id, ECHO, &string("x"))).await;
+        assert_eq!(raw.receive().await, Some(reply(id, &string("x"))));
+    }
+    healthy.check().await;
+}
+
+#[test]
+fn deep_nesting_does_not_overflow_a_small_stack() {
+    let (done, finished) = mpsc::channel();
+    // All of it on small stacks: an overflow would end the process.
+    let small = thread::Builder::new().stack_size(256 * 1024).spawn(move || {
+        let runtime =
+            Builder::new_multi_thread().worker_threads(1).thread_stack_size(256 * 1024).enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (server, healthy) = server_and_healthy().await;
+            let mut raw = Raw::welcomed(server.local_addr()).await;
+            raw.send(&request(0, NEST, &vec![1; 1 << 20])).await;
+            let text = raw.expect_failure(0, 3).await;
+            assert!(text.contains("levels deep"), "{text}");
+            check(&mut raw).await;
+            healthy.check().await;
+        });
+        done.send(()).unwrap();
+    });
+    finished.recv().expect("the runtime on small stacks went through");
+    small.unwrap().join().unwrap();
+}

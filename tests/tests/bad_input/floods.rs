@@ -1,0 +1,93 @@
+//! Peers that send without end and never read. What waits for them stays within the limits.
+
+use sockets::{Client, Limits, Server};
+use tokio::io::{DuplexStream, duplex};
+
+use crate::{
+    raw::{ECHO, Raw, TERMS, UNKNOWN, cancel, credit, prefixed, reply, request, string, welcome},
+    served::{BadServer, Handler},
+};
+
+/// What the pipe between the sides holds.
+const PIPE: usize = 4096;
+/// What may wait for a peer.
+const QUEUE: u32 = 16 * 1024;
+/// What is queued, what is being written and what is in the pipe; with as much again to be generous.
+const BOUND: usize = 4 * (QUEUE as usize + PIPE);
+
+fn limits() -> Limits {
+    Limits { outgoing_queue: QUEUE, ..Limits::default() }
+}
+
+fn server() -> Server {
+    Server::builder().serve(BadServer::new(Handler)).limits(limits()).build()
+}
+
+/// A raw client over a small pipe. The system's buffers would hold megabytes.
+async fn raw_client(server: &Server, terms: [u64; 3]) -> Raw<DuplexStream> {
+    let (near, far) = duplex(PIPE);
+    drop(server.accept(far));
+    let mut raw = Raw { stream: near };
+    raw.log_in(terms).await;
+    raw
+}
+
+/// Sends the frames in order and never reads. Then reads: what had been queued for it.
+async fn flood(raw: &mut Raw<DuplexStream>, frames: impl Iterator<Item = Vec<u8>>) -> usize {
+    let mut bytes = Vec::new();
+    for frame in frames {
+        bytes.extend(prefixed(&frame));
+        if bytes.len() > PIPE {
+            raw.send_bytes(&bytes).await;
+            bytes.clear();
+        }
+    }
+    raw.send_bytes(&bytes).await;
+    raw.drain().await
+}
+
+#[tokio::test]
+async fn requests_that_are_cancelled_at_once_do_not_fill_the_memory() {
+    let server = server();
+    let mut raw = raw_client(&server, TERMS).await;
+    let frames = (0..40_000).flat_map(|number| [request(number * 2, UNKNOWN, &[]), cancel(number * 2)]);
+    let queued = flood(&mut raw, frames).await;
+    assert!(queued < BOUND, "{queued} bytes were queued for a peer that does not read");
+}
+
+#[tokio::test]
+async fn answers_behind_messages_that_wait_for_a_window_do_not_fill_the_memory() {
+    let server = server();
+    // Nothing may be called at this peer, so everything that is sent to it waits, and answers wait behind.
+    let mut raw = raw_client(&server, [4 << 20, 0, 0]).await;
+    server.all().emit("news", &"of nothing").await.unwrap();
+    let text = string(&"x".repeat(1000));
+    let queued = flood(&mut raw, (0..1000).map(|number| request(number * 2, ECHO, &text))).await;
+    assert!(queued < BOUND, "{queued} bytes were queued for a peer that does not read");
+}
+
+#[tokio::test]
+async fn what_costs_no_answer_leaves_nothing_behind() {
+    let server = server();
+    let mut raw = raw_client(&server, TERMS).await;
+    let frames = (0..50_000).flat_map(|number| [reply(number, b"forged"), cancel(number), credit(0, 0)]);
+    let queued = flood(&mut raw, frames).await;
+    // A goodbye is allowed, to a peer that gives back nothing again and again.
+    assert!(queued < 200, "{queued} bytes were queued");
+}
+
+#[tokio::test]
+async fn a_server_that_goes_away_again_and_again_does_not_fill_the_client_s_memory() {
+    let (near, far) = duplex(PIPE);
+    let mut raw = Raw { stream: near };
+    let connect = Client::builder().limits(limits()).connect_over(far);
+    let greet = async {
+        raw.receive().await.expect("a greeting");
+        raw.send(&welcome(TERMS)).await;
+        raw.send(&[7]).await;
+    };
+    let (client, ()) = tokio::join!(connect, greet);
+    let _client = client.unwrap();
+    let queued = flood(&mut raw, std::iter::repeat_n(vec![8], 50_000)).await;
+    assert!(queued < BOUND, "{queued} bytes were queued for a peer that does not read");
+}

@@ -1,0 +1,167 @@
+//! Frames that end their connection.
+
+use sockets::Limits;
+use tokio::sync::oneshot;
+
+use crate::{
+    raw::{ECHO, NOTE, Raw, TERMS, UNKNOWN, WAIT, cancel, credit, emit, greeting, prefixed, reply, request, string},
+    served::{BadServer, Handler, Healthy, server_and_healthy, server_with},
+};
+
+/// What is wrong, the bytes, and what the goodbye's text has to say of it.
+type Case = (&'static str, Vec<u8>, &'static str);
+
+async fn expect_violations(cases: Vec<Case>) {
+    let (server, healthy) = server_and_healthy().await;
+    for (what, bytes, words) in cases {
+        let mut raw = Raw::welcomed(server.local_addr()).await;
+        raw.send_bytes(&bytes).await;
+        let told = raw.expect_violation().await;
+        assert!(told.contains(words), "{what}: {told}");
+        healthy.check().await;
+    }
+}
+
+#[tokio::test]
+async fn frames_of_a_wrong_length_are_refused() {
+    expect_violations(vec![
+        ("4 GiB announced", vec![0xff; 4], "limit"),
+        ("a byte more than is accepted", ((4 << 20) + 1u32).to_le_bytes().to_vec(), "limit"),
+        ("an empty frame", prefixed(&[]), "empty"),
+        ("a frame over the limit behind a good one", [prefixed(&emit(NOTE, &[1])), vec![0xff; 4]].concat(), "limit"),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn a_frame_over_the_limit_whose_bytes_all_come_is_still_told() {
+    let (server, healthy) = server_and_healthy().await;
+    let mut raw = Raw::welcomed(server.local_addr()).await;
+    raw.send_bytes(&(8u32 << 20).to_le_bytes()).await;
+    for _ in 0..8 {
+        raw.send_bytes(&vec![0; 1 << 20]).await;
+    }
+    let told = raw.expect_violation().await;
+    assert!(told.contains("limit"), "{told}");
+    healthy.check().await;
+}
+
+#[tokio::test]
+async fn unknown_kinds_are_refused() {
+    expect_violations(vec![
+        ("kind 0", prefixed(&[0]), "unknown kind 0x00"),
+        ("the first kind that is none", prefixed(&[0x0b]), "unknown kind 0x0b"),
+        ("the last kind", prefixed(&[0xff, 1, 2]), "unknown kind 0xff"),
+        ("a second greeting", prefixed(&greeting(TERMS, &string("ada"))), "unknown kind 0x53"),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn malformed_frames_are_refused() {
+    let long_id = [&[0xff; 9][..], &[2]].concat();
+    let request_of = |id: &[u8], rest: &[u8]| prefixed(&[&[2], id, rest].concat());
+    expect_violations(vec![
+        ("an emit without a whole key", prefixed(&[1, 0, 0, 0, 0, 0, 0, 0]), "key"),
+        ("a request without an id", request_of(&[], &[]), "id"),
+        ("a request with an id of 65 bits", request_of(&long_id, &[1, 0, 0, 0, 0, 0, 0, 0, 0]), "id"),
+        ("a request without a timeout", request_of(&[1], &[]), "timeout"),
+        ("a request without a whole key", request_of(&[1], &[1, 0, 0, 0, 0, 0, 0, 0]), "key"),
+        ("a reply without an id", prefixed(&[3]), "id"),
+        ("a failure without a code", prefixed(&[4, 0]), "code"),
+        ("a failure with code 0", prefixed(&[4, 0, 0]), "code"),
+        ("a failure with a code of no version", prefixed(&[4, 0, 12]), "code"),
+        ("a failure whose text is not UTF-8", prefixed(&[4, 0, 1, 0xff]), "UTF-8"),
+        ("a cancel with a byte left over", prefixed(&[&cancel(0)[..], &[0]].concat()), "left over"),
+        ("a credit without bytes", prefixed(&[6, 1]), "bytes"),
+        ("a credit of more than 32 bits of calls", prefixed(&credit(1 << 32, 0)), "calls"),
+        ("a credit with a byte left over", prefixed(&[&credit(0, 0)[..], &[0]].concat()), "left over"),
+        ("a goodbye without a reason", prefixed(&[10]), "reason"),
+        ("a goodbye with a reason of no version", prefixed(&[10, 7]), "reason"),
+        ("a goodbye whose text is not UTF-8", prefixed(&[10, 1, 0xc3]), "UTF-8"),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn what_only_a_server_says_is_refused_from_a_client() {
+    expect_violations(vec![("ready", prefixed(&[7]), "wrong side"), ("going away", prefixed(&[8]), "wrong side")])
+        .await;
+}
+
+#[tokio::test]
+async fn giving_back_what_was_not_taken_is_refused() {
+    expect_violations(vec![
+        ("calls", prefixed(&credit(1, 0)), "given back"),
+        ("bytes", prefixed(&credit(0, 1)), "given back"),
+        ("all there is", prefixed(&credit(u64::from(u32::MAX), u64::MAX)), "given back"),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn a_second_request_under_an_id_in_flight_is_refused() {
+    let twice = [prefixed(&request(6, WAIT, &[])), prefixed(&request(6, ECHO, &string("x")))].concat();
+    expect_violations(vec![("the id of a request that waits", twice, "in flight")]).await;
+}
+
+#[tokio::test]
+async fn more_calls_than_the_window_are_refused() {
+    let server = server_with(Limits { calls_in_flight: 4, ..Limits::default() }).await;
+    let healthy = Healthy::connect(&server).await;
+    let mut raw = Raw::welcomed(server.local_addr()).await;
+    for id in 0..5 {
+        raw.send(&request(id * 2, WAIT, &[])).await;
+    }
+    let told = raw.expect_violation().await;
+    assert!(told.contains("window"), "{told}");
+    healthy.check().await;
+}
+
+#[tokio::test]
+async fn more_bytes_than_the_window_are_refused_and_a_large_frame_alone_is_not() {
+    let server = server_with(Limits { bytes_in_flight: 1000, ..Limits::default() }).await;
+    let healthy = Healthy::connect(&server).await;
+    let mut raw = Raw::welcomed(server.local_addr()).await;
+    let large = string(&"x".repeat(5000));
+    raw.send(&request(0, ECHO, &large)).await;
+    assert_eq!(raw.receive().await, Some(reply(0, &large)));
+    // Its arguments do not decode before it is answered, so it has to wait with something small.
+    raw.send(&request(2, WAIT, &[])).await;
+    raw.send(&request(4, ECHO, &large)).await;
+    assert_eq!(raw.receive().await, Some(reply(4, &large)));
+    // More than half of the window waits now, and the next does not fit into the rest.
+    for id in 3..100 {
+        raw.send(&request(id * 2, WAIT, &[])).await;
+    }
+    let told = raw.expect_violation().await;
+    assert!(told.contains("window"), "{told}");
+    healthy.check().await;
+}
+
+#[tokio::test]
+async fn a_frame_that_is_cut_off_ends_its_connection() {
+    let (gone, heard) = oneshot::channel();
+    let gone = std::sync::Mutex::new(Some(gone));
+    let server = sockets::Server::builder()
+        .authenticate(|login: String| async move { Ok::<_, sockets::Refusal>(login) })
+        .connected(move |socket: sockets::Socket<String>| {
+            if socket.identity() == "ada" {
+                let gone = gone.lock().unwrap().take().unwrap();
+                socket.on_disconnect(|reason| async move { gone.send(reason).unwrap() });
+            }
+            async {}
+        })
+        .serve(BadServer::new(Handler))
+        .bind("tcp://127.0.0.1:0")
+        .await
+        .unwrap();
+    let healthy = Healthy::connect(&server).await;
+    let mut raw = Raw::welcomed(server.local_addr()).await;
+    let whole = prefixed(&request(0, UNKNOWN, b"arguments"));
+    raw.send_bytes(&whole[..whole.len() - 1]).await;
+    drop(raw);
+    let reason = tokio::time::timeout(crate::raw::PATIENCE, heard).await.expect("the hook runs").unwrap();
+    assert!(matches!(reason, sockets::DisconnectReason::Lost(_)), "{reason:?}");
+    healthy.check().await;
+}

@@ -1,0 +1,240 @@
+//! What a server may do wrong to our client.
+
+use std::{future::Future, time::Duration};
+
+use sockets::{CallError, Client, ConnectError, DisconnectReason, Limits};
+use tokio::{net::TcpListener, time::timeout};
+
+use crate::{
+    raw::{
+        ECHO, NOTE, PATIENCE, Raw, TERMS, UNKNOWN, WAIT, credit, emit, envelope, prefixed, reply, request, string,
+        terms, welcome,
+    },
+    served::{BadClient, BadServer, Handler},
+};
+
+/// Connects our client to a server that does what `answer` does when it has read the greeting.
+async fn connect_to<F: Future>(
+    limits: Limits,
+    answer: impl FnOnce(Raw) -> F,
+) -> (Result<Client, ConnectError>, F::Output) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("tcp://{}", listener.local_addr().unwrap());
+    let server = async {
+        let mut raw = Raw { stream: listener.accept().await.unwrap().0 };
+        raw.receive().await.expect("a greeting");
+        answer(raw).await
+    };
+    let connect = Client::builder().auth("ada").serve(BadServer::new(Handler)).limits(limits).connect(&url);
+    timeout(PATIENCE, async { tokio::join!(connect, server) }).await.expect("the client does not wait for ever")
+}
+
+async fn answered_with(bytes: Vec<u8>) -> ConnectError {
+    let answer = |mut raw: Raw| async move {
+        raw.send_bytes(&bytes).await;
+        raw
+    };
+    connect_to(Limits::default(), answer).await.0.expect_err("no server to talk to")
+}
+
+/// Our client, and the raw server that it is connected to.
+async fn connected(limits: Limits) -> (Client, Raw) {
+    let (client, raw) = connect_to(limits, |mut raw| async move {
+        raw.send(&welcome(TERMS)).await;
+        raw.send(&[7]).await;
+        raw
+    })
+    .await;
+    (client.unwrap(), raw)
+}
+
+#[tokio::test]
+async fn each_bad_answer_to_the_greeting_is_an_error_that_says_so() {
+    let with_left_over = [&[0], &terms(TERMS)[..], &[0]].concat();
+    let cases: Vec<(&str, Vec<u8>)> = vec![
+        ("wrong magic", prefixed(&envelope(*b"HTTP", 1, &[0, 1, 1, 1]))),
+        ("4 GiB announced", vec![0xff; 4]),
+        ("HTTP", b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec()),
+        ("an empty frame", prefixed(&[])),
+        ("an answer of no version", prefixed(&envelope(*b"SKTS", 1, &[3]))),
+        ("a welcome that is cut short", prefixed(&envelope(*b"SKTS", 1, &[0, 1]))),
+        ("a welcome with a byte left over", prefixed(&envelope(*b"SKTS", 1, &with_left_over))),
+        ("a refusal that is not UTF-8", prefixed(&envelope(*b"SKTS", 1, &[1, 1, 0xff]))),
+    ];
+    for (what, bytes) in cases {
+        let error = answered_with(bytes).await;
+        assert!(matches!(error, ConnectError::Handshake(_)), "{what}: {error:?}");
+    }
+}
+
+#[tokio::test]
+async fn another_version_is_told_with_both_versions() {
+    let error = answered_with(prefixed(&envelope(*b"SKTS", 7, &[0xff; 9]))).await;
+    assert!(matches!(error, ConnectError::Version { ours: 1, theirs: 7 }), "{error:?}");
+}
+
+#[tokio::test]
+async fn what_a_server_did_not_understand_reaches_the_user() {
+    let error = answered_with(prefixed(&envelope(*b"SKTS", 1, &[&[2], &string("speak up")[..]].concat()))).await;
+    assert!(matches!(&error, ConnectError::Handshake(words) if words.contains("speak up")), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_server_that_closes_without_an_answer_is_an_error() {
+    let (client, ()) = connect_to(Limits::default(), |raw| async move { drop(raw) }).await;
+    let error = client.expect_err("no server to talk to");
+    assert!(matches!(error, ConnectError::Handshake(_)), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_answer_is_given_up() {
+    let limits = Limits { authentication: Duration::from_millis(100), ..Limits::default() };
+    let (client, _raw) = connect_to(limits, |raw| async move { raw }).await;
+    let error = client.expect_err("no server to talk to");
+    assert!(matches!(&error, ConnectError::Handshake(words) if words.contains("in time")), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_server_that_says_goodbye_before_it_is_ready_is_an_error_with_its_reason() {
+    let (client, _raw) = connect_to(Limits::default(), |mut raw| async move {
+        raw.send(&welcome(TERMS)).await;
+        raw.send(b"\x0a\x02full").await;
+        raw
+    })
+    .await;
+    let error = client.expect_err("not connected");
+    assert!(
+        matches!(&error, ConnectError::Disconnected(DisconnectReason::Kicked(words)) if words == "full"),
+        "{error:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_server_that_breaks_the_protocol_is_told_and_left() {
+    let cases: Vec<(&str, Vec<u8>, &str)> = vec![
+        ("an empty frame", prefixed(&[]), "empty"),
+        ("4 GiB announced", vec![0xff; 4], "limit"),
+        ("an unknown kind", prefixed(&[0x0b]), "unknown kind"),
+        ("what only a client says", prefixed(&[9]), "wrong side"),
+        ("a second welcome", prefixed(&welcome(TERMS)), "unknown kind"),
+        ("more credit than was taken", prefixed(&credit(1, 1)), "given back"),
+        ("an id in flight", prefixed(&request(1, WAIT, &[])).repeat(2), "in flight"),
+    ];
+    for (what, bytes, words) in cases {
+        let (client, mut raw) = connected(Limits::default()).await;
+        raw.send_bytes(&bytes).await;
+        let told = raw.expect_violation().await;
+        assert!(told.contains(words), "{what}: {told}");
+        let reason = timeout(PATIENCE, client.disconnected()).await.expect("the client knows");
+        assert!(matches!(&reason, DisconnectReason::ProtocolViolation(text) if text.contains(words)), "{reason:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_overruns_the_client_s_window_is_told_and_left() {
+    let (_client, mut raw) = connected(Limits { calls_in_flight: 2, ..Limits::default() }).await;
+    for id in 0..3 {
+        raw.send(&request(id * 2 + 1, WAIT, &[])).await;
+    }
+    let told = raw.expect_violation().await;
+    assert!(told.contains("window"), "{told}");
+}
+
+#[tokio::test]
+async fn what_an_honest_server_can_cause_does_not_end_the_connection() {
+    let (client, mut raw) = connected(Limits::default()).await;
+    raw.send(&reply(0, b"to a call that nobody made")).await;
+    raw.send(&emit(UNKNOWN, b"that nobody listens to")).await;
+    raw.send(&emit(NOTE, b"")).await;
+    raw.send(&request(1, UNKNOWN, b"")).await;
+    raw.expect_failure(1, 1).await;
+    raw.send(&request(1, ECHO, b"\x09x")).await;
+    raw.expect_failure(1, 3).await;
+    raw.send(&request(1, ECHO, &string("well"))).await;
+    assert_eq!(raw.receive().await, Some(reply(1, &string("well"))));
+    assert!(client.is_connected());
+}
+
+#[tokio::test]
+async fn a_reply_that_does_not_decode_fails_its_call_and_no_other() {
+    let (client, mut raw) = connected(Limits::default()).await;
+    let bad = BadClient::new(&client);
+    let answers = async {
+        for payload in [&b"\x05x"[..], b"\x01xx", b"\x01\xff", b"\x01x"] {
+            let request = raw.receive().await.unwrap();
+            raw.send(&[&[3, request[1]], payload].concat()).await;
+        }
+    };
+    let calls = async {
+        for _ in 0..3 {
+            let error = bad.echo("x").await.unwrap_err();
+            assert!(matches!(error, CallError::Decode(_)), "{error:?}");
+        }
+        assert_eq!(bad.echo("x").await, Ok("x".to_owned()));
+    };
+    timeout(PATIENCE, async { tokio::join!(answers, calls) }).await.expect("every call ends");
+}
+
+#[tokio::test]
+async fn a_call_ends_when_its_place_is_given_back_twice() {
+    let (client, mut raw) = connected(Limits::default()).await;
+    let answers = async {
+        let request = raw.receive().await.unwrap();
+        raw.send(&credit(1, request.len() as u64)).await;
+        raw.send(&reply(u64::from(request[1]), &string("x"))).await;
+        raw.expect_violation().await;
+    };
+    let bad = BadClient::new(&client);
+    let call = timeout(PATIENCE, bad.echo("x"));
+    let (call, ()) = tokio::join!(call, answers);
+    // The reply came; or it was part of the violation. Not to be told anything is neither.
+    match call.expect("the call has an outcome") {
+        Ok(reply) => assert_eq!(reply, "x"),
+        Err(error) => assert_eq!(error, CallError::Disconnected { maybe_executed: true }),
+    }
+}
+
+#[tokio::test]
+async fn requests_that_were_made_before_a_server_went_away_come_before_drained() {
+    let (client, mut raw) = connect_to(Limits::default(), |mut raw| async move {
+        // One call at a time.
+        raw.send(&welcome([4 << 20, 1, 1 << 20])).await;
+        raw.send(&[7]).await;
+        raw
+    })
+    .await;
+    let client = client.unwrap();
+    let bad = BadClient::new(&client);
+    let server = async {
+        let first = raw.receive().await.unwrap();
+        raw.send(&[8]).await;
+        raw.send(&[&[3, first[1]], &string("x")[..]].concat()).await;
+        let second = raw.receive().await.unwrap();
+        assert_eq!(second[0], 2, "the request that waited comes first: {second:?}");
+        raw.send(&[&[3, second[1]], &string("y")[..]].concat()).await;
+        assert_eq!(raw.receive().await.as_deref(), Some(&[9][..]), "Drained");
+    };
+    let calls = async {
+        let (first, second) = tokio::join!(bad.echo("x"), bad.echo("y"));
+        assert_eq!((first, second), (Ok("x".to_owned()), Ok("y".to_owned())));
+    };
+    timeout(PATIENCE, async { tokio::join!(server, calls) }).await.expect("both calls end");
+}
+
+#[tokio::test]
+async fn words_that_are_longer_than_a_frame_are_still_words() {
+    let server = sockets::Server::builder()
+        .connected(|socket: sockets::Socket| async move { socket.disconnect(&"go away ".repeat(20_000)) })
+        .bind("tcp://127.0.0.1:0")
+        .await
+        .unwrap();
+    let url = format!("tcp://{}", server.local_addr());
+    let limits = Limits { max_frame: 4096, ..Limits::default() };
+    let refused = timeout(PATIENCE, Client::builder().limits(limits).connect(&url)).await.expect("an end");
+    let reason = match refused {
+        Ok(client) => client.disconnected().await,
+        Err(ConnectError::Disconnected(reason)) => reason,
+        Err(other) => panic!("{other:?}"),
+    };
+    assert!(reason.message().is_some_and(|words| words.starts_with("go away")), "{reason:?}");
+}

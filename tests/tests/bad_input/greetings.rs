@@ -1,0 +1,112 @@
+//! Greetings that a server does not understand.
+
+use std::time::{Duration, Instant};
+
+use sockets::{Client, ConnectError, Limits};
+use tokio::time::{sleep, timeout};
+
+use crate::{
+    raw::{PATIENCE, Raw, TERMS, envelope, greeting, prefixed, string, terms, varint},
+    served::{Healthy, server_and_healthy, server_with},
+};
+
+#[tokio::test]
+async fn each_bad_greeting_is_told_what_is_wrong_with_it() {
+    let (server, healthy) = server_and_healthy().await;
+    let login_body = |login: &[u8]| [&terms(TERMS)[..], &varint(login.len() as u64), login].concat();
+    let good = greeting(TERMS, &string("ada"));
+    let left_over = [&login_body(&string("ada"))[..], &[0]].concat();
+    let cases: Vec<(&str, Vec<u8>, &str)> = vec![
+        ("wrong magic", prefixed(&envelope(*b"HTTP", 1, &login_body(&string("ada")))), "magic"),
+        ("an older version", prefixed(&envelope(*b"SKTS", 0, &[])), "version 0"),
+        ("a later version, with a body of its own", prefixed(&envelope(*b"SKTS", 2, &[0xff; 40])), "version 2"),
+        ("a version beyond 16 bits", prefixed(&envelope(*b"SKTS", 70_000, &[])), "integer"),
+        ("a login that does not decode", prefixed(&greeting(TERMS, &[5, b'a'])), "login does not decode"),
+        ("a login with a byte left over", prefixed(&greeting(TERMS, b"\x03ada!")), "left over"),
+        ("a login that is not UTF-8", prefixed(&greeting(TERMS, b"\x01\xff")), "UTF-8"),
+        ("terms that are cut short", prefixed(&envelope(*b"SKTS", 1, &[1, 1])), "greeting does not decode"),
+        ("terms beyond 32 bits", prefixed(&greeting([u64::MAX, 1, 1], &string("ada"))), "integer"),
+        ("a login longer than its frame", prefixed(&envelope(*b"SKTS", 1, &[1, 1, 1, 5, 0])), "length"),
+        ("a body with a byte left over", prefixed(&envelope(*b"SKTS", 1, &left_over)), "left over"),
+        ("an envelope with a byte left over", prefixed(&[&good[..], &[0]].concat()), "left over"),
+        ("an envelope that is cut short", prefixed(&good[..good.len() - 1]), "length"),
+        ("an empty frame", prefixed(&[]), "ends before"),
+        ("HTTP", b"GET / HTTP/1.1\r\nHost: example.org\r\n\r\n".to_vec(), "limit"),
+        ("4 GiB announced", vec![0xff; 4], "limit"),
+        ("a byte more than a greeting may have", (64 * 1024 + 1u32).to_le_bytes().to_vec(), "limit"),
+    ];
+    for (what, bytes, words) in cases {
+        let mut raw = Raw::connect(server.local_addr()).await;
+        raw.send_bytes(&bytes).await;
+        let told = raw.expect_misunderstood().await;
+        assert!(told.contains(words), "{what}: {told}");
+        healthy.check().await;
+    }
+    assert_eq!(server.sockets().len(), 1, "only the healthy one");
+}
+
+#[tokio::test]
+async fn a_login_over_the_limit_is_told_to_the_client_that_sent_it() {
+    let (server, healthy) = server_and_healthy().await;
+    let url = format!("tcp://{}", server.local_addr());
+    // More than the system's buffers hold, so that the server must not just close on it.
+    for megabytes in [1, 16] {
+        let connect = Client::builder().auth("x".repeat(megabytes << 20)).connect(&url);
+        let refused = timeout(PATIENCE, connect).await.expect("an answer").unwrap_err();
+        let told = matches!(&refused, ConnectError::Handshake(words) if words.contains("limit"));
+        assert!(told, "{megabytes} MiB: {refused:?}");
+    }
+    healthy.check().await;
+}
+
+#[tokio::test]
+async fn a_refused_login_is_told_the_words() {
+    let (server, healthy) = server_and_healthy().await;
+    let mut raw = Raw::connect(server.local_addr()).await;
+    raw.send(&greeting(TERMS, &string("mallory"))).await;
+    let answer = raw.receive().await.unwrap();
+    assert_eq!(answer[6..], [&[1], &string("not you")[..]].concat());
+    assert_eq!(raw.receive().await, None);
+    healthy.check().await;
+}
+
+#[tokio::test]
+async fn a_peer_that_says_nothing_is_hung_up_on() {
+    let server = server_with(Limits { authentication: Duration::from_millis(100), ..Limits::default() }).await;
+    let healthy = Healthy::connect(&server).await;
+    let mut raw = Raw::connect(server.local_addr()).await;
+    let told = raw.expect_misunderstood().await;
+    assert!(told.contains("too long"), "{told}");
+    healthy.check().await;
+}
+
+#[tokio::test]
+async fn a_greeting_that_trickles_in_is_hung_up_on() {
+    let server = server_with(Limits { authentication: Duration::from_millis(300), ..Limits::default() }).await;
+    let healthy = Healthy::connect(&server).await;
+    let mut raw = Raw::connect(server.local_addr()).await;
+    let started = Instant::now();
+    // Each byte comes well within the limit; all of them do not.
+    for byte in prefixed(&greeting(TERMS, &string(&"a".repeat(100)))) {
+        raw.send_bytes(&[byte]).await;
+        sleep(Duration::from_millis(20)).await;
+        if started.elapsed() > Duration::from_secs(1) {
+            break;
+        }
+    }
+    let told = raw.expect_misunderstood().await;
+    assert!(told.contains("too long"), "{told}");
+    healthy.check().await;
+}
+
+#[tokio::test]
+async fn peers_that_leave_in_the_middle_of_their_greeting_are_forgotten() {
+    let (server, healthy) = server_and_healthy().await;
+    let whole = prefixed(&greeting(TERMS, &string("ada")));
+    for length in 0..whole.len() {
+        let mut raw = Raw::connect(server.local_addr()).await;
+        raw.send_bytes(&whole[..length]).await;
+    }
+    healthy.check().await;
+    assert_eq!(server.sockets().len(), 1, "only the healthy one");
+}

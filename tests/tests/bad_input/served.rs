@@ -1,0 +1,81 @@
+//! The server of these tests, and a healthy client that must not notice anything.
+
+use std::future;
+
+use serde::{Deserialize, Serialize};
+use sockets::{Client, Limits, Refusal, Server};
+use tokio::time::timeout;
+
+use crate::raw::PATIENCE;
+
+/// Nested through its own elements.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Nest(pub(crate) Vec<Nest>);
+
+#[sockets::group("Bad")]
+pub(crate) trait Bad {
+    async fn echo(&self, text: &str) -> String;
+    async fn wait(&self);
+    async fn nest(&self, nest: Nest) -> u32;
+    async fn sum(&self, numbers: Vec<u32>) -> u32;
+    #[emit]
+    async fn note(&self, number: u32);
+}
+
+pub(crate) struct Handler;
+
+impl Bad for Handler {
+    async fn echo(&self, text: &str) -> String {
+        text.to_owned()
+    }
+
+    async fn wait(&self) {
+        future::pending::<()>().await;
+    }
+
+    async fn nest(&self, nest: Nest) -> u32 {
+        u32::try_from(nest.0.len()).unwrap()
+    }
+
+    async fn sum(&self, numbers: Vec<u32>) -> u32 {
+        numbers.iter().sum()
+    }
+
+    async fn note(&self, _number: u32) {}
+}
+
+pub(crate) async fn server_with(limits: Limits) -> Server<String> {
+    Server::builder()
+        .authenticate(|login: String| async move {
+            if login == "mallory" { Err(Refusal::new("not you")) } else { Ok(login) }
+        })
+        .serve(BadServer::new(Handler))
+        .limits(limits)
+        .bind("tcp://127.0.0.1:0")
+        .await
+        .unwrap()
+}
+
+/// A client that does what clients do.
+pub(crate) struct Healthy {
+    client: Client,
+}
+
+impl Healthy {
+    pub(crate) async fn connect(server: &Server<String>) -> Self {
+        let url = format!("tcp://{}", server.local_addr());
+        Self { client: Client::builder().auth("eve").connect(&url).await.unwrap() }
+    }
+
+    /// It is served as if nothing had happened.
+    pub(crate) async fn check(&self) {
+        let echo = timeout(PATIENCE, BadClient::new(&self.client).echo("well")).await;
+        assert_eq!(echo.expect("the server answers others"), Ok("well".to_owned()));
+    }
+}
+
+pub(crate) async fn server_and_healthy() -> (Server<String>, Healthy) {
+    let server = server_with(Limits::default()).await;
+    let healthy = Healthy::connect(&server).await;
+    (server, healthy)
+}
