@@ -1,0 +1,165 @@
+//! Audiences: who belongs to them, and that each member hears once.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use sockets::{Audience, Client, Server, Socket};
+use sockets_tests::*;
+use tokio::sync::mpsc::UnboundedReceiver;
+
+/// A server with some players, each in rooms, and what they hear.
+struct Hall {
+    server: Server<Player>,
+    _clients: Vec<Client>,
+    heard: Vec<(String, UnboundedReceiver<String>)>,
+}
+
+impl Hall {
+    async fn open(net: Net, players_and_rooms: &[(&str, &[&str])]) -> Self {
+        let server = net.serve(players()).await;
+        let (mut clients, mut heard) = (Vec::new(), Vec::new());
+        for (name, rooms) in players_and_rooms {
+            let (voter, messages) = Voter::new(name);
+            clients.push(net.join(&server, name, Client::builder().serve(LobbyServer::new(voter))).await);
+            heard.push(((*name).to_owned(), messages));
+            let socket = server.sockets().pop().unwrap();
+            rooms.iter().for_each(|room| socket.join(room));
+        }
+        Self { server, _clients: clients, heard }
+    }
+
+    fn socket(&self, name: &str) -> Socket<Player> {
+        self.server.socket(&Player::new(name)).unwrap()
+    }
+
+    /// Speaks to an audience, then to all, and gives those who hear the first, each as often as it does.
+    async fn who_hears(&mut self, audience: &Audience<Player>) -> Vec<String> {
+        let listed: Vec<_> = audience.sockets().iter().map(|socket| socket.identity().name.clone()).collect();
+        LobbyClient::new(audience).message("first").await.unwrap();
+        LobbyClient::new(&self.server.all()).message("end").await.unwrap();
+        let mut hearers = Vec::new();
+        for (name, heard) in &mut self.heard {
+            while heard.recv().await.unwrap() != "end" {
+                hearers.push(name.clone());
+            }
+        }
+        hearers.sort_unstable();
+        assert_eq!(sorted(listed), hearers, "`sockets()` gives those who hear");
+
+        let mut answered = Vec::new();
+        let mut votes = LobbyClient::new(audience).vote(hearers.clone());
+        while let Some((socket, vote)) = votes.next().await {
+            assert_eq!(vote.unwrap(), socket.identity().name);
+            answered.push(socket.identity().name.clone());
+        }
+        assert_eq!(sorted(answered), hearers, "those who hear answer too");
+        hearers
+    }
+}
+
+fn sorted(mut names: Vec<String>) -> Vec<String> {
+    names.sort_unstable();
+    names
+}
+
+const HALL: &[(&str, &[&str])] = &[("ada", &["r", "s"]), ("bob", &["r"]), ("cleo", &["s"]), ("dan", &[])];
+
+every_transport! {
+    async fn all_and_rooms_and_who_is_left_out(net: Net) {
+        let mut hall = Hall::open(net, HALL).await;
+        let (all, r, s) = (hall.server.all(), hall.server.room("r"), hall.server.room("s"));
+        let ada = hall.socket("ada");
+        assert_eq!(hall.who_hears(&all).await, ["ada", "bob", "cleo", "dan"]);
+        assert_eq!(hall.who_hears(&r).await, ["ada", "bob"]);
+        assert_eq!(hall.who_hears(&hall.server.room("nobody")).await, [""; 0]);
+        assert_eq!(hall.who_hears(&r.except(&ada)).await, ["bob"]);
+        assert_eq!(hall.who_hears(&all.except(&s)).await, ["bob", "dan"]);
+        assert_eq!(hall.who_hears(&all.except(&ada).except(&hall.socket("dan"))).await, ["bob", "cleo"]);
+        assert_eq!(hall.who_hears(&all.except(&r.except(&ada))).await, ["ada", "cleo", "dan"]);
+        assert_eq!(hall.who_hears(&r.except(&r)).await, [""; 0]);
+    }
+
+    async fn a_member_of_both_hears_once(net: Net) {
+        let mut hall = Hall::open(net, HALL).await;
+        let (r, s) = (hall.server.room("r"), hall.server.room("s"));
+        assert_eq!(hall.who_hears(&r.union(&s)).await, ["ada", "bob", "cleo"]);
+        assert_eq!(hall.who_hears(&r.union(&r)).await, ["ada", "bob"]);
+        assert_eq!(hall.who_hears(&r.union(&hall.server.all())).await, ["ada", "bob", "cleo", "dan"]);
+        assert_eq!(hall.who_hears(&r.except(&s).union(&s.except(&r))).await, ["bob", "cleo"]);
+        assert_eq!(hall.who_hears(&r.union(&s).except(&r)).await, ["cleo"]);
+        assert_eq!(hall.who_hears(&r.union(&hall.server.clients([hall.socket("ada")]))).await, ["ada", "bob"]);
+    }
+
+    async fn sockets_and_identities_in_every_form(net: Net) {
+        let mut hall = Hall::open(net, &[("ada", &[]), ("bob", &[]), ("ada", &[]), ("cleo", &[])]).await;
+        let server = hall.server.clone();
+        let (ada, bob) = (Player::new("ada"), Player::new("bob"));
+        assert_eq!(hall.who_hears(&server.users([&bob])).await, ["bob"]);
+        assert_eq!(hall.who_hears(&server.users([&ada])).await, ["ada", "ada"], "all sockets of an identity");
+        assert_eq!(hall.who_hears(&server.users([ada.clone(), bob.clone()])).await, ["ada", "ada", "bob"]);
+        assert_eq!(hall.who_hears(&server.users(vec![bob.clone()])).await, ["bob"]);
+        assert_eq!(hall.who_hears(&server.users(&vec![bob.clone(), bob.clone()])).await, ["bob"]);
+        assert_eq!(hall.who_hears(&server.users([Player::new("eve")])).await, [""; 0]);
+
+        let first = server.sockets()[0].clone();
+        let bobs = hall.socket("bob");
+        assert_eq!(hall.who_hears(&server.clients([&first])).await, ["ada"]);
+        assert_eq!(hall.who_hears(&server.clients([first.clone(), first.clone()])).await, ["ada"]);
+        assert_eq!(hall.who_hears(&server.clients(vec![&first, &bobs])).await, ["ada", "bob"]);
+        assert_eq!(hall.who_hears(&server.clients(vec![first.clone(), bobs.clone()])).await, ["ada", "bob"]);
+        assert_eq!(hall.who_hears(&server.clients(&[bobs.clone()])).await, ["bob"]);
+        assert_eq!(hall.who_hears(&server.clients(server.sockets_of(&ada))).await, ["ada", "ada"]);
+        assert_eq!(hall.who_hears(&server.clients(server.sockets().iter().skip(1))).await, ["ada", "bob", "cleo"]);
+        assert_eq!(hall.who_hears(&server.clients(Vec::<Socket<Player>>::new())).await, [""; 0]);
+        assert_eq!(hall.who_hears(&server.users(&[ada]).except(&first)).await, ["ada"]);
+    }
+
+    async fn an_audience_is_evaluated_at_each_call(net: Net) {
+        let mut hall = Hall::open(net, HALL).await;
+        let (room, later) = (hall.server.room("r"), hall.server.users([&Player::new("eve")]));
+        let rest = hall.server.all().except(&room);
+        assert_eq!(hall.who_hears(&room).await, ["ada", "bob"]);
+        hall.socket("dan").join("r");
+        hall.socket("ada").leave("r");
+        assert_eq!(hall.who_hears(&room).await, ["bob", "dan"]);
+        assert_eq!(hall.who_hears(&rest).await, ["ada", "cleo"]);
+        assert!(later.sockets().is_empty());
+        let _eve = net.join(&hall.server, "eve", Client::builder()).await;
+        assert_eq!(later.sockets().len(), 1);
+    }
+
+    async fn who_has_left_belongs_to_no_audience(net: Net) {
+        let server = net.serve(players()).await;
+        let client = net.join(&server, "ada", Client::builder()).await;
+        let socket = server.sockets()[0].clone();
+        socket.join("r");
+        let ada = Player::new("ada");
+        let audiences = [server.all(), server.room("r"), server.clients([&socket]), server.users([&ada])];
+        assert!(audiences.iter().all(|audience| audience.sockets() == [socket.clone()]));
+        drop(client);
+        net.deserted(&server).await;
+        for audience in &audiences {
+            assert!(audience.sockets().is_empty(), "{audience:?}");
+            LobbyClient::new(audience).message("anybody?").await.unwrap();
+            assert!(LobbyClient::new(audience).vote(Vec::new()).next().await.is_none());
+        }
+    }
+
+    async fn sockets_are_the_same_however_they_are_found(net: Net) {
+        let server = net.serve(players()).await;
+        let _client = net.join(&server, "ada", Client::builder()).await;
+        let socket = server.socket(&Player::new("ada")).unwrap();
+        assert_eq!(server.sockets(), [socket.clone()]);
+        assert_eq!(server.all().sockets(), server.sockets_of(&Player::new("ada")));
+        assert_eq!(socket.server().sockets(), [socket.clone()]);
+    }
+
+    async fn a_stub_of_an_expression_may_be_used_at_once(net: Net) {
+        let hall = Hall::open(net, HALL).await;
+        let host = hall.socket("ada");
+        let lobby = LobbyClient::new(&hall.server.room("r").except(&host));
+        let mut votes = lobby.vote(vec!["bob".into()]);
+        drop(lobby);
+        assert_eq!(votes.next().await.unwrap().1, Ok("bob".into()));
+        assert!(votes.next().await.is_none() && votes.next().await.is_none());
+    }
+}

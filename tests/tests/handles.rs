@@ -1,0 +1,229 @@
+//! Who keeps a server or client open, and what is dropped when a session ends.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::sync::Arc;
+
+use sockets::{Call, Client, DisconnectReason, Peer, Server, Socket};
+use sockets_tests::*;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+
+#[sockets::group("Keeper")]
+trait Keeper {
+    /// Gives the server to the test.
+    async fn keep(&self, call: &Call);
+    async fn wait(&self);
+}
+
+struct Keeps {
+    server: UnboundedSender<(Server<Player>, Socket<Player>, Peer)>,
+    held: Arc<()>,
+}
+
+impl Keeper for Keeps {
+    async fn keep(&self, call: &Call) {
+        let kept = (call.server().unwrap(), call.socket().unwrap(), call.peer().clone());
+        self.server.send(kept).unwrap();
+    }
+
+    async fn wait(&self) {
+        let _held = Arc::clone(&self.held);
+        std::future::pending::<()>().await;
+    }
+}
+
+every_transport! {
+    async fn a_client_closes_when_its_last_handle_is_dropped(net: Net) {
+        let server = net.serve(players()).await;
+        let client = net.join(&server, "ada", Client::builder()).await;
+        let socket = server.socket(&Player::new("ada")).unwrap();
+        let clone = client.clone();
+        drop(client);
+        clone.emit("anything", &()).await.unwrap();
+        server.all().emit("anything", &()).await.unwrap();
+        assert!(clone.is_connected() && socket.is_connected());
+
+        drop(clone);
+        assert_eq!(socket.disconnected().await, DisconnectReason::PeerClosed);
+        net.deserted(&server).await;
+    }
+
+    async fn peers_and_stubs_and_groups_and_listeners_keep_no_client_open(net: Net) {
+        let server = net.serve(players()).await;
+        let client = net.join(&server, "ada", Client::builder()).await;
+        let socket = server.socket(&Player::new("ada")).unwrap();
+        let peer: Peer = Peer::clone(&client);
+        let stub = PurchasesClient::new(&client);
+        let group = client.group("Purchases");
+        let listener = client.listen("news", |(): ()| async {});
+        drop(client);
+        assert_eq!(socket.disconnected().await, DisconnectReason::PeerClosed);
+        assert_eq!(peer.disconnected().await, DisconnectReason::Closed);
+        assert!(stub.get_price("sword").await.is_err());
+        assert!(group.request::<Option<u32>>("get_price", &"sword").await.is_err());
+        assert!(peer.emit("news", &()).await.is_err());
+        listener.stop();
+    }
+
+    async fn what_was_sent_before_the_last_handle_was_dropped_arrives(net: Net) {
+        let (shop, mut seen) = Shop::new();
+        let server = net.serve(Server::builder().serve(PurchasesServer::new(shop))).await;
+        let client = net.connect(&server, Client::builder()).await;
+        for n in 0..100 {
+            PurchasesClient::new(&client).viewed(&n.to_string()).await.unwrap();
+        }
+        drop(client);
+        for n in 0..100 {
+            assert_eq!(seen.recv().await, Some(n.to_string()));
+        }
+    }
+
+    async fn a_server_closes_when_its_last_handle_is_dropped(net: Net) {
+        let server = net.serve(players()).await;
+        let client = net.join(&server, "ada", Client::builder()).await;
+        let clone = server.clone();
+        drop(server);
+        let another = net.join(&clone, "bob", Client::builder()).await;
+        assert!(client.is_connected());
+
+        drop(clone);
+        assert_eq!(client.disconnected().await, DisconnectReason::PeerClosed);
+        assert_eq!(another.disconnected().await, DisconnectReason::PeerClosed);
+    }
+
+    async fn what_a_server_hands_out_keeps_no_server_open(net: Net) {
+        let (keep, mut kept) = unbounded_channel();
+        let keeper = KeeperServer::new(Keeps { server: keep, held: Arc::default() });
+        let server = net.serve(players().serve(keeper)).await;
+        let client = net.join(&server, "ada", Client::builder()).await;
+        KeeperClient::new(&client).keep().await.unwrap();
+        let of_a_call = kept.recv().await.unwrap();
+        let socket = server.socket(&Player::new("ada")).unwrap();
+        let of_a_socket = socket.server();
+        let clone_of_that = of_a_socket.clone();
+        let audiences = [server.all(), server.room("lobby"), of_a_socket.all(), server.clients([&socket])];
+        let stubs = (LobbyClient::new(&server.all()), LobbyClient::new(&socket));
+        let group = server.all().group("Lobby");
+        assert_eq!(clone_of_that.sockets().len(), 1, "it works as long as the server is open");
+
+        drop(server);
+        assert_eq!(client.disconnected().await, DisconnectReason::PeerClosed);
+        eventually("the socket has left", || audiences[0].sockets().is_empty()).await;
+        assert!(!of_a_call.1.is_connected());
+        assert!(of_a_socket.sockets().is_empty());
+        assert!(net == Net::Tcp || net.try_connect(&clone_of_that, Client::builder().auth(Login::new("eve"))).await.is_err());
+        drop((of_a_call, stubs, group));
+    }
+
+    async fn handlers_and_listeners_and_hooks_of_a_socket_are_dropped_with_its_session(net: Net) {
+        let held = Arc::new(());
+        let server = net.serve(players()).await;
+        let client = net.join(&server, "ada", Client::builder()).await;
+        let socket = server.socket(&Player::new("ada")).unwrap();
+        let (keep, kept) = unbounded_channel();
+        drop(kept);
+        socket.serve(KeeperServer::new(Keeps { server: keep, held: Arc::clone(&held) }));
+        // Both hold the socket that holds them: the end of the session breaks the ring.
+        let (guard, ring) = (Arc::clone(&held), socket.clone());
+        let listener = socket.listen("one", move |(): ()| { let _ = (&guard, &ring); async {} });
+        let (guard, ring) = (Arc::clone(&held), socket.clone());
+        socket.group("Some").set_callback("two", move |(): ()| { let _ = (&guard, &ring); async {} });
+        let (guard, ring) = (Arc::clone(&held), socket.clone());
+        socket.on_disconnect(move |_| async move { drop((guard, ring)); });
+        assert_eq!(Arc::strong_count(&held), 5);
+
+        drop(client);
+        eventually("nothing is held", || Arc::strong_count(&held) == 1).await;
+        drop((socket, listener));
+    }
+
+    async fn what_a_client_serves_is_dropped_with_its_session(net: Net) {
+        let held = Arc::new(());
+        let server = net.serve(players()).await;
+        let (keep, _) = unbounded_channel();
+        let keeper = KeeperServer::new(Keeps { server: keep, held: Arc::clone(&held) });
+        let client = net.join(&server, "ada", Client::builder().serve(keeper)).await;
+        assert_eq!(Arc::strong_count(&held), 2);
+
+        server.sockets()[0].disconnect("go");
+        eventually("nothing is held", || Arc::strong_count(&held) == 1).await;
+        drop(client);
+    }
+
+    async fn listeners_and_hooks_of_a_client_are_dropped_with_its_session(net: Net) {
+        let held = Arc::new(());
+        let server = net.serve(players()).await;
+        let guard = Arc::clone(&held);
+        let builder = Client::builder().connected(move |peer| {
+            peer.listen("one", move |(): ()| {
+                let _ = &guard;
+                async {}
+            });
+            async {}
+        });
+        let client = net.join(&server, "ada", builder).await;
+        let guard = Arc::clone(&held);
+        client.on_disconnect(move |_| async move { drop(guard) });
+        assert_eq!(Arc::strong_count(&held), 3);
+
+        server.sockets()[0].disconnect("go");
+        eventually("nothing is held", || Arc::strong_count(&held) == 1).await;
+        drop(client);
+    }
+
+    async fn a_handler_that_runs_is_dropped_with_its_session(net: Net) {
+        let held = Arc::new(());
+        let server = net.serve(players()).await;
+        let client = net.join(&server, "ada", Client::builder()).await;
+        let (keep, kept) = unbounded_channel();
+        drop(kept);
+        server.sockets()[0].serve(KeeperServer::new(Keeps { server: keep, held: Arc::clone(&held) }));
+        let peer = Peer::clone(&client);
+        let waiting = tokio::spawn(async move { KeeperClient::new(&peer).wait().await });
+        eventually("the handler runs", || Arc::strong_count(&held) == 3).await;
+        drop(client);
+        assert!(waiting.await.unwrap().is_err());
+        eventually("nothing is held", || Arc::strong_count(&held) == 1).await;
+    }
+
+    async fn what_the_server_serves_is_dropped_with_the_server(net: Net) {
+        let shop = Arc::new(Shop::unwatched());
+        let server = net.serve(players().serve(PurchasesServer::from_arc(Arc::clone(&shop)))).await;
+        let client = net.join(&server, "ada", Client::builder()).await;
+        assert_eq!(PurchasesClient::new(&client).get_price("sword").await, Ok(Some(10)));
+        assert_eq!(Arc::strong_count(&shop), 2);
+        drop(server);
+        client.disconnected().await;
+        drop(client);
+        eventually("the shop is ours again", || Arc::strong_count(&shop) == 1).await;
+    }
+
+    async fn a_hook_runs_once_with_the_reason_whenever_it_is_set(net: Net) {
+        let server = net.serve(players()).await;
+        let client = net.join(&server, "ada", Client::builder()).await;
+        let socket = server.socket(&Player::new("ada")).unwrap();
+        let (told, mut tells) = unbounded_channel();
+        let hook = |who: &'static str| {
+            let told = told.clone();
+            move |reason: DisconnectReason| async move { told.send((who, reason)).unwrap() }
+        };
+        socket.on_disconnect(hook("socket"));
+        socket.on_disconnect(hook("socket again"));
+        client.on_disconnect(hook("client"));
+        socket.disconnect("enough");
+        assert_eq!(client.disconnected().await.message(), Some("enough"));
+        assert_eq!(socket.disconnected().await.message(), Some("enough"));
+        client.on_disconnect(hook("late"));
+        socket.on_disconnect(hook("late socket"));
+
+        drop(told);
+        let mut all = Vec::new();
+        while let Some((who, reason)) = tells.recv().await {
+            assert_eq!(reason.message(), Some("enough"), "{who}");
+            assert!(reason.to_string().contains("enough"), "{reason}");
+            all.push(who);
+        }
+        all.sort_unstable();
+        assert_eq!(all, ["client", "late", "late socket", "socket", "socket again"]);
+    }
+}

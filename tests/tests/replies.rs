@@ -1,0 +1,237 @@
+//! The replies of an audience: exactly one of each member, and then the end.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use futures_util::{Stream, StreamExt};
+use sockets::{CallError, Client, Replies, Server, Socket};
+use sockets_tests::*;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+#[sockets::group("Poll")]
+trait Poll {
+    async fn answer(&self) -> Result<u32, String>;
+    async fn plain(&self) -> u32;
+}
+
+#[derive(Clone, Copy)]
+enum Manner {
+    Answers,
+    Errs,
+    Hangs,
+    Panics,
+}
+
+struct Member {
+    manner: Manner,
+    doing: UnboundedSender<&'static str>,
+}
+
+struct Guard(UnboundedSender<&'static str>);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let _ = self.0.send("dropped");
+    }
+}
+
+impl Poll for Member {
+    async fn answer(&self) -> Result<u32, String> {
+        self.doing.send("asked").unwrap();
+        match self.manner {
+            Manner::Answers => Ok(7),
+            Manner::Errs => Err("no opinion".into()),
+            Manner::Panics => panic!("this is meant to happen"),
+            Manner::Hangs => {
+                let _guard = Guard(self.doing.clone());
+                std::future::pending().await
+            }
+        }
+    }
+
+    async fn plain(&self) -> u32 {
+        self.answer().await.unwrap()
+    }
+}
+
+/// A client that answers in its manner, and what it does.
+async fn member(
+    net: Net,
+    server: &Server<Player>,
+    name: &str,
+    manner: Manner,
+) -> (Client, UnboundedReceiver<&'static str>) {
+    let (doing, does) = unbounded_channel();
+    let client = Client::builder().serve(PollServer::new(Member { manner, doing }));
+    (net.join(server, name, client).await, does)
+}
+
+type Outcomes<T, E> = BTreeMap<String, Result<T, CallError<E>>>;
+
+/// All outcomes, of which each socket has one.
+async fn outcomes<T, E, S>(replies: S) -> Outcomes<T, E>
+where
+    S: Stream<Item = (Socket<Player>, Result<T, CallError<E>>)> + Unpin,
+{
+    let all: Vec<_> = replies.map(|(socket, outcome)| (socket.identity().name.clone(), outcome)).collect().await;
+    let count = all.len();
+    let outcomes: BTreeMap<_, _> = all.into_iter().collect();
+    assert_eq!(outcomes.len(), count, "nobody is counted twice");
+    outcomes
+}
+
+every_transport! {
+    async fn every_member_is_accounted_for_once_whatever_it_does(net: Net) {
+        let server = net.serve(players()).await;
+        let mut members = Vec::new();
+        for (name, manner) in [
+            ("answers", Manner::Answers),
+            ("errs", Manner::Errs),
+            ("hangs", Manner::Hangs),
+            ("panics", Manner::Panics),
+            ("leaves", Manner::Hangs),
+            ("is kicked", Manner::Hangs),
+        ] {
+            members.push(member(net, &server, name, manner).await);
+        }
+        let _deaf = net.join(&server, "serves nothing", Client::builder()).await;
+
+        let started = Instant::now();
+        let asked = PollClient::new(&server.all()).with_timeout(Duration::from_millis(400)).answer();
+        let (leaver, mut leaving) = members.remove(4);
+        assert_eq!(leaving.recv().await, Some("asked"));
+        drop(leaver);
+        server.socket(&Player::new("is kicked")).unwrap().disconnect("out");
+        // It comes too late to be asked.
+        let _late = member(net, &server, "late", Manner::Answers).await;
+
+        let outcomes = outcomes(asked).await;
+        assert_eq!(outcomes.len(), 7, "{outcomes:?}");
+        assert_eq!(outcomes["answers"], Ok(7));
+        assert_eq!(outcomes["errs"], Err(CallError::Handler("no opinion".into())));
+        assert_eq!(outcomes["hangs"], Err(CallError::Timeout));
+        assert_eq!(outcomes["panics"], Err(CallError::Panicked));
+        assert_eq!(outcomes["serves nothing"], Err(CallError::NoSuchMethod));
+        assert!(matches!(outcomes["leaves"], Err(CallError::Disconnected { .. })), "{outcomes:?}");
+        assert!(matches!(outcomes["is kicked"], Err(CallError::Disconnected { .. })), "{outcomes:?}");
+        assert!(started.elapsed() >= Duration::from_millis(400));
+    }
+
+    async fn the_same_of_a_method_that_cannot_fail(net: Net) {
+        let server = net.serve(players()).await;
+        let _fine = member(net, &server, "answers", Manner::Answers).await;
+        let _panics = member(net, &server, "panics", Manner::Panics).await;
+        let _hangs = member(net, &server, "hangs", Manner::Hangs).await;
+        let asked: Replies<Player, u32> =
+            PollClient::new(&server.all()).with_timeout(Duration::from_millis(200)).plain();
+        let outcomes = outcomes(asked).await;
+        assert_eq!(outcomes["answers"], Ok(7));
+        assert_eq!(outcomes["panics"], Err(CallError::Panicked));
+        assert_eq!(outcomes["hangs"], Err(CallError::Timeout));
+        assert_eq!(outcomes.len(), 3);
+    }
+
+    async fn replies_come_as_they_are_given_and_not_in_order(net: Net) {
+        let server = net.serve(players()).await;
+        let _hangs = member(net, &server, "hangs", Manner::Hangs).await;
+        let _fine = member(net, &server, "answers", Manner::Answers).await;
+        let mut asked = PollClient::new(&server.all()).answer();
+        let (socket, answer) = asked.next().await.unwrap();
+        assert_eq!((socket.identity().name.as_str(), answer), ("answers", Ok(7)));
+        never("one who hangs has answered", asked.next()).await;
+    }
+
+    async fn the_question_is_sent_before_anybody_waits_for_replies(net: Net) {
+        let server = net.serve(players()).await;
+        let (_client, mut does) = member(net, &server, "answers", Manner::Answers).await;
+        let asked = PollClient::new(&server.all()).answer();
+        assert_eq!(does.recv().await, Some("asked"));
+        assert_eq!(outcomes(asked).await.len(), 1);
+    }
+
+    async fn dropping_the_replies_cancels_what_is_open(net: Net) {
+        let server = net.serve(players()).await;
+        let (_one, mut one) = member(net, &server, "one", Manner::Hangs).await;
+        let (_two, mut two) = member(net, &server, "two", Manner::Hangs).await;
+        let (_fine, _) = member(net, &server, "answers", Manner::Answers).await;
+        let mut asked = PollClient::new(&server.all()).answer();
+        assert_eq!(asked.next().await.unwrap().0.identity().name, "answers");
+        for does in [&mut one, &mut two] {
+            assert_eq!(does.recv().await, Some("asked"));
+            assert!(does.try_recv().is_err());
+        }
+        drop(asked);
+        assert_eq!(one.recv().await, Some("dropped"));
+        assert_eq!(two.recv().await, Some("dropped"));
+    }
+
+    async fn a_callback_takes_each_reply(net: Net) {
+        let server = net.serve(players()).await;
+        let _fine = member(net, &server, "answers", Manner::Answers).await;
+        let _errs = member(net, &server, "errs", Manner::Errs).await;
+        let mut outcomes = BTreeMap::new();
+        PollClient::new(&server.all())
+            .answer()
+            .for_each_reply(|socket: Socket<Player>, outcome| {
+                outcomes.insert(socket.identity().name.clone(), outcome);
+            })
+            .await;
+        assert_eq!(outcomes["answers"], Ok(7));
+        assert_eq!(outcomes["errs"], Err(CallError::Handler("no opinion".into())));
+        assert_eq!(outcomes.len(), 2);
+    }
+
+    async fn nobody_gives_no_replies(net: Net) {
+        let server = net.serve(players()).await;
+        assert!(PollClient::new(&server.all()).answer().next().await.is_none());
+        assert!(outcomes(PollClient::new(&server.room("empty")).answer()).await.is_empty());
+    }
+
+    async fn two_questions_at_once_are_kept_apart(net: Net) {
+        let server = net.serve(players()).await;
+        let mut members = Vec::new();
+        for n in 0..20 {
+            let manner = if n % 2 == 0 { Manner::Answers } else { Manner::Errs };
+            members.push(member(net, &server, &n.to_string(), manner).await);
+        }
+        let poll = PollClient::new(&server.all());
+        let asked: Vec<_> = (0..10).map(|_| poll.answer()).collect();
+        for asked in asked {
+            let outcomes = outcomes(asked).await;
+            assert_eq!(outcomes.len(), 20);
+            for (name, outcome) in outcomes {
+                assert_eq!(outcome.is_ok(), name.parse::<u32>().unwrap() % 2 == 0);
+            }
+        }
+    }
+
+    async fn a_dynamic_question_is_accounted_for_too(net: Net) {
+        let server = net.serve(players()).await;
+        let _fine = member(net, &server, "answers", Manner::Answers).await;
+        let _errs = member(net, &server, "errs", Manner::Errs).await;
+        let _deaf = net.join(&server, "serves nothing", Client::builder()).await;
+        let asked: Replies<Player, Result<u32, String>> = server.all().group("Poll").request("answer", &());
+        let outcomes = outcomes(asked).await;
+        assert_eq!(outcomes["answers"], Ok(Ok(7)));
+        assert_eq!(outcomes["errs"], Ok(Err("no opinion".into())));
+        assert_eq!(outcomes["serves nothing"], Err(CallError::NoSuchMethod));
+        assert_eq!(outcomes.len(), 3);
+    }
+
+    async fn shutting_down_accounts_for_everyone(net: Net) {
+        let limits = sockets::Limits { shutdown_grace: Duration::from_millis(50), ..Default::default() };
+        let server = net.serve(players().limits(limits)).await;
+        let (_hangs, mut does) = member(net, &server, "hangs", Manner::Hangs).await;
+        let (_other, _) = member(net, &server, "hangs too", Manner::Hangs).await;
+        let asked = PollClient::new(&server.all()).answer();
+        assert_eq!(does.recv().await, Some("asked"));
+        server.shutdown().await;
+        let outcomes = outcomes(asked).await;
+        assert_eq!(outcomes.len(), 2);
+        assert!(outcomes.values().all(|outcome| matches!(outcome, Err(CallError::Disconnected { .. }))), "{outcomes:?}");
+    }
+}

@@ -1,0 +1,90 @@
+//! Rooms: joined, left, listed, and gone when empty.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use sockets::{Client, DisconnectReason, Socket};
+use sockets_tests::*;
+
+every_transport! {
+    async fn a_room_is_there_while_somebody_is_in_it(net: Net) {
+        let server = net.serve(players()).await;
+        let _ada = net.join(&server, "ada", Client::builder()).await;
+        let _bob = net.join(&server, "bob", Client::builder()).await;
+        let ada = server.socket(&Player::new("ada")).unwrap();
+        let bob = server.socket(&Player::new("bob")).unwrap();
+        assert!(server.rooms().is_empty() && server.room("r").sockets().is_empty());
+
+        ada.join("r");
+        ada.join("r");
+        ada.join("other");
+        bob.join("r");
+        assert_eq!(server.rooms(), ["other", "r"]);
+        assert_eq!(ada.rooms(), ["other", "r"]);
+        assert_eq!(server.room("r").sockets().len(), 2);
+        assert_eq!(server.room("other").sockets(), std::slice::from_ref(&ada));
+
+        ada.leave("r");
+        ada.leave("r");
+        ada.leave("never joined");
+        assert_eq!(ada.rooms(), ["other"]);
+        assert_eq!(server.room("r").sockets(), [bob.clone()]);
+        bob.leave("r");
+        assert_eq!(server.rooms(), ["other"]);
+    }
+
+    async fn a_socket_that_leaves_the_server_leaves_its_rooms(net: Net) {
+        let server = net.serve(players().connected(|socket: Socket<Player>| async move {
+            socket.join("r");
+        })).await;
+        let client = net.join(&server, "ada", Client::builder()).await;
+        let ada = server.socket(&Player::new("ada")).unwrap();
+        drop(client);
+        ada.disconnected().await;
+        eventually("the room is gone", || server.rooms().is_empty()).await;
+        assert!(ada.rooms().is_empty());
+        ada.join("r");
+        assert!(server.rooms().is_empty(), "who has left joins nothing");
+        assert!(server.socket(&Player::new("ada")).is_none());
+    }
+
+    async fn a_room_hears_what_is_said_to_it_and_nobody_else_does(net: Net) {
+        let server = net.serve(players()).await;
+        let (ada, mut ada_heard) = Voter::new("");
+        let (bob, mut bob_heard) = Voter::new("");
+        let _ada = net.join(&server, "ada", Client::builder().serve(LobbyServer::new(ada))).await;
+        let _bob = net.join(&server, "bob", Client::builder().serve(LobbyServer::new(bob))).await;
+        server.socket(&Player::new("ada")).unwrap().join("r");
+        LobbyClient::new(&server.room("r")).message("to the room").await.unwrap();
+        LobbyClient::new(&server.room("empty")).message("to nobody").await.unwrap();
+        LobbyClient::new(&server.all()).message("to all").await.unwrap();
+        assert_eq!(ada_heard.recv().await.as_deref(), Some("to the room"));
+        assert_eq!(ada_heard.recv().await.as_deref(), Some("to all"));
+        assert_eq!(bob_heard.recv().await.as_deref(), Some("to all"));
+    }
+
+    async fn a_kick_carries_its_words(net: Net) {
+        let server = net.serve(players()).await;
+        let client = net.join(&server, "ada", Client::builder()).await;
+        let socket = server.socket(&Player::new("ada")).unwrap();
+        socket.disconnect("be nice");
+        socket.disconnect("the second time changes nothing");
+        let reason = client.disconnected().await;
+        assert_eq!(reason.message(), Some("be nice"));
+        assert!(reason.to_string().contains("be nice"), "{reason}");
+        assert!(matches!(reason, DisconnectReason::Kicked(_)));
+        net.deserted(&server).await;
+    }
+
+    async fn rooms_can_have_any_name_that_a_path_can_have(net: Net) {
+        let server = net.serve(players()).await;
+        let _client = net.join(&server, "ada", Client::builder()).await;
+        let ada = server.socket(&Player::new("ada")).unwrap();
+        for name in ["r", "a b", "chess/7", "Ünïcode ✓", "*", ">", "%2f"] {
+            ada.join(name);
+            assert_eq!(ada.rooms(), [name]);
+            assert_eq!(server.room(name).sockets(), [ada.clone()]);
+            ada.leave(name);
+            assert!(server.rooms().is_empty());
+        }
+    }
+}
