@@ -1,0 +1,294 @@
+//! What can go wrong with a call, each under its own name; the connection lives through all of it.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::future::join_all;
+use serde::{Serialize, Serializer, ser::Error};
+use sockets::{CallError, Client, DisconnectReason, Limits, Peer, Server, Socket};
+use sockets_tests::*;
+use tokio::sync::{Semaphore, mpsc};
+
+#[sockets::group("Faults")]
+trait Faults {
+    async fn number(&self, n: u32) -> u32;
+    async fn size(&self, text: &str) -> usize;
+    async fn give(&self, size: usize) -> String;
+    async fn gate(&self) -> Result<u32, String>;
+    async fn fragile(&self) -> Fragile;
+    #[emit]
+    async fn note(&self, text: &str);
+}
+
+/// The same group as somebody else understands it: what is a request there is an emit here, and the other way round.
+mod misunderstood {
+    #[sockets::group("Faults")]
+    pub(crate) trait Faults {
+        async fn note(&self, text: &str) -> u32;
+        async fn unheard_of(&self) -> u32;
+        #[emit]
+        async fn number(&self, n: u32);
+        #[emit]
+        async fn unheard_of_too(&self);
+    }
+}
+
+/// A value that cannot be encoded.
+#[derive(Debug, PartialEq, serde::Deserialize)]
+struct Fragile;
+
+impl Serialize for Fragile {
+    fn serialize<S: Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+        Err(S::Error::custom("it broke on the way"))
+    }
+}
+
+#[derive(Clone)]
+struct Desk {
+    gate: Arc<Semaphore>,
+    entered: mpsc::UnboundedSender<()>,
+    notes: mpsc::UnboundedSender<String>,
+}
+
+impl Faults for Desk {
+    async fn number(&self, n: u32) -> u32 {
+        n
+    }
+
+    async fn size(&self, text: &str) -> usize {
+        text.len()
+    }
+
+    async fn give(&self, size: usize) -> String {
+        "x".repeat(size)
+    }
+
+    async fn gate(&self) -> Result<u32, String> {
+        let _ = self.entered.send(());
+        self.gate.acquire().await.unwrap().forget();
+        Ok(1)
+    }
+
+    async fn fragile(&self) -> Fragile {
+        Fragile
+    }
+
+    async fn note(&self, text: &str) {
+        let _ = self.notes.send(text.into());
+    }
+}
+
+struct Office {
+    server: Server<Player>,
+    client: Client,
+    gate: Arc<Semaphore>,
+    entered: mpsc::UnboundedReceiver<()>,
+    notes: mpsc::UnboundedReceiver<String>,
+}
+
+impl Office {
+    async fn open(net: Net, limits: Limits) -> Self {
+        let ((entered, enters), (notes, noted)) = (mpsc::unbounded_channel(), mpsc::unbounded_channel());
+        let gate = Arc::new(Semaphore::new(0));
+        let desk = Desk { gate: Arc::clone(&gate), entered, notes };
+        let server = net.serve(players().limits(limits.clone()).serve(FaultsServer::new(desk.clone()))).await;
+        let client = Client::builder().limits(limits).serve(FaultsServer::new(desk));
+        let client = net.join(&server, "ada", client).await;
+        Self { server, client, gate, entered: enters, notes: noted }
+    }
+
+    fn socket(&self) -> Socket<Player> {
+        self.server.socket(&Player::new("ada")).unwrap()
+    }
+
+    /// Both directions, one after the other.
+    fn peers(&self) -> [Peer; 2] {
+        [Peer::clone(&self.client), Peer::clone(&self.socket())]
+    }
+
+    async fn is_unharmed(&self) {
+        for peer in self.peers() {
+            assert_eq!(FaultsClient::new(&peer).number(5).await, Ok(5));
+        }
+    }
+}
+
+every_transport! {
+    async fn a_method_that_nobody_serves(net: Net) {
+        let mut office = Office::open(net, Limits::default()).await;
+        for peer in office.peers() {
+            let faults = misunderstood::FaultsClient::new(&peer);
+            assert_eq!(faults.unheard_of().await, Err(CallError::NoSuchMethod));
+            assert_eq!(faults.unheard_of_too().await, Ok(()), "an emit that nobody hears is dropped");
+            assert_eq!(PurchasesClient::new(&peer).buy("axe", 1).await, Err(CallError::NoSuchMethod));
+            assert_eq!(peer.request::<u32>("number", &1_u32).await, Err(CallError::NoSuchMethod));
+            peer.group("Nowhere").emit("nothing", &(1, 2)).await.unwrap();
+            FaultsClient::new(&peer).note("heard").await.unwrap();
+            assert_eq!(office.notes.recv().await.as_deref(), Some("heard"));
+        }
+        office.is_unharmed().await;
+    }
+
+    async fn a_method_of_which_the_sides_think_otherwise(net: Net) {
+        let mut office = Office::open(net, Limits::default()).await;
+        for peer in office.peers() {
+            let faults = misunderstood::FaultsClient::new(&peer);
+            let mismatch = faults.note("a request?").await.unwrap_err();
+            assert!(matches!(mismatch, CallError::SignatureMismatch { .. }), "{mismatch:?}");
+            assert!(mismatch.to_string().contains("note"), "it names the method: {mismatch}");
+            assert!(mismatch.to_string().contains("Faults"), "and its group: {mismatch}");
+            assert_eq!(faults.number(5).await, Ok(()), "nobody waits to be told of an emit");
+            let mismatch = peer.group("Faults").request::<()>("note", "by name").await.unwrap_err();
+            assert!(matches!(mismatch, CallError::SignatureMismatch { .. }), "{mismatch:?}");
+        }
+        office.is_unharmed().await;
+        assert!(office.notes.try_recv().is_err(), "a request that was refused has not been executed");
+    }
+
+    async fn arguments_and_replies_that_do_not_decode(net: Net) {
+        let office = Office::open(net, Limits::default()).await;
+        for peer in office.peers() {
+            let faults = peer.group("Faults");
+            let decode = |error: CallError| assert!(matches!(error, CallError::Decode(_)), "{error:?}");
+            decode(faults.request::<u32>("number", &()).await.unwrap_err());
+            decode(faults.request::<u32>("number", &(1_u32, 2_u32)).await.unwrap_err());
+            decode(faults.request::<usize>("size", &[255_u8, 1, 2][..]).await.unwrap_err());
+            decode(faults.request::<String>("number", &1_u32).await.unwrap_err());
+            decode(faults.request::<()>("number", &1_u32).await.unwrap_err());
+            decode(faults.request::<(u32, u32)>("number", &1_u32).await.unwrap_err());
+            faults.emit("note", &(u64::MAX, 1)).await.unwrap();
+        }
+        office.is_unharmed().await;
+    }
+
+    async fn arguments_and_replies_that_do_not_encode(net: Net) {
+        let office = Office::open(net, Limits::default()).await;
+        for peer in office.peers() {
+            let broken = peer.request::<u32>("anything", &Fragile).await.unwrap_err();
+            assert!(matches!(broken, CallError::Encode(_)), "{broken:?}");
+            let broken = peer.emit("anything", &(1, Fragile)).await.unwrap_err();
+            assert!(matches!(broken, CallError::Encode(_)), "{broken:?}");
+            let broken = FaultsClient::new(&peer).fragile().await.unwrap_err();
+            assert!(matches!(broken, CallError::Encode(_)), "{broken:?}");
+        }
+        let broken = office.server.all().emit("anything", &Fragile).await.unwrap_err();
+        assert!(matches!(broken, CallError::Encode(_)), "{broken:?}");
+        let (_, broken) = office.server.all().request::<u32>("anything", &Fragile).next().await.unwrap();
+        assert!(matches!(broken, Err(CallError::Encode(_))), "{broken:?}");
+        office.is_unharmed().await;
+    }
+
+    async fn messages_that_are_too_large(net: Net) {
+        let office = Office::open(net, Limits { max_frame: 1024, ..Limits::default() }).await;
+        let (large, fits) = ("x".repeat(1025), "x".repeat(900));
+        for peer in office.peers() {
+            let faults = FaultsClient::new(&peer);
+            let error = faults.size(&large).await.unwrap_err();
+            assert!(matches!(error, CallError::TooLarge { .. }), "{error:?}");
+            let error = faults.note(&large).await.unwrap_err();
+            assert!(matches!(error, CallError::TooLarge { .. }), "{error:?}");
+            let error = faults.give(1025).await.unwrap_err();
+            assert!(matches!(error, CallError::TooLarge { .. }), "a reply: {error:?}");
+            assert_eq!(faults.size(&fits).await, Ok(900));
+            assert_eq!(faults.give(900).await, Ok(fits.clone()));
+        }
+        let all = FaultsClient::new(&office.server.all());
+        let error = all.note(&large).await.unwrap_err();
+        assert!(matches!(error, CallError::TooLarge { .. }), "{error:?}");
+        let (_, outcome) = all.size(&large).next().await.unwrap();
+        assert!(matches!(outcome, Err(CallError::TooLarge { .. })), "{outcome:?}");
+        office.is_unharmed().await;
+    }
+
+    async fn a_large_message_within_the_limit_arrives(net: Net) {
+        let office = Office::open(net, Limits::default()).await;
+        let large = "x".repeat(4_000_000);
+        for peer in office.peers() {
+            assert_eq!(FaultsClient::new(&peer).size(&large).await, Ok(large.len()));
+            assert_eq!(FaultsClient::new(&peer).give(large.len()).await.map(|text| text.len()), Ok(large.len()));
+        }
+    }
+
+    async fn more_calls_than_the_other_side_takes(net: Net) {
+        let office = Office::open(net, Limits { calls_in_flight: 4, ..Limits::default() }).await;
+        for peer in office.peers() {
+            let faults = FaultsClient::new(&peer);
+            let calls: Vec<_> = (0..40)
+                .map(|_| {
+                    let faults = faults.clone();
+                    tokio::spawn(async move { faults.gate().await })
+                })
+                .collect();
+            eventually("the rest is turned away", || calls.iter().filter(|call| call.is_finished()).count() >= 20).await;
+            office.gate.add_permits(40);
+            let outcomes: Vec<_> = join_all(calls).await.into_iter().map(Result::unwrap).collect();
+            let fine = outcomes.iter().filter(|outcome| **outcome == Ok(1)).count();
+            let turned_away = outcomes.iter().filter(|outcome| **outcome == Err(CallError::Overloaded)).count();
+            assert_eq!(fine + turned_away, 40, "{outcomes:?}");
+            assert!((4..=20).contains(&fine), "{outcomes:?}");
+            office.gate.forget_permits(40);
+        }
+        office.is_unharmed().await;
+    }
+
+    async fn a_server_that_is_shutting_down(net: Net) {
+        let mut office = Office::open(net, Limits::default()).await;
+        let client = office.client.clone();
+        let under_way = tokio::spawn(async move { FaultsClient::new(&client).gate().await });
+        office.entered.recv().await.unwrap();
+        let server = office.server.clone();
+        let shutdown = tokio::spawn(async move { server.shutdown().await });
+        let refused = loop {
+            match FaultsClient::new(&office.client).number(1).await {
+                Ok(_) => tokio::time::sleep(Duration::from_millis(1)).await,
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(refused, CallError::ShuttingDown);
+        assert!(!shutdown.is_finished());
+        office.gate.add_permits(1);
+        assert_eq!(under_way.await.unwrap(), Ok(1), "what is under way is finished");
+        shutdown.await.unwrap();
+        assert_eq!(office.client.disconnected().await, DisconnectReason::ShuttingDown);
+    }
+
+    async fn a_connection_that_has_ended(net: Net) {
+        let mut office = Office::open(net, Limits::default()).await;
+        let client = office.client.clone();
+        let under_way = tokio::spawn(async move { FaultsClient::new(&client).gate().await });
+        office.entered.recv().await.unwrap();
+        let [peer, socket] = office.peers();
+        office.socket().disconnect("out");
+        let cut = under_way.await.unwrap().unwrap_err();
+        assert_eq!(cut, CallError::Disconnected { maybe_executed: true }, "it was being executed");
+        peer.disconnected().await;
+        socket.disconnected().await;
+        for peer in [peer, socket] {
+            let gone = CallError::Disconnected { maybe_executed: false };
+            assert_eq!(FaultsClient::new(&peer).number(1).await, Err(gone.clone()));
+            assert_eq!(FaultsClient::new(&peer).note("x").await, Err(gone.clone()));
+            assert_eq!(peer.request::<u32>("number", &1_u32).await, Err(gone));
+            assert!(!peer.is_connected());
+        }
+    }
+}
+
+#[test]
+fn each_reason_displays_itself_and_only_a_kick_has_a_message() {
+    let reasons = [
+        DisconnectReason::Closed,
+        DisconnectReason::PeerClosed,
+        DisconnectReason::ShuttingDown,
+        DisconnectReason::Lost("reset".into()),
+        DisconnectReason::TooSlow,
+        DisconnectReason::NotReady,
+        DisconnectReason::ProtocolViolation("nonsense".into()),
+    ];
+    let mut texts: Vec<_> = reasons.iter().map(ToString::to_string).collect();
+    assert!(reasons.iter().all(|reason| reason.message().is_none()));
+    assert!(texts[3].contains("reset") && texts[6].contains("nonsense"));
+    texts.dedup();
+    assert_eq!(texts.len(), reasons.len());
+    assert_eq!(DisconnectReason::Kicked(String::new()).message(), Some(""));
+}

@@ -1,0 +1,209 @@
+//! Which handler hears, and which one answers.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use sockets::{CallError, Client, Listener, Peer, Server, Socket};
+use sockets_tests::*;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+type Heard = UnboundedSender<String>;
+
+/// Listens to `Purchases.viewed` and `Purchases.get_price`, and answers with its number.
+fn listen(peer: &Peer, number: u32, heard: &Heard) -> (Listener, Listener) {
+    let heard = heard.clone();
+    let group = peer.group("Purchases");
+    let viewed = group.listen("viewed", move |item: String| {
+        heard.send(format!("{number}: {item}")).unwrap();
+        async {}
+    });
+    (viewed, group.listen("get_price", move |_: String| async move { Some(number) }))
+}
+
+struct Counter {
+    price: u32,
+    heard: Heard,
+}
+
+impl Purchases for Counter {
+    async fn get_price(&self, _: &str) -> Option<u32> {
+        Some(self.price)
+    }
+
+    async fn buy(&self, item: &str, count: u32) -> Result<Receipt, PurchaseError> {
+        Ok(Receipt { item: item.into(), count })
+    }
+
+    async fn viewed(&self, item: &str) {
+        self.heard.send(format!("typed {}: {item}", self.price)).unwrap();
+    }
+}
+
+fn counter(price: u32, heard: &Heard) -> PurchasesServer<Counter> {
+    PurchasesServer::new(Counter { price, heard: heard.clone() })
+}
+
+async fn pair(net: Net) -> (Server<Player>, Client, Socket<Player>) {
+    let server = net.serve(players()).await;
+    let client = net.join(&server, "ada", Client::builder()).await;
+    let socket = server.sockets()[0].clone();
+    (server, client, socket)
+}
+
+/// Emits, and gives all that was heard of it, in alphabetical order.
+async fn hear(client: &Client, hears: &mut UnboundedReceiver<String>, item: &str) -> Vec<String> {
+    let purchases = PurchasesClient::new(client);
+    purchases.viewed(item).await.unwrap();
+    // Handlers here end before the next one starts: what was heard of the emit has been heard.
+    purchases.buy("anything", 1).await.ok();
+    let mut all: Vec<_> = std::iter::from_fn(|| hears.try_recv().ok()).collect();
+    all.sort_unstable();
+    all
+}
+
+async fn price(client: &Client) -> Result<Option<u32>, CallError> {
+    PurchasesClient::new(client).get_price("sword").await
+}
+
+every_transport! {
+    async fn all_hear_an_emit_and_the_first_answers(net: Net) {
+        let (_server, client, socket) = pair(net).await;
+        let (heard, mut hears) = unbounded_channel();
+        listen(&socket, 1, &heard);
+        listen(&socket, 2, &heard);
+        listen(&socket, 3, &heard);
+        assert_eq!(hear(&client, &mut hears, "sword").await, ["1: sword", "2: sword", "3: sword"]);
+        assert_eq!(price(&client).await, Ok(Some(1)));
+    }
+
+    async fn on_a_client_it_is_the_same(net: Net) {
+        let (_server, client, socket) = pair(net).await;
+        let (heard, mut hears) = unbounded_channel();
+        listen(&client, 1, &heard);
+        listen(&client, 2, &heard);
+        let purchases = PurchasesClient::new(&socket);
+        purchases.viewed("sword").await.unwrap();
+        assert_eq!(purchases.get_price("sword").await, Ok(Some(1)));
+        assert_eq!(hears.try_recv().unwrap(), "1: sword");
+        assert_eq!(hears.try_recv().unwrap(), "2: sword");
+        client.group("Purchases").set_callback("get_price", |_: String| async { Some(9_u32) });
+        assert_eq!(purchases.get_price("sword").await, Ok(Some(9)));
+    }
+
+    async fn who_stops_hears_no_more_and_the_next_answers(net: Net) {
+        let (_server, client, socket) = pair(net).await;
+        let (heard, mut hears) = unbounded_channel();
+        let first = listen(&socket, 1, &heard);
+        let second = listen(&socket, 2, &heard);
+        first.0.stop();
+        first.1.stop();
+        first.1.stop();
+        assert_eq!(hear(&client, &mut hears, "sword").await, ["2: sword"]);
+        assert_eq!(price(&client).await, Ok(Some(2)));
+        second.0.stop();
+        second.1.stop();
+        assert!(hear(&client, &mut hears, "sword").await.is_empty());
+        assert_eq!(price(&client).await, Err(CallError::NoSuchMethod));
+        listen(&socket, 3, &heard);
+        assert_eq!(price(&client).await, Ok(Some(3)));
+    }
+
+    async fn dropping_a_listener_does_not_unsubscribe(net: Net) {
+        let (_server, client, socket) = pair(net).await;
+        let (heard, mut hears) = unbounded_channel();
+        drop(listen(&socket, 1, &heard));
+        assert_eq!(hear(&client, &mut hears, "sword").await, ["1: sword"]);
+        assert_eq!(price(&client).await, Ok(Some(1)));
+    }
+
+    async fn a_callback_overrides_who_answers_and_not_who_hears(net: Net) {
+        let (_server, client, socket) = pair(net).await;
+        let (heard, mut hears) = unbounded_channel();
+        listen(&socket, 1, &heard);
+        let purchases = socket.group("Purchases");
+        purchases.set_callback("get_price", |_: String| async { Some(7_u32) });
+        listen(&socket, 2, &heard);
+        assert_eq!(price(&client).await, Ok(Some(7)));
+        purchases.set_callback("get_price", |_: String| async { Some(8_u32) });
+        assert_eq!(price(&client).await, Ok(Some(8)), "the last callback counts");
+        assert_eq!(hear(&client, &mut hears, "sword").await, ["1: sword", "2: sword"]);
+    }
+
+    async fn a_callback_overrides_a_typed_group(net: Net) {
+        let (_server, client, socket) = pair(net).await;
+        let (heard, mut hears) = unbounded_channel();
+        socket.serve(counter(10, &heard));
+        socket.group("Purchases").set_callback("get_price", |_: String| async { Some(7_u32) });
+        assert_eq!(price(&client).await, Ok(Some(7)));
+        assert_eq!(hear(&client, &mut hears, "sword").await, ["typed 10: sword"]);
+    }
+
+    async fn a_callback_overrides_what_the_server_serves_for_all(net: Net) {
+        let (heard, _hears) = unbounded_channel();
+        let server = net.serve(players().serve(counter(10, &heard))).await;
+        let client = net.join(&server, "ada", Client::builder()).await;
+        let other = net.join(&server, "bob", Client::builder()).await;
+        let socket = server.socket(&Player::new("ada")).unwrap();
+        socket.group("Purchases").set_callback("get_price", |_: String| async { Some(7_u32) });
+        assert_eq!(price(&client).await, Ok(Some(7)));
+        assert_eq!(price(&other).await, Ok(Some(10)));
+    }
+
+    async fn a_typed_group_counts_as_one_subscriber(net: Net) {
+        let (_server, client, socket) = pair(net).await;
+        let (heard, mut hears) = unbounded_channel();
+        socket.serve(counter(10, &heard));
+        listen(&socket, 1, &heard);
+        assert_eq!(price(&client).await, Ok(Some(10)), "the group was first");
+        assert_eq!(hear(&client, &mut hears, "sword").await, ["1: sword", "typed 10: sword"]);
+    }
+
+    async fn a_listener_that_came_before_a_typed_group_answers(net: Net) {
+        let (_server, client, socket) = pair(net).await;
+        let (heard, mut hears) = unbounded_channel();
+        let (_, answering) = listen(&socket, 1, &heard);
+        socket.serve(counter(10, &heard));
+        assert_eq!(price(&client).await, Ok(Some(1)));
+        assert_eq!(hear(&client, &mut hears, "sword").await, ["1: sword", "typed 10: sword"]);
+        answering.stop();
+        assert_eq!(price(&client).await, Ok(Some(10)));
+    }
+
+    async fn what_a_socket_serves_shadows_what_the_server_serves_for_all(net: Net) {
+        let (heard, mut hears) = unbounded_channel();
+        let server = net.serve(players().serve(counter(10, &heard))).await;
+        let client = net.join(&server, "ada", Client::builder()).await;
+        let other = net.join(&server, "bob", Client::builder()).await;
+        let socket = server.socket(&Player::new("ada")).unwrap();
+        socket.serve(counter(20, &heard));
+        assert_eq!(price(&client).await, Ok(Some(20)));
+        assert_eq!(price(&other).await, Ok(Some(10)));
+        assert_eq!(hear(&client, &mut hears, "sword").await, ["typed 20: sword"]);
+        assert_eq!(hear(&other, &mut hears, "sword").await, ["typed 10: sword"]);
+    }
+
+    async fn a_panicking_listener_does_not_keep_the_others_from_hearing(net: Net) {
+        let (_server, client, socket) = pair(net).await;
+        let (heard, mut hears) = unbounded_channel();
+        socket.group("Purchases").listen("viewed", |_: String| async { panic!("this is meant to happen") as () });
+        listen(&socket, 2, &heard);
+        assert_eq!(hear(&client, &mut hears, "sword").await, ["2: sword"]);
+        assert_eq!(price(&client).await, Ok(Some(2)));
+    }
+
+    async fn a_listener_can_stop_itself_and_add_others(net: Net) {
+        let (_server, client, socket) = pair(net).await;
+        let (heard, mut hears) = unbounded_channel();
+        let (heard_once, peer) = (heard.clone(), socket.clone());
+        let slot = std::sync::Arc::new(std::sync::OnceLock::<Listener>::new());
+        let own = std::sync::Arc::clone(&slot);
+        let once = socket.group("Purchases").listen("viewed", move |item: String| {
+            heard_once.send(format!("once: {item}")).unwrap();
+            own.get().unwrap().stop();
+            listen(&peer, 5, &heard_once);
+            async {}
+        });
+        slot.set(once).unwrap();
+        assert_eq!(hear(&client, &mut hears, "a").await, ["once: a"]);
+        assert_eq!(hear(&client, &mut hears, "b").await, ["5: b"]);
+    }
+}
