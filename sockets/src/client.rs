@@ -173,11 +173,12 @@ impl ClientBuilder {
         services.into_iter().try_for_each(|service| routes.serve(service))?;
         let login = login().await?;
         let greeted = timeout(limits.authentication, handshake::greet(&mut link, &limits, login)).await;
-        let accepted = greeted.map_err(|_| ConnectError::Handshake("the server did not answer in time".into()))??;
+        let theirs = greeted.map_err(|_| ConnectError::Handshake("the server did not answer in time".into()))??;
 
         let ready = connected.is_none();
         let Link { receiver, transmitter, received } = link;
-        let session = Session::new(Side::Client, transmitter, accepted, Arc::new(limits), Arc::new(routes), ready);
+        let session =
+            Session::new(Side::Client, transmitter, theirs, Arc::new(limits), routes, Arc::new(Routes::new(0)), ready);
         let client =
             Client { peer: Peer::new(Arc::clone(&session)), _keep_open: Arc::new(KeepOpen(Arc::clone(&session))) };
         if let Some(connected) = connected {

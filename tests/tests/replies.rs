@@ -226,7 +226,7 @@ every_transport! {
         let limits = sockets::Limits { shutdown_grace: Duration::from_millis(50), ..Default::default() };
         let server = net.serve(players().limits(limits)).await;
         let (_hangs, mut does) = member(net, &server, "hangs", Manner::Hangs).await;
-        let (_other, _) = member(net, &server, "hangs too", Manner::Hangs).await;
+        let (_other, _does_too) = member(net, &server, "hangs too", Manner::Hangs).await;
         let asked = PollClient::new(&server.all()).answer();
         assert_eq!(does.recv().await, Some("asked"));
         server.shutdown().await;

@@ -23,7 +23,7 @@ use crate::{
     driver::Driver,
     handshake::{self, Handshake},
     proto::{Side, Terms},
-    session::{Peer, Session},
+    session::{Peer, Routes, Session},
     transport::{Address, Link, over_stream},
 };
 
@@ -195,8 +195,9 @@ async fn admit<I: Identity>(
 /// Registers the socket and starts its driver.
 fn start<I: Identity>(server: &Arc<Inner<I>>, link: Link, theirs: Terms, identity: I) -> Socket<I> {
     let Link { receiver, transmitter, received } = link;
-    let (limits, routes) = (Arc::clone(&server.limits), Arc::clone(&server.routes));
-    let session = Session::new(Side::Server, transmitter, theirs, limits, routes, false);
+    let (limits, shared) = (Arc::clone(&server.limits), Arc::clone(&server.routes));
+    let routes = Routes::new(limits.names_per_peer as usize);
+    let session = Session::new(Side::Server, transmitter, theirs, limits, routes, shared, false);
     let number = server.next_socket.fetch_add(1, Ordering::Relaxed);
     let socket = Socket::new(number, Peer::new(Arc::clone(&session)), identity, Arc::clone(server));
     session.set_owner(socket.downgrade());

@@ -125,7 +125,7 @@ pub(crate) struct Session {
     routes: RwLock<Routes>,
     /// Changes with every change of the routes.
     routes_version: AtomicU64,
-    /// What the server, or the client's builder, serves for every session.
+    /// What a server serves for all its sessions.
     shared_routes: Arc<Routes>,
     limits: Arc<Limits>,
     counters: Counters,
@@ -152,13 +152,14 @@ impl std::fmt::Debug for Session {
 }
 
 impl Session {
-    /// A session that calls nothing and dispatches nothing yet. `theirs` is what the other side accepts; `ready` says
-    /// whether its calls may come in at once.
+    /// A session that calls nothing and dispatches nothing yet. `theirs` is what the other side accepts, `routes` what this
+    /// side serves, beside what it shares with others; `ready` says whether calls may come in at once.
     pub(crate) fn new(
         side: Side,
         transmitter: Box<dyn Transmit>,
         theirs: Terms,
         limits: Arc<Limits>,
+        routes: Routes,
         shared_routes: Arc<Routes>,
         ready: bool,
     ) -> Arc<Self> {
@@ -179,7 +180,7 @@ impl Session {
             }),
             writer: Mutex::new(Writer::new(transmitter)),
             write_blocked: AtomicBool::new(false),
-            routes: RwLock::new(Routes::new(limits.names_per_peer as usize)),
+            routes: RwLock::new(routes),
             routes_version: AtomicU64::new(0),
             shared_routes,
             limits,

@@ -51,7 +51,7 @@ async fn unknown_kinds_are_refused() {
     expect_violations(vec![
         ("kind 0", prefixed(&[0]), "unknown kind 0x00"),
         ("the first kind that is none", prefixed(&[0x0b]), "unknown kind 0x0b"),
-        ("the last kind", prefixed(&[0xff, 1, 2]), "unknown kind 0xff"),
+        ("the last kind that may not be ignored", prefixed(&[0x7f, 1, 2]), "unknown kind 0x7f"),
         ("a second greeting", prefixed(&greeting(TERMS, &string("ada"))), "unknown kind 0x53"),
     ])
     .await;
@@ -73,9 +73,10 @@ async fn malformed_frames_are_refused() {
         ("a failure with a code of no version", prefixed(&[4, 0, 12]), "code"),
         ("a failure whose text is not UTF-8", prefixed(&[4, 0, 1, 0xff]), "UTF-8"),
         ("a cancel with a byte left over", prefixed(&[&cancel(0)[..], &[0]].concat()), "left over"),
+        ("a credit of nothing", prefixed(&credit(0, 0)), "calls"),
         ("a credit without bytes", prefixed(&[6, 1]), "bytes"),
         ("a credit of more than 32 bits of calls", prefixed(&credit(1 << 32, 0)), "calls"),
-        ("a credit with a byte left over", prefixed(&[&credit(0, 0)[..], &[0]].concat()), "left over"),
+        ("a credit with a byte left over", prefixed(&[&credit(1, 0)[..], &[0]].concat()), "left over"),
         ("a goodbye without a reason", prefixed(&[10]), "reason"),
         ("a goodbye with a reason of no version", prefixed(&[10, 7]), "reason"),
         ("a goodbye whose text is not UTF-8", prefixed(&[10, 1, 0xc3]), "UTF-8"),
@@ -93,7 +94,7 @@ async fn what_only_a_server_says_is_refused_from_a_client() {
 async fn giving_back_what_was_not_taken_is_refused() {
     expect_violations(vec![
         ("calls", prefixed(&credit(1, 0)), "given back"),
-        ("bytes", prefixed(&credit(0, 1)), "given back"),
+        ("a call and bytes", prefixed(&credit(1, 1)), "given back"),
         ("all there is", prefixed(&credit(u64::from(u32::MAX), u64::MAX)), "given back"),
     ])
     .await;

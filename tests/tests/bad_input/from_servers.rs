@@ -7,8 +7,8 @@ use tokio::{net::TcpListener, time::timeout};
 
 use crate::{
     raw::{
-        ECHO, NOTE, PATIENCE, Raw, TERMS, UNKNOWN, WAIT, credit, emit, envelope, prefixed, reply, request, string,
-        terms, welcome,
+        ECHO, NO_EXTENSIONS, NOTE, PATIENCE, Raw, TERMS, UNKNOWN, WAIT, credit, emit, envelope, prefixed, reply,
+        request, string, terms, welcome,
     },
     served::{BadClient, BadServer, Handler},
 };
@@ -50,7 +50,7 @@ async fn connected(limits: Limits) -> (Client, Raw) {
 
 #[tokio::test]
 async fn each_bad_answer_to_the_greeting_is_an_error_that_says_so() {
-    let with_left_over = [&[0], &terms(TERMS)[..], &[0]].concat();
+    let with_left_over = [&[0], &terms(TERMS)[..], &NO_EXTENSIONS, &[0]].concat();
     let cases: Vec<(&str, Vec<u8>)> = vec![
         ("wrong magic", prefixed(&envelope(*b"HTTP", 1, &[0, 1, 1, 1]))),
         ("4 GiB announced", vec![0xff; 4]),
@@ -211,7 +211,8 @@ async fn requests_that_were_made_before_a_server_went_away_come_before_drained()
         raw.send(&[&[3, first[1]], &string("x")[..]].concat()).await;
         let second = raw.receive().await.unwrap();
         assert_eq!(second[0], 2, "the request that waited comes first: {second:?}");
-        raw.send(&[&[3, second[1]], &string("y")[..]].concat()).await;
+        let id_ends = 1 + second[1..].iter().position(|byte| *byte < 0x80).unwrap();
+        raw.send(&[&[3], &second[1..=id_ends], &string("y")].concat()).await;
         assert_eq!(raw.receive().await.as_deref(), Some(&[9][..]), "Drained");
     };
     let calls = async {

@@ -6,14 +6,14 @@ use sockets::{Client, ConnectError, Limits};
 use tokio::time::{sleep, timeout};
 
 use crate::{
-    raw::{PATIENCE, Raw, TERMS, envelope, greeting, prefixed, string, terms, varint},
+    raw::{NO_EXTENSIONS, PATIENCE, Raw, TERMS, envelope, greeting, prefixed, string, terms, varint},
     served::{Healthy, server_and_healthy, server_with},
 };
 
 #[tokio::test]
 async fn each_bad_greeting_is_told_what_is_wrong_with_it() {
     let (server, healthy) = server_and_healthy().await;
-    let login_body = |login: &[u8]| [&terms(TERMS)[..], &varint(login.len() as u64), login].concat();
+    let login_body = |login: &[u8]| [&terms(TERMS)[..], &varint(login.len() as u64), login, &NO_EXTENSIONS].concat();
     let good = greeting(TERMS, &string("ada"));
     let left_over = [&login_body(&string("ada"))[..], &[0]].concat();
     let cases: Vec<(&str, Vec<u8>, &str)> = vec![

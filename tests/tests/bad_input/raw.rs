@@ -56,12 +56,15 @@ pub(crate) fn envelope(magic: [u8; 4], version: u64, body: &[u8]) -> Vec<u8> {
     [&magic[..], &varint(version), &varint(body.len() as u64), body].concat()
 }
 
+/// What a greeting and a welcome end with.
+pub(crate) const NO_EXTENSIONS: [u8; 1] = [0];
+
 pub(crate) fn greeting(its_terms: [u64; 3], login: &[u8]) -> Vec<u8> {
-    envelope(*b"SKTS", 1, &[&terms(its_terms), &varint(login.len() as u64), login].concat())
+    envelope(*b"SKTS", 1, &[&terms(its_terms), &varint(login.len() as u64), login, &NO_EXTENSIONS].concat())
 }
 
 pub(crate) fn welcome(its_terms: [u64; 3]) -> Vec<u8> {
-    envelope(*b"SKTS", 1, &[&[0], &terms(its_terms)[..]].concat())
+    envelope(*b"SKTS", 1, &[&[0], &terms(its_terms)[..], &NO_EXTENSIONS].concat())
 }
 
 pub(crate) fn emit(key: [u8; 8], payload: &[u8]) -> Vec<u8> {

@@ -18,7 +18,7 @@ use crate::{
 };
 
 fn run<T>(work: impl Future<Output = T>) -> T {
-    let runtime = Builder::new_current_thread().enable_time().build().expect("a runtime");
+    let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
     runtime.block_on(async { timeout(Duration::from_secs(10), work).await }).expect("nothing waits")
 }
 

@@ -17,16 +17,16 @@ fn settings() -> impl Strategy<Value = Settings> {
 fn operation() -> impl Strategy<Value = Operation> {
     use Operation::{Advance, Broadcast, Cancel, Deliver, Emit, End, Request};
     let side = || 0..2usize;
-    let extra = || prop_oneof![3 => 0..20usize, 1 => 20..220usize];
+    let size = || prop_oneof![3 => 0..20usize, 1 => 20..220usize];
     prop_oneof![
-        4 => (side(), extra(), any::<bool>(), 1..5000u64).prop_map(|(side, extra, audience, timeout)| {
-            Request { side, extra, audience, timeout }
+        4 => (side(), size(), any::<bool>(), 1..5000u64).prop_map(|(side, size, audience, timeout)| {
+            Request { side, size, audience, timeout }
         }),
-        3 => (side(), extra()).prop_map(|(side, extra)| Emit { side, extra }),
-        2 => (side(), extra()).prop_map(|(side, extra)| Broadcast { side, extra }),
+        3 => (side(), size()).prop_map(|(side, size)| Emit { side, size }),
+        2 => (side(), size()).prop_map(|(side, size)| Broadcast { side, size }),
         8 => (side(), any::<bool>()).prop_map(|(side, suspends)| Deliver { side, suspends }),
-        5 => (side(), any::<prop::sample::Index>(), extra(), any::<bool>()).prop_map(|(side, which, extra, fails)| {
-            End { side, which, extra, fails }
+        5 => (side(), any::<prop::sample::Index>(), size(), any::<bool>()).prop_map(|(side, which, size, fails)| {
+            End { side, which, size, fails }
         }),
         1 => (side(), any::<prop::sample::Index>()).prop_map(|(side, which)| Cancel { side, which }),
         1 => (1..2000u64).prop_map(Advance),

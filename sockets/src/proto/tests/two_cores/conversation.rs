@@ -30,17 +30,17 @@ pub(super) struct Settings {
 pub(super) enum Operation {
     Request {
         side: usize,
-        extra: usize,
+        size: usize,
         audience: bool,
         timeout: u64,
     },
     Emit {
         side: usize,
-        extra: usize,
+        size: usize,
     },
     Broadcast {
         side: usize,
-        extra: usize,
+        size: usize,
     },
     /// One frame arrives. If it calls, its handler suspends or is held.
     Deliver {
@@ -51,7 +51,7 @@ pub(super) enum Operation {
     End {
         side: usize,
         which: Index,
-        extra: usize,
+        size: usize,
         fails: bool,
     },
     Cancel {
@@ -114,16 +114,16 @@ impl Conversation {
                 let by = if size.is_multiple_of(2) { Caller::Handler } else { Caller::Other };
                 self.ends[side].core.emit(now, 1, &Payload::Copied(&payload), by);
             }
-            Operation::Broadcast { side, extra } => {
-                let frame = shared_emit(1, &Payload::Copied(&self.payload(extra)));
+            Operation::Broadcast { side, size } => {
+                let frame = shared_emit(1, &Payload::Copied(&self.payload(size)));
                 self.ends[side].core.broadcast(self.now, &frame);
             }
             Operation::Deliver { side, suspends } => self.deliver(side, suspends),
-            Operation::End { side, which, extra, fails } => {
+            Operation::End { side, which, size, fails } => {
                 let open = &mut self.ends[side].open;
                 if !open.is_empty() {
                     let called = open.remove(which.index(open.len()));
-                    self.end(side, &called, fails.then_some(FailureCode::Panicked), extra);
+                    self.end(side, &called, fails.then_some(FailureCode::Panicked), size);
                 }
             }
             Operation::Cancel { side, which } => {
@@ -142,13 +142,13 @@ impl Conversation {
     }
 
     /// A payload that begins with the number of its call.
-    fn payload(&mut self, extra: usize) -> Vec<u8> {
+    fn payload(&mut self, size: usize) -> Vec<u8> {
         self.count += 1;
-        [&self.count.to_le_bytes()[..], &vec![0; extra]].concat()
+        [&self.count.to_le_bytes()[..], &vec![0; size]].concat()
     }
 
-    fn request(&mut self, side: usize, extra: usize, audience: bool, timeout: u64) {
-        let (payload, timeout) = (self.payload(extra), Duration::from_millis(timeout));
+    fn request(&mut self, side: usize, size: usize, audience: bool, timeout: u64) {
+        let (payload, timeout) = (self.payload(size), Duration::from_millis(timeout));
         let (consumer, payload) = (self.count, Payload::Copied(&payload));
         let by = if size.is_multiple_of(2) { Caller::Handler } else { Caller::Other };
         let end = &mut self.ends[side];
@@ -198,7 +198,7 @@ impl Conversation {
         }
     }
 
-    fn end(&mut self, side: usize, called: &Called, failure: Option<FailureCode>, extra: usize) {
+    fn end(&mut self, side: usize, called: &Called, failure: Option<FailureCode>, size: usize) {
         let core = &mut self.ends[side].core;
         match called.open {
             Open::Request(id) => {
