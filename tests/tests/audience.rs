@@ -1,6 +1,8 @@
 //! Audiences: who belongs to them, and that each member hears once.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::needless_borrows_for_generic_args, reason = "each form that a user may write is tried")]
+#![allow(clippy::cloned_ref_to_slice_refs, reason = "`[socket.clone()]` is what a reader expects a list to be")]
 
 use sockets::{Audience, Client, Server, Socket};
 use sockets_tests::*;

@@ -22,6 +22,7 @@ struct Point {
 #[sockets::group("Calls")]
 trait Calls {
     async fn who(&self, call: &Call) -> Option<String>;
+    #[allow(unused_qualifications, reason = "written as in the design")]
     async fn room_mates(&self, call: &sockets::Call, room: &str) -> Vec<String>;
     async fn time_left(&self, call: &Call) -> Duration;
     async fn strangers(&self, call: &Call) -> bool;
@@ -73,7 +74,7 @@ impl Calls for Answers {
     }
 
     async fn time_left(&self, call: &Call) -> Duration {
-        call.deadline().saturating_duration_since(Instant::now().into())
+        call.deadline().saturating_duration_since(Instant::now())
     }
 
     async fn strangers(&self, call: &Call) -> bool {
@@ -91,7 +92,7 @@ impl Calls for Answers {
     async fn hang(&self) {
         let _guard = Guard(&self.ended);
         self.ended.send("started").unwrap();
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     async fn hang_briefly(&self) {
@@ -300,7 +301,7 @@ impl Cats for Cat {
     }
 
     async fn twice(&self, n: u32) -> u32 {
-        if n % 3 == 0 {
+        if n.is_multiple_of(3) {
             tokio::task::yield_now().await;
         }
         2 * n

@@ -32,7 +32,7 @@ impl Root for Rooted {
     }
 
     async fn halve(&self, n: u32) -> Result<u32, String> {
-        if n % 2 == 0 { Ok(n / 2) } else { Err(format!("{n} is odd")) }
+        if n.is_multiple_of(2) { Ok(n / 2) } else { Err(format!("{n} is odd")) }
     }
 
     async fn told(&self, text: &str, n: u8) {
@@ -63,7 +63,9 @@ async fn call_by_name(peer: &Peer) {
 fn listen_by_name(peer: &Peer, heard: UnboundedSender<String>) {
     peer.listen("add", |(a, b): (u32, u32)| async move { a + b });
     peer.listen("twice", |n: u32| async move { 2 * n });
-    peer.listen("halve", |(n,): (u32,)| async move { if n % 2 == 0 { Ok(n / 2) } else { Err(format!("{n} is odd")) } });
+    peer.listen("halve", |(n,): (u32,)| async move {
+        if n.is_multiple_of(2) { Ok(n / 2) } else { Err(format!("{n} is odd")) }
+    });
     let told = heard.clone();
     peer.listen("told", move |(text, n): (String, u8)| {
         let told = told.clone();

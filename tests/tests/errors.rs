@@ -249,7 +249,8 @@ every_transport! {
         assert!(!shutdown.is_finished());
         office.gate.add_permits(1);
         assert_eq!(under_way.await.unwrap(), Ok(1), "what is under way is finished");
-        shutdown.await.unwrap();
+        let promptly = tokio::time::timeout(Duration::from_secs(5), shutdown).await;
+        promptly.expect("nothing is left to wait for").unwrap();
         assert_eq!(office.client.disconnected().await, DisconnectReason::ShuttingDown);
     }
 

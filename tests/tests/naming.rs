@@ -5,7 +5,6 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use sockets::{CallError, Client, Group, Peer, Server, Socket};
-use sockets_tests::*;
 
 async fn pair() -> (Server, Client, Socket) {
     let server = Server::builder().build();

@@ -1,6 +1,7 @@
 //! Rooms: joined, left, listed, and gone when empty.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::cloned_ref_to_slice_refs, reason = "`[socket.clone()]` is what a reader expects a list to be")]
 
 use sockets::{Client, DisconnectReason, Socket};
 use sockets_tests::*;
