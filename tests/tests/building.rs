@@ -248,3 +248,19 @@ async fn a_server_that_was_shut_down_lets_nobody_in() {
     assert!(Client::builder().connect_to(&server).await.is_err());
     assert!(server.bind("tcp://127.0.0.1:0").await.is_err());
 }
+
+#[tokio::test]
+async fn a_user_may_accept_connections_of_its_own() {
+    let server = Server::builder().serve(PurchasesServer::new(Shop::unwatched())).build();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let accepting = server.clone();
+    let accepted = tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        tokio::spawn(accepting.accept(stream)).await.unwrap()
+    });
+    let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let client = Client::builder().connect_over(stream).await.unwrap();
+    assert_eq!(PurchasesClient::new(&client).get_price("sword").await, Ok(Some(10)));
+    assert_eq!(server.sockets(), [accepted.await.unwrap().unwrap()]);
+}
