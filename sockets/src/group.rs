@@ -65,7 +65,8 @@ impl Peer {
 
     /// Sends an emit to the listeners of `name` that are in no group, and waits for room in the outgoing buffer.
     ///
-    /// `args` is one tuple; a single argument may stand alone, since `(x,)` and `x` are the same bytes.
+    /// `args` is one tuple; a single argument may stand alone, since `(x,)` and `x` are the same bytes. Nobody checks types
+    /// here, so mind those of literals: `2` is an `i32`, and for a listener that takes a `u32` it has to be `2_u32`.
     ///
     /// # Errors
     ///
@@ -80,7 +81,8 @@ impl Peer {
 
     /// Makes a request of whoever answers `name` and is in no group.
     ///
-    /// A method that returns a `Result` is answered with that: `R` is `Result<T, E>` then.
+    /// `args` is as for [`emit`](Self::emit). A method that returns a `Result` is answered with that: `R` is `Result<T, E>`
+    /// then.
     ///
     /// # Errors
     ///
@@ -108,7 +110,7 @@ impl Peer {
     where
         A: DeserializeOwned + Send + 'static,
         F: Fn(A) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output: Serialize + Send + Sync> + Send + 'static,
+        Fut: Future<Output: Serialize + Send> + Send + 'static,
     {
         Group::root(self.clone()).listen(name, f)
     }
@@ -122,7 +124,7 @@ impl Peer {
     where
         A: DeserializeOwned + Send + 'static,
         F: Fn(A) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output: Serialize + Send + Sync> + Send + 'static,
+        Fut: Future<Output: Serialize + Send> + Send + 'static,
     {
         Group::root(self.clone()).set_callback(name, f)
     }
@@ -172,7 +174,7 @@ impl Group<Peer> {
     where
         A: DeserializeOwned + Send + 'static,
         F: Fn(A) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output: Serialize + Send + Sync> + Send + 'static,
+        Fut: Future<Output: Serialize + Send> + Send + 'static,
     {
         self.add_listener(name, f, Answering::InTurn)
     }
@@ -186,7 +188,7 @@ impl Group<Peer> {
     where
         A: DeserializeOwned + Send + 'static,
         F: Fn(A) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output: Serialize + Send + Sync> + Send + 'static,
+        Fut: Future<Output: Serialize + Send> + Send + 'static,
     {
         self.add_listener(name, f, Answering::Always)
     }

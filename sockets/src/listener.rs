@@ -78,14 +78,14 @@ impl<F, A, Fut> Listen for ListenerFn<F, A>
 where
     A: DeserializeOwned + Send + 'static,
     F: Fn(A) -> Fut + Send + Sync + 'static,
-    Fut: Future<Output: Serialize + Send + Sync> + Send + 'static,
+    Fut: Future<Output: Serialize + Send> + Send + 'static,
 {
     fn start(&self, call: Incoming, place: &mut Place) {
         let f = Arc::clone(&self.f);
         place.put(async move {
             let args = call.decode::<A>()?;
             let reply = f(args).await;
-            call.reply(&reply).await
+            call.reply(reply).await
         });
     }
 }

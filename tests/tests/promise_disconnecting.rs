@@ -168,8 +168,9 @@ async fn a_link_that_is_cut_fails_the_callers_of_both_sides_at_once_and_truthful
         let peer = peer.clone();
         tokio::spawn(async move { peer.request::<()>("forever", &()).await })
     };
-    let executed = [call(&client), call(&client)];
+    let first = call(&client);
     within(running.notified()).await;
+    let executed = [first, call(&client)];
     within(running.notified()).await;
     let (waiting, from_server) = (call(&client), call(&socket));
     let mut votes = server.all().request::<()>("forever", &());

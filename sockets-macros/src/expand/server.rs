@@ -94,7 +94,7 @@ fn arm(contract: &Ident, handler: &Ident, method: &Method) -> TokenStream {
     let decode = quote_spanned!(at=> call.decode::<(#(#types,)*)>()?);
     let answer = match kind {
         Kind::Request { .. } => {
-            let answer = quote_spanned!(at=> call.reply(&reply).await);
+            let answer = quote_spanned!(at=> call.reply(reply).await);
             quote! {
                 let reply = <#handler as #contract>::#ident(&handler, #call #(#passed),*).await;
                 #answer

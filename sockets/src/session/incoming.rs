@@ -92,12 +92,12 @@ impl Incoming {
     /// # Errors
     ///
     /// If the reply cannot be encoded; the caller has been told.
-    pub async fn reply<R: Serialize + ?Sized>(&self, reply: &R) -> Result<Ended, Ended> {
+    pub async fn reply<R: Serialize>(&self, reply: R) -> Result<Ended, Ended> {
         if let Ticket::Request { .. } = self.ticket {
             let session = self.call.session();
             // The reply stays a value until there is room for its bytes, so a peer that reads nothing costs no more.
             session.room_for_replies().await;
-            let encoded = codec::with_scratch(reply, |encoded| self.answer(&Outcome::Reply(&Payload::of(encoded))));
+            let encoded = codec::with_scratch(&reply, |encoded| self.answer(&Outcome::Reply(&Payload::of(encoded))));
             if let Err(error) = encoded {
                 tracing::warn!(%error, "a reply cannot be encoded");
                 return Err(self.fail(FailureCode::Encode, &error.to_string()));
