@@ -87,6 +87,7 @@ impl Session {
         } else if !state.flush_requested {
             state.flush_requested = true;
             state.driver.wake_by_ref();
+            drop(state);
             share_woken_task();
         }
     }
