@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 
 use quote::quote;
-use syn::{Attribute, FnArg, ItemTrait, PatType, Receiver, ReceiverKind, ReturnType, Safety, Signature, TraitItem};
+use syn::{Attribute, FnArg, ItemTrait, Path, Receiver, ReceiverKind, ReturnType, Safety, Signature, TraitItem};
 
 use crate::{
     errors::Errors,
-    model::{Group, Kind, Method, plain_name},
+    model::{Group, Kind, Method, plain_name, typed},
     name,
     travel::{self, CallParam, Pass, Reply},
 };
@@ -28,7 +28,7 @@ pub(crate) fn check(group: &Group, errors: &mut Errors) {
                 // The model has one method for each of the trait's.
                 let Some(method) = methods.next() else { return };
                 check_signature(&member.sig, errors);
-                check_params(&member.sig, method, errors);
+                check_params(&member.sig, method, &group.krate, errors);
                 check_kind(&member.sig, method, errors);
                 earlier.check_name(method, errors);
             }
@@ -68,6 +68,9 @@ fn check_signature(sig: &Signature, errors: &mut Errors) {
     if sig.asyncness.is_none() {
         errors.at(sig.fn_token.span, "missing `async`, since every call goes over the wire; write `async fn`");
     }
+    if let Some(token) = &sig.constness {
+        errors.at(token.span, "a call over the wire is no constant; remove `const`");
+    }
     if let Safety::Unsafe(token) = &sig.safety {
         errors.at(token.span, "a call over the wire is safe; remove `unsafe`");
     }
@@ -97,15 +100,10 @@ fn check_receiver(receiver: &Receiver, errors: &mut Errors) {
     }
 }
 
-fn check_params(sig: &Signature, method: &Method, errors: &mut Errors) {
-    let typed = sig.inputs.iter().filter_map(|input| match input {
-        FnArg::Typed(typed) => Some(typed),
-        FnArg::Receiver(_) => None,
-    });
+fn check_params(sig: &Signature, method: &Method, krate: &Path, errors: &mut Errors) {
     let mut args = method.args.iter();
-    for (i, param) in typed.enumerate() {
-        check_attrs(param, errors);
-        match travel::as_call(&param.ty) {
+    for (i, param) in typed(sig).enumerate() {
+        match travel::as_call(&param.ty, krate) {
             Some(CallParam::Shared) if i == 0 => {}
             Some(CallParam::Other) if i == 0 => {
                 errors.on(&param.ty, "a handler borrows the call; write `call: &sockets::Call`");
@@ -129,19 +127,12 @@ fn check_params(sig: &Signature, method: &Method, errors: &mut Errors) {
     }
 }
 
-fn check_attrs(param: &PatType, errors: &mut Errors) {
-    let conditional = param.attrs.iter().filter(|attr| attr.path().is_ident("cfg") || attr.path().is_ident("cfg_attr"));
-    for attr in conditional {
-        errors.on(attr, "an argument is there on both sides or on none; put `#[cfg]` on the method");
-    }
-}
-
 fn check_kind(sig: &Signature, method: &Method, errors: &mut Errors) {
     match (&method.kind, &sig.output) {
-        (Kind::Emit, ReturnType::Type(arrow, ty)) => {
+        (_, ReturnType::Type(arrow, ty)) if method.emit => {
             errors.on(quote!(#arrow #ty), "nobody waits for an emit; remove the return type, or remove `#[emit]`");
         }
-        (Kind::Request { reply: Reply::Refused(Some(error)), .. }, _) => errors.push(error.clone()),
+        (Kind::Request { reply: Reply::Refused { error: Some(error), .. }, .. }, _) => errors.push(error.clone()),
         _ => {}
     }
 }

@@ -8,6 +8,8 @@ mod fallback;
 mod key;
 mod model;
 mod name;
+mod obstacle;
+mod options;
 #[cfg(test)]
 mod tests;
 mod timeout;
@@ -33,7 +35,7 @@ fn expand(args: TokenStream, item: TokenStream) -> TokenStream {
         Ok(_) => {
             match keyword(item.clone()) {
                 Some(keyword) => {
-                    errors.on(&keyword, format!("a group is a trait; `#[sockets::group]` cannot go on `{keyword}`"))
+                    errors.on(&keyword, format!("a group is a trait; `#[sockets::group]` cannot go on `{keyword}`"));
                 }
                 None => errors.on(&item, "a group is a trait; put `#[sockets::group]` on one"),
             }

@@ -6,14 +6,15 @@ use std::time::Duration;
 use proc_macro2::Span;
 use quote::format_ident;
 use syn::{
-    Attribute, FnArg, Generics, Ident, ItemTrait, Meta, Pat, Path, ReturnType, TraitItem, TraitItemFn, Type,
-    Visibility, ext::IdentExt,
+    Attribute, FnArg, Generics, Ident, ItemTrait, Meta, Pat, PatType, Path, ReturnType, Signature, TraitItem,
+    TraitItemFn, Type, Visibility, ext::IdentExt,
 };
 
 use crate::{
-    attr::{GroupArgs, Options},
+    attr::GroupArgs,
     errors::Errors,
     key::key,
+    options::{self, Options},
     travel::{self, CallParam, Pass, Reply},
 };
 
@@ -43,11 +44,15 @@ pub(crate) struct Method {
     pub(crate) cfg: Vec<Attribute>,
     /// Attributes that the stub has besides: its documentation.
     pub(crate) docs: Vec<Attribute>,
+    /// Whether it is declared an emit.
+    pub(crate) emit: bool,
     pub(crate) kind: Kind,
     /// Whether the handler takes a `Call`.
     pub(crate) call: bool,
     /// What is on the wire.
     pub(crate) args: Vec<Arg>,
+    /// Generic parameters, which are refused.
+    pub(crate) generics: Generics,
 }
 
 pub(crate) enum Kind {
@@ -66,16 +71,22 @@ pub(crate) struct Arg {
 impl Group {
     pub(crate) fn new(args: GroupArgs, mut item: ItemTrait, errors: &mut Errors) -> Self {
         let GroupArgs { path, krate } = args;
+        let krate = krate.unwrap_or_else(|| syn::parse_quote!(::sockets));
+        let params: Vec<_> = item.generics.type_params().map(|param| param.ident.clone()).collect();
         let mut methods = Vec::new();
         for member in &mut item.items {
+            options::take_visibility(member, errors);
             if let TraitItem::Fn(member) = member {
                 let options = Options::take(&mut member.attrs, errors);
-                methods.push(Method::new(&path, member, options, &item.generics));
+                for param in &mut member.sig.inputs {
+                    options::take_from_param(param, errors);
+                }
+                methods.push(Method::new(&path, &krate, member, &options, &params));
             }
         }
         let name = item.ident.unraw();
         Self {
-            krate: krate.unwrap_or_else(|| syn::parse_quote!(::sockets)),
+            krate,
             path,
             server: format_ident!("{name}Server", span = item.ident.span()),
             client: format_ident!("{name}Client", span = item.ident.span()),
@@ -94,30 +105,26 @@ impl Group {
 }
 
 impl Method {
-    fn new(path: &str, item: &TraitItemFn, options: Options, outer: &Generics) -> Self {
-        let params: Vec<_> = generic_names(outer).chain(generic_names(&item.sig.generics)).collect();
-        let typed = item.sig.inputs.iter().filter_map(|input| match input {
-            FnArg::Typed(typed) => Some(typed),
-            FnArg::Receiver(_) => None,
+    fn new(path: &str, krate: &Path, item: &TraitItemFn, options: &Options, params: &[Ident]) -> Self {
+        let args = typed(&item.sig).filter(|param| travel::as_call(&param.ty, krate).is_none());
+        let args = args.enumerate().map(|(i, param)| Arg {
+            ident: plain_name(&param.pat).cloned().unwrap_or_else(|| format_ident!("arg{i}", span = Span::call_site())),
+            ty: (*param.ty).clone(),
+            pass: travel::argument(&param.ty, params),
         });
-        let args =
-            typed.clone().filter(|typed| travel::as_call(&typed.ty).is_none()).enumerate().map(|(i, typed)| Arg {
-                ident: plain_name(&typed.pat)
-                    .cloned()
-                    .unwrap_or_else(|| format_ident!("arg{i}", span = Span::call_site())),
-                ty: (*typed.ty).clone(),
-                pass: travel::argument(&typed.ty, &params),
-            });
         let name = item.sig.ident.unraw().to_string();
+        let first = typed(&item.sig).next();
         Self {
             key: key(path, &name),
             name,
             ident: item.sig.ident.clone(),
             cfg: select(&item.attrs, &["cfg"]),
             docs: select(&item.attrs, &["doc", "deprecated", "cfg_attr"]),
-            kind: Kind::new(options, &item.sig.output, &params),
-            call: typed.clone().next().and_then(|first| travel::as_call(&first.ty)) == Some(CallParam::Shared),
+            emit: options.emit,
+            kind: Kind::new(options, &item.sig.output, params),
+            call: first.and_then(|first| travel::as_call(&first.ty, krate)) == Some(CallParam::Shared),
             args: args.collect(),
+            generics: item.sig.generics.clone(),
         }
     }
 
@@ -128,12 +135,25 @@ impl Method {
 }
 
 impl Kind {
-    fn new(options: Options, output: &ReturnType, params: &[Ident]) -> Self {
-        if options.emit {
+    fn new(options: &Options, output: &ReturnType, params: &[Ident]) -> Self {
+        let nothing = match output {
+            ReturnType::Default => true,
+            ReturnType::Type(_, ty) => matches!(travel::peel(ty), Type::Tuple(tuple) if tuple.elems.is_empty()),
+        };
+        // An emit that returns something may be meant as a request.
+        if options.emit && nothing {
             return Self::Emit;
         }
         Self::Request { timeout: options.timeout, reply: travel::reply(output, params) }
     }
+}
+
+/// The parameters after `self`.
+pub(crate) fn typed(sig: &Signature) -> impl Iterator<Item = &PatType> {
+    sig.inputs.iter().filter_map(|input| match input {
+        FnArg::Typed(typed) => Some(typed),
+        FnArg::Receiver(_) => None,
+    })
 }
 
 /// The name of an argument that is nothing but a name.
@@ -142,11 +162,6 @@ pub(crate) fn plain_name(pat: &Pat) -> Option<&Ident> {
         Pat::Ident(pat) if pat.by_ref.is_none() && pat.mutability.is_none() && pat.subpat.is_none() => Some(&pat.ident),
         _ => None,
     }
-}
-
-fn generic_names(generics: &Generics) -> impl Iterator<Item = Ident> {
-    let types = generics.type_params().map(|param| param.ident.clone());
-    types.chain(generics.const_params().map(|param| param.ident.clone()))
 }
 
 fn select(attrs: &[Attribute], names: &[&str]) -> Vec<Attribute> {

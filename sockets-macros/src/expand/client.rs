@@ -2,7 +2,6 @@
 
 use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
-use syn::Type;
 
 use super::{constant, fresh};
 use crate::{
@@ -84,7 +83,9 @@ fn stub(group: &Group, index: usize, target: Target, identity: &syn::Ident, body
     let krate = &group.krate;
     let vis = group.vis();
     let method = &group.methods[index];
-    let Method { ident, cfg, docs, args, .. } = method;
+    let Method { ident, cfg, docs, args, generics, .. } = method;
+    // Empty, except in a skeleton.
+    let conditions = &generics.where_clause;
     let line = (!method.documented()).then(|| {
         let line = describe(method, target);
         quote!(#[doc = #line])
@@ -95,7 +96,7 @@ fn stub(group: &Group, index: usize, target: Target, identity: &syn::Ident, body
         match &arg.pass {
             // Only in a skeleton: takes whatever the caller gives.
             Pass::Refused(_) => quote!(#name: impl ::core::marker::Sized),
-            _ => quote!(#name: #ty),
+            Pass::AsWritten | Pass::Lent(_) => quote!(#name: #ty),
         }
     });
     let Output { ty: output, function } = output(krate, &method.kind, target, identity);
@@ -113,7 +114,7 @@ fn stub(group: &Group, index: usize, target: Target, identity: &syn::Ident, body
     };
     quote! {
         #(#cfg)* #(#docs)* #line
-        #vis #asyncness fn #ident(&self #(, #params)*) -> #output { #body }
+        #vis #asyncness fn #ident #generics (&self #(, #params)*) -> #output #conditions { #body }
     }
 }
 
@@ -124,7 +125,6 @@ struct Output {
 }
 
 fn output(krate: &syn::Path, kind: &Kind, target: Target, identity: &syn::Ident) -> Output {
-    let unit: Type = syn::parse_quote!(());
     let (function, ok, err) = match kind {
         Kind::Emit => {
             let ty = quote!(::core::result::Result<(), #krate::CallError>);
@@ -133,7 +133,7 @@ fn output(krate: &syn::Path, kind: &Kind, target: Target, identity: &syn::Ident)
         Kind::Request { reply: Reply::Value(ok), .. } => (quote!(request), ok, None),
         Kind::Request { reply: Reply::Fallible { ok, err }, .. } => (quote!(try_request), ok, Some(err)),
         // Only in a skeleton.
-        Kind::Request { reply: Reply::Refused(_), .. } => (quote!(request), &unit, None),
+        Kind::Request { reply: Reply::Refused { meant, .. }, .. } => (quote!(request), meant, None),
     };
     let ty = match (target, err) {
         (Target::Peer, None) => quote!(::core::result::Result<#ok, #krate::CallError>),

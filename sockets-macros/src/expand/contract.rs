@@ -20,6 +20,10 @@ pub(crate) fn expand(item: &ItemTrait, form: Form) -> TokenStream {
     let bounds: [TypeParamBound; 3] =
         [parse_quote!(::core::marker::Send), parse_quote!(::core::marker::Sync), parse_quote!('static)];
     item.supertraits.extend(bounds);
+    if form == Form::Skeleton {
+        // Bodies may take `self` in ways that are refused.
+        item.supertraits.push(parse_quote!(::core::marker::Sized));
+    }
     for member in &mut item.items {
         if let TraitItem::Fn(method) = member {
             desugar(method, form);
@@ -31,6 +35,8 @@ pub(crate) fn expand(item: &ItemTrait, form: Form) -> TokenStream {
 /// Makes `async fn f() -> R` a function that returns a future.
 fn desugar(method: &mut TraitItemFn, form: Form) {
     let sig = &mut method.sig;
+    // Reported, if it is there.
+    sig.constness = None;
     if sig.asyncness.take().is_none() {
         // Reported. The user's implementation may be `async` or not: this allows both.
         if let ReturnType::Type(_, ty) = &mut sig.output {

@@ -4,14 +4,11 @@ pub(crate) mod client;
 pub(crate) mod contract;
 pub(crate) mod server;
 
-use proc_macro2::TokenStream;
+use proc_macro2::{TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote};
-use syn::{Attribute, Ident};
+use syn::{Attribute, Ident, ext::IdentExt};
 
-use crate::{
-    model::{Group, Kind, Method},
-    travel,
-};
+use crate::model::{Group, Kind, Method};
 
 /// The trait, the server and the client of a group without errors.
 pub(crate) fn expand(group: &Group) -> TokenStream {
@@ -83,9 +80,11 @@ fn methods(group: &Group) -> TokenStream {
             Kind::Emit => (quote!(Emit), None),
             Kind::Request { timeout, .. } => (quote!(Request), *timeout),
         };
-        let timeout = match timeout.map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)) {
-            Some(millis) => quote!(::core::option::Option::Some(::core::time::Duration::from_millis(#millis))),
-            None => quote!(::core::option::Option::None),
+        let timeout = if let Some(timeout) = timeout {
+            let millis = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
+            quote!(::core::option::Option::Some(::core::time::Duration::from_millis(#millis)))
+        } else {
+            quote!(::core::option::Option::None)
         };
         quote! { path: #path, name: #name, key: #key, kind: #krate::__private::Kind::#kind, timeout: #timeout }
     });
@@ -111,10 +110,19 @@ pub(crate) fn literal(key: u64) -> TokenStream {
 
 /// A name for a type parameter that means nothing in what the user wrote.
 pub(crate) fn fresh(group: &Group, wish: &str) -> Ident {
-    let taken = |name: &str| travel::mentions(group.item.to_token_stream(), name);
+    let taken = |name: &str| mentions(group.item.to_token_stream(), name);
     let mut name = wish.to_owned();
     while taken(&name) {
         name.insert(0, '_');
     }
     format_ident!("{name}")
+}
+
+/// Whether a name occurs anywhere.
+fn mentions(tokens: TokenStream, name: &str) -> bool {
+    tokens.into_iter().any(|token| match token {
+        TokenTree::Ident(ident) => ident.unraw() == name,
+        TokenTree::Group(group) => mentions(group.stream(), name),
+        _ => false,
+    })
 }

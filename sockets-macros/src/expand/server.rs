@@ -86,7 +86,7 @@ fn arm(contract: &Ident, handler: &Ident, method: &Method) -> TokenStream {
     });
     let passed = names.iter().zip(args).map(|(name, arg)| match &arg.pass {
         Pass::Lent(_) => quote!(&#name),
-        _ => quote!(#name),
+        Pass::AsWritten | Pass::Refused(_) => quote!(#name),
     });
     let call = method.call.then(|| quote!(call.call(),));
     // What rustc has to say of types that cannot be decoded or encoded, it says at the method.

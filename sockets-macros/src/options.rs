@@ -1,0 +1,186 @@
+//! What the attributes inside the trait say: `#[emit]` and `#[request(..)]` on its methods, and what else may be there.
+
+use std::time::Duration;
+
+use syn::{
+    Attribute, Expr, ExprLit, FnArg, Lit, LitStr, Meta, Token, TraitItem, Visibility,
+    ext::IdentExt,
+    parse::{ParseStream, Parser},
+    punctuated::Punctuated,
+};
+
+use crate::{attr::Arg, errors::Errors, timeout};
+
+/// Attributes of Rust's own that a method may have. Others of one word are taken for mistyped ones of ours; an
+/// attribute macro can be written with its path.
+const BUILT_IN: &[&str] = &[
+    "allow",
+    "cfg",
+    "cfg_attr",
+    "cold",
+    "deny",
+    "deprecated",
+    "doc",
+    "expect",
+    "forbid",
+    "inline",
+    "must_use",
+    "track_caller",
+    "warn",
+];
+
+/// What a parameter may have.
+const LINTS: &[&str] = &["allow", "deny", "expect", "forbid", "warn"];
+
+/// What `#[emit]` and `#[request(..)]` say of a method.
+#[derive(Default)]
+pub(crate) struct Options {
+    pub(crate) emit: bool,
+    pub(crate) timeout: Option<Duration>,
+}
+
+impl Options {
+    /// Reads our attributes and takes them away, with those that nobody knows.
+    pub(crate) fn take(attrs: &mut Vec<Attribute>, errors: &mut Errors) -> Self {
+        let mut options = Self::default();
+        let mut seen: Option<String> = None;
+        attrs.retain(|attr| {
+            let Some(name) = attr.path().segments.last().map(|last| last.ident.unraw().to_string()) else { return true };
+            let ours = name == "emit" || name == "request";
+            if name == "cfg_attr" && attr.path().get_ident().is_some() {
+                return check_conditional(attr, errors);
+            }
+            if attr.path().get_ident().is_none() {
+                // An attribute macro or a tool's attribute, which are the user's affair, unless it is `sockets::emit`.
+                let first = &attr.path().segments[0].ident;
+                if ours && first == "sockets" {
+                    errors.on(attr.path(), format!("write `#[{name}]`; it has no path in a group"));
+                }
+                return !(ours && first == "sockets");
+            }
+            if !ours {
+                let known = BUILT_IN.contains(&name.as_str());
+                if !known {
+                    errors.on(
+                        attr.path(),
+                        format!(
+                            "unknown attribute `{name}`; legal are `#[emit]`, `#[request(timeout = \"2s\")]` and Rust's \
+                             own (an attribute macro is written with its path)"
+                        ),
+                    );
+                }
+                return known;
+            }
+            match &seen {
+                Some(earlier) if *earlier == name => errors.on(attr, format!("`#[{name}]` is given twice; remove one")),
+                Some(_) => errors.on(attr, "a method is an emit or a request; remove `#[emit]` or `#[request]`"),
+                None if name == "emit" => options.emit(attr, errors),
+                None => options.request(attr, errors),
+            }
+            seen.get_or_insert(name);
+            false
+        });
+        options
+    }
+
+    fn emit(&mut self, attr: &Attribute, errors: &mut Errors) {
+        self.emit = true;
+        for arg in arguments(attr, errors) {
+            errors.at(arg.span(), format!("{}; `#[emit]` takes none", arg.describe()));
+        }
+    }
+
+    fn request(&mut self, attr: &Attribute, errors: &mut Errors) {
+        let mut seen = false;
+        for arg in arguments(attr, errors) {
+            match &arg {
+                Arg::Named(name, value) if name == "timeout" => {
+                    if seen {
+                        errors.on(name, "`timeout` is given twice; remove one");
+                    }
+                    seen = true;
+                    match string(value).map(|text| (text.span(), timeout::parse(&text.value()))) {
+                        Some((_, Ok(duration))) => self.timeout = Some(duration),
+                        Some((span, Err(message))) => errors.at(span, message),
+                        None => errors.on(value, "a timeout is a string, such as \"500ms\" or \"2s\""),
+                    }
+                }
+                _ => errors.at(arg.span(), format!("{}; legal is `timeout = \"2s\"`", arg.describe())),
+            }
+        }
+    }
+}
+
+fn arguments(attr: &Attribute, errors: &mut Errors) -> Vec<Arg> {
+    match &attr.meta {
+        Meta::Path(_) => Vec::new(),
+        Meta::List(list) => Arg::list(list.tokens.clone(), errors),
+        Meta::NameValue(pair) => {
+            errors.at(pair.eq_token.span, "no `=` here; write `#[emit]` or `#[request(timeout = \"2s\")]`");
+            Vec::new()
+        }
+    }
+}
+
+fn string(value: &Expr) -> Option<&LitStr> {
+    match value {
+        Expr::Lit(ExprLit { lit: Lit::Str(literal), .. }) => Some(literal),
+        _ => None,
+    }
+}
+
+/// Whether a `#[cfg_attr(..)]` can stay: a method's kind, and whether it is there, are the same for all that is generated.
+fn check_conditional(attr: &Attribute, errors: &mut Errors) -> bool {
+    let metas = attr.parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated).unwrap_or_default();
+    let mut legal = true;
+    for meta in metas.iter().skip(1) {
+        if meta.path().is_ident("cfg") {
+            errors.on(meta, "this `cfg` is hidden from the group; write `#[cfg(..)]` by itself");
+        } else if meta.path().is_ident("emit") || meta.path().is_ident("request") {
+            errors.on(
+                meta,
+                "what a method is cannot depend on `cfg_attr`; write two methods, each with its `#[cfg(..)]`",
+            );
+        } else {
+            continue;
+        }
+        legal = false;
+    }
+    legal
+}
+
+/// Takes away a member's `pub`.
+pub(crate) fn take_visibility(member: &mut TraitItem, errors: &mut Errors) {
+    let TraitItem::Verbatim(tokens) = member else { return };
+    let parser = |input: ParseStream<'_>| {
+        let attrs = input.call(Attribute::parse_outer)?;
+        let vis: Visibility = input.parse()?;
+        let mut item: TraitItem = input.parse()?;
+        if let TraitItem::Fn(method) = &mut item {
+            method.attrs.splice(0..0, attrs);
+        }
+        Ok((vis, item))
+    };
+    if let Ok((vis, item @ TraitItem::Fn(_))) = parser.parse2(tokens.clone()) {
+        errors.on(vis, "a method of a group is as visible as the trait; remove this");
+        *member = item;
+    }
+}
+
+/// Takes away a parameter's attributes that cannot be there.
+pub(crate) fn take_from_param(param: &mut FnArg, errors: &mut Errors) {
+    let attrs = match param {
+        FnArg::Receiver(receiver) => &mut receiver.attrs,
+        FnArg::Typed(typed) => &mut typed.attrs,
+    };
+    attrs.retain(|attr| {
+        let legal = LINTS.iter().any(|lint| attr.path().is_ident(lint));
+        if !legal && (attr.path().is_ident("cfg") || attr.path().is_ident("cfg_attr")) {
+            errors.on(attr, "an argument is there on both sides or on none; put `#[cfg]` on the method");
+        } else if !legal {
+            errors
+                .on(attr, "an argument has no attributes but those for lints, such as `#[allow(..)]`; remove this one");
+        }
+        legal
+    });
+}

@@ -1,0 +1,30 @@
+//! What a user reads who has made a mistake: each has its own message at what was typed, all are told at once, and rustc
+//! has nothing to add to them.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot read its files fails")]
+
+use std::{fs, path::Path};
+
+#[test]
+fn each_misuse_of_the_group_attribute_has_its_own_message() {
+    trybuild::TestCases::new().compile_fail("tests/ui/misuse/*.rs");
+}
+
+#[test]
+fn types_that_cannot_travel_are_reported_where_they_were_typed() {
+    trybuild::TestCases::new().compile_fail("tests/ui/types/*.rs");
+}
+
+/// Errors of rustc that the user would see beside ours have a code, and its warnings say so.
+#[test]
+fn rustc_has_nothing_to_add_to_our_messages() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/ui/misuse");
+    let expected = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    let expected: Vec<_> = expected.filter(|path| path.extension().is_some_and(|ending| ending == "stderr")).collect();
+    assert!(!expected.is_empty());
+    for path in expected {
+        let text = fs::read_to_string(&path).unwrap();
+        let foreign = text.lines().find(|line| line.starts_with("error[") || line.starts_with("warning"));
+        assert_eq!(foreign, None, "in {}", path.display());
+    }
+}
