@@ -113,8 +113,8 @@ fn check_params(sig: &Signature, method: &Method, krate: &Path, errors: &mut Err
                 if plain_name(&param.pat).is_none() {
                     errors.on(&param.pat, "an argument is a plain name, which the stub has too; write `name: Type`");
                 }
-                if let Some(Pass::Refused(Some(error))) = args.next().map(|arg| &arg.pass) {
-                    errors.push(error.clone());
+                if let Some(Pass::Refused(refusal)) = args.next().map(|arg| &arg.pass) {
+                    errors.push(refusal.error.clone());
                 }
             }
         }
@@ -132,7 +132,7 @@ fn check_kind(sig: &Signature, method: &Method, errors: &mut Errors) {
         (_, ReturnType::Type(arrow, ty)) if method.emit => {
             errors.on(quote!(#arrow #ty), "nobody waits for an emit; remove the return type, or remove `#[emit]`");
         }
-        (Kind::Request { reply: Reply::Refused { error: Some(error), .. }, .. }, _) => errors.push(error.clone()),
+        (Kind::Request { reply: Reply::Refused(refusal), .. }, _) => errors.push(refusal.error.clone()),
         _ => {}
     }
 }

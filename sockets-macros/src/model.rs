@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use proc_macro2::Span;
-use quote::format_ident;
+use proc_macro2::{Span, TokenStream, TokenTree};
+use quote::{format_ident, quote};
 use syn::{
-    Attribute, FnArg, Generics, Ident, ItemTrait, Meta, Pat, PatType, Path, ReturnType, Signature, TraitItem,
-    TraitItemFn, Type, Visibility, ext::IdentExt,
+    Attribute, FnArg, GenericParam, Generics, Ident, ItemTrait, Meta, Pat, PatType, Path, ReturnType, Signature,
+    TraitItem, TraitItemFn, Type, Visibility, ext::IdentExt,
 };
 
 use crate::{
@@ -51,7 +51,7 @@ pub(crate) struct Method {
     pub(crate) call: bool,
     /// What is on the wire.
     pub(crate) args: Vec<Arg>,
-    /// Generic parameters, which are refused.
+    /// Generic parameters, which are refused: the method's and those of the trait that it mentions.
     pub(crate) generics: Generics,
 }
 
@@ -72,7 +72,6 @@ impl Group {
     pub(crate) fn new(args: GroupArgs, mut item: ItemTrait, errors: &mut Errors) -> Self {
         let GroupArgs { path, krate } = args;
         let krate = krate.unwrap_or_else(|| syn::parse_quote!(::sockets));
-        let params: Vec<_> = item.generics.type_params().map(|param| param.ident.clone()).collect();
         let mut methods = Vec::new();
         for member in &mut item.items {
             options::take_visibility(member, errors);
@@ -81,7 +80,7 @@ impl Group {
                 for param in &mut member.sig.inputs {
                     options::take_from_param(param, errors);
                 }
-                methods.push(Method::new(&path, &krate, member, &options, &params));
+                methods.push(Method::new(&path, &krate, member, &options, &item.generics));
             }
         }
         let name = item.ident.unraw();
@@ -105,12 +104,12 @@ impl Group {
 }
 
 impl Method {
-    fn new(path: &str, krate: &Path, item: &TraitItemFn, options: &Options, params: &[Ident]) -> Self {
+    fn new(path: &str, krate: &Path, item: &TraitItemFn, options: &Options, outer: &Generics) -> Self {
         let args = typed(&item.sig).filter(|param| travel::as_call(&param.ty, krate).is_none());
         let args = args.enumerate().map(|(i, param)| Arg {
             ident: plain_name(&param.pat).cloned().unwrap_or_else(|| format_ident!("arg{i}", span = Span::call_site())),
             ty: (*param.ty).clone(),
-            pass: travel::argument(&param.ty, params),
+            pass: travel::argument(&param.ty),
         });
         let name = item.sig.ident.unraw().to_string();
         let first = typed(&item.sig).next();
@@ -121,10 +120,10 @@ impl Method {
             cfg: select(&item.attrs, &["cfg"]),
             docs: select(&item.attrs, &["doc", "deprecated", "cfg_attr"]),
             emit: options.emit,
-            kind: Kind::new(options, &item.sig.output, params),
+            kind: Kind::new(options, &item.sig.output),
             call: first.and_then(|first| travel::as_call(&first.ty, krate)) == Some(CallParam::Shared),
             args: args.collect(),
-            generics: item.sig.generics.clone(),
+            generics: needed(outer, &item.sig),
         }
     }
 
@@ -135,17 +134,30 @@ impl Method {
 }
 
 impl Kind {
-    fn new(options: &Options, output: &ReturnType, params: &[Ident]) -> Self {
+    fn new(options: &Options, output: &ReturnType) -> Self {
         let nothing = match output {
             ReturnType::Default => true,
             ReturnType::Type(_, ty) => matches!(travel::peel(ty), Type::Tuple(tuple) if tuple.elems.is_empty()),
         };
-        // An emit that returns something may be meant as a request.
-        if options.emit && nothing {
+        // An emit that returns something may be meant as a request, and an unknown attribute as an emit.
+        if (options.emit || options.unknown) && nothing {
             return Self::Emit;
         }
-        Self::Request { timeout: options.timeout, reply: travel::reply(output, params) }
+        Self::Request { timeout: options.timeout, reply: travel::reply(output) }
     }
+}
+
+/// The generic parameters that a method's signature needs.
+fn needed(outer: &Generics, sig: &Signature) -> Generics {
+    let mut generics = sig.generics.clone();
+    let (inputs, output) = (&sig.inputs, &sig.output);
+    let mentioned = outer.params.iter().filter(|param| match param {
+        GenericParam::Type(param) => mentions(quote!(#inputs #output), &param.ident.unraw().to_string()),
+        GenericParam::Const(param) => mentions(quote!(#inputs #output), &param.ident.unraw().to_string()),
+        GenericParam::Lifetime(_) => false,
+    });
+    generics.params.extend(mentioned.cloned());
+    generics
 }
 
 /// The parameters after `self`.
@@ -166,4 +178,13 @@ pub(crate) fn plain_name(pat: &Pat) -> Option<&Ident> {
 
 fn select(attrs: &[Attribute], names: &[&str]) -> Vec<Attribute> {
     attrs.iter().filter(|attr| names.iter().any(|name| attr.path().is_ident(name))).cloned().collect()
+}
+
+/// Whether a name occurs anywhere.
+pub(crate) fn mentions(tokens: TokenStream, name: &str) -> bool {
+    tokens.into_iter().any(|token| match token {
+        TokenTree::Ident(ident) => ident.unraw() == name,
+        TokenTree::Group(group) => mentions(group.stream(), name),
+        _ => false,
+    })
 }

@@ -1,10 +1,9 @@
 //! What a type may contain that can never travel, however deep.
 
-use proc_macro2::{Span, TokenStream, TokenTree};
+use proc_macro2::{TokenStream, TokenTree};
 use quote::{ToTokens, quote};
 use syn::{
-    Error, Ident, Lifetime, Path, Type, TypeFnPtr, TypeImplTrait, TypeInfer, TypePtr, TypeReference, TypeTraitObject,
-    spanned::Spanned,
+    Error, Lifetime, Path, Type, TypeFnPtr, TypeImplTrait, TypeInfer, TypePtr, TypeReference, TypeTraitObject,
     visit::{self, Visit},
 };
 
@@ -17,66 +16,60 @@ pub(crate) enum Place {
     Reply,
 }
 
-/// What was found in a type.
-pub(crate) struct Found {
-    /// All that is to be said of it.
-    pub(crate) error: Option<Error>,
-    /// Whether it would do if it were owned.
-    pub(crate) borrows_only: bool,
-    /// Whether it mentions a parameter of the trait, which has been reported there.
-    reported: bool,
+/// What is wrong with a type.
+pub(crate) struct Refusal {
+    pub(crate) error: Error,
+    /// What the skeleton has instead: what the user may have meant. `None` if that cannot be told.
+    pub(crate) meant: Option<Box<Type>>,
 }
 
-impl Found {
-    pub(crate) fn any(&self) -> bool {
-        self.error.is_some() || self.reported
-    }
-}
-
-/// Looks for all that cannot travel. `params` are the generic parameters that the trait should not have.
-pub(crate) fn find(ty: &Type, place: Place, params: &[Ident]) -> Found {
-    let found = Found { error: None, borrows_only: true, reported: false };
+/// Looks for all that cannot travel.
+pub(crate) fn find(ty: &Type, place: Place) -> Option<Refusal> {
     let outermost = match peel(ty) {
         Type::Reference(reference) if place == Place::Argument => Some(reference),
         _ => None,
     };
-    let mut finder = Finder { place, params, outermost, found };
+    let mut finder = Finder { place, outermost, error: None, nameable: !matches!(peel(ty), Type::TraitObject(_)) };
     finder.visit_type(ty);
-    finder.found
+    let error = finder.error?;
+    let meant = match place {
+        _ if !finder.nameable => None,
+        Place::Argument => Some(Box::new(ty.clone())),
+        Place::Reply => syn::parse2(immortal(ty.to_token_stream())).ok(),
+    };
+    Some(Refusal { error, meant })
 }
 
 struct Finder<'a> {
     place: Place,
-    params: &'a [Ident],
     /// The reference that an argument as a whole is.
     outermost: Option<&'a TypeReference>,
-    found: Found,
+    error: Option<Error>,
+    /// Whether the type means something in the stub.
+    nameable: bool,
 }
 
 impl Finder<'_> {
-    fn report(&mut self, span: Span, message: &str) {
-        let error = Error::new(span, message);
-        match &mut self.found.error {
+    fn report(&mut self, typed: impl ToTokens, message: &str) {
+        let error = Error::new_spanned(typed, message);
+        match &mut self.error {
             Some(earlier) => earlier.combine(error),
-            None => self.found.error = Some(error),
+            None => self.error = Some(error),
         }
     }
 
-    /// Reports what is wrong however long it lives.
-    fn never(&mut self, span: Span, message: &str) {
-        self.found.borrows_only = false;
-        self.report(span, message);
-    }
-
     /// What is wrong with an argument's reference, if anything is.
-    fn wrong_borrow(&self, reference: &TypeReference) -> Option<(Span, &'static str)> {
+    fn wrong_borrow(&self, reference: &TypeReference) -> Option<(TokenStream, &'static str)> {
         let outermost = self.outermost.is_some_and(|outermost| std::ptr::eq(outermost, reference));
         if let Some(mutability) = &reference.mutability {
-            Some((mutability.span, "an argument cannot be changed on the other side; take it by value or by `&`"))
+            Some((
+                mutability.to_token_stream(),
+                "an argument cannot be changed on the other side; take it by value or by `&`",
+            ))
         } else if let Some(lifetime) = reference.lifetime.as_ref().filter(|lifetime| lifetime.ident != "_") {
-            Some((lifetime.span(), ARGUMENT_LIFETIME))
+            Some((lifetime.to_token_stream(), ARGUMENT_LIFETIME))
         } else if !outermost && !borrows_bytes(&reference.elem) {
-            Some((reference.and_token.span, ARGUMENT_INSIDE))
+            Some((reference.and_token.to_token_stream(), ARGUMENT_INSIDE))
         } else {
             None
         }
@@ -97,62 +90,55 @@ impl<'ast> Visit<'ast> for Finder<'_> {
         match self.place {
             _ if lifetime.ident == "static" => {}
             Place::Argument if lifetime.ident == "_" => {}
-            Place::Argument => self.report(lifetime.span(), ARGUMENT_LIFETIME),
-            Place::Reply => self.report(lifetime.span(), REPLY_LIFETIME),
+            Place::Argument => self.report(lifetime, ARGUMENT_LIFETIME),
+            Place::Reply => self.report(lifetime, REPLY_LIFETIME),
         }
     }
 
     fn visit_type_reference(&mut self, reference: &'ast TypeReference) {
         let wrong = match self.place {
             Place::Argument => self.wrong_borrow(reference),
-            Place::Reply => Some((reference.and_token.span, REPLY_BORROW)),
+            Place::Reply => Some((reference.and_token.to_token_stream(), REPLY_BORROW)),
         };
-        if let Some((span, message)) = wrong {
-            self.report(span, message);
+        if let Some((typed, message)) = wrong {
+            self.report(typed, message);
         }
         self.visit_type(&reference.elem);
     }
 
     fn visit_type_impl_trait(&mut self, ty: &'ast TypeImplTrait) {
+        self.nameable &= self.place == Place::Argument;
         let message = match self.place {
             Place::Argument => "`impl Trait` is not one type on both sides; name the type",
             Place::Reply => "the caller must know the type of the reply; name the type",
         };
-        self.never(ty.span(), message);
+        self.report(ty, message);
     }
 
     fn visit_type_trait_object(&mut self, ty: &'ast TypeTraitObject) {
-        self.never(ty.span(), "a trait object cannot go over the wire; name the type");
+        self.report(ty, "a trait object cannot go over the wire; name the type");
     }
 
     fn visit_type_fn_ptr(&mut self, ty: &'ast TypeFnPtr) {
-        self.never(ty.span(), "a function cannot go over the wire; send what it should do as data");
+        self.report(ty, "a function cannot go over the wire; send what it should do as data");
     }
 
     fn visit_type_ptr(&mut self, ty: &'ast TypePtr) {
-        self.never(ty.span(), "a pointer cannot go over the wire; take the value");
+        self.report(ty, "a pointer cannot go over the wire; take the value");
     }
 
     fn visit_type_infer(&mut self, ty: &'ast TypeInfer) {
-        self.never(ty.span(), "both sides must know the type; name it");
+        self.nameable = false;
+        self.report(ty, "both sides must know the type; name it");
     }
 
     fn visit_path(&mut self, path: &'ast Path) {
-        if let Some(first) = path.segments.first().map(|first| &first.ident) {
-            if self.params.contains(first) {
-                (self.found.reported, self.found.borrows_only) = (true, false);
-            } else if first == "Self" {
-                self.never(first.span(), "`Self` is the handler on one side and the stub on the other; name the type");
-            }
+        if let Some(first) = path.segments.first().filter(|first| first.ident == "Self") {
+            self.nameable = false;
+            self.report(first, "`Self` is the handler on one side and the stub on the other; name the type");
         }
         visit::visit_path(self, path);
     }
-}
-
-/// A type that the skeleton can give for one that borrows: it lives for ever. For one that is wrong otherwise, `()`.
-pub(crate) fn owned(ty: &Type, borrows_only: bool) -> Box<Type> {
-    let immortal = borrows_only.then(|| syn::parse2(immortal(ty.to_token_stream())).ok()).flatten();
-    immortal.unwrap_or_else(|| syn::parse_quote!(()))
 }
 
 /// Writes `'static` wherever a lifetime is or may be.

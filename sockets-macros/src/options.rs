@@ -37,50 +37,69 @@ const LINTS: &[&str] = &["allow", "deny", "expect", "forbid", "warn"];
 pub(crate) struct Options {
     pub(crate) emit: bool,
     pub(crate) timeout: Option<Duration>,
+    /// Whether there was something else, which has been reported.
+    pub(crate) unknown: bool,
+    /// Which of our attributes has been read.
+    read: Option<String>,
 }
 
 impl Options {
     /// Reads our attributes and takes them away, with those that nobody knows.
     pub(crate) fn take(attrs: &mut Vec<Attribute>, errors: &mut Errors) -> Self {
         let mut options = Self::default();
-        let mut seen: Option<String> = None;
-        attrs.retain(|attr| {
-            let Some(name) = attr.path().segments.last().map(|last| last.ident.unraw().to_string()) else { return true };
-            let ours = name == "emit" || name == "request";
-            if name == "cfg_attr" && attr.path().get_ident().is_some() {
-                return check_conditional(attr, errors);
+        attrs.retain(|attr| match attr.path().get_ident().map(|name| name.unraw().to_string()) {
+            Some(name) if name == "emit" || name == "request" => {
+                options.read(name, attr, errors);
+                false
             }
-            if attr.path().get_ident().is_none() {
-                // An attribute macro or a tool's attribute, which are the user's affair, unless it is `sockets::emit`.
-                let first = &attr.path().segments[0].ident;
-                if ours && first == "sockets" {
-                    errors.on(attr.path(), format!("write `#[{name}]`; it has no path in a group"));
-                }
-                return !(ours && first == "sockets");
-            }
-            if !ours {
-                let known = BUILT_IN.contains(&name.as_str());
-                if !known {
-                    errors.on(
-                        attr.path(),
-                        format!(
-                            "unknown attribute `{name}`; legal are `#[emit]`, `#[request(timeout = \"2s\")]` and Rust's \
-                             own (an attribute macro is written with its path)"
-                        ),
-                    );
-                }
-                return known;
-            }
-            match &seen {
-                Some(earlier) if *earlier == name => errors.on(attr, format!("`#[{name}]` is given twice; remove one")),
-                Some(_) => errors.on(attr, "a method is an emit or a request; remove `#[emit]` or `#[request]`"),
-                None if name == "emit" => options.emit(attr, errors),
-                None => options.request(attr, errors),
-            }
-            seen.get_or_insert(name);
-            false
+            Some(name) => options.keeps(&name, attr, errors),
+            None => options.keeps_path(attr, errors),
         });
         options
+    }
+
+    /// Reads an attribute of ours.
+    fn read(&mut self, name: String, attr: &Attribute, errors: &mut Errors) {
+        match &self.read {
+            Some(earlier) if *earlier == name => errors.on(attr, format!("`#[{name}]` is given twice; remove one")),
+            Some(_) => errors.on(attr, "a method is an emit or a request; remove `#[emit]` or `#[request]`"),
+            None if name == "emit" => self.emit(attr, errors),
+            None => self.request(attr, errors),
+        }
+        self.read.get_or_insert(name);
+    }
+
+    /// Whether an attribute of one word, which is not ours, can stay.
+    fn keeps(&mut self, name: &str, attr: &Attribute, errors: &mut Errors) -> bool {
+        let legal = if name == "cfg_attr" {
+            check_conditional(attr, errors)
+        } else if BUILT_IN.contains(&name) {
+            true
+        } else {
+            errors.on(
+                attr.path(),
+                format!(
+                    "unknown attribute `{name}`; legal are `#[emit]`, `#[request(timeout = \"2s\")]` and Rust's own (an \
+                     attribute macro is written with its path)"
+                ),
+            );
+            false
+        };
+        self.unknown |= !legal;
+        legal
+    }
+
+    /// Whether an attribute with a path can stay: attribute macros and those of tools are the user's affair.
+    fn keeps_path(&mut self, attr: &Attribute, errors: &mut Errors) -> bool {
+        let names: Vec<_> = attr.path().segments.iter().map(|segment| segment.ident.to_string()).collect();
+        match &names[..] {
+            [first, name] if first == "sockets" && (name == "emit" || name == "request") => {
+                errors.on(attr.path(), format!("write `#[{name}]`; it has no path in a group"));
+                self.unknown = true;
+                false
+            }
+            _ => true,
+        }
     }
 
     fn emit(&mut self, attr: &Attribute, errors: &mut Errors) {

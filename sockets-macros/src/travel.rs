@@ -1,8 +1,8 @@
 //! Which types can go over the wire, and in what form the other side takes them from it.
 
-use syn::{Error, GenericArgument, Ident, Path, PathArguments, ReturnType, Type, TypePath, TypeReference};
+use syn::{Error, GenericArgument, Path, PathArguments, ReturnType, Type, TypePath, TypeReference};
 
-use crate::obstacle::{self, Place};
+use crate::obstacle::{self, Place, Refusal};
 
 /// How a handler gets an argument.
 pub(crate) enum Pass {
@@ -10,8 +10,8 @@ pub(crate) enum Pass {
     AsWritten,
     /// `&T` or `&[T]`: an owned value of this type decodes, and is lent.
     Lent(Box<Type>),
-    /// It cannot travel. Without an error, the reason has been reported elsewhere.
-    Refused(Option<Error>),
+    /// It cannot travel.
+    Refused(Refusal),
 }
 
 /// What a request is answered with.
@@ -22,12 +22,7 @@ pub(crate) enum Reply {
         err: Box<Type>,
     },
     /// It cannot travel.
-    Refused {
-        /// Without one, the reason has been reported elsewhere.
-        error: Option<Error>,
-        /// What the user may have meant: what the skeleton's stub gives.
-        meant: Box<Type>,
-    },
+    Refused(Refusal),
 }
 
 /// How a parameter of type `Call` is written.
@@ -52,11 +47,11 @@ pub(crate) fn peel(mut ty: &Type) -> &Type {
 pub(crate) fn as_call(ty: &Type, krate: &Path) -> Option<CallParam> {
     match peel(ty) {
         Type::Reference(reference) => {
-            let inner = as_call(&reference.elem, krate)?;
+            as_call(&reference.elem, krate)?;
             let named = reference.lifetime.as_ref().is_some_and(|lifetime| lifetime.ident != "_");
-            let shared =
-                !named && reference.mutability.is_none() && !matches!(peel(&reference.elem), Type::Reference(_));
-            Some(if shared { CallParam::Shared } else { inner })
+            let twice = matches!(peel(&reference.elem), Type::Reference(_));
+            let shared = !named && !twice && reference.mutability.is_none();
+            Some(if shared { CallParam::Shared } else { CallParam::Other })
         }
         Type::Path(TypePath { qself: None, path, .. }) => {
             let mut segments = path.segments.iter().rev();
@@ -69,11 +64,10 @@ pub(crate) fn as_call(ty: &Type, krate: &Path) -> Option<CallParam> {
     }
 }
 
-/// Sorts an argument's type. `params` are the generic parameters that the trait should not have.
-pub(crate) fn argument(ty: &Type, params: &[Ident]) -> Pass {
-    let found = obstacle::find(ty, Place::Argument, params);
-    if found.any() {
-        return Pass::Refused(found.error);
+/// Sorts an argument's type.
+pub(crate) fn argument(ty: &Type) -> Pass {
+    if let Some(refusal) = obstacle::find(ty, Place::Argument) {
+        return Pass::Refused(refusal);
     }
     match peel(ty) {
         Type::Reference(reference) => borrowed(reference),
@@ -104,11 +98,10 @@ pub(crate) fn borrows_bytes(ty: &Type) -> bool {
 }
 
 /// Sorts a return type.
-pub(crate) fn reply(output: &ReturnType, params: &[Ident]) -> Reply {
+pub(crate) fn reply(output: &ReturnType) -> Reply {
     let ReturnType::Type(_, ty) = output else { return Reply::Value(syn::parse_quote!(())) };
-    let found = obstacle::find(ty, Place::Reply, params);
-    if found.any() {
-        return Reply::Refused { error: found.error, meant: obstacle::owned(ty, found.borrows_only) };
+    if let Some(refusal) = obstacle::find(ty, Place::Reply) {
+        return Reply::Refused(refusal);
     }
     match peel(ty) {
         Type::Path(path) if path.qself.is_none() => result(&path.path).unwrap_or_else(|| Reply::Value(ty.clone())),
@@ -127,12 +120,12 @@ fn result(path: &Path) -> Option<Reply> {
         return Some(Reply::Fallible { ok: Box::new(ok.clone()), err: Box::new(err.clone()) });
     }
     let meant = match types[..] {
-        [GenericArgument::Type(ok), ..] => Box::new(ok.clone()),
-        _ => syn::parse_quote!(()),
+        [GenericArgument::Type(ok), ..] => Some(Box::new(ok.clone())),
+        _ => None,
     };
     let error = Error::new_spanned(
         path,
         "this alias hides the error, which the caller gets back; write `Result<T, E>` with both types",
     );
-    Some(Reply::Refused { error: Some(error), meant })
+    Some(Reply::Refused(Refusal { error, meant }))
 }

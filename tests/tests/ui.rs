@@ -15,16 +15,21 @@ fn types_that_cannot_travel_are_reported_where_they_were_typed() {
     trybuild::TestCases::new().compile_fail("tests/ui/types/*.rs");
 }
 
-/// Errors of rustc that the user would see beside ours have a code, and its warnings say so.
+/// The lint for implementations whose methods return something else than the trait's. Where `async` is missing in the
+/// trait, what is left of the method goes with an implementation that is `async` and with one that is not, and this is
+/// the price.
+const LINT: &str = "warning: impl trait in impl method signature does not match trait method signature";
+
+/// Errors of rustc have a code, and ours have none.
 #[test]
 fn rustc_has_nothing_to_add_to_our_messages() {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/ui/misuse");
-    let expected = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
-    let expected: Vec<_> = expected.filter(|path| path.extension().is_some_and(|ending| ending == "stderr")).collect();
+    let files = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    let expected: Vec<_> = files.filter(|path| path.extension().is_some_and(|ending| ending == "stderr")).collect();
     assert!(!expected.is_empty());
     for path in expected {
         let text = fs::read_to_string(&path).unwrap();
-        let foreign = text.lines().find(|line| line.starts_with("error[") || line.starts_with("warning"));
-        assert_eq!(foreign, None, "in {}", path.display());
+        let foreign = |line: &&str| line.starts_with("error[") || line.starts_with("warning") && *line != LINT;
+        assert_eq!(text.lines().find(foreign), None, "in {}", path.display());
     }
 }

@@ -2,11 +2,13 @@
 
 use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
+use syn::Ident;
 
 use super::{constant, fresh};
 use crate::{
     check::RESERVED,
     model::{Group, Kind, Method},
+    obstacle::Refusal,
     travel::{Pass, Reply},
 };
 
@@ -79,7 +81,7 @@ pub(crate) fn stubs(group: &Group, body: Body) -> TokenStream {
 }
 
 /// One method of the stub.
-fn stub(group: &Group, index: usize, target: Target, identity: &syn::Ident, body: Body) -> TokenStream {
+fn stub(group: &Group, index: usize, target: Target, identity: &Ident, body: Body) -> TokenStream {
     let krate = &group.krate;
     let vis = group.vis();
     let method = &group.methods[index];
@@ -93,10 +95,11 @@ fn stub(group: &Group, index: usize, target: Target, identity: &syn::Ident, body
     let names = args.iter().map(|arg| &arg.ident);
     let params = args.iter().map(|arg| {
         let (name, ty) = (&arg.ident, &arg.ty);
-        match &arg.pass {
+        if let Pass::Refused(Refusal { meant: None, .. }) = &arg.pass {
             // Only in a skeleton: takes whatever the caller gives.
-            Pass::Refused(_) => quote!(#name: impl ::core::marker::Sized),
-            Pass::AsWritten | Pass::Lent(_) => quote!(#name: #ty),
+            quote!(#name: impl ::core::marker::Sized)
+        } else {
+            quote!(#name: #ty)
         }
     });
     let Output { ty: output, function } = output(krate, &method.kind, target, identity);
@@ -108,6 +111,7 @@ fn stub(group: &Group, index: usize, target: Target, identity: &syn::Ident, body
     let body = match body {
         Body::Skeleton => quote!(::core::unimplemented!()),
         Body::Call => {
+            let function = Ident::new(function, at);
             let wait = wait.then(|| quote_spanned!(at=> .await));
             quote_spanned!(at=> self.stub.#function(#constant, &(#(#names,)*)) #wait)
         }
@@ -121,19 +125,22 @@ fn stub(group: &Group, index: usize, target: Target, identity: &syn::Ident, body
 struct Output {
     ty: TokenStream,
     /// The runtime's function that gives it.
-    function: TokenStream,
+    function: &'static str,
 }
 
-fn output(krate: &syn::Path, kind: &Kind, target: Target, identity: &syn::Ident) -> Output {
+fn output(krate: &syn::Path, kind: &Kind, target: Target, identity: &Ident) -> Output {
+    let unit = syn::parse_quote!(());
     let (function, ok, err) = match kind {
         Kind::Emit => {
             let ty = quote!(::core::result::Result<(), #krate::CallError>);
-            return Output { ty, function: quote!(emit) };
+            return Output { ty, function: "emit" };
         }
-        Kind::Request { reply: Reply::Value(ok), .. } => (quote!(request), ok, None),
-        Kind::Request { reply: Reply::Fallible { ok, err }, .. } => (quote!(try_request), ok, Some(err)),
+        Kind::Request { reply: Reply::Value(ok), .. } => ("request", ok, None),
+        Kind::Request { reply: Reply::Fallible { ok, err }, .. } => ("try_request", ok, Some(err)),
         // Only in a skeleton.
-        Kind::Request { reply: Reply::Refused { meant, .. }, .. } => (quote!(request), meant, None),
+        Kind::Request { reply: Reply::Refused(refusal), .. } => {
+            ("request", refusal.meant.as_ref().unwrap_or(&unit), None)
+        }
     };
     let ty = match (target, err) {
         (Target::Peer, None) => quote!(::core::result::Result<#ok, #krate::CallError>),

@@ -4,11 +4,11 @@ pub(crate) mod client;
 pub(crate) mod contract;
 pub(crate) mod server;
 
-use proc_macro2::{TokenStream, TokenTree};
+use proc_macro2::TokenStream;
 use quote::{ToTokens, format_ident, quote};
-use syn::{Attribute, Ident, ext::IdentExt};
+use syn::{Attribute, Ident};
 
-use crate::model::{Group, Kind, Method};
+use crate::model::{Group, Kind, Method, mentions};
 
 /// The trait, the server and the client of a group without errors.
 pub(crate) fn expand(group: &Group) -> TokenStream {
@@ -116,13 +116,4 @@ pub(crate) fn fresh(group: &Group, wish: &str) -> Ident {
         name.insert(0, '_');
     }
     format_ident!("{name}")
-}
-
-/// Whether a name occurs anywhere.
-fn mentions(tokens: TokenStream, name: &str) -> bool {
-    tokens.into_iter().any(|token| match token {
-        TokenTree::Ident(ident) => ident.unraw() == name,
-        TokenTree::Group(group) => mentions(group.stream(), name),
-        _ => false,
-    })
 }

@@ -89,27 +89,14 @@ fn arm(contract: &Ident, handler: &Ident, method: &Method) -> TokenStream {
         Pass::AsWritten | Pass::Refused(_) => quote!(#name),
     });
     let call = method.call.then(|| quote!(call.call(),));
-    // What rustc has to say of types that cannot be decoded or encoded, it says at the method.
+    // What rustc has to say of types that cannot be decoded, encoded or shared, it says at the method.
     let at = Span::call_site().located_at(ident.span());
-    let decode = quote_spanned!(at=> call.decode::<(#(#types,)*)>()?);
+    let run = quote_spanned!(at=> <#handler as #contract>::#ident(&handler, #call #(#passed),*).await);
     let answer = match kind {
-        Kind::Request { .. } => {
-            let answer = quote_spanned!(at=> call.reply(reply).await);
-            quote! {
-                let reply = <#handler as #contract>::#ident(&handler, #call #(#passed),*).await;
-                #answer
-            }
-        }
-        Kind::Emit => quote! {
-            <#handler as #contract>::#ident(&handler, #call #(#passed),*).await;
-            call.done()
-        },
+        Kind::Request { .. } => quote_spanned!(at=> let reply = #run; call.reply(&reply).await),
+        Kind::Emit => quote_spanned!(at=> #run; call.done()),
     };
-    quote! {
-        #(#cfg)*
-        #key => place.put(async move {
-            let (#(#names,)*) = #decode;
-            #answer
-        }),
-    }
+    let decode = quote_spanned!(at=> let (#(#names,)*) = call.decode::<(#(#types,)*)>()?;);
+    let arm = quote_spanned!(at=> #key => place.put(async move { #decode #answer }),);
+    quote!(#(#cfg)* #arm)
 }

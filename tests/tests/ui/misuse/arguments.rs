@@ -16,7 +16,7 @@ trait Arguments {
     async fn handler(&self, item: Option<&Self>) -> u32;
     async fn mutable(&self, item: &mut Item) -> u32;
     async fn immortal(&self, item: &'static str) -> u32;
-    async fn named(&self, item: Cow<'buffer, str>) -> u32;
+    async fn named<'buffer>(&self, item: Cow<'buffer, str>) -> u32;
     async fn borrowed_inside(&self, item: Option<&Item>, items: Vec<&Item>) -> u32;
     async fn unpacked(&self, (item, count): (u32, u32)) -> u32;
     async fn ignored(&self, _: u32) -> u32;
@@ -57,7 +57,7 @@ trait Arguments {
 async fn program(client: &sockets::Client) -> Result<u32, sockets::CallError> {
     let stub = ArgumentsClient::new(client);
     let sum = stub.opaque("a").await? + stub.opaque_inside(vec![1]).await? + stub.object(&1).await?;
-    let sum = sum + stub.boxed_object(Box::new(1)).await? + stub.function(|of| of).await? + stub.pointer(None::<u8>).await?;
+    let sum = sum + stub.boxed_object(Box::new(1)).await? + stub.function(|of| of).await? + stub.pointer(None).await?;
     let sum = sum + stub.mutable(&mut Item(1)).await? + stub.immortal("a").await? + stub.named(Cow::Borrowed("a")).await?;
     let sum = sum + stub.borrowed_inside(Some(&Item(1)), vec![&Item(2)]).await? + stub.unpacked((1, 2)).await?;
     let sum = sum + stub.ignored(1).await? + stub.changed(1).await? + stub.with_attributes(1, 2).await?;

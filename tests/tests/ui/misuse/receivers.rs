@@ -10,8 +10,7 @@ trait Receivers {
     async fn pinned(self: Pin<&Self>) -> u32;
     async fn lifetime<'a>(&'a self) -> u32;
     async fn none(item: &str) -> u32;
-    async fn with_a_body(mut self) -> u32 {
-        self = self;
+    async fn with_a_body(self) -> u32 {
         3
     }
 }
