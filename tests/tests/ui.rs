@@ -15,6 +15,11 @@ fn types_that_cannot_travel_are_reported_where_they_were_typed() {
     trybuild::TestCases::new().compile_fail("tests/ui/types/*.rs");
 }
 
+#[test]
+fn strict_lints_find_nothing_in_generated_code() {
+    trybuild::TestCases::new().compile_fail("tests/ui/lints/*.rs");
+}
+
 /// The lint for implementations whose methods return something else than the trait's. Where `async` is missing in the
 /// trait, what is left of the method goes with an implementation that is `async` and with one that is not, and this is
 /// the price.
