@@ -19,14 +19,22 @@ pub(crate) enum Arg {
     Plain(Expr),
 }
 
+/// The groups without delimiters that `macro_rules` leaves mean nothing here.
+fn plain(expr: Expr) -> Expr {
+    match expr {
+        Expr::Group(group) => plain(*group.expr),
+        expr => expr,
+    }
+}
+
 impl Parse for Arg {
     fn parse(input: ParseStream<'_>) -> Result<Self> {
         if input.peek(Ident::peek_any) && input.peek2(Token![=]) {
             let name = input.call(Ident::parse_any)?;
             input.parse::<Token![=]>()?;
-            return Ok(Self::Named(name, input.parse()?));
+            return Ok(Self::Named(name, plain(input.parse()?)));
         }
-        input.parse().map(Self::Plain)
+        input.parse().map(plain).map(Self::Plain)
     }
 }
 

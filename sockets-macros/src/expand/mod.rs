@@ -64,7 +64,7 @@ pub(crate) fn types(group: &Group) -> TokenStream {
 fn inherited(attrs: &[Attribute]) -> impl Iterator<Item = &Attribute> {
     attrs.iter().filter(|attr| {
         let hidden = attr.path().is_ident("doc") && matches!(attr.meta, syn::Meta::List(_));
-        hidden || attr.path().is_ident("deprecated")
+        hidden || attr.path().is_ident("deprecated") || attr.path().is_ident("allow")
     })
 }
 

@@ -33,7 +33,7 @@ pub(crate) fn basics(group: &Group) -> TokenStream {
         #[automatically_derived]
         impl<H> ::core::clone::Clone for #server<H> {
             fn clone(&self) -> Self {
-                Self::from_arc(::std::sync::Arc::clone(&self.handler))
+                Self::from_arc(::core::clone::Clone::clone(&self.handler))
             }
         }
 
@@ -64,7 +64,7 @@ pub(crate) fn service(group: &Group) -> TokenStream {
             }
 
             fn start(&self, key: u64, call: #krate::__private::Incoming, place: &mut #krate::__private::Place) {
-                let handler = ::std::sync::Arc::clone(&self.handler);
+                let handler = ::core::clone::Clone::clone(&self.handler);
                 match key {
                     #(#arms)*
                     _ => { call.refuse(); }
