@@ -20,7 +20,128 @@ use syn::{Ident, Item};
 
 use crate::{attr::GroupArgs, errors::Errors, model::Group};
 
-/// Docs later.
+/// Makes a trait a *group*: methods that one side of a connection serves and the other calls.
+///
+/// ```
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Debug, Serialize, Deserialize)]
+/// pub struct Receipt {
+///     pub item: String,
+///     pub price: u32,
+/// }
+///
+/// #[derive(Debug, Serialize, Deserialize)]
+/// pub enum PurchaseError {
+///     SoldOut,
+/// }
+///
+/// /// What a shop does.
+/// #[sockets::group("Purchases")]
+/// pub trait Purchases {
+///     /// A request: the caller waits for the reply.
+///     async fn get_price(&self, item: &str) -> Option<u32>;
+///     /// A request that can fail: the caller gets this error back.
+///     async fn buy(&self, item: &str, count: u32) -> Result<Receipt, PurchaseError>;
+///     /// An emit: nobody waits for it, and it returns nothing.
+///     #[emit]
+///     async fn viewed(&self, item: &str);
+/// }
+///
+/// // One side implements the trait,
+/// struct Shop;
+///
+/// impl Purchases for Shop {
+///     async fn get_price(&self, item: &str) -> Option<u32> {
+///         (item == "sword").then_some(300)
+///     }
+///     async fn buy(&self, item: &str, _count: u32) -> Result<Receipt, PurchaseError> {
+///         let price = self.get_price(item).await.ok_or(PurchaseError::SoldOut)?;
+///         Ok(Receipt { item: item.to_owned(), price })
+///     }
+///     async fn viewed(&self, item: &str) {
+///         println!("somebody looks at the {item}");
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// // and serves it with `PurchasesServer`;
+/// let server = sockets::Server::builder().serve(PurchasesServer::new(Shop)).build();
+///
+/// // the other side calls it with `PurchasesClient`.
+/// let client = sockets::Client::builder().connect_to(&server).await?;
+/// let shop = PurchasesClient::new(&client);
+/// assert_eq!(shop.get_price("sword").await?, Some(300));
+/// assert!(matches!(shop.buy("shield", 1).await, Err(sockets::CallError::Handler(PurchaseError::SoldOut))));
+/// shop.viewed("sword").await?;
+/// # Ok(()) }
+/// ```
+///
+/// # The path
+///
+/// `#[sockets::group("Purchases")]` gives the group its path, by which both sides know it. A subgroup has a path of
+/// several segments, `"Purchases/Refunds"`; a group without a path, `#[sockets::group]`, is the root. A segment has 1 to
+/// 128 bytes and no control characters, a path at most 512 bytes.
+///
+/// If the runtime's crate has another name, say so: `#[sockets::group("Purchases", crate = renamed)]`.
+///
+/// # What is generated
+///
+/// Beside the trait `X`, with its visibility:
+///
+/// - `XServer<H>`, for whoever serves the group: `XServer::new(handler)`, or `XServer::from_arc(handler)` for a handler
+///   that is shared. It is `Clone`, whatever the handler is.
+/// - `XClient<T>`, the stub, for whoever calls it: `XClient::new(&target)`, and `with_timeout(duration)` for a deadline of
+///   its own. It has the methods of the trait. The target decides what they give: on a `Client`, a `Socket` or a `Peer` a
+///   request gives a `Result`, and on an `Audience` a stream of `Replies`.
+///
+/// The trait itself stays as it is written, with futures that are `Send` and the supertraits `Send + Sync + 'static`.
+/// Methods may have bodies, which serve for handlers that do not have their own.
+///
+/// # Methods
+///
+/// A method is an `async fn` with `&self`. It is a *request* unless it is marked as an *emit*:
+///
+/// - `#[emit]`: fire and forget. It has no return type.
+/// - `#[request(timeout = "2s")]`: the deadline of a request, if the stub sets no other: a whole number of `ms`, `s`, `m`
+///   or `h`. Without it, it is that of the connection's limits.
+///
+/// `#[cfg(..)]`, documentation, `#[deprecated]` and lint attributes have their usual meaning, in the trait and the stub.
+/// A stub has functions called `new` and `with_timeout` already.
+///
+/// # Arguments
+///
+/// Up to 16, each with a plain name. Their types implement serde's `Serialize` and `Deserialize`.
+///
+/// | argument | what the handler gets |
+/// | --- | --- |
+/// | `T` | its own value |
+/// | `&str`, `&[u8]`, `Option<&str>`, … | a borrow from the received bytes, without a copy |
+/// | `Note<'_>`, `Cow<'_, str>` | a value that may borrow from the received bytes |
+/// | `&T`, `&[T]` | a borrow from a value that has been decoded for it |
+///
+/// A handler that has to know its caller takes `call: &sockets::Call` as the first argument. It is not on the wire, and
+/// the stub has no such parameter. A `Call` of your own is told from ours by a path, such as `phone::Call`.
+///
+/// ```
+/// #[sockets::group("Lobby")]
+/// pub trait Lobby {
+///     #[request(timeout = "500ms")]
+///     async fn vote(&self, call: &sockets::Call, choices: &[String]) -> Option<String>;
+/// }
+///
+/// async fn ask(socket: &sockets::Socket) -> Result<Option<String>, sockets::CallError> {
+///     LobbyClient::new(socket).vote(&["tea".to_owned(), "coffee".to_owned()]).await
+/// }
+/// ```
+///
+/// # Replies
+///
+/// A reply is owned, since the caller decodes it: a type that is `Serialize`, `DeserializeOwned`, `Send` and `Sync`.
+///
+/// `Result<T, E>` is recognised by its name and its two arguments, and becomes `Result<T, CallError<E>>` for the caller.
+/// An alias with one argument hides the error, and is not taken.
 #[proc_macro_attribute]
 pub fn group(args: proc_macro::TokenStream, item: proc_macro::TokenStream) -> proc_macro::TokenStream {
     expand(args.into(), item.into()).into()
