@@ -151,10 +151,13 @@ impl Kind {
 fn needed(outer: &Generics, sig: &Signature) -> Generics {
     let mut generics = sig.generics.clone();
     let (inputs, output) = (&sig.inputs, &sig.output);
-    let mentioned = outer.params.iter().filter(|param| match param {
-        GenericParam::Type(param) => mentions(quote!(#inputs #output), &param.ident.unraw().to_string()),
-        GenericParam::Const(param) => mentions(quote!(#inputs #output), &param.ident.unraw().to_string()),
-        GenericParam::Lifetime(_) => false,
+    let mentioned = outer.params.iter().filter(|param| {
+        let name = match param {
+            GenericParam::Type(param) => &param.ident,
+            GenericParam::Const(param) => &param.ident,
+            GenericParam::Lifetime(param) => &param.lifetime.ident,
+        };
+        mentions(quote!(#inputs #output), &name.unraw().to_string())
     });
     generics.params.extend(mentioned.cloned());
     generics

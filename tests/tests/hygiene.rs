@@ -31,10 +31,14 @@ pub trait Everything {
     #[request(timeout = "2s")]
     async fn connected(&self, call: &Call, bytes: &[u8]) -> bool;
     /// Has a body.
+    #[must_use]
+    #[inline]
     async fn count(&self, of: &str) -> usize {
         of.len()
     }
     /// Returns nothing.
+    #[doc(alias = "pause")]
+    #[cfg_attr(all(), doc = "More.", allow(clippy::unused_async))]
     async fn wait(&self);
     /// Is awaited by nobody.
     #[emit]

@@ -6,6 +6,11 @@ trait Generic<T: Send + 'static> {
     async fn take(&self) -> T;
 }
 
+#[sockets::group("Lifetime")]
+trait Lifetime<'a> {
+    async fn ask(&self, item: &'a str) -> u32;
+}
+
 #[sockets::group("Condition")]
 trait Condition
 where
@@ -49,6 +54,12 @@ impl Generic<u32> for Me {
     }
 }
 
+impl<'a> Lifetime<'a> for Me {
+    async fn ask(&self, item: &'a str) -> u32 {
+        item.len() as u32
+    }
+}
+
 impl Condition for Me {
     async fn ask(&self) -> u32 {
         1
@@ -78,6 +89,8 @@ impl Twice for Me {
 async fn program(client: &sockets::Client) -> Result<u32, sockets::CallError> {
     client.serve(GenericServer::new(Me));
     client.serve(MembersServer::new(Me));
+    client.serve(LifetimeServer::new(Me));
+    LifetimeClient::new(client).ask("a").await?;
     client.serve(TwiceServer::new(Me));
     let sum = GenericClient::new(client).put(1, vec![]).await? + ConditionClient::new(client).ask().await?;
     Ok(sum + MembersClient::new(client).ask().await? + DangerousClient::new(client).ask().await?)
