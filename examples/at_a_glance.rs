@@ -1,0 +1,52 @@
+//! The library at a glance: one group, one emit, one request, and the two ends of a connection.
+
+use sockets::{Client, Server, Socket};
+use tokio::sync::Notify;
+
+#[sockets::group("Visitors")]
+trait Visitors {
+    #[emit]
+    async fn say(&self, text: &str);
+    async fn add(&self, a: i32, b: i32) -> i32;
+}
+
+/// What the server keeps for each visitor: the name.
+struct Visitor(String);
+
+impl Visitors for Visitor {
+    async fn say(&self, text: &str) {
+        println!("{} said {text}", self.0);
+    }
+
+    async fn add(&self, a: i32, b: i32) -> i32 {
+        a + b
+    }
+}
+
+/// The visitor's departure has been printed.
+static GONE: Notify = Notify::const_new();
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let server = Server::builder()
+        .authenticate(|name: String| async { Ok(name) })
+        .connected(|socket: Socket<String>| async move {
+            let name = socket.identity().clone();
+            println!("{name} has connected");
+            socket.serve(VisitorsServer::new(Visitor(name.clone())));
+            socket.on_disconnect(|_| async move {
+                println!("{name} has disconnected");
+                GONE.notify_one();
+            });
+        })
+        .bind("tcp://127.0.0.1:0")
+        .await?;
+
+    let client = Client::builder().auth("Ada").connect(&format!("tcp://{}", server.local_addr())).await?;
+    let visitors = VisitorsClient::new(&client);
+    visitors.say("Howdy").await?;
+    println!("{}", visitors.add(4, 6).await?);
+    drop(client);
+    GONE.notified().await;
+    Ok(())
+}

@@ -1,0 +1,196 @@
+//! `chat join`: what a person types goes to the server, what the others do to the terminal.
+
+use std::{
+    convert::Infallible,
+    fmt::Display,
+    io::{BufRead, stdin},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use sockets::{CallError, Client, ConnectError, DisconnectReason, Peer};
+use tokio::sync::{Notify, mpsc, oneshot};
+
+use crate::{
+    contract::{ChatClient, LOBBY, Terminal, TerminalServer},
+    terminal::{bad_address, print},
+};
+
+const HELP: &str = "\
+* What you type is said to the others in your room, except:
+*   /join ROOM          go to another room; whoever comes first to one may kick
+*   /leave              go back to the lobby
+*   /who                show who is in the room
+*   /vote THIS THAT     ask the others to choose
+*   /kick NAME [WHY]    throw somebody out
+*   /quit               leave the chat (so do Ctrl-C and Ctrl-D)";
+
+/// Runs until the person leaves or the server goes away.
+pub async fn join(name: &str, addr: &str, stop: &Notify) -> Result<(), String> {
+    let screen = Arc::new(Screen::default());
+    let client = Client::builder()
+        .auth(name.to_owned())
+        .serve(TerminalServer::from_arc(Arc::clone(&screen)))
+        .connect(&format!("tcp://{addr}"))
+        .await
+        .map_err(|error| cannot_join(&error, addr))?;
+
+    tokio::select! {
+        () = stop.notified() => {}
+        () = converse(&client, &screen) => {}
+        reason = client.disconnected() => return Err(farewell(&reason)),
+    }
+    // The goodbye is sent when the last handle is dropped. This one does not count.
+    let connection = Peer::clone(&client);
+    drop(client);
+    connection.disconnected().await;
+    print("* You have left the chat.");
+    Ok(())
+}
+
+fn cannot_join(error: &ConnectError, addr: &str) -> String {
+    match error {
+        ConnectError::Unreachable(error) => format!("There is no chat at {addr}: {error}. `chat serve` starts one."),
+        ConnectError::Refused(refusal) => format!("You cannot join the chat: {refusal}."),
+        ConnectError::Address(_) => bad_address(addr),
+        error => format!("You cannot join the chat: {error}."),
+    }
+}
+
+fn farewell(reason: &DisconnectReason) -> String {
+    match reason.message() {
+        Some(words) => format!("You are out: {words}"),
+        None => format!("The chat has ended: {reason}."),
+    }
+}
+
+/// Does what the person types, until `/quit` or the end of the input.
+async fn converse(client: &Client, screen: &Screen) {
+    let chat = ChatClient::new(client);
+    print("* Welcome. /help shows what you can do.");
+    show_room(&chat).await;
+    let mut lines = typed_lines();
+    while let Some(line) = lines.recv().await {
+        let line = line.trim();
+        let (command, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
+        match (command, rest.trim()) {
+            ("", _) => {}
+            ("/quit", _) => return,
+            ("/help", _) => HELP.lines().for_each(print),
+            ("/who", _) => show_room(&chat).await,
+            ("/join", "") => print("* Which room? /join ROOM"),
+            ("/join", room) => change_room(&chat, room).await,
+            ("/leave", _) => change_room(&chat, LOBBY).await,
+            ("/vote", choices) => ask(&chat, choices),
+            ("/kick", "") => print("* Whom? /kick NAME [WHY]"),
+            ("/kick", rest) => {
+                let (name, words) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+                complain(chat.kick(name, words.trim()).await);
+            }
+            (unknown, _) if unknown.starts_with('/') => print(&format!("* There is no {unknown}; /help shows all.")),
+            _ if screen.answers_vote(line) => {}
+            _ => complain(chat.say(line).await),
+        }
+    }
+}
+
+/// What is typed, line by line. A thread of its own reads it: nothing can end a read that waits for a person, and a
+/// thread does not keep the program from ending.
+fn typed_lines() -> mpsc::Receiver<String> {
+    let (typed, lines) = mpsc::channel(16);
+    std::thread::spawn(move || {
+        let mut line = Vec::new();
+        while matches!(stdin().lock().read_until(b'\n', &mut line), Ok(1..)) {
+            if typed.blocking_send(String::from_utf8_lossy(&line).into_owned()).is_err() {
+                return;
+            }
+            line.clear();
+        }
+    });
+    lines
+}
+
+async fn show_room(chat: &ChatClient) {
+    match chat.who().await {
+        Ok((room, members)) => print(&format!("* In {room}: {}", members.join(", "))),
+        Err(error) => complain::<Infallible>(Err(error)),
+    }
+}
+
+async fn change_room(chat: &ChatClient, room: &str) {
+    match chat.join(room).await {
+        Ok(()) => show_room(chat).await,
+        Err(error) => complain(Err(error)),
+    }
+}
+
+/// Asks the others, who may take their time: the person can go on typing.
+fn ask(chat: &ChatClient, choices: &str) {
+    let choices: Vec<_> = choices.split_whitespace().map(str::to_owned).collect();
+    let chat = chat.clone();
+    tokio::spawn(async move { complain(chat.vote(choices).await) });
+}
+
+/// Says what went wrong, if something did.
+fn complain<E: Display>(outcome: Result<(), CallError<E>>) {
+    match outcome {
+        // That the connection has ended is said once, at the end.
+        Ok(()) | Err(CallError::Disconnected { .. }) => {}
+        Err(CallError::Handler(error)) => print(&format!("* {error}")),
+        Err(error) => print(&format!("* That did not work: {error}.")),
+    }
+}
+
+/// What the server calls.
+#[derive(Default)]
+struct Screen {
+    ballot: Mutex<Option<Ballot>>,
+}
+
+/// A vote that waits for the person's answer.
+struct Ballot {
+    choices: usize,
+    answer: oneshot::Sender<usize>,
+}
+
+impl Screen {
+    fn ballot(&self) -> MutexGuard<'_, Option<Ballot>> {
+        self.ballot.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a line as the answer to a vote, if there is one and the line is a number.
+    fn answers_vote(&self, line: &str) -> bool {
+        let Ok(number) = line.parse::<usize>() else { return false };
+        let mut ballot = self.ballot();
+        // Nobody waits for the answer any more when the time is up or who asked has left.
+        let Some(open) = ballot.take_if(|ballot| !ballot.answer.is_closed()) else { return false };
+        if (1..=open.choices).contains(&number) {
+            // The time may be up just now.
+            let _ = open.answer.send(number - 1);
+        } else {
+            print(&format!("* A number from 1 to {}, please.", open.choices));
+            *ballot = Some(open);
+        }
+        true
+    }
+}
+
+impl Terminal for Screen {
+    async fn said(&self, name: &str, text: &str) {
+        print(&format!("{name}: {text}"));
+    }
+
+    async fn happened(&self, what: &str) {
+        print(&format!("* {what}"));
+    }
+
+    async fn vote(&self, asked_by: &str, choices: Vec<String>) -> Option<usize> {
+        print(&format!("* {asked_by} asks you to vote. Type a number:"));
+        for (number, choice) in (1..).zip(&choices) {
+            print(&format!("*   {number}  {choice}"));
+        }
+        let (answer, answered) = oneshot::channel();
+        *self.ballot() = Some(Ballot { choices: choices.len(), answer });
+        // There is no answer when the next vote begins before it.
+        answered.await.ok()
+    }
+}

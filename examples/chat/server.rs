@@ -1,0 +1,190 @@
+//! `chat serve`: lets people in, and does what they ask for.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use sockets::{Audience, BindError, Limits, Refusal, Server, Socket};
+use tokio::sync::Notify;
+
+use crate::{
+    contract::{CHOICES, Chat, ChatError, ChatServer, LOBBY, NAME_RULE, TerminalClient, is_name},
+    person::{Names, Person},
+    terminal::{bad_address, print},
+};
+
+/// Runs until `stop`.
+pub async fn serve(addr: &str, vote_time: Duration, stop: &Notify) -> Result<(), String> {
+    let names = Names::default();
+    let server = Server::builder()
+        // Lines of text are short, and nobody wants to wait for an open vote when the server is closed.
+        .limits(Limits { max_frame: 16 << 10, shutdown_grace: Duration::from_secs(1), ..Limits::default() })
+        .authenticate(move |name: String| {
+            let names = names.clone();
+            async move {
+                if !is_name(&name) {
+                    return Err(Refusal::new(format!("that is not a name for the chat: {NAME_RULE}")));
+                }
+                names.take(&name).ok_or_else(|| Refusal::new(format!("the name {name} is taken")))
+            }
+        })
+        .connected(move |socket| welcome(socket, vote_time))
+        .bind(&format!("tcp://{addr}"))
+        .await
+        .map_err(|error| match error {
+            BindError::Address(_) => bad_address(addr),
+            error => format!("The chat cannot be opened: {error}."),
+        })?;
+
+    print(&format!("The chat is open at {}. Ctrl-C closes it.", server.local_addr()));
+    stop.notified().await;
+    print("The chat closes.");
+    server.shutdown().await;
+    Ok(())
+}
+
+async fn welcome(socket: Socket<Person>, vote_time: Duration) {
+    print(&format!("{} comes in", socket.identity().name()));
+    let visitor = Arc::new(Visitor { socket: socket.clone(), room: Mutex::new(LOBBY.to_owned()), vote_time });
+    socket.serve(ChatServer::from_arc(Arc::clone(&visitor)));
+    visitor.enter(LOBBY).await;
+    socket.on_disconnect(move |reason| async move {
+        print(&format!("{} goes: {reason}", visitor.name()));
+        // The room knows already of somebody who was kicked.
+        if reason.message().is_none() {
+            visitor.tell_others("leaves").await;
+        }
+    });
+}
+
+/// Serves one person.
+struct Visitor {
+    socket: Socket<Person>,
+    /// The one that the person is in, or was in when the connection ended.
+    room: Mutex<String>,
+    vote_time: Duration,
+}
+
+impl Visitor {
+    fn name(&self) -> &str {
+        self.socket.identity().name()
+    }
+
+    fn lock_room(&self) -> MutexGuard<'_, String> {
+        self.room.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All who are in the room.
+    fn room(&self) -> Audience<Person> {
+        self.socket.server().room(&self.lock_room())
+    }
+
+    /// The same without this one.
+    fn others(&self) -> Audience<Person> {
+        self.room().except(&self.socket)
+    }
+
+    /// Those who are in the room, the first one first.
+    fn members(&self) -> Vec<Socket<Person>> {
+        let mut members = self.room().sockets();
+        members.sort_by_key(|member| member.identity().arrival());
+        members
+    }
+
+    /// Lets the room know what this one does.
+    async fn tell_others(&self, what: &str) {
+        tell(&self.others(), &format!("{} {what}", self.name())).await;
+    }
+
+    async fn enter(&self, room: &str) {
+        room.clone_into(&mut self.lock_room());
+        self.socket.identity().arrives();
+        self.socket.join(room);
+        self.tell_others("comes in").await;
+    }
+}
+
+/// Tells some people what has happened.
+async fn tell(audience: &Audience<Person>, what: &str) {
+    if let Err(error) = TerminalClient::new(audience).happened(what).await {
+        print(&format!("Nobody was told that {what}: {error}"));
+    }
+}
+
+impl Chat for Visitor {
+    async fn say(&self, text: &str) {
+        if let Err(error) = TerminalClient::new(&self.others()).said(self.name(), text).await {
+            print(&format!("Nobody heard {}: {error}", self.name()));
+        }
+    }
+
+    async fn join(&self, room: &str) -> Result<(), ChatError> {
+        if !is_name(room) {
+            return Err(ChatError::RoomName);
+        }
+        let old = self.lock_room().clone();
+        if old == room {
+            return Err(ChatError::HereAlready);
+        }
+        self.socket.leave(&old);
+        self.tell_others(&format!("goes to {room}")).await;
+        self.enter(room).await;
+        Ok(())
+    }
+
+    async fn who(&self) -> (String, Vec<String>) {
+        let names = self.members().iter().map(|member| member.identity().name().to_owned()).collect();
+        (self.lock_room().clone(), names)
+    }
+
+    async fn vote(&self, choices: Vec<String>) -> Result<(), ChatError> {
+        if !CHOICES.contains(&choices.len()) {
+            return Err(ChatError::Choices);
+        }
+        let room = self.room();
+        let others = TerminalClient::new(&room.except(&self.socket)).with_timeout(self.vote_time);
+        let mut votes = others.vote(self.name(), choices.clone());
+        if votes.open() == 0 {
+            return Err(ChatError::Alone);
+        }
+        let mut counts = vec![0; choices.len()];
+        let mut silent = Vec::new();
+        while let Some((voter, vote)) = votes.next().await {
+            let name = voter.identity().name();
+            match vote {
+                Ok(Some(choice)) if choice < choices.len() => {
+                    counts[choice] += 1;
+                    tell(&room, &format!("{name} votes for {}", choices[choice])).await;
+                }
+                // They abstained, did not answer in time, or left.
+                _ => silent.push(name.to_owned()),
+            }
+        }
+        let counted: Vec<_> = choices.iter().zip(counts).map(|(choice, count)| format!("{choice} {count}")).collect();
+        let no_answer =
+            if silent.is_empty() { String::new() } else { format!(" No answer from {}.", silent.join(", ")) };
+        let result = format!("The vote is over: {}.{no_answer}", counted.join(", "));
+        tell(&room, &result).await;
+        Ok(())
+    }
+
+    async fn kick(&self, name: &str, words: &str) -> Result<(), ChatError> {
+        let members = self.members();
+        match members.first() {
+            Some(first) if *first != self.socket => {
+                return Err(ChatError::NotFirst(first.identity().name().to_owned()));
+            }
+            _ => {}
+        }
+        let kicked = members.iter().find(|member| member.identity().is_called(name)).ok_or(ChatError::NotHere)?;
+        if *kicked == self.socket {
+            return Err(ChatError::Yourself);
+        }
+        let what = format!("{} kicks {}", self.name(), kicked.identity().name());
+        tell(&self.room().except(kicked), &what).await;
+        let words = if words.is_empty() { "without a word" } else { words };
+        kicked.disconnect(&format!("{} kicked you: {words}", self.name()));
+        Ok(())
+    }
+}

@@ -1,0 +1,157 @@
+//! A shop and four customers in one program, over TCP: requests with typed errors, a subgroup, a room that is told
+//! something, a room that is asked something, and a kick.
+//!
+//! The story is the same each time: whoever does something next waits until what came before has been heard.
+
+#![expect(unreachable_pub, reason = "the modules are written as they would be in crates of their own")]
+
+mod contract;
+mod customer;
+mod shop;
+
+use std::{error::Error, sync::Arc, time::Duration};
+
+use sockets::{CallError, Server};
+
+use crate::{
+    contract::{LobbyClient, PurchaseError},
+    customer::{Customer, Heard},
+    shop::{LOBBY, Player, Shop},
+};
+
+type Outcome<T = ()> = Result<T, Box<dyn Error>>;
+
+#[tokio::main]
+async fn main() -> Outcome {
+    chapter("The shop opens");
+    let shop = Arc::new(Shop::new());
+    let server = shop.open().await?;
+    let url = format!("tcp://{}", server.local_addr());
+    let mut ada = Customer::enter(&url, "Ada").await?;
+    let mut ben = Customer::enter(&url, "Ben").await?;
+    let mut cleo = Customer::enter(&url, "Cleo").await?;
+    let mut dan = Customer::enter(&url, "Dan").await?;
+
+    buying(&ada, &ben).await?;
+    watching(&shop, &server, &ada, [("Ben", &mut ben), ("Cleo", &mut cleo)]).await?;
+    voting(&server, &mut ada, &mut ben, cleo, &mut dan).await?;
+
+    chapter("A kick");
+    let sleeper = server.socket(&Player { name: "Dan".into() }).ok_or("Dan is not here")?;
+    says("shop", "sends Dan away");
+    sleeper.disconnect("this is no place to sleep");
+    let reason = dan.until_sent_away().await;
+    says("Dan", &format!("is told: {}", reason.message().unwrap_or("nothing")));
+
+    chapter("The shop closes");
+    server.shutdown().await;
+    says("Ada", &format!("goes home: {}", ada.until_sent_away().await));
+    says("Ben", &format!("goes home: {}", ben.until_sent_away().await));
+    Ok(())
+}
+
+async fn buying(ada: &Customer, ben: &Customer) -> Outcome {
+    chapter("Buying, and what can go wrong");
+    let price = ada.purchases().get_price("sword").await?.ok_or("there are swords")?;
+    says("Ada", &format!("hears that a sword costs {price}"));
+    let receipt = ada.purchases().buy("sword", 2).await?;
+    says("Ada", &format!("has paid {} and holds receipt {}", receipt.paid, receipt.number));
+
+    // The handler's own error comes back, beside what can happen to any call.
+    match ben.purchases().buy("sword", 9).await {
+        Err(CallError::Handler(PurchaseError::OutOfStock { left })) => {
+            says("Ben", &format!("wanted 9 swords and takes the {left} that are left"));
+            ben.purchases().buy("sword", left).await?;
+        }
+        other => return Err(format!("nobody can have 9 swords: {:?}", other.map(|receipt| receipt.count)).into()),
+    }
+    if let Err(CallError::Handler(error)) = ben.purchases().buy("dragon", 1).await {
+        says("Ben", &format!("wanted a dragon, and hears: {error}"));
+    }
+
+    chapter("A refund, in the subgroup");
+    let money = ada.refunds().refund(&receipt).await?;
+    says("Ada", &format!("brings the swords back and gets {money}"));
+    if let Err(CallError::Handler(error)) = ada.refunds().refund(&receipt).await {
+        says("Ada", &format!("shows receipt {} again, and hears: {error}", receipt.number));
+    }
+    Ok(())
+}
+
+async fn watching(
+    shop: &Shop,
+    server: &Server<Player>,
+    ada: &Customer,
+    watchers: [(&str, &mut Customer); 2],
+) -> Outcome {
+    chapter("Prices for the room of those who watch");
+    for (name, watcher) in &watchers {
+        watcher.purchases().watch("sword").await?;
+        says(name, "watches the sword");
+    }
+    says("shop", "lowers the price of the sword");
+    shop.set_price(server, "sword", 25).await?;
+    for (name, watcher) in watchers {
+        if let Some(Heard::Price { item, price }) = watcher.hears().await {
+            says(name, &format!("hears: a {item} costs {price} now"));
+        }
+    }
+    // A reply comes behind everything that was sent to her before it.
+    let price = ada.purchases().get_price("sword").await?.ok_or("there are swords")?;
+    if ada.has_heard_nothing() {
+        says("Ada", &format!("does not watch and was not told; she asks, and hears {price}"));
+    }
+    Ok(())
+}
+
+async fn voting(
+    server: &Server<Player>,
+    ada: &mut Customer,
+    ben: &mut Customer,
+    mut cleo: Customer,
+    dan: &mut Customer,
+) -> Outcome {
+    chapter("A vote in the lobby");
+    let lobby = LobbyClient::new(&server.room(LOBBY)).with_timeout(Duration::from_secs(2));
+    says("shop", "asks everyone: shields or helmets?");
+    let mut votes = lobby.vote(vec!["shields".into(), "helmets".into()]);
+
+    let mut shields = 0;
+    for (name, voter, choice) in [("Ada", ada, 0), ("Ben", ben, 0)] {
+        if let Some(Heard::Vote { choices, answer }) = voter.hears().await {
+            says(name, &format!("votes for {}", choices[choice]));
+            let _ = answer.send(choices[choice].clone());
+        }
+        // Each reply can be used as soon as it is there.
+        let (socket, vote) = votes.next().await.ok_or("a vote is open")?;
+        let vote = vote?;
+        says("shop", &format!("has the vote of {}: {vote}", socket.identity().name));
+        shields += u32::from(vote == "shields");
+    }
+
+    cleo.hears().await;
+    says("Cleo", "is asked and leaves");
+    drop(cleo);
+    dan.hears().await;
+    says("Dan", "is asked and has fallen asleep");
+    // Whatever happens to a member, there is one outcome for each.
+    while let Some((socket, vote)) = votes.next().await {
+        let outcome = match vote {
+            Err(CallError::Disconnected { .. }) => "left before voting",
+            Err(CallError::Timeout) => "did not vote in time",
+            other => return Err(format!("nobody else votes: {other:?}").into()),
+        };
+        says("shop", &format!("has no vote of {}: {outcome}", socket.identity().name));
+    }
+    says("shop", &format!("counts: {shields} for shields"));
+    Ok(())
+}
+
+fn chapter(title: &str) {
+    println!("\n{title}");
+}
+
+/// Prints a line of the story, with who it is about.
+pub fn says(who: &str, what: &str) {
+    println!("{who:>6}  {what}");
+}

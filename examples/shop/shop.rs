@@ -1,0 +1,144 @@
+//! The shop: the server's side.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use sockets::{BindError, Call, Refusal, Server, Socket};
+
+use crate::{
+    contract::{
+        LobbyClient, Login, PurchaseError, Purchases, PurchasesServer, Receipt, RefundError, Refunds, RefundsServer,
+    },
+    says,
+};
+
+/// The room that everybody is in.
+pub const LOBBY: &str = "lobby";
+
+/// Who somebody is, once authenticated.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Player {
+    pub name: String,
+}
+
+/// What all of the shop's handlers share.
+pub struct Shop {
+    ledger: Mutex<Ledger>,
+}
+
+struct Ledger {
+    shelf: HashMap<&'static str, Item>,
+    receipts: HashMap<u32, Receipt>,
+    sold: u32,
+}
+
+struct Item {
+    price: u32,
+    left: u32,
+}
+
+impl Shop {
+    pub fn new() -> Self {
+        let shelf = HashMap::from([("sword", Item { price: 30, left: 5 }), ("potion", Item { price: 4, left: 20 })]);
+        Self { ledger: Mutex::new(Ledger { shelf, receipts: HashMap::new(), sold: 0 }) }
+    }
+
+    /// Opens at a port that the system chooses.
+    pub async fn open(self: &Arc<Self>) -> Result<Server<Player>, BindError> {
+        let shop = Arc::clone(self);
+        Server::builder()
+            .authenticate(|login: Login| async move {
+                if login.name.is_empty() {
+                    return Err(Refusal::new("please say who you are"));
+                }
+                Ok(Player { name: login.name })
+            })
+            // One desk for all. What depends on the customer is served below, to each.
+            .serve(RefundsServer::new(Desk { shop: Arc::clone(self) }))
+            .connected(move |socket: Socket<Player>| {
+                let shop = Arc::clone(&shop);
+                async move {
+                    let customer = socket.identity().clone();
+                    says("shop", &format!("{} comes in", customer.name));
+                    socket.join(LOBBY);
+                    socket.serve(PurchasesServer::new(Counter { customer, shop }));
+                }
+            })
+            .bind("tcp://127.0.0.1:0")
+            .await
+    }
+
+    /// Sets a price and tells those who watch the item.
+    pub async fn set_price(&self, server: &Server<Player>, item: &str, price: u32) -> Result<(), sockets::CallError> {
+        if let Some(item) = self.ledger().shelf.get_mut(item) {
+            item.price = price;
+        }
+        LobbyClient::new(&server.room(&watchers_of(item))).price_changed(item, price).await
+    }
+
+    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The room of those who watch an item.
+fn watchers_of(item: &str) -> String {
+    format!("watching/{item}")
+}
+
+/// Serves one customer.
+struct Counter {
+    customer: Player,
+    shop: Arc<Shop>,
+}
+
+impl Purchases for Counter {
+    async fn get_price(&self, item: &str) -> Option<u32> {
+        self.shop.ledger().shelf.get(item).map(|item| item.price)
+    }
+
+    async fn buy(&self, item: &str, count: u32) -> Result<Receipt, PurchaseError> {
+        let mut ledger = self.shop.ledger();
+        let on_shelf = ledger.shelf.get_mut(item).ok_or(PurchaseError::NoSuchItem)?;
+        let left = on_shelf.left.checked_sub(count).ok_or(PurchaseError::OutOfStock { left: on_shelf.left })?;
+        on_shelf.left = left;
+        let paid = on_shelf.price * count;
+        ledger.sold += 1;
+        let receipt = Receipt { number: ledger.sold, item: item.to_owned(), count, paid };
+        ledger.receipts.insert(receipt.number, receipt.clone());
+        says("shop", &format!("sells {count} x {item} to {}, {left} left", self.customer.name));
+        Ok(receipt)
+    }
+
+    async fn watch(&self, call: &Call, item: &str) -> Result<(), PurchaseError> {
+        if !self.shop.ledger().shelf.contains_key(item) {
+            return Err(PurchaseError::NoSuchItem);
+        }
+        if let Some(socket) = call.socket::<Player>() {
+            socket.join(&watchers_of(item));
+        }
+        Ok(())
+    }
+}
+
+/// Takes things back, from everybody.
+struct Desk {
+    shop: Arc<Shop>,
+}
+
+impl Refunds for Desk {
+    async fn refund(&self, receipt: &Receipt) -> Result<u32, RefundError> {
+        let mut ledger = self.shop.ledger();
+        // A receipt comes from the customer and may be made up: what the shop has written down counts.
+        if ledger.receipts.get(&receipt.number) != Some(receipt) {
+            return Err(RefundError::UnknownReceipt);
+        }
+        ledger.receipts.remove(&receipt.number);
+        if let Some(item) = ledger.shelf.get_mut(receipt.item.as_str()) {
+            item.left += receipt.count;
+        }
+        Ok(receipt.paid)
+    }
+}
