@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use sockets::{Audience, BindError, Limits, Refusal, Server, Socket};
+use sockets::{Audience, BindError, DisconnectReason, Limits, Refusal, Server, Socket};
 use tokio::sync::Notify;
 
 use crate::{
@@ -51,9 +51,10 @@ async fn welcome(socket: Socket<Person>, vote_time: Duration) {
     visitor.enter(LOBBY).await;
     socket.on_disconnect(move |reason| async move {
         print(&format!("{} goes: {reason}", visitor.name()));
-        // The room knows already of somebody who was kicked.
-        if reason.message().is_none() {
-            visitor.tell_others("leaves").await;
+        match reason {
+            // The room knows already, or is about to hear it.
+            DisconnectReason::Kicked(_) | DisconnectReason::ShuttingDown => {}
+            _ => visitor.tell_others("leaves").await,
         }
     });
 }

@@ -1,0 +1,271 @@
+//! The chat, with people who type.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use common::{Ended, Program};
+
+/// A server at a port of its own, and where it is.
+fn serve(args: &[&str]) -> (Program, String) {
+    let mut server = Program::start("chat", &[&["serve", "127.0.0.1:0"], args].concat());
+    let opening = server.line();
+    let addr = opening.strip_prefix("The chat is open at ").and_then(|rest| rest.split_once(". "));
+    let addr = addr.unwrap_or_else(|| panic!("the server says {opening:?}")).0.to_owned();
+    (server, addr)
+}
+
+/// Somebody who has joined, and what the others hear of it.
+fn join(name: &str, addr: &str, others: &mut [&mut Program]) -> Program {
+    let mut person = Program::start("chat", &["join", name, addr]);
+    person.prints(&["* Welcome. /help shows what you can do."]);
+    let members = person.line();
+    assert!(members.starts_with("* In lobby: ") && members.ends_with(name), "{members}");
+    for other in others {
+        other.prints(&[&format!("* {name} comes in")]);
+    }
+    person
+}
+
+fn ended(status: i32, rest: &[&str], errors: &str) -> Ended {
+    Ended { status: Some(status), rest: rest.iter().map(ToString::to_string).collect(), errors: errors.into() }
+}
+
+fn left() -> Ended {
+    ended(0, &["* You have left the chat."], "")
+}
+
+#[test]
+fn people_in_a_room_hear_each_other_and_those_elsewhere_do_not() {
+    let (_server, addr) = serve(&[]);
+    let mut ada = join("ada", &addr, &mut []);
+    let mut ben = join("ben", &addr, &mut [&mut ada]);
+    let mut cleo = join("cleo", &addr, &mut [&mut ada, &mut ben]);
+
+    ada.types("hello");
+    ben.prints(&["ada: hello"]);
+    cleo.prints(&["ada: hello"]);
+
+    cleo.types("/join attic");
+    cleo.prints(&["* In attic: cleo"]);
+    ada.prints(&["* cleo goes to attic"]);
+    ben.prints(&["* cleo goes to attic"]);
+    ada.types("she is gone");
+    ben.prints(&["ada: she is gone"]);
+    ada.types("/join attic");
+    ada.prints(&["* In attic: cleo, ada"]);
+    ada.types("there you are");
+    // What was said in the lobby would have come first.
+    cleo.prints(&["* ada comes in", "ada: there you are"]);
+
+    ben.prints(&["* ada goes to attic"]);
+    ben.types("/who");
+    ben.prints(&["* In lobby: ben"]);
+    ada.types("/leave");
+    ada.prints(&["* In lobby: ben, ada"]);
+    ada.types("/leave");
+    ada.prints(&["* You are there already."]);
+}
+
+#[test]
+fn a_vote_ends_when_all_have_answered() {
+    let (_server, addr) = serve(&["--vote-time", "60"]);
+    let mut ada = join("ada", &addr, &mut []);
+    let mut ben = join("ben", &addr, &mut [&mut ada]);
+    let mut cleo = join("cleo", &addr, &mut [&mut ada, &mut ben]);
+
+    ada.types("/vote pizza pasta");
+    let asked = ["* ada asks you to vote. Type a number:", "*   1  pizza", "*   2  pasta"];
+    ben.prints(&asked);
+    cleo.prints(&asked);
+    ben.types("3");
+    ben.prints(&["* A number from 1 to 2, please."]);
+    ben.types("2");
+    for person in [&mut ada, &mut ben, &mut cleo] {
+        person.prints(&["* ben votes for pasta"]);
+    }
+    cleo.types("2");
+    for person in [&mut ada, &mut ben, &mut cleo] {
+        person.prints(&["* cleo votes for pasta", "* The vote is over: pizza 0, pasta 2."]);
+    }
+    // A number is a text like any other when there is no vote.
+    cleo.types("2");
+    ada.prints(&["cleo: 2"]);
+}
+
+#[test]
+fn a_vote_does_not_wait_for_those_who_leave_or_do_not_answer() {
+    let (_server, addr) = serve(&["--vote-time", "4"]);
+    let mut ada = join("ada", &addr, &mut []);
+    let mut ben = join("ben", &addr, &mut [&mut ada]);
+    let mut cleo = join("cleo", &addr, &mut [&mut ada, &mut ben]);
+
+    ada.types("/vote pizza pasta");
+    ben.prints(&["* ada asks you to vote. Type a number:"]);
+    cleo.prints(&["* ada asks you to vote. Type a number:", "*   1  pizza", "*   2  pasta"]);
+    cleo.types("/quit");
+    assert_eq!(cleo.end(), left());
+    ada.prints(&["* cleo leaves", "* The vote is over: pizza 0, pasta 0. No answer from cleo, ben."]);
+}
+
+#[test]
+fn a_vote_needs_choices_and_somebody_to_ask() {
+    let (_server, addr) = serve(&[]);
+    let mut ada = join("ada", &addr, &mut []);
+    ada.types("/vote pizza");
+    ada.prints(&["* A vote has 2 to 9 choices."]);
+    ada.types("/vote pizza pasta");
+    ada.prints(&["* You are alone in this room."]);
+}
+
+#[test]
+fn only_the_first_member_of_a_room_may_kick() {
+    let (_server, addr) = serve(&[]);
+    let mut ada = join("ada", &addr, &mut []);
+    let mut ben = join("ben", &addr, &mut [&mut ada]);
+    let mut cleo = join("cleo", &addr, &mut [&mut ada, &mut ben]);
+
+    ben.types("/kick cleo");
+    ben.prints(&["* Only the first member of a room may do that. Here it is ada."]);
+    ada.types("/kick dora");
+    ada.prints(&["* Nobody of that name is in this room."]);
+    ada.types("/kick ada");
+    ada.prints(&["* Not to yourself. /quit leaves the chat."]);
+    ada.types("/kick cleo be nice");
+    assert_eq!(cleo.end(), ended(1, &[], "You are out: ada kicked you: be nice\n"));
+    ada.prints(&["* ada kicks cleo"]);
+    ben.prints(&["* ada kicks cleo"]);
+
+    // The first one to come is the first, not who has been connected for longest.
+    ben.types("/join attic");
+    ben.prints(&["* In attic: ben"]);
+    ada.types("/join attic");
+    ada.prints(&["* ben goes to attic", "* In attic: ben, ada"]);
+    ben.types("/kick ada");
+    assert_eq!(ada.end(), ended(1, &[], "You are out: ben kicked you: without a word\n"));
+}
+
+#[test]
+fn a_name_that_is_taken_is_refused_with_words_until_it_is_free_again() {
+    let (_server, addr) = serve(&[]);
+    let mut ada = join("ada", &addr, &mut []);
+    let mut ben = join("ben", &addr, &mut [&mut ada]);
+    let refused = Program::start("chat", &["join", "ADA", &addr]).end();
+    assert_eq!(refused, ended(1, &[], "You cannot join the chat: the name ADA is taken.\n"));
+
+    ada.types("/quit");
+    assert_eq!(ada.end(), left());
+    ben.prints(&["* ada leaves"]);
+    let started = Instant::now();
+    loop {
+        let mut again = Program::start("chat", &["join", "ADA", &addr]);
+        again.ends_input();
+        if again.end().status == Some(0) {
+            break;
+        }
+        assert!(started.elapsed() < Duration::from_secs(30), "the name is not free again");
+    }
+}
+
+#[test]
+fn a_name_that_could_be_mistaken_is_refused_with_words() {
+    let (_server, addr) = serve(&[]);
+    for name in ["", "a b", "ada:", "\u{1b}[31mada", "a-name-of-21-characters"] {
+        let ended = Program::start("chat", &["join", name, &addr]).end();
+        assert_eq!(ended.status, Some(1), "{name:?}");
+        assert!(ended.errors.contains("that is not a name for the chat"), "{}", ended.errors);
+    }
+}
+
+#[test]
+fn what_others_type_cannot_steer_the_terminal() {
+    let (_server, addr) = serve(&[]);
+    let mut ada = join("ada", &addr, &mut []);
+    let mut ben = join("ben", &addr, &mut [&mut ada]);
+    ada.types("\u{1b}[2J\u{7}gone\u{9b}31m \u{202e}backwards");
+    ben.prints(&["ada: [2Jgone31m backwards"]);
+    ada.types("/vote \u{1b}[31mred plain");
+    ben.prints(&["* ada asks you to vote. Type a number:", "*   1  [31mred", "*   2  plain"]);
+}
+
+#[test]
+fn the_end_of_the_input_leaves_the_chat() {
+    let (mut server, addr) = serve(&[]);
+    let mut ada = join("ada", &addr, &mut []);
+    ada.ends_input();
+    assert_eq!(ada.end(), left());
+    server.prints(&["ada comes in", "ada goes: the other side closed the connection"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_ends_a_client_cleanly_and_the_others_hear_of_it() {
+    let (mut server, addr) = serve(&[]);
+    let mut ada = join("ada", &addr, &mut []);
+    let mut ben = join("ben", &addr, &mut [&mut ada]);
+    ben.interrupt();
+    assert_eq!(ben.end(), left());
+    ada.prints(&["* ben leaves"]);
+    server.prints(&["ada comes in", "ben comes in", "ben goes: the other side closed the connection"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_ends_the_server_cleanly_and_the_clients_are_told() {
+    let (mut server, addr) = serve(&[]);
+    let mut ada = join("ada", &addr, &mut []);
+    let mut ben = join("ben", &addr, &mut [&mut ada]);
+    server.prints(&["ada comes in", "ben comes in"]);
+    server.interrupt();
+    server.prints(&["The chat closes."]);
+    for person in [&mut ada, &mut ben] {
+        assert_eq!(person.end(), ended(1, &[], "The chat has ended: the server shut down.\n"));
+    }
+    let Ended { status, errors, .. } = server.end();
+    assert_eq!((status, errors.as_str()), (Some(0), ""));
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_ends_the_server_while_a_vote_is_open() {
+    let (mut server, addr) = serve(&["--vote-time", "60"]);
+    let mut ada = join("ada", &addr, &mut []);
+    let mut ben = join("ben", &addr, &mut [&mut ada]);
+    ada.types("/vote pizza pasta");
+    ben.prints(&["* ada asks you to vote. Type a number:", "*   1  pizza", "*   2  pasta"]);
+    server.interrupt();
+    assert_eq!(server.end().status, Some(0));
+    assert_eq!(ben.end().errors, "The chat has ended: the server shut down.\n");
+    assert_eq!(ada.end().errors, "The chat has ended: the server shut down.\n");
+}
+
+#[test]
+fn a_client_says_that_the_server_is_gone_when_it_crashes() {
+    let (mut server, addr) = serve(&[]);
+    let mut ada = join("ada", &addr, &mut []);
+    server.kill();
+    let Ended { status, rest, errors } = ada.end();
+    assert_eq!((status, rest), (Some(1), vec![]));
+    assert!(errors.starts_with("The chat has ended: the connection was lost: "), "{errors}");
+}
+
+#[test]
+fn a_client_says_that_the_server_is_away() {
+    // A port that was free just now.
+    let addr = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let Ended { status, rest, errors } = Program::start("chat", &["join", "ada", &addr]).end();
+    assert_eq!((status, rest), (Some(1), vec![]));
+    assert!(errors.starts_with(&format!("There is no chat at {addr}: ")), "{errors}");
+    assert!(errors.ends_with(". `chat serve` starts one.\n"), "{errors}");
+}
+
+#[test]
+fn an_address_that_is_none_is_refused_on_both_sides() {
+    for args in [&["serve", "nowhere"][..], &["join", "ada", "nowhere"]] {
+        let ended_with = Program::start("chat", args).end();
+        let words = "nowhere is not an address. Write host:port, for example 127.0.0.1:7000.\n";
+        assert_eq!(ended_with, ended(1, &[], words));
+    }
+}

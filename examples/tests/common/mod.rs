@@ -1,0 +1,146 @@
+//! Running an example as a person would: what it prints, what is typed into it, how it ends.
+
+#![allow(dead_code, unreachable_pub, reason = "each test uses its own part of this")]
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    path::PathBuf,
+    process::{Child, ChildStdin, Command, Stdio},
+    sync::mpsc::{Receiver, RecvTimeoutError, channel},
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+/// How long anything may take. It is only ever waited for in full when something is broken.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// A running example. It is killed when the test ends before it does.
+pub struct Program {
+    name: String,
+    child: Child,
+    input: Option<ChildStdin>,
+    lines: Receiver<String>,
+    errors: Option<JoinHandle<String>>,
+}
+
+/// How an example has ended.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// The exit status; `None` if a signal ended it.
+    pub status: Option<i32>,
+    /// What it printed that had not been read yet.
+    pub rest: Vec<String>,
+    pub errors: String,
+}
+
+impl Program {
+    pub fn start(example: &str, args: &[&str]) -> Self {
+        let path = path_of(example);
+        let mut child = Command::new(&path)
+            .args(args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{} cannot be run: {error}", path.display()));
+        let input = child.stdin.take();
+        let (output, mut errors) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+        let (read, lines) = channel();
+        thread::spawn(move || {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                if read.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        let errors = thread::spawn(move || {
+            let mut text = String::new();
+            errors.read_to_string(&mut text).unwrap();
+            text
+        });
+        let name = [&[example], args].concat().join(" ");
+        Self { name, child, input, lines, errors: Some(errors) }
+    }
+
+    /// The next line that it prints.
+    #[track_caller]
+    pub fn line(&mut self) -> String {
+        match self.lines.recv_timeout(DEADLINE) {
+            Ok(line) => line,
+            Err(RecvTimeoutError::Timeout) => panic!("`{}` prints nothing more", self.name),
+            Err(RecvTimeoutError::Disconnected) => {
+                let ended = self.end();
+                panic!("`{}` has ended: {ended:?}", self.name)
+            }
+        }
+    }
+
+    /// The next lines that it prints have to be these.
+    #[track_caller]
+    pub fn prints(&mut self, expected: &[&str]) {
+        for expected in expected {
+            assert_eq!(self.line(), *expected, "printed by `{}`", self.name);
+        }
+    }
+
+    /// Types a line.
+    pub fn types(&mut self, line: &str) {
+        writeln!(self.input.as_mut().expect("the input is open"), "{line}").unwrap();
+    }
+
+    /// Ends the input, as Ctrl-D does.
+    pub fn ends_input(&mut self) {
+        self.input = None;
+    }
+
+    /// Does what Ctrl-C does.
+    #[cfg(unix)]
+    pub fn interrupt(&self) {
+        let status = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status().unwrap();
+        assert!(status.success(), "`{}` cannot be interrupted", self.name);
+    }
+
+    /// Ends it as a crash would.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+    }
+
+    /// Waits until it ends by itself.
+    pub fn end(&mut self) -> Ended {
+        let started = Instant::now();
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            assert!(started.elapsed() < DEADLINE, "`{}` does not end", self.name);
+            thread::sleep(Duration::from_millis(5));
+        };
+        let errors = self.errors.take().expect("it ends once").join().unwrap();
+        Ended { status: status.code(), rest: self.lines.iter().collect(), errors }
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Runs an example that asks for nothing, and gives what it printed.
+pub fn run(example: &str) -> String {
+    let mut program = Program::start(example, &[]);
+    let Ended { status, rest, errors } = program.end();
+    assert_eq!((status, errors.as_str()), (Some(0), ""), "how `{example}` ended after {rest:?}");
+    rest.join("\n") + "\n"
+}
+
+/// Where cargo puts an example: `target/debug/examples`, where this test is in `target/debug/deps`.
+fn path_of(example: &str) -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let profile = test.ancestors().nth(2).unwrap();
+    let path = profile.join("examples").join(format!("{example}{}", std::env::consts::EXE_SUFFIX));
+    assert!(path.exists(), "{} is not built: `cargo test -p sockets-examples` builds it", path.display());
+    path
+}
