@@ -184,12 +184,13 @@ impl Terminal for Screen {
     }
 
     async fn vote(&self, asked_by: &str, choices: Vec<String>) -> Option<usize> {
+        let (answer, answered) = oneshot::channel();
+        // Before it is shown, so that no answer can be too quick.
+        *self.ballot() = Some(Ballot { choices: choices.len(), answer });
         print(&format!("* {asked_by} asks you to vote. Type a number:"));
         for (number, choice) in (1..).zip(&choices) {
             print(&format!("*   {number}  {choice}"));
         }
-        let (answer, answered) = oneshot::channel();
-        *self.ballot() = Some(Ballot { choices: choices.len(), answer });
         // There is no answer when the next vote begins before it.
         answered.await.ok()
     }
