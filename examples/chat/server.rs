@@ -46,9 +46,10 @@ pub async fn serve(addr: &str, vote_time: Duration, stop: &Notify) -> Result<(),
 
 async fn welcome(socket: Socket<Person>, vote_time: Duration) {
     print(&format!("{} comes in", socket.identity().name()));
-    let visitor = Arc::new(Visitor { socket: socket.clone(), room: Mutex::new(LOBBY.to_owned()), vote_time });
+    let visitor = Arc::new(Visitor { socket: socket.clone(), room: Mutex::default(), vote_time });
     socket.serve(ChatServer::from_arc(Arc::clone(&visitor)));
-    visitor.enter(LOBBY).await;
+    visitor.enter(LOBBY);
+    visitor.tell_others("comes in").await;
     socket.on_disconnect(move |reason| async move {
         print(&format!("{} goes: {reason}", visitor.name()));
         match reason {
@@ -98,11 +99,11 @@ impl Visitor {
         tell(&self.others(), &format!("{} {what}", self.name())).await;
     }
 
-    async fn enter(&self, room: &str) {
+    /// Joins a room. It waits for nothing in between, so that two changes of one person cannot mix.
+    fn enter(&self, room: &str) {
         room.clone_into(&mut self.lock_room());
         self.socket.identity().arrives();
         self.socket.join(room);
-        self.tell_others("comes in").await;
     }
 }
 
@@ -128,9 +129,11 @@ impl Chat for Visitor {
         if old == room {
             return Err(ChatError::HereAlready);
         }
+        let left_behind = self.others();
         self.socket.leave(&old);
-        self.tell_others(&format!("goes to {room}")).await;
-        self.enter(room).await;
+        self.enter(room);
+        tell(&left_behind, &format!("{} goes to {room}", self.name())).await;
+        self.tell_others("comes in").await;
         Ok(())
     }
 

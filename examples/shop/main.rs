@@ -19,7 +19,7 @@ use crate::{
     shop::{LOBBY, Player, Shop},
 };
 
-type Outcome<T = ()> = Result<T, Box<dyn Error>>;
+type Outcome = Result<(), Box<dyn Error>>;
 
 #[tokio::main]
 async fn main() -> Outcome {
