@@ -138,7 +138,7 @@ use crate::{attr::GroupArgs, errors::Errors, model::Group};
 ///
 /// # Replies
 ///
-/// A reply is owned, since the caller decodes it: a type that is `Serialize`, `DeserializeOwned`, `Send` and `Sync`.
+/// A reply is owned, since the caller decodes it: a type that is `Serialize`, `DeserializeOwned` and `Send`.
 ///
 /// `Result<T, E>` is recognised by its name and its two arguments, and becomes `Result<T, CallError<E>>` for the caller.
 /// An alias with one argument hides the error, and is not taken.

@@ -93,7 +93,7 @@ fn arm(contract: &Ident, handler: &Ident, method: &Method) -> TokenStream {
     let at = Span::call_site().located_at(ident.span());
     let run = quote_spanned!(at=> <#handler as #contract>::#ident(&handler, #call #(#passed),*).await);
     let answer = match kind {
-        Kind::Request { .. } => quote_spanned!(at=> let reply = #run; call.reply(&reply).await),
+        Kind::Request { .. } => quote_spanned!(at=> let reply = #run; call.reply(reply).await),
         Kind::Emit => quote_spanned!(at=> #run; call.done()),
     };
     let decode = quote_spanned!(at=> let (#(#names,)*) = call.decode::<(#(#types,)*)>()?;);
