@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-/// What one connection may use. Every limit has a sane default and none can be switched off.
+/// What one connection may use. Every limit has a sane default and none can be switched off: what is too small for a
+/// conversation counts as the least that is not, which is 256 bytes for a message and 1 for each of the others.
 ///
 /// ```
 /// use std::time::Duration;

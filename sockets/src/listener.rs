@@ -39,17 +39,19 @@ impl Listener {
     ) -> Result<Self, ListenError> {
         check_path(path)?;
         check_segment(name)?;
-        let id = session.change_routes(|routes| match answering {
-            Answering::InTurn => routes.listen(path, name, listen),
-            Answering::Always => routes.set_callback(path, name, listen),
-        })?;
+        // A clone is kept here, so that one that is refused is not dropped under the lock.
+        let added = session.change_routes(|routes| match answering {
+            Answering::InTurn => routes.listen(path, name, Arc::clone(&listen)).map(|id| (id, None)),
+            Answering::Always => routes.set_callback(path, name, Arc::clone(&listen)),
+        });
+        let (id, _replaced) = added?;
         Ok(Self { session: Arc::downgrade(session), key: key(path, name), id })
     }
 
     /// Unsubscribes. Calls that have started go on.
     pub fn stop(&self) {
         if let Some(session) = self.session.upgrade() {
-            session.change_routes(|routes| routes.remove(self.key, self.id));
+            drop(session.change_routes(|routes| routes.remove(self.key, self.id)));
         }
     }
 }

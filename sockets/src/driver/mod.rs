@@ -38,26 +38,31 @@ pub(crate) struct Driver {
     sleep: Option<Pin<Box<Sleep>>>,
     /// Callers have been let run before their messages are written.
     yielded: bool,
+    /// The other side has said goodbye, and hears none.
+    told: bool,
 }
 
 impl Driver {
     pub(crate) fn new(session: Arc<Session>, receiver: Box<dyn Receive>, received: Bytes) -> Self {
         let dispatcher = Dispatcher::new(Arc::clone(&session));
-        Self { session, receiver, batch: received, dispatcher, sleep: None, yielded: false }
+        Self { session, receiver, batch: received, dispatcher, sleep: None, yielded: false, told: false }
     }
 
     /// Runs the session to its end. `leave` runs first then, before anybody hears of it.
-    pub(crate) async fn run<L: FnOnce()>(mut self, leave: L) {
+    pub(crate) fn run<L: FnOnce()>(mut self, leave: L) -> impl Future<Output = ()> {
+        // Made here, so that it ends the session also if the future is never polled.
         let mut end = End { session: Arc::clone(&self.session), leave: Some(leave) };
-        let reason = poll_fn(|cx| self.poll_run(cx)).await;
-        tracing::debug!(%reason, "a session has ended");
-        end.because(&reason);
-        let Self { session, mut receiver, dispatcher, .. } = self;
-        // The handlers in it are not kept for the time of a goodbye.
-        drop(dispatcher);
-        if let Some((farewell, text)) = reason.farewell() {
-            session.say(Frame::Goodbye { reason: farewell }, text);
-            hang_up(&mut *receiver, |cx| session.poll_finish(cx)).await;
+        async move {
+            let reason = poll_fn(|cx| self.poll_run(cx)).await;
+            tracing::debug!(%reason, "a session has ended");
+            end.because(&reason);
+            let Self { session, mut receiver, dispatcher, told, .. } = self;
+            // The handlers in it are not kept for the time of a goodbye.
+            drop(dispatcher);
+            if let Some((farewell, text)) = reason.farewell().filter(|_| !told) {
+                session.say(Frame::Goodbye { reason: farewell }, text);
+                hang_up(&mut *receiver, |cx| session.poll_finish(cx)).await;
+            }
         }
     }
 
@@ -120,7 +125,10 @@ impl Driver {
                 self.dispatcher.revoke(id);
                 Ok(())
             }
-            Some(Received::Goodbye(reason)) => Err(reason),
+            Some(Received::Goodbye(reason)) => {
+                self.told = true;
+                Err(reason)
+            }
         }
     }
 
@@ -134,7 +142,7 @@ impl Driver {
         if self.yielded {
             cx.waker().wake_by_ref();
         } else {
-            self.session.flush_requested();
+            self.session.flush_for_others();
         }
     }
 
@@ -179,7 +187,8 @@ impl<L: FnOnce()> End<L> {
 
 impl<L: FnOnce()> Drop for End<L> {
     fn drop(&mut self) {
-        self.because(&DisconnectReason::Lost("its runtime was shut down".into()));
+        self.because(&DisconnectReason::Lost("its driver was stopped, with its runtime or by a panic".into()));
+        self.session.release();
     }
 }
 

@@ -19,8 +19,8 @@ pub(crate) struct Terms {
 impl Terms {
     /// What a side with these limits accepts.
     pub(crate) fn of(limits: &Limits) -> Self {
-        let window = Grant { calls: limits.calls_in_flight, bytes: limits.bytes_in_flight };
-        Self { max_frame: limits.max_frame, window }
+        let window = Grant { calls: limits.calls_in_flight.max(1), bytes: limits.bytes_in_flight.max(1) };
+        Self { max_frame: limits.max_frame.max(FRAME_MIN), window }
     }
 
     /// Whether a conversation is possible at all.

@@ -33,25 +33,43 @@ pub(super) struct Outbound {
     grant: Grant,
     calls: u32,
     bytes: u64,
+    /// What emits have of it: they alone are given back by credits.
+    emits: u32,
+    emit_bytes: u64,
 }
 
 impl Outbound {
     pub(super) fn new(grant: Grant) -> Self {
-        Self { grant, calls: 0, bytes: 0 }
+        Self { grant, calls: 0, bytes: 0, emits: 0, emit_bytes: 0 }
     }
 
     pub(super) fn admits(&self, length: usize) -> bool {
         self.grant.admits(self.calls, self.bytes, length)
     }
 
-    pub(super) fn take(&mut self, length: usize) {
+    pub(super) fn take_request(&mut self, length: usize) {
         self.calls += 1;
         self.bytes += length as u64;
     }
 
-    pub(super) fn give_back(&mut self, calls: u32, bytes: u64) -> Result<(), Violation> {
-        self.calls = self.calls.checked_sub(calls).ok_or(Violation::CreditOverrun)?;
-        self.bytes = self.bytes.checked_sub(bytes).ok_or(Violation::CreditOverrun)?;
+    pub(super) fn take_emit(&mut self, length: usize) {
+        self.take_request(length);
+        self.emits += 1;
+        self.emit_bytes += length as u64;
+    }
+
+    /// The request of this length has been answered.
+    pub(super) fn answered(&mut self, length: usize) {
+        self.calls -= 1;
+        self.bytes -= length as u64;
+    }
+
+    /// Emits have ended.
+    pub(super) fn credit(&mut self, calls: u32, bytes: u64) -> Result<(), Violation> {
+        self.emits = self.emits.checked_sub(calls).ok_or(Violation::CreditOverrun)?;
+        self.emit_bytes = self.emit_bytes.checked_sub(bytes).ok_or(Violation::CreditOverrun)?;
+        self.calls -= calls;
+        self.bytes -= bytes;
         Ok(())
     }
 }

@@ -206,7 +206,6 @@ fn start<I: Identity>(server: &Arc<Inner<I>>, link: Link, theirs: Terms, identit
     }
     let registered = Arc::clone(server);
     let leave = move || {
-        // Dropped outside of the lock: dropping an identity runs a user's code.
         let left = registered.registry.write().remove(number);
         drop(left);
     };

@@ -29,9 +29,9 @@ const SHARDS_MAX: usize = 4;
 const REST: Duration = Duration::from_millis(1);
 /// After so many bytes, an emitter looks how its members and the shards do; after less where little may wait.
 const PACE_MAX: usize = 64 * 1024;
-/// How long it then waits for a few members who are behind, and for many, as long as they get on.
-const WAIT_FOR_FEW: Duration = Duration::from_millis(10);
-const WAIT_FOR_MANY: Duration = Duration::from_secs(1);
+/// How long it then waits for members who are behind: if others keep up, and if all are behind and get on.
+const WAIT_FOR_SOME: Duration = Duration::from_millis(10);
+const WAIT_FOR_ALL: Duration = Duration::from_secs(1);
 
 /// The shards of a server.
 pub(super) struct Fanout {
@@ -44,7 +44,6 @@ pub(super) struct Fanout {
 #[derive(Default)]
 struct Shard {
     due: Mutex<Due>,
-    wake: Notify,
     /// A round has ended.
     written: Notify,
 }
@@ -105,14 +104,13 @@ impl Fanout {
 }
 
 impl Behind {
-    /// Waits until those who are behind have caught up: not for long if they are few, or if none of them gets on.
+    /// Waits until those who are behind have caught up: not for long if others keep up, or if none of them gets on.
     async fn wait(mut self) {
-        let few = self.sessions.len() <= self.keep_up;
-        let patience = if few { WAIT_FOR_FEW } else { WAIT_FOR_MANY };
+        let patience = if self.keep_up > 0 { WAIT_FOR_SOME } else { WAIT_FOR_ALL };
         let (started, mut moved) = (Instant::now(), Instant::now());
         let queued = |sessions: &[Arc<Session>]| sessions.iter().map(|one| one.queued()).sum::<usize>();
         let mut before = queued(&self.sessions);
-        while !self.sessions.is_empty() && started.elapsed() < patience && moved.elapsed() < WAIT_FOR_FEW {
+        while !self.sessions.is_empty() && started.elapsed() < patience && moved.elapsed() < WAIT_FOR_SOME {
             sleep(REST).await;
             self.sessions.retain(|one| !one.is_ending() && one.queued() > one.limits().outgoing_queue as usize / 2);
             let now = queued(&self.sessions);
@@ -140,7 +138,7 @@ impl Round<'_> {
 
 impl Drop for Round<'_> {
     fn drop(&mut self) {
-        for ((shard, due), shared) in self.dues.drain(..).zip(self.shards) {
+        for ((_, due), shared) in self.dues.drain(..).zip(self.shards) {
             if due.sessions.is_empty() {
                 continue;
             }
@@ -149,7 +147,6 @@ impl Drop for Round<'_> {
                 tokio::spawn(run(Arc::clone(shared)));
             }
             drop(due);
-            shard.wake.notify_one();
             share_woken_task();
         }
     }
@@ -157,10 +154,11 @@ impl Drop for Round<'_> {
 
 /// A shard's task. It ends when there is nothing to write, so that a quiet server has none.
 async fn run(shard: Arc<Shard>) {
+    let shard = Stopped(shard);
     let mut sessions = Vec::new();
     loop {
         let messages = {
-            let mut due = shard.due.lock();
+            let mut due = shard.0.due.lock();
             std::mem::swap(&mut due.sessions, &mut sessions);
             due.bytes = 0;
             due.running = !sessions.is_empty();
@@ -170,13 +168,31 @@ async fn run(shard: Arc<Shard>) {
             return;
         }
         for session in sessions.drain(..) {
-            session.flush_requested();
+            session.flush_for_others();
         }
-        shard.written.notify_waiters();
+        shard.0.written.notify_waiters();
         if messages > 1 {
             sleep(REST).await;
         } else {
             tokio::task::yield_now().await;
         }
+    }
+}
+
+/// What becomes of a shard whose task stops, also with the runtime of the emitter that started it: the next emitter
+/// starts another, and nobody waits for this one.
+struct Stopped(Arc<Shard>);
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        let left = {
+            let mut due = self.0.due.lock();
+            due.running = false;
+            std::mem::take(&mut due.sessions)
+        };
+        for session in left {
+            session.flush_for_others();
+        }
+        self.0.written.notify_waiters();
     }
 }

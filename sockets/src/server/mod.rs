@@ -93,7 +93,8 @@ struct KeepOpen<I>(Arc<Inner<I>>);
 impl<I> Drop for KeepOpen<I> {
     fn drop(&mut self) {
         self.0.stop.cancel();
-        for session in self.0.registry.write().close() {
+        let sessions = self.0.registry.write().close();
+        for session in sessions {
             session.close(DisconnectReason::Closed);
         }
     }

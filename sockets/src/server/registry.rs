@@ -103,25 +103,27 @@ impl<I: Identity> Registry<I> {
         if self.closed {
             return false;
         }
-        self.by_identity.entry(socket.identity().clone()).or_default().insert(socket.number());
+        match self.by_identity.get_mut(socket.identity()) {
+            Some(numbers) => _ = numbers.insert(socket.number()),
+            None => _ = self.by_identity.insert(socket.identity().clone(), BTreeSet::from([socket.number()])),
+        }
         self.sockets.insert(socket.number(), Entry { socket, rooms: BTreeSet::new() });
         true
     }
 
-    /// Takes a socket out, of its rooms too.
-    pub(super) fn remove(&mut self, id: u64) -> Option<Socket<I>> {
+    /// Takes a socket out, of its rooms too. It is given back with its identity's key, to be dropped without the registry's
+    /// lock: that runs a user's code.
+    pub(super) fn remove(&mut self, id: u64) -> Option<(Socket<I>, Option<I>)> {
         let entry = self.sockets.remove(&id)?;
         for room in &entry.rooms {
             self.remove_member(id, room);
         }
         let identity = entry.socket.identity();
-        if let Some(ids) = self.by_identity.get_mut(identity) {
-            ids.remove(&id);
-            if ids.is_empty() {
-                self.by_identity.remove(identity);
-            }
-        }
-        Some(entry.socket)
+        let numbers = self.by_identity.get_mut(identity)?;
+        numbers.remove(&id);
+        let last = numbers.is_empty();
+        let key = last.then(|| self.by_identity.remove_entry(identity)).flatten();
+        Some((entry.socket, key.map(|(key, _)| key)))
     }
 
     /// The sockets of an identity, oldest first.

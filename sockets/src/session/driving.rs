@@ -129,7 +129,7 @@ impl Session {
     }
 
     /// Writes what callers have queued.
-    pub(crate) fn flush_requested(&self) {
+    pub(crate) fn flush_for_others(&self) {
         self.state.lock().flush_requested = false;
         self.flush();
     }
@@ -137,12 +137,15 @@ impl Session {
     /// Ends the calls that are overdue, and says when that is to be done next, for which the driver then is armed.
     pub(crate) fn handle_timeout(&self) -> Option<Instant> {
         let mut state = self.state.lock();
+        let before = state.core.outbox().len();
         let ended = state.core.handle_timeout(now());
         let notices: Vec<_> = ended.into_iter().filter_map(|(who, answer)| state.deliver(who, answer)).collect();
-        if !notices.is_empty() {
+        // What callers have queued is not this function's to write: they may have more in a moment.
+        let queued = state.core.outbox().len() > before;
+        if queued || !notices.is_empty() {
             self.room_may_be_there(&state);
+            self.settle(&state);
         }
-        let queued = !state.core.outbox().is_empty();
         let next = state.core.next_timeout();
         state.armed = next;
         drop(state);
@@ -158,8 +161,7 @@ impl Session {
         if !self.is_blocked() {
             return None;
         }
-        // Whoever holds the writer is trying just now.
-        let since = self.writer.try_lock()?.blocked_since()?;
+        let since = self.writer.lock().blocked_since()?;
         since.checked_add(self.limits.stall)
     }
 

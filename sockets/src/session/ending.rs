@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, time::timeout};
 
 use super::{Routes, Session, State, waiting::Notice};
 use crate::{clock::now, disconnect_reason::DisconnectReason, proto::Frame};
@@ -17,6 +17,9 @@ pub(crate) type Hook = Box<dyn FnOnce(DisconnectReason) -> Pin<Box<dyn Future<Ou
 
 /// How long messages to audiences that wait for a window keep a session open that is to be closed.
 const LINGER: Duration = Duration::from_secs(2);
+
+/// How long an end that has been asked for is waited for.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How this side wants to end its session.
 pub(super) struct Closing {
@@ -30,8 +33,7 @@ impl State {
     fn closes_now(&mut self) -> Option<DisconnectReason> {
         let Closing { reason, until } = self.closing.as_ref()?;
         // What was sent before arrives before the goodbye, unless that is why it ends.
-        let orderly =
-            matches!(reason, DisconnectReason::Closed | DisconnectReason::Kicked(_) | DisconnectReason::ShuttingDown);
+        let orderly = matches!(reason, DisconnectReason::Closed | DisconnectReason::Kicked(_));
         let lingers = orderly && self.core.waits_for_window() && now() < *until;
         (!lingers).then(|| reason.clone())
     }
@@ -73,11 +75,12 @@ impl Session {
         drop(self.change_routes(|routes| std::mem::replace(routes, Routes::new(0))));
         self.ended.cancel();
         self.room.notify_waiters();
-        self.settled.notify_one();
+        self.settled.notify_waiters();
         // There is no runtime when it is what has ended the session.
         if let Ok(runtime) = Handle::try_current() {
             for hook in hooks {
-                runtime.spawn(hook(reason.clone()));
+                let reason = reason.clone();
+                runtime.spawn(async move { hook(reason).await });
             }
         }
     }
@@ -112,26 +115,39 @@ impl Session {
     /// Lets what is under way finish, for at most `grace`, and ends the session because the server shuts down. The
     /// client is told at once that no new calls are taken.
     pub(crate) async fn drain(self: Arc<Self>, grace: Duration) {
-        {
-            let mut state = self.state.lock();
+        self.go_away();
+        // What is not finished by then ends with the session, and its callers are told.
+        let _ = timeout(grace, self.idle()).await;
+        self.close(DisconnectReason::ShuttingDown);
+        // A handler may be blocking the thread of the driver.
+        let _ = timeout(PATIENCE, self.disconnected()).await;
+    }
+
+    /// Tells the client, once, that no new calls are taken.
+    fn go_away(&self) {
+        let mut state = self.state.lock();
+        if !std::mem::replace(&mut state.going_away, true) {
             state.core.control(Frame::GoingAway, "");
             self.after_queueing(state, true);
         }
-        let idle = async {
-            loop {
-                let idle = {
-                    let state = self.state.lock();
-                    self.drained.load(Ordering::Acquire) && state.core.is_idle()
-                };
-                if idle || self.reason.get().is_some() {
-                    return;
-                }
-                self.settled.notified().await;
+    }
+
+    /// Waits until nothing is under way, or the session has ended.
+    async fn idle(&self) {
+        loop {
+            let mut settled = std::pin::pin!(self.settled.notified());
+            settled.as_mut().enable();
+            let idle = self.drained.load(Ordering::Acquire) && self.state.lock().core.is_idle();
+            if idle || self.reason.get().is_some() {
+                return;
             }
-        };
-        // What is not finished by then ends with the session, and its callers are told.
-        let _ = tokio::time::timeout(grace, idle).await;
-        self.close(DisconnectReason::ShuttingDown);
-        self.disconnected().await;
+            settled.await;
+        }
+    }
+
+    /// Gives the connection back: handles that outlive the session must not keep it open.
+    pub(crate) fn release(&self) {
+        self.writer.lock().release();
+        self.state.lock().core.discard();
     }
 }

@@ -82,7 +82,7 @@ impl Incoming {
     /// If they do not decode; the caller has been told.
     pub fn decode<'de, A: Deserialize<'de>>(&'de self) -> Result<A, Ended> {
         decode(&self.payload).map_err(|error| {
-            tracing::warn!(%error, "the arguments of a call do not decode");
+            tracing::debug!(%error, "the arguments of a call do not decode");
             self.fail(FailureCode::Decode, &error.to_string())
         })
     }

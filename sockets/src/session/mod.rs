@@ -1,7 +1,7 @@
 //! A session: what two peers have in common, whichever connection carries it.
 //!
 //! Callers and handlers use it from any thread; a [`Driver`](crate::driver::Driver) reads, dispatches and keeps time.
-//! The protocol's state is under one short lock, which is never held while a user's code runs.
+//! The protocol's state is under one short lock, which is never held while a handler, listener or hook runs or is dropped.
 
 mod ask;
 mod call;
@@ -90,6 +90,8 @@ struct State {
     driver: Waker,
     /// Calls from the peer may be dispatched.
     ready: bool,
+    /// The peer has been told that this server goes away.
+    going_away: bool,
     /// Calls are held until replies have been written.
     gated: bool,
     /// How this side wants to end the session.
@@ -104,6 +106,13 @@ impl State {
         if next.is_some() && self.armed.is_none_or(|armed| next < Some(armed)) {
             self.armed = next;
             self.driver.wake_by_ref();
+        }
+    }
+
+    /// Answers and emits that are parked have a time of their own.
+    fn arm_if_parked(&mut self) {
+        if self.core.waits_for_window() {
+            self.arm();
         }
     }
 
@@ -174,6 +183,7 @@ impl Session {
                 armed: None,
                 driver: Waker::noop().clone(),
                 ready,
+                going_away: false,
                 gated: false,
                 closing: None,
                 hooks: Vec::new(),

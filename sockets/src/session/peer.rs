@@ -29,7 +29,9 @@ impl Peer {
     ///
     /// If the path is served to this peer already, a method has the key of another name, or there are too many names.
     pub fn serve(&self, service: impl Service) {
-        let served = self.session.change_routes(|routes| routes.serve(Arc::new(service)));
+        let service: Arc<dyn Service> = Arc::new(service);
+        // A clone is kept here, so that one that is refused is not dropped under the lock.
+        let served = self.session.change_routes(|routes| routes.serve(Arc::clone(&service)));
         if let Err(error) = served {
             panic!("{error}");
         }

@@ -87,26 +87,30 @@ impl Routes {
         Ok(id)
     }
 
-    /// Sets who answers requests. The one who did so far does no more.
+    /// Sets who answers requests. The one who did so far does no more, and is given back like a removed one.
     pub(crate) fn set_callback(
         &mut self,
         path: &str,
         name: &str,
         listen: Arc<dyn Listen>,
-    ) -> Result<u64, RegistrationError> {
+    ) -> Result<(u64, Option<Arc<dyn Listen>>), RegistrationError> {
         let id = self.next_id();
-        self.checked_route(path, name)?.callback = Some((id, listen));
-        Ok(id)
+        let before = self.checked_route(path, name)?.callback.replace((id, listen));
+        Ok((id, before.map(|(_, listen)| listen)))
     }
 
-    /// Removes a listener or callback, and its name if nobody else hears it.
-    pub(crate) fn remove(&mut self, key: u64, id: u64) {
-        let Some(route) = self.by_key.get_mut(&key) else { return };
-        route.subscribers.retain(|one| !matches!(one, Subscriber::Listener { id: this, .. } if *this == id));
-        route.callback.take_if(|(this, _)| *this == id);
+    /// Removes a listener or callback, and its name if nobody else hears it. What is removed is given back, to be dropped
+    /// without a lock: that runs a user's code.
+    #[must_use]
+    pub(crate) fn remove(&mut self, key: u64, id: u64) -> Option<Subscriber> {
+        let route = self.by_key.get_mut(&key)?;
+        let is_it = |one: &Subscriber| matches!(one, Subscriber::Listener { id: this, .. } if *this == id);
+        let listener = route.subscribers.iter().position(is_it).map(|at| route.subscribers.remove(at));
+        let callback = route.callback.take_if(|(this, _)| *this == id);
         if route.subscribers.is_empty() && route.callback.is_none() {
             self.by_key.remove(&key);
         }
+        listener.or(callback.map(|(id, listen)| Subscriber::Listener { id, listen }))
     }
 
     /// Who hears `key`, those of `shared` first, which everyone has, unless a group here has their path.

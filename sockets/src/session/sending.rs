@@ -36,7 +36,7 @@ impl Session {
         if attempt(true)? {
             return Ok(());
         }
-        let _waiting = WaitingEmit::new(self);
+        let _waiting = Counted::new(self, |state| &mut state.emits_waiting);
         let _turn = self.emit_turn.lock().await;
         loop {
             let mut room = std::pin::pin!(self.room.notified());
@@ -59,6 +59,7 @@ impl Session {
         }
         match state.core.emit(now(), key, payload, caller()) {
             Admission::Sent | Admission::Parked => {
+                state.arm_if_parked();
                 self.after_queueing(state, false);
                 Ok(true)
             }
@@ -140,6 +141,7 @@ impl Session {
         let mut state = self.state.lock();
         state.core.cancel(now(), id);
         self.room_may_be_there(&state);
+        self.settle(&state);
         self.after_queueing(state, false);
     }
 
@@ -150,6 +152,7 @@ impl Session {
             return;
         }
         state.core.answer(now(), id, place, outcome);
+        state.arm_if_parked();
         self.settle(&state);
         self.after_queueing(state, false);
     }
@@ -184,16 +187,15 @@ impl Session {
         if has_room() {
             return;
         }
-        self.state.lock().replies_waiting += 1;
+        let _waiting = Counted::new(self, |state| &mut state.replies_waiting);
         loop {
             let mut room = std::pin::pin!(self.room.notified());
             room.as_mut().enable();
             if has_room() {
-                break;
+                return;
             }
             room.await;
         }
-        self.state.lock().replies_waiting -= 1;
     }
 
     /// One of several handlers of an emit has ended.
@@ -204,23 +206,26 @@ impl Session {
     /// Wakes who waits for the session to become idle, if it is.
     pub(super) fn settle(&self, state: &State) {
         if self.drained.load(Ordering::Relaxed) && state.core.is_idle() {
-            self.settled.notify_one();
+            self.settled.notify_waiters();
         }
     }
 }
 
-/// Counts an emit that waits, also when its future is dropped.
-struct WaitingEmit<'a>(&'a Session);
+/// Counts one that waits, until it is dropped.
+struct Counted<'a> {
+    session: &'a Session,
+    count: fn(&mut State) -> &mut usize,
+}
 
-impl<'a> WaitingEmit<'a> {
-    fn new(session: &'a Session) -> Self {
-        session.state.lock().emits_waiting += 1;
-        Self(session)
+impl<'a> Counted<'a> {
+    fn new(session: &'a Session, count: fn(&mut State) -> &mut usize) -> Self {
+        *count(&mut session.state.lock()) += 1;
+        Self { session, count }
     }
 }
 
-impl Drop for WaitingEmit<'_> {
+impl Drop for Counted<'_> {
     fn drop(&mut self) {
-        self.0.state.lock().emits_waiting -= 1;
+        *(self.count)(&mut self.session.state.lock()) -= 1;
     }
 }

@@ -33,7 +33,7 @@ impl Session {
     pub(crate) fn request(&self, key: u64, timeout: Duration, payload: &Payload<'_>) -> Result<Waiting<'_>, CallError> {
         let now = now();
         let mut state = self.state.lock();
-        if self.reason.get().is_some() {
+        if self.reason.get().is_some() || state.closing.is_some() {
             return Err(CallError::Disconnected { maybe_executed: false });
         }
         let slot = state.waiting.insert(WaitSlot { answer: None, waker: None });
@@ -115,6 +115,7 @@ impl Drop for Waiting<'_> {
         // The call's consumer is taken out with the slot, so no later answer finds it.
         state.core.cancel(now(), self.id);
         self.session.room_may_be_there(&state);
+        self.session.settle(&state);
         self.session.after_queueing(state, false);
     }
 }

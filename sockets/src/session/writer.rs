@@ -62,6 +62,13 @@ impl Writer {
         self.transmitter.poll_finish(cx)
     }
 
+    /// Closes the connection, as far as it is this half's.
+    pub(super) fn release(&mut self) {
+        self.transmitter = Box::new(Closed);
+        self.outbox = Outbox::default();
+        self.waker.clone_from(Waker::noop());
+    }
+
     pub(super) fn take_error(&mut self) -> Option<io::Error> {
         self.error.take()
     }
@@ -72,6 +79,19 @@ impl Writer {
 
     pub(super) fn set_waker(&mut self, waker: &Waker) {
         self.waker.clone_from(waker);
+    }
+}
+
+/// Stands for a connection that has been closed.
+struct Closed;
+
+impl Transmit for Closed {
+    fn poll_transmit(&mut self, _: &mut Context<'_>, _: &mut Outbox) -> Poll<io::Result<()>> {
+        Poll::Ready(Err(io::ErrorKind::NotConnected.into()))
+    }
+
+    fn poll_finish(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -14,7 +14,7 @@ pub(crate) enum AddressError {
     NoScheme(String),
     #[error("the scheme {0:?} is unknown: the known one is tcp")]
     UnknownScheme(String),
-    #[error("the address {0:?} has no port: write tcp://host:port")]
+    #[error("the address {0:?} has no legal port: write tcp://host:port")]
     NoPort(String),
 }
 

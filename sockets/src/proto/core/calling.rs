@@ -38,7 +38,7 @@ pub(crate) enum Caller {
     Other,
 }
 
-impl<C, H> Core<C, H> {
+impl<C, H: Clone> Core<C, H> {
     /// Sends a request, or parks it.
     pub(crate) fn request(
         &mut self,
@@ -56,7 +56,7 @@ impl<C, H> Core<C, H> {
         let sent = match self.admit_request(length)? {
             Admission::Sent => {
                 self.outbox.push(&header, payload);
-                self.outbound.take(length);
+                self.outbound.take_request(length);
                 true
             }
             _ => {
@@ -80,7 +80,7 @@ impl<C, H> Core<C, H> {
         let sent = match self.admit_request(length) {
             Ok(Admission::Sent) => {
                 self.outbox.push_whole(&ask.frame);
-                self.outbound.take(length);
+                self.outbound.take_request(length);
                 true
             }
             Ok(_) => {
@@ -127,7 +127,7 @@ impl<C, H> Core<C, H> {
         }
         if self.parked.is_empty() && self.outbound.admits(length) {
             self.outbox.push(&header, payload);
-            self.outbound.take(length);
+            self.outbound.take_emit(length);
             return Admission::Sent;
         }
         if self.parked.is_empty() && by == Caller::Other {
@@ -148,7 +148,7 @@ impl<C, H> Core<C, H> {
         }
         if self.parked.is_empty() && self.outbound.admits(length) {
             self.outbox.push_whole(frame);
-            self.outbound.take(length);
+            self.outbound.take_emit(length);
             Admission::Sent
         } else {
             self.park(now, frame.clone(), Class::Emit);

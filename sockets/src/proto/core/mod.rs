@@ -16,7 +16,7 @@ use super::{
     Violation,
     calls::{Answer, Calls},
     event::{Called, Event, Occupied, Open},
-    frame::{CallId, Frame, HEADER_MAX},
+    frame::{CallId, Farewell, Frame, HEADER_MAX},
     outbox::{Outbox, Payload, whole_frame},
     parked::{Class, Queue},
     terms::Terms,
@@ -57,7 +57,7 @@ pub(crate) struct Core<C, H> {
     side: Side,
 }
 
-impl<C, H> Core<C, H> {
+impl<C, H: Clone> Core<C, H> {
     /// A session between sides that have told each other these terms. `queue_limit` is how many bytes may wait here.
     pub(crate) fn new(side: Side, ours: Terms, theirs: Terms, queue_limit: usize) -> Self {
         let window = ours.window.smaller(theirs.window);
@@ -72,7 +72,7 @@ impl<C, H> Core<C, H> {
             stalled: None,
             max_frame: theirs.max_frame as usize,
             parked_requests: ours.window.calls as usize,
-            queue_limit,
+            queue_limit: queue_limit.max(1),
             peer_is_ready: false,
             peer_is_leaving: false,
             peer_is_drained: false,
@@ -105,17 +105,18 @@ impl<C, H> Core<C, H> {
                 let timeout = Some(timeout::from_wire(timeout));
                 Event::Called(Called { key, open, timeout, payload: frame, place })
             }
-            Frame::Reply { id } => self.answered(now, id, Answer::Reply(frame))?,
+            Frame::Reply { id } => self.answered(now, id, Answer::Reply(frame)),
             Frame::Failure { id, code } => {
                 let text = String::from_utf8_lossy(&frame).into_owned();
-                self.answered(now, id, Answer::Failure { code, text })?
+                self.answered(now, id, Answer::Failure { code, text })
             }
-            Frame::Cancel { id } => match self.running.remove(&Open::Request(id)) {
-                Some(handler) => Event::Cancelled(handler),
+            // It stays in the table until it is answered: its id is not free before.
+            Frame::Cancel { id } => match self.running.get(&Open::Request(id)) {
+                Some(handler) => Event::Cancelled(handler.clone()),
                 None => Event::Revoked(id),
             },
             Frame::Credit { calls, bytes } => {
-                self.outbound.give_back(calls, bytes)?;
+                self.outbound.credit(calls, bytes)?;
                 self.unpark(now);
                 Event::Handled
             }
@@ -148,6 +149,9 @@ impl<C, H> Core<C, H> {
             Frame::Ready => self.side == Side::Client && !self.peer_is_ready,
             Frame::GoingAway => self.side == Side::Client && !self.peer_is_leaving,
             Frame::Drained => self.side == Side::Server && !self.peer_is_drained,
+            Frame::Goodbye { reason: Farewell::Kicked | Farewell::ShuttingDown | Farewell::NotReady } => {
+                self.side == Side::Client
+            }
             _ => true,
         };
         if legal { Ok(()) } else { Err(Violation::Unexpected(header.kind())) }
@@ -162,13 +166,18 @@ impl<C, H> Core<C, H> {
         }
     }
 
-    fn answered(&mut self, now: Instant, id: CallId, answer: Answer) -> Result<Event<C, H>, Violation> {
-        let Some(length) = self.calls.length(id) else { return Ok(Event::StrayAnswer) };
-        // Before the call is forgotten: if this ends the session, its caller is told with the others.
-        self.outbound.give_back(1, length as u64)?;
+    fn answered(&mut self, now: Instant, id: CallId, answer: Answer) -> Event<C, H> {
+        let Some(length) = self.calls.length(id) else { return Event::StrayAnswer };
+        self.outbound.answered(length);
         let consumer = self.calls.answered(id);
         self.unpark(now);
-        Ok(consumer.map_or(Event::Handled, |consumer| Event::Answered { consumer, answer }))
+        consumer.map_or(Event::Handled, |consumer| Event::Answered { consumer, answer })
+    }
+
+    /// Forgets what has not been written.
+    pub(crate) fn discard(&mut self) {
+        self.outbox = Outbox::default();
+        self.parked = Queue::default();
     }
 
     /// The session has ended: who waits for an answer, and the handlers that are to be stopped.

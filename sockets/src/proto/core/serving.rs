@@ -19,7 +19,7 @@ pub(crate) enum Outcome<'a> {
     Failure(FailureCode, &'a str),
 }
 
-impl<C, H> Core<C, H> {
+impl<C, H: Clone> Core<C, H> {
     /// Answers a request, and gives its place back.
     pub(crate) fn answer(&mut self, now: Instant, id: CallId, place: Occupied, outcome: &Outcome<'_>) {
         let (header, payload) = match *outcome {

@@ -18,7 +18,7 @@ const GIVE_UP: Duration = Duration::from_secs(1);
 /// It is longer, since only an order that is promised is given up with it, and slow handlers look the same.
 const OVERTAKE: Duration = Duration::from_secs(5);
 
-impl<C, H> Core<C, H> {
+impl<C, H: Clone> Core<C, H> {
     pub(super) fn park(&mut self, now: Instant, frame: Bytes, class: Class) {
         // The clock starts anew with the first message that may be part of a circle.
         let first = match class {
@@ -34,11 +34,14 @@ impl<C, H> Core<C, H> {
 
     pub(super) fn unpark(&mut self, now: Instant) {
         while let Some((frame, class)) = self.parked.pop_if(|length| self.outbound.admits(length)) {
-            if class != Class::InTurn {
-                self.outbound.take(frame.len() - PREFIX);
-            }
-            if let Class::Request { id, .. } = class {
-                self.calls.mark_sent(id);
+            let length = frame.len() - PREFIX;
+            match class {
+                Class::Emit => self.outbound.take_emit(length),
+                Class::Request { id, .. } => {
+                    self.outbound.take_request(length);
+                    self.calls.mark_sent(id);
+                }
+                Class::InTurn => {}
             }
             self.outbox.push_whole(&frame);
             self.stalled = Some(now);

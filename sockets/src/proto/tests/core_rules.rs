@@ -102,18 +102,32 @@ fn a_second_answer_does_not_meet_the_next_call() {
 }
 
 #[test]
-fn a_caller_is_told_of_the_end_when_its_answer_broke_the_protocol() {
+fn a_credit_gives_back_no_request() {
     let now = Instant::now();
     let mut core = core(WINDOW);
-    let id = core.request(now, 1, MINUTE, &NOTHING, 7, Caller::Other).expect("a window");
+    core.request(now, 1, MINUTE, &NOTHING, 7, Caller::Other).expect("a window");
     let length = written(&mut core)[0].header().as_slice().len() as u64;
-    // The place of a request comes back with its answer. This peer gives it back twice.
-    assert_eq!(core.handle(now, frame(Frame::Credit { calls: 1, bytes: length }, &[])), Ok(Event::Handled));
-    let outcome = match core.handle(now, frame(Frame::Reply { id }, &[])) {
-        Ok(Event::Answered { consumer, .. }) => vec![consumer],
-        _ => core.close().0.into_iter().map(|(consumer, _)| consumer).collect(),
-    };
-    assert_eq!(outcome, [7], "the caller waits for ever");
+    // The place of a request comes back with its answer. This peer would open the window without end.
+    let credit = frame(Frame::Credit { calls: 1, bytes: length }, &[]);
+    assert_eq!(core.handle(now, credit), Err(Violation::CreditOverrun));
+    let told: Vec<_> = core.close().0.into_iter().map(|(consumer, _)| consumer).collect();
+    assert_eq!(told, [7], "the caller waits for ever");
+}
+
+#[test]
+fn the_id_of_a_cancelled_request_is_not_free_before_its_answer() {
+    let now = Instant::now();
+    let mut core = core(WINDOW);
+    let request = frame(Frame::Request { id: own(3), timeout: 1000, key: 1 }, &[]);
+    let called = core.handle(now, request.clone());
+    let Ok(Event::Called(called)) = called else { panic!("{called:?}") };
+    core.suspend(called.open, 1);
+    for _ in 0..2 {
+        assert_eq!(core.handle(now, frame(Frame::Cancel { id: own(3) }, &[])), Ok(Event::Cancelled(1)));
+    }
+    assert_eq!(core.close().1, [1], "its handler is still known");
+    core.suspend(called.open, 1);
+    assert_eq!(core.handle(now, request), Err(Violation::DuplicateId));
 }
 
 #[test]
