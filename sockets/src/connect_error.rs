@@ -122,7 +122,4 @@ pub enum AcceptError {
     /// What the builder was told to serve does not go together.
     #[error("{0}")]
     Registration(String),
-    /// The server is shutting down.
-    #[error("the server is shutting down")]
-    ShuttingDown,
 }

@@ -23,7 +23,8 @@ pub struct Limits {
     /// [`CallError::Overloaded`](crate::CallError::Overloaded).
     pub calls_in_flight: u32,
     /// How many bytes of calls and emits may be in flight on a connection, in each direction, counted until their handlers
-    /// end. Default: 1 MiB. Of the two sides' numbers, the smaller one counts. A larger message is let through alone.
+    /// end. Default: 1 MiB. Of the two sides' numbers, the smaller one counts. A message that does not fit is let
+    /// through while at most half of them are in use.
     pub bytes_in_flight: u32,
     /// How many bytes may wait to be sent to a peer. Default: 1 MiB. An emit to a single peer waits for room; a
     /// member of an audience that is this far behind is disconnected.

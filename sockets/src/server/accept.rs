@@ -57,6 +57,10 @@ impl<I: Identity> Server<I> {
     /// [`ClientBuilder::connect_over`](crate::ClientBuilder::connect_over).
     ///
     /// It begins at once. The future that it gives need not be awaited: it tells when the client has been let in.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
     pub fn accept<S>(&self, io: S) -> Accepting<I>
     where
         S: AsyncRead + AsyncWrite + Send + 'static,

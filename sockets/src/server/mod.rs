@@ -166,7 +166,8 @@ impl<I: Identity> Server<I> {
     }
 
     /// Shuts the server down: it listens no more and takes no new calls, tells its clients so, waits for what is under
-    /// way, at most for [`Limits::shutdown_grace`], and then disconnects everyone.
+    /// way, at most for [`Limits::shutdown_grace`], and then disconnects everyone. `on_disconnect` hooks have been started
+    /// by then, and are not waited for. A handler that blocks its thread is given up on after another second.
     ///
     /// # Cancel safety
     ///

@@ -93,7 +93,7 @@ impl<I, T, E> Replies<I, T, E> {
         }
     }
 
-    /// How many have not answered.
+    /// How many outcomes are still to come out of this stream.
     pub fn open(&self) -> usize {
         self.open
     }

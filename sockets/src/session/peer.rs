@@ -37,7 +37,13 @@ impl Peer {
         }
     }
 
-    /// Runs `f` once when the session has ended, whatever the reason; at once if it has.
+    /// Runs `f` once when the session has ended, whatever the reason; at once if it has. A socket has left its rooms by then.
+    ///
+    /// It runs on tokio's runtime, and not at all if the runtime itself has been shut down.
+    ///
+    /// # Panics
+    ///
+    /// If the session has ended, and this is called outside of a tokio runtime.
     pub fn on_disconnect<F, Fut>(&self, f: F)
     where
         F: FnOnce(DisconnectReason) -> Fut + Send + 'static,
@@ -55,7 +61,7 @@ impl Peer {
         self.session.disconnected().await
     }
 
-    /// Whether the session has not ended.
+    /// Whether the session has not ended and is not about to.
     pub fn is_connected(&self) -> bool {
         !self.session.is_ending()
     }
