@@ -6,10 +6,8 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     call_error::CallError,
-    codec::{self, decode},
     listener::{Answering, Listener, ListenerFn},
     name::{InvalidName, check_path, check_segment, key},
-    proto::Payload,
     session::{Listen, Peer},
 };
 
@@ -158,11 +156,7 @@ impl Group<Peer> {
         name: &str,
         args: &(impl Serialize + ?Sized),
     ) -> Result<R, CallError> {
-        let (session, key) = (self.target.session(), self.key(name)?);
-        let timeout = session.limits().call_timeout;
-        let waiting = codec::with_scratch(args, |encoded| session.request(key, timeout, &Payload::of(encoded)))??;
-        let reply = CallError::from_answer(waiting.await)?;
-        Ok(decode(&reply)?)
+        self.target.session().call(self.key(name)?, None, args).await
     }
 
     /// As [`Peer::listen`], in this group.

@@ -7,8 +7,6 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::{
     call_error::CallError,
     client::Client,
-    codec::{self, decode},
-    proto::Payload,
     server::{Audience, Identity, Replies, Socket, decode_fallible, decode_plain},
     session::{Method, Peer},
 };
@@ -101,12 +99,7 @@ impl Stub<Peer> {
         method: &Method,
         args: &(impl Serialize + ?Sized),
     ) -> Result<R, CallError> {
-        let session = self.target.session();
-        let timeout = self.timeout(method).unwrap_or(session.limits().call_timeout);
-        let waiting =
-            codec::with_scratch(args, |encoded| session.request(method.key, timeout, &Payload::of(encoded)))??;
-        let reply = CallError::from_answer(waiting.await)?;
-        Ok(decode(&reply)?)
+        self.target.session().call(method.key, self.timeout(method), args).await
     }
 
     /// Calls a method that returns a `Result`.

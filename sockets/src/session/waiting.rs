@@ -7,10 +7,13 @@ use std::{
     time::Duration,
 };
 
+use serde::{Serialize, de::DeserializeOwned};
+
 use super::{Consumer, Member, Session, State, worker::caller};
 use crate::{
     call_error::CallError,
     clock::now,
+    codec::{self, decode},
     proto::{Answer, CallId, Payload},
 };
 
@@ -29,8 +32,21 @@ pub(crate) struct Waiting<'a> {
 }
 
 impl Session {
+    /// Makes a request and waits for its reply. Without a timeout of its own it has that of this side's limits.
+    pub(crate) async fn call<R: DeserializeOwned>(
+        &self,
+        key: u64,
+        timeout: Option<Duration>,
+        args: &(impl Serialize + ?Sized),
+    ) -> Result<R, CallError> {
+        let timeout = timeout.unwrap_or(self.limits.call_timeout);
+        let waiting = codec::with_scratch(args, |encoded| self.request(key, timeout, &Payload::of(encoded)))??;
+        let reply = CallError::from_answer(waiting.await)?;
+        Ok(decode(&reply)?)
+    }
+
     /// Sends a request.
-    pub(crate) fn request(&self, key: u64, timeout: Duration, payload: &Payload<'_>) -> Result<Waiting<'_>, CallError> {
+    fn request(&self, key: u64, timeout: Duration, payload: &Payload<'_>) -> Result<Waiting<'_>, CallError> {
         let now = now();
         let mut state = self.state.lock();
         if self.reason.get().is_some() || state.closing.is_some() {
