@@ -20,8 +20,8 @@ pub(super) fn take() -> BytesMut {
 
 /// Gives an empty buffer back.
 pub(super) fn give_back(buffer: BytesMut) {
-    // A larger one was grown for a large frame.
-    if buffer.capacity() > READ_SIZE {
+    // A larger one was grown for a large frame; one without memory is none.
+    if buffer.capacity() > READ_SIZE || buffer.capacity() == 0 {
         return;
     }
     BUFFERS.with_borrow_mut(|buffers| {

@@ -63,8 +63,8 @@ impl<R: AsyncRead + Send + Unpin> Receive for StreamReceiver<R> {
             if whole > 0 {
                 return Poll::Ready(Ok(self.buffer.split_to(whole).freeze()));
             }
-            if self.buffer.is_empty() {
-                pool::give_back(mem::replace(&mut self.buffer, pool::take()));
+            if self.buffer.capacity() == 0 {
+                self.buffer = pool::take();
             }
             match self.poll_read(cx) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(ReceiveError::Closed)),
