@@ -49,7 +49,10 @@ impl<R: AsyncRead + Unpin> StreamReceiver<R> {
             self.buffer.reserve(missing);
             return poll_read_buf(io, cx, &mut (&mut self.buffer).limit(missing));
         }
-        if self.buffer.capacity() - have < missing.max(pool::READ_SIZE / 4) {
+        // All of the buffer, if nobody has kept any of what was read into it before.
+        let room = self.buffer.capacity() - have;
+        let enough = room >= pool::READ_SIZE || self.buffer.try_reclaim(pool::READ_SIZE);
+        if !enough && room < missing.max(pool::READ_SIZE / 4) {
             self.buffer.reserve(pool::READ_SIZE);
         }
         poll_read_buf(io, cx, &mut self.buffer)
