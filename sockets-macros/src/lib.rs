@@ -10,6 +10,7 @@ mod model;
 mod name;
 mod obstacle;
 mod options;
+mod shape;
 #[cfg(test)]
 mod tests;
 mod timeout;

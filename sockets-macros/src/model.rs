@@ -15,6 +15,7 @@ use crate::{
     errors::Errors,
     key::key,
     options::{self, Options},
+    shape,
     travel::{self, CallParam, Pass, Reply},
 };
 
@@ -137,7 +138,7 @@ impl Kind {
     fn new(options: &Options, output: &ReturnType) -> Self {
         let nothing = match output {
             ReturnType::Default => true,
-            ReturnType::Type(_, ty) => matches!(travel::peel(ty), Type::Tuple(tuple) if tuple.elems.is_empty()),
+            ReturnType::Type(_, ty) => matches!(shape::peel(ty), Type::Tuple(tuple) if tuple.elems.is_empty()),
         };
         // An emit that returns something may be meant as a request, and an unknown attribute as an emit.
         if (options.emit || options.unknown) && nothing {

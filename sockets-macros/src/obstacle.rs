@@ -7,7 +7,7 @@ use syn::{
     visit::{self, Visit},
 };
 
-use crate::travel::{borrows_bytes, peel};
+use crate::shape::{borrows_bytes, peel};
 
 /// Where a type stands.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -2,7 +2,10 @@
 
 use syn::{Error, GenericArgument, Path, PathArguments, ReturnType, Type, TypePath, TypeReference};
 
-use crate::obstacle::{self, Place, Refusal};
+use crate::{
+    obstacle::{self, Place, Refusal},
+    shape::{borrows_bytes, peel},
+};
 
 /// How a handler gets an argument.
 pub(crate) enum Pass {
@@ -30,17 +33,6 @@ pub(crate) enum Reply {
 pub(crate) enum CallParam {
     Shared,
     Other,
-}
-
-/// Parentheses, and the groups without delimiters that `macro_rules` leaves, mean nothing here.
-pub(crate) fn peel(mut ty: &Type) -> &Type {
-    loop {
-        ty = match ty {
-            Type::Paren(paren) => &paren.elem,
-            Type::Group(group) => &group.elem,
-            _ => return ty,
-        }
-    }
 }
 
 /// Recognises `sockets::Call`: `Call` alone, or after the name of the runtime's crate. `phone::Call` is the user's.
@@ -85,15 +77,6 @@ fn borrowed(reference: &TypeReference) -> Pass {
             Pass::Lent(syn::parse_quote!(::std::vec::Vec<#elem>))
         }
         elem => Pass::Lent(Box::new(elem.clone())),
-    }
-}
-
-/// Whether a reference to this decodes: `str` and `[u8]`, which lie in the received bytes as they are.
-pub(crate) fn borrows_bytes(ty: &Type) -> bool {
-    let is = |ty: &Type, name| matches!(peel(ty), Type::Path(path) if path.path.is_ident(name));
-    match peel(ty) {
-        Type::Slice(slice) => is(&slice.elem, "u8"),
-        ty => is(ty, "str"),
     }
 }
 
