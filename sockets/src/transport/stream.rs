@@ -64,7 +64,12 @@ impl<R: AsyncRead + Send + Unpin> Receive for StreamReceiver<R> {
         loop {
             let whole = whole_frames(&self.buffer, max_frame)?;
             if whole > 0 {
-                return Poll::Ready(Ok(self.buffer.split_to(whole).freeze()));
+                let batch = self.buffer.split_to(whole).freeze();
+                if self.buffer.is_empty() && whole > pool::READ_SIZE {
+                    // What comes next must not keep the memory of a large frame.
+                    self.buffer = BytesMut::new();
+                }
+                return Poll::Ready(Ok(batch));
             }
             if self.buffer.capacity() == 0 {
                 self.buffer = pool::take();
@@ -169,5 +174,26 @@ mod tests {
         let receiver = std::future::poll_fn(|cx| link.receiver.poll_receive(cx, 8));
         let (received, ()) = tokio::join!(receiver, sender);
         assert_eq!(received.expect("a frame"), [3, 0, 0, 0, b'a', b'b', b'c'][..]);
+    }
+
+    #[tokio::test]
+    async fn what_comes_behind_a_large_frame_does_not_keep_its_buffer() {
+        use tokio::io::AsyncWriteExt;
+        const LARGE: usize = 3 * GROW;
+        let (near, mut far) = tokio::io::duplex(2 * LARGE);
+        let (read, write) = tokio::io::split(near);
+        let mut link = over_stream(read, write);
+        let large = u32::try_from(LARGE).expect("it fits").to_le_bytes();
+        let bytes = [&large[..], &vec![7; LARGE], &[1, 0, 0, 0, 9]].concat();
+        far.write_all(&bytes).await.expect("the other end is open");
+        let first = std::future::poll_fn(|cx| link.receiver.poll_receive(cx, LARGE)).await.expect("a frame");
+        assert_eq!(first.len(), PREFIX + LARGE, "the large frame alone");
+        let second = std::future::poll_fn(|cx| link.receiver.poll_receive(cx, LARGE)).await.expect("a frame");
+        assert_eq!(second, [1, 0, 0, 0, 9][..]);
+        drop(link);
+        assert!(
+            second.try_into_mut().is_ok_and(|buffer| buffer.capacity() <= pool::READ_SIZE),
+            "in a buffer of its own"
+        );
     }
 }
