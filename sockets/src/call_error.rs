@@ -43,7 +43,8 @@ pub enum CallError<E = Infallible> {
         /// What was too large, and the limit.
         message: String,
     },
-    /// Too many calls are in flight and waiting; try again later.
+    /// Too many calls are in flight and waiting; try again later. A call made by a handler ends so when it has waited for a
+    /// place while nothing moved for a second: both sides' handlers may be waiting for each other.
     Overloaded,
     /// The other side does not allow this call.
     Denied,

@@ -126,7 +126,8 @@ impl ClientBuilder {
         Self { limits, ..self }
     }
 
-    /// Connects to `tcp://host:port`, and returns when the server's `connected` has finished.
+    /// Connects to `tcp://host:port`, and returns when the server's `connected` has finished: at the latest when this
+    /// client's [`Limits::authentication`] and [`Limits::connected`] are over.
     ///
     /// # Errors
     ///
@@ -176,6 +177,7 @@ impl ClientBuilder {
         let theirs = greeted.map_err(|_| ConnectError::Handshake("the server did not answer in time".into()))??;
 
         let ready = connected.is_none();
+        let patience = limits.authentication.saturating_add(limits.connected);
         let Link { receiver, transmitter, received } = link;
         let session =
             Session::new(Side::Client, transmitter, theirs, Arc::new(limits), routes, Arc::new(Routes::new(0)), ready);
@@ -185,7 +187,9 @@ impl ClientBuilder {
             run_connected(connected(client.peer.clone()), &session);
         }
         tokio::spawn(Driver::new(Arc::clone(&session), receiver, received).run(|| {}));
-        session.until_connected().await.map_err(ConnectError::Disconnected)?;
+        let ready = timeout(patience, session.until_connected()).await;
+        let ready = ready.map_err(|_| ConnectError::Handshake("the server did not get ready in time".into()))?;
+        ready.map_err(ConnectError::Disconnected)?;
         Ok(client)
     }
 }

@@ -19,7 +19,8 @@ pub struct Limits {
     /// [`CallError::TooLarge`](crate::CallError::TooLarge).
     pub max_frame: u32,
     /// How many calls and emits may be in flight on a connection, in each direction. Default: 1,024. Of the two sides'
-    /// numbers, the smaller one counts. As many calls again may wait for a place; the next one fails with
+    /// numbers, the smaller one counts. As many calls again may wait for a place,
+    /// within [`outgoing_queue`](Self::outgoing_queue) bytes; the next one fails with
     /// [`CallError::Overloaded`](crate::CallError::Overloaded).
     pub calls_in_flight: u32,
     /// How many bytes of calls and emits may be in flight on a connection, in each direction, counted until their handlers

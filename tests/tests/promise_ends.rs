@@ -17,6 +17,7 @@ use std::{
 };
 
 use common::{eventually, within};
+use futures_util::FutureExt;
 use sockets::{Client, DisconnectReason, Limits, Listener, Server, Socket};
 use tokio::{
     io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf},
@@ -112,6 +113,27 @@ impl AsyncWrite for Held {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0).poll_shutdown(cx)
     }
+}
+
+/// A program may poll an emit where there is no runtime, if only by mistake.
+#[test]
+fn a_room_is_heard_after_an_emit_outside_of_a_runtime() {
+    let runtime = Runtime::new().unwrap();
+    let server = Server::builder().build();
+    let heard = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&heard);
+    let client = Client::builder().connected(|peer| async move {
+        peer.listen("news", move |(): ()| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            async {}
+        });
+    });
+    let _client = runtime.block_on(client.connect_to(&server)).unwrap();
+    assert_eq!(server.all().emit("news", &()).now_or_never(), Some(Ok(())));
+    runtime.block_on(async {
+        within(server.all().emit("news", &())).await.unwrap();
+        eventually("both are heard", || heard.load(Ordering::Relaxed) == 2).await;
+    });
 }
 
 #[tokio::test]

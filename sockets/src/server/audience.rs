@@ -170,7 +170,7 @@ impl<I: Identity> Audience<I> {
                 Taken::Well => behind.keep_up += 1,
                 Taken::Behind => behind.sessions.push(Arc::clone(socket.session())),
                 Taken::Lost => {}
-                Taken::TooLarge => tracing::warn!("a message is too large for a member of its audience"),
+                Taken::TooLarge => tracing::debug!("a message is too large for a member of its audience"),
             }
         });
         behind

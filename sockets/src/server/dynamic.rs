@@ -16,7 +16,7 @@ impl<I: Identity> Audience<I> {
     /// # Errors
     ///
     /// If the name is not legal, or the arguments do not encode or are too large. A member that accepts only smaller
-    /// messages is passed over, with a warning in the trace.
+    /// messages is passed over.
     ///
     /// # Cancel safety
     ///

@@ -15,6 +15,7 @@ use std::{
 
 use parking_lot::{Mutex, MutexGuard};
 use tokio::{
+    runtime::Handle,
     sync::Notify,
     task::coop::consume_budget,
     time::{Instant, sleep},
@@ -32,6 +33,8 @@ const PACE_MAX: usize = 64 * 1024;
 /// How long it then waits for members who are behind: if others keep up, and if all are behind and get on.
 const WAIT_FOR_SOME: Duration = Duration::from_millis(10);
 const WAIT_FOR_ALL: Duration = Duration::from_secs(1);
+/// Members get on if anything moves within this time: the round trip of a far one.
+const NO_PROGRESS: Duration = Duration::from_millis(300);
 
 /// The shards of a server.
 pub(super) struct Fanout {
@@ -75,13 +78,16 @@ impl Fanout {
             let mut due = shard.due.lock();
             due.messages += 1;
             due.bytes += bytes;
-            (&**shard, due)
+            due
         });
         Round { dues: dues.collect(), shards: &self.shards }
     }
 
     /// Slows a loop of emits down to what the shards write and healthy members take.
     pub(super) async fn pace(&self, bytes: usize, behind: Behind) {
+        if Handle::try_current().is_err() {
+            return;
+        }
         // A loop that never waits would keep its thread from everyone else.
         consume_budget().await;
         if self.emitted.fetch_add(bytes, Ordering::Relaxed) + bytes < self.pace {
@@ -110,7 +116,7 @@ impl Behind {
         let (started, mut moved) = (Instant::now(), Instant::now());
         let queued = |sessions: &[Arc<Session>]| sessions.iter().map(|one| one.queued()).sum::<usize>();
         let mut before = queued(&self.sessions);
-        while !self.sessions.is_empty() && started.elapsed() < patience && moved.elapsed() < WAIT_FOR_SOME {
+        while !self.sessions.is_empty() && started.elapsed() < patience && moved.elapsed() < NO_PROGRESS {
             sleep(REST).await;
             self.sessions.retain(|one| !one.is_ending() && one.queued() > one.limits().outgoing_queue as usize / 2);
             let now = queued(&self.sessions);
@@ -124,7 +130,7 @@ impl Behind {
 
 /// One message's members, by shard.
 pub(super) struct Round<'a> {
-    dues: Vec<(&'a Shard, MutexGuard<'a, Due>)>,
+    dues: Vec<MutexGuard<'a, Due>>,
     shards: &'a [Arc<Shard>],
 }
 
@@ -132,21 +138,25 @@ impl Round<'_> {
     /// Leaves a member to its shard.
     pub(super) fn add(&mut self, number: u64, session: &Arc<Session>) {
         let shard = usize::try_from(number).unwrap_or(0) % self.dues.len();
-        self.dues[shard].1.sessions.push(Arc::clone(session));
+        self.dues[shard].sessions.push(Arc::clone(session));
     }
 }
 
 impl Drop for Round<'_> {
     fn drop(&mut self) {
-        for ((_, due), shared) in self.dues.drain(..).zip(self.shards) {
-            if due.sessions.is_empty() {
+        for (mut due, shared) in self.dues.drain(..).zip(self.shards) {
+            if due.sessions.is_empty() || due.running {
                 continue;
             }
-            let mut due = due;
-            if !std::mem::replace(&mut due.running, true) {
-                tokio::spawn(run(Arc::clone(shared)));
-            }
+            // Outside of a runtime the emitter writes itself.
+            let Ok(runtime) = Handle::try_current() else {
+                drop(due);
+                drop(Stopped(Arc::clone(shared)));
+                continue;
+            };
+            due.running = true;
             drop(due);
+            runtime.spawn(run(Arc::clone(shared)));
             share_woken_task();
         }
     }

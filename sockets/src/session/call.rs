@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Instant};
 
 use super::{Peer, Session};
 
-/// A call, as its handler sees it. A handler that needs it takes `call: &sockets::Call` as its first argument after
-/// `&self`; it is not on the wire, and the stub has no such parameter.
+/// A call, as its handler sees it. A method whose handler needs it declares `call: &sockets::Call` as its first argument
+/// after `&self`, in the trait as in its implementations; it is not on the wire, and the stub has no such parameter.
 #[derive(Clone, Debug)]
 pub struct Call {
     peer: Peer,
