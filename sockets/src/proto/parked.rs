@@ -66,9 +66,14 @@ impl Queue {
         Mark(self.number)
     }
 
-    /// Whether anything that came since then is still here, answers not counted.
+    /// Whether anything is still here that a handler may have sent since then.
     pub(super) fn holds_since(&self, mark: Mark) -> bool {
-        let latest = self.messages.iter().rev().find(|parked| parked.class != Class::InTurn);
+        let of_handlers = |parked: &&Parked| match parked.class {
+            Class::Emit => true,
+            Class::Request { nested, .. } => nested,
+            Class::InTurn => false,
+        };
+        let latest = self.messages.iter().rev().find(of_handlers);
         latest.is_some_and(|parked| parked.number >= mark.0)
     }
 

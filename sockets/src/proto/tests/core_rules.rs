@@ -137,7 +137,7 @@ fn an_answer_does_not_wait_for_a_request_that_was_given_up() {
     core.request(now, 1, MINUTE, &NOTHING, 1, Caller::Other).expect("a window");
     let called = core.handle(now, frame(Frame::Request { id: own(9), timeout: 1000, key: 1 }, &[]));
     let Ok(Event::Called(called)) = called else { panic!("{called:?}") };
-    let parked = core.request(now, 1, MINUTE, &NOTHING, 2, Caller::Other).expect("a place to wait");
+    let parked = core.request(now, 1, MINUTE, &NOTHING, 2, Caller::Handler).expect("a place to wait");
     core.answer(now, own(9), called.place, &Outcome::Reply(&NOTHING));
     written(&mut core);
     core.cancel(now, parked);
@@ -151,7 +151,7 @@ fn an_answer_does_not_wait_for_a_request_whose_time_is_up() {
     core.request(now, 1, MINUTE, &NOTHING, 1, Caller::Other).expect("a window");
     let called = core.handle(now, frame(Frame::Request { id: own(9), timeout: 1000, key: 1 }, &[]));
     let Ok(Event::Called(called)) = called else { panic!("{called:?}") };
-    core.request(now, 1, Duration::from_millis(5), &NOTHING, 2, Caller::Other).expect("a place to wait");
+    core.request(now, 1, Duration::from_millis(5), &NOTHING, 2, Caller::Handler).expect("a place to wait");
     core.answer(now, own(9), called.place, &Outcome::Reply(&NOTHING));
     written(&mut core);
     assert_eq!(core.handle_timeout(now + Duration::from_millis(5)), [(2, Answer::TimedOut)]);
@@ -169,6 +169,19 @@ fn an_answer_waits_only_for_what_its_handler_may_have_sent() {
     written(&mut core);
     core.answer(now, own(9), called.place, &Outcome::Reply(&NOTHING));
     assert_eq!(written(&mut core), [Frame::Reply { id: own(9) }], "the second emit may be waiting for it");
+}
+
+#[test]
+fn an_answer_does_not_wait_for_requests_that_no_handler_made() {
+    let now = Instant::now();
+    let mut core = core(Grant { calls: 1, bytes: 100 });
+    core.request(now, 1, MINUTE, &NOTHING, 1, Caller::Other).expect("a window");
+    let called = core.handle(now, frame(Frame::Request { id: own(9), timeout: 1000, key: 1 }, &[]));
+    let Ok(Event::Called(called)) = called else { panic!("{called:?}") };
+    core.request(now, 1, MINUTE, &NOTHING, 2, Caller::Other).expect("it waits");
+    written(&mut core);
+    core.answer(now, own(9), called.place, &Outcome::Reply(&NOTHING));
+    assert_eq!(written(&mut core), [Frame::Reply { id: own(9) }], "the window may be waiting for it");
 }
 
 #[test]
