@@ -225,8 +225,8 @@ on_every_wire! {
 /// Lost wake-ups show as a call that takes longer than any scheduler's whim.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn no_wake_up_is_lost_when_small_queues_fill_from_many_threads() {
-    // Less than one of the larger replies may wait, and all 48 requests, of some 22 bytes each.
-    let limits = Limits { calls_in_flight: 32, bytes_in_flight: 8192, outgoing_queue: 2048, ..Limits::default() };
+    // All 48 requests may wait, of some 22 bytes each, but not one of the larger replies.
+    let limits = Limits { calls_in_flight: 48, bytes_in_flight: 8192, outgoing_queue: 2048, ..Limits::default() };
     for wire in [Wire::Tcp, Wire::Duplex, Wire::InProcess] {
         let server = Server::builder().limits(limits.clone()).serve(WorkServer::new(Worker::default()));
         let host = Host::new(wire, server).await;
