@@ -13,7 +13,7 @@ use tokio::time::timeout_at;
 use super::key_map::KeyMap;
 use crate::{
     proto::{CallId, Called, FailureCode, Open, Outcome, Violation, clamp_timeout},
-    session::{Call, EmitLease, Incoming, Kind, Peer, Place, Resolved, Session, Subscriber, run_handler},
+    session::{Call, EmitLease, Incoming, Kind, Peer, Place, Resolved, Room, Session, Subscriber, run_handler},
 };
 
 /// A call that waits for its turn, with the time it came in.
@@ -58,7 +58,7 @@ impl Dispatcher {
             match called.open {
                 Open::Request(id) if revoked => {
                     let cancelled = Outcome::Failure(FailureCode::Cancelled, "");
-                    self.session.answer(id, called.place, &cancelled);
+                    self.session.answer(id, called.place, &cancelled, Room::Whatever);
                 }
                 open => {
                     self.session.check_id(open)?;

@@ -16,7 +16,7 @@ use tokio::time::{Sleep, sleep_until};
 
 use self::dispatch::Dispatcher;
 use crate::{
-    clock::now,
+    clock,
     disconnect_reason::DisconnectReason,
     proto::{Frame, Violation},
     session::{Received, Session},
@@ -75,11 +75,15 @@ impl Driver {
 
     /// Does all there is to do now. An error is the end.
     fn poll_step(&mut self, cx: &mut Context<'_>) -> Result<(), DisconnectReason> {
-        self.session.prepare(cx)?;
-        let started = now();
+        let mut now = clock::now();
+        self.session.prepare(now, cx)?;
+        let until = now + SLICE;
         loop {
-            self.dispatch(started)?;
-            if !self.batch.is_empty() || self.dispatcher.has_work() || now() >= started + SLICE {
+            if !self.batch.is_empty() || self.dispatcher.has_work() {
+                self.dispatch(now, until)?;
+                now = clock::now();
+            }
+            if !self.batch.is_empty() || self.dispatcher.has_work() || now >= until {
                 cx.waker().wake_by_ref();
                 break;
             }
@@ -90,16 +94,12 @@ impl Driver {
             }
         }
         self.write_for_others(cx);
-        self.keep_time(cx)
+        self.keep_time(now, cx)
     }
 
     /// Handles received frames until there are none or the time is up, and writes what came of them.
-    fn dispatch(&mut self, started: Instant) -> Result<(), DisconnectReason> {
-        if self.batch.is_empty() && !self.dispatcher.has_work() {
-            return Ok(());
-        }
-        let received = now();
-        self.session.begin_batch();
+    fn dispatch(&mut self, received: Instant, until: Instant) -> Result<(), DisconnectReason> {
+        self.session.begin_batch(received);
         let mut handled = self.dispatcher.release().map_err(violated);
         let mut frames = 0;
         while handled.is_ok()
@@ -107,7 +107,7 @@ impl Driver {
         {
             handled = self.handle(received, frame);
             frames += 1;
-            if frames % FRAMES_PER_LOOK == 0 && now() >= started + SLICE {
+            if frames % FRAMES_PER_LOOK == 0 && clock::now() >= until {
                 break;
             }
         }
@@ -147,15 +147,9 @@ impl Driver {
     }
 
     /// Ends overdue calls and sleeps until the next deadline.
-    fn keep_time(&mut self, cx: &mut Context<'_>) -> Result<(), DisconnectReason> {
+    fn keep_time(&mut self, mut now: Instant, cx: &mut Context<'_>) -> Result<(), DisconnectReason> {
         loop {
-            let stalled = self.session.stall_limit();
-            if stalled.is_some_and(|limit| now() >= limit) {
-                return Err(DisconnectReason::TooSlow);
-            }
-            let closing = self.session.check_closing()?;
-            let next = self.session.handle_timeout().into_iter().chain(stalled).chain(closing).min();
-            let Some(next) = next else {
+            let Some(next) = self.session.handle_timeout(now)? else {
                 self.sleep = None;
                 return Ok(());
             };
@@ -166,6 +160,7 @@ impl Driver {
             if sleep.as_mut().poll(cx).is_pending() {
                 return Ok(());
             }
+            now = clock::now();
         }
     }
 }

@@ -7,7 +7,6 @@ use futures_util::future::AbortHandle;
 
 use super::{Session, waiting::Notice};
 use crate::{
-    clock::now,
     disconnect_reason::DisconnectReason,
     proto::{CallId, Called, Event, Frame, Open, Violation},
 };
@@ -25,14 +24,14 @@ pub(crate) enum Received {
 impl Session {
     /// Makes sure that the driver is woken, writes what the connection did not take before, and looks whether the
     /// session is to go on.
-    pub(crate) fn prepare(&self, cx: &Context<'_>) -> Result<(), DisconnectReason> {
+    pub(crate) fn prepare(&self, now: Instant, cx: &Context<'_>) -> Result<(), DisconnectReason> {
         let mut state = self.state.lock();
         let known = state.driver.will_wake(cx.waker());
         if !known {
             state.driver.clone_from(cx.waker());
         }
+        state.closing(now)?;
         drop(state);
-        self.check_closing()?;
         if !known || self.is_blocked() {
             let mut writer = self.writer.lock();
             writer.set_waker(cx.waker());
@@ -46,14 +45,14 @@ impl Session {
     }
 
     /// Handlers are going to be started: what they send and answer is written together.
-    pub(crate) fn begin_batch(&self) {
-        self.state.lock().dispatching = true;
+    pub(crate) fn begin_batch(&self, now: Instant) {
+        self.state.lock().dispatching = Some(now);
     }
 
     /// Writes what the batch has left.
     pub(crate) fn end_batch(&self) {
         let mut state = self.state.lock();
-        state.dispatching = false;
+        state.dispatching = None;
         let queued = !state.core.outbox().is_empty();
         self.settle(&state);
         drop(state);
@@ -134,11 +133,16 @@ impl Session {
         self.flush();
     }
 
-    /// Ends the calls that are overdue, and says when that is to be done next, for which the driver then is armed.
-    pub(crate) fn handle_timeout(&self) -> Option<Instant> {
+    /// Ends what is overdue, and says when that is to be done next, for which the driver then is armed.
+    pub(crate) fn handle_timeout(&self, now: Instant) -> Result<Option<Instant>, DisconnectReason> {
+        let stalled = self.stall_limit();
+        if stalled.is_some_and(|limit| now >= limit) {
+            return Err(DisconnectReason::TooSlow);
+        }
         let mut state = self.state.lock();
+        let closing = state.closing(now)?;
         let before = state.core.outbox().len();
-        let ended = state.core.handle_timeout(now());
+        let ended = state.core.handle_timeout(now);
         let notices: Vec<_> = ended.into_iter().filter_map(|(who, answer)| state.deliver(who, answer)).collect();
         // What callers have queued is not this function's to write: they may have more in a moment.
         let queued = state.core.outbox().len() > before;
@@ -146,18 +150,18 @@ impl Session {
             self.room_may_be_there(&state);
             self.settle(&state);
         }
-        let next = state.core.next_timeout();
+        let next = [state.core.next_timeout(), stalled, closing].into_iter().flatten().min();
         state.armed = next;
         drop(state);
         notices.into_iter().for_each(Notice::give);
         if queued {
             self.flush_unless_blocked();
         }
-        next
+        Ok(next)
     }
 
     /// When the connection will have taken nothing for too long, if it takes nothing now.
-    pub(crate) fn stall_limit(&self) -> Option<Instant> {
+    fn stall_limit(&self) -> Option<Instant> {
         if !self.is_blocked() {
             return None;
         }

@@ -29,13 +29,13 @@ pub(super) struct Closing {
 }
 
 impl State {
-    /// Whether the session is to end now.
-    fn closes_now(&mut self) -> Option<DisconnectReason> {
-        let Closing { reason, until } = self.closing.as_ref()?;
+    /// Whether the session is to end now, because this side wants it to; otherwise when that is to be asked again.
+    pub(super) fn closing(&self, now: Instant) -> Result<Option<Instant>, DisconnectReason> {
+        let Some(Closing { reason, until }) = &self.closing else { return Ok(None) };
         // What was sent before arrives before the goodbye, unless that is why it ends.
         let orderly = matches!(reason, DisconnectReason::Closed | DisconnectReason::Kicked(_));
-        let lingers = orderly && self.core.waits_for_window() && now() < *until;
-        (!lingers).then(|| reason.clone())
+        let lingers = orderly && self.core.waits_for_window() && now < *until;
+        if lingers { Ok(Some(*until)) } else { Err(reason.clone()) }
     }
 }
 
@@ -45,15 +45,6 @@ impl Session {
         let mut state = self.state.lock();
         state.closing.get_or_insert_with(|| Closing { reason, until: now() + LINGER });
         state.driver.wake_by_ref();
-    }
-
-    /// Whether the session is to end now, because this side wants it to; otherwise when the driver has to look again.
-    pub(crate) fn check_closing(&self) -> Result<Option<Instant>, DisconnectReason> {
-        let mut state = self.state.lock();
-        match state.closes_now() {
-            Some(reason) => Err(reason),
-            None => Ok(state.closing.as_ref().map(|closing| closing.until)),
-        }
     }
 
     /// Ends the session: callers are told, handlers and listeners are stopped and dropped, hooks run. Only the driver

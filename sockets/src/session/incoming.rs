@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{Call, Ended, Session};
+use super::{Call, Ended, Room, Session};
 use crate::{
     clock::now,
     codec::{self, decode},
@@ -94,16 +94,22 @@ impl Incoming {
     /// If the reply cannot be encoded; the caller has been told.
     pub async fn reply<R: Serialize>(&self, reply: R) -> Result<Ended, Ended> {
         if let Ticket::Request { .. } = self.ticket {
-            let session = self.call.session();
-            // The reply stays a value until there is room for its bytes, so a peer that reads nothing costs no more.
-            session.room_for_replies().await;
-            let encoded = codec::with_scratch(&reply, |encoded| self.answer(&Outcome::Reply(&Payload::of(encoded))));
-            if let Err(error) = encoded {
-                tracing::warn!(%error, "a reply cannot be encoded");
-                return Err(self.fail(FailureCode::Encode, &error.to_string()));
+            if !self.encode(&reply, Room::IfThere)? {
+                // It stays a value until there is room for its bytes, so a peer that reads nothing costs no more.
+                self.call.session().room_for_replies().await;
+                self.encode(&reply, Room::Whatever)?;
             }
         }
         Ok(Ended(()))
+    }
+
+    /// Encodes a reply and answers with it; `false` if there is no room.
+    fn encode<R: Serialize>(&self, reply: &R, room: Room) -> Result<bool, Ended> {
+        let answer = |encoded: &mut Vec<u8>| self.answer(&Outcome::Reply(&Payload::of(encoded)), room);
+        codec::with_scratch(reply, answer).map_err(|error| {
+            tracing::warn!(%error, "a reply cannot be encoded");
+            self.fail(FailureCode::Encode, &error.to_string())
+        })
     }
 
     /// Ends an emit.
@@ -122,15 +128,18 @@ impl Incoming {
 
     /// Answers with a failure.
     pub(crate) fn fail(&self, code: FailureCode, text: &str) -> Ended {
-        self.answer(&Outcome::Failure(code, text));
+        self.answer(&Outcome::Failure(code, text), Room::Whatever);
         Ended(())
     }
 
-    fn answer(&self, outcome: &Outcome<'_>) {
-        let Ticket::Request { id, place, answered } = &self.ticket else { return };
-        if !answered.swap(true, Ordering::Relaxed) {
-            self.call.session().answer(*id, *place, outcome);
+    /// Whether it is answered now, or was before.
+    fn answer(&self, outcome: &Outcome<'_>, room: Room) -> bool {
+        let Ticket::Request { id, place, answered } = &self.ticket else { return true };
+        if !answered.load(Ordering::Relaxed) {
+            // Only its handler answers a call, and then whoever drops it.
+            answered.store(self.call.session().answer(*id, *place, outcome, room), Ordering::Relaxed);
         }
+        answered.load(Ordering::Relaxed)
     }
 }
 

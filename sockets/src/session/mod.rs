@@ -39,7 +39,7 @@ pub(crate) use self::{
     driving::Received,
     incoming::EmitLease,
     routes::{Resolved, Routes, Subscriber},
-    sending::Taken,
+    sending::{Room, Taken},
     service::Listen,
     worker::{run_handler, share_woken_task},
 };
@@ -58,6 +58,7 @@ use self::{
     writer::Writer,
 };
 use crate::{
+    clock::now,
     disconnect_reason::DisconnectReason,
     limits::Limits,
     proto::{Core, Frame, Side, Terms},
@@ -77,8 +78,8 @@ enum Consumer {
 struct State {
     core: Core<Consumer, AbortHandle>,
     waiting: Slab<WaitSlot>,
-    /// The driver dispatches a batch, and writes when it is through.
-    dispatching: bool,
+    /// The driver dispatches a batch, which came at this time, and writes when it is through.
+    dispatching: Option<Instant>,
     /// The driver has been asked to write.
     flush_requested: bool,
     /// Emits that wait for room; others must not overtake them.
@@ -100,6 +101,11 @@ struct State {
 }
 
 impl State {
+    /// Now, or a moment ago: a look at the clock for each message of a batch would be as dear as the rest of its answer.
+    fn now(&self) -> Instant {
+        self.dispatching.unwrap_or_else(now)
+    }
+
     /// Makes the driver wake up in time for the earliest deadline.
     fn arm(&mut self) {
         let next = self.core.next_timeout();
@@ -176,7 +182,7 @@ impl Session {
             state: Mutex::new(State {
                 core: Core::new(side, Terms::of(&limits), theirs, limits.outgoing_queue as usize),
                 waiting: Slab::new(),
-                dispatching: false,
+                dispatching: None,
                 flush_requested: false,
                 emits_waiting: 0,
                 replies_waiting: 0,

@@ -14,6 +14,13 @@ use crate::{
     proto::{Admission, CallId, Occupied, Open, Outcome, Payload, SharedRequest},
 };
 
+/// Whether an answer needs room in the outgoing queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Room {
+    IfThere,
+    Whatever,
+}
+
 /// How a member took a message for its audience.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Taken {
@@ -124,7 +131,7 @@ impl Session {
 
     /// Whether a shard has to write for this session: nobody else is about to.
     fn needs_write(&self, state: &mut MutexGuard<'_, State>) -> bool {
-        if state.dispatching || state.flush_requested || self.is_blocked() {
+        if state.dispatching.is_some() || state.flush_requested || self.is_blocked() {
             return false;
         }
         state.flush_requested = true;
@@ -145,16 +152,21 @@ impl Session {
         self.after_queueing(state, false);
     }
 
-    /// Answers a request.
-    pub(crate) fn answer(&self, id: CallId, place: Occupied, outcome: &Outcome<'_>) {
+    /// Answers a request; `false` if there is no room.
+    pub(crate) fn answer(&self, id: CallId, place: Occupied, outcome: &Outcome<'_>, room: Room) -> bool {
         let mut state = self.state.lock();
         if self.reason.get().is_some() {
-            return;
+            return true;
         }
-        state.core.answer(now(), id, place, outcome);
+        if room == Room::IfThere && state.core.is_full() {
+            return false;
+        }
+        let now = state.now();
+        state.core.answer(now, id, place, outcome);
         state.arm_if_parked();
         self.settle(&state);
         self.after_queueing(state, false);
+        true
     }
 
     /// The last handler of an emit has ended.

@@ -1,7 +1,7 @@
 //! A call that waits for its answer.
 
 use std::{
-    future::Future,
+    future::{Future, poll_fn},
     pin::Pin,
     task::{Context, Poll, Waker},
     time::Duration,
@@ -29,6 +29,8 @@ pub(crate) struct Waiting<'a> {
     id: CallId,
     slot: usize,
     answered: bool,
+    /// It has been polled: before, its waker is the one that it was made with.
+    polled: bool,
 }
 
 impl Session {
@@ -40,25 +42,33 @@ impl Session {
         args: &(impl Serialize + ?Sized),
     ) -> Result<R, CallError> {
         let timeout = timeout.unwrap_or(self.limits.call_timeout);
-        let waiting = codec::with_scratch(args, |encoded| self.request(key, timeout, &Payload::of(encoded)))??;
+        let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
+        let waiting = codec::with_scratch(args, |encoded| self.request(key, timeout, &Payload::of(encoded), waker))??;
         let reply = CallError::from_answer(waiting.await)?;
         Ok(decode(&reply)?)
     }
 
-    /// Sends a request.
-    fn request(&self, key: u64, timeout: Duration, payload: &Payload<'_>) -> Result<Waiting<'_>, CallError> {
+    /// Sends a request. `waker` is that of the task that is going to poll what this gives, at once.
+    fn request(
+        &self,
+        key: u64,
+        timeout: Duration,
+        payload: &Payload<'_>,
+        waker: Waker,
+    ) -> Result<Waiting<'_>, CallError> {
         let now = now();
         let mut state = self.state.lock();
         if self.reason.get().is_some() || state.closing.is_some() {
             return Err(CallError::Disconnected { maybe_executed: false });
         }
-        let slot = state.waiting.insert(WaitSlot { answer: None, waker: None });
+        let slot = state.waiting.insert(WaitSlot { answer: None, waker: Some(waker) });
         match state.core.request(now, key, timeout, payload, Consumer::Caller(slot), caller()) {
             Ok(id) => {
                 state.arm();
-                let lone = state.core.unanswered() == 1;
+                // Those whose answers have come and who have not taken them yet are about to run, and may call again.
+                let lone = state.core.unanswered() == 1 && state.waiting.len() == 1;
                 self.after_queueing(state, lone);
-                Ok(Waiting { session: self, id, slot, answered: false })
+                Ok(Waiting { session: self, id, slot, answered: false, polled: false })
             }
             Err(refused) => {
                 state.waiting.remove(slot);
@@ -102,6 +112,10 @@ impl Future for Waiting<'_> {
     type Output = Answer;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answer> {
+        if !std::mem::replace(&mut self.polled, true) {
+            // Should the answer have come already, the waker has been woken.
+            return Poll::Pending;
+        }
         let mut state = self.session.state.lock();
         let slot = &mut state.waiting[self.slot];
         if let Some(answer) = slot.answer.take() {

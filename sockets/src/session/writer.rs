@@ -98,7 +98,7 @@ impl Transmit for Closed {
 impl Session {
     /// Decides who writes what has just been queued. `lone` says that nothing else is under way.
     pub(super) fn after_queueing(&self, mut state: MutexGuard<'_, State>, lone: bool) {
-        if state.dispatching || self.write_blocked.load(Ordering::Acquire) {
+        if state.dispatching.is_some() || self.write_blocked.load(Ordering::Acquire) {
             return;
         }
         if (lone && !state.flush_requested) || state.core.outbox().len() >= WRITE_FROM {
