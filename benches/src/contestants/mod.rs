@@ -1,0 +1,38 @@
+//! The contestants, one module each. A new one is a module, a line in [`with_contestant`] and one in [`ALL`].
+
+pub mod by_hand;
+pub mod sockets;
+
+use crate::{contestant::Contestant, workloads::Workload};
+
+/// Picks the contestant of this name: within the expression, `C` is its type.
+macro_rules! with_contestant {
+    ($name:expr, $C:ident => $run:expr) => {{
+        use $crate::{contestant::Contestant as _, contestants};
+        match $name.as_str() {
+            contestants::by_hand::Loop::NAME => {
+                type $C = contestants::by_hand::Loop;
+                $run
+            }
+            contestants::sockets::Sockets::NAME => {
+                type $C = contestants::sockets::Sockets;
+                $run
+            }
+            other => Err(anyhow::anyhow!("there is no contestant {other}")),
+        }
+    }};
+}
+pub(crate) use with_contestant;
+
+/// A contestant as the orchestrator sees it: a name, and what it can do.
+pub struct Entry {
+    pub name: &'static str,
+    pub does: fn(Workload) -> bool,
+}
+
+const fn entry<C: Contestant>() -> Entry {
+    Entry { name: C::NAME, does: C::does }
+}
+
+/// In the order of the table; the first one is what the others are compared to.
+pub const ALL: &[Entry] = &[entry::<by_hand::Loop>(), entry::<sockets::Sockets>()];

@@ -1,0 +1,110 @@
+//! `bench run`: all contestants interleaved, in rounds, each workload in fresh processes.
+
+mod plan;
+mod process;
+mod table;
+
+use std::{collections::BTreeMap, fs, path::PathBuf};
+
+use anyhow::Result;
+use clap::Args;
+use serde::Serialize;
+
+use self::plan::Run;
+use crate::{Flavour, contestants::Entry, figures::Figures, workloads::Workload};
+
+#[derive(Args)]
+pub struct RunOptions {
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// These workloads only.
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<Workload>,
+    /// These contestants only.
+    #[arg(long, value_delimiter = ',')]
+    contestants: Vec<String>,
+    /// All workloads on this runtime; by default each on those that it has a goal for.
+    #[arg(long, value_enum)]
+    runtime: Option<Flavour>,
+    /// All workloads with both processes on one core.
+    #[arg(long)]
+    pinned: bool,
+    /// A tenth of the usual time: to see that everything works.
+    #[arg(long)]
+    quick: bool,
+    /// Writes the table to this file too.
+    #[arg(long)]
+    markdown: Option<PathBuf>,
+    /// Writes a line for every single run to this file.
+    #[arg(long)]
+    json: Option<PathBuf>,
+}
+
+/// One line of the JSON file.
+#[derive(Serialize)]
+struct Measured<'a> {
+    round: usize,
+    contestant: &'a str,
+    run: &'a Run,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    figures: Option<&'a Figures>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+/// What came out: by run, contestant and name of the figure, one value for each round.
+pub type Results = BTreeMap<(usize, usize, String), Vec<f64>>;
+
+impl RunOptions {
+    pub fn run(self) -> Result<()> {
+        let contestants = plan::contestants(&self.contestants)?;
+        let runs = plan::runs(&self.only, self.runtime, self.pinned);
+        let mut results = Results::new();
+        let mut lines = String::new();
+        for round in 1..=self.rounds {
+            for (run_index, run) in runs.iter().enumerate() {
+                for (index, contestant) in contestants.iter().enumerate() {
+                    if !(contestant.does)(run.workload) {
+                        continue;
+                    }
+                    let measured = self.measure(contestant, run);
+                    let error = measured.as_ref().err().map(|error| format!("{error:#}"));
+                    eprintln!("round {round}  {:<28} {:<14} {}", run.title(), contestant.name, told(&measured));
+                    let figures = measured.as_ref().ok();
+                    let line = Measured { round, contestant: contestant.name, run, figures, error };
+                    lines += &(serde_json::to_string(&line)? + "\n");
+                    for (name, value) in figures.into_iter().flat_map(|figures| &figures.0) {
+                        let values = results.entry((run_index, index, name.clone())).or_default();
+                        values.extend(value.as_f64());
+                    }
+                }
+            }
+            if let Some(file) = &self.json {
+                fs::write(file, &lines)?;
+            }
+        }
+        let table = table::markdown(&runs, &contestants, &results, self.rounds);
+        print!("{table}");
+        if let Some(file) = &self.markdown {
+            fs::write(file, &table)?;
+        }
+        Ok(())
+    }
+
+    fn measure(&self, contestant: &Entry, run: &Run) -> Result<Figures> {
+        process::measure(contestant.name, run, self.quick)
+    }
+}
+
+fn told(measured: &Result<Figures>) -> String {
+    match measured {
+        Ok(figures) => {
+            let figures = figures.0.iter().map(|(name, value)| match value.as_f64() {
+                Some(value) => format!("{name} {}", table::number(value)),
+                None => format!("{name} ?"),
+            });
+            figures.collect::<Vec<_>>().join(", ")
+        }
+        Err(error) => format!("FAILED: {error:#}"),
+    }
+}
