@@ -14,6 +14,14 @@ macro_rules! with_contestant {
                 type $C = contestants::by_hand::Loop;
                 $run
             }
+            contestants::by_hand::Queue::NAME => {
+                type $C = contestants::by_hand::Queue;
+                $run
+            }
+            contestants::by_hand::Multiplexed::NAME => {
+                type $C = contestants::by_hand::Multiplexed;
+                $run
+            }
             contestants::sockets::Sockets::NAME => {
                 type $C = contestants::sockets::Sockets;
                 $run
@@ -35,4 +43,9 @@ const fn entry<C: Contestant>() -> Entry {
 }
 
 /// In the order of the table; the first one is what the others are compared to.
-pub const ALL: &[Entry] = &[entry::<by_hand::Loop>(), entry::<sockets::Sockets>()];
+pub const ALL: &[Entry] = &[
+    entry::<by_hand::Loop>(),
+    entry::<by_hand::Queue>(),
+    entry::<by_hand::Multiplexed>(),
+    entry::<sockets::Sockets>(),
+];

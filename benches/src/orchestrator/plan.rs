@@ -1,6 +1,6 @@
 //! What is run.
 
-use anyhow::{Context, Result};
+use anyhow::{Result, bail};
 use clap::ValueEnum;
 use serde::Serialize;
 
@@ -48,13 +48,12 @@ pub fn runs(only: &[Workload], runtime: Option<Flavour>, pinned: bool) -> Vec<Ru
     runs
 }
 
-/// The contestants asked for, or all.
+/// The contestants asked for, or all, in the order of the table.
 pub fn contestants(names: &[String]) -> Result<Vec<&'static Entry>> {
-    if names.is_empty() {
-        return Ok(ALL.iter().collect());
+    if let Some(name) = names.iter().find(|name| ALL.iter().all(|entry| entry.name != name.as_str())) {
+        bail!("there is no contestant {name}");
     }
-    let find = |name: &String| {
-        ALL.iter().find(|entry| entry.name == name).with_context(|| format!("there is no contestant {name}"))
-    };
-    names.iter().map(find).collect()
+    let mut chosen: Vec<_> = ALL.iter().collect();
+    chosen.retain(|entry| names.is_empty() || names.iter().any(|name| name == entry.name));
+    Ok(chosen)
 }

@@ -20,13 +20,16 @@ pub fn markdown(runs: &[Run], contestants: &[&Entry], results: &Results, rounds:
             }
         }
         for name in names {
-            let mut base = None;
+            let mut base: Option<f64> = None;
             for (index, contestant) in contestants.iter().enumerate() {
                 let Some(values) = results.get(&(run_index, index, name.clone())) else { continue };
                 let Some((least, median, most)) = spread(values) else { continue };
-                let ratio = median / *base.get_or_insert(median);
+                if index == 0 {
+                    base = Some(median).filter(|&median| median > 0.0);
+                }
+                let ratio = base.map_or_else(|| "–".into(), |base| format!("{:.2}", median / base));
                 let (least, middle, most) = (number(least), number(median), number(most));
-                let _ = writeln!(table, "| {name} | {} | {middle} | {ratio:.2} | {least}–{most} |", contestant.name);
+                let _ = writeln!(table, "| {name} | {} | {middle} | {ratio} | {least}–{most} |", contestant.name);
             }
         }
     }

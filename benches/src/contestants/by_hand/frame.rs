@@ -77,6 +77,15 @@ pub fn put_frame(out: &mut Vec<u8>, kind: Kind, id: u32, payload: &impl Serializ
     Ok(())
 }
 
+/// Appends the beginning of a frame whose payload is so many bytes.
+pub fn put_large_header(out: &mut Vec<u8>, kind: Kind, id: u32, bytes: usize) -> Result<()> {
+    let start = out.len();
+    put_frame(out, kind, id, &bytes)?;
+    let length = u32::try_from(out.len() - start - PREFIX + bytes)?;
+    out[start..start + PREFIX].copy_from_slice(&length.to_le_bytes());
+    Ok(())
+}
+
 /// Has postcard append to a buffer.
 struct Tail<'a>(&'a mut Vec<u8>);
 
@@ -105,4 +114,16 @@ pub struct OrderRef<'a> {
     pub item: &'a str,
     pub count: u32,
     pub price: f64,
+}
+
+/// The same of a message to the room.
+#[derive(Serialize, Deserialize)]
+pub struct NewsRef<'a> {
+    pub sent: u64,
+    pub text: &'a str,
+}
+
+/// Makes the frame at the beginning one of another kind.
+pub fn set_kind(frame: &mut [u8], kind: Kind) {
+    frame[PREFIX] = kind as u8;
 }

@@ -1,0 +1,170 @@
+//! The client of `loop` and `queue`: it writes a batch of calls at once, and then reads all replies.
+
+use std::{future::poll_fn, io::IoSlice, net::SocketAddr, sync::Arc};
+
+use anyhow::{Context, Result, bail, ensure};
+use bytes::Bytes;
+use parking_lot::Mutex as SyncMutex;
+use tokio::{
+    io::AsyncWriteExt,
+    net::{TcpStream, tcp::OwnedWriteHalf},
+    sync::Mutex,
+    task::JoinSet,
+};
+
+use super::{
+    frame::{Frame, Kind, NewsRef, OrderRef, put_frame, put_large_header, take_frame},
+    incoming::{Incoming, Received},
+};
+use crate::{contestant::Stop, counter::Member, payload::Order};
+
+const IN_A_ROOM: &str = "a connection in a room makes no calls";
+/// How many bytes of emits are written at once.
+const EMITS: usize = 32 << 10;
+
+pub struct Batches {
+    member: Arc<Member>,
+    /// Until the connection joins the room: from then on a task reads.
+    stream: Mutex<Option<Stream>>,
+    reader: SyncMutex<JoinSet<Result<()>>>,
+}
+
+struct Stream {
+    incoming: Incoming,
+    write: OwnedWriteHalf,
+    out: Vec<u8>,
+}
+
+impl Batches {
+    pub async fn connect(address: SocketAddr, member: Arc<Member>) -> Result<Arc<Self>> {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        let (read, write) = stream.into_split();
+        let stream = Stream { incoming: Incoming::new(read), write, out: Vec::new() };
+        Ok(Arc::new(Self { member, stream: Mutex::new(Some(stream)), reader: SyncMutex::default() }))
+    }
+
+    pub async fn echo(&self, order: Order) -> Result<Order> {
+        let mut stream = self.stream.lock().await;
+        let stream = stream.as_mut().context(IN_A_ROOM)?;
+        put_frame(&mut stream.out, Kind::Echo, 0, &order)?;
+        let mut reply = None;
+        stream.exchange(1, |frame| Ok(reply = Some(frame.decode()?))).await?;
+        reply.context("no reply")
+    }
+
+    pub async fn pipeline(&self, depth: usize, stop: Stop) -> Result<u64> {
+        let mut stream = self.stream.lock().await;
+        let stream = stream.as_mut().context(IN_A_ROOM)?;
+        let mut calls = 0;
+        while !stop.is_set() {
+            for lane in 0..depth {
+                put_frame(&mut stream.out, Kind::Echo, u32::try_from(lane)?, &order(calls + lane as u64))?;
+            }
+            let check = |frame: Frame<'_>| {
+                ensure!(frame.decode::<OrderRef<'_>>()?.id == calls + u64::from(frame.id), "the reply to another call");
+                Ok(())
+            };
+            stream.exchange(depth, check).await?;
+            calls += depth as u64;
+        }
+        Ok(calls)
+    }
+
+    pub async fn emit(&self, emits: u64) -> Result<()> {
+        let mut stream = self.stream.lock().await;
+        let Stream { write, out, .. } = stream.as_mut().context(IN_A_ROOM)?;
+        for id in 0..emits {
+            put_frame(out, Kind::Emit, 0, &order(id))?;
+            if out.len() >= EMITS || id + 1 == emits {
+                write.write_all(out).await?;
+                out.clear();
+            }
+        }
+        Ok(())
+    }
+
+    pub async fn large(&self, data: &Bytes) -> Result<Bytes> {
+        let mut stream = self.stream.lock().await;
+        let Stream { incoming, write, .. } = stream.as_mut().context(IN_A_ROOM)?;
+        let mut header = Vec::new();
+        put_large_header(&mut header, Kind::Large, 0, data.len())?;
+        let mut written = 0;
+        while written < header.len() + data.len() {
+            let rest = data.get(written.saturating_sub(header.len())..).unwrap_or_default();
+            let header = header.get(written..).unwrap_or_default();
+            written += write.write_vectored(&[IoSlice::new(header), IoSlice::new(rest)]).await?;
+        }
+        let mut reply = None;
+        while reply.is_none() {
+            read(incoming, |received| match received {
+                Received::Large(frame) => Ok(reply = Some(Bytes::from(frame))),
+                Received::Frame(_) => bail!("a short reply to a long call"),
+            })
+            .await?;
+        }
+        let reply = reply.context("no reply")?;
+        let mut bytes = &reply[..];
+        let frame = take_frame(&mut bytes)?.context("no frame")?;
+        Ok(reply.slice_ref(frame.decode::<&[u8]>()?))
+    }
+
+    /// From now on a task reads what the room is told, and answers what it is asked.
+    pub async fn join(&self) -> Result<()> {
+        let mut stream = self.stream.lock().await.take().context(IN_A_ROOM)?;
+        put_frame(&mut stream.out, Kind::Join, 0, &())?;
+        stream.exchange(1, |frame| frame.decode()).await?;
+        self.reader.lock().spawn(stream.listen(Arc::clone(&self.member)));
+        Ok(())
+    }
+}
+
+impl Stream {
+    /// Writes what has been encoded, and reads until so many replies have come.
+    async fn exchange(&mut self, replies: usize, mut handle: impl FnMut(Frame<'_>) -> Result<()>) -> Result<()> {
+        self.write.write_all(&self.out).await?;
+        self.out.clear();
+        let mut missing = replies;
+        while missing > 0 {
+            read(&mut self.incoming, |received| {
+                missing -= 1;
+                handle(received.short()?)
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    async fn listen(mut self, member: Arc<Member>) -> Result<()> {
+        let mut answers = Vec::new();
+        loop {
+            read(&mut self.incoming, |received| {
+                let frame = received.short()?;
+                match frame.kind {
+                    Kind::News => member.arrived(frame.decode::<NewsRef<'_>>()?.sent),
+                    Kind::Question => {
+                        put_frame(&mut answers, Kind::Answer, frame.id, &frame.decode::<OrderRef<'_>>()?)?
+                    }
+                    other => bail!("{other:?} to a member"),
+                }
+                Ok(())
+            })
+            .await?;
+            if !answers.is_empty() {
+                self.write.write_all(&answers).await?;
+                answers.clear();
+            }
+        }
+    }
+}
+
+/// Reads once.
+async fn read(incoming: &mut Incoming, mut handle: impl FnMut(Received<'_>) -> Result<()>) -> Result<()> {
+    let open = poll_fn(|cx| incoming.poll_frames(cx, &mut handle)).await?;
+    ensure!(open, "the server has closed the connection");
+    Ok(())
+}
+
+fn order(id: u64) -> OrderRef<'static> {
+    OrderRef { id, item: "broadsword", count: 3, price: 12.5 }
+}

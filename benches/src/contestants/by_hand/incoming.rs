@@ -1,0 +1,94 @@
+//! Reading: one read, and all frames that came with it.
+//!
+//! Bytes are read into a buffer that the connections of a thread share, so an idle connection has none. Only a frame
+//! that has not come whole is kept, and one that is longer than the buffer is read into its place from then on.
+
+use std::{
+    cell::RefCell,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use anyhow::{Result, bail};
+use bytes::BufMut;
+use tokio::{
+    io::{AsyncRead, ReadBuf},
+    net::tcp::OwnedReadHalf,
+};
+use tokio_util::io::poll_read_buf;
+
+use super::frame::{Frame, frame_length, take_frame};
+
+const SHARED: usize = 64 << 10;
+
+thread_local! {
+    static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; SHARED].into());
+}
+
+pub enum Received<'a> {
+    Frame(Frame<'a>),
+    /// A whole frame of more than [`SHARED`] bytes, in a buffer of its own.
+    Large(Vec<u8>),
+}
+
+impl<'a> Received<'a> {
+    /// Where long frames are not expected.
+    pub fn short(self) -> Result<Frame<'a>> {
+        match self {
+            Self::Frame(frame) => Ok(frame),
+            Self::Large(_) => bail!("a long frame"),
+        }
+    }
+}
+
+pub struct Incoming {
+    read: OwnedReadHalf,
+    /// The beginning of a frame.
+    partial: Vec<u8>,
+}
+
+impl Incoming {
+    pub fn new(read: OwnedReadHalf) -> Self {
+        Self { read, partial: Vec::new() }
+    }
+
+    /// Reads once and hands over what is whole. `false`: the other side has closed the connection.
+    pub fn poll_frames(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut handle: impl FnMut(Received<'_>) -> Result<()>,
+    ) -> Poll<Result<bool>> {
+        if let Some(length) = frame_length(&self.partial)?.filter(|&length| length > SHARED) {
+            return self.poll_large(cx, length, handle);
+        }
+        BUFFER.with_borrow_mut(|buffer| {
+            let before = self.partial.len();
+            buffer[..before].copy_from_slice(&self.partial);
+            let mut room = ReadBuf::new(&mut buffer[before..]);
+            ready!(Pin::new(&mut self.read).poll_read(cx, &mut room))?;
+            let read = room.filled().len();
+            let mut rest = &buffer[..before + read];
+            while let Some(frame) = take_frame(&mut rest)? {
+                handle(Received::Frame(frame))?;
+            }
+            self.partial = rest.to_vec();
+            Poll::Ready(Ok(read > 0))
+        })
+    }
+
+    fn poll_large(
+        &mut self,
+        cx: &mut Context<'_>,
+        length: usize,
+        mut handle: impl FnMut(Received<'_>) -> Result<()>,
+    ) -> Poll<Result<bool>> {
+        let missing = length - self.partial.len();
+        self.partial.reserve_exact(missing);
+        let mut place = (&mut self.partial).limit(missing);
+        let read = ready!(poll_read_buf(Pin::new(&mut self.read), cx, &mut place))?;
+        if read == missing {
+            handle(Received::Large(std::mem::take(&mut self.partial)))?;
+        }
+        Poll::Ready(Ok(read > 0))
+    }
+}
