@@ -11,7 +11,7 @@ use clap::Args;
 use serde::Serialize;
 
 use self::plan::Run;
-use crate::{Flavour, contestants::Entry, figures::Figures, workloads::Workload};
+use crate::{Flavour, figures::Figures, workloads::Workload};
 
 #[derive(Args)]
 pub struct RunOptions {
@@ -57,7 +57,14 @@ pub type Results = BTreeMap<(usize, usize, String), Vec<f64>>;
 
 impl RunOptions {
     pub fn run(self) -> Result<()> {
-        let contestants = plan::contestants(&self.contestants)?;
+        let mut contestants = plan::contestants(&self.contestants)?;
+        contestants.retain(|contestant| {
+            let there = process::is_there(contestant);
+            if !there {
+                eprintln!("left out: {}, for {} is not installed", contestant.name, contestant.program[0]);
+            }
+            there
+        });
         let runs = plan::runs(&self.only, self.runtime, self.pinned);
         let mut results = Results::new();
         let mut lines = String::new();
@@ -67,7 +74,7 @@ impl RunOptions {
                     if !(contestant.does)(run.workload) {
                         continue;
                     }
-                    let measured = self.measure(contestant, run);
+                    let measured = process::measure(contestant, run, self.quick);
                     let error = measured.as_ref().err().map(|error| format!("{error:#}"));
                     eprintln!("round {round}  {:<28} {:<14} {}", run.title(), contestant.name, told(&measured));
                     let figures = measured.as_ref().ok();
@@ -89,10 +96,6 @@ impl RunOptions {
             fs::write(file, &table)?;
         }
         Ok(())
-    }
-
-    fn measure(&self, contestant: &Entry, run: &Run) -> Result<Figures> {
-        process::measure(contestant.name, run, self.quick)
     }
 }
 

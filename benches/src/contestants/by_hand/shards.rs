@@ -1,6 +1,9 @@
 //! The room of `loop`: a few tasks own the members. Each takes a message once, and in a round appends all that it has
 //! taken to each member's buffer and tries one write. After a round that found more than one message it rests for a
 //! millisecond, in which more gather; a lone message never waits.
+//!
+//! Within a round a shard lets others run now and then. Where there are as many shards as processors, they would else
+//! keep the emitter from running until each message was written, and every message would be a lone one.
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering},
@@ -9,11 +12,13 @@ use std::{
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
-use tokio::{runtime::Handle, sync::mpsc, time::sleep};
+use tokio::{runtime::Handle, sync::mpsc, task::yield_now, time::sleep};
 
 use super::connection::{MOST_WAITING, Sender};
 
 const REST: Duration = Duration::from_millis(1);
+/// After so many writes others may run.
+const TURN: usize = 32;
 /// How many messages may wait for a shard.
 const MESSAGES: usize = 8 << 10;
 
@@ -72,13 +77,13 @@ async fn run(mut commands: mpsc::Receiver<Command>) {
                 }
                 Command::Join(member) => {
                     // What was sent before is not for it.
-                    deliver(&mut members, &mut pending);
+                    deliver(&mut members, &mut pending).await;
                     members.push(member);
                 }
             }
             next = commands.try_recv().ok();
         }
-        deliver(&mut members, &mut pending);
+        deliver(&mut members, &mut pending).await;
         if messages > 1 {
             sleep(REST).await;
         }
@@ -86,12 +91,26 @@ async fn run(mut commands: mpsc::Receiver<Command>) {
 }
 
 /// One write for each member; those who have gone, or do not read, are members no longer.
-fn deliver(members: &mut Vec<Sender>, pending: &mut Vec<u8>) {
-    if !pending.is_empty() {
-        members.retain(|member| {
-            let mut outgoing = member.lock();
-            outgoing.len() <= MOST_WAITING && outgoing.push(pending).is_ok()
-        });
-        pending.clear();
+async fn deliver(members: &mut Vec<Sender>, pending: &mut Vec<u8>) {
+    if pending.is_empty() {
+        return;
     }
+    let mut lost = Vec::new();
+    for (index, member) in members.iter().enumerate() {
+        if !push(member, pending) {
+            lost.push(index);
+        }
+        if index % TURN == TURN - 1 {
+            yield_now().await;
+        }
+    }
+    for index in lost.into_iter().rev() {
+        members.swap_remove(index);
+    }
+    pending.clear();
+}
+
+fn push(member: &Sender, bytes: &[u8]) -> bool {
+    let mut outgoing = member.lock();
+    outgoing.len() <= MOST_WAITING && outgoing.push(bytes).is_ok()
 }
