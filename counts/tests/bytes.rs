@@ -1,0 +1,120 @@
+//! Bytes on the wire, of each kind of message.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::{
+    io,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, ready},
+};
+
+use sockets::{Client, ClientBuilder, Server};
+use sockets_counts::{ControlClient, Room, RoomServer, ShopClient, TillClient, runtime, server};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
+
+/// A client's connection, and how many bytes have gone through it.
+struct Counted {
+    io: DuplexStream,
+    bytes: Arc<Bytes>,
+}
+
+#[derive(Default)]
+struct Bytes {
+    sent: AtomicUsize,
+    received: AtomicUsize,
+}
+
+impl Bytes {
+    /// Sent and received since the last time.
+    fn take(&self) -> (usize, usize) {
+        (self.sent.swap(0, Ordering::Relaxed), self.received.swap(0, Ordering::Relaxed))
+    }
+}
+
+impl AsyncRead for Counted {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
+        self.bytes.received.fetch_add(buf.filled().len() - before, Ordering::Relaxed);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Counted {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let written = ready!(Pin::new(&mut self.io).poll_write(cx, buf))?;
+        self.bytes.sent.fetch_add(written, Ordering::Relaxed);
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+/// A client and what goes through its connection.
+async fn connected(builder: ClientBuilder) -> (Server, Client, Arc<Bytes>) {
+    let (server, _) = server();
+    let (near, far) = tokio::io::duplex(1 << 16);
+    drop(server.accept(far));
+    let bytes = Arc::default();
+    let client = builder.connect_over(Counted { io: near, bytes: Arc::clone(&bytes) }).await.unwrap();
+    bytes.take();
+    (server, client, bytes)
+}
+
+#[test]
+fn a_request_is_17_bytes_and_its_arguments_and_a_reply_is_6_and_its_value() {
+    runtime().block_on(async {
+        let (_server, client, bytes) = connected(Client::builder()).await;
+        // Ids are used again, so the last call is as short as the first.
+        for _ in 0..1000 {
+            ShopClient::new(&client).price("sword").await.unwrap();
+            assert_eq!(bytes.take(), (17 + 1 + 5, 6 + 2));
+        }
+        TillClient::new(&client).buy("sword", 2, [1, 2, 3, 4]).await.unwrap();
+        assert_eq!(bytes.take(), (17 + 6 + 1 + 4, 6 + 4));
+    });
+}
+
+#[test]
+fn an_emit_is_13_bytes_and_its_arguments_and_a_credit_9_for_many() {
+    runtime().block_on(async {
+        let (_server, client, bytes) = connected(Client::builder()).await;
+        let shop = ShopClient::new(&client);
+        for _ in 0..1000 {
+            shop.viewed("sword").await.unwrap();
+        }
+        // A request behind them: when it is answered, they have been heard.
+        shop.price("sword").await.unwrap();
+        let (sent, received) = bytes.take();
+        assert_eq!(sent, 1000 * (13 + 6) + 23);
+        assert!(received <= 8 + 5 * 9, "{received} bytes back for a thousand emits");
+    });
+}
+
+#[test]
+fn a_broadcast_is_an_emit_to_each_member() {
+    runtime().block_on(async {
+        let (_server, client, bytes) = connected(Client::builder().serve(RoomServer::new(Deaf))).await;
+        let control = ControlClient::new(&client);
+        control.join().await.unwrap();
+        bytes.take();
+        control.say(3).await.unwrap();
+        assert_eq!(bytes.take(), (17 + 1, 3 * (13 + 2 + 128) + 6));
+    });
+}
+
+struct Deaf;
+
+impl Room for Deaf {
+    async fn message(&self, _text: &str) {}
+}
