@@ -17,9 +17,9 @@ const fn sides(server: f64, client: f64) -> Sides {
     Sides { server, client }
 }
 
-/// Allocations per request or emit. A client has none in most calls; it needs another buffer to read into while answers
-/// that nobody has taken yet lie in the last one.
-pub const ALLOCATIONS: Sides = sides(0.0, 0.5);
+/// Allocations per request or emit. A client makes some where many calls are in flight, but none for each: the buffer
+/// that it sends from grows anew when it has been large.
+pub const ALLOCATIONS: Sides = sides(0.0, 0.1);
 
 /// The server's allocations per further member of a broadcast, rounded: its lists of members grow by doubling.
 pub const ALLOCATIONS_PER_MEMBER: f64 = 0.02;
