@@ -5,10 +5,11 @@ use sha2::{Digest, Sha256};
 /// The key of a method: the first eight bytes, as a little-endian number, of SHA-256 over the path, a zero byte
 /// (which no legal name can hold) and the method's name. The runtime computes those of dynamic names alike.
 pub(crate) fn key(path: &str, name: &str) -> u64 {
-    let mut hash = Sha256::new();
-    hash.update(path);
-    hash.update([0]);
-    hash.update(name);
+    first_eight(Sha256::new().chain_update(path).chain_update([0]).chain_update(name))
+}
+
+/// The first eight bytes of a hash, as a little-endian number.
+pub(crate) fn first_eight(hash: Sha256) -> u64 {
     let hash = hash.finalize();
     u64::from_le_bytes(std::array::from_fn(|i| hash[i]))
 }

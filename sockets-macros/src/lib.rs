@@ -11,6 +11,7 @@ mod name;
 mod obstacle;
 mod options;
 mod shape;
+mod signature;
 #[cfg(test)]
 mod tests;
 mod timeout;

@@ -15,7 +15,7 @@ use crate::{
     errors::Errors,
     key::key,
     options::{self, Options},
-    shape,
+    shape, signature,
     travel::{self, CallParam, Pass, Reply},
 };
 
@@ -52,6 +52,8 @@ pub(crate) struct Method {
     pub(crate) call: bool,
     /// What is on the wire.
     pub(crate) args: Vec<Arg>,
+    /// Its types, as both sides compare them.
+    pub(crate) types: String,
     /// Generic parameters, which are refused: the method's and those of the trait that it mentions.
     pub(crate) generics: Generics,
 }
@@ -112,6 +114,8 @@ impl Method {
             ty: (*param.ty).clone(),
             pass: travel::argument(&param.ty),
         });
+        let args: Vec<_> = args.collect();
+        let kind = Kind::new(options, &item.sig.output);
         let name = item.sig.ident.unraw().to_string();
         let first = typed(&item.sig).next();
         Self {
@@ -121,9 +125,10 @@ impl Method {
             cfg: select(&item.attrs, &["cfg"]),
             docs: select(&item.attrs, &["doc", "deprecated", "cfg_attr"]),
             emit: options.emit,
-            kind: Kind::new(options, &item.sig.output),
+            types: signature::text(&args, &kind),
+            kind,
             call: first.and_then(|first| travel::as_call(&first.ty, krate)) == Some(CallParam::Shared),
-            args: args.collect(),
+            args,
             generics: needed(outer, &item.sig),
         }
     }

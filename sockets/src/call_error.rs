@@ -7,8 +7,9 @@ use std::{
 
 use crate::{
     codec::{DecodeError, EncodeError},
-    name::InvalidName,
+    name::{InvalidName, full_name},
     proto::{Admission, Answer, FailureCode},
+    session::Method,
 };
 
 /// Why a call or an emit failed.
@@ -29,9 +30,10 @@ pub enum CallError<E = Infallible> {
     },
     /// Nobody on the other side serves or listens to this method.
     NoSuchMethod,
-    /// Both sides know the method, and disagree about what it is.
+    /// Both sides know the method, and disagree about its types, or whether it is a request or an emit. It has not been
+    /// executed; a typed caller is told before anything is sent.
     SignatureMismatch {
-        /// The method's path and name, and how the sides differ.
+        /// The method's path and name, and both signatures: that of a method is the beginning of a hash of its types.
         message: String,
     },
     /// The arguments, or the other side's reply, could not be encoded.
@@ -130,6 +132,20 @@ impl From<InvalidName> for CallError {
 }
 
 impl CallError {
+    /// The other side has announced another signature for a method.
+    #[cold]
+    pub(crate) fn mismatch(method: &Method, theirs: u64) -> Self {
+        let name = full_name(method.path, method.name);
+        // In the order of the hash's bytes.
+        let (ours, theirs) = (method.signature.swap_bytes(), theirs.swap_bytes());
+        let types = method.types;
+        Self::SignatureMismatch {
+            message: format!(
+                "`{name}` is `{types}` here, signature {ours:016x}, and there its signature is {theirs:016x}"
+            ),
+        }
+    }
+
     /// What an admission that is a refusal means to the caller.
     pub(crate) fn refused(admission: Admission) -> Self {
         match admission {

@@ -172,6 +172,7 @@ impl ClientBuilder {
         let Self { limits, services, login, connected } = self;
         let mut routes = Routes::new(limits.names_per_peer as usize);
         services.into_iter().try_for_each(|service| routes.serve(service))?;
+        let announcement = routes.announcement();
         let login = login().await?;
         let greeted = timeout(limits.authentication, handshake::greet(&mut link, &limits, login)).await;
         let theirs = greeted.map_err(|_| ConnectError::Handshake("the server did not answer in time".into()))??;
@@ -181,6 +182,11 @@ impl ClientBuilder {
         let Link { receiver, transmitter, received } = link;
         let session =
             Session::new(Side::Client, transmitter, theirs, Arc::new(limits), routes, Arc::new(Routes::new(0)), ready);
+        if let Some(announcement) = announcement {
+            session.announce(&announcement);
+            // The server may call before this side does.
+            session.flush();
+        }
         let client =
             Client { peer: Peer::new(Arc::clone(&session)), _keep_open: Arc::new(KeepOpen(Arc::clone(&session))) };
         if let Some(connected) = connected {

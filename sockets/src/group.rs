@@ -8,7 +8,7 @@ use crate::{
     call_error::CallError,
     listener::{Answering, Listener, ListenerFn},
     name::{InvalidName, check_path, check_segment, key},
-    session::{Listen, Peer},
+    session::{Callee, Listen, Peer},
 };
 
 /// A group by its path, on a peer or an audience: the dynamic interface, on the same wire as the typed one.
@@ -139,7 +139,7 @@ impl Group<Peer> {
     ///
     /// Dropped before it is ready, it has sent nothing.
     pub async fn emit<A: Serialize + ?Sized>(&self, name: &str, args: &A) -> Result<(), CallError> {
-        self.target.session().emit(self.key(name)?, args).await
+        self.target.session().emit(Callee::Named(self.key(name)?), args).await
     }
 
     /// As [`Peer::request`], in this group.
@@ -156,7 +156,7 @@ impl Group<Peer> {
         name: &str,
         args: &(impl Serialize + ?Sized),
     ) -> Result<R, CallError> {
-        self.target.session().call(self.key(name)?, None, args).await
+        self.target.session().call(Callee::Named(self.key(name)?), None, args).await
     }
 
     /// As [`Peer::listen`], in this group.

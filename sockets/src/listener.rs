@@ -40,18 +40,19 @@ impl Listener {
         check_path(path)?;
         check_segment(name)?;
         // A clone is kept here, so that one that is refused is not dropped under the lock.
-        let added = session.change_routes(|routes| match answering {
+        let key = key(path, name);
+        let added = session.change_routes(&[key], |routes| match answering {
             Answering::InTurn => routes.listen(path, name, Arc::clone(&listen)).map(|id| (id, None)),
             Answering::Always => routes.set_callback(path, name, Arc::clone(&listen)),
         });
         let (id, _replaced) = added?;
-        Ok(Self { session: Arc::downgrade(session), key: key(path, name), id })
+        Ok(Self { session: Arc::downgrade(session), key, id })
     }
 
     /// Unsubscribes. Calls that have started go on.
     pub fn stop(&self) {
         if let Some(session) = self.session.upgrade() {
-            drop(session.change_routes(|routes| routes.remove(self.key, self.id)));
+            drop(session.change_routes(&[self.key], |routes| routes.remove(self.key, self.id)));
         }
     }
 }

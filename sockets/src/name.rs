@@ -52,6 +52,11 @@ pub(crate) fn check_room(name: &str) -> Result<(), InvalidName> {
     if name.is_empty() { check_segment(name) } else { check_path(name) }
 }
 
+/// A method's path and name, for messages about it.
+pub(crate) fn full_name(path: &str, name: &str) -> String {
+    if path.is_empty() { name.to_owned() } else { format!("{path}/{name}") }
+}
+
 /// The key of a method: the first eight bytes, as a little-endian number, of SHA-256 over the path,
 /// a zero byte (which no legal name can hold) and the method's name.
 pub(crate) fn key(path: &str, name: &str) -> u64 {

@@ -8,7 +8,7 @@ use crate::{
     call_error::CallError,
     client::Client,
     server::{Audience, Identity, Replies, Socket, decode_fallible, decode_plain},
-    session::{Method, Peer},
+    session::{Callee, Method, Peer},
 };
 
 /// What a stub can be made for: a [`Client`], a [`Socket`], a [`Peer`], an [`Audience`], or a reference to one.
@@ -99,7 +99,7 @@ impl Stub<Peer> {
         method: &Method,
         args: &(impl Serialize + ?Sized),
     ) -> Result<R, CallError> {
-        self.target.session().call(method.key, self.timeout(method), args).await
+        self.target.session().call(Callee::Declared(method), self.timeout(method), args).await
     }
 
     /// Calls a method that returns a `Result`.
@@ -120,16 +120,17 @@ impl Stub<Peer> {
     ///
     /// # Errors
     ///
-    /// If the arguments do not encode or are too large, or the connection has ended.
+    /// If the arguments do not encode or are too large, the other side serves the method with another signature, or the
+    /// connection has ended.
     pub async fn emit<A: Serialize + ?Sized>(&self, method: &Method, args: &A) -> Result<(), CallError> {
-        self.target.session().emit(method.key, args).await
+        self.target.session().emit(Callee::Declared(method), args).await
     }
 }
 
 impl<I: Identity> Stub<Audience<I>> {
     /// Asks every member by a method that returns a plain value.
     pub fn request<R: DeserializeOwned>(&self, method: &Method, args: &(impl Serialize + ?Sized)) -> Replies<I, R> {
-        self.target.ask(method.key, self.timeout(method), args, decode_plain)
+        self.target.ask(Callee::Declared(method), self.timeout(method), args, decode_plain)
     }
 
     /// Asks every member by a method that returns a `Result`.
@@ -138,7 +139,7 @@ impl<I: Identity> Stub<Audience<I>> {
         method: &Method,
         args: &(impl Serialize + ?Sized),
     ) -> Replies<I, R, E> {
-        self.target.ask(method.key, self.timeout(method), args, decode_fallible)
+        self.target.ask(Callee::Declared(method), self.timeout(method), args, decode_fallible)
     }
 
     /// Sends an emit to every member.
@@ -147,6 +148,6 @@ impl<I: Identity> Stub<Audience<I>> {
     ///
     /// If the arguments do not encode or are too large.
     pub async fn emit<A: Serialize + ?Sized>(&self, method: &Method, args: &A) -> Result<(), CallError> {
-        self.target.emit_by_key(method.key, args).await
+        self.target.emit_to_all(Callee::Declared(method), args).await
     }
 }

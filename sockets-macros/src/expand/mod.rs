@@ -8,7 +8,10 @@ use proc_macro2::TokenStream;
 use quote::{ToTokens, format_ident, quote};
 use syn::{Attribute, Ident};
 
-use crate::model::{Group, Kind, Method, mentions};
+use crate::{
+    model::{Group, Kind, Method, mentions},
+    signature,
+};
 
 /// The trait, the server and the client of a group without errors.
 pub(crate) fn expand(group: &Group) -> TokenStream {
@@ -74,8 +77,8 @@ fn methods(group: &Group) -> TokenStream {
     let consts = (0..methods.len()).map(constant);
     let listed = consts.clone();
     let cfgs: Vec<_> = methods.iter().map(|method| &method.cfg).collect();
-    let data = methods.iter().map(|Method { name, key, kind, .. }| {
-        let key = literal(*key);
+    let data = methods.iter().map(|Method { name, key, kind, types, .. }| {
+        let (key, signature) = (literal(*key), literal(signature::hash(types)));
         let (kind, timeout) = match kind {
             Kind::Emit => (quote!(Emit), None),
             Kind::Request { timeout, .. } => (quote!(Request), *timeout),
@@ -86,7 +89,15 @@ fn methods(group: &Group) -> TokenStream {
         } else {
             quote!(::core::option::Option::None)
         };
-        quote! { path: #path, name: #name, key: #key, kind: #krate::__private::Kind::#kind, timeout: #timeout }
+        quote! {
+            path: #path,
+            name: #name,
+            key: #key,
+            kind: #krate::__private::Kind::#kind,
+            timeout: #timeout,
+            types: #types,
+            signature: #signature
+        }
     });
     quote! {
         #(
@@ -102,7 +113,7 @@ pub(crate) fn constant(index: usize) -> Ident {
     format_ident!("__METHOD_{index}")
 }
 
-/// A key as a number of sixteen digits.
+/// A key or signature as a number of sixteen digits.
 pub(crate) fn literal(key: u64) -> TokenStream {
     // A literal of this form always parses.
     format!("0x{key:016x}_u64").parse().unwrap_or_else(|_| key.to_token_stream())

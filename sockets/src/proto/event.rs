@@ -57,6 +57,8 @@ pub(crate) enum Event<C, H> {
     Ready,
     /// The client has heard that this server goes away, and makes no more calls.
     Drained,
+    /// The other side serves methods with these signatures; see [`announced`](super::announced).
+    Announced(Bytes),
     /// The other side has left.
     Goodbye { reason: Farewell, text: String },
 }

@@ -2,7 +2,7 @@
 
 use bytes::{Buf, Bytes};
 
-use super::Violation;
+use super::{Violation, announcement::ENTRY};
 
 /// The bytes before each frame: its length, as a little-endian `u32` that does not count itself.
 pub(crate) const PREFIX: usize = 4;
@@ -19,6 +19,7 @@ const DRAINED: u8 = 0x09;
 const GOODBYE: u8 = 0x0a;
 /// Kinds from here on may be ignored by those who do not know them, so that later versions can add some.
 const OPTIONAL: u8 = 0x80;
+const SIGNATURES: u8 = 0x80;
 
 /// The id of a request. Those to an audience have ids of their own, so that one frame serves all members.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -132,6 +133,8 @@ pub(crate) enum Frame {
     Goodbye {
         reason: Farewell,
     },
+    /// Signatures of methods that the sender serves. It is optional.
+    Signatures,
     /// One of the kinds that may be ignored. It is received and never sent.
     Unknown {
         kind: u8,
@@ -180,6 +183,8 @@ impl Frame {
             READY => Self::Ready,
             GOING_AWAY => Self::GoingAway,
             DRAINED => Self::Drained,
+            SIGNATURES if frame.len() % ENTRY == 0 => return Ok(Self::Signatures),
+            SIGNATURES => return Err(malformed("its last signature is cut short")),
             OPTIONAL.. => return Ok(Self::Unknown { kind }),
             unknown => return Err(Violation::UnknownKind(unknown)),
         };
@@ -202,6 +207,7 @@ impl Frame {
             Self::GoingAway => header.put(GOING_AWAY),
             Self::Drained => header.put(DRAINED),
             Self::Goodbye { reason } => header.put(GOODBYE).put(reason as u8),
+            Self::Signatures => header.put(SIGNATURES),
             Self::Unknown { kind } => header.put(kind),
         };
         header

@@ -2,6 +2,7 @@
 //!
 //! [`Core`] is what a driver talks to; the other types are its parts. The wire is described in `PROTOCOL.md`.
 
+mod announcement;
 mod calls;
 mod core;
 mod event;
@@ -17,6 +18,7 @@ mod violation;
 mod window;
 
 pub(crate) use self::{
+    announcement::{Announcement, announced},
     calls::Answer,
     core::{Admission, Caller, Core, Outcome, Side},
     event::{Called, Event, Occupied, Open},

@@ -83,6 +83,11 @@ impl Outbox {
         if frame.len() < SHARE_FROM { self.tail.extend_from_slice(frame) } else { self.share(frame.clone()) }
     }
 
+    /// Appends whole frames of which there will hardly be more: no room for the like of them is kept.
+    pub(crate) fn push_once(&mut self, frames: Bytes) {
+        self.share(frames);
+    }
+
     fn share(&mut self, bytes: Bytes) {
         let mut tail = Bytes::from(mem::take(&mut self.tail));
         tail.advance(mem::take(&mut self.written));

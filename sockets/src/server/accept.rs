@@ -202,6 +202,9 @@ fn start<I: Identity>(server: &Arc<Inner<I>>, link: Link, theirs: Terms, identit
     let (limits, shared) = (Arc::clone(&server.limits), Arc::clone(&server.routes));
     let routes = Routes::new(limits.names_per_peer as usize);
     let session = Session::new(Side::Server, transmitter, theirs, limits, routes, shared, false);
+    if let Some(announcement) = &server.announcement {
+        session.announce(announcement);
+    }
     let number = server.next_socket.fetch_add(1, Ordering::Relaxed);
     let socket = Socket::new(number, Peer::new(Arc::clone(&session)), identity, Arc::clone(server));
     session.set_owner(socket.downgrade());

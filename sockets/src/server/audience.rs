@@ -16,7 +16,7 @@ use crate::{
     clock::now,
     codec,
     proto::{Payload, shared_emit, shared_request},
-    session::{Ask, Member, Session, Taken},
+    session::{Ask, Callee, Member, Session, Taken},
 };
 
 /// A set of sockets, by a description that is evaluated at each call: a room means those who are in it then.
@@ -146,23 +146,27 @@ impl<I: Identity> Audience<I> {
         sockets
     }
 
-    pub(crate) async fn emit_by_key<A: Serialize + ?Sized>(&self, key: u64, args: &A) -> Result<(), CallError> {
-        let frame = codec::with_scratch(args, |encoded| shared_emit(key, &Payload::of(encoded)))?;
+    pub(crate) async fn emit_to_all<A: Serialize + ?Sized>(
+        &self,
+        callee: Callee<'_>,
+        args: &A,
+    ) -> Result<(), CallError> {
+        let frame = codec::with_scratch(args, |encoded| shared_emit(callee.key(), &Payload::of(encoded)))?;
         if frame.len() > self.server.limits.max_frame as usize {
             let limit = self.server.limits.max_frame;
             return Err(CallError::TooLarge { message: format!("{} bytes, the limit is {limit}", frame.len()) });
         }
-        let behind = self.broadcast(&frame);
+        let behind = self.broadcast(callee, &frame);
         self.server.fanout.pace(frame.len(), behind).await;
         Ok(())
     }
 
     /// Queues a frame for every member, and gives those who are behind, and how many keep up.
-    fn broadcast(&self, frame: &Bytes) -> Behind {
+    fn broadcast(&self, callee: Callee<'_>, frame: &Bytes) -> Behind {
         let (now, mut behind) = (now(), Behind::default());
         let mut round = self.server.fanout.round(frame.len());
         self.selector.for_each(&self.server.registry.read(), &mut |socket| {
-            let (write, taken) = socket.session().broadcast(now, frame);
+            let (write, taken) = socket.session().broadcast(now, callee, frame);
             if write {
                 round.add(socket.number(), socket.session());
             }
@@ -171,22 +175,30 @@ impl<I: Identity> Audience<I> {
                 Taken::Behind => behind.sessions.push(Arc::clone(socket.session())),
                 Taken::Lost => {}
                 Taken::TooLarge => tracing::debug!("a message is too large for a member of its audience"),
+                Taken::Differs => {
+                    let key = callee.key();
+                    tracing::debug!(
+                        key,
+                        "a member of an audience serves a method with another signature; an emit passes it over"
+                    );
+                }
             }
         });
         behind
     }
 
-    /// Asks every member, by a key.
+    /// Asks every member.
     pub(crate) fn ask<R, E>(
         &self,
-        key: u64,
+        callee: Callee<'_>,
         timeout: Option<Duration>,
         args: &(impl Serialize + ?Sized),
         decode: fn(Bytes) -> Result<R, CallError<E>>,
     ) -> Replies<I, R, E> {
         let timeout = timeout.unwrap_or(self.server.limits.call_timeout);
         let number = self.server.next_ask();
-        let question = codec::with_scratch(args, |encoded| shared_request(number, key, timeout, &Payload::of(encoded)));
+        let question =
+            codec::with_scratch(args, |encoded| shared_request(number, callee.key(), timeout, &Payload::of(encoded)));
         let question = match question {
             Ok(question) => question,
             Err(error) => return Replies::refused(self.sockets(), &error.into(), decode),
@@ -196,7 +208,7 @@ impl<I: Identity> Audience<I> {
         let mut round = self.server.fanout.round(0);
         self.selector.for_each(&self.server.registry.read(), &mut |socket| {
             let member = Member::new(&ask, replies.add(socket.clone()));
-            let (write, asked) = socket.session().ask(now, &question, member);
+            let (write, asked) = socket.session().ask(now, callee, &question, member);
             if write {
                 round.add(socket.number(), socket.session());
             }

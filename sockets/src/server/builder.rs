@@ -148,6 +148,7 @@ impl<I: Identity> ServerBuilder<I> {
             registry: RwLock::new(Registry::new(self.limits.rooms_per_socket as usize)),
             fanout: Fanout::new(self.limits.outgoing_queue as usize),
             limits: Arc::new(self.limits),
+            announcement: routes.announcement(),
             routes: Arc::new(routes),
             registration,
             authenticate: self.authenticate,

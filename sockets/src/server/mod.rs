@@ -35,7 +35,7 @@ pub use self::{
 use self::{audience::Selector, fanout::Fanout, registry::Registry};
 use crate::{
     connect_error::Refusal, disconnect_reason::DisconnectReason, handshake::Handshake, limits::Limits,
-    registration_error::RegistrationError, session::Routes,
+    proto::Announcement, registration_error::RegistrationError, session::Routes,
 };
 
 /// What a server's authentication gives for a login: who the client is. Every type that can be one is one.
@@ -61,6 +61,8 @@ struct Inner<I> {
     fanout: Fanout,
     limits: Arc<Limits>,
     routes: Arc<Routes>,
+    /// Their signatures, as every client is told them.
+    announcement: Option<Announcement>,
     /// What the builder was told to serve may not go together; `bind` says so.
     registration: Result<(), RegistrationError>,
     authenticate: Box<Authenticator<I>>,

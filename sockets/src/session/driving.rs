@@ -8,7 +8,7 @@ use futures_util::future::AbortHandle;
 use super::{Session, waiting::Notice};
 use crate::{
     disconnect_reason::DisconnectReason,
-    proto::{CallId, Called, Event, Frame, Open, Violation},
+    proto::{CallId, Called, Event, Frame, Open, Violation, announced},
 };
 
 /// What a frame leaves for the driver to do.
@@ -90,6 +90,9 @@ impl Session {
             Event::Drained => {
                 self.drained.store(true, Ordering::Release);
                 self.settle(&state);
+            }
+            Event::Announced(signatures) => {
+                state.signatures.take_in(announced(signatures), self.limits.names_per_peer as usize);
             }
             Event::Goodbye { reason, text } => {
                 return Ok(Some(Received::Goodbye(DisconnectReason::told(reason, text))));

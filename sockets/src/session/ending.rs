@@ -63,7 +63,7 @@ impl Session {
         for handler in handlers {
             handler.abort();
         }
-        drop(self.change_routes(|routes| std::mem::replace(routes, Routes::new(0))));
+        drop(self.change_routes(&[], |routes| std::mem::replace(routes, Routes::new(0))));
         self.ended.cancel();
         self.room.notify_waiters();
         self.settled.notify_waiters();

@@ -13,6 +13,7 @@ mod place;
 mod routes;
 mod sending;
 mod service;
+mod signatures;
 mod stats;
 mod waiting;
 mod worker;
@@ -20,6 +21,7 @@ mod writer;
 
 use std::{
     any::Any,
+    collections::BTreeSet,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -40,7 +42,7 @@ pub(crate) use self::{
     incoming::EmitLease,
     routes::{Resolved, Routes, Subscriber},
     sending::{Room, Taken},
-    service::Listen,
+    service::{Callee, Listen},
     worker::{run_handler, share_woken_task},
 };
 pub use self::{
@@ -53,6 +55,7 @@ pub use self::{
 };
 use self::{
     ending::{Closing, Hook},
+    signatures::Signatures,
     stats::Counters,
     waiting::WaitSlot,
     writer::Writer,
@@ -61,7 +64,8 @@ use crate::{
     clock::now,
     disconnect_reason::DisconnectReason,
     limits::Limits,
-    proto::{Core, Frame, Side, Terms},
+    proto::{Announcement, Core, Frame, Side, Terms},
+    registration_error::RegistrationError,
     transport::Transmit,
 };
 
@@ -78,6 +82,8 @@ enum Consumer {
 struct State {
     core: Core<Consumer, AbortHandle>,
     waiting: Slab<WaitSlot>,
+    /// What the peer serves.
+    signatures: Signatures,
     /// The driver dispatches a batch, which came at this time, and writes when it is through.
     dispatching: Option<Instant>,
     /// The driver has been asked to write.
@@ -182,6 +188,7 @@ impl Session {
             state: Mutex::new(State {
                 core: Core::new(side, Terms::of(&limits), theirs, limits.outgoing_queue as usize),
                 waiting: Slab::new(),
+                signatures: Signatures::default(),
                 dispatching: None,
                 flush_requested: false,
                 emits_waiting: 0,
@@ -220,17 +227,46 @@ impl Session {
         self.counters.read()
     }
 
-    /// Changes what this side serves or listens to. The driver looks handlers up anew.
-    pub(crate) fn change_routes<T>(&self, change: impl FnOnce(&mut Routes) -> T) -> T {
+    /// Says what this side serves from the beginning. It is written before whatever is said next.
+    pub(crate) fn announce(&self, announcement: &Announcement) {
+        let mut state = self.state.lock();
+        if self.reason.get().is_none() {
+            state.core.announce(announcement);
+        }
+    }
+
+    /// Changes what this side serves or listens to under some keys. The driver looks handlers up anew, and the peer is
+    /// told of signatures that have changed.
+    pub(crate) fn change_routes<T>(&self, keys: &[u64], change: impl FnOnce(&mut Routes) -> T) -> T {
         let mut routes = self.routes.write();
+        let before: Vec<_> = keys.iter().map(|key| routes.signature(&self.shared_routes, *key)).collect();
         let result = change(&mut routes);
+        let after = keys.iter().map(|key| (*key, routes.signature(&self.shared_routes, *key)));
+        let changed = after.zip(before).filter(|((_, after), before)| after != before);
+        let changed = Announcement::new(changed.map(|((key, signature), _)| (key, signature.unwrap_or(0))));
+        if let Some(changed) = &changed {
+            // Under the routes' lock: announcements are in the order of the changes.
+            self.announce(changed);
+        }
         // A session that has ended hears nothing more, and must not keep handlers alive.
         let late = self.reason.get().map(|_| std::mem::replace(&mut *routes, Routes::new(0)));
         self.routes_version.fetch_add(1, Ordering::Release);
         drop(routes);
         // Outside of the lock, since dropping a handler runs a user's code.
         drop(late);
+        if changed.is_some() {
+            self.after_queueing(self.state.lock(), false);
+        }
         result
+    }
+
+    /// Serves a group to this peer alone.
+    fn serve(&self, service: &Arc<dyn Service>) -> Result<(), RegistrationError> {
+        // What everyone is served under this path is not heard any more.
+        let shadowed = self.shared_routes.keys_of(service.path());
+        let keys: BTreeSet<_> = service.methods().iter().map(|method| method.key).chain(shadowed).collect();
+        let keys: Vec<_> = keys.into_iter().collect();
+        self.change_routes(&keys, |routes| routes.serve(Arc::clone(service)))
     }
 
     /// A number that changes whenever what [`resolve`](Self::resolve) gives may change.

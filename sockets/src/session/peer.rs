@@ -31,7 +31,7 @@ impl Peer {
     pub fn serve(&self, service: impl Service) {
         let service: Arc<dyn Service> = Arc::new(service);
         // A clone is kept here, so that one that is refused is not dropped under the lock.
-        let served = self.session.change_routes(|routes| routes.serve(Arc::clone(&service)));
+        let served = self.session.serve(&service);
         if let Err(error) = served {
             panic!("{error}");
         }

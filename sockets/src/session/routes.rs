@@ -3,12 +3,16 @@
 use std::{collections::HashMap, sync::Arc};
 
 use super::service::{Kind, Listen, Method, Service};
-use crate::{name::key, registration_error::RegistrationError};
+use crate::{
+    name::{full_name, key},
+    proto::Announcement,
+    registration_error::RegistrationError,
+};
 
 /// One who hears a name.
 #[derive(Clone)]
 pub(crate) enum Subscriber {
-    Group { service: Arc<dyn Service>, kind: Kind },
+    Group { service: Arc<dyn Service>, kind: Kind, signature: u64 },
     Listener { id: u64, listen: Arc<dyn Listen> },
 }
 
@@ -37,6 +41,16 @@ impl Subscriber {
         match self {
             Self::Group { kind, .. } => *kind == called,
             Self::Listener { .. } => true,
+        }
+    }
+}
+
+impl Subscriber {
+    /// A function that listens to a name takes what it is given.
+    fn signature(&self) -> Option<u64> {
+        match self {
+            Self::Group { signature, .. } => Some(*signature),
+            Self::Listener { .. } => None,
         }
     }
 }
@@ -73,8 +87,8 @@ impl Routes {
         let new = new.collect::<Result<Vec<bool>, _>>()?.into_iter().filter(|new| *new).count();
         self.check_room(new)?;
         self.groups.push(path);
-        for &Method { key, path, name, kind, .. } in service.methods() {
-            let subscriber = Subscriber::Group { service: Arc::clone(&service), kind };
+        for &Method { key, path, name, kind, signature, .. } in service.methods() {
+            let subscriber = Subscriber::Group { service: Arc::clone(&service), kind, signature };
             self.route(key, path, name).subscribers.push(subscriber);
         }
         Ok(())
@@ -115,13 +129,42 @@ impl Routes {
 
     /// Who hears `key`, those of `shared` first, which everyone has, unless a group here has their path.
     pub(crate) fn resolve(&self, shared: &Self, key: u64) -> Resolved {
-        let (own, shared) = (self.by_key.get(&key), shared.by_key.get(&key));
-        let shared = shared.filter(|route| !self.groups.contains(&route.path.as_str()));
-        let routes = || shared.into_iter().chain(own);
+        let routes = || self.heard(shared, key);
         let hearers: Vec<_> = routes().flat_map(|route| route.subscribers.iter().cloned()).collect();
         let callback = routes().filter_map(|route| route.callback.clone()).next_back();
         let callback = callback.map(|(id, listen)| Subscriber::Listener { id, listen });
         Resolved { answerer: callback.or_else(|| hearers.first().cloned()), hearers }
+    }
+
+    /// Those routes of `shared` and of this that are heard under a key.
+    fn heard<'a>(&'a self, shared: &'a Self, key: u64) -> impl DoubleEndedIterator<Item = &'a Route> {
+        let (own, shared) = (self.by_key.get(&key), shared.by_key.get(&key));
+        let shared = shared.filter(|route| !self.groups.contains(&route.path.as_str()));
+        shared.into_iter().chain(own)
+    }
+
+    /// The signature that calls of a key have to have. There is none if anybody listens to it by name.
+    pub(super) fn signature(&self, shared: &Self, key: u64) -> Option<u64> {
+        let by_name = self.heard(shared, key).any(|route| route.callback.is_some());
+        let mut signatures =
+            self.heard(shared, key).flat_map(|route| route.subscribers.iter().map(Subscriber::signature));
+        let first = signatures.next().filter(|_| !by_name)??;
+        signatures.all(|other| other == Some(first)).then_some(first)
+    }
+
+    /// The signatures of all that is served here. `None` if there are none.
+    pub(crate) fn announcement(&self) -> Option<Announcement> {
+        let nothing = Self::new(0);
+        let known = self.by_key.keys().filter_map(|key| Some((*key, self.signature(&nothing, *key)?)));
+        let mut known: Vec<_> = known.collect();
+        // The map's order is another one each time.
+        known.sort_unstable();
+        Announcement::new(known)
+    }
+
+    /// The keys of the group with this path.
+    pub(super) fn keys_of(&self, path: &str) -> impl Iterator<Item = u64> {
+        self.by_key.iter().filter(move |(_, route)| route.path == path).map(|(key, _)| *key)
     }
 
     /// The full name of a key that is known here.
@@ -166,10 +209,6 @@ impl Routes {
     }
 }
 
-fn full_name(path: &str, name: &str) -> String {
-    if path.is_empty() { name.to_owned() } else { format!("{path}/{name}") }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -192,7 +231,7 @@ mod tests {
     }
 
     fn method(path: &'static str, name: &'static str, key: u64) -> Method {
-        Method { path, name, key, kind: Kind::Request, timeout: None }
+        Method { path, name, key, kind: Kind::Request, timeout: None, types: "() -> ()", signature: key }
     }
 
     fn group(methods: Vec<Method>) -> Arc<dyn Service> {

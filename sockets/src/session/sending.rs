@@ -5,7 +5,7 @@ use std::{sync::atomic::Ordering, time::Instant};
 use bytes::Bytes;
 use parking_lot::MutexGuard;
 
-use super::{Consumer, Member, Session, State, worker::caller};
+use super::{Callee, Consumer, Member, Session, State, worker::caller};
 use crate::{
     call_error::CallError,
     clock::now,
@@ -32,14 +32,20 @@ pub(crate) enum Taken {
     Lost,
     /// It does not accept so large a message.
     TooLarge,
+    /// It serves the method with another signature.
+    Differs,
 }
 
 impl Session {
     /// Sends an emit; waits for room in the peer's window and in the outgoing queue, in turn.
     ///
     /// Cancel safe: either the emit is queued or it is not.
-    pub(crate) async fn emit<A: serde::Serialize + ?Sized>(&self, key: u64, args: &A) -> Result<(), CallError> {
-        let attempt = |first| codec::with_scratch(args, |encoded| self.try_emit(key, &Payload::of(encoded), first))?;
+    pub(crate) async fn emit<A: serde::Serialize + ?Sized>(
+        &self,
+        callee: Callee<'_>,
+        args: &A,
+    ) -> Result<(), CallError> {
+        let attempt = |first| codec::with_scratch(args, |encoded| self.try_emit(callee, &Payload::of(encoded), first))?;
         if attempt(true)? {
             return Ok(());
         }
@@ -56,15 +62,16 @@ impl Session {
     }
 
     /// Whether the emit is queued. A first attempt must not overtake emits that wait.
-    fn try_emit(&self, key: u64, payload: &Payload<'_>, first: bool) -> Result<bool, CallError> {
+    fn try_emit(&self, callee: Callee<'_>, payload: &Payload<'_>, first: bool) -> Result<bool, CallError> {
         let mut state = self.state.lock();
         if self.reason.get().is_some() || state.closing.is_some() {
             return Err(CallError::Disconnected { maybe_executed: false });
         }
+        state.signatures.check(callee)?;
         if first && state.emits_waiting > 0 {
             return Ok(false);
         }
-        match state.core.emit(now(), key, payload, caller()) {
+        match state.core.emit(now(), callee.key(), payload, caller()) {
             Admission::Sent | Admission::Parked => {
                 state.arm_if_parked();
                 self.after_queueing(state, false);
@@ -87,10 +94,14 @@ impl Session {
 
     /// Queues a message for an audience, for a shard of the server to write. The first value says whether this member
     /// has to be written for; one who is too far behind is disconnected.
-    pub(crate) fn broadcast(&self, now: Instant, frame: &Bytes) -> (bool, Taken) {
+    pub(crate) fn broadcast(&self, now: Instant, callee: Callee<'_>, frame: &Bytes) -> (bool, Taken) {
         let mut state = self.state.lock();
         if self.reason.get().is_some() || state.closing.is_some() {
             return (false, Taken::Lost);
+        }
+        if state.signatures.check(callee).is_err() {
+            self.counters.count_mismatched_emit();
+            return (false, Taken::Differs);
         }
         match state.core.broadcast(now, frame) {
             Admission::TooLarge { .. } => return (false, Taken::TooLarge),
@@ -109,12 +120,16 @@ impl Session {
     pub(crate) fn ask(
         &self,
         now: Instant,
+        callee: Callee<'_>,
         ask: &SharedRequest,
         member: Member,
     ) -> (bool, Result<(), (CallError, Member)>) {
         let mut state = self.state.lock();
         if self.reason.get().is_some() || state.closing.is_some() {
             return (false, Err((CallError::Disconnected { maybe_executed: false }, member)));
+        }
+        if let Err(error) = state.signatures.check(callee) {
+            return (false, Err((error, member)));
         }
         match state.core.ask(now, ask, Consumer::Member(member), caller()) {
             Ok(()) => {

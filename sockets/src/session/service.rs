@@ -26,6 +26,27 @@ pub struct Method {
     pub kind: Kind,
     /// The deadline that the trait sets for its calls.
     pub timeout: Option<Duration>,
+    /// Its types, in a text that is the same wherever they are the same on the wire.
+    pub types: &'static str,
+    /// The beginning of that text's hash, which is not 0.
+    pub signature: u64,
+}
+
+/// What is called: a name, or a method as the caller's trait declares it.
+#[derive(Clone, Copy)]
+pub(crate) enum Callee<'a> {
+    /// Nobody knows its types. This is its key.
+    Named(u64),
+    Declared(&'a Method),
+}
+
+impl Callee<'_> {
+    pub(crate) fn key(self) -> u64 {
+        match self {
+            Self::Named(key) => key,
+            Self::Declared(method) => method.key,
+        }
+    }
 }
 
 /// A group that is served: what the macro implements for `XServer<H>`.

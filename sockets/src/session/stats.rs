@@ -10,12 +10,15 @@ pub struct Stats {
     pub unheard_emits: u64,
     /// Answers from the other side to calls that nobody made, or that had been answered before.
     pub stray_answers: u64,
+    /// Emits to an audience that were not sent to this member of it, which serves the method with another signature.
+    pub mismatched_emits: u64,
 }
 
 #[derive(Default)]
 pub(super) struct Counters {
     unheard_emits: AtomicU64,
     stray_answers: AtomicU64,
+    mismatched_emits: AtomicU64,
 }
 
 impl Counters {
@@ -27,10 +30,15 @@ impl Counters {
         self.stray_answers.fetch_add(1, Ordering::Relaxed);
     }
 
+    pub(super) fn count_mismatched_emit(&self) {
+        self.mismatched_emits.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(super) fn read(&self) -> Stats {
         Stats {
             unheard_emits: self.unheard_emits.load(Ordering::Relaxed),
             stray_answers: self.stray_answers.load(Ordering::Relaxed),
+            mismatched_emits: self.mismatched_emits.load(Ordering::Relaxed),
         }
     }
 }

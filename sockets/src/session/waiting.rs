@@ -9,7 +9,7 @@ use std::{
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Consumer, Member, Session, State, worker::caller};
+use super::{Callee, Consumer, Member, Session, State, worker::caller};
 use crate::{
     call_error::CallError,
     clock::now,
@@ -37,13 +37,14 @@ impl Session {
     /// Makes a request and waits for its reply. Without a timeout of its own it has that of this side's limits.
     pub(crate) async fn call<R: DeserializeOwned>(
         &self,
-        key: u64,
+        callee: Callee<'_>,
         timeout: Option<Duration>,
         args: &(impl Serialize + ?Sized),
     ) -> Result<R, CallError> {
         let timeout = timeout.unwrap_or(self.limits.call_timeout);
         let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
-        let waiting = codec::with_scratch(args, |encoded| self.request(key, timeout, &Payload::of(encoded), waker))??;
+        let waiting =
+            codec::with_scratch(args, |encoded| self.request(callee, timeout, &Payload::of(encoded), waker))??;
         let reply = CallError::from_answer(waiting.await)?;
         Ok(decode(&reply)?)
     }
@@ -51,7 +52,7 @@ impl Session {
     /// Sends a request. `waker` is that of the task that is going to poll what this gives, at once.
     fn request(
         &self,
-        key: u64,
+        callee: Callee<'_>,
         timeout: Duration,
         payload: &Payload<'_>,
         waker: Waker,
@@ -61,8 +62,9 @@ impl Session {
         if self.reason.get().is_some() || state.closing.is_some() {
             return Err(CallError::Disconnected { maybe_executed: false });
         }
+        state.signatures.check(callee)?;
         let slot = state.waiting.insert(WaitSlot { answer: None, waker: Some(waker) });
-        match state.core.request(now, key, timeout, payload, Consumer::Caller(slot), caller()) {
+        match state.core.request(now, callee.key(), timeout, payload, Consumer::Caller(slot), caller()) {
             Ok(id) => {
                 state.arm();
                 // Those whose answers have come and who have not taken them yet are about to run, and may call again.

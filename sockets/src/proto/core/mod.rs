@@ -14,6 +14,7 @@ pub(crate) use self::{
 };
 use super::{
     Violation,
+    announcement::Announcement,
     calls::{Answer, Calls},
     event::{Called, Event, Occupied, Open},
     frame::{CallId, Farewell, Frame, HEADER_MAX},
@@ -86,6 +87,11 @@ impl<C, H: Clone> Core<C, H> {
         self.outbox.push(&frame.header(), &Payload::Copied(text.as_bytes()));
     }
 
+    /// Queues word of signatures, in frames that the other side accepts.
+    pub(crate) fn announce(&mut self, announcement: &Announcement) {
+        self.outbox.push_once(announcement.frames(self.max_frame));
+    }
+
     /// Takes in a frame, without its prefix.
     pub(crate) fn handle(&mut self, now: Instant, mut frame: Bytes) -> Result<Event<C, H>, Violation> {
         let length = frame.len();
@@ -133,6 +139,7 @@ impl<C, H: Clone> Core<C, H> {
                 self.peer_is_drained = true;
                 Event::Drained
             }
+            Frame::Signatures => Event::Announced(frame),
             Frame::Unknown { .. } => Event::Handled,
             Frame::Goodbye { reason } => Event::Goodbye { reason, text: String::from_utf8_lossy(&frame).into_owned() },
         })

@@ -55,6 +55,7 @@ fn frame() -> impl Strategy<Value = (Frame, Vec<u8>)> {
         (id(), failure_code(), text()).prop_map(|(id, code, text)| (Frame::Failure { id, code }, text)),
         id().prop_map(move |id| bare(Frame::Cancel { id })),
         (any::<u32>(), number()).prop_map(move |(calls, bytes)| bare(Frame::Credit { calls, bytes })),
+        vec(any::<[u8; 16]>(), 0..4).prop_map(|entries| (Frame::Signatures, entries.concat())),
         Just(bare(Frame::Ready)),
         Just(bare(Frame::GoingAway)),
         Just(bare(Frame::Drained)),

@@ -1,0 +1,164 @@
+//! What the other side has announced of the methods that it serves, to be compared with what a caller is about to send.
+//!
+//! It costs a call one look into a sorted list, and a connection a pointer to that list: peers that announce the same,
+//! as all clients of one program do, share it.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Weak},
+};
+
+use parking_lot::Mutex;
+use sha2::{Digest, Sha256};
+
+use super::Callee;
+use crate::call_error::CallError;
+
+/// The signatures that a peer has announced, by key. What is not in it is not checked.
+#[derive(Default)]
+pub(super) struct Signatures {
+    /// What it announced first, when the session began.
+    first: Option<Arc<Table>>,
+    /// What it has changed since then; 0 for what it has taken back.
+    changes: BTreeMap<u64, u64>,
+}
+
+impl Signatures {
+    /// Takes in a frame's signatures. Beyond `most` names no new ones are kept.
+    pub(super) fn take_in(&mut self, announced: impl Iterator<Item = (u64, u64)>, most: usize) {
+        for (key, signature) in announced {
+            let in_first = self.first.as_ref().is_some_and(|first| first.get(key).is_some());
+            if signature == 0 && !in_first {
+                self.changes.remove(&key);
+            } else if in_first || self.changes.contains_key(&key) || self.len() < most {
+                self.changes.insert(key, signature);
+            }
+        }
+        if self.first.is_none() && !self.changes.is_empty() {
+            let entries = std::mem::take(&mut self.changes).into_iter().collect();
+            self.first = Some(Table::shared(entries));
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.first.as_ref().map_or(0, |first| first.entries.len()) + self.changes.len()
+    }
+
+    fn get(&self, key: u64) -> Option<u64> {
+        // Most peers never change anything.
+        let changed = if self.changes.is_empty() { None } else { self.changes.get(&key).copied() };
+        changed.or_else(|| self.first.as_ref()?.get(key)).filter(|signature| *signature != 0)
+    }
+
+    /// Refuses a call to a method that the other side serves with another signature.
+    pub(super) fn check(&self, callee: Callee<'_>) -> Result<(), CallError> {
+        match callee {
+            Callee::Declared(method) => match self.get(method.key) {
+                Some(theirs) if theirs != method.signature => Err(CallError::mismatch(method, theirs)),
+                _ => Ok(()),
+            },
+            Callee::Named(_) => Ok(()),
+        }
+    }
+}
+
+/// Signatures that one or many peers have announced.
+struct Table {
+    /// In the order of the keys.
+    entries: Box<[(u64, u64)]>,
+    hash: Hash,
+}
+
+type Hash = [u8; 32];
+
+/// The tables of all sessions in this process, by a hash of what is in them that cannot be made to collide.
+static TABLES: Mutex<BTreeMap<Hash, Weak<Table>>> = Mutex::new(BTreeMap::new());
+
+impl Table {
+    /// The one table with these entries, which are in the order of their keys.
+    fn shared(entries: Box<[(u64, u64)]>) -> Arc<Self> {
+        let mut hash = Sha256::new();
+        for (key, signature) in &entries {
+            hash.update(key.to_le_bytes());
+            hash.update(signature.to_le_bytes());
+        }
+        let hash = hash.finalize().into();
+        let mut tables = TABLES.lock();
+        tables.get(&hash).and_then(Weak::upgrade).unwrap_or_else(|| {
+            let table = Arc::new(Self { entries, hash });
+            tables.insert(hash, Arc::downgrade(&table));
+            table
+        })
+    }
+
+    fn get(&self, key: u64) -> Option<u64> {
+        let at = self.entries.binary_search_by_key(&key, |(key, _)| *key).ok()?;
+        Some(self.entries[at].1)
+    }
+}
+
+impl Drop for Table {
+    fn drop(&mut self) {
+        let mut tables = TABLES.lock();
+        // Another one with these entries may have taken its place.
+        if tables.get(&self.hash).is_some_and(|table| table.strong_count() == 0) {
+            tables.remove(&self.hash);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(announcements: &[&[(u64, u64)]], most: usize) -> Signatures {
+        let mut signatures = Signatures::default();
+        for announced in announcements {
+            signatures.take_in(announced.iter().copied(), most);
+        }
+        signatures
+    }
+
+    #[test]
+    fn the_last_word_on_a_key_counts() {
+        let signatures = after(&[&[(1, 10), (2, 20), (3, 30), (3, 31)], &[(2, 21), (4, 40), (5, 50)], &[(4, 41)]], 100);
+        let found = (0..7).map(|key| signatures.get(key));
+        assert_eq!(found.collect::<Vec<_>>(), [None, Some(10), Some(21), Some(31), Some(41), Some(50), None]);
+    }
+
+    #[test]
+    fn what_is_taken_back_is_not_known() {
+        let taken_back = [(1, 0), (3, 0), (7, 0)];
+        let signatures = after(&[&[(1, 10), (2, 20)], &[(3, 30)], &taken_back], 100);
+        assert_eq!([1, 2, 3, 7].map(|key| signatures.get(key)), [None, Some(20), None, None]);
+        let signatures = after(&[&[(1, 10), (1, 0)], &[(1, 11)]], 100);
+        assert_eq!(signatures.get(1), Some(11));
+    }
+
+    #[test]
+    fn names_beyond_the_limit_are_not_known_and_known_ones_can_still_change() {
+        let many: Vec<_> = (1..1000).map(|key| (key, key)).collect();
+        let changed: Vec<_> = (1..1000).map(|key| (key, 2 * key)).collect();
+        let signatures = after(&[&many, &many, &changed, &many[5..], &changed], 10);
+        assert_eq!(signatures.get(10), Some(20));
+        assert_eq!(signatures.get(11), None);
+        assert!(signatures.len() <= 20);
+        let signatures = after(&[&[], &[], &many[..5], &many, &changed], 10);
+        assert_eq!(signatures.get(5), Some(10));
+        assert!(signatures.len() <= 20, "{}", signatures.len());
+    }
+
+    #[test]
+    fn peers_that_announce_the_same_share_a_table_while_one_of_them_is_there() {
+        let (a, b) = (after(&[&[(71, 1), (72, 2)]], 10), after(&[&[(72, 2), (71, 1)]], 10));
+        let other = after(&[&[(71, 1), (72, 3)]], 10);
+        let table = |one: &Signatures| Arc::clone(one.first.as_ref().unwrap());
+        assert!(Arc::ptr_eq(&table(&a), &table(&b)));
+        assert!(!Arc::ptr_eq(&table(&a), &table(&other)));
+        let hash = table(&a).hash;
+        drop(a);
+        assert!(TABLES.lock().contains_key(&hash));
+        drop(b);
+        assert!(!TABLES.lock().contains_key(&hash));
+    }
+}
