@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![allow(missing_docs, reason = "a test's own groups")]
 
+mod announcements;
 mod calls;
 mod floods;
 mod frames;

@@ -22,6 +22,8 @@ pub(crate) const UNKNOWN: [u8; 8] = [1, 2, 3, 4, 5, 6, 7, 8];
 pub(crate) const REPLY: u8 = 3;
 pub(crate) const FAILURE: u8 = 4;
 pub(crate) const GOODBYE: u8 = 10;
+/// Kinds from here on are passed over by who does not know them.
+pub(crate) const OPTIONAL: u8 = 0x80;
 
 /// The default terms: frame, calls, bytes.
 pub(crate) const TERMS: [u64; 3] = [4 << 20, 1024, 1 << 20];
@@ -87,6 +89,12 @@ pub(crate) fn cancel(id: u64) -> Vec<u8> {
     [&[5], &varint(id)[..]].concat()
 }
 
+/// An announcement of keys and signatures.
+pub(crate) fn signatures(entries: &[([u8; 8], [u8; 8])]) -> Vec<u8> {
+    [&[0x80], &entries.iter().flat_map(|(key, signature)| [*key, *signature]).flatten().collect::<Vec<_>>()[..]]
+        .concat()
+}
+
 pub(crate) fn credit(calls: u64, bytes: u64) -> Vec<u8> {
     [&[6], &varint(calls)[..], &varint(bytes)].concat()
 }
@@ -128,8 +136,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
         let _ = timeout(PATIENCE, self.stream.write_all(bytes)).await.expect("what is sent is read");
     }
 
-    /// The next frame; `None` at the end.
+    /// The next frame that may not be passed over; `None` at the end.
     pub(crate) async fn receive(&mut self) -> Option<Vec<u8>> {
+        loop {
+            let frame = self.receive_any().await?;
+            if frame.first().is_none_or(|kind| *kind < OPTIONAL) {
+                return Some(frame);
+            }
+        }
+    }
+
+    /// The next frame, whatever it is; `None` at the end.
+    pub(crate) async fn receive_any(&mut self) -> Option<Vec<u8>> {
         let mut prefix = [0; 4];
         let read = timeout(PATIENCE, self.stream.read_exact(&mut prefix)).await.expect("a frame or the end comes");
         read.ok()?;

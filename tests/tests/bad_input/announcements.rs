@@ -1,0 +1,131 @@
+//! Peers that announce signatures as no honest side does, or none at all.
+
+use std::time::Duration;
+
+use sockets::{CallError, Peer, Server};
+use tokio::time::timeout;
+
+use crate::{
+    raw::{ECHO, NOTE, PATIENCE, Raw, UNKNOWN, reply, request, signatures, string},
+    served::{BadClient, server_and_healthy},
+};
+
+/// Not those of any method.
+const OTHER: [u8; 8] = [7; 8];
+const NONE: [u8; 8] = [0; 8];
+
+/// A raw client, and how the server calls it.
+async fn raw_client(server: &Server<String>) -> (Raw, Peer) {
+    let raw = Raw::welcomed(server.local_addr()).await;
+    (raw, Peer::clone(&server.socket(&"ada".to_owned()).unwrap()))
+}
+
+/// A round trip, after which the server has heard what was announced.
+async fn round_trip(raw: &mut Raw) {
+    raw.send(&request(100, UNKNOWN, b"")).await;
+    raw.expect_failure(100, 1).await;
+}
+
+/// The server calls, and the raw client has to hear it and to answer.
+async fn is_called(raw: &mut Raw, peer: &Peer) {
+    let answer = async {
+        let call = raw.receive().await.unwrap();
+        assert_eq!(call[0], 2, "a request: {call:?}");
+        raw.send(&reply(call[1].into(), &string("well"))).await;
+    };
+    let (bad, call) = (BadClient::new(peer), timeout(PATIENCE, answer));
+    let (echo, answered) = tokio::join!(bad.echo("x"), call);
+    answered.expect("the call comes");
+    assert_eq!(echo, Ok("well".to_owned()));
+}
+
+async fn is_not_called(peer: &Peer) {
+    let echo = timeout(PATIENCE, BadClient::new(peer).echo("x")).await.expect("an outcome at once");
+    assert!(matches!(echo, Err(CallError::SignatureMismatch { .. })), "{echo:?}");
+}
+
+#[tokio::test]
+async fn a_peer_that_announces_nothing_is_called_without_a_check() {
+    let (server, healthy) = server_and_healthy().await;
+    let (mut raw, peer) = raw_client(&server).await;
+    is_called(&mut raw, &peer).await;
+    raw.send(&signatures(&[])).await;
+    round_trip(&mut raw).await;
+    is_called(&mut raw, &peer).await;
+    healthy.check().await;
+}
+
+#[tokio::test]
+async fn a_peer_that_announces_another_signature_is_not_called_until_it_takes_it_back() {
+    let (server, healthy) = server_and_healthy().await;
+    let (mut raw, peer) = raw_client(&server).await;
+    for _ in 0..3 {
+        raw.send(&signatures(&[(ECHO, OTHER), (NOTE, OTHER)])).await;
+        round_trip(&mut raw).await;
+        is_not_called(&peer).await;
+        let note = BadClient::new(&peer).note(1).await;
+        assert!(matches!(note, Err(CallError::SignatureMismatch { .. })), "{note:?}");
+        raw.send(&signatures(&[(ECHO, NONE)])).await;
+        round_trip(&mut raw).await;
+        is_called(&mut raw, &peer).await;
+    }
+    healthy.check().await;
+}
+
+#[tokio::test]
+async fn an_announcement_that_is_cut_short_is_a_violation() {
+    let (server, healthy) = server_and_healthy().await;
+    for length in [1, 8, 15, 17, 31] {
+        let (mut raw, _) = raw_client(&server).await;
+        raw.send(&[&[0x80], &vec![1; length][..]].concat()).await;
+        let told = raw.expect_violation().await;
+        assert!(told.contains("cut short"), "{length}: {told}");
+    }
+    healthy.check().await;
+}
+
+#[tokio::test]
+async fn optional_frames_of_other_kinds_are_passed_over() {
+    let (server, healthy) = server_and_healthy().await;
+    let (mut raw, peer) = raw_client(&server).await;
+    for kind in 0x81..=0xff {
+        raw.send(&[&[kind], &ECHO[..], &OTHER[..7]].concat()).await;
+    }
+    round_trip(&mut raw).await;
+    is_called(&mut raw, &peer).await;
+    healthy.check().await;
+}
+
+#[tokio::test]
+async fn names_beyond_the_limit_are_not_checked_and_harm_nothing() {
+    let (server, healthy) = server_and_healthy().await;
+    let (mut raw, peer) = raw_client(&server).await;
+    // Four times the limit, none of which is a name that is called.
+    let flood = |round: u64| -> Vec<_> {
+        (0..16_384).map(|i: u64| ((i | round << 20 | 1 << 40).to_le_bytes(), OTHER)).collect()
+    };
+    for round in 0..8 {
+        raw.send(&signatures(&flood(round))).await;
+    }
+    raw.send(&signatures(&[(ECHO, OTHER)])).await;
+    round_trip(&mut raw).await;
+    is_called(&mut raw, &peer).await;
+    // What is known can still be taken back.
+    let known: Vec<_> = flood(0).into_iter().take(10).map(|(key, _)| (key, NONE)).collect();
+    raw.send(&signatures(&known)).await;
+    round_trip(&mut raw).await;
+    is_called(&mut raw, &peer).await;
+    healthy.check().await;
+    assert!(timeout(Duration::ZERO, peer.disconnected()).await.is_err(), "its connection lives");
+}
+
+#[tokio::test]
+async fn a_server_announces_what_it_serves_in_its_first_frame() {
+    let (server, _healthy) = server_and_healthy().await;
+    let mut raw = Raw::connect(server.local_addr()).await;
+    raw.send(&crate::raw::greeting(crate::raw::TERMS, &string("ada"))).await;
+    raw.receive().await.expect("a welcome");
+    let announced = raw.receive_any().await.unwrap();
+    assert_eq!((announced[0], announced.len()), (0x80, 1 + 5 * 16));
+    assert_eq!(raw.receive_any().await.as_deref(), Some(&[7][..]), "Ready");
+}

@@ -1,0 +1,290 @@
+//! Typed calls to methods that the other side declares otherwise: they fail before they are sent, with both signatures.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use futures_util::StreamExt;
+use sockets::{CallError, Client, Peer, Socket};
+use sockets_tests::*;
+
+/// A group as it was.
+mod old {
+    #[sockets::group("Shop")]
+    pub(crate) trait Shop {
+        async fn price(&self, item: &str) -> Option<u32>;
+        async fn stock(&self, items: Vec<String>) -> u64;
+        async fn closed(&self) -> bool;
+        #[emit]
+        async fn viewed(&self, item: &str);
+    }
+}
+
+/// The same group after a change.
+mod new {
+    #[sockets::group("Shop")]
+    pub(crate) trait Shop {
+        async fn price(&self, item: &str) -> Option<u64>;
+        async fn stock(&self, items: &[String]) -> usize;
+        #[emit]
+        async fn viewed(&self, item: &str, times: u32);
+    }
+}
+
+/// Counts what reaches it.
+#[derive(Clone, Default)]
+struct Counter(Arc<AtomicUsize>);
+
+impl Counter {
+    fn count(&self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn get(&self) -> usize {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+impl old::Shop for Counter {
+    async fn price(&self, _: &str) -> Option<u32> {
+        self.count();
+        Some(1)
+    }
+
+    async fn stock(&self, items: Vec<String>) -> u64 {
+        items.len() as u64
+    }
+
+    async fn closed(&self) -> bool {
+        true
+    }
+
+    async fn viewed(&self, _: &str) {
+        self.count();
+    }
+}
+
+impl new::Shop for Counter {
+    async fn price(&self, _: &str) -> Option<u64> {
+        self.count();
+        Some(2)
+    }
+
+    async fn stock(&self, items: &[String]) -> usize {
+        items.len()
+    }
+
+    async fn viewed(&self, _: &str, _: u32) {
+        self.count();
+    }
+}
+
+fn old_shop(counter: &Counter) -> old::ShopServer<Counter> {
+    old::ShopServer::new(counter.clone())
+}
+
+fn new_shop(counter: &Counter) -> new::ShopServer<Counter> {
+    new::ShopServer::new(counter.clone())
+}
+
+/// A round trip, after which all has been heard that either side had said before.
+async fn round_trip(peer: &Peer) {
+    assert_eq!(peer.request::<()>("nothing", &()).await, Err(CallError::NoSuchMethod));
+}
+
+async fn old_price(peer: &Peer) -> Result<Option<u32>, CallError> {
+    old::ShopClient::new(peer).price("sword").await
+}
+
+/// It has to be a mismatch; gives its words.
+fn mismatch<T: std::fmt::Debug>(outcome: Result<T, CallError>) -> String {
+    match outcome {
+        Err(error @ CallError::SignatureMismatch { .. }) => error.to_string(),
+        other => panic!("not a mismatch: {other:?}"),
+    }
+}
+
+/// What a caller of the old shop finds at the other side's new one.
+async fn differs(peer: &Peer, counter: &Counter) {
+    let shop = old::ShopClient::new(peer);
+    let price = mismatch(shop.price("sword").await);
+    assert!(price.contains("Shop/price") && price.contains("(String) -> Option<u32>"), "{price}");
+    // printf '(String) -> Option<u32>' | sha256sum; and of u64
+    assert!(price.contains("ea743d74a1d7f98f") && price.contains("adf88b0f1bd3d9db"), "{price}");
+    let viewed = mismatch(shop.viewed("sword").await);
+    assert!(viewed.contains("Shop/viewed") && viewed.contains("emit (String)"), "{viewed}");
+
+    assert_eq!(shop.stock(vec!["sword".into()]).await, Ok(1), "what is the same on the wire is called");
+    round_trip(peer).await;
+    assert_eq!(counter.get(), 0, "nothing that differs has been sent");
+}
+
+every_transport! {
+    async fn a_typed_call_that_differs_fails_before_it_is_sent_to_a_server(net: Net) {
+        let counter = Counter::default();
+        let server = net.serve(players().serve(new_shop(&counter))).await;
+        let client = net.join(&server, "ada", Client::builder()).await;
+        differs(&client, &counter).await;
+        assert_eq!(server.sockets()[0].stats(), Default::default(), "no emit has come");
+    }
+
+    async fn a_typed_call_that_differs_fails_before_it_is_sent_to_a_client(net: Net) {
+        let counter = Counter::default();
+        let server = net.serve(players()).await;
+        let client = net.join(&server, "ada", Client::builder().serve(new_shop(&counter))).await;
+        round_trip(&client).await;
+        differs(&server.sockets()[0], &counter).await;
+        assert_eq!(client.stats(), Default::default(), "no emit has come");
+    }
+
+    async fn a_call_that_the_other_side_does_not_serve_any_more_is_no_mismatch(net: Net) {
+        let server = net.serve(players().serve(new_shop(&Counter::default()))).await;
+        let client = net.join(&server, "ada", Client::builder()).await;
+        assert_eq!(old::ShopClient::new(&client).closed().await, Err(CallError::NoSuchMethod));
+    }
+
+    async fn callers_by_name_are_not_checked(net: Net) {
+        let counter = Counter::default();
+        let server = net.serve(players().serve(new_shop(&counter))).await;
+        let client = net.join(&server, "ada", Client::builder()).await;
+        let shop = client.group("Shop");
+        assert_eq!(shop.request::<Option<u32>>("price", "sword").await, Ok(Some(2)));
+        assert!(matches!(shop.request::<Option<u32>>("price", &()).await, Err(CallError::Decode(_))));
+        shop.emit("viewed", "sword").await.unwrap();
+        shop.emit("viewed", &("sword", 2_u32)).await.unwrap();
+        round_trip(&client).await;
+        assert_eq!(counter.get(), 2);
+    }
+
+    async fn each_member_of_an_audience_is_checked_by_itself(net: Net) {
+        let (olds, news) = (Counter::default(), Counter::default());
+        let server = net.serve(players()).await;
+        let ada = net.join(&server, "ada", Client::builder().serve(old_shop(&olds))).await;
+        let bob = net.join(&server, "bob", Client::builder().serve(new_shop(&news))).await;
+        let eve = net.join(&server, "eve", Client::builder()).await;
+        for client in [&ada, &bob, &eve] {
+            round_trip(client).await;
+        }
+        let all = old::ShopClient::new(&server.all());
+        let name = |socket: &Socket<Player>| socket.identity().name.clone();
+        let outcomes: Vec<_> = all.price("sword").map(|(socket, outcome)| (name(&socket), outcome)).collect().await;
+        let mut outcomes: BTreeMap<_, _> = outcomes.into_iter().collect();
+        assert_eq!(outcomes.len(), 3, "one outcome for each member");
+        assert_eq!(outcomes.remove("ada").unwrap(), Ok(Some(1)));
+        assert_eq!(outcomes.remove("eve").unwrap(), Err(CallError::NoSuchMethod));
+        assert!(mismatch(outcomes.remove("bob").unwrap()).contains("Shop/price"));
+
+        all.viewed("sword").await.unwrap();
+        for socket in server.sockets() {
+            round_trip(&socket).await;
+            assert_eq!(socket.stats().mismatched_emits, u64::from(name(&socket) == "bob"));
+        }
+        assert_eq!((olds.get(), news.get()), (2, 0));
+        assert_eq!([&ada, &bob, &eve].map(|client| client.stats().unheard_emits), [0, 0, 1]);
+
+        server.all().group("Shop").emit("viewed", &("by name", 1_u32)).await.unwrap();
+        round_trip(&server.socket(&Player::new("bob")).unwrap()).await;
+        assert_eq!(news.get(), 1, "an emit by name is for all");
+    }
+
+    async fn what_is_served_in_connected_is_known_from_the_first_call_on(net: Net) {
+        let counter = Counter::default();
+        let served = counter.clone();
+        let server = net.serve(players().connected(move |socket| {
+            socket.serve(new_shop(&served));
+            async {}
+        })).await;
+        let client = net.join(&server, "ada", Client::builder()).await;
+        mismatch(old_price(&client).await);
+        assert_eq!(counter.get(), 0);
+    }
+
+    async fn what_is_served_later_is_checked_from_then_on(net: Net) {
+        let (counter, server) = (Counter::default(), net.serve(players()).await);
+        let client = net.join(&server, "ada", Client::builder()).await;
+        let socket = server.sockets()[0].clone();
+        for (server, caller) in [(&*socket, &*client), (&client, &socket)] {
+            assert_eq!(old_price(caller).await, Err(CallError::NoSuchMethod));
+            server.serve(new_shop(&counter));
+            round_trip(caller).await;
+            mismatch(old_price(caller).await);
+        }
+        assert_eq!(counter.get(), 0);
+    }
+
+    async fn what_one_socket_is_served_counts_for_it_alone(net: Net) {
+        let counter = Counter::default();
+        let server = net.serve(players().serve(old_shop(&counter))).await;
+        let ada = net.join(&server, "ada", Client::builder()).await;
+        let bob = net.join(&server, "bob", Client::builder()).await;
+        assert_eq!(new::ShopClient::new(&ada).viewed("sword", 1).await.map_err(|_| ()), Err(()));
+        server.socket(&Player::new("ada")).unwrap().serve(new_shop(&counter));
+        round_trip(&ada).await;
+        mismatch(old_price(&ada).await);
+        assert_eq!(new::ShopClient::new(&ada).price("sword").await, Ok(Some(2)));
+        assert_eq!(old::ShopClient::new(&ada).closed().await, Err(CallError::NoSuchMethod));
+        assert_eq!(old_price(&bob).await, Ok(Some(1)));
+        mismatch(new::ShopClient::new(&bob).price("sword").await);
+    }
+
+    async fn a_name_that_is_listened_to_is_not_checked_until_that_stops(net: Net) {
+        let server = net.serve(players().serve(new_shop(&Counter::default()))).await;
+        let client = net.join(&server, "ada", Client::builder()).await;
+        let shop = server.sockets()[0].group("Shop");
+        mismatch(old_price(&client).await);
+        let callback = shop.set_callback("price", |_: String| async { Some(3_u32) });
+        let listener = shop.listen("viewed", |_: String| async {});
+        round_trip(&client).await;
+        assert_eq!(old_price(&client).await, Ok(Some(3)));
+        assert_eq!(old::ShopClient::new(&client).viewed("sword").await, Ok(()));
+        callback.stop();
+        listener.stop();
+        round_trip(&client).await;
+        mismatch(old_price(&client).await);
+        mismatch(old::ShopClient::new(&client).viewed("sword").await);
+    }
+
+    async fn clients_with_small_frames_are_told_in_several(net: Net) {
+        let limits = sockets::Limits { max_frame: 256, ..Default::default() };
+        let counter = Counter::default();
+        let builder = players().serve(ManyServer::new(Every)).serve(new_shop(&counter));
+        let server = net.serve(builder).await;
+        let client = net.join(&server, "ada", Client::builder().limits(limits)).await;
+        differs(&client, &counter).await;
+        mismatch(fewer::ManyClient::new(&client).a().await);
+        mismatch(fewer::ManyClient::new(&client).o().await);
+        assert_eq!(ManyClient::new(&client).a().await, Ok(1));
+        assert_eq!(ManyClient::new(&client).o().await, Ok(1));
+    }
+}
+
+macro_rules! many {
+    ($($name:ident)*) => {
+        #[sockets::group("Many")]
+        trait Many {
+            $(async fn $name(&self) -> u8;)*
+        }
+
+        struct Every;
+
+        impl Many for Every {
+            $(async fn $name(&self) -> u8 { 1 })*
+        }
+    };
+}
+
+many! { a b c d e f g h i j k l m n o }
+
+mod fewer {
+    #[sockets::group("Many")]
+    pub(crate) trait Many {
+        async fn a(&self) -> u16;
+        async fn o(&self) -> u16;
+    }
+}
