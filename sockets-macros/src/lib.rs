@@ -144,6 +144,13 @@ use crate::{attr::GroupArgs, errors::Errors, model::Group};
 ///
 /// `Result<T, E>` is recognised by its name and its two arguments, and becomes `Result<T, CallError<E>>` for the caller.
 /// An alias with one argument hides the error, and is not taken.
+///
+/// # Signatures
+///
+/// Each side is told what the other takes the types of its methods to be, and a call that differs fails with
+/// `CallError::SignatureMismatch` before it is sent. Types are compared by their names. What is the same on the wire is the
+/// same there: `&str`, `String` and `Cow<'_, str>`; `&[T]`, `Vec<T>` and sets; `T`, `Box<T>` and `Arc<T>`; maps; and a type by
+/// whatever path it is named. An alias counts as another type, so both sides have to name it.
 #[proc_macro_attribute]
 pub fn group(args: proc_macro::TokenStream, item: proc_macro::TokenStream) -> proc_macro::TokenStream {
     expand(args.into(), item.into()).into()

@@ -45,7 +45,8 @@ pub struct Limits {
     pub stall: Duration,
     /// How many rooms a socket may be in. Default: 1,024.
     pub rooms_per_socket: u32,
-    /// How many names a connection may listen to. Default: 4,096.
+    /// How many names a connection may listen to. Default: 4,096. Of about as many names of the other side the signatures
+    /// are known; calls to others are not compared in advance.
     pub names_per_peer: u32,
 }
 

@@ -11,7 +11,7 @@ use std::{
 };
 
 use futures_util::StreamExt;
-use sockets::{CallError, Client, Peer, Socket};
+use sockets::{CallError, Client, Peer, Socket, Stats};
 use sockets_tests::*;
 
 /// A group as it was.
@@ -131,7 +131,7 @@ every_transport! {
         let server = net.serve(players().serve(new_shop(&counter))).await;
         let client = net.join(&server, "ada", Client::builder()).await;
         differs(&client, &counter).await;
-        assert_eq!(server.sockets()[0].stats(), Default::default(), "no emit has come");
+        assert_eq!(server.sockets()[0].stats(), Stats::default(), "no emit has come");
     }
 
     async fn a_typed_call_that_differs_fails_before_it_is_sent_to_a_client(net: Net) {
@@ -140,7 +140,7 @@ every_transport! {
         let client = net.join(&server, "ada", Client::builder().serve(new_shop(&counter))).await;
         round_trip(&client).await;
         differs(&server.sockets()[0], &counter).await;
-        assert_eq!(client.stats(), Default::default(), "no emit has come");
+        assert_eq!(client.stats(), Stats::default(), "no emit has come");
     }
 
     async fn a_call_that_the_other_side_does_not_serve_any_more_is_no_mismatch(net: Net) {

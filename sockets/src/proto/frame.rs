@@ -19,7 +19,7 @@ const DRAINED: u8 = 0x09;
 const GOODBYE: u8 = 0x0a;
 /// Kinds from here on may be ignored by those who do not know them, so that later versions can add some.
 const OPTIONAL: u8 = 0x80;
-const SIGNATURES: u8 = 0x80;
+const SIGNATURES: u8 = OPTIONAL;
 
 /// The id of a request. Those to an audience have ids of their own, so that one frame serves all members.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -183,9 +183,9 @@ impl Frame {
             READY => Self::Ready,
             GOING_AWAY => Self::GoingAway,
             DRAINED => Self::Drained,
-            SIGNATURES if frame.len() % ENTRY == 0 => return Ok(Self::Signatures),
+            SIGNATURES if frame.len().is_multiple_of(ENTRY) => return Ok(Self::Signatures),
             SIGNATURES => return Err(malformed("its last signature is cut short")),
-            OPTIONAL.. => return Ok(Self::Unknown { kind }),
+            kind if kind > OPTIONAL => return Ok(Self::Unknown { kind }),
             unknown => return Err(Violation::UnknownKind(unknown)),
         };
         if frame.is_empty() { Ok(decoded) } else { Err(malformed("bytes are left over")) }

@@ -1,7 +1,7 @@
 //! What the other side has announced of the methods that it serves, to be compared with what a caller is about to send.
 //!
-//! It costs a call one look into a sorted list, and a connection a pointer to that list: peers that announce the same,
-//! as all clients of one program do, share it.
+//! It costs a call one look into a sorted list, or none if the last one was of the same method; and a connection a pointer
+//! to that list: peers that announce the same, as all clients of one program do, share it.
 
 use std::{
     collections::BTreeMap,
@@ -11,7 +11,7 @@ use std::{
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
-use super::Callee;
+use super::{Callee, Method};
 use crate::call_error::CallError;
 
 /// The signatures that a peer has announced, by key. What is not in it is not checked.
@@ -21,11 +21,14 @@ pub(super) struct Signatures {
     first: Option<Arc<Table>>,
     /// What it has changed since then; 0 for what it has taken back.
     changes: BTreeMap<u64, u64>,
+    /// Key and signature of the method that was compared last and may be called.
+    agreed: (u64, u64),
 }
 
 impl Signatures {
     /// Takes in a frame's signatures. Beyond `most` names no new ones are kept.
     pub(super) fn take_in(&mut self, announced: impl Iterator<Item = (u64, u64)>, most: usize) {
+        self.agreed = (0, 0);
         for (key, signature) in announced {
             let in_first = self.first.as_ref().is_some_and(|first| first.get(key).is_some());
             if signature == 0 && !in_first {
@@ -51,13 +54,20 @@ impl Signatures {
     }
 
     /// Refuses a call to a method that the other side serves with another signature.
-    pub(super) fn check(&self, callee: Callee<'_>) -> Result<(), CallError> {
+    pub(super) fn check(&mut self, callee: Callee<'_>) -> Result<(), CallError> {
         match callee {
-            Callee::Declared(method) => match self.get(method.key) {
-                Some(theirs) if theirs != method.signature => Err(CallError::mismatch(method, theirs)),
-                _ => Ok(()),
-            },
-            Callee::Named(_) => Ok(()),
+            Callee::Declared(method) if self.agreed != (method.key, method.signature) => self.compare(method),
+            _ => Ok(()),
+        }
+    }
+
+    fn compare(&mut self, method: &Method) -> Result<(), CallError> {
+        match self.get(method.key) {
+            Some(theirs) if theirs != method.signature => Err(CallError::mismatch(method, theirs)),
+            _ => {
+                self.agreed = (method.key, method.signature);
+                Ok(())
+            }
         }
     }
 }
@@ -110,6 +120,7 @@ impl Drop for Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::session::Kind;
 
     fn after(announcements: &[&[(u64, u64)]], most: usize) -> Signatures {
         let mut signatures = Signatures::default();
@@ -146,6 +157,28 @@ mod tests {
         let signatures = after(&[&[], &[], &many[..5], &many, &changed], 10);
         assert_eq!(signatures.get(5), Some(10));
         assert!(signatures.len() <= 20, "{}", signatures.len());
+    }
+
+    #[test]
+    fn a_method_that_was_called_before_is_checked_against_what_has_changed() {
+        let method = Method {
+            path: "a",
+            name: "b",
+            key: 1,
+            kind: Kind::Request,
+            timeout: None,
+            types: "() -> ()",
+            signature: 10,
+        };
+        let callee = Callee::Declared(&method);
+        let mut signatures = after(&[&[(1, 10)]], 100);
+        assert_eq!([signatures.check(callee), signatures.check(callee)], [Ok(()), Ok(())]);
+        let same_key = Method { signature: 11, ..method };
+        assert!(signatures.check(Callee::Declared(&same_key)).is_err());
+        signatures.take_in([(1, 11)].into_iter(), 100);
+        assert!(signatures.check(callee).is_err());
+        assert_eq!(signatures.check(Callee::Declared(&same_key)), Ok(()));
+        assert_eq!(signatures.check(Callee::Named(1)), Ok(()));
     }
 
     #[test]
