@@ -37,6 +37,14 @@ mod new {
     }
 }
 
+/// What somebody else thinks of it.
+mod other {
+    #[sockets::group("Shop")]
+    pub(crate) trait Shop {
+        async fn closed(&self) -> u8;
+    }
+}
+
 /// Counts what reaches it.
 #[derive(Clone, Default)]
 struct Counter(Arc<AtomicUsize>);
@@ -231,6 +239,15 @@ every_transport! {
         assert_eq!(old::ShopClient::new(&ada).closed().await, Err(CallError::NoSuchMethod));
         assert_eq!(old_price(&bob).await, Ok(Some(1)));
         mismatch(new::ShopClient::new(&bob).price("sword").await);
+    }
+
+    async fn what_is_served_no_more_because_of_another_group_is_taken_back(net: Net) {
+        let server = net.serve(players().serve(old_shop(&Counter::default()))).await;
+        let client = net.join(&server, "ada", Client::builder()).await;
+        mismatch(other::ShopClient::new(&client).closed().await);
+        server.sockets()[0].serve(new_shop(&Counter::default()));
+        round_trip(&client).await;
+        assert_eq!(other::ShopClient::new(&client).closed().await, Err(CallError::NoSuchMethod));
     }
 
     async fn a_name_that_is_listened_to_is_not_checked_until_that_stops(net: Net) {

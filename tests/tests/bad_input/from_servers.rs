@@ -95,6 +95,19 @@ async fn a_server_that_does_not_answer_is_given_up() {
 }
 
 #[tokio::test]
+async fn a_client_announces_what_it_serves_as_soon_as_it_is_welcome() {
+    let (client, announced) = connect_to(Limits::default(), |mut raw| async move {
+        raw.send(&welcome(TERMS)).await;
+        let announced = raw.receive_any().await.expect("an announcement");
+        raw.send(&[7]).await;
+        announced
+    })
+    .await;
+    client.unwrap();
+    assert_eq!((announced[0], announced.len()), (0x80, 1 + 5 * 16), "five methods");
+}
+
+#[tokio::test]
 async fn a_server_that_says_goodbye_before_it_is_ready_is_an_error_with_its_reason() {
     let (client, _raw) = connect_to(Limits::default(), |mut raw| async move {
         raw.send(&welcome(TERMS)).await;
