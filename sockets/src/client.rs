@@ -184,8 +184,6 @@ impl ClientBuilder {
             Session::new(Side::Client, transmitter, theirs, Arc::new(limits), routes, Arc::new(Routes::new(0)), ready);
         if let Some(announcement) = announcement {
             session.announce(&announcement);
-            // The server may call before this side does.
-            session.flush();
         }
         let client =
             Client { peer: Peer::new(Arc::clone(&session)), _keep_open: Arc::new(KeepOpen(Arc::clone(&session))) };

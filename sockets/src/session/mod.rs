@@ -227,7 +227,7 @@ impl Session {
         self.counters.read()
     }
 
-    /// Says what this side serves from the beginning. It is written before whatever is said next.
+    /// Says what this side serves. From the beginning, this is written when the driver starts, or with what is said before.
     pub(crate) fn announce(&self, announcement: &Announcement) {
         let mut state = self.state.lock();
         if self.reason.get().is_none() {
