@@ -27,7 +27,7 @@ struct Held {
 pub(super) struct Dispatcher {
     session: Arc<Session>,
     /// What the routes gave for a key, and the place where its handler is polled. Only keys that are served here go in.
-    known: KeyMap<(Resolved, Place)>,
+    known: KeyMap<Box<(Resolved, Place)>>,
     /// The routes' version that `known` was made from.
     version: u64,
     held: VecDeque<Held>,
@@ -92,11 +92,7 @@ impl Dispatcher {
                 let incoming = Incoming::request(call, called.payload, id, called.place);
                 request(&self.session, called.key, incoming, called.open, found);
             }
-            Open::Emit(_) => {
-                let lease = EmitLease::new(Arc::clone(&self.session), called.open, called.place);
-                let emitted = Emitted { key: called.key, call, payload: called.payload, open: called.open, lease };
-                emit(&self.session, emitted, found);
-            }
+            Open::Emit(_) => emit(&self.session, call, called, found),
         }
     }
 }
@@ -104,7 +100,7 @@ impl Dispatcher {
 /// Finds out who hears a key, and where its handler is polled.
 fn look_up<'a>(
     session: &Session,
-    known: &'a mut KeyMap<(Resolved, Place)>,
+    known: &'a mut KeyMap<Box<(Resolved, Place)>>,
     version: &mut u64,
     key: u64,
 ) -> Option<&'a mut (Resolved, Place)> {
@@ -117,7 +113,7 @@ fn look_up<'a>(
         Entry::Occupied(known) => Some(known.into_mut()),
         Entry::Vacant(unknown) => {
             let resolved = session.resolve(key);
-            (!resolved.is_empty()).then(|| unknown.insert((resolved, Place::default())))
+            (!resolved.is_empty()).then(|| &mut **unknown.insert(Box::new((resolved, Place::default()))))
         }
     }
 }
@@ -137,33 +133,26 @@ fn request(session: &Arc<Session>, key: u64, incoming: Incoming, open: Open, fou
     }
 }
 
-/// An emit that has come in.
-struct Emitted {
-    key: u64,
-    call: Call,
-    payload: bytes::Bytes,
-    open: Open,
-    lease: EmitLease,
-}
-
 /// Has an emit heard by all who listen.
-fn emit(session: &Arc<Session>, emitted: Emitted, found: Option<&mut (Resolved, Place)>) {
-    let Emitted { key, call, payload, open, lease } = emitted;
-    let unheard = || {
-        session.count_unheard_emit();
-        tracing::debug!(key, "nobody listens to an emit; it is dropped");
-    };
-    let Some((resolved, place)) = found else { return unheard() };
-    let mut hearers = resolved.hearers.iter().filter(|hearer| hearer.hears(Kind::Emit)).peekable();
-    let Some(first) = hearers.next() else { return unheard() };
-    if hearers.peek().is_none() {
-        return run(session, first, key, Incoming::emit(call, payload, lease), open, place);
-    }
-    let lease = Arc::new(lease);
-    for hearer in std::iter::once(first).chain(hearers) {
-        let open = session.another_hearer();
-        let incoming = Incoming::shared_emit(call.clone(), payload.clone(), Arc::clone(&lease), open);
-        run(session, hearer, key, incoming, open, place);
+fn emit(session: &Arc<Session>, call: Call, emitted: Called, found: Option<&mut (Resolved, Place)>) {
+    let Called { key, open, payload, place: occupied, .. } = emitted;
+    match found {
+        Some((Resolved { hearers, .. }, place)) if hearers.len() == 1 => {
+            run(session, &hearers[0], key, Incoming::emit(call, payload, open, occupied), open, place);
+        }
+        Some((Resolved { hearers, .. }, place)) if !hearers.is_empty() => {
+            let lease = Arc::new(EmitLease::new(Arc::clone(session), open, occupied));
+            for hearer in hearers {
+                let open = session.another_hearer();
+                let incoming = Incoming::shared_emit(call.clone(), payload.clone(), Arc::clone(&lease), open);
+                run(session, hearer, key, incoming, open, place);
+            }
+        }
+        _ => {
+            session.count_unheard_emit();
+            tracing::debug!(key, "nobody listens to an emit; it is dropped");
+            session.end_emit(open, occupied);
+        }
     }
 }
 

@@ -122,6 +122,10 @@ impl Outbox {
                 self.sealed.pop_front();
             }
         }
+        if self.sealed.is_empty() {
+            // Large messages are rare, and idle connections many.
+            self.sealed = VecDeque::new();
+        }
         self.written += count;
         if self.written == self.tail.len() {
             self.clear_tail();

@@ -13,11 +13,11 @@ use std::{
     time::Duration,
 };
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use tokio::{
     runtime::Handle,
     sync::Notify,
-    task::coop::consume_budget,
+    task::{coop::consume_budget, yield_now},
     time::{Instant, sleep},
 };
 
@@ -28,6 +28,8 @@ use crate::session::{Session, share_woken_task};
 const SHARDS_MAX: usize = 4;
 /// How long a shard rests after a busy round.
 const REST: Duration = Duration::from_millis(1);
+/// After so many writes a shard lets others run.
+const TURN: usize = 16;
 /// After so many bytes, an emitter looks how its members and the shards do; after less where little may wait.
 const PACE_MAX: usize = 64 * 1024;
 /// How long it then waits for members who are behind: if others keep up, and if all are behind and get on.
@@ -42,6 +44,8 @@ pub(super) struct Fanout {
     /// What has been emitted since an emitter last looked.
     emitted: AtomicUsize,
     pace: usize,
+    /// Lists for the next round, with their memory.
+    spare: Mutex<Vec<Vec<Arc<Session>>>>,
 }
 
 #[derive(Default)]
@@ -69,18 +73,15 @@ impl Fanout {
             shards: (0..shards).map(|_| Arc::default()).collect(),
             emitted: AtomicUsize::new(0),
             pace: PACE_MAX.min(queue / 8),
+            spare: Mutex::default(),
         }
     }
 
     /// Begins to gather those who have to be written for.
     pub(super) fn round(&self, bytes: usize) -> Round<'_> {
-        let dues = self.shards.iter().map(|shard| {
-            let mut due = shard.due.lock();
-            due.messages += 1;
-            due.bytes += bytes;
-            due
-        });
-        Round { dues: dues.collect(), shards: &self.shards }
+        let mut found = std::mem::take(&mut *self.spare.lock());
+        found.resize_with(self.shards.len(), Vec::new);
+        Round { fanout: self, bytes, found }
     }
 
     /// Slows a loop of emits down to what the shards write and healthy members take.
@@ -128,81 +129,108 @@ impl Behind {
     }
 }
 
-/// One message's members, by shard.
+/// One message's members who have to be written for, by shard.
 pub(super) struct Round<'a> {
-    dues: Vec<MutexGuard<'a, Due>>,
-    shards: &'a [Arc<Shard>],
+    fanout: &'a Fanout,
+    bytes: usize,
+    found: Vec<Vec<Arc<Session>>>,
 }
 
 impl Round<'_> {
     /// Leaves a member to its shard.
     pub(super) fn add(&mut self, number: u64, session: &Arc<Session>) {
-        let shard = usize::try_from(number).unwrap_or(0) % self.dues.len();
-        self.dues[shard].sessions.push(Arc::clone(session));
+        let shard = usize::try_from(number).unwrap_or(0) % self.found.len();
+        self.found[shard].push(Arc::clone(session));
     }
 }
 
 impl Drop for Round<'_> {
     fn drop(&mut self) {
-        for (mut due, shared) in self.dues.drain(..).zip(self.shards) {
-            if due.sessions.is_empty() || due.running {
-                continue;
-            }
-            // Outside of a runtime the emitter writes itself.
-            let Ok(runtime) = Handle::try_current() else {
-                drop(due);
-                drop(Stopped(Arc::clone(shared)));
-                continue;
-            };
-            due.running = true;
-            drop(due);
-            runtime.spawn(run(Arc::clone(shared)));
-            share_woken_task();
+        for (shard, found) in self.fanout.shards.iter().zip(&mut self.found) {
+            shard.leave(self.bytes, found);
         }
+        *self.fanout.spare.lock() = std::mem::take(&mut self.found);
+    }
+}
+
+impl Shard {
+    /// Takes over members who have to be written for.
+    fn leave(self: &Arc<Self>, bytes: usize, members: &mut Vec<Arc<Session>>) {
+        let mut due = self.due.lock();
+        due.messages += 1;
+        due.bytes += bytes;
+        due.sessions.append(members);
+        if due.sessions.is_empty() || due.running {
+            return;
+        }
+        // Outside of a runtime the emitter writes itself.
+        let Ok(runtime) = Handle::try_current() else {
+            drop(due);
+            drop(Writing { shard: Arc::clone(self), sessions: Vec::new() });
+            return;
+        };
+        due.running = true;
+        drop(due);
+        runtime.spawn(run(Arc::clone(self)));
+        share_woken_task();
     }
 }
 
 /// A shard's task. It ends when there is nothing to write, so that a quiet server has none.
 async fn run(shard: Arc<Shard>) {
-    let shard = Stopped(shard);
-    let mut sessions = Vec::new();
+    let mut round = Writing { shard, sessions: Vec::new() };
     loop {
-        let messages = {
-            let mut due = shard.0.due.lock();
-            std::mem::swap(&mut due.sessions, &mut sessions);
-            due.bytes = 0;
-            due.running = !sessions.is_empty();
-            std::mem::take(&mut due.messages)
-        };
-        if sessions.is_empty() {
+        let messages = round.begin();
+        if round.sessions.is_empty() {
             return;
         }
-        for session in sessions.drain(..) {
+        let mut written = 0;
+        while let Some(session) = round.sessions.pop() {
             session.flush_for_others();
+            written += 1;
+            // An emitter on this thread goes on, so that those who come later are written more at once.
+            if written % TURN == 0 {
+                yield_now().await;
+            }
         }
-        shard.0.written.notify_waiters();
+        round.shard.written.notify_waiters();
         if messages > 1 {
             sleep(REST).await;
         } else {
-            tokio::task::yield_now().await;
+            yield_now().await;
         }
     }
 }
 
-/// What becomes of a shard whose task stops, also with the runtime of the emitter that started it: the next emitter
-/// starts another, and nobody waits for this one.
-struct Stopped(Arc<Shard>);
+/// A shard's round of writing.
+struct Writing {
+    shard: Arc<Shard>,
+    sessions: Vec<Arc<Session>>,
+}
 
-impl Drop for Stopped {
+impl Writing {
+    /// Takes what is due, and gives the number of messages since the last round.
+    fn begin(&mut self) -> usize {
+        let mut due = self.shard.due.lock();
+        std::mem::swap(&mut due.sessions, &mut self.sessions);
+        due.bytes = 0;
+        due.running = !self.sessions.is_empty();
+        std::mem::take(&mut due.messages)
+    }
+}
+
+/// The task may stop at any time, with the runtime of the emitter that started it: the next emitter starts another, and
+/// nobody waits for this one.
+impl Drop for Writing {
     fn drop(&mut self) {
-        let left = {
-            let mut due = self.0.due.lock();
+        let due = {
+            let mut due = self.shard.due.lock();
             due.running = false;
             std::mem::take(&mut due.sessions)
         };
-        for session in left {
+        for session in self.sessions.drain(..).chain(due) {
             session.flush_for_others();
         }
-        self.0.written.notify_waiters();
+        self.shard.written.notify_waiters();
     }
 }

@@ -64,7 +64,7 @@ impl Session {
             handler.abort();
         }
         drop(self.change_routes(&[], |routes| std::mem::replace(routes, Routes::new(0))));
-        self.ended.cancel();
+        self.ended.notify_waiters();
         self.room.notify_waiters();
         self.settled.notify_waiters();
         // There is no runtime when it is what has ended the session.
@@ -90,11 +90,12 @@ impl Session {
     /// Waits for the end.
     pub(crate) async fn disconnected(&self) -> DisconnectReason {
         loop {
-            self.ended.cancelled().await;
-            // It is set before the token is cancelled.
+            let mut ended = std::pin::pin!(self.ended.notified());
+            ended.as_mut().enable();
             if let Some(reason) = self.reason.get() {
                 return reason.clone();
             }
+            ended.await;
         }
     }
 

@@ -33,12 +33,15 @@ enum Ticket {
         place: Occupied,
         answered: AtomicBool,
     },
-    Emit(#[expect(dead_code, reason = "held until the handler has ended")] EmitLease),
+    Emit {
+        open: Open,
+        place: Occupied,
+    },
     /// Several hear the emit, each under a name of its own.
     SharedEmit(#[expect(dead_code, reason = "held until all handlers have ended")] Arc<EmitLease>, Open),
 }
 
-/// An emit's place in the window, which is given back when the last of its handlers has ended.
+/// The place in the window of an emit that several hear, which is given back when the last of its handlers has ended.
 pub(crate) struct EmitLease {
     session: Arc<Session>,
     open: Open,
@@ -62,8 +65,8 @@ impl Incoming {
         Self { call, payload, ticket: Ticket::Request { id, place, answered: AtomicBool::new(false) } }
     }
 
-    pub(crate) fn emit(call: Call, payload: Bytes, lease: EmitLease) -> Self {
-        Self { call, payload, ticket: Ticket::Emit(lease) }
+    pub(crate) fn emit(call: Call, payload: Bytes, open: Open, place: Occupied) -> Self {
+        Self { call, payload, ticket: Ticket::Emit { open, place } }
     }
 
     pub(crate) fn shared_emit(call: Call, payload: Bytes, lease: Arc<EmitLease>, open: Open) -> Self {
@@ -93,12 +96,10 @@ impl Incoming {
     ///
     /// If the reply cannot be encoded; the caller has been told.
     pub async fn reply<R: Serialize>(&self, reply: R) -> Result<Ended, Ended> {
-        if let Ticket::Request { .. } = self.ticket {
-            if !self.encode(&reply, Room::IfThere)? {
-                // It stays a value until there is room for its bytes, so a peer that reads nothing costs no more.
-                self.call.session().room_for_replies().await;
-                self.encode(&reply, Room::Whatever)?;
-            }
+        if matches!(self.ticket, Ticket::Request { .. }) && !self.encode(&reply, Room::IfThere)? {
+            // It stays a value until there is room for its bytes, so a peer that reads nothing costs no more.
+            self.call.session().room_for_replies().await;
+            self.encode(&reply, Room::Whatever)?;
         }
         Ok(Ended(()))
     }
@@ -148,7 +149,10 @@ impl Drop for Incoming {
         match &mut self.ticket {
             Ticket::Request { answered, .. } if answered.load(Ordering::Relaxed) => return,
             Ticket::Request { .. } => {}
-            Ticket::Emit(_) => return report_panic(),
+            Ticket::Emit { open, place } => {
+                self.call.session().end_emit(*open, *place);
+                return report_panic();
+            }
             Ticket::SharedEmit(_, open) => {
                 self.call.session().forget(*open);
                 return report_panic();

@@ -34,7 +34,6 @@ use futures_util::future::AbortHandle;
 use parking_lot::{Mutex, RwLock};
 use slab::Slab;
 use tokio::sync::Notify;
-use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::{
     ask::{Ask, Member},
@@ -160,7 +159,8 @@ pub(crate) struct Session {
     drained: AtomicBool,
     /// Wakes who waits for the session to become idle.
     settled: Notify,
-    ended: CancellationToken,
+    /// Wakes who waits for the end.
+    ended: Notify,
     reason: OnceLock<DisconnectReason>,
     /// Whose session this is: on a server, its socket.
     owner: OnceLock<Box<dyn Any + Send + Sync>>,
@@ -213,7 +213,7 @@ impl Session {
             connected: Notify::new(),
             drained: AtomicBool::new(false),
             settled: Notify::new(),
-            ended: CancellationToken::new(),
+            ended: Notify::new(),
             reason: OnceLock::new(),
             owner: OnceLock::new(),
         })

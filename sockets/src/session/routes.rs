@@ -31,7 +31,7 @@ struct Route {
 /// Who is to hear an emit, or who is to answer a request.
 #[derive(Clone, Default)]
 pub(crate) struct Resolved {
-    pub(crate) hearers: Vec<Subscriber>,
+    pub(crate) hearers: Box<[Subscriber]>,
     pub(crate) answerer: Option<Subscriber>,
 }
 
@@ -130,10 +130,13 @@ impl Routes {
     /// Who hears `key`, those of `shared` first, which everyone has, unless a group here has their path.
     pub(crate) fn resolve(&self, shared: &Self, key: u64) -> Resolved {
         let routes = || self.heard(shared, key);
-        let hearers: Vec<_> = routes().flat_map(|route| route.subscribers.iter().cloned()).collect();
+        let subscribers = || routes().flat_map(|route| &route.subscribers);
         let callback = routes().filter_map(|route| route.callback.clone()).next_back();
         let callback = callback.map(|(id, listen)| Subscriber::Listener { id, listen });
-        Resolved { answerer: callback.or_else(|| hearers.first().cloned()), hearers }
+        Resolved {
+            answerer: callback.or_else(|| subscribers().next().cloned()),
+            hearers: subscribers().filter(|one| one.hears(Kind::Emit)).cloned().collect(),
+        }
     }
 
     /// Those routes of `shared` and of this that are heard under a key.
