@@ -23,7 +23,7 @@ pub(crate) use self::{
     core::{Admission, Caller, Core, Outcome, Side},
     event::{Called, Event, Occupied, Open},
     frame::{CallId, FailureCode, Farewell, Frame, PREFIX},
-    outbox::{Outbox, Payload},
+    outbox::{Outbox, Payload, SHARE_FROM},
     shared::{SharedRequest, shared_emit, shared_request},
     terms::Terms,
     timeout::clamp as clamp_timeout,

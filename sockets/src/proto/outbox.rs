@@ -8,7 +8,7 @@ use super::frame::{Frame, Header, PREFIX};
 
 /// From this size on a payload is shared instead of copied: measured, a copy of less costs no more than the
 /// bookkeeping of a segment.
-const SHARE_FROM: usize = 4096;
+pub(crate) const SHARE_FROM: usize = 4096;
 /// An empty outbox keeps a buffer of at most this size, so that idle connections hold little.
 const KEEP: usize = 8192;
 

@@ -47,15 +47,28 @@ impl Outbound {
         self.grant.admits(self.calls, self.bytes, length)
     }
 
+    /// Whether so many frames, with so many bytes in all, may be sent one behind the other.
+    pub(super) fn admits_all(&self, count: usize, bytes: usize) -> bool {
+        self.calls as usize + count <= self.grant.calls as usize
+            && self.bytes + bytes as u64 <= u64::from(self.grant.bytes)
+    }
+
     pub(super) fn take_request(&mut self, length: usize) {
         self.calls += 1;
         self.bytes += length as u64;
     }
 
     pub(super) fn take_emit(&mut self, length: usize) {
-        self.take_request(length);
-        self.emits += 1;
-        self.emit_bytes += length as u64;
+        self.take_emits(1, length);
+    }
+
+    /// Takes the place of so many emits, which [`admits_all`](Self::admits_all) has room for.
+    pub(super) fn take_emits(&mut self, count: usize, bytes: usize) {
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        self.calls += count;
+        self.bytes += bytes as u64;
+        self.emits += count;
+        self.emit_bytes += bytes as u64;
     }
 
     /// The request of this length has been answered.

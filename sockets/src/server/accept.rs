@@ -207,6 +207,7 @@ fn start<I: Identity>(server: &Arc<Inner<I>>, link: Link, theirs: Terms, identit
     }
     let number = server.next_socket.fetch_add(1, Ordering::Relaxed);
     let socket = Socket::new(number, Peer::new(Arc::clone(&session)), identity, Arc::clone(server));
+    session.follow(server.fanout.log(number), number);
     session.set_owner(socket.downgrade());
     if !server.registry.write().insert(socket.clone()) {
         session.close(DisconnectReason::ShuttingDown);

@@ -3,6 +3,7 @@
 use std::{
     borrow::Borrow,
     collections::{BTreeMap, HashSet},
+    iter,
     sync::Arc,
     time::Duration,
 };
@@ -10,13 +11,13 @@ use std::{
 use bytes::Bytes;
 use serde::Serialize;
 
-use super::{Identity, Inner, Replies, Socket, registry::Registry};
+use super::{Identity, Inner, Replies, Socket, registry::Registry, roster::Roster};
 use crate::{
     call_error::CallError,
     clock::now,
     codec,
     proto::{Payload, shared_emit, shared_request},
-    session::{Ask, Callee, Member, Session, Taken},
+    session::{Ask, Callee, Member},
 };
 
 /// A set of sockets, by a description that is evaluated at each call: a room means those who are in it then.
@@ -57,6 +58,19 @@ impl<I: Identity> Selector<I> {
             Self::Users(identities) => identities.contains(socket.identity()),
             Self::Union(one, other) => one.contains(registry, socket) || other.contains(registry, socket),
             Self::Except(those, these) => those.contains(registry, socket) && !these.contains(registry, socket),
+        }
+    }
+
+    /// Those who belong to it now, by shard.
+    fn roster(&self, registry: &Registry<I>, shards: usize) -> Roster {
+        match self {
+            Self::All => registry.everyone(shards),
+            Self::Room(name) => registry.roster(name, shards).unwrap_or_else(|| Roster::new(shards, iter::empty())),
+            _ => {
+                let mut sockets = Vec::new();
+                self.for_each(registry, &mut |socket| sockets.push(socket.clone()));
+                Roster::new(shards, sockets.iter().map(Socket::numbered))
+            }
         }
     }
 
@@ -156,35 +170,12 @@ impl<I: Identity> Audience<I> {
             let limit = self.server.limits.max_frame;
             return Err(CallError::TooLarge { message: format!("{} bytes, the limit is {limit}", frame.len()) });
         }
-        let behind = self.broadcast(callee, &frame);
-        self.server.fanout.pace(frame.len(), behind).await;
+        let fanout = &self.server.fanout;
+        fanout.room().await;
+        let roster = self.selector.roster(&self.server.registry.read(), fanout.shards());
+        fanout.emit(callee, &frame, &roster);
+        fanout.pace(frame.len()).await;
         Ok(())
-    }
-
-    /// Queues a frame for every member, and gives those who are behind, and how many keep up.
-    fn broadcast(&self, callee: Callee<'_>, frame: &Bytes) -> Behind {
-        let (now, mut behind) = (now(), Behind::default());
-        let mut round = self.server.fanout.round(frame.len());
-        self.selector.for_each(&self.server.registry.read(), &mut |socket| {
-            let (write, taken) = socket.session().broadcast(now, callee, frame);
-            if write {
-                round.add(socket.number(), socket.session());
-            }
-            match taken {
-                Taken::Well => behind.keep_up += 1,
-                Taken::Behind => behind.sessions.push(Arc::clone(socket.session())),
-                Taken::Lost => {}
-                Taken::TooLarge => tracing::debug!("a message is too large for a member of its audience"),
-                Taken::Differs => {
-                    let key = callee.key();
-                    tracing::debug!(
-                        key,
-                        "a member of an audience serves a method with another signature; an emit passes it over"
-                    );
-                }
-            }
-        });
-        behind
     }
 
     /// Asks every member.
@@ -205,7 +196,7 @@ impl<I: Identity> Audience<I> {
         };
         let (now, ask) = (now(), Arc::new(Ask::default()));
         let mut replies = Replies::new(Arc::clone(&ask), Some(question.id()), decode);
-        let mut round = self.server.fanout.round(0);
+        let mut round = self.server.fanout.round();
         self.selector.for_each(&self.server.registry.read(), &mut |socket| {
             let member = Member::new(&ask, replies.add(socket.clone()));
             let (write, asked) = socket.session().ask(now, callee, &question, member);
@@ -224,13 +215,6 @@ impl<I> Clone for Audience<I> {
     fn clone(&self) -> Self {
         Self { server: Arc::clone(&self.server), selector: Arc::clone(&self.selector) }
     }
-}
-
-/// Who does not keep up with a loop of emits.
-#[derive(Default)]
-pub(super) struct Behind {
-    pub(super) sessions: Vec<Arc<Session>>,
-    pub(super) keep_up: usize,
 }
 
 impl<I> std::fmt::Debug for Audience<I> {

@@ -1,8 +1,8 @@
-//! Writing for many: an emit to a room costs a task's wake per shard, not per member.
+//! Writing for many: an emit to a room costs an entry in a log per shard, not a copy and a wake per member.
 //!
-//! A message is queued for each member by its emitter. The members who have to be written for are left to a few tasks,
-//! the shards, each of which tries one write for each of its members. After a round that found more than one message a
-//! shard rests for a millisecond, in which more may be gathered; a lone message never waits.
+//! The shards, a few tasks, own the members. Each takes all that is new in its log, gives it to its members, and tries one
+//! write for each. After a round that found more than one message a shard rests for a millisecond, in which more may be
+//! gathered; a lone message never waits.
 
 use std::{
     sync::{
@@ -13,56 +13,64 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::{
     runtime::Handle,
     sync::Notify,
     task::{coop::consume_budget, yield_now},
-    time::{Instant, sleep},
+    time::sleep,
 };
 
-use super::audience::Behind;
-use crate::session::{Session, share_woken_task};
+use super::{
+    behind::Behind,
+    roster::{Roster, shard_of},
+};
+use crate::{
+    clock::now,
+    session::{Callee, Log, Run, Session, Taken, share_woken_task},
+};
 
 /// More shards than this would only share the same processors.
 const SHARDS_MAX: usize = 4;
 /// How long a shard rests after a busy round.
 const REST: Duration = Duration::from_millis(1);
-/// After so many writes a shard lets others run.
+/// After so many writes a shard lets others run: an emitter on its thread, for one.
 const TURN: usize = 16;
-/// After so many bytes, an emitter looks how its members and the shards do; after less where little may wait.
-const PACE_MAX: usize = 64 * 1024;
-/// How long it then waits for members who are behind: if others keep up, and if all are behind and get on.
-const WAIT_FOR_SOME: Duration = Duration::from_millis(10);
-const WAIT_FOR_ALL: Duration = Duration::from_secs(1);
-/// Members get on if anything moves within this time: the round trip of a far one.
-const NO_PROGRESS: Duration = Duration::from_millis(300);
+/// After so many members who have only been given something, which takes less.
+const LONG_TURN: usize = 256;
+/// So many bytes may be in a log before emitters wait for its shard; less where little may wait for a member.
+const LOG_MAX: usize = 256 * 1024;
 
 /// The shards of a server.
 pub(super) struct Fanout {
     shards: Vec<Arc<Shard>>,
-    /// What has been emitted since an emitter last looked.
+    /// What has been emitted since an emitter last looked how its members do.
     emitted: AtomicUsize,
-    pace: usize,
-    /// Lists for the next round, with their memory.
+    log_limit: usize,
+    /// Lists for the next question's round, with their memory.
     spare: Mutex<Vec<Vec<Arc<Session>>>>,
 }
 
 #[derive(Default)]
 struct Shard {
+    log: Arc<Log>,
     due: Mutex<Due>,
     /// A round has ended.
     written: Notify,
 }
 
-/// Who has to be written for.
+/// What a shard has to do.
 #[derive(Default)]
 struct Due {
-    sessions: Vec<Arc<Session>>,
-    /// Since the shard last looked.
-    messages: usize,
+    /// Those who have been asked, and have to be written for.
+    asked: Vec<Arc<Session>>,
+    questions: usize,
+    /// What its log has.
     bytes: usize,
     running: bool,
+    /// Who has not kept up in the last round.
+    behind: Behind,
 }
 
 impl Fanout {
@@ -72,74 +80,79 @@ impl Fanout {
         Self {
             shards: (0..shards).map(|_| Arc::default()).collect(),
             emitted: AtomicUsize::new(0),
-            pace: PACE_MAX.min(queue / 8),
+            log_limit: LOG_MAX.min(queue / 8),
             spare: Mutex::default(),
         }
     }
 
-    /// Begins to gather those who have to be written for.
-    pub(super) fn round(&self, bytes: usize) -> Round<'_> {
-        let mut found = std::mem::take(&mut *self.spare.lock());
-        found.resize_with(self.shards.len(), Vec::new);
-        Round { fanout: self, bytes, found }
+    /// How many there are.
+    pub(super) fn shards(&self) -> usize {
+        self.shards.len()
     }
 
-    /// Slows a loop of emits down to what the shards write and healthy members take.
-    pub(super) async fn pace(&self, bytes: usize, behind: Behind) {
+    /// The log that the socket with this number follows.
+    pub(super) fn log(&self, number: u64) -> Arc<Log> {
+        Arc::clone(&self.shards[shard_of(number, self.shards.len())].log)
+    }
+
+    /// Waits until there is room in the logs.
+    pub(super) async fn room(&self) {
+        for shard in &self.shards {
+            loop {
+                let mut written = std::pin::pin!(shard.written.notified());
+                written.as_mut().enable();
+                if shard.has_room(self.log_limit) {
+                    break;
+                }
+                written.await;
+            }
+        }
+    }
+
+    /// Puts a message into the logs.
+    pub(super) fn emit(&self, callee: Callee<'_>, frame: &Bytes, roster: &Roster) {
+        for (shard, members) in self.shards.iter().zip(roster.shards()) {
+            if !members.is_empty() {
+                shard.log.push(frame.clone(), callee, Arc::clone(members));
+                shard.begin(|due| due.bytes += frame.len());
+            }
+        }
+    }
+
+    /// Slows a loop of emits down to what healthy members take.
+    pub(super) async fn pace(&self, bytes: usize) {
         if Handle::try_current().is_err() {
             return;
         }
         // A loop that never waits would keep its thread from everyone else.
         consume_budget().await;
-        if self.emitted.fetch_add(bytes, Ordering::Relaxed) + bytes < self.pace {
+        if self.emitted.fetch_add(bytes, Ordering::Relaxed) + bytes < self.log_limit {
             return;
         }
         self.emitted.store(0, Ordering::Relaxed);
-        for shard in &self.shards {
-            let mut written = std::pin::pin!(shard.written.notified());
-            written.as_mut().enable();
-            let is_behind = {
-                let due = shard.due.lock();
-                due.bytes >= self.pace && due.running && !due.sessions.is_empty()
-            };
-            if is_behind {
-                written.await;
-            }
-        }
+        let mut behind = Behind::default();
+        self.shards.iter().for_each(|shard| behind.add(std::mem::take(&mut shard.due.lock().behind)));
         behind.wait().await;
     }
-}
 
-impl Behind {
-    /// Waits until those who are behind have caught up: not for long if others keep up, or if none of them gets on.
-    async fn wait(mut self) {
-        let patience = if self.keep_up > 0 { WAIT_FOR_SOME } else { WAIT_FOR_ALL };
-        let (started, mut moved) = (Instant::now(), Instant::now());
-        let queued = |sessions: &[Arc<Session>]| sessions.iter().map(|one| one.queued()).sum::<usize>();
-        let mut before = queued(&self.sessions);
-        while !self.sessions.is_empty() && started.elapsed() < patience && moved.elapsed() < NO_PROGRESS {
-            sleep(REST).await;
-            self.sessions.retain(|one| !one.is_ending() && one.queued() > one.limits().outgoing_queue as usize / 2);
-            let now = queued(&self.sessions);
-            if now < before {
-                moved = Instant::now();
-            }
-            before = now;
-        }
+    /// Begins to gather those who are asked something.
+    pub(super) fn round(&self) -> Round<'_> {
+        let mut found = std::mem::take(&mut *self.spare.lock());
+        found.resize_with(self.shards.len(), Vec::new);
+        Round { fanout: self, found }
     }
 }
 
-/// One message's members who have to be written for, by shard.
+/// One question's members who have to be written for, by shard.
 pub(super) struct Round<'a> {
     fanout: &'a Fanout,
-    bytes: usize,
     found: Vec<Vec<Arc<Session>>>,
 }
 
 impl Round<'_> {
     /// Leaves a member to its shard.
     pub(super) fn add(&mut self, number: u64, session: &Arc<Session>) {
-        let shard = usize::try_from(number).unwrap_or(0) % self.found.len();
+        let shard = shard_of(number, self.found.len());
         self.found[shard].push(Arc::clone(session));
     }
 }
@@ -147,90 +160,132 @@ impl Round<'_> {
 impl Drop for Round<'_> {
     fn drop(&mut self) {
         for (shard, found) in self.fanout.shards.iter().zip(&mut self.found) {
-            shard.leave(self.bytes, found);
+            if !found.is_empty() {
+                shard.begin(|due| {
+                    due.questions += 1;
+                    due.asked.append(found);
+                });
+            }
         }
         *self.fanout.spare.lock() = std::mem::take(&mut self.found);
     }
 }
 
 impl Shard {
-    /// Takes over members who have to be written for.
-    fn leave(self: &Arc<Self>, bytes: usize, members: &mut Vec<Arc<Session>>) {
+    fn has_room(&self, log_limit: usize) -> bool {
+        let due = self.due.lock();
+        !due.running || due.bytes < log_limit.max(1)
+    }
+
+    /// Gives the shard something to do.
+    fn begin(self: &Arc<Self>, something: impl FnOnce(&mut Due)) {
         let mut due = self.due.lock();
-        due.messages += 1;
-        due.bytes += bytes;
-        due.sessions.append(members);
-        if due.sessions.is_empty() || due.running {
+        something(&mut due);
+        if due.running {
             return;
         }
-        // Outside of a runtime the emitter writes itself.
-        let Ok(runtime) = Handle::try_current() else {
-            drop(due);
-            drop(Writing { shard: Arc::clone(self), sessions: Vec::new() });
-            return;
-        };
         due.running = true;
         drop(due);
-        runtime.spawn(run(Arc::clone(self)));
-        share_woken_task();
-    }
-}
-
-/// A shard's task. It ends when there is nothing to write, so that a quiet server has none.
-async fn run(shard: Arc<Shard>) {
-    let mut round = Writing { shard, sessions: Vec::new() };
-    loop {
-        let messages = round.begin();
-        if round.sessions.is_empty() {
-            return;
-        }
-        let mut written = 0;
-        while let Some(session) = round.sessions.pop() {
-            session.flush_for_others();
-            written += 1;
-            // An emitter on this thread goes on, so that those who come later are written more at once.
-            if written % TURN == 0 {
-                yield_now().await;
-            }
-        }
-        round.shard.written.notify_waiters();
-        if messages > 1 {
-            sleep(REST).await;
-        } else {
-            yield_now().await;
+        let writing = Writing { shard: Arc::clone(self), runs: Vec::new(), sessions: Vec::new(), ended: false };
+        // Outside of a runtime the emitter writes itself, by dropping it.
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(writing.run());
+            share_woken_task();
         }
     }
 }
 
-/// A shard's round of writing.
+/// What a shard does. Should its task be stopped, with the runtime of the emitter that started it, all is done at once:
+/// the next emitter starts another, and nobody waits for this one.
 struct Writing {
     shard: Arc<Shard>,
+    runs: Vec<Run>,
+    /// Those who have to be written for.
     sessions: Vec<Arc<Session>>,
+    /// There was nothing left to do. Another task may have begun since.
+    ended: bool,
 }
 
 impl Writing {
-    /// Takes what is due, and gives the number of messages since the last round.
-    fn begin(&mut self) -> usize {
+    /// It ends when there is nothing to do, so that a quiet server has no such task.
+    async fn run(mut self) {
+        while let Some(messages) = self.begin() {
+            let mut behind = Behind::default();
+            for run in &self.runs {
+                for members in run.members().chunks(LONG_TURN) {
+                    hear(run, members, &mut self.sessions, &mut behind);
+                    yield_now().await;
+                }
+            }
+            self.end(behind);
+            let mut turn = 0;
+            while let Some(session) = self.sessions.pop() {
+                session.flush_for_others();
+                turn += 1;
+                if turn % TURN == 0 {
+                    yield_now().await;
+                }
+            }
+            self.shard.written.notify_waiters();
+            if messages > 1 {
+                sleep(REST).await;
+            } else {
+                yield_now().await;
+            }
+        }
+    }
+
+    /// Takes what is to be done, and says of how many messages it is.
+    fn begin(&mut self) -> Option<usize> {
         let mut due = self.shard.due.lock();
-        std::mem::swap(&mut due.sessions, &mut self.sessions);
-        due.bytes = 0;
-        due.running = !self.sessions.is_empty();
-        std::mem::take(&mut due.messages)
+        std::mem::swap(&mut due.asked, &mut self.sessions);
+        self.ended = self.sessions.is_empty() && self.shard.log.is_empty();
+        due.running = !self.ended;
+        let questions = std::mem::take(&mut due.questions);
+        drop(due);
+        if self.ended {
+            return None;
+        }
+        self.runs = self.shard.log.runs();
+        Some(questions + self.runs.iter().map(Run::len).sum::<usize>())
+    }
+
+    /// All members have been given what was new.
+    fn end(&mut self, behind: Behind) {
+        let runs = std::mem::take(&mut self.runs);
+        self.shard.log.forget(&runs);
+        let mut due = self.shard.due.lock();
+        due.bytes = due.bytes.saturating_sub(runs.iter().map(Run::bytes).sum());
+        due.behind = behind;
     }
 }
 
-/// The task may stop at any time, with the runtime of the emitter that started it: the next emitter starts another, and
-/// nobody waits for this one.
 impl Drop for Writing {
     fn drop(&mut self) {
-        let due = {
-            let mut due = self.shard.due.lock();
-            due.running = false;
-            std::mem::take(&mut due.sessions)
-        };
-        for session in self.sessions.drain(..).chain(due) {
-            session.flush_for_others();
+        while !self.ended {
+            for run in &self.runs {
+                hear(run, run.members(), &mut self.sessions, &mut Behind::default());
+            }
+            self.end(Behind::default());
+            self.sessions.drain(..).for_each(|session| session.flush_for_others());
+            self.begin();
         }
         self.shard.written.notify_waiters();
+    }
+}
+
+/// Gives members what is new to them.
+fn hear(run: &Run, members: &[(u64, Arc<Session>)], write: &mut Vec<Arc<Session>>, behind: &mut Behind) {
+    let now = now();
+    for (_, session) in members {
+        let (needs_write, taken) = session.hear(now, run);
+        if needs_write {
+            write.push(Arc::clone(session));
+        }
+        match taken {
+            Taken::Well => behind.keep_up += 1,
+            Taken::Behind => behind.sessions.push(Arc::clone(session)),
+            Taken::Lost => {}
+        }
     }
 }

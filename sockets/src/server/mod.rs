@@ -2,12 +2,14 @@
 
 mod accept;
 mod audience;
+mod behind;
 mod builder;
 mod call;
 mod dynamic;
 mod fanout;
 mod registry;
 mod replies;
+mod roster;
 mod socket;
 
 use std::{

@@ -2,20 +2,35 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
-use super::{Identity, Socket};
+use super::{Identity, Socket, roster::Roster};
 use crate::session::Session;
 
 /// A server's sockets, by the number of their coming, and the index of rooms. A room is there while it has members.
 pub(super) struct Registry<I> {
     sockets: BTreeMap<u64, Entry<I>>,
     by_identity: HashMap<I, BTreeSet<u64>>,
-    rooms: HashMap<String, BTreeMap<u64, Socket<I>>>,
+    rooms: HashMap<String, Room<I>>,
+    everyone: Rostered,
     rooms_per_socket: usize,
     closed: bool,
 }
+
+struct Room<I> {
+    members: BTreeMap<u64, Socket<I>>,
+    rostered: Rostered,
+}
+
+impl<I> Default for Room<I> {
+    fn default() -> Self {
+        Self { members: BTreeMap::new(), rostered: Rostered::new() }
+    }
+}
+
+/// The roster of those who are in now, once somebody has asked for it. It is made anew after each change.
+type Rostered = OnceLock<Roster>;
 
 struct Entry<I> {
     socket: Socket<I>,
@@ -28,6 +43,7 @@ impl<I> Registry<I> {
             sockets: BTreeMap::new(),
             by_identity: HashMap::new(),
             rooms: HashMap::new(),
+            everyone: Rostered::new(),
             rooms_per_socket,
             closed: false,
         }
@@ -52,11 +68,11 @@ impl<I> Registry<I> {
     }
 
     pub(super) fn members(&self, room: &str) -> impl Iterator<Item = &Socket<I>> {
-        self.rooms.get(room).into_iter().flat_map(BTreeMap::values)
+        self.rooms.get(room).into_iter().flat_map(|room| room.members.values())
     }
 
     pub(super) fn is_member(&self, room: &str, id: u64) -> bool {
-        self.rooms.get(room).is_some_and(|members| members.contains_key(&id))
+        self.rooms.get(room).is_some_and(|room| room.members.contains_key(&id))
     }
 
     pub(super) fn rooms(&self) -> Vec<String> {
@@ -77,7 +93,10 @@ impl<I> Registry<I> {
             return false;
         }
         entry.rooms.insert(room.to_owned());
-        self.rooms.entry(room.to_owned()).or_default().insert(id, entry.socket.clone());
+        let room = self.rooms.entry(room.to_owned()).or_default();
+        if room.members.insert(id, entry.socket.clone()).is_none() {
+            room.rostered.take();
+        }
         true
     }
 
@@ -89,11 +108,24 @@ impl<I> Registry<I> {
     }
 
     fn remove_member(&mut self, id: u64, room: &str) {
-        let Some(members) = self.rooms.get_mut(room) else { return };
-        members.remove(&id);
+        let Some(Room { members, rostered }) = self.rooms.get_mut(room) else { return };
+        if members.remove(&id).is_some() {
+            rostered.take();
+        }
         if members.is_empty() {
             self.rooms.remove(room);
         }
+    }
+
+    /// Everyone, by shard.
+    pub(super) fn everyone(&self, shards: usize) -> Roster {
+        self.everyone.get_or_init(|| Roster::new(shards, self.sockets().map(Socket::numbered))).clone()
+    }
+
+    /// Those in a room, by shard.
+    pub(super) fn roster(&self, room: &str, shards: usize) -> Option<Roster> {
+        let Room { members, rostered } = self.rooms.get(room)?;
+        Some(rostered.get_or_init(|| Roster::new(shards, members.values().map(Socket::numbered))).clone())
     }
 }
 
@@ -108,6 +140,7 @@ impl<I: Identity> Registry<I> {
             None => _ = self.by_identity.insert(socket.identity().clone(), BTreeSet::from([socket.number()])),
         }
         self.sockets.insert(socket.number(), Entry { socket, rooms: BTreeSet::new() });
+        self.everyone.take();
         true
     }
 
@@ -115,6 +148,7 @@ impl<I: Identity> Registry<I> {
     /// lock: that runs a user's code.
     pub(super) fn remove(&mut self, id: u64) -> Option<(Socket<I>, Option<I>)> {
         let entry = self.sockets.remove(&id)?;
+        self.everyone.take();
         for room in &entry.rooms {
             self.remove_member(id, room);
         }

@@ -7,7 +7,11 @@ use std::{
 };
 
 use super::{Identity, Inner, Server};
-use crate::{disconnect_reason::DisconnectReason, name::check_room, session::Peer};
+use crate::{
+    disconnect_reason::DisconnectReason,
+    name::check_room,
+    session::{Peer, Session},
+};
 
 /// A connected client. It is a [`Peer`], with an identity and rooms; clones mean the same one, and none of them keeps
 /// the connection open.
@@ -28,6 +32,11 @@ impl<I> Socket<I> {
     /// The number of its coming.
     pub(super) fn number(&self) -> u64 {
         self.0.number
+    }
+
+    /// Its number and session, as audiences know them.
+    pub(super) fn numbered(&self) -> (u64, &Arc<Session>) {
+        (self.0.number, self.0.peer.session())
     }
 
     /// Who this is: what `authenticate` gave.

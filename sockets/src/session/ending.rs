@@ -29,6 +29,12 @@ pub(super) struct Closing {
 }
 
 impl State {
+    /// Asks the driver to end the session. The first reason counts.
+    pub(super) fn close(&mut self, reason: DisconnectReason) {
+        self.closing.get_or_insert_with(|| Closing { reason, until: now() + LINGER });
+        self.driver.wake_by_ref();
+    }
+
     /// Whether the session is to end now, because this side wants it to; otherwise when that is to be asked again.
     pub(super) fn closing(&self, now: Instant) -> Result<Option<Instant>, DisconnectReason> {
         let Some(Closing { reason, until }) = &self.closing else { return Ok(None) };
@@ -43,8 +49,14 @@ impl Session {
     /// Asks the driver to end the session. The first reason counts.
     pub(crate) fn close(&self, reason: DisconnectReason) {
         let mut state = self.state.lock();
-        state.closing.get_or_insert_with(|| Closing { reason, until: now() + LINGER });
-        state.driver.wake_by_ref();
+        // What was said to audiences before comes before the goodbye.
+        self.catch_up(&mut state);
+        state.close(reason);
+    }
+
+    /// Whether it has ended, or this side ends it.
+    pub(super) fn is_over(&self, state: &State) -> bool {
+        self.reason.get().is_some() || state.closing.is_some()
     }
 
     /// Ends the session: callers are told, handlers and listeners are stopped and dropped, hooks run. Only the driver
@@ -101,7 +113,7 @@ impl Session {
 
     /// Whether it has ended, or is being ended by this side.
     pub(crate) fn is_ending(&self) -> bool {
-        self.reason.get().is_some() || self.state.lock().closing.is_some()
+        self.is_over(&self.state.lock())
     }
 
     /// Lets what is under way finish, for at most `grace`, and ends the session because the server shuts down. The
@@ -118,6 +130,7 @@ impl Session {
     /// Tells the client, once, that no new calls are taken.
     fn go_away(&self) {
         let mut state = self.state.lock();
+        self.catch_up(&mut state);
         if !std::mem::replace(&mut state.going_away, true) {
             state.core.control(Frame::GoingAway, "");
             self.after_queueing(state, true);

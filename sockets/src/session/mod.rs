@@ -7,7 +7,9 @@ mod ask;
 mod call;
 mod driving;
 mod ending;
+mod hearing;
 mod incoming;
+mod log;
 mod peer;
 mod place;
 mod routes;
@@ -38,9 +40,11 @@ use tokio::sync::Notify;
 pub(crate) use self::{
     ask::{Ask, Member},
     driving::Received,
+    hearing::Taken,
     incoming::EmitLease,
+    log::{Log, Members, Run},
     routes::{Resolved, Routes, Subscriber},
-    sending::{Room, Taken},
+    sending::Room,
     service::{Callee, Listen},
     worker::{run_handler, share_woken_task},
 };
@@ -54,6 +58,7 @@ pub use self::{
 };
 use self::{
     ending::{Closing, Hook},
+    hearing::Following,
     signatures::Signatures,
     stats::Counters,
     waiting::WaitSlot,
@@ -103,6 +108,8 @@ struct State {
     /// How this side wants to end the session.
     closing: Option<Closing>,
     hooks: Vec<Hook>,
+    /// Up to where this session has been given what its shard's log has for it.
+    heard: u64,
 }
 
 impl State {
@@ -162,6 +169,8 @@ pub(crate) struct Session {
     /// Wakes who waits for the end.
     ended: Notify,
     reason: OnceLock<DisconnectReason>,
+    /// On a server: the log of what is said to audiences.
+    following: OnceLock<Following>,
     /// Whose session this is: on a server, its socket.
     owner: OnceLock<Box<dyn Any + Send + Sync>>,
 }
@@ -200,6 +209,7 @@ impl Session {
                 gated: false,
                 closing: None,
                 hooks: Vec::new(),
+                heard: 0,
             }),
             writer: Mutex::new(Writer::new(transmitter)),
             write_blocked: AtomicBool::new(false),
@@ -215,6 +225,7 @@ impl Session {
             settled: Notify::new(),
             ended: Notify::new(),
             reason: OnceLock::new(),
+            following: OnceLock::new(),
             owner: OnceLock::new(),
         })
     }
@@ -298,6 +309,7 @@ impl Session {
     /// The server's `connected` has finished: the peer's calls may come in.
     pub(crate) fn open_gate(&self) {
         let mut state = self.state.lock();
+        self.catch_up(&mut state);
         state.ready = true;
         // Calls may be held already.
         state.driver.wake_by_ref();

@@ -1,17 +1,15 @@
 //! Emits, questions to audiences, and answers.
 
-use std::{sync::atomic::Ordering, time::Instant};
+use std::sync::atomic::Ordering;
 
-use bytes::Bytes;
 use parking_lot::MutexGuard;
 
-use super::{Callee, Consumer, Member, Session, State, worker::caller};
+use super::{Callee, Session, State, worker::caller};
 use crate::{
     call_error::CallError,
     clock::now,
     codec,
-    disconnect_reason::DisconnectReason,
-    proto::{Admission, CallId, Occupied, Open, Outcome, Payload, SharedRequest},
+    proto::{Admission, CallId, Occupied, Open, Outcome, Payload},
 };
 
 /// Whether an answer needs room in the outgoing queue.
@@ -19,21 +17,6 @@ use crate::{
 pub(crate) enum Room {
     IfThere,
     Whatever,
-}
-
-/// How a member took a message for its audience.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Taken {
-    /// It keeps up.
-    Well,
-    /// It is behind by more than half of what may wait for it.
-    Behind,
-    /// It was too far behind and is being disconnected, or has left.
-    Lost,
-    /// It does not accept so large a message.
-    TooLarge,
-    /// It serves the method with another signature.
-    Differs,
 }
 
 impl Session {
@@ -61,12 +44,16 @@ impl Session {
         }
     }
 
+    /// The state, to queue a message; what was said before to an audience of this session is queued first.
+    pub(super) fn begin_sending(&self) -> Result<MutexGuard<'_, State>, CallError> {
+        let mut state = self.state.lock();
+        self.catch_up(&mut state);
+        if self.is_over(&state) { Err(CallError::Disconnected { maybe_executed: false }) } else { Ok(state) }
+    }
+
     /// Whether the emit is queued. A first attempt must not overtake emits that wait.
     fn try_emit(&self, callee: Callee<'_>, payload: &Payload<'_>, first: bool) -> Result<bool, CallError> {
-        let mut state = self.state.lock();
-        if self.reason.get().is_some() || state.closing.is_some() {
-            return Err(CallError::Disconnected { maybe_executed: false });
-        }
+        let mut state = self.begin_sending()?;
         state.signatures.check(callee)?;
         if first && state.emits_waiting > 0 {
             return Ok(false);
@@ -92,72 +79,6 @@ impl Session {
         }
     }
 
-    /// Queues a message for an audience, for a shard of the server to write. The first value says whether this member
-    /// has to be written for; one who is too far behind is disconnected.
-    pub(crate) fn broadcast(&self, now: Instant, callee: Callee<'_>, frame: &Bytes) -> (bool, Taken) {
-        let mut state = self.state.lock();
-        if self.reason.get().is_some() || state.closing.is_some() {
-            return (false, Taken::Lost);
-        }
-        if state.signatures.check(callee).is_err() {
-            self.counters.count_mismatched_emit();
-            return (false, Taken::Differs);
-        }
-        match state.core.broadcast(now, frame) {
-            Admission::TooLarge { .. } => return (false, Taken::TooLarge),
-            Admission::Full => {
-                drop(state);
-                self.close(DisconnectReason::TooSlow);
-                return (false, Taken::Lost);
-            }
-            _ => {}
-        }
-        let taken = if state.core.queued() > state.core.queue_limit() / 2 { Taken::Behind } else { Taken::Well };
-        (self.needs_write(&mut state), taken)
-    }
-
-    /// Puts a question to this member of an audience.
-    pub(crate) fn ask(
-        &self,
-        now: Instant,
-        callee: Callee<'_>,
-        ask: &SharedRequest,
-        member: Member,
-    ) -> (bool, Result<(), (CallError, Member)>) {
-        let mut state = self.state.lock();
-        if self.reason.get().is_some() || state.closing.is_some() {
-            return (false, Err((CallError::Disconnected { maybe_executed: false }, member)));
-        }
-        if let Err(error) = state.signatures.check(callee) {
-            return (false, Err((error, member)));
-        }
-        match state.core.ask(now, ask, Consumer::Member(member), caller()) {
-            Ok(()) => {
-                state.arm();
-                (self.needs_write(&mut state), Ok(()))
-            }
-            Err((refused, Consumer::Member(member))) => (false, Err((CallError::refused(refused), member))),
-            Err((refused, Consumer::Caller(_))) => {
-                debug_assert!(false, "a question's consumer is the member that it was given: {refused:?}");
-                (false, Ok(()))
-            }
-        }
-    }
-
-    /// Whether a shard has to write for this session: nobody else is about to.
-    fn needs_write(&self, state: &mut MutexGuard<'_, State>) -> bool {
-        if state.dispatching.is_some() || state.flush_requested || self.is_blocked() {
-            return false;
-        }
-        state.flush_requested = true;
-        true
-    }
-
-    /// How many bytes wait to be written or for a window.
-    pub(crate) fn queued(&self) -> usize {
-        self.state.lock().core.queued()
-    }
-
     /// A question to an audience is dropped: this member need not answer.
     pub(crate) fn cancel(&self, id: CallId) {
         let mut state = self.state.lock();
@@ -173,6 +94,7 @@ impl Session {
         if self.reason.get().is_some() {
             return true;
         }
+        self.catch_up(&mut state);
         if room == Room::IfThere && state.core.is_full() {
             return false;
         }

@@ -47,6 +47,14 @@ impl Callee<'_> {
             Self::Declared(method) => method.key,
         }
     }
+
+    /// Its key and signature, if its types are known.
+    pub(super) fn signed(self) -> Option<(u64, u64)> {
+        match self {
+            Self::Named(_) => None,
+            Self::Declared(method) => Some((method.key, method.signature)),
+        }
+    }
 }
 
 /// A group that is served: what the macro implements for `XServer<H>`.

@@ -62,13 +62,19 @@ impl Signatures {
     }
 
     fn compare(&mut self, method: &Method) -> Result<(), CallError> {
-        match self.get(method.key) {
-            Some(theirs) if theirs != method.signature => Err(CallError::mismatch(method, theirs)),
-            _ => {
-                self.agreed = (method.key, method.signature);
-                Ok(())
-            }
+        if self.agree((method.key, method.signature)) {
+            return Ok(());
         }
+        Err(CallError::mismatch(method, self.get(method.key).unwrap_or_default()))
+    }
+
+    /// Whether the other side serves a method, by its key, with this signature, or has not said with which.
+    pub(super) fn agree(&mut self, (key, signature): (u64, u64)) -> bool {
+        let agree = self.agreed == (key, signature) || self.get(key).is_none_or(|theirs| theirs == signature);
+        if agree {
+            self.agreed = (key, signature);
+        }
+        agree
     }
 }
 

@@ -58,10 +58,7 @@ impl Session {
         waker: Waker,
     ) -> Result<Waiting<'_>, CallError> {
         let now = now();
-        let mut state = self.state.lock();
-        if self.reason.get().is_some() || state.closing.is_some() {
-            return Err(CallError::Disconnected { maybe_executed: false });
-        }
+        let mut state = self.begin_sending()?;
         state.signatures.check(callee)?;
         let slot = state.waiting.insert(WaitSlot { answer: None, waker: Some(waker) });
         match state.core.request(now, callee.key(), timeout, payload, Consumer::Caller(slot), caller()) {

@@ -156,6 +156,18 @@ impl<C, H: Clone> Core<C, H> {
         }
     }
 
+    /// Queues several emits to an audience at once, `joined` with their prefixes; `false` if they do not all have room.
+    pub(crate) fn broadcast_all(&mut self, joined: &Bytes, count: usize, largest: usize) -> bool {
+        let length = joined.len() - count * PREFIX;
+        let room = self.queued() + joined.len() <= self.queue_limit && largest <= self.max_frame;
+        if !room || !self.parked.is_empty() || !self.outbound.admits_all(count, length) {
+            return false;
+        }
+        self.outbox.push_whole(joined);
+        self.outbound.take_emits(count, length);
+        true
+    }
+
     /// The caller of a request gives up.
     pub(crate) fn cancel(&mut self, now: Instant, id: CallId) {
         match self.calls.give_up(id) {

@@ -1,0 +1,35 @@
+//! The members of an audience at one time, as the shards want them.
+
+use std::sync::Arc;
+
+use crate::session::{Members, Session};
+
+/// The members of an audience, by shard.
+#[derive(Clone)]
+pub(super) struct Roster {
+    shards: Arc<[Arc<Members>]>,
+}
+
+/// The shard of the socket with this number.
+pub(super) fn shard_of(number: u64, shards: usize) -> usize {
+    usize::try_from(number % shards as u64).unwrap_or(0)
+}
+
+impl Roster {
+    /// `members` need not be in order.
+    pub(super) fn new<'a>(shards: usize, members: impl Iterator<Item = (u64, &'a Arc<Session>)>) -> Self {
+        let mut by_shard = vec![Vec::new(); shards];
+        for (number, session) in members {
+            by_shard[shard_of(number, shards)].push((number, Arc::clone(session)));
+        }
+        let sorted = by_shard.into_iter().map(|mut members| {
+            members.sort_unstable_by_key(|(number, _)| *number);
+            members.into()
+        });
+        Self { shards: sorted.collect() }
+    }
+
+    pub(super) fn shards(&self) -> &[Arc<Members>] {
+        &self.shards
+    }
+}

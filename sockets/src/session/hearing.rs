@@ -1,0 +1,138 @@
+//! A member of audiences takes what is said to them.
+
+use std::{sync::Arc, time::Instant};
+
+use parking_lot::MutexGuard;
+
+use super::{
+    Callee, Consumer, Member, Session, State,
+    log::{Entry, Log, Run},
+    worker::caller,
+};
+use crate::{
+    call_error::CallError,
+    disconnect_reason::DisconnectReason,
+    proto::{Admission, SharedRequest},
+};
+
+/// Where a member of audiences finds what is said to them.
+pub(super) struct Following {
+    log: Arc<Log>,
+    /// The member's number.
+    member: u64,
+}
+
+/// How a member took what was said to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// It keeps up.
+    Well,
+    /// It is behind by more than half of what may wait for it.
+    Behind,
+    /// It was too far behind and is being disconnected, or has left.
+    Lost,
+}
+
+impl Session {
+    /// Makes this session a member of a shard, whose log it follows from now on. Called once, before any other sends.
+    pub(crate) fn follow(&self, log: Arc<Log>, member: u64) {
+        self.state.lock().heard = log.newest();
+        // There is one log, set before anybody can look.
+        let _ = self.following.set(Following { log, member });
+    }
+
+    /// Queues what is new of a run of messages. The first value says whether somebody has to write for this member; one
+    /// who is too far behind is disconnected.
+    pub(crate) fn hear(&self, now: Instant, run: &Run) -> (bool, Taken) {
+        let mut state = self.state.lock();
+        if self.is_over(&state) {
+            return (false, Taken::Lost);
+        }
+        let new = run.since(state.heard);
+        state.heard = state.heard.max(run.last_number());
+        let (joined, largest) = run.joined();
+        let all_at_once = new.len() == run.len()
+            && run.method().is_none_or(|method| state.signatures.agree(method))
+            && state.core.broadcast_all(joined, new.len(), largest);
+        if !all_at_once && !new.iter().all(|entry| self.take(&mut state, now, entry)) {
+            return (false, Taken::Lost);
+        }
+        let taken = if state.core.queued() > state.core.queue_limit() / 2 { Taken::Behind } else { Taken::Well };
+        (self.needs_write(&mut state), taken)
+    }
+
+    /// Queues what has been said to audiences of this session, before something else is queued.
+    pub(super) fn catch_up(&self, state: &mut State) {
+        if let Some(Following { log, member }) = self.following.get()
+            && log.newest() != state.heard
+            && !self.is_over(state)
+        {
+            let (new, newest) = log.since(state.heard, *member);
+            state.heard = newest;
+            let now = state.now();
+            // Should one find no room, the session is closing.
+            let _ = new.iter().all(|entry| self.take(state, now, entry));
+        }
+    }
+
+    /// Queues a message to an audience; `false` if it does not fit into the queue, and the session closes.
+    fn take(&self, state: &mut State, now: Instant, entry: &Entry) -> bool {
+        if entry.method().is_some_and(|method| !state.signatures.agree(method)) {
+            self.counters.count_mismatched_emit();
+            tracing::debug!("a member of an audience serves a method with another signature; an emit passes it over");
+            return true;
+        }
+        match state.core.broadcast(now, entry.frame()) {
+            Admission::Full => {
+                state.close(DisconnectReason::TooSlow);
+                return false;
+            }
+            Admission::TooLarge { .. } => tracing::debug!("a message is too large for a member of its audience"),
+            Admission::Sent | Admission::Parked | Admission::ShuttingDown => {}
+        }
+        true
+    }
+
+    /// Puts a question to this member of an audience.
+    pub(crate) fn ask(
+        &self,
+        now: Instant,
+        callee: Callee<'_>,
+        ask: &SharedRequest,
+        member: Member,
+    ) -> (bool, Result<(), (CallError, Member)>) {
+        let mut state = match self.begin_sending() {
+            Ok(state) => state,
+            Err(error) => return (false, Err((error, member))),
+        };
+        if let Err(error) = state.signatures.check(callee) {
+            return (false, Err((error, member)));
+        }
+        match state.core.ask(now, ask, Consumer::Member(member), caller()) {
+            Ok(()) => {
+                state.arm();
+                (self.needs_write(&mut state), Ok(()))
+            }
+            Err((refused, Consumer::Member(member))) => (false, Err((CallError::refused(refused), member))),
+            Err((refused, Consumer::Caller(_))) => {
+                debug_assert!(false, "a question's consumer is the member that it was given: {refused:?}");
+                (false, Ok(()))
+            }
+        }
+    }
+
+    /// Whether a shard has to write for this session: nobody else is about to.
+    fn needs_write(&self, state: &mut MutexGuard<'_, State>) -> bool {
+        let idle = state.core.outbox().is_empty() || state.dispatching.is_some() || state.flush_requested;
+        if idle || self.is_blocked() {
+            return false;
+        }
+        state.flush_requested = true;
+        true
+    }
+
+    /// How many bytes wait to be written or for a window.
+    pub(crate) fn queued(&self) -> usize {
+        self.state.lock().core.queued()
+    }
+}

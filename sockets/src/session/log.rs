@@ -1,0 +1,165 @@
+//! What is said to many: an entry in a log for each shard of a server's sessions, instead of a copy for each session.
+//!
+//! The shard goes through its log and gives each member all that is new to it at once. Whoever sends something to one
+//! member alone first gives it what the log has for it, so that what is sent to it in both ways keeps its order.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use bytes::{Bytes, BytesMut};
+use parking_lot::Mutex;
+
+use super::{Callee, Session};
+use crate::proto::{PREFIX, SHARE_FROM};
+
+/// The members of an audience who belong to one shard, in the order of their numbers.
+pub(crate) type Members = [(u64, Arc<Session>)];
+
+/// The messages of one shard that have not been given to all their members.
+#[derive(Default)]
+pub(crate) struct Log {
+    /// The number of the last entry; the first has number 1.
+    newest: AtomicU64,
+    entries: Mutex<VecDeque<Entry>>,
+}
+
+/// A message for many.
+#[derive(Clone)]
+pub(crate) struct Entry {
+    number: u64,
+    frame: Bytes,
+    /// Key and signature, if its sender knows the method's types.
+    method: Option<(u64, u64)>,
+    members: Arc<Members>,
+}
+
+impl Log {
+    /// Adds a message.
+    pub(crate) fn push(&self, frame: Bytes, callee: Callee<'_>, members: Arc<Members>) {
+        let mut entries = self.entries.lock();
+        let number = self.newest.load(Ordering::Relaxed) + 1;
+        entries.push_back(Entry { number, frame, method: callee.signed(), members });
+        self.newest.store(number, Ordering::Release);
+    }
+
+    pub(super) fn newest(&self) -> u64 {
+        self.newest.load(Ordering::Acquire)
+    }
+
+    /// What is in it now, as few runs.
+    pub(crate) fn runs(&self) -> Vec<Run> {
+        let mut runs: Vec<Run> = Vec::new();
+        for entry in &*self.entries.lock() {
+            match runs.last_mut() {
+                Some(run) if run.takes(entry) => run.entries.push(entry.clone()),
+                _ => runs.push(Run { entries: vec![entry.clone()], joined: Bytes::new(), largest: 0 }),
+            }
+        }
+        // Without the lock.
+        runs.iter_mut().for_each(Run::join);
+        runs
+    }
+
+    /// Forgets what all members have been given.
+    pub(crate) fn forget(&self, runs: &[Run]) {
+        let Some(last) = runs.last().map(Run::last_number) else { return };
+        let mut entries = self.entries.lock();
+        let heard = entries.partition_point(|entry| entry.number <= last);
+        let forgotten: Vec<_> = entries.drain(..heard).collect();
+        drop(entries);
+        // Without the lock, since they may hold the last handle of a session.
+        drop(forgotten);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.lock().is_empty()
+    }
+
+    /// What is behind `number` for one member, and the number of the last entry.
+    pub(super) fn since(&self, number: u64, member: u64) -> (Vec<Entry>, u64) {
+        let entries = self.entries.lock();
+        let new = entries.iter().skip(entries.partition_point(|entry| entry.number <= number));
+        (new.filter(|entry| entry.is_for(member)).cloned().collect(), self.newest())
+    }
+}
+
+impl Entry {
+    fn is_for(&self, member: u64) -> bool {
+        self.members.binary_search_by_key(&member, |(number, _)| *number).is_ok()
+    }
+
+    pub(super) fn frame(&self) -> &Bytes {
+        &self.frame
+    }
+
+    pub(super) fn method(&self) -> Option<(u64, u64)> {
+        self.method
+    }
+}
+
+/// Messages one behind the other that have the same method and the same members: those who have heard none of them take
+/// all at once.
+pub(crate) struct Run {
+    entries: Vec<Entry>,
+    joined: Bytes,
+    largest: usize,
+}
+
+impl Run {
+    fn takes(&self, entry: &Entry) -> bool {
+        let first = &self.entries[0];
+        first.method == entry.method
+            && Arc::ptr_eq(&first.members, &entry.members)
+            // Large frames are shared one by one, without being copied even once.
+            && first.frame.len().max(entry.frame.len()) < SHARE_FROM
+    }
+
+    fn join(&mut self) {
+        self.largest = self.entries.iter().map(|entry| entry.frame.len() - PREFIX).max().unwrap_or(0);
+        self.joined = match &self.entries[..] {
+            [only] => only.frame.clone(),
+            several => {
+                let mut joined = BytesMut::with_capacity(several.iter().map(|entry| entry.frame.len()).sum());
+                several.iter().for_each(|entry| joined.extend_from_slice(&entry.frame));
+                joined.freeze()
+            }
+        };
+    }
+
+    /// How many messages it has.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// How many bytes its messages have.
+    pub(crate) fn bytes(&self) -> usize {
+        self.joined.len()
+    }
+
+    pub(crate) fn members(&self) -> &Members {
+        &self.entries[0].members
+    }
+
+    pub(super) fn method(&self) -> Option<(u64, u64)> {
+        self.entries[0].method
+    }
+
+    pub(super) fn last_number(&self) -> u64 {
+        self.entries[self.entries.len() - 1].number
+    }
+
+    /// What is new to one who has heard everything up to `number`.
+    pub(super) fn since(&self, number: u64) -> &[Entry] {
+        &self.entries[self.entries.partition_point(|entry| entry.number <= number)..]
+    }
+
+    /// All frames in one piece, and the length of the largest.
+    pub(super) fn joined(&self) -> (&Bytes, usize) {
+        (&self.joined, self.largest)
+    }
+}
