@@ -13,8 +13,10 @@ pub(super) enum Class {
     Emit,
     /// Needs a window. A nested one is made by a handler, for which the other side may be waiting.
     Request { id: CallId, nested: bool },
-    /// An answer, or word that no more calls will come: waits only for its turn, behind what was sent before it.
+    /// An answer: waits only for its turn, behind what was sent before it.
     InTurn,
+    /// Word that no more calls will come: waits for its turn, and never overtakes.
+    Last,
 }
 
 impl Class {
@@ -54,6 +56,7 @@ pub(super) struct Queue {
     requests: Tally,
     nested: usize,
     in_turn: Tally,
+    last: Tally,
 }
 
 impl Queue {
@@ -71,14 +74,14 @@ impl Queue {
         let of_handlers = |parked: &&Parked| match parked.class {
             Class::Emit => true,
             Class::Request { nested, .. } => nested,
-            Class::InTurn => false,
+            Class::InTurn | Class::Last => false,
         };
         let latest = self.messages.iter().rev().find(of_handlers);
         latest.is_some_and(|parked| parked.number >= mark.0)
     }
 
     pub(super) fn bytes(&self) -> usize {
-        self.emits.messages * OVERHEAD + self.emits.bytes + self.requests.bytes + self.in_turn.bytes
+        self.emits.messages * OVERHEAD + self.emits.bytes + self.requests.bytes + self.in_turn.bytes + self.last.bytes
     }
 
     pub(super) fn emits(&self) -> Tally {
@@ -110,7 +113,7 @@ impl Queue {
     /// Takes the first message if it may go; `admits` is asked about a length without prefix.
     pub(super) fn pop_if(&mut self, admits: impl FnOnce(usize) -> bool) -> Option<(Bytes, Class)> {
         let front = self.messages.front()?;
-        if front.class != Class::InTurn && !admits(front.frame.len() - PREFIX) {
+        if matches!(front.class, Class::Emit | Class::Request { .. }) && !admits(front.frame.len() - PREFIX) {
             return None;
         }
         self.messages.pop_front().map(|parked| self.taken(parked))
@@ -147,6 +150,7 @@ impl Queue {
             Class::Emit => &mut self.emits,
             Class::Request { .. } => &mut self.requests,
             Class::InTurn => &mut self.in_turn,
+            Class::Last => &mut self.last,
         }
     }
 }

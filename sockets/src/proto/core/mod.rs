@@ -132,7 +132,7 @@ impl<C, H: Clone> Core<C, H> {
             }
             Frame::GoingAway => {
                 self.peer_is_leaving = true;
-                self.control_in_turn(now, Frame::Drained);
+                self.control_last(now, Frame::Drained);
                 Event::Handled
             }
             Frame::Drained => {
@@ -164,12 +164,12 @@ impl<C, H: Clone> Core<C, H> {
         if legal { Ok(()) } else { Err(Violation::Unexpected(header.kind())) }
     }
 
-    /// Queues a frame behind what is parked.
-    fn control_in_turn(&mut self, now: Instant, frame: Frame) {
+    /// Queues a frame behind what is parked, the last of its calls.
+    fn control_last(&mut self, now: Instant, frame: Frame) {
         if self.parked.is_empty() {
             self.control(frame, "");
         } else {
-            self.park(now, whole_frame(&frame.header(), &Payload::Copied(&[])), Class::InTurn);
+            self.park(now, whole_frame(&frame.header(), &Payload::Copied(&[])), Class::Last);
         }
     }
 

@@ -22,7 +22,7 @@ impl<C, H: Clone> Core<C, H> {
     pub(super) fn park(&mut self, now: Instant, frame: Bytes, class: Class) {
         // The clock starts anew with the first message that may be part of a circle.
         let first = match class {
-            Class::Emit => false,
+            Class::Emit | Class::Last => false,
             Class::Request { nested, .. } => nested && self.parked.nested() == 0,
             Class::InTurn => self.parked.in_turn().messages == 0,
         };
@@ -41,7 +41,7 @@ impl<C, H: Clone> Core<C, H> {
                     self.outbound.take_request(length);
                     self.calls.mark_sent(id);
                 }
-                Class::InTurn => {}
+                Class::InTurn | Class::Last => {}
             }
             self.outbox.push_whole(&frame);
             self.stalled = Some(now);

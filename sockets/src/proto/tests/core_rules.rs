@@ -209,6 +209,22 @@ fn an_answer_in_a_circle_overtakes_in_the_end_and_no_credit_of_nothing_stops_it(
 }
 
 #[test]
+fn the_word_that_no_more_calls_come_overtakes_none_however_long_they_wait() {
+    let start = Instant::now();
+    let mut client = Core::<u32, u32>::new(Side::Client, terms(WINDOW), terms(Grant { calls: 1, bytes: 100 }), 1 << 20);
+    client.request(start, 1, MINUTE, &NOTHING, 1, Caller::Other).expect("a window");
+    client.request(start, 1, MINUTE, &NOTHING, 2, Caller::Other).expect("a place to wait");
+    written(&mut client);
+    assert_eq!(client.handle(start, frame(Frame::GoingAway, &[])), Ok(Event::Handled));
+    let later = start + Duration::from_secs(30);
+    assert_eq!(client.handle_timeout(later), []);
+    assert_eq!(written(&mut client), [], "the second call is before it");
+    assert!(client.next_timeout().is_some_and(|at| at > later), "there is nothing to wake up for");
+    client.handle(later, frame(Frame::Reply { id: own(0) }, &[])).expect("an answer");
+    assert!(matches!(written(&mut client)[..], [Frame::Request { .. }, Frame::Drained]));
+}
+
+#[test]
 fn a_request_under_an_id_in_flight_may_not_start() {
     let now = Instant::now();
     let mut core = core(WINDOW);
