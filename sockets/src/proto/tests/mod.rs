@@ -4,4 +4,5 @@ mod broken_handshakes;
 mod core_rules;
 mod frames;
 mod framing;
+mod sim;
 mod two_cores;

@@ -1,0 +1,186 @@
+//! What a side's program does: calls, emits, and handlers that end.
+
+use std::time::Duration;
+
+use super::{
+    engine::Shared,
+    incoming::{Ending, Handler},
+    outgoing::{Kind, Message, Waiting},
+    side::{Moment, Side, payload_of},
+};
+use crate::proto::{Admission, CallId, Caller, FailureCode, Frame, Occupied, Open, Outcome, PREFIX, Payload};
+
+pub(super) const KEY: u64 = 0x0123_4567_89ab_cdef;
+const LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+impl Side {
+    /// Makes a request, which has the number `moment.last`. A handler waits for its own; `true` if it is under way.
+    pub(super) fn request(&mut self, moment: Moment, size: usize, timeout: Duration, by: Option<usize>) -> bool {
+        let (number, payload) = (moment.last, payload_of(moment.last, size));
+        let caller = by.map_or(Caller::Other, |_| Caller::Handler);
+        let handler = by.map(|at| self.incoming.handlers[at].number);
+        match self.engine.request(moment.now, KEY, timeout, &payload, number, caller) {
+            Ok(id) => {
+                let header = Frame::Request { id, timeout: millis(timeout), key: KEY }.header();
+                let length = header.as_slice().len() + payload.len();
+                let kind = Kind::Request(id, by.is_some());
+                self.outgoing.accept(moment.now, Message { number, length, kind, handler, new: true });
+                let deadline = moment.now + timeout.min(LONGEST);
+                self.outgoing.waiting.insert(number, Waiting { id, deadline });
+                if let Some(at) = by {
+                    self.incoming.handlers[at].waits_for = Some(number);
+                }
+                assert!(!self.heard_going_away, "a server that goes away is called");
+                self.settle(moment.now);
+                true
+            }
+            Err(refused) => {
+                self.check_refusal(refused, payload.len());
+                self.settle(moment.now);
+                false
+            }
+        }
+    }
+
+    /// Whether a request is rightly refused.
+    fn check_refusal(&mut self, refused: Admission, payload: usize) {
+        // Its header has so many bytes, depending on the id.
+        let (least, most) = (payload + 11, payload + 29);
+        match refused {
+            Admission::TooLarge { .. } => assert!(most > self.theirs.max_frame as usize, "it is small enough"),
+            Admission::ShuttingDown => assert!(self.heard_going_away, "nobody goes away"),
+            Admission::Full => {
+                assert!(!self.outgoing.admits(most), "a request is refused that could be sent");
+                let bytes = self.outgoing.parked_request_bytes();
+                let is_full = self.outgoing.parked_requests() >= self.ours.calls as usize
+                    || bytes > 0 && bytes + most > self.ours.queue
+                    || least > self.ours.queue && !self.outgoing.nothing_is_parked();
+                assert!(is_full, "a request is refused that could wait");
+            }
+            other => panic!("a request is refused with {other:?}"),
+        }
+    }
+
+    /// Sends an emit, if there is room for it.
+    pub(super) fn emit(&mut self, moment: Moment, size: usize, by: Option<usize>) -> bool {
+        let (number, payload) = (moment.last, payload_of(moment.last, size));
+        let caller = by.map_or(Caller::Other, |_| Caller::Handler);
+        let handler = by.map(|at| self.incoming.handlers[at].number);
+        let length = Frame::Emit { key: KEY }.header().as_slice().len() + payload.len();
+        let queued = self.engine.queued();
+        let has_room = queued == 0 || queued + length <= self.ours.queue;
+        let waits = by.is_none() && self.outgoing.nothing_is_parked() && !self.outgoing.admits(length);
+        match self.engine.emit(moment.now, KEY, &payload, caller) {
+            Admission::Sent | Admission::Parked => {
+                assert!(has_room && !waits, "an emit does not wait for room");
+                self.outgoing.accept(moment.now, Message { number, length, kind: Kind::Emit, handler, new: true });
+                self.settle(moment.now);
+                return true;
+            }
+            Admission::Full => assert!(!has_room || waits, "an emit waits, and there is room"),
+            Admission::TooLarge { .. } => assert!(length > self.theirs.max_frame as usize, "it is small enough"),
+            Admission::ShuttingDown => panic!("emits are not refused"),
+        }
+        self.settle(moment.now);
+        false
+    }
+
+    /// Sends a member's copy of a message to an audience; `false` if it is too far behind.
+    pub(super) fn share(&mut self, moment: Moment, message: &Shared, size: usize, timeout: Duration) -> bool {
+        let (number, payload) = (moment.last, payload_of(moment.last, size).len());
+        let emit_length = Frame::Emit { key: KEY }.header().as_slice().len() + payload;
+        let queued = self.engine.queued();
+        match self.engine.share(moment.now, message, number, Caller::Other) {
+            Ok(None) => {
+                let message = Message { number, length: emit_length, kind: Kind::Emit, handler: None, new: true };
+                self.outgoing.accept(moment.now, message);
+            }
+            Ok(Some(id)) => {
+                let header = Frame::Request { id, timeout: millis(timeout), key: KEY }.header();
+                let length = header.as_slice().len() + payload;
+                let message = Message { number, length, kind: Kind::Request(id, false), handler: None, new: true };
+                self.outgoing.accept(moment.now, message);
+                let deadline = moment.now + timeout.min(LONGEST);
+                self.outgoing.waiting.insert(number, Waiting { id, deadline });
+            }
+            Err(refused) => match (message, refused) {
+                (Shared::Emit(_), Admission::Full) => {
+                    let is_behind = queued > 0 && queued + emit_length + PREFIX > self.ours.queue;
+                    assert!(is_behind, "a member is not too far behind");
+                    return false;
+                }
+                (Shared::Emit(_), Admission::TooLarge { .. }) => {
+                    assert!(emit_length > self.theirs.max_frame as usize, "it is small enough");
+                }
+                (Shared::Request(_), refused) => self.check_refusal(refused, payload),
+                (Shared::Emit(_), refused) => panic!("an emit is refused with {refused:?}"),
+            },
+        }
+        self.settle(moment.now);
+        true
+    }
+
+    /// A caller gives up.
+    pub(super) fn cancel(&mut self, moment: Moment, number: u64) {
+        let id = self.outgoing.waiting[&number].id;
+        self.outgoing.withdraw(number);
+        self.engine.cancel(moment.now, id);
+        self.settle(moment.now);
+        // The core does not mind if it is told again.
+        self.engine.cancel(moment.now, id);
+        self.settle(moment.now);
+    }
+
+    /// A handler ends. One that waits for a call of its own gives it up.
+    pub(super) fn end(&mut self, moment: Moment, at: usize, ending: Ending) {
+        let handler = self.incoming.handlers.remove(at);
+        if let Some(number) = handler.waits_for.filter(|number| self.outgoing.waiting.contains_key(number)) {
+            // It runs no more, but is known until it has ended.
+            self.incoming.handlers.insert(at, handler);
+            self.cancel(moment, number);
+            self.incoming.handlers[at].waits_for = None;
+            return self.end(moment, at, ending);
+        }
+        let Handler { number, called, length, came, .. } = handler;
+        match called.open {
+            Open::Request(id) => {
+                self.incoming.request_ended(id, length, Some(number), came, ending.clone());
+                self.answer(moment, id, called.place, &ending);
+            }
+            Open::Emit(_) => {
+                self.incoming.emit_ended(length);
+                self.engine.end_emit(called.open, called.place);
+            }
+        }
+        self.settle(moment.now);
+    }
+
+    pub(super) fn answer(&mut self, moment: Moment, id: CallId, place: Occupied, ending: &Ending) {
+        match ending {
+            Ending::Reply(reply) => {
+                let mut reply = reply.clone();
+                self.engine.answer(moment.now, id, place, &Outcome::Reply(&Payload::of(&mut reply)));
+            }
+            Ending::Failure(code, text) => {
+                self.engine.answer(moment.now, id, place, &Outcome::Failure(*code, text));
+            }
+        }
+    }
+
+    /// Ends the handlers whose time is up.
+    pub(super) fn expire(&mut self, moment: Moment) {
+        while let Some(at) = self.incoming.handlers.iter().position(|handler| handler.deadline <= moment.now) {
+            self.end(moment, at, Ending::Failure(FailureCode::Timeout, String::new()));
+        }
+    }
+
+    /// Whether a handler could end by itself now.
+    pub(super) fn can_end(&self, at: usize) -> bool {
+        let waits_for = self.incoming.handlers[at].waits_for;
+        waits_for.is_none_or(|number| !self.outgoing.waiting.contains_key(&number))
+    }
+}
+
+fn millis(timeout: Duration) -> u64 {
+    u64::try_from(timeout.min(LONGEST).as_millis()).expect("a week is not long").max(1)
+}

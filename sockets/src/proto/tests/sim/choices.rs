@@ -1,0 +1,65 @@
+//! Where a simulation's choices come from: a seed, or the bytes of a fuzzer.
+
+/// Numbers that nobody planned, and that are the same each time.
+pub(super) enum Choices<'a> {
+    Seeded(u64),
+    /// Read from the front. When there are none left, all numbers are 0.
+    Given(&'a [u8]),
+}
+
+impl Choices<'_> {
+    /// Whether there is nothing left to choose from.
+    pub(super) fn are_over(&self) -> bool {
+        matches!(self, Self::Given([]))
+    }
+
+    /// A number below `end`, or 0.
+    pub(super) fn below(&mut self, end: u64) -> u64 {
+        match self {
+            // SplitMix64.
+            Self::Seeded(state) => {
+                *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+                let mut mixed = *state;
+                mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+                mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+                (mixed ^ (mixed >> 31)) % end.max(1)
+            }
+            // As few bytes as do, so that each byte of the input means something.
+            Self::Given(bytes) => {
+                let mut number = 0;
+                let mut rest = end.saturating_sub(1);
+                while let Some((first, behind)) = bytes.split_first().filter(|_| rest > 0) {
+                    number = number << 8 | u64::from(*first);
+                    *bytes = behind;
+                    rest >>= 8;
+                }
+                number % end.max(1)
+            }
+        }
+    }
+
+    pub(super) fn index(&mut self, length: usize) -> usize {
+        usize::try_from(self.below(length as u64)).unwrap_or(0)
+    }
+
+    pub(super) fn between(&mut self, first: u64, last: u64) -> u64 {
+        first + self.below(last - first + 1)
+    }
+
+    /// True so many times in a hundred.
+    pub(super) fn percent(&mut self, chance: u64) -> bool {
+        self.below(100) < chance
+    }
+
+    /// One of some weighted things, by its place.
+    pub(super) fn weighted(&mut self, weights: &[u64]) -> usize {
+        let mut left = self.below(weights.iter().sum());
+        for (at, weight) in weights.iter().enumerate() {
+            match left.checked_sub(*weight) {
+                Some(less) => left = less,
+                None => return at,
+            }
+        }
+        0
+    }
+}

@@ -1,0 +1,199 @@
+//! The only door between the simulation and the core: what changes inside of `proto` is met here.
+
+use std::{
+    io::IoSlice,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+
+use crate::{
+    proto::{
+        Admission, Answer, CallId, Caller, Core, Event, Farewell, Frame, Occupied, Open, Outcome, Payload, Side, Terms,
+        Violation, shared_emit, shared_request, window::Grant,
+    },
+    transport::next_frame,
+};
+
+/// What a side accepts, and how much may wait in it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Setting {
+    pub(super) max_frame: u32,
+    pub(super) calls: u32,
+    pub(super) bytes: u32,
+    pub(super) queue: usize,
+}
+
+impl Setting {
+    fn terms(self) -> Terms {
+        Terms { max_frame: self.max_frame, window: Grant { calls: self.calls, bytes: self.bytes } }
+    }
+}
+
+/// A message to an audience, encoded once for all members.
+#[derive(Clone)]
+pub(super) enum Shared {
+    Emit(Bytes),
+    Request(crate::proto::SharedRequest),
+}
+
+impl Shared {
+    pub(super) fn emit(key: u64, payload: &[u8]) -> Self {
+        Self::Emit(shared_emit(key, &Payload::Copied(payload)))
+    }
+
+    pub(super) fn request(number: u64, key: u64, timeout: Duration, payload: &[u8]) -> Self {
+        Self::Request(shared_request(number, key, timeout, &Payload::Copied(payload)))
+    }
+}
+
+/// A core whose callers and handlers are numbers.
+pub(super) struct Engine {
+    core: Core<u64, u64>,
+    /// How much of what is to be written has been looked at.
+    seen: usize,
+}
+
+impl Engine {
+    pub(super) fn new(side: Side, ours: Setting, theirs: Setting) -> Self {
+        Self { core: Core::new(side, ours.terms(), theirs.terms(), ours.queue), seen: 0 }
+    }
+
+    /// The frames that are new in the queue to the wire.
+    pub(super) fn queued_frames(&mut self) -> Vec<Bytes> {
+        let outbox = self.core.outbox();
+        if outbox.len() == self.seen {
+            return Vec::new();
+        }
+        let mut slices = vec![IoSlice::new(&[]); outbox.len() / 2048 + 2];
+        let filled = outbox.slices(&mut slices);
+        let all: Vec<u8> = slices[..filled].iter().flat_map(|slice| slice.iter().copied()).collect();
+        assert_eq!(all.len(), outbox.len(), "the queue holds as many bytes as it says");
+        let mut new = Bytes::from(all).split_off(self.seen);
+        self.seen = outbox.len();
+        let frames = std::iter::from_fn(|| next_frame(&mut new)).collect();
+        assert!(new.is_empty(), "only whole frames are queued");
+        frames
+    }
+
+    /// Takes bytes that are to be written.
+    pub(super) fn write(&mut self, most: usize) -> Vec<u8> {
+        let outbox = self.core.outbox();
+        let mut slices = [IoSlice::new(&[]); 4];
+        let filled = outbox.slices(&mut slices);
+        let bytes: Vec<u8> = slices[..filled].iter().flat_map(|slice| slice.iter().copied()).take(most).collect();
+        outbox.advance(bytes.len());
+        self.seen -= bytes.len();
+        bytes
+    }
+
+    pub(super) fn unwritten(&mut self) -> usize {
+        self.core.outbox().len()
+    }
+
+    pub(super) fn handle(&mut self, now: Instant, frame: Bytes) -> Result<Event<u64, u64>, Violation> {
+        self.core.handle(now, frame)
+    }
+
+    pub(super) fn say(&mut self, frame: Frame, text: &str) {
+        self.core.control(frame, text);
+    }
+
+    pub(super) fn request(
+        &mut self,
+        now: Instant,
+        key: u64,
+        timeout: Duration,
+        payload: &[u8],
+        consumer: u64,
+        by: Caller,
+    ) -> Result<CallId, Admission> {
+        self.core.request(now, key, timeout, &Payload::of(&mut payload.to_vec()), consumer, by)
+    }
+
+    pub(super) fn emit(&mut self, now: Instant, key: u64, payload: &[u8], by: Caller) -> Admission {
+        self.core.emit(now, key, &Payload::of(&mut payload.to_vec()), by)
+    }
+
+    /// Sends a member's copy of a message to an audience.
+    pub(super) fn share(
+        &mut self,
+        now: Instant,
+        message: &Shared,
+        consumer: u64,
+        by: Caller,
+    ) -> Result<Option<CallId>, Admission> {
+        match message {
+            Shared::Emit(frame) => match self.core.broadcast(now, frame) {
+                Admission::Sent | Admission::Parked => Ok(None),
+                refused => Err(refused),
+            },
+            Shared::Request(ask) => {
+                let asked = self.core.ask(now, ask, consumer, by);
+                asked.map(|()| Some(ask.id())).map_err(|(refused, returned)| {
+                    assert_eq!(returned, consumer, "who asks in vain is given back");
+                    refused
+                })
+            }
+        }
+    }
+
+    pub(super) fn cancel(&mut self, now: Instant, id: CallId) {
+        self.core.cancel(now, id);
+    }
+
+    pub(super) fn check_id(&self, open: Open) -> Result<(), Violation> {
+        self.core.check_id(open)
+    }
+
+    pub(super) fn suspend(&mut self, open: Open, handler: u64) {
+        self.core.suspend(open, handler);
+    }
+
+    pub(super) fn answer(&mut self, now: Instant, id: CallId, place: Occupied, outcome: &Outcome<'_>) {
+        self.core.answer(now, id, place, outcome);
+    }
+
+    pub(super) fn end_emit(&mut self, open: Open, place: Occupied) {
+        self.core.end_emit(open, place);
+    }
+
+    pub(super) fn next_timeout(&self) -> Option<Instant> {
+        self.core.next_timeout()
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Instant) -> Vec<(u64, Answer)> {
+        self.core.handle_timeout(now)
+    }
+
+    /// The callers that were told of the end, with whether their calls may have been executed, and the handlers to stop.
+    pub(super) fn close(&mut self) -> (Vec<(u64, bool)>, Vec<u64>) {
+        let (told, handlers) = self.core.close();
+        let told = told.into_iter().map(|(consumer, answer)| match answer {
+            Answer::Disconnected { maybe_executed } => (consumer, maybe_executed),
+            other => panic!("the end is {other:?}"),
+        });
+        (told.collect(), handlers)
+    }
+
+    pub(super) fn queued(&self) -> usize {
+        self.core.queued()
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.core.is_full()
+    }
+
+    pub(super) fn unanswered(&self) -> usize {
+        self.core.unanswered()
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.core.is_idle()
+    }
+}
+
+/// Whether only a server may say this.
+pub(super) fn is_the_servers(farewell: Farewell) -> bool {
+    matches!(farewell, Farewell::Kicked | Farewell::ShuttingDown | Farewell::NotReady)
+}

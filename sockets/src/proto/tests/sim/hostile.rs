@@ -1,0 +1,118 @@
+//! A peer that knows the protocol, and keeps to it as it likes.
+
+use super::{acting::KEY, choices::Choices, side::Side};
+use crate::proto::{CallId, FailureCode, Farewell, Frame};
+
+#[derive(Default)]
+pub(super) struct Hostile {
+    /// Requests that it has read.
+    heard: Vec<CallId>,
+    /// Requests that it has made.
+    made: Vec<CallId>,
+    /// How many of a hundred frames may break the rules.
+    malice: u64,
+    /// It reads nothing.
+    pub(super) deaf: bool,
+}
+
+impl Hostile {
+    pub(super) fn new(malice: u64, deaf: bool) -> Self {
+        Self { malice, deaf, ..Self::default() }
+    }
+
+    /// It reads a frame.
+    pub(super) fn hear(&mut self, mut frame: bytes::Bytes) {
+        if let Ok(Frame::Request { id, .. }) = Frame::decode(&mut frame) {
+            self.heard.push(id);
+        }
+    }
+
+    /// Its next frame. It knows what the other side has in flight, also what it could not know.
+    pub(super) fn speak(&mut self, victim: &Side, largest: u64, choices: &mut Choices<'_>) -> Vec<u8> {
+        let malicious = choices.percent(self.malice);
+        let size = choices.index(usize::try_from(largest).unwrap_or(0));
+        let legal = |length: usize| victim.incoming.window.admits(length);
+        match choices.weighted(&[6, 6, 5, 3, 3, 2, 1, 2]) {
+            0 if malicious || legal(9 + size) => frame(Frame::Emit { key: KEY }, &vec![7; size]),
+            1 if malicious || legal(29 + size) => {
+                let id = self.some_id(malicious, choices);
+                self.made.push(id);
+                let timeout = [0, 1, 50, 5_000, u64::MAX][choices.index(5)];
+                frame(Frame::Request { id, timeout, key: KEY }, &vec![7; size])
+            }
+            2 => match self.asked(victim, malicious, choices) {
+                Some(id) => frame(Frame::Reply { id }, &vec![7; size]),
+                None => optional(size),
+            },
+            3 => match self.asked(victim, malicious, choices) {
+                Some(id) => frame(Frame::Failure { id, code: FailureCode::NoSuchMethod }, b"none"),
+                None => optional(size),
+            },
+            4 => {
+                let id = match choices.index(self.made.len() + 1) {
+                    at if at < self.made.len() => self.made[at],
+                    _ => self.some_id(true, choices),
+                };
+                frame(Frame::Cancel { id }, &[])
+            }
+            5 => {
+                let (calls, bytes) = victim.outgoing.emits();
+                let (calls, bytes) = if malicious {
+                    (choices.below(8).try_into().unwrap_or(1), choices.below(300))
+                } else {
+                    (calls, bytes)
+                };
+                if calls > 0 || malicious { frame(Frame::Credit { calls, bytes }, &[]) } else { optional(size) }
+            }
+            6 if malicious => {
+                let reasons = [Farewell::Closed, Farewell::Kicked, Farewell::TooSlow];
+                let reason = reasons[choices.index(3)];
+                let all = [Frame::Ready, Frame::GoingAway, Frame::Drained, Frame::Goodbye { reason }];
+                frame(all[choices.index(4)], &[])
+            }
+            7 if malicious => garbage(choices),
+            _ => optional(size),
+        }
+    }
+
+    fn some_id(&self, malicious: bool, choices: &mut Choices<'_>) -> CallId {
+        if malicious && !self.made.is_empty() && choices.percent(70) {
+            return self.made[choices.index(self.made.len())];
+        }
+        let number = if malicious { choices.below(1 << 9) } else { self.made.len() as u64 };
+        CallId { number, shared: malicious && choices.percent(30) }
+    }
+
+    /// The id of a request to it, or of one that was never made.
+    fn asked(&mut self, victim: &Side, malicious: bool, choices: &mut Choices<'_>) -> Option<CallId> {
+        if malicious {
+            let mut known = victim.outgoing.flights();
+            known.push(CallId { number: choices.below(1 << 9), shared: choices.percent(30) });
+            return Some(known[choices.index(known.len())]);
+        }
+        if self.heard.is_empty() {
+            return None;
+        }
+        let at = choices.index(self.heard.len());
+        Some(self.heard.swap_remove(at))
+    }
+}
+
+/// One of the frames that may be ignored.
+fn optional(size: usize) -> Vec<u8> {
+    [vec![0x80], vec![7; size]].concat()
+}
+
+fn frame(header: Frame, payload: &[u8]) -> Vec<u8> {
+    [header.header().as_slice(), payload].concat()
+}
+
+/// Bytes that begin like a frame, or do not.
+pub(super) fn garbage(choices: &mut Choices<'_>) -> Vec<u8> {
+    let length = choices.index(24);
+    let mut bytes: Vec<u8> = (0..length).map(|_| choices.below(256).to_le_bytes()[0]).collect();
+    if let Some(kind) = bytes.first_mut() {
+        *kind %= 12;
+    }
+    bytes
+}

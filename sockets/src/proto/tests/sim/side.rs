@@ -1,0 +1,221 @@
+//! One honest side: a core, the account of what goes through it, and the manners of a driver.
+
+use std::{collections::VecDeque, time::Instant};
+
+use bytes::Bytes;
+
+use super::{
+    engine::{Engine, Setting},
+    incoming::Incoming,
+    outgoing::Outgoing,
+    window::Window,
+};
+use crate::proto::{self, Farewell, Frame, PREFIX};
+
+/// The time, and the number of the last message that anybody sent.
+#[derive(Clone, Copy)]
+pub(super) struct Moment {
+    pub(super) now: Instant,
+    pub(super) last: u64,
+}
+
+pub(super) struct Side {
+    pub(super) kind: proto::Side,
+    pub(super) engine: Engine,
+    pub(super) outgoing: Outgoing,
+    pub(super) incoming: Incoming,
+    pub(super) ours: Setting,
+    pub(super) theirs: Setting,
+    /// The other side keeps to the protocol.
+    pub(super) trusts: bool,
+    pub(super) is_open: bool,
+    /// Calls of the other side may start.
+    pub(super) ready: bool,
+    pub(super) handlers_started: u64,
+    /// What the other side has said that it may say once.
+    pub(super) heard_ready: bool,
+    pub(super) heard_going_away: bool,
+    pub(super) heard_drained: bool,
+    pub(super) said_going_away: bool,
+    pub(super) owes_drained: bool,
+    /// What was said that is not in the queue to the wire.
+    said: VecDeque<Frame>,
+    /// The frames in that queue, and whether they are calls.
+    unwritten: VecDeque<(bool, usize)>,
+}
+
+impl Side {
+    pub(super) fn new(kind: proto::Side, ours: Setting, theirs: Setting, trusts: bool, now: Instant) -> Self {
+        Self {
+            kind,
+            engine: Engine::new(kind, ours, theirs),
+            outgoing: Outgoing::new(Window::between(ours, theirs), now),
+            incoming: Incoming::new(Window::between(ours, theirs), theirs.max_frame),
+            ours,
+            theirs,
+            trusts,
+            is_open: true,
+            ready: kind == proto::Side::Client,
+            handlers_started: 0,
+            heard_ready: false,
+            heard_going_away: false,
+            heard_drained: false,
+            said_going_away: false,
+            owes_drained: false,
+            said: VecDeque::new(),
+            unwritten: VecDeque::new(),
+        }
+    }
+
+    /// Says something that needs no window.
+    pub(super) fn say(&mut self, now: Instant, frame: Frame, text: &str) {
+        self.said.push_back(frame);
+        self.engine.say(frame, text);
+        self.settle(now);
+        assert!(self.said.is_empty(), "{:?} is not queued", self.said);
+    }
+
+    /// Takes bytes for the wire.
+    pub(super) fn write(&mut self, most: usize) -> Vec<u8> {
+        let bytes = self.engine.write(most);
+        let mut written = bytes.len();
+        while let Some((_, left)) = self.unwritten.front_mut().filter(|_| written > 0) {
+            let step = written.min(*left);
+            *left -= step;
+            written -= step;
+            if *left == 0 {
+                self.unwritten.pop_front();
+            }
+        }
+        bytes
+    }
+
+    /// Looks at what the last step has queued for the wire, and whether all is as it should be.
+    pub(super) fn settle(&mut self, now: Instant) {
+        for frame in self.engine.queued_frames() {
+            self.queued(now, frame);
+        }
+        self.outgoing.check();
+        self.incoming.check(now, &mut self.outgoing);
+        self.check();
+    }
+
+    fn queued(&mut self, now: Instant, frame: Bytes) {
+        let length = frame.len();
+        assert!(
+            length <= self.theirs.max_frame as usize,
+            "a frame of {length} bytes is longer than the other side accepts"
+        );
+        let mut payload = frame;
+        let header = Frame::decode(&mut payload).expect("a core sends frames");
+        let is_call = matches!(header, Frame::Emit { .. } | Frame::Request { .. });
+        self.unwritten.push_back((is_call, PREFIX + length));
+        match header {
+            Frame::Emit { .. } | Frame::Request { .. } => {
+                let number = number_in(&payload).expect("calls of an honest side are numbered");
+                assert_eq!(payload, payload_of(number, payload.len()), "the payload is as it was given");
+                self.outgoing.queued(now, header, length, number);
+            }
+            Frame::Cancel { id } => self.outgoing.cancel_queued(id),
+            Frame::Reply { .. } | Frame::Failure { .. } => {
+                self.incoming.answer_queued(now, header, &payload, &mut self.outgoing);
+            }
+            Frame::Credit { calls, bytes } => self.incoming.credit_queued(calls, bytes),
+            Frame::Drained => {
+                assert!(std::mem::take(&mut self.owes_drained), "nobody asked for word that no more calls come");
+                self.outgoing.drained_queued();
+            }
+            Frame::Ready | Frame::GoingAway | Frame::Goodbye { .. } => {
+                assert_eq!(self.said.pop_front(), Some(header), "only what was said is sent");
+            }
+            Frame::Unknown { .. } => panic!("{header:?} is not ours to send"),
+        }
+    }
+
+    /// Nothing leaks and nothing grows.
+    fn check(&mut self) {
+        if !self.is_open {
+            return;
+        }
+        assert_eq!(self.engine.unanswered(), self.outgoing.unanswered(), "requests without an answer");
+        let is_idle = self.incoming.is_idle()
+            && self.outgoing.waiting.is_empty()
+            && self.outgoing.nothing_is_parked()
+            && !self.owes_drained;
+        assert_eq!(self.engine.is_idle(), is_idle, "whether nothing is under way");
+
+        assert!(self.outgoing.parked_requests() <= self.ours.calls as usize, "more requests wait than may");
+        let (queue, max_frame) = (self.ours.queue, self.theirs.max_frame as usize);
+        let calls: usize = self.unwritten.iter().filter(|(is_call, _)| *is_call).map(|(_, length)| length).sum();
+        let most_calls = self.outgoing.window.most(self.theirs.max_frame) + queue + max_frame;
+        assert!(calls <= most_calls, "{calls} bytes of calls wait for the wire, at most {most_calls} may");
+        // Requests that wait for a window, answers, and for each call a failure or a credit, and a cancel.
+        let most = most_calls + 2 * (queue + max_frame) + 128 * self.ours.calls.min(self.theirs.calls) as usize;
+        let queued = self.engine.queued();
+        assert!(queued <= most, "{queued} bytes wait, at most {most} may");
+    }
+
+    /// Does what is due by now.
+    pub(super) fn keep_time(&mut self, moment: Moment) {
+        if self.engine.next_timeout().is_some_and(|at| at <= moment.now) {
+            for (number, answer) in self.engine.handle_timeout(moment.now) {
+                self.outgoing.timed(moment.now, number, &answer);
+            }
+            let next = self.engine.next_timeout();
+            assert!(next.is_none_or(|at| at > moment.now), "the timer goes off again at once");
+            self.settle(moment.now);
+        }
+        self.outgoing.check_time(moment.now);
+        self.incoming.check_time(moment.now, &self.outgoing);
+    }
+
+    /// The connection has ended.
+    pub(super) fn close(&mut self) {
+        let (told, stopped) = self.engine.close();
+        self.outgoing.closed(told);
+        self.incoming.closed(stopped);
+        assert_eq!(self.engine.unanswered(), 0, "calls are kept after the end");
+        self.is_open = false;
+    }
+
+    /// Ends the connection with a word, and gives what is still to be written.
+    pub(super) fn leave(&mut self, now: Instant, reason: Farewell, text: &str) -> Vec<u8> {
+        self.say(now, Frame::Goodbye { reason }, text);
+        let mut bytes = Vec::new();
+        while self.engine.unwritten() > 0 {
+            bytes.extend(self.write(usize::MAX));
+        }
+        self.close();
+        bytes
+    }
+
+    /// Whether nothing is under way, and nothing waits to be written.
+    pub(super) fn is_quiet(&mut self) -> bool {
+        self.engine.unwritten() == 0 && self.engine.is_idle() && self.outgoing.unanswered() == 0
+    }
+
+    /// Nothing is under way: then nothing may be left but what is owed for a few emits.
+    pub(super) fn check_freed(&mut self, mut now: Instant) {
+        assert_eq!(self.engine.queued(), 0, "bytes are left");
+        let window = &self.outgoing.window;
+        assert!(!window.is_due(window.calls, window.bytes), "{} calls are not given back", window.calls);
+        for _ in 0..8 {
+            let Some(at) = self.engine.next_timeout() else { return };
+            now = now.max(at);
+            self.keep_time(Moment { now, last: 0 });
+        }
+        panic!("a timer goes on, and nothing is under way");
+    }
+}
+
+/// A payload that says which message it is of.
+pub(super) fn payload_of(number: u64, length: usize) -> Vec<u8> {
+    let [filler, ..] = number.to_le_bytes();
+    let mut payload = number.to_le_bytes().to_vec();
+    payload.resize(length.max(8), filler);
+    payload
+}
+
+pub(super) fn number_in(payload: &[u8]) -> Option<u64> {
+    payload.first_chunk().map(|number| u64::from_le_bytes(*number))
+}
