@@ -44,8 +44,8 @@ impl Side {
 
     /// Whether a request is rightly refused.
     fn check_refusal(&mut self, refused: Admission, payload: usize) {
-        // Its header has so many bytes, depending on the id.
-        let (least, most) = (payload + 11, payload + 29);
+        // Its header has at most so many bytes.
+        let most = payload + 29;
         match refused {
             Admission::TooLarge { .. } => assert!(most > self.theirs.max_frame as usize, "it is small enough"),
             Admission::ShuttingDown => assert!(self.heard_going_away, "nobody goes away"),
@@ -53,8 +53,7 @@ impl Side {
                 assert!(!self.outgoing.admits(most), "a request is refused that could be sent");
                 let bytes = self.outgoing.parked_request_bytes();
                 let is_full = self.outgoing.parked_requests() >= self.ours.calls as usize
-                    || bytes > 0 && bytes + most > self.ours.queue
-                    || least > self.ours.queue && !self.outgoing.nothing_is_parked();
+                    || !self.outgoing.nothing_is_parked() && bytes + most > self.ours.queue;
                 assert!(is_full, "a request is refused that could wait");
             }
             other => panic!("a request is refused with {other:?}"),

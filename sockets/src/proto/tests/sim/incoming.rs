@@ -59,6 +59,7 @@ impl Ending {
 }
 
 /// An answer that was given to the core, and is not in the queue to the wire.
+#[derive(Debug)]
 struct Due {
     id: CallId,
     handler: Option<u64>,
@@ -120,9 +121,11 @@ impl Incoming {
     /// An answer is queued for the wire.
     pub(super) fn answer_queued(&mut self, now: Instant, header: Frame, payload: &Bytes, sent: &mut Outgoing) {
         let (Frame::Reply { id } | Frame::Failure { id, .. }) = header else { panic!("{header:?} answers nothing") };
-        // A hostile peer may use an id again before it has heard the answer.
+        // A hostile peer may use an id again before it has heard the answer; then the newest may be before the others.
         let is_it = |due: &Due| due.id == id && due.ending.gives(header, payload, self.max_frame);
-        let at = self.due.iter().position(is_it).expect("a request that has ended is answered, once and as it ended");
+        let newest = self.due.iter().rposition(|due| due.new && is_it(due));
+        let at = newest.or_else(|| self.due.iter().position(is_it));
+        let at = at.expect("a request that has ended is answered, once and as it ended");
         let due = self.due.remove(at);
         if let Some(handler) = due.handler {
             sent.check_answer_in_order(now, handler);
@@ -157,7 +160,12 @@ impl Incoming {
     /// What must hold when all is done that had to be done until now.
     pub(super) fn check_time(&self, now: Instant, sent: &Outgoing) {
         let is_stuck = !self.due.is_empty() && now >= sent.stirred + super::outgoing::OVERTAKE;
-        assert!(!is_stuck, "answers wait for longer than they may");
+        assert!(
+            !is_stuck,
+            "answers wait for longer than they may: {:?}; nothing has moved for {:?}",
+            self.due,
+            now - sent.stirred
+        );
     }
 
     /// The connection has ended: the suspended handlers were stopped, and no others.

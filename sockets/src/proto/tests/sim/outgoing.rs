@@ -226,7 +226,8 @@ impl Outgoing {
         self.last_before_drained = self.parked.iter().rfind(|message| message.is_request()).map(|last| last.number);
     }
 
-    pub(super) fn drained_queued(&self) {
+    pub(super) fn drained_queued(&mut self, now: Instant) {
+        self.stirred = now;
         let behind = self.parked.iter().find(|message| {
             message.is_request() && self.last_before_drained.is_some_and(|last| message.number <= last)
         });

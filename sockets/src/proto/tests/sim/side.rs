@@ -123,7 +123,7 @@ impl Side {
             Frame::Credit { calls, bytes } => self.incoming.credit_queued(calls, bytes),
             Frame::Drained => {
                 assert!(std::mem::take(&mut self.owes_drained), "nobody asked for word that no more calls come");
-                self.outgoing.drained_queued();
+                self.outgoing.drained_queued(now);
             }
             Frame::Ready | Frame::GoingAway | Frame::Goodbye { .. } => {
                 assert_eq!(self.said.pop_front(), Some(header), "only what was said is sent");
