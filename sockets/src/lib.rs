@@ -24,6 +24,13 @@ mod transport;
 #[path = "private.rs"]
 pub mod __private;
 
+/// The entries of `fuzz`, which do not exist in any other build.
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod __fuzzing {
+    pub use crate::proto::tests::sim::fuzzing::{a_frame, bytes_of_a_peer, frames_of_two_peers};
+}
+
 pub use sockets_macros::group;
 
 pub use self::{

@@ -11,8 +11,8 @@ mod outbox;
 mod parked;
 mod shared;
 mod terms;
-#[cfg(test)]
-mod tests;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod tests;
 mod timeout;
 mod violation;
 mod window;

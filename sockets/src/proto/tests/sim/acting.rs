@@ -89,8 +89,10 @@ impl Side {
         let (number, payload) = (moment.last, payload_of(moment.last, size).len());
         let emit_length = Frame::Emit { key: KEY }.header().as_slice().len() + payload;
         let queued = self.engine.queued();
+        let is_behind = queued > 0 && queued + emit_length + PREFIX > self.ours.queue;
         match self.engine.share(moment.now, message, number, Caller::Other) {
             Ok(None) => {
+                assert!(!is_behind, "a member that is too far behind has more to take");
                 let message = Message { number, length: emit_length, kind: Kind::Emit, handler: None, new: true };
                 self.outgoing.accept(moment.now, message);
             }

@@ -42,8 +42,8 @@ impl Choices<'_> {
         usize::try_from(self.below(length as u64)).unwrap_or(0)
     }
 
-    pub(super) fn between(&mut self, first: u64, last: u64) -> u64 {
-        first + self.below(last - first + 1)
+    pub(super) fn between(&mut self, first: u32, last: u32) -> u32 {
+        first + u32::try_from(self.below(u64::from(last - first) + 1)).unwrap_or(0)
     }
 
     /// True so many times in a hundred.

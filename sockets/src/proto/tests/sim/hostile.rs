@@ -11,13 +11,15 @@ pub(super) struct Hostile {
     made: Vec<CallId>,
     /// How many of a hundred frames may break the rules.
     malice: u64,
+    /// It says any bytes, and not frames.
+    babbles: bool,
     /// It reads nothing.
     pub(super) deaf: bool,
 }
 
 impl Hostile {
-    pub(super) fn new(malice: u64, deaf: bool) -> Self {
-        Self { malice, deaf, ..Self::default() }
+    pub(super) fn new(babbles: bool, malice: u64, deaf: bool) -> Self {
+        Self { malice, babbles, deaf, ..Self::default() }
     }
 
     /// It reads a frame.
@@ -29,6 +31,9 @@ impl Hostile {
 
     /// Its next frame. It knows what the other side has in flight, also what it could not know.
     pub(super) fn speak(&mut self, victim: &Side, largest: u64, choices: &mut Choices<'_>) -> Vec<u8> {
+        if self.babbles {
+            return babble(64, choices);
+        }
         let malicious = choices.percent(self.malice);
         let size = choices.index(usize::try_from(largest).unwrap_or(0));
         let legal = |length: usize| victim.incoming.window.admits(length);
@@ -108,11 +113,15 @@ fn frame(header: Frame, payload: &[u8]) -> Vec<u8> {
 }
 
 /// Bytes that begin like a frame, or do not.
-pub(super) fn garbage(choices: &mut Choices<'_>) -> Vec<u8> {
-    let length = choices.index(24);
-    let mut bytes: Vec<u8> = (0..length).map(|_| choices.below(256).to_le_bytes()[0]).collect();
+fn garbage(choices: &mut Choices<'_>) -> Vec<u8> {
+    let mut bytes = babble(24, choices);
     if let Some(kind) = bytes.first_mut() {
         *kind %= 12;
     }
     bytes
+}
+
+fn babble(most: usize, choices: &mut Choices<'_>) -> Vec<u8> {
+    let length = choices.index(most);
+    (0..length).map(|_| choices.below(256).to_le_bytes()[0]).collect()
 }

@@ -5,86 +5,15 @@
 mod acting;
 mod choices;
 mod engine;
+pub(crate) mod fuzzing;
 mod hostile;
 mod incoming;
 mod link;
 mod outgoing;
 mod receiving;
+#[cfg(test)]
+mod seeds;
 mod side;
 mod steps;
 mod window;
 mod world;
-
-use std::{
-    env,
-    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
-    time::Instant,
-};
-
-use self::{
-    choices::Choices,
-    world::{Tally, World},
-};
-
-/// So many worlds take a few seconds.
-const WORLDS: u64 = 3_000;
-const STEPS: u64 = 300;
-
-/// The world of a seed, from its beginning to its end.
-fn live(seed: u64, tells: bool) -> Tally {
-    let mut world = World::new(Choices::Seeded(seed), 30, 3, tells);
-    let habits = world.habits();
-    for _ in 0..world.choices.between(1, STEPS) {
-        world.step(&habits);
-    }
-    world.finish();
-    world.tally
-}
-
-fn number(variable: &str) -> Option<u64> {
-    env::var(variable).ok().map(|text| text.parse().expect("a number"))
-}
-
-#[test]
-fn the_promises_hold_in_every_world() {
-    if let Some(seed) = number("SIM_SEED") {
-        live(seed, true);
-        return;
-    }
-    let worlds = number("SIM_WORLDS").unwrap_or(WORLDS);
-    let began = Instant::now();
-    let mut tally = Tally::new();
-    for seed in 0..worlds {
-        match catch_unwind(AssertUnwindSafe(|| live(seed, false))) {
-            Ok(lived) => lived.into_iter().for_each(|(what, count)| *tally.entry(what).or_default() += count),
-            Err(broken) => {
-                eprintln!(
-                    "a promise is broken in the world of seed {seed}; SIM_SEED={seed} shows it again, step by step"
-                );
-                resume_unwind(broken);
-            }
-        }
-    }
-    eprintln!("{worlds} worlds in {:.1} s: {tally:?}", began.elapsed().as_secs_f64());
-    // A simulation in which nothing happens would keep all promises.
-    let expected = [
-        "cancel",
-        "credit overrun",
-        "cut",
-        "drained",
-        "emit refused",
-        "ended by time",
-        "call given up",
-        "answer overtakes",
-        "goodbye",
-        "id in flight",
-        "malformed",
-        "out of turn",
-        "question to all",
-        "request refused",
-        "too slow",
-        "window overrun",
-    ];
-    let missed: Vec<_> = expected.into_iter().filter(|what| tally.get(what).is_none_or(|count| *count == 0)).collect();
-    assert!(worlds < WORLDS || missed.is_empty(), "no world has met {missed:?}");
-}

@@ -57,6 +57,15 @@ pub(super) struct Waiting {
     pub(super) deadline: Instant,
 }
 
+/// Whom an answer is for.
+#[derive(Debug)]
+pub(super) enum Answered {
+    For(u64),
+    GivenUp,
+    /// Nobody has asked.
+    Stray,
+}
+
 pub(super) struct Outgoing {
     pub(super) window: Window,
     emits: u32,
@@ -164,11 +173,11 @@ impl Outgoing {
         assert_eq!(owed, Some(true), "a cancel is for a call that was sent and given up, once");
     }
 
-    /// An answer has come. `None` if nobody asked, otherwise who waits for it, if anybody does.
-    pub(super) fn answered(&mut self, id: CallId) -> Option<Option<u64>> {
-        let flight = self.flights.remove(&wire(id))?;
+    /// An answer has come.
+    pub(super) fn answered(&mut self, id: CallId) -> Answered {
+        let Some(flight) = self.flights.remove(&wire(id)) else { return Answered::Stray };
         self.window.give_back(1, flight.length as u64);
-        Some(self.waiting.remove(&flight.number).map(|_| flight.number))
+        self.waiting.remove(&flight.number).map_or(Answered::GivenUp, |_| Answered::For(flight.number))
     }
 
     /// A credit has come; `false` if it is for more than was sent.

@@ -9,6 +9,7 @@ use super::{
     choices::Choices,
     engine::is_the_servers,
     incoming::{Ending, Handler, Held},
+    outgoing::Answered,
     side::{Moment, Side, number_in, payload_of},
 };
 use crate::proto::{self, Answer, Called, Event, FailureCode, Farewell, Frame, Open, Violation};
@@ -114,18 +115,14 @@ impl Side {
                 assert_eq!((key, &payload), (called.key, &called.payload), "a request is as it was sent");
                 return self.called(moment, called, length, manner, choices).err().map(Received::Broken);
             }
-            (Frame::Reply { id } | Frame::Failure { id, .. }, event) => {
-                let consumer = match (self.outgoing.answered(id), event) {
-                    (Some(Some(number)), Event::Answered { consumer, answer }) => {
-                        self.check_answer(number, consumer, header, payload, answer);
-                        return None;
-                    }
-                    (Some(None), Event::Handled) => return None,
-                    (consumer, Event::StrayAnswer) if !self.trusts => consumer,
-                    (consumer, event) => panic!("{event:?} came of an answer for {consumer:?}"),
-                };
-                assert_eq!(consumer, None, "a caller is not told of its answer");
-            }
+            (Frame::Reply { id } | Frame::Failure { id, .. }, event) => match (self.outgoing.answered(id), event) {
+                (Answered::For(number), Event::Answered { consumer, answer }) => {
+                    self.check_answer(number, consumer, header, payload, answer);
+                }
+                (Answered::GivenUp, Event::Handled) => {}
+                (Answered::Stray, Event::StrayAnswer) if !self.trusts => {}
+                (answered, event) => panic!("{event:?} came of an answer: {answered:?}"),
+            },
             (Frame::Cancel { id }, event) => match (self.incoming.suspended(Open::Request(id)), event) {
                 (Some(known), Event::Cancelled(handler)) => {
                     assert_eq!(handler, known.number, "the right handler is stopped");

@@ -19,6 +19,7 @@ pub(super) struct Moment {
     pub(super) last: u64,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "they are independent of each other")]
 pub(super) struct Side {
     pub(super) kind: proto::Side,
     pub(super) engine: Engine,

@@ -30,8 +30,8 @@ impl World<'_> {
         match self.choices.weighted(&habits.0) {
             0 => self.request(at, end, None),
             1 => self.emit(at, end, None),
-            2 => self.to_an_audience(false),
-            3 => self.to_an_audience(true),
+            2 => self.address_all(false),
+            3 => self.address_all(true),
             4 => self.cancel(at, end),
             5 => self.with_a_handler(at, end, Self::emit),
             6 => self.with_a_handler(at, end, Self::request),
@@ -49,7 +49,7 @@ impl World<'_> {
                 let (least, most) = if self.choices.percent(self.patience) { (100, 6_000) } else { (1, 60) };
                 let millis = self.choices.between(least, most);
                 self.tell(|| format!("{millis} ms pass"));
-                self.advance(Duration::from_millis(millis));
+                self.advance(Duration::from_millis(millis.into()));
             }
             11 => {
                 let frozen = &mut self.links[at].pipes[end].frozen;
@@ -68,8 +68,8 @@ impl World<'_> {
         match self.choices.index(20) {
             0 => Duration::MAX,
             1..5 => Duration::from_secs(30),
-            5..15 => Duration::from_millis(self.choices.between(1, 3_000)),
-            _ => Duration::from_millis(self.choices.between(1, 50)),
+            5..15 => Duration::from_millis(self.choices.between(1, 3_000).into()),
+            _ => Duration::from_millis(self.choices.between(1, 50).into()),
         }
     }
 
@@ -92,7 +92,7 @@ impl World<'_> {
     }
 
     /// The server sends the same bytes to all its clients. Who is too far behind is disconnected.
-    fn to_an_audience(&mut self, asks: bool) {
+    fn address_all(&mut self, asks: bool) {
         let (size, timeout) = (self.size(), self.timeout());
         let moment = self.next_moment();
         let payload = payload_of(moment.last, size);

@@ -18,6 +18,17 @@ use crate::proto::{self, Farewell, Frame, Violation};
 pub(super) const SERVER: usize = 0;
 pub(super) const CLIENT: usize = 1;
 
+/// Who talks to the server.
+#[derive(Clone, Copy)]
+pub(super) struct Peers {
+    /// At most so many connections.
+    pub(super) most: u32,
+    /// How many of a hundred have a hostile end.
+    pub(super) hostile: u64,
+    /// Those say any bytes, and not frames.
+    pub(super) babble: bool,
+}
+
 /// How often what happened.
 pub(super) type Tally = BTreeMap<&'static str, u64>;
 
@@ -39,30 +50,30 @@ pub(super) struct World<'a> {
 }
 
 impl<'a> World<'a> {
-    /// A world that one seed describes. `hostile` is how many clients in a hundred are.
-    pub(super) fn new(mut choices: Choices<'a>, hostile: u64, connections: u64, tells: bool) -> Self {
+    /// The world that these choices lead to.
+    pub(super) fn new(mut choices: Choices<'a>, peers: Peers, tells: bool) -> Self {
         let now = Instant::now();
         let large = choices.percent(3);
         let server = setting(&mut choices, large);
-        let links = (0..choices.between(1, connections)).map(|_| {
+        let links = (0..choices.between(1, peers.most)).map(|_| {
             let client = setting(&mut choices, large);
             let side = |kind, trusts| {
                 let (ours, theirs) = if kind == proto::Side::Server { (server, client) } else { (client, server) };
                 End::Honest(Box::new(Side::new(kind, ours, theirs, trusts, now)))
             };
-            let is_hostile = choices.percent(hostile);
+            let is_hostile = choices.percent(peers.hostile);
             let mut ends = [side(proto::Side::Server, !is_hostile), side(proto::Side::Client, !is_hostile)];
             if is_hostile {
                 // Now and then it is the server that means no good.
                 let at = if choices.percent(20) { SERVER } else { CLIENT };
-                ends[at] = End::Hostile(Hostile::new(choices.below(30), choices.percent(30)));
+                ends[at] = End::Hostile(Hostile::new(peers.babble, choices.below(30), choices.percent(30)));
             }
             let capacity = choices.between(30, 600) as usize;
             Link { ends, pipes: [Pipe::default(), Pipe::default()], capacity, drained: false }
         });
         let links = links.collect();
         let manner = Manner { suspend: [0, 50, 80, 100][choices.index(4)], largest: if large { 6_000 } else { 120 } };
-        let largest = if large { 6_000 } else { choices.between(1, 200) };
+        let largest = if large { 6_000 } else { choices.between(1, 200).into() };
         let patience = [0, 10, 60][choices.index(3)];
         Self { choices, now, number: 0, links, manner, largest, patience, tally: Tally::new(), tells, began: now }
     }
@@ -229,9 +240,9 @@ impl<'a> World<'a> {
 /// Small windows and queues, so that all of them are met.
 fn setting(choices: &mut Choices<'_>, large: bool) -> Setting {
     if large {
-        return Setting { max_frame: 10_000, calls: 1 + choices.index(8) as u32, bytes: 12_000, queue: 40_000 };
+        return Setting { max_frame: 10_000, calls: choices.between(1, 8), bytes: 12_000, queue: 40_000 };
     }
-    let calls = choices.between(1, 9) as u32;
-    let bytes = choices.between(10, 400) as u32;
-    Setting { max_frame: choices.between(60, 300) as u32, calls, bytes, queue: choices.between(60, 2_000) as usize }
+    let calls = choices.between(1, 9);
+    let bytes = choices.between(10, 400);
+    Setting { max_frame: choices.between(60, 300), calls, bytes, queue: choices.between(60, 2_000) as usize }
 }

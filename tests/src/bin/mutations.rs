@@ -1,0 +1,154 @@
+//! Breaks the protocol's core on purpose, one line at a time in a copy of this tree, and lets the simulation look for it.
+//!
+//! `cargo run -p sockets-tests --bin mutations` prints which seed has found what; `mutations WORD` tries those mutations
+//! whose names have the word in them. The list is `tests/mutations/list.txt`.
+
+#![allow(clippy::unwrap_used, reason = "a tool for contributors, which ends with a message when something is missing")]
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::{Command, ExitCode, Stdio},
+    time::{Duration, Instant},
+};
+
+/// Within so many worlds a mutation has to be found.
+const WORLDS: u32 = 10_000;
+/// A mutation that makes the core turn in circles is found, too.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+struct Mutation {
+    name: String,
+    file: String,
+    old: String,
+    new: String,
+}
+
+impl Mutation {
+    fn path(&self, tree: &Path) -> PathBuf {
+        tree.join("sockets/src/proto").join(&self.file)
+    }
+}
+
+enum Found {
+    /// In the world of this seed.
+    Seed(u32),
+    /// The simulation did not end.
+    Hung,
+    NotAtAll,
+    /// It is not a program any more.
+    NoProgram(String),
+}
+
+fn main() -> ExitCode {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let wanted = env::args().nth(1).unwrap_or_default();
+    let list = fs::read_to_string(root.join("tests/mutations/list.txt")).unwrap();
+    let mutations = parse(&list).into_iter().filter(|mutation| mutation.name.contains(&wanted));
+    let work = root.join("target/mutations");
+    let tree = work.join("tree");
+    copy(root, &tree);
+    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| work.join("target"), PathBuf::from);
+
+    let mutations: Vec<_> = mutations.collect();
+    for mutation in &mutations {
+        let code = fs::read_to_string(mutation.path(&tree)).unwrap();
+        assert_eq!(code.matches(&mutation.old).count(), 1, "{}: its lines are not there, once", mutation.name);
+    }
+    if !matches!(simulate(&tree, &target), Found::NotAtAll) {
+        eprintln!("the simulation does not pass as it is");
+        return ExitCode::FAILURE;
+    }
+    println!("| mutation | found in the world of seed |\n| --- | --- |");
+    let mut missed = 0;
+    for mutation in mutations {
+        let path = mutation.path(&tree);
+        let original = fs::read_to_string(&path).unwrap();
+        fs::write(&path, original.replace(&mutation.old, &mutation.new)).unwrap();
+        let found = match simulate(&tree, &target) {
+            Found::Seed(seed) => seed.to_string(),
+            Found::Hung => "it hangs".to_owned(),
+            Found::NotAtAll => {
+                missed += 1;
+                "**not found**".to_owned()
+            }
+            Found::NoProgram(errors) => {
+                eprintln!("{errors}");
+                missed += 1;
+                "**does not compile**".to_owned()
+            }
+        };
+        println!("| {} | {found} |", mutation.name);
+        fs::write(&path, original).unwrap();
+    }
+    println!("\n{missed} were not found within {WORLDS} worlds");
+    if missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn parse(list: &str) -> Vec<Mutation> {
+    let mut mutations: Vec<Mutation> = Vec::new();
+    for line in list.lines() {
+        if let Some(name) = line.strip_prefix("# ") {
+            let [file, old, new] = [(); 3].map(|()| String::new());
+            mutations.push(Mutation { name: name.to_owned(), file, old, new });
+        }
+        let Some(Mutation { file, old, new, .. }) = mutations.last_mut() else { continue };
+        let (kind, text) = line.split_at_checked(1).unwrap_or_default();
+        match kind {
+            "-" => old.extend([text, "\n"]),
+            "+" => new.extend([text, "\n"]),
+            " " => [old, new].into_iter().for_each(|lines| lines.extend([text, "\n"])),
+            "" | "#" => {}
+            _ => line.clone_into(file),
+        }
+    }
+    mutations
+}
+
+/// Copies what is under version control, or may come to be.
+fn copy(root: &Path, tree: &Path) {
+    let listed =
+        Command::new("git").args(["ls-files", "-co", "--exclude-standard"]).current_dir(root).output().unwrap();
+    for file in String::from_utf8(listed.stdout).unwrap().lines().filter(|file| root.join(file).is_file()) {
+        let copied = tree.join(file);
+        fs::create_dir_all(copied.parent().unwrap()).unwrap();
+        let contents = fs::read(root.join(file)).unwrap();
+        // One that has not changed is not compiled again.
+        if fs::read(&copied).ok().is_none_or(|before| before != contents) {
+            fs::write(&copied, contents).unwrap();
+        }
+    }
+}
+
+fn simulate(tree: &Path, target: &Path) -> Found {
+    let mut cargo = Command::new("cargo");
+    cargo.args(["test", "--package", "sockets", "--lib", "--no-run", "--color", "never"]);
+    let built = cargo.current_dir(tree).env("CARGO_TARGET_DIR", target).output().unwrap();
+    let words = String::from_utf8_lossy(&built.stderr).into_owned();
+    let program = words.lines().find_map(|line| line.trim().strip_prefix("Executable ")?.split_once('('));
+    let Some((_, program)) = program.filter(|_| built.status.success()) else { return Found::NoProgram(words) };
+
+    let log = tree.join("simulation.log");
+    let mut simulation = Command::new(tree.join(program.trim_end_matches(')')));
+    simulation.args(["the_promises_hold_in_every_world", "--nocapture"]).current_dir(tree);
+    simulation.env("SIM_WORLDS", WORLDS.to_string()).env("RUST_BACKTRACE", "0");
+    simulation.stdout(Stdio::null()).stderr(fs::File::create(&log).unwrap());
+    let (mut run, began) = (simulation.spawn().unwrap(), Instant::now());
+    let status = loop {
+        match run.try_wait().unwrap() {
+            Some(status) => break status,
+            None if began.elapsed() > PATIENCE => {
+                run.kill().unwrap();
+                run.wait().unwrap();
+                return Found::Hung;
+            }
+            None => std::thread::sleep(Duration::from_millis(50)),
+        }
+    };
+    if status.success() {
+        return Found::NotAtAll;
+    }
+    let log = fs::read_to_string(log).unwrap();
+    let seed = log.split("SIM_SEED=").nth(1).and_then(|rest| rest.split(' ').next()?.parse().ok());
+    seed.map_or(Found::NoProgram(log), Found::Seed)
+}
