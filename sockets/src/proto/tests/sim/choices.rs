@@ -2,6 +2,7 @@
 
 /// Numbers that nobody planned, and that are the same each time.
 pub(super) enum Choices<'a> {
+    #[cfg(test)]
     Seeded(u64),
     /// Read from the front. When there are none left, all numbers are 0.
     Given(&'a [u8]),
@@ -17,6 +18,7 @@ impl Choices<'_> {
     pub(super) fn below(&mut self, end: u64) -> u64 {
         match self {
             // SplitMix64.
+            #[cfg(test)]
             Self::Seeded(state) => {
                 *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
                 let mut mixed = *state;

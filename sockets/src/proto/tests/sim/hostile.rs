@@ -1,7 +1,7 @@
 //! A peer that knows the protocol, and keeps to it as it likes.
 
-use super::{acting::KEY, choices::Choices, side::Side};
-use crate::proto::{CallId, FailureCode, Farewell, Frame};
+use super::{acting::KEY, choices::Choices, side};
+use crate::proto::{CallId, FailureCode, Farewell, Frame, Side};
 
 #[derive(Default)]
 pub(super) struct Hostile {
@@ -30,14 +30,14 @@ impl Hostile {
     }
 
     /// Its next frame. It knows what the other side has in flight, also what it could not know.
-    pub(super) fn speak(&mut self, victim: &Side, largest: u64, choices: &mut Choices<'_>) -> Vec<u8> {
+    pub(super) fn speak(&mut self, victim: &side::Side, largest: u64, choices: &mut Choices<'_>) -> Vec<u8> {
         if self.babbles {
             return babble(64, choices);
         }
         let malicious = choices.percent(self.malice);
         let size = choices.index(usize::try_from(largest).unwrap_or(0));
         let legal = |length: usize| victim.incoming.window.admits(length);
-        match choices.weighted(&[6, 6, 5, 3, 3, 2, 1, 2]) {
+        match choices.weighted(&[6, 6, 5, 3, 3, 2, 3, 2]) {
             0 if malicious || legal(9 + size) => frame(Frame::Emit { key: KEY }, &vec![7; size]),
             1 if malicious || legal(29 + size) => {
                 let id = self.some_id(malicious, choices);
@@ -69,6 +69,8 @@ impl Hostile {
                 };
                 if calls > 0 || malicious { frame(Frame::Credit { calls, bytes }, &[]) } else { optional(size) }
             }
+            // What is said before the other side has heard it is said twice.
+            6 if victim.kind == Side::Client && !victim.heard_ready => frame(Frame::Ready, &[]),
             6 if malicious => {
                 let reasons = [Farewell::Closed, Farewell::Kicked, Farewell::TooSlow];
                 let reason = reasons[choices.index(3)];
@@ -89,7 +91,7 @@ impl Hostile {
     }
 
     /// The id of a request to it, or of one that was never made.
-    fn asked(&mut self, victim: &Side, malicious: bool, choices: &mut Choices<'_>) -> Option<CallId> {
+    fn asked(&mut self, victim: &side::Side, malicious: bool, choices: &mut Choices<'_>) -> Option<CallId> {
         if malicious {
             let mut known = victim.outgoing.flights();
             known.push(CallId { number: choices.below(1 << 9), shared: choices.percent(30) });

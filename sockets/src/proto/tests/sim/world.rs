@@ -65,8 +65,8 @@ impl<'a> World<'a> {
             let mut ends = [side(proto::Side::Server, !is_hostile), side(proto::Side::Client, !is_hostile)];
             if is_hostile {
                 // Now and then it is the server that means no good.
-                let at = if choices.percent(20) { SERVER } else { CLIENT };
-                ends[at] = End::Hostile(Hostile::new(peers.babble, choices.below(30), choices.percent(30)));
+                let at = if choices.percent(35) { SERVER } else { CLIENT };
+                ends[at] = End::Hostile(Hostile::new(peers.babble, choices.below(60), choices.percent(30)));
             }
             let capacity = choices.between(30, 600) as usize;
             Link { ends, pipes: [Pipe::default(), Pipe::default()], capacity, drained: false }
