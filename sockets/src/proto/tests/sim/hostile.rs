@@ -105,9 +105,13 @@ impl Hostile {
     }
 }
 
-/// One of the frames that may be ignored.
+/// A frame that changes nothing: signatures, or one of those that nobody knows.
 fn optional(size: usize) -> Vec<u8> {
-    [vec![0x80], vec![7; size]].concat()
+    if size.is_multiple_of(3) {
+        frame(Frame::Signatures, &vec![7; size / 16 * 16])
+    } else {
+        [vec![0x81], vec![7; size]].concat()
+    }
 }
 
 fn frame(header: Frame, payload: &[u8]) -> Vec<u8> {
