@@ -43,6 +43,11 @@ impl Outbound {
         Self { grant, calls: 0, bytes: 0, emits: 0, emit_bytes: 0 }
     }
 
+    /// How many bytes may be in flight, or one larger frame.
+    pub(super) fn granted(&self) -> usize {
+        self.grant.bytes as usize
+    }
+
     pub(super) fn admits(&self, length: usize) -> bool {
         self.grant.admits(self.calls, self.bytes, length)
     }

@@ -100,6 +100,12 @@ impl<C, H: Clone> Core<C, H> {
         if self.peer_is_leaving {
             return Err(Admission::ShuttingDown);
         }
+        // An answer opens the window again, and one who guesses ids can answer what has not been written. The others do not
+        // get near this.
+        let most = self.queue_limit.saturating_add(self.outbound.granted()).saturating_mul(2);
+        if self.outbox.len() > most.saturating_add(self.max_frame) {
+            return Err(Admission::Full);
+        }
         if self.parked.is_empty() && self.outbound.admits(length) {
             return Ok(Admission::Sent);
         }

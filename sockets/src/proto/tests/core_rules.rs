@@ -248,3 +248,17 @@ fn what_only_the_other_side_may_say_is_refused() {
     let mut client = Core::<u32, u32>::new(Side::Client, terms(WINDOW), terms(WINDOW), 1 << 20);
     assert!(matches!(client.handle(now, frame(Frame::Drained, &[])), Err(Violation::Unexpected(_))));
 }
+
+#[test]
+fn one_who_answers_what_has_not_been_written_does_not_fill_the_outbox() {
+    let (now, max_frame) = (Instant::now(), 256);
+    let terms = Terms { max_frame, window: WINDOW };
+    let mut core = Core::<u32, u32>::new(Side::Server, terms, terms, 1000);
+    for call in 0..1000 {
+        if let Ok(id) = core.request(now, 1, MINUTE, &Payload::Copied(&[0; 50]), call, Caller::Other) {
+            let answered = core.handle(now, frame(Frame::Reply { id }, &[]));
+            assert!(matches!(answered, Ok(Event::Answered { .. })));
+        }
+    }
+    assert!(core.queued() < 3000, "{} bytes wait", core.queued());
+}
