@@ -4,21 +4,22 @@ use std::{fs, time::Duration};
 
 use anyhow::{Context, Result};
 
-/// Of `/proc`'s times, on every Linux.
-const TICKS_PER_SECOND: u64 = 100;
-
 /// A process by its number.
 #[derive(Clone, Copy, Debug)]
 pub struct Process(pub u32);
 
 impl Process {
-    /// The processor time that it has used, its own and the system's for it.
+    /// The processor time that its threads have used, their own and the system's for them. It is in `stat` too, but in
+    /// hundredths of a second, which are too coarse here.
     pub fn cpu(self) -> Result<Duration> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.0))?;
-        // The second field is the program's name in parentheses, which may hold anything.
-        let (_, fields) = stat.rsplit_once(')').context("no name")?;
-        let ticks = fields.split_whitespace().skip(11).take(2).map(str::parse::<u64>).sum::<Result<u64, _>>()?;
-        Ok(Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND))
+        let mut total = Duration::ZERO;
+        for thread in fs::read_dir(format!("/proc/{}/task", self.0))? {
+            // It may have ended meanwhile.
+            let Ok(schedstat) = fs::read_to_string(thread?.path().join("schedstat")) else { continue };
+            let running = schedstat.split_whitespace().next().context("no times")?;
+            total += Duration::from_nanos(running.parse()?);
+        }
+        Ok(total)
     }
 
     /// The memory that it occupies, in bytes.

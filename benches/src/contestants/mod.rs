@@ -35,14 +35,11 @@ pub(crate) use with_contestant;
 /// A contestant as the orchestrator sees it.
 pub struct Entry {
     pub name: &'static str,
-    /// The beginning of the command line of its server and client; empty for those in this program. Another program takes
-    /// the same arguments, prints the same lines and obeys the same [`Command`](crate::control::Command)s.
-    pub program: &'static [&'static str],
     pub does: fn(Workload) -> bool,
 }
 
 const fn entry<C: Contestant>() -> Entry {
-    Entry { name: C::NAME, program: &[], does: C::does }
+    Entry { name: C::NAME, does: C::does }
 }
 
 /// In the order of the table. Ratios are to `loop`, the first.

@@ -4,13 +4,13 @@ mod plan;
 mod process;
 mod table;
 
-use std::{collections::BTreeMap, fs, path::PathBuf};
+use std::{fs, path::PathBuf};
 
 use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
 
-use self::plan::Run;
+use self::{plan::Run, table::Results};
 use crate::{Flavour, figures::Figures, workloads::Workload};
 
 #[derive(Args)]
@@ -52,25 +52,15 @@ struct Measured<'a> {
     error: Option<String>,
 }
 
-/// What came out: by run, contestant and name of the figure, one value for each round.
-pub type Results = BTreeMap<(usize, usize, String), Vec<f64>>;
-
 impl RunOptions {
     pub fn run(self) -> Result<()> {
-        let mut contestants = plan::contestants(&self.contestants)?;
-        contestants.retain(|contestant| {
-            let there = process::is_there(contestant);
-            if !there {
-                eprintln!("left out: {}, for {} is not installed", contestant.name, contestant.program[0]);
-            }
-            there
-        });
+        let contestants = plan::contestants(&self.contestants)?;
         let runs = plan::runs(&self.only, self.runtime, self.pinned);
-        let mut results = Results::new();
+        let mut results = Results::default();
         let mut lines = String::new();
         for round in 1..=self.rounds {
-            for (run_index, run) in runs.iter().enumerate() {
-                for (index, contestant) in contestants.iter().enumerate() {
+            for run in &runs {
+                for &contestant in &contestants {
                     if !(contestant.does)(run.workload) {
                         continue;
                     }
@@ -81,8 +71,7 @@ impl RunOptions {
                     let line = Measured { round, contestant: contestant.name, run, figures, error };
                     lines += &(serde_json::to_string(&line)? + "\n");
                     for (name, value) in figures.into_iter().flat_map(|figures| &figures.0) {
-                        let values = results.entry((run_index, index, name.clone())).or_default();
-                        values.extend(value.as_f64());
+                        results.add(&format!("{}: {name}", run.title()), contestant.name, value.as_f64());
                     }
                 }
             }
@@ -90,7 +79,8 @@ impl RunOptions {
                 fs::write(file, &lines)?;
             }
         }
-        let table = table::markdown(&runs, &contestants, &results, self.rounds);
+        let names: Vec<_> = contestants.iter().map(|contestant| contestant.name).collect();
+        let table = results.markdown(&names, &table::circumstances(self.rounds)?);
         print!("{table}");
         if let Some(file) = &self.markdown {
             fs::write(file, &table)?;

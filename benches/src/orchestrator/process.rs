@@ -2,7 +2,6 @@
 
 use std::{
     env,
-    ffi::OsString,
     io::{BufRead, BufReader, Read},
     process::{Child, Command, Stdio},
     thread,
@@ -13,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 
 use super::plan::Run;
-use crate::{Addresses, Flavour, contestants::Entry, figures::Figures};
+use crate::{Addresses, contestants::Entry, figures::Figures};
 
 /// No workload of any contestant takes longer unless it hangs.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -64,29 +63,18 @@ pub fn measure(contestant: &Entry, run: &Run, quick: bool) -> Result<Figures> {
     serde_json::from_str(&figures).context("the client's figures")
 }
 
-/// Whether its program is installed here.
-pub fn is_there(contestant: &Entry) -> bool {
-    let Some(program) = contestant.program.first() else { return true };
-    let output = Command::new(program).arg("--version").stdin(Stdio::null()).output();
-    output.is_ok_and(|output| output.status.success())
-}
-
 /// `role` is `server` or `client`.
 fn command(contestant: &Entry, role: &str, run: &Run) -> Result<Command> {
-    let mut line: Vec<OsString> = Vec::new();
-    if run.pinned {
-        line.extend(["taskset", "-c", "0"].map(Into::into));
-    }
-    if contestant.program.is_empty() {
-        line.push(env::current_exe()?.into());
-    }
-    line.extend(contestant.program.iter().map(Into::into));
-    let (program, arguments) = line.split_first().context("no program")?;
-    let runtime = Flavour::to_possible_value(&run.runtime).context("a runtime without a name")?;
-    let mut command = Command::new(program);
-    command.args(arguments).args([role, contestant.name, "--runtime", runtime.get_name()]);
-    // Where scripts are.
-    command.current_dir(env!("CARGO_MANIFEST_DIR"));
+    let program = env::current_exe()?;
+    let mut command = if run.pinned {
+        let mut taskset = Command::new("taskset");
+        taskset.args(["-c", "0"]).arg(program);
+        taskset
+    } else {
+        Command::new(program)
+    };
+    let runtime = run.runtime.to_possible_value().context("a runtime without a name")?;
+    command.args([role, contestant.name, "--runtime", runtime.get_name()]);
     command.stdin(Stdio::null()).stdout(Stdio::piped());
     Ok(command)
 }
