@@ -90,7 +90,7 @@ pub async fn emit<C: Contestant>(setting: &Setting) -> Result<Figures> {
 
 pub async fn large<C: Contestant>(setting: &Setting) -> Result<Figures> {
     let client = setting.connect::<C>().await?;
-    let data: Bytes = (0..MEBIBYTE).map(|index| (index % 251) as u8).collect();
+    let data: Bytes = (0..=250).cycle().take(MEBIBYTE).collect();
     let calls = setting.scaled(500);
     let mut started = Instant::now();
     for call in 0..calls + calls / 10 {

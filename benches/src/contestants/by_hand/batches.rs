@@ -13,10 +13,14 @@ use tokio::{
 };
 
 use super::{
-    frame::{Frame, Kind, NewsRef, OrderRef, put_frame, put_large_header, take_frame},
+    frame::{Frame, Kind, put_frame, put_large_header, take_frame},
     incoming::{Incoming, Received},
 };
-use crate::{contestant::Stop, counter::Member, payload::Order};
+use crate::{
+    contestant::Stop,
+    counter::Member,
+    payload::{News, Order},
+};
 
 const IN_A_ROOM: &str = "a connection in a room makes no calls";
 /// How many bytes of emits are written at once.
@@ -49,7 +53,11 @@ impl Batches {
         let stream = stream.as_mut().context(IN_A_ROOM)?;
         put_frame(&mut stream.out, Kind::Echo, 0, &order)?;
         let mut reply = None;
-        stream.exchange(1, |frame| Ok(reply = Some(frame.decode()?))).await?;
+        let decode = |frame: Frame<'_>| {
+            reply = Some(frame.decode()?);
+            Ok(())
+        };
+        stream.exchange(1, decode).await?;
         reply.context("no reply")
     }
 
@@ -59,10 +67,10 @@ impl Batches {
         let mut calls = 0;
         while !stop.is_set() {
             for lane in 0..depth {
-                put_frame(&mut stream.out, Kind::Echo, u32::try_from(lane)?, &order(calls + lane as u64))?;
+                put_frame(&mut stream.out, Kind::Echo, u32::try_from(lane)?, &Order::new(calls + lane as u64))?;
             }
             let check = |frame: Frame<'_>| {
-                ensure!(frame.decode::<OrderRef<'_>>()?.id == calls + u64::from(frame.id), "the reply to another call");
+                ensure!(frame.decode::<Order>()?.id == calls + u64::from(frame.id), "the reply to another call");
                 Ok(())
             };
             stream.exchange(depth, check).await?;
@@ -75,7 +83,7 @@ impl Batches {
         let mut stream = self.stream.lock().await;
         let Stream { write, out, .. } = stream.as_mut().context(IN_A_ROOM)?;
         for id in 0..emits {
-            put_frame(out, Kind::Emit, 0, &order(id))?;
+            put_frame(out, Kind::Emit, 0, &Order::new(id))?;
             if out.len() >= EMITS || id + 1 == emits {
                 write.write_all(out).await?;
                 out.clear();
@@ -97,9 +105,10 @@ impl Batches {
         }
         let mut reply = None;
         while reply.is_none() {
-            read(incoming, |received| match received {
-                Received::Large(frame) => Ok(reply = Some(Bytes::from(frame))),
-                Received::Frame(_) => bail!("a short reply to a long call"),
+            read(incoming, |received| {
+                let Received::Large(frame) = received else { bail!("a short reply to a long call") };
+                reply = Some(Bytes::from(frame));
+                Ok(())
             })
             .await?;
         }
@@ -141,9 +150,9 @@ impl Stream {
             read(&mut self.incoming, |received| {
                 let frame = received.short()?;
                 match frame.kind {
-                    Kind::News => member.arrived(frame.decode::<NewsRef<'_>>()?.sent),
+                    Kind::News => member.arrived(frame.decode::<News>()?.sent),
                     Kind::Question => {
-                        put_frame(&mut answers, Kind::Answer, frame.id, &frame.decode::<OrderRef<'_>>()?)?
+                        put_frame(&mut answers, Kind::Answer, frame.id, &frame.decode::<Order>()?)?;
                     }
                     other => bail!("{other:?} to a member"),
                 }
@@ -163,8 +172,4 @@ async fn read(incoming: &mut Incoming, mut handle: impl FnMut(Received<'_>) -> R
     let open = poll_fn(|cx| incoming.poll_frames(cx, &mut handle)).await?;
     ensure!(open, "the server has closed the connection");
     Ok(())
-}
-
-fn order(id: u64) -> OrderRef<'static> {
-    OrderRef { id, item: "broadsword", count: 3, price: 12.5 }
 }

@@ -13,12 +13,12 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::{
     asks::Asks,
-    frame::{Frame, Kind, OrderRef, put_frame},
+    frame::{Frame, Kind, put_frame, set_kind, take_frame},
     incoming::{Incoming, Received},
     outgoing::Outgoing,
     shards::Shards,
 };
-use crate::counter::Counter;
+use crate::{counter::Counter, payload::Order};
 
 /// So much may wait for a connection: it is not read from while more does, and a room leaves it behind.
 pub const MOST_WAITING: usize = 1 << 20;
@@ -89,7 +89,7 @@ impl Connection {
             let mut emitted = 0;
             let open = ready!(incoming.poll_frames(cx, |received| match received {
                 Received::Frame(frame) if frame.kind == Kind::Emit => {
-                    frame.decode::<OrderRef<'_>>()?;
+                    frame.decode::<Order>()?;
                     emitted += 1;
                     Ok(())
                 }
@@ -114,7 +114,7 @@ impl Connection {
 
 fn handle(frame: &Frame<'_>, sender: &Sender, server: &Server, replies: &mut Vec<u8>) -> Result<()> {
     match frame.kind {
-        Kind::Echo => put_frame(replies, Kind::Reply, frame.id, &frame.decode::<OrderRef<'_>>()?),
+        Kind::Echo => put_frame(replies, Kind::Reply, frame.id, &frame.decode::<Order>()?),
         Kind::Join => {
             server.room.join(Arc::clone(sender))?;
             put_frame(replies, Kind::Reply, frame.id, &())
@@ -127,10 +127,10 @@ fn handle(frame: &Frame<'_>, sender: &Sender, server: &Server, replies: &mut Vec
 /// The reply to bytes is the same bytes: all that changes is the kind of the frame.
 fn large_reply(mut frame: Vec<u8>) -> Result<Vec<u8>> {
     let mut bytes = &frame[..];
-    match super::frame::take_frame(&mut bytes)? {
+    match take_frame(&mut bytes)? {
         Some(whole) if whole.kind == Kind::Large => {
             whole.decode::<&[u8]>()?;
-            super::frame::set_kind(&mut frame, Kind::Reply);
+            set_kind(&mut frame, Kind::Reply);
             Ok(frame)
         }
         _ => bail!("a long frame of another kind"),

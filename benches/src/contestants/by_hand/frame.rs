@@ -107,22 +107,6 @@ impl postcard::ser_flavors::Flavor for Tail<'_> {
     }
 }
 
-/// An [`Order`](crate::payload::Order) that borrows from the received bytes; the same on the wire.
-#[derive(Serialize, Deserialize)]
-pub struct OrderRef<'a> {
-    pub id: u64,
-    pub item: &'a str,
-    pub count: u32,
-    pub price: f64,
-}
-
-/// The same of a message to the room.
-#[derive(Serialize, Deserialize)]
-pub struct NewsRef<'a> {
-    pub sent: u64,
-    pub text: &'a str,
-}
-
 /// Makes the frame at the beginning one of another kind.
 pub fn set_kind(frame: &mut [u8], kind: Kind) {
     frame[PREFIX] = kind as u8;

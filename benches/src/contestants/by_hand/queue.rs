@@ -15,7 +15,7 @@ use tokio::{
 use super::{
     asks::Asks,
     batches::Batches,
-    frame::{Frame, Kind, OrderRef, put_frame},
+    frame::{Frame, Kind, put_frame},
     incoming::Incoming,
 };
 use crate::{
@@ -47,7 +47,7 @@ impl Server {
     fn handle(&self, frame: &Frame<'_>, sender: &Sender) -> Result<()> {
         let mut reply = Vec::new();
         match frame.kind {
-            Kind::Echo => put_frame(&mut reply, Kind::Reply, frame.id, &frame.decode::<OrderRef<'_>>()?)?,
+            Kind::Echo => put_frame(&mut reply, Kind::Reply, frame.id, &frame.decode::<Order>()?)?,
             Kind::Join => {
                 self.members.lock().push(sender.clone());
                 put_frame(&mut reply, Kind::Reply, frame.id, &())?;
