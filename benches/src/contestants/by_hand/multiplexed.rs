@@ -85,7 +85,13 @@ impl Client {
         let (read, write) = stream.into_split();
         let state = State { outgoing: Outgoing::new(write), slots: Slab::new(), due: false, closed: false };
         let shared = Arc::new(Shared { state: Mutex::new(state), room: Notify::new() });
-        let mut driver = Driver { incoming: Incoming::new(read), shared: Arc::clone(&shared), at_the_back: false };
+        let mut driver = Driver {
+            incoming: Incoming::new(read),
+            shared: Arc::clone(&shared),
+            at_the_back: false,
+            replies: Vec::new(),
+            wakers: Vec::new(),
+        };
         let mut task = JoinSet::new();
         task.spawn(async move {
             // Whatever ended the connection, the callers learn that it has.
@@ -229,14 +235,17 @@ struct Driver {
     shared: Arc<Shared>,
     /// It has woken itself, to write when its turn comes again.
     at_the_back: bool,
+    /// Of one read, and who has to be woken for them.
+    replies: Vec<(usize, Order)>,
+    wakers: Vec<Waker>,
 }
 
 impl Driver {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         self.write(cx)?;
         loop {
-            let mut replies = Vec::new();
-            let open = ready!(self.incoming.poll_frames(cx, |received| {
+            let Self { incoming, replies, .. } = self;
+            let open = ready!(incoming.poll_frames(cx, |received| {
                 let frame = received.short()?;
                 ensure!(frame.kind == Kind::Reply, "{:?} to a client", frame.kind);
                 replies.push((frame.id as usize, frame.decode()?));
@@ -245,9 +254,8 @@ impl Driver {
             if !open {
                 return Poll::Ready(Ok(()));
             }
-            for waker in self.hand_over(replies)? {
-                waker.wake();
-            }
+            self.hand_over()?;
+            self.wakers.drain(..).for_each(Waker::wake);
         }
     }
 
@@ -266,18 +274,17 @@ impl Driver {
         Ok(())
     }
 
-    /// Puts the replies in their slots: who has to be woken.
-    fn hand_over(&self, replies: Vec<(usize, Order)>) -> Result<Vec<Waker>> {
-        let mut wakers = Vec::with_capacity(replies.len());
+    /// Puts the replies in their slots.
+    fn hand_over(&mut self) -> Result<()> {
         let mut state = self.shared.state.lock();
-        for (id, reply) in replies {
+        for (id, reply) in self.replies.drain(..) {
             let slot = state.slots.get_mut(id).context("a reply to nothing")?;
             match mem::replace(slot, Slot::Replied(reply)) {
-                Slot::Waiting(waker) => wakers.push(waker),
+                Slot::Waiting(waker) => self.wakers.push(waker),
                 Slot::Replied(_) => bail!("a second reply"),
                 Slot::Abandoned => drop(state.slots.remove(id)),
             }
         }
-        Ok(wakers)
+        Ok(())
     }
 }
