@@ -1,7 +1,11 @@
 //! The contestants, one module each. A new one is a module, a line in [`with_contestant`] and one in [`ALL`].
 
 pub mod by_hand;
+pub mod jsonrpsee;
+pub mod socket_io;
 pub mod sockets;
+pub mod tarpc;
+pub mod tonic;
 
 use crate::{contestant::Contestant, workloads::Workload};
 
@@ -26,6 +30,26 @@ macro_rules! with_contestant {
                 type $C = contestants::sockets::Sockets;
                 $run
             }
+            contestants::tarpc::Tarpc::NAME => {
+                type $C = contestants::tarpc::Tarpc;
+                $run
+            }
+            contestants::tonic::Tonic::NAME => {
+                type $C = contestants::tonic::Tonic;
+                $run
+            }
+            contestants::jsonrpsee::Jsonrpsee::NAME => {
+                type $C = contestants::jsonrpsee::Jsonrpsee;
+                $run
+            }
+            contestants::socket_io::Socketioxide::NAME => {
+                type $C = contestants::socket_io::Socketioxide;
+                $run
+            }
+            contestants::socket_io::SocketIo::NAME => {
+                type $C = contestants::socket_io::SocketIo;
+                $run
+            }
             other => Err(anyhow::anyhow!("there is no contestant {other}")),
         }
     }};
@@ -48,4 +72,9 @@ pub const ALL: &[Entry] = &[
     entry::<by_hand::Queue>(),
     entry::<by_hand::Multiplexed>(),
     entry::<sockets::Sockets>(),
+    entry::<tarpc::Tarpc>(),
+    entry::<tonic::Tonic>(),
+    entry::<jsonrpsee::Jsonrpsee>(),
+    entry::<socket_io::Socketioxide>(),
+    entry::<socket_io::SocketIo>(),
 ];

@@ -1,0 +1,188 @@
+//! `jsonrpsee`: JSON-RPC over WebSocket. Emits are notifications, a room is a subscription for each member.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use anyhow::Result;
+use base64::{Engine, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use jsonrpsee::{
+    MethodResponse, PendingSubscriptionSink,
+    core::{
+        SubscriptionResult, async_trait,
+        client::ClientT,
+        middleware::{Batch, Notification, RpcServiceBuilder, RpcServiceT},
+        server::SubscriptionMessage,
+        to_json_raw_value,
+    },
+    proc_macros::rpc,
+    rpc_params,
+    server::{Server, ServerConfig, ServerHandle},
+    types::{Params, Request},
+    ws_client::{WsClient, WsClientBuilder},
+};
+use serde_json::value::RawValue;
+use tokio::sync::broadcast::{self, error::RecvError};
+
+use crate::{
+    contestant::Contestant,
+    counter::{Counter, Member},
+    payload::{News, Order},
+    workloads::Workload,
+};
+
+/// More than any workload has in flight or connects.
+const MOST: u32 = 20_000;
+/// All of a burst.
+const BUFFER: usize = 4096;
+
+#[rpc(server, client)]
+pub trait Orders {
+    #[method(name = "echo")]
+    async fn echo(&self, order: Order) -> jsonrpsee::core::RpcResult<Order>;
+
+    /// JSON has no bytes: base64 there and back.
+    #[method(name = "large")]
+    async fn large(&self, data: String) -> jsonrpsee::core::RpcResult<String>;
+
+    #[subscription(name = "join" => "news", unsubscribe = "leave", item = News)]
+    async fn join(&self) -> SubscriptionResult;
+}
+
+struct Desk {
+    room: broadcast::Sender<Box<RawValue>>,
+}
+
+#[async_trait]
+impl OrdersServer for Desk {
+    async fn echo(&self, order: Order) -> jsonrpsee::core::RpcResult<Order> {
+        Ok(order)
+    }
+
+    async fn large(&self, data: String) -> jsonrpsee::core::RpcResult<String> {
+        let data = STANDARD.decode(data).unwrap_or_default();
+        Ok(STANDARD.encode(data))
+    }
+
+    async fn join(&self, pending: PendingSubscriptionSink) -> SubscriptionResult {
+        let mut news = self.room.subscribe();
+        let sink = pending.accept().await?;
+        loop {
+            tokio::select! {
+                () = sink.closed() => return Ok(()),
+                message = news.recv() => match message {
+                    Ok(message) => sink.send(SubscriptionMessage::from(message)).await?,
+                    Err(RecvError::Closed) => return Ok(()),
+                    Err(missed @ RecvError::Lagged(_)) => return Err(missed.to_string().into()),
+                },
+            }
+        }
+    }
+}
+
+/// Handles notifications, which the server itself passes over: its only way to have them handled.
+#[derive(Clone)]
+struct Notified<S> {
+    inner: S,
+    emits: Arc<Counter>,
+}
+
+impl<S> RpcServiceT for Notified<S>
+where
+    S: RpcServiceT<MethodResponse = MethodResponse, NotificationResponse = MethodResponse> + Send + Sync,
+{
+    type MethodResponse = S::MethodResponse;
+    type NotificationResponse = S::NotificationResponse;
+    type BatchResponse = S::BatchResponse;
+
+    fn call<'a>(&self, request: Request<'a>) -> impl Future<Output = Self::MethodResponse> + Send + 'a {
+        self.inner.call(request)
+    }
+
+    fn batch<'a>(&self, batch: Batch<'a>) -> impl Future<Output = Self::BatchResponse> + Send + 'a {
+        self.inner.batch(batch)
+    }
+
+    fn notification<'a>(&self, sent: Notification<'a>) -> impl Future<Output = Self::NotificationResponse> + Send + 'a {
+        let params = Params::new(sent.params.as_deref().map(RawValue::get));
+        if sent.method == "placed" && params.one::<Order>().is_ok() {
+            self.emits.add(1);
+        }
+        self.inner.notification(sent)
+    }
+}
+
+#[derive(Clone)]
+pub struct Connection {
+    client: Arc<WsClient>,
+    member: Arc<Member>,
+}
+
+pub struct Jsonrpsee;
+
+impl Contestant for Jsonrpsee {
+    const NAME: &'static str = "jsonrpsee";
+    type Client = Connection;
+    type Server = (ServerHandle, broadcast::Sender<Box<RawValue>>);
+
+    /// A subscription is not answered.
+    fn does(workload: Workload) -> bool {
+        workload != Workload::Ask
+    }
+
+    async fn serve(emits: Arc<Counter>) -> Result<(SocketAddr, Self::Server)> {
+        let config = ServerConfig::builder()
+            .ws_only()
+            .max_connections(MOST)
+            .set_message_buffer_capacity(u32::try_from(BUFFER)?)
+            .set_tcp_no_delay(true)
+            .build();
+        let handled = RpcServiceBuilder::new().layer_fn(move |inner| Notified { inner, emits: Arc::clone(&emits) });
+        let server = Server::builder().set_config(config).set_rpc_middleware(handled).build("127.0.0.1:0").await?;
+        let address = server.local_addr()?;
+        let (room, _) = broadcast::channel(BUFFER);
+        let handle = server.start(Desk { room: room.clone() }.into_rpc());
+        Ok((address, (handle, room)))
+    }
+
+    async fn broadcast((_, room): &Self::Server, news: News) -> Result<()> {
+        room.send(to_json_raw_value(&news)?)?;
+        Ok(())
+    }
+
+    async fn connect(address: SocketAddr, member: Arc<Member>) -> Result<Connection> {
+        let client = WsClientBuilder::default()
+            .max_concurrent_requests(BUFFER)
+            .max_buffer_capacity_per_subscription(BUFFER)
+            .set_tcp_no_delay(true)
+            .build(format!("ws://{address}"))
+            .await?;
+        Ok(Connection { client: Arc::new(client), member })
+    }
+
+    async fn echo(client: &Connection, order: Order) -> Result<Order> {
+        Ok(client.client.echo(order).await?)
+    }
+
+    async fn emit(client: &Connection, emits: u64) -> Result<()> {
+        for id in 0..emits {
+            client.client.notification("placed", rpc_params![Order::new(id)]).await?;
+        }
+        Ok(())
+    }
+
+    async fn join(client: &Connection) -> Result<()> {
+        let mut news = OrdersClient::join(&*client.client).await?;
+        let member = Arc::clone(&client.member);
+        tokio::spawn(async move {
+            while let Some(Ok(news)) = news.next().await {
+                member.arrived(news.sent);
+            }
+        });
+        Ok(())
+    }
+
+    async fn large(client: &Connection, data: Bytes) -> Result<Bytes> {
+        let reply = client.client.large(STANDARD.encode(data)).await?;
+        Ok(STANDARD.decode(reply)?.into())
+    }
+}

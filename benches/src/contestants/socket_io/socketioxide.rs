@@ -1,0 +1,107 @@
+//! `socketioxide`: Socket.IO in Rust, with its usual parser, in `hyper`.
+
+use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+
+use anyhow::{Result, anyhow};
+use bytes::Bytes;
+use futures_util::StreamExt;
+use hyper::server::conn::http1;
+use hyper_util::{rt::TokioIo, service::TowerToHyperService};
+use socketioxide::{
+    SocketIo, TransportType,
+    extract::{AckSender, Data, SocketRef},
+};
+use tokio::net::TcpListener;
+
+use super::client::Client;
+use crate::{
+    contestant::Contestant,
+    counter::{Counter, Member},
+    payload::{News, Order},
+};
+
+const ROOM: &str = "lobby";
+/// Packets for one client: all of a burst, or emits would be refused.
+const BUFFER: usize = 4096;
+const LARGEST: u64 = 8 << 20;
+const PATIENCE: Duration = Duration::from_secs(30);
+
+pub struct Socketioxide;
+
+impl Contestant for Socketioxide {
+    const NAME: &'static str = "socketioxide";
+    type Client = Client;
+    type Server = SocketIo;
+
+    async fn serve(emits: Arc<Counter>) -> Result<(SocketAddr, SocketIo)> {
+        let (service, io) = SocketIo::builder()
+            .transports([TransportType::Websocket])
+            .max_buffer_size(BUFFER)
+            .max_payload(LARGEST)
+            .build_svc();
+        io.ns("/", async move |socket: SocketRef| {
+            socket.on("echo", async |Data(order): Data<Order>, reply: AckSender| {
+                reply.send(&order).ok();
+            });
+            socket.on("large", async |Data(data): Data<Bytes>, reply: AckSender| {
+                reply.send(&data).ok();
+            });
+            socket.on("join", async |socket: SocketRef, reply: AckSender| {
+                socket.join(ROOM);
+                reply.send(&()).ok();
+            });
+            socket.on("placed", async move |Data(_): Data<Order>| emits.add(1));
+        });
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                stream.set_nodelay(true)?;
+                let service = TowerToHyperService::new(service.clone());
+                let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+                tokio::spawn(connection.with_upgrades());
+            }
+            anyhow::Ok(())
+        });
+        Ok((address, io))
+    }
+
+    async fn broadcast(io: &SocketIo, news: News) -> Result<()> {
+        io.to(ROOM).emit("news", &news).await.map_err(|error| anyhow!("{error}"))
+    }
+
+    async fn ask(io: &SocketIo, question: Order) -> Result<usize> {
+        let asked = io.to(ROOM).timeout(PATIENCE).emit_with_ack::<_, Order>("ask", &question).await;
+        let mut replies = pin!(asked.map_err(|error| anyhow!("{error}"))?);
+        let mut count = 0;
+        while let Some((_, reply)) = replies.next().await {
+            reply?;
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    async fn connect(address: SocketAddr, member: Arc<Member>) -> Result<Client> {
+        Client::connect(address, member).await
+    }
+
+    async fn echo(client: &Client, order: Order) -> Result<Order> {
+        client.request("echo", &order).await?.packet.value()
+    }
+
+    async fn emit(client: &Client, emits: u64) -> Result<()> {
+        for id in 0..emits {
+            client.emit("placed", &Order::new(id)).await?;
+        }
+        Ok(())
+    }
+
+    async fn join(client: &Client) -> Result<()> {
+        client.request("join", &()).await?;
+        Ok(())
+    }
+
+    async fn large(client: &Client, data: Bytes) -> Result<Bytes> {
+        Ok(client.request_with_bytes("large", data).await?.attachment)
+    }
+}
