@@ -8,6 +8,7 @@ mod figures;
 mod orchestrator;
 mod payload;
 mod usage;
+mod wire;
 mod workloads;
 
 use std::{io::Write, net::SocketAddr, process::ExitCode, sync::Arc};
@@ -44,6 +45,11 @@ enum Command {
         contestant: String,
         #[arg(long, value_enum, default_value_t)]
         runtime: Flavour,
+    },
+    /// How many bytes calls, emits and messages to a room are on the wire.
+    Wire {
+        /// All, or these.
+        contestants: Vec<String>,
     },
     /// One workload against a server. Prints a line of figures.
     Client(ClientOptions),
@@ -106,6 +112,7 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Run(options) => options.run(),
         Command::Server { contestant, runtime } => with_contestant!(&contestant, C => serve::<C>(runtime)),
+        Command::Wire { contestants } => wire::run(&contestants),
         Command::Client(options) => with_contestant!(&options.contestant, C => client::<C>(&options)),
     };
     match done {

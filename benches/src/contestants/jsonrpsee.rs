@@ -18,8 +18,8 @@ use jsonrpsee::{
     rpc_params,
     server::{Server, ServerConfig, ServerHandle},
     types::{Params, Request},
-    ws_client::{WsClient, WsClientBuilder},
 };
+use jsonrpsee_ws_client::{WsClient, WsClientBuilder};
 use serde_json::value::RawValue;
 use tokio::sync::broadcast::{self, error::RecvError};
 
