@@ -33,7 +33,7 @@ use crate::{
 /// What comes once, such as a stream's headers, hardly counts.
 const TIMES: u64 = 1_000;
 const MESSAGE: usize = 128;
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Prints a table in Markdown.
 pub fn run(names: &[String]) -> Result<()> {

@@ -15,7 +15,7 @@ use super::plan::Run;
 use crate::{Addresses, contestants::Entry, figures::Figures};
 
 /// No workload of any contestant takes longer unless it hangs.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Ends its process when it is dropped.
 struct Running(Child);

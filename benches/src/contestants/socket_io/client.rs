@@ -39,7 +39,9 @@ const QUEUE: usize = 1024;
 /// Of each connection, and there may be 15,000.
 const READ_BUFFER: usize = 16 << 10;
 
-pub type Stream = WebSocketStream<TcpStream>;
+const PONG: &str = "3";
+
+type Stream = WebSocketStream<TcpStream>;
 
 /// A reply, and the bytes that came with it.
 pub struct Reply {
@@ -75,9 +77,14 @@ impl Client {
             bail!("not an opening: {open}");
         }
         stream.send(Message::text("40")).await?;
-        let connected = stream.next().await.context("closed")??.into_text()?;
-        if Packet::parse(connected)?.kind != Kind::Connected {
-            bail!("not connected");
+        loop {
+            let packet = Packet::parse(stream.next().await.context("closed")??.into_text()?)?;
+            match packet.kind {
+                Kind::Connected => break,
+                // `socketioxide` pings at once.
+                Kind::Ping => stream.send(Message::text(PONG)).await?,
+                other => bail!("{other:?} before the connection"),
+            }
         }
         let (queue, outgoing) = mpsc::channel(QUEUE);
         let waiting = Arc::default();
@@ -180,7 +187,7 @@ impl Connection {
         let packet = Packet::parse(text)?;
         match packet.kind {
             Kind::Ping => {
-                feed(&mut self.stream, "3".into()).await?;
+                feed(&mut self.stream, PONG.into()).await?;
                 return Ok(true);
             }
             Kind::Connected => {}

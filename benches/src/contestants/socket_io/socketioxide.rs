@@ -1,6 +1,6 @@
 //! `socketioxide`: Socket.IO in Rust, with its usual parser, in `hyper`.
 
-use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use anyhow::{Result, anyhow};
 use bytes::Bytes;
@@ -10,6 +10,7 @@ use hyper_util::{rt::TokioIo, service::TowerToHyperService};
 use socketioxide::{
     SocketIo, TransportType,
     extract::{AckSender, Data, SocketRef},
+    handler::ConnectHandler,
 };
 use tokio::net::TcpListener;
 
@@ -39,7 +40,9 @@ impl Contestant for Socketioxide {
             .max_buffer_size(BUFFER)
             .max_payload(LARGEST)
             .build_svc();
-        io.ns("/", async move |socket: SocketRef| {
+        // In a middleware, which is done before the client hears that it is connected. A connect handler may run after that,
+        // and an event without a listener is lost, so that its sender would wait for ever.
+        let listen = async move |socket: SocketRef| {
             socket.on("echo", async |Data(order): Data<Order>, reply: AckSender| {
                 reply.send(&order).ok();
             });
@@ -51,7 +54,9 @@ impl Contestant for Socketioxide {
                 reply.send(&()).ok();
             });
             socket.on("placed", async move |Data(_): Data<Order>| emits.add(1));
-        });
+            Ok::<_, Infallible>(())
+        };
+        io.ns("/", (async || ()).with(listen));
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         tokio::spawn(async move {
