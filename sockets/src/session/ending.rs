@@ -51,6 +51,7 @@ impl Session {
         let mut state = self.state.lock();
         // What was said to audiences before comes before the goodbye.
         self.catch_up(&mut state);
+        state.flush_requested = true;
         state.close(reason);
     }
 
