@@ -20,6 +20,8 @@ pub enum DisconnectReason {
     Lost(String),
     /// The other side did not take what was sent to it: too much was waiting, or nothing moved for too long.
     TooSlow,
+    /// One side heard nothing of the other for too long: see [`Limits::silence`](crate::Limits::silence).
+    Silent,
     /// The server's `connected` hook did not finish in time.
     NotReady,
     /// One side broke the protocol; this says which, and how.
@@ -50,6 +52,7 @@ impl DisconnectReason {
             Farewell::Violation => Self::ProtocolViolation(format!("the other side says: {text}")),
             Farewell::TooSlow => Self::TooSlow,
             Farewell::NotReady => Self::NotReady,
+            Farewell::Silent => Self::Silent,
         }
     }
 
@@ -62,6 +65,7 @@ impl DisconnectReason {
             Self::ProtocolViolation(text) => Some((Farewell::Violation, text)),
             Self::TooSlow => Some((Farewell::TooSlow, "")),
             Self::NotReady => Some((Farewell::NotReady, "")),
+            Self::Silent => Some((Farewell::Silent, "")),
             Self::PeerClosed | Self::Lost(_) => None,
         }
     }
@@ -76,6 +80,7 @@ impl Display for DisconnectReason {
             Self::ShuttingDown => f.write_str("the server shut down"),
             Self::Lost(what) => write!(f, "the connection was lost: {what}"),
             Self::TooSlow => f.write_str("a side did not take what was sent to it"),
+            Self::Silent => f.write_str("a side heard nothing of the other for too long"),
             Self::NotReady => f.write_str("the server did not get ready for the client in time"),
             Self::ProtocolViolation(what) => write!(f, "the protocol was broken: {what}"),
         }

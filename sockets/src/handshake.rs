@@ -7,6 +7,7 @@ use std::{
     net::SocketAddr,
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::{Bytes, BytesMut};
@@ -18,7 +19,7 @@ use crate::{
     codec::{Postcard, decode, encode},
     connect_error::{AcceptError, ConnectError, Refusal},
     limits::Limits,
-    proto::{Outbox, Terms},
+    proto::{Outbox, Terms, bears_silence, clamp_timeout},
     transport::{Link, ReceiveError, hang_up, next_frame},
 };
 
@@ -56,6 +57,33 @@ impl Envelope {
 /// Room for later additions, by number. Those that a side does not know mean nothing to it.
 type Extensions = Vec<(u32, Vec<u8>)>;
 
+/// Says that a side knows heartbeats, and how many milliseconds of silence it bears.
+const HEARTBEATS: u32 = 1;
+
+fn extensions(limits: &Limits) -> Extensions {
+    let millis = u64::try_from(bears_silence(limits).as_millis()).unwrap_or(u64::MAX);
+    // A number always encodes.
+    encode(&millis).map(|millis| (HEARTBEATS, millis)).into_iter().collect()
+}
+
+/// What a side has said of itself.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Theirs {
+    pub(crate) terms: Terms,
+    /// How long it bears silence, if it knows heartbeats.
+    pub(crate) silence: Option<Duration>,
+}
+
+impl Theirs {
+    fn check(terms: Terms, extensions: &Extensions) -> Result<Self, String> {
+        terms.check()?;
+        let heartbeats = extensions.iter().find(|(id, _)| *id == HEARTBEATS);
+        let millis = heartbeats.map(|(_, millis)| decode(millis)).transpose();
+        let millis = millis.map_err(|error| format!("the time of silence does not decode: {error}"))?;
+        Ok(Self { terms, silence: millis.map(|millis| clamp_timeout(Duration::from_millis(millis))) })
+    }
+}
+
 #[derive(Serialize, Deserialize)]
 struct Greeting {
     terms: Terms,
@@ -71,8 +99,8 @@ enum Response {
 }
 
 /// The client's side: greets, and waits to be welcomed.
-pub(crate) async fn greet(link: &mut Link, limits: &Limits, login: Vec<u8>) -> Result<Terms, ConnectError> {
-    let greeting = Greeting { terms: Terms::of(limits), login, extensions: Extensions::new() };
+pub(crate) async fn greet(link: &mut Link, limits: &Limits, login: Vec<u8>) -> Result<Theirs, ConnectError> {
+    let greeting = Greeting { terms: Terms::of(limits), login, extensions: extensions(limits) };
     let body = encode(&greeting).map_err(|error| ConnectError::Login(error.to_string()))?;
     let mut messages = messages(link, ANSWER_MAX);
     messages.send(Envelope::new(body)).await?;
@@ -91,10 +119,7 @@ pub(crate) async fn greet(link: &mut Link, limits: &Limits, login: Vec<u8>) -> R
         return Err(ConnectError::Version { ours: VERSION, theirs: answer.version });
     }
     match decode(&answer.body) {
-        Ok(Response::Welcome(terms, _)) => {
-            terms.check().map_err(|what| ConnectError::Handshake(what.into()))?;
-            Ok(terms)
-        }
+        Ok(Response::Welcome(terms, extensions)) => Theirs::check(terms, &extensions).map_err(ConnectError::Handshake),
         Ok(Response::Refused(words)) => Err(ConnectError::Refused(Refusal::new(words))),
         Ok(Response::Misunderstood(what)) => Err(ConnectError::Handshake(format!("the server says: {what}"))),
         Err(error) => Err(ConnectError::Handshake(error.to_string())),
@@ -102,7 +127,7 @@ pub(crate) async fn greet(link: &mut Link, limits: &Limits, login: Vec<u8>) -> R
 }
 
 /// The server's side, first half: hears the greeting, and gives the login.
-pub(crate) async fn hear(link: &mut Link, limits: &Limits) -> Result<(Terms, Vec<u8>), AcceptError> {
+pub(crate) async fn hear(link: &mut Link, limits: &Limits) -> Result<(Theirs, Vec<u8>), AcceptError> {
     let heard = messages(link, limits.login_bytes as usize).next().await;
     let misunderstood = match heard {
         None => return Err(AcceptError::Handshake("the peer left without a greeting".into())),
@@ -113,9 +138,9 @@ pub(crate) async fn hear(link: &mut Link, limits: &Limits) -> Result<(Terms, Vec
             format!("version {} is not spoken here, only version {VERSION}", envelope.version)
         }
         Some(Ok(envelope)) => match decode::<Greeting>(&envelope.body) {
-            Ok(greeting) => match greeting.terms.check() {
-                Ok(()) => return Ok((greeting.terms, greeting.login)),
-                Err(what) => what.into(),
+            Ok(Greeting { terms, login, extensions }) => match Theirs::check(terms, &extensions) {
+                Ok(theirs) => return Ok((theirs, login)),
+                Err(what) => what,
             },
             Err(error) => format!("the greeting does not decode: {error}"),
         },
@@ -125,7 +150,7 @@ pub(crate) async fn hear(link: &mut Link, limits: &Limits) -> Result<(Terms, Vec
 
 /// The server's side, second half: the peer may come in.
 pub(crate) async fn welcome(link: &mut Link, limits: &Limits) -> Result<(), AcceptError> {
-    respond(link, &Response::Welcome(Terms::of(limits), Extensions::new())).await
+    respond(link, &Response::Welcome(Terms::of(limits), extensions(limits))).await
 }
 
 /// Tells the peer that its login is refused.

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 /// What one connection may use. Every limit has a sane default and none can be switched off: what is too small for a
-/// conversation counts as the least that is not, which is 256 bytes for a message and 1 for each of the others.
+/// conversation counts as the least that is not, which is 256 bytes for a message, 200 ms of silence, 50 ms between
+/// heartbeats, and 1 for each of the others.
 ///
 /// ```
 /// use std::time::Duration;
@@ -43,6 +44,16 @@ pub struct Limits {
     pub shutdown_grace: Duration,
     /// How long a peer may accept no bytes at all while some wait to be sent. Default: 30 s.
     pub stall: Duration,
+    /// How long this side may say nothing on an idle connection: then it sends a heartbeat, sooner if the other side
+    /// bears less. Default: 20 s. A busy connection has none.
+    pub heartbeat: Duration,
+    /// How long the other side may say nothing: then the connection ends with
+    /// [`DisconnectReason::Silent`](crate::DisconnectReason::Silent). Default: 45 s. A frame counts when it is
+    /// whole, when it begins, and with each 64 KiB of it. The other side is told of this limit, and keeps it with its
+    /// heartbeats; one that knows none is held to it only within a frame.
+    ///
+    /// A handler that blocks its thread keeps its connection from sending heartbeats.
+    pub silence: Duration,
     /// How many rooms a socket may be in. Default: 1,024.
     pub rooms_per_socket: u32,
     /// How many names a connection may listen to. Default: 4,096. Of about as many names of the other side the signatures
@@ -63,6 +74,8 @@ impl Default for Limits {
             call_timeout: Duration::from_secs(30),
             shutdown_grace: Duration::from_secs(10),
             stall: Duration::from_secs(30),
+            heartbeat: Duration::from_secs(20),
+            silence: Duration::from_secs(45),
             rooms_per_socket: 1024,
             names_per_peer: 4096,
         }

@@ -78,6 +78,7 @@ impl Driver {
         let mut now = clock::now();
         self.session.prepare(now, cx)?;
         let until = now + SLICE;
+        let mut listened = false;
         loop {
             if !self.batch.is_empty() || self.dispatcher.has_work() {
                 self.dispatch(now, until)?;
@@ -90,11 +91,18 @@ impl Driver {
             match self.receiver.poll_receive(cx, self.session.limits().max_frame as usize) {
                 Poll::Ready(Ok(batch)) => self.batch = batch,
                 Poll::Ready(Err(error)) => return Err(end_of_receiving(error)),
-                Poll::Pending => break,
+                Poll::Pending => {
+                    listened = true;
+                    break;
+                }
             }
         }
+        let begun = self.receiver.begun();
+        if listened && begun > 0 {
+            self.session.heard_part(now, begun);
+        }
         self.write_for_others(cx);
-        self.keep_time(now, cx)
+        self.keep_time(now, listened, cx)
     }
 
     /// Handles received frames until there are none or the time is up, and writes what came of them.
@@ -147,9 +155,9 @@ impl Driver {
     }
 
     /// Ends overdue calls and sleeps until the next deadline.
-    fn keep_time(&mut self, mut now: Instant, cx: &mut Context<'_>) -> Result<(), DisconnectReason> {
+    fn keep_time(&mut self, mut now: Instant, listened: bool, cx: &mut Context<'_>) -> Result<(), DisconnectReason> {
         loop {
-            let Some(next) = self.session.handle_timeout(now)? else {
+            let Some(next) = self.session.handle_timeout(now, listened)? else {
                 self.sleep = None;
                 return Ok(());
             };

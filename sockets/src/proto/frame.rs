@@ -20,6 +20,7 @@ const GOODBYE: u8 = 0x0a;
 /// Kinds from here on may be ignored by those who do not know them, so that later versions can add some.
 const OPTIONAL: u8 = 0x80;
 const SIGNATURES: u8 = OPTIONAL;
+const HEARTBEAT: u8 = 0x81;
 
 /// The id of a request. Those to an audience have ids of their own, so that one frame serves all members.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -92,12 +93,16 @@ pub(crate) enum Farewell {
     TooSlow = 5,
     /// The server's `connected` did not finish in time.
     NotReady = 6,
+    /// Nothing was heard of the other side.
+    Silent = 7,
 }
 
 impl Farewell {
     fn from_wire(code: u8) -> Option<Self> {
-        use Farewell::{Closed, Kicked, NotReady, ShuttingDown, TooSlow, Violation};
-        [Closed, Kicked, ShuttingDown, Violation, TooSlow, NotReady].into_iter().find(|known| *known as u8 == code)
+        use Farewell::{Closed, Kicked, NotReady, ShuttingDown, Silent, TooSlow, Violation};
+        [Closed, Kicked, ShuttingDown, Violation, TooSlow, NotReady, Silent]
+            .into_iter()
+            .find(|known| *known as u8 == code)
     }
 }
 
@@ -135,6 +140,8 @@ pub(crate) enum Frame {
     },
     /// Signatures of methods that the sender serves. It is optional.
     Signatures,
+    /// Says that the sender is there, to one who waits to hear that. It is optional.
+    Heartbeat,
     /// One of the kinds that may be ignored. It is received and never sent.
     Unknown {
         kind: u8,
@@ -185,6 +192,7 @@ impl Frame {
             DRAINED => Self::Drained,
             SIGNATURES if frame.len().is_multiple_of(ENTRY) => return Ok(Self::Signatures),
             SIGNATURES => return Err(malformed("its last signature is cut short")),
+            HEARTBEAT => Self::Heartbeat,
             kind if kind > OPTIONAL => return Ok(Self::Unknown { kind }),
             unknown => return Err(Violation::UnknownKind(unknown)),
         };
@@ -208,6 +216,7 @@ impl Frame {
             Self::Drained => header.put(DRAINED),
             Self::Goodbye { reason } => header.put(GOODBYE).put(reason as u8),
             Self::Signatures => header.put(SIGNATURES),
+            Self::Heartbeat => header.put(HEARTBEAT),
             Self::Unknown { kind } => header.put(kind),
         };
         header

@@ -7,6 +7,7 @@ mod calls;
 mod core;
 mod event;
 mod frame;
+mod liveness;
 mod outbox;
 mod parked;
 mod shared;
@@ -23,6 +24,7 @@ pub(crate) use self::{
     core::{Admission, Caller, Core, Outcome, Side},
     event::{Called, Event, Occupied, Open},
     frame::{CallId, FailureCode, Farewell, Frame, PREFIX},
+    liveness::{Liveness, bears as bears_silence},
     outbox::{Outbox, Payload, SHARE_FROM},
     shared::{SharedRequest, shared_emit, shared_request},
     terms::Terms,

@@ -21,8 +21,8 @@ use crate::{
     connect_error::{AcceptError, BindError, Refusal},
     disconnect_reason::DisconnectReason,
     driver::Driver,
-    handshake::{self, Handshake},
-    proto::{Side, Terms},
+    handshake::{self, Handshake, Theirs},
+    proto::Side,
     session::{Peer, Routes, Session},
     transport::{Address, Link, over_stream},
 };
@@ -179,7 +179,7 @@ async fn admit<I: Identity>(
     server: &Inner<I>,
     link: &mut Link,
     handshake: Handshake,
-) -> Result<(Terms, I), AcceptError> {
+) -> Result<(Theirs, I), AcceptError> {
     if let Err(error) = &server.registration {
         return Err(AcceptError::Registration(error.to_string()));
     }
@@ -197,7 +197,7 @@ async fn admit<I: Identity>(
 }
 
 /// Registers the socket and starts its driver.
-fn start<I: Identity>(server: &Arc<Inner<I>>, link: Link, theirs: Terms, identity: I) -> Socket<I> {
+fn start<I: Identity>(server: &Arc<Inner<I>>, link: Link, theirs: Theirs, identity: I) -> Socket<I> {
     let Link { receiver, transmitter, received } = link;
     let (limits, shared) = (Arc::clone(&server.limits), Arc::clone(&server.routes));
     let routes = Routes::new(limits.names_per_peer as usize);

@@ -101,6 +101,11 @@ impl Session {
         Ok(None)
     }
 
+    /// So many bytes have come of a frame that is not whole.
+    pub(crate) fn heard_part(&self, now: Instant, bytes: usize) {
+        self.state.lock().core.heard_part(now, bytes);
+    }
+
     /// Whether calls may be started.
     pub(crate) fn gate_is_open(&self) -> bool {
         self.state.lock().gate_is_open()
@@ -136,13 +141,17 @@ impl Session {
         self.flush();
     }
 
-    /// Ends what is overdue, and says when that is to be done next, for which the driver then is armed.
-    pub(crate) fn handle_timeout(&self, now: Instant) -> Result<Option<Instant>, DisconnectReason> {
+    /// Ends what is overdue, and says when that is to be done next, for which the driver then is armed. `listened` says
+    /// that nothing has come that was not handled.
+    pub(crate) fn handle_timeout(&self, now: Instant, listened: bool) -> Result<Option<Instant>, DisconnectReason> {
         let stalled = self.stall_limit();
         if stalled.is_some_and(|limit| now >= limit) {
             return Err(DisconnectReason::TooSlow);
         }
         let mut state = self.state.lock();
+        if state.core.is_silent(now, listened) {
+            return Err(DisconnectReason::Silent);
+        }
         let closing = state.closing(now)?;
         let before = state.core.outbox().len();
         let ended = state.core.handle_timeout(now);

@@ -26,7 +26,7 @@ use std::{
     collections::BTreeSet,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering},
     },
     task::Waker,
     time::Instant,
@@ -67,8 +67,9 @@ use self::{
 use crate::{
     clock::now,
     disconnect_reason::DisconnectReason,
+    handshake::Theirs,
     limits::Limits,
-    proto::{Announcement, Core, Frame, Side, Terms},
+    proto::{Announcement, Core, Frame, Liveness, Side, Terms},
     registration_error::RegistrationError,
     transport::Transmit,
 };
@@ -187,15 +188,17 @@ impl Session {
     pub(crate) fn new(
         side: Side,
         transmitter: Box<dyn Transmit>,
-        theirs: Terms,
+        theirs: Theirs,
         limits: Arc<Limits>,
         routes: Routes,
         shared_routes: Arc<Routes>,
         ready: bool,
     ) -> Arc<Self> {
+        let mut core = Core::new(side, Terms::of(&limits), theirs.terms, limits.outgoing_queue as usize);
+        core.mind(Liveness::new(now(), &limits, theirs.silence, phase()));
         Arc::new(Self {
             state: Mutex::new(State {
-                core: Core::new(side, Terms::of(&limits), theirs, limits.outgoing_queue as usize),
+                core,
                 waiting: Slab::new(),
                 signatures: Signatures::default(),
                 dispatching: None,
@@ -330,4 +333,12 @@ impl Session {
             reason = self.disconnected() => Err(reason),
         }
     }
+}
+
+/// Where a session's heartbeats begin, as a part of the time between two: spread evenly, whatever is open at once.
+fn phase() -> f32 {
+    static SESSIONS: AtomicU16 = AtomicU16::new(0);
+    /// 2¹⁶ divided by the golden ratio.
+    const STEP: u16 = 40_503;
+    f32::from(SESSIONS.fetch_add(STEP, Ordering::Relaxed)) / f32::from(u16::MAX)
 }

@@ -134,6 +134,7 @@ impl Session {
                 if writer.outbox.is_empty() {
                     return;
                 }
+                state.core.said();
                 if std::mem::take(&mut state.gated) {
                     state.driver.wake_by_ref();
                 }

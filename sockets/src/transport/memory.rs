@@ -61,6 +61,11 @@ impl Receive for PipeReceiver {
         Poll::Pending
     }
 
+    // Frames change hands whole.
+    fn begun(&self) -> usize {
+        0
+    }
+
     fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             match self.poll_receive(cx, usize::MAX) {

@@ -40,6 +40,9 @@ pub(crate) trait Receive: Send {
     /// `max_frame` bytes is refused before any memory is set aside for it.
     fn poll_receive(&mut self, cx: &mut Context<'_>, max_frame: usize) -> Poll<Result<Bytes, ReceiveError>>;
 
+    /// How many bytes have arrived of a frame that is not whole.
+    fn begun(&self) -> usize;
+
     /// Waits until the other side has closed, and forgets whatever else it sends.
     fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 }

@@ -88,6 +88,10 @@ impl<R: AsyncRead + Send + Unpin> Receive for StreamReceiver<R> {
         }
     }
 
+    fn begun(&self) -> usize {
+        self.buffer.len()
+    }
+
     fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             self.buffer.clear();

@@ -72,7 +72,7 @@ async fn answers_behind_messages_that_wait_for_a_window_do_not_fill_the_memory()
 async fn what_costs_no_answer_leaves_nothing_behind() {
     let server = server();
     let mut raw = raw_client(&server, TERMS).await;
-    let frames = (0..50_000).flat_map(|number| [reply(number, b"forged"), cancel(number), vec![0x80]]);
+    let frames = (0..50_000).flat_map(|number| [reply(number, b"forged"), cancel(number), vec![0x80], vec![0x81]]);
     let queued = flood(&mut raw, frames).await;
     assert_eq!(queued, 0);
 }

@@ -18,6 +18,7 @@ use super::{
     calls::{Answer, Calls},
     event::{Called, Event, Occupied, Open},
     frame::{CallId, Farewell, Frame, HEADER_MAX},
+    liveness::Liveness,
     outbox::{Outbox, Payload, whole_frame},
     parked::{Class, Queue},
     terms::Terms,
@@ -56,6 +57,8 @@ pub(crate) struct Core<C, H> {
     /// The client has heard of that.
     peer_is_drained: bool,
     side: Side,
+    /// Set once the session is on a link.
+    liveness: Option<Liveness>,
 }
 
 impl<C, H: Clone> Core<C, H> {
@@ -78,7 +81,13 @@ impl<C, H: Clone> Core<C, H> {
             peer_is_leaving: false,
             peer_is_drained: false,
             side,
+            liveness: None,
         }
+    }
+
+    /// From now on, this side minds silence.
+    pub(crate) fn mind(&mut self, liveness: Liveness) {
+        self.liveness = Some(liveness);
     }
 
     /// Queues a frame that needs no window, with as much of a text as the other side accepts.
@@ -96,6 +105,9 @@ impl<C, H: Clone> Core<C, H> {
     pub(crate) fn handle(&mut self, now: Instant, mut frame: Bytes) -> Result<Event<C, H>, Violation> {
         let length = frame.len();
         let header = Frame::decode(&mut frame)?;
+        if let Some(liveness) = &mut self.liveness {
+            liveness.heard(now);
+        }
         self.check_turn(header)?;
         Ok(match header {
             Frame::Emit { key } => {
@@ -140,7 +152,7 @@ impl<C, H: Clone> Core<C, H> {
                 Event::Drained
             }
             Frame::Signatures => Event::Announced(frame),
-            Frame::Unknown { .. } => Event::Handled,
+            Frame::Heartbeat | Frame::Unknown { .. } => Event::Handled,
             Frame::Goodbye { reason } => Event::Goodbye { reason, text: String::from_utf8_lossy(&frame).into_owned() },
         })
     }

@@ -8,6 +8,7 @@ use super::Core;
 use crate::proto::{
     calls::Answer,
     frame::{Frame, PREFIX},
+    liveness::Liveness,
     parked::Class,
 };
 
@@ -53,7 +54,8 @@ impl<C, H: Clone> Core<C, H> {
 
     /// When [`handle_timeout`](Self::handle_timeout) has something to do. It may be early, never late.
     pub(crate) fn next_timeout(&self) -> Option<Instant> {
-        [self.calls.earliest(), self.give_up_at(), self.overtake_at()].into_iter().flatten().min()
+        let look = self.liveness.as_ref().and_then(Liveness::next_look);
+        [self.calls.earliest(), self.give_up_at(), self.overtake_at(), look].into_iter().flatten().min()
     }
 
     /// When parked calls of handlers are given up.
@@ -66,9 +68,32 @@ impl<C, H: Clone> Core<C, H> {
         self.stalled.filter(|_| self.parked.in_turn().messages > 0).map(|since| since + OVERTAKE)
     }
 
-    /// Ends the calls whose time is up, and breaks circles of waiting.
+    /// So many bytes have come of a frame that is not whole.
+    pub(crate) fn heard_part(&mut self, now: Instant, bytes: usize) {
+        if let Some(liveness) = &mut self.liveness {
+            liveness.heard_part(now, bytes);
+        }
+    }
+
+    /// Something has been written.
+    pub(crate) fn said(&mut self) {
+        if let Some(liveness) = &mut self.liveness {
+            liveness.said();
+        }
+    }
+
+    /// Whether nothing was heard for too long; `listened` says that all that has come was looked at.
+    pub(crate) fn is_silent(&mut self, now: Instant, listened: bool) -> bool {
+        self.liveness.as_mut().is_some_and(|liveness| liveness.is_silent(now, listened))
+    }
+
+    /// Ends the calls whose time is up, breaks circles of waiting, and lets the other side hear that this one is there.
     pub(crate) fn handle_timeout(&mut self, now: Instant) -> Vec<(C, Answer)> {
         let mut ended = Vec::new();
+        // One that waits to be written will do as well.
+        if self.liveness.as_mut().is_some_and(|liveness| liveness.is_to_speak(now)) && self.outbox.is_empty() {
+            self.outbox.push_bare(Frame::Heartbeat);
+        }
         for id in self.calls.overdue(now) {
             let Some((consumer, sent)) = self.calls.expire(id) else { continue };
             if sent {

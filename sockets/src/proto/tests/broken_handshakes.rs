@@ -72,7 +72,7 @@ fn greeted(bytes: &[u8]) -> Result<u32, ConnectError> {
         let (mut link, mut far) = link();
         far.write_all(bytes).await.expect("a pipe in memory");
         far.shutdown().await.expect("a pipe in memory");
-        greet(&mut link, &Limits::default(), Vec::new()).await.map(|accepted| accepted.max_frame)
+        greet(&mut link, &Limits::default(), Vec::new()).await.map(|accepted| accepted.terms.max_frame)
     })
 }
 

@@ -29,8 +29,8 @@ fn failure_code() -> impl Strategy<Value = FailureCode> {
 }
 
 fn farewell() -> impl Strategy<Value = Farewell> {
-    use Farewell::{Closed, Kicked, NotReady, ShuttingDown, TooSlow, Violation};
-    prop::sample::select(vec![Closed, Kicked, ShuttingDown, Violation, TooSlow, NotReady])
+    use Farewell::{Closed, Kicked, NotReady, ShuttingDown, Silent, TooSlow, Violation};
+    prop::sample::select(vec![Closed, Kicked, ShuttingDown, Violation, TooSlow, NotReady, Silent])
 }
 
 /// Numbers of every length on the wire.
@@ -57,6 +57,7 @@ fn frame() -> impl Strategy<Value = (Frame, Vec<u8>)> {
         (any::<u32>(), number()).prop_map(move |(calls, bytes)| bare(Frame::Credit { calls, bytes })),
         vec(any::<[u8; 16]>(), 0..4).prop_map(|entries| (Frame::Signatures, entries.concat())),
         Just(bare(Frame::Ready)),
+        Just(bare(Frame::Heartbeat)),
         Just(bare(Frame::GoingAway)),
         Just(bare(Frame::Drained)),
         (farewell(), text()).prop_map(|(reason, text)| (Frame::Goodbye { reason }, text)),
