@@ -44,8 +44,8 @@ pub enum ConnectError {
         /// The server's.
         theirs: u16,
     },
-    /// The server's authentication said no, with these words.
-    #[error("the server refused the login: {0}")]
+    /// The server's authentication said no, or the server is full or shuts down, as these words say.
+    #[error("the server refused the connection: {0}")]
     Refused(Refusal),
     /// The login could not be encoded.
     #[error("the login cannot be encoded: {0}")]
@@ -116,8 +116,8 @@ pub enum AcceptError {
     /// The peer does not speak this protocol or version, or not in time, or its login does not decode.
     #[error("the handshake failed: {0}")]
     Handshake(String),
-    /// Authentication said no.
-    #[error("the login was refused: {0}")]
+    /// Authentication said no, or there was no place for another connection.
+    #[error("the connection was refused: {0}")]
     Refused(Refusal),
     /// What the builder was told to serve does not go together.
     #[error("{0}")]

@@ -12,7 +12,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
-use futures_util::{Sink, SinkExt, StreamExt};
+use futures_util::{FutureExt, Sink, SinkExt, StreamExt};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -163,6 +163,14 @@ pub(crate) async fn refuse<T>(link: &mut Link, refusal: Refusal) -> Result<T, Ac
 pub(crate) async fn misunderstand<T>(link: &mut Link, what: String) -> Result<T, AcceptError> {
     dismiss(link, &Response::Misunderstood(what.clone())).await?;
     Err(AcceptError::Handshake(what))
+}
+
+/// Tells the peer, if it can be told at once, that it has to make room for others.
+pub(crate) fn cut_short<T>(link: &mut Link) -> Result<T, AcceptError> {
+    let words = "others are waiting, and no greeting came";
+    // It may say nothing at all, and then hears nothing either.
+    let _ = respond(link, &Response::Misunderstood(words.into())).now_or_never();
+    Err(AcceptError::Handshake(words.into()))
 }
 
 async fn dismiss(link: &mut Link, response: &Response) -> Result<(), AcceptError> {

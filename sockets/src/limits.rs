@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-/// What one connection may use. Every limit has a sane default and none can be switched off: what is too small for a
+/// What one connection may use, and how many of them a server has. Every limit has a sane default, and none
+/// can be switched off: what is too small for a
 /// conversation counts as the least that is not, which is 256 bytes for a message, 200 ms of silence, 50 ms between
 /// heartbeats, and 1 for each of the others.
 ///
@@ -54,6 +55,14 @@ pub struct Limits {
     ///
     /// A handler that blocks its thread keeps its connection from sending heartbeats.
     pub silence: Duration,
+    /// How many connections a server has at once. Default: 65,536. One more is refused:
+    /// [`ConnectError::Refused`](crate::ConnectError::Refused) says that the server is full. Only those who have
+    /// authenticated count.
+    pub connections: u32,
+    /// How many peers a server greets and authenticates at once. Default: 1,024. More wait, in the system's queue of
+    /// new connections, until one of those is through. One that has sent no greeting for a second is hung up on if
+    /// others wait; so peers that connect and say nothing delay the others by about a second for each so many of them.
+    pub handshakes: u32,
     /// How many rooms a socket may be in. Default: 1,024.
     pub rooms_per_socket: u32,
     /// How many names a connection may listen to. Default: 4,096. Of about as many names of the other side the signatures
@@ -76,6 +85,8 @@ impl Default for Limits {
             stall: Duration::from_secs(30),
             heartbeat: Duration::from_secs(20),
             silence: Duration::from_secs(45),
+            connections: 65_536,
+            handshakes: 1024,
             rooms_per_socket: 1024,
             names_per_peer: 4096,
         }

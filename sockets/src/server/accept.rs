@@ -16,7 +16,10 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{AuthFailure, Identity, Inner, Server, Socket};
+use super::{
+    AuthFailure, Identity, Inner, Server, Socket,
+    admission::{Connected, Turn},
+};
 use crate::{
     connect_error::{AcceptError, BindError, Refusal},
     disconnect_reason::DisconnectReason,
@@ -29,6 +32,8 @@ use crate::{
 
 /// How long a listener waits when the system has no more sockets to give.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
+/// What one is told for whom there is no place.
+const FULL: &str = "the server is full";
 
 impl<I: Identity> Server<I> {
     /// Listens at `tcp://host:port`; port 0 lets the system choose, and [`local_addr`](Self::local_addr) tells. It may be
@@ -77,7 +82,10 @@ impl<I: Identity> Server<I> {
     ) -> Accepting<I> {
         let (done, accepted) = oneshot::channel();
         let server = Arc::clone(&self.inner);
-        tokio::spawn(serve(server, link, Handshake { peer_addr, transport }, done));
+        tokio::spawn(async move {
+            let turn = server.admission.enter().await;
+            serve(server, link, Handshake { peer_addr, transport }, turn, done).await;
+        });
         Accepting(accepted)
     }
 }
@@ -105,17 +113,25 @@ async fn listen<I: Identity>(server: Arc<Inner<I>>, listener: TcpListener) {
             () = stop.cancelled() => return,
             accepted = listener.accept() => accepted,
         };
-        match accepted {
-            Ok((stream, peer_addr)) => accept_tcp(&server, stream, peer_addr),
+        let (stream, peer_addr) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
                 sleep(ACCEPT_BACKOFF).await;
+                continue;
             }
-        }
+        };
+        // Those behind it wait in the system's queue.
+        let turn = tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            turn = server.admission.enter() => turn,
+        };
+        accept_tcp(&server, stream, peer_addr, turn);
     }
 }
 
-fn accept_tcp<I: Identity>(server: &Arc<Inner<I>>, stream: TcpStream, peer_addr: SocketAddr) {
+fn accept_tcp<I: Identity>(server: &Arc<Inner<I>>, stream: TcpStream, peer_addr: SocketAddr, turn: Turn) {
     // Messages are gathered before they are written; the system must not wait for more.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "a connection was lost before it began");
@@ -124,7 +140,7 @@ fn accept_tcp<I: Identity>(server: &Arc<Inner<I>>, stream: TcpStream, peer_addr:
     let (read, write) = stream.into_split();
     let handshake = Handshake { peer_addr: Some(peer_addr), transport: "tcp" };
     let (done, _) = oneshot::channel();
-    tokio::spawn(serve(Arc::clone(server), over_stream(read, write), handshake, done));
+    tokio::spawn(serve(Arc::clone(server), over_stream(read, write), handshake, turn, done));
 }
 
 /// Lets a connection in, runs `connected` for it, and opens the gate for its calls.
@@ -132,19 +148,20 @@ async fn serve<I: Identity>(
     server: Arc<Inner<I>>,
     mut link: Link,
     handshake: Handshake,
+    mut turn: Turn,
     done: oneshot::Sender<Result<Socket<I>, AcceptError>>,
 ) {
     let limit = server.limits.authentication;
-    let admitted = match timeout(limit, admit(&server, &mut link, handshake)).await {
+    let admitted = match timeout(limit, admit(&server, &mut link, handshake, &mut turn)).await {
         Ok(admitted) => admitted,
         Err(_) => {
             let words = "authentication took too long".to_owned();
             // The peer that said nothing may read nothing either.
-            let told = timeout(limit, handshake::misunderstand(&mut link, words)).await;
-            told.unwrap_or(Err(AcceptError::Handshake("authentication took too long".into())))
+            let told = turn.theirs(timeout(limit, handshake::misunderstand(&mut link, words))).await;
+            told.and_then(Result::ok).unwrap_or(Err(AcceptError::Handshake("authentication took too long".into())))
         }
     };
-    let (theirs, identity) = match admitted {
+    let (theirs, identity, place) = match admitted {
         Ok(admitted) => admitted,
         Err(error) => {
             tracing::debug!(%error, "a connection was not let in");
@@ -153,7 +170,8 @@ async fn serve<I: Identity>(
             return;
         }
     };
-    let socket = start(&server, link, theirs, identity);
+    let socket = start(&server, link, theirs, identity, place);
+    drop(turn);
     let _ = done.send(Ok(socket.clone()));
     let session = Arc::clone(socket.session());
     if session.is_ending() {
@@ -179,25 +197,42 @@ async fn admit<I: Identity>(
     server: &Inner<I>,
     link: &mut Link,
     handshake: Handshake,
-) -> Result<(Theirs, I), AcceptError> {
+    turn: &mut Turn,
+) -> Result<(Theirs, I, Connected), AcceptError> {
     if let Err(error) = &server.registration {
         return Err(AcceptError::Registration(error.to_string()));
     }
-    let (theirs, login) = handshake::hear(link, &server.limits).await?;
+    let heard = turn.theirs(handshake::hear(link, &server.limits)).await;
+    let (theirs, login) = heard.unwrap_or_else(|| handshake::cut_short(link))?;
+    if server.admission.is_full() {
+        return refuse(link, Refusal::new(FULL), turn).await;
+    }
     let identity = match (server.authenticate)(&login, handshake).await {
         Ok(identity) => identity,
-        Err(AuthFailure::Refused(refusal)) => return handshake::refuse(link, refusal).await,
-        Err(AuthFailure::Misunderstood(what)) => return handshake::misunderstand(link, what).await,
+        Err(AuthFailure::Refused(refusal)) => return refuse(link, refusal, turn).await,
+        Err(AuthFailure::Misunderstood(what)) => {
+            let told = turn.theirs(handshake::misunderstand(link, what.clone())).await;
+            return told.unwrap_or(Err(AcceptError::Handshake(what)));
+        }
     };
     if server.registry.read().is_closed() {
-        return handshake::refuse(link, Refusal::new("the server is shutting down")).await;
+        return refuse(link, Refusal::new("the server is shutting down"), turn).await;
     }
+    // Others may have come in meanwhile.
+    let Some(place) = server.admission.take_place() else {
+        return refuse(link, Refusal::new(FULL), turn).await;
+    };
     handshake::welcome(link, &server.limits).await?;
-    Ok((theirs, identity))
+    Ok((theirs, identity, place))
+}
+
+async fn refuse<T>(link: &mut Link, refusal: Refusal, turn: &mut Turn) -> Result<T, AcceptError> {
+    let told = turn.theirs(handshake::refuse(link, refusal.clone())).await;
+    told.unwrap_or(Err(AcceptError::Refused(refusal)))
 }
 
 /// Registers the socket and starts its driver.
-fn start<I: Identity>(server: &Arc<Inner<I>>, link: Link, theirs: Theirs, identity: I) -> Socket<I> {
+fn start<I: Identity>(server: &Arc<Inner<I>>, link: Link, theirs: Theirs, identity: I, place: Connected) -> Socket<I> {
     let Link { receiver, transmitter, received } = link;
     let (limits, shared) = (Arc::clone(&server.limits), Arc::clone(&server.routes));
     let routes = Routes::new(limits.names_per_peer as usize);
@@ -215,7 +250,7 @@ fn start<I: Identity>(server: &Arc<Inner<I>>, link: Link, theirs: Theirs, identi
     let registered = Arc::clone(server);
     let leave = move || {
         let left = registered.registry.write().remove(number);
-        drop(left);
+        drop((left, place));
     };
     tokio::spawn(Driver::new(session, receiver, received).run(leave));
     socket

@@ -10,8 +10,8 @@ use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    AuthFailure, Authenticator, ConnectedHook, Identity, Inner, Server, fanout::Fanout, registry::Registry,
-    socket::Socket,
+    AuthFailure, Authenticator, ConnectedHook, Identity, Inner, Server, admission::Admission, fanout::Fanout,
+    registry::Registry, socket::Socket,
 };
 use crate::{
     codec::decode,
@@ -147,6 +147,7 @@ impl<I: Identity> ServerBuilder<I> {
         Server::open(Inner {
             registry: RwLock::new(Registry::new(self.limits.rooms_per_socket as usize)),
             fanout: Fanout::new(self.limits.outgoing_queue as usize),
+            admission: Admission::new(&self.limits),
             limits: Arc::new(self.limits),
             announcement: routes.announcement(),
             routes: Arc::new(routes),

@@ -1,6 +1,7 @@
 //! The server: its builder, sockets, rooms and audiences.
 
 mod accept;
+mod admission;
 mod audience;
 mod behind;
 mod builder;
@@ -34,7 +35,7 @@ pub use self::{
     replies::Replies,
     socket::Socket,
 };
-use self::{audience::Selector, fanout::Fanout, registry::Registry};
+use self::{admission::Admission, audience::Selector, fanout::Fanout, registry::Registry};
 use crate::{
     connect_error::Refusal, disconnect_reason::DisconnectReason, handshake::Handshake, limits::Limits,
     proto::Announcement, registration_error::RegistrationError, session::Routes,
@@ -61,6 +62,7 @@ type ConnectedHook<I> = dyn Fn(Socket<I>) -> BoxFuture<()> + Send + Sync;
 struct Inner<I> {
     registry: RwLock<Registry<I>>,
     fanout: Fanout,
+    admission: Arc<Admission>,
     limits: Arc<Limits>,
     routes: Arc<Routes>,
     /// Their signatures, as every client is told them.

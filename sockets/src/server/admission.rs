@@ -1,0 +1,157 @@
+//! How many may be in, and how many may be on their way in.
+//!
+//! Somebody who has a handshake to make waits for a place. One who says nothing, or is being hung up on, has a place only
+//! until somebody else wants it: so a storm of silent connections does not keep the others out.
+
+use std::{collections::BTreeMap, future::Future, pin::pin, sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
+use tokio::{
+    sync::{Notify, oneshot},
+    time::{Instant, sleep_until},
+};
+
+use crate::limits::Limits;
+
+/// How long one has to greet while others wait for its place.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// The places of a server.
+pub(super) struct Admission {
+    places: Mutex<Places>,
+    connections: usize,
+    handshakes: usize,
+    /// Those who wait may look again.
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct Places {
+    connections: usize,
+    /// Handshakes that are this side's turn.
+    ours: usize,
+    /// Handshakes that are the other side's turn, oldest first: since when, and what ends them when it is dropped.
+    theirs: BTreeMap<u64, (Instant, oneshot::Sender<()>)>,
+    next: u64,
+}
+
+impl Admission {
+    pub(super) fn new(limits: &Limits) -> Arc<Self> {
+        Arc::new(Self {
+            places: Mutex::default(),
+            connections: limits.connections.max(1) as usize,
+            handshakes: limits.handshakes.max(1) as usize,
+            changed: Notify::new(),
+        })
+    }
+
+    /// Waits until another handshake may begin.
+    pub(super) async fn enter(self: &Arc<Self>) -> Turn {
+        loop {
+            let mut changed = pin!(self.changed.notified());
+            changed.as_mut().enable();
+            let next = {
+                let mut places = self.places.lock();
+                let oldest = places.theirs.first_entry().map(|oldest| oldest.get().0 + GRACE);
+                let is_full = places.ours + places.theirs.len() >= self.handshakes;
+                let makes_room = is_full && oldest.is_some_and(|until| until <= Instant::now());
+                if makes_room {
+                    places.theirs.pop_first();
+                }
+                if makes_room || !is_full {
+                    places.ours += 1;
+                    return Turn { admission: Arc::clone(self), has_place: true };
+                }
+                oldest
+            };
+            match next {
+                Some(next) => tokio::select! {
+                    () = changed => {}
+                    () = sleep_until(next) => {}
+                },
+                None => changed.await,
+            }
+        }
+    }
+
+    /// Whether there is no place for another connection.
+    pub(super) fn is_full(&self) -> bool {
+        self.places.lock().connections >= self.connections
+    }
+
+    /// A place for a connection, if there is one.
+    pub(super) fn take_place(self: &Arc<Self>) -> Option<Connected> {
+        let mut places = self.places.lock();
+        if places.connections >= self.connections {
+            return None;
+        }
+        places.connections += 1;
+        Some(Connected(Arc::clone(self)))
+    }
+}
+
+/// A connection's place, until it is dropped.
+pub(super) struct Connected(Arc<Admission>);
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        self.0.places.lock().connections -= 1;
+    }
+}
+
+/// A handshake's place, until it is dropped.
+pub(super) struct Turn {
+    admission: Arc<Admission>,
+    has_place: bool,
+}
+
+impl Turn {
+    /// Waits for the other side. `None` if the place was given to somebody else meanwhile.
+    pub(super) async fn theirs<T>(&mut self, waiting: impl Future<Output = T>) -> Option<T> {
+        if !self.has_place {
+            return None;
+        }
+        let (keep, lost) = oneshot::channel();
+        let number = {
+            let mut places = self.admission.places.lock();
+            let number = places.next;
+            places.next += 1;
+            places.ours -= 1;
+            places.theirs.insert(number, (Instant::now(), keep));
+            number
+        };
+        self.admission.changed.notify_waiters();
+        let _back = Back { turn: self, number };
+        tokio::select! {
+            biased;
+            done = waiting => Some(done),
+            _ = lost => None,
+        }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if self.has_place {
+            self.admission.places.lock().ours -= 1;
+            self.admission.changed.notify_one();
+        }
+    }
+}
+
+/// It is this side's turn again, unless the place is lost.
+struct Back<'a> {
+    turn: &'a mut Turn,
+    number: u64,
+}
+
+impl Drop for Back<'_> {
+    fn drop(&mut self) {
+        let mut places = self.turn.admission.places.lock();
+        if places.theirs.remove(&self.number).is_some() {
+            places.ours += 1;
+        } else {
+            self.turn.has_place = false;
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! How many may be in, and how many may be on their way in: FAULTS 15, 22 and 28. (Names and rooms have limits, too:
+//! `naming` and `promise_0_connecting` test them; `bad_input::greetings` the bytes and the time of one greeting.)
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+#[path = "bad_input/raw.rs"]
+#[allow(dead_code, reason = "it is made for more than this")]
+mod raw;
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::future::join_all;
+use raw::{Raw, TERMS, greeting, string};
+use sockets::{Client, ConnectError, Limits, Refusal, Server, ServerBuilder};
+use sockets_tests::{Login, Player, admitting, eventually, every_transport, players};
+use tokio::{
+    io::{DuplexStream, duplex},
+    sync::{Notify, Semaphore},
+    time::{Instant, sleep, timeout},
+};
+
+fn is_full(error: &ConnectError) -> bool {
+    matches!(error, ConnectError::Refused(refusal) if refusal.message() == "the server is full")
+}
+
+every_transport! {
+    async fn a_full_server_says_so_and_has_a_place_again_when_somebody_has_left(net: Net) {
+        let server = net.serve(players().limits(Limits { connections: 2, ..Limits::default() })).await;
+        let first = net.join(&server, "ada", Client::builder()).await;
+        let _second = net.join(&server, "eve", Client::builder()).await;
+        let bob = || Client::builder().auth(Login::new("bob"));
+        for _ in 0..3 {
+            let refused = net.try_connect(&server, bob()).await.unwrap_err();
+            assert!(is_full(&refused), "{refused}");
+        }
+        drop(first);
+        eventually("ada has left", || server.sockets().len() == 1).await;
+        net.connect(&server, bob()).await;
+    }
+
+    async fn who_is_refused_or_never_ready_keeps_no_place(net: Net) {
+        let limits = Limits { connections: 1, handshakes: 1, connected: Duration::from_millis(50), ..Limits::default() };
+        let server = players().limits(limits).connected(|socket| async move {
+            if *socket.identity() == Player::new("slow") {
+                std::future::pending().await
+            }
+        });
+        let server = net.serve(server).await;
+        for _ in 0..5 {
+            let refused = net.try_connect(&server, Client::builder().auth(Login::new(""))).await.unwrap_err();
+            assert!(matches!(refused, ConnectError::Refused(_)), "{refused}");
+            let refused = net.try_connect(&server, Client::builder().auth(7_u64)).await.unwrap_err();
+            assert!(matches!(refused, ConnectError::Handshake(_)), "{refused}");
+            let refused = net.try_connect(&server, Client::builder().auth(Login::new("slow"))).await.unwrap_err();
+            assert!(matches!(refused, ConnectError::Disconnected(_)), "{refused}");
+            eventually("it is gone", || server.sockets().is_empty()).await;
+        }
+        net.join(&server, "ada", Client::builder()).await;
+    }
+
+    /// FAULTS 28.
+    async fn a_crowd_is_let_in_up_to_the_limit_and_all_others_are_told(net: Net) {
+        let limits = Limits { connections: 30, handshakes: 3, ..Limits::default() };
+        let server = net.serve(players().limits(limits)).await;
+        let crowd = (0..100).map(|number| {
+            let client = Client::builder().auth(Login::new(&number.to_string()));
+            net.try_connect(&server, client)
+        });
+        let (inside, outside): (Vec<_>, Vec<_>) = join_all(crowd).await.into_iter().partition(Result::is_ok);
+        assert_eq!((inside.len(), server.sockets().len()), (30, 30));
+        assert!(outside.iter().all(|refused| refused.as_ref().is_err_and(is_full)), "{outside:?}");
+    }
+}
+
+/// Logins that take until `gate` opens.
+fn gated(gate: &Arc<Semaphore>, limits: Limits) -> ServerBuilder<Player> {
+    let gate = Arc::clone(gate);
+    let authenticate = move |login: Login| {
+        let gate = Arc::clone(&gate);
+        async move {
+            if login.name == "slow" {
+                drop(gate.acquire().await);
+            }
+            admitting(login).await
+        }
+    };
+    Server::builder().authenticate(authenticate).limits(limits)
+}
+
+#[tokio::test]
+async fn no_more_handshakes_than_the_limit_are_under_way() {
+    let (gate, limits) = (Arc::new(Semaphore::new(0)), Limits { handshakes: 3, ..Limits::default() });
+    let server = gated(&gate, limits).bind("tcp://127.0.0.1:0").await.unwrap();
+    let url = format!("tcp://{}", server.local_addr());
+    let slow = (0..3).map(|_| tokio::spawn(Client::builder().auth(Login::new("slow")).connect_to_url(&url)));
+    let slow: Vec<_> = slow.collect();
+    // They are with the server, which takes its time: they are not sent away for others.
+    let mut quick = tokio::spawn(Client::builder().auth(Login::new("ada")).connect_to_url(&url));
+    assert!(timeout(Duration::from_millis(1500), &mut quick).await.is_err(), "there is no place for a fourth");
+    gate.add_permits(1);
+    let quick = quick.await.unwrap().expect("there is a place when one of them is through");
+    for client in slow {
+        assert!(client.await.unwrap().is_ok());
+    }
+    drop(quick);
+}
+
+/// `connect`, as a future that may be spawned.
+trait ConnectTo {
+    fn connect_to_url(self, url: &str) -> impl Future<Output = Result<Client, ConnectError>> + Send + 'static;
+}
+
+impl ConnectTo for sockets::ClientBuilder {
+    fn connect_to_url(self, url: &str) -> impl Future<Output = Result<Client, ConnectError>> + Send + 'static {
+        let url = url.to_owned();
+        async move { self.connect(&url).await }
+    }
+}
+
+/// FAULTS 15: a slow loris, and many of it.
+#[tokio::test]
+async fn peers_that_say_nothing_make_way_for_others() {
+    let limits = Limits { handshakes: 2, ..Limits::default() };
+    let server = players().limits(limits).bind("tcp://127.0.0.1:0").await.unwrap();
+    let started = Instant::now();
+    let mut silent = Vec::new();
+    for _ in 0..4 {
+        silent.push(Raw::connect(server.local_addr()).await);
+    }
+    // Two of them have the places, the others and the client wait in the order of their coming.
+    let client = Client::builder().auth(Login::new("ada")).connect(&format!("tcp://{}", server.local_addr())).await;
+    assert!(client.is_ok(), "{client:?}");
+    assert!(
+        started.elapsed() < Duration::from_secs(5),
+        "{:?}, half of what a silent peer has alone",
+        started.elapsed()
+    );
+    let told = silent[0].expect_misunderstood().await;
+    assert!(told.contains("others are waiting"), "{told}");
+}
+
+async fn raw_peer<I: sockets::Identity>(server: &Server<I>) -> Raw<DuplexStream> {
+    let (near, far) = duplex(4096);
+    drop(server.accept(far));
+    Raw { stream: near }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_storm_of_silent_peers_delays_others_by_a_second_for_each_limit_of_them() {
+    const SILENT: u32 = 1000;
+    const PLACES: u32 = 100;
+    // It is less than what they would take one after the other, and more than what they take.
+    let limits = Limits { handshakes: PLACES, ..Limits::default() };
+    let patient = Limits { authentication: Duration::from_secs(60), ..Limits::default() };
+    let server = players().limits(limits).build();
+    let mut silent = Vec::new();
+    for _ in 0..SILENT {
+        silent.push(raw_peer(&server).await);
+        tokio::task::yield_now().await;
+    }
+    let started = Instant::now();
+    let (near, far) = duplex(4096);
+    drop(server.accept(far));
+    Client::builder().auth(Login::new("ada")).limits(patient).connect_over(near).await.unwrap();
+    let took = started.elapsed();
+    assert!(took <= Duration::from_secs((SILENT / PLACES).into()) + Duration::from_millis(100), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_who_trickles_has_no_longer_than_one_who_is_silent() {
+    let server = players().limits(Limits { handshakes: 1, ..Limits::default() }).build();
+    let mut raw = raw_peer(&server).await;
+    let trickle = tokio::spawn(async move {
+        for byte in raw::prefixed(&greeting(TERMS, &string(&"a".repeat(100)))) {
+            raw.send_bytes(&[byte]).await;
+            sleep(Duration::from_millis(100)).await;
+        }
+    });
+    tokio::task::yield_now().await;
+    let (near, far) = duplex(4096);
+    drop(server.accept(far));
+    let connect = Client::builder().auth(Login::new("ada")).connect_over(near);
+    assert!(timeout(Duration::from_millis(1100), connect).await.expect("the place is free").is_ok());
+    trickle.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_who_was_refused_and_does_not_close_makes_way() {
+    let turned_away = Arc::new(Notify::new());
+    let turning = Arc::clone(&turned_away);
+    let server = Server::builder()
+        .authenticate(move |login: String| {
+            turning.notify_one();
+            async move { if login == "mallory" { Err(Refusal::new("not you")) } else { Ok(()) } }
+        })
+        .limits(Limits { handshakes: 1, ..Limits::default() })
+        .build();
+    let mut raw = raw_peer(&server).await;
+    raw.send(&greeting(TERMS, &string("mallory"))).await;
+    turned_away.notified().await;
+    let (near, far) = duplex(4096);
+    drop(server.accept(far));
+    let connect = Client::builder().auth("ada").connect_over(near);
+    assert!(timeout(Duration::from_millis(1100), connect).await.expect("the place is free").is_ok());
+}
