@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// What one connection may use, and how many of them a server has. Every limit has a sane default, and none
-/// can be switched off: what is too small for a
+/// What one connection may use, and how many of them a server has. Every limit has a sane default, and none but the two
+/// rates can be switched off: what is too small for a
 /// conversation counts as the least that is not, which is 256 bytes for a message, 200 ms of silence, 50 ms between
 /// heartbeats, and 1 for each of the others.
 ///
@@ -68,6 +68,15 @@ pub struct Limits {
     /// How many names a connection may listen to. Default: 4,096. Of about as many names of the other side the signatures
     /// are known; calls to others are not compared in advance.
     pub names_per_peer: u32,
+    /// How many calls and emits a second are taken from a peer, if that is limited. Default: `None`. A second's worth
+    /// may come at once. The others wait, in their order and with their deadlines running, where they count as in flight: so
+    /// the peer is slowed down, and fails its own further calls with
+    /// [`CallError::Overloaded`](crate::CallError::Overloaded). Answers are not held up.
+    pub calls_per_second: Option<u32>,
+    /// How many bytes of calls and emits a second are taken from a peer, if that is limited. Default: `None`. As
+    /// [`calls_per_second`](Self::calls_per_second); a message of more than a second's worth is taken, and the next
+    /// ones wait the longer.
+    pub bytes_per_second: Option<u32>,
 }
 
 impl Default for Limits {
@@ -89,6 +98,8 @@ impl Default for Limits {
             handshakes: 1024,
             rooms_per_socket: 1024,
             names_per_peer: 4096,
+            calls_per_second: None,
+            bytes_per_second: None,
         }
     }
 }

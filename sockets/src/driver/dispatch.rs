@@ -10,8 +10,9 @@ use std::{
 use futures_util::future::abortable;
 use tokio::time::timeout_at;
 
-use super::key_map::KeyMap;
+use super::{key_map::KeyMap, rate::Rate};
 use crate::{
+    clock,
     proto::{CallId, Called, FailureCode, Open, Outcome, Violation, clamp_timeout},
     session::{Call, EmitLease, Incoming, Kind, Peer, Place, Resolved, Room, Session, Subscriber, run_handler},
 };
@@ -31,18 +32,21 @@ pub(super) struct Dispatcher {
     /// The routes' version that `known` was made from.
     version: u64,
     held: VecDeque<Held>,
+    /// What may be started in what time, if that is limited.
+    rate: Option<Rate>,
 }
 
 impl Dispatcher {
     pub(super) fn new(session: Arc<Session>) -> Self {
-        Self { session, known: KeyMap::default(), version: 0, held: VecDeque::new() }
+        let rate = Rate::of(session.limits(), clock::now());
+        Self { session, known: KeyMap::default(), version: 0, held: VecDeque::new(), rate }
     }
 
-    /// Starts a call's handler, or holds the call: until the gate is open, and while the peer takes no replies. The
-    /// window bounds how many are held.
+    /// Starts a call's handler, or holds the call: until the gate is open, while the peer takes no replies, and
+    /// while it calls too often. The window bounds how many are held.
     pub(super) fn accept(&mut self, called: Called, now: Instant, gate_is_open: bool) -> Result<(), Violation> {
-        if gate_is_open && self.held.is_empty() {
-            self.start(called, now);
+        if gate_is_open && self.held.is_empty() && self.rate_admits(now) {
+            self.start(called, now, now);
         } else if self.held.iter().any(|held| held.called.open == called.open) {
             return Err(Violation::DuplicateId);
         } else {
@@ -52,8 +56,8 @@ impl Dispatcher {
     }
 
     /// Starts what was held, as far as that may go on.
-    pub(super) fn release(&mut self) -> Result<(), Violation> {
-        while self.has_work() {
+    pub(super) fn release(&mut self, now: Instant) -> Result<(), Violation> {
+        while self.has_work(now) {
             let Some(Held { called, received, revoked }) = self.held.pop_front() else { break };
             match called.open {
                 Open::Request(id) if revoked => {
@@ -62,7 +66,7 @@ impl Dispatcher {
                 }
                 open => {
                     self.session.check_id(open)?;
-                    self.start(called, received);
+                    self.start(called, received, now);
                 }
             }
         }
@@ -70,8 +74,18 @@ impl Dispatcher {
     }
 
     /// Whether calls are held that may start.
-    pub(super) fn has_work(&self) -> bool {
-        !self.held.is_empty() && self.session.gate_is_open()
+    pub(super) fn has_work(&self, now: Instant) -> bool {
+        !self.held.is_empty() && self.rate_admits(now) && self.session.gate_is_open()
+    }
+
+    fn rate_admits(&self, now: Instant) -> bool {
+        self.rate.as_ref().is_none_or(|rate| rate.is_ready(now))
+    }
+
+    /// When calls that are held for coming too fast may go on. Whoever opens the gate wakes the driver.
+    pub(super) fn resumes_at(&self) -> Option<Instant> {
+        let rate = self.rate.as_ref().filter(|_| !self.held.is_empty() && self.session.gate_is_open())?;
+        rate.ready_at()
     }
 
     /// A request is revoked that has no suspended handler: if it is held, it is answered without one. Not at once, or
@@ -82,7 +96,10 @@ impl Dispatcher {
         }
     }
 
-    fn start(&mut self, called: Called, received: Instant) {
+    fn start(&mut self, called: Called, received: Instant, now: Instant) {
+        if let Some(rate) = &mut self.rate {
+            rate.take(now, called.place.length());
+        }
         let timeout = called.timeout.unwrap_or(self.session.limits().call_timeout);
         let deadline = received + clamp_timeout(timeout);
         let call = Call::new(Peer::new(Arc::clone(&self.session)), deadline);

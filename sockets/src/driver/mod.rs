@@ -2,6 +2,7 @@
 
 mod dispatch;
 mod key_map;
+mod rate;
 
 use std::{
     future::{Future, poll_fn},
@@ -80,11 +81,11 @@ impl Driver {
         let until = now + SLICE;
         let mut listened = false;
         loop {
-            if !self.batch.is_empty() || self.dispatcher.has_work() {
+            if !self.batch.is_empty() || self.dispatcher.has_work(now) {
                 self.dispatch(now, until)?;
                 now = clock::now();
             }
-            if !self.batch.is_empty() || self.dispatcher.has_work() || now >= until {
+            if !self.batch.is_empty() || self.dispatcher.has_work(now) || now >= until {
                 cx.waker().wake_by_ref();
                 break;
             }
@@ -108,7 +109,7 @@ impl Driver {
     /// Handles received frames until there are none or the time is up, and writes what came of them.
     fn dispatch(&mut self, received: Instant, until: Instant) -> Result<(), DisconnectReason> {
         self.session.begin_batch(received);
-        let mut handled = self.dispatcher.release().map_err(violated);
+        let mut handled = self.dispatcher.release(received).map_err(violated);
         let mut frames = 0;
         while handled.is_ok()
             && let Some(frame) = next_frame(&mut self.batch)
@@ -157,7 +158,8 @@ impl Driver {
     /// Ends overdue calls and sleeps until the next deadline.
     fn keep_time(&mut self, mut now: Instant, listened: bool, cx: &mut Context<'_>) -> Result<(), DisconnectReason> {
         loop {
-            let Some(next) = self.session.handle_timeout(now, listened)? else {
+            let next = self.session.handle_timeout(now, listened)?;
+            let Some(next) = [next, self.dispatcher.resumes_at()].into_iter().flatten().min() else {
                 self.sleep = None;
                 return Ok(());
             };
@@ -169,6 +171,10 @@ impl Driver {
                 return Ok(());
             }
             now = clock::now();
+            if self.dispatcher.has_work(now) {
+                cx.waker().wake_by_ref();
+                return Ok(());
+            }
         }
     }
 }

@@ -38,6 +38,13 @@ pub(crate) struct Occupied {
     pub(super) came: Mark,
 }
 
+impl Occupied {
+    /// How many bytes the call's frame had.
+    pub(crate) fn length(self) -> usize {
+        self.length
+    }
+}
+
 /// What a frame asks of the driver.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Event<C, H> {

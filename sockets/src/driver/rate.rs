@@ -1,0 +1,103 @@
+//! How many calls and bytes a second are taken from a peer: token buckets that hold a second's worth.
+
+use std::time::{Duration, Instant};
+
+use crate::limits::Limits;
+
+/// What a bucket holds, in time.
+const BURST: Duration = Duration::from_secs(1);
+
+/// The buckets of a connection.
+pub(super) struct Rate {
+    calls: Option<Bucket>,
+    bytes: Option<Bucket>,
+}
+
+impl Rate {
+    /// `None` if the limits set none.
+    pub(super) fn of(limits: &Limits, now: Instant) -> Option<Self> {
+        let bucket = |per_second: Option<u32>| per_second.map(|per_second| Bucket::new(per_second, now));
+        let (calls, bytes) = (bucket(limits.calls_per_second), bucket(limits.bytes_per_second));
+        (calls.is_some() || bytes.is_some()).then_some(Self { calls, bytes })
+    }
+
+    /// When the next call may start, however large it is.
+    pub(super) fn ready_at(&self) -> Option<Instant> {
+        [&self.calls, &self.bytes].into_iter().flatten().filter_map(Bucket::ready_at).max()
+    }
+
+    pub(super) fn is_ready(&self, now: Instant) -> bool {
+        self.ready_at().is_none_or(|at| at <= now)
+    }
+
+    /// A call of so many bytes starts.
+    pub(super) fn take(&mut self, now: Instant, bytes: usize) {
+        for (bucket, amount) in [(&mut self.calls, 1), (&mut self.bytes, bytes)] {
+            if let Some(bucket) = bucket {
+                bucket.take(now, amount);
+            }
+        }
+    }
+}
+
+struct Bucket {
+    per_second: u64,
+    /// When it is full again. More than a burst from now, something has been taken in advance.
+    full_at: Instant,
+}
+
+impl Bucket {
+    fn new(per_second: u32, now: Instant) -> Self {
+        Self { per_second: per_second.max(1).into(), full_at: now }
+    }
+
+    /// When there is something in it: a call, or a byte of one.
+    fn ready_at(&self) -> Option<Instant> {
+        (self.full_at + self.time_of(1)).checked_sub(BURST)
+    }
+
+    fn take(&mut self, now: Instant, amount: usize) {
+        self.full_at = self.full_at.max(now) + self.time_of(amount);
+    }
+
+    fn time_of(&self, amount: usize) -> Duration {
+        Duration::from_nanos((amount as u64).saturating_mul(1_000_000_000).div_ceil(self.per_second))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_s_worth_may_come_at_once_and_then_one_at_a_time() {
+        let start = Instant::now();
+        for per_second in [1, 3, 7, 1000] {
+            let limits = Limits { calls_per_second: Some(per_second), ..Limits::default() };
+            let mut rate = Rate::of(&limits, start).expect("a rate");
+            let mut taken = 0;
+            // Ten seconds, in steps of a millisecond.
+            for millis in 0..10_000 {
+                let now = start + Duration::from_millis(millis);
+                while rate.is_ready(now) {
+                    rate.take(now, 0);
+                    taken += 1;
+                }
+                let most = u64::from(per_second) * (millis + 1000) / 1000;
+                assert!(taken <= most, "{taken} of {most} after {millis} ms");
+            }
+            assert!(taken >= u64::from(per_second) * 11 - u64::from(per_second) / 100 - 1, "{taken} of {per_second}");
+        }
+    }
+
+    #[test]
+    fn what_is_larger_than_the_bucket_is_paid_for_afterwards() {
+        let start = Instant::now();
+        let limits = Limits { bytes_per_second: Some(1000), ..Limits::default() };
+        let mut rate = Rate::of(&limits, start).expect("a rate");
+        rate.take(start, 5000);
+        assert!(!rate.is_ready(start + Duration::from_secs(4)));
+        assert!(rate.is_ready(start + Duration::from_millis(4001)));
+        assert!(Rate::of(&Limits::default(), start).is_none());
+    }
+}
