@@ -105,12 +105,12 @@ impl Hostile {
     }
 }
 
-/// A frame that changes nothing: signatures, or one of those that nobody knows.
+/// A frame that changes nothing: signatures, a heartbeat, or one of those that nobody knows.
 fn optional(size: usize) -> Vec<u8> {
-    if size.is_multiple_of(3) {
-        frame(Frame::Signatures, &vec![7; size / 16 * 16])
-    } else {
-        [vec![0x81], vec![7; size]].concat()
+    match size % 3 {
+        0 => frame(Frame::Signatures, &vec![7; size / 16 * 16]),
+        1 => frame(Frame::Heartbeat, &[]),
+        _ => frame(Frame::Unknown { kind: 0xff }, &vec![7; size]),
     }
 }
 

@@ -149,7 +149,7 @@ impl Side {
                 assert_eq!((reason, payload), (told, Bytes::from(text)), "a farewell is as it was said");
             }
             (Frame::Signatures, Event::Announced(announced)) => assert_eq!(announced, payload),
-            (Frame::Credit { .. } | Frame::Unknown { .. }, Event::Handled) => {}
+            (Frame::Credit { .. } | Frame::Heartbeat | Frame::Unknown { .. }, Event::Handled) => {}
             (header, event) => panic!("{event:?} came of {header:?}"),
         }
         None

@@ -129,7 +129,7 @@ impl Side {
             Frame::Ready | Frame::GoingAway | Frame::Goodbye { .. } => {
                 assert_eq!(self.said.pop_front(), Some(header), "only what was said is sent");
             }
-            Frame::Signatures | Frame::Unknown { .. } => panic!("{header:?} is not ours to send"),
+            Frame::Signatures | Frame::Heartbeat | Frame::Unknown { .. } => panic!("{header:?} is not ours to send"),
         }
     }
 
