@@ -41,7 +41,7 @@ every_transport! {
         let limits = Limits { connections: 1, handshakes: 1, connected: Duration::from_millis(50), ..Limits::default() };
         let server = players().limits(limits).connected(|socket| async move {
             if *socket.identity() == Player::new("slow") {
-                std::future::pending().await
+                std::future::pending().await;
             }
         });
         let server = net.serve(server).await;
@@ -138,7 +138,7 @@ async fn peers_that_say_nothing_make_way_for_others() {
     assert!(told.contains("others are waiting"), "{told}");
 }
 
-async fn raw_peer<I: sockets::Identity>(server: &Server<I>) -> Raw<DuplexStream> {
+fn raw_peer<I: sockets::Identity>(server: &Server<I>) -> Raw<DuplexStream> {
     let (near, far) = duplex(4096);
     drop(server.accept(far));
     Raw { stream: near }
@@ -154,7 +154,7 @@ async fn a_storm_of_silent_peers_delays_others_by_a_second_for_each_limit_of_the
     let server = players().limits(limits).build();
     let mut silent = Vec::new();
     for _ in 0..SILENT {
-        silent.push(raw_peer(&server).await);
+        silent.push(raw_peer(&server));
         tokio::task::yield_now().await;
     }
     let started = Instant::now();
@@ -168,7 +168,7 @@ async fn a_storm_of_silent_peers_delays_others_by_a_second_for_each_limit_of_the
 #[tokio::test(start_paused = true)]
 async fn one_who_trickles_has_no_longer_than_one_who_is_silent() {
     let server = players().limits(Limits { handshakes: 1, ..Limits::default() }).build();
-    let mut raw = raw_peer(&server).await;
+    let mut raw = raw_peer(&server);
     let trickle = tokio::spawn(async move {
         for byte in raw::prefixed(&greeting(TERMS, &string(&"a".repeat(100)))) {
             raw.send_bytes(&[byte]).await;
@@ -194,7 +194,7 @@ async fn one_who_was_refused_and_does_not_close_makes_way() {
         })
         .limits(Limits { handshakes: 1, ..Limits::default() })
         .build();
-    let mut raw = raw_peer(&server).await;
+    let mut raw = raw_peer(&server);
     raw.send(&greeting(TERMS, &string("mallory"))).await;
     turned_away.notified().await;
     let (near, far) = duplex(4096);

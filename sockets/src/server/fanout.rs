@@ -131,7 +131,9 @@ impl Fanout {
         }
         self.emitted.store(0, Ordering::Relaxed);
         let mut behind = Behind::default();
-        self.shards.iter().for_each(|shard| behind.add(std::mem::take(&mut shard.due.lock().behind)));
+        for shard in &self.shards {
+            behind.add(std::mem::take(&mut shard.due.lock().behind));
+        }
         behind.wait().await;
     }
 

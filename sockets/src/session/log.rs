@@ -125,7 +125,9 @@ impl Run {
             [only] => only.frame.clone(),
             several => {
                 let mut joined = BytesMut::with_capacity(several.iter().map(|entry| entry.frame.len()).sum());
-                several.iter().for_each(|entry| joined.extend_from_slice(&entry.frame));
+                for entry in several {
+                    joined.extend_from_slice(&entry.frame);
+                }
                 joined.freeze()
             }
         };
