@@ -41,7 +41,7 @@ every_transport! {
         let limits = Limits { connections: 1, handshakes: 1, connected: Duration::from_millis(50), ..Limits::default() };
         let server = players().limits(limits).connected(|socket| async move {
             if *socket.identity() == Player::new("slow") {
-                std::future::pending().await;
+                std::future::pending::<()>().await;
             }
         });
         let server = net.serve(server).await;

@@ -114,7 +114,7 @@ async fn what_waits_keeps_its_deadline_and_more_than_may_be_in_flight_is_overloa
     let answers = join_all((0..12).map(|number| stub.number(number))).await;
     assert!(since.elapsed() < Duration::from_secs(3), "{:?}", since.elapsed());
     let count = |outcome: fn(&Result<u32, CallError>) -> bool| answers.iter().filter(|answer| outcome(answer)).count();
-    let answered = count(|answer| answer.is_ok());
+    let answered = count(Result::is_ok);
     assert!((1..=3).contains(&answered), "{answers:?}");
     // As many may wait on this side as may be in flight.
     assert_eq!(count(|answer| matches!(answer, Err(CallError::Overloaded))), 4, "{answers:?}");
