@@ -36,7 +36,7 @@ const SHARDS_MAX: usize = 4;
 /// How long a shard rests after a busy round.
 const REST: Duration = Duration::from_millis(1);
 /// After so many writes a shard lets others run: an emitter on its thread, for one.
-const TURN: usize = 16;
+const TURN: usize = 32;
 /// After so many members who have only been given something, which takes less.
 const LONG_TURN: usize = 256;
 /// So many bytes may be in a log before emitters wait for its shard; less where little may wait for a member.
