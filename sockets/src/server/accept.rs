@@ -157,8 +157,8 @@ async fn serve<I: Identity>(
         Err(_) => {
             let words = "authentication took too long".to_owned();
             // The peer that said nothing may read nothing either.
-            let told = turn.theirs(timeout(limit, handshake::misunderstand(&mut link, words))).await;
-            told.and_then(Result::ok).unwrap_or(Err(AcceptError::Handshake("authentication took too long".into())))
+            let told = timeout(limit, misunderstand(&mut link, words.clone(), &mut turn)).await;
+            told.unwrap_or(Err(AcceptError::Handshake(words)))
         }
     };
     let (theirs, identity, place) = match admitted {
@@ -210,10 +210,7 @@ async fn admit<I: Identity>(
     let identity = match (server.authenticate)(&login, handshake).await {
         Ok(identity) => identity,
         Err(AuthFailure::Refused(refusal)) => return refuse(link, refusal, turn).await,
-        Err(AuthFailure::Misunderstood(what)) => {
-            let told = turn.theirs(handshake::misunderstand(link, what.clone())).await;
-            return told.unwrap_or(Err(AcceptError::Handshake(what)));
-        }
+        Err(AuthFailure::Misunderstood(what)) => return misunderstand(link, what, turn).await,
     };
     if server.registry.read().is_closed() {
         return refuse(link, Refusal::new("the server is shutting down"), turn).await;
@@ -229,6 +226,11 @@ async fn admit<I: Identity>(
 async fn refuse<T>(link: &mut Link, refusal: Refusal, turn: &mut Turn) -> Result<T, AcceptError> {
     let told = turn.theirs(handshake::refuse(link, refusal.clone())).await;
     told.unwrap_or(Err(AcceptError::Refused(refusal)))
+}
+
+async fn misunderstand<T>(link: &mut Link, what: String, turn: &mut Turn) -> Result<T, AcceptError> {
+    let told = turn.theirs(handshake::misunderstand(link, what.clone())).await;
+    told.unwrap_or(Err(AcceptError::Handshake(what)))
 }
 
 /// Registers the socket and starts its driver.
