@@ -1,4 +1,4 @@
-//! A member of audiences takes what is said to them.
+//! A member of audiences takes what is said to them, and what they are asked.
 
 use std::{sync::Arc, time::Instant};
 
@@ -11,8 +11,9 @@ use super::{
 };
 use crate::{
     call_error::CallError,
+    clock::now,
     disconnect_reason::DisconnectReason,
-    proto::{Admission, SharedRequest},
+    proto::{Admission, CallId, SharedRequest},
 };
 
 /// Where a member of audiences finds what is said to them.
@@ -119,6 +120,15 @@ impl Session {
                 (false, Ok(()))
             }
         }
+    }
+
+    /// A question to an audience is dropped: this member need not answer.
+    pub(crate) fn cancel(&self, id: CallId) {
+        let mut state = self.state.lock();
+        state.core.cancel(now(), id);
+        self.room_may_be_there(&state);
+        self.settle(&state);
+        self.after_queueing(state, false);
     }
 
     /// Whether a shard has to write for this session: nobody else is about to.

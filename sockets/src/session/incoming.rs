@@ -136,11 +136,13 @@ impl Incoming {
     /// Whether it is answered now, or was before.
     fn answer(&self, outcome: &Outcome<'_>, room: Room) -> bool {
         let Ticket::Request { id, place, answered } = &self.ticket else { return true };
-        if !answered.load(Ordering::Relaxed) {
-            // Only its handler answers a call, and then whoever drops it.
-            answered.store(self.call.session().answer(*id, *place, outcome, room), Ordering::Relaxed);
+        if answered.load(Ordering::Relaxed) {
+            return true;
         }
-        answered.load(Ordering::Relaxed)
+        let had_room = self.call.session().answer(*id, *place, outcome, room);
+        // Only its handler answers a call, and then whoever drops it.
+        answered.store(had_room, Ordering::Relaxed);
+        had_room
     }
 }
 

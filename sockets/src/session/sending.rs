@@ -1,4 +1,4 @@
-//! Emits, questions to audiences, and answers.
+//! Emits and answers.
 
 use std::sync::atomic::Ordering;
 
@@ -77,15 +77,6 @@ impl Session {
         if !self.is_blocked() {
             self.flush();
         }
-    }
-
-    /// A question to an audience is dropped: this member need not answer.
-    pub(crate) fn cancel(&self, id: CallId) {
-        let mut state = self.state.lock();
-        state.core.cancel(now(), id);
-        self.room_may_be_there(&state);
-        self.settle(&state);
-        self.after_queueing(state, false);
     }
 
     /// Answers a request; `false` if there is no room.

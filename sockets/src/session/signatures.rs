@@ -11,7 +11,7 @@ use std::{
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
-use super::{Callee, Method};
+use super::Callee;
 use crate::call_error::CallError;
 
 /// The signatures that a peer has announced, by key. What is not in it is not checked.
@@ -56,16 +56,11 @@ impl Signatures {
     /// Refuses a call to a method that the other side serves with another signature.
     pub(super) fn check(&mut self, callee: Callee<'_>) -> Result<(), CallError> {
         match callee {
-            Callee::Declared(method) if self.agreed != (method.key, method.signature) => self.compare(method),
+            Callee::Declared(method) if !self.agree((method.key, method.signature)) => {
+                Err(CallError::mismatch(method, self.get(method.key).unwrap_or_default()))
+            }
             _ => Ok(()),
         }
-    }
-
-    fn compare(&mut self, method: &Method) -> Result<(), CallError> {
-        if self.agree((method.key, method.signature)) {
-            return Ok(());
-        }
-        Err(CallError::mismatch(method, self.get(method.key).unwrap_or_default()))
     }
 
     /// Whether the other side serves a method, by its key, with this signature, or has not said with which.
@@ -126,7 +121,7 @@ impl Drop for Table {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::session::Kind;
+    use crate::session::{Kind, Method};
 
     fn after(announcements: &[&[(u64, u64)]], most: usize) -> Signatures {
         let mut signatures = Signatures::default();
