@@ -66,8 +66,6 @@ struct Due {
     /// Those who have been asked, and have to be written for.
     asked: Vec<Arc<Session>>,
     questions: usize,
-    /// What its log has.
-    bytes: usize,
     running: bool,
     /// Who has not kept up in the last round.
     behind: Behind,
@@ -80,7 +78,7 @@ impl Fanout {
         Self {
             shards: (0..shards).map(|_| Arc::default()).collect(),
             emitted: AtomicUsize::new(0),
-            log_limit: LOG_MAX.min(queue / 8),
+            log_limit: LOG_MAX.min(queue / 8).max(1),
             spare: Mutex::default(),
         }
     }
@@ -101,7 +99,7 @@ impl Fanout {
             loop {
                 let mut written = std::pin::pin!(shard.written.notified());
                 written.as_mut().enable();
-                if shard.has_room(self.log_limit) {
+                if shard.log.bytes() < self.log_limit {
                     break;
                 }
                 written.await;
@@ -114,7 +112,7 @@ impl Fanout {
         for (shard, members) in self.shards.iter().zip(roster.shards()) {
             if !members.is_empty() {
                 shard.log.push(frame.clone(), callee, Arc::clone(members));
-                shard.begin(|due| due.bytes += frame.len());
+                shard.begin();
             }
         }
     }
@@ -163,10 +161,7 @@ impl Drop for Round<'_> {
     fn drop(&mut self) {
         for (shard, found) in self.fanout.shards.iter().zip(&mut self.found) {
             if !found.is_empty() {
-                shard.begin(|due| {
-                    due.questions += 1;
-                    due.asked.append(found);
-                });
+                shard.ask(found);
             }
         }
         *self.fanout.spare.lock() = std::mem::take(&mut self.found);
@@ -174,20 +169,20 @@ impl Drop for Round<'_> {
 }
 
 impl Shard {
-    fn has_room(&self, log_limit: usize) -> bool {
-        let due = self.due.lock();
-        !due.running || due.bytes < log_limit.max(1)
+    /// Takes over those who have been asked something.
+    fn ask(self: &Arc<Self>, members: &mut Vec<Arc<Session>>) {
+        let mut due = self.due.lock();
+        due.questions += 1;
+        due.asked.append(members);
+        drop(due);
+        self.begin();
     }
 
-    /// Gives the shard something to do.
-    fn begin(self: &Arc<Self>, something: impl FnOnce(&mut Due)) {
-        let mut due = self.due.lock();
-        something(&mut due);
-        if due.running {
+    /// Sees to it that somebody does what there is to do.
+    fn begin(self: &Arc<Self>) {
+        if std::mem::replace(&mut self.due.lock().running, true) {
             return;
         }
-        due.running = true;
-        drop(due);
         let writing = Writing { shard: Arc::clone(self), runs: Vec::new(), sessions: Vec::new(), ended: false };
         // Outside of a runtime the emitter writes itself, by dropping it.
         if let Ok(runtime) = Handle::try_current() {
@@ -256,9 +251,7 @@ impl Writing {
     fn end(&mut self, behind: Behind) {
         let runs = std::mem::take(&mut self.runs);
         self.shard.log.forget(&runs);
-        let mut due = self.shard.due.lock();
-        due.bytes = due.bytes.saturating_sub(runs.iter().map(Run::bytes).sum());
-        due.behind = behind;
+        self.shard.due.lock().behind = behind;
     }
 }
 

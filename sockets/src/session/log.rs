@@ -25,7 +25,14 @@ pub(crate) type Members = [(u64, Arc<Session>)];
 pub(crate) struct Log {
     /// The number of the last entry; the first has number 1.
     newest: AtomicU64,
-    entries: Mutex<VecDeque<Entry>>,
+    pending: Mutex<Pending>,
+}
+
+#[derive(Default)]
+struct Pending {
+    entries: VecDeque<Entry>,
+    /// Of all their frames.
+    bytes: usize,
 }
 
 /// A message for many.
@@ -41,9 +48,10 @@ pub(crate) struct Entry {
 impl Log {
     /// Adds a message.
     pub(crate) fn push(&self, frame: Bytes, callee: Callee<'_>, members: Arc<Members>) {
-        let mut entries = self.entries.lock();
+        let mut pending = self.pending.lock();
         let number = self.newest.load(Ordering::Relaxed) + 1;
-        entries.push_back(Entry { number, frame, method: callee.signed(), members });
+        pending.bytes += frame.len();
+        pending.entries.push_back(Entry { number, frame, method: callee.signed(), members });
         self.newest.store(number, Ordering::Release);
     }
 
@@ -54,7 +62,7 @@ impl Log {
     /// What is in it now, as few runs.
     pub(crate) fn runs(&self) -> Vec<Run> {
         let mut runs: Vec<Run> = Vec::new();
-        for entry in &*self.entries.lock() {
+        for entry in &self.pending.lock().entries {
             match runs.last_mut() {
                 Some(run) if run.takes(entry) => run.entries.push(entry.clone()),
                 _ => runs.push(Run { entries: vec![entry.clone()], joined: Bytes::new(), largest: 0 }),
@@ -68,21 +76,27 @@ impl Log {
     /// Forgets what all members have been given.
     pub(crate) fn forget(&self, runs: &[Run]) {
         let Some(last) = runs.last().map(Run::last_number) else { return };
-        let mut entries = self.entries.lock();
-        let heard = entries.partition_point(|entry| entry.number <= last);
-        let forgotten: Vec<_> = entries.drain(..heard).collect();
-        drop(entries);
+        let mut pending = self.pending.lock();
+        let heard = pending.entries.partition_point(|entry| entry.number <= last);
+        let forgotten: Vec<_> = pending.entries.drain(..heard).collect();
+        pending.bytes -= forgotten.iter().map(|entry| entry.frame.len()).sum::<usize>();
+        drop(pending);
         // Without the lock, since they may hold the last handle of a session.
         drop(forgotten);
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.entries.lock().is_empty()
+        self.pending.lock().entries.is_empty()
+    }
+
+    /// How many bytes its messages have.
+    pub(crate) fn bytes(&self) -> usize {
+        self.pending.lock().bytes
     }
 
     /// What is behind `number` for one member, and the number of the last entry.
     pub(super) fn since(&self, number: u64, member: u64) -> (Vec<Entry>, u64) {
-        let entries = self.entries.lock();
+        let entries = &self.pending.lock().entries;
         let new = entries.iter().skip(entries.partition_point(|entry| entry.number <= number));
         (new.filter(|entry| entry.is_for(member)).cloned().collect(), self.newest())
     }
@@ -138,11 +152,6 @@ impl Run {
         self.entries.len()
     }
 
-    /// How many bytes its messages have.
-    pub(crate) fn bytes(&self) -> usize {
-        self.joined.len()
-    }
-
     pub(crate) fn members(&self) -> &Members {
         &self.entries[0].members
     }
@@ -163,5 +172,27 @@ impl Run {
     /// All frames in one piece, and the length of the largest.
     pub(super) fn joined(&self) -> (&Bytes, usize) {
         (&self.joined, self.largest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(log: &Log, text: &'static [u8]) {
+        log.push(Bytes::from_static(text), Callee::Named(1), Arc::default());
+    }
+
+    #[test]
+    fn what_is_said_while_a_shard_is_at_work_is_all_that_is_left_behind_it() {
+        let log = Log::default();
+        said(&log, b"frame one");
+        let runs = log.runs();
+        said(&log, b"another frame");
+        assert_eq!(log.bytes(), 22);
+        log.forget(&runs);
+        assert_eq!(log.bytes(), 13);
+        log.forget(&log.runs());
+        assert_eq!((log.bytes(), log.is_empty()), (0, true));
     }
 }
