@@ -12,47 +12,28 @@ use crate::{contestant::Contestant, workloads::Workload};
 /// Picks the contestant of this name: within the expression, `C` is its type.
 macro_rules! with_contestant {
     ($name:expr, $C:ident => $run:expr) => {{
-        use $crate::{contestant::Contestant as _, contestants};
+        use $crate::contestants::{
+            by_hand::{Loop, Multiplexed, Queue},
+            jsonrpsee::Jsonrpsee,
+            socket_io::{SocketIo, Socketioxide},
+            sockets::Sockets,
+            tarpc::Tarpc,
+            tonic::Tonic,
+        };
+        $crate::contestants::with_contestant!(
+            @among $name, $C, $run;
+            Loop, Queue, Multiplexed, Sockets, Tarpc, Tonic, Jsonrpsee, Socketioxide, SocketIo
+        )
+    }};
+    (@among $name:expr, $C:ident, $run:expr; $($Each:ident),+) => {
         match $name.as_str() {
-            contestants::by_hand::Loop::NAME => {
-                type $C = contestants::by_hand::Loop;
+            $(<$Each as $crate::contestant::Contestant>::NAME => {
+                type $C = $Each;
                 $run
-            }
-            contestants::by_hand::Queue::NAME => {
-                type $C = contestants::by_hand::Queue;
-                $run
-            }
-            contestants::by_hand::Multiplexed::NAME => {
-                type $C = contestants::by_hand::Multiplexed;
-                $run
-            }
-            contestants::sockets::Sockets::NAME => {
-                type $C = contestants::sockets::Sockets;
-                $run
-            }
-            contestants::tarpc::Tarpc::NAME => {
-                type $C = contestants::tarpc::Tarpc;
-                $run
-            }
-            contestants::tonic::Tonic::NAME => {
-                type $C = contestants::tonic::Tonic;
-                $run
-            }
-            contestants::jsonrpsee::Jsonrpsee::NAME => {
-                type $C = contestants::jsonrpsee::Jsonrpsee;
-                $run
-            }
-            contestants::socket_io::Socketioxide::NAME => {
-                type $C = contestants::socket_io::Socketioxide;
-                $run
-            }
-            contestants::socket_io::SocketIo::NAME => {
-                type $C = contestants::socket_io::SocketIo;
-                $run
-            }
+            })+
             other => Err(anyhow::anyhow!("there is no contestant {other}")),
         }
-    }};
+    };
 }
 pub(crate) use with_contestant;
 
