@@ -20,14 +20,14 @@ use crate::{
     clock,
     disconnect_reason::DisconnectReason,
     proto::{Frame, Violation},
-    session::{Received, Session},
-    transport::{Receive, ReceiveError, hang_up, next_frame},
+    session::{Notices, Received, Session},
+    transport::{Receive, ReceiveError, hang_up},
 };
 
 /// How long a dispatch goes on before what it has answered is written.
 const SLICE: Duration = Duration::from_micros(500);
-/// How many frames are dispatched between two looks at the clock.
-const FRAMES_PER_LOOK: u32 = 16;
+/// How many calls, or short runs of other frames, are handled between two looks at the clock.
+const STEPS_PER_LOOK: u32 = 16;
 
 /// The driver of a session. One task runs it.
 pub(crate) struct Driver {
@@ -109,14 +109,13 @@ impl Driver {
     /// Handles received frames until there are none or the time is up, and writes what came of them.
     fn dispatch(&mut self, received: Instant, until: Instant) -> Result<(), DisconnectReason> {
         self.session.begin_batch(received);
+        let mut notices = Notices::new();
         let mut handled = self.dispatcher.release(received).map_err(violated);
-        let mut frames = 0;
-        while handled.is_ok()
-            && let Some(frame) = next_frame(&mut self.batch)
-        {
-            handled = self.handle(received, frame);
-            frames += 1;
-            if frames % FRAMES_PER_LOOK == 0 && clock::now() >= until {
+        let mut steps = 0;
+        while handled.is_ok() && !self.batch.is_empty() {
+            handled = self.handle(received, &mut notices);
+            steps += 1;
+            if steps % STEPS_PER_LOOK == 0 && clock::now() >= until {
                 break;
             }
         }
@@ -124,21 +123,22 @@ impl Driver {
         handled
     }
 
-    fn handle(&mut self, now: Instant, frame: Bytes) -> Result<(), DisconnectReason> {
-        match self.session.handle(now, frame).map_err(violated)? {
-            None => Ok(()),
+    fn handle(&mut self, now: Instant, notices: &mut Notices) -> Result<(), DisconnectReason> {
+        match self.session.handle(now, &mut self.batch, notices).map_err(violated)? {
+            None => {}
             Some(Received::Call { called, gate_is_open }) => {
-                self.dispatcher.accept(called, now, gate_is_open).map_err(violated)
+                // The handler may take its time.
+                notices.give();
+                self.dispatcher.accept(called, now, gate_is_open).map_err(violated)?;
             }
-            Some(Received::Revoked(id)) => {
-                self.dispatcher.revoke(id);
-                Ok(())
-            }
+            Some(Received::Cancelled(handler)) => handler.abort(),
+            Some(Received::Revoked(id)) => self.dispatcher.revoke(id),
             Some(Received::Goodbye(reason)) => {
                 self.told = true;
-                Err(reason)
+                return Err(reason);
             }
         }
+        Ok(())
     }
 
     /// Writes what callers have asked to be written, after the others that are about to run have had their turn: a task

@@ -5,16 +5,22 @@ use std::{sync::atomic::Ordering, task::Context, time::Instant};
 use bytes::Bytes;
 use futures_util::future::AbortHandle;
 
-use super::{Session, waiting::Notice};
+use super::{Notices, Session};
 use crate::{
     disconnect_reason::DisconnectReason,
     proto::{CallId, Called, Event, Frame, Open, Violation, announced},
+    transport::next_frame,
 };
+
+/// How many frames are taken in under one lock: callers wait for it.
+const TOGETHER: usize = 32;
 
 /// What a frame leaves for the driver to do.
 pub(crate) enum Received {
     /// A handler is to be started: at once, or when the gate opens.
     Call { called: Called, gate_is_open: bool },
+    /// A handler is to be stopped.
+    Cancelled(AbortHandle),
     /// A request is revoked that has no suspended handler.
     Revoked(CallId),
     /// The other side has left.
@@ -61,41 +67,42 @@ impl Session {
         }
     }
 
-    /// Takes a frame in.
-    pub(crate) fn handle(&self, now: Instant, frame: Bytes) -> Result<Option<Received>, Violation> {
+    /// Takes frames in, until one leaves something for the driver to do. `notices` are of those who have been answered.
+    pub(crate) fn handle(
+        &self,
+        now: Instant,
+        batch: &mut Bytes,
+        notices: &mut Notices,
+    ) -> Result<Option<Received>, Violation> {
         let mut state = self.state.lock();
-        let event = state.core.handle(now, frame)?;
-        self.room_may_be_there(&state);
-        match event {
-            Event::Called(called) => {
-                let gate_is_open = state.gate_is_open();
-                return Ok(Some(Received::Call { called, gate_is_open }));
-            }
-            Event::Answered { consumer, answer } => {
-                let notice = state.deliver(consumer, answer);
-                drop(state);
-                notice.into_iter().for_each(Notice::give);
-            }
-            Event::Handled => {}
-            Event::Cancelled(handler) => {
-                drop(state);
-                handler.abort();
-            }
-            Event::Revoked(id) => return Ok(Some(Received::Revoked(id))),
-            Event::StrayAnswer => {
-                self.counters.count_stray_answer();
-                tracing::debug!("an answer came for a call that nobody waits for");
-            }
-            Event::Ready => self.connected.notify_one(),
-            Event::Drained => {
-                self.drained.store(true, Ordering::Release);
-                self.settle(&state);
-            }
-            Event::Announced(signatures) => {
-                state.signatures.take_in(announced(signatures), self.limits.names_per_peer as usize);
-            }
-            Event::Goodbye { reason, text } => {
-                return Ok(Some(Received::Goodbye(DisconnectReason::told(reason, text))));
+        for _ in 0..TOGETHER {
+            let Some(frame) = next_frame(batch) else { break };
+            let event = state.core.handle(now, frame)?;
+            self.room_may_be_there(&state);
+            match event {
+                Event::Called(called) => {
+                    let gate_is_open = state.gate_is_open();
+                    return Ok(Some(Received::Call { called, gate_is_open }));
+                }
+                Event::Answered { consumer, answer } => notices.add(state.deliver(consumer, answer)),
+                Event::Handled => {}
+                Event::Cancelled(handler) => return Ok(Some(Received::Cancelled(handler))),
+                Event::Revoked(id) => return Ok(Some(Received::Revoked(id))),
+                Event::StrayAnswer => {
+                    self.counters.count_stray_answer();
+                    tracing::debug!("an answer came for a call that nobody waits for");
+                }
+                Event::Ready => self.connected.notify_one(),
+                Event::Drained => {
+                    self.drained.store(true, Ordering::Release);
+                    self.settle(&state);
+                }
+                Event::Announced(signatures) => {
+                    state.signatures.take_in(announced(signatures), self.limits.names_per_peer as usize);
+                }
+                Event::Goodbye { reason, text } => {
+                    return Ok(Some(Received::Goodbye(DisconnectReason::told(reason, text))));
+                }
             }
         }
         Ok(None)
@@ -155,7 +162,8 @@ impl Session {
         let closing = state.closing(now)?;
         let before = state.core.outbox().len();
         let ended = state.core.handle_timeout(now);
-        let notices: Vec<_> = ended.into_iter().filter_map(|(who, answer)| state.deliver(who, answer)).collect();
+        let mut notices = Notices::new();
+        ended.into_iter().for_each(|(who, answer)| notices.add(state.deliver(who, answer)));
         // What callers have queued is not this function's to write: they may have more in a moment.
         let queued = state.core.outbox().len() > before;
         if queued || !notices.is_empty() {
@@ -165,7 +173,7 @@ impl Session {
         let next = [state.core.next_timeout(), stalled, closing].into_iter().flatten().min();
         state.armed = next;
         drop(state);
-        notices.into_iter().for_each(Notice::give);
+        drop(notices);
         if queued {
             self.flush_unless_blocked();
         }

@@ -9,7 +9,7 @@ use std::{
 
 use tokio::{runtime::Handle, time::timeout};
 
-use super::{Routes, Session, State, waiting::Notice};
+use super::{Notices, Routes, Session, State};
 use crate::{clock::now, disconnect_reason::DisconnectReason, proto::Frame};
 
 /// What a user has asked to be run when the session has ended.
@@ -69,10 +69,11 @@ impl Session {
             return;
         }
         let (ended, handlers) = state.core.close();
-        let notices: Vec<_> = ended.into_iter().filter_map(|(who, answer)| state.deliver(who, answer)).collect();
+        let mut notices = Notices::new();
+        ended.into_iter().for_each(|(who, answer)| notices.add(state.deliver(who, answer)));
         let hooks = std::mem::take(&mut state.hooks);
         drop(state);
-        notices.into_iter().for_each(Notice::give);
+        drop(notices);
         for handler in handlers {
             handler.abort();
         }

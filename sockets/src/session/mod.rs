@@ -10,6 +10,7 @@ mod ending;
 mod hearing;
 mod incoming;
 mod log;
+mod notices;
 mod peer;
 mod place;
 mod routes;
@@ -43,6 +44,7 @@ pub(crate) use self::{
     hearing::Taken,
     incoming::EmitLease,
     log::{Log, Members, Run},
+    notices::Notices,
     routes::{Resolved, Routes, Subscriber},
     sending::Room,
     service::{Callee, Listen},

@@ -9,7 +9,7 @@ use std::{
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Callee, Consumer, Member, Session, State, worker::caller};
+use super::{Callee, Consumer, Session, State, notices::Notice, worker::caller};
 use crate::{
     call_error::CallError,
     clock::now,
@@ -73,21 +73,6 @@ impl Session {
                 state.waiting.remove(slot);
                 Err(CallError::refused(refused))
             }
-        }
-    }
-}
-
-/// What is left to do, without the lock, to tell of an answer: waking runs code that we do not know.
-pub(super) enum Notice {
-    Wake(Waker),
-    Member(Member, Answer),
-}
-
-impl Notice {
-    pub(super) fn give(self) {
-        match self {
-            Self::Wake(waker) => waker.wake(),
-            Self::Member(member, answer) => member.answer(answer),
         }
     }
 }
