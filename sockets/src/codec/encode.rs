@@ -4,6 +4,8 @@ use postcard::ser_flavors::Flavor;
 use serde::Serialize;
 use thiserror::Error;
 
+use super::scratch::grow;
+
 /// Why a value could not be encoded.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{message}")]
@@ -54,6 +56,9 @@ impl Flavor for Appender {
 
     #[inline]
     fn try_extend(&mut self, data: &[u8]) -> postcard::Result<()> {
+        if self.0.capacity() - self.0.len() < data.len() {
+            grow(&mut self.0, data.len());
+        }
         self.0.extend_from_slice(data);
         Ok(())
     }

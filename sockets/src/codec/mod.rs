@@ -7,6 +7,7 @@
 mod decode;
 mod decode_error;
 mod encode;
+mod payload;
 mod postcard;
 mod reader;
 mod scratch;
@@ -17,6 +18,7 @@ pub(crate) use self::{
     decode::decode,
     decode_error::DecodeError,
     encode::{EncodeError, encode, encode_into},
+    payload::{Payload, SHARE_FROM},
     postcard::Postcard,
     scratch::with_scratch,
 };

@@ -4,8 +4,9 @@ use bytes::{Buf, Bytes};
 
 use super::{
     frame::{Frame, PREFIX},
-    outbox::{Payload, whole_frame},
+    outbox::whole_frame,
 };
+use crate::codec::Payload;
 
 /// A key and a signature, 8 bytes each.
 pub(super) const ENTRY: usize = 16;

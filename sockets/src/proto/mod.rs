@@ -25,7 +25,7 @@ pub(crate) use self::{
     event::{Called, Event, Occupied, Open},
     frame::{CallId, FailureCode, Farewell, Frame, PREFIX},
     liveness::{Liveness, bears as bears_silence},
-    outbox::{Outbox, Payload, SHARE_FROM},
+    outbox::Outbox,
     shared::{SharedRequest, shared_emit, shared_request},
     terms::Terms,
     timeout::clamp as clamp_timeout,

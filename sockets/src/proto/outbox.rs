@@ -5,37 +5,10 @@ use std::{collections::VecDeque, io::IoSlice, mem};
 use bytes::{Buf, Bytes};
 
 use super::frame::{Frame, Header, PREFIX};
+use crate::codec::{Payload, SHARE_FROM};
 
-/// From this size on a payload is shared instead of copied: measured, a copy of less costs no more than the
-/// bookkeeping of a segment.
-pub(crate) const SHARE_FROM: usize = 4096;
 /// An empty outbox keeps a buffer of at most this size, so that idle connections hold little.
 const KEEP: usize = 8192;
-
-/// The payload of a frame that is about to be queued.
-#[derive(Clone, Debug)]
-pub(crate) enum Payload<'a> {
-    Copied(&'a [u8]),
-    Shared(Bytes),
-}
-
-impl Payload<'_> {
-    /// Encoded bytes; large ones are not copied again.
-    pub(crate) fn of(encoded: &mut Vec<u8>) -> Payload<'_> {
-        if encoded.len() >= SHARE_FROM { Payload::Shared(mem::take(encoded).into()) } else { Payload::Copied(encoded) }
-    }
-
-    pub(crate) fn as_slice(&self) -> &[u8] {
-        match self {
-            Payload::Copied(bytes) => bytes,
-            Payload::Shared(bytes) => bytes,
-        }
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.as_slice().len()
-    }
-}
 
 /// A queue of frames, to be written from its front.
 #[derive(Debug, Default)]
@@ -62,8 +35,8 @@ impl Outbox {
         self.tail.extend_from_slice(&header.prefix(payload.len()));
         self.tail.extend_from_slice(header.as_slice());
         match payload {
-            Payload::Shared(bytes) if bytes.len() >= SHARE_FROM => self.share(bytes.clone()),
-            payload => self.tail.extend_from_slice(payload.as_slice()),
+            Payload::Shared(bytes) => self.share(bytes.clone()),
+            Payload::Copied(bytes) => self.tail.extend_from_slice(bytes),
         }
     }
 

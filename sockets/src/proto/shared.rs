@@ -6,9 +6,10 @@ use bytes::Bytes;
 
 use super::{
     frame::{CallId, Frame},
-    outbox::{Payload, whole_frame},
+    outbox::whole_frame,
     timeout,
 };
+use crate::codec::Payload;
 
 /// A request to an audience, encoded once.
 #[derive(Clone, Debug)]

@@ -16,7 +16,7 @@ use crate::{
     call_error::CallError,
     clock::now,
     codec,
-    proto::{Payload, shared_emit, shared_request},
+    proto::{shared_emit, shared_request},
     session::{Ask, Callee, Member},
 };
 
@@ -165,7 +165,7 @@ impl<I: Identity> Audience<I> {
         callee: Callee<'_>,
         args: &A,
     ) -> Result<(), CallError> {
-        let frame = codec::with_scratch(args, |encoded| shared_emit(callee.key(), &Payload::of(encoded)))?;
+        let frame = codec::with_scratch(args, |payload| shared_emit(callee.key(), payload))?;
         if frame.len() > self.server.limits.max_frame as usize {
             let limit = self.server.limits.max_frame;
             return Err(CallError::TooLarge { message: format!("{} bytes, the limit is {limit}", frame.len()) });
@@ -188,8 +188,7 @@ impl<I: Identity> Audience<I> {
     ) -> Replies<I, R, E> {
         let timeout = timeout.unwrap_or(self.server.limits.call_timeout);
         let number = self.server.next_ask();
-        let question =
-            codec::with_scratch(args, |encoded| shared_request(number, callee.key(), timeout, &Payload::of(encoded)));
+        let question = codec::with_scratch(args, |payload| shared_request(number, callee.key(), timeout, payload));
         let question = match question {
             Ok(question) => question,
             Err(error) => return Replies::refused(self.sockets(), &error.into(), decode),

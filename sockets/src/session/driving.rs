@@ -163,7 +163,9 @@ impl Session {
         let before = state.core.outbox().len();
         let ended = state.core.handle_timeout(now);
         let mut notices = Notices::new();
-        ended.into_iter().for_each(|(who, answer)| notices.add(state.deliver(who, answer)));
+        for (who, answer) in ended {
+            notices.add(state.deliver(who, answer));
+        }
         // What callers have queued is not this function's to write: they may have more in a moment.
         let queued = state.core.outbox().len() > before;
         if queued || !notices.is_empty() {

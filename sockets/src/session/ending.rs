@@ -70,7 +70,9 @@ impl Session {
         }
         let (ended, handlers) = state.core.close();
         let mut notices = Notices::new();
-        ended.into_iter().for_each(|(who, answer)| notices.add(state.deliver(who, answer)));
+        for (who, answer) in ended {
+            notices.add(state.deliver(who, answer));
+        }
         let hooks = std::mem::take(&mut state.hooks);
         drop(state);
         drop(notices);

@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 use super::{Call, Ended, Room, Session};
 use crate::{
     clock::now,
-    codec::{self, decode},
-    proto::{CallId, FailureCode, Occupied, Open, Outcome, Payload},
+    codec::{self, Payload, decode},
+    proto::{CallId, FailureCode, Occupied, Open, Outcome},
 };
 
 /// A call or an emit that has come in. It ends exactly once: with a reply, a failure, or, dropped before that, with
@@ -106,7 +106,7 @@ impl Incoming {
 
     /// Encodes a reply and answers with it; `false` if there is no room.
     fn encode<R: Serialize>(&self, reply: &R, room: Room) -> Result<bool, Ended> {
-        let answer = |encoded: &mut Vec<u8>| self.answer(&Outcome::Reply(&Payload::of(encoded)), room);
+        let answer = |payload: &Payload<'_>| self.answer(&Outcome::Reply(payload), room);
         codec::with_scratch(reply, answer).map_err(|error| {
             tracing::warn!(%error, "a reply cannot be encoded");
             self.fail(FailureCode::Encode, &error.to_string())

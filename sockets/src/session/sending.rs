@@ -8,8 +8,8 @@ use super::{Callee, Session, State, worker::caller};
 use crate::{
     call_error::CallError,
     clock::now,
-    codec,
-    proto::{Admission, CallId, Occupied, Open, Outcome, Payload},
+    codec::{self, Payload},
+    proto::{Admission, CallId, Occupied, Open, Outcome},
 };
 
 /// Whether an answer needs room in the outgoing queue.
@@ -28,7 +28,7 @@ impl Session {
         callee: Callee<'_>,
         args: &A,
     ) -> Result<(), CallError> {
-        let attempt = |first| codec::with_scratch(args, |encoded| self.try_emit(callee, &Payload::of(encoded), first))?;
+        let attempt = |first| codec::with_scratch(args, |payload| self.try_emit(callee, payload, first))?;
         if attempt(true)? {
             return Ok(());
         }

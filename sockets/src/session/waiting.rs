@@ -13,8 +13,8 @@ use super::{Callee, Consumer, Session, State, notices::Notice, worker::caller};
 use crate::{
     call_error::CallError,
     clock::now,
-    codec::{self, decode},
-    proto::{Answer, CallId, Payload},
+    codec::{self, Payload, decode},
+    proto::{Answer, CallId},
 };
 
 /// Where a call's answer is put, and who is woken by it.
@@ -43,8 +43,7 @@ impl Session {
     ) -> Result<R, CallError> {
         let timeout = timeout.unwrap_or(self.limits.call_timeout);
         let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
-        let waiting =
-            codec::with_scratch(args, |encoded| self.request(callee, timeout, &Payload::of(encoded), waker))??;
+        let waiting = codec::with_scratch(args, |payload| self.request(callee, timeout, payload, waker))??;
         let reply = CallError::from_answer(waiting.await)?;
         Ok(decode(&reply)?)
     }

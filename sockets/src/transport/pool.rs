@@ -1,6 +1,9 @@
 //! Read buffers, shared by the connections of a thread: a connection that waits holds none.
 
-use std::cell::RefCell;
+use std::{
+    cell::{Cell, RefCell},
+    mem,
+};
 
 use bytes::BytesMut;
 
@@ -8,9 +11,14 @@ use bytes::BytesMut;
 pub(super) const READ_SIZE: usize = 16 * 1024;
 /// How many buffers a thread keeps.
 const KEEP: usize = 4;
+/// The memory of a longer frame is not used again.
+const KEEP_LARGE: usize = 2 * 1024 * 1024;
 
 thread_local! {
     static BUFFERS: RefCell<Vec<BytesMut>> = const { RefCell::new(Vec::new()) };
+    /// What is left of the buffer of the last large frame, whose memory is used again when nobody has a part of it any
+    /// more: fresh memory costs a page fault for every 4 KiB of it, which is more than reading into it.
+    static LARGE: Cell<BytesMut> = Cell::new(BytesMut::new());
 }
 
 /// Takes a buffer. It is empty, but its capacity may be what another connection left of it.
@@ -29,4 +37,27 @@ pub(super) fn give_back(buffer: BytesMut) {
             buffers.push(buffer);
         }
     });
+}
+
+/// Makes room for `more` bytes of a large frame.
+pub(super) fn grow(buffer: &mut BytesMut, more: usize) {
+    if buffer.capacity() - buffer.len() >= more {
+        return;
+    }
+    let mut large = LARGE.take();
+    if large.try_reclaim(buffer.len() + more) {
+        large.extend_from_slice(buffer);
+        let mut small = mem::replace(buffer, large);
+        small.clear();
+        give_back(small);
+    } else {
+        buffer.reserve(more);
+    }
+}
+
+/// Takes back what is left of the buffer of a large frame.
+pub(super) fn give_back_large(rest: BytesMut, frame: usize) {
+    if frame <= KEEP_LARGE {
+        LARGE.set(rest);
+    }
 }

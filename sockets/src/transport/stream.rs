@@ -18,7 +18,7 @@ use crate::proto::{Outbox, PREFIX, Violation};
 const GATHER: usize = 32;
 /// A large frame's buffer grows in steps of at least this size, and by what has arrived: a peer has to send half of
 /// what it makes us set aside.
-const GROW: usize = 256 * 1024;
+const GROW: usize = 1024 * 1024;
 
 /// A connection over the two halves of a byte stream.
 pub(crate) fn over_stream(
@@ -42,7 +42,7 @@ impl<R: AsyncRead + Unpin> StreamReceiver<R> {
         let io = Pin::new(&mut self.io);
         if missing > pool::READ_SIZE {
             let step = missing.min(GROW.max(have));
-            self.buffer.reserve(step);
+            pool::grow(&mut self.buffer, step);
             return poll_read_buf(io, cx, &mut (&mut self.buffer).limit(step));
         }
         if have > pool::READ_SIZE {
@@ -67,7 +67,7 @@ impl<R: AsyncRead + Send + Unpin> Receive for StreamReceiver<R> {
                 let batch = self.buffer.split_to(whole).freeze();
                 if self.buffer.is_empty() && whole > pool::READ_SIZE {
                     // What comes next must not keep the memory of a large frame.
-                    self.buffer = BytesMut::new();
+                    pool::give_back_large(mem::take(&mut self.buffer), whole);
                 }
                 return Poll::Ready(Ok(batch));
             }

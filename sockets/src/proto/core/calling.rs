@@ -5,13 +5,16 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::Core;
-use crate::proto::{
-    calls::GivenUp,
-    frame::{CallId, Frame, PREFIX},
-    outbox::{Payload, whole_frame},
-    parked::Class,
-    shared::SharedRequest,
-    timeout,
+use crate::{
+    codec::Payload,
+    proto::{
+        calls::GivenUp,
+        frame::{CallId, Frame, PREFIX},
+        outbox::whole_frame,
+        parked::Class,
+        shared::SharedRequest,
+        timeout,
+    },
 };
 
 /// What came of an attempt to send.

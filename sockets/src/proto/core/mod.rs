@@ -19,12 +19,13 @@ use super::{
     event::{Called, Event, Occupied, Open},
     frame::{CallId, Farewell, Frame, HEADER_MAX},
     liveness::Liveness,
-    outbox::{Outbox, Payload, whole_frame},
+    outbox::{Outbox, whole_frame},
     parked::{Class, Queue},
     terms::Terms,
     timeout,
     window::{Inbound, Outbound},
 };
+use crate::codec::Payload;
 
 /// Which end of the connection this is. Only a few frames care.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

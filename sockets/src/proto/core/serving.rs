@@ -3,12 +3,15 @@
 use std::time::Instant;
 
 use super::{Core, cut};
-use crate::proto::{
-    Violation,
-    event::{Occupied, Open},
-    frame::{CallId, FailureCode, Frame, HEADER_MAX},
-    outbox::{Payload, whole_frame},
-    parked::Class,
+use crate::{
+    codec::Payload,
+    proto::{
+        Violation,
+        event::{Occupied, Open},
+        frame::{CallId, FailureCode, Frame, HEADER_MAX},
+        outbox::whole_frame,
+        parked::Class,
+    },
 };
 
 /// How a request ends here.

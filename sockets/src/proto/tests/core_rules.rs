@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use crate::{
+    codec::Payload,
     proto::{
-        Answer, CallId, Caller, Core, Event, FailureCode, Frame, Open, Outcome, Payload, Side, Terms, Violation,
-        shared_emit, window::Grant,
+        Answer, CallId, Caller, Core, Event, FailureCode, Frame, Open, Outcome, Side, Terms, Violation, shared_emit,
+        window::Grant,
     },
     transport::next_frame,
 };

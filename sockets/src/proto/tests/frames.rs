@@ -4,7 +4,8 @@ use bytes::Bytes;
 use proptest::{array::uniform4, collection::vec, prelude::*};
 
 use crate::{
-    proto::{CallId, FailureCode, Farewell, Frame, Outbox, PREFIX, Payload},
+    codec::Payload,
+    proto::{CallId, FailureCode, Farewell, Frame, Outbox, PREFIX},
     transport::next_frame,
 };
 

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use super::{
-    engine::Shared,
+    engine::{Shared, as_encoded},
     incoming::{Ending, Handler},
     outgoing::{Kind, Message, Waiting},
     side::{Moment, Side, payload_of},
 };
-use crate::proto::{Admission, CallId, Caller, FailureCode, Frame, Occupied, Open, Outcome, PREFIX, Payload};
+use crate::proto::{Admission, CallId, Caller, FailureCode, Frame, Occupied, Open, Outcome, PREFIX};
 
 pub(super) const KEY: u64 = 0x0123_4567_89ab_cdef;
 const LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
@@ -159,8 +159,7 @@ impl Side {
     pub(super) fn answer(&mut self, moment: Moment, id: CallId, place: Occupied, ending: &Ending) {
         match ending {
             Ending::Reply(reply) => {
-                let mut reply = reply.clone();
-                self.engine.answer(moment.now, id, place, &Outcome::Reply(&Payload::of(&mut reply)));
+                self.engine.answer(moment.now, id, place, &Outcome::Reply(&as_encoded(reply)));
             }
             Ending::Failure(code, text) => {
                 self.engine.answer(moment.now, id, place, &Outcome::Failure(*code, text));

@@ -8,8 +8,9 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
+    codec::{Payload, SHARE_FROM},
     proto::{
-        Admission, Answer, CallId, Caller, Core, Event, Farewell, Frame, Occupied, Open, Outcome, Payload, Side, Terms,
+        Admission, Answer, CallId, Caller, Core, Event, Farewell, Frame, Occupied, Open, Outcome, Side, Terms,
         Violation, shared_emit, shared_request, window::Grant,
     },
     transport::next_frame,
@@ -108,11 +109,11 @@ impl Engine {
         consumer: u64,
         by: Caller,
     ) -> Result<CallId, Admission> {
-        self.core.request(now, key, timeout, &Payload::of(&mut payload.to_vec()), consumer, by)
+        self.core.request(now, key, timeout, &as_encoded(payload), consumer, by)
     }
 
     pub(super) fn emit(&mut self, now: Instant, key: u64, payload: &[u8], by: Caller) -> Admission {
-        self.core.emit(now, key, &Payload::of(&mut payload.to_vec()), by)
+        self.core.emit(now, key, &as_encoded(payload), by)
     }
 
     /// Sends a member's copy of a message to an audience.
@@ -196,4 +197,9 @@ impl Engine {
 /// Whether only a server may say this.
 pub(super) fn is_the_servers(farewell: Farewell) -> bool {
     matches!(farewell, Farewell::Kicked | Farewell::ShuttingDown | Farewell::NotReady)
+}
+
+/// As a value of these bytes comes from its encoding.
+pub(super) fn as_encoded(payload: &[u8]) -> Payload<'_> {
+    if payload.len() < SHARE_FROM { Payload::Copied(payload) } else { Payload::Shared(Bytes::copy_from_slice(payload)) }
 }

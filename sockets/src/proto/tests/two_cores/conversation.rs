@@ -10,9 +10,10 @@ use proptest::sample::Index;
 
 use super::model::Window;
 use crate::{
+    codec::Payload,
     proto::{
-        Admission, CallId, Called, Caller, Core, Event, FailureCode, Frame, Open, Outcome, Payload, Side, Terms,
-        shared_emit, shared_request, window::Grant,
+        Admission, CallId, Called, Caller, Core, Event, FailureCode, Frame, Open, Outcome, Side, Terms, shared_emit,
+        shared_request, window::Grant,
     },
     transport::next_frame,
 };
