@@ -28,7 +28,7 @@ impl Announcement {
         if self.0.len() - PREFIX <= max_frame {
             return self.0.clone();
         }
-        let header = Frame::Signatures.header().as_slice().len();
+        let header = Frame::Signatures.header().len();
         let most = (max_frame - header) / ENTRY * ENTRY;
         self.0[PREFIX + header..].chunks(most).flat_map(frame).collect()
     }
@@ -39,7 +39,7 @@ fn pair(key: u64, signature: u64) -> impl Iterator<Item = u8> {
 }
 
 fn frame(payload: &[u8]) -> Bytes {
-    whole_frame(&Frame::Signatures.header(), &Payload::Copied(payload))
+    whole_frame(Frame::Signatures.header(), &Payload::Copied(payload))
 }
 
 /// The keys and signatures in the payload of a frame.

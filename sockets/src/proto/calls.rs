@@ -74,15 +74,11 @@ impl<C> Calls<C> {
         self.slots.get(slot).filter(|call| call.id == id).map(|_| slot)
     }
 
-    /// How long the frame of a call was that is being answered. `None` if there is no such call.
-    pub(super) fn length(&self, id: CallId) -> Option<usize> {
-        self.slot(id).map(|slot| &self.slots[slot]).filter(|call| call.sent).map(|call| call.length)
-    }
-
-    /// Removes an answered call, and gives who waits for it.
-    pub(super) fn answered(&mut self, id: CallId) -> Option<C> {
-        let slot = self.slot(id)?;
-        self.remove(slot).consumer
+    /// Removes an answered call, and gives who waits for it and how long its frame was. `None` if no such call was sent.
+    pub(super) fn answered(&mut self, id: CallId) -> Option<(Option<C>, usize)> {
+        let slot = self.slot(id).filter(|slot| self.slots[*slot].sent)?;
+        let call = self.remove(slot);
+        Some((call.consumer, call.length))
     }
 
     fn remove(&mut self, slot: usize) -> Call<C> {

@@ -151,13 +151,19 @@ pub(crate) enum Frame {
 impl Frame {
     /// Reads the header and leaves the payload in `frame`, which is a whole frame without its prefix.
     pub(crate) fn decode(frame: &mut Bytes) -> Result<Self, Violation> {
-        if frame.is_empty() {
-            return Err(Violation::EmptyFrame);
-        }
-        let kind = frame.get_u8();
+        // Off a slice: each step on the shared bytes themselves would be checked and counted.
+        let mut rest = &frame[..];
+        let decoded = Self::read(&mut rest)?;
+        frame.advance(frame.len() - rest.len());
+        Ok(decoded)
+    }
+
+    #[inline]
+    fn read(frame: &mut &[u8]) -> Result<Self, Violation> {
+        let kind = frame.try_get_u8().map_err(|_| Violation::EmptyFrame)?;
         let malformed = |what| Violation::Malformed { kind, what };
-        let id = |frame: &mut Bytes| read_varint(frame).map(CallId::from_wire).ok_or(malformed("its id is broken"));
-        let key = |frame: &mut Bytes| frame.try_get_u64_le().map_err(|_| malformed("its key is cut short"));
+        let id = |frame: &mut &[u8]| read_varint(frame).map(CallId::from_wire).ok_or(malformed("its id is broken"));
+        let key = |frame: &mut &[u8]| frame.try_get_u64_le().map_err(|_| malformed("its key is cut short"));
         let decoded = match kind {
             EMIT => return Ok(Self::Emit { key: key(frame)? }),
             REQUEST => {
@@ -200,8 +206,9 @@ impl Frame {
     }
 
     /// The header's bytes, kind included.
+    #[inline]
     pub(crate) fn header(self) -> Header {
-        let mut header = Header { bytes: [0; HEADER_MAX], length: 0 };
+        let mut header = Header { bytes: [0; PREFIX + HEADER_MAX], end: PREFIX };
         match self {
             Self::Emit { key } => header.put(EMIT).put_all(&key.to_le_bytes()),
             Self::Request { id, timeout, key } => {
@@ -224,7 +231,7 @@ impl Frame {
 
     /// The kind's byte, for messages about it.
     pub(crate) fn kind(self) -> u8 {
-        self.header().bytes[0]
+        self.header().bytes[PREFIX]
     }
 }
 
@@ -234,31 +241,37 @@ pub(super) const HEADER_MAX: usize = 1 + 10 + 10 + 8;
 /// The bytes of a header, without a heap allocation.
 #[derive(Clone, Copy)]
 pub(crate) struct Header {
-    bytes: [u8; HEADER_MAX],
-    length: usize,
+    /// With room for the prefix before it.
+    bytes: [u8; PREFIX + HEADER_MAX],
+    end: usize,
 }
 
 impl Header {
-    pub(crate) fn as_slice(&self) -> &[u8] {
-        &self.bytes[..self.length]
+    pub(crate) fn len(&self) -> usize {
+        self.end - PREFIX
     }
 
-    /// The prefix of a frame with this header and a payload of so many bytes.
-    pub(crate) fn prefix(&self, payload: usize) -> [u8; PREFIX] {
+    /// The beginning of a frame with this header and a payload of so many bytes: its prefix, and the header.
+    pub(super) fn prefixed(&mut self, payload: usize) -> &[u8] {
         // Frames are checked against `Limits::max_frame`, a `u32`, before they are built.
-        u32::try_from(self.length + payload).unwrap_or(u32::MAX).to_le_bytes()
+        let length = u32::try_from(self.len() + payload).unwrap_or(u32::MAX);
+        self.bytes[..PREFIX].copy_from_slice(&length.to_le_bytes());
+        &self.bytes[..self.end]
     }
 
+    #[inline]
     fn put(&mut self, byte: u8) -> &mut Self {
         self.put_all(&[byte])
     }
 
+    #[inline]
     fn put_all(&mut self, bytes: &[u8]) -> &mut Self {
-        self.bytes[self.length..self.length + bytes.len()].copy_from_slice(bytes);
-        self.length += bytes.len();
+        self.bytes[self.end..self.end + bytes.len()].copy_from_slice(bytes);
+        self.end += bytes.len();
         self
     }
 
+    #[inline]
     fn put_varint(&mut self, mut value: u64) -> &mut Self {
         loop {
             let [low, ..] = value.to_le_bytes();
@@ -272,7 +285,8 @@ impl Header {
 }
 
 /// Reads an unsigned LEB128 number of at most 64 bits.
-fn read_varint(bytes: &mut Bytes) -> Option<u64> {
+#[inline]
+fn read_varint(bytes: &mut &[u8]) -> Option<u64> {
     let mut value = 0;
     for shift in (0..64).step_by(7) {
         let byte = bytes.try_get_u8().ok()?;
@@ -288,6 +302,6 @@ fn read_varint(bytes: &mut Bytes) -> Option<u64> {
     None
 }
 
-fn check_text(bytes: &Bytes) -> Option<&str> {
+fn check_text(bytes: &[u8]) -> Option<&str> {
     std::str::from_utf8(bytes).ok()
 }

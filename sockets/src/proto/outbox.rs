@@ -31,18 +31,23 @@ impl Outbox {
     }
 
     /// Appends a frame.
-    pub(crate) fn push(&mut self, header: &Header, payload: &Payload<'_>) {
-        self.tail.extend_from_slice(&header.prefix(payload.len()));
-        self.tail.extend_from_slice(header.as_slice());
+    pub(crate) fn push(&mut self, mut header: Header, payload: &Payload<'_>) {
         match payload {
-            Payload::Shared(bytes) => self.share(bytes.clone()),
-            Payload::Copied(bytes) => self.tail.extend_from_slice(bytes),
+            Payload::Copied(bytes) => {
+                self.tail.reserve(PREFIX + header.len() + bytes.len());
+                self.tail.extend_from_slice(header.prefixed(bytes.len()));
+                self.tail.extend_from_slice(bytes);
+            }
+            Payload::Shared(bytes) => {
+                self.tail.extend_from_slice(header.prefixed(bytes.len()));
+                self.share(bytes.clone());
+            }
         }
     }
 
     /// Appends a frame that has no payload.
     pub(crate) fn push_bare(&mut self, frame: Frame) {
-        self.push(&frame.header(), &Payload::Copied(&[]));
+        self.push(frame.header(), &Payload::Copied(&[]));
     }
 
     /// Appends a frame that is a message of the handshake.
@@ -129,10 +134,9 @@ impl Outbox {
 }
 
 /// Encodes a frame once, prefix included, for many connections or for later.
-pub(super) fn whole_frame(header: &Header, payload: &Payload<'_>) -> Bytes {
-    let mut frame = Vec::with_capacity(PREFIX + header.as_slice().len() + payload.len());
-    frame.extend_from_slice(&header.prefix(payload.len()));
-    frame.extend_from_slice(header.as_slice());
+pub(super) fn whole_frame(mut header: Header, payload: &Payload<'_>) -> Bytes {
+    let mut frame = Vec::with_capacity(PREFIX + header.len() + payload.len());
+    frame.extend_from_slice(header.prefixed(payload.len()));
     frame.extend_from_slice(payload.as_slice());
     frame.into()
 }

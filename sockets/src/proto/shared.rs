@@ -24,7 +24,7 @@ pub(crate) fn shared_request(number: u64, key: u64, timeout: Duration, payload: 
     let id = CallId { number, shared: true };
     let timeout = timeout::clamp(timeout);
     let header = Frame::Request { id, timeout: timeout::to_wire(timeout), key }.header();
-    SharedRequest { id, timeout, frame: whole_frame(&header, payload) }
+    SharedRequest { id, timeout, frame: whole_frame(header, payload) }
 }
 
 impl SharedRequest {
@@ -35,5 +35,5 @@ impl SharedRequest {
 
 /// Encodes an emit to an audience.
 pub(crate) fn shared_emit(key: u64, payload: &Payload<'_>) -> Bytes {
-    whole_frame(&Frame::Emit { key }.header(), payload)
+    whole_frame(Frame::Emit { key }.header(), payload)
 }

@@ -30,7 +30,7 @@ use std::{
         atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering},
     },
     task::Waker,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use futures_util::future::AbortHandle;
@@ -71,7 +71,7 @@ use crate::{
     disconnect_reason::DisconnectReason,
     handshake::Theirs,
     limits::Limits,
-    proto::{Announcement, Core, Frame, Liveness, Side, Terms},
+    proto::{Announcement, Core, Frame, Liveness, Side, Terms, clamp_timeout},
     registration_error::RegistrationError,
     transport::Transmit,
 };
@@ -127,6 +127,13 @@ impl State {
         if next.is_some() && self.armed.is_none_or(|armed| next < Some(armed)) {
             self.armed = next;
             self.driver.wake_by_ref();
+        }
+    }
+
+    /// Makes the driver wake up in time for a call that has just been made. It mostly is in time.
+    fn arm_for(&mut self, timeout: Duration, now: Instant) {
+        if self.core.is_parking() || self.armed.is_none_or(|armed| now + clamp_timeout(timeout) < armed) {
+            self.arm();
         }
     }
 

@@ -58,7 +58,7 @@ impl Session {
         if first && state.emits_waiting > 0 {
             return Ok(false);
         }
-        match state.core.emit(now(), callee.key(), payload, caller()) {
+        match state.core.emit(now, callee.key(), payload, caller()) {
             Admission::Sent | Admission::Parked => {
                 state.arm_if_parked();
                 self.after_queueing(state, false);

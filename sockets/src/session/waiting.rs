@@ -62,7 +62,7 @@ impl Session {
         let slot = state.waiting.insert(WaitSlot { answer: None, waker: Some(waker) });
         match state.core.request(now, callee.key(), timeout, payload, Consumer::Caller(slot), caller()) {
             Ok(id) => {
-                state.arm();
+                state.arm_for(timeout, now);
                 // Those whose answers have come and who have not taken them yet are about to run, and may call again.
                 let lone = state.core.unanswered() == 1 && state.waiting.len() == 1;
                 self.after_queueing(state, lone);

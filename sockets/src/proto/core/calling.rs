@@ -55,15 +55,15 @@ impl<C, H: Clone> Core<C, H> {
         let id = self.calls.next_id();
         let timeout = timeout::clamp(timeout);
         let header = Frame::Request { id, timeout: timeout::to_wire(timeout), key }.header();
-        let length = header.as_slice().len() + payload.len();
+        let length = header.len() + payload.len();
         let sent = match self.admit_request(length)? {
             Admission::Sent => {
-                self.outbox.push(&header, payload);
+                self.outbox.push(header, payload);
                 self.outbound.take_request(length);
                 true
             }
             _ => {
-                self.park(now, whole_frame(&header, payload), Class::Request { id, nested: by == Caller::Handler });
+                self.park(now, whole_frame(header, payload), Class::Request { id, nested: by == Caller::Handler });
                 false
             }
         };
@@ -120,14 +120,21 @@ impl<C, H: Clone> Core<C, H> {
         }
     }
 
-    /// Sends an emit, or parks it behind what is parked; `Full` if there is no room for it now.
+    /// Sends an emit, or parks it behind what is parked; `Full` if there is no room for it now. The time is asked for only
+    /// if it has to be parked.
     ///
     /// It is not parked for want of a window alone, since its sender can wait. Unless that is a handler, for which the
     /// other side's may be waiting in turn. Behind others it has to be parked, or calls that go on being parked would
     /// always be before it.
-    pub(crate) fn emit(&mut self, now: Instant, key: u64, payload: &Payload<'_>, by: Caller) -> Admission {
+    pub(crate) fn emit(
+        &mut self,
+        now: impl FnOnce() -> Instant,
+        key: u64,
+        payload: &Payload<'_>,
+        by: Caller,
+    ) -> Admission {
         let header = Frame::Emit { key }.header();
-        let length = header.as_slice().len() + payload.len();
+        let length = header.len() + payload.len();
         if length > self.max_frame {
             return Admission::TooLarge { limit: self.max_frame };
         }
@@ -135,14 +142,14 @@ impl<C, H: Clone> Core<C, H> {
             return Admission::Full;
         }
         if self.parked.is_empty() && self.outbound.admits(length) {
-            self.outbox.push(&header, payload);
+            self.outbox.push(header, payload);
             self.outbound.take_emit(length);
             return Admission::Sent;
         }
         if self.parked.is_empty() && by == Caller::Other {
             return Admission::Full;
         }
-        self.park(now, whole_frame(&header, payload), Class::Emit);
+        self.park(now(), whole_frame(header, payload), Class::Emit);
         Admission::Parked
     }
 

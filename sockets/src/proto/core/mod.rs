@@ -94,7 +94,7 @@ impl<C, H: Clone> Core<C, H> {
     /// Queues a frame that needs no window, with as much of a text as the other side accepts.
     pub(crate) fn control(&mut self, frame: Frame, text: &str) {
         let text = cut(text, self.max_frame.saturating_sub(HEADER_MAX));
-        self.outbox.push(&frame.header(), &Payload::Copied(text.as_bytes()));
+        self.outbox.push(frame.header(), &Payload::Copied(text.as_bytes()));
     }
 
     /// Queues word of signatures, in frames that the other side accepts.
@@ -182,14 +182,13 @@ impl<C, H: Clone> Core<C, H> {
         if self.parked.is_empty() {
             self.control(frame, "");
         } else {
-            self.park(now, whole_frame(&frame.header(), &Payload::Copied(&[])), Class::Last);
+            self.park(now, whole_frame(frame.header(), &Payload::Copied(&[])), Class::Last);
         }
     }
 
     fn answered(&mut self, now: Instant, id: CallId, answer: Answer) -> Event<C, H> {
-        let Some(length) = self.calls.length(id) else { return Event::StrayAnswer };
+        let Some((consumer, length)) = self.calls.answered(id) else { return Event::StrayAnswer };
         self.outbound.answered(length);
-        let consumer = self.calls.answered(id);
         self.unpark(now);
         consumer.map_or(Event::Handled, |consumer| Event::Answered { consumer, answer })
     }
@@ -229,6 +228,11 @@ impl<C, H: Clone> Core<C, H> {
     /// How many requests of ours are unanswered.
     pub(crate) fn unanswered(&self) -> usize {
         self.calls.len()
+    }
+
+    /// Whether anything is parked.
+    pub(crate) fn is_parking(&self) -> bool {
+        !self.parked.is_empty()
     }
 
     /// Whether messages of ours wait for a window.

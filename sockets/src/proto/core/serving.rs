@@ -32,7 +32,7 @@ impl<C, H: Clone> Core<C, H> {
                 (Frame::Failure { id, code }.header(), Payload::Copied(text.as_bytes()))
             }
         };
-        if header.as_slice().len() + payload.len() > self.max_frame {
+        if header.len() + payload.len() > self.max_frame {
             let text = format!("the reply has {} bytes, the limit is {}", payload.len(), self.max_frame);
             return self.answer(now, id, place, &Outcome::Failure(FailureCode::TooLarge, &text));
         }
@@ -41,9 +41,9 @@ impl<C, H: Clone> Core<C, H> {
         // What its handler has sent arrives before it. What was parked before that does not hold it up: it may be
         // waiting for this very answer.
         if self.parked.holds_since(place.came) {
-            self.park(now, whole_frame(&header, &payload), Class::InTurn);
+            self.park(now, whole_frame(header, &payload), Class::InTurn);
         } else {
-            self.outbox.push(&header, &payload);
+            self.outbox.push(header, &payload);
         }
     }
 

@@ -34,6 +34,9 @@ impl<C, H: Clone> Core<C, H> {
     }
 
     pub(super) fn unpark(&mut self, now: Instant) {
+        if self.stalled.is_none() {
+            return;
+        }
         while let Some((frame, class)) = self.parked.pop_if(|length| self.outbound.admits(length)) {
             let length = frame.len() - PREFIX;
             match class {

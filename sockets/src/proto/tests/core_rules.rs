@@ -7,8 +7,8 @@ use bytes::Bytes;
 use crate::{
     codec::Payload,
     proto::{
-        Answer, CallId, Caller, Core, Event, FailureCode, Frame, Open, Outcome, Side, Terms, Violation, shared_emit,
-        window::Grant,
+        Answer, CallId, Caller, Core, Event, FailureCode, Frame, Open, Outcome, PREFIX, Side, Terms, Violation,
+        shared_emit, window::Grant,
     },
     transport::next_frame,
 };
@@ -26,7 +26,7 @@ fn core(granted: Grant) -> Core<u32, u32> {
 }
 
 fn frame(frame: Frame, payload: &[u8]) -> Bytes {
-    Bytes::from([frame.header().as_slice(), payload].concat())
+    Bytes::from([&frame.header().prefixed(0)[PREFIX..], payload].concat())
 }
 
 /// What is to be written, frame by frame.
@@ -107,7 +107,7 @@ fn a_credit_gives_back_no_request() {
     let now = Instant::now();
     let mut core = core(WINDOW);
     core.request(now, 1, MINUTE, &NOTHING, 7, Caller::Other).expect("a window");
-    let length = written(&mut core)[0].header().as_slice().len() as u64;
+    let length = written(&mut core)[0].header().len() as u64;
     // The place of a request comes back with its answer. This peer would open the window without end.
     let credit = frame(Frame::Credit { calls: 1, bytes: length }, &[]);
     assert_eq!(core.handle(now, credit), Err(Violation::CreditOverrun));

@@ -22,7 +22,7 @@ impl Side {
         match self.engine.request(moment.now, KEY, timeout, &payload, number, caller) {
             Ok(id) => {
                 let header = Frame::Request { id, timeout: millis(timeout), key: KEY }.header();
-                let length = header.as_slice().len() + payload.len();
+                let length = header.len() + payload.len();
                 let kind = Kind::Request(id, by.is_some());
                 self.outgoing.accept(moment.now, Message { number, length, kind, handler, new: true });
                 let deadline = moment.now + timeout.min(LONGEST);
@@ -65,7 +65,7 @@ impl Side {
         let (number, payload) = (moment.last, payload_of(moment.last, size));
         let caller = by.map_or(Caller::Other, |_| Caller::Handler);
         let handler = by.map(|at| self.incoming.handlers[at].number);
-        let length = Frame::Emit { key: KEY }.header().as_slice().len() + payload.len();
+        let length = Frame::Emit { key: KEY }.header().len() + payload.len();
         let queued = self.engine.queued();
         let has_room = queued == 0 || queued + length <= self.ours.queue;
         let waits = by.is_none() && self.outgoing.nothing_is_parked() && !self.outgoing.admits(length);
@@ -87,7 +87,7 @@ impl Side {
     /// Sends a member's copy of a message to an audience; `false` if it is too far behind.
     pub(super) fn share(&mut self, moment: Moment, message: &Shared, size: usize, timeout: Duration) -> bool {
         let (number, payload) = (moment.last, payload_of(moment.last, size).len());
-        let emit_length = Frame::Emit { key: KEY }.header().as_slice().len() + payload;
+        let emit_length = Frame::Emit { key: KEY }.header().len() + payload;
         let queued = self.engine.queued();
         let is_behind = queued > 0 && queued + emit_length + PREFIX > self.ours.queue;
         match self.engine.share(moment.now, message, number, Caller::Other) {
@@ -98,7 +98,7 @@ impl Side {
             }
             Ok(Some(id)) => {
                 let header = Frame::Request { id, timeout: millis(timeout), key: KEY }.header();
-                let length = header.as_slice().len() + payload;
+                let length = header.len() + payload;
                 let message = Message { number, length, kind: Kind::Request(id, false), handler: None, new: true };
                 self.outgoing.accept(moment.now, message);
                 let deadline = moment.now + timeout.min(LONGEST);

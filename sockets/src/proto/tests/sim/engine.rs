@@ -113,7 +113,7 @@ impl Engine {
     }
 
     pub(super) fn emit(&mut self, now: Instant, key: u64, payload: &[u8], by: Caller) -> Admission {
-        self.core.emit(now, key, &as_encoded(payload), by)
+        self.core.emit(|| now, key, &as_encoded(payload), by)
     }
 
     /// Sends a member's copy of a message to an audience.

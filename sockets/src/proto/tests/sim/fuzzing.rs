@@ -8,7 +8,7 @@ use super::{
     choices::Choices,
     world::{Peers, World},
 };
-use crate::proto::Frame;
+use crate::proto::{Frame, PREFIX};
 
 /// A frame of any bytes is refused, or means the same when it is encoded again.
 pub fn a_frame(bytes: &[u8]) {
@@ -17,7 +17,7 @@ pub fn a_frame(bytes: &[u8]) {
     if matches!(header, Frame::Unknown { .. }) {
         return;
     }
-    let again = [header.header().as_slice(), &payload].concat();
+    let again = [&header.header().prefixed(0)[PREFIX..], &payload].concat();
     assert!(again.len() <= bytes.len(), "a header is as short as it can be");
     let mut again = Bytes::from(again);
     assert_eq!(Frame::decode(&mut again), Ok(header));

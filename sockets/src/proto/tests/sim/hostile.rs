@@ -1,7 +1,7 @@
 //! A peer that knows the protocol, and keeps to it as it likes.
 
 use super::{acting::KEY, choices::Choices, side};
-use crate::proto::{CallId, FailureCode, Farewell, Frame, Side};
+use crate::proto::{CallId, FailureCode, Farewell, Frame, PREFIX, Side};
 
 #[derive(Default)]
 pub(super) struct Hostile {
@@ -115,7 +115,7 @@ fn optional(size: usize) -> Vec<u8> {
 }
 
 fn frame(header: Frame, payload: &[u8]) -> Vec<u8> {
-    [header.header().as_slice(), payload].concat()
+    [&header.header().prefixed(payload.len())[PREFIX..], payload].concat()
 }
 
 /// Bytes that begin like a frame, or do not.

@@ -48,7 +48,7 @@ impl Ending {
         match (self, header) {
             (Self::Reply(reply), Frame::Reply { .. }) => reply == payload,
             (Self::Reply(reply), Frame::Failure { id, code: FailureCode::TooLarge }) => {
-                Frame::Reply { id }.header().as_slice().len() + reply.len() > max_frame
+                Frame::Reply { id }.header().len() + reply.len() > max_frame
             }
             (Self::Failure(given, text), Frame::Failure { code, .. }) => {
                 code == *given && text.as_bytes().starts_with(payload)

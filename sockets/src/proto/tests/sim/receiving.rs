@@ -77,7 +77,7 @@ impl Side {
             _ => true,
         };
         if !is_in_turn {
-            return Err(Violation::Unexpected(header.header().as_slice()[0]));
+            return Err(Violation::Unexpected(header.kind()));
         }
         match header {
             Frame::Request { id, .. } if self.incoming.suspended(Open::Request(id)).is_some() => {

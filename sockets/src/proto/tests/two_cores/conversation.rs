@@ -113,7 +113,7 @@ impl Conversation {
             Operation::Emit { side, size } => {
                 let (payload, now) = (self.payload(size), self.now);
                 let by = if size.is_multiple_of(2) { Caller::Handler } else { Caller::Other };
-                self.ends[side].core.emit(now, 1, &Payload::Copied(&payload), by);
+                self.ends[side].core.emit(|| now, 1, &Payload::Copied(&payload), by);
             }
             Operation::Broadcast { side, size } => {
                 let frame = shared_emit(1, &Payload::Copied(&self.payload(size)));
