@@ -11,7 +11,6 @@ use std::{
 use serde::Serialize;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
     time::timeout,
 };
 
@@ -25,7 +24,7 @@ use crate::{
     proto::Side,
     server::{Identity, Server},
     session::{Peer, Routes, Service, Session},
-    transport::{Address, Link, memory_pair, over_stream},
+    transport::{Address, Arrival, ClientOptions, Handshake, Link, memory_pair, open, over_stream},
 };
 
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -45,6 +44,7 @@ impl Client {
     pub fn builder() -> ClientBuilder {
         ClientBuilder {
             limits: Limits::default(),
+            options: ClientOptions::default(),
             services: Vec::new(),
             login: Box::new(|| Box::pin(async { encode_login(&()) })),
             connected: None,
@@ -74,6 +74,7 @@ impl Drop for KeepOpen {
 #[must_use = "a builder does nothing until it connects"]
 pub struct ClientBuilder {
     limits: Limits,
+    options: ClientOptions,
     services: Vec<Arc<dyn Service>>,
     login: Login,
     connected: Option<ConnectedHook>,
@@ -126,21 +127,17 @@ impl ClientBuilder {
         Self { limits, ..self }
     }
 
-    /// Connects to `tcp://host:port`, and returns when the server's `connected` has finished: at the latest when this
+    /// Connects to an address, such as `tcp://host:port`, and returns when the server's `connected` has finished: at the latest when this
     /// client's [`Limits::authentication`] and [`Limits::connected`] are over.
     ///
     /// # Errors
     ///
     /// [`ConnectError`] says whether the address, the handshake, the version or the authentication was at fault.
     pub async fn connect(self, url: &str) -> Result<Client, ConnectError> {
-        let Address::Tcp(address) = Address::parse(url)?;
-        let stream = timeout(self.limits.authentication, TcpStream::connect(&address))
-            .await
-            .map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))??;
-        // Messages are gathered before they are written; the system must not wait for more.
-        stream.set_nodelay(true)?;
-        let (read, write) = stream.into_split();
-        self.connect_link(over_stream(read, write)).await
+        let address = Address::parse(url)?;
+        let opened = timeout(self.limits.authentication, open(address, &self.options, &self.limits)).await;
+        let link = opened.map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))??;
+        self.connect_link(link).await
     }
 
     /// Connects over a stream of bytes whose other end is given to [`Server::accept`].
@@ -164,12 +161,12 @@ impl ClientBuilder {
     /// As [`connect`](Self::connect).
     pub async fn connect_to<I: Identity>(self, server: &Server<I>) -> Result<Client, ConnectError> {
         let (ours, theirs) = memory_pair();
-        server.accept_link(theirs, "memory", None);
+        server.accept_arrival(Arrival::Open(theirs, Handshake::over("memory")));
         self.connect_link(ours).await
     }
 
     async fn connect_link(self, mut link: Link) -> Result<Client, ConnectError> {
-        let Self { limits, services, login, connected } = self;
+        let Self { limits, options: _, services, login, connected } = self;
         let mut routes = Routes::new(limits.names_per_peer as usize);
         services.into_iter().try_for_each(|service| routes.serve(service))?;
         let announcement = routes.announcement();

@@ -4,7 +4,6 @@
 
 use std::{
     io,
-    net::SocketAddr,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
@@ -29,16 +28,6 @@ const VERSION: u16 = 1;
 const MAGIC: [u8; 4] = *b"SKTS";
 /// The server's answer is read with this limit.
 const ANSWER_MAX: usize = 64 * 1024;
-
-/// What a server knows of a peer before its login: the second argument that `authenticate` may take.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Handshake {
-    /// Where the peer comes from, if the transport knows.
-    pub peer_addr: Option<SocketAddr>,
-    /// The transport's name: `"tcp"`, `"memory"`, or `"stream"` for one that the user brought.
-    pub transport: &'static str,
-}
 
 /// Both messages have this form in every version, so that a version can always be told from another.
 #[derive(Serialize, Deserialize)]

@@ -39,10 +39,10 @@ pub use self::{
     connect_error::{AcceptError, BindError, ConnectError, Refusal},
     disconnect_reason::DisconnectReason,
     group::Group,
-    handshake::Handshake,
     limits::Limits,
     listener::Listener,
     server::{Accepting, Audience, Authenticate, Excluded, Identity, Replies, Server, ServerBuilder, Socket},
     session::{Call, Peer, Stats},
     stub::Callable,
+    transport::{Handshake, PeerCredentials},
 };

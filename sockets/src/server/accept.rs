@@ -2,18 +2,15 @@
 
 use std::{
     future::Future,
-    net::SocketAddr,
     pin::Pin,
     sync::{Arc, atomic::Ordering},
     task::{Context, Poll},
-    time::Duration,
 };
 
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, TcpStream},
     sync::oneshot,
-    time::{sleep, timeout},
+    time::{Instant, timeout, timeout_at},
 };
 
 use super::{
@@ -21,43 +18,21 @@ use super::{
     admission::{Connected, Turn},
 };
 use crate::{
-    connect_error::{AcceptError, BindError, Refusal},
+    connect_error::{AcceptError, Refusal},
     disconnect_reason::DisconnectReason,
     driver::Driver,
-    handshake::{self, Handshake, Theirs},
-    proto::Side,
+    handshake::{self, Theirs},
+    proto::{Side, clamp_timeout},
     session::{Peer, Routes, Session},
-    transport::{Address, Link, over_stream},
+    transport::{Arrival, Handshake, Link, over_stream},
 };
 
-/// How long a listener waits when the system has no more sockets to give.
-const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 /// What one is told for whom there is no place.
 const FULL: &str = "the server is full";
+/// What one is told who takes too long.
+const TOO_LATE: &str = "authentication took too long";
 
 impl<I: Identity> Server<I> {
-    /// Listens at `tcp://host:port`; port 0 lets the system choose, and [`local_addr`](Self::local_addr) tells. It may be
-    /// called more than once.
-    ///
-    /// # Errors
-    ///
-    /// If the address cannot be understood or listened at, what the builder was told to serve does not go together, or
-    /// the server has been shut down.
-    pub async fn bind(&self, url: &str) -> Result<(), BindError> {
-        self.inner.registration.clone()?;
-        if self.inner.registry.read().is_closed() {
-            return Err(BindError::ShutDown);
-        }
-        let Address::Tcp(address) = Address::parse(url)?;
-        let failed = |error| BindError::Listen { address: url.to_owned(), error };
-        let listener = TcpListener::bind(&address).await.map_err(failed)?;
-        let local_addr = listener.local_addr().map_err(failed)?;
-        // Only the first one's is kept.
-        let _ = self.inner.local_addr.set(local_addr);
-        tokio::spawn(listen(Arc::clone(&self.inner), listener));
-        Ok(())
-    }
-
     /// Serves one connection over a stream of bytes, whose other end is given to
     /// [`ClientBuilder::connect_over`](crate::ClientBuilder::connect_over).
     ///
@@ -71,22 +46,25 @@ impl<I: Identity> Server<I> {
         S: AsyncRead + AsyncWrite + Send + 'static,
     {
         let (read, write) = tokio::io::split(io);
-        self.accept_link(over_stream(read, write), "stream", None)
+        self.accept_arrival(Arrival::Open(over_stream(read, write), Handshake::over("stream")))
     }
 
-    pub(crate) fn accept_link(
-        &self,
-        link: Link,
-        transport: &'static str,
-        peer_addr: Option<SocketAddr>,
-    ) -> Accepting<I> {
+    pub(crate) fn accept_arrival(&self, arrival: Arrival) -> Accepting<I> {
         let (done, accepted) = oneshot::channel();
         let server = Arc::clone(&self.inner);
         tokio::spawn(async move {
             let turn = server.admission.enter().await;
-            serve(server, link, Handshake { peer_addr, transport }, turn, done).await;
+            serve(server, arrival, turn, done).await;
         });
         Accepting(accepted)
+    }
+}
+
+impl<I: Identity> Inner<I> {
+    /// Serves a connection whose turn has come; nobody waits for it.
+    pub(super) fn serve_in_background(self: &Arc<Self>, arrival: Arrival, turn: Turn) {
+        let (done, _) = oneshot::channel();
+        tokio::spawn(serve(Arc::clone(self), arrival, turn, done));
     }
 }
 
@@ -104,64 +82,14 @@ impl<I> Future for Accepting<I> {
     }
 }
 
-/// Takes connections until the server stops.
-async fn listen<I: Identity>(server: Arc<Inner<I>>, listener: TcpListener) {
-    let stop = server.stop.clone();
-    loop {
-        let accepted = tokio::select! {
-            biased;
-            () = stop.cancelled() => return,
-            accepted = listener.accept() => accepted,
-        };
-        let (stream, peer_addr) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
-                sleep(ACCEPT_BACKOFF).await;
-                continue;
-            }
-        };
-        // Those behind it wait in the system's queue.
-        let turn = tokio::select! {
-            biased;
-            () = stop.cancelled() => return,
-            turn = server.admission.enter() => turn,
-        };
-        accept_tcp(&server, stream, peer_addr, turn);
-    }
-}
-
-fn accept_tcp<I: Identity>(server: &Arc<Inner<I>>, stream: TcpStream, peer_addr: SocketAddr, turn: Turn) {
-    // Messages are gathered before they are written; the system must not wait for more.
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "a connection was lost before it began");
-        return;
-    }
-    let (read, write) = stream.into_split();
-    let handshake = Handshake { peer_addr: Some(peer_addr), transport: "tcp" };
-    let (done, _) = oneshot::channel();
-    tokio::spawn(serve(Arc::clone(server), over_stream(read, write), handshake, turn, done));
-}
-
 /// Lets a connection in, runs `connected` for it, and opens the gate for its calls.
 async fn serve<I: Identity>(
     server: Arc<Inner<I>>,
-    mut link: Link,
-    handshake: Handshake,
+    arrival: Arrival,
     mut turn: Turn,
     done: oneshot::Sender<Result<Socket<I>, AcceptError>>,
 ) {
-    let limit = server.limits.authentication;
-    let admitted = match timeout(limit, admit(&server, &mut link, handshake, &mut turn)).await {
-        Ok(admitted) => admitted,
-        Err(_) => {
-            let words = "authentication took too long".to_owned();
-            // The peer that said nothing may read nothing either.
-            let told = timeout(limit, misunderstand(&mut link, words.clone(), &mut turn)).await;
-            told.unwrap_or(Err(AcceptError::Handshake(words)))
-        }
-    };
-    let (theirs, identity, place) = match admitted {
+    let (link, theirs, identity, place) = match let_in(&server, arrival, &mut turn).await {
         Ok(admitted) => admitted,
         Err(error) => {
             tracing::debug!(%error, "a connection was not let in");
@@ -190,6 +118,36 @@ async fn serve<I: Identity>(
         }
     }
     session.open_gate();
+}
+
+/// Opens the connection and makes the handshake, within one limit of time.
+async fn let_in<I: Identity>(
+    server: &Inner<I>,
+    arrival: Arrival,
+    turn: &mut Turn,
+) -> Result<(Link, Theirs, I, Connected), AcceptError> {
+    let limit = server.limits.authentication;
+    let until = Instant::now() + clamp_timeout(limit);
+    let too_late = || AcceptError::Handshake(TOO_LATE.into());
+    let (mut link, handshake) = timeout_at(until, open(arrival, turn)).await.map_err(|_| too_late())??;
+    match timeout_at(until, admit(server, &mut link, handshake, turn)).await {
+        Ok(admitted) => admitted.map(|(theirs, identity, place)| (link, theirs, identity, place)),
+        Err(_) => {
+            // The peer that said nothing may read nothing either.
+            let told = timeout(limit, misunderstand(&mut link, TOO_LATE.into(), turn)).await;
+            told.unwrap_or(Err(too_late()))
+        }
+    }
+}
+
+async fn open(arrival: Arrival, turn: &mut Turn) -> Result<(Link, Handshake), AcceptError> {
+    match arrival {
+        Arrival::Open(link, handshake) => Ok((link, handshake)),
+        Arrival::Opening(opening) => {
+            let lost = || Err(AcceptError::Handshake("others were waiting, and the connection did not open".into()));
+            turn.theirs(opening).await.unwrap_or_else(lost)
+        }
+    }
 }
 
 /// The handshake, to its welcome.

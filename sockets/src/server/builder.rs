@@ -16,10 +16,10 @@ use super::{
 use crate::{
     codec::decode,
     connect_error::{BindError, Refusal},
-    handshake::Handshake,
     limits::Limits,
     registration_error::RegistrationError,
     session::{Routes, Service},
+    transport::{Handshake, ServerOptions},
 };
 
 /// A function that authenticates: it takes the login, or the login and a [`Handshake`], and gives
@@ -74,6 +74,7 @@ where
 #[must_use = "a builder does nothing until it is built or bound"]
 pub struct ServerBuilder<I = ()> {
     limits: Limits,
+    options: ServerOptions,
     services: Vec<Arc<dyn Service>>,
     authenticate: Box<Authenticator<I>>,
     connected: Option<Box<ConnectedHook<I>>>,
@@ -83,6 +84,7 @@ impl ServerBuilder {
     pub(super) fn new() -> Self {
         Self {
             limits: Limits::default(),
+            options: ServerOptions::default(),
             services: Vec::new(),
             // Whatever the client sends as its login, nobody asks for it.
             authenticate: Box::new(|_, _| Box::pin(async { Ok(()) })),
@@ -112,6 +114,7 @@ impl ServerBuilder {
         };
         ServerBuilder {
             limits: self.limits,
+            options: self.options,
             services: self.services,
             authenticate: Box::new(authenticate),
             connected: None,
@@ -149,6 +152,7 @@ impl<I: Identity> ServerBuilder<I> {
             fanout: Fanout::new(self.limits.outgoing_queue as usize),
             admission: Admission::new(&self.limits),
             limits: Arc::new(self.limits),
+            options: self.options,
             announcement: routes.announcement(),
             routes: Arc::new(routes),
             registration,

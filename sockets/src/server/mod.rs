@@ -8,6 +8,7 @@ mod builder;
 mod call;
 mod dynamic;
 mod fanout;
+mod listen;
 mod registry;
 mod replies;
 mod roster;
@@ -37,8 +38,13 @@ pub use self::{
 };
 use self::{admission::Admission, audience::Selector, fanout::Fanout, registry::Registry};
 use crate::{
-    connect_error::Refusal, disconnect_reason::DisconnectReason, handshake::Handshake, limits::Limits,
-    proto::Announcement, registration_error::RegistrationError, session::Routes,
+    connect_error::Refusal,
+    disconnect_reason::DisconnectReason,
+    limits::Limits,
+    proto::Announcement,
+    registration_error::RegistrationError,
+    session::Routes,
+    transport::{Handshake, ServerOptions},
 };
 
 /// What a server's authentication gives for a login: who the client is. Every type that can be one is one.
@@ -64,6 +70,7 @@ struct Inner<I> {
     fanout: Fanout,
     admission: Arc<Admission>,
     limits: Arc<Limits>,
+    options: ServerOptions,
     routes: Arc<Routes>,
     /// Their signatures, as every client is told them.
     announcement: Option<Announcement>,

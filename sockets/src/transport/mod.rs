@@ -1,7 +1,11 @@
 //! The seam between a session and what carries it: batches of whole frames come in, an outbox goes out.
 
+mod acceptor;
 mod address;
+mod arrival;
 mod memory;
+mod open;
+mod options;
 mod pool;
 mod stream;
 
@@ -17,9 +21,15 @@ use tokio::time::timeout;
 
 use crate::proto::{Outbox, PREFIX, Violation};
 
+use self::address::Authority;
+pub use self::arrival::{Handshake, PeerCredentials};
 pub(crate) use self::{
+    acceptor::Acceptor,
     address::{Address, AddressError},
+    arrival::Arrival,
     memory::pair as memory_pair,
+    open::open,
+    options::{ClientOptions, ServerOptions},
     stream::over_stream,
 };
 

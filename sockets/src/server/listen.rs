@@ -1,0 +1,69 @@
+//! Where a server listens.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::sleep;
+
+use super::{Identity, Inner, Server};
+use crate::{
+    connect_error::BindError,
+    transport::{Acceptor, Address},
+};
+
+/// How long a listener waits when the system has no more sockets to give.
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
+
+impl<I: Identity> Server<I> {
+    /// Listens at an address. It may be called more than once, also for addresses of several kinds: rooms and
+    /// audiences span them.
+    ///
+    /// With `tcp://host:0` the system chooses the port, and [`local_addr`](Self::local_addr) tells.
+    ///
+    /// # Errors
+    ///
+    /// If the address cannot be understood or listened at, what the builder was told to serve does not go together, or
+    /// the server has been shut down.
+    pub async fn bind(&self, url: &str) -> Result<(), BindError> {
+        self.inner.registration.clone()?;
+        if self.inner.registry.read().is_closed() {
+            return Err(BindError::ShutDown);
+        }
+        let address = Address::parse(url)?;
+        let acceptor = Acceptor::bind(address, &self.inner.options, &self.inner.limits)
+            .await
+            .map_err(|error| BindError::Listen { address: url.to_owned(), error })?;
+        if let Some(local_addr) = acceptor.local_addr() {
+            // Only the first one's is kept.
+            let _ = self.inner.local_addr.set(local_addr);
+        }
+        tokio::spawn(listen(Arc::clone(&self.inner), acceptor));
+        Ok(())
+    }
+}
+
+/// Takes connections until the server stops.
+async fn listen<I: Identity>(server: Arc<Inner<I>>, acceptor: Acceptor) {
+    let stop = server.stop.clone();
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            accepted = acceptor.accept() => accepted,
+        };
+        let arrival = match accepted {
+            Ok(arrival) => arrival,
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                sleep(ACCEPT_BACKOFF).await;
+                continue;
+            }
+        };
+        // Those behind it wait in the system's queue.
+        let turn = tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            turn = server.admission.enter() => turn,
+        };
+        server.serve_in_background(arrival, turn);
+    }
+}

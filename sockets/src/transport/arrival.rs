@@ -1,0 +1,78 @@
+//! Somebody who has come to a server, and what is known of it.
+
+use std::{future::Future, net::SocketAddr, pin::Pin};
+
+use super::Link;
+use crate::connect_error::AcceptError;
+
+/// What a server knows of a peer before its login: the second argument that `authenticate` may take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Handshake {
+    /// Where the peer comes from, if the transport knows.
+    pub peer_addr: Option<SocketAddr>,
+    /// The transport's name: `"tcp"`, `"unix"`, `"tls"`, `"ws"`, `"wss"`, `"memory"`, or, where the user has brought it,
+    /// `"stream"` or `"messages"`.
+    pub transport: &'static str,
+    pub(crate) credentials: Option<PeerCredentials>,
+    #[cfg(feature = "ws")]
+    pub(crate) headers: http::HeaderMap,
+}
+
+impl Handshake {
+    /// Nothing is known but the way.
+    pub(crate) fn over(transport: &'static str) -> Self {
+        Self {
+            peer_addr: None,
+            transport,
+            credentials: None,
+            #[cfg(feature = "ws")]
+            headers: http::HeaderMap::new(),
+        }
+    }
+
+    /// Who the peer is to the system: for Unix sockets.
+    pub fn credentials(&self) -> Option<PeerCredentials> {
+        self.credentials
+    }
+
+    /// The headers of the request that became this connection, cookies among them: for `ws` and `wss`. Elsewhere there
+    /// are none.
+    #[cfg(feature = "ws")]
+    pub fn headers(&self) -> &http::HeaderMap {
+        &self.headers
+    }
+}
+
+/// The user and the process at the other end of a Unix socket, as the system tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PeerCredentials {
+    /// The user's id.
+    pub uid: u32,
+    /// The group's id.
+    pub gid: u32,
+    /// The process, where the system tells.
+    pub pid: Option<i32>,
+}
+
+/// A connection that a server has taken.
+#[allow(clippy::large_enum_variant, reason = "it is handed on once or twice, and not kept")]
+pub(crate) enum Arrival {
+    /// It can be spoken with.
+    Open(Link, Handshake),
+    /// The other side has to take part in opening it first: TLS, or an upgrade to WebSocket.
+    Opening(Opening),
+}
+
+type Opening = Pin<Box<dyn Future<Output = Result<(Link, Handshake), AcceptError>> + Send>>;
+
+impl Arrival {
+    /// It is opened by the connection's own task, within the time for authentication and its turn.
+    #[allow(dead_code, reason = "without features nothing has to be opened")]
+    pub(crate) fn opening(
+        opening: impl Future<Output = Result<(Link, Handshake), AcceptError>> + Send + 'static,
+    ) -> Self {
+        Self::Opening(Box::pin(opening))
+    }
+}
