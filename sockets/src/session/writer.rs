@@ -127,7 +127,8 @@ impl Session {
 
     fn write(&self, writer: &mut Writer) {
         loop {
-            if writer.outbox.is_empty() {
+            // A stream may have taken all of it, and not be through with it.
+            if writer.outbox.is_empty() && writer.blocked_since.is_none() {
                 let mut state = self.state.lock();
                 std::mem::swap(state.core.outbox(), &mut writer.outbox);
                 let waiting = state.emits_waiting + state.replies_waiting > 0;
