@@ -6,11 +6,13 @@
 mod contract;
 mod handlers;
 mod net;
+mod place;
 mod wait;
 
 pub use self::{
     contract::*,
     handlers::{Desk, Shop, Voter, admitting, players},
     net::{Net, run},
+    place::path_of_its_own,
     wait::{eventually, never},
 };

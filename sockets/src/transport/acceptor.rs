@@ -4,19 +4,20 @@ use std::{io, net::SocketAddr, sync::Arc};
 
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{Address, Arrival, Authority, Handshake, ServerOptions, over_stream};
+use super::{Address, Arrival, Authority, Handshake, ServerOptions, over_stream, unix::UnixAcceptor};
 use crate::limits::Limits;
 
 /// Listens, and takes connections as they come.
 pub(crate) enum Acceptor {
     Tcp(TcpListener),
+    Unix(UnixAcceptor),
 }
 
 impl Acceptor {
     pub(crate) async fn bind(address: Address, _options: &ServerOptions, _limits: &Arc<Limits>) -> io::Result<Self> {
         match address {
             Address::Tcp(authority) => Ok(Self::Tcp(listen(&authority).await?)),
-            Address::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
+            Address::Unix(path) => Ok(Self::Unix(UnixAcceptor::bind(path).await?)),
             #[cfg(feature = "tls")]
             Address::Tls(_) => Err(io::ErrorKind::Unsupported.into()),
             #[cfg(feature = "ws")]
@@ -27,6 +28,7 @@ impl Acceptor {
     pub(crate) fn local_addr(&self) -> Option<SocketAddr> {
         match self {
             Self::Tcp(listener) => listener.local_addr().ok(),
+            Self::Unix(_) => None,
         }
     }
 
@@ -41,6 +43,7 @@ impl Acceptor {
                 let handshake = Handshake { peer_addr: Some(peer_addr), ..Handshake::over("tcp") };
                 Ok(Arrival::Open(over_stream(read, write), handshake))
             }
+            Self::Unix(acceptor) => acceptor.accept().await,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::io;
 
 use tokio::net::TcpStream;
 
-use super::{Address, Authority, ClientOptions, Link, over_stream};
+use super::{Address, Authority, ClientOptions, Link, over_stream, unix};
 use crate::{connect_error::ConnectError, limits::Limits};
 
 /// Opens a connection, TLS and the upgrade to WebSocket included. Its caller limits the time.
@@ -14,7 +14,7 @@ pub(crate) async fn open(address: Address, _options: &ClientOptions, _limits: &L
             let (read, write) = connect(&authority).await?.into_split();
             Ok(over_stream(read, write))
         }
-        Address::Unix(_) => Err(io::Error::from(io::ErrorKind::Unsupported).into()),
+        Address::Unix(path) => Ok(unix::connect(&path).await?),
         #[cfg(feature = "tls")]
         Address::Tls(_) => Err(io::Error::from(io::ErrorKind::Unsupported).into()),
         #[cfg(feature = "ws")]

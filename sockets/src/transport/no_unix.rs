@@ -1,0 +1,29 @@
+//! Stands for Unix sockets where there are none.
+
+use std::{
+    convert::Infallible,
+    io,
+    path::{Path, PathBuf},
+};
+
+use super::{Arrival, Link};
+
+pub(crate) struct UnixAcceptor(Infallible);
+
+impl UnixAcceptor {
+    pub(super) async fn bind(_: PathBuf) -> io::Result<Self> {
+        Err(none())
+    }
+
+    pub(super) async fn accept(&self) -> io::Result<Arrival> {
+        match self.0 {}
+    }
+}
+
+pub(super) async fn connect(_: &Path) -> io::Result<Link> {
+    Err(none())
+}
+
+fn none() -> io::Error {
+    io::Error::new(io::ErrorKind::Unsupported, "this system has no Unix sockets")
+}

@@ -1,0 +1,155 @@
+//! Unix sockets: their files, and who the peer is.
+
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::{
+    fs, io,
+    os::unix::{
+        fs::MetadataExt,
+        net::{UnixListener, UnixStream},
+    },
+    path::{Path, PathBuf},
+    process,
+};
+
+use sockets::{BindError, Client, ConnectError, Handshake, PeerCredentials, Refusal, Server};
+use sockets_tests::*;
+
+fn url(path: &Path) -> String {
+    format!("unix:{}", path.display())
+}
+
+/// A server at a new path.
+async fn serve() -> (Server, PathBuf) {
+    let path = path_of_its_own();
+    (Server::builder().bind(&url(&path)).await.unwrap(), path)
+}
+
+fn is_in_use(failed: &BindError) -> bool {
+    matches!(failed, BindError::Listen { error, .. } if error.kind() == io::ErrorKind::AddrInUse)
+}
+
+#[tokio::test]
+async fn a_path_may_be_written_with_slashes_and_without() {
+    let (server, path) = serve().await;
+    for url in [format!("unix:{}", path.display()), format!("unix://{}", path.display())] {
+        drop(Client::builder().connect(&url).await.unwrap());
+    }
+    drop(server);
+}
+
+#[tokio::test]
+async fn authentication_is_told_who_the_peer_is() {
+    let path = path_of_its_own();
+    let server = Server::builder().authenticate(|(): (), handshake: Handshake| async move {
+        assert_eq!(handshake.transport, "unix");
+        assert_eq!(handshake.peer_addr, None);
+        handshake.credentials().map(|PeerCredentials { uid, pid, .. }| (uid, pid)).ok_or(Refusal::new("who?"))
+    });
+    let server = server.bind(&url(&path)).await.unwrap();
+    let _client = Client::builder().connect(&url(&path)).await.unwrap();
+    let &(uid, pid) = server.sockets()[0].identity();
+    let own = fs::metadata(&path).unwrap();
+    assert_eq!(uid, own.uid());
+    assert!(pid.is_none_or(|pid| pid == i32::try_from(process::id()).unwrap()));
+}
+
+#[tokio::test]
+async fn the_file_is_gone_when_the_server_is() {
+    let (server, path) = serve().await;
+    assert!(path.exists());
+    server.shutdown().await;
+    eventually("the file is removed", || !path.exists()).await;
+    let failed = Client::builder().connect(&url(&path)).await.unwrap_err();
+    assert!(matches!(failed, ConnectError::Unreachable(_)), "{failed:?}");
+}
+
+#[tokio::test]
+async fn a_path_where_somebody_listens_is_in_use_and_stays_so() {
+    let (server, path) = serve().await;
+    let failed = Server::builder().bind(&url(&path)).await.unwrap_err();
+    assert!(is_in_use(&failed), "{failed:?}");
+    assert!(failed.to_string().contains(&url(&path)), "{failed}");
+    drop(Client::builder().connect(&url(&path)).await.unwrap());
+    drop(server);
+}
+
+#[tokio::test]
+async fn a_dead_servers_file_is_taken_over() {
+    let path = path_of_its_own();
+    // What a process leaves that is killed.
+    drop(UnixListener::bind(&path).unwrap());
+    assert!(path.exists());
+    let server = Server::builder().bind(&url(&path)).await.unwrap();
+    drop(Client::builder().connect(&url(&path)).await.unwrap());
+    drop(server);
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_socket_is_left_alone() {
+    let path = path_of_its_own();
+    fs::write(&path, "dear diary").unwrap();
+    let failed = Server::builder().bind(&url(&path)).await.unwrap_err();
+    assert!(is_in_use(&failed), "{failed:?}");
+    assert_eq!(fs::read_to_string(&path).unwrap(), "dear diary");
+    fs::remove_file(&path).unwrap();
+}
+
+#[tokio::test]
+async fn the_file_of_a_successor_is_left_alone() {
+    let (first, path) = serve().await;
+    // By this name the first one's socket can be found as long as it listens.
+    let other_name = path_of_its_own();
+    fs::hard_link(&path, &other_name).unwrap();
+    fs::remove_file(&path).unwrap();
+    let second = Server::builder().bind(&url(&path)).await.unwrap();
+    first.shutdown().await;
+    eventually("the first one listens no more", || UnixStream::connect(&other_name).is_err()).await;
+    drop(Client::builder().connect(&url(&path)).await.unwrap());
+    drop(second);
+    fs::remove_file(&other_name).unwrap();
+}
+
+#[tokio::test]
+async fn a_client_waits_for_its_place_in_a_full_queue() {
+    const CLIENTS: usize = 8;
+    let path = path_of_its_own();
+    let socket = tokio::net::UnixSocket::new_stream().unwrap();
+    socket.bind(&path).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|_| {
+            let url = url(&path);
+            tokio::spawn(async move { Client::builder().connect(&url).await })
+        })
+        .collect();
+    // All of them try, and most find it full.
+    tokio::task::yield_now().await;
+    let server = Server::builder().build();
+    let accepting = async {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            drop(server.accept(stream));
+        }
+    };
+    let connecting = async {
+        for client in clients {
+            drop(client.await.unwrap().unwrap());
+        }
+    };
+    tokio::select! {
+        () = accepting => unreachable!(),
+        () = connecting => {}
+    }
+    fs::remove_file(&path).unwrap();
+}
+
+#[tokio::test]
+async fn a_path_that_is_too_long_is_an_error_of_the_path() {
+    let path = path_of_its_own().join("x".repeat(200));
+    let failed = Server::builder().bind(&url(&path)).await.unwrap_err();
+    assert!(failed.to_string().contains("path must be shorter"), "{failed}");
+    let failed = Client::builder().connect(&url(&path)).await.unwrap_err();
+    assert!(failed.to_string().contains("path must be shorter"), "{failed}");
+}
