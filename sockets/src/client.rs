@@ -127,6 +127,15 @@ impl ClientBuilder {
         Self { limits, ..self }
     }
 
+    /// Whom to trust over TLS, and perhaps a certificate of the client's own:
+    /// [`tls::client_config`](crate::tls::client_config), or a configuration of [`rustls`](crate::tls::rustls). Without it
+    /// public authorities are trusted.
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, config: impl Into<Arc<crate::tls::rustls::ClientConfig>>) -> Self {
+        self.options.tls = Some(config.into());
+        self
+    }
+
     /// Connects to an address, such as `tcp://host:port`, and returns when the server's `connected` has finished: at the latest when this
     /// client's [`Limits::authentication`] and [`Limits::connected`] are over.
     ///

@@ -32,7 +32,10 @@ pub enum ConnectError {
     Address(String),
     /// Nothing answers at the address, or the link broke.
     #[error("the server cannot be reached: {0}")]
-    Unreachable(#[from] io::Error),
+    Unreachable(#[source] io::Error),
+    /// The certificate that the server shows over TLS is not trusted, or not for this host.
+    #[error("the server's certificate is not trusted: {0}")]
+    Untrusted(String),
     /// What answers does not speak this protocol, or not in time, or could not understand the greeting.
     #[error("the handshake failed: {0}")]
     Handshake(String),
@@ -56,6 +59,16 @@ pub enum ConnectError {
     /// What the builder was told to serve does not go together.
     #[error("{0}")]
     Registration(String),
+}
+
+impl From<io::Error> for ConnectError {
+    fn from(error: io::Error) -> Self {
+        #[cfg(feature = "tls")]
+        if let Some(blamed) = crate::transport::tls::blame(&error) {
+            return blamed;
+        }
+        Self::Unreachable(error)
+    }
 }
 
 impl From<AddressError> for ConnectError {

@@ -95,10 +95,14 @@ pub(crate) async fn greet(link: &mut Link, limits: &Limits, login: Vec<u8>) -> R
     messages.send(Envelope::new(body)).await?;
     let answer: Envelope = match messages.next().await {
         Some(Ok(answer)) => answer,
-        Some(Err(error)) if error.kind() == io::ErrorKind::InvalidData => {
-            return Err(ConnectError::Handshake(format!("the server does not speak this protocol: {error}")));
+        Some(Err(error)) => {
+            return Err(match error.into() {
+                ConnectError::Unreachable(error) if error.kind() == io::ErrorKind::InvalidData => {
+                    ConnectError::Handshake(format!("the server does not speak this protocol: {error}"))
+                }
+                failed => failed,
+            });
         }
-        Some(Err(error)) => return Err(error.into()),
         None => return Err(ConnectError::Handshake("the server closed the connection without an answer".into())),
     };
     if answer.magic != MAGIC {

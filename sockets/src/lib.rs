@@ -18,6 +18,8 @@ mod registration_error;
 mod server;
 mod session;
 mod stub;
+#[cfg(feature = "tls")]
+pub mod tls;
 mod transport;
 
 #[doc(hidden)]

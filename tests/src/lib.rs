@@ -3,6 +3,7 @@
 #![allow(clippy::missing_panics_doc, reason = "a test fails by panicking")]
 #![allow(clippy::missing_errors_doc, reason = "the errors are those of what is wrapped")]
 
+mod certificates;
 mod contract;
 mod handlers;
 mod net;
@@ -10,6 +11,7 @@ mod place;
 mod wait;
 
 pub use self::{
+    certificates::{Authority, Certificate, LOOPBACK},
     contract::*,
     handlers::{Desk, Shop, Voter, admitting, players},
     net::{Net, run},

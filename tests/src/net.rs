@@ -1,16 +1,18 @@
 //! One test, over every transport.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use sockets::{BindError, Client, ClientBuilder, ConnectError, Identity, Server, ServerBuilder};
 
-use crate::{Login, Player, eventually};
+use crate::{LOOPBACK, Login, Player, eventually};
 
 /// How the two sides of a test reach each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Net {
     /// TCP on loopback.
     Tcp,
+    /// TLS on loopback.
+    Tls,
     /// A stream that the user brings: `accept` and `connect_over`.
     Stream,
     /// The transport within a process: `connect_to`.
@@ -27,6 +29,7 @@ impl Net {
     pub async fn try_serve<I: Identity>(self, builder: ServerBuilder<I>) -> Result<Server<I>, BindError> {
         match self {
             Self::Tcp => builder.bind("tcp://127.0.0.1:0").await,
+            Self::Tls => builder.tls(Arc::clone(&LOOPBACK.0)).bind("tls://127.0.0.1:0").await,
             Self::Stream | Self::Memory => Ok(builder.build()),
         }
     }
@@ -44,6 +47,10 @@ impl Net {
     ) -> Result<Client, ConnectError> {
         match self {
             Self::Tcp => builder.connect(&format!("tcp://{}", server.local_addr())).await,
+            Self::Tls => {
+                let builder = builder.tls(Arc::clone(&LOOPBACK.1));
+                builder.connect(&format!("tls://{}", server.local_addr())).await
+            }
             Self::Stream => {
                 let (near, far) = tokio::io::duplex(1 << 16);
                 drop(server.accept(far));
@@ -74,7 +81,7 @@ pub fn run(test: impl Future<Output = ()>) {
     ended.expect("the test hangs");
 }
 
-/// Makes three tests of each function, one for each transport.
+/// Makes a test of each function for each transport.
 #[macro_export]
 macro_rules! every_transport {
     ($($(#[$attribute:meta])* async fn $name:ident($net:ident: Net) $body:block)*) => {$(
@@ -88,6 +95,11 @@ macro_rules! every_transport {
             #[test]
             fn over_tcp() {
                 $crate::run(test($crate::Net::Tcp));
+            }
+
+            #[test]
+            fn over_tls() {
+                $crate::run(test($crate::Net::Tls));
             }
 
             #[test]

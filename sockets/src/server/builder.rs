@@ -144,6 +144,14 @@ impl<I: Identity> ServerBuilder<I> {
         Self { limits, ..self }
     }
 
+    /// The certificate and whatever else TLS needs, for addresses with `tls://` and `wss://`:
+    /// [`tls::server_config`](crate::tls::server_config), or a configuration of [`rustls`](crate::tls::rustls).
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, config: impl Into<Arc<crate::tls::rustls::ServerConfig>>) -> Self {
+        self.options.tls = Some(config.into());
+        self
+    }
+
     /// A server that listens nowhere yet. If what it serves does not go together, [`Server::bind`] says so.
     pub fn build(self) -> Server<I> {
         let (routes, registration) = register(self.services, &self.limits);

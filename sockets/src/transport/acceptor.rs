@@ -3,7 +3,11 @@
 use std::{io, net::SocketAddr, sync::Arc};
 
 use tokio::net::{TcpListener, TcpStream};
+#[cfg(feature = "tls")]
+use tokio_rustls::rustls::ServerConfig;
 
+#[cfg(feature = "tls")]
+use super::tls;
 use super::{Address, Arrival, Authority, Handshake, ServerOptions, over_stream, unix::UnixAcceptor};
 use crate::limits::Limits;
 
@@ -11,15 +15,21 @@ use crate::limits::Limits;
 pub(crate) enum Acceptor {
     Tcp(TcpListener),
     Unix(UnixAcceptor),
+    #[cfg(feature = "tls")]
+    Tls(TcpListener, Arc<ServerConfig>),
 }
 
 impl Acceptor {
-    pub(crate) async fn bind(address: Address, _options: &ServerOptions, _limits: &Arc<Limits>) -> io::Result<Self> {
+    #[allow(unused_variables, reason = "what is built in may need none of them")]
+    pub(crate) async fn bind(address: Address, options: &ServerOptions, limits: &Arc<Limits>) -> io::Result<Self> {
         match address {
             Address::Tcp(authority) => Ok(Self::Tcp(listen(&authority).await?)),
             Address::Unix(path) => Ok(Self::Unix(UnixAcceptor::bind(path).await?)),
             #[cfg(feature = "tls")]
-            Address::Tls(_) => Err(io::ErrorKind::Unsupported.into()),
+            Address::Tls(authority) => {
+                let config = options.tls()?;
+                Ok(Self::Tls(listen(&authority).await?, config))
+            }
             #[cfg(feature = "ws")]
             Address::Web(_) => Err(io::ErrorKind::Unsupported.into()),
         }
@@ -29,6 +39,8 @@ impl Acceptor {
         match self {
             Self::Tcp(listener) => listener.local_addr().ok(),
             Self::Unix(_) => None,
+            #[cfg(feature = "tls")]
+            Self::Tls(listener, _) => listener.local_addr().ok(),
         }
     }
 
@@ -44,6 +56,17 @@ impl Acceptor {
                 Ok(Arrival::Open(over_stream(read, write), handshake))
             }
             Self::Unix(acceptor) => acceptor.accept().await,
+            #[cfg(feature = "tls")]
+            Self::Tls(listener, config) => {
+                let (stream, peer_addr) = accept(listener).await?;
+                let config = Arc::clone(config);
+                Ok(Arrival::opening(async move {
+                    let stream = tls::accept(stream, config).await?;
+                    let certificates = tls::certificates(&stream);
+                    let handshake = Handshake { peer_addr: Some(peer_addr), certificates, ..Handshake::over("tls") };
+                    Ok((tls::link(stream), handshake))
+                }))
+            }
         }
     }
 }

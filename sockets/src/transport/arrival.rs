@@ -2,6 +2,9 @@
 
 use std::{future::Future, net::SocketAddr, pin::Pin};
 
+#[cfg(feature = "tls")]
+use tokio_rustls::rustls::pki_types::CertificateDer;
+
 use super::Link;
 use crate::connect_error::AcceptError;
 
@@ -15,6 +18,8 @@ pub struct Handshake {
     /// `"stream"` or `"messages"`.
     pub transport: &'static str,
     pub(crate) credentials: Option<PeerCredentials>,
+    #[cfg(feature = "tls")]
+    pub(crate) certificates: Vec<CertificateDer<'static>>,
     #[cfg(feature = "ws")]
     pub(crate) headers: http::HeaderMap,
 }
@@ -26,6 +31,8 @@ impl Handshake {
             peer_addr: None,
             transport,
             credentials: None,
+            #[cfg(feature = "tls")]
+            certificates: Vec::new(),
             #[cfg(feature = "ws")]
             headers: http::HeaderMap::new(),
         }
@@ -34,6 +41,14 @@ impl Handshake {
     /// Who the peer is to the system: for Unix sockets.
     pub fn credentials(&self) -> Option<PeerCredentials> {
         self.credentials
+    }
+
+    /// The certificates that the peer has shown over TLS, its own first. They have been verified as the server's
+    /// configuration says, which has to ask for them: see [`tls::server_config`](crate::tls::server_config). Elsewhere
+    /// there are none.
+    #[cfg(feature = "tls")]
+    pub fn certificates(&self) -> &[CertificateDer<'static>] {
+        &self.certificates
     }
 
     /// The headers of the request that became this connection, cookies among them: for `ws` and `wss`. Elsewhere there

@@ -8,6 +8,8 @@ mod open;
 mod options;
 mod pool;
 mod stream;
+#[cfg(feature = "tls")]
+pub(crate) mod tls;
 #[cfg_attr(not(unix), path = "no_unix.rs")]
 mod unix;
 

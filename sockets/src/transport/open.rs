@@ -4,11 +4,14 @@ use std::io;
 
 use tokio::net::TcpStream;
 
+#[cfg(feature = "tls")]
+use super::tls;
 use super::{Address, Authority, ClientOptions, Link, over_stream, unix};
 use crate::{connect_error::ConnectError, limits::Limits};
 
 /// Opens a connection, TLS and the upgrade to WebSocket included. Its caller limits the time.
-pub(crate) async fn open(address: Address, _options: &ClientOptions, _limits: &Limits) -> Result<Link, ConnectError> {
+#[allow(unused_variables, reason = "what is built in may need none of them")]
+pub(crate) async fn open(address: Address, options: &ClientOptions, limits: &Limits) -> Result<Link, ConnectError> {
     match address {
         Address::Tcp(authority) => {
             let (read, write) = connect(&authority).await?.into_split();
@@ -16,7 +19,10 @@ pub(crate) async fn open(address: Address, _options: &ClientOptions, _limits: &L
         }
         Address::Unix(path) => Ok(unix::connect(&path).await?),
         #[cfg(feature = "tls")]
-        Address::Tls(_) => Err(io::Error::from(io::ErrorKind::Unsupported).into()),
+        Address::Tls(authority) => {
+            let stream = connect(&authority).await?;
+            Ok(tls::link(tls::connect(stream, &authority.host, options).await?))
+        }
         #[cfg(feature = "ws")]
         Address::Web(_) => Err(io::Error::from(io::ErrorKind::Unsupported).into()),
     }

@@ -1,9 +1,31 @@
 //! What transports are told by the builders.
 
+#[cfg(feature = "tls")]
+use std::sync::Arc;
+
+#[cfg(feature = "tls")]
+use tokio_rustls::rustls::{ClientConfig, ServerConfig};
+
 /// For the side that listens.
 #[derive(Clone, Default)]
-pub(crate) struct ServerOptions {}
+pub(crate) struct ServerOptions {
+    #[cfg(feature = "tls")]
+    pub(crate) tls: Option<Arc<ServerConfig>>,
+}
 
 /// For the side that connects.
 #[derive(Clone, Default)]
-pub(crate) struct ClientOptions {}
+pub(crate) struct ClientOptions {
+    /// Without one, public authorities are trusted.
+    #[cfg(feature = "tls")]
+    pub(crate) tls: Option<Arc<ClientConfig>>,
+}
+
+#[cfg(feature = "tls")]
+impl ServerOptions {
+    /// The configuration, without which a server cannot listen for TLS.
+    pub(super) fn tls(&self) -> std::io::Result<Arc<ServerConfig>> {
+        let missing = "the builder was given no certificate: call its method `tls` first";
+        self.tls.clone().ok_or_else(|| std::io::Error::new(std::io::ErrorKind::InvalidInput, missing))
+    }
+}

@@ -1,0 +1,75 @@
+//! TLS around a stream, on either side.
+
+use std::{
+    io,
+    sync::{Arc, LazyLock},
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
+use tokio_rustls::{
+    TlsAcceptor, TlsConnector, client,
+    rustls::{
+        ClientConfig, Error, ServerConfig,
+        pki_types::{CertificateDer, ServerName},
+    },
+    server,
+};
+
+use super::{ClientOptions, Link, over_stream};
+use crate::{
+    connect_error::{AcceptError, ConnectError},
+    tls::client_config,
+};
+
+/// The server's side.
+pub(crate) async fn accept(
+    stream: TcpStream,
+    config: Arc<ServerConfig>,
+) -> Result<server::TlsStream<TcpStream>, AcceptError> {
+    TlsAcceptor::from(config).accept(stream).await.map_err(|error| match tls_error(&error) {
+        Some(error) => AcceptError::Handshake(format!("TLS: {error}")),
+        None => AcceptError::Io(error),
+    })
+}
+
+/// What the client has shown, its own certificate first.
+pub(crate) fn certificates(stream: &server::TlsStream<TcpStream>) -> Vec<CertificateDer<'static>> {
+    stream.get_ref().1.peer_certificates().unwrap_or_default().to_vec()
+}
+
+/// The client's side. The server has to show a certificate for `host`.
+pub(crate) async fn connect(
+    stream: TcpStream,
+    host: &str,
+    options: &ClientOptions,
+) -> Result<client::TlsStream<TcpStream>, ConnectError> {
+    let name = ServerName::try_from(host.to_owned())
+        .map_err(|_| ConnectError::Address(format!("no certificate can be for the host {host:?}")))?;
+    let config = options.tls.as_ref().unwrap_or(&PUBLIC);
+    Ok(TlsConnector::from(Arc::clone(config)).connect(name, stream).await?)
+}
+
+/// Trusts public authorities.
+#[expect(clippy::expect_used, reason = "it depends on nothing that differs from one program to another")]
+static PUBLIC: LazyLock<Arc<ClientConfig>> =
+    LazyLock::new(|| Arc::new(client_config(None, None).expect("the defaults of a client go together")));
+
+pub(super) fn link(stream: impl AsyncRead + AsyncWrite + Send + 'static) -> Link {
+    let (read, write) = tokio::io::split(stream);
+    over_stream(read, write)
+}
+
+/// What a client is told if it was TLS that failed.
+pub(crate) fn blame(error: &io::Error) -> Option<ConnectError> {
+    tls_error(error).map(|error| match error {
+        Error::InvalidCertificate(error) => ConnectError::Untrusted(error.to_string()),
+        error => ConnectError::Handshake(format!("TLS: {error}")),
+    })
+}
+
+fn tls_error(error: &io::Error) -> Option<&Error> {
+    error.get_ref()?.downcast_ref()
+}

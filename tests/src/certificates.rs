@@ -1,0 +1,62 @@
+//! Certificates for TLS, and authorities that vouch for them.
+
+use std::sync::{Arc, LazyLock};
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use sockets::tls::{
+    client_config,
+    rustls::{ClientConfig, ServerConfig},
+    server_config,
+};
+
+/// An authority of which nobody has heard.
+pub struct Authority(CertifiedIssuer<'static, KeyPair>);
+
+/// A certificate and its key, in PEM.
+#[derive(Clone, Debug)]
+pub struct Certificate {
+    /// The certificate.
+    pub chain: String,
+    /// Its key.
+    pub key: String,
+}
+
+impl Authority {
+    /// A new one.
+    #[expect(clippy::new_without_default, reason = "no two are alike")]
+    pub fn new() -> Self {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        Self(CertifiedIssuer::self_signed(params, new_key()).expect("the authority's certificate"))
+    }
+
+    /// Its certificate, in PEM.
+    pub fn pem(&self) -> String {
+        self.0.pem()
+    }
+
+    /// Vouches for a host.
+    pub fn vouch_for(&self, host: &str) -> Certificate {
+        let (params, key) = (CertificateParams::new([host.to_owned()]).expect("a name"), new_key());
+        let certificate = params.signed_by(&key, &self.0).expect("a certificate");
+        Certificate { chain: certificate.pem(), key: key.serialize_pem() }
+    }
+}
+
+fn new_key() -> KeyPair {
+    KeyPair::generate().expect("a key")
+}
+
+impl Certificate {
+    /// A server's configuration with it.
+    pub fn server(&self) -> ServerConfig {
+        server_config(self.chain.as_bytes(), self.key.as_bytes(), None).expect("a configuration")
+    }
+}
+
+/// How servers and clients on loopback trust each other.
+pub static LOOPBACK: LazyLock<(Arc<ServerConfig>, Arc<ClientConfig>)> = LazyLock::new(|| {
+    let authority = Authority::new();
+    let client = client_config(Some(authority.pem().as_bytes()), None).expect("a configuration");
+    (authority.vouch_for("127.0.0.1").server().into(), client.into())
+});

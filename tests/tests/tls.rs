@@ -1,0 +1,185 @@
+//! TLS: who trusts whom, and what those are told who do not.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::{sync::Arc, time::Duration};
+
+use sockets::{
+    BindError, Client, ConnectError, Handshake, Limits, Refusal, Server, Socket,
+    tls::{
+        client_config,
+        rustls::pki_types::{CertificateDer, ServerName, pem::PemObject},
+        server_config,
+    },
+};
+use sockets_tests::*;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
+use tokio_rustls::TlsConnector;
+
+/// A server with this certificate, and its address.
+async fn serve(certificate: &Certificate) -> (Server, String) {
+    let server = Server::builder().tls(certificate.server()).bind("tls://127.0.0.1:0").await.unwrap();
+    let url = format!("tls://{}", server.local_addr());
+    (server, url)
+}
+
+/// A server with the certificate for loopback.
+async fn serve_with(limits: Limits) -> (Server, String) {
+    let server = Server::builder().limits(limits).tls(Arc::clone(&LOOPBACK.0)).bind("tls://127.0.0.1:0").await.unwrap();
+    let url = format!("tls://{}", server.local_addr());
+    (server, url)
+}
+
+fn trusting(authority: &Authority) -> sockets::ClientBuilder {
+    Client::builder().tls(client_config(Some(authority.pem().as_bytes()), None).unwrap())
+}
+
+#[tokio::test]
+async fn a_server_that_the_clients_authority_vouches_for_is_trusted() {
+    let authority = Authority::new();
+    let (server, url) = serve(&authority.vouch_for("127.0.0.1")).await;
+    let _by_address = trusting(&authority).connect(&url).await.unwrap();
+
+    let (named, url) = serve(&authority.vouch_for("localhost")).await;
+    let url = url.replace("127.0.0.1", "localhost");
+    let _by_name = trusting(&authority).connect(&url).await.unwrap();
+    assert_eq!((server.sockets().len(), named.sockets().len()), (1, 1));
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_not_trusted_is_said_to_be_so() {
+    let authority = Authority::new();
+    let (server, url) = serve(&authority.vouch_for("127.0.0.1")).await;
+    for client in [Client::builder(), trusting(&Authority::new())] {
+        let failed = client.connect(&url).await.unwrap_err();
+        assert!(matches!(failed, ConnectError::Untrusted(_)), "{failed:?}");
+        assert!(failed.to_string().starts_with("the server's certificate is not trusted: "), "{failed}");
+    }
+    let (other, url) = serve(&authority.vouch_for("example.com")).await;
+    let failed = trusting(&authority).connect(&url).await.unwrap_err();
+    assert!(matches!(failed, ConnectError::Untrusted(_)), "{failed:?}");
+    assert!(server.sockets().is_empty() && other.sockets().is_empty());
+}
+
+#[tokio::test]
+async fn a_client_may_be_known_by_its_certificate() {
+    let (servers, clients) = (Authority::new(), Authority::new());
+    let own = servers.vouch_for("127.0.0.1");
+    let config = server_config(own.chain.as_bytes(), own.key.as_bytes(), Some(clients.pem().as_bytes())).unwrap();
+    let server = Server::builder().tls(config).authenticate(|(): (), handshake: Handshake| async move {
+        assert_eq!(handshake.transport, "tls");
+        assert!(handshake.peer_addr.is_some());
+        handshake.certificates().first().map(|shown| shown.to_vec()).ok_or(Refusal::new("who?"))
+    });
+    let server = server.bind("tls://127.0.0.1:0").await.unwrap();
+    let url = format!("tls://{}", server.local_addr());
+    let roots = servers.pem();
+    let connect = async |certificate: Option<&Certificate>| {
+        let certificate = certificate.map(|shown| (shown.chain.as_bytes(), shown.key.as_bytes()));
+        Client::builder().tls(client_config(Some(roots.as_bytes()), certificate).unwrap()).connect(&url).await
+    };
+
+    let ada = clients.vouch_for("ada");
+    let _client = connect(Some(&ada)).await.unwrap();
+    let der = CertificateDer::from_pem_slice(ada.chain.as_bytes()).unwrap();
+    assert!(server.socket(&der.to_vec()).is_some());
+
+    for stranger in [None, Some(&Authority::new().vouch_for("ada"))] {
+        let failed = connect(stranger).await.unwrap_err();
+        assert!(matches!(failed, ConnectError::Handshake(_)), "{failed:?}");
+        assert!(failed.to_string().contains("TLS"), "{failed}");
+    }
+    assert_eq!(server.sockets().len(), 1);
+}
+
+#[tokio::test]
+async fn without_a_certificate_nobody_listens_for_tls() {
+    let failed = Server::builder().bind("tls://127.0.0.1:0").await.unwrap_err();
+    assert!(matches!(failed, BindError::Listen { .. }), "{failed:?}");
+    assert!(failed.to_string().contains("call its method `tls` first"), "{failed}");
+}
+
+#[tokio::test]
+async fn an_address_in_use_cannot_be_bound() {
+    let (server, url) = serve_with(Limits::default()).await;
+    let failed = Server::builder().tls(Arc::clone(&LOOPBACK.0)).bind(&url).await.unwrap_err();
+    assert!(failed.to_string().starts_with(&format!("cannot listen at {url}: ")), "{failed}");
+    drop(server);
+}
+
+#[test]
+fn what_is_no_certificate_is_refused_with_what_it_is_for() {
+    let good = Authority::new().vouch_for("localhost");
+    let other = Authority::new().vouch_for("localhost");
+    let refused =
+        |chain: &str, key: &str| server_config(chain.as_bytes(), key.as_bytes(), None).unwrap_err().to_string();
+    assert_eq!(refused("", &good.key), "the certificates cannot be read: there are none in it");
+    assert!(refused(&good.chain, "").starts_with("the key cannot be read: "));
+    assert!(refused(&good.chain, &other.key).starts_with("the certificate does not do: "));
+    let failed = client_config(Some(b"trust me"), None).unwrap_err();
+    assert_eq!(failed.to_string(), "the certificates cannot be read: there are none in it");
+}
+
+#[tokio::test]
+async fn who_speaks_no_tls_is_told_and_harms_nobody() {
+    let (server, url) = serve_with(Limits::default()).await;
+    let failed = Client::builder().connect(&url.replace("tls", "tcp")).await.unwrap_err();
+    assert!(matches!(failed, ConnectError::Handshake(_)), "{failed:?}");
+    let _client = Net::Tls.connect(&server, Client::builder()).await;
+
+    let plain = Server::builder().bind("tcp://127.0.0.1:0").await.unwrap();
+    let client = Client::builder().tls(Arc::clone(&LOOPBACK.1));
+    let failed = client.connect(&format!("tls://{}", plain.local_addr())).await.unwrap_err();
+    assert!(matches!(&failed, ConnectError::Handshake(words) if words.starts_with("TLS")), "{failed:?}");
+}
+
+#[tokio::test]
+async fn one_that_never_finishes_its_tls_is_hung_up_on_in_time() {
+    let limits = Limits { authentication: Duration::from_millis(50), ..Limits::default() };
+    let (server, _) = serve_with(limits).await;
+    let mut silent = TcpStream::connect(server.local_addr()).await.unwrap();
+    let read = timeout(Duration::from_secs(8), silent.read(&mut [0; 1])).await.expect("it is hung up on");
+    assert!(matches!(read, Ok(0) | Err(_)), "{read:?}");
+}
+
+#[tokio::test]
+async fn silent_ones_make_way_for_one_that_has_something_to_say() {
+    let limits = Limits { handshakes: 2, authentication: Duration::from_secs(60), ..Limits::default() };
+    let (server, _) = serve_with(limits).await;
+    let mut silent = Vec::new();
+    for _ in 0..4 {
+        silent.push(TcpStream::connect(server.local_addr()).await.unwrap());
+    }
+    let connecting = Net::Tls.connect(&server, Client::builder());
+    let _client = timeout(Duration::from_secs(15), connecting).await.expect("it gets in");
+}
+
+#[tokio::test]
+async fn a_message_of_many_records_arrives_both_ways() {
+    let server = Server::builder().tls(Arc::clone(&LOOPBACK.0)).connected(|socket: Socket| async move {
+        socket.listen("echo", |text: String| async { text });
+    });
+    let server = server.bind("tls://127.0.0.1:0").await.unwrap();
+    let client = Net::Tls.connect(&server, Client::builder()).await;
+    let text = "many records ".repeat(200_000);
+    let echoed = client.request::<String>("echo", &text).await.unwrap();
+    assert!(echoed == text, "{} bytes of {}", echoed.len(), text.len());
+}
+
+#[tokio::test]
+async fn the_end_is_told_within_tls_too() {
+    let (server, _) = serve_with(Limits::default()).await;
+    let stream = TcpStream::connect(server.local_addr()).await.unwrap();
+    let name = ServerName::try_from("127.0.0.1").unwrap();
+    let mut stream = TlsConnector::from(Arc::clone(&LOOPBACK.1)).connect(name, stream).await.unwrap();
+    // A greeting that nobody understands, whose answer ends the connection.
+    stream.write_all(&[4, 0, 0, 0, b'W', b'H', b'A', b'T']).await.unwrap();
+    let mut answer = Vec::new();
+    // Without the alert that closes TLS this is an error.
+    stream.read_to_end(&mut answer).await.unwrap();
+    assert!(!answer.is_empty());
+}
