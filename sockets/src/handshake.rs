@@ -15,7 +15,7 @@ use futures_util::{FutureExt, Sink, SinkExt, StreamExt};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    codec::{Postcard, decode, encode},
+    codec::{EncodeError, Postcard, decode, encode},
     connect_error::{AcceptError, ConnectError, Refusal},
     limits::Limits,
     proto::{Outbox, Terms, bears_silence, clamp_timeout},
@@ -141,9 +141,14 @@ pub(crate) async fn hear(link: &mut Link, limits: &Limits) -> Result<(Theirs, Ve
     misunderstand(link, misunderstood).await
 }
 
-/// The server's side, second half: the peer may come in.
-pub(crate) async fn welcome(link: &mut Link, limits: &Limits) -> Result<(), AcceptError> {
-    respond(link, &Response::Welcome(Terms::of(limits), extensions(limits))).await
+/// The server's side, second half: what the peer is told that may come in. The session says it, before everything else
+/// and together with that.
+pub(crate) fn welcome(limits: &Limits) -> Result<Bytes, AcceptError> {
+    let envelope = enveloped(&Response::Welcome(Terms::of(limits), extensions(limits)))?;
+    let message = encode(&envelope).map_err(unencodable)?;
+    let mut outbox = Outbox::default();
+    outbox.push_message(&message);
+    Ok(outbox.take_all())
 }
 
 /// Tells the peer that its login is refused.
@@ -174,8 +179,16 @@ async fn dismiss(link: &mut Link, response: &Response) -> Result<(), AcceptError
 }
 
 async fn respond(link: &mut Link, response: &Response) -> Result<(), AcceptError> {
-    let body = encode(response).map_err(|error| AcceptError::Handshake(error.to_string()))?;
-    Ok(messages(link, ANSWER_MAX).send(Envelope::new(body)).await?)
+    let envelope = enveloped(response)?;
+    Ok(messages(link, ANSWER_MAX).send(envelope).await?)
+}
+
+fn enveloped(response: &Response) -> Result<Envelope, AcceptError> {
+    encode(response).map(Envelope::new).map_err(unencodable)
+}
+
+fn unencodable(error: EncodeError) -> AcceptError {
+    AcceptError::Handshake(error.to_string())
 }
 
 type Messages<'a> = tokio_serde::Framed<Frames<'a>, Envelope, Envelope, Postcard<Envelope, Envelope>>;

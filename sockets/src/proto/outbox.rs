@@ -51,7 +51,7 @@ impl Outbox {
     }
 
     /// Appends a frame that is a message of the handshake.
-    pub(crate) fn push_message(&mut self, message: &Bytes) {
+    pub(crate) fn push_message(&mut self, message: &[u8]) {
         self.tail.extend_from_slice(&u32::try_from(message.len()).unwrap_or(u32::MAX).to_le_bytes());
         self.tail.extend_from_slice(message);
     }

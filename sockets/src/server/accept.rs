@@ -7,6 +7,7 @@ use std::{
     task::{Context, Poll},
 };
 
+use bytes::Bytes;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::oneshot,
@@ -82,6 +83,15 @@ impl<I> Future for Accepting<I> {
     }
 }
 
+/// A connection whose peer may come in, and has not been told yet.
+struct Admitted<I> {
+    link: Link,
+    theirs: Theirs,
+    identity: I,
+    place: Connected,
+    welcome: Bytes,
+}
+
 /// Lets a connection in, runs `connected` for it, and opens the gate for its calls.
 async fn serve<I: Identity>(
     server: Arc<Inner<I>>,
@@ -89,7 +99,7 @@ async fn serve<I: Identity>(
     mut turn: Turn,
     done: oneshot::Sender<Result<Socket<I>, AcceptError>>,
 ) {
-    let (link, theirs, identity, place) = match let_in(&server, arrival, &mut turn).await {
+    let admitted = match let_in(&server, arrival, &mut turn).await {
         Ok(admitted) => admitted,
         Err(error) => {
             tracing::debug!(%error, "a connection was not let in");
@@ -98,7 +108,7 @@ async fn serve<I: Identity>(
             return;
         }
     };
-    let socket = start(&server, link, theirs, identity, place);
+    let socket = start(&server, admitted);
     drop(turn);
     let _ = done.send(Ok(socket.clone()));
     let session = Arc::clone(socket.session());
@@ -121,17 +131,16 @@ async fn serve<I: Identity>(
 }
 
 /// Opens the connection and makes the handshake, within one limit of time.
-async fn let_in<I: Identity>(
-    server: &Inner<I>,
-    arrival: Arrival,
-    turn: &mut Turn,
-) -> Result<(Link, Theirs, I, Connected), AcceptError> {
+async fn let_in<I: Identity>(server: &Inner<I>, arrival: Arrival, turn: &mut Turn) -> Result<Admitted<I>, AcceptError> {
     let limit = server.limits.authentication;
     let until = Instant::now() + clamp_timeout(limit);
     let too_late = || AcceptError::Handshake(TOO_LATE.into());
     let (mut link, handshake) = timeout_at(until, open(arrival, turn)).await.map_err(|_| too_late())??;
     match timeout_at(until, admit(server, &mut link, handshake, turn)).await {
-        Ok(admitted) => admitted.map(|(theirs, identity, place)| (link, theirs, identity, place)),
+        Ok(admitted) => {
+            let (theirs, identity, place) = admitted?;
+            Ok(Admitted { link, theirs, identity, place, welcome: handshake::welcome(&server.limits)? })
+        }
         Err(_) => {
             // The peer that said nothing may read nothing either.
             let told = timeout(limit, misunderstand(&mut link, TOO_LATE.into(), turn)).await;
@@ -150,7 +159,7 @@ async fn open(arrival: Arrival, turn: &mut Turn) -> Result<(Link, Handshake), Ac
     }
 }
 
-/// The handshake, to its welcome.
+/// The handshake, up to its welcome.
 async fn admit<I: Identity>(
     server: &Inner<I>,
     link: &mut Link,
@@ -177,7 +186,6 @@ async fn admit<I: Identity>(
     let Some(place) = server.admission.take_place() else {
         return refuse(link, Refusal::new(FULL), turn).await;
     };
-    handshake::welcome(link, &server.limits).await?;
     Ok((theirs, identity, place))
 }
 
@@ -192,11 +200,12 @@ async fn misunderstand<T>(link: &mut Link, what: String, turn: &mut Turn) -> Res
 }
 
 /// Registers the socket and starts its driver.
-fn start<I: Identity>(server: &Arc<Inner<I>>, link: Link, theirs: Theirs, identity: I, place: Connected) -> Socket<I> {
-    let Link { receiver, transmitter, received } = link;
+fn start<I: Identity>(server: &Arc<Inner<I>>, admitted: Admitted<I>) -> Socket<I> {
+    let Admitted { link: Link { receiver, transmitter, received }, theirs, identity, place, welcome } = admitted;
     let (limits, shared) = (Arc::clone(&server.limits), Arc::clone(&server.routes));
     let routes = Routes::new(limits.names_per_peer as usize);
     let session = Session::new(Side::Server, transmitter, theirs, limits, routes, shared, false);
+    session.say_first(welcome);
     if let Some(announcement) = &server.announcement {
         session.announce(announcement);
     }

@@ -35,16 +35,20 @@ impl Session {
         let known = state.driver.will_wake(cx.waker());
         if !known {
             state.driver.clone_from(cx.waker());
+            // What has been said before. A first call may be about to be made, and goes with it.
+            state.flush_requested |= !state.core.outbox().is_empty();
         }
         state.closing(now)?;
         drop(state);
-        if !known || self.is_blocked() {
+        let blocked = self.is_blocked();
+        if !known || blocked {
             let mut writer = self.writer.lock();
             writer.set_waker(cx.waker());
             if let Some(error) = writer.take_error() {
                 return Err(DisconnectReason::Lost(error.to_string()));
             }
-            drop(writer);
+        }
+        if blocked {
             self.flush();
         }
         Ok(())

@@ -33,6 +33,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use futures_util::future::AbortHandle;
 use parking_lot::{Mutex, RwLock};
 use slab::Slab;
@@ -248,6 +249,11 @@ impl Session {
 
     pub(crate) fn stats(&self) -> Stats {
         self.counters.read()
+    }
+
+    /// Says what comes before all frames of the session.
+    pub(crate) fn say_first(&self, welcome: Bytes) {
+        self.state.lock().core.outbox().push_once(welcome);
     }
 
     /// Says what this side serves. From the beginning, this is written when the driver starts, or with what is said before.

@@ -77,8 +77,7 @@ fn greeted(bytes: &[u8]) -> Result<u32, ConnectError> {
 }
 
 fn answers() -> [Vec<u8>; 2] {
-    let limits = Limits::default();
-    let welcome = bytes_of(async |link| welcome(link, &limits).await.expect("a pipe in memory"));
+    let welcome = welcome(&Limits::default()).expect("it can be encoded").into();
     let refusal = bytes_of(async |link| {
         let refused: Result<(), _> = refuse(link, Refusal::new("not today")).await;
         assert!(matches!(refused, Err(AcceptError::Refused(_))));
