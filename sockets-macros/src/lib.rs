@@ -10,6 +10,7 @@ mod model;
 mod name;
 mod obstacle;
 mod options;
+mod overflow;
 mod shape;
 mod signature;
 #[cfg(test)]
@@ -105,12 +106,40 @@ use crate::{attr::GroupArgs, errors::Errors, model::Group};
 ///
 /// A method is an `async fn` with `&self`. It is a *request* unless it is marked as an *emit*:
 ///
-/// - `#[emit]`: fire and forget. It has no return type.
+/// - `#[emit]`: fire and forget. It has no return type. `#[emit(overflow = "…")]` says what happens to it on its way to an
+///   audience, for a member whose outgoing queue is full; see [below](#emits-to-slow-members).
 /// - `#[request(timeout = "2s")]`: the deadline of a request, if the stub sets no other: a whole number of `ms`, `s`, `m`
 ///   or `h`. Without it, it is that of the connection's limits.
 ///
 /// `#[cfg(..)]`, documentation, `#[deprecated]` and lint attributes have their usual meaning, in the trait and the stub.
 /// A stub has functions called `new` and `with_timeout` already.
+///
+/// # Emits to slow members
+///
+/// An emit to one peer waits for room in its outgoing queue. One to an audience waits for nobody, and a member may be so slow
+/// that its queue, of `Limits::outgoing_queue` bytes, is full. What happens then is the method's policy:
+///
+/// | `#[emit(overflow = "…")]` | a member whose queue is full |
+/// | --- | --- |
+/// | `"disconnect"`, the default | is disconnected, so that it never misses a message |
+/// | `"drop_newest"` | does not get the new message |
+/// | `"drop_oldest"` | gets the new message instead of the oldest ones of this method that wait, as many as it takes |
+/// | `"latest"` | gets the new message instead of all of this method that wait: only the newest counts, as of positions |
+///
+/// What is kept arrives in its order. What is dropped is counted in the member's `stats()`, as `dropped_emits`. A message
+/// that may be on its way already is not dropped: up to half of the queue is out of reach, and what the system has taken.
+/// If other messages fill the queue, an emit with `"drop_oldest"` is dropped itself, and the newest one with `"latest"` is kept
+/// beside it. Emits by name (`audience.emit("name", …)`) have the default policy.
+///
+/// ```
+/// #[sockets::group("World")]
+/// pub trait World {
+///     #[emit(overflow = "latest")]
+///     async fn moved(&self, x: f32, y: f32);
+///     #[emit(overflow = "drop_oldest")]
+///     async fn log(&self, line: &str);
+/// }
+/// ```
 ///
 /// # Arguments
 ///

@@ -15,6 +15,7 @@ use crate::{
     errors::Errors,
     key::key,
     options::{self, Options},
+    overflow::Overflow,
     shape, signature,
     travel::{self, CallParam, Pass, Reply},
 };
@@ -60,7 +61,7 @@ pub(crate) struct Method {
 
 pub(crate) enum Kind {
     Request { timeout: Option<Duration>, reply: Reply },
-    Emit,
+    Emit { overflow: Overflow },
 }
 
 /// An argument.
@@ -147,7 +148,7 @@ impl Kind {
         };
         // An emit that returns something may be meant as a request, and an unknown attribute as an emit.
         if (options.emit || options.unknown) && nothing {
-            return Self::Emit;
+            return Self::Emit { overflow: options.overflow };
         }
         Self::Request { timeout: options.timeout, reply: travel::reply(output) }
     }

@@ -9,7 +9,12 @@ use syn::{
     punctuated::Punctuated,
 };
 
-use crate::{attr::Arg, errors::Errors, timeout};
+use crate::{
+    attr::Arg,
+    errors::Errors,
+    overflow::{self, Overflow},
+    timeout,
+};
 
 /// Attributes of Rust's own that a method may have. Others of one word are taken for mistyped ones of ours; an
 /// attribute macro can be written with its path.
@@ -36,6 +41,7 @@ const LINTS: &[&str] = &["allow", "deny", "expect", "forbid", "warn"];
 #[derive(Default)]
 pub(crate) struct Options {
     pub(crate) emit: bool,
+    pub(crate) overflow: Overflow,
     pub(crate) timeout: Option<Duration>,
     /// Whether there was something else, which has been reported.
     pub(crate) unknown: bool,
@@ -104,8 +110,24 @@ impl Options {
 
     fn emit(&mut self, attr: &Attribute, errors: &mut Errors) {
         self.emit = true;
+        let mut seen = false;
         for arg in arguments(attr, errors) {
-            errors.at(arg.span(), format!("{}; `#[emit]` takes none", arg.describe()));
+            match &arg {
+                Arg::Named(name, value) if name == "overflow" => {
+                    if seen {
+                        errors.on(name, "`overflow` is given twice; remove one");
+                    }
+                    seen = true;
+                    match string(value).map(|text| (text.span(), Overflow::parse(&text.value()))) {
+                        Some((_, Ok(overflow))) => self.overflow = overflow,
+                        Some((span, Err(message))) => errors.at(span, message),
+                        None => {
+                            errors.on(value, format!("a policy is a string; legal are {}", overflow::LEGAL));
+                        }
+                    }
+                }
+                _ => errors.at(arg.span(), format!("{}; legal is `overflow = \"drop_oldest\"`", arg.describe())),
+            }
         }
     }
 
@@ -123,6 +145,12 @@ impl Options {
                         Some((span, Err(message))) => errors.at(span, message),
                         None => errors.on(value, "a timeout is a string, such as \"500ms\" or \"2s\""),
                     }
+                }
+                Arg::Named(name, _) if name == "overflow" => {
+                    errors.on(
+                        name,
+                        "`overflow` is for emits, which nobody waits for; a request that finds no room fails",
+                    );
                 }
                 _ => errors.at(arg.span(), format!("{}; legal is `timeout = \"2s\"`", arg.describe())),
             }

@@ -20,7 +20,7 @@ use crate::{
 pub(crate) fn text(args: &[Arg], kind: &Kind) -> String {
     let args = list(args.iter().map(|arg| of(&arg.ty)));
     match kind {
-        Kind::Emit => format!("emit ({args})"),
+        Kind::Emit { .. } => format!("emit ({args})"),
         Kind::Request { reply: Reply::Value(value), .. } => format!("({args}) -> {}", of(value)),
         Kind::Request { reply: Reply::Fallible { ok, err }, .. } => {
             format!("({args}) -> Result<{}, {}>", of(ok), of(err))

@@ -153,7 +153,7 @@ impl CallError {
                 Self::TooLarge { message: format!("the other side accepts frames of at most {limit} bytes") }
             }
             Admission::ShuttingDown => Self::ShuttingDown,
-            Admission::Sent | Admission::Parked | Admission::Full => Self::Overloaded,
+            Admission::Sent | Admission::Parked | Admission::Full | Admission::Dropped => Self::Overloaded,
         }
     }
 

@@ -30,7 +30,8 @@ pub struct Limits {
     /// through while at most half of them are in use.
     pub bytes_in_flight: u32,
     /// How many bytes may wait to be sent to a peer. Default: 1 MiB. An emit to a single peer waits for room; a
-    /// member of an audience that is this far behind is disconnected.
+    /// member of an audience that is this far behind is disconnected, unless the method's
+    /// [policy](macro@crate::group#emits-to-slow-members) is another.
     pub outgoing_queue: u32,
     /// How long a peer may take to greet and to authenticate. Default: 10 s.
     pub authentication: Duration,

@@ -103,7 +103,7 @@ fn stub(group: &Group, index: usize, target: Target, identity: &Ident, body: Bod
         }
     });
     let Output { ty: output, function } = output(krate, &method.kind, target, identity);
-    let wait = target == Target::Peer || matches!(method.kind, Kind::Emit);
+    let wait = target == Target::Peer || matches!(method.kind, Kind::Emit { .. });
     let asyncness = wait.then(|| quote!(async));
     let constant = constant(index);
     // What rustc has to say of types that cannot be encoded or decoded, it says at the method.
@@ -131,7 +131,7 @@ struct Output {
 fn output(krate: &syn::Path, kind: &Kind, target: Target, identity: &Ident) -> Output {
     let unit = syn::parse_quote!(());
     let (function, ok, err) = match kind {
-        Kind::Emit => {
+        Kind::Emit { .. } => {
             let ty = quote!(::core::result::Result<(), #krate::CallError>);
             return Output { ty, function: "emit" };
         }
@@ -155,8 +155,8 @@ fn output(krate: &syn::Path, kind: &Kind, target: Target, identity: &Ident) -> O
 fn describe(method: &Method, target: Target) -> String {
     let name = &method.name;
     match (&method.kind, target) {
-        (Kind::Emit, Target::Peer) => format!(" Emits `{name}`, which nobody waits for."),
-        (Kind::Emit, Target::Audience) => format!(" Emits `{name}` to every member."),
+        (Kind::Emit { .. }, Target::Peer) => format!(" Emits `{name}`, which nobody waits for."),
+        (Kind::Emit { .. }, Target::Audience) => format!(" Emits `{name}` to every member."),
         (Kind::Request { .. }, Target::Peer) => format!(" Calls `{name}` and waits for the reply."),
         (Kind::Request { .. }, Target::Audience) => {
             format!(" Calls `{name}` on every member; gives a stream of replies.")

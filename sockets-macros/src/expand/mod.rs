@@ -10,6 +10,7 @@ use syn::{Attribute, Ident};
 
 use crate::{
     model::{Group, Kind, Method, mentions},
+    overflow::Overflow,
     signature,
 };
 
@@ -79,10 +80,11 @@ fn methods(group: &Group) -> TokenStream {
     let cfgs: Vec<_> = methods.iter().map(|method| &method.cfg).collect();
     let data = methods.iter().map(|Method { name, key, kind, types, .. }| {
         let (key, signature) = (literal(*key), literal(signature::hash(types)));
-        let (kind, timeout) = match kind {
-            Kind::Emit => (quote!(Emit), None),
-            Kind::Request { timeout, .. } => (quote!(Request), *timeout),
+        let (kind, timeout, overflow) = match kind {
+            Kind::Emit { overflow } => (quote!(Emit), None, *overflow),
+            Kind::Request { timeout, .. } => (quote!(Request), *timeout, Overflow::default()),
         };
+        let overflow = format_ident!("{}", overflow.0);
         let timeout = if let Some(timeout) = timeout {
             let millis = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
             quote!(::core::option::Option::Some(::core::time::Duration::from_millis(#millis)))
@@ -95,6 +97,7 @@ fn methods(group: &Group) -> TokenStream {
             key: #key,
             kind: #krate::__private::Kind::#kind,
             timeout: #timeout,
+            overflow: #krate::__private::Overflow::#overflow,
             types: #types,
             signature: #signature
         }

@@ -94,7 +94,7 @@ fn arm(contract: &Ident, handler: &Ident, method: &Method) -> TokenStream {
     let run = quote_spanned!(at=> <#handler as #contract>::#ident(&handler, #call #(#passed),*).await);
     let answer = match kind {
         Kind::Request { .. } => quote_spanned!(at=> let reply = #run; call.reply(reply).await),
-        Kind::Emit => quote_spanned!(at=> #run; call.done()),
+        Kind::Emit { .. } => quote_spanned!(at=> #run; call.done()),
     };
     let decode = quote_spanned!(at=> let (#(#names,)*) = call.decode::<(#(#types,)*)>()?;);
     let arm = quote_spanned!(at=> #key => place.put(async move { #decode #answer }),);

@@ -9,7 +9,9 @@ mod event;
 mod frame;
 mod liveness;
 mod outbox;
+mod overflow;
 mod parked;
+mod recallable;
 mod shared;
 mod terms;
 #[cfg(any(test, fuzzing))]
@@ -18,6 +20,7 @@ mod timeout;
 mod violation;
 mod window;
 
+pub use self::overflow::Overflow;
 pub(crate) use self::{
     announcement::{Announcement, announced},
     calls::Answer,

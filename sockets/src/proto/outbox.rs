@@ -30,6 +30,11 @@ impl Outbox {
         self.len() == 0
     }
 
+    /// Whether so many bytes more are at most `most`. Anything goes into an empty one.
+    pub(super) fn has_room(&self, bytes: usize, most: usize) -> bool {
+        self.is_empty() || self.len() + bytes <= most
+    }
+
     /// Appends a frame.
     pub(crate) fn push(&mut self, mut header: Header, payload: &Payload<'_>) {
         match payload {

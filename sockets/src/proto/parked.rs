@@ -4,13 +4,19 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use super::frame::{CallId, PREFIX};
+use super::{
+    frame::{CallId, PREFIX},
+    recallable::Recallable,
+};
 
 /// What a parked message is, which decides what it needs to go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Class {
     /// Needs a window.
     Emit,
+    /// An emit that may be dropped for newer ones of its method. It needs room among the bytes that wait for the wire,
+    /// too, since it is out of reach there.
+    Recallable { key: u64 },
     /// Needs a window. A nested one is made by a handler, for which the other side may be waiting.
     Request { id: CallId, nested: bool },
     /// An answer: waits only for its turn, behind what was sent before it.
@@ -27,12 +33,12 @@ impl Class {
 
 /// What a parked message takes besides its frame, about. Requests are counted; emits are not, so the smallest ones have
 /// to weigh what they are.
-const OVERHEAD: usize = 64;
+pub(super) const OVERHEAD: usize = 64;
 
-struct Parked {
+pub(super) struct Parked {
     frame: Bytes,
     class: Class,
-    number: u64,
+    pub(super) number: u64,
 }
 
 /// A moment in the life of a queue.
@@ -49,7 +55,10 @@ pub(super) struct Tally {
 /// A queue of whole frames.
 #[derive(Default)]
 pub(super) struct Queue {
+    /// All but the recallable ones.
     messages: VecDeque<Parked>,
+    /// Those, if there are any.
+    recallable: Option<Box<Recallable>>,
     /// The next message's number.
     number: u64,
     emits: Tally,
@@ -61,7 +70,12 @@ pub(super) struct Queue {
 
 impl Queue {
     pub(super) fn is_empty(&self) -> bool {
-        self.messages.is_empty()
+        self.messages.is_empty() && self.recallable.is_none()
+    }
+
+    /// Whether some of it waits for room among the bytes for the wire, perhaps.
+    pub(super) fn holds_recallable(&self) -> bool {
+        self.recallable.is_some()
     }
 
     /// This moment.
@@ -74,10 +88,11 @@ impl Queue {
         let of_handlers = |parked: &&Parked| match parked.class {
             Class::Emit => true,
             Class::Request { nested, .. } => nested,
-            Class::InTurn | Class::Last => false,
+            Class::Recallable { .. } | Class::InTurn | Class::Last => false,
         };
         let latest = self.messages.iter().rev().find(of_handlers);
-        latest.is_some_and(|parked| parked.number >= mark.0)
+        let recallable = self.recallable.as_ref().and_then(|recallable| recallable.last());
+        latest.into_iter().chain(recallable).any(|parked| parked.number >= mark.0)
     }
 
     pub(super) fn bytes(&self) -> usize {
@@ -106,17 +121,55 @@ impl Queue {
         tally.messages += 1;
         tally.bytes += frame.len();
         self.nested += usize::from(class.is_nested());
-        self.messages.push_back(Parked { frame, class, number: self.number });
+        let parked = Parked { frame, class, number: self.number };
+        match class {
+            Class::Recallable { key } => self.recallable.get_or_insert_default().push(key, parked),
+            _ => self.messages.push_back(parked),
+        }
         self.number += 1;
     }
 
-    /// Takes the first message if it may go; `admits` is asked about a length without prefix.
-    pub(super) fn pop_if(&mut self, admits: impl FnOnce(usize) -> bool) -> Option<(Bytes, Class)> {
-        let front = self.messages.front()?;
-        if matches!(front.class, Class::Emit | Class::Request { .. }) && !admits(front.frame.len() - PREFIX) {
+    fn front(&self) -> Option<&Parked> {
+        let front = self.messages.front();
+        match self.recallable.as_ref().and_then(|recallable| recallable.first()) {
+            Some(recallable) if front.is_none_or(|front| recallable.number < front.number) => Some(recallable),
+            _ => front,
+        }
+    }
+
+    /// Takes the first message if it may go; `admits` is asked about a length without prefix, and `room` about the bytes of
+    /// a recallable one.
+    pub(super) fn pop_if(
+        &mut self,
+        admits: impl FnOnce(usize) -> bool,
+        room: impl FnOnce(usize) -> bool,
+    ) -> Option<(Bytes, Class)> {
+        let Parked { class, ref frame, .. } = *self.front()?;
+        let bytes = frame.len();
+        let needs_window = !matches!(class, Class::InTurn | Class::Last);
+        let is_recallable = matches!(class, Class::Recallable { .. });
+        if needs_window && !admits(bytes - PREFIX) || is_recallable && !room(bytes) {
             return None;
         }
-        self.messages.pop_front().map(|parked| self.taken(parked))
+        if is_recallable {
+            self.recall(Recallable::pop_first)
+        } else {
+            self.messages.pop_front().map(|parked| self.taken(parked))
+        }
+    }
+
+    /// Takes out the first message of a method's recallable ones, to drop it.
+    pub(super) fn drop_oldest(&mut self, key: u64) -> bool {
+        self.recall(|recallable| recallable.take_oldest(key)).is_some()
+    }
+
+    fn recall(&mut self, take: impl FnOnce(&mut Recallable) -> Option<Parked>) -> Option<(Bytes, Class)> {
+        let recallable = self.recallable.as_mut()?;
+        let parked = take(recallable)?;
+        if recallable.is_empty() {
+            self.recallable = None;
+        }
+        Some(self.taken(parked))
     }
 
     /// Takes out one request.
@@ -147,7 +200,7 @@ impl Queue {
 
     fn tally(&mut self, class: Class) -> &mut Tally {
         match class {
-            Class::Emit => &mut self.emits,
+            Class::Emit | Class::Recallable { .. } => &mut self.emits,
             Class::Request { .. } => &mut self.requests,
             Class::InTurn => &mut self.in_turn,
             Class::Last => &mut self.last,

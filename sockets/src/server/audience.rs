@@ -23,8 +23,8 @@ use crate::{
 /// A set of sockets, by a description that is evaluated at each call: a room means those who are in it then.
 ///
 /// An emit to an audience is encoded once. It waits for no slow member; one that is too far behind, by
-/// [`Limits::outgoing_queue`](crate::Limits::outgoing_queue), is disconnected. A loop of emits is slowed down to what
-/// healthy members take.
+/// [`Limits::outgoing_queue`](crate::Limits::outgoing_queue), is disconnected, or misses messages if the method's
+/// [policy](macro@crate::group#emits-to-slow-members) is that. A loop of emits is slowed down to what healthy members take.
 pub struct Audience<I = ()> {
     server: Arc<Inner<I>>,
     selector: Arc<Selector<I>>,

@@ -280,7 +280,7 @@ fn hear(run: &Run, members: &[(u64, Arc<Session>)], write: &mut Vec<Arc<Session>
         match taken {
             Taken::Well => behind.keep_up += 1,
             Taken::Behind => behind.sessions.push(Arc::clone(session)),
-            Taken::Lost => {}
+            Taken::Spared | Taken::Lost => {}
         }
     }
 }

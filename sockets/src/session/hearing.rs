@@ -30,6 +30,8 @@ pub(crate) enum Taken {
     Well,
     /// It is behind by more than half of what may wait for it.
     Behind,
+    /// It has been spared some of it, and nobody waits for it until it has caught up.
+    Spared,
     /// It was too far behind and is being disconnected, or has left.
     Lost,
 }
@@ -49,16 +51,21 @@ impl Session {
         if self.is_over(&state) {
             return (false, Taken::Lost);
         }
+        state.spared = state.spared && state.core.queued() > 0;
         let new = run.since(state.heard);
         state.heard = state.heard.max(run.last_number());
         let (joined, largest) = run.joined();
         let all_at_once = new.len() == run.len()
             && run.method().is_none_or(|method| state.signatures.agree(method))
-            && state.core.broadcast_all(joined, new.len(), largest);
+            && state.core.broadcast_all(joined, new.len(), largest, run.overflow());
         if !all_at_once && !new.iter().all(|entry| self.take(&mut state, now, entry)) {
             return (false, Taken::Lost);
         }
-        let taken = if state.core.queued() > state.core.queue_limit() / 2 { Taken::Behind } else { Taken::Well };
+        let taken = match state.core.queued() > state.core.queue_limit() / 2 {
+            _ if state.spared => Taken::Spared,
+            true => Taken::Behind,
+            false => Taken::Well,
+        };
         (self.needs_write(&mut state), taken)
     }
 
@@ -83,13 +90,19 @@ impl Session {
             tracing::debug!("a member of an audience serves a method with another signature; an emit passes it over");
             return true;
         }
-        match state.core.broadcast(now, entry.frame()) {
+        let dropped = state.core.dropped();
+        match state.core.broadcast(now, entry.frame(), entry.key(), entry.overflow()) {
             Admission::Full => {
                 state.close(DisconnectReason::TooSlow);
                 return false;
             }
             Admission::TooLarge { .. } => tracing::debug!("a message is too large for a member of its audience"),
-            Admission::Sent | Admission::Parked | Admission::ShuttingDown => {}
+            Admission::Sent | Admission::Parked | Admission::Dropped | Admission::ShuttingDown => {}
+        }
+        let dropped = state.core.dropped() - dropped;
+        if dropped > 0 {
+            state.spared = true;
+            tracing::debug!(dropped, overflow = ?entry.overflow(), "the queue of a member of an audience is full");
         }
         true
     }

@@ -15,7 +15,10 @@ use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 
 use super::{Callee, Session};
-use crate::{codec::SHARE_FROM, proto::PREFIX};
+use crate::{
+    codec::SHARE_FROM,
+    proto::{Overflow, PREFIX},
+};
 
 /// The members of an audience who belong to one shard, in the order of their numbers.
 pub(crate) type Members = [(u64, Arc<Session>)];
@@ -40,6 +43,8 @@ struct Pending {
 pub(crate) struct Entry {
     number: u64,
     frame: Bytes,
+    key: u64,
+    overflow: Overflow,
     /// Key and signature, if its sender knows the method's types.
     method: Option<(u64, u64)>,
     members: Arc<Members>,
@@ -51,7 +56,8 @@ impl Log {
         let mut pending = self.pending.lock();
         let number = self.newest.load(Ordering::Relaxed) + 1;
         pending.bytes += frame.len();
-        pending.entries.push_back(Entry { number, frame, method: callee.signed(), members });
+        let (key, overflow, method) = (callee.key(), callee.overflow(), callee.signed());
+        pending.entries.push_back(Entry { number, frame, key, overflow, method, members });
         self.newest.store(number, Ordering::Release);
     }
 
@@ -111,6 +117,14 @@ impl Entry {
         &self.frame
     }
 
+    pub(super) fn key(&self) -> u64 {
+        self.key
+    }
+
+    pub(super) fn overflow(&self) -> Overflow {
+        self.overflow
+    }
+
     pub(super) fn method(&self) -> Option<(u64, u64)> {
         self.method
     }
@@ -127,7 +141,7 @@ pub(crate) struct Run {
 impl Run {
     fn takes(&self, entry: &Entry) -> bool {
         let first = &self.entries[0];
-        first.method == entry.method
+        (first.method, first.overflow) == (entry.method, entry.overflow)
             && Arc::ptr_eq(&first.members, &entry.members)
             // Large frames are shared one by one, without being copied even once.
             && first.frame.len().max(entry.frame.len()) < SHARE_FROM
@@ -158,6 +172,10 @@ impl Run {
 
     pub(super) fn method(&self) -> Option<(u64, u64)> {
         self.entries[0].method
+    }
+
+    pub(super) fn overflow(&self) -> Overflow {
+        self.entries[0].overflow
     }
 
     pub(super) fn last_number(&self) -> u64 {

@@ -114,6 +114,8 @@ struct State {
     hooks: Vec<Hook>,
     /// Up to where this session has been given what its shard's log has for it.
     heard: u64,
+    /// Some of that has been dropped since its queue was empty.
+    spared: bool,
 }
 
 impl State {
@@ -223,6 +225,7 @@ impl Session {
                 closing: None,
                 hooks: Vec::new(),
                 heard: 0,
+                spared: false,
             }),
             writer: Mutex::new(Writer::new(transmitter)),
             write_blocked: AtomicBool::new(false),
@@ -248,7 +251,7 @@ impl Session {
     }
 
     pub(crate) fn stats(&self) -> Stats {
-        self.counters.read()
+        Stats { dropped_emits: self.state.lock().core.dropped(), ..self.counters.read() }
     }
 
     /// Says what comes before all frames of the session.

@@ -215,7 +215,10 @@ impl Routes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::session::{Incoming, Place};
+    use crate::{
+        proto::Overflow,
+        session::{Incoming, Place},
+    };
 
     struct Group(&'static [Method]);
 
@@ -234,7 +237,16 @@ mod tests {
     }
 
     fn method(path: &'static str, name: &'static str, key: u64) -> Method {
-        Method { path, name, key, kind: Kind::Request, timeout: None, types: "() -> ()", signature: key }
+        Method {
+            path,
+            name,
+            key,
+            kind: Kind::Request,
+            timeout: None,
+            overflow: Overflow::Disconnect,
+            types: "() -> ()",
+            signature: key,
+        }
     }
 
     fn group(methods: Vec<Method>) -> Arc<dyn Service> {

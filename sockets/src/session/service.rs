@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Incoming, Place};
+use crate::proto::Overflow;
 
 /// Whether a method is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +27,8 @@ pub struct Method {
     pub kind: Kind,
     /// The deadline that the trait sets for its calls.
     pub timeout: Option<Duration>,
+    /// What happens to an emit of it for a member of an audience whose queue is full.
+    pub overflow: Overflow,
     /// Its types, in a text that is the same wherever they are the same on the wire.
     pub types: &'static str,
     /// The beginning of that text's hash, which is not 0.
@@ -45,6 +48,14 @@ impl Callee<'_> {
         match self {
             Self::Named(key) => key,
             Self::Declared(method) => method.key,
+        }
+    }
+
+    /// What happens to it for a member of an audience whose queue is full.
+    pub(super) fn overflow(self) -> Overflow {
+        match self {
+            Self::Named(_) => Overflow::default(),
+            Self::Declared(method) => method.overflow,
         }
     }
 

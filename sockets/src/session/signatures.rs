@@ -121,7 +121,10 @@ impl Drop for Table {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::session::{Kind, Method};
+    use crate::{
+        proto::Overflow,
+        session::{Kind, Method},
+    };
 
     fn after(announcements: &[&[(u64, u64)]], most: usize) -> Signatures {
         let mut signatures = Signatures::default();
@@ -168,6 +171,7 @@ mod tests {
             key: 1,
             kind: Kind::Request,
             timeout: None,
+            overflow: Overflow::Disconnect,
             types: "() -> ()",
             signature: 10,
         };

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What has been dropped on a connection because nobody was there to take it. None of it harms the connection.
+/// What has been dropped on a connection because it was not taken. None of it harms the connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
@@ -10,6 +10,9 @@ pub struct Stats {
     pub unheard_emits: u64,
     /// Answers from the other side to calls that nobody made, or that had been answered before.
     pub stray_answers: u64,
+    /// Emits to an audience that were dropped for this member of it, since its queue was full: the policy of their method
+    /// is `#[emit(overflow = "…")]`.
+    pub dropped_emits: u64,
     /// Emits to an audience that were not sent to this member of it, which serves the method with another signature.
     pub mismatched_emits: u64,
 }
@@ -38,6 +41,7 @@ impl Counters {
         Stats {
             unheard_emits: self.unheard_emits.load(Ordering::Relaxed),
             stray_answers: self.stray_answers.load(Ordering::Relaxed),
+            dropped_emits: 0,
             mismatched_emits: self.mismatched_emits.load(Ordering::Relaxed),
         }
     }

@@ -136,6 +136,10 @@ impl Session {
                     return;
                 }
                 state.core.said();
+                if state.core.holds_back() && self.reason.get().is_none() {
+                    let now = state.now();
+                    state.core.go_on(now);
+                }
                 if std::mem::take(&mut state.gated) {
                     state.driver.wake_by_ref();
                 }

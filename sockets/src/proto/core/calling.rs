@@ -2,8 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-
 use super::Core;
 use crate::{
     codec::Payload,
@@ -28,6 +26,8 @@ pub(crate) enum Admission {
     Full,
     /// The other side does not accept so large a frame.
     TooLarge { limit: usize },
+    /// There is no room now, and it has been dropped.
+    Dropped,
     /// The other side is going away and takes no new calls.
     ShuttingDown,
 }
@@ -151,37 +151,6 @@ impl<C, H: Clone> Core<C, H> {
         }
         self.park(now(), whole_frame(header, payload), Class::Emit);
         Admission::Parked
-    }
-
-    /// Queues an emit to an audience, which does not wait. `Full` means that this member is too far behind.
-    pub(crate) fn broadcast(&mut self, now: Instant, frame: &Bytes) -> Admission {
-        let length = frame.len() - PREFIX;
-        if length > self.max_frame {
-            return Admission::TooLarge { limit: self.max_frame };
-        }
-        if self.queued() > 0 && self.queued() + frame.len() > self.queue_limit {
-            return Admission::Full;
-        }
-        if self.parked.is_empty() && self.outbound.admits(length) {
-            self.outbox.push_whole(frame);
-            self.outbound.take_emit(length);
-            Admission::Sent
-        } else {
-            self.park(now, frame.clone(), Class::Emit);
-            Admission::Parked
-        }
-    }
-
-    /// Queues several emits to an audience at once, `joined` with their prefixes; `false` if they do not all have room.
-    pub(crate) fn broadcast_all(&mut self, joined: &Bytes, count: usize, largest: usize) -> bool {
-        let length = joined.len() - count * PREFIX;
-        let room = self.queued() + joined.len() <= self.queue_limit && largest <= self.max_frame;
-        if !room || !self.parked.is_empty() || !self.outbound.admits_all(count, length) {
-            return false;
-        }
-        self.outbox.push_whole(joined);
-        self.outbound.take_emits(count, length);
-        true
     }
 
     /// The caller of a request gives up.

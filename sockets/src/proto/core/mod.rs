@@ -1,6 +1,7 @@
 //! The state of a session: what is in flight each way, what waits, and what has to be written.
 
 mod calling;
+mod hearing;
 mod serving;
 mod waiting;
 
@@ -46,6 +47,8 @@ pub(crate) struct Core<C, H> {
     emits_started: u64,
     /// Since when the parked messages have not moved.
     stalled: Option<Instant>,
+    /// How many emits to audiences were dropped, since the queue was full.
+    dropped: u64,
     /// What the other side accepts.
     max_frame: usize,
     /// How many requests may be parked, and how many bytes may wait.
@@ -75,6 +78,7 @@ impl<C, H: Clone> Core<C, H> {
             running: HashMap::new(),
             emits_started: 0,
             stalled: None,
+            dropped: 0,
             max_frame: theirs.max_frame as usize,
             parked_requests: ours.window.calls as usize,
             queue_limit: queue_limit.max(1),
@@ -218,6 +222,11 @@ impl<C, H: Clone> Core<C, H> {
 
     pub(crate) fn queue_limit(&self) -> usize {
         self.queue_limit
+    }
+
+    /// How many emits to audiences were dropped, since the queue was full.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.dropped
     }
 
     /// Whether the other side has to take what waits for it before there is more to answer.

@@ -23,7 +23,7 @@ impl<C, H: Clone> Core<C, H> {
     pub(super) fn park(&mut self, now: Instant, frame: Bytes, class: Class) {
         // The clock starts anew with the first message that may be part of a circle.
         let first = match class {
-            Class::Emit | Class::Last => false,
+            Class::Emit | Class::Recallable { .. } | Class::Last => false,
             Class::Request { nested, .. } => nested && self.parked.nested() == 0,
             Class::InTurn => self.parked.in_turn().messages == 0,
         };
@@ -37,10 +37,13 @@ impl<C, H: Clone> Core<C, H> {
         if self.stalled.is_none() {
             return;
         }
-        while let Some((frame, class)) = self.parked.pop_if(|length| self.outbound.admits(length)) {
+        while let Some((frame, class)) = self
+            .parked
+            .pop_if(|length| self.outbound.admits(length), |bytes| self.outbox.has_room(bytes, self.queue_limit / 2))
+        {
             let length = frame.len() - PREFIX;
             match class {
-                Class::Emit => self.outbound.take_emit(length),
+                Class::Emit | Class::Recallable { .. } => self.outbound.take_emit(length),
                 Class::Request { id, .. } => {
                     self.outbound.take_request(length);
                     self.calls.mark_sent(id);
@@ -83,6 +86,16 @@ impl<C, H: Clone> Core<C, H> {
         if let Some(liveness) = &mut self.liveness {
             liveness.said();
         }
+    }
+
+    /// Whether messages wait until fewer bytes wait for the wire: then they go on with [`go_on`](Self::go_on).
+    pub(crate) fn holds_back(&self) -> bool {
+        self.parked.holds_recallable()
+    }
+
+    /// Queues what has waited for room among the bytes for the wire.
+    pub(crate) fn go_on(&mut self, now: Instant) {
+        self.unpark(now);
     }
 
     /// Whether nothing was heard for too long; `listened` says that all that has come was looked at.

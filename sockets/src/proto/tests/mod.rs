@@ -8,6 +8,8 @@ mod core_rules;
 mod frames;
 #[cfg(test)]
 mod framing;
+#[cfg(test)]
+mod overflow;
 pub(crate) mod sim;
 #[cfg(test)]
 mod two_cores;

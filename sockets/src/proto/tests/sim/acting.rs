@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use super::{
-    engine::{Shared, as_encoded},
+    engine::as_encoded,
     incoming::{Ending, Handler},
     outgoing::{Kind, Message, Waiting},
     side::{Moment, Side, payload_of},
 };
-use crate::proto::{Admission, CallId, Caller, FailureCode, Frame, Occupied, Open, Outcome, PREFIX};
+use crate::proto::{Admission, CallId, Caller, FailureCode, Frame, Occupied, Open, Outcome};
 
 pub(super) const KEY: u64 = 0x0123_4567_89ab_cdef;
-const LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+pub(super) const LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 impl Side {
     /// Makes a request, which has the number `moment.last`. A handler waits for its own; `true` if it is under way.
@@ -24,7 +24,8 @@ impl Side {
                 let header = Frame::Request { id, timeout: millis(timeout), key: KEY }.header();
                 let length = header.len() + payload.len();
                 let kind = Kind::Request(id, by.is_some());
-                self.outgoing.accept(moment.now, Message { number, length, kind, handler, new: true });
+                self.outgoing
+                    .accept(moment.now, Message { number, length, kind, handler, recallable: None, new: true });
                 let deadline = moment.now + timeout.min(LONGEST);
                 self.outgoing.waiting.insert(number, Waiting { id, deadline });
                 if let Some(at) = by {
@@ -43,7 +44,7 @@ impl Side {
     }
 
     /// Whether a request is rightly refused.
-    fn check_refusal(&mut self, refused: Admission, payload: usize) {
+    pub(super) fn check_refusal(&mut self, refused: Admission, payload: usize) {
         // Its header has at most so many bytes.
         let most = payload + 29;
         match refused {
@@ -72,53 +73,19 @@ impl Side {
         match self.engine.emit(moment.now, KEY, &payload, caller) {
             Admission::Sent | Admission::Parked => {
                 assert!(has_room && !waits, "an emit does not wait for room");
-                self.outgoing.accept(moment.now, Message { number, length, kind: Kind::Emit, handler, new: true });
+                self.outgoing.accept(
+                    moment.now,
+                    Message { number, length, kind: Kind::Emit, handler, recallable: None, new: true },
+                );
                 self.settle(moment.now);
                 return true;
             }
             Admission::Full => assert!(!has_room || waits, "an emit waits, and there is room"),
             Admission::TooLarge { .. } => assert!(length > self.theirs.max_frame as usize, "it is small enough"),
-            Admission::ShuttingDown => panic!("emits are not refused"),
+            Admission::Dropped | Admission::ShuttingDown => panic!("emits to one are not refused"),
         }
         self.settle(moment.now);
         false
-    }
-
-    /// Sends a member's copy of a message to an audience; `false` if it is too far behind.
-    pub(super) fn share(&mut self, moment: Moment, message: &Shared, size: usize, timeout: Duration) -> bool {
-        let (number, payload) = (moment.last, payload_of(moment.last, size).len());
-        let emit_length = Frame::Emit { key: KEY }.header().len() + payload;
-        let queued = self.engine.queued();
-        let is_behind = queued > 0 && queued + emit_length + PREFIX > self.ours.queue;
-        match self.engine.share(moment.now, message, number, Caller::Other) {
-            Ok(None) => {
-                assert!(!is_behind, "a member that is too far behind has more to take");
-                let message = Message { number, length: emit_length, kind: Kind::Emit, handler: None, new: true };
-                self.outgoing.accept(moment.now, message);
-            }
-            Ok(Some(id)) => {
-                let header = Frame::Request { id, timeout: millis(timeout), key: KEY }.header();
-                let length = header.len() + payload;
-                let message = Message { number, length, kind: Kind::Request(id, false), handler: None, new: true };
-                self.outgoing.accept(moment.now, message);
-                let deadline = moment.now + timeout.min(LONGEST);
-                self.outgoing.waiting.insert(number, Waiting { id, deadline });
-            }
-            Err(refused) => match (message, refused) {
-                (Shared::Emit(_), Admission::Full) => {
-                    let is_behind = queued > 0 && queued + emit_length + PREFIX > self.ours.queue;
-                    assert!(is_behind, "a member is not too far behind");
-                    return false;
-                }
-                (Shared::Emit(_), Admission::TooLarge { .. }) => {
-                    assert!(emit_length > self.theirs.max_frame as usize, "it is small enough");
-                }
-                (Shared::Request(_), refused) => self.check_refusal(refused, payload),
-                (Shared::Emit(_), refused) => panic!("an emit is refused with {refused:?}"),
-            },
-        }
-        self.settle(moment.now);
-        true
     }
 
     /// A caller gives up.
@@ -181,6 +148,6 @@ impl Side {
     }
 }
 
-fn millis(timeout: Duration) -> u64 {
+pub(super) fn millis(timeout: Duration) -> u64 {
     u64::try_from(timeout.min(LONGEST).as_millis()).expect("a week is not long").max(1)
 }

@@ -10,8 +10,8 @@ use bytes::Bytes;
 use crate::{
     codec::{Payload, SHARE_FROM},
     proto::{
-        Admission, Answer, CallId, Caller, Core, Event, Farewell, Frame, Occupied, Open, Outcome, Side, Terms,
-        Violation, shared_emit, shared_request, window::Grant,
+        Admission, Answer, CallId, Caller, Core, Event, Farewell, Frame, Occupied, Open, Outcome, Overflow, Side,
+        Terms, Violation, shared_emit, shared_request, window::Grant,
     },
     transport::next_frame,
 };
@@ -34,13 +34,13 @@ impl Setting {
 /// A message to an audience, encoded once for all members.
 #[derive(Clone)]
 pub(super) enum Shared {
-    Emit(Bytes),
+    Emit(Bytes, u64, Overflow),
     Request(crate::proto::SharedRequest),
 }
 
 impl Shared {
-    pub(super) fn emit(key: u64, payload: &[u8]) -> Self {
-        Self::Emit(shared_emit(key, &Payload::Copied(payload)))
+    pub(super) fn emit(key: u64, payload: &[u8], overflow: Overflow) -> Self {
+        Self::Emit(shared_emit(key, &Payload::Copied(payload)), key, overflow)
     }
 
     pub(super) fn request(number: u64, key: u64, timeout: Duration, payload: &[u8]) -> Self {
@@ -88,6 +88,18 @@ impl Engine {
         bytes
     }
 
+    /// Something has been written.
+    pub(super) fn go_on(&mut self, now: Instant) {
+        if self.core.holds_back() {
+            self.core.go_on(now);
+        }
+    }
+
+    /// How many emits were dropped.
+    pub(super) fn dropped(&self) -> u64 {
+        self.core.dropped()
+    }
+
     pub(super) fn unwritten(&mut self) -> usize {
         self.core.outbox().len()
     }
@@ -125,7 +137,7 @@ impl Engine {
         by: Caller,
     ) -> Result<Option<CallId>, Admission> {
         match message {
-            Shared::Emit(frame) => match self.core.broadcast(now, frame) {
+            Shared::Emit(frame, key, overflow) => match self.core.broadcast(now, frame, *key, *overflow) {
                 Admission::Sent | Admission::Parked => Ok(None),
                 refused => Err(refused),
             },

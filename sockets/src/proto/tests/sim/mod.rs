@@ -6,6 +6,7 @@ mod acting;
 mod choices;
 mod engine;
 pub(crate) mod fuzzing;
+mod hearing;
 mod hostile;
 mod incoming;
 mod link;

@@ -28,6 +28,8 @@ pub(super) struct Message {
     pub(super) kind: Kind,
     /// The handler that has sent it.
     pub(super) handler: Option<u64>,
+    /// The key of an emit that may be dropped for a newer one.
+    pub(super) recallable: Option<u64>,
     /// It was accepted in this very step.
     pub(super) new: bool,
 }
@@ -145,6 +147,12 @@ impl Outgoing {
         self.parked.push_back(message);
     }
 
+    /// Drops the oldest message of this key that may be dropped; gives its length.
+    pub(super) fn drop_oldest(&mut self, key: u64) -> Option<usize> {
+        let at = self.parked.iter().position(|message| message.recallable == Some(key))?;
+        self.parked.remove(at).map(|message| message.length)
+    }
+
     /// A call or emit is queued for the wire: the next one in order.
     pub(super) fn queued(&mut self, now: Instant, header: Frame, length: usize, number: u64) {
         let message = self.parked.pop_front().expect("only what was accepted is sent, and once");
@@ -243,11 +251,12 @@ impl Outgoing {
         assert!(behind.is_none(), "{behind:?} is behind the word that no more come");
     }
 
-    /// What must hold after every step.
-    pub(super) fn check(&mut self) {
+    /// What must hold after every step. `is_in_reach` says whether a message of this length has to wait, if it may be dropped.
+    pub(super) fn check(&mut self, is_in_reach: impl Fn(usize) -> bool) {
         self.parked.iter_mut().for_each(|message| message.new = false);
         if let Some(first) = self.parked.front() {
-            assert!(!self.window.admits(first.length), "message {} waits, and the window is open", first.number);
+            let waits = !self.window.admits(first.length) || first.recallable.is_some() && is_in_reach(first.length);
+            assert!(waits, "message {} waits, and the window is open", first.number);
         }
         let silent = self.flights.values().find(|flight| flight.owes_cancel);
         assert!(

@@ -5,9 +5,9 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::{
-    acting::KEY,
     choices::Choices,
     engine::is_the_servers,
+    hearing::is_a_key,
     incoming::{Ending, Handler, Held},
     outgoing::Answered,
     side::{Moment, Side, number_in, payload_of},
@@ -229,7 +229,7 @@ impl Side {
     /// A handler starts, and ends or suspends.
     fn start(&mut self, moment: Moment, held: Held, manner: Manner, choices: &mut Choices<'_>) {
         let Held { called, length, received, came, .. } = held;
-        assert!(!self.trusts || called.key == KEY, "a call arrives under its key");
+        assert!(!self.trusts || is_a_key(called.key), "a call arrives under its key");
         self.handlers_started += 1;
         let number = self.handlers_started;
         let deadline = received + called.timeout.unwrap_or(Duration::from_secs(30));

@@ -77,7 +77,14 @@ impl Side {
     }
 
     /// Takes bytes for the wire.
-    pub(super) fn write(&mut self, most: usize) -> Vec<u8> {
+    pub(super) fn write(&mut self, now: Instant, most: usize) -> Vec<u8> {
+        let bytes = self.take(most);
+        self.engine.go_on(now);
+        self.settle(now);
+        bytes
+    }
+
+    fn take(&mut self, most: usize) -> Vec<u8> {
         let bytes = self.engine.write(most);
         let mut written = bytes.len();
         while let Some((_, left)) = self.unwritten.front_mut().filter(|_| written > 0) {
@@ -96,7 +103,8 @@ impl Side {
         for frame in self.engine.queued_frames() {
             self.queued(now, frame);
         }
-        self.outgoing.check();
+        let (unwritten, half) = (self.engine.unwritten(), self.ours.queue / 2);
+        self.outgoing.check(|length| unwritten > 0 && unwritten + length + PREFIX > half);
         self.incoming.check(now, &mut self.outgoing);
         self.check();
     }
@@ -184,7 +192,7 @@ impl Side {
         self.say(now, Frame::Goodbye { reason }, text);
         let mut bytes = Vec::new();
         while self.engine.unwritten() > 0 {
-            bytes.extend(self.write(usize::MAX));
+            bytes.extend(self.take(usize::MAX));
         }
         self.close();
         bytes

@@ -5,11 +5,12 @@ use std::time::Duration;
 use super::{
     acting::KEY,
     engine::Shared,
+    hearing::LOSSY,
     link::{End, Link},
     side::payload_of,
     world::{CLIENT, SERVER, World},
 };
-use crate::proto::{Farewell, Frame};
+use crate::proto::{Farewell, Frame, Overflow};
 
 const KINDS: usize = 14;
 
@@ -95,19 +96,38 @@ impl World<'_> {
     fn address_all(&mut self, asks: bool) {
         let (size, timeout) = (self.size(), self.timeout());
         let moment = self.next_moment();
+        let (key, overflow) = if asks { (KEY, Overflow::Disconnect) } else { self.policy() };
         let payload = payload_of(moment.last, size);
-        let message =
-            if asks { Shared::request(moment.last, KEY, timeout, &payload) } else { Shared::emit(KEY, &payload) };
-        self.tell(|| format!("the server sends {} to all, asks: {asks}", moment.last));
+        let message = if asks {
+            Shared::request(moment.last, KEY, timeout, &payload)
+        } else {
+            Shared::emit(key, &payload, overflow)
+        };
+        self.tell(|| format!("the server sends {} to all, asks: {asks}, {overflow:?} of {key:x}", moment.last));
         for at in 0..self.links.len() {
             let Some(server) = self.links[at].side(SERVER) else { continue };
+            let dropped = server.engine.dropped();
             if !server.share(moment, &message, size, timeout) {
                 let last = server.leave(moment.now, Farewell::TooSlow, "");
                 self.links[at].hang_up(SERVER, &last);
                 self.count("too slow");
+            } else if server.engine.dropped() > dropped {
+                self.count(match overflow {
+                    Overflow::DropOldest => "oldest dropped",
+                    Overflow::Latest => "all but the latest dropped",
+                    _ => "newest dropped",
+                });
             }
         }
         self.count(if asks { "question to all" } else { "emit to all" });
+    }
+
+    /// A method's key, and its policy.
+    fn policy(&mut self) -> (u64, Overflow) {
+        if !self.choices.percent(self.lossy) {
+            return (KEY, Overflow::Disconnect);
+        }
+        LOSSY[self.choices.index(LOSSY.len())]
     }
 
     fn cancel(&mut self, at: usize, end: usize) {

@@ -41,6 +41,8 @@ pub(super) struct World<'a> {
     pub(super) manner: Manner,
     /// The largest payload, and how often a call has one.
     pub(super) largest: u64,
+    /// How many of a hundred emits to all may be dropped.
+    pub(super) lossy: u64,
     /// How many of a hundred steps in time are long.
     pub(super) patience: u64,
     pub(super) tally: Tally,
@@ -75,7 +77,20 @@ impl<'a> World<'a> {
         let manner = Manner { suspend: [0, 50, 80, 100][choices.index(4)], largest: if large { 6_000 } else { 120 } };
         let largest = if large { 6_000 } else { choices.between(1, 200).into() };
         let patience = [0, 10, 60][choices.index(3)];
-        Self { choices, now, number: 0, links, manner, largest, patience, tally: Tally::new(), tells, began: now }
+        let lossy = [0, 60, 100][choices.index(3)];
+        Self {
+            choices,
+            now,
+            number: 0,
+            links,
+            manner,
+            largest,
+            lossy,
+            patience,
+            tally: Tally::new(),
+            tells,
+            began: now,
+        }
     }
 
     pub(super) fn tell(&self, what: impl FnOnce() -> String) {
@@ -104,7 +119,7 @@ impl<'a> World<'a> {
         let link = &mut self.links[at];
         let room = link.capacity.saturating_sub(link.pipes[1 - end].len());
         let Some(side) = link.side(end) else { return };
-        let bytes = side.write(most.min(room));
+        let bytes = side.write(moment.now, most.min(room));
         let released = side.release(moment, self.manner, &mut self.choices);
         link.pipes[1 - end].put(&bytes);
         if let Err(violation) = released {

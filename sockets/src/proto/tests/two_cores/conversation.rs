@@ -12,8 +12,8 @@ use super::model::Window;
 use crate::{
     codec::Payload,
     proto::{
-        Admission, CallId, Called, Caller, Core, Event, FailureCode, Frame, Open, Outcome, Side, Terms, shared_emit,
-        shared_request, window::Grant,
+        Admission, CallId, Called, Caller, Core, Event, FailureCode, Frame, Open, Outcome, Overflow, Side, Terms,
+        shared_emit, shared_request, window::Grant,
     },
     transport::next_frame,
 };
@@ -117,7 +117,7 @@ impl Conversation {
             }
             Operation::Broadcast { side, size } => {
                 let frame = shared_emit(1, &Payload::Copied(&self.payload(size)));
-                self.ends[side].core.broadcast(self.now, &frame);
+                self.ends[side].core.broadcast(self.now, &frame, 1, Overflow::Disconnect);
             }
             Operation::Deliver { side, suspends } => self.deliver(side, suspends),
             Operation::End { side, which, size, fails } => {

@@ -1,0 +1,22 @@
+//! What happens to an emit to an audience for a member whose queue is full.
+
+/// The policy of a method, for the members of an audience whose queue is full.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Overflow {
+    /// The member is disconnected.
+    #[default]
+    Disconnect,
+    /// The new message is dropped.
+    DropNewest,
+    /// The oldest messages of the method that wait are dropped, until there is room for the new one.
+    DropOldest,
+    /// All messages of the method that wait are dropped; the new one is kept in any case.
+    Latest,
+}
+
+impl Overflow {
+    /// Whether messages that wait may be dropped later, so that they must not be out of reach.
+    pub(super) fn recalls(self) -> bool {
+        matches!(self, Self::DropOldest | Self::Latest)
+    }
+}

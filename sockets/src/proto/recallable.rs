@@ -1,0 +1,45 @@
+//! Parked emits that may be dropped again for newer ones of their method.
+
+use std::collections::VecDeque;
+
+use super::parked::Parked;
+
+/// By method, of which there are few.
+#[derive(Default)]
+pub(super) struct Recallable(Vec<(u64, VecDeque<Parked>)>);
+
+impl Recallable {
+    pub(super) fn push(&mut self, key: u64, parked: Parked) {
+        match self.of(key) {
+            Some(messages) => messages.push_back(parked),
+            None => self.0.push((key, VecDeque::from([parked]))),
+        }
+    }
+
+    fn of(&mut self, key: u64) -> Option<&mut VecDeque<Parked>> {
+        self.0.iter_mut().find(|(this, _)| *this == key).map(|(_, messages)| messages)
+    }
+
+    /// The one that has been parked first.
+    pub(super) fn first(&self) -> Option<&Parked> {
+        self.0.iter().filter_map(|(_, messages)| messages.front()).min_by_key(|first| first.number)
+    }
+
+    pub(super) fn last(&self) -> Option<&Parked> {
+        self.0.iter().filter_map(|(_, messages)| messages.back()).max_by_key(|last| last.number)
+    }
+
+    pub(super) fn pop_first(&mut self) -> Option<Parked> {
+        let fronts = self.0.iter_mut().filter(|(_, messages)| !messages.is_empty());
+        fronts.min_by_key(|(_, messages)| messages.front().map(|first| first.number))?.1.pop_front()
+    }
+
+    /// Takes out the first one of a method.
+    pub(super) fn take_oldest(&mut self, key: u64) -> Option<Parked> {
+        self.of(key)?.pop_front()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.iter().all(|(_, messages)| messages.is_empty())
+    }
+}

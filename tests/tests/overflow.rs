@@ -1,0 +1,236 @@
+//! What happens to an emit to an audience for a member whose queue is full: the policy of its method.
+
+#![allow(clippy::unwrap_used, reason = "a test that unwraps fails there")]
+
+use std::{
+    future::{Future, poll_fn},
+    pin::pin,
+    sync::{Arc, Mutex, mpsc},
+    thread,
+};
+
+use sockets::{Client, ClientBuilder, DisconnectReason, Limits, Server, Socket};
+use sockets_tests::{Net, eventually, every_transport, never};
+use tokio::runtime::{Builder, Handle};
+
+/// Each message has a number and a thousand bytes.
+#[sockets::group("News")]
+trait News {
+    #[emit]
+    async fn kept(&self, number: u32, filler: &[u8]);
+    #[emit(overflow = "disconnect")]
+    async fn kept_too(&self, number: u32, filler: &[u8]);
+    #[emit(overflow = "drop_newest")]
+    async fn newest_dropped(&self, number: u32, filler: &[u8]);
+    #[emit(overflow = "drop_oldest")]
+    async fn oldest_dropped(&self, number: u32, filler: &[u8]);
+    #[emit(overflow = "latest")]
+    async fn latest(&self, number: u32, filler: &[u8]);
+    /// Everything that was sent before has been heard.
+    async fn fence(&self, number: u32);
+}
+
+/// The numbers that a member has heard, in their order.
+#[derive(Clone, Default)]
+struct Heard(Arc<Mutex<Vec<u32>>>);
+
+impl Heard {
+    fn note(&self, number: u32) {
+        self.0.lock().unwrap().push(number);
+    }
+
+    fn numbers(&self) -> Vec<u32> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+impl News for Heard {
+    async fn kept(&self, number: u32, _filler: &[u8]) {
+        self.note(number);
+    }
+    async fn kept_too(&self, number: u32, _filler: &[u8]) {
+        self.note(number);
+    }
+    async fn newest_dropped(&self, number: u32, _filler: &[u8]) {
+        self.note(number);
+    }
+    async fn oldest_dropped(&self, number: u32, _filler: &[u8]) {
+        self.note(number);
+    }
+    async fn latest(&self, number: u32, _filler: &[u8]) {
+        self.note(number);
+    }
+    async fn fence(&self, number: u32) {
+        self.note(number);
+    }
+}
+
+const FILLER: [u8; 1000] = [7; 1000];
+/// More than any transport takes of a peer that reads nothing, within its window and its queue.
+const MANY: u32 = 3000;
+/// So many go into the queue of one who reads.
+const AT_ONCE: u32 = 16;
+
+fn limits() -> Limits {
+    Limits { outgoing_queue: 64 << 10, ..Limits::default() }
+}
+
+/// A client that reads nothing, since its only thread is blocked, until it is thawed.
+struct Frozen {
+    socket: Socket,
+    heard: Heard,
+    thaw: mpsc::Sender<()>,
+}
+
+impl Frozen {
+    async fn new(net: Net, server: &Server) -> Self {
+        let others = server.sockets();
+        let (thaw, thawed) = mpsc::channel::<()>();
+        let (freezes, frozen) = mpsc::channel();
+        let thawed = Mutex::new(thawed);
+        let heard = Heard::default();
+        let news = NewsServer::new(heard.clone());
+        let builder = Client::builder().serve(news).connected(|peer| async move {
+            peer.listen("freeze", move |(): ()| {
+                freezes.send(()).unwrap();
+                // Until it is thawed, or the test has failed.
+                let _ = thawed.lock().unwrap().recv();
+                async {}
+            });
+        });
+        let (server_too, outside) = (server.clone(), Handle::current());
+        thread::spawn(move || live(net, &server_too, builder, outside));
+        eventually("it connects", || server.sockets().len() > others.len()).await;
+        let socket = server.sockets().into_iter().find(|socket| !others.contains(socket)).unwrap();
+        socket.emit("freeze", &()).await.unwrap();
+        eventually("it freezes", || frozen.try_recv().is_ok()).await;
+        Self { socket, heard, thaw }
+    }
+
+    /// It reads what there is for it, and everything is counted: gives what it has heard.
+    async fn thaw(&self, sent: u32) -> Vec<u32> {
+        self.thaw.send(()).unwrap();
+        NewsClient::new(&self.socket).fence(u32::MAX).await.unwrap();
+        let mut numbers = self.heard.numbers();
+        assert_eq!(numbers.pop(), Some(u32::MAX));
+        assert!(numbers.is_sorted_by(|one, next| one < next), "what is kept is in its order: {numbers:?}");
+        let dropped = self.socket.stats().dropped_emits;
+        assert_eq!(numbers.len() as u64 + dropped, u64::from(sent), "what was sent has arrived or was dropped");
+        assert!(dropped > u64::from(sent) / 4, "only {dropped} were dropped");
+        numbers
+    }
+}
+
+/// The life of a client on a thread of its own. The server's side of it lives in the runtime outside.
+fn live(net: Net, server: &Server, builder: ClientBuilder, outside: Handle) {
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut connecting = pin!(net.connect(server, builder));
+        let mut first = Some(outside);
+        let client = poll_fn(|cx| {
+            let outside = first.take();
+            let _accepted_there = outside.as_ref().map(Handle::enter);
+            connecting.as_mut().poll(cx)
+        });
+        let client = client.await;
+        client.disconnected().await;
+    });
+}
+
+/// A server with some members who read, and one who does not.
+async fn room(net: Net) -> (Server, Vec<(Client, Heard)>, Frozen) {
+    let server = Server::builder().limits(limits()).connected(|socket: Socket| async move { socket.join("room") });
+    let server = net.serve(server).await;
+    let mut members = Vec::new();
+    for _ in 0..3 {
+        let heard = Heard::default();
+        let client = Client::builder().serve(NewsServer::new(heard.clone()));
+        members.push((net.connect(&server, client).await, heard));
+    }
+    let frozen = Frozen::new(net, &server).await;
+    (server, members, frozen)
+}
+
+/// Emits numbers to the room, no faster than the members who read take them.
+async fn emit_many<F>(members: &[(Client, Heard)], numbers: std::ops::Range<u32>, emit: impl Fn(u32) -> F)
+where
+    F: Future<Output = Result<(), sockets::CallError>>,
+{
+    for number in numbers {
+        emit(number).await.unwrap();
+        if number % AT_ONCE == 0 {
+            let is_heard = |(_, heard): &(_, Heard)| heard.0.lock().unwrap().last() == Some(&number);
+            eventually("those who read hear it", || members.iter().all(is_heard)).await;
+        }
+    }
+}
+
+async fn all_is_heard(server: &Server, members: &[(Client, Heard)], frozen: &Frozen) {
+    for (_, heard) in members {
+        eventually("all is heard", || heard.0.lock().unwrap().len() == MANY as usize).await;
+        assert!(heard.numbers().into_iter().eq(0..MANY), "those who read have everything");
+    }
+    for socket in server.sockets() {
+        assert!(socket == frozen.socket || socket.stats().dropped_emits == 0, "nothing is dropped for those who read");
+    }
+}
+
+every_transport! {
+    async fn a_member_whose_queue_is_full_is_disconnected_if_nothing_else_is_said(net: Net) {
+        let (server, members, frozen) = room(net).await;
+        let news = NewsClient::new(&server.room("room"));
+        emit_many(&members, 0..MANY, |number| {
+            let news = news.clone();
+            async move { if number % 2 == 0 { news.kept(number, &FILLER).await } else { news.kept_too(number, &FILLER).await } }
+        }).await;
+        all_is_heard(&server, &members, &frozen).await;
+        assert_eq!(frozen.socket.disconnected().await, DisconnectReason::TooSlow);
+        assert_eq!(frozen.socket.stats().dropped_emits, 0);
+    }
+
+    async fn the_newest_messages_are_dropped_for_a_member_whose_queue_is_full(net: Net) {
+        let (server, members, frozen) = room(net).await;
+        let news = NewsClient::new(&server.room("room"));
+        emit_many(&members, 0..MANY, |number| news.newest_dropped(number, &FILLER)).await;
+        all_is_heard(&server, &members, &frozen).await;
+        let numbers = frozen.thaw(MANY).await;
+        assert_eq!(numbers.first(), Some(&0));
+        assert!(numbers.last().is_some_and(|last| *last < MANY - 1), "the newest is not among them");
+        emit_many(&members, MANY..MANY + 1, |number| news.newest_dropped(number, &FILLER)).await;
+        eventually("it hears the next one", || frozen.heard.numbers().last() == Some(&MANY)).await;
+    }
+
+    async fn the_oldest_messages_are_dropped_for_a_member_whose_queue_is_full(net: Net) {
+        let (server, members, frozen) = room(net).await;
+        let news = NewsClient::new(&server.room("room"));
+        emit_many(&members, 0..MANY, |number| news.oldest_dropped(number, &FILLER)).await;
+        all_is_heard(&server, &members, &frozen).await;
+        let numbers = frozen.thaw(MANY).await;
+        // Half of the queue is what may be dropped.
+        let newest = numbers.iter().rev().zip((0..MANY).rev()).take_while(|(heard, number)| *heard == number).count();
+        assert!((24..=64).contains(&newest), "{newest} of the newest ones: {numbers:?}");
+    }
+
+    async fn only_the_latest_message_is_kept_for_a_member_whose_queue_is_full(net: Net) {
+        let (server, members, frozen) = room(net).await;
+        let news = NewsClient::new(&server.room("room"));
+        emit_many(&members, 0..MANY, |number| news.latest(number, &FILLER)).await;
+        all_is_heard(&server, &members, &frozen).await;
+        assert_eq!(frozen.thaw(MANY).await.last(), Some(&(MANY - 1)), "the latest arrives");
+    }
+
+    async fn what_is_sent_to_a_member_alone_keeps_its_place_among_what_is_kept(net: Net) {
+        let (server, members, frozen) = room(net).await;
+        let news = NewsClient::new(&server.room("room"));
+        let alone = NewsClient::new(&frozen.socket);
+        emit_many(&members, 0..MANY, |number| news.oldest_dropped(number, &FILLER)).await;
+        // It waits behind those, and before the others.
+        let mut between = pin!(alone.fence(MANY));
+        never("it is answered", between.as_mut()).await;
+        emit_many(&members, MANY + 1..MANY + 9, |number| news.latest(number, &FILLER)).await;
+        eventually("those who read hear it", || members[0].1.numbers().last() == Some(&(MANY + 8))).await;
+        let numbers = frozen.thaw(MANY + 9).await;
+        assert!(numbers.contains(&(MANY - 1)) && numbers.contains(&MANY) && numbers.contains(&(MANY + 8)));
+        between.await.unwrap();
+    }
+}
