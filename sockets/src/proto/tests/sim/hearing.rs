@@ -42,6 +42,7 @@ impl Side {
         let number = moment.last;
         let length = Frame::Emit { key }.header().len() + payload_of(number, size).len();
         let (mut queued, dropped) = (self.engine.queued(), self.engine.dropped());
+        let unwritten = self.engine.unwritten();
         let outcome = self.engine.share(moment.now, message, number, Caller::Other);
         if matches!(outcome, Err(Admission::TooLarge { .. })) {
             assert!(length > self.theirs.max_frame as usize, "it is small enough");
@@ -63,6 +64,10 @@ impl Side {
         let goes_on = is_kept || overflow != Overflow::Disconnect;
         expected += u64::from(!is_kept && goes_on);
         assert_eq!(self.engine.dropped() - dropped, expected, "what is dropped for want of room: {overflow:?}");
+        let stays_in_reach = unwritten > 0 && unwritten + length + PREFIX > self.ours.queue / 2;
+        if recallable.is_some() && stays_in_reach && expected == 0 {
+            assert_eq!(self.engine.unwritten(), unwritten, "what may be dropped is out of reach");
+        }
         match outcome {
             Ok(None) => {
                 assert!(is_kept, "a member that is too far behind has more to take");
