@@ -33,12 +33,12 @@ pub(super) struct Dispatcher {
     version: u64,
     held: VecDeque<Held>,
     /// What may be started in what time, if that is limited.
-    rate: Option<Rate>,
+    rate: Option<Box<Rate>>,
 }
 
 impl Dispatcher {
     pub(super) fn new(session: Arc<Session>) -> Self {
-        let rate = Rate::of(session.limits(), clock::now());
+        let rate = Rate::of(session.limits(), clock::now()).map(Box::new);
         Self { session, known: KeyMap::default(), version: 0, held: VecDeque::new(), rate }
     }
 

@@ -62,7 +62,8 @@ impl Driver {
             drop(dispatcher);
             if let Some((farewell, text)) = reason.farewell().filter(|_| !told) {
                 session.say(Frame::Goodbye { reason: farewell }, text);
-                hang_up(&mut *receiver, |cx| session.poll_finish(cx)).await;
+                // Boxed, so that a session that is far from its end holds no room for it.
+                Box::pin(hang_up(&mut *receiver, |cx| session.poll_finish(cx))).await;
             }
         }
     }

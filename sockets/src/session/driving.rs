@@ -96,7 +96,7 @@ impl Session {
                     self.counters.count_stray_answer();
                     tracing::debug!("an answer came for a call that nobody waits for");
                 }
-                Event::Ready => self.connected.notify_one(),
+                Event::Ready => self.turned.notify_waiters(),
                 Event::Drained => {
                     self.drained.store(true, Ordering::Release);
                     self.settle(&state);

@@ -31,13 +31,13 @@ pub(super) struct Closing {
 impl State {
     /// Asks the driver to end the session. The first reason counts.
     pub(super) fn close(&mut self, reason: DisconnectReason) {
-        self.closing.get_or_insert_with(|| Closing { reason, until: now() + LINGER });
+        self.closing.get_or_insert_with(|| Box::new(Closing { reason, until: now() + LINGER }));
         self.driver.wake_by_ref();
     }
 
     /// Whether the session is to end now, because this side wants it to; otherwise when that is to be asked again.
     pub(super) fn closing(&self, now: Instant) -> Result<Option<Instant>, DisconnectReason> {
-        let Some(Closing { reason, until }) = &self.closing else { return Ok(None) };
+        let Some(Closing { reason, until }) = self.closing.as_deref() else { return Ok(None) };
         // What was sent before arrives before the goodbye, unless that is why it ends.
         let orderly = matches!(reason, DisconnectReason::Closed | DisconnectReason::Kicked(_));
         let lingers = orderly && self.core.waits_for_window() && now < *until;
@@ -80,9 +80,8 @@ impl Session {
             handler.abort();
         }
         drop(self.change_routes(&[], |routes| std::mem::replace(routes, Routes::new(0))));
-        self.ended.notify_waiters();
+        self.turned.notify_waiters();
         self.room.notify_waiters();
-        self.settled.notify_waiters();
         // There is no runtime when it is what has ended the session.
         if let Ok(runtime) = Handle::try_current() {
             for hook in hooks {
@@ -105,14 +104,7 @@ impl Session {
 
     /// Waits for the end.
     pub(crate) async fn disconnected(&self) -> DisconnectReason {
-        loop {
-            let mut ended = std::pin::pin!(self.ended.notified());
-            ended.as_mut().enable();
-            if let Some(reason) = self.reason.get() {
-                return reason.clone();
-            }
-            ended.await;
-        }
+        self.turn(|| self.reason.get().cloned()).await
     }
 
     /// Whether it has ended, or is being ended by this side.
@@ -143,15 +135,11 @@ impl Session {
 
     /// Waits until nothing is under way, or the session has ended.
     async fn idle(&self) {
-        loop {
-            let mut settled = std::pin::pin!(self.settled.notified());
-            settled.as_mut().enable();
+        self.turn(|| {
             let idle = self.drained.load(Ordering::Acquire) && self.state.lock().core.is_idle();
-            if idle || self.reason.get().is_some() {
-                return;
-            }
-            settled.await;
-        }
+            (idle || self.reason.get().is_some()).then_some(())
+        })
+        .await;
     }
 
     /// Gives the connection back: handles that outlive the session must not keep it open.

@@ -110,7 +110,7 @@ struct State {
     /// Calls are held until replies have been written.
     gated: bool,
     /// How this side wants to end the session.
-    closing: Option<Closing>,
+    closing: Option<Box<Closing>>,
     hooks: Vec<Hook>,
     /// Up to where this session has been given what its shard's log has for it.
     heard: u64,
@@ -173,14 +173,10 @@ pub(crate) struct Session {
     room: Notify,
     /// Orders the emits that wait for room.
     emit_turn: tokio::sync::Mutex<()>,
-    /// The server has finished its `connected`.
-    connected: Notify,
     /// The client has heard that the server goes away.
     drained: AtomicBool,
-    /// Wakes who waits for the session to become idle.
-    settled: Notify,
-    /// Wakes who waits for the end.
-    ended: Notify,
+    /// Wakes who waits for the session to become ready or idle, or for its end.
+    turned: Notify,
     reason: OnceLock<DisconnectReason>,
     /// On a server: the log of what is said to audiences.
     following: OnceLock<Following>,
@@ -236,10 +232,8 @@ impl Session {
             counters: Counters::default(),
             room: Notify::new(),
             emit_turn: tokio::sync::Mutex::new(()),
-            connected: Notify::new(),
             drained: AtomicBool::new(false),
-            settled: Notify::new(),
-            ended: Notify::new(),
+            turned: Notify::new(),
             reason: OnceLock::new(),
             following: OnceLock::new(),
             owner: OnceLock::new(),
@@ -345,10 +339,21 @@ impl Session {
 
     /// Waits until the server's `connected` has finished, or the session has ended.
     pub(crate) async fn until_connected(&self) -> Result<(), DisconnectReason> {
-        tokio::select! {
-            biased;
-            () = self.connected.notified() => Ok(()),
-            reason = self.disconnected() => Err(reason),
+        self.turn(|| {
+            if self.state.lock().core.peer_is_ready() { Some(Ok(())) } else { self.reason.get().cloned().map(Err) }
+        })
+        .await
+    }
+
+    /// Waits until `look` sees something, whenever the session has become ready or idle, or has ended.
+    async fn turn<T>(&self, look: impl Fn() -> Option<T>) -> T {
+        loop {
+            let mut turned = std::pin::pin!(self.turned.notified());
+            turned.as_mut().enable();
+            if let Some(seen) = look() {
+                return seen;
+            }
+            turned.await;
         }
     }
 }

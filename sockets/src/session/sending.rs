@@ -146,7 +146,7 @@ impl Session {
     /// Wakes who waits for the session to become idle, if it is.
     pub(super) fn settle(&self, state: &State) {
         if self.drained.load(Ordering::Relaxed) && state.core.is_idle() {
-            self.settled.notify_waiters();
+            self.turned.notify_waiters();
         }
     }
 }

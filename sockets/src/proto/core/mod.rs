@@ -249,6 +249,11 @@ impl<C, H: Clone> Core<C, H> {
         self.parked.emits().messages > 0 || self.parked.in_turn().messages > 0
     }
 
+    /// Whether the server has finished its `connected`.
+    pub(crate) fn peer_is_ready(&self) -> bool {
+        self.peer_is_ready
+    }
+
     /// Whether nothing is under way in either direction.
     pub(crate) fn is_idle(&self) -> bool {
         self.inbound.in_flight() == 0 && self.calls.nobody_waits() && self.parked.is_empty()
