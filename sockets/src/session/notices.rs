@@ -31,7 +31,7 @@ impl Notices {
         self.0.extend(notice);
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
