@@ -8,6 +8,9 @@ use std::{
     task::{Context, Waker},
 };
 
+use bytes::Bytes;
+use futures_core::Stream;
+use futures_util::Sink;
 use serde::Serialize;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -24,7 +27,9 @@ use crate::{
     proto::Side,
     server::{Identity, Server},
     session::{Peer, Routes, Service, Session},
-    transport::{Address, Arrival, ClientOptions, Handshake, Link, memory_pair, open, over_stream},
+    transport::{
+        Address, Arrival, BoxError, ClientOptions, Handshake, Link, memory_pair, open, over_messages, over_stream,
+    },
 };
 
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -160,6 +165,21 @@ impl ClientBuilder {
     {
         let (read, write) = tokio::io::split(io);
         self.connect_link(over_stream(read, write)).await
+    }
+
+    /// Connects over a stream and sink of whole messages whose other end is given to [`Server::accept_messages`], which
+    /// says what they have to do.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect).
+    pub async fn connect_over_messages<S, M, E>(self, messages: S) -> Result<Client, ConnectError>
+    where
+        S: Stream<Item = Result<M, E>> + Sink<Bytes, Error: Into<BoxError>> + Send + 'static,
+        M: Into<Bytes> + 'static,
+        E: Into<BoxError> + 'static,
+    {
+        self.connect_link(over_messages(messages)).await
     }
 
     /// Connects to a server in the same process: no byte goes through the system. For tests, and for programs that

@@ -14,7 +14,7 @@ pub use self::{
     certificates::{Authority, Certificate, LOOPBACK},
     contract::*,
     handlers::{Desk, Shop, Voter, admitting, players},
-    net::{Net, run},
+    net::{Messages, Net, messages, run, unix_url},
     place::path_of_its_own,
     wait::{eventually, never},
 };

@@ -3,6 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use sockets::{BindError, Client, ClientBuilder, ConnectError, Identity, Server, ServerBuilder};
+use tokio::io::{DuplexStream, duplex};
+use tokio_util::codec::{Framed, LengthDelimitedCodec};
 
 use crate::{LOOPBACK, Login, Player, eventually};
 
@@ -11,15 +13,24 @@ use crate::{LOOPBACK, Login, Player, eventually};
 pub enum Net {
     /// TCP on loopback.
     Tcp,
+    /// A Unix socket.
+    Unix,
     /// TLS on loopback.
     Tls,
     /// A stream that the user brings: `accept` and `connect_over`.
     Stream,
+    /// A stream and sink of messages that the user brings: `accept_messages` and `connect_over_messages`.
+    Messages,
     /// The transport within a process: `connect_to`.
     Memory,
 }
 
 impl Net {
+    /// Whether a server knows the addresses of its clients.
+    pub fn has_address(self) -> bool {
+        matches!(self, Self::Tcp | Self::Tls)
+    }
+
     /// A server that can be reached over this transport.
     pub async fn serve<I: Identity>(self, builder: ServerBuilder<I>) -> Server<I> {
         self.try_serve(builder).await.expect("the server starts")
@@ -29,8 +40,13 @@ impl Net {
     pub async fn try_serve<I: Identity>(self, builder: ServerBuilder<I>) -> Result<Server<I>, BindError> {
         match self {
             Self::Tcp => builder.bind("tcp://127.0.0.1:0").await,
+            Self::Unix => {
+                let server = builder.bind("tcp://127.0.0.1:0").await?;
+                server.bind(&unix_url(&server)).await?;
+                Ok(server)
+            }
             Self::Tls => builder.tls(Arc::clone(&LOOPBACK.0)).bind("tls://127.0.0.1:0").await,
-            Self::Stream | Self::Memory => Ok(builder.build()),
+            Self::Stream | Self::Messages | Self::Memory => Ok(builder.build()),
         }
     }
 
@@ -47,14 +63,20 @@ impl Net {
     ) -> Result<Client, ConnectError> {
         match self {
             Self::Tcp => builder.connect(&format!("tcp://{}", server.local_addr())).await,
+            Self::Unix => builder.connect(&unix_url(server)).await,
             Self::Tls => {
                 let builder = builder.tls(Arc::clone(&LOOPBACK.1));
                 builder.connect(&format!("tls://{}", server.local_addr())).await
             }
             Self::Stream => {
-                let (near, far) = tokio::io::duplex(1 << 16);
+                let (near, far) = duplex(1 << 16);
                 drop(server.accept(far));
                 builder.connect_over(near).await
+            }
+            Self::Messages => {
+                let (near, far) = messages(1 << 16);
+                drop(server.accept_messages(far));
+                builder.connect_over_messages(near).await
             }
             Self::Memory => builder.connect_to(server).await,
         }
@@ -70,6 +92,20 @@ impl Net {
         eventually("the server has no sockets", || server.sockets().is_empty()).await;
     }
 }
+
+/// Where a test's server listens, beside the port that gives its name to the file.
+pub fn unix_url<I: Identity>(server: &Server<I>) -> String {
+    format!("unix:{}/sockets-tests-{}", std::env::temp_dir().display(), server.local_addr().port())
+}
+
+/// Two ends of a stream and sink of messages, which holds so many bytes in each direction.
+pub fn messages(bytes: usize) -> (Messages, Messages) {
+    let (near, far) = duplex(bytes);
+    (Framed::new(near, LengthDelimitedCodec::new()), Framed::new(far, LengthDelimitedCodec::new()))
+}
+
+/// Messages over a duplex.
+pub type Messages = Framed<DuplexStream, LengthDelimitedCodec>;
 
 /// Runs a test, which fails if it hangs.
 pub fn run(test: impl Future<Output = ()>) {
@@ -98,6 +134,11 @@ macro_rules! every_transport {
             }
 
             #[test]
+            fn over_a_unix_socket() {
+                $crate::run(test($crate::Net::Unix));
+            }
+
+            #[test]
             fn over_tls() {
                 $crate::run(test($crate::Net::Tls));
             }
@@ -105,6 +146,11 @@ macro_rules! every_transport {
             #[test]
             fn over_a_stream() {
                 $crate::run(test($crate::Net::Stream));
+            }
+
+            #[test]
+            fn over_messages() {
+                $crate::run(test($crate::Net::Messages));
             }
 
             #[test]

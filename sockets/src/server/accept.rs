@@ -8,6 +8,8 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures_core::Stream;
+use futures_util::Sink;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::oneshot,
@@ -25,7 +27,7 @@ use crate::{
     handshake::{self, Theirs},
     proto::{Side, clamp_timeout},
     session::{Peer, Routes, Session},
-    transport::{Arrival, Handshake, Link, over_stream},
+    transport::{Arrival, BoxError, Handshake, Link, over_messages, over_stream},
 };
 
 /// What one is told for whom there is no place.
@@ -48,6 +50,48 @@ impl<I: Identity> Server<I> {
     {
         let (read, write) = tokio::io::split(io);
         self.accept_arrival(Arrival::Open(over_stream(read, write), Handshake::over("stream")))
+    }
+
+    /// Serves one connection over a stream and sink of whole messages, whose other end is given to
+    /// [`ClientBuilder::connect_over_messages`](crate::ClientBuilder::connect_over_messages): for transports that keep
+    /// the boundaries of messages, such as a queue, a data channel, or a channel within the process.
+    ///
+    /// Each item is one frame of the protocol. They have to arrive in their order, each once. No item that this side sends is longer
+    /// than the other side's [`Limits::max_frame`](crate::Limits::max_frame), or 64 KiB before the other side is known;
+    /// what comes in has been set aside by the stream before it can be measured here, so the stream should have such a
+    /// limit, too. The end of the stream is the end of the connection.
+    ///
+    /// It begins at once, as [`accept`](Self::accept) does.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use sockets::{Client, Server};
+    /// use tokio_util::codec::{Framed, LengthDelimitedCodec};
+    ///
+    /// // Anything that is a `Stream<Item = Result<Bytes, _>>` and a `Sink<Bytes>` will do.
+    /// let (near, far) = tokio::io::duplex(1024);
+    /// let (near, far) = (Framed::new(near, LengthDelimitedCodec::new()), Framed::new(far, LengthDelimitedCodec::new()));
+    ///
+    /// let server = Server::builder().build();
+    /// let (socket, client) = tokio::join!(
+    ///     server.accept_messages(far),
+    ///     Client::builder().connect_over_messages(near),
+    /// );
+    /// assert!(socket.unwrap().is_connected() && client.unwrap().is_connected());
+    /// # }
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    pub fn accept_messages<S, M, E>(&self, messages: S) -> Accepting<I>
+    where
+        S: Stream<Item = Result<M, E>> + Sink<Bytes, Error: Into<BoxError>> + Send + 'static,
+        M: Into<Bytes> + 'static,
+        E: Into<BoxError> + 'static,
+    {
+        self.accept_arrival(Arrival::Open(over_messages(messages), Handshake::over("messages")))
     }
 
     pub(crate) fn accept_arrival(&self, arrival: Arrival) -> Accepting<I> {

@@ -4,6 +4,7 @@ mod acceptor;
 mod address;
 mod arrival;
 mod memory;
+mod messages;
 mod open;
 mod options;
 mod pool;
@@ -32,6 +33,7 @@ pub(crate) use self::{
     address::{Address, AddressError},
     arrival::Arrival,
     memory::pair as memory_pair,
+    messages::{BoxError, over_messages},
     open::open,
     options::{ClientOptions, ServerOptions},
     stream::over_stream,

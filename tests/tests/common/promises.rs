@@ -7,9 +7,10 @@
     reason = "each file uses a part of it, and a test that unwraps fails there"
 )]
 
-use std::{future::Future, hash::Hash, time::Duration};
+use std::{future::Future, hash::Hash, sync::Arc, time::Duration};
 
 use sockets::{Client, ClientBuilder, ConnectError, Server, ServerBuilder};
+use sockets_tests::{LOOPBACK, messages, unix_url};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, duplex, split},
     sync::watch,
@@ -24,8 +25,15 @@ const PATIENCE: Duration = Duration::from_secs(8);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wire {
     Tcp,
+    Unix,
+    Tls,
     Duplex,
+    Messages,
     InProcess,
+}
+
+impl Wire {
+    pub(crate) const ALL: [Self; 6] = [Self::Tcp, Self::Unix, Self::Tls, Self::Duplex, Self::Messages, Self::InProcess];
 }
 
 /// A server, and how its clients reach it.
@@ -36,9 +44,15 @@ pub(crate) struct Host<I = ()> {
 
 impl<I: Clone + Eq + Hash + Send + Sync + 'static> Host<I> {
     pub(crate) async fn new(wire: Wire, builder: ServerBuilder<I>) -> Self {
-        let server = builder.build();
-        if wire == Wire::Tcp {
-            server.bind("tcp://127.0.0.1:0").await.unwrap();
+        let server = builder.tls(Arc::clone(&LOOPBACK.0)).build();
+        match wire {
+            Wire::Tcp => server.bind("tcp://127.0.0.1:0").await.unwrap(),
+            Wire::Unix => {
+                server.bind("tcp://127.0.0.1:0").await.unwrap();
+                server.bind(&unix_url(&server)).await.unwrap();
+            }
+            Wire::Tls => server.bind("tls://127.0.0.1:0").await.unwrap(),
+            Wire::Duplex | Wire::Messages | Wire::InProcess => {}
         }
         Self { server, wire }
     }
@@ -46,6 +60,16 @@ impl<I: Clone + Eq + Hash + Send + Sync + 'static> Host<I> {
     pub(crate) async fn try_connect(&self, client: ClientBuilder) -> Result<Client, ConnectError> {
         match self.wire {
             Wire::Tcp => client.connect(&format!("tcp://{}", self.server.local_addr())).await,
+            Wire::Unix => client.connect(&unix_url(&self.server)).await,
+            Wire::Tls => {
+                let client = client.tls(Arc::clone(&LOOPBACK.1));
+                client.connect(&format!("tls://{}", self.server.local_addr())).await
+            }
+            Wire::Messages => {
+                let (near, far) = messages(64 << 10);
+                drop(self.server.accept_messages(far));
+                client.connect_over_messages(near).await
+            }
             Wire::Duplex => {
                 let (near, far) = duplex(64 << 10);
                 drop(self.server.accept(far));
@@ -75,8 +99,23 @@ macro_rules! on_every_wire {
             }
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn over_a_unix_socket() {
+                within(body(Wire::Unix)).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn over_tls() {
+                within(body(Wire::Tls)).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
             async fn over_a_duplex() {
                 within(body(Wire::Duplex)).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn over_messages() {
+                within(body(Wire::Messages)).await;
             }
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -1,0 +1,124 @@
+//! Frames over a stream and sink of whole messages that the user brings: each message is one frame, without its prefix.
+
+use std::{
+    error::Error,
+    io::{self, IoSlice},
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use futures_core::Stream;
+use futures_util::{
+    Sink, StreamExt,
+    stream::{Fuse, SplitSink, SplitStream},
+};
+
+use super::{Link, Receive, ReceiveError, Transmit, frame_length};
+use crate::proto::{Outbox, PREFIX, Violation};
+
+/// So many bytes of messages are handed on together.
+const BATCH: usize = 16 * 1024;
+/// In how many pieces a frame is in an outbox, at most: its prefix with its header, and its payload.
+const PIECES: usize = 2;
+
+/// What any error becomes.
+pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
+
+/// A connection over messages.
+pub(crate) fn over_messages<S, M, E>(messages: S) -> Link
+where
+    S: Stream<Item = Result<M, E>> + Sink<Bytes, Error: Into<BoxError>> + Send + 'static,
+    M: Into<Bytes> + 'static,
+    E: Into<BoxError> + 'static,
+{
+    let (sink, stream) = messages.split();
+    Link::new(MessageReceiver { stream: stream.fuse(), end: None }, MessageTransmitter { sink })
+}
+
+struct MessageReceiver<S> {
+    stream: Fuse<SplitStream<S>>,
+    /// What has come behind the messages that were handed on.
+    end: Option<ReceiveError>,
+}
+
+impl<S, M, E> Receive for MessageReceiver<S>
+where
+    S: Stream<Item = Result<M, E>> + Send,
+    M: Into<Bytes>,
+    E: Into<BoxError>,
+{
+    fn poll_receive(&mut self, cx: &mut Context<'_>, max_frame: usize) -> Poll<Result<Bytes, ReceiveError>> {
+        let mut batch = BytesMut::new();
+        while self.end.is_none() && batch.len() < BATCH {
+            match self.stream.poll_next_unpin(cx) {
+                Poll::Ready(Some(Ok(message))) => {
+                    let message = message.into();
+                    match u32::try_from(message.len()) {
+                        Ok(length) if message.len() <= max_frame => {
+                            batch.reserve(PREFIX + message.len());
+                            batch.put_u32_le(length);
+                            batch.put_slice(&message);
+                        }
+                        _ => {
+                            let violation = Violation::FrameTooLarge { length: message.len(), limit: max_frame };
+                            self.end = Some(violation.into());
+                        }
+                    }
+                }
+                Poll::Ready(Some(Err(error))) => self.end = Some(io::Error::other(error).into()),
+                Poll::Ready(None) => self.end = Some(ReceiveError::Closed),
+                Poll::Pending if batch.is_empty() => return Poll::Pending,
+                Poll::Pending => break,
+            }
+        }
+        if batch.is_empty() {
+            return Poll::Ready(Err(self.end.take().unwrap_or(ReceiveError::Closed)));
+        }
+        Poll::Ready(Ok(batch.freeze()))
+    }
+
+    // Messages come whole.
+    fn begun(&self) -> usize {
+        0
+    }
+
+    fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while let Some(Ok(_)) = ready!(self.stream.poll_next_unpin(cx)) {}
+        Poll::Ready(())
+    }
+}
+
+struct MessageTransmitter<S> {
+    sink: SplitSink<S, Bytes>,
+}
+
+impl<S: Sink<Bytes, Error: Into<BoxError>> + Send> Transmit for MessageTransmitter<S> {
+    fn poll_transmit(&mut self, cx: &mut Context<'_>, outbox: &mut Outbox) -> Poll<io::Result<()>> {
+        let mut sink = Pin::new(&mut self.sink);
+        while !outbox.is_empty() {
+            ready!(sink.as_mut().poll_ready(cx)).map_err(io::Error::other)?;
+            let frame = take_frame(outbox).ok_or(io::ErrorKind::InvalidData)?;
+            sink.as_mut().start_send(frame).map_err(io::Error::other)?;
+        }
+        sink.poll_flush(cx).map_err(io::Error::other)
+    }
+
+    fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.sink).poll_close(cx).map_err(io::Error::other)
+    }
+}
+
+/// Copies the first frame out of an outbox that holds whole ones, without its prefix.
+fn take_frame(outbox: &mut Outbox) -> Option<Bytes> {
+    let mut pieces = [IoSlice::new(&[]); PIECES];
+    let filled = outbox.slices(&mut pieces);
+    let length = frame_length(&pieces[0])?;
+    let mut frame = BytesMut::with_capacity(PREFIX + length);
+    for piece in &pieces[..filled] {
+        let missing = PREFIX + length - frame.len();
+        frame.extend_from_slice(&piece[..missing.min(piece.len())]);
+    }
+    outbox.advance(frame.len());
+    Some(frame.split_off(PREFIX).freeze())
+}
