@@ -1,11 +1,14 @@
-//! Streams that the user brings.
+//! Streams of bytes and of messages that the user brings.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::time::Duration;
 
-use sockets::{Client, Server, Socket};
-use tokio::io::{BufStream, duplex};
+use futures_util::{SinkExt, StreamExt};
+use sockets::{AcceptError, Client, Server, Socket};
+use sockets_tests::messages;
+use tokio::io::{AsyncWriteExt, BufStream, duplex};
+use tokio_util::codec::{Framed, LengthDelimitedCodec};
 
 #[tokio::test]
 async fn what_a_stream_keeps_until_it_is_flushed_arrives() {
@@ -26,4 +29,29 @@ async fn what_a_stream_keeps_until_it_is_flushed_arrives() {
         let answered = tokio::time::timeout(Duration::from_secs(10), asked).await.expect("it arrives");
         assert_eq!(answered.unwrap(), text);
     }
+}
+
+#[tokio::test]
+async fn a_message_that_is_too_long_is_refused() {
+    let server = Server::builder().build();
+    let (mut near, far) = messages(1 << 20);
+    let accepting = server.accept_messages(far);
+    near.send(&[0; 70_000][..]).await.unwrap();
+    let answer = near.next().await.unwrap().unwrap();
+    assert_eq!(answer[..4], *b"SKTS", "it is told in an envelope");
+    assert!(near.next().await.is_none(), "and hung up on");
+    drop(near);
+    let refused = accepting.await.unwrap_err();
+    assert!(matches!(&refused, AcceptError::Handshake(words) if words.contains("70000")), "{refused:?}");
+}
+
+#[tokio::test]
+async fn messages_that_cannot_be_received_end_their_connection() {
+    let server = Server::builder().build();
+    let (mut near, far) = duplex(1024);
+    let accepting = server.accept_messages(Framed::new(far, LengthDelimitedCodec::new()));
+    near.write_all(b"\0\0\0\x09half").await.unwrap();
+    drop(near);
+    let failed = accepting.await.unwrap_err();
+    assert!(matches!(failed, AcceptError::Io(_)), "{failed:?}");
 }

@@ -1,0 +1,91 @@
+//! One server on several transports, and addresses of all kinds.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::sync::Arc;
+
+use sockets::{BindError, Client, ConnectError, Handshake, Refusal, Server, Socket};
+use sockets_tests::*;
+
+/// A port where nobody listens.
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+#[tokio::test]
+async fn a_room_spans_transports_and_all_in_it_hear_the_same_message() {
+    let check = |name: String, handshake: Handshake| async move { Ok::<_, Refusal>((name, handshake.transport)) };
+    let server = Server::builder().authenticate(check).connected(|socket: Socket<(String, &str)>| async move {
+        socket.join("lobby");
+    });
+    let server = server.tls(Arc::clone(&LOOPBACK.0)).bind("tcp://127.0.0.1:0").await.unwrap();
+    let tcp = format!("tcp://{}", server.local_addr());
+    let (unix, tls) = (unix_url(&server), format!("tls://127.0.0.1:{}", free_port()));
+    server.bind(&unix).await.unwrap();
+    server.bind(&tls).await.unwrap();
+
+    let mut heard = Vec::new();
+    let mut client = |name: &str| {
+        let (voter, hears) = Voter::new(name);
+        heard.push(hears);
+        Client::builder().auth(name.to_owned()).serve(LobbyServer::new(voter)).tls(Arc::clone(&LOOPBACK.1))
+    };
+    let (near, far) = tokio::io::duplex(1024);
+    drop(server.accept(far));
+    let (left, right) = messages(1024);
+    drop(server.accept_messages(right));
+    let clients = [
+        client("tcp").connect(&tcp).await.unwrap(),
+        client("unix").connect(&unix).await.unwrap(),
+        client("tls").connect(&tls).await.unwrap(),
+        client("stream").connect_over(near).await.unwrap(),
+        client("messages").connect_over_messages(left).await.unwrap(),
+        client("memory").connect_to(&server).await.unwrap(),
+    ];
+    for (name, transport) in server.sockets().iter().map(Socket::identity) {
+        assert_eq!(name, transport);
+    }
+
+    let lobby = LobbyClient::new(&server.room("lobby"));
+    lobby.message("the vote opens").await.unwrap();
+    let everything = ["tcp", "unix", "tls", "stream", "messages", "memory"].map(str::to_owned);
+    let mut votes = lobby.vote(everything.to_vec());
+    let mut counted = Vec::new();
+    while let Some((socket, vote)) = votes.next().await {
+        assert_eq!(vote.unwrap(), socket.identity().0);
+        counted.push(socket);
+    }
+    assert_eq!(counted.len(), clients.len());
+    // The vote came behind it.
+    for hears in &mut heard {
+        assert_eq!(hears.try_recv().unwrap(), "the vote opens");
+    }
+}
+
+#[tokio::test]
+async fn errors_of_addresses_say_what_to_write_instead() {
+    let wrong = [
+        ("localhost:7000", "has no scheme: write tcp://host:port"),
+        ("carrier://pigeon", r#"the scheme "carrier" is unknown: the known ones are tcp, unix, tls, ws and wss"#),
+        ("tcp://localhost:70000", "has no legal port: write tcp://host:port"),
+        ("tls://localhost", "has no legal port: write tls://host:port"),
+        ("tcp://localhost:7000/live", "has something behind its port"),
+        ("unix:shop.sock", "has no usable path: write unix:///path/to/socket"),
+    ];
+    for (url, words) in wrong {
+        let failed = Client::builder().connect(url).await.unwrap_err();
+        assert!(matches!(failed, ConnectError::Address(_)), "{failed:?}");
+        assert!(failed.to_string().contains(words), "{failed}");
+        let failed = Server::builder().bind(url).await.unwrap_err();
+        assert!(matches!(failed, BindError::Address(_)), "{failed:?}");
+        assert!(failed.to_string().contains(words), "{failed}");
+    }
+}
+
+#[tokio::test]
+async fn where_somebody_listens_already_a_second_server_is_told() {
+    let server = Server::builder().bind("tcp://127.0.0.1:0").await.unwrap();
+    let url = format!("tcp://{}", server.local_addr());
+    let failed = Server::builder().bind(&url).await.unwrap_err();
+    assert!(failed.to_string().starts_with(&format!("cannot listen at {url}: Address already in use")), "{failed}");
+}
