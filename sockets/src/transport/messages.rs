@@ -120,5 +120,5 @@ fn take_frame(outbox: &mut Outbox) -> Option<Bytes> {
         frame.extend_from_slice(&piece[..missing.min(piece.len())]);
     }
     outbox.advance(frame.len());
-    Some(frame.split_off(PREFIX).freeze())
+    (frame.len() == PREFIX + length).then(|| frame.split_off(PREFIX).freeze())
 }
