@@ -89,3 +89,13 @@ async fn where_somebody_listens_already_a_second_server_is_told() {
     let failed = Server::builder().bind(&url).await.unwrap_err();
     assert!(failed.to_string().starts_with(&format!("cannot listen at {url}: Address already in use")), "{failed}");
 }
+
+#[tokio::test]
+async fn when_a_server_has_shut_down_another_can_take_its_addresses() {
+    let first = Server::builder().bind("tcp://127.0.0.1:0").await.unwrap();
+    let (tcp, unix) = (format!("tcp://{}", first.local_addr()), unix_url(&first));
+    first.bind(&unix).await.unwrap();
+    first.shutdown().await;
+    let second = Server::builder().bind(&tcp).await.unwrap();
+    second.bind(&unix).await.unwrap();
+}

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, OnceLock, atomic::AtomicU64},
 };
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
@@ -170,6 +170,7 @@ impl<I: Identity> ServerBuilder<I> {
             next_ask: AtomicU64::new(0),
             local_addr: OnceLock::new(),
             stop: CancellationToken::new(),
+            listeners: Mutex::default(),
         })
     }
 

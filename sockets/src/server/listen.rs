@@ -36,7 +36,8 @@ impl<I: Identity> Server<I> {
             // Only the first one's is kept.
             let _ = self.inner.local_addr.set(local_addr);
         }
-        tokio::spawn(listen(Arc::clone(&self.inner), acceptor));
+        let listener = tokio::spawn(listen(Arc::clone(&self.inner), acceptor));
+        self.inner.listeners.lock().push(listener);
         Ok(())
     }
 }

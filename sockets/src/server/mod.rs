@@ -17,15 +17,18 @@ mod socket;
 use std::{
     future::Future,
     hash::Hash,
+    mem,
     net::SocketAddr,
     pin::Pin,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
+use tokio::{task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::replies::{decode_fallible, decode_plain};
@@ -46,6 +49,9 @@ use crate::{
     session::Routes,
     transport::{Handshake, ServerOptions},
 };
+
+/// How long the listeners may take to end when the server shuts down.
+const LISTENERS_END: Duration = Duration::from_secs(1);
 
 /// What a server's authentication gives for a login: who the client is. Every type that can be one is one.
 pub trait Identity: Clone + Eq + Hash + Send + Sync + 'static {}
@@ -83,6 +89,7 @@ struct Inner<I> {
     local_addr: OnceLock<SocketAddr>,
     /// Stops the listeners.
     stop: CancellationToken,
+    listeners: Mutex<Vec<JoinHandle<()>>>,
 }
 
 /// A server. Clones mean the same one; when the last of those that `build` or `bind` returned is dropped, it says
@@ -191,6 +198,9 @@ impl<I: Identity> Server<I> {
         let grace = self.inner.limits.shutdown_grace;
         let drains = sessions.into_iter().map(|session| session.drain(grace));
         futures_util::future::join_all(drains).await;
+        // When this returns, others can listen at the same addresses, unless a runtime keeps a listener from ending.
+        let listeners = mem::take(&mut *self.inner.listeners.lock());
+        let _ = timeout(LISTENERS_END, futures_util::future::join_all(listeners)).await;
     }
 }
 
