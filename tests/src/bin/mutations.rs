@@ -28,6 +28,11 @@ impl Mutation {
     fn path(&self, tree: &Path) -> PathBuf {
         tree.join("sockets/src/proto").join(&self.file)
     }
+
+    fn check(&self, tree: &Path) {
+        let code = fs::read_to_string(self.path(tree)).unwrap();
+        assert_eq!(code.matches(&self.old).count(), 1, "{}: its lines are not there, once", self.name);
+    }
 }
 
 enum Found {
@@ -41,20 +46,15 @@ enum Found {
 }
 
 fn main() -> ExitCode {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let root = root();
     let wanted = env::args().nth(1).unwrap_or_default();
-    let list = fs::read_to_string(root.join("tests/mutations/list.txt")).unwrap();
-    let mutations = parse(&list).into_iter().filter(|mutation| mutation.name.contains(&wanted));
+    let mutations: Vec<_> = listed(root).into_iter().filter(|mutation| mutation.name.contains(&wanted)).collect();
     let work = root.join("target/mutations");
     let tree = work.join("tree");
     copy(root, &tree);
     let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| work.join("target"), PathBuf::from);
 
-    let mutations: Vec<_> = mutations.collect();
-    for mutation in &mutations {
-        let code = fs::read_to_string(mutation.path(&tree)).unwrap();
-        assert_eq!(code.matches(&mutation.old).count(), 1, "{}: its lines are not there, once", mutation.name);
-    }
+    mutations.iter().for_each(|mutation| mutation.check(&tree));
     if !matches!(simulate(&tree, &target), Found::NotAtAll) {
         eprintln!("the simulation does not pass as it is");
         return ExitCode::FAILURE;
@@ -83,6 +83,14 @@ fn main() -> ExitCode {
     }
     println!("\n{missed} were not found within {WORLDS} worlds");
     if missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
+fn listed(root: &Path) -> Vec<Mutation> {
+    parse(&fs::read_to_string(root.join("tests/mutations/list.txt")).unwrap())
 }
 
 fn parse(list: &str) -> Vec<Mutation> {
@@ -151,4 +159,9 @@ fn simulate(tree: &Path, target: &Path) -> Found {
     let log = fs::read_to_string(log).unwrap();
     let seed = log.split("SIM_SEED=").nth(1).and_then(|rest| rest.split(' ').next()?.parse().ok());
     seed.map_or(Found::NoProgram(log), Found::Seed)
+}
+
+#[test]
+fn every_mutation_names_lines_that_are_there() {
+    listed(root()).iter().for_each(|mutation| mutation.check(root()));
 }
