@@ -95,6 +95,7 @@ fn bearing(silence: Duration) -> Limits {
 }
 
 /// FAULTS 16.
+/// Fault 16 of RELIABILITY.md.
 #[tokio::test(start_paused = true)]
 async fn a_link_that_goes_silent_ends_on_both_sides_within_the_time_they_bear() {
     let (_server, socket, client, link) = connected(Limits::default(), Limits::default()).await;

@@ -68,6 +68,7 @@ async fn legal_names_and_paths_work_at_their_limits() {
     works(&client.group(&path), &socket.group(&path), &"n".repeat(128)).await;
 }
 
+/// Fault 23 of RELIABILITY.md.
 #[tokio::test]
 async fn an_illegal_name_is_an_error_where_it_is_named() {
     let (server, client, socket) = pair().await;
@@ -104,6 +105,7 @@ async fn an_illegal_path_is_an_error_where_it_is_used() {
     is_about_the_name(client.group(&longest_path()).group("y").emit("n", &()).await, "one segment too many");
 }
 
+/// Fault 23 of RELIABILITY.md.
 #[tokio::test]
 async fn a_message_about_a_name_quotes_it_without_its_control_characters() {
     let (_server, client, _socket) = pair().await;

@@ -184,6 +184,7 @@ on_every_wire! {
     }
 
     /// There is no place for all of them; then some are refused, and the connection goes on.
+    /// Fault 20 of RELIABILITY.md.
     async fn nested_calls_beyond_a_tiny_window_end_and_leave_the_connection_well(wire: Wire) {
         let host = Host::new(wire, Server::builder().limits(tiny()).connected(|socket: Socket| {
             bounce(&socket);

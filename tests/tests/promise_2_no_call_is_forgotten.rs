@@ -81,6 +81,7 @@ on_every_wire! {
         }
     }
 
+    /// Fault 36 of RELIABILITY.md.
     async fn calls_dropped_at_each_of_their_awaits_leak_no_place(wire: Wire) {
         let limits = Limits { calls_in_flight: 8, ..Limits::default() };
         let host = Host::new(wire, server(&Arc::new(Semaphore::new(1 << 20))).limits(limits)).await;

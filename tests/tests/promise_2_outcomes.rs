@@ -96,6 +96,7 @@ impl Work for Worker {
 }
 
 on_every_wire! {
+    /// Fault 18 of RELIABILITY.md.
     async fn a_reply_a_handlers_error_and_a_panic_each_come_to_the_caller(wire: Wire) {
         let host = Host::new(wire, Server::builder().serve(WorkServer::new(Worker::default()))).await;
         let client = host.connect(Client::builder()).await;
@@ -107,6 +108,7 @@ on_every_wire! {
         assert_eq!(work.double(1).await, Ok(2));
     }
 
+    /// Fault 19 of RELIABILITY.md.
     async fn a_deadline_ends_the_call_and_its_handler_and_travels(wire: Wire) {
         let worker = Worker::default();
         let running = Arc::clone(&worker.running);

@@ -143,6 +143,7 @@ on_every_wire! {
     }
 }
 
+/// Fault 26 of RELIABILITY.md.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_link_that_is_cut_fails_the_callers_of_both_sides_at_once_and_truthfully() {
     let running = Arc::new(Notify::new());

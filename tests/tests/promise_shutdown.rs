@@ -146,6 +146,7 @@ on_every_wire! {
     }
 }
 
+/// Fault 34 of RELIABILITY.md.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn shutdown_under_load_gives_each_request_one_outcome_and_does_not_wait_for_the_grace() {
     for _ in 0..10 {

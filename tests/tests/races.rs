@@ -82,6 +82,7 @@ fn a_call_dropped_while_its_reply_comes_leaves_nothing_behind() {
     });
 }
 
+/// Fault 27 of RELIABILITY.md.
 #[test]
 fn a_join_that_meets_a_disconnect_leaves_no_ghost() {
     play(|mut rng| async move {

@@ -134,6 +134,7 @@ async fn differs(peer: &Peer, counter: &Counter) {
 }
 
 every_transport! {
+    /// Fault 7 of RELIABILITY.md.
     async fn a_typed_call_that_differs_fails_before_it_is_sent_to_a_server(net: Net) {
         let counter = Counter::default();
         let server = net.serve(players().serve(new_shop(&counter))).await;

@@ -36,7 +36,7 @@ async fn a_message_that_is_too_long_is_refused() {
     let server = Server::builder().build();
     let (mut near, far) = messages(1 << 20);
     let accepting = server.accept_messages(far);
-    near.send(&[0; 70_000][..]).await.unwrap();
+    near.send(&vec![0; 70_000][..]).await.unwrap();
     let answer = near.next().await.unwrap().unwrap();
     assert_eq!(answer[..4], *b"SKTS", "it is told in an envelope");
     assert!(near.next().await.is_none(), "and hung up on");

@@ -149,6 +149,7 @@ impl<W: AsyncWrite + Send + Unpin> Transmit for StreamTransmitter<W> {
 mod tests {
     use super::*;
 
+    /// Fault 1 of RELIABILITY.md.
     #[test]
     fn a_length_over_the_limit_is_refused_from_its_prefix_alone() {
         let bytes = u32::MAX.to_le_bytes();

@@ -54,7 +54,9 @@ fn main() -> ExitCode {
     copy(root, &tree);
     let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| work.join("target"), PathBuf::from);
 
-    mutations.iter().for_each(|mutation| mutation.check(&tree));
+    for mutation in &mutations {
+        mutation.check(&tree);
+    }
     if !matches!(simulate(&tree, &target), Found::NotAtAll) {
         eprintln!("the simulation does not pass as it is");
         return ExitCode::FAILURE;
@@ -163,5 +165,7 @@ fn simulate(tree: &Path, target: &Path) -> Found {
 
 #[test]
 fn every_mutation_names_lines_that_are_there() {
-    listed(root()).iter().for_each(|mutation| mutation.check(root()));
+    for mutation in listed(root()) {
+        mutation.check(root());
+    }
 }

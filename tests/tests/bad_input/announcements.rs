@@ -96,6 +96,7 @@ async fn optional_frames_of_other_kinds_are_passed_over() {
     healthy.check().await;
 }
 
+/// Fault 22 of RELIABILITY.md.
 #[tokio::test]
 async fn names_beyond_the_limit_are_not_checked_and_harm_nothing() {
     let (server, healthy) = server_and_healthy().await;

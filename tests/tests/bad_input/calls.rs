@@ -2,13 +2,14 @@
 
 use std::{sync::mpsc, thread};
 
+use sockets::Limits;
 use tokio::runtime::Builder;
 
 use crate::{
     raw::{
         ECHO, NEST, NOTE, Raw, SUM, UNKNOWN, WAIT, cancel, credit, emit, reply, request, request_within, string, varint,
     },
-    served::server_and_healthy,
+    served::{server_and_healthy, server_with},
 };
 
 /// It is served as if nothing had happened.
@@ -17,6 +18,7 @@ async fn check(raw: &mut Raw) {
     assert_eq!(raw.receive().await, Some(reply(100, &string("well"))));
 }
 
+/// Fault 6 of RELIABILITY.md.
 #[tokio::test]
 async fn each_bad_request_fails_with_its_own_words_and_the_connection_lives() {
     let (server, healthy) = server_and_healthy().await;
@@ -61,6 +63,7 @@ async fn bad_emits_are_dropped_and_paid_for() {
     healthy.check().await;
 }
 
+/// Fault 10 of RELIABILITY.md.
 #[tokio::test]
 async fn answers_and_cancels_for_calls_that_nobody_made_are_ignored() {
     let (server, healthy) = server_and_healthy().await;
@@ -74,6 +77,26 @@ async fn answers_and_cancels_for_calls_that_nobody_made_are_ignored() {
     healthy.check().await;
 }
 
+/// Fault 11 of RELIABILITY.md.
+#[tokio::test]
+async fn an_answer_to_another_connection_s_call_reaches_nothing() {
+    let server = server_with(Limits::default()).await;
+    let mut asked = Raw::welcomed(server.local_addr()).await;
+    let socket = server.sockets().pop().expect("the one who is asked");
+    let mut forger = Raw::welcomed(server.local_addr()).await;
+    let call = tokio::spawn(async move { socket.request::<String>("who", &()).await });
+    let question = asked.receive().await.expect("a question");
+    let id = question[1];
+    assert!(id < 0x80, "an id of one byte: {question:?}");
+    forger.send(&reply(id.into(), &string("forged"))).await;
+    forger.send(&cancel(id.into())).await;
+    // What it has sent has been handled.
+    check(&mut forger).await;
+    asked.send(&reply(id.into(), &string("mine"))).await;
+    assert_eq!(call.await.expect("no panic"), Ok("mine".to_owned()));
+}
+
+/// Fault 8 of RELIABILITY.md.
 #[tokio::test]
 async fn timeouts_of_any_length_are_legal() {
     let (server, healthy) = server_and_healthy().await;
@@ -101,6 +124,7 @@ async fn ids_are_opaque_and_may_be_used_again_when_answered() {
     healthy.check().await;
 }
 
+/// Fault 5 of RELIABILITY.md.
 #[test]
 fn deep_nesting_does_not_overflow_a_small_stack() {
     let (done, finished) = mpsc::channel();

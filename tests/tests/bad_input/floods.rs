@@ -46,6 +46,7 @@ async fn flood(raw: &mut Raw<DuplexStream>, frames: impl Iterator<Item = Vec<u8>
     raw.drain().await
 }
 
+/// Fault 12 of RELIABILITY.md.
 #[tokio::test]
 async fn requests_that_are_cancelled_at_once_do_not_fill_the_memory() {
     let server = server();

@@ -22,6 +22,7 @@ async fn expect_violations(cases: Vec<Case>) {
     }
 }
 
+/// Fault 1 of RELIABILITY.md.
 #[tokio::test]
 async fn frames_of_a_wrong_length_are_refused() {
     expect_violations(vec![
@@ -101,6 +102,7 @@ async fn giving_back_what_was_not_taken_is_refused() {
     .await;
 }
 
+/// Fault 9 of RELIABILITY.md.
 #[tokio::test]
 async fn a_second_request_under_an_id_in_flight_is_refused() {
     let twice = [prefixed(&request(6, WAIT, &[])), prefixed(&request(6, ECHO, &string("x")))].concat();

@@ -45,6 +45,7 @@ async fn each_bad_greeting_is_told_what_is_wrong_with_it() {
     assert_eq!(server.sockets().len(), 1, "only the healthy one");
 }
 
+/// Fault 15 of RELIABILITY.md.
 #[tokio::test]
 async fn a_login_over_the_limit_is_told_to_the_client_that_sent_it() {
     let (server, healthy) = server_and_healthy().await;
@@ -80,6 +81,7 @@ async fn a_peer_that_says_nothing_is_hung_up_on() {
     healthy.check().await;
 }
 
+/// Fault 15 of RELIABILITY.md.
 #[tokio::test]
 async fn a_greeting_that_trickles_in_is_hung_up_on() {
     let server = server_with(Limits { authentication: Duration::from_millis(300), ..Limits::default() }).await;

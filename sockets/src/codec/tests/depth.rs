@@ -58,6 +58,7 @@ fn refuses_a_mebibyte_of<T: DeserializeOwned + Send + 'static>(level: &[u8]) {
     assert_eq!(decode_there::<T>(bytes).err(), Some(DecodeError::TooDeep));
 }
 
+/// Fault 5 of RELIABILITY.md.
 #[test]
 fn a_mebibyte_of_nested_enums_is_refused_before_it_takes_the_stack() {
     refuses_a_mebibyte_of::<Tree>(&[1, 1]);

@@ -48,6 +48,7 @@ impl<'de, const METHOD: char> Visitor<'de> for Untouched<METHOD> {
     }
 }
 
+/// Fault 2 of RELIABILITY.md.
 #[test]
 fn a_length_beyond_the_input_is_refused_before_anything_is_allocated_for_it() {
     let bytes = [encode(&(1_u64 << 32)).unwrap(), vec![0; 3]].concat();
@@ -72,6 +73,7 @@ fn a_sequence_of_nothings_longer_than_what_follows_is_refused_because_its_length
     assert_eq!(decode::<(Vec<()>, [u8; 2])>(&[2, 8, 9]), Ok((vec![(), ()], [8, 9])));
 }
 
+/// Fault 4 of RELIABILITY.md.
 #[test]
 fn an_input_that_ends_early_says_so() {
     assert_eq!(decode::<u8>(&[]), Err(DecodeError::UnexpectedEnd));
@@ -80,6 +82,7 @@ fn an_input_that_ends_early_says_so() {
     assert_eq!(decode::<Option<u8>>(&[1]), Err(DecodeError::UnexpectedEnd));
 }
 
+/// Fault 3 of RELIABILITY.md.
 #[test]
 fn bytes_behind_the_value_are_refused_because_the_types_then_differ() {
     assert_eq!(decode::<u8>(&[1, 2, 3]), Err(DecodeError::TrailingBytes { left: 2 }));

@@ -93,6 +93,7 @@ fn whole_messages_are_understood() {
     assert!(matches!(greeted(&refusal), Err(ConnectError::Refused(words)) if words.message() == "not today"));
 }
 
+/// Fault 4 of RELIABILITY.md.
 #[test]
 fn every_truncation_is_refused() {
     let greeting = greeting(b"a login");

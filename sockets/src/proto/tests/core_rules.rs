@@ -102,6 +102,28 @@ fn a_second_answer_does_not_meet_the_next_call() {
     assert_eq!(core.handle(now, reply), Ok(Event::StrayAnswer));
 }
 
+/// Fault 37 of RELIABILITY.md: a slot is used more often than its ids can count.
+#[test]
+fn ids_that_wrap_meet_no_call_that_lives() {
+    let now = Instant::now();
+    let mut core = core(WINDOW);
+    let mut live = std::collections::VecDeque::new();
+    let mut ids = std::collections::HashSet::new();
+    for call in 0..1000 {
+        let id = core.request(now, 1, MINUTE, &NOTHING, call, Caller::Other).expect("a window");
+        assert!(live.iter().all(|(other, _)| *other != id), "{id:?} lives");
+        ids.insert(id.number);
+        live.push_back((id, call));
+        // The first call of all lives on; of the others, the older of two is answered.
+        if live.len() == 4 {
+            let (id, answered) = live.remove(1).expect("one of four");
+            let event = core.handle(now, frame(Frame::Reply { id }, b"x"));
+            assert!(matches!(event, Ok(Event::Answered { consumer, .. }) if consumer == answered), "{event:?}");
+        }
+    }
+    assert!(ids.len() < 500, "they have wrapped: {}", ids.len());
+}
+
 #[test]
 fn a_credit_gives_back_no_request() {
     let now = Instant::now();
