@@ -17,6 +17,10 @@ pub enum Net {
     Unix,
     /// TLS on loopback.
     Tls,
+    /// WebSocket on loopback.
+    Ws,
+    /// WebSocket within TLS.
+    Wss,
     /// A stream that the user brings: `accept` and `connect_over`.
     Stream,
     /// A stream and sink of messages that the user brings: `accept_messages` and `connect_over_messages`.
@@ -28,7 +32,7 @@ pub enum Net {
 impl Net {
     /// Whether a server knows the addresses of its clients.
     pub fn has_address(self) -> bool {
-        matches!(self, Self::Tcp | Self::Tls)
+        matches!(self, Self::Tcp | Self::Tls | Self::Ws | Self::Wss)
     }
 
     /// A server that can be reached over this transport.
@@ -46,6 +50,8 @@ impl Net {
                 Ok(server)
             }
             Self::Tls => builder.tls(Arc::clone(&LOOPBACK.0)).bind("tls://127.0.0.1:0").await,
+            Self::Ws => builder.bind("ws://127.0.0.1:0").await,
+            Self::Wss => builder.tls(Arc::clone(&LOOPBACK.0)).bind("wss://127.0.0.1:0").await,
             Self::Stream | Self::Messages | Self::Memory => Ok(builder.build()),
         }
     }
@@ -67,6 +73,11 @@ impl Net {
             Self::Tls => {
                 let builder = builder.tls(Arc::clone(&LOOPBACK.1));
                 builder.connect(&format!("tls://{}", server.local_addr())).await
+            }
+            Self::Ws => builder.connect(&format!("ws://{}", server.local_addr())).await,
+            Self::Wss => {
+                let builder = builder.tls(Arc::clone(&LOOPBACK.1));
+                builder.connect(&format!("wss://{}", server.local_addr())).await
             }
             Self::Stream => {
                 let (near, far) = duplex(1 << 16);
@@ -141,6 +152,16 @@ macro_rules! every_transport {
             #[test]
             fn over_tls() {
                 $crate::run(test($crate::Net::Tls));
+            }
+
+            #[test]
+            fn over_a_websocket() {
+                $crate::run(test($crate::Net::Ws));
+            }
+
+            #[test]
+            fn over_a_websocket_within_tls() {
+                $crate::run(test($crate::Net::Wss));
             }
 
             #[test]

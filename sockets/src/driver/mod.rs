@@ -60,8 +60,12 @@ impl Driver {
             let Self { session, mut receiver, dispatcher, told, .. } = self;
             // The handlers in it are not kept for the time of a goodbye.
             drop(dispatcher);
-            if let Some((farewell, text)) = reason.farewell().filter(|_| !told) {
+            let farewell = reason.farewell().filter(|_| !told);
+            if let Some((farewell, text)) = farewell {
                 session.say(Frame::Goodbye { reason: farewell }, text);
+            }
+            // One who has said goodbye may have to be told by the transport that it was heard.
+            if told || farewell.is_some() {
                 // Boxed, so that a session that is far from its end holds no room for it.
                 Box::pin(hang_up(&mut *receiver, |cx| session.poll_finish(cx))).await;
             }

@@ -19,4 +19,7 @@ pub(crate) enum Violation {
     DuplicateId,
     #[error("a frame of kind {0:#04x} came from the wrong side, or twice")]
     Unexpected(u8),
+    #[cfg(feature = "ws")]
+    #[error("the WebSocket was misused: {0}")]
+    WebSocket(&'static str),
 }

@@ -152,6 +152,19 @@ impl<I: Identity> ServerBuilder<I> {
         self
     }
 
+    /// Lets pages of these origins connect over WebSockets, and no others: `["https://example.com"]`.
+    ///
+    /// Browsers say which page a WebSocket is for. Unless this says otherwise, it has to come from the host that it
+    /// connects to: so no other page can use what a visitor's browser is allowed to do. A page that reaches a server on
+    /// its own machine under a name other than `localhost` is refused, too, since whoever owns a name can make it mean
+    /// any machine; so name your origins here if there is a proxy on the same machine. Programs other than
+    /// browsers say nothing of the kind, and are not asked.
+    #[cfg(feature = "ws")]
+    pub fn origins<O: Into<String>>(mut self, origins: impl IntoIterator<Item = O>) -> Self {
+        self.options.origins = crate::transport::Origins::only(origins);
+        self
+    }
+
     /// A server that listens nowhere yet. If what it serves does not go together, [`Server::bind`] says so.
     pub fn build(self) -> Server<I> {
         let (routes, registration) = register(self.services, &self.limits);

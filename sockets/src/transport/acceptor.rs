@@ -8,6 +8,8 @@ use tokio_rustls::rustls::ServerConfig;
 
 #[cfg(feature = "tls")]
 use super::tls;
+#[cfg(feature = "ws")]
+use super::websocket::{self, Entrance};
 use super::{Address, Arrival, Authority, Handshake, ServerOptions, over_stream, unix::UnixAcceptor};
 use crate::limits::Limits;
 
@@ -17,6 +19,10 @@ pub(crate) enum Acceptor {
     Unix(UnixAcceptor),
     #[cfg(feature = "tls")]
     Tls(TcpListener, Arc<ServerConfig>),
+    #[cfg(feature = "ws")]
+    Ws(TcpListener, Arc<Entrance>),
+    #[cfg(all(feature = "ws", feature = "tls"))]
+    Wss(TcpListener, Arc<ServerConfig>, Arc<Entrance>),
 }
 
 impl Acceptor {
@@ -30,8 +36,16 @@ impl Acceptor {
                 let config = options.tls()?;
                 Ok(Self::Tls(listen(&authority).await?, config))
             }
+            #[cfg(all(feature = "ws", feature = "tls"))]
+            Address::Web(web) if web.secure => {
+                let (config, entrance) = (options.tls()?, Entrance::new(&options.origins, web.path));
+                Ok(Self::Wss(listen(&web.authority).await?, config, Arc::new(entrance)))
+            }
             #[cfg(feature = "ws")]
-            Address::Web(_) => Err(io::ErrorKind::Unsupported.into()),
+            Address::Web(web) => {
+                let entrance = Entrance::new(&options.origins, web.path);
+                Ok(Self::Ws(listen(&web.authority).await?, Arc::new(entrance)))
+            }
         }
     }
 
@@ -41,6 +55,10 @@ impl Acceptor {
             Self::Unix(_) => None,
             #[cfg(feature = "tls")]
             Self::Tls(listener, _) => listener.local_addr().ok(),
+            #[cfg(feature = "ws")]
+            Self::Ws(listener, _) => listener.local_addr().ok(),
+            #[cfg(all(feature = "ws", feature = "tls"))]
+            Self::Wss(listener, ..) => listener.local_addr().ok(),
         }
     }
 
@@ -65,6 +83,25 @@ impl Acceptor {
                     let certificates = tls::certificates(&stream);
                     let handshake = Handshake { peer_addr: Some(peer_addr), certificates, ..Handshake::over("tls") };
                     Ok((tls::link(stream), handshake))
+                }))
+            }
+            #[cfg(feature = "ws")]
+            Self::Ws(listener, entrance) => {
+                let (stream, peer_addr) = accept(listener).await?;
+                let (read, write) = stream.into_split();
+                let handshake = Handshake { peer_addr: Some(peer_addr), ..Handshake::over("ws") };
+                Ok(Arrival::opening(websocket::accept(read, write, Arc::clone(entrance), handshake)))
+            }
+            #[cfg(all(feature = "ws", feature = "tls"))]
+            Self::Wss(listener, config, entrance) => {
+                let (stream, peer_addr) = accept(listener).await?;
+                let (config, entrance) = (Arc::clone(config), Arc::clone(entrance));
+                Ok(Arrival::opening(async move {
+                    let stream = tls::accept(stream, config).await?;
+                    let certificates = tls::certificates(&stream);
+                    let handshake = Handshake { peer_addr: Some(peer_addr), certificates, ..Handshake::over("wss") };
+                    let (read, write) = tokio::io::split(stream);
+                    websocket::accept(read, write, entrance, handshake).await
                 }))
             }
         }

@@ -21,6 +21,8 @@ pub struct Handshake {
     #[cfg(feature = "tls")]
     pub(crate) certificates: Vec<CertificateDer<'static>>,
     #[cfg(feature = "ws")]
+    pub(crate) path: String,
+    #[cfg(feature = "ws")]
     pub(crate) headers: http::HeaderMap,
 }
 
@@ -33,6 +35,8 @@ impl Handshake {
             credentials: None,
             #[cfg(feature = "tls")]
             certificates: Vec::new(),
+            #[cfg(feature = "ws")]
+            path: String::new(),
             #[cfg(feature = "ws")]
             headers: http::HeaderMap::new(),
         }
@@ -49,6 +53,12 @@ impl Handshake {
     #[cfg(feature = "tls")]
     pub fn certificates(&self) -> &[CertificateDer<'static>] {
         &self.certificates
+    }
+
+    /// The path of the request that became this connection, with its query: for WebSockets. Elsewhere it is empty.
+    #[cfg(feature = "ws")]
+    pub fn path(&self) -> &str {
+        &self.path
     }
 
     /// The headers of the request that became this connection, cookies among them: for `ws` and `wss`. Elsewhere there

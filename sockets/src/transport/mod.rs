@@ -13,6 +13,8 @@ mod stream;
 pub(crate) mod tls;
 #[cfg_attr(not(unix), path = "no_unix.rs")]
 mod unix;
+#[cfg(feature = "ws")]
+mod websocket;
 
 use std::{
     future::poll_fn,
@@ -28,6 +30,8 @@ use crate::proto::{Outbox, PREFIX, Violation};
 
 use self::address::Authority;
 pub use self::arrival::{Handshake, PeerCredentials};
+#[cfg(feature = "ws")]
+pub(crate) use self::websocket::Origins;
 pub(crate) use self::{
     acceptor::Acceptor,
     address::{Address, AddressError},

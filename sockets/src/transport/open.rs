@@ -6,6 +6,8 @@ use tokio::net::TcpStream;
 
 #[cfg(feature = "tls")]
 use super::tls;
+#[cfg(feature = "ws")]
+use super::websocket;
 use super::{Address, Authority, ClientOptions, Link, over_stream, unix};
 use crate::{connect_error::ConnectError, limits::Limits};
 
@@ -23,8 +25,17 @@ pub(crate) async fn open(address: Address, options: &ClientOptions, limits: &Lim
             let stream = connect(&authority).await?;
             Ok(tls::link(tls::connect(stream, &authority.host, options).await?))
         }
+        #[cfg(all(feature = "ws", feature = "tls"))]
+        Address::Web(web) if web.secure => {
+            let stream = connect(&web.authority).await?;
+            let (read, write) = tokio::io::split(tls::connect(stream, &web.authority.host, options).await?);
+            websocket::connect(read, write, &web).await
+        }
         #[cfg(feature = "ws")]
-        Address::Web(_) => Err(io::Error::from(io::ErrorKind::Unsupported).into()),
+        Address::Web(web) => {
+            let (read, write) = connect(&web.authority).await?.into_split();
+            websocket::connect(read, write, &web).await
+        }
     }
 }
 

@@ -11,6 +11,9 @@ use tokio_rustls::rustls::{ClientConfig, ServerConfig};
 pub(crate) struct ServerOptions {
     #[cfg(feature = "tls")]
     pub(crate) tls: Option<Arc<ServerConfig>>,
+    /// Which pages may connect over WebSockets.
+    #[cfg(feature = "ws")]
+    pub(crate) origins: super::Origins,
 }
 
 /// For the side that connects.

@@ -27,13 +27,15 @@ pub(crate) enum Wire {
     Tcp,
     Unix,
     Tls,
+    WebSocket,
     Duplex,
     Messages,
     InProcess,
 }
 
 impl Wire {
-    pub(crate) const ALL: [Self; 6] = [Self::Tcp, Self::Unix, Self::Tls, Self::Duplex, Self::Messages, Self::InProcess];
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Tcp, Self::Unix, Self::Tls, Self::WebSocket, Self::Duplex, Self::Messages, Self::InProcess];
 }
 
 /// A server, and how its clients reach it.
@@ -52,6 +54,7 @@ impl<I: Clone + Eq + Hash + Send + Sync + 'static> Host<I> {
                 server.bind(&unix_url(&server)).await.unwrap();
             }
             Wire::Tls => server.bind("tls://127.0.0.1:0").await.unwrap(),
+            Wire::WebSocket => server.bind("ws://127.0.0.1:0").await.unwrap(),
             Wire::Duplex | Wire::Messages | Wire::InProcess => {}
         }
         Self { server, wire }
@@ -70,6 +73,7 @@ impl<I: Clone + Eq + Hash + Send + Sync + 'static> Host<I> {
                 drop(self.server.accept_messages(far));
                 client.connect_over_messages(near).await
             }
+            Wire::WebSocket => client.connect(&format!("ws://{}", self.server.local_addr())).await,
             Wire::Duplex => {
                 let (near, far) = duplex(64 << 10);
                 drop(self.server.accept(far));
@@ -106,6 +110,11 @@ macro_rules! on_every_wire {
             #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
             async fn over_tls() {
                 within(body(Wire::Tls)).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn over_a_websocket() {
+                within(body(Wire::WebSocket)).await;
             }
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

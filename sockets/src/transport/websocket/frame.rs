@@ -1,0 +1,195 @@
+//! Frames of a WebSocket, as bytes.
+
+use std::io::Cursor;
+
+use tungstenite::protocol::{
+    Role,
+    frame::{
+        FrameHeader,
+        coding::{CloseCode, Control, Data, OpCode},
+    },
+};
+
+/// The most that a control frame carries.
+pub(super) const CONTROL_MAX: usize = 125;
+/// The longest header.
+pub(super) const HEADER_MAX: usize = 14;
+
+/// What a peer did that RFC 6455 does not allow, or what we do not take; and how it is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Misuse {
+    pub(super) code: CloseCode,
+    pub(super) what: &'static str,
+}
+
+impl Misuse {
+    pub(super) const fn new(what: &'static str) -> Self {
+        Self { code: CloseCode::Protocol, what }
+    }
+}
+
+/// A frame that has begun.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Begun {
+    pub(super) kind: Kind,
+    pub(super) is_final: bool,
+    /// How much of its payload has not come.
+    pub(super) missing: usize,
+    pub(super) mask: Mask,
+}
+
+/// What a frame is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// The first frame of a binary message.
+    Message,
+    /// A further one.
+    Continuation,
+    Ping,
+    Pong,
+    Close,
+}
+
+impl Kind {
+    pub(super) fn is_control(self) -> bool {
+        matches!(self, Self::Ping | Self::Pong | Self::Close)
+    }
+}
+
+/// Reads the header of a frame that `role` receives, and how long it is. `None` if it is not whole.
+pub(super) fn parse(bytes: &[u8], role: Role) -> Result<Option<(Begun, usize)>, Misuse> {
+    let mut cursor = Cursor::new(bytes);
+    let parsed = FrameHeader::parse(&mut cursor).map_err(|_| Misuse::new("a frame has a reserved opcode"))?;
+    let Some((header, length)) = parsed else { return Ok(None) };
+    if header.rsv1 || header.rsv2 || header.rsv3 {
+        return Err(Misuse::new("a reserved bit is set, and no extension has been agreed"));
+    }
+    let mask = match (role, header.mask) {
+        (Role::Server, Some(mask)) => Mask(mask),
+        (Role::Client, None) => Mask::NONE,
+        (Role::Server, None) => return Err(Misuse::new("a frame of a client is not masked")),
+        (Role::Client, Some(_)) => return Err(Misuse::new("a frame of a server is masked")),
+    };
+    let kind = match header.opcode {
+        OpCode::Data(Data::Continue) => Kind::Continuation,
+        OpCode::Data(Data::Binary) => Kind::Message,
+        OpCode::Data(Data::Text) => {
+            return Err(Misuse { code: CloseCode::Unsupported, what: "a message is text: all are binary here" });
+        }
+        OpCode::Control(Control::Ping) => Kind::Ping,
+        OpCode::Control(Control::Pong) => Kind::Pong,
+        OpCode::Control(Control::Close) => Kind::Close,
+        OpCode::Data(Data::Reserved(_)) | OpCode::Control(Control::Reserved(_)) => {
+            return Err(Misuse::new("a frame has a reserved opcode"));
+        }
+    };
+    let missing = usize::try_from(length).unwrap_or(usize::MAX);
+    if kind.is_control() && (!header.is_final || missing > CONTROL_MAX) {
+        return Err(Misuse::new("a control frame is fragmented, or longer than 125 bytes"));
+    }
+    let read = usize::try_from(cursor.position()).unwrap_or(HEADER_MAX);
+    Ok(Some((Begun { kind, is_final: header.is_final, missing, mask }, read)))
+}
+
+/// The header of a whole binary message.
+pub(super) fn message(length: usize, mask: Option<Mask>) -> Header {
+    Header::new(OpCode::Data(Data::Binary), length, mask)
+}
+
+/// Appends a whole control frame.
+pub(super) fn push_control(kind: Control, payload: &[u8], mask: Option<Mask>, out: &mut Vec<u8>) {
+    out.extend_from_slice(Header::new(OpCode::Control(kind), payload.len(), mask).as_slice());
+    let start = out.len();
+    out.extend_from_slice(payload);
+    mask.unwrap_or(Mask::NONE).apply(&mut out[start..]);
+}
+
+/// A header, encoded.
+pub(super) struct Header {
+    bytes: [u8; HEADER_MAX],
+    length: usize,
+}
+
+impl Header {
+    fn new(opcode: OpCode, length: usize, mask: Option<Mask>) -> Self {
+        let header = FrameHeader { opcode, mask: mask.map(|mask| mask.0), ..FrameHeader::default() };
+        let mut bytes = [0; HEADER_MAX];
+        let mut room = &mut bytes[..];
+        // It always fits.
+        let _ = header.format(length as u64, &mut room);
+        let length = HEADER_MAX - room.len();
+        Self { bytes, length }
+    }
+
+    pub(super) fn as_slice(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+}
+
+/// What a client's bytes are combined with, and how far that has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Mask([u8; 4]);
+
+impl Mask {
+    /// Changes nothing.
+    pub(super) const NONE: Self = Self([0; 4]);
+
+    /// One that nobody can foresee.
+    pub(super) fn random() -> Self {
+        Self(rand::random())
+    }
+
+    /// Masks the next bytes of a frame, or takes the mask away.
+    pub(super) fn apply(&mut self, bytes: &mut [u8]) {
+        if *self == Self::NONE {
+            return;
+        }
+        let word = u32::from_ne_bytes(self.0);
+        let mut words = bytes.chunks_exact_mut(4);
+        for chunk in &mut words {
+            if let Some(chunk) = chunk.first_chunk_mut::<4>() {
+                *chunk = (u32::from_ne_bytes(*chunk) ^ word).to_ne_bytes();
+            }
+        }
+        let rest = words.into_remainder();
+        rest.iter_mut().zip(self.0).for_each(|(byte, mask)| *byte ^= mask);
+        let rest = rest.len();
+        self.0.rotate_left(rest);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mask_goes_on_where_it_stopped() {
+        let plain: Vec<u8> = (0..23).collect();
+        let mask = Mask([1, 2, 3, 200]);
+        let mut whole = plain.clone();
+        mask.clone().apply(&mut whole);
+        assert!(whole.iter().zip(&plain).enumerate().all(|(at, (masked, byte))| masked ^ byte == mask.0[at % 4]));
+        for split in 0..plain.len() {
+            let (mut parts, mut mask) = (plain.clone(), mask);
+            mask.apply(&mut parts[..split]);
+            mask.apply(&mut parts[split..]);
+            assert_eq!(parts, whole, "in two parts, the first of {split} bytes");
+        }
+    }
+
+    #[test]
+    fn headers_are_read_as_they_are_written() {
+        for length in [0, 125, 126, 65_535, 65_536, 1 << 22] {
+            for (role, mask) in [(Role::Client, None), (Role::Server, Some(Mask([9, 8, 7, 6])))] {
+                let header = message(length, mask);
+                let bytes = header.as_slice();
+                let (begun, read) = parse(bytes, role).unwrap().unwrap();
+                assert_eq!((begun.kind, begun.missing, read), (Kind::Message, length, bytes.len()));
+                assert_eq!(begun.mask, mask.unwrap_or(Mask::NONE));
+                for cut in 0..bytes.len() {
+                    assert!(parse(&bytes[..cut], role).unwrap().is_none(), "cut at {cut}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! What goes out: messages, and between them what the receiver answers to control frames.
+
+use std::{
+    io::{self, IoSlice},
+    mem,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::BytesMut;
+use tokio::io::AsyncWrite;
+use tungstenite::protocol::{
+    Role,
+    frame::coding::{CloseCode, Control},
+};
+
+use super::{
+    super::pool,
+    frame::{self, HEADER_MAX, Mask},
+};
+use crate::proto::{Outbox, PREFIX};
+
+/// How many pieces of an outbox are looked at at once.
+const GATHER: usize = 32;
+/// So many bytes are written at once of an outbox that holds much.
+const LARGE: usize = 64 * 1024;
+/// Answers to pings that wait to be written. When there are more, only the newest ping is answered, as RFC 6455 allows.
+const PONGS: usize = 4096;
+
+/// The sending half of a connection, which the receiver shares.
+pub(super) struct Outgoing<W> {
+    io: W,
+    role: Role,
+    /// Bytes that are about to be written, and how many of them have been.
+    staged: BytesMut,
+    written: usize,
+    /// How much of the outbox is in `staged`: it stays in the outbox, too, until it has been written.
+    taken: usize,
+    /// What is missing in `staged` of the message that was begun in it, and its mask.
+    missing: usize,
+    mask: Mask,
+    /// Pongs and a close, to be sent between two messages.
+    control: Vec<u8>,
+    /// With which code this side closes.
+    code: CloseCode,
+    closed: bool,
+}
+
+impl<W: AsyncWrite + Unpin> Outgoing<W> {
+    pub(super) fn new(role: Role, io: W) -> Self {
+        Self {
+            io,
+            role,
+            staged: BytesMut::new(),
+            written: 0,
+            taken: 0,
+            missing: 0,
+            mask: Mask::NONE,
+            control: Vec::new(),
+            code: CloseCode::Normal,
+            closed: false,
+        }
+    }
+
+    /// Answers a ping.
+    pub(super) fn pong(&mut self, payload: &[u8]) {
+        if self.control.len() > PONGS && !self.closed {
+            self.control.clear();
+        }
+        self.push_control(Control::Pong, payload);
+    }
+
+    /// Closes, or answers a close: nothing goes out behind it.
+    pub(super) fn close(&mut self, payload: &[u8]) {
+        self.push_control(Control::Close, payload);
+        self.closed = true;
+    }
+
+    /// Says with which code this side is going to close.
+    pub(super) fn fail(&mut self, code: CloseCode) {
+        self.code = code;
+    }
+
+    fn push_control(&mut self, kind: Control, payload: &[u8]) {
+        if !self.closed {
+            frame::push_control(kind, payload, self.new_mask(), &mut self.control);
+        }
+    }
+
+    /// Only clients mask.
+    fn new_mask(&self) -> Option<Mask> {
+        (self.role == Role::Client).then(Mask::random)
+    }
+
+    /// Writes control frames. If a message is under way, that is left to whoever writes it.
+    pub(super) fn poll_control(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.taken > 0 {
+            return Poll::Ready(Ok(()));
+        }
+        self.stage_control();
+        ready!(self.poll_staged(cx))?;
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    /// Writes until `outbox` is empty.
+    pub(super) fn poll_outbox(&mut self, cx: &mut Context<'_>, outbox: &mut Outbox) -> Poll<io::Result<()>> {
+        loop {
+            ready!(self.poll_staged(cx))?;
+            outbox.advance(mem::take(&mut self.taken));
+            if self.closed {
+                // Nobody hears it any more. What the other side said before it closed may still have to be handled.
+                outbox.advance(outbox.len());
+            }
+            self.stage(outbox)?;
+            if self.staged.is_empty() {
+                return Pin::new(&mut self.io).poll_flush(cx);
+            }
+        }
+    }
+
+    /// Says that nothing more will come.
+    pub(super) fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.close(&u16::from(self.code).to_be_bytes());
+        self.stage_control();
+        ready!(self.poll_staged(cx))?;
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+
+    fn stage_control(&mut self) {
+        // Within a message there is no place for them.
+        if self.missing == 0 && !self.control.is_empty() {
+            self.staged.extend_from_slice(&self.control);
+            self.control = Vec::new();
+        }
+    }
+
+    /// Stages what is to be written next: of messages, what is at the front of the outbox.
+    fn stage(&mut self, outbox: &Outbox) -> io::Result<()> {
+        self.stage_control();
+        if outbox.is_empty() {
+            return Ok(());
+        }
+        let room = if outbox.len() > pool::READ_SIZE { LARGE } else { pool::READ_SIZE };
+        if self.staged.capacity() == 0 {
+            self.staged = pool::take();
+        }
+        self.staged.reserve(room);
+        let mut slices = [IoSlice::new(&[]); GATHER];
+        let filled = outbox.slices(&mut slices);
+        let mut front = Front { slices: &slices[..filled], at: 0, taken: 0 };
+        while self.staged.len() + HEADER_MAX < room {
+            if self.missing == 0 {
+                let Some(length) = front.prefix() else { break };
+                let mask = self.new_mask();
+                self.missing = length;
+                self.mask = mask.unwrap_or(Mask::NONE);
+                self.staged.extend_from_slice(frame::message(length, mask).as_slice());
+            }
+            let start = self.staged.len();
+            self.missing -= front.copy(self.missing.min(room - start), &mut self.staged);
+            self.mask.apply(&mut self.staged[start..]);
+            if self.missing > 0 {
+                break;
+            }
+        }
+        self.taken = front.taken;
+        // An outbox holds whole frames, each prefix in one piece.
+        if self.taken == 0 { Err(io::ErrorKind::InvalidData.into()) } else { Ok(()) }
+    }
+
+    fn poll_staged(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.written < self.staged.len() {
+            let written = ready!(Pin::new(&mut self.io).poll_write(cx, &self.staged[self.written..]))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.written += written;
+        }
+        self.written = 0;
+        self.staged.clear();
+        // An idle connection holds no buffer.
+        pool::give_back(mem::take(&mut self.staged));
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// The front of an outbox, of which some has been taken.
+struct Front<'a> {
+    slices: &'a [IoSlice<'a>],
+    /// Where in the first slice.
+    at: usize,
+    taken: usize,
+}
+
+impl Front<'_> {
+    /// What is left of the first slice that is not through.
+    fn rest(&mut self) -> &[u8] {
+        while let Some((first, others)) = self.slices.split_first()
+            && self.at == first.len()
+        {
+            self.slices = others;
+            self.at = 0;
+        }
+        self.slices.first().map_or(&[], |first| &first[self.at..])
+    }
+
+    /// Takes the prefix of a frame: the frame's length.
+    fn prefix(&mut self) -> Option<usize> {
+        let prefix = *self.rest().first_chunk::<PREFIX>()?;
+        self.skip(PREFIX);
+        usize::try_from(u32::from_le_bytes(prefix)).ok()
+    }
+
+    /// Copies up to `count` bytes, and says how many there were.
+    fn copy(&mut self, count: usize, out: &mut BytesMut) -> usize {
+        let mut copied = 0;
+        while copied < count {
+            let rest = self.rest();
+            let step = rest.len().min(count - copied);
+            if step == 0 {
+                break;
+            }
+            out.extend_from_slice(&rest[..step]);
+            self.skip(step);
+            copied += step;
+        }
+        copied
+    }
+
+    fn skip(&mut self, count: usize) {
+        self.at += count;
+        self.taken += count;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pongs_that_cannot_be_written_do_not_pile_up() {
+        let mut outgoing = Outgoing::new(Role::Server, tokio::io::sink());
+        for number in 0..100_000_u32 {
+            outgoing.pong(&[&number.to_le_bytes()[..], &[0; 100]].concat());
+            assert!(outgoing.control.len() <= PONGS + HEADER_MAX + 125);
+        }
+        let newest = [&99_999_u32.to_le_bytes()[..], &[0; 100]].concat();
+        assert!(outgoing.control.ends_with(&newest), "the newest ping is answered");
+    }
+}

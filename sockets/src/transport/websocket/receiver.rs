@@ -1,0 +1,243 @@
+//! The receiving half: messages become frames of ours, and control frames are answered.
+
+use std::{
+    io, mem,
+    pin::Pin,
+    str,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Buf, Bytes, BytesMut};
+use parking_lot::Mutex;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_util::io::poll_read_buf;
+use tungstenite::protocol::{Role, frame::coding::CloseCode};
+
+use super::{
+    assembly::{Assembly, room},
+    frame::{self, Begun, Kind, Misuse},
+    outgoing::Outgoing,
+};
+use crate::{
+    proto::Violation,
+    transport::{Receive, ReceiveError, pool},
+};
+
+/// How often one turn reads without having got a whole message: control frames alone do not keep a session from the
+/// rest of its work.
+const READS: usize = 32;
+
+pub(super) struct Receiver<R, W> {
+    role: Role,
+    io: R,
+    outgoing: Arc<Mutex<Outgoing<W>>>,
+    /// What has been read and not been looked at.
+    read: BytesMut,
+    messages: Assembly,
+    /// The frame whose payload is coming.
+    current: Option<Begun>,
+    /// The payload of a control frame.
+    control: Vec<u8>,
+    /// There may be an answer to a control frame that is not written.
+    answering: bool,
+    end: Option<End>,
+}
+
+/// Why nothing more is taken.
+#[derive(Clone, Copy)]
+enum End {
+    Closed,
+    Misuse(Misuse),
+    TooLarge { length: usize, limit: usize },
+}
+
+impl From<Misuse> for End {
+    fn from(misuse: Misuse) -> Self {
+        Self::Misuse(misuse)
+    }
+}
+
+impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Receiver<R, W> {
+    pub(super) fn new(role: Role, read: BytesMut, io: R, outgoing: Arc<Mutex<Outgoing<W>>>) -> Self {
+        let messages = Assembly::default();
+        Self { role, io, outgoing, read, messages, current: None, control: Vec::new(), answering: false, end: None }
+    }
+
+    /// Looks at what has been read, as far as it goes.
+    fn look(&mut self, max_frame: usize) -> Result<(), End> {
+        loop {
+            if self.current.is_none() && !self.begin(max_frame)? {
+                return Ok(());
+            }
+            let Some(begun) = &mut self.current else { return Ok(()) };
+            let (come, _) = self.read.split_at(begun.missing.min(self.read.len()));
+            let count = come.len();
+            if begun.kind.is_control() {
+                self.control.extend_from_slice(come);
+            } else {
+                self.messages.extend(come, &mut begun.mask);
+            }
+            self.read.advance(count);
+            begun.missing -= count;
+            if begun.missing > 0 {
+                return Ok(());
+            }
+            let ended = *begun;
+            self.current = None;
+            self.ended(ended)?;
+        }
+    }
+
+    /// Reads the header of the next frame. `false` if that has to wait.
+    fn begin(&mut self, max_frame: usize) -> Result<bool, End> {
+        let Some((begun, header)) = frame::parse(&self.read, self.role)? else { return Ok(false) };
+        match (begun.kind, self.messages.in_message()) {
+            (Kind::Continuation, false) => return Err(Misuse::new("a continuation continues nothing").into()),
+            (Kind::Message, true) => return Err(Misuse::new("a message begins within another one").into()),
+            (Kind::Continuation | Kind::Message, _) => {
+                let length = begun.missing.saturating_add(self.messages.length());
+                if length > max_frame && self.messages.has_whole() {
+                    // Those before it are still handled, and the limit may be another one then.
+                    return Ok(false);
+                }
+                if length > max_frame {
+                    return Err(End::TooLarge { length, limit: max_frame });
+                }
+                if !self.messages.in_message() {
+                    self.messages.begin();
+                }
+            }
+            (Kind::Ping | Kind::Pong | Kind::Close, _) => {}
+        }
+        self.read.advance(header);
+        self.current = Some(begun);
+        Ok(true)
+    }
+
+    fn ended(&mut self, mut frame: Begun) -> Result<(), End> {
+        let mut payload = mem::take(&mut self.control);
+        frame.mask.apply(&mut payload);
+        match frame.kind {
+            Kind::Message | Kind::Continuation if frame.is_final => self.messages.end(),
+            Kind::Message | Kind::Continuation | Kind::Pong => {}
+            Kind::Ping => {
+                self.outgoing.lock().pong(&payload);
+                self.answering = true;
+            }
+            Kind::Close => {
+                check_close(&payload)?;
+                // The same code comes back; the words need not.
+                payload.truncate(2);
+                self.outgoing.lock().close(&payload);
+                self.answering = true;
+                return Err(End::Closed);
+            }
+        }
+        Ok(())
+    }
+
+    fn answer(&mut self, cx: &mut Context<'_>) {
+        if self.answering {
+            // What is wrong with the connection is found out by reading.
+            self.answering = self.outgoing.lock().poll_control(cx).is_pending();
+        }
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if let Some(Begun { kind, missing, mask, .. }) = &mut self.current
+            && !kind.is_control()
+            && *missing > pool::READ_SIZE
+            && self.read.is_empty()
+        {
+            let read = ready!(self.messages.poll_read(&mut self.io, cx, *missing, mask))?;
+            *missing -= read;
+            return Poll::Ready(Ok(read));
+        }
+        if self.read.is_empty() {
+            room(&mut self.read);
+        } else if self.read.capacity() == self.read.len() {
+            self.read.reserve(pool::READ_SIZE);
+        }
+        poll_read_buf(Pin::new(&mut self.io), cx, &mut self.read)
+    }
+
+    /// Keeps no memory while nothing comes.
+    fn rest(&mut self) {
+        if self.read.is_empty() {
+            // All of it is of use to the next one.
+            let _ = self.read.try_reclaim(pool::READ_SIZE);
+            pool::give_back(mem::take(&mut self.read));
+        }
+        self.messages.rest();
+    }
+
+    /// The other side is told when this one closes.
+    fn fail(&self, end: End) -> ReceiveError {
+        let (code, violation) = match end {
+            End::Closed => return ReceiveError::Closed,
+            End::Misuse(Misuse { code, what }) => (code, Violation::WebSocket(what)),
+            End::TooLarge { length, limit } => (CloseCode::Size, Violation::FrameTooLarge { length, limit }),
+        };
+        self.outgoing.lock().fail(code);
+        violation.into()
+    }
+}
+
+impl<R: AsyncRead + Send + Unpin, W: AsyncWrite + Send + Unpin> Receive for Receiver<R, W> {
+    fn poll_receive(&mut self, cx: &mut Context<'_>, max_frame: usize) -> Poll<Result<Bytes, ReceiveError>> {
+        for _ in 0..READS {
+            if self.end.is_none() {
+                self.end = self.look(max_frame).err();
+            }
+            self.answer(cx);
+            if self.messages.has_whole() {
+                return Poll::Ready(Ok(self.messages.take()));
+            }
+            if let Some(end) = self.end {
+                return Poll::Ready(Err(self.fail(end)));
+            }
+            match self.poll_read(cx) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(ReceiveError::Closed)),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error.into())),
+                Poll::Pending => {
+                    self.rest();
+                    return Poll::Pending;
+                }
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn begun(&self) -> usize {
+        self.messages.begun()
+    }
+
+    // Our close has been written, and the end of the stream behind it: nothing is parsed any more.
+    fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            self.read.clear();
+            room(&mut self.read);
+            if !matches!(ready!(poll_read_buf(Pin::new(&mut self.io), cx, &mut self.read)), Ok(1..)) {
+                return Poll::Ready(());
+            }
+        }
+    }
+}
+
+/// Whether a peer may close like this.
+fn check_close(payload: &[u8]) -> Result<(), Misuse> {
+    match payload.split_first_chunk::<2>() {
+        None if payload.is_empty() => Ok(()),
+        None => Err(Misuse::new("a close has half a code")),
+        Some((code, _)) if !CloseCode::from(u16::from_be_bytes(*code)).is_allowed() => {
+            Err(Misuse::new("a close has a code that is not to be sent"))
+        }
+        Some((_, reason)) if str::from_utf8(reason).is_err() => {
+            Err(Misuse { code: CloseCode::Invalid, what: "a close has a reason that is not UTF-8" })
+        }
+        Some(_) => Ok(()),
+    }
+}

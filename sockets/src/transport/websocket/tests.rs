@@ -1,0 +1,99 @@
+//! Both ends of a connection.
+
+use std::future::poll_fn;
+
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncWriteExt, duplex, split};
+use tungstenite::protocol::Role;
+
+use super::over_websocket;
+use crate::{
+    proto::Outbox,
+    transport::{Link, next_frame},
+};
+
+/// A client's and a server's end over a pipe that holds so much.
+fn ends(pipe: usize) -> [Link; 2] {
+    let (near, far) = duplex(pipe);
+    [(Role::Client, near), (Role::Server, far)].map(|(role, end)| {
+        let (reader, writer) = split(end);
+        over_websocket(role, BytesMut::new(), reader, writer)
+    })
+}
+
+/// Frames of many sizes, around those where something changes.
+fn frames() -> Vec<Bytes> {
+    let sizes = [1, 2, 125, 126, 127, 4095, 4096, 16_383, 16_384, 65_535, 65_536, 300_000];
+    let bytes = || (0..=250_u8).cycle();
+    sizes.into_iter().chain(1..200).map(|size| bytes().take(size).collect()).collect()
+}
+
+async fn send(link: &mut Link, frames: &[Bytes]) {
+    let mut outbox = Outbox::default();
+    for (number, frame) in frames.iter().enumerate() {
+        let length = u32::try_from(frame.len()).unwrap().to_le_bytes();
+        let whole: Bytes = [&length, &frame[..]].concat().into();
+        // In pieces of their own, or side by side.
+        if number % 3 == 0 { outbox.push_once(whole) } else { outbox.push_whole(&whole) }
+    }
+    poll_fn(|cx| link.transmitter.poll_transmit(cx, &mut outbox)).await.unwrap();
+    assert!(outbox.is_empty());
+    poll_fn(|cx| link.transmitter.poll_finish(cx)).await.unwrap();
+}
+
+async fn receive(link: &mut Link, mut count: usize) -> Vec<Bytes> {
+    let mut received = Vec::new();
+    while count > 0 {
+        let mut batch = poll_fn(|cx| link.receiver.poll_receive(cx, 300_000)).await.unwrap();
+        while let Some(frame) = next_frame(&mut batch) {
+            received.push(frame);
+            count -= 1;
+        }
+        assert!(batch.is_empty(), "a batch holds whole frames");
+    }
+    received
+}
+
+#[tokio::test]
+async fn what_goes_in_at_one_end_comes_out_at_the_other() {
+    let frames = frames();
+    for pipe in [17, 1000, 1 << 20] {
+        for sender_is_server in [false, true] {
+            let mut ends = ends(pipe);
+            if sender_is_server {
+                ends.reverse();
+            }
+            let [mut from, mut to] = ends;
+            let ((), received) = tokio::join!(send(&mut from, &frames), receive(&mut to, frames.len()));
+            assert!(received == frames, "through a pipe of {pipe} bytes, from the server: {sender_is_server}");
+            let end = poll_fn(|cx| to.receiver.poll_receive(cx, 300_000)).await;
+            assert!(matches!(end, Err(crate::transport::ReceiveError::Closed)));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_message_over_the_limit_is_refused_when_those_before_it_are_through() {
+    let [mut client, mut server] = ends(1 << 20);
+    send(&mut client, &[Bytes::from_static(b"first"), Bytes::from_static(b"longer")]).await;
+    let first = poll_fn(|cx| server.receiver.poll_receive(cx, 5)).await.unwrap();
+    assert_eq!(first, b"\x05\0\0\0first"[..]);
+    // As the greeting's limit is not that of the session.
+    let second = poll_fn(|cx| server.receiver.poll_receive(cx, 6)).await.unwrap();
+    assert_eq!(second, b"\x06\0\0\0longer"[..]);
+
+    let [mut client, mut server] = ends(1 << 20);
+    send(&mut client, &[Bytes::from_static(b"longer")]).await;
+    let refused = poll_fn(|cx| server.receiver.poll_receive(cx, 5)).await.unwrap_err();
+    assert_eq!(refused.to_string(), "a frame of 6 bytes is over the limit of 5");
+}
+
+#[tokio::test]
+async fn bytes_that_came_with_the_upgrade_are_not_lost() {
+    let (near, mut far) = duplex(64);
+    let (reader, writer) = split(near);
+    let mut link = over_websocket(Role::Client, BytesMut::from(&b"\x82\x05he"[..]), reader, writer);
+    far.write_all(b"llo").await.unwrap();
+    let received = poll_fn(|cx| link.receiver.poll_receive(cx, 100)).await.unwrap();
+    assert_eq!(received, b"\x05\0\0\0hello"[..]);
+}

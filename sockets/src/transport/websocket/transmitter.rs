@@ -1,0 +1,31 @@
+//! The sending half of a session, over what it shares with the receiver.
+
+use std::{
+    io,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use parking_lot::Mutex;
+use tokio::io::AsyncWrite;
+
+use super::outgoing::Outgoing;
+use crate::{proto::Outbox, transport::Transmit};
+
+pub(super) struct Transmitter<W>(Arc<Mutex<Outgoing<W>>>);
+
+impl<W> Transmitter<W> {
+    pub(super) fn new(outgoing: Arc<Mutex<Outgoing<W>>>) -> Self {
+        Self(outgoing)
+    }
+}
+
+impl<W: AsyncWrite + Send + Unpin> Transmit for Transmitter<W> {
+    fn poll_transmit(&mut self, cx: &mut Context<'_>, outbox: &mut Outbox) -> Poll<io::Result<()>> {
+        self.0.lock().poll_outbox(cx, outbox)
+    }
+
+    fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.lock().poll_finish(cx)
+    }
+}

@@ -1,0 +1,163 @@
+//! Peers that misuse the WebSocket below the protocol. Each is told how, with the code that RFC 6455 has for it, and
+//! its connection ends.
+
+use std::time::Duration;
+
+use sockets::{Client, Limits, Server};
+use sockets_tests::eventually;
+use tokio::time::{sleep, timeout};
+
+use crate::raw::{BINARY, CLOSE, CONTINUATION, FIN, GREETING, PATIENCE, PING, PONG, Raw, TEXT, frame, header};
+
+async fn server() -> Server {
+    Server::builder().bind("ws://127.0.0.1:0").await.unwrap()
+}
+
+/// What `bytes` come to, sent by a client that has been let in; somebody else is not hurt.
+async fn violation(bytes: &[u8], code: u16) -> String {
+    let server = server().await;
+    let address = server.local_addr();
+    let bystander = Client::builder().connect(&format!("ws://{address}")).await.unwrap();
+    let mut raw = Raw::welcomed(address).await;
+    raw.send(bytes).await;
+    let text = raw.expect_violation(code).await;
+    eventually("only the bystander is left", || server.sockets().len() == 1).await;
+    assert!(bystander.is_connected());
+    text
+}
+
+#[tokio::test]
+async fn text_is_not_taken() {
+    let text = violation(&frame(FIN | TEXT, b"hello"), 1003).await;
+    assert!(text.contains("text"), "{text}");
+}
+
+#[tokio::test]
+async fn a_frame_that_is_not_masked_is_refused() {
+    let unmasked = [header(FIN | BINARY, 1, 0), b"x".to_vec()].concat();
+    let text = violation(&unmasked, 1002).await;
+    assert!(text.contains("masked"), "{text}");
+}
+
+#[tokio::test]
+async fn reserved_bits_and_opcodes_are_refused() {
+    for first in
+        [FIN | 0x40 | BINARY, FIN | 0x20 | BINARY, FIN | 0x10 | BINARY, FIN | 0x3, FIN | 0x7, FIN | 0xb, FIN | 0xf]
+    {
+        let text = violation(&frame(first, b"x"), 1002).await;
+        assert!(text.contains("reserved"), "{first:#04x}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn fragments_come_in_their_order_or_not_at_all() {
+    let text = violation(&frame(FIN | CONTINUATION, b"x"), 1002).await;
+    assert!(text.contains("continues nothing"), "{text}");
+    let text = violation(&[frame(BINARY, b"x"), frame(FIN | BINARY, b"y")].concat(), 1002).await;
+    assert!(text.contains("within another"), "{text}");
+}
+
+#[tokio::test]
+async fn control_frames_are_short_and_whole() {
+    for bytes in [frame(FIN | PING, &[0; 126]), frame(PING, b"x"), frame(CLOSE, b""), frame(PONG, b"")] {
+        let text = violation(&bytes, 1002).await;
+        assert!(text.contains("control frame"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_message_over_the_limit_is_refused_from_its_header_alone() {
+    for length in [5 << 20, u64::MAX] {
+        let text = violation(&[header(FIN | BINARY, length, 0x80), vec![0; 4]].concat(), 1009).await;
+        assert!(text.contains("over the limit"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn fragments_together_are_bound_by_the_limit_of_one_message() {
+    let server = Server::builder().limits(Limits { max_frame: 1000, ..Limits::default() });
+    let server = server.bind("ws://127.0.0.1:0").await.unwrap();
+    let mut raw = Raw::welcomed(server.local_addr()).await;
+    raw.send(&frame(BINARY, &[1; 400])).await;
+    raw.send(&frame(CONTINUATION, &[1; 400])).await;
+    raw.send(&frame(CONTINUATION, &[1; 400])).await;
+    let text = raw.expect_violation(1009).await;
+    assert!(text.contains("1200 bytes is over the limit of 1000"), "{text}");
+}
+
+#[tokio::test]
+async fn an_empty_message_is_a_violation_of_the_protocol() {
+    let text = violation(&frame(FIN | BINARY, b""), 1000).await;
+    assert!(text.contains("empty"), "{text}");
+}
+
+#[tokio::test]
+async fn a_close_that_may_not_be_sent_is_refused() {
+    for (payload, code) in
+        [(&[3][..], 1002), (&1005_u16.to_be_bytes(), 1002), (&999_u16.to_be_bytes(), 1002), (b"\x03\xe8\xff", 1007)]
+    {
+        violation(&frame(FIN | CLOSE, payload), code).await;
+    }
+}
+
+#[tokio::test]
+async fn misuse_before_the_greeting_is_answered_in_the_words_of_the_handshake() {
+    let server = server().await;
+    let larger_than_a_greeting = [header(FIN | BINARY, 1 << 20, 0x80), vec![0; 4]].concat();
+    for (bytes, code) in [(frame(FIN | TEXT, b"hello"), 1003), (larger_than_a_greeting, 1009)] {
+        let mut raw = Raw::upgraded(server.local_addr()).await;
+        raw.send(&bytes).await;
+        let answer = raw.message().await;
+        assert_eq!((&answer[..4], answer[6]), (&b"SKTS"[..], 2), "not misunderstood: {answer:?}");
+        raw.expect_close(code).await;
+    }
+}
+
+#[tokio::test]
+async fn a_flood_of_pings_that_reads_no_pongs_hurts_nobody() {
+    let server = Server::builder().bind("ws://127.0.0.1:0").await.unwrap();
+    let mut raw = Raw::welcomed(server.local_addr()).await;
+    // More than the buffers of the system hold: if all were answered, the server would have to keep them.
+    let pings = frame(FIN | PING, &[9; 125]).repeat(1000);
+    for _ in 0..200 {
+        raw.send(&pings).await;
+    }
+    let bystander = Client::builder().connect(&format!("ws://{}", server.local_addr())).await.unwrap();
+    assert!(bystander.is_connected());
+    assert_eq!(server.sockets().len(), 2, "pings alone are no reason to end a connection");
+}
+
+#[tokio::test]
+async fn fragments_of_nothing_without_end_are_given_up() {
+    let limits = Limits { silence: Duration::from_millis(300), ..Limits::default() };
+    let server = Server::builder().limits(limits).bind("ws://127.0.0.1:0").await.unwrap();
+    let mut raw = Raw::welcomed(server.local_addr()).await;
+    raw.send(&frame(BINARY, b"")).await;
+    let nothing = frame(CONTINUATION, b"");
+    let gave_up = async {
+        while !server.sockets().is_empty() {
+            raw.send(&nothing).await;
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(PATIENCE, gave_up).await.expect("it is given up");
+}
+
+#[tokio::test]
+async fn a_greeting_in_fragments_between_pings_is_a_greeting() {
+    let server = server().await;
+    let mut raw = Raw::upgraded(server.local_addr()).await;
+    let (first, rest) = GREETING.split_at(7);
+    let bytes = [
+        frame(BINARY, first),
+        frame(FIN | PING, b"between"),
+        frame(CONTINUATION, b""),
+        frame(FIN | PONG, b"not asked for"),
+        frame(FIN | CONTINUATION, rest),
+    ];
+    for byte in bytes.concat() {
+        raw.send(&[byte]).await;
+    }
+    assert_eq!(raw.frame().await, Some((FIN | PONG, b"between".to_vec())));
+    assert_eq!(raw.message().await[6], 0, "welcome");
+}

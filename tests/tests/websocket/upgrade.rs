@@ -1,0 +1,138 @@
+//! From a request to a connection, and who does not get one.
+
+use std::time::Duration;
+
+use sockets::{Client, ConnectError, Handshake, Limits, Refusal, Server};
+
+use crate::raw::{BINARY, FIN, GREETING, Raw, frame, request};
+
+async fn server() -> Server {
+    Server::builder().bind("ws://127.0.0.1:0").await.unwrap()
+}
+
+/// The answer to a request, up to its end; for those that are declined.
+async fn answer(server: &Server, request: &str) -> String {
+    let mut raw = Raw::connect(server.local_addr()).await;
+    raw.send(request.as_bytes()).await;
+    String::from_utf8(raw.rest().await).unwrap()
+}
+
+/// The head of the answer to a request that may be agreed to.
+async fn head(server: &Server, headers: &str) -> String {
+    let mut raw = Raw::connect(server.local_addr()).await;
+    raw.send(request(server.local_addr(), headers).as_bytes()).await;
+    raw.head().await
+}
+
+#[tokio::test]
+async fn a_request_is_answered_as_in_the_rfc() {
+    let head = head(&server().await, "").await.to_ascii_lowercase();
+    assert!(head.starts_with("http/1.1 101 switching protocols\r\n"), "{head}");
+    assert!(head.contains("\r\nsec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo=\r\n"), "{head}");
+    assert!(head.contains("\r\nsec-websocket-protocol: sockets.v1\r\n"), "{head}");
+    assert!(!head.contains("extensions"), "{head}");
+}
+
+#[tokio::test]
+async fn pages_of_other_origins_are_forbidden_unless_they_are_on_the_list() {
+    let server = server().await;
+    let own = format!("Origin: http://{}\r\n", server.local_addr());
+    assert!(head(&server, &own).await.starts_with("HTTP/1.1 101 "));
+    for foreign in ["http://evil.example", "null", "http://127.0.0.1:1", ""] {
+        let head = head(&server, &format!("Origin: {foreign}\r\n")).await;
+        assert!(head.starts_with("HTTP/1.1 403 "), "{foreign:?}: {head}");
+    }
+
+    let listed = Server::builder().origins(["https://example.com"]).bind("ws://127.0.0.1:0").await.unwrap();
+    assert!(head(&listed, "Origin: https://example.com\r\n").await.starts_with("HTTP/1.1 101 "));
+    let own = format!("Origin: http://{}\r\n", listed.local_addr());
+    assert!(head(&listed, &own).await.starts_with("HTTP/1.1 403 "));
+    assert!(head(&listed, "").await.starts_with("HTTP/1.1 101 "), "programs that are no browsers are not asked");
+}
+
+#[tokio::test]
+async fn a_page_whose_name_was_made_to_mean_this_machine_is_forbidden() {
+    let server = server().await;
+    let port = server.local_addr().port();
+    let rebound = request(server.local_addr(), &format!("Origin: http://evil.example:{port}\r\n"))
+        .replace("Host: 127.0.0.1", "Host: evil.example");
+    let answer = answer(&server, &rebound).await;
+    assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
+}
+
+#[tokio::test]
+async fn what_is_no_request_for_this_websocket_is_told_what_it_is_not() {
+    let server = server().await;
+    let good = request(server.local_addr(), "");
+    let long = request(server.local_addr(), &format!("Cookie: {}\r\n", "x".repeat(17_000)));
+    let cases = [
+        (good.replace("GET", "POST"), "405"),
+        (good.replace("Upgrade: WebSocket", "X: y"), "426"),
+        (good.replace("Version: 13", "Version: 8"), "426"),
+        ("GET / HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(), "426"),
+        (good.replace("Sec-WebSocket-Key", "X-Key"), "400"),
+        (good.replace("sockets.v1", "sockets.v2"), "400"),
+        (good.replace("Sec-WebSocket-Protocol", "X-Protocol"), "400"),
+        (good.replace("HTTP/1.1", "HTTP/1.0"), "400"),
+        (good.replace("Host:", "Ho st:"), "400"),
+        ("\u{1a}\0\0\0SKTS\u{1}".to_owned(), "400"),
+        (long, "431"),
+    ];
+    for (request, status) in cases {
+        let answer = answer(&server, &request).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{request}\n{answer}");
+        assert!(answer.ends_with('\n') && answer.contains("\r\n\r\n"), "{answer}");
+    }
+    assert!(server.sockets().is_empty());
+}
+
+#[tokio::test]
+async fn an_upgrade_that_takes_too_long_ends() {
+    let limits = Limits { authentication: Duration::from_millis(200), ..Limits::default() };
+    let server = Server::builder().limits(limits).bind("ws://127.0.0.1:0").await.unwrap();
+    let mut raw = Raw::connect(server.local_addr()).await;
+    raw.send(b"GET / HTTP/1.1\r\nHost: x\r\n").await;
+    assert_eq!(raw.rest().await, b"");
+}
+
+#[tokio::test]
+async fn an_address_with_a_path_is_at_that_path_alone() {
+    let server = Server::builder().bind("ws://127.0.0.1:0/live").await.unwrap();
+    let address = server.local_addr();
+    Client::builder().connect(&format!("ws://{address}/live?room=1")).await.unwrap();
+    let elsewhere = Client::builder().connect(&format!("ws://{address}/dead")).await.unwrap_err();
+    assert!(matches!(&elsewhere, ConnectError::Handshake(words) if words.contains("404")), "{elsewhere}");
+}
+
+#[tokio::test]
+async fn authentication_sees_the_request() {
+    let server = Server::builder().authenticate(|(): (), handshake: Handshake| async move {
+        let cookie = handshake.headers().get("cookie").and_then(|cookie| cookie.to_str().ok()).map(str::to_owned);
+        let address = handshake.peer_addr.ok_or_else(|| Refusal::new("nobody"))?;
+        Ok::<_, Refusal>((handshake.transport, handshake.path().to_owned(), cookie, address.ip().is_loopback()))
+    });
+    let server = server.bind("ws://127.0.0.1:0").await.unwrap();
+    let mut raw = Raw::connect(server.local_addr()).await;
+    let request = request(server.local_addr(), "Cookie: session=42\r\n").replace("GET / ", "GET /live?room=1 ");
+    // A client of another kind need not wait for the answer.
+    raw.send(&[request.as_bytes(), &frame(FIN | BINARY, GREETING)].concat()).await;
+    assert!(raw.head().await.starts_with("HTTP/1.1 101 "));
+    assert_eq!(raw.message().await[6], 0, "welcome");
+    raw.message().await;
+    let identity = server.sockets()[0].identity().clone();
+    assert_eq!(identity, ("ws", "/live?room=1".to_owned(), Some("session=42".to_owned()), true));
+}
+
+#[tokio::test]
+async fn a_client_is_told_why_there_is_no_websocket() {
+    let tcp = Server::builder().bind("tcp://127.0.0.1:0").await.unwrap();
+    let error = Client::builder().connect(&format!("ws://{}", tcp.local_addr())).await.unwrap_err();
+    assert!(matches!(error, ConnectError::Handshake(_)), "{error}");
+
+    let ws = server().await;
+    let error = Client::builder().connect(&format!("tcp://{}", ws.local_addr())).await.unwrap_err();
+    assert!(matches!(error, ConnectError::Handshake(_)), "{error}");
+
+    let error = Client::builder().connect(&format!("ws://{}/a path", ws.local_addr())).await.unwrap_err();
+    assert!(matches!(&error, ConnectError::Address(words) if words.contains("/a path")), "{error}");
+}
