@@ -1,6 +1,8 @@
 #![doc = include_str!("../../README.md")]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+#[cfg(feature = "axum")]
+pub mod axum;
 mod call_error;
 mod client;
 mod clock;

@@ -94,6 +94,13 @@ impl<I: Identity> Server<I> {
         self.accept_arrival(Arrival::Open(over_messages(messages), Handshake::over("messages")))
     }
 
+    /// Serves one connection when its turn comes, which is waited for.
+    #[cfg(feature = "axum")]
+    pub(crate) async fn accept_in_turn(&self, arrival: Arrival) {
+        let turn = self.inner.admission.enter().await;
+        self.inner.serve_in_background(arrival, turn);
+    }
+
     pub(crate) fn accept_arrival(&self, arrival: Arrival) -> Accepting<I> {
         let (done, accepted) = oneshot::channel();
         let server = Arc::clone(&self.inner);

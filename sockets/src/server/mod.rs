@@ -141,6 +141,12 @@ impl<I: Identity> Server<I> {
         *self.inner.local_addr.get().expect("the server has no listener with an address yet: bind one first")
     }
 
+    /// Which pages may connect.
+    #[cfg(feature = "axum")]
+    pub(crate) fn origins(&self) -> &crate::transport::Origins {
+        &self.inner.options.origins
+    }
+
     /// Everyone.
     pub fn all(&self) -> Audience<I> {
         self.audience(Selector::All)

@@ -14,7 +14,7 @@ pub(crate) mod tls;
 #[cfg_attr(not(unix), path = "no_unix.rs")]
 mod unix;
 #[cfg(feature = "ws")]
-mod websocket;
+pub(crate) mod websocket;
 
 use std::{
     future::poll_fn,

@@ -21,6 +21,8 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tungstenite::protocol::Role;
 
+#[cfg(feature = "axum")]
+pub(crate) use self::upgrade::{Declined, agree, of_request};
 pub(crate) use self::{
     client::connect,
     origins::Origins,

@@ -128,6 +128,11 @@ fn offers(headers: &HeaderMap) -> bool {
 }
 
 impl Declined {
+    /// Whoever has taken the request keeps its connection.
+    #[cfg(feature = "axum")]
+    pub(crate) const CANNOT: Self =
+        Self { status: StatusCode::UPGRADE_REQUIRED, words: "this connection cannot become a WebSocket" };
+
     /// The headers that go with the status.
     pub(crate) fn headers(&self) -> HeaderMap {
         let plain = (header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
