@@ -8,6 +8,7 @@ use sockets::{Client, Refusal, Server};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    process::Command,
     sync::mpsc,
     time::timeout,
 };
@@ -88,17 +89,23 @@ async fn expect_end(stream: &mut TcpStream, bytes: &[u8]) {
     assert_eq!(rest, bytes);
 }
 
-#[tokio::test]
-async fn the_examples_are_what_a_server_does() {
-    let (viewed, mut views) = mpsc::unbounded_channel();
+/// The server of the examples, and what is looked at in its shop.
+async fn server(url: &str) -> (Server<String>, mpsc::UnboundedReceiver<String>) {
+    let (viewed, views) = mpsc::unbounded_channel();
     let server = Server::builder()
         .authenticate(|login: String| async move {
             if login == "ada" { Ok(login) } else { Err(Refusal::new("only ada may come in")) }
         })
         .serve(PurchasesServer::new(Shop { viewed }))
-        .bind("tcp://127.0.0.1:0")
+        .bind(url)
         .await
         .unwrap();
+    (server, views)
+}
+
+#[tokio::test]
+async fn the_examples_are_what_a_server_does() {
+    let (server, mut views) = server("tcp://127.0.0.1:0").await;
     let mut stream = TcpStream::connect(server.local_addr()).await.unwrap();
 
     let examples = examples();
@@ -113,6 +120,28 @@ async fn the_examples_are_what_a_server_does() {
     assert_eq!(item.as_deref(), Some("sword"));
     // Nothing that the document does not tell of came behind.
     expect_end(&mut stream, b"").await;
+}
+
+/// `.ci/run` installs it, and says so by the variable. Elsewhere it may be missing.
+#[tokio::test]
+async fn a_websocket_of_another_library_understands_the_examples() {
+    let required = std::env::var("PYTHON_WITH_WEBSOCKETS").ok();
+    let python = required.as_deref().unwrap_or("python3");
+    let has_websockets = Command::new(python).args(["-c", "import websockets.sync.client"]).output().await;
+    if required.is_none() && !has_websockets.is_ok_and(|output| output.status.success()) {
+        eprintln!("SKIPPED: {python} is not there, or does not have the package of tests/foreign/requirements.txt");
+        return;
+    }
+    let (server, mut views) = server("ws://127.0.0.1:0").await;
+    let folder = env!("CARGO_MANIFEST_DIR");
+    let client = Command::new(python)
+        .arg(format!("{folder}/foreign/client.py"))
+        .arg(format!("ws://{}", server.local_addr()))
+        .arg(format!("{folder}/../PROTOCOL.md"))
+        .output();
+    let output = timeout(Duration::from_secs(60), client).await.expect("it ends").unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(views.recv().await.as_deref(), Some("sword"));
 }
 
 #[tokio::test]

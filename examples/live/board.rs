@@ -1,0 +1,62 @@
+//! The server's side of the board.
+
+use std::time::Duration;
+
+use sockets::{Call, Server, Socket};
+use tokio::sync::Mutex;
+
+use crate::contract::{Board, Person, ViewerClient};
+
+/// The room of all who look at the board.
+const ROOM: &str = "board";
+/// How long people have to vote.
+const VOTE: Duration = Duration::from_secs(20);
+
+/// Tells everybody who is here. One at a time, so that what is told last is so.
+static TELLING: Mutex<()> = Mutex::const_new(());
+
+pub async fn welcome(socket: Socket<Person>) {
+    socket.join(ROOM);
+    let server = socket.server();
+    socket.on_disconnect(move |_| async move { tell_who_is_here(&server).await });
+    tell_who_is_here(&socket.server()).await;
+}
+
+async fn tell_who_is_here(server: &Server<Person>) {
+    let _one_at_a_time = TELLING.lock().await;
+    let room = server.room(ROOM);
+    let people = room.sockets().iter().map(|socket| socket.identity().clone()).collect();
+    // It fails only if it is too large to be sent.
+    let _ = ViewerClient::new(&room).here(people).await;
+}
+
+pub struct TheBoard;
+
+impl Board for TheBoard {
+    async fn me(&self, call: &Call) -> u32 {
+        call.socket::<Person>().map_or(0, |socket| socket.identity().id)
+    }
+
+    async fn point(&self, call: &Call, x: u16, y: u16) {
+        let Some(socket) = call.socket::<Person>() else { return };
+        let others = socket.server().room(ROOM).except(&socket);
+        let _ = ViewerClient::new(&others).pointed(socket.identity().id, x, y).await;
+    }
+
+    async fn ask(&self, call: &Call, question: &str, choices: Vec<String>) -> Result<Vec<u32>, String> {
+        let server = call.server::<Person>().ok_or("the server is gone")?;
+        if question.is_empty() || !(2..=5).contains(&choices.len()) {
+            return Err("a vote needs a question and two to five choices".into());
+        }
+        let everybody = ViewerClient::new(&server.room(ROOM));
+        let mut votes = vec![0; choices.len()];
+        let mut replies = everybody.clone().with_timeout(VOTE).vote(question, choices.clone());
+        while let Some((_, choice)) = replies.next().await {
+            // Those who do not answer, or not with a choice, do not count.
+            let chosen = choice.ok().and_then(|choice| votes.get_mut(choice as usize));
+            chosen.into_iter().for_each(|count| *count += 1);
+        }
+        let _ = everybody.voted(question, choices, votes.clone()).await;
+        Ok(votes)
+    }
+}

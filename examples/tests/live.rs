@@ -1,0 +1,123 @@
+//! The board, with a client in Rust, and with pages in a browser.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(unreachable_pub, reason = "the contract is written as it would be in a crate of its own")]
+
+mod common;
+#[path = "../live/contract.rs"]
+mod contract;
+
+use std::{path::PathBuf, process::Command, time::Duration};
+
+use common::Program;
+use contract::{BoardClient, Person, Viewer, ViewerServer};
+use sockets::Client;
+use tokio::{
+    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    time::timeout,
+};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+#[derive(Debug, PartialEq)]
+enum Seen {
+    Here(Vec<String>),
+    Pointed(u32, u16, u16),
+    Voted(Vec<u32>),
+}
+
+/// Votes for the first choice.
+struct Eyes(UnboundedSender<Seen>);
+
+impl Viewer for Eyes {
+    async fn here(&self, people: Vec<Person>) {
+        let names = people.into_iter().map(|person| person.name).collect();
+        drop(self.0.send(Seen::Here(names)));
+    }
+
+    async fn pointed(&self, id: u32, x: u16, y: u16) {
+        drop(self.0.send(Seen::Pointed(id, x, y)));
+    }
+
+    async fn vote(&self, _question: &str, _choices: Vec<String>) -> u32 {
+        0
+    }
+
+    async fn voted(&self, _question: &str, _choices: Vec<String>, votes: Vec<u32>) {
+        drop(self.0.send(Seen::Voted(votes)));
+    }
+}
+
+/// The example, and where its pages are.
+fn serve() -> (Program, String) {
+    let mut program = Program::start("live", &["127.0.0.1:0"]);
+    let line = program.line();
+    let url = line.strip_prefix("The board is at ").unwrap_or_else(|| panic!("the server says {line:?}")).to_owned();
+    (program, url)
+}
+
+async fn join(url: &str, name: &str) -> (Client, UnboundedReceiver<Seen>) {
+    let (saw, seen) = unbounded_channel();
+    let live = format!("{}live", url.replace("http", "ws"));
+    let client = Client::builder().auth(name.to_owned()).serve(ViewerServer::new(Eyes(saw))).connect(&live).await;
+    (client.unwrap(), seen)
+}
+
+/// Waits until this is seen; other things may be seen before.
+async fn sees(seen: &mut UnboundedReceiver<Seen>, what: &Seen) {
+    let until = async { while seen.recv().await.expect("the connection lives") != *what {} };
+    timeout(PATIENCE, until).await.unwrap_or_else(|_| panic!("never seen: {what:?}"));
+}
+
+fn here(names: &[&str]) -> Seen {
+    Seen::Here(names.iter().map(ToString::to_string).collect())
+}
+
+#[tokio::test]
+async fn those_who_look_at_the_board_see_each_other() {
+    let (_program, url) = serve();
+    let (ada, mut seen_by_ada) = join(&url, "Ada").await;
+    let (bob, mut seen_by_bob) = join(&url, "Bob").await;
+    sees(&mut seen_by_ada, &here(&["Ada", "Bob"])).await;
+
+    let board = BoardClient::new(&bob);
+    let me = board.me().await.unwrap();
+    board.point(250, 750).await.unwrap();
+    sees(&mut seen_by_ada, &Seen::Pointed(me, 250, 750)).await;
+    assert_eq!(board.ask("Tea?", vec!["yes".into(), "no".into()]).await, Ok(vec![2, 0]));
+    sees(&mut seen_by_ada, &Seen::Voted(vec![2, 0])).await;
+    assert!(board.ask("Tea?", vec![]).await.is_err());
+
+    drop(ada);
+    sees(&mut seen_by_bob, &here(&["Bob"])).await;
+}
+
+/// `.ci/run` installs a browser, and says where its driver is. Elsewhere there may be none.
+#[tokio::test]
+async fn two_pages_in_a_browser_and_a_client_in_rust_are_in_one_room() {
+    let required = std::env::var("CHROMEDRIVER").ok();
+    let driver = required.clone().unwrap_or_else(|| "chromedriver".into());
+    if required.is_none() && !Command::new(&driver).arg("--version").output().is_ok_and(|done| done.status.success()) {
+        eprintln!("SKIPPED: there is no chromedriver; install Debian's chromium and chromium-driver");
+        return;
+    }
+    let (_program, url) = serve();
+    let (rust, mut seen) = join(&url, "Rust").await;
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let screenshot = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("live.png");
+    let mut pages = tokio::process::Command::new("python3")
+        .arg(folder.join("tests/live.py"))
+        .args([&driver, &url])
+        .arg(&screenshot)
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+
+    sees(&mut seen, &here(&["Rust", "Ada", "Bob"])).await;
+    BoardClient::new(&rust).point(500, 500).await.unwrap();
+    sees(&mut seen, &Seen::Voted(vec![2, 1])).await;
+    let ended = timeout(PATIENCE, pages.wait()).await.expect("the browser ends").unwrap();
+    assert!(ended.success(), "the pages tell above what is wrong");
+    assert!(std::fs::read(&screenshot).unwrap().starts_with(b"\x89PNG"));
+    println!("What Ada sees is in {}", screenshot.display());
+}
