@@ -118,7 +118,7 @@ def look(browser, url, screenshot):
 def main(chromedriver, url, screenshot):
     driver = subprocess.Popen([chromedriver, "--port=0"], stdout=subprocess.PIPE, text=True)
     try:
-        line = next(line for line in driver.stdout if "on port" in line)
+        line = next(line for line in driver.stdout if "successfully on port" in line)
         port = int(line.rsplit("port", 1)[1].strip(" .\n"))
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
             browser = Browser(port, profile)
