@@ -16,8 +16,8 @@ use crate::proto::{Outbox, PREFIX, Violation};
 
 /// How many pieces one write gathers.
 const GATHER: usize = 32;
-/// A large frame's buffer grows in steps of at least this size, and by what has arrived: a peer has to send half of
-/// what it makes us set aside.
+/// A large frame's buffer grows in steps of at least this size, and by what has arrived: beyond the first step, a peer has
+/// to send half of what it makes us set aside.
 const GROW: usize = 1024 * 1024;
 
 /// A connection over the two halves of a byte stream.
