@@ -141,6 +141,14 @@ impl ClientBuilder {
         self
     }
 
+    /// Compresses messages of so many bytes and more, if the server does that, too
+    /// ([`ServerBuilder::compress_from`](crate::ServerBuilder::compress_from)).
+    #[cfg(feature = "compression")]
+    pub fn compress_from(mut self, bytes: u32) -> Self {
+        self.options.compression = crate::transport::Compression::from(bytes);
+        self
+    }
+
     /// Connects to an address, such as `tcp://host:port`, and returns when the server's `connected` has finished: at the latest when this
     /// client's [`Limits::authentication`] and [`Limits::connected`] are over.
     ///
@@ -195,17 +203,18 @@ impl ClientBuilder {
     }
 
     async fn connect_link(self, mut link: Link) -> Result<Client, ConnectError> {
-        let Self { limits, options: _, services, login, connected } = self;
+        let Self { limits, options, services, login, connected } = self;
         let mut routes = Routes::new(limits.names_per_peer as usize);
         services.into_iter().try_for_each(|service| routes.serve(service))?;
         let announcement = routes.announcement();
         let login = login().await?;
-        let greeted = timeout(limits.authentication, handshake::greet(&mut link, &limits, login)).await;
+        let greeting = handshake::greet(&mut link, &limits, &options.compression, login);
+        let greeted = timeout(limits.authentication, greeting).await;
         let theirs = greeted.map_err(|_| ConnectError::Handshake("the server did not answer in time".into()))??;
 
         let ready = connected.is_none();
         let patience = limits.authentication.saturating_add(limits.connected);
-        let Link { receiver, transmitter, received } = link;
+        let Link { receiver, transmitter, received } = options.compression.around(link, theirs.compresses);
         let session =
             Session::new(Side::Client, transmitter, theirs, Arc::new(limits), routes, Arc::new(Routes::new(0)), ready);
         if let Some(announcement) = announcement {

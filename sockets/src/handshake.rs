@@ -19,7 +19,7 @@ use crate::{
     connect_error::{AcceptError, ConnectError, Refusal},
     limits::Limits,
     proto::{Outbox, Terms, bears_silence, clamp_timeout},
-    transport::{Link, ReceiveError, hang_up, next_frame},
+    transport::{Compression, Link, ReceiveError, hang_up, next_frame},
 };
 
 /// The protocol's version.
@@ -49,10 +49,16 @@ type Extensions = Vec<(u32, Vec<u8>)>;
 /// Says that a side knows heartbeats, and how many milliseconds of silence it bears.
 const HEARTBEATS: u32 = 1;
 
-fn extensions(limits: &Limits) -> Extensions {
+/// Says that a side compresses, and a number with a bit for each way that it knows.
+const COMPRESSION: u32 = 2;
+/// The bit for blocks of LZ4.
+const LZ4: u64 = 1;
+
+fn extensions(limits: &Limits, compression: &Compression) -> Extensions {
     let millis = u64::try_from(bears_silence(limits).as_millis()).unwrap_or(u64::MAX);
+    let said = [(HEARTBEATS, Some(millis)), (COMPRESSION, compression.is_on().then_some(LZ4))];
     // A number always encodes.
-    encode(&millis).map(|millis| (HEARTBEATS, millis)).into_iter().collect()
+    said.into_iter().filter_map(|(id, number)| Some((id, encode(&number?).ok()?))).collect()
 }
 
 /// What a side has said of itself.
@@ -61,15 +67,27 @@ pub(crate) struct Theirs {
     pub(crate) terms: Terms,
     /// How long it bears silence, if it knows heartbeats.
     pub(crate) silence: Option<Duration>,
+    /// It compresses in the way that is known here.
+    pub(crate) compresses: bool,
 }
 
 impl Theirs {
     fn check(terms: Terms, extensions: &Extensions) -> Result<Self, String> {
         terms.check()?;
-        let heartbeats = extensions.iter().find(|(id, _)| *id == HEARTBEATS);
-        let millis = heartbeats.map(|(_, millis)| decode(millis)).transpose();
-        let millis = millis.map_err(|error| format!("the time of silence does not decode: {error}"))?;
-        Ok(Self { terms, silence: millis.map(|millis| clamp_timeout(Duration::from_millis(millis))) })
+        let silence = Self::number(extensions, HEARTBEATS, "time of silence")?;
+        let compression = Self::number(extensions, COMPRESSION, "number of its compression")?;
+        Ok(Self {
+            terms,
+            silence: silence.map(|millis| clamp_timeout(Duration::from_millis(millis))),
+            compresses: compression.is_some_and(|ways| ways & LZ4 != 0),
+        })
+    }
+
+    /// What an extension says that is a number.
+    fn number(extensions: &Extensions, id: u32, what: &str) -> Result<Option<u64>, String> {
+        let said = extensions.iter().find(|(known, _)| *known == id);
+        let number = said.map(|(_, number)| decode(number)).transpose();
+        number.map_err(|error| format!("the {what} does not decode: {error}"))
     }
 }
 
@@ -88,8 +106,13 @@ enum Response {
 }
 
 /// The client's side: greets, and waits to be welcomed.
-pub(crate) async fn greet(link: &mut Link, limits: &Limits, login: Vec<u8>) -> Result<Theirs, ConnectError> {
-    let greeting = Greeting { terms: Terms::of(limits), login, extensions: extensions(limits) };
+pub(crate) async fn greet(
+    link: &mut Link,
+    limits: &Limits,
+    compression: &Compression,
+    login: Vec<u8>,
+) -> Result<Theirs, ConnectError> {
+    let greeting = Greeting { terms: Terms::of(limits), login, extensions: extensions(limits, compression) };
     let body = encode(&greeting).map_err(|error| ConnectError::Login(error.to_string()))?;
     let mut messages = messages(link, ANSWER_MAX);
     messages.send(Envelope::new(body)).await?;
@@ -143,8 +166,8 @@ pub(crate) async fn hear(link: &mut Link, limits: &Limits) -> Result<(Theirs, Ve
 
 /// The server's side, second half: what the peer is told that may come in. The session says it, before everything else
 /// and together with that.
-pub(crate) fn welcome(limits: &Limits) -> Result<Bytes, AcceptError> {
-    let envelope = enveloped(&Response::Welcome(Terms::of(limits), extensions(limits)))?;
+pub(crate) fn welcome(limits: &Limits, compression: &Compression) -> Result<Bytes, AcceptError> {
+    let envelope = enveloped(&Response::Welcome(Terms::of(limits), extensions(limits, compression)))?;
     let message = encode(&envelope).map_err(unencodable)?;
     let mut outbox = Outbox::default();
     outbox.push_message(&message);

@@ -82,6 +82,12 @@ impl Outbox {
         }
     }
 
+    /// What is at its front, if that is in a piece of its own.
+    #[cfg(feature = "compression")]
+    pub(crate) fn first_sealed(&self) -> Option<&Bytes> {
+        self.sealed.front()
+    }
+
     /// Fills `slices` from the front and returns how many were filled.
     pub(crate) fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         let tail = &self.tail[self.written..];

@@ -190,7 +190,13 @@ async fn let_in<I: Identity>(server: &Inner<I>, arrival: Arrival, turn: &mut Tur
     match timeout_at(until, admit(server, &mut link, handshake, turn)).await {
         Ok(admitted) => {
             let (theirs, identity, place) = admitted?;
-            Ok(Admitted { link, theirs, identity, place, welcome: handshake::welcome(&server.limits)? })
+            Ok(Admitted {
+                link,
+                theirs,
+                identity,
+                place,
+                welcome: handshake::welcome(&server.limits, &server.options.compression)?,
+            })
         }
         Err(_) => {
             // The peer that said nothing may read nothing either.
@@ -252,7 +258,8 @@ async fn misunderstand<T>(link: &mut Link, what: String, turn: &mut Turn) -> Res
 
 /// Registers the socket and starts its driver.
 fn start<I: Identity>(server: &Arc<Inner<I>>, admitted: Admitted<I>) -> Socket<I> {
-    let Admitted { link: Link { receiver, transmitter, received }, theirs, identity, place, welcome } = admitted;
+    let Admitted { link, theirs, identity, place, welcome } = admitted;
+    let Link { receiver, transmitter, received } = server.options.compression.around(link, theirs.compresses);
     let (limits, shared) = (Arc::clone(&server.limits), Arc::clone(&server.routes));
     let routes = Routes::new(limits.names_per_peer as usize);
     let session = Session::new(Side::Server, transmitter, theirs, limits, routes, shared, false);

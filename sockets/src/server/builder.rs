@@ -165,6 +165,21 @@ impl<I: Identity> ServerBuilder<I> {
         self
     }
 
+    /// Compresses messages of so many bytes and more, by LZ4, on connections whose client does that, too
+    /// ([`ClientBuilder::compress_from`](crate::ClientBuilder::compress_from)). It is for connections that are slower than the
+    /// processor. The least is 256 bytes. A message of 4 KiB or more to an audience is compressed once for all its members, and one
+    /// that gets no shorter is sent as it is.
+    ///
+    /// What a peer sends is inflated only within [`Limits::max_frame`], and its messages count as long as they are then.
+    ///
+    /// Who can choose a part of a message, and see how long messages are, may guess the rest of it from that, also within TLS: do not
+    /// compress secrets together with what others choose.
+    #[cfg(feature = "compression")]
+    pub fn compress_from(mut self, bytes: u32) -> Self {
+        self.options.compression = crate::transport::Compression::from(bytes);
+        self
+    }
+
     /// A server that listens nowhere yet. If what it serves does not go together, [`Server::bind`] says so.
     pub fn build(self) -> Server<I> {
         let (routes, registration) = register(self.services, &self.limits);

@@ -58,6 +58,9 @@ pub trait Identity: Clone + Eq + Hash + Send + Sync + 'static {}
 
 impl<T: Clone + Eq + Hash + Send + Sync + 'static> Identity for T {}
 
+#[cfg(all(test, feature = "compression"))]
+mod compression_tests;
+
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// How authentication fails.

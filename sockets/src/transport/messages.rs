@@ -2,7 +2,7 @@
 
 use std::{
     error::Error,
-    io::{self, IoSlice},
+    io,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -14,13 +14,11 @@ use futures_util::{
     stream::{Fuse, SplitSink, SplitStream},
 };
 
-use super::{Link, Receive, ReceiveError, Transmit, frame_length};
+use super::{Link, Receive, ReceiveError, Transmit, take_frame};
 use crate::proto::{Outbox, PREFIX, Violation};
 
 /// So many bytes of messages are handed on together.
 const BATCH: usize = 16 * 1024;
-/// In how many pieces a frame is in an outbox, at most: its prefix with its header, and its payload.
-const PIECES: usize = 2;
 
 /// What any error becomes.
 pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
@@ -98,8 +96,8 @@ impl<S: Sink<Bytes, Error: Into<BoxError>> + Send> Transmit for MessageTransmitt
         let mut sink = Pin::new(&mut self.sink);
         while !outbox.is_empty() {
             ready!(sink.as_mut().poll_ready(cx)).map_err(io::Error::other)?;
-            let frame = take_frame(outbox).ok_or(io::ErrorKind::InvalidData)?;
-            sink.as_mut().start_send(frame).map_err(io::Error::other)?;
+            let mut frame = take_frame(outbox).ok_or(io::ErrorKind::InvalidData)?;
+            sink.as_mut().start_send(frame.split_off(PREFIX)).map_err(io::Error::other)?;
         }
         sink.poll_flush(cx).map_err(io::Error::other)
     }
@@ -107,18 +105,4 @@ impl<S: Sink<Bytes, Error: Into<BoxError>> + Send> Transmit for MessageTransmitt
     fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.sink).poll_close(cx).map_err(io::Error::other)
     }
-}
-
-/// Copies the first frame out of an outbox that holds whole ones, without its prefix.
-fn take_frame(outbox: &mut Outbox) -> Option<Bytes> {
-    let mut pieces = [IoSlice::new(&[]); PIECES];
-    let filled = outbox.slices(&mut pieces);
-    let length = frame_length(&pieces[0])?;
-    let mut frame = BytesMut::with_capacity(PREFIX + length);
-    for piece in &pieces[..filled] {
-        let missing = PREFIX + length - frame.len();
-        frame.extend_from_slice(&piece[..missing.min(piece.len())]);
-    }
-    outbox.advance(frame.len());
-    (frame.len() == PREFIX + length).then(|| frame.split_off(PREFIX).freeze())
 }

@@ -3,6 +3,8 @@
 mod acceptor;
 mod address;
 mod arrival;
+#[cfg_attr(not(feature = "compression"), path = "no_compression.rs")]
+mod compression;
 mod memory;
 mod messages;
 mod open;
@@ -18,12 +20,12 @@ pub(crate) mod websocket;
 
 use std::{
     future::poll_fn,
-    io,
+    io::{self, IoSlice},
     task::{Context, Poll},
     time::Duration,
 };
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
 use tokio::time::timeout;
 
 use crate::proto::{Outbox, PREFIX, Violation};
@@ -36,6 +38,7 @@ pub(crate) use self::{
     acceptor::Acceptor,
     address::{Address, AddressError},
     arrival::Arrival,
+    compression::Compression,
     memory::pair as memory_pair,
     messages::{BoxError, over_messages},
     open::open,
@@ -120,4 +123,27 @@ pub(crate) fn next_frame(batch: &mut Bytes) -> Option<Bytes> {
 fn frame_length(bytes: &[u8]) -> Option<usize> {
     let (prefix, _) = bytes.split_first_chunk::<PREFIX>()?;
     usize::try_from(u32::from_le_bytes(*prefix)).ok()
+}
+
+/// The length of the frame at the beginning of `bytes` together with its prefix.
+#[cfg(feature = "compression")]
+fn frame_with_prefix(bytes: &[u8]) -> Option<usize> {
+    frame_length(bytes).map(|length| PREFIX + length)
+}
+
+/// In how many pieces a frame is in an outbox, at most: its prefix with its header, and its payload.
+const PIECES: usize = 2;
+
+/// Copies the first frame out of an outbox that holds whole ones, with its prefix.
+fn take_frame(outbox: &mut Outbox) -> Option<Bytes> {
+    let mut pieces = [IoSlice::new(&[]); PIECES];
+    let filled = outbox.slices(&mut pieces);
+    let length = PREFIX + frame_length(&pieces[0])?;
+    let mut frame = BytesMut::with_capacity(length);
+    for piece in &pieces[..filled] {
+        let missing = length - frame.len();
+        frame.extend_from_slice(&piece[..missing.min(piece.len())]);
+    }
+    outbox.advance(frame.len());
+    (frame.len() == length).then(|| frame.freeze())
 }

@@ -6,9 +6,12 @@ use std::sync::Arc;
 #[cfg(feature = "tls")]
 use tokio_rustls::rustls::{ClientConfig, ServerConfig};
 
+use super::Compression;
+
 /// For the side that listens.
 #[derive(Clone, Default)]
 pub(crate) struct ServerOptions {
+    pub(crate) compression: Compression,
     #[cfg(feature = "tls")]
     pub(crate) tls: Option<Arc<ServerConfig>>,
     /// Which pages may connect over WebSockets.
@@ -19,6 +22,7 @@ pub(crate) struct ServerOptions {
 /// For the side that connects.
 #[derive(Clone, Default)]
 pub(crate) struct ClientOptions {
+    pub(crate) compression: Compression,
     /// Without one, public authorities are trusted.
     #[cfg(feature = "tls")]
     pub(crate) tls: Option<Arc<ClientConfig>>,

@@ -4,6 +4,7 @@
 #![allow(missing_docs, reason = "a test's own groups")]
 
 mod announcements;
+mod bombs;
 mod calls;
 mod floods;
 mod frames;

@@ -51,6 +51,7 @@ pub(crate) async fn server_with(limits: Limits) -> Server<String> {
         })
         .serve(BadServer::new(Handler))
         .limits(limits)
+        .compress_from(100_000)
         .bind("tcp://127.0.0.1:0")
         .await
         .unwrap()

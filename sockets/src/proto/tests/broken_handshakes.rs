@@ -14,7 +14,7 @@ use crate::{
     connect_error::{AcceptError, ConnectError, Refusal},
     handshake::{greet, hear, refuse, welcome},
     limits::Limits,
-    transport::{Link, over_stream},
+    transport::{Compression, Link, over_stream},
 };
 
 fn run<T>(work: impl Future<Output = T>) -> T {
@@ -52,7 +52,8 @@ fn greeting(login: &[u8]) -> Vec<u8> {
             drop(far);
             [&prefix[..], &message].concat()
         };
-        tokio::join!(greet(&mut link, &limits, login.to_vec()), reader).1
+        let plain = Compression::default();
+        tokio::join!(greet(&mut link, &limits, &plain, login.to_vec()), reader).1
     })
 }
 
@@ -72,12 +73,14 @@ fn greeted(bytes: &[u8]) -> Result<u32, ConnectError> {
         let (mut link, mut far) = link();
         far.write_all(bytes).await.expect("a pipe in memory");
         far.shutdown().await.expect("a pipe in memory");
-        greet(&mut link, &Limits::default(), Vec::new()).await.map(|accepted| accepted.terms.max_frame)
+        greet(&mut link, &Limits::default(), &Compression::default(), Vec::new())
+            .await
+            .map(|accepted| accepted.terms.max_frame)
     })
 }
 
 fn answers() -> [Vec<u8>; 2] {
-    let welcome = welcome(&Limits::default()).expect("it can be encoded").into();
+    let welcome = welcome(&Limits::default(), &Compression::default()).expect("it can be encoded").into();
     let refusal = bytes_of(async |link| {
         let refused: Result<(), _> = refuse(link, Refusal::new("not today")).await;
         assert!(matches!(refused, Err(AcceptError::Refused(_))));

@@ -1,0 +1,30 @@
+//! How often a message is compressed.
+
+use tokio::sync::mpsc::unbounded_channel;
+
+use super::Server;
+use crate::Client;
+
+#[tokio::test]
+async fn a_message_to_an_audience_is_compressed_once() {
+    let server = Server::builder().compress_from(1000).build();
+    let (heard, mut hears) = unbounded_channel();
+    let mut clients = Vec::new();
+    for _ in 0..5 {
+        let heard = heard.clone();
+        let client = Client::builder().compress_from(1000).connected(move |peer| {
+            peer.listen("text", move |text: String| {
+                heard.send(text).unwrap();
+                async {}
+            });
+            async {}
+        });
+        clients.push(client.connect_to(&server).await.unwrap());
+    }
+    let text = "the same for all ".repeat(1000);
+    server.all().emit("text", &text).await.unwrap();
+    for _ in &clients {
+        assert!(hears.recv().await.unwrap() == text);
+    }
+    assert_eq!(server.inner.options.compression.kept(), 1);
+}

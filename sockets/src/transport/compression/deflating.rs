@@ -1,0 +1,75 @@
+//! The sending half.
+
+use std::{
+    io,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+
+use super::{Setting, lz4::deflate};
+use crate::{
+    proto::Outbox,
+    transport::{Transmit, frame_with_prefix, take_frame},
+};
+
+/// So many bytes are prepared together.
+const AT_ONCE: usize = 64 * 1024;
+
+pub(super) struct Deflating {
+    transmitter: Box<dyn Transmit>,
+    /// What has been taken out of the session's outbox and is not written.
+    prepared: Outbox,
+    setting: Arc<Setting>,
+}
+
+impl Deflating {
+    pub(super) fn new(transmitter: Box<dyn Transmit>, setting: &Arc<Setting>) -> Self {
+        Self { transmitter, prepared: Outbox::default(), setting: Arc::clone(setting) }
+    }
+
+    /// Takes frames out of an outbox that holds whole ones.
+    fn prepare(&mut self, outbox: &mut Outbox) -> io::Result<()> {
+        while !outbox.is_empty() && self.prepared.len() < AT_ONCE {
+            let frame = self.next(outbox).ok_or(io::ErrorKind::InvalidData)?;
+            self.prepared.push_whole(&frame);
+        }
+        Ok(())
+    }
+
+    fn next(&self, outbox: &mut Outbox) -> Option<Bytes> {
+        // In a piece of its own, a frame may be in the outboxes of others, too.
+        if let Some(piece) = outbox.first_sealed()
+            && frame_with_prefix(piece) == Some(piece.len())
+        {
+            let frame = piece.clone();
+            outbox.advance(frame.len());
+            let deflated = if frame.len() >= self.setting.from { self.setting.recent.deflated(&frame) } else { None };
+            return Some(deflated.unwrap_or(frame));
+        }
+        let frame = take_frame(outbox)?;
+        let deflated = if frame.len() >= self.setting.from { deflate(&frame) } else { None };
+        Some(deflated.unwrap_or(frame))
+    }
+}
+
+impl Transmit for Deflating {
+    fn poll_transmit(&mut self, cx: &mut Context<'_>, outbox: &mut Outbox) -> Poll<io::Result<()>> {
+        loop {
+            ready!(self.transmitter.poll_transmit(cx, &mut self.prepared))?;
+            if outbox.is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            if outbox.len() < self.setting.from {
+                // Among so few bytes no frame is to be compressed. It gets no longer until all of it is written.
+                return self.transmitter.poll_transmit(cx, outbox);
+            }
+            self.prepare(outbox)?;
+        }
+    }
+
+    fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.transmitter.poll_finish(cx)
+    }
+}

@@ -1,0 +1,77 @@
+//! Compressed frames that are not what they say.
+
+use crate::{
+    raw::{ECHO, REPLY, Raw, TERMS, envelope, request, string, terms},
+    served::server_and_healthy,
+};
+
+/// The extension that says: I know LZ4.
+const COMPRESSES: [u8; 4] = [1, 2, 1, 1];
+
+async fn welcomed(address: std::net::SocketAddr) -> Raw {
+    let login = string("ada");
+    let length = u8::try_from(login.len()).unwrap();
+    let mut raw = Raw::connect(address).await;
+    raw.send(&envelope(*b"SKTS", 1, &[&terms(TERMS)[..], &[length], &login, &COMPRESSES].concat())).await;
+    let answer = raw.receive().await.expect("an answer to the greeting");
+    assert_eq!(answer[6], 0, "not a welcome: {answer:?}");
+    assert_eq!(raw.receive().await.as_deref(), Some(&[7][..]), "Ready");
+    raw
+}
+
+fn compressed(length: u32, block: &[u8]) -> Vec<u8> {
+    [&[0x0b], &length.to_le_bytes()[..], block].concat()
+}
+
+/// A block that is so many literals, at least 15.
+fn literals(bytes: &[u8]) -> Vec<u8> {
+    let more = u8::try_from(bytes.len() - 15).unwrap();
+    assert!(more < 255);
+    [&[0xf0, more], bytes].concat()
+}
+
+/// A block that becomes ones, about 255 times as many as it has bytes.
+fn ones(bytes: usize) -> Vec<u8> {
+    [&[0x1f, 1, 1, 0], &vec![255; bytes][..]].concat()
+}
+
+#[tokio::test]
+async fn a_bomb_harms_nobody_and_is_told_what_is_wrong_with_it() {
+    let (server, healthy) = server_and_healthy().await;
+    let good = request(0, ECHO, &string("a text"));
+    let within = literals(&compressed(5000, &ones(20)));
+    let cases: Vec<(&str, Vec<u8>, &str)> = vec![
+        ("4 GiB from 16 MiB that do not come", compressed(u32::MAX, &ones(64)), "limit"),
+        ("a byte more than is accepted", compressed((4 << 20) + 1, &ones(20_000)), "limit"),
+        ("much from little", compressed(4 << 20, &ones(64)), "so little cannot become that much"),
+        ("more than it says", compressed(100_000, &ones(2000)), "it does not become what it says"),
+        ("less than it says", compressed(100, &literals(&good)), "it does not become what it says"),
+        ("what goes back before its beginning", compressed(1000, &[0x0f, 9, 0, 255, 255, 255, 100]), "does not become"),
+        ("one within another", compressed(u32::try_from(within.len() - 2).unwrap(), &within), "another one in it"),
+        ("no length", vec![0x0b, 1, 0], "has no length"),
+        ("nothing", compressed(0, &[0]), "empty"),
+    ];
+    for (what, frame, words) in cases {
+        let mut raw = welcomed(server.local_addr()).await;
+        raw.send(&frame).await;
+        let told = raw.expect_violation().await;
+        assert!(told.contains(words), "{what}: {told}");
+        healthy.check().await;
+    }
+}
+
+#[tokio::test]
+async fn a_compressed_frame_is_one_only_where_both_sides_say_so() {
+    let (server, healthy) = server_and_healthy().await;
+    let good = request(0, ECHO, &string("a text"));
+    let frame = compressed(u32::try_from(good.len()).unwrap(), &literals(&good));
+    let mut raw = welcomed(server.local_addr()).await;
+    raw.send(&frame).await;
+    let reply = raw.receive().await.expect("an answer");
+    assert_eq!(reply[..2], [REPLY, 0]);
+
+    let mut raw = Raw::welcomed(server.local_addr()).await;
+    raw.send(&frame).await;
+    assert!(raw.expect_violation().await.contains("unknown kind 0x0b"));
+    healthy.check().await;
+}

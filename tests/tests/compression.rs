@@ -1,0 +1,106 @@
+//! Compression of large messages.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use sockets::{CallError, Client, ClientBuilder, Limits, Server, ServerBuilder, Socket};
+use sockets_tests::*;
+use tokio::{
+    io::{copy_bidirectional, duplex},
+    sync::mpsc::unbounded_channel,
+};
+
+/// Gives back what it is given.
+fn echoing(server: ServerBuilder) -> ServerBuilder {
+    server.connected(|socket: Socket| async move {
+        socket.listen("echo", |text: String| async { text });
+    })
+}
+
+fn server() -> ServerBuilder {
+    echoing(Server::builder().compress_from(1000))
+}
+
+fn client() -> ClientBuilder {
+    Client::builder().compress_from(1000)
+}
+
+fn long() -> String {
+    "a long story ".repeat(10_000)
+}
+
+async fn echo(client: &Client, text: &str) {
+    let echoed = client.request::<String>("echo", &text).await.unwrap();
+    assert!(echoed == text, "{} bytes of {}", echoed.len(), text.len());
+}
+
+/// Bytes that do not get any shorter.
+fn noise(length: usize) -> String {
+    let mut random = fastrand::Rng::with_seed(1);
+    std::iter::repeat_with(|| random.alphanumeric()).take(length).collect()
+}
+
+every_transport! {
+    async fn messages_of_all_sizes_arrive_as_they_are(net: Net) {
+        let server = net.serve(server()).await;
+        let client = net.connect(&server, client()).await;
+        for text in [String::new(), "short".into(), long(), noise(5000), noise(100_000), "x".repeat(3 << 20)] {
+            echo(&client, &text).await;
+        }
+    }
+
+    async fn it_needs_both_sides(net: Net) {
+        let one = net.serve(server()).await;
+        echo(&net.connect(&one, Client::builder()).await, &long()).await;
+        let other = net.serve(echoing(Server::builder())).await;
+        echo(&net.connect(&other, client()).await, &long()).await;
+    }
+
+    async fn a_room_of_those_who_compress_and_those_who_do_not_hears_the_same(net: Net) {
+        let server = net.serve(server()).await;
+        let (heard, mut hears) = unbounded_channel();
+        let mut clients = Vec::new();
+        for builder in [client(), Client::builder(), client()] {
+            let client = net.connect(&server, builder).await;
+            let heard = heard.clone();
+            client.listen("story", move |(number, text): (u32, String)| {
+                heard.send((number, text)).unwrap();
+                async {}
+            });
+            clients.push(client);
+        }
+        for number in 0..10_u32 {
+            server.all().emit("story", &(number, long())).await.unwrap();
+        }
+        let mut counts = [0; 10];
+        for _ in 0..10 * clients.len() {
+            let (number, text) = hears.recv().await.unwrap();
+            assert!(text == long());
+            counts[number as usize] += 1;
+        }
+        assert_eq!(counts, [clients.len(); 10]);
+    }
+
+    async fn a_message_that_is_too_long_is_so_however_short_it_gets(net: Net) {
+        let limits = Limits { max_frame: 10_000, ..Limits::default() };
+        let server = net.serve(server().limits(limits)).await;
+        let client = net.connect(&server, client()).await;
+        let refused = client.request::<String>("echo", &long()).await;
+        assert!(matches!(refused, Err(CallError::TooLarge { .. })), "{refused:?}");
+        echo(&client, "short").await;
+    }
+}
+
+#[tokio::test]
+async fn fewer_bytes_go_over_the_wire() {
+    for (builder, least, most) in [(client(), 1, 20_000), (Client::builder(), 260_000, 300_000)] {
+        let server = server().build();
+        let ((near, mut middle), (mut other_middle, far)) = (duplex(1024), duplex(1024));
+        drop(server.accept(far));
+        let relay = tokio::spawn(async move { copy_bidirectional(&mut middle, &mut other_middle).await.unwrap() });
+        let client = builder.connect_over(near).await.unwrap();
+        echo(&client, &long()).await;
+        drop(client);
+        let (there, back) = relay.await.unwrap();
+        assert!((least..most).contains(&(there + back)), "{there} there and {back} back");
+    }
+}
