@@ -124,6 +124,8 @@ impl Frozen {
 /// The life of a client on a thread of its own. The server's side of it lives in the runtime outside.
 fn live(net: Net, server: &Server, builder: ClientBuilder, outside: Handle) {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    // The first poll ends before the greeting, however long it takes: what comes of the answer lives here.
+    let builder = builder.auth_with(tokio::task::yield_now);
     runtime.block_on(async {
         let mut connecting = pin!(net.connect(server, builder));
         let mut first = Some(outside);
