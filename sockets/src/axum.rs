@@ -1,4 +1,4 @@
-//! Sockets at a path of an [axum](::axum) application: its pages and its sockets on one port.
+//! Sockets at a path of an [axum] application: its pages and its sockets on one port.
 
 use std::net::SocketAddr;
 

@@ -20,9 +20,11 @@ async fn a_room_spans_transports_and_all_in_it_hear_the_same_message() {
     });
     let server = server.tls(Arc::clone(&LOOPBACK.0)).bind("tcp://127.0.0.1:0").await.unwrap();
     let tcp = format!("tcp://{}", server.local_addr());
-    let (unix, tls) = (unix_url(&server), format!("tls://127.0.0.1:{}", free_port()));
-    server.bind(&unix).await.unwrap();
-    server.bind(&tls).await.unwrap();
+    let unix = unix_url(&server);
+    let [tls, ws, wss] = ["tls", "ws", "wss"].map(|scheme| format!("{scheme}://127.0.0.1:{}", free_port()));
+    for url in [&unix, &tls, &ws, &wss] {
+        server.bind(url).await.unwrap();
+    }
 
     let mut heard = Vec::new();
     let mut client = |name: &str| {
@@ -38,6 +40,8 @@ async fn a_room_spans_transports_and_all_in_it_hear_the_same_message() {
         client("tcp").connect(&tcp).await.unwrap(),
         client("unix").connect(&unix).await.unwrap(),
         client("tls").connect(&tls).await.unwrap(),
+        client("ws").connect(&ws).await.unwrap(),
+        client("wss").connect(&wss).await.unwrap(),
         client("stream").connect_over(near).await.unwrap(),
         client("messages").connect_over_messages(left).await.unwrap(),
         client("memory").connect_to(&server).await.unwrap(),
@@ -48,7 +52,7 @@ async fn a_room_spans_transports_and_all_in_it_hear_the_same_message() {
 
     let lobby = LobbyClient::new(&server.room("lobby"));
     lobby.message("the vote opens").await.unwrap();
-    let everything = ["tcp", "unix", "tls", "stream", "messages", "memory"].map(str::to_owned);
+    let everything = ["tcp", "unix", "tls", "ws", "wss", "stream", "messages", "memory"].map(str::to_owned);
     let mut votes = lobby.vote(everything.to_vec());
     let mut counted = Vec::new();
     while let Some((socket, vote)) = votes.next().await {

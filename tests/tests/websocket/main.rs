@@ -6,5 +6,4 @@ mod in_axum;
 mod messages;
 mod misuse;
 mod raw;
-mod rooms;
 mod upgrade;
