@@ -6,14 +6,17 @@ mod rate;
 
 use std::{
     future::{Future, poll_fn},
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
-use tokio::time::{Sleep, sleep_until};
+use tokio::{
+    task::yield_now,
+    time::{Sleep, sleep_until},
+};
 
 use self::dispatch::Dispatcher;
 use crate::{
@@ -26,6 +29,8 @@ use crate::{
 
 /// How long a dispatch goes on before what it has answered is written.
 const SLICE: Duration = Duration::from_micros(500);
+/// When it goes on after that at the latest, if its thread is blocked meanwhile and another one is free.
+const GO_ON: Duration = Duration::from_millis(2);
 /// How many calls, or short runs of other frames, are handled between two looks at the clock.
 const STEPS_PER_LOOK: u32 = 16;
 
@@ -84,14 +89,17 @@ impl Driver {
         let mut now = clock::now();
         self.session.prepare(now, cx)?;
         let until = now + SLICE;
-        let mut listened = false;
+        let (mut listened, mut goes_on) = (false, None);
         loop {
             if !self.batch.is_empty() || self.dispatcher.has_work(now) {
                 self.dispatch(now, until)?;
                 now = clock::now();
             }
             if !self.batch.is_empty() || self.dispatcher.has_work(now) || now >= until {
-                cx.waker().wake_by_ref();
+                // First come all others that are ready, and those for whom something has arrived. A task that wakes itself
+                // is before these: tokio looks for them after 61 such turns.
+                let _ = pin!(yield_now()).poll(cx);
+                goes_on = Some(now + GO_ON);
                 break;
             }
             match self.receiver.poll_receive(cx, self.session.limits().max_frame as usize) {
@@ -108,7 +116,7 @@ impl Driver {
             self.session.heard_part(now, begun);
         }
         self.write_for_others(cx);
-        self.keep_time(now, listened, cx)
+        self.keep_time(now, listened, goes_on, cx)
     }
 
     /// Handles received frames until there are none or the time is up, and writes what came of them.
@@ -162,11 +170,18 @@ impl Driver {
         }
     }
 
-    /// Ends overdue calls and sleeps until the next deadline.
-    fn keep_time(&mut self, mut now: Instant, listened: bool, cx: &mut Context<'_>) -> Result<(), DisconnectReason> {
+    /// Ends overdue calls and sleeps until the next deadline, or until this goes on.
+    fn keep_time(
+        &mut self,
+        mut now: Instant,
+        listened: bool,
+        goes_on: Option<Instant>,
+        cx: &mut Context<'_>,
+    ) -> Result<(), DisconnectReason> {
         loop {
             let next = self.session.handle_timeout(now, listened)?;
-            let Some(next) = [next, self.dispatcher.resumes_at()].into_iter().flatten().min() else {
+            let goes_on = goes_on.filter(|at| *at > now);
+            let Some(next) = [next, self.dispatcher.resumes_at(), goes_on].into_iter().flatten().min() else {
                 self.sleep = None;
                 return Ok(());
             };

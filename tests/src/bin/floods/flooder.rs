@@ -5,7 +5,7 @@ use std::{
     net::{SocketAddr, TcpStream},
     sync::{
         Arc,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicU32, Ordering},
     },
     thread,
     time::{Duration, Instant},
@@ -16,9 +16,9 @@ use crate::raw::{ECHO, FAILURE, NOTE, REPLY, TERMS, WAIT, cancel, emit, greeting
 const CREDIT: u8 = 6;
 const HEARTBEAT: u8 = 0x81;
 /// How many calls may be in flight.
-const WINDOW: i64 = 1024;
+const WINDOW: u32 = 1024;
 /// How many are made at once.
-const LOT: u64 = 256;
+const LOT: u32 = 256;
 
 /// What is done to the server.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -79,18 +79,18 @@ impl Flood {
             }
             _ => (self.on_one_connection(server, until), "frames"),
         };
-        println!("{} k {what}/s", (sent as f64 / time.as_secs_f64() / 1000.0 * 10.0).round() / 10.0);
+        println!("{} {what}/s", u128::from(sent) * 1000 / time.as_millis());
     }
 
     fn on_one_connection(self, server: SocketAddr, until: Instant) -> u64 {
         let mut stream = logged_in(server).unwrap();
-        let in_flight = Arc::new(AtomicI64::new(0));
+        let in_flight = Arc::new(AtomicU32::new(0));
         let (reading, ended) = (stream.try_clone().unwrap(), Arc::clone(&in_flight));
         thread::spawn(move || read(reading, &ended));
         let (mut sent, mut number) = (0, 0);
         while Instant::now() < until {
             let takes_window = matches!(self, Self::Cancels | Self::Requests | Self::Emits);
-            if takes_window && in_flight.load(Ordering::Acquire) > WINDOW - LOT as i64 {
+            if takes_window && in_flight.load(Ordering::Acquire) > WINDOW - LOT {
                 thread::yield_now();
                 continue;
             }
@@ -103,7 +103,7 @@ impl Flood {
                 number += 1;
             }
             if takes_window {
-                in_flight.fetch_add(LOT as i64, Ordering::AcqRel);
+                in_flight.fetch_add(LOT, Ordering::AcqRel);
             }
             if stream.write_all(&lot).is_err() {
                 // It was disconnected, and comes again.
@@ -134,7 +134,7 @@ fn logged_in(server: SocketAddr) -> io::Result<TcpStream> {
 }
 
 /// Takes what comes, and counts what it ends.
-fn read(mut stream: TcpStream, in_flight: &AtomicI64) {
+fn read(mut stream: TcpStream, in_flight: &AtomicU32) {
     let (mut bytes, mut buffer) = (Vec::new(), vec![0; 64 * 1024]);
     while let Ok(read @ 1..) = stream.read(&mut buffer) {
         bytes.extend_from_slice(&buffer[..read]);
@@ -154,10 +154,10 @@ fn read(mut stream: TcpStream, in_flight: &AtomicI64) {
     }
 }
 
-fn varint(bytes: &[u8]) -> i64 {
+fn varint(bytes: &[u8]) -> u32 {
     let mut number = 0;
     for (at, byte) in bytes.iter().enumerate() {
-        number |= i64::from(byte & 0x7f) << (7 * at);
+        number |= u32::from(byte & 0x7f) << (7 * at);
         if byte & 0x80 == 0 {
             break;
         }
@@ -180,9 +180,10 @@ fn deaf(server: SocketAddr, until: Instant) -> u64 {
     let mut count = 0;
     while Instant::now() < until {
         let Ok(mut stream) = logged_in(server) else { continue };
-        let calls: Vec<_> = (0..WINDOW as u64).flat_map(|number| prefixed(&request(number * 2, ECHO, &text))).collect();
+        let calls: Vec<_> =
+            (0..u64::from(WINDOW)).flat_map(|number| prefixed(&request(number * 2, ECHO, &text))).collect();
         if stream.write_all(&calls).is_ok() {
-            count += WINDOW as u64;
+            count += u64::from(WINDOW);
         }
         thread::sleep((until - Instant::now()).min(Duration::from_millis(500)));
     }

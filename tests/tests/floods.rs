@@ -1,0 +1,357 @@
+//! Peers that flood a server, as fast as they can and within what the protocol allows: FAULTS 12, 13, 14 and 28. What they
+//! cost in memory is bounded, and the server's other clients are served. `bad_input::floods` has those that read nothing;
+//! `cargo run --release -p sockets-tests --bin floods` measures what all of them cost in time.
+#![allow(clippy::unwrap_used, reason = "a test that unwraps fails there")]
+
+#[path = "bad_input/raw.rs"]
+#[allow(dead_code, reason = "it is made for more than this")]
+mod raw;
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use allocation_counter::measure;
+use raw::{ECHO, FAILURE, GOODBYE, NOTE, Raw, UNKNOWN, WAIT, cancel, emit, prefixed, reply, request, string};
+use sockets::{Client, Server, Socket};
+use sockets_tests::eventually;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    runtime::Builder,
+    sync::{Notify, oneshot, watch},
+};
+
+/// What the server serves.
+#[sockets::group("Bad")]
+trait Bad {
+    async fn echo(&self, text: &str) -> String;
+    async fn wait(&self);
+    #[emit]
+    async fn note(&self);
+}
+
+/// How long the handler of a note takes: so few of them fill a turn of its connection's.
+const NOTE_TAKES: Duration = Duration::from_micros(50);
+
+#[derive(Clone, Default)]
+struct Counting {
+    notes: Arc<AtomicUsize>,
+    waiting: Arc<AtomicUsize>,
+    most_waiting: Arc<AtomicUsize>,
+}
+
+impl Bad for Counting {
+    async fn echo(&self, text: &str) -> String {
+        text.to_owned()
+    }
+
+    async fn wait(&self) {
+        struct Ended(Arc<AtomicUsize>);
+        impl Drop for Ended {
+            fn drop(&mut self) {
+                self.0.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+        let now = self.waiting.fetch_add(1, Ordering::Relaxed) + 1;
+        let _ended = Ended(Arc::clone(&self.waiting));
+        self.most_waiting.fetch_max(now, Ordering::Relaxed);
+        std::future::pending::<()>().await;
+    }
+
+    async fn note(&self) {
+        self.notes.fetch_add(1, Ordering::Relaxed);
+        let began = Instant::now();
+        while began.elapsed() < NOTE_TAKES {}
+    }
+}
+
+/// A server with one thread, which all of its clients share, and whose memory is counted.
+struct Alone {
+    address: SocketAddr,
+    counting: Counting,
+    server: Server,
+    /// The other client.
+    client: Client,
+    begins: Arc<Notify>,
+    ends: Arc<Notify>,
+    peak: oneshot::Receiver<u64>,
+}
+
+impl Alone {
+    async fn start() -> Self {
+        let counting = Counting::default();
+        let builder = Server::builder().serve(BadServer::new(counting.clone()));
+        let (begins, ends) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let (begin, end) = (Arc::clone(&begins), Arc::clone(&ends));
+        let (tell, told) = oneshot::channel();
+        let (tell_peak, peak) = oneshot::channel();
+        thread::spawn(move || {
+            let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+            let server = runtime.block_on(builder.bind("tcp://127.0.0.1:0")).unwrap();
+            tell.send(server).unwrap();
+            runtime.block_on(begin.notified());
+            let counted = measure(|| runtime.block_on(end.notified()));
+            // The test may have failed.
+            let _ = tell_peak.send(counted.bytes_max);
+        });
+        let server: Server = told.await.unwrap();
+        let address = server.local_addr();
+        let client = Client::builder().connect(&format!("tcp://{address}")).await.unwrap();
+        Self { address, counting, server, client, begins, ends, peak }
+    }
+
+    /// The other client is served, while the server is flooded.
+    async fn serves_others(&self) {
+        let bad = BadClient::new(&self.client);
+        for _ in 0..300 {
+            assert_eq!(bad.echo("well").await.as_deref(), Ok("well"));
+        }
+    }
+
+    fn flooder(&self) -> Option<Socket> {
+        let sockets = self.server.sockets();
+        // The first is the other client.
+        sockets.into_iter().nth(1)
+    }
+
+    /// The most bytes that the server has had beyond what it had before the flood.
+    async fn peak(self) -> u64 {
+        self.ends.notify_one();
+        self.peak.await.unwrap()
+    }
+}
+
+/// Sends the same frames again and again, from a thread of its own, until the test has seen enough; what comes is read and
+/// counted if `counts` says that it ends a call.
+struct Flooder {
+    enough: mpsc::Sender<()>,
+    thread: thread::JoinHandle<Flooded>,
+}
+
+/// What has become of a flood.
+struct Flooded {
+    lots: usize,
+    /// The server has ended the connection, with this as its last frame.
+    goodbye: Option<Vec<u8>>,
+}
+
+/// How many calls may be in flight, and how many are made at once.
+const WINDOW: usize = 1024;
+const LOT: usize = 128;
+
+impl Flooder {
+    /// `lot` makes so many calls, or as many frames of another kind; `ended` says how many
+    /// places in the window a frame gives back, if they need any.
+    fn start(
+        address: SocketAddr,
+        mut lot: impl FnMut(usize) -> Vec<u8> + Send + 'static,
+        ended: Option<fn(&[u8]) -> usize>,
+    ) -> Self {
+        let (enough, over) = mpsc::channel();
+        let thread = thread::spawn(move || {
+            let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let Raw { stream } = Raw::welcomed(address).await;
+                let (mut read, mut write) = stream.into_split();
+                let (mut lots, mut in_flight, mut goodbye) = (0, 0, None);
+                let (mut bytes, mut buffer) = (Vec::new(), vec![0; 64 * 1024]);
+                let mut waiting = Vec::new();
+                while over.try_recv() == Err(mpsc::TryRecvError::Empty) {
+                    if waiting.is_empty() && in_flight + LOT <= WINDOW {
+                        waiting = lot(lots * LOT);
+                        lots += 1;
+                        in_flight += ended.map_or(0, |_| LOT);
+                    }
+                    tokio::select! {
+                        biased;
+                        came = read.read(&mut buffer) => match came {
+                            Ok(came @ 1..) => bytes.extend_from_slice(&buffer[..came]),
+                            _ => break,
+                        },
+                        sent = write.write(&waiting), if !waiting.is_empty() => match sent {
+                            Ok(sent) => drop(waiting.drain(..sent)),
+                            Err(_) => break,
+                        },
+                        () = tokio::time::sleep(Duration::from_millis(20)) => {}
+                    }
+                    for frame in whole_frames(&mut bytes) {
+                        in_flight -= ended.map_or(0, |ended| ended(&frame));
+                        goodbye = (frame.first() == Some(&GOODBYE)).then_some(frame);
+                    }
+                }
+                Flooded { lots, goodbye }
+            })
+        });
+        Self { enough, thread }
+    }
+
+    fn stop(self) -> Flooded {
+        drop(self.enough);
+        self.thread.join().unwrap()
+    }
+}
+
+fn whole_frames(bytes: &mut Vec<u8>) -> Vec<Vec<u8>> {
+    let (mut frames, mut at) = (Vec::new(), 0);
+    while let Some(prefix) = bytes[at..].first_chunk::<4>() {
+        let length = u32::from_le_bytes(*prefix) as usize;
+        let Some(frame) = bytes[at + 4..].get(..length) else { break };
+        frames.push(frame.to_vec());
+        at += 4 + length;
+    }
+    bytes.drain(..at);
+    frames
+}
+
+/// An answer to a call.
+fn answered(frame: &[u8]) -> usize {
+    usize::from(matches!(frame, [raw::REPLY | FAILURE, ..]))
+}
+
+/// The calls in a credit. They are at least a quarter of the window, and less than 2^14.
+fn credited(frame: &[u8]) -> usize {
+    match frame {
+        [6, low, high, ..] if *low >= 0x80 => usize::from(low & 0x7f) | usize::from(*high) << 7,
+        [6, low, ..] => usize::from(*low),
+        _ => 0,
+    }
+}
+
+fn lot_of(frames: impl Fn(u64) -> Vec<Vec<u8>>) -> impl FnMut(usize) -> Vec<u8> {
+    move |first| (first as u64..(first + LOT) as u64).flat_map(&frames).flat_map(|frame| prefixed(&frame)).collect()
+}
+
+/// Floods the server with this, and gives what has become of it and how many bytes it has taken.
+async fn flood(
+    alone: Alone,
+    lot: impl FnMut(usize) -> Vec<u8> + Send + 'static,
+    ended: Option<fn(&[u8]) -> usize>,
+) -> (Flooded, u64) {
+    alone.begins.notify_one();
+    let flooder = Flooder::start(alone.address, lot, ended);
+    eventually("it comes in", || alone.flooder().is_some()).await;
+    alone.serves_others().await;
+    let flooded = flooder.stop();
+    assert!(flooded.lots > 16, "it floods: {}", flooded.lots);
+    (flooded, alone.peak().await)
+}
+
+/// More than any of them takes here, by far less than what they send.
+const BOUND: u64 = 1 << 20;
+
+/// FAULTS 12: the window bounds what a peer can have under way, since a cancelled call gives its place back with its
+/// answer alone.
+#[tokio::test]
+async fn calls_that_are_cancelled_at_once() {
+    let alone = Alone::start().await;
+    let counting = alone.counting.clone();
+    let frames = |number| vec![request(number * 2, WAIT, &[]), cancel(number * 2)];
+    let (flooded, peak) = flood(alone, lot_of(frames), Some(answered)).await;
+    assert!(flooded.goodbye.is_none(), "it keeps to the protocol");
+    assert!(counting.most_waiting.load(Ordering::Relaxed) <= WINDOW);
+    assert!(peak < BOUND, "{peak} bytes");
+    eventually("no handler is left", || counting.waiting.load(Ordering::Relaxed) == 0).await;
+}
+
+/// FAULTS 13.
+#[tokio::test]
+async fn empty_emits() {
+    for key in [NOTE, UNKNOWN] {
+        let alone = Alone::start().await;
+        let (flooded, peak) = flood(alone, lot_of(move |_| vec![emit(key, &[])]), Some(credited)).await;
+        assert!(flooded.goodbye.is_none(), "it keeps to the protocol");
+        assert!(peak < BOUND, "{peak} bytes");
+    }
+}
+
+/// FAULTS 14: a heartbeat is not answered. Neither is what belongs to no call.
+#[tokio::test]
+async fn frames_that_need_no_window() {
+    let floods: [fn(u64) -> Vec<u8>; 4] =
+        [|_| vec![0x81], |_| vec![0x80], |number| cancel(number * 2), |number| reply(number * 2, b"forged")];
+    for frame in floods {
+        let alone = Alone::start().await;
+        let (flooded, peak) = flood(alone, lot_of(move |number| vec![frame(number)]), None).await;
+        assert!(flooded.goodbye.is_none(), "it keeps to the protocol");
+        assert!(peak < BOUND / 4, "{peak} bytes");
+    }
+}
+
+/// Its replies stay in its own queue, and it is let call no more.
+#[tokio::test]
+async fn replies_that_are_not_read() {
+    let alone = Alone::start().await;
+    alone.begins.notify_one();
+    let mut deaf = Raw::welcomed(alone.address).await;
+    let text = string(&"x".repeat(900));
+    let calls: Vec<_> = (0..WINDOW as u64).flat_map(|number| prefixed(&request(number * 2, ECHO, &text))).collect();
+    // All that its window allows, whether it is taken or not.
+    let sending = tokio::spawn(async move {
+        deaf.send_bytes(&calls).await;
+        deaf
+    });
+    alone.serves_others().await;
+    assert!(alone.flooder().is_some_and(|flooder| flooder.is_connected()));
+    let peak = alone.peak().await;
+    assert!(peak < BOUND, "{peak} bytes");
+    drop(sending.await.unwrap());
+}
+
+/// FAULTS 28: half of them say nothing, and half are let in before they go.
+#[tokio::test]
+async fn connections_that_open_and_close() {
+    let alone = Alone::start().await;
+    alone.begins.notify_one();
+    let (enough, over) = watch::channel(false);
+    let storm = (0..8).map(|number| {
+        let (address, over) = (alone.address, over.clone());
+        tokio::spawn(async move {
+            let mut opened = 0;
+            while !*over.borrow() {
+                let raw = if number % 2 == 0 { Raw::connect(address).await } else { Raw::welcomed(address).await };
+                opened += 1;
+                drop(raw);
+            }
+            opened
+        })
+    });
+    let storm: Vec<_> = storm.collect();
+    alone.serves_others().await;
+    enough.send_replace(true);
+    let mut opened = 0;
+    for one in storm {
+        opened += one.await.unwrap();
+    }
+    assert!(opened > 100, "{opened}");
+    eventually("those who have gone are forgotten", || alone.server.sockets().len() == 1).await;
+    let peak = alone.peak().await;
+    assert!(peak < 4 * BOUND, "{peak} bytes");
+}
+
+/// How many notes of a flood are heard while another client's call is under way: those of a turn or two, and not of the 61
+/// turns after which tokio looks what has arrived if a task wakes itself.
+#[tokio::test]
+async fn a_call_waits_for_few_turns_of_a_flood() {
+    let alone = Alone::start().await;
+    let flooder = Flooder::start(alone.address, lot_of(|_| vec![emit(NOTE, &[])]), Some(credited));
+    let notes = || alone.counting.notes.load(Ordering::Relaxed);
+    eventually("it floods", || notes() > 2 * WINDOW).await;
+    let bad = BadClient::new(&alone.client);
+    let mut heard = Vec::new();
+    for _ in 0..200 {
+        let before = notes();
+        assert_eq!(bad.echo("well").await.as_deref(), Ok("well"));
+        heard.push(notes() - before);
+    }
+    flooder.stop();
+    heard.sort_unstable();
+    // A turn has 16 notes. The client's own thread may not be awake in time.
+    assert!(heard[heard.len() / 2] <= 6 * 16, "{heard:?}");
+}
