@@ -17,7 +17,8 @@ impl<I: Identity> Server<I> {
     /// Listens at an address. It may be called more than once, also for addresses of several kinds: rooms and
     /// audiences span them.
     ///
-    /// With `tcp://host:0` the system chooses the port, and [`local_addr`](Self::local_addr) tells.
+    /// With `tcp://host:0` the system chooses the port, and [`local_addr`](Self::local_addr) tells. With
+    /// `ws://host:port/path` WebSockets are at that path alone; without one, at all, and authentication may look at which.
     ///
     /// # Errors
     ///

@@ -107,6 +107,7 @@ async fn an_address_with_a_path_is_at_that_path_alone() {
 #[tokio::test]
 async fn authentication_sees_the_request() {
     let server = Server::builder().authenticate(|(): (), handshake: Handshake| async move {
+        assert!(!format!("{handshake:?}").contains("session"), "cookies do not get into logs");
         let cookie = handshake.headers().get("cookie").and_then(|cookie| cookie.to_str().ok()).map(str::to_owned);
         let address = handshake.peer_addr.ok_or_else(|| Refusal::new("nobody"))?;
         Ok::<_, Refusal>((handshake.transport, handshake.path().to_owned(), cookie, address.ip().is_loopback()))

@@ -34,7 +34,7 @@ pub(super) struct Outgoing<W> {
     /// Bytes that are about to be written, and how many of them have been.
     staged: BytesMut,
     written: usize,
-    /// How much of the outbox is in `staged`: it stays in the outbox, too, until it has been written.
+    /// How much of the outbox is in `staged`: as long as some of it is not written, the outbox is not empty.
     taken: usize,
     /// What is missing in `staged` of the message that was begun in it, and its mask.
     missing: usize,
@@ -105,7 +105,14 @@ impl<W: AsyncWrite + Unpin> Outgoing<W> {
     /// Writes until `outbox` is empty.
     pub(super) fn poll_outbox(&mut self, cx: &mut Context<'_>, outbox: &mut Outbox) -> Poll<io::Result<()>> {
         loop {
-            ready!(self.poll_staged(cx))?;
+            let before = self.written;
+            if self.poll_staged(cx)?.is_pending() {
+                // That something is taken has to be seen, and also that not all is.
+                let taken = (self.written - before).min(self.taken.saturating_sub(1));
+                outbox.advance(taken);
+                self.taken -= taken;
+                return Poll::Pending;
+            }
             outbox.advance(mem::take(&mut self.taken));
             if self.closed {
                 // Nobody hears it any more. What the other side said before it closed may still have to be handled.

@@ -1,9 +1,10 @@
 //! Both ends of a connection.
 
-use std::future::poll_fn;
+use std::{future::poll_fn, task::Poll};
 
 use bytes::{Bytes, BytesMut};
-use tokio::io::{AsyncWriteExt, duplex, split};
+use proptest::prelude::*;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex, split};
 use tungstenite::protocol::Role;
 
 use super::over_websocket;
@@ -39,6 +40,26 @@ async fn send(link: &mut Link, frames: &[Bytes]) {
     poll_fn(|cx| link.transmitter.poll_transmit(cx, &mut outbox)).await.unwrap();
     assert!(outbox.is_empty());
     poll_fn(|cx| link.transmitter.poll_finish(cx)).await.unwrap();
+}
+
+/// How long one takes nothing is counted from when the outbox has become shorter.
+#[tokio::test]
+async fn one_who_reads_slowly_is_seen_to_read() {
+    let (near, mut far) = duplex(100);
+    let (reader, writer) = split(near);
+    let mut link = over_websocket(Role::Server, BytesMut::new(), reader, writer);
+    let mut outbox = Outbox::default();
+    outbox.push_message(&[7; 10_000]);
+    let mut left = outbox.len();
+    while left > 100 {
+        let polled = poll_fn(|cx| Poll::Ready(link.transmitter.poll_transmit(cx, &mut outbox))).await;
+        assert!(polled.is_pending());
+        assert!(outbox.len() < left, "{left} bytes are left, as before");
+        left = outbox.len();
+        far.read_exact(&mut [0; 100]).await.unwrap();
+        // So that no budget ends, which would look like a full pipe.
+        tokio::task::yield_now().await;
+    }
 }
 
 async fn receive(link: &mut Link, mut count: usize) -> Vec<Bytes> {
@@ -96,4 +117,48 @@ async fn bytes_that_came_with_the_upgrade_are_not_lost() {
     far.write_all(b"llo").await.unwrap();
     let received = poll_fn(|cx| link.receiver.poll_receive(cx, 100)).await.unwrap();
     assert_eq!(received, b"\x05\0\0\0hello"[..]);
+}
+
+/// The first bytes of frames that are worth something; a client masks with nothing.
+fn beginnings() -> impl Strategy<Value = Vec<u8>> {
+    let first =
+        prop_oneof![Just(0x82_u8), Just(0x02), Just(0x00), Just(0x80), Just(0x88), Just(0x89), Just(0x8a), any::<u8>()];
+    (first, 0_u8..=130, any::<bool>(), proptest::collection::vec(any::<u8>(), 0..130)).prop_map(
+        |(first, length, masked, payload)| {
+            let second = length | if masked { 0x80 } else { 0 };
+            [&[first, second][..], if masked { &[0; 4] } else { &[] }, &payload[..payload.len().min(length.into())]]
+                .concat()
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn whatever_comes_is_taken_or_refused(
+        pieces in proptest::collection::vec(beginnings(), 0..20),
+        role in prop_oneof![Just(Role::Client), Just(Role::Server)],
+    ) {
+        const LIMIT: usize = 200;
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let (near, far) = duplex(1 << 20);
+            let (reader, writer) = split(near);
+            let mut link = over_websocket(role, BytesMut::new(), reader, writer);
+            let (mut answers, mut said) = split(far);
+            said.write_all(&pieces.concat()).await.unwrap();
+            said.shutdown().await.unwrap();
+            while let Ok(mut batch) = poll_fn(|cx| link.receiver.poll_receive(cx, LIMIT)).await {
+                assert!(!batch.is_empty());
+                while let Some(frame) = next_frame(&mut batch) {
+                    assert!(frame.len() <= LIMIT);
+                }
+                assert!(batch.is_empty(), "a batch holds whole frames");
+            }
+            poll_fn(|cx| link.transmitter.poll_finish(cx)).await.unwrap();
+            drop(link);
+            let mut answered = Vec::new();
+            answers.read_to_end(&mut answered).await.unwrap();
+            assert!(!answered.is_empty(), "at least a close");
+        });
+    }
 }

@@ -2,7 +2,10 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
+use http::{
+    HeaderMap, HeaderValue, Request, Response, StatusCode,
+    header::{self, Entry},
+};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tungstenite::{
     Error,
@@ -116,7 +119,14 @@ pub(crate) fn agree<T>(
 /// A handshake that began with this request.
 pub(crate) fn of_request<T>(handshake: Handshake, request: &Request<T>) -> Handshake {
     let path = request.uri().path_and_query().map_or_else(String::new, ToString::to_string);
-    Handshake { path, headers: request.headers().clone(), ..handshake }
+    let mut headers = request.headers().clone();
+    for secret in [header::COOKIE, header::AUTHORIZATION] {
+        // Nobody who prints a handshake wants them in a log.
+        if let Entry::Occupied(mut values) = headers.entry(secret) {
+            values.iter_mut().for_each(|value| value.set_sensitive(true));
+        }
+    }
+    Handshake { path, headers, ..handshake }
 }
 
 const NOT_GET: Declined = Declined { status: StatusCode::METHOD_NOT_ALLOWED, words: "a WebSocket begins with GET" };
