@@ -53,8 +53,9 @@ impl Board for TheBoard {
         let mut replies = everybody.clone().with_timeout(VOTE).vote(question, choices.clone());
         while let Some((_, choice)) = replies.next().await {
             // Those who do not answer, or not with a choice, do not count.
-            let chosen = choice.ok().and_then(|choice| votes.get_mut(choice as usize));
-            chosen.into_iter().for_each(|count| *count += 1);
+            if let Some(count) = choice.ok().and_then(|choice| votes.get_mut(choice as usize)) {
+                *count += 1;
+            }
         }
         let _ = everybody.voted(question, choices, votes.clone()).await;
         Ok(votes)
