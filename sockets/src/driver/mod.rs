@@ -31,6 +31,8 @@ use crate::{
 const SLICE: Duration = Duration::from_micros(500);
 /// When it goes on after that at the latest, if its thread is blocked meanwhile and another one is free.
 const GO_ON: Duration = Duration::from_millis(2);
+/// After so long, what has arrived meanwhile may not be known yet: tokio has to look for it first.
+const STALE: Duration = Duration::from_millis(5);
 /// How many calls, or short runs of other frames, are handled between two looks at the clock.
 const STEPS_PER_LOOK: u32 = 16;
 
@@ -86,37 +88,39 @@ impl Driver {
 
     /// Does all there is to do now. An error is the end.
     fn poll_step(&mut self, cx: &mut Context<'_>) -> Result<(), DisconnectReason> {
-        let mut now = clock::now();
+        let began = clock::now();
+        let (mut now, until) = (began, began + SLICE);
         self.session.prepare(now, cx)?;
-        let until = now + SLICE;
-        let (mut listened, mut goes_on) = (false, None);
-        loop {
+        let mut listened = false;
+        let goes_on = loop {
             if !self.batch.is_empty() || self.dispatcher.has_work(now) {
+                if now >= until {
+                    break true;
+                }
                 self.dispatch(now, until)?;
                 now = clock::now();
-            }
-            if !self.batch.is_empty() || self.dispatcher.has_work(now) || now >= until {
-                // First come all others that are ready, and those for whom something has arrived. A task that wakes itself
-                // is before these: tokio looks for them after 61 such turns.
-                let _ = pin!(yield_now()).poll(cx);
-                goes_on = Some(now + GO_ON);
-                break;
+                continue;
             }
             match self.receiver.poll_receive(cx, self.session.limits().max_frame as usize) {
                 Poll::Ready(Ok(batch)) => self.batch = batch,
                 Poll::Ready(Err(error)) => return Err(end_of_receiving(error)),
                 Poll::Pending => {
-                    listened = true;
-                    break;
+                    listened = now < began + STALE;
+                    break !listened;
                 }
             }
+        };
+        if goes_on {
+            // First come all others that are ready, and those for whom something has arrived. A task that wakes itself is
+            // before these: tokio looks for them after 61 such turns.
+            let _ = pin!(yield_now()).poll(cx);
         }
         let begun = self.receiver.begun();
         if listened && begun > 0 {
             self.session.heard_part(now, begun);
         }
         self.write_for_others(cx);
-        self.keep_time(now, listened, goes_on, cx)
+        self.keep_time(now, listened, goes_on.then(|| now + GO_ON), cx)
     }
 
     /// Handles received frames until there are none or the time is up, and writes what came of them.
