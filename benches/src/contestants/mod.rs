@@ -16,13 +16,13 @@ macro_rules! with_contestant {
             by_hand::{Loop, Multiplexed, Queue},
             jsonrpsee::Jsonrpsee,
             socket_io::{SocketIo, Socketioxide},
-            sockets::Sockets,
+            sockets::{OverTls, OverUnix, OverWs, Sockets},
             tarpc::Tarpc,
             tonic::Tonic,
         };
         $crate::contestants::with_contestant!(
             @among $name, $C, $run;
-            Loop, Queue, Multiplexed, Sockets, Tarpc, Tonic, Jsonrpsee, Socketioxide, SocketIo
+            Loop, Queue, Multiplexed, Sockets, OverUnix, OverTls, OverWs, Tarpc, Tonic, Jsonrpsee, Socketioxide, SocketIo
         )
     }};
     (@among $name:expr, $C:ident, $run:expr; $($Each:ident),+) => {
@@ -59,3 +59,7 @@ pub const ALL: &[Entry] = &[
     entry::<socket_io::Socketioxide>(),
     entry::<socket_io::SocketIo>(),
 ];
+
+/// The library over its other transports, which take part only if they are asked for.
+pub const TRANSPORTS: &[Entry] =
+    &[entry::<sockets::OverUnix>(), entry::<sockets::OverTls>(), entry::<sockets::OverWs>()];

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::{
     Flavour,
-    contestants::{ALL, Entry},
+    contestants::{ALL, Entry, TRANSPORTS},
     workloads::Workload,
 };
 
@@ -48,12 +48,15 @@ pub fn runs(only: &[Workload], runtime: Option<Flavour>, pinned: bool) -> Vec<Ru
     runs
 }
 
-/// The contestants asked for, or all, in the order of the table.
+/// The contestants asked for, or all but the other transports, in the order of the table.
 pub fn contestants(names: &[String]) -> Result<Vec<&'static Entry>> {
-    if let Some(name) = names.iter().find(|name| ALL.iter().all(|entry| entry.name != name.as_str())) {
+    if names.is_empty() {
+        return Ok(ALL.iter().collect());
+    }
+    let mut chosen: Vec<_> = ALL.iter().chain(TRANSPORTS).collect();
+    if let Some(name) = names.iter().find(|name| chosen.iter().all(|entry| entry.name != name.as_str())) {
         bail!("there is no contestant {name}");
     }
-    let mut chosen: Vec<_> = ALL.iter().collect();
-    chosen.retain(|entry| names.is_empty() || names.iter().any(|name| name == entry.name));
+    chosen.retain(|entry| names.iter().any(|name| name == entry.name));
     Ok(chosen)
 }

@@ -1,11 +1,14 @@
-//! The library, as its users write it.
+//! The library, as its users write it, over one of its transports.
 
-use std::{net::SocketAddr, sync::Arc};
+mod transports;
+
+use std::{marker::PhantomData, net::SocketAddr, sync::Arc};
 
 use anyhow::Result;
 use bytes::Bytes;
 use sockets::{Call, Client, Server};
 
+use self::transports::{Tcp, Tls, Transport, Unix, Ws};
 use crate::{
     contestant::Contestant,
     counter::{Counter, Member},
@@ -66,15 +69,19 @@ impl Lobby for Guest {
     }
 }
 
-pub struct Sockets;
+pub type OverUnix = Sockets<Unix>;
+pub type OverTls = Sockets<Tls>;
+pub type OverWs = Sockets<Ws>;
 
-impl Contestant for Sockets {
-    const NAME: &'static str = "sockets";
+pub struct Sockets<T = Tcp>(PhantomData<T>);
+
+impl<T: Transport> Contestant for Sockets<T> {
+    const NAME: &'static str = T::CONTESTANT;
     type Client = Client;
     type Server = Server<()>;
 
     async fn serve(emits: Arc<Counter>) -> Result<(SocketAddr, Server<()>)> {
-        let server = Server::builder().serve(OrdersServer::new(Desk { emits })).bind("tcp://127.0.0.1:0").await?;
+        let server = T::serve(Server::builder().serve(OrdersServer::new(Desk { emits }))).await?;
         Ok((server.local_addr(), server))
     }
 
@@ -93,8 +100,8 @@ impl Contestant for Sockets {
     }
 
     async fn connect(address: SocketAddr, member: Arc<Member>) -> Result<Client> {
-        let builder = Client::builder().serve(LobbyServer::new(Guest(member)));
-        Ok(builder.connect(&format!("tcp://{address}")).await?)
+        let (builder, url) = T::reach(Client::builder().serve(LobbyServer::new(Guest(member))), address)?;
+        Ok(builder.connect(&url).await?)
     }
 
     async fn echo(client: &Client, order: Order) -> Result<Order> {

@@ -1,0 +1,84 @@
+//! What carries the library's connections. The server tells its port, from which a client knows the rest.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use anyhow::Result;
+use sockets::{ClientBuilder, Server, ServerBuilder, tls};
+
+pub trait Transport: 'static {
+    const CONTESTANT: &'static str;
+
+    fn serve(builder: ServerBuilder) -> impl Future<Output = Result<Server>> + Send;
+
+    /// The builder, with what the transport needs, and where the server is.
+    fn reach(builder: ClientBuilder, server: SocketAddr) -> Result<(ClientBuilder, String)>;
+}
+
+/// A file of the server at this address.
+fn file(server: SocketAddr) -> PathBuf {
+    std::env::temp_dir().join(format!("sockets-bench-{}", server.port()))
+}
+
+pub struct Tcp;
+
+impl Transport for Tcp {
+    const CONTESTANT: &'static str = "sockets";
+
+    async fn serve(builder: ServerBuilder) -> Result<Server> {
+        Ok(builder.bind("tcp://127.0.0.1:0").await?)
+    }
+
+    fn reach(builder: ClientBuilder, server: SocketAddr) -> Result<(ClientBuilder, String)> {
+        Ok((builder, format!("tcp://{server}")))
+    }
+}
+
+pub struct Unix;
+
+impl Transport for Unix {
+    const CONTESTANT: &'static str = "sockets-unix";
+
+    async fn serve(builder: ServerBuilder) -> Result<Server> {
+        let server = Tcp::serve(builder).await?;
+        server.bind(&format!("unix:{}", file(server.local_addr()).display())).await?;
+        Ok(server)
+    }
+
+    fn reach(builder: ClientBuilder, server: SocketAddr) -> Result<(ClientBuilder, String)> {
+        Ok((builder, format!("unix:{}", file(server).display())))
+    }
+}
+
+pub struct Tls;
+
+impl Transport for Tls {
+    const CONTESTANT: &'static str = "sockets-tls";
+
+    async fn serve(builder: ServerBuilder) -> Result<Server> {
+        let own = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()])?;
+        let (certificate, key) = (own.cert.pem(), own.signing_key.serialize_pem());
+        let config = tls::server_config(certificate.as_bytes(), key.as_bytes(), None)?;
+        let server = builder.tls(config).bind("tls://127.0.0.1:0").await?;
+        std::fs::write(file(server.local_addr()), certificate)?;
+        Ok(server)
+    }
+
+    fn reach(builder: ClientBuilder, server: SocketAddr) -> Result<(ClientBuilder, String)> {
+        let certificate = std::fs::read(file(server))?;
+        Ok((builder.tls(tls::client_config(Some(&certificate), None)?), format!("tls://{server}")))
+    }
+}
+
+pub struct Ws;
+
+impl Transport for Ws {
+    const CONTESTANT: &'static str = "sockets-ws";
+
+    async fn serve(builder: ServerBuilder) -> Result<Server> {
+        Ok(builder.bind("ws://127.0.0.1:0").await?)
+    }
+
+    fn reach(builder: ClientBuilder, server: SocketAddr) -> Result<(ClientBuilder, String)> {
+        Ok((builder, format!("ws://{server}")))
+    }
+}
