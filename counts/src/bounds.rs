@@ -75,7 +75,7 @@ pub const BOUNDS: [Bound; 6] = [
         name: "room of 250, a message",
         load: Load::Room { members: 250, messages: 1 },
         rounds: 20,
-        instructions: sides(1020.0, 3450.0),
+        instructions: sides(1020.0, 3800.0),
         system_calls: sides(1.1, 1.4),
     },
     Bound {
