@@ -144,10 +144,8 @@ impl Driver {
         match self.session.handle(now, &mut self.batch, notices).map_err(violated)? {
             None => {}
             Some(Received::Call { called, gate_is_open }) => {
-                if !notices.is_empty() {
-                    // The handler may take its time.
-                    notices.give();
-                }
+                // The handler may take its time.
+                notices.give();
                 self.dispatcher.accept(called, now, gate_is_open).map_err(violated)?;
             }
             Some(Received::Cancelled(handler)) => handler.abort(),

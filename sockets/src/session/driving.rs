@@ -166,10 +166,7 @@ impl Session {
         let closing = state.closing(now)?;
         let before = state.core.outbox().len();
         let ended = state.core.handle_timeout(now);
-        let mut notices = Notices::new();
-        for (who, answer) in ended {
-            notices.add(state.deliver(who, answer));
-        }
+        let notices = state.deliver_all(ended);
         // What callers have queued is not this function's to write: they may have more in a moment.
         let queued = state.core.outbox().len() > before;
         if queued || !notices.is_empty() {

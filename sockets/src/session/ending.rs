@@ -9,7 +9,7 @@ use std::{
 
 use tokio::{runtime::Handle, time::timeout};
 
-use super::{Notices, Routes, Session, State};
+use super::{Routes, Session, State};
 use crate::{clock::now, disconnect_reason::DisconnectReason, proto::Frame};
 
 /// What a user has asked to be run when the session has ended.
@@ -69,10 +69,7 @@ impl Session {
             return;
         }
         let (ended, handlers) = state.core.close();
-        let mut notices = Notices::new();
-        for (who, answer) in ended {
-            notices.add(state.deliver(who, answer));
-        }
+        let notices = state.deliver_all(ended);
         let hooks = std::mem::take(&mut state.hooks);
         drop(state);
         drop(notices);

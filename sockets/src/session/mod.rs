@@ -245,7 +245,7 @@ impl Session {
     }
 
     pub(crate) fn stats(&self) -> Stats {
-        Stats { dropped_emits: self.state.lock().core.dropped(), ..self.counters.read() }
+        self.counters.read(self.state.lock().core.dropped())
     }
 
     /// Says what comes before all frames of the session.

@@ -31,13 +31,16 @@ impl Notices {
         self.0.extend(notice);
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// Tells them all, one right after the other: a worker that is called to help finds something to do then, and does not
     /// fall asleep between two of them.
     pub(crate) fn give(&mut self) {
+        if self.is_empty() {
+            return;
+        }
         for notice in self.0.drain(..) {
             match notice {
                 Notice::Wake(waker) => waker.wake(),

@@ -37,11 +37,11 @@ impl Counters {
         self.mismatched_emits.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn read(&self) -> Stats {
+    pub(super) fn read(&self, dropped_emits: u64) -> Stats {
         Stats {
             unheard_emits: self.unheard_emits.load(Ordering::Relaxed),
             stray_answers: self.stray_answers.load(Ordering::Relaxed),
-            dropped_emits: 0,
+            dropped_emits,
             mismatched_emits: self.mismatched_emits.load(Ordering::Relaxed),
         }
     }

@@ -9,7 +9,7 @@ use std::{
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Callee, Consumer, Session, State, notices::Notice, worker::caller};
+use super::{Callee, Consumer, Notices, Session, State, notices::Notice, worker::caller};
 use crate::{
     call_error::CallError,
     clock::now,
@@ -77,6 +77,15 @@ impl Session {
 }
 
 impl State {
+    /// Hands the answers of calls over that have ended together, and says whom to tell.
+    pub(super) fn deliver_all(&mut self, ended: Vec<(Consumer, Answer)>) -> Notices {
+        let mut notices = Notices::new();
+        for (consumer, answer) in ended {
+            notices.add(self.deliver(consumer, answer));
+        }
+        notices
+    }
+
     /// Hands an answer over. This is under the lock that took the call out of the table: once that is released, the
     /// caller may go, and its slot be another's.
     pub(super) fn deliver(&mut self, consumer: Consumer, answer: Answer) -> Option<Notice> {

@@ -138,7 +138,7 @@ impl<C, H: Clone> Core<C, H> {
         if length > self.max_frame {
             return Admission::TooLarge { limit: self.max_frame };
         }
-        if self.queued() > 0 && self.queued() + length > self.queue_limit {
+        if !self.has_room(length) {
             return Admission::Full;
         }
         if self.parked.is_empty() && self.outbound.admits(length) {

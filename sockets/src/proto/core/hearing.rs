@@ -35,11 +35,6 @@ impl<C, H: Clone> Core<C, H> {
         Admission::Parked
     }
 
-    fn has_room(&self, bytes: usize) -> bool {
-        let queued = self.queued();
-        queued == 0 || queued + bytes <= self.queue_limit
-    }
-
     /// Drops what a method's policy gives up for a new message, and says whether that can be queued then.
     fn make_room(&mut self, now: Instant, bytes: usize, key: u64, overflow: Overflow) -> bool {
         if !overflow.recalls() {

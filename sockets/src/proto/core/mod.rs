@@ -220,6 +220,12 @@ impl<C, H: Clone> Core<C, H> {
         self.outbox.len() + self.parked.bytes()
     }
 
+    /// Whether so many bytes more may wait. Anything goes into an empty queue.
+    fn has_room(&self, bytes: usize) -> bool {
+        let queued = self.queued();
+        queued == 0 || queued + bytes <= self.queue_limit
+    }
+
     pub(crate) fn queue_limit(&self) -> usize {
         self.queue_limit
     }
