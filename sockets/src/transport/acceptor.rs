@@ -79,8 +79,7 @@ impl Acceptor {
                 let (stream, peer_addr) = accept(listener).await?;
                 let config = Arc::clone(config);
                 Ok(Arrival::opening(async move {
-                    let stream = tls::accept(stream, config).await?;
-                    let certificates = tls::certificates(&stream);
+                    let (stream, certificates) = tls::accept(stream, config).await?;
                     let handshake = Handshake { peer_addr: Some(peer_addr), certificates, ..Handshake::over("tls") };
                     Ok((tls::link(stream), handshake))
                 }))
@@ -97,8 +96,7 @@ impl Acceptor {
                 let (stream, peer_addr) = accept(listener).await?;
                 let (config, entrance) = (Arc::clone(config), Arc::clone(entrance));
                 Ok(Arrival::opening(async move {
-                    let stream = tls::accept(stream, config).await?;
-                    let certificates = tls::certificates(&stream);
+                    let (stream, certificates) = tls::accept(stream, config).await?;
                     let handshake = Handshake { peer_addr: Some(peer_addr), certificates, ..Handshake::over("wss") };
                     let (read, write) = tokio::io::split(stream);
                     websocket::accept(read, write, entrance, handshake).await

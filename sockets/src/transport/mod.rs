@@ -126,7 +126,6 @@ fn frame_length(bytes: &[u8]) -> Option<usize> {
 }
 
 /// The length of the frame at the beginning of `bytes` together with its prefix.
-#[cfg(feature = "compression")]
 fn frame_with_prefix(bytes: &[u8]) -> Option<usize> {
     frame_length(bytes).map(|length| PREFIX + length)
 }
@@ -138,7 +137,7 @@ const PIECES: usize = 2;
 fn take_frame(outbox: &mut Outbox) -> Option<Bytes> {
     let mut pieces = [IoSlice::new(&[]); PIECES];
     let filled = outbox.slices(&mut pieces);
-    let length = PREFIX + frame_length(&pieces[0])?;
+    let length = frame_with_prefix(&pieces[0])?;
     let mut frame = BytesMut::with_capacity(length);
     for piece in &pieces[..filled] {
         let missing = length - frame.len();

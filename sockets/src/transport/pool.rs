@@ -39,6 +39,19 @@ pub(super) fn give_back(buffer: BytesMut) {
     });
 }
 
+/// Makes room to read into, for at least `missing` bytes. A buffer without memory takes one of this thread's.
+pub(super) fn room(buffer: &mut BytesMut, missing: usize) {
+    if buffer.capacity() == 0 {
+        *buffer = take();
+    }
+    // All of the buffer, if nobody has kept any of what was in it before.
+    let room = buffer.capacity() - buffer.len();
+    let enough = room >= READ_SIZE || buffer.try_reclaim(READ_SIZE);
+    if !enough && room < missing.max(READ_SIZE / 4) {
+        buffer.reserve(READ_SIZE);
+    }
+}
+
 /// Makes room for `more` bytes of a large frame.
 pub(super) fn grow(buffer: &mut BytesMut, more: usize) {
     if buffer.capacity() - buffer.len() >= more {

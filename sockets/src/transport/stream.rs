@@ -49,12 +49,7 @@ impl<R: AsyncRead + Unpin> StreamReceiver<R> {
             self.buffer.reserve(missing);
             return poll_read_buf(io, cx, &mut (&mut self.buffer).limit(missing));
         }
-        // All of the buffer, if nobody has kept any of what was read into it before.
-        let room = self.buffer.capacity() - have;
-        let enough = room >= pool::READ_SIZE || self.buffer.try_reclaim(pool::READ_SIZE);
-        if !enough && room < missing.max(pool::READ_SIZE / 4) {
-            self.buffer.reserve(pool::READ_SIZE);
-        }
+        pool::room(&mut self.buffer, missing);
         poll_read_buf(io, cx, &mut self.buffer)
     }
 }
@@ -70,9 +65,6 @@ impl<R: AsyncRead + Send + Unpin> Receive for StreamReceiver<R> {
                     pool::give_back_large(mem::take(&mut self.buffer), whole);
                 }
                 return Poll::Ready(Ok(batch));
-            }
-            if self.buffer.capacity() == 0 {
-                self.buffer = pool::take();
             }
             match self.poll_read(cx) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(ReceiveError::Closed)),

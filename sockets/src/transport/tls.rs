@@ -24,20 +24,17 @@ use crate::{
     tls::client_config,
 };
 
-/// The server's side.
+/// The server's side, with what the client has shown, its own certificate first.
 pub(crate) async fn accept(
     stream: TcpStream,
     config: Arc<ServerConfig>,
-) -> Result<server::TlsStream<TcpStream>, AcceptError> {
-    TlsAcceptor::from(config).accept(stream).await.map_err(|error| match tls_error(&error) {
+) -> Result<(server::TlsStream<TcpStream>, Vec<CertificateDer<'static>>), AcceptError> {
+    let stream = TlsAcceptor::from(config).accept(stream).await.map_err(|error| match tls_error(&error) {
         Some(error) => AcceptError::Handshake(format!("TLS: {error}")),
         None => AcceptError::Io(error),
-    })
-}
-
-/// What the client has shown, its own certificate first.
-pub(crate) fn certificates(stream: &server::TlsStream<TcpStream>) -> Vec<CertificateDer<'static>> {
-    stream.get_ref().1.peer_certificates().unwrap_or_default().to_vec()
+    })?;
+    let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default().to_vec();
+    Ok((stream, certificates))
 }
 
 /// The client's side. The server has to show a certificate for `host`.

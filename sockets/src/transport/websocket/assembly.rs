@@ -50,7 +50,7 @@ impl Assembly {
     pub(super) fn begin(&mut self) {
         self.in_message = true;
         if self.frames.is_empty() {
-            room(&mut self.frames);
+            pool::room(&mut self.frames, 0);
         }
         self.frames.put_bytes(0, PREFIX);
     }
@@ -72,7 +72,8 @@ impl Assembly {
     ) -> Poll<io::Result<usize>> {
         let start = self.frames.len();
         if self.frames.capacity() - start < missing.min(pool::READ_SIZE) {
-            self.frames.reserve(missing.min(GROW.max(self.begun())));
+            let step = missing.min(GROW.max(self.begun()));
+            pool::grow(&mut self.frames, step);
         }
         let read = ready!(poll_read_buf(Pin::new(io), cx, &mut (&mut self.frames).limit(missing)))?;
         mask.apply(&mut self.frames[start..]);
@@ -93,7 +94,7 @@ impl Assembly {
         let batch = self.frames.split_to(whole).freeze();
         if self.frames.is_empty() && whole > pool::READ_SIZE {
             // What comes next must not keep the memory of a large message.
-            self.frames = BytesMut::new();
+            pool::give_back_large(mem::take(&mut self.frames), whole);
         }
         batch
     }
@@ -103,20 +104,6 @@ impl Assembly {
         if self.frames.is_empty() {
             pool::give_back(mem::take(&mut self.frames));
         }
-    }
-}
-
-/// Sees to it that there is room in an empty buffer.
-pub(super) fn room(buffer: &mut BytesMut) {
-    if buffer.capacity() == 0 {
-        *buffer = pool::take();
-    }
-    // All of the buffer, if nobody has kept any of what was in it before.
-    if buffer.capacity() < pool::READ_SIZE
-        && !buffer.try_reclaim(pool::READ_SIZE)
-        && buffer.capacity() < pool::READ_SIZE / 4
-    {
-        buffer.reserve(pool::READ_SIZE);
     }
 }
 

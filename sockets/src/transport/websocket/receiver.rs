@@ -15,7 +15,7 @@ use tokio_util::io::poll_read_buf;
 use tungstenite::protocol::{Role, frame::coding::CloseCode};
 
 use super::{
-    assembly::{Assembly, room},
+    assembly::Assembly,
     frame::{self, Begun, Kind, Misuse},
     outgoing::Outgoing,
 };
@@ -155,7 +155,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Receiver<R, W> {
             return Poll::Ready(Ok(read));
         }
         if self.read.is_empty() {
-            room(&mut self.read);
+            pool::room(&mut self.read, 0);
         } else if self.read.capacity() == self.read.len() {
             self.read.reserve(pool::READ_SIZE);
         }
@@ -219,7 +219,7 @@ impl<R: AsyncRead + Send + Unpin, W: AsyncWrite + Send + Unpin> Receive for Rece
     fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             self.read.clear();
-            room(&mut self.read);
+            pool::room(&mut self.read, 0);
             if !matches!(ready!(poll_read_buf(Pin::new(&mut self.io), cx, &mut self.read)), Ok(1..)) {
                 return Poll::Ready(());
             }
