@@ -1,9 +1,9 @@
 //! What the attributes inside the trait say: `#[emit]` and `#[request(..)]` on its methods, and what else may be there.
 
-use std::time::Duration;
+use std::{mem, time::Duration};
 
 use syn::{
-    Attribute, Expr, ExprLit, FnArg, Lit, LitStr, Meta, Token, TraitItem, Visibility,
+    Attribute, Expr, ExprLit, FnArg, Ident, Lit, LitStr, Meta, Token, TraitItem, Visibility,
     ext::IdentExt,
     parse::{ParseStream, Parser},
     punctuated::Punctuated,
@@ -114,16 +114,10 @@ impl Options {
         for arg in arguments(attr, errors) {
             match &arg {
                 Arg::Named(name, value) if name == "overflow" => {
-                    if seen {
-                        errors.on(name, "`overflow` is given twice; remove one");
-                    }
-                    seen = true;
-                    match string(value).map(|text| (text.span(), Overflow::parse(&text.value()))) {
-                        Some((_, Ok(overflow))) => self.overflow = overflow,
-                        Some((span, Err(message))) => errors.at(span, message),
-                        None => {
-                            errors.on(value, format!("a policy is a string; legal are {}", overflow::LEGAL));
-                        }
+                    once(name, &mut seen, errors);
+                    let what = format!("a policy is a string; legal are {}", overflow::LEGAL);
+                    if let Some(overflow) = parsed(value, Overflow::parse, &what, errors) {
+                        self.overflow = overflow;
                     }
                 }
                 _ => errors.at(arg.span(), format!("{}; legal is `overflow = \"drop_oldest\"`", arg.describe())),
@@ -136,15 +130,9 @@ impl Options {
         for arg in arguments(attr, errors) {
             match &arg {
                 Arg::Named(name, value) if name == "timeout" => {
-                    if seen {
-                        errors.on(name, "`timeout` is given twice; remove one");
-                    }
-                    seen = true;
-                    match string(value).map(|text| (text.span(), timeout::parse(&text.value()))) {
-                        Some((_, Ok(duration))) => self.timeout = Some(duration),
-                        Some((span, Err(message))) => errors.at(span, message),
-                        None => errors.on(value, "a timeout is a string, such as \"500ms\" or \"2s\""),
-                    }
+                    once(name, &mut seen, errors);
+                    let what = "a timeout is a string, such as \"500ms\" or \"2s\"";
+                    self.timeout = parsed(value, timeout::parse, what, errors).or(self.timeout);
                 }
                 Arg::Named(name, _) if name == "overflow" => {
                     errors.on(
@@ -156,6 +144,22 @@ impl Options {
             }
         }
     }
+}
+
+/// Reports an argument that was given before.
+fn once(name: &Ident, seen: &mut bool, errors: &mut Errors) {
+    if mem::replace(seen, true) {
+        errors.on(name, format!("`{name}` is given twice; remove one"));
+    }
+}
+
+/// What the text of an argument means; `what` is told if it is none.
+fn parsed<T>(value: &Expr, parse: fn(&str) -> Result<T, String>, what: &str, errors: &mut Errors) -> Option<T> {
+    let Some(text) = string(value) else {
+        errors.on(value, what);
+        return None;
+    };
+    parse(&text.value()).map_err(|message| errors.at(text.span(), message)).ok()
 }
 
 fn arguments(attr: &Attribute, errors: &mut Errors) -> Vec<Arg> {
