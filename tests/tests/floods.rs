@@ -1,4 +1,5 @@
-//! Peers that flood a server, as fast as they can and within what the protocol allows: FAULTS 12, 13, 14 and 28. What they
+//! Peers that flood a server, as fast as they can and within what the protocol allows: faults 12, 13 and 14 of
+//! RELIABILITY.md, and 28. What they
 //! cost in memory is bounded, and the server's other clients are served. `bad_input::floods` has those that read nothing;
 //! `cargo run --release -p sockets-tests --bin floods` measures what all of them cost in time.
 #![allow(clippy::unwrap_used, reason = "a test that unwraps fails there")]

@@ -12,12 +12,12 @@ use std::{
     time::Duration,
 };
 
-use common::{Host, Wire, on_every_wire, within};
+use common::{Host, Net, on_every_wire, within};
 use sockets::{AcceptError, Client, ConnectError, DisconnectReason, Limits, Refusal, Server, Socket};
 use tokio::io::{AsyncReadExt, duplex};
 
 on_every_wire! {
-    async fn connect_returns_when_connected_has_asked_the_client_and_finished(wire: Wire) {
+    async fn connect_returns_when_connected_has_asked_the_client_and_finished(wire: Net) {
         let finished = Arc::new(AtomicBool::new(false));
         let set = Arc::clone(&finished);
         let host = Host::new(wire, Server::builder().connected(move |socket: Socket| {
@@ -35,7 +35,7 @@ on_every_wire! {
         assert!(client.is_connected());
     }
 
-    async fn calls_from_the_client_are_held_until_connected_ends_and_come_in_order(wire: Wire) {
+    async fn calls_from_the_client_are_held_until_connected_ends_and_come_in_order(wire: Net) {
         let (ready, heard) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let (set, counted) = (Arc::clone(&ready), Arc::clone(&heard));
         let limits = Limits { calls_in_flight: 4, ..Limits::default() };
@@ -66,7 +66,7 @@ on_every_wire! {
         assert_eq!(client.request::<usize>("early", &21_usize).await, Ok(21));
     }
 
-    async fn connected_has_a_time_limit_of_its_own(wire: Wire) {
+    async fn connected_has_a_time_limit_of_its_own(wire: Net) {
         let limits = Limits { connected: Duration::from_millis(100), ..Limits::default() };
         let server = Server::builder().limits(limits).connected(|_: Socket| std::future::pending());
         let host = Host::new(wire, server).await;
@@ -75,7 +75,7 @@ on_every_wire! {
         assert!(host.server.sockets().is_empty());
     }
 
-    async fn a_connected_that_panics_ends_that_connection_alone(wire: Wire) {
+    async fn a_connected_that_panics_ends_that_connection_alone(wire: Net) {
         let count = AtomicUsize::new(0);
         let server = Server::builder().connected(move |_: Socket| {
             let first = count.fetch_add(1, Ordering::SeqCst) == 0;
@@ -88,7 +88,7 @@ on_every_wire! {
         assert!(client.is_connected());
     }
 
-    async fn a_refused_login_is_told_in_the_servers_words(wire: Wire) {
+    async fn a_refused_login_is_told_in_the_servers_words(wire: Net) {
         let server = Server::builder().authenticate(|name: String| async move {
             if name == "ada" { Ok(name) } else { Err(Refusal::new("not you")) }
         });

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use common::{Host, Wire, eventually, on_every_wire, within};
+use common::{Host, Net, eventually, on_every_wire, within};
 use sockets::{CallError, Client, Limits, Peer, Server, ServerBuilder, Socket};
 
 type Heard = Arc<Mutex<Vec<u32>>>;
@@ -92,7 +92,7 @@ fn in_order(count: u32) -> Vec<u32> {
 }
 
 on_every_wire! {
-    async fn emits_and_requests_of_a_client_start_in_order(wire: Wire) {
+    async fn emits_and_requests_of_a_client_start_in_order(wire: Net) {
         let heard = Heard::default();
         let host = Host::new(wire, listening_server(&heard)).await;
         let client = host.connect(Client::builder()).await;
@@ -101,7 +101,7 @@ on_every_wire! {
         assert!(*heard.lock().unwrap() == in_order(20_000));
     }
 
-    async fn emits_and_requests_start_in_order_through_a_tiny_window(wire: Wire) {
+    async fn emits_and_requests_start_in_order_through_a_tiny_window(wire: Net) {
         let heard = Heard::default();
         let host = Host::new(wire, listening_server(&heard).limits(tiny())).await;
         let client = host.connect(Client::builder().limits(tiny())).await;
@@ -110,7 +110,7 @@ on_every_wire! {
         assert!(*heard.lock().unwrap() == in_order(3000));
     }
 
-    async fn what_goes_to_one_socket_and_to_an_audience_starts_in_order(wire: Wire) {
+    async fn what_goes_to_one_socket_and_to_an_audience_starts_in_order(wire: Net) {
         let heard = Heard::default();
         let host = Host::new(wire, Server::builder().connected(|socket: Socket| async move { socket.join("room") })).await;
         let client = host.connect(listening_client(&heard)).await;
@@ -128,7 +128,7 @@ on_every_wire! {
         drop(client);
     }
 
-    async fn what_goes_to_an_audience_starts_in_order_through_a_tiny_window(wire: Wire) {
+    async fn what_goes_to_an_audience_starts_in_order_through_a_tiny_window(wire: Net) {
         let heard = Heard::default();
         let host = Host::new(wire, Server::builder().limits(tiny())).await;
         let client = host.connect(listening_client(&heard).limits(tiny())).await;
@@ -145,7 +145,7 @@ on_every_wire! {
         drop(client);
     }
 
-    async fn what_a_handler_sent_to_its_caller_arrives_before_its_reply(wire: Wire) {
+    async fn what_a_handler_sent_to_its_caller_arrives_before_its_reply(wire: Net) {
         let heard = Heard::default();
         let host = Host::new(wire, Server::builder().limits(tiny()).connected(|socket: Socket| async move {
             let caller = socket.clone();
@@ -169,7 +169,7 @@ on_every_wire! {
         }
     }
 
-    async fn a_handler_that_calls_back_does_not_deadlock_at_any_depth(wire: Wire) {
+    async fn a_handler_that_calls_back_does_not_deadlock_at_any_depth(wire: Net) {
         let host = Host::new(wire, Server::builder().connected(|socket: Socket| {
             bounce(&socket);
             async {}
@@ -185,7 +185,7 @@ on_every_wire! {
 
     /// There is no place for all of them; then some are refused, and the connection goes on.
     /// Fault 20 of RELIABILITY.md.
-    async fn nested_calls_beyond_a_tiny_window_end_and_leave_the_connection_well(wire: Wire) {
+    async fn nested_calls_beyond_a_tiny_window_end_and_leave_the_connection_well(wire: Net) {
         let host = Host::new(wire, Server::builder().limits(tiny()).connected(|socket: Socket| {
             bounce(&socket);
             async {}
@@ -202,7 +202,7 @@ on_every_wire! {
     }
 
     /// Each side's handlers emit to the other, and there are more of them than places.
-    async fn handlers_that_emit_back_to_their_caller_do_not_deadlock(wire: Wire) {
+    async fn handlers_that_emit_back_to_their_caller_do_not_deadlock(wire: Net) {
         let heard = Heard::default();
         let host = Host::new(wire, Server::builder().limits(tiny()).connected({
             let heard = Arc::clone(&heard);
@@ -285,7 +285,7 @@ async fn each_handler_runs_up_to_its_first_suspension_before_the_next_starts() {
     let heard = Heard::default();
     let noted = Arc::clone(&heard);
     let host = Host::new(
-        Wire::Tcp,
+        Net::Tcp,
         Server::builder().connected(move |socket: Socket| {
             let noted = Arc::clone(&noted);
             async move {

@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use common::{Host, Wire, eventually, on_every_wire, within};
+use common::{Host, Net, eventually, on_every_wire, within};
 use sockets::{CallError, Client, Limits, Server, ServerBuilder, Socket};
 use tokio::{sync::Semaphore, time::timeout};
 
@@ -50,7 +50,7 @@ fn poll_once<F: Future>(future: std::pin::Pin<&mut F>) -> Poll<F::Output> {
 on_every_wire! {
     /// A call that has been answered and not been polled is dropped as every loser of a `select!` may be; whichever call
     /// has come into its place since must not go with it.
-    async fn a_call_that_is_dropped_after_its_answer_came_cancels_no_later_one(wire: Wire) {
+    async fn a_call_that_is_dropped_after_its_answer_came_cancels_no_later_one(wire: Net) {
         let gate = Arc::new(Semaphore::new(0));
         let host = Host::new(wire, server(&gate)).await;
         let client = host.connect(Client::builder()).await;
@@ -82,7 +82,7 @@ on_every_wire! {
     }
 
     /// Fault 36 of RELIABILITY.md.
-    async fn calls_dropped_at_each_of_their_awaits_leak_no_place(wire: Wire) {
+    async fn calls_dropped_at_each_of_their_awaits_leak_no_place(wire: Net) {
         let limits = Limits { calls_in_flight: 8, ..Limits::default() };
         let host = Host::new(wire, server(&Arc::new(Semaphore::new(1 << 20))).limits(limits)).await;
         let client = host.connect(Client::builder()).await;
@@ -108,7 +108,7 @@ on_every_wire! {
     }
 
     /// Calls are always waiting for a place here; an emit must get one all the same.
-    async fn an_emit_is_not_starved_by_calls_beyond_the_window(wire: Wire) {
+    async fn an_emit_is_not_starved_by_calls_beyond_the_window(wire: Net) {
         let limits = Limits { calls_in_flight: 4, ..Limits::default() };
         let heard = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&heard);
@@ -141,7 +141,7 @@ on_every_wire! {
     }
 
     /// Without its first message nothing may be stuck behind a call that has been given up.
-    async fn a_call_behind_one_that_was_dropped_goes_on(wire: Wire) {
+    async fn a_call_behind_one_that_was_dropped_goes_on(wire: Net) {
         let gate = Arc::new(Semaphore::new(0));
         let limits = Limits { bytes_in_flight: 1000, ..Limits::default() };
         let host = Host::new(wire, server(&gate).limits(limits)).await;
@@ -165,7 +165,7 @@ on_every_wire! {
     }
 
     /// An audience's question that is refused here has no business with one that is open.
-    async fn a_refused_question_that_is_dropped_cancels_no_open_one(wire: Wire) {
+    async fn a_refused_question_that_is_dropped_cancels_no_open_one(wire: Net) {
         let host = Host::new(wire, Server::builder()).await;
         let gate = Arc::new(Semaphore::new(0));
         let opened = Arc::clone(&gate);

@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use common::{Host, Wire, eventually, on_every_wire, within};
+use common::{Host, Net, WIRES, eventually, on_every_wire, within};
 use sockets::{Call, CallError, Client, Limits, Server};
 use tokio::{
     sync::Notify,
@@ -97,7 +97,7 @@ impl Work for Worker {
 
 on_every_wire! {
     /// Fault 18 of RELIABILITY.md.
-    async fn a_reply_a_handlers_error_and_a_panic_each_come_to_the_caller(wire: Wire) {
+    async fn a_reply_a_handlers_error_and_a_panic_each_come_to_the_caller(wire: Net) {
         let host = Host::new(wire, Server::builder().serve(WorkServer::new(Worker::default()))).await;
         let client = host.connect(Client::builder()).await;
         let work = WorkClient::new(&client);
@@ -109,7 +109,7 @@ on_every_wire! {
     }
 
     /// Fault 19 of RELIABILITY.md.
-    async fn a_deadline_ends_the_call_and_its_handler_and_travels(wire: Wire) {
+    async fn a_deadline_ends_the_call_and_its_handler_and_travels(wire: Net) {
         let worker = Worker::default();
         let running = Arc::clone(&worker.running);
         let host = Host::new(wire, Server::builder().serve(WorkServer::new(worker))).await;
@@ -122,7 +122,7 @@ on_every_wire! {
         assert!((25_000..=30_000).contains(&unset), "{unset}");
     }
 
-    async fn dropping_a_call_drops_its_handler_and_frees_its_place(wire: Wire) {
+    async fn dropping_a_call_drops_its_handler_and_frees_its_place(wire: Net) {
         let worker = Worker::default();
         let (running, started) = (Arc::clone(&worker.running), Arc::clone(&worker.started));
         let limits = Limits { calls_in_flight: 1, ..Limits::default() };
@@ -139,7 +139,7 @@ on_every_wire! {
         assert_eq!(work.double(1).await, Ok(2));
     }
 
-    async fn what_is_too_large_is_told_in_both_directions_and_harms_nothing(wire: Wire) {
+    async fn what_is_too_large_is_told_in_both_directions_and_harms_nothing(wire: Net) {
         let limits = Limits { max_frame: 1000, ..Limits::default() };
         let host = Host::new(wire, Server::builder().limits(limits.clone()).serve(WorkServer::new(Worker::default()))).await;
         let client = host.connect(Client::builder().limits(limits)).await;
@@ -153,7 +153,7 @@ on_every_wire! {
         assert_eq!(work.double(1).await, Ok(2));
     }
 
-    async fn beyond_the_window_and_as_many_that_wait_calls_are_overloaded(wire: Wire) {
+    async fn beyond_the_window_and_as_many_that_wait_calls_are_overloaded(wire: Net) {
         let worker = Worker::default();
         let limits = Limits { calls_in_flight: 4, ..Limits::default() };
         let host = Host::new(wire, Server::builder().limits(limits.clone()).serve(WorkServer::new(worker))).await;
@@ -165,7 +165,7 @@ on_every_wire! {
         assert_eq!(work.double(1).await, Ok(2));
     }
 
-    async fn what_nobody_serves_and_what_differs_is_told_and_harms_nothing(wire: Wire) {
+    async fn what_nobody_serves_and_what_differs_is_told_and_harms_nothing(wire: Net) {
         let worker = Worker::default();
         let noted = Arc::clone(&worker.noted);
         let host = Host::new(wire, Server::builder().serve(WorkServer::new(worker))).await;
@@ -191,7 +191,7 @@ on_every_wire! {
     }
 
     /// Promise 3: a tight loop of emits waits for its receiver, and loses nothing.
-    async fn an_emit_waits_for_room_while_its_receiver_is_busy_and_none_is_lost(wire: Wire) {
+    async fn an_emit_waits_for_room_while_its_receiver_is_busy_and_none_is_lost(wire: Net) {
         let limits = Limits { calls_in_flight: 16, outgoing_queue: 4096, ..Limits::default() };
         let host = Host::new(wire, Server::builder().limits(limits.clone())).await;
         let client = host.connect(Client::builder().limits(limits)).await;
@@ -229,7 +229,7 @@ on_every_wire! {
 async fn no_wake_up_is_lost_when_small_queues_fill_from_many_threads() {
     // All 48 requests may wait, of some 22 bytes each, but not one of the larger replies.
     let limits = Limits { calls_in_flight: 48, bytes_in_flight: 8192, outgoing_queue: 2048, ..Limits::default() };
-    for wire in Wire::ALL {
+    for wire in WIRES {
         let server = Server::builder().limits(limits.clone()).serve(WorkServer::new(Worker::default()));
         let host = Host::new(wire, server).await;
         let client = host.connect(Client::builder().limits(limits.clone())).await;

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use common::{Host, Relay, Wire, eventually, within};
+use common::{Host, Net, Relay, eventually, within};
 use serde::{Serialize, Serializer};
 use sockets::{Client, DisconnectReason, Limits, Peer, Server, Socket};
 use tokio::{
@@ -166,7 +166,7 @@ where
             });
         }
     });
-    (Host::new(Wire::Tcp, server).await, running)
+    (Host::new(Net::Tcp, server).await, running)
 }
 
 async fn blocked(running: mpsc::Receiver<()>) -> Instant {

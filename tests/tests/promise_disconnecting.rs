@@ -12,12 +12,12 @@ use std::{
     time::Duration,
 };
 
-use common::{Host, Relay, Wire, eventually, on_every_wire, within};
+use common::{Host, Net, Relay, eventually, on_every_wire, within};
 use sockets::{CallError, Client, DisconnectReason, Limits, Peer, Server, Socket};
 use tokio::{sync::Notify, time::Instant};
 
 on_every_wire! {
-    async fn a_kick_arrives_behind_what_was_sent_before_it(wire: Wire) {
+    async fn a_kick_arrives_behind_what_was_sent_before_it(wire: Net) {
         let host = Host::new(wire, Server::builder()).await;
         let heard = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&heard);
@@ -38,7 +38,7 @@ on_every_wire! {
     }
 
     /// What was sent to an audience waits for a place, as what was sent to one socket does in its emitter.
-    async fn a_kick_arrives_behind_what_was_sent_to_an_audience_through_a_tiny_window(wire: Wire) {
+    async fn a_kick_arrives_behind_what_was_sent_to_an_audience_through_a_tiny_window(wire: Net) {
         let host = Host::new(wire, Server::builder()).await;
         let heard = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&heard);
@@ -58,7 +58,7 @@ on_every_wire! {
         assert_eq!(heard.load(Ordering::Relaxed), 100);
     }
 
-    async fn on_disconnect_runs_once_also_when_it_is_set_late(wire: Wire) {
+    async fn on_disconnect_runs_once_also_when_it_is_set_late(wire: Net) {
         let runs = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&runs);
         let host = Host::new(wire, Server::builder().connected(move |socket: Socket| {
@@ -84,7 +84,7 @@ on_every_wire! {
     }
 
     /// Handlers, listeners and hooks own what they captured; a session that has ended owns nothing.
-    async fn all_that_a_session_kept_is_dropped_at_its_end(wire: Wire) {
+    async fn all_that_a_session_kept_is_dropped_at_its_end(wire: Net) {
         let kept = Arc::new(());
         let running = Arc::new(AtomicUsize::new(0));
         let (given, counted) = (Arc::clone(&kept), Arc::clone(&running));
@@ -118,7 +118,7 @@ on_every_wire! {
         assert!(since.elapsed() < Duration::from_secs(1), "{:?}", since.elapsed());
     }
 
-    async fn a_join_that_races_the_disconnect_leaves_no_ghost(wire: Wire) {
+    async fn a_join_that_races_the_disconnect_leaves_no_ghost(wire: Net) {
         let host = Host::new(wire, Server::builder()).await;
         for round in 0..100 {
             let client = host.connect(Client::builder()).await;

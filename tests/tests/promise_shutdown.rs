@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use common::{Host, Relay, Wire, eventually, on_every_wire, within};
+use common::{Host, Net, Relay, eventually, on_every_wire, within};
 use sockets::{CallError, Client, ConnectError, DisconnectReason, Limits, Server, Socket};
 use tokio::{sync::Notify, time::Instant};
 
@@ -35,7 +35,7 @@ fn slow_server(started: &Arc<Notify>, go: &Arc<Notify>) -> sockets::ServerBuilde
 }
 
 on_every_wire! {
-    async fn an_idle_server_shuts_down_at_once(wire: Wire) {
+    async fn an_idle_server_shuts_down_at_once(wire: Net) {
         let host = Host::new(wire, Server::builder()).await;
         let client = host.connect(Client::builder()).await;
         host.server.shutdown().await;
@@ -43,7 +43,7 @@ on_every_wire! {
     }
 
     /// The grace is 10 s here, so a shutdown that waits for all of it fails.
-    async fn shutdown_ends_as_soon_as_running_handlers_have_finished_and_their_replies_arrive(wire: Wire) {
+    async fn shutdown_ends_as_soon_as_running_handlers_have_finished_and_their_replies_arrive(wire: Net) {
         let (started, go) = (Arc::default(), Arc::default());
         let host = Host::new(wire, slow_server(&started, &go)).await;
         let client = host.connect(Client::builder()).await;
@@ -69,7 +69,7 @@ on_every_wire! {
         assert_eq!(client.disconnected().await, DisconnectReason::ShuttingDown);
     }
 
-    async fn emits_that_are_queued_arrive_before_the_shutdown(wire: Wire) {
+    async fn emits_that_are_queued_arrive_before_the_shutdown(wire: Net) {
         let host = Host::new(wire, Server::builder()).await;
         let heard = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&heard);
@@ -87,7 +87,7 @@ on_every_wire! {
         assert_eq!(heard.load(Ordering::Relaxed), 3000);
     }
 
-    async fn emits_of_the_client_that_were_sent_before_the_shutdown_are_handled(wire: Wire) {
+    async fn emits_of_the_client_that_were_sent_before_the_shutdown_are_handled(wire: Net) {
         let heard = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&heard);
         let host = Host::new(wire, Server::builder().connected(move |socket: Socket| {
@@ -107,7 +107,7 @@ on_every_wire! {
         assert_eq!(heard.load(Ordering::Relaxed), 3000);
     }
 
-    async fn the_grace_ends_a_handler_that_never_ends(wire: Wire) {
+    async fn the_grace_ends_a_handler_that_never_ends(wire: Net) {
         let (started, go) = (Arc::default(), Arc::default());
         let limits = Limits { shutdown_grace: Duration::from_millis(200), ..Limits::default() };
         let host = Host::new(wire, slow_server(&started, &go).limits(limits)).await;
@@ -121,7 +121,7 @@ on_every_wire! {
         assert_eq!(client.disconnected().await, DisconnectReason::ShuttingDown);
     }
 
-    async fn a_connect_that_races_the_shutdown_ends_one_way_or_the_other(wire: Wire) {
+    async fn a_connect_that_races_the_shutdown_ends_one_way_or_the_other(wire: Net) {
         for round in 0..30 {
             let host = Arc::new(Host::new(wire, Server::builder()).await);
             let connecting: Vec<_> = (0..4).map(|_| {
@@ -156,7 +156,7 @@ async fn shutdown_under_load_gives_each_request_one_outcome_and_does_not_wait_fo
                 n
             });
         });
-        let host = Arc::new(Host::new(Wire::Tcp, server).await);
+        let host = Arc::new(Host::new(Net::Tcp, server).await);
         let answered = Arc::new(AtomicUsize::new(0));
         let mut callers = Vec::new();
         for _ in 0..4 {

@@ -7,10 +7,10 @@
     reason = "each file uses a part of it, and a test that unwraps fails there"
 )]
 
-use std::{future::Future, hash::Hash, sync::Arc, time::Duration};
+use std::{future::Future, hash::Hash, time::Duration};
 
 use sockets::{Client, ClientBuilder, ConnectError, Server, ServerBuilder};
-use sockets_tests::{LOOPBACK, messages, unix_url};
+pub(crate) use sockets_tests::Net;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, duplex, split},
     sync::watch,
@@ -21,66 +21,22 @@ use tokio::{
 /// Longer than anything here takes, and shorter than the defaults of `Limits`: a test that waits for one of those hangs.
 const PATIENCE: Duration = Duration::from_secs(8);
 
-/// What carries a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Wire {
-    Tcp,
-    Unix,
-    Tls,
-    WebSocket,
-    Duplex,
-    Messages,
-    InProcess,
-}
-
-impl Wire {
-    pub(crate) const ALL: [Self; 7] =
-        [Self::Tcp, Self::Unix, Self::Tls, Self::WebSocket, Self::Duplex, Self::Messages, Self::InProcess];
-}
+/// What each promise is kept over. TLS within a WebSocket adds nothing to the two.
+pub(crate) const WIRES: [Net; 7] = [Net::Tcp, Net::Unix, Net::Tls, Net::Ws, Net::Stream, Net::Messages, Net::Memory];
 
 /// A server, and how its clients reach it.
 pub(crate) struct Host<I = ()> {
     pub(crate) server: Server<I>,
-    wire: Wire,
+    wire: Net,
 }
 
 impl<I: Clone + Eq + Hash + Send + Sync + 'static> Host<I> {
-    pub(crate) async fn new(wire: Wire, builder: ServerBuilder<I>) -> Self {
-        let server = builder.tls(Arc::clone(&LOOPBACK.0)).build();
-        match wire {
-            Wire::Tcp => server.bind("tcp://127.0.0.1:0").await.unwrap(),
-            Wire::Unix => {
-                server.bind("tcp://127.0.0.1:0").await.unwrap();
-                server.bind(&unix_url(&server)).await.unwrap();
-            }
-            Wire::Tls => server.bind("tls://127.0.0.1:0").await.unwrap(),
-            Wire::WebSocket => server.bind("ws://127.0.0.1:0").await.unwrap(),
-            Wire::Duplex | Wire::Messages | Wire::InProcess => {}
-        }
-        Self { server, wire }
+    pub(crate) async fn new(wire: Net, builder: ServerBuilder<I>) -> Self {
+        Self { server: wire.serve(builder).await, wire }
     }
 
     pub(crate) async fn try_connect(&self, client: ClientBuilder) -> Result<Client, ConnectError> {
-        match self.wire {
-            Wire::Tcp => client.connect(&format!("tcp://{}", self.server.local_addr())).await,
-            Wire::Unix => client.connect(&unix_url(&self.server)).await,
-            Wire::Tls => {
-                let client = client.tls(Arc::clone(&LOOPBACK.1));
-                client.connect(&format!("tls://{}", self.server.local_addr())).await
-            }
-            Wire::Messages => {
-                let (near, far) = messages(64 << 10);
-                drop(self.server.accept_messages(far));
-                client.connect_over_messages(near).await
-            }
-            Wire::WebSocket => client.connect(&format!("ws://{}", self.server.local_addr())).await,
-            Wire::Duplex => {
-                let (near, far) = duplex(64 << 10);
-                drop(self.server.accept(far));
-                client.connect_over(near).await
-            }
-            Wire::InProcess => client.connect_to(&self.server).await,
-        }
+        self.wire.try_connect(&self.server, client).await
     }
 
     pub(crate) async fn connect(&self, client: ClientBuilder) -> Client {
@@ -90,56 +46,56 @@ impl<I: Clone + Eq + Hash + Send + Sync + 'static> Host<I> {
 
 /// Defines each test for every wire on a multi-thread runtime, and for two of them on a current-thread one.
 macro_rules! on_every_wire {
-    ($($(#[$doc:meta])* async fn $name:ident($wire:ident: Wire) $body:block)*) => { $(
+    ($($(#[$doc:meta])* async fn $name:ident($wire:ident: Net) $body:block)*) => { $(
         $(#[$doc])*
         mod $name {
             use super::*;
 
-            async fn body($wire: Wire) $body
+            async fn body($wire: Net) $body
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
             async fn over_tcp() {
-                within(body(Wire::Tcp)).await;
+                within(body(Net::Tcp)).await;
             }
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
             async fn over_a_unix_socket() {
-                within(body(Wire::Unix)).await;
+                within(body(Net::Unix)).await;
             }
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
             async fn over_tls() {
-                within(body(Wire::Tls)).await;
+                within(body(Net::Tls)).await;
             }
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
             async fn over_a_websocket() {
-                within(body(Wire::WebSocket)).await;
+                within(body(Net::Ws)).await;
             }
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
             async fn over_a_duplex() {
-                within(body(Wire::Duplex)).await;
+                within(body(Net::Stream)).await;
             }
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
             async fn over_messages() {
-                within(body(Wire::Messages)).await;
+                within(body(Net::Messages)).await;
             }
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
             async fn in_process() {
-                within(body(Wire::InProcess)).await;
+                within(body(Net::Memory)).await;
             }
 
             #[tokio::test]
             async fn over_tcp_on_one_thread() {
-                within(body(Wire::Tcp)).await;
+                within(body(Net::Tcp)).await;
             }
 
             #[tokio::test]
             async fn in_process_on_one_thread() {
-                within(body(Wire::InProcess)).await;
+                within(body(Net::Memory)).await;
             }
         }
     )* };

@@ -3,11 +3,14 @@
 use std::net::SocketAddr;
 
 use axum::{Router, routing::get};
-use sockets::{Client, Handshake, Identity, Refusal, Server};
+use sockets::{Client, Identity, Server};
 use sockets_tests::{PurchasesClient, PurchasesServer, Shop};
 use tokio::{net::TcpListener, task::JoinHandle};
 
-use crate::raw::{BINARY, CLOSE, FIN, GREETING, Raw, frame, request};
+use crate::{
+    raw::{CLOSE, FIN, Raw, frame, request},
+    upgrade::{be_seen, seeing_server},
+};
 
 /// An application, its address, and what runs it.
 async fn application<I: Identity>(server: &Server<I>) -> (SocketAddr, JoinHandle<()>) {
@@ -44,22 +47,9 @@ async fn pages_and_sockets_are_on_one_port() {
 
 #[tokio::test]
 async fn authentication_sees_the_request() {
-    let server = Server::builder().authenticate(|(): (), handshake: Handshake| async move {
-        let cookie = handshake.headers().get("cookie").and_then(|cookie| cookie.to_str().ok()).map(str::to_owned);
-        let is_here = handshake.peer_addr.is_some_and(|address| address.ip().is_loopback());
-        Ok::<_, Refusal>((handshake.transport, handshake.path().to_owned(), cookie, is_here))
-    });
-    let server = server.build();
+    let server = seeing_server().build();
     let (address, _app) = application(&server).await;
-    let mut raw = Raw::connect(address).await;
-    let request = request(address, "Cookie: session=42\r\n").replace("GET / ", "GET /live?room=1 ");
-    // One that does not wait for the answer: what it sends behind its request is not lost.
-    raw.send(&[request.as_bytes(), &frame(FIN | BINARY, GREETING)].concat()).await;
-    assert!(raw.head().await.starts_with("HTTP/1.1 101 "));
-    assert_eq!(raw.message().await[6], 0, "welcome");
-    raw.message().await;
-    let identity = server.sockets()[0].identity().clone();
-    assert_eq!(identity, ("ws", "/live?room=1".to_owned(), Some("session=42".to_owned()), true));
+    let mut raw = be_seen(&server, address).await;
 
     raw.send(&frame(FIN | CLOSE, &1001_u16.to_be_bytes())).await;
     raw.expect_close(1001).await;

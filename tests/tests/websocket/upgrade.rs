@@ -1,8 +1,8 @@
 //! From a request to a connection, and who does not get one.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
-use sockets::{Client, ConnectError, Handshake, Limits, Refusal, Server};
+use sockets::{Client, ConnectError, Handshake, Limits, Refusal, Server, ServerBuilder};
 
 use crate::raw::{BINARY, FIN, GREETING, Raw, frame, request};
 
@@ -104,24 +104,37 @@ async fn an_address_with_a_path_is_at_that_path_alone() {
     assert!(matches!(&elsewhere, ConnectError::Handshake(words) if words.contains("404")), "{elsewhere}");
 }
 
-#[tokio::test]
-async fn authentication_sees_the_request() {
-    let server = Server::builder().authenticate(|(): (), handshake: Handshake| async move {
+/// What authentication has seen: the transport, the path, a cookie, and whether the peer is here.
+type Seen = (&'static str, String, Option<String>, bool);
+
+/// A server for which that is the identity of a client.
+pub(crate) fn seeing_server() -> ServerBuilder<Seen> {
+    Server::builder().authenticate(|(): (), handshake: Handshake| async move {
         assert!(!format!("{handshake:?}").contains("session"), "cookies do not get into logs");
         let cookie = handshake.headers().get("cookie").and_then(|cookie| cookie.to_str().ok()).map(str::to_owned);
         let address = handshake.peer_addr.ok_or_else(|| Refusal::new("nobody"))?;
         Ok::<_, Refusal>((handshake.transport, handshake.path().to_owned(), cookie, address.ip().is_loopback()))
-    });
-    let server = server.bind("ws://127.0.0.1:0").await.unwrap();
-    let mut raw = Raw::connect(server.local_addr()).await;
-    let request = request(server.local_addr(), "Cookie: session=42\r\n").replace("GET / ", "GET /live?room=1 ");
-    // A client of another kind need not wait for the answer.
+    })
+}
+
+/// Connects to a [`seeing_server`] at this address.
+pub(crate) async fn be_seen(server: &Server<Seen>, address: SocketAddr) -> Raw {
+    let mut raw = Raw::connect(address).await;
+    let request = request(address, "Cookie: session=42\r\n").replace("GET / ", "GET /live?room=1 ");
+    // A client of another kind need not wait for the answer: what it sends behind its request is not lost.
     raw.send(&[request.as_bytes(), &frame(FIN | BINARY, GREETING)].concat()).await;
     assert!(raw.head().await.starts_with("HTTP/1.1 101 "));
     assert_eq!(raw.message().await[6], 0, "welcome");
     raw.message().await;
     let identity = server.sockets()[0].identity().clone();
     assert_eq!(identity, ("ws", "/live?room=1".to_owned(), Some("session=42".to_owned()), true));
+    raw
+}
+
+#[tokio::test]
+async fn authentication_sees_the_request() {
+    let server = seeing_server().bind("ws://127.0.0.1:0").await.unwrap();
+    be_seen(&server, server.local_addr()).await;
 }
 
 #[tokio::test]
