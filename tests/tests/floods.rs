@@ -133,6 +133,8 @@ impl Alone {
 /// counted if `counts` says that it ends a call.
 struct Flooder {
     enough: mpsc::Sender<()>,
+    /// How many lots it has made.
+    lots: Arc<AtomicUsize>,
     thread: thread::JoinHandle<Flooded>,
 }
 
@@ -156,6 +158,8 @@ impl Flooder {
         ended: Option<fn(&[u8]) -> usize>,
     ) -> Self {
         let (enough, over) = mpsc::channel();
+        let made = Arc::new(AtomicUsize::new(0));
+        let tell = Arc::clone(&made);
         let thread = thread::spawn(move || {
             let runtime = Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
@@ -168,6 +172,7 @@ impl Flooder {
                     if waiting.is_empty() && in_flight + LOT <= WINDOW {
                         waiting = lot(lots * LOT);
                         lots += 1;
+                        tell.store(lots, Ordering::Relaxed);
                         in_flight += ended.map_or(0, |_| LOT);
                     }
                     tokio::select! {
@@ -190,7 +195,7 @@ impl Flooder {
                 Flooded { lots, goodbye }
             })
         });
-        Self { enough, thread }
+        Self { enough, lots: made, thread }
     }
 
     fn stop(self) -> Flooded {
@@ -238,6 +243,8 @@ async fn flood(
     alone.begins.notify_one();
     let flooder = Flooder::start(alone.address, lot, ended);
     eventually("it comes in", || alone.flooder().is_some()).await;
+    // It goes on for as long as the others are served.
+    eventually("it floods", || flooder.lots.load(Ordering::Relaxed) > 16).await;
     alone.serves_others().await;
     let flooded = flooder.stop();
     assert!(flooded.lots > 16, "it floods: {}", flooded.lots);
