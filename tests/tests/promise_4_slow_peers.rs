@@ -137,8 +137,9 @@ async fn a_flood_of_requests_whose_replies_are_not_read_stays_bounded_and_goes_o
         std::mem::replace(&mut before, encoded.load(Ordering::Relaxed)) == encoded.load(Ordering::Relaxed)
     })
     .await;
-    // A queue, as much again on its way out, and one reply of each thread that found room at the same time.
-    assert!(before <= 2 * 10 + 10, "{before} replies are in memory");
+    // A queue, as much again on its way out, one reply of each thread that found room at the same time, and one of each
+    // handler that had been let in beside the first queue, and has encoded its reply in vain.
+    assert!(before <= 2 * 10 + 4 + 10, "{before} replies have been encoded");
     relay.thaw();
     for call in calls {
         assert_eq!(within(call).await.unwrap().map(|reply| reply.len()), Ok(10_000));
