@@ -1,11 +1,11 @@
 //! The client and its builder.
 
 use std::{
-    future::Future,
+    future::{Future, poll_fn},
     ops::Deref,
     pin::Pin,
     sync::Arc,
-    task::{Context, Waker},
+    task::{Context, Poll, Waker},
 };
 
 use bytes::Bytes;
@@ -225,7 +225,11 @@ impl ClientBuilder {
         if let Some(connected) = connected {
             run_connected(connected(client.peer.clone()), &session);
         }
-        tokio::spawn(Driver::new(Arc::clone(&session), receiver, received).run(|| {}));
+        let mut driver = Box::pin(Driver::new(Arc::clone(&session), receiver, received).run(|| {}));
+        // Mostly the server has said with its welcome that it is ready: then nobody has to be woken to hear it.
+        if poll_fn(|cx| Poll::Ready(driver.as_mut().poll(cx))).await.is_pending() {
+            tokio::spawn(driver);
+        }
         let ready = timeout(patience, session.until_connected()).await;
         let ready = ready.map_err(|_| ConnectError::Handshake("the server did not get ready in time".into()))?;
         ready.map_err(ConnectError::Disconnected)?;

@@ -5,6 +5,7 @@ use std::{
     pin::Pin,
     sync::{Arc, atomic::Ordering},
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -143,14 +144,16 @@ struct Admitted<I> {
     welcome: Bytes,
 }
 
-/// Lets a connection in, runs `connected` for it, and opens the gate for its calls.
+/// Lets a connection in, runs `connected` for it, and opens the gate for its calls. If there is nothing to run, this task
+/// goes on as the driver: one less that has to be woken for a new connection.
 async fn serve<I: Identity>(
     server: Arc<Inner<I>>,
     arrival: Arrival,
     mut turn: Turn,
     done: oneshot::Sender<Result<Socket<I>, AcceptError>>,
 ) {
-    let admitted = match let_in(&server, arrival, &mut turn).await {
+    // Boxed, since a driver lives long and has no use for the room that this takes.
+    let admitted = match Box::pin(let_in(&server, arrival, &mut turn)).await {
         Ok(admitted) => admitted,
         Err(error) => {
             tracing::debug!(%error, "a connection was not let in");
@@ -159,26 +162,36 @@ async fn serve<I: Identity>(
             return;
         }
     };
-    let socket = start(&server, admitted);
+    let (socket, driver) = start(&server, admitted);
     drop(turn);
     let _ = done.send(Ok(socket.clone()));
     let session = Arc::clone(socket.session());
-    if session.is_ending() {
-        return;
-    }
-    if let Some(connected) = &server.connected {
-        let hook = tokio::spawn(connected(socket));
-        let stop = hook.abort_handle();
-        let finished = tokio::select! {
-            finished = timeout(server.limits.connected, hook) => matches!(finished, Ok(Ok(()))),
-            _ = session.disconnected() => false,
-        };
-        if !finished {
-            stop.abort();
-            return session.close(DisconnectReason::NotReady);
+    if let Some(connected) = server.connected.as_ref().filter(|_| !session.is_ending()) {
+        tokio::spawn(driver);
+        run_connected(connected(socket), &session, server.limits.connected).await;
+    } else {
+        if !session.is_ending() {
+            session.open_gate();
         }
+        drop((socket, session, server));
+        driver.await;
     }
-    session.open_gate();
+}
+
+/// Opens the gate when the hook has finished; a session whose hook fails, or takes too long, ends.
+async fn run_connected(hook: impl Future<Output = ()> + Send + 'static, session: &Session, limit: Duration) {
+    let hook = tokio::spawn(hook);
+    let stop = hook.abort_handle();
+    let finished = tokio::select! {
+        finished = timeout(limit, hook) => matches!(finished, Ok(Ok(()))),
+        _ = session.disconnected() => false,
+    };
+    if finished {
+        session.open_gate();
+    } else {
+        stop.abort();
+        session.close(DisconnectReason::NotReady);
+    }
 }
 
 /// Opens the connection and makes the handshake, within one limit of time.
@@ -256,8 +269,11 @@ async fn misunderstand<T>(link: &mut Link, what: String, turn: &mut Turn) -> Res
     told.unwrap_or(Err(AcceptError::Handshake(what)))
 }
 
-/// Registers the socket and starts its driver.
-fn start<I: Identity>(server: &Arc<Inner<I>>, admitted: Admitted<I>) -> Socket<I> {
+/// Registers the socket, and gives its driver.
+fn start<I: Identity>(
+    server: &Arc<Inner<I>>,
+    admitted: Admitted<I>,
+) -> (Socket<I>, impl Future<Output = ()> + Send + use<I>) {
     let Admitted { link, theirs, identity, place, welcome } = admitted;
     let Link { receiver, transmitter, received } = server.options.compression.around(link, theirs.compresses);
     let (limits, shared) = (Arc::clone(&server.limits), Arc::clone(&server.routes));
@@ -279,6 +295,5 @@ fn start<I: Identity>(server: &Arc<Inner<I>>, admitted: Admitted<I>) -> Socket<I
         let left = registered.registry.write().remove(number);
         drop((left, place));
     };
-    tokio::spawn(Driver::new(session, receiver, received).run(leave));
-    socket
+    (socket, Driver::new(session, receiver, received).run(leave))
 }

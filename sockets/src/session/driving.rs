@@ -56,14 +56,17 @@ impl Session {
 
     /// Handlers are going to be started: what they send and answer is written together.
     pub(crate) fn begin_batch(&self, now: Instant) {
-        self.state.lock().dispatching = Some(now);
+        let mut state = self.state.lock();
+        state.dispatching = Some(now);
+        state.queued_before = state.core.outbox().len();
     }
 
     /// Writes what the batch has left.
     pub(crate) fn end_batch(&self) {
         let mut state = self.state.lock();
         state.dispatching = None;
-        let queued = !state.core.outbox().is_empty();
+        // What was there before may wait for more to go with it, as somebody has asked for.
+        let queued = state.core.outbox().len() > state.queued_before;
         self.settle(&state);
         drop(state);
         if queued {

@@ -94,6 +94,8 @@ struct State {
     signatures: Signatures,
     /// The driver dispatches a batch, which came at this time, and writes when it is through.
     dispatching: Option<Instant>,
+    /// How many bytes waited to be written when that batch began, unless somebody has begun to write them since.
+    queued_before: usize,
     /// The driver has been asked to write.
     flush_requested: bool,
     /// Emits that wait for room; others must not overtake them.
@@ -210,6 +212,7 @@ impl Session {
                 waiting: Slab::new(),
                 signatures: Signatures::default(),
                 dispatching: None,
+                queued_before: 0,
                 flush_requested: false,
                 emits_waiting: 0,
                 replies_waiting: 0,

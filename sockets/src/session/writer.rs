@@ -101,7 +101,7 @@ impl Session {
         if state.dispatching.is_some() || self.write_blocked.load(Ordering::Acquire) {
             return;
         }
-        if (lone && !state.flush_requested) || state.core.outbox().len() >= WRITE_FROM {
+        if lone || state.core.outbox().len() >= WRITE_FROM {
             drop(state);
             self.flush();
         } else if !state.flush_requested {
@@ -131,6 +131,8 @@ impl Session {
             if writer.outbox.is_empty() && writer.blocked_since.is_none() {
                 let mut state = self.state.lock();
                 std::mem::swap(state.core.outbox(), &mut writer.outbox);
+                state.queued_before = 0;
+                state.flush_requested = false;
                 let waiting = state.emits_waiting + state.replies_waiting > 0;
                 if writer.outbox.is_empty() {
                     return;
