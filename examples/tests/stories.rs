@@ -12,6 +12,24 @@ fn at_a_glance_prints_its_four_lines_in_the_same_order_each_time() {
 }
 
 #[test]
+fn permissions_shows_who_may_call_what() {
+    let expected = "Ada hears that a sword costs 10\n\
+        Ada hears that 5 of sword are on their way\n\
+        Ben hears that a sword costs 10\n\
+        Ben orders none: the call is not allowed\n";
+    assert_eq!(common::run("permissions"), expected);
+}
+
+#[test]
+fn timing_prints_the_times_of_both_sides() {
+    let expected = "server: 3 of Oracle.guess, the longest took less than 100 ms\n\
+        server: 1 of Oracle.think, the longest took more than 100 ms\n\
+        client: 3 of Oracle.guess, the longest took less than 100 ms\n\
+        client: 1 of Oracle.think, the longest took more than 100 ms\n";
+    assert_eq!(common::run("timing"), expected);
+}
+
+#[test]
 fn shop_prints_its_story() {
     let story = common::run("shop");
     let expected = include_str!("shop.expected").replace('\r', "");

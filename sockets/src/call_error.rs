@@ -48,7 +48,7 @@ pub enum CallError<E = Infallible> {
     /// Too many calls are in flight and waiting; try again later. A call made by a handler ends so when it has waited for a
     /// place while nothing moved for a second: both sides' handlers may be waiting for each other.
     Overloaded,
-    /// The other side does not allow this call.
+    /// The call is not allowed: by a layer of the other side, or of this one.
     Denied,
     /// The other side is shutting down and takes no new calls.
     ShuttingDown,
@@ -96,7 +96,7 @@ impl<E: Display> Display for CallError<E> {
             Self::Decode(message) => write!(f, "decoding failed: {message}"),
             Self::TooLarge { message } => write!(f, "the message is too large: {message}"),
             Self::Overloaded => f.write_str("too many calls are in flight; try again later"),
-            Self::Denied => f.write_str("the other side does not allow this call"),
+            Self::Denied => f.write_str("the call is not allowed"),
             Self::ShuttingDown => f.write_str("the other side is shutting down and takes no new calls"),
             Self::Panicked => f.write_str("the handler panicked"),
             Self::InvalidName(message) => f.write_str(message),

@@ -17,6 +17,8 @@ use tokio::{
     time::timeout,
 };
 
+#[cfg(feature = "middleware")]
+use crate::middleware::{CallService, Layer, Layers, Next};
 use crate::{
     codec,
     connect_error::ConnectError,
@@ -53,6 +55,8 @@ impl Client {
             services: Vec::new(),
             login: Box::new(|| Box::pin(async { encode_login(&()) })),
             connected: None,
+            #[cfg(feature = "middleware")]
+            layers: Layers::default(),
         }
     }
 }
@@ -83,6 +87,8 @@ pub struct ClientBuilder {
     services: Vec<Arc<dyn Service>>,
     login: Login,
     connected: Option<ConnectedHook>,
+    #[cfg(feature = "middleware")]
+    layers: Layers,
 }
 
 impl std::fmt::Debug for ClientBuilder {
@@ -149,6 +155,28 @@ impl ClientBuilder {
         self
     }
 
+    /// Puts a layer around all handlers and listeners: around every call and emit that
+    /// comes in. Of several, the first is the outermost. See [`middleware`](crate::middleware).
+    #[cfg(feature = "middleware")]
+    pub fn layer<L>(mut self, layer: L) -> Self
+    where
+        L: Layer<Next, Service: CallService> + Send + Sync + 'static,
+    {
+        self.layers.add_incoming(layer);
+        self
+    }
+
+    /// Puts a layer around every call and emit that is sent, by stubs and by name. Of several, the first is the outermost. See
+    /// [`middleware`](crate::middleware).
+    #[cfg(feature = "middleware")]
+    pub fn layer_outgoing<L>(mut self, layer: L) -> Self
+    where
+        L: Layer<Next, Service: CallService> + Send + Sync + 'static,
+    {
+        self.layers.add_outgoing(layer);
+        self
+    }
+
     /// Connects to an address, such as `tcp://host:port`, and returns when the server's `connected` has finished: at the latest when this
     /// client's [`Limits::authentication`] and [`Limits::connected`] are over.
     ///
@@ -203,8 +231,12 @@ impl ClientBuilder {
     }
 
     async fn connect_link(self, mut link: Link) -> Result<Client, ConnectError> {
-        let Self { limits, options, services, login, connected } = self;
-        let mut routes = Routes::new(limits.names_per_peer as usize);
+        #[cfg(feature = "middleware")]
+        let around = self.layers.around();
+        #[cfg(not(feature = "middleware"))]
+        let around = None;
+        let Self { limits, options, services, login, connected, .. } = self;
+        let mut routes = Routes::new(limits.names_per_peer as usize).inside(around);
         services.into_iter().try_for_each(|service| routes.serve(service))?;
         let announcement = routes.announcement();
         let login = login().await?;

@@ -8,7 +8,7 @@ use crate::{
     call_error::CallError,
     listener::{Answering, Listener, ListenerFn},
     name::{InvalidName, check_path, check_segment, key},
-    session::{Callee, Listen, Peer},
+    session::{Callee, Listen, Named, Peer},
 };
 
 /// A group by its path, on a peer or an audience: the dynamic interface, on the same wire as the typed one.
@@ -47,10 +47,10 @@ impl<T: Clone> Group<T> {
         &self.path
     }
 
-    pub(crate) fn key(&self, name: &str) -> Result<u64, InvalidName> {
+    pub(crate) fn named<'a>(&'a self, name: &'a str) -> Result<Named<'a>, InvalidName> {
         check_path(&self.path)?;
         check_segment(name)?;
-        Ok(key(&self.path, name))
+        Ok(Named { key: key(&self.path, name), path: &self.path, name })
     }
 }
 
@@ -139,7 +139,7 @@ impl Group<Peer> {
     ///
     /// Dropped before it is ready, it has sent nothing.
     pub async fn emit<A: Serialize + ?Sized>(&self, name: &str, args: &A) -> Result<(), CallError> {
-        self.target.session().emit(Callee::Named(self.key(name)?), args).await
+        self.target.session().emit(Callee::Named(&self.named(name)?), args).await
     }
 
     /// As [`Peer::request`], in this group.
@@ -156,7 +156,7 @@ impl Group<Peer> {
         name: &str,
         args: &(impl Serialize + ?Sized),
     ) -> Result<R, CallError> {
-        self.target.session().call(Callee::Named(self.key(name)?), None, args).await
+        self.target.session().call(Callee::Named(&self.named(name)?), None, args).await
     }
 
     /// As [`Peer::listen`], in this group.

@@ -14,6 +14,8 @@ mod group;
 mod handshake;
 mod limits;
 mod listener;
+#[cfg(feature = "middleware")]
+pub mod middleware;
 mod name;
 mod proto;
 mod registration_error;

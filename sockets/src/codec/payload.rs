@@ -13,7 +13,12 @@ pub(crate) enum Payload<'a> {
     Shared(Bytes),
 }
 
-impl Payload<'_> {
+impl<'a> Payload<'a> {
+    /// A value that has been encoded before.
+    pub(crate) fn of(bytes: &'a Bytes) -> Self {
+        if bytes.len() < SHARE_FROM { Self::Copied(bytes) } else { Self::Shared(bytes.clone()) }
+    }
+
     pub(crate) fn as_slice(&self) -> &[u8] {
         match self {
             Payload::Copied(bytes) => bytes,

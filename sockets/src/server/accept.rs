@@ -277,7 +277,7 @@ fn start<I: Identity>(
     let Admitted { link, theirs, identity, place, welcome } = admitted;
     let Link { receiver, transmitter, received } = server.options.compression.around(link, theirs.compresses);
     let (limits, shared) = (Arc::clone(&server.limits), Arc::clone(&server.routes));
-    let routes = Routes::new(limits.names_per_peer as usize);
+    let routes = Routes::new(limits.names_per_peer as usize).inside(server.around.clone());
     let session = Session::new(Side::Server, transmitter, theirs, limits, routes, shared, false);
     session.say_first(welcome);
     if let Some(announcement) = &server.announcement {

@@ -15,9 +15,9 @@ use super::{Identity, Inner, Replies, Socket, registry::Registry, roster::Roster
 use crate::{
     call_error::CallError,
     clock::now,
-    codec,
+    codec::{self, Payload},
     proto::{shared_emit, shared_request},
-    session::{Ask, Callee, Member},
+    session::{Ask, BoxFuture, Callee, Kind, Member, Outgoing},
 };
 
 /// A set of sockets, by a description that is evaluated at each call: a room means those who are in it then.
@@ -165,7 +165,17 @@ impl<I: Identity> Audience<I> {
         callee: Callee<'_>,
         args: &A,
     ) -> Result<(), CallError> {
-        let frame = codec::with_scratch(args, |payload| shared_emit(callee.key(), payload))?;
+        let encode = |payload: &Payload<'_>| (shared_emit(callee.key(), payload), payload.len());
+        let (frame, length) = codec::with_scratch(args, encode)?;
+        let Some(around) = self.server.around.as_deref() else { return self.emit_frame(callee, frame).await };
+        let send = || -> BoxFuture<'_, _> {
+            Box::pin(async move { self.emit_frame(callee, frame).await.map(|()| Bytes::new()) })
+        };
+        let outgoing = Outgoing { callee, kind: Kind::Emit, peer: None, length, send: Box::new(send) };
+        around.send(outgoing).await.map(drop)
+    }
+
+    async fn emit_frame(&self, callee: Callee<'_>, frame: Bytes) -> Result<(), CallError> {
         if frame.len() > self.server.limits.max_frame as usize {
             let limit = self.server.limits.max_frame;
             return Err(CallError::TooLarge { message: format!("{} bytes, the limit is {limit}", frame.len()) });

@@ -13,6 +13,8 @@ use super::{
     AuthFailure, Authenticator, ConnectedHook, Identity, Inner, Server, admission::Admission, fanout::Fanout,
     registry::Registry, socket::Socket,
 };
+#[cfg(feature = "middleware")]
+use crate::middleware::{Authentication, CallService, ConnectLayers, ConnectService, Layer, Layers, Next};
 use crate::{
     codec::decode,
     connect_error::{BindError, Refusal},
@@ -78,6 +80,10 @@ pub struct ServerBuilder<I = ()> {
     services: Vec<Arc<dyn Service>>,
     authenticate: Box<Authenticator<I>>,
     connected: Option<Box<ConnectedHook<I>>>,
+    #[cfg(feature = "middleware")]
+    layers: Layers,
+    #[cfg(feature = "middleware")]
+    connect_layers: ConnectLayers<I>,
 }
 
 impl ServerBuilder {
@@ -89,6 +95,10 @@ impl ServerBuilder {
             // Whatever the client sends as its login, nobody asks for it.
             authenticate: Box::new(|_, _| Box::pin(async { Ok(()) })),
             connected: None,
+            #[cfg(feature = "middleware")]
+            layers: Layers::default(),
+            #[cfg(feature = "middleware")]
+            connect_layers: ConnectLayers::default(),
         }
     }
 
@@ -97,9 +107,11 @@ impl ServerBuilder {
     /// # Panics
     ///
     /// If [`connected`](Self::connected) has been called, whose sockets would have another identity: authenticate
-    /// first.
+    /// first. The same goes for `layer_connecting`.
     pub fn authenticate<Args, I: Identity, F: Authenticate<Args, I>>(self, f: F) -> ServerBuilder<I> {
         assert!(self.connected.is_none(), "call `authenticate` before `connected`: it decides what its sockets are");
+        #[cfg(feature = "middleware")]
+        assert!(self.connect_layers.is_empty(), "call `authenticate` before `layer_connecting`: that is put around it");
         let authenticate = move |login: &[u8], handshake: Handshake| -> super::BoxFuture<_> {
             match decode(login) {
                 Ok(login) => {
@@ -118,6 +130,10 @@ impl ServerBuilder {
             services: self.services,
             authenticate: Box::new(authenticate),
             connected: None,
+            #[cfg(feature = "middleware")]
+            layers: self.layers,
+            #[cfg(feature = "middleware")]
+            connect_layers: ConnectLayers::default(),
         }
     }
 }
@@ -180,19 +196,59 @@ impl<I: Identity> ServerBuilder<I> {
         self
     }
 
+    /// Puts a layer around all handlers and listeners, also those that a single socket serves: around every call and emit that
+    /// comes in. Of several, the first is the outermost. See [`middleware`](crate::middleware).
+    #[cfg(feature = "middleware")]
+    pub fn layer<L>(mut self, layer: L) -> Self
+    where
+        L: Layer<Next, Service: CallService> + Send + Sync + 'static,
+    {
+        self.layers.add_incoming(layer);
+        self
+    }
+
+    /// Puts a layer around every call and emit of this side, by stubs and by name, to a socket or to an audience; one to an audience
+    /// passes it once. Questions to audiences do not pass it. Of several, the first is the outermost. See
+    /// [`middleware`](crate::middleware).
+    #[cfg(feature = "middleware")]
+    pub fn layer_outgoing<L>(mut self, layer: L) -> Self
+    where
+        L: Layer<Next, Service: CallService> + Send + Sync + 'static,
+    {
+        self.layers.add_outgoing(layer);
+        self
+    }
+
+    /// Puts a layer around authentication: around everyone who connects. Of several, the first is the outermost. See
+    /// [`middleware`](crate::middleware).
+    #[cfg(feature = "middleware")]
+    pub fn layer_connecting<L>(mut self, layer: L) -> Self
+    where
+        L: Layer<Authentication<I>, Service: ConnectService<I>> + Send + Sync + 'static,
+    {
+        self.connect_layers.add(layer);
+        self
+    }
+
     /// A server that listens nowhere yet. If what it serves does not go together, [`Server::bind`] says so.
     pub fn build(self) -> Server<I> {
-        let (routes, registration) = register(self.services, &self.limits);
+        #[cfg(feature = "middleware")]
+        let (around, authenticate) = (self.layers.around(), self.connect_layers.around(self.authenticate));
+        #[cfg(not(feature = "middleware"))]
+        let (around, authenticate) = (None, self.authenticate);
+        let routes = Routes::new(self.limits.names_per_peer as usize).inside(around.clone());
+        let (routes, registration) = register(self.services, routes);
         Server::open(Inner {
             registry: RwLock::new(Registry::new(self.limits.rooms_per_socket as usize)),
             fanout: Fanout::new(self.limits.outgoing_queue as usize),
             admission: Admission::new(&self.limits),
             limits: Arc::new(self.limits),
             options: self.options,
+            around,
             announcement: routes.announcement(),
             routes: Arc::new(routes),
             registration,
-            authenticate: self.authenticate,
+            authenticate,
             connected: self.connected,
             next_socket: AtomicU64::new(1),
             next_ask: AtomicU64::new(0),
@@ -214,8 +270,7 @@ impl<I: Identity> ServerBuilder<I> {
     }
 }
 
-fn register(services: Vec<Arc<dyn Service>>, limits: &Limits) -> (Routes, Result<(), RegistrationError>) {
-    let mut routes = Routes::new(limits.names_per_peer as usize);
+fn register(services: Vec<Arc<dyn Service>>, mut routes: Routes) -> (Routes, Result<(), RegistrationError>) {
     let registration = services.into_iter().try_for_each(|service| routes.serve(service));
     (routes, registration)
 }

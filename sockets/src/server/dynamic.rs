@@ -39,13 +39,13 @@ impl<I: Identity> Group<Audience<I>> {
     ///
     /// If the name is not legal, or the arguments do not encode or are too large.
     pub async fn emit<A: Serialize + ?Sized>(&self, name: &str, args: &A) -> Result<(), CallError> {
-        self.target().emit_to_all(Callee::Named(self.key(name)?), args).await
+        self.target().emit_to_all(Callee::Named(&self.named(name)?), args).await
     }
 
     /// Asks every member. The question is sent now, to those who are members now.
     pub fn request<R: DeserializeOwned>(&self, name: &str, args: &(impl Serialize + ?Sized)) -> Replies<I, R> {
-        match self.key(name) {
-            Ok(key) => self.target().ask(Callee::Named(key), None, args, decode_plain),
+        match self.named(name) {
+            Ok(named) => self.target().ask(Callee::Named(&named), None, args, decode_plain),
             Err(invalid) => Replies::refused(self.target().sockets(), &invalid.into(), decode_plain),
         }
     }

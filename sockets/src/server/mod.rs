@@ -32,6 +32,8 @@ use tokio::{task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::replies::{decode_fallible, decode_plain};
+#[cfg(feature = "middleware")]
+pub(crate) use self::socket::WeakSocket;
 pub use self::{
     accept::Accepting,
     audience::{Audience, Excluded},
@@ -46,7 +48,7 @@ use crate::{
     limits::Limits,
     proto::Announcement,
     registration_error::RegistrationError,
-    session::Routes,
+    session::{Around, Routes},
     transport::{Handshake, ServerOptions},
 };
 
@@ -64,13 +66,14 @@ mod compression_tests;
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// How authentication fails.
-enum AuthFailure {
+#[derive(Debug)]
+pub(crate) enum AuthFailure {
     Refused(Refusal),
     /// The login is not of the type that is asked for.
     Misunderstood(String),
 }
 
-type Authenticator<I> = dyn Fn(&[u8], Handshake) -> BoxFuture<Result<I, AuthFailure>> + Send + Sync;
+pub(crate) type Authenticator<I> = dyn Fn(&[u8], Handshake) -> BoxFuture<Result<I, AuthFailure>> + Send + Sync;
 type ConnectedHook<I> = dyn Fn(Socket<I>) -> BoxFuture<()> + Send + Sync;
 
 /// What a server's handles and sockets share.
@@ -80,6 +83,8 @@ struct Inner<I> {
     admission: Arc<Admission>,
     limits: Arc<Limits>,
     options: ServerOptions,
+    /// What has been put around calls and emits.
+    around: Option<Arc<dyn Around>>,
     routes: Arc<Routes>,
     /// Their signatures, as every client is told them.
     announcement: Option<Announcement>,

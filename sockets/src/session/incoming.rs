@@ -78,6 +78,18 @@ impl Incoming {
         &self.call
     }
 
+    /// Whether the caller waits for an answer.
+    #[cfg(feature = "middleware")]
+    pub(crate) fn kind(&self) -> super::Kind {
+        if matches!(self.ticket, Ticket::Request { .. }) { super::Kind::Request } else { super::Kind::Emit }
+    }
+
+    /// How long the arguments are, in bytes.
+    #[cfg(feature = "middleware")]
+    pub(crate) fn arguments_len(&self) -> usize {
+        self.payload.len()
+    }
+
     /// The arguments, which may borrow from the received bytes.
     ///
     /// # Errors

@@ -198,7 +198,11 @@ mod tests {
     use super::*;
 
     fn said(log: &Log, text: &'static [u8]) {
-        log.push(Bytes::from_static(text), Callee::Named(1), Arc::default());
+        log.push(
+            Bytes::from_static(text),
+            Callee::Named(&crate::session::Named { key: 1, path: "", name: "text" }),
+            Arc::default(),
+        );
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Callers and handlers use it from any thread; a [`Driver`](crate::driver::Driver) reads, dispatches and keeps time.
 //! The protocol's state is under one short lock, which is never held while a handler, listener or hook runs or is dropped.
 
+mod around;
 mod ask;
 mod call;
 mod driving;
@@ -40,6 +41,7 @@ use slab::Slab;
 use tokio::sync::Notify;
 
 pub(crate) use self::{
+    around::{Around, BoxFuture, Outgoing},
     ask::{Ask, Member},
     driving::Received,
     hearing::Taken,
@@ -48,7 +50,7 @@ pub(crate) use self::{
     notices::Notices,
     routes::{Resolved, Routes, Subscriber},
     sending::Room,
-    service::{Callee, Listen},
+    service::{Callee, Listen, Named},
     worker::{run_handler, share_woken_task},
 };
 pub use self::{
@@ -169,6 +171,8 @@ pub(crate) struct Session {
     routes_version: AtomicU64,
     /// What a server serves for all its sessions.
     shared_routes: Arc<Routes>,
+    /// What has been put around what is sent.
+    around: Option<Arc<dyn Around>>,
     limits: Arc<Limits>,
     counters: Counters,
     /// Wakes those who wait for room.
@@ -228,6 +232,7 @@ impl Session {
             }),
             writer: Mutex::new(Writer::new(transmitter)),
             write_blocked: AtomicBool::new(false),
+            around: routes.around().cloned(),
             routes: RwLock::new(routes),
             routes_version: AtomicU64::new(0),
             shared_routes,

@@ -16,6 +16,14 @@ use super::worker::run_handler;
 #[derive(Debug)]
 pub struct Ended(pub(super) ());
 
+impl Ended {
+    /// Of a call that nobody here has any more: it has been answered, or dropped, which is an answer.
+    #[cfg(feature = "middleware")]
+    pub(crate) fn elsewhere() -> Self {
+        Self(())
+    }
+}
+
 /// A handler's future, wherever it runs.
 pub(crate) type Running = ReusableBoxFuture<'static, Result<Ended, Ended>>;
 
@@ -35,6 +43,12 @@ impl Place {
             Some(place) => place.set(future),
             None => self.future = Some(ReusableBoxFuture::new(future)),
         }
+    }
+
+    /// Takes the handler out, to be run elsewhere. None has been put here if its call was refused.
+    #[cfg(feature = "middleware")]
+    pub(crate) fn into_running(self) -> Option<Running> {
+        self.future.filter(|_| self.waiting)
     }
 
     /// Polls the handler once. One that suspends comes back, to be run by a task of its own.

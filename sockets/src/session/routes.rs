@@ -2,7 +2,10 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::service::{Kind, Listen, Method, Service};
+use super::{
+    around::Around,
+    service::{Kind, Listen, Method, Service},
+};
 use crate::{
     name::{full_name, key},
     proto::Announcement,
@@ -68,11 +71,22 @@ pub(crate) struct Routes {
     groups: Vec<&'static str>,
     next_id: u64,
     max_names: usize,
+    /// What is put around whoever is added.
+    around: Option<Arc<dyn Around>>,
 }
 
 impl Routes {
     pub(crate) fn new(max_names: usize) -> Self {
-        Self { by_key: HashMap::new(), groups: Vec::new(), next_id: 0, max_names }
+        Self { by_key: HashMap::new(), groups: Vec::new(), next_id: 0, max_names, around: None }
+    }
+
+    /// Puts something around whoever is added from now on.
+    pub(crate) fn inside(self, around: Option<Arc<dyn Around>>) -> Self {
+        Self { around, ..self }
+    }
+
+    pub(super) fn around(&self) -> Option<&Arc<dyn Around>> {
+        self.around.as_ref()
     }
 
     /// Serves a group.
@@ -87,6 +101,10 @@ impl Routes {
         let new = new.collect::<Result<Vec<bool>, _>>()?.into_iter().filter(|new| *new).count();
         self.check_room(new)?;
         self.groups.push(path);
+        let service = match &self.around {
+            Some(around) => around.service(service),
+            None => service,
+        };
         for &Method { key, path, name, kind, signature, .. } in service.methods() {
             let subscriber = Subscriber::Group { service: Arc::clone(&service), kind, signature };
             self.route(key, path, name).subscribers.push(subscriber);
@@ -96,7 +114,7 @@ impl Routes {
 
     /// Adds a listener, and gives the number under which it is removed.
     pub(crate) fn listen(&mut self, path: &str, name: &str, listen: Arc<dyn Listen>) -> Result<u64, RegistrationError> {
-        let id = self.next_id();
+        let (id, listen) = (self.next_id(), self.around_listener(path, name, listen));
         self.checked_route(path, name)?.subscribers.push(Subscriber::Listener { id, listen });
         Ok(id)
     }
@@ -108,9 +126,16 @@ impl Routes {
         name: &str,
         listen: Arc<dyn Listen>,
     ) -> Result<(u64, Option<Arc<dyn Listen>>), RegistrationError> {
-        let id = self.next_id();
+        let (id, listen) = (self.next_id(), self.around_listener(path, name, listen));
         let before = self.checked_route(path, name)?.callback.replace((id, listen));
         Ok((id, before.map(|(_, listen)| listen)))
+    }
+
+    fn around_listener(&self, path: &str, name: &str, listen: Arc<dyn Listen>) -> Arc<dyn Listen> {
+        match &self.around {
+            Some(around) => around.listen(path, name, listen),
+            None => listen,
+        }
     }
 
     /// Removes a listener or callback, and its name if nobody else hears it. What is removed is given back, to be dropped

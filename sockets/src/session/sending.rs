@@ -1,6 +1,6 @@
 //! Emits and answers.
 
-use std::sync::atomic::Ordering;
+use std::sync::{Arc, atomic::Ordering};
 
 use parking_lot::MutexGuard;
 
@@ -24,11 +24,21 @@ impl Session {
     ///
     /// Cancel safe: either the emit is queued or it is not.
     pub(crate) async fn emit<A: serde::Serialize + ?Sized>(
-        &self,
+        self: &Arc<Self>,
         callee: Callee<'_>,
         args: &A,
     ) -> Result<(), CallError> {
-        let attempt = |first| codec::with_scratch(args, |payload| self.try_emit(callee, payload, first))?;
+        if let Some(around) = self.around.as_deref() {
+            return Box::pin(self.emit_around(around, callee, args)).await;
+        }
+        self.emit_in_turn(|first| codec::with_scratch(args, |payload| self.try_emit(callee, payload, first))?).await
+    }
+
+    /// Makes attempts until there is room for the emit: one at once, unless others wait, and the others in turn.
+    pub(super) async fn emit_in_turn(
+        &self,
+        attempt: impl Fn(bool) -> Result<bool, CallError>,
+    ) -> Result<(), CallError> {
         if attempt(true)? {
             return Ok(());
         }
@@ -52,7 +62,7 @@ impl Session {
     }
 
     /// Whether the emit is queued. A first attempt must not overtake emits that wait.
-    fn try_emit(&self, callee: Callee<'_>, payload: &Payload<'_>, first: bool) -> Result<bool, CallError> {
+    pub(super) fn try_emit(&self, callee: Callee<'_>, payload: &Payload<'_>, first: bool) -> Result<bool, CallError> {
         let mut state = self.begin_sending()?;
         state.signatures.check(callee)?;
         if first && state.emits_waiting > 0 {

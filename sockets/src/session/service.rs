@@ -35,19 +35,39 @@ pub struct Method {
     pub signature: u64,
 }
 
+/// What is called by its name.
+#[cfg_attr(not(feature = "middleware"), expect(dead_code, reason = "layers look at the names"))]
+pub(crate) struct Named<'a> {
+    pub(crate) key: u64,
+    pub(crate) path: &'a str,
+    pub(crate) name: &'a str,
+}
+
 /// What is called: a name, or a method as the caller's trait declares it.
 #[derive(Clone, Copy)]
 pub(crate) enum Callee<'a> {
-    /// Nobody knows its types. This is its key.
-    Named(u64),
+    /// Nobody knows its types.
+    Named(&'a Named<'a>),
     Declared(&'a Method),
 }
 
 impl Callee<'_> {
     pub(crate) fn key(self) -> u64 {
         match self {
-            Self::Named(key) => key,
+            Self::Named(named) => named.key,
             Self::Declared(method) => method.key,
+        }
+    }
+
+    /// The group's path, and the method's name.
+    #[cfg(feature = "middleware")]
+    pub(crate) fn names<'a>(self) -> (&'a str, &'a str)
+    where
+        Self: 'a,
+    {
+        match self {
+            Self::Named(named) => (named.path, named.name),
+            Self::Declared(method) => (method.path, method.name),
         }
     }
 

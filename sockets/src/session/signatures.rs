@@ -183,7 +183,7 @@ mod tests {
         signatures.take_in([(1, 11)].into_iter(), 100);
         assert!(signatures.check(callee).is_err());
         assert_eq!(signatures.check(Callee::Declared(&same_key)), Ok(()));
-        assert_eq!(signatures.check(Callee::Named(1)), Ok(()));
+        assert_eq!(signatures.check(Callee::Named(&crate::session::Named { key: 1, path: "", name: "buy" })), Ok(()));
     }
 
     #[test]

@@ -3,10 +3,12 @@
 use std::{
     future::{Future, poll_fn},
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, Waker},
     time::Duration,
 };
 
+use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{Callee, Consumer, Notices, Session, State, notices::Notice, worker::caller};
@@ -36,16 +38,30 @@ pub(crate) struct Waiting<'a> {
 impl Session {
     /// Makes a request and waits for its reply. Without a timeout of its own it has that of this side's limits.
     pub(crate) async fn call<R: DeserializeOwned>(
-        &self,
+        self: &Arc<Self>,
         callee: Callee<'_>,
         timeout: Option<Duration>,
         args: &(impl Serialize + ?Sized),
     ) -> Result<R, CallError> {
         let timeout = timeout.unwrap_or(self.limits.call_timeout);
+        if let Some(around) = self.around.as_deref() {
+            return Box::pin(self.call_around(around, callee, timeout, args)).await;
+        }
         let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
         let waiting = codec::with_scratch(args, |payload| self.request(callee, timeout, payload, waker))??;
         let reply = CallError::from_answer(waiting.await)?;
         Ok(decode(&reply)?)
+    }
+
+    /// As [`call`](Self::call), with arguments that have been encoded and a reply that is not decoded yet.
+    pub(super) async fn call_encoded(
+        &self,
+        callee: Callee<'_>,
+        timeout: Duration,
+        args: &Payload<'_>,
+    ) -> Result<Bytes, CallError> {
+        let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
+        CallError::from_answer(self.request(callee, timeout, args, waker)?.await)
     }
 
     /// Sends a request. `waker` is that of the task that is going to poll what this gives, at once.

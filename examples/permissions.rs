@@ -1,0 +1,71 @@
+//! Middleware on a server: a layer that lets only staff call the groups under `Admin`.
+
+use sockets::{
+    Client, Server, Socket,
+    middleware::{CallService, Request, Response, layer_fn},
+};
+
+#[sockets::group("Shop")]
+trait Shop {
+    async fn price(&self, item: &str) -> u32;
+}
+
+#[sockets::group("Admin/Stock")]
+trait Stock {
+    async fn order(&self, item: &str, count: u32) -> String;
+}
+
+struct Store;
+
+impl Shop for Store {
+    async fn price(&self, item: &str) -> u32 {
+        if item == "sword" { 10 } else { 1 }
+    }
+}
+
+impl Stock for Store {
+    async fn order(&self, item: &str, count: u32) -> String {
+        format!("{count} of {item} are on their way")
+    }
+}
+
+/// What authentication gives.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Person {
+    name: String,
+    staff: bool,
+}
+
+/// Denies the groups under `Admin` to all but the staff. The rest of the way is `next`.
+struct StaffOnly<S> {
+    next: S,
+}
+
+impl<S: CallService> CallService for StaffOnly<S> {
+    async fn call(&self, request: Request<'_>) -> Response {
+        let is_staff = request.socket().is_some_and(|socket: Socket<Person>| socket.identity().staff);
+        if request.path().starts_with("Admin/") && !is_staff { request.deny() } else { self.next.call(request).await }
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let server = Server::builder()
+        .authenticate(|name: String| async move { Ok(Person { staff: name == "Ada", name }) })
+        .layer(layer_fn(|next| StaffOnly { next }))
+        .serve(ShopServer::new(Store))
+        .serve(StockServer::new(Store))
+        .bind("tcp://127.0.0.1:0")
+        .await?;
+    let url = format!("tcp://{}", server.local_addr());
+
+    for name in ["Ada", "Ben"] {
+        let client = Client::builder().auth(name).connect(&url).await?;
+        println!("{name} hears that a sword costs {}", ShopClient::new(&client).price("sword").await?);
+        match StockClient::new(&client).order("sword", 5).await {
+            Ok(done) => println!("{name} hears that {done}"),
+            Err(error) => println!("{name} orders none: {error}"),
+        }
+    }
+    Ok(())
+}

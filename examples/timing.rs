@@ -1,0 +1,87 @@
+//! Middleware on both sides: a layer that times requests, those that come in and those that are sent.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use sockets::{
+    Client, Server,
+    middleware::{CallService, Layer, Request, Response},
+};
+
+#[sockets::group("Oracle")]
+trait Oracle {
+    async fn guess(&self) -> u32;
+    async fn think(&self, milliseconds: u64) -> u32;
+}
+
+struct Delphi;
+
+impl Oracle for Delphi {
+    async fn guess(&self) -> u32 {
+        42
+    }
+
+    async fn think(&self, milliseconds: u64) -> u32 {
+        tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+        42
+    }
+}
+
+/// How long the calls of each method have taken.
+#[derive(Clone, Default)]
+struct Times(Arc<Mutex<BTreeMap<String, Vec<Duration>>>>);
+
+/// The layer: it makes a [`Timed`] around the rest of the way.
+impl<S: CallService> Layer<S> for Times {
+    type Service = Timed<S>;
+
+    fn layer(&self, next: S) -> Timed<S> {
+        Timed { times: self.clone(), next }
+    }
+}
+
+struct Timed<S> {
+    times: Times,
+    next: S,
+}
+
+impl<S: CallService> CallService for Timed<S> {
+    async fn call(&self, request: Request<'_>) -> Response {
+        let (name, started) = (format!("{}.{}", request.path(), request.method()), Instant::now());
+        let response = self.next.call(request).await;
+        let mut times = self.times.0.lock().unwrap_or_else(PoisonError::into_inner);
+        times.entry(name).or_default().push(started.elapsed());
+        response
+    }
+}
+
+impl Times {
+    fn print(&self, whose: &str) {
+        for (name, times) in &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            let (count, longest) = (times.len(), times.iter().max().copied().unwrap_or_default());
+            let class = if longest < Duration::from_millis(100) { "less" } else { "more" };
+            println!("{whose}: {count} of {name}, the longest took {class} than 100 ms");
+        }
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let (handled, waited) = (Times::default(), Times::default());
+    let server =
+        Server::builder().layer(handled.clone()).serve(OracleServer::new(Delphi)).bind("tcp://127.0.0.1:0").await?;
+    let url = format!("tcp://{}", server.local_addr());
+    let client = Client::builder().layer_outgoing(waited.clone()).connect(&url).await?;
+
+    let oracle = OracleClient::new(&client);
+    for _ in 0..3 {
+        oracle.guess().await?;
+    }
+    oracle.think(200).await?;
+    handled.print("server");
+    waited.print("client");
+    Ok(())
+}

@@ -1,0 +1,96 @@
+//! Layers around handlers and listeners.
+
+use std::sync::Arc;
+
+use super::{
+    chain::ErasedCall,
+    request::{Request, Way},
+};
+use crate::{
+    proto::FailureCode,
+    session::{Ended, Incoming, Listen, Method, Place, Service},
+};
+
+/// A call that has come in, and who is to handle it.
+pub(super) struct Arrived {
+    incoming: Incoming,
+    handler: Handler,
+}
+
+enum Handler {
+    Group(Arc<dyn Service>, u64),
+    Listener(Arc<dyn Listen>),
+}
+
+impl Arrived {
+    fn request<'a>(self, path: &'a str, method: &'a str) -> Request<'a> {
+        Request {
+            path,
+            method,
+            kind: self.incoming.kind(),
+            peer: Some(self.incoming.call().peer().clone()),
+            length: self.incoming.arguments_len(),
+            way: Way::In(self),
+        }
+    }
+
+    pub(super) fn deny(self) -> Ended {
+        self.incoming.fail(FailureCode::Denied, "")
+    }
+
+    /// Runs the handler. All layers and it are one future for whoever started them, with one deadline.
+    pub(super) async fn run(self) -> Result<Ended, Ended> {
+        let mut place = Place::default();
+        match self.handler {
+            Handler::Group(service, key) => service.start(key, self.incoming, &mut place),
+            Handler::Listener(listen) => listen.start(self.incoming, &mut place),
+        }
+        match place.into_running() {
+            Some(running) => running.await,
+            None => Err(Ended::elsewhere()),
+        }
+    }
+}
+
+/// A group with layers around it.
+pub(super) struct LayeredService {
+    pub(super) chain: Arc<dyn ErasedCall>,
+    pub(super) service: Arc<dyn Service>,
+}
+
+impl Service for LayeredService {
+    fn path(&self) -> &'static str {
+        self.service.path()
+    }
+
+    fn methods(&self) -> &'static [Method] {
+        self.service.methods()
+    }
+
+    fn start(&self, key: u64, incoming: Incoming, place: &mut Place) {
+        let Some(method) = self.methods().iter().find(|method| method.key == key) else { return incoming.refuse() };
+        let (path, name) = (method.path, method.name);
+        let chain = Arc::clone(&self.chain);
+        let arrived = Arrived { incoming, handler: Handler::Group(Arc::clone(&self.service), key) };
+        place.put(async move { chain.call(arrived.request(path, name)).await.handled() });
+    }
+}
+
+/// A function that listens to a name, with layers around it.
+pub(super) struct LayeredListen {
+    pub(super) chain: Arc<dyn ErasedCall>,
+    pub(super) listen: Arc<dyn Listen>,
+    /// The group's path, and the name.
+    pub(super) names: Arc<(String, String)>,
+}
+
+impl Listen for LayeredListen {
+    fn start(&self, incoming: Incoming, place: &mut Place) {
+        let (chain, names) = (Arc::clone(&self.chain), Arc::clone(&self.names));
+        let arrived = Arrived { incoming, handler: Handler::Listener(Arc::clone(&self.listen)) };
+        place.put(async move {
+            let (path, name) = &*names;
+            chain.call(arrived.request(path, name)).await.handled()
+        });
+    }
+}

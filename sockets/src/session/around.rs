@@ -1,0 +1,89 @@
+//! What a user has put around calls and emits. Without the feature `middleware` there is nothing that could be.
+
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::time::{Instant, timeout_at};
+
+use super::{Callee, Kind, Listen, Peer, Service, Session};
+use crate::{
+    call_error::CallError,
+    codec::{self, Payload, decode},
+    proto::clamp_timeout,
+};
+
+pub(crate) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// What is put around handlers, and around what is sent.
+pub(crate) trait Around: Send + Sync {
+    fn service(&self, service: Arc<dyn Service>) -> Arc<dyn Service>;
+
+    fn listen(&self, path: &str, name: &str, listen: Arc<dyn Listen>) -> Arc<dyn Listen>;
+
+    /// Sends a call or an emit, or does not; gives the reply's bytes, which an emit has none of.
+    fn send<'a>(&'a self, outgoing: Outgoing<'a>) -> BoxFuture<'a, Result<Bytes, CallError>>;
+}
+
+/// A call or an emit that is about to be sent.
+#[cfg_attr(not(feature = "middleware"), expect(dead_code, reason = "layers look at it"))]
+pub(crate) struct Outgoing<'a> {
+    pub(crate) callee: Callee<'a>,
+    pub(crate) kind: Kind,
+    /// None is an audience.
+    pub(crate) peer: Option<Peer>,
+    /// How long its arguments are.
+    pub(crate) length: usize,
+    pub(crate) send: Box<dyn FnOnce() -> BoxFuture<'a, Result<Bytes, CallError>> + Send + 'a>,
+}
+
+impl Session {
+    /// As [`call`](Session::call), through what has been put around it, all within the timeout.
+    pub(super) async fn call_around<R: DeserializeOwned>(
+        self: &Arc<Self>,
+        around: &dyn Around,
+        callee: Callee<'_>,
+        timeout: Duration,
+        args: &(impl Serialize + ?Sized),
+    ) -> Result<R, CallError> {
+        let args = Bytes::from(codec::encode(args)?);
+        let until = Instant::now() + clamp_timeout(timeout);
+        let outgoing = Outgoing {
+            callee,
+            kind: Kind::Request,
+            peer: Some(Peer::new(Arc::clone(self))),
+            length: args.len(),
+            send: Box::new(move || {
+                Box::pin(async move {
+                    let left = until.saturating_duration_since(Instant::now());
+                    self.call_encoded(callee, left, &Payload::of(&args)).await
+                })
+            }),
+        };
+        let reply = timeout_at(until, around.send(outgoing)).await.unwrap_or(Err(CallError::Timeout))?;
+        Ok(decode(&reply)?)
+    }
+
+    /// As [`emit`](Session::emit), through what has been put around it.
+    pub(super) async fn emit_around(
+        self: &Arc<Self>,
+        around: &dyn Around,
+        callee: Callee<'_>,
+        args: &(impl Serialize + ?Sized),
+    ) -> Result<(), CallError> {
+        let args = Bytes::from(codec::encode(args)?);
+        let outgoing = Outgoing {
+            callee,
+            kind: Kind::Emit,
+            peer: Some(Peer::new(Arc::clone(self))),
+            length: args.len(),
+            send: Box::new(move || {
+                Box::pin(async move {
+                    let attempt = |first| self.try_emit(callee, &Payload::of(&args), first);
+                    self.emit_in_turn(attempt).await.map(|()| Bytes::new())
+                })
+            }),
+        };
+        around.send(outgoing).await.map(drop)
+    }
+}
