@@ -10,7 +10,7 @@ use std::{
 use futures_util::future::abortable;
 use tokio::time::timeout_at;
 
-use super::{key_map::KeyMap, rate::Rate};
+use super::{key_map::KeyMap, places::Places, rate::Rate};
 use crate::{
     clock,
     proto::{CallId, Called, FailureCode, Open, Outcome, Violation, clamp_timeout},
@@ -27,8 +27,8 @@ struct Held {
 /// Starts handlers, in the order in which their calls came.
 pub(super) struct Dispatcher {
     session: Arc<Session>,
-    /// What the routes gave for a key, and the place where its handler is polled. Only keys that are served here go in.
-    known: KeyMap<Box<(Resolved, Place)>>,
+    /// What the routes gave for a key. Only keys that are served here go in.
+    known: KeyMap<Box<Resolved>>,
     /// The routes' version that `known` was made from.
     version: u64,
     held: VecDeque<Held>,
@@ -44,9 +44,15 @@ impl Dispatcher {
 
     /// Starts a call's handler, or holds the call: until the gate is open, while the peer takes no replies, and
     /// while it calls too often. The window bounds how many are held.
-    pub(super) fn accept(&mut self, called: Called, now: Instant, gate_is_open: bool) -> Result<(), Violation> {
+    pub(super) fn accept(
+        &mut self,
+        called: Called,
+        now: Instant,
+        gate_is_open: bool,
+        places: &mut Places,
+    ) -> Result<(), Violation> {
         if gate_is_open && self.held.is_empty() && self.rate_admits(now) {
-            self.start(called, now, now);
+            self.start(called, now, now, places);
         } else if self.held.iter().any(|held| held.called.open == called.open) {
             return Err(Violation::DuplicateId);
         } else {
@@ -56,7 +62,7 @@ impl Dispatcher {
     }
 
     /// Starts what was held, as far as that may go on.
-    pub(super) fn release(&mut self, now: Instant) -> Result<(), Violation> {
+    pub(super) fn release(&mut self, now: Instant, places: &mut Places) -> Result<(), Violation> {
         while self.has_work(now) {
             let Some(Held { called, received, revoked }) = self.held.pop_front() else { break };
             match called.open {
@@ -66,7 +72,7 @@ impl Dispatcher {
                 }
                 open => {
                     self.session.check_id(open)?;
-                    self.start(called, received, now);
+                    self.start(called, received, now, places);
                 }
             }
         }
@@ -96,7 +102,7 @@ impl Dispatcher {
         }
     }
 
-    fn start(&mut self, called: Called, received: Instant, now: Instant) {
+    fn start(&mut self, called: Called, received: Instant, now: Instant, places: &mut Places) {
         if let Some(rate) = &mut self.rate {
             rate.take(now, called.place.length());
         }
@@ -107,20 +113,20 @@ impl Dispatcher {
         match called.open {
             Open::Request(id) => {
                 let incoming = Incoming::request(call, called.payload, id, called.place);
-                request(&self.session, called.key, incoming, called.open, found);
+                request(&self.session, called.key, incoming, called.open, found, places.of(called.key));
             }
-            Open::Emit(_) => emit(&self.session, call, called, found),
+            Open::Emit(_) => emit(&self.session, call, called, found, places),
         }
     }
 }
 
-/// Finds out who hears a key, and where its handler is polled.
+/// Finds out who hears a key.
 fn look_up<'a>(
     session: &Session,
-    known: &'a mut KeyMap<Box<(Resolved, Place)>>,
+    known: &'a mut KeyMap<Box<Resolved>>,
     version: &mut u64,
     key: u64,
-) -> Option<&'a mut (Resolved, Place)> {
+) -> Option<&'a Resolved> {
     let current = session.routes_version();
     if *version != current {
         *version = current;
@@ -130,14 +136,21 @@ fn look_up<'a>(
         Entry::Occupied(known) => Some(known.into_mut()),
         Entry::Vacant(unknown) => {
             let resolved = session.resolve(key);
-            (!resolved.is_empty()).then(|| &mut **unknown.insert(Box::new((resolved, Place::default()))))
+            (!resolved.is_empty()).then(|| &**unknown.insert(Box::new(resolved)))
         }
     }
 }
 
 /// Has a request answered.
-fn request(session: &Arc<Session>, key: u64, incoming: Incoming, open: Open, found: Option<&mut (Resolved, Place)>) {
-    let Some((Resolved { answerer: Some(answerer), .. }, place)) = found else {
+fn request(
+    session: &Arc<Session>,
+    key: u64,
+    incoming: Incoming,
+    open: Open,
+    found: Option<&Resolved>,
+    place: &mut Place,
+) {
+    let Some(Resolved { answerer: Some(answerer), .. }) = found else {
         incoming.refuse();
         return;
     };
@@ -151,18 +164,18 @@ fn request(session: &Arc<Session>, key: u64, incoming: Incoming, open: Open, fou
 }
 
 /// Has an emit heard by all who listen.
-fn emit(session: &Arc<Session>, call: Call, emitted: Called, found: Option<&mut (Resolved, Place)>) {
+fn emit(session: &Arc<Session>, call: Call, emitted: Called, found: Option<&Resolved>, places: &mut Places) {
     let Called { key, open, payload, place: occupied, .. } = emitted;
     match found {
-        Some((Resolved { hearers, .. }, place)) if hearers.len() == 1 => {
-            run(session, &hearers[0], key, Incoming::emit(call, payload, open, occupied), open, place);
+        Some(Resolved { hearers, .. }) if hearers.len() == 1 => {
+            run(session, &hearers[0], key, Incoming::emit(call, payload, open, occupied), open, places.of(key));
         }
-        Some((Resolved { hearers, .. }, place)) if !hearers.is_empty() => {
+        Some(Resolved { hearers, .. }) if !hearers.is_empty() => {
             let lease = Arc::new(EmitLease::new(Arc::clone(session), open, occupied));
             for hearer in hearers {
                 let open = session.another_hearer();
                 let incoming = Incoming::shared_emit(call.clone(), payload.clone(), Arc::clone(&lease), open);
-                run(session, hearer, key, incoming, open, place);
+                run(session, hearer, key, incoming, open, places.of(key));
             }
         }
         _ => {

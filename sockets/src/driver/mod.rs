@@ -2,6 +2,7 @@
 
 mod dispatch;
 mod key_map;
+mod places;
 mod rate;
 
 use std::{
@@ -18,7 +19,7 @@ use tokio::{
     time::{Sleep, sleep_until},
 };
 
-use self::dispatch::Dispatcher;
+use self::{dispatch::Dispatcher, places::Places};
 use crate::{
     clock,
     disconnect_reason::DisconnectReason,
@@ -127,26 +128,28 @@ impl Driver {
     fn dispatch(&mut self, received: Instant, until: Instant) -> Result<(), DisconnectReason> {
         self.session.begin_batch(received);
         let mut notices = Notices::new();
-        let mut handled = self.dispatcher.release(received).map_err(violated);
+        let mut places = Places::take();
+        let mut handled = self.dispatcher.release(received, &mut places).map_err(violated);
         let mut steps = 0;
         while handled.is_ok() && !self.batch.is_empty() {
-            handled = self.handle(received, &mut notices);
+            handled = self.handle(received, &mut notices, &mut places);
             steps += 1;
             if steps % STEPS_PER_LOOK == 0 && clock::now() >= until {
                 break;
             }
         }
+        places.give_back();
         self.session.end_batch();
         handled
     }
 
-    fn handle(&mut self, now: Instant, notices: &mut Notices) -> Result<(), DisconnectReason> {
+    fn handle(&mut self, now: Instant, notices: &mut Notices, places: &mut Places) -> Result<(), DisconnectReason> {
         match self.session.handle(now, &mut self.batch, notices).map_err(violated)? {
             None => {}
             Some(Received::Call { called, gate_is_open }) => {
                 // The handler may take its time.
                 notices.give();
-                self.dispatcher.accept(called, now, gate_is_open).map_err(violated)?;
+                self.dispatcher.accept(called, now, gate_is_open, places).map_err(violated)?;
             }
             Some(Received::Cancelled(handler)) => handler.abort(),
             Some(Received::Revoked(id)) => self.dispatcher.revoke(id),

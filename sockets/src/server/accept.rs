@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_core::Stream;
-use futures_util::Sink;
+use futures_util::{FutureExt, Sink, future::OptionFuture};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::oneshot,
@@ -105,9 +105,9 @@ impl<I: Identity> Server<I> {
     pub(crate) fn accept_arrival(&self, arrival: Arrival) -> Accepting<I> {
         let (done, accepted) = oneshot::channel();
         let server = Arc::clone(&self.inner);
-        tokio::spawn(async move {
+        spawn(async move {
             let turn = server.admission.enter().await;
-            serve(server, arrival, turn, done).await;
+            begin(server, arrival, turn, done).await
         });
         Accepting(accepted)
     }
@@ -117,7 +117,7 @@ impl<I: Identity> Inner<I> {
     /// Serves a connection whose turn has come; nobody waits for it.
     pub(super) fn serve_in_background(self: &Arc<Self>, arrival: Arrival, turn: Turn) {
         let (done, _) = oneshot::channel();
-        tokio::spawn(serve(Arc::clone(self), arrival, turn, done));
+        spawn(begin(Arc::clone(self), arrival, turn, done));
     }
 }
 
@@ -144,38 +144,42 @@ struct Admitted<I> {
     welcome: Bytes,
 }
 
-/// Lets a connection in, runs `connected` for it, and opens the gate for its calls. If there is nothing to run, this task
-/// goes on as the driver: one less that has to be woken for a new connection.
-async fn serve<I: Identity>(
+/// Runs a connection's beginning and then the driver that it gives, in one task.
+fn spawn<D: Future<Output = ()> + Send + 'static>(beginning: impl Future<Output = Option<D>> + Send + 'static) {
+    // Boxed, and in one place with the driver: that lives long, and has no use for the room that a beginning takes.
+    tokio::spawn(Box::pin(beginning).map(OptionFuture::from).flatten());
+}
+
+/// Lets a connection in, runs `connected` for it, and opens the gate for its calls. Gives the driver, unless it runs already.
+async fn begin<I: Identity>(
     server: Arc<Inner<I>>,
     arrival: Arrival,
     mut turn: Turn,
     done: oneshot::Sender<Result<Socket<I>, AcceptError>>,
-) {
-    // Boxed, since a driver lives long and has no use for the room that this takes.
-    let admitted = match Box::pin(let_in(&server, arrival, &mut turn)).await {
+) -> Option<impl Future<Output = ()> + Send + use<I>> {
+    let admitted = match let_in(&server, arrival, &mut turn).await {
         Ok(admitted) => admitted,
         Err(error) => {
             tracing::debug!(%error, "a connection was not let in");
             // Nobody has to be waiting.
             let _ = done.send(Err(error));
-            return;
+            return None;
         }
     };
     let (socket, driver) = start(&server, admitted);
     drop(turn);
     let _ = done.send(Ok(socket.clone()));
     let session = Arc::clone(socket.session());
-    if let Some(connected) = server.connected.as_ref().filter(|_| !session.is_ending()) {
-        tokio::spawn(driver);
-        run_connected(connected(socket), &session, server.limits.connected).await;
-    } else {
-        if !session.is_ending() {
-            session.open_gate();
-        }
-        drop((socket, session, server));
-        driver.await;
+    if session.is_ending() {
+        return Some(driver);
     }
+    let Some(connected) = &server.connected else {
+        session.open_gate();
+        return Some(driver);
+    };
+    tokio::spawn(driver);
+    run_connected(connected(socket), &session, server.limits.connected).await;
+    None
 }
 
 /// Opens the gate when the hook has finished; a session whose hook fails, or takes too long, ends.

@@ -1,0 +1,34 @@
+//! Where handlers are polled first, shared by the connections of a thread: one that waits holds none.
+
+use std::cell::Cell;
+
+use crate::session::Place;
+
+/// How many a thread keeps. Methods whose keys begin alike share one, and make it anew for each other.
+const KEEP: usize = 32;
+
+thread_local! {
+    static PLACES: Cell<Option<Box<Places>>> = const { Cell::new(None) };
+}
+
+/// The places of a thread.
+#[derive(Default)]
+pub(super) struct Places([Place; KEEP]);
+
+impl Places {
+    /// Takes them, for one batch of calls. A handler that comes back here finds new ones.
+    pub(super) fn take() -> Box<Self> {
+        PLACES.take().unwrap_or_default()
+    }
+
+    pub(super) fn give_back(self: Box<Self>) {
+        // What has come there meanwhile is dropped.
+        drop(PLACES.replace(Some(self)));
+    }
+
+    /// The place of the method with this key.
+    pub(super) fn of(&mut self, key: u64) -> &mut Place {
+        let [first, ..] = key.to_le_bytes();
+        &mut self.0[usize::from(first) % KEEP]
+    }
+}
