@@ -8,6 +8,8 @@ mod contract;
 mod handlers;
 mod net;
 mod place;
+mod relay;
+pub mod soak;
 mod wait;
 
 pub use self::{
@@ -16,5 +18,6 @@ pub use self::{
     handlers::{Desk, Shop, Voter, admitting, players},
     net::{Messages, Net, messages, run, unix_url},
     place::path_of_its_own,
+    relay::{Relay, Weather},
     wait::{eventually, never},
 };

@@ -1,0 +1,133 @@
+//! Many clients that do all sorts of things over bad links, for a while; in the end all has to add up.
+
+mod client;
+mod process;
+mod server;
+mod tally;
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep, sleep_until, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use self::client::Visitor;
+pub use self::{
+    process::Footprint,
+    tally::{Count, Tally},
+};
+use crate::{Relay, Weather, eventually};
+
+/// How large it is, and how long.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    /// How many clients there are at once.
+    pub clients: usize,
+    /// For how long, without warming up and coming to rest.
+    pub time: Duration,
+    /// How long each client rests between two things that it does, on average.
+    pub rest: Duration,
+    /// Between them, over which they come; each has its own weather.
+    pub relays: usize,
+    /// How long it is until the next fault.
+    pub fault_every: Duration,
+}
+
+/// What it was like.
+#[derive(Debug)]
+pub struct Report {
+    /// What has been counted.
+    pub tally: Arc<Tally>,
+    /// How many faults there were.
+    pub faults: u32,
+    /// Before it, when as many clients had come and gone.
+    pub before: Footprint,
+    /// After it.
+    pub after: Footprint,
+}
+
+/// Runs it.
+///
+/// # Panics
+///
+/// If something does not add up, is wrong, or is left.
+pub async fn run(plan: Plan) -> Report {
+    let tally = Arc::new(Tally::default());
+    let server = server::start(&tally).await;
+    let mut relays = Vec::new();
+    for _ in 0..plan.relays {
+        relays.push(Arc::new(Relay::to(server.local_addr()).await));
+    }
+    // What a program needs once, it needs from here on.
+    visit(Plan { time: Duration::from_secs(2), ..plan }, &relays, &server, &tally, false).await;
+    let before = rest(&server).await;
+    let faults = visit(plan, &relays, &server, &tally, true).await;
+    let after = rest(&server).await;
+    tally.check();
+    assert!(after.tasks <= before.tasks, "tasks are left: {before:?}, {after:?}");
+    assert!(after.files <= before.files, "files are left open: {before:?}, {after:?}");
+    Report { tally, faults, before, after }
+}
+
+/// Lets all clients come, do things, and go; gives how many faults there were.
+async fn visit(plan: Plan, relays: &[Arc<Relay>], server: &server::Server, tally: &Arc<Tally>, faulty: bool) -> u32 {
+    let (stop, until) = (CancellationToken::new(), Instant::now() + plan.time);
+    let mut tasks = JoinSet::new();
+    for number in 0..plan.clients {
+        let relay = Arc::clone(&relays[number % relays.len()]);
+        tasks.spawn(Visitor::new(number, relay, Arc::clone(tally), plan.rest).run(stop.clone()));
+    }
+    tasks.spawn(server::speak(server.clone(), Arc::clone(tally), stop.clone()));
+    let mut faults = 0;
+    while Instant::now() + plan.fault_every < until {
+        sleep(plan.fault_every).await;
+        if faulty {
+            strike(&relays[fastrand::usize(..relays.len())]);
+            faults += 1;
+        }
+    }
+    sleep_until(until).await;
+    for relay in relays {
+        relay.set(Weather::default());
+        relay.cut();
+    }
+    stop.cancel();
+    let ended = timeout(Duration::from_secs(60), async {
+        while let Some(task) = tasks.join_next().await {
+            task.expect("no client and no speaker panics");
+        }
+    });
+    ended.await.expect("all clients come to an end");
+    faults
+}
+
+/// One fault: what it is like on this relay from now on.
+fn strike(relay: &Relay) {
+    let weather = match fastrand::u8(..6) {
+        0 | 1 => return relay.cut(),
+        2 => Weather { frozen: true, ..Weather::default() },
+        3 => Weather { delay: Duration::from_millis(20), ..Weather::default() },
+        4 => Weather { bytewise: true, ..Weather::default() },
+        _ => Weather::default(),
+    };
+    relay.set(weather);
+}
+
+/// Waits until everybody has gone, and looks at what is left.
+async fn rest(server: &server::Server) -> Footprint {
+    eventually("the server has no sockets and no rooms", || server.sockets().is_empty() && server.rooms().is_empty())
+        .await;
+    let mut now = Footprint::now();
+    // Tasks end, and files are closed, a moment after the last sign of them.
+    for _ in 0..50 {
+        sleep(Duration::from_millis(100)).await;
+        let next = Footprint::now();
+        if next.tasks >= now.tasks && next.files >= now.files {
+            return next;
+        }
+        now = next;
+    }
+    now
+}

@@ -1,0 +1,27 @@
+//! What this process has.
+
+use std::fs;
+
+use tokio::runtime::Handle;
+
+/// What this process has in use.
+#[derive(Clone, Copy, Debug)]
+pub struct Footprint {
+    /// Tasks that have not ended.
+    pub tasks: usize,
+    /// Open files.
+    pub files: usize,
+    /// Resident memory, in KiB.
+    pub memory: u64,
+}
+
+impl Footprint {
+    /// Now.
+    pub(super) fn now() -> Self {
+        let files = fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
+        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let memory = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let memory = memory.and_then(|rest| rest.trim().trim_end_matches("kB").trim().parse().ok());
+        Self { tasks: Handle::current().metrics().num_alive_tasks(), files, memory: memory.unwrap_or(0) }
+    }
+}

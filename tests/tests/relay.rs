@@ -1,0 +1,147 @@
+//! The promises over real TCP links that are slow, chopped up, frozen for a while, or corrupt.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(missing_docs, reason = "a test's own groups")]
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use futures_util::{StreamExt, future::join_all};
+use sockets::{CallError, Client, Server};
+use sockets_tests::{Relay, Weather, eventually};
+use tokio::{
+    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    time::{Instant, timeout},
+};
+
+#[sockets::group("Numbers")]
+trait Numbers {
+    async fn double(&self, number: u32, ballast: Vec<u8>) -> (u32, Vec<u8>);
+    #[emit]
+    async fn count(&self, number: u32);
+}
+
+struct Counting(UnboundedSender<u32>);
+
+impl Numbers for Counting {
+    async fn double(&self, number: u32, ballast: Vec<u8>) -> (u32, Vec<u8>) {
+        (2 * number, ballast)
+    }
+
+    async fn count(&self, number: u32) {
+        self.0.send(number).unwrap();
+    }
+}
+
+struct Rig {
+    server: Server,
+    relay: Relay,
+    client: Client,
+    at_server: UnboundedReceiver<u32>,
+    at_client: UnboundedReceiver<u32>,
+}
+
+async fn rig() -> Rig {
+    let ((says, at_server), (tells, at_client)) = (unbounded_channel(), unbounded_channel());
+    let server = Server::builder().serve(NumbersServer::new(Counting(says))).bind("tcp://127.0.0.1:0").await.unwrap();
+    let relay = Relay::to(server.local_addr()).await;
+    let client = Client::builder().serve(NumbersServer::new(Counting(tells))).connect(&relay.url()).await.unwrap();
+    Rig { server, relay, client, at_server, at_client }
+}
+
+/// Calls, emits, broadcasts and questions in both directions, all at once: each call has its own reply, and everything
+/// else comes once, in order.
+async fn everything_arrives(rig: &mut Rig, rounds: u32) {
+    let (up, down) = (NumbersClient::new(&rig.client), NumbersClient::new(&rig.server.all()));
+    let calls = join_all((0..rounds).map(async |number| {
+        let ballast = vec![7; number as usize * 100];
+        assert_eq!(up.double(number, ballast.clone()).await, Ok((2 * number, ballast)));
+    }));
+    let emits = async {
+        for number in 0..rounds {
+            up.count(number).await.unwrap();
+        }
+    };
+    let broadcasts = async {
+        for number in 0..rounds {
+            down.count(number).await.unwrap();
+            let replies: Vec<_> = down.double(number, Vec::new()).collect().await;
+            assert!(matches!(&replies[..], [(_, Ok((doubled, _)))] if *doubled == 2 * number), "{replies:?}");
+        }
+    };
+    tokio::join!(calls, emits, broadcasts);
+    for number in 0..rounds {
+        assert_eq!(rig.at_server.recv().await, Some(number));
+        assert_eq!(rig.at_client.recv().await, Some(number));
+    }
+}
+
+async fn within<F: Future>(seconds: u64, what: F) -> F::Output {
+    timeout(Duration::from_secs(seconds), what).await.expect("it hangs")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_link_that_sends_each_byte_by_itself_changes_nothing() {
+    let mut rig = rig().await;
+    rig.relay.set(Weather { bytewise: true, ..Weather::default() });
+    within(60, everything_arrives(&mut rig, 20)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_link_is_waited_for_until_a_deadline_and_late_replies_harm_nobody() {
+    let mut rig = rig().await;
+    rig.relay.set(Weather { delay: Duration::from_millis(30), ..Weather::default() });
+    let hasty = NumbersClient::new(&rig.client).with_timeout(Duration::from_millis(20));
+    assert_eq!(within(10, hasty.double(1, Vec::new())).await, Err(CallError::Timeout));
+    within(60, everything_arrives(&mut rig, 10)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_link_that_is_frozen_for_a_while_loses_nothing() {
+    let mut rig = rig().await;
+    for _ in 0..3 {
+        rig.relay.set(Weather { frozen: true, ..Weather::default() });
+        let waiting = NumbersClient::new(&rig.client).with_timeout(Duration::from_millis(50));
+        assert_eq!(within(10, waiting.double(1, Vec::new())).await, Err(CallError::Timeout));
+        let thaw = async {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            rig.relay.set(Weather::default());
+        };
+        let up = NumbersClient::new(&rig.client);
+        let (doubled, ()) = within(10, async { tokio::join!(up.double(21, vec![1; 100_000]), thaw) }).await;
+        assert_eq!(doubled, Ok((42, vec![1; 100_000])));
+        within(60, everything_arrives(&mut rig, 10)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_corrupt_link_says_hurts_neither_the_server_nor_other_clients() {
+    let mut rig = rig().await;
+    let bad = Relay::to(rig.server.local_addr()).await;
+    let outcomes = AtomicU32::new(0);
+    for every in 5..65 {
+        // The handshake passes, or there would be little to corrupt.
+        bad.set(Weather::default());
+        let limited = Client::builder().connect(&bad.url()).await.unwrap();
+        bad.set(Weather { corrupts: Some(every), ..Weather::default() });
+        let up = NumbersClient::new(&limited).with_timeout(Duration::from_millis(100));
+        let since = Instant::now();
+        let calls = (0..10).map(|number| up.double(number, vec![3; 40]));
+        // Whatever comes of each, something does.
+        outcomes.fetch_add(within(10, join_all(calls)).await.len().try_into().unwrap(), Ordering::Relaxed);
+        assert!(since.elapsed() < Duration::from_secs(5));
+        drop(limited);
+        bad.cut();
+    }
+    assert_eq!(outcomes.into_inner(), 600);
+    while rig.at_server.try_recv().is_ok() {}
+    within(60, everything_arrives(&mut rig, 10)).await;
+    // Nobody of them is left, but the one whose link is good.
+    let server = Arc::new(rig.server.clone());
+    eventually("only one is left", move || server.sockets().len() == 1).await;
+}

@@ -1,0 +1,18 @@
+//! A short soak: few clients, and many faults.
+
+use std::time::Duration;
+
+use sockets_tests::soak::{Plan, run};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_short_soak_all_adds_up_and_nothing_is_left() {
+    let report = run(Plan {
+        clients: 60,
+        time: Duration::from_secs(4),
+        rest: Duration::from_millis(30),
+        relays: 6,
+        fault_every: Duration::from_millis(50),
+    })
+    .await;
+    assert!(report.faults > 40, "{report:?}");
+}
