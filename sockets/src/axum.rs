@@ -14,7 +14,7 @@ use hyper_util::{
     rt::TokioIo,
     server::conn::auto::upgrade::{Parts, downcast},
 };
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, time::timeout};
 use tungstenite::protocol::Role;
 
 use crate::{
@@ -52,6 +52,9 @@ use crate::{
 /// [`peer_addr`](Handshake::peer_addr) if the application is served by
 /// `app.into_make_service_with_connect_info::<SocketAddr>()`. Layers of the router run before all that.
 ///
+/// Requests come over HTTP/1.1, as WebSockets do; the transport's name is `ws`, also if something in front of the application
+/// speaks TLS. One who has to wait too long for others that are connecting is answered 503.
+///
 /// The route keeps the server open. [`Server::shutdown`] ends its connections; that the application stops, too, is up to
 /// the application.
 pub fn route<S, I>(server: &Server<I>) -> MethodRouter<S>
@@ -76,8 +79,9 @@ async fn upgrade<I: Identity>(server: &Server<I>, mut request: Request) -> Resul
         let upgraded = upgrade.await.map_err(|error| AcceptError::Handshake(error.to_string()))?;
         Ok((link(upgraded), handshake))
     };
-    // While too many are on their way in, the others wait for their answer.
-    server.accept_in_turn(Arrival::opening(opening)).await;
+    // While too many are on their way in, the others wait for their answer, but not longer than a handshake may take.
+    let accepted = timeout(server.patience(), server.accept_in_turn(Arrival::opening(opening))).await;
+    accepted.map_err(|_| Declined::BUSY)?;
     Ok(response.map(|()| Body::empty()))
 }
 

@@ -4,6 +4,9 @@ use std::io;
 
 use crate::{disconnect_reason::DisconnectReason, registration_error::RegistrationError, transport::AddressError};
 
+/// So many bytes of a refusal's words are told.
+const WORDS_MAX: usize = 16 * 1024;
+
 /// How authentication says no. The client's `connect` fails with [`ConnectError::Refused`], which carries the words.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
@@ -12,9 +15,12 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// A refusal with words for the client.
+    /// A refusal with words for the client. What is over 16 KiB of them is cut off: a client accepts no long answer from one
+    /// that it does not know yet.
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into() }
+        let mut message = message.into();
+        message.truncate((0..=WORDS_MAX).rev().find(|end| message.is_char_boundary(*end)).unwrap_or(0));
+        Self { message }
     }
 
     /// The words.
@@ -135,4 +141,17 @@ pub enum AcceptError {
     /// What the builder was told to serve does not go together.
     #[error("{0}")]
     Registration(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_has_no_more_words_than_a_client_listens_to() {
+        assert_eq!(Refusal::new("no").message(), "no");
+        let long = Refusal::new("ä".repeat(WORDS_MAX));
+        assert_eq!(long.message(), "ä".repeat(WORDS_MAX / 2));
+        assert_eq!(Refusal::new(format!("a{}", "ä".repeat(WORDS_MAX))).message().len(), WORDS_MAX - 1);
+    }
 }

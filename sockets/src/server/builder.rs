@@ -2,7 +2,7 @@
 
 use std::{
     future::Future,
-    sync::{Arc, OnceLock, atomic::AtomicU64},
+    sync::{Arc, atomic::AtomicU64},
 };
 
 use parking_lot::{Mutex, RwLock};
@@ -252,7 +252,7 @@ impl<I: Identity> ServerBuilder<I> {
             connected: self.connected,
             next_socket: AtomicU64::new(1),
             next_ask: AtomicU64::new(0),
-            local_addr: OnceLock::new(),
+            local_addrs: Mutex::default(),
             stop: CancellationToken::new(),
             listeners: Mutex::default(),
         })

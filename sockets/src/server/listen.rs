@@ -17,8 +17,9 @@ impl<I: Identity> Server<I> {
     /// Listens at an address. It may be called more than once, also for addresses of several kinds: rooms and
     /// audiences span them.
     ///
-    /// With `tcp://host:0` the system chooses the port, and [`local_addr`](Self::local_addr) tells. With
-    /// `ws://host:port/path` WebSockets are at that path alone; without one, at all, and authentication may look at which.
+    /// With `tcp://host:0` the system chooses the port, and [`local_addrs`](Self::local_addrs) tells. With
+    /// `ws://host:port/path` WebSockets are at that path alone; without one, or with `/`, at all, and authentication may look
+    /// at which. The file of a Unix socket at which nobody listens any more is replaced.
     ///
     /// # Errors
     ///
@@ -29,13 +30,12 @@ impl<I: Identity> Server<I> {
         if self.inner.registry.read().is_closed() {
             return Err(BindError::ShutDown);
         }
-        let address = Address::parse(url)?;
+        let address = Address::to_listen(url)?;
         let acceptor = Acceptor::bind(address, &self.inner.options, &self.inner.limits)
             .await
             .map_err(|error| BindError::Listen { address: url.to_owned(), error })?;
         if let Some(local_addr) = acceptor.local_addr() {
-            // Only the first one's is kept.
-            let _ = self.inner.local_addr.set(local_addr);
+            self.inner.local_addrs.lock().push(local_addr);
         }
         let listener = tokio::spawn(listen(Arc::clone(&self.inner), acceptor));
         self.inner.listeners.lock().push(listener);

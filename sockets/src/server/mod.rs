@@ -21,7 +21,7 @@ use std::{
     net::SocketAddr,
     pin::Pin,
     sync::{
-        Arc, OnceLock,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -94,7 +94,8 @@ struct Inner<I> {
     connected: Option<Box<ConnectedHook<I>>>,
     next_socket: AtomicU64,
     next_ask: AtomicU64,
-    local_addr: OnceLock<SocketAddr>,
+    /// In the order in which they were bound.
+    local_addrs: Mutex<Vec<SocketAddr>>,
     /// Stops the listeners.
     stop: CancellationToken,
     listeners: Mutex<Vec<JoinHandle<()>>>,
@@ -146,7 +147,18 @@ impl<I: Identity> Server<I> {
     /// If the server listens at no such address yet.
     #[expect(clippy::expect_used, reason = "asking a server that listens nowhere where it listens is a mistake")]
     pub fn local_addr(&self) -> SocketAddr {
-        *self.inner.local_addr.get().expect("the server has no listener with an address yet: bind one first")
+        *self.local_addrs().first().expect("the server has no listener with an address yet: bind one first")
+    }
+
+    /// The addresses of all listeners that have one, in the order in which they were bound. Those of Unix sockets have none.
+    pub fn local_addrs(&self) -> Vec<SocketAddr> {
+        self.inner.local_addrs.lock().clone()
+    }
+
+    /// How long one may take to come in.
+    #[cfg(feature = "axum")]
+    pub(crate) fn patience(&self) -> Duration {
+        self.inner.limits.authentication
     }
 
     /// Which pages may connect.
@@ -232,6 +244,6 @@ impl<I> Clone for Server<I> {
 
 impl<I> std::fmt::Debug for Server<I> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Server").field("local_addr", &self.inner.local_addr.get()).finish_non_exhaustive()
+        f.debug_struct("Server").field("local_addrs", &*self.inner.local_addrs.lock()).finish_non_exhaustive()
     }
 }

@@ -49,6 +49,11 @@ pub(crate) enum AddressError {
     NoPort { url: String, scheme: String },
     #[error("the address {0:?} has something behind its port: write a host and a port alone")]
     NotAlone(String),
+    #[error(
+        "nobody can listen at {0:?}: its path has a query or needs escapes, and requests are told apart by plain paths"
+    )]
+    #[cfg(feature = "ws")]
+    NotAPath(String),
     #[error("the address {0:?} has no usable path: write unix:///path/to/socket, from the root on")]
     NoPath(String),
 }
@@ -74,6 +79,20 @@ impl Address {
             "ws" | "wss" => Ok(Self::Web(WebAddress::parse(url, scheme, rest)?)),
             _ => Err(AddressError::UnknownScheme(scheme.to_owned())),
         }
+    }
+}
+
+impl Address {
+    /// Reads the address of a listener.
+    pub(crate) fn to_listen(url: &str) -> Result<Self, AddressError> {
+        let address = Self::parse(url)?;
+        #[cfg(feature = "ws")]
+        if let Self::Web(web) = &address
+            && web.path.contains(|c: char| !c.is_ascii_graphic() || "?#\"<>\\^`{|}".contains(c))
+        {
+            return Err(AddressError::NotAPath(url.to_owned()));
+        }
+        Ok(address)
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::{Link, Receive, ReceiveError, Transmit};
+use super::{DISCARD_AT_ONCE, Link, Receive, ReceiveError, Transmit};
 use crate::proto::Outbox;
 
 /// How many bytes one direction holds before its sender has to wait, as a TCP connection's buffers would.
@@ -67,13 +67,15 @@ impl Receive for PipeReceiver {
     }
 
     fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        loop {
+        for _ in 0..DISCARD_AT_ONCE {
             match self.poll_receive(cx, usize::MAX) {
                 Poll::Ready(Ok(_)) => {}
                 Poll::Ready(Err(_)) => return Poll::Ready(()),
                 Poll::Pending => return Poll::Pending,
             }
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 }
 
@@ -116,5 +118,24 @@ impl Transmit for PipeTransmitter {
 impl Drop for PipeTransmitter {
     fn drop(&mut self) {
         self.0.lock().finish();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_who_goes_on_talking_does_not_keep_others_from_their_turn() {
+        let (mut near, Link { mut transmitter, .. }) = pair();
+        let mut cx = Context::from_waker(Waker::noop());
+        for _ in 0..=DISCARD_AT_ONCE {
+            let mut outbox = Outbox::default();
+            outbox.push_message(b"again");
+            assert!(transmitter.poll_transmit(&mut cx, &mut outbox).is_ready());
+        }
+        assert!(transmitter.poll_finish(&mut cx).is_ready());
+        assert!(near.receiver.poll_closed(&mut cx).is_pending(), "there is more than is thrown away at once");
+        assert!(near.receiver.poll_closed(&mut cx).is_ready());
     }
 }

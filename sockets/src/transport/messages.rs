@@ -14,7 +14,7 @@ use futures_util::{
     stream::{Fuse, SplitSink, SplitStream},
 };
 
-use super::{Link, Receive, ReceiveError, Transmit, take_frame};
+use super::{DISCARD_AT_ONCE, Link, Receive, ReceiveError, Transmit, take_frame};
 use crate::proto::{Outbox, PREFIX, Violation};
 
 /// So many bytes of messages are handed on together.
@@ -82,8 +82,13 @@ where
     }
 
     fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        while let Some(Ok(_)) = ready!(self.stream.poll_next_unpin(cx)) {}
-        Poll::Ready(())
+        for _ in 0..DISCARD_AT_ONCE {
+            if !matches!(ready!(self.stream.poll_next_unpin(cx)), Some(Ok(_))) {
+                return Poll::Ready(());
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 }
 

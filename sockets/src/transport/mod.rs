@@ -109,6 +109,9 @@ pub(crate) async fn hang_up(
     }
 }
 
+/// How many pieces of what a peer still sends are thrown away before others have their turn.
+const DISCARD_AT_ONCE: u32 = 64;
+
 /// Splits the first frame off a batch, without its prefix.
 pub(crate) fn next_frame(batch: &mut Bytes) -> Option<Bytes> {
     let length = frame_length(batch)?;

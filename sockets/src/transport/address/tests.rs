@@ -99,3 +99,17 @@ fn wss_is_the_web_within_tls() {
     let secure = WebAddress { secure: true, authority: authority("localhost", 443), path: "/live".to_owned() };
     assert_eq!(Address::parse("wss://localhost/live"), Ok(Address::Web(secure)));
 }
+
+#[test]
+#[cfg(feature = "ws")]
+fn a_listener_has_a_plain_path() {
+    assert!(Address::to_listen("ws://localhost:80/live/2").is_ok());
+    for url in ["ws://localhost:80/live?room=1", "ws://localhost:80?", "ws://localhost:80/a b", "ws://localhost:80/ä"]
+    {
+        let expected = format!(
+            "nobody can listen at {url:?}: its path has a query or needs escapes, and requests are told apart by plain paths"
+        );
+        assert_eq!(Address::to_listen(url).unwrap_err().to_string(), expected);
+        assert!(Address::parse(url).is_ok(), "a client may say it");
+    }
+}

@@ -143,6 +143,11 @@ impl Declined {
     pub(crate) const CANNOT: Self =
         Self { status: StatusCode::UPGRADE_REQUIRED, words: "this connection cannot become a WebSocket" };
 
+    /// Too many are on their way in.
+    #[cfg(feature = "axum")]
+    pub(crate) const BUSY: Self =
+        Self { status: StatusCode::SERVICE_UNAVAILABLE, words: "too many others are connecting: try again later" };
+
     /// The headers that go with the status.
     pub(crate) fn headers(&self) -> HeaderMap {
         let plain = (header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
