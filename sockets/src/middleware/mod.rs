@@ -46,6 +46,12 @@
 //! # }
 //! ```
 //!
+//! What does not pass the layers, or passes them more than once:
+//!
+//! - A question to an audience does not pass the layers around what is sent.
+//! - What comes in for a name that nobody serves does not pass the layers around what comes in.
+//! - An emit that several hear passes the layers around what comes in once for each of them.
+//!
 //! A call with a layer around it costs a few allocations more; without layers nothing changes.
 
 mod chain;
