@@ -62,8 +62,8 @@ impl Times {
     fn print(&self, whose: &str) {
         for (name, times) in &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
             let (count, longest) = (times.len(), times.iter().max().copied().unwrap_or_default());
-            let class = if longest < Duration::from_millis(100) { "less" } else { "more" };
-            println!("{whose}: {count} of {name}, the longest took {class} than 100 ms");
+            let class = if longest < Duration::from_millis(500) { "less" } else { "more" };
+            println!("{whose}: {count} of {name}, the longest took {class} than 500 ms");
         }
     }
 }
@@ -80,7 +80,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     for _ in 0..3 {
         oracle.guess().await?;
     }
-    oracle.think(200).await?;
+    oracle.think(700).await?;
     handled.print("server");
     waited.print("client");
     Ok(())

@@ -22,10 +22,10 @@ fn permissions_shows_who_may_call_what() {
 
 #[test]
 fn timing_prints_the_times_of_both_sides() {
-    let expected = "server: 3 of Oracle.guess, the longest took less than 100 ms\n\
-        server: 1 of Oracle.think, the longest took more than 100 ms\n\
-        client: 3 of Oracle.guess, the longest took less than 100 ms\n\
-        client: 1 of Oracle.think, the longest took more than 100 ms\n";
+    let expected = "server: 3 of Oracle.guess, the longest took less than 500 ms\n\
+        server: 1 of Oracle.think, the longest took more than 500 ms\n\
+        client: 3 of Oracle.guess, the longest took less than 500 ms\n\
+        client: 1 of Oracle.think, the longest took more than 500 ms\n";
     assert_eq!(common::run("timing"), expected);
 }
 
