@@ -9,9 +9,10 @@ use bytes::Bytes;
 
 use crate::{
     codec::{Payload, SHARE_FROM},
+    limits::Limits,
     proto::{
-        Admission, Answer, CallId, Caller, Core, Event, Farewell, Frame, Occupied, Open, Outcome, Overflow, Side,
-        Terms, Violation, shared_emit, shared_request, window::Grant,
+        Admission, Answer, CallId, Caller, Core, Event, Farewell, Frame, Liveness, Occupied, Open, Outcome, Overflow,
+        Side, Terms, Violation, shared_emit, shared_request, window::Grant,
     },
     transport::next_frame,
 };
@@ -60,6 +61,11 @@ impl Engine {
         Self { core: Core::new(side, ours.terms(), theirs.terms(), ours.queue), seen: 0 }
     }
 
+    /// From now on, silence is minded.
+    pub(super) fn mind(&mut self, now: Instant, limits: &Limits, theirs: Option<Duration>, phase: f32) {
+        self.core.mind(Liveness::new(now, limits, theirs, phase));
+    }
+
     /// The frames that are new in the queue to the wire.
     pub(super) fn queued_frames(&mut self) -> Vec<Bytes> {
         let outbox = self.core.outbox();
@@ -85,6 +91,9 @@ impl Engine {
         let bytes: Vec<u8> = slices[..filled].iter().flat_map(|slice| slice.iter().copied()).take(most).collect();
         outbox.advance(bytes.len());
         self.seen -= bytes.len();
+        if !bytes.is_empty() {
+            self.core.said();
+        }
         bytes
     }
 
@@ -106,6 +115,14 @@ impl Engine {
 
     pub(super) fn handle(&mut self, now: Instant, frame: Bytes) -> Result<Event<u64, u64>, Violation> {
         self.core.handle(now, frame)
+    }
+
+    pub(super) fn heard_part(&mut self, now: Instant, bytes: usize) {
+        self.core.heard_part(now, bytes);
+    }
+
+    pub(super) fn is_silent(&mut self, now: Instant, listened: bool) -> bool {
+        self.core.is_silent(now, listened)
     }
 
     pub(super) fn say(&mut self, frame: Frame, text: &str) {

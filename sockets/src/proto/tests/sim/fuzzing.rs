@@ -26,12 +26,12 @@ pub fn a_frame(bytes: &[u8]) {
 
 /// A peer that says any bytes, cut into frames.
 pub fn bytes_of_a_peer(bytes: &[u8]) {
-    live(bytes, Peers { most: 1, hostile: 100, babble: true });
+    live(bytes, Peers { most: 1, hostile: 100, babble: true, minding: false });
 }
 
 /// Two peers that say well-formed frames in any order, to a server that also broadcasts to both.
 pub fn frames_of_two_peers(bytes: &[u8]) {
-    live(bytes, Peers { most: 2, hostile: 100, babble: false });
+    live(bytes, Peers { most: 2, hostile: 100, babble: false, minding: false });
 }
 
 fn live(bytes: &[u8], peers: Peers) {

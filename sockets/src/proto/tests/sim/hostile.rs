@@ -1,6 +1,6 @@
 //! A peer that knows the protocol, and keeps to it as it likes.
 
-use super::{acting::KEY, choices::Choices, side};
+use super::{acting::KEY, choices::Choices, link::Pipe, side};
 use crate::proto::{CallId, FailureCode, Farewell, Frame, PREFIX, Side};
 
 #[derive(Default)]
@@ -13,6 +13,8 @@ pub(super) struct Hostile {
     malice: u64,
     /// It says any bytes, and not frames.
     babbles: bool,
+    /// It has begun a frame that never ends.
+    trickles: bool,
     /// It reads nothing.
     pub(super) deaf: bool,
 }
@@ -88,6 +90,17 @@ impl Hostile {
         }
         let number = if malicious { choices.below(1 << 9) } else { self.made.len() as u64 };
         CallId { number, shared: malicious && choices.percent(30) }
+    }
+
+    /// Begins a frame that never ends, or says one more byte of it. Says whether there is such a frame.
+    pub(super) fn trickle(&mut self, pipe: &mut Pipe, choices: &mut Choices<'_>) -> bool {
+        if !self.trickles && choices.percent(2) {
+            self.trickles = true;
+            pipe.put(&1_000_000_u32.to_le_bytes());
+        } else if self.trickles {
+            pipe.put(&[7]);
+        }
+        self.trickles
     }
 
     /// The id of a request to it, or of one that was never made.

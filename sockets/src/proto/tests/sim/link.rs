@@ -16,6 +16,8 @@ pub(super) struct Pipe {
     bytes: BytesMut,
     /// Nothing arrives for the time being.
     pub(super) frozen: bool,
+    /// It has been frozen since a frame arrived last.
+    pub(super) stuck: bool,
     /// Nothing comes behind these bytes.
     pub(super) ended: bool,
 }
@@ -23,6 +25,11 @@ pub(super) struct Pipe {
 impl Pipe {
     pub(super) fn put(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
+    }
+
+    pub(super) fn freeze(&mut self) {
+        self.frozen = true;
+        self.stuck = true;
     }
 
     pub(super) fn len(&self) -> usize {
@@ -36,6 +43,7 @@ impl Pipe {
         if behind.len() < length {
             return None;
         }
+        self.stuck = false;
         self.bytes.advance(PREFIX);
         Some(self.bytes.split_to(length).freeze())
     }

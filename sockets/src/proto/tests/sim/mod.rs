@@ -10,6 +10,7 @@ mod hearing;
 mod hostile;
 mod incoming;
 mod link;
+mod liveness;
 mod outgoing;
 mod receiving;
 #[cfg(test)]

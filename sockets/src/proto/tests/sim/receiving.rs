@@ -43,6 +43,9 @@ impl Side {
     ) -> Received {
         let (length, mut payload) = (frame.len(), frame.clone());
         let predicted = self.predict(&mut payload);
+        if let Some(vigil) = &mut self.vigil {
+            vigil.heard(moment.now);
+        }
         let header = match (predicted, self.engine.handle(moment.now, frame)) {
             (Err(expected), Err(violation)) => {
                 assert_eq!(violation, expected);

@@ -14,11 +14,13 @@ use super::{
 /// So many worlds take a few seconds.
 const WORLDS: u64 = 3_000;
 const STEPS: u32 = 300;
-const PEERS: Peers = Peers { most: 3, hostile: 30, babble: false };
+/// In one of so many worlds, silence is minded.
+const MINDING: u64 = 4;
 
 /// The world of a seed, from its beginning to its end.
 fn live(seed: u64, tells: bool) -> Tally {
-    let mut world = World::new(Choices::Seeded(seed), PEERS, tells);
+    let peers = Peers { most: 3, hostile: 30, babble: false, minding: seed % MINDING == 0 };
+    let mut world = World::new(Choices::Seeded(seed), peers, tells);
     let habits = world.habits();
     for _ in 0..world.choices.between(1, STEPS) {
         world.step(&habits);
@@ -60,10 +62,12 @@ fn the_promises_hold_in_every_world() {
         "drained",
         "emit refused",
         "ended by time",
+        "found dead",
         "call given up",
         "answer overtakes",
         "goodbye",
         "id in flight",
+        "idle",
         "malformed",
         "newest dropped",
         "oldest dropped",

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::{
     engine::{Engine, Setting},
     incoming::Incoming,
+    liveness::Vigil,
     outgoing::Outgoing,
     window::Window,
 };
@@ -25,6 +26,8 @@ pub(super) struct Side {
     pub(super) engine: Engine,
     pub(super) outgoing: Outgoing,
     pub(super) incoming: Incoming,
+    /// Whether the other side is there, if this side minds.
+    pub(super) vigil: Option<Vigil>,
     pub(super) ours: Setting,
     pub(super) theirs: Setting,
     /// The other side keeps to the protocol.
@@ -52,6 +55,7 @@ impl Side {
             engine: Engine::new(kind, ours, theirs),
             outgoing: Outgoing::new(Window::between(ours, theirs), now),
             incoming: Incoming::new(Window::between(ours, theirs), theirs.max_frame),
+            vigil: None,
             ours,
             theirs,
             trusts,
@@ -78,14 +82,17 @@ impl Side {
 
     /// Takes bytes for the wire.
     pub(super) fn write(&mut self, now: Instant, most: usize) -> Vec<u8> {
-        let bytes = self.take(most);
+        let bytes = self.take(now, most);
         self.engine.go_on(now);
         self.settle(now);
         bytes
     }
 
-    fn take(&mut self, most: usize) -> Vec<u8> {
+    fn take(&mut self, now: Instant, most: usize) -> Vec<u8> {
         let bytes = self.engine.write(most);
+        if let Some(vigil) = self.vigil.as_mut().filter(|_| !bytes.is_empty()) {
+            vigil.said(now);
+        }
         let mut written = bytes.len();
         while let Some((_, left)) = self.unwritten.front_mut().filter(|_| written > 0) {
             let step = written.min(*left);
@@ -137,7 +144,8 @@ impl Side {
             Frame::Ready | Frame::GoingAway | Frame::Goodbye { .. } => {
                 assert_eq!(self.said.pop_front(), Some(header), "only what was said is sent");
             }
-            Frame::Signatures | Frame::Heartbeat | Frame::Unknown { .. } => panic!("{header:?} is not ours to send"),
+            Frame::Heartbeat => self.vigil.as_ref().expect("nobody minds silence").heartbeat_queued(now),
+            Frame::Signatures | Frame::Unknown { .. } => panic!("{header:?} is not ours to send"),
         }
     }
 
@@ -174,6 +182,10 @@ impl Side {
             assert!(next.is_none_or(|at| at > moment.now), "the timer goes off again at once");
             self.settle(moment.now);
         }
+        let unwritten = self.engine.unwritten();
+        if let Some(vigil) = &self.vigil {
+            vigil.check_time(moment.now, unwritten);
+        }
         self.outgoing.check_time(moment.now);
         self.incoming.check_time(moment.now, &self.outgoing);
     }
@@ -192,7 +204,7 @@ impl Side {
         self.say(now, Frame::Goodbye { reason }, text);
         let mut bytes = Vec::new();
         while self.engine.unwritten() > 0 {
-            bytes.extend(self.take(usize::MAX));
+            bytes.extend(self.take(now, usize::MAX));
         }
         self.close();
         bytes
@@ -208,6 +220,10 @@ impl Side {
         assert_eq!(self.engine.queued(), 0, "bytes are left");
         let window = &self.outgoing.window;
         assert!(!window.is_due(window.calls, window.bytes), "{} calls are not given back", window.calls);
+        if self.vigil.is_some() {
+            // Its timer goes on.
+            return;
+        }
         for _ in 0..8 {
             let Some(at) = self.engine.next_timeout() else { return };
             now = now.max(at);

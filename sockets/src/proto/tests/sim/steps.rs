@@ -7,7 +7,7 @@ use super::{
     engine::Shared,
     hearing::LOSSY,
     link::{End, Link},
-    side::payload_of,
+    side::{Side, payload_of},
     world::{CLIENT, SERVER, World},
 };
 use crate::proto::{Farewell, Frame, Overflow};
@@ -53,8 +53,8 @@ impl World<'_> {
                 self.advance(Duration::from_millis(millis.into()));
             }
             11 => {
-                let frozen = &mut self.links[at].pipes[end].frozen;
-                *frozen = !*frozen;
+                let pipe = &mut self.links[at].pipes[end];
+                if pipe.frozen { pipe.frozen = false } else { pipe.freeze() }
             }
             12 => self.speak(at, end),
             _ => self.turn(at, end),
@@ -181,6 +181,9 @@ impl World<'_> {
         let [first, second] = &mut link.ends;
         let (speaker, victim) = if end == SERVER { (first, second) } else { (second, first) };
         let (End::Hostile(hostile), End::Honest(victim)) = (speaker, victim) else { return };
+        if victim.vigil.is_some() && hostile.trickle(&mut link.pipes[1 - end], &mut self.choices) {
+            return;
+        }
         let frame = hostile.speak(victim, largest, &mut self.choices);
         let length = u32::try_from(frame.len()).expect("a short frame").to_le_bytes();
         link.pipes[1 - end].put(&[&length[..], &frame].concat());
@@ -239,11 +242,8 @@ impl World<'_> {
 
     fn check_end(&mut self) {
         let now = self.now;
-        for link in &mut self.links {
-            for side in link.sides() {
-                side.check_freed(now);
-                side.close();
-            }
-        }
+        self.links.iter_mut().flat_map(Link::sides).for_each(|side| side.check_freed(now));
+        self.outlive();
+        self.links.iter_mut().flat_map(Link::sides).for_each(Side::close);
     }
 }

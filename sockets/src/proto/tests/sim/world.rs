@@ -10,6 +10,7 @@ use super::{
     engine::Setting,
     hostile::Hostile,
     link::{End, Link, Pipe},
+    liveness,
     receiving::{Manner, Received},
     side::{Moment, Side},
 };
@@ -27,6 +28,8 @@ pub(super) struct Peers {
     pub(super) hostile: u64,
     /// Those say any bytes, and not frames.
     pub(super) babble: bool,
+    /// Silence is minded.
+    pub(super) minding: bool,
 }
 
 /// How often what happened.
@@ -73,11 +76,14 @@ impl<'a> World<'a> {
             let capacity = choices.between(30, 600) as usize;
             Link { ends, pipes: [Pipe::default(), Pipe::default()], capacity, drained: false }
         });
-        let links = links.collect();
+        let mut links: Vec<Link> = links.collect();
         let manner = Manner { suspend: [0, 50, 80, 100][choices.index(4)], largest: if large { 6_000 } else { 120 } };
         let largest = if large { 6_000 } else { choices.between(1, 200).into() };
         let patience = [0, 10, 60][choices.index(3)];
         let lossy = [0, 60, 100][choices.index(3)];
+        for link in links.iter_mut().filter(|_| peers.minding) {
+            liveness::mind(link, now, &mut choices);
+        }
         Self {
             choices,
             now,
@@ -153,6 +159,10 @@ impl<'a> World<'a> {
                 link.hang_up(end, &[]);
                 true
             }
+            (End::Honest(side), None) if side.is_open && pipe.len() > 0 => {
+                side.heard_part(moment.now, pipe.len());
+                false
+            }
             (End::Honest(_), frame) => frame.is_some(),
             (End::Hostile(_), None) => false,
         }
@@ -209,11 +219,21 @@ impl<'a> World<'a> {
         self.links[at].hang_up(end, &last);
     }
 
-    /// Time passes, and what is due by then is done.
+    /// Time passes, and what is due by then is done; on links that are minded, when it is due.
     pub(super) fn advance(&mut self, time: Duration) {
-        self.now += time;
+        let then = self.now + time;
+        while let Some(at) = self.next_look().filter(|at| *at < then) {
+            self.now = at.max(self.now);
+            self.keep_time();
+        }
+        self.now = then;
+        self.keep_time();
+    }
+
+    fn keep_time(&mut self) {
         let moment = self.moment();
         for at in 0..self.links.len() {
+            self.watch(at);
             let tally = &mut self.tally;
             for side in self.links[at].sides() {
                 let before = side.outgoing.waiting.len() as u64;
