@@ -120,7 +120,9 @@ impl World<'_> {
         if self.links[at].sides().all(|side| side.vigil.is_none()) {
             return;
         }
-        [SERVER, CLIENT].into_iter().for_each(|end| self.write(at, end, usize::MAX));
+        for end in [SERVER, CLIENT] {
+            self.write(at, end, usize::MAX);
+        }
         for end in [SERVER, CLIENT] {
             // Now and then one is kept from reading.
             let reads = self.choices.percent(80);

@@ -19,7 +19,7 @@ const MINDING: u64 = 4;
 
 /// The world of a seed, from its beginning to its end.
 fn live(seed: u64, tells: bool) -> Tally {
-    let peers = Peers { most: 3, hostile: 30, babble: false, minding: seed % MINDING == 0 };
+    let peers = Peers { most: 3, hostile: 30, babble: false, minding: seed.is_multiple_of(MINDING) };
     let mut world = World::new(Choices::Seeded(seed), peers, tells);
     let habits = world.habits();
     for _ in 0..world.choices.between(1, STEPS) {
