@@ -25,7 +25,7 @@ use crate::{Relay, Weather, eventually};
 pub struct Plan {
     /// How many clients there are at once.
     pub clients: usize,
-    /// For how long, without warming up and coming to rest.
+    /// For how long, in two halves, between which all clients leave.
     pub time: Duration,
     /// How long each client rests between two things that it does, on average.
     pub rest: Duration,
@@ -42,9 +42,9 @@ pub struct Report {
     pub tally: Arc<Tally>,
     /// How many faults there were.
     pub faults: u32,
-    /// Before it, when as many clients had come and gone.
+    /// After its first half.
     pub before: Footprint,
-    /// After it.
+    /// After its second half.
     pub after: Footprint,
 }
 
@@ -60,10 +60,11 @@ pub async fn run(plan: Plan) -> Report {
     for _ in 0..plan.relays {
         relays.push(Arc::new(Relay::to(server.local_addr()).await));
     }
-    // What a program needs once, it needs from here on.
-    visit(Plan { time: Duration::from_secs(2), ..plan }, &relays, &server, &tally, false).await;
+    // What such a life needs at its worst, its memory keeps from here on.
+    let half = Plan { time: plan.time / 2, ..plan };
+    let mut faults = visit(half, &relays, &server, &tally).await;
     let before = rest(&server).await;
-    let faults = visit(plan, &relays, &server, &tally, true).await;
+    faults += visit(half, &relays, &server, &tally).await;
     let after = rest(&server).await;
     tally.check();
     assert!(after.tasks <= before.tasks, "tasks are left: {before:?}, {after:?}");
@@ -72,7 +73,7 @@ pub async fn run(plan: Plan) -> Report {
 }
 
 /// Lets all clients come, do things, and go; gives how many faults there were.
-async fn visit(plan: Plan, relays: &[Arc<Relay>], server: &server::Server, tally: &Arc<Tally>, faulty: bool) -> u32 {
+async fn visit(plan: Plan, relays: &[Arc<Relay>], server: &server::Server, tally: &Arc<Tally>) -> u32 {
     let (stop, until) = (CancellationToken::new(), Instant::now() + plan.time);
     let mut tasks = JoinSet::new();
     for number in 0..plan.clients {
@@ -83,10 +84,8 @@ async fn visit(plan: Plan, relays: &[Arc<Relay>], server: &server::Server, tally
     let mut faults = 0;
     while Instant::now() + plan.fault_every < until {
         sleep(plan.fault_every).await;
-        if faulty {
-            strike(&relays[fastrand::usize(..relays.len())]);
-            faults += 1;
-        }
+        strike(&relays[fastrand::usize(..relays.len())]);
+        faults += 1;
     }
     sleep_until(until).await;
     for relay in relays {
