@@ -24,6 +24,8 @@ pub enum DisconnectReason {
     Silent,
     /// The server's `connected` hook did not finish in time.
     NotReady,
+    /// Somebody else has gone on with this session, over another connection, with the token that this client had.
+    Superseded,
     /// One side broke the protocol; this says which, and how.
     ProtocolViolation(String),
 }
@@ -53,6 +55,7 @@ impl DisconnectReason {
             Farewell::TooSlow => Self::TooSlow,
             Farewell::NotReady => Self::NotReady,
             Farewell::Silent => Self::Silent,
+            Farewell::Superseded => Self::Superseded,
         }
     }
 
@@ -66,6 +69,7 @@ impl DisconnectReason {
             Self::TooSlow => Some((Farewell::TooSlow, "")),
             Self::NotReady => Some((Farewell::NotReady, "")),
             Self::Silent => Some((Farewell::Silent, "")),
+            Self::Superseded => Some((Farewell::Superseded, "")),
             Self::PeerClosed | Self::Lost(_) => None,
         }
     }
@@ -81,6 +85,7 @@ impl Display for DisconnectReason {
             Self::Lost(what) => write!(f, "the connection was lost: {what}"),
             Self::TooSlow => f.write_str("a side did not take what was sent to it"),
             Self::Silent => f.write_str("a side heard nothing of the other for too long"),
+            Self::Superseded => f.write_str("the session goes on over another connection"),
             Self::NotReady => f.write_str("the server did not get ready for the client in time"),
             Self::ProtocolViolation(what) => write!(f, "the protocol was broken: {what}"),
         }

@@ -9,6 +9,7 @@ mod call;
 mod dynamic;
 mod fanout;
 mod listen;
+mod parking;
 mod registry;
 mod replies;
 mod roster;
@@ -41,7 +42,7 @@ pub use self::{
     replies::Replies,
     socket::Socket,
 };
-use self::{admission::Admission, audience::Selector, fanout::Fanout, registry::Registry};
+use self::{admission::Admission, audience::Selector, fanout::Fanout, parking::Parking, registry::Registry};
 use crate::{
     connect_error::Refusal,
     disconnect_reason::DisconnectReason,
@@ -62,6 +63,8 @@ impl<T: Clone + Eq + Hash + Send + Sync + 'static> Identity for T {}
 
 #[cfg(all(test, feature = "compression"))]
 mod compression_tests;
+#[cfg(test)]
+mod resumption_tests;
 
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
@@ -81,6 +84,7 @@ struct Inner<I> {
     registry: RwLock<Registry<I>>,
     fanout: Fanout,
     admission: Arc<Admission>,
+    parking: Arc<Parking>,
     limits: Arc<Limits>,
     options: ServerOptions,
     /// What has been put around calls and emits.

@@ -68,7 +68,7 @@ impl Session {
         if self.reason.set(reason.clone()).is_err() {
             return;
         }
-        let (ended, handlers) = state.core.close();
+        let (ended, handlers) = if state.is_away() { state.core.close_away() } else { state.core.close() };
         let notices = state.deliver_all(ended);
         let hooks = std::mem::take(&mut state.hooks);
         drop(state);
@@ -99,6 +99,11 @@ impl Session {
         }
     }
 
+    /// Why it has ended, if it has.
+    pub(crate) fn reason(&self) -> Option<&DisconnectReason> {
+        self.reason.get()
+    }
+
     /// Waits for the end.
     pub(crate) async fn disconnected(&self) -> DisconnectReason {
         self.turn(|| self.reason.get().cloned()).await
@@ -113,6 +118,10 @@ impl Session {
     /// client is told at once that no new calls are taken.
     pub(crate) async fn drain(self: Arc<Self>, grace: Duration) {
         self.go_away();
+        if self.state.lock().is_away() {
+            // It cannot come back any more.
+            self.close(DisconnectReason::ShuttingDown);
+        }
         // What is not finished by then ends with the session, and its callers are told.
         let _ = timeout(grace, self.idle()).await;
         self.close(DisconnectReason::ShuttingDown);

@@ -152,7 +152,11 @@ impl Side {
                 assert_eq!((reason, payload), (told, Bytes::from(text)), "a farewell is as it was said");
             }
             (Frame::Signatures, Event::Announced(announced)) => assert_eq!(announced, payload),
-            (Frame::Credit { .. } | Frame::Heartbeat | Frame::Unknown { .. }, Event::Handled) => {}
+            (Frame::Acknowledged { .. }, Event::Acknowledged)
+            | (
+                Frame::Credit { .. } | Frame::Heartbeat | Frame::Skipped { .. } | Frame::Unknown { .. },
+                Event::Handled,
+            ) => {}
             (header, event) => panic!("{event:?} came of {header:?}"),
         }
         None

@@ -145,7 +145,10 @@ impl Side {
                 assert_eq!(self.said.pop_front(), Some(header), "only what was said is sent");
             }
             Frame::Heartbeat => self.vigil.as_ref().expect("nobody minds silence").heartbeat_queued(now),
-            Frame::Signatures | Frame::Unknown { .. } => panic!("{header:?} is not ours to send"),
+            Frame::Signatures
+            | Frame::Acknowledged { .. }
+            | Frame::Skipped { .. }
+            | Frame::Unknown { .. } => panic!("{header:?} is not ours to send"),
         }
     }
 
