@@ -111,8 +111,10 @@ impl Loader {
     ///
     /// If it has ended before.
     pub async fn stop_server(&self) {
+        let mut states = self.client.states();
         ControlClient::new(&self.client).stop().await.expect("the server is there");
-        self.client.disconnected().await;
+        // It is gone, or has said goodbye; this client would wait for its return.
+        states.next().await;
     }
 }
 

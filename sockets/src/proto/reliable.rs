@@ -7,10 +7,11 @@ use super::{
     retained::{Resent, Retained},
 };
 
-/// So many bytes that are not acknowledged yet are, with whatever else is written.
-const WITH_OTHERS: u64 = 4 * 1024;
-/// So many are by themselves: the other side keeps them.
-const BY_ITSELF: u64 = 64 * 1024;
+/// So many bytes that are not acknowledged yet are, with whatever else is written. It is less where less is kept: what this
+/// side keeps is taken for what the other does.
+const WITH_OTHERS: usize = 4 * 1024;
+/// So many are by themselves.
+const BY_ITSELF: usize = 64 * 1024;
 
 /// Both directions of a session that can be resumed.
 #[derive(Debug)]
@@ -95,8 +96,10 @@ impl Reliable {
 
     /// What to acknowledge now; `alone` says that nothing else is written.
     pub(super) fn due(&mut self, alone: bool) -> Option<Frame> {
-        let enough = if alone { BY_ITSELF } else { WITH_OTHERS };
-        (self.received - self.told >= enough).then(|| self.tell())
+        let kept = self.retained.limit();
+        let enough = if alone { BY_ITSELF.min(kept / 4) } else { WITH_OTHERS.min(kept / 16) };
+        // Acknowledgements alone are not worth another one.
+        (self.worth.saturating_sub(self.told) >= enough.max(1) as u64).then(|| self.tell())
     }
 
     /// What to acknowledge if there is time to.
@@ -142,7 +145,7 @@ impl Reliable {
         let acknowledged = self.tell();
         let mut last = Outbox::default();
         last.push_bare(acknowledged);
-        self.retained.push(&last);
+        self.retained.append(&last);
         resent.outbox.push_once(last.take_all());
         Some(resent)
     }

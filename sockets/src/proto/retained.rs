@@ -92,7 +92,8 @@ impl Retained {
         self.release(self.len().saturating_sub(self.limit));
     }
 
-    fn append(&mut self, outbox: &Outbox) {
+    /// As [`push`](Self::push), giving nothing up: that waits for the next time.
+    pub(super) fn append(&mut self, outbox: &Outbox) {
         for piece in outbox.sealed() {
             if piece.len() < SHARE_FROM {
                 self.tail.extend_from_slice(piece);
