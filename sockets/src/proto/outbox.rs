@@ -88,6 +88,11 @@ impl Outbox {
         }
     }
 
+    /// Whether there are only small frames, side by side.
+    pub(super) fn is_unsealed(&self) -> bool {
+        self.sealed.is_empty()
+    }
+
     /// The pieces before [`unsealed`](Self::unsealed).
     pub(super) fn sealed(&self) -> impl Iterator<Item = &Bytes> {
         self.sealed.iter()

@@ -88,8 +88,14 @@ impl Retained {
 
     /// The whole frames in `outbox` are being sent. The oldest ones are given up if that is too much.
     pub(super) fn push(&mut self, outbox: &Outbox) {
-        self.append(outbox);
-        self.release(self.len().saturating_sub(self.limit));
+        if outbox.is_unsealed() {
+            self.tail.extend_from_slice(outbox.unsealed());
+        } else {
+            self.append(outbox);
+        }
+        if self.len() > self.limit {
+            self.release(self.len() - self.limit);
+        }
     }
 
     /// As [`push`](Self::push), giving nothing up: that waits for the next time.
