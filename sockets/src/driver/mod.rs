@@ -20,8 +20,8 @@ use tokio::{
     time::{Sleep, sleep_until},
 };
 
-use self::{dispatch::Dispatcher, places::Places};
 pub(crate) use self::recovery::{Found, Recovery, Search};
+use self::{dispatch::Dispatcher, places::Places};
 use crate::{
     clock,
     disconnect_reason::DisconnectReason,

@@ -177,14 +177,14 @@ async fn begin<I: Identity>(
         Admitted::New(newcomer) => start(&server, newcomer),
         Admitted::Returned(socket) => {
             let _ = done.send(Ok(socket));
-            return;
+            return None;
         }
     };
     let (socket, driver) = match started {
         Ok(started) => started,
         Err(error) => {
             let _ = done.send(Err(error));
-            return;
+            return None;
         }
     };
     drop(turn);
