@@ -96,7 +96,7 @@ pub enum ClientState {
     },
     /// The connection has broken, and the client tries to come back.
     Reconnecting {
-        /// Which attempt this is, of those in a row.
+        /// Which attempt this is, of those in a row; 0 while it waits for a server that is going to be there again.
         attempt: u32,
         /// Why the connection has ended.
         reason: DisconnectReason,
@@ -208,6 +208,10 @@ impl Recovery for WayBack {
         Box::pin(async move {
             let positions = session.positions();
             let mut last = reason.clone();
+            if let DisconnectReason::Restarting(after) = reason {
+                self.states.send_replace(ClientState::Reconnecting { attempt: 0, reason: reason.clone() });
+                sleep(after).await;
+            }
             for attempt in 1..=self.policy.attempts {
                 self.states.send_replace(ClientState::Reconnecting { attempt, reason: reason.clone() });
                 sleep(self.policy.delay(attempt, part())).await;

@@ -93,11 +93,12 @@ impl Driver {
             // The handlers in it are not kept for the time of a goodbye.
             drop(dispatcher);
             let farewell = reason.farewell().filter(|_| !told);
+            let says_goodbye = farewell.is_some();
             if let Some((farewell, text)) = farewell {
-                session.say(Frame::Goodbye { reason: farewell }, text);
+                session.say(Frame::Goodbye { reason: farewell }, &text);
             }
             // One who has said goodbye may have to be told by the transport that it was heard.
-            if told || farewell.is_some() {
+            if told || says_goodbye {
                 Box::pin(hang_up(&mut *receiver, |cx| session.poll_finish(cx))).await;
             }
         }

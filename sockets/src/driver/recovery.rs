@@ -49,6 +49,7 @@ impl Driver {
             return Err(reason);
         }
         tracing::debug!(%reason, "a link has ended; its session goes on");
+        self.told = false;
         let (transmitter, unwritten) = self.session.park();
         if self.session.is_offered() {
             let receiver = mem::replace(&mut self.receiver, Box::new(NoLink));

@@ -99,12 +99,15 @@ pub(crate) enum Farewell {
     Silent = 7,
     /// The session goes on over another connection. Only one who knows resumption is told.
     Superseded = 8,
+    /// The server shuts down, and the client is to come back. The text says in how many milliseconds. Only one who knows
+    /// resumption is told.
+    Restarting = 9,
 }
 
 impl Farewell {
     fn from_wire(code: u8) -> Option<Self> {
-        use Farewell::{Closed, Kicked, NotReady, ShuttingDown, Silent, Superseded, TooSlow, Violation};
-        [Closed, Kicked, ShuttingDown, Violation, TooSlow, NotReady, Silent, Superseded]
+        use Farewell::{Closed, Kicked, NotReady, Restarting, ShuttingDown, Silent, Superseded, TooSlow, Violation};
+        [Closed, Kicked, ShuttingDown, Violation, TooSlow, NotReady, Silent, Superseded, Restarting]
             .into_iter()
             .find(|known| *known as u8 == code)
     }

@@ -126,7 +126,10 @@ impl Session {
     pub(crate) fn survives(&self, reason: &DisconnectReason) -> bool {
         let state = self.state.lock();
         let broken = match reason {
-            DisconnectReason::Lost(_) | DisconnectReason::Silent | DisconnectReason::TooSlow => true,
+            DisconnectReason::Lost(_)
+            | DisconnectReason::Silent
+            | DisconnectReason::TooSlow
+            | DisconnectReason::Restarting(_) => true,
             DisconnectReason::Superseded => state.is_offered(),
             _ => false,
         };
@@ -139,6 +142,7 @@ impl Session {
         let mut writer = self.writer.lock();
         let mut state = self.state.lock();
         state.core.rest();
+        state.core.expect_another_server();
         self.write_blocked.store(true, Ordering::Release);
         writer.stop()
     }

@@ -198,7 +198,12 @@ impl<C, H: Clone> Core<C, H> {
             Frame::GoingAway => self.side == Side::Client && !self.peer_is_leaving,
             Frame::Drained => self.side == Side::Server && !self.peer_is_drained,
             Frame::Goodbye {
-                reason: Farewell::Kicked | Farewell::ShuttingDown | Farewell::NotReady | Farewell::Superseded,
+                reason:
+                    Farewell::Kicked
+                    | Farewell::ShuttingDown
+                    | Farewell::NotReady
+                    | Farewell::Superseded
+                    | Farewell::Restarting,
             } => self.side == Side::Client,
             _ => true,
         };

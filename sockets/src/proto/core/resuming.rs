@@ -140,6 +140,11 @@ impl<C, H: Clone> Core<C, H> {
         }
     }
 
+    /// A server that goes away is not come back to: calls wait for the next one.
+    pub(crate) fn expect_another_server(&mut self) {
+        self.peer_is_leaving = false;
+    }
+
     /// There is another link, to one who has received everything up to `position`: what it has to carry first. `None` if
     /// some of that is not kept any more.
     pub(crate) fn resume(&mut self, now: Instant, position: u64) -> Option<Outbox> {

@@ -30,8 +30,18 @@ fn failure_code() -> impl Strategy<Value = FailureCode> {
 }
 
 fn farewell() -> impl Strategy<Value = Farewell> {
-    use Farewell::{Closed, Kicked, NotReady, ShuttingDown, Silent, Superseded, TooSlow, Violation};
-    prop::sample::select(vec![Closed, Kicked, ShuttingDown, Violation, TooSlow, NotReady, Silent, Superseded])
+    use Farewell::{Closed, Kicked, NotReady, Restarting, ShuttingDown, Silent, Superseded, TooSlow, Violation};
+    prop::sample::select(vec![
+        Closed,
+        Kicked,
+        ShuttingDown,
+        Violation,
+        TooSlow,
+        NotReady,
+        Silent,
+        Superseded,
+        Restarting,
+    ])
 }
 
 /// Numbers of every length on the wire.

@@ -291,7 +291,10 @@ impl Engine {
 
 /// Whether only a server may say this.
 pub(super) fn is_the_servers(farewell: Farewell) -> bool {
-    matches!(farewell, Farewell::Kicked | Farewell::ShuttingDown | Farewell::NotReady)
+    matches!(
+        farewell,
+        Farewell::Kicked | Farewell::ShuttingDown | Farewell::NotReady | Farewell::Superseded | Farewell::Restarting
+    )
 }
 
 /// As a value of these bytes comes from its encoding.
