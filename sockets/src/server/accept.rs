@@ -276,9 +276,13 @@ async fn admit<I: Identity>(
     }
     let heard = turn.theirs(handshake::hear(link, &server.limits)).await;
     let Heard { theirs, login, claim } = heard.unwrap_or_else(|| handshake::cut_short(link))?;
-    let claimed = claim.and_then(|claim| Some((server.claimed(&claim)?, claim)));
-    // One who returns has a place.
-    if claimed.is_none() && server.admission.is_full() {
+    if let Some(claim) = claim
+        && let Some((socket, token)) = returned(server, &claim, &login, &handshake).await
+    {
+        // It has a place.
+        return Ok((theirs, Entry::Return(socket, claim.received, token)));
+    }
+    if server.admission.is_full() {
         return refuse(link, Refusal::new(FULL), turn).await;
     }
     let identity = match (server.authenticate)(&login, handshake).await {
@@ -289,18 +293,29 @@ async fn admit<I: Identity>(
     if server.registry.read().is_closed() {
         return refuse(link, Refusal::new("the server is shutting down"), turn).await;
     }
-    if let Some((socket, claim)) = claimed
-        && *socket.identity() == identity
-        && let Some(next) = Token::new(socket.number())
-        && socket.session().accept(&claim, next.clone())
-    {
-        return Ok((theirs, Entry::Return(socket, claim.received, next)));
-    }
     // Others may have come in meanwhile.
     let Some(place) = server.admission.take_place() else {
         return refuse(link, Refusal::new(FULL), turn).await;
     };
     Ok((theirs, Entry::New(identity, place)))
+}
+
+/// Whose session somebody goes on with who shows a good token and has its identity, and the token for the next time.
+async fn returned<I: Identity>(
+    server: &Inner<I>,
+    claim: &Claim,
+    login: &[u8],
+    handshake: &Handshake,
+) -> Option<(Socket<I>, Token)> {
+    let socket = server.registry.read().socket(claim.token.session()).cloned()?;
+    if !socket.session().knows(&claim.token) || server.registry.read().is_closed() {
+        return None;
+    }
+    let handshake = Handshake { returns: true, ..handshake.clone() };
+    let identity = (server.authenticate)(login, handshake).await.ok()?;
+    let next = Token::new(socket.number())?;
+    let goes_on = *socket.identity() == identity && socket.session().accept(claim, next.clone());
+    goes_on.then_some((socket, next))
 }
 
 async fn refuse<T>(link: &mut Link, refusal: Refusal, turn: &mut Turn) -> Result<T, AcceptError> {
@@ -311,14 +326,6 @@ async fn refuse<T>(link: &mut Link, refusal: Refusal, turn: &mut Turn) -> Result
 async fn misunderstand<T>(link: &mut Link, what: String, turn: &mut Turn) -> Result<T, AcceptError> {
     let told = turn.theirs(handshake::misunderstand(link, what.clone())).await;
     told.unwrap_or(Err(AcceptError::Handshake(what)))
-}
-
-impl<I: Identity> Inner<I> {
-    /// Whose session somebody wants to go on with, if the token is good.
-    fn claimed(&self, claim: &Claim) -> Option<Socket<I>> {
-        let socket = self.registry.read().socket(claim.token.session()).cloned()?;
-        socket.session().knows(&claim.token).then_some(socket)
-    }
 }
 
 /// Gives a session its client's next connection.

@@ -14,7 +14,9 @@ use std::{
 
 use relay::Relay;
 
-use sockets::{CallError, Client, ClientBuilder, ClientState, DisconnectReason, Limits, Reconnect, Refusal, Server};
+use sockets::{
+    CallError, Client, ClientBuilder, ClientState, DisconnectReason, Handshake, Limits, Reconnect, Refusal, Server,
+};
 use sockets_tests::{eventually, never};
 use tokio::{sync::Notify, time::timeout};
 
@@ -378,4 +380,43 @@ async fn clients_of_a_server_that_restarts_come_back_one_after_the_other() {
     for client in &clients {
         eventually("it has come back", || client.state() == ClientState::Connected { session: 2 }).await;
     }
+}
+
+/// Each name is given to one client at a time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn authentication_knows_who_returns_and_who_only_says_so_is_a_newcomer() {
+    let taken = Arc::new(Mutex::new(Vec::new()));
+    let names = Arc::clone(&taken);
+    let server = Server::builder()
+        .authenticate(move |login: u32, handshake: Handshake| {
+            let names = Arc::clone(&names);
+            async move {
+                let mut names = names.lock().unwrap();
+                let known = names.contains(&login);
+                if known && !handshake.returns() {
+                    return Err(Refusal::new("the name is taken"));
+                }
+                if !handshake.returns() {
+                    names.push(login);
+                }
+                Ok(login)
+            }
+        })
+        .bind("tcp://127.0.0.1:0")
+        .await
+        .unwrap();
+    let relay = Relay::to(server.local_addr()).await;
+    let faithful = client().auth(1_u32).connect(&relay.url()).await.unwrap();
+    let logins = AtomicU32::new(2);
+    let faithless = client().auth_with(move || std::future::ready(logins.fetch_add(1, Ordering::Relaxed)));
+    let faithless = faithless.connect(&relay.url()).await.unwrap();
+    relay.cut();
+    eventually("the one that comes back as another is a newcomer", || {
+        faithless.state() == ClientState::Connected { session: 2 }
+    })
+    .await;
+    eventually("all are there", || relay.made() >= 4).await;
+    assert_eq!(within(faithful.request::<()>("nothing", &())).await, Err(CallError::NoSuchMethod));
+    assert_eq!(faithful.state(), ClientState::Connected { session: 1 });
+    assert_eq!(*taken.lock().unwrap(), [1, 2, 3], "each is given once");
 }
