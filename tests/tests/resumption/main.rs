@@ -18,7 +18,10 @@ use sockets::{
     CallError, Client, ClientBuilder, ClientState, DisconnectReason, Handshake, Limits, Reconnect, Refusal, Server,
 };
 use sockets_tests::{eventually, never};
-use tokio::{sync::Notify, time::timeout};
+use tokio::{
+    sync::{Notify, Semaphore},
+    time::timeout,
+};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -95,13 +98,13 @@ async fn a_session_goes_on_with_all_that_belongs_to_it() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn calls_in_flight_in_both_directions_are_answered_behind_a_break() {
-    let (begun, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-    let slow = |begun: &Arc<Notify>, go: &Arc<Notify>| {
+    let (begun, go) = (Arc::new(Semaphore::new(0)), Arc::new(Notify::new()));
+    let slow = |begun: &Arc<Semaphore>, go: &Arc<Notify>| {
         let (begun, go) = (Arc::clone(begun), Arc::clone(go));
         move |number: u32| {
             let (begun, go) = (Arc::clone(&begun), Arc::clone(&go));
             async move {
-                begun.notify_one();
+                begun.add_permits(1);
                 go.notified().await;
                 number + 1
             }
@@ -122,8 +125,7 @@ async fn calls_in_flight_in_both_directions_are_answered_behind_a_break() {
     let there = client.request::<u32>("slow", &1_u32);
     let back = socket.request::<u32>("slow", &2_u32);
     let breaking = async {
-        begun.notified().await;
-        begun.notified().await;
+        begun.acquire_many(2).await.unwrap().forget();
         relay.cut();
         eventually("it is back", || relay.made() == 2).await;
         // One handler ends on a connection that its call has not come over.
@@ -250,10 +252,16 @@ trait Board {
 }
 
 /// Notes what it is told. Of what it is asked, the first time never ends.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 struct Noting {
     noted: Arc<Mutex<Vec<(&'static str, u32)>>>,
-    begun: Arc<Notify>,
+    begun: Arc<Semaphore>,
+}
+
+impl Default for Noting {
+    fn default() -> Self {
+        Self { noted: Arc::default(), begun: Arc::new(Semaphore::new(0)) }
+    }
 }
 
 impl Noting {
@@ -271,14 +279,14 @@ impl Noting {
 impl Board for Noting {
     async fn set(&self, number: u32) {
         if self.note("set", number) == 1 {
-            self.begun.notify_one();
+            self.begun.add_permits(1);
             std::future::pending::<()>().await;
         }
     }
 
     async fn add(&self, number: u32) {
         self.note("add", number);
-        self.begun.notify_one();
+        self.begun.add_permits(1);
         std::future::pending::<()>().await;
     }
 
@@ -303,8 +311,7 @@ async fn an_idempotent_request_is_made_again_in_the_next_session_and_no_other_on
     let (relay, client) = through_a_relay(&server, client()).await;
     let board = BoardClient::new(&client);
     let breaking = async {
-        noting.begun.notified().await;
-        noting.begun.notified().await;
+        noting.begun.acquire_many(2).await.unwrap().forget();
         let socket = server.sockets().remove(0);
         relay.shut();
         socket.disconnected().await;
