@@ -174,7 +174,9 @@ impl Side {
             }
             Frame::Heartbeat => self.vigil.as_ref().expect("nobody minds silence").heartbeat_queued(now),
             Frame::Acknowledged { .. } => {}
-            Frame::Signatures | Frame::Skipped { .. } | Frame::Unknown { .. } => panic!("{header:?} is not ours to send"),
+            Frame::Signatures | Frame::Skipped { .. } | Frame::Unknown { .. } => {
+                panic!("{header:?} is not ours to send")
+            }
         }
     }
 

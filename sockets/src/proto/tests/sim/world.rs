@@ -66,7 +66,8 @@ impl<'a> World<'a> {
             let is_hostile = choices.percent(peers.hostile);
             let kept = [0, 100, 500, 5_000, 200_000][choices.index(5)];
             let mut server = server;
-            (server.kept, client.kept) = if is_hostile { (0, 0) } else { (kept, kept) };
+            // Where silence is minded, the account of it knows one link alone.
+            (server.kept, client.kept) = if is_hostile || peers.minding { (0, 0) } else { (kept, kept) };
             let side = |kind, trusts| {
                 let (ours, theirs) = if kind == proto::Side::Server { (server, client) } else { (client, server) };
                 End::Honest(Box::new(Side::new(kind, ours, theirs, trusts, now)))
@@ -156,7 +157,7 @@ impl<'a> World<'a> {
             return false;
         }
         let frame = pipe.next();
-        let is_over = frame.is_none() && pipe.ended;
+        let (is_over, begun) = (frame.is_none() && pipe.ended, pipe.len());
         if let Some(frame) = &frame {
             link.arrived(end, frame);
         }
@@ -176,8 +177,8 @@ impl<'a> World<'a> {
                 link.hang_up(end, &[]);
                 true
             }
-            (End::Honest(side), None) if side.is_open && pipe.len() > 0 => {
-                side.heard_part(moment.now, pipe.len());
+            (End::Honest(side), None) if side.is_open && begun > 0 => {
+                side.heard_part(moment.now, begun);
                 false
             }
             (End::Honest(_), frame) => frame.is_some(),
