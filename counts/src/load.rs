@@ -1,11 +1,14 @@
 //! What is counted: the loads that a client puts on a server.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU32, Ordering},
+use std::{
+    env,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
-use sockets::Client;
+use sockets::{Client, ClientBuilder, Reconnect};
 use tokio::{sync::Notify, task::JoinSet};
 
 use crate::{ControlClient, Room, RoomServer, ShopClient, TillClient};
@@ -63,12 +66,12 @@ impl Loader {
     ///
     /// If that fails.
     pub async fn connect(url: &str, load: Load) -> Self {
-        let client = Client::builder().connect(url).await.expect("the server is there");
+        let client = builder().connect(url).await.expect("the server is there");
         let mut loader = Self { load, client, members: Vec::new(), heard: Arc::default() };
         let Load::Room { members, .. } = load else { return loader };
         for _ in 0..members {
             let ears = RoomServer::from_arc(Arc::clone(&loader.heard));
-            let member = Client::builder().serve(ears).connect(url).await.expect("the server is there");
+            let member = builder().serve(ears).connect(url).await.expect("the server is there");
             ControlClient::new(&member).join().await.expect("the server lets members in");
             loader.members.push(member);
         }
@@ -111,9 +114,17 @@ impl Loader {
     ///
     /// If it has ended before.
     pub async fn stop_server(&self) {
+        let mut states = self.client.states();
         ControlClient::new(&self.client).stop().await.expect("the server is there");
-        self.client.disconnected().await;
+        // It is gone, or has said goodbye; this client would wait for its return.
+        states.next().await;
     }
+}
+
+/// A client whose session outlives its connection, unless `WITHOUT_RESUMPTION` is set: to see what that costs.
+fn builder() -> ClientBuilder {
+    let builder = Client::builder();
+    if env::var_os("WITHOUT_RESUMPTION").is_some() { builder.reconnect(Reconnect::never()) } else { builder }
 }
 
 /// Two methods of different sizes in turn, with borrowed arguments; one is served for all, one for this socket.

@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use sockets::{CallError, Client, ConnectError, DisconnectReason, Peer};
+use sockets::{CallError, Client, ClientState, ConnectError, DisconnectReason, Peer, StateChanges};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::{
@@ -37,6 +37,7 @@ pub async fn join(name: &str, addr: &str, stop: &Notify) -> Result<(), String> {
     tokio::select! {
         () = stop.notified() => {}
         () = converse(&client, &screen) => {}
+        () = tell_of_breaks(client.states()) => {}
         reason = client.disconnected() => return Err(farewell(&reason)),
     }
     // The goodbye is sent when the last handle is dropped. This one does not count.
@@ -45,6 +46,30 @@ pub async fn join(name: &str, addr: &str, stop: &Notify) -> Result<(), String> {
     connection.disconnected().await;
     print("* You have left the chat.");
     Ok(())
+}
+
+/// Says when the connection breaks, and what has become of the conversation when there is another.
+async fn tell_of_breaks(mut states: StateChanges) {
+    let (mut known, mut away) = (1, false);
+    while let Some(state) = states.next().await {
+        match state {
+            ClientState::Connected { session } if session > known => {
+                print("* You are back. The chat has started anew: you are in the lobby.");
+                (known, away) = (session, false);
+            }
+            ClientState::Connected { .. } if away => {
+                print("* You are back, and have missed nothing.");
+                away = false;
+            }
+            ClientState::Reconnecting { .. } if !away => {
+                print("* The connection has broken. What you type is sent when there is another.");
+                away = true;
+            }
+            _ => {}
+        }
+    }
+    // The reason is told elsewhere.
+    std::future::pending::<()>().await;
 }
 
 fn cannot_join(error: &ConnectError, addr: &str) -> String {

@@ -1,30 +1,38 @@
 //! Who somebody is, to the server.
 
 use std::{
-    collections::HashSet,
+    collections::HashMap,
     hash::{Hash, Hasher},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicU64, Ordering},
     },
 };
 
-/// The names that are taken.
+/// The names that are taken, and by whom.
 #[derive(Clone, Default)]
-pub struct Names(Arc<Mutex<HashSet<String>>>);
+pub struct Names(Arc<Mutex<HashMap<String, Weak<Claim>>>>);
 
 impl Names {
     /// Gives somebody a name, unless another one has it; upper and lower case make no difference.
     pub fn take(&self, name: &str) -> Option<Person> {
         let key = name.to_lowercase();
-        if !self.lock().insert(key.clone()) {
+        let mut names = self.lock();
+        if names.contains_key(&key) {
             return None;
         }
         let arrival = AtomicU64::new(0);
-        Some(Person(Arc::new(Claim { name: name.to_owned(), key, arrival, names: self.clone() })))
+        let claim = Arc::new(Claim { name: name.to_owned(), key: key.clone(), arrival, names: self.clone() });
+        names.insert(key, Arc::downgrade(&claim));
+        Some(Person(claim))
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashSet<String>> {
+    /// Who has a name, for one who comes back.
+    pub fn known(&self, name: &str) -> Option<Person> {
+        self.lock().get(&name.to_lowercase()).and_then(Weak::upgrade).map(Person)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Weak<Claim>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

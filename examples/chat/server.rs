@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use sockets::{Audience, BindError, DisconnectReason, Limits, Refusal, Server, Socket};
+use sockets::{Audience, BindError, DisconnectReason, Handshake, Limits, Refusal, Server, Socket};
 use tokio::sync::Notify;
 
 use crate::{
@@ -20,13 +20,15 @@ pub async fn serve(addr: &str, vote_time: Duration, stop: &Notify) -> Result<(),
     let server = Server::builder()
         // Lines of text are short, and nobody wants to wait for an open vote when the server is closed.
         .limits(Limits { max_frame: 16 << 10, shutdown_grace: Duration::from_secs(1), ..Limits::default() })
-        .authenticate(move |name: String| {
+        .authenticate(move |name: String, handshake: Handshake| {
             let names = names.clone();
             async move {
                 if !is_name(&name) {
                     return Err(Refusal::new(format!("that is not a name for the chat: {NAME_RULE}")));
                 }
-                names.take(&name).ok_or_else(|| Refusal::new(format!("the name {name} is taken")))
+                // One who comes back has the name already.
+                let person = if handshake.returns() { names.known(&name) } else { names.take(&name) };
+                person.ok_or_else(|| Refusal::new(format!("the name {name} is taken")))
             }
         })
         .connected(move |socket| welcome(socket, vote_time))

@@ -4,7 +4,15 @@
 
 mod common;
 
-use std::time::{Duration, Instant};
+use std::{
+    net::{Shutdown, TcpListener, TcpStream},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
 
 use common::{Ended, Program};
 
@@ -241,20 +249,89 @@ fn ctrl_c_ends_the_server_while_a_vote_is_open() {
     assert_eq!(ada.end().errors, "The chat has ended: the server shut down.\n");
 }
 
+const BROKEN: &str = "* The connection has broken. What you type is sent when there is another.";
+
 #[test]
-fn a_client_says_that_the_server_is_gone_when_it_crashes() {
+fn a_client_says_that_the_server_is_gone_when_it_crashes_and_that_it_is_another_one() {
     let (mut server, addr) = serve(&[]);
     let mut ada = join("ada", &addr, &mut []);
     server.kill();
-    let Ended { status, rest, errors } = ada.end();
-    assert_eq!((status, rest), (Some(1), vec![]));
-    assert!(errors.starts_with("The chat has ended: the connection was lost: "), "{errors}");
+    ada.prints(&[BROKEN]);
+    server.end();
+    let mut server = Program::start("chat", &["serve", &addr]);
+    server.line();
+    ada.prints(&["* You are back. The chat has started anew: you are in the lobby."]);
+    ada.types("/who");
+    ada.prints(&["* In lobby: ada"]);
+}
+
+#[test]
+fn a_conversation_survives_what_it_goes_through() {
+    let (_server, addr) = serve(&[]);
+    let mut relay = Relay::new("127.0.0.1:0", &addr);
+    let mut ada = join("ada", &relay.addr, &mut []);
+    let mut ben = join("ben", &addr, &mut [&mut ada]);
+    for round in 0..3 {
+        relay.kill();
+        ada.prints(&[BROKEN]);
+        ada.types(&format!("can you hear me, {round}?"));
+        ben.types(&format!("no, {round}"));
+        relay = Relay::new(&relay.addr, &addr);
+        // She hears what was said meanwhile, and is heard.
+        let mut heard = [ada.line(), ada.line()];
+        heard.sort();
+        assert_eq!(heard, ["* You are back, and have missed nothing.".into(), format!("ben: no, {round}")]);
+        ben.prints(&[&format!("ada: can you hear me, {round}?")]);
+    }
+}
+
+/// What a connection goes through, until it is killed.
+struct Relay {
+    addr: String,
+    open: Arc<Mutex<Vec<TcpStream>>>,
+    killed: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Relay {
+    fn new(at: &str, to: &str) -> Self {
+        let listener = TcpListener::bind(at).unwrap();
+        let addr = listener.local_addr().unwrap().to_string();
+        let open: Arc<Mutex<Vec<TcpStream>>> = Arc::default();
+        let killed = Arc::new(AtomicBool::new(false));
+        let (opened, stop, to) = (Arc::clone(&open), Arc::clone(&killed), to.to_owned());
+        let thread = thread::spawn(move || {
+            for near in listener.incoming().map(Result::unwrap) {
+                if stop.load(Ordering::SeqCst) {
+                    return;
+                }
+                let far = TcpStream::connect(&to).unwrap();
+                for (from, into) in [(&near, &far), (&far, &near)] {
+                    let (mut from, mut into) = (from.try_clone().unwrap(), into.try_clone().unwrap());
+                    thread::spawn(move || std::io::copy(&mut from, &mut into));
+                }
+                opened.lock().unwrap().extend([near, far]);
+            }
+        });
+        Self { addr, open, killed, thread: Some(thread) }
+    }
+
+    /// As `kill -9` does: it listens no more, and its connections are closed.
+    fn kill(&mut self) {
+        self.killed.store(true, Ordering::SeqCst);
+        // It may be waiting for one.
+        drop(TcpStream::connect(&self.addr));
+        self.thread.take().unwrap().join().unwrap();
+        for stream in self.open.lock().unwrap().drain(..) {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
 }
 
 #[test]
 fn a_client_says_that_the_server_is_away() {
     // A port that was free just now.
-    let addr = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let addr = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let Ended { status, rest, errors } = Program::start("chat", &["join", "ada", &addr]).end();
     assert_eq!((status, rest), (Some(1), vec![]));
     assert!(errors.starts_with(&format!("There is no chat at {addr}: ")), "{errors}");

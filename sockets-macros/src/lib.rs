@@ -110,6 +110,12 @@ use crate::{attr::GroupArgs, errors::Errors, model::Group};
 ///   audience, for a member whose outgoing queue is full; see [below](#emits-to-slow-members).
 /// - `#[request(timeout = "2s")]`: the deadline of a request, if the stub sets no other: a whole number of `ms`, `s`, `m`
 ///   or `h`. Without it, it is that of the connection's limits.
+/// - `#[request(idempotent)]`: to execute it twice is the same as once. If a client's connection breaks and its session cannot
+///   go on, a call that may have been executed is made again in the next session, within its deadline, instead of failing as
+///   `Disconnected`.
+/// - `#[emit(volatile)]`: what it says is worth nothing later. It is sent at once or not at all: it is dropped where there is
+///   no room for it, where the connection is broken, and where it breaks on the way. Those that were not sent are counted as
+///   `dropped_emits`.
 ///
 /// `#[cfg(..)]`, documentation, `#[deprecated]` and lint attributes have their usual meaning, in the trait and the stub.
 /// A stub has functions called `new` and `with_timeout` already.

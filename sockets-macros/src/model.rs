@@ -60,7 +60,7 @@ pub(crate) struct Method {
 }
 
 pub(crate) enum Kind {
-    Request { timeout: Option<Duration>, reply: Reply },
+    Request { timeout: Option<Duration>, idempotent: bool, reply: Reply },
     Emit { overflow: Overflow },
 }
 
@@ -150,7 +150,7 @@ impl Kind {
         if (options.emit || options.unknown) && nothing {
             return Self::Emit { overflow: options.overflow };
         }
-        Self::Request { timeout: options.timeout, reply: travel::reply(output) }
+        Self::Request { timeout: options.timeout, idempotent: options.idempotent, reply: travel::reply(output) }
     }
 }
 

@@ -43,6 +43,7 @@ pub(crate) struct Options {
     pub(crate) emit: bool,
     pub(crate) overflow: Overflow,
     pub(crate) timeout: Option<Duration>,
+    pub(crate) idempotent: bool,
     /// Whether there was something else, which has been reported.
     pub(crate) unknown: bool,
     /// Which of our attributes has been read.
@@ -110,17 +111,36 @@ impl Options {
 
     fn emit(&mut self, attr: &Attribute, errors: &mut Errors) {
         self.emit = true;
-        let mut seen = false;
+        let (mut seen, mut volatile) = (false, false);
         for arg in arguments(attr, errors) {
             match &arg {
                 Arg::Named(name, value) if name == "overflow" => {
                     once(name, &mut seen, errors);
+                    if volatile {
+                        errors
+                            .on(name, "a volatile emit that finds no room is dropped; remove `overflow` or `volatile`");
+                    }
                     let what = format!("a policy is a string; legal are {}", overflow::LEGAL);
                     if let Some(overflow) = parsed(value, Overflow::parse, &what, errors) {
                         self.overflow = overflow;
                     }
                 }
-                _ => errors.at(arg.span(), format!("{}; legal is `overflow = \"drop_oldest\"`", arg.describe())),
+                Arg::Plain(word) if is(word, "volatile") => {
+                    flag(word, "volatile", &mut volatile, errors);
+                    self.overflow = Overflow::VOLATILE;
+                    if seen {
+                        errors
+                            .on(word, "a volatile emit that finds no room is dropped; remove `overflow` or `volatile`");
+                    }
+                }
+                Arg::Plain(word) if is(word, "idempotent") => {
+                    errors.on(word, "`idempotent` is for requests, which can be made again; an emit is sent once");
+                }
+                Arg::Named(name, _) if name == "volatile" => errors.on(name, "write `volatile` alone, without a value"),
+                _ => errors.at(
+                    arg.span(),
+                    format!("{}; legal are `overflow = \"drop_oldest\"` and `volatile`", arg.describe()),
+                ),
             }
         }
     }
@@ -140,7 +160,16 @@ impl Options {
                         "`overflow` is for emits, which nobody waits for; a request that finds no room fails",
                     );
                 }
-                _ => errors.at(arg.span(), format!("{}; legal is `timeout = \"2s\"`", arg.describe())),
+                Arg::Plain(word) if is(word, "idempotent") => flag(word, "idempotent", &mut self.idempotent, errors),
+                Arg::Plain(word) if is(word, "volatile") => {
+                    errors.on(word, "`volatile` is for emits, which nobody waits for; a request is answered or fails");
+                }
+                Arg::Named(name, _) if name == "idempotent" => {
+                    errors.on(name, "write `idempotent` alone, without a value");
+                }
+                _ => {
+                    errors.at(arg.span(), format!("{}; legal are `timeout = \"2s\"` and `idempotent`", arg.describe()));
+                }
             }
         }
     }
@@ -150,6 +179,18 @@ impl Options {
 fn once(name: &Ident, seen: &mut bool, errors: &mut Errors) {
     if mem::replace(seen, true) {
         errors.on(name, format!("`{name}` is given twice; remove one"));
+    }
+}
+
+/// Whether an argument is this one word.
+fn is(value: &Expr, word: &str) -> bool {
+    matches!(value, Expr::Path(path) if path.path.is_ident(word))
+}
+
+/// Takes an argument in that is one word.
+fn flag(value: &Expr, word: &str, seen: &mut bool, errors: &mut Errors) {
+    if mem::replace(seen, true) {
+        errors.on(value, format!("`{word}` is given twice; remove one"));
     }
 }
 

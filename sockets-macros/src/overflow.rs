@@ -17,6 +17,9 @@ impl Default for Overflow {
 }
 
 impl Overflow {
+    /// What `#[emit(volatile)]` says.
+    pub(crate) const VOLATILE: Self = Self("Volatile");
+
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let found = POLICIES.iter().find(|(written, _)| *written == text);
         found.map(|(_, name)| Self(name)).ok_or_else(|| format!("`{text}` is no policy; legal are {LEGAL}"))

@@ -14,6 +14,7 @@ use futures_util::Sink;
 use serde::Serialize;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
+    sync::watch,
     time::timeout,
 };
 
@@ -24,9 +25,10 @@ use crate::{
     connect_error::ConnectError,
     disconnect_reason::DisconnectReason,
     driver::Driver,
-    handshake,
+    handshake::{self, Granted, Resumption},
     limits::Limits,
     proto::Side,
+    reconnect::{ClientState, Login, Reconnect, StateChanges, WayBack},
     server::{Identity, Server},
     session::{Peer, Routes, Service, Session},
     transport::{
@@ -35,7 +37,6 @@ use crate::{
 };
 
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
-type Login = Box<dyn Fn() -> BoxFuture<Result<Vec<u8>, ConnectError>> + Send + Sync>;
 type ConnectedHook = Box<dyn FnOnce(Peer) -> BoxFuture<()> + Send>;
 
 /// A connection to a server. It is a [`Peer`] that keeps the connection open: when the last clone is dropped, the
@@ -43,6 +44,7 @@ type ConnectedHook = Box<dyn FnOnce(Peer) -> BoxFuture<()> + Send>;
 #[derive(Clone, Debug)]
 pub struct Client {
     peer: Peer,
+    states: watch::Receiver<ClientState>,
     _keep_open: Arc<KeepOpen>,
 }
 
@@ -55,9 +57,40 @@ impl Client {
             services: Vec::new(),
             login: Box::new(|| Box::pin(async { encode_login(&()) })),
             connected: None,
+            reconnect: Reconnect::default(),
             #[cfg(feature = "middleware")]
             layers: Layers::default(),
         }
+    }
+
+    /// How it stands with its server now.
+    pub fn state(&self) -> ClientState {
+        match self.peer.session().reason() {
+            Some(reason) => ClientState::Ended(reason.clone()),
+            None => self.states.borrow().clone(),
+        }
+    }
+
+    /// How that changes from now on: a stream that ends behind [`ClientState::Ended`], and keeps nothing open.
+    ///
+    /// ```
+    /// # async fn example(client: &sockets::Client) {
+    /// use sockets::ClientState;
+    ///
+    /// let mut states = client.states();
+    /// while let Some(state) = states.next().await {
+    ///     match state {
+    ///         ClientState::Connected { session } => println!("connected, in session {session}"),
+    ///         ClientState::Reconnecting { attempt, reason } => println!("{reason}; attempt {attempt} to come back"),
+    ///         other => println!("{other:?}"),
+    ///     }
+    /// }
+    /// # }
+    /// ```
+    pub fn states(&self) -> StateChanges {
+        let mut states = self.states.clone();
+        states.mark_unchanged();
+        StateChanges::new(states, Arc::clone(self.peer.session()))
     }
 }
 
@@ -87,6 +120,7 @@ pub struct ClientBuilder {
     services: Vec<Arc<dyn Service>>,
     login: Login,
     connected: Option<ConnectedHook>,
+    reconnect: Reconnect,
     #[cfg(feature = "middleware")]
     layers: Layers,
 }
@@ -131,6 +165,16 @@ impl ClientBuilder {
         Fut: Future<Output = ()> + Send + 'static,
     {
         Self { connected: Some(Box::new(|peer| Box::pin(f(peer)))), ..self }
+    }
+
+    /// How the client comes back when its connection has broken. By default, it tries until it succeeds. Its session then goes on,
+    /// if the server still keeps it: see [`ClientState`]. This is about [`connect`](Self::connect): the other ways to
+    /// connect have no way back.
+    ///
+    /// A client is over, and does not come back, when its last handle is dropped, when the server disconnects it or shuts down,
+    /// and when a side breaks the protocol. [`on_disconnect`](Peer::on_disconnect) runs then.
+    pub fn reconnect(self, reconnect: Reconnect) -> Self {
+        Self { reconnect, ..self }
     }
 
     /// Sets the limits of the connection.
@@ -185,9 +229,9 @@ impl ClientBuilder {
     /// [`ConnectError`] says whether the address, the handshake, the version or the authentication was at fault.
     pub async fn connect(self, url: &str) -> Result<Client, ConnectError> {
         let address = Address::parse(url)?;
-        let opened = timeout(self.limits.authentication, open(address, &self.options, &self.limits)).await;
+        let opened = timeout(self.limits.authentication, open(address.clone(), &self.options, &self.limits)).await;
         let link = opened.map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))??;
-        self.connect_link(link).await
+        self.connect_link(link, Some(address)).await
     }
 
     /// Connects over a stream of bytes whose other end is given to [`Server::accept`].
@@ -200,7 +244,7 @@ impl ClientBuilder {
         S: AsyncRead + AsyncWrite + Send + 'static,
     {
         let (read, write) = tokio::io::split(io);
-        self.connect_link(over_stream(read, write)).await
+        self.connect_link(over_stream(read, write), None).await
     }
 
     /// Connects over a stream and sink of whole messages whose other end is given to [`Server::accept_messages`], which
@@ -215,7 +259,7 @@ impl ClientBuilder {
         M: Into<Bytes> + 'static,
         E: Into<BoxError> + 'static,
     {
-        self.connect_link(over_messages(messages)).await
+        self.connect_link(over_messages(messages), None).await
     }
 
     /// Connects to a server in the same process: no byte goes through the system. For tests, and for programs that
@@ -227,37 +271,58 @@ impl ClientBuilder {
     pub async fn connect_to<I: Identity>(self, server: &Server<I>) -> Result<Client, ConnectError> {
         let (ours, theirs) = memory_pair();
         server.accept_arrival(Arrival::Open(theirs, Handshake::over("memory")));
-        self.connect_link(ours).await
+        self.connect_link(ours, None).await
     }
 
-    async fn connect_link(self, mut link: Link) -> Result<Client, ConnectError> {
+    /// `address` is where to come back to.
+    async fn connect_link(self, mut link: Link, address: Option<Address>) -> Result<Client, ConnectError> {
         #[cfg(feature = "middleware")]
         let around = self.layers.around();
         #[cfg(not(feature = "middleware"))]
         let around = None;
-        let Self { limits, options, services, login, connected, .. } = self;
+        let Self { limits, options, services, login, connected, reconnect, .. } = self;
+        let limits = Arc::new(limits);
+        let address = address.filter(|_| !reconnect.is_never());
         let mut routes = Routes::new(limits.names_per_peer as usize).inside(around);
         services.into_iter().try_for_each(|service| routes.serve(service))?;
         let announcement = routes.announcement();
-        let login = login().await?;
-        let greeting = handshake::greet(&mut link, &limits, &options.compression, login);
+        let greeting = login().await?;
+        let resumption = address.is_some().then_some(Resumption::Begin);
+        let greeting = handshake::greet(&mut link, &limits, &options.compression, greeting, resumption);
         let greeted = timeout(limits.authentication, greeting).await;
-        let theirs = greeted.map_err(|_| ConnectError::Handshake("the server did not answer in time".into()))??;
+        let (theirs, granted) =
+            greeted.map_err(|_| ConnectError::Handshake("the server did not answer in time".into()))??;
 
         let ready = connected.is_none();
         let patience = limits.authentication.saturating_add(limits.connected);
         let Link { receiver, transmitter, received } = options.compression.around(link, theirs.compresses);
-        let session =
-            Session::new(Side::Client, transmitter, theirs, Arc::new(limits), routes, Arc::new(Routes::new(0)), ready);
+        let session = Session::new(
+            Side::Client,
+            transmitter,
+            theirs,
+            Arc::clone(&limits),
+            routes,
+            Arc::new(Routes::new(0)),
+            ready,
+        );
         if let Some(announcement) = announcement {
             session.announce(&announcement);
         }
-        let client =
-            Client { peer: Peer::new(Arc::clone(&session)), _keep_open: Arc::new(KeepOpen(Arc::clone(&session))) };
+        let (changed, states) = watch::channel(ClientState::Connected { session: 1 });
+        let client = Client {
+            peer: Peer::new(Arc::clone(&session)),
+            states,
+            _keep_open: Arc::new(KeepOpen(Arc::clone(&session))),
+        };
         if let Some(connected) = connected {
             run_connected(connected(client.peer.clone()), &session);
         }
-        let mut driver = Box::pin(Driver::new(Arc::clone(&session), receiver, received).run(|| {}));
+        let mut driver = Driver::new(Arc::clone(&session), receiver, received);
+        if let (Some(address), Some(Granted { token, .. })) = (address, granted) {
+            let way_back = WayBack::new(address, options, limits, login, reconnect, token, changed);
+            driver = driver.recovering(Arc::new(way_back));
+        }
+        let mut driver = Box::pin(driver.run(|| {}));
         // Mostly the server has said with its welcome that it is ready: then nobody has to be woken to hear it.
         if poll_fn(|cx| Poll::Ready(driver.as_mut().poll(cx))).await.is_pending() {
             tokio::spawn(driver);

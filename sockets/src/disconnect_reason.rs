@@ -1,8 +1,12 @@
 //! Why a session ended.
 
-use std::fmt::{self, Display};
+use std::{
+    borrow::Cow,
+    fmt::{self, Display},
+    time::Duration,
+};
 
-use crate::proto::Farewell;
+use crate::proto::{Farewell, clamp_timeout};
 
 /// Why a session ended. It displays itself as a sentence.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +20,9 @@ pub enum DisconnectReason {
     Kicked(String),
     /// The server shut down.
     ShuttingDown,
+    /// The server shut down, and asked this client to come back in so much time: see
+    /// [`Server::shutdown_for_restart`](crate::Server::shutdown_for_restart).
+    Restarting(Duration),
     /// The link broke without a goodbye.
     Lost(String),
     /// The other side did not take what was sent to it: too much was waiting, or nothing moved for too long.
@@ -24,6 +31,8 @@ pub enum DisconnectReason {
     Silent,
     /// The server's `connected` hook did not finish in time.
     NotReady,
+    /// Somebody else has gone on with this session, over another connection, with the token that this client had.
+    Superseded,
     /// One side broke the protocol; this says which, and how.
     ProtocolViolation(String),
 }
@@ -49,23 +58,28 @@ impl DisconnectReason {
             Farewell::Closed => Self::PeerClosed,
             Farewell::Kicked => Self::Kicked(text),
             Farewell::ShuttingDown => Self::ShuttingDown,
+            Farewell::Restarting => Self::Restarting(clamp_timeout(Duration::from_millis(text.parse().unwrap_or(0)))),
             Farewell::Violation => Self::ProtocolViolation(format!("the other side says: {text}")),
             Farewell::TooSlow => Self::TooSlow,
             Farewell::NotReady => Self::NotReady,
             Farewell::Silent => Self::Silent,
+            Farewell::Superseded => Self::Superseded,
         }
     }
 
     /// How the other side is told, unless it is gone or has said it itself.
-    pub(crate) fn farewell(&self) -> Option<(Farewell, &str)> {
+    pub(crate) fn farewell(&self) -> Option<(Farewell, Cow<'_, str>)> {
+        let text = Cow::Borrowed;
         match self {
-            Self::Closed => Some((Farewell::Closed, "")),
-            Self::Kicked(message) => Some((Farewell::Kicked, message)),
-            Self::ShuttingDown => Some((Farewell::ShuttingDown, "")),
-            Self::ProtocolViolation(text) => Some((Farewell::Violation, text)),
-            Self::TooSlow => Some((Farewell::TooSlow, "")),
-            Self::NotReady => Some((Farewell::NotReady, "")),
-            Self::Silent => Some((Farewell::Silent, "")),
+            Self::Closed => Some((Farewell::Closed, text(""))),
+            Self::Kicked(message) => Some((Farewell::Kicked, text(message))),
+            Self::ShuttingDown => Some((Farewell::ShuttingDown, text(""))),
+            Self::Restarting(after) => Some((Farewell::Restarting, after.as_millis().to_string().into())),
+            Self::ProtocolViolation(what) => Some((Farewell::Violation, text(what))),
+            Self::TooSlow => Some((Farewell::TooSlow, text(""))),
+            Self::NotReady => Some((Farewell::NotReady, text(""))),
+            Self::Silent => Some((Farewell::Silent, text(""))),
+            Self::Superseded => Some((Farewell::Superseded, text(""))),
             Self::PeerClosed | Self::Lost(_) => None,
         }
     }
@@ -78,9 +92,11 @@ impl Display for DisconnectReason {
             Self::PeerClosed => f.write_str("the other side closed the connection"),
             Self::Kicked(message) => write!(f, "the server disconnected the client: {message}"),
             Self::ShuttingDown => f.write_str("the server shut down"),
+            Self::Restarting(_) => f.write_str("the server shut down, and is expected back"),
             Self::Lost(what) => write!(f, "the connection was lost: {what}"),
             Self::TooSlow => f.write_str("a side did not take what was sent to it"),
             Self::Silent => f.write_str("a side heard nothing of the other for too long"),
+            Self::Superseded => f.write_str("the session goes on over another connection"),
             Self::NotReady => f.write_str("the server did not get ready for the client in time"),
             Self::ProtocolViolation(what) => write!(f, "the protocol was broken: {what}"),
         }

@@ -12,13 +12,14 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
 use futures_util::{FutureExt, Sink, SinkExt, StreamExt};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
     codec::{EncodeError, Postcard, decode, encode},
     connect_error::{AcceptError, ConnectError, Refusal},
     limits::Limits,
     proto::{Outbox, Terms, bears_silence, clamp_timeout},
+    token::Token,
     transport::{Compression, Link, ReceiveError, hang_up, next_frame},
 };
 
@@ -54,11 +55,43 @@ const COMPRESSION: u32 = 2;
 /// The bit for blocks of LZ4.
 const LZ4: u64 = 1;
 
-fn extensions(limits: &Limits, compression: &Compression) -> Extensions {
+/// Says that a side knows resumption: the client with its [`Resumption`], the server with what it has [`Granted`].
+const RESUMPTION: u32 = 3;
+
+/// What a client wants that knows resumption.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) enum Resumption {
+    /// A session that can be gone on with.
+    Begin,
+    /// To go on with one.
+    GoOn(Claim),
+}
+
+/// With what a client goes on.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Claim {
+    pub(crate) token: Token,
+    /// Up to where it has received everything.
+    pub(crate) received: u64,
+    /// From where on it keeps what it has sent.
+    pub(crate) kept: u64,
+}
+
+/// What a client is told that knows resumption.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Granted {
+    /// If the session goes on: up to where the server has received everything.
+    pub(crate) received: Option<u64>,
+    /// For the next time.
+    pub(crate) token: Token,
+}
+
+fn extensions(limits: &Limits, compression: &Compression, resumption: Option<&impl Serialize>) -> Extensions {
     let millis = u64::try_from(bears_silence(limits).as_millis()).unwrap_or(u64::MAX);
     let said = [(HEARTBEATS, Some(millis)), (COMPRESSION, compression.is_on().then_some(LZ4))];
-    // A number always encodes.
-    said.into_iter().filter_map(|(id, number)| Some((id, encode(&number?).ok()?))).collect()
+    // All of this always encodes.
+    let numbers = said.into_iter().filter_map(|(id, number)| Some((id, encode(&number?).ok()?)));
+    numbers.chain(resumption.and_then(|said| Some((RESUMPTION, encode(said).ok()?)))).collect()
 }
 
 /// What a side has said of itself.
@@ -69,26 +102,29 @@ pub(crate) struct Theirs {
     pub(crate) silence: Option<Duration>,
     /// It compresses in the way that is known here.
     pub(crate) compresses: bool,
+    /// Both sides know resumption.
+    pub(crate) resumes: bool,
 }
 
 impl Theirs {
     fn check(terms: Terms, extensions: &Extensions) -> Result<Self, String> {
         terms.check()?;
-        let silence = Self::number(extensions, HEARTBEATS, "time of silence")?;
-        let compression = Self::number(extensions, COMPRESSION, "number of its compression")?;
+        let silence: Option<u64> = said(extensions, HEARTBEATS, "time of silence")?;
+        let compression: Option<u64> = said(extensions, COMPRESSION, "number of its compression")?;
         Ok(Self {
             terms,
             silence: silence.map(|millis| clamp_timeout(Duration::from_millis(millis))),
             compresses: compression.is_some_and(|ways| ways & LZ4 != 0),
+            resumes: extensions.iter().any(|(known, _)| *known == RESUMPTION),
         })
     }
+}
 
-    /// What an extension says that is a number.
-    fn number(extensions: &Extensions, id: u32, what: &str) -> Result<Option<u64>, String> {
-        let said = extensions.iter().find(|(known, _)| *known == id);
-        let number = said.map(|(_, number)| decode(number)).transpose();
-        number.map_err(|error| format!("the {what} does not decode: {error}"))
-    }
+/// What an extension says.
+fn said<T: DeserializeOwned>(extensions: &Extensions, id: u32, what: &str) -> Result<Option<T>, String> {
+    let said = extensions.iter().find(|(known, _)| *known == id);
+    let value = said.map(|(_, value)| decode(value)).transpose();
+    value.map_err(|error| format!("the {what} does not decode: {error}"))
 }
 
 #[derive(Serialize, Deserialize)]
@@ -105,14 +141,16 @@ enum Response {
     Misunderstood(String),
 }
 
-/// The client's side: greets, and waits to be welcomed.
+/// The client's side: greets, and waits to be welcomed. `resumption` is for one who knows it.
 pub(crate) async fn greet(
     link: &mut Link,
     limits: &Limits,
     compression: &Compression,
     login: Vec<u8>,
-) -> Result<Theirs, ConnectError> {
-    let greeting = Greeting { terms: Terms::of(limits), login, extensions: extensions(limits, compression) };
+    resumption: Option<Resumption>,
+) -> Result<(Theirs, Option<Granted>), ConnectError> {
+    let extensions = extensions(limits, compression, resumption.as_ref());
+    let greeting = Greeting { terms: Terms::of(limits), login, extensions };
     let body = encode(&greeting).map_err(|error| ConnectError::Login(error.to_string()))?;
     let mut messages = messages(link, ANSWER_MAX);
     messages.send(Envelope::new(body)).await?;
@@ -135,15 +173,37 @@ pub(crate) async fn greet(
         return Err(ConnectError::Version { ours: VERSION, theirs: answer.version });
     }
     match decode(&answer.body) {
-        Ok(Response::Welcome(terms, extensions)) => Theirs::check(terms, &extensions).map_err(ConnectError::Handshake),
+        Ok(Response::Welcome(terms, extensions)) => {
+            let theirs = Theirs::check(terms, &extensions).map_err(ConnectError::Handshake)?;
+            let granted = said(&extensions, RESUMPTION, "token").map_err(ConnectError::Handshake)?;
+            Ok((theirs, granted))
+        }
         Ok(Response::Refused(words)) => Err(ConnectError::Refused(Refusal::new(words))),
         Ok(Response::Misunderstood(what)) => Err(ConnectError::Handshake(format!("the server says: {what}"))),
         Err(error) => Err(ConnectError::Handshake(error.to_string())),
     }
 }
 
-/// The server's side, first half: hears the greeting, and gives the login.
-pub(crate) async fn hear(link: &mut Link, limits: &Limits) -> Result<(Theirs, Vec<u8>), AcceptError> {
+/// What a client has greeted with.
+pub(crate) struct Heard {
+    pub(crate) theirs: Theirs,
+    pub(crate) login: Vec<u8>,
+    pub(crate) claim: Option<Claim>,
+}
+
+impl Heard {
+    fn check(Greeting { terms, login, extensions }: Greeting) -> Result<Self, String> {
+        let theirs = Theirs::check(terms, &extensions)?;
+        let claim = match said(&extensions, RESUMPTION, "token")? {
+            Some(Resumption::GoOn(claim)) => Some(claim),
+            Some(Resumption::Begin) | None => None,
+        };
+        Ok(Self { theirs, login, claim })
+    }
+}
+
+/// The server's side, first half: hears the greeting.
+pub(crate) async fn hear(link: &mut Link, limits: &Limits) -> Result<Heard, AcceptError> {
     let heard = messages(link, limits.login_bytes as usize).next().await;
     let misunderstood = match heard {
         None => return Err(AcceptError::Handshake("the peer left without a greeting".into())),
@@ -154,8 +214,8 @@ pub(crate) async fn hear(link: &mut Link, limits: &Limits) -> Result<(Theirs, Ve
             format!("version {} is not spoken here, only version {VERSION}", envelope.version)
         }
         Some(Ok(envelope)) => match decode::<Greeting>(&envelope.body) {
-            Ok(Greeting { terms, login, extensions }) => match Theirs::check(terms, &extensions) {
-                Ok(theirs) => return Ok((theirs, login)),
+            Ok(greeting) => match Heard::check(greeting) {
+                Ok(heard) => return Ok(heard),
                 Err(what) => what,
             },
             Err(error) => format!("the greeting does not decode: {error}"),
@@ -166,8 +226,12 @@ pub(crate) async fn hear(link: &mut Link, limits: &Limits) -> Result<(Theirs, Ve
 
 /// The server's side, second half: what the peer is told that may come in. The session says it, before everything else
 /// and together with that.
-pub(crate) fn welcome(limits: &Limits, compression: &Compression) -> Result<Bytes, AcceptError> {
-    let envelope = enveloped(&Response::Welcome(Terms::of(limits), extensions(limits, compression)))?;
+pub(crate) fn welcome(
+    limits: &Limits,
+    compression: &Compression,
+    granted: Option<&Granted>,
+) -> Result<Bytes, AcceptError> {
+    let envelope = enveloped(&Response::Welcome(Terms::of(limits), extensions(limits, compression, granted)))?;
     let message = encode(&envelope).map_err(unencodable)?;
     let mut outbox = Outbox::default();
     outbox.push_message(&message);

@@ -18,12 +18,14 @@ mod listener;
 pub mod middleware;
 mod name;
 mod proto;
+mod reconnect;
 mod registration_error;
 mod server;
 mod session;
 mod stub;
 #[cfg(feature = "tls")]
 pub mod tls;
+mod token;
 mod transport;
 
 #[doc(hidden)]
@@ -47,6 +49,7 @@ pub use self::{
     group::Group,
     limits::Limits,
     listener::Listener,
+    reconnect::{ClientState, Reconnect, StateChanges},
     server::{Accepting, Audience, Authenticate, Excluded, Identity, Replies, Server, ServerBuilder, Socket},
     session::{Call, Peer, Stats},
     stub::Callable,

@@ -69,6 +69,17 @@ pub struct Limits {
     /// How many names a connection may listen to. Default: 4,096. Of about as many names of the other side the signatures
     /// are known; calls to others are not compared in advance.
     pub names_per_peer: u32,
+    /// How long a server keeps the session of a client whose connection has broken, so that the client can go on with it over
+    /// another one. Default: 30 s.
+    pub resume_within: Duration,
+    /// How many bytes that have been sent to a peer, and that it has not acknowledged, are kept to be sent again over another connection.
+    /// Default: 1 MiB. One who has missed more than that cannot go on with its session.
+    pub resume_bytes: u32,
+    /// How many sessions a server keeps whose connections have broken. Default: 4,096. One more ends with its connection.
+    pub resume_sessions: u32,
+    /// How many bytes may wait in all of these sessions together. Default: 64 MiB. While there is more, those that are looked at
+    /// end, which each is once a second.
+    pub resume_sessions_bytes: u32,
     /// How many calls and emits a second are taken from a peer, if that is limited. Default: `None`. A second's worth
     /// may come at once. The others wait, in their order and with their deadlines running, where they count as in flight: so
     /// the peer is slowed down, and fails its own further calls with
@@ -99,6 +110,10 @@ impl Default for Limits {
             handshakes: 1024,
             rooms_per_socket: 1024,
             names_per_peer: 4096,
+            resume_within: Duration::from_secs(30),
+            resume_bytes: 1 << 20,
+            resume_sessions: 4096,
+            resume_sessions_bytes: 64 << 20,
             calls_per_second: None,
             bytes_per_second: None,
         }

@@ -4,7 +4,7 @@
 
 use std::{future, time::Duration};
 
-use sockets::{Client, Refusal, Server};
+use sockets::{Client, Reconnect, Refusal, Server};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -157,7 +157,8 @@ async fn the_examples_are_what_a_client_does() {
         stream.write_all(welcome).await.unwrap();
         stream
     };
-    let (mut stream, client) = tokio::join!(server, Client::builder().auth("ada").connect(&url));
+    let (mut stream, client) =
+        tokio::join!(server, Client::builder().reconnect(Reconnect::never()).auth("ada").connect(&url));
     let client = client.unwrap();
 
     let shop = PurchasesClient::new(&client).with_timeout(Duration::from_secs(5));

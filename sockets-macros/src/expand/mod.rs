@@ -79,11 +79,13 @@ fn methods(group: &Group) -> TokenStream {
     let listed = consts.clone();
     let cfgs: Vec<_> = methods.iter().map(|method| &method.cfg).collect();
     let data = methods.iter().map(|Method { name, key, kind, types, .. }| {
+        let asked = kind;
         let (key, signature) = (literal(*key), literal(signature::hash(types)));
         let (kind, timeout, overflow) = match kind {
             Kind::Emit { overflow } => (quote!(Emit), None, *overflow),
             Kind::Request { timeout, .. } => (quote!(Request), *timeout, Overflow::default()),
         };
+        let idempotent = matches!(asked, Kind::Request { idempotent: true, .. });
         let overflow = format_ident!("{}", overflow.0);
         let timeout = if let Some(timeout) = timeout {
             let millis = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
@@ -97,6 +99,7 @@ fn methods(group: &Group) -> TokenStream {
             key: #key,
             kind: #krate::__private::Kind::#kind,
             timeout: #timeout,
+            idempotent: #idempotent,
             overflow: #krate::__private::Overflow::#overflow,
             types: #types,
             signature: #signature

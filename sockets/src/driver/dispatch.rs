@@ -102,6 +102,11 @@ impl Dispatcher {
         }
     }
 
+    /// Forgets what is held: its callers know nothing of it any more.
+    pub(super) fn forget_held(&mut self) {
+        self.held.clear();
+    }
+
     fn start(&mut self, called: Called, received: Instant, now: Instant, places: &mut Places) {
         if let Some(rate) = &mut self.rate {
             rate.take(now, called.place.length());

@@ -4,6 +4,7 @@ mod dispatch;
 mod key_map;
 mod places;
 mod rate;
+mod recovery;
 
 use std::{
     future::{Future, poll_fn},
@@ -19,6 +20,7 @@ use tokio::{
     time::{Sleep, sleep_until},
 };
 
+pub(crate) use self::recovery::{Found, Recovery, Search};
 use self::{dispatch::Dispatcher, places::Places};
 use crate::{
     clock,
@@ -49,12 +51,28 @@ pub(crate) struct Driver {
     yielded: bool,
     /// The other side has said goodbye, and hears none.
     told: bool,
+    /// What finds another link when this one has broken.
+    recovery: Option<Arc<dyn Recovery>>,
 }
 
 impl Driver {
     pub(crate) fn new(session: Arc<Session>, receiver: Box<dyn Receive>, received: Bytes) -> Self {
         let dispatcher = Dispatcher::new(Arc::clone(&session));
-        Self { session, receiver, batch: received, dispatcher, sleep: None, yielded: false, told: false }
+        Self {
+            session,
+            receiver,
+            batch: received,
+            dispatcher,
+            sleep: None,
+            yielded: false,
+            told: false,
+            recovery: None,
+        }
+    }
+
+    /// The same for a session that goes on when its link has broken.
+    pub(crate) fn recovering(self, recovery: Arc<dyn Recovery>) -> Self {
+        Self { recovery: Some(recovery), ..self }
     }
 
     /// Runs the session to its end. `leave` runs first then, before anybody hears of it.
@@ -62,19 +80,25 @@ impl Driver {
         // Made here, so that it ends the session also if the future is never polled.
         let mut end = End { session: Arc::clone(&self.session), leave: Some(leave) };
         async move {
-            let reason = poll_fn(|cx| self.poll_run(cx)).await;
+            let reason = loop {
+                let reason = poll_fn(|cx| self.poll_run(cx)).await;
+                // Boxed, so that a session that is far from its end holds no room for it.
+                if let Err(reason) = Box::pin(self.go_on(reason)).await {
+                    break reason;
+                }
+            };
             tracing::debug!(%reason, "a session has ended");
             end.because(&reason);
             let Self { session, mut receiver, dispatcher, told, .. } = self;
             // The handlers in it are not kept for the time of a goodbye.
             drop(dispatcher);
             let farewell = reason.farewell().filter(|_| !told);
+            let says_goodbye = farewell.is_some();
             if let Some((farewell, text)) = farewell {
-                session.say(Frame::Goodbye { reason: farewell }, text);
+                session.say(Frame::Goodbye { reason: farewell }, &text);
             }
             // One who has said goodbye may have to be told by the transport that it was heard.
-            if told || farewell.is_some() {
-                // Boxed, so that a session that is far from its end holds no room for it.
+            if told || says_goodbye {
                 Box::pin(hang_up(&mut *receiver, |cx| session.poll_finish(cx))).await;
             }
         }

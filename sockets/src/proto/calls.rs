@@ -148,10 +148,10 @@ impl<C> Calls<C> {
         self.slots.len()
     }
 
-    /// Ends all calls, with whether each may have been executed.
-    pub(super) fn drain(&mut self) -> impl Iterator<Item = (C, bool)> {
+    /// Ends all calls, with whether each has been sent.
+    pub(super) fn drain(&mut self) -> impl Iterator<Item = (C, CallId, bool)> {
         self.shared.clear();
-        self.slots.drain().filter_map(|call| Some((call.consumer?, call.sent)))
+        self.slots.drain().filter_map(|call| Some((call.consumer?, call.id, call.sent)))
     }
 }
 

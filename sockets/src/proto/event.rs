@@ -36,6 +36,8 @@ pub(crate) struct Occupied {
     pub(super) length: usize,
     /// When it came: what was parked before cannot be its handler's, and need not arrive before its answer.
     pub(super) came: Mark,
+    /// How often the session had started anew.
+    pub(super) times: u32,
 }
 
 impl Occupied {
@@ -66,6 +68,8 @@ pub(crate) enum Event<C, H> {
     Drained,
     /// The other side serves methods with these signatures; see [`announced`](super::announced).
     Announced(Bytes),
+    /// The other side has said up to where it has received what was sent.
+    Acknowledged,
     /// The other side has left.
     Goodbye { reason: Farewell, text: String },
 }

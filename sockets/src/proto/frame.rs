@@ -21,6 +21,8 @@ const GOODBYE: u8 = 0x0a;
 const OPTIONAL: u8 = 0x80;
 const SIGNATURES: u8 = OPTIONAL;
 const HEARTBEAT: u8 = 0x81;
+const ACKNOWLEDGED: u8 = 0x82;
+const SKIPPED: u8 = 0x83;
 
 /// The id of a request. Those to an audience have ids of their own, so that one frame serves all members.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -95,12 +97,17 @@ pub(crate) enum Farewell {
     NotReady = 6,
     /// Nothing was heard of the other side.
     Silent = 7,
+    /// The session goes on over another connection. Only one who knows resumption is told.
+    Superseded = 8,
+    /// The server shuts down, and the client is to come back. The text says in how many milliseconds. Only one who knows
+    /// resumption is told.
+    Restarting = 9,
 }
 
 impl Farewell {
     fn from_wire(code: u8) -> Option<Self> {
-        use Farewell::{Closed, Kicked, NotReady, ShuttingDown, Silent, TooSlow, Violation};
-        [Closed, Kicked, ShuttingDown, Violation, TooSlow, NotReady, Silent]
+        use Farewell::{Closed, Kicked, NotReady, Restarting, ShuttingDown, Silent, Superseded, TooSlow, Violation};
+        [Closed, Kicked, ShuttingDown, Violation, TooSlow, NotReady, Silent, Superseded, Restarting]
             .into_iter()
             .find(|known| *known as u8 == code)
     }
@@ -142,6 +149,14 @@ pub(crate) enum Frame {
     Signatures,
     /// Says that the sender is there, to one who waits to hear that. It is optional.
     Heartbeat,
+    /// The sender has received everything up to this position. It is optional.
+    Acknowledged {
+        position: u64,
+    },
+    /// The next so many bytes were frames that are not sent again. It is optional.
+    Skipped {
+        bytes: u64,
+    },
     /// One of the kinds that may be ignored. It is received and never sent.
     Unknown {
         kind: u8,
@@ -199,6 +214,10 @@ impl Frame {
             SIGNATURES if frame.len().is_multiple_of(ENTRY) => return Ok(Self::Signatures),
             SIGNATURES => return Err(malformed("its last signature is cut short")),
             HEARTBEAT => Self::Heartbeat,
+            ACKNOWLEDGED => {
+                Self::Acknowledged { position: read_varint(frame).ok_or(malformed("its position is broken"))? }
+            }
+            SKIPPED => Self::Skipped { bytes: read_varint(frame).ok_or(malformed("its number of bytes is broken"))? },
             kind if kind > OPTIONAL => return Ok(Self::Unknown { kind }),
             unknown => return Err(Violation::UnknownKind(unknown)),
         };
@@ -224,6 +243,8 @@ impl Frame {
             Self::Goodbye { reason } => header.put(GOODBYE).put(reason as u8),
             Self::Signatures => header.put(SIGNATURES),
             Self::Heartbeat => header.put(HEARTBEAT),
+            Self::Acknowledged { position } => header.put(ACKNOWLEDGED).put_varint(position),
+            Self::Skipped { bytes } => header.put(SKIPPED).put_varint(bytes),
             Self::Unknown { kind } => header.put(kind),
         };
         header

@@ -82,15 +82,27 @@ impl Liveness {
         [self.say_at, self.hear_by].into_iter().flatten().min()
     }
 
-    /// Whether a heartbeat is due.
-    pub(super) fn is_to_speak(&mut self, now: Instant) -> bool {
-        let (Some(pace), Some(at)) = (self.pace, self.say_at) else { return false };
+    /// If it is time to look for that: whether nothing was said since the last time.
+    pub(super) fn is_to_speak(&mut self, now: Instant) -> Option<bool> {
+        let (pace, at) = (self.pace?, self.say_at?);
         if now < at {
-            return false;
+            return None;
         }
         let next = at + pace;
         self.say_at = Some(if next > now { next } else { now + pace });
-        !mem::take(&mut self.said)
+        Some(!mem::take(&mut self.said))
+    }
+
+    /// There is no link.
+    pub(super) fn rest(&mut self) {
+        (self.say_at, self.hear_by) = (None, None);
+    }
+
+    /// There is another link.
+    pub(super) fn wake(&mut self, now: Instant) {
+        (self.heard, self.begun, self.said) = (now, 0, true);
+        self.say_at = self.pace.map(|pace| now + pace);
+        self.hear_by = self.pace.map(|_| now + self.silence);
     }
 
     /// Whether nothing was heard for too long. `listened` says that nothing has come that was not looked at yet.

@@ -12,6 +12,8 @@ mod outbox;
 mod overflow;
 mod parked;
 mod recallable;
+mod reliable;
+mod retained;
 mod shared;
 mod terms;
 #[cfg(any(test, fuzzing))]
@@ -24,7 +26,7 @@ pub use self::overflow::Overflow;
 pub(crate) use self::{
     announcement::{Announcement, announced},
     calls::Answer,
-    core::{Admission, Caller, Core, Outcome, Side},
+    core::{Admission, Caller, Core, Outcome, Side, Volatile},
     event::{Called, Event, Occupied, Open},
     frame::{CallId, FailureCode, Farewell, Frame, PREFIX},
     liveness::{Liveness, bears as bears_silence},

@@ -71,6 +71,12 @@ impl Outbox {
         self.share(frames);
     }
 
+    /// Appends all of another one.
+    pub(crate) fn append(&mut self, other: Self) {
+        other.sealed.into_iter().for_each(|piece| self.share(piece));
+        self.tail.extend_from_slice(&other.tail[other.written..]);
+    }
+
     fn share(&mut self, bytes: Bytes) {
         let mut tail = Bytes::from(mem::take(&mut self.tail));
         tail.advance(mem::take(&mut self.written));
@@ -80,6 +86,21 @@ impl Outbox {
                 self.sealed.push_back(segment);
             }
         }
+    }
+
+    /// Whether there are only small frames, side by side.
+    pub(super) fn is_unsealed(&self) -> bool {
+        self.sealed.is_empty()
+    }
+
+    /// The pieces before [`unsealed`](Self::unsealed).
+    pub(super) fn sealed(&self) -> impl Iterator<Item = &Bytes> {
+        self.sealed.iter()
+    }
+
+    /// The bytes at its end, small frames side by side.
+    pub(super) fn unsealed(&self) -> &[u8] {
+        &self.tail[self.written..]
     }
 
     /// What is at its front, if that is in a piece of its own.

@@ -12,6 +12,8 @@ pub enum Overflow {
     DropOldest,
     /// All messages of the method that wait are dropped; the new one is kept in any case.
     Latest,
+    /// Not for audiences alone: a message is sent at once or not at all, and not kept for another connection.
+    Volatile,
 }
 
 impl Overflow {

@@ -17,6 +17,8 @@ pub(crate) enum Violation {
     CreditOverrun,
     #[error("a request was made under an id that is in flight")]
     DuplicateId,
+    #[error("a position was acknowledged or skipped that cannot be")]
+    Position,
     #[error("a frame of kind {0:#04x} came from the wrong side, or twice")]
     Unexpected(u8),
     #[cfg(feature = "ws")]

@@ -25,9 +25,10 @@ use crate::{
     connect_error::{AcceptError, Refusal},
     disconnect_reason::DisconnectReason,
     driver::Driver,
-    handshake::{self, Theirs},
+    handshake::{self, Claim, Granted, Heard, Theirs},
     proto::{Side, clamp_timeout},
-    session::{Peer, Routes, Session},
+    session::{Offer, Peer, Routes, Session},
+    token::Token,
     transport::{Arrival, BoxError, Handshake, Link, over_messages, over_stream},
 };
 
@@ -135,13 +136,19 @@ impl<I> Future for Accepting<I> {
     }
 }
 
-/// A connection whose peer may come in, and has not been told yet.
-struct Admitted<I> {
+/// Who may come in, and has not been told yet.
+enum Admitted<I> {
+    New(Newcomer<I>),
+    /// One who goes on with its session.
+    Returned(Socket<I>),
+}
+
+/// A connection that is going to have a session of its own.
+struct Newcomer<I> {
     link: Link,
     theirs: Theirs,
     identity: I,
     place: Connected,
-    welcome: Bytes,
 }
 
 /// Runs a connection's beginning and then the driver that it gives, in one task.
@@ -166,7 +173,20 @@ async fn begin<I: Identity>(
             return None;
         }
     };
-    let (socket, driver) = start(&server, admitted);
+    let started = match admitted {
+        Admitted::New(newcomer) => start(&server, newcomer),
+        Admitted::Returned(socket) => {
+            let _ = done.send(Ok(socket));
+            return None;
+        }
+    };
+    let (socket, driver) = match started {
+        Ok(started) => started,
+        Err(error) => {
+            let _ = done.send(Err(error));
+            return None;
+        }
+    };
     drop(turn);
     let _ = done.send(Ok(socket.clone()));
     let session = Arc::clone(socket.session());
@@ -199,20 +219,24 @@ async fn run_connected(hook: impl Future<Output = ()> + Send + 'static, session:
 }
 
 /// Opens the connection and makes the handshake, within one limit of time.
-async fn let_in<I: Identity>(server: &Inner<I>, arrival: Arrival, turn: &mut Turn) -> Result<Admitted<I>, AcceptError> {
+async fn let_in<I: Identity>(
+    server: &Arc<Inner<I>>,
+    arrival: Arrival,
+    turn: &mut Turn,
+) -> Result<Admitted<I>, AcceptError> {
     let limit = server.limits.authentication;
     let until = Instant::now() + clamp_timeout(limit);
     let too_late = || AcceptError::Handshake(TOO_LATE.into());
     let (mut link, handshake) = timeout_at(until, open(arrival, turn)).await.map_err(|_| too_late())??;
     match timeout_at(until, admit(server, &mut link, handshake, turn)).await {
-        Ok(admitted) => {
-            let (theirs, identity, place) = admitted?;
-            Ok(Admitted {
-                link,
-                theirs,
-                identity,
-                place,
-                welcome: handshake::welcome(&server.limits, &server.options.compression)?,
+        Ok(entry) => {
+            let (theirs, entry) = entry?;
+            Ok(match entry {
+                Entry::New(identity, place) => Admitted::New(Newcomer { link, theirs, identity, place }),
+                Entry::Return(socket, position, token) => {
+                    resume(server, &socket, link, theirs, position, token);
+                    Admitted::Returned(socket)
+                }
             })
         }
         Err(_) => {
@@ -233,18 +257,31 @@ async fn open(arrival: Arrival, turn: &mut Turn) -> Result<(Link, Handshake), Ac
     }
 }
 
+/// How somebody comes in.
+enum Entry<I> {
+    New(I, Connected),
+    /// To a session that there is, having received everything up to a position, and with this token for the next time.
+    Return(Socket<I>, u64, Token),
+}
+
 /// The handshake, up to its welcome.
 async fn admit<I: Identity>(
     server: &Inner<I>,
     link: &mut Link,
     handshake: Handshake,
     turn: &mut Turn,
-) -> Result<(Theirs, I, Connected), AcceptError> {
+) -> Result<(Theirs, Entry<I>), AcceptError> {
     if let Err(error) = &server.registration {
         return Err(AcceptError::Registration(error.to_string()));
     }
     let heard = turn.theirs(handshake::hear(link, &server.limits)).await;
-    let (theirs, login) = heard.unwrap_or_else(|| handshake::cut_short(link))?;
+    let Heard { theirs, login, claim } = heard.unwrap_or_else(|| handshake::cut_short(link))?;
+    if let Some(claim) = claim
+        && let Some((socket, token)) = returned(server, &claim, &login, &handshake).await
+    {
+        // It has a place.
+        return Ok((theirs, Entry::Return(socket, claim.received, token)));
+    }
     if server.admission.is_full() {
         return refuse(link, Refusal::new(FULL), turn).await;
     }
@@ -260,7 +297,25 @@ async fn admit<I: Identity>(
     let Some(place) = server.admission.take_place() else {
         return refuse(link, Refusal::new(FULL), turn).await;
     };
-    Ok((theirs, identity, place))
+    Ok((theirs, Entry::New(identity, place)))
+}
+
+/// Whose session somebody goes on with who shows a good token and has its identity, and the token for the next time.
+async fn returned<I: Identity>(
+    server: &Inner<I>,
+    claim: &Claim,
+    login: &[u8],
+    handshake: &Handshake,
+) -> Option<(Socket<I>, Token)> {
+    let socket = server.registry.read().socket(claim.token.session()).cloned()?;
+    if !socket.session().knows(&claim.token) || server.registry.read().is_closed() {
+        return None;
+    }
+    let handshake = Handshake { returns: true, ..handshake.clone() };
+    let identity = (server.authenticate)(login, handshake).await.ok()?;
+    let next = Token::new(socket.number())?;
+    let goes_on = *socket.identity() == identity && socket.session().accept(claim, next.clone());
+    goes_on.then_some((socket, next))
 }
 
 async fn refuse<T>(link: &mut Link, refusal: Refusal, turn: &mut Turn) -> Result<T, AcceptError> {
@@ -273,21 +328,47 @@ async fn misunderstand<T>(link: &mut Link, what: String, turn: &mut Turn) -> Res
     told.unwrap_or(Err(AcceptError::Handshake(what)))
 }
 
+/// Gives a session its client's next connection.
+fn resume<I: Identity>(
+    server: &Arc<Inner<I>>,
+    socket: &Socket<I>,
+    link: Link,
+    theirs: Theirs,
+    position: u64,
+    token: Token,
+) {
+    let link = server.options.compression.around(link, theirs.compresses);
+    let greeter = Arc::clone(server);
+    let welcome = move |received| {
+        let granted = Granted { received: Some(received), token };
+        // One that cannot be encoded is not understood, so that the client tries again.
+        handshake::welcome(&greeter.limits, &greeter.options.compression, Some(&granted)).unwrap_or_default()
+    };
+    socket.session().offer(Offer { link, position, welcome: Box::new(welcome) });
+}
+
 /// Registers the socket, and gives its driver.
 fn start<I: Identity>(
     server: &Arc<Inner<I>>,
-    admitted: Admitted<I>,
-) -> (Socket<I>, impl Future<Output = ()> + Send + use<I>) {
-    let Admitted { link, theirs, identity, place, welcome } = admitted;
+    newcomer: Newcomer<I>,
+) -> Result<(Socket<I>, impl Future<Output = ()> + Send + use<I>), AcceptError> {
+    let Newcomer { link, mut theirs, identity, place } = newcomer;
+    let number = server.next_socket.fetch_add(1, Ordering::Relaxed);
+    let token = Token::new(number).filter(|_| theirs.resumes);
+    theirs.resumes = token.is_some();
+    let granted = token.clone().map(|token| Granted { received: None, token });
+    let welcome = handshake::welcome(&server.limits, &server.options.compression, granted.as_ref())?;
     let Link { receiver, transmitter, received } = server.options.compression.around(link, theirs.compresses);
     let (limits, shared) = (Arc::clone(&server.limits), Arc::clone(&server.routes));
     let routes = Routes::new(limits.names_per_peer as usize).inside(server.around.clone());
     let session = Session::new(Side::Server, transmitter, theirs, limits, routes, shared, false);
     session.say_first(welcome);
+    if let Some(token) = token {
+        session.set_token(token);
+    }
     if let Some(announcement) = &server.announcement {
         session.announce(announcement);
     }
-    let number = server.next_socket.fetch_add(1, Ordering::Relaxed);
     let socket = Socket::new(number, Peer::new(Arc::clone(&session)), identity, Arc::clone(server));
     session.follow(server.fanout.log(number), number);
     session.set_owner(socket.downgrade());
@@ -299,5 +380,9 @@ fn start<I: Identity>(
         let left = registered.registry.write().remove(number);
         drop((left, place));
     };
-    (socket, Driver::new(session, receiver, received).run(leave))
+    let mut driver = Driver::new(session, receiver, received);
+    if theirs.resumes {
+        driver = driver.recovering(server.parking.clone());
+    }
+    Ok((socket, driver.run(leave)))
 }

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     AuthFailure, Authenticator, ConnectedHook, Identity, Inner, Server, admission::Admission, fanout::Fanout,
-    registry::Registry, socket::Socket,
+    parking::Parking, registry::Registry, socket::Socket,
 };
 #[cfg(feature = "middleware")]
 use crate::middleware::{Authentication, CallService, ConnectLayers, ConnectService, Layer, Layers, Next};
@@ -238,11 +238,13 @@ impl<I: Identity> ServerBuilder<I> {
         let (around, authenticate) = (None, self.authenticate);
         let routes = Routes::new(self.limits.names_per_peer as usize).inside(around.clone());
         let (routes, registration) = register(self.services, routes);
+        let limits = Arc::new(self.limits);
         Server::open(Inner {
-            registry: RwLock::new(Registry::new(self.limits.rooms_per_socket as usize)),
-            fanout: Fanout::new(self.limits.outgoing_queue as usize),
-            admission: Admission::new(&self.limits),
-            limits: Arc::new(self.limits),
+            registry: RwLock::new(Registry::new(limits.rooms_per_socket as usize)),
+            fanout: Fanout::new(limits.outgoing_queue as usize),
+            admission: Admission::new(&limits),
+            parking: Parking::new(&limits),
+            limits,
             options: self.options,
             around,
             announcement: routes.announcement(),

@@ -9,6 +9,7 @@ mod call;
 mod dynamic;
 mod fanout;
 mod listen;
+mod parking;
 mod registry;
 mod replies;
 mod roster;
@@ -41,7 +42,7 @@ pub use self::{
     replies::Replies,
     socket::Socket,
 };
-use self::{admission::Admission, audience::Selector, fanout::Fanout, registry::Registry};
+use self::{admission::Admission, audience::Selector, fanout::Fanout, parking::Parking, registry::Registry};
 use crate::{
     connect_error::Refusal,
     disconnect_reason::DisconnectReason,
@@ -62,6 +63,8 @@ impl<T: Clone + Eq + Hash + Send + Sync + 'static> Identity for T {}
 
 #[cfg(all(test, feature = "compression"))]
 mod compression_tests;
+#[cfg(test)]
+mod resumption_tests;
 
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
@@ -81,6 +84,7 @@ struct Inner<I> {
     registry: RwLock<Registry<I>>,
     fanout: Fanout,
     admission: Arc<Admission>,
+    parking: Arc<Parking>,
     limits: Arc<Limits>,
     options: ServerOptions,
     /// What has been put around calls and emits.
@@ -219,10 +223,29 @@ impl<I: Identity> Server<I> {
     ///
     /// Dropped before it is ready, it leaves sockets that are not drained connected; it may be called again.
     pub async fn shutdown(&self) {
+        self.shut_down(None).await;
+    }
+
+    /// As [`shutdown`](Self::shutdown), for a server that is going to be there again, or another one at its address: clients that
+    /// come back by themselves ([`ClientBuilder::reconnect`](crate::ClientBuilder::reconnect)) are told to do so, each after its own
+    /// part of this time, so that they do not come all at once. They start anew then. The others hear of a shutdown.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`shutdown`](Self::shutdown).
+    pub async fn shutdown_for_restart(&self, within: Duration) {
+        self.shut_down(Some(within)).await;
+    }
+
+    async fn shut_down(&self, back_within: Option<Duration>) {
         self.inner.stop.cancel();
         let sessions = self.inner.registry.write().close();
         let grace = self.inner.limits.shutdown_grace;
-        let drains = sessions.into_iter().map(|session| session.drain(grace));
+        let count = u32::try_from(sessions.len()).unwrap_or(u32::MAX);
+        let drains = (0..).zip(sessions).map(|(number, session)| {
+            let back_in = back_within.map(|within| (within / count).saturating_mul(number));
+            session.drain(grace, back_in)
+        });
         futures_util::future::join_all(drains).await;
         // When this returns, others can listen at the same addresses, unless a runtime keeps a listener from ending.
         let listeners = mem::take(&mut *self.inner.listeners.lock());

@@ -39,6 +39,9 @@ impl Session {
             state.flush_requested |= !state.core.outbox().is_empty();
         }
         state.closing(now)?;
+        if state.is_offered() {
+            return Err(DisconnectReason::Superseded);
+        }
         drop(state);
         let blocked = self.is_blocked();
         if !known || blocked {
@@ -65,6 +68,7 @@ impl Session {
     pub(crate) fn end_batch(&self) {
         let mut state = self.state.lock();
         state.dispatching = None;
+        state.core.acknowledge();
         // What was there before may wait for more to go with it, as somebody has asked for.
         let queued = state.core.outbox().len() > state.queued_before;
         self.settle(&state);
@@ -107,6 +111,7 @@ impl Session {
                 Event::Announced(signatures) => {
                     state.signatures.take_in(announced(signatures), self.limits.names_per_peer as usize);
                 }
+                Event::Acknowledged => state.confirm_token(),
                 Event::Goodbye { reason, text } => {
                     return Ok(Some(Received::Goodbye(DisconnectReason::told(reason, text))));
                 }

@@ -68,7 +68,7 @@ impl Session {
         if self.reason.set(reason.clone()).is_err() {
             return;
         }
-        let (ended, handlers) = state.core.close();
+        let (ended, handlers) = if state.is_away() { state.core.close_away() } else { state.core.close() };
         let notices = state.deliver_all(ended);
         let hooks = std::mem::take(&mut state.hooks);
         drop(state);
@@ -99,6 +99,11 @@ impl Session {
         }
     }
 
+    /// Why it has ended, if it has.
+    pub(crate) fn reason(&self) -> Option<&DisconnectReason> {
+        self.reason.get()
+    }
+
     /// Waits for the end.
     pub(crate) async fn disconnected(&self) -> DisconnectReason {
         self.turn(|| self.reason.get().cloned()).await
@@ -110,12 +115,24 @@ impl Session {
     }
 
     /// Lets what is under way finish, for at most `grace`, and ends the session because the server shuts down. The
-    /// client is told at once that no new calls are taken.
-    pub(crate) async fn drain(self: Arc<Self>, grace: Duration) {
+    /// client is told at once that no new calls are taken, and in the end when to come back, if it can.
+    pub(crate) async fn drain(self: Arc<Self>, grace: Duration, back_in: Option<Duration>) {
         self.go_away();
+        let (is_away, comes_back) = {
+            let state = self.state.lock();
+            (state.is_away(), state.core.positions().is_some())
+        };
+        let reason = match back_in.filter(|_| comes_back) {
+            Some(after) => DisconnectReason::Restarting(after),
+            None => DisconnectReason::ShuttingDown,
+        };
+        if is_away {
+            // It cannot come back to this session any more.
+            self.close(DisconnectReason::ShuttingDown);
+        }
         // What is not finished by then ends with the session, and its callers are told.
         let _ = timeout(grace, self.idle()).await;
-        self.close(DisconnectReason::ShuttingDown);
+        self.close(reason);
         // A handler may be blocking the thread of the driver.
         let _ = timeout(PATIENCE, self.disconnected()).await;
     }

@@ -13,7 +13,7 @@ use crate::{
     call_error::CallError,
     clock::now,
     disconnect_reason::DisconnectReason,
-    proto::{Admission, CallId, SharedRequest},
+    proto::{Admission, CallId, SharedRequest, Volatile},
 };
 
 /// Where a member of audiences finds what is said to them.
@@ -56,6 +56,7 @@ impl Session {
         state.heard = state.heard.max(run.last_number());
         let (joined, largest) = run.joined();
         let all_at_once = new.len() == run.len()
+            && !run.is_volatile()
             && run.method().is_none_or(|method| state.signatures.agree(method))
             && state.core.broadcast_all(joined, new.len(), largest, run.overflow());
         if !all_at_once && !new.iter().all(|entry| self.take(&mut state, now, entry)) {
@@ -91,7 +92,12 @@ impl Session {
             return true;
         }
         let dropped = state.core.dropped();
-        match state.core.broadcast(now, entry.frame(), entry.key(), entry.overflow()) {
+        let admission = if entry.is_volatile() {
+            state.core.emit_volatile(&Volatile::Shared(entry.frame()))
+        } else {
+            state.core.broadcast(now, entry.frame(), entry.key(), entry.overflow())
+        };
+        match admission {
             Admission::Full => {
                 state.close(DisconnectReason::TooSlow);
                 return false;

@@ -125,6 +125,10 @@ impl Entry {
         self.overflow
     }
 
+    pub(super) fn is_volatile(&self) -> bool {
+        self.overflow == Overflow::Volatile
+    }
+
     pub(super) fn method(&self) -> Option<(u64, u64)> {
         self.method
     }
@@ -172,6 +176,10 @@ impl Run {
 
     pub(super) fn method(&self) -> Option<(u64, u64)> {
         self.entries[0].method
+    }
+
+    pub(super) fn is_volatile(&self) -> bool {
+        self.entries[0].is_volatile()
     }
 
     pub(super) fn overflow(&self) -> Overflow {

@@ -14,6 +14,7 @@ mod log;
 mod notices;
 mod peer;
 mod place;
+mod resuming;
 mod routes;
 mod sending;
 mod service;
@@ -48,6 +49,7 @@ pub(crate) use self::{
     incoming::EmitLease,
     log::{Log, Members, Run},
     notices::Notices,
+    resuming::Offer,
     routes::{Resolved, Routes, Subscriber},
     sending::Room,
     service::{Callee, Listen, Named},
@@ -64,6 +66,7 @@ pub use self::{
 use self::{
     ending::{Closing, Hook},
     hearing::Following,
+    resuming::Between,
     signatures::Signatures,
     stats::Counters,
     waiting::WaitSlot,
@@ -113,6 +116,8 @@ struct State {
     going_away: bool,
     /// Calls are held until replies have been written.
     gated: bool,
+    /// How it stands between two links.
+    between: Between,
     /// How this side wants to end the session.
     closing: Option<Box<Closing>>,
     hooks: Vec<Hook>,
@@ -210,6 +215,9 @@ impl Session {
     ) -> Arc<Self> {
         let mut core = Core::new(side, Terms::of(&limits), theirs.terms, limits.outgoing_queue as usize);
         core.mind(Liveness::new(now(), &limits, theirs.silence, phase()));
+        if theirs.resumes {
+            core.rely(limits.resume_bytes as usize);
+        }
         Arc::new(Self {
             state: Mutex::new(State {
                 core,
@@ -225,6 +233,7 @@ impl Session {
                 ready,
                 going_away: false,
                 gated: false,
+                between: Between::default(),
                 closing: None,
                 hooks: Vec::new(),
                 heard: 0,
@@ -258,7 +267,9 @@ impl Session {
 
     /// Says what comes before all frames of the session.
     pub(crate) fn say_first(&self, welcome: Bytes) {
-        self.state.lock().core.outbox().push_once(welcome);
+        let mut state = self.state.lock();
+        state.core.begins_after(welcome.len());
+        state.core.outbox().push_once(welcome);
     }
 
     /// Says what this side serves. From the beginning, this is written when the driver starts, or with what is said before.

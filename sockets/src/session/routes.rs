@@ -268,6 +268,7 @@ mod tests {
             key,
             kind: Kind::Request,
             timeout: None,
+            idempotent: false,
             overflow: Overflow::Disconnect,
             types: "() -> ()",
             signature: key,

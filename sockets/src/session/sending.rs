@@ -9,7 +9,7 @@ use crate::{
     call_error::CallError,
     clock::now,
     codec::{self, Payload},
-    proto::{Admission, CallId, Occupied, Open, Outcome},
+    proto::{Admission, CallId, Occupied, Open, Outcome, Volatile},
 };
 
 /// Whether an answer needs room in the outgoing queue.
@@ -68,7 +68,13 @@ impl Session {
         if first && state.emits_waiting > 0 {
             return Ok(false);
         }
-        match state.core.emit(now, callee.key(), payload, caller()) {
+        let admission = if callee.is_volatile() {
+            state.core.emit_volatile(&Volatile::Own(callee.key(), payload))
+        } else {
+            state.core.emit(now, callee.key(), payload, caller())
+        };
+        match admission {
+            Admission::Dropped => Ok(true),
             Admission::Sent | Admission::Parked => {
                 state.arm_if_parked();
                 self.after_queueing(state, false);

@@ -27,6 +27,8 @@ pub struct Method {
     pub kind: Kind,
     /// The deadline that the trait sets for its calls.
     pub timeout: Option<Duration>,
+    /// Whether a client may make a call again that may have been executed.
+    pub idempotent: bool,
     /// What happens to an emit of it for a member of an audience whose queue is full.
     pub overflow: Overflow,
     /// Its types, in a text that is the same wherever they are the same on the wire.
@@ -77,6 +79,16 @@ impl Callee<'_> {
             Self::Named(_) => Overflow::default(),
             Self::Declared(method) => method.overflow,
         }
+    }
+
+    /// Whether it is a request that can be made again.
+    pub(super) fn is_idempotent(self) -> bool {
+        matches!(self, Self::Declared(method) if method.idempotent)
+    }
+
+    /// Whether it is an emit that is not kept for another connection.
+    pub(super) fn is_volatile(self) -> bool {
+        self.overflow() == Overflow::Volatile
     }
 
     /// Its key and signature, if its types are known.

@@ -171,6 +171,7 @@ mod tests {
             key: 1,
             kind: Kind::Request,
             timeout: None,
+            idempotent: false,
             overflow: Overflow::Disconnect,
             types: "() -> ()",
             signature: 10,

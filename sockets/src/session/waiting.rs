@@ -5,7 +5,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, Waker},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -16,7 +16,7 @@ use crate::{
     call_error::CallError,
     clock::now,
     codec::{self, Payload, decode},
-    proto::{Answer, CallId},
+    proto::{Answer, CallId, clamp_timeout},
 };
 
 /// Where a call's answer is put, and who is woken by it.
@@ -30,6 +30,7 @@ pub(crate) struct Waiting<'a> {
     session: &'a Session,
     id: CallId,
     slot: usize,
+    deadline: Instant,
     answered: bool,
     /// It has been polled: before, its waker is the one that it was made with.
     polled: bool,
@@ -43,25 +44,46 @@ impl Session {
         timeout: Option<Duration>,
         args: &(impl Serialize + ?Sized),
     ) -> Result<R, CallError> {
-        let timeout = timeout.unwrap_or(self.limits.call_timeout);
+        let mut timeout = timeout.unwrap_or(self.limits.call_timeout);
         if let Some(around) = self.around.as_deref() {
             return Box::pin(self.call_around(around, callee, timeout, args)).await;
         }
-        let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
-        let waiting = codec::with_scratch(args, |payload| self.request(callee, timeout, payload, waker))??;
-        let reply = CallError::from_answer(waiting.await)?;
-        Ok(decode(&reply)?)
+        loop {
+            let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
+            let waiting = codec::with_scratch(args, |payload| self.request(callee, timeout, payload, waker))??;
+            let deadline = waiting.deadline;
+            let answer = waiting.await;
+            if !self.may_repeat(callee, &answer) {
+                let reply = CallError::from_answer(answer)?;
+                return Ok(decode(&reply)?);
+            }
+            timeout = deadline.saturating_duration_since(now());
+        }
+    }
+
+    /// Whether a call that has ended so can be made again: the session goes on with another one on the other side.
+    fn may_repeat(&self, callee: Callee<'_>, answer: &Answer) -> bool {
+        let Answer::Disconnected { maybe_executed } = *answer else { return false };
+        (!maybe_executed || callee.is_idempotent()) && !self.is_ending()
     }
 
     /// As [`call`](Self::call), with arguments that have been encoded and a reply that is not decoded yet.
     pub(super) async fn call_encoded(
         &self,
         callee: Callee<'_>,
-        timeout: Duration,
+        mut timeout: Duration,
         args: &Payload<'_>,
     ) -> Result<Bytes, CallError> {
-        let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
-        CallError::from_answer(self.request(callee, timeout, args, waker)?.await)
+        loop {
+            let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
+            let waiting = self.request(callee, timeout, args, waker)?;
+            let deadline = waiting.deadline;
+            let answer = waiting.await;
+            if !self.may_repeat(callee, &answer) {
+                return CallError::from_answer(answer);
+            }
+            timeout = deadline.saturating_duration_since(now());
+        }
     }
 
     /// Sends a request. `waker` is that of the task that is going to poll what this gives, at once.
@@ -82,7 +104,8 @@ impl Session {
                 // Those whose answers have come and who have not taken them yet are about to run, and may call again.
                 let lone = state.core.unanswered() == 1 && state.waiting.len() == 1;
                 self.after_queueing(state, lone);
-                Ok(Waiting { session: self, id, slot, answered: false, polled: false })
+                let deadline = now + clamp_timeout(timeout);
+                Ok(Waiting { session: self, id, slot, deadline, answered: false, polled: false })
             }
             Err(refused) => {
                 state.waiting.remove(slot);

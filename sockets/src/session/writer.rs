@@ -7,7 +7,7 @@
 
 use std::{
     future::{Future, poll_fn},
-    io,
+    io, mem,
     pin::pin,
     sync::atomic::Ordering,
     task::{Context, Poll, Waker},
@@ -60,6 +60,18 @@ impl Writer {
 
     pub(super) fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.transmitter.poll_finish(cx)
+    }
+
+    /// There is no connection any more. Gives back the last one's half, and what it was writing.
+    pub(super) fn stop(&mut self) -> (Box<dyn Transmit>, Outbox) {
+        (self.error, self.blocked_since) = (None, None);
+        (mem::replace(&mut self.transmitter, Box::new(Closed)), mem::take(&mut self.outbox))
+    }
+
+    /// There is another connection, over which `outbox` is written before everything else.
+    pub(super) fn start(&mut self, transmitter: Box<dyn Transmit>, outbox: Outbox) {
+        (self.error, self.blocked_since) = (None, None);
+        (self.transmitter, self.outbox) = (transmitter, outbox);
     }
 
     /// Closes the connection, as far as it is this half's.
@@ -130,7 +142,9 @@ impl Session {
             // A stream may have taken all of it, and not be through with it.
             if writer.outbox.is_empty() && writer.blocked_since.is_none() {
                 let mut state = self.state.lock();
-                std::mem::swap(state.core.outbox(), &mut writer.outbox);
+                state.core.acknowledge();
+                mem::swap(state.core.outbox(), &mut writer.outbox);
+                state.core.keep(&mut writer.outbox);
                 state.queued_before = 0;
                 state.flush_requested = false;
                 let waiting = state.emits_waiting + state.replies_waiting > 0;
@@ -142,7 +156,7 @@ impl Session {
                     let now = state.now();
                     state.core.go_on(now);
                 }
-                if std::mem::take(&mut state.gated) {
+                if mem::take(&mut state.gated) {
                     state.driver.wake_by_ref();
                 }
                 drop(state);
@@ -185,7 +199,7 @@ impl Session {
                 Poll::Ready(Ok(())) => {}
                 not_yet => return not_yet,
             }
-            std::mem::swap(self.state.lock().core.outbox(), &mut writer.outbox);
+            mem::swap(self.state.lock().core.outbox(), &mut writer.outbox);
             if writer.outbox.is_empty() {
                 return writer.poll_finish(cx);
             }

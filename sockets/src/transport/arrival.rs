@@ -17,6 +17,7 @@ pub struct Handshake {
     /// The transport's name: `"tcp"`, `"unix"`, `"tls"`, `"ws"`, `"wss"`, `"memory"`, or, where the user has brought it,
     /// `"stream"` or `"messages"`.
     pub transport: &'static str,
+    pub(crate) returns: bool,
     pub(crate) credentials: Option<PeerCredentials>,
     #[cfg(feature = "tls")]
     pub(crate) certificates: Vec<CertificateDer<'static>>,
@@ -32,6 +33,7 @@ impl Handshake {
         Self {
             peer_addr: None,
             transport,
+            returns: false,
             credentials: None,
             #[cfg(feature = "tls")]
             certificates: Vec::new(),
@@ -40,6 +42,13 @@ impl Handshake {
             #[cfg(feature = "ws")]
             headers: http::HeaderMap::new(),
         }
+    }
+
+    /// Whether the client has shown the token of a session that is there, and goes on with that if it gets the identity that it has.
+    /// Where an identity is given to one client at a time, it is given once more then. If the client cannot go on after all,
+    /// authentication is asked again, as for a newcomer.
+    pub fn returns(&self) -> bool {
+        self.returns
     }
 
     /// Who the peer is to the system: for Unix sockets.

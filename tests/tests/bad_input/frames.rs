@@ -79,8 +79,11 @@ async fn malformed_frames_are_refused() {
         ("a credit of more than 32 bits of calls", prefixed(&credit(1 << 32, 0)), "calls"),
         ("a credit with a byte left over", prefixed(&[&credit(1, 0)[..], &[0]].concat()), "left over"),
         ("a heartbeat with a byte left over", prefixed(&[0x81, 0]), "left over"),
+        ("an acknowledgement without a position", prefixed(&[0x82]), "position"),
+        ("an acknowledgement with a byte left over", prefixed(&[0x82, 1, 0]), "left over"),
+        ("a word of skipped bytes without a number", prefixed(&[0x83]), "number of bytes"),
         ("a goodbye without a reason", prefixed(&[10]), "reason"),
-        ("a goodbye with a reason of no version", prefixed(&[10, 8]), "reason"),
+        ("a goodbye with a reason of no version", prefixed(&[10, 99]), "reason"),
         ("a goodbye whose text is not UTF-8", prefixed(&[10, 1, 0xc3]), "UTF-8"),
     ])
     .await;

@@ -2,6 +2,7 @@
 
 mod calling;
 mod hearing;
+mod resuming;
 mod serving;
 mod waiting;
 
@@ -11,6 +12,7 @@ use bytes::Bytes;
 
 pub(crate) use self::{
     calling::{Admission, Caller},
+    resuming::Volatile,
     serving::Outcome,
 };
 use super::{
@@ -22,6 +24,7 @@ use super::{
     liveness::Liveness,
     outbox::{Outbox, whole_frame},
     parked::{Class, Queue},
+    reliable::Reliable,
     terms::Terms,
     timeout,
     window::{Inbound, Outbound},
@@ -37,6 +40,7 @@ pub(crate) enum Side {
 
 /// The protocol's state for one session. `C` stands for who waits for an answer, `H` for a running handler that can
 /// be stopped; the core keeps both for the driver and knows nothing of them.
+#[expect(clippy::struct_excessive_bools, reason = "they are independent of each other")]
 pub(crate) struct Core<C, H> {
     outbox: Outbox,
     parked: Queue,
@@ -63,6 +67,12 @@ pub(crate) struct Core<C, H> {
     side: Side,
     /// Set once the session is on a link.
     liveness: Option<Liveness>,
+    /// Set if the session can go on over another link.
+    reliable: Option<Box<Reliable>>,
+    /// There is no link now.
+    is_away: bool,
+    /// How often this session has started anew: what belongs to an earlier time is not answered any more.
+    times: u32,
 }
 
 impl<C, H: Clone> Core<C, H> {
@@ -87,6 +97,9 @@ impl<C, H: Clone> Core<C, H> {
             peer_is_drained: false,
             side,
             liveness: None,
+            reliable: None,
+            is_away: false,
+            times: 0,
         }
     }
 
@@ -112,6 +125,9 @@ impl<C, H: Clone> Core<C, H> {
         let header = Frame::decode(&mut frame)?;
         if let Some(liveness) = &mut self.liveness {
             liveness.heard(now);
+        }
+        if let Some(reliable) = &mut self.reliable {
+            reliable.took(header, length);
         }
         self.check_turn(header)?;
         Ok(match header {
@@ -157,6 +173,14 @@ impl<C, H: Clone> Core<C, H> {
                 Event::Drained
             }
             Frame::Signatures => Event::Announced(frame),
+            Frame::Acknowledged { position } => {
+                self.acknowledged(position)?;
+                Event::Acknowledged
+            }
+            Frame::Skipped { bytes } => {
+                self.skipped(bytes)?;
+                Event::Handled
+            }
             Frame::Heartbeat | Frame::Unknown { .. } => Event::Handled,
             Frame::Goodbye { reason } => Event::Goodbye { reason, text: String::from_utf8_lossy(&frame).into_owned() },
         })
@@ -164,7 +188,7 @@ impl<C, H: Clone> Core<C, H> {
 
     fn occupy(&mut self, length: usize) -> Result<Occupied, Violation> {
         self.inbound.receive(length)?;
-        Ok(Occupied { length, came: self.parked.mark() })
+        Ok(Occupied { length, came: self.parked.mark(), times: self.times })
     }
 
     /// Whether this frame may come from that side, now. Those that come once could otherwise be repeated without end.
@@ -173,9 +197,14 @@ impl<C, H: Clone> Core<C, H> {
             Frame::Ready => self.side == Side::Client && !self.peer_is_ready,
             Frame::GoingAway => self.side == Side::Client && !self.peer_is_leaving,
             Frame::Drained => self.side == Side::Server && !self.peer_is_drained,
-            Frame::Goodbye { reason: Farewell::Kicked | Farewell::ShuttingDown | Farewell::NotReady } => {
-                self.side == Side::Client
-            }
+            Frame::Goodbye {
+                reason:
+                    Farewell::Kicked
+                    | Farewell::ShuttingDown
+                    | Farewell::NotReady
+                    | Farewell::Superseded
+                    | Farewell::Restarting,
+            } => self.side == Side::Client,
             _ => true,
         };
         if legal { Ok(()) } else { Err(Violation::Unexpected(header.kind())) }
@@ -206,7 +235,7 @@ impl<C, H: Clone> Core<C, H> {
     /// The session has ended: who waits for an answer, and the handlers that are to be stopped.
     pub(crate) fn close(&mut self) -> (Vec<(C, Answer)>, Vec<H>) {
         let calls = self.calls.drain();
-        let ended = calls.map(|(consumer, sent)| (consumer, Answer::Disconnected { maybe_executed: sent }));
+        let ended = calls.map(|(consumer, _, sent)| (consumer, Answer::Disconnected { maybe_executed: sent }));
         (ended.collect(), self.running.drain().map(|(_, handler)| handler).collect())
     }
 

@@ -25,6 +25,9 @@ pub(crate) enum Outcome<'a> {
 impl<C, H: Clone> Core<C, H> {
     /// Answers a request, and gives its place back.
     pub(crate) fn answer(&mut self, now: Instant, id: CallId, place: Occupied, outcome: &Outcome<'_>) {
+        if place.times != self.times {
+            return;
+        }
         let (header, payload) = match *outcome {
             Outcome::Reply(payload) => (Frame::Reply { id }.header(), payload.clone()),
             Outcome::Failure(code, text) => {
@@ -56,6 +59,9 @@ impl<C, H: Clone> Core<C, H> {
     /// The handler of an emit has ended.
     pub(crate) fn end_emit(&mut self, open: Open, place: Occupied) {
         self.forget(open);
+        if place.times != self.times {
+            return;
+        }
         self.inbound.ended(place.length);
         if let Some((calls, bytes)) = self.inbound.credit() {
             self.outbox.push_bare(Frame::Credit { calls, bytes });

@@ -107,8 +107,11 @@ impl<C, H: Clone> Core<C, H> {
     pub(crate) fn handle_timeout(&mut self, now: Instant) -> Vec<(C, Answer)> {
         let mut ended = Vec::new();
         // One that waits to be written will do as well.
-        if self.liveness.as_mut().is_some_and(|liveness| liveness.is_to_speak(now)) && self.outbox.is_empty() {
-            self.outbox.push_bare(Frame::Heartbeat);
+        if let Some(quiet) = self.liveness.as_mut().and_then(|liveness| liveness.is_to_speak(now)) {
+            let owed = self.owed(quiet);
+            if let Some(frame) = owed.or(quiet.then_some(Frame::Heartbeat)).filter(|_| self.outbox.is_empty()) {
+                self.outbox.push_bare(frame);
+            }
         }
         for id in self.calls.overdue(now) {
             let Some((consumer, sent)) = self.calls.expire(id) else { continue };

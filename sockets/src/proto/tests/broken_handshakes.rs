@@ -53,7 +53,7 @@ fn greeting(login: &[u8]) -> Vec<u8> {
             [&prefix[..], &message].concat()
         };
         let plain = Compression::default();
-        tokio::join!(greet(&mut link, &limits, &plain, login.to_vec()), reader).1
+        tokio::join!(greet(&mut link, &limits, &plain, login.to_vec(), None), reader).1
     })
 }
 
@@ -63,7 +63,7 @@ fn heard(bytes: &[u8]) -> Result<Vec<u8>, AcceptError> {
         let (mut link, mut far) = link();
         far.write_all(bytes).await.expect("a pipe in memory");
         far.shutdown().await.expect("a pipe in memory");
-        hear(&mut link, &Limits::default()).await.map(|(_, login)| login)
+        hear(&mut link, &Limits::default()).await.map(|heard| heard.login)
     })
 }
 
@@ -73,14 +73,14 @@ fn greeted(bytes: &[u8]) -> Result<u32, ConnectError> {
         let (mut link, mut far) = link();
         far.write_all(bytes).await.expect("a pipe in memory");
         far.shutdown().await.expect("a pipe in memory");
-        greet(&mut link, &Limits::default(), &Compression::default(), Vec::new())
+        greet(&mut link, &Limits::default(), &Compression::default(), Vec::new(), None)
             .await
-            .map(|accepted| accepted.terms.max_frame)
+            .map(|accepted| accepted.0.terms.max_frame)
     })
 }
 
 fn answers() -> [Vec<u8>; 2] {
-    let welcome = welcome(&Limits::default(), &Compression::default()).expect("it can be encoded").into();
+    let welcome = welcome(&Limits::default(), &Compression::default(), None).expect("it can be encoded").into();
     let refusal = bytes_of(async |link| {
         let refused: Result<(), _> = refuse(link, Refusal::new("not today")).await;
         assert!(matches!(refused, Err(AcceptError::Refused(_))));

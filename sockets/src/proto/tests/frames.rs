@@ -30,8 +30,18 @@ fn failure_code() -> impl Strategy<Value = FailureCode> {
 }
 
 fn farewell() -> impl Strategy<Value = Farewell> {
-    use Farewell::{Closed, Kicked, NotReady, ShuttingDown, Silent, TooSlow, Violation};
-    prop::sample::select(vec![Closed, Kicked, ShuttingDown, Violation, TooSlow, NotReady, Silent])
+    use Farewell::{Closed, Kicked, NotReady, Restarting, ShuttingDown, Silent, Superseded, TooSlow, Violation};
+    prop::sample::select(vec![
+        Closed,
+        Kicked,
+        ShuttingDown,
+        Violation,
+        TooSlow,
+        NotReady,
+        Silent,
+        Superseded,
+        Restarting,
+    ])
 }
 
 /// Numbers of every length on the wire.
@@ -59,6 +69,8 @@ fn frame() -> impl Strategy<Value = (Frame, Vec<u8>)> {
         vec(any::<[u8; 16]>(), 0..4).prop_map(|entries| (Frame::Signatures, entries.concat())),
         Just(bare(Frame::Ready)),
         Just(bare(Frame::Heartbeat)),
+        number().prop_map(move |position| bare(Frame::Acknowledged { position })),
+        number().prop_map(move |bytes| bare(Frame::Skipped { bytes })),
         Just(bare(Frame::GoingAway)),
         Just(bare(Frame::Drained)),
         (farewell(), text()).prop_map(|(reason, text)| (Frame::Goodbye { reason }, text)),

@@ -11,8 +11,8 @@ use crate::{
     codec::{Payload, SHARE_FROM},
     limits::Limits,
     proto::{
-        Admission, Answer, CallId, Caller, Core, Event, Farewell, Frame, Liveness, Occupied, Open, Outcome, Overflow,
-        Side, Terms, Violation, shared_emit, shared_request, window::Grant,
+        Admission, Answer, CallId, Caller, Core, Event, Farewell, Frame, Liveness, Occupied, Open, Outbox, Outcome,
+        Overflow, Side, Terms, Violation, Volatile, shared_emit, shared_request, window::Grant,
     },
     transport::next_frame,
 };
@@ -24,6 +24,8 @@ pub(super) struct Setting {
     pub(super) calls: u32,
     pub(super) bytes: u32,
     pub(super) queue: usize,
+    /// How many bytes are kept for another link; 0 if there is none.
+    pub(super) kept: usize,
 }
 
 impl Setting {
@@ -52,13 +54,20 @@ impl Shared {
 /// A core whose callers and handlers are numbers.
 pub(super) struct Engine {
     core: Core<u64, u64>,
+    /// What is being written, where that is kept.
+    writer: Option<Outbox>,
     /// How much of what is to be written has been looked at.
     seen: usize,
 }
 
 impl Engine {
     pub(super) fn new(side: Side, ours: Setting, theirs: Setting) -> Self {
-        Self { core: Core::new(side, ours.terms(), theirs.terms(), ours.queue), seen: 0 }
+        let mut core = Core::new(side, ours.terms(), theirs.terms(), ours.queue);
+        let resumes = ours.kept > 0 && theirs.kept > 0;
+        if resumes {
+            core.rely(ours.kept);
+        }
+        Self { core, writer: resumes.then(Outbox::default), seen: 0 }
     }
 
     /// From now on, silence is minded.
@@ -85,6 +94,18 @@ impl Engine {
 
     /// Takes bytes that are to be written.
     pub(super) fn write(&mut self, most: usize) -> Vec<u8> {
+        if let Some(writer) = &mut self.writer {
+            if writer.is_empty() {
+                std::mem::swap(self.core.outbox(), writer);
+                self.core.keep(writer);
+                self.seen = 0;
+            }
+            let mut slices = vec![IoSlice::new(&[]); writer.len() / 16 + 2];
+            let filled = writer.slices(&mut slices);
+            let bytes: Vec<u8> = slices[..filled].iter().flat_map(|slice| slice.iter().copied()).take(most).collect();
+            writer.advance(bytes.len());
+            return bytes;
+        }
         let outbox = self.core.outbox();
         let mut slices = [IoSlice::new(&[]); 4];
         let filled = outbox.slices(&mut slices);
@@ -110,7 +131,52 @@ impl Engine {
     }
 
     pub(super) fn unwritten(&mut self) -> usize {
+        self.waiting() + self.writer.as_ref().map_or(0, Outbox::len)
+    }
+
+    /// Bytes that wait for the writer.
+    pub(super) fn waiting(&mut self) -> usize {
         self.core.outbox().len()
+    }
+
+    /// Whether more is going to be taken for the wire.
+    pub(super) fn takes(&self) -> bool {
+        self.writer.as_ref().is_some_and(Outbox::is_empty)
+    }
+
+    pub(super) fn acknowledge(&mut self) {
+        self.core.acknowledge();
+    }
+
+    pub(super) fn rest(&mut self) {
+        self.core.rest();
+    }
+
+    pub(super) fn received(&self) -> u64 {
+        self.core.positions().map_or(0, |(received, _)| received)
+    }
+
+    pub(super) fn can_resume(&self, position: u64) -> bool {
+        self.core.can_resume(position, 0)
+    }
+
+    /// How many bytes are kept.
+    pub(super) fn kept(&self) -> usize {
+        self.core.held() - self.core.queued()
+    }
+
+    /// There is another link: all that it carries first.
+    pub(super) fn resume(&mut self, now: Instant, position: u64) -> Bytes {
+        let mut resent = self.core.resume(now, position).expect("it is kept");
+        self.seen = 0;
+        let all = resent.take_all();
+        let writer = self.writer.insert(Outbox::default());
+        writer.push_once(all.clone());
+        all
+    }
+
+    pub(super) fn emit_volatile(&mut self, payload: &[u8]) -> Admission {
+        self.core.emit_volatile(&Volatile::Own(super::acting::KEY, &as_encoded(payload)))
     }
 
     pub(super) fn handle(&mut self, now: Instant, frame: Bytes) -> Result<Event<u64, u64>, Violation> {
@@ -225,7 +291,10 @@ impl Engine {
 
 /// Whether only a server may say this.
 pub(super) fn is_the_servers(farewell: Farewell) -> bool {
-    matches!(farewell, Farewell::Kicked | Farewell::ShuttingDown | Farewell::NotReady)
+    matches!(
+        farewell,
+        Farewell::Kicked | Farewell::ShuttingDown | Farewell::NotReady | Farewell::Superseded | Farewell::Restarting
+    )
 }
 
 /// As a value of these bytes comes from its encoding.

@@ -42,7 +42,7 @@ impl Side {
         let number = moment.last;
         let length = Frame::Emit { key }.header().len() + payload_of(number, size).len();
         let (mut queued, dropped) = (self.engine.queued(), self.engine.dropped());
-        let unwritten = self.engine.unwritten();
+        let unwritten = self.engine.waiting();
         let outcome = self.engine.share(moment.now, message, number, Caller::Other);
         if matches!(outcome, Err(Admission::TooLarge { .. })) {
             assert!(length > self.theirs.max_frame as usize, "it is small enough");
@@ -66,7 +66,7 @@ impl Side {
         assert_eq!(self.engine.dropped() - dropped, expected, "what is dropped for want of room: {overflow:?}");
         let stays_in_reach = unwritten > 0 && unwritten + length + PREFIX > self.ours.queue / 2;
         if recallable.is_some() && stays_in_reach && expected == 0 {
-            assert_eq!(self.engine.unwritten(), unwritten, "what may be dropped is out of reach");
+            assert_eq!(self.engine.waiting(), unwritten, "what may be dropped is out of reach");
         }
         match outcome {
             Ok(None) => {

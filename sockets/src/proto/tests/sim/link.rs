@@ -2,7 +2,7 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use super::{hostile::Hostile, side::Side};
+use super::{hostile::Hostile, resuming::Tickets, side::Side};
 use crate::proto::PREFIX;
 
 pub(super) enum End {
@@ -32,6 +32,11 @@ impl Pipe {
         self.stuck = true;
     }
 
+    /// What is on its way is lost.
+    pub(super) fn clear(&mut self) {
+        self.bytes.clear();
+    }
+
     pub(super) fn len(&self) -> usize {
         self.bytes.len()
     }
@@ -58,6 +63,9 @@ pub(super) struct Link {
     pub(super) capacity: usize,
     /// The server has left, after the client had said that no more calls would come and all were answered.
     pub(super) drained: bool,
+    /// There is no connection, and there may be another.
+    pub(super) is_away: bool,
+    pub(super) tickets: Tickets,
 }
 
 impl Link {
@@ -92,7 +100,9 @@ impl Link {
     /// An end closes the connection, with these last bytes.
     pub(super) fn hang_up(&mut self, end: usize, last: &[u8]) {
         let pipe = &mut self.pipes[1 - end];
-        pipe.put(last);
+        if !self.is_away {
+            pipe.put(last);
+        }
         pipe.ended = true;
     }
 }

@@ -13,6 +13,7 @@ mod link;
 mod liveness;
 mod outgoing;
 mod receiving;
+mod resuming;
 #[cfg(test)]
 mod seeds;
 mod side;

@@ -60,11 +60,16 @@ impl Side {
             }
             (predicted, came) => panic!("{came:?} came of a frame that should be {predicted:?}"),
         };
-        self.settle(moment.now);
-        match header {
-            Frame::Goodbye { reason } => Received::Left(reason),
-            _ => Received::GoesOn,
+        self.note_received(header, length);
+        if self.resumes() && !matches!(header, Frame::Goodbye { .. }) {
+            self.engine.acknowledge();
         }
+        self.settle(moment.now);
+        if let Frame::Goodbye { reason } = header {
+            return Received::Left(reason);
+        }
+        self.check_acknowledged(true);
+        Received::GoesOn
     }
 
     /// Whether a frame is legal. Leaves its payload.
@@ -152,7 +157,11 @@ impl Side {
                 assert_eq!((reason, payload), (told, Bytes::from(text)), "a farewell is as it was said");
             }
             (Frame::Signatures, Event::Announced(announced)) => assert_eq!(announced, payload),
-            (Frame::Credit { .. } | Frame::Heartbeat | Frame::Unknown { .. }, Event::Handled) => {}
+            (Frame::Acknowledged { .. }, Event::Acknowledged)
+            | (
+                Frame::Credit { .. } | Frame::Heartbeat | Frame::Skipped { .. } | Frame::Unknown { .. },
+                Event::Handled,
+            ) => {}
             (header, event) => panic!("{event:?} came of {header:?}"),
         }
         None

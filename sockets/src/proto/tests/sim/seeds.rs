@@ -58,6 +58,7 @@ fn the_promises_hold_in_every_world() {
     let expected = [
         "cancel",
         "credit overrun",
+        "broken off",
         "cut",
         "drained",
         "emit refused",
@@ -66,9 +67,11 @@ fn the_promises_hold_in_every_world() {
         "call given up",
         "answer overtakes",
         "goodbye",
+        "gone on",
         "id in flight",
         "idle",
         "malformed",
+        "missed too much",
         "newest dropped",
         "oldest dropped",
         "all but the latest dropped",
@@ -76,6 +79,8 @@ fn the_promises_hold_in_every_world() {
         "question to all",
         "request refused",
         "too slow",
+        "volatile emit",
+        "volatile emit dropped",
         "window overrun",
     ];
     let missed: Vec<_> = expected.into_iter().filter(|what| tally.get(what).is_none_or(|count| *count == 0)).collect();

@@ -9,6 +9,7 @@ use super::{
     incoming::Incoming,
     liveness::Vigil,
     outgoing::Outgoing,
+    resuming::Reliability,
     window::Window,
 };
 use crate::proto::{self, Farewell, Frame, PREFIX};
@@ -42,6 +43,9 @@ pub(super) struct Side {
     pub(super) heard_drained: bool,
     pub(super) said_going_away: bool,
     pub(super) owes_drained: bool,
+    /// There is no link.
+    pub(super) is_away: bool,
+    pub(super) reliability: Reliability,
     /// What was said that is not in the queue to the wire.
     said: VecDeque<Frame>,
     /// The frames in that queue, and whether they are calls.
@@ -67,6 +71,8 @@ impl Side {
             heard_drained: false,
             said_going_away: false,
             owes_drained: false,
+            is_away: false,
+            reliability: Reliability::default(),
             said: VecDeque::new(),
             unwritten: VecDeque::new(),
         }
@@ -82,14 +88,35 @@ impl Side {
 
     /// Takes bytes for the wire.
     pub(super) fn write(&mut self, now: Instant, most: usize) -> Vec<u8> {
+        if self.engine.takes() {
+            self.engine.acknowledge();
+            self.settle(now);
+            if self.engine.waiting() > 0 {
+                self.check_acknowledged(false);
+            }
+        }
         let bytes = self.take(now, most);
         self.engine.go_on(now);
         self.settle(now);
         bytes
     }
 
+    /// The link has broken.
+    pub(super) fn rest(&mut self) {
+        self.is_away = true;
+        self.engine.rest();
+    }
+
+    /// The frames that are being sent again, and whether they are calls.
+    pub(super) fn set_unwritten(&mut self, frames: impl IntoIterator<Item = (bool, usize)>) {
+        self.unwritten = frames.into_iter().collect();
+    }
+
     fn take(&mut self, now: Instant, most: usize) -> Vec<u8> {
+        let takes = self.engine.takes();
         let bytes = self.engine.write(most);
+        let kept = self.engine.kept();
+        assert!(!takes || kept <= self.ours.kept, "{kept} bytes are kept, at most {} may be", self.ours.kept);
         if let Some(vigil) = self.vigil.as_mut().filter(|_| !bytes.is_empty()) {
             vigil.said(now);
         }
@@ -110,7 +137,7 @@ impl Side {
         for frame in self.engine.queued_frames() {
             self.queued(now, frame);
         }
-        let (unwritten, half) = (self.engine.unwritten(), self.ours.queue / 2);
+        let (unwritten, half) = (self.engine.waiting(), self.ours.queue / 2);
         self.outgoing.check(|length| unwritten > 0 && unwritten + length + PREFIX > half);
         self.incoming.check(now, &mut self.outgoing);
         self.check();
@@ -122,10 +149,11 @@ impl Side {
             length <= self.theirs.max_frame as usize,
             "a frame of {length} bytes is longer than the other side accepts"
         );
-        let mut payload = frame;
+        let mut payload = frame.clone();
         let header = Frame::decode(&mut payload).expect("a core sends frames");
         let is_call = matches!(header, Frame::Emit { .. } | Frame::Request { .. });
         self.unwritten.push_back((is_call, PREFIX + length));
+        self.note_sent(header, &frame, number_in(&payload).filter(|_| is_call));
         match header {
             Frame::Emit { .. } | Frame::Request { .. } => {
                 let number = number_in(&payload).expect("calls of an honest side are numbered");
@@ -145,7 +173,10 @@ impl Side {
                 assert_eq!(self.said.pop_front(), Some(header), "only what was said is sent");
             }
             Frame::Heartbeat => self.vigil.as_ref().expect("nobody minds silence").heartbeat_queued(now),
-            Frame::Signatures | Frame::Unknown { .. } => panic!("{header:?} is not ours to send"),
+            Frame::Acknowledged { .. } => {}
+            Frame::Signatures | Frame::Skipped { .. } | Frame::Unknown { .. } => {
+                panic!("{header:?} is not ours to send")
+            }
         }
     }
 

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::proto::{Farewell, Frame, Overflow};
 
-const KINDS: usize = 14;
+const KINDS: usize = 17;
 
 /// How often which step is taken.
 pub(super) struct Habits([u64; KINDS]);
@@ -20,7 +20,7 @@ pub(super) struct Habits([u64; KINDS]);
 impl World<'_> {
     /// Some things happen often in one world and never in another, so that rare things meet.
     pub(super) fn habits(&mut self) -> Habits {
-        let usual = [10, 8, 3, 3, 3, 6, 6, 14, 16, 20, 4, 2, 12, 1];
+        let usual = [10, 8, 3, 3, 3, 6, 6, 14, 16, 20, 4, 2, 12, 1, 2, 5, 4];
         Habits(usual.map(|weight| weight * [0, 1, 1, 1, 1, 4][self.choices.index(6)]))
     }
 
@@ -57,11 +57,14 @@ impl World<'_> {
                 if pipe.frozen { pipe.frozen = false } else { pipe.freeze() }
             }
             12 => self.speak(at, end),
+            14 => self.break_off(at),
+            15 => self.heal(at),
+            16 => self.emit_volatile(at, end),
             _ => self.turn(at, end),
         }
     }
 
-    fn size(&mut self) -> usize {
+    pub(super) fn size(&mut self) -> usize {
         if self.choices.percent(50) { 0 } else { self.choices.index(usize::try_from(self.largest).unwrap_or(0)) }
     }
 
@@ -214,6 +217,7 @@ impl World<'_> {
     /// Lets everything come to its end, and looks whether anything is left.
     pub(super) fn finish(&mut self) {
         for at in 0..self.links.len() {
+            self.heal(at);
             self.get_ready(at);
             let link = &mut self.links[at];
             link.capacity = usize::MAX;

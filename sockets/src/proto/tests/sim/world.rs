@@ -12,6 +12,7 @@ use super::{
     link::{End, Link, Pipe},
     liveness,
     receiving::{Manner, Received},
+    resuming::Tickets,
     side::{Moment, Side},
 };
 use crate::proto::{self, Farewell, Frame, Violation};
@@ -61,12 +62,16 @@ impl<'a> World<'a> {
         let large = choices.percent(3);
         let server = setting(&mut choices, large);
         let links = (0..choices.between(1, peers.most)).map(|_| {
-            let client = setting(&mut choices, large);
+            let mut client = setting(&mut choices, large);
+            let is_hostile = choices.percent(peers.hostile);
+            let kept = [0, 100, 500, 5_000, 200_000][choices.index(5)];
+            let mut server = server;
+            // Where silence is minded, the account of it knows one link alone.
+            (server.kept, client.kept) = if is_hostile || peers.minding { (0, 0) } else { (kept, kept) };
             let side = |kind, trusts| {
                 let (ours, theirs) = if kind == proto::Side::Server { (server, client) } else { (client, server) };
                 End::Honest(Box::new(Side::new(kind, ours, theirs, trusts, now)))
             };
-            let is_hostile = choices.percent(peers.hostile);
             let mut ends = [side(proto::Side::Server, !is_hostile), side(proto::Side::Client, !is_hostile)];
             if is_hostile {
                 // Now and then it is the server that means no good.
@@ -74,7 +79,14 @@ impl<'a> World<'a> {
                 ends[at] = End::Hostile(Hostile::new(peers.babble, choices.below(60), choices.percent(30)));
             }
             let capacity = choices.between(30, 600) as usize;
-            Link { ends, pipes: [Pipe::default(), Pipe::default()], capacity, drained: false }
+            Link {
+                ends,
+                pipes: [Pipe::default(), Pipe::default()],
+                capacity,
+                drained: false,
+                is_away: false,
+                tickets: Tickets::new(),
+            }
         });
         let mut links: Vec<Link> = links.collect();
         let manner = Manner { suspend: [0, 50, 80, 100][choices.index(4)], largest: if large { 6_000 } else { 120 } };
@@ -123,6 +135,9 @@ impl<'a> World<'a> {
     pub(super) fn write(&mut self, at: usize, end: usize, most: usize) {
         let moment = self.moment();
         let link = &mut self.links[at];
+        if link.is_away {
+            return;
+        }
         let room = link.capacity.saturating_sub(link.pipes[1 - end].len());
         let Some(side) = link.side(end) else { return };
         let bytes = side.write(moment.now, most.min(room));
@@ -138,11 +153,14 @@ impl<'a> World<'a> {
         let moment = self.moment();
         let link = &mut self.links[at];
         let pipe = &mut link.pipes[end];
-        if pipe.frozen {
+        if pipe.frozen || link.is_away {
             return false;
         }
         let frame = pipe.next();
-        let is_over = frame.is_none() && pipe.ended;
+        let (is_over, begun) = (frame.is_none() && pipe.ended, pipe.len());
+        if let Some(frame) = &frame {
+            link.arrived(end, frame);
+        }
         match (&mut link.ends[end], frame) {
             (End::Hostile(hostile), Some(_)) if hostile.deaf => false,
             (End::Hostile(hostile), Some(frame)) => {
@@ -159,8 +177,8 @@ impl<'a> World<'a> {
                 link.hang_up(end, &[]);
                 true
             }
-            (End::Honest(side), None) if side.is_open && pipe.len() > 0 => {
-                side.heard_part(moment.now, pipe.len());
+            (End::Honest(side), None) if side.is_open && begun > 0 => {
+                side.heard_part(moment.now, begun);
                 false
             }
             (End::Honest(_), frame) => frame.is_some(),
@@ -275,9 +293,9 @@ impl<'a> World<'a> {
 /// Small windows and queues, so that all of them are met.
 fn setting(choices: &mut Choices<'_>, large: bool) -> Setting {
     if large {
-        return Setting { max_frame: 10_000, calls: choices.between(1, 8), bytes: 12_000, queue: 40_000 };
+        return Setting { max_frame: 10_000, calls: choices.between(1, 8), bytes: 12_000, queue: 40_000, kept: 0 };
     }
     let calls = choices.between(1, 9);
     let bytes = choices.between(10, 400);
-    Setting { max_frame: choices.between(60, 300), calls, bytes, queue: choices.between(60, 2_000) as usize }
+    Setting { max_frame: choices.between(60, 300), calls, bytes, queue: choices.between(60, 2_000) as usize, kept: 0 }
 }

@@ -1,0 +1,211 @@
+//! A session that outlives its link.
+
+use std::{collections::HashSet, time::Instant};
+
+use bytes::Bytes;
+
+use super::{Admission, Core};
+use crate::{
+    codec::Payload,
+    proto::{
+        Violation,
+        calls::Answer,
+        frame::{CallId, Frame, PREFIX},
+        outbox::Outbox,
+        parked::Queue,
+        reliable::Reliable,
+        terms::Terms,
+        window::{Inbound, Outbound},
+    },
+    transport::next_frame,
+};
+
+/// An emit that is not kept.
+pub(crate) enum Volatile<'a> {
+    /// By its method's key.
+    Own(u64, &'a Payload<'a>),
+    /// Encoded already, its prefix included.
+    Shared(&'a Bytes),
+}
+
+impl Volatile<'_> {
+    fn length(&self) -> usize {
+        match self {
+            Self::Own(key, payload) => Frame::Emit { key: *key }.header().len() + payload.len(),
+            Self::Shared(frame) => frame.len() - PREFIX,
+        }
+    }
+}
+
+impl<C, H: Clone> Core<C, H> {
+    /// From now on, what is sent is kept until it is acknowledged, within so many bytes, and what is received is
+    /// acknowledged.
+    pub(crate) fn rely(&mut self, limit: usize) {
+        self.reliable = Some(Box::new(Reliable::new(limit)));
+    }
+
+    /// So many bytes are in the outbox that come before the session's first frame.
+    pub(crate) fn begins_after(&mut self, before: usize) {
+        if let Some(reliable) = &mut self.reliable {
+            reliable.begins_after(before);
+        }
+    }
+
+    /// All that is in `outbox` is being written.
+    #[inline]
+    pub(crate) fn keep(&mut self, outbox: &mut Outbox) {
+        if let Some(reliable) = &mut self.reliable {
+            reliable.keep(outbox);
+        }
+    }
+
+    /// Queues an acknowledgement, if it is worth it. Where nothing else is written, more is waited for.
+    #[inline]
+    pub(crate) fn acknowledge(&mut self) {
+        if let Some(reliable) = &mut self.reliable
+            && let Some(frame) = reliable.due(self.outbox.is_empty())
+        {
+            self.outbox.push_bare(frame);
+        }
+    }
+
+    /// What to acknowledge if there is time to; `quiet` says that nothing was said for a while.
+    pub(super) fn owed(&mut self, quiet: bool) -> Option<Frame> {
+        let reliable = self.reliable.as_mut()?;
+        if quiet {
+            reliable.rest();
+        }
+        reliable.owed()
+    }
+
+    pub(super) fn acknowledged(&mut self, position: u64) -> Result<(), Violation> {
+        self.reliable.as_mut().map_or(Ok(()), |reliable| reliable.acknowledged(position))
+    }
+
+    pub(super) fn skipped(&mut self, bytes: u64) -> Result<(), Violation> {
+        self.reliable.as_mut().map_or(Ok(()), |reliable| reliable.skipped(bytes))
+    }
+
+    /// Sends an emit that is not kept: now, or not at all. What is given whole is shared with others.
+    pub(crate) fn emit_volatile(&mut self, emit: &Volatile<'_>) -> Admission {
+        let length = emit.length();
+        if length > self.max_frame {
+            return Admission::TooLarge { limit: self.max_frame };
+        }
+        let goes = !self.is_away && self.parked.is_empty() && self.has_room(length) && self.outbound.admits(length);
+        if !goes {
+            self.dropped += 1;
+            return Admission::Dropped;
+        }
+        if let Some(reliable) = &mut self.reliable {
+            let position = reliable.next_position(&self.outbox);
+            reliable.is_volatile(position, length);
+        }
+        match emit {
+            Volatile::Own(key, payload) => self.outbox.push(Frame::Emit { key: *key }.header(), payload),
+            Volatile::Shared(frame) => self.outbox.push_whole(frame),
+        }
+        self.outbound.take_emit(length);
+        Admission::Sent
+    }
+
+    /// Whether there is no link.
+    pub(crate) fn is_away(&self) -> bool {
+        self.is_away
+    }
+
+    /// Up to where everything has been received, and from where on what has been sent is kept, if the session can go on over
+    /// another link.
+    pub(crate) fn positions(&self) -> Option<(u64, u64)> {
+        self.reliable.as_ref().map(|reliable| (reliable.received(), reliable.kept_from()))
+    }
+
+    /// Whether the session can go on with one who has received everything up to `position`, and keeps what it has sent from
+    /// `kept` on.
+    pub(crate) fn can_resume(&self, position: u64, kept: u64) -> bool {
+        let reliable = self.reliable.as_ref();
+        reliable.is_some_and(|reliable| reliable.reaches(position) && kept <= reliable.received())
+    }
+
+    /// How many bytes are held for the other side.
+    pub(crate) fn held(&self) -> usize {
+        self.queued() + self.reliable.as_ref().map_or(0, |reliable| reliable.kept())
+    }
+
+    /// The link has broken.
+    pub(crate) fn rest(&mut self) {
+        self.is_away = true;
+        if let Some(liveness) = &mut self.liveness {
+            liveness.rest();
+        }
+    }
+
+    /// A server that goes away is not come back to: calls wait for the next one.
+    pub(crate) fn expect_another_server(&mut self) {
+        self.peer_is_leaving = false;
+    }
+
+    /// There is another link, to one who has received everything up to `position`: what it has to carry first. `None` if
+    /// some of that is not kept any more.
+    pub(crate) fn resume(&mut self, now: Instant, position: u64) -> Option<Outbox> {
+        let resent = self.reliable.as_mut()?.resume(position, &self.outbox)?;
+        self.outbox = Outbox::default();
+        for length in resent.lost {
+            // It never comes to a handler, whose end would give its place back.
+            let known = self.outbound.credit(1, length as u64);
+            debug_assert!(known.is_ok(), "a volatile frame has a place in the window");
+        }
+        self.wake(now);
+        self.unpark(now);
+        Some(resent.outbox)
+    }
+
+    fn wake(&mut self, now: Instant) {
+        self.is_away = false;
+        if let Some(liveness) = &mut self.liveness {
+            liveness.wake(now);
+        }
+    }
+
+    /// There is another link, to one who knows nothing of this session, and says these terms. Calls end, as they do with
+    /// [`close_away`](Self::close_away).
+    pub(crate) fn start_anew(&mut self, now: Instant, ours: Terms, theirs: Terms) -> (Vec<(C, Answer)>, Vec<H>) {
+        let ended = self.close_away();
+        let window = ours.window.smaller(theirs.window);
+        self.outbox = Outbox::default();
+        self.parked = Queue::default();
+        (self.outbound, self.inbound) = (Outbound::new(window), Inbound::new(window));
+        self.stalled = None;
+        self.max_frame = theirs.max_frame as usize;
+        (self.peer_is_ready, self.peer_is_leaving, self.peer_is_drained) = (false, false, false);
+        self.times = self.times.wrapping_add(1);
+        if let Some(reliable) = &mut self.reliable {
+            reliable.begin();
+        }
+        self.wake(now);
+        ended
+    }
+
+    /// The session ends without a link: who waits for an answer, and the handlers that are to be stopped. What waits to be
+    /// written never is.
+    pub(crate) fn close_away(&mut self) -> (Vec<(C, Answer)>, Vec<H>) {
+        let unwritten = self.unwritten_requests();
+        let calls = self.calls.drain();
+        let ended = calls.map(|(consumer, id, sent)| {
+            let maybe_executed = sent && !unwritten.contains(&id);
+            (consumer, Answer::Disconnected { maybe_executed })
+        });
+        (ended.collect(), self.running.drain().map(|(_, handler)| handler).collect())
+    }
+
+    fn unwritten_requests(&mut self) -> HashSet<CallId> {
+        let mut frames = self.outbox.take_all();
+        let mut ids = HashSet::new();
+        while let Some(mut frame) = next_frame(&mut frames) {
+            if let Ok(Frame::Request { id, .. }) = Frame::decode(&mut frame) {
+                ids.insert(id);
+            }
+        }
+        ids
+    }
+}

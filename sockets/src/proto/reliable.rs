@@ -1,0 +1,152 @@
+//! What makes a session survive its link: each side counts what it has received, and keeps what the other may not have.
+
+use super::{
+    Violation,
+    frame::{Frame, PREFIX},
+    outbox::Outbox,
+    retained::{Resent, Retained},
+};
+
+/// So many bytes that are not acknowledged yet are, with whatever else is written. It is less where less is kept: what this
+/// side keeps is taken for what the other does.
+const WITH_OTHERS: usize = 4 * 1024;
+/// So many are by themselves.
+const BY_ITSELF: usize = 64 * 1024;
+
+/// Both directions of a session that can be resumed.
+#[derive(Debug)]
+pub(super) struct Reliable {
+    retained: Retained,
+    /// Up to where everything has been received.
+    received: u64,
+    /// Up to where it is worth a word: behind the last frame that is not itself about the link.
+    worth: u64,
+    /// Up to where the other side knows.
+    told: u64,
+    /// How much of what is written next comes before the session's first frame.
+    before: usize,
+}
+
+impl Reliable {
+    /// `limit` is how many bytes are kept.
+    pub(super) fn new(limit: usize) -> Self {
+        Self { retained: Retained::new(limit), received: 0, worth: 0, told: 0, before: 0 }
+    }
+
+    /// The session begins once more.
+    pub(super) fn begin(&mut self) {
+        *self = Self::new(self.retained.limit());
+    }
+
+    /// So many bytes are written first that are none of the session's.
+    pub(super) fn begins_after(&mut self, before: usize) {
+        self.before = before;
+    }
+
+    /// A frame of this length has been taken in.
+    #[inline]
+    pub(super) fn took(&mut self, header: Frame, length: usize) {
+        match header {
+            // They are about what is not resent.
+            Frame::Skipped { .. } => {}
+            Frame::Acknowledged { .. } | Frame::Heartbeat => self.received += (PREFIX + length) as u64,
+            _ => {
+                self.received += (PREFIX + length) as u64;
+                self.worth = self.received;
+            }
+        }
+    }
+
+    /// So many bytes will not come.
+    pub(super) fn skipped(&mut self, bytes: u64) -> Result<(), Violation> {
+        self.received = self.received.checked_add(bytes).ok_or(Violation::Position)?;
+        self.worth = self.received;
+        Ok(())
+    }
+
+    /// The other side has everything up to here.
+    pub(super) fn acknowledged(&mut self, position: u64) -> Result<(), Violation> {
+        if self.retained.acknowledge(position) { Ok(()) } else { Err(Violation::Position) }
+    }
+
+    /// The position of what is going to be queued next.
+    pub(super) fn next_position(&self, outbox: &Outbox) -> u64 {
+        self.retained.end() + (outbox.len() - self.before) as u64
+    }
+
+    pub(super) fn is_volatile(&mut self, position: u64, length: usize) {
+        self.retained.is_volatile(position, length);
+    }
+
+    /// All that is in `outbox` is being written.
+    pub(super) fn keep(&mut self, outbox: &mut Outbox) {
+        let before = std::mem::take(&mut self.before);
+        if before > 0 {
+            let mut rest = Outbox::default();
+            let mut all = outbox.take_all();
+            let first = all.split_to(before);
+            rest.push_once(all.clone());
+            self.retained.push(&rest);
+            outbox.push_once(first);
+            outbox.push_once(all);
+        } else {
+            self.retained.push(outbox);
+        }
+    }
+
+    /// What to acknowledge now; `alone` says that nothing else is written.
+    pub(super) fn due(&mut self, alone: bool) -> Option<Frame> {
+        let kept = self.retained.limit();
+        let enough = if alone { BY_ITSELF.min(kept / 4) } else { WITH_OTHERS.min(kept / 16) };
+        // Acknowledgements alone are not worth another one.
+        (self.worth.saturating_sub(self.told) >= enough.max(1) as u64).then(|| self.tell())
+    }
+
+    /// What to acknowledge if there is time to.
+    pub(super) fn owed(&mut self) -> Option<Frame> {
+        (self.worth > self.told).then(|| self.tell())
+    }
+
+    fn tell(&mut self) -> Frame {
+        self.told = self.received;
+        Frame::Acknowledged { position: self.received }
+    }
+
+    /// Nothing has been said for a while.
+    pub(super) fn rest(&mut self) {
+        self.retained.rest();
+    }
+
+    /// Up to where everything has been received.
+    pub(super) fn received(&self) -> u64 {
+        self.received
+    }
+
+    /// From where on everything that has been sent is kept.
+    pub(super) fn kept_from(&self) -> u64 {
+        self.retained.start()
+    }
+
+    /// How many bytes are kept.
+    pub(super) fn kept(&self) -> usize {
+        self.retained.len()
+    }
+
+    /// Whether one who has everything up to here can be sent the rest.
+    pub(super) fn reaches(&self, position: u64) -> bool {
+        self.retained.reaches(position)
+    }
+
+    /// What another link has to carry first: see [`Retained::resend`].
+    pub(super) fn resume(&mut self, position: u64, outbox: &Outbox) -> Option<Resent> {
+        self.before = 0;
+        let mut resent = self.retained.resend(position, outbox)?;
+        // One who has been told of a new token has to be heard, and this is what it says at least.
+        let acknowledged = self.tell();
+        let mut last = Outbox::default();
+        last.push_bare(acknowledged);
+        self.retained.append(&last);
+        resent.outbox.push_once(last.take_all());
+        Some(resent)
+    }
+}

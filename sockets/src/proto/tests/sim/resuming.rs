@@ -1,0 +1,257 @@
+//! Links that break, and are followed by others: what each side still has to hear, and what it is sent again.
+
+use bytes::Bytes;
+
+use super::{
+    link::{End, Link, Pipe},
+    outgoing::{Kind, Message},
+    side::{Moment, Side, payload_of},
+    world::{CLIENT, SERVER, World},
+};
+use crate::{
+    proto::{Admission, Frame, PREFIX},
+    token::{Token, Tokens},
+    transport::next_frame,
+};
+
+/// A frame that was sent, and that the other side has not taken in.
+pub(super) struct Sent {
+    frame: Bytes,
+    volatile: bool,
+    /// The link has broken, and it will not be sent again.
+    lost: bool,
+}
+
+/// The account of a session that goes on over other links.
+#[derive(Default)]
+pub(super) struct Reliability {
+    sent: std::collections::VecDeque<Sent>,
+    /// How many bytes this side has taken in, how many when the last frame came that is worth a word, and how many of them the
+    /// other side has been told of.
+    received: u64,
+    worth: u64,
+    told: u64,
+    /// The number of the volatile emit that is being queued.
+    volatile: Option<u64>,
+}
+
+/// With what a client goes on.
+pub(super) struct Tickets {
+    tokens: Tokens,
+    held: Token,
+    used: Vec<Token>,
+}
+
+impl Tickets {
+    pub(super) fn new() -> Self {
+        let first = Token::new(1).expect("randomness");
+        Self { tokens: Tokens::new(first.clone()), held: first, used: Vec::new() }
+    }
+
+    /// The client shows its token and is sent the next one, which it may hear of.
+    fn show(&mut self, hears: bool) {
+        assert!(self.tokens.know(&self.held), "the token that a client has is not known");
+        let next = Token::new(1).expect("randomness");
+        self.tokens.exchange(self.held.clone(), next.clone());
+        self.tokens.sent();
+        if hears {
+            self.used.push(std::mem::replace(&mut self.held, next));
+        }
+    }
+
+    /// The client has said something behind the last one.
+    fn confirm(&mut self) {
+        self.tokens.confirm();
+        assert!(!self.used.iter().any(|used| self.tokens.know(used)), "a used token is good");
+    }
+}
+
+fn size(frame: &Bytes) -> u64 {
+    (PREFIX + frame.len()) as u64
+}
+
+impl Side {
+    pub(super) fn resumes(&self) -> bool {
+        self.ours.kept > 0 && self.theirs.kept > 0
+    }
+
+    /// A frame of this side's is in the queue to the wire.
+    pub(super) fn note_sent(&mut self, header: Frame, frame: &Bytes, number: Option<u64>) {
+        if let Frame::Acknowledged { position } = header {
+            assert!(self.resumes(), "nobody wants to hear that");
+            assert_eq!(position, self.reliability.received, "all is acknowledged that has come, and nothing else");
+            self.reliability.told = position;
+        }
+        let volatile = number.is_some() && number == self.reliability.volatile;
+        self.reliability.sent.push_back(Sent { frame: frame.clone(), volatile, lost: false });
+    }
+
+    /// A frame of this side's has come to the other one: it is the next, and whole.
+    pub(super) fn arrived(&mut self, frame: &Bytes) {
+        let next = self.reliability.sent.pop_front().expect("only what was sent arrives, and once");
+        match Frame::decode(&mut frame.clone()) {
+            Ok(Frame::Skipped { bytes }) => {
+                assert!(next.lost && bytes == size(&next.frame), "it was sent, not skipped");
+            }
+            _ => assert_eq!(next.frame, frame, "frames arrive in their order, and each once"),
+        }
+    }
+
+    /// A frame has been taken in.
+    pub(super) fn note_received(&mut self, header: Frame, length: usize) {
+        let account = &mut self.reliability;
+        match header {
+            Frame::Skipped { bytes } => account.received += bytes,
+            _ => account.received += (PREFIX + length) as u64,
+        }
+        if !matches!(header, Frame::Acknowledged { .. }) {
+            account.worth = account.received;
+        }
+    }
+
+    /// What has come is acknowledged in time; `alone` says that nothing else is written.
+    pub(super) fn check_acknowledged(&self, alone: bool) {
+        let kept = self.ours.kept;
+        let most = if alone { (kept / 4).min(64 * 1024) } else { (kept / 16).min(4 * 1024) };
+        let owed = self.reliability.worth.saturating_sub(self.reliability.told);
+        assert!(!self.resumes() || owed < most.max(1) as u64, "{owed} bytes have come and are not acknowledged");
+    }
+
+    /// Sends an emit that is not kept; `true` if it is sent.
+    pub(super) fn emit_volatile(&mut self, moment: Moment, size: usize) -> bool {
+        let (number, payload) = (moment.last, payload_of(moment.last, size));
+        let length = 9 + payload.len();
+        let goes = !self.is_away && self.outgoing.admits(length);
+        match self.engine.emit_volatile(&payload) {
+            Admission::Sent => {
+                assert!(goes, "a volatile emit is sent that would have to wait");
+                let message = Message { number, length, kind: Kind::Emit, handler: None, recallable: None, new: true };
+                self.outgoing.accept(moment.now, message);
+                self.reliability.volatile = Some(number);
+                self.settle(moment.now);
+                true
+            }
+            Admission::Dropped => {
+                let full = self.engine.queued() + length > self.ours.queue;
+                assert!(!goes || full, "a volatile emit is dropped that could be sent");
+                false
+            }
+            Admission::TooLarge { .. } => {
+                assert!(length > self.theirs.max_frame as usize, "it is small enough");
+                false
+            }
+            refused => panic!("a volatile emit came to {refused:?}"),
+        }
+    }
+
+    /// There is another link, to one who has taken in everything up to `position`: it is sent what it has missed, in order.
+    fn go_on(&mut self, moment: Moment, position: u64) {
+        let mut resent = self.engine.resume(moment.now, position);
+        self.is_away = false;
+        let frames: Vec<Bytes> = std::iter::from_fn(|| next_frame(&mut resent)).collect();
+        let mut unwritten = Vec::new();
+        let mut frames = frames.into_iter();
+        for sent in &mut self.reliability.sent {
+            let frame = frames.next().expect("all that is missing is sent again");
+            let header = Frame::decode(&mut frame.clone()).expect("a core sends frames");
+            if sent.volatile {
+                assert_eq!(header, Frame::Skipped { bytes: size(&sent.frame) }, "a volatile frame is skipped");
+                if !std::mem::replace(&mut sent.lost, true) {
+                    let known = self.outgoing.credit(1, sent.frame.len() as u64);
+                    assert!(known, "it had a place in the window");
+                }
+            } else {
+                assert_eq!(frame, sent.frame, "it is sent again as it was");
+            }
+            unwritten.push((matches!(header, Frame::Emit { .. } | Frame::Request { .. }), PREFIX + frame.len()));
+        }
+        let last = frames.next().expect("an acknowledgement is the last");
+        let header = Frame::decode(&mut last.clone()).expect("a core sends frames");
+        unwritten.push((false, PREFIX + last.len()));
+        self.note_sent(header, &last, None);
+        assert!(frames.next().is_none(), "nothing is sent again but what is missing");
+        self.set_unwritten(unwritten);
+        self.settle(moment.now);
+    }
+}
+
+impl Link {
+    fn resumes(&mut self) -> bool {
+        self.ends.iter().all(|end| matches!(end, End::Honest(side) if side.is_open && side.resumes()))
+    }
+
+    /// A frame has come to an end, from the other one.
+    pub(super) fn arrived(&mut self, end: usize, frame: &Bytes) {
+        if let End::Honest(sender) = &mut self.ends[1 - end]
+            && sender.resumes()
+        {
+            sender.arrived(frame);
+            if end == SERVER && matches!(Frame::decode(&mut frame.clone()), Ok(Frame::Acknowledged { .. })) {
+                self.tickets.confirm();
+            }
+        }
+    }
+}
+
+impl World<'_> {
+    /// The connection breaks, and both sides wait for another one.
+    pub(super) fn break_off(&mut self, at: usize) {
+        let link = &mut self.links[at];
+        if link.is_away || !link.resumes() {
+            return;
+        }
+        link.is_away = true;
+        link.pipes.iter_mut().for_each(Pipe::clear);
+        link.sides().for_each(Side::rest);
+        self.tell(|| format!("link {at} breaks off"));
+        self.count("broken off");
+    }
+
+    /// The client has come back. Some welcomes may be lost on the way, which it does not know.
+    pub(super) fn heal(&mut self, at: usize) {
+        if !self.links[at].is_away {
+            return;
+        }
+        self.links[at].is_away = false;
+        if !self.links[at].resumes() {
+            // One side has ended the session meanwhile.
+            return self.cut(at);
+        }
+        let lost = self.choices.index(3);
+        let moment = self.moment();
+        let link = &mut self.links[at];
+        let [position_of_server, position_of_client] = [SERVER, CLIENT].map(|end| {
+            let side = link.side(end).expect("it is open");
+            assert_eq!(side.engine.received(), side.reliability.received, "all is counted that has come");
+            side.reliability.received
+        });
+        let mut can = true;
+        for (end, position) in [(SERVER, position_of_client), (CLIENT, position_of_server)] {
+            let side = link.side(end).expect("it is open");
+            let missing: u64 = side.reliability.sent.iter().map(|sent| size(&sent.frame)).sum();
+            let possible = side.engine.can_resume(position);
+            assert!(possible || missing > side.ours.kept as u64, "{missing} bytes are missing, and not kept");
+            can &= possible;
+        }
+        if !can {
+            self.count("missed too much");
+            return self.cut(at);
+        }
+        for welcome in 0..=lost {
+            link.tickets.show(welcome == lost);
+            link.side(SERVER).expect("it is open").go_on(moment, position_of_client);
+        }
+        link.side(CLIENT).expect("it is open").go_on(moment, position_of_server);
+        self.tell(|| format!("link {at} goes on, after {lost} welcomes that were lost"));
+        self.count("gone on");
+    }
+
+    pub(super) fn emit_volatile(&mut self, at: usize, end: usize) {
+        let size = self.size();
+        let moment = self.next_moment();
+        let Some(side) = self.links[at].side(end) else { return };
+        let made = side.emit_volatile(moment, size);
+        self.tell(|| format!("link {at}: end {end} emits {}, volatile, made: {made}", moment.last));
+        self.count(if made { "volatile emit" } else { "volatile emit dropped" });
+    }
+}

@@ -1,0 +1,148 @@
+//! Who may go on with a session, and who may not.
+
+use std::{future::poll_fn, time::Duration};
+
+use bytes::Bytes;
+use tokio::time::timeout;
+
+use super::Server;
+use crate::{
+    codec::encode,
+    connect_error::Refusal,
+    handshake::{Claim, Granted, Resumption, greet},
+    limits::Limits,
+    proto::{Farewell, Frame, Outbox},
+    token::Token,
+    transport::{Arrival, Compression, Handshake, Link, memory_pair, next_frame},
+};
+
+const PATIENCE: Duration = Duration::from_secs(5);
+
+fn server() -> Server<u32> {
+    Server::builder().authenticate(|login: u32| async move { Ok::<_, Refusal>(login) }).build()
+}
+
+/// One who comes to a server, with nothing of a client but its link.
+struct Visitor {
+    link: Link,
+    granted: Granted,
+}
+
+async fn come(server: &Server<u32>, login: u32, resumption: Resumption) -> Visitor {
+    let (mut link, theirs) = memory_pair();
+    drop(server.accept_arrival(Arrival::Open(theirs, Handshake::over("memory"))));
+    let login = encode(&login).unwrap();
+    let (limits, plain) = (Limits::default(), Compression::default());
+    let greeting = greet(&mut link, &limits, &plain, login, Some(resumption));
+    let (theirs, granted) = timeout(PATIENCE, greeting).await.unwrap().unwrap();
+    assert!(theirs.resumes);
+    Visitor { link, granted: granted.unwrap() }
+}
+
+async fn come_back(server: &Server<u32>, login: u32, token: &Token) -> Visitor {
+    come(server, login, Resumption::GoOn(Claim { token: token.clone(), received: 0, kept: 0 })).await
+}
+
+impl Visitor {
+    /// Whether it goes on with a session that there was.
+    fn goes_on(&self) -> bool {
+        self.granted.received.is_some()
+    }
+
+    async fn say(&mut self, frame: Frame) {
+        let mut outbox = Outbox::default();
+        outbox.push_bare(frame);
+        poll_fn(|cx| self.link.transmitter.poll_transmit(cx, &mut outbox)).await.unwrap();
+    }
+
+    /// The next frame of this sort.
+    async fn hear(&mut self, wanted: impl Fn(Frame) -> bool) {
+        let hearing = async {
+            loop {
+                while let Some(mut frame) = next_frame(&mut self.link.received) {
+                    if wanted(Frame::decode(&mut frame).unwrap()) {
+                        return;
+                    }
+                }
+                self.link.received =
+                    poll_fn(|cx| self.link.receiver.poll_receive(cx, 1 << 20)).await.unwrap_or(Bytes::new());
+            }
+        };
+        timeout(PATIENCE, hearing).await.expect("it comes");
+    }
+}
+
+#[tokio::test]
+async fn a_token_is_good_once_and_for_its_identity() {
+    let server = server();
+    let first = come(&server, 1, Resumption::Begin).await.granted.token;
+    assert!(!come_back(&server, 2, &first).await.goes_on(), "a stolen one, of somebody else");
+    assert!(!come_back(&server, 1, &Token::new(first.session()).unwrap()).await.goes_on(), "a guessed one");
+    assert!(!come_back(&server, 1, &Token::new(1000).unwrap()).await.goes_on(), "one of no session");
+
+    // The link may have broken before the client has heard of the next one.
+    assert!(come_back(&server, 1, &first).await.goes_on());
+    let mut third = come_back(&server, 1, &first).await;
+    assert!(third.goes_on());
+    third.say(Frame::Acknowledged { position: 0 }).await;
+    let socket = server.sockets_of(&1).remove(0);
+    let known = async {
+        while socket.session().knows(&first) {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, known).await.expect("it has heard of it");
+    assert!(!come_back(&server, 1, &first).await.goes_on(), "an old one");
+    assert!(come_back(&server, 1, &third.granted.token).await.goes_on());
+}
+
+#[tokio::test]
+async fn a_session_that_two_connections_claim_belongs_to_the_newer_one() {
+    let server = server();
+    let mut older = come(&server, 1, Resumption::Begin).await;
+    let socket = server.sockets().remove(0);
+    let mut newer = come_back(&server, 1, &older.granted.token).await;
+    assert!(newer.goes_on());
+    older.hear(|frame| frame == Frame::Goodbye { reason: Farewell::Superseded }).await;
+    socket.emit("hello", &()).await.unwrap();
+    newer.hear(|frame| matches!(frame, Frame::Emit { .. })).await;
+    assert_eq!(server.sockets(), [socket]);
+}
+
+#[tokio::test]
+async fn who_has_missed_more_than_is_kept_gets_another_session_and_the_first_one_ends() {
+    let limits = Limits { resume_bytes: 1000, ..Limits::default() };
+    let server =
+        Server::builder().authenticate(|login: u32| async move { Ok::<_, Refusal>(login) }).limits(limits).build();
+    let mut visitor = come(&server, 1, Resumption::Begin).await;
+    let socket = server.sockets().remove(0);
+    for _ in 0..10 {
+        socket.emit("hello", &[0_u8; 200][..]).await.unwrap();
+    }
+    visitor.hear(|frame| matches!(frame, Frame::Emit { .. })).await;
+    assert!(!come_back(&server, 1, &visitor.granted.token).await.goes_on());
+    let reason = timeout(PATIENCE, socket.disconnected()).await.unwrap();
+    assert!(reason.to_string().contains("missed more"), "{reason}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn sessions_that_wait_are_limited_in_number_and_time() {
+    let limits = Limits { resume_sessions: 1, ..Limits::default() };
+    let server =
+        Server::builder().authenticate(|login: u32| async move { Ok::<_, Refusal>(login) }).limits(limits).build();
+    let first = come(&server, 1, Resumption::Begin).await;
+    let second = come(&server, 2, Resumption::Begin).await;
+    let sockets = server.sockets();
+    let began = tokio::time::Instant::now();
+    drop(first);
+    // It is away when it has taken the one place there is.
+    while !sockets[0].session().is_away() {
+        tokio::task::yield_now().await;
+    }
+    drop(second);
+    sockets[1].disconnected().await;
+    assert_eq!(began.elapsed(), Duration::ZERO, "there is no place for it");
+    assert!(sockets[0].is_connected());
+    sockets[0].disconnected().await;
+    assert_eq!(began.elapsed().as_secs(), 30, "the time is over");
+}

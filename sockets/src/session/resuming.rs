@@ -1,0 +1,203 @@
+//! A session between two links: it rests, and goes on over the next one, or anew.
+
+use std::{
+    future::poll_fn,
+    sync::atomic::Ordering,
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use bytes::Bytes;
+
+use super::{Session, State, signatures::Signatures};
+use crate::{
+    clock::now,
+    disconnect_reason::DisconnectReason,
+    handshake::{Claim, Theirs},
+    proto::{Outbox, Terms},
+    token::{Token, Tokens},
+    transport::{Link, Transmit},
+};
+
+/// What a server's session can be gone on with: another link, to its client.
+pub(crate) struct Offer {
+    pub(crate) link: Link,
+    /// Up to where the client has received everything.
+    pub(crate) position: u64,
+    /// What it is told, given up to where this side has.
+    pub(crate) welcome: Box<dyn FnOnce(u64) -> Bytes + Send>,
+}
+
+/// How a session stands between two links.
+#[derive(Default)]
+pub(super) struct Between {
+    offer: Option<Box<Offer>>,
+    /// Those that go on with a server's session.
+    tokens: Option<Box<Tokens>>,
+}
+
+impl State {
+    /// Whether another link takes the place of this one.
+    pub(super) fn is_offered(&self) -> bool {
+        self.between.offer.is_some()
+    }
+
+    pub(super) fn is_away(&self) -> bool {
+        self.core.is_away()
+    }
+
+    /// The client has said something, which it may have done after it has heard of its token.
+    #[cold]
+    pub(super) fn confirm_token(&mut self) {
+        if let Some(tokens) = &mut self.between.tokens {
+            tokens.confirm();
+        }
+    }
+}
+
+impl Session {
+    /// This token is the first that goes on with this session.
+    pub(crate) fn set_token(&self, token: Token) {
+        self.state.lock().between.tokens = Some(Box::new(Tokens::new(token)));
+    }
+
+    /// Whether one who shows this token may go on with this session.
+    pub(crate) fn knows(&self, token: &Token) -> bool {
+        self.state.lock().between.tokens.as_ref().is_some_and(|tokens| tokens.know(token))
+    }
+
+    /// Takes a token in for the next one. `false` if it is not known, or the session is over. One who has missed too much
+    /// ends the session.
+    pub(crate) fn accept(&self, claim: &Claim, next: Token) -> bool {
+        let mut state = self.state.lock();
+        if self.is_over(&state) || !state.between.tokens.as_ref().is_some_and(|tokens| tokens.know(&claim.token)) {
+            return false;
+        }
+        if !state.core.can_resume(claim.received, claim.kept) {
+            state.close(DisconnectReason::Lost("a side has missed more than the other keeps".into()));
+            return false;
+        }
+        if let Some(tokens) = &mut state.between.tokens {
+            tokens.exchange(claim.token.clone(), next);
+        }
+        true
+    }
+
+    /// Another link for this session; the newest counts.
+    pub(crate) fn offer(&self, offer: Offer) {
+        let mut state = self.state.lock();
+        let before = state.between.offer.replace(Box::new(offer));
+        state.driver.wake_by_ref();
+        drop(state);
+        drop(before);
+    }
+
+    /// Waits for another link. Only the driver's task does.
+    pub(crate) async fn offered(&self) -> Box<Offer> {
+        // The driver is woken by an offer.
+        poll_fn(|_| match self.state.lock().between.offer.take() {
+            Some(offer) => Poll::Ready(offer),
+            None => Poll::Pending,
+        })
+        .await
+    }
+
+    /// Whether there is no link.
+    #[cfg(test)]
+    pub(crate) fn is_away(&self) -> bool {
+        self.state.lock().is_away()
+    }
+
+    pub(crate) fn is_offered(&self) -> bool {
+        self.state.lock().is_offered()
+    }
+
+    /// Up to where everything of the other side's has been received, and from where on what this side has sent is kept.
+    pub(crate) fn positions(&self) -> (u64, u64) {
+        self.state.lock().core.positions().unwrap_or_default()
+    }
+
+    /// How many bytes are held for the other side.
+    pub(crate) fn held(&self) -> usize {
+        self.state.lock().core.held()
+    }
+
+    /// Whether it goes on when its link has ended in this way.
+    pub(crate) fn survives(&self, reason: &DisconnectReason) -> bool {
+        let state = self.state.lock();
+        let broken = match reason {
+            DisconnectReason::Lost(_)
+            | DisconnectReason::Silent
+            | DisconnectReason::TooSlow
+            | DisconnectReason::Restarting(_) => true,
+            DisconnectReason::Superseded => state.is_offered(),
+            _ => false,
+        };
+        // One that is too slow for what is said to it is closed, where it is not the link that stalls.
+        broken && state.core.positions().is_some() && !self.is_over(&state) && !state.going_away
+    }
+
+    /// There is no link any more: what is said waits. Gives back what has been written with, and what it was writing.
+    pub(crate) fn park(&self) -> (Box<dyn Transmit>, Outbox) {
+        let mut writer = self.writer.lock();
+        let mut state = self.state.lock();
+        state.core.rest();
+        state.core.expect_another_server();
+        self.write_blocked.store(true, Ordering::Release);
+        writer.stop()
+    }
+
+    /// Makes sure that the driver is woken, and looks whether the session is to go on.
+    pub(crate) fn prepare_away(&self, now: Instant, cx: &Context<'_>) -> Result<(), DisconnectReason> {
+        let mut state = self.state.lock();
+        state.driver.clone_from(cx.waker());
+        state.flush_requested = false;
+        state.closing(now).map(|_| ())
+    }
+
+    /// Goes on over another link, to one who has received everything up to `position`. `first` comes before all frames.
+    /// `false` if some of what that side has missed is not kept any more.
+    pub(crate) fn resume(&self, transmitter: Box<dyn Transmit>, first: Bytes, position: u64) -> bool {
+        let mut writer = self.writer.lock();
+        let mut state = self.state.lock();
+        let Some(resent) = state.core.resume(now(), position) else { return false };
+        let mut outbox = Outbox::default();
+        outbox.push_once(first);
+        outbox.append(resent);
+        if let Some(tokens) = &mut state.between.tokens {
+            tokens.sent();
+        }
+        state.queued_before = 0;
+        self.write_blocked.store(false, Ordering::Release);
+        writer.start(transmitter, outbox);
+        drop((state, writer));
+        self.flush();
+        self.room.notify_waiters();
+        true
+    }
+
+    /// Goes on with one who knows nothing of this session. Calls under way fail, handlers are stopped, and what was waiting is
+    /// forgotten. What this side serves is announced once more.
+    pub(crate) fn start_anew(&self, transmitter: Box<dyn Transmit>, theirs: Theirs) {
+        // In this order, as where they change.
+        let routes = self.routes.read();
+        let mut writer = self.writer.lock();
+        let mut state = self.state.lock();
+        let (ended, handlers) = state.core.start_anew(now(), Terms::of(&self.limits), theirs.terms);
+        let notices = state.deliver_all(ended);
+        state.signatures = Signatures::default();
+        state.queued_before = 0;
+        if let Some(announcement) = routes.announcement() {
+            state.core.announce(&announcement);
+        }
+        self.write_blocked.store(false, Ordering::Release);
+        writer.start(transmitter, Outbox::default());
+        drop((state, writer, routes));
+        drop(notices);
+        for handler in handlers {
+            handler.abort();
+        }
+        self.flush();
+        self.room.notify_waiters();
+    }
+}

@@ -1,0 +1,152 @@
+//! Many clients, whose connections are cut all the time, and who notice nothing: every counter adds up.
+//!
+//! `cargo test` cuts for two seconds. For a minute:
+//!
+//! ```sh
+//! CUT_SECONDS=60 cargo test --release -p sockets-tests --test resumption cuts -- --nocapture
+//! ```
+
+use std::{
+    env,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use sockets::{Client, Server};
+use sockets_tests::eventually;
+use tokio::time::{sleep, timeout};
+
+use crate::{client, relay::Relay};
+
+const CLIENTS: usize = 50;
+const EVERY: Duration = Duration::from_millis(50);
+
+/// What comes in has to be this, again and again: 0, 1, 2 …
+#[derive(Default)]
+struct InOrder(AtomicU64);
+
+impl InOrder {
+    fn take(&self, number: u64) {
+        let expected = self.0.fetch_add(1, Ordering::Relaxed);
+        assert_eq!(number, expected, "one is lost, repeated or out of order");
+    }
+
+    fn count(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What one client has done and heard.
+#[derive(Default)]
+struct Account {
+    emits: InOrder,
+    requests: InOrder,
+    ticks: InOrder,
+    asks: InOrder,
+}
+
+/// Emits and requests without an end, from one client; gives how many of each.
+async fn talk(client: Client, stop: Arc<AtomicBool>) -> (u64, u64) {
+    let mut number = 0;
+    while !stop.load(Ordering::Relaxed) {
+        client.emit("emit", &number).await.expect("an emit is kept until it can be sent");
+        let answer = client.request::<u64>("request", &number).await;
+        assert_eq!(answer, Ok(number + 1), "a request has its answer");
+        number += 1;
+    }
+    (number, number)
+}
+
+/// Broadcasts and questions without an end, to the room; gives how many of each.
+async fn address(server: Server<usize>, stop: Arc<AtomicBool>) -> (u64, u64) {
+    let room = server.room("room");
+    let mut number = 0;
+    while !stop.load(Ordering::Relaxed) {
+        room.emit("tick", &number).await.expect("an emit is kept until it can be sent");
+        let mut replies = room.request::<u64>("ask", &number);
+        let mut answered = 0;
+        while let Some((_, reply)) = replies.next().await {
+            assert_eq!(reply, Ok(number + 2), "each member answers");
+            answered += 1;
+        }
+        assert_eq!(answered, CLIENTS, "all members are there");
+        number += 1;
+    }
+    (number, number)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_counter_adds_up() {
+    let seconds = env::var("CUT_SECONDS").map_or(2, |seconds| seconds.parse().expect("a number"));
+    let accounts: Arc<Vec<Account>> = Arc::new((0..CLIENTS).map(|_| Account::default()).collect());
+    let kept = Arc::clone(&accounts);
+    let server = Server::builder()
+        .authenticate(|login: usize| async move { Ok::<_, sockets::Refusal>(login) })
+        .connected(move |socket| {
+            let accounts = Arc::clone(&kept);
+            async move {
+                let login = *socket.identity();
+                let heard = Arc::clone(&accounts);
+                socket.listen("emit", move |number: u64| {
+                    heard[login].emits.take(number);
+                    async {}
+                });
+                socket.listen("request", move |number: u64| {
+                    accounts[login].requests.take(number);
+                    async move { number + 1 }
+                });
+                socket.join("room");
+            }
+        })
+        .bind("tcp://127.0.0.1:0")
+        .await
+        .unwrap();
+    let relay = Relay::to(server.local_addr()).await;
+    let mut clients = Vec::new();
+    for number in 0..CLIENTS {
+        let (ticks, asks) = (Arc::clone(&accounts), Arc::clone(&accounts));
+        let client = client().auth(number).connected(move |peer| async move {
+            peer.listen("tick", move |tick: u64| {
+                ticks[number].ticks.take(tick);
+                async {}
+            });
+            peer.listen("ask", move |ask: u64| {
+                asks[number].asks.take(ask);
+                async move { ask + 2 }
+            });
+        });
+        clients.push(client.connect(&relay.url()).await.unwrap());
+    }
+
+    let stop = Arc::new(AtomicBool::new(false));
+    let talking: Vec<_> = clients.iter().map(|client| tokio::spawn(talk(client.clone(), Arc::clone(&stop)))).collect();
+    let addressing = tokio::spawn(address(server.clone(), Arc::clone(&stop)));
+    let until = Instant::now() + Duration::from_secs(seconds);
+    let mut cuts = 0;
+    while Instant::now() < until {
+        sleep(EVERY).await;
+        relay.cut();
+        cuts += 1;
+    }
+    stop.store(true, Ordering::Relaxed);
+
+    let (ticks, asks) = timeout(Duration::from_secs(20), addressing).await.expect("it comes to an end").unwrap();
+    let mut said = 0;
+    for (talking, account) in talking.into_iter().zip(&*accounts) {
+        let (emits, requests) = timeout(Duration::from_secs(20), talking).await.expect("it comes to an end").unwrap();
+        assert_eq!((account.emits.count(), account.requests.count()), (emits, requests));
+        eventually("all ticks are heard", || account.ticks.count() == ticks).await;
+        assert_eq!(account.asks.count(), asks);
+        said += emits + requests;
+    }
+    let made = relay.made();
+    eprintln!(
+        "{cuts} cuts, {made} connections, {said} emits and requests, {ticks} broadcasts and questions to {CLIENTS}"
+    );
+    assert!(made > CLIENTS * 2, "they have come back");
+    assert_eq!(server.sockets().len(), CLIENTS);
+    assert!(clients.iter().all(|client| client.state() == sockets::ClientState::Connected { session: 1 }));
+}

@@ -1,0 +1,429 @@
+//! Connections break; conversations do not.
+#![allow(clippy::unwrap_used, reason = "a test that unwraps fails there")]
+
+mod cuts;
+mod relay;
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use relay::Relay;
+
+use sockets::{
+    CallError, Client, ClientBuilder, ClientState, DisconnectReason, Handshake, Limits, Reconnect, Refusal, Server,
+};
+use sockets_tests::{eventually, never};
+use tokio::{
+    sync::{Notify, Semaphore},
+    time::timeout,
+};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// One that comes back soon.
+fn client() -> ClientBuilder {
+    let soon = Reconnect::default().first_within(Duration::from_millis(5)).at_most_every(Duration::from_millis(50));
+    Client::builder().reconnect(soon)
+}
+
+async fn within<F: Future>(future: F) -> F::Output {
+    timeout(PATIENCE, future).await.expect("it hangs")
+}
+
+/// A server, a relay to it, and a client that has come through that.
+async fn through_a_relay(server: &Server, builder: ClientBuilder) -> (Relay, Client) {
+    let relay = Relay::to(server.local_addr()).await;
+    let client = builder.connect(&relay.url()).await.unwrap();
+    (relay, client)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_goes_on_with_all_that_belongs_to_it() {
+    let left = Arc::new(AtomicU32::new(0));
+    let leaving = Arc::clone(&left);
+    let server = Server::builder()
+        .connected(move |socket| {
+            let left = Arc::clone(&leaving);
+            async move {
+                socket.join("room");
+                let calls = AtomicU32::new(0);
+                // State of this one connection.
+                socket.listen("count", move |(): ()| {
+                    let count = calls.fetch_add(1, Ordering::Relaxed) + 1;
+                    async move { count }
+                });
+                socket.on_disconnect(move |_| async move {
+                    left.fetch_add(1, Ordering::Relaxed);
+                });
+            }
+        })
+        .bind("tcp://127.0.0.1:0")
+        .await
+        .unwrap();
+    let (relay, client) = through_a_relay(&server, client()).await;
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let hearing = Arc::clone(&heard);
+    client.listen("said", move |number: u32| {
+        hearing.lock().unwrap().push(number);
+        async {}
+    });
+    let socket = server.sockets().remove(0);
+    for round in 0..10 {
+        assert_eq!(within(client.request::<u32>("count", &())).await, Ok(2 * round + 1));
+        relay.shut();
+        // While there is no connection: said to it, said to its room, and asked of the server.
+        socket.emit("said", &(2 * round)).await.unwrap();
+        server.room("room").emit("said", &(2 * round + 1)).await.unwrap();
+        let asking = client.clone();
+        let asked = tokio::spawn(async move { asking.request::<u32>("count", &()).await });
+        tokio::task::yield_now().await;
+        relay.cut();
+        assert_eq!(within(asked).await.unwrap(), Ok(2 * round + 2));
+    }
+    eventually("all was heard", || heard.lock().unwrap().len() == 20).await;
+    assert_eq!(*heard.lock().unwrap(), (0..20).collect::<Vec<_>>(), "each once, in order");
+    assert_eq!(server.sockets(), std::slice::from_ref(&socket));
+    assert_eq!(socket.rooms(), ["room"]);
+    assert_eq!(client.state(), ClientState::Connected { session: 1 });
+    assert!(relay.made() > 10);
+    assert_eq!(left.load(Ordering::Relaxed), 0, "it has not left");
+    drop(client);
+    eventually("it has left", || left.load(Ordering::Relaxed) == 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_in_flight_in_both_directions_are_answered_behind_a_break() {
+    let (begun, go) = (Arc::new(Semaphore::new(0)), Arc::new(Notify::new()));
+    let slow = |begun: &Arc<Semaphore>, go: &Arc<Notify>| {
+        let (begun, go) = (Arc::clone(begun), Arc::clone(go));
+        move |number: u32| {
+            let (begun, go) = (Arc::clone(&begun), Arc::clone(&go));
+            async move {
+                begun.add_permits(1);
+                go.notified().await;
+                number + 1
+            }
+        }
+    };
+    let (answering, begun_there, go_there) = (slow(&begun, &go), Arc::clone(&begun), Arc::clone(&go));
+    let server = Server::builder()
+        .connected(move |socket| {
+            socket.listen("slow", answering.clone());
+            async {}
+        })
+        .bind("tcp://127.0.0.1:0")
+        .await
+        .unwrap();
+    let (relay, client) = through_a_relay(&server, client()).await;
+    client.listen("slow", slow(&begun_there, &go_there));
+    let socket = server.sockets().remove(0);
+    let there = client.request::<u32>("slow", &1_u32);
+    let back = socket.request::<u32>("slow", &2_u32);
+    let breaking = async {
+        begun.acquire_many(2).await.unwrap().forget();
+        relay.cut();
+        eventually("it is back", || relay.made() == 2).await;
+        // One handler ends on a connection that its call has not come over.
+        go.notify_one();
+        relay.cut();
+        go.notify_one();
+    };
+    let (there, back, ()) = within(async { tokio::join!(there, back, breaking) }).await;
+    assert_eq!((there, back), (Ok(2), Ok(3)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_stays_away_leaves_when_its_time_is_over_and_starts_anew() {
+    let limits = Limits { resume_within: Duration::from_millis(100), ..Limits::default() };
+    let begun = Arc::new(Notify::new());
+    let beginning = Arc::clone(&begun);
+    let server = Server::builder()
+        .limits(limits)
+        .connected(move |socket| {
+            let begun = Arc::clone(&beginning);
+            socket.listen("never", move |(): ()| {
+                begun.notify_one();
+                std::future::pending::<()>()
+            });
+            socket.listen("ping", |(): ()| async { 7_u32 });
+            async {}
+        })
+        .bind("tcp://127.0.0.1:0")
+        .await
+        .unwrap();
+    let (relay, client) = through_a_relay(&server, client()).await;
+    client.listen("greet", |name: String| async move { format!("hello {name}") });
+    let mut states = client.states();
+    let socket = server.sockets().remove(0);
+    let under_way = client.request::<()>("never", &());
+    let going = async {
+        begun.notified().await;
+        relay.shut();
+        let reason = socket.disconnected().await;
+        assert!(matches!(reason, DisconnectReason::Lost(_)), "{reason:?}");
+        // Made while there is no connection, it waits for the next one, whichever session that is.
+        let waiting = client.request::<u32>("ping", &());
+        relay.cut();
+        assert_eq!(waiting.await, Ok(7));
+    };
+    let (under_way, ()) = within(async { tokio::join!(under_way, going) }).await;
+    assert_eq!(under_way, Err(CallError::Disconnected { maybe_executed: true }));
+    let first = within(states.next()).await.unwrap();
+    assert!(matches!(first, ClientState::Reconnecting { .. } | ClientState::Connected { session: 2 }), "{first:?}");
+    assert_eq!(client.state(), ClientState::Connected { session: 2 });
+    // What it serves is served still.
+    let anew = server.sockets().remove(0);
+    assert_ne!(anew, socket);
+    assert_eq!(within(anew.request::<String>("greet", "ada")).await, Ok("hello ada".into()));
+    drop(client);
+    let last = within(async {
+        loop {
+            if let Some(ClientState::Ended(reason)) = states.next().await {
+                break reason;
+            }
+        }
+    });
+    assert_eq!(last.await, DisconnectReason::Closed);
+    assert_eq!(within(states.next()).await, None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_never_reconnects_and_one_that_is_disconnected_are_over() {
+    let server = Server::builder().bind("tcp://127.0.0.1:0").await.unwrap();
+    let (relay, once) = through_a_relay(&server, Client::builder().reconnect(Reconnect::never())).await;
+    let socket = server.sockets().remove(0);
+    relay.cut();
+    assert!(matches!(within(once.disconnected()).await, DisconnectReason::Lost(_)));
+    assert!(matches!(within(socket.disconnected()).await, DisconnectReason::Lost(_)));
+    assert!(matches!(once.state(), ClientState::Ended(DisconnectReason::Lost(_))));
+
+    let again = client().connect(&relay.url()).await.unwrap();
+    server.sockets().remove(0).disconnect("be nice");
+    assert_eq!(within(again.disconnected()).await.message(), Some("be nice"));
+
+    // Away, it is gone at once, too.
+    let away = client().connect(&relay.url()).await.unwrap();
+    let socket = server.sockets().remove(0);
+    relay.shut();
+    eventually("it is away", || matches!(away.state(), ClientState::Reconnecting { .. })).await;
+    socket.disconnect("be nice");
+    assert_eq!(within(socket.disconnected()).await.message(), Some("be nice"));
+    relay.cut();
+    eventually("it has started anew", || away.state() == ClientState::Connected { session: 2 }).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_goes_on_with_who_has_its_identity() {
+    let logins = Arc::new(AtomicU32::new(0));
+    let server = Server::builder()
+        .authenticate(|login: u32| async move { Ok::<_, Refusal>(login) })
+        .bind("tcp://127.0.0.1:0")
+        .await
+        .unwrap();
+    let relay = Relay::to(server.local_addr()).await;
+    // It comes back as somebody else each time.
+    let client = client().auth_with(move || {
+        let login = logins.fetch_add(1, Ordering::Relaxed);
+        async move { login }
+    });
+    let client = within(client.connect(&relay.url())).await.unwrap();
+    relay.cut();
+    eventually("it has started anew", || client.state() == ClientState::Connected { session: 2 }).await;
+    let mut identities: Vec<_> = server.sockets().iter().map(|socket| *socket.identity()).collect();
+    identities.sort_unstable();
+    assert_eq!(identities, [0, 1], "the first one's session waits for its own client");
+    never("the first has left", server.socket(&0).unwrap().disconnected()).await;
+}
+
+#[sockets::group("Board")]
+trait Board {
+    #[request(idempotent)]
+    async fn set(&self, number: u32);
+    async fn add(&self, number: u32);
+    #[emit(volatile)]
+    async fn moved(&self, number: u32);
+    #[emit]
+    async fn said(&self, number: u32);
+}
+
+/// Notes what it is told. Of what it is asked, the first time never ends.
+#[derive(Clone)]
+struct Noting {
+    noted: Arc<Mutex<Vec<(&'static str, u32)>>>,
+    begun: Arc<Semaphore>,
+}
+
+impl Default for Noting {
+    fn default() -> Self {
+        Self { noted: Arc::default(), begun: Arc::new(Semaphore::new(0)) }
+    }
+}
+
+impl Noting {
+    fn note(&self, what: &'static str, number: u32) -> usize {
+        let mut noted = self.noted.lock().unwrap();
+        noted.push((what, number));
+        noted.iter().filter(|(noted, _)| *noted == what).count()
+    }
+
+    fn all(&self) -> Vec<(&'static str, u32)> {
+        self.noted.lock().unwrap().clone()
+    }
+}
+
+impl Board for Noting {
+    async fn set(&self, number: u32) {
+        if self.note("set", number) == 1 {
+            self.begun.add_permits(1);
+            std::future::pending::<()>().await;
+        }
+    }
+
+    async fn add(&self, number: u32) {
+        self.note("add", number);
+        self.begun.add_permits(1);
+        std::future::pending::<()>().await;
+    }
+
+    async fn moved(&self, number: u32) {
+        self.note("moved", number);
+    }
+
+    async fn said(&self, number: u32) {
+        self.note("said", number);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_idempotent_request_is_made_again_in_the_next_session_and_no_other_one() {
+    let noting = Noting::default();
+    let server = Server::builder()
+        .limits(Limits { resume_within: Duration::from_millis(50), ..Limits::default() })
+        .serve(BoardServer::new(noting.clone()))
+        .bind("tcp://127.0.0.1:0")
+        .await
+        .unwrap();
+    let (relay, client) = through_a_relay(&server, client()).await;
+    let board = BoardClient::new(&client);
+    let breaking = async {
+        noting.begun.acquire_many(2).await.unwrap().forget();
+        let socket = server.sockets().remove(0);
+        relay.shut();
+        socket.disconnected().await;
+        relay.cut();
+    };
+    let (set, added, ()) = within(async { tokio::join!(board.set(1), board.add(2), breaking) }).await;
+    assert_eq!((set, added), (Ok(()), Err(CallError::Disconnected { maybe_executed: true })));
+    assert_eq!(noting.all(), [("set", 1), ("add", 2), ("set", 1)]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_volatile_emit_is_not_kept() {
+    let server = Server::builder()
+        .connected(|socket| async move { socket.join("room") })
+        .bind("tcp://127.0.0.1:0")
+        .await
+        .unwrap();
+    let noting = Noting::default();
+    let relay = Relay::to(server.local_addr()).await;
+    let client = client().serve(BoardServer::new(noting.clone())).connect(&relay.url()).await.unwrap();
+    let (socket, room) = (server.sockets().remove(0), server.room("room"));
+    let (one, all) = (BoardClient::new(&socket), BoardClient::new(&room));
+    one.moved(1).await.unwrap();
+    all.moved(2).await.unwrap();
+    one.said(3).await.unwrap();
+    eventually("they are heard", || noting.all().len() == 3).await;
+    relay.shut();
+    eventually("it is away", || matches!(client.state(), ClientState::Reconnecting { .. })).await;
+    // The server may not know yet: what it has written is lost, too.
+    for number in 0..10 {
+        one.moved(100 + number).await.unwrap();
+        all.moved(200 + number).await.unwrap();
+    }
+    one.said(4).await.unwrap();
+    relay.cut();
+    eventually("the other one is heard", || noting.all().contains(&("said", 4))).await;
+    one.moved(5).await.unwrap();
+    all.moved(6).await.unwrap();
+    eventually("what comes behind it, too", || noting.all().len() == 6).await;
+    assert_eq!(noting.all(), [("moved", 1), ("moved", 2), ("said", 3), ("said", 4), ("moved", 5), ("moved", 6)]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_of_a_server_that_restarts_come_back_one_after_the_other() {
+    let server = Server::builder().bind("tcp://127.0.0.1:0").await.unwrap();
+    let url = format!("tcp://{}", server.local_addr());
+    let mut clients = Vec::new();
+    for _ in 0..4 {
+        clients.push(client().connect(&url).await.unwrap());
+    }
+    let once = Client::builder().reconnect(Reconnect::never()).connect(&url).await.unwrap();
+    let mut states: Vec<_> = clients.iter().map(Client::states).collect();
+    within(server.shutdown_for_restart(Duration::from_millis(500))).await;
+    assert_eq!(within(once.disconnected()).await, DisconnectReason::ShuttingDown);
+    let mut told = Vec::new();
+    for states in &mut states {
+        match within(states.next()).await {
+            Some(ClientState::Reconnecting { reason: DisconnectReason::Restarting(after), .. }) => told.push(after),
+            other => panic!("{other:?}"),
+        }
+    }
+    told.sort_unstable();
+    assert_eq!(told, [0, 100, 200, 300].map(Duration::from_millis), "each has its own part of the time");
+
+    // A call waits for the next server.
+    let calling = clients[3].clone();
+    let called = tokio::spawn(async move { calling.request::<u32>("ping", &()).await });
+    let connected = |socket: sockets::Socket| async move {
+        socket.listen("ping", |(): ()| async { 7_u32 });
+    };
+    let _server = Server::builder().connected(connected).bind(&url).await.unwrap();
+    assert_eq!(within(called).await.unwrap(), Ok(7));
+    for client in &clients {
+        eventually("it has come back", || client.state() == ClientState::Connected { session: 2 }).await;
+    }
+}
+
+/// Each name is given to one client at a time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn authentication_knows_who_returns_and_who_only_says_so_is_a_newcomer() {
+    let taken = Arc::new(Mutex::new(Vec::new()));
+    let names = Arc::clone(&taken);
+    let server = Server::builder()
+        .authenticate(move |login: u32, handshake: Handshake| {
+            let names = Arc::clone(&names);
+            async move {
+                let mut names = names.lock().unwrap();
+                let known = names.contains(&login);
+                if known && !handshake.returns() {
+                    return Err(Refusal::new("the name is taken"));
+                }
+                if !handshake.returns() {
+                    names.push(login);
+                }
+                Ok(login)
+            }
+        })
+        .bind("tcp://127.0.0.1:0")
+        .await
+        .unwrap();
+    let relay = Relay::to(server.local_addr()).await;
+    let faithful = client().auth(1_u32).connect(&relay.url()).await.unwrap();
+    let logins = AtomicU32::new(2);
+    let faithless = client().auth_with(move || std::future::ready(logins.fetch_add(1, Ordering::Relaxed)));
+    let faithless = faithless.connect(&relay.url()).await.unwrap();
+    relay.cut();
+    eventually("the one that comes back as another is a newcomer", || {
+        faithless.state() == ClientState::Connected { session: 2 }
+    })
+    .await;
+    eventually("all are there", || relay.made() >= 4).await;
+    assert_eq!(within(faithful.request::<()>("nothing", &())).await, Err(CallError::NoSuchMethod));
+    assert_eq!(faithful.state(), ClientState::Connected { session: 1 });
+    assert_eq!(*taken.lock().unwrap(), [1, 2, 3], "each is given once");
+}

@@ -1,0 +1,23 @@
+//! What attributes say of broken connections, in wrong ways.
+
+#[sockets::group("A")]
+trait A {
+    #[request(idempotent = true)]
+    async fn with_a_value(&self);
+    #[request(idempotent, idempotent)]
+    async fn twice(&self);
+    #[request(volatile)]
+    async fn volatile_request(&self);
+    #[emit(idempotent)]
+    async fn idempotent_emit(&self);
+    #[emit(volatile = "yes")]
+    async fn volatile_with_a_value(&self);
+    #[emit(volatile, volatile)]
+    async fn volatile_twice(&self);
+    #[emit(volatile, overflow = "latest")]
+    async fn both(&self);
+    #[emit(overflow = "latest", volatile)]
+    async fn both_the_other_way(&self);
+}
+
+fn main() {}
