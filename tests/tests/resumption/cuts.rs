@@ -16,10 +16,10 @@ use std::{
 };
 
 use sockets::{Client, Server};
-use sockets_tests::eventually;
+use sockets_tests::{Relay, eventually};
 use tokio::time::{sleep, timeout};
 
-use crate::{client, relay::Relay};
+use crate::client;
 
 const CLIENTS: usize = 50;
 const EVERY: Duration = Duration::from_millis(50);

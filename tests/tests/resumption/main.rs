@@ -2,7 +2,6 @@
 #![allow(clippy::unwrap_used, reason = "a test that unwraps fails there")]
 
 mod cuts;
-mod relay;
 
 use std::{
     sync::{
@@ -12,12 +11,10 @@ use std::{
     time::Duration,
 };
 
-use relay::Relay;
-
 use sockets::{
     CallError, Client, ClientBuilder, ClientState, DisconnectReason, Handshake, Limits, Reconnect, Refusal, Server,
 };
-use sockets_tests::{eventually, never};
+use sockets_tests::{Relay, eventually, never};
 use tokio::{
     sync::{Notify, Semaphore},
     time::timeout,
