@@ -4,15 +4,12 @@
 #![allow(missing_docs, reason = "a test's own groups")]
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
 
 use futures_util::{StreamExt, future::join_all};
-use sockets::{CallError, Client, Server};
+use sockets::{CallError, Client, Limits, Reconnect, Server};
 use sockets_tests::{Relay, Weather, eventually};
 use tokio::{
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
@@ -48,7 +45,10 @@ struct Rig {
 
 async fn rig() -> Rig {
     let ((says, at_server), (tells, at_client)) = (unbounded_channel(), unbounded_channel());
-    let server = Server::builder().serve(NumbersServer::new(Counting(says))).bind("tcp://127.0.0.1:0").await.unwrap();
+    // What is lost is not waited for.
+    let limits = Limits { resume_within: Duration::ZERO, ..Limits::default() };
+    let server = Server::builder().limits(limits).serve(NumbersServer::new(Counting(says)));
+    let server = server.bind("tcp://127.0.0.1:0").await.unwrap();
     let relay = Relay::to(server.local_addr()).await;
     let client = Client::builder().serve(NumbersServer::new(Counting(tells))).connect(&relay.url()).await.unwrap();
     Rig { server, relay, client, at_server, at_client }
@@ -127,7 +127,7 @@ async fn what_a_corrupt_link_says_hurts_neither_the_server_nor_other_clients() {
     for every in 5..65 {
         // The handshake passes, or there would be little to corrupt.
         bad.set(Weather::default());
-        let limited = Client::builder().connect(&bad.url()).await.unwrap();
+        let limited = Client::builder().reconnect(Reconnect::never()).connect(&bad.url()).await.unwrap();
         bad.set(Weather { corrupts: Some(every), ..Weather::default() });
         let up = NumbersClient::new(&limited).with_timeout(Duration::from_millis(100));
         let since = Instant::now();
@@ -139,9 +139,9 @@ async fn what_a_corrupt_link_says_hurts_neither_the_server_nor_other_clients() {
         bad.cut();
     }
     assert_eq!(outcomes.into_inner(), 600);
+    // Nobody of them is left, but the one whose link is good.
+    let server = rig.server.clone();
+    eventually("only one is left", move || server.sockets().len() == 1).await;
     while rig.at_server.try_recv().is_ok() {}
     within(60, everything_arrives(&mut rig, 10)).await;
-    // Nobody of them is left, but the one whose link is good.
-    let server = Arc::new(rig.server.clone());
-    eventually("only one is left", move || server.sockets().len() == 1).await;
 }

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use sockets::{Client, Limits};
+use sockets::{Client, Limits, Reconnect};
 use tokio::{
     select,
     time::{sleep, timeout},
@@ -42,6 +42,9 @@ impl Visitor {
             let ears = Ears { tally: Arc::clone(&self.tally), last: AtomicU64::new(0) };
             let limits = Limits { authentication: Duration::from_secs(5), ..Limits::default() };
             let client = Client::builder().auth(self.number as u64).limits(limits).serve(EarServer::new(ears));
+            // One half comes back by itself.
+            let comes_back = self.number.is_multiple_of(2);
+            let client = client.reconnect(if comes_back { Reconnect::default() } else { Reconnect::never() });
             // A link may be frozen, or break at any time.
             let Ok(client) = client.connect(&self.relay.url()).await else {
                 sleep(Duration::from_millis(50)).await;

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use sockets::{Call, CallError, Socket};
+use sockets::{Call, CallError, Limits, Socket};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -82,7 +82,9 @@ pub(super) async fn start(tally: &Arc<Tally>) -> Server {
         let worker = Worker { tally: Arc::clone(&tally), last_note: AtomicU64::new(0) };
         async move { socket.serve(WorkServer::new(worker)) }
     });
-    server.bind("tcp://127.0.0.1:0").await.expect("the server starts")
+    // Shorter than most faults: some clients go on with their sessions, and others start anew.
+    let limits = Limits { resume_within: Duration::from_secs(2), ..Limits::default() };
+    server.limits(limits).bind("tcp://127.0.0.1:0").await.expect("the server starts")
 }
 
 /// Says things to rooms and asks them, until it is told to stop.
