@@ -51,7 +51,7 @@ pub const BOUNDS: [Bound; 6] = [
         load: Load::Calls { in_flight: 1 },
         rounds: 1000,
         instructions: sides(6200.0, 6800.0),
-        system_calls: sides(3.01, 3.01),
+        system_calls: sides(3.05, 3.05),
     },
     Bound {
         name: "64 calls in flight",
