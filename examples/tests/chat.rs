@@ -295,7 +295,15 @@ struct Relay {
 
 impl Relay {
     fn new(at: &str, to: &str) -> Self {
-        let listener = TcpListener::bind(at).unwrap();
+        // While nobody listens there, the system may give the port to somebody who connects, also to one who comes back.
+        let began = Instant::now();
+        let listener = loop {
+            match TcpListener::bind(at) {
+                Ok(listener) => break listener,
+                Err(error) => assert!(began.elapsed() < Duration::from_secs(10), "{error}"),
+            }
+            thread::sleep(Duration::from_millis(10));
+        };
         let addr = listener.local_addr().unwrap().to_string();
         let open: Arc<Mutex<Vec<TcpStream>>> = Arc::default();
         let killed = Arc::new(AtomicBool::new(false));
