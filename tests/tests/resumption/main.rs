@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that unwraps fails there")]
 
 mod cuts;
+mod storm;
 
 use std::{
     sync::{

@@ -1,7 +1,13 @@
 //! The client's side of the way from HTTP to WebSocket.
 
+use std::{io, time::Duration};
+
+use bytes::{BufMut, BytesMut};
 use http::{HeaderMap, Response, StatusCode, header};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    time::timeout,
+};
 use tungstenite::{
     handshake::{client::generate_key, derive_accept_key},
     protocol::Role,
@@ -20,6 +26,9 @@ use crate::{
 /// How many characters of an answer are shown to the user.
 const SHOWN: usize = 200;
 
+/// How long the rest of an answer that is an error is waited for.
+const LISTEN: Duration = Duration::from_secs(1);
+
 /// Asks the server at `address` to speak WebSocket from now on.
 pub(crate) async fn connect<R, W>(mut reader: R, mut writer: W, address: &WebAddress) -> Result<Link, ConnectError>
 where
@@ -37,12 +46,14 @@ where
     );
     writer.write_all(request.as_bytes()).await?;
     writer.flush().await?;
-    let (response, read) = match head::read::<Response<Option<Vec<u8>>>>(&mut reader).await {
+    let (response, mut read) = match head::read::<Response<Option<Vec<u8>>>>(&mut reader).await {
         Ok(answer) => answer,
         Err(HeadError::Io(error)) => return Err(error.into()),
         Err(error) => return Err(ConnectError::Handshake(format!("the server's answer is of no use: {error}"))),
     };
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        // One that promises more than it says is not waited for.
+        let _ = timeout(LISTEN, read_body(&mut reader, response.headers(), &mut read)).await;
         let words = String::from_utf8_lossy(&read);
         let words: String = words.trim().chars().filter(|shown| !shown.is_control()).take(SHOWN).collect();
         return Err(ConnectError::Handshake(format!("the server answered {}: {words}", response.status())));
@@ -50,6 +61,19 @@ where
     check(response.headers(), &derive_accept_key(key.as_bytes()))
         .map_err(|what| ConnectError::Handshake(format!("the server does not agree to a WebSocket: {what}")))?;
     Ok(over_websocket(Role::Client, read, reader, writer))
+}
+
+/// Reads as much of a body as is going to be shown.
+async fn read_body(reader: &mut (impl AsyncRead + Unpin), headers: &HeaderMap, read: &mut BytesMut) -> io::Result<()> {
+    let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    let length = length.unwrap_or(0).min(SHOWN);
+    while read.len() < length {
+        let missing = length - read.len();
+        if reader.read_buf(&mut read.limit(missing)).await? == 0 {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// As browsers write it: without a port that is the usual one.
