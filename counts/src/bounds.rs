@@ -17,10 +17,11 @@ const fn sides(server: f64, client: f64) -> Sides {
     Sides { server, client }
 }
 
-/// Allocations per request or emit: none for each. A runtime makes a list, once, of those who let others go first, as a
+/// Allocations per request or emit: none for each. What is kept until it is acknowledged is in a list that doubles, at first or when
+/// acknowledgements are late. A runtime makes a list, once, of those who let others go first, as a
 /// server does when a batch takes it longer than its turn; a client makes some where many calls are in flight, since the
 /// buffer that it sends from grows anew when it has been large.
-pub const ALLOCATIONS: Sides = sides(0.000_5, 0.1);
+pub const ALLOCATIONS: Sides = sides(0.005, 0.1);
 
 /// The server's allocations per further member of a broadcast, rounded: its lists of members grow by doubling.
 pub const ALLOCATIONS_PER_MEMBER: f64 = 0.02;
