@@ -3,14 +3,13 @@
 use std::{
     future::{Future, poll_fn},
     ops::Deref,
-    pin::Pin,
     sync::Arc,
     task::{Context, Poll, Waker},
 };
 
 use bytes::Bytes;
 use futures_core::Stream;
-use futures_util::Sink;
+use futures_util::{Sink, future::BoxFuture};
 use serde::Serialize;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -36,8 +35,7 @@ use crate::{
     },
 };
 
-type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
-type ConnectedHook = Box<dyn FnOnce(Peer) -> BoxFuture<()> + Send>;
+type ConnectedHook = Box<dyn FnOnce(Peer) -> BoxFuture<'static, ()> + Send>;
 
 /// A connection to a server. It is a [`Peer`] that keeps the connection open: when the last clone is dropped, the
 /// client says goodbye and closes.
@@ -144,7 +142,7 @@ impl ClientBuilder {
         F: Fn() -> Fut + Send + Sync + 'static,
         Fut: Future<Output = L> + Send + 'static,
     {
-        let login = move || -> BoxFuture<_> {
+        let login = move || -> BoxFuture<'static, _> {
             let login = f();
             Box::pin(async move { encode_login(&login.await) })
         };
@@ -336,7 +334,7 @@ impl ClientBuilder {
 
 /// Runs the hook to its first suspension, so that the listeners it sets are there, before calls may come in: the server
 /// may be waiting for their answers, and must not wait for the rest of the hook.
-fn run_connected(mut hook: BoxFuture<()>, session: &Arc<Session>) {
+fn run_connected(mut hook: BoxFuture<'static, ()>, session: &Arc<Session>) {
     let polled = hook.as_mut().poll(&mut Context::from_waker(Waker::noop()));
     session.open_client_gate();
     if polled.is_pending() {

@@ -3,6 +3,7 @@
 use std::{future::Future, sync::Arc};
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use tower_layer::Layer;
 
 use super::{
@@ -11,7 +12,7 @@ use super::{
 };
 use crate::{
     call_error::CallError,
-    session::{Around, BoxFuture, Listen, Outgoing, Service},
+    session::{Around, Listen, Outgoing, Service},
 };
 
 /// A service that calls and emits go through. A layer makes one around the rest of the way.
@@ -129,9 +130,9 @@ impl Around for Chains {
 
     fn send<'a>(&'a self, outgoing: Outgoing<'a>) -> BoxFuture<'a, Result<Bytes, CallError>> {
         let Some(chain) = &self.outgoing else { return (outgoing.send)() };
-        let (path, method) = outgoing.callee.names();
-        let (kind, peer, length) = (outgoing.kind, outgoing.peer.clone(), outgoing.length);
-        let request = Request { path, method, kind, peer, length, way: Way::Out(outgoing) };
+        let Outgoing { callee, kind, peer, length, send } = outgoing;
+        let (path, method) = callee.names();
+        let request = Request { path, method, kind, peer, length, way: Way::Out(send) };
         Box::pin(async move { chain.call(request).await.sent() })
     }
 }

@@ -2,12 +2,12 @@
 
 use std::{future::Future, sync::Arc};
 
+use futures_util::future::BoxFuture;
 use tower_layer::Layer;
 
 use crate::{
     connect_error::Refusal,
     server::{AuthFailure, Authenticator, Identity},
-    session::BoxFuture,
     transport::Handshake,
 };
 

@@ -6,7 +6,7 @@ use super::received::Arrived;
 use crate::{
     call_error::CallError,
     server::{Identity, Socket, WeakSocket},
-    session::{Ended, Kind, Outgoing, Peer},
+    session::{Ended, Kind, Peer, Sending},
 };
 
 /// A call or an emit on its way, either in, to its handler, or out, to the other side.
@@ -25,7 +25,7 @@ pub struct Request<'a> {
 
 pub(super) enum Way<'a> {
     In(Arrived),
-    Out(Outgoing<'a>),
+    Out(Sending<'a>),
 }
 
 /// What has come of a [`Request`]: only the rest of its way, or its [denial](Request::deny), gives one.
@@ -87,7 +87,7 @@ impl<'a> Request<'a> {
     pub(super) async fn finish(self) -> Response {
         Response(match self.way {
             Way::In(arrived) => Outcome::Handled(arrived.run().await),
-            Way::Out(outgoing) => Outcome::Sent((outgoing.send)().await),
+            Way::Out(send) => Outcome::Sent(send().await),
         })
     }
 }

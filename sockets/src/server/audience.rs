@@ -9,6 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use serde::Serialize;
 
 use super::{Identity, Inner, Replies, Socket, registry::Registry, roster::Roster};
@@ -17,7 +18,7 @@ use crate::{
     clock::now,
     codec::{self, Payload},
     proto::{shared_emit, shared_request},
-    session::{Ask, BoxFuture, Callee, Kind, Member, Outgoing},
+    session::{Ask, Callee, Kind, Member, Outgoing},
 };
 
 /// A set of sockets, by a description that is evaluated at each call: a room means those who are in it then.

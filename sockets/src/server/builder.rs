@@ -5,6 +5,7 @@ use std::{
     sync::{Arc, atomic::AtomicU64},
 };
 
+use futures_util::future::BoxFuture;
 use parking_lot::{Mutex, RwLock};
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
@@ -112,7 +113,7 @@ impl ServerBuilder {
         assert!(self.connected.is_none(), "call `authenticate` before `connected`: it decides what its sockets are");
         #[cfg(feature = "middleware")]
         assert!(self.connect_layers.is_empty(), "call `authenticate` before `layer_connecting`: that is put around it");
-        let authenticate = move |login: &[u8], handshake: Handshake| -> super::BoxFuture<_> {
+        let authenticate = move |login: &[u8], handshake: Handshake| -> BoxFuture<'static, _> {
             match decode(login) {
                 Ok(login) => {
                     let decision = f.authenticate(login, handshake);

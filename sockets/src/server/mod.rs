@@ -16,11 +16,9 @@ mod roster;
 mod socket;
 
 use std::{
-    future::Future,
     hash::Hash,
     mem,
     net::SocketAddr,
-    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -28,6 +26,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::BoxFuture;
 use parking_lot::{Mutex, RwLock};
 use tokio::{task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
@@ -66,8 +65,6 @@ mod compression_tests;
 #[cfg(test)]
 mod resumption_tests;
 
-type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
-
 /// How authentication fails.
 #[derive(Debug)]
 pub(crate) enum AuthFailure {
@@ -76,8 +73,8 @@ pub(crate) enum AuthFailure {
     Misunderstood(String),
 }
 
-pub(crate) type Authenticator<I> = dyn Fn(&[u8], Handshake) -> BoxFuture<Result<I, AuthFailure>> + Send + Sync;
-type ConnectedHook<I> = dyn Fn(Socket<I>) -> BoxFuture<()> + Send + Sync;
+pub(crate) type Authenticator<I> = dyn Fn(&[u8], Handshake) -> BoxFuture<'static, Result<I, AuthFailure>> + Send + Sync;
+type ConnectedHook<I> = dyn Fn(Socket<I>) -> BoxFuture<'static, ()> + Send + Sync;
 
 /// What a server's handles and sockets share.
 struct Inner<I> {

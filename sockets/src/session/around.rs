@@ -1,8 +1,9 @@
 //! What a user has put around calls and emits. Without the feature `middleware` there is nothing that could be.
 
-use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::{Instant, timeout_at};
 
@@ -13,7 +14,8 @@ use crate::{
     proto::clamp_timeout,
 };
 
-pub(crate) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+/// Sends it; gives the reply's bytes, which an emit has none of.
+pub(crate) type Sending<'a> = Box<dyn FnOnce() -> BoxFuture<'a, Result<Bytes, CallError>> + Send + 'a>;
 
 /// What is put around handlers, and around what is sent.
 pub(crate) trait Around: Send + Sync {
@@ -34,7 +36,7 @@ pub(crate) struct Outgoing<'a> {
     pub(crate) peer: Option<Peer>,
     /// How long its arguments are.
     pub(crate) length: usize,
-    pub(crate) send: Box<dyn FnOnce() -> BoxFuture<'a, Result<Bytes, CallError>> + Send + 'a>,
+    pub(crate) send: Sending<'a>,
 }
 
 impl Session {

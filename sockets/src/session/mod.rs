@@ -41,8 +41,10 @@ use parking_lot::{Mutex, RwLock};
 use slab::Slab;
 use tokio::sync::Notify;
 
+#[cfg(feature = "middleware")]
+pub(crate) use self::around::Sending;
 pub(crate) use self::{
-    around::{Around, BoxFuture, Outgoing},
+    around::{Around, Outgoing},
     ask::{Ask, Member},
     driving::Received,
     hearing::Taken,
