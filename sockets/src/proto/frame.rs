@@ -164,6 +164,12 @@ pub(crate) enum Frame {
 }
 
 impl Frame {
+    /// Whether this is about the link that carries it, and not a part of the session that goes on over other links.
+    #[inline]
+    pub(super) fn is_about_the_link(&self) -> bool {
+        matches!(self, Self::Heartbeat | Self::Acknowledged { .. } | Self::Skipped { .. })
+    }
+
     /// Reads the header and leaves the payload in `frame`, which is a whole frame without its prefix.
     pub(crate) fn decode(frame: &mut Bytes) -> Result<Self, Violation> {
         // Off a slice: each step on the shared bytes themselves would be checked and counted.

@@ -9,21 +9,23 @@ use crate::codec::{Payload, SHARE_FROM};
 
 /// An empty outbox keeps a buffer of at most this size, so that idle connections hold little.
 const KEEP: usize = 8192;
+/// From so many bytes on that have been taken from the front of that buffer, the rest moves up.
+const MOVE_FROM: usize = 4096;
 
-/// A queue of frames, to be written from its front.
+/// A queue of frames, to be taken from its front.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
     /// Sealed bytes, before those of `tail`.
     sealed: VecDeque<Bytes>,
     sealed_bytes: usize,
     tail: Vec<u8>,
-    /// How much of `tail` has been written.
-    written: usize,
+    /// How much of `tail` has been taken.
+    taken: usize,
 }
 
 impl Outbox {
     pub(crate) fn len(&self) -> usize {
-        self.sealed_bytes + self.tail.len() - self.written
+        self.sealed_bytes + self.tail.len() - self.taken
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -71,26 +73,21 @@ impl Outbox {
         self.share(frames);
     }
 
-    /// Appends all of another one.
-    pub(crate) fn append(&mut self, other: Self) {
-        other.sealed.into_iter().for_each(|piece| self.share(piece));
-        self.tail.extend_from_slice(&other.tail[other.written..]);
+    /// Appends what is in another one, which keeps it.
+    pub(crate) fn extend(&mut self, other: &Self) {
+        other.sealed.iter().for_each(|piece| self.push_whole(piece));
+        self.tail.extend_from_slice(other.unsealed());
     }
 
     fn share(&mut self, bytes: Bytes) {
         let mut tail = Bytes::from(mem::take(&mut self.tail));
-        tail.advance(mem::take(&mut self.written));
+        tail.advance(mem::take(&mut self.taken));
         for segment in [tail, bytes] {
             if !segment.is_empty() {
                 self.sealed_bytes += segment.len();
                 self.sealed.push_back(segment);
             }
         }
-    }
-
-    /// Whether there are only small frames, side by side.
-    pub(super) fn is_unsealed(&self) -> bool {
-        self.sealed.is_empty()
     }
 
     /// The pieces before [`unsealed`](Self::unsealed).
@@ -100,7 +97,7 @@ impl Outbox {
 
     /// The bytes at its end, small frames side by side.
     pub(super) fn unsealed(&self) -> &[u8] {
-        &self.tail[self.written..]
+        &self.tail[self.taken..]
     }
 
     /// What is at its front, if that is in a piece of its own.
@@ -111,8 +108,8 @@ impl Outbox {
 
     /// Fills `slices` from the front and returns how many were filled.
     pub(crate) fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
-        let tail = &self.tail[self.written..];
-        let parts = self.sealed.iter().map(|segment| &segment[..]).chain(Some(tail).filter(|tail| !tail.is_empty()));
+        let tail = Some(self.unsealed()).filter(|tail| !tail.is_empty());
+        let parts = self.sealed.iter().map(|segment| &segment[..]).chain(tail);
         let mut filled = 0;
         for (slice, part) in slices.iter_mut().zip(parts) {
             *slice = IoSlice::new(part);
@@ -121,7 +118,7 @@ impl Outbox {
         filled
     }
 
-    /// Forgets the first `count` bytes, which have been written.
+    /// Forgets the first `count` bytes.
     pub(crate) fn advance(&mut self, mut count: usize) {
         while let Some(front) = self.sealed.front_mut().filter(|_| count > 0) {
             let step = count.min(front.len());
@@ -136,28 +133,36 @@ impl Outbox {
             // Large messages are rare, and idle connections many.
             self.sealed = VecDeque::new();
         }
-        self.written += count;
-        if self.written == self.tail.len() {
+        self.taken += count;
+        if self.taken == self.tail.len() {
             self.clear_tail();
+        } else if self.taken >= MOVE_FROM.max(self.tail.len() / 2) {
+            self.tail.drain(..self.taken);
+            self.taken = 0;
         }
     }
 
     /// Takes everything as one piece.
     pub(crate) fn take_all(&mut self) -> Bytes {
         let taken = if self.sealed.is_empty() {
-            Bytes::copy_from_slice(&self.tail[self.written..])
+            Bytes::copy_from_slice(self.unsealed())
         } else {
             let mut all = Vec::with_capacity(self.len());
             self.sealed.iter().for_each(|segment| all.extend_from_slice(segment));
-            all.extend_from_slice(&self.tail[self.written..]);
+            all.extend_from_slice(self.unsealed());
             all.into()
         };
         self.advance(taken.len());
         taken
     }
 
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.tail.capacity()
+    }
+
     fn clear_tail(&mut self) {
-        self.written = 0;
+        self.taken = 0;
         self.tail.clear();
         if self.tail.capacity() > KEEP {
             self.tail = Vec::new();

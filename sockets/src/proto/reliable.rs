@@ -19,8 +19,6 @@ pub(super) struct Reliable {
     retained: Retained,
     /// Up to where everything has been received.
     received: u64,
-    /// Up to where it is worth a word: behind the last frame that is not itself about the link.
-    worth: u64,
     /// Up to where the other side knows.
     told: u64,
     /// How much of what is written next comes before the session's first frame.
@@ -30,7 +28,7 @@ pub(super) struct Reliable {
 impl Reliable {
     /// `limit` is how many bytes are kept.
     pub(super) fn new(limit: usize) -> Self {
-        Self { retained: Retained::new(limit), received: 0, worth: 0, told: 0, before: 0 }
+        Self { retained: Retained::new(limit), received: 0, told: 0, before: 0 }
     }
 
     /// The session begins once more.
@@ -46,21 +44,14 @@ impl Reliable {
     /// A frame of this length has been taken in.
     #[inline]
     pub(super) fn took(&mut self, header: Frame, length: usize) {
-        match header {
-            // They are about what is not resent.
-            Frame::Skipped { .. } => {}
-            Frame::Acknowledged { .. } | Frame::Heartbeat => self.received += (PREFIX + length) as u64,
-            _ => {
-                self.received += (PREFIX + length) as u64;
-                self.worth = self.received;
-            }
+        if !header.is_about_the_link() {
+            self.received += (PREFIX + length) as u64;
         }
     }
 
     /// So many bytes will not come.
     pub(super) fn skipped(&mut self, bytes: u64) -> Result<(), Violation> {
         self.received = self.received.checked_add(bytes).ok_or(Violation::Position)?;
-        self.worth = self.received;
         Ok(())
     }
 
@@ -94,20 +85,20 @@ impl Reliable {
         }
     }
 
-    /// What to acknowledge now; `alone` says that nothing else is written.
-    pub(super) fn due(&mut self, alone: bool) -> Option<Frame> {
+    /// Whether it is time for an acknowledgement; `alone` says that nothing else is written.
+    pub(super) fn is_due(&self, alone: bool) -> bool {
         let kept = self.retained.limit();
         let enough = if alone { BY_ITSELF.min(kept / 4) } else { WITH_OTHERS.min(kept / 16) };
-        // Acknowledgements alone are not worth another one.
-        (self.worth.saturating_sub(self.told) >= enough.max(1) as u64).then(|| self.tell())
+        self.received - self.told >= enough.max(1) as u64
     }
 
-    /// What to acknowledge if there is time to.
-    pub(super) fn owed(&mut self) -> Option<Frame> {
-        (self.worth > self.told).then(|| self.tell())
+    /// Whether anything has been received that is not acknowledged.
+    pub(super) fn is_owed(&self) -> bool {
+        self.received > self.told
     }
 
-    fn tell(&mut self) -> Frame {
+    /// The acknowledgement of all that has been received.
+    pub(super) fn tell(&mut self) -> Frame {
         self.told = self.received;
         Frame::Acknowledged { position: self.received }
     }
@@ -142,11 +133,7 @@ impl Reliable {
         self.before = 0;
         let mut resent = self.retained.resend(position, outbox)?;
         // One who has been told of a new token has to be heard, and this is what it says at least.
-        let acknowledged = self.tell();
-        let mut last = Outbox::default();
-        last.push_bare(acknowledged);
-        self.retained.append(&last);
-        resent.outbox.push_once(last.take_all());
+        resent.outbox.push_bare(self.tell());
         Some(resent)
     }
 }

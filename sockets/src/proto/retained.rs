@@ -5,30 +5,19 @@
 
 use std::{collections::VecDeque, ops::Range};
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 
 use super::{
     frame::{Frame, PREFIX},
     outbox::Outbox,
 };
-use crate::codec::SHARE_FROM;
-
-/// An empty buffer of at most this size is kept.
-const KEEP: usize = 8192;
-/// From so many bytes on that are not needed any more, those behind them move up.
-const MOVE_FROM: usize = 4096;
 
 /// The end of what has been sent, from the first byte that can be sent again.
 #[derive(Debug)]
 pub(super) struct Retained {
     /// The position of the first byte.
     start: u64,
-    /// Pieces of their own, before those of `tail`.
-    sealed: VecDeque<Bytes>,
-    sealed_bytes: usize,
-    tail: Vec<u8>,
-    /// How much of `tail` is not kept any more.
-    released: usize,
+    kept: Outbox,
     /// How many bytes are kept. Of more, the oldest are given up.
     limit: usize,
     /// Frames that are not sent again.
@@ -52,15 +41,7 @@ pub(super) struct Resent {
 
 impl Retained {
     pub(super) fn new(limit: usize) -> Self {
-        Self {
-            start: 0,
-            sealed: VecDeque::new(),
-            sealed_bytes: 0,
-            tail: Vec::new(),
-            released: 0,
-            limit,
-            volatile: VecDeque::new(),
-        }
+        Self { start: 0, kept: Outbox::default(), limit, volatile: VecDeque::new() }
     }
 
     pub(super) fn limit(&self) -> usize {
@@ -68,7 +49,7 @@ impl Retained {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.sealed_bytes + self.tail.len() - self.released
+        self.kept.len()
     }
 
     /// The position behind the last byte.
@@ -88,33 +69,10 @@ impl Retained {
 
     /// The whole frames in `outbox` are being sent. The oldest ones are given up if that is too much.
     pub(super) fn push(&mut self, outbox: &Outbox) {
-        if outbox.is_unsealed() {
-            self.tail.extend_from_slice(outbox.unsealed());
-        } else {
-            self.append(outbox);
-        }
+        self.kept.extend(outbox);
         if self.len() > self.limit {
             self.release(self.len() - self.limit);
         }
-    }
-
-    /// As [`push`](Self::push), giving nothing up: that waits for the next time.
-    pub(super) fn append(&mut self, outbox: &Outbox) {
-        for piece in outbox.sealed() {
-            if piece.len() < SHARE_FROM {
-                self.tail.extend_from_slice(piece);
-                continue;
-            }
-            let mut tail = Bytes::from(std::mem::take(&mut self.tail));
-            tail.advance(std::mem::take(&mut self.released));
-            for piece in [tail, piece.clone()] {
-                if !piece.is_empty() {
-                    self.sealed_bytes += piece.len();
-                    self.sealed.push_back(piece);
-                }
-            }
-        }
-        self.tail.extend_from_slice(outbox.unsealed());
     }
 
     /// A volatile frame is at this position, of this length without its prefix.
@@ -133,31 +91,9 @@ impl Retained {
         true
     }
 
-    fn release(&mut self, mut count: usize) {
-        if count == 0 {
-            return;
-        }
+    fn release(&mut self, count: usize) {
         self.start += count as u64;
-        while let Some(front) = self.sealed.front_mut().filter(|_| count > 0) {
-            let step = count.min(front.len());
-            front.advance(step);
-            self.sealed_bytes -= step;
-            count -= step;
-            if front.is_empty() {
-                self.sealed.pop_front();
-            }
-        }
-        self.released += count;
-        if self.released == self.tail.len() {
-            self.released = 0;
-            self.tail.clear();
-            if self.tail.capacity() > KEEP {
-                self.tail = Vec::new();
-            }
-        } else if self.released >= MOVE_FROM.max(self.tail.len() / 2) {
-            self.tail.drain(..self.released);
-            self.released = 0;
-        }
+        self.kept.advance(count);
         while self.volatile.front().is_some_and(|frame| frame.at.end <= self.start) {
             self.volatile.pop_front();
         }
@@ -165,9 +101,8 @@ impl Retained {
 
     /// Holds no memory for what is to come: nothing has for a while.
     pub(super) fn rest(&mut self) {
-        if self.len() == 0 {
-            self.tail = Vec::new();
-            self.sealed = VecDeque::new();
+        if self.kept.is_empty() {
+            self.kept = Outbox::default();
             self.volatile = VecDeque::new();
         }
     }
@@ -179,7 +114,8 @@ impl Retained {
             return None;
         }
         self.acknowledge(position);
-        self.append(outbox);
+        // All of it, even if that is too much: what has to be given up is not, this time.
+        self.kept.extend(outbox);
         let mut resent = Resent { outbox: Outbox::default(), lost: Vec::new() };
         let mut next = self.start;
         let mut volatile = std::mem::take(&mut self.volatile);
@@ -200,8 +136,8 @@ impl Retained {
     /// Appends the bytes at these positions to `outbox`.
     fn copy(&self, wanted: Range<u64>, outbox: &mut Outbox) {
         let mut at = self.start;
-        let pieces = self.sealed.iter().map(|piece| (&piece[..], Some(piece)));
-        for (bytes, shared) in pieces.chain([(&self.tail[self.released..], None)]) {
+        let pieces = self.kept.sealed().map(|piece| (&piece[..], Some(piece)));
+        for (bytes, shared) in pieces.chain([(self.kept.unsealed(), None)]) {
             let clip =
                 |position: u64| usize::try_from(position.saturating_sub(at)).unwrap_or(usize::MAX).min(bytes.len());
             let range = clip(wanted.start)..clip(wanted.end);
@@ -221,7 +157,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{codec::Payload, transport::next_frame};
+    use crate::{
+        codec::{Payload, SHARE_FROM},
+        transport::next_frame,
+    };
 
     fn emit(number: usize, length: usize) -> Outbox {
         let mut outbox = Outbox::default();
@@ -261,9 +200,9 @@ mod tests {
         retained.rest();
         assert!(retained.reaches(0), "what is kept stays");
         retained.acknowledge(retained.end());
-        assert!(retained.tail.capacity() > 0, "more may come at once");
+        assert!(retained.kept.capacity() > 0, "more may come at once");
         retained.rest();
-        assert_eq!(retained.tail.capacity(), 0);
+        assert_eq!(retained.kept.capacity(), 0);
     }
 
     #[derive(Clone, Debug)]

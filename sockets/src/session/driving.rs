@@ -68,9 +68,8 @@ impl Session {
     pub(crate) fn end_batch(&self) {
         let mut state = self.state.lock();
         state.dispatching = None;
-        state.core.acknowledge();
         // What was there before may wait for more to go with it, as somebody has asked for.
-        let queued = state.core.outbox().len() > state.queued_before;
+        let queued = state.core.outbox().len() > state.queued_before || state.core.owes_word();
         self.settle(&state);
         drop(state);
         if queued {
@@ -176,7 +175,7 @@ impl Session {
         let ended = state.core.handle_timeout(now);
         let notices = state.deliver_all(ended);
         // What callers have queued is not this function's to write: they may have more in a moment.
-        let queued = state.core.outbox().len() > before;
+        let queued = state.core.outbox().len() > before || state.core.owes_word();
         if queued || !notices.is_empty() {
             self.room_may_be_there(&state);
             self.settle(&state);

@@ -9,12 +9,12 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{Session, State, signatures::Signatures};
+use super::{Session, State, phase, signatures::Signatures};
 use crate::{
     clock::now,
     disconnect_reason::DisconnectReason,
     handshake::{Claim, Theirs},
-    proto::{Outbox, Terms},
+    proto::{Liveness, Outbox, Terms},
     token::{Token, Tokens},
     transport::{Link, Transmit},
 };
@@ -163,7 +163,7 @@ impl Session {
         let Some(resent) = state.core.resume(now(), position) else { return false };
         let mut outbox = Outbox::default();
         outbox.push_once(first);
-        outbox.append(resent);
+        outbox.extend(&resent);
         if let Some(tokens) = &mut state.between.tokens {
             tokens.sent();
         }
@@ -183,7 +183,9 @@ impl Session {
         let routes = self.routes.read();
         let mut writer = self.writer.lock();
         let mut state = self.state.lock();
-        let (ended, handlers) = state.core.start_anew(now(), Terms::of(&self.limits), theirs.terms);
+        let (ended, handlers) = state.core.start_anew(Terms::of(&self.limits), theirs.terms);
+        // It may bear less silence than the one before.
+        state.core.mind(Liveness::new(now(), &self.limits, theirs.silence, phase()));
         let notices = state.deliver_all(ended);
         state.signatures = Signatures::default();
         state.queued_before = 0;

@@ -131,7 +131,7 @@ impl Session {
             self.write(&mut writer);
             drop(writer);
             // Somebody may have queued while we held the writer, and gone away because we did.
-            if self.write_blocked.load(Ordering::Acquire) || self.state.lock().core.outbox().is_empty() {
+            if self.write_blocked.load(Ordering::Acquire) || !self.state.lock().core.is_to_write() {
                 return;
             }
         }
@@ -142,16 +142,13 @@ impl Session {
             // A stream may have taken all of it, and not be through with it.
             if writer.outbox.is_empty() && writer.blocked_since.is_none() {
                 let mut state = self.state.lock();
-                state.core.acknowledge();
-                mem::swap(state.core.outbox(), &mut writer.outbox);
-                state.core.keep(&mut writer.outbox);
+                state.core.hand_over(&mut writer.outbox);
                 state.queued_before = 0;
                 state.flush_requested = false;
                 let waiting = state.emits_waiting + state.replies_waiting > 0;
                 if writer.outbox.is_empty() {
                     return;
                 }
-                state.core.said();
                 if state.core.holds_back() && self.reason.get().is_none() {
                     let now = state.now();
                     state.core.go_on(now);

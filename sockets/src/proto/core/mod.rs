@@ -69,6 +69,8 @@ pub(crate) struct Core<C, H> {
     liveness: Option<Liveness>,
     /// Set if the session can go on over another link.
     reliable: Option<Box<Reliable>>,
+    /// It is time to say something about the link, if nothing else is.
+    is_to_speak: bool,
     /// There is no link now.
     is_away: bool,
     /// How often this session has started anew: what belongs to an earlier time is not answered any more.
@@ -98,6 +100,7 @@ impl<C, H: Clone> Core<C, H> {
             side,
             liveness: None,
             reliable: None,
+            is_to_speak: false,
             is_away: false,
             times: 0,
         }

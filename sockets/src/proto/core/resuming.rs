@@ -1,6 +1,6 @@
 //! A session that outlives its link.
 
-use std::{collections::HashSet, time::Instant};
+use std::{collections::HashSet, mem, time::Instant};
 
 use bytes::Bytes;
 
@@ -51,31 +51,34 @@ impl<C, H: Clone> Core<C, H> {
         }
     }
 
-    /// All that is in `outbox` is being written.
+    /// Whether there is something to write.
+    pub(crate) fn is_to_write(&self) -> bool {
+        !self.outbox.is_empty() || self.owes_word()
+    }
+
+    /// Whether there is something to say about the link, whatever else there is.
+    pub(crate) fn owes_word(&self) -> bool {
+        self.is_to_speak || self.reliable.as_ref().is_some_and(|reliable| reliable.is_due(true))
+    }
+
+    /// Gives what is to be written to an empty outbox, with a word about the link behind it, if it is time for one.
     #[inline]
-    pub(crate) fn keep(&mut self, outbox: &mut Outbox) {
+    pub(crate) fn hand_over(&mut self, outbox: &mut Outbox) {
+        mem::swap(&mut self.outbox, outbox);
+        let (alone, speaks) = (outbox.is_empty(), mem::take(&mut self.is_to_speak));
+        let mut word = (speaks && alone).then_some(Frame::Heartbeat);
         if let Some(reliable) = &mut self.reliable {
             reliable.keep(outbox);
+            if reliable.is_due(alone) || speaks && reliable.is_owed() {
+                word = Some(reliable.tell());
+            }
         }
-    }
-
-    /// Queues an acknowledgement, if it is worth it. Where nothing else is written, more is waited for.
-    #[inline]
-    pub(crate) fn acknowledge(&mut self) {
-        if let Some(reliable) = &mut self.reliable
-            && let Some(frame) = reliable.due(self.outbox.is_empty())
-        {
-            self.outbox.push_bare(frame);
+        if let Some(frame) = word {
+            outbox.push_bare(frame);
         }
-    }
-
-    /// What to acknowledge if there is time to; `quiet` says that nothing was said for a while.
-    pub(super) fn owed(&mut self, quiet: bool) -> Option<Frame> {
-        let reliable = self.reliable.as_mut()?;
-        if quiet {
-            reliable.rest();
+        if let Some(liveness) = self.liveness.as_mut().filter(|_| !outbox.is_empty()) {
+            liveness.said();
         }
-        reliable.owed()
     }
 
     pub(super) fn acknowledged(&mut self, position: u64) -> Result<(), Violation> {
@@ -135,6 +138,7 @@ impl<C, H: Clone> Core<C, H> {
     /// The link has broken.
     pub(crate) fn rest(&mut self) {
         self.is_away = true;
+        self.is_to_speak = false;
         if let Some(liveness) = &mut self.liveness {
             liveness.rest();
         }
@@ -155,21 +159,17 @@ impl<C, H: Clone> Core<C, H> {
             let known = self.outbound.credit(1, length as u64);
             debug_assert!(known.is_ok(), "a volatile frame has a place in the window");
         }
-        self.wake(now);
-        self.unpark(now);
-        Some(resent.outbox)
-    }
-
-    fn wake(&mut self, now: Instant) {
         self.is_away = false;
         if let Some(liveness) = &mut self.liveness {
             liveness.wake(now);
         }
+        self.unpark(now);
+        Some(resent.outbox)
     }
 
     /// There is another link, to one who knows nothing of this session, and says these terms. Calls end, as they do with
-    /// [`close_away`](Self::close_away).
-    pub(crate) fn start_anew(&mut self, now: Instant, ours: Terms, theirs: Terms) -> (Vec<(C, Answer)>, Vec<H>) {
+    /// [`close_away`](Self::close_away). If silence is to be minded, that is to be said once more.
+    pub(crate) fn start_anew(&mut self, ours: Terms, theirs: Terms) -> (Vec<(C, Answer)>, Vec<H>) {
         let ended = self.close_away();
         let window = ours.window.smaller(theirs.window);
         self.outbox = Outbox::default();
@@ -182,7 +182,8 @@ impl<C, H: Clone> Core<C, H> {
         if let Some(reliable) = &mut self.reliable {
             reliable.begin();
         }
-        self.wake(now);
+        self.liveness = None;
+        self.is_away = false;
         ended
     }
 

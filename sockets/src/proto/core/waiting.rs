@@ -81,13 +81,6 @@ impl<C, H: Clone> Core<C, H> {
         }
     }
 
-    /// Something has been written.
-    pub(crate) fn said(&mut self) {
-        if let Some(liveness) = &mut self.liveness {
-            liveness.said();
-        }
-    }
-
     /// Whether messages wait until fewer bytes wait for the wire: then they go on with [`go_on`](Self::go_on).
     pub(crate) fn holds_back(&self) -> bool {
         self.parked.holds_recallable()
@@ -106,11 +99,13 @@ impl<C, H: Clone> Core<C, H> {
     /// Ends the calls whose time is up, breaks circles of waiting, and lets the other side hear that this one is there.
     pub(crate) fn handle_timeout(&mut self, now: Instant) -> Vec<(C, Answer)> {
         let mut ended = Vec::new();
-        // One that waits to be written will do as well.
         if let Some(quiet) = self.liveness.as_mut().and_then(|liveness| liveness.is_to_speak(now)) {
-            let owed = self.owed(quiet);
-            if let Some(frame) = owed.or(quiet.then_some(Frame::Heartbeat)).filter(|_| self.outbox.is_empty()) {
-                self.outbox.push_bare(frame);
+            self.is_to_speak = quiet;
+            if let Some(reliable) = &mut self.reliable {
+                self.is_to_speak |= reliable.is_owed();
+                if quiet {
+                    reliable.rest();
+                }
             }
         }
         for id in self.calls.overdue(now) {

@@ -54,8 +54,8 @@ impl Shared {
 /// A core whose callers and handlers are numbers.
 pub(super) struct Engine {
     core: Core<u64, u64>,
-    /// What is being written, where that is kept.
-    writer: Option<Outbox>,
+    /// What is being written.
+    writer: Outbox,
     /// How much of what is to be written has been looked at.
     seen: usize,
 }
@@ -63,11 +63,10 @@ pub(super) struct Engine {
 impl Engine {
     pub(super) fn new(side: Side, ours: Setting, theirs: Setting) -> Self {
         let mut core = Core::new(side, ours.terms(), theirs.terms(), ours.queue);
-        let resumes = ours.kept > 0 && theirs.kept > 0;
-        if resumes {
+        if ours.kept > 0 && theirs.kept > 0 {
             core.rely(ours.kept);
         }
-        Self { core, writer: resumes.then(Outbox::default), seen: 0 }
+        Self { core, writer: Outbox::default(), seen: 0 }
     }
 
     /// From now on, silence is minded.
@@ -81,40 +80,28 @@ impl Engine {
         if outbox.len() == self.seen {
             return Vec::new();
         }
-        let mut slices = vec![IoSlice::new(&[]); outbox.len() / 2048 + 2];
-        let filled = outbox.slices(&mut slices);
-        let all: Vec<u8> = slices[..filled].iter().flat_map(|slice| slice.iter().copied()).collect();
-        assert_eq!(all.len(), outbox.len(), "the queue holds as many bytes as it says");
-        let mut new = Bytes::from(all).split_off(self.seen);
+        let mut new = bytes_of(outbox).split_off(self.seen);
         self.seen = outbox.len();
         let frames = std::iter::from_fn(|| next_frame(&mut new)).collect();
         assert!(new.is_empty(), "only whole frames are queued");
         frames
     }
 
-    /// Takes bytes that are to be written.
-    pub(super) fn write(&mut self, most: usize) -> Vec<u8> {
-        if let Some(writer) = &mut self.writer {
-            if writer.is_empty() {
-                std::mem::swap(self.core.outbox(), writer);
-                self.core.keep(writer);
-                self.seen = 0;
-            }
-            let mut slices = vec![IoSlice::new(&[]); writer.len() / 16 + 2];
-            let filled = writer.slices(&mut slices);
-            let bytes: Vec<u8> = slices[..filled].iter().flat_map(|slice| slice.iter().copied()).take(most).collect();
-            writer.advance(bytes.len());
-            return bytes;
-        }
-        let outbox = self.core.outbox();
-        let mut slices = [IoSlice::new(&[]); 4];
-        let filled = outbox.slices(&mut slices);
-        let bytes: Vec<u8> = slices[..filled].iter().flat_map(|slice| slice.iter().copied()).take(most).collect();
-        outbox.advance(bytes.len());
-        self.seen -= bytes.len();
-        if !bytes.is_empty() {
-            self.core.said();
-        }
+    /// Takes what is queued for the wire, all of which has been looked at. Gives what is said about the link behind it.
+    pub(super) fn hand_over(&mut self) -> Option<Bytes> {
+        self.core.hand_over(&mut self.writer);
+        let seen = std::mem::take(&mut self.seen);
+        let mut word = bytes_of(&self.writer).split_off(seen);
+        let frame = next_frame(&mut word);
+        assert!(word.is_empty(), "only one word is said");
+        frame
+    }
+
+    /// Writes some of that.
+    pub(super) fn write(&mut self, most: usize) -> Bytes {
+        let mut bytes = bytes_of(&self.writer);
+        bytes.truncate(most);
+        self.writer.advance(bytes.len());
         bytes
     }
 
@@ -131,7 +118,7 @@ impl Engine {
     }
 
     pub(super) fn unwritten(&mut self) -> usize {
-        self.waiting() + self.writer.as_ref().map_or(0, Outbox::len)
+        self.waiting() + self.writer.len()
     }
 
     /// Bytes that wait for the writer.
@@ -141,15 +128,17 @@ impl Engine {
 
     /// Whether more is going to be taken for the wire.
     pub(super) fn takes(&self) -> bool {
-        self.writer.as_ref().is_some_and(Outbox::is_empty)
+        self.writer.is_empty()
     }
 
-    pub(super) fn acknowledge(&mut self) {
-        self.core.acknowledge();
+    /// Whether there is something to say about the link.
+    pub(super) fn owes_word(&self) -> bool {
+        self.core.owes_word()
     }
 
     pub(super) fn rest(&mut self) {
         self.core.rest();
+        self.core.expect_another_server();
     }
 
     pub(super) fn received(&self) -> u64 {
@@ -165,13 +154,21 @@ impl Engine {
         self.core.held() - self.core.queued()
     }
 
+    /// There is another link, to one who knows nothing of this session. Gives what [`close`](Self::close) does.
+    pub(super) fn start_anew(&mut self, ours: Setting, theirs: Setting) -> (Vec<(u64, bool)>, Vec<u64>) {
+        let (told, handlers) = self.core.start_anew(ours.terms(), theirs.terms());
+        self.writer = Outbox::default();
+        self.seen = 0;
+        (disconnected(told), handlers)
+    }
+
     /// There is another link: all that it carries first.
     pub(super) fn resume(&mut self, now: Instant, position: u64) -> Bytes {
         let mut resent = self.core.resume(now, position).expect("it is kept");
         self.seen = 0;
         let all = resent.take_all();
-        let writer = self.writer.insert(Outbox::default());
-        writer.push_once(all.clone());
+        self.writer = Outbox::default();
+        self.writer.push_once(all.clone());
         all
     }
 
@@ -264,12 +261,8 @@ impl Engine {
 
     /// The callers that were told of the end, with whether their calls may have been executed, and the handlers to stop.
     pub(super) fn close(&mut self) -> (Vec<(u64, bool)>, Vec<u64>) {
-        let (told, handlers) = self.core.close();
-        let told = told.into_iter().map(|(consumer, answer)| match answer {
-            Answer::Disconnected { maybe_executed } => (consumer, maybe_executed),
-            other => panic!("the end is {other:?}"),
-        });
-        (told.collect(), handlers)
+        let (told, handlers) = if self.core.is_away() { self.core.close_away() } else { self.core.close() };
+        (disconnected(told), handlers)
     }
 
     pub(super) fn queued(&self) -> usize {
@@ -287,6 +280,23 @@ impl Engine {
     pub(super) fn is_idle(&self) -> bool {
         self.core.is_idle()
     }
+}
+
+fn bytes_of(outbox: &Outbox) -> Bytes {
+    let mut slices = vec![IoSlice::new(&[]); outbox.len() / 16 + 2];
+    let filled = outbox.slices(&mut slices);
+    let all: Vec<u8> = slices[..filled].iter().flat_map(|slice| slice.iter().copied()).collect();
+    assert_eq!(all.len(), outbox.len(), "an outbox holds as many bytes as it says");
+    all.into()
+}
+
+/// The callers that were told of the end, with whether their calls may have been executed.
+fn disconnected(told: Vec<(u64, Answer)>) -> Vec<(u64, bool)> {
+    let told = told.into_iter().map(|(consumer, answer)| match answer {
+        Answer::Disconnected { maybe_executed } => (consumer, maybe_executed),
+        other => panic!("the end is {other:?}"),
+    });
+    told.collect()
 }
 
 /// Whether only a server may say this.

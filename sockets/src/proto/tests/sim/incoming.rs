@@ -168,13 +168,13 @@ impl Incoming {
         );
     }
 
-    /// The connection has ended: the suspended handlers were stopped, and no others.
-    pub(super) fn closed(&mut self, mut stopped: Vec<u64>) {
+    /// The connection has ended: the suspended handlers were stopped, and no others. Gives them.
+    pub(super) fn closed(&mut self, mut stopped: Vec<u64>) -> Vec<Handler> {
         stopped.sort_unstable();
         let suspended = self.handlers.iter().filter(|handler| handler.suspended).map(|handler| handler.number);
         assert_eq!(stopped, suspended.collect::<Vec<_>>(), "at the end, the handlers that run are stopped");
-        self.handlers.clear();
         self.held.clear();
         self.due.clear();
+        std::mem::take(&mut self.handlers)
     }
 }

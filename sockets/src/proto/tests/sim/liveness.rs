@@ -42,15 +42,20 @@ impl Vigil {
         self.begun = false;
     }
 
-    /// A heartbeat is queued.
-    pub(super) fn heartbeat_queued(&self, now: Instant) {
+    /// There is another link.
+    pub(super) fn wake(&mut self, now: Instant) {
+        (self.heard, self.said, self.busy, self.begun) = (now, now, now, false);
+    }
+
+    /// A heartbeat is said.
+    pub(super) fn heartbeat_said(&self, now: Instant) {
         assert!(self.agreed, "nobody has agreed to heartbeats");
         assert!(now >= self.said + self.interval / 2, "a busy connection has no heartbeats");
     }
 
     /// All that was due by now has been done.
-    pub(super) fn check_time(&self, now: Instant, unwritten: usize) {
-        let speaks = !self.agreed || now < self.said + self.interval || unwritten > 0;
+    pub(super) fn check_time(&self, now: Instant, is_to_write: bool) {
+        let speaks = !self.agreed || now < self.said + self.interval || is_to_write;
         assert!(speaks, "a side says nothing for longer than it may");
     }
 }
@@ -130,11 +135,15 @@ impl World<'_> {
             let pipe = &self.links[at].pipes[end];
             let (listened, stuck) = (reads || pipe.frozen || pipe.len() == 0, pipe.stuck);
             let now = self.now;
-            let Some(side) = self.links[at].side(end) else { continue };
+            let Some(side) = self.links[at].side(end).filter(|side| !side.is_away) else { continue };
             if side.gives_up(now, listened) {
                 assert!(stuck || !side.trusts, "a link is given up that is alive");
                 self.tell(|| format!("link {at}: end {end} hears nothing"));
                 self.count("found dead");
+                if self.break_off(at) {
+                    self.count("found dead, and broken off");
+                    continue;
+                }
                 let last = self.links[at].side(end).expect("it is open").leave(now, Farewell::Silent, "");
                 self.links[at].hang_up(end, &last);
             }
@@ -145,11 +154,17 @@ impl World<'_> {
     pub(super) fn outlive(&mut self) {
         let minded = |world: &mut Self| {
             let sides = world.links.iter_mut().flat_map(Link::sides);
-            sides.filter(|side| side.vigil.as_ref().is_some_and(|vigil| vigil.agreed)).count() as u64
+            sides.filter(|side| !side.is_away && side.vigil.as_ref().is_some_and(|vigil| vigil.agreed)).count() as u64
         };
         let idle = minded(self);
         self.advance(LONG);
         assert_eq!(minded(self), idle, "an idle link is given up");
+        let sides = self.links.iter_mut().flat_map(Link::sides);
+        let kept: usize = sides
+            .filter(|side| side.vigil.as_ref().is_some_and(|vigil| vigil.agreed))
+            .map(|side| side.engine.kept())
+            .sum();
+        assert_eq!(kept, 0, "an idle side keeps what the other one has, or what was not worth it");
         *self.tally.entry("idle").or_default() += idle;
         for pipe in self.links.iter_mut().flat_map(|link| &mut link.pipes) {
             pipe.freeze();

@@ -124,6 +124,11 @@ impl Outgoing {
         self.parked.iter().filter(|message| message.is_request()).map(|message| message.length + PREFIX).sum()
     }
 
+    /// The ids of all requests that somebody waits for.
+    pub(super) fn ids(&self) -> Vec<CallId> {
+        self.waiting.values().map(|waiting| waiting.id).collect()
+    }
+
     /// The ids of the requests that were sent and not answered.
     pub(super) fn flights(&self) -> Vec<CallId> {
         self.flights.keys().map(|wire| CallId { number: wire >> 1, shared: wire & 1 == 1 }).collect()
@@ -274,11 +279,12 @@ impl Outgoing {
         assert!(stuck.is_none(), "the call of a handler waits, and nothing moves: {stuck:?}");
     }
 
-    /// The connection has ended: all callers were told, each with whether the other side may know of the call.
-    pub(super) fn closed(&mut self, mut told: Vec<(u64, bool)>) {
+    /// The connection has ended: all callers were told, each with whether the other side may know of the call. It does
+    /// not know of those that are `kept_back`, and of those that are parked.
+    pub(super) fn closed(&mut self, mut told: Vec<(u64, bool)>, kept_back: &[u64]) {
         told.sort_unstable();
-        let is_parked = |number| self.parked.iter().any(|message| message.number == number);
-        let expected: Vec<_> = self.waiting.keys().map(|number| (*number, !is_parked(*number))).collect();
+        let is_here = |number| kept_back.contains(&number) || self.parked.iter().any(|parked| parked.number == number);
+        let expected: Vec<_> = self.waiting.keys().map(|number| (*number, !is_here(*number))).collect();
         assert_eq!(told, expected, "at the end, those who wait are told, and whether their call was sent");
         self.waiting.clear();
         self.parked.clear();

@@ -61,14 +61,11 @@ impl Side {
             (predicted, came) => panic!("{came:?} came of a frame that should be {predicted:?}"),
         };
         self.note_received(header, length);
-        if self.resumes() && !matches!(header, Frame::Goodbye { .. }) {
-            self.engine.acknowledge();
-        }
         self.settle(moment.now);
         if let Frame::Goodbye { reason } = header {
             return Received::Left(reason);
         }
-        self.check_acknowledged(true);
+        self.check_word();
         Received::GoesOn
     }
 

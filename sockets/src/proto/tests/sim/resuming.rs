@@ -3,16 +3,21 @@
 use bytes::Bytes;
 
 use super::{
+    engine::Setting,
     link::{End, Link, Pipe},
+    liveness,
     outgoing::{Kind, Message},
     side::{Moment, Side, payload_of},
-    world::{CLIENT, SERVER, World},
+    world::{CLIENT, SERVER, World, setting},
 };
 use crate::{
-    proto::{Admission, Frame, PREFIX},
+    proto::{self, Admission, Frame, PREFIX},
     token::{Token, Tokens},
     transport::next_frame,
 };
+
+/// How many bytes are kept of what was sent, in different worlds; 0 if the end of a link is the end.
+pub(super) const KEPT: [usize; 5] = [0, 100, 500, 5_000, 200_000];
 
 /// A frame that was sent, and that the other side has not taken in.
 pub(super) struct Sent {
@@ -26,10 +31,8 @@ pub(super) struct Sent {
 #[derive(Default)]
 pub(super) struct Reliability {
     sent: std::collections::VecDeque<Sent>,
-    /// How many bytes this side has taken in, how many when the last frame came that is worth a word, and how many of them the
-    /// other side has been told of.
+    /// How many bytes this side has taken in, and how many of them the other side has been told of.
     received: u64,
-    worth: u64,
     told: u64,
     /// The number of the volatile emit that is being queued.
     volatile: Option<u64>,
@@ -76,20 +79,26 @@ impl Side {
     }
 
     /// A frame of this side's is in the queue to the wire.
-    pub(super) fn note_sent(&mut self, header: Frame, frame: &Bytes, number: Option<u64>) {
-        if let Frame::Acknowledged { position } = header {
-            assert!(self.resumes(), "nobody wants to hear that");
-            assert_eq!(position, self.reliability.received, "all is acknowledged that has come, and nothing else");
-            self.reliability.told = position;
-        }
+    pub(super) fn note_sent(&mut self, frame: &Bytes, number: Option<u64>) {
         let volatile = number.is_some() && number == self.reliability.volatile;
         self.reliability.sent.push_back(Sent { frame: frame.clone(), volatile, lost: false });
     }
 
+    /// This side says up to where it has everything.
+    pub(super) fn acknowledged(&mut self, position: u64) {
+        assert!(self.resumes(), "nobody wants to hear that");
+        assert_eq!(position, self.reliability.received, "all is acknowledged that has come, and nothing else");
+        self.reliability.told = position;
+    }
+
     /// A frame of this side's has come to the other one: it is the next, and whole.
     pub(super) fn arrived(&mut self, frame: &Bytes) {
+        let header = Frame::decode(&mut frame.clone());
+        if matches!(header, Ok(Frame::Heartbeat | Frame::Acknowledged { .. })) {
+            return;
+        }
         let next = self.reliability.sent.pop_front().expect("only what was sent arrives, and once");
-        match Frame::decode(&mut frame.clone()) {
+        match header {
             Ok(Frame::Skipped { bytes }) => {
                 assert!(next.lost && bytes == size(&next.frame), "it was sent, not skipped");
             }
@@ -99,22 +108,28 @@ impl Side {
 
     /// A frame has been taken in.
     pub(super) fn note_received(&mut self, header: Frame, length: usize) {
-        let account = &mut self.reliability;
         match header {
-            Frame::Skipped { bytes } => account.received += bytes,
-            _ => account.received += (PREFIX + length) as u64,
-        }
-        if !matches!(header, Frame::Acknowledged { .. }) {
-            account.worth = account.received;
+            Frame::Skipped { bytes } => self.reliability.received += bytes,
+            Frame::Heartbeat | Frame::Acknowledged { .. } => {}
+            _ => self.reliability.received += (PREFIX + length) as u64,
         }
     }
 
-    /// What has come is acknowledged in time; `alone` says that nothing else is written.
+    /// What has come is acknowledged with what is written; `alone` says that this is nothing else.
     pub(super) fn check_acknowledged(&self, alone: bool) {
+        let owed = self.reliability.received - self.reliability.told;
+        assert!(!self.is_worth_a_word(alone), "{owed} bytes have come and are not acknowledged");
+    }
+
+    /// Where much has come, this side wants to write.
+    pub(super) fn check_word(&self) {
+        assert!(self.engine.owes_word() || !self.is_worth_a_word(true), "much has come, and there is no word of it");
+    }
+
+    fn is_worth_a_word(&self, alone: bool) -> bool {
         let kept = self.ours.kept;
         let most = if alone { (kept / 4).min(64 * 1024) } else { (kept / 16).min(4 * 1024) };
-        let owed = self.reliability.worth.saturating_sub(self.reliability.told);
-        assert!(!self.resumes() || owed < most.max(1) as u64, "{owed} bytes have come and are not acknowledged");
+        self.resumes() && self.reliability.received - self.reliability.told >= most.max(1) as u64
     }
 
     /// Sends an emit that is not kept; `true` if it is sent.
@@ -148,6 +163,9 @@ impl Side {
     fn go_on(&mut self, moment: Moment, position: u64) {
         let mut resent = self.engine.resume(moment.now, position);
         self.is_away = false;
+        if let Some(vigil) = &mut self.vigil {
+            vigil.wake(moment.now);
+        }
         let frames: Vec<Bytes> = std::iter::from_fn(|| next_frame(&mut resent)).collect();
         let mut unwritten = Vec::new();
         let mut frames = frames.into_iter();
@@ -166,9 +184,11 @@ impl Side {
             unwritten.push((matches!(header, Frame::Emit { .. } | Frame::Request { .. }), PREFIX + frame.len()));
         }
         let last = frames.next().expect("an acknowledgement is the last");
-        let header = Frame::decode(&mut last.clone()).expect("a core sends frames");
+        match Frame::decode(&mut last.clone()) {
+            Ok(Frame::Acknowledged { position }) => self.acknowledged(position),
+            other => panic!("{other:?} is the last"),
+        }
         unwritten.push((false, PREFIX + last.len()));
-        self.note_sent(header, &last, None);
         assert!(frames.next().is_none(), "nothing is sent again but what is missing");
         self.set_unwritten(unwritten);
         self.settle(moment.now);
@@ -194,39 +214,60 @@ impl Link {
 }
 
 impl World<'_> {
-    /// The connection breaks, and both sides wait for another one.
-    pub(super) fn break_off(&mut self, at: usize) {
+    /// The connection breaks, and both sides wait for another one; `false` if they do not.
+    pub(super) fn break_off(&mut self, at: usize) -> bool {
         let link = &mut self.links[at];
         if link.is_away || !link.resumes() {
-            return;
+            return false;
         }
         link.is_away = true;
         link.pipes.iter_mut().for_each(Pipe::clear);
         link.sides().for_each(Side::rest);
         self.tell(|| format!("link {at} breaks off"));
         self.count("broken off");
+        true
     }
 
     /// The client has come back. Some welcomes may be lost on the way, which it does not know.
     pub(super) fn heal(&mut self, at: usize) {
-        if !self.links[at].is_away {
+        let link = &mut self.links[at];
+        if !link.is_away {
             return;
         }
-        self.links[at].is_away = false;
-        if !self.links[at].resumes() {
-            // One side has ended the session meanwhile.
+        if link.side(CLIENT).is_none() {
+            // The server waits for it in vain.
+            link.is_away = false;
             return self.cut(at);
+        }
+        // The server may have ended the session meanwhile, or be another one.
+        let knows = link.side(SERVER).is_some_and(|server| !server.said_going_away);
+        if !knows || self.choices.percent(10) || !self.can_go_on(at) {
+            return self.start_anew(at);
         }
         let lost = self.choices.index(3);
         let moment = self.moment();
         let link = &mut self.links[at];
-        let [position_of_server, position_of_client] = [SERVER, CLIENT].map(|end| {
+        link.is_away = false;
+        let [server, client] = [SERVER, CLIENT].map(|end| link.side(end).expect("it is open").reliability.received);
+        for welcome in 0..=lost {
+            link.tickets.show(welcome == lost);
+            link.side(SERVER).expect("it is open").go_on(moment, client);
+        }
+        link.side(CLIENT).expect("it is open").go_on(moment, server);
+        self.tell(|| format!("link {at} goes on, after {lost} welcomes that were lost"));
+        self.count("gone on");
+    }
+
+    /// Whether each side still has what the other has missed.
+    fn can_go_on(&mut self, at: usize) -> bool {
+        let link = &mut self.links[at];
+        let [server, client] = [SERVER, CLIENT].map(|end| {
             let side = link.side(end).expect("it is open");
             assert_eq!(side.engine.received(), side.reliability.received, "all is counted that has come");
             side.reliability.received
         });
         let mut can = true;
-        for (end, position) in [(SERVER, position_of_client), (CLIENT, position_of_server)] {
+        for (end, position) in [(SERVER, client), (CLIENT, server)] {
             let side = link.side(end).expect("it is open");
             let missing: u64 = side.reliability.sent.iter().map(|sent| size(&sent.frame)).sum();
             let possible = side.engine.can_resume(position);
@@ -235,15 +276,31 @@ impl World<'_> {
         }
         if !can {
             self.count("missed too much");
-            return self.cut(at);
         }
-        for welcome in 0..=lost {
-            link.tickets.show(welcome == lost);
-            link.side(SERVER).expect("it is open").go_on(moment, position_of_client);
+        can
+    }
+
+    /// The client has come back to a server that does not know it, or not well enough.
+    fn start_anew(&mut self, at: usize) {
+        let server =
+            Setting { kept: KEPT[self.choices.between(1, 4) as usize], ..setting(&mut self.choices, self.large) };
+        let now = self.now;
+        let link = &mut self.links[at];
+        if let Some(server) = link.side(SERVER) {
+            server.close();
         }
-        link.side(CLIENT).expect("it is open").go_on(moment, position_of_server);
-        self.tell(|| format!("link {at} goes on, after {lost} welcomes that were lost"));
-        self.count("gone on");
+        let client = link.side(CLIENT).expect("it is open");
+        let (ours, minds) = (client.ours, client.vigil.is_some());
+        client.start_anew(now, server);
+        let server = Side::new(proto::Side::Server, server, ours, true, now);
+        link.ends[SERVER] = End::Honest(Box::new(server));
+        (link.pipes, link.tickets) = (<[Pipe; 2]>::default(), Tickets::new());
+        (link.is_away, link.drained) = (false, false);
+        if minds {
+            liveness::mind(link, now, &mut self.choices);
+        }
+        self.tell(|| format!("link {at} starts anew"));
+        self.count("started anew");
     }
 
     pub(super) fn emit_volatile(&mut self, at: usize, end: usize) {

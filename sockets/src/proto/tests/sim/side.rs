@@ -12,7 +12,7 @@ use super::{
     resuming::Reliability,
     window::Window,
 };
-use crate::proto::{self, Farewell, Frame, PREFIX};
+use crate::proto::{self, Called, FailureCode, Farewell, Frame, Open, Outcome, PREFIX};
 
 /// The time, and the number of the last message that anybody sent.
 #[derive(Clone, Copy)]
@@ -50,6 +50,10 @@ pub(super) struct Side {
     said: VecDeque<Frame>,
     /// The frames in that queue, and whether they are calls.
     unwritten: VecDeque<(bool, usize)>,
+    /// The numbers of the calls of which no byte has been taken for the wire.
+    kept_back: Vec<u64>,
+    /// Handlers of a session before this one that have been stopped, and have not ended.
+    late: Vec<Called>,
 }
 
 impl Side {
@@ -75,6 +79,8 @@ impl Side {
             reliability: Reliability::default(),
             said: VecDeque::new(),
             unwritten: VecDeque::new(),
+            kept_back: Vec::new(),
+            late: Vec::new(),
         }
     }
 
@@ -87,14 +93,7 @@ impl Side {
     }
 
     /// Takes bytes for the wire.
-    pub(super) fn write(&mut self, now: Instant, most: usize) -> Vec<u8> {
-        if self.engine.takes() {
-            self.engine.acknowledge();
-            self.settle(now);
-            if self.engine.waiting() > 0 {
-                self.check_acknowledged(false);
-            }
-        }
+    pub(super) fn write(&mut self, now: Instant, most: usize) -> Bytes {
         let bytes = self.take(now, most);
         self.engine.go_on(now);
         self.settle(now);
@@ -104,19 +103,57 @@ impl Side {
     /// The link has broken.
     pub(super) fn rest(&mut self) {
         self.is_away = true;
+        // A server that goes away is not come back to.
+        self.heard_going_away &= self.kind == proto::Side::Server;
         self.engine.rest();
     }
 
     /// The frames that are being sent again, and whether they are calls.
     pub(super) fn set_unwritten(&mut self, frames: impl IntoIterator<Item = (bool, usize)>) {
         self.unwritten = frames.into_iter().collect();
+        self.kept_back.clear();
     }
 
-    fn take(&mut self, now: Instant, most: usize) -> Vec<u8> {
-        let takes = self.engine.takes();
+    /// There is another link, to a server that knows nothing of this side: what is under way ends, and nothing of it is left.
+    pub(super) fn start_anew(&mut self, now: Instant, theirs: Setting) {
+        let ids = self.outgoing.ids();
+        let (told, stopped) = self.engine.start_anew(self.ours, theirs);
+        self.late.extend(self.incoming.closed(stopped).into_iter().map(|handler| handler.called));
+        self.outgoing.closed(told, &self.kept_back);
+        let begun = Self::new(self.kind, self.ours, theirs, self.trusts, now);
+        let ended = std::mem::replace(self, begun);
+        (self.engine, self.handlers_started, self.late) = (ended.engine, ended.handlers_started, ended.late);
+        // Callers that have been told may still go away, as far as the core can know.
+        for id in ids {
+            self.engine.cancel(now, id);
+        }
+        self.settle(now);
+    }
+
+    /// A handler of the session before this one ends: that says nothing to anybody.
+    pub(super) fn end_late(&mut self, now: Instant) {
+        let Some(called) = self.late.pop() else { return };
+        match called.open {
+            Open::Request(id) => {
+                self.engine.answer(now, id, called.place, &Outcome::Failure(FailureCode::Cancelled, ""));
+            }
+            Open::Emit(_) => self.engine.end_emit(called.open, called.place),
+        }
+        self.settle(now);
+    }
+
+    fn take(&mut self, now: Instant, most: usize) -> Bytes {
+        if self.engine.takes() {
+            self.kept_back.clear();
+            let alone = self.engine.waiting() == 0;
+            if let Some(word) = self.engine.hand_over() {
+                self.said_about_the_link(now, &word);
+            }
+            self.check_acknowledged(alone);
+            let kept = self.engine.kept();
+            assert!(kept <= self.ours.kept, "{kept} bytes are kept, at most {} may be", self.ours.kept);
+        }
         let bytes = self.engine.write(most);
-        let kept = self.engine.kept();
-        assert!(!takes || kept <= self.ours.kept, "{kept} bytes are kept, at most {} may be", self.ours.kept);
         if let Some(vigil) = self.vigil.as_mut().filter(|_| !bytes.is_empty()) {
             vigil.said(now);
         }
@@ -153,10 +190,11 @@ impl Side {
         let header = Frame::decode(&mut payload).expect("a core sends frames");
         let is_call = matches!(header, Frame::Emit { .. } | Frame::Request { .. });
         self.unwritten.push_back((is_call, PREFIX + length));
-        self.note_sent(header, &frame, number_in(&payload).filter(|_| is_call));
+        self.note_sent(&frame, number_in(&payload).filter(|_| is_call));
         match header {
             Frame::Emit { .. } | Frame::Request { .. } => {
                 let number = number_in(&payload).expect("calls of an honest side are numbered");
+                self.kept_back.push(number);
                 assert_eq!(payload, payload_of(number, payload.len()), "the payload is as it was given");
                 self.outgoing.queued(now, header, length, number);
             }
@@ -172,11 +210,21 @@ impl Side {
             Frame::Ready | Frame::GoingAway | Frame::Goodbye { .. } => {
                 assert_eq!(self.said.pop_front(), Some(header), "only what was said is sent");
             }
-            Frame::Heartbeat => self.vigil.as_ref().expect("nobody minds silence").heartbeat_queued(now),
-            Frame::Acknowledged { .. } => {}
-            Frame::Signatures | Frame::Skipped { .. } | Frame::Unknown { .. } => {
-                panic!("{header:?} is not ours to send")
-            }
+            Frame::Heartbeat
+            | Frame::Acknowledged { .. }
+            | Frame::Signatures
+            | Frame::Skipped { .. }
+            | Frame::Unknown { .. } => panic!("{header:?} is not ours to queue"),
+        }
+    }
+
+    /// A frame goes out that is not a part of the session.
+    fn said_about_the_link(&mut self, now: Instant, frame: &Bytes) {
+        self.unwritten.push_back((false, PREFIX + frame.len()));
+        match Frame::decode(&mut frame.clone()) {
+            Ok(Frame::Heartbeat) => self.vigil.as_ref().expect("nobody minds silence").heartbeat_said(now),
+            Ok(Frame::Acknowledged { position }) => self.acknowledged(position),
+            other => panic!("{other:?} says nothing about the link"),
         }
     }
 
@@ -213,9 +261,9 @@ impl Side {
             assert!(next.is_none_or(|at| at > moment.now), "the timer goes off again at once");
             self.settle(moment.now);
         }
-        let unwritten = self.engine.unwritten();
-        if let Some(vigil) = &self.vigil {
-            vigil.check_time(moment.now, unwritten);
+        let is_to_write = self.engine.unwritten() > 0 || self.engine.owes_word();
+        if let Some(vigil) = self.vigil.as_ref().filter(|_| !self.is_away) {
+            vigil.check_time(moment.now, is_to_write);
         }
         self.outgoing.check_time(moment.now);
         self.incoming.check_time(moment.now, &self.outgoing);
@@ -224,7 +272,8 @@ impl Side {
     /// The connection has ended.
     pub(super) fn close(&mut self) {
         let (told, stopped) = self.engine.close();
-        self.outgoing.closed(told);
+        // Without a link it is certain what has not been sent.
+        self.outgoing.closed(told, if self.is_away { &self.kept_back } else { &[] });
         self.incoming.closed(stopped);
         assert_eq!(self.engine.unanswered(), 0, "calls are kept after the end");
         self.is_open = false;
@@ -243,7 +292,10 @@ impl Side {
 
     /// Whether nothing is under way, and nothing waits to be written.
     pub(super) fn is_quiet(&mut self) -> bool {
-        self.engine.unwritten() == 0 && self.engine.is_idle() && self.outgoing.unanswered() == 0
+        self.engine.unwritten() == 0
+            && !self.engine.owes_word()
+            && self.engine.is_idle()
+            && self.outgoing.unanswered() == 0
     }
 
     /// Nothing is under way: then nothing may be left but what is owed for a few emits.

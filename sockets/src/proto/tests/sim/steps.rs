@@ -57,7 +57,7 @@ impl World<'_> {
                 if pipe.frozen { pipe.frozen = false } else { pipe.freeze() }
             }
             12 => self.speak(at, end),
-            14 => self.break_off(at),
+            14 => _ = self.break_off(at),
             15 => self.heal(at),
             16 => self.emit_volatile(at, end),
             _ => self.turn(at, end),
@@ -163,6 +163,7 @@ impl World<'_> {
     fn end_a_handler(&mut self, at: usize, end: usize) {
         let (moment, manner) = (self.moment(), self.manner);
         let Some(side) = self.links[at].side(end) else { return };
+        side.end_late(moment.now);
         // One that was stopped ends whatever it waits for.
         let stopped = side.incoming.handlers.iter().position(|handler| handler.stopping);
         let Some(handler) = stopped.or_else(|| self.some_handler(at, end)) else { return };

@@ -12,7 +12,7 @@ use super::{
     link::{End, Link, Pipe},
     liveness,
     receiving::{Manner, Received},
-    resuming::Tickets,
+    resuming::{KEPT, Tickets},
     side::{Moment, Side},
 };
 use crate::proto::{self, Farewell, Frame, Violation};
@@ -43,6 +43,8 @@ pub(super) struct World<'a> {
     pub(super) number: u64,
     pub(super) links: Vec<Link>,
     pub(super) manner: Manner,
+    /// Messages may be large, and windows are wide enough for them.
+    pub(super) large: bool,
     /// The largest payload, and how often a call has one.
     pub(super) largest: u64,
     /// How many of a hundred emits to all may be dropped.
@@ -64,10 +66,9 @@ impl<'a> World<'a> {
         let links = (0..choices.between(1, peers.most)).map(|_| {
             let mut client = setting(&mut choices, large);
             let is_hostile = choices.percent(peers.hostile);
-            let kept = [0, 100, 500, 5_000, 200_000][choices.index(5)];
+            let kept = if is_hostile { 0 } else { KEPT[choices.index(KEPT.len())] };
             let mut server = server;
-            // Where silence is minded, the account of it knows one link alone.
-            (server.kept, client.kept) = if is_hostile || peers.minding { (0, 0) } else { (kept, kept) };
+            (server.kept, client.kept) = (kept, kept);
             let side = |kind, trusts| {
                 let (ours, theirs) = if kind == proto::Side::Server { (server, client) } else { (client, server) };
                 End::Honest(Box::new(Side::new(kind, ours, theirs, trusts, now)))
@@ -102,6 +103,7 @@ impl<'a> World<'a> {
             number: 0,
             links,
             manner,
+            large,
             largest,
             lossy,
             patience,
@@ -291,7 +293,7 @@ impl<'a> World<'a> {
 }
 
 /// Small windows and queues, so that all of them are met.
-fn setting(choices: &mut Choices<'_>, large: bool) -> Setting {
+pub(super) fn setting(choices: &mut Choices<'_>, large: bool) -> Setting {
     if large {
         return Setting { max_frame: 10_000, calls: choices.between(1, 8), bytes: 12_000, queue: 40_000, kept: 0 };
     }
