@@ -20,9 +20,15 @@ pub enum DisconnectReason {
     Kicked(String),
     /// The server shut down.
     ShuttingDown,
-    /// The server shut down, and asked this client to come back in so much time: see
-    /// [`Server::shutdown_for_restart`](crate::Server::shutdown_for_restart).
-    Restarting(Duration),
+    /// The server shut down, and asked this client to come back: see
+    /// [`Server::shutdown_for_restart`](crate::Server::shutdown_for_restart) and
+    /// [`Server::shutdown_with_redirect`](crate::Server::shutdown_with_redirect).
+    Restarting {
+        /// In how much time.
+        after: Duration,
+        /// Where, if that is somewhere else.
+        at: Option<String>,
+    },
     /// The link broke without a goodbye.
     Lost(String),
     /// The other side did not take what was sent to it: too much was waiting, or nothing moved for too long.
@@ -58,7 +64,11 @@ impl DisconnectReason {
             Farewell::Closed => Self::PeerClosed,
             Farewell::Kicked => Self::Kicked(text),
             Farewell::ShuttingDown => Self::ShuttingDown,
-            Farewell::Restarting => Self::Restarting(clamp_timeout(Duration::from_millis(text.parse().unwrap_or(0)))),
+            Farewell::Restarting => {
+                let (millis, at) = text.split_once(' ').map_or((&*text, None), |(millis, at)| (millis, Some(at)));
+                let after = clamp_timeout(Duration::from_millis(millis.parse().unwrap_or(0)));
+                Self::Restarting { after, at: at.map(str::to_owned) }
+            }
             Farewell::Violation => Self::ProtocolViolation(format!("the other side says: {text}")),
             Farewell::TooSlow => Self::TooSlow,
             Farewell::NotReady => Self::NotReady,
@@ -74,7 +84,10 @@ impl DisconnectReason {
             Self::Closed => Some((Farewell::Closed, text(""))),
             Self::Kicked(message) => Some((Farewell::Kicked, text(message))),
             Self::ShuttingDown => Some((Farewell::ShuttingDown, text(""))),
-            Self::Restarting(after) => Some((Farewell::Restarting, after.as_millis().to_string().into())),
+            Self::Restarting { after, at } => {
+                let at = at.iter().flat_map(|at| [" ", at]);
+                Some((Farewell::Restarting, Cow::Owned(after.as_millis().to_string() + &at.collect::<String>())))
+            }
             Self::ProtocolViolation(what) => Some((Farewell::Violation, text(what))),
             Self::TooSlow => Some((Farewell::TooSlow, text(""))),
             Self::NotReady => Some((Farewell::NotReady, text(""))),
@@ -92,7 +105,8 @@ impl Display for DisconnectReason {
             Self::PeerClosed => f.write_str("the other side closed the connection"),
             Self::Kicked(message) => write!(f, "the server disconnected the client: {message}"),
             Self::ShuttingDown => f.write_str("the server shut down"),
-            Self::Restarting(_) => f.write_str("the server shut down, and is expected back"),
+            Self::Restarting { at: None, .. } => f.write_str("the server shut down, and is expected back"),
+            Self::Restarting { at: Some(at), .. } => write!(f, "the server shut down, and is followed by {at}"),
             Self::Lost(what) => write!(f, "the connection was lost: {what}"),
             Self::TooSlow => f.write_str("a side did not take what was sent to it"),
             Self::Silent => f.write_str("a side heard nothing of the other for too long"),

@@ -96,7 +96,7 @@ pub enum ClientState {
     },
     /// The connection has broken, and the client tries to come back.
     Reconnecting {
-        /// Which attempt this is, of those in a row; 0 while it waits for a server that is going to be there again.
+        /// Which attempt this is, of those in a row; 0 while it waits for a server that is going to be there again, or another.
         attempt: u32,
         /// Why the connection has ended.
         reason: DisconnectReason,
@@ -187,6 +187,8 @@ struct Ticket {
     token: Token,
     /// Which session it is of.
     session: u64,
+    /// Where a server has said that the next one is.
+    redirected: Option<Address>,
 }
 
 impl WayBack {
@@ -199,7 +201,15 @@ impl WayBack {
         token: Token,
         states: watch::Sender<ClientState>,
     ) -> Self {
-        Self { address, options, limits, login, policy, states, ticket: Mutex::new(Ticket { token, session: 1 }) }
+        Self {
+            address,
+            options,
+            limits,
+            login,
+            policy,
+            states,
+            ticket: Mutex::new(Ticket { token, session: 1, redirected: None }),
+        }
     }
 }
 
@@ -208,14 +218,17 @@ impl Recovery for WayBack {
         Box::pin(async move {
             let positions = session.positions();
             let mut last = reason.clone();
-            if let DisconnectReason::Restarting(after) = reason {
+            if let DisconnectReason::Restarting { after, at } = &reason {
                 self.states.send_replace(ClientState::Reconnecting { attempt: 0, reason: reason.clone() });
-                sleep(after).await;
+                if let Some(url) = at {
+                    self.redirect(url);
+                }
+                sleep(*after).await;
             }
             for attempt in 1..=self.policy.attempts {
                 self.states.send_replace(ClientState::Reconnecting { attempt, reason: reason.clone() });
                 sleep(self.policy.delay(attempt, part())).await;
-                match self.attempt(positions).await {
+                match self.attempt(attempt, positions).await {
                     Ok(found) => return Ok(found),
                     Err(error) => {
                         tracing::debug!(%error, attempt, "an attempt to reconnect has failed");
@@ -233,10 +246,24 @@ impl Recovery for WayBack {
 }
 
 impl WayBack {
-    async fn attempt(&self, (received, kept): (u64, u64)) -> Result<Found, ConnectError> {
+    /// The server is followed by another one. Not over another transport: that might be less safe.
+    fn redirect(&self, url: &str) {
+        match Address::parse(url) {
+            Ok(address) if address.is_like(&self.address) => self.ticket.lock().redirected = Some(address),
+            _ => tracing::warn!(url, "the server has named another one, whose address is of no use here"),
+        }
+    }
+
+    /// Where to try: by turns where the server has said, if it has, and where the program has.
+    fn address(&self, attempt: u32) -> Address {
+        let redirected = self.ticket.lock().redirected.clone().filter(|_| attempt % 2 == 1);
+        redirected.unwrap_or_else(|| self.address.clone())
+    }
+
+    async fn attempt(&self, attempt: u32, (received, kept): (u64, u64)) -> Result<Found, ConnectError> {
         let token = self.ticket.lock().token.clone();
         let resumption = Some(Resumption::GoOn(Claim { token, received, kept }));
-        let link = open(self.address.clone(), &self.options, &self.limits);
+        let link = open(self.address(attempt), &self.options, &self.limits);
         let mut link = timeout(self.limits.authentication, link).await.map_err(|_| late())??;
         let login = (self.login)().await?;
         let greeting = handshake::greet(&mut link, &self.limits, &self.options.compression, login, resumption);

@@ -231,17 +231,29 @@ impl<I: Identity> Server<I> {
     ///
     /// As [`shutdown`](Self::shutdown).
     pub async fn shutdown_for_restart(&self, within: Duration) {
-        self.shut_down(Some(within)).await;
+        self.shut_down(Some((within, None))).await;
     }
 
-    async fn shut_down(&self, back_within: Option<Duration>) {
+    /// As [`shutdown_for_restart`](Self::shutdown_for_restart), for a server that another one follows at another address. Clients
+    /// that have come over the same transport (`tcp://` and so on) go there, with their logins; they try their old address, too, until one
+    /// of the two takes them in.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`shutdown`](Self::shutdown).
+    pub async fn shutdown_with_redirect(&self, url: &str, within: Duration) {
+        self.shut_down(Some((within, Some(url)))).await;
+    }
+
+    /// `back` says within how much time clients come back, and perhaps where.
+    async fn shut_down(&self, back: Option<(Duration, Option<&str>)>) {
         self.inner.stop.cancel();
         let sessions = self.inner.registry.write().close();
         let grace = self.inner.limits.shutdown_grace;
         let count = u32::try_from(sessions.len()).unwrap_or(u32::MAX);
         let drains = (0..).zip(sessions).map(|(number, session)| {
-            let back_in = back_within.map(|within| (within / count).saturating_mul(number));
-            session.drain(grace, back_in)
+            let back = back.map(|(within, at)| ((within / count).saturating_mul(number), at.map(str::to_owned)));
+            session.drain(grace, back)
         });
         futures_util::future::join_all(drains).await;
         // When this returns, others can listen at the same addresses, unless a runtime keeps a listener from ending.

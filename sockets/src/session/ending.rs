@@ -115,15 +115,15 @@ impl Session {
     }
 
     /// Lets what is under way finish, for at most `grace`, and ends the session because the server shuts down. The
-    /// client is told at once that no new calls are taken, and in the end when to come back, if it can.
-    pub(crate) async fn drain(self: Arc<Self>, grace: Duration, back_in: Option<Duration>) {
+    /// client is told at once that no new calls are taken, and in the end when and where to come back, if it can.
+    pub(crate) async fn drain(self: Arc<Self>, grace: Duration, back: Option<(Duration, Option<String>)>) {
         self.go_away();
         let (is_away, comes_back) = {
             let state = self.state.lock();
             (state.is_away(), state.core.positions().is_some())
         };
-        let reason = match back_in.filter(|_| comes_back) {
-            Some(after) => DisconnectReason::Restarting(after),
+        let reason = match back.filter(|_| comes_back) {
+            Some((after, at)) => DisconnectReason::Restarting { after, at },
             None => DisconnectReason::ShuttingDown,
         };
         if is_away {

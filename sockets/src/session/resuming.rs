@@ -129,7 +129,7 @@ impl Session {
             DisconnectReason::Lost(_)
             | DisconnectReason::Silent
             | DisconnectReason::TooSlow
-            | DisconnectReason::Restarting(_) => true,
+            | DisconnectReason::Restarting { .. } => true,
             DisconnectReason::Superseded => state.is_offered(),
             _ => false,
         };

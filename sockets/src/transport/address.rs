@@ -83,6 +83,15 @@ impl Address {
 }
 
 impl Address {
+    /// Whether both are over the same transport.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        #[cfg(feature = "ws")]
+        if let (Self::Web(one), Self::Web(other)) = (self, other) {
+            return one.secure == other.secure;
+        }
+        std::mem::discriminant(self) == std::mem::discriminant(other)
+    }
+
     /// Reads the address of a listener.
     pub(crate) fn to_listen(url: &str) -> Result<Self, AddressError> {
         let address = Self::parse(url)?;

@@ -41,7 +41,35 @@ pub(crate) async fn open(address: Address, options: &ClientOptions, limits: &Lim
 
 async fn connect(authority: &Authority) -> io::Result<TcpStream> {
     let stream = TcpStream::connect(authority.pair()).await?;
+    if reaches_itself(&stream) {
+        return Err(io::ErrorKind::ConnectionRefused.into());
+    }
     // Messages are gathered before they are written; the system must not wait for more.
     stream.set_nodelay(true)?;
     Ok(stream)
+}
+
+/// Whether the system has connected a socket with itself. That can happen on one machine: the port that is connected to may be
+/// the very one that the system gives to who connects, if nobody listens there. One who tries again and again comes to that, and
+/// would then keep the server from its port.
+fn reaches_itself(stream: &TcpStream) -> bool {
+    matches!((stream.local_addr(), stream.peer_addr()), (Ok(near), Ok(far)) if near == far)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::{TcpListener, TcpSocket};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_socket_that_is_connected_with_itself_is_told_from_others() {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = socket.local_addr().unwrap();
+        assert!(reaches_itself(&socket.connect(address).await.unwrap()));
+
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        assert!(!reaches_itself(&TcpStream::connect(listener.local_addr().unwrap()).await.unwrap()));
+    }
 }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that unwraps fails there")]
 
 mod cuts;
+mod restarts;
 mod storm;
 
 use std::{
@@ -350,41 +351,6 @@ async fn a_volatile_emit_is_not_kept() {
     all.moved(6).await.unwrap();
     eventually("what comes behind it, too", || noting.all().len() == 6).await;
     assert_eq!(noting.all(), [("moved", 1), ("moved", 2), ("said", 3), ("said", 4), ("moved", 5), ("moved", 6)]);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn clients_of_a_server_that_restarts_come_back_one_after_the_other() {
-    let server = Server::builder().bind("tcp://127.0.0.1:0").await.unwrap();
-    let url = format!("tcp://{}", server.local_addr());
-    let mut clients = Vec::new();
-    for _ in 0..4 {
-        clients.push(client().connect(&url).await.unwrap());
-    }
-    let once = Client::builder().reconnect(Reconnect::never()).connect(&url).await.unwrap();
-    let mut states: Vec<_> = clients.iter().map(Client::states).collect();
-    within(server.shutdown_for_restart(Duration::from_millis(500))).await;
-    assert_eq!(within(once.disconnected()).await, DisconnectReason::ShuttingDown);
-    let mut told = Vec::new();
-    for states in &mut states {
-        match within(states.next()).await {
-            Some(ClientState::Reconnecting { reason: DisconnectReason::Restarting(after), .. }) => told.push(after),
-            other => panic!("{other:?}"),
-        }
-    }
-    told.sort_unstable();
-    assert_eq!(told, [0, 100, 200, 300].map(Duration::from_millis), "each has its own part of the time");
-
-    // A call waits for the next server.
-    let calling = clients[3].clone();
-    let called = tokio::spawn(async move { calling.request::<u32>("ping", &()).await });
-    let connected = |socket: sockets::Socket| async move {
-        socket.listen("ping", |(): ()| async { 7_u32 });
-    };
-    let _server = Server::builder().connected(connected).bind(&url).await.unwrap();
-    assert_eq!(within(called).await.unwrap(), Ok(7));
-    for client in &clients {
-        eventually("it has come back", || client.state() == ClientState::Connected { session: 2 }).await;
-    }
 }
 
 /// Each name is given to one client at a time.

@@ -1,0 +1,111 @@
+//! Servers that shut down and are followed by others.
+
+use std::time::Duration;
+
+use sockets::{Client, ClientState, DisconnectReason, Reconnect, Server, Socket};
+use sockets_tests::{eventually, path_of_its_own};
+
+use crate::{client, within};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_of_a_server_that_restarts_come_back_one_after_the_other() {
+    let server = Server::builder().bind("tcp://127.0.0.1:0").await.unwrap();
+    let url = format!("tcp://{}", server.local_addr());
+    let mut clients = Vec::new();
+    for _ in 0..4 {
+        clients.push(client().connect(&url).await.unwrap());
+    }
+    let once = Client::builder().reconnect(Reconnect::never()).connect(&url).await.unwrap();
+    let mut states: Vec<_> = clients.iter().map(Client::states).collect();
+    within(server.shutdown_for_restart(Duration::from_millis(500))).await;
+    assert_eq!(within(once.disconnected()).await, DisconnectReason::ShuttingDown);
+    let mut told = Vec::new();
+    for states in &mut states {
+        match within(states.next()).await {
+            Some(ClientState::Reconnecting { reason: DisconnectReason::Restarting { after, at: None }, .. }) => {
+                told.push(after);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    told.sort_unstable();
+    assert_eq!(told, [0, 100, 200, 300].map(Duration::from_millis), "each has its own part of the time");
+
+    // A call waits for the next server.
+    let calling = clients[3].clone();
+    let called = tokio::spawn(async move { calling.request::<u32>("ping", &()).await });
+    let connected = |socket: Socket| async move {
+        socket.listen("ping", |(): ()| async { 7_u32 });
+    };
+    let _server = Server::builder().connected(connected).bind(&url).await.unwrap();
+    assert_eq!(within(called).await.unwrap(), Ok(7));
+    for client in &clients {
+        eventually("it has come back", || client.state() == ClientState::Connected { session: 2 }).await;
+    }
+}
+
+/// A server that says who it is.
+async fn named(name: u32) -> Server {
+    let connected = move |socket: Socket| async move {
+        socket.listen("name", move |(): ()| async move { name });
+    };
+    Server::builder().connected(connected).bind("tcp://127.0.0.1:0").await.unwrap()
+}
+
+fn url_of(server: &Server) -> String {
+    format!("tcp://{}", server.local_addr())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_are_sent_to_the_server_that_follows_and_from_there_to_the_next() {
+    let (first, second, third) = (named(1).await, named(2).await, named(3).await);
+    let client = client().connect(&url_of(&first)).await.unwrap();
+    assert_eq!(within(client.request::<u32>("name", &())).await, Ok(1));
+    within(first.shutdown_with_redirect(&url_of(&second), Duration::ZERO)).await;
+    eventually("it has followed", || client.state() == ClientState::Connected { session: 2 }).await;
+    assert_eq!(within(client.request::<u32>("name", &())).await, Ok(2));
+    within(second.shutdown_with_redirect(&url_of(&third), Duration::ZERO)).await;
+    eventually("it has followed once more", || client.state() == ClientState::Connected { session: 3 }).await;
+    assert_eq!(within(client.request::<u32>("name", &())).await, Ok(3));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_whose_next_server_is_not_there_comes_back_to_the_first_one() {
+    let first = named(1).await;
+    let url = url_of(&first);
+    let client = client().connect(&url).await.unwrap();
+    let mut states = client.states();
+    let nowhere = "tcp://127.0.0.1:1";
+    within(first.shutdown_with_redirect(nowhere, Duration::ZERO)).await;
+    match within(states.next()).await {
+        Some(ClientState::Reconnecting { reason: DisconnectReason::Restarting { at, .. }, .. }) => {
+            assert_eq!(at.as_deref(), Some(nowhere));
+        }
+        other => panic!("{other:?}"),
+    }
+    let connected = |socket: Socket| async move {
+        socket.listen("name", |(): ()| async { 4_u32 });
+    };
+    let _again = Server::builder().connected(connected).bind(&url).await.unwrap();
+    assert_eq!(within(client.request::<u32>("name", &())).await, Ok(4));
+}
+
+/// What is safe must not be talked out of that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_is_not_sent_to_another_transport() {
+    let path = path_of_its_own();
+    let url = format!("unix:{}", path.display());
+    let first = Server::builder().bind(&url).await.unwrap();
+    let elsewhere = named(2).await;
+    let client = client().connect(&url).await.unwrap();
+    let mut states = client.states();
+    within(first.shutdown_with_redirect(&url_of(&elsewhere), Duration::ZERO)).await;
+    let told = within(states.next()).await;
+    assert!(matches!(told, Some(ClientState::Reconnecting { .. })), "{told:?}");
+    let connected = |socket: Socket| async move {
+        socket.listen("name", |(): ()| async { 3_u32 });
+    };
+    let _again = Server::builder().connected(connected).bind(&url).await.unwrap();
+    assert_eq!(within(client.request::<u32>("name", &())).await, Ok(3));
+    assert!(elsewhere.sockets().is_empty());
+}
