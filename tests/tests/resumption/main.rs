@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that unwraps fails there")]
 
 mod cuts;
+mod kept;
 mod restarts;
 mod storm;
 
@@ -237,120 +238,6 @@ async fn a_session_goes_on_with_who_has_its_identity() {
     identities.sort_unstable();
     assert_eq!(identities, [0, 1], "the first one's session waits for its own client");
     never("the first has left", server.socket(&0).unwrap().disconnected()).await;
-}
-
-#[sockets::group("Board")]
-trait Board {
-    #[request(idempotent)]
-    async fn set(&self, number: u32);
-    async fn add(&self, number: u32);
-    #[emit(volatile)]
-    async fn moved(&self, number: u32);
-    #[emit]
-    async fn said(&self, number: u32);
-}
-
-/// Notes what it is told. Of what it is asked, the first time never ends.
-#[derive(Clone)]
-struct Noting {
-    noted: Arc<Mutex<Vec<(&'static str, u32)>>>,
-    begun: Arc<Semaphore>,
-}
-
-impl Default for Noting {
-    fn default() -> Self {
-        Self { noted: Arc::default(), begun: Arc::new(Semaphore::new(0)) }
-    }
-}
-
-impl Noting {
-    fn note(&self, what: &'static str, number: u32) -> usize {
-        let mut noted = self.noted.lock().unwrap();
-        noted.push((what, number));
-        noted.iter().filter(|(noted, _)| *noted == what).count()
-    }
-
-    fn all(&self) -> Vec<(&'static str, u32)> {
-        self.noted.lock().unwrap().clone()
-    }
-}
-
-impl Board for Noting {
-    async fn set(&self, number: u32) {
-        if self.note("set", number) == 1 {
-            self.begun.add_permits(1);
-            std::future::pending::<()>().await;
-        }
-    }
-
-    async fn add(&self, number: u32) {
-        self.note("add", number);
-        self.begun.add_permits(1);
-        std::future::pending::<()>().await;
-    }
-
-    async fn moved(&self, number: u32) {
-        self.note("moved", number);
-    }
-
-    async fn said(&self, number: u32) {
-        self.note("said", number);
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_idempotent_request_is_made_again_in_the_next_session_and_no_other_one() {
-    let noting = Noting::default();
-    let server = Server::builder()
-        .limits(Limits { resume_within: Duration::from_millis(50), ..Limits::default() })
-        .serve(BoardServer::new(noting.clone()))
-        .bind("tcp://127.0.0.1:0")
-        .await
-        .unwrap();
-    let (relay, client) = through_a_relay(&server, client()).await;
-    let board = BoardClient::new(&client);
-    let breaking = async {
-        noting.begun.acquire_many(2).await.unwrap().forget();
-        let socket = server.sockets().remove(0);
-        relay.shut();
-        socket.disconnected().await;
-        relay.cut();
-    };
-    let (set, added, ()) = within(async { tokio::join!(board.set(1), board.add(2), breaking) }).await;
-    assert_eq!((set, added), (Ok(()), Err(CallError::Disconnected { maybe_executed: true })));
-    assert_eq!(noting.all(), [("set", 1), ("add", 2), ("set", 1)]);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_volatile_emit_is_not_kept() {
-    let server = Server::builder()
-        .connected(|socket| async move { socket.join("room") })
-        .bind("tcp://127.0.0.1:0")
-        .await
-        .unwrap();
-    let noting = Noting::default();
-    let relay = Relay::to(server.local_addr()).await;
-    let client = client().serve(BoardServer::new(noting.clone())).connect(&relay.url()).await.unwrap();
-    let (socket, room) = (server.sockets().remove(0), server.room("room"));
-    let (one, all) = (BoardClient::new(&socket), BoardClient::new(&room));
-    one.moved(1).await.unwrap();
-    all.moved(2).await.unwrap();
-    one.said(3).await.unwrap();
-    eventually("they are heard", || noting.all().len() == 3).await;
-    relay.shut();
-    eventually("it is away", || matches!(client.state(), ClientState::Reconnecting { .. })).await;
-    // The server may not know yet: what it has written is lost, too.
-    for number in 0..10 {
-        one.moved(100 + number).await.unwrap();
-        all.moved(200 + number).await.unwrap();
-    }
-    one.said(4).await.unwrap();
-    relay.cut();
-    eventually("the other one is heard", || noting.all().contains(&("said", 4))).await;
-    one.moved(5).await.unwrap();
-    all.moved(6).await.unwrap();
-    eventually("what comes behind it, too", || noting.all().len() == 6).await;
-    assert_eq!(noting.all(), [("moved", 1), ("moved", 2), ("said", 3), ("said", 4), ("moved", 5), ("moved", 6)]);
 }
 
 /// Each name is given to one client at a time.

@@ -101,11 +101,8 @@ impl<C, H: Clone> Core<C, H> {
         let mut ended = Vec::new();
         if let Some(quiet) = self.liveness.as_mut().and_then(|liveness| liveness.is_to_speak(now)) {
             self.is_to_speak = quiet;
-            if let Some(reliable) = &mut self.reliable {
-                self.is_to_speak |= reliable.is_owed();
-                if quiet {
-                    reliable.rest();
-                }
+            if let Some(reliable) = self.reliable.as_mut().filter(|_| quiet) {
+                reliable.rest();
             }
         }
         for id in self.calls.overdue(now) {
