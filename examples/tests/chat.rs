@@ -5,12 +5,11 @@
 mod common;
 
 use std::{
-    net::{Shutdown, TcpListener, TcpStream},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread::{self, JoinHandle},
+    env,
+    io::{self, BufRead, BufReader},
+    net::{TcpListener, TcpStream},
+    process::{Child, Command, Stdio},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -285,53 +284,62 @@ fn a_conversation_survives_what_it_goes_through() {
     }
 }
 
-/// What a connection goes through, until it is killed.
+/// A process that connections go through, until it is killed: this very test's program, which is told to be one.
 struct Relay {
     addr: String,
-    open: Arc<Mutex<Vec<TcpStream>>>,
-    killed: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    process: Child,
 }
+
+/// Where it listens, and where it connects to.
+const RELAY: &str = "CHAT_RELAY";
+const OPEN: &str = "a relay is open at ";
 
 impl Relay {
     fn new(at: &str, to: &str) -> Self {
-        // While nobody listens there, the system may give the port to somebody who connects, also to one who comes back.
-        let began = Instant::now();
-        let listener = loop {
-            match TcpListener::bind(at) {
-                Ok(listener) => break listener,
-                Err(error) => assert!(began.elapsed() < Duration::from_secs(10), "{error}"),
-            }
-            thread::sleep(Duration::from_millis(10));
-        };
-        let addr = listener.local_addr().unwrap().to_string();
-        let open: Arc<Mutex<Vec<TcpStream>>> = Arc::default();
-        let killed = Arc::new(AtomicBool::new(false));
-        let (opened, stop, to) = (Arc::clone(&open), Arc::clone(&killed), to.to_owned());
-        let thread = thread::spawn(move || {
-            for near in listener.incoming().map(Result::unwrap) {
-                if stop.load(Ordering::SeqCst) {
-                    return;
-                }
-                let far = TcpStream::connect(&to).unwrap();
-                for (from, into) in [(&near, &far), (&far, &near)] {
-                    let (mut from, mut into) = (from.try_clone().unwrap(), into.try_clone().unwrap());
-                    thread::spawn(move || std::io::copy(&mut from, &mut into));
-                }
-                opened.lock().unwrap().extend([near, far]);
-            }
-        });
-        Self { addr, open, killed, thread: Some(thread) }
+        let mut process = Command::new(env::current_exe().unwrap())
+            .args(["--exact", "relays_if_it_is_told_to", "--nocapture"])
+            .env(RELAY, format!("{at} {to}"))
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines().map(Result::unwrap);
+        // The test's harness has its own words before.
+        let addr = lines.find_map(|line| Some(line.split_once(OPEN)?.1.to_owned())).unwrap();
+        Self { addr, process }
     }
 
-    /// As `kill -9` does: it listens no more, and its connections are closed.
+    /// As `kill -9` does.
     fn kill(&mut self) {
-        self.killed.store(true, Ordering::SeqCst);
-        // It may be waiting for one.
-        drop(TcpStream::connect(&self.addr));
-        self.thread.take().unwrap().join().unwrap();
-        for stream in self.open.lock().unwrap().drain(..) {
-            let _ = stream.shutdown(Shutdown::Both);
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+#[test]
+fn relays_if_it_is_told_to() {
+    let Ok(told) = env::var(RELAY) else { return };
+    let (at, to) = told.split_once(' ').unwrap();
+    // While nobody listens there, the system may give the port to somebody who connects, also to one who comes back.
+    let began = Instant::now();
+    let listener = loop {
+        match TcpListener::bind(at) {
+            Ok(listener) => break listener,
+            Err(error) => assert!(began.elapsed() < Duration::from_secs(10), "{error}"),
+        }
+        thread::sleep(Duration::from_millis(10));
+    };
+    println!("{OPEN}{}", listener.local_addr().unwrap());
+    for near in listener.incoming().map(Result::unwrap) {
+        let far = TcpStream::connect(to).unwrap();
+        for (from, into) in [(&near, &far), (&far, &near)] {
+            let (mut from, mut into) = (from.try_clone().unwrap(), into.try_clone().unwrap());
+            thread::spawn(move || io::copy(&mut from, &mut into));
         }
     }
 }
