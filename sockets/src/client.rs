@@ -79,7 +79,7 @@ impl Client {
     /// while let Some(state) = states.next().await {
     ///     match state {
     ///         ClientState::Connected { session } => println!("connected, in session {session}"),
-    ///         ClientState::Reconnecting { attempt, reason } => println!("{reason}; attempt {attempt} to come back"),
+    ///         ClientState::Reconnecting { attempt, reason, .. } => println!("{reason}; attempt {attempt} to come back"),
     ///         other => println!("{other:?}"),
     ///     }
     /// }

@@ -100,6 +100,8 @@ pub enum ClientState {
         attempt: u32,
         /// Why the connection has ended.
         reason: DisconnectReason,
+        /// Why the attempt before this one has failed, in words: what [`ConnectError`] says.
+        error: Option<String>,
     },
     /// It is over.
     Ended(DisconnectReason),
@@ -217,30 +219,31 @@ impl Recovery for WayBack {
     fn search(self: Arc<Self>, session: Arc<Session>, reason: DisconnectReason) -> Search {
         Box::pin(async move {
             let positions = session.positions();
-            let mut last = reason.clone();
+            let tries = |attempt, error| ClientState::Reconnecting { attempt, reason: reason.clone(), error };
+            let mut last = None;
             if let DisconnectReason::Restarting { after, at } = &reason {
-                self.states.send_replace(ClientState::Reconnecting { attempt: 0, reason: reason.clone() });
+                self.states.send_replace(tries(0, None));
                 if let Some(url) = at {
                     self.redirect(url);
                 }
                 sleep(*after).await;
             }
             for attempt in 1..=self.policy.attempts {
-                self.states.send_replace(ClientState::Reconnecting { attempt, reason: reason.clone() });
+                self.states.send_replace(tries(attempt, last.take()));
                 sleep(self.policy.delay(attempt, part())).await;
                 match self.attempt(attempt, positions).await {
                     Ok(found) => return Ok(found),
                     Err(error) => {
                         tracing::debug!(%error, attempt, "an attempt to reconnect has failed");
                         let is_final = matches!(error, ConnectError::Version { .. } | ConnectError::Login(_));
-                        last = DisconnectReason::Lost(format!("it could not reconnect: {error}"));
+                        last = Some(error.to_string());
                         if is_final {
                             break;
                         }
                     }
                 }
             }
-            Err(last)
+            Err(last.map_or(reason, |error| DisconnectReason::Lost(format!("it could not reconnect: {error}"))))
         })
     }
 }

@@ -89,18 +89,23 @@ impl Driver {
             };
             tracing::debug!(%reason, "a session has ended");
             end.because(&reason);
-            let Self { session, mut receiver, dispatcher, told, .. } = self;
-            // The handlers in it are not kept for the time of a goodbye.
-            drop(dispatcher);
-            let farewell = reason.farewell().filter(|_| !told);
-            let says_goodbye = farewell.is_some();
-            if let Some((farewell, text)) = farewell {
-                session.say(Frame::Goodbye { reason: farewell }, &text);
-            }
-            // One who has said goodbye may have to be told by the transport that it was heard.
-            if told || says_goodbye {
-                Box::pin(hang_up(&mut *receiver, |cx| session.poll_finish(cx))).await;
-            }
+            Box::pin(self.part(reason)).await;
+        }
+    }
+
+    /// Says goodbye, if the other side has not.
+    async fn part(self, reason: DisconnectReason) {
+        let Self { session, mut receiver, dispatcher, told, .. } = self;
+        // The handlers in it are not kept for the time of a goodbye.
+        drop(dispatcher);
+        let farewell = reason.farewell().filter(|_| !told);
+        let says_goodbye = farewell.is_some();
+        if let Some((farewell, text)) = farewell {
+            session.say(Frame::Goodbye { reason: farewell }, &text);
+        }
+        // One who has said goodbye may have to be told by the transport that it was heard.
+        if told || says_goodbye {
+            hang_up(&mut *receiver, |cx| session.poll_finish(cx)).await;
         }
     }
 

@@ -15,17 +15,40 @@ const MOVE_FROM: usize = 4096;
 /// A queue of frames, to be taken from its front.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
-    /// Sealed bytes, before those of `tail`.
-    sealed: VecDeque<Bytes>,
-    sealed_bytes: usize,
+    /// What is before `tail`. Large messages are rare, and idle connections many: so it is a box.
+    sealed: Option<Box<Sealed>>,
     tail: Vec<u8>,
     /// How much of `tail` has been taken.
     taken: usize,
 }
 
+/// Pieces of their own.
+#[derive(Debug, Default)]
+struct Sealed {
+    pieces: VecDeque<Bytes>,
+    bytes: usize,
+}
+
+impl Sealed {
+    /// Forgets the first bytes, at most `count`, and says how many.
+    fn advance(&mut self, count: usize) -> usize {
+        let mut left = count;
+        while let Some(front) = self.pieces.front_mut().filter(|_| left > 0) {
+            let step = left.min(front.len());
+            front.advance(step);
+            left -= step;
+            if front.is_empty() {
+                self.pieces.pop_front();
+            }
+        }
+        self.bytes -= count - left;
+        count - left
+    }
+}
+
 impl Outbox {
     pub(crate) fn len(&self) -> usize {
-        self.sealed_bytes + self.tail.len() - self.taken
+        self.sealed.as_ref().map_or(0, |sealed| sealed.bytes) + self.tail.len() - self.taken
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -75,24 +98,28 @@ impl Outbox {
 
     /// Appends what is in another one, which keeps it.
     pub(crate) fn extend(&mut self, other: &Self) {
-        other.sealed.iter().for_each(|piece| self.push_whole(piece));
+        other.sealed().for_each(|piece| self.push_whole(piece));
         self.tail.extend_from_slice(other.unsealed());
     }
 
     fn share(&mut self, bytes: Bytes) {
+        if bytes.is_empty() {
+            return;
+        }
         let mut tail = Bytes::from(mem::take(&mut self.tail));
         tail.advance(mem::take(&mut self.taken));
-        for segment in [tail, bytes] {
-            if !segment.is_empty() {
-                self.sealed_bytes += segment.len();
-                self.sealed.push_back(segment);
+        let sealed = self.sealed.get_or_insert_default();
+        for piece in [tail, bytes] {
+            if !piece.is_empty() {
+                sealed.bytes += piece.len();
+                sealed.pieces.push_back(piece);
             }
         }
     }
 
     /// The pieces before [`unsealed`](Self::unsealed).
     pub(super) fn sealed(&self) -> impl Iterator<Item = &Bytes> {
-        self.sealed.iter()
+        self.sealed.iter().flat_map(|sealed| &sealed.pieces)
     }
 
     /// The bytes at its end, small frames side by side.
@@ -103,13 +130,13 @@ impl Outbox {
     /// What is at its front, if that is in a piece of its own.
     #[cfg(feature = "compression")]
     pub(crate) fn first_sealed(&self) -> Option<&Bytes> {
-        self.sealed.front()
+        self.sealed().next()
     }
 
     /// Fills `slices` from the front and returns how many were filled.
     pub(crate) fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         let tail = Some(self.unsealed()).filter(|tail| !tail.is_empty());
-        let parts = self.sealed.iter().map(|segment| &segment[..]).chain(tail);
+        let parts = self.sealed().map(|piece| &piece[..]).chain(tail);
         let mut filled = 0;
         for (slice, part) in slices.iter_mut().zip(parts) {
             *slice = IoSlice::new(part);
@@ -120,18 +147,11 @@ impl Outbox {
 
     /// Forgets the first `count` bytes.
     pub(crate) fn advance(&mut self, mut count: usize) {
-        while let Some(front) = self.sealed.front_mut().filter(|_| count > 0) {
-            let step = count.min(front.len());
-            front.advance(step);
-            self.sealed_bytes -= step;
-            count -= step;
-            if front.is_empty() {
-                self.sealed.pop_front();
+        if let Some(sealed) = &mut self.sealed {
+            count -= sealed.advance(count);
+            if sealed.pieces.is_empty() {
+                self.sealed = None;
             }
-        }
-        if self.sealed.is_empty() {
-            // Large messages are rare, and idle connections many.
-            self.sealed = VecDeque::new();
         }
         self.taken += count;
         if self.taken == self.tail.len() {
@@ -144,11 +164,11 @@ impl Outbox {
 
     /// Takes everything as one piece.
     pub(crate) fn take_all(&mut self) -> Bytes {
-        let taken = if self.sealed.is_empty() {
+        let taken = if self.sealed.is_none() {
             Bytes::copy_from_slice(self.unsealed())
         } else {
             let mut all = Vec::with_capacity(self.len());
-            self.sealed.iter().for_each(|segment| all.extend_from_slice(segment));
+            self.sealed().for_each(|piece| all.extend_from_slice(piece));
             all.extend_from_slice(self.unsealed());
             all.into()
         };
