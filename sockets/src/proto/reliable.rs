@@ -43,13 +43,11 @@ impl Reliable {
 
     /// A frame of this length has been taken in.
     #[inline]
-    pub(super) fn took(&mut self, header: Frame, length: usize) {
-        if !header.is_about_the_link() {
-            self.received += (PREFIX + length) as u64;
-        }
+    pub(super) fn took(&mut self, header: Frame, length: usize) -> Result<(), Violation> {
+        if header.is_about_the_link() { Ok(()) } else { self.skipped((PREFIX + length) as u64) }
     }
 
-    /// So many bytes will not come.
+    /// The position moves on by so many bytes, which will not come if they have not.
     pub(super) fn skipped(&mut self, bytes: u64) -> Result<(), Violation> {
         self.received = self.received.checked_add(bytes).ok_or(Violation::Position)?;
         Ok(())
@@ -121,6 +119,11 @@ impl Reliable {
     /// How many bytes are kept.
     pub(super) fn kept(&self) -> usize {
         self.retained.len()
+    }
+
+    /// How many bytes are kept beyond the limit, since they have been sent again and may have to be once more.
+    pub(super) fn excess(&self) -> usize {
+        self.retained.len().saturating_sub(self.retained.limit())
     }
 
     /// Whether one who has everything up to here can be sent the rest.

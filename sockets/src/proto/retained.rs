@@ -116,6 +116,9 @@ impl Retained {
         self.acknowledge(position);
         // All of it, even if that is too much: what has to be given up is not, this time.
         self.kept.extend(outbox);
+        if !self.is_whole_frames() {
+            return None;
+        }
         let mut resent = Resent { outbox: Outbox::default(), lost: Vec::new() };
         let mut next = self.start;
         let mut volatile = std::mem::take(&mut self.volatile);
@@ -131,6 +134,26 @@ impl Retained {
         self.volatile = volatile;
         self.copy(next..self.end(), &mut resent.outbox);
         Some(resent)
+    }
+
+    /// Whether what is kept is whole frames: the other side may have named a position within one.
+    fn is_whole_frames(&self) -> bool {
+        let (mut prefix, mut begun, mut missing) = ([0; PREFIX], 0, 0);
+        for mut piece in self.kept.sealed().map(|piece| &piece[..]).chain([self.kept.unsealed()]) {
+            while !piece.is_empty() {
+                if begun < PREFIX {
+                    (prefix[begun], begun, piece) = (piece[0], begun + 1, &piece[1..]);
+                    missing = u32::from_le_bytes(prefix) as usize;
+                } else {
+                    let step = missing.min(piece.len());
+                    (missing, piece) = (missing - step, &piece[step..]);
+                }
+                if begun == PREFIX && missing == 0 {
+                    begun = 0;
+                }
+            }
+        }
+        begun == 0
     }
 
     /// Appends the bytes at these positions to `outbox`.
@@ -164,7 +187,7 @@ mod tests {
 
     fn emit(number: usize, length: usize) -> Outbox {
         let mut outbox = Outbox::default();
-        let mut payload = vec![0; length.max(8)];
+        let mut payload = vec![0xff; length.max(8)];
         payload[..8].copy_from_slice(&(number as u64).to_le_bytes());
         let payload = if length < SHARE_FROM { Payload::Copied(&payload) } else { Payload::Shared(payload.into()) };
         outbox.push(Frame::Emit { key: 7 }.header(), &payload);
@@ -191,6 +214,26 @@ mod tests {
         let mut again = retained.resend(position, &Outbox::default()).unwrap().outbox.take_all();
         assert_eq!(next_frame(&mut again).unwrap()[9..], 99_u64.to_le_bytes());
         assert!(again.is_empty());
+    }
+
+    #[test]
+    fn only_whole_frames_are_sent_again_whatever_position_is_named() {
+        let kept = || {
+            let mut retained = Retained::new(1 << 20);
+            for length in [10, SHARE_FROM, 20] {
+                retained.push(&emit(0, length));
+            }
+            retained
+        };
+        let mut ends = 0;
+        for position in 0..=kept().end() {
+            let Some(resent) = kept().resend(position, &Outbox::default()) else { continue };
+            let mut again = { resent.outbox }.take_all();
+            let frames = std::iter::from_fn(|| next_frame(&mut again)).count();
+            assert!(again.is_empty(), "behind {frames} frames from {position} on there is a part of one");
+            ends += 1;
+        }
+        assert!((4..100).contains(&ends), "{ends} positions");
     }
 
     #[test]

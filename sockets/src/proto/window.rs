@@ -84,8 +84,11 @@ impl Outbound {
 
     /// Emits have ended.
     pub(super) fn credit(&mut self, calls: u32, bytes: u64) -> Result<(), Violation> {
-        self.emits = self.emits.checked_sub(calls).ok_or(Violation::CreditOverrun)?;
-        self.emit_bytes = self.emit_bytes.checked_sub(bytes).ok_or(Violation::CreditOverrun)?;
+        if calls > self.emits || bytes > self.emit_bytes {
+            return Err(Violation::CreditOverrun);
+        }
+        self.emits -= calls;
+        self.emit_bytes -= bytes;
         self.calls -= calls;
         self.bytes -= bytes;
         Ok(())

@@ -140,12 +140,12 @@ const PIECES: usize = 2;
 fn take_frame(outbox: &mut Outbox) -> Option<Bytes> {
     let mut pieces = [IoSlice::new(&[]); PIECES];
     let filled = outbox.slices(&mut pieces);
-    let length = frame_with_prefix(&pieces[0])?;
+    let length = frame_with_prefix(&pieces[0]).filter(|length| *length <= outbox.len())?;
     let mut frame = BytesMut::with_capacity(length);
     for piece in &pieces[..filled] {
         let missing = length - frame.len();
         frame.extend_from_slice(&piece[..missing.min(piece.len())]);
     }
-    outbox.advance(frame.len());
-    (frame.len() == length).then(|| frame.freeze())
+    outbox.advance(length);
+    Some(frame.freeze())
 }

@@ -57,7 +57,7 @@ impl<C, H: Clone> Core<C, H> {
     pub(crate) fn broadcast_all(&mut self, joined: &Bytes, count: usize, largest: usize, overflow: Overflow) -> bool {
         let length = joined.len() - count * PREFIX;
         let limit = if overflow.recalls() { self.queue_limit / 2 } else { self.queue_limit };
-        let room = self.queued() + joined.len() <= limit && largest <= self.max_frame;
+        let room = self.backlog() + joined.len() <= limit && largest <= self.max_frame;
         if !room || !self.parked.is_empty() || !self.outbound.admits_all(count, length) {
             return false;
         }

@@ -130,7 +130,7 @@ impl<C, H: Clone> Core<C, H> {
             liveness.heard(now);
         }
         if let Some(reliable) = &mut self.reliable {
-            reliable.took(header, length);
+            reliable.took(header, length)?;
         }
         self.check_turn(header)?;
         Ok(match header {
@@ -252,10 +252,20 @@ impl<C, H: Clone> Core<C, H> {
         self.outbox.len() + self.parked.bytes()
     }
 
+    /// What counts against the queue's limit. What is sent again is out of the queue; but the other side need not take it before
+    /// it wants it once more.
+    fn backlog(&self) -> usize {
+        self.queued() + self.excess()
+    }
+
+    fn excess(&self) -> usize {
+        self.reliable.as_ref().map_or(0, |reliable| reliable.excess())
+    }
+
     /// Whether so many bytes more may wait. Anything goes into an empty queue.
     fn has_room(&self, bytes: usize) -> bool {
-        let queued = self.queued();
-        queued == 0 || queued + bytes <= self.queue_limit
+        let backlog = self.backlog();
+        backlog == 0 || backlog + bytes <= self.queue_limit
     }
 
     pub(crate) fn queue_limit(&self) -> usize {
@@ -269,7 +279,7 @@ impl<C, H: Clone> Core<C, H> {
 
     /// Whether the other side has to take what waits for it before there is more to answer.
     pub(crate) fn is_full(&self) -> bool {
-        self.outbox.len() + self.parked.in_turn().bytes >= self.queue_limit
+        self.outbox.len() + self.parked.in_turn().bytes + self.excess() >= self.queue_limit
     }
 
     /// How many requests of ours are unanswered.

@@ -67,7 +67,7 @@ impl Side {
         let caller = by.map_or(Caller::Other, |_| Caller::Handler);
         let handler = by.map(|at| self.incoming.handlers[at].number);
         let length = Frame::Emit { key: KEY }.header().len() + payload.len();
-        let queued = self.engine.queued();
+        let queued = self.backlog();
         let has_room = queued == 0 || queued + length <= self.ours.queue;
         let waits = by.is_none() && self.outgoing.nothing_is_parked() && !self.outgoing.admits(length);
         match self.engine.emit(moment.now, KEY, &payload, caller) {

@@ -41,7 +41,7 @@ impl Side {
     fn share_emit(&mut self, moment: Moment, message: &Shared, size: usize, key: u64, overflow: Overflow) -> bool {
         let number = moment.last;
         let length = Frame::Emit { key }.header().len() + payload_of(number, size).len();
-        let (mut queued, dropped) = (self.engine.queued(), self.engine.dropped());
+        let (mut queued, dropped) = (self.backlog(), self.engine.dropped());
         let unwritten = self.engine.waiting();
         let outcome = self.engine.share(moment.now, message, number, Caller::Other);
         if matches!(outcome, Err(Admission::TooLarge { .. })) {

@@ -147,7 +147,7 @@ impl Side {
                 true
             }
             Admission::Dropped => {
-                let full = self.engine.queued() + length > self.ours.queue;
+                let full = self.backlog() + length > self.ours.queue;
                 assert!(!goes || full, "a volatile emit is dropped that could be sent");
                 false
             }

@@ -290,6 +290,11 @@ impl Side {
         bytes
     }
 
+    /// What counts against the limit of the queue: what waits, and what is kept beyond its own limit.
+    pub(super) fn backlog(&self) -> usize {
+        self.engine.queued() + self.engine.kept().saturating_sub(self.ours.kept)
+    }
+
     /// Whether nothing is under way, and nothing waits to be written.
     pub(super) fn is_quiet(&mut self) -> bool {
         self.engine.unwritten() == 0
