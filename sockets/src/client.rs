@@ -100,6 +100,13 @@ impl Deref for Client {
     }
 }
 
+/// How to reach a server.
+enum Way {
+    /// Once, and again when the connection has broken.
+    To(Address),
+    Over(Link),
+}
+
 /// Closes the session when the last handle is dropped.
 #[derive(Debug)]
 struct KeepOpen(Arc<Session>);
@@ -226,10 +233,7 @@ impl ClientBuilder {
     ///
     /// [`ConnectError`] says whether the address, the handshake, the version or the authentication was at fault.
     pub async fn connect(self, url: &str) -> Result<Client, ConnectError> {
-        let address = Address::parse(url)?;
-        let opened = timeout(self.limits.authentication, open(address.clone(), &self.options, &self.limits)).await;
-        let link = opened.map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))??;
-        self.connect_link(link, Some(address)).await
+        self.connect_by(Way::To(Address::parse(url)?)).await
     }
 
     /// Connects over a stream of bytes whose other end is given to [`Server::accept`].
@@ -242,7 +246,7 @@ impl ClientBuilder {
         S: AsyncRead + AsyncWrite + Send + 'static,
     {
         let (read, write) = tokio::io::split(io);
-        self.connect_link(over_stream(read, write), None).await
+        self.connect_by(Way::Over(over_stream(read, write))).await
     }
 
     /// Connects over a stream and sink of whole messages whose other end is given to [`Server::accept_messages`], which
@@ -257,7 +261,7 @@ impl ClientBuilder {
         M: Into<Bytes> + 'static,
         E: Into<BoxError> + 'static,
     {
-        self.connect_link(over_messages(messages), None).await
+        self.connect_by(Way::Over(over_messages(messages))).await
     }
 
     /// Connects to a server in the same process: no byte goes through the system. For tests, and for programs that
@@ -269,22 +273,29 @@ impl ClientBuilder {
     pub async fn connect_to<I: Identity>(self, server: &Server<I>) -> Result<Client, ConnectError> {
         let (ours, theirs) = memory_pair();
         server.accept_arrival(Arrival::Open(theirs, Handshake::over("memory")));
-        self.connect_link(ours, None).await
+        self.connect_by(Way::Over(ours)).await
     }
 
-    /// `address` is where to come back to.
-    async fn connect_link(self, mut link: Link, address: Option<Address>) -> Result<Client, ConnectError> {
+    async fn connect_by(self, way: Way) -> Result<Client, ConnectError> {
         #[cfg(feature = "middleware")]
         let around = self.layers.around();
         #[cfg(not(feature = "middleware"))]
         let around = None;
         let Self { limits, options, services, login, connected, reconnect, .. } = self;
         let limits = Arc::new(limits);
-        let address = address.filter(|_| !reconnect.is_never());
         let mut routes = Routes::new(limits.names_per_peer as usize).inside(around);
         services.into_iter().try_for_each(|service| routes.serve(service))?;
         let announcement = routes.announcement();
+        // First of all: a server does not wait for it long.
         let greeting = login().await?;
+        let (mut link, address) = match way {
+            Way::To(address) => {
+                let opened = timeout(limits.authentication, open(address.clone(), &options, &limits)).await;
+                let link = opened.map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))??;
+                (link, Some(address).filter(|_| !reconnect.is_never()))
+            }
+            Way::Over(link) => (link, None),
+        };
         let resumption = address.is_some().then_some(Resumption::Begin);
         let greeting = handshake::greet(&mut link, &limits, &options.compression, greeting, resumption);
         let greeted = timeout(limits.authentication, greeting).await;

@@ -149,6 +149,7 @@ pub(crate) async fn greet(
     login: Vec<u8>,
     resumption: Option<Resumption>,
 ) -> Result<(Theirs, Option<Granted>), ConnectError> {
+    let asked = resumption.is_some();
     let extensions = extensions(limits, compression, resumption.as_ref());
     let greeting = Greeting { terms: Terms::of(limits), login, extensions };
     let body = encode(&greeting).map_err(|error| ConnectError::Login(error.to_string()))?;
@@ -174,8 +175,9 @@ pub(crate) async fn greet(
     }
     match decode(&answer.body) {
         Ok(Response::Welcome(terms, extensions)) => {
-            let theirs = Theirs::check(terms, &extensions).map_err(ConnectError::Handshake)?;
+            let mut theirs = Theirs::check(terms, &extensions).map_err(ConnectError::Handshake)?;
             let granted = said(&extensions, RESUMPTION, "token").map_err(ConnectError::Handshake)?;
+            theirs.resumes &= asked;
             Ok((theirs, granted))
         }
         Ok(Response::Refused(words)) => Err(ConnectError::Refused(Refusal::new(words))),

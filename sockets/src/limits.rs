@@ -75,10 +75,11 @@ pub struct Limits {
     /// How many bytes that have been sent to a peer, and that it has not acknowledged, are kept to be sent again over another connection.
     /// Default: 1 MiB. One who has missed more than that cannot go on with its session.
     pub resume_bytes: u32,
-    /// How many sessions a server keeps whose connections have broken. Default: 4,096. One more ends with its connection.
+    /// How many sessions a server keeps whose connections have broken. Default: 4,096. For one more, the one that has waited longest
+    /// ends. With 0, sessions end with their connections.
     pub resume_sessions: u32,
-    /// How many bytes may wait in all of these sessions together. Default: 64 MiB. While there is more, those that are looked at
-    /// end, which each is once a second.
+    /// How many bytes may wait in all of these sessions together. Default: 64 MiB. While there is more, those end that hold more than
+    /// their part of it. Each is looked at once a second.
     pub resume_sessions_bytes: u32,
     /// How many calls and emits a second are taken from a peer, if that is limited. Default: `None`. A second's worth
     /// may come at once. The others wait, in their order and with their deadlines running, where they count as in flight: so

@@ -12,7 +12,7 @@ use futures_core::Stream;
 use parking_lot::Mutex;
 use tokio::{
     sync::watch,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tokio_util::sync::ReusableBoxFuture;
 
@@ -26,6 +26,9 @@ use crate::{
     token::Token,
     transport::{Address, ClientOptions, open},
 };
+
+/// A link that holds so long has been made in earnest: the next time, a client is quick to come back.
+const STEADY: Duration = Duration::from_secs(1);
 
 /// How a client comes back when its connection has broken. By default it tries again until it succeeds: the first time after a
 /// random part of 100 ms, the next times after random parts of times that double, up to 10 s. So clients that a server has
@@ -175,7 +178,6 @@ pub(crate) type Login =
 
 /// Knows the way back to the server.
 pub(crate) struct WayBack {
-    address: Address,
     options: ClientOptions,
     limits: Arc<Limits>,
     login: Login,
@@ -189,8 +191,13 @@ struct Ticket {
     token: Token,
     /// Which session it is of.
     session: u64,
-    /// Where a server has said that the next one is.
+    /// Where the server is.
+    address: Address,
+    /// Where it has said that the next one is.
     redirected: Option<Address>,
+    /// When its link was made, and after how many attempts.
+    made: Instant,
+    attempts: u32,
 }
 
 impl WayBack {
@@ -203,15 +210,8 @@ impl WayBack {
         token: Token,
         states: watch::Sender<ClientState>,
     ) -> Self {
-        Self {
-            address,
-            options,
-            limits,
-            login,
-            policy,
-            states,
-            ticket: Mutex::new(Ticket { token, session: 1, redirected: None }),
-        }
+        let ticket = Ticket { token, session: 1, address, redirected: None, made: Instant::now(), attempts: 0 };
+        Self { options, limits, login, policy, states, ticket: Mutex::new(ticket) }
     }
 }
 
@@ -224,13 +224,16 @@ impl Recovery for WayBack {
             if let DisconnectReason::Restarting { after, at } = &reason {
                 self.states.send_replace(tries(0, None));
                 if let Some(url) = at {
-                    self.redirect(url);
+                    self.ticket.lock().redirect(url);
                 }
                 sleep(*after).await;
             }
+            let before = self.ticket.lock().attempts_before();
             for attempt in 1..=self.policy.attempts {
                 self.states.send_replace(tries(attempt, last.take()));
-                sleep(self.policy.delay(attempt, part())).await;
+                let attempts = before.saturating_add(attempt);
+                sleep(self.policy.delay(attempts, part())).await;
+                self.ticket.lock().attempts = attempts;
                 match self.attempt(attempt, positions).await {
                     Ok(found) => return Ok(found),
                     Err(error) => {
@@ -246,37 +249,54 @@ impl Recovery for WayBack {
             Err(last.map_or(reason, |error| DisconnectReason::Lost(format!("it could not reconnect: {error}"))))
         })
     }
+
+    fn taken_up(&self) {
+        // Not before: who sees it may say something at once.
+        self.states.send_replace(ClientState::Connected { session: self.ticket.lock().session });
+    }
 }
 
-impl WayBack {
+impl Ticket {
+    /// How many attempts count as made before the next one: a link that breaks as soon as it is made is none.
+    fn attempts_before(&self) -> u32 {
+        if self.made.elapsed() < STEADY { self.attempts } else { 0 }
+    }
+
     /// The server is followed by another one. Not over another transport: that might be less safe.
-    fn redirect(&self, url: &str) {
+    fn redirect(&mut self, url: &str) {
         match Address::parse(url) {
-            Ok(address) if address.is_like(&self.address) => self.ticket.lock().redirected = Some(address),
+            Ok(address) if address.is_like(&self.address) => self.redirected = Some(address),
             _ => tracing::warn!(url, "the server has named another one, whose address is of no use here"),
         }
     }
 
-    /// Where to try: by turns where the server has said, if it has, and where the program has.
+    /// Where to try: by turns where the server has said, if it has, and where it was.
     fn address(&self, attempt: u32) -> Address {
-        let redirected = self.ticket.lock().redirected.clone().filter(|_| attempt % 2 == 1);
-        redirected.unwrap_or_else(|| self.address.clone())
+        self.redirected.as_ref().filter(|_| attempt % 2 == 1).unwrap_or(&self.address).clone()
     }
+}
 
+impl WayBack {
     async fn attempt(&self, attempt: u32, (received, kept): (u64, u64)) -> Result<Found, ConnectError> {
-        let token = self.ticket.lock().token.clone();
+        let (token, address) = {
+            let ticket = self.ticket.lock();
+            (ticket.token.clone(), ticket.address(attempt))
+        };
         let resumption = Some(Resumption::GoOn(Claim { token, received, kept }));
-        let link = open(self.address(attempt), &self.options, &self.limits);
-        let mut link = timeout(self.limits.authentication, link).await.map_err(|_| late())??;
-        let login = (self.login)().await?;
+        let patience = self.limits.authentication;
+        // Before the server waits for it.
+        let login = timeout(patience, (self.login)()).await.map_err(|_| late())??;
+        let link = open(address.clone(), &self.options, &self.limits);
+        let mut link = timeout(patience, link).await.map_err(|_| late())??;
         let greeting = handshake::greet(&mut link, &self.limits, &self.options.compression, login, resumption);
-        let (theirs, granted) = timeout(self.limits.authentication, greeting).await.map_err(|_| late())??;
+        let (theirs, granted) = timeout(patience, greeting).await.map_err(|_| late())??;
         let Some(granted) = granted else {
             return Err(ConnectError::Handshake("the server does not know resumption any more".into()));
         };
         let link = self.options.compression.around(link, theirs.compresses);
         let mut ticket = self.ticket.lock();
-        ticket.token = granted.token;
+        (ticket.token, ticket.address, ticket.redirected) = (granted.token, address, None);
+        ticket.made = Instant::now();
         let found = match granted.received {
             Some(position) => Found::Again(link, position),
             None => {
@@ -284,7 +304,6 @@ impl WayBack {
                 Found::Anew(link, theirs)
             }
         };
-        self.states.send_replace(ClientState::Connected { session: ticket.session });
         Ok(found)
     }
 }

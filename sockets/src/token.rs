@@ -27,7 +27,7 @@ impl Token {
         self.session
     }
 
-    /// Whether they are the same. How long that takes does not tell how much of them is.
+    /// Whether they are the same. How long that takes does not tell how much of the secret is.
     fn is(&self, other: &Self) -> bool {
         let different = self.secret.iter().zip(&other.secret).fold(0, |different, (a, b)| different | (a ^ b));
         std::hint::black_box(different) == 0 && self.session == other.session
@@ -48,8 +48,8 @@ impl fmt::Debug for Token {
 pub(crate) struct Tokens {
     /// The one that the client has for certain.
     held: Token,
-    /// The one that it may have, and whether that has been sent.
-    offered: Option<(Token, bool)>,
+    /// The one that it may have.
+    offered: Option<Token>,
 }
 
 impl Tokens {
@@ -60,26 +60,19 @@ impl Tokens {
     /// Whether this one is good.
     pub(crate) fn know(&self, token: &Token) -> bool {
         // Both are always compared.
-        let offered = self.offered.as_ref().is_some_and(|(offered, _)| offered.is(token));
+        let offered = self.offered.as_ref().is_some_and(|offered| offered.is(token));
         self.held.is(token) | offered
     }
 
-    /// The client goes on with `used`, which is known, and is about to be told of the next one.
+    /// The client goes on with `used`, which was known, and is told of the next one.
     pub(crate) fn exchange(&mut self, used: Token, next: Token) {
         self.held = used;
-        self.offered = Some((next, false));
+        self.offered = Some(next);
     }
 
-    /// The next one is being sent.
-    pub(crate) fn sent(&mut self) {
-        if let Some((_, sent)) = &mut self.offered {
-            *sent = true;
-        }
-    }
-
-    /// The client has said something behind the last token that was sent.
+    /// The client has said something behind the last token that it was told of.
     pub(crate) fn confirm(&mut self) {
-        if let Some((token, _)) = self.offered.take_if(|(_, sent)| *sent) {
+        if let Some(token) = self.offered.take() {
             self.held = token;
         }
     }
@@ -100,15 +93,11 @@ mod tests {
         assert!(tokens.know(&first) && !tokens.know(&second));
 
         tokens.exchange(first.clone(), second.clone());
-        tokens.confirm();
-        assert!(tokens.know(&first), "what came before it was sent does not say that it has come");
-        tokens.sent();
         assert!(tokens.know(&first) && tokens.know(&second), "nobody knows whether it has come");
         tokens.confirm();
         assert!(!tokens.know(&first) && tokens.know(&second), "it has, so the first one has had its time");
 
         tokens.exchange(second.clone(), third.clone());
-        tokens.sent();
         tokens.exchange(second.clone(), token());
         assert!(!tokens.know(&third), "it has not come, or the client would have used it");
     }

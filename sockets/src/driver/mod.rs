@@ -16,7 +16,7 @@ use std::{
 
 use bytes::Bytes;
 use tokio::{
-    task::yield_now,
+    task::{AbortHandle, yield_now},
     time::{Sleep, sleep_until},
 };
 
@@ -53,6 +53,8 @@ pub(crate) struct Driver {
     told: bool,
     /// What finds another link when this one has broken.
     recovery: Option<Arc<dyn Recovery>>,
+    /// Tells one that its session goes on over another link.
+    superseded: Option<AbortHandle>,
 }
 
 impl Driver {
@@ -67,6 +69,7 @@ impl Driver {
             yielded: false,
             told: false,
             recovery: None,
+            superseded: None,
         }
     }
 

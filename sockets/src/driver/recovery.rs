@@ -6,22 +6,25 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::Bytes;
+use tokio::{task::yield_now, time::timeout};
 
 use super::{Driver, SLICE};
 use crate::{
     clock,
     disconnect_reason::DisconnectReason,
-    handshake::Theirs,
+    handshake::{Granted, Theirs},
     proto::{Farewell, Frame, Outbox},
     session::{Offer, Session},
     transport::{Link, Receive, ReceiveError, Transmit, hang_up},
 };
 
-/// So many batches that a broken link still has are taken in before it is left.
+/// So many batches that a broken link still has are taken in before it is left, and for one that comes so long is waited.
 const LAST_BATCHES: usize = 64;
+const LAST_WAIT: Duration = Duration::from_millis(5);
 
 /// Another link for a session.
 pub(crate) enum Found {
@@ -39,55 +42,75 @@ pub(crate) type Search = Pin<Box<dyn Future<Output = Result<Found, DisconnectRea
 pub(crate) trait Recovery: Send + Sync {
     /// Finds another link for a session whose link has ended for this reason. It is polled by the session's driver.
     fn search(self: Arc<Self>, session: Arc<Session>, reason: DisconnectReason) -> Search;
+
+    /// The session goes on, or anew, over the one that was found last.
+    fn taken_up(&self) {}
 }
 
 impl Driver {
     /// Goes on over another link, if the session outlives this end of its link and one is found.
-    pub(super) async fn go_on(&mut self, reason: DisconnectReason) -> Result<(), DisconnectReason> {
+    pub(super) async fn go_on(&mut self, mut reason: DisconnectReason) -> Result<(), DisconnectReason> {
         let Some(recovery) = self.recovery.clone() else { return Err(reason) };
-        if !self.session.survives(&reason) {
+        if !self.session.survives(&reason, self.told) {
             return Err(reason);
         }
-        tracing::debug!(%reason, "a link has ended; its session goes on");
-        self.told = false;
         let (transmitter, unwritten) = self.session.park();
         if self.session.is_offered() {
             let receiver = mem::replace(&mut self.receiver, Box::new(NoLink));
-            tokio::spawn(supersede(receiver, transmitter, unwritten));
+            let telling = tokio::spawn(supersede(receiver, transmitter, unwritten)).abort_handle();
+            // One who comes again and again keeps only the last of its links.
+            if let Some(before) = self.superseded.replace(telling) {
+                before.abort();
+            }
         } else {
-            // It may have brought the reason, as yet unread.
             drop(transmitter);
-            let mut batches = 0;
-            poll_fn(|cx| self.poll_last(cx, &mut batches)).await?;
+            if let Err(last) = self.hear_out().await {
+                if !self.session.survives(&last, self.told) {
+                    return Err(last);
+                }
+                (reason, self.batch) = (last, Bytes::new());
+            }
             self.receiver = Box::new(NoLink);
         }
-        while !self.batch.is_empty() {
-            poll_fn(|cx| Poll::Ready(self.poll_away(cx))).await?;
-        }
-        let mut search = recovery.search(Arc::clone(&self.session), reason);
+        tracing::debug!(%reason, "a link has ended; its session goes on");
+        self.told = false;
+        self.handle_batch().await?;
+        let mut search = Arc::clone(&recovery).search(Arc::clone(&self.session), reason);
         let found = poll_fn(|cx| match self.poll_away(cx) {
             Ok(()) => search.as_mut().poll(cx),
             Err(reason) => Poll::Ready(Err(reason)),
         });
         let found = found.await?;
         drop(search);
-        self.take_up(found)
+        self.take_up(found)?;
+        recovery.taken_up();
+        Ok(())
     }
 
-    /// Takes in what the link still has.
-    fn poll_last(&mut self, cx: &mut Context<'_>, batches: &mut usize) -> Poll<Result<(), DisconnectReason>> {
-        while *batches < LAST_BATCHES {
-            if !self.batch.is_empty() {
-                self.poll_away(cx)?;
-                continue;
-            }
-            *batches += 1;
-            match self.receiver.poll_receive(cx, self.session.limits().max_frame as usize) {
-                Poll::Ready(Ok(batch)) => self.batch = batch,
-                Poll::Ready(Err(_)) | Poll::Pending => break,
-            }
+    /// Takes in what the link still has: it may have brought the reason of its end, as yet unread.
+    async fn hear_out(&mut self) -> Result<(), DisconnectReason> {
+        self.handle_batch().await?;
+        for _ in 0..LAST_BATCHES {
+            let max_frame = self.session.limits().max_frame as usize;
+            let hear = poll_fn(|cx| match self.poll_away(cx) {
+                Ok(()) => self.receiver.poll_receive(cx, max_frame).map(Ok),
+                Err(reason) => Poll::Ready(Err(reason)),
+            });
+            let Ok(heard) = timeout(LAST_WAIT, hear).await else { break };
+            let Ok(batch) = heard? else { break };
+            self.batch = batch;
+            self.handle_batch().await?;
         }
-        Poll::Ready(Ok(()))
+        Ok(())
+    }
+
+    /// Handles what has been received, and lets others run meanwhile.
+    async fn handle_batch(&mut self) -> Result<(), DisconnectReason> {
+        while !self.batch.is_empty() {
+            poll_fn(|cx| Poll::Ready(self.poll_away(cx))).await?;
+            yield_now().await;
+        }
+        Ok(())
     }
 
     /// Handles what has been received, and keeps time.
@@ -104,16 +127,17 @@ impl Driver {
         let missed = || DisconnectReason::Lost("the other side has missed more than is kept for it".into());
         let (receiver, received) = match found {
             Found::Offered(offer) => {
-                let Offer { link, position, welcome } = *offer;
-                let (position_here, _) = self.session.positions();
-                let welcome = welcome(position_here);
-                if !self.session.resume(link.transmitter, welcome, position) {
+                let Offer { link, claim, token, welcome } = *offer;
+                let granted = Granted { received: Some(self.session.positions().0), token };
+                let welcome = welcome(&granted);
+                let tokens = Some((claim.token, granted.token));
+                if !self.session.resume(link.transmitter, welcome, claim.received, tokens) {
                     return Err(missed());
                 }
                 (link.receiver, link.received)
             }
             Found::Again(link, position) => {
-                if !self.session.resume(link.transmitter, Bytes::new(), position) {
+                if !self.session.resume(link.transmitter, Bytes::new(), position, None) {
                     return Err(missed());
                 }
                 (link.receiver, link.received)
@@ -153,5 +177,91 @@ impl Receive for NoLink {
 
     fn poll_closed(&mut self, _: &mut Context<'_>) -> Poll<()> {
         Poll::Ready(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use parking_lot::Mutex;
+    use tokio::sync::watch;
+
+    use super::*;
+    use crate::{
+        codec::Payload,
+        limits::Limits,
+        proto::{Side, Terms},
+        session::Routes,
+    };
+
+    /// A link whose other end is gone. That is known when something is written, and only then its last word is there to be read.
+    struct Ending {
+        written: watch::Sender<bool>,
+        last: Option<Bytes>,
+    }
+
+    impl Transmit for watch::Sender<bool> {
+        fn poll_transmit(&mut self, _: &mut Context<'_>, _: &mut Outbox) -> Poll<io::Result<()>> {
+            self.send_replace(true);
+            Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
+        }
+
+        fn poll_finish(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    impl Receive for Ending {
+        fn poll_receive(&mut self, _: &mut Context<'_>, _: usize) -> Poll<Result<Bytes, ReceiveError>> {
+            if !*self.written.borrow() {
+                return Poll::Pending;
+            }
+            Poll::Ready(self.last.take().ok_or(ReceiveError::Closed))
+        }
+
+        fn begun(&self) -> usize {
+            0
+        }
+
+        fn poll_closed(&mut self, _: &mut Context<'_>) -> Poll<()> {
+            Poll::Ready(())
+        }
+    }
+
+    /// Finds nothing, and notes for what.
+    #[derive(Default)]
+    struct Noting(Mutex<Vec<DisconnectReason>>);
+
+    impl Recovery for Noting {
+        fn search(self: Arc<Self>, _: Arc<Session>, reason: DisconnectReason) -> Search {
+            self.0.lock().push(reason.clone());
+            Box::pin(async { Err(reason) })
+        }
+    }
+
+    /// A client's session over such a link, until it has ended; and for what reasons another link was searched.
+    async fn end_with(farewell: Farewell, text: &str) -> (DisconnectReason, Vec<DisconnectReason>) {
+        let mut last = Outbox::default();
+        last.push(Frame::Goodbye { reason: farewell }.header(), &Payload::Copied(text.as_bytes()));
+        let written = watch::Sender::new(false);
+        let receiver = Ending { written: written.clone(), last: Some(last.take_all()) };
+        let limits = Arc::new(Limits::default());
+        let theirs = Theirs { terms: Terms::of(&limits), silence: None, compresses: false, resumes: true };
+        let (routes, shared) = (Routes::new(1), Arc::new(Routes::new(0)));
+        let session = Session::new(Side::Client, Box::new(written), theirs, limits, routes, shared, true);
+        let noting = Arc::new(Noting::default());
+        let driver = Driver::new(Arc::clone(&session), Box::new(receiver), Bytes::new()).recovering(noting.clone());
+        let driver = tokio::spawn(driver.run(|| {}));
+        session.say(Frame::Heartbeat, "");
+        session.flush();
+        driver.await.unwrap();
+        let searched = noting.0.lock().clone();
+        (session.reason().unwrap().clone(), searched)
+    }
+
+    #[tokio::test]
+    async fn a_goodbye_that_was_not_read_when_the_link_broke_is_the_reason() {
+        let restarting = DisconnectReason::Restarting { after: Duration::from_millis(7), at: None };
+        assert_eq!(end_with(Farewell::Restarting, "7").await, (restarting.clone(), vec![restarting]));
+        assert_eq!(end_with(Farewell::Kicked, "enough").await, (DisconnectReason::Kicked("enough".into()), vec![]));
     }
 }

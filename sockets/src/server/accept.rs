@@ -233,8 +233,8 @@ async fn let_in<I: Identity>(
             let (theirs, entry) = entry?;
             Ok(match entry {
                 Entry::New(identity, place) => Admitted::New(Newcomer { link, theirs, identity, place }),
-                Entry::Return(socket, position, token) => {
-                    resume(server, &socket, link, theirs, position, token);
+                Entry::Return(socket, claim, token) => {
+                    resume(server, &socket, link, theirs, claim, token);
                     Admitted::Returned(socket)
                 }
             })
@@ -260,8 +260,8 @@ async fn open(arrival: Arrival, turn: &mut Turn) -> Result<(Link, Handshake), Ac
 /// How somebody comes in.
 enum Entry<I> {
     New(I, Connected),
-    /// To a session that there is, having received everything up to a position, and with this token for the next time.
-    Return(Socket<I>, u64, Token),
+    /// To a session that there is, with this token for the next time.
+    Return(Socket<I>, Claim, Token),
 }
 
 /// The handshake, up to its welcome.
@@ -280,7 +280,7 @@ async fn admit<I: Identity>(
         && let Some((socket, token)) = returned(server, &claim, &login, &handshake).await
     {
         // It has a place.
-        return Ok((theirs, Entry::Return(socket, claim.received, token)));
+        return Ok((theirs, Entry::Return(socket, claim, token)));
     }
     if server.admission.is_full() {
         return refuse(link, Refusal::new(FULL), turn).await;
@@ -314,7 +314,7 @@ async fn returned<I: Identity>(
     let handshake = Handshake { returns: true, ..handshake.clone() };
     let identity = (server.authenticate)(login, handshake).await.ok()?;
     let next = Token::new(socket.number())?;
-    let goes_on = *socket.identity() == identity && socket.session().accept(claim, next.clone());
+    let goes_on = *socket.identity() == identity && socket.session().can_go_on(claim);
     goes_on.then_some((socket, next))
 }
 
@@ -334,17 +334,16 @@ fn resume<I: Identity>(
     socket: &Socket<I>,
     link: Link,
     theirs: Theirs,
-    position: u64,
+    claim: Claim,
     token: Token,
 ) {
     let link = server.options.compression.around(link, theirs.compresses);
     let greeter = Arc::clone(server);
-    let welcome = move |received| {
-        let granted = Granted { received: Some(received), token };
+    let welcome = move |granted: &Granted| {
         // One that cannot be encoded is not understood, so that the client tries again.
-        handshake::welcome(&greeter.limits, &greeter.options.compression, Some(&granted)).unwrap_or_default()
+        handshake::welcome(&greeter.limits, &greeter.options.compression, Some(granted)).unwrap_or_default()
     };
-    socket.session().offer(Offer { link, position, welcome: Box::new(welcome) });
+    socket.session().offer(Offer { link, claim, token, welcome: Box::new(welcome) });
 }
 
 /// Registers the socket, and gives its driver.

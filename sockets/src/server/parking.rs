@@ -1,9 +1,12 @@
 //! Sessions whose connections have broken: how many are kept, for how long, and with how much.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, sleep, sleep_until},
+};
 
 use crate::{
     disconnect_reason::DisconnectReason,
@@ -24,7 +27,9 @@ pub(super) struct Parking {
 
 #[derive(Default)]
 struct Taken {
-    sessions: u32,
+    /// By when they came. A session hears of it when its sender is dropped.
+    places: BTreeMap<u64, oneshot::Sender<()>>,
+    next: u64,
     bytes: usize,
 }
 
@@ -33,14 +38,18 @@ impl Parking {
         Arc::new(Self { limits: Arc::clone(limits), taken: Mutex::default() })
     }
 
-    /// A place for one who holds nothing yet, if there is one.
+    /// A place for one who holds nothing yet, if there are any. The one who has waited longest makes room: of all it is the least
+    /// likely to come back.
     fn enter(self: &Arc<Self>) -> Option<Place> {
+        let most = self.limits.resume_sessions as usize;
         let mut taken = self.taken.lock();
-        if taken.sessions >= self.limits.resume_sessions {
-            return None;
+        while taken.places.len() >= most {
+            taken.places.pop_first()?;
         }
-        taken.sessions += 1;
-        Some(Place { parking: Arc::clone(self), bytes: 0 })
+        taken.next += 1;
+        let (number, (stays, given_up)) = (taken.next, oneshot::channel());
+        taken.places.insert(number, stays);
+        Some(Place { parking: Arc::clone(self), number, bytes: 0, given_up })
     }
 }
 
@@ -54,7 +63,9 @@ impl Recovery for Parking {
             let until = Instant::now() + clamp_timeout(self.limits.resume_within);
             while place.holds(session.held()) {
                 tokio::select! {
+                    biased;
                     offer = session.offered() => return Ok(Found::Offered(offer)),
+                    _ = &mut place.given_up => break,
                     () = sleep_until(until) => break,
                     () = sleep(LOOK) => {}
                 }
@@ -67,23 +78,27 @@ impl Recovery for Parking {
 /// A session's place, until it is dropped.
 struct Place {
     parking: Arc<Parking>,
+    number: u64,
     bytes: usize,
+    /// Fails when the place is given to another one.
+    given_up: oneshot::Receiver<()>,
 }
 
 impl Place {
-    /// It holds so many bytes now. `false` if that is too much, with all the others.
+    /// It holds so many bytes now. `false` if all together hold too much, and this one more than its part.
     fn holds(&mut self, bytes: usize) -> bool {
+        let most = self.parking.limits.resume_sessions_bytes as usize;
         let mut taken = self.parking.taken.lock();
         taken.bytes = taken.bytes - self.bytes + bytes;
         self.bytes = bytes;
-        taken.bytes <= self.parking.limits.resume_sessions_bytes as usize
+        taken.bytes <= most || bytes <= most / taken.places.len().max(1)
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         let mut taken = self.parking.taken.lock();
-        taken.sessions -= 1;
+        taken.places.remove(&self.number);
         taken.bytes -= self.bytes;
     }
 }
@@ -92,16 +107,37 @@ impl Drop for Place {
 mod tests {
     use super::*;
 
+    fn parking(resume_sessions: u32) -> Arc<Parking> {
+        let limits = Limits { resume_sessions, resume_sessions_bytes: 100, ..Limits::default() };
+        Parking::new(&Arc::new(limits))
+    }
+
     #[test]
-    fn so_many_sessions_and_bytes_are_kept_and_no_more() {
-        let limits = Limits { resume_sessions: 2, resume_sessions_bytes: 100, ..Limits::default() };
-        let parking = Parking::new(&Arc::new(limits));
-        let mut first = parking.enter().unwrap();
-        let mut second = parking.enter().unwrap();
-        assert!(parking.enter().is_none());
-        assert!(first.holds(60) && second.holds(40) && !second.holds(41));
+    fn who_has_waited_longest_makes_room() {
+        let parking = parking(2);
+        let [mut first, mut second, mut third] = [(); 3].map(|()| parking.enter().unwrap());
+        let is_given_up = |place: &mut Place| place.given_up.try_recv() == Err(oneshot::error::TryRecvError::Closed);
+        assert!(is_given_up(&mut first) && !is_given_up(&mut second) && !is_given_up(&mut third));
         drop(second);
-        assert!(first.holds(100) && !first.holds(101));
-        assert!(parking.enter().is_some());
+        let mut fourth = parking.enter().unwrap();
+        assert!(!is_given_up(&mut third) && !is_given_up(&mut fourth), "there was a place");
+        drop(first);
+        assert_eq!(parking.taken.lock().places.len(), 2, "one who is given up has none to give back");
+    }
+
+    #[test]
+    fn where_there_are_no_places_nobody_waits() {
+        assert!(parking(0).enter().is_none());
+    }
+
+    #[test]
+    fn who_holds_more_than_its_part_leaves_when_all_hold_too_much() {
+        let parking = parking(10);
+        let [mut large, mut small] = [(); 2].map(|()| parking.enter().unwrap());
+        assert!(large.holds(90) && small.holds(10), "all together hold as much as they may");
+        assert!(small.holds(20), "it has no more than its part");
+        assert!(!large.holds(90));
+        drop(large);
+        assert!(small.holds(100) && !small.holds(101));
     }
 }

@@ -5,15 +5,16 @@ use std::{future::poll_fn, time::Duration};
 use bytes::Bytes;
 use tokio::time::timeout;
 
-use super::Server;
+use super::{Server, Socket};
 use crate::{
     codec::encode,
     connect_error::Refusal,
+    disconnect_reason::DisconnectReason,
     handshake::{Claim, Granted, Resumption, greet},
     limits::Limits,
-    proto::{Farewell, Frame, Outbox},
+    proto::{CallId, Farewell, Frame, Outbox},
     token::Token,
-    transport::{Arrival, Compression, Handshake, Link, memory_pair, next_frame},
+    transport::{Arrival, Compression, Handshake, Link, memory_pair, next_frame, over_stream},
 };
 
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -140,9 +141,87 @@ async fn sessions_that_wait_are_limited_in_number_and_time() {
         tokio::task::yield_now().await;
     }
     drop(second);
-    sockets[1].disconnected().await;
-    assert_eq!(began.elapsed(), Duration::ZERO, "there is no place for it");
-    assert!(sockets[0].is_connected());
     sockets[0].disconnected().await;
+    assert_eq!(began.elapsed(), Duration::ZERO, "the other one has its place");
+    assert!(sockets[1].is_connected());
+    sockets[1].disconnected().await;
     assert_eq!(began.elapsed().as_secs(), 30, "the time is over");
+}
+
+/// One who comes over a narrow pipe, and reads nothing more once it is let in.
+async fn come_and_read_nothing(server: &Server<u32>, resumption: Resumption) -> Visitor {
+    let (near, far) = tokio::io::duplex(2048);
+    drop(server.accept(far));
+    let (read, write) = tokio::io::split(near);
+    let mut link = over_stream(read, write);
+    let (limits, plain) = (Limits::default(), Compression::default());
+    let greeting = greet(&mut link, &limits, &plain, encode(&1_u32).unwrap(), Some(resumption));
+    let (_, granted) = timeout(PATIENCE, greeting).await.unwrap().unwrap();
+    Visitor { link, granted: granted.unwrap() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_asks_and_comes_back_and_reads_nothing_makes_nothing_grow() {
+    const REPLY: usize = 300_000;
+    let limits = Limits::default();
+    let server = Server::builder()
+        .authenticate(|login: u32| async move { Ok::<_, Refusal>(login) })
+        .connected(|socket: Socket<u32>| async move {
+            socket.listen("large", |(): ()| async { vec![7_u8; REPLY] });
+        })
+        .build();
+    let mut visitor = come_and_read_nothing(&server, Resumption::Begin).await;
+    let token = visitor.granted.token.clone();
+    let socket = server.sockets().remove(0);
+    let mut number = 0;
+    for _ in 0..40 {
+        for _ in 0..6 {
+            number += 1;
+            let id = CallId { number, shared: false };
+            visitor.say(Frame::Request { id, timeout: 30_000, key: crate::name::key("", "large") }).await;
+        }
+        // All that can go on does, before time does.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let most = limits.resume_bytes + 2 * limits.outgoing_queue;
+        let held = socket.session().held();
+        assert!(held < most as usize + 2 * REPLY, "{held} bytes are held");
+        let claim = Claim { token: token.clone(), received: 0, kept: 0 };
+        visitor = come_and_read_nothing(&server, Resumption::GoOn(claim)).await;
+        assert!(visitor.goes_on() || !socket.is_connected());
+    }
+}
+
+#[tokio::test]
+async fn a_position_that_cannot_be_is_a_violation() {
+    for frames in [
+        &[Frame::Skipped { bytes: u64::MAX }, Frame::Emit { key: 1 }][..],
+        &[Frame::Skipped { bytes: u64::MAX }, Frame::Skipped { bytes: 1 }],
+        &[Frame::Acknowledged { position: u64::MAX }],
+    ] {
+        let server = server();
+        let mut visitor = come(&server, 1, Resumption::Begin).await;
+        let socket = server.sockets().remove(0);
+        for frame in frames {
+            visitor.say(*frame).await;
+        }
+        let reason = timeout(PATIENCE, socket.disconnected()).await.unwrap();
+        assert!(matches!(reason, DisconnectReason::ProtocolViolation(_)), "{frames:?}: {reason}");
+    }
+}
+
+/// It is asked of in the middle: when its last link has ended, and the next one is waited for.
+#[tokio::test]
+async fn a_session_that_is_disconnected_takes_no_other_link() {
+    let server = server();
+    let visitor = come(&server, 1, Resumption::Begin).await;
+    let (first, token) = (server.sockets().remove(0), visitor.granted.token.clone());
+    drop(visitor);
+    while !first.session().is_away() {
+        tokio::task::yield_now().await;
+    }
+    first.disconnect("enough");
+    let newcomer = come_back(&server, 1, &token).await;
+    assert!(!newcomer.goes_on());
+    let reason = timeout(PATIENCE, first.disconnected()).await.unwrap();
+    assert_eq!(reason.message(), Some("enough"));
 }

@@ -40,7 +40,7 @@ impl State {
         let Some(Closing { reason, until }) = self.closing.as_deref() else { return Ok(None) };
         // What was sent before arrives before the goodbye, unless that is why it ends.
         let orderly = matches!(reason, DisconnectReason::Closed | DisconnectReason::Kicked(_));
-        let lingers = orderly && self.core.waits_for_window() && now < *until;
+        let lingers = orderly && !self.is_away() && self.core.waits_for_window() && now < *until;
         if lingers { Ok(Some(*until)) } else { Err(reason.clone()) }
     }
 }
@@ -71,8 +71,9 @@ impl Session {
         let (ended, handlers) = if state.is_away() { state.core.close_away() } else { state.core.close() };
         let notices = state.deliver_all(ended);
         let hooks = std::mem::take(&mut state.hooks);
+        let offer = state.take_offer();
         drop(state);
-        drop(notices);
+        drop((notices, offer));
         for handler in handlers {
             handler.abort();
         }

@@ -13,7 +13,7 @@ use super::{Session, State, phase, signatures::Signatures};
 use crate::{
     clock::now,
     disconnect_reason::DisconnectReason,
-    handshake::{Claim, Theirs},
+    handshake::{Claim, Granted, Theirs},
     proto::{Liveness, Outbox, Terms},
     token::{Token, Tokens},
     transport::{Link, Transmit},
@@ -22,10 +22,11 @@ use crate::{
 /// What a server's session can be gone on with: another link, to its client.
 pub(crate) struct Offer {
     pub(crate) link: Link,
-    /// Up to where the client has received everything.
-    pub(crate) position: u64,
-    /// What it is told, given up to where this side has.
-    pub(crate) welcome: Box<dyn FnOnce(u64) -> Bytes + Send>,
+    pub(crate) claim: Claim,
+    /// For the next time.
+    pub(crate) token: Token,
+    /// What the client is told of that.
+    pub(crate) welcome: Box<dyn FnOnce(&Granted) -> Bytes + Send>,
 }
 
 /// How a session stands between two links.
@@ -40,6 +41,10 @@ impl State {
     /// Whether another link takes the place of this one.
     pub(super) fn is_offered(&self) -> bool {
         self.between.offer.is_some()
+    }
+
+    pub(super) fn take_offer(&mut self) -> Option<Box<Offer>> {
+        self.between.offer.take()
     }
 
     pub(super) fn is_away(&self) -> bool {
@@ -66,36 +71,41 @@ impl Session {
         self.state.lock().between.tokens.as_ref().is_some_and(|tokens| tokens.know(token))
     }
 
-    /// Takes a token in for the next one. `false` if it is not known, or the session is over. One who has missed too much
-    /// ends the session.
-    pub(crate) fn accept(&self, claim: &Claim, next: Token) -> bool {
+    /// Whether one who claims this may go on with this session. One who has missed too much ends it.
+    pub(crate) fn can_go_on(&self, claim: &Claim) -> bool {
         let mut state = self.state.lock();
-        if self.is_over(&state) || !state.between.tokens.as_ref().is_some_and(|tokens| tokens.know(&claim.token)) {
+        if !self.admits(&state, claim) {
             return false;
         }
-        if !state.core.can_resume(claim.received, claim.kept) {
+        let can = state.core.can_resume(claim.received, claim.kept);
+        if !can {
             state.close(DisconnectReason::Lost("a side has missed more than the other keeps".into()));
-            return false;
         }
-        if let Some(tokens) = &mut state.between.tokens {
-            tokens.exchange(claim.token.clone(), next);
-        }
-        true
+        can
     }
 
-    /// Another link for this session; the newest counts.
+    fn admits(&self, state: &State, claim: &Claim) -> bool {
+        let known = state.between.tokens.as_ref().is_some_and(|tokens| tokens.know(&claim.token));
+        known && !self.is_over(state) && !state.going_away
+    }
+
+    /// Another link for this session; the newest counts. It is closed if that comes too late.
     pub(crate) fn offer(&self, offer: Offer) {
         let mut state = self.state.lock();
-        let before = state.between.offer.replace(Box::new(offer));
-        state.driver.wake_by_ref();
+        let left = if self.admits(&state, &offer.claim) {
+            state.driver.wake_by_ref();
+            state.between.offer.replace(Box::new(offer))
+        } else {
+            Some(Box::new(offer))
+        };
         drop(state);
-        drop(before);
+        drop(left);
     }
 
     /// Waits for another link. Only the driver's task does.
     pub(crate) async fn offered(&self) -> Box<Offer> {
         // The driver is woken by an offer.
-        poll_fn(|_| match self.state.lock().between.offer.take() {
+        poll_fn(|_| match self.state.lock().take_offer() {
             Some(offer) => Poll::Ready(offer),
             None => Poll::Pending,
         })
@@ -122,8 +132,8 @@ impl Session {
         self.state.lock().core.held()
     }
 
-    /// Whether it goes on when its link has ended in this way.
-    pub(crate) fn survives(&self, reason: &DisconnectReason) -> bool {
+    /// Whether it goes on when its link has ended in this way; `told` says that the other side has said so.
+    pub(crate) fn survives(&self, reason: &DisconnectReason, told: bool) -> bool {
         let state = self.state.lock();
         let broken = match reason {
             DisconnectReason::Lost(_)
@@ -133,8 +143,10 @@ impl Session {
             DisconnectReason::Superseded => state.is_offered(),
             _ => false,
         };
-        // One that is too slow for what is said to it is closed, where it is not the link that stalls.
-        broken && state.core.positions().is_some() && !self.is_over(&state) && !state.going_away
+        // A client that says goodbye does not come back. One that is too slow for what is said to it is closed, where it is not the link
+        // that stalls.
+        let stays = broken && !(told && state.core.is_server());
+        stays && state.core.positions().is_some() && !self.is_over(&state) && !state.going_away
     }
 
     /// There is no link any more: what is said waits. Gives back what has been written with, and what it was writing.
@@ -156,16 +168,22 @@ impl Session {
     }
 
     /// Goes on over another link, to one who has received everything up to `position`. `first` comes before all frames.
-    /// `false` if some of what that side has missed is not kept any more.
-    pub(crate) fn resume(&self, transmitter: Box<dyn Transmit>, first: Bytes, position: u64) -> bool {
+    /// `tokens` are the one that was used and the next one. `false` if some of what that side has missed is not kept any more.
+    pub(crate) fn resume(
+        &self,
+        transmitter: Box<dyn Transmit>,
+        first: Bytes,
+        position: u64,
+        tokens: Option<(Token, Token)>,
+    ) -> bool {
         let mut writer = self.writer.lock();
         let mut state = self.state.lock();
         let Some(resent) = state.core.resume(now(), position) else { return false };
         let mut outbox = Outbox::default();
         outbox.push_once(first);
         outbox.extend(&resent);
-        if let Some(tokens) = &mut state.between.tokens {
-            tokens.sent();
+        if let (Some(known), Some((used, next))) = (&mut state.between.tokens, tokens) {
+            known.exchange(used, next);
         }
         state.queued_before = 0;
         self.write_blocked.store(false, Ordering::Release);

@@ -142,13 +142,13 @@ impl Session {
             // A stream may have taken all of it, and not be through with it.
             if writer.outbox.is_empty() && writer.blocked_since.is_none() {
                 let mut state = self.state.lock();
+                if state.is_away() {
+                    return;
+                }
                 state.core.hand_over(&mut writer.outbox);
                 state.queued_before = 0;
                 state.flush_requested = false;
                 let waiting = state.emits_waiting + state.replies_waiting > 0;
-                if writer.outbox.is_empty() {
-                    return;
-                }
                 if state.core.holds_back() && self.reason.get().is_none() {
                     let now = state.now();
                     state.core.go_on(now);
@@ -159,6 +159,9 @@ impl Session {
                 drop(state);
                 if waiting {
                     self.room.notify_waiters();
+                }
+                if writer.outbox.is_empty() {
+                    return;
                 }
             }
             match writer.poll_write() {

@@ -242,6 +242,11 @@ impl<C, H: Clone> Core<C, H> {
         (ended.collect(), self.running.drain().map(|(_, handler)| handler).collect())
     }
 
+    /// Whether this is the server's end.
+    pub(crate) fn is_server(&self) -> bool {
+        self.side == Side::Server
+    }
+
     /// What is to be written.
     pub(crate) fn outbox(&mut self) -> &mut Outbox {
         &mut self.outbox

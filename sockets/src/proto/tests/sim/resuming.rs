@@ -56,7 +56,6 @@ impl Tickets {
         assert!(self.tokens.know(&self.held), "the token that a client has is not known");
         let next = Token::new(1).expect("randomness");
         self.tokens.exchange(self.held.clone(), next.clone());
-        self.tokens.sent();
         if hears {
             self.used.push(std::mem::replace(&mut self.held, next));
         }
