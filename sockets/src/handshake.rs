@@ -86,12 +86,16 @@ pub(crate) struct Granted {
     pub(crate) token: Token,
 }
 
+/// What both say who know resumption: how many bytes they keep of what they have sent, and what is behind that.
+type OfResumption<T> = (u32, T);
+
 fn extensions(limits: &Limits, compression: &Compression, resumption: Option<&impl Serialize>) -> Extensions {
     let millis = u64::try_from(bears_silence(limits).as_millis()).unwrap_or(u64::MAX);
     let said = [(HEARTBEATS, Some(millis)), (COMPRESSION, compression.is_on().then_some(LZ4))];
     // All of this always encodes.
     let numbers = said.into_iter().filter_map(|(id, number)| Some((id, encode(&number?).ok()?)));
-    numbers.chain(resumption.and_then(|said| Some((RESUMPTION, encode(said).ok()?)))).collect()
+    let resumption = resumption.and_then(|said| encode(&(limits.resume_bytes, said)).ok());
+    numbers.chain(resumption.map(|said| (RESUMPTION, said))).collect()
 }
 
 /// What a side has said of itself.
@@ -102,21 +106,25 @@ pub(crate) struct Theirs {
     pub(crate) silence: Option<Duration>,
     /// It compresses in the way that is known here.
     pub(crate) compresses: bool,
-    /// Both sides know resumption.
-    pub(crate) resumes: bool,
+    /// How many bytes it keeps of what it has sent, if both sides know resumption.
+    pub(crate) keeps: Option<u32>,
 }
 
 impl Theirs {
-    fn check(terms: Terms, extensions: &Extensions) -> Result<Self, String> {
+    /// What it says, and behind that what it says of resumption.
+    fn check<T: DeserializeOwned>(terms: Terms, extensions: &Extensions) -> Result<(Self, Option<T>), String> {
         terms.check()?;
         let silence: Option<u64> = said(extensions, HEARTBEATS, "time of silence")?;
         let compression: Option<u64> = said(extensions, COMPRESSION, "number of its compression")?;
-        Ok(Self {
+        let resumption: Option<OfResumption<T>> = said(extensions, RESUMPTION, "word of resumption")?;
+        let (keeps, resumption) = resumption.unzip();
+        let theirs = Self {
             terms,
             silence: silence.map(|millis| clamp_timeout(Duration::from_millis(millis))),
             compresses: compression.is_some_and(|ways| ways & LZ4 != 0),
-            resumes: extensions.iter().any(|(known, _)| *known == RESUMPTION),
-        })
+            keeps,
+        };
+        Ok((theirs, resumption))
     }
 }
 
@@ -175,10 +183,8 @@ pub(crate) async fn greet(
     }
     match decode(&answer.body) {
         Ok(Response::Welcome(terms, extensions)) => {
-            let mut theirs = Theirs::check(terms, &extensions).map_err(ConnectError::Handshake)?;
-            let granted = said(&extensions, RESUMPTION, "token").map_err(ConnectError::Handshake)?;
-            theirs.resumes &= asked;
-            Ok((theirs, granted))
+            let (theirs, granted) = Theirs::check(terms, &extensions).map_err(ConnectError::Handshake)?;
+            Ok((Theirs { keeps: theirs.keeps.filter(|_| asked), ..theirs }, granted))
         }
         Ok(Response::Refused(words)) => Err(ConnectError::Refused(Refusal::new(words))),
         Ok(Response::Misunderstood(what)) => Err(ConnectError::Handshake(format!("the server says: {what}"))),
@@ -195,8 +201,8 @@ pub(crate) struct Heard {
 
 impl Heard {
     fn check(Greeting { terms, login, extensions }: Greeting) -> Result<Self, String> {
-        let theirs = Theirs::check(terms, &extensions)?;
-        let claim = match said(&extensions, RESUMPTION, "token")? {
+        let (theirs, resumption) = Theirs::check(terms, &extensions)?;
+        let claim = match resumption {
             Some(Resumption::GoOn(claim)) => Some(claim),
             Some(Resumption::Begin) | None => None,
         };

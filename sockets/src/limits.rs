@@ -58,7 +58,7 @@ pub struct Limits {
     pub silence: Duration,
     /// How many connections a server has at once. Default: 65,536. One more is refused:
     /// [`ConnectError::Refused`](crate::ConnectError::Refused) says that the server is full. Only those who have
-    /// authenticated count.
+    /// authenticated count, with those whose connection has broken while their session is kept.
     pub connections: u32,
     /// How many peers a server greets and authenticates at once. Default: 1,024. More wait, in the system's queue of
     /// new connections, until one of those is through. One that has sent no greeting for a second is hung up on if
@@ -73,7 +73,8 @@ pub struct Limits {
     /// another one. Default: 30 s.
     pub resume_within: Duration,
     /// How many bytes that have been sent to a peer, and that it has not acknowledged, are kept to be sent again over another connection.
-    /// Default: 1 MiB. One who has missed more than that cannot go on with its session.
+    /// Default: 1 MiB. One who has missed more than that cannot go on with its session. A longer message survives a break as long as
+    /// nothing is sent behind it.
     pub resume_bytes: u32,
     /// How many sessions a server keeps whose connections have broken. Default: 4,096. For one more, the one that has waited longest
     /// ends. With 0, sessions end with their connections.

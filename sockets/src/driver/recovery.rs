@@ -245,7 +245,7 @@ mod tests {
         let written = watch::Sender::new(false);
         let receiver = Ending { written: written.clone(), last: Some(last.take_all()) };
         let limits = Arc::new(Limits::default());
-        let theirs = Theirs { terms: Terms::of(&limits), silence: None, compresses: false, resumes: true };
+        let theirs = Theirs { terms: Terms::of(&limits), silence: None, compresses: false, keeps: Some(1 << 20) };
         let (routes, shared) = (Routes::new(1), Arc::new(Routes::new(0)));
         let session = Session::new(Side::Client, Box::new(written), theirs, limits, routes, shared, true);
         let noting = Arc::new(Noting::default());

@@ -7,8 +7,7 @@ use super::{
     retained::{Resent, Retained},
 };
 
-/// So many bytes that are not acknowledged yet are, with whatever else is written. It is less where less is kept: what this
-/// side keeps is taken for what the other does.
+/// So many bytes that are not acknowledged yet are, with whatever else is written. It is less where the other side keeps less.
 const WITH_OTHERS: usize = 4 * 1024;
 /// So many are by themselves.
 const BY_ITSELF: usize = 64 * 1024;
@@ -17,6 +16,8 @@ const BY_ITSELF: usize = 64 * 1024;
 #[derive(Debug)]
 pub(super) struct Reliable {
     retained: Retained,
+    /// How many bytes the other side keeps.
+    theirs: usize,
     /// Up to where everything has been received.
     received: u64,
     /// Up to where the other side knows.
@@ -26,14 +27,14 @@ pub(super) struct Reliable {
 }
 
 impl Reliable {
-    /// `limit` is how many bytes are kept.
-    pub(super) fn new(limit: usize) -> Self {
-        Self { retained: Retained::new(limit), received: 0, told: 0, before: 0 }
+    /// `limit` is how many bytes are kept, and `theirs` how many the other side does.
+    pub(super) fn new(limit: usize, theirs: usize) -> Self {
+        Self { retained: Retained::new(limit), theirs, received: 0, told: 0, before: 0 }
     }
 
-    /// The session begins once more.
-    pub(super) fn begin(&mut self) {
-        *self = Self::new(self.retained.limit());
+    /// The session begins once more, with another one.
+    pub(super) fn begin(&mut self, theirs: usize) {
+        *self = Self::new(self.retained.limit(), theirs);
     }
 
     /// So many bytes are written first that are none of the session's.
@@ -85,8 +86,7 @@ impl Reliable {
 
     /// Whether it is time for an acknowledgement; `alone` says that nothing else is written.
     pub(super) fn is_due(&self, alone: bool) -> bool {
-        let kept = self.retained.limit();
-        let enough = if alone { BY_ITSELF.min(kept / 4) } else { WITH_OTHERS.min(kept / 16) };
+        let enough = if alone { BY_ITSELF.min(self.theirs / 4) } else { WITH_OTHERS.min(self.theirs / 16) };
         self.received - self.told >= enough.max(1) as u64
     }
 

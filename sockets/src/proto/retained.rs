@@ -18,7 +18,7 @@ pub(super) struct Retained {
     /// The position of the first byte.
     start: u64,
     kept: Outbox,
-    /// How many bytes are kept. Of more, the oldest are given up.
+    /// How many bytes are kept, beside what has been sent last. Of more, the oldest are given up.
     limit: usize,
     /// Frames that are not sent again.
     volatile: VecDeque<Volatile>,
@@ -67,12 +67,15 @@ impl Retained {
         (self.start..=self.end()).contains(&position)
     }
 
-    /// The whole frames in `outbox` are being sent. The oldest ones are given up if that is too much.
+    /// The whole frames in `outbox` are being sent. Older ones are given up if that is too much.
     pub(super) fn push(&mut self, outbox: &Outbox) {
-        self.kept.extend(outbox);
-        if self.len() > self.limit {
-            self.release(self.len() - self.limit);
+        if outbox.is_empty() {
+            return;
         }
+        let before = self.len();
+        self.kept.extend(outbox);
+        // What is on its way now stays whole: a large message must be able to survive a break.
+        self.release(self.len().saturating_sub(self.limit).min(before));
     }
 
     /// A volatile frame is at this position, of this length without its prefix.

@@ -353,8 +353,8 @@ fn start<I: Identity>(
 ) -> Result<(Socket<I>, impl Future<Output = ()> + Send + use<I>), AcceptError> {
     let Newcomer { link, mut theirs, identity, place } = newcomer;
     let number = server.next_socket.fetch_add(1, Ordering::Relaxed);
-    let token = Token::new(number).filter(|_| theirs.resumes);
-    theirs.resumes = token.is_some();
+    let token = Token::new(number).filter(|_| theirs.keeps.is_some());
+    theirs.keeps = theirs.keeps.filter(|_| token.is_some());
     let granted = token.clone().map(|token| Granted { received: None, token });
     let welcome = handshake::welcome(&server.limits, &server.options.compression, granted.as_ref())?;
     let Link { receiver, transmitter, received } = server.options.compression.around(link, theirs.compresses);
@@ -380,7 +380,7 @@ fn start<I: Identity>(
         drop((left, place));
     };
     let mut driver = Driver::new(session, receiver, received);
-    if theirs.resumes {
+    if theirs.keeps.is_some() {
         driver = driver.recovering(server.parking.clone());
     }
     Ok((socket, driver.run(leave)))

@@ -110,7 +110,12 @@ impl Session {
                 Event::Announced(signatures) => {
                     state.signatures.take_in(announced(signatures), self.limits.names_per_peer as usize);
                 }
-                Event::Acknowledged => state.confirm_token(),
+                Event::Acknowledged => {
+                    state.confirm_token();
+                    if state.replies_waiting > 0 {
+                        self.room.notify_waiters();
+                    }
+                }
                 Event::Goodbye { reason, text } => {
                     return Ok(Some(Received::Goodbye(DisconnectReason::told(reason, text))));
                 }

@@ -217,8 +217,8 @@ impl Session {
     ) -> Arc<Self> {
         let mut core = Core::new(side, Terms::of(&limits), theirs.terms, limits.outgoing_queue as usize);
         core.mind(Liveness::new(now(), &limits, theirs.silence, phase()));
-        if theirs.resumes {
-            core.rely(limits.resume_bytes as usize);
+        if let Some(keeps) = theirs.keeps {
+            core.rely(limits.resume_bytes as usize, keeps as usize);
         }
         Arc::new(Self {
             state: Mutex::new(State {

@@ -201,7 +201,8 @@ impl Session {
         let routes = self.routes.read();
         let mut writer = self.writer.lock();
         let mut state = self.state.lock();
-        let (ended, handlers) = state.core.start_anew(Terms::of(&self.limits), theirs.terms);
+        let (ended, handlers) =
+            state.core.start_anew(Terms::of(&self.limits), theirs.terms, theirs.keeps.unwrap_or(0) as usize);
         // It may bear less silence than the one before.
         state.core.mind(Liveness::new(now(), &self.limits, theirs.silence, phase()));
         let notices = state.deliver_all(ended);

@@ -39,9 +39,9 @@ impl Volatile<'_> {
 
 impl<C, H: Clone> Core<C, H> {
     /// From now on, what is sent is kept until it is acknowledged, within so many bytes, and what is received is
-    /// acknowledged.
-    pub(crate) fn rely(&mut self, limit: usize) {
-        self.reliable = Some(Box::new(Reliable::new(limit)));
+    /// acknowledged, to one who keeps `theirs`.
+    pub(crate) fn rely(&mut self, limit: usize, theirs: usize) {
+        self.reliable = Some(Box::new(Reliable::new(limit, theirs)));
     }
 
     /// So many bytes are in the outbox that come before the session's first frame.
@@ -167,9 +167,9 @@ impl<C, H: Clone> Core<C, H> {
         Some(resent.outbox)
     }
 
-    /// There is another link, to one who knows nothing of this session, and says these terms. Calls end, as they do with
+    /// There is another link, to one who knows nothing of this session, says these terms, and keeps so many bytes. Calls end, as they do with
     /// [`close_away`](Self::close_away). If silence is to be minded, that is to be said once more.
-    pub(crate) fn start_anew(&mut self, ours: Terms, theirs: Terms) -> (Vec<(C, Answer)>, Vec<H>) {
+    pub(crate) fn start_anew(&mut self, ours: Terms, theirs: Terms, keeps: usize) -> (Vec<(C, Answer)>, Vec<H>) {
         let ended = self.close_away();
         let window = ours.window.smaller(theirs.window);
         self.outbox = Outbox::default();
@@ -180,7 +180,7 @@ impl<C, H: Clone> Core<C, H> {
         (self.peer_is_ready, self.peer_is_leaving, self.peer_is_drained) = (false, false, false);
         self.times = self.times.wrapping_add(1);
         if let Some(reliable) = &mut self.reliable {
-            reliable.begin();
+            reliable.begin(keeps);
         }
         self.liveness = None;
         self.is_away = false;

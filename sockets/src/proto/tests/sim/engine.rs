@@ -64,7 +64,7 @@ impl Engine {
     pub(super) fn new(side: Side, ours: Setting, theirs: Setting) -> Self {
         let mut core = Core::new(side, ours.terms(), theirs.terms(), ours.queue);
         if ours.kept > 0 && theirs.kept > 0 {
-            core.rely(ours.kept);
+            core.rely(ours.kept, theirs.kept);
         }
         Self { core, writer: Outbox::default(), seen: 0 }
     }
@@ -156,7 +156,7 @@ impl Engine {
 
     /// There is another link, to one who knows nothing of this session. Gives what [`close`](Self::close) does.
     pub(super) fn start_anew(&mut self, ours: Setting, theirs: Setting) -> (Vec<(u64, bool)>, Vec<u64>) {
-        let (told, handlers) = self.core.start_anew(ours.terms(), theirs.terms());
+        let (told, handlers) = self.core.start_anew(ours.terms(), theirs.terms(), theirs.kept);
         self.writer = Outbox::default();
         self.seen = 0;
         (disconnected(told), handlers)

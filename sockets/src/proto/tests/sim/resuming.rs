@@ -126,7 +126,7 @@ impl Side {
     }
 
     fn is_worth_a_word(&self, alone: bool) -> bool {
-        let kept = self.ours.kept;
+        let kept = self.theirs.kept;
         let most = if alone { (kept / 4).min(64 * 1024) } else { (kept / 16).min(4 * 1024) };
         self.resumes() && self.reliability.received - self.reliability.told >= most.max(1) as u64
     }

@@ -145,13 +145,13 @@ impl Side {
     fn take(&mut self, now: Instant, most: usize) -> Bytes {
         if self.engine.takes() {
             self.kept_back.clear();
-            let alone = self.engine.waiting() == 0;
+            let (waiting, before) = (self.engine.waiting(), self.engine.kept());
             if let Some(word) = self.engine.hand_over() {
                 self.said_about_the_link(now, &word);
             }
-            self.check_acknowledged(alone);
-            let kept = self.engine.kept();
-            assert!(kept <= self.ours.kept, "{kept} bytes are kept, at most {} may be", self.ours.kept);
+            self.check_acknowledged(waiting == 0);
+            let (kept, most) = (self.engine.kept(), if waiting == 0 { before } else { waiting.max(self.ours.kept) });
+            assert!(kept <= most, "{kept} bytes are kept, at most {most} may be");
         }
         let bytes = self.engine.write(most);
         if let Some(vigil) = self.vigil.as_mut().filter(|_| !bytes.is_empty()) {
