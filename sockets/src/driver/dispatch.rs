@@ -1,16 +1,11 @@
 //! From a received call to its handler's first suspension.
 
-use std::{
-    collections::{VecDeque, hash_map::Entry},
-    future::poll_fn,
-    sync::Arc,
-    time::Instant,
-};
+use std::{collections::VecDeque, future::poll_fn, sync::Arc, time::Instant};
 
 use futures_util::future::abortable;
 use tokio::time::timeout_at;
 
-use super::{key_map::KeyMap, places::Places, rate::Rate};
+use super::{places::Places, rate::Rate};
 use crate::{
     clock,
     proto::{CallId, Called, FailureCode, Open, Outcome, Violation, clamp_timeout},
@@ -27,8 +22,8 @@ struct Held {
 /// Starts handlers, in the order in which their calls came.
 pub(super) struct Dispatcher {
     session: Arc<Session>,
-    /// What the routes gave for a key. Only keys that are served here go in.
-    known: KeyMap<Box<Resolved>>,
+    /// What the routes gave for a key, by keys. Only those that are served here go in.
+    known: Vec<(u64, Box<Resolved>)>,
     /// The routes' version that `known` was made from.
     version: u64,
     held: VecDeque<Held>,
@@ -39,7 +34,7 @@ pub(super) struct Dispatcher {
 impl Dispatcher {
     pub(super) fn new(session: Arc<Session>) -> Self {
         let rate = Rate::of(session.limits(), clock::now()).map(Box::new);
-        Self { session, known: KeyMap::default(), version: 0, held: VecDeque::new(), rate }
+        Self { session, known: Vec::new(), version: 0, held: VecDeque::new(), rate }
     }
 
     /// Starts a call's handler, or holds the call: until the gate is open, while the peer takes no replies, and
@@ -128,7 +123,7 @@ impl Dispatcher {
 /// Finds out who hears a key.
 fn look_up<'a>(
     session: &Session,
-    known: &'a mut KeyMap<Box<Resolved>>,
+    known: &'a mut Vec<(u64, Box<Resolved>)>,
     version: &mut u64,
     key: u64,
 ) -> Option<&'a Resolved> {
@@ -137,13 +132,20 @@ fn look_up<'a>(
         *version = current;
         known.clear();
     }
-    match known.entry(key) {
-        Entry::Occupied(known) => Some(known.into_mut()),
-        Entry::Vacant(unknown) => {
+    let at = match known.binary_search_by_key(&key, |(key, _)| *key) {
+        Ok(at) => at,
+        Err(at) => {
             let resolved = session.resolve(key);
-            (!resolved.is_empty()).then(|| &**unknown.insert(Box::new(resolved)))
+            if resolved.is_empty() {
+                return None;
+            }
+            // Many connections call few methods.
+            known.reserve_exact(1);
+            known.insert(at, (key, Box::new(resolved)));
+            at
         }
-    }
+    };
+    Some(&known[at].1)
 }
 
 /// Has a request answered.

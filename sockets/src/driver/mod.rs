@@ -1,7 +1,6 @@
 //! The task of a session: it reads, dispatches, writes, keeps time, and says goodbye.
 
 mod dispatch;
-mod key_map;
 mod places;
 mod rate;
 mod recovery;

@@ -1,6 +1,6 @@
 //! Which handlers answer to which key.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     around::Around,
@@ -67,7 +67,7 @@ impl Resolved {
 /// The groups, listeners and callbacks of one side.
 #[derive(Clone)]
 pub(crate) struct Routes {
-    by_key: HashMap<u64, Route>,
+    by_key: BTreeMap<u64, Route>,
     groups: Vec<&'static str>,
     next_id: u64,
     max_names: usize,
@@ -77,7 +77,7 @@ pub(crate) struct Routes {
 
 impl Routes {
     pub(crate) fn new(max_names: usize) -> Self {
-        Self { by_key: HashMap::new(), groups: Vec::new(), next_id: 0, max_names, around: None }
+        Self { by_key: BTreeMap::new(), groups: Vec::new(), next_id: 0, max_names, around: None }
     }
 
     /// Puts something around whoever is added from now on.

@@ -39,7 +39,7 @@ impl Hostile {
         let malicious = choices.percent(self.malice);
         let size = choices.index(usize::try_from(largest).unwrap_or(0));
         let legal = |length: usize| victim.incoming.window.admits(length);
-        match choices.weighted(&[6, 6, 5, 3, 3, 2, 3, 2]) {
+        match choices.weighted(&[6, 6, 5, 3, 3, 2, 3, 2, 2]) {
             0 if malicious || legal(9 + size) => frame(Frame::Emit { key: KEY }, &vec![7; size]),
             1 if malicious || legal(29 + size) => {
                 let id = self.some_id(malicious, choices);
@@ -80,6 +80,11 @@ impl Hostile {
                 frame(all[choices.index(4)], &[])
             }
             7 if malicious => garbage(choices),
+            8 => {
+                let number = [0, 1, choices.below(500), u64::MAX][choices.index(if malicious { 4 } else { 1 })];
+                let said = [Frame::Acknowledged { position: number }, Frame::Skipped { bytes: number }];
+                frame(said[choices.index(2)], &[])
+            }
             _ => optional(size),
         }
     }

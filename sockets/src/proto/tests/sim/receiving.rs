@@ -73,6 +73,10 @@ impl Side {
     fn predict(&mut self, frame: &mut Bytes) -> Result<Frame, Violation> {
         let length = frame.len();
         let header = Frame::decode(frame)?;
+        let about_the_link = matches!(header, Frame::Acknowledged { .. } | Frame::Skipped { .. });
+        if !about_the_link && !self.knows_position(header, length) {
+            return Err(Violation::Position);
+        }
         let is_client = self.kind == proto::Side::Client;
         let is_in_turn = match header {
             Frame::Ready => is_client && !self.heard_ready,
@@ -90,6 +94,9 @@ impl Side {
             }
             Frame::Emit { .. } | Frame::Request { .. } if !self.incoming.window.admits(length) => {
                 Err(Violation::WindowOverrun)
+            }
+            Frame::Acknowledged { .. } | Frame::Skipped { .. } if !self.knows_position(header, length) => {
+                Err(Violation::Position)
             }
             Frame::Credit { calls, bytes } if !self.outgoing.credit(calls, bytes) => Err(Violation::CreditOverrun),
             header => Ok(header),

@@ -34,6 +34,9 @@ pub(super) struct Reliability {
     /// How many bytes this side has taken in, and how many of them the other side has been told of.
     received: u64,
     told: u64,
+    /// How many bytes this side has queued for the wire, and how many of them have been taken for it.
+    queued: u64,
+    taken: u64,
     /// The number of the volatile emit that is being queued.
     volatile: Option<u64>,
 }
@@ -80,6 +83,7 @@ impl Side {
     /// A frame of this side's is in the queue to the wire.
     pub(super) fn note_sent(&mut self, frame: &Bytes, number: Option<u64>) {
         let volatile = number.is_some() && number == self.reliability.volatile;
+        self.reliability.queued += size(frame);
         self.reliability.sent.push_back(Sent { frame: frame.clone(), volatile, lost: false });
     }
 
@@ -105,12 +109,36 @@ impl Side {
         }
     }
 
+    /// All that is queued is taken for the wire.
+    pub(super) fn note_taken(&mut self) {
+        self.reliability.taken = self.reliability.queued;
+    }
+
+    /// The other side has broken the protocol, with a frame that may have been counted.
+    pub(super) fn note_violation(&mut self) {
+        self.reliability.received = self.engine.received();
+    }
+
+    /// Where this side has taken in everything behind this frame. `None` if that cannot be.
+    fn received_with(&self, header: Frame, length: usize) -> Option<u64> {
+        let bytes = match header {
+            Frame::Skipped { bytes } => bytes,
+            Frame::Heartbeat | Frame::Acknowledged { .. } => 0,
+            _ => (PREFIX + length) as u64,
+        };
+        self.reliability.received.checked_add(bytes)
+    }
+
+    /// Whether what a frame says of positions, and where it takes this side, can be.
+    pub(super) fn knows_position(&self, header: Frame, length: usize) -> bool {
+        let is_said = !matches!(header, Frame::Acknowledged { position } if position > self.reliability.taken);
+        !self.resumes() || is_said && self.received_with(header, length).is_some()
+    }
+
     /// A frame has been taken in.
     pub(super) fn note_received(&mut self, header: Frame, length: usize) {
-        match header {
-            Frame::Skipped { bytes } => self.reliability.received += bytes,
-            Frame::Heartbeat | Frame::Acknowledged { .. } => {}
-            _ => self.reliability.received += (PREFIX + length) as u64,
+        if self.resumes() {
+            self.reliability.received = self.received_with(header, length).expect("it was looked at");
         }
     }
 
@@ -190,6 +218,7 @@ impl Side {
         unwritten.push((false, PREFIX + last.len()));
         assert!(frames.next().is_none(), "nothing is sent again but what is missing");
         self.set_unwritten(unwritten);
+        self.note_taken();
         self.settle(moment.now);
     }
 }

@@ -77,6 +77,7 @@ fn the_promises_hold_in_every_world() {
         "oldest dropped",
         "all but the latest dropped",
         "out of turn",
+        "position that cannot be",
         "question to all",
         "started anew",
         "request refused",

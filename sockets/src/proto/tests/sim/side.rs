@@ -146,6 +146,7 @@ impl Side {
         if self.engine.takes() {
             self.kept_back.clear();
             let (waiting, before) = (self.engine.waiting(), self.engine.kept());
+            self.note_taken();
             if let Some(word) = self.engine.hand_over() {
                 self.said_about_the_link(now, &word);
             }

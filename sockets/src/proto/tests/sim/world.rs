@@ -66,7 +66,7 @@ impl<'a> World<'a> {
         let links = (0..choices.between(1, peers.most)).map(|_| {
             let mut client = setting(&mut choices, large);
             let is_hostile = choices.percent(peers.hostile);
-            let kept = if is_hostile { 0 } else { KEPT[choices.index(KEPT.len())] };
+            let kept = KEPT[choices.index(KEPT.len())];
             let mut server = server;
             (server.kept, client.kept) = (kept, kept);
             let side = |kind, trusts| {
@@ -231,11 +231,14 @@ impl<'a> World<'a> {
             Violation::CreditOverrun => "credit overrun",
             Violation::DuplicateId => "id in flight",
             Violation::Unexpected(_) => "out of turn",
+            Violation::Position => "position that cannot be",
             _ => "malformed",
         });
         let text = violation.to_string();
         let now = self.now;
-        let last = self.links[at].side(end).expect("it is open").leave(now, Farewell::Violation, &text);
+        let side = self.links[at].side(end).expect("it is open");
+        side.note_violation();
+        let last = side.leave(now, Farewell::Violation, &text);
         self.links[at].hang_up(end, &last);
     }
 
