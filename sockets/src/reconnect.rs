@@ -12,7 +12,7 @@ use futures_core::Stream;
 use parking_lot::Mutex;
 use tokio::{
     sync::watch,
-    time::{Instant, sleep, timeout},
+    time::{sleep, timeout},
 };
 use tokio_util::sync::ReusableBoxFuture;
 
@@ -26,9 +26,6 @@ use crate::{
     token::Token,
     transport::{Address, ClientOptions, open},
 };
-
-/// A link that holds so long has been made in earnest: the next time, a client is quick to come back.
-const STEADY: Duration = Duration::from_secs(1);
 
 /// How a client comes back when its connection has broken. By default it tries again until it succeeds: the first time after a
 /// random part of 100 ms, the next times after random parts of times that double, up to 10 s. So clients that a server has
@@ -195,9 +192,6 @@ struct Ticket {
     address: Address,
     /// Where it has said that the next one is.
     redirected: Option<Address>,
-    /// When its link was made, and after how many attempts.
-    made: Instant,
-    attempts: u32,
 }
 
 impl WayBack {
@@ -210,7 +204,7 @@ impl WayBack {
         token: Token,
         states: watch::Sender<ClientState>,
     ) -> Self {
-        let ticket = Ticket { token, session: 1, address, redirected: None, made: Instant::now(), attempts: 0 };
+        let ticket = Ticket { token, session: 1, address, redirected: None };
         Self { options, limits, login, policy, states, ticket: Mutex::new(ticket) }
     }
 }
@@ -228,12 +222,9 @@ impl Recovery for WayBack {
                 }
                 sleep(*after).await;
             }
-            let before = self.ticket.lock().attempts_before();
             for attempt in 1..=self.policy.attempts {
                 self.states.send_replace(tries(attempt, last.take()));
-                let attempts = before.saturating_add(attempt);
-                sleep(self.policy.delay(attempts, part())).await;
-                self.ticket.lock().attempts = attempts;
+                sleep(self.policy.delay(attempt, part())).await;
                 match self.attempt(attempt, positions).await {
                     Ok(found) => return Ok(found),
                     Err(error) => {
@@ -257,11 +248,6 @@ impl Recovery for WayBack {
 }
 
 impl Ticket {
-    /// How many attempts count as made before the next one: a link that breaks as soon as it is made is none.
-    fn attempts_before(&self) -> u32 {
-        if self.made.elapsed() < STEADY { self.attempts } else { 0 }
-    }
-
     /// The server is followed by another one. Not over another transport: that might be less safe.
     fn redirect(&mut self, url: &str) {
         match Address::parse(url) {
@@ -296,7 +282,6 @@ impl WayBack {
         let link = self.options.compression.around(link, theirs.compresses);
         let mut ticket = self.ticket.lock();
         (ticket.token, ticket.address, ticket.redirected) = (granted.token, address, None);
-        ticket.made = Instant::now();
         let found = match granted.received {
             Some(position) => Found::Again(link, position),
             None => {

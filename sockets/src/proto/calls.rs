@@ -149,9 +149,16 @@ impl<C> Calls<C> {
     }
 
     /// Ends all calls, with whether each has been sent.
-    pub(super) fn drain(&mut self) -> impl Iterator<Item = (C, CallId, bool)> {
+    pub(super) fn drain(&mut self) -> Vec<(C, CallId, bool)> {
         self.shared.clear();
-        self.slots.drain().filter_map(|call| Some((call.consumer?, call.id, call.sent)))
+        self.slots.drain().filter_map(|call| Some((call.consumer?, call.id, call.sent))).collect()
+    }
+
+    /// Ends the calls that have been sent.
+    pub(super) fn drain_sent(&mut self) -> Vec<(C, CallId, bool)> {
+        let sent: Vec<_> = self.slots.iter().filter(|(_, call)| call.sent).map(|(slot, _)| slot).collect();
+        let ended = sent.into_iter().map(|slot| self.remove(slot));
+        ended.filter_map(|call| Some((call.consumer?, call.id, true))).collect()
     }
 }
 

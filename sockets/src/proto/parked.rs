@@ -183,9 +183,10 @@ impl Queue {
         }
     }
 
-    /// Takes out all messages of the classes that `wanted` names.
-    pub(super) fn take(&mut self, wanted: impl Fn(Class) -> bool) -> Vec<(Bytes, Class)> {
-        let (taken, kept): (VecDeque<_>, _) = self.messages.drain(..).partition(|parked| wanted(parked.class));
+    /// Takes out all messages that `wanted` names by their class and their frame, but no recallable ones.
+    pub(super) fn take(&mut self, wanted: impl Fn(Class, &Bytes) -> bool) -> Vec<(Bytes, Class)> {
+        let (taken, kept): (VecDeque<_>, _) =
+            self.messages.drain(..).partition(|parked| wanted(parked.class, &parked.frame));
         self.messages = kept;
         taken.into_iter().map(|parked| self.taken(parked)).collect()
     }

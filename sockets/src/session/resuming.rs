@@ -194,15 +194,15 @@ impl Session {
         true
     }
 
-    /// Goes on with one who knows nothing of this session. Calls under way fail, handlers are stopped, and what was waiting is
-    /// forgotten. What this side serves is announced once more.
+    /// Goes on with one who knows nothing of this session. Calls under way fail, and handlers are stopped. What this side serves is
+    /// announced once more; what was said while there was no link comes behind that.
     pub(crate) fn start_anew(&self, transmitter: Box<dyn Transmit>, theirs: Theirs) {
         // In this order, as where they change.
         let routes = self.routes.read();
         let mut writer = self.writer.lock();
         let mut state = self.state.lock();
         let (ended, handlers) =
-            state.core.start_anew(Terms::of(&self.limits), theirs.terms, theirs.keeps.unwrap_or(0) as usize);
+            state.core.start_anew(now(), Terms::of(&self.limits), theirs.terms, theirs.keeps.unwrap_or(0) as usize);
         // It may bear less silence than the one before.
         state.core.mind(Liveness::new(now(), &self.limits, theirs.silence, phase()));
         let notices = state.deliver_all(ended);
@@ -211,6 +211,7 @@ impl Session {
         if let Some(announcement) = routes.announcement() {
             state.core.announce(&announcement);
         }
+        state.core.go_on(now());
         self.write_blocked.store(false, Ordering::Release);
         writer.start(transmitter, Outbox::default());
         drop((state, writer, routes));

@@ -96,6 +96,12 @@ impl<C, H: Clone> Core<C, H> {
         Ok(())
     }
 
+    /// Whether a message of this length goes at once. Without a link none does: so calls that end before there is another one
+    /// are never made.
+    pub(super) fn goes(&self, length: usize) -> bool {
+        !self.is_away && self.parked.is_empty() && self.outbound.admits(length)
+    }
+
     fn admit_request(&self, length: usize) -> Result<Admission, Admission> {
         if length > self.max_frame {
             return Err(Admission::TooLarge { limit: self.max_frame });
@@ -109,7 +115,7 @@ impl<C, H: Clone> Core<C, H> {
         if self.outbox.len() > most.saturating_add(self.max_frame) {
             return Err(Admission::Full);
         }
-        if self.parked.is_empty() && self.outbound.admits(length) {
+        if self.goes(length) {
             return Ok(Admission::Sent);
         }
         let room = self.parked.is_empty() || self.parked.requests().bytes + length <= self.queue_limit;
@@ -141,12 +147,12 @@ impl<C, H: Clone> Core<C, H> {
         if !self.has_room(length) {
             return Admission::Full;
         }
-        if self.parked.is_empty() && self.outbound.admits(length) {
+        if self.goes(length) {
             self.outbox.push(header, payload);
             self.outbound.take_emit(length);
             return Admission::Sent;
         }
-        if self.parked.is_empty() && by == Caller::Other {
+        if self.parked.is_empty() && by == Caller::Other && !self.is_away {
             return Admission::Full;
         }
         self.park(now(), whole_frame(header, payload), Class::Emit);

@@ -25,7 +25,7 @@ impl<C, H: Clone> Core<C, H> {
             return Admission::Dropped;
         }
         let stays_in_reach = overflow.recalls() && !self.outbox.has_room(frame.len(), self.queue_limit / 2);
-        if self.parked.is_empty() && self.outbound.admits(length) && !stays_in_reach {
+        if self.goes(length) && !stays_in_reach {
             self.outbox.push_whole(frame);
             self.outbound.take_emit(length);
             return Admission::Sent;
@@ -58,7 +58,7 @@ impl<C, H: Clone> Core<C, H> {
         let length = joined.len() - count * PREFIX;
         let limit = if overflow.recalls() { self.queue_limit / 2 } else { self.queue_limit };
         let room = self.backlog() + joined.len() <= limit && largest <= self.max_frame;
-        if !room || !self.parked.is_empty() || !self.outbound.admits_all(count, length) {
+        if !room || self.is_away || !self.parked.is_empty() || !self.outbound.admits_all(count, length) {
             return false;
         }
         self.outbox.push_whole(joined);

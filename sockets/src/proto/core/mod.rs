@@ -238,7 +238,8 @@ impl<C, H: Clone> Core<C, H> {
     /// The session has ended: who waits for an answer, and the handlers that are to be stopped.
     pub(crate) fn close(&mut self) -> (Vec<(C, Answer)>, Vec<H>) {
         let calls = self.calls.drain();
-        let ended = calls.map(|(consumer, _, sent)| (consumer, Answer::Disconnected { maybe_executed: sent }));
+        let ended =
+            calls.into_iter().map(|(consumer, _, sent)| (consumer, Answer::Disconnected { maybe_executed: sent }));
         (ended.collect(), self.running.drain().map(|(_, handler)| handler).collect())
     }
 

@@ -12,7 +12,7 @@ use crate::{
         calls::Answer,
         frame::{CallId, Frame, PREFIX},
         outbox::Outbox,
-        parked::Queue,
+        parked::Class,
         reliable::Reliable,
         terms::Terms,
         window::{Inbound, Outbound},
@@ -95,8 +95,7 @@ impl<C, H: Clone> Core<C, H> {
         if length > self.max_frame {
             return Admission::TooLarge { limit: self.max_frame };
         }
-        let goes = !self.is_away && self.parked.is_empty() && self.has_room(length) && self.outbound.admits(length);
-        if !goes {
+        if !self.goes(length) || !self.has_room(length) {
             self.dropped += 1;
             return Admission::Dropped;
         }
@@ -163,20 +162,35 @@ impl<C, H: Clone> Core<C, H> {
         if let Some(liveness) = &mut self.liveness {
             liveness.wake(now);
         }
+        self.stalled = self.stalled.map(|_| now);
         self.unpark(now);
         Some(resent.outbox)
     }
 
-    /// There is another link, to one who knows nothing of this session, says these terms, and keeps so many bytes. Calls end, as they do with
-    /// [`close_away`](Self::close_away). If silence is to be minded, that is to be said once more.
-    pub(crate) fn start_anew(&mut self, ours: Terms, theirs: Terms, keeps: usize) -> (Vec<(C, Answer)>, Vec<H>) {
-        let ended = self.close_away();
+    /// There is another link, to one who knows nothing of this session, says these terms, and keeps so many bytes. Calls that have left
+    /// end, as they do with [`close_away`](Self::close_away); what is parked goes to that one, with [`go_on`](Self::go_on).
+    /// If silence is to be minded, that is to be said once more.
+    pub(crate) fn start_anew(
+        &mut self,
+        now: Instant,
+        ours: Terms,
+        theirs: Terms,
+        keeps: usize,
+    ) -> (Vec<(C, Answer)>, Vec<H>) {
+        let calls = self.calls.drain_sent();
+        let mut ended = self.disconnected(calls);
+        let max_frame = theirs.max_frame as usize;
+        let is_over =
+            |class, frame: &Bytes| matches!(class, Class::InTurn | Class::Last) || frame.len() > PREFIX + max_frame;
+        for (_, class) in self.parked.take(is_over) {
+            let Class::Request { id, .. } = class else { continue };
+            let consumer = self.calls.take_parked(id);
+            ended.extend(consumer.map(|consumer| (consumer, Answer::Disconnected { maybe_executed: false })));
+        }
         let window = ours.window.smaller(theirs.window);
         self.outbox = Outbox::default();
-        self.parked = Queue::default();
         (self.outbound, self.inbound) = (Outbound::new(window), Inbound::new(window));
-        self.stalled = None;
-        self.max_frame = theirs.max_frame as usize;
+        self.max_frame = max_frame;
         (self.peer_is_ready, self.peer_is_leaving, self.peer_is_drained) = (false, false, false);
         self.times = self.times.wrapping_add(1);
         if let Some(reliable) = &mut self.reliable {
@@ -184,19 +198,26 @@ impl<C, H: Clone> Core<C, H> {
         }
         self.liveness = None;
         self.is_away = false;
-        ended
+        self.stalled = self.stalled.map(|_| now);
+        (ended, self.running.drain().map(|(_, handler)| handler).collect())
     }
 
     /// The session ends without a link: who waits for an answer, and the handlers that are to be stopped. What waits to be
     /// written never is.
     pub(crate) fn close_away(&mut self) -> (Vec<(C, Answer)>, Vec<H>) {
-        let unwritten = self.unwritten_requests();
         let calls = self.calls.drain();
-        let ended = calls.map(|(consumer, id, sent)| {
+        let ended = self.disconnected(calls);
+        (ended, self.running.drain().map(|(_, handler)| handler).collect())
+    }
+
+    /// Tells callers of the end of their calls. What waits to be written was not sent.
+    fn disconnected(&mut self, calls: Vec<(C, CallId, bool)>) -> Vec<(C, Answer)> {
+        let unwritten = self.unwritten_requests();
+        let ended = calls.into_iter().map(|(consumer, id, sent)| {
             let maybe_executed = sent && !unwritten.contains(&id);
             (consumer, Answer::Disconnected { maybe_executed })
         });
-        (ended.collect(), self.running.drain().map(|(_, handler)| handler).collect())
+        ended.collect()
     }
 
     fn unwritten_requests(&mut self) -> HashSet<CallId> {

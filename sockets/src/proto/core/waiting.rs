@@ -34,7 +34,7 @@ impl<C, H: Clone> Core<C, H> {
     }
 
     pub(super) fn unpark(&mut self, now: Instant) {
-        if self.stalled.is_none() {
+        if self.stalled.is_none() || self.is_away {
             return;
         }
         while let Some((frame, class)) = self
@@ -66,12 +66,12 @@ impl<C, H: Clone> Core<C, H> {
 
     /// When parked calls of handlers are given up.
     fn give_up_at(&self) -> Option<Instant> {
-        self.stalled.filter(|_| self.parked.nested() > 0).map(|since| since + GIVE_UP)
+        self.stalled.filter(|_| self.parked.nested() > 0 && !self.is_away).map(|since| since + GIVE_UP)
     }
 
     /// When parked answers overtake.
     fn overtake_at(&self) -> Option<Instant> {
-        self.stalled.filter(|_| self.parked.in_turn().messages > 0).map(|since| since + OVERTAKE)
+        self.stalled.filter(|_| self.parked.in_turn().messages > 0 && !self.is_away).map(|since| since + OVERTAKE)
     }
 
     /// So many bytes have come of a frame that is not whole.
@@ -86,7 +86,7 @@ impl<C, H: Clone> Core<C, H> {
         self.parked.holds_recallable()
     }
 
-    /// Queues what has waited for room among the bytes for the wire.
+    /// Queues what has waited for room among the bytes for the wire, or for a link.
     pub(crate) fn go_on(&mut self, now: Instant) {
         self.unpark(now);
     }
@@ -116,12 +116,12 @@ impl<C, H: Clone> Core<C, H> {
             ended.push((consumer, Answer::TimedOut));
         }
         if self.overtake_at().is_some_and(|at| now >= at) {
-            for (frame, _) in self.parked.take(|class| class == Class::InTurn) {
+            for (frame, _) in self.parked.take(|class, _| class == Class::InTurn) {
                 self.outbox.push_whole(&frame);
             }
         }
         if self.give_up_at().is_some_and(|at| now >= at) {
-            for (_, class) in self.parked.take(|class| matches!(class, Class::Request { nested: true, .. })) {
+            for (_, class) in self.parked.take(|class, _| matches!(class, Class::Request { nested: true, .. })) {
                 let Class::Request { id, .. } = class else { continue };
                 ended.extend(self.calls.take_parked(id).map(|consumer| (consumer, Answer::Overloaded)));
             }

@@ -69,7 +69,7 @@ impl Side {
         let length = Frame::Emit { key: KEY }.header().len() + payload.len();
         let queued = self.backlog();
         let has_room = queued == 0 || queued + length <= self.ours.queue;
-        let waits = by.is_none() && self.outgoing.nothing_is_parked() && !self.outgoing.admits(length);
+        let waits = by.is_none() && !self.is_away && self.outgoing.nothing_is_parked() && !self.outgoing.admits(length);
         match self.engine.emit(moment.now, KEY, &payload, caller) {
             Admission::Sent | Admission::Parked => {
                 assert!(has_room && !waits, "an emit does not wait for room");

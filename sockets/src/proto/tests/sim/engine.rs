@@ -112,6 +112,11 @@ impl Engine {
         }
     }
 
+    /// There is a link again, and what has waited for it may go.
+    pub(super) fn set_off(&mut self, now: Instant) {
+        self.core.go_on(now);
+    }
+
     /// How many emits were dropped.
     pub(super) fn dropped(&self) -> u64 {
         self.core.dropped()
@@ -155,8 +160,8 @@ impl Engine {
     }
 
     /// There is another link, to one who knows nothing of this session. Gives what [`close`](Self::close) does.
-    pub(super) fn start_anew(&mut self, ours: Setting, theirs: Setting) -> (Vec<(u64, bool)>, Vec<u64>) {
-        let (told, handlers) = self.core.start_anew(ours.terms(), theirs.terms(), theirs.kept);
+    pub(super) fn start_anew(&mut self, now: Instant, ours: Setting, theirs: Setting) -> (Vec<(u64, bool)>, Vec<u64>) {
+        let (told, handlers) = self.core.start_anew(now, ours.terms(), theirs.terms(), theirs.kept);
         self.writer = Outbox::default();
         self.seen = 0;
         (disconnected(told), handlers)

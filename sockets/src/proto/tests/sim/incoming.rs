@@ -159,7 +159,7 @@ impl Incoming {
 
     /// What must hold when all is done that had to be done until now.
     pub(super) fn check_time(&self, now: Instant, sent: &Outgoing) {
-        let is_stuck = !self.due.is_empty() && now >= sent.stirred + super::outgoing::OVERTAKE;
+        let is_stuck = !sent.is_away && !self.due.is_empty() && now >= sent.stirred + super::outgoing::OVERTAKE;
         assert!(
             !is_stuck,
             "answers wait for longer than they may: {:?}; nothing has moved for {:?}",

@@ -84,6 +84,8 @@ pub(super) struct Outgoing {
     pub(super) given_up: u64,
     /// The message before which the other side is not told that no more come.
     last_before_drained: Option<u64>,
+    /// There is no link: everything waits.
+    pub(super) is_away: bool,
 }
 
 fn wire(id: CallId) -> u64 {
@@ -104,12 +106,44 @@ impl Outgoing {
             overtakes: 0,
             given_up: 0,
             last_before_drained: None,
+            is_away: false,
         }
     }
 
     /// Whether nothing waits for a window, so that a message of this length may be sent at once.
     pub(super) fn admits(&self, length: usize) -> bool {
-        self.parked.is_empty() && self.window.admits(length)
+        !self.is_away && self.parked.is_empty() && self.window.admits(length)
+    }
+
+    /// There is a link again: what waits has not moved until now.
+    pub(super) fn wake(&mut self, now: Instant) {
+        self.is_away = false;
+        (self.moved, self.stirred) = (now, now);
+    }
+
+    /// The next session begins, over a window of its own. What has not left goes to that, as far as its server accepts it: gives the
+    /// callers that were told, and whether their calls may be known to the last one.
+    pub(super) fn start_anew(
+        &mut self,
+        now: Instant,
+        window: Window,
+        max_frame: u32,
+        mut told: Vec<(u64, bool)>,
+        kept_back: &[u64],
+    ) {
+        told.sort_unstable();
+        let (stay, leave): (VecDeque<_>, _) =
+            std::mem::take(&mut self.parked).into_iter().partition(|parked| parked.length <= max_frame as usize);
+        let leave: VecDeque<Message> = leave;
+        let is = |parked: &VecDeque<Message>, number| parked.iter().any(|message| message.number == number);
+        let gone = self.waiting.keys().filter(|number| !is(&stay, **number));
+        let expected: Vec<_> =
+            gone.map(|number| (*number, !kept_back.contains(number) && !is(&leave, *number))).collect();
+        assert_eq!(told, expected, "when a session starts anew, those are told whose calls have left");
+        let mut waiting = std::mem::take(&mut self.waiting);
+        waiting.retain(|number, _| is(&stay, *number));
+        let (given_up, overtakes) = (self.given_up, self.overtakes);
+        *self = Self { parked: stay, waiting, given_up, overtakes, ..Self::new(window, now) };
     }
 
     pub(super) fn nothing_is_parked(&self) -> bool {
@@ -124,9 +158,11 @@ impl Outgoing {
         self.parked.iter().filter(|message| message.is_request()).map(|message| message.length + PREFIX).sum()
     }
 
-    /// The ids of all requests that somebody waits for.
-    pub(super) fn ids(&self) -> Vec<CallId> {
-        self.waiting.values().map(|waiting| waiting.id).collect()
+    /// The ids of the requests that somebody waits for and that have left.
+    pub(super) fn flying(&self) -> Vec<CallId> {
+        let gone =
+            self.waiting.iter().filter(|(number, _)| !self.parked.iter().any(|parked| parked.number == **number));
+        gone.map(|(_, waiting)| waiting.id).collect()
     }
 
     /// The ids of the requests that were sent and not answered.
@@ -221,7 +257,7 @@ impl Outgoing {
             Answer::Overloaded => {
                 let parked = self.parked.iter().find(|message| message.number == number);
                 assert!(parked.is_some_and(Message::is_nested), "only parked calls of handlers are given up");
-                assert!(now >= self.moved + GIVE_UP, "a call is given up while others move");
+                assert!(now >= self.moved + GIVE_UP && !self.is_away, "a call is given up while others move");
                 self.given_up += 1;
             }
             other => panic!("no frame has brought {other:?}"),
@@ -233,7 +269,11 @@ impl Outgoing {
     pub(super) fn check_answer_in_order(&mut self, now: Instant, handler: u64) {
         let overtaken = self.parked.iter().find(|message| message.handler == Some(handler));
         if let Some(message) = overtaken {
-            assert!(now >= self.moved + OVERTAKE, "an answer overtakes message {} of its handler", message.number);
+            assert!(
+                now >= self.moved + OVERTAKE && !self.is_away,
+                "an answer overtakes message {} of its handler",
+                message.number
+            );
             self.overtakes += 1;
         }
     }
@@ -260,7 +300,9 @@ impl Outgoing {
     pub(super) fn check(&mut self, is_in_reach: impl Fn(usize) -> bool) {
         self.parked.iter_mut().for_each(|message| message.new = false);
         if let Some(first) = self.parked.front() {
-            let waits = !self.window.admits(first.length) || first.recallable.is_some() && is_in_reach(first.length);
+            let waits = self.is_away
+                || !self.window.admits(first.length)
+                || first.recallable.is_some() && is_in_reach(first.length);
             assert!(waits, "message {} waits, and the window is open", first.number);
         }
         let silent = self.flights.values().find(|flight| flight.owes_cancel);
@@ -275,7 +317,11 @@ impl Outgoing {
     pub(super) fn check_time(&self, now: Instant) {
         let late = self.waiting.iter().find(|(_, waiting)| waiting.deadline <= now);
         assert!(late.is_none(), "a deadline has passed, and its caller waits: {late:?}");
-        let stuck = self.parked.iter().find(|message| message.is_nested()).filter(|_| now >= self.stirred + GIVE_UP);
+        let stuck = self
+            .parked
+            .iter()
+            .find(|message| message.is_nested())
+            .filter(|_| now >= self.stirred + GIVE_UP && !self.is_away);
         assert!(stuck.is_none(), "the call of a handler waits, and nothing moves: {stuck:?}");
     }
 

@@ -102,7 +102,7 @@ impl Side {
 
     /// The link has broken.
     pub(super) fn rest(&mut self) {
-        self.is_away = true;
+        (self.is_away, self.outgoing.is_away) = (true, true);
         // A server that goes away is not come back to.
         self.heard_going_away &= self.kind == proto::Side::Server;
         self.engine.rest();
@@ -114,19 +114,22 @@ impl Side {
         self.kept_back.clear();
     }
 
-    /// There is another link, to a server that knows nothing of this side: what is under way ends, and nothing of it is left.
+    /// There is another link, to a server that knows nothing of this side: what is under way ends, and nothing of it is left. What has
+    /// not left goes there.
     pub(super) fn start_anew(&mut self, now: Instant, theirs: Setting) {
-        let ids = self.outgoing.ids();
-        let (told, stopped) = self.engine.start_anew(self.ours, theirs);
+        let ids = self.outgoing.flying();
+        let (told, stopped) = self.engine.start_anew(now, self.ours, theirs);
         self.late.extend(self.incoming.closed(stopped).into_iter().map(|handler| handler.called));
-        self.outgoing.closed(told, &self.kept_back);
+        self.outgoing.start_anew(now, Window::between(self.ours, theirs), theirs.max_frame, told, &self.kept_back);
         let begun = Self::new(self.kind, self.ours, theirs, self.trusts, now);
         let ended = std::mem::replace(self, begun);
-        (self.engine, self.handlers_started, self.late) = (ended.engine, ended.handlers_started, ended.late);
+        (self.engine, self.outgoing) = (ended.engine, ended.outgoing);
+        (self.handlers_started, self.late) = (ended.handlers_started, ended.late);
         // Callers that have been told may still go away, as far as the core can know.
         for id in ids {
             self.engine.cancel(now, id);
         }
+        self.engine.set_off(now);
         self.settle(now);
     }
 
