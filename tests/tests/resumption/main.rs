@@ -1,6 +1,7 @@
 //! Connections break; conversations do not.
 #![allow(clippy::unwrap_used, reason = "a test that unwraps fails there")]
 
+mod away;
 mod cuts;
 mod kept;
 mod restarts;

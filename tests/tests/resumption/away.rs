@@ -1,0 +1,87 @@
+//! What is said while there is no connection.
+
+use std::{
+    sync::{Arc, Mutex},
+    task::Poll,
+    time::Duration,
+};
+
+use sockets::{CallError, Client, ClientState, Limits, Server};
+use sockets_tests::{Relay, eventually};
+
+use crate::{client, through_a_relay, within};
+
+#[sockets::group("Notes")]
+trait Notes {
+    async fn ask(&self, number: u32);
+    #[emit]
+    async fn tell(&self, number: u32);
+}
+
+/// Notes what it hears.
+#[derive(Clone, Default)]
+struct Noting(Arc<Mutex<Vec<u32>>>);
+
+impl Notes for Noting {
+    async fn ask(&self, number: u32) {
+        self.0.lock().unwrap().push(number);
+    }
+
+    async fn tell(&self, number: u32) {
+        self.0.lock().unwrap().push(number);
+    }
+}
+
+/// A client that is away from a server, which keeps its session so long.
+async fn away(noting: &Noting, resume_within: Duration) -> (Server, Relay, Client) {
+    let server = Server::builder()
+        .serve(NotesServer::new(noting.clone()))
+        .limits(Limits { resume_within, ..Limits::default() })
+        .bind("tcp://127.0.0.1:0")
+        .await
+        .unwrap();
+    let (relay, client) = through_a_relay(&server, client()).await;
+    relay.shut();
+    eventually("it is away", || matches!(client.state(), ClientState::Reconnecting { .. })).await;
+    (server, relay, client)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_ends_before_there_is_another_connection_is_never_made() {
+    let noting = Noting::default();
+    let (_server, relay, client) = away(&noting, Duration::from_secs(30)).await;
+    let notes = NotesClient::new(&client);
+    let impatient = notes.clone().with_timeout(Duration::from_millis(20));
+    assert_eq!(within(impatient.ask(1)).await, Err(CallError::Timeout));
+    let dropped = tokio::time::timeout(Duration::from_millis(20), notes.ask(2)).await;
+    assert!(dropped.is_err(), "{dropped:?}");
+    let (asked, ()) = tokio::join!(notes.ask(3), async { relay.cut() });
+    assert_eq!(asked, Ok(()));
+    assert_eq!(*noting.0.lock().unwrap(), [3]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_said_while_it_was_away_comes_to_the_next_session_in_its_order() {
+    let noting = Noting::default();
+    let (server, relay, client) = away(&noting, Duration::ZERO).await;
+    eventually("the session is over", || server.sockets().is_empty()).await;
+    let notes = NotesClient::new(&client);
+    let mut asked = Vec::new();
+    for number in 0..100 {
+        if number % 3 == 0 {
+            notes.tell(number).await.unwrap();
+            continue;
+        }
+        let notes = notes.clone();
+        let mut asking = Box::pin(async move { notes.ask(number).await });
+        let polled = std::future::poll_fn(|cx| Poll::Ready(asking.as_mut().poll(cx))).await;
+        assert!(polled.is_pending());
+        asked.push(asking);
+    }
+    relay.cut();
+    for asking in asked {
+        assert_eq!(within(asking).await, Ok(()));
+    }
+    assert_eq!(*noting.0.lock().unwrap(), (0..100).collect::<Vec<_>>());
+    assert_eq!(client.state(), ClientState::Connected { session: 2 });
+}
