@@ -61,6 +61,27 @@ impl Client {
         }
     }
 
+    /// Says goodbye, behind all that has been sent, and waits until the server has heard it. To drop the last clone says
+    /// goodbye, too, but in the background: a program that ends at once does not get to it. A client without a connection
+    /// just ends.
+    ///
+    /// ```
+    /// # async fn example(client: sockets::Client) -> Result<(), sockets::CallError> {
+    /// client.emit("seen", &7).await?;
+    /// client.close().await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Cancel safety
+    ///
+    /// The client closes, whether this is waited for or not once it has been polled.
+    pub async fn close(&self) {
+        let session = self.peer.session();
+        session.close(DisconnectReason::Closed);
+        session.parted().await;
+    }
+
     /// How it stands with its server now.
     pub fn state(&self) -> ClientState {
         match self.peer.session().reason() {

@@ -134,8 +134,8 @@ impl Session {
         // What is not finished by then ends with the session, and its callers are told.
         let _ = timeout(grace, self.idle()).await;
         self.close(reason);
-        // A handler may be blocking the thread of the driver.
-        let _ = timeout(PATIENCE, self.disconnected()).await;
+        // A handler may be blocking the thread of the driver. Who is told may be about to end the program.
+        let _ = timeout(PATIENCE, self.parted()).await;
     }
 
     /// Tells the client, once, that no new calls are taken.
@@ -161,5 +161,12 @@ impl Session {
     pub(crate) fn release(&self) {
         self.writer.lock().release();
         self.state.lock().core.discard();
+        self.parted.store(true, Ordering::Release);
+        self.turned.notify_waiters();
+    }
+
+    /// Waits until the session has ended and the other side has heard so, as far as it does.
+    pub(crate) async fn parted(&self) {
+        self.turn(|| self.parted.load(Ordering::Acquire).then_some(())).await;
     }
 }

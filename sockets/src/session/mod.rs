@@ -188,6 +188,8 @@ pub(crate) struct Session {
     emit_turn: tokio::sync::Mutex<()>,
     /// The client has heard that the server goes away.
     drained: AtomicBool,
+    /// The session has ended, and its connection is closed.
+    parted: AtomicBool,
     /// Wakes who waits for the session to become ready or idle, or for its end.
     turned: Notify,
     reason: OnceLock<DisconnectReason>,
@@ -252,6 +254,7 @@ impl Session {
             room: Notify::new(),
             emit_turn: tokio::sync::Mutex::new(()),
             drained: AtomicBool::new(false),
+            parted: AtomicBool::new(false),
             turned: Notify::new(),
             reason: OnceLock::new(),
             following: OnceLock::new(),

@@ -149,6 +149,9 @@ impl Session {
                 state.queued_before = 0;
                 state.flush_requested = false;
                 let waiting = state.emits_waiting + state.replies_waiting > 0;
+                if writer.outbox.is_empty() {
+                    return;
+                }
                 if state.core.holds_back() && self.reason.get().is_none() {
                     let now = state.now();
                     state.core.go_on(now);
@@ -159,9 +162,6 @@ impl Session {
                 drop(state);
                 if waiting {
                     self.room.notify_waiters();
-                }
-                if writer.outbox.is_empty() {
-                    return;
                 }
             }
             match writer.poll_write() {
