@@ -197,7 +197,7 @@ impl ClientBuilder {
     /// if the server still keeps it: see [`ClientState`]. This is about [`connect`](Self::connect): the other ways to
     /// connect have no way back.
     ///
-    /// A client is over, and does not come back, when its last handle is dropped, when the server disconnects it or shuts down,
+    /// A client is over, and does not come back, when its last handle is dropped, when the server tells it that it is disconnected or that it shuts down,
     /// and when a side breaks the protocol. If the last handle is dropped while there is no connection, the server finds out when it has
     /// waited for [`Limits::resume_within`]. [`on_disconnect`](Peer::on_disconnect) runs then.
     pub fn reconnect(self, reconnect: Reconnect) -> Self {

@@ -18,22 +18,21 @@ use tokio::{
 };
 
 use super::{
-    AuthFailure, Identity, Inner, Server, Socket,
+    Identity, Inner, Server, Socket,
     admission::{Connected, Turn},
+    entry::{Entry, admit, misunderstand},
 };
 use crate::{
-    connect_error::{AcceptError, Refusal},
+    connect_error::AcceptError,
     disconnect_reason::DisconnectReason,
     driver::Driver,
-    handshake::{self, Claim, Granted, Heard, Theirs},
+    handshake::{self, Claim, Granted, Theirs},
     proto::{Side, clamp_timeout},
     session::{Offer, Peer, Routes, Session},
     token::Token,
     transport::{Arrival, BoxError, Handshake, Link, over_messages, over_stream},
 };
 
-/// What one is told for whom there is no place.
-const FULL: &str = "the server is full";
 /// What one is told who takes too long.
 const TOO_LATE: &str = "authentication took too long";
 
@@ -255,77 +254,6 @@ async fn open(arrival: Arrival, turn: &mut Turn) -> Result<(Link, Handshake), Ac
             turn.theirs(opening).await.unwrap_or_else(lost)
         }
     }
-}
-
-/// How somebody comes in.
-enum Entry<I> {
-    New(I, Connected),
-    /// To a session that there is, with this token for the next time.
-    Return(Socket<I>, Claim, Token),
-}
-
-/// The handshake, up to its welcome.
-async fn admit<I: Identity>(
-    server: &Inner<I>,
-    link: &mut Link,
-    handshake: Handshake,
-    turn: &mut Turn,
-) -> Result<(Theirs, Entry<I>), AcceptError> {
-    if let Err(error) = &server.registration {
-        return Err(AcceptError::Registration(error.to_string()));
-    }
-    let heard = turn.theirs(handshake::hear(link, &server.limits)).await;
-    let Heard { theirs, login, claim } = heard.unwrap_or_else(|| handshake::cut_short(link))?;
-    if let Some(claim) = claim
-        && let Some((socket, token)) = returned(server, &claim, &login, &handshake).await
-    {
-        // It has a place.
-        return Ok((theirs, Entry::Return(socket, claim, token)));
-    }
-    if server.admission.is_full() {
-        return refuse(link, Refusal::new(FULL), turn).await;
-    }
-    let identity = match (server.authenticate)(&login, handshake).await {
-        Ok(identity) => identity,
-        Err(AuthFailure::Refused(refusal)) => return refuse(link, refusal, turn).await,
-        Err(AuthFailure::Misunderstood(what)) => return misunderstand(link, what, turn).await,
-    };
-    if server.registry.read().is_closed() {
-        return refuse(link, Refusal::new("the server is shutting down"), turn).await;
-    }
-    // Others may have come in meanwhile.
-    let Some(place) = server.admission.take_place() else {
-        return refuse(link, Refusal::new(FULL), turn).await;
-    };
-    Ok((theirs, Entry::New(identity, place)))
-}
-
-/// Whose session somebody goes on with who shows a good token and has its identity, and the token for the next time.
-async fn returned<I: Identity>(
-    server: &Inner<I>,
-    claim: &Claim,
-    login: &[u8],
-    handshake: &Handshake,
-) -> Option<(Socket<I>, Token)> {
-    let socket = server.registry.read().socket(claim.token.session()).cloned()?;
-    if !socket.session().knows(&claim.token) || server.registry.read().is_closed() {
-        return None;
-    }
-    let handshake = Handshake { returns: true, ..handshake.clone() };
-    let identity = (server.authenticate)(login, handshake).await.ok()?;
-    let next = Token::new(socket.number())?;
-    let goes_on = *socket.identity() == identity && socket.session().can_go_on(claim);
-    goes_on.then_some((socket, next))
-}
-
-async fn refuse<T>(link: &mut Link, refusal: Refusal, turn: &mut Turn) -> Result<T, AcceptError> {
-    let told = turn.theirs(handshake::refuse(link, refusal.clone())).await;
-    told.unwrap_or(Err(AcceptError::Refused(refusal)))
-}
-
-async fn misunderstand<T>(link: &mut Link, what: String, turn: &mut Turn) -> Result<T, AcceptError> {
-    let told = turn.theirs(handshake::misunderstand(link, what.clone())).await;
-    told.unwrap_or(Err(AcceptError::Handshake(what)))
 }
 
 /// Gives a session its client's next connection.

@@ -7,6 +7,7 @@ mod behind;
 mod builder;
 mod call;
 mod dynamic;
+mod entry;
 mod fanout;
 mod listen;
 mod parking;

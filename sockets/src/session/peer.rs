@@ -61,9 +61,15 @@ impl Peer {
         self.session.disconnected().await
     }
 
-    /// Whether the session has not ended and is not about to.
+    /// Whether the session has not ended and is not about to. It may be [away](Self::is_away).
     pub fn is_connected(&self) -> bool {
         !self.session.is_ending()
+    }
+
+    /// Whether its connection has broken, and another one is waited for: what is said to it waits, too. A server waits for
+    /// [`Limits::resume_within`](crate::Limits::resume_within).
+    pub fn is_away(&self) -> bool {
+        !self.session.is_ending() && self.session.is_away()
     }
 
     /// What has been dropped on this connection.

@@ -113,7 +113,6 @@ impl Session {
     }
 
     /// Whether there is no link.
-    #[cfg(test)]
     pub(crate) fn is_away(&self) -> bool {
         self.state.lock().is_away()
     }

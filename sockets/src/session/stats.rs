@@ -10,8 +10,8 @@ pub struct Stats {
     pub unheard_emits: u64,
     /// Answers from the other side to calls that nobody made, or that had been answered before.
     pub stray_answers: u64,
-    /// Emits to an audience that were dropped for this member of it, since its queue was full: the policy of their method
-    /// is `#[emit(overflow = "…")]`.
+    /// Emits that were dropped by the policy of their method: those to an audience for this member of it, since its queue was
+    /// full (`#[emit(overflow = "…")]`), and those that could not be sent at once (`#[emit(volatile)]`).
     pub dropped_emits: u64,
     /// Emits to an audience that were not sent to this member of it, which serves the method with another signature.
     pub mismatched_emits: u64,

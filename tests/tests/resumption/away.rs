@@ -43,13 +43,16 @@ async fn away(noting: &Noting, resume_within: Duration) -> (Server, Relay, Clien
     let (relay, client) = through_a_relay(&server, client()).await;
     relay.shut();
     eventually("it is away", || matches!(client.state(), ClientState::Reconnecting { .. })).await;
+    assert!(client.is_away() && client.is_connected());
     (server, relay, client)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_that_ends_before_there_is_another_connection_is_never_made() {
     let noting = Noting::default();
-    let (_server, relay, client) = away(&noting, Duration::from_secs(30)).await;
+    let (server, relay, client) = away(&noting, Duration::from_secs(30)).await;
+    let socket = server.sockets().remove(0);
+    eventually("the server knows", || socket.is_away()).await;
     let notes = NotesClient::new(&client);
     let impatient = notes.clone().with_timeout(Duration::from_millis(20));
     assert_eq!(within(impatient.ask(1)).await, Err(CallError::Timeout));
@@ -58,6 +61,7 @@ async fn a_call_that_ends_before_there_is_another_connection_is_never_made() {
     let (asked, ()) = tokio::join!(notes.ask(3), async { relay.cut() });
     assert_eq!(asked, Ok(()));
     assert_eq!(*noting.0.lock().unwrap(), [3]);
+    assert!(socket.is_connected() && !socket.is_away() && !client.is_away());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
