@@ -56,8 +56,8 @@ pub enum ConnectError {
     /// The server's authentication said no, or the server is full or shuts down, as these words say.
     #[error("the server refused the connection: {0}")]
     Refused(Refusal),
-    /// The login could not be encoded.
-    #[error("the login cannot be encoded: {0}")]
+    /// The login could not be made, or not be encoded.
+    #[error("the login cannot be sent: {0}")]
     Login(String),
     /// The session ended before the server's `connected` had finished.
     #[error("the session ended before it began: {0}")]

@@ -2,6 +2,7 @@
 
 use std::{
     future::Future,
+    panic::AssertUnwindSafe,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -9,6 +10,7 @@ use std::{
 };
 
 use futures_core::Stream;
+use futures_util::FutureExt;
 use parking_lot::Mutex;
 use tokio::{
     sync::watch,
@@ -270,8 +272,10 @@ impl WayBack {
         };
         let resumption = Some(Resumption::GoOn(Claim { token, received, kept }));
         let patience = self.limits.authentication;
-        // Before the server waits for it.
-        let login = timeout(patience, (self.login)()).await.map_err(|_| late())??;
+        // Before the server waits for it. It is the program's, and its panic must not be this task's.
+        let login = AssertUnwindSafe(async { (self.login)().await }).catch_unwind();
+        let login = timeout(patience, login).await.map_err(|_| late())?;
+        let login = login.map_err(|_| ConnectError::Login("what makes it has panicked".into()))??;
         let link = open(address.clone(), &self.options, &self.limits);
         let mut link = timeout(patience, link).await.map_err(|_| late())??;
         let greeting = handshake::greet(&mut link, &self.limits, &self.options.compression, login, resumption);

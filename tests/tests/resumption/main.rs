@@ -241,6 +241,20 @@ async fn a_session_goes_on_with_who_has_its_identity() {
     never("the first has left", server.socket(&0).unwrap().disconnected()).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_login_that_panics_ends_a_client_that_comes_back_with_words() {
+    let server = Server::builder().bind("tcp://127.0.0.1:0").await.unwrap();
+    let logins = AtomicU32::new(0);
+    let login = move || {
+        let number = logins.fetch_add(1, Ordering::Relaxed);
+        async move { assert_eq!(number, 0, "there is no second one") }
+    };
+    let (relay, client) = through_a_relay(&server, client().auth_with(login)).await;
+    relay.cut();
+    let reason = within(client.disconnected()).await;
+    assert!(reason.to_string().contains("panicked"), "{reason}");
+}
+
 /// Each name is given to one client at a time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn authentication_knows_who_returns_and_who_only_says_so_is_a_newcomer() {
