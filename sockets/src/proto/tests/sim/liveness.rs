@@ -24,6 +24,8 @@ pub(super) struct Vigil {
     interval: Duration,
     heard: Instant,
     said: Instant,
+    /// When something was given to the writer last, which may take its time.
+    handed_over: Instant,
     /// A frame has begun and is not whole.
     begun: bool,
     /// When something was there last that was not looked at.
@@ -31,6 +33,11 @@ pub(super) struct Vigil {
 }
 
 impl Vigil {
+    /// Something was given to the writer.
+    pub(super) fn handed_over(&mut self, now: Instant) {
+        self.handed_over = now;
+    }
+
     /// Something was written.
     pub(super) fn said(&mut self, now: Instant) {
         self.said = now;
@@ -44,13 +51,13 @@ impl Vigil {
 
     /// There is another link.
     pub(super) fn wake(&mut self, now: Instant) {
-        (self.heard, self.said, self.busy, self.begun) = (now, now, now, false);
+        (self.heard, self.said, self.handed_over, self.busy, self.begun) = (now, now, now, now, false);
     }
 
     /// A heartbeat is said.
     pub(super) fn heartbeat_said(&self, now: Instant) {
         assert!(self.agreed, "nobody has agreed to heartbeats");
-        assert!(now >= self.said + self.interval / 2, "a busy connection has no heartbeats");
+        assert!(now >= self.handed_over + self.interval / 2, "a busy connection has no heartbeats");
     }
 
     /// All that was due by now has been done.
@@ -78,7 +85,8 @@ pub(super) fn mind(link: &mut Link, now: Instant, choices: &mut Choices<'_>) {
         side.engine.mind(now, ours, agreed.then_some(theirs), phase);
         let interval = ours.heartbeat.min(theirs / 2);
         let silence = ours.silence;
-        side.vigil = Some(Vigil { agreed, silence, interval, heard: now, said: now, begun: false, busy: now });
+        side.vigil =
+            Some(Vigil { agreed, silence, interval, heard: now, said: now, handed_over: now, begun: false, busy: now });
     }
 }
 

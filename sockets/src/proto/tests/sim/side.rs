@@ -153,6 +153,9 @@ impl Side {
             if let Some(word) = self.engine.hand_over() {
                 self.said_about_the_link(now, &word);
             }
+            if let Some(vigil) = self.vigil.as_mut().filter(|_| self.engine.unwritten() > 0) {
+                vigil.handed_over(now);
+            }
             self.check_acknowledged(waiting == 0);
             let (kept, most) = (self.engine.kept(), if waiting == 0 { before } else { waiting.max(self.ours.kept) });
             assert!(kept <= most, "{kept} bytes are kept, at most {most} may be");
