@@ -53,8 +53,11 @@ impl Side {
             Admission::Full => {
                 assert!(!self.outgoing.admits(most), "a request is refused that could be sent");
                 let bytes = self.outgoing.parked_request_bytes();
+                // Answers that wait for their turn are among what is parked, too.
+                let is_empty =
+                    self.outgoing.nothing_is_parked() && self.incoming.nothing_is_due() && !self.owes_drained;
                 let is_full = self.outgoing.parked_requests() >= self.ours.calls as usize
-                    || !self.outgoing.nothing_is_parked() && bytes + most > self.ours.queue;
+                    || !is_empty && bytes + most > self.ours.queue;
                 assert!(is_full, "a request is refused that could wait");
             }
             other => panic!("a request is refused with {other:?}"),
