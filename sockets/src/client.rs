@@ -197,9 +197,9 @@ impl ClientBuilder {
     /// if the server still keeps it: see [`ClientState`]. This is about [`connect`](Self::connect): the other ways to
     /// connect have no way back.
     ///
-    /// A client is over, and does not come back, when its last handle is dropped, when the server tells it that it is disconnected or that it shuts down,
-    /// and when a side breaks the protocol. If the last handle is dropped while there is no connection, the server finds out when it has
-    /// waited for [`Limits::resume_within`]. [`on_disconnect`](Peer::on_disconnect) runs then.
+    /// A client is over, and does not come back, when its last handle is dropped, when the server says that it disconnects it or shuts
+    /// down, and when a side breaks the protocol. If the last handle is dropped while there is no connection, the server finds out when
+    /// it has waited for [`Limits::resume_within`]. [`on_disconnect`](Peer::on_disconnect) runs then.
     pub fn reconnect(self, reconnect: Reconnect) -> Self {
         Self { reconnect, ..self }
     }
@@ -312,8 +312,7 @@ impl ClientBuilder {
         let greeting = login().await?;
         let (mut link, address) = match way {
             Way::To(address) => {
-                let opened = timeout(limits.authentication, open(address.clone(), &options, &limits)).await;
-                let link = opened.map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))??;
+                let link = open(address.clone(), &options, &limits).await?;
                 (link, Some(address).filter(|_| !reconnect.is_never()))
             }
             Way::Over(link) => (link, None),

@@ -276,8 +276,7 @@ impl WayBack {
         let login = AssertUnwindSafe(async { (self.login)().await }).catch_unwind();
         let login = timeout(patience, login).await.map_err(|_| late())?;
         let login = login.map_err(|_| ConnectError::Login("what makes it has panicked".into()))??;
-        let link = open(address.clone(), &self.options, &self.limits);
-        let mut link = timeout(patience, link).await.map_err(|_| late())??;
+        let mut link = open(address.clone(), &self.options, &self.limits).await?;
         let greeting = handshake::greet(&mut link, &self.limits, &self.options.compression, login, resumption);
         let (theirs, granted) = timeout(patience, greeting).await.map_err(|_| late())??;
         let Some(granted) = granted else {

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, time::timeout};
 
 #[cfg(feature = "tls")]
 use super::tls;
@@ -11,9 +11,14 @@ use super::websocket;
 use super::{Address, Authority, ClientOptions, Link, over_stream, unix};
 use crate::{connect_error::ConnectError, limits::Limits};
 
-/// Opens a connection, TLS and the upgrade to WebSocket included. Its caller limits the time.
-#[allow(unused_variables, reason = "what is built in may need none of them")]
+/// Opens a connection, TLS and the upgrade to WebSocket included, within the time for authentication.
 pub(crate) async fn open(address: Address, options: &ClientOptions, limits: &Limits) -> Result<Link, ConnectError> {
+    let opened = timeout(limits.authentication, open_at_leisure(address, options)).await;
+    opened.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+}
+
+#[allow(unused_variables, reason = "what is built in may need no options")]
+async fn open_at_leisure(address: Address, options: &ClientOptions) -> Result<Link, ConnectError> {
     match address {
         Address::Tcp(authority) => {
             let (read, write) = connect(&authority).await?.into_split();

@@ -240,7 +240,12 @@ impl<C, H: Clone> Core<C, H> {
         let calls = self.calls.drain();
         let ended =
             calls.into_iter().map(|(consumer, _, sent)| (consumer, Answer::Disconnected { maybe_executed: sent }));
-        (ended.collect(), self.running.drain().map(|(_, handler)| handler).collect())
+        (ended.collect(), self.stopped())
+    }
+
+    /// The handlers that run, which are to be stopped.
+    fn stopped(&mut self) -> Vec<H> {
+        self.running.drain().map(|(_, handler)| handler).collect()
     }
 
     /// Whether this is the server's end.

@@ -199,7 +199,7 @@ impl<C, H: Clone> Core<C, H> {
         self.liveness = None;
         self.is_away = false;
         self.stalled = self.stalled.map(|_| now);
-        (ended, self.running.drain().map(|(_, handler)| handler).collect())
+        (ended, self.stopped())
     }
 
     /// The session ends without a link: who waits for an answer, and the handlers that are to be stopped. What waits to be
@@ -207,7 +207,7 @@ impl<C, H: Clone> Core<C, H> {
     pub(crate) fn close_away(&mut self) -> (Vec<(C, Answer)>, Vec<H>) {
         let calls = self.calls.drain();
         let ended = self.disconnected(calls);
-        (ended, self.running.drain().map(|(_, handler)| handler).collect())
+        (ended, self.stopped())
     }
 
     /// Tells callers of the end of their calls. What waits to be written was not sent.
