@@ -31,9 +31,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let server = Server::builder()
         .authenticate(|name: String| async { Ok(name) })
         .connected(|socket: Socket<String>| async move {
-            let name = socket.identity().clone();
+            let name = socket.identity();
             println!("{name} has connected");
-            socket.serve(VisitorsServer::new(Visitor(name.clone())));
+            socket.serve(VisitorsServer::new(Visitor(name.to_string())));
             socket.on_disconnect(|_| async move {
                 println!("{name} has disconnected");
                 GONE.notify_one();

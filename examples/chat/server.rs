@@ -71,8 +71,8 @@ struct Visitor {
 }
 
 impl Visitor {
-    fn name(&self) -> &str {
-        self.socket.identity().name()
+    fn name(&self) -> String {
+        self.socket.identity().name().to_owned()
     }
 
     fn lock_room(&self) -> MutexGuard<'_, String> {
@@ -118,7 +118,7 @@ async fn tell(audience: &Audience<Person>, what: &str) {
 
 impl Chat for Visitor {
     async fn say(&self, text: &str) {
-        if let Err(error) = TerminalClient::new(&self.others()).said(self.name(), text).await {
+        if let Err(error) = TerminalClient::new(&self.others()).said(&self.name(), text).await {
             print(&format!("Nobody heard {}: {error}", self.name()));
         }
     }
@@ -150,14 +150,15 @@ impl Chat for Visitor {
         }
         let room = self.room();
         let others = TerminalClient::new(&room.except(&self.socket)).with_timeout(self.vote_time);
-        let mut votes = others.vote(self.name(), choices.clone());
+        let mut votes = others.vote(&self.name(), choices.clone());
         if votes.open() == 0 {
             return Err(ChatError::Alone);
         }
         let mut counts = vec![0; choices.len()];
         let mut silent = Vec::new();
         while let Some((voter, vote)) = votes.next().await {
-            let name = voter.identity().name();
+            let voter = voter.identity();
+            let name = voter.name();
             match vote {
                 Ok(Some(choice)) if choice < choices.len() => {
                     counts[choice] += 1;

@@ -25,7 +25,7 @@ pub async fn welcome(socket: Socket<Person>) {
 async fn tell_who_is_here(server: &Server<Person>) {
     let _one_at_a_time = TELLING.lock().await;
     let room = server.room(ROOM);
-    let people = room.sockets().iter().map(|socket| socket.identity().clone()).collect();
+    let people = room.sockets().iter().map(|socket| Person::clone(&socket.identity())).collect();
     // It fails only if it is too large to be sent.
     let _ = ViewerClient::new(&room).here(people).await;
 }

@@ -60,7 +60,7 @@ impl Shop {
             .connected(move |socket: Socket<Player>| {
                 let shop = Arc::clone(&shop);
                 async move {
-                    let customer = socket.identity().clone();
+                    let customer = Player::clone(&socket.identity());
                     says("shop", &format!("{} comes in", customer.name));
                     socket.join(LOBBY);
                     socket.serve(PurchasesServer::new(Counter { customer, shop }));

@@ -21,7 +21,7 @@ every_transport! {
         let client = net.connect(&server, Client::builder()).await;
         assert_eq!(PurchasesClient::new(&client).get_price("sword").await, Ok(Some(10)));
         let socket: Socket = server.socket(&()).unwrap();
-        assert_eq!(socket.identity(), &());
+        assert_eq!(*socket.identity(), ());
         assert_eq!(server.sockets_of(&()), [socket]);
     }
 
@@ -30,7 +30,7 @@ every_transport! {
             if name.is_empty() { Err(Refusal::new("nameless")) } else { Ok(name) }
         })).await;
         let _client = net.connect(&server, Client::builder().auth("ada")).await;
-        assert_eq!(server.sockets()[0].identity(), "ada");
+        assert_eq!(*server.sockets()[0].identity(), "ada");
     }
 
     async fn authentication_may_take_the_handshake_too(net: Net) {
@@ -38,7 +38,7 @@ every_transport! {
             Ok::<_, Refusal>((login.name, handshake.peer_addr, handshake.transport))
         })).await;
         let _client = net.connect(&server, Client::builder().auth(Login::new("ada"))).await;
-        let (name, address, transport) = server.sockets()[0].identity().clone();
+        let (name, address, transport) = (*server.sockets()[0].identity()).clone();
         assert_eq!(name, "ada");
         assert_eq!(address.is_some_and(|address| address.ip().is_loopback()), net.has_address());
         assert!(!transport.is_empty());

@@ -98,7 +98,7 @@ on_every_wire! {
             other => panic!("{other:?}"),
         }
         let client = host.connect(Client::builder().auth("ada")).await;
-        assert_eq!(host.server.sockets()[0].identity(), "ada");
+        assert_eq!(*host.server.sockets()[0].identity(), "ada");
         drop(client);
     }
 }

@@ -46,8 +46,8 @@ async fn a_room_spans_transports_and_all_in_it_hear_the_same_message() {
         client("messages").connect_over_messages(left).await.unwrap(),
         client("memory").connect_to(&server).await.unwrap(),
     ];
-    for (name, transport) in server.sockets().iter().map(Socket::identity) {
-        assert_eq!(name, transport);
+    for identity in server.sockets().iter().map(Socket::identity) {
+        assert_eq!(identity.0, identity.1);
     }
 
     let lobby = LobbyClient::new(&server.room("lobby"));

@@ -49,7 +49,7 @@ async fn authentication_is_told_who_the_peer_is() {
     });
     let server = server.bind(&url(&path)).await.unwrap();
     let _client = Client::builder().connect(&url(&path)).await.unwrap();
-    let &(uid, pid) = server.sockets()[0].identity();
+    let (uid, pid) = *server.sockets()[0].identity();
     let own = fs::metadata(&path).unwrap();
     assert_eq!(uid, own.uid());
     assert!(pid.is_none_or(|pid| pid == i32::try_from(process::id()).unwrap()));

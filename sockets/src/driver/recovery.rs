@@ -127,7 +127,11 @@ impl Driver {
         let missed = || DisconnectReason::Lost("the other side has missed more than is kept for it".into());
         let (receiver, received) = match found {
             Found::Offered(offer) => {
-                let Offer { link, claim, token, welcome } = *offer;
+                let Offer { link, claim, token, adopt, welcome } = *offer;
+                if !self.session.can_resume(&claim) {
+                    return Err(missed());
+                }
+                adopt();
                 let granted = Granted { received: Some(self.session.positions().0), token };
                 let welcome = welcome(&granted);
                 let tokens = Some((claim.token, granted.token));

@@ -232,8 +232,8 @@ async fn let_in<I: Identity>(
             let (theirs, entry) = entry?;
             Ok(match entry {
                 Entry::New(identity, place) => Admitted::New(Newcomer { link, theirs, identity, place }),
-                Entry::Return(socket, claim, token) => {
-                    resume(server, &socket, link, theirs, claim, token);
+                Entry::Return(socket, identity, claim, token) => {
+                    resume(server, &socket, identity, link, theirs, claim, token);
                     Admitted::Returned(socket)
                 }
             })
@@ -260,6 +260,7 @@ async fn open(arrival: Arrival, turn: &mut Turn) -> Result<(Link, Handshake), Ac
 fn resume<I: Identity>(
     server: &Arc<Inner<I>>,
     socket: &Socket<I>,
+    identity: I,
     link: Link,
     theirs: Theirs,
     claim: Claim,
@@ -271,7 +272,12 @@ fn resume<I: Identity>(
         // One that cannot be encoded is not understood, so that the client tries again.
         handshake::welcome(&greeter.limits, &greeter.options.compression, Some(granted)).unwrap_or_default()
     };
-    socket.session().offer(Offer { link, claim, token, welcome: Box::new(welcome) });
+    let (registered, number) = (Arc::clone(server), socket.number());
+    let adopt = move || {
+        let unused = registered.registry.write().replace_identity(number, Arc::new(identity));
+        drop(unused);
+    };
+    socket.session().offer(Offer { link, claim, token, adopt: Box::new(adopt), welcome: Box::new(welcome) });
 }
 
 /// Registers the socket, and gives its driver.

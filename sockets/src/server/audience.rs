@@ -56,7 +56,7 @@ impl<I: Identity> Selector<I> {
             Self::All => true,
             Self::Room(name) => registry.is_member(name, socket.number()),
             Self::Sockets(sockets) => sockets.get(&socket.number()) == Some(socket),
-            Self::Users(identities) => identities.contains(socket.identity()),
+            Self::Users(identities) => identities.contains(&*socket.identity()),
             Self::Union(one, other) => one.contains(registry, socket) || other.contains(registry, socket),
             Self::Except(those, these) => those.contains(registry, socket) && !these.contains(registry, socket),
         }

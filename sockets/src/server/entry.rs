@@ -17,8 +17,8 @@ const FULL: &str = "the server is full";
 /// How somebody comes in.
 pub(super) enum Entry<I> {
     New(I, Connected),
-    /// To a session that there is, with this token for the next time.
-    Return(Socket<I>, Claim, Token),
+    /// A session that is resumed, with the identity that it takes and the token for the next time.
+    Return(Socket<I>, I, Claim, Token),
 }
 
 /// The handshake, up to its welcome.
@@ -36,7 +36,9 @@ pub(super) async fn admit<I: Identity>(
     if let Some(claim) = claim {
         match returned(server, &claim, &login, &handshake).await {
             // It has a place.
-            Ok(Some((socket, token))) => return Ok((theirs, Entry::Return(socket, claim, token))),
+            Ok(Some((socket, identity, token))) => {
+                return Ok((theirs, Entry::Return(socket, identity, claim, token)));
+            }
             Ok(None) => {}
             Err(failure) => return turn_away(link, failure, turn).await,
         }
@@ -58,20 +60,21 @@ pub(super) async fn admit<I: Identity>(
     Ok((theirs, Entry::New(identity, place)))
 }
 
-/// Whose session somebody goes on with who shows a good token and has its identity, and the token for the next time.
+/// The session that a client resumes which shows a valid token and authenticates with an equal identity, that identity,
+/// and the token for the next time.
 async fn returned<I: Identity>(
     server: &Inner<I>,
     claim: &Claim,
     login: &[u8],
     handshake: &Handshake,
-) -> Result<Option<(Socket<I>, Token)>, AuthFailure> {
+) -> Result<Option<(Socket<I>, I, Token)>, AuthFailure> {
     let found = server.registry.read().socket(claim.token.session()).cloned();
     let known = found.filter(|socket| socket.session().knows(&claim.token) && !server.registry.read().is_closed());
     let Some(socket) = known else { return Ok(None) };
     let handshake = Handshake { returns: true, ..handshake.clone() };
     let identity = (server.authenticate)(login, handshake).await?;
     let goes_on = *socket.identity() == identity && socket.session().can_go_on(claim);
-    Ok(Token::new(socket.number()).filter(|_| goes_on).map(|next| (socket, next)))
+    Ok(Token::new(socket.number()).filter(|_| goes_on).map(|next| (socket, identity, next)))
 }
 
 async fn turn_away<T>(link: &mut Link, failure: AuthFailure, turn: &mut Turn) -> Result<T, AcceptError> {

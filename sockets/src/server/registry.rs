@@ -11,7 +11,7 @@ use crate::session::Session;
 /// A server's sockets, by the number of their coming, and the index of rooms. A room is there while it has members.
 pub(super) struct Registry<I> {
     sockets: BTreeMap<u64, Entry<I>>,
-    by_identity: HashMap<I, BTreeSet<u64>>,
+    by_identity: HashMap<Arc<I>, BTreeSet<u64>>,
     rooms: HashMap<String, Room<I>>,
     everyone: Rostered,
     rooms_per_socket: usize,
@@ -135,10 +135,7 @@ impl<I: Identity> Registry<I> {
         if self.closed {
             return false;
         }
-        match self.by_identity.get_mut(socket.identity()) {
-            Some(numbers) => _ = numbers.insert(socket.number()),
-            None => _ = self.by_identity.insert(socket.identity().clone(), BTreeSet::from([socket.number()])),
-        }
+        self.by_identity.entry(socket.identity()).or_default().insert(socket.number());
         self.sockets.insert(socket.number(), Entry { socket, rooms: BTreeSet::new() });
         self.everyone.take();
         true
@@ -146,18 +143,32 @@ impl<I: Identity> Registry<I> {
 
     /// Takes a socket out, of its rooms too. It is given back with its identity's key, to be dropped without the registry's
     /// lock: that runs a user's code.
-    pub(super) fn remove(&mut self, id: u64) -> Option<(Socket<I>, Option<I>)> {
+    pub(super) fn remove(&mut self, id: u64) -> Option<(Socket<I>, Option<Arc<I>>)> {
         let entry = self.sockets.remove(&id)?;
         self.everyone.take();
         for room in &entry.rooms {
             self.remove_member(id, room);
         }
-        let identity = entry.socket.identity();
+        let key = self.remove_from_index(id, &entry.socket.identity());
+        Some((entry.socket, key))
+    }
+
+    /// Replaces the identity of a socket, in the socket and in the index. The identities that are not used any more are
+    /// returned, to be dropped without the registry's lock.
+    pub(super) fn replace_identity(&mut self, id: u64, identity: Arc<I>) -> [Option<Arc<I>>; 2] {
+        let Some(socket) = self.socket(id).cloned() else { return [Some(identity), None] };
+        let former = socket.replace_identity(Arc::clone(&identity));
+        let key = self.remove_from_index(id, &former);
+        self.by_identity.entry(identity).or_default().insert(id);
+        [Some(former), key]
+    }
+
+    /// Returns the key of the index if the socket was the last with this identity.
+    fn remove_from_index(&mut self, id: u64, identity: &I) -> Option<Arc<I>> {
         let numbers = self.by_identity.get_mut(identity)?;
         numbers.remove(&id);
-        let last = numbers.is_empty();
-        let key = last.then(|| self.by_identity.remove_entry(identity)).flatten();
-        Some((entry.socket, key.map(|(key, _)| key)))
+        let is_last = numbers.is_empty();
+        is_last.then(|| self.by_identity.remove_entry(identity)).flatten().map(|(key, _)| key)
     }
 
     /// The sockets of an identity, oldest first.

@@ -6,6 +6,8 @@ use std::{
     sync::{Arc, Weak},
 };
 
+use parking_lot::RwLock;
+
 use super::{Identity, Inner, Server};
 use crate::{
     disconnect_reason::DisconnectReason,
@@ -20,13 +22,14 @@ pub struct Socket<I = ()>(Arc<SocketInner<I>>);
 struct SocketInner<I> {
     number: u64,
     peer: Peer,
-    identity: I,
+    /// A resumption replaces it, under the write lock of the registry.
+    identity: RwLock<Arc<I>>,
     server: Arc<Inner<I>>,
 }
 
 impl<I> Socket<I> {
     pub(super) fn new(number: u64, peer: Peer, identity: I, server: Arc<Inner<I>>) -> Self {
-        Self(Arc::new(SocketInner { number, peer, identity, server }))
+        Self(Arc::new(SocketInner { number, peer, identity: RwLock::new(Arc::new(identity)), server }))
     }
 
     /// The number of its coming.
@@ -39,9 +42,18 @@ impl<I> Socket<I> {
         (self.0.number, self.0.peer.session())
     }
 
-    /// Who this is: what `authenticate` gave.
-    pub fn identity(&self) -> &I {
-        &self.0.identity
+    /// Returns the identity that authentication returned last.
+    ///
+    /// It can change when the session is resumed over another connection: that client authenticates too, and its
+    /// identity replaces the earlier one if the two are equal. So call this where the identity is needed, and do not
+    /// keep a copy.
+    pub fn identity(&self) -> Arc<I> {
+        Arc::clone(&self.0.identity.read())
+    }
+
+    /// Replaces the identity and returns the earlier one. The registry calls this, to keep its index in step.
+    pub(super) fn replace_identity(&self, identity: Arc<I>) -> Arc<I> {
+        std::mem::replace(&mut *self.0.identity.write(), identity)
     }
 }
 

@@ -25,6 +25,8 @@ pub(crate) struct Offer {
     pub(crate) claim: Claim,
     /// For the next time.
     pub(crate) token: Token,
+    /// Replaces the identity of the socket. It runs before the connection is used, and only if the session is resumed.
+    pub(crate) adopt: Box<dyn FnOnce() + Send>,
     /// What the client is told of that.
     pub(crate) welcome: Box<dyn FnOnce(&Granted) -> Bytes + Send>,
 }
@@ -82,6 +84,12 @@ impl Session {
             state.close(DisconnectReason::Lost("a side has missed more than the other keeps".into()));
         }
         can
+    }
+
+    /// Returns `true` if both sides keep what the other has missed. While the session is detached, only the driver's
+    /// task changes that.
+    pub(crate) fn can_resume(&self, claim: &Claim) -> bool {
+        self.state.lock().core.can_resume(claim.received, claim.kept)
     }
 
     fn admits(&self, state: &State, claim: &Claim) -> bool {

@@ -153,7 +153,7 @@ async fn a_frame_that_is_cut_off_ends_its_connection() {
     let server = sockets::Server::builder()
         .authenticate(|login: String| async move { Ok::<_, sockets::Refusal>(login) })
         .connected(move |socket: sockets::Socket<String>| {
-            if socket.identity() == "ada" {
+            if *socket.identity() == "ada" {
                 let gone = gone.lock().unwrap().take().unwrap();
                 socket.on_disconnect(|reason| async move { gone.send(reason).unwrap() });
             }

@@ -129,8 +129,8 @@ pub(crate) async fn be_seen(server: &Server<Seen>, address: SocketAddr) -> Raw {
     assert!(raw.head().await.starts_with("HTTP/1.1 101 "));
     assert_eq!(raw.message().await[6], 0, "welcome");
     raw.message().await;
-    let identity = server.sockets()[0].identity().clone();
-    assert_eq!(identity, ("ws", "/live?room=1".to_owned(), Some("session=42".to_owned()), true));
+    let identity = server.sockets()[0].identity();
+    assert_eq!(*identity, ("ws", "/live?room=1".to_owned(), Some("session=42".to_owned()), true));
     raw
 }
 
