@@ -62,9 +62,10 @@ impl Arg {
     pub(crate) fn describe(&self) -> String {
         match self {
             Self::Named(name, _) => format!("unknown argument `{name}`"),
-            Self::Plain(Expr::Path(path)) if let Some(name) = path.path.get_ident() => {
-                format!("unknown argument `{name}`")
-            }
+            Self::Plain(Expr::Path(path)) => match path.path.get_ident() {
+                Some(name) => format!("unknown argument `{name}`"),
+                None => "unknown argument".to_owned(),
+            },
             Self::Plain(_) => "unknown argument".to_owned(),
         }
     }

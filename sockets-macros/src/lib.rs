@@ -1,4 +1,5 @@
 //! The `#[group]` attribute of the `sockets` library, which re-exports it.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod attr;
 mod check;

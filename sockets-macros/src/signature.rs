@@ -97,9 +97,10 @@ fn constant(value: &Expr) -> String {
         Expr::Group(group) => constant(&group.expr),
         Expr::Paren(paren) => constant(&paren.expr),
         Expr::Lit(ExprLit { lit: Lit::Int(number), .. }) => number.base10_digits().to_owned(),
-        Expr::Path(ExprPath { qself: None, path, .. }) if let Some(last) = path.segments.last() => {
-            last.ident.unraw().to_string()
-        }
+        Expr::Path(ExprPath { qself: None, path, .. }) => match path.segments.last() {
+            Some(last) => last.ident.unraw().to_string(),
+            None => spelled(value.to_token_stream()),
+        },
         other => spelled(other.to_token_stream()),
     }
 }

@@ -1,4 +1,80 @@
-#![doc = include_str!("../../README.md")]
+//! Typed RPC in both directions over one connection, with rooms and sessions that survive
+//! reconnects.
+//!
+//! A *contract* is a trait with the [`group`] attribute. One peer serves it with a handler and the
+//! other peer calls it through a generated stub, so the compiler checks both ends. Server and client
+//! can serve contracts at the same time, over the same connection.
+//!
+//! ```
+//! use sockets::{Client, Server};
+//!
+//! #[sockets::group("Prices")]
+//! pub trait Prices {
+//!     /// A request: the caller awaits the reply.
+//!     async fn price(&self, item: &str) -> Option<u32>;
+//!     /// An emit: it has no reply.
+//!     #[emit]
+//!     async fn viewed(&self, item: &str);
+//! }
+//!
+//! struct Shop;
+//!
+//! impl Prices for Shop {
+//!     async fn price(&self, item: &str) -> Option<u32> {
+//!         (item == "sword").then_some(10)
+//!     }
+//!     async fn viewed(&self, item: &str) {
+//!         println!("a client viewed the {item}");
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let server = Server::builder().serve(PricesServer::new(Shop)).bind("tcp://127.0.0.1:0").await?;
+//! let client = Client::builder().connect(&format!("tcp://{}", server.local_addr())).await?;
+//!
+//! let shop = PricesClient::new(&client);
+//! shop.viewed("sword").await?;
+//! assert_eq!(shop.price("sword").await?, Some(10));
+//! # Ok(()) }
+//! ```
+//!
+//! # Overview
+//!
+//! - [`group`] describes contracts: arguments, replies, deadlines and overflow policies.
+//! - [`Server`] and [`ServerBuilder`] listen, authenticate clients and hold their [`Socket`]s.
+//! - [`Client`] and [`ClientBuilder`] connect, and reconnect after a connection has broken. The
+//!   session then resumes, and no message is lost or delivered twice; see [`ClientState`].
+//! - [`Audience`] addresses a room, a list of users or all clients. An emit goes to every member, and
+//!   a request returns [`Replies`], a stream with one result for each member.
+//! - [`Peer`], [`Group`] and [`Listener`] call and serve methods by name, without a contract.
+//! - [`CallError`], [`ConnectError`] and [`DisconnectReason`] describe failures.
+//! - [`Limits`] bounds everything that a peer can consume.
+//!
+//! The library runs on [tokio](https://docs.rs/tokio), and encodes arguments and replies with
+//! [postcard](https://docs.rs/postcard).
+//!
+//! # Cargo features
+//!
+//! No feature is enabled by default.
+//!
+//! | feature | adds |
+//! | --- | --- |
+//! | `tls` | `tls://` addresses, and `wss://` together with `ws` |
+//! | `ws` | `ws://` addresses: WebSockets |
+//! | `axum` | a route for WebSockets in an axum application; enables `ws` |
+//! | `compression` | LZ4 for large messages |
+//! | `middleware` | layers around connecting, calls and emits |
+//!
+//! # Further reading
+//!
+//! The [README] has complete programs, all transports and measurements. [RELIABILITY] states the
+//! guarantees and [PROTOCOL] the wire format.
+//!
+//! [README]: https://github.com/sockets-rs/sockets#readme
+//! [RELIABILITY]: https://github.com/sockets-rs/sockets/blob/main/RELIABILITY.md
+//! [PROTOCOL]: https://github.com/sockets-rs/sockets/blob/main/PROTOCOL.md
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 #[cfg(feature = "axum")]
@@ -31,6 +107,11 @@ mod transport;
 #[doc(hidden)]
 #[path = "private.rs"]
 pub mod __private;
+
+/// Compiles and runs the programs of the README with the documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmePrograms;
 
 /// The entries of `fuzz`, which do not exist in any other build.
 #[cfg(fuzzing)]
