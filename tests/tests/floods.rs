@@ -20,13 +20,15 @@ use std::{
 };
 
 use allocation_counter::measure;
-use raw::{ECHO, FAILURE, GOODBYE, NOTE, Raw, UNKNOWN, WAIT, cancel, emit, prefixed, reply, request, string};
+use raw::{
+    ECHO, FAILURE, GOODBYE, NOTE, Raw, TERMS, UNKNOWN, WAIT, cancel, emit, greeting, prefixed, reply, request, string,
+};
 use sockets::{Client, Server, Socket};
 use sockets_tests::eventually;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     runtime::Builder,
-    sync::{Notify, oneshot, watch},
+    sync::{Notify, Semaphore, oneshot, watch},
 };
 
 /// What the server serves.
@@ -40,12 +42,21 @@ trait Bad {
 
 /// How long the handler of a note takes: so few of them fill a turn of its connection's.
 const NOTE_TAKES: Duration = Duration::from_micros(50);
+/// How long a handler takes that alone fills several turns of its connection.
+const LONG: Duration = Duration::from_millis(5);
 
-#[derive(Clone, Default)]
+#[derive(Clone)]
 struct Counting {
     notes: Arc<AtomicUsize>,
+    note_takes: Duration,
     waiting: Arc<AtomicUsize>,
     most_waiting: Arc<AtomicUsize>,
+}
+
+impl Counting {
+    fn new(note_takes: Duration) -> Self {
+        Self { notes: Arc::default(), note_takes, waiting: Arc::default(), most_waiting: Arc::default() }
+    }
 }
 
 impl Bad for Counting {
@@ -69,7 +80,7 @@ impl Bad for Counting {
     async fn note(&self) {
         self.notes.fetch_add(1, Ordering::Relaxed);
         let began = Instant::now();
-        while began.elapsed() < NOTE_TAKES {}
+        while began.elapsed() < self.note_takes {}
     }
 }
 
@@ -77,6 +88,8 @@ impl Bad for Counting {
 struct Alone {
     address: SocketAddr,
     counting: Counting,
+    /// Connections take a permit before they are ready. There are enough, unless a test takes them.
+    ready: Arc<Semaphore>,
     server: Server,
     /// The other client.
     client: Client,
@@ -87,8 +100,18 @@ struct Alone {
 
 impl Alone {
     async fn start() -> Self {
-        let counting = Counting::default();
-        let builder = Server::builder().serve(BadServer::new(counting.clone()));
+        Self::start_with(NOTE_TAKES).await
+    }
+
+    /// `note_takes` is how long the handler of a note runs without a pause.
+    async fn start_with(note_takes: Duration) -> Self {
+        let counting = Counting::new(note_takes);
+        let ready = Arc::new(Semaphore::new(Semaphore::MAX_PERMITS));
+        let permits = Arc::clone(&ready);
+        let builder = Server::builder().serve(BadServer::new(counting.clone())).connected(move |_: Socket| {
+            let permits = Arc::clone(&permits);
+            async move { permits.acquire().await.unwrap().forget() }
+        });
         let (begins, ends) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let (begin, end) = (Arc::clone(&begins), Arc::clone(&ends));
         let (tell, told) = oneshot::channel();
@@ -105,7 +128,7 @@ impl Alone {
         let server: Server = told.await.unwrap();
         let address = server.local_addr();
         let client = Client::builder().connect(&format!("tcp://{address}")).await.unwrap();
-        Self { address, counting, server, client, begins, ends, peak }
+        Self { address, counting, ready, server, client, begins, ends, peak }
     }
 
     /// The other client is served, while the server is flooded.
@@ -349,17 +372,57 @@ async fn connections_that_open_and_close() {
 async fn a_call_waits_for_few_turns_of_a_flood() {
     let alone = Alone::start().await;
     let flooder = Flooder::start(alone.address, lot_of(|_| vec![emit(NOTE, &[])]), Some(credited));
+    let heard = notes_during_calls(&alone, 2 * WINDOW, 200).await;
+    flooder.stop();
+    // A turn has 16 notes. The client's own thread may not be awake in time.
+    assert!(heard[heard.len() / 2] <= 6 * 16, "{heard:?}");
+}
+
+/// Returns how many notes the server handles during each of some calls of another client, in ascending order. The calls
+/// begin after `first` notes.
+async fn notes_during_calls(alone: &Alone, first: usize, calls: usize) -> Vec<usize> {
     let notes = || alone.counting.notes.load(Ordering::Relaxed);
-    eventually("it floods", || notes() > 2 * WINDOW).await;
+    eventually("it floods", || notes() >= first).await;
     let bad = BadClient::new(&alone.client);
     let mut heard = Vec::new();
-    for _ in 0..200 {
+    for _ in 0..calls {
         let before = notes();
         assert_eq!(bad.echo("well").await.as_deref(), Ok("well"));
         heard.push(notes() - before);
     }
-    flooder.stop();
     heard.sort_unstable();
-    // A turn has 16 notes. The client's own thread may not be awake in time.
-    assert!(heard[heard.len() / 2] <= 6 * 16, "{heard:?}");
+    heard
+}
+
+/// A turn ends after the handler that has used up its time, not after a number of them.
+#[tokio::test]
+async fn flood_of_long_handlers_yields_after_each() {
+    let alone = Alone::start_with(LONG).await;
+    let flooder = Flooder::start(alone.address, lot_of(|_| vec![emit(NOTE, &[])]), Some(credited));
+    let heard = notes_during_calls(&alone, 1, 40).await;
+    flooder.stop();
+    // A call waits for the handler that is running, and for one more if it arrives late.
+    assert!(heard[heard.len() / 2] <= 2, "{heard:?}");
+}
+
+/// Calls that were held until the connection was ready are started in turns, too.
+#[tokio::test]
+async fn held_calls_yield_after_each_long_handler() {
+    let alone = Alone::start_with(LONG).await;
+    alone.ready.forget_permits(Semaphore::MAX_PERMITS);
+    let mut raw = Raw::connect(alone.address).await;
+    raw.send(&greeting(TERMS, &string("ada"))).await;
+    let notes: Vec<_> = (0..200).flat_map(|_| prefixed(&emit(NOTE, &[]))).collect();
+    raw.send_bytes(&notes).await;
+    // By then it has read the notes, too.
+    eventually("it comes in", || alone.flooder().is_some()).await;
+    alone.serves_others().await;
+    alone.ready.add_permits(1);
+    let (bad, mut calls) = (BadClient::new(&alone.client), 0);
+    while alone.counting.notes.load(Ordering::Relaxed) < 200 {
+        assert_eq!(bad.echo("well").await.as_deref(), Ok("well"));
+        calls += usize::from(alone.counting.notes.load(Ordering::Relaxed) > 0);
+    }
+    // About one call for each note.
+    assert!(calls >= 20, "{calls} calls");
 }

@@ -56,19 +56,17 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// Starts what was held, as far as that may go on.
-    pub(super) fn release(&mut self, now: Instant, places: &mut Places) -> Result<(), Violation> {
-        while self.has_work(now) {
-            let Some(Held { called, received, revoked }) = self.held.pop_front() else { break };
-            match called.open {
-                Open::Request(id) if revoked => {
-                    let cancelled = Outcome::Failure(FailureCode::Cancelled, "");
-                    self.session.answer(id, called.place, &cancelled, Room::Whatever);
-                }
-                open => {
-                    self.session.check_id(open)?;
-                    self.start(called, received, now, places);
-                }
+    /// Starts the oldest held call.
+    pub(super) fn release_next(&mut self, now: Instant, places: &mut Places) -> Result<(), Violation> {
+        let Some(Held { called, received, revoked }) = self.held.pop_front() else { return Ok(()) };
+        match called.open {
+            Open::Request(id) if revoked => {
+                let cancelled = Outcome::Failure(FailureCode::Cancelled, "");
+                self.session.answer(id, called.place, &cancelled, Room::Whatever);
+            }
+            open => {
+                self.session.check_id(open)?;
+                self.start(called, received, now, places);
             }
         }
         Ok(())

@@ -35,8 +35,6 @@ const SLICE: Duration = Duration::from_micros(500);
 const GO_ON: Duration = Duration::from_millis(2);
 /// After so long, what has arrived meanwhile may not be known yet: tokio has to look for it first.
 const STALE: Duration = Duration::from_millis(5);
-/// How many calls, or short runs of other frames, are handled between two looks at the clock.
-const STEPS_PER_LOOK: u32 = 16;
 
 /// The driver of a session. One task runs it.
 pub(crate) struct Driver {
@@ -129,8 +127,7 @@ impl Driver {
                 if now >= until {
                     break true;
                 }
-                self.dispatch(now, until)?;
-                now = clock::now();
+                now = self.dispatch(now, until)?;
                 continue;
             }
             match self.receiver.poll_receive(cx, self.session.limits().max_frame as usize) {
@@ -143,9 +140,7 @@ impl Driver {
             }
         };
         if goes_on {
-            // First come all others that are ready, and those for whom something has arrived. A task that wakes itself is
-            // before these: tokio looks for them after 61 such turns.
-            let _ = pin!(yield_now()).poll(cx);
+            wake_after_others(cx);
         }
         let begun = self.receiver.begun();
         if listened && begun > 0 {
@@ -155,23 +150,28 @@ impl Driver {
         self.keep_time(now, listened, goes_on.then(|| now + GO_ON), cx)
     }
 
-    /// Handles received frames until there are none or the time is up, and writes what came of them.
-    fn dispatch(&mut self, received: Instant, until: Instant) -> Result<(), DisconnectReason> {
-        self.session.begin_batch(received);
+    /// Starts held calls and handles received frames until none are left or the time is up, and writes what they
+    /// have queued. Returns the time at which it stopped.
+    fn dispatch(&mut self, began: Instant, until: Instant) -> Result<Instant, DisconnectReason> {
+        self.session.begin_batch(began);
         let mut notices = Notices::new();
         let mut places = Places::take();
-        let mut handled = self.dispatcher.release(received, &mut places).map_err(violated);
-        let mut steps = 0;
-        while handled.is_ok() && !self.batch.is_empty() {
-            handled = self.handle(received, &mut notices, &mut places);
-            steps += 1;
-            if steps % STEPS_PER_LOOK == 0 && clock::now() >= until {
+        let mut now = began;
+        let mut handled = Ok(());
+        while handled.is_ok() && now < until {
+            handled = if self.dispatcher.has_work(now) {
+                self.dispatcher.release_next(now, &mut places).map_err(violated)
+            } else if !self.batch.is_empty() {
+                self.handle(began, &mut notices, &mut places)
+            } else {
                 break;
-            }
+            };
+            // A step may have polled a handler, which is user code and may take any time. So every step is timed.
+            now = clock::now();
         }
         places.give_back();
         self.session.end_batch();
-        handled
+        handled.map(|()| now)
     }
 
     fn handle(&mut self, now: Instant, notices: &mut Notices, places: &mut Places) -> Result<(), DisconnectReason> {
@@ -230,11 +230,18 @@ impl Driver {
             }
             now = clock::now();
             if self.dispatcher.has_work(now) {
-                cx.waker().wake_by_ref();
+                wake_after_others(cx);
                 return Ok(());
             }
         }
     }
+}
+
+/// Wakes this task after all tasks that are ready and those for which I/O has arrived.
+///
+/// A task that wakes itself directly runs before the latter: tokio polls for I/O only after 61 such turns.
+fn wake_after_others(cx: &mut Context<'_>) {
+    let _ = pin!(yield_now()).poll(cx);
 }
 
 /// Ends a session, also when its driver is dropped with its runtime: callers on another one are told.

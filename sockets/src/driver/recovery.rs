@@ -10,9 +10,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::{task::yield_now, time::timeout};
+use tokio::time::timeout;
 
-use super::{Driver, SLICE};
+use super::{Driver, SLICE, wake_after_others};
 use crate::{
     clock,
     disconnect_reason::DisconnectReason,
@@ -106,21 +106,24 @@ impl Driver {
 
     /// Handles what has been received, and lets others run meanwhile.
     async fn handle_batch(&mut self) -> Result<(), DisconnectReason> {
-        while !self.batch.is_empty() {
-            poll_fn(|cx| Poll::Ready(self.poll_away(cx))).await?;
-            yield_now().await;
-        }
-        Ok(())
+        poll_fn(|cx| match self.poll_away(cx) {
+            Ok(()) if !self.batch.is_empty() => Poll::Pending,
+            handled => Poll::Ready(handled),
+        })
+        .await
     }
 
-    /// Handles what has been received, and keeps time.
+    /// Handles what has been received, and keeps time. It wakes its task while there is more to handle.
     fn poll_away(&mut self, cx: &mut Context<'_>) -> Result<(), DisconnectReason> {
-        let now = clock::now();
+        let mut now = clock::now();
         self.session.prepare_away(now, cx)?;
         if !self.batch.is_empty() || self.dispatcher.has_work(now) {
-            self.dispatch(now, now + SLICE)?;
+            now = self.dispatch(now, now + SLICE)?;
         }
-        self.keep_time(clock::now(), false, None, cx)
+        if !self.batch.is_empty() || self.dispatcher.has_work(now) {
+            wake_after_others(cx);
+        }
+        self.keep_time(now, false, None, cx)
     }
 
     fn take_up(&mut self, found: Found) -> Result<(), DisconnectReason> {
