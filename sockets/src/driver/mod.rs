@@ -146,6 +146,9 @@ impl Driver {
         if listened && begun > 0 {
             self.session.heard_part(now, begun);
         }
+        if self.receiver.has_unsent_replies() {
+            self.session.flush_transport();
+        }
         self.write_for_others(cx);
         self.keep_time(now, listened, goes_on.then(|| now + GO_ON), cx)
     }

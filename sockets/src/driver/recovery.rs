@@ -212,6 +212,10 @@ mod tests {
             Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
         }
 
+        fn accepted(&self) -> u64 {
+            0
+        }
+
         fn poll_finish(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
             Poll::Ready(Ok(()))
         }

@@ -30,25 +30,33 @@ pub(super) struct Writer {
     /// The driver's.
     waker: Waker,
     error: Option<io::Error>,
-    /// Since when the connection has taken nothing, if something waits.
-    blocked_since: Option<Instant>,
+    blocked: Option<Blocked>,
+}
+
+/// Something waits, and the connection accepts nothing.
+struct Blocked {
+    since: Instant,
+    /// How many bytes it had accepted then, in total.
+    accepted: u64,
 }
 
 impl Writer {
     pub(super) fn new(transmitter: Box<dyn Transmit>) -> Self {
-        Self { transmitter, outbox: Outbox::default(), waker: Waker::noop().clone(), error: None, blocked_since: None }
+        Self { transmitter, outbox: Outbox::default(), waker: Waker::noop().clone(), error: None, blocked: None }
     }
 
     fn poll_write(&mut self) -> Poll<io::Result<()>> {
-        let before = self.outbox.len();
         let Self { transmitter, outbox, waker, .. } = self;
         // A caller's or a shard's budget must not end its writing: the connection is ready or it is not.
         let write = unconstrained(poll_fn(|cx| transmitter.poll_transmit(cx, outbox)));
         let polled = pin!(write).poll(&mut Context::from_waker(waker));
         if polled.is_ready() {
-            self.blocked_since = None;
-        } else if self.blocked_since.is_none() || self.outbox.len() < before {
-            self.blocked_since = Some(now());
+            self.blocked = None;
+        } else {
+            let accepted = transmitter.accepted();
+            if self.blocked.as_ref().is_none_or(|blocked| blocked.accepted != accepted) {
+                self.blocked = Some(Blocked { since: now(), accepted });
+            }
         }
         polled
     }
@@ -64,13 +72,13 @@ impl Writer {
 
     /// There is no connection any more. Gives back the last one's half, and what it was writing.
     pub(super) fn stop(&mut self) -> (Box<dyn Transmit>, Outbox) {
-        (self.error, self.blocked_since) = (None, None);
+        (self.error, self.blocked) = (None, None);
         (mem::replace(&mut self.transmitter, Box::new(Closed)), mem::take(&mut self.outbox))
     }
 
     /// There is another connection, over which `outbox` is written before everything else.
     pub(super) fn start(&mut self, transmitter: Box<dyn Transmit>, outbox: Outbox) {
-        (self.error, self.blocked_since) = (None, None);
+        (self.error, self.blocked) = (None, None);
         (self.transmitter, self.outbox) = (transmitter, outbox);
     }
 
@@ -86,7 +94,7 @@ impl Writer {
     }
 
     pub(super) fn blocked_since(&self) -> Option<Instant> {
-        self.blocked_since
+        self.blocked.as_ref().map(|blocked| blocked.since)
     }
 
     pub(super) fn set_waker(&mut self, waker: &Waker) {
@@ -100,6 +108,10 @@ struct Closed;
 impl Transmit for Closed {
     fn poll_transmit(&mut self, _: &mut Context<'_>, _: &mut Outbox) -> Poll<io::Result<()>> {
         Poll::Ready(Err(io::ErrorKind::NotConnected.into()))
+    }
+
+    fn accepted(&self) -> u64 {
+        0
     }
 
     fn poll_finish(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -137,10 +149,20 @@ impl Session {
         }
     }
 
+    /// Writes replies of the transport itself, such as pongs. While the peer does not read them, the connection counts
+    /// as blocked, as it does for messages, so that the write timeout applies.
+    pub(crate) fn flush_transport(&self) {
+        let all_written = self.poll_writer(&mut self.writer.lock());
+        if all_written {
+            // Callers may have queued messages while the connection was blocked.
+            self.flush();
+        }
+    }
+
     fn write(&self, writer: &mut Writer) {
         loop {
             // A stream may have taken all of it, and not be through with it.
-            if writer.outbox.is_empty() && writer.blocked_since.is_none() {
+            if writer.outbox.is_empty() && writer.blocked.is_none() {
                 let mut state = self.state.lock();
                 if state.is_away() {
                     return;
@@ -164,22 +186,32 @@ impl Session {
                     self.room.notify_waiters();
                 }
             }
-            match writer.poll_write() {
-                Poll::Ready(Ok(())) => self.write_blocked.store(false, Ordering::Release),
-                Poll::Ready(Err(error)) => {
-                    writer.error = Some(error);
-                    // Nothing can be written any more; the driver ends the session.
-                    self.write_blocked.store(true, Ordering::Release);
+            if !self.poll_writer(writer) {
+                return;
+            }
+        }
+    }
+
+    /// Returns `true` if everything has been written.
+    fn poll_writer(&self, writer: &mut Writer) -> bool {
+        match writer.poll_write() {
+            Poll::Ready(Ok(())) => {
+                self.write_blocked.store(false, Ordering::Release);
+                true
+            }
+            Poll::Ready(Err(error)) => {
+                writer.error = Some(error);
+                // Nothing can be written any more; the driver ends the session.
+                self.write_blocked.store(true, Ordering::Release);
+                writer.waker.wake_by_ref();
+                false
+            }
+            Poll::Pending => {
+                if !self.write_blocked.swap(true, Ordering::AcqRel) {
+                    // The driver has to watch the write timeout.
                     writer.waker.wake_by_ref();
-                    return;
                 }
-                Poll::Pending => {
-                    if !self.write_blocked.swap(true, Ordering::AcqRel) {
-                        // For the time that this may take.
-                        writer.waker.wake_by_ref();
-                    }
-                    return;
-                }
+                false
             }
         }
     }

@@ -109,6 +109,11 @@ impl Transmit for PipeTransmitter {
         Poll::Ready(Ok(()))
     }
 
+    // An outbox is accepted whole or not at all, so that there is no progress to see while it waits.
+    fn accepted(&self) -> u64 {
+        0
+    }
+
     fn poll_finish(&mut self, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.0.lock().finish();
         Poll::Ready(Ok(()))

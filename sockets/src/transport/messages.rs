@@ -31,7 +31,7 @@ where
     E: Into<BoxError> + 'static,
 {
     let (sink, stream) = messages.split();
-    Link::new(MessageReceiver { stream: stream.fuse(), end: None }, MessageTransmitter { sink })
+    Link::new(MessageReceiver { stream: stream.fuse(), end: None }, MessageTransmitter { sink, accepted: 0 })
 }
 
 struct MessageReceiver<S> {
@@ -94,6 +94,7 @@ where
 
 struct MessageTransmitter<S> {
     sink: SplitSink<S, Bytes>,
+    accepted: u64,
 }
 
 impl<S: Sink<Bytes, Error: Into<BoxError>> + Send> Transmit for MessageTransmitter<S> {
@@ -102,9 +103,14 @@ impl<S: Sink<Bytes, Error: Into<BoxError>> + Send> Transmit for MessageTransmitt
         while !outbox.is_empty() {
             ready!(sink.as_mut().poll_ready(cx)).map_err(io::Error::other)?;
             let mut frame = take_frame(outbox).ok_or(io::ErrorKind::InvalidData)?;
+            self.accepted += frame.len() as u64;
             sink.as_mut().start_send(frame.split_off(PREFIX)).map_err(io::Error::other)?;
         }
         sink.poll_flush(cx).map_err(io::Error::other)
+    }
+
+    fn accepted(&self) -> u64 {
+        self.accepted
     }
 
     fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -66,14 +66,23 @@ pub(crate) trait Receive: Send {
     /// How many bytes have arrived of a frame that is not whole.
     fn begun(&self) -> usize;
 
+    /// Returns `true` while replies of the transport itself, such as pongs, wait for the peer to read. The transmitter
+    /// writes them.
+    fn has_unsent_replies(&self) -> bool {
+        false
+    }
+
     /// Waits until the other side has closed, and forgets whatever else it sends.
     fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 }
 
 /// The sending half of a connection.
 pub(crate) trait Transmit: Send {
-    /// Writes until `outbox` is empty.
+    /// Writes until `outbox` is empty, and the transport's own replies, such as pongs.
     fn poll_transmit(&mut self, cx: &mut Context<'_>, outbox: &mut Outbox) -> Poll<io::Result<()>>;
+
+    /// Returns how many bytes the connection has accepted, in total. A growing number shows that the peer reads.
+    fn accepted(&self) -> u64;
 
     /// Tells the other side that nothing more will come.
     fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;

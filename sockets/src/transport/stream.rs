@@ -25,7 +25,7 @@ pub(crate) fn over_stream(
     read: impl AsyncRead + Send + Unpin + 'static,
     write: impl AsyncWrite + Send + Unpin + 'static,
 ) -> Link {
-    Link::new(StreamReceiver { io: read, buffer: BytesMut::new() }, StreamTransmitter { io: write })
+    Link::new(StreamReceiver { io: read, buffer: BytesMut::new() }, StreamTransmitter { io: write, accepted: 0 })
 }
 
 struct StreamReceiver<R> {
@@ -112,6 +112,7 @@ fn whole_frames(bytes: &[u8], max_frame: usize) -> Result<usize, Violation> {
 
 struct StreamTransmitter<W> {
     io: W,
+    accepted: u64,
 }
 
 impl<W: AsyncWrite + Send + Unpin> Transmit for StreamTransmitter<W> {
@@ -128,8 +129,13 @@ impl<W: AsyncWrite + Send + Unpin> Transmit for StreamTransmitter<W> {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             outbox.advance(written);
+            self.accepted += written as u64;
         }
         Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn accepted(&self) -> u64 {
+        self.accepted
     }
 
     fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

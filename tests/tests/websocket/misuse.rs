@@ -3,9 +3,13 @@
 
 use std::time::Duration;
 
-use sockets::{Client, Limits, Server};
+use sockets::{Client, DisconnectReason, Limits, Server};
 use sockets_tests::eventually;
-use tokio::time::{sleep, timeout};
+use tokio::{
+    io::{AsyncWriteExt, copy_bidirectional},
+    net::{TcpSocket, TcpStream},
+    time::{sleep, timeout},
+};
 
 use crate::raw::{BINARY, CLOSE, CONTINUATION, FIN, GREETING, PATIENCE, PING, PONG, Raw, TEXT, frame, header};
 
@@ -125,6 +129,51 @@ async fn a_flood_of_pings_that_reads_no_pongs_hurts_nobody() {
     let bystander = Client::builder().connect(&format!("ws://{}", server.local_addr())).await.unwrap();
     assert!(bystander.is_connected());
     assert_eq!(server.sockets().len(), 2, "pings alone are no reason to end a connection");
+}
+
+/// Pings that are never answered as far as their sender knows: it does not read.
+#[tokio::test]
+async fn server_ends_session_when_peer_reads_no_pongs() {
+    let limits = Limits { stall: Duration::from_millis(300), ..Limits::default() };
+    let server = Server::builder().limits(limits).bind("ws://127.0.0.1:0").await.unwrap();
+    let mut raw = Raw::welcomed(server.local_addr()).await;
+    let socket = server.sockets()[0].clone();
+    let pings = frame(FIN | PING, &[9; 125]).repeat(1000);
+    let flood = async {
+        loop {
+            raw.send(&pings).await;
+        }
+    };
+    tokio::select! {
+        reason = timeout(PATIENCE, socket.disconnected()) => {
+            assert_eq!(reason.expect("the write timeout fires"), DisconnectReason::TooSlow);
+        }
+        () = flood => {}
+    }
+}
+
+#[tokio::test]
+async fn client_closes_connection_when_server_reads_no_pongs() {
+    let server = server().await;
+    // A small buffer is soon full of pongs.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let url = format!("ws://{}", listener.local_addr().unwrap());
+    let limits = Limits { stall: Duration::from_millis(300), ..Limits::default() };
+    let connect = tokio::spawn(async move { Client::builder().limits(limits).connect(&url).await.unwrap() });
+    let (mut client_end, _) = listener.accept().await.unwrap();
+    let mut server_end = TcpStream::connect(server.local_addr()).await.unwrap();
+    let client = tokio::select! {
+        client = connect => client.unwrap(),
+        _ = copy_bidirectional(&mut client_end, &mut server_end) => panic!("the connection ended"),
+    };
+    // Between two messages of the server, as if it had sent the pings.
+    let pings = [header(FIN | PING, 125, 0), vec![9; 125]].concat().repeat(1000);
+    let flood = async { while client_end.write_all(&pings).await.is_ok() {} };
+    timeout(PATIENCE, flood).await.expect("the client closes the connection");
+    drop(client);
 }
 
 #[tokio::test]

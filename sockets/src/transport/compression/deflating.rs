@@ -69,6 +69,10 @@ impl Transmit for Deflating {
         }
     }
 
+    fn accepted(&self) -> u64 {
+        self.transmitter.accepted()
+    }
+
     fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.transmitter.poll_finish(cx)
     }

@@ -53,6 +53,10 @@ impl Receive for Inflating {
         self.receiver.begun()
     }
 
+    fn has_unsent_replies(&self) -> bool {
+        self.receiver.has_unsent_replies()
+    }
+
     fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.received.clear();
         self.receiver.poll_closed(cx)

@@ -24,16 +24,19 @@ use crate::proto::{Outbox, PREFIX};
 const GATHER: usize = 32;
 /// So many bytes are written at once of an outbox that holds much.
 const LARGE: usize = 64 * 1024;
-/// Answers to pings that wait to be written. When there are more, only the newest ping is answered, as RFC 6455 allows.
+/// The limit, in bytes, of pongs that wait to be written. When it is exceeded, only the latest ping is answered, as
+/// RFC 6455, 5.5.3 allows.
 const PONGS: usize = 4096;
 
 /// The sending half of a connection, which the receiver shares.
 pub(super) struct Outgoing<W> {
     io: W,
     role: Role,
-    /// Bytes that are about to be written, and how many of them have been.
+    /// Bytes that are about to be written, and how many of them have been. Nothing is added until all are.
     staged: BytesMut,
     written: usize,
+    /// How many bytes the connection has accepted, in total.
+    accepted: u64,
     /// How much of the outbox is in `staged`: as long as some of it is not written, the outbox is not empty.
     taken: usize,
     /// What is missing in `staged` of the message that was begun in it, and its mask.
@@ -53,6 +56,7 @@ impl<W: AsyncWrite + Unpin> Outgoing<W> {
             role,
             staged: BytesMut::new(),
             written: 0,
+            accepted: 0,
             taken: 0,
             missing: 0,
             mask: Mask::NONE,
@@ -63,7 +67,11 @@ impl<W: AsyncWrite + Unpin> Outgoing<W> {
     }
 
     /// Answers a ping.
-    pub(super) fn pong(&mut self, payload: &[u8]) {
+    pub(super) fn pong(&mut self, cx: &mut Context<'_>, payload: &[u8]) {
+        if self.control.len() > PONGS {
+            // An error is reported to the reader, too.
+            let _ = self.poll_control(cx);
+        }
         if self.control.len() > PONGS && !self.closed {
             self.control.clear();
         }
@@ -92,27 +100,35 @@ impl<W: AsyncWrite + Unpin> Outgoing<W> {
         (self.role == Role::Client).then(Mask::random)
     }
 
-    /// Writes control frames. If a message is under way, that is left to whoever writes it.
+    /// Returns how many bytes the connection has accepted, in total.
+    pub(super) fn accepted(&self) -> u64 {
+        self.accepted
+    }
+
+    /// Writes control frames. If a message is under way, they are left to the task that writes it.
     pub(super) fn poll_control(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.taken > 0 {
             return Poll::Ready(Ok(()));
         }
-        self.stage_control();
-        ready!(self.poll_staged(cx))?;
+        ready!(self.poll_all_control(cx))?;
         Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    /// Writes staged bytes, and then control frames as long as there are any.
+    fn poll_all_control(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            ready!(self.poll_staged(cx))?;
+            self.stage_control();
+            if self.staged.is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+        }
     }
 
     /// Writes until `outbox` is empty.
     pub(super) fn poll_outbox(&mut self, cx: &mut Context<'_>, outbox: &mut Outbox) -> Poll<io::Result<()>> {
         loop {
-            let before = self.written;
-            if self.poll_staged(cx)?.is_pending() {
-                // That something is taken has to be seen, and also that not all is.
-                let taken = (self.written - before).min(self.taken.saturating_sub(1));
-                outbox.advance(taken);
-                self.taken -= taken;
-                return Poll::Pending;
-            }
+            ready!(self.poll_staged(cx))?;
             outbox.advance(mem::take(&mut self.taken));
             if self.closed {
                 // Nobody hears it any more. What the other side said before it closed may still have to be handled.
@@ -128,13 +144,14 @@ impl<W: AsyncWrite + Unpin> Outgoing<W> {
     /// Says that nothing more will come.
     pub(super) fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.close(&u16::from(self.code).to_be_bytes());
-        self.stage_control();
-        ready!(self.poll_staged(cx))?;
+        ready!(self.poll_all_control(cx))?;
         Pin::new(&mut self.io).poll_shutdown(cx)
     }
 
+    /// Stages control frames. Staged bytes must have been written: otherwise the limit of `control` would limit nothing.
     fn stage_control(&mut self) {
-        // Within a message there is no place for them.
+        debug_assert!(self.staged.is_empty(), "control frames are staged once the staged bytes are written");
+        // Control frames may not interrupt a frame of a message.
         if self.missing == 0 && !self.control.is_empty() {
             self.staged.extend_from_slice(&self.control);
             self.control = Vec::new();
@@ -182,6 +199,7 @@ impl<W: AsyncWrite + Unpin> Outgoing<W> {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.written += written;
+            self.accepted += written as u64;
         }
         self.written = 0;
         self.staged.clear();
@@ -242,16 +260,24 @@ impl Front<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::task::Waker;
+
     use super::*;
 
     #[test]
-    fn pongs_that_cannot_be_written_do_not_pile_up() {
-        let mut outgoing = Outgoing::new(Role::Server, tokio::io::sink());
-        for number in 0..100_000_u32 {
-            outgoing.pong(&[&number.to_le_bytes()[..], &[0; 100]].concat());
-            assert!(outgoing.control.len() <= PONGS + HEADER_MAX + 125);
+    fn pongs_unread_by_peer_are_bounded() {
+        for role in [Role::Server, Role::Client] {
+            let (near, _unread) = tokio::io::duplex(64);
+            let mut outgoing = Outgoing::new(role, near);
+            let mut cx = Context::from_waker(Waker::noop());
+            for number in 0..10_000_u32 {
+                outgoing.pong(&mut cx, &[&number.to_le_bytes()[..], &[0; 100]].concat());
+                if number % 7 == 0 {
+                    let _ = outgoing.poll_control(&mut cx);
+                }
+                let waiting = outgoing.staged.len() + outgoing.control.len();
+                assert!(waiting <= 2 * (PONGS + HEADER_MAX + 125), "{waiting} bytes wait");
+            }
         }
-        let newest = [&99_999_u32.to_le_bytes()[..], &[0; 100]].concat();
-        assert!(outgoing.control.ends_with(&newest), "the newest ping is answered");
     }
 }

@@ -65,7 +65,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Receiver<R, W> {
     }
 
     /// Looks at what has been read, as far as it goes.
-    fn look(&mut self, max_frame: usize) -> Result<(), End> {
+    fn look(&mut self, cx: &mut Context<'_>, max_frame: usize) -> Result<(), End> {
         loop {
             if self.current.is_none() && !self.begin(max_frame)? {
                 return Ok(());
@@ -85,7 +85,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Receiver<R, W> {
             }
             let ended = *begun;
             self.current = None;
-            self.ended(ended)?;
+            self.ended(cx, ended)?;
         }
     }
 
@@ -115,14 +115,14 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Receiver<R, W> {
         Ok(true)
     }
 
-    fn ended(&mut self, mut frame: Begun) -> Result<(), End> {
+    fn ended(&mut self, cx: &mut Context<'_>, mut frame: Begun) -> Result<(), End> {
         let mut payload = mem::take(&mut self.control);
         frame.mask.apply(&mut payload);
         match frame.kind {
             Kind::Message | Kind::Continuation if frame.is_final => self.messages.end(),
             Kind::Message | Kind::Continuation | Kind::Pong => {}
             Kind::Ping => {
-                self.outgoing.lock().pong(&payload);
+                self.outgoing.lock().pong(cx, &payload);
                 self.answering = true;
             }
             Kind::Close => {
@@ -188,7 +188,7 @@ impl<R: AsyncRead + Send + Unpin, W: AsyncWrite + Send + Unpin> Receive for Rece
     fn poll_receive(&mut self, cx: &mut Context<'_>, max_frame: usize) -> Poll<Result<Bytes, ReceiveError>> {
         for _ in 0..READS {
             if self.end.is_none() {
-                self.end = self.look(max_frame).err();
+                self.end = self.look(cx, max_frame).err();
             }
             self.answer(cx);
             if self.messages.has_whole() {
@@ -213,6 +213,10 @@ impl<R: AsyncRead + Send + Unpin, W: AsyncWrite + Send + Unpin> Receive for Rece
 
     fn begun(&self) -> usize {
         self.messages.begun()
+    }
+
+    fn has_unsent_replies(&self) -> bool {
+        self.answering
     }
 
     // Our close has been written, and the end of the stream behind it: nothing is parsed any more.

@@ -42,23 +42,47 @@ async fn send(link: &mut Link, frames: &[Bytes]) {
     poll_fn(|cx| link.transmitter.poll_finish(cx)).await.unwrap();
 }
 
-/// How long one takes nothing is counted from when the outbox has become shorter.
 #[tokio::test]
-async fn one_who_reads_slowly_is_seen_to_read() {
+async fn accepted_bytes_grow_while_peer_reads_slowly() {
     let (near, mut far) = duplex(100);
     let (reader, writer) = split(near);
     let mut link = over_websocket(Role::Server, BytesMut::new(), reader, writer);
     let mut outbox = Outbox::default();
     outbox.push_message(&[7; 10_000]);
-    let mut left = outbox.len();
-    while left > 100 {
+    let mut accepted = 0;
+    while accepted < 9900 {
         let polled = poll_fn(|cx| Poll::Ready(link.transmitter.poll_transmit(cx, &mut outbox))).await;
-        assert!(polled.is_pending());
-        assert!(outbox.len() < left, "{left} bytes are left, as before");
-        left = outbox.len();
+        assert!(polled.is_pending() && !outbox.is_empty());
+        assert_eq!(link.transmitter.accepted(), accepted + 100);
+        accepted += 100;
         far.read_exact(&mut [0; 100]).await.unwrap();
-        // So that no budget ends, which would look like a full pipe.
+        // Otherwise the task's budget would end, which is the same to the caller as a full pipe.
         tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn every_ping_is_answered_while_peer_reads() {
+    const PINGS: u32 = 5000;
+    let (near, mut far) = duplex(1 << 20);
+    let (reader, writer) = split(near);
+    let mut link = over_websocket(Role::Client, BytesMut::new(), reader, writer);
+    let pings: Vec<u8> = (0..PINGS).flat_map(|number| [&[0x89, 4][..], &number.to_le_bytes()].concat()).collect();
+    far.write_all(&pings).await.unwrap();
+    let receive = poll_fn(|cx| link.receiver.poll_receive(cx, 100));
+    let read = async {
+        for number in 0..PINGS {
+            let mut pong = [0; 10];
+            far.read_exact(&mut pong).await.unwrap();
+            assert_eq!(pong[..2], [0x8a, 0x84]);
+            let mask: [u8; 4] = pong[2..6].try_into().unwrap();
+            let payload: Vec<u8> = pong[6..].iter().zip(mask).map(|(byte, mask)| byte ^ mask).collect();
+            assert_eq!(payload, number.to_le_bytes());
+        }
+    };
+    tokio::select! {
+        received = receive => panic!("pings are not messages: {received:?}"),
+        () = read => {}
     }
 }
 

@@ -25,6 +25,10 @@ impl<W: AsyncWrite + Send + Unpin> Transmit for Transmitter<W> {
         self.0.lock().poll_outbox(cx, outbox)
     }
 
+    fn accepted(&self) -> u64 {
+        self.0.lock().accepted()
+    }
+
     fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.0.lock().poll_finish(cx)
     }
