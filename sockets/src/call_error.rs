@@ -5,11 +5,11 @@ use std::{
     fmt::{self, Debug, Display},
 };
 
-use crate::{
+use crate::session::Method;
+use sockets_proto::{
+    Admission, Answer, FailureCode,
     codec::{DecodeError, EncodeError},
     name::{InvalidName, full_name},
-    proto::{Admission, Answer, FailureCode},
-    session::Method,
 };
 
 /// Why a call or an emit failed.

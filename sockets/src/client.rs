@@ -20,13 +20,11 @@ use tokio::{
 #[cfg(feature = "middleware")]
 use crate::middleware::{CallService, Layer, Layers, Next};
 use crate::{
-    codec,
     connect_error::ConnectError,
     disconnect_reason::DisconnectReason,
     driver::Driver,
     handshake::{self, Granted, Resumption},
     limits::Limits,
-    proto::Side,
     reconnect::{ClientState, Login, Reconnect, StateChanges, WayBack},
     server::{Identity, Server},
     session::{Peer, Routes, Service, Session},
@@ -34,6 +32,7 @@ use crate::{
         Address, Arrival, BoxError, ClientOptions, Handshake, Link, memory_pair, open, over_messages, over_stream,
     },
 };
+use sockets_proto::{Side, codec};
 
 type ConnectedHook = Box<dyn FnOnce(Peer) -> BoxFuture<'static, ()> + Send>;
 

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use crate::proto::{Farewell, clamp_timeout};
+use sockets_proto::{Farewell, clamp_timeout};
 
 /// Why a session ended. It displays itself as a sentence.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,9 +7,9 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::{
     call_error::CallError,
     listener::{Answering, Listener, ListenerFn},
-    name::{InvalidName, check_path, check_segment, key},
     session::{Callee, Listen, Named, Peer},
 };
+use sockets_proto::name::{InvalidName, check_path, check_segment, key};
 
 /// A group by its path, on a peer or an audience: the dynamic interface, on the same wire as the typed one.
 ///

@@ -2,6 +2,8 @@
 //!
 //! They are typed and rare, so tokio-serde frames them, over the same links that carry everything after them.
 
+use sockets_proto::Token;
+use sockets_proto::next_frame;
 use std::{
     io,
     pin::Pin,
@@ -15,12 +17,14 @@ use futures_util::{FutureExt, Sink, SinkExt, StreamExt};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
-    codec::{EncodeError, Postcard, decode, encode},
     connect_error::{AcceptError, ConnectError, Refusal},
     limits::Limits,
-    proto::{Outbox, Terms, bears_silence, clamp_timeout},
-    token::Token,
-    transport::{Compression, Link, ReceiveError, hang_up, next_frame},
+    postcard::Postcard,
+    transport::{Compression, Link, ReceiveError, hang_up},
+};
+use sockets_proto::{
+    Outbox, Terms, clamp_timeout,
+    codec::{EncodeError, decode, encode},
 };
 
 /// The protocol's version.
@@ -90,7 +94,7 @@ pub(crate) struct Granted {
 type OfResumption<T> = (u32, T);
 
 fn extensions(limits: &Limits, compression: &Compression, resumption: Option<&impl Serialize>) -> Extensions {
-    let millis = u64::try_from(bears_silence(limits).as_millis()).unwrap_or(u64::MAX);
+    let millis = u64::try_from(limits.keep_alive().announced_idle_timeout().as_millis()).unwrap_or(u64::MAX);
     let said = [(HEARTBEATS, Some(millis)), (COMPRESSION, compression.is_on().then_some(LZ4))];
     // All of this always encodes.
     let numbers = said.into_iter().filter_map(|(id, number)| Some((id, encode(&number?).ok()?)));
@@ -159,7 +163,7 @@ pub(crate) async fn greet(
 ) -> Result<(Theirs, Option<Granted>), ConnectError> {
     let asked = resumption.is_some();
     let extensions = extensions(limits, compression, resumption.as_ref());
-    let greeting = Greeting { terms: Terms::of(limits), login, extensions };
+    let greeting = Greeting { terms: limits.settings(), login, extensions };
     let body = encode(&greeting).map_err(|error| ConnectError::Login(error.to_string()))?;
     let mut messages = messages(link, ANSWER_MAX);
     messages.send(Envelope::new(body)).await?;
@@ -239,7 +243,7 @@ pub(crate) fn welcome(
     compression: &Compression,
     granted: Option<&Granted>,
 ) -> Result<Bytes, AcceptError> {
-    let envelope = enveloped(&Response::Welcome(Terms::of(limits), extensions(limits, compression, granted)))?;
+    let envelope = enveloped(&Response::Welcome(limits.settings(), extensions(limits, compression, granted)))?;
     let message = encode(&envelope).map_err(unencodable)?;
     let mut outbox = Outbox::default();
     outbox.push_message(&message);

@@ -82,7 +82,6 @@ pub mod axum;
 mod call_error;
 mod client;
 mod clock;
-mod codec;
 mod connect_error;
 mod disconnect_reason;
 mod driver;
@@ -92,16 +91,16 @@ mod limits;
 mod listener;
 #[cfg(feature = "middleware")]
 pub mod middleware;
-mod name;
-mod proto;
+mod postcard;
 mod reconnect;
 mod registration_error;
 mod server;
 mod session;
 mod stub;
+#[cfg(test)]
+mod tests;
 #[cfg(feature = "tls")]
 pub mod tls;
-mod token;
 mod transport;
 
 #[doc(hidden)]
@@ -112,13 +111,6 @@ pub mod __private;
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct ReadmePrograms;
-
-/// The entries of `fuzz`, which do not exist in any other build.
-#[cfg(fuzzing)]
-#[doc(hidden)]
-pub mod __fuzzing {
-    pub use crate::proto::tests::sim::fuzzing::{a_frame, bytes_of_a_peer, frames_of_two_peers};
-}
 
 pub use sockets_macros::group;
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use sockets_proto::{KeepAliveConfig, Terms};
+
 /// What one connection may use, and how many of them a server has. Every limit has a sane default, and none but the two
 /// rates can be switched off: what is too small for a
 /// conversation counts as the least that is not, which is 256 bytes for a message, 200 ms of silence, 50 ms between
@@ -91,6 +93,18 @@ pub struct Limits {
     /// [`calls_per_second`](Self::calls_per_second); a message of more than a second's worth is taken, and the next
     /// ones wait the longer.
     pub bytes_per_second: Option<u32>,
+}
+
+impl Limits {
+    /// Returns the settings that this side announces in the handshake.
+    pub(crate) fn settings(&self) -> Terms {
+        Terms::new(self.max_frame, self.calls_in_flight, self.bytes_in_flight)
+    }
+
+    /// Returns the times by which this side detects a dead connection.
+    pub(crate) fn keep_alive(&self) -> KeepAliveConfig {
+        KeepAliveConfig { idle_timeout: self.silence, interval: self.heartbeat }
+    }
 }
 
 impl Default for Limits {

@@ -9,10 +9,10 @@ use std::{
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    name::{InvalidName, check_path, check_segment, key},
     registration_error::RegistrationError,
     session::{Incoming, Listen, Place, Session},
 };
+use sockets_proto::name::{InvalidName, check_path, check_segment, key};
 
 /// A subscription to a name. Dropping it changes nothing; [`stop`](Self::stop) unsubscribes.
 #[derive(Clone, Debug)]

@@ -1,5 +1,6 @@
 //! A client that comes back when its connection has broken.
 
+use sockets_proto::Token;
 use std::{
     future::Future,
     panic::AssertUnwindSafe,
@@ -25,7 +26,6 @@ use crate::{
     handshake::{self, Claim, Resumption},
     limits::Limits,
     session::Session,
-    token::Token,
     transport::{Address, ClientOptions, open},
 };
 

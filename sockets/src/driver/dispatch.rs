@@ -8,9 +8,9 @@ use tokio::time::timeout_at;
 use super::{places::Places, rate::Rate};
 use crate::{
     clock,
-    proto::{CallId, Called, FailureCode, Open, Outcome, Violation, clamp_timeout},
     session::{Call, EmitLease, Incoming, Kind, Peer, Place, Resolved, Room, Session, Subscriber, run_handler},
 };
+use sockets_proto::{CallId, Called, FailureCode, Open, Outcome, Violation, clamp_timeout};
 
 /// A call that waits for its turn, with the time it came in.
 struct Held {

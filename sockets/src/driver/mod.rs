@@ -24,10 +24,10 @@ use self::{dispatch::Dispatcher, places::Places};
 use crate::{
     clock,
     disconnect_reason::DisconnectReason,
-    proto::{Frame, Violation},
     session::{Notices, Received, Session},
     transport::{Receive, ReceiveError, hang_up},
 };
+use sockets_proto::{Frame, Violation};
 
 /// How long a dispatch goes on before what it has answered is written.
 const SLICE: Duration = Duration::from_micros(500);

@@ -17,10 +17,10 @@ use crate::{
     clock,
     disconnect_reason::DisconnectReason,
     handshake::{Granted, Theirs},
-    proto::{Farewell, Frame, Outbox},
     session::{Offer, Session},
     transport::{Link, Receive, ReceiveError, Transmit, hang_up},
 };
+use sockets_proto::{Farewell, Frame, Outbox};
 
 /// So many batches that a broken link still has are taken in before it is left, and for one that comes so long is waited.
 const LAST_BATCHES: usize = 64;
@@ -193,12 +193,8 @@ mod tests {
     use tokio::sync::watch;
 
     use super::*;
-    use crate::{
-        codec::Payload,
-        limits::Limits,
-        proto::{Side, Terms},
-        session::Routes,
-    };
+    use crate::{limits::Limits, session::Routes};
+    use sockets_proto::{Side, codec::Payload};
 
     /// A link whose other end is gone. That is known when something is written, and only then its last word is there to be read.
     struct Ending {
@@ -256,7 +252,7 @@ mod tests {
         let written = watch::Sender::new(false);
         let receiver = Ending { written: written.clone(), last: Some(last.take_all()) };
         let limits = Arc::new(Limits::default());
-        let theirs = Theirs { terms: Terms::of(&limits), silence: None, compresses: false, keeps: Some(1 << 20) };
+        let theirs = Theirs { terms: limits.settings(), silence: None, compresses: false, keeps: Some(1 << 20) };
         let (routes, shared) = (Routes::new(1), Arc::new(Routes::new(0)));
         let session = Session::new(Side::Client, Box::new(written), theirs, limits, routes, shared, true);
         let noting = Arc::new(Noting::default());

@@ -6,10 +6,8 @@ use super::{
     chain::ErasedCall,
     request::{Request, Way},
 };
-use crate::{
-    proto::FailureCode,
-    session::{Ended, Incoming, Listen, Method, Place, Service},
-};
+use crate::session::{Ended, Incoming, Listen, Method, Place, Service};
+use sockets_proto::FailureCode;
 
 /// A call that has come in, and who is to handle it.
 pub(super) struct Arrived {

@@ -1,5 +1,6 @@
 //! From a new connection to a socket.
 
+use sockets_proto::Token;
 use std::{
     future::Future,
     pin::Pin,
@@ -27,11 +28,10 @@ use crate::{
     disconnect_reason::DisconnectReason,
     driver::Driver,
     handshake::{self, Claim, Granted, Theirs},
-    proto::{Side, clamp_timeout},
     session::{Offer, Peer, Routes, Session},
-    token::Token,
     transport::{Arrival, BoxError, Handshake, Link, over_messages, over_stream},
 };
+use sockets_proto::{Side, clamp_timeout};
 
 /// What one is told who takes too long.
 const TOO_LATE: &str = "authentication took too long";

@@ -16,9 +16,11 @@ use super::{Identity, Inner, Replies, Socket, registry::Registry, roster::Roster
 use crate::{
     call_error::CallError,
     clock::now,
-    codec::{self, Payload},
-    proto::{shared_emit, shared_request},
     session::{Ask, Callee, Kind, Member, Outgoing},
+};
+use sockets_proto::{
+    codec::{self, Payload},
+    shared_emit, shared_request,
 };
 
 /// A set of sockets, by a description that is evaluated at each call: a room means those who are in it then.

@@ -17,13 +17,13 @@ use super::{
 #[cfg(feature = "middleware")]
 use crate::middleware::{Authentication, CallService, ConnectLayers, ConnectService, Layer, Layers, Next};
 use crate::{
-    codec::decode,
     connect_error::{BindError, Refusal},
     limits::Limits,
     registration_error::RegistrationError,
     session::{Routes, Service},
     transport::{Handshake, ServerOptions},
 };
+use sockets_proto::codec::decode;
 
 /// A function that authenticates: it takes the login, or the login and a [`Handshake`], and gives
 /// `Result<I, Refusal>` in a future.

@@ -7,9 +7,9 @@ use super::{
 use crate::{
     connect_error::{AcceptError, Refusal},
     handshake::{self, Claim, Heard, Theirs},
-    token::Token,
     transport::{Handshake, Link},
 };
+use sockets_proto::Token;
 
 /// What one is told for whom there is no place.
 const FULL: &str = "the server is full";

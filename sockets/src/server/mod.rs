@@ -47,11 +47,11 @@ use crate::{
     connect_error::Refusal,
     disconnect_reason::DisconnectReason,
     limits::Limits,
-    proto::Announcement,
     registration_error::RegistrationError,
     session::{Around, Routes},
     transport::{Handshake, ServerOptions},
 };
+use sockets_proto::Announcement;
 
 /// How long the listeners may take to end when the server shuts down.
 const LISTENERS_END: Duration = Duration::from_secs(1);

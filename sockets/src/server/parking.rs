@@ -12,9 +12,9 @@ use crate::{
     disconnect_reason::DisconnectReason,
     driver::{Found, Recovery, Search},
     limits::Limits,
-    proto::clamp_timeout,
     session::Session,
 };
+use sockets_proto::clamp_timeout;
 
 /// How often one looks how much it holds.
 const LOOK: Duration = Duration::from_secs(1);

@@ -1,5 +1,7 @@
 //! Who may go on with a session, and who may not.
 
+use sockets_proto::Token;
+use sockets_proto::next_frame;
 use std::{future::poll_fn, time::Duration};
 
 use bytes::Bytes;
@@ -7,15 +9,13 @@ use tokio::time::timeout;
 
 use super::{Server, Socket};
 use crate::{
-    codec::encode,
     connect_error::Refusal,
     disconnect_reason::DisconnectReason,
     handshake::{Claim, Granted, Resumption, greet},
     limits::Limits,
-    proto::{CallId, Farewell, Frame, Outbox},
-    token::Token,
-    transport::{Arrival, Compression, Handshake, Link, memory_pair, next_frame, over_stream},
+    transport::{Arrival, Compression, Handshake, Link, memory_pair, over_stream},
 };
+use sockets_proto::{CallId, Farewell, Frame, Outbox, codec::encode};
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -178,7 +178,7 @@ async fn who_asks_and_comes_back_and_reads_nothing_makes_nothing_grow() {
         for _ in 0..6 {
             number += 1;
             let id = CallId { number, shared: false };
-            visitor.say(Frame::Request { id, timeout: 30_000, key: crate::name::key("", "large") }).await;
+            visitor.say(Frame::Request { id, timeout: 30_000, key: sockets_proto::name::key("", "large") }).await;
         }
         // All that can go on does, before time does.
         tokio::time::sleep(Duration::from_millis(1)).await;

@@ -11,9 +11,9 @@ use parking_lot::RwLock;
 use super::{Identity, Inner, Server};
 use crate::{
     disconnect_reason::DisconnectReason,
-    name::check_room,
     session::{Peer, Session},
 };
+use sockets_proto::name::check_room;
 
 /// A connected client. It is a [`Peer`], with an identity and rooms; clones mean the same one, and none of them keeps
 /// the connection open.

@@ -8,10 +8,10 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::{Instant, timeout_at};
 
 use super::{Callee, Kind, Listen, Peer, Service, Session};
-use crate::{
-    call_error::CallError,
+use crate::call_error::CallError;
+use sockets_proto::{
+    clamp_timeout,
     codec::{self, Payload, decode},
-    proto::clamp_timeout,
 };
 
 /// Sends it; gives the reply's bytes, which an emit has none of.

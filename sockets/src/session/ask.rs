@@ -8,7 +8,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use crate::proto::Answer;
+use sockets_proto::Answer;
 
 /// The answers that have come and have not been taken.
 #[derive(Default)]

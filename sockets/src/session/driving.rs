@@ -1,16 +1,14 @@
 //! What a driver does with its session.
 
+use sockets_proto::next_frame;
 use std::{sync::atomic::Ordering, task::Context, time::Instant};
 
 use bytes::Bytes;
 use futures_util::future::AbortHandle;
 
 use super::{Notices, Session};
-use crate::{
-    disconnect_reason::DisconnectReason,
-    proto::{CallId, Called, Event, Frame, Open, Violation, announced},
-    transport::next_frame,
-};
+use crate::disconnect_reason::DisconnectReason;
+use sockets_proto::{CallId, Called, Event, Frame, Open, Violation, announced};
 
 /// How many frames are taken in under one lock: callers wait for it.
 const TOGETHER: usize = 32;

@@ -10,7 +10,8 @@ use std::{
 use tokio::{runtime::Handle, time::timeout};
 
 use super::{Routes, Session, State};
-use crate::{clock::now, disconnect_reason::DisconnectReason, proto::Frame};
+use crate::{clock::now, disconnect_reason::DisconnectReason};
+use sockets_proto::Frame;
 
 /// What a user has asked to be run when the session has ended.
 pub(crate) type Hook = Box<dyn FnOnce(DisconnectReason) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;

@@ -9,12 +9,8 @@ use super::{
     log::{Entry, Log, Run},
     worker::caller,
 };
-use crate::{
-    call_error::CallError,
-    clock::now,
-    disconnect_reason::DisconnectReason,
-    proto::{Admission, CallId, SharedRequest, Volatile},
-};
+use crate::{call_error::CallError, clock::now, disconnect_reason::DisconnectReason};
+use sockets_proto::{Admission, CallId, SharedRequest, Volatile};
 
 /// Where a member of audiences finds what is said to them.
 pub(super) struct Following {

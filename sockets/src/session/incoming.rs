@@ -12,10 +12,10 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::{Call, Ended, Room, Session};
-use crate::{
-    clock::now,
+use crate::clock::now;
+use sockets_proto::{
+    CallId, FailureCode, Occupied, Open, Outcome,
     codec::{self, Payload, decode},
-    proto::{CallId, FailureCode, Occupied, Open, Outcome},
 };
 
 /// A call or an emit that has come in. It ends exactly once: with a reply, a failure, or, dropped before that, with

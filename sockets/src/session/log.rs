@@ -15,10 +15,7 @@ use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 
 use super::{Callee, Session};
-use crate::{
-    codec::SHARE_FROM,
-    proto::{Overflow, PREFIX},
-};
+use sockets_proto::{Overflow, PREFIX, codec::SHARE_FROM};
 
 /// The members of an audience who belong to one shard, in the order of their numbers.
 pub(crate) type Members = [(u64, Arc<Session>)];

@@ -75,14 +75,10 @@ use self::{
     writer::Writer,
 };
 use crate::{
-    clock::now,
-    disconnect_reason::DisconnectReason,
-    handshake::Theirs,
-    limits::Limits,
-    proto::{Announcement, Core, Frame, Liveness, Side, Terms, clamp_timeout},
-    registration_error::RegistrationError,
-    transport::Transmit,
+    clock::now, disconnect_reason::DisconnectReason, handshake::Theirs, limits::Limits,
+    registration_error::RegistrationError, transport::Transmit,
 };
+use sockets_proto::{Announcement, Core, Frame, Liveness, Side, clamp_timeout};
 
 /// Who waits for an answer.
 enum Consumer {
@@ -217,8 +213,8 @@ impl Session {
         shared_routes: Arc<Routes>,
         ready: bool,
     ) -> Arc<Self> {
-        let mut core = Core::new(side, Terms::of(&limits), theirs.terms, limits.outgoing_queue as usize);
-        core.mind(Liveness::new(now(), &limits, theirs.silence, phase()));
+        let mut core = Core::new(side, limits.settings(), theirs.terms, limits.outgoing_queue as usize);
+        core.mind(Liveness::new(now(), limits.keep_alive(), theirs.silence, phase()));
         if let Some(keeps) = theirs.keeps {
             core.rely(limits.resume_bytes as usize, keeps as usize);
         }

@@ -3,7 +3,7 @@
 use std::{cell::Cell, mem, task::Waker};
 
 use super::Member;
-use crate::proto::Answer;
+use sockets_proto::Answer;
 
 /// A longer list is not kept.
 const KEEP: usize = 1024;

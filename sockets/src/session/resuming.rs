@@ -1,5 +1,6 @@
 //! A session between two links: it rests, and goes on over the next one, or anew.
 
+use sockets_proto::{Token, Tokens};
 use std::{
     future::poll_fn,
     sync::atomic::Ordering,
@@ -14,10 +15,9 @@ use crate::{
     clock::now,
     disconnect_reason::DisconnectReason,
     handshake::{Claim, Granted, Theirs},
-    proto::{Liveness, Outbox, Terms},
-    token::{Token, Tokens},
     transport::{Link, Transmit},
 };
+use sockets_proto::{Liveness, Outbox};
 
 /// What a server's session can be gone on with: another link, to its client.
 pub(crate) struct Offer {
@@ -209,9 +209,9 @@ impl Session {
         let mut writer = self.writer.lock();
         let mut state = self.state.lock();
         let (ended, handlers) =
-            state.core.start_anew(now(), Terms::of(&self.limits), theirs.terms, theirs.keeps.unwrap_or(0) as usize);
+            state.core.start_anew(now(), self.limits.settings(), theirs.terms, theirs.keeps.unwrap_or(0) as usize);
         // It may bear less silence than the one before.
-        state.core.mind(Liveness::new(now(), &self.limits, theirs.silence, phase()));
+        state.core.mind(Liveness::new(now(), self.limits.keep_alive(), theirs.silence, phase()));
         let notices = state.deliver_all(ended);
         state.signatures = Signatures::default();
         state.queued_before = 0;

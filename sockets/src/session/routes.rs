@@ -6,10 +6,10 @@ use super::{
     around::Around,
     service::{Kind, Listen, Method, Service},
 };
-use crate::{
+use crate::registration_error::RegistrationError;
+use sockets_proto::{
+    Announcement,
     name::{full_name, key},
-    proto::Announcement,
-    registration_error::RegistrationError,
 };
 
 /// One who hears a name.
@@ -240,10 +240,8 @@ impl Routes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        proto::Overflow,
-        session::{Incoming, Place},
-    };
+    use crate::session::{Incoming, Place};
+    use sockets_proto::Overflow;
 
     struct Group(&'static [Method]);
 

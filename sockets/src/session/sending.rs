@@ -5,11 +5,10 @@ use std::sync::{Arc, atomic::Ordering};
 use parking_lot::MutexGuard;
 
 use super::{Callee, Session, State, worker::caller};
-use crate::{
-    call_error::CallError,
-    clock::now,
+use crate::{call_error::CallError, clock::now};
+use sockets_proto::{
+    Admission, CallId, Occupied, Open, Outcome, Volatile,
     codec::{self, Payload},
-    proto::{Admission, CallId, Occupied, Open, Outcome, Volatile},
 };
 
 /// Whether an answer needs room in the outgoing queue.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Incoming, Place};
-use crate::proto::Overflow;
+use sockets_proto::Overflow;
 
 /// Whether a method is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

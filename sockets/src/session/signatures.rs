@@ -121,10 +121,8 @@ impl Drop for Table {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        proto::Overflow,
-        session::{Kind, Method},
-    };
+    use crate::session::{Kind, Method};
+    use sockets_proto::Overflow;
 
     fn after(announcements: &[&[(u64, u64)]], most: usize) -> Signatures {
         let mut signatures = Signatures::default();

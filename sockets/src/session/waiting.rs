@@ -12,11 +12,10 @@ use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{Callee, Consumer, Notices, Session, State, notices::Notice, worker::caller};
-use crate::{
-    call_error::CallError,
-    clock::now,
+use crate::{call_error::CallError, clock::now};
+use sockets_proto::{
+    Answer, CallId, clamp_timeout,
     codec::{self, Payload, decode},
-    proto::{Answer, CallId, clamp_timeout},
 };
 
 /// Where a call's answer is put, and who is woken by it.

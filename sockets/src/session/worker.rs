@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use crate::proto::Caller;
+use sockets_proto::Caller;
 
 thread_local! {
     static RUNS_HANDLER: Cell<bool> = const { Cell::new(false) };

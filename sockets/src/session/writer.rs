@@ -18,7 +18,8 @@ use parking_lot::MutexGuard;
 use tokio::task::unconstrained;
 
 use super::{Session, State, worker::share_woken_task};
-use crate::{clock::now, proto::Outbox, transport::Transmit};
+use crate::{clock::now, transport::Transmit};
+use sockets_proto::Outbox;
 
 /// From this many queued bytes on, a caller writes itself: later ones would gain little by its waiting.
 const WRITE_FROM: usize = 8 * 1024;

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 use super::{DISCARD_AT_ONCE, Link, Receive, ReceiveError, Transmit};
-use crate::proto::Outbox;
+use sockets_proto::Outbox;
 
 /// How many bytes one direction holds before its sender has to wait, as a TCP connection's buffers would.
 const CAPACITY: usize = 256 * 1024;

@@ -15,7 +15,7 @@ use futures_util::{
 };
 
 use super::{DISCARD_AT_ONCE, Link, Receive, ReceiveError, Transmit, take_frame};
-use crate::proto::{Outbox, PREFIX, Violation};
+use sockets_proto::{Outbox, PREFIX, Violation};
 
 /// So many bytes of messages are handed on together.
 const BATCH: usize = 16 * 1024;

@@ -25,10 +25,10 @@ use std::{
     time::Duration,
 };
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use tokio::time::timeout;
 
-use crate::proto::{Outbox, PREFIX, Violation};
+use sockets_proto::{Outbox, Violation, frame_with_prefix};
 
 use self::address::Authority;
 pub use self::arrival::{Handshake, PeerCredentials};
@@ -120,27 +120,6 @@ pub(crate) async fn hang_up(
 
 /// How many pieces of what a peer still sends are thrown away before others have their turn.
 const DISCARD_AT_ONCE: u32 = 64;
-
-/// Splits the first frame off a batch, without its prefix.
-pub(crate) fn next_frame(batch: &mut Bytes) -> Option<Bytes> {
-    let length = frame_length(batch)?;
-    if batch.len() < PREFIX + length {
-        return None;
-    }
-    batch.advance(PREFIX);
-    Some(batch.split_to(length))
-}
-
-/// The length of the frame at the beginning of `bytes`, once its prefix is there.
-fn frame_length(bytes: &[u8]) -> Option<usize> {
-    let (prefix, _) = bytes.split_first_chunk::<PREFIX>()?;
-    usize::try_from(u32::from_le_bytes(*prefix)).ok()
-}
-
-/// The length of the frame at the beginning of `bytes` together with its prefix.
-fn frame_with_prefix(bytes: &[u8]) -> Option<usize> {
-    frame_length(bytes).map(|length| PREFIX + length)
-}
 
 /// In how many pieces a frame is in an outbox, at most: its prefix with its header, and its payload.
 const PIECES: usize = 2;

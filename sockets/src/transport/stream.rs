@@ -1,5 +1,6 @@
 //! Frames over a stream of bytes: TCP, or whatever the user brings.
 
+use sockets_proto::frame_length;
 use std::{
     io::{self, IoSlice},
     mem,
@@ -11,8 +12,8 @@ use bytes::{BufMut, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::io::poll_read_buf;
 
-use super::{Link, Receive, ReceiveError, Transmit, frame_length, pool};
-use crate::proto::{Outbox, PREFIX, Violation};
+use super::{Link, Receive, ReceiveError, Transmit, pool};
+use sockets_proto::{Outbox, PREFIX, Violation};
 
 /// How many pieces one write gathers.
 const GATHER: usize = 32;

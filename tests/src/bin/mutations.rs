@@ -26,7 +26,7 @@ struct Mutation {
 
 impl Mutation {
     fn path(&self, tree: &Path) -> PathBuf {
-        tree.join("sockets/src/proto").join(&self.file)
+        tree.join("sockets-proto/src").join(&self.file)
     }
 
     fn check(&self, tree: &Path) {
@@ -132,7 +132,7 @@ fn copy(root: &Path, tree: &Path) {
 
 fn simulate(tree: &Path, target: &Path) -> Found {
     let mut cargo = Command::new("cargo");
-    cargo.args(["test", "--package", "sockets", "--lib", "--no-run", "--color", "never"]);
+    cargo.args(["test", "--package", "sockets-proto", "--lib", "--no-run", "--color", "never"]);
     let built = cargo.current_dir(tree).env("CARGO_TARGET_DIR", target).output().unwrap();
     let words = String::from_utf8_lossy(&built.stderr).into_owned();
     let program = words.lines().find_map(|line| line.trim().strip_prefix("Executable ")?.split_once('('));

@@ -1,5 +1,6 @@
 //! The sending half.
 
+use sockets_proto::frame_with_prefix;
 use std::{
     io,
     sync::Arc,
@@ -9,10 +10,8 @@ use std::{
 use bytes::Bytes;
 
 use super::{Setting, lz4::deflate};
-use crate::{
-    proto::Outbox,
-    transport::{Transmit, frame_with_prefix, take_frame},
-};
+use crate::transport::{Transmit, take_frame};
+use sockets_proto::Outbox;
 
 /// So many bytes are prepared together.
 const AT_ONCE: usize = 64 * 1024;

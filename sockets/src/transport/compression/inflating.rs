@@ -1,14 +1,13 @@
 //! The receiving half.
 
+use sockets_proto::{frame_with_prefix, next_frame};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 
 use super::lz4::{COMPRESSED, inflate};
-use crate::{
-    proto::PREFIX,
-    transport::{Receive, ReceiveError, frame_with_prefix, next_frame},
-};
+use crate::transport::{Receive, ReceiveError};
+use sockets_proto::PREFIX;
 
 pub(super) struct Inflating {
     receiver: Box<dyn Receive>,

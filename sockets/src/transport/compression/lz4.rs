@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use lz4_flex::block::{compress_into, decompress_into, get_maximum_output_size};
 
-use crate::proto::{PREFIX, Violation};
+use sockets_proto::{PREFIX, Violation};
 
 /// The frame's kind, where both sides compress. Elsewhere there is none with this number.
 pub(super) const COMPRESSED: u8 = 0x0b;

@@ -7,10 +7,8 @@ use super::{
     lz4::{COMPRESSED, deflate, inflate},
     recent::Recent,
 };
-use crate::{
-    proto::{Outbox, PREFIX, Violation},
-    transport::{Link, memory_pair},
-};
+use crate::transport::{Link, memory_pair};
+use sockets_proto::{Outbox, PREFIX, Violation};
 
 const MAX: usize = 4 << 20;
 

@@ -11,7 +11,8 @@ use tokio::io::AsyncRead;
 use tokio_util::io::poll_read_buf;
 
 use super::frame::Mask;
-use crate::{proto::PREFIX, transport::pool};
+use crate::transport::pool;
+use sockets_proto::PREFIX;
 
 /// A large message's buffer grows in steps of at least this size, and by what has arrived: a peer has to send half of
 /// what it makes us set aside.

@@ -18,7 +18,7 @@ use super::{
     super::pool,
     frame::{self, HEADER_MAX, Mask},
 };
-use crate::proto::{Outbox, PREFIX};
+use sockets_proto::{Outbox, PREFIX};
 
 /// How many pieces of an outbox are looked at at once.
 const GATHER: usize = 32;

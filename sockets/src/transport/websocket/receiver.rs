@@ -19,10 +19,8 @@ use super::{
     frame::{self, Begun, Kind, Misuse},
     outgoing::Outgoing,
 };
-use crate::{
-    proto::Violation,
-    transport::{Receive, ReceiveError, pool},
-};
+use crate::transport::{Receive, ReceiveError, pool};
+use sockets_proto::Violation;
 
 /// How often one turn reads without having got a whole message: control frames alone do not keep a session from the
 /// rest of its work.

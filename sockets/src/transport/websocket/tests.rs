@@ -1,5 +1,6 @@
 //! Both ends of a connection.
 
+use sockets_proto::next_frame;
 use std::{future::poll_fn, task::Poll};
 
 use bytes::{Bytes, BytesMut};
@@ -8,10 +9,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex, split};
 use tungstenite::protocol::Role;
 
 use super::over_websocket;
-use crate::{
-    proto::Outbox,
-    transport::{Link, next_frame},
-};
+use crate::transport::Link;
+use sockets_proto::Outbox;
 
 /// A client's and a server's end over a pipe that holds so much.
 fn ends(pipe: usize) -> [Link; 2] {

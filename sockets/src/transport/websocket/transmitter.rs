@@ -10,7 +10,8 @@ use parking_lot::Mutex;
 use tokio::io::AsyncWrite;
 
 use super::outgoing::Outgoing;
-use crate::{proto::Outbox, transport::Transmit};
+use crate::transport::Transmit;
+use sockets_proto::Outbox;
 
 pub(super) struct Transmitter<W>(Arc<Mutex<Outgoing<W>>>);
 

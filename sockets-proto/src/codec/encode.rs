@@ -1,0 +1,76 @@
+//! The encoder: postcard's own, with messages that help.
+
+use postcard::ser_flavors::Flavor;
+use serde::Serialize;
+use thiserror::Error;
+
+use super::scratch::grow;
+
+/// Why a value could not be encoded.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{message}")]
+pub struct EncodeError {
+    message: String,
+}
+
+impl From<postcard::Error> for EncodeError {
+    fn from(error: postcard::Error) -> Self {
+        let message = match error {
+            postcard::Error::SerializeSeqLengthUnknown => {
+                "a sequence or map whose length is not known beforehand cannot be encoded: collect it first, \
+                 or if it comes from #[serde(flatten)], list the fields in the struct itself"
+                    .to_owned()
+            }
+            // postcard drops what the type said.
+            postcard::Error::SerdeSerCustom => "the type's own `Serialize` refused the value".to_owned(),
+            postcard::Error::CollectStrError => "the value's `Display` failed or changed between two calls".to_owned(),
+            other => format!("postcard cannot encode the value: {other}"),
+        };
+        Self { message }
+    }
+}
+
+/// Encodes a value into a new buffer.
+///
+/// # Errors
+///
+/// If postcard has no form for the value, or its own `Serialize` refuses it.
+pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, EncodeError> {
+    encode_into(value, Vec::new())
+}
+
+/// Encodes a value behind what `buffer` already holds.
+///
+/// # Errors
+///
+/// If postcard has no form for the value, or its own `Serialize` refuses it.
+pub fn encode_into<T: Serialize + ?Sized>(value: &T, buffer: Vec<u8>) -> Result<Vec<u8>, EncodeError> {
+    Ok(postcard::serialize_with_flavor(value, Appender(buffer))?)
+}
+
+/// Appends to a vector, whole slices at once.
+struct Appender(Vec<u8>);
+
+impl Flavor for Appender {
+    type Output = Vec<u8>;
+
+    #[inline]
+    fn try_extend(&mut self, data: &[u8]) -> postcard::Result<()> {
+        if self.0.capacity() - self.0.len() < data.len() {
+            grow(&mut self.0, data.len());
+        }
+        self.0.extend_from_slice(data);
+        Ok(())
+    }
+
+    #[inline]
+    fn try_push(&mut self, data: u8) -> postcard::Result<()> {
+        self.0.push(data);
+        Ok(())
+    }
+
+    #[inline]
+    fn finalize(self) -> postcard::Result<Vec<u8>> {
+        Ok(self.0)
+    }
+}

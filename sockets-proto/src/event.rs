@@ -1,0 +1,90 @@
+//! What comes in, as the driver sees it.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::{
+    calls::Answer,
+    frame::{CallId, Farewell},
+    parked::Mark,
+};
+
+/// A handler that has started and not ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Open {
+    /// A request, by its id.
+    Request(CallId),
+    /// Emits have no id on the wire; this one only counts.
+    Emit(u64),
+}
+
+/// A call or emit that has come in.
+#[derive(Debug, PartialEq)]
+pub struct Called {
+    /// The key of the method.
+    pub key: u64,
+    /// Identifies the handler until it ends.
+    pub open: Open,
+    /// What the caller allows; emits bring none.
+    pub timeout: Option<Duration>,
+    /// The encoded arguments.
+    pub payload: Bytes,
+    /// The window space that the call uses until its handler ends.
+    pub place: Occupied,
+}
+
+/// A call's place in the window. It goes back to [`Core::answer`](super::Core::answer) or
+/// [`Core::end_emit`](super::Core::end_emit), exactly once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Occupied {
+    pub(super) length: usize,
+    /// When it came: what was parked before cannot be its handler's, and need not arrive before its answer.
+    pub(super) came: Mark,
+    /// How often the session had started anew.
+    pub(super) times: u32,
+}
+
+impl Occupied {
+    /// How many bytes the call's frame had.
+    pub fn length(self) -> usize {
+        self.length
+    }
+}
+
+/// What a frame asks of the driver.
+#[derive(Debug, PartialEq)]
+pub enum Event<C, H> {
+    /// Nothing; the state has changed.
+    Handled,
+    /// A method is called.
+    Called(Called),
+    /// A call of ours has ended.
+    Answered {
+        /// The waiting caller.
+        consumer: C,
+        /// The result of the call.
+        answer: Answer,
+    },
+    /// A handler is to be stopped.
+    Cancelled(H),
+    /// A request is revoked that has no suspended handler: it is held, or has ended.
+    Revoked(CallId),
+    /// The answer of a call that nobody made, or made no more.
+    StrayAnswer,
+    /// The server has finished its `connected`.
+    Ready,
+    /// The client has heard that this server goes away, and makes no more calls.
+    Drained,
+    /// The other side serves methods with these signatures; see [`announced`](super::announced).
+    Announced(Bytes),
+    /// The other side has said up to where it has received what was sent.
+    Acknowledged,
+    /// The other side has left.
+    Goodbye {
+        /// The reason.
+        reason: Farewell,
+        /// A message for the user; it may be empty.
+        text: String,
+    },
+}

@@ -1,0 +1,398 @@
+//! The frames of the wire: a kind, a short header, and a payload that is borrowed from the received bytes.
+
+use bytes::{Buf, Bytes};
+
+use super::{Violation, announcement::ENTRY};
+
+/// The bytes before each frame: its length, as a little-endian `u32` that does not count itself.
+pub const PREFIX: usize = 4;
+
+const EMIT: u8 = 0x01;
+const REQUEST: u8 = 0x02;
+const REPLY: u8 = 0x03;
+const FAILURE: u8 = 0x04;
+const CANCEL: u8 = 0x05;
+const CREDIT: u8 = 0x06;
+const READY: u8 = 0x07;
+const GOING_AWAY: u8 = 0x08;
+const DRAINED: u8 = 0x09;
+const GOODBYE: u8 = 0x0a;
+/// Kinds from here on may be ignored by those who do not know them, so that later versions can add some.
+const OPTIONAL: u8 = 0x80;
+const SIGNATURES: u8 = OPTIONAL;
+const HEARTBEAT: u8 = 0x81;
+const ACKNOWLEDGED: u8 = 0x82;
+const SKIPPED: u8 = 0x83;
+
+/// The id of a request. Those to an audience have ids of their own, so that one frame serves all members.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CallId {
+    /// The number, without the bit that marks shared requests.
+    pub number: u64,
+    /// Whether the request was encoded once for several members of an audience.
+    pub shared: bool,
+}
+
+impl CallId {
+    fn to_wire(self) -> u64 {
+        self.number << 1 | u64::from(self.shared)
+    }
+
+    fn from_wire(wire: u64) -> Self {
+        Self { number: wire >> 1, shared: wire & 1 == 1 }
+    }
+}
+
+/// Why a request was not answered with a reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailureCode {
+    /// The callee does not serve the method.
+    NoSuchMethod = 1,
+    /// The types of the two sides differ.
+    SignatureMismatch = 2,
+    /// The arguments do not decode.
+    Decode = 3,
+    /// The reply could not be encoded.
+    Encode = 4,
+    /// The reply exceeds the frame limit of the caller.
+    TooLarge = 5,
+    /// The callee has no capacity.
+    Overloaded = 6,
+    /// The callee does not allow the call.
+    Denied = 7,
+    /// The callee accepts no new calls.
+    ShuttingDown = 8,
+    /// The handler panicked.
+    Panicked = 9,
+    /// The timeout elapsed.
+    Timeout = 10,
+    /// The caller cancelled the call, or the handler was stopped.
+    Cancelled = 11,
+}
+
+impl FailureCode {
+    fn from_wire(code: u8) -> Option<Self> {
+        use FailureCode::{
+            Cancelled, Decode, Denied, Encode, NoSuchMethod, Overloaded, Panicked, ShuttingDown, SignatureMismatch,
+            Timeout, TooLarge,
+        };
+        let all = [
+            NoSuchMethod,
+            SignatureMismatch,
+            Decode,
+            Encode,
+            TooLarge,
+            Overloaded,
+            Denied,
+            ShuttingDown,
+            Panicked,
+            Timeout,
+            Cancelled,
+        ];
+        all.into_iter().find(|known| *known as u8 == code)
+    }
+}
+
+/// Why a side ends the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Farewell {
+    /// The last handle was dropped.
+    Closed = 1,
+    /// The server's `disconnect`, with its words.
+    Kicked = 2,
+    /// The server shuts down.
+    ShuttingDown = 3,
+    /// The other side broke the protocol; the text says how.
+    Violation = 4,
+    /// The other side did not take what was sent to it.
+    TooSlow = 5,
+    /// The server's `connected` did not finish in time.
+    NotReady = 6,
+    /// Nothing was heard of the other side.
+    Silent = 7,
+    /// The session goes on over another connection. Only one who knows resumption is told.
+    Superseded = 8,
+    /// The server shuts down, and the client is to come back. The text says in how many milliseconds. Only one who knows
+    /// resumption is told.
+    Restarting = 9,
+}
+
+impl Farewell {
+    fn from_wire(code: u8) -> Option<Self> {
+        use Farewell::{Closed, Kicked, NotReady, Restarting, ShuttingDown, Silent, Superseded, TooSlow, Violation};
+        [Closed, Kicked, ShuttingDown, Violation, TooSlow, NotReady, Silent, Superseded, Restarting]
+            .into_iter()
+            .find(|known| *known as u8 == code)
+    }
+}
+
+/// A frame without its payload. What follows a header in its frame is the payload, or the text of a failure or a
+/// farewell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Frame {
+    /// An emit.
+    Emit {
+        /// The key of the method.
+        key: u64,
+    },
+    /// A request.
+    Request {
+        /// The id of the request.
+        id: CallId,
+        /// The timeout in milliseconds.
+        timeout: u64,
+        /// The key of the method.
+        key: u64,
+    },
+    /// The reply to a request.
+    Reply {
+        /// The id of the request.
+        id: CallId,
+    },
+    /// The failure of a request.
+    Failure {
+        /// The id of the request.
+        id: CallId,
+        /// The reason of the failure.
+        code: FailureCode,
+    },
+    /// Cancels a request.
+    Cancel {
+        /// The id of the request.
+        id: CallId,
+    },
+    /// Returns window space for emits.
+    Credit {
+        /// The number of emits.
+        calls: u32,
+        /// The number of bytes.
+        bytes: u64,
+    },
+    /// The server has finished its `connected` hook.
+    Ready,
+    /// The server accepts no new calls.
+    GoingAway,
+    /// The client makes no new calls.
+    Drained,
+    /// Closes the connection.
+    Goodbye {
+        /// The reason.
+        reason: Farewell,
+    },
+    /// Signatures of methods that the sender serves. It is optional.
+    Signatures,
+    /// Says that the sender is there, to one who waits to hear that. It is optional.
+    Heartbeat,
+    /// The sender has received everything up to this position. It is optional.
+    Acknowledged {
+        /// The position, in bytes from the start of the session.
+        position: u64,
+    },
+    /// The next so many bytes were frames that are not sent again. It is optional.
+    Skipped {
+        /// The number of bytes.
+        bytes: u64,
+    },
+    /// One of the kinds that may be ignored. It is received and never sent.
+    Unknown {
+        /// The first byte of the frame.
+        kind: u8,
+    },
+}
+
+impl Frame {
+    /// Whether this is about the link that carries it, and not a part of the session that goes on over other links.
+    #[inline]
+    pub(super) fn is_about_the_link(&self) -> bool {
+        matches!(self, Self::Heartbeat | Self::Acknowledged { .. } | Self::Skipped { .. })
+    }
+
+    /// Reads the header and leaves the payload in `frame`, which is a whole frame without its prefix.
+    ///
+    /// # Errors
+    ///
+    /// Returns a violation if the header is malformed or its kind is unknown.
+    pub fn decode(frame: &mut Bytes) -> Result<Self, Violation> {
+        // Off a slice: each step on the shared bytes themselves would be checked and counted.
+        let mut rest = &frame[..];
+        let decoded = Self::read(&mut rest)?;
+        frame.advance(frame.len() - rest.len());
+        Ok(decoded)
+    }
+
+    #[inline]
+    fn read(frame: &mut &[u8]) -> Result<Self, Violation> {
+        let kind = frame.try_get_u8().map_err(|_| Violation::EmptyFrame)?;
+        let malformed = |what| Violation::Malformed { kind, what };
+        let id = |frame: &mut &[u8]| read_varint(frame).map(CallId::from_wire).ok_or(malformed("its id is broken"));
+        let key = |frame: &mut &[u8]| frame.try_get_u64_le().map_err(|_| malformed("its key is cut short"));
+        let decoded = match kind {
+            EMIT => return Ok(Self::Emit { key: key(frame)? }),
+            REQUEST => {
+                let id = id(frame)?;
+                let timeout = read_varint(frame).ok_or(malformed("its timeout is broken"))?;
+                return Ok(Self::Request { id, timeout, key: key(frame)? });
+            }
+            REPLY => return Ok(Self::Reply { id: id(frame)? }),
+            FAILURE => {
+                let id = id(frame)?;
+                let code = frame.try_get_u8().ok().and_then(FailureCode::from_wire);
+                let code = code.ok_or(malformed("its code is unknown"))?;
+                check_text(frame).ok_or(malformed("its text is not UTF-8"))?;
+                return Ok(Self::Failure { id, code });
+            }
+            GOODBYE => {
+                let reason = frame.try_get_u8().ok().and_then(Farewell::from_wire);
+                let reason = reason.ok_or(malformed("its reason is unknown"))?;
+                check_text(frame).ok_or(malformed("its text is not UTF-8"))?;
+                return Ok(Self::Goodbye { reason });
+            }
+            CANCEL => Self::Cancel { id: id(frame)? },
+            CREDIT => {
+                // A credit of nothing is a waste of everybody's time.
+                let calls = read_varint(frame).and_then(|calls| u32::try_from(calls).ok()).filter(|calls| *calls > 0);
+                let calls = calls.ok_or(malformed("its number of calls is broken"))?;
+                let bytes = read_varint(frame).ok_or(malformed("its number of bytes is broken"))?;
+                Self::Credit { calls, bytes }
+            }
+            READY => Self::Ready,
+            GOING_AWAY => Self::GoingAway,
+            DRAINED => Self::Drained,
+            SIGNATURES if frame.len().is_multiple_of(ENTRY) => return Ok(Self::Signatures),
+            SIGNATURES => return Err(malformed("its last signature is cut short")),
+            HEARTBEAT => Self::Heartbeat,
+            ACKNOWLEDGED => {
+                Self::Acknowledged { position: read_varint(frame).ok_or(malformed("its position is broken"))? }
+            }
+            SKIPPED => Self::Skipped { bytes: read_varint(frame).ok_or(malformed("its number of bytes is broken"))? },
+            kind if kind > OPTIONAL => return Ok(Self::Unknown { kind }),
+            unknown => return Err(Violation::UnknownKind(unknown)),
+        };
+        if frame.is_empty() { Ok(decoded) } else { Err(malformed("bytes are left over")) }
+    }
+
+    /// The header's bytes, kind included.
+    #[inline]
+    pub fn header(self) -> Header {
+        let mut header = Header { bytes: [0; PREFIX + HEADER_MAX], end: PREFIX };
+        match self {
+            Self::Emit { key } => header.put(EMIT).put_all(&key.to_le_bytes()),
+            Self::Request { id, timeout, key } => {
+                header.put(REQUEST).put_varint(id.to_wire()).put_varint(timeout).put_all(&key.to_le_bytes())
+            }
+            Self::Reply { id } => header.put(REPLY).put_varint(id.to_wire()),
+            Self::Failure { id, code } => header.put(FAILURE).put_varint(id.to_wire()).put(code as u8),
+            Self::Cancel { id } => header.put(CANCEL).put_varint(id.to_wire()),
+            Self::Credit { calls, bytes } => header.put(CREDIT).put_varint(calls.into()).put_varint(bytes),
+            Self::Ready => header.put(READY),
+            Self::GoingAway => header.put(GOING_AWAY),
+            Self::Drained => header.put(DRAINED),
+            Self::Goodbye { reason } => header.put(GOODBYE).put(reason as u8),
+            Self::Signatures => header.put(SIGNATURES),
+            Self::Heartbeat => header.put(HEARTBEAT),
+            Self::Acknowledged { position } => header.put(ACKNOWLEDGED).put_varint(position),
+            Self::Skipped { bytes } => header.put(SKIPPED).put_varint(bytes),
+            Self::Unknown { kind } => header.put(kind),
+        };
+        header
+    }
+
+    /// The kind's byte, for messages about it.
+    pub fn kind(self) -> u8 {
+        self.header().bytes[PREFIX]
+    }
+}
+
+/// The longest header: a request's kind, id, timeout and key.
+pub(super) const HEADER_MAX: usize = 1 + 10 + 10 + 8;
+
+/// The bytes of a header, without a heap allocation.
+#[derive(Clone, Copy)]
+pub struct Header {
+    /// With room for the prefix before it.
+    bytes: [u8; PREFIX + HEADER_MAX],
+    end: usize,
+}
+
+impl Header {
+    pub fn len(&self) -> usize {
+        self.end - PREFIX
+    }
+
+    /// The beginning of a frame with this header and a payload of so many bytes: its prefix, and the header.
+    pub(super) fn prefixed(&mut self, payload: usize) -> &[u8] {
+        // Frames are checked against `Limits::max_frame`, a `u32`, before they are built.
+        let length = u32::try_from(self.len() + payload).unwrap_or(u32::MAX);
+        self.bytes[..PREFIX].copy_from_slice(&length.to_le_bytes());
+        &self.bytes[..self.end]
+    }
+
+    #[inline]
+    fn put(&mut self, byte: u8) -> &mut Self {
+        self.put_all(&[byte])
+    }
+
+    #[inline]
+    fn put_all(&mut self, bytes: &[u8]) -> &mut Self {
+        self.bytes[self.end..self.end + bytes.len()].copy_from_slice(bytes);
+        self.end += bytes.len();
+        self
+    }
+
+    #[inline]
+    fn put_varint(&mut self, mut value: u64) -> &mut Self {
+        loop {
+            let [low, ..] = value.to_le_bytes();
+            if value < 0x80 {
+                return self.put(low);
+            }
+            self.put(low | 0x80);
+            value >>= 7;
+        }
+    }
+}
+
+/// Splits the first frame off a batch of received bytes, without its length prefix.
+///
+/// Returns `None` if the batch holds no complete frame.
+pub fn next_frame(batch: &mut Bytes) -> Option<Bytes> {
+    let length = frame_length(batch)?;
+    if batch.len() < PREFIX + length {
+        return None;
+    }
+    batch.advance(PREFIX);
+    Some(batch.split_to(length))
+}
+
+/// Returns the length of the first frame in `bytes`, once its length prefix is complete.
+pub fn frame_length(bytes: &[u8]) -> Option<usize> {
+    let (prefix, _) = bytes.split_first_chunk::<PREFIX>()?;
+    usize::try_from(u32::from_le_bytes(*prefix)).ok()
+}
+
+/// Returns the length of the first frame in `bytes` including its length prefix.
+pub fn frame_with_prefix(bytes: &[u8]) -> Option<usize> {
+    frame_length(bytes).map(|length| PREFIX + length)
+}
+
+/// Reads an unsigned LEB128 number of at most 64 bits.
+#[inline]
+fn read_varint(bytes: &mut &[u8]) -> Option<u64> {
+    let mut value = 0;
+    for shift in (0..64).step_by(7) {
+        let byte = bytes.try_get_u8().ok()?;
+        let bits = u64::from(byte & 0x7f);
+        if bits << shift >> shift != bits {
+            return None;
+        }
+        value |= bits << shift;
+        if byte < 0x80 {
+            return Some(value);
+        }
+    }
+    None
+}
+
+fn check_text(bytes: &[u8]) -> Option<&str> {
+    std::str::from_utf8(bytes).ok()
+}

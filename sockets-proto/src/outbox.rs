@@ -1,0 +1,200 @@
+//! Bytes on their way out: whole frames, each with its prefix, small ones side by side in one buffer.
+
+use std::{collections::VecDeque, io::IoSlice, mem};
+
+use bytes::{Buf, Bytes};
+
+use super::frame::{Frame, Header, PREFIX};
+use crate::codec::{Payload, SHARE_FROM};
+
+/// An empty outbox keeps a buffer of at most this size, so that idle connections hold little.
+const KEEP: usize = 8192;
+/// From so many bytes on that have been taken from the front of that buffer, the rest moves up.
+const MOVE_FROM: usize = 4096;
+
+/// A queue of frames, to be taken from its front.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    /// What is before `tail`. Large messages are rare, and idle connections many: so it is a box.
+    sealed: Option<Box<Sealed>>,
+    tail: Vec<u8>,
+    /// How much of `tail` has been taken.
+    taken: usize,
+}
+
+/// Pieces of their own.
+#[derive(Debug, Default)]
+struct Sealed {
+    pieces: VecDeque<Bytes>,
+    bytes: usize,
+}
+
+impl Sealed {
+    /// Forgets the first bytes, at most `count`, and says how many.
+    fn advance(&mut self, count: usize) -> usize {
+        let mut left = count;
+        while let Some(front) = self.pieces.front_mut().filter(|_| left > 0) {
+            let step = left.min(front.len());
+            front.advance(step);
+            left -= step;
+            if front.is_empty() {
+                self.pieces.pop_front();
+            }
+        }
+        self.bytes -= count - left;
+        count - left
+    }
+}
+
+impl Outbox {
+    /// Returns the number of bytes to send.
+    pub fn len(&self) -> usize {
+        self.sealed.as_ref().map_or(0, |sealed| sealed.bytes) + self.tail.len() - self.taken
+    }
+
+    /// Returns `true` if there is nothing to send.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether so many bytes more are at most `most`. Anything goes into an empty one.
+    pub(super) fn has_room(&self, bytes: usize, most: usize) -> bool {
+        self.is_empty() || self.len() + bytes <= most
+    }
+
+    /// Appends a frame.
+    pub fn push(&mut self, mut header: Header, payload: &Payload<'_>) {
+        match payload {
+            Payload::Copied(bytes) => {
+                self.tail.reserve(PREFIX + header.len() + bytes.len());
+                self.tail.extend_from_slice(header.prefixed(bytes.len()));
+                self.tail.extend_from_slice(bytes);
+            }
+            Payload::Shared(bytes) => {
+                self.tail.extend_from_slice(header.prefixed(bytes.len()));
+                self.share(bytes.clone());
+            }
+        }
+    }
+
+    /// Appends a frame that has no payload.
+    pub fn push_bare(&mut self, frame: Frame) {
+        self.push(frame.header(), &Payload::Copied(&[]));
+    }
+
+    /// Appends a frame that is a message of the handshake.
+    pub fn push_message(&mut self, message: &[u8]) {
+        self.tail.extend_from_slice(&u32::try_from(message.len()).unwrap_or(u32::MAX).to_le_bytes());
+        self.tail.extend_from_slice(message);
+    }
+
+    /// Appends a frame that is encoded already, its prefix included.
+    pub fn push_whole(&mut self, frame: &Bytes) {
+        if frame.len() < SHARE_FROM { self.tail.extend_from_slice(frame) } else { self.share(frame.clone()) }
+    }
+
+    /// Appends whole frames of which there will hardly be more: no room for the like of them is kept.
+    pub fn push_once(&mut self, frames: Bytes) {
+        self.share(frames);
+    }
+
+    /// Appends what is in another one, which keeps it.
+    pub fn extend(&mut self, other: &Self) {
+        other.sealed().for_each(|piece| self.push_whole(piece));
+        self.tail.extend_from_slice(other.unsealed());
+    }
+
+    fn share(&mut self, bytes: Bytes) {
+        if bytes.is_empty() {
+            return;
+        }
+        let mut tail = Bytes::from(mem::take(&mut self.tail));
+        tail.advance(mem::take(&mut self.taken));
+        let sealed = self.sealed.get_or_insert_default();
+        for piece in [tail, bytes] {
+            if !piece.is_empty() {
+                sealed.bytes += piece.len();
+                sealed.pieces.push_back(piece);
+            }
+        }
+    }
+
+    /// The pieces before [`unsealed`](Self::unsealed).
+    pub(super) fn sealed(&self) -> impl Iterator<Item = &Bytes> {
+        self.sealed.iter().flat_map(|sealed| &sealed.pieces)
+    }
+
+    /// The bytes at its end, small frames side by side.
+    pub(super) fn unsealed(&self) -> &[u8] {
+        &self.tail[self.taken..]
+    }
+
+    /// What is at its front, if that is in a piece of its own.
+    pub fn first_sealed(&self) -> Option<&Bytes> {
+        self.sealed().next()
+    }
+
+    /// Fills `slices` from the front and returns how many were filled.
+    pub fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let tail = Some(self.unsealed()).filter(|tail| !tail.is_empty());
+        let parts = self.sealed().map(|piece| &piece[..]).chain(tail);
+        let mut filled = 0;
+        for (slice, part) in slices.iter_mut().zip(parts) {
+            *slice = IoSlice::new(part);
+            filled += 1;
+        }
+        filled
+    }
+
+    /// Forgets the first `count` bytes.
+    pub fn advance(&mut self, mut count: usize) {
+        if let Some(sealed) = &mut self.sealed {
+            count -= sealed.advance(count);
+            if sealed.pieces.is_empty() {
+                self.sealed = None;
+            }
+        }
+        self.taken += count;
+        if self.taken == self.tail.len() {
+            self.clear_tail();
+        } else if self.taken >= MOVE_FROM.max(self.tail.len() / 2) {
+            self.tail.drain(..self.taken);
+            self.taken = 0;
+        }
+    }
+
+    /// Takes everything as one piece.
+    pub fn take_all(&mut self) -> Bytes {
+        let taken = if self.sealed.is_none() {
+            Bytes::copy_from_slice(self.unsealed())
+        } else {
+            let mut all = Vec::with_capacity(self.len());
+            self.sealed().for_each(|piece| all.extend_from_slice(piece));
+            all.extend_from_slice(self.unsealed());
+            all.into()
+        };
+        self.advance(taken.len());
+        taken
+    }
+
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.tail.capacity()
+    }
+
+    fn clear_tail(&mut self) {
+        self.taken = 0;
+        self.tail.clear();
+        if self.tail.capacity() > KEEP {
+            self.tail = Vec::new();
+        }
+    }
+}
+
+/// Encodes a frame once, prefix included, for many connections or for later.
+pub(super) fn whole_frame(mut header: Header, payload: &Payload<'_>) -> Bytes {
+    let mut frame = Vec::with_capacity(PREFIX + header.len() + payload.len());
+    frame.extend_from_slice(header.prefixed(payload.len()));
+    frame.extend_from_slice(payload.as_slice());
+    frame.into()
+}

@@ -1,0 +1,334 @@
+//! What has been sent and not been acknowledged: kept, within bounds, to be sent again on another link.
+//!
+//! A position is a number of bytes from the beginning of the session: each frame counts with its prefix. So nothing is added
+//! to a frame, and frames that are shared by many connections stay shared.
+
+use std::{collections::VecDeque, ops::Range};
+
+use bytes::Bytes;
+
+use super::{
+    frame::{Frame, PREFIX},
+    outbox::Outbox,
+};
+
+/// The end of what has been sent, from the first byte that can be sent again.
+#[derive(Debug)]
+pub(super) struct Retained {
+    /// The position of the first byte.
+    start: u64,
+    kept: Outbox,
+    /// How many bytes are kept, beside what has been sent last. Of more, the oldest are given up.
+    limit: usize,
+    /// Frames that are not sent again.
+    volatile: VecDeque<Volatile>,
+}
+
+#[derive(Debug)]
+struct Volatile {
+    at: Range<u64>,
+    /// It has been passed over, and its place in the window given back.
+    skipped: bool,
+}
+
+/// What is sent again.
+#[derive(Debug)]
+pub(super) struct Resent {
+    pub(super) outbox: Outbox,
+    /// The lengths of volatile frames that are lost, as windows count them.
+    pub(super) lost: Vec<usize>,
+}
+
+impl Retained {
+    pub(super) fn new(limit: usize) -> Self {
+        Self { start: 0, kept: Outbox::default(), limit, volatile: VecDeque::new() }
+    }
+
+    pub(super) fn limit(&self) -> usize {
+        self.limit
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.kept.len()
+    }
+
+    /// The position behind the last byte.
+    pub(super) fn end(&self) -> u64 {
+        self.start + self.len() as u64
+    }
+
+    /// The position of the first byte.
+    pub(super) fn start(&self) -> u64 {
+        self.start
+    }
+
+    /// Whether everything from a position on is here.
+    pub(super) fn reaches(&self, position: u64) -> bool {
+        (self.start..=self.end()).contains(&position)
+    }
+
+    /// The whole frames in `outbox` are being sent. Older ones are given up if that is too much.
+    pub(super) fn push(&mut self, outbox: &Outbox) {
+        if outbox.is_empty() {
+            return;
+        }
+        let before = self.len();
+        self.kept.extend(outbox);
+        // What is on its way now stays whole: a large message must be able to survive a break.
+        self.release(self.len().saturating_sub(self.limit).min(before));
+    }
+
+    /// A volatile frame is at this position, of this length without its prefix.
+    pub(super) fn is_volatile(&mut self, position: u64, length: usize) {
+        self.volatile.push_back(Volatile { at: position..position + (PREFIX + length) as u64, skipped: false });
+    }
+
+    /// The other side has everything up to here. `false` if that was never sent.
+    pub(super) fn acknowledge(&mut self, position: u64) -> bool {
+        if position > self.end() {
+            return false;
+        }
+        // What was given up need not be acknowledged.
+        let count = position.saturating_sub(self.start);
+        self.release(usize::try_from(count).unwrap_or(usize::MAX));
+        true
+    }
+
+    fn release(&mut self, count: usize) {
+        self.start += count as u64;
+        self.kept.advance(count);
+        while self.volatile.front().is_some_and(|frame| frame.at.end <= self.start) {
+            self.volatile.pop_front();
+        }
+    }
+
+    /// Holds no memory for what is to come: nothing has for a while.
+    pub(super) fn rest(&mut self) {
+        if self.kept.is_empty() {
+            self.kept = Outbox::default();
+            self.volatile = VecDeque::new();
+        }
+    }
+
+    /// What the other side, which has everything up to `position`, has to be sent again, and behind that what waits in
+    /// `outbox`, all of which is kept for the next time. `None` if that is not here any more.
+    pub(super) fn resend(&mut self, position: u64, outbox: &Outbox) -> Option<Resent> {
+        if !self.reaches(position) {
+            return None;
+        }
+        self.acknowledge(position);
+        // All of it, even if that is too much: what has to be given up is not, this time.
+        self.kept.extend(outbox);
+        if !self.is_whole_frames() {
+            return None;
+        }
+        let mut resent = Resent { outbox: Outbox::default(), lost: Vec::new() };
+        let mut next = self.start;
+        let mut volatile = std::mem::take(&mut self.volatile);
+        for frame in &mut volatile {
+            let bytes = frame.at.end - frame.at.start;
+            self.copy(next..frame.at.start, &mut resent.outbox);
+            resent.outbox.push_bare(Frame::Skipped { bytes });
+            next = frame.at.end;
+            if !std::mem::replace(&mut frame.skipped, true) {
+                resent.lost.push(usize::try_from(bytes).unwrap_or(usize::MAX) - PREFIX);
+            }
+        }
+        self.volatile = volatile;
+        self.copy(next..self.end(), &mut resent.outbox);
+        Some(resent)
+    }
+
+    /// Whether what is kept is whole frames: the other side may have named a position within one.
+    fn is_whole_frames(&self) -> bool {
+        let (mut prefix, mut begun, mut missing) = ([0; PREFIX], 0, 0);
+        for mut piece in self.kept.sealed().map(|piece| &piece[..]).chain([self.kept.unsealed()]) {
+            while !piece.is_empty() {
+                if begun < PREFIX {
+                    (prefix[begun], begun, piece) = (piece[0], begun + 1, &piece[1..]);
+                    missing = u32::from_le_bytes(prefix) as usize;
+                } else {
+                    let step = missing.min(piece.len());
+                    (missing, piece) = (missing - step, &piece[step..]);
+                }
+                if begun == PREFIX && missing == 0 {
+                    begun = 0;
+                }
+            }
+        }
+        begun == 0
+    }
+
+    /// Appends the bytes at these positions to `outbox`.
+    fn copy(&self, wanted: Range<u64>, outbox: &mut Outbox) {
+        let mut at = self.start;
+        let pieces = self.kept.sealed().map(|piece| (&piece[..], Some(piece)));
+        for (bytes, shared) in pieces.chain([(self.kept.unsealed(), None)]) {
+            let clip =
+                |position: u64| usize::try_from(position.saturating_sub(at)).unwrap_or(usize::MAX).min(bytes.len());
+            let range = clip(wanted.start)..clip(wanted.end);
+            if !range.is_empty() {
+                outbox.push_once(match shared {
+                    Some(piece) => piece.slice(range),
+                    None => Bytes::copy_from_slice(&bytes[range]),
+                });
+            }
+            at += bytes.len() as u64;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{
+        codec::{Payload, SHARE_FROM},
+        frame::next_frame,
+    };
+
+    fn emit(number: usize, length: usize) -> Outbox {
+        let mut outbox = Outbox::default();
+        let mut payload = vec![0xff; length.max(8)];
+        payload[..8].copy_from_slice(&(number as u64).to_le_bytes());
+        let payload = if length < SHARE_FROM { Payload::Copied(&payload) } else { Payload::Shared(payload.into()) };
+        outbox.push(Frame::Emit { key: 7 }.header(), &payload);
+        outbox
+    }
+
+    #[test]
+    fn what_was_never_sent_cannot_be_acknowledged() {
+        let mut retained = Retained::new(1000);
+        retained.push(&emit(0, 10));
+        assert!(!retained.acknowledge(retained.end() + 1));
+        assert!(retained.acknowledge(retained.end()));
+        assert_eq!(retained.len(), 0);
+        assert!(retained.acknowledge(0), "an old one, which came late, says nothing");
+    }
+
+    #[test]
+    fn the_oldest_are_given_up_and_the_rest_can_still_be_sent_again() {
+        let mut retained = Retained::new(100);
+        (0..100).for_each(|number| retained.push(&emit(number, 8)));
+        assert_eq!(retained.len(), 100);
+        assert!(retained.resend(0, &Outbox::default()).is_none());
+        let position = retained.end() - 21;
+        let mut again = retained.resend(position, &Outbox::default()).unwrap().outbox.take_all();
+        assert_eq!(next_frame(&mut again).unwrap()[9..], 99_u64.to_le_bytes());
+        assert!(again.is_empty());
+    }
+
+    #[test]
+    fn only_whole_frames_are_sent_again_whatever_position_is_named() {
+        let kept = || {
+            let mut retained = Retained::new(1 << 20);
+            for length in [10, SHARE_FROM, 20] {
+                retained.push(&emit(0, length));
+            }
+            retained
+        };
+        let mut ends = 0;
+        for position in 0..=kept().end() {
+            let Some(resent) = kept().resend(position, &Outbox::default()) else { continue };
+            let mut again = { resent.outbox }.take_all();
+            let frames = std::iter::from_fn(|| next_frame(&mut again)).count();
+            assert!(again.is_empty(), "behind {frames} frames from {position} on there is a part of one");
+            ends += 1;
+        }
+        assert!((4..100).contains(&ends), "{ends} positions");
+    }
+
+    #[test]
+    fn a_buffer_that_rests_holds_no_memory() {
+        let mut retained = Retained::new(1 << 20);
+        retained.push(&emit(0, 100));
+        retained.rest();
+        assert!(retained.reaches(0), "what is kept stays");
+        retained.acknowledge(retained.end());
+        assert!(retained.kept.capacity() > 0, "more may come at once");
+        retained.rest();
+        assert_eq!(retained.kept.capacity(), 0);
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Send { length: usize, volatile: bool },
+        Acknowledge { upto: prop::sample::Index },
+        Break { upto: prop::sample::Index, queued: Vec<usize> },
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let length = prop_oneof![8..200_usize, 3000..9000_usize];
+        prop_oneof![
+            4 => (length, prop::bool::weighted(0.3)).prop_map(|(length, volatile)| Step::Send { length, volatile }),
+            2 => any::<prop::sample::Index>().prop_map(|upto| Step::Acknowledge { upto }),
+            1 => (any::<prop::sample::Index>(), prop::collection::vec(8..5000_usize, 0..3))
+                .prop_map(|(upto, queued)| Step::Break { upto, queued }),
+        ]
+    }
+
+    /// A frame, by its number, where it ends, and whether it is volatile.
+    struct Sent {
+        number: u64,
+        end: u64,
+        volatile: bool,
+    }
+
+    proptest! {
+        /// Whatever is sent, acknowledged and broken off: what is sent again is what the other side does not have, each frame
+        /// once and in order, with a word for each volatile one.
+        #[test]
+        fn what_is_missing_is_sent_again(steps in prop::collection::vec(step(), 1..60)) {
+            let mut retained = Retained::new(1 << 20);
+            let mut sent: Vec<Sent> = Vec::new();
+            let mut acknowledged = 0;
+            for step in steps {
+                match step {
+                    Step::Send { length, volatile } => {
+                        let outbox = emit(sent.len(), length);
+                        if volatile {
+                            retained.is_volatile(retained.end(), outbox.len() - PREFIX);
+                        }
+                        retained.push(&outbox);
+                        sent.push(Sent { number: sent.len() as u64, end: retained.end(), volatile });
+                    }
+                    Step::Acknowledge { upto } => {
+                        let Some(upto) = sent.get(upto.index(sent.len().max(1))) else { continue };
+                        acknowledged = acknowledged.max(upto.end);
+                        prop_assert!(retained.acknowledge(upto.end));
+                        prop_assert_eq!(retained.len() as u64, retained.end() - acknowledged);
+                    }
+                    Step::Break { upto, queued } => {
+                        let Some(upto) = sent.get(upto.index(sent.len().max(1))) else { continue };
+                        let position = upto.end.max(acknowledged);
+                        acknowledged = position;
+                        let mut waiting = Outbox::default();
+                        let mut end = retained.end();
+                        for length in queued {
+                            let mut one = emit(sent.len(), length);
+                            end += one.len() as u64;
+                            sent.push(Sent { number: sent.len() as u64, end, volatile: false });
+                            waiting.push_once(one.take_all());
+                        }
+                        let Resent { mut outbox, .. } = retained.resend(position, &waiting).unwrap();
+                        prop_assert_eq!(retained.end(), end);
+                        let mut again = outbox.take_all();
+                        for missing in sent.iter().filter(|sent| sent.end > position) {
+                            let mut frame = next_frame(&mut again).unwrap();
+                            let header = Frame::decode(&mut frame).unwrap();
+                            if missing.volatile {
+                                let is_word = matches!(header, Frame::Skipped { .. });
+                                prop_assert!(is_word, "{:?}", header);
+                            } else {
+                                prop_assert_eq!(header, Frame::Emit { key: 7 });
+                                prop_assert_eq!(frame[..8].to_vec(), missing.number.to_le_bytes().to_vec());
+                            }
+                        }
+                        prop_assert!(again.is_empty());
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! Frames that are the same for all members of an audience.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::{
+    frame::{CallId, Frame},
+    outbox::whole_frame,
+    timeout,
+};
+use crate::codec::Payload;
+
+/// A request to an audience, encoded once.
+#[derive(Clone, Debug)]
+pub struct SharedRequest {
+    pub(super) id: CallId,
+    pub(super) timeout: Duration,
+    pub(super) frame: Bytes,
+}
+
+/// Encodes a request to an audience. `number` is one that the server has not used.
+pub fn shared_request(number: u64, key: u64, timeout: Duration, payload: &Payload<'_>) -> SharedRequest {
+    let id = CallId { number, shared: true };
+    let timeout = timeout::clamp(timeout);
+    let header = Frame::Request { id, timeout: timeout::to_wire(timeout), key }.header();
+    SharedRequest { id, timeout, frame: whole_frame(header, payload) }
+}
+
+impl SharedRequest {
+    /// Returns the id, which all members share.
+    pub fn id(&self) -> CallId {
+        self.id
+    }
+}
+
+/// Encodes an emit to an audience.
+pub fn shared_emit(key: u64, payload: &Payload<'_>) -> Bytes {
+    whole_frame(Frame::Emit { key }.header(), payload)
+}

@@ -1,0 +1,180 @@
+//! Every frame survives encode and decode, and no bytes make decoding panic.
+
+use bytes::Bytes;
+use proptest::{array::uniform4, collection::vec, prelude::*};
+
+use crate::{CallId, FailureCode, Farewell, Frame, Outbox, PREFIX, codec::Payload, frame::next_frame};
+
+fn failure_code() -> impl Strategy<Value = FailureCode> {
+    use FailureCode::{
+        Cancelled, Decode, Denied, Encode, NoSuchMethod, Overloaded, Panicked, ShuttingDown, SignatureMismatch,
+        Timeout, TooLarge,
+    };
+    prop::sample::select(vec![
+        NoSuchMethod,
+        SignatureMismatch,
+        Decode,
+        Encode,
+        TooLarge,
+        Overloaded,
+        Denied,
+        ShuttingDown,
+        Panicked,
+        Timeout,
+        Cancelled,
+    ])
+}
+
+fn farewell() -> impl Strategy<Value = Farewell> {
+    use Farewell::{Closed, Kicked, NotReady, Restarting, ShuttingDown, Silent, Superseded, TooSlow, Violation};
+    prop::sample::select(vec![
+        Closed,
+        Kicked,
+        ShuttingDown,
+        Violation,
+        TooSlow,
+        NotReady,
+        Silent,
+        Superseded,
+        Restarting,
+    ])
+}
+
+/// Numbers of every length on the wire.
+fn number() -> impl Strategy<Value = u64> {
+    (any::<u64>(), 0..64u32).prop_map(|(number, shift)| number >> shift)
+}
+
+fn id() -> impl Strategy<Value = CallId> {
+    (number(), any::<bool>()).prop_map(|(number, shared)| CallId { number: number >> 1, shared })
+}
+
+/// A frame with a payload that it may have.
+fn frame() -> impl Strategy<Value = (Frame, Vec<u8>)> {
+    let payload = || vec(any::<u8>(), 0..64);
+    let text = || ".{0,20}".prop_map(String::into_bytes);
+    let bare = |frame| (frame, Vec::new());
+    prop_oneof![
+        (any::<u64>(), payload()).prop_map(|(key, payload)| (Frame::Emit { key }, payload)),
+        (id(), number(), any::<u64>(), payload())
+            .prop_map(|(id, timeout, key, payload)| (Frame::Request { id, timeout, key }, payload)),
+        (id(), payload()).prop_map(|(id, payload)| (Frame::Reply { id }, payload)),
+        (id(), failure_code(), text()).prop_map(|(id, code, text)| (Frame::Failure { id, code }, text)),
+        id().prop_map(move |id| bare(Frame::Cancel { id })),
+        (any::<u32>(), number()).prop_map(move |(calls, bytes)| bare(Frame::Credit { calls, bytes })),
+        vec(any::<[u8; 16]>(), 0..4).prop_map(|entries| (Frame::Signatures, entries.concat())),
+        Just(bare(Frame::Ready)),
+        Just(bare(Frame::Heartbeat)),
+        number().prop_map(move |position| bare(Frame::Acknowledged { position })),
+        number().prop_map(move |bytes| bare(Frame::Skipped { bytes })),
+        Just(bare(Frame::GoingAway)),
+        Just(bare(Frame::Drained)),
+        (farewell(), text()).prop_map(|(reason, text)| (Frame::Goodbye { reason }, text)),
+    ]
+}
+
+/// The frame without its prefix.
+fn encode(frame: Frame, payload: &[u8]) -> Vec<u8> {
+    [&frame.header().prefixed(payload.len())[PREFIX..], payload].concat()
+}
+
+/// Decodes what a peer could have sent. If it is a frame, it is one that means the same when it is sent on.
+fn decode_anything(bytes: &[u8]) {
+    let mut payload = Bytes::copy_from_slice(bytes);
+    if let Ok(frame) = Frame::decode(&mut payload) {
+        assert!(bytes.ends_with(&payload), "a payload is the end of its frame");
+        let mut again = Bytes::from(encode(frame, &payload));
+        assert_eq!(Frame::decode(&mut again), Ok(frame));
+        assert_eq!(again, payload);
+    }
+}
+
+proptest! {
+    #[test]
+    fn every_frame_survives_encode_and_decode((frame, payload) in frame()) {
+        let mut bytes = Bytes::from(encode(frame, &payload));
+        prop_assert_eq!(bytes[0], frame.kind());
+        prop_assert_eq!(Frame::decode(&mut bytes), Ok(frame));
+        prop_assert_eq!(&bytes[..], &payload[..]);
+    }
+
+    #[test]
+    fn every_truncation_is_an_error_or_a_frame((frame, payload) in frame()) {
+        let bytes = encode(frame, &payload);
+        let header = frame.header().len();
+        for length in 0..bytes.len() {
+            decode_anything(&bytes[..length]);
+            if length < header {
+                let mut cut = Bytes::copy_from_slice(&bytes[..length]);
+                prop_assert!(Frame::decode(&mut cut).is_err(), "a header of {length} bytes instead of {header} passed");
+            }
+        }
+    }
+
+    #[test]
+    fn every_flipped_byte_is_an_error_or_a_frame((frame, payload) in frame(), flip in 1..=255u8) {
+        let bytes = encode(frame, &payload);
+        for at in 0..bytes.len() {
+            let mut flipped = bytes.clone();
+            flipped[at] ^= flip;
+            decode_anything(&flipped);
+        }
+    }
+
+    #[test]
+    fn no_bytes_make_decoding_panic(bytes in vec(any::<u8>(), 0..64)) {
+        decode_anything(&bytes);
+    }
+
+    #[test]
+    fn frames_side_by_side_in_an_outbox_come_apart_again(frames in uniform4(frame()), large in 0..9000usize) {
+        let mut outbox = Outbox::default();
+        for (frame, payload) in &frames {
+            outbox.push(frame.header(), &Payload::Copied(payload));
+        }
+        // A payload that is shared instead of copied when it is large.
+        let shared = Bytes::from(vec![7; large]);
+        outbox.push(Frame::Emit { key: 1 }.header(), &Payload::Shared(shared.clone()));
+        let length = outbox.len();
+        let mut batch = outbox.take_all();
+        prop_assert_eq!(batch.len(), length);
+        for (frame, payload) in &frames {
+            let mut bytes = next_frame(&mut batch).expect("a whole frame");
+            prop_assert_eq!(Frame::decode(&mut bytes), Ok(*frame));
+            prop_assert_eq!(&bytes[..], &payload[..]);
+        }
+        let mut last = next_frame(&mut batch).expect("a whole frame");
+        prop_assert_eq!(Frame::decode(&mut last), Ok(Frame::Emit { key: 1 }));
+        prop_assert_eq!(last, shared);
+        prop_assert!(batch.is_empty());
+    }
+}
+
+#[test]
+fn what_a_frame_of_a_fixed_form_has_left_over_is_an_error() {
+    let id = CallId { number: 3, shared: false };
+    let fixed =
+        [Frame::Cancel { id }, Frame::Credit { calls: 1, bytes: 2 }, Frame::Ready, Frame::GoingAway, Frame::Drained];
+    for frame in fixed {
+        let mut bytes = Bytes::from(encode(frame, &[0]));
+        assert!(Frame::decode(&mut bytes).is_err(), "{frame:?}");
+    }
+}
+
+#[test]
+fn a_number_of_more_than_64_bits_is_an_error() {
+    for broken in [[&[0xff; 9][..], &[2]].concat(), vec![0x80; 11], vec![0x80; 3]] {
+        let mut bytes = Bytes::from([&[5], &broken[..]].concat());
+        assert!(Frame::decode(&mut bytes).is_err(), "{broken:?}");
+    }
+    let most = CallId { number: u64::MAX >> 1, shared: true };
+    let mut bytes = Bytes::from([&[5], &[0xff; 9][..], &[1]].concat());
+    assert_eq!(Frame::decode(&mut bytes), Ok(Frame::Cancel { id: most }));
+}
+
+#[test]
+fn the_prefix_is_the_length_of_header_and_payload() {
+    let mut header = Frame::Emit { key: 5 }.header();
+    assert_eq!(header.prefixed(300)[..PREFIX], 309u32.to_le_bytes());
+    assert_eq!(PREFIX, 4);
+}

@@ -1,0 +1,138 @@
+//! The policies for a member whose queue is full, message by message.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use crate::{
+    Admission, Core, Frame, Overflow, PREFIX, Side, Terms, codec::Payload, frame::next_frame, parked::OVERHEAD,
+    shared_emit, window::Grant,
+};
+
+/// A message as it is queued, and as it is parked.
+const MESSAGE: usize = 100;
+const PARKED: usize = MESSAGE + OVERHEAD;
+const POSITION: u64 = 1;
+const LINE: u64 = 2;
+const NOTE: u64 = 3;
+
+/// A core whose peer has so many places for calls.
+fn core(calls: u32, queue: usize) -> Core<u32, u32> {
+    let terms = Terms { max_frame: 1 << 20, window: Grant { calls, bytes: 1 << 20 } };
+    Core::new(Side::Server, terms, terms, queue)
+}
+
+fn say(
+    core: &mut Core<u32, u32>,
+    key: u64,
+    overflow: Overflow,
+    numbers: impl IntoIterator<Item = u8>,
+) -> Vec<Admission> {
+    let frame = |number| shared_emit(key, &Payload::Copied(&[number; MESSAGE - 13]));
+    let said = numbers.into_iter().map(|number| core.broadcast(Instant::now(), &frame(number), key, overflow));
+    said.collect()
+}
+
+/// What is written, by its numbers, when all that was written before has been heard and given back.
+fn heard(core: &mut Core<u32, u32>) -> Vec<u8> {
+    let mut numbers = Vec::new();
+    loop {
+        let mut bytes = core.outbox().take_all();
+        if bytes.is_empty() {
+            return numbers;
+        }
+        let frames: Vec<_> = std::iter::from_fn(|| next_frame(&mut bytes)).collect();
+        numbers.extend(frames.iter().filter_map(|frame| frame.last()));
+        let bytes = frames.iter().map(|frame| frame.len() as u64).sum();
+        let credit = Frame::Credit { calls: u32::try_from(frames.len()).expect("a few"), bytes };
+        core.handle(Instant::now(), Bytes::copy_from_slice(&credit.header().prefixed(0)[PREFIX..]))
+            .expect("what is owed");
+        if core.holds_back() {
+            core.go_on(Instant::now());
+        }
+    }
+}
+
+#[test]
+fn a_message_that_finds_no_room_is_the_end_of_a_member_or_dropped() {
+    let mut core = core(1, MESSAGE + 2 * PARKED);
+    say(&mut core, NOTE, Overflow::Disconnect, [0, 1, 2]);
+    assert_eq!(say(&mut core, NOTE, Overflow::Disconnect, [3]), [Admission::Full]);
+    assert_eq!(say(&mut core, LINE, Overflow::DropNewest, [4, 5]), [Admission::Dropped; 2]);
+    assert_eq!(core.dropped(), 2);
+    assert_eq!(heard(&mut core), [0, 1, 2]);
+    assert_eq!(say(&mut core, LINE, Overflow::DropNewest, [6]), [Admission::Sent]);
+}
+
+#[test]
+fn as_many_of_the_oldest_of_a_method_as_it_takes_are_dropped() {
+    let mut core = core(1, MESSAGE + 4 * PARKED);
+    say(&mut core, LINE, Overflow::DropOldest, [0, 1]);
+    say(&mut core, NOTE, Overflow::Disconnect, [2]);
+    say(&mut core, LINE, Overflow::DropOldest, [3]);
+    say(&mut core, POSITION, Overflow::Latest, [4]);
+    assert_eq!((core.dropped(), core.queued()), (0, core.queue_limit()));
+    assert_eq!(say(&mut core, LINE, Overflow::DropOldest, [5]), [Admission::Parked]);
+    assert_eq!((core.dropped(), core.queued()), (1, core.queue_limit()));
+    let large = shared_emit(LINE, &Payload::Copied(&[6; 2 * MESSAGE + 1 - 13]));
+    assert_eq!(core.broadcast(Instant::now(), &large, LINE, Overflow::DropOldest), Admission::Parked);
+    assert_eq!(core.dropped(), 3);
+    assert_eq!(heard(&mut core), [0, 2, 4, 6]);
+    assert_eq!(core.queued(), 0);
+}
+
+#[test]
+fn a_message_is_dropped_itself_if_nothing_of_its_method_waits() {
+    let mut core = core(1, MESSAGE + 2 * PARKED);
+    say(&mut core, NOTE, Overflow::Disconnect, [0, 1]);
+    say(&mut core, LINE, Overflow::DropOldest, [2]);
+    assert_eq!(say(&mut core, LINE + 10, Overflow::DropOldest, [3]), [Admission::Dropped]);
+    assert_eq!(heard(&mut core), [0, 1, 2]);
+}
+
+#[test]
+fn the_latest_message_replaces_those_that_wait_and_is_kept_beside_a_full_queue() {
+    let mut core = core(1, MESSAGE + 4 * PARKED);
+    say(&mut core, NOTE, Overflow::Disconnect, [0]);
+    say(&mut core, POSITION, Overflow::Latest, [1, 2]);
+    say(&mut core, NOTE, Overflow::Disconnect, [3]);
+    say(&mut core, POSITION, Overflow::Latest, [4]);
+    assert_eq!(core.dropped(), 0, "all have had room");
+    assert_eq!(say(&mut core, POSITION, Overflow::Latest, [5]), [Admission::Parked]);
+    assert_eq!(core.dropped(), 3);
+    say(&mut core, NOTE, Overflow::Disconnect, [6, 7]);
+    assert_eq!(core.queued(), core.queue_limit());
+    for number in 8..200 {
+        assert_eq!(say(&mut core, POSITION, Overflow::Latest, [number]), [Admission::Parked]);
+        assert_eq!(core.queued(), core.queue_limit(), "it has the place of the one before");
+    }
+    say(&mut core, POSITION + 10, Overflow::Latest, [200, 201]);
+    assert_eq!(core.queued(), core.queue_limit() + PARKED, "one of each method, at most");
+    assert_eq!(heard(&mut core), [0, 3, 6, 7, 199, 201]);
+}
+
+#[test]
+fn what_may_be_dropped_stays_in_reach_beyond_half_of_the_queue_and_holds_its_place() {
+    let mut core = core(1000, 10 * MESSAGE);
+    say(&mut core, LINE, Overflow::DropOldest, 0..5);
+    assert_eq!(core.outbox().len(), 5 * MESSAGE);
+    assert_eq!(say(&mut core, LINE, Overflow::DropOldest, [5]), [Admission::Parked]);
+    assert_eq!(say(&mut core, NOTE, Overflow::Disconnect, [6]), [Admission::Parked], "it stays behind that");
+    say(&mut core, LINE, Overflow::DropOldest, 7..20);
+    assert_eq!(heard(&mut core), [0, 1, 2, 3, 4, 6, 18, 19]);
+}
+
+#[test]
+fn what_was_behind_a_dropped_message_goes_on_at_once() {
+    let terms = Terms { max_frame: 1 << 20, window: Grant { calls: 100, bytes: 400 } };
+    let mut core: Core<u32, u32> = Core::new(Side::Server, terms, terms, 2000);
+    say(&mut core, NOTE, Overflow::Disconnect, [0, 1, 2]);
+    // Too large for what is left of the window.
+    let large = shared_emit(POSITION, &Payload::Copied(&[3; 1300]));
+    core.broadcast(Instant::now(), &large, POSITION, Overflow::Latest);
+    say(&mut core, NOTE, Overflow::Disconnect, [4]);
+    assert_eq!(core.outbox().len(), 3 * MESSAGE);
+    let larger = shared_emit(POSITION, &Payload::Copied(&[5; 1400]));
+    core.broadcast(Instant::now(), &larger, POSITION, Overflow::Latest);
+    assert_eq!((core.dropped(), core.outbox().len()), (1, 4 * MESSAGE));
+}

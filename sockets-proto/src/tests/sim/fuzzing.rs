@@ -1,0 +1,62 @@
+//! What the fuzzers in `fuzz` run: their bytes are frames, or the choices of a world.
+
+#![cfg_attr(not(fuzzing), expect(unreachable_pub, reason = "they are public when fuzzers are built"))]
+
+use bytes::Bytes;
+
+use super::{
+    choices::Choices,
+    world::{Peers, World},
+};
+use crate::{Frame, PREFIX};
+
+/// A frame of any bytes is refused, or means the same when it is encoded again.
+pub fn a_frame(bytes: &[u8]) {
+    let mut payload = Bytes::copy_from_slice(bytes);
+    let Ok(header) = Frame::decode(&mut payload) else { return };
+    if matches!(header, Frame::Unknown { .. }) {
+        return;
+    }
+    let again = [&header.header().prefixed(0)[PREFIX..], &payload].concat();
+    assert!(again.len() <= bytes.len(), "a header is as short as it can be");
+    let mut again = Bytes::from(again);
+    assert_eq!(Frame::decode(&mut again), Ok(header));
+    assert_eq!(again, payload);
+}
+
+/// A peer that says any bytes, cut into frames.
+pub fn bytes_of_a_peer(bytes: &[u8]) {
+    live(bytes, Peers { most: 1, hostile: 100, babble: true, minding: false });
+}
+
+/// Two peers that say well-formed frames in any order, to a server that also broadcasts to both.
+pub fn frames_of_two_peers(bytes: &[u8]) {
+    live(bytes, Peers { most: 2, hostile: 100, babble: false, minding: false });
+}
+
+fn live(bytes: &[u8], peers: Peers) {
+    let mut world = World::new(Choices::Given(bytes), peers, false);
+    let habits = world.habits();
+    while !world.choices.are_over() {
+        world.step(&habits);
+    }
+    world.finish();
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, prelude::*};
+
+    use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(128) })]
+
+        #[test]
+        fn the_fuzzers_find_nothing_at_once(bytes in vec(any::<u8>(), 0..600)) {
+            a_frame(&bytes);
+            bytes_of_a_peer(&bytes);
+            frames_of_two_peers(&bytes);
+        }
+    }
+}

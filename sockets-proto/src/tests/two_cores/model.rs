@@ -1,0 +1,54 @@
+//! The window of one direction, seen from the wire alone, and written from `PROTOCOL.md`.
+
+use std::collections::HashMap;
+
+use crate::{CallId, Frame};
+
+/// What is in flight in one direction.
+pub(super) struct Window {
+    calls: u32,
+    bytes: u64,
+    in_flight_calls: u32,
+    in_flight_bytes: u64,
+    requests: HashMap<CallId, u64>,
+}
+
+impl Window {
+    pub(super) fn new((calls, bytes): (u32, u32)) -> Self {
+        Self { calls, bytes: bytes.into(), in_flight_calls: 0, in_flight_bytes: 0, requests: HashMap::new() }
+    }
+
+    /// A frame is sent in this direction.
+    pub(super) fn send(&mut self, frame: Frame, length: usize) {
+        let length = length as u64;
+        match frame {
+            Frame::Request { id, .. } => assert_eq!(self.requests.insert(id, length), None, "an id is used twice"),
+            Frame::Emit { .. } => {}
+            _ => return,
+        }
+        let fits = self.in_flight_bytes + length <= self.bytes || self.in_flight_bytes <= self.bytes / 2;
+        assert!(self.in_flight_calls < self.calls && fits, "{frame:?} overruns the window");
+        self.in_flight_calls += 1;
+        self.in_flight_bytes += length;
+    }
+
+    /// A frame of the other direction arrives at the side that sends in this one.
+    pub(super) fn arrive(&mut self, frame: Frame) {
+        let (calls, bytes) = match frame {
+            Frame::Reply { id } | Frame::Failure { id, .. } => {
+                (1, self.requests.remove(&id).expect("only requests are answered, and once"))
+            }
+            Frame::Credit { calls, bytes } => (calls, bytes),
+            _ => return,
+        };
+        self.in_flight_calls = self.in_flight_calls.checked_sub(calls).expect("no more is given back than was taken");
+        self.in_flight_bytes = self.in_flight_bytes.checked_sub(bytes).expect("no more is given back than was taken");
+    }
+
+    /// Everything has ended. Less than a quarter may be owed, for emits.
+    pub(super) fn assert_free(&self) {
+        assert!(self.requests.is_empty(), "unanswered: {:?}", self.requests);
+        assert!(self.in_flight_calls < (self.calls / 4).max(1), "{} calls are not given back", self.in_flight_calls);
+        assert!(self.in_flight_bytes < (self.bytes / 4).max(1), "{} bytes are not given back", self.in_flight_bytes);
+    }
+}

@@ -1,0 +1,63 @@
+//! The same bytes for tokio-serde, which frames the handshake.
+
+use std::{io, marker::PhantomData, pin::Pin};
+
+use bytes::{Bytes, BytesMut};
+use serde::{Serialize, de::DeserializeOwned};
+use tokio_serde::{Deserializer, Serializer};
+
+use sockets_proto::codec::{decode, encode};
+
+/// Decodes each message as an `Item`, and encodes a `SinkItem` as each message.
+pub(crate) struct Postcard<Item, SinkItem> {
+    /// Holds neither of them, so this is `Send` and `Unpin` whatever they are.
+    items: PhantomData<fn(SinkItem) -> Item>,
+}
+
+/// Not derived, because that would ask the items for a default of their own.
+impl<Item, SinkItem> Default for Postcard<Item, SinkItem> {
+    fn default() -> Self {
+        Self { items: PhantomData }
+    }
+}
+
+impl<Item, SinkItem: Serialize> Serializer<SinkItem> for Postcard<Item, SinkItem> {
+    type Error = io::Error;
+
+    fn serialize(self: Pin<&mut Self>, item: &SinkItem) -> io::Result<Bytes> {
+        encode(item).map(Bytes::from).map_err(invalid_data)
+    }
+}
+
+impl<Item: DeserializeOwned, SinkItem> Deserializer<Item> for Postcard<Item, SinkItem> {
+    type Error = io::Error;
+
+    fn deserialize(self: Pin<&mut Self>, message: &BytesMut) -> io::Result<Item> {
+        decode(message).map_err(invalid_data)
+    }
+}
+
+fn invalid_data(error: impl std::error::Error + Send + Sync + 'static) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
+}
+
+#[cfg(test)]
+mod tests {
+    use sockets_proto::codec::DecodeError;
+
+    use super::*;
+
+    #[test]
+    fn the_codec_of_the_handshake_has_the_same_bytes_and_its_errors_are_of_the_data() {
+        let mut codec = Postcard::<(u16, String), (u16, &str)>::default();
+        let encoded = Serializer::serialize(Pin::new(&mut codec), &(300, "hi")).unwrap();
+        assert_eq!(*encoded, *encode(&(300_u16, "hi")).unwrap());
+        let mut received = BytesMut::from(&encoded[..]);
+        let decoded = Deserializer::deserialize(Pin::new(&mut codec), &received).unwrap();
+        assert_eq!(decoded, (300, "hi".to_owned()));
+        received.truncate(3);
+        let error = Deserializer::deserialize(Pin::new(&mut codec), &received).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        assert_eq!(error.to_string(), DecodeError::LengthBeyondInput { length: 2, left: 0 }.to_string());
+    }
+}
