@@ -144,6 +144,11 @@ impl Inbound {
         Some((calls, bytes))
     }
 
+    /// Returns the bytes of received calls and emits that have not ended.
+    pub(super) fn bytes_in_flight(&self) -> usize {
+        usize::try_from(self.bytes - self.owed_bytes).unwrap_or(usize::MAX)
+    }
+
     /// How many received calls and emits have not ended.
     pub(super) fn in_flight(&self) -> u32 {
         self.calls - self.owed_calls

@@ -34,6 +34,9 @@ pub struct Limits {
     /// How many bytes may wait to be sent to a peer. Default: 1 MiB. An emit to a single peer waits for room; a
     /// member of an audience that is this far behind is disconnected, unless the method's
     /// [policy](macro@crate::group#emits-to-slow-members) is another.
+    ///
+    /// A reply that finds no room waits, encoded. While as many bytes of replies wait as this limit, handlers are not
+    /// resumed whose method has returned replies of 4 KiB or more.
     pub outgoing_queue: u32,
     /// How long a peer may take to greet and to authenticate. Default: 10 s.
     pub authentication: Duration,
@@ -81,8 +84,11 @@ pub struct Limits {
     /// How many sessions a server keeps whose connections have broken. Default: 4,096. For one more, the one that has waited longest
     /// ends. With 0, sessions end with their connections.
     pub resume_sessions: u32,
-    /// How many bytes may wait in all of these sessions together. Default: 64 MiB. While there is more, those end that hold more than
-    /// their part of it. Each is looked at once a second.
+    /// The number of bytes that all of these sessions may hold together. Default: 64 MiB. While they hold more, sessions end that
+    /// hold more than their part of it.
+    ///
+    /// This counts messages that wait, messages that are retained for another connection, replies, and received calls whose
+    /// handlers have not ended, with 2 KiB for each such handler.
     pub resume_sessions_bytes: u32,
     /// How many calls and emits a second are taken from a peer, if that is limited. Default: `None`. A second's worth
     /// may come at once. The others wait, in their order and with their deadlines running, where they count as in flight: so

@@ -21,6 +21,14 @@ impl<'a> Payload<'a> {
         if bytes.len() < SHARE_FROM { Self::Copied(bytes) } else { Self::Shared(bytes.clone()) }
     }
 
+    /// Returns the bytes, to be kept. Bytes that are shared are not copied.
+    pub fn to_bytes(&self) -> Bytes {
+        match self {
+            Self::Copied(bytes) => Bytes::copy_from_slice(bytes),
+            Self::Shared(bytes) => bytes.clone(),
+        }
+    }
+
     /// Returns the bytes.
     pub fn as_slice(&self) -> &[u8] {
         match self {

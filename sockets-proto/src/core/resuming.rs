@@ -35,6 +35,9 @@ impl Volatile<'_> {
     }
 }
 
+/// An estimate of what a handler takes besides its call's frame: its task, its timer and its future.
+const HANDLER_OVERHEAD: usize = 2048;
+
 impl<C, H: Clone> Core<C, H> {
     /// From now on, what is sent is kept until it is acknowledged, within so many bytes, and what is received is
     /// acknowledged, to one who keeps `theirs`.
@@ -127,9 +130,18 @@ impl<C, H: Clone> Core<C, H> {
         reliable.is_some_and(|reliable| reliable.reaches(position) && kept <= reliable.received())
     }
 
-    /// How many bytes are held for the other side.
+    /// Returns how many bytes of sent frames are retained for another link.
+    pub fn retained(&self) -> usize {
+        self.reliable.as_ref().map_or(0, |reliable| reliable.kept())
+    }
+
+    /// Returns how many bytes the session holds for its peer: frames that wait to be sent, frames that are retained, and
+    /// received calls and emits whose handlers have not ended.
     pub fn held(&self) -> usize {
-        self.queued() + self.reliable.as_ref().map_or(0, |reliable| reliable.kept())
+        // An emit has several handlers if several listeners subscribe to it.
+        let handlers = self.running.len().max(self.inbound.in_flight() as usize);
+        let calls = self.inbound.bytes_in_flight() + handlers * HANDLER_OVERHEAD;
+        self.queued() + self.retained() + calls
     }
 
     /// The link has broken.

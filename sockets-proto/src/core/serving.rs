@@ -49,6 +49,14 @@ impl<C, H: Clone> Core<C, H> {
         }
     }
 
+    /// Whether the other side accepts an answer of this length.
+    pub fn may_send(&self, id: CallId, outcome: &Outcome<'_>) -> bool {
+        match outcome {
+            Outcome::Reply(payload) => Frame::Reply { id }.header().len() + payload.len() <= self.max_frame,
+            Outcome::Failure(..) => true,
+        }
+    }
+
     /// A name for one more handler of an emit that several hear.
     pub fn another_hearer(&mut self) -> Open {
         self.emits_started += 1;

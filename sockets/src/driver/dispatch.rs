@@ -1,6 +1,6 @@
 //! From a received call to its handler's first suspension.
 
-use std::{collections::VecDeque, future::poll_fn, sync::Arc, time::Instant};
+use std::{collections::VecDeque, sync::Arc, time::Instant};
 
 use futures_util::future::abortable;
 use tokio::time::timeout_at;
@@ -8,7 +8,7 @@ use tokio::time::timeout_at;
 use super::{places::Places, rate::Rate};
 use crate::{
     clock,
-    session::{Call, EmitLease, Incoming, Kind, Peer, Place, Resolved, Room, Session, Subscriber, run_handler},
+    session::{Call, EmitLease, Incoming, Kind, Peer, Place, Resolved, Room, Session, Subscriber, run_suspended},
 };
 use sockets_proto::{CallId, Called, FailureCode, Open, Outcome, Violation, clamp_timeout};
 
@@ -62,7 +62,7 @@ impl Dispatcher {
         match called.open {
             Open::Request(id) if revoked => {
                 let cancelled = Outcome::Failure(FailureCode::Cancelled, "");
-                self.session.answer(id, called.place, &cancelled, Room::Whatever);
+                self.session.answer(called.key, id, called.place, &cancelled, Room::Whatever);
             }
             open => {
                 self.session.check_id(open)?;
@@ -110,7 +110,7 @@ impl Dispatcher {
         let found = look_up(&self.session, &mut self.known, &mut self.version, called.key);
         match called.open {
             Open::Request(id) => {
-                let incoming = Incoming::request(call, called.payload, id, called.place);
+                let incoming = Incoming::request(call, called.payload, called.key, id, called.place);
                 request(&self.session, called.key, incoming, called.open, found, places.of(called.key));
             }
             Open::Emit(_) => emit(&self.session, call, called, found, places),
@@ -198,9 +198,8 @@ fn run(session: &Arc<Session>, subscriber: &Subscriber, key: u64, incoming: Inco
         Subscriber::Group { service, .. } => service.start(key, incoming, place),
         Subscriber::Listener { listen, .. } => listen.start(incoming, place),
     }
-    if let Some(mut running) = place.poll_once() {
-        let running = poll_fn(move |cx| run_handler(|| running.poll(cx)));
-        let (running, handle) = abortable(running);
+    if let Some(running) = place.poll_once() {
+        let (running, handle) = abortable(run_suspended(Arc::clone(session), key, open, running));
         // Known before it can end. And not spawned under the session's lock: a runtime that is being dropped drops the
         // handler at once, which answers its call.
         session.suspend(open, handle);

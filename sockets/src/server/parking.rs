@@ -16,8 +16,10 @@ use crate::{
 };
 use sockets_proto::clamp_timeout;
 
-/// How often one looks how much it holds.
+/// How often the bytes that a session holds are counted again.
 const LOOK: Duration = Duration::from_secs(1);
+/// They are counted at once when they have grown by so many.
+const GROWTH: usize = 16 * 1024;
 
 /// The places of a server for sessions without a connection.
 pub(super) struct Parking {
@@ -67,6 +69,7 @@ impl Recovery for Parking {
                     offer = session.offered() => return Ok(Found::Offered(offer)),
                     _ = &mut place.given_up => break,
                     () = sleep_until(until) => break,
+                    () = session.grows_to(place.bytes.saturating_add(GROWTH)) => {}
                     () = sleep(LOOK) => {}
                 }
             }

@@ -15,21 +15,24 @@ use crate::{
     limits::Limits,
     transport::{Arrival, Compression, Handshake, Link, memory_pair, over_stream},
 };
-use sockets_proto::{CallId, Farewell, Frame, Outbox, codec::encode};
+use sockets_proto::{
+    CallId, Farewell, Frame, Outbox,
+    codec::{Payload, encode},
+};
 
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 fn server() -> Server<u32> {
     Server::builder().authenticate(|login: u32| async move { Ok::<_, Refusal>(login) }).build()
 }
 
 /// One who comes to a server, with nothing of a client but its link.
-struct Visitor {
+pub(super) struct Visitor {
     link: Link,
     granted: Granted,
 }
 
-async fn come(server: &Server<u32>, login: u32, resumption: Resumption) -> Visitor {
+pub(super) async fn come(server: &Server<u32>, login: u32, resumption: Resumption) -> Visitor {
     let (mut link, theirs) = memory_pair();
     drop(server.accept_arrival(Arrival::Open(theirs, Handshake::over("memory"))));
     let login = encode(&login).unwrap();
@@ -51,8 +54,13 @@ impl Visitor {
     }
 
     async fn say(&mut self, frame: Frame) {
+        self.say_with(frame, &[]).await;
+    }
+
+    /// The same of a frame with a payload.
+    pub(super) async fn say_with(&mut self, frame: Frame, payload: &[u8]) {
         let mut outbox = Outbox::default();
-        outbox.push_bare(frame);
+        outbox.push(frame.header(), &Payload::Copied(payload));
         poll_fn(|cx| self.link.transmitter.poll_transmit(cx, &mut outbox)).await.unwrap();
     }
 

@@ -110,7 +110,7 @@ impl Session {
                 }
                 Event::Acknowledged => {
                     state.confirm_token();
-                    if state.replies_waiting > 0 {
+                    if state.replies_wait() {
                         self.room.notify_waiters();
                     }
                 }

@@ -150,6 +150,7 @@ impl Session {
     fn needs_write(&self, state: &mut MutexGuard<'_, State>) -> bool {
         let idle = state.core.outbox().is_empty() || state.dispatching.is_some() || state.flush_requested;
         if idle || self.is_blocked() {
+            state.wake_if_grown();
             return false;
         }
         state.flush_requested = true;

@@ -29,6 +29,7 @@ pub struct Incoming {
 /// What is owed to the peer for a call: an answer, or its place in the window.
 enum Ticket {
     Request {
+        key: u64,
         id: CallId,
         place: Occupied,
         answered: AtomicBool,
@@ -61,8 +62,8 @@ impl Drop for EmitLease {
 }
 
 impl Incoming {
-    pub(crate) fn request(call: Call, payload: Bytes, id: CallId, place: Occupied) -> Self {
-        Self { call, payload, ticket: Ticket::Request { id, place, answered: AtomicBool::new(false) } }
+    pub(crate) fn request(call: Call, payload: Bytes, key: u64, id: CallId, place: Occupied) -> Self {
+        Self { call, payload, ticket: Ticket::Request { key, id, place, answered: AtomicBool::new(false) } }
     }
 
     pub(crate) fn emit(call: Call, payload: Bytes, open: Open, place: Occupied) -> Self {
@@ -108,17 +109,22 @@ impl Incoming {
     ///
     /// If the reply cannot be encoded; the caller has been told.
     pub async fn reply<R: Serialize>(&self, reply: R) -> Result<Ended, Ended> {
-        if matches!(self.ticket, Ticket::Request { .. }) && !self.encode(&reply, Room::IfThere)? {
-            // It stays a value until there is room for its bytes, so a peer that reads nothing costs no more.
-            self.call.session().room_for_replies().await;
-            self.encode(&reply, Room::Whatever)?;
+        let Ticket::Request { id, .. } = self.ticket else { return Ok(Ended(())) };
+        if let Some(encoded) = self.try_reply(&reply)? {
+            // What waits is the encoded reply, whose bytes are counted.
+            drop(reply);
+            let attempt = || self.answer(&Outcome::Reply(&Payload::of(&encoded)), Room::IfThere);
+            self.call.session().reply_in_turn(id, encoded.len(), attempt).await;
         }
         Ok(Ended(()))
     }
 
-    /// Encodes a reply and answers with it; `false` if there is no room.
-    fn encode<R: Serialize>(&self, reply: &R, room: Room) -> Result<bool, Ended> {
-        let answer = |payload: &Payload<'_>| self.answer(&Outcome::Reply(payload), room);
+    /// Encodes a reply and answers with it. Returns the encoded reply if there is no room for it.
+    fn try_reply<R: Serialize>(&self, reply: &R) -> Result<Option<Bytes>, Ended> {
+        let answer = |payload: &Payload<'_>| {
+            let is_answered = self.answer(&Outcome::Reply(payload), Room::IfThere);
+            (!is_answered).then(|| payload.to_bytes())
+        };
         codec::with_scratch(reply, answer).map_err(|error| {
             tracing::warn!(%error, "a reply cannot be encoded");
             self.fail(FailureCode::Encode, &error.to_string())
@@ -147,11 +153,11 @@ impl Incoming {
 
     /// Whether it is answered now, or was before.
     fn answer(&self, outcome: &Outcome<'_>, room: Room) -> bool {
-        let Ticket::Request { id, place, answered } = &self.ticket else { return true };
+        let Ticket::Request { key, id, place, answered } = &self.ticket else { return true };
         if answered.load(Ordering::Relaxed) {
             return true;
         }
-        let had_room = self.call.session().answer(*id, *place, outcome, room);
+        let had_room = self.call.session().answer(*key, *id, *place, outcome, room);
         // Only its handler answers a call, and then whoever drops it.
         answered.store(had_room, Ordering::Relaxed);
         had_room

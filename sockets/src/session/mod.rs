@@ -13,6 +13,7 @@ mod incoming;
 mod log;
 mod notices;
 mod peer;
+mod pending_replies;
 mod place;
 mod resuming;
 mod routes;
@@ -20,6 +21,7 @@ mod sending;
 mod service;
 mod signatures;
 mod stats;
+mod suspended;
 mod waiting;
 mod worker;
 mod writer;
@@ -55,7 +57,8 @@ pub(crate) use self::{
     routes::{Resolved, Routes, Subscriber},
     sending::Room,
     service::{Callee, Listen, Named},
-    worker::{run_handler, share_woken_task},
+    suspended::run_suspended,
+    worker::share_woken_task,
 };
 pub use self::{
     call::Call,
@@ -68,6 +71,7 @@ pub use self::{
 use self::{
     ending::{Closing, Hook},
     hearing::Following,
+    pending_replies::PendingReplies,
     resuming::Between,
     signatures::Signatures,
     stats::Counters,
@@ -103,8 +107,8 @@ struct State {
     flush_requested: bool,
     /// Emits that wait for room; others must not overtake them.
     emits_waiting: usize,
-    /// Replies that wait for room.
-    replies_waiting: usize,
+    /// Replies that wait for room, once there have been any.
+    replies: Option<Box<PendingReplies>>,
     /// Until when the driver sleeps.
     armed: Option<Instant>,
     driver: Waker,
@@ -126,6 +130,11 @@ struct State {
 }
 
 impl State {
+    /// Returns how many bytes the session holds for its peer.
+    fn held(&self) -> usize {
+        self.core.held() + self.pending_reply_bytes()
+    }
+
     /// Now, or a moment ago: a look at the clock for each message of a batch would be as dear as the rest of its answer.
     fn now(&self) -> Instant {
         self.dispatching.unwrap_or_else(now)
@@ -182,6 +191,10 @@ pub(crate) struct Session {
     room: Notify,
     /// Orders the emits that wait for room.
     emit_turn: tokio::sync::Mutex<()>,
+    /// So many bytes of replies wait that handlers are held.
+    reply_pressure: AtomicBool,
+    /// Orders the handlers that are held.
+    resuming: OnceLock<Box<tokio::sync::Mutex<()>>>,
     /// The client has heard that the server goes away.
     drained: AtomicBool,
     /// The session has ended, and its connection is closed.
@@ -227,7 +240,7 @@ impl Session {
                 queued_before: 0,
                 flush_requested: false,
                 emits_waiting: 0,
-                replies_waiting: 0,
+                replies: None,
                 armed: None,
                 driver: Waker::noop().clone(),
                 ready,
@@ -249,6 +262,8 @@ impl Session {
             counters: Counters::default(),
             room: Notify::new(),
             emit_turn: tokio::sync::Mutex::new(()),
+            reply_pressure: AtomicBool::new(false),
+            resuming: OnceLock::new(),
             drained: AtomicBool::new(false),
             parted: AtomicBool::new(false),
             turned: Notify::new(),

@@ -37,6 +37,8 @@ pub(super) struct Between {
     offer: Option<Box<Offer>>,
     /// Those that go on with a server's session.
     tokens: Option<Box<Tokens>>,
+    /// How many bytes a session without a link may hold before its driver is woken to count them.
+    watched: Option<usize>,
 }
 
 impl State {
@@ -51,6 +53,14 @@ impl State {
 
     pub(super) fn is_away(&self) -> bool {
         self.core.is_away()
+    }
+
+    /// Wakes the driver of a session without a link that has come to hold as much as [`Session::grows_to`] waits for.
+    pub(super) fn wake_if_grown(&mut self) {
+        if self.is_away() && self.between.watched.is_some_and(|watched| self.held() >= watched) {
+            self.between.watched = None;
+            self.driver.wake_by_ref();
+        }
     }
 
     /// The client has said something, which it may have done after it has heard of its token.
@@ -134,9 +144,20 @@ impl Session {
         self.state.lock().core.positions().unwrap_or_default()
     }
 
-    /// How many bytes are held for the other side.
+    /// Returns how many bytes the session holds for its peer, whether these are connected or not: messages that wait, messages
+    /// that are retained for another link, and calls whose handlers have not ended, with the replies that wait.
     pub(crate) fn held(&self) -> usize {
-        self.state.lock().core.held()
+        self.state.lock().held()
+    }
+
+    /// Waits until the session, which has no link, holds at least so many bytes. Only the driver's task does.
+    pub(crate) async fn grows_to(&self, bytes: usize) {
+        poll_fn(|_| {
+            let mut state = self.state.lock();
+            state.between.watched = Some(bytes);
+            if state.held() >= bytes { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
     }
 
     /// Whether it goes on when its link has ended in this way; `told` says that the other side has said so.

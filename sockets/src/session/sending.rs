@@ -4,7 +4,7 @@ use std::sync::{Arc, atomic::Ordering};
 
 use parking_lot::MutexGuard;
 
-use super::{Callee, Session, State, worker::caller};
+use super::{Callee, Session, State, pending_replies::PendingReply, worker::caller};
 use crate::{call_error::CallError, clock::now};
 use sockets_proto::{
     Admission, CallId, Occupied, Open, Outcome, Volatile,
@@ -94,14 +94,17 @@ impl Session {
         }
     }
 
-    /// Answers a request; `false` if there is no room.
-    pub(crate) fn answer(&self, id: CallId, place: Occupied, outcome: &Outcome<'_>, room: Room) -> bool {
+    /// Answers a request to the method with this key; `false` if there is no room.
+    pub(crate) fn answer(&self, key: u64, id: CallId, place: Occupied, outcome: &Outcome<'_>, room: Room) -> bool {
         let mut state = self.state.lock();
         if self.reason.get().is_some() {
             return true;
         }
         self.catch_up(&mut state);
-        if room == Room::IfThere && state.core.is_full() {
+        if let Outcome::Reply(payload) = outcome {
+            state.record_reply(key, payload.len());
+        }
+        if room == Room::IfThere && state.core.is_full() && state.core.may_send(id, outcome) {
             return false;
         }
         let now = state.now();
@@ -132,21 +135,13 @@ impl Session {
         }
     }
 
-    /// Waits while too many bytes wait to be written, so that a peer that does not read its replies does not make us
-    /// encode more of them.
-    pub(crate) async fn room_for_replies(&self) {
-        let has_room = || {
-            let state = self.state.lock();
-            !state.core.is_full() || self.reason.get().is_some()
-        };
-        if has_room() {
-            return;
-        }
-        let _waiting = Counted::new(self, |state| &mut state.replies_waiting);
+    /// Repeats `attempt` until there is room for a call's reply, which holds so many bytes meanwhile.
+    pub(super) async fn reply_in_turn(&self, call: CallId, bytes: usize, attempt: impl Fn() -> bool) {
+        let _pending = PendingReply::new(self, call, bytes);
         loop {
             let mut room = std::pin::pin!(self.room.notified());
             room.as_mut().enable();
-            if has_room() {
+            if attempt() {
                 return;
             }
             room.await;

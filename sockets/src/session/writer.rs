@@ -123,7 +123,11 @@ impl Transmit for Closed {
 impl Session {
     /// Decides who writes what has just been queued. `lone` says that nothing else is under way.
     pub(super) fn after_queueing(&self, mut state: MutexGuard<'_, State>, lone: bool) {
-        if state.dispatching.is_some() || self.write_blocked.load(Ordering::Acquire) {
+        if state.dispatching.is_some() {
+            return;
+        }
+        if self.write_blocked.load(Ordering::Acquire) {
+            state.wake_if_grown();
             return;
         }
         if lone || state.core.outbox().len() >= WRITE_FROM {
@@ -171,7 +175,7 @@ impl Session {
                 state.core.hand_over(&mut writer.outbox);
                 state.queued_before = 0;
                 state.flush_requested = false;
-                let waiting = state.emits_waiting + state.replies_waiting > 0;
+                let waiting = state.emits_waiting > 0 || state.replies_wait();
                 if writer.outbox.is_empty() {
                     return;
                 }

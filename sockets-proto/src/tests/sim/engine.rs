@@ -153,9 +153,14 @@ impl Engine {
         self.core.can_resume(position, 0)
     }
 
+    /// Returns how many bytes are held for the other side.
+    pub(super) fn held(&self) -> usize {
+        self.core.held()
+    }
+
     /// How many bytes are kept.
     pub(super) fn kept(&self) -> usize {
-        self.core.held() - self.core.queued()
+        self.core.retained()
     }
 
     /// There is another link, to one who knows nothing of this session. Gives what [`close`](Self::close) does.

@@ -201,6 +201,8 @@ impl Side {
             self.start(moment, held, manner, choices);
         } else if self.incoming.is_held(held.called.open) {
             assert!(!self.trusts, "an honest side uses an id twice");
+            // It counts until the connection has ended.
+            self.incoming.held.push_back(held);
             return Err(Violation::DuplicateId);
         } else {
             self.incoming.held.push_back(held);

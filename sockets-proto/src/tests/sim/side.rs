@@ -21,6 +21,9 @@ pub(super) struct Moment {
     pub(super) last: u64,
 }
 
+/// How many bytes count for each handler, besides its call.
+const HANDLER: usize = 2048;
+
 #[expect(clippy::struct_excessive_bools, reason = "they are independent of each other")]
 pub(super) struct Side {
     pub(super) kind: proto::Side,
@@ -246,6 +249,12 @@ impl Side {
             && self.outgoing.nothing_is_parked()
             && !self.owes_drained;
         assert_eq!(self.engine.is_idle(), is_idle, "whether nothing is under way");
+
+        let held = self.engine.held();
+        let calls = self.incoming.handlers.iter().map(|handler| handler.length);
+        let calls = calls.chain(self.incoming.held.iter().map(|held| held.length));
+        let counted = self.engine.queued() + self.engine.kept() + calls.map(|length| length + HANDLER).sum::<usize>();
+        assert_eq!(held, counted, "bytes that are held and counted");
 
         assert!(self.outgoing.parked_requests() <= self.ours.calls as usize, "more requests wait than may");
         let (queue, max_frame) = (self.ours.queue, self.theirs.max_frame as usize);

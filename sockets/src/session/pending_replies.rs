@@ -1,0 +1,77 @@
+//! Replies that wait for room in the outgoing queue, encoded.
+
+use std::collections::{BTreeSet, HashSet};
+
+use sockets_proto::{CallId, codec::SHARE_FROM};
+
+use super::{Session, State};
+
+/// The replies of a session that wait for room, and the methods whose handlers may add large ones.
+#[derive(Default)]
+pub(super) struct PendingReplies {
+    /// The calls whose replies wait.
+    calls: HashSet<CallId>,
+    bytes: usize,
+    /// The keys of methods that have returned large replies. Only methods that are served here are among them.
+    large: BTreeSet<u64>,
+}
+
+impl State {
+    /// Whether replies wait for room.
+    pub(super) fn replies_wait(&self) -> bool {
+        self.replies.as_ref().is_some_and(|replies| !replies.calls.is_empty())
+    }
+
+    /// Returns how many bytes of encoded replies wait.
+    pub(super) fn pending_reply_bytes(&self) -> usize {
+        self.replies.as_ref().map_or(0, |replies| replies.bytes)
+    }
+
+    /// Takes note of a reply's length, since further replies of its method may be as long.
+    pub(super) fn record_reply(&mut self, key: u64, length: usize) {
+        if length >= SHARE_FROM {
+            self.replies.get_or_insert_default().large.insert(key);
+        }
+    }
+
+    /// Whether so many bytes of replies wait that the handlers of methods with large replies are held.
+    pub(super) fn is_under_pressure(&self) -> bool {
+        self.pending_reply_bytes() >= self.core.queue_limit()
+    }
+
+    /// Whether this call's handler is not to be resumed now. One that has returned is: its reply may go.
+    pub(super) fn holds_handler(&self, key: u64, call: CallId) -> bool {
+        let may_add = |replies: &PendingReplies| replies.large.contains(&key) && !replies.calls.contains(&call);
+        self.is_under_pressure() && self.replies.as_deref().is_some_and(may_add)
+    }
+}
+
+/// Counts an encoded reply that waits for room, until it is dropped.
+pub(super) struct PendingReply<'a> {
+    session: &'a Session,
+    call: CallId,
+    bytes: usize,
+}
+
+impl<'a> PendingReply<'a> {
+    pub(super) fn new(session: &'a Session, call: CallId, bytes: usize) -> Self {
+        let mut state = session.state.lock();
+        let replies = state.replies.get_or_insert_default();
+        replies.calls.insert(call);
+        replies.bytes += bytes;
+        session.update_pressure(&state);
+        state.wake_if_grown();
+        Self { session, call, bytes }
+    }
+}
+
+impl Drop for PendingReply<'_> {
+    fn drop(&mut self) {
+        let mut state = self.session.state.lock();
+        if let Some(replies) = &mut state.replies {
+            replies.calls.remove(&self.call);
+            replies.bytes -= self.bytes;
+        }
+        self.session.update_pressure(&state);
+    }
+}
