@@ -123,8 +123,9 @@ use crate::{attr::GroupArgs, errors::Errors, model::Group};
 ///
 /// # Emits to slow members
 ///
-/// An emit to one peer waits for room in its outgoing queue. One to an audience waits for nobody, and a member may be so slow
-/// that its queue, of `Limits::outgoing_queue` bytes, is full. What happens then is the method's policy:
+/// An emit to one peer waits for room in its outgoing queue. An emit to an audience waits at most 1 s for members whose queues,
+/// of `Limits::outgoing_queue` bytes, are full. It waits only for members that have taken bytes within that second, and not
+/// at all if the policy is `"latest"` or the method `volatile`. After that the method's policy applies:
 ///
 /// | `#[emit(overflow = "…")]` | a member whose queue is full |
 /// | --- | --- |

@@ -46,6 +46,7 @@ pub use self::{
     frame::{CallId, FailureCode, Farewell, Frame, PREFIX, frame_length, frame_with_prefix, next_frame},
     liveness::{KeepAliveConfig, Liveness},
     outbox::Outbox,
+    overflow::WhenFull,
     shared::{SharedRequest, shared_emit, shared_request},
     terms::Terms,
     timeout::clamp as clamp_timeout,

@@ -57,9 +57,9 @@ impl Outbox {
         self.len() == 0
     }
 
-    /// Whether so many bytes more are at most `most`. Anything goes into an empty one.
-    pub(super) fn has_room(&self, bytes: usize, most: usize) -> bool {
-        self.is_empty() || self.len() + bytes <= most
+    /// Returns `true` if it is empty or holds fewer than `limit` bytes: then it accepts one more message of any size.
+    pub(super) fn has_room(&self, limit: usize) -> bool {
+        self.is_empty() || self.len() < limit
     }
 
     /// Appends a frame.

@@ -16,7 +16,23 @@ pub enum Overflow {
     Volatile,
 }
 
+/// What a member whose queue is full does with a message to an audience.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenFull {
+    /// Applies the method's policy.
+    ApplyPolicy,
+    /// Accepts it beyond the limit, unless the policy is [`Overflow::Latest`], which needs no room: emitters wait for
+    /// this member, so that no more come than have been sent already.
+    Accept,
+}
+
 impl Overflow {
+    /// Returns `true` if an emitter waits for members whose queues are full. The other policies lose only what is
+    /// outdated or may be lost at any time.
+    pub fn waits(self) -> bool {
+        matches!(self, Self::Disconnect | Self::DropNewest | Self::DropOldest)
+    }
+
     /// Whether messages that wait may be dropped later, so that they must not be out of reach.
     pub(super) fn recalls(self) -> bool {
         matches!(self, Self::DropOldest | Self::Latest)

@@ -137,18 +137,18 @@ impl Queue {
         }
     }
 
-    /// Takes the first message if it may go; `admits` is asked about a length without prefix, and `room` about the bytes of
-    /// a recallable one.
+    /// Takes the first message if it may go; `admits` is asked about a length without prefix, and `room` for a recallable
+    /// one.
     pub(super) fn pop_if(
         &mut self,
         admits: impl FnOnce(usize) -> bool,
-        room: impl FnOnce(usize) -> bool,
+        room: impl FnOnce() -> bool,
     ) -> Option<(Bytes, Class)> {
         let Parked { class, ref frame, .. } = *self.front()?;
         let bytes = frame.len();
         let needs_window = !matches!(class, Class::InTurn | Class::Last);
         let is_recallable = matches!(class, Class::Recallable { .. });
-        if needs_window && !admits(bytes - PREFIX) || is_recallable && !room(bytes) {
+        if needs_window && !admits(bytes - PREFIX) || is_recallable && !room() {
             return None;
         }
         if is_recallable {

@@ -123,7 +123,7 @@ impl Reliable {
 
     /// How many bytes are kept beyond the limit, since they have been sent again and may have to be once more.
     pub(super) fn excess(&self) -> usize {
-        self.retained.len().saturating_sub(self.retained.limit())
+        self.retained.excess()
     }
 
     /// Whether one who has everything up to here can be sent the rest.

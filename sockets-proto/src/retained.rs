@@ -20,6 +20,8 @@ pub(super) struct Retained {
     kept: Outbox,
     /// How many bytes are kept, beside what has been sent last. Of more, the oldest are given up.
     limit: usize,
+    /// The bytes that have been sent last, all of which are kept.
+    last: usize,
     /// Frames that are not sent again.
     volatile: VecDeque<Volatile>,
 }
@@ -41,7 +43,7 @@ pub(super) struct Resent {
 
 impl Retained {
     pub(super) fn new(limit: usize) -> Self {
-        Self { start: 0, kept: Outbox::default(), limit, volatile: VecDeque::new() }
+        Self { start: 0, kept: Outbox::default(), limit, last: 0, volatile: VecDeque::new() }
     }
 
     pub(super) fn limit(&self) -> usize {
@@ -50,6 +52,12 @@ impl Retained {
 
     pub(super) fn len(&self) -> usize {
         self.kept.len()
+    }
+
+    /// Returns how many bytes are kept beyond the limit because they were sent again. One large message that was sent
+    /// last is not among them: it alone does not make the buffer grow.
+    pub(super) fn excess(&self) -> usize {
+        self.len().saturating_sub(self.limit.max(self.last))
     }
 
     /// The position behind the last byte.
@@ -74,6 +82,7 @@ impl Retained {
         }
         let before = self.len();
         self.kept.extend(outbox);
+        self.last = outbox.len();
         // What is on its way now stays whole: a large message must be able to survive a break.
         self.release(self.len().saturating_sub(self.limit).min(before));
     }

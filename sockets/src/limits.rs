@@ -31,9 +31,12 @@ pub struct Limits {
     /// end. Default: 1 MiB. Of the two sides' numbers, the smaller one counts. A message that does not fit is let
     /// through while at most half of them are in use.
     pub bytes_in_flight: u32,
-    /// How many bytes may wait to be sent to a peer. Default: 1 MiB. An emit to a single peer waits for room; a
-    /// member of an audience that is this far behind is disconnected, unless the method's
-    /// [policy](macro@crate::group#emits-to-slow-members) is another.
+    /// The number of bytes that may wait to be sent to a peer. Default: 4 MiB. A queue below this limit accepts one
+    /// more message of any size.
+    ///
+    /// An emit to a single peer waits for room. An emit to an audience waits at most 1 s, for members that have taken
+    /// bytes within that second. Then the method's [policy](macro@crate::group#emits-to-slow-members) applies: by
+    /// default, the member is disconnected.
     ///
     /// A reply that finds no room waits, encoded. While as many bytes of replies wait as this limit, handlers are not
     /// resumed whose method has returned replies of 4 KiB or more.
@@ -119,7 +122,7 @@ impl Default for Limits {
             max_frame: 4 << 20,
             calls_in_flight: 1024,
             bytes_in_flight: 1 << 20,
-            outgoing_queue: 1 << 20,
+            outgoing_queue: 4 << 20,
             authentication: Duration::from_secs(10),
             login_bytes: 64 << 10,
             connected: Duration::from_secs(10),

@@ -1,6 +1,6 @@
 //! One test, over every transport.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use sockets::{BindError, Client, ClientBuilder, ConnectError, Identity, Server, ServerBuilder};
 use tokio::io::{DuplexStream, duplex};
@@ -68,17 +68,8 @@ impl Net {
         builder: ClientBuilder,
     ) -> Result<Client, ConnectError> {
         match self {
-            Self::Tcp => builder.connect(&format!("tcp://{}", server.local_addr())).await,
+            Self::Tcp | Self::Tls | Self::Ws | Self::Wss => self.try_connect_at(server.local_addr(), builder).await,
             Self::Unix => builder.connect(&unix_url(server)).await,
-            Self::Tls => {
-                let builder = builder.tls(Arc::clone(&LOOPBACK.1));
-                builder.connect(&format!("tls://{}", server.local_addr())).await
-            }
-            Self::Ws => builder.connect(&format!("ws://{}", server.local_addr())).await,
-            Self::Wss => {
-                let builder = builder.tls(Arc::clone(&LOOPBACK.1));
-                builder.connect(&format!("wss://{}", server.local_addr())).await
-            }
             Self::Stream => {
                 let (near, far) = duplex(1 << 16);
                 drop(server.accept(far));
@@ -91,6 +82,22 @@ impl Net {
             }
             Self::Memory => builder.connect_to(server).await,
         }
+    }
+
+    /// A client of the server that is reached at this address.
+    pub async fn connect_at(self, addr: SocketAddr, builder: ClientBuilder) -> Client {
+        self.try_connect_at(addr, builder).await.expect("the client connects")
+    }
+
+    async fn try_connect_at(self, addr: SocketAddr, builder: ClientBuilder) -> Result<Client, ConnectError> {
+        let (scheme, is_secure) = match self {
+            Self::Tls => ("tls", true),
+            Self::Ws => ("ws", false),
+            Self::Wss => ("wss", true),
+            _ => ("tcp", false),
+        };
+        let builder = if is_secure { builder.tls(Arc::clone(&LOOPBACK.1)) } else { builder };
+        builder.connect(&format!("{scheme}://{addr}")).await
     }
 
     /// A client with a name.

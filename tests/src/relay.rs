@@ -12,16 +12,20 @@ use std::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{
-        TcpListener, TcpStream,
+        TcpListener, TcpSocket, TcpStream,
         tcp::{OwnedReadHalf, OwnedWriteHalf},
     },
     sync::watch,
     task::AbortHandle,
-    time::sleep,
+    time::{Instant, sleep, sleep_until},
 };
 
 /// How much is carried at once.
 const CHUNK: usize = 4096;
+/// The kernel buffers of a slow link.
+const SMALL_BUFFER: u32 = 64 * 1024;
+/// How much of the time in which a slow link had nothing to carry it makes up for: timers are not exact.
+const BURST: Duration = Duration::from_millis(20);
 
 /// What happens to the bytes that go through a [`Relay`], in both directions. The default is nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,6 +36,8 @@ pub struct Weather {
     pub delay: Duration,
     /// Each byte is sent by itself.
     pub bytewise: bool,
+    /// How many bytes are carried a second in each direction, of each connection.
+    pub bytes_per_second: Option<u32>,
     /// One bit of every so many bytes is flipped, from the client to the server.
     pub corrupts: Option<usize>,
 }
@@ -50,6 +56,21 @@ impl Relay {
     /// A relay to a server at this address.
     pub async fn to(server: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("the system has a port");
+        Self::with(listener, server, false)
+    }
+
+    /// A relay to a server at this address whose connections carry this much, with small buffers in the kernel.
+    pub fn slow(server: SocketAddr, bytes_per_second: u32) -> Self {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_send_buffer_size(SMALL_BUFFER).expect("a buffer");
+        socket.set_recv_buffer_size(SMALL_BUFFER).expect("a buffer");
+        socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("the system has a port");
+        let relay = Self::with(socket.listen(1024).expect("a listener"), server, true);
+        relay.set(Weather { bytes_per_second: Some(bytes_per_second), ..Weather::default() });
+        relay
+    }
+
+    fn with(listener: TcpListener, server: SocketAddr, is_narrow: bool) -> Self {
         let addr = listener.local_addr().expect("it is bound");
         let ((weather, seen), (opens, is_open)) = (watch::channel(Weather::default()), watch::channel(true));
         let made = Arc::new(AtomicUsize::new(0));
@@ -59,7 +80,7 @@ impl Relay {
                 let mut is_open = is_open.clone();
                 if *is_open.borrow_and_update() {
                     counted.fetch_add(1, Ordering::Relaxed);
-                    tokio::spawn(connect(near, server, seen.clone(), is_open));
+                    tokio::spawn(connect(near, server, is_narrow, seen.clone(), is_open));
                 }
             }
         });
@@ -69,6 +90,11 @@ impl Relay {
     /// Where clients connect.
     pub fn url(&self) -> String {
         format!("tcp://{}", self.addr)
+    }
+
+    /// Where clients connect, for any scheme.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
     }
 
     /// How many connections have been made.
@@ -101,10 +127,16 @@ impl Drop for Relay {
 async fn connect(
     near: TcpStream,
     server: SocketAddr,
+    is_narrow: bool,
     weather: watch::Receiver<Weather>,
     mut is_open: watch::Receiver<bool>,
 ) {
-    let Ok(far) = TcpStream::connect(server).await else { return };
+    let socket = TcpSocket::new_v4().expect("a socket");
+    if is_narrow {
+        socket.set_send_buffer_size(SMALL_BUFFER).expect("a buffer");
+        socket.set_recv_buffer_size(SMALL_BUFFER).expect("a buffer");
+    }
+    let Ok(far) = socket.connect(server).await else { return };
     for end in [&near, &far] {
         // Where it fails, the connection has been lost already.
         let _ = end.set_nodelay(true);
@@ -128,10 +160,18 @@ async fn carry(
     corruptible: bool,
 ) -> Option<()> {
     let (mut buffer, mut carried) = ([0; CHUNK], 0);
+    let mut free_at = Instant::now();
     loop {
         let count = from.read(&mut buffer).await.ok()?;
-        let Weather { delay, bytewise, corrupts, .. } = *weather.wait_for(|now| !now.frozen).await.ok()?;
+        let Weather { delay, bytewise, bytes_per_second, corrupts, .. } =
+            *weather.wait_for(|now| !now.frozen).await.ok()?;
         sleep(delay).await;
+        if let Some(rate) = bytes_per_second {
+            // The link has nothing to carry before it has something to read.
+            free_at = free_at.max(Instant::now() - BURST)
+                + Duration::from_secs(1) * u32::try_from(count).unwrap_or(u32::MAX) / rate;
+            sleep_until(free_at).await;
+        }
         let bytes = &mut buffer[..count];
         if let Some(every) = corrupts.filter(|_| corruptible) {
             for (at, byte) in (carried..).zip(&mut *bytes).filter(|(at, _)| at % every == every - 1) {

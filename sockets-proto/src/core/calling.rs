@@ -121,7 +121,7 @@ impl<C, H: Clone> Core<C, H> {
         if self.goes(length) {
             return Ok(Admission::Sent);
         }
-        let room = self.parked.is_empty() || self.parked.requests().bytes + length <= self.queue_limit;
+        let room = self.parked.requests().bytes < self.queue_limit;
         if room && self.parked.requests().messages < self.parked_requests {
             Ok(Admission::Parked)
         } else {
@@ -141,7 +141,7 @@ impl<C, H: Clone> Core<C, H> {
         if length > self.max_frame {
             return Admission::TooLarge { limit: self.max_frame };
         }
-        if !self.has_room(length) {
+        if !self.has_room() {
             return Admission::Full;
         }
         if self.goes(length) {

@@ -8,23 +8,35 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::{Admission, Core};
-use crate::{frame::PREFIX, overflow::Overflow, parked::Class};
+use crate::{
+    frame::PREFIX,
+    overflow::{Overflow, WhenFull},
+    parked::Class,
+};
 
 impl<C, H: Clone> Core<C, H> {
     /// Queues an emit of the method with this key.
-    pub fn broadcast(&mut self, now: Instant, frame: &Bytes, key: u64, overflow: Overflow) -> Admission {
+    pub fn broadcast(
+        &mut self,
+        now: Instant,
+        frame: &Bytes,
+        key: u64,
+        overflow: Overflow,
+        when_full: WhenFull,
+    ) -> Admission {
         let length = frame.len() - PREFIX;
         if length > self.max_frame {
             return Admission::TooLarge { limit: self.max_frame };
         }
-        if !self.has_room(frame.len()) && !self.make_room(now, frame.len(), key, overflow) {
+        let is_accepted = when_full == WhenFull::Accept && overflow != Overflow::Latest;
+        if !self.has_room() && !is_accepted && !self.make_room(now, key, overflow) {
             if overflow == Overflow::Disconnect {
                 return Admission::Full;
             }
             self.dropped += 1;
             return Admission::Dropped;
         }
-        let stays_in_reach = overflow.recalls() && !self.outbox.has_room(frame.len(), self.queue_limit / 2);
+        let stays_in_reach = overflow.recalls() && !self.outbox.has_room(self.queue_limit / 2);
         if self.goes(length) && !stays_in_reach {
             self.outbox.push_whole(frame);
             self.outbound.take_emit(length);
@@ -36,16 +48,16 @@ impl<C, H: Clone> Core<C, H> {
     }
 
     /// Drops what a method's policy gives up for a new message, and says whether that can be queued then.
-    fn make_room(&mut self, now: Instant, bytes: usize, key: u64, overflow: Overflow) -> bool {
+    fn make_room(&mut self, now: Instant, key: u64, overflow: Overflow) -> bool {
         if !overflow.recalls() {
             return false;
         }
         let before = self.dropped;
-        while (overflow == Overflow::Latest || !self.has_room(bytes)) && self.parked.drop_oldest(key) {
+        while (overflow == Overflow::Latest || !self.has_room()) && self.parked.drop_oldest(key) {
             self.dropped += 1;
         }
         // The latest message of a method finds room: that is one of each method, at most.
-        let room = overflow == Overflow::Latest || self.has_room(bytes);
+        let room = overflow == Overflow::Latest || self.has_room();
         if self.dropped > before {
             // What has been behind them may be able to go.
             self.unpark(now);

@@ -269,8 +269,8 @@ impl<C, H: Clone> Core<C, H> {
         self.outbox.len() + self.parked.bytes()
     }
 
-    /// What counts against the queue's limit. What is sent again is out of the queue; but the other side need not take it before
-    /// it wants it once more.
+    /// The bytes that count against the queue's limit: the queue, and what the replay buffer holds beyond its own limit
+    /// after a resumption. Otherwise a peer that resumes again and again without reading would make both grow.
     fn backlog(&self) -> usize {
         self.queued() + self.excess()
     }
@@ -279,10 +279,9 @@ impl<C, H: Clone> Core<C, H> {
         self.reliable.as_ref().map_or(0, |reliable| reliable.excess())
     }
 
-    /// Whether so many bytes more may wait. Anything goes into an empty queue.
-    fn has_room(&self, bytes: usize) -> bool {
-        let backlog = self.backlog();
-        backlog == 0 || backlog + bytes <= self.queue_limit
+    /// Returns `true` if the queue is below its limit: then it accepts one more message of any size.
+    pub fn has_room(&self) -> bool {
+        self.backlog() < self.queue_limit
     }
 
     /// Returns the number of bytes that may wait to be sent.

@@ -96,7 +96,7 @@ impl<C, H: Clone> Core<C, H> {
         if length > self.max_frame {
             return Admission::TooLarge { limit: self.max_frame };
         }
-        if !self.goes(length) || !self.has_room(length) {
+        if !self.goes(length) || !self.has_room() {
             self.dropped += 1;
             return Admission::Dropped;
         }

@@ -37,9 +37,8 @@ impl<C, H: Clone> Core<C, H> {
         if self.stalled.is_none() || self.is_away {
             return;
         }
-        while let Some((frame, class)) = self
-            .parked
-            .pop_if(|length| self.outbound.admits(length), |bytes| self.outbox.has_room(bytes, self.queue_limit / 2))
+        while let Some((frame, class)) =
+            self.parked.pop_if(|length| self.outbound.admits(length), || self.outbox.has_room(self.queue_limit / 2))
         {
             let length = frame.len() - PREFIX;
             match class {

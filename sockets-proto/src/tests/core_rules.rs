@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::{
     Answer, CallId, Caller, Core, Event, FailureCode, Frame, Open, Outcome, Overflow, PREFIX, Side, Terms, Violation,
-    codec::Payload, frame::next_frame, shared_emit, window::Grant,
+    WhenFull, codec::Payload, frame::next_frame, shared_emit, window::Grant,
 };
 
 const WINDOW: Grant = Grant { calls: 4, bytes: 100 };
@@ -181,8 +181,8 @@ fn an_answer_does_not_wait_for_a_request_whose_time_is_up() {
 fn an_answer_waits_only_for_what_its_handler_may_have_sent() {
     let now = Instant::now();
     let mut core = core(Grant { calls: 1, bytes: 100 });
-    core.broadcast(now, &shared_emit(1, &NOTHING), 1, Overflow::Disconnect);
-    core.broadcast(now, &shared_emit(1, &NOTHING), 1, Overflow::Disconnect);
+    core.broadcast(now, &shared_emit(1, &NOTHING), 1, Overflow::Disconnect, WhenFull::ApplyPolicy);
+    core.broadcast(now, &shared_emit(1, &NOTHING), 1, Overflow::Disconnect, WhenFull::ApplyPolicy);
     let called = core.handle(now, frame(Frame::Request { id: own(9), timeout: 1000, key: 1 }, &[]));
     let Ok(Event::Called(called)) = called else { panic!("{called:?}") };
     written(&mut core);
@@ -207,10 +207,10 @@ fn an_answer_does_not_wait_for_requests_that_no_handler_made() {
 fn an_answer_in_a_circle_overtakes_in_the_end_and_no_credit_of_nothing_stops_it() {
     let start = Instant::now();
     let mut core = core(Grant { calls: 1, bytes: 100 });
-    core.broadcast(start, &shared_emit(1, &NOTHING), 1, Overflow::Disconnect);
+    core.broadcast(start, &shared_emit(1, &NOTHING), 1, Overflow::Disconnect, WhenFull::ApplyPolicy);
     let called = core.handle(start, frame(Frame::Request { id: own(9), timeout: 1000, key: 1 }, &[]));
     let Ok(Event::Called(called)) = called else { panic!("{called:?}") };
-    core.broadcast(start, &shared_emit(1, &NOTHING), 1, Overflow::Disconnect);
+    core.broadcast(start, &shared_emit(1, &NOTHING), 1, Overflow::Disconnect, WhenFull::ApplyPolicy);
     core.answer(start, own(9), called.place, &Outcome::Reply(&NOTHING));
     written(&mut core);
     let mut answered = Vec::new();

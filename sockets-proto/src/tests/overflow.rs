@@ -1,12 +1,12 @@
 //! The policies for a member whose queue is full, message by message.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
 use crate::{
-    Admission, Core, Frame, Overflow, PREFIX, Side, Terms, codec::Payload, frame::next_frame, parked::OVERHEAD,
-    shared_emit, window::Grant,
+    Admission, Caller, Core, Frame, Outbox, Overflow, PREFIX, Side, Terms, Volatile, WhenFull, codec::Payload,
+    frame::next_frame, parked::OVERHEAD, shared_emit, window::Grant,
 };
 
 /// A message as it is queued, and as it is parked.
@@ -29,8 +29,12 @@ fn say(
     numbers: impl IntoIterator<Item = u8>,
 ) -> Vec<Admission> {
     let frame = |number| shared_emit(key, &Payload::Copied(&[number; MESSAGE - 13]));
-    let said = numbers.into_iter().map(|number| core.broadcast(Instant::now(), &frame(number), key, overflow));
+    let said = numbers.into_iter().map(|number| share(core, &frame(number), key, overflow));
     said.collect()
+}
+
+fn share(core: &mut Core<u32, u32>, frame: &Bytes, key: u64, overflow: Overflow) -> Admission {
+    core.broadcast(Instant::now(), frame, key, overflow, WhenFull::ApplyPolicy)
 }
 
 /// What is written, by its numbers, when all that was written before has been heard and given back.
@@ -74,10 +78,12 @@ fn as_many_of_the_oldest_of_a_method_as_it_takes_are_dropped() {
     assert_eq!((core.dropped(), core.queued()), (0, core.queue_limit()));
     assert_eq!(say(&mut core, LINE, Overflow::DropOldest, [5]), [Admission::Parked]);
     assert_eq!((core.dropped(), core.queued()), (1, core.queue_limit()));
-    let large = shared_emit(LINE, &Payload::Copied(&[6; 2 * MESSAGE + 1 - 13]));
-    assert_eq!(core.broadcast(Instant::now(), &large, LINE, Overflow::DropOldest), Admission::Parked);
-    assert_eq!(core.dropped(), 3);
-    assert_eq!(heard(&mut core), [0, 2, 4, 6]);
+    let large = shared_emit(LINE, &Payload::Copied(&[6; 3 * MESSAGE - 13]));
+    assert_eq!(share(&mut core, &large, LINE, Overflow::DropOldest), Admission::Parked);
+    assert_eq!((core.dropped(), core.queued()), (2, core.queue_limit() + 2 * MESSAGE));
+    assert_eq!(say(&mut core, LINE, Overflow::DropOldest, [7]), [Admission::Parked]);
+    assert_eq!(core.dropped(), 4);
+    assert_eq!(heard(&mut core), [0, 2, 4, 7]);
     assert_eq!(core.queued(), 0);
 }
 
@@ -119,20 +125,84 @@ fn what_may_be_dropped_stays_in_reach_beyond_half_of_the_queue_and_holds_its_pla
     assert_eq!(say(&mut core, LINE, Overflow::DropOldest, [5]), [Admission::Parked]);
     assert_eq!(say(&mut core, NOTE, Overflow::Disconnect, [6]), [Admission::Parked], "it stays behind that");
     say(&mut core, LINE, Overflow::DropOldest, 7..20);
-    assert_eq!(heard(&mut core), [0, 1, 2, 3, 4, 6, 18, 19]);
+    assert_eq!(heard(&mut core), [0, 1, 2, 3, 4, 6, 17, 18, 19]);
 }
 
 #[test]
 fn what_was_behind_a_dropped_message_goes_on_at_once() {
     let terms = Terms { max_frame: 1 << 20, window: Grant { calls: 100, bytes: 400 } };
-    let mut core: Core<u32, u32> = Core::new(Side::Server, terms, terms, 2000);
+    let mut core: Core<u32, u32> = Core::new(Side::Server, terms, terms, 1800);
     say(&mut core, NOTE, Overflow::Disconnect, [0, 1, 2]);
     // Too large for what is left of the window.
     let large = shared_emit(POSITION, &Payload::Copied(&[3; 1300]));
-    core.broadcast(Instant::now(), &large, POSITION, Overflow::Latest);
+    share(&mut core, &large, POSITION, Overflow::Latest);
     say(&mut core, NOTE, Overflow::Disconnect, [4]);
     assert_eq!(core.outbox().len(), 3 * MESSAGE);
     let larger = shared_emit(POSITION, &Payload::Copied(&[5; 1400]));
-    core.broadcast(Instant::now(), &larger, POSITION, Overflow::Latest);
+    share(&mut core, &larger, POSITION, Overflow::Latest);
     assert_eq!((core.dropped(), core.outbox().len()), (1, 4 * MESSAGE));
+}
+
+/// A frame of as many bytes as the other side accepts.
+fn largest() -> Bytes {
+    shared_emit(NOTE, &Payload::Copied(&vec![0; (1 << 20) - 9]))
+}
+
+#[test]
+fn queue_below_limit_accepts_one_message_of_any_size() {
+    let limit = MESSAGE + PARKED;
+    for overflow in [Overflow::Disconnect, Overflow::DropNewest, Overflow::DropOldest, Overflow::Latest] {
+        let mut core = core(1, limit);
+        say(&mut core, NOTE, Overflow::Disconnect, [0]);
+        assert_eq!(share(&mut core, &largest(), LINE, overflow), Admission::Parked, "{overflow:?}");
+        let refused = say(&mut core, NOTE, Overflow::DropNewest, [1]);
+        assert_eq!(refused, [Admission::Dropped], "it is full now");
+    }
+    let mut core = core(1, limit);
+    say(&mut core, NOTE, Overflow::Disconnect, [0]);
+    let largest = vec![0; (1 << 20) - 9];
+    let emit = |core: &mut Core<u32, u32>| core.emit(Instant::now, NOTE, &Payload::Copied(&largest), Caller::Handler);
+    assert_eq!((emit(&mut core), emit(&mut core)), (Admission::Parked, Admission::Full));
+}
+
+#[test]
+fn request_queue_below_limit_accepts_one_request_of_any_size() {
+    let mut core = core(4, MESSAGE);
+    let payload = vec![0; (1 << 20) - 40];
+    let mut request =
+        || core.request(Instant::now(), NOTE, Duration::from_secs(1), &Payload::Copied(&payload), 0, Caller::Other);
+    assert!(request().is_ok(), "it is sent");
+    assert!(request().is_ok(), "the queue is empty");
+    assert_eq!(request(), Err(Admission::Full));
+}
+
+#[test]
+fn awaited_member_accepts_messages_beyond_its_limit() {
+    let mut core = core(1, MESSAGE);
+    say(&mut core, NOTE, Overflow::Disconnect, [0]);
+    let frame = |number| shared_emit(NOTE, &Payload::Copied(&[number; MESSAGE - 13]));
+    for (number, overflow) in [(1, Overflow::Disconnect), (2, Overflow::DropNewest), (3, Overflow::DropOldest)] {
+        let accepted = core.broadcast(Instant::now(), &frame(number), NOTE, overflow, WhenFull::Accept);
+        assert_eq!(accepted, Admission::Parked);
+    }
+    assert_eq!(say(&mut core, NOTE, Overflow::Disconnect, [4]), [Admission::Full]);
+    assert_eq!((core.dropped(), heard(&mut core)), (0, vec![0, 1, 2, 3]));
+}
+
+#[test]
+fn volatile_emit_is_sent_while_queue_is_below_limit() {
+    let mut core = core(1000, MESSAGE + 1);
+    say(&mut core, NOTE, Overflow::Disconnect, [0]);
+    assert_eq!(core.emit_volatile(&Volatile::Shared(&largest())), Admission::Sent);
+    assert_eq!(core.emit_volatile(&Volatile::Shared(&largest())), Admission::Dropped);
+}
+
+#[test]
+fn large_frame_in_replay_buffer_leaves_queue_empty() {
+    let mut core = core(1000, MESSAGE);
+    core.rely(2 * MESSAGE, 2 * MESSAGE);
+    share(&mut core, &largest(), NOTE, Overflow::Disconnect);
+    core.hand_over(&mut Outbox::default());
+    assert!(core.has_room() && !core.is_full(), "what the writer has is not queued");
+    assert_eq!(say(&mut core, NOTE, Overflow::Disconnect, [1]), [Admission::Parked], "it waits for the window");
 }

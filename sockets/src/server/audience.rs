@@ -19,15 +19,17 @@ use crate::{
     session::{Ask, Callee, Kind, Member, Outgoing},
 };
 use sockets_proto::{
+    PREFIX,
     codec::{self, Payload},
     shared_emit, shared_request,
 };
 
 /// A set of sockets, by a description that is evaluated at each call: a room means those who are in it then.
 ///
-/// An emit to an audience is encoded once. It waits for no slow member; one that is too far behind, by
-/// [`Limits::outgoing_queue`](crate::Limits::outgoing_queue), is disconnected, or misses messages if the method's
-/// [policy](macro@crate::group#emits-to-slow-members) is that. A loop of emits is slowed down to what healthy members take.
+/// An emit to an audience is encoded once. It waits at most 1 s for members whose queues are full, by
+/// [`Limits::outgoing_queue`](crate::Limits::outgoing_queue), and only while they take bytes. Then the method's
+/// [policy](macro@crate::group#emits-to-slow-members) applies: they are disconnected or miss messages. It never waits
+/// for sockets outside of the audience.
 pub struct Audience<I = ()> {
     server: Arc<Inner<I>>,
     selector: Arc<Selector<I>>,
@@ -179,15 +181,12 @@ impl<I: Identity> Audience<I> {
     }
 
     async fn emit_frame(&self, callee: Callee<'_>, frame: Bytes) -> Result<(), CallError> {
-        if frame.len() > self.server.limits.max_frame as usize {
-            let limit = self.server.limits.max_frame;
-            return Err(CallError::TooLarge { message: format!("{} bytes, the limit is {limit}", frame.len()) });
+        let (length, limit) = (frame.len() - PREFIX, self.server.limits.max_frame);
+        if length > limit as usize {
+            return Err(CallError::TooLarge { message: format!("{length} bytes, the limit is {limit}") });
         }
         let fanout = &self.server.fanout;
-        fanout.room().await;
-        let roster = self.selector.roster(&self.server.registry.read(), fanout.shards());
-        fanout.emit(callee, &frame, &roster);
-        fanout.pace(frame.len()).await;
+        fanout.emit(callee, &frame, || self.selector.roster(&self.server.registry.read(), fanout.shards())).await;
         Ok(())
     }
 

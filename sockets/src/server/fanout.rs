@@ -5,12 +5,13 @@
 //! gathered; a lone message never waits.
 
 use std::{
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -19,16 +20,13 @@ use tokio::{
     runtime::Handle,
     sync::Notify,
     task::{coop::consume_budget, yield_now},
-    time::sleep,
+    time::{sleep, timeout_at},
 };
 
-use super::{
-    behind::Behind,
-    roster::{Roster, shard_of},
-};
+use super::roster::{Roster, shard_of};
 use crate::{
     clock::now,
-    session::{Callee, Log, Run, Session, Taken, share_woken_task},
+    session::{Callee, Laggards, Log, Members, Run, Session, share_woken_task},
 };
 
 /// More shards than this would only share the same processors.
@@ -41,23 +39,29 @@ const TURN: usize = 32;
 const LONG_TURN: usize = 256;
 /// So many bytes may be in a log before emitters wait for its shard; less where little may wait for a member.
 const LOG_MAX: usize = 256 * 1024;
+/// How long an emitter waits for members with long queues: if others keep up, and if none does.
+const WAIT_FOR_SOME: Duration = Duration::from_millis(10);
+const WAIT_FOR_ALL: Duration = Duration::from_secs(1);
 
 /// The shards of a server.
 pub(super) struct Fanout {
     shards: Vec<Arc<Shard>>,
-    /// What has been emitted since an emitter last looked how its members do.
+    /// Held while an emitter finds room in the logs and adds its message: several at once may not take the same room.
+    gate: Mutex<()>,
+    /// Notified when there may be room in a log, or in the queue of a member.
+    changed: Arc<Notify>,
+    /// How many bytes have been emitted since an emitter last waited for members with long queues.
     emitted: AtomicUsize,
     log_limit: usize,
     /// Lists for the next question's round, with their memory.
     spare: Mutex<Vec<Vec<Arc<Session>>>>,
 }
 
-#[derive(Default)]
 struct Shard {
     log: Arc<Log>,
     due: Mutex<Due>,
-    /// A round has ended.
-    written: Notify,
+    /// Notified when a round has ended.
+    changed: Arc<Notify>,
 }
 
 /// What a shard has to do.
@@ -67,16 +71,35 @@ struct Due {
     asked: Vec<Arc<Session>>,
     questions: usize,
     running: bool,
-    /// Who has not kept up in the last round.
-    behind: Behind,
+}
+
+/// Why an emitter waits.
+enum Blocked {
+    /// A log is full.
+    Log,
+    /// Members of its audience have to take some of their queues, for which it waits until then.
+    Members(Instant),
+}
+
+/// One emitter's waiting.
+struct Patience {
+    /// When it found members to wait for.
+    began: Option<Instant>,
+    /// It waits for members with long queues, too.
+    waits_for_long: bool,
+    /// There is a runtime to wait in.
+    can_wait: bool,
 }
 
 impl Fanout {
     /// `queue` is how many bytes may wait for each member.
     pub(super) fn new(queue: usize) -> Self {
         let shards = thread::available_parallelism().map_or(1, usize::from).min(SHARDS_MAX);
+        let changed = Arc::<Notify>::default();
         Self {
-            shards: (0..shards).map(|_| Arc::default()).collect(),
+            shards: (0..shards).map(|_| Arc::new(Shard::new(Arc::clone(&changed)))).collect(),
+            gate: Mutex::new(()),
+            changed,
             emitted: AtomicUsize::new(0),
             log_limit: LOG_MAX.min(queue / 8).max(1),
             spare: Mutex::default(),
@@ -93,46 +116,95 @@ impl Fanout {
         Arc::clone(&self.shards[shard_of(number, self.shards.len())].log)
     }
 
-    /// Waits until there is room in the logs.
-    pub(super) async fn room(&self) {
-        for shard in &self.shards {
-            loop {
-                let mut written = std::pin::pin!(shard.written.notified());
-                written.as_mut().enable();
-                if shard.log.bytes() < self.log_limit {
-                    break;
-                }
-                written.await;
-            }
-        }
-    }
-
-    /// Puts a message into the logs.
-    pub(super) fn emit(&self, callee: Callee<'_>, frame: &Bytes, roster: &Roster) {
-        for (shard, members) in self.shards.iter().zip(roster.shards()) {
-            if !members.is_empty() {
-                shard.log.push(frame.clone(), callee, Arc::clone(members));
-                shard.begin();
-            }
-        }
-    }
-
-    /// Slows a loop of emits down to what healthy members take.
-    pub(super) async fn pace(&self, bytes: usize) {
-        if Handle::try_current().is_err() {
-            return;
-        }
+    /// Sends a message to an audience, whose members `roster` returns, when there is room for it.
+    ///
+    /// Waits for the shards, and at most [a second](Session::full_until) for members whose queues are full.
+    ///
+    /// # Cancel safety
+    ///
+    /// The message is sent to all members or to none.
+    pub(super) async fn emit(&self, callee: Callee<'_>, frame: &Bytes, roster: impl Fn() -> Roster) {
         // A loop that never waits would keep its thread from everyone else.
-        consume_budget().await;
-        if self.emitted.fetch_add(bytes, Ordering::Relaxed) + bytes < self.log_limit {
+        let can_wait = Handle::try_current().is_ok();
+        if can_wait {
+            consume_budget().await;
+        }
+        let emitted = self.emitted.fetch_add(frame.len(), Ordering::Relaxed) + frame.len();
+        let waits_for_long = emitted >= self.log_limit;
+        if waits_for_long {
+            self.emitted.store(0, Ordering::Relaxed);
+        }
+        let mut patience = Patience { began: None, waits_for_long, can_wait };
+        if self.try_emit(callee, frame, &roster(), &mut patience).is_ok() {
             return;
         }
-        self.emitted.store(0, Ordering::Relaxed);
-        let mut behind = Behind::default();
-        for shard in &self.shards {
-            behind.add(std::mem::take(&mut shard.due.lock().behind));
+        loop {
+            let mut changed = pin!(self.changed.notified());
+            changed.as_mut().enable();
+            match self.try_emit(callee, frame, &roster(), &mut patience) {
+                Ok(()) => return,
+                Err(Blocked::Log) => changed.await,
+                Err(Blocked::Members(until)) => _ = timeout_at(until.into(), changed).await,
+            }
         }
-        behind.wait().await;
+    }
+
+    /// Adds a message to the logs, if they and the queues of the members have room.
+    fn try_emit(
+        &self,
+        callee: Callee<'_>,
+        frame: &Bytes,
+        roster: &Roster,
+        patience: &mut Patience,
+    ) -> Result<(), Blocked> {
+        if callee.overflow().waits()
+            && let Some(until) = self.members_until(roster, patience)
+        {
+            return Err(Blocked::Members(until));
+        }
+        let gate = self.gate.lock();
+        let shards = || self.shards.iter().zip(roster.shards()).filter(|(_, members)| !members.is_empty());
+        if shards().any(|(shard, _)| shard.log.bytes() >= self.log_limit) {
+            return Err(Blocked::Log);
+        }
+        for (shard, members) in shards() {
+            shard.log.push(frame.clone(), callee, Arc::clone(members));
+        }
+        drop(gate);
+        shards().for_each(|(shard, _)| shard.begin());
+        Ok(())
+    }
+
+    /// Returns until when an emitter waits for members of its audience, if it does.
+    fn members_until(&self, roster: &Roster, patience: &mut Patience) -> Option<Instant> {
+        let mut found = Vec::new();
+        self.laggards(roster).for_each(|(laggards, members)| laggards.full(members, &mut found));
+        if !found.is_empty() {
+            let now = now();
+            patience.began.get_or_insert(now);
+            let until = found.iter().filter_map(|session| session.full_until(now, patience.can_wait)).min();
+            if until.is_some() {
+                return until;
+            }
+        }
+        if !patience.waits_for_long || !patience.can_wait {
+            return None;
+        }
+        found.clear();
+        self.laggards(roster).for_each(|(laggards, members)| laggards.long(members, &mut found));
+        if found.is_empty() {
+            return None;
+        }
+        let now = now();
+        let some_keep_up = found.len() < roster.len();
+        let last = *patience.began.get_or_insert(now) + if some_keep_up { WAIT_FOR_SOME } else { WAIT_FOR_ALL };
+        let until = found.iter().filter_map(|session| session.long_until(now)).min()?.min(last);
+        (now < until).then_some(until)
+    }
+
+    /// The lagging members of each shard, and the shard's members of an audience.
+    fn laggards<'a>(&'a self, roster: &'a Roster) -> impl Iterator<Item = (&'a Laggards, &'a Members)> {
+        self.shards.iter().zip(roster.shards()).map(|(shard, members)| (shard.log.laggards(), &**members))
     }
 
     /// Begins to gather those who are asked something.
@@ -169,6 +241,10 @@ impl Drop for Round<'_> {
 }
 
 impl Shard {
+    fn new(changed: Arc<Notify>) -> Self {
+        Self { log: Arc::new(Log::new(Arc::clone(&changed))), due: Mutex::default(), changed }
+    }
+
     /// Takes over those who have been asked something.
     fn ask(self: &Arc<Self>, members: &mut Vec<Arc<Session>>) {
         let mut due = self.due.lock();
@@ -207,14 +283,13 @@ impl Writing {
     /// It ends when there is nothing to do, so that a quiet server has no such task.
     async fn run(mut self) {
         while let Some(messages) = self.begin() {
-            let mut behind = Behind::default();
             for run in &self.runs {
                 for members in run.members().chunks(LONG_TURN) {
-                    hear(run, members, &mut self.sessions, &mut behind);
+                    hear(run, members, &mut self.sessions);
                     yield_now().await;
                 }
             }
-            self.end(behind);
+            self.end();
             let mut turn = 0;
             while let Some(session) = self.sessions.pop() {
                 session.flush_for_others();
@@ -223,7 +298,7 @@ impl Writing {
                     yield_now().await;
                 }
             }
-            self.shard.written.notify_waiters();
+            self.shard.changed.notify_waiters();
             if messages > 1 {
                 sleep(REST).await;
             } else {
@@ -248,10 +323,9 @@ impl Writing {
     }
 
     /// All members have been given what was new.
-    fn end(&mut self, behind: Behind) {
+    fn end(&mut self) {
         let runs = std::mem::take(&mut self.runs);
         self.shard.log.forget(&runs);
-        self.shard.due.lock().behind = behind;
     }
 }
 
@@ -259,28 +333,22 @@ impl Drop for Writing {
     fn drop(&mut self) {
         while !self.ended {
             for run in &self.runs {
-                hear(run, run.members(), &mut self.sessions, &mut Behind::default());
+                hear(run, run.members(), &mut self.sessions);
             }
-            self.end(Behind::default());
+            self.end();
             self.sessions.drain(..).for_each(|session| session.flush_for_others());
             self.begin();
         }
-        self.shard.written.notify_waiters();
+        self.shard.changed.notify_waiters();
     }
 }
 
 /// Gives members what is new to them.
-fn hear(run: &Run, members: &[(u64, Arc<Session>)], write: &mut Vec<Arc<Session>>, behind: &mut Behind) {
+fn hear(run: &Run, members: &[(u64, Arc<Session>)], write: &mut Vec<Arc<Session>>) {
     let now = now();
     for (_, session) in members {
-        let (needs_write, taken) = session.hear(now, run);
-        if needs_write {
+        if session.hear(now, run) {
             write.push(Arc::clone(session));
-        }
-        match taken {
-            Taken::Well => behind.keep_up += 1,
-            Taken::Behind => behind.sessions.push(Arc::clone(session)),
-            Taken::Spared | Taken::Lost => {}
         }
     }
 }

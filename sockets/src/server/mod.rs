@@ -3,7 +3,6 @@
 mod accept;
 mod admission;
 mod audience;
-mod behind;
 mod builder;
 mod call;
 mod dynamic;

@@ -29,6 +29,11 @@ impl Roster {
         Self { shards: sorted.collect() }
     }
 
+    /// Returns the number of members.
+    pub(super) fn len(&self) -> usize {
+        self.shards.iter().map(|members| members.len()).sum()
+    }
+
     pub(super) fn shards(&self) -> &[Arc<Members>] {
         &self.shards
     }

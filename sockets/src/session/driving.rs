@@ -86,7 +86,7 @@ impl Session {
         for _ in 0..TOGETHER {
             let Some(frame) = next_frame(batch) else { break };
             let event = state.core.handle(now, frame)?;
-            self.room_may_be_there(&state);
+            self.room_may_be_there(&mut state);
             match event {
                 Event::Called(called) => {
                     let gate_is_open = state.gate_is_open();
@@ -110,6 +110,7 @@ impl Session {
                 }
                 Event::Acknowledged => {
                     state.confirm_token();
+                    state.lag.note_progress();
                     if state.replies_wait() {
                         self.room.notify_waiters();
                     }
@@ -180,7 +181,7 @@ impl Session {
         // What callers have queued is not this function's to write: they may have more in a moment.
         let queued = state.core.outbox().len() > before || state.core.owes_word();
         if queued || !notices.is_empty() {
-            self.room_may_be_there(&state);
+            self.room_may_be_there(&mut state);
             self.settle(&state);
         }
         let next = [state.core.next_timeout(), stalled, closing].into_iter().flatten().min();

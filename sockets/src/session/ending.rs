@@ -73,6 +73,7 @@ impl Session {
         let notices = state.deliver_all(ended);
         let hooks = std::mem::take(&mut state.hooks);
         let offer = state.take_offer();
+        self.give_up_waiting(&mut state);
         drop(state);
         drop((notices, offer));
         for handler in handlers {

@@ -1,6 +1,9 @@
 //! A member of audiences takes what is said to them, and what they are asked.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::{Arc, Weak},
+    time::Instant,
+};
 
 use parking_lot::MutexGuard;
 
@@ -10,44 +13,32 @@ use super::{
     worker::caller,
 };
 use crate::{call_error::CallError, clock::now, disconnect_reason::DisconnectReason};
-use sockets_proto::{Admission, CallId, SharedRequest, Volatile};
+use sockets_proto::{Admission, CallId, SharedRequest, Volatile, WhenFull};
 
 /// Where a member of audiences finds what is said to them.
 pub(super) struct Following {
-    log: Arc<Log>,
+    pub(super) log: Arc<Log>,
     /// The member's number.
-    member: u64,
-}
-
-/// How a member took what was said to it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Taken {
-    /// It keeps up.
-    Well,
-    /// It is behind by more than half of what may wait for it.
-    Behind,
-    /// It has been spared some of it, and nobody waits for it until it has caught up.
-    Spared,
-    /// It was too far behind and is being disconnected, or has left.
-    Lost,
+    pub(super) member: u64,
+    pub(super) session: Weak<Session>,
 }
 
 impl Session {
     /// Makes this session a member of a shard, whose log it follows from now on. Called once, before any other sends.
-    pub(crate) fn follow(&self, log: Arc<Log>, member: u64) {
+    pub(crate) fn follow(self: &Arc<Self>, log: Arc<Log>, member: u64) {
         self.state.lock().heard = log.newest();
         // There is one log, set before anybody can look.
-        let _ = self.following.set(Following { log, member });
+        let _ = self.following.set(Following { log, member, session: Arc::downgrade(self) });
     }
 
-    /// Queues what is new of a run of messages. The first value says whether somebody has to write for this member; one
-    /// who is too far behind is disconnected.
-    pub(crate) fn hear(&self, now: Instant, run: &Run) -> (bool, Taken) {
+    /// Queues what is new of a run of messages. Returns `true` if somebody has to write for this member. A member that
+    /// is too far behind is disconnected.
+    pub(crate) fn hear(&self, now: Instant, run: &Run) -> bool {
         let mut state = self.state.lock();
         if self.is_over(&state) {
-            return (false, Taken::Lost);
+            return false;
         }
-        state.spared = state.spared && state.core.queued() > 0;
+        Self::before_delivery(&mut state);
         let new = run.since(state.heard);
         state.heard = state.heard.max(run.last_number());
         let (joined, largest) = run.joined();
@@ -56,27 +47,26 @@ impl Session {
             && run.method().is_none_or(|method| state.signatures.agree(method))
             && state.core.broadcast_all(joined, new.len(), largest, run.overflow());
         if !all_at_once && !new.iter().all(|entry| self.take(&mut state, now, entry)) {
-            return (false, Taken::Lost);
+            return false;
         }
-        let taken = match state.core.queued() > state.core.queue_limit() / 2 {
-            _ if state.spared => Taken::Spared,
-            true => Taken::Behind,
-            false => Taken::Well,
-        };
-        (self.needs_write(&mut state), taken)
+        self.after_delivery(&mut state);
+        self.needs_write(&mut state)
     }
 
     /// Queues what has been said to audiences of this session, before something else is queued.
     pub(super) fn catch_up(&self, state: &mut State) {
-        if let Some(Following { log, member }) = self.following.get()
+        if let Some(Following { log, member, .. }) = self.following.get()
             && log.newest() != state.heard
             && !self.is_over(state)
         {
             let (new, newest) = log.since(state.heard, *member);
             state.heard = newest;
             let now = state.now();
+            Self::before_delivery(state);
             // Should one find no room, the session is closing.
-            let _ = new.iter().all(|entry| self.take(state, now, entry));
+            if new.iter().all(|entry| self.take(state, now, entry)) && !new.is_empty() {
+                self.after_delivery(state);
+            }
         }
     }
 
@@ -91,7 +81,8 @@ impl Session {
         let admission = if entry.is_volatile() {
             state.core.emit_volatile(&Volatile::Shared(entry.frame()))
         } else {
-            state.core.broadcast(now, entry.frame(), entry.key(), entry.overflow())
+            let when_full = if state.lag.is_given_up() { WhenFull::ApplyPolicy } else { WhenFull::Accept };
+            state.core.broadcast(now, entry.frame(), entry.key(), entry.overflow(), when_full)
         };
         match admission {
             Admission::Full => {
@@ -103,7 +94,6 @@ impl Session {
         }
         let dropped = state.core.dropped() - dropped;
         if dropped > 0 {
-            state.spared = true;
             tracing::debug!(dropped, overflow = ?entry.overflow(), "the queue of a member of an audience is full");
         }
         true
@@ -141,7 +131,7 @@ impl Session {
     pub(crate) fn cancel(&self, id: CallId) {
         let mut state = self.state.lock();
         state.core.cancel(now(), id);
-        self.room_may_be_there(&state);
+        self.room_may_be_there(&mut state);
         self.settle(&state);
         self.after_queueing(state, false);
     }
@@ -155,10 +145,5 @@ impl Session {
         }
         state.flush_requested = true;
         true
-    }
-
-    /// How many bytes wait to be written or for a window.
-    pub(crate) fn queued(&self) -> usize {
-        self.state.lock().core.queued()
     }
 }

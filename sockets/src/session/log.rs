@@ -13,8 +13,9 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
-use super::{Callee, Session};
+use super::{Callee, Laggards, Session};
 use sockets_proto::{Overflow, PREFIX, codec::SHARE_FROM};
 
 /// The members of an audience who belong to one shard, in the order of their numbers.
@@ -26,6 +27,8 @@ pub(crate) struct Log {
     /// The number of the last entry; the first has number 1.
     newest: AtomicU64,
     pending: Mutex<Pending>,
+    /// The shard's members that lag.
+    laggards: Laggards,
 }
 
 #[derive(Default)]
@@ -48,6 +51,15 @@ pub(crate) struct Entry {
 }
 
 impl Log {
+    /// The log of a shard whose emitters wait for `changed`.
+    pub(crate) fn new(changed: Arc<Notify>) -> Self {
+        Self { laggards: Laggards::new(changed), ..Self::default() }
+    }
+
+    pub(crate) fn laggards(&self) -> &Laggards {
+        &self.laggards
+    }
+
     /// Adds a message.
     pub(crate) fn push(&self, frame: Bytes, callee: Callee<'_>, members: Arc<Members>) {
         let mut pending = self.pending.lock();

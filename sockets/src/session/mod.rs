@@ -10,6 +10,8 @@ mod driving;
 mod ending;
 mod hearing;
 mod incoming;
+mod laggards;
+mod lagging;
 mod log;
 mod notices;
 mod peer;
@@ -49,8 +51,8 @@ pub(crate) use self::{
     around::{Around, Outgoing},
     ask::{Ask, Member},
     driving::Received,
-    hearing::Taken,
     incoming::EmitLease,
+    laggards::Laggards,
     log::{Log, Members, Run},
     notices::Notices,
     resuming::Offer,
@@ -71,6 +73,7 @@ pub use self::{
 use self::{
     ending::{Closing, Hook},
     hearing::Following,
+    lagging::Lag,
     pending_replies::PendingReplies,
     resuming::Between,
     signatures::Signatures,
@@ -125,8 +128,8 @@ struct State {
     hooks: Vec<Hook>,
     /// Up to where this session has been given what its shard's log has for it.
     heard: u64,
-    /// Some of that has been dropped since its queue was empty.
-    spared: bool,
+    /// How it keeps up with that.
+    lag: Lag,
 }
 
 impl State {
@@ -250,7 +253,7 @@ impl Session {
                 closing: None,
                 hooks: Vec::new(),
                 heard: 0,
-                spared: false,
+                lag: Lag::default(),
             }),
             writer: Mutex::new(Writer::new(transmitter)),
             write_blocked: AtomicBool::new(false),

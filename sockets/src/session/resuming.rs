@@ -214,6 +214,8 @@ impl Session {
             known.exchange(used, next);
         }
         state.queued_before = 0;
+        state.lag.note_progress();
+        self.queue_has_shrunk(&mut state);
         self.write_blocked.store(false, Ordering::Release);
         writer.start(transmitter, outbox);
         drop((state, writer));

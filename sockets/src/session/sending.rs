@@ -129,7 +129,8 @@ impl Session {
     }
 
     /// Wakes the emits that wait, for there may be room for the first of them.
-    pub(super) fn room_may_be_there(&self, state: &State) {
+    pub(super) fn room_may_be_there(&self, state: &mut State) {
+        self.queue_has_shrunk(state);
         if state.emits_waiting > 0 {
             self.room.notify_waiters();
         }

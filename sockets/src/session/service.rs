@@ -74,7 +74,7 @@ impl Callee<'_> {
     }
 
     /// What happens to it for a member of an audience whose queue is full.
-    pub(super) fn overflow(self) -> Overflow {
+    pub(crate) fn overflow(self) -> Overflow {
         match self {
             Self::Named(_) => Overflow::default(),
             Self::Declared(method) => method.overflow,

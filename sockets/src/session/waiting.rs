@@ -174,7 +174,7 @@ impl Drop for Waiting<'_> {
         }
         // The call's consumer is taken out with the slot, so no later answer finds it.
         state.core.cancel(now(), self.id);
-        self.session.room_may_be_there(&state);
+        self.session.room_may_be_there(&mut state);
         self.session.settle(&state);
         self.session.after_queueing(state, false);
     }

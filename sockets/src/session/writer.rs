@@ -32,6 +32,8 @@ pub(super) struct Writer {
     waker: Waker,
     error: Option<io::Error>,
     blocked: Option<Blocked>,
+    /// When the connection accepted the last of what it had been blocked with.
+    unblocked: Option<Instant>,
 }
 
 /// Something waits, and the connection accepts nothing.
@@ -43,7 +45,14 @@ struct Blocked {
 
 impl Writer {
     pub(super) fn new(transmitter: Box<dyn Transmit>) -> Self {
-        Self { transmitter, outbox: Outbox::default(), waker: Waker::noop().clone(), error: None, blocked: None }
+        Self {
+            transmitter,
+            outbox: Outbox::default(),
+            waker: Waker::noop().clone(),
+            error: None,
+            blocked: None,
+            unblocked: None,
+        }
     }
 
     fn poll_write(&mut self) -> Poll<io::Result<()>> {
@@ -52,7 +61,9 @@ impl Writer {
         let write = unconstrained(poll_fn(|cx| transmitter.poll_transmit(cx, outbox)));
         let polled = pin!(write).poll(&mut Context::from_waker(waker));
         if polled.is_ready() {
-            self.blocked = None;
+            if self.blocked.take().is_some() {
+                self.unblocked = Some(now());
+            }
         } else {
             let accepted = transmitter.accepted();
             if self.blocked.as_ref().is_none_or(|blocked| blocked.accepted != accepted) {
@@ -179,10 +190,12 @@ impl Session {
                 if writer.outbox.is_empty() {
                     return;
                 }
+                state.lag.note_progress();
                 if state.core.holds_back() && self.reason.get().is_none() {
                     let now = state.now();
                     state.core.go_on(now);
                 }
+                self.queue_has_shrunk(&mut state);
                 if mem::take(&mut state.gated) {
                     state.driver.wake_by_ref();
                 }
@@ -219,6 +232,12 @@ impl Session {
                 false
             }
         }
+    }
+
+    /// Returns when the connection last took bytes, if it has been blocked. A write that goes on at this moment takes
+    /// some.
+    pub(super) fn last_taken(&self) -> Option<Instant> {
+        self.writer.try_lock().map_or_else(|| Some(now()), |writer| writer.blocked_since().or(writer.unblocked))
     }
 
     /// Whether the connection does not take what is to be written.

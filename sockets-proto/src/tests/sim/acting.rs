@@ -53,11 +53,7 @@ impl Side {
             Admission::Full => {
                 assert!(!self.outgoing.admits(most), "a request is refused that could be sent");
                 let bytes = self.outgoing.parked_request_bytes();
-                // Answers that wait for their turn are among what is parked, too.
-                let is_empty =
-                    self.outgoing.nothing_is_parked() && self.incoming.nothing_is_due() && !self.owes_drained;
-                let is_full = self.outgoing.parked_requests() >= self.ours.calls as usize
-                    || !is_empty && bytes + most > self.ours.queue;
+                let is_full = self.outgoing.parked_requests() >= self.ours.calls as usize || bytes >= self.ours.queue;
                 assert!(is_full, "a request is refused that could wait");
             }
             other => panic!("a request is refused with {other:?}"),
@@ -70,8 +66,7 @@ impl Side {
         let caller = by.map_or(Caller::Other, |_| Caller::Handler);
         let handler = by.map(|at| self.incoming.handlers[at].number);
         let length = Frame::Emit { key: KEY }.header().len() + payload.len();
-        let queued = self.backlog();
-        let has_room = queued == 0 || queued + length <= self.ours.queue;
+        let has_room = self.backlog() < self.ours.queue;
         let waits = by.is_none() && !self.is_away && self.outgoing.nothing_is_parked() && !self.outgoing.admits(length);
         match self.engine.emit(moment.now, KEY, &payload, caller) {
             Admission::Sent | Admission::Parked => {

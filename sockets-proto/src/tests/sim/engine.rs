@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use crate::{
     Admission, Answer, CallId, Caller, Core, Event, Farewell, Frame, KeepAliveConfig, Liveness, Occupied, Open, Outbox,
-    Outcome, Overflow, Side, Terms, Violation, Volatile,
+    Outcome, Overflow, Side, Terms, Violation, Volatile, WhenFull,
     codec::{Payload, SHARE_FROM},
     frame::next_frame,
     shared_emit, shared_request,
@@ -224,9 +224,10 @@ impl Engine {
         message: &Shared,
         consumer: u64,
         by: Caller,
+        when_full: WhenFull,
     ) -> Result<Option<CallId>, Admission> {
         match message {
-            Shared::Emit(frame, key, overflow) => match self.core.broadcast(now, frame, *key, *overflow) {
+            Shared::Emit(frame, key, overflow) => match self.core.broadcast(now, frame, *key, *overflow, when_full) {
                 Admission::Sent | Admission::Parked => Ok(None),
                 refused => Err(refused),
             },

@@ -8,7 +8,7 @@ use super::{
     outgoing::{Kind, Message, Waiting},
     side::{Moment, Side, payload_of},
 };
-use crate::{Admission, Caller, Frame, Overflow, PREFIX, parked::OVERHEAD};
+use crate::{Admission, Caller, Frame, Overflow, PREFIX, WhenFull, parked::OVERHEAD};
 
 /// The methods of emits that may be dropped.
 pub(super) const LOSSY: [(u64, Overflow); 4] = [
@@ -43,12 +43,16 @@ impl Side {
         let length = Frame::Emit { key }.header().len() + payload_of(number, size).len();
         let (mut queued, dropped) = (self.backlog(), self.engine.dropped());
         let unwritten = self.engine.waiting();
-        let outcome = self.engine.share(moment.now, message, number, Caller::Other);
+        // Emitters wait for one in four, of which the queue may take one message more.
+        let is_awaited = number.is_multiple_of(4) && queued < self.ours.queue + self.theirs.max_frame as usize;
+        let when_full = if is_awaited { WhenFull::Accept } else { WhenFull::ApplyPolicy };
+        let outcome = self.engine.share(moment.now, message, number, Caller::Other, when_full);
         if matches!(outcome, Err(Admission::TooLarge { .. })) {
             assert!(length > self.theirs.max_frame as usize, "it is small enough");
             return true;
         }
-        let has_room = |queued| queued == 0 || queued + length + PREFIX <= self.ours.queue;
+        let is_awaited = is_awaited && overflow != Overflow::Latest;
+        let has_room = |queued| queued < self.ours.queue || is_awaited;
         let mut expected = 0;
         let is_full = !has_room(queued);
         let recallable = matches!(overflow, Overflow::DropOldest | Overflow::Latest).then_some(key);
@@ -64,7 +68,7 @@ impl Side {
         let goes_on = is_kept || overflow != Overflow::Disconnect;
         expected += u64::from(!is_kept && goes_on);
         assert_eq!(self.engine.dropped() - dropped, expected, "what is dropped for want of room: {overflow:?}");
-        let stays_in_reach = unwritten > 0 && unwritten + length + PREFIX > self.ours.queue / 2;
+        let stays_in_reach = unwritten > 0 && unwritten >= self.ours.queue / 2;
         if recallable.is_some() && stays_in_reach && expected == 0 {
             assert_eq!(self.engine.waiting(), unwritten, "what may be dropped is out of reach");
         }
@@ -83,7 +87,7 @@ impl Side {
 
     fn share_request(&mut self, moment: Moment, message: &Shared, size: usize, timeout: Duration) {
         let (number, payload) = (moment.last, payload_of(moment.last, size).len());
-        match self.engine.share(moment.now, message, number, Caller::Other) {
+        match self.engine.share(moment.now, message, number, Caller::Other, WhenFull::ApplyPolicy) {
             Ok(None) => panic!("a question has no id"),
             Ok(Some(id)) => {
                 let header = Frame::Request { id, timeout: millis(timeout), key: KEY }.header();

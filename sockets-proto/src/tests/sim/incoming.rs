@@ -97,11 +97,6 @@ impl Incoming {
         self.handlers.is_empty() && self.held.is_empty() && self.due.is_empty()
     }
 
-    /// Whether no answer waits for its turn.
-    pub(super) fn nothing_is_due(&self) -> bool {
-        self.due.is_empty()
-    }
-
     /// Whether a request under this id has a suspended handler, so that its id is known to be taken.
     pub(super) fn suspended(&self, open: Open) -> Option<&Handler> {
         self.handlers.iter().find(|handler| handler.suspended && handler.called.open == open)

@@ -296,13 +296,11 @@ impl Outgoing {
         assert!(behind.is_none(), "{behind:?} is behind the word that no more come");
     }
 
-    /// What must hold after every step. `is_in_reach` says whether a message of this length has to wait, if it may be dropped.
-    pub(super) fn check(&mut self, is_in_reach: impl Fn(usize) -> bool) {
+    /// What must hold after every step. `is_in_reach` says whether a message has to wait if it may be dropped.
+    pub(super) fn check(&mut self, is_in_reach: bool) {
         self.parked.iter_mut().for_each(|message| message.new = false);
         if let Some(first) = self.parked.front() {
-            let waits = self.is_away
-                || !self.window.admits(first.length)
-                || first.recallable.is_some() && is_in_reach(first.length);
+            let waits = self.is_away || !self.window.admits(first.length) || first.recallable.is_some() && is_in_reach;
             assert!(waits, "message {} waits, and the window is open", first.number);
         }
         let silent = self.flights.values().find(|flight| flight.owes_cancel);

@@ -35,6 +35,8 @@ pub(super) struct Reliability {
     taken: u64,
     /// How many were taken last.
     last: u64,
+    /// How many were taken last to be sent for the first time.
+    first_sent: u64,
     /// The number of the volatile emit that is being queued.
     volatile: Option<u64>,
 }
@@ -108,12 +110,26 @@ impl Side {
     }
 
     /// All that is queued is taken for the wire.
-    pub(super) fn note_taken(&mut self) {
+    fn note_taken(&mut self) {
         let account = &mut self.reliability;
         if account.taken < account.queued {
             account.last = account.queued - account.taken;
         }
         account.taken = account.queued;
+    }
+
+    /// All that is queued is taken for the wire, over a link that has carried everything before it.
+    pub(super) fn note_first_sent(&mut self) {
+        let account = &mut self.reliability;
+        if account.taken < account.queued {
+            account.first_sent = account.queued - account.taken;
+        }
+        self.note_taken();
+    }
+
+    /// How many bytes may be kept that do not count against the queue's limit.
+    pub(super) fn may_keep(&self) -> usize {
+        usize::try_from(self.reliability.first_sent).map_or(usize::MAX, |sent| sent.max(self.ours.kept))
     }
 
     /// The other side has broken the protocol, with a frame that may have been counted.
@@ -176,7 +192,7 @@ impl Side {
                 true
             }
             Admission::Dropped => {
-                let full = self.backlog() + length > self.ours.queue;
+                let full = self.backlog() >= self.ours.queue;
                 assert!(!goes || full, "a volatile emit is dropped that could be sent");
                 false
             }

@@ -152,7 +152,7 @@ impl Side {
         if self.engine.takes() {
             self.kept_back.clear();
             let (waiting, before) = (self.engine.waiting(), self.engine.kept());
-            self.note_taken();
+            self.note_first_sent();
             if let Some(word) = self.engine.hand_over() {
                 self.said_about_the_link(now, &word);
             }
@@ -185,7 +185,7 @@ impl Side {
             self.queued(now, frame);
         }
         let (unwritten, half) = (self.engine.waiting(), self.ours.queue / 2);
-        self.outgoing.check(|length| unwritten > 0 && unwritten + length + PREFIX > half);
+        self.outgoing.check(unwritten > 0 && unwritten >= half);
         self.incoming.check(now, &mut self.outgoing);
         self.check();
     }
@@ -306,9 +306,9 @@ impl Side {
         bytes
     }
 
-    /// What counts against the limit of the queue: what waits, and what is kept beyond its own limit.
+    /// What counts against the limit of the queue: what waits, and what is kept beyond its own limit to be sent again.
     pub(super) fn backlog(&self) -> usize {
-        self.engine.queued() + self.engine.kept().saturating_sub(self.ours.kept)
+        self.engine.queued() + self.engine.kept().saturating_sub(self.may_keep())
     }
 
     /// Whether nothing is under way, and nothing waits to be written.

@@ -10,7 +10,7 @@ use proptest::sample::Index;
 
 use super::model::Window;
 use crate::{
-    Admission, CallId, Called, Caller, Core, Event, FailureCode, Frame, Open, Outcome, Overflow, Side, Terms,
+    Admission, CallId, Called, Caller, Core, Event, FailureCode, Frame, Open, Outcome, Overflow, Side, Terms, WhenFull,
     codec::Payload, frame::next_frame, shared_emit, shared_request, window::Grant,
 };
 
@@ -113,7 +113,7 @@ impl Conversation {
             }
             Operation::Broadcast { side, size } => {
                 let frame = shared_emit(1, &Payload::Copied(&self.payload(size)));
-                self.ends[side].core.broadcast(self.now, &frame, 1, Overflow::Disconnect);
+                self.ends[side].core.broadcast(self.now, &frame, 1, Overflow::Disconnect, WhenFull::ApplyPolicy);
             }
             Operation::Deliver { side, suspends } => self.deliver(side, suspends),
             Operation::End { side, which, size, fails } => {

@@ -1,0 +1,146 @@
+//! How a member keeps up with what is sent to its audiences, and how long emitters wait for it.
+
+use std::time::{Duration, Instant};
+
+use super::{Session, State, hearing::Following};
+use crate::clock::now;
+
+/// Of a larger queue, emitters that send much wait for it to become shorter: so a loop of emits does not fill the queues
+/// of healthy members. It is less where the queue's limit is.
+const LONG: usize = 512 * 1024;
+/// How long an emitter waits for a member whose queue is full, and how recently that must have taken bytes.
+const WAIT_FOR_FULL: Duration = Duration::from_secs(1);
+/// How recently a member with a long queue must have taken bytes: the round trip of a distant one.
+const WAIT_FOR_LONG: Duration = Duration::from_millis(300);
+
+/// How a member keeps up.
+#[derive(Debug, Default)]
+pub(super) enum Lag {
+    /// Its queue is short.
+    #[default]
+    None,
+    /// Its queue is long or full, and it is among the [laggards](super::Laggards) of its shard.
+    Lagging(Box<Lagging>),
+    /// It did not make room for an emitter in time. Its methods' policies apply, and no emitter waits for it, until its
+    /// queue is empty.
+    GivenUp,
+}
+
+#[derive(Debug)]
+pub(super) struct Lagging {
+    is_full: bool,
+    /// When its connection last took bytes, as far as the queue shows.
+    progress: Instant,
+    /// Since when emitters wait for it to be no longer full.
+    awaited: Option<Instant>,
+}
+
+impl Lag {
+    /// Returns `true` if a full queue is to be met with the method's policy.
+    pub(super) fn is_given_up(&self) -> bool {
+        matches!(self, Self::GivenUp)
+    }
+
+    /// The peer has taken bytes.
+    pub(super) fn note_progress(&mut self) {
+        if let Self::Lagging(lagging) = self {
+            lagging.progress = now();
+        }
+    }
+}
+
+fn is_long(state: &State) -> bool {
+    state.core.queued() > LONG.min(state.core.queue_limit() / 2)
+}
+
+impl Session {
+    /// Messages are going to be queued for this member.
+    pub(super) fn before_delivery(state: &mut State) {
+        if state.lag.is_given_up() && state.core.queued() == 0 {
+            state.lag = Lag::None;
+        }
+    }
+
+    /// Messages have been queued for this member.
+    pub(super) fn after_delivery(&self, state: &mut State) {
+        let is_full = !state.core.has_room();
+        if !is_full && !is_long(state) {
+            return self.queue_has_shrunk(state);
+        }
+        let is_new = match &state.lag {
+            Lag::None => true,
+            Lag::Lagging(lagging) => lagging.is_full != is_full,
+            Lag::GivenUp => false,
+        };
+        if !is_new {
+            return;
+        }
+        let Some(Following { log, member, session }) = self.following.get() else { return };
+        let Some(session) = session.upgrade() else { return };
+        if let Lag::Lagging(lagging) = &mut state.lag {
+            lagging.is_full = is_full;
+        } else {
+            let progress = self.last_taken().unwrap_or_else(now);
+            state.lag = Lag::Lagging(Box::new(Lagging { is_full, progress, awaited: None }));
+        }
+        log.laggards().add(*member, &session, is_full);
+    }
+
+    /// The queue may have become shorter.
+    pub(super) fn queue_has_shrunk(&self, state: &mut State) {
+        if !matches!(state.lag, Lag::Lagging(_)) || !state.core.has_room() {
+            return;
+        }
+        let (is_long, Lag::Lagging(lagging)) = (is_long(state), &mut state.lag) else { return };
+        let was_full = std::mem::take(&mut lagging.is_full);
+        lagging.awaited = None;
+        if !is_long {
+            state.lag = Lag::None;
+        }
+        if was_full || !is_long {
+            self.leave_laggards(is_long);
+        }
+    }
+
+    /// No emitter waits for this member any more.
+    pub(super) fn give_up_waiting(&self, state: &mut State) {
+        state.lag = Lag::GivenUp;
+        self.leave_laggards(false);
+    }
+
+    fn leave_laggards(&self, is_long: bool) {
+        if let Some(Following { log, member, .. }) = self.following.get() {
+            log.laggards().remove(*member, is_long);
+        }
+    }
+
+    /// Returns until when an emitter waits for room in this member's queue; `None` if there is room, or if the emitter
+    /// has waited long enough.
+    pub(crate) fn full_until(&self, now: Instant, can_wait: bool) -> Option<Instant> {
+        let taken = self.last_taken();
+        let mut state = self.state.lock();
+        let can_wait = can_wait && !self.is_over(&state);
+        self.queue_has_shrunk(&mut state);
+        let Lag::Lagging(lagging) = &mut state.lag else { return None };
+        if !lagging.is_full {
+            return None;
+        }
+        lagging.progress = lagging.progress.max(taken.unwrap_or(lagging.progress));
+        let until = lagging.progress.min(*lagging.awaited.get_or_insert(now)) + WAIT_FOR_FULL;
+        if can_wait && now < until {
+            return Some(until);
+        }
+        self.give_up_waiting(&mut state);
+        None
+    }
+
+    /// Returns until when an emitter that sends much waits for this member's queue to become shorter; `None` if it is
+    /// short, or if the member has taken nothing for a while.
+    pub(crate) fn long_until(&self, now: Instant) -> Option<Instant> {
+        let taken = self.last_taken();
+        let state = self.state.lock();
+        let Lag::Lagging(lagging) = &state.lag else { return None };
+        let until = lagging.progress.max(taken.unwrap_or(lagging.progress)) + WAIT_FOR_LONG;
+        (now < until && !self.is_over(&state)).then_some(until)
+    }
+}

@@ -1,0 +1,384 @@
+//! Large messages to audiences: a healthy member receives all of them, whatever its link and its queue.
+
+#![allow(clippy::unwrap_used, reason = "a test that unwraps fails there")]
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use sockets::{Client, ClientBuilder, DisconnectReason, Limits, Server, Socket};
+use sockets_tests::{Net, Relay, Weather};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep, timeout},
+};
+
+/// In bytes a second.
+const ONE_MBIT: u32 = 125_000;
+const EIGHT_MBIT: u32 = 1_000_000;
+
+#[sockets::group("Bulk")]
+trait Bulk {
+    #[emit]
+    async fn send(&self, number: u32, bytes: &[u8]);
+    #[emit(overflow = "drop_newest")]
+    async fn drop_newest(&self, number: u32, bytes: &[u8]);
+    #[emit(overflow = "drop_oldest")]
+    async fn drop_oldest(&self, number: u32, bytes: &[u8]);
+    #[emit(volatile)]
+    async fn volatile(&self, number: u32, bytes: &[u8]);
+    async fn length(&self, bytes: &[u8]) -> usize;
+}
+
+/// The numbers that a member has received, in order, with the lengths of their messages.
+#[derive(Clone, Default)]
+struct Received(Arc<Mutex<Vec<(u32, usize)>>>);
+
+impl Received {
+    fn note(&self, number: u32, bytes: &[u8]) {
+        self.0.lock().unwrap().push((number, bytes.len()));
+    }
+
+    fn all(&self) -> Vec<(u32, usize)> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+impl Bulk for Received {
+    async fn send(&self, number: u32, bytes: &[u8]) {
+        self.note(number, bytes);
+    }
+    async fn drop_newest(&self, number: u32, bytes: &[u8]) {
+        self.note(number, bytes);
+    }
+    async fn drop_oldest(&self, number: u32, bytes: &[u8]) {
+        self.note(number, bytes);
+    }
+    async fn volatile(&self, number: u32, bytes: &[u8]) {
+        self.note(number, bytes);
+    }
+    async fn length(&self, bytes: &[u8]) -> usize {
+        bytes.len()
+    }
+}
+
+struct Member {
+    client: Client,
+    socket: Socket,
+    received: Received,
+}
+
+async fn serve(net: Net, limits: Limits) -> Server {
+    let builder = Server::builder().limits(limits).connected(|socket: Socket| async move { socket.join("room") });
+    net.serve(builder).await
+}
+
+fn builder(received: &Received) -> ClientBuilder {
+    Client::builder().serve(BulkServer::new(received.clone()))
+}
+
+async fn member(net: Net, server: &Server) -> Member {
+    let received = Received::default();
+    let before = server.sockets();
+    let client = net.connect(server, builder(&received)).await;
+    let socket = server.sockets().into_iter().find(|socket| !before.contains(socket)).unwrap();
+    Member { client, socket, received }
+}
+
+/// A member whose link carries this many bytes a second.
+async fn slow_member(net: Net, server: &Server, bytes_per_second: u32) -> (Member, Relay) {
+    let relay = Relay::slow(server.local_addr(), bytes_per_second);
+    let received = Received::default();
+    let before = server.sockets();
+    let client = net.connect_at(relay.addr(), builder(&received)).await;
+    let socket = server.sockets().into_iter().find(|socket| !before.contains(socket)).unwrap();
+    (Member { client, socket, received }, relay)
+}
+
+/// Waits until a member has received all these messages, in this order.
+async fn receives(member: &Member, expected: &[(u32, usize)], within: Duration) {
+    let began = Instant::now();
+    while member.received.all().len() < expected.len() && member.client.is_connected() && began.elapsed() < within {
+        sleep(Duration::from_millis(5)).await;
+    }
+    let received = member.received.all();
+    assert_eq!(received, expected, "{:?} after {:?}", member.client.state(), began.elapsed());
+}
+
+fn queue(bytes: u32) -> Limits {
+    Limits { outgoing_queue: bytes, ..Limits::default() }
+}
+
+/// Emits these sizes to the room, one after the other, and waits until all members have received them.
+async fn burst(limits: Limits, members: usize, sizes: &[usize]) {
+    let server = serve(Net::Tcp, limits).await;
+    let mut all = Vec::new();
+    for _ in 0..members {
+        all.push(member(Net::Tcp, &server).await);
+    }
+    let room = BulkClient::new(&server.room("room"));
+    let mut expected = Vec::new();
+    for (number, size) in (0..).zip(sizes) {
+        room.send(number, &vec![7; *size]).await.unwrap();
+        expected.push((number, *size));
+    }
+    for member in &all {
+        receives(member, &expected, Duration::from_secs(60)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn burst_of_large_emits_loses_no_member() {
+    burst(Limits::default(), 50, &[900_000; 3]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn burst_beyond_default_queue_loses_no_member() {
+    burst(Limits::default(), 9, &[3_000_000; 6]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn burst_to_small_queues_loses_no_member() {
+    burst(queue(64 << 10), 9, &[800_000, 100, 1_500_000, 100, 3_000_000, 100, 4_000_000, 100]).await;
+}
+
+/// The largest payload that an emit of this group can have.
+const LARGEST: usize = (4 << 20) - 32;
+
+/// Emits bursts of these sizes to a room with a slow member. After each, its link is idle for a fifth of the time.
+async fn load_link(net: Net, bytes_per_second: u32, limits: Limits, bursts: Vec<Vec<usize>>) {
+    let server = serve(net, limits).await;
+    let (slow, _relay) = slow_member(net, &server, bytes_per_second).await;
+    let healthy = member(net, &server).await;
+    let room = BulkClient::new(&server.room("room"));
+    let (mut expected, mut numbers) = (Vec::new(), 0..);
+    for sizes in bursts {
+        let began = Instant::now();
+        for size in sizes {
+            let number = numbers.next().unwrap();
+            room.send(number, &vec![7; size]).await.unwrap();
+            expected.push((number, size));
+        }
+        receives(&slow, &expected, Duration::from_secs(60)).await;
+        sleep(began.elapsed() / 4).await;
+    }
+    receives(&healthy, &expected, Duration::from_secs(5)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn link_with_load_below_capacity_loses_nothing() {
+    let mut loads = JoinSet::new();
+    for net in [Net::Tcp, Net::Tls, Net::Ws] {
+        for limits in [Limits::default(), queue(64 << 10)] {
+            let bursts = vec![vec![LARGEST, 20, 20], vec![900_000], vec![20, 200_000, 20], vec![100_000, 1_500_000]];
+            loads.spawn(load_link(net, EIGHT_MBIT, limits.clone(), bursts));
+            let bursts = vec![vec![300_000, 20], vec![70_000, 20, 70_000], vec![20, 20, 300_000], vec![20]];
+            loads.spawn(load_link(net, ONE_MBIT, limits, bursts));
+        }
+    }
+    loads.join_all().await;
+}
+
+/// The first message is larger than the queue, the window, the replay buffer and the kernel's buffers.
+async fn small_emit_after_large_one(net: Net, limits: Limits) {
+    let server = serve(net, limits).await;
+    let (slow, _relay) = slow_member(net, &server, EIGHT_MBIT).await;
+    let all = BulkClient::new(&server.all());
+    all.send(0, &vec![7; LARGEST]).await.unwrap();
+    let mut expected = vec![(0, LARGEST)];
+    for number in 1..20 {
+        sleep(Duration::from_millis(20)).await;
+        all.send(number, &[7]).await.unwrap();
+        expected.push((number, 1));
+    }
+    receives(&slow, &expected, Duration::from_secs(30)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn small_emit_after_large_one_arrives() {
+    let mut tests = JoinSet::new();
+    for net in [Net::Tcp, Net::Tls, Net::Ws] {
+        for limits in [Limits::default(), queue(64 << 10)] {
+            tests.spawn(small_emit_after_large_one(net, limits));
+        }
+    }
+    tests.join_all().await;
+}
+
+/// How long the longest of these emits took.
+async fn longest<F: Future<Output = Result<(), sockets::CallError>>>(emits: impl Iterator<Item = F>) -> Duration {
+    let mut longest = Duration::ZERO;
+    for emit in emits {
+        let began = Instant::now();
+        emit.await.unwrap();
+        longest = longest.max(began.elapsed());
+    }
+    longest
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn frozen_member_is_disconnected_and_delays_others_once() {
+    let server = serve(Net::Tcp, queue(64 << 10)).await;
+    let healthy = member(Net::Tcp, &server).await;
+    let (frozen, relay) = slow_member(Net::Tcp, &server, EIGHT_MBIT).await;
+    relay.set(Weather { frozen: true, ..Weather::default() });
+    let room = BulkClient::new(&server.room("room"));
+    let bytes = vec![7; 100_000];
+    let began = Instant::now();
+    let longest = longest((0..100).map(|number| room.send(number, &bytes))).await;
+    assert!(longest < Duration::from_millis(1500), "an emit waited {longest:?}");
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+    assert_eq!(timeout(Duration::from_secs(1), frozen.socket.disconnected()).await, Ok(DisconnectReason::TooSlow));
+    let expected: Vec<_> = (0..100).map(|number| (number, bytes.len())).collect();
+    receives(&healthy, &expected, Duration::from_secs(5)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn trickling_member_delays_an_emit_by_a_second_at_most() {
+    let server = serve(Net::Tcp, queue(64 << 10)).await;
+    let healthy = member(Net::Tcp, &server).await;
+    let (trickling, _relay) = slow_member(Net::Tcp, &server, 20_000).await;
+    let room = BulkClient::new(&server.room("room"));
+    let bytes = vec![7; 500_000];
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move { longest((0..30).map(|number| room.send(number, &bytes))).await });
+    let longest = tasks.join_all().await[0];
+    assert!(longest < Duration::from_millis(1500), "an emit waited {longest:?}");
+    assert_eq!(timeout(Duration::from_secs(1), trickling.socket.disconnected()).await, Ok(DisconnectReason::TooSlow));
+    let expected: Vec<_> = (0..30).map(|number| (number, 500_000)).collect();
+    receives(&healthy, &expected, Duration::from_secs(10)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lossy_policies_keep_a_trickling_member() {
+    let server = serve(Net::Tcp, queue(64 << 10)).await;
+    let healthy = member(Net::Tcp, &server).await;
+    let (trickling, _relay) = slow_member(Net::Tcp, &server, 20_000).await;
+    let room = BulkClient::new(&server.room("room"));
+    let bytes = vec![7; 300_000];
+    let mut numbers = 0..;
+    let began = Instant::now();
+    for _ in 0..10 {
+        room.drop_newest(numbers.next().unwrap(), &bytes).await.unwrap();
+        room.drop_oldest(numbers.next().unwrap(), &bytes).await.unwrap();
+        room.volatile(numbers.next().unwrap(), &[7]).await.unwrap();
+        sleep(Duration::from_millis(20)).await;
+    }
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    let expected = (0..30).map(|number| (number, if number % 3 == 2 { 1 } else { bytes.len() }));
+    receives(&healthy, &expected.collect::<Vec<_>>(), Duration::from_secs(5)).await;
+    assert!(trickling.client.is_connected());
+    assert!(trickling.socket.stats().dropped_emits > 0);
+    let received = trickling.received.all();
+    assert!(received.is_sorted(), "{received:?}");
+}
+
+/// Emitters to one room do not wait for the members of another one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lagging_room_delays_no_emitter_of_another_room() {
+    let server = serve(Net::Tcp, queue(256 << 10)).await;
+    let mut slow = Vec::new();
+    for _ in 0..4 {
+        let (member, relay) = slow_member(Net::Tcp, &server, ONE_MBIT).await;
+        slow.push((member, relay));
+    }
+    let quick = member(Net::Tcp, &server).await;
+    quick.socket.leave("room");
+    quick.socket.join("quick");
+    let lagging = BulkClient::new(&server.room("room"));
+    let emitting = tokio::spawn(async move {
+        for number in 0.. {
+            lagging.drop_newest(number, &vec![7; 20_000]).await.unwrap();
+        }
+    });
+    let room = BulkClient::new(&server.room("quick"));
+    let mut expected = Vec::new();
+    let mut slowest = Duration::ZERO;
+    for number in 0..300 {
+        let began = Instant::now();
+        room.send(number, &vec![7; 20_000]).await.unwrap();
+        slowest = slowest.max(began.elapsed());
+        expected.push((number, 20_000));
+        sleep(Duration::from_millis(5)).await;
+    }
+    emitting.abort();
+    assert!(slowest < Duration::from_millis(200), "an emit waited {slowest:?}");
+    receives(&quick, &expected, Duration::from_secs(5)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn emits_of_many_tasks_lose_no_member() {
+    let server = serve(Net::Tcp, queue(64 << 10)).await;
+    let mut members = Vec::new();
+    for _ in 0..10 {
+        members.push(member(Net::Tcp, &server).await);
+    }
+    let mut emitters = JoinSet::new();
+    for task in 0..20 {
+        let room = BulkClient::new(&server.room("room"));
+        emitters.spawn(async move {
+            for number in 0..5 {
+                room.send(task * 100 + number, &vec![7; 300_000]).await.unwrap();
+            }
+        });
+    }
+    emitters.join_all().await;
+    for member in &members {
+        let began = Instant::now();
+        while member.received.all().len() < 100 && began.elapsed() < Duration::from_secs(20) {
+            sleep(Duration::from_millis(5)).await;
+        }
+        let received = member.received.all();
+        assert_eq!(received.len(), 100, "{:?}", member.socket.is_connected());
+        for task in 0..20 {
+            let of_task = received.iter().filter(|(number, _)| number / 100 == task).map(|(number, _)| number % 100);
+            assert!(of_task.eq(0..5), "in order: {received:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn members_that_join_and_leave_lose_nothing_between() {
+    let server = serve(Net::Tcp, queue(64 << 10)).await;
+    let stays = member(Net::Tcp, &server).await;
+    let moves = member(Net::Tcp, &server).await;
+    let room = BulkClient::new(&server.room("room"));
+    let (mut of_all, mut of_some) = (Vec::new(), Vec::new());
+    for number in 0..60 {
+        let is_in = number / 5 % 2 == 0;
+        if is_in {
+            moves.socket.join("room");
+        } else {
+            moves.socket.leave("room");
+        }
+        room.send(number, &vec![7; 200_000]).await.unwrap();
+        of_all.push((number, 200_000));
+        if is_in {
+            of_some.push((number, 200_000));
+        }
+    }
+    receives(&stays, &of_all, Duration::from_secs(10)).await;
+    receives(&moves, &of_some, Duration::from_secs(10)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn broadcast_requests_of_large_arguments_are_answered() {
+    let server = serve(Net::Tcp, queue(64 << 10)).await;
+    let mut members = Vec::new();
+    for _ in 0..10 {
+        members.push(member(Net::Tcp, &server).await);
+    }
+    let room = BulkClient::new(&server.room("room"));
+    for (number, size) in (0..).zip([LARGEST, 1_000_000, 900_000, LARGEST]) {
+        let bytes = vec![7; size];
+        room.send(number, &bytes).await.unwrap();
+        let mut replies = room.length(&bytes);
+        let mut count = 0;
+        while let Some((_, reply)) = replies.next().await {
+            assert_eq!(reply, Ok(size));
+            count += 1;
+        }
+        assert_eq!(count, members.len());
+    }
+}
