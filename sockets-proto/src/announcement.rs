@@ -43,7 +43,7 @@ fn frame(payload: &[u8]) -> Bytes {
 }
 
 /// The keys and signatures in the payload of a frame.
-pub fn announced(mut payload: Bytes) -> impl Iterator<Item = (u64, u64)> {
+pub fn announced(mut payload: impl Buf) -> impl Iterator<Item = (u64, u64)> {
     std::iter::from_fn(move || Some((payload.try_get_u64_le().ok()?, payload.try_get_u64_le().ok()?)))
 }
 

@@ -1,6 +1,6 @@
 //! What comes in, as the driver sees it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -8,6 +8,7 @@ use super::{
     calls::Answer,
     frame::{CallId, Farewell},
     parked::Mark,
+    timeout::clamp,
 };
 
 /// A handler that has started and not ended.
@@ -32,6 +33,16 @@ pub struct Called {
     pub payload: Bytes,
     /// The window space that the call uses until its handler ends.
     pub place: Occupied,
+}
+
+impl Called {
+    /// Returns the time at which the handler is to be stopped, or `None` if it must not be started any more.
+    ///
+    /// `arrived` is when the bytes of the call were received. `default` is the timeout of emits, which state none.
+    pub fn deadline(&self, arrived: Instant, default: Duration, now: Instant) -> Option<Instant> {
+        let deadline = arrived + clamp(self.timeout.unwrap_or(default));
+        (now <= deadline).then_some(deadline)
+    }
 }
 
 /// A call's place in the window. It goes back to [`Core::answer`](super::Core::answer) or

@@ -21,7 +21,8 @@ use std::{
 
 use allocation_counter::measure;
 use raw::{
-    ECHO, FAILURE, GOODBYE, NOTE, Raw, TERMS, UNKNOWN, WAIT, cancel, emit, greeting, prefixed, reply, request, string,
+    ECHO, FAILURE, GOODBYE, NOTE, Raw, TERMS, UNKNOWN, WAIT, cancel, emit, greeting, prefixed, reply, request,
+    signatures, string,
 };
 use sockets::{Client, Server, Socket};
 use sockets_tests::eventually;
@@ -425,4 +426,49 @@ async fn held_calls_yield_after_each_long_handler() {
     }
     // About one call for each note.
     assert!(calls >= 20, "{calls} calls");
+}
+
+/// Echoes of the other client while the flooder waits for an answer.
+async fn calls_until(alone: &Alone, mut raw: Raw) -> usize {
+    let answer = tokio::spawn(async move {
+        let answer = raw.receive().await.unwrap();
+        assert_eq!(answer[0], raw::REPLY, "{answer:?}");
+    });
+    let (bad, mut calls) = (BadClient::new(&alone.client), 0);
+    while !answer.is_finished() {
+        assert_eq!(bad.echo("well").await.as_deref(), Ok("well"));
+        calls += 1;
+    }
+    answer.await.unwrap();
+    calls
+}
+
+#[tokio::test]
+async fn long_announcement_is_handled_in_turns() {
+    let alone = Alone::start().await;
+    let mut raw = Raw::welcomed(alone.address).await;
+    let entries: Vec<_> = (1..262_144_u64).map(|key| (key.to_le_bytes(), [1; 8])).collect();
+    let mut bytes = prefixed(&signatures(&entries));
+    let last = bytes.split_off(bytes.len() - 1);
+    raw.send_bytes(&bytes).await;
+    // By then, all but the last byte has been received.
+    alone.serves_others().await;
+    raw.send_bytes(&[last, prefixed(&request(0, ECHO, &string("well")))].concat()).await;
+    let calls = calls_until(&alone, raw).await;
+    assert!(calls >= 10, "{calls} calls");
+}
+
+#[tokio::test]
+async fn listeners_of_an_emit_are_started_in_turns() {
+    let alone = Alone::start().await;
+    let mut raw = Raw::welcomed(alone.address).await;
+    let socket = alone.flooder().unwrap();
+    for _ in 0..50 {
+        let _ = socket.group("Bad").listen("note", |()| async { thread::sleep(LONG) });
+    }
+    let frames = [emit(NOTE, &[]), request(0, ECHO, &string("well"))];
+    raw.send_bytes(&frames.map(|frame| prefixed(&frame)).concat()).await;
+    let calls = calls_until(&alone, raw).await;
+    // About one call for each listener.
+    assert!(calls >= 10, "{calls} calls");
 }

@@ -2,6 +2,7 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Instant};
 
+use bytes::Bytes;
 use futures_util::future::abortable;
 use tokio::time::timeout_at;
 
@@ -10,13 +11,22 @@ use crate::{
     clock,
     session::{Call, EmitLease, Incoming, Kind, Peer, Place, Resolved, Room, Session, Subscriber, run_suspended},
 };
-use sockets_proto::{CallId, Called, FailureCode, Open, Outcome, Violation, clamp_timeout};
+use sockets_proto::{CallId, Called, FailureCode, Open, Outcome, Violation};
 
-/// A call that waits for its turn, with the time it came in.
+/// A call that waits to be started.
 struct Held {
     called: Called,
-    received: Instant,
+    /// When its bytes were received.
+    arrived: Instant,
     revoked: bool,
+}
+
+/// When calls are started, and until when.
+#[derive(Clone, Copy)]
+pub(super) struct Moment {
+    pub(super) now: Instant,
+    /// The end of the connection's turn.
+    pub(super) until: Instant,
 }
 
 /// Starts handlers, in the order in which their calls came.
@@ -27,6 +37,8 @@ pub(super) struct Dispatcher {
     /// The routes' version that `known` was made from.
     version: u64,
     held: VecDeque<Held>,
+    /// The last emit, if the turn ended before all of its handlers had been started.
+    unfinished: Option<Box<Unfinished>>,
     /// What may be started in what time, if that is limited.
     rate: Option<Box<Rate>>,
 }
@@ -34,7 +46,7 @@ pub(super) struct Dispatcher {
 impl Dispatcher {
     pub(super) fn new(session: Arc<Session>) -> Self {
         let rate = Rate::of(session.limits(), clock::now()).map(Box::new);
-        Self { session, known: Vec::new(), version: 0, held: VecDeque::new(), rate }
+        Self { session, known: Vec::new(), version: 0, held: VecDeque::new(), unfinished: None, rate }
     }
 
     /// Starts a call's handler, or holds the call: until the gate is open, while the peer takes no replies, and
@@ -42,23 +54,30 @@ impl Dispatcher {
     pub(super) fn accept(
         &mut self,
         called: Called,
-        now: Instant,
+        arrived: Instant,
+        moment: Moment,
         gate_is_open: bool,
         places: &mut Places,
     ) -> Result<(), Violation> {
-        if gate_is_open && self.held.is_empty() && self.rate_admits(now) {
-            self.start(called, now, now, places);
+        if gate_is_open && self.held.is_empty() && self.rate_admits(moment.now) {
+            self.start(called, arrived, moment, places);
         } else if self.held.iter().any(|held| held.called.open == called.open) {
             return Err(Violation::DuplicateId);
         } else {
-            self.held.push_back(Held { called, received: now, revoked: false });
+            self.held.push_back(Held { called, arrived, revoked: false });
         }
         Ok(())
     }
 
-    /// Starts the oldest held call.
-    pub(super) fn release_next(&mut self, now: Instant, places: &mut Places) -> Result<(), Violation> {
-        let Some(Held { called, received, revoked }) = self.held.pop_front() else { return Ok(()) };
+    /// Continues the unfinished emit, or starts the oldest held call.
+    pub(super) fn release_next(&mut self, moment: Moment, places: &mut Places) -> Result<(), Violation> {
+        if let Some(Unfinished { emit, listeners }) = self.unfinished.take().map(|unfinished| *unfinished) {
+            if moment.now <= emit.call.deadline() {
+                self.unfinished = emit.start(&self.session, &listeners, moment.until, places);
+            }
+            return Ok(());
+        }
+        let Some(Held { called, arrived, revoked }) = self.held.pop_front() else { return Ok(()) };
         match called.open {
             Open::Request(id) if revoked => {
                 let cancelled = Outcome::Failure(FailureCode::Cancelled, "");
@@ -66,15 +85,16 @@ impl Dispatcher {
             }
             open => {
                 self.session.check_id(open)?;
-                self.start(called, received, now, places);
+                self.start(called, arrived, moment, places);
             }
         }
         Ok(())
     }
 
-    /// Whether calls are held that may start.
+    /// Whether handlers wait that may start.
     pub(super) fn has_work(&self, now: Instant) -> bool {
-        !self.held.is_empty() && self.rate_admits(now) && self.session.gate_is_open()
+        let may_release = || !self.held.is_empty() && self.rate_admits(now) && self.session.gate_is_open();
+        self.unfinished.is_some() || may_release()
     }
 
     fn rate_admits(&self, now: Instant) -> bool {
@@ -98,14 +118,18 @@ impl Dispatcher {
     /// Forgets what is held: its callers know nothing of it any more.
     pub(super) fn forget_held(&mut self) {
         self.held.clear();
+        self.unfinished = None;
     }
 
-    fn start(&mut self, called: Called, received: Instant, now: Instant, places: &mut Places) {
+    /// Starts a call's handler, unless its deadline has passed.
+    fn start(&mut self, called: Called, arrived: Instant, Moment { now, until }: Moment, places: &mut Places) {
+        let Some(deadline) = called.deadline(arrived, self.session.limits().call_timeout, now) else {
+            // It takes nothing from the rate, so that calls that are too late do not delay those after them.
+            return self.expire(&called);
+        };
         if let Some(rate) = &mut self.rate {
             rate.take(now, called.place.length());
         }
-        let timeout = called.timeout.unwrap_or(self.session.limits().call_timeout);
-        let deadline = received + clamp_timeout(timeout);
         let call = Call::new(Peer::new(Arc::clone(&self.session)), deadline);
         let found = look_up(&self.session, &mut self.known, &mut self.version, called.key);
         match called.open {
@@ -113,7 +137,19 @@ impl Dispatcher {
                 let incoming = Incoming::request(call, called.payload, called.key, id, called.place);
                 request(&self.session, called.key, incoming, called.open, found, places.of(called.key));
             }
-            Open::Emit(_) => emit(&self.session, call, called, found, places),
+            Open::Emit(_) => self.unfinished = emit(&self.session, call, called, found, until, places),
+        }
+    }
+
+    /// Ends a call whose deadline has passed before its handler could start.
+    fn expire(&self, called: &Called) {
+        tracing::debug!(key = called.key, "the deadline of a call passed before its handler could start");
+        match called.open {
+            Open::Request(id) => {
+                let timeout = Outcome::Failure(FailureCode::Timeout, "");
+                self.session.answer(called.key, id, called.place, &timeout, Room::Whatever);
+            }
+            open @ Open::Emit(_) => self.session.end_emit(open, called.place),
         }
     }
 }
@@ -168,26 +204,67 @@ fn request(
     }
 }
 
-/// Has an emit heard by all who listen.
-fn emit(session: &Arc<Session>, call: Call, emitted: Called, found: Option<&Resolved>, places: &mut Places) {
+/// Starts the handlers of an emit, until `until`. Returns those that are left.
+fn emit(
+    session: &Arc<Session>,
+    call: Call,
+    emitted: Called,
+    found: Option<&Resolved>,
+    until: Instant,
+    places: &mut Places,
+) -> Option<Box<Unfinished>> {
     let Called { key, open, payload, place: occupied, .. } = emitted;
     match found {
         Some(Resolved { hearers, .. }) if hearers.len() == 1 => {
             run(session, &hearers[0], key, Incoming::emit(call, payload, open, occupied), open, places.of(key));
+            None
         }
         Some(Resolved { hearers, .. }) if !hearers.is_empty() => {
             let lease = Arc::new(EmitLease::new(Arc::clone(session), open, occupied));
-            for hearer in hearers {
-                let open = session.another_hearer();
-                let incoming = Incoming::shared_emit(call.clone(), payload.clone(), Arc::clone(&lease), open);
-                run(session, hearer, key, incoming, open, places.of(key));
-            }
+            SharedEmit { key, call, payload, lease }.start(session, hearers, until, places)
         }
         _ => {
             session.count_unheard_emit();
             tracing::debug!(key, "nobody listens to an emit; it is dropped");
             session.end_emit(open, occupied);
+            None
         }
+    }
+}
+
+/// An emit with several handlers.
+struct SharedEmit {
+    key: u64,
+    call: Call,
+    payload: Bytes,
+    lease: Arc<EmitLease>,
+}
+
+/// An emit some of whose handlers have not been started.
+struct Unfinished {
+    emit: SharedEmit,
+    listeners: Box<[Subscriber]>,
+}
+
+impl SharedEmit {
+    /// Starts these handlers, the first of them in any case, until `until`. Returns those that are left.
+    fn start(
+        self,
+        session: &Arc<Session>,
+        listeners: &[Subscriber],
+        until: Instant,
+        places: &mut Places,
+    ) -> Option<Box<Unfinished>> {
+        for (index, listener) in listeners.iter().enumerate() {
+            if index > 0 && clock::now() >= until {
+                return Some(Box::new(Unfinished { emit: self, listeners: listeners[index..].into() }));
+            }
+            let open = session.another_hearer();
+            let incoming =
+                Incoming::shared_emit(self.call.clone(), self.payload.clone(), Arc::clone(&self.lease), open);
+            run(session, listener, self.key, incoming, open, places.of(self.key));
+        }
+        None
     }
 }
 

@@ -20,7 +20,10 @@ use tokio::{
 };
 
 pub(crate) use self::recovery::{Found, Recovery, Search};
-use self::{dispatch::Dispatcher, places::Places};
+use self::{
+    dispatch::{Dispatcher, Moment},
+    places::Places,
+};
 use crate::{
     clock,
     disconnect_reason::DisconnectReason,
@@ -42,6 +45,10 @@ pub(crate) struct Driver {
     receiver: Box<dyn Receive>,
     /// Frames that have been received and not been handled.
     batch: Bytes,
+    /// When they were received: the deadlines of the calls among them count from then.
+    arrived: Instant,
+    /// The rest of an announcement, which comes before the batch.
+    announced: Option<Box<Bytes>>,
     dispatcher: Dispatcher,
     sleep: Option<Pin<Box<Sleep>>>,
     /// Callers have been let run before their messages are written.
@@ -61,6 +68,8 @@ impl Driver {
             session,
             receiver,
             batch: received,
+            arrived: clock::now(),
+            announced: None,
             dispatcher,
             sleep: None,
             yielded: false,
@@ -123,7 +132,7 @@ impl Driver {
         self.session.prepare(now, cx)?;
         let mut listened = false;
         let goes_on = loop {
-            if !self.batch.is_empty() || self.dispatcher.has_work(now) {
+            if self.has_work(now) {
                 if now >= until {
                     break true;
                 }
@@ -131,7 +140,7 @@ impl Driver {
                 continue;
             }
             match self.receiver.poll_receive(cx, self.session.limits().max_frame as usize) {
-                Poll::Ready(Ok(batch)) => self.batch = batch,
+                Poll::Ready(Ok(batch)) => (self.batch, self.arrived) = (batch, now),
                 Poll::Ready(Err(error)) => return Err(end_of_receiving(error)),
                 Poll::Pending => {
                     listened = now < began + STALE;
@@ -153,40 +162,50 @@ impl Driver {
         self.keep_time(now, listened, goes_on.then(|| now + GO_ON), cx)
     }
 
+    /// Whether something that has been received can be handled.
+    fn has_work(&self, now: Instant) -> bool {
+        self.announced.is_some() || !self.batch.is_empty() || self.dispatcher.has_work(now)
+    }
+
     /// Starts held calls and handles received frames until none are left or the time is up, and writes what they
     /// have queued. Returns the time at which it stopped.
     fn dispatch(&mut self, began: Instant, until: Instant) -> Result<Instant, DisconnectReason> {
         self.session.begin_batch(began);
         let mut notices = Notices::new();
         let mut places = Places::take();
-        let mut now = began;
+        let mut moment = Moment { now: began, until };
         let mut handled = Ok(());
-        while handled.is_ok() && now < until {
-            handled = if self.dispatcher.has_work(now) {
-                self.dispatcher.release_next(now, &mut places).map_err(violated)
-            } else if !self.batch.is_empty() {
-                self.handle(began, &mut notices, &mut places)
-            } else {
-                break;
-            };
+        while handled.is_ok() && moment.now < until && self.has_work(moment.now) {
+            handled = self.step(moment, &mut notices, &mut places);
             // A step may have polled a handler, which is user code and may take any time. So every step is timed.
-            now = clock::now();
+            moment.now = clock::now();
         }
         places.give_back();
         self.session.end_batch();
-        handled.map(|()| now)
+        handled.map(|()| moment.now)
     }
 
-    fn handle(&mut self, now: Instant, notices: &mut Notices, places: &mut Places) -> Result<(), DisconnectReason> {
-        match self.session.handle(now, &mut self.batch, notices).map_err(violated)? {
+    /// Handles a bounded part of what has been received, and starts at most one call.
+    fn step(&mut self, moment: Moment, notices: &mut Notices, places: &mut Places) -> Result<(), DisconnectReason> {
+        if let Some(announced) = &mut self.announced {
+            if self.session.record_signatures(announced) {
+                self.announced = None;
+            }
+            return Ok(());
+        }
+        if self.dispatcher.has_work(moment.now) {
+            return self.dispatcher.release_next(moment, places).map_err(violated);
+        }
+        match self.session.handle(moment.now, &mut self.batch, notices).map_err(violated)? {
             None => {}
             Some(Received::Call { called, gate_is_open }) => {
                 // The handler may take its time.
                 notices.give();
-                self.dispatcher.accept(called, now, gate_is_open, places).map_err(violated)?;
+                self.dispatcher.accept(called, self.arrived, moment, gate_is_open, places).map_err(violated)?;
             }
             Some(Received::Cancelled(handler)) => handler.abort(),
             Some(Received::Revoked(id)) => self.dispatcher.revoke(id),
+            Some(Received::Announced(signatures)) => self.announced = Some(Box::new(signatures)),
             Some(Received::Goodbye(reason)) => {
                 self.told = true;
                 return Err(reason);

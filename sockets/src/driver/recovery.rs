@@ -98,7 +98,7 @@ impl Driver {
             });
             let Ok(heard) = timeout(LAST_WAIT, hear).await else { break };
             let Ok(batch) = heard? else { break };
-            self.batch = batch;
+            (self.batch, self.arrived) = (batch, clock::now());
             self.handle_batch().await?;
         }
         Ok(())
@@ -117,10 +117,10 @@ impl Driver {
     fn poll_away(&mut self, cx: &mut Context<'_>) -> Result<(), DisconnectReason> {
         let mut now = clock::now();
         self.session.prepare_away(now, cx)?;
-        if !self.batch.is_empty() || self.dispatcher.has_work(now) {
+        if self.has_work(now) {
             now = self.dispatch(now, now + SLICE)?;
         }
-        if !self.batch.is_empty() || self.dispatcher.has_work(now) {
+        if self.has_work(now) {
             wake_after_others(cx);
         }
         self.keep_time(now, false, None, cx)
@@ -151,11 +151,12 @@ impl Driver {
             }
             Found::Anew(link, theirs) => {
                 self.dispatcher.forget_held();
+                self.announced = None;
                 self.session.start_anew(link.transmitter, theirs);
                 (link.receiver, link.received)
             }
         };
-        (self.receiver, self.batch) = (receiver, received);
+        (self.receiver, self.batch, self.arrived) = (receiver, received, clock::now());
         Ok(())
     }
 }

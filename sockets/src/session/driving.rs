@@ -12,6 +12,10 @@ use sockets_proto::{CallId, Called, Event, Frame, Open, Violation, announced};
 
 /// How many frames are taken in under one lock: callers wait for it.
 const TOGETHER: usize = 32;
+/// And how many bytes, if the last frame is not longer: texts are copied.
+const BYTES_TOGETHER: usize = 64 * 1024;
+/// How many signatures are recorded under one lock.
+const SIGNATURES_TOGETHER: usize = 512;
 
 /// What a frame leaves for the driver to do.
 pub(crate) enum Received {
@@ -21,6 +25,8 @@ pub(crate) enum Received {
     Cancelled(AbortHandle),
     /// A request is revoked that has no suspended handler.
     Revoked(CallId),
+    /// Signatures are to be recorded before anything else is handled.
+    Announced(Bytes),
     /// The other side has left.
     Goodbye(DisconnectReason),
 }
@@ -83,7 +89,11 @@ impl Session {
         notices: &mut Notices,
     ) -> Result<Option<Received>, Violation> {
         let mut state = self.state.lock();
+        let enough = batch.len().saturating_sub(BYTES_TOGETHER);
         for _ in 0..TOGETHER {
+            if batch.len() < enough {
+                break;
+            }
             let Some(frame) = next_frame(batch) else { break };
             let event = state.core.handle(now, frame)?;
             self.room_may_be_there(&mut state);
@@ -105,9 +115,7 @@ impl Session {
                     self.drained.store(true, Ordering::Release);
                     self.settle(&state);
                 }
-                Event::Announced(signatures) => {
-                    state.signatures.take_in(announced(signatures), self.limits.names_per_peer as usize);
-                }
+                Event::Announced(signatures) => return Ok(Some(Received::Announced(signatures))),
                 Event::Acknowledged => {
                     state.confirm_token();
                     state.lag.note_progress();
@@ -121,6 +129,18 @@ impl Session {
             }
         }
         Ok(None)
+    }
+
+    /// Records some of the signatures that the peer has announced. Returns `true` if none are left.
+    pub(crate) fn record_signatures(&self, signatures: &mut Bytes) -> bool {
+        let mut state = self.state.lock();
+        let some = announced(&mut *signatures).take(SIGNATURES_TOGETHER);
+        state.signatures.take_in(some, self.limits.names_per_peer as usize);
+        let is_over = signatures.is_empty();
+        if is_over {
+            state.signatures.finish();
+        }
+        is_over
     }
 
     /// So many bytes have come of a frame that is not whole.

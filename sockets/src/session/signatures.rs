@@ -26,7 +26,7 @@ pub(super) struct Signatures {
 }
 
 impl Signatures {
-    /// Takes in a frame's signatures. Beyond `most` names no new ones are kept.
+    /// Records some signatures of an announcement. Beyond `most` names no new ones are kept.
     pub(super) fn take_in(&mut self, announced: impl Iterator<Item = (u64, u64)>, most: usize) {
         self.agreed = (0, 0);
         for (key, signature) in announced {
@@ -37,6 +37,10 @@ impl Signatures {
                 self.changes.insert(key, signature);
             }
         }
+    }
+
+    /// Ends an announcement. What the first one has left is shared with other sessions.
+    pub(super) fn finish(&mut self) {
         if self.first.is_none() && !self.changes.is_empty() {
             let entries = std::mem::take(&mut self.changes).into_iter().collect();
             self.first = Some(Table::shared(entries));
@@ -128,6 +132,7 @@ mod tests {
         let mut signatures = Signatures::default();
         for announced in announcements {
             signatures.take_in(announced.iter().copied(), most);
+            signatures.finish();
         }
         signatures
     }

@@ -74,6 +74,8 @@ pub(super) struct Incoming {
     owed_bytes: u64,
     pub(super) handlers: Vec<Handler>,
     pub(super) held: VecDeque<Held>,
+    /// How many held calls ended without a handler, since their deadlines had passed.
+    pub(super) overdue: u64,
     due: Vec<Due>,
     /// The longest frame that the other side accepts.
     max_frame: usize,
@@ -87,6 +89,7 @@ impl Incoming {
             owed_bytes: 0,
             handlers: Vec::new(),
             held: VecDeque::new(),
+            overdue: 0,
             due: Vec::new(),
             max_frame: max_frame as usize,
         }

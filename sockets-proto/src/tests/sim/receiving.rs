@@ -14,6 +14,9 @@ use super::{
 };
 use crate::{self as proto, Answer, Called, Event, FailureCode, Farewell, Frame, Open, Violation};
 
+/// How long the handler of an emit may take.
+const EMIT_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// How handlers behave.
 #[derive(Clone, Copy)]
 pub(super) struct Manner {
@@ -248,9 +251,14 @@ impl Side {
     fn start(&mut self, moment: Moment, held: Held, manner: Manner, choices: &mut Choices<'_>) {
         let Held { called, length, received, came, .. } = held;
         assert!(!self.trusts || is_a_key(called.key), "a call arrives under its key");
+        let deadline = received + called.timeout.unwrap_or(EMIT_TIMEOUT);
+        let starts_until = called.deadline(received, EMIT_TIMEOUT, moment.now);
+        assert_eq!(starts_until, (moment.now <= deadline).then_some(deadline), "only a call in time starts");
+        if starts_until.is_none() {
+            return self.end_overdue(moment, &called, length, came);
+        }
         self.handlers_started += 1;
         let number = self.handlers_started;
-        let deadline = received + called.timeout.unwrap_or(Duration::from_secs(30));
         let open = called.open;
         let handler =
             Handler { number, called, length, deadline, came, suspended: false, stopping: false, waits_for: None };
@@ -264,6 +272,23 @@ impl Side {
             let ending = self.ending_of(last, manner, choices);
             self.end(moment, last, ending);
         }
+    }
+
+    /// Ends a call whose deadline passed while it was held.
+    fn end_overdue(&mut self, moment: Moment, called: &Called, length: usize, came: u64) {
+        self.incoming.overdue += 1;
+        match called.open {
+            Open::Request(id) => {
+                let ending = Ending::Failure(FailureCode::Timeout, String::new());
+                self.incoming.request_ended(id, length, None, came, ending.clone());
+                self.answer(moment, id, called.place, &ending);
+            }
+            Open::Emit(_) => {
+                self.incoming.emit_ended(length);
+                self.engine.end_emit(called.open, called.place);
+            }
+        }
+        self.settle(moment.now);
     }
 
     /// How a handler may end.

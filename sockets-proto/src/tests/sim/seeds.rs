@@ -69,6 +69,7 @@ fn the_promises_hold_in_every_world() {
         "answer overtakes",
         "goodbye",
         "gone on",
+        "held call overdue",
         "id in flight",
         "idle",
         "malformed",

@@ -262,9 +262,11 @@ impl<'a> World<'a> {
                 let before = side.outgoing.waiting.len() as u64;
                 side.keep_time(moment);
                 let (given_up, overtakes) = (&mut side.outgoing.given_up, &mut side.outgoing.overtakes);
-                for (what, count) in
-                    [("call given up", std::mem::take(given_up)), ("answer overtakes", std::mem::take(overtakes))]
-                {
+                for (what, count) in [
+                    ("call given up", std::mem::take(given_up)),
+                    ("answer overtakes", std::mem::take(overtakes)),
+                    ("held call overdue", std::mem::take(&mut side.incoming.overdue)),
+                ] {
                     *tally.entry(what).or_default() += count;
                 }
                 *tally.entry("ended by time").or_default() += before - side.outgoing.waiting.len() as u64;
