@@ -1,17 +1,21 @@
-//! What a call costs, counted and not timed, so that it can be held within bounds on a noisy machine.
+//! What a call costs, counted and not timed, so that noise of the machine does not hide a regression.
 //!
 //! A server and its client, each on a thread or in a process of its own, on runtimes of one thread.
 
 mod bounds;
 mod contract;
 mod load;
+mod scenario;
 mod server;
+mod sides;
 
 pub use self::{
-    bounds::{ALLOCATIONS, ALLOCATIONS_PER_MEMBER, BOUNDS, Bound, Sides},
+    bounds::{ALLOCATIONS, ALLOCATIONS_PER_MEMBER},
     contract::*,
     load::{Load, Loader},
+    scenario::Scenario,
     server::server,
+    sides::Sides,
 };
 
 /// A runtime of one thread.

@@ -1,65 +1,106 @@
-//! Counts instructions and system calls per call, and fails where they are out of bounds. See `.ci/counts`.
+//! Counts instructions and system calls per call, and compares them with a baseline. See `.ci/counts`.
 
+mod baseline;
+mod lockstep;
 mod tool;
+mod toolchain;
 
 use std::{env, error::Error, process::ExitCode};
 
-use sockets_counts::{BOUNDS, Loader, runtime, server};
+use sockets_counts::{Loader, Scenario, server};
 
-use crate::tool::Tool;
+use crate::{
+    baseline::{Baseline, Counts},
+    tool::Tool,
+    toolchain::Toolchain,
+};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 fn main() -> Result<ExitCode> {
     let arguments: Vec<String> = env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        [] => report(),
-        ["serve"] => run_server(),
+        [] => compare(),
+        ["--renew"] => renew(),
+        ["serve", url] => run_server(url),
         ["load", url, name, rounds] => run_client(url, name, rounds.parse()?),
-        _ => Err("the two processes that are counted are started by this program itself".into()),
+        _ => Err("usage: bash .ci/counts [--renew]".into()),
     }
 }
 
-/// Prints a table of all figures and their bounds, and then what is out of bounds.
-fn report() -> Result<ExitCode> {
-    println!("each of a load's calls, emits or deliveries costs, on the server and on the client (and may cost):");
-    println!("{:<26} {:<27} system calls", "", "instructions");
-    let mut excesses = Vec::new();
-    for bound in BOUNDS {
-        let instructions = tool::count(Tool::Callgrind, &bound)?;
-        let system_calls = tool::count(Tool::Strace, &bound)?;
-        println!("{:<26} {instructions} ({}) {system_calls} ({})", bound.name, bound.instructions, bound.system_calls);
-        if !instructions.within(bound.instructions) {
-            excesses.push(format!("{}: instructions", bound.name));
-        }
-        if !system_calls.within(bound.system_calls) {
-            excesses.push(format!("{}: system calls", bound.name));
-        }
+/// Prints what each scenario costs and how that differs from the baseline. Fails if a figure exceeds its tolerance.
+fn compare() -> Result<ExitCode> {
+    let baseline = Baseline::read()?;
+    println!("per call, emit or delivery: server and client, and their change from the baseline");
+    println!("{:<27} {:<32} system calls", "", "instructions");
+    let (mut regressions, mut improvements) = (Vec::new(), Vec::new());
+    for scenario in Scenario::ALL {
+        let counts = count(&scenario)?;
+        let Some(expected) = baseline.counts(scenario.name) else {
+            println!("{:<27} {counts} (no baseline)", scenario.name);
+            regressions.push(format!("{}: not in the baseline", scenario.name));
+            continue;
+        };
+        println!("{:<27} {}", scenario.name, counts.compared_with(&expected));
+        regressions.extend(counts.regressions(&expected).map(|what| format!("{}: {what}", scenario.name)));
+        improvements.extend(expected.regressions(&counts).map(|what| format!("{}: {what}", scenario.name)));
     }
-    if excesses.is_empty() {
+    let toolchain = Toolchain::current()?;
+    if baseline.toolchain != toolchain {
+        println!("not compared, since the baseline is of another toolchain:\n{}", baseline.toolchain);
+        println!("this one is:\n{toolchain}");
+        println!("to compare a change: run `bash .ci/counts --renew` before it, and `bash .ci/counts` with it");
         return Ok(ExitCode::SUCCESS);
     }
-    println!("out of bounds: {}", excesses.join(", "));
+    if !improvements.is_empty() {
+        println!("cheaper than the baseline: {}", improvements.join(", "));
+        println!("renew it, so that it detects the next regression: bash .ci/counts --renew");
+    }
+    if regressions.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    println!("more expensive than the baseline: {}", regressions.join(", "));
+    println!(
+        "if the cost is justified, renew the baseline, and state the reason in the commit: bash .ci/counts --renew"
+    );
     Ok(ExitCode::FAILURE)
 }
 
-/// One of the two processes that are counted: it says where it is, and serves until it is told to stop.
-fn run_server() -> Result<ExitCode> {
-    runtime().block_on(async {
+/// Writes the baseline anew.
+fn renew() -> Result<ExitCode> {
+    let mut baseline = Baseline::new(Toolchain::current()?);
+    for scenario in Scenario::ALL {
+        let counts = count(&scenario)?;
+        println!("{:<27} {counts}", scenario.name);
+        baseline.insert(scenario.name, counts);
+    }
+    baseline.write()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn count(scenario: &Scenario) -> Result<Counts> {
+    Ok(Counts {
+        instructions: tool::count(Tool::Callgrind, scenario)?,
+        system_calls: tool::count(Tool::Strace, scenario)?,
+    })
+}
+
+/// Runs the server, which has the first turn: the client starts when the server listens.
+fn run_server(url: &str) -> Result<ExitCode> {
+    lockstep::runtime().block_on(async {
         let (server, stopped) = server();
-        server.bind("tcp://127.0.0.1:0").await?;
-        println!("tcp://{}", server.local_addr());
+        server.bind(url).await?;
         stopped.notified().await;
         drop(server);
         Ok(ExitCode::SUCCESS)
     })
 }
 
-/// The other.
 fn run_client(url: &str, name: &str, rounds: u32) -> Result<ExitCode> {
-    let bound = BOUNDS.iter().find(|bound| bound.name == name).ok_or("there is no such load")?;
-    runtime().block_on(async {
-        let loader = Loader::connect(url, bound.load).await;
+    let scenario = Scenario::named(name).ok_or("there is no such scenario")?;
+    lockstep::wait_for_turn();
+    lockstep::runtime().block_on(async {
+        let loader = Loader::connect(url, scenario.load).await;
         loader.run(rounds).await;
         loader.stop_server().await;
     });

@@ -1,44 +1,57 @@
 //! Running the two processes under a tool that counts.
 
 use std::{
-    env, fs,
-    io::{BufRead, BufReader},
+    env, fs, io,
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Child, Command, Stdio, id},
 };
 
-use sockets_counts::{Bound, Sides};
+use sockets_counts::{Scenario, Sides};
 
 use crate::Result;
 
-/// What counts.
+/// Selects the same string functions of the C library on every processor, and the same strategy for large copies.
+const TUNABLES: &str = "glibc.cpu.hwcaps=-AVX512F,-AVX512VL,-AVX512BW,-AVX2,-AVX_Fast_Unaligned_Load,-BMI2,-ERMS,-FSRM,\
+    -SSE4_2,-SSSE3:glibc.cpu.x86_non_temporal_threshold=0xc0000";
+
+/// A tool that counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tool {
-    /// Instructions.
+    /// Counts instructions.
     Callgrind,
-    /// System calls.
+    /// Counts system calls.
     Strace,
 }
 
-/// How many of them each call, emit or delivery costs: the difference between two runs, in which starting, connecting
-/// and ending cancel out.
-pub(crate) fn count(tool: Tool, bound: &Bound) -> Result<Sides> {
-    let fewer = run(tool, bound.name, bound.rounds)?;
-    let more = run(tool, bound.name, 2 * bound.rounds)?;
-    let units = f64::from(bound.rounds * bound.load.size());
+/// Returns the cost of each call, emit or delivery: the difference between two runs, in which starting, connecting and
+/// ending cancel out.
+pub(crate) fn count(tool: Tool, scenario: &Scenario) -> Result<Sides> {
+    let fewer = run(tool, scenario.name, scenario.rounds)?;
+    let more = run(tool, scenario.name, 2 * scenario.rounds)?;
+    let units = f64::from(scenario.units());
     Ok(Sides { server: (more.server - fewer.server) / units, client: (more.client - fewer.client) / units })
 }
 
-/// Runs server and client, and counts all that each does. The tool's files stay beside the program, for a closer look.
+/// Runs server and client, and returns the totals. The tool's files stay beside the program, for a closer look.
 fn run(tool: Tool, name: &str, rounds: u32) -> Result<Sides> {
     let this = env::current_exe()?;
     let counts =
         ["server", "client"].map(|side| this.with_extension(format!("{}.{side}.{tool:?}", name.replace(' ', "-"))));
-    let mut server = tool.start(&counts[0], &["serve"], Stdio::piped())?;
-    let mut url = String::new();
-    BufReader::new(server.stdout.take().ok_or("the server has an output")?).read_line(&mut url)?;
-    let mut client = tool.start(&counts[1], &["load", url.trim(), name, &rounds.to_string()], Stdio::inherit())?;
-    let ends = [client.wait()?, server.wait()?];
+    // Loopback TCP is delivered by a softirq, which the kernel postpones under load. A Unix socket delivers at once.
+    // The path has the same length each time, since it moves what comes after it in memory.
+    let socket = env::temp_dir().join(format!("sockets-counts-{:010}", id()));
+    let url = format!("unix://{}", socket.display());
+    let (server_input, client_output) = io::pipe()?;
+    let (client_input, server_output) = io::pipe()?;
+    let mut server = tool.start(&counts[0], &["serve", &url], server_input.into(), server_output.into())?;
+    let load = ["load", &url, name, &rounds.to_string()];
+    let mut client = tool.start(&counts[1], &load, client_input.into(), client_output.into())?;
+    let ended = client.wait()?;
+    if !ended.success() {
+        // Only a client that has finished stops its server.
+        server.kill()?;
+    }
+    let ends = [ended, server.wait()?];
     if !ends.iter().all(std::process::ExitStatus::success) {
         return Err(format!("{tool:?}, {name}: client and server ended with {ends:?}").into());
     }
@@ -46,32 +59,36 @@ fn run(tool: Tool, name: &str, rounds: u32) -> Result<Sides> {
 }
 
 impl Tool {
-    fn start(self, counts: &Path, arguments: &[&str], output: Stdio) -> Result<Child> {
+    /// Starts this program under the tool. Both leave out how two processes take turns.
+    fn start(self, counts: &Path, arguments: &[&str], input: Stdio, output: Stdio) -> Result<Child> {
         let mut command = match self {
             Self::Callgrind => {
                 let mut command = Command::new("valgrind");
                 let file = format!("--callgrind-out-file={}", counts.display());
                 command.args(["--quiet", "--tool=callgrind", &file]);
+                command.args(["--toggle-collect=*lockstep::hand_over*", "--collect-atstart=yes"]);
                 command
             }
             Self::Strace => {
                 let mut command = Command::new("strace");
-                command.args(["-f", "-c", "-o"]).arg(counts);
+                // Sockets are not read and written by these two, but pipes are.
+                command.args(["-f", "-c", "-e", "trace=!read,write", "-o"]).arg(counts);
                 command
             }
         };
-        Ok(command.arg(env::current_exe()?).args(arguments).stdout(output).spawn()?)
+        command.env("GLIBC_TUNABLES", TUNABLES).stdin(input).stdout(output);
+        Ok(command.arg(env::current_exe()?).args(arguments).spawn()?)
     }
 
-    /// What the tool has counted.
+    /// Returns the total in the tool's file.
     fn read(self, counts: &Path) -> Result<f64> {
         let counts = fs::read_to_string(counts)?;
         match self {
             Self::Callgrind => {
                 let total = counts.lines().find_map(|line| line.strip_prefix("totals: "));
-                Ok(total.ok_or("callgrind gives no total")?.trim().parse()?)
+                Ok(total.ok_or("callgrind wrote no total")?.trim().parse()?)
             }
-            // A line a system call: its share, seconds, microseconds each, calls, perhaps errors, and its name.
+            // The columns are share, seconds, microseconds each, calls, errors (often empty) and name.
             Self::Strace => {
                 let lines = counts.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
                 let calls = lines.filter(|line| line.len() >= 5 && line.last() != Some(&"total"));

@@ -1,0 +1,36 @@
+//! The scenarios whose cost is counted.
+
+use crate::Load;
+
+/// A load, and how long it runs.
+#[derive(Clone, Copy, Debug)]
+pub struct Scenario {
+    /// Its name in the report and in the baseline.
+    pub name: &'static str,
+    /// What the client does.
+    pub load: Load,
+    /// The number of rounds of the shorter of two runs. The longer one has twice as many.
+    pub rounds: u32,
+}
+
+impl Scenario {
+    /// Every scenario, in the order of the report.
+    pub const ALL: [Self; 6] = [
+        Self { name: "1 call in flight", load: Load::Calls { in_flight: 1 }, rounds: 1000 },
+        Self { name: "64 calls in flight", load: Load::Calls { in_flight: 64 }, rounds: 50 },
+        Self { name: "512 calls in flight", load: Load::Calls { in_flight: 512 }, rounds: 20 },
+        Self { name: "16 emits and 1 request", load: Load::Emits, rounds: 500 },
+        Self { name: "1 message to 250 members", load: Load::Room { members: 250, messages: 1 }, rounds: 20 },
+        Self { name: "16 messages to 250 members", load: Load::Room { members: 250, messages: 16 }, rounds: 5 },
+    ];
+
+    /// Returns the scenario with this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|scenario| scenario.name == name)
+    }
+
+    /// Returns the number of calls, emits or deliveries of the shorter run.
+    pub fn units(&self) -> u32 {
+        self.rounds * self.load.size()
+    }
+}
