@@ -115,14 +115,38 @@ pub enum Farewell {
     /// The server shuts down, and the client is to come back. The text says in how many milliseconds. Only one who knows
     /// resumption is told.
     Restarting = 9,
+    /// The server's `connected` refused the client, which does not try again. The text is the message. It is sent only to
+    /// a client that knows it.
+    Refused = 10,
+    /// The server's `connected` refused the client, which may try again. The text has the time before which it must not,
+    /// in milliseconds, and the message. It is sent only to a client that knows it.
+    Retry = 11,
 }
 
 impl Farewell {
     fn from_wire(code: u8) -> Option<Self> {
-        use Farewell::{Closed, Kicked, NotReady, Restarting, ShuttingDown, Silent, Superseded, TooSlow, Violation};
-        [Closed, Kicked, ShuttingDown, Violation, TooSlow, NotReady, Silent, Superseded, Restarting]
-            .into_iter()
-            .find(|known| *known as u8 == code)
+        use Farewell::{
+            Closed, Kicked, NotReady, Refused, Restarting, Retry, ShuttingDown, Silent, Superseded, TooSlow, Violation,
+        };
+        let all = [
+            Closed,
+            Kicked,
+            ShuttingDown,
+            Violation,
+            TooSlow,
+            NotReady,
+            Silent,
+            Superseded,
+            Restarting,
+            Refused,
+            Retry,
+        ];
+        all.into_iter().find(|known| *known as u8 == code)
+    }
+
+    /// Whether it refuses a session before the server has started any of its calls.
+    pub(crate) fn refuses(self) -> bool {
+        matches!(self, Self::NotReady | Self::Refused | Self::Retry)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{
     future::{Future, poll_fn},
+    io,
     ops::Deref,
     sync::Arc,
     task::{Context, Poll, Waker},
@@ -14,7 +15,7 @@ use serde::Serialize;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::watch,
-    time::timeout,
+    time::{Instant, timeout_at},
 };
 
 #[cfg(feature = "middleware")]
@@ -25,14 +26,14 @@ use crate::{
     driver::Driver,
     handshake::{self, Granted, Resumption},
     limits::Limits,
-    reconnect::{ClientState, Login, Reconnect, StateChanges, WayBack},
+    reconnect::{ClientState, Login, Reconnect, StateChanges, WayBack, make_login},
     server::{Identity, Server},
     session::{Peer, Routes, Service, Session},
     transport::{
         Address, Arrival, BoxError, ClientOptions, Handshake, Link, memory_pair, open, over_messages, over_stream,
     },
 };
-use sockets_proto::{Side, codec};
+use sockets_proto::{Side, clamp_timeout, codec};
 
 type ConnectedHook = Box<dyn FnOnce(Peer) -> BoxFuture<'static, ()> + Send>;
 
@@ -162,7 +163,8 @@ impl ClientBuilder {
         Self { login: Box::new(move || Box::pin(std::future::ready(encode_login(&login)))), ..self }
     }
 
-    /// Logs in with what `f` gives when the connection is made: for logins that expire.
+    /// Logs in with what `f` returns, which is called for each connection: for logins that expire. It is limited by
+    /// [`Limits::authentication`], which includes opening the connection.
     pub fn auth_with<L, F, Fut>(self, f: F) -> Self
     where
         L: Serialize,
@@ -307,23 +309,26 @@ impl ClientBuilder {
         let mut routes = Routes::new(limits.names_per_peer as usize).inside(around);
         services.into_iter().try_for_each(|service| routes.serve(service))?;
         let announcement = routes.announcement();
+        let deadline = Instant::now() + clamp_timeout(limits.authentication);
         // First of all: a server does not wait for it long.
-        let greeting = login().await?;
+        let made = timeout_at(deadline, make_login(&login)).await;
+        let greeting = made.map_err(|_| ConnectError::Login("it was not made in time".into()))??;
         let (mut link, address) = match way {
             Way::To(address) => {
-                let link = open(address.clone(), &options, &limits).await?;
+                let opened = timeout_at(deadline, open(address.clone(), &options, &limits)).await;
+                let link = opened.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
                 (link, Some(address).filter(|_| !reconnect.is_never()))
             }
             Way::Over(link) => (link, None),
         };
         let resumption = address.is_some().then_some(Resumption::Begin);
         let greeting = handshake::greet(&mut link, &limits, &options.compression, greeting, resumption);
-        let greeted = timeout(limits.authentication, greeting).await;
+        let greeted = timeout_at(deadline, greeting).await;
         let (theirs, granted) =
             greeted.map_err(|_| ConnectError::Handshake("the server did not answer in time".into()))??;
 
         let ready = connected.is_none();
-        let patience = limits.authentication.saturating_add(limits.connected);
+        let deadline = deadline + clamp_timeout(limits.connected);
         let Link { receiver, transmitter, received } = options.compression.around(link, theirs.compresses);
         let session = Session::new(
             Side::Client,
@@ -356,9 +361,9 @@ impl ClientBuilder {
         if poll_fn(|cx| Poll::Ready(driver.as_mut().poll(cx))).await.is_pending() {
             tokio::spawn(driver);
         }
-        let ready = timeout(patience, session.until_connected()).await;
+        let ready = timeout_at(deadline, session.until_connected()).await;
         let ready = ready.map_err(|_| ConnectError::Handshake("the server did not get ready in time".into()))?;
-        ready.map_err(ConnectError::Disconnected)?;
+        ready.map_err(ConnectError::ended)?;
         Ok(client)
     }
 }

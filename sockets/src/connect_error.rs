@@ -2,32 +2,10 @@
 
 use std::io;
 
-use crate::{disconnect_reason::DisconnectReason, registration_error::RegistrationError, transport::AddressError};
-
-/// So many bytes of a refusal's words are told.
-const WORDS_MAX: usize = 16 * 1024;
-
-/// How authentication says no. The client's `connect` fails with [`ConnectError::Refused`], which carries the words.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct Refusal {
-    message: String,
-}
-
-impl Refusal {
-    /// A refusal with words for the client. What is over 16 KiB of them is cut off: a client accepts no long answer from one
-    /// that it does not know yet.
-    pub fn new(message: impl Into<String>) -> Self {
-        let mut message = message.into();
-        message.truncate((0..=WORDS_MAX).rev().find(|end| message.is_char_boundary(*end)).unwrap_or(0));
-        Self { message }
-    }
-
-    /// The words.
-    pub fn message(&self) -> &str {
-        &self.message
-    }
-}
+use crate::{
+    disconnect_reason::DisconnectReason, refusal::Refusal, registration_error::RegistrationError,
+    transport::AddressError,
+};
 
 /// Why `connect` failed.
 #[derive(Debug, thiserror::Error)]
@@ -53,7 +31,8 @@ pub enum ConnectError {
         /// The server's.
         theirs: u16,
     },
-    /// The server's authentication said no, or the server is full or shuts down, as these words say.
+    /// The server's authentication or its `connected` hook refused the client, or the server is full or shuts down.
+    /// [`Refusal::retry_after`] tells whether another attempt may succeed.
     #[error("the server refused the connection: {0}")]
     Refused(Refusal),
     /// The login could not be made, or not be encoded.
@@ -74,6 +53,16 @@ impl From<io::Error> for ConnectError {
             return blamed;
         }
         Self::Unreachable(error)
+    }
+}
+
+impl ConnectError {
+    /// Returns the error of a `connect` whose session has ended for this reason before it was ready.
+    pub(crate) fn ended(reason: DisconnectReason) -> Self {
+        match reason {
+            DisconnectReason::Refused(refusal) => Self::Refused(refusal),
+            reason => Self::Disconnected(reason),
+        }
     }
 }
 
@@ -135,23 +124,10 @@ pub enum AcceptError {
     /// The peer does not speak this protocol or version, or not in time, or its login does not decode.
     #[error("the handshake failed: {0}")]
     Handshake(String),
-    /// Authentication said no, or there was no place for another connection.
+    /// Authentication refused the client, or the server is full.
     #[error("the connection was refused: {0}")]
     Refused(Refusal),
     /// What the builder was told to serve does not go together.
     #[error("{0}")]
     Registration(String),
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_refusal_has_no_more_words_than_a_client_listens_to() {
-        assert_eq!(Refusal::new("no").message(), "no");
-        let long = Refusal::new("ä".repeat(WORDS_MAX));
-        assert_eq!(long.message(), "ä".repeat(WORDS_MAX / 2));
-        assert_eq!(Refusal::new(format!("a{}", "ä".repeat(WORDS_MAX))).message().len(), WORDS_MAX - 1);
-    }
 }

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use crate::refusal::Refusal;
 use sockets_proto::{Farewell, clamp_timeout};
 
 /// Why a session ended. It displays itself as a sentence.
@@ -35,8 +36,8 @@ pub enum DisconnectReason {
     TooSlow,
     /// One side heard nothing of the other for too long: see [`Limits::silence`](crate::Limits::silence).
     Silent,
-    /// The server's `connected` hook did not finish in time.
-    NotReady,
+    /// The server's authentication or its `connected` hook refused the client.
+    Refused(Refusal),
     /// Somebody else has gone on with this session, over another connection, with the token that this client had.
     Superseded,
     /// One side broke the protocol; this says which, and how.
@@ -44,7 +45,7 @@ pub enum DisconnectReason {
 }
 
 impl DisconnectReason {
-    /// What the server said in `disconnect("…")`, if that is how the session ended.
+    /// Returns the server's message: that of `disconnect("…")`, or of a [`Refusal`].
     ///
     /// ```
     /// # use sockets::DisconnectReason;
@@ -54,6 +55,7 @@ impl DisconnectReason {
     pub fn message(&self) -> Option<&str> {
         match self {
             Self::Kicked(message) => Some(message),
+            Self::Refused(refusal) => Some(refusal.message()),
             _ => None,
         }
     }
@@ -71,14 +73,21 @@ impl DisconnectReason {
             }
             Farewell::Violation => Self::ProtocolViolation(format!("the other side says: {text}")),
             Farewell::TooSlow => Self::TooSlow,
-            Farewell::NotReady => Self::NotReady,
+            Farewell::NotReady => Self::Refused(Refusal::retry("the server did not prepare the session in time")),
+            Farewell::Refused => Self::Refused(Refusal::new(text)),
+            Farewell::Retry => {
+                let (millis, message) = text.split_once(' ').unwrap_or((&text, ""));
+                let wait = clamp_timeout(Duration::from_millis(millis.parse().unwrap_or(0)));
+                Self::Refused(Refusal::retry(message).after(wait))
+            }
             Farewell::Silent => Self::Silent,
             Farewell::Superseded => Self::Superseded,
         }
     }
 
-    /// How the other side is told, unless it is gone or has said it itself.
-    pub(crate) fn farewell(&self) -> Option<(Farewell, Cow<'_, str>)> {
+    /// Returns the goodbye for the peer, unless the connection is lost or the peer has sent one. `retries` is set if the
+    /// peer knows the reasons for refusals.
+    pub(crate) fn farewell(&self, retries: bool) -> Option<(Farewell, Cow<'_, str>)> {
         let text = Cow::Borrowed;
         match self {
             Self::Closed => Some((Farewell::Closed, text(""))),
@@ -90,7 +99,14 @@ impl DisconnectReason {
             }
             Self::ProtocolViolation(what) => Some((Farewell::Violation, text(what))),
             Self::TooSlow => Some((Farewell::TooSlow, text(""))),
-            Self::NotReady => Some((Farewell::NotReady, text(""))),
+            Self::Refused(refusal) => Some(match refusal.retry_after() {
+                None if retries => (Farewell::Refused, text(refusal.message())),
+                None => (Farewell::Kicked, text(refusal.message())),
+                Some(wait) if retries => {
+                    (Farewell::Retry, Cow::Owned(format!("{} {}", wait.as_millis(), refusal.message())))
+                }
+                Some(_) => (Farewell::NotReady, text("")),
+            }),
             Self::Silent => Some((Farewell::Silent, text(""))),
             Self::Superseded => Some((Farewell::Superseded, text(""))),
             Self::PeerClosed | Self::Lost(_) => None,
@@ -111,7 +127,7 @@ impl Display for DisconnectReason {
             Self::TooSlow => f.write_str("a side did not take what was sent to it"),
             Self::Silent => f.write_str("a side heard nothing of the other for too long"),
             Self::Superseded => f.write_str("the session goes on over another connection"),
-            Self::NotReady => f.write_str("the server did not get ready for the client in time"),
+            Self::Refused(refusal) => write!(f, "the server refused the client: {refusal}"),
             Self::ProtocolViolation(what) => write!(f, "the protocol was broken: {what}"),
         }
     }

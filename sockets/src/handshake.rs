@@ -17,9 +17,10 @@ use futures_util::{FutureExt, Sink, SinkExt, StreamExt};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
-    connect_error::{AcceptError, ConnectError, Refusal},
+    connect_error::{AcceptError, ConnectError},
     limits::Limits,
     postcard::Postcard,
+    refusal::Refusal,
     transport::{Compression, Link, ReceiveError, hang_up},
 };
 use sockets_proto::{
@@ -61,6 +62,10 @@ const LZ4: u64 = 1;
 
 /// Says that a side knows resumption: the client with its [`Resumption`], the server with what it has [`Granted`].
 const RESUMPTION: u32 = 3;
+
+/// Announces that a client knows refusals after which it tries again: the response [`Response::Retry`], and the reasons
+/// `Refused` and `Retry` of a goodbye.
+const RETRIES: u32 = 4;
 
 /// What a client wants that knows resumption.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -112,6 +117,8 @@ pub(crate) struct Theirs {
     pub(crate) compresses: bool,
     /// How many bytes it keeps of what it has sent, if both sides know resumption.
     pub(crate) keeps: Option<u32>,
+    /// A client knows refusals after which it tries again.
+    pub(crate) retries: bool,
 }
 
 impl Theirs {
@@ -127,6 +134,7 @@ impl Theirs {
             silence: silence.map(|millis| clamp_timeout(Duration::from_millis(millis))),
             compresses: compression.is_some_and(|ways| ways & LZ4 != 0),
             keeps,
+            retries: said::<()>(extensions, RETRIES, "extension of retries")?.is_some(),
         };
         Ok((theirs, resumption))
     }
@@ -151,6 +159,19 @@ enum Response {
     Welcome(Terms, Extensions),
     Refused(String),
     Misunderstood(String),
+    /// A refusal after which the client may try again, and the time before which it must not, in milliseconds. It is sent
+    /// only to a client that knows [`RETRIES`].
+    Retry(String, u64),
+}
+
+impl Response {
+    fn refused(refusal: &Refusal, retries: bool) -> Self {
+        let message = refusal.message().to_owned();
+        match refusal.retry_after().filter(|_| retries) {
+            Some(wait) => Self::Retry(message, u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
+            None => Self::Refused(message),
+        }
+    }
 }
 
 /// The client's side: greets, and waits to be welcomed. `resumption` is for one who knows it.
@@ -162,7 +183,8 @@ pub(crate) async fn greet(
     resumption: Option<Resumption>,
 ) -> Result<(Theirs, Option<Granted>), ConnectError> {
     let asked = resumption.is_some();
-    let extensions = extensions(limits, compression, resumption.as_ref());
+    let mut extensions = extensions(limits, compression, resumption.as_ref());
+    extensions.push((RETRIES, Vec::new()));
     let greeting = Greeting { terms: limits.settings(), login, extensions };
     let body = encode(&greeting).map_err(|error| ConnectError::Login(error.to_string()))?;
     let mut messages = messages(link, ANSWER_MAX);
@@ -190,7 +212,11 @@ pub(crate) async fn greet(
             let (theirs, granted) = Theirs::check(terms, &extensions).map_err(ConnectError::Handshake)?;
             Ok((Theirs { keeps: theirs.keeps.filter(|_| asked), ..theirs }, granted))
         }
-        Ok(Response::Refused(words)) => Err(ConnectError::Refused(Refusal::new(words))),
+        Ok(Response::Refused(message)) => Err(ConnectError::Refused(Refusal::new(message))),
+        Ok(Response::Retry(message, millis)) => {
+            let wait = clamp_timeout(Duration::from_millis(millis));
+            Err(ConnectError::Refused(Refusal::retry(message).after(wait)))
+        }
         Ok(Response::Misunderstood(what)) => Err(ConnectError::Handshake(format!("the server says: {what}"))),
         Err(error) => Err(ConnectError::Handshake(error.to_string())),
     }
@@ -250,9 +276,9 @@ pub(crate) fn welcome(
     Ok(outbox.take_all())
 }
 
-/// Tells the peer that its login is refused.
-pub(crate) async fn refuse<T>(link: &mut Link, refusal: Refusal) -> Result<T, AcceptError> {
-    dismiss(link, &Response::Refused(refusal.message().to_owned())).await?;
+/// Refuses a client. `retries` is set if it knows refusals after which it tries again.
+pub(crate) async fn refuse<T>(link: &mut Link, refusal: Refusal, retries: bool) -> Result<T, AcceptError> {
+    dismiss(link, &Response::refused(&refusal, retries)).await?;
     Err(AcceptError::Refused(refusal))
 }
 

@@ -79,6 +79,7 @@
 
 #[cfg(feature = "axum")]
 pub mod axum;
+mod backoff;
 mod call_error;
 mod client;
 mod clock;
@@ -93,6 +94,7 @@ mod listener;
 pub mod middleware;
 mod postcard;
 mod reconnect;
+mod refusal;
 mod registration_error;
 mod server;
 mod session;
@@ -117,13 +119,16 @@ pub use sockets_macros::group;
 pub use self::{
     call_error::CallError,
     client::{Client, ClientBuilder},
-    connect_error::{AcceptError, BindError, ConnectError, Refusal},
+    connect_error::{AcceptError, BindError, ConnectError},
     disconnect_reason::DisconnectReason,
     group::Group,
     limits::Limits,
     listener::Listener,
     reconnect::{ClientState, Reconnect, StateChanges},
-    server::{Accepting, Audience, Authenticate, Excluded, Identity, Replies, Server, ServerBuilder, Socket},
+    refusal::Refusal,
+    server::{
+        Accepting, Audience, Authenticate, Excluded, HookOutcome, Identity, Replies, Server, ServerBuilder, Socket,
+    },
     session::{Call, Peer, Stats},
     stub::Callable,
     transport::{Handshake, PeerCredentials},

@@ -3,6 +3,7 @@
 use sockets_proto::Token;
 use std::{
     future::Future,
+    mem,
     panic::AssertUnwindSafe,
     pin::Pin,
     sync::Arc,
@@ -15,11 +16,12 @@ use futures_util::FutureExt;
 use parking_lot::Mutex;
 use tokio::{
     sync::watch,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tokio_util::sync::ReusableBoxFuture;
 
 use crate::{
+    backoff::Backoff,
     connect_error::ConnectError,
     disconnect_reason::DisconnectReason,
     driver::{Found, Recovery, Search},
@@ -29,9 +31,14 @@ use crate::{
     transport::{Address, ClientOptions, open},
 };
 
-/// How a client comes back when its connection has broken. By default it tries again until it succeeds: the first time after a
-/// random part of 100 ms, the next times after random parts of times that double, up to 10 s. So clients that a server has
-/// lost at once do not come back at once.
+/// How a client reconnects when its connection has broken. By default it tries until it succeeds: the first time after a
+/// random fraction of 100 ms, the next times after random fractions of times that double, up to 10 s. So the clients that
+/// a server has lost at once do not come back at once.
+///
+/// The attempts are consecutive until a connection has been established for a second. One that ends earlier counts as a
+/// failed attempt, so the delays grow while each connection ends at once. While the session can still be resumed
+/// ([`Limits::resume_within`](crate::Limits::resume_within)), a delay is at most a third of the time for that, unless the
+/// first one may be longer.
 ///
 /// ```
 /// use std::time::Duration;
@@ -47,6 +54,13 @@ pub struct Reconnect {
     attempts: u32,
 }
 
+/// The least of [`Reconnect::at_most_every`].
+const LONGEST_MIN: Duration = Duration::from_millis(100);
+/// The most of [`Reconnect::at_most_every`].
+const LONGEST_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// The time that is doubled if the first attempt is made at once.
+const STEP_MIN: Duration = Duration::from_millis(1);
+
 impl Default for Reconnect {
     fn default() -> Self {
         Self { first: Duration::from_millis(100), longest: Duration::from_secs(10), attempts: u32::MAX }
@@ -54,22 +68,25 @@ impl Default for Reconnect {
 }
 
 impl Reconnect {
-    /// The first break is the end.
+    /// Returns a policy without attempts: the session ends with its connection.
     pub fn never() -> Self {
         Self { attempts: 0, ..Self::default() }
     }
 
-    /// The longest time before the first attempt. Default: 100 ms.
+    /// Sets the longest time before the first attempt. Default: 100 ms. With zero, the first attempt is made at once; the
+    /// times before the next ones grow from 2 ms.
     pub fn first_within(self, first: Duration) -> Self {
         Self { first, ..self }
     }
 
-    /// The longest time between two attempts. Default: 10 s.
+    /// Sets the longest time between two attempts. Default: 10 s. Less than 100 ms counts as 100 ms, and more than seven
+    /// days as seven days.
     pub fn at_most_every(self, longest: Duration) -> Self {
-        Self { longest, ..self }
+        Self { longest: longest.clamp(LONGEST_MIN, LONGEST_MAX), ..self }
     }
 
-    /// Gives up after so many attempts in a row. By default, it does not.
+    /// Sets the number of consecutive attempts after which the client gives up. By default, it does not. With 0, it makes
+    /// none, as with [`never`](Self::never).
     pub fn attempts(self, attempts: u32) -> Self {
         Self { attempts, ..self }
     }
@@ -78,10 +95,17 @@ impl Reconnect {
         self.attempts == 0
     }
 
-    /// How long to wait before an attempt, of which the first is number 1. `part` is a random number from 0 to 1.
-    fn delay(&self, attempt: u32, part: f64) -> Duration {
-        let doubled = 2_u32.checked_pow(attempt.saturating_sub(1)).unwrap_or(u32::MAX);
-        self.first.saturating_mul(doubled).min(self.longest).mul_f64(part)
+    pub(crate) fn max_attempts(&self) -> u32 {
+        self.attempts
+    }
+
+    /// Returns the longest delay before an attempt, of which the first is number 1.
+    pub(crate) fn longest_delay(&self, attempt: u32) -> Duration {
+        if attempt <= 1 {
+            return self.first.min(self.longest);
+        }
+        let doubled = 2_u32.checked_pow(attempt - 1).unwrap_or(u32::MAX);
+        self.first.max(STEP_MIN).saturating_mul(doubled).min(self.longest)
     }
 }
 
@@ -91,14 +115,15 @@ impl Reconnect {
 pub enum ClientState {
     /// It is connected.
     Connected {
-        /// Which session this is: 1 for the first. A session goes on over any number of connections, and nothing is lost
+        /// The number of the session, of those that became ready: 1 for the first. A session goes on over any number of connections, and nothing is lost
         /// then. When it could not go on, the next number says that the client has started anew: what was under way has
         /// failed, what was on its way may be lost, and the server knows this client's groups, and nothing else of it.
         session: u64,
     },
     /// The connection has broken, and the client tries to come back.
     Reconnecting {
-        /// Which attempt this is, of those in a row; 0 while it waits for a server that is going to be there again, or another.
+        /// The number of the attempt, counted from the last connection that was established for a second: see
+        /// [`Reconnect`]. It is 0 while the client waits for a server that restarts.
         attempt: u32,
         /// Why the connection has ended.
         reason: DisconnectReason,
@@ -175,21 +200,28 @@ impl std::fmt::Debug for StateChanges {
 pub(crate) type Login =
     Box<dyn Fn() -> Pin<Box<dyn Future<Output = Result<Vec<u8>, ConnectError>> + Send>> + Send + Sync>;
 
+/// Makes the login. Its panic is an error, since it must not be the panic of the task that awaits it.
+pub(crate) async fn make_login(login: &Login) -> Result<Vec<u8>, ConnectError> {
+    let made = AssertUnwindSafe(async { login().await }).catch_unwind().await;
+    made.unwrap_or_else(|_| Err(ConnectError::Login("the function that makes it panicked".into())))
+}
+
 /// Knows the way back to the server.
 pub(crate) struct WayBack {
     options: ClientOptions,
     limits: Arc<Limits>,
     login: Login,
-    policy: Reconnect,
     states: watch::Sender<ClientState>,
+    backoff: Mutex<Backoff>,
     ticket: Mutex<Ticket>,
 }
 
 /// With what it goes on.
 struct Ticket {
     token: Token,
-    /// Which session it is of.
-    session: u64,
+    /// The sessions that became ready, and whether the current one is among them.
+    sessions: u64,
+    is_counted: bool,
     /// Where the server is.
     address: Address,
     /// Where it has said that the next one is.
@@ -206,46 +238,84 @@ impl WayBack {
         token: Token,
         states: watch::Sender<ClientState>,
     ) -> Self {
-        let ticket = Ticket { token, session: 1, address, redirected: None };
-        Self { options, limits, login, policy, states, ticket: Mutex::new(ticket) }
+        let ticket = Ticket { token, sessions: 0, is_counted: false, address, redirected: None };
+        let backoff = Backoff::new(policy, limits.resume_within);
+        Self { options, limits, login, states, backoff: Mutex::new(backoff), ticket: Mutex::new(ticket) }
+    }
+
+    /// Waits for the time of the next attempt, and at least for `wait`. Returns the number of the attempt, or `None` if there
+    /// are no more.
+    async fn next_attempt(&self, wait: Duration, state: impl FnOnce(u32) -> ClientState) -> Option<u32> {
+        let (attempt, delay) = self.backoff.lock().next(Instant::now(), part())?;
+        self.states.send_replace(state(attempt));
+        sleep(delay.max(wait)).await;
+        Some(attempt)
     }
 }
 
 impl Recovery for WayBack {
     fn search(self: Arc<Self>, session: Arc<Session>, reason: DisconnectReason) -> Search {
         Box::pin(async move {
+            self.backoff.lock().on_lost(Instant::now());
+            if self.ticket.lock().sessions == 0 {
+                // The first `connect` has not returned, and reports the reason.
+                return Err(reason);
+            }
             let positions = session.positions();
-            let tries = |attempt, error| ClientState::Reconnecting { attempt, reason: reason.clone(), error };
-            let mut last = None;
-            if let DisconnectReason::Restarting { after, at } = &reason {
-                self.states.send_replace(tries(0, None));
-                if let Some(url) = at {
-                    self.ticket.lock().redirect(url);
-                }
-                sleep(*after).await;
-            }
-            for attempt in 1..=self.policy.attempts {
-                self.states.send_replace(tries(attempt, last.take()));
-                sleep(self.policy.delay(attempt, part())).await;
-                match self.attempt(attempt, positions).await {
-                    Ok(found) => return Ok(found),
-                    Err(error) => {
-                        tracing::debug!(%error, attempt, "an attempt to reconnect has failed");
-                        let is_final = matches!(error, ConnectError::Version { .. } | ConnectError::Login(_));
-                        last = Some(error.to_string());
-                        if is_final {
-                            break;
-                        }
+            let tries = |attempt, error: Option<&ConnectError>| {
+                let error = error.map(ConnectError::to_string);
+                ClientState::Reconnecting { attempt, reason: reason.clone(), error }
+            };
+            // The time for which the server wants no attempt.
+            let mut wait = Duration::ZERO;
+            match &reason {
+                DisconnectReason::Restarting { after, at } => {
+                    self.states.send_replace(tries(0, None));
+                    if let Some(url) = at {
+                        self.ticket.lock().redirect(url);
                     }
+                    sleep(*after).await;
                 }
+                DisconnectReason::Refused(refusal) => wait = refusal.retry_after().unwrap_or_default(),
+                _ => {}
             }
-            Err(last.map_or(reason, |error| DisconnectReason::Lost(format!("it could not reconnect: {error}"))))
+            let mut last = None;
+            while let Some(attempt) = self.next_attempt(wait, |attempt| tries(attempt, last.as_ref())).await {
+                let error = match self.attempt(attempt, positions).await {
+                    Ok(found) => return Ok(found),
+                    Err(error) => error,
+                };
+                tracing::debug!(%error, attempt, "an attempt to reconnect has failed");
+                let retry = match &error {
+                    ConnectError::Version { .. } | ConnectError::Login(_) => None,
+                    ConnectError::Refused(refusal) => refusal.retry_after(),
+                    _ => Some(Duration::ZERO),
+                };
+                last = Some(error);
+                let Some(retry) = retry else { break };
+                wait = retry;
+            }
+            Err(match last {
+                None => reason,
+                Some(ConnectError::Refused(refusal)) => DisconnectReason::Refused(refusal),
+                Some(error) => DisconnectReason::Lost(format!("it could not reconnect: {error}")),
+            })
         })
     }
 
-    fn taken_up(&self) {
-        // Not before: who sees it may say something at once.
-        self.states.send_replace(ClientState::Connected { session: self.ticket.lock().session });
+    fn on_established(&self) {
+        self.backoff.lock().on_established(Instant::now());
+        let session = {
+            let mut ticket = self.ticket.lock();
+            ticket.sessions += u64::from(!mem::replace(&mut ticket.is_counted, true));
+            ticket.sessions
+        };
+        let connected = ClientState::Connected { session };
+        self.states.send_if_modified(|state| {
+            let is_new = *state != connected;
+            *state = connected;
+            is_new
+        });
     }
 }
 
@@ -272,10 +342,8 @@ impl WayBack {
         };
         let resumption = Some(Resumption::GoOn(Claim { token, received, kept }));
         let patience = self.limits.authentication;
-        // Before the server waits for it. It is the program's, and its panic must not be this task's.
-        let login = AssertUnwindSafe(async { (self.login)().await }).catch_unwind();
-        let login = timeout(patience, login).await.map_err(|_| late())?;
-        let login = login.map_err(|_| ConnectError::Login("what makes it has panicked".into()))??;
+        // Before the server waits for it.
+        let login = timeout(patience, make_login(&self.login)).await.map_err(|_| late())??;
         let mut link = open(address.clone(), &self.options, &self.limits).await?;
         let greeting = handshake::greet(&mut link, &self.limits, &self.options.compression, login, resumption);
         let (theirs, granted) = timeout(patience, greeting).await.map_err(|_| late())??;
@@ -288,7 +356,7 @@ impl WayBack {
         let found = match granted.received {
             Some(position) => Found::Again(link, position),
             None => {
-                ticket.session += 1;
+                ticket.is_counted = false;
                 Found::Anew(link, theirs)
             }
         };
@@ -307,24 +375,32 @@ fn part() -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
-    proptest! {
-        /// Between 0 and a time that doubles, up to a longest one.
-        #[test]
-        fn delays_are_random_parts_of_times_that_double(
-            first in 1..1000_u64, longest in 1..100_000_u64, attempt in 1..=u32::MAX, part in 0.0..=1.0,
-        ) {
-            let policy = Reconnect::default()
-                .first_within(Duration::from_millis(first))
-                .at_most_every(Duration::from_millis(longest));
-            let most = first.saturating_mul(1 << u64::from(attempt - 1).min(20)).min(longest);
-            let delay = policy.delay(attempt, part);
-            prop_assert!(delay <= Duration::from_millis(most));
-            prop_assert_eq!(policy.delay(attempt, 1.0), Duration::from_millis(most));
-            prop_assert_eq!(delay, policy.delay(attempt, 1.0).mul_f64(part));
-        }
+    fn delays(policy: &Reconnect, count: u32) -> Vec<u128> {
+        (1..=count).map(|attempt| policy.longest_delay(attempt).as_millis()).collect()
+    }
+
+    #[test]
+    fn delay_doubles_up_to_the_longest() {
+        let policy = Reconnect::default();
+        assert_eq!(delays(&policy, 9), [100, 200, 400, 800, 1600, 3200, 6400, 10_000, 10_000]);
+        assert_eq!(policy.longest_delay(u32::MAX), Duration::from_secs(10));
+    }
+
+    #[test]
+    fn delay_after_a_first_attempt_at_once_grows() {
+        let policy = Reconnect::default().first_within(Duration::ZERO);
+        assert_eq!(delays(&policy, 8), [0, 2, 4, 8, 16, 32, 64, 128]);
+        assert_eq!(policy.longest_delay(u32::MAX), Duration::from_secs(10));
+    }
+
+    #[test]
+    fn extreme_times_are_bounded() {
+        let at_once = Reconnect::default().first_within(Duration::ZERO).at_most_every(Duration::ZERO);
+        assert_eq!(at_once.longest_delay(20), LONGEST_MIN);
+        let never = Reconnect::default().first_within(Duration::MAX).at_most_every(Duration::MAX);
+        assert_eq!(never.longest_delay(1), LONGEST_MAX);
+        assert_eq!(never.longest_delay(u32::MAX), LONGEST_MAX);
     }
 }

@@ -51,7 +51,7 @@ every_transport! {
             let refused = net.try_connect(&server, Client::builder().auth(7_u64)).await.unwrap_err();
             assert!(matches!(refused, ConnectError::Handshake(_)), "{refused}");
             let refused = net.try_connect(&server, Client::builder().auth(Login::new("slow"))).await.unwrap_err();
-            assert!(matches!(refused, ConnectError::Disconnected(_)), "{refused}");
+            assert!(matches!(refused, ConnectError::Refused(_)), "{refused}");
             eventually("it is gone", || server.sockets().is_empty()).await;
         }
         net.join(&server, "ada", Client::builder()).await;

@@ -278,20 +278,20 @@ every_transport! {
 }
 
 #[test]
-fn each_reason_displays_itself_and_only_a_kick_has_a_message() {
+fn each_reason_displays_itself_and_some_have_a_message() {
     let reasons = [
         DisconnectReason::Closed,
         DisconnectReason::PeerClosed,
         DisconnectReason::ShuttingDown,
         DisconnectReason::Lost("reset".into()),
         DisconnectReason::TooSlow,
-        DisconnectReason::NotReady,
         DisconnectReason::ProtocolViolation("nonsense".into()),
     ];
     let mut texts: Vec<_> = reasons.iter().map(ToString::to_string).collect();
     assert!(reasons.iter().all(|reason| reason.message().is_none()));
-    assert!(texts[3].contains("reset") && texts[6].contains("nonsense"));
+    assert!(texts[3].contains("reset") && texts[5].contains("nonsense"));
     texts.dedup();
     assert_eq!(texts.len(), reasons.len());
     assert_eq!(DisconnectReason::Kicked(String::new()).message(), Some(""));
+    assert_eq!(DisconnectReason::Refused(sockets::Refusal::new("no")).message(), Some("no"));
 }

@@ -62,6 +62,8 @@ pub struct Core<C, H> {
     queue_limit: usize,
     /// The server has finished its `connected`.
     peer_is_ready: bool,
+    /// The server has refused the session before it was ready, and has started none of its calls.
+    is_refused: bool,
     /// The server takes no new calls.
     peer_is_leaving: bool,
     /// The client has heard of that.
@@ -97,6 +99,7 @@ impl<C, H: Clone> Core<C, H> {
             parked_requests: ours.window.calls as usize,
             queue_limit: queue_limit.max(1),
             peer_is_ready: false,
+            is_refused: false,
             peer_is_leaving: false,
             peer_is_drained: false,
             side,
@@ -191,6 +194,10 @@ impl<C, H: Clone> Core<C, H> {
                 Event::Handled
             }
             Frame::Heartbeat | Frame::Unknown { .. } => Event::Handled,
+            Frame::Goodbye { reason } if reason.refuses() && !self.peer_is_ready => {
+                self.is_refused = true;
+                Event::Goodbye { reason, text: String::from_utf8_lossy(&frame).into_owned() }
+            }
             Frame::Goodbye { reason } => Event::Goodbye { reason, text: String::from_utf8_lossy(&frame).into_owned() },
         })
     }
@@ -212,7 +219,9 @@ impl<C, H: Clone> Core<C, H> {
                     | Farewell::ShuttingDown
                     | Farewell::NotReady
                     | Farewell::Superseded
-                    | Farewell::Restarting,
+                    | Farewell::Restarting
+                    | Farewell::Refused
+                    | Farewell::Retry,
             } => self.side == Side::Client,
             _ => true,
         };
@@ -244,9 +253,18 @@ impl<C, H: Clone> Core<C, H> {
     /// The session has ended: who waits for an answer, and the handlers that are to be stopped.
     pub fn close(&mut self) -> (Vec<(C, Answer)>, Vec<H>) {
         let calls = self.calls.drain();
+        let calls = self.unless_refused(calls);
         let ended =
             calls.into_iter().map(|(consumer, _, sent)| (consumer, Answer::Disconnected { maybe_executed: sent }));
         (ended.collect(), self.stopped())
+    }
+
+    /// A server that refuses a session has held its calls: it is as if they had not been sent.
+    fn unless_refused(&self, mut calls: Vec<(C, CallId, bool)>) -> Vec<(C, CallId, bool)> {
+        for (_, _, sent) in &mut calls {
+            *sent &= !self.is_refused;
+        }
+        calls
     }
 
     /// The handlers that run, which are to be stopped.

@@ -196,6 +196,7 @@ impl<C, H: Clone> Core<C, H> {
         (self.outbound, self.inbound) = (Outbound::new(window), Inbound::new(window));
         self.max_frame = max_frame;
         (self.peer_is_ready, self.peer_is_leaving, self.peer_is_drained) = (false, false, false);
+        self.is_refused = false;
         self.times = self.times.wrapping_add(1);
         if let Some(reliable) = &mut self.reliable {
             reliable.begin(keeps);
@@ -217,6 +218,7 @@ impl<C, H: Clone> Core<C, H> {
     /// Tells callers of the end of their calls. What waits to be written was not sent.
     fn disconnected(&mut self, calls: Vec<(C, CallId, bool)>) -> Vec<(C, Answer)> {
         let unwritten = self.unwritten_requests();
+        let calls = self.unless_refused(calls);
         let ended = calls.into_iter().map(|(consumer, id, sent)| {
             let maybe_executed = sent && !unwritten.contains(&id);
             (consumer, Answer::Disconnected { maybe_executed })

@@ -26,7 +26,9 @@ fn failure_code() -> impl Strategy<Value = FailureCode> {
 }
 
 fn farewell() -> impl Strategy<Value = Farewell> {
-    use Farewell::{Closed, Kicked, NotReady, Restarting, ShuttingDown, Silent, Superseded, TooSlow, Violation};
+    use Farewell::{
+        Closed, Kicked, NotReady, Refused, Restarting, Retry, ShuttingDown, Silent, Superseded, TooSlow, Violation,
+    };
     prop::sample::select(vec![
         Closed,
         Kicked,
@@ -37,6 +39,8 @@ fn farewell() -> impl Strategy<Value = Farewell> {
         Silent,
         Superseded,
         Restarting,
+        Refused,
+        Retry,
     ])
 }
 

@@ -107,7 +107,7 @@ impl Driver {
         let Self { session, mut receiver, dispatcher, told, .. } = self;
         // The handlers in it are not kept for the time of a goodbye.
         drop(dispatcher);
-        let farewell = reason.farewell().filter(|_| !told);
+        let farewell = session.farewell(&reason).filter(|_| !told);
         let says_goodbye = farewell.is_some();
         if let Some((farewell, text)) = farewell {
             session.say(Frame::Goodbye { reason: farewell }, &text);
@@ -206,6 +206,11 @@ impl Driver {
             Some(Received::Cancelled(handler)) => handler.abort(),
             Some(Received::Revoked(id)) => self.dispatcher.revoke(id),
             Some(Received::Announced(signatures)) => self.announced = Some(Box::new(signatures)),
+            Some(Received::Ready) => {
+                if let Some(recovery) = &self.recovery {
+                    recovery.on_established();
+                }
+            }
             Some(Received::Goodbye(reason)) => {
                 self.told = true;
                 return Err(reason);

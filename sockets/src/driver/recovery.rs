@@ -43,8 +43,8 @@ pub(crate) trait Recovery: Send + Sync {
     /// Finds another link for a session whose link has ended for this reason. It is polled by the session's driver.
     fn search(self: Arc<Self>, session: Arc<Session>, reason: DisconnectReason) -> Search;
 
-    /// The session goes on, or anew, over the one that was found last.
-    fn taken_up(&self) {}
+    /// Runs when the session is established over a link: it is ready, and was so before if it was resumed.
+    fn on_established(&self) {}
 }
 
 impl Driver {
@@ -83,7 +83,10 @@ impl Driver {
         let found = found.await?;
         drop(search);
         self.take_up(found)?;
-        recovery.taken_up();
+        // Not before: the user may send something at once. A new session becomes ready later.
+        if self.session.is_ready() {
+            recovery.on_established();
+        }
         Ok(())
     }
 
@@ -253,7 +256,8 @@ mod tests {
         let written = watch::Sender::new(false);
         let receiver = Ending { written: written.clone(), last: Some(last.take_all()) };
         let limits = Arc::new(Limits::default());
-        let theirs = Theirs { terms: limits.settings(), silence: None, compresses: false, keeps: Some(1 << 20) };
+        let theirs =
+            Theirs { terms: limits.settings(), silence: None, compresses: false, keeps: Some(1 << 20), retries: true };
         let (routes, shared) = (Routes::new(1), Arc::new(Routes::new(0)));
         let session = Session::new(Side::Client, Box::new(written), theirs, limits, routes, shared, true);
         let noting = Arc::new(Noting::default());

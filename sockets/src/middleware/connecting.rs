@@ -6,7 +6,7 @@ use futures_util::future::BoxFuture;
 use tower_layer::Layer;
 
 use crate::{
-    connect_error::Refusal,
+    refusal::Refusal,
     server::{AuthFailure, Authenticator, Identity},
     transport::Handshake,
 };
@@ -50,7 +50,7 @@ pub struct Rejection(AuthFailure);
 
 impl From<Refusal> for Rejection {
     fn from(refusal: Refusal) -> Self {
-        Self(AuthFailure::Refused(refusal))
+        Self(refusal.into())
     }
 }
 

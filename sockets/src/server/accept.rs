@@ -21,20 +21,18 @@ use tokio::{
 use super::{
     Identity, Inner, Server, Socket,
     admission::{Connected, Turn},
-    entry::{Entry, admit, misunderstand},
+    entry::{Entry, admit},
 };
 use crate::{
     connect_error::AcceptError,
     disconnect_reason::DisconnectReason,
     driver::Driver,
     handshake::{self, Claim, Granted, Theirs},
+    refusal::Refusal,
     session::{Offer, Peer, Routes, Session},
     transport::{Arrival, BoxError, Handshake, Link, over_messages, over_stream},
 };
 use sockets_proto::{Side, clamp_timeout};
-
-/// What one is told who takes too long.
-const TOO_LATE: &str = "authentication took too long";
 
 impl<I: Identity> Server<I> {
     /// Serves one connection over a stream of bytes, whose other end is given to
@@ -192,28 +190,48 @@ async fn begin<I: Identity>(
     if session.is_ending() {
         return Some(driver);
     }
-    let Some(connected) = &server.connected else {
+    if server.connected.is_none() {
         session.open_gate();
         return Some(driver);
-    };
+    }
     tokio::spawn(driver);
-    run_connected(connected(socket), &session, server.limits.connected).await;
+    let limit = server.limits.connected;
+    // The hook is called in its own task, which a panic ends alone.
+    let hook = async move {
+        match &server.connected {
+            Some(connected) => connected(socket).await,
+            None => Ok(()),
+        }
+    };
+    run_connected(hook, &session, limit).await;
     None
 }
 
-/// Opens the gate when the hook has finished; a session whose hook fails, or takes too long, ends.
-async fn run_connected(hook: impl Future<Output = ()> + Send + 'static, session: &Session, limit: Duration) {
+/// Opens the gate when the hook has finished. If it fails, panics or takes too long, the session ends.
+async fn run_connected(
+    hook: impl Future<Output = Result<(), Refusal>> + Send + 'static,
+    session: &Session,
+    limit: Duration,
+) {
     let hook = tokio::spawn(hook);
     let stop = hook.abort_handle();
-    let finished = tokio::select! {
-        finished = timeout(limit, hook) => matches!(finished, Ok(Ok(()))),
-        _ = session.disconnected() => false,
+    let outcome = tokio::select! {
+        outcome = timeout(limit, hook) => match outcome {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(_)) => Err(Refusal::retry("the server failed to prepare the session")),
+            Err(_) => Err(Refusal::retry("the server did not prepare the session in time")),
+        },
+        _ = session.disconnected() => {
+            stop.abort();
+            return;
+        }
     };
-    if finished {
-        session.open_gate();
-    } else {
-        stop.abort();
-        session.close(DisconnectReason::NotReady);
+    match outcome {
+        Ok(()) => session.open_gate(),
+        Err(refusal) => {
+            stop.abort();
+            session.close(DisconnectReason::Refused(refusal));
+        }
     }
 }
 
@@ -223,27 +241,18 @@ async fn let_in<I: Identity>(
     arrival: Arrival,
     turn: &mut Turn,
 ) -> Result<Admitted<I>, AcceptError> {
-    let limit = server.limits.authentication;
-    let until = Instant::now() + clamp_timeout(limit);
-    let too_late = || AcceptError::Handshake(TOO_LATE.into());
-    let (mut link, handshake) = timeout_at(until, open(arrival, turn)).await.map_err(|_| too_late())??;
-    match timeout_at(until, admit(server, &mut link, handshake, turn)).await {
-        Ok(entry) => {
-            let (theirs, entry) = entry?;
-            Ok(match entry {
-                Entry::New(identity, place) => Admitted::New(Newcomer { link, theirs, identity, place }),
-                Entry::Return(socket, identity, claim, token) => {
-                    resume(server, &socket, identity, link, theirs, claim, token);
-                    Admitted::Returned(socket)
-                }
-            })
+    let deadline = Instant::now() + clamp_timeout(server.limits.authentication);
+    let opened = timeout_at(deadline, open(arrival, turn)).await;
+    let late = || AcceptError::Handshake("the connection was not opened in time".into());
+    let (mut link, handshake) = opened.map_err(|_| late())??;
+    let (theirs, entry) = admit(server, &mut link, handshake, turn, deadline).await?;
+    Ok(match entry {
+        Entry::New(identity, place) => Admitted::New(Newcomer { link, theirs, identity, place }),
+        Entry::Return(socket, identity, claim, token) => {
+            resume(server, &socket, identity, link, theirs, claim, token);
+            Admitted::Returned(socket)
         }
-        Err(_) => {
-            // The peer that said nothing may read nothing either.
-            let told = timeout(limit, misunderstand(&mut link, TOO_LATE.into(), turn)).await;
-            told.unwrap_or(Err(too_late()))
-        }
-    }
+    })
 }
 
 async fn open(arrival: Arrival, turn: &mut Turn) -> Result<(Link, Handshake), AcceptError> {

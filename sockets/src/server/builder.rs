@@ -11,14 +11,15 @@ use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    AuthFailure, Authenticator, ConnectedHook, Identity, Inner, Server, admission::Admission, fanout::Fanout,
-    parking::Parking, registry::Registry, socket::Socket,
+    AuthFailure, Authenticator, ConnectedHook, HookOutcome, Identity, Inner, Server, admission::Admission,
+    fanout::Fanout, hook::sealed::Outcome, parking::Parking, registry::Registry, socket::Socket,
 };
 #[cfg(feature = "middleware")]
 use crate::middleware::{Authentication, CallService, ConnectLayers, ConnectService, Layer, Layers, Next};
 use crate::{
-    connect_error::{BindError, Refusal},
+    connect_error::BindError,
     limits::Limits,
+    refusal::Refusal,
     registration_error::RegistrationError,
     session::{Routes, Service},
     transport::{Handshake, ServerOptions},
@@ -105,6 +106,9 @@ impl ServerBuilder {
 
     /// Authenticates every client before anything else, and gives it its identity.
     ///
+    /// A [`Refusal`] ends the client's attempt. If `f` panics, or takes longer than [`Limits::authentication`], that is a
+    /// [`Refusal::retry`]. If the client disconnects meanwhile, the future that `f` returned is dropped.
+    ///
     /// # Panics
     ///
     /// If [`connected`](Self::connected) has been called, whose sockets would have another identity: authenticate
@@ -140,14 +144,20 @@ impl ServerBuilder {
 }
 
 impl<I: Identity> ServerBuilder<I> {
-    /// Runs `f` for every socket. The client's `connect` returns, and its calls come in, when `f` has finished; if it
-    /// takes longer than [`Limits::connected`], the socket is disconnected.
+    /// Runs `f` for every new session, before the client's `connect` returns and its calls are received.
+    ///
+    /// `f` may fail with a [`Refusal`], which ends the session and is the client's error. If `f` panics, or takes longer
+    /// than [`Limits::connected`], that is a [`Refusal::retry`]: a client that reconnects tries again.
     pub fn connected<F, Fut>(self, f: F) -> Self
     where
         F: Fn(Socket<I>) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = ()> + Send + 'static,
+        Fut: Future<Output: HookOutcome> + Send + 'static,
     {
-        Self { connected: Some(Box::new(move |socket| Box::pin(f(socket)))), ..self }
+        let connected = move |socket| -> BoxFuture<'static, _> {
+            let hook = f(socket);
+            Box::pin(async move { hook.await.into_result() })
+        };
+        Self { connected: Some(Box::new(connected)), ..self }
     }
 
     /// Serves a group to all sockets, with one handler.

@@ -1,63 +1,85 @@
-//! Who may come in: the handshake's decisions.
+//! The handshake of a connection: which clients are admitted, and to which session.
+
+use std::{future::poll_fn, panic::AssertUnwindSafe};
+
+use bytes::BytesMut;
+use futures_util::FutureExt;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{
     AuthFailure, Identity, Inner, Socket,
     admission::{Connected, Turn},
 };
 use crate::{
-    connect_error::{AcceptError, Refusal},
+    connect_error::AcceptError,
     handshake::{self, Claim, Heard, Theirs},
-    transport::{Handshake, Link},
+    refusal::Refusal,
+    transport::{Handshake, Link, ReceiveError},
 };
 use sockets_proto::Token;
 
-/// What one is told for whom there is no place.
+/// The message to a client for which there is no capacity.
 const FULL: &str = "the server is full";
+/// The message to a client whose handshake exceeds its time limit.
+const TOO_LATE: &str = "authentication took too long";
 
-/// How somebody comes in.
+/// The session of an admitted client.
 pub(super) enum Entry<I> {
     New(I, Connected),
     /// A session that is resumed, with the identity that it takes and the token for the next time.
     Return(Socket<I>, I, Claim, Token),
 }
 
-/// The handshake, up to its welcome.
+/// Makes the handshake, up to its welcome, until `deadline`.
 pub(super) async fn admit<I: Identity>(
     server: &Inner<I>,
     link: &mut Link,
     handshake: Handshake,
     turn: &mut Turn,
+    deadline: Instant,
 ) -> Result<(Theirs, Entry<I>), AcceptError> {
     if let Err(error) = &server.registration {
         return Err(AcceptError::Registration(error.to_string()));
     }
-    let heard = turn.theirs(handshake::hear(link, &server.limits)).await;
+    let heard = timeout_at(deadline, turn.theirs(handshake::hear(link, &server.limits))).await;
+    let Ok(heard) = heard else { return misunderstand(server, link, TOO_LATE.into(), turn).await };
     let Heard { theirs, login, claim } = heard.unwrap_or_else(|| handshake::cut_short(link))?;
-    if let Some(claim) = claim {
-        match returned(server, &claim, &login, &handshake).await {
-            // It has a place.
-            Ok(Some((socket, identity, token))) => {
-                return Ok((theirs, Entry::Return(socket, identity, claim, token)));
-            }
-            Ok(None) => {}
-            Err(failure) => return turn_away(link, failure, turn).await,
-        }
+    let decided = tokio::select! {
+        biased;
+        decided = timeout_at(deadline, decide(server, &login, claim, handshake)) => decided,
+        // Its permit is for others.
+        left = closed(link, server.limits.login_bytes as usize) => return Err(left),
+    };
+    match decided.unwrap_or_else(|_| Err(Refusal::retry(TOO_LATE).into())) {
+        Ok(entry) => Ok((theirs, entry)),
+        Err(AuthFailure::Refused(refusal)) => refuse(server, link, refusal, &theirs, turn).await,
+        Err(AuthFailure::Misunderstood(what)) => misunderstand(server, link, what, turn).await,
+    }
+}
+
+/// Authenticates a client, and decides which session it has.
+async fn decide<I: Identity>(
+    server: &Inner<I>,
+    login: &[u8],
+    claim: Option<Claim>,
+    handshake: Handshake,
+) -> Result<Entry<I>, AuthFailure> {
+    if let Some(claim) = claim
+        && let Some((socket, identity, token)) = returned(server, &claim, login, &handshake).await?
+    {
+        // It has a permit.
+        return Ok(Entry::Return(socket, identity, claim, token));
     }
     if server.admission.is_full() {
-        return refuse(link, Refusal::new(FULL), turn).await;
+        return Err(Refusal::retry(FULL).into());
     }
-    let identity = match (server.authenticate)(&login, handshake).await {
-        Ok(identity) => identity,
-        Err(failure) => return turn_away(link, failure, turn).await,
-    };
+    let identity = authenticate(server, login, handshake).await?;
     if server.registry.read().is_closed() {
-        return refuse(link, Refusal::new("the server is shutting down"), turn).await;
+        return Err(Refusal::retry("the server is shutting down").into());
     }
-    // Others may have come in meanwhile.
-    let Some(place) = server.admission.take_place() else {
-        return refuse(link, Refusal::new(FULL), turn).await;
-    };
-    Ok((theirs, Entry::New(identity, place)))
+    // Others may have been admitted meanwhile.
+    let place = server.admission.take_place().ok_or_else(|| Refusal::retry(FULL))?;
+    Ok(Entry::New(identity, place))
 }
 
 /// The session that a client resumes which shows a valid token and authenticates with an equal identity, that identity,
@@ -72,24 +94,60 @@ async fn returned<I: Identity>(
     let known = found.filter(|socket| socket.session().knows(&claim.token) && !server.registry.read().is_closed());
     let Some(socket) = known else { return Ok(None) };
     let handshake = Handshake { returns: true, ..handshake.clone() };
-    let identity = (server.authenticate)(login, handshake).await?;
+    let identity = authenticate(server, login, handshake).await?;
     let goes_on = *socket.identity() == identity && socket.session().can_go_on(claim);
     Ok(Token::new(socket.number()).filter(|_| goes_on).map(|next| (socket, identity, next)))
 }
 
-async fn turn_away<T>(link: &mut Link, failure: AuthFailure, turn: &mut Turn) -> Result<T, AcceptError> {
-    match failure {
-        AuthFailure::Refused(refusal) => refuse(link, refusal, turn).await,
-        AuthFailure::Misunderstood(what) => misunderstand(link, what, turn).await,
+/// Runs the user's authentication. Its panic is a refusal, since the next attempt may succeed.
+async fn authenticate<I: Identity>(server: &Inner<I>, login: &[u8], handshake: Handshake) -> Result<I, AuthFailure> {
+    let identity = AssertUnwindSafe(async { (server.authenticate)(login, handshake).await }).catch_unwind().await;
+    identity.unwrap_or_else(|_| Err(Refusal::retry("the server failed to authenticate the client").into()))
+}
+
+/// Waits until the client has closed the connection, or sends more than it may before the welcome. What it sends
+/// meanwhile is kept.
+async fn closed(link: &mut Link, limit: usize) -> AcceptError {
+    loop {
+        match poll_fn(|cx| link.receiver.poll_receive(cx, limit)).await {
+            Ok(batch) if link.received.is_empty() => link.received = batch,
+            Ok(batch) => {
+                let mut received = BytesMut::from(&link.received[..]);
+                received.extend_from_slice(&batch);
+                link.received = received.freeze();
+            }
+            Err(ReceiveError::Closed) => {
+                return AcceptError::Handshake("the client disconnected while it was authenticated".into());
+            }
+            Err(ReceiveError::Io(error)) => return error.into(),
+            Err(ReceiveError::Violation(violation)) => return AcceptError::Handshake(violation.to_string()),
+        }
+        if link.received.len() > limit {
+            return AcceptError::Handshake("the client sent too much before the welcome".into());
+        }
     }
 }
 
-async fn refuse<T>(link: &mut Link, refusal: Refusal, turn: &mut Turn) -> Result<T, AcceptError> {
-    let told = turn.theirs(handshake::refuse(link, refusal.clone())).await;
-    told.unwrap_or(Err(AcceptError::Refused(refusal)))
+async fn refuse<I, T>(
+    server: &Inner<I>,
+    link: &mut Link,
+    refusal: Refusal,
+    theirs: &Theirs,
+    turn: &mut Turn,
+) -> Result<T, AcceptError> {
+    let refusing = turn.theirs(handshake::refuse(link, refusal.clone(), theirs.retries));
+    // A client that sends nothing may read nothing either.
+    let refused = timeout(server.limits.authentication, refusing).await;
+    refused.ok().flatten().unwrap_or(Err(AcceptError::Refused(refusal)))
 }
 
-pub(super) async fn misunderstand<T>(link: &mut Link, what: String, turn: &mut Turn) -> Result<T, AcceptError> {
-    let told = turn.theirs(handshake::misunderstand(link, what.clone())).await;
-    told.unwrap_or(Err(AcceptError::Handshake(what)))
+async fn misunderstand<I, T>(
+    server: &Inner<I>,
+    link: &mut Link,
+    what: String,
+    turn: &mut Turn,
+) -> Result<T, AcceptError> {
+    let telling = turn.theirs(handshake::misunderstand(link, what.clone()));
+    let told = timeout(server.limits.authentication, telling).await;
+    told.ok().flatten().unwrap_or(Err(AcceptError::Handshake(what)))
 }

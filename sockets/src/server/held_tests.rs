@@ -18,7 +18,7 @@ use super::{
     Server, Socket,
     resumption_tests::{PATIENCE, Visitor, come},
 };
-use crate::{connect_error::Refusal, handshake::Resumption, limits::Limits};
+use crate::{handshake::Resumption, limits::Limits, refusal::Refusal};
 
 /// What all sessions that are away may hold together.
 const MOST: u32 = 4 << 20;

@@ -8,6 +8,7 @@ mod call;
 mod dynamic;
 mod entry;
 mod fanout;
+mod hook;
 mod listen;
 mod parking;
 mod registry;
@@ -38,14 +39,15 @@ pub use self::{
     accept::Accepting,
     audience::{Audience, Excluded},
     builder::{Authenticate, ServerBuilder},
+    hook::HookOutcome,
     replies::Replies,
     socket::Socket,
 };
 use self::{admission::Admission, audience::Selector, fanout::Fanout, parking::Parking, registry::Registry};
 use crate::{
-    connect_error::Refusal,
     disconnect_reason::DisconnectReason,
     limits::Limits,
+    refusal::Refusal,
     registration_error::RegistrationError,
     session::{Around, Routes},
     transport::{Handshake, ServerOptions},
@@ -75,8 +77,14 @@ pub(crate) enum AuthFailure {
     Misunderstood(String),
 }
 
+impl From<Refusal> for AuthFailure {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
 pub(crate) type Authenticator<I> = dyn Fn(&[u8], Handshake) -> BoxFuture<'static, Result<I, AuthFailure>> + Send + Sync;
-type ConnectedHook<I> = dyn Fn(Socket<I>) -> BoxFuture<'static, ()> + Send + Sync;
+type ConnectedHook<I> = dyn Fn(Socket<I>) -> BoxFuture<'static, Result<(), Refusal>> + Send + Sync;
 
 /// What a server's handles and sockets share.
 struct Inner<I> {

@@ -9,10 +9,10 @@ use tokio::time::timeout;
 
 use super::{Server, Socket};
 use crate::{
-    connect_error::Refusal,
     disconnect_reason::DisconnectReason,
     handshake::{Claim, Granted, Resumption, greet},
     limits::Limits,
+    refusal::Refusal,
     transport::{Arrival, Compression, Handshake, Link, memory_pair, over_stream},
 };
 use sockets_proto::{

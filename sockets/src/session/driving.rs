@@ -27,6 +27,8 @@ pub(crate) enum Received {
     Revoked(CallId),
     /// Signatures are to be recorded before anything else is handled.
     Announced(Bytes),
+    /// The server is ready.
+    Ready,
     /// The other side has left.
     Goodbye(DisconnectReason),
 }
@@ -110,7 +112,10 @@ impl Session {
                     self.counters.count_stray_answer();
                     tracing::debug!("an answer came for a call that nobody waits for");
                 }
-                Event::Ready => self.turned.notify_waiters(),
+                Event::Ready => {
+                    self.turned.notify_waiters();
+                    return Ok(Some(Received::Ready));
+                }
                 Event::Drained => {
                     self.drained.store(true, Ordering::Release);
                     self.settle(&state);

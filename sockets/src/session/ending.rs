@@ -1,6 +1,7 @@
 //! How a session ends: once, with a reason, leaving nothing behind.
 
 use std::{
+    borrow::Cow,
     future::Future,
     pin::Pin,
     sync::{Arc, atomic::Ordering},
@@ -11,7 +12,7 @@ use tokio::{runtime::Handle, time::timeout};
 
 use super::{Routes, Session, State};
 use crate::{clock::now, disconnect_reason::DisconnectReason};
-use sockets_proto::Frame;
+use sockets_proto::{Farewell, Frame};
 
 /// What a user has asked to be run when the session has ended.
 pub(crate) type Hook = Box<dyn FnOnce(DisconnectReason) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
@@ -40,7 +41,8 @@ impl State {
     pub(super) fn closing(&self, now: Instant) -> Result<Option<Instant>, DisconnectReason> {
         let Some(Closing { reason, until }) = self.closing.as_deref() else { return Ok(None) };
         // What was sent before arrives before the goodbye, unless that is why it ends.
-        let orderly = matches!(reason, DisconnectReason::Closed | DisconnectReason::Kicked(_));
+        let orderly =
+            matches!(reason, DisconnectReason::Closed | DisconnectReason::Kicked(_) | DisconnectReason::Refused(_));
         let lingers = orderly && !self.is_away() && self.core.waits_for_window() && now < *until;
         if lingers { Ok(Some(*until)) } else { Err(reason.clone()) }
     }
@@ -100,6 +102,11 @@ impl Session {
         } else {
             state.hooks.push(hook);
         }
+    }
+
+    /// Returns the goodbye for the peer, unless the connection is lost or the peer has sent one.
+    pub(crate) fn farewell<'a>(&self, reason: &'a DisconnectReason) -> Option<(Farewell, Cow<'a, str>)> {
+        reason.farewell(self.peer_retries)
     }
 
     /// Why it has ended, if it has.

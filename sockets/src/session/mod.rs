@@ -189,6 +189,8 @@ pub(crate) struct Session {
     /// What has been put around what is sent.
     around: Option<Arc<dyn Around>>,
     limits: Arc<Limits>,
+    /// The peer knows refusals after which it tries again.
+    peer_retries: bool,
     counters: Counters,
     /// Wakes those who wait for room.
     room: Notify,
@@ -262,6 +264,7 @@ impl Session {
             routes_version: AtomicU64::new(0),
             shared_routes,
             limits,
+            peer_retries: theirs.retries,
             counters: Counters::default(),
             room: Notify::new(),
             emit_turn: tokio::sync::Mutex::new(()),
@@ -363,6 +366,10 @@ impl Session {
     pub(crate) fn open_gate(&self) {
         let mut state = self.state.lock();
         self.catch_up(&mut state);
+        // A session that was closed meanwhile does not become ready: the client's `connect` returns the reason.
+        if self.is_over(&state) {
+            return;
+        }
         state.ready = true;
         // Calls may be held already.
         state.driver.wake_by_ref();
@@ -373,6 +380,11 @@ impl Session {
     /// A client's `connected` has set its listeners: the server's calls may come in.
     pub(crate) fn open_client_gate(&self) {
         self.state.lock().ready = true;
+    }
+
+    /// Returns `true` if the server's `connected` has finished.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.state.lock().core.peer_is_ready()
     }
 
     /// Waits until the server's `connected` has finished, or the session has ended.

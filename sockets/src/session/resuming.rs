@@ -169,6 +169,7 @@ impl Session {
             | DisconnectReason::TooSlow
             | DisconnectReason::Restarting { .. } => true,
             DisconnectReason::Superseded => state.is_offered(),
+            DisconnectReason::Refused(refusal) => refusal.retry_after().is_some() && !state.core.is_server(),
             _ => false,
         };
         // A client that says goodbye does not come back. One that is too slow for what is said to it is closed, where it is not the link

@@ -11,9 +11,10 @@ use tokio::{
 };
 
 use crate::{
-    connect_error::{AcceptError, ConnectError, Refusal},
+    connect_error::{AcceptError, ConnectError},
     handshake::{greet, hear, refuse, welcome},
     limits::Limits,
+    refusal::Refusal,
     transport::{Compression, Link, over_stream},
 };
 
@@ -82,7 +83,7 @@ fn greeted(bytes: &[u8]) -> Result<u32, ConnectError> {
 fn answers() -> [Vec<u8>; 2] {
     let welcome = welcome(&Limits::default(), &Compression::default(), None).expect("it can be encoded").into();
     let refusal = bytes_of(async |link| {
-        let refused: Result<(), _> = refuse(link, Refusal::new("not today")).await;
+        let refused: Result<(), _> = refuse(link, Refusal::new("not today"), false).await;
         assert!(matches!(refused, Err(AcceptError::Refused(_))));
     });
     [welcome, refusal]

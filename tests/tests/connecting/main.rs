@@ -1,7 +1,10 @@
 //! Connecting, reconnecting and ending: identities, refusals, delays, addresses, time limits.
 #![allow(clippy::unwrap_used, reason = "a test that unwraps fails there")]
 
+mod backoff;
 mod identity;
+mod refusals;
+mod time_limits;
 
 use std::time::Duration;
 

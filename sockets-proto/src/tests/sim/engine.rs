@@ -313,7 +313,13 @@ fn disconnected(told: Vec<(u64, Answer)>) -> Vec<(u64, bool)> {
 pub(super) fn is_the_servers(farewell: Farewell) -> bool {
     matches!(
         farewell,
-        Farewell::Kicked | Farewell::ShuttingDown | Farewell::NotReady | Farewell::Superseded | Farewell::Restarting
+        Farewell::Kicked
+            | Farewell::ShuttingDown
+            | Farewell::NotReady
+            | Farewell::Superseded
+            | Farewell::Restarting
+            | Farewell::Refused
+            | Farewell::Retry
     )
 }
 

@@ -1,0 +1,128 @@
+//! The delays between a client's attempts to reconnect.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::reconnect::Reconnect;
+
+/// A connection that was established for this long was good: the next attempt is the first again. A shorter one counts as
+/// a failed attempt, so that a server or network that ends each connection at once is not flooded.
+const STEADY: Duration = Duration::from_secs(1);
+
+/// While the session can still be resumed, a delay is at most this part of the time for that.
+const PARTS: u32 = 3;
+
+/// Counts a client's consecutive attempts to reconnect, and spaces them.
+pub(crate) struct Backoff {
+    policy: Reconnect,
+    /// The time for which the server is expected to keep a session.
+    resume_within: Duration,
+    /// The consecutive attempts, those included whose connections were short.
+    attempts: u32,
+    established: Option<Instant>,
+    lost: Option<Instant>,
+}
+
+impl Backoff {
+    pub(crate) fn new(policy: Reconnect, resume_within: Duration) -> Self {
+        Self { policy, resume_within, attempts: 0, established: None, lost: None }
+    }
+
+    /// Notes that the connection is established: the session was resumed, or the server is ready.
+    pub(crate) fn on_established(&mut self, now: Instant) {
+        self.established.get_or_insert(now);
+    }
+
+    /// Notes that the connection has ended.
+    pub(crate) fn on_lost(&mut self, now: Instant) {
+        if self.established.take().is_some_and(|since| now.saturating_duration_since(since) >= STEADY) {
+            self.attempts = 0;
+        }
+        self.lost = Some(now);
+    }
+
+    /// Returns the number of the next attempt and the delay before it, or `None` if there are no more attempts. `part` is a
+    /// random number from 0 to 1.
+    pub(crate) fn next(&mut self, now: Instant, part: f64) -> Option<(u32, Duration)> {
+        if self.attempts >= self.policy.max_attempts() {
+            return None;
+        }
+        self.attempts += 1;
+        let longest = self.policy.longest_delay(self.attempts);
+        let can_be_resumed = self.lost.is_some_and(|lost| now.saturating_duration_since(lost) < self.resume_within);
+        let limit = (self.resume_within / PARTS).max(self.policy.longest_delay(1));
+        let longest = if can_be_resumed { longest.min(limit) } else { longest };
+        Some((self.attempts, longest.mul_f64(part)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    /// Returns the longest possible delays of attempts after connections that each lasted for `lifetime`.
+    fn delays(policy: Reconnect, lifetime: Duration) -> Vec<u128> {
+        let mut backoff = Backoff::new(policy, Duration::from_secs(30));
+        let mut now = Instant::now();
+        let delays = (0..12).map(|_| {
+            backoff.on_established(now);
+            now += lifetime;
+            backoff.on_lost(now);
+            let (_, delay) = backoff.next(now, 1.0).unwrap();
+            now += delay;
+            delay.as_millis()
+        });
+        delays.collect()
+    }
+
+    #[test]
+    fn delay_grows_while_connections_are_short() {
+        let growing = [100, 200, 400, 800, 1600, 3200, 6400, 10_000, 10_000, 10_000, 10_000, 10_000];
+        for lifetime in [0, 5, 50, 999] {
+            assert_eq!(delays(Reconnect::default(), Duration::from_millis(lifetime)), growing);
+        }
+    }
+
+    #[test]
+    fn delay_is_the_first_after_a_steady_connection() {
+        for lifetime in [1000, 3000, 60_000] {
+            assert_eq!(delays(Reconnect::default(), Duration::from_millis(lifetime)), [100; 12]);
+        }
+    }
+
+    #[test]
+    fn delay_is_below_the_time_for_resuming_a_session() {
+        let policy = Reconnect::default().at_most_every(10 * MINUTE);
+        assert_eq!(delays(policy.clone(), Duration::ZERO).last(), Some(&10_000));
+        let mut backoff = Backoff::new(policy, Duration::from_secs(30));
+        let lost = Instant::now();
+        backoff.on_lost(lost);
+        let later = lost + Duration::from_secs(30);
+        let delays: Vec<_> = (0..16).map(|_| backoff.next(later, 1.0).unwrap().1).collect();
+        assert_eq!(delays.last(), Some(&(10 * MINUTE)), "the session cannot be resumed any more");
+    }
+
+    #[test]
+    fn attempts_include_those_with_short_connections() {
+        let mut backoff = Backoff::new(Reconnect::default().attempts(3), MINUTE);
+        let now = Instant::now();
+        for attempt in 1..=3 {
+            backoff.on_established(now);
+            backoff.on_lost(now);
+            assert_eq!(backoff.next(now, 0.0).unwrap().0, attempt);
+        }
+        assert_eq!(backoff.next(now, 0.0), None);
+    }
+
+    #[test]
+    fn connection_that_never_was_established_is_no_steady_one() {
+        let mut backoff = Backoff::new(Reconnect::default(), MINUTE);
+        let now = Instant::now();
+        backoff.next(now, 0.0);
+        backoff.on_lost(now + MINUTE);
+        assert_eq!(backoff.next(now + MINUTE, 0.0).unwrap().0, 2);
+    }
+}

@@ -1,0 +1,222 @@
+//! Refusals by authentication and by the `connected` hook, which are final or not.
+
+use std::{
+    future::pending,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use sockets::{CallError, Client, ClientState, ConnectError, DisconnectReason, Limits, Refusal, Server, Socket};
+use sockets_tests::{Relay, eventually, every_transport};
+use tokio::sync::Notify;
+
+use crate::{client, within};
+
+/// Sessions that end with their connections, so that a client that reconnects has another session.
+fn forgetful() -> Limits {
+    Limits { resume_sessions: 0, connected: Duration::from_millis(200), ..Limits::default() }
+}
+
+/// The outcome of the `connected` hook for a session, counted from 0.
+type Outcome = fn(u32) -> Result<(), Refusal>;
+
+/// Returns a server whose hook has this outcome for each session. It listens to "ping".
+async fn server(outcome: Outcome) -> Server {
+    let sessions = AtomicU32::new(0);
+    let connected = move |socket: Socket| {
+        let number = sessions.fetch_add(1, Ordering::Relaxed);
+        async move {
+            socket.listen("ping", |(): ()| async { 7_u32 });
+            outcome(number)
+        }
+    };
+    Server::builder().limits(forgetful()).connected(connected).bind("tcp://127.0.0.1:0").await.unwrap()
+}
+
+/// Connects through a relay.
+async fn through_a_relay(server: &Server) -> (Relay, Client) {
+    let relay = Relay::to(server.local_addr()).await;
+    let client = within(client().connect(&relay.url())).await.unwrap();
+    (relay, client)
+}
+
+every_transport! {
+    async fn first_connect_returns_the_refusal(net: Net) {
+        let banned = || Refusal::new("closed");
+        let busy = || Refusal::retry("busy").after(Duration::from_millis(1500));
+        for refusal in [banned, busy] as [fn() -> Refusal; 2] {
+            let server = net.serve(Server::builder().authenticate(move |(): ()| async move {
+                Err::<(), _>(refusal())
+            })).await;
+            let refused = net.try_connect(&server, Client::builder()).await.unwrap_err();
+            assert!(matches!(&refused, ConnectError::Refused(known) if *known == refusal()), "{refused:?}");
+
+            let server = net.serve(Server::builder().connected(move |_| async move { Err(refusal()) })).await;
+            let refused = net.try_connect(&server, Client::builder()).await.unwrap_err();
+            assert!(matches!(&refused, ConnectError::Refused(known) if *known == refusal()), "{refused:?}");
+        }
+    }
+
+    async fn authentication_that_panics_is_a_retry(net: Net) {
+        let server = net.serve(Server::builder().authenticate(|fails: bool| async move {
+            assert!(!fails, "it fails");
+            Ok::<_, Refusal>(())
+        })).await;
+        let refused = net.try_connect(&server, Client::builder().auth(true)).await.unwrap_err();
+        assert!(matches!(&refused, ConnectError::Refused(refusal) if refusal.retry_after().is_some()), "{refused:?}");
+        net.connect(&server, Client::builder().auth(false)).await;
+    }
+
+    async fn socket_disconnected_by_its_hook_is_never_connected(net: Net) {
+        let server = net.serve(Server::builder().connected(|socket: Socket| async move {
+            socket.disconnect("not today");
+        })).await;
+        for _ in 0..20 {
+            let refused = net.try_connect(&server, Client::builder()).await.unwrap_err();
+            let message = match &refused {
+                ConnectError::Disconnected(reason) => reason.message(),
+                other => panic!("{other:?}"),
+            };
+            assert_eq!(message, Some("not today"));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn final_refusal_ends_a_client_that_reconnects() {
+    let logins = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&logins);
+    let server = Server::builder().authenticate(move |(): ()| {
+        let first = counted.fetch_add(1, Ordering::Relaxed) == 0;
+        async move { if first { Ok(()) } else { Err(Refusal::new("your account is closed")) } }
+    });
+    let server = server.limits(forgetful()).bind("tcp://127.0.0.1:0").await.unwrap();
+    let (relay, client) = through_a_relay(&server).await;
+    relay.shut();
+    eventually("the client is away", || client.is_away()).await;
+    let (called, ()) = within(async { tokio::join!(client.request::<u32>("ping", &()), async { relay.cut() }) }).await;
+    assert!(matches!(called, Err(CallError::Disconnected { maybe_executed: false })), "{called:?}");
+    let reason = within(client.disconnected()).await;
+    assert_eq!(reason, DisconnectReason::Refused(Refusal::new("your account is closed")));
+    assert_eq!(reason.message(), Some("your account is closed"));
+    assert_eq!(logins.load(Ordering::Relaxed), 2, "the client does not try again");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn final_refusal_by_a_hook_ends_a_client_that_reconnects() {
+    let server = server(|number| if number == 0 { Ok(()) } else { Err(Refusal::new("closed")) }).await;
+    let (relay, client) = through_a_relay(&server).await;
+    relay.cut();
+    let reason = within(client.disconnected()).await;
+    assert_eq!(reason, DisconnectReason::Refused(Refusal::new("closed")));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn refusal_with_a_delay_is_followed_by_an_attempt_after_it() {
+    const WAIT: Duration = Duration::from_millis(400);
+    let (refused, admitted) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (refusing, admitting) = (Arc::clone(&refused), Arc::clone(&admitted));
+    let logins = AtomicU32::new(0);
+    let server = Server::builder().authenticate(move |(): ()| {
+        let number = logins.fetch_add(1, Ordering::Relaxed);
+        if number == 1 {
+            refusing.notify_one();
+        } else {
+            admitting.notify_one();
+        }
+        async move { if number == 1 { Err(Refusal::retry("busy").after(WAIT)) } else { Ok(()) } }
+    });
+    let server = server.bind("tcp://127.0.0.1:0").await.unwrap();
+    let (relay, client) = through_a_relay(&server).await;
+    within(admitted.notified()).await;
+    relay.cut();
+    within(refused.notified()).await;
+    let since = Instant::now();
+    within(admitted.notified()).await;
+    assert!(since.elapsed() >= WAIT.mul_f32(0.95), "{:?}", since.elapsed());
+    eventually("the session is resumed", || client.state() == ClientState::Connected { session: 1 }).await;
+}
+
+/// Fails for the second to fourth session, and succeeds for all others.
+fn fails_a_while(number: u32) -> Result<(), Refusal> {
+    match number {
+        1 => Err(Refusal::retry("busy")),
+        2 => panic!("the database does not answer"),
+        _ => Ok(()),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hook_that_fails_for_a_while_ends_no_client_and_no_call() {
+    let server = server(fails_a_while).await;
+    let (relay, client) = through_a_relay(&server).await;
+    relay.shut();
+    eventually("the client is away", || client.is_away()).await;
+    let (called, ()) = within(async { tokio::join!(client.request::<u32>("ping", &()), async { relay.cut() }) }).await;
+    assert_eq!(called, Ok(7), "the call waits for the session that becomes ready");
+    assert_eq!(client.state(), ClientState::Connected { session: 2 }, "only sessions that became ready are counted");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hook_that_exceeds_its_time_limit_is_a_retry() {
+    let sessions = AtomicU32::new(0);
+    let connected = move |_: Socket| {
+        let number = sessions.fetch_add(1, Ordering::Relaxed);
+        async move {
+            if number == 1 {
+                pending::<()>().await;
+            }
+        }
+    };
+    let server = Server::builder().limits(forgetful()).connected(connected).bind("tcp://127.0.0.1:0").await.unwrap();
+    let (relay, client) = through_a_relay(&server).await;
+    relay.cut();
+    eventually("the client has another session", || client.state() == ClientState::Connected { session: 2 }).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn full_server_is_a_retry() {
+    let limits = Limits { connections: 1, ..Limits::default() };
+    let server = Server::builder().limits(limits).bind("tcp://127.0.0.1:0").await.unwrap();
+    let url = format!("tcp://{}", server.local_addr());
+    let _first = within(Client::builder().connect(&url)).await.unwrap();
+    let refused = within(Client::builder().connect(&url)).await.unwrap_err();
+    assert!(matches!(&refused, ConnectError::Refused(refusal) if refusal.retry_after().is_some()), "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn client_that_leaves_during_authentication_frees_its_permit() {
+    let (begun, dropped) = (Arc::new(Notify::new()), Arc::new(()));
+    let (beginning, guard) = (Arc::clone(&begun), Arc::clone(&dropped));
+    let server = Server::builder()
+        .limits(Limits { handshakes: 1, ..Limits::default() })
+        .authenticate(move |waits: bool| {
+            let (begun, guard) = (Arc::clone(&beginning), Arc::clone(&guard));
+            async move {
+                if waits {
+                    begun.notify_one();
+                    pending::<()>().await;
+                }
+                drop(guard);
+                Ok::<_, Refusal>(())
+            }
+        })
+        .bind("tcp://127.0.0.1:0")
+        .await
+        .unwrap();
+    let url = format!("tcp://{}", server.local_addr());
+    let waiting = Client::builder().auth(true);
+    let connecting = tokio::spawn({
+        let url = url.clone();
+        async move { waiting.connect(&url).await }
+    });
+    within(begun.notified()).await;
+    connecting.abort();
+    let since = Instant::now();
+    within(Client::builder().auth(false).connect(&url)).await.unwrap();
+    assert!(since.elapsed() < Duration::from_secs(2), "{:?}", since.elapsed());
+    assert_eq!(Arc::strong_count(&dropped), 2, "the authentication of the other client was dropped");
+}
