@@ -5,10 +5,10 @@ use std::{
     fmt::{self, Debug, Display},
 };
 
+use crate::codec::{DecodeError, EncodeError};
 use crate::session::Method;
 use sockets_proto::{
     Admission, Answer, FailureCode,
-    codec::{DecodeError, EncodeError},
     name::{InvalidName, full_name},
 };
 

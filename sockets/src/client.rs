@@ -1,11 +1,11 @@
 //! The client and its builder.
 
 use std::{
-    future::{Future, poll_fn},
+    future::Future,
     io,
     ops::Deref,
     sync::Arc,
-    task::{Context, Poll, Waker},
+    task::{Context, Waker},
 };
 
 use bytes::Bytes;
@@ -18,6 +18,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
+use crate::codec;
 #[cfg(feature = "middleware")]
 use crate::middleware::{CallService, Layer, Layers, Next};
 use crate::{
@@ -33,7 +34,7 @@ use crate::{
         Address, Arrival, BoxError, ClientOptions, Handshake, Link, memory_pair, open, over_messages, over_stream,
     },
 };
-use sockets_proto::{Side, clamp_timeout, codec};
+use sockets_proto::{Side, clamp_timeout};
 
 type ConnectedHook = Box<dyn FnOnce(Peer) -> BoxFuture<'static, ()> + Send>;
 
@@ -358,7 +359,8 @@ impl ClientBuilder {
         }
         let mut driver = Box::pin(driver.run(|| {}));
         // Mostly the server has said with its welcome that it is ready: then nobody has to be woken to hear it.
-        if poll_fn(|cx| Poll::Ready(driver.as_mut().poll(cx))).await.is_pending() {
+        // Its wakers are always those of its own task, which run no user code.
+        if driver.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
             tokio::spawn(driver);
         }
         let ready = timeout_at(deadline, session.until_connected()).await;

@@ -2,6 +2,7 @@
 //!
 //! They are typed and rare, so tokio-serde frames them, over the same links that carry everything after them.
 
+use crate::codec::{EncodeError, decode, encode};
 use sockets_proto::Token;
 use sockets_proto::next_frame;
 use std::{
@@ -23,10 +24,7 @@ use crate::{
     refusal::Refusal,
     transport::{Compression, Link, ReceiveError, hang_up},
 };
-use sockets_proto::{
-    Outbox, Terms, clamp_timeout,
-    codec::{EncodeError, decode, encode},
-};
+use sockets_proto::{Outbox, Terms, clamp_timeout};
 
 /// The protocol's version.
 const VERSION: u16 = 1;

@@ -83,6 +83,7 @@ mod backoff;
 mod call_error;
 mod client;
 mod clock;
+mod codec;
 mod connect_error;
 mod disconnect_reason;
 mod driver;
@@ -90,6 +91,7 @@ mod group;
 mod handshake;
 mod limits;
 mod listener;
+mod lock;
 #[cfg(feature = "middleware")]
 pub mod middleware;
 mod postcard;

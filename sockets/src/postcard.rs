@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio_serde::{Deserializer, Serializer};
 
-use sockets_proto::codec::{decode, encode};
+use crate::codec::{decode, encode};
 
 /// Decodes each message as an `Item`, and encodes a `SinkItem` as each message.
 pub(crate) struct Postcard<Item, SinkItem> {

@@ -13,7 +13,6 @@ use std::{
 
 use futures_core::Stream;
 use futures_util::FutureExt;
-use parking_lot::Mutex;
 use tokio::{
     sync::watch,
     time::{Instant, sleep, timeout},
@@ -27,6 +26,7 @@ use crate::{
     driver::{Found, Recovery, Search},
     handshake::{self, Claim, Resumption},
     limits::Limits,
+    lock::{Mutex, event},
     session::Session,
     transport::{Address, ClientOptions, open},
 };
@@ -272,7 +272,10 @@ impl Recovery for WayBack {
                 DisconnectReason::Restarting { after, at } => {
                     self.states.send_replace(tries(0, None));
                     if let Some(url) = at {
-                        self.ticket.lock().redirect(url);
+                        let is_used = self.ticket.lock().redirect(url);
+                        if !is_used {
+                            event!(warn, url, "the server has named another one, whose address is of no use here");
+                        }
                     }
                     sleep(*after).await;
                 }
@@ -285,7 +288,7 @@ impl Recovery for WayBack {
                     Ok(found) => return Ok(found),
                     Err(error) => error,
                 };
-                tracing::debug!(%error, attempt, "an attempt to reconnect has failed");
+                event!(debug, %error, attempt, "an attempt to reconnect has failed");
                 let retry = match &error {
                     ConnectError::Version { .. } | ConnectError::Login(_) => None,
                     ConnectError::Refused(refusal) => refusal.retry_after(),
@@ -320,12 +323,13 @@ impl Recovery for WayBack {
 }
 
 impl Ticket {
-    /// The server is followed by another one. Not over another transport: that might be less safe.
-    fn redirect(&mut self, url: &str) {
-        match Address::parse(url) {
-            Ok(address) if address.is_like(&self.address) => self.redirected = Some(address),
-            _ => tracing::warn!(url, "the server has named another one, whose address is of no use here"),
-        }
+    /// The server is followed by another one. Not over another transport: that might be less safe. Returns `false` if the
+    /// address is of no use.
+    fn redirect(&mut self, url: &str) -> bool {
+        let address = Address::parse(url).ok().filter(|address| address.is_like(&self.address));
+        let is_used = address.is_some();
+        self.redirected = address.or(self.redirected.take());
+        is_used
     }
 
     /// Where to try: by turns where the server has said, if it has, and where it was.

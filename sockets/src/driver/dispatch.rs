@@ -7,6 +7,7 @@ use futures_util::future::abortable;
 use tokio::time::timeout_at;
 
 use super::{places::Places, rate::Rate};
+use crate::lock::{assert_unlocked, event};
 use crate::{
     clock,
     session::{Call, EmitLease, Incoming, Kind, Peer, Place, Resolved, Room, Session, Subscriber, run_suspended},
@@ -143,7 +144,7 @@ impl Dispatcher {
 
     /// Ends a call whose deadline has passed before its handler could start.
     fn expire(&self, called: &Called) {
-        tracing::debug!(key = called.key, "the deadline of a call passed before its handler could start");
+        event!(debug, key = called.key, "the deadline of a call passed before its handler could start");
         match called.open {
             Open::Request(id) => {
                 let timeout = Outcome::Failure(FailureCode::Timeout, "");
@@ -225,7 +226,7 @@ fn emit(
         }
         _ => {
             session.count_unheard_emit();
-            tracing::debug!(key, "nobody listens to an emit; it is dropped");
+            event!(debug, key, "nobody listens to an emit; it is dropped");
             session.end_emit(open, occupied);
             None
         }
@@ -271,6 +272,7 @@ impl SharedEmit {
 /// Starts a handler, polls it once, and gives it a task of its own, until its deadline, if it suspends.
 fn run(session: &Arc<Session>, subscriber: &Subscriber, key: u64, incoming: Incoming, open: Open, place: &mut Place) {
     let deadline = incoming.call().deadline();
+    assert_unlocked();
     match subscriber {
         Subscriber::Group { service, .. } => service.start(key, incoming, place),
         Subscriber::Listener { listen, .. } => listen.start(incoming, place),

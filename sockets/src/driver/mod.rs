@@ -24,6 +24,7 @@ use self::{
     dispatch::{Dispatcher, Moment},
     places::Places,
 };
+use crate::lock::{event, in_transport};
 use crate::{
     clock,
     disconnect_reason::DisconnectReason,
@@ -96,7 +97,7 @@ impl Driver {
                     break reason;
                 }
             };
-            tracing::debug!(%reason, "a session has ended");
+            event!(debug, %reason, "a session has ended");
             end.because(&reason);
             Box::pin(self.part(reason)).await;
         }
@@ -139,7 +140,8 @@ impl Driver {
                 now = self.dispatch(now, until)?;
                 continue;
             }
-            match self.receiver.poll_receive(cx, self.session.limits().max_frame as usize) {
+            let max_frame = self.session.limits().max_frame as usize;
+            match in_transport(|| self.receiver.poll_receive(cx, max_frame)) {
                 Poll::Ready(Ok(batch)) => (self.batch, self.arrived) = (batch, now),
                 Poll::Ready(Err(error)) => return Err(end_of_receiving(error)),
                 Poll::Pending => {
@@ -294,7 +296,7 @@ impl<L: FnOnce()> Drop for End<L> {
 }
 
 fn violated(violation: Violation) -> DisconnectReason {
-    tracing::warn!(%violation, "a peer broke the protocol");
+    event!(warn, %violation, "a peer broke the protocol");
     DisconnectReason::ProtocolViolation(violation.to_string())
 }
 

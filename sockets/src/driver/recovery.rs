@@ -13,6 +13,7 @@ use bytes::Bytes;
 use tokio::time::timeout;
 
 use super::{Driver, SLICE, wake_after_others};
+use crate::lock::{event, in_transport};
 use crate::{
     clock,
     disconnect_reason::DisconnectReason,
@@ -72,7 +73,7 @@ impl Driver {
             }
             self.receiver = Box::new(NoLink);
         }
-        tracing::debug!(%reason, "a link has ended; its session goes on");
+        event!(debug, %reason, "a link has ended; its session goes on");
         self.told = false;
         self.handle_batch().await?;
         let mut search = Arc::clone(&recovery).search(Arc::clone(&self.session), reason);
@@ -96,7 +97,7 @@ impl Driver {
         for _ in 0..LAST_BATCHES {
             let max_frame = self.session.limits().max_frame as usize;
             let hear = poll_fn(|cx| match self.poll_away(cx) {
-                Ok(()) => self.receiver.poll_receive(cx, max_frame).map(Ok),
+                Ok(()) => in_transport(|| self.receiver.poll_receive(cx, max_frame)).map(Ok),
                 Err(reason) => Poll::Ready(Err(reason)),
             });
             let Ok(heard) = timeout(LAST_WAIT, hear).await else { break };
@@ -193,11 +194,10 @@ impl Receive for NoLink {
 
 #[cfg(test)]
 mod tests {
-    use parking_lot::Mutex;
     use tokio::sync::watch;
 
     use super::*;
-    use crate::{limits::Limits, session::Routes};
+    use crate::{limits::Limits, lock::Mutex, session::Routes};
     use sockets_proto::{Side, codec::Payload};
 
     /// A link whose other end is gone. That is known when something is written, and only then its last word is there to be read.

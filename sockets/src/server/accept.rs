@@ -1,5 +1,6 @@
 //! From a new connection to a socket.
 
+use crate::lock::event;
 use sockets_proto::Token;
 use std::{
     future::Future,
@@ -164,7 +165,7 @@ async fn begin<I: Identity>(
     let admitted = match let_in(&server, arrival, &mut turn).await {
         Ok(admitted) => admitted,
         Err(error) => {
-            tracing::debug!(%error, "a connection was not let in");
+            event!(debug, %error, "a connection was not let in");
             // Nobody has to be waiting.
             let _ = done.send(Err(error));
             return None;
@@ -281,11 +282,8 @@ fn resume<I: Identity>(
         // One that cannot be encoded is not understood, so that the client tries again.
         handshake::welcome(&greeter.limits, &greeter.options.compression, Some(granted)).unwrap_or_default()
     };
-    let (registered, number) = (Arc::clone(server), socket.number());
-    let adopt = move || {
-        let unused = registered.registry.write().replace_identity(number, Arc::new(identity));
-        drop(unused);
-    };
+    let adopted = socket.clone();
+    let adopt = move || drop(adopted.replace_identity(Arc::new(identity)));
     socket.session().offer(Offer { link, claim, token, adopt: Box::new(adopt), welcome: Box::new(welcome) });
 }
 

@@ -5,13 +5,15 @@
 
 use std::{collections::BTreeMap, future::Future, pin::pin, sync::Arc, time::Duration};
 
-use parking_lot::Mutex;
 use tokio::{
-    sync::{Notify, oneshot},
+    sync::oneshot,
     time::{Instant, sleep_until},
 };
 
-use crate::limits::Limits;
+use crate::{
+    limits::Limits,
+    lock::{Mutex, Notify},
+};
 
 /// How long one has to greet while others wait for its place.
 const GRACE: Duration = Duration::from_secs(1);
@@ -55,11 +57,12 @@ impl Admission {
                 let oldest = places.theirs.first_entry().map(|oldest| oldest.get().0 + GRACE);
                 let is_full = places.ours + places.theirs.len() >= self.handshakes;
                 let makes_room = is_full && oldest.is_some_and(|until| until <= Instant::now());
-                if makes_room {
-                    places.theirs.pop_first();
-                }
                 if makes_room || !is_full {
+                    let ended = if makes_room { places.theirs.pop_first() } else { None };
                     places.ours += 1;
+                    drop(places);
+                    // Without the lock, since that wakes its connection.
+                    drop(ended);
                     return Turn { admission: Arc::clone(self), has_place: true };
                 }
                 oldest
@@ -148,10 +151,11 @@ struct Back<'a> {
 impl Drop for Back<'_> {
     fn drop(&mut self) {
         let mut places = self.turn.admission.places.lock();
-        if places.theirs.remove(&self.number).is_some() {
+        let place = places.theirs.remove(&self.number);
+        if place.is_some() {
             places.ours += 1;
-        } else {
-            self.turn.has_place = false;
         }
+        drop(places);
+        self.turn.has_place = place.is_some();
     }
 }

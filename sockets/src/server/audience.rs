@@ -1,28 +1,20 @@
 //! Whom a message is for.
 
-use std::{
-    borrow::Borrow,
-    collections::{BTreeMap, HashSet},
-    iter,
-    sync::Arc,
-    time::Duration,
-};
+use std::{borrow::Borrow, collections::BTreeMap, iter, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use serde::Serialize;
 
 use super::{Identity, Inner, Replies, Socket, registry::Registry, roster::Roster};
+use crate::codec::{self, Payload};
+use crate::lock::{self, RwLock};
 use crate::{
     call_error::CallError,
     clock::now,
     session::{Ask, Callee, Kind, Member, Outgoing},
 };
-use sockets_proto::{
-    PREFIX,
-    codec::{self, Payload},
-    shared_emit, shared_request,
-};
+use sockets_proto::{PREFIX, shared_emit, shared_request};
 
 /// A set of sockets, by a description that is evaluated at each call: a room means those who are in it then.
 ///
@@ -40,7 +32,8 @@ pub(super) enum Selector<I> {
     All,
     Room(String),
     Sockets(BTreeMap<u64, Socket<I>>),
-    Users(HashSet<I>),
+    /// By their hash.
+    Users(BTreeMap<u64, Vec<I>>),
     Union(Arc<Self>, Arc<Self>),
     Except(Arc<Self>, Arc<Self>),
 }
@@ -51,59 +44,91 @@ impl<I: Identity> Selector<I> {
         Self::Sockets(sockets.into_iter().map(numbered).collect())
     }
 
-    pub(super) fn users<U: Borrow<I>>(identities: impl IntoIterator<Item = U>) -> Self {
-        Self::Users(identities.into_iter().map(|identity| identity.borrow().clone()).collect())
-    }
-
-    fn contains(&self, registry: &Registry<I>, socket: &Socket<I>) -> bool {
-        match self {
-            Self::All => true,
-            Self::Room(name) => registry.is_member(name, socket.number()),
-            Self::Sockets(sockets) => sockets.get(&socket.number()) == Some(socket),
-            Self::Users(identities) => identities.contains(&*socket.identity()),
-            Self::Union(one, other) => one.contains(registry, socket) || other.contains(registry, socket),
-            Self::Except(those, these) => those.contains(registry, socket) && !these.contains(registry, socket),
-        }
-    }
-
-    /// Those who belong to it now, by shard.
-    fn roster(&self, registry: &Registry<I>, shards: usize) -> Roster {
-        match self {
-            Self::All => registry.everyone(shards),
-            Self::Room(name) => registry.roster(name, shards).unwrap_or_else(|| Roster::new(shards, iter::empty())),
-            _ => {
-                let mut sockets = Vec::new();
-                self.for_each(registry, &mut |socket| sockets.push(socket.clone()));
-                Roster::new(shards, sockets.iter().map(Socket::numbered))
+    pub(super) fn users<U: Borrow<I>>(server: &Inner<I>, identities: impl IntoIterator<Item = U>) -> Self {
+        let mut by_hash: BTreeMap<u64, Vec<I>> = BTreeMap::new();
+        for identity in identities {
+            let identity = identity.borrow();
+            let alike = by_hash.entry(server.hash(identity)).or_default();
+            if !alike.contains(identity) {
+                alike.push(identity.clone());
             }
         }
+        Self::Users(by_hash)
     }
 
-    /// Goes through the sockets, each once.
-    fn for_each(&self, registry: &Registry<I>, visit: &mut dyn FnMut(&Socket<I>)) {
+    /// The sockets that belong to it now, in the order in which they connected.
+    fn members(&self, registry: &RwLock<Registry<I>>) -> Vec<Socket<I>> {
+        let found = self.find(&registry.read());
+        lock::assert_unlocked();
+        found.members()
+    }
+
+    /// The members by shard.
+    fn roster(&self, registry: &RwLock<Registry<I>>, shards: usize) -> Roster {
         match self {
-            Self::All => registry.sockets().for_each(visit),
-            Self::Room(name) => registry.members(name).for_each(visit),
+            Self::All => registry.read().everyone(shards),
+            Self::Room(name) => {
+                let roster = registry.read().roster(name, shards);
+                roster.unwrap_or_else(|| Roster::new(shards, iter::empty()))
+            }
+            _ => Roster::new(shards, self.members(registry).iter().map(Socket::numbered)),
+        }
+    }
+
+    /// Looks up what does not depend on an identity's `Eq`, which is user code.
+    fn find(&self, registry: &Registry<I>) -> Found<'_, I> {
+        match self {
+            Self::All => Found::Sockets(registry.sockets().cloned().collect()),
+            Self::Room(name) => Found::Sockets(registry.members(name).cloned().collect()),
             Self::Sockets(sockets) => {
                 let connected = |socket: &&Socket<I>| registry.socket(socket.number()) == Some(*socket);
-                sockets.values().filter(connected).for_each(visit);
+                Found::Sockets(sockets.values().filter(connected).cloned().collect())
             }
-            Self::Users(identities) => {
-                identities.iter().flat_map(|identity| registry.sockets_of(identity)).for_each(visit);
+            Self::Users(by_hash) => {
+                let candidates = by_hash.keys().flat_map(|hash| registry.sockets_with(*hash)).cloned().collect();
+                Found::Users(by_hash, candidates)
             }
-            Self::Union(one, other) => {
-                one.for_each(registry, visit);
-                other.for_each(registry, &mut |socket| {
-                    if !one.contains(registry, socket) {
-                        visit(socket);
-                    }
+            Self::Union(one, other) => Found::Union(Box::new((one.find(registry), other.find(registry)))),
+            Self::Except(from, left_out) => Found::Except(Box::new((from.find(registry), left_out.find(registry)))),
+        }
+    }
+}
+
+/// The sockets of an audience's parts, all looked up at the same time.
+enum Found<'a, I> {
+    Sockets(Vec<Socket<I>>),
+    /// Identities by their hash, and the sockets whose identities have one of these hashes.
+    Users(&'a BTreeMap<u64, Vec<I>>, Vec<Socket<I>>),
+    Union(Box<(Self, Self)>),
+    Except(Box<(Self, Self)>),
+}
+
+impl<I: Identity> Found<'_, I> {
+    /// The sockets, each once, in the order in which they connected.
+    fn members(self) -> Vec<Socket<I>> {
+        match self {
+            Self::Sockets(sockets) => sockets,
+            Self::Users(by_hash, mut sockets) => {
+                sockets.retain(|socket| {
+                    by_hash.get(&socket.identity_hash()).is_some_and(|alike| alike.contains(&*socket.identity()))
                 });
+                sockets.sort_by_key(Socket::number);
+                sockets
             }
-            Self::Except(those, these) => those.for_each(registry, &mut |socket| {
-                if !these.contains(registry, socket) {
-                    visit(socket);
-                }
-            }),
+            Self::Union(parts) => {
+                let (one, other) = *parts;
+                let mut sockets = one.members();
+                sockets.extend(other.members());
+                sockets.sort_by_key(Socket::number);
+                sockets.dedup();
+                sockets
+            }
+            Self::Except(parts) => {
+                let (from, left_out) = *parts;
+                let (mut sockets, left_out) = (from.members(), left_out.members());
+                sockets.retain(|socket| left_out.binary_search_by_key(&socket.number(), Socket::number).is_err());
+                sockets
+            }
         }
     }
 }
@@ -160,9 +185,7 @@ impl<I: Identity> Audience<I> {
 
     /// Those who belong to it now.
     pub fn sockets(&self) -> Vec<Socket<I>> {
-        let mut sockets = Vec::new();
-        self.selector.for_each(&self.server.registry.read(), &mut |socket| sockets.push(socket.clone()));
-        sockets
+        self.selector.members(&self.server.registry)
     }
 
     pub(crate) async fn emit_to_all<A: Serialize + ?Sized>(
@@ -186,7 +209,7 @@ impl<I: Identity> Audience<I> {
             return Err(CallError::TooLarge { message: format!("{length} bytes, the limit is {limit}") });
         }
         let fanout = &self.server.fanout;
-        fanout.emit(callee, &frame, || self.selector.roster(&self.server.registry.read(), fanout.shards())).await;
+        fanout.emit(callee, &frame, || self.selector.roster(&self.server.registry, fanout.shards())).await;
         Ok(())
     }
 
@@ -208,16 +231,18 @@ impl<I: Identity> Audience<I> {
         let (now, ask) = (now(), Arc::new(Ask::default()));
         let mut replies = Replies::new(Arc::clone(&ask), Some(question.id()), decode);
         let mut round = self.server.fanout.round();
-        self.selector.for_each(&self.server.registry.read(), &mut |socket| {
-            let member = Member::new(&ask, replies.add(socket.clone()));
-            let (write, asked) = socket.session().ask(now, callee, &question, member);
+        for socket in self.selector.members(&self.server.registry) {
+            let session = Arc::clone(socket.session());
+            let number = socket.number();
+            let member = Member::new(&ask, replies.add(socket));
+            let (write, asked) = session.ask(now, callee, &question, member);
             if write {
-                round.add(socket.number(), socket.session());
+                round.add(number, &session);
             }
             if let Err((error, _)) = asked {
                 replies.refuse_last(error);
             }
-        });
+        }
         replies
     }
 }

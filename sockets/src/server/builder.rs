@@ -2,11 +2,11 @@
 
 use std::{
     future::Future,
+    hash::RandomState,
     sync::{Arc, atomic::AtomicU64},
 };
 
 use futures_util::future::BoxFuture;
-use parking_lot::{Mutex, RwLock};
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
@@ -14,17 +14,18 @@ use super::{
     AuthFailure, Authenticator, ConnectedHook, HookOutcome, Identity, Inner, Server, admission::Admission,
     fanout::Fanout, hook::sealed::Outcome, parking::Parking, registry::Registry, socket::Socket,
 };
+use crate::codec::decode;
 #[cfg(feature = "middleware")]
 use crate::middleware::{Authentication, CallService, ConnectLayers, ConnectService, Layer, Layers, Next};
 use crate::{
     connect_error::BindError,
     limits::Limits,
+    lock::{Mutex, RwLock},
     refusal::Refusal,
     registration_error::RegistrationError,
     session::{Routes, Service},
     transport::{Handshake, ServerOptions},
 };
-use sockets_proto::codec::decode;
 
 /// A function that authenticates: it takes the login, or the login and a [`Handshake`], and gives
 /// `Result<I, Refusal>` in a future.
@@ -252,6 +253,7 @@ impl<I: Identity> ServerBuilder<I> {
         let limits = Arc::new(self.limits);
         Server::open(Inner {
             registry: RwLock::new(Registry::new(limits.rooms_per_socket as usize)),
+            identity_hasher: RandomState::new(),
             fanout: Fanout::new(limits.outgoing_queue as usize),
             admission: Admission::new(&limits),
             parking: Parking::new(&limits),

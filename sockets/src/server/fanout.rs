@@ -15,10 +15,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use parking_lot::Mutex;
 use tokio::{
     runtime::Handle,
-    sync::Notify,
     task::{coop::consume_budget, yield_now},
     time::{sleep, timeout_at},
 };
@@ -26,6 +24,7 @@ use tokio::{
 use super::roster::{Roster, shard_of};
 use crate::{
     clock::now,
+    lock::{Mutex, Notify},
     session::{Callee, Laggards, Log, Members, Run, Session, share_woken_task},
 };
 
@@ -236,7 +235,8 @@ impl Drop for Round<'_> {
                 shard.ask(found);
             }
         }
-        *self.fanout.spare.lock() = std::mem::take(&mut self.found);
+        let before = std::mem::replace(&mut *self.fanout.spare.lock(), std::mem::take(&mut self.found));
+        drop(before);
     }
 }
 

@@ -8,7 +8,8 @@ use std::{
     time::Duration,
 };
 
-use sockets_proto::{CallId, Frame, codec::encode, name};
+use crate::codec::encode;
+use sockets_proto::{CallId, Frame, name};
 use tokio::{
     sync::Semaphore,
     time::{sleep, timeout},

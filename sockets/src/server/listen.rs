@@ -7,6 +7,7 @@ use tokio::time::sleep;
 use super::{Identity, Inner, Server};
 use crate::{
     connect_error::BindError,
+    lock::event,
     transport::{Acceptor, Address},
 };
 
@@ -55,7 +56,7 @@ async fn listen<I: Identity>(server: Arc<Inner<I>>, acceptor: Acceptor) {
         let arrival = match accepted {
             Ok(arrival) => arrival,
             Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
+                event!(warn, %error, "a connection could not be accepted");
                 sleep(ACCEPT_BACKOFF).await;
                 continue;
             }

@@ -17,7 +17,7 @@ mod roster;
 mod socket;
 
 use std::{
-    hash::Hash,
+    hash::{BuildHasher, Hash, RandomState},
     mem,
     net::SocketAddr,
     sync::{
@@ -28,7 +28,6 @@ use std::{
 };
 
 use futures_util::future::BoxFuture;
-use parking_lot::{Mutex, RwLock};
 use tokio::{task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -44,6 +43,7 @@ pub use self::{
     socket::Socket,
 };
 use self::{admission::Admission, audience::Selector, fanout::Fanout, parking::Parking, registry::Registry};
+use crate::lock::{self, Mutex, RwLock};
 use crate::{
     disconnect_reason::DisconnectReason,
     limits::Limits,
@@ -89,6 +89,8 @@ type ConnectedHook<I> = dyn Fn(Socket<I>) -> BoxFuture<'static, Result<(), Refus
 /// What a server's handles and sockets share.
 struct Inner<I> {
     registry: RwLock<Registry<I>>,
+    /// Hashes identities, without the registry's lock.
+    identity_hasher: RandomState,
     fanout: Fanout,
     admission: Arc<Admission>,
     parking: Arc<Parking>,
@@ -195,7 +197,7 @@ impl<I: Identity> Server<I> {
 
     /// All sockets of these identities.
     pub fn users<U: std::borrow::Borrow<I>>(&self, identities: impl IntoIterator<Item = U>) -> Audience<I> {
-        self.audience(Selector::users(identities))
+        self.audience(Selector::users(&self.inner, identities))
     }
 
     fn audience(&self, selector: Selector<I>) -> Audience<I> {
@@ -209,12 +211,16 @@ impl<I: Identity> Server<I> {
 
     /// The newest socket of an identity.
     pub fn socket(&self, identity: &I) -> Option<Socket<I>> {
-        self.inner.registry.read().sockets_of(identity).last().cloned()
+        self.sockets_of(identity).pop()
     }
 
     /// The sockets of an identity, oldest first.
     pub fn sockets_of(&self, identity: &I) -> Vec<Socket<I>> {
-        self.inner.registry.read().sockets_of(identity).cloned().collect()
+        let hash = self.inner.hash(identity);
+        let mut sockets: Vec<_> = self.inner.registry.read().sockets_with(hash).cloned().collect();
+        lock::assert_unlocked();
+        sockets.retain(|socket| *socket.identity() == *identity);
+        sockets
     }
 
     /// The names of all rooms, in alphabetical order.
@@ -272,6 +278,14 @@ impl<I: Identity> Server<I> {
     }
 }
 
+impl<I: Hash> Inner<I> {
+    /// Hashes an identity, as the registry knows it.
+    fn hash(&self, identity: &I) -> u64 {
+        lock::assert_unlocked();
+        self.identity_hasher.hash_one(identity)
+    }
+}
+
 impl<I> Inner<I> {
     fn next_ask(&self) -> u64 {
         self.next_ask.fetch_add(1, Ordering::Relaxed)
@@ -286,6 +300,8 @@ impl<I> Clone for Server<I> {
 
 impl<I> std::fmt::Debug for Server<I> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Server").field("local_addrs", &*self.inner.local_addrs.lock()).finish_non_exhaustive()
+        // Formatting runs the code of whoever takes the text.
+        let local_addrs = self.inner.local_addrs.lock().clone();
+        f.debug_struct("Server").field("local_addrs", &local_addrs).finish_non_exhaustive()
     }
 }

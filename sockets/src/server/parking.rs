@@ -2,12 +2,12 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use parking_lot::Mutex;
 use tokio::{
     sync::oneshot,
     time::{Instant, sleep, sleep_until},
 };
 
+use crate::lock::Mutex;
 use crate::{
     disconnect_reason::DisconnectReason,
     driver::{Found, Recovery, Search},
@@ -44,13 +44,18 @@ impl Parking {
     /// likely to come back.
     fn enter(self: &Arc<Self>) -> Option<Place> {
         let most = self.limits.resume_sessions as usize;
+        let (stays, given_up) = oneshot::channel();
+        let mut given_away = Vec::new();
         let mut taken = self.taken.lock();
         while taken.places.len() >= most {
-            taken.places.pop_first()?;
+            given_away.push(taken.places.pop_first()?);
         }
         taken.next += 1;
-        let (number, (stays, given_up)) = (taken.next, oneshot::channel());
+        let number = taken.next;
         taken.places.insert(number, stays);
+        drop(taken);
+        // Without the lock, since that wakes their sessions.
+        drop(given_away);
         Some(Place { parking: Arc::clone(self), number, bytes: 0, given_up })
     }
 }
@@ -101,8 +106,10 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         let mut taken = self.parking.taken.lock();
-        taken.places.remove(&self.number);
+        let stays = taken.places.remove(&self.number);
         taken.bytes -= self.bytes;
+        drop(taken);
+        drop(stays);
     }
 }
 

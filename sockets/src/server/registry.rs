@@ -5,13 +5,14 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use super::{Identity, Socket, roster::Roster};
+use super::{Socket, roster::Roster};
 use crate::session::Session;
 
 /// A server's sockets, by the number of their coming, and the index of rooms. A room is there while it has members.
 pub(super) struct Registry<I> {
     sockets: BTreeMap<u64, Entry<I>>,
-    by_identity: HashMap<Arc<I>, BTreeSet<u64>>,
+    /// The numbers of the sockets whose identities have this hash. They are compared without the lock.
+    by_identity: HashMap<u64, BTreeSet<u64>>,
     rooms: HashMap<String, Room<I>>,
     everyone: Rostered,
     rooms_per_socket: usize,
@@ -71,10 +72,6 @@ impl<I> Registry<I> {
         self.rooms.get(room).into_iter().flat_map(|room| room.members.values())
     }
 
-    pub(super) fn is_member(&self, room: &str, id: u64) -> bool {
-        self.rooms.get(room).is_some_and(|room| room.members.contains_key(&id))
-    }
-
     pub(super) fn rooms(&self) -> Vec<String> {
         let mut rooms: Vec<_> = self.rooms.keys().cloned().collect();
         rooms.sort_unstable();
@@ -127,52 +124,38 @@ impl<I> Registry<I> {
         let Room { members, rostered } = self.rooms.get(room)?;
         Some(rostered.get_or_init(|| Roster::new(shards, members.values().map(Socket::numbered))).clone())
     }
-}
 
-impl<I: Identity> Registry<I> {
     /// Lets a socket in; `false` if the server lets nobody in any more.
     pub(super) fn insert(&mut self, socket: Socket<I>) -> bool {
         if self.closed {
             return false;
         }
-        self.by_identity.entry(socket.identity()).or_default().insert(socket.number());
+        self.by_identity.entry(socket.identity_hash()).or_default().insert(socket.number());
         self.sockets.insert(socket.number(), Entry { socket, rooms: BTreeSet::new() });
         self.everyone.take();
         true
     }
 
-    /// Takes a socket out, of its rooms too. It is given back with its identity's key, to be dropped without the registry's
-    /// lock: that runs a user's code.
-    pub(super) fn remove(&mut self, id: u64) -> Option<(Socket<I>, Option<Arc<I>>)> {
+    /// Takes a socket out, of its rooms too. It is given back, to be dropped without the registry's lock: that runs a
+    /// user's code.
+    pub(super) fn remove(&mut self, id: u64) -> Option<Socket<I>> {
         let entry = self.sockets.remove(&id)?;
         self.everyone.take();
         for room in &entry.rooms {
             self.remove_member(id, room);
         }
-        let key = self.remove_from_index(id, &entry.socket.identity());
-        Some((entry.socket, key))
+        let hash = entry.socket.identity_hash();
+        if let Some(numbers) = self.by_identity.get_mut(&hash) {
+            numbers.remove(&id);
+            if numbers.is_empty() {
+                self.by_identity.remove(&hash);
+            }
+        }
+        Some(entry.socket)
     }
 
-    /// Replaces the identity of a socket, in the socket and in the index. The identities that are not used any more are
-    /// returned, to be dropped without the registry's lock.
-    pub(super) fn replace_identity(&mut self, id: u64, identity: Arc<I>) -> [Option<Arc<I>>; 2] {
-        let Some(socket) = self.socket(id).cloned() else { return [Some(identity), None] };
-        let former = socket.replace_identity(Arc::clone(&identity));
-        let key = self.remove_from_index(id, &former);
-        self.by_identity.entry(identity).or_default().insert(id);
-        [Some(former), key]
-    }
-
-    /// Returns the key of the index if the socket was the last with this identity.
-    fn remove_from_index(&mut self, id: u64, identity: &I) -> Option<Arc<I>> {
-        let numbers = self.by_identity.get_mut(identity)?;
-        numbers.remove(&id);
-        let is_last = numbers.is_empty();
-        is_last.then(|| self.by_identity.remove_entry(identity)).flatten().map(|(key, _)| key)
-    }
-
-    /// The sockets of an identity, oldest first.
-    pub(super) fn sockets_of(&self, identity: &I) -> impl DoubleEndedIterator<Item = &Socket<I>> {
-        self.by_identity.get(identity).into_iter().flatten().filter_map(|id| self.socket(*id))
+    /// The sockets whose identities have this hash, oldest first.
+    pub(super) fn sockets_with(&self, identity_hash: u64) -> impl Iterator<Item = &Socket<I>> {
+        self.by_identity.get(&identity_hash).into_iter().flatten().filter_map(|id| self.socket(*id))
     }
 }

@@ -14,8 +14,9 @@ use futures_core::Stream;
 use serde::de::DeserializeOwned;
 
 use super::Socket;
+use crate::codec::decode;
 use crate::{call_error::CallError, session::Ask};
-use sockets_proto::{CallId, codec::decode};
+use sockets_proto::CallId;
 
 /// The replies to a question, as they come: exactly one for each member that was asked, be it a reply, a failure, a
 /// timeout or that the member has left. Then the stream ends.

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use tokio::time::timeout;
 
 use super::{Server, Socket};
+use crate::codec::{Payload, encode};
 use crate::{
     disconnect_reason::DisconnectReason,
     handshake::{Claim, Granted, Resumption, greet},
@@ -15,10 +16,7 @@ use crate::{
     refusal::Refusal,
     transport::{Arrival, Compression, Handshake, Link, memory_pair, over_stream},
 };
-use sockets_proto::{
-    CallId, Farewell, Frame, Outbox,
-    codec::{Payload, encode},
-};
+use sockets_proto::{CallId, Farewell, Frame, Outbox};
 
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 

@@ -2,13 +2,13 @@
 
 use std::{
     hash::{Hash, Hasher},
+    mem,
     ops::Deref,
     sync::{Arc, Weak},
 };
 
-use parking_lot::RwLock;
-
 use super::{Identity, Inner, Server};
+use crate::lock::{DroppedUnlocked, RwLock, event};
 use crate::{
     disconnect_reason::DisconnectReason,
     session::{Peer, Session},
@@ -22,14 +22,26 @@ pub struct Socket<I = ()>(Arc<SocketInner<I>>);
 struct SocketInner<I> {
     number: u64,
     peer: Peer,
-    /// A resumption replaces it, under the write lock of the registry.
+    /// A resumption replaces it by an equal one.
     identity: RwLock<Arc<I>>,
+    identity_hash: u64,
     server: Arc<Inner<I>>,
+    _unlocked: DroppedUnlocked,
 }
 
 impl<I> Socket<I> {
-    pub(super) fn new(number: u64, peer: Peer, identity: I, server: Arc<Inner<I>>) -> Self {
-        Self(Arc::new(SocketInner { number, peer, identity: RwLock::new(Arc::new(identity)), server }))
+    pub(super) fn new(number: u64, peer: Peer, identity: I, server: Arc<Inner<I>>) -> Self
+    where
+        I: Identity,
+    {
+        let identity_hash = server.hash(&identity);
+        let identity = RwLock::new(Arc::new(identity));
+        Self(Arc::new(SocketInner { number, peer, identity, identity_hash, server, _unlocked: DroppedUnlocked }))
+    }
+
+    /// The hash of its identity, which is computed once and without a lock.
+    pub(super) fn identity_hash(&self) -> u64 {
+        self.0.identity_hash
     }
 
     /// The number of its coming.
@@ -51,9 +63,9 @@ impl<I> Socket<I> {
         Arc::clone(&self.0.identity.read())
     }
 
-    /// Replaces the identity and returns the earlier one. The registry calls this, to keep its index in step.
+    /// Replaces the identity by an equal one and returns the earlier one, which is dropped without a lock.
     pub(super) fn replace_identity(&self, identity: Arc<I>) -> Arc<I> {
-        std::mem::replace(&mut *self.0.identity.write(), identity)
+        mem::replace(&mut *self.0.identity.write(), identity)
     }
 }
 
@@ -69,9 +81,9 @@ impl<I: Identity> Socket<I> {
     /// [`Limits::rooms_per_socket`](crate::Limits::rooms_per_socket) allows, is not joined; a warning is traced.
     pub fn join(&self, room: &str) {
         if let Err(error) = check_room(room) {
-            tracing::warn!(%error, "a room is not joined");
+            event!(warn, %error, "a room is not joined");
         } else if !self.0.server.registry.write().join(self.number(), room) {
-            tracing::warn!("a room is not joined: the socket is in as many rooms as it may be");
+            event!(warn, "a room is not joined: the socket is in as many rooms as it may be");
         }
     }
 

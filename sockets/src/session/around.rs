@@ -9,10 +9,8 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{Callee, Kind, Listen, Peer, Service, Session};
 use crate::call_error::CallError;
-use sockets_proto::{
-    clamp_timeout,
-    codec::{self, Payload, decode},
-};
+use crate::codec::{self, Payload, decode};
+use sockets_proto::clamp_timeout;
 
 /// Sends it; gives the reply's bytes, which an emit has none of.
 pub(crate) type Sending<'a> = Box<dyn FnOnce() -> BoxFuture<'a, Result<Bytes, CallError>> + Send + 'a>;
@@ -81,8 +79,11 @@ impl Session {
             length: args.len(),
             send: Box::new(move || {
                 Box::pin(async move {
-                    let attempt = |first| self.try_emit(callee, &Payload::of(&args), first);
-                    self.emit_in_turn(attempt).await.map(|()| Bytes::new())
+                    let payload = Payload::of(&args);
+                    if !self.try_emit(callee, &payload, true)? {
+                        self.emit_in_turn(callee, &payload).await?;
+                    }
+                    Ok(Bytes::new())
                 })
             }),
         };

@@ -2,12 +2,12 @@
 
 use std::{
     collections::VecDeque,
+    mem,
     sync::Arc,
     task::{Context, Poll, Waker},
 };
 
-use parking_lot::Mutex;
-
+use crate::lock::{Mutex, wake};
 use sockets_proto::Answer;
 
 /// The answers that have come and have not been taken.
@@ -31,14 +31,17 @@ pub(crate) struct Member {
 impl Ask {
     /// The next answer, with the index of the member who gave it.
     pub(crate) fn poll_answer(&self, cx: &mut Context<'_>) -> Poll<(usize, Answer)> {
+        let answer = self.inbox.lock().answers.pop_front();
+        if let Some(answer) = answer {
+            return Poll::Ready(answer);
+        }
+        // Wakers are cloned and dropped without the lock.
+        let mut waker = Some(cx.waker().clone());
         let mut inbox = self.inbox.lock();
         if let Some(answer) = inbox.answers.pop_front() {
             return Poll::Ready(answer);
         }
-        match &mut inbox.waker {
-            Some(waker) => waker.clone_from(cx.waker()),
-            none => *none = Some(cx.waker().clone()),
-        }
+        mem::swap(&mut inbox.waker, &mut waker);
         Poll::Pending
     }
 }
@@ -54,6 +57,6 @@ impl Member {
         inbox.answers.push_back((self.index, answer));
         let waker = inbox.waker.take();
         drop(inbox);
-        waker.into_iter().for_each(Waker::wake);
+        waker.into_iter().for_each(wake);
     }
 }

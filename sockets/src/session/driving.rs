@@ -1,7 +1,12 @@
 //! What a driver does with its session.
 
 use sockets_proto::next_frame;
-use std::{sync::atomic::Ordering, task::Context, time::Instant};
+use std::{
+    mem,
+    sync::atomic::Ordering,
+    task::{Context, Waker},
+    time::Instant,
+};
 
 use bytes::Bytes;
 use futures_util::future::AbortHandle;
@@ -40,7 +45,9 @@ impl Session {
         let mut state = self.state.lock();
         let known = state.driver.will_wake(cx.waker());
         if !known {
-            state.driver.clone_from(cx.waker());
+            drop(state);
+            self.register_driver(cx.waker());
+            state = self.state.lock();
             // What has been said before. A first call may be about to be made, and goes with it.
             state.flush_requested |= !state.core.outbox().is_empty();
         }
@@ -51,9 +58,8 @@ impl Session {
         drop(state);
         let blocked = self.is_blocked();
         if !known || blocked {
-            let mut writer = self.writer.lock();
-            writer.set_waker(cx.waker());
-            if let Some(error) = writer.take_error() {
+            let error = self.writer.lock().take_error();
+            if let Some(error) = error {
                 return Err(DisconnectReason::Lost(error.to_string()));
             }
         }
@@ -61,6 +67,15 @@ impl Session {
             self.flush();
         }
         Ok(())
+    }
+
+    /// Registers the waker of the driver's task. Wakers are cloned and dropped without a lock.
+    pub(super) fn register_driver(&self, waker: &Waker) {
+        let (waker, writers) = (waker.clone(), waker.clone());
+        let replaced = mem::replace(&mut self.state.lock().driver, waker);
+        drop(replaced);
+        let replaced = self.writer.lock().set_waker(writers);
+        drop(replaced);
     }
 
     /// Handlers are going to be started: what they send and answer is written together.
@@ -76,7 +91,7 @@ impl Session {
         state.dispatching = None;
         // What was there before may wait for more to go with it, as somebody has asked for.
         let queued = state.core.outbox().len() > state.queued_before || state.core.owes_word();
-        self.settle(&state);
+        self.settle(&mut state);
         drop(state);
         if queued {
             self.flush_unless_blocked();
@@ -110,22 +125,22 @@ impl Session {
                 Event::Revoked(id) => return Ok(Some(Received::Revoked(id))),
                 Event::StrayAnswer => {
                     self.counters.count_stray_answer();
-                    tracing::debug!("an answer came for a call that nobody waits for");
+                    state.report_unknown_reply();
                 }
                 Event::Ready => {
-                    self.turned.notify_waiters();
+                    state.notify_changed();
                     return Ok(Some(Received::Ready));
                 }
                 Event::Drained => {
                     self.drained.store(true, Ordering::Release);
-                    self.settle(&state);
+                    self.settle(&mut state);
                 }
                 Event::Announced(signatures) => return Ok(Some(Received::Announced(signatures))),
                 Event::Acknowledged => {
                     state.confirm_token();
                     state.lag.note_progress();
                     if state.replies_wait() {
-                        self.room.notify_waiters();
+                        state.notify_capacity();
                     }
                 }
                 Event::Goodbye { reason, text } => {
@@ -207,7 +222,7 @@ impl Session {
         let queued = state.core.outbox().len() > before || state.core.owes_word();
         if queued || !notices.is_empty() {
             self.room_may_be_there(&mut state);
-            self.settle(&state);
+            self.settle(&mut state);
         }
         let next = [state.core.next_timeout(), stalled, closing].into_iter().flatten().min();
         state.armed = next;

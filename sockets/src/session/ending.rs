@@ -34,7 +34,7 @@ impl State {
     /// Asks the driver to end the session. The first reason counts.
     pub(super) fn close(&mut self, reason: DisconnectReason) {
         self.closing.get_or_insert_with(|| Box::new(Closing { reason, until: now() + LINGER }));
-        self.driver.wake_by_ref();
+        self.wake_driver();
     }
 
     /// Whether the session is to end now, because this side wants it to; otherwise when that is to be asked again.
@@ -81,9 +81,9 @@ impl Session {
         for handler in handlers {
             handler.abort();
         }
-        drop(self.change_routes(&[], |routes| std::mem::replace(routes, Routes::new(0))));
-        self.turned.notify_waiters();
-        self.room.notify_waiters();
+        drop(self.change_routes(&[], Routes::clear));
+        self.state.changed.notify_waiters();
+        self.state.capacity.notify_waiters();
         // There is no runtime when it is what has ended the session.
         if let Ok(runtime) = Handle::try_current() {
             for hook in hooks {
@@ -168,10 +168,11 @@ impl Session {
 
     /// Gives the connection back: handles that outlive the session must not keep it open.
     pub(crate) fn release(&self) {
-        self.writer.lock().release();
+        let released = self.writer.lock().release();
+        drop(released);
         self.state.lock().core.discard();
         self.parted.store(true, Ordering::Release);
-        self.turned.notify_waiters();
+        self.state.changed.notify_waiters();
     }
 
     /// Waits until the session has ended and the other side has heard so, as far as it does.

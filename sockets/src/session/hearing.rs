@@ -5,11 +5,9 @@ use std::{
     time::Instant,
 };
 
-use parking_lot::MutexGuard;
-
 use super::{
     Callee, Consumer, Member, Session, State,
-    log::{Entry, Log, Run},
+    log::{Log, Message, Run},
     worker::caller,
 };
 use crate::{call_error::CallError, clock::now, disconnect_reason::DisconnectReason};
@@ -46,7 +44,7 @@ impl Session {
             && !run.is_volatile()
             && run.method().is_none_or(|method| state.signatures.agree(method))
             && state.core.broadcast_all(joined, new.len(), largest, run.overflow());
-        if !all_at_once && !new.iter().all(|entry| self.take(&mut state, now, entry)) {
+        if !all_at_once && !new.iter().all(|entry| self.take(&mut state, now, entry.message())) {
             return false;
         }
         self.after_delivery(&mut state);
@@ -71,10 +69,10 @@ impl Session {
     }
 
     /// Queues a message to an audience; `false` if it does not fit into the queue, and the session closes.
-    fn take(&self, state: &mut State, now: Instant, entry: &Entry) -> bool {
+    fn take(&self, state: &mut State, now: Instant, entry: &Message) -> bool {
         if entry.method().is_some_and(|method| !state.signatures.agree(method)) {
             self.counters.count_mismatched_emit();
-            tracing::debug!("a member of an audience serves a method with another signature; an emit passes it over");
+            state.report_mismatched_emit();
             return true;
         }
         let dropped = state.core.dropped();
@@ -89,12 +87,12 @@ impl Session {
                 state.close(DisconnectReason::TooSlow);
                 return false;
             }
-            Admission::TooLarge { .. } => tracing::debug!("a message is too large for a member of its audience"),
+            Admission::TooLarge { .. } => state.report_too_large_emit(),
             Admission::Sent | Admission::Parked | Admission::Dropped | Admission::ShuttingDown => {}
         }
         let dropped = state.core.dropped() - dropped;
         if dropped > 0 {
-            tracing::debug!(dropped, overflow = ?entry.overflow(), "the queue of a member of an audience is full");
+            state.report_dropped_emits(dropped, entry.overflow());
         }
         true
     }
@@ -132,12 +130,12 @@ impl Session {
         let mut state = self.state.lock();
         state.core.cancel(now(), id);
         self.room_may_be_there(&mut state);
-        self.settle(&state);
+        self.settle(&mut state);
         self.after_queueing(state, false);
     }
 
     /// Whether a shard has to write for this session: nobody else is about to.
-    fn needs_write(&self, state: &mut MutexGuard<'_, State>) -> bool {
+    fn needs_write(&self, state: &mut State) -> bool {
         let idle = state.core.outbox().is_empty() || state.dispatching.is_some() || state.flush_requested;
         if idle || self.is_blocked() {
             state.wake_if_grown();

@@ -13,10 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{Call, Ended, Room, Session};
 use crate::clock::now;
-use sockets_proto::{
-    CallId, FailureCode, Occupied, Open, Outcome,
-    codec::{self, Payload, decode},
-};
+use crate::codec::{self, Payload, decode};
+use crate::lock::event;
+use sockets_proto::{CallId, FailureCode, Occupied, Open, Outcome};
 
 /// A call or an emit that has come in. It ends exactly once: with a reply, a failure, or, dropped before that, with
 /// what its being dropped means.
@@ -98,7 +97,7 @@ impl Incoming {
     /// If they do not decode; the caller has been told.
     pub fn decode<'de, A: Deserialize<'de>>(&'de self) -> Result<A, Ended> {
         decode(&self.payload).map_err(|error| {
-            tracing::debug!(%error, "the arguments of a call do not decode");
+            event!(debug, %error, "the arguments of a call do not decode");
             self.fail(FailureCode::Decode, &error.to_string())
         })
     }
@@ -126,7 +125,7 @@ impl Incoming {
             (!is_answered).then(|| payload.to_bytes())
         };
         codec::with_scratch(reply, answer).map_err(|error| {
-            tracing::warn!(%error, "a reply cannot be encoded");
+            event!(warn, %error, "a reply cannot be encoded");
             self.fail(FailureCode::Encode, &error.to_string())
         })
     }
@@ -192,6 +191,6 @@ impl Drop for Incoming {
 
 fn report_panic() {
     if thread::panicking() {
-        tracing::error!("a handler panicked");
+        event!(error, "a handler panicked");
     }
 }

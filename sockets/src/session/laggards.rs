@@ -8,10 +8,8 @@ use std::{
     },
 };
 
-use parking_lot::Mutex;
-use tokio::sync::Notify;
-
 use super::{Members, Session};
+use crate::lock::{Mutex, Notify};
 
 /// The lagging members of one shard. Most of the time there are none.
 #[derive(Default)]
@@ -36,12 +34,11 @@ impl Laggards {
         }
     }
 
-    /// The member's queue is below its limit again, and no longer long unless `is_long`.
-    pub(super) fn remove(&self, member: u64, is_long: bool) {
+    /// The member's queue is below its limit again, and no longer long unless `is_long`. Returns what to notify of that.
+    #[must_use]
+    pub(super) fn remove(&self, member: u64, is_long: bool) -> Option<Arc<Notify>> {
         let (full, long) = (self.full.remove(member), !is_long && self.long.remove(member));
-        if full || long {
-            self.changed.notify_waiters();
-        }
+        (full || long).then(|| Arc::clone(&self.changed))
     }
 
     /// Appends the members of an audience whose queues are full.

@@ -98,19 +98,21 @@ impl Session {
             state.lag = Lag::None;
         }
         if was_full || !is_long {
-            self.leave_laggards(is_long);
+            self.leave_laggards(state, is_long);
         }
     }
 
     /// No emitter waits for this member any more.
     pub(super) fn give_up_waiting(&self, state: &mut State) {
         state.lag = Lag::GivenUp;
-        self.leave_laggards(false);
+        self.leave_laggards(state, false);
     }
 
-    fn leave_laggards(&self, is_long: bool) {
-        if let Some(Following { log, member, .. }) = self.following.get() {
-            log.laggards().remove(*member, is_long);
+    fn leave_laggards(&self, state: &mut State, is_long: bool) {
+        if let Some(Following { log, member, .. }) = self.following.get()
+            && let Some(emitters) = log.laggards().remove(*member, is_long)
+        {
+            state.notify_emitters(emitters);
         }
     }
 

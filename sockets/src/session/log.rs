@@ -12,10 +12,9 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use parking_lot::Mutex;
-use tokio::sync::Notify;
 
 use super::{Callee, Laggards, Session};
+use crate::lock::{Mutex, Notify};
 use sockets_proto::{Overflow, PREFIX, codec::SHARE_FROM};
 
 /// The members of an audience who belong to one shard, in the order of their numbers.
@@ -41,13 +40,19 @@ struct Pending {
 /// A message for many.
 #[derive(Clone)]
 pub(crate) struct Entry {
+    message: Message,
+    members: Arc<Members>,
+}
+
+/// A message without its members: a copy keeps no session.
+#[derive(Clone)]
+pub(super) struct Message {
     number: u64,
     frame: Bytes,
     key: u64,
     overflow: Overflow,
     /// Key and signature, if its sender knows the method's types.
     method: Option<(u64, u64)>,
-    members: Arc<Members>,
 }
 
 impl Log {
@@ -66,7 +71,8 @@ impl Log {
         let number = self.newest.load(Ordering::Relaxed) + 1;
         pending.bytes += frame.len();
         let (key, overflow, method) = (callee.key(), callee.overflow(), callee.signed());
-        pending.entries.push_back(Entry { number, frame, key, overflow, method, members });
+        let message = Message { number, frame, key, overflow, method };
+        pending.entries.push_back(Entry { message, members });
         self.newest.store(number, Ordering::Release);
     }
 
@@ -92,9 +98,9 @@ impl Log {
     pub(crate) fn forget(&self, runs: &[Run]) {
         let Some(last) = runs.last().map(Run::last_number) else { return };
         let mut pending = self.pending.lock();
-        let heard = pending.entries.partition_point(|entry| entry.number <= last);
+        let heard = pending.entries.partition_point(|entry| entry.message.number <= last);
         let forgotten: Vec<_> = pending.entries.drain(..heard).collect();
-        pending.bytes -= forgotten.iter().map(|entry| entry.frame.len()).sum::<usize>();
+        pending.bytes -= forgotten.iter().map(|entry| entry.message.frame.len()).sum::<usize>();
         drop(pending);
         // Without the lock, since they may hold the last handle of a session.
         drop(forgotten);
@@ -110,10 +116,11 @@ impl Log {
     }
 
     /// What is behind `number` for one member, and the number of the last entry.
-    pub(super) fn since(&self, number: u64, member: u64) -> (Vec<Entry>, u64) {
+    pub(super) fn since(&self, number: u64, member: u64) -> (Vec<Message>, u64) {
         let entries = &self.pending.lock().entries;
-        let new = entries.iter().skip(entries.partition_point(|entry| entry.number <= number));
-        (new.filter(|entry| entry.is_for(member)).cloned().collect(), self.newest())
+        let new = entries.iter().skip(entries.partition_point(|entry| entry.message.number <= number));
+        let messages = new.filter(|entry| entry.is_for(member)).map(|entry| entry.message.clone());
+        (messages.collect(), self.newest())
     }
 }
 
@@ -122,6 +129,12 @@ impl Entry {
         self.members.binary_search_by_key(&member, |(number, _)| *number).is_ok()
     }
 
+    pub(super) fn message(&self) -> &Message {
+        &self.message
+    }
+}
+
+impl Message {
     pub(super) fn frame(&self) -> &Bytes {
         &self.frame
     }
@@ -154,20 +167,20 @@ pub(crate) struct Run {
 impl Run {
     fn takes(&self, entry: &Entry) -> bool {
         let first = &self.entries[0];
-        (first.method, first.overflow) == (entry.method, entry.overflow)
+        (first.message.method, first.message.overflow) == (entry.message.method, entry.message.overflow)
             && Arc::ptr_eq(&first.members, &entry.members)
             // Large frames are shared one by one, without being copied even once.
-            && first.frame.len().max(entry.frame.len()) < SHARE_FROM
+            && first.message.frame.len().max(entry.message.frame.len()) < SHARE_FROM
     }
 
     fn join(&mut self) {
-        self.largest = self.entries.iter().map(|entry| entry.frame.len() - PREFIX).max().unwrap_or(0);
+        self.largest = self.entries.iter().map(|entry| entry.message.frame.len() - PREFIX).max().unwrap_or(0);
         self.joined = match &self.entries[..] {
-            [only] => only.frame.clone(),
+            [only] => only.message.frame.clone(),
             several => {
-                let mut joined = BytesMut::with_capacity(several.iter().map(|entry| entry.frame.len()).sum());
+                let mut joined = BytesMut::with_capacity(several.iter().map(|entry| entry.message.frame.len()).sum());
                 for entry in several {
-                    joined.extend_from_slice(&entry.frame);
+                    joined.extend_from_slice(&entry.message.frame);
                 }
                 joined.freeze()
             }
@@ -184,24 +197,24 @@ impl Run {
     }
 
     pub(super) fn method(&self) -> Option<(u64, u64)> {
-        self.entries[0].method
+        self.entries[0].message.method
     }
 
     pub(super) fn is_volatile(&self) -> bool {
-        self.entries[0].is_volatile()
+        self.entries[0].message.is_volatile()
     }
 
     pub(super) fn overflow(&self) -> Overflow {
-        self.entries[0].overflow
+        self.entries[0].message.overflow
     }
 
     pub(super) fn last_number(&self) -> u64 {
-        self.entries[self.entries.len() - 1].number
+        self.entries[self.entries.len() - 1].message.number
     }
 
     /// What is new to one who has heard everything up to `number`.
     pub(super) fn since(&self, number: u64) -> &[Entry] {
-        &self.entries[self.entries.partition_point(|entry| entry.number <= number)..]
+        &self.entries[self.entries.partition_point(|entry| entry.message.number <= number)..]
     }
 
     /// All frames in one piece, and the length of the largest.

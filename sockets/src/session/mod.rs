@@ -22,6 +22,7 @@ mod routes;
 mod sending;
 mod service;
 mod signatures;
+mod state_lock;
 mod stats;
 mod suspended;
 mod waiting;
@@ -41,9 +42,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::future::AbortHandle;
-use parking_lot::{Mutex, RwLock};
 use slab::Slab;
-use tokio::sync::Notify;
 
 #[cfg(feature = "middleware")]
 pub(crate) use self::around::Sending;
@@ -77,10 +76,12 @@ use self::{
     pending_replies::PendingReplies,
     resuming::Between,
     signatures::Signatures,
+    state_lock::{Recorded, StateGuard, StateLock},
     stats::Counters,
     waiting::WaitSlot,
     writer::Writer,
 };
+use crate::lock::{DroppedUnlocked, Mutex, RwLock};
 use crate::{
     clock::now, disconnect_reason::DisconnectReason, handshake::Theirs, limits::Limits,
     registration_error::RegistrationError, transport::Transmit,
@@ -130,6 +131,8 @@ struct State {
     heard: u64,
     /// How it keeps up with that.
     lag: Lag,
+    /// What runs when the lock has been released.
+    recorded: Recorded,
 }
 
 impl State {
@@ -148,7 +151,7 @@ impl State {
         let next = self.core.next_timeout();
         if next.is_some() && self.armed.is_none_or(|armed| next < Some(armed)) {
             self.armed = next;
-            self.driver.wake_by_ref();
+            self.wake_driver();
         }
     }
 
@@ -177,7 +180,7 @@ impl State {
 
 /// What two peers have in common.
 pub(crate) struct Session {
-    state: Mutex<State>,
+    state: StateLock,
     writer: Mutex<Writer>,
     /// The writer waits for the connection; only the driver tries again.
     write_blocked: AtomicBool,
@@ -192,8 +195,6 @@ pub(crate) struct Session {
     /// The peer knows refusals after which it tries again.
     peer_retries: bool,
     counters: Counters,
-    /// Wakes those who wait for room.
-    room: Notify,
     /// Orders the emits that wait for room.
     emit_turn: tokio::sync::Mutex<()>,
     /// So many bytes of replies wait that handlers are held.
@@ -204,13 +205,12 @@ pub(crate) struct Session {
     drained: AtomicBool,
     /// The session has ended, and its connection is closed.
     parted: AtomicBool,
-    /// Wakes who waits for the session to become ready or idle, or for its end.
-    turned: Notify,
     reason: OnceLock<DisconnectReason>,
     /// On a server: the log of what is said to audiences.
     following: OnceLock<Following>,
     /// Whose session this is: on a server, its socket.
     owner: OnceLock<Box<dyn Any + Send + Sync>>,
+    _unlocked: DroppedUnlocked,
 }
 
 impl std::fmt::Debug for Session {
@@ -237,7 +237,7 @@ impl Session {
             core.rely(limits.resume_bytes as usize, keeps as usize);
         }
         Arc::new(Self {
-            state: Mutex::new(State {
+            state: StateLock::new(State {
                 core,
                 waiting: Slab::new(),
                 signatures: Signatures::default(),
@@ -256,6 +256,7 @@ impl Session {
                 hooks: Vec::new(),
                 heard: 0,
                 lag: Lag::default(),
+                recorded: Recorded::default(),
             }),
             writer: Mutex::new(Writer::new(transmitter)),
             write_blocked: AtomicBool::new(false),
@@ -266,16 +267,15 @@ impl Session {
             limits,
             peer_retries: theirs.retries,
             counters: Counters::default(),
-            room: Notify::new(),
             emit_turn: tokio::sync::Mutex::new(()),
             reply_pressure: AtomicBool::new(false),
             resuming: OnceLock::new(),
             drained: AtomicBool::new(false),
             parted: AtomicBool::new(false),
-            turned: Notify::new(),
             reason: OnceLock::new(),
             following: OnceLock::new(),
             owner: OnceLock::new(),
+            _unlocked: DroppedUnlocked,
         })
     }
 
@@ -316,7 +316,7 @@ impl Session {
             self.announce(changed);
         }
         // A session that has ended hears nothing more, and must not keep handlers alive.
-        let late = self.reason.get().map(|_| std::mem::replace(&mut *routes, Routes::new(0)));
+        let late = self.reason.get().map(|_| routes.clear());
         self.routes_version.fetch_add(1, Ordering::Release);
         drop(routes);
         // Outside of the lock, since dropping a handler runs a user's code.
@@ -372,7 +372,7 @@ impl Session {
         }
         state.ready = true;
         // Calls may be held already.
-        state.driver.wake_by_ref();
+        state.wake_driver();
         state.core.control(Frame::Ready, "");
         self.after_queueing(state, true);
     }
@@ -398,7 +398,7 @@ impl Session {
     /// Waits until `look` sees something, whenever the session has become ready or idle, or has ended.
     async fn turn<T>(&self, look: impl Fn() -> Option<T>) -> T {
         loop {
-            let mut turned = std::pin::pin!(self.turned.notified());
+            let mut turned = std::pin::pin!(self.state.changed.notified());
             turned.as_mut().enable();
             if let Some(seen) = look() {
                 return seen;

@@ -3,6 +3,7 @@
 use std::{cell::Cell, mem, task::Waker};
 
 use super::Member;
+use crate::lock::wake;
 use sockets_proto::Answer;
 
 /// A longer list is not kept.
@@ -43,7 +44,7 @@ impl Notices {
         }
         for notice in self.0.drain(..) {
             match notice {
-                Notice::Wake(waker) => waker.wake(),
+                Notice::Wake(waker) => wake(waker),
                 Notice::Member(member, answer) => member.answer(answer),
             }
         }

@@ -59,7 +59,7 @@ impl<'a> PendingReply<'a> {
         let replies = state.replies.get_or_insert_default();
         replies.calls.insert(call);
         replies.bytes += bytes;
-        session.update_pressure(&state);
+        session.update_pressure(&mut state);
         state.wake_if_grown();
         Self { session, call, bytes }
     }
@@ -72,6 +72,6 @@ impl Drop for PendingReply<'_> {
             replies.calls.remove(&self.call);
             replies.bytes -= self.bytes;
         }
-        self.session.update_pressure(&state);
+        self.session.update_pressure(&mut state);
     }
 }

@@ -59,7 +59,7 @@ impl State {
     pub(super) fn wake_if_grown(&mut self) {
         if self.is_away() && self.between.watched.is_some_and(|watched| self.held() >= watched) {
             self.between.watched = None;
-            self.driver.wake_by_ref();
+            self.wake_driver();
         }
     }
 
@@ -111,7 +111,7 @@ impl Session {
     pub(crate) fn offer(&self, offer: Offer) {
         let mut state = self.state.lock();
         let left = if self.admits(&state, &offer.claim) {
-            state.driver.wake_by_ref();
+            state.wake_driver();
             state.between.offer.replace(Box::new(offer))
         } else {
             Some(Box::new(offer))
@@ -185,13 +185,21 @@ impl Session {
         state.core.rest();
         state.core.expect_another_server();
         self.write_blocked.store(true, Ordering::Release);
-        writer.stop()
+        let deferred = state.unlock();
+        let stopped = writer.stop();
+        drop(writer);
+        drop(deferred);
+        stopped.into_parts()
     }
 
     /// Makes sure that the driver is woken, and looks whether the session is to go on.
     pub(crate) fn prepare_away(&self, now: Instant, cx: &Context<'_>) -> Result<(), DisconnectReason> {
         let mut state = self.state.lock();
-        state.driver.clone_from(cx.waker());
+        if !state.driver.will_wake(cx.waker()) {
+            drop(state);
+            self.register_driver(cx.waker());
+            state = self.state.lock();
+        }
         state.flush_requested = false;
         state.closing(now).map(|_| ())
     }
@@ -219,9 +227,11 @@ impl Session {
         self.queue_has_shrunk(&mut state);
         self.write_blocked.store(false, Ordering::Release);
         writer.start(transmitter, outbox);
-        drop((state, writer));
+        state.notify_capacity();
+        let deferred = state.unlock();
+        drop(writer);
+        drop(deferred);
         self.flush();
-        self.room.notify_waiters();
         true
     }
 
@@ -245,12 +255,14 @@ impl Session {
         state.core.go_on(now());
         self.write_blocked.store(false, Ordering::Release);
         writer.start(transmitter, Outbox::default());
-        drop((state, writer, routes));
+        state.notify_capacity();
+        let deferred = state.unlock();
+        drop((writer, routes));
+        drop(deferred);
         drop(notices);
         for handler in handlers {
             handler.abort();
         }
         self.flush();
-        self.room.notify_waiters();
     }
 }

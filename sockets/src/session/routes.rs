@@ -1,6 +1,6 @@
 //! Which handlers answer to which key.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, mem, sync::Arc};
 
 use super::{
     around::Around,
@@ -78,6 +78,11 @@ pub(crate) struct Routes {
 impl Routes {
     pub(crate) fn new(max_names: usize) -> Self {
         Self { by_key: BTreeMap::new(), groups: Vec::new(), next_id: 0, max_names, around: None }
+    }
+
+    /// Removes everything, and returns it to be dropped without a lock.
+    pub(super) fn clear(&mut self) -> Self {
+        mem::replace(self, Self::new(self.max_names))
     }
 
     /// Puts something around whoever is added from now on.

@@ -2,14 +2,12 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
-use parking_lot::MutexGuard;
+use bytes::Bytes;
 
-use super::{Callee, Session, State, pending_replies::PendingReply, worker::caller};
+use super::{Callee, Session, State, StateGuard, pending_replies::PendingReply, worker::caller};
+use crate::codec::{self, Payload};
 use crate::{call_error::CallError, clock::now};
-use sockets_proto::{
-    Admission, CallId, Occupied, Open, Outcome, Volatile,
-    codec::{self, Payload},
-};
+use sockets_proto::{Admission, CallId, Occupied, Open, Outcome, Volatile};
 
 /// Whether an answer needs room in the outgoing queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,23 +28,22 @@ impl Session {
         if let Some(around) = self.around.as_deref() {
             return Box::pin(self.emit_around(around, callee, args)).await;
         }
-        self.emit_in_turn(|first| codec::with_scratch(args, |payload| self.try_emit(callee, payload, first))?).await
-    }
-
-    /// Makes attempts until there is room for the emit: one at once, unless others wait, and the others in turn.
-    pub(super) async fn emit_in_turn(
-        &self,
-        attempt: impl Fn(bool) -> Result<bool, CallError>,
-    ) -> Result<(), CallError> {
-        if attempt(true)? {
+        if codec::with_scratch(args, |payload| self.try_emit(callee, payload, true))?? {
             return Ok(());
         }
+        // Encoded before it waits for its turn: that runs user code.
+        let args = Bytes::from(codec::encode(args)?);
+        self.emit_in_turn(callee, &Payload::of(&args)).await
+    }
+
+    /// Waits until there is room for an emit, after those that wait already.
+    pub(super) async fn emit_in_turn(&self, callee: Callee<'_>, payload: &Payload<'_>) -> Result<(), CallError> {
         let _waiting = Counted::new(self, |state| &mut state.emits_waiting);
         let _turn = self.emit_turn.lock().await;
         loop {
-            let mut room = std::pin::pin!(self.room.notified());
+            let mut room = std::pin::pin!(self.state.capacity.notified());
             room.as_mut().enable();
-            if attempt(false)? {
+            if self.try_emit(callee, payload, false)? {
                 return Ok(());
             }
             room.await;
@@ -54,7 +51,7 @@ impl Session {
     }
 
     /// The state, to queue a message; what was said before to an audience of this session is queued first.
-    pub(super) fn begin_sending(&self) -> Result<MutexGuard<'_, State>, CallError> {
+    pub(super) fn begin_sending(&self) -> Result<StateGuard<'_>, CallError> {
         let mut state = self.state.lock();
         self.catch_up(&mut state);
         if self.is_over(&state) { Err(CallError::Disconnected { maybe_executed: false }) } else { Ok(state) }
@@ -110,7 +107,7 @@ impl Session {
         let now = state.now();
         state.core.answer(now, id, place, outcome);
         state.arm_if_parked();
-        self.settle(&state);
+        self.settle(&mut state);
         self.after_queueing(state, false);
         true
     }
@@ -122,7 +119,7 @@ impl Session {
             return;
         }
         state.core.end_emit(open, place);
-        self.settle(&state);
+        self.settle(&mut state);
         if !state.core.outbox().is_empty() {
             self.after_queueing(state, false);
         }
@@ -132,7 +129,7 @@ impl Session {
     pub(super) fn room_may_be_there(&self, state: &mut State) {
         self.queue_has_shrunk(state);
         if state.emits_waiting > 0 {
-            self.room.notify_waiters();
+            state.notify_capacity();
         }
     }
 
@@ -140,7 +137,7 @@ impl Session {
     pub(super) async fn reply_in_turn(&self, call: CallId, bytes: usize, attempt: impl Fn() -> bool) {
         let _pending = PendingReply::new(self, call, bytes);
         loop {
-            let mut room = std::pin::pin!(self.room.notified());
+            let mut room = std::pin::pin!(self.state.capacity.notified());
             room.as_mut().enable();
             if attempt() {
                 return;
@@ -155,9 +152,9 @@ impl Session {
     }
 
     /// Wakes who waits for the session to become idle, if it is.
-    pub(super) fn settle(&self, state: &State) {
+    pub(super) fn settle(&self, state: &mut State) {
         if self.drained.load(Ordering::Relaxed) && state.core.is_idle() {
-            self.turned.notify_waiters();
+            state.notify_changed();
         }
     }
 }

@@ -8,11 +8,10 @@ use std::{
     sync::{Arc, Weak},
 };
 
-use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
 use super::Callee;
-use crate::call_error::CallError;
+use crate::{call_error::CallError, lock::Mutex};
 
 /// The signatures that a peer has announced, by key. What is not in it is not checked.
 #[derive(Default)]

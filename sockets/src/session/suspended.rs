@@ -51,7 +51,7 @@ impl Session {
     async fn resume_in_turn(&self, key: u64, call: CallId, running: &mut Running) -> bool {
         let _turn = self.resuming.get_or_init(|| Box::new(Mutex::new(()))).lock().await;
         loop {
-            let mut room = pin!(self.room.notified());
+            let mut room = pin!(self.state.capacity.notified());
             room.as_mut().enable();
             if !self.holds_handler(key, call) {
                 break;
@@ -62,10 +62,10 @@ impl Session {
     }
 
     /// Publishes whether handlers are held, and wakes the first of them when they are not any more.
-    pub(super) fn update_pressure(&self, state: &State) {
+    pub(super) fn update_pressure(&self, state: &mut State) {
         let pressure = state.is_under_pressure();
         if self.reply_pressure.swap(pressure, Ordering::Relaxed) && !pressure {
-            self.room.notify_waiters();
+            state.notify_capacity();
         }
     }
 }

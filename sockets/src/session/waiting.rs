@@ -2,6 +2,7 @@
 
 use std::{
     future::{Future, poll_fn},
+    mem,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, Waker},
@@ -12,11 +13,9 @@ use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{Callee, Consumer, Notices, Session, State, notices::Notice, worker::caller};
+use crate::codec::{self, Payload, decode};
 use crate::{call_error::CallError, clock::now};
-use sockets_proto::{
-    Answer, CallId, clamp_timeout,
-    codec::{self, Payload, decode},
-};
+use sockets_proto::{Answer, CallId, clamp_timeout};
 
 /// Where a call's answer is put, and who is woken by it.
 pub(super) struct WaitSlot {
@@ -107,7 +106,10 @@ impl Session {
                 Ok(Waiting { session: self, id, slot, deadline, answered: false, polled: false })
             }
             Err(refused) => {
-                state.waiting.remove(slot);
+                let unused = state.waiting.remove(slot);
+                drop(state);
+                // Its waker is dropped without the lock.
+                drop(unused);
                 Err(CallError::refused(refused))
             }
         }
@@ -142,23 +144,35 @@ impl Future for Waiting<'_> {
     type Output = Answer;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answer> {
-        if !std::mem::replace(&mut self.polled, true) {
+        if !mem::replace(&mut self.polled, true) {
             // Should the answer have come already, the waker has been woken.
             return Poll::Pending;
         }
-        let mut state = self.session.state.lock();
-        let slot = &mut state.waiting[self.slot];
-        if let Some(answer) = slot.answer.take() {
-            state.waiting.remove(self.slot);
-            drop(state);
-            self.answered = true;
+        if let Some(answer) = self.take_answer() {
             return Poll::Ready(answer);
         }
-        match &mut slot.waker {
-            Some(waker) => waker.clone_from(cx.waker()),
-            none => *none = Some(cx.waker().clone()),
+        // Wakers are cloned and dropped without the lock.
+        let mut waker = Some(cx.waker().clone());
+        let mut state = self.session.state.lock();
+        let slot = &mut state.waiting[self.slot];
+        if slot.answer.is_none() {
+            mem::swap(&mut slot.waker, &mut waker);
+            return Poll::Pending;
         }
-        Poll::Pending
+        drop(state);
+        self.take_answer().map_or(Poll::Pending, Poll::Ready)
+    }
+}
+
+impl Waiting<'_> {
+    /// The answer, if it has come.
+    fn take_answer(&mut self) -> Option<Answer> {
+        let mut state = self.session.state.lock();
+        state.waiting[self.slot].answer.as_ref()?;
+        let slot = state.waiting.remove(self.slot);
+        drop(state);
+        self.answered = true;
+        slot.answer
     }
 }
 
@@ -168,14 +182,17 @@ impl Drop for Waiting<'_> {
             return;
         }
         let mut state = self.session.state.lock();
-        if state.waiting.remove(self.slot).answer.is_some() {
+        // Its waker is dropped without the lock.
+        let slot = state.waiting.remove(self.slot);
+        if slot.answer.is_some() {
             // The core does not know the call any more, and may know another one by its id.
+            drop(state);
             return;
         }
         // The call's consumer is taken out with the slot, so no later answer finds it.
         state.core.cancel(now(), self.id);
         self.session.room_may_be_there(&mut state);
-        self.session.settle(&state);
+        self.session.settle(&mut state);
         self.session.after_queueing(state, false);
     }
 }

@@ -14,11 +14,18 @@ use std::{
     time::Instant,
 };
 
-use parking_lot::MutexGuard;
 use tokio::task::unconstrained;
 
-use super::{Session, State, worker::share_woken_task};
-use crate::{clock::now, transport::Transmit};
+use super::{
+    Session,
+    state_lock::{Deferred, StateGuard},
+    worker::share_woken_task,
+};
+use crate::{
+    clock::now,
+    lock::{in_transport, is_in_transport},
+    transport::Transmit,
+};
 use sockets_proto::Outbox;
 
 /// From this many queued bytes on, a caller writes itself: later ones would gain little by its waiting.
@@ -59,7 +66,7 @@ impl Writer {
         let Self { transmitter, outbox, waker, .. } = self;
         // A caller's or a shard's budget must not end its writing: the connection is ready or it is not.
         let write = unconstrained(poll_fn(|cx| transmitter.poll_transmit(cx, outbox)));
-        let polled = pin!(write).poll(&mut Context::from_waker(waker));
+        let polled = in_transport(|| pin!(write).poll(&mut Context::from_waker(waker)));
         if polled.is_ready() {
             if self.blocked.take().is_some() {
                 self.unblocked = Some(now());
@@ -75,30 +82,33 @@ impl Writer {
 
     /// Waits until everything is written.
     pub(super) fn poll_all(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.transmitter.poll_transmit(cx, &mut self.outbox)
+        in_transport(|| self.transmitter.poll_transmit(cx, &mut self.outbox))
     }
 
     pub(super) fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.transmitter.poll_finish(cx)
+        in_transport(|| self.transmitter.poll_finish(cx))
     }
 
-    /// There is no connection any more. Gives back the last one's half, and what it was writing.
-    pub(super) fn stop(&mut self) -> (Box<dyn Transmit>, Outbox) {
-        (self.error, self.blocked) = (None, None);
-        (mem::replace(&mut self.transmitter, Box::new(Closed)), mem::take(&mut self.outbox))
+    /// There is no connection any more. Returns the writer of the last one, which is dropped without the lock.
+    pub(super) fn stop(&mut self) -> Self {
+        let stopped =
+            Self { waker: mem::replace(&mut self.waker, Waker::noop().clone()), ..Self::new(Box::new(Closed)) };
+        mem::replace(self, stopped)
     }
 
     /// There is another connection, over which `outbox` is written before everything else.
     pub(super) fn start(&mut self, transmitter: Box<dyn Transmit>, outbox: Outbox) {
-        (self.error, self.blocked) = (None, None);
         (self.transmitter, self.outbox) = (transmitter, outbox);
     }
 
-    /// Closes the connection, as far as it is this half's.
-    pub(super) fn release(&mut self) {
-        self.transmitter = Box::new(Closed);
-        self.outbox = Outbox::default();
-        self.waker.clone_from(Waker::noop());
+    /// Closes the connection, as far as it is this half's, when what it returns is dropped.
+    pub(super) fn release(&mut self) -> Self {
+        mem::replace(self, Self::new(Box::new(Closed)))
+    }
+
+    /// The connection's half, and what it was writing.
+    pub(super) fn into_parts(self) -> (Box<dyn Transmit>, Outbox) {
+        (self.transmitter, self.outbox)
     }
 
     pub(super) fn take_error(&mut self) -> Option<io::Error> {
@@ -109,8 +119,9 @@ impl Writer {
         self.blocked.as_ref().map(|blocked| blocked.since)
     }
 
-    pub(super) fn set_waker(&mut self, waker: &Waker) {
-        self.waker.clone_from(waker);
+    /// Returns the one before, which is dropped without the lock.
+    pub(super) fn set_waker(&mut self, waker: Waker) -> Waker {
+        mem::replace(&mut self.waker, waker)
     }
 }
 
@@ -133,7 +144,7 @@ impl Transmit for Closed {
 
 impl Session {
     /// Decides who writes what has just been queued. `lone` says that nothing else is under way.
-    pub(super) fn after_queueing(&self, mut state: MutexGuard<'_, State>, lone: bool) {
+    pub(super) fn after_queueing(&self, mut state: StateGuard<'_>, lone: bool) {
         if state.dispatching.is_some() {
             return;
         }
@@ -145,8 +156,7 @@ impl Session {
             drop(state);
             self.flush();
         } else if !state.flush_requested {
-            state.flush_requested = true;
-            state.driver.wake_by_ref();
+            state.request_flush();
             drop(state);
             share_woken_task();
         }
@@ -154,10 +164,15 @@ impl Session {
 
     /// Writes what is queued, unless somebody else is writing, who then does.
     pub(crate) fn flush(&self) {
+        if is_in_transport() {
+            // It may hold a lock that writing needs.
+            return self.state.lock().request_flush();
+        }
         loop {
             let Some(mut writer) = self.writer.try_lock() else { return };
-            self.write(&mut writer);
+            let deferred = self.write(&mut writer);
             drop(writer);
+            drop(deferred);
             // Somebody may have queued while we held the writer, and gone away because we did.
             if self.write_blocked.load(Ordering::Acquire) || !self.state.lock().core.is_to_write() {
                 return;
@@ -168,27 +183,30 @@ impl Session {
     /// Writes replies of the transport itself, such as pongs. While the peer does not read them, the connection counts
     /// as blocked, as it does for messages, so that the write timeout applies.
     pub(crate) fn flush_transport(&self) {
-        let all_written = self.poll_writer(&mut self.writer.lock());
+        let mut deferred = None;
+        let all_written = self.poll_writer(&mut self.writer.lock(), &mut deferred);
+        drop(deferred);
         if all_written {
             // Callers may have queued messages while the connection was blocked.
             self.flush();
         }
     }
 
-    fn write(&self, writer: &mut Writer) {
+    /// Writes what is queued, and returns what runs when the writer has been released.
+    fn write(&self, writer: &mut Writer) -> Option<Deferred<'_>> {
+        let mut deferred = None;
         loop {
             // A stream may have taken all of it, and not be through with it.
             if writer.outbox.is_empty() && writer.blocked.is_none() {
                 let mut state = self.state.lock();
                 if state.is_away() {
-                    return;
+                    return deferred;
                 }
                 state.core.hand_over(&mut writer.outbox);
                 state.queued_before = 0;
                 state.flush_requested = false;
-                let waiting = state.emits_waiting > 0 || state.replies_wait();
                 if writer.outbox.is_empty() {
-                    return;
+                    return deferred;
                 }
                 state.lag.note_progress();
                 if state.core.holds_back() && self.reason.get().is_none() {
@@ -197,21 +215,21 @@ impl Session {
                 }
                 self.queue_has_shrunk(&mut state);
                 if mem::take(&mut state.gated) {
-                    state.driver.wake_by_ref();
+                    state.wake_driver();
                 }
-                drop(state);
-                if waiting {
-                    self.room.notify_waiters();
+                if state.emits_waiting > 0 || state.replies_wait() {
+                    state.notify_capacity();
                 }
+                Deferred::merge(&mut deferred, state.unlock());
             }
-            if !self.poll_writer(writer) {
-                return;
+            if !self.poll_writer(writer, &mut deferred) {
+                return deferred;
             }
         }
     }
 
     /// Returns `true` if everything has been written.
-    fn poll_writer(&self, writer: &mut Writer) -> bool {
+    fn poll_writer<'a>(&'a self, writer: &mut Writer, deferred: &mut Option<Deferred<'a>>) -> bool {
         match writer.poll_write() {
             Poll::Ready(Ok(())) => {
                 self.write_blocked.store(false, Ordering::Release);
@@ -221,13 +239,13 @@ impl Session {
                 writer.error = Some(error);
                 // Nothing can be written any more; the driver ends the session.
                 self.write_blocked.store(true, Ordering::Release);
-                writer.waker.wake_by_ref();
+                Deferred::merge(deferred, self.state.waking_driver());
                 false
             }
             Poll::Pending => {
                 if !self.write_blocked.swap(true, Ordering::AcqRel) {
                     // The driver has to watch the write timeout.
-                    writer.waker.wake_by_ref();
+                    Deferred::merge(deferred, self.state.waking_driver());
                 }
                 false
             }

@@ -8,9 +8,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use parking_lot::Mutex;
 
 use super::{DISCARD_AT_ONCE, Link, Receive, ReceiveError, Transmit};
+use crate::lock::{Mutex, wake};
 use sockets_proto::Outbox;
 
 /// How many bytes one direction holds before its sender has to wait, as a TCP connection's buffers would.
@@ -36,29 +36,46 @@ struct Buffer {
     sender: Option<Waker>,
 }
 
-impl Buffer {
-    fn finish(&mut self) {
-        self.finished = true;
-        self.receiver.take().into_iter().for_each(Waker::wake);
-    }
+/// One direction's last batch has been sent. Wakers are cloned, woken and dropped without the lock.
+fn finish(pipe: &Pipe) {
+    let mut buffer = pipe.lock();
+    buffer.finished = true;
+    let receiver = buffer.receiver.take();
+    drop(buffer);
+    receiver.into_iter().for_each(wake);
 }
 
 struct PipeReceiver(Pipe);
 
+impl PipeReceiver {
+    /// Takes the next batch, or the end, if there is one.
+    fn take(&self) -> Option<Result<Bytes, ReceiveError>> {
+        let mut buffer = self.0.lock();
+        let Some(batch) = buffer.batches.pop_front() else {
+            return buffer.finished.then_some(Err(ReceiveError::Closed));
+        };
+        buffer.bytes -= batch.len();
+        let sender = buffer.sender.take();
+        drop(buffer);
+        sender.into_iter().for_each(wake);
+        Some(Ok(batch))
+    }
+}
+
 impl Receive for PipeReceiver {
     // Both ends are ours, and the sender has checked the other side's limit.
     fn poll_receive(&mut self, cx: &mut Context<'_>, _max_frame: usize) -> Poll<Result<Bytes, ReceiveError>> {
+        if let Some(received) = self.take() {
+            return Poll::Ready(received);
+        }
+        let mut waker = Some(cx.waker().clone());
         let mut buffer = self.0.lock();
-        if let Some(batch) = buffer.batches.pop_front() {
-            buffer.bytes -= batch.len();
-            buffer.sender.take().into_iter().for_each(Waker::wake);
-            return Poll::Ready(Ok(batch));
+        if buffer.batches.is_empty() && !buffer.finished {
+            mem::swap(&mut buffer.receiver, &mut waker);
+            return Poll::Pending;
         }
-        if buffer.finished {
-            return Poll::Ready(Err(ReceiveError::Closed));
-        }
-        buffer.receiver = Some(cx.waker().clone());
-        Poll::Pending
+        drop(buffer);
+        self.take().map_or(Poll::Pending, Poll::Ready)
     }
 
     // Frames change hands whole.
@@ -84,7 +101,9 @@ impl Drop for PipeReceiver {
         let mut buffer = self.0.lock();
         buffer.receiver_is_gone = true;
         mem::take(&mut buffer.batches);
-        buffer.sender.take().into_iter().for_each(Waker::wake);
+        let sender = buffer.sender.take();
+        drop(buffer);
+        sender.into_iter().for_each(wake);
     }
 }
 
@@ -95,17 +114,25 @@ impl Transmit for PipeTransmitter {
         if outbox.is_empty() {
             return Poll::Ready(Ok(()));
         }
+        let mut waker = None;
         let mut buffer = self.0.lock();
+        if buffer.bytes >= CAPACITY {
+            drop(buffer);
+            waker = Some(cx.waker().clone());
+            buffer = self.0.lock();
+        }
         if buffer.receiver_is_gone || buffer.finished {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
-        if buffer.bytes >= CAPACITY {
-            buffer.sender = Some(cx.waker().clone());
+        if waker.is_some() && buffer.bytes >= CAPACITY {
+            mem::swap(&mut buffer.sender, &mut waker);
             return Poll::Pending;
         }
         buffer.bytes += outbox.len();
         buffer.batches.push_back(outbox.take_all());
-        buffer.receiver.take().into_iter().for_each(Waker::wake);
+        let receiver = buffer.receiver.take();
+        drop(buffer);
+        receiver.into_iter().for_each(wake);
         Poll::Ready(Ok(()))
     }
 
@@ -115,14 +142,14 @@ impl Transmit for PipeTransmitter {
     }
 
     fn poll_finish(&mut self, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.0.lock().finish();
+        finish(&self.0);
         Poll::Ready(Ok(()))
     }
 }
 
 impl Drop for PipeTransmitter {
     fn drop(&mut self) {
-        self.0.lock().finish();
+        finish(&self.0);
     }
 }
 

@@ -28,6 +28,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use tokio::time::timeout;
 
+use crate::lock::in_transport;
 use sockets_proto::{Outbox, Violation, frame_with_prefix};
 
 use self::address::Authority;
@@ -114,7 +115,7 @@ pub(crate) async fn hang_up(
     let written = timeout(FAREWELL, poll_fn(|cx| finish(cx))).await;
     if matches!(written, Ok(Ok(()))) {
         // One that keeps talking does not keep us.
-        let _ = timeout(FAREWELL, poll_fn(|cx| receiver.poll_closed(cx))).await;
+        let _ = timeout(FAREWELL, poll_fn(|cx| in_transport(|| receiver.poll_closed(cx)))).await;
     }
 }
 

@@ -13,6 +13,7 @@ use tokio::{
 };
 
 use super::{Arrival, Handshake, Link, PeerCredentials, over_stream};
+use crate::lock::event;
 
 /// How long a client waits before it tries again to get into a full queue: the system does not tell when there is room.
 const FULL_QUEUE: Duration = Duration::from_millis(5);
@@ -56,7 +57,7 @@ impl Drop for UnixAcceptor {
         if file_id(&self.path).is_ok_and(|file| file == self.file)
             && let Err(error) = fs::remove_file(&self.path)
         {
-            tracing::debug!(%error, path = %self.path.display(), "a socket's file could not be removed");
+            event!(debug, %error, path = %self.path.display(), "a socket's file could not be removed");
         }
     }
 }

@@ -6,9 +6,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use parking_lot::Mutex;
 
 use super::lz4::deflate;
+use crate::lock::Mutex;
 
 /// So many bytes of frames are kept, or a single one that is longer.
 const KEEP: usize = 1 << 20;

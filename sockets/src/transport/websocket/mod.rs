@@ -17,7 +17,6 @@ mod upgrade;
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tungstenite::protocol::Role;
 
@@ -30,6 +29,7 @@ pub(crate) use self::{
 };
 use self::{outgoing::Outgoing, receiver::Receiver, transmitter::Transmitter};
 use super::Link;
+use crate::lock::TransportMutex;
 
 /// What the two sides call the protocol within a WebSocket. It carries the protocol's version.
 pub(crate) const SUBPROTOCOL: &str = "sockets.v1";
@@ -41,7 +41,7 @@ pub(crate) fn over_websocket(
     reader: impl AsyncRead + Send + Unpin + 'static,
     writer: impl AsyncWrite + Send + Unpin + 'static,
 ) -> Link {
-    let outgoing = Arc::new(Mutex::new(Outgoing::new(role, writer)));
+    let outgoing = Arc::new(TransportMutex::new(Outgoing::new(role, writer)));
     Link::new(Receiver::new(role, read, reader, Arc::clone(&outgoing)), Transmitter::new(outgoing))
 }
 

@@ -9,7 +9,6 @@ use std::{
 };
 
 use bytes::{Buf, Bytes, BytesMut};
-use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::io::poll_read_buf;
 use tungstenite::protocol::{Role, frame::coding::CloseCode};
@@ -19,6 +18,7 @@ use super::{
     frame::{self, Begun, Kind, Misuse},
     outgoing::Outgoing,
 };
+use crate::lock::TransportMutex;
 use crate::transport::{Receive, ReceiveError, pool};
 use sockets_proto::Violation;
 
@@ -29,7 +29,7 @@ const READS: usize = 32;
 pub(super) struct Receiver<R, W> {
     role: Role,
     io: R,
-    outgoing: Arc<Mutex<Outgoing<W>>>,
+    outgoing: Arc<TransportMutex<Outgoing<W>>>,
     /// What has been read and not been looked at.
     read: BytesMut,
     messages: Assembly,
@@ -57,7 +57,7 @@ impl From<Misuse> for End {
 }
 
 impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Receiver<R, W> {
-    pub(super) fn new(role: Role, read: BytesMut, io: R, outgoing: Arc<Mutex<Outgoing<W>>>) -> Self {
+    pub(super) fn new(role: Role, read: BytesMut, io: R, outgoing: Arc<TransportMutex<Outgoing<W>>>) -> Self {
         let messages = Assembly::default();
         Self { role, io, outgoing, read, messages, current: None, control: Vec::new(), answering: false, end: None }
     }

@@ -6,17 +6,17 @@ use std::{
     task::{Context, Poll},
 };
 
-use parking_lot::Mutex;
 use tokio::io::AsyncWrite;
 
 use super::outgoing::Outgoing;
+use crate::lock::TransportMutex;
 use crate::transport::Transmit;
 use sockets_proto::Outbox;
 
-pub(super) struct Transmitter<W>(Arc<Mutex<Outgoing<W>>>);
+pub(super) struct Transmitter<W>(Arc<TransportMutex<Outgoing<W>>>);
 
 impl<W> Transmitter<W> {
-    pub(super) fn new(outgoing: Arc<Mutex<Outgoing<W>>>) -> Self {
+    pub(super) fn new(outgoing: Arc<TransportMutex<Outgoing<W>>>) -> Self {
         Self(outgoing)
     }
 }

@@ -1,0 +1,32 @@
+//! The codec of the protocol, for values of users' types, whose `Serialize` and `Deserialize` run without a lock.
+#![expect(clippy::disallowed_methods, reason = "no lock is held")]
+
+use serde::{Deserialize, Serialize};
+use sockets_proto::codec;
+
+pub(crate) use sockets_proto::codec::{DecodeError, EncodeError, Payload};
+
+use crate::lock::assert_unlocked;
+
+/// Decodes a value that takes up all of `bytes`.
+#[inline]
+pub(crate) fn decode<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, DecodeError> {
+    assert_unlocked();
+    codec::decode(bytes)
+}
+
+/// Encodes a value into a new buffer.
+pub(crate) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, EncodeError> {
+    assert_unlocked();
+    codec::encode(value)
+}
+
+/// Encodes a value into a buffer of this thread and passes it to `consume`.
+#[inline]
+pub(crate) fn with_scratch<T, R>(value: &T, consume: impl FnOnce(&Payload<'_>) -> R) -> Result<R, EncodeError>
+where
+    T: Serialize + ?Sized,
+{
+    assert_unlocked();
+    codec::with_scratch(value, consume)
+}

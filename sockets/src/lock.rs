@@ -1,0 +1,301 @@
+#![expect(clippy::disallowed_types, reason = "the library's locks are made of these")]
+//! Locks under which no user code runs.
+//!
+//! User code is everything that the library calls and did not write: handlers, hooks, layers, wakers, subscribers of
+//! `tracing`, and the `Clone`, `Eq`, `Hash`, `Serialize`, `Deserialize`, `Debug` and `Drop` of a user's types. It may call
+//! the library, so it would wait for a lock that its own thread holds.
+//!
+//! Debug builds count the locks that a thread holds. Each place that runs user code calls [`assert_unlocked`].
+//!
+//! A transport is the exception: it is polled while its half of the connection is locked, since nothing else can keep two
+//! threads from writing at once. [`in_transport`] marks the time for which it is polled. What it calls in the library
+//! leaves the writing to the driver, and never waits for such a lock.
+
+use std::{
+    cell::Cell,
+    fmt,
+    ops::{Deref, DerefMut},
+    task::Waker,
+};
+
+use tokio::sync::futures::Notified;
+
+thread_local! {
+    static IN_TRANSPORT: Cell<bool> = const { Cell::new(false) };
+}
+
+#[cfg(debug_assertions)]
+thread_local! {
+    static HELD: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Asserts, in debug builds, that this thread holds none of the library's locks, so that user code may run.
+#[inline]
+#[track_caller]
+pub(crate) fn assert_unlocked() {
+    #[cfg(debug_assertions)]
+    assert!(
+        HELD.get() == 0 || std::thread::panicking(),
+        "user code would run while this thread holds {} of the library's locks",
+        HELD.get()
+    );
+}
+
+/// Polls a transport, which may be a user's.
+#[inline]
+pub(crate) fn in_transport<T>(poll: impl FnOnce() -> T) -> T {
+    /// Restores the marks, also if the transport panics.
+    struct Restore {
+        in_transport: bool,
+        #[cfg(debug_assertions)]
+        held: usize,
+    }
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            IN_TRANSPORT.set(self.in_transport);
+            #[cfg(debug_assertions)]
+            HELD.set(self.held);
+        }
+    }
+    let _restore = Restore {
+        in_transport: IN_TRANSPORT.replace(true),
+        #[cfg(debug_assertions)]
+        held: HELD.replace(0),
+    };
+    poll()
+}
+
+/// Returns `true` while this thread polls a transport.
+#[inline]
+pub(crate) fn is_in_transport() -> bool {
+    IN_TRANSPORT.get()
+}
+
+/// Wakes a task.
+#[inline]
+#[track_caller]
+#[expect(clippy::disallowed_methods, reason = "no lock is held")]
+pub(crate) fn wake(waker: Waker) {
+    assert_unlocked();
+    waker.wake();
+}
+
+/// Tells tasks that something has changed.
+#[derive(Default)]
+pub(crate) struct Notify(tokio::sync::Notify);
+
+impl Notify {
+    pub(crate) const fn new() -> Self {
+        Self(tokio::sync::Notify::const_new())
+    }
+
+    #[inline]
+    pub(crate) fn notified(&self) -> Notified<'_> {
+        self.0.notified()
+    }
+
+    #[track_caller]
+    #[expect(clippy::disallowed_methods, reason = "no lock is held")]
+    pub(crate) fn notify_waiters(&self) {
+        assert_unlocked();
+        self.0.notify_waiters();
+    }
+
+    #[track_caller]
+    #[expect(clippy::disallowed_methods, reason = "no lock is held")]
+    pub(crate) fn notify_one(&self) {
+        assert_unlocked();
+        self.0.notify_one();
+    }
+}
+
+/// A part of a value whose `Drop` may run user code. It asserts that no lock is held when the value is dropped.
+#[derive(Default)]
+pub(crate) struct DroppedUnlocked;
+
+#[cfg(debug_assertions)]
+impl Drop for DroppedUnlocked {
+    fn drop(&mut self) {
+        assert_unlocked();
+    }
+}
+
+/// Sends an event of `tracing`, whose subscribers run user code: `event!(debug, field, "message")`.
+macro_rules! event {
+    ($level:ident, $($arguments:tt)+) => {{
+        $crate::lock::assert_unlocked();
+        tracing::$level!($($arguments)+);
+    }};
+}
+pub(crate) use event;
+
+/// Counts a lock that this thread holds.
+struct Held;
+
+impl Held {
+    #[inline]
+    fn new() -> Self {
+        #[cfg(debug_assertions)]
+        HELD.set(HELD.get() + 1);
+        Self
+    }
+}
+
+impl Drop for Held {
+    #[inline]
+    fn drop(&mut self) {
+        // A lock that is taken outside of a transport is never released inside of it.
+        #[cfg(debug_assertions)]
+        HELD.set(HELD.get() - 1);
+    }
+}
+
+/// Access to a locked value.
+pub(crate) struct Guard<G> {
+    // Released first, and then no longer counted.
+    guard: G,
+    _held: Held,
+}
+
+impl<G> Guard<G> {
+    #[inline]
+    fn new(guard: G) -> Self {
+        Self { guard, _held: Held::new() }
+    }
+}
+
+impl<G: Deref> Deref for Guard<G> {
+    type Target = G::Target;
+
+    #[inline]
+    fn deref(&self) -> &G::Target {
+        &self.guard
+    }
+}
+
+impl<G: DerefMut> DerefMut for Guard<G> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut G::Target {
+        &mut self.guard
+    }
+}
+
+/// Access to the value of a [`Mutex`].
+pub(crate) type MutexGuard<'a, T> = Guard<parking_lot::MutexGuard<'a, T>>;
+
+/// A mutual exclusion lock under which no user code runs.
+#[derive(Default)]
+pub(crate) struct Mutex<T>(parking_lot::Mutex<T>);
+
+impl<T> Mutex<T> {
+    pub(crate) const fn new(value: T) -> Self {
+        Self(parking_lot::Mutex::new(value))
+    }
+
+    #[inline]
+    pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+        Guard::new(self.0.lock())
+    }
+
+    #[inline]
+    pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+        self.0.try_lock().map(Guard::new)
+    }
+}
+
+impl<T> fmt::Debug for Mutex<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mutex").finish_non_exhaustive()
+    }
+}
+
+/// A lock for many readers or one writer, under which no user code runs.
+pub(crate) struct RwLock<T>(parking_lot::RwLock<T>);
+
+impl<T> RwLock<T> {
+    pub(crate) const fn new(value: T) -> Self {
+        Self(parking_lot::RwLock::new(value))
+    }
+
+    #[inline]
+    pub(crate) fn read(&self) -> Guard<parking_lot::RwLockReadGuard<'_, T>> {
+        Guard::new(self.0.read())
+    }
+
+    #[inline]
+    pub(crate) fn write(&self) -> Guard<parking_lot::RwLockWriteGuard<'_, T>> {
+        Guard::new(self.0.write())
+    }
+}
+
+/// A lock that a transport holds while it is polled. It is not counted: a user's stream may run under it.
+#[cfg(feature = "ws")]
+pub(crate) struct TransportMutex<T>(parking_lot::Mutex<T>);
+
+#[cfg(feature = "ws")]
+impl<T> TransportMutex<T> {
+    pub(crate) const fn new(value: T) -> Self {
+        Self(parking_lot::Mutex::new(value))
+    }
+
+    /// Locks the value. Only code that [`in_transport`] polls may call this.
+    #[inline]
+    pub(crate) fn lock(&self) -> parking_lot::MutexGuard<'_, T> {
+        self.0.lock()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        fs,
+        panic::{AssertUnwindSafe, catch_unwind},
+        path::Path,
+    };
+
+    use super::*;
+
+    /// Clippy finds locks and wakers that are not from here (see `clippy.toml`), but no macros.
+    fn assert_no_direct_events(directory: &Path) {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                assert_no_direct_events(&path);
+            } else if !path.ends_with("src/lock.rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                assert!(!text.contains("tracing::"), "use `event!` of `src/lock.rs` in {}", path.display());
+            }
+        }
+    }
+
+    #[test]
+    fn events_are_sent_by_the_macro_that_checks_for_locks() {
+        assert_no_direct_events(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
+    }
+
+    #[test]
+    #[cfg(debug_assertions)]
+    fn user_code_under_a_lock_panics_in_debug_builds() {
+        let (mutex, lock) = (Mutex::new(1), RwLock::new(2));
+        let held = (mutex.lock(), lock.read());
+        assert!(catch_unwind(assert_unlocked).is_err());
+        drop(held);
+        assert_unlocked();
+    }
+
+    #[test]
+    fn transport_that_panics_leaves_no_mark() {
+        let mutex = Mutex::new(1);
+        let writer = mutex.lock();
+        let polled = catch_unwind(AssertUnwindSafe(|| {
+            in_transport(|| {
+                assert!(is_in_transport());
+                assert_unlocked();
+                panic!("a transport");
+            })
+        }));
+        assert!(polled.is_err() && !is_in_transport());
+        drop(writer);
+        assert_unlocked();
+    }
+}

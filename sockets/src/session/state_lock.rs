@@ -1,0 +1,260 @@
+//! The lock over a session's state, and what runs once it has been released.
+
+use std::{
+    mem,
+    ops::{Deref, DerefMut},
+    sync::Arc,
+    task::Waker,
+};
+
+use super::State;
+use crate::lock::{Mutex, MutexGuard, Notify, event, wake};
+use sockets_proto::Overflow;
+
+/// A session's state under its lock.
+pub(super) struct StateLock {
+    state: Mutex<State>,
+    /// Wakes emits and replies that wait for capacity in the outgoing queue.
+    pub(super) capacity: Notify,
+    /// Wakes tasks that wait for the session to become ready or idle, or for its end.
+    pub(super) changed: Notify,
+}
+
+/// Access to a session's state.
+///
+/// Waking a task and sending an event run user code, so the state only records them. They run when the guard is dropped,
+/// after the lock has been released.
+pub(super) struct StateGuard<'a> {
+    state: MutexGuard<'a, State>,
+    lock: &'a StateLock,
+    // Dropped last, after the lock has been released.
+    deferred: Option<Deferred<'a>>,
+}
+
+/// What the holder of the lock has recorded.
+#[derive(Default)]
+pub(super) struct Recorded {
+    wake_driver: bool,
+    notify_capacity: bool,
+    notify_changed: bool,
+    /// Emitters to an audience of this session, which wait for it.
+    emitters: Option<Arc<Notify>>,
+    /// Boxed, since most sessions never have one.
+    events: Option<Box<Events>>,
+}
+
+/// Events that a session reports.
+#[derive(Default)]
+struct Events {
+    unknown_replies: u64,
+    mismatched_emits: u64,
+    too_large_emits: u64,
+    dropped_emits: Vec<(u64, Overflow)>,
+}
+
+/// What runs outside of the lock, when this is dropped.
+#[must_use = "drop it when no lock is held"]
+pub(super) struct Deferred<'a> {
+    lock: &'a StateLock,
+    driver: Option<Waker>,
+    recorded: Recorded,
+}
+
+impl StateLock {
+    pub(super) fn new(state: State) -> Self {
+        Self { state: Mutex::new(state), capacity: Notify::new(), changed: Notify::new() }
+    }
+
+    #[inline]
+    pub(super) fn lock(&self) -> StateGuard<'_> {
+        StateGuard { state: self.state.lock(), lock: self, deferred: None }
+    }
+
+    /// Wakes the driver when what it returns is dropped.
+    #[cold]
+    pub(super) fn waking_driver(&self) -> Option<Deferred<'_>> {
+        let mut state = self.lock();
+        state.wake_driver();
+        state.unlock()
+    }
+}
+
+impl<'a> StateGuard<'a> {
+    /// Releases the lock, and returns what has to run. For a holder of further locks, which releases them first.
+    pub(super) fn unlock(mut self) -> Option<Deferred<'a>> {
+        self.take_deferred()
+    }
+
+    fn take_deferred(&mut self) -> Option<Deferred<'a>> {
+        if self.state.recorded.is_empty() { None } else { Some(self.defer()) }
+    }
+
+    #[cold]
+    fn defer(&mut self) -> Deferred<'a> {
+        let recorded = mem::take(&mut self.state.recorded);
+        // The driver is polled by a task of tokio's alone, so cloning its waker runs no user code.
+        let driver = recorded.wake_driver.then(|| self.state.driver.clone());
+        Deferred { lock: self.lock, driver, recorded }
+    }
+}
+
+impl Drop for StateGuard<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.deferred = self.take_deferred();
+    }
+}
+
+impl Deref for StateGuard<'_> {
+    type Target = State;
+
+    #[inline]
+    fn deref(&self) -> &State {
+        &self.state
+    }
+}
+
+impl DerefMut for StateGuard<'_> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut State {
+        &mut self.state
+    }
+}
+
+impl Recorded {
+    #[inline]
+    fn is_empty(&self) -> bool {
+        !(self.wake_driver || self.notify_capacity || self.notify_changed)
+            && self.emitters.is_none()
+            && self.events.is_none()
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.wake_driver |= other.wake_driver;
+        self.notify_capacity |= other.notify_capacity;
+        self.notify_changed |= other.notify_changed;
+        self.emitters = self.emitters.take().or(other.emitters);
+        if let Some(other) = other.events {
+            self.events().merge(*other);
+        }
+    }
+
+    fn events(&mut self) -> &mut Events {
+        self.events.get_or_insert_default()
+    }
+}
+
+impl Events {
+    fn merge(&mut self, mut other: Self) {
+        self.unknown_replies += other.unknown_replies;
+        self.mismatched_emits += other.mismatched_emits;
+        self.too_large_emits += other.too_large_emits;
+        self.dropped_emits.append(&mut other.dropped_emits);
+    }
+
+    fn send(&self) {
+        let Self { unknown_replies, mismatched_emits, too_large_emits, .. } = *self;
+        if unknown_replies > 0 {
+            event!(debug, count = unknown_replies, "received replies to calls that no caller waits for");
+        }
+        if mismatched_emits > 0 {
+            event!(
+                debug,
+                count = mismatched_emits,
+                "dropped emits to a member of an audience that serves their method with another signature"
+            );
+        }
+        if too_large_emits > 0 {
+            event!(debug, count = too_large_emits, "dropped emits that are too large for a member of an audience");
+        }
+        for (count, overflow) in &self.dropped_emits {
+            event!(debug, count, ?overflow, "dropped emits to a member of an audience, since its queue is full");
+        }
+    }
+}
+
+impl Deferred<'_> {
+    /// Adds what another holder of the same lock has recorded.
+    pub(super) fn merge(into: &mut Option<Self>, other: Option<Self>) {
+        match (into, other) {
+            (_, None) => {}
+            (Some(into), Some(mut other)) => {
+                into.driver = other.driver.take().or(into.driver.take());
+                into.recorded.merge(mem::take(&mut other.recorded));
+            }
+            (into, other) => *into = other,
+        }
+    }
+}
+
+impl Drop for Deferred<'_> {
+    fn drop(&mut self) {
+        if let Some(driver) = self.driver.take() {
+            wake(driver);
+        }
+        if self.recorded.notify_capacity {
+            self.lock.capacity.notify_waiters();
+        }
+        if self.recorded.notify_changed {
+            self.lock.changed.notify_waiters();
+        }
+        if let Some(emitters) = self.recorded.emitters.take() {
+            emitters.notify_waiters();
+        }
+        if let Some(events) = self.recorded.events.take() {
+            events.send();
+        }
+    }
+}
+
+impl State {
+    /// Wakes the driver.
+    pub(super) fn wake_driver(&mut self) {
+        self.recorded.wake_driver = true;
+    }
+
+    /// Asks the driver to write.
+    pub(super) fn request_flush(&mut self) {
+        self.flush_requested = true;
+        self.wake_driver();
+    }
+
+    /// Wakes emits and replies that wait for capacity.
+    pub(super) fn notify_capacity(&mut self) {
+        self.recorded.notify_capacity = true;
+    }
+
+    /// Wakes tasks that wait for a change of the session.
+    pub(super) fn notify_changed(&mut self) {
+        self.recorded.notify_changed = true;
+    }
+
+    /// Wakes emitters to an audience of this session.
+    pub(super) fn notify_emitters(&mut self, emitters: Arc<Notify>) {
+        self.recorded.emitters = Some(emitters);
+    }
+
+    /// Reports a reply to a call that no caller waits for.
+    pub(super) fn report_unknown_reply(&mut self) {
+        self.recorded.events().unknown_replies += 1;
+    }
+
+    /// Reports an emit that is not sent to this member of an audience, whose signature differs.
+    pub(super) fn report_mismatched_emit(&mut self) {
+        self.recorded.events().mismatched_emits += 1;
+    }
+
+    /// Reports an emit that is larger than this member of an audience accepts.
+    pub(super) fn report_too_large_emit(&mut self) {
+        self.recorded.events().too_large_emits += 1;
+    }
+
+    /// Reports emits that this member of an audience does not get, since its queue is full.
+    pub(super) fn report_dropped_emits(&mut self, count: u64, overflow: Overflow) {
+        let dropped = &mut self.recorded.events().dropped_emits;
+        match dropped.last_mut() {
+            Some((before, policy)) if *policy == overflow => *before += count,
+            _ => dropped.push((count, overflow)),
+        }
+    }
+}
