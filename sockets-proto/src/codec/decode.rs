@@ -14,8 +14,8 @@ use super::{
 ///
 /// # Errors
 ///
-/// If the bytes are not such a value and nothing else, are nested more than [`MAX_DEPTH`] levels deep, or hold a length
-/// greater than the number of bytes behind it.
+/// Returns an error if the bytes are not exactly one such value, are nested more than 128 levels
+/// deep, or contain a length greater than the number of bytes that follow.
 #[inline]
 pub fn decode<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, DecodeError> {
     let mut reader = Reader::new(bytes);

@@ -1,4 +1,5 @@
 //! Stands for Unix sockets where there are none.
+#![expect(clippy::unused_async, reason = "the functions have the signatures of those in `unix`")]
 
 use std::{
     convert::Infallible,
