@@ -14,7 +14,7 @@ use std::{
 };
 
 use allocation_counter::measure;
-use raw::{ECHO, FAILURE, REPLY, Raw, TERMS, WAIT, request, request_within, string};
+use raw::{ECHO, FAILURE, NOTE, REPLY, Raw, TERMS, WAIT, emit, greeting, prefixed, request, request_within, string};
 use sockets::{Limits, Server};
 use sockets_tests::eventually;
 use tokio::{
@@ -174,4 +174,124 @@ fn a_held_handler_ends_with_its_deadline() {
         raw.send(&request(200, WAIT, &[])).await;
         assert_eq!(raw.receive().await.unwrap()[0], REPLY, "what was held has been released");
     });
+}
+
+/// A call of a few bytes, and before it so much of what says nothing that together they fill a read buffer.
+fn padded(frame: &[u8]) -> Vec<u8> {
+    let heartbeat = prefixed(&[0x81]);
+    let mut bytes = heartbeat.repeat((16 * 1024 - frame.len() - 4) / heartbeat.len());
+    bytes.extend(prefixed(frame));
+    bytes
+}
+
+/// How many small calls are held at once.
+const HELD: u64 = 300;
+/// What they may take. Their read buffers would take 16 KiB each.
+const HELD_MAX: usize = 300 * 4096 + (1 << 20);
+
+#[test]
+fn waiting_handlers_do_not_keep_their_read_buffers() {
+    let peak = peak(async {
+        let waiting = Waiting::new(0);
+        let (_server, mut raw) = connect(&waiting, Limits::default()).await;
+        for id in 0..HELD {
+            raw.send_bytes(&padded(&request_within(id, 60_000, WAIT, &[]))).await;
+        }
+        waiting.have_begun(300).await;
+    });
+    assert!(peak < HELD_MAX, "{peak} bytes are held for {HELD} small calls");
+}
+
+#[test]
+fn waiting_listeners_do_not_keep_their_read_buffers() {
+    let peak = peak(async {
+        let waiting = Waiting::new(0);
+        let (server, mut raw) = connect(&waiting, Limits::default()).await;
+        let socket = server.sockets().remove(0);
+        for _ in 0..2 {
+            let waiting = waiting.clone();
+            socket.group("Bad").listen("note", move |text: String| {
+                let waiting = waiting.clone();
+                async move {
+                    waiting.wait().await;
+                    drop(text);
+                }
+            });
+        }
+        for _ in 0..HELD / 2 {
+            raw.send_bytes(&padded(&emit(NOTE, &string("text")))).await;
+        }
+        waiting.have_begun(300).await;
+    });
+    assert!(peak < HELD_MAX, "{peak} bytes are held for {HELD} listeners");
+}
+
+#[test]
+fn calls_held_before_ready_do_not_keep_their_read_buffers() {
+    let peak = peak(async {
+        let limits = Limits { connected: Duration::from_secs(60), ..Limits::default() };
+        let server = Server::builder().connected(|_| std::future::pending::<()>()).limits(limits).build();
+        let (near, far) = duplex(64 * 1024);
+        drop(server.accept(far));
+        let mut raw = Raw { stream: near };
+        raw.send(&greeting(TERMS, &string("ada"))).await;
+        assert_eq!(raw.receive().await.unwrap()[..4], *b"SKTS");
+        for id in 0..HELD {
+            raw.send_bytes(&padded(&request_within(id, 60_000, WAIT, &[]))).await;
+        }
+        sleep(Duration::from_millis(50)).await;
+    });
+    assert!(peak < HELD_MAX, "{peak} bytes are held for {HELD} small calls");
+}
+
+#[test]
+fn calls_held_by_a_rate_do_not_keep_their_read_buffers() {
+    let peak = peak(async {
+        let waiting = Waiting::new(0);
+        let limits = Limits { calls_per_second: Some(1), ..Limits::default() };
+        let (_server, mut raw) = connect(&waiting, limits).await;
+        for id in 0..HELD {
+            raw.send_bytes(&padded(&request_within(id, 60_000, WAIT, &[]))).await;
+        }
+        sleep(Duration::from_millis(50)).await;
+    });
+    assert!(peak < HELD_MAX, "{peak} bytes are held for {HELD} small calls");
+}
+
+#[test]
+fn untaken_replies_do_not_keep_their_read_buffers() {
+    let peak = peak(async {
+        let waiting = Waiting::new(0);
+        let (server, mut raw) = connect(&waiting, Limits::default()).await;
+        let socket = server.sockets().remove(0);
+        let calls: Vec<_> = (0..HELD)
+            .map(|_| {
+                let socket = socket.clone();
+                Box::pin(async move { socket.request::<u32>("ask", &()).await })
+            })
+            .collect();
+        let mut calls: Vec<_> = calls.into_iter().map(sent).collect();
+        for _ in 0..HELD {
+            let request = raw.receive().await.unwrap();
+            raw.send_bytes(&padded(&[&[REPLY], &id_of(&request)[..], &[7]].concat())).await;
+        }
+        sleep(Duration::from_millis(50)).await;
+        for call in &mut calls {
+            assert_eq!(call.await, Ok(7));
+        }
+    });
+    assert!(peak < HELD_MAX + 64 * 16 * 1024, "{peak} bytes are held for {HELD} replies");
+}
+
+/// Polls a call once, which sends it.
+fn sent<F: Future + Unpin>(mut call: F) -> F {
+    let polled = std::pin::pin!(&mut call).poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));
+    assert!(polled.is_pending());
+    call
+}
+
+/// The id of a request, as its reply repeats it.
+fn id_of(request: &[u8]) -> Vec<u8> {
+    let end = request[1..].iter().position(|byte| *byte < 0x80).unwrap() + 1;
+    request[1..=end].to_vec()
 }

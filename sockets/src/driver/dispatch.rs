@@ -1,6 +1,11 @@
 //! From a received call to its handler's first suspension.
 
-use std::{collections::VecDeque, sync::Arc, time::Instant};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    mem,
+    sync::Arc,
+    time::Instant,
+};
 
 use bytes::Bytes;
 use futures_util::future::abortable;
@@ -11,6 +16,7 @@ use crate::lock::{assert_unlocked, event};
 use crate::{
     clock,
     session::{Call, EmitLease, Incoming, Kind, Peer, Place, Resolved, Room, Session, Subscriber, run_suspended},
+    transport::Batch,
 };
 use sockets_proto::{CallId, Called, FailureCode, Open, Outcome, Violation};
 
@@ -30,13 +36,23 @@ pub(super) struct Moment {
     pub(super) until: Instant,
 }
 
+/// What is known of a key.
+struct Known {
+    resolved: Resolved,
+    /// A handler has suspended. Further ones get their arguments in a buffer of their own, which they may keep for long;
+    /// this first one has kept the buffer that its call came in, as its arguments were borrowed from that already.
+    suspends: bool,
+}
+
 /// Starts handlers, in the order in which their calls came.
 pub(super) struct Dispatcher {
     session: Arc<Session>,
     /// What the routes gave for a key, by keys. Only those that are served here go in.
-    known: Vec<(u64, Box<Resolved>)>,
+    known: Vec<(u64, Box<Known>)>,
     /// The routes' version that `known` was made from.
     version: u64,
+    /// The keys of methods whose handlers have suspended.
+    suspending: BTreeSet<u64>,
     held: VecDeque<Held>,
     /// The last emit, if the turn ended before all of its handlers had been started.
     unfinished: Option<Box<Unfinished>>,
@@ -47,7 +63,7 @@ pub(super) struct Dispatcher {
 impl Dispatcher {
     pub(super) fn new(session: Arc<Session>) -> Self {
         let rate = Rate::of(session.limits(), clock::now()).map(Box::new);
-        Self { session, known: Vec::new(), version: 0, held: VecDeque::new(), unfinished: None, rate }
+        Self { session, known: Vec::new(), version: 0, suspending: BTreeSet::new(), held: VecDeque::new(), unfinished: None, rate }
     }
 
     /// Starts a call's handler, or holds the call: until the gate is open, while the peer takes no replies, and
@@ -59,12 +75,14 @@ impl Dispatcher {
         moment: Moment,
         gate_is_open: bool,
         places: &mut Places,
+        batch: &Batch,
     ) -> Result<(), Violation> {
         if gate_is_open && self.held.is_empty() && self.rate_admits(moment.now) {
-            self.start(called, arrived, moment, places);
+            self.start(called, arrived, moment, places, Some(batch));
         } else if self.held.iter().any(|held| held.called.open == called.open) {
             return Err(Violation::DuplicateId);
         } else {
+            let called = Called { payload: batch.detach(called.payload), ..called };
             self.held.push_back(Held { called, arrived, revoked: false });
         }
         Ok(())
@@ -74,11 +92,19 @@ impl Dispatcher {
     pub(super) fn release_next(&mut self, moment: Moment, places: &mut Places) -> Result<(), Violation> {
         if let Some(Unfinished { emit, listeners }) = self.unfinished.take().map(|unfinished| *unfinished) {
             if moment.now <= emit.call.deadline() {
-                self.unfinished = emit.start(&self.session, &listeners, moment.until, places);
+                let (key, mut suspended) = (emit.key, false);
+                self.unfinished = emit.start(&self.session, &listeners, moment.until, places, &mut suspended);
+                if suspended {
+                    self.note_suspended(key);
+                }
             }
             return Ok(());
         }
         let Some(Held { called, arrived, revoked }) = self.held.pop_front() else { return Ok(()) };
+        if self.held.is_empty() {
+            // It may have been long.
+            self.held = VecDeque::new();
+        }
         match called.open {
             Open::Request(id) if revoked => {
                 let cancelled = Outcome::Failure(FailureCode::Cancelled, "");
@@ -86,7 +112,7 @@ impl Dispatcher {
             }
             open => {
                 self.session.check_id(open)?;
-                self.start(called, arrived, moment, places);
+                self.start(called, arrived, moment, places, None);
             }
         }
         Ok(())
@@ -122,8 +148,16 @@ impl Dispatcher {
         self.unfinished = None;
     }
 
-    /// Starts a call's handler, unless its deadline has passed.
-    fn start(&mut self, called: Called, arrived: Instant, Moment { now, until }: Moment, places: &mut Places) {
+    /// Starts a call's handler, unless its deadline has passed. `batch` is the one that the call came with, unless its
+    /// payload has been detached.
+    fn start(
+        &mut self,
+        mut called: Called,
+        arrived: Instant,
+        Moment { now, until }: Moment,
+        places: &mut Places,
+        batch: Option<&Batch>,
+    ) {
         let Some(deadline) = called.deadline(arrived, self.session.limits().call_timeout, now) else {
             // It takes nothing from the rate, so that calls that are too late do not delay those after them.
             return self.expire(&called);
@@ -132,13 +166,26 @@ impl Dispatcher {
             rate.take(now, called.place.length());
         }
         let call = Call::new(Peer::new(Arc::clone(&self.session)), deadline);
-        let found = look_up(&self.session, &mut self.known, &mut self.version, called.key);
-        match called.open {
+        let key = called.key;
+        let known = look_up(&self.session, &mut self.known, &mut self.version, &self.suspending, key);
+        if let (Some(batch), Some(Known { suspends: true, .. })) = (batch, known) {
+            called.payload = batch.detach(called.payload);
+        }
+        let found = known.map(|known| &known.resolved);
+        let session = &self.session;
+        let suspended = match called.open {
             Open::Request(id) => {
-                let incoming = Incoming::request(call, called.payload, called.key, id, called.place);
-                request(&self.session, called.key, incoming, called.open, found, places.of(called.key));
+                let incoming = Incoming::request(call, called.payload, key, id, called.place);
+                request(session, key, incoming, called.open, found, places.of(key))
             }
-            Open::Emit(_) => self.unfinished = emit(&self.session, call, called, found, until, places),
+            Open::Emit(_) => {
+                let mut suspended = false;
+                self.unfinished = emit(session, call, called, found, until, places, &mut suspended);
+                suspended
+            }
+        };
+        if suspended {
+            self.note_suspended(key);
         }
     }
 
@@ -153,15 +200,28 @@ impl Dispatcher {
             open @ Open::Emit(_) => self.session.end_emit(open, called.place),
         }
     }
+
+    fn note_suspended(&mut self, key: u64) {
+        let Ok(at) = self.known.binary_search_by_key(&key, |(key, _)| *key) else { return };
+        let known = &mut self.known[at].1;
+        if !mem::replace(&mut known.suspends, true) {
+            // It is kept when routes change, which must not let it grow with them.
+            if self.suspending.len() >= self.session.limits().names_per_peer as usize {
+                self.suspending.clear();
+            }
+            self.suspending.insert(key);
+        }
+    }
 }
 
 /// Finds out who hears a key.
 fn look_up<'a>(
     session: &Session,
-    known: &'a mut Vec<(u64, Box<Resolved>)>,
+    known: &'a mut Vec<(u64, Box<Known>)>,
     version: &mut u64,
+    suspending: &BTreeSet<u64>,
     key: u64,
-) -> Option<&'a Resolved> {
+) -> Option<&'a Known> {
     let current = session.routes_version();
     if *version != current {
         *version = current;
@@ -174,16 +234,17 @@ fn look_up<'a>(
             if resolved.is_empty() {
                 return None;
             }
+            let suspends = suspending.contains(&key);
             // Many connections call few methods.
             known.reserve_exact(1);
-            known.insert(at, (key, Box::new(resolved)));
+            known.insert(at, (key, Box::new(Known { resolved, suspends })));
             at
         }
     };
     Some(&known[at].1)
 }
 
-/// Has a request answered.
+/// Has a request answered. Returns `true` if its handler has suspended.
 fn request(
     session: &Arc<Session>,
     key: u64,
@@ -191,21 +252,21 @@ fn request(
     open: Open,
     found: Option<&Resolved>,
     place: &mut Place,
-) {
+) -> bool {
     let Some(Resolved { answerer: Some(answerer), .. }) = found else {
         incoming.refuse();
-        return;
+        return false;
     };
     if answerer.hears(Kind::Request) {
-        run(session, answerer, key, incoming, open, place);
-    } else {
-        let name = session.name_of(key);
-        let text = format!("{name} is requested by the caller and an emit where it is served");
-        incoming.fail(FailureCode::SignatureMismatch, &text);
+        return run(session, answerer, key, incoming, open, place);
     }
+    let name = session.name_of(key);
+    let text = format!("{name} is requested by the caller and an emit where it is served");
+    incoming.fail(FailureCode::SignatureMismatch, &text);
+    false
 }
 
-/// Starts the handlers of an emit, until `until`. Returns those that are left.
+/// Starts the handlers of an emit, until `until`. Returns those that are left. Sets `suspended` if one has suspended.
 fn emit(
     session: &Arc<Session>,
     call: Call,
@@ -213,16 +274,18 @@ fn emit(
     found: Option<&Resolved>,
     until: Instant,
     places: &mut Places,
+    suspended: &mut bool,
 ) -> Option<Box<Unfinished>> {
     let Called { key, open, payload, place: occupied, .. } = emitted;
     match found {
         Some(Resolved { hearers, .. }) if hearers.len() == 1 => {
-            run(session, &hearers[0], key, Incoming::emit(call, payload, open, occupied), open, places.of(key));
+            let incoming = Incoming::emit(call, payload, open, occupied);
+            *suspended = run(session, &hearers[0], key, incoming, open, places.of(key));
             None
         }
         Some(Resolved { hearers, .. }) if !hearers.is_empty() => {
             let lease = Arc::new(EmitLease::new(Arc::clone(session), open, occupied));
-            SharedEmit { key, call, payload, lease }.start(session, hearers, until, places)
+            SharedEmit { key, call, payload, lease }.start(session, hearers, until, places, suspended)
         }
         _ => {
             session.count_unheard_emit();
@@ -255,6 +318,7 @@ impl SharedEmit {
         listeners: &[Subscriber],
         until: Instant,
         places: &mut Places,
+        suspended: &mut bool,
     ) -> Option<Box<Unfinished>> {
         for (index, listener) in listeners.iter().enumerate() {
             if index > 0 && clock::now() >= until {
@@ -263,25 +327,33 @@ impl SharedEmit {
             let open = session.another_hearer();
             let incoming =
                 Incoming::shared_emit(self.call.clone(), self.payload.clone(), Arc::clone(&self.lease), open);
-            run(session, listener, self.key, incoming, open, places.of(self.key));
+            *suspended |= run(session, listener, self.key, incoming, open, places.of(self.key));
         }
         None
     }
 }
 
-/// Starts a handler, polls it once, and gives it a task of its own, until its deadline, if it suspends.
-fn run(session: &Arc<Session>, subscriber: &Subscriber, key: u64, incoming: Incoming, open: Open, place: &mut Place) {
+/// Starts a handler, polls it once, and gives it a task of its own, until its deadline, if it suspends. Returns
+/// `true` then.
+fn run(
+    session: &Arc<Session>,
+    subscriber: &Subscriber,
+    key: u64,
+    incoming: Incoming,
+    open: Open,
+    place: &mut Place,
+) -> bool {
     let deadline = incoming.call().deadline();
     assert_unlocked();
     match subscriber {
         Subscriber::Group { service, .. } => service.start(key, incoming, place),
         Subscriber::Listener { listen, .. } => listen.start(incoming, place),
     }
-    if let Some(running) = place.poll_once() {
-        let (running, handle) = abortable(run_suspended(Arc::clone(session), key, open, running));
-        // Known before it can end. And not spawned under the session's lock: a runtime that is being dropped drops the
-        // handler at once, which answers its call.
-        session.suspend(open, handle);
-        tokio::spawn(timeout_at(deadline.into(), running));
-    }
+    let Some(running) = place.poll_once() else { return false };
+    let (running, handle) = abortable(run_suspended(Arc::clone(session), key, open, running));
+    // Known before it can end. And not spawned under the session's lock: a runtime that is being dropped drops the
+    // handler at once, which answers its call.
+    session.suspend(open, handle);
+    tokio::spawn(timeout_at(deadline.into(), running));
+    true
 }

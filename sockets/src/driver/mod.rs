@@ -29,7 +29,7 @@ use crate::{
     clock,
     disconnect_reason::DisconnectReason,
     session::{Notices, Received, Session},
-    transport::{Receive, ReceiveError, hang_up},
+    transport::{Batch, Receive, ReceiveError, hang_up},
 };
 use sockets_proto::{Frame, Violation};
 
@@ -45,7 +45,7 @@ pub(crate) struct Driver {
     session: Arc<Session>,
     receiver: Box<dyn Receive>,
     /// Frames that have been received and not been handled.
-    batch: Bytes,
+    batch: Batch,
     /// When they were received: the deadlines of the calls among them count from then.
     arrived: Instant,
     /// The rest of an announcement, which comes before the batch.
@@ -68,7 +68,7 @@ impl Driver {
         Self {
             session,
             receiver,
-            batch: received,
+            batch: received.into(),
             arrived: clock::now(),
             announced: None,
             dispatcher,
@@ -142,7 +142,7 @@ impl Driver {
             }
             let max_frame = self.session.limits().max_frame as usize;
             match in_transport(|| self.receiver.poll_receive(cx, max_frame)) {
-                Poll::Ready(Ok(batch)) => (self.batch, self.arrived) = (batch, now),
+                Poll::Ready(Ok(batch)) => (self.batch, self.arrived) = (batch.into(), now),
                 Poll::Ready(Err(error)) => return Err(end_of_receiving(error)),
                 Poll::Pending => {
                     listened = now < began + STALE;
@@ -203,7 +203,7 @@ impl Driver {
             Some(Received::Call { called, gate_is_open }) => {
                 // The handler may take its time.
                 notices.give();
-                self.dispatcher.accept(called, self.arrived, moment, gate_is_open, places).map_err(violated)?;
+                self.dispatcher.accept(called, self.arrived, moment, gate_is_open, places, &self.batch).map_err(violated)?;
             }
             Some(Received::Cancelled(handler)) => handler.abort(),
             Some(Received::Revoked(id)) => self.dispatcher.revoke(id),

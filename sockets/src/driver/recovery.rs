@@ -19,7 +19,7 @@ use crate::{
     disconnect_reason::DisconnectReason,
     handshake::{Granted, Theirs},
     session::{Offer, Session},
-    transport::{Link, Receive, ReceiveError, Transmit, hang_up},
+    transport::{Batch, Link, Receive, ReceiveError, Transmit, hang_up},
 };
 use sockets_proto::{Farewell, Frame, Outbox};
 
@@ -69,7 +69,7 @@ impl Driver {
                 if !self.session.survives(&last, self.told) {
                     return Err(last);
                 }
-                (reason, self.batch) = (last, Bytes::new());
+                (reason, self.batch) = (last, Batch::default());
             }
             self.receiver = Box::new(NoLink);
         }
@@ -102,7 +102,7 @@ impl Driver {
             });
             let Ok(heard) = timeout(LAST_WAIT, hear).await else { break };
             let Ok(batch) = heard? else { break };
-            (self.batch, self.arrived) = (batch, clock::now());
+            (self.batch, self.arrived) = (batch.into(), clock::now());
             self.handle_batch().await?;
         }
         Ok(())
@@ -160,7 +160,7 @@ impl Driver {
                 (link.receiver, link.received)
             }
         };
-        (self.receiver, self.batch, self.arrived) = (receiver, received, clock::now());
+        (self.receiver, self.batch, self.arrived) = (receiver, received.into(), clock::now());
         Ok(())
     }
 }

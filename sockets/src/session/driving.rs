@@ -1,6 +1,5 @@
 //! What a driver does with its session.
 
-use sockets_proto::next_frame;
 use std::{
     mem,
     sync::atomic::Ordering,
@@ -8,11 +7,10 @@ use std::{
     time::Instant,
 };
 
-use bytes::Bytes;
 use futures_util::future::AbortHandle;
 
-use super::{Notices, Session};
-use crate::disconnect_reason::DisconnectReason;
+use super::{Consumer, Notices, Session};
+use crate::{disconnect_reason::DisconnectReason, transport::Batch};
 use sockets_proto::{CallId, Called, Event, Frame, Open, Violation, announced};
 
 /// How many frames are taken in under one lock: callers wait for it.
@@ -83,6 +81,7 @@ impl Session {
         let mut state = self.state.lock();
         state.dispatching = Some(now);
         state.queued_before = state.core.outbox().len();
+        state.detach_old_answers();
     }
 
     /// Writes what the batch has left.
@@ -102,7 +101,7 @@ impl Session {
     pub(crate) fn handle(
         &self,
         now: Instant,
-        batch: &mut Bytes,
+        batch: &mut Batch,
         notices: &mut Notices,
     ) -> Result<Option<Received>, Violation> {
         let mut state = self.state.lock();
@@ -111,13 +110,17 @@ impl Session {
             if batch.len() < enough {
                 break;
             }
-            let Some(frame) = next_frame(batch) else { break };
+            let Some(frame) = batch.next_frame() else { break };
             let event = state.core.handle(now, frame)?;
             self.room_may_be_there(&mut state);
             match event {
                 Event::Called(called) => {
                     let gate_is_open = state.gate_is_open();
                     return Ok(Some(Received::Call { called, gate_is_open }));
+                }
+                Event::Answered { consumer: consumer @ Consumer::Member(_), answer } => {
+                    // It waits until the program takes it, with the answers of many others.
+                    notices.add(state.deliver(consumer, batch.detach_answer(answer)));
                 }
                 Event::Answered { consumer, answer } => notices.add(state.deliver(consumer, answer)),
                 Event::Handled => {}

@@ -101,6 +101,8 @@ enum Consumer {
 struct State {
     core: Core<Consumer, AbortHandle>,
     waiting: Slab<WaitSlot>,
+    /// How many batches have been handled since old answers were detached.
+    batches: u8,
     /// What the peer serves.
     signatures: Signatures,
     /// The driver dispatches a batch, which came at this time, and writes when it is through.
@@ -240,6 +242,7 @@ impl Session {
             state: StateLock::new(State {
                 core,
                 waiting: Slab::new(),
+                batches: 0,
                 signatures: Signatures::default(),
                 dispatching: None,
                 queued_before: 0,

@@ -21,7 +21,14 @@ use sockets_proto::{Answer, CallId, clamp_timeout};
 pub(super) struct WaitSlot {
     answer: Option<Answer>,
     waker: Option<Waker>,
+    /// The answer has a buffer of its own.
+    detached: bool,
 }
+
+/// In so many batches answers may come that their callers do not take, before they are copied out of them.
+const KEPT_BATCHES: u8 = 64;
+/// Shorter answers are copied. A longer one is most of its buffer.
+const DETACHED: usize = 8 * 1024;
 
 /// The future of a call that has been sent. Dropped before its answer has come, it cancels the call.
 pub(crate) struct Waiting<'a> {
@@ -95,7 +102,7 @@ impl Session {
         let now = now();
         let mut state = self.begin_sending()?;
         state.signatures.check(callee)?;
-        let slot = state.waiting.insert(WaitSlot { answer: None, waker: Some(waker) });
+        let slot = state.waiting.insert(WaitSlot { answer: None, waker: Some(waker), detached: false });
         match state.core.request(now, callee.key(), timeout, payload, Consumer::Caller(slot), caller()) {
             Ok(id) => {
                 state.arm_for(timeout, now);
@@ -124,6 +131,23 @@ impl State {
             notices.add(self.deliver(consumer, answer));
         }
         notices
+    }
+
+    /// Copies the answers that callers have not taken for a while out of the buffers that they came in: each could keep
+    /// one of its own. Callers that take theirs at once are spared the copy.
+    pub(super) fn detach_old_answers(&mut self) {
+        self.batches = (self.batches + 1) % KEPT_BATCHES;
+        if self.batches > 0 {
+            return;
+        }
+        for (_, slot) in &mut self.waiting {
+            if let Some(Answer::Reply(reply)) = &mut slot.answer
+                && !std::mem::replace(&mut slot.detached, true)
+                && reply.len() < DETACHED
+            {
+                *reply = Bytes::copy_from_slice(reply);
+            }
+        }
     }
 
     /// Hands an answer over. This is under the lock that took the call out of the table: once that is released, the

@@ -3,6 +3,7 @@
 mod acceptor;
 mod address;
 mod arrival;
+mod batch;
 #[cfg_attr(not(feature = "compression"), path = "no_compression.rs")]
 mod compression;
 mod memory;
@@ -39,6 +40,7 @@ pub(crate) use self::{
     acceptor::Acceptor,
     address::{Address, AddressError},
     arrival::Arrival,
+    batch::Batch,
     compression::Compression,
     memory::pair as memory_pair,
     messages::{BoxError, over_messages},

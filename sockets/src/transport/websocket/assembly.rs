@@ -33,6 +33,11 @@ impl Assembly {
         self.whole > 0
     }
 
+    /// Whether what is whole is more than is read at once.
+    pub(super) fn has_large(&self) -> bool {
+        self.whole > pool::READ_SIZE
+    }
+
     pub(super) fn in_message(&self) -> bool {
         self.in_message
     }

@@ -64,7 +64,8 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Receiver<R, W> {
 
     /// Looks at what has been read, as far as it goes.
     fn look(&mut self, cx: &mut Context<'_>, max_frame: usize) -> Result<(), End> {
-        loop {
+        // Nothing comes into a batch behind a large message: a small one there would keep the memory of both.
+        while !self.messages.has_large() {
             if self.current.is_none() && !self.begin(max_frame)? {
                 return Ok(());
             }
@@ -85,6 +86,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Receiver<R, W> {
             self.current = None;
             self.ended(cx, ended)?;
         }
+        Ok(())
     }
 
     /// Reads the header of the next frame. `false` if that has to wait.

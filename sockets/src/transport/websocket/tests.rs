@@ -185,3 +185,14 @@ proptest! {
         });
     }
 }
+
+#[tokio::test]
+async fn a_message_after_a_large_one_comes_in_a_batch_of_its_own() {
+    let [mut client, mut server] = ends(1 << 20);
+    let large = Bytes::from(vec![7; 100_000]);
+    send(&mut client, &[large.clone(), Bytes::from_static(b"small")]).await;
+    let first = poll_fn(|cx| server.receiver.poll_receive(cx, 300_000)).await.unwrap();
+    assert_eq!(first[4..], large);
+    let second = poll_fn(|cx| server.receiver.poll_receive(cx, 300_000)).await.unwrap();
+    assert_eq!(second, b"\x05\0\0\0small"[..]);
+}

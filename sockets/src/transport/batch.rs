@@ -1,0 +1,76 @@
+//! Received frames that have not been handled.
+
+use bytes::Bytes;
+use sockets_proto::{Answer, next_frame};
+
+use super::pool::READ_SIZE;
+
+/// Whole frames that were received together, and the buffer that they share.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    frames: Bytes,
+    /// The length of the buffer, at least. A single payload keeps all of it in memory.
+    buffer: usize,
+}
+
+impl From<Bytes> for Batch {
+    fn from(frames: Bytes) -> Self {
+        Self { buffer: frames.len().max(READ_SIZE), frames }
+    }
+}
+
+impl Batch {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.frames.is_empty()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.frames.len()
+    }
+
+    /// Splits off the next frame, without its prefix.
+    pub(crate) fn next_frame(&mut self) -> Option<Bytes> {
+        next_frame(&mut self.frames)
+    }
+
+    /// Returns a payload of this batch so that it can be kept: in a buffer of its own, unless it is most of its buffer.
+    pub(crate) fn detach(&self, payload: Bytes) -> Bytes {
+        if payload.len() < self.buffer / 2 { Bytes::copy_from_slice(&payload) } else { payload }
+    }
+
+    /// The same for an answer.
+    pub(crate) fn detach_answer(&self, answer: Answer) -> Answer {
+        match answer {
+            Answer::Reply(reply) => Answer::Reply(self.detach(reply)),
+            other => other,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn batch(payload: usize, rest: usize) -> (Batch, Bytes) {
+        let frame = |length: usize| [&u32::try_from(length).unwrap().to_le_bytes()[..], &vec![7; length]].concat();
+        let mut batch = Batch::from(Bytes::from([frame(payload), frame(rest)].concat()));
+        let payload = batch.next_frame().unwrap();
+        (batch, payload)
+    }
+
+    #[test]
+    fn a_payload_that_is_a_part_of_its_buffer_is_copied() {
+        for (payload, rest) in [(0, 0), (10, 0), (READ_SIZE / 2 - 1, 0), (READ_SIZE, 2 * READ_SIZE)] {
+            let (batch, payload) = batch(payload, rest);
+            let (start, detached) = (payload.as_ptr(), batch.detach(payload.clone()));
+            assert_eq!(detached, payload);
+            assert_ne!(detached.as_ptr(), start, "{} bytes of {}", payload.len(), batch.buffer);
+        }
+    }
+
+    #[test]
+    fn a_payload_that_is_most_of_its_buffer_is_not_copied() {
+        let (batch, payload) = batch(READ_SIZE, 10);
+        assert_eq!(batch.detach(payload.clone()).as_ptr(), payload.as_ptr());
+    }
+}
