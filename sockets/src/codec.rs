@@ -15,6 +15,13 @@ pub(crate) fn decode<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, De
     codec::decode(bytes)
 }
 
+/// Decodes a value that takes up all of `bytes`, and about `limit` bytes of memory at most.
+#[inline]
+pub(crate) fn decode_within<'de, T: Deserialize<'de>>(bytes: &'de [u8], limit: usize) -> Result<T, DecodeError> {
+    assert_unlocked();
+    codec::decode_within(bytes, limit)
+}
+
 /// Encodes a value into a new buffer.
 pub(crate) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, EncodeError> {
     assert_unlocked();

@@ -22,6 +22,13 @@ pub struct Limits {
     /// disconnected before any memory is set aside for it; a call that is too large to send fails with
     /// [`CallError::TooLarge`](crate::CallError::TooLarge).
     pub max_frame: u32,
+    /// The most memory that the decoded arguments or reply of one message may take, in bytes. Default: 64 MiB. A value may
+    /// take much more memory than its bytes on the wire: a `Vec` of an enum of 32 bytes takes 32 bytes for each byte
+    /// received. A larger value fails with [`CallError::Decode`](crate::CallError::Decode), whose text names this limit.
+    ///
+    /// The memory is estimated by the sizes and numbers of elements, before they are decoded. Spare capacity of
+    /// collections comes on top: `Vec` may reserve twice what it needs.
+    pub max_decoded: u32,
     /// How many calls and emits may be in flight on a connection, in each direction. Default: 1,024. Of the two sides'
     /// numbers, the smaller one counts. As many calls again may wait for a place,
     /// within [`outgoing_queue`](Self::outgoing_queue) bytes; the next one fails with
@@ -120,6 +127,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             max_frame: 4 << 20,
+            max_decoded: 64 << 20,
             calls_in_flight: 1024,
             bytes_in_flight: 1 << 20,
             outgoing_queue: 4 << 20,

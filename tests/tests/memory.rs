@@ -14,7 +14,10 @@ use std::{
 };
 
 use allocation_counter::measure;
-use raw::{ECHO, FAILURE, NOTE, REPLY, Raw, TERMS, WAIT, emit, greeting, prefixed, request, request_within, string};
+use raw::{
+    ECHO, FAILURE, NOTE, REPLY, Raw, SUM, TERMS, WAIT, emit, greeting, prefixed, request, request_within, string,
+    varint,
+};
 use sockets::{Limits, Server};
 use sockets_tests::eventually;
 use tokio::{
@@ -294,4 +297,30 @@ fn sent<F: Future + Unpin>(mut call: F) -> F {
 fn id_of(request: &[u8]) -> Vec<u8> {
     let end = request[1..].iter().position(|byte| *byte < 0x80).unwrap() + 1;
     request[1..=end].to_vec()
+}
+
+/// An enum of 32 bytes, of which a value takes 1 byte on the wire.
+#[derive(serde::Serialize, serde::Deserialize)]
+#[allow(dead_code, reason = "its size is what matters")]
+enum Wide {
+    Small,
+    Large([u64; 3]),
+}
+
+#[test]
+fn arguments_beyond_the_decoded_limit_are_refused() {
+    const LENGTH: usize = 500_000;
+    let peak = peak(async {
+        let waiting = Waiting::new(0);
+        let limits = Limits { max_decoded: 8 << 20, ..Limits::default() };
+        let (server, mut raw) = connect(&waiting, limits).await;
+        server.sockets().remove(0).group("Bad").listen("sum", |wide: Vec<Wide>| async move { wide.len() });
+        let arguments = |length: usize| [varint(length as u64), vec![0; length]].concat();
+        raw.send(&request(1, SUM, &arguments(LENGTH))).await;
+        let text = raw.expect_failure(1, 3).await;
+        assert!(text.contains("max_decoded"), "{text}");
+        raw.send(&request(2, SUM, &arguments(1000))).await;
+        assert_eq!(raw.receive().await.unwrap()[..2], [REPLY, 2], "the connection lives");
+    });
+    assert!(peak < 8 << 20, "{peak} bytes are held for {LENGTH} bytes of arguments");
 }

@@ -1,5 +1,7 @@
 //! The decoder: serde's data model over postcard's bytes.
 
+use std::mem;
+
 use serde::de::{
     Deserialize, DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, SeqAccess, VariantAccess,
     Visitor,
@@ -10,7 +12,13 @@ use super::{
     reader::Reader,
 };
 
+/// What an allocation of its own takes besides its bytes, about.
+const ALLOCATION: usize = 16;
+
 /// Decodes a value that takes up all of `bytes`, and may borrow strings and byte strings from them.
+///
+/// For types whose values take no more memory than a small multiple of their bytes. Others need
+/// [`decode_within`].
 ///
 /// # Errors
 ///
@@ -18,8 +26,22 @@ use super::{
 /// deep, or contain a length greater than the number of bytes that follow.
 #[inline]
 pub fn decode<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, DecodeError> {
-    let mut reader = Reader::new(bytes);
-    let value = T::deserialize(Decoder { reader: &mut reader, levels: MAX_DEPTH })?;
+    decode_within(bytes, usize::MAX)
+}
+
+/// Decodes a value as [`decode`] does, if it takes about `limit` bytes of memory at most.
+///
+/// The memory is estimated before it is allocated. Counted are the elements of sequences and maps, by the size of their
+/// type; values in boxes; and the bytes of owned strings. Not counted are the spare capacity of collections, and what a
+/// type's own `Deserialize` allocates for itself.
+///
+/// # Errors
+///
+/// As those of [`decode`], or [`DecodeError::DecodedTooLarge`].
+#[inline]
+pub fn decode_within<'de, T: Deserialize<'de>>(bytes: &'de [u8], limit: usize) -> Result<T, DecodeError> {
+    let mut reader = Reader::new(bytes, limit);
+    let value = T::deserialize(Decoder { reader: &mut reader, levels: MAX_DEPTH, slot: size_of::<T>() })?;
     match reader.left() {
         0 => Ok(value),
         left => Err(DecodeError::TrailingBytes { left }),
@@ -31,25 +53,37 @@ struct Decoder<'a, 'de> {
     reader: &'a mut Reader<'de>,
     /// How many more levels may be entered. Passed down by value, so that nothing has to be put back on the way up.
     levels: u8,
+    /// The size of the place that the value is decoded for, whose memory is counted. Passed down like `levels`, and mostly
+    /// a constant by the time that it is compared.
+    slot: usize,
 }
 
 impl<'a, 'de> Decoder<'a, 'de> {
-    /// The decoder for what is inside of this value.
+    /// The decoder for what is inside of this value, of type `T`.
     ///
     /// Called for everything that can hold another value, also where no byte is read for it, so that there is no
     /// recursive type whose values are not bounded.
     #[inline]
-    fn enter(self) -> Result<Self, DecodeError> {
-        match self.levels.checked_sub(1) {
-            Some(levels) => Ok(Self { levels, ..self }),
-            None => Err(DecodeError::TooDeep),
+    fn enter<T>(self) -> Result<Self, DecodeError> {
+        let Some(levels) = self.levels.checked_sub(1) else { return Err(DecodeError::TooDeep) };
+        let size = size_of::<T>();
+        if size > self.slot {
+            // The place is that of a pointer.
+            self.reader.charge(size + ALLOCATION)?;
         }
+        Ok(Self { levels, slot: size, ..self })
     }
 
-    /// What is inside of this value, as `count` values.
+    /// What is inside of this value, as `count` values. Those of a collection are `uncharged`.
     #[inline]
-    fn elements(self, count: usize) -> Elements<'a, 'de> {
-        Elements { reader: self.reader, levels: self.levels, left: count }
+    fn elements(self, count: usize, uncharged: usize) -> Elements<'a, 'de> {
+        Elements {
+            reader: self.reader,
+            levels: self.levels,
+            left: count,
+            uncharged_keys: uncharged,
+            uncharged_values: uncharged,
+        }
     }
 }
 
@@ -111,9 +145,21 @@ impl<'de> Deserializer<'de> for Decoder<'_, 'de> {
         deserialize_f64, visit_f64, |reader| f64::from_le_bytes(reader.array()?);
         deserialize_char, visit_char, |reader| reader.char()?;
         deserialize_str, visit_borrowed_str, |reader| reader.str()?;
-        deserialize_string, visit_borrowed_str, |reader| reader.str()?;
         deserialize_bytes, visit_borrowed_bytes, |reader| reader.bytes()?;
-        deserialize_byte_buf, visit_borrowed_bytes, |reader| reader.bytes()?;
+    }
+
+    #[inline]
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+        let text = self.reader.str()?;
+        self.reader.charge(text.len() + ALLOCATION)?;
+        visitor.visit_borrowed_str(text)
+    }
+
+    #[inline]
+    fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+        let bytes = self.reader.bytes()?;
+        self.reader.charge(bytes.len() + ALLOCATION)?;
+        visitor.visit_borrowed_bytes(bytes)
     }
 
     #[inline]
@@ -129,7 +175,7 @@ impl<'de> Deserializer<'de> for Decoder<'_, 'de> {
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         match self.reader.byte()? {
             0 => visitor.visit_none(),
-            1 => visitor.visit_some(self.enter()?),
+            1 => visitor.visit_some(self.enter::<V::Value>()?),
             other => Err(DecodeError::InvalidOption(other)),
         }
     }
@@ -154,19 +200,19 @@ impl<'de> Deserializer<'de> for Decoder<'_, 'de> {
         _name: &'static str,
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
-        visitor.visit_newtype_struct(self.enter()?)
+        visitor.visit_newtype_struct(self.enter::<V::Value>()?)
     }
 
     #[inline]
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
-        let inside = self.enter()?;
+        let inside = self.enter::<V::Value>()?;
         let count = inside.reader.length()?;
-        visitor.visit_seq(inside.elements(count))
+        visitor.visit_seq(inside.elements(count, count))
     }
 
     #[inline]
     fn deserialize_tuple<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, DecodeError> {
-        visitor.visit_seq(self.enter()?.elements(len))
+        visitor.visit_seq(self.enter::<V::Value>()?.elements(len, 0))
     }
 
     #[inline]
@@ -181,9 +227,9 @@ impl<'de> Deserializer<'de> for Decoder<'_, 'de> {
 
     #[inline]
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
-        let inside = self.enter()?;
+        let inside = self.enter::<V::Value>()?;
         let count = inside.reader.length()?;
-        visitor.visit_map(inside.elements(count))
+        visitor.visit_map(inside.elements(count, count))
     }
 
     #[inline]
@@ -203,7 +249,7 @@ impl<'de> Deserializer<'de> for Decoder<'_, 'de> {
         _variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
-        visitor.visit_enum(Variant(self.enter()?))
+        visitor.visit_enum(Variant(self.enter::<V::Value>()?))
     }
 }
 
@@ -214,12 +260,16 @@ struct Elements<'a, 'de> {
     levels: u8,
     /// How many are still to come.
     left: usize,
+    /// For how many keys, and for how many values or elements, no memory has been counted. All are, with the first one,
+    /// whose type is known then.
+    uncharged_keys: usize,
+    uncharged_values: usize,
 }
 
 impl<'de> Elements<'_, 'de> {
     #[inline]
     fn decode<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, DecodeError> {
-        seed.deserialize(Decoder { reader: self.reader, levels: self.levels })
+        seed.deserialize(Decoder { reader: self.reader, levels: self.levels, slot: size_of::<S::Value>() })
     }
 
     #[inline]
@@ -234,11 +284,23 @@ impl<'de> Elements<'_, 'de> {
     }
 }
 
+/// How much memory a map takes for an entry, besides the entry: it keeps a part of its places free.
+const MAP_FACTOR: usize = 2;
+
+/// Returns the memory of so many places of type `T`. Elements of a byte take no more than their input.
+#[inline]
+fn memory<T>(count: usize) -> usize {
+    if size_of::<T>() > 1 { count.saturating_mul(size_of::<T>()) } else { 0 }
+}
+
 impl<'de> SeqAccess<'de> for Elements<'_, 'de> {
     type Error = DecodeError;
 
     #[inline]
     fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, DecodeError> {
+        if self.uncharged_values > 0 {
+            self.reader.charge(memory::<S::Value>(mem::take(&mut self.uncharged_values)))?;
+        }
         self.decode_next(seed)
     }
 
@@ -253,11 +315,19 @@ impl<'de> MapAccess<'de> for Elements<'_, 'de> {
 
     #[inline]
     fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, DecodeError> {
+        if self.uncharged_keys > 0 {
+            let count = mem::take(&mut self.uncharged_keys).saturating_mul(MAP_FACTOR);
+            self.reader.charge(memory::<S::Value>(count))?;
+        }
         self.decode_next(seed)
     }
 
     #[inline]
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, DecodeError> {
+        if self.uncharged_values > 0 {
+            let count = mem::take(&mut self.uncharged_values).saturating_mul(MAP_FACTOR);
+            self.reader.charge(memory::<S::Value>(count))?;
+        }
         self.decode(seed)
     }
 
@@ -294,7 +364,7 @@ impl<'de> VariantAccess<'de> for Variant<'_, 'de> {
 
     #[inline]
     fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, DecodeError> {
-        seed.deserialize(self.0)
+        seed.deserialize(Decoder { slot: size_of::<S::Value>(), ..self.0 })
     }
 
     #[inline]

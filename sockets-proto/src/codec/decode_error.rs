@@ -29,6 +29,14 @@ pub enum DecodeError {
     /// The value is nested more deeply than is allowed.
     #[error("the value is nested more than {MAX_DEPTH} levels deep")]
     TooDeep,
+    /// The value would take more memory than is allowed.
+    #[error(
+        "the decoded value takes more than {limit} bytes of memory: send less at once, or raise `Limits::max_decoded`"
+    )]
+    DecodedTooLarge {
+        /// The limit, in bytes.
+        limit: usize,
+    },
     /// A string, byte string, sequence or map claims more bytes or elements than there are bytes left.
     #[error("a length of {length} with {left} bytes left in the input")]
     LengthBeyondInput {

@@ -9,6 +9,9 @@ use super::decode_error::DecodeError;
 /// An iterator rather than a slice: taking a byte then moves one pointer and leaves the end alone.
 pub(super) struct Reader<'de> {
     left: slice::Iter<'de, u8>,
+    /// How much memory the decoded value may take, and how much of that has not been counted.
+    limit: usize,
+    budget: usize,
 }
 
 /// Defines the reader of an unsigned varint: seven bits a byte, the lowest first, the top bit set on all but the last.
@@ -37,10 +40,22 @@ macro_rules! varint {
 }
 
 impl<'de> Reader<'de> {
-    /// Reads `input` from its beginning.
+    /// Reads `input` from its beginning, for a value of at most `limit` bytes.
     #[inline]
-    pub(super) fn new(input: &'de [u8]) -> Self {
-        Self { left: input.iter() }
+    pub(super) fn new(input: &'de [u8], limit: usize) -> Self {
+        Self { left: input.iter(), limit, budget: limit }
+    }
+
+    /// Counts memory that the value is going to take.
+    #[inline]
+    pub(super) fn charge(&mut self, bytes: usize) -> Result<(), DecodeError> {
+        match self.budget.checked_sub(bytes) {
+            Some(budget) => {
+                self.budget = budget;
+                Ok(())
+            }
+            None => Err(DecodeError::DecodedTooLarge { limit: self.limit }),
+        }
     }
 
     /// How many bytes are left.

@@ -5,4 +5,5 @@
 mod agreement;
 mod depth;
 mod refusals;
+mod sizes;
 mod texts;

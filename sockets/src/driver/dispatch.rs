@@ -63,7 +63,15 @@ pub(super) struct Dispatcher {
 impl Dispatcher {
     pub(super) fn new(session: Arc<Session>) -> Self {
         let rate = Rate::of(session.limits(), clock::now()).map(Box::new);
-        Self { session, known: Vec::new(), version: 0, suspending: BTreeSet::new(), held: VecDeque::new(), unfinished: None, rate }
+        Self {
+            session,
+            known: Vec::new(),
+            version: 0,
+            suspending: BTreeSet::new(),
+            held: VecDeque::new(),
+            unfinished: None,
+            rate,
+        }
     }
 
     /// Starts a call's handler, or holds the call: until the gate is open, while the peer takes no replies, and

@@ -203,7 +203,9 @@ impl Driver {
             Some(Received::Call { called, gate_is_open }) => {
                 // The handler may take its time.
                 notices.give();
-                self.dispatcher.accept(called, self.arrived, moment, gate_is_open, places, &self.batch).map_err(violated)?;
+                self.dispatcher
+                    .accept(called, self.arrived, moment, gate_is_open, places, &self.batch)
+                    .map_err(violated)?;
             }
             Some(Received::Cancelled(handler)) => handler.abort(),
             Some(Received::Revoked(id)) => self.dispatcher.revoke(id),

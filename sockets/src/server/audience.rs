@@ -219,7 +219,7 @@ impl<I: Identity> Audience<I> {
         callee: Callee<'_>,
         timeout: Option<Duration>,
         args: &(impl Serialize + ?Sized),
-        decode: fn(Bytes) -> Result<R, CallError<E>>,
+        decode: fn(&[u8], usize) -> Result<R, CallError<E>>,
     ) -> Replies<I, R, E> {
         let timeout = timeout.unwrap_or(self.server.limits.call_timeout);
         let number = self.server.next_ask();

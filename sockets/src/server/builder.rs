@@ -14,7 +14,7 @@ use super::{
     AuthFailure, Authenticator, ConnectedHook, HookOutcome, Identity, Inner, Server, admission::Admission,
     fanout::Fanout, hook::sealed::Outcome, parking::Parking, registry::Registry, socket::Socket,
 };
-use crate::codec::decode;
+use crate::codec::decode_within;
 #[cfg(feature = "middleware")]
 use crate::middleware::{Authentication, CallService, ConnectLayers, ConnectService, Layer, Layers, Next};
 use crate::{
@@ -26,6 +26,11 @@ use crate::{
     session::{Routes, Service},
     transport::{Handshake, ServerOptions},
 };
+
+/// How much memory a decoded login may take: so much for each of its bytes, and so much beside. It comes before the client
+/// has been authenticated.
+const LOGIN_FACTOR: usize = 16;
+const LOGIN_FREE: usize = 64 * 1024;
 
 /// A function that authenticates: it takes the login, or the login and a [`Handshake`], and gives
 /// `Result<I, Refusal>` in a future.
@@ -119,7 +124,7 @@ impl ServerBuilder {
         #[cfg(feature = "middleware")]
         assert!(self.connect_layers.is_empty(), "call `authenticate` before `layer_connecting`: that is put around it");
         let authenticate = move |login: &[u8], handshake: Handshake| -> BoxFuture<'static, _> {
-            match decode(login) {
+            match decode_within(login, LOGIN_FACTOR * login.len() + LOGIN_FREE) {
                 Ok(login) => {
                     let decision = f.authenticate(login, handshake);
                     Box::pin(async move { decision.await.map_err(AuthFailure::Refused) })

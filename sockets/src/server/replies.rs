@@ -9,12 +9,11 @@ use std::{
     task::{Context, Poll},
 };
 
-use bytes::Bytes;
 use futures_core::Stream;
 use serde::de::DeserializeOwned;
 
 use super::Socket;
-use crate::codec::decode;
+use crate::codec::decode_within;
 use crate::{call_error::CallError, session::Ask};
 use sockets_proto::CallId;
 
@@ -32,24 +31,27 @@ pub struct Replies<I, T, E = Infallible> {
     open: usize,
     /// `None` if it could be put to nobody.
     id: Option<CallId>,
-    decode: fn(Bytes) -> Result<T, CallError<E>>,
+    decode: fn(&[u8], usize) -> Result<T, CallError<E>>,
 }
 
 /// A reply, with the socket that it came from.
 type Reply<I, T, E> = (Socket<I>, Result<T, CallError<E>>);
 
 /// A reply that is the value itself.
-pub(crate) fn decode_plain<T: DeserializeOwned>(reply: Bytes) -> Result<T, CallError> {
-    Ok(decode(&reply)?)
+pub(crate) fn decode_plain<T: DeserializeOwned>(reply: &[u8], limit: usize) -> Result<T, CallError> {
+    Ok(decode_within(reply, limit)?)
 }
 
 /// A reply that is a `Result`.
-pub(crate) fn decode_fallible<T: DeserializeOwned, E: DeserializeOwned>(reply: Bytes) -> Result<T, CallError<E>> {
-    decode::<Result<T, E>>(&reply)?.map_err(CallError::Handler)
+pub(crate) fn decode_fallible<T: DeserializeOwned, E: DeserializeOwned>(
+    reply: &[u8],
+    limit: usize,
+) -> Result<T, CallError<E>> {
+    decode_within::<Result<T, E>>(reply, limit)?.map_err(CallError::Handler)
 }
 
 impl<I, T, E> Replies<I, T, E> {
-    pub(super) fn new(ask: Arc<Ask>, id: Option<CallId>, decode: fn(Bytes) -> Result<T, CallError<E>>) -> Self {
+    pub(super) fn new(ask: Arc<Ask>, id: Option<CallId>, decode: fn(&[u8], usize) -> Result<T, CallError<E>>) -> Self {
         Self { members: Vec::new(), ask, refused: VecDeque::new(), open: 0, id, decode }
     }
 
@@ -57,7 +59,7 @@ impl<I, T, E> Replies<I, T, E> {
     pub(super) fn refused(
         sockets: Vec<Socket<I>>,
         error: &CallError,
-        decode: fn(Bytes) -> Result<T, CallError<E>>,
+        decode: fn(&[u8], usize) -> Result<T, CallError<E>>,
     ) -> Self {
         let mut replies = Self::new(Arc::default(), None, decode);
         for socket in sockets {
@@ -103,17 +105,16 @@ impl<I, T, E> Replies<I, T, E> {
     fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<Option<Reply<I, T, E>>> {
         while self.open > 0 {
             let (index, reply) = match self.refused.pop_front() {
-                Some((index, error)) => (index, Err(CallError::widen(error))),
+                Some((index, error)) => (index, Err(error)),
                 None => match self.ask.poll_answer(cx) {
-                    Poll::Ready((index, answer)) => {
-                        let reply = CallError::from_answer(answer).map_err(CallError::widen);
-                        (index, reply.and_then(self.decode))
-                    }
+                    Poll::Ready((index, answer)) => (index, CallError::from_answer(answer)),
                     Poll::Pending => return Poll::Pending,
                 },
             };
             if let Some(socket) = self.members[index].take() {
                 self.open -= 1;
+                let limit = socket.session().limits().max_decoded as usize;
+                let reply = reply.map_err(CallError::widen).and_then(|reply| (self.decode)(&reply, limit));
                 return Poll::Ready(Some((socket, reply)));
             }
         }

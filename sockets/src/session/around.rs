@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{Callee, Kind, Listen, Peer, Service, Session};
 use crate::call_error::CallError;
-use crate::codec::{self, Payload, decode};
+use crate::codec::{self, Payload, decode_within};
 use sockets_proto::clamp_timeout;
 
 /// Sends it; gives the reply's bytes, which an emit has none of.
@@ -61,7 +61,7 @@ impl Session {
             }),
         };
         let reply = timeout_at(until, around.send(outgoing)).await.unwrap_or(Err(CallError::Timeout))?;
-        Ok(decode(&reply)?)
+        Ok(decode_within(&reply, self.limits.max_decoded as usize)?)
     }
 
     /// As [`emit`](Session::emit), through what has been put around it.

@@ -7,6 +7,7 @@ use std::{
     time::Instant,
 };
 
+use bytes::Bytes;
 use futures_util::future::AbortHandle;
 
 use super::{Consumer, Notices, Session};

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Call, Ended, Room, Session};
 use crate::clock::now;
-use crate::codec::{self, Payload, decode};
+use crate::codec::{self, Payload, decode_within};
 use crate::lock::event;
 use sockets_proto::{CallId, FailureCode, Occupied, Open, Outcome};
 
@@ -96,7 +96,8 @@ impl Incoming {
     ///
     /// If they do not decode; the caller has been told.
     pub fn decode<'de, A: Deserialize<'de>>(&'de self) -> Result<A, Ended> {
-        decode(&self.payload).map_err(|error| {
+        let limit = self.call.session().limits().max_decoded as usize;
+        decode_within(&self.payload, limit).map_err(|error| {
             event!(debug, %error, "the arguments of a call do not decode");
             self.fail(FailureCode::Decode, &error.to_string())
         })

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{Callee, Consumer, Notices, Session, State, notices::Notice, worker::caller};
-use crate::codec::{self, Payload, decode};
+use crate::codec::{self, Payload, decode_within};
 use crate::{call_error::CallError, clock::now};
 use sockets_proto::{Answer, CallId, clamp_timeout};
 
@@ -60,7 +60,7 @@ impl Session {
             let answer = waiting.await;
             if !self.may_repeat(callee, &answer) {
                 let reply = CallError::from_answer(answer)?;
-                return Ok(decode(&reply)?);
+                return Ok(decode_within(&reply, self.limits.max_decoded as usize)?);
             }
             timeout = deadline.saturating_duration_since(now());
         }
@@ -142,7 +142,7 @@ impl State {
         }
         for (_, slot) in &mut self.waiting {
             if let Some(Answer::Reply(reply)) = &mut slot.answer
-                && !std::mem::replace(&mut slot.detached, true)
+                && !mem::replace(&mut slot.detached, true)
                 && reply.len() < DETACHED
             {
                 *reply = Bytes::copy_from_slice(reply);
