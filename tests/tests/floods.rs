@@ -1,7 +1,7 @@
 //! Peers that flood a server, as fast as they can and within what the protocol allows: faults 12, 13 and 14 of
 //! RELIABILITY.md, and 28. What they
 //! cost in memory is bounded, and the server's other clients are served. `bad_input::floods` has those that read nothing;
-//! `cargo run --release -p sockets-tests --bin floods` measures what all of them cost in time.
+//! `cargo run --release -p sockets-tests --bin attacks` measures what all of them cost in time.
 #![allow(clippy::unwrap_used, reason = "a test that unwraps fails there")]
 
 #[path = "bad_input/raw.rs"]

@@ -1,0 +1,357 @@
+//! The attacks: what a hostile peer may send, as fast as it can.
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::atomic::{AtomicU32, Ordering},
+    thread,
+    time::Duration,
+};
+
+use sockets::Limits;
+
+use crate::{
+    peer::{Peer, sent},
+    raw::{cancel, emit, prefixed, reply, request, request_within, signatures, string, varint},
+    websocket::{BINARY, CONTINUATION, FIN, PING, frame},
+};
+
+/// Keys of the group `Attacked`: the beginning of SHA-256 over path, zero byte and name.
+const ECHO: [u8; 8] = [0xf8, 0x3a, 0x9b, 0x99, 0xd5, 0x7c, 0x9b, 0x22];
+const WAIT: [u8; 8] = [0xd4, 0x5f, 0x19, 0xcc, 0xe1, 0x53, 0x41, 0x69];
+const HOLD: [u8; 8] = [0x21, 0xfc, 0x6a, 0x9b, 0x1b, 0x0f, 0x4f, 0xf4];
+const WORK: [u8; 8] = [0x1e, 0xe5, 0x85, 0x95, 0xb0, 0xd7, 0xb5, 0xd4];
+const LATE: [u8; 8] = [0xe1, 0xf8, 0x04, 0x8b, 0xf9, 0xef, 0x9d, 0xff];
+const DECODE: [u8; 8] = [0xdc, 0xac, 0xf6, 0xdb, 0x53, 0xd2, 0x41, 0xd5];
+const NOTE: [u8; 8] = [0xcb, 0xef, 0xa7, 0x35, 0x1f, 0xab, 0x09, 0x78];
+
+const HEARTBEAT: u8 = 0x81;
+const ACKNOWLEDGED: u8 = 0x82;
+/// The number of calls that may be in flight.
+const WINDOW: u64 = 1024;
+/// The number of frames that are written at once.
+const LOT: u64 = 256;
+/// A length that fits into a frame with its header.
+const ALMOST_A_FRAME: usize = (4 << 20) - 64;
+/// The number of sessions that are left: enough to exceed the limit many times without one that holds.
+const LEFT: u32 = 200;
+
+/// One attack.
+pub(crate) struct Attack {
+    pub(crate) name: &'static str,
+    pub(crate) scheme: &'static str,
+    /// The number of connections, each on a thread of its own.
+    connections: u32,
+    /// Attacks over one connection until it ends.
+    connection: fn(SocketAddr) -> io::Result<()>,
+    /// By how many bytes the server's memory may grow.
+    limit: fn(&Limits) -> u64,
+}
+
+const fn tcp(
+    name: &'static str,
+    connections: u32,
+    connection: fn(SocketAddr) -> io::Result<()>,
+    limit: fn(&Limits) -> u64,
+) -> Attack {
+    Attack { name, scheme: "tcp", connections, connection, limit }
+}
+
+const fn websocket(name: &'static str, connections: u32, connection: fn(SocketAddr) -> io::Result<()>) -> Attack {
+    Attack { name, scheme: "ws", connections, connection, limit: |limits| 3 * connection_limit(limits) }
+}
+
+pub(crate) const ATTACKS: [Attack; 25] = [
+    websocket("WebSocket pings, pongs unread", 1, unread_pings),
+    websocket("3 × empty WebSocket fragments", 3, empty_fragments),
+    tcp("1,000 handlers of 5 ms", 1, |server| slow_handlers(server, 1000, 5), connection_limit),
+    tcp(
+        "2 × 1,000 handlers of 5 ms",
+        2,
+        |server| slow_handlers(server, 1000, 5),
+        |limits| 2 * connection_limit(limits),
+    ),
+    tcp("100 handlers of 50 ms", 1, |server| slow_handlers(server, 100, 50), connection_limit),
+    tcp("4 × 64 handlers of 50 ms", 4, |server| slow_handlers(server, 64, 50), |limits| 4 * connection_limit(limits)),
+    tcp("overdue calls", 1, overdue_calls, connection_limit),
+    tcp("large calls left behind", 4, leave_large_calls, sessions_limit),
+    tcp("waiting handlers left behind", 4, leave_waiting_handlers, sessions_limit),
+    tcp("late large replies left behind", 4, leave_late_replies, sessions_limit),
+    tcp("256 large replies, read slowly", 1, read_slowly, connection_limit),
+    tcp("Signatures of 4 MiB", 1, large_signatures, connection_limit),
+    tcp("impossible claims", 2, impossible_claims, sessions_limit),
+    // Inherent to types that are larger in memory than on the wire: 32 times here.
+    tcp("10 × wide enums", 10, wide_enums, |limits| 10 * 33 * u64::from(limits.max_frame)),
+    tcp("10 × calls among heartbeats", 10, calls_among_heartbeats, |limits| 40 * u64::from(limits.bytes_in_flight)),
+    tcp("calls that are canceled at once", 1, canceled_calls, connection_limit),
+    tcp("calls", 1, calls, connection_limit),
+    tcp("emits", 1, emits, connection_limit),
+    tcp("heartbeats", 1, |server| flood(server, |_| vec![HEARTBEAT]), connection_limit),
+    tcp("cancels of unknown calls", 1, |server| flood(server, cancel), connection_limit),
+    tcp("replies to unknown calls", 1, |server| flood(server, |id| reply(id, &[])), connection_limit),
+    tcp(
+        "acknowledgements",
+        1,
+        |server| flood(server, |_| [&[ACKNOWLEDGED][..], &varint(0)].concat()),
+        connection_limit,
+    ),
+    tcp("4 × connections that open and close", 4, connect_and_close, |limits| 4 * connection_limit(limits)),
+    tcp("4 × connections that log in and close", 4, log_in_and_close, |limits| 4 * connection_limit(limits)),
+    tcp("64 × replies that are not read", 64, unread_replies, |limits| 64 * connection_limit(limits)),
+];
+
+/// What one connection may make the server hold: a frame that is being read; calls, of which the last may be a whole
+/// frame; replies and their queue, likewise; and what is kept to be sent again.
+fn connection_limit(limits: &Limits) -> u64 {
+    let Limits { max_frame, bytes_in_flight, outgoing_queue, resume_bytes, .. } = limits;
+    [3 * max_frame, *bytes_in_flight, *outgoing_queue, *resume_bytes].into_iter().map(u64::from).sum()
+}
+
+/// What four connections and all sessions without one may make the server hold.
+fn sessions_limit(limits: &Limits) -> u64 {
+    u64::from(limits.resume_sessions_bytes) + 4 * connection_limit(limits)
+}
+
+impl Attack {
+    /// Returns by how many bytes the server's memory may grow.
+    pub(crate) fn limit(&self) -> u64 {
+        /// Buffers that threads keep, and what the allocator does not return.
+        const PROCESS: u64 = 24 << 20;
+        (self.limit)(&Limits::default()) + PROCESS
+    }
+
+    /// Attacks until the process ends.
+    pub(crate) fn start(&self, server: SocketAddr) {
+        let connection = self.connection;
+        for _ in 0..self.connections {
+            thread::spawn(move || {
+                loop {
+                    // A server that ends the connection is attacked over another one.
+                    if connection(server).is_err() {
+                        thread::sleep(Duration::from_millis(1));
+                    }
+                }
+            });
+        }
+    }
+}
+
+fn lot(frames: impl Iterator<Item = Vec<u8>>) -> Vec<u8> {
+    frames.flat_map(|frame| prefixed(&frame)).collect()
+}
+
+/// Sends without end, and reads what comes.
+fn flood(server: SocketAddr, frame: fn(u64) -> Vec<u8>) -> io::Result<()> {
+    let (mut peer, _) = Peer::log_in(server)?.receive_in_background()?;
+    let lot = lot((0..LOT).map(|number| frame(2 * number)));
+    loop {
+        peer.write(&lot)?;
+        sent(LOT);
+    }
+}
+
+/// Sends a lot whenever that many calls have ended, so that the window is never exceeded.
+fn keep_in_flight(server: SocketAddr, frames: fn(u64) -> Vec<Vec<u8>>) -> io::Result<()> {
+    let mut peer = Peer::log_in(server)?;
+    let lots: Vec<_> =
+        (0..WINDOW / LOT).map(|at| lot((at * LOT..(at + 1) * LOT).flat_map(|number| frames(2 * number)))).collect();
+    for lot in &lots {
+        peer.write(lot)?;
+    }
+    // Ids are used again when all of their lot have been answered.
+    loop {
+        peer.receive_answers(WINDOW)?;
+        sent(WINDOW);
+        for lot in &lots {
+            peer.write(lot)?;
+        }
+    }
+}
+
+fn calls(server: SocketAddr) -> io::Result<()> {
+    keep_in_flight(server, |id| vec![request(id, ECHO, &string("x"))])
+}
+
+fn canceled_calls(server: SocketAddr) -> io::Result<()> {
+    keep_in_flight(server, |id| vec![request(id, WAIT, &[]), cancel(id)])
+}
+
+/// Emits, as far as the server's credits allow.
+fn emits(server: SocketAddr) -> io::Result<()> {
+    const CREDIT: u8 = 6;
+    let mut peer = Peer::log_in(server)?;
+    let lot = lot((0..LOT).map(|_| emit(NOTE, &[0])));
+    let mut free = WINDOW;
+    loop {
+        while free >= LOT {
+            peer.write(&lot)?;
+            sent(LOT);
+            free -= LOT;
+        }
+        if let [CREDIT, calls @ ..] = &peer.receive()?[..] {
+            free += number(calls);
+        }
+    }
+}
+
+fn number(varint: &[u8]) -> u64 {
+    let length = varint.iter().position(|byte| byte & 0x80 == 0).map_or(0, |last| last + 1);
+    varint[..length].iter().rev().fold(0, |number, byte| number << 7 | u64::from(byte & 0x7f))
+}
+
+fn unread_pings(server: SocketAddr) -> io::Result<()> {
+    let mut peer = Peer::log_in_over_websocket(server)?;
+    let pings = frame(FIN | PING, b"12345678").repeat(1000);
+    loop {
+        peer.write(&pings)?;
+        sent(1000);
+    }
+}
+
+fn empty_fragments(server: SocketAddr) -> io::Result<()> {
+    let mut peer = Peer::log_in_over_websocket(server)?;
+    peer.write(&frame(BINARY, &[]))?;
+    let fragments = frame(CONTINUATION, &[]).repeat(1000);
+    loop {
+        peer.write(&fragments)?;
+        sent(1000);
+    }
+}
+
+fn slow_handlers(server: SocketAddr, calls: u64, millis: u32) -> io::Result<()> {
+    let mut peer = Peer::log_in(server)?;
+    let calls_at_once = lot((0..calls).map(|number| request(2 * number, WORK, &varint(millis.into()))));
+    loop {
+        peer.write(&calls_at_once)?;
+        sent(calls);
+        peer.receive_answers(calls)?;
+    }
+}
+
+fn overdue_calls(server: SocketAddr) -> io::Result<()> {
+    const CALLS: u64 = 20;
+    let mut peer = Peer::log_in(server)?;
+    let calls_at_once = lot((0..CALLS).map(|number| request_within(2 * number, 150, WORK, &varint(100))));
+    loop {
+        peer.write(&calls_at_once)?;
+        sent(CALLS);
+        peer.receive_answers(CALLS)?;
+    }
+}
+
+/// Ends the connection without a Goodbye. After enough sessions have been left it waits for the end of the attack.
+fn leave(peer: Peer) {
+    static LEAVING: AtomicU32 = AtomicU32::new(0);
+    sent(1);
+    drop(peer);
+    if LEAVING.fetch_add(1, Ordering::Relaxed) >= LEFT {
+        thread::park();
+    }
+}
+
+fn leave_large_calls(server: SocketAddr) -> io::Result<()> {
+    let (mut peer, _) = Peer::log_in_resumable(server)?;
+    peer.send(&request_within(0, 60_000, HOLD, &string(&"x".repeat(ALMOST_A_FRAME))))?;
+    peer.receive_kind(ACKNOWLEDGED)?;
+    leave(peer);
+    Ok(())
+}
+
+fn leave_waiting_handlers(server: SocketAddr) -> io::Result<()> {
+    let (mut peer, _) = Peer::log_in_resumable(server)?;
+    peer.write(&lot((0..1000).map(|number| request_within(2 * number, 60_000, WAIT, &[]))))?;
+    peer.send(&request(2000, ECHO, &string("x")))?;
+    peer.receive_answers(1)?;
+    leave(peer);
+    Ok(())
+}
+
+fn leave_late_replies(server: SocketAddr) -> io::Result<()> {
+    let (mut peer, _) = Peer::log_in_resumable(server)?;
+    let arguments = [varint(300), varint(ALMOST_A_FRAME as u64)].concat();
+    peer.write(&lot((0..4).map(|number| request_within(2 * number, 60_000, LATE, &arguments))))?;
+    peer.send(&request(8, ECHO, &string("x")))?;
+    peer.receive_answers(1)?;
+    leave(peer);
+    Ok(())
+}
+
+fn read_slowly(server: SocketAddr) -> io::Result<()> {
+    const CALLS: u64 = 256;
+    let mut peer = Peer::log_in(server)?;
+    let arguments = [varint(300), varint(ALMOST_A_FRAME as u64)].concat();
+    peer.write(&lot((0..CALLS).map(|number| request_within(2 * number, 60_000, LATE, &arguments))))?;
+    sent(CALLS);
+    loop {
+        peer.receive_bytes(16 * 1024)?;
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn large_signatures(server: SocketAddr) -> io::Result<()> {
+    let (mut peer, _) = Peer::log_in(server)?.receive_in_background()?;
+    let entries: Vec<_> = (1..=262_143_u64).map(|number| (number.to_be_bytes(), number.to_be_bytes())).collect();
+    let frame = signatures(&entries);
+    loop {
+        peer.send(&frame)?;
+        sent(1);
+    }
+}
+
+/// Claims a position within the server's first frame.
+fn impossible_claims(server: SocketAddr) -> io::Result<()> {
+    let (peer, token) = Peer::log_in_resumable(server)?;
+    drop(peer);
+    let mut peer = Peer::resume(server, &token, 1)?;
+    sent(1);
+    peer.receive()?;
+    Ok(())
+}
+
+fn wide_enums(server: SocketAddr) -> io::Result<()> {
+    let mut peer = Peer::log_in(server)?;
+    // Variants without fields, of one byte each; and a pause.
+    let arguments = [&varint(ALMOST_A_FRAME as u64)[..], &vec![0; ALMOST_A_FRAME], &varint(500)].concat();
+    let call = request(0, DECODE, &arguments);
+    loop {
+        peer.send(&call)?;
+        sent(1);
+        peer.receive_answers(1)?;
+    }
+}
+
+/// Ends each read of the server with a small call whose handler waits.
+fn calls_among_heartbeats(server: SocketAddr) -> io::Result<()> {
+    const READ: usize = 16 * 1024;
+    let mut peer = Peer::log_in(server)?;
+    let heartbeat = prefixed(&[HEARTBEAT]);
+    for number in 0..1000 {
+        let call = prefixed(&request_within(2 * number, 60_000, WAIT, &[]));
+        let heartbeats = heartbeat.repeat((READ - call.len()) / heartbeat.len());
+        peer.write(&[heartbeats, call].concat())?;
+        sent(1);
+    }
+    thread::park();
+    Ok(())
+}
+
+fn connect_and_close(server: SocketAddr) -> io::Result<()> {
+    std::net::TcpStream::connect(server)?;
+    sent(1);
+    Ok(())
+}
+
+fn log_in_and_close(server: SocketAddr) -> io::Result<()> {
+    Peer::log_in(server)?;
+    sent(1);
+    Ok(())
+}
+
+fn unread_replies(server: SocketAddr) -> io::Result<()> {
+    let mut peer = Peer::log_in(server)?;
+    let text = string(&"x".repeat(1000));
+    peer.write(&lot((0..WINDOW).map(|number| request(2 * number, ECHO, &text))))?;
+    sent(WINDOW);
+    thread::sleep(Duration::from_millis(500));
+    Ok(())
+}

@@ -1,0 +1,43 @@
+//! An attacker that uses the processor and does not touch the server.
+
+use std::{
+    fs,
+    hint::spin_loop,
+    thread,
+    time::{Duration, Instant},
+};
+
+const THREADS: u32 = 2;
+const PERIOD: Duration = Duration::from_millis(10);
+
+/// Uses the processor for the time `busy`, evenly over `time`.
+pub(crate) fn run(busy: Duration, time: Duration) {
+    let until = Instant::now() + time;
+    let share = (busy.as_secs_f64() / time.as_secs_f64() / f64::from(THREADS)).min(1.0);
+    let threads: Vec<_> = (0..THREADS)
+        .map(|_| {
+            thread::spawn(move || {
+                while Instant::now() < until {
+                    let period = Instant::now();
+                    while period.elapsed() < PERIOD.mul_f64(share) {
+                        spin_loop();
+                    }
+                    thread::sleep(PERIOD.saturating_sub(period.elapsed()));
+                }
+            })
+        })
+        .collect();
+    for thread in threads {
+        thread.join().unwrap();
+    }
+}
+
+/// Returns how much of the processor's time this process has used.
+pub(crate) fn processor_time() -> Duration {
+    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // The name, in parentheses, may contain spaces. User and system time are the fields 14 and 15, in hundredths of a
+    // second.
+    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2);
+    let hundredths: u64 = fields.filter_map(|field| field.parse::<u64>().ok()).sum();
+    Duration::from_millis(10 * hundredths)
+}
