@@ -2,7 +2,7 @@
 
 use sockets::{
     Client, Server, Socket,
-    middleware::{CallService, Request, Response, layer_fn},
+    layer::{CallService, Request, Response, layer_fn},
 };
 
 #[sockets::group("Shop")]

@@ -8,7 +8,7 @@ use std::{
 
 use sockets::{
     Client, Server,
-    middleware::{CallService, Layer, Request, Response},
+    layer::{CallService, Layer, Request, Response},
 };
 
 #[sockets::group("Oracle")]

@@ -55,7 +55,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .route("/", get(|| async { Html(include_str!("page.html")) }))
         .route("/page.js", get(|| async { script(include_str!("page.js")) }))
         .route("/sockets.js", get(|| async { script(include_str!("sockets.js")) }))
-        .route("/live", sockets::axum::route(&server));
+        .route("/live", sockets::axum_route(&server));
     let listener = TcpListener::bind(&address).await?;
     println!("The board is at http://{}/", listener.local_addr()?);
     axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>()).await?;

@@ -20,7 +20,7 @@ use tokio::{
 
 use crate::codec;
 #[cfg(feature = "middleware")]
-use crate::middleware::{CallService, Layer, Layers, Next};
+use crate::layer::{CallService, Layer, Layers, Next};
 use crate::{
     connect_error::ConnectError,
     disconnect_reason::DisconnectReason,
@@ -229,7 +229,7 @@ impl ClientBuilder {
     }
 
     /// Puts a layer around all handlers and listeners: around every call and emit that
-    /// comes in. Of several, the first is the outermost. See [`middleware`](crate::middleware).
+    /// comes in. Of several, the first is the outermost. See [`layer`](crate::layer).
     #[cfg(feature = "middleware")]
     pub fn layer<L>(mut self, layer: L) -> Self
     where
@@ -240,7 +240,7 @@ impl ClientBuilder {
     }
 
     /// Puts a layer around every call and emit that is sent, by stubs and by name. Of several, the first is the outermost. See
-    /// [`middleware`](crate::middleware).
+    /// [`layer`](crate::layer).
     #[cfg(feature = "middleware")]
     pub fn layer_outgoing<L>(mut self, layer: L) -> Self
     where

@@ -78,7 +78,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 #[cfg(feature = "axum")]
-pub mod axum;
+mod axum_route;
 mod backoff;
 mod call_error;
 mod client;
@@ -89,11 +89,11 @@ mod disconnect_reason;
 mod driver;
 mod group;
 mod handshake;
+#[cfg(feature = "middleware")]
+pub mod layer;
 mod limits;
 mod listener;
 mod lock;
-#[cfg(feature = "middleware")]
-pub mod middleware;
 mod postcard;
 mod reconnect;
 mod refusal;
@@ -118,6 +118,8 @@ struct ReadmePrograms;
 
 pub use sockets_macros::group;
 
+#[cfg(feature = "axum")]
+pub use self::axum_route::axum_route;
 pub use self::{
     call_error::CallError,
     client::{Client, ClientBuilder},

@@ -14,7 +14,7 @@ use std::{
 
 use sockets::{
     CallError, Client, ConnectError, Refusal, Server, Socket,
-    middleware::{CallService, ConnectService, Connecting, Rejection, Request, Response, layer_fn},
+    layer::{CallService, ConnectService, Connecting, Rejection, Request, Response, layer_fn},
 };
 use sockets_tests::*;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::codec::decode_within;
 #[cfg(feature = "middleware")]
-use crate::middleware::{Authentication, CallService, ConnectLayers, ConnectService, Layer, Layers, Next};
+use crate::layer::{Authentication, CallService, ConnectLayers, ConnectService, Layer, Layers, Next};
 use crate::{
     connect_error::BindError,
     limits::Limits,
@@ -214,7 +214,7 @@ impl<I: Identity> ServerBuilder<I> {
     }
 
     /// Puts a layer around all handlers and listeners, also those that a single socket serves: around every call and emit that
-    /// comes in. Of several, the first is the outermost. See [`middleware`](crate::middleware).
+    /// comes in. Of several, the first is the outermost. See [`layer`](crate::layer).
     #[cfg(feature = "middleware")]
     pub fn layer<L>(mut self, layer: L) -> Self
     where
@@ -226,7 +226,7 @@ impl<I: Identity> ServerBuilder<I> {
 
     /// Puts a layer around every call and emit of this side, by stubs and by name, to a socket or to an audience; one to an audience
     /// passes it once. Questions to audiences do not pass it. Of several, the first is the outermost. See
-    /// [`middleware`](crate::middleware).
+    /// [`layer`](crate::layer).
     #[cfg(feature = "middleware")]
     pub fn layer_outgoing<L>(mut self, layer: L) -> Self
     where
@@ -237,7 +237,7 @@ impl<I: Identity> ServerBuilder<I> {
     }
 
     /// Puts a layer around authentication: around everyone who connects. Of several, the first is the outermost. See
-    /// [`middleware`](crate::middleware).
+    /// [`layer`](crate::layer).
     #[cfg(feature = "middleware")]
     pub fn layer_connecting<L>(mut self, layer: L) -> Self
     where

@@ -14,7 +14,7 @@ use crate::{
 
 /// An application, its address, and what runs it.
 async fn application<I: Identity>(server: &Server<I>) -> (SocketAddr, JoinHandle<()>) {
-    let app = Router::new().route("/", get(|| async { "a page" })).route("/live", sockets::axum::route(server));
+    let app = Router::new().route("/", get(|| async { "a page" })).route("/live", sockets::axum_route(server));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let app = app.into_make_service_with_connect_info::<SocketAddr>();
@@ -81,5 +81,16 @@ async fn what_is_no_request_for_a_websocket_is_told_so() {
         raw.send(request.as_bytes()).await;
         let head = raw.head().await;
         assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{head}");
+    }
+}
+
+/// The names of the library do not shadow the crates that it is used with.
+mod glob_import {
+    use sockets::*;
+
+    #[test]
+    fn glob_import_does_not_shadow_crates() {
+        let server = Server::builder().build();
+        let _app: axum::Router = axum::Router::new().route("/live", axum_route(&server));
     }
 }

@@ -39,7 +39,7 @@ use crate::{
 ///     .build();
 /// let app = Router::new()
 ///     .route("/", get(|| async { Html("<h1>Hello</h1>") }))
-///     .route("/live", sockets::axum::route(&server));
+///     .route("/live", sockets::axum_route(&server));
 /// let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
 /// axum::serve(listener, app).await?;
 /// # Ok(())
@@ -57,7 +57,7 @@ use crate::{
 ///
 /// The route keeps the server open. [`Server::shutdown`] ends its connections; that the application stops, too, is up to
 /// the application.
-pub fn route<S, I>(server: &Server<I>) -> MethodRouter<S>
+pub fn axum_route<S, I>(server: &Server<I>) -> MethodRouter<S>
 where
     S: Clone + Send + Sync + 'static,
     I: Identity,

@@ -14,7 +14,7 @@
 //! ```
 //! use std::sync::atomic::{AtomicU64, Ordering};
 //! use std::sync::Arc;
-//! use sockets::middleware::{CallService, Request, Response, layer_fn};
+//! use sockets::layer::{CallService, Request, Response, layer_fn};
 //! use sockets::{Client, Server};
 //!
 //! /// Counts calls, and passes them on.
