@@ -2,6 +2,8 @@
 //!
 //! They are typed and rare, so tokio-serde frames them, over the same links that carry everything after them.
 
+mod magic;
+
 use crate::codec::{EncodeError, decode, encode};
 use sockets_proto::Token;
 use sockets_proto::next_frame;
@@ -17,6 +19,7 @@ use futures_core::Stream;
 use futures_util::{FutureExt, Sink, SinkExt, StreamExt};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+use self::magic::Magic;
 use crate::{
     connect_error::{AcceptError, ConnectError},
     limits::Limits,
@@ -24,26 +27,24 @@ use crate::{
     refusal::Refusal,
     transport::{Compression, Link, ReceiveError, hang_up},
 };
-use sockets_proto::{Outbox, Terms, clamp_timeout};
+use sockets_proto::{Outbox, Terms, Violation, clamp_timeout};
 
 /// The protocol's version.
 const VERSION: u16 = 1;
-/// What every greeting begins with.
-const MAGIC: [u8; 4] = *b"SKTS";
 /// The server's answer is read with this limit.
 const ANSWER_MAX: usize = 64 * 1024;
 
 /// Both messages have this form in every version, so that a version can always be told from another.
 #[derive(Serialize, Deserialize)]
 struct Envelope {
-    magic: [u8; 4],
+    magic: Magic,
     version: u16,
     body: Vec<u8>,
 }
 
 impl Envelope {
     fn new(body: Vec<u8>) -> Self {
-        Self { magic: MAGIC, version: VERSION, body }
+        Self { magic: Magic, version: VERSION, body }
     }
 }
 
@@ -199,9 +200,6 @@ pub(crate) async fn greet(
         }
         None => return Err(ConnectError::Handshake("the server closed the connection without an answer".into())),
     };
-    if answer.magic != MAGIC {
-        return Err(ConnectError::Handshake("the server does not speak this protocol".into()));
-    }
     if answer.version != VERSION {
         return Err(ConnectError::Version { ours: VERSION, theirs: answer.version });
     }
@@ -243,9 +241,11 @@ pub(crate) async fn hear(link: &mut Link, limits: &Limits) -> Result<Heard, Acce
     let heard = messages(link, limits.login_bytes as usize).next().await;
     let misunderstood = match heard {
         None => return Err(AcceptError::Handshake("the peer left without a greeting".into())),
+        Some(Err(error)) if is_too_large(&error) => {
+            format!("the greeting is too long, or not one of this protocol: {error}")
+        }
         Some(Err(error)) if error.kind() == io::ErrorKind::InvalidData => error.to_string(),
         Some(Err(error)) => return Err(error.into()),
-        Some(Ok(envelope)) if envelope.magic != MAGIC => "the greeting does not begin with the magic bytes".into(),
         Some(Ok(envelope)) if envelope.version != VERSION => {
             format!("version {} is not spoken here, only version {VERSION}", envelope.version)
         }
@@ -258,6 +258,12 @@ pub(crate) async fn hear(link: &mut Link, limits: &Limits) -> Result<Heard, Acce
         },
     };
     misunderstand(link, misunderstood).await
+}
+
+/// Returns `true` if a frame was too large. The first bytes of most other protocols are the length of such a frame.
+fn is_too_large(error: &io::Error) -> bool {
+    let violation = error.get_ref().and_then(|error| error.downcast_ref::<Violation>());
+    matches!(violation, Some(Violation::FrameTooLarge { .. }))
 }
 
 /// The server's side, second half: what the peer is told that may come in. The session says it, before everything else

@@ -7,7 +7,7 @@ mod recovery;
 
 use std::{
     future::{Future, poll_fn},
-    pin::{Pin, pin},
+    pin::Pin,
     sync::Arc,
     task::{Context, Poll},
     time::{Duration, Instant},
@@ -15,7 +15,7 @@ use std::{
 
 use bytes::Bytes;
 use tokio::{
-    task::{AbortHandle, yield_now},
+    task::AbortHandle,
     time::{Sleep, sleep_until},
 };
 
@@ -29,7 +29,7 @@ use crate::{
     clock,
     disconnect_reason::DisconnectReason,
     session::{Notices, Received, Session},
-    transport::{Batch, Receive, ReceiveError, hang_up},
+    transport::{Batch, Receive, ReceiveError, hang_up, wake_after_others},
 };
 use sockets_proto::{Frame, Violation};
 
@@ -266,13 +266,6 @@ impl Driver {
             }
         }
     }
-}
-
-/// Wakes this task after all tasks that are ready and those for which I/O has arrived.
-///
-/// A task that wakes itself directly runs before the latter: tokio polls for I/O only after 61 such turns.
-fn wake_after_others(cx: &mut Context<'_>) {
-    let _ = pin!(yield_now()).poll(cx);
 }
 
 /// Ends a session, also when its driver is dropped with its runtime: callers on another one are told.

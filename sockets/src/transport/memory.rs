@@ -9,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{DISCARD_AT_ONCE, Link, Receive, ReceiveError, Transmit};
+use super::{Link, Receive, ReceiveError, Transmit, poll_discard};
 use crate::lock::{Mutex, wake};
 use sockets_proto::Outbox;
 
@@ -84,15 +84,7 @@ impl Receive for PipeReceiver {
     }
 
     fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        for _ in 0..DISCARD_AT_ONCE {
-            match self.poll_receive(cx, usize::MAX) {
-                Poll::Ready(Ok(_)) => {}
-                Poll::Ready(Err(_)) => return Poll::Ready(()),
-                Poll::Pending => return Poll::Pending,
-            }
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
+        poll_discard(cx, |cx| self.poll_receive(cx, usize::MAX).map(|received| received.is_ok()))
     }
 }
 
@@ -156,6 +148,7 @@ impl Drop for PipeTransmitter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::transport::DISCARD_AT_ONCE;
 
     #[test]
     fn one_who_goes_on_talking_does_not_keep_others_from_their_turn() {

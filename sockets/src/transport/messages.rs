@@ -14,7 +14,7 @@ use futures_util::{
     stream::{Fuse, SplitSink, SplitStream},
 };
 
-use super::{DISCARD_AT_ONCE, Link, Receive, ReceiveError, Transmit, take_frame};
+use super::{Link, Receive, ReceiveError, Transmit, poll_discard, take_frame};
 use sockets_proto::{Outbox, PREFIX, Violation};
 
 /// So many bytes of messages are handed on together.
@@ -82,13 +82,7 @@ where
     }
 
     fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        for _ in 0..DISCARD_AT_ONCE {
-            if !matches!(ready!(self.stream.poll_next_unpin(cx)), Some(Ok(_))) {
-                return Poll::Ready(());
-            }
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
+        poll_discard(cx, |cx| self.stream.poll_next_unpin(cx).map(|message| matches!(message, Some(Ok(_)))))
     }
 }
 

@@ -20,14 +20,15 @@ mod unix;
 pub(crate) mod websocket;
 
 use std::{
-    future::poll_fn,
+    future::{Future, poll_fn},
     io::{self, IoSlice},
-    task::{Context, Poll},
+    pin::pin,
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
 use bytes::{Bytes, BytesMut};
-use tokio::time::timeout;
+use tokio::{task::yield_now, time::timeout};
 
 use crate::lock::in_transport;
 use sockets_proto::{Outbox, Violation, frame_with_prefix};
@@ -121,8 +122,26 @@ pub(crate) async fn hang_up(
     }
 }
 
-/// How many pieces of what a peer still sends are thrown away before others have their turn.
+/// Wakes this task after all tasks that are ready and those for which I/O has arrived.
+///
+/// A task that wakes itself directly runs before the latter: tokio polls for I/O only after 61 such turns.
+pub(crate) fn wake_after_others(cx: &mut Context<'_>) {
+    let _ = pin!(yield_now()).poll(cx);
+}
+
+/// How many reads a connection discards before other tasks run.
 const DISCARD_AT_ONCE: u32 = 64;
+
+/// Discards everything that a peer still sends. `read` returns `false` at the end of the connection.
+fn poll_discard(cx: &mut Context<'_>, mut read: impl FnMut(&mut Context<'_>) -> Poll<bool>) -> Poll<()> {
+    for _ in 0..DISCARD_AT_ONCE {
+        if !ready!(read(cx)) {
+            return Poll::Ready(());
+        }
+    }
+    wake_after_others(cx);
+    Poll::Pending
+}
 
 /// In how many pieces a frame is in an outbox, at most: its prefix with its header, and its payload.
 const PIECES: usize = 2;

@@ -12,7 +12,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::io::poll_read_buf;
 
-use super::{Link, Receive, ReceiveError, Transmit, pool};
+use super::{Link, Receive, ReceiveError, Transmit, poll_discard, pool, wake_after_others};
 use sockets_proto::{Outbox, PREFIX, Violation};
 
 /// How many pieces one write gathers.
@@ -20,6 +20,8 @@ const GATHER: usize = 32;
 /// A large frame's buffer grows in steps of at least this size, and by what has arrived: beyond the first step, a peer has
 /// to send half of what it makes us set aside.
 const GROW: usize = 1024 * 1024;
+/// How many reads one turn makes without receiving a whole frame. A stream that is always ready may deliver single bytes.
+const READS: u32 = 128;
 
 /// A connection over the two halves of a byte stream.
 pub(crate) fn over_stream(
@@ -57,7 +59,7 @@ impl<R: AsyncRead + Unpin> StreamReceiver<R> {
 
 impl<R: AsyncRead + Send + Unpin> Receive for StreamReceiver<R> {
     fn poll_receive(&mut self, cx: &mut Context<'_>, max_frame: usize) -> Poll<Result<Bytes, ReceiveError>> {
-        loop {
+        for _ in 0..READS {
             let whole = whole_frames(&self.buffer, max_frame)?;
             if whole > 0 {
                 let batch = self.buffer.split_to(whole).freeze();
@@ -79,6 +81,8 @@ impl<R: AsyncRead + Send + Unpin> Receive for StreamReceiver<R> {
                 }
             }
         }
+        wake_after_others(cx);
+        Poll::Pending
     }
 
     fn begun(&self) -> usize {
@@ -86,12 +90,10 @@ impl<R: AsyncRead + Send + Unpin> Receive for StreamReceiver<R> {
     }
 
     fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        loop {
+        poll_discard(cx, |cx| {
             self.buffer.clear();
-            if !matches!(ready!(self.poll_read(cx)), Ok(1..)) {
-                return Poll::Ready(());
-            }
-        }
+            self.poll_read(cx).map(|read| matches!(read, Ok(1..)))
+        })
     }
 }
 

@@ -18,6 +18,8 @@ async fn each_bad_greeting_is_told_what_is_wrong_with_it() {
     let left_over = [&login_body(&string("ada"))[..], &[0]].concat();
     let cases: Vec<(&str, Vec<u8>, &str)> = vec![
         ("wrong magic", prefixed(&envelope(*b"HTTP", 1, &login_body(&string("ada")))), "magic"),
+        ("no magic", prefixed(&[b'5'; 4 + 53]), "magic bytes SKTS"),
+        ("less than the magic", prefixed(b"SKT"), "magic bytes SKTS"),
         ("an older version", prefixed(&envelope(*b"SKTS", 0, &[])), "version 0"),
         ("a later version, with a body of its own", prefixed(&envelope(*b"SKTS", 2, &[0xff; 40])), "version 2"),
         ("a version beyond 16 bits", prefixed(&envelope(*b"SKTS", 70_000, &[])), "integer"),

@@ -70,6 +70,26 @@ async fn control_frames_are_short_and_whole() {
 }
 
 #[tokio::test]
+async fn payload_lengths_that_are_not_minimal_are_refused() {
+    for header in [&[FIN | BINARY, 0xfe, 0, 125][..], &[FIN | BINARY, 0xff, 0, 0, 0, 0, 0, 0, 0xff, 0xff]] {
+        let text = violation(&[header, &[0; 4]].concat(), 1002).await;
+        assert!(text.contains("fewest bytes"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn empty_fragments_in_a_row_are_limited() {
+    let text = violation(&[frame(BINARY, b"x"), frame(CONTINUATION, b"").repeat(65)].concat(), 1008).await;
+    assert!(text.contains("empty fragments"), "{text}");
+
+    let server = server().await;
+    let mut raw = Raw::welcomed(server.local_addr()).await;
+    let heartbeat = [frame(BINARY, b""), frame(CONTINUATION, b"").repeat(63), frame(FIN | CONTINUATION, &[9])].concat();
+    raw.send(&[heartbeat.repeat(3), frame(FIN | PING, b"still here")].concat()).await;
+    assert_eq!(raw.frame().await, Some((FIN | PONG, b"still here".to_vec())));
+}
+
+#[tokio::test]
 async fn a_message_over_the_limit_is_refused_from_its_header_alone() {
     for length in [5 << 20, u64::MAX] {
         let text = violation(&[header(FIN | BINARY, length, 0x80), vec![0; 4]].concat(), 1009).await;

@@ -83,12 +83,24 @@ pub(super) fn parse(bytes: &[u8], role: Role) -> Result<Option<(Begun, usize)>, 
             return Err(Misuse::new("a frame has a reserved opcode"));
         }
     };
+    if !is_minimal(bytes, length) {
+        return Err(Misuse::new("a payload length is not encoded in the fewest bytes"));
+    }
     let missing = usize::try_from(length).unwrap_or(usize::MAX);
     if kind.is_control() && (!header.is_final || missing > CONTROL_MAX) {
         return Err(Misuse::new("a control frame is fragmented, or longer than 125 bytes"));
     }
     let read = usize::try_from(cursor.position()).unwrap_or(HEADER_MAX);
     Ok(Some((Begun { kind, is_final: header.is_final, missing, mask }, read)))
+}
+
+/// Returns `true` if a header encodes its payload's length in the fewest bytes, as RFC 6455, 5.2 requires.
+fn is_minimal(header: &[u8], length: u64) -> bool {
+    match header.get(1).map(|second| second & 0x7f) {
+        Some(126) => length >= 126,
+        Some(127) => length > u64::from(u16::MAX),
+        _ => true,
+    }
 }
 
 /// The header of a whole binary message.
@@ -174,6 +186,26 @@ mod tests {
             mask.apply(&mut parts[..split]);
             mask.apply(&mut parts[split..]);
             assert_eq!(parts, whole, "in two parts, the first of {split} bytes");
+        }
+    }
+
+    #[test]
+    fn parse_rejects_lengths_that_are_not_minimal() {
+        let cases: [&[u8]; 5] = [
+            &[0x82, 126, 0, 125],
+            &[0x8a, 126, 0, 0],
+            &[0x82, 127, 0, 0, 0, 0, 0, 0, 0, 1],
+            &[0x02, 127, 0, 0, 0, 0, 0, 0, 0xff, 0xff],
+            &[0x00, 126, 0, 0],
+        ];
+        for bytes in cases {
+            assert_eq!(parse(&bytes[..bytes.len() - 1], Role::Client).map(|begun| begun.is_none()), Ok(true));
+            let misuse = parse(bytes, Role::Client).unwrap_err();
+            assert!(misuse.what.contains("fewest bytes"), "{bytes:?}: {misuse:?}");
+            assert_eq!(misuse.code, CloseCode::Protocol);
+        }
+        for bytes in [&[0x82, 126, 0, 126][..], &[0x82, 127, 0, 0, 0, 0, 0, 1, 0, 0], &[0x82, 0]] {
+            assert!(parse(bytes, Role::Client).unwrap().is_some(), "{bytes:?}");
         }
     }
 

@@ -19,12 +19,14 @@ use super::{
     outgoing::Outgoing,
 };
 use crate::lock::TransportMutex;
-use crate::transport::{Receive, ReceiveError, pool};
+use crate::transport::{Receive, ReceiveError, poll_discard, pool, wake_after_others};
 use sockets_proto::Violation;
 
-/// How often one turn reads without having got a whole message: control frames alone do not keep a session from the
-/// rest of its work.
-const READS: usize = 32;
+/// How many reads one turn makes without receiving a whole message. A read may hold thousands of control frames and empty
+/// fragments, which take about 100 µs.
+const READS: u32 = 4;
+/// How many fragments in a row may be empty. RFC 6455 sets no limit, but only an attacker has a use for more.
+const EMPTY_FRAGMENTS: u32 = 64;
 
 pub(super) struct Receiver<R, W> {
     role: Role,
@@ -35,6 +37,8 @@ pub(super) struct Receiver<R, W> {
     messages: Assembly,
     /// The frame whose payload is coming.
     current: Option<Begun>,
+    /// How many fragments in a row have been empty.
+    empty_fragments: u32,
     /// The payload of a control frame.
     control: Vec<u8>,
     /// There may be an answer to a control frame that is not written.
@@ -58,8 +62,18 @@ impl From<Misuse> for End {
 
 impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Receiver<R, W> {
     pub(super) fn new(role: Role, read: BytesMut, io: R, outgoing: Arc<TransportMutex<Outgoing<W>>>) -> Self {
-        let messages = Assembly::default();
-        Self { role, io, outgoing, read, messages, current: None, control: Vec::new(), answering: false, end: None }
+        Self {
+            role,
+            io,
+            outgoing,
+            read,
+            messages: Assembly::default(),
+            current: None,
+            empty_fragments: 0,
+            control: Vec::new(),
+            answering: false,
+            end: None,
+        }
     }
 
     /// Looks at what has been read, as far as it goes.
@@ -103,6 +117,12 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Receiver<R, W> {
                 }
                 if length > max_frame {
                     return Err(End::TooLarge { length, limit: max_frame });
+                }
+                let is_empty_fragment = begun.missing == 0 && !begun.is_final;
+                self.empty_fragments = if is_empty_fragment { self.empty_fragments + 1 } else { 0 };
+                if self.empty_fragments > EMPTY_FRAGMENTS {
+                    let what = "a message has more than 64 empty fragments in a row";
+                    return Err(Misuse { code: CloseCode::Policy, what }.into());
                 }
                 if !self.messages.in_message() {
                     self.messages.begin();
@@ -207,7 +227,7 @@ impl<R: AsyncRead + Send + Unpin, W: AsyncWrite + Send + Unpin> Receive for Rece
                 }
             }
         }
-        cx.waker().wake_by_ref();
+        wake_after_others(cx);
         Poll::Pending
     }
 
@@ -221,13 +241,11 @@ impl<R: AsyncRead + Send + Unpin, W: AsyncWrite + Send + Unpin> Receive for Rece
 
     // Our close has been written, and the end of the stream behind it: nothing is parsed any more.
     fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        loop {
+        poll_discard(cx, |cx| {
             self.read.clear();
             pool::room(&mut self.read, 0);
-            if !matches!(ready!(poll_read_buf(Pin::new(&mut self.io), cx, &mut self.read)), Ok(1..)) {
-                return Poll::Ready(());
-            }
-        }
+            poll_read_buf(Pin::new(&mut self.io), cx, &mut self.read).map(|read| matches!(read, Ok(1..)))
+        })
     }
 }
 
@@ -243,5 +261,57 @@ fn check_close(payload: &[u8]) -> Result<(), Misuse> {
             Err(Misuse { code: CloseCode::Invalid, what: "a close has a reason that is not UTF-8" })
         }
         Some(_) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use tokio::io::ReadBuf;
+
+    use super::*;
+
+    /// Is always ready, and repeats a frame without end.
+    struct Flood {
+        frame: &'static [u8],
+        reads: u32,
+    }
+
+    impl AsyncRead for Flood {
+        fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            self.reads += 1;
+            while buf.remaining() >= self.frame.len() {
+                buf.put_slice(self.frame);
+            }
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    fn receiver(frame: &'static [u8]) -> Receiver<Flood, tokio::io::Sink> {
+        let outgoing = Arc::new(Mutex::new(Outgoing::new(Role::Client, tokio::io::sink())));
+        Receiver::new(Role::Client, BytesMut::new(), Flood { frame, reads: 0 }, outgoing)
+    }
+
+    #[test]
+    fn control_frames_without_end_leave_other_tasks_their_turn() {
+        for frame in [&[0x8a, 0][..], &[0x89, 0]] {
+            let mut receiver = receiver(frame);
+            let mut cx = Context::from_waker(Waker::noop());
+            for turn in 1..10 {
+                assert!(receiver.poll_receive(&mut cx, 100).is_pending());
+                assert_eq!(receiver.io.reads, turn * READS);
+            }
+            assert!(receiver.poll_closed(&mut cx).is_pending(), "discarding leaves them their turn, too");
+        }
+    }
+
+    #[test]
+    fn too_many_empty_fragments_in_a_row_are_refused() {
+        let mut receiver = receiver(&[0x00, 0]);
+        receiver.read.extend_from_slice(&[0x02, 0]);
+        let polled = receiver.poll_receive(&mut Context::from_waker(Waker::noop()), 100);
+        let Poll::Ready(Err(ReceiveError::Violation(violation))) = polled else { panic!("{polled:?}") };
+        assert!(violation.to_string().contains("empty fragments"), "{violation}");
     }
 }
