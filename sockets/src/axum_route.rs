@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use ::axum::{
     body::Body,
-    extract::{ConnectInfo, Request},
+    extract::{ConnectInfo, OriginalUri, Request},
     response::{IntoResponse, Response},
     routing::{MethodRouter, any},
 };
@@ -47,13 +47,17 @@ use crate::{
 /// ```
 ///
 /// What the server is built with holds here, too: its limits, its authentication, and whose pages may connect
-/// ([`origins`](crate::ServerBuilder::origins); by default those of the same host). Authentication sees the request in
-/// its [`Handshake`]: [`path`](Handshake::path), [`headers`](Handshake::headers) with their cookies, and
-/// [`peer_addr`](Handshake::peer_addr) if the application is served by
-/// `app.into_make_service_with_connect_info::<SocketAddr>()`. Layers of the router run before all that.
+/// ([`origins`](crate::ServerBuilder::origins); by default those of the same host). A page that is refused is logged as a
+/// warning, with its origin.
 ///
-/// Requests come over HTTP/1.1, as WebSockets do; the transport's name is `ws`, also if something in front of the application
-/// speaks TLS. One who has to wait too long for others that are connecting is answered 503.
+/// Authentication receives the request in its [`Handshake`]: [`path`](Handshake::path), the whole one also in a nested
+/// router, [`headers`](Handshake::headers) with their cookies, [`extensions`](Handshake::extensions) with the values
+/// that layers of the router have inserted, and [`peer_addr`](Handshake::peer_addr) if the application is served by
+/// `app.into_make_service_with_connect_info::<SocketAddr>()`.
+///
+/// A request is an upgrade over HTTP/1.1, or an extended CONNECT over HTTP/2 (RFC 8441) if axum's feature `http2` is
+/// enabled. The transport's name is `ws`, also if a proxy in front of the application speaks TLS. A request that waits
+/// too long for others that are connecting is answered with 503.
 ///
 /// The route keeps the server open. [`Server::shutdown`] ends its connections; that the application stops, too, is up to
 /// the application.
@@ -74,7 +78,11 @@ async fn upgrade<I: Identity>(server: &Server<I>, mut request: Request) -> Resul
     let peer_addr = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(address)| *address);
     let response = agree(&request, server.origins(), peer_addr)?;
     let upgrade = request.extensions_mut().remove::<OnUpgrade>().ok_or(Declined::CANNOT)?;
-    let handshake = of_request(Handshake { peer_addr, ..Handshake::over("ws") }, &request);
+    if let Some(OriginalUri(whole)) = request.extensions().get().cloned() {
+        // A nested router has removed its prefix.
+        *request.uri_mut() = whole;
+    }
+    let handshake = of_request(Handshake { peer_addr, ..Handshake::over("ws") }, request);
     let opening = async move {
         let upgraded = upgrade.await.map_err(|error| AcceptError::Handshake(error.to_string()))?;
         Ok((link(upgraded), handshake))
@@ -105,6 +113,6 @@ fn link(upgraded: Upgraded) -> Link {
 
 impl IntoResponse for Declined {
     fn into_response(self) -> Response {
-        (self.status, self.headers(), format!("{}\n", self.words)).into_response()
+        (self.status, self.headers(), format!("{}\n", self.reason)).into_response()
     }
 }

@@ -253,6 +253,9 @@ impl ClientBuilder {
     /// Connects to an address, such as `tcp://host:port`, and returns when the server's `connected` has finished: at the latest when this
     /// client's [`Limits::authentication`] and [`Limits::connected`] are over.
     ///
+    /// `ws://user:password@host` sends the user and the password by HTTP basic authentication, with special characters
+    /// percent-encoded. Other schemes refuse them: use [`auth`](Self::auth). No error and no log shows them.
+    ///
     /// # Errors
     ///
     /// [`ConnectError`] says whether the address, the handshake, the version or the authentication was at fault.

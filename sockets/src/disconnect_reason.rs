@@ -7,6 +7,7 @@ use std::{
 };
 
 use crate::refusal::Refusal;
+use crate::transport::without_userinfo;
 use sockets_proto::{Farewell, clamp_timeout};
 
 /// Why a session ended. It displays itself as a sentence.
@@ -69,7 +70,7 @@ impl DisconnectReason {
             Farewell::Restarting => {
                 let (millis, at) = text.split_once(' ').map_or((&*text, None), |(millis, at)| (millis, Some(at)));
                 let after = clamp_timeout(Duration::from_millis(millis.parse().unwrap_or(0)));
-                Self::Restarting { after, at: at.map(str::to_owned) }
+                Self::Restarting { after, at: at.map(without_userinfo) }
             }
             Farewell::Violation => Self::ProtocolViolation(format!("the other side says: {text}")),
             Farewell::TooSlow => Self::TooSlow,

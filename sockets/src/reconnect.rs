@@ -28,7 +28,7 @@ use crate::{
     limits::Limits,
     lock::{Mutex, event},
     session::Session,
-    transport::{Address, ClientOptions, open},
+    transport::{Address, ClientOptions, open, redacted},
 };
 
 /// How a client reconnects when its connection has broken. By default it tries until it succeeds: the first time after a
@@ -274,6 +274,7 @@ impl Recovery for WayBack {
                     if let Some(url) = at {
                         let is_used = self.ticket.lock().redirect(url);
                         if !is_used {
+                            let url = redacted(url);
                             event!(warn, url, "the server has named another one, whose address is of no use here");
                         }
                     }
@@ -327,6 +328,7 @@ impl Ticket {
     /// address is of no use.
     fn redirect(&mut self, url: &str) -> bool {
         let address = Address::parse(url).ok().filter(|address| address.is_like(&self.address));
+        let address = address.map(|address| address.with_credentials_of(&self.address));
         let is_used = address.is_some();
         self.redirected = address.or(self.redirected.take());
         is_used

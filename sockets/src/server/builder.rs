@@ -192,6 +192,8 @@ impl<I: Identity> ServerBuilder<I> {
     /// its own machine under a name other than `localhost` is refused, too, since whoever owns a name can make it mean
     /// any machine; so name your origins here if there is a proxy on the same machine. Programs other than
     /// browsers say nothing of the kind, and are not asked.
+    ///
+    /// A page that is refused is logged as a warning, with its origin and the host that it connected to.
     #[cfg(feature = "ws")]
     pub fn origins<O: Into<String>>(mut self, origins: impl IntoIterator<Item = O>) -> Self {
         self.options.origins = crate::transport::Origins::only(origins);

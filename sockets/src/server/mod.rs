@@ -50,7 +50,7 @@ use crate::{
     refusal::Refusal,
     registration_error::RegistrationError,
     session::{Around, Routes},
-    transport::{Handshake, ServerOptions},
+    transport::{Handshake, ServerOptions, without_userinfo},
 };
 use sockets_proto::Announcement;
 
@@ -252,13 +252,14 @@ impl<I: Identity> Server<I> {
 
     /// As [`shutdown_for_restart`](Self::shutdown_for_restart), for a server that another one follows at another address. Clients
     /// that have come over the same transport (`tcp://` and so on) go there, with their logins; they try their old address, too, until one
-    /// of the two takes them in.
+    /// of the two takes them in. A user and a password in the address are removed: clients send those of their own
+    /// address.
     ///
     /// # Cancel safety
     ///
     /// As [`shutdown`](Self::shutdown).
     pub async fn shutdown_with_redirect(&self, url: &str, within: Duration) {
-        self.shut_down(Some((within, Some(url)))).await;
+        self.shut_down(Some((within, Some(&without_userinfo(url))))).await;
     }
 
     /// `back` says within how much time clients come back, and perhaps where.

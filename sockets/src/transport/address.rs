@@ -1,9 +1,14 @@
 //! Addresses, as users write them.
 
-use std::{fmt, path::PathBuf};
+use std::{fmt, net::Ipv6Addr, path::PathBuf};
 
+#[cfg(feature = "ws")]
+mod credentials;
 #[cfg(test)]
 mod tests;
+
+#[cfg(feature = "ws")]
+use self::credentials::Credentials;
 
 /// Where to listen or to connect to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,9 +37,12 @@ pub(crate) struct WebAddress {
     pub(crate) authority: Authority,
     /// From its `/` on, with the query.
     pub(crate) path: String,
+    pub(crate) credentials: Option<Credentials>,
 }
 
 /// An address that cannot be used.
+///
+/// It shows the address without its user, its password and its query, which may be secrets.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum AddressError {
     #[error("the address {0:?} has no scheme: write tcp://host:port, or one of {SCHEMES}")]
@@ -45,10 +53,22 @@ pub(crate) enum AddressError {
     NotBuiltIn { scheme: String, needs: &'static str },
     #[error("the address {url:?} has no host: write {scheme}://host:port")]
     NoHost { url: String, scheme: String },
+    #[error("the address {0:?} has characters that a host cannot have: write a name in ASCII, or an IP address")]
+    InvalidHost(String),
+    #[error("the address {0:?} has an IPv6 address without brackets: write [address]:port")]
+    NoBrackets(String),
     #[error("the address {url:?} has no legal port: write {scheme}://host:port, with a port from 0 to 65535")]
     NoPort { url: String, scheme: String },
     #[error("the address {0:?} has something behind its port: write a host and a port alone")]
     NotAlone(String),
+    #[error("the address {0:?} has a user or a password, which only clients of ws and wss can send: remove it")]
+    UserInfo(String),
+    #[error("the address {0:?} has a user or a password with wrong escapes: write %40 for @, %3A for :, %25 for %")]
+    #[cfg(feature = "ws")]
+    InvalidUserInfo(String),
+    #[error("the address {0:?} has a fragment, which WebSockets do not have: remove it, or write %23 for #")]
+    #[cfg(feature = "ws")]
+    Fragment(String),
     #[error(
         "nobody can listen at {0:?}: its path has a query or needs escapes, and requests are told apart by plain paths"
     )]
@@ -62,12 +82,13 @@ const SCHEMES: &str = "tcp, unix, tls, ws and wss";
 
 impl Address {
     pub(crate) fn parse(url: &str) -> Result<Self, AddressError> {
-        let Some((scheme, rest)) = url.split_once(':') else { return Err(AddressError::NoScheme(url.to_owned())) };
+        let (scheme, rest) = split_scheme(url).ok_or_else(|| AddressError::NoScheme(redacted(url)))?;
+        let scheme = &*scheme;
         if scheme == "unix" {
-            return unix_path(rest).map(Self::Unix).ok_or_else(|| AddressError::NoPath(url.to_owned()));
+            return unix_path(rest).map(Self::Unix).ok_or_else(|| AddressError::NoPath(redacted(url)));
         }
         // `localhost:7000` has a colon, and no scheme.
-        let Some(rest) = rest.strip_prefix("//") else { return Err(AddressError::NoScheme(url.to_owned())) };
+        let Some(rest) = rest.strip_prefix("//") else { return Err(AddressError::NoScheme(redacted(url))) };
         if let Some(needs) = missing_features(scheme) {
             return Err(AddressError::NotBuiltIn { scheme: scheme.to_owned(), needs });
         }
@@ -82,6 +103,42 @@ impl Address {
     }
 }
 
+/// Splits an address at the colon after its scheme, which is returned in lower case (RFC 3986, 3.1).
+fn split_scheme(url: &str) -> Option<(String, &str)> {
+    let (scheme, rest) = url.split_once(':')?;
+    let is_scheme = scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
+    is_scheme.then(|| (scheme.to_ascii_lowercase(), rest))
+}
+
+/// Returns an address as it is safe to show: without user, password and query.
+pub(crate) fn redacted(url: &str) -> String {
+    let start = match split_scheme(url) {
+        Some((scheme, rest)) if scheme == "unix" && rest.strip_prefix("//").unwrap_or(rest).starts_with('/') => {
+            return url.to_owned();
+        }
+        Some((scheme, rest)) if rest.starts_with("//") => scheme.len() + "://".len(),
+        _ => 0,
+    };
+    let (scheme, rest) = url.split_at(start);
+    // A password that is not escaped may have any character.
+    let (userinfo, rest) = rest.rsplit_once('@').map_or(("", rest), |(_, rest)| ("***@", rest));
+    let (rest, query) = rest.split_once(['?', '#']).map_or((rest, ""), |(rest, _)| (rest, "?***"));
+    format!("{scheme}{userinfo}{rest}{query}")
+}
+
+/// Returns an address without its user and password. One that cannot be used loses everything that may be one.
+pub(crate) fn without_userinfo(url: &str) -> String {
+    match Address::parse(url) {
+        #[cfg(feature = "ws")]
+        Ok(Address::Web(web)) if web.credentials.is_some() => {
+            let scheme = if web.secure { "wss" } else { "ws" };
+            format!("{scheme}://{}{}", web.authority, web.path)
+        }
+        Ok(_) => url.to_owned(),
+        Err(_) => redacted(url),
+    }
+}
+
 impl Address {
     /// Whether both are over the same transport.
     pub(crate) fn is_like(&self, other: &Self) -> bool {
@@ -92,14 +149,28 @@ impl Address {
         std::mem::discriminant(self) == std::mem::discriminant(other)
     }
 
+    /// Returns this address with the credentials of another one, unless it has its own.
+    pub(crate) fn with_credentials_of(self, other: &Self) -> Self {
+        match (self, other) {
+            #[cfg(feature = "ws")]
+            (Self::Web(web), Self::Web(other)) if web.credentials.is_none() => {
+                Self::Web(WebAddress { credentials: other.credentials.clone(), ..web })
+            }
+            (address, _) => address,
+        }
+    }
+
     /// Reads the address of a listener.
     pub(crate) fn to_listen(url: &str) -> Result<Self, AddressError> {
         let address = Self::parse(url)?;
         #[cfg(feature = "ws")]
-        if let Self::Web(web) = &address
-            && web.path.contains(|c: char| !c.is_ascii_graphic() || "?#\"<>\\^`{|}".contains(c))
-        {
-            return Err(AddressError::NotAPath(url.to_owned()));
+        if let Self::Web(web) = &address {
+            if web.credentials.is_some() {
+                return Err(AddressError::UserInfo(redacted(url)));
+            }
+            if web.path.contains(|c: char| !c.is_ascii_graphic() || "?#\"<>\\^`{|}".contains(c)) {
+                return Err(AddressError::NotAPath(redacted(url)));
+            }
         }
         Ok(address)
     }
@@ -125,25 +196,40 @@ fn unix_path(rest: &str) -> Option<PathBuf> {
 impl Authority {
     /// Reads `host:port`. Where the scheme has a usual port, it need not be there.
     fn parse(url: &str, scheme: &str, text: &str, usual_port: Option<u16>) -> Result<Self, AddressError> {
-        let no_port = || AddressError::NoPort { url: url.to_owned(), scheme: scheme.to_owned() };
+        let no_port = || AddressError::NoPort { url: redacted(url), scheme: scheme.to_owned() };
         // The colons within the brackets of IPv6 are none before a port.
         let end = text.rfind(']').map_or(0, |bracket| bracket + 1);
         let (host, port) = match text[end..].rfind(':').map(|colon| text.split_at(end + colon)) {
-            Some((host, port)) => (host, port[1..].parse().map_err(|_| no_port())?),
-            None => (text, usual_port.ok_or_else(no_port)?),
+            Some((host, port)) => (host, &port[1..]),
+            None => (text, ""),
         };
-        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        let port = match port.bytes().all(|digit| digit.is_ascii_digit()) {
+            true if port.is_empty() => usual_port.ok_or_else(no_port)?,
+            true => port.parse().map_err(|_| no_port())?,
+            false => return Err(no_port()),
+        };
+        let in_brackets = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        let host = in_brackets.unwrap_or(host);
         if host.is_empty() {
-            return Err(AddressError::NoHost { url: url.to_owned(), scheme: scheme.to_owned() });
+            return Err(AddressError::NoHost { url: redacted(url), scheme: scheme.to_owned() });
         }
-        Ok(Self { host: host.to_owned(), port })
+        match in_brackets {
+            // The `%` before a zone is escaped in addresses (RFC 6874).
+            Some(ip) if is_ipv6(ip) => Ok(Self { host: ip.replacen("%25", "%", 1), port }),
+            None if host.contains(':') => Err(AddressError::NoBrackets(redacted(url))),
+            None if is_name(host) => Ok(Self { host: host.to_ascii_lowercase(), port }),
+            Some(_) | None => Err(AddressError::InvalidHost(redacted(url))),
+        }
     }
 
     /// Reads `host:port`, behind which there is at most a `/`.
     fn alone(url: &str, scheme: &str, text: &str) -> Result<Self, AddressError> {
+        if text.contains('@') {
+            return Err(AddressError::UserInfo(redacted(url)));
+        }
         let text = text.strip_suffix('/').unwrap_or(text);
-        if text.contains(['/', '?', '#', '@']) {
-            return Err(AddressError::NotAlone(url.to_owned()));
+        if text.contains(['/', '?', '#']) {
+            return Err(AddressError::NotAlone(redacted(url)));
         }
         Self::parse(url, scheme, text, None)
     }
@@ -165,9 +251,28 @@ impl fmt::Display for Authority {
 impl WebAddress {
     fn parse(url: &str, scheme: &str, text: &str) -> Result<Self, AddressError> {
         let secure = scheme == "wss";
-        let (authority, path) = text.split_at(text.find(['/', '?']).unwrap_or(text.len()));
+        let (authority, path) = text.split_at(text.find(['/', '?', '#']).unwrap_or(text.len()));
+        let (userinfo, authority) = authority.rsplit_once('@').map_or(("", authority), |(user, host)| (user, host));
+        let credentials = match userinfo {
+            "" | ":" => None,
+            _ => Some(Credentials::parse(userinfo).ok_or_else(|| AddressError::InvalidUserInfo(redacted(url)))?),
+        };
         let authority = Authority::parse(url, scheme, authority, Some(if secure { 443 } else { 80 }))?;
+        if path.contains('#') {
+            return Err(AddressError::Fragment(redacted(url)));
+        }
         let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
-        Ok(Self { secure, authority, path })
+        Ok(Self { secure, authority, path, credentials })
     }
+}
+
+/// Returns `true` if this is an IPv6 address, maybe with a zone.
+fn is_ipv6(text: &str) -> bool {
+    let (ip, zone) = text.split_once('%').unwrap_or((text, "0"));
+    ip.parse::<Ipv6Addr>().is_ok() && is_name(zone)
+}
+
+/// Returns `true` if this may be a host name or an IPv4 address.
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte))
 }

@@ -9,7 +9,7 @@ use super::Link;
 use crate::connect_error::AcceptError;
 
 /// What a server knows of a peer before its login: the second argument that `authenticate` may take.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Handshake {
     /// Where the peer comes from, if the transport knows.
@@ -25,6 +25,8 @@ pub struct Handshake {
     pub(crate) path: String,
     #[cfg(feature = "ws")]
     pub(crate) headers: http::HeaderMap,
+    #[cfg(feature = "ws")]
+    pub(crate) extensions: http::Extensions,
 }
 
 impl Handshake {
@@ -41,6 +43,8 @@ impl Handshake {
             path: String::new(),
             #[cfg(feature = "ws")]
             headers: http::HeaderMap::new(),
+            #[cfg(feature = "ws")]
+            extensions: http::Extensions::new(),
         }
     }
 
@@ -65,6 +69,8 @@ impl Handshake {
     }
 
     /// The path of the request that became this connection, with its query: for WebSockets. Elsewhere it is empty.
+    ///
+    /// In an axum application it is the whole path, also in a nested router.
     #[cfg(feature = "ws")]
     pub fn path(&self) -> &str {
         &self.path
@@ -75,6 +81,13 @@ impl Handshake {
     #[cfg(feature = "ws")]
     pub fn headers(&self) -> &http::HeaderMap {
         &self.headers
+    }
+
+    /// The extensions of the request that became this connection: values that layers of an axum application have
+    /// inserted, such as a session. Elsewhere there are none.
+    #[cfg(feature = "ws")]
+    pub fn extensions(&self) -> &http::Extensions {
+        &self.extensions
     }
 }
 

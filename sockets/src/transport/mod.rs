@@ -39,7 +39,7 @@ pub use self::arrival::{Handshake, PeerCredentials};
 pub(crate) use self::websocket::Origins;
 pub(crate) use self::{
     acceptor::Acceptor,
-    address::{Address, AddressError},
+    address::{Address, AddressError, redacted, without_userinfo},
     arrival::Arrival,
     batch::Batch,
     compression::Compression,

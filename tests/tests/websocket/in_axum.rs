@@ -1,15 +1,20 @@
 //! Sockets at a path of an axum application.
 
-use std::net::SocketAddr;
+use std::{future::poll_fn, net::SocketAddr, task::Poll};
 
-use axum::{Router, routing::get};
-use sockets::{Client, Identity, Server};
+use axum::{Extension, Router, http, routing::get};
+use futures_util::FutureExt;
+use sockets::{Client, Handshake, Identity, Refusal, Server};
 use sockets_tests::{PurchasesClient, PurchasesServer, Shop};
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::JoinHandle,
+    time::timeout,
+};
 
 use crate::{
-    raw::{CLOSE, FIN, Raw, frame, request},
-    upgrade::{be_seen, seeing_server},
+    raw::{BINARY, CLOSE, FIN, GREETING, PATIENCE, READY, Raw, frame, request},
+    upgrade::{bad_requests, be_seen, seeing_server},
 };
 
 /// An application, its address, and what runs it.
@@ -67,6 +72,85 @@ async fn pages_of_other_origins_are_forbidden_unless_they_are_on_the_list() {
     let (address, _app) = application(&listed).await;
     assert!(head(address, "Origin: https://example.com\r\n").await.starts_with("HTTP/1.1 101 "));
     assert!(head(address, &format!("Origin: http://{address}\r\n")).await.starts_with("HTTP/1.1 403 "));
+}
+
+#[tokio::test]
+async fn bad_request_is_refused_with_the_reason() {
+    let server = Server::builder().build();
+    let (address, _app) = application(&server).await;
+    for (request, status, reason) in bad_requests(address) {
+        let mut raw = Raw::connect(address).await;
+        let request = request.replace(" / HTTP", " /live HTTP").replace("Upgrade\r\n", "Upgrade, close\r\n");
+        raw.send(request.as_bytes()).await;
+        let head = raw.head().await;
+        assert_eq!(head.get(8..13), Some(&*format!(" {status} ")), "{request}\n{head}");
+        let body = raw.body(&head).await;
+        assert!(body.contains(reason), "{request}\n{head}{body}");
+    }
+}
+
+/// What a layer of the application has found out about a request.
+#[derive(Clone, Debug, PartialEq)]
+struct User(&'static str);
+
+#[tokio::test]
+async fn authentication_sees_extensions_and_the_whole_path() {
+    let server = Server::builder().authenticate(|(): (), handshake: Handshake| async move {
+        let user = handshake.extensions().get::<User>().map(|user| user.0);
+        Ok::<_, Refusal>((user, handshake.path().to_owned()))
+    });
+    let server = server.build();
+    let live = Router::new().route("/live", sockets::axum_route(&server)).layer(Extension(User("ada")));
+    let app = Router::new().nest("/api/v1", live);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let _app = tokio::spawn(async { axum::serve(listener, app).await.unwrap() });
+    let _client = Client::builder().connect(&format!("ws://{address}/api/v1/live?room=1")).await.unwrap();
+    let identity = server.sockets()[0].identity().clone();
+    assert_eq!(*identity, (Some("ada"), "/api/v1/live?room=1".to_owned()));
+}
+
+/// Over HTTP/2, by an extended CONNECT.
+#[tokio::test]
+async fn websocket_over_http_2_is_a_session() {
+    let server = Server::builder().serve(PurchasesServer::new(Shop::unwatched())).build();
+    let (address, _app) = application(&server).await;
+    let stream = TcpStream::connect(address).await.unwrap();
+    let (mut requests, mut connection) = h2::client::handshake(stream).await.unwrap();
+    let settings = poll_fn(|cx| {
+        assert!(connection.poll_unpin(cx).is_pending(), "the connection stays open");
+        if requests.is_extended_connect_protocol_enabled() { Poll::Ready(()) } else { Poll::Pending }
+    });
+    timeout(PATIENCE, settings).await.expect("the server enables the extended CONNECT");
+    let _connection = tokio::spawn(connection);
+
+    let connect = |offered: &str| {
+        let request = http::Request::builder().method("CONNECT").uri(format!("http://{address}/live"));
+        let request = request.header("sec-websocket-version", "13").header("sec-websocket-protocol", offered);
+        request.extension(h2::ext::Protocol::from_static("websocket")).body(()).unwrap()
+    };
+    let (refused, _) = requests.send_request(connect("chat"), true).unwrap();
+    assert_eq!(refused.await.unwrap().status(), 400);
+    let plain = http::Request::get(format!("http://{address}/live")).body(()).unwrap();
+    assert_eq!(requests.send_request(plain, true).unwrap().0.await.unwrap().status(), 405);
+
+    let (response, mut sent) = requests.send_request(connect("chat, sockets.v1"), false).unwrap();
+    let response = response.await.unwrap();
+    assert_eq!(response.status(), 200);
+    assert_eq!(response.headers()["sec-websocket-protocol"], "sockets.v1");
+    assert!(!response.headers().contains_key("sec-websocket-accept"));
+    sent.send_data(frame(FIN | BINARY, GREETING).into(), false).unwrap();
+    let mut body = response.into_body();
+    let mut received = Vec::new();
+    while !received.ends_with(&[FIN | BINARY, 1, READY]) {
+        let data = timeout(PATIENCE, body.data()).await.expect("a welcome, and Ready").unwrap().unwrap();
+        body.flow_control().release_capacity(data.len()).unwrap();
+        received.extend_from_slice(&data);
+    }
+    assert_eq!(received[2..6], *b"SKTS");
+    let socket = server.sockets()[0].clone();
+    sent.send_data(frame(FIN | CLOSE, &1000_u16.to_be_bytes()).into(), true).unwrap();
+    timeout(PATIENCE, socket.disconnected()).await.expect("the session ends");
 }
 
 #[tokio::test]

@@ -106,6 +106,15 @@ impl Raw {
         String::from_utf8(head).unwrap()
     }
 
+    /// Returns the body of a response, whose head tells its length.
+    pub(crate) async fn body(&mut self, head: &str) -> String {
+        let length =
+            head.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok());
+        let mut body = vec![0; length.expect("a length")];
+        timeout(PATIENCE, self.stream.read_exact(&mut body)).await.expect("a body").unwrap();
+        String::from_utf8(body).unwrap()
+    }
+
     /// All that comes until the end.
     pub(crate) async fn rest(&mut self) -> Vec<u8> {
         let mut rest = Vec::new();

@@ -60,12 +60,68 @@ async fn a_page_whose_name_was_made_to_mean_this_machine_is_forbidden() {
     assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
 }
 
+/// Requests that are refused, with the status of the answer and a part of its reason.
+pub(crate) fn bad_requests(address: SocketAddr) -> Vec<(String, &'static str, &'static str)> {
+    let good = request(address, "");
+    let host = format!("Host: {address}\r\n");
+    let key = "dGhlIHNhbXBsZSBub25jZQ==";
+    let with = |headers: &str| request(address, headers);
+    vec![
+        (good.replace("GET", "POST"), "405", "GET"),
+        (good.replace("Upgrade: WebSocket", "X: y"), "426", "only WebSockets"),
+        (good.replace("Connection: keep-alive, Upgrade", "Connection: close"), "426", "only WebSockets"),
+        (good.replace("Version: 13", "Version: 8"), "426", "version 13"),
+        (with("Sec-WebSocket-Version: 13\r\n"), "426", "version 13"),
+        (good.replace("HTTP/1.1", "HTTP/1.0"), "400", "HTTP/1"),
+        (good.replace(&host, ""), "400", "Host"),
+        (good.replace(&host, "Host:\r\n"), "400", "Host"),
+        (good.replace(&host, "Host: a b\r\n"), "400", "Host"),
+        (good.replace(&host, "Host: user@localhost\r\n"), "400", "Host"),
+        (with(&host), "400", "Host"),
+        (good.replace("Sec-WebSocket-Key", "X-Key"), "400", "Sec-WebSocket-Key"),
+        (good.replace(key, ""), "400", "Sec-WebSocket-Key"),
+        (good.replace(key, "c2hvcnQ="), "400", "Sec-WebSocket-Key"),
+        (good.replace(key, "dGhlIHNhbXBsZSBub25jZSE="), "400", "Sec-WebSocket-Key"),
+        (with(&format!("Sec-WebSocket-Key: {key}\r\n")), "400", "Sec-WebSocket-Key"),
+        (with("Content-Length: 5\r\n"), "400", "body"),
+        (with("Transfer-Encoding: chunked\r\n"), "400", "body"),
+        (good.replace("sockets.v1", "sockets.v2"), "400", "sockets.v1"),
+        (good.replace("Sec-WebSocket-Protocol", "X-Protocol"), "400", "sockets.v1"),
+    ]
+}
+
+#[tokio::test]
+async fn lists_may_have_several_lines() {
+    let server = server().await;
+    let several = request(server.local_addr(), "Sec-WebSocket-Protocol: sockets.v1\r\nContent-Length: 0\r\n")
+        .replace("Connection: keep-alive, Upgrade", "Connection: keep-alive\r\nConnection: Upgrade")
+        .replace("Upgrade: WebSocket", "Upgrade: h2c\r\nUpgrade: websocket")
+        .replace("chat, sockets.v1", "chat");
+    let mut raw = Raw::connect(server.local_addr()).await;
+    raw.send(several.as_bytes()).await;
+    let head = raw.head().await;
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+}
+
+#[tokio::test]
+async fn bad_request_is_refused_with_the_reason() {
+    let server = server().await;
+    for (request, status, reason) in bad_requests(server.local_addr()) {
+        let answer = answer(&server, &request).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")) && answer.contains(reason), "{request}\n{answer}");
+    }
+}
+
 #[tokio::test]
 async fn what_is_no_request_for_this_websocket_is_told_what_it_is_not() {
     let server = server().await;
     let good = request(server.local_addr(), "");
     let long = request(server.local_addr(), &format!("Cookie: {}\r\n", "x".repeat(17_000)));
+    let many = request(server.local_addr(), &"X: y\r\n".repeat(130));
     let cases = [
+        (many, "431"),
+        (good.replace("GET /", &format!("GET /{}", "x".repeat(17_000))), "414"),
+        (good.replace("\r\n\r\n", "\r\nX: y\r\n folded: z\r\n\r\n"), "400"),
         (good.replace("GET", "POST"), "405"),
         (good.replace("Upgrade: WebSocket", "X: y"), "426"),
         (good.replace("Version: 13", "Version: 8"), "426"),
@@ -152,4 +208,37 @@ async fn a_client_is_told_why_there_is_no_websocket() {
 
     let error = Client::builder().connect(&format!("ws://{}/a path", ws.local_addr())).await.unwrap_err();
     assert!(matches!(&error, ConnectError::Address(words) if words.contains("/a path")), "{error}");
+}
+
+#[tokio::test]
+async fn userinfo_of_an_address_reaches_authentication() {
+    let server = Server::builder().authenticate(|(): (), handshake: Handshake| async move {
+        let authorization = handshake.headers().get("authorization").and_then(|value| value.to_str().ok());
+        Ok::<_, Refusal>(authorization.unwrap_or_default().to_owned())
+    });
+    let server = server.bind("ws://127.0.0.1:0").await.unwrap();
+    let url = format!("WS://Aladdin:open%20sesame@{}/", server.local_addr());
+    let _client = Client::builder().connect(&url).await.unwrap();
+    assert_eq!(*server.sockets()[0].identity(), "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==");
+}
+
+#[tokio::test]
+async fn no_error_shows_the_password_of_an_address() {
+    let tcp = Server::builder().bind("tcp://127.0.0.1:0").await.unwrap();
+    let address = tcp.local_addr();
+    for url in [
+        format!("ws://user:secret@{address}"),
+        format!("ws://user:secret@{address}/a path"),
+        "ws://user:secret@localhost:1".to_owned(),
+        "ws://user:secret@host.invalid/".to_owned(),
+        format!("tcp://user:secret@{address}"),
+        format!("tls://user:secret@{address}"),
+        "unix://user:secret@/run/shop.sock".to_owned(),
+        "user:secret@localhost:1".to_owned(),
+    ] {
+        let error = Client::builder().connect(&url).await.unwrap_err();
+        assert!(!format!("{error} {error:?}").contains("secret"), "{error:?}");
+        let error = Server::builder().bind(&url).await.unwrap_err();
+        assert!(!format!("{error} {error:?}").contains("secret"), "{error:?}");
+    }
 }

@@ -83,7 +83,9 @@ fn wss_needs_both_features() {
 #[test]
 #[cfg(feature = "ws")]
 fn addresses_of_the_web_have_a_usual_port_and_a_path() {
-    let web = |authority, path: &str| Ok(Address::Web(WebAddress { secure: false, authority, path: path.to_owned() }));
+    let web = |authority, path: &str| {
+        Ok(Address::Web(WebAddress { secure: false, authority, path: path.to_owned(), credentials: None }))
+    };
     assert_eq!(Address::parse("ws://localhost"), web(authority("localhost", 80), "/"));
     assert_eq!(Address::parse("ws://[::1]:7000/live?room=1"), web(authority("::1", 7000), "/live?room=1"));
     assert_eq!(Address::parse("ws://localhost?room=1"), web(authority("localhost", 80), "/?room=1"));
@@ -96,7 +98,12 @@ fn addresses_of_the_web_have_a_usual_port_and_a_path() {
 #[test]
 #[cfg(all(feature = "ws", feature = "tls"))]
 fn wss_is_the_web_within_tls() {
-    let secure = WebAddress { secure: true, authority: authority("localhost", 443), path: "/live".to_owned() };
+    let secure = WebAddress {
+        secure: true,
+        authority: authority("localhost", 443),
+        path: "/live".to_owned(),
+        credentials: None,
+    };
     assert_eq!(Address::parse("wss://localhost/live"), Ok(Address::Web(secure)));
 }
 
@@ -106,10 +113,100 @@ fn a_listener_has_a_plain_path() {
     assert!(Address::to_listen("ws://localhost:80/live/2").is_ok());
     for url in ["ws://localhost:80/live?room=1", "ws://localhost:80?", "ws://localhost:80/a b", "ws://localhost:80/ä"]
     {
+        let shown = redacted(url);
         let expected = format!(
-            "nobody can listen at {url:?}: its path has a query or needs escapes, and requests are told apart by plain paths"
+            "nobody can listen at {shown:?}: its path has a query or needs escapes, and requests are told apart by plain paths"
         );
         assert_eq!(Address::to_listen(url).unwrap_err().to_string(), expected);
         assert!(Address::parse(url).is_ok(), "a client may say it");
     }
+}
+
+#[test]
+fn scheme_and_host_are_case_insensitive() {
+    assert_eq!(Address::parse("TCP://LocalHost:7000"), Address::parse("tcp://localhost:7000"));
+    assert_eq!(Address::parse("Unix:///Run/Shop.sock"), Ok(Address::Unix("/Run/Shop.sock".into())));
+    #[cfg(feature = "ws")]
+    assert_eq!(Address::parse("WS://Example.COM/Live"), Address::parse("ws://example.com:80/Live"));
+    assert_eq!(words("Carrier://pigeon"), words("carrier://pigeon"));
+}
+
+#[test]
+fn hosts_that_cannot_be_looked_up_are_refused() {
+    for url in ["tcp://h\u{f6}st:7000", "tcp://a b:7000", "tcp://%61:7000", "tcp://[localhost]:7000", "tcp://[::1:7000"]
+    {
+        assert!(Address::parse(url).is_err(), "{url}");
+    }
+    assert!(words("tcp://h\u{f6}st:7000").contains("write a name in ASCII"));
+    assert!(words("tcp://::1:7000").contains("write [address]:port"));
+    assert!(words("tcp://localhost:+80").contains("no legal port"));
+    assert_eq!(Address::parse("tcp://[fe80::1%25eth0]:7000"), Ok(Address::Tcp(authority("fe80::1%eth0", 7000))));
+    #[cfg(feature = "ws")]
+    {
+        assert!(Address::parse("ws://host\r\nX-Injected: 1/").is_err());
+        assert_eq!(Address::parse("ws://localhost:/live"), Address::parse("ws://localhost:80/live"));
+    }
+}
+
+#[test]
+fn no_error_shows_a_password_or_a_query() {
+    let schemes = ["tcp", "unix", "tls", "ws", "wss", "WS", "carrier", "user"];
+    let rests = [
+        "user:secret@host",
+        "user:secret@",
+        "user:secret@host:http",
+        "user:sec/secret@host",
+        "user:secret?x@host:x",
+        "user:secret@[::1",
+        "user:%secret@host",
+        "us%3Aer:secret@host:1",
+        "secret@host:99999",
+        "host:x/?token=secret",
+        "user:secret@:80",
+        "a@b:secret@h\u{f6}st",
+        "user:#secret@host",
+    ];
+    let urls =
+        schemes.iter().flat_map(|scheme| rests.map(|rest| [format!("{scheme}://{rest}"), format!("{scheme}:{rest}")]));
+    for url in urls.flatten().chain(rests.map(str::to_owned)) {
+        for parsed in [Address::parse(&url), Address::to_listen(&url)] {
+            let shown = match parsed {
+                Ok(address) => format!("{address:?}"),
+                Err(error) => format!("{error} {error:?}"),
+            };
+            // What is no password is shown: without it, an error would not help.
+            let is_path = url.contains("sec/secret@host") && shown.starts_with("Web(");
+            assert!(is_path || !shown.contains("secret"), "{url}: {shown}");
+        }
+        assert!(!without_userinfo(&url).contains(":secret@"), "{url}");
+    }
+}
+
+#[test]
+fn userinfo_is_for_clients_of_the_web() {
+    for url in ["tcp://user:secret@localhost:7000", "tcp://user@localhost:7000"] {
+        assert!(words(url).contains("which only clients of ws and wss can send"), "{}", words(url));
+    }
+    #[cfg(feature = "ws")]
+    {
+        let error = Address::to_listen("ws://user:secret@localhost:7000").unwrap_err();
+        assert!(matches!(error, AddressError::UserInfo(_)), "{error}");
+        assert!(words("ws://us%3Aer:secret@localhost").contains("wrong escapes"));
+        let Ok(Address::Web(web)) = Address::parse("ws://user:p@ss@localhost/@alice?a@b") else { panic!() };
+        assert_eq!((web.authority, &*web.path), (authority("localhost", 80), "/@alice?a@b"));
+        assert!(web.credentials.is_some());
+        for none in ["ws://localhost", "ws://@localhost", "ws://:@localhost"] {
+            assert!(matches!(Address::parse(none), Ok(Address::Web(web)) if web.credentials.is_none()), "{none}");
+        }
+        assert_eq!(without_userinfo("wss://user:secret@host/live?x=1"), wss_without_userinfo());
+        let address = Address::parse("ws://user:secret@localhost").unwrap();
+        let redirected = Address::parse("ws://other").unwrap().with_credentials_of(&address);
+        assert_eq!(redirected, Address::parse("ws://user:secret@other").unwrap());
+    }
+}
+
+/// Without TLS the address cannot be used, so that its query is removed, too.
+#[cfg(feature = "ws")]
+fn wss_without_userinfo() -> &'static str {
+    if cfg!(feature = "tls") { "wss://host:443/live?x=1" } else { "wss://***@host/live?***" }
 }

@@ -14,13 +14,16 @@ use tungstenite::{
 };
 
 use super::{
-    SUBPROTOCOL,
+    SUBPROTOCOL, fields,
     head::{self, HeadError},
     over_websocket,
 };
 use crate::{
     connect_error::ConnectError,
-    transport::{Link, address::WebAddress},
+    transport::{
+        Link,
+        address::{self, Authority, WebAddress},
+    },
 };
 
 /// How many characters of an answer are shown to the user.
@@ -29,38 +32,63 @@ const SHOWN: usize = 200;
 /// How long the rest of an answer that is an error is waited for.
 const LISTEN: Duration = Duration::from_secs(1);
 
+/// How many interim responses may precede the answer (RFC 9110, 15.2).
+const INTERIM_RESPONSES: u32 = 8;
+
 /// Asks the server at `address` to speak WebSocket from now on.
 pub(crate) async fn connect<R, W>(mut reader: R, mut writer: W, address: &WebAddress) -> Result<Link, ConnectError>
 where
     R: AsyncRead + Send + Unpin + 'static,
     W: AsyncWrite + Send + Unpin + 'static,
 {
-    let (path, host) = (&address.path, host(address));
-    if !path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
-        return Err(ConnectError::Address(format!("the path {path:?} has characters that have to be escaped")));
-    }
     let key = generate_key();
-    let request = format!(
-        "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\nSec-WebSocket-Protocol: {SUBPROTOCOL}\r\n\r\n"
-    );
-    writer.write_all(request.as_bytes()).await?;
+    writer.write_all(request(address, &key)?.as_bytes()).await?;
     writer.flush().await?;
-    let (response, mut read) = match head::read::<Response<Option<Vec<u8>>>>(&mut reader).await {
-        Ok(answer) => answer,
-        Err(HeadError::Io(error)) => return Err(error.into()),
-        Err(error) => return Err(ConnectError::Handshake(format!("the server's answer is of no use: {error}"))),
-    };
+    let mut read = BytesMut::new();
+    let response = answer(&mut reader, &mut read).await?;
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        // One that promises more than it says is not waited for.
+        // A server that announces more than it sends is not waited for.
         let _ = timeout(LISTEN, read_body(&mut reader, response.headers(), &mut read)).await;
-        let words = String::from_utf8_lossy(&read);
-        let words: String = words.trim().chars().filter(|shown| !shown.is_control()).take(SHOWN).collect();
-        return Err(ConnectError::Handshake(format!("the server answered {}: {words}", response.status())));
+        return Err(refused(&response, &read));
     }
     check(response.headers(), &derive_accept_key(key.as_bytes()))
         .map_err(|what| ConnectError::Handshake(format!("the server does not agree to a WebSocket: {what}")))?;
     Ok(over_websocket(Role::Client, read, reader, writer))
+}
+
+fn request(address: &WebAddress, key: &str) -> Result<String, ConnectError> {
+    let WebAddress { path, credentials, .. } = address;
+    if !path.bytes().all(|byte| byte.is_ascii_graphic()) {
+        let path = address::redacted(path);
+        let error = format!("the path {path:?} or its query has characters that have to be escaped");
+        return Err(ConnectError::Address(error));
+    }
+    let authorization = credentials.as_ref().map(|it| format!("Authorization: {}\r\n", it.authorization()));
+    Ok(format!(
+        "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\nSec-WebSocket-Protocol: {SUBPROTOCOL}\r\n{}\r\n",
+        host(address),
+        authorization.unwrap_or_default(),
+    ))
+}
+
+/// Reads the answer to a request.
+async fn answer(
+    reader: &mut (impl AsyncRead + Unpin),
+    read: &mut BytesMut,
+) -> Result<Response<Option<Vec<u8>>>, ConnectError> {
+    for _ in 0..=INTERIM_RESPONSES {
+        let response = match head::read::<Response<Option<Vec<u8>>>>(reader, read).await {
+            Ok(response) => response,
+            Err(HeadError::Io(error)) => return Err(error.into()),
+            Err(error) => return Err(ConnectError::Handshake(format!("the server's answer is of no use: {error}"))),
+        };
+        let status = response.status();
+        if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
+            return Ok(response);
+        }
+    }
+    Err(ConnectError::Handshake("the server sends interim responses only".into()))
 }
 
 /// Reads as much of a body as is going to be shown.
@@ -76,29 +104,120 @@ async fn read_body(reader: &mut (impl AsyncRead + Unpin), headers: &HeaderMap, r
     Ok(())
 }
 
-/// As browsers write it: without a port that is the usual one.
+/// The error for an answer that is no WebSocket.
+fn refused(response: &Response<Option<Vec<u8>>>, body: &[u8]) -> ConnectError {
+    let status = response.status();
+    let advice = match response.headers().get(header::LOCATION) {
+        Some(location) if status.is_redirection() => {
+            let location = address::redacted(&shown(location.as_bytes()));
+            format!("; redirects are not followed, so connect to where it redirects: {location}")
+        }
+        _ => String::new(),
+    };
+    ConnectError::Handshake(format!("the server answered {status}: {}{advice}", shown(body)))
+}
+
+/// The beginning of a server's text, as it is safe to show.
+fn shown(text: &[u8]) -> String {
+    let text = String::from_utf8_lossy(text);
+    text.trim().chars().filter(|shown| !shown.is_control()).take(SHOWN).collect()
+}
+
+/// Returns the host as browsers write it: without the usual port, and without the zone of an IPv6 address.
 fn host(WebAddress { secure, authority, .. }: &WebAddress) -> String {
     let usual = if *secure { ":443" } else { ":80" };
-    let host = authority.to_string();
+    let host = authority.host.split('%').next().unwrap_or_default().to_owned();
+    let host = Authority { host, ..*authority }.to_string();
     host.strip_suffix(usual).unwrap_or(&host).to_owned()
 }
 
-/// Whether this is the answer to the request.
+/// Checks that a response is the answer to the request.
 fn check(headers: &HeaderMap, accept: &str) -> Result<(), &'static str> {
-    let has = |name, value: &str| {
-        let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
-        values.flat_map(|values| values.split(',')).any(|one| one.trim().eq_ignore_ascii_case(value))
-    };
-    let is = |name, value: &str| headers.get(name).is_some_and(|there| there.as_bytes() == value.as_bytes());
-    if !has(header::UPGRADE, "websocket") || !has(header::CONNECTION, "upgrade") {
+    if !fields::has(headers, header::UPGRADE, "websocket") || !fields::has(headers, header::CONNECTION, "upgrade") {
         Err("it does not upgrade")
-    } else if !is(header::SEC_WEBSOCKET_ACCEPT, accept) {
+    } else if fields::single(headers, header::SEC_WEBSOCKET_ACCEPT) != Some(accept) {
         Err("it does not answer the key")
-    } else if headers.contains_key(header::SEC_WEBSOCKET_EXTENSIONS) {
+    } else if fields::elements(headers, header::SEC_WEBSOCKET_EXTENSIONS).next().is_some() {
         Err("it uses an extension that was not offered")
-    } else if !is(header::SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL) {
+    } else if fields::single(headers, header::SEC_WEBSOCKET_PROTOCOL) != Some(SUBPROTOCOL) {
         Err("it does not choose the subprotocol sockets.v1")
     } else {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderName, HeaderValue};
+    use tokio::io::{duplex, split};
+
+    use super::*;
+    use crate::transport::Address;
+
+    fn web(url: &str) -> WebAddress {
+        match Address::parse(url) {
+            Ok(Address::Web(web)) => web,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn headers(lines: &[(HeaderName, &'static str)]) -> HeaderMap {
+        lines.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value))).collect()
+    }
+
+    #[test]
+    fn response_is_checked_field_by_field() {
+        let good = [
+            (header::CONNECTION, "keep-alive"),
+            (header::CONNECTION, "Upgrade"),
+            (header::UPGRADE, "h2c, WebSocket"),
+            (header::SEC_WEBSOCKET_ACCEPT, "key"),
+            (header::SEC_WEBSOCKET_PROTOCOL, "sockets.v1"),
+        ];
+        assert_eq!(check(&headers(&good), "key"), Ok(()));
+        assert!(check(&headers(&good), "other").is_err());
+        for missing in 1..good.len() {
+            let mut lines = good.to_vec();
+            let line = lines.remove(missing);
+            assert!(check(&headers(&lines), "key").is_err(), "without {line:?}");
+        }
+        for more in [
+            (header::SEC_WEBSOCKET_ACCEPT, "key"),
+            (header::SEC_WEBSOCKET_PROTOCOL, "chat"),
+            (header::SEC_WEBSOCKET_PROTOCOL, "sockets.v1"),
+            (header::SEC_WEBSOCKET_EXTENSIONS, "permessage-deflate"),
+        ] {
+            let lines = [&good[..], std::slice::from_ref(&more)].concat();
+            assert!(check(&headers(&lines), "key").is_err(), "with {more:?}");
+        }
+    }
+
+    #[test]
+    fn userinfo_becomes_basic_authentication() {
+        // The example of RFC 7617, 2.
+        let request = request(&web("ws://Aladdin:open%20sesame@Example.com/live?room=1"), "key").unwrap();
+        assert!(request.starts_with("GET /live?room=1 HTTP/1.1\r\nHost: example.com\r\n"), "{request}");
+        assert!(request.contains("\r\nAuthorization: Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==\r\n\r\n"), "{request}");
+        assert!(!super::request(&web("ws://example.com"), "key").unwrap().contains("Authorization"));
+    }
+
+    async fn answered(answer: &'static str) -> String {
+        let (near, mut far) = duplex(10_000);
+        far.write_all(answer.as_bytes()).await.unwrap();
+        let (reader, writer) = split(near);
+        let Err(error) = connect(reader, writer, &web("ws://user:secret@localhost")).await else { panic!("{answer}") };
+        error.to_string()
+    }
+
+    #[tokio::test]
+    async fn refusal_names_status_and_redirect() {
+        let redirected =
+            answered("HTTP/1.1 301 Moved Permanently\r\nLocation: wss://u:pw@example.com/live\r\n\r\n").await;
+        assert!(redirected.contains("301 Moved Permanently"), "{redirected}");
+        assert!(redirected.contains("wss://***@example.com/live"), "{redirected}");
+        let early = "HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\nno";
+        assert!(answered(early).await.ends_with("401 Unauthorized: no"));
+        let old = answered("HTTP/1.0 101 Switching Protocols\r\n\r\n").await;
+        assert!(old.contains("HTTP/1.0"), "{old}");
     }
 }

@@ -6,6 +6,8 @@
 
 mod assembly;
 mod client;
+mod declined;
+mod fields;
 mod frame;
 mod head;
 mod origins;
@@ -21,9 +23,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tungstenite::protocol::Role;
 
 #[cfg(feature = "axum")]
-pub(crate) use self::upgrade::{Declined, agree, of_request};
+pub(crate) use self::upgrade::{agree, of_request};
 pub(crate) use self::{
     client::connect,
+    declined::Declined,
     origins::Origins,
     upgrade::{Entrance, accept},
 };

@@ -2,7 +2,9 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderMap, header};
+
+use super::fields;
 
 /// The origins of pages that may connect. Whoever sends no `Origin` is no browser, and is not asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,17 +21,20 @@ impl Origins {
         Self::Only(origins.into_iter().map(|origin| normal(&origin.into())).collect())
     }
 
-    /// Checks a request's headers, and says what is wrong with them.
-    pub(super) fn check(&self, headers: &HeaderMap, peer: Option<SocketAddr>) -> Result<(), &'static str> {
+    /// Checks the headers of a request for this host.
+    ///
+    /// # Errors
+    ///
+    /// Returns the reason for which the page may not connect.
+    pub(super) fn check(&self, headers: &HeaderMap, host: &str, peer: Option<SocketAddr>) -> Result<(), &'static str> {
         if !headers.contains_key(header::ORIGIN) {
             return Ok(());
         }
-        let origin = normal(only(headers, &header::ORIGIN).ok_or("the request has no legible Origin")?);
+        let origin = normal(fields::single(headers, header::ORIGIN).ok_or("the request has no legible Origin")?);
         match self {
             Self::Only(origins) if origins.contains(&origin) => Ok(()),
             Self::Only(_) => Err("pages of this Origin may not connect"),
             Self::Same => {
-                let host = only(headers, &header::HOST).ok_or("the request has no legible Host")?;
                 is_same(&origin, host).then_some(()).ok_or("pages of another origin may not connect")?;
                 let from_here = peer.is_some_and(|peer| peer.ip().to_canonical().is_loopback());
                 if from_here && !is_here(host) {
@@ -41,13 +46,6 @@ impl Origins {
             }
         }
     }
-}
-
-/// The value of a header that is there once.
-fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
-    let mut values = headers.get_all(name).iter();
-    let value = values.next()?.to_str().ok()?;
-    values.next().is_none().then_some(value)
 }
 
 /// As origins are compared: in lower case, without a port that is the usual one.
@@ -87,20 +85,18 @@ mod tests {
 
     use super::*;
 
-    fn request(origin: Option<&'static str>, host: &'static str) -> HeaderMap {
-        let origin = origin.map(|origin| (header::ORIGIN, HeaderValue::from_static(origin)));
-        let host = (header::HOST, HeaderValue::from_static(host));
-        origin.into_iter().chain([host]).collect()
+    fn request(origin: &str) -> HeaderMap {
+        HeaderMap::from_iter([(header::ORIGIN, HeaderValue::from_str(origin).unwrap())])
     }
 
     fn passes(origins: &Origins, origin: &'static str, host: &'static str) -> bool {
         let peer = Some(([192, 0, 2, 1], 5000).into());
-        origins.check(&request(Some(origin), host), peer).is_ok()
+        origins.check(&request(origin), host, peer).is_ok()
     }
 
     #[test]
     fn one_who_names_no_origin_is_no_browser() {
-        assert_eq!(Origins::only(["https://example.com"]).check(&request(None, "example.com"), None), Ok(()));
+        assert_eq!(Origins::only(["https://example.com"]).check(&HeaderMap::new(), "example.com", None), Ok(()));
     }
 
     #[test]
@@ -131,21 +127,19 @@ mod tests {
     #[test]
     fn a_name_that_was_made_to_mean_this_machine_does_not_pass() {
         let here = Some(([127, 0, 0, 1], 5000).into());
-        let rebound = request(Some("http://evil.example:7000"), "evil.example:7000");
-        assert!(Origins::default().check(&rebound, here).is_err());
-        assert!(Origins::only(["http://localhost:7000"]).check(&rebound, here).is_err());
+        let rebound = request("http://evil.example:7000");
+        assert!(Origins::default().check(&rebound, "evil.example:7000", here).is_err());
+        assert!(Origins::only(["http://localhost:7000"]).check(&rebound, "evil.example:7000", here).is_err());
         for host in ["localhost:7000", "127.0.0.1:7000", "[::1]:7000", "app.localhost:7000"] {
-            let origin = HeaderValue::from_str(&format!("http://{host}")).unwrap();
-            let host = HeaderValue::from_static(host);
-            let honest = [(header::ORIGIN, origin), (header::HOST, host)].into_iter().collect();
-            assert_eq!(Origins::default().check(&honest, here), Ok(()));
+            let honest = request(&format!("http://{host}"));
+            assert_eq!(Origins::default().check(&honest, host, here), Ok(()));
         }
     }
 
     #[test]
     fn two_origins_are_none() {
-        let mut twice = request(Some("http://localhost:7000"), "localhost:7000");
+        let mut twice = request("http://localhost:7000");
         twice.append(header::ORIGIN, HeaderValue::from_static("http://localhost:7000"));
-        assert!(Origins::default().check(&twice, None).is_err());
+        assert!(Origins::default().check(&twice, "localhost:7000", None).is_err());
     }
 }

@@ -289,7 +289,7 @@ mod tests {
     }
 
     fn receiver(frame: &'static [u8]) -> Receiver<Flood, tokio::io::Sink> {
-        let outgoing = Arc::new(Mutex::new(Outgoing::new(Role::Client, tokio::io::sink())));
+        let outgoing = Arc::new(TransportMutex::new(Outgoing::new(Role::Client, tokio::io::sink())));
         Receiver::new(Role::Client, BytesMut::new(), Flood { frame, reads: 0 }, outgoing)
     }
 

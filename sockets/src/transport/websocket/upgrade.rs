@@ -2,35 +2,28 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
+use bytes::BytesMut;
 use http::{
-    HeaderMap, HeaderValue, Request, Response, StatusCode,
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version,
     header::{self, Entry},
+    uri,
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tungstenite::{
-    Error,
-    error::ProtocolError,
-    handshake::server::{create_response_with_body, write_response},
+    handshake::{derive_accept_key, server::write_response},
     protocol::Role,
 };
 
 use super::{
-    Origins, SUBPROTOCOL,
+    Declined, Origins, SUBPROTOCOL, fields,
     head::{self, HeadError},
     over_websocket,
 };
 use crate::{
     connect_error::AcceptError,
+    lock::event,
     transport::{FAREWELL, Handshake, Link},
 };
-
-/// How a request that does not become a WebSocket is answered.
-#[derive(Debug)]
-pub(crate) struct Declined {
-    pub(crate) status: StatusCode,
-    /// For the user.
-    pub(crate) words: &'static str,
-}
 
 /// Who may come in at an address.
 pub(crate) struct Entrance {
@@ -46,7 +39,7 @@ impl Entrance {
 
     fn agree(&self, request: &Request<()>, peer: Option<SocketAddr>) -> Result<Response<()>, Declined> {
         if self.path.as_ref().is_some_and(|path| path != request.uri().path()) {
-            return Err(Declined { status: StatusCode::NOT_FOUND, words: "the WebSocket is at another path" });
+            return Err(Declined::new(StatusCode::NOT_FOUND, "the WebSocket is at another path"));
         }
         agree(request, &self.origins, peer)
     }
@@ -63,26 +56,34 @@ where
     R: AsyncRead + Send + Unpin + 'static,
     W: AsyncWrite + Send + Unpin + 'static,
 {
-    let answered = match head::read::<Request<()>>(&mut reader).await {
-        Ok((request, read)) => match entrance.agree(&request, handshake.peer_addr) {
-            Ok(response) => Ok((request, read, response)),
-            Err(declined) => Err(declined),
-        },
+    let mut read = BytesMut::new();
+    let answered = match head::read::<Request<()>>(&mut reader, &mut read).await {
+        Ok(request) => entrance.agree(&request, handshake.peer_addr).map(|response| (request, response)),
         Err(HeadError::Io(error)) => return Err(error.into()),
         Err(HeadError::Cut) => return Err(AcceptError::Handshake(HeadError::Cut.to_string())),
-        Err(HeadError::NotHttp) => Err(Declined { status: StatusCode::BAD_REQUEST, words: "this is not HTTP/1.1" }),
-        Err(HeadError::NotGet) => Err(NOT_GET),
+        Err(HeadError::NotHttp) => Err(Declined::bad_request("this is not HTTP/1.1")),
+        Err(HeadError::Old) => Err(Declined::bad_request("WebSockets need HTTP/1.1, and this is HTTP/1.0")),
+        Err(HeadError::Malformed(_)) => Err(Declined::bad_request("the HTTP request is malformed")),
+        Err(HeadError::NotGet) => Err(Declined::NOT_GET),
+        Err(HeadError::LineTooLong) => {
+            Err(Declined::new(StatusCode::URI_TOO_LONG, "the path is too long: shorten its query"))
+        }
         Err(HeadError::TooLong) => {
-            Err(Declined { status: StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, words: "the headers are too long" })
+            let reason = "the headers are too long: send fewer cookies";
+            Err(Declined::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, reason))
+        }
+        Err(HeadError::TooMany) => {
+            let reason = "there are too many headers: send at most 124";
+            Err(Declined::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, reason))
         }
     };
     match answered {
-        Ok((request, read, response)) => {
+        Ok((request, response)) => {
             let mut head = Vec::new();
             write_response(&mut head, &response).map_err(|error| AcceptError::Handshake(error.to_string()))?;
             writer.write_all(&head).await?;
             writer.flush().await?;
-            Ok((over_websocket(Role::Server, read, reader, writer), of_request(handshake, &request)))
+            Ok((over_websocket(Role::Server, read, reader, writer), of_request(handshake, request)))
         }
         Err(declined) => {
             decline(reader, writer, &declined).await;
@@ -91,98 +92,133 @@ where
     }
 }
 
-/// Agrees to a request to become a WebSocket, or not.
+/// Checks a request to become a WebSocket, and returns the answer that accepts it.
+///
+/// Over HTTP/1.1 the request is an upgrade (RFC 6455, 4.2), over HTTP/2 an extended CONNECT (RFC 8441).
 pub(crate) fn agree<T>(
     request: &Request<T>,
     origins: &Origins,
     peer: Option<SocketAddr>,
 ) -> Result<Response<()>, Declined> {
-    let mut response = create_response_with_body(request, || ()).map_err(|error| match error {
-        Error::Protocol(ProtocolError::WrongHttpMethod) => NOT_GET,
-        Error::Protocol(
-            ProtocolError::MissingConnectionUpgradeHeader
-            | ProtocolError::MissingUpgradeWebSocketHeader
-            | ProtocolError::MissingSecWebSocketVersionHeader,
-        ) => Declined { status: StatusCode::UPGRADE_REQUIRED, words: "only WebSockets of version 13 are served here" },
-        _ => Declined { status: StatusCode::BAD_REQUEST, words: "this is no request for a WebSocket" },
+    let headers = request.headers();
+    let mut response = Response::new(());
+    if request.version() == Version::HTTP_2 {
+        // HTTP/2 has no other CONNECT with a path, so that its protocol needs no check of its own.
+        if request.method() != Method::CONNECT {
+            return Err(Declined::NOT_CONNECT);
+        }
+        check_version(headers)?;
+    } else {
+        let accept = check_upgrade(request)?;
+        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        let accept = [
+            (header::CONNECTION, HeaderValue::from_static("Upgrade")),
+            (header::UPGRADE, HeaderValue::from_static("websocket")),
+            (header::SEC_WEBSOCKET_ACCEPT, accept),
+        ];
+        response.headers_mut().extend(accept);
+    }
+    if has_body(headers) {
+        return Err(Declined::bad_request("a request for a WebSocket has no body"));
+    }
+    let host = host(request)?;
+    origins.check(headers, host, peer).map_err(|reason| {
+        let origin = headers.get_all(header::ORIGIN).iter().map(|origin| String::from_utf8_lossy(origin.as_bytes()));
+        let origin = origin.collect::<Vec<_>>().join(", ");
+        event!(
+            warn,
+            origin = ?origin,
+            host = ?host,
+            reason,
+            "a WebSocket was refused because of its Origin; if the page is yours, allow it with `ServerBuilder::origins`"
+        );
+        Declined::new(StatusCode::FORBIDDEN, reason)
     })?;
-    let forbidden = |words| Declined { status: StatusCode::FORBIDDEN, words };
-    origins.check(request.headers(), peer).map_err(forbidden)?;
-    if !offers(request.headers()) {
-        let words = "the WebSocket has to offer the subprotocol sockets.v1";
-        return Err(Declined { status: StatusCode::BAD_REQUEST, words });
+    if !fields::elements(headers, header::SEC_WEBSOCKET_PROTOCOL).any(|name| name == SUBPROTOCOL) {
+        return Err(Declined::bad_request("the WebSocket has to offer the subprotocol sockets.v1"));
     }
     response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
     Ok(response)
 }
 
-/// A handshake that began with this request.
-pub(crate) fn of_request<T>(handshake: Handshake, request: &Request<T>) -> Handshake {
-    let path = request.uri().path_and_query().map_or_else(String::new, ToString::to_string);
-    let mut headers = request.headers().clone();
-    for secret in [header::COOKIE, header::AUTHORIZATION] {
-        // Nobody who prints a handshake wants them in a log.
+/// Checks an upgrade over HTTP/1.1, and returns the answer to its key.
+fn check_upgrade<T>(request: &Request<T>) -> Result<HeaderValue, Declined> {
+    let headers = request.headers();
+    if request.method() != Method::GET {
+        return Err(Declined::NOT_GET);
+    }
+    if request.version() != Version::HTTP_11 {
+        return Err(Declined::bad_request("WebSockets need HTTP/1.1 or HTTP/2"));
+    }
+    if !fields::has(headers, header::CONNECTION, "upgrade") || !fields::has(headers, header::UPGRADE, "websocket") {
+        return Err(Declined::new(StatusCode::UPGRADE_REQUIRED, "only WebSockets are served here"));
+    }
+    check_version(headers)?;
+    let key = fields::single(headers, header::SEC_WEBSOCKET_KEY).filter(|key| is_key(key));
+    let key = key.ok_or(Declined::bad_request("the request needs one Sec-WebSocket-Key, of 16 bytes in base64"))?;
+    let accept = HeaderValue::try_from(derive_accept_key(key.as_bytes()));
+    accept.map_err(|_| Declined::bad_request("the Sec-WebSocket-Key cannot be answered"))
+}
+
+fn check_version(headers: &HeaderMap) -> Result<(), Declined> {
+    let is_13 = fields::single(headers, header::SEC_WEBSOCKET_VERSION) == Some("13");
+    let declined = Declined::new(StatusCode::UPGRADE_REQUIRED, "only WebSockets of version 13 are served here");
+    if is_13 { Ok(()) } else { Err(declined) }
+}
+
+/// Returns `true` if this is the base64 form of 16 bytes.
+fn is_key(key: &str) -> bool {
+    let digits = key.strip_suffix("==").unwrap_or_default();
+    digits.len() == 22 && digits.bytes().all(|digit| digit.is_ascii_alphanumeric() || digit == b'+' || digit == b'/')
+}
+
+fn has_body(headers: &HeaderMap) -> bool {
+    let has_length = headers.contains_key(header::CONTENT_LENGTH);
+    let is_empty = fields::single(headers, header::CONTENT_LENGTH) == Some("0");
+    headers.contains_key(header::TRANSFER_ENCODING) || has_length && !is_empty
+}
+
+/// Returns the host that a request is for. Over HTTP/1.1 there has to be one Host; a target with an authority overrides
+/// it (RFC 9112, 3.2).
+fn host<T>(request: &Request<T>) -> Result<&str, Declined> {
+    let host = fields::single(request.headers(), header::HOST).filter(|host| is_host(host));
+    let target = request.uri().authority().map(uri::Authority::as_str).filter(|host| is_host(host));
+    let host =
+        if request.version() == Version::HTTP_2 { target.or(host) } else { host.map(|host| target.unwrap_or(host)) };
+    host.ok_or(Declined::bad_request("the request needs one Host, with a host and maybe a port"))
+}
+
+fn is_host(host: &str) -> bool {
+    !host.contains('@') && host.parse::<uri::Authority>().is_ok_and(|authority| !authority.host().is_empty())
+}
+
+/// The handshake that began with this request.
+pub(crate) fn of_request<T>(handshake: Handshake, request: Request<T>) -> Handshake {
+    let (parts, _) = request.into_parts();
+    let path = parts.uri.path_and_query().map_or_else(String::new, ToString::to_string);
+    let mut headers = parts.headers;
+    for secret in [header::COOKIE, header::AUTHORIZATION, header::PROXY_AUTHORIZATION] {
+        // They do not belong into a log that a handshake is printed to.
         if let Entry::Occupied(mut values) = headers.entry(secret) {
             values.iter_mut().for_each(|value| value.set_sensitive(true));
         }
     }
-    Handshake { path, headers, ..handshake }
+    Handshake { path, headers, extensions: parts.extensions, ..handshake }
 }
 
-const NOT_GET: Declined = Declined { status: StatusCode::METHOD_NOT_ALLOWED, words: "a WebSocket begins with GET" };
-
-/// Whether the client speaks what is spoken here.
-fn offers(headers: &HeaderMap) -> bool {
-    let offered = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
-    offered.flat_map(|names| names.split(',')).any(|name| name.trim() == SUBPROTOCOL)
-}
-
-impl Declined {
-    /// Whoever has taken the request keeps its connection.
-    #[cfg(feature = "axum")]
-    pub(crate) const CANNOT: Self =
-        Self { status: StatusCode::UPGRADE_REQUIRED, words: "this connection cannot become a WebSocket" };
-
-    /// Too many are on their way in.
-    #[cfg(feature = "axum")]
-    pub(crate) const BUSY: Self =
-        Self { status: StatusCode::SERVICE_UNAVAILABLE, words: "too many others are connecting: try again later" };
-
-    /// The headers that go with the status.
-    pub(crate) fn headers(&self) -> HeaderMap {
-        let plain = (header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-        let more: &[_] = match self.status {
-            StatusCode::METHOD_NOT_ALLOWED => &[(header::ALLOW, HeaderValue::from_static("GET"))],
-            StatusCode::UPGRADE_REQUIRED => &[
-                (header::UPGRADE, HeaderValue::from_static("websocket")),
-                (header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13")),
-            ],
-            _ => &[],
-        };
-        [plain].into_iter().chain(more.iter().cloned()).collect()
-    }
-}
-
-impl From<Declined> for AcceptError {
-    fn from(Declined { status, words }: Declined) -> Self {
-        Self::Handshake(format!("the request was answered with {status}: {words}"))
-    }
-}
-
-/// Says no, and waits for the other side to have read it.
+/// Sends the reason, and waits for the client to have read it.
 async fn decline(mut reader: impl AsyncRead + Unpin, mut writer: impl AsyncWrite + Unpin, declined: &Declined) {
     let mut response = Response::new(());
     *response.status_mut() = declined.status;
     *response.headers_mut() = declined.headers();
-    let length = HeaderValue::from(declined.words.len() + 1);
-    response
-        .headers_mut()
-        .extend([(header::CONTENT_LENGTH, length), (header::CONNECTION, HeaderValue::from_static("close"))]);
+    let length = HeaderValue::from(declined.reason.len() + 1);
+    response.headers_mut().insert(header::CONTENT_LENGTH, length);
+    response.headers_mut().append(header::CONNECTION, HeaderValue::from_static("close"));
     let mut bytes = Vec::new();
     if write_response(&mut bytes, &response).is_err() {
         return;
     }
-    bytes.extend_from_slice(declined.words.as_bytes());
+    bytes.extend_from_slice(declined.reason.as_bytes());
     bytes.push(b'\n');
     let told = async {
         writer.write_all(&bytes).await?;
@@ -191,6 +227,169 @@ async fn decline(mut reader: impl AsyncRead + Unpin, mut writer: impl AsyncWrite
         while reader.read(&mut rest).await? > 0 {}
         std::io::Result::Ok(())
     };
-    // It may have gone, or keep talking.
+    // The client may have left, or keep sending.
     let _ = tokio::time::timeout(FAREWELL, told).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::{self, Write};
+
+    use proptest::prelude::*;
+    use tokio::io::{duplex, split};
+    use tracing::{
+        Event, Metadata, Subscriber,
+        field::{Field, Visit},
+        span,
+    };
+
+    use super::*;
+    use crate::lock::Mutex;
+
+    const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+
+    fn request(headers: &[(&str, &str)]) -> Request<()> {
+        let mut request = Request::get("/live");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.body(()).unwrap()
+    }
+
+    const GOOD: [(&str, &str); 6] = [
+        ("Host", "example.com"),
+        ("Connection", "keep-alive, Upgrade"),
+        ("Upgrade", "websocket"),
+        ("Sec-WebSocket-Version", "13"),
+        ("Sec-WebSocket-Key", KEY),
+        ("Sec-WebSocket-Protocol", "chat, sockets.v1"),
+    ];
+
+    fn agreed(headers: &[(&str, &str)]) -> Result<Response<()>, Declined> {
+        agree(&request(headers), &Origins::default(), None)
+    }
+
+    #[test]
+    fn lists_over_several_lines_are_accepted() {
+        let others =
+            GOOD.iter().filter(|(name, _)| ["Host", "Sec-WebSocket-Version", "Sec-WebSocket-Key"].contains(name));
+        let lists = [
+            ("Connection", "keep-alive"),
+            ("Connection", "upgrade"),
+            ("Upgrade", "h2c"),
+            ("Upgrade", "WebSocket"),
+            ("Sec-WebSocket-Protocol", "chat"),
+            ("Sec-WebSocket-Protocol", "sockets.v1"),
+        ];
+        let response = agreed(&others.copied().chain(lists).collect::<Vec<_>>()).unwrap();
+        assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
+        assert_eq!(response.headers()[header::SEC_WEBSOCKET_ACCEPT], "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    }
+
+    #[test]
+    fn key_has_16_bytes_in_base64() {
+        assert!(is_key(KEY));
+        for key in [
+            "",
+            "==",
+            "dGhlIHNhbXBsZSBub25jZQ",
+            "dGhlIHNhbXBsZSBub25jZQ=",
+            "dGhlIHNhbXBsZSBub25jZWE=",
+            &KEY.replace('I', "-"),
+        ] {
+            assert!(!is_key(key), "{key}");
+        }
+    }
+
+    #[test]
+    fn host_is_the_authority_of_the_target_if_it_has_one() {
+        let mut request = request(&GOOD);
+        assert_eq!(host(&request), Ok("example.com"));
+        *request.uri_mut() = "ws://user@other.example/live".parse().unwrap();
+        assert_eq!(host(&request), Ok("example.com"), "an authority with a user is none");
+        *request.uri_mut() = "ws://other.example:80/live".parse().unwrap();
+        assert_eq!(host(&request), Ok("other.example:80"));
+        request.headers_mut().remove(header::HOST);
+        assert!(host(&request).is_err());
+        *request.version_mut() = Version::HTTP_2;
+        assert_eq!(host(&request), Ok("other.example:80"));
+    }
+
+    /// Keeps the last event's fields.
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<String>>);
+
+    impl Subscriber for Log {
+        fn enabled(&self, _: &Metadata<'_>) -> bool {
+            true
+        }
+        fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+            span::Id::from_u64(1)
+        }
+        fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+        fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+        fn event(&self, event: &Event<'_>) {
+            struct Fields(String);
+            impl Visit for Fields {
+                fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+                    write!(self.0, "{field}={value:?} ").unwrap();
+                }
+            }
+            let mut fields = Fields(format!("{} ", event.metadata().level()));
+            event.record(&mut fields);
+            *self.0.lock() = fields.0;
+        }
+        fn enter(&self, _: &span::Id) {}
+        fn exit(&self, _: &span::Id) {}
+    }
+
+    #[test]
+    fn refused_origin_is_logged_with_the_setting_to_change() {
+        let log = Log::default();
+        let headers = [&GOOD[..], &[("Origin", "https://evil.example")]].concat();
+        let declined = tracing::subscriber::with_default(log.clone(), || agreed(&headers)).unwrap_err();
+        assert_eq!(declined.status, StatusCode::FORBIDDEN);
+        let logged = log.0.lock().clone();
+        for part in ["WARN", "origin=\"https://evil.example\"", "host=\"example.com\"", "ServerBuilder::origins"] {
+            assert!(logged.contains(part), "{part}: {logged}");
+        }
+    }
+
+    /// A line of a request, which may be a good one, or a part of one.
+    fn line() -> impl Strategy<Value = String> {
+        let good = prop::sample::select(GOOD.to_vec()).prop_map(|(name, value)| format!("{name}: {value}\r\n"));
+        prop_oneof![
+            8 => good,
+            1 => Just("Transfer-Encoding: chunked\r\n".to_owned()),
+            1 => Just("Content-Length: 0\r\n".to_owned()),
+            1 => Just("\r\n".to_owned()),
+            1 => "[ -~]{0,20}\r\n",
+            1 => ".{0,8}",
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn any_request_is_answered(
+            first in prop_oneof![Just("GET / HTTP/1.1\r\n".to_owned()), "[A-Z]{1,7} /.{0,5} HTTP/[0-3].[01]\r\n", ".{1,20}\r\n"],
+            lines in prop::collection::vec(line(), 0..12),
+        ) {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+            runtime.block_on(async {
+                let (near, far) = duplex(1 << 16);
+                let (reader, writer) = split(near);
+                let (mut answers, mut requests) = split(far);
+                requests.write_all(format!("{first}{}\r\n\r\n", lines.concat()).as_bytes()).await.unwrap();
+                requests.shutdown().await.unwrap();
+                let entrance = Arc::new(Entrance::new(&Origins::default(), "/".to_owned()));
+                let accepted = accept(reader, writer, entrance, Handshake::over("ws")).await;
+                let is_accepted = accepted.is_ok();
+                drop(accepted);
+                let mut answer = String::new();
+                answers.read_to_string(&mut answer).await.unwrap();
+                let expected = if is_accepted { "HTTP/1.1 101 " } else { "HTTP/1.1 4" };
+                assert!(answer.starts_with(expected), "{answer}");
+            });
+        }
+    }
 }

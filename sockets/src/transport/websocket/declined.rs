@@ -1,0 +1,63 @@
+//! How a server answers a request that does not become a WebSocket.
+
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+
+use crate::connect_error::AcceptError;
+
+/// The answer to a request that does not become a WebSocket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Declined {
+    pub(crate) status: StatusCode,
+    /// The reason, in the body of the answer and in the server's log.
+    pub(crate) reason: &'static str,
+    /// The method that the request should have had, if it had another one.
+    method: Option<&'static str>,
+}
+
+impl Declined {
+    pub(super) const NOT_GET: Self = Self::method("GET", "a WebSocket over HTTP/1.1 begins with GET");
+    pub(super) const NOT_CONNECT: Self = Self::method("CONNECT", "a WebSocket over HTTP/2 begins with CONNECT");
+
+    /// The connection of the request is not this side's to use.
+    #[cfg(feature = "axum")]
+    pub(crate) const CANNOT: Self =
+        Self::new(StatusCode::UPGRADE_REQUIRED, "this connection cannot become a WebSocket");
+
+    /// Too many clients are connecting.
+    #[cfg(feature = "axum")]
+    pub(crate) const BUSY: Self =
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "too many others are connecting: try again later");
+
+    pub(super) const fn new(status: StatusCode, reason: &'static str) -> Self {
+        Self { status, reason, method: None }
+    }
+
+    pub(super) const fn bad_request(reason: &'static str) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, reason)
+    }
+
+    const fn method(method: &'static str, reason: &'static str) -> Self {
+        Self { status: StatusCode::METHOD_NOT_ALLOWED, reason, method: Some(method) }
+    }
+
+    /// The headers that go with the status.
+    pub(crate) fn headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        if let Some(method) = self.method {
+            headers.insert(header::ALLOW, HeaderValue::from_static(method));
+        }
+        if self.status == StatusCode::UPGRADE_REQUIRED {
+            headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+            headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+            headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        }
+        headers
+    }
+}
+
+impl From<Declined> for AcceptError {
+    fn from(Declined { status, reason, .. }: Declined) -> Self {
+        Self::Handshake(format!("the request was answered with {status}: {reason}"))
+    }
+}
