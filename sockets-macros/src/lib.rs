@@ -118,6 +118,17 @@ use crate::{attr::GroupArgs, errors::Errors, model::Group};
 ///   no room for it, where the connection is broken, and where it breaks on the way. Those that were not sent are counted as
 ///   `dropped_emits`.
 ///
+/// A handler runs to its end, or is stopped at its next suspension:
+///
+/// - The handler of a request is stopped at the deadline of its call, when the caller drops the call's future, and when the
+///   session ends. The first ends the call as `CallError::Timeout`.
+/// - The handler of an emit is stopped when it has run for the receiver's `Limits::call_timeout` (30 s by default), and
+///   when the session ends. The sender does not learn of either.
+///
+/// A handler that is stopped for another reason than the deadline of a request is counted in the receiver's `stats()`, as
+/// `timed_out_emits` or `cancelled_handlers`, and sent as an event of `tracing`. So is an emit whose arguments cannot be
+/// decoded, as `undecodable_emits`.
+///
 /// `#[cfg(..)]`, documentation, `#[deprecated]` and lint attributes have their usual meaning, in the trait and the stub.
 /// A stub has functions called `new` and `with_timeout` already.
 ///

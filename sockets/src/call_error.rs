@@ -5,7 +5,6 @@ use std::{
     fmt::{self, Debug, Display},
 };
 
-use crate::codec::{DecodeError, EncodeError};
 use crate::session::Method;
 use sockets_proto::{
     Admission, Answer, FailureCode,
@@ -36,9 +35,11 @@ pub enum CallError<E = Infallible> {
         /// The method's path and name, and both signatures: that of a method is the beginning of a hash of its types.
         message: String,
     },
-    /// The arguments, or the other side's reply, could not be encoded.
+    /// The arguments, or the peer's reply, could not be encoded. The message names the method, the argument or the
+    /// reply, its type and the side.
     Encode(String),
-    /// The arguments, or the other side's reply, could not be decoded.
+    /// The arguments, or the peer's reply, could not be decoded. The message names the method, the argument or the
+    /// reply, its type and the side.
     Decode(String),
     /// A message is over the limit of the side that was to receive it.
     TooLarge {
@@ -92,14 +93,12 @@ impl<E: Display> Display for CallError<E> {
             }
             Self::NoSuchMethod => f.write_str("nobody on the other side serves or listens to this method"),
             Self::SignatureMismatch { message } => write!(f, "the two sides disagree about the method: {message}"),
-            Self::Encode(message) => write!(f, "encoding failed: {message}"),
-            Self::Decode(message) => write!(f, "decoding failed: {message}"),
             Self::TooLarge { message } => write!(f, "the message is too large: {message}"),
             Self::Overloaded => f.write_str("too many calls are in flight; try again later"),
             Self::Denied => f.write_str("the call is not allowed"),
             Self::ShuttingDown => f.write_str("the other side is shutting down and takes no new calls"),
             Self::Panicked => f.write_str("the handler panicked"),
-            Self::InvalidName(message) => f.write_str(message),
+            Self::Encode(message) | Self::Decode(message) | Self::InvalidName(message) => f.write_str(message),
         }
     }
 }
@@ -110,18 +109,6 @@ impl<E: std::error::Error + 'static> std::error::Error for CallError<E> {
             Self::Handler(error) => Some(error),
             _ => None,
         }
-    }
-}
-
-impl<E> From<EncodeError> for CallError<E> {
-    fn from(error: EncodeError) -> Self {
-        Self::Encode(error.to_string())
-    }
-}
-
-impl<E> From<DecodeError> for CallError<E> {
-    fn from(error: DecodeError) -> Self {
-        Self::Decode(error.to_string())
     }
 }
 

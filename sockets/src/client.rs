@@ -1,6 +1,7 @@
 //! The client and its builder.
 
 use std::{
+    any::type_name,
     future::Future,
     io,
     ops::Deref,
@@ -18,9 +19,9 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use crate::codec;
 #[cfg(feature = "middleware")]
 use crate::layer::{CallService, Layer, Layers, Next};
+use crate::{codec, hooks};
 use crate::{
     connect_error::ConnectError,
     disconnect_reason::DisconnectReason,
@@ -29,7 +30,7 @@ use crate::{
     limits::Limits,
     reconnect::{ClientState, Login, Reconnect, StateChanges, WayBack, make_login},
     server::{Identity, Server},
-    session::{Peer, Routes, Service, Session},
+    session::{Peer, PeerLabel, Routes, Service, Session, cannot_encode},
     transport::{
         Address, Arrival, BoxError, ClientOptions, Handshake, Link, memory_pair, open, over_messages, over_stream,
     },
@@ -335,7 +336,7 @@ impl ClientBuilder {
         let deadline = deadline + clamp_timeout(limits.connected);
         let Link { receiver, transmitter, received } = options.compression.around(link, theirs.compresses);
         let session = Session::new(
-            Side::Client,
+            PeerLabel::Server,
             transmitter,
             theirs,
             Arc::clone(&limits),
@@ -382,13 +383,16 @@ fn run_connected(mut hook: BoxFuture<'static, ()>, session: &Arc<Session>) {
         let session = Arc::clone(session);
         tokio::spawn(async move {
             tokio::select! {
-                () = hook => {}
+                _ = hooks::run_future("connected", session.label(), || hook) => {}
                 _ = session.disconnected() => {}
             }
         });
     }
 }
 
-fn encode_login(login: &impl Serialize) -> Result<Vec<u8>, ConnectError> {
-    codec::encode(login).map_err(|error| ConnectError::Login(error.to_string()))
+fn encode_login<L: Serialize>(login: &L) -> Result<Vec<u8>, ConnectError> {
+    codec::encode(login).map_err(|error| {
+        let login = format!("the login ({})", type_name::<L>());
+        ConnectError::Login(cannot_encode(&login, Side::Client, &error))
+    })
 }

@@ -22,6 +22,16 @@ pub(crate) fn decode_within<'de, T: Deserialize<'de>>(bytes: &'de [u8], limit: u
     codec::decode_within(bytes, limit)
 }
 
+/// Decodes as [`decode_within`] does, and tells which element of a tuple is at fault: by how many elements follow it.
+#[inline]
+pub(crate) fn decode_elements<'de, T: Deserialize<'de>>(
+    bytes: &'de [u8],
+    limit: usize,
+) -> Result<T, (DecodeError, Option<usize>)> {
+    assert_unlocked();
+    codec::decode_elements(bytes, limit)
+}
+
 /// Encodes a value into a new buffer.
 pub(crate) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, EncodeError> {
     assert_unlocked();

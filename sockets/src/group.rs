@@ -88,7 +88,7 @@ impl Peer {
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it is ready, it cancels the call on the other side.
+    /// Dropped before it is ready, it cancels the call: its handler is stopped at its next suspension.
     pub async fn request<R: DeserializeOwned>(
         &self,
         name: &str,

@@ -87,8 +87,10 @@ mod codec;
 mod connect_error;
 mod disconnect_reason;
 mod driver;
+mod failing_element;
 mod group;
 mod handshake;
+mod hooks;
 #[cfg(feature = "middleware")]
 pub mod layer;
 mod limits;

@@ -4,7 +4,6 @@ use sockets_proto::Token;
 use std::{
     future::Future,
     mem,
-    panic::AssertUnwindSafe,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -12,7 +11,6 @@ use std::{
 };
 
 use futures_core::Stream;
-use futures_util::FutureExt;
 use tokio::{
     sync::watch,
     time::{Instant, sleep, timeout},
@@ -30,6 +28,7 @@ use crate::{
     session::Session,
     transport::{Address, ClientOptions, open, redacted},
 };
+use crate::{hooks, session::PeerLabel};
 
 /// How a client reconnects when its connection has broken. By default it tries until it succeeds: the first time after a
 /// random fraction of 100 ms, the next times after random fractions of times that double, up to 10 s. So the clients that
@@ -202,8 +201,8 @@ pub(crate) type Login =
 
 /// Makes the login. Its panic is an error, since it must not be the panic of the task that awaits it.
 pub(crate) async fn make_login(login: &Login) -> Result<Vec<u8>, ConnectError> {
-    let made = AssertUnwindSafe(async { login().await }).catch_unwind().await;
-    made.unwrap_or_else(|_| Err(ConnectError::Login("the function that makes it panicked".into())))
+    let made = hooks::run_future("auth_with", PeerLabel::Server, login).await;
+    made.unwrap_or_else(|| Err(ConnectError::Login("the function that makes it panicked".into())))
 }
 
 /// Knows the way back to the server.

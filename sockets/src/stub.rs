@@ -89,14 +89,14 @@ impl<T> Stub<T> {
 }
 
 impl Stub<Peer> {
-    /// Calls a method that returns a plain value.
+    /// Calls a method that returns a plain value. Dropping the future stops the handler at its next suspension.
     ///
     /// # Errors
     ///
     /// See [`CallError`].
     pub async fn request<R: DeserializeOwned>(
         &self,
-        method: &Method,
+        method: &'static Method,
         args: &(impl Serialize + ?Sized),
     ) -> Result<R, CallError> {
         self.target.session().call(Callee::Declared(method), self.timeout(method), args).await
@@ -109,7 +109,7 @@ impl Stub<Peer> {
     /// The handler's own error, and what else can happen to a call: see [`CallError`].
     pub async fn try_request<R: DeserializeOwned, E: DeserializeOwned>(
         &self,
-        method: &Method,
+        method: &'static Method,
         args: &(impl Serialize + ?Sized),
     ) -> Result<R, CallError<E>> {
         let reply = self.request::<Result<R, E>>(method, args).await.map_err(CallError::widen)?;
@@ -122,21 +122,25 @@ impl Stub<Peer> {
     ///
     /// If the arguments do not encode or are too large, the other side serves the method with another signature, or the
     /// connection has ended.
-    pub async fn emit<A: Serialize + ?Sized>(&self, method: &Method, args: &A) -> Result<(), CallError> {
+    pub async fn emit<A: Serialize + ?Sized>(&self, method: &'static Method, args: &A) -> Result<(), CallError> {
         self.target.session().emit(Callee::Declared(method), args).await
     }
 }
 
 impl<I: Identity> Stub<Audience<I>> {
     /// Asks every member by a method that returns a plain value.
-    pub fn request<R: DeserializeOwned>(&self, method: &Method, args: &(impl Serialize + ?Sized)) -> Replies<I, R> {
+    pub fn request<R: DeserializeOwned>(
+        &self,
+        method: &'static Method,
+        args: &(impl Serialize + ?Sized),
+    ) -> Replies<I, R> {
         self.target.ask(Callee::Declared(method), self.timeout(method), args, decode_plain)
     }
 
     /// Asks every member by a method that returns a `Result`.
     pub fn try_request<R: DeserializeOwned, E: DeserializeOwned>(
         &self,
-        method: &Method,
+        method: &'static Method,
         args: &(impl Serialize + ?Sized),
     ) -> Replies<I, R, E> {
         self.target.ask(Callee::Declared(method), self.timeout(method), args, decode_fallible)
@@ -147,7 +151,7 @@ impl<I: Identity> Stub<Audience<I>> {
     /// # Errors
     ///
     /// If the arguments do not encode or are too large.
-    pub async fn emit<A: Serialize + ?Sized>(&self, method: &Method, args: &A) -> Result<(), CallError> {
+    pub async fn emit<A: Serialize + ?Sized>(&self, method: &'static Method, args: &A) -> Result<(), CallError> {
         self.target.emit_to_all(Callee::Declared(method), args).await
     }
 }

@@ -6,7 +6,7 @@ pub(crate) mod server;
 
 use proc_macro2::TokenStream;
 use quote::{ToTokens, format_ident, quote};
-use syn::{Attribute, Ident};
+use syn::{Attribute, Ident, ext::IdentExt};
 
 use crate::{
     model::{Group, Kind, Method, mentions},
@@ -78,7 +78,8 @@ fn methods(group: &Group) -> TokenStream {
     let consts = (0..methods.len()).map(constant);
     let listed = consts.clone();
     let cfgs: Vec<_> = methods.iter().map(|method| &method.cfg).collect();
-    let data = methods.iter().map(|Method { name, key, kind, types, .. }| {
+    let data = methods.iter().map(|Method { name, key, kind, types, args, .. }| {
+        let arguments = args.iter().map(|arg| arg.ident.unraw().to_string());
         let asked = kind;
         let (key, signature) = (literal(*key), literal(signature::hash(types)));
         let (kind, timeout, overflow) = match kind {
@@ -101,6 +102,7 @@ fn methods(group: &Group) -> TokenStream {
             timeout: #timeout,
             idempotent: #idempotent,
             overflow: #krate::__private::Overflow::#overflow,
+            arguments: &[#(#arguments),*],
             types: #types,
             signature: #signature
         }

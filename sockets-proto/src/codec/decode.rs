@@ -40,11 +40,24 @@ pub fn decode<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, DecodeErr
 /// As those of [`decode`], or [`DecodeError::DecodedTooLarge`].
 #[inline]
 pub fn decode_within<'de, T: Deserialize<'de>>(bytes: &'de [u8], limit: usize) -> Result<T, DecodeError> {
+    decode_elements(bytes, limit).map_err(|(error, _)| error)
+}
+
+/// Decodes as [`decode_within`] does, and tells which element of a tuple is at fault: by how many elements follow it.
+///
+/// # Errors
+///
+/// As [`decode_within`]. There is no such element if bytes are left over, or if the value is not a tuple.
+#[inline]
+pub fn decode_elements<'de, T: Deserialize<'de>>(
+    bytes: &'de [u8],
+    limit: usize,
+) -> Result<T, (DecodeError, Option<usize>)> {
     let mut reader = Reader::new(bytes, limit);
-    let value = T::deserialize(Decoder { reader: &mut reader, levels: MAX_DEPTH, slot: size_of::<T>() })?;
-    match reader.left() {
-        0 => Ok(value),
-        left => Err(DecodeError::TrailingBytes { left }),
+    match T::deserialize(Decoder { reader: &mut reader, levels: MAX_DEPTH, slot: size_of::<T>() }) {
+        Ok(value) if reader.left() == 0 => Ok(value),
+        Ok(_) => Err((DecodeError::TrailingBytes { left: reader.left() }, None)),
+        Err(error) => Err((error, reader.failed)),
     }
 }
 
@@ -277,7 +290,11 @@ impl<'de> Elements<'_, 'de> {
         match self.left.checked_sub(1) {
             Some(left) => {
                 self.left = left;
-                self.decode(seed).map(Some)
+                let decoded = self.decode(seed);
+                if decoded.is_err() && self.levels == MAX_DEPTH - 1 {
+                    self.reader.failed = Some(left);
+                }
+                decoded.map(Some)
             }
             None => Ok(None),
         }

@@ -21,7 +21,7 @@ pub enum DecodeError {
     #[error("the input ends before the value does")]
     UnexpectedEnd,
     /// The value ends before the input does, so the two sides disagree about its type.
-    #[error("bytes left over behind the value: {left}")]
+    #[error("{left} {} left over", if *left == 1 { "byte" } else { "bytes" })]
     TrailingBytes {
         /// How many bytes are left.
         left: usize,

@@ -14,7 +14,7 @@ mod scratch;
 mod tests;
 
 pub use self::{
-    decode::{decode, decode_within},
+    decode::{decode, decode_elements, decode_within},
     decode_error::DecodeError,
     encode::{EncodeError, encode, encode_into},
     payload::{Payload, SHARE_FROM},

@@ -12,6 +12,8 @@ pub(super) struct Reader<'de> {
     /// How much memory the decoded value may take, and how much of that has not been counted.
     limit: usize,
     budget: usize,
+    /// How many elements of the outermost value follow the one that could not be decoded.
+    pub(super) failed: Option<usize>,
 }
 
 /// Defines the reader of an unsigned varint: seven bits a byte, the lowest first, the top bit set on all but the last.
@@ -43,7 +45,7 @@ impl<'de> Reader<'de> {
     /// Reads `input` from its beginning, for a value of at most `limit` bytes.
     #[inline]
     pub(super) fn new(input: &'de [u8], limit: usize) -> Self {
-        Self { left: input.iter(), limit, budget: limit }
+        Self { left: input.iter(), limit, budget: limit, failed: None }
     }
 
     /// Counts memory that the value is going to take.

@@ -199,13 +199,17 @@ impl Dispatcher {
 
     /// Ends a call whose deadline has passed before its handler could start.
     fn expire(&self, called: &Called) {
-        event!(debug, key = called.key, "the deadline of a call passed before its handler could start");
+        let (peer, method) = (self.session.label(), self.session.describe(called.key).name());
+        event!(debug, method, %peer, "the deadline of a call passed before its handler could start");
         match called.open {
             Open::Request(id) => {
                 let timeout = Outcome::Failure(FailureCode::Timeout, "");
                 self.session.answer(called.key, id, called.place, &timeout, Room::Whatever);
             }
-            open @ Open::Emit(_) => self.session.end_emit(open, called.place),
+            open @ Open::Emit(_) => {
+                self.session.count_timed_out_emit();
+                self.session.end_emit(open, called.place);
+            }
         }
     }
 
@@ -268,7 +272,7 @@ fn request(
     if answerer.hears(Kind::Request) {
         return run(session, answerer, key, incoming, open, place);
     }
-    let name = session.name_of(key);
+    let name = session.describe(key).name();
     let text = format!("{name} is requested by the caller and an emit where it is served");
     incoming.fail(FailureCode::SignatureMismatch, &text);
     false
@@ -287,7 +291,7 @@ fn emit(
     let Called { key, open, payload, place: occupied, .. } = emitted;
     match found {
         Some(Resolved { hearers, .. }) if hearers.len() == 1 => {
-            let incoming = Incoming::emit(call, payload, open, occupied);
+            let incoming = Incoming::emit(call, payload, key, open, occupied);
             *suspended = run(session, &hearers[0], key, incoming, open, places.of(key));
             None
         }
@@ -297,7 +301,7 @@ fn emit(
         }
         _ => {
             session.count_unheard_emit();
-            event!(debug, key, "nobody listens to an emit; it is dropped");
+            event!(debug, key, peer = %session.label(), "nobody listens to an emit; it is dropped");
             session.end_emit(open, occupied);
             None
         }
@@ -334,7 +338,7 @@ impl SharedEmit {
             }
             let open = session.another_hearer();
             let incoming =
-                Incoming::shared_emit(self.call.clone(), self.payload.clone(), Arc::clone(&self.lease), open);
+                Incoming::shared_emit(self.call.clone(), self.payload.clone(), self.key, Arc::clone(&self.lease), open);
             *suspended |= run(session, listener, self.key, incoming, open, places.of(self.key));
         }
         None

@@ -97,7 +97,11 @@ impl Driver {
                     break reason;
                 }
             };
-            event!(debug, %reason, "a session has ended");
+            let peer = self.session.label();
+            if let DisconnectReason::ProtocolViolation(violation) = &reason {
+                event!(warn, %peer, violation, "a peer broke the protocol");
+            }
+            event!(debug, %peer, %reason, "a session has ended");
             end.because(&reason);
             Box::pin(self.part(reason)).await;
         }
@@ -291,7 +295,6 @@ impl<L: FnOnce()> Drop for End<L> {
 }
 
 fn violated(violation: Violation) -> DisconnectReason {
-    event!(warn, %violation, "a peer broke the protocol");
     DisconnectReason::ProtocolViolation(violation.to_string())
 }
 

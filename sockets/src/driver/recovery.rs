@@ -73,7 +73,7 @@ impl Driver {
             }
             self.receiver = Box::new(NoLink);
         }
-        event!(debug, %reason, "a link has ended; its session goes on");
+        event!(debug, peer = %self.session.label(), %reason, "a link has ended; its session goes on");
         self.told = false;
         self.handle_batch().await?;
         let mut search = Arc::clone(&recovery).search(Arc::clone(&self.session), reason);
@@ -197,8 +197,12 @@ mod tests {
     use tokio::sync::watch;
 
     use super::*;
-    use crate::{limits::Limits, lock::Mutex, session::Routes};
-    use sockets_proto::{Side, codec::Payload};
+    use crate::{
+        limits::Limits,
+        lock::Mutex,
+        session::{PeerLabel, Routes},
+    };
+    use sockets_proto::codec::Payload;
 
     /// A link whose other end is gone. That is known when something is written, and only then its last word is there to be read.
     struct Ending {
@@ -259,7 +263,7 @@ mod tests {
         let theirs =
             Theirs { terms: limits.settings(), silence: None, compresses: false, keeps: Some(1 << 20), retries: true };
         let (routes, shared) = (Routes::new(1), Arc::new(Routes::new(0)));
-        let session = Session::new(Side::Client, Box::new(written), theirs, limits, routes, shared, true);
+        let session = Session::new(PeerLabel::Server, Box::new(written), theirs, limits, routes, shared, true);
         let noting = Arc::new(Noting::default());
         let driver = Driver::new(Arc::clone(&session), Box::new(receiver), Bytes::new()).recovering(noting.clone());
         let driver = tokio::spawn(driver.run(|| {}));

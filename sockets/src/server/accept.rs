@@ -1,9 +1,10 @@
 //! From a new connection to a socket.
 
-use crate::lock::event;
+use crate::{hooks, lock::event};
 use sockets_proto::Token;
 use std::{
     future::Future,
+    net::SocketAddr,
     pin::Pin,
     sync::{Arc, atomic::Ordering},
     task::{Context, Poll},
@@ -30,10 +31,10 @@ use crate::{
     driver::Driver,
     handshake::{self, Claim, Granted, Theirs},
     refusal::Refusal,
-    session::{Offer, Peer, Routes, Session},
+    session::{Offer, Peer, PeerLabel, Routes, Session},
     transport::{Arrival, BoxError, Handshake, Link, over_messages, over_stream},
 };
-use sockets_proto::{Side, clamp_timeout};
+use sockets_proto::clamp_timeout;
 
 impl<I: Identity> Server<I> {
     /// Serves one connection over a stream of bytes, whose other end is given to
@@ -146,6 +147,7 @@ struct Newcomer<I> {
     link: Link,
     theirs: Theirs,
     identity: I,
+    address: Option<SocketAddr>,
     place: Connected,
 }
 
@@ -219,7 +221,12 @@ async fn run_connected(
     let outcome = tokio::select! {
         outcome = timeout(limit, hook) => match outcome {
             Ok(Ok(outcome)) => outcome,
-            Ok(Err(_)) => Err(Refusal::retry("the server failed to prepare the session")),
+            Ok(Err(failure)) => {
+                if let Ok(panic) = failure.try_into_panic() {
+                    hooks::report("connected", session.label(), &*panic);
+                }
+                Err(Refusal::retry("the server failed to prepare the session"))
+            }
             Err(_) => Err(Refusal::retry("the server did not prepare the session in time")),
         },
         _ = session.disconnected() => {
@@ -246,9 +253,10 @@ async fn let_in<I: Identity>(
     let opened = timeout_at(deadline, open(arrival, turn)).await;
     let late = || AcceptError::Handshake("the connection was not opened in time".into());
     let (mut link, handshake) = opened.map_err(|_| late())??;
+    let address = handshake.peer_addr;
     let (theirs, entry) = admit(server, &mut link, handshake, turn, deadline).await?;
     Ok(match entry {
-        Entry::New(identity, place) => Admitted::New(Newcomer { link, theirs, identity, place }),
+        Entry::New(identity, place) => Admitted::New(Newcomer { link, theirs, identity, address, place }),
         Entry::Return(socket, identity, claim, token) => {
             resume(server, &socket, identity, link, theirs, claim, token);
             Admitted::Returned(socket)
@@ -292,7 +300,7 @@ fn start<I: Identity>(
     server: &Arc<Inner<I>>,
     newcomer: Newcomer<I>,
 ) -> Result<(Socket<I>, impl Future<Output = ()> + Send + use<I>), AcceptError> {
-    let Newcomer { link, mut theirs, identity, place } = newcomer;
+    let Newcomer { link, mut theirs, identity, address, place } = newcomer;
     let number = server.next_socket.fetch_add(1, Ordering::Relaxed);
     let token = Token::new(number).filter(|_| theirs.keeps.is_some());
     theirs.keeps = theirs.keeps.filter(|_| token.is_some());
@@ -300,8 +308,9 @@ fn start<I: Identity>(
     let welcome = handshake::welcome(&server.limits, &server.options.compression, granted.as_ref())?;
     let Link { receiver, transmitter, received } = server.options.compression.around(link, theirs.compresses);
     let (limits, shared) = (Arc::clone(&server.limits), Arc::clone(&server.routes));
+    let label = PeerLabel::Client { session: number, address };
     let routes = Routes::new(limits.names_per_peer as usize).inside(server.around.clone());
-    let session = Session::new(Side::Server, transmitter, theirs, limits, routes, shared, false);
+    let session = Session::new(label, transmitter, theirs, limits, routes, shared, false);
     session.say_first(welcome);
     if let Some(token) = token {
         session.set_token(token);
@@ -318,7 +327,8 @@ fn start<I: Identity>(
     let registered = Arc::clone(server);
     let leave = move || {
         let left = registered.registry.write().remove(number);
-        drop((left, place));
+        drop(place);
+        hooks::run("drop of an identity", label, || drop(left));
     };
     let mut driver = Driver::new(session, receiver, received);
     if theirs.keeps.is_some() {

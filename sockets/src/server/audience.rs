@@ -1,20 +1,21 @@
 //! Whom a message is for.
 
-use std::{borrow::Borrow, collections::BTreeMap, iter, sync::Arc, time::Duration};
+use std::{any::type_name, borrow::Borrow, collections::BTreeMap, iter, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use serde::Serialize;
 
-use super::{Identity, Inner, Replies, Socket, registry::Registry, roster::Roster};
-use crate::codec::{self, Payload};
+use super::{Identity, Inner, Replies, Socket, registry::Registry, replies::Decode, roster::Roster};
+use crate::codec::{self, EncodeError, Payload};
+use crate::failing_element::failing_element;
 use crate::lock::{self, RwLock};
 use crate::{
     call_error::CallError,
     clock::now,
     session::{Ask, Callee, Kind, Member, Outgoing},
 };
-use sockets_proto::{PREFIX, shared_emit, shared_request};
+use sockets_proto::{PREFIX, Side, shared_emit, shared_request};
 
 /// A set of sockets, by a description that is evaluated at each call: a room means those who are in it then.
 ///
@@ -194,7 +195,7 @@ impl<I: Identity> Audience<I> {
         args: &A,
     ) -> Result<(), CallError> {
         let encode = |payload: &Payload<'_>| (shared_emit(callee.key(), payload), payload.len());
-        let (frame, length) = codec::with_scratch(args, encode)?;
+        let (frame, length) = codec::with_scratch(args, encode).map_err(|error| cannot_encode(callee, &error, args))?;
         let Some(around) = self.server.around.as_deref() else { return self.emit_frame(callee, frame).await };
         let send = || -> BoxFuture<'_, _> {
             Box::pin(async move { self.emit_frame(callee, frame).await.map(|()| Bytes::new()) })
@@ -219,17 +220,18 @@ impl<I: Identity> Audience<I> {
         callee: Callee<'_>,
         timeout: Option<Duration>,
         args: &(impl Serialize + ?Sized),
-        decode: fn(&[u8], usize) -> Result<R, CallError<E>>,
+        decode: Decode<R, E>,
     ) -> Replies<I, R, E> {
+        let decoder = (callee.describe(), decode);
         let timeout = timeout.unwrap_or(self.server.limits.call_timeout);
         let number = self.server.next_ask();
         let question = codec::with_scratch(args, |payload| shared_request(number, callee.key(), timeout, payload));
         let question = match question {
             Ok(question) => question,
-            Err(error) => return Replies::refused(self.sockets(), &error.into(), decode),
+            Err(error) => return Replies::refused(self.sockets(), &cannot_encode(callee, &error, args), decoder),
         };
         let (now, ask) = (now(), Arc::new(Ask::default()));
-        let mut replies = Replies::new(Arc::clone(&ask), Some(question.id()), decode);
+        let mut replies = Replies::new(Arc::clone(&ask), Some(question.id()), decoder);
         let mut round = self.server.fanout.round();
         for socket in self.selector.members(&self.server.registry) {
             let session = Arc::clone(socket.session());
@@ -245,6 +247,12 @@ impl<I: Identity> Audience<I> {
         }
         replies
     }
+}
+
+#[cold]
+fn cannot_encode<A: Serialize + ?Sized>(callee: Callee<'_>, error: &EncodeError, args: &A) -> CallError {
+    let failed = failing_element(args);
+    callee.describe().cannot_encode_arguments(Side::Server, error, failed, type_name::<A>())
 }
 
 impl<I> Clone for Audience<I> {

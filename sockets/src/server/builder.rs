@@ -1,6 +1,7 @@
 //! Building a server.
 
 use std::{
+    any::type_name,
     future::Future,
     hash::RandomState,
     sync::{Arc, atomic::AtomicU64},
@@ -23,9 +24,10 @@ use crate::{
     lock::{Mutex, RwLock},
     refusal::Refusal,
     registration_error::RegistrationError,
-    session::{Routes, Service},
+    session::{Routes, Service, cannot_decode},
     transport::{Handshake, ServerOptions},
 };
+use sockets_proto::Side;
 
 /// How much memory a decoded login may take: so much for each of its bytes, and so much beside. It comes before the client
 /// has been authenticated.
@@ -130,7 +132,7 @@ impl ServerBuilder {
                     Box::pin(async move { decision.await.map_err(AuthFailure::Refused) })
                 }
                 Err(error) => {
-                    let what = format!("the login does not decode: {error}");
+                    let what = cannot_decode(&format!("the login ({})", type_name::<F::Login>()), Side::Server, &error);
                     Box::pin(async { Err(AuthFailure::Misunderstood(what)) })
                 }
             }

@@ -2,8 +2,15 @@
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Audience, Identity, Replies, replies::decode_plain};
-use crate::{call_error::CallError, group::Group, session::Callee};
+use super::{
+    Audience, Identity, Replies,
+    replies::{Decode, decode_plain},
+};
+use crate::{
+    call_error::CallError,
+    group::Group,
+    session::{Callee, Described},
+};
 
 impl<I: Identity> Audience<I> {
     /// The group under this path, for dynamic calls.
@@ -46,7 +53,10 @@ impl<I: Identity> Group<Audience<I>> {
     pub fn request<R: DeserializeOwned>(&self, name: &str, args: &(impl Serialize + ?Sized)) -> Replies<I, R> {
         match self.named(name) {
             Ok(named) => self.target().ask(Callee::Named(&named), None, args, decode_plain),
-            Err(invalid) => Replies::refused(self.target().sockets(), &invalid.into(), decode_plain),
+            Err(invalid) => {
+                let decoder = (Described::Named(name.to_owned()), decode_plain as Decode<R, _>);
+                Replies::refused(self.target().sockets(), &invalid.into(), decoder)
+            }
         }
     }
 }

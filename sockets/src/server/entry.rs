@@ -1,9 +1,8 @@
 //! The handshake of a connection: which clients are admitted, and to which session.
 
-use std::{future::poll_fn, panic::AssertUnwindSafe};
+use std::future::poll_fn;
 
 use bytes::BytesMut;
-use futures_util::FutureExt;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{
@@ -16,6 +15,7 @@ use crate::{
     refusal::Refusal,
     transport::{Handshake, Link, ReceiveError},
 };
+use crate::{hooks, session::PeerLabel};
 use sockets_proto::Token;
 
 /// The message to a client for which there is no capacity.
@@ -101,8 +101,9 @@ async fn returned<I: Identity>(
 
 /// Runs the user's authentication. Its panic is a refusal, since the next attempt may succeed.
 async fn authenticate<I: Identity>(server: &Inner<I>, login: &[u8], handshake: Handshake) -> Result<I, AuthFailure> {
-    let identity = AssertUnwindSafe(async { (server.authenticate)(login, handshake).await }).catch_unwind().await;
-    identity.unwrap_or_else(|_| Err(Refusal::retry("the server failed to authenticate the client").into()))
+    let peer = PeerLabel::Connecting { address: handshake.peer_addr };
+    let identity = hooks::run_future("authenticate", peer, || (server.authenticate)(login, handshake)).await;
+    identity.unwrap_or_else(|| Err(Refusal::retry("the server failed to authenticate the client").into()))
 }
 
 /// Waits until the client has closed the connection, or sends more than it may before the welcome. What it sends

@@ -1,6 +1,7 @@
 //! The answers of an audience.
 
 use std::{
+    any::type_name,
     collections::VecDeque,
     convert::Infallible,
     future::poll_fn,
@@ -13,9 +14,12 @@ use futures_core::Stream;
 use serde::de::DeserializeOwned;
 
 use super::Socket;
-use crate::codec::decode_within;
-use crate::{call_error::CallError, session::Ask};
-use sockets_proto::CallId;
+use crate::codec::{DecodeError, decode_within};
+use crate::{
+    call_error::CallError,
+    session::{Ask, Described},
+};
+use sockets_proto::{CallId, Side};
 
 /// The replies to a question, as they come: exactly one for each member that was asked, be it a reply, a failure, a
 /// timeout or that the member has left. Then the stream ends.
@@ -31,37 +35,42 @@ pub struct Replies<I, T, E = Infallible> {
     open: usize,
     /// `None` if it could be put to nobody.
     id: Option<CallId>,
-    decode: fn(&[u8], usize) -> Result<T, CallError<E>>,
+    decoder: Decoder<T, E>,
 }
+
+/// Decodes a reply, which may be the error of its handler.
+pub(crate) type Decode<T, E> = fn(&[u8], usize) -> Result<Result<T, CallError<E>>, DecodeError>;
+
+/// The method that was called, and how its reply is decoded.
+type Decoder<T, E> = (Described, Decode<T, E>);
 
 /// A reply, with the socket that it came from.
 type Reply<I, T, E> = (Socket<I>, Result<T, CallError<E>>);
 
 /// A reply that is the value itself.
-pub(crate) fn decode_plain<T: DeserializeOwned>(reply: &[u8], limit: usize) -> Result<T, CallError> {
-    Ok(decode_within(reply, limit)?)
+pub(crate) fn decode_plain<T: DeserializeOwned>(
+    reply: &[u8],
+    limit: usize,
+) -> Result<Result<T, CallError>, DecodeError> {
+    decode_within(reply, limit).map(Ok)
 }
 
 /// A reply that is a `Result`.
 pub(crate) fn decode_fallible<T: DeserializeOwned, E: DeserializeOwned>(
     reply: &[u8],
     limit: usize,
-) -> Result<T, CallError<E>> {
-    decode_within::<Result<T, E>>(reply, limit)?.map_err(CallError::Handler)
+) -> Result<Result<T, CallError<E>>, DecodeError> {
+    Ok(decode_within::<Result<T, E>>(reply, limit)?.map_err(CallError::Handler))
 }
 
 impl<I, T, E> Replies<I, T, E> {
-    pub(super) fn new(ask: Arc<Ask>, id: Option<CallId>, decode: fn(&[u8], usize) -> Result<T, CallError<E>>) -> Self {
-        Self { members: Vec::new(), ask, refused: VecDeque::new(), open: 0, id, decode }
+    pub(super) fn new(ask: Arc<Ask>, id: Option<CallId>, decoder: Decoder<T, E>) -> Self {
+        Self { members: Vec::new(), ask, refused: VecDeque::new(), open: 0, id, decoder }
     }
 
     /// A question that could be put to nobody.
-    pub(super) fn refused(
-        sockets: Vec<Socket<I>>,
-        error: &CallError,
-        decode: fn(&[u8], usize) -> Result<T, CallError<E>>,
-    ) -> Self {
-        let mut replies = Self::new(Arc::default(), None, decode);
+    pub(super) fn refused(sockets: Vec<Socket<I>>, error: &CallError, decoder: Decoder<T, E>) -> Self {
+        let mut replies = Self::new(Arc::default(), None, decoder);
         for socket in sockets {
             replies.add(socket);
             replies.refuse_last(error.clone());
@@ -102,6 +111,12 @@ impl<I, T, E> Replies<I, T, E> {
         self.open
     }
 
+    fn decode(&self, reply: &[u8], limit: usize) -> Result<T, CallError<E>> {
+        let (method, decode) = &self.decoder;
+        decode(reply, limit)
+            .unwrap_or_else(|error| Err(method.cannot_decode_reply(Side::Server, &error, type_name::<T>()).widen()))
+    }
+
     fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<Option<Reply<I, T, E>>> {
         while self.open > 0 {
             let (index, reply) = match self.refused.pop_front() {
@@ -114,7 +129,7 @@ impl<I, T, E> Replies<I, T, E> {
             if let Some(socket) = self.members[index].take() {
                 self.open -= 1;
                 let limit = socket.session().limits().max_decoded as usize;
-                let reply = reply.map_err(CallError::widen).and_then(|reply| (self.decode)(&reply, limit));
+                let reply = reply.map_err(CallError::widen).and_then(|reply| self.decode(&reply, limit));
                 return Poll::Ready(Some((socket, reply)));
             }
         }

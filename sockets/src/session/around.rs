@@ -46,7 +46,7 @@ impl Session {
         timeout: Duration,
         args: &(impl Serialize + ?Sized),
     ) -> Result<R, CallError> {
-        let args = Bytes::from(codec::encode(args)?);
+        let args = Bytes::from(codec::encode(args).map_err(|error| self.cannot_encode(callee, &error, args))?);
         let until = Instant::now() + clamp_timeout(timeout);
         let outgoing = Outgoing {
             callee,
@@ -61,7 +61,8 @@ impl Session {
             }),
         };
         let reply = timeout_at(until, around.send(outgoing)).await.unwrap_or(Err(CallError::Timeout))?;
-        Ok(decode_within(&reply, self.limits.max_decoded as usize)?)
+        decode_within(&reply, self.limits.max_decoded as usize)
+            .map_err(|error| self.cannot_decode_reply::<R>(callee, &error))
     }
 
     /// As [`emit`](Session::emit), through what has been put around it.
@@ -71,7 +72,7 @@ impl Session {
         callee: Callee<'_>,
         args: &(impl Serialize + ?Sized),
     ) -> Result<(), CallError> {
-        let args = Bytes::from(codec::encode(args)?);
+        let args = Bytes::from(codec::encode(args).map_err(|error| self.cannot_encode(callee, &error, args))?);
         let outgoing = Outgoing {
             callee,
             kind: Kind::Emit,

@@ -192,6 +192,10 @@ impl Session {
         self.state.lock().core.suspend(open, handler);
     }
 
+    pub(crate) fn count_timed_out_emit(&self) {
+        self.counters.count_timed_out_emit();
+    }
+
     pub(crate) fn count_unheard_emit(&self) {
         self.counters.count_unheard_emit();
     }

@@ -11,6 +11,7 @@ use std::{
 use tokio::{runtime::Handle, time::timeout};
 
 use super::{Routes, Session, State};
+use crate::hooks;
 use crate::{clock::now, disconnect_reason::DisconnectReason};
 use sockets_proto::{Farewell, Frame};
 
@@ -81,14 +82,16 @@ impl Session {
         for handler in handlers {
             handler.abort();
         }
-        drop(self.change_routes(&[], Routes::clear));
+        for handler in self.change_routes(&[], Routes::clear) {
+            hooks::run("drop of a handler", self.label(), || drop(handler));
+        }
         self.state.changed.notify_waiters();
         self.state.capacity.notify_waiters();
         // There is no runtime when it is what has ended the session.
         if let Ok(runtime) = Handle::try_current() {
             for hook in hooks {
                 let reason = reason.clone();
-                runtime.spawn(async move { hook(reason).await });
+                runtime.spawn(hooks::run_future("on_disconnect", self.label(), || hook(reason)));
             }
         }
     }
@@ -98,7 +101,8 @@ impl Session {
         let mut state = self.state.lock();
         if let Some(reason) = self.reason.get() {
             drop(state);
-            tokio::spawn(hook(reason.clone()));
+            let reason = reason.clone();
+            tokio::spawn(hooks::run_future("on_disconnect", self.label(), || hook(reason)));
         } else {
             state.hooks.push(hook);
         }

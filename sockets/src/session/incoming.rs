@@ -1,6 +1,7 @@
 //! A call that has come in, from its start to its one outcome.
 
 use std::{
+    any::type_name,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -11,9 +12,9 @@ use std::{
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{Call, Ended, Room, Session};
+use super::{Call, Ended, Room, Session, name_of};
 use crate::clock::now;
-use crate::codec::{self, Payload, decode_within};
+use crate::codec::{self, DecodeError, Payload, decode_elements};
 use crate::lock::event;
 use sockets_proto::{CallId, FailureCode, Occupied, Open, Outcome};
 
@@ -22,16 +23,18 @@ use sockets_proto::{CallId, FailureCode, Occupied, Open, Outcome};
 pub struct Incoming {
     call: Call,
     payload: Bytes,
+    /// The key of the method.
+    key: u64,
     ticket: Ticket,
+    /// The handler has ended: a request has been answered.
+    ended: AtomicBool,
 }
 
 /// What is owed to the peer for a call: an answer, or its place in the window.
 enum Ticket {
     Request {
-        key: u64,
         id: CallId,
         place: Occupied,
-        answered: AtomicBool,
     },
     Emit {
         open: Open,
@@ -61,16 +64,20 @@ impl Drop for EmitLease {
 }
 
 impl Incoming {
+    fn new(call: Call, payload: Bytes, key: u64, ticket: Ticket) -> Self {
+        Self { call, payload, key, ticket, ended: AtomicBool::new(false) }
+    }
+
     pub(crate) fn request(call: Call, payload: Bytes, key: u64, id: CallId, place: Occupied) -> Self {
-        Self { call, payload, ticket: Ticket::Request { key, id, place, answered: AtomicBool::new(false) } }
+        Self::new(call, payload, key, Ticket::Request { id, place })
     }
 
-    pub(crate) fn emit(call: Call, payload: Bytes, open: Open, place: Occupied) -> Self {
-        Self { call, payload, ticket: Ticket::Emit { open, place } }
+    pub(crate) fn emit(call: Call, payload: Bytes, key: u64, open: Open, place: Occupied) -> Self {
+        Self::new(call, payload, key, Ticket::Emit { open, place })
     }
 
-    pub(crate) fn shared_emit(call: Call, payload: Bytes, lease: Arc<EmitLease>, open: Open) -> Self {
-        Self { call, payload, ticket: Ticket::SharedEmit(lease, open) }
+    pub(crate) fn shared_emit(call: Call, payload: Bytes, key: u64, lease: Arc<EmitLease>, open: Open) -> Self {
+        Self::new(call, payload, key, Ticket::SharedEmit(lease, open))
     }
 
     /// What the handler may know of its caller.
@@ -81,7 +88,7 @@ impl Incoming {
     /// Whether the caller waits for an answer.
     #[cfg(feature = "middleware")]
     pub(crate) fn kind(&self) -> super::Kind {
-        if matches!(self.ticket, Ticket::Request { .. }) { super::Kind::Request } else { super::Kind::Emit }
+        if self.is_request() { super::Kind::Request } else { super::Kind::Emit }
     }
 
     /// How long the arguments are, in bytes.
@@ -97,10 +104,23 @@ impl Incoming {
     /// If they do not decode; the caller has been told.
     pub fn decode<'de, A: Deserialize<'de>>(&'de self) -> Result<A, Ended> {
         let limit = self.call.session().limits().max_decoded as usize;
-        decode_within(&self.payload, limit).map_err(|error| {
-            event!(debug, %error, "the arguments of a call do not decode");
-            self.fail(FailureCode::Decode, &error.to_string())
-        })
+        decode_elements(&self.payload, limit).map_err(|error| self.reject_arguments(&error, type_name::<A>()))
+    }
+
+    #[cold]
+    fn reject_arguments(&self, error: &(DecodeError, Option<usize>), rust_type: &str) -> Ended {
+        let session = self.call.session();
+        let method = session.describe(self.key);
+        let error = method.cannot_decode_arguments(session.side(), error, rust_type);
+        if !self.is_request() {
+            session.counters.count_undecodable_emit();
+        }
+        event!(warn, method = method.name(), peer = %session.label(), error, "rejected a call");
+        self.fail(FailureCode::Decode, &error)
+    }
+
+    fn is_request(&self) -> bool {
+        matches!(self.ticket, Ticket::Request { .. })
     }
 
     /// Answers with a reply; for an emit, which nobody waits for, it does nothing.
@@ -109,7 +129,7 @@ impl Incoming {
     ///
     /// If the reply cannot be encoded; the caller has been told.
     pub async fn reply<R: Serialize>(&self, reply: R) -> Result<Ended, Ended> {
-        let Ticket::Request { id, .. } = self.ticket else { return Ok(Ended(())) };
+        let Ticket::Request { id, .. } = self.ticket else { return self.done() };
         if let Some(encoded) = self.try_reply(&reply)? {
             // What waits is the encoded reply, whose bytes are counted.
             drop(reply);
@@ -126,8 +146,11 @@ impl Incoming {
             (!is_answered).then(|| payload.to_bytes())
         };
         codec::with_scratch(reply, answer).map_err(|error| {
-            event!(warn, %error, "a reply cannot be encoded");
-            self.fail(FailureCode::Encode, &error.to_string())
+            let session = self.call.session();
+            let method = session.describe(self.key);
+            let error = method.cannot_encode_reply(session.side(), &error, type_name::<R>());
+            event!(warn, method = method.name(), peer = %session.label(), error, "a call has no reply");
+            self.fail(FailureCode::Encode, &error)
         })
     }
 
@@ -137,6 +160,7 @@ impl Incoming {
     ///
     /// None; the type is that of a request's end.
     pub fn done(&self) -> Result<Ended, Ended> {
+        self.ended.store(true, Ordering::Relaxed);
         Ok(Ended(()))
     }
 
@@ -153,45 +177,53 @@ impl Incoming {
 
     /// Whether it is answered now, or was before.
     fn answer(&self, outcome: &Outcome<'_>, room: Room) -> bool {
-        let Ticket::Request { key, id, place, answered } = &self.ticket else { return true };
-        if answered.load(Ordering::Relaxed) {
+        if self.ended.load(Ordering::Relaxed) {
             return true;
         }
-        let had_room = self.call.session().answer(*key, *id, *place, outcome, room);
+        let had_room = match self.ticket {
+            Ticket::Request { id, place } => self.call.session().answer(self.key, id, place, outcome, room),
+            Ticket::Emit { .. } | Ticket::SharedEmit(..) => true,
+        };
         // Only its handler answers a call, and then whoever drops it.
-        answered.store(had_room, Ordering::Relaxed);
+        self.ended.store(had_room, Ordering::Relaxed);
         had_room
     }
 }
 
 impl Drop for Incoming {
     fn drop(&mut self) {
-        match &mut self.ticket {
-            Ticket::Request { answered, .. } if answered.load(Ordering::Relaxed) => return,
-            Ticket::Request { .. } => {}
-            Ticket::Emit { open, place } => {
-                self.call.session().end_emit(*open, *place);
-                return report_panic();
-            }
-            Ticket::SharedEmit(_, open) => {
-                self.call.session().forget(*open);
-                return report_panic();
-            }
+        let code = if self.ended.load(Ordering::Relaxed) { None } else { Some(self.report_stopped()) };
+        match (&self.ticket, code) {
+            (Ticket::Request { .. }, Some(code)) => drop(self.fail(code, "")),
+            (Ticket::Request { .. }, None) => {}
+            (Ticket::Emit { open, place }, _) => self.call.session().end_emit(*open, *place),
+            (Ticket::SharedEmit(_, open), _) => self.call.session().forget(*open),
         }
-        let code = if thread::panicking() {
-            report_panic();
-            FailureCode::Panicked
-        } else if now() >= self.call.deadline() {
-            FailureCode::Timeout
-        } else {
-            FailureCode::Cancelled
-        };
-        self.fail(code, "");
     }
 }
 
-fn report_panic() {
-    if thread::panicking() {
-        event!(error, "a handler panicked");
+impl Incoming {
+    /// Counts and reports a handler that is stopped before its end, and returns why.
+    #[cold]
+    fn report_stopped(&self) -> FailureCode {
+        let session = self.call.session();
+        let (peer, side) = (session.label(), name_of(session.side()));
+        let method = session.describe(self.key).name();
+        if thread::panicking() {
+            event!(error, hook = "handler", method, %peer, side, "a handler panicked");
+            return FailureCode::Panicked;
+        }
+        if now() < self.call.deadline() {
+            session.counters.count_cancelled_handler();
+            event!(debug, method, %peer, side, "stopped a handler, since its caller cancelled the call or left");
+            return FailureCode::Cancelled;
+        }
+        if self.is_request() {
+            event!(debug, method, %peer, side, "stopped the handler of a request at its deadline");
+        } else {
+            session.count_timed_out_emit();
+            event!(warn, method, %peer, side, "stopped the handler of an emit at its deadline");
+        }
+        FailureCode::Timeout
     }
 }

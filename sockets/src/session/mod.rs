@@ -6,6 +6,7 @@
 mod around;
 mod ask;
 mod call;
+mod describe;
 mod driving;
 mod ending;
 mod hearing;
@@ -15,6 +16,7 @@ mod lagging;
 mod log;
 mod notices;
 mod peer;
+mod peer_label;
 mod pending_replies;
 mod place;
 mod resuming;
@@ -49,11 +51,13 @@ pub(crate) use self::around::Sending;
 pub(crate) use self::{
     around::{Around, Outgoing},
     ask::{Ask, Member},
+    describe::{Described, cannot_decode, cannot_encode, name_of},
     driving::Received,
     incoming::EmitLease,
     laggards::Laggards,
     log::{Log, Members, Run},
     notices::Notices,
+    peer_label::PeerLabel,
     resuming::Offer,
     routes::{Resolved, Routes, Subscriber},
     sending::Room,
@@ -225,7 +229,7 @@ impl Session {
     /// A session that calls nothing and dispatches nothing yet. `theirs` is what the other side accepts, `routes` what this
     /// side serves, beside what it shares with others; `ready` says whether calls may come in at once.
     pub(crate) fn new(
-        side: Side,
+        label: PeerLabel,
         transmitter: Box<dyn Transmit>,
         theirs: Theirs,
         limits: Arc<Limits>,
@@ -233,34 +237,37 @@ impl Session {
         shared_routes: Arc<Routes>,
         ready: bool,
     ) -> Arc<Self> {
-        let mut core = Core::new(side, limits.settings(), theirs.terms, limits.outgoing_queue as usize);
+        let mut core = Core::new(label.own_side(), limits.settings(), theirs.terms, limits.outgoing_queue as usize);
         core.mind(Liveness::new(now(), limits.keep_alive(), theirs.silence, phase()));
         if let Some(keeps) = theirs.keeps {
             core.rely(limits.resume_bytes as usize, keeps as usize);
         }
         Arc::new(Self {
-            state: StateLock::new(State {
-                core,
-                waiting: Slab::new(),
-                batches: 0,
-                signatures: Signatures::default(),
-                dispatching: None,
-                queued_before: 0,
-                flush_requested: false,
-                emits_waiting: 0,
-                replies: None,
-                armed: None,
-                driver: Waker::noop().clone(),
-                ready,
-                going_away: false,
-                gated: false,
-                between: Between::default(),
-                closing: None,
-                hooks: Vec::new(),
-                heard: 0,
-                lag: Lag::default(),
-                recorded: Recorded::default(),
-            }),
+            state: StateLock::new(
+                label,
+                State {
+                    core,
+                    waiting: Slab::new(),
+                    batches: 0,
+                    signatures: Signatures::default(),
+                    dispatching: None,
+                    queued_before: 0,
+                    flush_requested: false,
+                    emits_waiting: 0,
+                    replies: None,
+                    armed: None,
+                    driver: Waker::noop().clone(),
+                    ready,
+                    going_away: false,
+                    gated: false,
+                    between: Between::default(),
+                    closing: None,
+                    hooks: Vec::new(),
+                    heard: 0,
+                    lag: Lag::default(),
+                    recorded: Recorded::default(),
+                },
+            ),
             writer: Mutex::new(Writer::new(transmitter)),
             write_blocked: AtomicBool::new(false),
             around: routes.around().cloned(),
@@ -284,6 +291,15 @@ impl Session {
 
     pub(crate) fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    pub(crate) fn label(&self) -> PeerLabel {
+        self.state.label
+    }
+
+    /// Which side of the connection this is.
+    pub(crate) fn side(&self) -> Side {
+        self.state.label.own_side()
     }
 
     pub(crate) fn stats(&self) -> Stats {
@@ -349,10 +365,13 @@ impl Session {
         self.routes.read().resolve(&self.shared_routes, key)
     }
 
-    /// The full name of a key that is heard here.
-    pub(crate) fn name_of(&self, key: u64) -> String {
+    /// Describes the method that is served here under a key, for messages about it.
+    pub(crate) fn describe(&self, key: u64) -> Described {
         let routes = self.routes.read();
-        routes.name(key).or_else(|| self.shared_routes.name(key)).unwrap_or("the method").to_owned()
+        routes
+            .describe(key)
+            .or_else(|| self.shared_routes.describe(key))
+            .unwrap_or(Described::Named("the method".into()))
     }
 
     /// Says whose session this is.

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, mem, sync::Arc};
 
 use super::{
     around::Around,
+    describe::Described,
     service::{Kind, Listen, Method, Service},
 };
 use crate::registration_error::RegistrationError;
@@ -25,6 +26,8 @@ struct Route {
     /// The full name, for messages about it.
     name: String,
     path: String,
+    /// The method, if a group declares it.
+    method: Option<&'static Method>,
     /// In the order in which they came: the first answers requests.
     subscribers: Vec<Subscriber>,
     /// Answers instead of the first.
@@ -80,9 +83,15 @@ impl Routes {
         Self { by_key: BTreeMap::new(), groups: Vec::new(), next_id: 0, max_names, around: None }
     }
 
-    /// Removes everything, and returns it to be dropped without a lock.
-    pub(super) fn clear(&mut self) -> Self {
-        mem::replace(self, Self::new(self.max_names))
+    /// Removes all handlers, and returns them to be dropped without a lock. Names stay known, for messages.
+    pub(super) fn clear(&mut self) -> Vec<Subscriber> {
+        self.groups.clear();
+        self.around = None;
+        let removed = self.by_key.values_mut().flat_map(|route| {
+            let callback = route.callback.take().map(|(id, listen)| Subscriber::Listener { id, listen });
+            mem::take(&mut route.subscribers).into_iter().chain(callback)
+        });
+        removed.collect()
     }
 
     /// Puts something around whoever is added from now on.
@@ -110,9 +119,12 @@ impl Routes {
             Some(around) => around.service(service),
             None => service,
         };
-        for &Method { key, path, name, kind, signature, .. } in service.methods() {
+        for method in service.methods() {
+            let &Method { key, path, name, kind, signature, .. } = method;
             let subscriber = Subscriber::Group { service: Arc::clone(&service), kind, signature };
-            self.route(key, path, name).subscribers.push(subscriber);
+            let route = self.route(key, path, name);
+            route.method = Some(method);
+            route.subscribers.push(subscriber);
         }
         Ok(())
     }
@@ -200,9 +212,10 @@ impl Routes {
         self.by_key.iter().filter(move |(_, route)| route.path == path).map(|(key, _)| *key)
     }
 
-    /// The full name of a key that is known here.
-    pub(crate) fn name(&self, key: u64) -> Option<&str> {
-        self.by_key.get(&key).map(|route| route.name.as_str())
+    /// Describes the method under a key that is known here.
+    pub(super) fn describe(&self, key: u64) -> Option<Described> {
+        let route = self.by_key.get(&key)?;
+        Some(route.method.map_or_else(|| Described::Named(route.name.clone()), Described::Declared))
     }
 
     fn next_id(&mut self) -> u64 {
@@ -236,6 +249,7 @@ impl Routes {
         self.by_key.entry(key).or_insert_with(|| Route {
             name: full_name(path, name),
             path: path.to_owned(),
+            method: None,
             subscribers: Vec::new(),
             callback: None,
         })
@@ -273,6 +287,7 @@ mod tests {
             timeout: None,
             idempotent: false,
             overflow: Overflow::Disconnect,
+            arguments: &[],
             types: "() -> ()",
             signature: key,
         }
@@ -296,7 +311,7 @@ mod tests {
         assert_eq!(routes.serve(group(vec![method("a", "x", 1)])), Ok(()));
         let same = routes.serve(group(vec![method("b", "new", 3), method("b", "y", 1)]));
         assert_eq!(same, Err(RegistrationError::SameKey { first: "a/x".into(), second: "b/y".into() }));
-        assert_eq!(routes.name(3), None);
+        assert!(routes.describe(3).is_none());
     }
 
     #[test]

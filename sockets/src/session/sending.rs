@@ -28,11 +28,12 @@ impl Session {
         if let Some(around) = self.around.as_deref() {
             return Box::pin(self.emit_around(around, callee, args)).await;
         }
-        if codec::with_scratch(args, |payload| self.try_emit(callee, payload, true))?? {
+        let cannot_encode = |error| self.cannot_encode(callee, &error, args);
+        if codec::with_scratch(args, |payload| self.try_emit(callee, payload, true)).map_err(cannot_encode)?? {
             return Ok(());
         }
         // Encoded before it waits for its turn: that runs user code.
-        let args = Bytes::from(codec::encode(args)?);
+        let args = Bytes::from(codec::encode(args).map_err(cannot_encode)?);
         self.emit_in_turn(callee, &Payload::of(&args)).await
     }
 

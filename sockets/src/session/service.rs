@@ -31,6 +31,8 @@ pub struct Method {
     pub idempotent: bool,
     /// What happens to an emit of it for a member of an audience whose queue is full.
     pub overflow: Overflow,
+    /// The names of its arguments.
+    pub arguments: &'static [&'static str],
     /// Its types, in a text that is the same wherever they are the same on the wire.
     pub types: &'static str,
     /// The beginning of that text's hash, which is not 0.
@@ -38,7 +40,6 @@ pub struct Method {
 }
 
 /// What is called by its name.
-#[cfg_attr(not(feature = "middleware"), expect(dead_code, reason = "layers look at the names"))]
 pub(crate) struct Named<'a> {
     pub(crate) key: u64,
     pub(crate) path: &'a str,
@@ -50,7 +51,7 @@ pub(crate) struct Named<'a> {
 pub(crate) enum Callee<'a> {
     /// Nobody knows its types.
     Named(&'a Named<'a>),
-    Declared(&'a Method),
+    Declared(&'static Method),
 }
 
 impl Callee<'_> {

@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn a_method_that_was_called_before_is_checked_against_what_has_changed() {
-        let method = Method {
+        let method: &'static Method = Box::leak(Box::new(Method {
             path: "a",
             name: "b",
             key: 1,
@@ -175,17 +175,18 @@ mod tests {
             timeout: None,
             idempotent: false,
             overflow: Overflow::Disconnect,
+            arguments: &[],
             types: "() -> ()",
             signature: 10,
-        };
-        let callee = Callee::Declared(&method);
+        }));
+        let callee = Callee::Declared(method);
         let mut signatures = after(&[&[(1, 10)]], 100);
         assert_eq!([signatures.check(callee), signatures.check(callee)], [Ok(()), Ok(())]);
-        let same_key = Method { signature: 11, ..method };
-        assert!(signatures.check(Callee::Declared(&same_key)).is_err());
+        let same_key: &'static Method = Box::leak(Box::new(Method { signature: 11, ..*method }));
+        assert!(signatures.check(Callee::Declared(same_key)).is_err());
         signatures.take_in([(1, 11)].into_iter(), 100);
         assert!(signatures.check(callee).is_err());
-        assert_eq!(signatures.check(Callee::Declared(&same_key)), Ok(()));
+        assert_eq!(signatures.check(Callee::Declared(same_key)), Ok(()));
         assert_eq!(signatures.check(Callee::Named(&crate::session::Named { key: 1, path: "", name: "buy" })), Ok(()));
     }
 

@@ -7,13 +7,15 @@ use std::{
     task::Waker,
 };
 
-use super::State;
+use super::{PeerLabel, State};
 use crate::lock::{Mutex, MutexGuard, Notify, event, wake};
 use sockets_proto::Overflow;
 
 /// A session's state under its lock.
 pub(super) struct StateLock {
     state: Mutex<State>,
+    /// Names the peer in events.
+    pub(super) label: PeerLabel,
     /// Wakes emits and replies that wait for capacity in the outgoing queue.
     pub(super) capacity: Notify,
     /// Wakes tasks that wait for the session to become ready or idle, or for its end.
@@ -61,8 +63,8 @@ pub(super) struct Deferred<'a> {
 }
 
 impl StateLock {
-    pub(super) fn new(state: State) -> Self {
-        Self { state: Mutex::new(state), capacity: Notify::new(), changed: Notify::new() }
+    pub(super) fn new(label: PeerLabel, state: State) -> Self {
+        Self { state: Mutex::new(state), label, capacity: Notify::new(), changed: Notify::new() }
     }
 
     #[inline]
@@ -152,23 +154,24 @@ impl Events {
         self.dropped_emits.append(&mut other.dropped_emits);
     }
 
-    fn send(&self) {
+    fn send(&self, peer: PeerLabel) {
         let Self { unknown_replies, mismatched_emits, too_large_emits, .. } = *self;
         if unknown_replies > 0 {
-            event!(debug, count = unknown_replies, "received replies to calls that no caller waits for");
+            event!(debug, %peer, count = unknown_replies, "received replies to calls that no caller waits for");
         }
         if mismatched_emits > 0 {
             event!(
                 debug,
+                %peer,
                 count = mismatched_emits,
                 "dropped emits to a member of an audience that serves their method with another signature"
             );
         }
         if too_large_emits > 0 {
-            event!(debug, count = too_large_emits, "dropped emits that are too large for a member of an audience");
+            event!(debug, %peer, count = too_large_emits, "dropped emits that are too large for a member of an audience");
         }
         for (count, overflow) in &self.dropped_emits {
-            event!(debug, count, ?overflow, "dropped emits to a member of an audience, since its queue is full");
+            event!(debug, %peer, count, ?overflow, "dropped emits to a member of an audience, since its queue is full");
         }
     }
 }
@@ -202,7 +205,7 @@ impl Drop for Deferred<'_> {
             emitters.notify_waiters();
         }
         if let Some(events) = self.recorded.events.take() {
-            events.send();
+            events.send(self.lock.label);
         }
     }
 }

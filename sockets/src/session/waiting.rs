@@ -1,6 +1,7 @@
 //! A call that waits for its answer.
 
 use std::{
+    any::type_name,
     future::{Future, poll_fn},
     mem,
     pin::Pin,
@@ -13,7 +14,8 @@ use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{Callee, Consumer, Notices, Session, State, notices::Notice, worker::caller};
-use crate::codec::{self, Payload, decode_within};
+use crate::codec::{self, DecodeError, EncodeError, Payload, decode_within};
+use crate::failing_element::failing_element;
 use crate::{call_error::CallError, clock::now};
 use sockets_proto::{Answer, CallId, clamp_timeout};
 
@@ -55,15 +57,35 @@ impl Session {
         }
         loop {
             let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
-            let waiting = codec::with_scratch(args, |payload| self.request(callee, timeout, payload, waker))??;
+            let waiting = codec::with_scratch(args, |payload| self.request(callee, timeout, payload, waker))
+                .map_err(|error| self.cannot_encode(callee, &error, args))??;
             let deadline = waiting.deadline;
             let answer = waiting.await;
             if !self.may_repeat(callee, &answer) {
                 let reply = CallError::from_answer(answer)?;
-                return Ok(decode_within(&reply, self.limits.max_decoded as usize)?);
+                return decode_within(&reply, self.limits.max_decoded as usize)
+                    .map_err(|error| self.cannot_decode_reply::<R>(callee, &error));
             }
             timeout = deadline.saturating_duration_since(now());
         }
+    }
+
+    /// Describes arguments that could not be encoded.
+    #[cold]
+    pub(super) fn cannot_encode<A: Serialize + ?Sized>(
+        &self,
+        callee: Callee<'_>,
+        error: &EncodeError,
+        args: &A,
+    ) -> CallError {
+        let failed = failing_element(args);
+        callee.describe().cannot_encode_arguments(self.side(), error, failed, type_name::<A>())
+    }
+
+    /// Describes a reply that could not be decoded.
+    #[cold]
+    pub(super) fn cannot_decode_reply<R>(&self, callee: Callee<'_>, error: &DecodeError) -> CallError {
+        callee.describe().cannot_decode_reply(self.side(), error, type_name::<R>())
     }
 
     /// Whether a call that has ended so can be made again: the session goes on with another one on the other side.

@@ -23,7 +23,7 @@ async fn each_bad_greeting_is_told_what_is_wrong_with_it() {
         ("an older version", prefixed(&envelope(*b"SKTS", 0, &[])), "version 0"),
         ("a later version, with a body of its own", prefixed(&envelope(*b"SKTS", 2, &[0xff; 40])), "version 2"),
         ("a version beyond 16 bits", prefixed(&envelope(*b"SKTS", 70_000, &[])), "integer"),
-        ("a login that does not decode", prefixed(&greeting(TERMS, &[5, b'a'])), "login does not decode"),
+        ("a login that does not decode", prefixed(&greeting(TERMS, &[5, b'a'])), "cannot decode the login"),
         ("a login with a byte left over", prefixed(&greeting(TERMS, b"\x03ada!")), "left over"),
         ("a login that is not UTF-8", prefixed(&greeting(TERMS, b"\x01\xff")), "UTF-8"),
         ("terms that are cut short", prefixed(&envelope(*b"SKTS", 1, &[1, 1])), "greeting does not decode"),

@@ -1,0 +1,174 @@
+//! Messages about arguments and replies that could not be encoded or decoded.
+
+use sockets_proto::{Side, name::full_name};
+
+use super::{
+    Callee,
+    service::{Method, Named},
+};
+use crate::{
+    call_error::CallError,
+    codec::{DecodeError, EncodeError},
+};
+
+/// A method, for messages about it.
+#[derive(Clone, Debug)]
+pub(crate) enum Described {
+    Declared(&'static Method),
+    /// A path and a name, of which the types are not known.
+    Named(String),
+}
+
+/// What could not be encoded or decoded.
+#[derive(Clone, Copy)]
+enum Subject {
+    /// An argument, by its position, or all of them.
+    Arguments(Option<usize>),
+    Reply,
+}
+
+impl Callee<'_> {
+    /// The method, for messages about it.
+    pub(crate) fn describe(self) -> Described {
+        match self {
+            Self::Declared(method) => Described::Declared(method),
+            Self::Named(Named { path, name, .. }) => Described::Named(full_name(path, name)),
+        }
+    }
+}
+
+impl Described {
+    /// The full name.
+    pub(crate) fn name(&self) -> String {
+        match self {
+            Self::Declared(method) => full_name(method.path, method.name),
+            Self::Named(name) => name.clone(),
+        }
+    }
+
+    /// Describes arguments, of this Rust type, that could not be encoded; `failed` is the position of the first.
+    #[cold]
+    pub(crate) fn cannot_encode_arguments(
+        &self,
+        side: Side,
+        error: &EncodeError,
+        failed: Option<usize>,
+        rust_type: &str,
+    ) -> CallError {
+        CallError::Encode(cannot_encode(&self.subject(Subject::Arguments(failed), rust_type), side, error))
+    }
+
+    /// Describes arguments that could not be decoded; so many of them follow the one at fault, if that is known.
+    #[cold]
+    pub(crate) fn cannot_decode_arguments(
+        &self,
+        side: Side,
+        (error, following): &(DecodeError, Option<usize>),
+        rust_type: &str,
+    ) -> String {
+        let failed = match self {
+            Self::Declared(Method { arguments: [_], .. }) => Some(0),
+            Self::Declared(method) => following.and_then(|after| method.arguments.len().checked_sub(after + 1)),
+            Self::Named(_) => None,
+        };
+        cannot_decode(&self.subject(Subject::Arguments(failed), rust_type), side, error)
+    }
+
+    /// Describes a reply that could not be encoded.
+    #[cold]
+    pub(crate) fn cannot_encode_reply(&self, side: Side, error: &EncodeError, rust_type: &str) -> String {
+        cannot_encode(&self.subject(Subject::Reply, rust_type), side, error)
+    }
+
+    /// Describes a reply that could not be decoded.
+    #[cold]
+    pub(crate) fn cannot_decode_reply(&self, side: Side, error: &DecodeError, rust_type: &str) -> CallError {
+        CallError::Decode(cannot_decode(&self.subject(Subject::Reply, rust_type), side, error))
+    }
+
+    fn subject(&self, subject: Subject, rust_type: &str) -> String {
+        let name = self.name();
+        let Self::Declared(method) = self else {
+            return match subject {
+                Subject::Arguments(_) => format!("the arguments ({rust_type}) of `{name}`"),
+                Subject::Reply => format!("the reply ({rust_type}) of `{name}`"),
+            };
+        };
+        let (types, reply) = split(method.types);
+        match subject {
+            Subject::Reply => format!("the reply ({reply}) of `{name}`"),
+            Subject::Arguments(failed) => {
+                let mut arguments = method.arguments.iter().zip(types);
+                match failed.and_then(|failed| arguments.nth(failed)) {
+                    Some((argument, ty)) => format!("argument `{argument}` ({ty}) of `{name}`"),
+                    None => {
+                        let (names, types) = (method.arguments.iter(), split(method.types).0);
+                        let all = names.zip(types).map(|(argument, ty)| format!("`{argument}`: {ty}"));
+                        format!("the arguments ({}) of `{name}`", all.collect::<Vec<_>>().join(", "))
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Describes a value that could not be encoded.
+pub(crate) fn cannot_encode(subject: &str, side: Side, error: &EncodeError) -> String {
+    format!("cannot encode {subject} at the {}: {error}", name_of(side))
+}
+
+/// Describes a value that could not be decoded.
+pub(crate) fn cannot_decode(subject: &str, side: Side, error: &DecodeError) -> String {
+    let remedy = match error {
+        DecodeError::Custom(_) | DecodeError::NotSelfDescribing | DecodeError::TooDeep => "",
+        _ => "; the two sides may have been built with different versions of the type",
+    };
+    format!("cannot decode {subject} at the {}: {error}{remedy}", name_of(side))
+}
+
+/// The name of a side in messages.
+pub(crate) fn name_of(side: Side) -> &'static str {
+    match side {
+        Side::Client => "client",
+        Side::Server => "server",
+    }
+}
+
+/// The types of the arguments, and that of the reply, in a text such as `(String, u32) -> Option<u32>`.
+fn split(types: &'static str) -> (Vec<&'static str>, &'static str) {
+    let (mut depth, mut begin, mut arguments) = (0_usize, 0, Vec::new());
+    for (at, letter) in types.char_indices() {
+        match letter {
+            '(' | '[' | '<' | '{' => {
+                depth += 1;
+                if depth == 1 {
+                    begin = at + 1;
+                }
+            }
+            ')' | ']' | '>' | '}' if depth == 1 => {
+                arguments.extend(Some(types[begin..at].trim()).filter(|last| !last.is_empty()));
+                return (arguments, types[at + 1..].trim_start_matches(" -> "));
+            }
+            ')' | ']' | '>' | '}' => depth = depth.saturating_sub(1),
+            ',' if depth == 1 => {
+                arguments.push(types[begin..at].trim());
+                begin = at + 1;
+            }
+            _ => {}
+        }
+    }
+    (arguments, "")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signature_text_is_split_into_its_types() {
+        assert_eq!(split("() -> ()"), (vec![], "()"));
+        assert_eq!(split("emit (String)"), (vec!["String"], ""));
+        let nested = split("(Map<String, u8>, (u32, [u8; 2]), Grid<{ N + 1 }>) -> Result<(u8, u8), Error>");
+        assert_eq!(nested, (vec!["Map<String, u8>", "(u32, [u8; 2])", "Grid<{ N + 1 }>"], "Result<(u8, u8), Error>"));
+    }
+}

@@ -1,0 +1,46 @@
+//! The name of a peer in events.
+
+use std::{fmt, net::SocketAddr};
+
+use sockets_proto::Side;
+
+/// Names a peer in events: by the number of its session and its address, as far as they are known.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum PeerLabel {
+    /// A client that has no session yet.
+    Connecting { address: Option<SocketAddr> },
+    /// A client with a session.
+    Client { session: u64, address: Option<SocketAddr> },
+    /// The server of a client.
+    Server,
+}
+
+impl PeerLabel {
+    /// Which side this side is.
+    pub(crate) fn own_side(self) -> Side {
+        match self {
+            Self::Server => Side::Client,
+            Self::Connecting { .. } | Self::Client { .. } => Side::Server,
+        }
+    }
+}
+
+impl fmt::Display for PeerLabel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let address = match self {
+            Self::Server => return f.write_str("server"),
+            Self::Connecting { address } => {
+                f.write_str("client")?;
+                address
+            }
+            Self::Client { session, address } => {
+                write!(f, "client of session {session}")?;
+                address
+            }
+        };
+        match address {
+            Some(address) => write!(f, " at {address}"),
+            None => Ok(()),
+        }
+    }
+}
