@@ -6,16 +6,16 @@ mod rate;
 mod recovery;
 
 use std::{
-    future::{Future, poll_fn},
+    future::{Future, poll_fn, ready},
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use tokio::{
-    task::AbortHandle,
+    task::{AbortHandle, JoinHandle},
     time::{Sleep, sleep_until},
 };
 
@@ -24,19 +24,17 @@ use self::{
     dispatch::{Dispatcher, Moment},
     places::Places,
 };
-use crate::lock::{event, in_transport};
+use crate::lock::{event, in_transport, wake};
 use crate::{
     clock,
     disconnect_reason::DisconnectReason,
-    session::{Notices, Received, Session},
+    session::{Notices, Received, Session, SlowPermit, after_others},
     transport::{Batch, Receive, ReceiveError, hang_up, wake_after_others},
 };
 use sockets_proto::{Frame, Violation};
 
 /// How long a dispatch goes on before what it has answered is written.
 const SLICE: Duration = Duration::from_micros(500);
-/// When it goes on after that at the latest, if its thread is blocked meanwhile and another one is free.
-const GO_ON: Duration = Duration::from_millis(2);
 /// After so long, what has arrived meanwhile may not be known yet: tokio has to look for it first.
 const STALE: Duration = Duration::from_millis(5);
 
@@ -51,6 +49,8 @@ pub(crate) struct Driver {
     /// The rest of an announcement, which comes before the batch.
     announced: Option<Box<Bytes>>,
     dispatcher: Dispatcher,
+    /// Set between two turns that follow each other.
+    pause: Option<JoinHandle<Option<SlowPermit>>>,
     sleep: Option<Pin<Box<Sleep>>>,
     /// Callers have been let run before their messages are written.
     yielded: bool,
@@ -72,6 +72,7 @@ impl Driver {
             arrived: clock::now(),
             announced: None,
             dispatcher,
+            pause: None,
             sleep: None,
             yielded: false,
             told: false,
@@ -109,9 +110,9 @@ impl Driver {
 
     /// Says goodbye, if the other side has not.
     async fn part(self, reason: DisconnectReason) {
-        let Self { session, mut receiver, dispatcher, told, .. } = self;
-        // The handlers in it are not kept for the time of a goodbye.
-        drop(dispatcher);
+        let Self { session, mut receiver, dispatcher, pause, told, .. } = self;
+        // Neither the handlers nor a permit are kept for the time of a goodbye.
+        drop((dispatcher, pause));
         let farewell = session.farewell(&reason).filter(|_| !told);
         let says_goodbye = farewell.is_some();
         if let Some((farewell, text)) = farewell {
@@ -135,6 +136,11 @@ impl Driver {
         let began = clock::now();
         let (mut now, until) = (began, began + SLICE);
         self.session.prepare(now, cx)?;
+        // Held to the end of the turn.
+        let Poll::Ready(_permit) = self.poll_pause(cx) else {
+            self.write_for_others(cx);
+            return self.keep_time(now, false, cx);
+        };
         let mut listened = false;
         let goes_on = loop {
             if self.has_work(now) {
@@ -155,7 +161,7 @@ impl Driver {
             }
         };
         if goes_on {
-            wake_after_others(cx);
+            self.pause(cx, after_others());
         }
         let begun = self.receiver.begun();
         if listened && begun > 0 {
@@ -165,7 +171,34 @@ impl Driver {
             self.session.flush_transport();
         }
         self.write_for_others(cx);
-        self.keep_time(now, listened, goes_on.then(|| now + GO_ON), cx)
+        self.keep_time(now, listened, cx)
+    }
+
+    /// Waits until the next turn may begin. A slow session gets a permit for it.
+    fn poll_pause(&mut self, cx: &mut Context<'_>) -> Poll<Option<SlowPermit>> {
+        if self.pause.is_none() && self.session.is_slow() {
+            if let Some(permit) = SlowPermit::try_acquire() {
+                return Poll::Ready(Some(permit));
+            }
+            self.pause(cx, ready(()));
+        }
+        let Some(pause) = &mut self.pause else { return Poll::Ready(None) };
+        let permit = ready!(Pin::new(pause).poll(cx));
+        self.pause = None;
+        Poll::Ready(permit.unwrap_or_default())
+    }
+
+    /// Begins a pause before the next turn, which lasts until `first` has ended and a slow session has its permit.
+    ///
+    /// It is a task of its own, since the driver's own task may be woken for other reasons meanwhile.
+    fn pause(&mut self, cx: &Context<'_>, first: impl Future<Output = ()> + Send + 'static) {
+        let (is_slow, driver) = (self.session.is_slow(), cx.waker().clone());
+        self.pause = Some(tokio::spawn(async move {
+            first.await;
+            let permit = if is_slow { Some(SlowPermit::acquire().await) } else { None };
+            wake(driver);
+            permit
+        }));
     }
 
     /// Whether something that has been received can be handled.
@@ -184,7 +217,9 @@ impl Driver {
         while handled.is_ok() && moment.now < until && self.has_work(moment.now) {
             handled = self.step(moment, &mut notices, &mut places);
             // A step may have polled a handler, which is user code and may take any time. So every step is timed.
-            moment.now = clock::now();
+            let now = clock::now();
+            self.session.record_poll(moment.now, now);
+            moment.now = now;
         }
         places.give_back();
         self.session.end_batch();
@@ -241,18 +276,11 @@ impl Driver {
         }
     }
 
-    /// Ends overdue calls and sleeps until the next deadline, or until this goes on.
-    fn keep_time(
-        &mut self,
-        mut now: Instant,
-        listened: bool,
-        goes_on: Option<Instant>,
-        cx: &mut Context<'_>,
-    ) -> Result<(), DisconnectReason> {
+    /// Ends overdue calls and sleeps until the next deadline.
+    fn keep_time(&mut self, mut now: Instant, listened: bool, cx: &mut Context<'_>) -> Result<(), DisconnectReason> {
         loop {
             let next = self.session.handle_timeout(now, listened)?;
-            let goes_on = goes_on.filter(|at| *at > now);
-            let Some(next) = [next, self.dispatcher.resumes_at(), goes_on].into_iter().flatten().min() else {
+            let Some(next) = [next, self.dispatcher.resumes_at()].into_iter().flatten().min() else {
                 self.sleep = None;
                 return Ok(());
             };

@@ -55,6 +55,8 @@ impl Driver {
         if !self.session.survives(&reason, self.told) {
             return Err(reason);
         }
+        // A permit is not kept for the time without a link.
+        self.pause = None;
         let (transmitter, unwritten) = self.session.park();
         if self.session.is_offered() {
             let receiver = mem::replace(&mut self.receiver, Box::new(NoLink));
@@ -127,7 +129,7 @@ impl Driver {
         if self.has_work(now) {
             wake_after_others(cx);
         }
-        self.keep_time(now, false, None, cx)
+        self.keep_time(now, false, cx)
     }
 
     fn take_up(&mut self, found: Found) -> Result<(), DisconnectReason> {

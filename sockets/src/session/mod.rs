@@ -24,6 +24,7 @@ mod routes;
 mod sending;
 mod service;
 mod signatures;
+mod slow;
 mod state_lock;
 mod stats;
 mod suspended;
@@ -62,6 +63,7 @@ pub(crate) use self::{
     routes::{Resolved, Routes, Subscriber},
     sending::Room,
     service::{Callee, Listen, Named},
+    slow::{SlowPermit, after_others},
     suspended::run_suspended,
     worker::share_woken_task,
 };
@@ -80,6 +82,7 @@ use self::{
     pending_replies::PendingReplies,
     resuming::Between,
     signatures::Signatures,
+    slow::Slowness,
     state_lock::{Recorded, StateGuard, StateLock},
     stats::Counters,
     waiting::WaitSlot,
@@ -201,6 +204,7 @@ pub(crate) struct Session {
     /// The peer knows refusals after which it tries again.
     peer_retries: bool,
     counters: Counters,
+    slowness: Slowness,
     /// Orders the emits that wait for room.
     emit_turn: tokio::sync::Mutex<()>,
     /// So many bytes of replies wait that handlers are held.
@@ -277,6 +281,7 @@ impl Session {
             limits,
             peer_retries: theirs.retries,
             counters: Counters::default(),
+            slowness: Slowness::default(),
             emit_turn: tokio::sync::Mutex::new(()),
             reply_pressure: AtomicBool::new(false),
             resuming: OnceLock::new(),

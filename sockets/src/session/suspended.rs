@@ -11,6 +11,7 @@ use sockets_proto::{CallId, Open};
 use tokio::sync::Mutex;
 
 use super::{Session, State, place::Running, worker::run_handler};
+use crate::clock::now;
 
 /// Runs a suspended handler of the method with this key to its end.
 ///
@@ -23,17 +24,13 @@ pub(crate) async fn run_suspended(session: Arc<Session>, key: u64, open: Open, m
             Open::Request(call) if session.holds_handler(key, call) => {
                 Box::pin(session.resume_in_turn(key, call, &mut running)).await
             }
-            _ => poll_once(&mut running).await,
+            _ => session.poll_once(&mut running).await,
         };
         if has_ended {
             return;
         }
         until_woken().await;
     }
-}
-
-async fn poll_once(running: &mut Running) -> bool {
-    poll_fn(|cx| Poll::Ready(run_handler(|| running.poll(cx).is_ready()))).await
 }
 
 /// Waits for the task to be woken.
@@ -47,6 +44,15 @@ impl Session {
         self.reply_pressure.load(Ordering::Relaxed) && self.state.lock().holds_handler(key, call)
     }
 
+    /// Polls the handler once, with a permit if handlers of this session are slow. Returns `true` if it has ended.
+    async fn poll_once(&self, running: &mut Running) -> bool {
+        let _permit = if self.is_slow() { Some(Box::pin(self.slow_permit()).await) } else { None };
+        let began = now();
+        let has_ended = poll_fn(|cx| Poll::Ready(run_handler(|| running.poll(cx).is_ready()))).await;
+        self.record_poll(began, now());
+        has_ended
+    }
+
     /// Waits until fewer bytes of replies wait, and resumes the handler. One at a time: each may add a reply.
     async fn resume_in_turn(&self, key: u64, call: CallId, running: &mut Running) -> bool {
         let _turn = self.resuming.get_or_init(|| Box::new(Mutex::new(()))).lock().await;
@@ -58,7 +64,7 @@ impl Session {
             }
             room.await;
         }
-        poll_once(running).await
+        self.poll_once(running).await
     }
 
     /// Publishes whether handlers are held, and wakes the first of them when they are not any more.
