@@ -17,6 +17,8 @@ pub struct SharedRequest {
     pub(super) id: CallId,
     pub(super) timeout: Duration,
     pub(super) frame: Bytes,
+    /// The length of the arguments.
+    pub(super) payload: usize,
 }
 
 /// Encodes a request to an audience. `number` is one that the server has not used.
@@ -24,7 +26,7 @@ pub fn shared_request(number: u64, key: u64, timeout: Duration, payload: &Payloa
     let id = CallId { number, shared: true };
     let timeout = timeout::clamp(timeout);
     let header = Frame::Request { id, timeout: timeout::to_wire(timeout), key }.header();
-    SharedRequest { id, timeout, frame: whole_frame(header, payload) }
+    SharedRequest { id, timeout, frame: whole_frame(header, payload), payload: payload.len() }
 }
 
 impl SharedRequest {

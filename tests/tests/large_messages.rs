@@ -143,8 +143,8 @@ async fn burst_to_small_queues_loses_no_member() {
     burst(queue(64 << 10), 9, &[800_000, 100, 1_500_000, 100, 3_000_000, 100, 4_000_000, 100]).await;
 }
 
-/// The largest payload that an emit of this group can have.
-const LARGEST: usize = (4 << 20) - 32;
+/// About the largest payload that a message can have.
+const LARGEST: usize = (4 << 20) - 64;
 
 /// Emits bursts of these sizes to a room with a slow member. After each, its link is idle for a fifth of the time.
 async fn load_link(net: Net, bytes_per_second: u32, limits: Limits, bursts: Vec<Vec<usize>>) {
@@ -381,4 +381,57 @@ async fn broadcast_requests_of_large_arguments_are_answered() {
         }
         assert_eq!(count, members.len());
     }
+}
+
+/// Returns the largest length that is accepted, of those below 2,000.
+async fn largest_accepted<F: Future<Output = bool>>(accepts: impl Fn(usize) -> F) -> usize {
+    let mut largest = 0;
+    for length in 0..2000 {
+        if accepts(length).await {
+            largest = length;
+        }
+    }
+    largest
+}
+
+async fn size_limit_of_both(ours: u32, theirs: u32) {
+    let limits = |max_frame| Limits { max_frame, ..Limits::default() };
+    let server = Server::builder().limits(limits(ours)).build();
+    let received = Received::default();
+    let client = builder(&received).limits(limits(theirs)).connect_to(&server).await.unwrap();
+    let socket = server.sockets().pop().unwrap();
+    let (alone, all) = (BulkClient::new(&socket), BulkClient::new(&server.all()));
+    let bytes = &vec![7; 2000];
+
+    let emitted = largest_accepted(|length| {
+        let alone = &alone;
+        async move { alone.send(0, &bytes[..length]).await.is_ok() }
+    });
+    let emitted = emitted.await;
+    let emitted_to_all = largest_accepted(|length| {
+        let all = &all;
+        async move { all.send(0, &bytes[..length]).await.is_ok() }
+    });
+    assert_eq!(emitted_to_all.await, emitted);
+
+    let requested = largest_accepted(|length| {
+        let alone = &alone;
+        async move { alone.length(&bytes[..length]).await == Ok(length) }
+    });
+    let requested = requested.await;
+    let requested_of_all = largest_accepted(|length| {
+        let all = &all;
+        async move { all.length(&bytes[..length]).next().await.is_some_and(|(_, reply)| reply == Ok(length)) }
+    });
+    assert_eq!(requested_of_all.await, requested);
+    assert!(client.is_connected());
+    // All that was accepted has arrived: the last request came after it.
+    assert_eq!(received.all().len(), 2 * (emitted + 1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn size_limit_is_the_same_for_a_socket_and_a_room() {
+    size_limit_of_both(256, 256).await;
+    size_limit_of_both(1000, 256).await;
+    size_limit_of_both(256, 1000).await;
 }

@@ -6,7 +6,7 @@ use super::Core;
 use crate::{
     calls::GivenUp,
     codec::Payload,
-    frame::{CallId, Frame, PREFIX},
+    frame::{CallId, Frame, HEADER_MAX, PREFIX},
     outbox::whole_frame,
     parked::Class,
     shared::SharedRequest,
@@ -61,7 +61,7 @@ impl<C, H: Clone> Core<C, H> {
         let timeout = timeout::clamp(timeout);
         let header = Frame::Request { id, timeout: timeout::to_wire(timeout), key }.header();
         let length = header.len() + payload.len();
-        let sent = match self.admit_request(length)? {
+        let sent = match self.admit_request(length, payload.len())? {
             Admission::Sent => {
                 self.outbox.push(header, payload);
                 self.outbound.take_request(length);
@@ -83,7 +83,7 @@ impl<C, H: Clone> Core<C, H> {
     /// Returns the reason for which the request was not accepted, and the consumer.
     pub fn ask(&mut self, now: Instant, ask: &SharedRequest, consumer: C, by: Caller) -> Result<(), (Admission, C)> {
         let length = ask.frame.len() - PREFIX;
-        let sent = match self.admit_request(length) {
+        let sent = match self.admit_request(length, ask.payload) {
             Ok(Admission::Sent) => {
                 self.outbox.push_whole(&ask.frame);
                 self.outbound.take_request(length);
@@ -105,8 +105,9 @@ impl<C, H: Clone> Core<C, H> {
         !self.is_away && self.parked.is_empty() && self.outbound.admits(length)
     }
 
-    fn admit_request(&self, length: usize) -> Result<Admission, Admission> {
-        if length > self.max_frame {
+    fn admit_request(&self, length: usize, payload: usize) -> Result<Admission, Admission> {
+        // The longest header counts: the actual one depends on the id, which is another one for an audience.
+        if HEADER_MAX + payload > self.max_frame {
             return Err(Admission::TooLarge { limit: self.max_frame });
         }
         if self.peer_is_leaving {

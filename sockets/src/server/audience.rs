@@ -15,7 +15,7 @@ use crate::{
     clock::now,
     session::{Ask, Callee, Kind, Member, Outgoing},
 };
-use sockets_proto::{PREFIX, Side, shared_emit, shared_request};
+use sockets_proto::{Side, shared_emit, shared_request};
 
 /// A set of sockets, by a description that is evaluated at each call: a room means those who are in it then.
 ///
@@ -205,13 +205,9 @@ impl<I: Identity> Audience<I> {
     }
 
     async fn emit_frame(&self, callee: Callee<'_>, frame: Bytes) -> Result<(), CallError> {
-        let (length, limit) = (frame.len() - PREFIX, self.server.limits.max_frame);
-        if length > limit as usize {
-            return Err(CallError::TooLarge { message: format!("{length} bytes, the limit is {limit}") });
-        }
         let fanout = &self.server.fanout;
-        fanout.emit(callee, &frame, || self.selector.roster(&self.server.registry, fanout.shards())).await;
-        Ok(())
+        let roster = || self.selector.roster(&self.server.registry, fanout.shards());
+        fanout.emit(callee, &frame, roster).await.map_err(CallError::refused)
     }
 
     /// Asks every member.

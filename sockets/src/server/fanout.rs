@@ -27,6 +27,7 @@ use crate::{
     lock::{Mutex, Notify},
     session::{Callee, Laggards, Log, Members, Run, Session, share_woken_task},
 };
+use sockets_proto::{Admission, PREFIX};
 
 /// More shards than this would only share the same processors.
 const SHARDS_MAX: usize = 4;
@@ -78,6 +79,8 @@ enum Blocked {
     Log,
     /// Members of its audience have to take some of their queues, for which it waits until then.
     Members(Instant),
+    /// No member accepts so large a frame.
+    TooLarge { limit: usize },
 }
 
 /// One emitter's waiting.
@@ -119,10 +122,19 @@ impl Fanout {
     ///
     /// Waits for the shards, and at most [a second](Session::full_until) for members whose queues are full.
     ///
+    /// # Errors
+    ///
+    /// [`Admission::TooLarge`] if no member accepts so large a frame. Members that do not are skipped if others do.
+    ///
     /// # Cancel safety
     ///
     /// The message is sent to all members or to none.
-    pub(super) async fn emit(&self, callee: Callee<'_>, frame: &Bytes, roster: impl Fn() -> Roster) {
+    pub(super) async fn emit(
+        &self,
+        callee: Callee<'_>,
+        frame: &Bytes,
+        roster: impl Fn() -> Roster,
+    ) -> Result<(), Admission> {
         // A loop that never waits would keep its thread from everyone else.
         let can_wait = Handle::try_current().is_ok();
         if can_wait {
@@ -135,13 +147,14 @@ impl Fanout {
         }
         let mut patience = Patience { began: None, waits_for_long, can_wait };
         if self.try_emit(callee, frame, &roster(), &mut patience).is_ok() {
-            return;
+            return Ok(());
         }
         loop {
             let mut changed = pin!(self.changed.notified());
             changed.as_mut().enable();
             match self.try_emit(callee, frame, &roster(), &mut patience) {
-                Ok(()) => return,
+                Ok(()) => return Ok(()),
+                Err(Blocked::TooLarge { limit }) => return Err(Admission::TooLarge { limit }),
                 Err(Blocked::Log) => changed.await,
                 Err(Blocked::Members(until)) => _ = timeout_at(until.into(), changed).await,
             }
@@ -156,6 +169,9 @@ impl Fanout {
         roster: &Roster,
         patience: &mut Patience,
     ) -> Result<(), Blocked> {
+        if let Some(limit) = roster.max_frame().filter(|limit| frame.len() - PREFIX > *limit) {
+            return Err(Blocked::TooLarge { limit });
+        }
         if callee.overflow().waits()
             && let Some(until) = self.members_until(roster, patience)
         {

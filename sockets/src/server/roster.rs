@@ -8,6 +8,8 @@ use crate::session::{Members, Session};
 #[derive(Clone)]
 pub(super) struct Roster {
     shards: Arc<[Arc<Members>]>,
+    /// The largest frame that any member accepts; `None` if there are no members.
+    max_frame: Option<u32>,
 }
 
 /// The shard of the socket with this number.
@@ -19,14 +21,21 @@ impl Roster {
     /// `members` need not be in order.
     pub(super) fn new<'a>(shards: usize, members: impl Iterator<Item = (u64, &'a Arc<Session>)>) -> Self {
         let mut by_shard = vec![Vec::new(); shards];
+        let mut max_frame = None;
         for (number, session) in members {
+            max_frame = max_frame.max(Some(session.peer_max_frame()));
             by_shard[shard_of(number, shards)].push((number, Arc::clone(session)));
         }
         let sorted = by_shard.into_iter().map(|mut members| {
             members.sort_unstable_by_key(|(number, _)| *number);
             members.into()
         });
-        Self { shards: sorted.collect() }
+        Self { shards: sorted.collect(), max_frame }
+    }
+
+    /// Returns the largest frame that any member accepts; `None` if there are no members.
+    pub(super) fn max_frame(&self) -> Option<usize> {
+        self.max_frame.map(|limit| limit as usize)
     }
 
     /// Returns the number of members.

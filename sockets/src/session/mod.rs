@@ -203,6 +203,8 @@ pub(crate) struct Session {
     limits: Arc<Limits>,
     /// The peer knows refusals after which it tries again.
     peer_retries: bool,
+    /// The largest frame that the client of this session accepts, on a server.
+    peer_max_frame: u32,
     counters: Counters,
     slowness: Slowness,
     /// Orders the emits that wait for room.
@@ -280,6 +282,7 @@ impl Session {
             shared_routes,
             limits,
             peer_retries: theirs.retries,
+            peer_max_frame: theirs.terms.max_frame,
             counters: Counters::default(),
             slowness: Slowness::default(),
             emit_turn: tokio::sync::Mutex::new(()),
@@ -305,6 +308,11 @@ impl Session {
     /// Which side of the connection this is.
     pub(crate) fn side(&self) -> Side {
         self.state.label.own_side()
+    }
+
+    /// Returns the largest frame that the client of this session accepts, on a server.
+    pub(crate) fn peer_max_frame(&self) -> u32 {
+        self.peer_max_frame
     }
 
     pub(crate) fn stats(&self) -> Stats {

@@ -14,7 +14,7 @@ use crate::{
     codec::Payload, frame::next_frame, shared_emit, shared_request, window::Grant,
 };
 
-const MAX_FRAME: u32 = 250;
+const MAX_FRAME: u32 = 270;
 
 #[derive(Debug)]
 pub(super) struct Settings {
