@@ -5,7 +5,10 @@ use std::{collections::HashMap, time::Instant};
 use bytes::Bytes;
 use slab::Slab;
 
-use super::frame::{CallId, FailureCode};
+use super::{
+    capacity::ReleaseUnused,
+    frame::{CallId, FailureCode},
+};
 
 /// A slot's id carries this many bits of a count of calls, so that an answer that comes twice does not meet the next
 /// call in its slot.
@@ -98,7 +101,9 @@ impl<C> Calls<C> {
         let call = self.slots.remove(slot);
         if call.id.shared {
             self.shared.remove(&call.id.number);
+            self.shared.release_unused();
         }
+        self.slots.release_unused();
         call
     }
 
@@ -157,14 +162,21 @@ impl<C> Calls<C> {
         self.slots.iter().all(|(_, call)| call.consumer.is_none())
     }
 
+    /// Releases memory that no call needs now.
+    pub(super) fn shrink(&mut self) {
+        self.slots.shrink_to_fit();
+        self.shared.shrink_to_fit();
+    }
+
     pub(super) fn len(&self) -> usize {
         self.slots.len()
     }
 
     /// Ends all calls, with whether each has been sent.
     pub(super) fn drain(&mut self) -> Vec<(C, CallId, bool)> {
-        self.shared.clear();
-        self.slots.drain().filter_map(|call| Some((call.consumer?, call.id, call.sent))).collect()
+        self.shared = HashMap::new();
+        let mut slots = std::mem::take(&mut self.slots);
+        slots.drain().filter_map(|call| Some((call.consumer?, call.id, call.sent))).collect()
     }
 
     /// Ends the calls that have been sent.

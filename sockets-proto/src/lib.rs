@@ -9,6 +9,7 @@
 
 mod announcement;
 mod calls;
+mod capacity;
 pub mod codec;
 mod core;
 mod event;
@@ -41,6 +42,7 @@ pub use self::overflow::Overflow;
 pub use self::{
     announcement::{Announcement, announced},
     calls::Answer,
+    capacity::ReleaseUnused,
     core::{Admission, Caller, Core, Outcome, Side, Volatile},
     event::{Called, Event, Occupied, Open},
     frame::{CallId, FailureCode, Farewell, Frame, PREFIX, frame_length, frame_with_prefix, next_frame},

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 
 use super::{
+    capacity::ReleaseUnused,
     frame::{CallId, PREFIX},
     recallable::Recallable,
 };
@@ -154,7 +155,9 @@ impl Queue {
         if is_recallable {
             self.recall(Recallable::pop_first)
         } else {
-            self.messages.pop_front().map(|parked| self.taken(parked))
+            let first = self.messages.pop_front();
+            self.messages.release_unused();
+            first.map(|parked| self.taken(parked))
         }
     }
 
@@ -179,7 +182,9 @@ impl Queue {
             .iter()
             .position(|parked| matches!(parked.class, Class::Request { id: this, .. } if this == id))
         {
-            self.messages.remove(at).map(|parked| self.taken(parked));
+            let removed = self.messages.remove(at);
+            self.messages.release_unused();
+            removed.map(|parked| self.taken(parked));
         }
     }
 
@@ -189,6 +194,11 @@ impl Queue {
             self.messages.drain(..).partition(|parked| wanted(parked.class, &parked.frame));
         self.messages = kept;
         taken.into_iter().map(|parked| self.taken(parked)).collect()
+    }
+
+    /// Releases memory that no message needs now.
+    pub(super) fn shrink(&mut self) {
+        self.messages.shrink_to_fit();
     }
 
     fn taken(&mut self, parked: Parked) -> (Bytes, Class) {

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::parked::Parked;
+use super::{capacity::ReleaseUnused, parked::Parked};
 
 /// By method, of which there are few.
 #[derive(Default)]
@@ -31,15 +31,29 @@ impl Recallable {
 
     pub(super) fn pop_first(&mut self) -> Option<Parked> {
         let fronts = self.0.iter_mut().filter(|(_, messages)| !messages.is_empty());
-        fronts.min_by_key(|(_, messages)| messages.front().map(|first| first.number))?.1.pop_front()
+        let first = fronts.min_by_key(|(_, messages)| messages.front().map(|first| first.number))?.1.pop_front();
+        self.release_unused();
+        first
     }
 
     /// Takes out the first one of a method.
     pub(super) fn take_oldest(&mut self, key: u64) -> Option<Parked> {
+        let oldest = self.pop_oldest(key);
+        self.release_unused();
+        oldest
+    }
+
+    fn pop_oldest(&mut self, key: u64) -> Option<Parked> {
         self.of(key)?.pop_front()
     }
 
+    /// Keeps no queue of a method that has no messages.
+    fn release_unused(&mut self) {
+        self.0.retain(|(_, messages)| !messages.is_empty());
+        self.0.iter_mut().for_each(|(_, messages)| messages.release_unused());
+    }
+
     pub(super) fn is_empty(&self) -> bool {
-        self.0.iter().all(|(_, messages)| messages.is_empty())
+        self.0.is_empty()
     }
 }

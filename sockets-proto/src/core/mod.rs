@@ -269,7 +269,7 @@ impl<C, H: Clone> Core<C, H> {
 
     /// The handlers that run, which are to be stopped.
     fn stopped(&mut self) -> Vec<H> {
-        self.running.drain().map(|(_, handler)| handler).collect()
+        std::mem::take(&mut self.running).into_values().collect()
     }
 
     /// Whether this is the server's end.

@@ -9,6 +9,7 @@ use crate::{
     calls::Answer,
     frame::{Frame, PREFIX},
     liveness::Liveness,
+    outbox::Outbox,
     parked::Class,
 };
 
@@ -95,13 +96,26 @@ impl<C, H: Clone> Core<C, H> {
         self.liveness.as_mut().is_some_and(|liveness| liveness.is_silent(now, listened))
     }
 
+    /// Releases memory that the last load needed: nothing has been sent for a while.
+    fn shrink(&mut self) {
+        if let Some(reliable) = &mut self.reliable {
+            reliable.rest();
+        }
+        if self.outbox.is_empty() {
+            self.outbox = Outbox::default();
+        }
+        self.parked.shrink();
+        self.calls.shrink();
+        self.running.shrink_to_fit();
+    }
+
     /// Ends the calls whose time is up, breaks circles of waiting, and lets the other side hear that this one is there.
     pub fn handle_timeout(&mut self, now: Instant) -> Vec<(C, Answer)> {
         let mut ended = Vec::new();
         if let Some(quiet) = self.liveness.as_mut().and_then(|liveness| liveness.is_to_speak(now)) {
             self.is_to_speak = quiet;
-            if let Some(reliable) = self.reliable.as_mut().filter(|_| quiet) {
-                reliable.rest();
+            if quiet {
+                self.shrink();
             }
         }
         for id in self.calls.overdue(now) {

@@ -18,7 +18,7 @@ use crate::{
     session::{Call, EmitLease, Incoming, Kind, Peer, Place, Resolved, Room, Session, Subscriber, run_suspended},
     transport::Batch,
 };
-use sockets_proto::{CallId, Called, FailureCode, Open, Outcome, Violation};
+use sockets_proto::{CallId, Called, FailureCode, Open, Outcome, ReleaseUnused, Violation};
 
 /// A call that waits to be started.
 struct Held {
@@ -109,10 +109,7 @@ impl Dispatcher {
             return Ok(());
         }
         let Some(Held { called, arrived, revoked }) = self.held.pop_front() else { return Ok(()) };
-        if self.held.is_empty() {
-            // It may have been long.
-            self.held = VecDeque::new();
-        }
+        self.held.release_unused();
         match called.open {
             Open::Request(id) if revoked => {
                 let cancelled = Outcome::Failure(FailureCode::Cancelled, "");
@@ -152,7 +149,7 @@ impl Dispatcher {
 
     /// Forgets what is held: its callers know nothing of it any more.
     pub(super) fn forget_held(&mut self) {
-        self.held.clear();
+        self.held = VecDeque::new();
         self.unfinished = None;
     }
 

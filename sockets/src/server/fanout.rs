@@ -53,8 +53,6 @@ pub(super) struct Fanout {
     /// How many bytes have been emitted since an emitter last waited for members with long queues.
     emitted: AtomicUsize,
     log_limit: usize,
-    /// Lists for the next question's round, with their memory.
-    spare: Mutex<Vec<Vec<Arc<Session>>>>,
 }
 
 struct Shard {
@@ -104,7 +102,6 @@ impl Fanout {
             changed,
             emitted: AtomicUsize::new(0),
             log_limit: LOG_MAX.min(queue / 8).max(1),
-            spare: Mutex::default(),
         }
     }
 
@@ -224,9 +221,7 @@ impl Fanout {
 
     /// Begins to gather those who are asked something.
     pub(super) fn round(&self) -> Round<'_> {
-        let mut found = std::mem::take(&mut *self.spare.lock());
-        found.resize_with(self.shards.len(), Vec::new);
-        Round { fanout: self, found }
+        Round { fanout: self, found: self.shards.iter().map(|_| Vec::new()).collect() }
     }
 }
 
@@ -246,13 +241,11 @@ impl Round<'_> {
 
 impl Drop for Round<'_> {
     fn drop(&mut self) {
-        for (shard, found) in self.fanout.shards.iter().zip(&mut self.found) {
+        for (shard, found) in self.fanout.shards.iter().zip(std::mem::take(&mut self.found)) {
             if !found.is_empty() {
                 shard.ask(found);
             }
         }
-        let before = std::mem::replace(&mut *self.fanout.spare.lock(), std::mem::take(&mut self.found));
-        drop(before);
     }
 }
 
@@ -262,10 +255,14 @@ impl Shard {
     }
 
     /// Takes over those who have been asked something.
-    fn ask(self: &Arc<Self>, members: &mut Vec<Arc<Session>>) {
+    fn ask(self: &Arc<Self>, mut members: Vec<Arc<Session>>) {
         let mut due = self.due.lock();
         due.questions += 1;
-        due.asked.append(members);
+        if due.asked.is_empty() {
+            due.asked = members;
+        } else {
+            due.asked.append(&mut members);
+        }
         drop(due);
         self.begin();
     }
@@ -329,6 +326,9 @@ impl Writing {
         std::mem::swap(&mut due.asked, &mut self.sessions);
         self.ended = self.sessions.is_empty() && self.shard.log.is_empty();
         due.running = !self.ended;
+        if self.ended {
+            due.asked = Vec::new();
+        }
         let questions = std::mem::take(&mut due.questions);
         drop(due);
         if self.ended {

@@ -7,6 +7,7 @@ use std::{
 
 use super::{Socket, roster::Roster};
 use crate::session::Session;
+use sockets_proto::ReleaseUnused;
 
 /// A server's sockets, by the number of their coming, and the index of rooms. A room is there while it has members.
 pub(super) struct Registry<I> {
@@ -111,6 +112,7 @@ impl<I> Registry<I> {
         }
         if members.is_empty() {
             self.rooms.remove(room);
+            self.rooms.release_unused();
         }
     }
 
@@ -149,6 +151,7 @@ impl<I> Registry<I> {
             numbers.remove(&id);
             if numbers.is_empty() {
                 self.by_identity.remove(&hash);
+                self.by_identity.release_unused();
             }
         }
         Some(entry.socket)

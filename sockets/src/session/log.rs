@@ -15,7 +15,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::{Callee, Laggards, Session};
 use crate::lock::{Mutex, Notify};
-use sockets_proto::{Overflow, PREFIX, codec::SHARE_FROM};
+use sockets_proto::{Overflow, PREFIX, ReleaseUnused, codec::SHARE_FROM};
 
 /// The members of an audience who belong to one shard, in the order of their numbers.
 pub(crate) type Members = [(u64, Arc<Session>)];
@@ -100,6 +100,7 @@ impl Log {
         let mut pending = self.pending.lock();
         let heard = pending.entries.partition_point(|entry| entry.message.number <= last);
         let forgotten: Vec<_> = pending.entries.drain(..heard).collect();
+        pending.entries.release_unused();
         pending.bytes -= forgotten.iter().map(|entry| entry.message.frame.len()).sum::<usize>();
         drop(pending);
         // Without the lock, since they may hold the last handle of a session.

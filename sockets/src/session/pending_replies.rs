@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use sockets_proto::{CallId, codec::SHARE_FROM};
+use sockets_proto::{CallId, ReleaseUnused, codec::SHARE_FROM};
 
 use super::{Session, State};
 
@@ -70,6 +70,7 @@ impl Drop for PendingReply<'_> {
         let mut state = self.session.state.lock();
         if let Some(replies) = &mut state.replies {
             replies.calls.remove(&self.call);
+            replies.calls.release_unused();
             replies.bytes -= self.bytes;
         }
         self.session.update_pressure(&mut state);

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::registration_error::RegistrationError;
 use sockets_proto::{
-    Announcement,
+    Announcement, ReleaseUnused,
     name::{full_name, key},
 };
 
@@ -162,6 +162,7 @@ impl Routes {
         let route = self.by_key.get_mut(&key)?;
         let is_it = |one: &Subscriber| matches!(one, Subscriber::Listener { id: this, .. } if *this == id);
         let listener = route.subscribers.iter().position(is_it).map(|at| route.subscribers.remove(at));
+        route.subscribers.release_unused();
         let callback = route.callback.take_if(|(this, _)| *this == id);
         if route.subscribers.is_empty() && route.callback.is_none() {
             self.by_key.remove(&key);

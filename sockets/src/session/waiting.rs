@@ -17,7 +17,7 @@ use super::{Callee, Consumer, Notices, Session, State, notices::Notice, worker::
 use crate::codec::{self, DecodeError, EncodeError, Payload, decode_within};
 use crate::failing_element::failing_element;
 use crate::{call_error::CallError, clock::now};
-use sockets_proto::{Answer, CallId, clamp_timeout};
+use sockets_proto::{Answer, CallId, ReleaseUnused, clamp_timeout};
 
 /// Where a call's answer is put, and who is woken by it.
 pub(super) struct WaitSlot {
@@ -216,6 +216,7 @@ impl Waiting<'_> {
         let mut state = self.session.state.lock();
         state.waiting[self.slot].answer.as_ref()?;
         let slot = state.waiting.remove(self.slot);
+        state.waiting.release_unused();
         drop(state);
         self.answered = true;
         slot.answer
@@ -230,6 +231,7 @@ impl Drop for Waiting<'_> {
         let mut state = self.session.state.lock();
         // Its waker is dropped without the lock.
         let slot = state.waiting.remove(self.slot);
+        state.waiting.release_unused();
         if slot.answer.is_some() {
             // The core does not know the call any more, and may know another one by its id.
             drop(state);

@@ -1,0 +1,101 @@
+//! Collections that give memory back after a peak of load.
+
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    hash::{BuildHasher, Hash},
+};
+
+use slab::Slab;
+
+/// The capacity that a collection may keep, in elements.
+const KEEP: usize = 64;
+
+/// A collection whose capacity grows with load.
+pub trait ReleaseUnused {
+    /// Releases memory if a large capacity is mostly unused. To be called after elements have been removed.
+    ///
+    /// Half of the capacity that is left stays unused, so that each removal costs constant time on average.
+    fn release_unused(&mut self);
+}
+
+/// Returns the capacity that is left, if one is to be released.
+fn reduced(len: usize, capacity: usize) -> Option<usize> {
+    (capacity > KEEP && len < capacity / 4).then_some(len * 2)
+}
+
+impl<T> ReleaseUnused for Vec<T> {
+    #[inline]
+    fn release_unused(&mut self) {
+        if let Some(capacity) = reduced(self.len(), self.capacity()) {
+            self.shrink_to(capacity);
+        }
+    }
+}
+
+impl<T> ReleaseUnused for VecDeque<T> {
+    #[inline]
+    fn release_unused(&mut self) {
+        if let Some(capacity) = reduced(self.len(), self.capacity()) {
+            self.shrink_to(capacity);
+        }
+    }
+}
+
+impl<K: Eq + Hash, V, S: BuildHasher> ReleaseUnused for HashMap<K, V, S> {
+    #[inline]
+    fn release_unused(&mut self) {
+        if let Some(capacity) = reduced(self.len(), self.capacity()) {
+            self.shrink_to(capacity);
+        }
+    }
+}
+
+impl<K: Eq + Hash, S: BuildHasher> ReleaseUnused for HashSet<K, S> {
+    #[inline]
+    fn release_unused(&mut self) {
+        if let Some(capacity) = reduced(self.len(), self.capacity()) {
+            self.shrink_to(capacity);
+        }
+    }
+}
+
+/// Its keys must not change, so memory is released once it is empty.
+impl<T> ReleaseUnused for Slab<T> {
+    #[inline]
+    fn release_unused(&mut self) {
+        if self.is_empty() && self.capacity() > KEEP {
+            *self = Self::new();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn emptied_collections_keep_little_capacity() {
+        let mut list: Vec<_> = (0..10_000).collect();
+        let mut queue: VecDeque<_> = (0..10_000).collect();
+        let mut map: HashMap<_, _> = (0..10_000).map(|key| (key, key)).collect();
+        let mut set: HashSet<_> = (0..10_000).collect();
+        let mut slab: Slab<_> = (0..10_000).map(|key| (key, key)).collect();
+        for left in (0..10_000).rev() {
+            list.pop();
+            queue.pop_front();
+            map.remove(&left);
+            set.remove(&left);
+            slab.remove(left);
+            list.release_unused();
+            queue.release_unused();
+            map.release_unused();
+            set.release_unused();
+            slab.release_unused();
+            for capacity in [list.capacity(), queue.capacity(), map.capacity(), set.capacity()] {
+                // Maps round their capacity up.
+                assert!(capacity <= (8 * left).max(2 * KEEP), "{capacity} for {left}");
+            }
+        }
+        assert!(slab.capacity() <= KEEP);
+    }
+}
