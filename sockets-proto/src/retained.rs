@@ -70,9 +70,9 @@ impl Retained {
         self.start
     }
 
-    /// Whether everything from a position on is here.
+    /// Whether all frames from a position on are here, and the position is between two frames.
     pub(super) fn reaches(&self, position: u64) -> bool {
-        (self.start..=self.end()).contains(&position)
+        (self.start..=self.end()).contains(&position) && self.is_whole_frames_from(position)
     }
 
     /// The whole frames in `outbox` are being sent. Older ones are given up if that is too much.
@@ -128,9 +128,6 @@ impl Retained {
         self.acknowledge(position);
         // All of it, even if that is too much: what has to be given up is not, this time.
         self.kept.extend(outbox);
-        if !self.is_whole_frames() {
-            return None;
-        }
         let mut resent = Resent { outbox: Outbox::default(), lost: Vec::new() };
         let mut next = self.start;
         let mut volatile = std::mem::take(&mut self.volatile);
@@ -148,10 +145,13 @@ impl Retained {
         Some(resent)
     }
 
-    /// Whether what is kept is whole frames: the other side may have named a position within one.
-    fn is_whole_frames(&self) -> bool {
+    /// Whether what is kept from a position on is whole frames: the other side may have named a position within one.
+    fn is_whole_frames_from(&self, position: u64) -> bool {
+        let mut before = usize::try_from(position - self.start).unwrap_or(usize::MAX);
         let (mut prefix, mut begun, mut missing) = ([0; PREFIX], 0, 0);
-        for mut piece in self.kept.sealed().map(|piece| &piece[..]).chain([self.kept.unsealed()]) {
+        for piece in self.kept.sealed().map(|piece| &piece[..]).chain([self.kept.unsealed()]) {
+            let (skipped, mut piece) = piece.split_at(before.min(piece.len()));
+            before -= skipped.len();
             while !piece.is_empty() {
                 if begun < PREFIX {
                     (prefix[begun], begun, piece) = (piece[0], begun + 1, &piece[1..]);
@@ -239,7 +239,9 @@ mod tests {
         };
         let mut ends = 0;
         for position in 0..=kept().end() {
-            let Some(resent) = kept().resend(position, &Outbox::default()) else { continue };
+            let resent = kept().resend(position, &Outbox::default());
+            assert_eq!(resent.is_some(), kept().reaches(position), "whether position {position} can be resumed from");
+            let Some(resent) = resent else { continue };
             let mut again = { resent.outbox }.take_all();
             let frames = std::iter::from_fn(|| next_frame(&mut again)).count();
             assert!(again.is_empty(), "behind {frames} frames from {position} on there is a part of one");

@@ -125,7 +125,7 @@ fn replies_to_a_slow_reader_are_bounded_by_bytes() {
         let waiting = Waiting::new(LARGE);
         let (_server, mut raw) = connect(&waiting, limits()).await;
         for id in 0..CALLS {
-            raw.send(&request(id.into(), WAIT, &[])).await;
+            raw.send(&request_within(id.into(), 60_000, WAIT, &[])).await;
         }
         waiting.have_begun(CALLS.into()).await;
         waiting.wait.close();
@@ -143,9 +143,9 @@ fn handlers_with_small_replies_run_while_large_replies_wait() {
     let peak = peak(async {
         let waiting = Waiting::new(LARGE);
         let (_server, mut raw) = connect(&waiting, limits()).await;
-        raw.send(&request(100, ECHO, &string("small"))).await;
+        raw.send(&request_within(100, 60_000, ECHO, &string("small"))).await;
         for id in 0..CALLS {
-            raw.send(&request(id.into(), WAIT, &[])).await;
+            raw.send(&request_within(id.into(), 60_000, WAIT, &[])).await;
         }
         waiting.have_begun(usize::from(CALLS) + 1).await;
         waiting.wait.close();

@@ -158,7 +158,7 @@ impl<C, H: Clone> Core<C, H> {
             }
             Frame::Reply { id } => self.answered(now, id, Answer::Reply(frame)),
             Frame::Failure { id, code } => {
-                let text = String::from_utf8_lossy(&frame).into_owned();
+                let text = text_of(&frame);
                 self.answered(now, id, Answer::Failure { code, text })
             }
             // It stays in the table until it is answered: its id is not free before.
@@ -196,9 +196,9 @@ impl<C, H: Clone> Core<C, H> {
             Frame::Heartbeat | Frame::Unknown { .. } => Event::Handled,
             Frame::Goodbye { reason } if reason.refuses() && !self.peer_is_ready => {
                 self.is_refused = true;
-                Event::Goodbye { reason, text: String::from_utf8_lossy(&frame).into_owned() }
+                Event::Goodbye { reason, text: text_of(&frame) }
             }
-            Frame::Goodbye { reason } => Event::Goodbye { reason, text: String::from_utf8_lossy(&frame).into_owned() },
+            Frame::Goodbye { reason } => Event::Goodbye { reason, text: text_of(&frame) },
         })
     }
 
@@ -341,6 +341,14 @@ impl<C, H: Clone> Core<C, H> {
     pub fn is_idle(&self) -> bool {
         self.inbound.in_flight() == 0 && self.calls.nobody_waits() && self.parked.is_empty()
     }
+}
+
+/// The most bytes of a peer's text that are kept.
+const TEXT_MAX: usize = 64 * 1024;
+
+/// Returns the text of a failure or a goodbye.
+fn text_of(payload: &[u8]) -> String {
+    cut(&String::from_utf8_lossy(payload), TEXT_MAX).to_owned()
 }
 
 /// The beginning of a text, of at most so many bytes.

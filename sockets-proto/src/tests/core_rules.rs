@@ -49,6 +49,20 @@ fn a_deadline_of_all_the_time_in_the_world_is_cut() {
 }
 
 #[test]
+fn a_long_text_of_a_peer_is_cut() {
+    let (now, mut core) = (Instant::now(), core(WINDOW));
+    let failure = Frame::Failure { id: own(0), code: FailureCode::Panicked };
+    let id = core.request(now, 1, MINUTE, &NOTHING, 7, Caller::Other);
+    assert_eq!(id, Ok(own(0)));
+    let text = "é".repeat(100_000);
+    let answered = core.handle(now, frame(failure, text.as_bytes()));
+    let Ok(Event::Answered { answer: Answer::Failure { text, .. }, .. }) = answered else {
+        panic!("the call is answered, not {answered:.200?}")
+    };
+    assert_eq!(text, "é".repeat(32 * 1024));
+}
+
+#[test]
 fn more_calls_or_bytes_than_the_window_are_an_overrun() {
     let now = Instant::now();
     let mut core = core(WINDOW);

@@ -136,13 +136,15 @@ impl Driver {
         let missed = || DisconnectReason::Lost("the other side has missed more than is kept for it".into());
         let (receiver, received) = match found {
             Found::Offered(offer) => {
-                let Offer { link, claim, token, adopt, welcome } = *offer;
-                if !self.session.can_resume(&claim) {
+                if !self.session.can_resume(&offer.claim) {
+                    // More has been sent since the claim was checked. The client is answered when the session has ended.
+                    self.session.keep_offer(offer);
                     return Err(missed());
                 }
+                let Offer { link, claim, token, adopt, welcome, declined: _declined } = *offer;
                 adopt();
                 let granted = Granted { received: Some(self.session.positions().0), token };
-                let welcome = welcome(&granted);
+                let (link, welcome) = welcome(link, &granted);
                 let tokens = Some((claim.token, granted.token));
                 if !self.session.resume(link.transmitter, welcome, claim.received, tokens) {
                     return Err(missed());

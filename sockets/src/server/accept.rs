@@ -23,7 +23,7 @@ use tokio::{
 use super::{
     Identity, Inner, Server, Socket,
     admission::{Connected, Turn},
-    entry::{Entry, admit},
+    entry::{Entry, admit, refuse},
 };
 use crate::{
     connect_error::AcceptError,
@@ -31,7 +31,7 @@ use crate::{
     driver::Driver,
     handshake::{self, Claim, Granted, Theirs},
     refusal::Refusal,
-    session::{Offer, Peer, PeerLabel, Routes, Session},
+    session::{Declined, Offer, Peer, PeerLabel, Routes, Session},
     transport::{Arrival, BoxError, Handshake, Link, over_messages, over_stream},
 };
 use sockets_proto::clamp_timeout;
@@ -258,7 +258,11 @@ async fn let_in<I: Identity>(
     Ok(match entry {
         Entry::New(identity, place) => Admitted::New(Newcomer { link, theirs, identity, address, place }),
         Entry::Return(socket, identity, claim, token) => {
-            resume(server, &socket, identity, link, theirs, claim, token);
+            if let Err(Declined { mut link, message }) =
+                resume(server, &socket, identity, link, theirs, claim, token).await
+            {
+                return refuse(server, &mut link, Refusal::retry(message), &theirs, turn).await;
+            }
             Admitted::Returned(socket)
         }
     })
@@ -274,8 +278,8 @@ async fn open(arrival: Arrival, turn: &mut Turn) -> Result<(Link, Handshake), Ac
     }
 }
 
-/// Gives a session its client's next connection.
-fn resume<I: Identity>(
+/// Gives a session its client's next connection, and waits until the session uses it.
+async fn resume<I: Identity>(
     server: &Arc<Inner<I>>,
     socket: &Socket<I>,
     identity: I,
@@ -283,16 +287,24 @@ fn resume<I: Identity>(
     theirs: Theirs,
     claim: Claim,
     token: Token,
-) {
-    let link = server.options.compression.around(link, theirs.compresses);
+) -> Result<(), Declined> {
     let greeter = Arc::clone(server);
-    let welcome = move |granted: &Granted| {
+    let welcome = move |link: Link, granted: &Granted| {
+        let compression = &greeter.options.compression;
         // One that cannot be encoded is not understood, so that the client tries again.
-        handshake::welcome(&greeter.limits, &greeter.options.compression, Some(granted)).unwrap_or_default()
+        let welcome = handshake::welcome(&greeter.limits, compression, Some(granted)).unwrap_or_default();
+        (compression.around(link, theirs.compresses), welcome)
     };
+    let (declined, answer) = oneshot::channel();
     let adopted = socket.clone();
     let adopt = move || drop(adopted.replace_identity(Arc::new(identity)));
-    socket.session().offer(Offer { link, claim, token, adopt: Box::new(adopt), welcome: Box::new(welcome) });
+    let (adopt, welcome) = (Box::new(adopt), Box::new(welcome));
+    socket.session().offer(Offer { link, claim, token, adopt, welcome, declined });
+    match answer.await {
+        Ok(declined) => Err(declined),
+        // The session has taken the link.
+        Err(_) => Ok(()),
+    }
 }
 
 /// Registers the socket, and gives its driver.

@@ -129,7 +129,7 @@ async fn closed(link: &mut Link, limit: usize) -> AcceptError {
     }
 }
 
-async fn refuse<I, T>(
+pub(super) async fn refuse<I, T>(
     server: &Inner<I>,
     link: &mut Link,
     refusal: Refusal,

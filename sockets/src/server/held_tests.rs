@@ -147,3 +147,17 @@ async fn what_was_held_is_released_when_handlers_end() {
     let most = CLIENTS as usize * (limits.resume_bytes + 2 * limits.outgoing_queue) as usize;
     assert!(waiting.held() < most, "{} bytes are held", waiting.held());
 }
+
+#[tokio::test(start_paused = true)]
+async fn announced_signatures_of_detached_sessions_count() {
+    let waiting = Waiting::new(0);
+    let mut visitors = waiting.calls(0, 0).await;
+    let before = waiting.held();
+    let announced: Vec<u8> = (1..3000_u64).flat_map(|key| [key.to_le_bytes(), key.to_le_bytes()]).flatten().collect();
+    for visitor in &mut visitors {
+        visitor.say_with(Frame::Signatures, &announced).await;
+    }
+    waiting.leave(visitors).await;
+    let counted = waiting.held() - before;
+    assert!(counted >= CLIENTS as usize * announced.len(), "{counted} bytes are counted");
+}

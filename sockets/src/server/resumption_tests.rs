@@ -5,7 +5,7 @@ use sockets_proto::next_frame;
 use std::{future::poll_fn, time::Duration};
 
 use bytes::Bytes;
-use tokio::time::timeout;
+use tokio::{sync::oneshot, time::timeout};
 
 use super::{Server, Socket};
 use crate::codec::{Payload, encode};
@@ -14,6 +14,7 @@ use crate::{
     handshake::{Claim, Granted, Resumption, greet},
     limits::Limits,
     refusal::Refusal,
+    session::{Declined, Offer},
     transport::{Arrival, Compression, Handshake, Link, memory_pair, over_stream},
 };
 use sockets_proto::{CallId, Farewell, Frame, Outbox};
@@ -231,4 +232,76 @@ async fn a_session_that_is_disconnected_takes_no_other_link() {
     assert!(!newcomer.goes_on());
     let reason = timeout(PATIENCE, first.disconnected()).await.unwrap();
     assert_eq!(reason.message(), Some("enough"));
+}
+
+/// A claim has to be answered whatever it says: here with another session.
+#[tokio::test]
+async fn a_claim_of_a_position_within_a_frame_begins_another_session() {
+    for within in [1, 3, 20] {
+        let server = server();
+        let mut visitor = come(&server, 1, Resumption::Begin).await;
+        let socket = server.sockets().remove(0);
+        socket.emit("hello", &[7_u8; 50][..]).await.unwrap();
+        visitor.hear(|frame| matches!(frame, Frame::Emit { .. })).await;
+        let received = socket.session().positions().1 + within;
+        let claim = Claim { token: visitor.granted.token.clone(), received, kept: 0 };
+        assert!(!come(&server, 1, Resumption::GoOn(claim)).await.goes_on(), "{within} bytes within a frame");
+        let reason = timeout(PATIENCE, socket.disconnected()).await.unwrap();
+        assert!(reason.to_string().contains("missed more"), "{reason}");
+    }
+}
+
+/// Offers a link to a session as a connection does whose claim has been checked. Returns the other end of the link,
+/// and the answer.
+fn offer(socket: &Socket<u32>, token: &Token) -> (Link, oneshot::Receiver<Declined>) {
+    let (near, link) = memory_pair();
+    let claim = Claim { token: token.clone(), received: 0, kept: 0 };
+    let (declined, answer) = oneshot::channel();
+    let welcome = Box::new(|link, _: &Granted| (link, Bytes::new()));
+    let (token, adopt) = (Token::new(token.session()).unwrap(), Box::new(|| {}));
+    socket.session().offer(Offer { link, claim, token, adopt, welcome, declined });
+    (near, answer)
+}
+
+#[tokio::test]
+async fn links_that_a_session_does_not_take_are_declined_with_a_message() {
+    let limits = Limits { resume_bytes: 1000, ..Limits::default() };
+    let server =
+        Server::builder().authenticate(|login: u32| async move { Ok::<_, Refusal>(login) }).limits(limits).build();
+    let visitor = come(&server, 1, Resumption::Begin).await;
+    let (socket, token) = (server.sockets().remove(0), visitor.granted.token.clone());
+    let (_older, superseded) = offer(&socket, &token);
+    let (_newer, overflown) = offer(&socket, &token);
+    // Before the session takes the link, it sends more than it keeps.
+    for _ in 0..2 {
+        socket.emit("hello", &[0_u8; 10_000][..]).await.unwrap();
+    }
+    let message = timeout(PATIENCE, superseded).await.unwrap().unwrap().message;
+    assert!(message.contains("another connection"), "{message}");
+    let message = timeout(PATIENCE, overflown).await.unwrap().unwrap().message;
+    assert!(message.contains("cannot be resumed"), "{message}");
+    let reason = timeout(PATIENCE, socket.disconnected()).await.unwrap();
+    assert!(reason.to_string().contains("missed more"), "{reason}");
+    let (_late, over) = offer(&socket, &token);
+    assert!(timeout(PATIENCE, over).await.unwrap().is_ok(), "the session has ended");
+}
+
+#[tokio::test]
+async fn an_offered_link_is_declined_when_the_session_is_disconnected() {
+    let server = server();
+    let visitor = come(&server, 1, Resumption::Begin).await;
+    let socket = server.sockets().remove(0);
+    let (_near, declined) = offer(&socket, &visitor.granted.token);
+    socket.disconnect("enough");
+    assert!(timeout(PATIENCE, declined).await.unwrap().is_ok(), "it is not dropped without an answer");
+}
+
+#[tokio::test]
+async fn a_link_that_a_session_takes_is_not_declined() {
+    let server = server();
+    let visitor = come(&server, 1, Resumption::Begin).await;
+    let socket = server.sockets().remove(0);
+    let (_near, declined) = offer(&socket, &visitor.granted.token);
+    assert!(timeout(PATIENCE, declined).await.unwrap().is_err(), "it is taken");
+    assert!(socket.is_connected());
 }

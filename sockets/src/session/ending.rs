@@ -10,7 +10,7 @@ use std::{
 
 use tokio::{runtime::Handle, time::timeout};
 
-use super::{Routes, Session, State};
+use super::{Routes, Session, State, resuming::OVER};
 use crate::hooks;
 use crate::{clock::now, disconnect_reason::DisconnectReason};
 use sockets_proto::{Farewell, Frame};
@@ -78,7 +78,10 @@ impl Session {
         let offer = state.take_offer();
         self.give_up_waiting(&mut state);
         drop(state);
-        drop((notices, offer));
+        drop(notices);
+        if let Some(offer) = offer {
+            offer.decline(OVER);
+        }
         for handler in handlers {
             handler.abort();
         }

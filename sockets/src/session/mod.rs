@@ -59,7 +59,7 @@ pub(crate) use self::{
     log::{Log, Members, Run},
     notices::Notices,
     peer_label::PeerLabel,
-    resuming::Offer,
+    resuming::{Declined, Offer},
     routes::{Resolved, Routes, Subscriber},
     sending::Room,
     service::{Callee, Listen, Named},
@@ -147,7 +147,7 @@ struct State {
 impl State {
     /// Returns how many bytes the session holds for its peer.
     fn held(&self) -> usize {
-        self.core.held() + self.pending_reply_bytes()
+        self.core.held() + self.pending_reply_bytes() + self.signatures.bytes()
     }
 
     /// Now, or a moment ago: a look at the clock for each message of a batch would be as dear as the rest of its answer.

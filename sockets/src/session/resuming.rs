@@ -9,6 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use tokio::sync::oneshot;
 
 use super::{Session, State, phase, signatures::Signatures};
 use crate::{
@@ -27,9 +28,34 @@ pub(crate) struct Offer {
     pub(crate) token: Token,
     /// Replaces the identity of the socket. It runs before the connection is used, and only if the session is resumed.
     pub(crate) adopt: Box<dyn FnOnce() + Send>,
-    /// What the client is told of that.
-    pub(crate) welcome: Box<dyn FnOnce(&Granted) -> Bytes + Send>,
+    pub(crate) welcome: Box<Welcome>,
+    /// Returns the link if the session does not take it. Dropped without that, it says that the session has.
+    pub(crate) declined: oneshot::Sender<Declined>,
 }
+
+/// Prepares a link for a session, and returns it with the message to the client that the session is resumed.
+pub(crate) type Welcome = dyn FnOnce(Link, &Granted) -> (Link, Bytes) + Send;
+
+/// A link that a session has not taken. Its client waits for an answer.
+pub(crate) struct Declined {
+    pub(crate) link: Link,
+    /// The reason, for the client.
+    pub(crate) message: &'static str,
+}
+
+impl Offer {
+    /// Gives the link back.
+    pub(crate) fn decline(self, message: &'static str) {
+        // The task that offered it ends only with its runtime.
+        let _ = self.declined.send(Declined { link: self.link, message });
+    }
+}
+
+/// The message to a client whose session has ended, or ends since it cannot be resumed.
+pub(super) const OVER: &str = "the session cannot be resumed any more: the next attempt begins another one";
+
+/// The message to a client that has claimed its session over another connection since.
+const SUPERSEDED: &str = "another connection resumes the session";
 
 /// How a session stands between two links.
 #[derive(Default)]
@@ -107,17 +133,30 @@ impl Session {
         known && !self.is_over(state) && !state.going_away
     }
 
-    /// Another link for this session; the newest counts. It is closed if that comes too late.
+    /// Offers another link to this session, which takes the newest. It is declined if that comes too late.
     pub(crate) fn offer(&self, offer: Offer) {
         let mut state = self.state.lock();
-        let left = if self.admits(&state, &offer.claim) {
+        let (left, message) = if self.admits(&state, &offer.claim) {
             state.wake_driver();
-            state.between.offer.replace(Box::new(offer))
+            (state.between.offer.replace(Box::new(offer)), SUPERSEDED)
         } else {
-            Some(Box::new(offer))
+            (Some(Box::new(offer)), OVER)
         };
         drop(state);
-        drop(left);
+        if let Some(left) = left {
+            left.decline(message);
+        }
+    }
+
+    /// Keeps an offer that cannot be taken. It is declined when the session has ended.
+    pub(crate) fn keep_offer(&self, offer: Box<Offer>) {
+        let mut state = self.state.lock();
+        if state.is_offered() {
+            drop(state);
+            offer.decline(SUPERSEDED);
+        } else {
+            state.between.offer = Some(offer);
+        }
     }
 
     /// Waits for another link. Only the driver's task does.

@@ -24,6 +24,9 @@ pub(super) struct Signatures {
     agreed: (u64, u64),
 }
 
+/// What a signature takes, about.
+const SIGNATURE: usize = 32;
+
 impl Signatures {
     /// Records some signatures of an announcement. Beyond `most` names no new ones are kept.
     pub(super) fn take_in(&mut self, announced: impl Iterator<Item = (u64, u64)>, most: usize) {
@@ -44,6 +47,11 @@ impl Signatures {
             let entries = std::mem::take(&mut self.changes).into_iter().collect();
             self.first = Some(Table::shared(entries));
         }
+    }
+
+    /// Returns the memory that the signatures take, about. A table that sessions share counts for each of them.
+    pub(super) fn bytes(&self) -> usize {
+        self.len() * SIGNATURE
     }
 
     fn len(&self) -> usize {

@@ -291,6 +291,7 @@ impl World<'_> {
         if !knows || self.choices.percent(10) || !self.can_go_on(at) {
             return self.start_anew(at);
         }
+        self.claim_any_position(at);
         let lost = self.choices.index(3);
         let moment = self.moment();
         let link = &mut self.links[at];
@@ -326,6 +327,32 @@ impl World<'_> {
             self.count("missed too much");
         }
         can
+    }
+
+    /// A peer may claim any position. Only one between two frames can be resumed from.
+    fn claim_any_position(&mut self, at: usize) {
+        for (end, other) in [(SERVER, CLIENT), (CLIENT, SERVER)] {
+            let link = &mut self.links[at];
+            let position = link.side(other).expect("it is open").reliability.received;
+            let side = link.side(end).expect("it is open");
+            let sent = usize::try_from(side.reliability.taken - position).expect("few bytes are under way");
+            let mut bytes: Vec<u8> = Vec::new();
+            for sent in &side.reliability.sent {
+                bytes.extend(u32::try_from(sent.frame.len()).expect("a short frame").to_le_bytes());
+                bytes.extend(&sent.frame);
+            }
+            bytes.truncate(sent);
+            let skipped = self.choices.index(sent + 1);
+            let mut rest = Bytes::from(bytes).split_off(skipped);
+            while next_frame(&mut rest).is_some() {}
+            let side = self.links[at].side(end).expect("it is open");
+            let possible = side.engine.can_resume(position + skipped as u64);
+            assert!(!possible || rest.is_empty(), "a claim of a position within a frame can be met");
+            assert!(possible || skipped > 0, "what can be resumed from does not change");
+            if !possible {
+                self.count("claim within a frame");
+            }
+        }
     }
 
     /// The client has come back to a server that does not know it, or not well enough.
