@@ -28,7 +28,7 @@ pub struct KeepAliveConfig {
 impl KeepAliveConfig {
     /// Returns the idle timeout that this side announces to its peer.
     pub fn announced_idle_timeout(&self) -> Duration {
-        timeout::clamp(self.idle_timeout.max(SILENCE_MIN))
+        timeout::clamp(self.idle_timeout)
     }
 }
 

@@ -19,7 +19,7 @@ pub struct Terms {
 impl Terms {
     /// Returns settings that accept frames of `max_frame` bytes, and `calls` calls of `bytes` bytes in flight.
     pub fn new(max_frame: u32, calls: u32, bytes: u32) -> Self {
-        Self { max_frame: max_frame.max(FRAME_MIN), window: Grant { calls: calls.max(1), bytes: bytes.max(1) } }
+        Self { max_frame, window: Grant { calls, bytes } }
     }
 
     /// Whether a conversation is possible at all.

@@ -2,7 +2,7 @@
 
 use std::{
     any::type_name,
-    future::Future,
+    future::{Future, poll_fn},
     io,
     ops::Deref,
     sync::Arc,
@@ -24,16 +24,15 @@ use crate::layer::{CallService, Layer, Layers, Next};
 use crate::{codec, hooks};
 use crate::{
     connect_error::ConnectError,
+    connector::open,
     disconnect_reason::DisconnectReason,
     driver::Driver,
     handshake::{self, Granted, Resumption},
     limits::Limits,
     reconnect::{ClientState, Login, Reconnect, StateChanges, WayBack, make_login},
     server::{Identity, Server},
-    session::{Peer, PeerLabel, Routes, Service, Session, cannot_encode},
-    transport::{
-        Address, Arrival, BoxError, ClientOptions, Handshake, Link, memory_pair, open, over_messages, over_stream,
-    },
+    session::{Peer, PeerLabel, Routes, Service, Session, cannot_encode, run_hook},
+    transport::{Address, Arrival, BoxError, ClientOptions, Handshake, Link, memory_pair, over_messages, over_stream},
 };
 use sockets_proto::{Side, clamp_timeout};
 
@@ -75,13 +74,17 @@ impl Client {
     /// # }
     /// ```
     ///
+    /// Called by a handler, listener or layer of this client, which it would wait for, it returns at once.
+    ///
     /// # Cancel safety
     ///
     /// The client closes, whether this is waited for or not once it has been polled.
     pub async fn close(&self) {
         let session = self.peer.session();
         session.close(DisconnectReason::Closed);
-        session.parted().await;
+        if !session.runs_here() {
+            session.parted().await;
+        }
     }
 
     /// How it stands with its server now.
@@ -208,7 +211,13 @@ impl ClientBuilder {
     }
 
     /// Sets the limits of the connection.
+    ///
+    /// # Panics
+    ///
+    /// If a limit is below its minimum, which [`Limits`] states.
+    #[track_caller]
     pub fn limits(self, limits: Limits) -> Self {
+        limits.check();
         Self { limits, ..self }
     }
 
@@ -320,7 +329,7 @@ impl ClientBuilder {
         let greeting = made.map_err(|_| ConnectError::Login("it was not made in time".into()))??;
         let (mut link, address) = match way {
             Way::To(address) => {
-                let opened = timeout_at(deadline, open(address.clone(), &options, &limits)).await;
+                let opened = timeout_at(deadline, open(&address, &options, &limits)).await;
                 let link = opened.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
                 (link, Some(address).filter(|_| !reconnect.is_never()))
             }
@@ -377,10 +386,11 @@ impl ClientBuilder {
 /// Runs the hook to its first suspension, so that the listeners it sets are there, before calls may come in: the server
 /// may be waiting for their answers, and must not wait for the rest of the hook.
 fn run_connected(mut hook: BoxFuture<'static, ()>, session: &Arc<Session>) {
-    let polled = hook.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    let polled = run_hook(session, || hook.as_mut().poll(&mut Context::from_waker(Waker::noop())));
     session.open_client_gate();
     if polled.is_pending() {
-        let session = Arc::clone(session);
+        let (session, context) = (Arc::clone(session), Arc::clone(session));
+        let hook = poll_fn(move |cx| run_hook(&context, || hook.as_mut().poll(cx)));
         tokio::spawn(async move {
             tokio::select! {
                 _ = hooks::run_future("connected", session.label(), || hook) => {}

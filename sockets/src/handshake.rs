@@ -8,6 +8,7 @@ use crate::codec::{EncodeError, decode, encode};
 use sockets_proto::Token;
 use sockets_proto::next_frame;
 use std::{
+    future::poll_fn,
     io,
     pin::Pin,
     task::{Context, Poll, ready},
@@ -18,16 +19,18 @@ use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
 use futures_util::{FutureExt, Sink, SinkExt, StreamExt};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use tokio::task::unconstrained;
 
 use self::magic::Magic;
 use crate::{
     connect_error::{AcceptError, ConnectError},
+    contain::contain,
     limits::Limits,
     postcard::Postcard,
     refusal::Refusal,
     transport::{Compression, Link, ReceiveError, hang_up},
 };
-use sockets_proto::{Outbox, Terms, Violation, clamp_timeout};
+use sockets_proto::{Farewell, Frame, Outbox, Terms, Violation, clamp_timeout};
 
 /// The protocol's version.
 const VERSION: u16 = 1;
@@ -161,6 +164,8 @@ enum Response {
     /// A refusal after which the client may try again, and the time before which it must not, in milliseconds. It is sent
     /// only to a client that knows [`RETRIES`].
     Retry(String, u64),
+    /// Answers a probe.
+    Here,
 }
 
 impl Response {
@@ -171,6 +176,22 @@ impl Response {
             None => Self::Refused(message),
         }
     }
+}
+
+/// The answer to a probe.
+pub(crate) enum Probed {
+    /// The server waits for the greeting.
+    Here,
+    /// The server does not know probes, and has closed the connection.
+    Unknown,
+}
+
+/// Finds out whether a server answers, without a login: a probe is an envelope with an empty body.
+pub(crate) async fn probe(link: &mut Link) -> Result<Probed, ConnectError> {
+    messages(link, ANSWER_MAX).send(Envelope::new(Vec::new())).await?;
+    let answer = receive_answer(link).await?;
+    let is_here = answer.version == VERSION && matches!(decode(&answer.body), Ok(Response::Here));
+    Ok(if is_here { Probed::Here } else { Probed::Unknown })
 }
 
 /// The client's side: greets, and waits to be welcomed. `resumption` is for one who knows it.
@@ -186,20 +207,11 @@ pub(crate) async fn greet(
     extensions.push((RETRIES, Vec::new()));
     let greeting = Greeting { terms: limits.settings(), login, extensions };
     let body = encode(&greeting).map_err(|error| ConnectError::Login(error.to_string()))?;
-    let mut messages = messages(link, ANSWER_MAX);
-    messages.send(Envelope::new(body)).await?;
-    let answer: Envelope = match messages.next().await {
-        Some(Ok(answer)) => answer,
-        Some(Err(error)) => {
-            return Err(match error.into() {
-                ConnectError::Unreachable(error) if error.kind() == io::ErrorKind::InvalidData => {
-                    ConnectError::Handshake(format!("the server does not speak this protocol: {error}"))
-                }
-                failed => failed,
-            });
-        }
-        None => return Err(ConnectError::Handshake("the server closed the connection without an answer".into())),
-    };
+    messages(link, ANSWER_MAX).send(Envelope::new(body)).await?;
+    let mut abandoning = Abandoning { link, is_armed: asked };
+    let answered = receive_answer(abandoning.link).await;
+    abandoning.is_armed = false;
+    let answer = answered?;
     if answer.version != VERSION {
         return Err(ConnectError::Version { ours: VERSION, theirs: answer.version });
     }
@@ -214,7 +226,41 @@ pub(crate) async fn greet(
             Err(ConnectError::Refused(Refusal::retry(message).after(wait)))
         }
         Ok(Response::Misunderstood(what)) => Err(ConnectError::Handshake(format!("the server says: {what}"))),
+        Ok(Response::Here) => Err(ConnectError::Handshake("the server answers a probe that was not sent".into())),
         Err(error) => Err(ConnectError::Handshake(error.to_string())),
+    }
+}
+
+/// Receives the server's answer to the greeting, or to a probe.
+async fn receive_answer(link: &mut Link) -> Result<Envelope, ConnectError> {
+    match messages(link, ANSWER_MAX).next().await {
+        Some(Ok(answer)) => Ok(answer),
+        Some(Err(error)) => Err(match error.into() {
+            ConnectError::Unreachable(error) if error.kind() == io::ErrorKind::InvalidData => {
+                ConnectError::Handshake(format!("the server does not speak this protocol: {error}"))
+            }
+            failed => failed,
+        }),
+        None => Err(ConnectError::Handshake("the server closed the connection without an answer".into())),
+    }
+}
+
+/// Ends the session that the server may have begun for a client that gives up before it is answered. Otherwise the server
+/// would keep it for a client that does not know its token.
+struct Abandoning<'a> {
+    link: &'a mut Link,
+    is_armed: bool,
+}
+
+impl Drop for Abandoning<'_> {
+    fn drop(&mut self) {
+        if self.is_armed {
+            let mut outbox = Outbox::default();
+            outbox.push_bare(Frame::Goodbye { reason: Farewell::Closed });
+            let transmitter = &mut self.link.transmitter;
+            // There is nothing to wait with: what the connection does not take at once is lost.
+            contain(|| _ = unconstrained(poll_fn(|cx| transmitter.poll_transmit(cx, &mut outbox))).now_or_never());
+        }
     }
 }
 
@@ -238,7 +284,13 @@ impl Heard {
 
 /// The server's side, first half: hears the greeting.
 pub(crate) async fn hear(link: &mut Link, limits: &Limits) -> Result<Heard, AcceptError> {
-    let heard = messages(link, limits.login_bytes as usize).next().await;
+    let mut heard = messages(link, limits.login_bytes as usize).next().await;
+    if let Some(Ok(Envelope { version: VERSION, body, .. })) = &heard
+        && body.is_empty()
+    {
+        respond(link, &Response::Here).await?;
+        heard = messages(link, limits.login_bytes as usize).next().await;
+    }
     let misunderstood = match heard {
         None => return Err(AcceptError::Handshake("the peer left without a greeting".into())),
         Some(Err(error)) if is_too_large(&error) => {

@@ -85,6 +85,8 @@ mod client;
 mod clock;
 mod codec;
 mod connect_error;
+mod connector;
+mod contain;
 mod disconnect_reason;
 mod driver;
 mod failing_element;

@@ -4,10 +4,19 @@ use std::time::Duration;
 
 use sockets_proto::{KeepAliveConfig, Terms};
 
+/// The minimum of `max_frame`, in bytes.
+const MAX_FRAME_MIN: u32 = 256;
+/// The minimum of the time limits.
+const TIME_MIN: Duration = Duration::from_millis(1);
+/// The minimum of `heartbeat`.
+const HEARTBEAT_MIN: Duration = Duration::from_millis(50);
+/// The minimum of `silence`.
+const SILENCE_MIN: Duration = Duration::from_millis(200);
+
 /// What one connection may use, and how many of them a server has. Every limit has a sane default, and none but the two
-/// rates can be switched off: what is too small for a
-/// conversation counts as the least that is not, which is 256 bytes for a message, 200 ms of silence, 50 ms between
-/// heartbeats, and 1 for each of the others.
+/// rates can be switched off. The builders' `limits` panics if one is below its minimum: 256 bytes for `max_frame`, 200 ms for
+/// `silence`, 50 ms for `heartbeat`, 1 ms for `authentication`, `connected`, `call_timeout` and `stall`, and 1 for the
+/// other numbers. `shutdown_grace` and the limits of resumption may be 0.
 ///
 /// ```
 /// use std::time::Duration;
@@ -123,6 +132,44 @@ impl Limits {
     /// Returns the times by which this side detects a dead connection.
     pub(crate) fn keep_alive(&self) -> KeepAliveConfig {
         KeepAliveConfig { idle_timeout: self.silence, interval: self.heartbeat }
+    }
+}
+
+impl Limits {
+    /// Checks each limit against its minimum.
+    ///
+    /// # Panics
+    ///
+    /// If a limit is below its minimum.
+    #[track_caller]
+    pub(crate) fn check(&self) {
+        let numbers = [
+            ("max_frame", self.max_frame, MAX_FRAME_MIN),
+            ("calls_in_flight", self.calls_in_flight, 1),
+            ("bytes_in_flight", self.bytes_in_flight, 1),
+            ("outgoing_queue", self.outgoing_queue, 1),
+            ("login_bytes", self.login_bytes, 1),
+            ("connections", self.connections, 1),
+            ("handshakes", self.handshakes, 1),
+            ("rooms_per_socket", self.rooms_per_socket, 1),
+            ("names_per_peer", self.names_per_peer, 1),
+            ("calls_per_second", self.calls_per_second.unwrap_or(1), 1),
+            ("bytes_per_second", self.bytes_per_second.unwrap_or(1), 1),
+        ];
+        for (name, value, least) in numbers {
+            assert!(value >= least, "`Limits::{name}` is {value}: set it to at least {least}");
+        }
+        let times = [
+            ("authentication", self.authentication, TIME_MIN),
+            ("connected", self.connected, TIME_MIN),
+            ("call_timeout", self.call_timeout, TIME_MIN),
+            ("stall", self.stall, TIME_MIN),
+            ("heartbeat", self.heartbeat, HEARTBEAT_MIN),
+            ("silence", self.silence, SILENCE_MIN),
+        ];
+        for (name, value, least) in times {
+            assert!(value >= least, "`Limits::{name}` is {value:?}: set it to at least {least:?}");
+        }
     }
 }
 

@@ -20,13 +20,14 @@ use tokio_util::sync::ReusableBoxFuture;
 use crate::{
     backoff::Backoff,
     connect_error::ConnectError,
+    connector::open,
     disconnect_reason::DisconnectReason,
     driver::{Found, Recovery, Search},
     handshake::{self, Claim, Resumption},
     limits::Limits,
     lock::{Mutex, event},
     session::Session,
-    transport::{Address, ClientOptions, open, redacted},
+    transport::{Address, ClientOptions, redacted},
 };
 use crate::{hooks, session::PeerLabel};
 
@@ -349,7 +350,7 @@ impl WayBack {
         let patience = self.limits.authentication;
         // Before the server waits for it.
         let login = timeout(patience, make_login(&self.login)).await.map_err(|_| late())??;
-        let mut link = open(address.clone(), &self.options, &self.limits).await?;
+        let mut link = open(&address, &self.options, &self.limits).await?;
         let greeting = handshake::greet(&mut link, &self.limits, &self.options.compression, login, resumption);
         let (theirs, granted) = timeout(patience, greeting).await.map_err(|_| late())??;
         let Some(granted) = granted else {

@@ -97,7 +97,7 @@ impl<C, H: Clone> Core<C, H> {
             dropped: 0,
             max_frame: theirs.max_frame as usize,
             parked_requests: ours.window.calls as usize,
-            queue_limit: queue_limit.max(1),
+            queue_limit,
             peer_is_ready: false,
             is_refused: false,
             peer_is_leaving: false,

@@ -14,7 +14,7 @@ use tokio::time::timeout_at;
 use super::{places::Places, rate::Rate};
 use crate::lock::{assert_unlocked, event};
 use crate::{
-    clock,
+    clock, hooks,
     session::{Call, EmitLease, Incoming, Kind, Peer, Place, Resolved, Room, Session, Subscriber, run_suspended},
     transport::Batch,
 };
@@ -223,6 +223,24 @@ impl Dispatcher {
     }
 }
 
+impl Drop for Dispatcher {
+    fn drop(&mut self) {
+        for (_, known) in self.known.drain(..) {
+            drop_handlers(&self.session, known.resolved.into_handlers());
+        }
+        if let Some(unfinished) = self.unfinished.take() {
+            drop_handlers(&self.session, unfinished.listeners);
+        }
+    }
+}
+
+/// Drops handlers, each by itself: the driver goes on, whatever the user's `Drop` does.
+fn drop_handlers(session: &Session, handlers: impl IntoIterator<Item = Subscriber>) {
+    for handler in handlers {
+        hooks::run("drop of a handler", session.label(), || drop(handler));
+    }
+}
+
 /// Finds out who hears a key.
 fn look_up<'a>(
     session: &Session,
@@ -234,7 +252,9 @@ fn look_up<'a>(
     let current = session.routes_version();
     if *version != current {
         *version = current;
-        known.clear();
+        for (_, known) in known.drain(..) {
+            drop_handlers(session, known.resolved.into_handlers());
+        }
     }
     let at = match known.binary_search_by_key(&key, |(key, _)| *key) {
         Ok(at) => at,
@@ -358,7 +378,7 @@ fn run(
         Subscriber::Group { service, .. } => service.start(key, incoming, place),
         Subscriber::Listener { listen, .. } => listen.start(incoming, place),
     }
-    let Some(running) = place.poll_once() else { return false };
+    let Some(running) = place.poll_once(session) else { return false };
     let (running, handle) = abortable(run_suspended(Arc::clone(session), key, open, running));
     // Known before it can end. And not spawned under the session's lock: a runtime that is being dropped drops the
     // handler at once, which answers its call.

@@ -27,6 +27,7 @@ use self::{
 use crate::lock::{event, in_transport, wake};
 use crate::{
     clock,
+    contain::contain,
     disconnect_reason::DisconnectReason,
     session::{Notices, Received, Session, SlowPermit, after_others},
     transport::{Batch, Receive, ReceiveError, hang_up, wake_after_others},
@@ -309,7 +310,7 @@ struct End<L: FnOnce()> {
 impl<L: FnOnce()> End<L> {
     fn because(&mut self, reason: &DisconnectReason) {
         if let Some(leave) = self.leave.take() {
-            leave();
+            contain(leave);
             self.session.end(reason);
         }
     }

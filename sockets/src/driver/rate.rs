@@ -48,7 +48,7 @@ struct Bucket {
 
 impl Bucket {
     fn new(per_second: u32, now: Instant) -> Self {
-        Self { per_second: per_second.max(1).into(), full_at: now }
+        Self { per_second: per_second.into(), full_at: now }
     }
 
     /// When there is something in it: a call, or a byte of one.

@@ -3,7 +3,7 @@
 use crate::{hooks, lock::event};
 use sockets_proto::Token;
 use std::{
-    future::Future,
+    future::{Future, poll_fn},
     net::SocketAddr,
     pin::Pin,
     sync::{Arc, atomic::Ordering},
@@ -31,7 +31,7 @@ use crate::{
     driver::Driver,
     handshake::{self, Claim, Granted, Theirs},
     refusal::Refusal,
-    session::{Declined, Offer, Peer, PeerLabel, Routes, Session},
+    session::{Declined, Offer, Peer, PeerLabel, Routes, Session, run_hook},
     transport::{Arrival, BoxError, Handshake, Link, over_messages, over_stream},
 };
 use sockets_proto::clamp_timeout;
@@ -206,6 +206,8 @@ async fn begin<I: Identity>(
             None => Ok(()),
         }
     };
+    let (mut hook, context) = (Box::pin(hook), Arc::clone(&session));
+    let hook = poll_fn(move |cx| run_hook(&context, || hook.as_mut().poll(cx)));
     run_connected(hook, &session, limit).await;
     None
 }

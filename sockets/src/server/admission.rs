@@ -41,8 +41,8 @@ impl Admission {
     pub(super) fn new(limits: &Limits) -> Arc<Self> {
         Arc::new(Self {
             places: Mutex::default(),
-            connections: limits.connections.max(1) as usize,
-            handshakes: limits.handshakes.max(1) as usize,
+            connections: limits.connections as usize,
+            handshakes: limits.handshakes as usize,
             changed: Notify::new(),
         })
     }

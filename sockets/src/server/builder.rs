@@ -175,7 +175,13 @@ impl<I: Identity> ServerBuilder<I> {
     }
 
     /// Sets the limits of every connection.
+    ///
+    /// # Panics
+    ///
+    /// If a limit is below its minimum, which [`Limits`] states.
+    #[track_caller]
     pub fn limits(self, limits: Limits) -> Self {
+        limits.check();
         Self { limits, ..self }
     }
 

@@ -1,10 +1,13 @@
 //! Where a server listens.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::poll_fn, sync::Arc, time::Duration};
 
 use tokio::time::sleep;
 
-use super::{Identity, Inner, Server};
+use super::{
+    Identity, Inner, Server,
+    listening::{Accepting, Listening},
+};
 use crate::{
     connect_error::BindError,
     lock::event,
@@ -38,21 +41,28 @@ impl<I: Identity> Server<I> {
         if let Some(local_addr) = acceptor.local_addr() {
             self.inner.local_addrs.lock().push(local_addr);
         }
-        let listener = tokio::spawn(listen(Arc::clone(&self.inner), acceptor));
-        self.inner.listeners.lock().push(listener);
+        let listening = Arc::new(Listening::new(acceptor));
+        self.inner.listeners.lock().push(Arc::clone(&listening));
+        if self.inner.stop.is_cancelled() {
+            // Nothing else may close it.
+            listening.close();
+            return Err(BindError::ShutDown);
+        }
+        tokio::spawn(listen(Arc::clone(&self.inner), Accepting(listening)));
         Ok(())
     }
 }
 
 /// Takes connections until the server stops.
-async fn listen<I: Identity>(server: Arc<Inner<I>>, acceptor: Acceptor) {
+async fn listen<I: Identity>(server: Arc<Inner<I>>, accepting: Accepting) {
     let stop = server.stop.clone();
     loop {
         let accepted = tokio::select! {
             biased;
             () = stop.cancelled() => return,
-            accepted = acceptor.accept() => accepted,
+            accepted = poll_fn(|cx| accepting.0.poll_accept(cx)) => accepted,
         };
+        let Some(accepted) = accepted else { return };
         let arrival = match accepted {
             Ok(arrival) => arrival,
             Err(error) => {

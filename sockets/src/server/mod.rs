@@ -10,6 +10,7 @@ mod entry;
 mod fanout;
 mod hook;
 mod listen;
+mod listening;
 mod parking;
 mod registry;
 mod replies;
@@ -28,7 +29,6 @@ use std::{
 };
 
 use futures_util::future::BoxFuture;
-use tokio::{task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::replies::{decode_fallible, decode_plain};
@@ -42,20 +42,20 @@ pub use self::{
     replies::Replies,
     socket::Socket,
 };
-use self::{admission::Admission, audience::Selector, fanout::Fanout, parking::Parking, registry::Registry};
+use self::{
+    admission::Admission, audience::Selector, fanout::Fanout, listening::Listening, parking::Parking,
+    registry::Registry,
+};
 use crate::lock::{self, Mutex, RwLock};
 use crate::{
     disconnect_reason::DisconnectReason,
     limits::Limits,
     refusal::Refusal,
     registration_error::RegistrationError,
-    session::{Around, Routes},
+    session::{Around, Routes, Session},
     transport::{Handshake, ServerOptions, without_userinfo},
 };
 use sockets_proto::Announcement;
-
-/// How long the listeners may take to end when the server shuts down.
-const LISTENERS_END: Duration = Duration::from_secs(1);
 
 /// What a server's authentication gives for a login: who the client is. Every type that can be one is one.
 pub trait Identity: Clone + Eq + Hash + Send + Sync + 'static {}
@@ -111,11 +111,11 @@ struct Inner<I> {
     local_addrs: Mutex<Vec<SocketAddr>>,
     /// Stops the listeners.
     stop: CancellationToken,
-    listeners: Mutex<Vec<JoinHandle<()>>>,
+    listeners: Mutex<Vec<Arc<Listening>>>,
 }
 
 /// A server. Clones mean the same one; when the last of those that `build` or `bind` returned is dropped, it says
-/// goodbye to its sockets and closes.
+/// goodbye to its sockets and closes. Its addresses are free then.
 pub struct Server<I = ()> {
     inner: Arc<Inner<I>>,
     /// What keeps the server open, held for its `Drop`. The handles that sockets and calls give have none.
@@ -134,8 +134,7 @@ struct KeepOpen<I>(Arc<Inner<I>>);
 
 impl<I> Drop for KeepOpen<I> {
     fn drop(&mut self) {
-        self.0.stop.cancel();
-        let sessions = self.0.registry.write().close();
+        let sessions = self.0.close();
         for session in sessions {
             session.close(DisconnectReason::Closed);
         }
@@ -232,6 +231,9 @@ impl<I: Identity> Server<I> {
     /// way, at most for [`Limits::shutdown_grace`], and then disconnects everyone. `on_disconnect` hooks have been started
     /// by then, and are not waited for. A handler that blocks its thread is given up on after another second.
     ///
+    /// Called by a handler, listener, layer or `connected` hook of one of its sessions, which it would wait for, it returns at
+    /// once, and the server drains in the background.
+    ///
     /// # Cancel safety
     ///
     /// Dropped before it is ready, it leaves sockets that are not drained connected; it may be called again.
@@ -262,20 +264,23 @@ impl<I: Identity> Server<I> {
         self.shut_down(Some((within, Some(&without_userinfo(url))))).await;
     }
 
-    /// `back` says within how much time clients come back, and perhaps where.
+    /// `back` states within which time clients come back, and perhaps where.
     async fn shut_down(&self, back: Option<(Duration, Option<&str>)>) {
-        self.inner.stop.cancel();
-        let sessions = self.inner.registry.write().close();
+        let sessions = self.inner.close();
+        let is_own = sessions.iter().any(Session::runs_here);
         let grace = self.inner.limits.shutdown_grace;
         let count = u32::try_from(sessions.len()).unwrap_or(u32::MAX);
         let drains = (0..).zip(sessions).map(|(number, session)| {
             let back = back.map(|(within, at)| ((within / count).saturating_mul(number), at.map(str::to_owned)));
             session.drain(grace, back)
         });
-        futures_util::future::join_all(drains).await;
-        // When this returns, others can listen at the same addresses, unless a runtime keeps a listener from ending.
-        let listeners = mem::take(&mut *self.inner.listeners.lock());
-        let _ = timeout(LISTENERS_END, futures_util::future::join_all(listeners)).await;
+        let drained = futures_util::future::join_all(drains);
+        if is_own {
+            // It would wait for its own caller.
+            tokio::spawn(drained);
+        } else {
+            drained.await;
+        }
     }
 }
 
@@ -288,6 +293,16 @@ impl<I: Hash> Inner<I> {
 }
 
 impl<I> Inner<I> {
+    /// Closes the listeners, whose addresses are free when this returns, and admits no client any more. Returns the sessions
+    /// of the server.
+    fn close(&self) -> Vec<Arc<Session>> {
+        self.stop.cancel();
+        for listening in mem::take(&mut *self.listeners.lock()) {
+            listening.close();
+        }
+        self.registry.write().close()
+    }
+
     fn next_ask(&self) -> u64 {
         self.next_ask.fetch_add(1, Ordering::Relaxed)
     }

@@ -11,8 +11,7 @@ use std::{
 use tokio::{runtime::Handle, time::timeout};
 
 use super::{Routes, Session, State, resuming::OVER};
-use crate::hooks;
-use crate::{clock::now, disconnect_reason::DisconnectReason};
+use crate::{clock::now, contain::contain, disconnect_reason::DisconnectReason, hooks};
 use sockets_proto::{Farewell, Frame};
 
 /// What a user has asked to be run when the session has ended.
@@ -78,9 +77,21 @@ impl Session {
         let offer = state.take_offer();
         self.give_up_waiting(&mut state);
         drop(state);
-        drop(notices);
+        // First of all: whatever a user's value does when it is dropped below, the hooks run. There is no runtime when it is
+        // what has ended the session.
+        let runtime = Handle::try_current();
+        for hook in hooks {
+            match &runtime {
+                Ok(runtime) => {
+                    let reason = reason.clone();
+                    runtime.spawn(hooks::run_future("on_disconnect", self.label(), || hook(reason)));
+                }
+                Err(_) => _ = hooks::run("drop of an `on_disconnect`", self.label(), || drop(hook)),
+            }
+        }
+        contain(|| drop(notices));
         if let Some(offer) = offer {
-            offer.decline(OVER);
+            hooks::run("drop of a connection", self.label(), || offer.decline(OVER));
         }
         for handler in handlers {
             handler.abort();
@@ -90,13 +101,6 @@ impl Session {
         }
         self.state.changed.notify_waiters();
         self.state.capacity.notify_waiters();
-        // There is no runtime when it is what has ended the session.
-        if let Ok(runtime) = Handle::try_current() {
-            for hook in hooks {
-                let reason = reason.clone();
-                runtime.spawn(hooks::run_future("on_disconnect", self.label(), || hook(reason)));
-            }
-        }
     }
 
     /// Runs `hook` when the session has ended; at once if it has.
@@ -176,7 +180,7 @@ impl Session {
     /// Gives the connection back: handles that outlive the session must not keep it open.
     pub(crate) fn release(&self) {
         let released = self.writer.lock().release();
-        drop(released);
+        hooks::run("drop of a connection", self.label(), || drop(released));
         self.state.lock().core.discard();
         self.parted.store(true, Ordering::Release);
         self.state.changed.notify_waiters();

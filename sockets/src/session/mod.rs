@@ -65,7 +65,7 @@ pub(crate) use self::{
     service::{Callee, Listen, Named},
     slow::{SlowPermit, after_others},
     suspended::run_suspended,
-    worker::share_woken_task,
+    worker::{run_hook, share_woken_task},
 };
 pub use self::{
     call::Call,

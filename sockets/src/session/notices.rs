@@ -3,7 +3,7 @@
 use std::{cell::Cell, mem, task::Waker};
 
 use super::Member;
-use crate::lock::wake;
+use crate::{contain::contain, lock::wake};
 use sockets_proto::Answer;
 
 /// A longer list is not kept.
@@ -18,6 +18,15 @@ thread_local! {
 pub(super) enum Notice {
     Wake(Waker),
     Member(Member, Answer),
+}
+
+impl Notice {
+    fn give(self) {
+        match self {
+            Self::Wake(waker) => wake(waker),
+            Self::Member(member, answer) => member.answer(answer),
+        }
+    }
 }
 
 /// Those who are to be told. Dropped, it tells them.
@@ -42,11 +51,20 @@ impl Notices {
         if self.is_empty() {
             return;
         }
-        for notice in self.0.drain(..) {
-            match notice {
-                Notice::Wake(waker) => wake(waker),
-                Notice::Member(member, answer) => member.answer(answer),
-            }
+        let mut rest = Rest(self.0.drain(..));
+        for notice in &mut rest.0 {
+            notice.give();
+        }
+    }
+}
+
+/// What is left of a list. If a waker panics, the others are told all the same.
+struct Rest<'a>(std::vec::Drain<'a, Notice>);
+
+impl Drop for Rest<'_> {
+    fn drop(&mut self) {
+        for notice in &mut self.0 {
+            contain(|| notice.give());
         }
     }
 }

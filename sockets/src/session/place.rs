@@ -4,13 +4,14 @@ use std::{
     future::Future,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
+    sync::Arc,
     task::{Context, Poll, Waker},
 };
 
 use tokio::task::unconstrained;
 use tokio_util::sync::ReusableBoxFuture;
 
-use super::worker::run_handler;
+use super::{Session, worker::run_handler};
 
 /// Says that a call has ended. Only [`Incoming`](super::Incoming) makes one, so a handler's future cannot forget to.
 #[derive(Debug)]
@@ -52,7 +53,7 @@ impl Place {
     }
 
     /// Polls the handler once. One that suspends comes back, to be run by a task of its own.
-    pub(crate) fn poll_once(&mut self) -> Option<Running> {
+    pub(crate) fn poll_once(&mut self, session: &Arc<Session>) -> Option<Running> {
         if !std::mem::take(&mut self.waiting) {
             return None;
         }
@@ -60,7 +61,8 @@ impl Place {
         // The task that a suspended handler is given polls it again at once, with a waker of its own.
         let mut cx = Context::from_waker(Waker::noop());
         // Outside of tokio's budget: within it, handlers that are ready would be turned away in a large batch.
-        let polled = catch_unwind(AssertUnwindSafe(|| run_handler(|| pin!(unconstrained(future)).poll(&mut cx))));
+        let polled =
+            catch_unwind(AssertUnwindSafe(|| run_handler(session, || pin!(unconstrained(future)).poll(&mut cx))));
         match polled {
             Ok(Poll::Ready(_)) => None,
             Ok(Poll::Pending) => self.future.take(),

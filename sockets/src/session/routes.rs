@@ -62,6 +62,10 @@ impl Subscriber {
 }
 
 impl Resolved {
+    pub(crate) fn into_handlers(self) -> impl Iterator<Item = Subscriber> {
+        self.hearers.into_iter().chain(self.answerer)
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.hearers.is_empty() && self.answerer.is_none()
     }

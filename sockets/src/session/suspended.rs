@@ -45,16 +45,16 @@ impl Session {
     }
 
     /// Polls the handler once, with a permit if handlers of this session are slow. Returns `true` if it has ended.
-    async fn poll_once(&self, running: &mut Running) -> bool {
+    async fn poll_once(self: &Arc<Self>, running: &mut Running) -> bool {
         let _permit = if self.is_slow() { Some(Box::pin(self.slow_permit()).await) } else { None };
         let began = now();
-        let has_ended = poll_fn(|cx| Poll::Ready(run_handler(|| running.poll(cx).is_ready()))).await;
+        let has_ended = poll_fn(|cx| Poll::Ready(run_handler(self, || running.poll(cx).is_ready()))).await;
         self.record_poll(began, now());
         has_ended
     }
 
     /// Waits until fewer bytes of replies wait, and resumes the handler. One at a time: each may add a reply.
-    async fn resume_in_turn(&self, key: u64, call: CallId, running: &mut Running) -> bool {
+    async fn resume_in_turn(self: &Arc<Self>, key: u64, call: CallId, running: &mut Running) -> bool {
         let _turn = self.resuming.get_or_init(|| Box::new(Mutex::new(()))).lock().await;
         loop {
             let mut room = pin!(self.state.capacity.notified());

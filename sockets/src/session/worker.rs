@@ -1,15 +1,19 @@
 //! Whether this thread runs a handler, and what follows from that.
 
-use std::cell::Cell;
+use std::{cell::Cell, sync::Arc};
 
 use sockets_proto::Caller;
 
+use super::Session;
+
 thread_local! {
     static RUNS_HANDLER: Cell<bool> = const { Cell::new(false) };
+    /// The address of the session whose handler or hook runs, or 0.
+    static SESSION: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Runs a step of a handler.
-pub(crate) fn run_handler<T>(step: impl FnOnce() -> T) -> T {
+/// Runs a step of a handler of this session.
+pub(crate) fn run_handler<T>(session: &Arc<Session>, step: impl FnOnce() -> T) -> T {
     /// Also when the step panics.
     struct Reset(bool);
     impl Drop for Reset {
@@ -18,7 +22,26 @@ pub(crate) fn run_handler<T>(step: impl FnOnce() -> T) -> T {
         }
     }
     let _reset = Reset(RUNS_HANDLER.replace(true));
+    run_hook(session, step)
+}
+
+/// Runs a step of a hook of this session.
+pub(crate) fn run_hook<T>(session: &Arc<Session>, step: impl FnOnce() -> T) -> T {
+    struct Reset(usize);
+    impl Drop for Reset {
+        fn drop(&mut self) {
+            SESSION.set(self.0);
+        }
+    }
+    let _reset = Reset(SESSION.replace(Arc::as_ptr(session).addr()));
     step()
+}
+
+impl Session {
+    /// Returns `true` if a handler or hook of this session runs on this thread: it must not wait for the session's end.
+    pub(crate) fn runs_here(self: &Arc<Self>) -> bool {
+        SESSION.get() == Arc::as_ptr(self).addr()
+    }
 }
 
 /// Who calls, on this thread.

@@ -1,6 +1,11 @@
 //! The side of a transport that listens.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
 
 use tokio::net::{TcpListener, TcpStream};
 #[cfg(feature = "tls")]
@@ -65,18 +70,18 @@ impl Acceptor {
     /// Takes the next connection. It does not wait for what the other side has to say: that is for [`Arrival::Opening`].
     ///
     /// An error may be of one connection alone; the next ones can still be taken.
-    pub(crate) async fn accept(&self) -> io::Result<Arrival> {
-        match self {
+    pub(crate) fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Arrival>> {
+        Poll::Ready(match self {
             Self::Tcp(listener) => {
-                let (stream, peer_addr) = accept(listener).await?;
+                let (stream, peer_addr) = ready!(poll_accept(listener, cx))?;
                 let (read, write) = stream.into_split();
                 let handshake = Handshake { peer_addr: Some(peer_addr), ..Handshake::over("tcp") };
                 Ok(Arrival::Open(over_stream(read, write), handshake))
             }
-            Self::Unix(acceptor) => acceptor.accept().await,
+            Self::Unix(acceptor) => ready!(acceptor.poll_accept(cx)),
             #[cfg(feature = "tls")]
             Self::Tls(listener, config) => {
-                let (stream, peer_addr) = accept(listener).await?;
+                let (stream, peer_addr) = ready!(poll_accept(listener, cx))?;
                 let config = Arc::clone(config);
                 Ok(Arrival::opening(async move {
                     let (stream, certificates) = tls::accept(stream, config).await?;
@@ -86,14 +91,14 @@ impl Acceptor {
             }
             #[cfg(feature = "ws")]
             Self::Ws(listener, entrance) => {
-                let (stream, peer_addr) = accept(listener).await?;
+                let (stream, peer_addr) = ready!(poll_accept(listener, cx))?;
                 let (read, write) = stream.into_split();
                 let handshake = Handshake { peer_addr: Some(peer_addr), ..Handshake::over("ws") };
                 Ok(Arrival::opening(websocket::accept(read, write, Arc::clone(entrance), handshake)))
             }
             #[cfg(all(feature = "ws", feature = "tls"))]
             Self::Wss(listener, config, entrance) => {
-                let (stream, peer_addr) = accept(listener).await?;
+                let (stream, peer_addr) = ready!(poll_accept(listener, cx))?;
                 let (config, entrance) = (Arc::clone(config), Arc::clone(entrance));
                 Ok(Arrival::opening(async move {
                     let (stream, certificates) = tls::accept(stream, config).await?;
@@ -102,7 +107,7 @@ impl Acceptor {
                     websocket::accept(read, write, entrance, handshake).await
                 }))
             }
-        }
+        })
     }
 }
 
@@ -110,10 +115,10 @@ async fn listen(authority: &Authority) -> io::Result<TcpListener> {
     TcpListener::bind(authority.pair()).await
 }
 
-async fn accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
-    let (stream, peer_addr) = listener.accept().await?;
+fn poll_accept(listener: &TcpListener, cx: &mut Context<'_>) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
+    let (stream, peer_addr) = ready!(listener.poll_accept(cx))?;
     // Messages are gathered before they are written; the system must not wait for more. It fails if the connection is
     // lost already, which the first read tells.
     let _ = stream.set_nodelay(true);
-    Ok((stream, peer_addr))
+    Poll::Ready(Ok((stream, peer_addr)))
 }

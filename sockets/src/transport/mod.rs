@@ -45,7 +45,7 @@ pub(crate) use self::{
     compression::Compression,
     memory::pair as memory_pair,
     messages::{BoxError, over_messages},
-    open::open,
+    open::{open_at, resolve},
     options::{ClientOptions, ServerOptions},
     stream::over_stream,
 };

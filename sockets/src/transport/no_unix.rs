@@ -5,6 +5,7 @@ use std::{
     convert::Infallible,
     io,
     path::{Path, PathBuf},
+    task::{Context, Poll},
 };
 
 use super::{Arrival, Link};
@@ -16,7 +17,7 @@ impl UnixAcceptor {
         Err(none())
     }
 
-    pub(super) async fn accept(&self) -> io::Result<Arrival> {
+    pub(super) fn poll_accept(&self, _: &mut Context<'_>) -> Poll<io::Result<Arrival>> {
         match self.0 {}
     }
 }

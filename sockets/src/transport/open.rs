@@ -1,51 +1,67 @@
 //! The side of a transport that connects.
 
-use std::io;
+use std::{collections::HashSet, io, net::SocketAddr};
 
-use tokio::{net::TcpStream, time::timeout};
+use tokio::net::{TcpStream, lookup_host};
 
 #[cfg(feature = "tls")]
 use super::tls;
 #[cfg(feature = "ws")]
 use super::websocket;
-use super::{Address, Authority, ClientOptions, Link, over_stream, unix};
-use crate::{connect_error::ConnectError, limits::Limits};
+use super::{Address, ClientOptions, Link, over_stream, unix};
+use crate::connect_error::ConnectError;
 
-/// Opens a connection, TLS and the upgrade to WebSocket included, within the time for authentication.
-pub(crate) async fn open(address: Address, options: &ClientOptions, limits: &Limits) -> Result<Link, ConnectError> {
-    let opened = timeout(limits.authentication, open_at_leisure(address, options)).await;
-    opened.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+/// Returns the addresses of a server, in the order of the system. A Unix socket has one, without a number.
+pub(crate) async fn resolve(address: &Address) -> io::Result<Vec<Option<SocketAddr>>> {
+    let authority = match address {
+        Address::Unix(_) => return Ok(vec![None]),
+        Address::Tcp(authority) => authority,
+        #[cfg(feature = "tls")]
+        Address::Tls(authority) => authority,
+        #[cfg(feature = "ws")]
+        Address::Web(web) => &web.authority,
+    };
+    let mut targets: Vec<_> = lookup_host(authority.pair()).await?.map(Some).collect();
+    let mut known = HashSet::new();
+    targets.retain(|target| known.insert(*target));
+    Ok(targets)
 }
 
+/// Opens a connection to one address of a server, TLS and the upgrade to WebSocket included.
 #[allow(unused_variables, reason = "what is built in may need no options")]
-async fn open_at_leisure(address: Address, options: &ClientOptions) -> Result<Link, ConnectError> {
+pub(crate) async fn open_at(
+    address: &Address,
+    target: Option<SocketAddr>,
+    options: &ClientOptions,
+) -> Result<Link, ConnectError> {
     match address {
-        Address::Tcp(authority) => {
-            let (read, write) = connect(&authority).await?.into_split();
+        Address::Tcp(_) => {
+            let (read, write) = connect(target).await?.into_split();
             Ok(over_stream(read, write))
         }
-        Address::Unix(path) => Ok(unix::connect(&path).await?),
+        Address::Unix(path) => Ok(unix::connect(path).await?),
         #[cfg(feature = "tls")]
         Address::Tls(authority) => {
-            let stream = connect(&authority).await?;
+            let stream = connect(target).await?;
             Ok(tls::link(tls::connect(stream, &authority.host, options).await?))
         }
         #[cfg(all(feature = "ws", feature = "tls"))]
         Address::Web(web) if web.secure => {
-            let stream = connect(&web.authority).await?;
+            let stream = connect(target).await?;
             let (read, write) = tokio::io::split(tls::connect(stream, &web.authority.host, options).await?);
-            websocket::connect(read, write, &web).await
+            websocket::connect(read, write, web).await
         }
         #[cfg(feature = "ws")]
         Address::Web(web) => {
-            let (read, write) = connect(&web.authority).await?.into_split();
-            websocket::connect(read, write, &web).await
+            let (read, write) = connect(target).await?.into_split();
+            websocket::connect(read, write, web).await
         }
     }
 }
 
-async fn connect(authority: &Authority) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect(authority.pair()).await?;
+async fn connect(target: Option<SocketAddr>) -> io::Result<TcpStream> {
+    let target = target.ok_or(io::ErrorKind::NotFound)?;
+    let stream = TcpStream::connect(target).await?;
     if reaches_itself(&stream) {
         return Err(io::ErrorKind::ConnectionRefused.into());
     }

@@ -4,6 +4,7 @@ use std::{
     fs, io,
     os::unix::fs::{FileTypeExt, MetadataExt},
     path::{Path, PathBuf},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -42,12 +43,12 @@ impl UnixAcceptor {
         Ok(Self { listener, path, file })
     }
 
-    pub(super) async fn accept(&self) -> io::Result<Arrival> {
-        let (stream, _) = self.listener.accept().await?;
+    pub(super) fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Arrival>> {
+        let (stream, _) = ready!(self.listener.poll_accept(cx))?;
         let peer = stream.peer_cred()?;
         let credentials = PeerCredentials { uid: peer.uid(), gid: peer.gid(), pid: peer.pid() };
         let handshake = Handshake { credentials: Some(credentials), ..Handshake::over("unix") };
-        Ok(Arrival::Open(link(stream), handshake))
+        Poll::Ready(Ok(Arrival::Open(link(stream), handshake)))
     }
 }
 

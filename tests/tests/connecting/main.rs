@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "a test that unwraps fails there")]
 
 mod backoff;
+mod closing;
 mod identity;
+mod limits;
 mod refusals;
 mod time_limits;
 

@@ -1,0 +1,237 @@
+//! Opens connections to a server whose name may have several addresses.
+//!
+//! The addresses are tried as in RFC 8305: alternating between IPv6 and IPv4, the next one when an attempt has failed or
+//! has taken 250 ms, and all of them in parallel. An attempt wins when the server has answered, not when the connection is
+//! open: a proxy or a stuck process may accept a connection and never send anything. The login must reach one server only,
+//! since it may be valid once. So where there are several addresses the client sends a probe, which has no login, and
+//! sends its greeting over the connection on which the first answer came.
+
+use std::{io, net::SocketAddr, time::Duration};
+
+use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use tokio::time::{sleep, timeout};
+
+use crate::{
+    connect_error::ConnectError,
+    handshake::{self, Probed},
+    limits::Limits,
+    transport::{Address, ClientOptions, Link, open_at, resolve},
+};
+
+/// The time after which the next address is tried, as RFC 8305 recommends.
+const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+
+/// Opens a connection, TLS and the upgrade to WebSocket included, within the time for authentication.
+pub(crate) async fn open(address: &Address, options: &ClientOptions, limits: &Limits) -> Result<Link, ConnectError> {
+    let opening = async {
+        let targets = resolve(address).await?;
+        open_any(address, &interleaved(targets), options).await
+    };
+    let opened = timeout(limits.authentication, opening).await;
+    opened.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+}
+
+/// Opens a connection to the first of these targets that answers.
+async fn open_any(
+    address: &Address,
+    targets: &[Option<SocketAddr>],
+    options: &ClientOptions,
+) -> Result<Link, ConnectError> {
+    if let [target] = targets {
+        return open_at(address, *target, options).await;
+    }
+    let attempts = targets.iter().map(|target| open_and_probe(address, *target, options).boxed());
+    race(attempts.collect()).await
+}
+
+/// Opens a connection to one of several targets, and waits until the server answers.
+async fn open_and_probe(
+    address: &Address,
+    target: Option<SocketAddr>,
+    options: &ClientOptions,
+) -> Result<Link, ConnectError> {
+    let mut link = open_at(address, target, options).await?;
+    match handshake::probe(&mut link).await? {
+        Probed::Here => Ok(link),
+        // It answers, and has closed the connection.
+        Probed::Unknown => open_at(address, target, options).await,
+    }
+}
+
+/// Runs attempts in parallel: the next one begins when one has failed or [`ATTEMPT_DELAY`] has passed. The first success
+/// ends the others.
+async fn race<T>(attempts: Vec<BoxFuture<'_, Result<T, ConnectError>>>) -> Result<T, ConnectError> {
+    let mut attempts = attempts.into_iter();
+    let mut running = FuturesUnordered::new();
+    let mut failure: Option<ConnectError> = None;
+    loop {
+        running.extend(attempts.next());
+        tokio::select! {
+            outcome = running.next() => match outcome {
+                Some(Ok(won)) => return Ok(won),
+                Some(Err(error)) => failure = Some(more_telling(failure, error)),
+                None => return Err(failure.unwrap_or_else(|| io::Error::from(io::ErrorKind::NotFound).into())),
+            },
+            () = sleep(ATTEMPT_DELAY), if attempts.len() > 0 => {}
+        }
+    }
+}
+
+/// Of the failures of two addresses, the one that tells more: a server that refuses a connection may be one that is not
+/// meant.
+fn more_telling(former: Option<ConnectError>, latter: ConnectError) -> ConnectError {
+    match former {
+        Some(former) if !matches!(former, ConnectError::Unreachable(_)) => former,
+        _ => latter,
+    }
+}
+
+/// Alternates between the two families of addresses, in the order of each, beginning with the first address.
+fn interleaved(targets: Vec<Option<SocketAddr>>) -> Vec<Option<SocketAddr>> {
+    let is_like_first = |target: &Option<SocketAddr>| {
+        target.map(|target| target.is_ipv4()) == targets[0].map(|target| target.is_ipv4())
+    };
+    let (mut these, mut those): (Vec<_>, Vec<_>) = targets.iter().copied().rev().partition(is_like_first);
+    let mut all = Vec::with_capacity(targets.len());
+    while !these.is_empty() || !those.is_empty() {
+        all.extend(these.pop());
+        all.extend(those.pop());
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        future::{pending, ready},
+        sync::{
+            Arc,
+            atomic::{AtomicU32, Ordering},
+        },
+    };
+
+    use tokio::{
+        net::TcpListener,
+        time::{Instant, timeout},
+    };
+
+    use super::*;
+    use crate::{refusal::Refusal, server::Server};
+
+    type Attempt = BoxFuture<'static, Result<u32, ConnectError>>;
+
+    fn never() -> Attempt {
+        Box::pin(pending())
+    }
+
+    fn fails(kind: io::ErrorKind) -> Attempt {
+        Box::pin(ready(Err(io::Error::from(kind).into())))
+    }
+
+    fn wins(number: u32, after: Duration) -> Attempt {
+        Box::pin(async move {
+            sleep(after).await;
+            Ok(number)
+        })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silent_attempt_is_followed_by_the_next_within_the_delay() {
+        let began = Instant::now();
+        let won = race(vec![never(), never(), wins(3, Duration::ZERO)]).await;
+        assert_eq!(won.unwrap(), 3);
+        assert!(began.elapsed() < 2 * ATTEMPT_DELAY + Duration::from_millis(10), "{:?}", began.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn failed_attempt_is_followed_by_the_next_at_once() {
+        let began = Instant::now();
+        let attempts = [fails(io::ErrorKind::ConnectionRefused), wins(2, Duration::ZERO)];
+        assert_eq!(race(attempts.into()).await.unwrap(), 2);
+        assert!(began.elapsed() < ATTEMPT_DELAY, "{:?}", began.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn slow_attempt_still_wins_before_a_slower_one() {
+        let attempts = [wins(1, 2 * ATTEMPT_DELAY), wins(2, 3 * ATTEMPT_DELAY)];
+        assert_eq!(race(attempts.into()).await.unwrap(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn most_telling_failure_is_returned() {
+        let handshake = || -> Attempt { Box::pin(ready(Err(ConnectError::Handshake("no".into())))) };
+        let failed = race(vec![handshake(), fails(io::ErrorKind::ConnectionRefused)]).await;
+        assert!(matches!(failed, Err(ConnectError::Handshake(_))), "{failed:?}");
+        let failed = race(Vec::<Attempt>::new()).await;
+        assert!(matches!(failed, Err(ConnectError::Unreachable(_))), "{failed:?}");
+    }
+
+    #[test]
+    fn families_of_addresses_alternate() {
+        let addresses = |list: &[&str]| list.iter().map(|text| Some(text.parse().unwrap())).collect::<Vec<_>>();
+        let resolved = addresses(&["[::1]:1", "[::2]:1", "[::3]:1", "1.0.0.1:1", "1.0.0.2:1"]);
+        let expected = addresses(&["[::1]:1", "1.0.0.1:1", "[::2]:1", "1.0.0.2:1", "[::3]:1"]);
+        assert_eq!(interleaved(resolved), expected);
+        assert_eq!(interleaved(vec![None]), [None]);
+    }
+
+    /// Returns a server that counts logins, each of which takes a while.
+    async fn counting(url: &str, logins: &Arc<AtomicU32>) -> Server {
+        let logins = Arc::clone(logins);
+        let authenticate = move |(): ()| {
+            logins.fetch_add(1, Ordering::Relaxed);
+            async {
+                sleep(2 * ATTEMPT_DELAY).await;
+                Ok::<_, Refusal>(())
+            }
+        };
+        Server::builder().authenticate(authenticate).bind(url).await.unwrap()
+    }
+
+    /// Opens a connection to one of these targets, and makes the handshake.
+    async fn greet(scheme: &str, targets: &[SocketAddr]) -> Result<(), ConnectError> {
+        let address = Address::parse(&format!("{scheme}://127.0.0.1:1")).unwrap();
+        let (options, limits) = (ClientOptions::default(), Limits::default());
+        let targets: Vec<_> = targets.iter().copied().map(Some).collect();
+        let mut link = open_any(&address, &targets, &options).await?;
+        handshake::greet(&mut link, &limits, &options.compression, Vec::new(), None).await.map(drop)
+    }
+
+    fn schemes() -> Vec<&'static str> {
+        if cfg!(feature = "ws") { vec!["tcp", "ws"] } else { vec!["tcp"] }
+    }
+
+    #[tokio::test]
+    async fn address_that_accepts_and_stays_silent_is_raced() {
+        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        for scheme in schemes() {
+            let logins = Arc::default();
+            let server = counting(&format!("{scheme}://127.0.0.1:0"), &logins).await;
+            let targets = [silent.local_addr().unwrap(), server.local_addr()];
+            let began = Instant::now();
+            timeout(Duration::from_secs(5), greet(scheme, &targets)).await.unwrap().unwrap();
+            assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+            assert_eq!(logins.load(Ordering::Relaxed), 1);
+        }
+    }
+
+    #[tokio::test]
+    async fn login_is_sent_to_one_address_only() {
+        for scheme in schemes() {
+            let url = format!("{scheme}://127.0.0.1:0");
+            let logins = Arc::default();
+            let (first, second) = (counting(&url, &logins).await, counting(&url, &logins).await);
+            greet(scheme, &[first.local_addr(), second.local_addr()]).await.unwrap();
+            assert_eq!(logins.load(Ordering::Relaxed), 1, "authentication takes longer than the delay");
+        }
+    }
+
+    #[tokio::test]
+    async fn address_that_refuses_is_followed_by_the_next() {
+        let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let logins = Arc::default();
+        let server = counting("tcp://127.0.0.1:0", &logins).await;
+        greet("tcp", &[closed, server.local_addr()]).await.unwrap();
+        assert!(greet("tcp", &[closed, closed]).await.is_err());
+    }
+}

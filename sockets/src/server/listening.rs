@@ -1,0 +1,45 @@
+//! A listener of a server, until the server stops.
+
+use std::{
+    io,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use crate::{
+    lock::Mutex,
+    transport::{Acceptor, Arrival},
+};
+
+/// A listener. The server closes it, wherever the task is that accepts its connections. It is also closed when that task is
+/// dropped, with its runtime.
+pub(super) struct Listening(Mutex<Option<Acceptor>>);
+
+/// The handle of the task that accepts the connections.
+pub(super) struct Accepting(pub(super) Arc<Listening>);
+
+impl Drop for Accepting {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+impl Listening {
+    pub(super) fn new(acceptor: Acceptor) -> Self {
+        Self(Mutex::new(Some(acceptor)))
+    }
+
+    /// Waits for the next connection. `None` if the listener is closed.
+    pub(super) fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Arrival>>> {
+        match &*self.0.lock() {
+            Some(acceptor) => acceptor.poll_accept(cx).map(Some),
+            None => Poll::Ready(None),
+        }
+    }
+
+    /// Closes it. The address is free when this returns.
+    pub(super) fn close(&self) {
+        let acceptor = self.0.lock().take();
+        drop(acceptor);
+    }
+}

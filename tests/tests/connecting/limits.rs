@@ -1,0 +1,79 @@
+//! Limits below their minimum are rejected where they are set.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::Duration,
+};
+
+use sockets::{Client, Limits, Server};
+
+/// Returns the message of the panic with which both builders reject these limits.
+fn rejection(limits: &Limits) -> String {
+    let message = |code: &dyn Fn()| {
+        let panic = catch_unwind(AssertUnwindSafe(code)).expect_err("the limits are rejected");
+        panic.downcast_ref::<String>().expect("a message").clone()
+    };
+    let server = message(&|| drop(Server::builder().limits(limits.clone())));
+    let client = message(&|| drop(Client::builder().limits(limits.clone())));
+    assert_eq!(server, client);
+    server
+}
+
+#[test]
+fn limit_below_its_minimum_is_rejected_by_name() {
+    let zero = Duration::ZERO;
+    let of = |change: fn(&mut Limits)| {
+        let mut limits = Limits::default();
+        change(&mut limits);
+        limits
+    };
+    let cases: [(&str, &str, Limits); 19] = [
+        ("max_frame", "128", of(|limits| limits.max_frame = 128)),
+        ("max_frame", "0", of(|limits| limits.max_frame = 0)),
+        ("calls_in_flight", "0", of(|limits| limits.calls_in_flight = 0)),
+        ("bytes_in_flight", "0", of(|limits| limits.bytes_in_flight = 0)),
+        ("outgoing_queue", "0", of(|limits| limits.outgoing_queue = 0)),
+        ("login_bytes", "0", of(|limits| limits.login_bytes = 0)),
+        ("connections", "0", of(|limits| limits.connections = 0)),
+        ("handshakes", "0", of(|limits| limits.handshakes = 0)),
+        ("rooms_per_socket", "0", of(|limits| limits.rooms_per_socket = 0)),
+        ("names_per_peer", "0", of(|limits| limits.names_per_peer = 0)),
+        ("calls_per_second", "0", of(|limits| limits.calls_per_second = Some(0))),
+        ("bytes_per_second", "0", of(|limits| limits.bytes_per_second = Some(0))),
+        ("silence", "199ms", of(|limits| limits.silence = Duration::from_millis(199))),
+        ("heartbeat", "49ms", of(|limits| limits.heartbeat = Duration::from_millis(49))),
+        ("authentication", "0ns", Limits { authentication: zero, ..Limits::default() }),
+        ("connected", "0ns", Limits { connected: zero, ..Limits::default() }),
+        ("call_timeout", "0ns", Limits { call_timeout: zero, ..Limits::default() }),
+        ("stall", "0ns", Limits { stall: zero, ..Limits::default() }),
+        ("silence", "0ns", Limits { silence: zero, ..Limits::default() }),
+    ];
+    for (name, value, limits) in cases {
+        let message = rejection(&limits);
+        assert!(message.contains(name) && message.contains(value) && message.contains("at least"), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn limits_at_their_minimum_are_accepted() {
+    let least = Limits {
+        max_frame: 256,
+        calls_in_flight: 1,
+        bytes_in_flight: 1,
+        outgoing_queue: 1,
+        rooms_per_socket: 1,
+        heartbeat: Duration::from_millis(50),
+        silence: Duration::from_millis(200),
+        shutdown_grace: Duration::ZERO,
+        resume_within: Duration::ZERO,
+        resume_bytes: 0,
+        resume_sessions: 0,
+        resume_sessions_bytes: 0,
+        ..Limits::default()
+    };
+    let server = Server::builder().limits(least.clone()).build();
+    let client = Client::builder().limits(least).connect_to(&server).await.unwrap();
+    server.sockets()[0].listen("next", |number: u32| async move { number + 1 });
+    assert_eq!(client.request::<u32>("next", &1_u32).await, Ok(2));
+    server.shutdown().await;
+}
