@@ -19,7 +19,7 @@ use crate::{
     disconnect_reason::DisconnectReason,
     handshake::{Granted, Theirs},
     session::{Offer, Session},
-    transport::{Batch, Link, Receive, ReceiveError, Transmit, hang_up},
+    transport::{Batch, Discarded, Link, Receive, ReceiveError, Transmit, hang_up},
 };
 use sockets_proto::{Farewell, Frame, Outbox};
 
@@ -191,8 +191,8 @@ impl Receive for NoLink {
         0
     }
 
-    fn poll_closed(&mut self, _: &mut Context<'_>) -> Poll<()> {
-        Poll::Ready(())
+    fn poll_closed(&mut self, _: &mut Context<'_>) -> Poll<Discarded> {
+        Poll::Ready(Discarded::Closed)
     }
 }
 
@@ -241,8 +241,8 @@ mod tests {
             0
         }
 
-        fn poll_closed(&mut self, _: &mut Context<'_>) -> Poll<()> {
-            Poll::Ready(())
+        fn poll_closed(&mut self, _: &mut Context<'_>) -> Poll<Discarded> {
+            Poll::Ready(Discarded::Closed)
         }
     }
 

@@ -9,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{Link, Receive, ReceiveError, Transmit, poll_discard};
+use super::{Discarded, Link, Receive, ReceiveError, Transmit, poll_discard};
 use crate::lock::{Mutex, wake};
 use sockets_proto::Outbox;
 
@@ -83,7 +83,7 @@ impl Receive for PipeReceiver {
         0
     }
 
-    fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<Discarded> {
         poll_discard(cx, |cx| self.poll_receive(cx, usize::MAX).map(|received| received.is_ok()))
     }
 }
@@ -160,7 +160,10 @@ mod tests {
             assert!(transmitter.poll_transmit(&mut cx, &mut outbox).is_ready());
         }
         assert!(transmitter.poll_finish(&mut cx).is_ready());
-        assert!(near.receiver.poll_closed(&mut cx).is_pending(), "there is more than is thrown away at once");
-        assert!(near.receiver.poll_closed(&mut cx).is_ready());
+        assert!(
+            near.receiver.poll_closed(&mut cx) == Poll::Ready(Discarded::Part),
+            "there is more than is thrown away at once"
+        );
+        assert!(near.receiver.poll_closed(&mut cx) == Poll::Ready(Discarded::Closed));
     }
 }

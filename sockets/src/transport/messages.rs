@@ -14,7 +14,7 @@ use futures_util::{
     stream::{Fuse, SplitSink, SplitStream},
 };
 
-use super::{Link, Receive, ReceiveError, Transmit, poll_discard, take_frame};
+use super::{Discarded, Link, Receive, ReceiveError, Transmit, poll_discard, take_frame};
 use sockets_proto::{Outbox, PREFIX, Violation};
 
 /// So many bytes of messages are handed on together.
@@ -81,7 +81,7 @@ where
         0
     }
 
-    fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<Discarded> {
         poll_discard(cx, |cx| self.stream.poll_next_unpin(cx).map(|message| matches!(message, Some(Ok(_)))))
     }
 }

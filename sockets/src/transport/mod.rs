@@ -28,7 +28,10 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use tokio::{task::yield_now, time::timeout};
+use tokio::{
+    task::yield_now,
+    time::{sleep, timeout},
+};
 
 use crate::lock::in_transport;
 use sockets_proto::{Outbox, Violation, frame_with_prefix};
@@ -77,7 +80,7 @@ pub(crate) trait Receive: Send {
     }
 
     /// Waits until the other side has closed, and forgets whatever else it sends.
-    fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+    fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<Discarded>;
 }
 
 /// The sending half of a connection.
@@ -117,8 +120,13 @@ pub(crate) async fn hang_up(
 ) {
     let written = timeout(FAREWELL, poll_fn(|cx| finish(cx))).await;
     if matches!(written, Ok(Ok(()))) {
-        // One that keeps talking does not keep us.
-        let _ = timeout(FAREWELL, poll_fn(|cx| in_transport(|| receiver.poll_closed(cx)))).await;
+        let closed = async {
+            while poll_fn(|cx| in_transport(|| receiver.poll_closed(cx))).await == Discarded::Part {
+                sleep(DISCARD_PAUSE).await;
+            }
+        };
+        // A peer that keeps sending is not waited for.
+        let _ = timeout(FAREWELL, closed).await;
     }
 }
 
@@ -129,18 +137,28 @@ pub(crate) fn wake_after_others(cx: &mut Context<'_>) {
     let _ = pin!(yield_now()).poll(cx);
 }
 
-/// How many reads a connection discards before other tasks run.
-const DISCARD_AT_ONCE: u32 = 64;
+/// How many reads a connection discards before it pauses.
+const DISCARD_AT_ONCE: u32 = 16;
+/// How long it pauses. Otherwise a peer that keeps sending would keep a processor busy until [`FAREWELL`] is over.
+const DISCARD_PAUSE: Duration = Duration::from_millis(1);
 
-/// Discards everything that a peer still sends. `read` returns `false` at the end of the connection.
-fn poll_discard(cx: &mut Context<'_>, mut read: impl FnMut(&mut Context<'_>) -> Poll<bool>) -> Poll<()> {
+/// What came of discarding what a peer still sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Discarded {
+    /// Everything: the peer has closed.
+    Closed,
+    /// A part: the peer may have sent more.
+    Part,
+}
+
+/// Discards a part of what a peer still sends. `read` returns `false` at the end of the connection.
+fn poll_discard(cx: &mut Context<'_>, mut read: impl FnMut(&mut Context<'_>) -> Poll<bool>) -> Poll<Discarded> {
     for _ in 0..DISCARD_AT_ONCE {
         if !ready!(read(cx)) {
-            return Poll::Ready(());
+            return Poll::Ready(Discarded::Closed);
         }
     }
-    wake_after_others(cx);
-    Poll::Pending
+    Poll::Ready(Discarded::Part)
 }
 
 /// In how many pieces a frame is in an outbox, at most: its prefix with its header, and its payload.

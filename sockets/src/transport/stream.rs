@@ -12,7 +12,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::io::poll_read_buf;
 
-use super::{Link, Receive, ReceiveError, Transmit, poll_discard, pool, wake_after_others};
+use super::{Discarded, Link, Receive, ReceiveError, Transmit, poll_discard, pool, wake_after_others};
 use sockets_proto::{Outbox, PREFIX, Violation};
 
 /// How many pieces one write gathers.
@@ -89,7 +89,7 @@ impl<R: AsyncRead + Send + Unpin> Receive for StreamReceiver<R> {
         self.buffer.len()
     }
 
-    fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<Discarded> {
         poll_discard(cx, |cx| {
             self.buffer.clear();
             self.poll_read(cx).map(|read| matches!(read, Ok(1..)))

@@ -90,6 +90,19 @@ async fn empty_fragments_in_a_row_are_limited() {
 }
 
 #[tokio::test]
+async fn peer_that_keeps_sending_after_its_violation_is_disconnected() {
+    let server = server().await;
+    let mut raw = Raw::welcomed(server.local_addr()).await;
+    let fragments = frame(CONTINUATION, b"").repeat(1000);
+    raw.send(&[frame(BINARY, b"x"), fragments.clone()].concat()).await;
+    raw.expect_violation(1008).await;
+    for _ in 0..100 {
+        raw.send(&fragments).await;
+    }
+    assert_eq!(raw.rest().await, b"");
+}
+
+#[tokio::test]
 async fn a_message_over_the_limit_is_refused_from_its_header_alone() {
     for length in [5 << 20, u64::MAX] {
         let text = violation(&[header(FIN | BINARY, length, 0x80), vec![0; 4]].concat(), 1009).await;

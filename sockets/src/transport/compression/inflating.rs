@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 
 use super::lz4::{COMPRESSED, inflate};
-use crate::transport::{Receive, ReceiveError};
+use crate::transport::{Discarded, Receive, ReceiveError};
 use sockets_proto::PREFIX;
 
 pub(super) struct Inflating {
@@ -56,7 +56,7 @@ impl Receive for Inflating {
         self.receiver.has_unsent_replies()
     }
 
-    fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<Discarded> {
         self.received.clear();
         self.receiver.poll_closed(cx)
     }

@@ -19,7 +19,7 @@ use super::{
     outgoing::Outgoing,
 };
 use crate::lock::TransportMutex;
-use crate::transport::{Receive, ReceiveError, poll_discard, pool, wake_after_others};
+use crate::transport::{Discarded, Receive, ReceiveError, poll_discard, pool, wake_after_others};
 use sockets_proto::Violation;
 
 /// How many reads one turn makes without receiving a whole message. A read may hold thousands of control frames and empty
@@ -240,7 +240,7 @@ impl<R: AsyncRead + Send + Unpin, W: AsyncWrite + Send + Unpin> Receive for Rece
     }
 
     // Our close has been written, and the end of the stream behind it: nothing is parsed any more.
-    fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<Discarded> {
         poll_discard(cx, |cx| {
             self.read.clear();
             pool::room(&mut self.read, 0);
@@ -302,8 +302,16 @@ mod tests {
                 assert!(receiver.poll_receive(&mut cx, 100).is_pending());
                 assert_eq!(receiver.io.reads, turn * READS);
             }
-            assert!(receiver.poll_closed(&mut cx).is_pending(), "discarding leaves them their turn, too");
+            assert!(receiver.poll_closed(&mut cx) == Poll::Ready(Discarded::Part), "discarding pauses");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn peer_that_keeps_sending_is_discarded_at_a_bounded_rate() {
+        let mut receiver = receiver(&[0; 8192]);
+        crate::transport::hang_up(&mut receiver, |_| Poll::Ready(Ok(()))).await;
+        let reads = receiver.io.reads;
+        assert!((16..=16 * 2001).contains(&reads), "{reads} reads in two seconds");
     }
 
     #[test]
