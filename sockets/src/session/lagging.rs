@@ -42,6 +42,7 @@ impl Lag {
     }
 
     /// The peer has taken bytes.
+    #[inline]
     pub(super) fn note_progress(&mut self) {
         if let Self::Lagging(lagging) = self {
             lagging.progress = now();
@@ -49,12 +50,14 @@ impl Lag {
     }
 }
 
+#[inline]
 fn is_long(state: &State) -> bool {
     state.core.queued() > LONG.min(state.core.queue_limit() / 2)
 }
 
 impl Session {
     /// Messages are going to be queued for this member.
+    #[inline]
     pub(super) fn before_delivery(state: &mut State) {
         if state.lag.is_given_up() && state.core.queued() == 0 {
             state.lag = Lag::None;
@@ -62,7 +65,15 @@ impl Session {
     }
 
     /// Messages have been queued for this member.
+    #[inline]
     pub(super) fn after_delivery(&self, state: &mut State) {
+        if !matches!(state.lag, Lag::None) || is_long(state) {
+            self.update_lag(state);
+        }
+    }
+
+    #[cold]
+    fn update_lag(&self, state: &mut State) {
         let is_full = !state.core.has_room();
         if !is_full && !is_long(state) {
             return self.queue_has_shrunk(state);
@@ -87,10 +98,15 @@ impl Session {
     }
 
     /// The queue may have become shorter.
+    #[inline]
     pub(super) fn queue_has_shrunk(&self, state: &mut State) {
-        if !matches!(state.lag, Lag::Lagging(_)) || !state.core.has_room() {
-            return;
+        if matches!(state.lag, Lag::Lagging(_)) && state.core.has_room() {
+            self.leave_lag(state);
         }
+    }
+
+    #[cold]
+    fn leave_lag(&self, state: &mut State) {
         let (is_long, Lag::Lagging(lagging)) = (is_long(state), &mut state.lag) else { return };
         let was_full = std::mem::take(&mut lagging.is_full);
         lagging.awaited = None;
