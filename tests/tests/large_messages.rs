@@ -275,36 +275,35 @@ async fn lossy_policies_keep_a_trickling_member() {
 }
 
 /// Emitters to one room do not wait for the members of another one.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test(start_paused = true)]
 async fn lagging_room_delays_no_emitter_of_another_room() {
-    let server = serve(Net::Tcp, queue(256 << 10)).await;
-    let mut slow = Vec::new();
-    for _ in 0..4 {
-        let (member, relay) = slow_member(Net::Tcp, &server, ONE_MBIT).await;
-        slow.push((member, relay));
-    }
-    let quick = member(Net::Tcp, &server).await;
-    quick.socket.leave("room");
-    quick.socket.join("quick");
-    let lagging = BulkClient::new(&server.room("room"));
-    let emitting = tokio::spawn(async move {
-        for number in 0.. {
-            lagging.drop_newest(number, &vec![7; 20_000]).await.unwrap();
-        }
+    let limits = Limits { calls_in_flight: 1, ..queue(1000) };
+    let server = Server::builder().limits(limits).build();
+    let client = Client::builder().connected(|peer| async move {
+        peer.listen("note", |_: Vec<u8>| std::future::pending::<()>());
     });
-    let room = BulkClient::new(&server.room("quick"));
-    let mut expected = Vec::new();
-    let mut slowest = Duration::ZERO;
-    for number in 0..300 {
-        let began = Instant::now();
-        room.send(number, &vec![7; 20_000]).await.unwrap();
-        slowest = slowest.max(began.elapsed());
-        expected.push((number, 20_000));
-        sleep(Duration::from_millis(5)).await;
+    let _slow = client.connect_to(&server).await.unwrap();
+    let lagging = server.sockets().pop().unwrap();
+    let quick = member(Net::Memory, &server).await;
+    lagging.join("lagging");
+    quick.socket.join("quick");
+    let bytes = vec![7; 1000];
+    for _ in 0..2 {
+        server.room("lagging").emit("note", &bytes).await.unwrap();
     }
-    emitting.abort();
-    assert!(slowest < Duration::from_millis(200), "an emit waited {slowest:?}");
-    receives(&quick, &expected, Duration::from_secs(5)).await;
+    let began = Instant::now();
+    let room = server.room("lagging");
+    let waiting = tokio::spawn(async move { room.emit("note", &bytes).await });
+    let (room, mut expected) = (BulkClient::new(&server.room("quick")), Vec::new());
+    for number in 0..10 {
+        room.send(number, &[7]).await.unwrap();
+        expected.push((number, 1));
+        receives(&quick, &expected, Duration::from_secs(5)).await;
+    }
+    assert!(began.elapsed() < Duration::from_millis(500), "these emits took {:?}", began.elapsed());
+    waiting.await.unwrap().unwrap();
+    assert!(began.elapsed() >= Duration::from_secs(1), "the emit to the lagging room waits");
+    assert_eq!(lagging.disconnected().await, DisconnectReason::TooSlow);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
