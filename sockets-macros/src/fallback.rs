@@ -35,7 +35,7 @@ pub(crate) fn skeleton(group: &Group) -> TokenStream {
             }
         }
     };
-    in_const(&quote! { #contract #types }, &quote! { #server_basics #service #client_basics #stubs })
+    in_const(group, &quote! { #contract #types }, &quote! { #server_basics #service #client_basics #stubs })
 }
 
 /// The trait without what rustc would complain about, too.

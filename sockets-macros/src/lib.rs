@@ -129,7 +129,8 @@ use crate::{attr::GroupArgs, errors::Errors, model::Group};
 /// `timed_out_emits` or `cancelled_handlers`, and sent as an event of `tracing`. So is an emit whose arguments cannot be
 /// decoded, as `undecodable_emits`.
 ///
-/// `#[cfg(..)]`, documentation, `#[deprecated]` and lint attributes have their usual meaning, in the trait and the stub.
+/// `#[cfg(..)]`, documentation and lint attributes have their usual meaning, in the trait and the stub. `#[deprecated]` on a
+/// method warns those who call it by the stub; on the trait, those who make a server or a stub.
 /// A stub has functions called `new` and `with_timeout` already.
 ///
 /// # Emits to slow members
@@ -167,9 +168,11 @@ use crate::{attr::GroupArgs, errors::Errors, model::Group};
 /// | argument | what the handler gets |
 /// | --- | --- |
 /// | `T` | its own value |
-/// | `&str`, `&[u8]`, `Option<&str>`, … | a borrow from the received bytes, without a copy |
+/// | `&str`, `&[u8]`, `&Path`, `&serde_bytes::Bytes`, `Option<&str>`, … | a borrow from the received bytes, without a copy |
 /// | `Note<'_>`, `Cow<'_, str>` | a value that may borrow from the received bytes |
 /// | `&T`, `&[T]` | a borrow from a value that has been decoded for it |
+///
+/// Types that can only be borrowed are known by these names. An alias of `str` has to be written as `&str`.
 ///
 /// A handler that has to know its caller takes `call: &sockets::Call` as the first argument. It is not on the wire, and
 /// the stub has no such parameter. A `Call` of your own is told from ours by a path, such as `phone::Call`.

@@ -4,10 +4,10 @@
 use std::time::Duration;
 
 use proc_macro2::{Span, TokenStream, TokenTree};
-use quote::{format_ident, quote};
+use quote::{ToTokens, format_ident, quote};
 use syn::{
     Attribute, FnArg, GenericParam, Generics, Ident, ItemTrait, Meta, Pat, PatType, Path, ReturnType, Signature,
-    TraitItem, TraitItemFn, Type, Visibility, ext::IdentExt,
+    TraitItem, TraitItemFn, Type, ext::IdentExt,
 };
 
 use crate::{
@@ -28,6 +28,10 @@ pub(crate) struct Group {
     pub(crate) path: String,
     /// The trait, without our attributes.
     pub(crate) item: ItemTrait,
+    /// The visibility of what is generated.
+    vis: TokenStream,
+    /// Attributes of the functions that make a server or a stub: `#[deprecated]`.
+    pub(crate) deprecated: Vec<Attribute>,
     /// Its methods, in the order of the trait.
     pub(crate) methods: Vec<Method>,
     /// `PurchasesServer`
@@ -88,18 +92,22 @@ impl Group {
             }
         }
         let name = item.ident.unraw();
+        let deprecated = select(&item.attrs, &["deprecated"]);
+        item.attrs.retain(|attr| !attr.path().is_ident("deprecated"));
         Self {
             krate,
+            deprecated,
             path,
-            server: format_ident!("{name}Server", span = item.ident.span()),
-            client: format_ident!("{name}Client", span = item.ident.span()),
+            server: format_ident!("{name}Server", span = generated(item.ident.span())),
+            client: format_ident!("{name}Client", span = generated(item.ident.span())),
+            vis: respan(item.vis.to_token_stream()),
             item,
             methods,
         }
     }
 
-    pub(crate) fn vis(&self) -> &Visibility {
-        &self.item.vis
+    pub(crate) fn vis(&self) -> &TokenStream {
+        &self.vis
     }
 
     pub(crate) fn ident(&self) -> &Ident {
@@ -108,7 +116,7 @@ impl Group {
 }
 
 impl Method {
-    fn new(path: &str, krate: &Path, item: &TraitItemFn, options: &Options, outer: &Generics) -> Self {
+    fn new(path: &str, krate: &Path, item: &mut TraitItemFn, options: &Options, outer: &Generics) -> Self {
         let args = typed(&item.sig).filter(|param| travel::as_call(&param.ty, krate).is_none());
         let args = args.enumerate().map(|(i, param)| Arg {
             ident: plain_name(&param.pat).cloned().unwrap_or_else(|| format_ident!("arg{i}", span = Span::call_site())),
@@ -119,12 +127,15 @@ impl Method {
         let kind = Kind::new(options, &item.sig.output);
         let name = item.sig.ident.unraw().to_string();
         let first = typed(&item.sig).next();
+        let attrs = item.attrs.clone();
+        // Of callers, only those of the stub are warned: generated code calls the trait's methods, too.
+        item.attrs.retain(|attr| !attr.path().is_ident("deprecated"));
         Self {
             key: key(path, &name),
             name,
             ident: item.sig.ident.clone(),
             cfg: select(&item.attrs, &["cfg"]),
-            docs: select(&item.attrs, &["doc", "deprecated", "cfg_attr"]),
+            docs: select(&attrs, &["doc", "deprecated", "cfg_attr"]),
             emit: options.emit,
             types: signature::text(&args, &kind),
             kind,
@@ -184,6 +195,32 @@ pub(crate) fn plain_name(pat: &Pat) -> Option<&Ident> {
         Pat::Ident(pat) if pat.by_ref.is_none() && pat.mutability.is_none() && pat.subpat.is_none() => Some(&pat.ident),
         _ => None,
     }
+}
+
+/// The span of a token that is generated for one of the user's. Errors are shown there, and lints know that the user has
+/// not written it: so nothing has to be allowed that a user may forbid.
+pub(crate) fn generated(span: Span) -> Span {
+    Span::call_site().located_at(span)
+}
+
+/// Marks tokens as generated.
+pub(crate) fn respan(tokens: TokenStream) -> TokenStream {
+    let respanned = tokens.into_iter().map(|mut token| {
+        let span = generated(token.span());
+        if let TokenTree::Group(group) = &token {
+            token = TokenTree::Group(proc_macro2::Group::new(group.delimiter(), respan(group.stream())));
+        }
+        token.set_span(span);
+        token
+    });
+    respanned.collect()
+}
+
+/// Marks a name as generated.
+pub(crate) fn respan_ident(ident: &Ident) -> Ident {
+    let mut ident = ident.clone();
+    ident.set_span(generated(ident.span()));
+    ident
 }
 
 fn select(attrs: &[Attribute], names: &[&str]) -> Vec<Attribute> {

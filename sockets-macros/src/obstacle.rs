@@ -79,7 +79,7 @@ impl Finder<'_> {
 const ARGUMENT_LIFETIME: &str =
     "an argument borrows from the received bytes; leave the lifetime out, or write `'_` inside a type";
 const ARGUMENT_INSIDE: &str =
-    "inside another type only `&str` and `&[u8]` can be borrowed from the received bytes; take this by value";
+    "inside another type only `&str`, `&[u8]` and `&Path` can be borrowed from the received bytes; take this by value";
 const REPLY_LIFETIME: &str = "a reply must be owned, since it is decoded on the other side; remove the lifetime";
 const REPLY_BORROW: &str =
     "a reply must be owned, since it is decoded on the other side; return `String`, `Vec<T>` or the like";

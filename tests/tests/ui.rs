@@ -31,6 +31,11 @@ fn types_that_cannot_travel_are_reported_where_they_were_typed() {
 }
 
 #[test]
+fn generated_code_allows_no_lint_that_users_may_forbid() {
+    trybuild::TestCases::new().pass("tests/ui/forbid/*.rs");
+}
+
+#[test]
 fn strict_lints_find_nothing_in_generated_code() {
     compile_fail("tests/ui/lints/*.rs");
 }

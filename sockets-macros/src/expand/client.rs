@@ -1,13 +1,13 @@
 //! `PurchasesClient<T>`: from method calls to the runtime.
 
-use proc_macro2::{Span, TokenStream};
+use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
 use syn::Ident;
 
 use super::{constant, fresh};
 use crate::{
     check::RESERVED,
-    model::{Group, Kind, Method},
+    model::{Group, Kind, Method, generated, respan_ident},
     obstacle::Refusal,
     travel::{Pass, Reply},
 };
@@ -29,13 +29,14 @@ enum Target {
 
 /// What does not depend on the methods.
 pub(crate) fn basics(group: &Group) -> TokenStream {
-    let Group { krate, client, .. } = group;
+    let Group { krate, client, deprecated, .. } = group;
     let vis = group.vis();
     let name = client.to_string();
     quote! {
         impl<T> #client<T> {
             /// A stub for a client, a socket or a peer, or for an audience.
             #[must_use]
+            #(#deprecated)*
             #vis fn new<C: #krate::Callable<Target = T> + ?::core::marker::Sized>(target: &C) -> Self {
                 Self { stub: #krate::__private::Stub::new(target) }
             }
@@ -85,16 +86,17 @@ fn stub(group: &Group, index: usize, target: Target, identity: &Ident, body: Bod
     let krate = &group.krate;
     let vis = group.vis();
     let method = &group.methods[index];
-    let Method { ident, cfg, docs, args, generics, .. } = method;
+    let Method { cfg, docs, args, generics, .. } = method;
+    let ident = respan_ident(&method.ident);
     // Empty, except in a skeleton.
     let conditions = &generics.where_clause;
     let line = (!method.documented()).then(|| {
         let line = describe(method, target);
         quote!(#[doc = #line])
     });
-    let names = args.iter().map(|arg| &arg.ident);
+    let names = args.iter().map(|arg| respan_ident(&arg.ident));
     let params = args.iter().map(|arg| {
-        let (name, ty) = (&arg.ident, &arg.ty);
+        let (name, ty) = (respan_ident(&arg.ident), &arg.ty);
         if let Pass::Refused(Refusal { meant: None, .. }) = &arg.pass {
             // Only in a skeleton: takes whatever the caller gives.
             quote!(#name: impl ::core::marker::Sized)
@@ -107,7 +109,7 @@ fn stub(group: &Group, index: usize, target: Target, identity: &Ident, body: Bod
     let asyncness = wait.then(|| quote!(async));
     let constant = constant(index);
     // What rustc has to say of types that cannot be encoded or decoded, it says at the method.
-    let at = Span::call_site().located_at(ident.span());
+    let at = generated(ident.span());
     let body = match body {
         Body::Skeleton => quote!(::core::unimplemented!()),
         Body::Call => {

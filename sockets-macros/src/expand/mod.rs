@@ -6,10 +6,10 @@ pub(crate) mod server;
 
 use proc_macro2::TokenStream;
 use quote::{ToTokens, format_ident, quote};
-use syn::{Attribute, Ident, ext::IdentExt};
+use syn::{Attribute, Ident, ItemTrait, Meta, TraitItem, ext::IdentExt};
 
 use crate::{
-    model::{Group, Kind, Method, mentions},
+    model::{Group, Kind, Method, mentions, typed},
     overflow::Overflow,
     signature,
 };
@@ -23,18 +23,25 @@ pub(crate) fn expand(group: &Group) -> TokenStream {
     let service = server::service(group);
     let client_basics = client::basics(group);
     let stubs = client::stubs(group, client::Body::Call);
-    in_const(&quote! { #contract #types }, &quote! { #methods #server_basics #service #client_basics #stubs })
+    in_const(group, &quote! { #contract #types }, &quote! { #methods #server_basics #service #client_basics #stubs })
 }
 
 /// Puts implementations and their constants where they cannot clash with anything of the user's.
 ///
-/// Lints have judged the user's types and names in the trait, and need not do so again wherever they reappear.
-pub(crate) fn in_const(outside: &TokenStream, inside: &TokenStream) -> TokenStream {
+/// No lint is allowed here but those that the user allows in the trait, since a user may forbid others. Generated tokens
+/// have spans of the expansion, so that lints do not report them.
+/// The innermost constant uses both types, so that a program that needs only one of them has no dead code.
+pub(crate) fn in_const(group: &Group, outside: &TokenStream, inside: &TokenStream) -> TokenStream {
+    let Group { server, client, .. } = group;
+    let allowed = allowed(&group.item);
     quote! {
         #outside
 
-        #[allow(unused, unused_qualifications, deprecated, unreachable_pub, clippy::all, clippy::pedantic, clippy::nursery)]
-        const _: () = { #inside };
+        #(#[allow(#allowed)])*
+        const _: () = {
+            #inside
+            const _: fn(&#server<()>, &#client<()>) = |_, _| {};
+        };
     }
 }
 
@@ -49,14 +56,12 @@ pub(crate) fn types(group: &Group) -> TokenStream {
     quote! {
         #[doc = #server_doc]
         #(#attrs)*
-        #[allow(dead_code)]
         #vis struct #server<H> {
             handler: ::std::sync::Arc<H>,
         }
 
         #[doc = #client_doc]
         #(#attrs)*
-        #[allow(dead_code)]
         #[derive(::core::clone::Clone)]
         #vis struct #client<T = #krate::Peer> {
             stub: #krate::__private::Stub<T>,
@@ -64,11 +69,28 @@ pub(crate) fn types(group: &Group) -> TokenStream {
     }
 }
 
+/// The lints that the user allows or expects in the trait, whose types and names are in the generated code, too.
+fn allowed(item: &ItemTrait) -> Vec<TokenStream> {
+    let methods = item.items.iter().filter_map(|member| match member {
+        TraitItem::Fn(method) => Some(method),
+        _ => None,
+    });
+    let params = methods.clone().flat_map(|method| typed(&method.sig)).flat_map(|param| &param.attrs);
+    let attrs = item.attrs.iter().chain(methods.flat_map(|method| &method.attrs)).chain(params);
+    let lints = attrs.filter_map(|attr| match &attr.meta {
+        Meta::List(list) if attr.path().is_ident("allow") || attr.path().is_ident("expect") => {
+            Some(list.tokens.clone())
+        }
+        _ => None,
+    });
+    lints.collect()
+}
+
 /// What is said of the trait and goes for its types, too.
 fn inherited(attrs: &[Attribute]) -> impl Iterator<Item = &Attribute> {
     attrs.iter().filter(|attr| {
-        let hidden = attr.path().is_ident("doc") && matches!(attr.meta, syn::Meta::List(_));
-        hidden || attr.path().is_ident("deprecated") || attr.path().is_ident("allow")
+        let hidden = attr.path().is_ident("doc") && matches!(attr.meta, Meta::List(_));
+        hidden || attr.path().is_ident("allow")
     })
 }
 

@@ -1,30 +1,32 @@
 //! `PurchasesServer<H>`: from calls that come in to the handler's methods.
 
-use proc_macro2::{Span, TokenStream};
+use proc_macro2::TokenStream;
 use quote::{format_ident, quote, quote_spanned};
 use syn::Ident;
 
 use super::{fresh, literal};
 use crate::{
-    model::{Group, Kind, Method},
+    model::{Group, Kind, Method, generated, respan_ident},
     travel::Pass,
 };
 
 /// What does not depend on the methods.
 pub(crate) fn basics(group: &Group) -> TokenStream {
-    let Group { server, .. } = group;
+    let Group { server, deprecated, .. } = group;
     let vis = group.vis();
     let name = server.to_string();
     quote! {
         impl<H> #server<H> {
             /// Serves with this handler.
             #[must_use]
+            #(#deprecated)*
             #vis fn new(handler: H) -> Self {
-                Self::from_arc(::std::sync::Arc::new(handler))
+                Self { handler: ::std::sync::Arc::new(handler) }
             }
 
             /// Serves with a handler that is shared.
             #[must_use]
+            #(#deprecated)*
             #vis fn from_arc(handler: ::std::sync::Arc<H>) -> Self {
                 Self { handler }
             }
@@ -33,7 +35,7 @@ pub(crate) fn basics(group: &Group) -> TokenStream {
         #[automatically_derived]
         impl<H> ::core::clone::Clone for #server<H> {
             fn clone(&self) -> Self {
-                Self::from_arc(::core::clone::Clone::clone(&self.handler))
+                Self { handler: ::core::clone::Clone::clone(&self.handler) }
             }
         }
 
@@ -76,7 +78,8 @@ pub(crate) fn service(group: &Group) -> TokenStream {
 
 /// Decodes, calls and answers.
 fn arm(contract: &Ident, handler: &Ident, method: &Method) -> TokenStream {
-    let Method { ident, cfg, args, kind, .. } = method;
+    let Method { cfg, args, kind, .. } = method;
+    let ident = respan_ident(&method.ident);
     let key = literal(method.key);
     // Fresh names: the user's arguments may be called like what is here.
     let names: Vec<_> = (0..args.len()).map(|i| format_ident!("arg{i}")).collect();
@@ -90,7 +93,7 @@ fn arm(contract: &Ident, handler: &Ident, method: &Method) -> TokenStream {
     });
     let call = method.call.then(|| quote!(call.call(),));
     // What rustc has to say of types that cannot be decoded, encoded or shared, it says at the method.
-    let at = Span::call_site().located_at(ident.span());
+    let at = generated(ident.span());
     let run = quote_spanned!(at=> <#handler as #contract>::#ident(&handler, #call #(#passed),*).await);
     let answer = match kind {
         Kind::Request { .. } => quote_spanned!(at=> let reply = #run; call.reply(reply).await),

@@ -1,0 +1,97 @@
+//! Every lint that a user may plausibly forbid finds nothing in generated code, and none of it is allowed there.
+
+#![forbid(dead_code, deprecated, unreachable_pub, unused_qualifications, unused_variables, missing_docs, unsafe_code)]
+#![forbid(unused, nonstandard_style, future_incompatible, keyword_idents, let_underscore, refining_impl_trait)]
+#![forbid(rust_2018_idioms, rust_2021_compatibility, rust_2024_compatibility)]
+#![forbid(single_use_lifetimes, trivial_casts, unnameable_types, redundant_lifetimes, unit_bindings, unused_lifetimes)]
+#![forbid(missing_debug_implementations, unused_results, unused_import_braces, non_local_definitions)]
+#![forbid(clippy::all, clippy::pedantic, clippy::nursery, clippy::cargo)]
+#![forbid(warnings)]
+
+use std::{borrow::Cow, collections::BTreeMap, path::Path};
+
+/// A contract that the other program has too.
+pub mod contract {
+    use super::{BTreeMap, Cow, Path};
+
+    /// What a shop does.
+    #[sockets::group("Shop")]
+    pub trait Shop {
+        /// Buys something.
+        async fn buy(&self, item: &str, count: u32) -> Result<u32, String>;
+        /// Takes borrowed arguments.
+        async fn borrows(&self, name: Cow<'_, str>, of: Option<&str>, file: &Path, list: &[u8]) -> u32;
+        /// The caller is known.
+        #[request(timeout = "2s", idempotent)]
+        async fn who(&self, call: &sockets::Call, owned: String, map: BTreeMap<String, u8>) -> String;
+        /// Has a default.
+        async fn count(&self, of: &str) -> u32 {
+            u32::try_from(of.len()).unwrap_or_default()
+        }
+        /// No reply is waited for.
+        #[emit]
+        async fn viewed(&self, item: &str);
+        /// Is old.
+        #[deprecated = "ask for `count`"]
+        async fn old(&self, r#type: u8);
+        /// Is not there.
+        #[cfg(any())]
+        async fn absent(&self, of: Absent) -> Absent;
+    }
+
+    /// Has no methods.
+    #[sockets::group("Empty")]
+    pub trait Empty {}
+
+    /// Is old.
+    #[deprecated]
+    #[sockets::group("Old")]
+    pub trait Old {
+        /// Asks.
+        async fn ask(&self) -> u32;
+    }
+}
+
+/// Nothing that is generated for this one is used.
+#[sockets::group("Private")]
+trait Private {
+    async fn ask(&self, r#type: &str) -> u32;
+    #[emit]
+    async fn tell(&self);
+}
+
+mod inner {
+    /// Is visible in a part of the crate.
+    #[sockets::group("Internal")]
+    pub(super) trait Internal {
+        async fn ask(&self, of: &u32) -> u32;
+    }
+}
+
+struct Desk;
+
+impl contract::Empty for Desk {}
+
+impl contract::Old for Desk {
+    async fn ask(&self) -> u32 {
+        1
+    }
+}
+
+impl Private for Desk {
+    async fn ask(&self, r#type: &str) -> u32 {
+        u32::try_from(r#type.len()).unwrap_or_default()
+    }
+    async fn tell(&self) {}
+}
+
+impl inner::Internal for Desk {
+    async fn ask(&self, of: &u32) -> u32 {
+        *of
+    }
+}
+
+fn main() {
+    drop(contract::EmptyServer::new(Desk));
+    drop(inner::InternalServer::new(Desk));
+}
