@@ -111,7 +111,7 @@ async fn connect(waiting: &Waiting, limits: Limits) -> (Server, Raw<DuplexStream
 }
 
 const QUEUE: u32 = 64 * 1024;
-/// Of a reply.
+/// The length of a large reply, in bytes.
 const LARGE: usize = 512 * 1024;
 const CALLS: u8 = 64;
 
@@ -189,7 +189,7 @@ fn padded(frame: &[u8]) -> Vec<u8> {
 
 /// How many small calls are held at once.
 const HELD: u64 = 300;
-/// What they may take. Their read buffers would take 16 KiB each.
+/// The most memory that they may take. Their read buffers would take 16 KiB each.
 const HELD_MAX: usize = 300 * 4096 + (1 << 20);
 
 #[test]

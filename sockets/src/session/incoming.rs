@@ -134,7 +134,8 @@ impl Incoming {
             // What waits is the encoded reply, whose bytes are counted.
             drop(reply);
             let attempt = || self.answer(&Outcome::Reply(&Payload::of(&encoded)), Room::IfThere);
-            self.call.session().reply_in_turn(id, encoded.len(), attempt).await;
+            // Boxed, so that handlers whose replies find room hold no room for this.
+            Box::pin(self.call.session().reply_in_turn(id, encoded.len(), attempt)).await;
         }
         Ok(Ended(()))
     }
