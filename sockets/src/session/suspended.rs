@@ -7,7 +7,7 @@ use std::{
     task::Poll,
 };
 
-use sockets_proto::{CallId, Open};
+use sockets_proto::Open;
 use tokio::sync::Mutex;
 
 use super::{Session, State, place::Running, worker::run_handler};
@@ -20,16 +20,16 @@ use crate::clock::now;
 /// handlers of other sessions wait for.
 pub(crate) async fn run_suspended(session: Arc<Session>, key: u64, open: Open, mut running: Running) {
     loop {
-        let has_ended = match open {
-            Open::Request(call) if session.holds_handler(key, call) => {
-                Box::pin(session.resume_in_turn(key, call, &mut running)).await
-            }
-            _ => session.poll_once(&mut running).await,
+        let polled = if session.holds_handler(key, open) {
+            Box::pin(session.resume_in_turn(key, open, &mut running)).await
+        } else {
+            session.poll_once(key, open, &mut running).await
         };
-        if has_ended {
-            return;
+        match polled {
+            Some(Poll::Ready(())) => return,
+            Some(Poll::Pending) => until_woken().await,
+            None => {}
         }
-        until_woken().await;
     }
 }
 
@@ -40,31 +40,41 @@ async fn until_woken() {
 }
 
 impl Session {
-    fn holds_handler(&self, key: u64, call: CallId) -> bool {
+    fn holds_handler(&self, key: u64, open: Open) -> bool {
+        let Open::Request(call) = open else { return false };
         self.reply_pressure.load(Ordering::Relaxed) && self.state.lock().holds_handler(key, call)
     }
 
-    /// Polls the handler once, with a permit if handlers of this session are slow. Returns `true` if it has ended.
-    async fn poll_once(self: &Arc<Self>, running: &mut Running) -> bool {
-        let _permit = if self.is_slow() { Some(Box::pin(self.slow_permit()).await) } else { None };
+    /// Polls the handler once, with a permit if handlers of this session are slow. Returns `None` if the handler is held
+    /// when it gets its permit: handlers that had one before may have filled the queue.
+    async fn poll_once(self: &Arc<Self>, key: u64, open: Open, running: &mut Running) -> Option<Poll<()>> {
+        let _permit = if self.is_slow() {
+            let permit = Box::pin(self.slow_permit()).await;
+            if self.holds_handler(key, open) {
+                return None;
+            }
+            Some(permit)
+        } else {
+            None
+        };
         let began = now();
-        let has_ended = poll_fn(|cx| Poll::Ready(run_handler(self, || running.poll(cx).is_ready()))).await;
+        let polled = poll_fn(|cx| Poll::Ready(run_handler(self, || running.poll(cx).map(drop)))).await;
         self.record_poll(began, now());
-        has_ended
+        Some(polled)
     }
 
     /// Waits until fewer bytes of replies wait, and resumes the handler. One at a time: each may add a reply.
-    async fn resume_in_turn(self: &Arc<Self>, key: u64, call: CallId, running: &mut Running) -> bool {
+    async fn resume_in_turn(self: &Arc<Self>, key: u64, open: Open, running: &mut Running) -> Option<Poll<()>> {
         let _turn = self.resuming.get_or_init(|| Box::new(Mutex::new(()))).lock().await;
         loop {
             let mut room = pin!(self.state.capacity.notified());
             room.as_mut().enable();
-            if !self.holds_handler(key, call) {
+            if !self.holds_handler(key, open) {
                 break;
             }
             room.await;
         }
-        self.poll_once(running).await
+        self.poll_once(key, open, running).await
     }
 
     /// Publishes whether handlers are held, and wakes the first of them when they are not any more.
