@@ -2,9 +2,11 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![allow(missing_docs, reason = "a test's own group")]
 
-use std::{future, time::Duration};
+use std::{collections::HashMap, future, time::Duration};
 
+use bytes::Bytes;
 use sockets::{Client, Reconnect, Refusal, Server};
+use sockets_proto::{FailureCode, Farewell, Frame};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -67,13 +69,22 @@ fn turns(block: &str) -> Vec<Turn> {
             other => panic!("{other:?} is no side"),
         };
         let (hex, _meaning) = rest.split_once('|').expect("each line says what its bytes are");
-        let bytes = hex.split_whitespace().map(|byte| u8::from_str_radix(byte, 16).unwrap());
         match turns.last_mut() {
-            Some((last, turn)) if *last == side => turn.extend(bytes),
-            _ => turns.push((side, bytes.collect())),
+            Some((last, turn)) if *last == side => turn.extend(bytes(hex)),
+            _ => turns.push((side, bytes(hex))),
         }
     }
     turns
+}
+
+/// The example of section 17.4: one conversation over two connections.
+fn resumption() -> &'static str {
+    let document = include_str!("../../PROTOCOL.md");
+    document.split("```hex resumption\n").nth(1).unwrap().split("```").next().unwrap()
+}
+
+fn bytes(hex: &str) -> Vec<u8> {
+    hex.split_whitespace().map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect()
 }
 
 async fn expect(stream: &mut TcpStream, bytes: &[u8], what: &str) {
@@ -176,4 +187,74 @@ async fn the_examples_are_what_a_client_does() {
     drop(client);
     let (_, goodbye) = examples[2].last().unwrap();
     expect_end(&mut stream, goodbye).await;
+}
+
+/// Sends the client's lines of section 17.4 and compares the server's. `<secret N>` is 24 random bytes of the server.
+#[tokio::test]
+async fn resumption_example_matches_the_server() {
+    let (server, _views) = server("tcp://127.0.0.1:0").await;
+    let mut secrets: HashMap<&str, Vec<u8>> = HashMap::new();
+    let mut connection = None;
+    for line in resumption().lines() {
+        let (actor, rest) = line.split_once(' ').unwrap();
+        let (text, meaning) = rest.split_once('|').unwrap();
+        let text = text.trim();
+        if actor == "connect" {
+            connection = Some(TcpStream::connect(server.local_addr()).await.unwrap());
+            continue;
+        }
+        let stream = connection.as_mut().expect("a connection is open");
+        match (actor, text.strip_prefix("<secret ")) {
+            ("client", None) => stream.write_all(&bytes(text)).await.unwrap(),
+            ("client", Some(secret)) => stream.write_all(secrets.get(secret).unwrap()).await.unwrap(),
+            ("server", None) => expect(stream, &bytes(text), meaning).await,
+            ("server", Some(secret)) => {
+                let mut received = vec![0; 24];
+                timeout(PATIENCE, stream.read_exact(&mut received)).await.expect(meaning).unwrap();
+                secrets.insert(secret, received);
+            }
+            _ => panic!("{line}"),
+        }
+    }
+}
+
+/// The bytes of a fenced block of section 17.5, by line.
+fn lines_of(block: &str) -> impl Iterator<Item = (Vec<u8>, &'static str)> {
+    let document = include_str!("../../PROTOCOL.md");
+    let block = document.split(&format!("```{block}\n")).nth(1).unwrap().split("```").next().unwrap();
+    block.lines().map(|line| line.split_once('|').unwrap()).map(|(hex, meaning)| (bytes(hex), meaning.trim()))
+}
+
+#[test]
+fn single_frames_have_the_documented_meaning() {
+    for (frame, meaning) in lines_of("frames") {
+        let mut payload = Bytes::from(frame);
+        let header = Frame::decode(&mut payload).unwrap();
+        let text = str::from_utf8(&payload).unwrap();
+        let expected = match header {
+            Frame::Credit { calls, bytes } => format!("Credit: {calls} calls, {bytes} bytes"),
+            Frame::Acknowledged { position } => format!("Ack: position {position}"),
+            Frame::Skipped { bytes } => format!("Skipped: {bytes} bytes"),
+            Frame::Failure { id, code: FailureCode::ShuttingDown } => {
+                format!("Failure: id {}, shutting down", id.number << 1)
+            }
+            Frame::Goodbye { reason: Farewell::Retry } => {
+                let (delay, message) = text.split_once(' ').unwrap();
+                format!("Close: retry after {delay} ms, with the message {message:?}")
+            }
+            Frame::Goodbye { reason: Farewell::Restarting } => format!("Close: restarting, reconnect after {text} ms"),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(meaning, expected);
+    }
+}
+
+#[test]
+fn compressed_frame_contains_the_documented_frame() {
+    let frame: Vec<u8> = lines_of("compressed").flat_map(|(bytes, _)| bytes).collect();
+    let (header, block) = frame.split_first_chunk::<5>().unwrap();
+    let [0x0b, length @ ..] = *header else { panic!("{header:?}") };
+    let inner = lz4_flex::block::decompress(block, u32::from_le_bytes(length) as usize).unwrap();
+    let expected = [&bytes("01 0b c3 4d 03 9c 2e 6a 51")[..], &[0; 300]].concat();
+    assert_eq!(inner, expected);
 }
