@@ -336,10 +336,8 @@ impl ClientBuilder {
             Way::Over(link) => (link, None),
         };
         let resumption = address.is_some().then_some(Resumption::Begin);
-        let greeting = handshake::greet(&mut link, &limits, &options.compression, greeting, resumption);
-        let greeted = timeout_at(deadline, greeting).await;
-        let (theirs, granted) =
-            greeted.map_err(|_| ConnectError::Handshake("the server did not answer in time".into()))??;
+        let greeting = handshake::greet(&mut link, &limits, &options.compression, greeting, resumption, deadline);
+        let (theirs, granted) = greeting.await?;
 
         let ready = connected.is_none();
         let deadline = deadline + clamp_timeout(limits.connected);

@@ -194,7 +194,8 @@ mod tests {
         let (options, limits) = (ClientOptions::default(), Limits::default());
         let targets: Vec<_> = targets.iter().copied().map(Some).collect();
         let mut link = open_any(&address, &targets, &options).await?;
-        handshake::greet(&mut link, &limits, &options.compression, Vec::new(), None).await.map(drop)
+        let deadline = Instant::now() + Duration::from_secs(5);
+        handshake::greet(&mut link, &limits, &options.compression, Vec::new(), None, deadline).await.map(drop)
     }
 
     fn schemes() -> Vec<&'static str> {

@@ -19,7 +19,10 @@ use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
 use futures_util::{FutureExt, Sink, SinkExt, StreamExt};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use tokio::task::unconstrained;
+use tokio::{
+    task::unconstrained,
+    time::{Instant, timeout_at},
+};
 
 use self::magic::Magic;
 use crate::{
@@ -86,6 +89,8 @@ pub(crate) struct Claim {
     pub(crate) received: u64,
     /// From where on it keeps what it has sent.
     pub(crate) kept: u64,
+    /// The number of the attempt, greater than in each former claim of the session: a claim may arrive after a later one.
+    pub(crate) attempt: u64,
 }
 
 /// What a client is told that knows resumption.
@@ -194,24 +199,28 @@ pub(crate) async fn probe(link: &mut Link) -> Result<Probed, ConnectError> {
     Ok(if is_here { Probed::Here } else { Probed::Unknown })
 }
 
-/// The client's side: greets, and waits to be welcomed. `resumption` is for one who knows it.
+/// The client's side: greets, and waits to be welcomed until `deadline`. `resumption` is for one who knows it.
 pub(crate) async fn greet(
     link: &mut Link,
     limits: &Limits,
     compression: &Compression,
     login: Vec<u8>,
     resumption: Option<Resumption>,
+    deadline: Instant,
 ) -> Result<(Theirs, Option<Granted>), ConnectError> {
-    let asked = resumption.is_some();
+    let (asked, claims) = (resumption.is_some(), matches!(resumption, Some(Resumption::GoOn(_))));
     let mut extensions = extensions(limits, compression, resumption.as_ref());
     extensions.push((RETRIES, Vec::new()));
     let greeting = Greeting { terms: limits.settings(), login, extensions };
     let body = encode(&greeting).map_err(|error| ConnectError::Login(error.to_string()))?;
-    messages(link, ANSWER_MAX).send(Envelope::new(body)).await?;
+    let late = |_| ConnectError::Handshake("the server did not answer in time".into());
+    timeout_at(deadline, messages(link, ANSWER_MAX).send(Envelope::new(body))).await.map_err(late)??;
     let mut abandoning = Abandoning { link, is_armed: asked };
-    let answered = receive_answer(abandoning.link).await;
-    abandoning.is_armed = false;
-    let answer = answered?;
+    let answered = timeout_at(deadline, receive_answer(abandoning.link)).await;
+    // After a late answer to a claim, the client claims the session again: a goodbye would end it.
+    abandoning.is_armed = answered.is_err() && !claims;
+    drop(abandoning);
+    let answer = answered.map_err(late)??;
     if answer.version != VERSION {
         return Err(ConnectError::Version { ours: VERSION, theirs: answer.version });
     }
@@ -245,8 +254,8 @@ async fn receive_answer(link: &mut Link) -> Result<Envelope, ConnectError> {
     }
 }
 
-/// Ends the session that the server may have begun for a client that gives up before it is answered. Otherwise the server
-/// would keep it for a client that does not know its token.
+/// Ends the session of a client that gives up before it is answered: one that the server may have begun, or the one that
+/// the client has claimed. Otherwise the server would keep it for a client that does not come back to it.
 struct Abandoning<'a> {
     link: &'a mut Link,
     is_armed: bool,

@@ -1,6 +1,6 @@
 //! A client that comes back when its connection has broken.
 
-use sockets_proto::Token;
+use sockets_proto::{Token, clamp_timeout};
 use std::{
     future::Future,
     mem,
@@ -219,6 +219,8 @@ pub(crate) struct WayBack {
 /// With what it goes on.
 struct Ticket {
     token: Token,
+    /// How many claims have been made, of this session and of former ones.
+    attempts: u64,
     /// The sessions that became ready, and whether the current one is among them.
     sessions: u64,
     is_counted: bool,
@@ -238,7 +240,7 @@ impl WayBack {
         token: Token,
         states: watch::Sender<ClientState>,
     ) -> Self {
-        let ticket = Ticket { token, sessions: 0, is_counted: false, address, redirected: None };
+        let ticket = Ticket { token, attempts: 0, sessions: 0, is_counted: false, address, redirected: None };
         let backoff = Backoff::new(policy, limits.resume_within);
         Self { options, limits, login, states, backoff: Mutex::new(backoff), ticket: Mutex::new(ticket) }
     }
@@ -342,17 +344,21 @@ impl Ticket {
 
 impl WayBack {
     async fn attempt(&self, attempt: u32, (received, kept): (u64, u64)) -> Result<Found, ConnectError> {
-        let (token, address) = {
-            let ticket = self.ticket.lock();
-            (ticket.token.clone(), ticket.address(attempt))
+        let (claim, address) = {
+            let mut ticket = self.ticket.lock();
+            ticket.attempts += 1;
+            let claim = Claim { token: ticket.token.clone(), received, kept, attempt: ticket.attempts };
+            (claim, ticket.address(attempt))
         };
-        let resumption = Some(Resumption::GoOn(Claim { token, received, kept }));
+        let resumption = Some(Resumption::GoOn(claim));
         let patience = self.limits.authentication;
         // Before the server waits for it.
         let login = timeout(patience, make_login(&self.login)).await.map_err(|_| late())??;
         let mut link = open(&address, &self.options, &self.limits).await?;
-        let greeting = handshake::greet(&mut link, &self.limits, &self.options.compression, login, resumption);
-        let (theirs, granted) = timeout(patience, greeting).await.map_err(|_| late())??;
+        let deadline = Instant::now() + clamp_timeout(patience);
+        let compression = &self.options.compression;
+        let (theirs, granted) =
+            handshake::greet(&mut link, &self.limits, compression, login, resumption, deadline).await?;
         let Some(granted) = granted else {
             return Err(ConnectError::Handshake("the server does not know resumption any more".into()));
         };

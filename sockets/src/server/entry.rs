@@ -15,7 +15,10 @@ use crate::{
     refusal::Refusal,
     transport::{Handshake, Link, ReceiveError},
 };
-use crate::{hooks, session::PeerLabel};
+use crate::{
+    hooks,
+    session::{Checked, PeerLabel, SUPERSEDED},
+};
 use sockets_proto::Token;
 
 /// The message to a client for which there is no capacity.
@@ -95,8 +98,15 @@ async fn returned<I: Identity>(
     let Some(socket) = known else { return Ok(None) };
     let handshake = Handshake { returns: true, ..handshake.clone() };
     let identity = authenticate(server, login, handshake).await?;
-    let goes_on = *socket.identity() == identity && socket.session().can_go_on(claim);
-    Ok(Token::new(socket.number()).filter(|_| goes_on).map(|next| (socket, identity, next)))
+    if *socket.identity() != identity {
+        return Ok(None);
+    }
+    match socket.session().check(claim) {
+        Checked::Resumable => Ok(Token::new(socket.number()).map(|next| (socket, identity, next))),
+        // Another session would be for a connection that the client has given up.
+        Checked::Superseded => Err(Refusal::retry(SUPERSEDED).into()),
+        Checked::Invalid => Ok(None),
+    }
 }
 
 /// Runs the user's authentication. Its panic is a refusal, since the next attempt may succeed.

@@ -2,19 +2,30 @@
 
 use sockets_proto::Token;
 use sockets_proto::next_frame;
-use std::{future::poll_fn, time::Duration};
+use std::{
+    future::poll_fn,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
-use tokio::{sync::oneshot, time::timeout};
+use tokio::{
+    sync::{Semaphore, oneshot},
+    time::{Instant, timeout},
+};
 
 use super::{Server, Socket};
 use crate::codec::{Payload, encode};
 use crate::{
+    connect_error::ConnectError,
     disconnect_reason::DisconnectReason,
     handshake::{Claim, Granted, Resumption, greet},
     limits::Limits,
     refusal::Refusal,
-    session::{Declined, Offer},
+    session::{Checked, Declined, Offer},
     transport::{Arrival, Compression, Handshake, Link, memory_pair, over_stream},
 };
 use sockets_proto::{CallId, Farewell, Frame, Outbox};
@@ -36,14 +47,20 @@ pub(super) async fn come(server: &Server<u32>, login: u32, resumption: Resumptio
     drop(server.accept_arrival(Arrival::Open(theirs, Handshake::over("memory"))));
     let login = encode(&login).unwrap();
     let (limits, plain) = (Limits::default(), Compression::default());
-    let greeting = greet(&mut link, &limits, &plain, login, Some(resumption));
-    let (theirs, granted) = timeout(PATIENCE, greeting).await.unwrap().unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    let (theirs, granted) = greet(&mut link, &limits, &plain, login, Some(resumption), deadline).await.unwrap();
     assert!(theirs.keeps.is_some());
     Visitor { link, granted: granted.unwrap() }
 }
 
 async fn come_back(server: &Server<u32>, login: u32, token: &Token) -> Visitor {
-    come(server, login, Resumption::GoOn(Claim { token: token.clone(), received: 0, kept: 0 })).await
+    come(server, login, Resumption::GoOn(claim_of(token))).await
+}
+
+/// A claim by a client that has received nothing, made after all former ones.
+fn claim_of(token: &Token) -> Claim {
+    static ATTEMPTS: AtomicU64 = AtomicU64::new(1);
+    Claim { token: token.clone(), received: 0, kept: 0, attempt: ATTEMPTS.fetch_add(1, Ordering::Relaxed) }
 }
 
 impl Visitor {
@@ -141,7 +158,7 @@ async fn sessions_that_wait_are_limited_in_number_and_time() {
     let first = come(&server, 1, Resumption::Begin).await;
     let second = come(&server, 2, Resumption::Begin).await;
     let sockets = server.sockets();
-    let began = tokio::time::Instant::now();
+    let began = Instant::now();
     drop(first);
     // It is away when it has taken the one place there is.
     while !sockets[0].session().is_away() {
@@ -162,8 +179,8 @@ async fn come_and_read_nothing(server: &Server<u32>, resumption: Resumption) -> 
     let (read, write) = tokio::io::split(near);
     let mut link = over_stream(read, write);
     let (limits, plain) = (Limits::default(), Compression::default());
-    let greeting = greet(&mut link, &limits, &plain, encode(&1_u32).unwrap(), Some(resumption));
-    let (_, granted) = timeout(PATIENCE, greeting).await.unwrap().unwrap();
+    let (login, deadline) = (encode(&1_u32).unwrap(), Instant::now() + PATIENCE);
+    let (_, granted) = greet(&mut link, &limits, &plain, login, Some(resumption), deadline).await.unwrap();
     Visitor { link, granted: granted.unwrap() }
 }
 
@@ -193,7 +210,7 @@ async fn who_asks_and_comes_back_and_reads_nothing_makes_nothing_grow() {
         let held = socket.session().held();
         assert!(held < most as usize + 2 * REPLY, "{held} bytes are held");
         // It claims to have as little as it can.
-        let claim = Claim { token: token.clone(), received: socket.session().positions().1, kept: 0 };
+        let claim = Claim { received: socket.session().positions().1, ..claim_of(&token) };
         visitor = come_and_read_nothing(&server, Resumption::GoOn(claim)).await;
         assert!(visitor.goes_on());
     }
@@ -244,7 +261,7 @@ async fn a_claim_of_a_position_within_a_frame_begins_another_session() {
         socket.emit("hello", &[7_u8; 50][..]).await.unwrap();
         visitor.hear(|frame| matches!(frame, Frame::Emit { .. })).await;
         let received = socket.session().positions().1 + within;
-        let claim = Claim { token: visitor.granted.token.clone(), received, kept: 0 };
+        let claim = Claim { received, ..claim_of(&visitor.granted.token) };
         assert!(!come(&server, 1, Resumption::GoOn(claim)).await.goes_on(), "{within} bytes within a frame");
         let reason = timeout(PATIENCE, socket.disconnected()).await.unwrap();
         assert!(reason.to_string().contains("missed more"), "{reason}");
@@ -255,7 +272,7 @@ async fn a_claim_of_a_position_within_a_frame_begins_another_session() {
 /// and the answer.
 fn offer(socket: &Socket<u32>, token: &Token) -> (Link, oneshot::Receiver<Declined>) {
     let (near, link) = memory_pair();
-    let claim = Claim { token: token.clone(), received: 0, kept: 0 };
+    let claim = claim_of(token);
     let (declined, answer) = oneshot::channel();
     let welcome = Box::new(|link, _: &Granted| (link, Bytes::new()));
     let (token, adopt) = (Token::new(token.session()).unwrap(), Box::new(|| {}));
@@ -303,5 +320,79 @@ async fn a_link_that_a_session_takes_is_not_declined() {
     let socket = server.sockets().remove(0);
     let (_near, declined) = offer(&socket, &visitor.granted.token);
     assert!(timeout(PATIENCE, declined).await.unwrap().is_err(), "it is taken");
+    assert!(socket.is_connected());
+}
+
+/// A server that authenticates one client with each permit.
+fn server_with_permits(count: usize) -> (Server<u32>, Arc<Semaphore>) {
+    let permits = Arc::new(Semaphore::new(count));
+    let authenticating = Arc::clone(&permits);
+    let server = Server::builder().authenticate(move |login: u32| {
+        let permits = Arc::clone(&authenticating);
+        async move {
+            permits.acquire().await.unwrap().forget();
+            Ok::<_, Refusal>(login)
+        }
+    });
+    (server.build(), permits)
+}
+
+/// Servers authenticate in parallel, and networks delay: the claim of a connection that the client has given up may be
+/// handled after the claim of its next connection.
+#[tokio::test]
+async fn delayed_claim_does_not_take_the_session_from_a_later_one() {
+    let (server, permits) = server_with_permits(2);
+    let first = come(&server, 1, Resumption::Begin).await.granted.token;
+    let socket = server.sockets().remove(0);
+    let (earlier, later) = (claim_of(&first), claim_of(&first));
+    let mut newer = come(&server, 1, Resumption::GoOn(later)).await;
+    assert!(newer.goes_on());
+
+    let (mut link, theirs) = memory_pair();
+    drop(server.accept_arrival(Arrival::Open(theirs, Handshake::over("memory"))));
+    permits.add_permits(1);
+    let (limits, plain) = (Limits::default(), Compression::default());
+    let (login, resumption) = (encode(&1_u32).unwrap(), Some(Resumption::GoOn(earlier)));
+    match greet(&mut link, &limits, &plain, login, resumption, Instant::now() + PATIENCE).await {
+        Err(ConnectError::Refused(refusal)) => assert!(refusal.retry_after().is_some(), "{refusal}"),
+        other => panic!("the delayed claim is answered with {other:?}"),
+    }
+    socket.emit("hello", &()).await.unwrap();
+    newer.hear(|frame| matches!(frame, Frame::Emit { .. })).await;
+    permits.add_permits(1);
+    assert!(come_back(&server, 1, &newer.granted.token).await.goes_on(), "its token is still valid");
+    assert_eq!(server.sockets(), [socket]);
+}
+
+/// The position of a delayed claim may not be retained any more. That is no reason to end the session.
+#[tokio::test]
+async fn delayed_claim_does_not_end_the_session() {
+    let server = server();
+    let visitor = come(&server, 1, Resumption::Begin).await;
+    let socket = server.sockets().remove(0);
+    let earlier = Claim { received: 1 << 40, ..claim_of(&visitor.granted.token) };
+    let (_newer, declined) = offer(&socket, &visitor.granted.token);
+    assert!(timeout(PATIENCE, declined).await.unwrap().is_err(), "the later claim is taken");
+    assert_eq!(socket.session().check(&earlier), Checked::Superseded);
+    assert!(socket.is_connected());
+    assert!(!socket.session().is_ending());
+}
+
+#[tokio::test]
+async fn claim_that_is_answered_too_late_does_not_end_the_session() {
+    let (server, permits) = server_with_permits(1);
+    let token = come(&server, 1, Resumption::Begin).await.granted.token;
+    let socket = server.sockets().remove(0);
+    let (mut link, theirs) = memory_pair();
+    drop(server.accept_arrival(Arrival::Open(theirs, Handshake::over("memory"))));
+    let (limits, plain) = (Limits::default(), Compression::default());
+    let (login, resumption) = (encode(&1_u32).unwrap(), Some(Resumption::GoOn(claim_of(&token))));
+    let late = greet(&mut link, &limits, &plain, login, resumption, Instant::now()).await;
+    assert!(matches!(late, Err(ConnectError::Handshake(_))), "{late:?}");
+    permits.add_permits(1);
+    let welcome = timeout(PATIENCE, poll_fn(|cx| link.receiver.poll_receive(cx, 1 << 20))).await.unwrap();
+    assert!(welcome.is_ok(), "the session uses the connection");
+    permits.add_permits(1);
+    assert!(come_back(&server, 1, &token).await.goes_on());
     assert!(socket.is_connected());
 }

@@ -59,7 +59,7 @@ pub(crate) use self::{
     log::{Log, Members, Run},
     notices::Notices,
     peer_label::PeerLabel,
-    resuming::{Declined, Offer},
+    resuming::{Checked, Declined, Offer, SUPERSEDED},
     routes::{Resolved, Routes, Subscriber},
     sending::Room,
     service::{Callee, Listen, Named},

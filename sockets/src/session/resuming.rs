@@ -55,7 +55,18 @@ impl Offer {
 pub(super) const OVER: &str = "the session cannot be resumed any more: the next attempt begins another one";
 
 /// The message to a client that has claimed its session over another connection since.
-const SUPERSEDED: &str = "another connection resumes the session";
+pub(crate) const SUPERSEDED: &str = "another connection resumes the session";
+
+/// What a session makes of a claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Checked {
+    /// The session can be resumed.
+    Resumable,
+    /// The client has made a later claim: this one was delayed.
+    Superseded,
+    /// The claim is not valid, or the session ends.
+    Invalid,
+}
 
 /// How a session stands between two links.
 #[derive(Default)]
@@ -63,6 +74,8 @@ pub(super) struct Between {
     offer: Option<Box<Offer>>,
     /// Those that go on with a server's session.
     tokens: Option<Box<Tokens>>,
+    /// The number of the latest attempt whose claim was accepted.
+    attempt: u64,
     /// How many bytes a session without a link may hold before its driver is woken to count them.
     watched: Option<usize>,
 }
@@ -109,17 +122,15 @@ impl Session {
         self.state.lock().between.tokens.as_ref().is_some_and(|tokens| tokens.know(token))
     }
 
-    /// Whether one who claims this may go on with this session. One who has missed too much ends it.
-    pub(crate) fn can_go_on(&self, claim: &Claim) -> bool {
+    /// Checks a claim. If the sides have missed too much, the session ends.
+    pub(crate) fn check(&self, claim: &Claim) -> Checked {
         let mut state = self.state.lock();
-        if !self.admits(&state, claim) {
-            return false;
+        let admitted = self.admits(&state, claim);
+        if admitted != Checked::Resumable || state.core.can_resume(claim.received, claim.kept) {
+            return admitted;
         }
-        let can = state.core.can_resume(claim.received, claim.kept);
-        if !can {
-            state.close(DisconnectReason::Lost("a side has missed more than the other keeps".into()));
-        }
-        can
+        state.close(DisconnectReason::Lost("a side has missed more than the other keeps".into()));
+        Checked::Invalid
     }
 
     /// Returns `true` if both sides keep what the other has missed. While the session is detached, only the driver's
@@ -128,19 +139,28 @@ impl Session {
         self.state.lock().core.can_resume(claim.received, claim.kept)
     }
 
-    fn admits(&self, state: &State, claim: &Claim) -> bool {
+    fn admits(&self, state: &State, claim: &Claim) -> Checked {
         let known = state.between.tokens.as_ref().is_some_and(|tokens| tokens.know(&claim.token));
-        known && !self.is_over(state) && !state.going_away
+        if !known || self.is_over(state) || state.going_away {
+            Checked::Invalid
+        } else if claim.attempt <= state.between.attempt {
+            Checked::Superseded
+        } else {
+            Checked::Resumable
+        }
     }
 
-    /// Offers another link to this session, which takes the newest. It is declined if that comes too late.
+    /// Offers another link to this session, which takes the one of the latest attempt. It is declined if that comes too late.
     pub(crate) fn offer(&self, offer: Offer) {
         let mut state = self.state.lock();
-        let (left, message) = if self.admits(&state, &offer.claim) {
-            state.wake_driver();
-            (state.between.offer.replace(Box::new(offer)), SUPERSEDED)
-        } else {
-            (Some(Box::new(offer)), OVER)
+        let (left, message) = match self.admits(&state, &offer.claim) {
+            Checked::Resumable => {
+                state.between.attempt = offer.claim.attempt;
+                state.wake_driver();
+                (state.between.offer.replace(Box::new(offer)), SUPERSEDED)
+            }
+            Checked::Superseded => (Some(Box::new(offer)), SUPERSEDED),
+            Checked::Invalid => (Some(Box::new(offer)), OVER),
         };
         drop(state);
         if let Some(left) = left {

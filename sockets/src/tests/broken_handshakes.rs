@@ -7,7 +7,7 @@ use proptest::{collection::vec, prelude::*};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream},
     runtime::Builder,
-    time::timeout,
+    time::{Instant, timeout},
 };
 
 use crate::{
@@ -54,7 +54,11 @@ fn greeting(login: &[u8]) -> Vec<u8> {
             [&prefix[..], &message].concat()
         };
         let plain = Compression::default();
-        tokio::join!(greet(&mut link, &limits, &plain, login.to_vec(), None), reader).1
+        tokio::join!(
+            greet(&mut link, &limits, &plain, login.to_vec(), None, Instant::now() + Duration::from_secs(5)),
+            reader
+        )
+        .1
     })
 }
 
@@ -74,9 +78,16 @@ fn greeted(bytes: &[u8]) -> Result<u32, ConnectError> {
         let (mut link, mut far) = link();
         far.write_all(bytes).await.expect("a pipe in memory");
         far.shutdown().await.expect("a pipe in memory");
-        greet(&mut link, &Limits::default(), &Compression::default(), Vec::new(), None)
-            .await
-            .map(|accepted| accepted.0.terms.max_frame)
+        greet(
+            &mut link,
+            &Limits::default(),
+            &Compression::default(),
+            Vec::new(),
+            None,
+            Instant::now() + Duration::from_secs(5),
+        )
+        .await
+        .map(|accepted| accepted.0.terms.max_frame)
     })
 }
 
