@@ -1,4 +1,4 @@
-//! The library at a glance: one group, one emit, one request, and the two ends of a connection.
+//! The library in 50 lines: a contract with an emit and a request, a server and a client.
 
 use sockets::{Client, Server, Socket};
 use tokio::sync::Notify;
@@ -10,7 +10,7 @@ trait Visitors {
     async fn add(&self, a: i32, b: i32) -> i32;
 }
 
-/// What the server keeps for each visitor: the name.
+/// The server's handler for one visitor, with the visitor's name.
 struct Visitor(String);
 
 impl Visitors for Visitor {
@@ -23,7 +23,7 @@ impl Visitors for Visitor {
     }
 }
 
-/// The visitor's departure has been printed.
+/// Notified after the disconnection has been printed.
 static GONE: Notify = Notify::const_new();
 
 #[tokio::main]

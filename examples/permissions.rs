@@ -1,4 +1,4 @@
-//! Middleware on a server: a layer that lets only staff call the groups under `Admin`.
+//! A layer on a server that allows only staff to call the groups under `Admin`.
 
 use sockets::{
     Client, Server, Socket,
@@ -29,14 +29,14 @@ impl Stock for Store {
     }
 }
 
-/// What authentication gives.
+/// The identity that authentication returns.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Person {
     name: String,
     staff: bool,
 }
 
-/// Denies the groups under `Admin` to all but the staff. The rest of the way is `next`.
+/// Allows only staff to call the groups under `Admin`. `next` is the wrapped service.
 struct StaffOnly<S> {
     next: S,
 }

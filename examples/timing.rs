@@ -1,4 +1,5 @@
-//! Middleware on both sides: a layer that times requests, those that come in and those that are sent.
+//! A layer that measures the duration of requests: incoming ones on the server, outgoing ones on
+//! the client.
 
 use std::{
     collections::BTreeMap,
@@ -30,11 +31,11 @@ impl Oracle for Delphi {
     }
 }
 
-/// How long the calls of each method have taken.
+/// The durations of the calls of each method.
 #[derive(Clone, Default)]
 struct Times(Arc<Mutex<BTreeMap<String, Vec<Duration>>>>);
 
-/// The layer: it makes a [`Timed`] around the rest of the way.
+/// Wraps a service in a [`Timed`].
 impl<S: CallService> Layer<S> for Times {
     type Service = Timed<S>;
 

@@ -1,4 +1,4 @@
-//! `chat join`: what a person types goes to the server, what the others do to the terminal.
+//! `chat join`: sends typed lines to the server, and prints the messages of the room.
 
 use std::{
     convert::Infallible,
@@ -24,7 +24,7 @@ const HELP: &str = "\
 *   /kick NAME [WHY]    throw somebody out
 *   /quit               leave the chat (so do Ctrl-C and Ctrl-D)";
 
-/// Runs until the person leaves or the server goes away.
+/// Runs until the user leaves or the session ends.
 pub async fn join(name: &str, addr: &str, stop: &Notify) -> Result<(), String> {
     let screen = Arc::new(Screen::default());
     let client = Client::builder()
@@ -40,7 +40,7 @@ pub async fn join(name: &str, addr: &str, stop: &Notify) -> Result<(), String> {
         () = tell_of_breaks(client.states()) => {}
         reason = client.disconnected() => return Err(farewell(&reason)),
     }
-    // The goodbye is sent when the last handle is dropped. This one does not count.
+    // Dropping the last handle closes the client. A `Peer` does not keep it open.
     let connection = Peer::clone(&client);
     drop(client);
     connection.disconnected().await;
@@ -48,7 +48,7 @@ pub async fn join(name: &str, addr: &str, stop: &Notify) -> Result<(), String> {
     Ok(())
 }
 
-/// Says when the connection breaks, and what has become of the conversation when there is another.
+/// Reports the loss of the connection, and after a reconnection whether the session resumed.
 async fn tell_of_breaks(mut states: StateChanges) {
     let (mut known, mut away) = (1, false);
     while let Some(state) = states.next().await {
@@ -68,7 +68,7 @@ async fn tell_of_breaks(mut states: StateChanges) {
             _ => {}
         }
     }
-    // The reason is told elsewhere.
+    // The caller prints the reason.
     std::future::pending::<()>().await;
 }
 
@@ -88,7 +88,7 @@ fn farewell(reason: &DisconnectReason) -> String {
     }
 }
 
-/// Does what the person types, until `/quit` or the end of the input.
+/// Executes typed lines until `/quit` or the end of the input.
 async fn converse(client: &Client, screen: &Screen) {
     let chat = ChatClient::new(client);
     print("* Welcome. /help shows what you can do.");
@@ -118,8 +118,8 @@ async fn converse(client: &Client, screen: &Screen) {
     }
 }
 
-/// What is typed, line by line. A thread of its own reads it: nothing can end a read that waits for a person, and a
-/// thread does not keep the program from ending.
+/// Returns the typed lines. A separate thread reads them: a read from a terminal cannot be cancelled,
+/// and a thread does not prevent the program from exiting.
 fn typed_lines() -> mpsc::Receiver<String> {
     let (typed, lines) = mpsc::channel(16);
     std::thread::spawn(move || {
@@ -148,30 +148,30 @@ async fn change_room(chat: &ChatClient, room: &str) {
     }
 }
 
-/// Asks the others, who may take their time: the person can go on typing.
+/// Starts a vote in the background, so that the user can continue to type.
 fn ask(chat: &ChatClient, choices: &str) {
     let choices: Vec<_> = choices.split_whitespace().map(str::to_owned).collect();
     let chat = chat.clone();
     tokio::spawn(async move { complain(chat.vote(choices).await) });
 }
 
-/// Says what went wrong, if something did.
+/// Prints the error of a call.
 fn complain<E: Display>(outcome: Result<(), CallError<E>>) {
     match outcome {
-        // That the connection has ended is said once, at the end.
+        // The end of the session is reported once, by `join`.
         Ok(()) | Err(CallError::Disconnected { .. }) => {}
         Err(CallError::Handler(error)) => print(&format!("* {error}")),
         Err(error) => print(&format!("* That did not work: {error}.")),
     }
 }
 
-/// What the server calls.
+/// The handler of `Terminal`, which the server calls.
 #[derive(Default)]
 struct Screen {
     ballot: Mutex<Option<Ballot>>,
 }
 
-/// A vote that waits for the person's answer.
+/// A vote that waits for the user's choice.
 struct Ballot {
     choices: usize,
     answer: oneshot::Sender<usize>,
@@ -182,14 +182,14 @@ impl Screen {
         self.ballot.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a line as the answer to a vote, if there is one and the line is a number.
+    /// Returns `true` if the line is a number and a vote was open, and answers the vote.
     fn answers_vote(&self, line: &str) -> bool {
         let Ok(number) = line.parse::<usize>() else { return false };
         let mut ballot = self.ballot();
-        // Nobody waits for the answer any more when the time is up or who asked has left.
+        // The receiver is closed if the vote has timed out or its caller has left.
         let Some(open) = ballot.take_if(|ballot| !ballot.answer.is_closed()) else { return false };
         if (1..=open.choices).contains(&number) {
-            // The time may be up just now.
+            // The vote may time out at this moment.
             let _ = open.answer.send(number - 1);
         } else {
             print(&format!("* A number from 1 to {}, please.", open.choices));
@@ -210,13 +210,13 @@ impl Terminal for Screen {
 
     async fn vote(&self, asked_by: &str, choices: Vec<String>) -> Option<usize> {
         let (answer, answered) = oneshot::channel();
-        // Before it is shown, so that no answer can be too quick.
+        // Stored before it is shown, so that an immediate answer finds it.
         *self.ballot() = Some(Ballot { choices: choices.len(), answer });
         print(&format!("* {asked_by} asks you to vote. Type a number:"));
         for (number, choice) in (1..).zip(&choices) {
             print(&format!("*   {number}  {choice}"));
         }
-        // There is no answer when the next vote begins before it.
+        // The sender is dropped, without an answer, if the next vote starts.
         answered.await.ok()
     }
 }

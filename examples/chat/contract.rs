@@ -1,70 +1,70 @@
-//! What the server and the terminals have agreed on.
+//! The contracts between the server and the terminals.
 
 use std::{error::Error, fmt};
 
 use serde::{Deserialize, Serialize};
 
-/// The room where everybody begins.
+/// The room that each user joins first.
 pub const LOBBY: &str = "lobby";
 
-/// How many choices a vote may have.
+/// The number of choices that a vote may have.
 pub const CHOICES: std::ops::RangeInclusive<usize> = 2..=9;
 
-/// What [`is_name`] asks for, in words.
+/// The rule of [`is_name`], as text for users.
 pub const NAME_RULE: &str = "use 1 to 20 letters, digits, - or _";
 
-/// Whether a person or a room may have this name.
+/// Returns `true` if a user or a room may have this name.
 pub fn is_name(name: &str) -> bool {
     let is_legal = |c: char| c.is_alphanumeric() || c == '-' || c == '_';
     (1..=20).contains(&name.chars().count()) && name.chars().all(is_legal)
 }
 
-/// Served by the server. Whatever it does, it does in the room that the caller is in.
+/// Served by the server. All methods act on the caller's current room.
 #[sockets::group("Chat")]
 pub trait Chat {
-    /// Says something to the others.
+    /// Sends a line of text to the other members.
     #[emit]
     async fn say(&self, text: &str);
-    /// Changes to another room.
+    /// Moves the caller to another room.
     async fn join(&self, room: &str) -> Result<(), ChatError>;
-    /// The name of the room and those of its members, the first one first.
+    /// Returns the name of the room, and its members in the order of their arrival.
     async fn who(&self) -> (String, Vec<String>);
-    /// Asks the others to choose, and ends when all have, or the time for it is up.
+    /// Asks the other members to choose. Returns when all have answered or timed out.
     #[request(timeout = "2m")]
     async fn vote(&self, choices: Vec<String>) -> Result<(), ChatError>;
-    /// Disconnects somebody, with words.
+    /// Disconnects a member, with a message.
     async fn kick(&self, name: &str, words: &str) -> Result<(), ChatError>;
 }
 
 /// Served by every terminal.
 #[sockets::group("Terminal")]
 pub trait Terminal {
-    /// Somebody in the room has said something.
+    /// Shows a line of text that a member sent.
     #[emit]
     async fn said(&self, name: &str, text: &str);
-    /// Something has happened in the room.
+    /// Shows an event in the room.
     #[emit]
     async fn happened(&self, what: &str);
-    /// The position of one of the choices; `None` abstains.
+    /// Returns the index of a choice, or `None` to abstain.
     async fn vote(&self, asked_by: &str, choices: Vec<String>) -> Option<usize>;
 }
 
-/// Why the server does not do what somebody asked for.
+/// The error of a call to the server.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ChatError {
-    /// A room cannot be called that.
+    /// The name of the room breaks the rule.
     RoomName,
-    /// The caller is in that room already.
+    /// The caller is already a member of that room.
     HereAlready,
-    /// Nobody of that name is in the room.
+    /// The room has no member with that name.
     NotHere,
-    /// Only the first member of a room may do that, who is this one.
+    /// Only the first member of a room may kick. Contains that member's name.
     NotFirst(String),
-    /// One cannot do that to oneself.
+    /// The caller cannot kick itself.
     Yourself,
-    /// Nobody else is in the room.
+    /// The room has no other member.
     Alone,
-    /// A vote cannot have so many choices, or so few.
+    /// The number of choices is outside of the limits.
     Choices,
 }
 

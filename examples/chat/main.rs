@@ -1,4 +1,4 @@
-//! A chat for terminals: `chat serve` in one of them, `chat join NAME` in the others.
+//! A chat for terminals: run `chat serve` in one terminal, and `chat join NAME` in others.
 
 #![expect(unreachable_pub, reason = "the modules are written as they would be in crates of their own")]
 
@@ -27,20 +27,20 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run the server that people join
+    /// Run the chat server
     Serve {
-        /// Where to listen, as host:port; with port 0 the system chooses one
+        /// Address to listen at, as host:port; with port 0 the system chooses a port
         #[arg(default_value = "127.0.0.1:7000")]
         addr: String,
-        /// How long people have to answer a vote, in seconds
+        /// Time limit of a vote, in seconds
         #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=60))]
         vote_time: u64,
     },
     /// Join the chat
     Join {
-        /// What the others call you
+        /// Your name in the chat
         name: String,
-        /// Where the server is, as host:port
+        /// Address of the server, as host:port
         #[arg(default_value = "127.0.0.1:7000")]
         addr: String,
     },
@@ -51,7 +51,7 @@ async fn main() -> ExitCode {
     let command = Arguments::parse().command;
     let stop = Notify::new();
     tokio::select! {
-        // In this order Ctrl-C is listened for before anything else happens.
+        // Polls the Ctrl-C handler first, so that it is installed before the program starts.
         biased;
         status = watch_ctrl_c(&stop) => status,
         outcome = run(command, &stop) => match outcome {
@@ -71,14 +71,14 @@ async fn run(command: Command, stop: &Notify) -> Result<(), String> {
     }
 }
 
-/// The first Ctrl-C asks the program to end; a second one does not wait for that.
+/// Asks the program to end at the first Ctrl-C, and returns at the second.
 async fn watch_ctrl_c(stop: &Notify) -> ExitCode {
     for _ in 0..2 {
         if ctrl_c().await.is_err() {
-            // It cannot be listened for, and ends the program without our help.
+            // Without a handler, Ctrl-C has its default effect: it ends the program.
             return std::future::pending().await;
         }
-        // The terminal shows `^C` where the cursor is; what is printed next begins below it.
+        // The terminal echoes `^C`. The next output begins on a new line.
         if stdout().is_terminal() {
             terminal::print("");
         }

@@ -1,4 +1,4 @@
-//! Who somebody is, to the server.
+//! The identity of a user.
 
 use std::{
     collections::HashMap,
@@ -9,12 +9,12 @@ use std::{
     },
 };
 
-/// The names that are taken, and by whom.
+/// The names in use, with their users.
 #[derive(Clone, Default)]
 pub struct Names(Arc<Mutex<HashMap<String, Weak<Claim>>>>);
 
 impl Names {
-    /// Gives somebody a name, unless another one has it; upper and lower case make no difference.
+    /// Assigns a name. Returns `None` if it is in use. Names are case-insensitive.
     pub fn take(&self, name: &str) -> Option<Person> {
         let key = name.to_lowercase();
         let mut names = self.lock();
@@ -27,7 +27,7 @@ impl Names {
         Some(Person(claim))
     }
 
-    /// Who has a name, for one who comes back.
+    /// Returns the user with this name, for a session that resumes.
     pub fn known(&self, name: &str) -> Option<Person> {
         self.lock().get(&name.to_lowercase()).and_then(Weak::upgrade).map(Person)
     }
@@ -37,8 +37,8 @@ impl Names {
     }
 }
 
-/// Somebody in the chat: the identity of a socket. When its last clone is dropped, the name is free again: that is when
-/// the session has ended, or when it has not come about.
+/// A user: the identity of a socket. Dropping the last clone frees the name, after the session has
+/// ended or if it was never established.
 #[derive(Clone)]
 pub struct Person(Arc<Claim>);
 
@@ -58,12 +58,12 @@ impl Person {
         self.0.key == name.to_lowercase()
     }
 
-    /// The number of the person's arrival in the room; the first member of a room has the smallest.
+    /// Returns the sequence number of the arrival in the room. The first member has the smallest.
     pub fn arrival(&self) -> u64 {
         self.0.arrival.load(Ordering::Relaxed)
     }
 
-    /// Notes that the person arrives in a room.
+    /// Records the arrival in a room.
     pub fn arrives(&self) {
         static ARRIVALS: AtomicU64 = AtomicU64::new(0);
         self.0.arrival.store(ARRIVALS.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);

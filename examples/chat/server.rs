@@ -1,4 +1,4 @@
-//! `chat serve`: lets people in, and does what they ask for.
+//! `chat serve`: admits users and serves their calls.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -14,11 +14,11 @@ use crate::{
     terminal::{bad_address, print},
 };
 
-/// Runs until `stop`.
+/// Runs until `stop` is notified.
 pub async fn serve(addr: &str, vote_time: Duration, stop: &Notify) -> Result<(), String> {
     let names = Names::default();
     let server = Server::builder()
-        // Lines of text are short, and nobody wants to wait for an open vote when the server is closed.
+        // Lines of text are short. The shutdown does not wait for open votes.
         .limits(Limits { max_frame: 16 << 10, shutdown_grace: Duration::from_secs(1), ..Limits::default() })
         .authenticate(move |name: String, handshake: Handshake| {
             let names = names.clone();
@@ -26,7 +26,7 @@ pub async fn serve(addr: &str, vote_time: Duration, stop: &Notify) -> Result<(),
                 if !is_name(&name) {
                     return Err(Refusal::new(format!("that is not a name for the chat: {NAME_RULE}")));
                 }
-                // One who comes back has the name already.
+                // A session that resumes already has the name.
                 let person = if handshake.returns() { names.known(&name) } else { names.take(&name) };
                 person.ok_or_else(|| Refusal::new(format!("the name {name} is taken")))
             }
@@ -55,17 +55,17 @@ async fn welcome(socket: Socket<Person>, vote_time: Duration) {
     socket.on_disconnect(move |reason| async move {
         print(&format!("{} goes: {reason}", visitor.name()));
         match reason {
-            // The room knows already, or is about to hear it.
+            // The room has been notified, or the server is about to notify it.
             DisconnectReason::Kicked(_) | DisconnectReason::ShuttingDown => {}
             _ => visitor.tell_others("leaves").await,
         }
     });
 }
 
-/// Serves one person.
+/// The handler for one user.
 struct Visitor {
     socket: Socket<Person>,
-    /// The one that the person is in, or was in when the connection ended.
+    /// The current room, or the last one after the session has ended.
     room: Mutex<String>,
     vote_time: Duration,
 }
@@ -79,29 +79,29 @@ impl Visitor {
         self.room.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// All who are in the room.
+    /// Returns all members of the room.
     fn room(&self) -> Audience<Person> {
         self.socket.server().room(&self.lock_room())
     }
 
-    /// The same without this one.
+    /// Returns all other members of the room.
     fn others(&self) -> Audience<Person> {
         self.room().except(&self.socket)
     }
 
-    /// Those who are in the room, the first one first.
+    /// Returns the members of the room in the order of their arrival.
     fn members(&self) -> Vec<Socket<Person>> {
         let mut members = self.room().sockets();
         members.sort_by_key(|member| member.identity().arrival());
         members
     }
 
-    /// Lets the room know what this one does.
+    /// Notifies the other members of an action of this user.
     async fn tell_others(&self, what: &str) {
         tell(&self.others(), &format!("{} {what}", self.name())).await;
     }
 
-    /// Joins a room. It waits for nothing in between, so that two changes of one person cannot mix.
+    /// Joins a room. It never awaits, so two changes by the same user cannot interleave.
     fn enter(&self, room: &str) {
         room.clone_into(&mut self.lock_room());
         self.socket.identity().arrives();
@@ -109,7 +109,7 @@ impl Visitor {
     }
 }
 
-/// Tells some people what has happened.
+/// Notifies an audience of an event.
 async fn tell(audience: &Audience<Person>, what: &str) {
     if let Err(error) = TerminalClient::new(audience).happened(what).await {
         print(&format!("Nobody was told that {what}: {error}"));
@@ -164,7 +164,7 @@ impl Chat for Visitor {
                     counts[choice] += 1;
                     tell(&room, &format!("{name} votes for {}", choices[choice])).await;
                 }
-                // They abstained, did not answer in time, or left.
+                // The voter abstained, timed out, or left.
                 _ => silent.push(name.to_owned()),
             }
         }

@@ -1,25 +1,26 @@
-//! What goes to the terminal.
+//! Output to the terminal.
 
 use std::io::{Write, stderr, stdout};
 
-/// Prints a line; what others wrote in it cannot do anything to the terminal. A terminal that is gone is no reason to
-/// panic.
+/// Prints a line without control characters, since other users' text must not control the terminal.
+/// Errors are ignored: a closed terminal is no reason to panic.
 pub fn print(line: &str) {
     let _ = writeln!(stdout(), "{}", plain(line));
 }
 
-/// The same for what went wrong.
+/// Prints an error, as [`print`] does.
 pub fn print_error(line: &str) {
     let _ = writeln!(stderr(), "{}", plain(line));
 }
 
-/// What to say of an address that is none. The library's own words are about URLs, which people here do not type.
+/// Returns the error for an invalid address. The library's own error is about URLs, which users of the
+/// chat do not type.
 pub fn bad_address(addr: &str) -> String {
     format!("{addr} is not an address. Write host:port, for example 127.0.0.1:7000.")
 }
 
-/// The text without what would steer a terminal or make it show something else than what is there: control
-/// characters, other ends of lines, and marks that turn the direction of writing.
+/// Removes the characters that control a terminal or disguise the text: control characters, line
+/// separators, and marks that change the direction of text.
 fn plain(text: &str) -> String {
     let harmless = |c: &char| {
         !c.is_control()

@@ -1,4 +1,4 @@
-//! The server's side of the board.
+//! The server of the board.
 
 use std::time::Duration;
 
@@ -7,12 +7,12 @@ use tokio::sync::Mutex;
 
 use crate::contract::{Board, Person, ViewerClient};
 
-/// The room of all who look at the board.
+/// The room of all viewers.
 const ROOM: &str = "board";
-/// How long people have to vote.
+/// The deadline of a vote.
 const VOTE: Duration = Duration::from_secs(20);
 
-/// Tells everybody who is here. One at a time, so that what is told last is so.
+/// Serializes updates of the list of viewers, so that the last update is current.
 static TELLING: Mutex<()> = Mutex::const_new(());
 
 pub async fn welcome(socket: Socket<Person>) {
@@ -26,7 +26,7 @@ async fn tell_who_is_here(server: &Server<Person>) {
     let _one_at_a_time = TELLING.lock().await;
     let room = server.room(ROOM);
     let people = room.sockets().iter().map(|socket| Person::clone(&socket.identity())).collect();
-    // It fails only if it is too large to be sent.
+    // The only possible error is that the list is too large.
     let _ = ViewerClient::new(&room).here(people).await;
 }
 
@@ -52,7 +52,7 @@ impl Board for TheBoard {
         let mut votes = vec![0; choices.len()];
         let mut replies = everybody.clone().with_timeout(VOTE).vote(question, choices.clone());
         while let Some((_, choice)) = replies.next().await {
-            // Those who do not answer, or not with a choice, do not count.
+            // Failed requests and invalid choices are not counted.
             if let Some(count) = choice.ok().and_then(|choice| votes.get_mut(choice as usize)) {
                 *count += 1;
             }

@@ -1,8 +1,8 @@
-//! What the server and those who look at the board agree on. The pages have the same in `page.js`.
+//! The contracts between the server and the viewers. `page.js` repeats them for the pages.
 
 use serde::{Deserialize, Serialize};
 
-/// Somebody who looks at the board.
+/// A viewer of the board.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Person {
     pub id: u32,
@@ -12,32 +12,33 @@ pub struct Person {
 /// Served by the server.
 #[sockets::group("Board")]
 pub trait Board {
-    /// The caller's own id.
+    /// Returns the caller's id.
     async fn me(&self, call: &sockets::Call) -> u32;
 
-    /// The caller's cursor is there, in thousandths of the board's width and height.
+    /// Moves the caller's cursor. Units: thousandths of the board's width and height.
     #[emit]
     async fn point(&self, call: &sockets::Call, x: u16, y: u16);
 
-    /// Asks everybody, and tells how often each of the choices was taken. Everybody is told, too.
+    /// Starts a vote of all viewers. Returns the number of votes for each choice, and sends it to all
+    /// viewers.
     async fn ask(&self, call: &sockets::Call, question: &str, choices: Vec<String>) -> Result<Vec<u32>, String>;
 }
 
-/// Served by those who look at the board.
+/// Served by the viewers.
 #[sockets::group("Viewer")]
 pub trait Viewer {
-    /// These are here now.
+    /// Replaces the list of viewers.
     #[emit]
     async fn here(&self, people: Vec<Person>);
 
-    /// Somebody's cursor has moved.
+    /// Moves the cursor of a viewer.
     #[emit]
     async fn pointed(&self, id: u32, x: u16, y: u16);
 
-    /// Which of these? The answer is the number of a choice.
+    /// Returns the index of the viewer's choice.
     async fn vote(&self, question: &str, choices: Vec<String>) -> u32;
 
-    /// A vote is over.
+    /// Shows the result of a vote.
     #[emit]
     async fn voted(&self, question: &str, choices: Vec<String>, votes: Vec<u32>);
 }

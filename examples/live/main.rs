@@ -1,4 +1,5 @@
-//! A board that several people look at: `cargo run --example live`, and open the address that it prints in two windows.
+//! A board for several viewers: run `cargo run --example live`, and open the printed address in two
+//! browser windows.
 
 #![expect(unreachable_pub, reason = "the modules are written as they would be in crates of their own")]
 
@@ -25,7 +26,7 @@ use crate::{
     contract::{BoardServer, Person},
 };
 
-/// People log in with a name, and get a number.
+/// Returns a builder whose authentication maps a name to a viewer with an id.
 fn server() -> ServerBuilder<Person> {
     let next = AtomicU32::new(1);
     Server::builder()

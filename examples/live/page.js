@@ -1,4 +1,4 @@
-// The page's side of contract.rs.
+// The contracts of contract.rs, and the viewer's handler.
 import { connect, emit, list, request, result, string, struct, u16, u32 } from "./sockets.js";
 
 const person = struct({ id: u32, name: string });
@@ -47,7 +47,7 @@ const viewer = {
     cursor.style.left = `${x / 10}%`;
     cursor.style.top = `${y / 10}%`;
   },
-  // Answered when somebody has clicked.
+  // Resolves when the user clicks a choice.
   vote: (question, choices) => new Promise(answer => {
     const buttons = choices.map((choice, number) =>
       element("button", choice, { onclick() { at("vote").replaceChildren(element("p", `${question} ${choice}.`)); answer(number); } }));

@@ -1,10 +1,10 @@
-// A client of PROTOCOL.md for browsers, by hand: one file, nothing to build.
+// A client for browsers that implements PROTOCOL.md: one file, without a build step.
 //
 //   const shop = { get_price: request([string], option(u32)), viewed: emit([string]) };
 //   const client = await connect(url, { login: [string, "ada"], serve: [["Lobby", lobby, { message: text => … }]] });
 //   const price = await client.group("Purchases", shop).get_price("sword");
 
-// ---- Values: each type writes itself to a list of bytes, and reads itself from a reader.
+// ---- Values: each type encodes a value to a list of bytes, and decodes it from a reader.
 
 class Reader {
   constructor(bytes) { this.bytes = bytes; this.at = 0; }
@@ -14,7 +14,7 @@ class Reader {
   }
   byte() { return this.take(1)[0]; }
   varint() {
-    // Beyond 2^53, where numbers are not exact any more, nothing is understood here.
+    // Numbers are exact only up to 2^53. Larger values are rejected.
     for (let value = 0, factor = 1; factor <= 2 ** 49; factor *= 128) {
       const byte = this.byte();
       value += (byte & 127) * factor;
@@ -70,7 +70,7 @@ export const struct = fields => ({
   write(out, value) { for (const name in fields) fields[name].write(out, value[name]); },
   read(reader) { const value = {}; for (const name in fields) value[name] = fields[name].read(reader); return value; },
 });
-// A method that fails throws its error, and so does its stub.
+// A handler fails by throwing its error, and the stub throws it to the caller.
 export const result = (good, bad) => ({
   good, bad,
   read(reader) {
@@ -96,7 +96,7 @@ const decode = (type, bytes) => {
 export const request = (args, reply) => ({ args: tuple(args), reply });
 export const emit = args => ({ args: tuple(args) });
 
-// crypto.subtle exists only on pages that came over https, or from this machine.
+// crypto.subtle exists only in secure contexts: pages loaded over https, or from localhost.
 const key = async (path, name) =>
   new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(`${path}\0${name}`))).slice(0, 8);
 const keys = (path, methods) =>
@@ -123,15 +123,15 @@ export async function connect(url, { login: [loginType, login], serve = [] }) {
 
 class Client {
   #socket; #served; #terms; #said = 0;
-  #calls = new Map(); #next = 0;                      // requests of ours, by id
-  #running = new Map();                               // requests of theirs that are not answered
-  #used = { calls: 0, bytes: 0 }; #waiting = [];      // our window, and what waits for it
-  #owed = { calls: 0, bytes: 0 };                     // emits of theirs that have ended
+  #calls = new Map(); #next = 0;                      // outgoing requests, by id
+  #running = new Map();                               // incoming requests without a reply
+  #used = { calls: 0, bytes: 0 }; #waiting = [];      // the send window, and the calls that wait for it
+  #owed = { calls: 0, bytes: 0 };                     // incoming emits that have completed
   #stubs = new Map();
 
   constructor(socket, served) { this.#socket = socket; this.#served = served; }
 
-  // Greets, and waits for Ready.
+  // Sends the client hello, and waits for Ready.
   open(login) {
     this.#socket.binaryType = "arraybuffer";
     this.closed = new Promise(closed => this.#socket.onclose = () => {
@@ -160,13 +160,13 @@ class Client {
           this.#send([GOODBYE, 4, ...new TextEncoder().encode(error.message)]);
           this.#socket.close();
         }
-        // Timers of hidden pages come too late; what the server says is in time, it is never silent for long.
+        // Browsers throttle timers of hidden pages. The server's frames arrive on time, and regularly.
         if (this.#terms && Date.now() - this.#said > SILENCE / 9) this.#send([HEARTBEAT]);
       };
     });
   }
 
-  // A stub for a group of the server.
+  // Returns a stub for a group that the server serves.
   group(path, methods) {
     if (!this.#stubs.has(path)) this.#stubs.set(path, keys(path, methods));
     const found = this.#stubs.get(path), stub = {};
@@ -211,7 +211,7 @@ class Client {
     });
   }
 
-  // Calls go out in their order, as far as the window lets them.
+  // Sends calls in order, as far as the window permits.
   #queue(frame, { id }) {
     if (frame.length > this.#terms[0]) throw new Error("too large");
     this.#waiting.push({ frame, id });
@@ -268,7 +268,7 @@ class Client {
 
   async #run(method, payload) { return method.run(...decode(method.args, payload)); }
 
-  // Each request is answered once.
+  // Sends the only reply to a request.
   async #serve(name, id, timeout, method, payload) {
     this.#running.set(name, setTimeout(() => this.#fail(name, id, 10), Math.min(timeout, 2 ** 31 - 1)));
     if (!method) return this.#fail(name, id, 1);
@@ -290,7 +290,7 @@ class Client {
   #fail(name, id, code) { if (this.#ended(name)) this.#send([FAILURE, ...id, code]); }
   #ended(name) { clearTimeout(this.#running.get(name)); return this.#running.delete(name); }
 
-  // Emits that have ended are paid for, a quarter of the window at a time.
+  // Returns credit for completed emits, a quarter of the window at a time.
   #pay(size) {
     const owed = this.#owed, [, calls, bytes] = this.#terms;
     owed.calls += 1;
@@ -304,7 +304,7 @@ class Client {
   }
 }
 
-// The id of a request of theirs may have all 64 bits: it goes back as it came.
+// The id of an incoming request may have 64 bits. It is returned as the received bytes.
 const idLength = reader => {
   let count = 1;
   while (reader.bytes[reader.at + count - 1] >= 128) count += 1;

@@ -1,17 +1,17 @@
-//! What the shop and its customers have agreed on. Both sides compile this file.
+//! The contracts between the shop and its customers. Both peers compile this file.
 
 use std::{error::Error, fmt};
 
 use serde::{Deserialize, Serialize};
 use sockets::Call;
 
-/// How a customer logs in.
+/// The login of a customer.
 #[derive(Serialize, Deserialize)]
 pub struct Login {
     pub name: String,
 }
 
-/// What was bought.
+/// The receipt of a purchase.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receipt {
     pub number: u32,
@@ -20,14 +20,14 @@ pub struct Receipt {
     pub paid: u32,
 }
 
-/// Why nothing was bought.
+/// The error of a purchase.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum PurchaseError {
     NoSuchItem,
     OutOfStock { left: u32 },
 }
 
-/// Why no money was given back.
+/// The error of a refund.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum RefundError {
     UnknownReceipt,
@@ -56,27 +56,28 @@ impl Error for RefundError {}
 /// Served by the shop, called by customers.
 #[sockets::group("Purchases")]
 pub trait Purchases {
-    /// What one piece costs, if there is such an item.
+    /// Returns the price of an item, or `None` if the shop does not have it.
     async fn get_price(&self, item: &str) -> Option<u32>;
-    /// Buys. The error reaches the customer as it is.
+    /// Buys an item. The customer receives the error unchanged.
     async fn buy(&self, item: &str, count: u32) -> Result<Receipt, PurchaseError>;
-    /// From now on the customer hears of the item's prices. `call` says who calls; the customer does not pass it.
+    /// Subscribes the customer to price changes of an item. `call` identifies the caller, and is not an
+    /// argument of the stub.
     async fn watch(&self, call: &Call, item: &str) -> Result<(), PurchaseError>;
 }
 
-/// A subgroup: also served by the shop, by another handler.
+/// A subgroup, which the shop serves with another handler.
 #[sockets::group("Purchases/Refunds")]
 pub trait Refunds {
-    /// Takes back what was bought, and gives back what was paid.
+    /// Takes the items back. Returns the refunded amount.
     async fn refund(&self, receipt: &Receipt) -> Result<u32, RefundError>;
 }
 
 /// Served by customers, called by the shop.
 #[sockets::group("Lobby")]
 pub trait Lobby {
-    /// Nobody waits for this to be heard.
+    /// An emit: it has no reply.
     #[emit]
     async fn price_changed(&self, item: &str, price: u32);
-    /// The customer's choice.
+    /// Returns the customer's choice.
     async fn vote(&self, choices: Vec<String>) -> String;
 }

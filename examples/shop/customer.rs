@@ -1,4 +1,4 @@
-//! A customer: the client's side.
+//! A customer: a client of the shop.
 
 use sockets::{Client, ConnectError, DisconnectReason};
 use tokio::sync::{
@@ -8,13 +8,13 @@ use tokio::sync::{
 
 use crate::contract::{Lobby, LobbyServer, Login, PurchasesClient, RefundsClient};
 
-/// What the shop tells or asks a customer.
+/// A call from the shop to a customer.
 pub enum Heard {
     Price { item: String, price: u32 },
     Vote { choices: Vec<String>, answer: oneshot::Sender<String> },
 }
 
-/// Somebody who is connected to the shop.
+/// A customer with a connection to the shop.
 pub struct Customer {
     client: Client,
     heard: UnboundedReceiver<Heard>,
@@ -39,28 +39,28 @@ impl Customer {
         RefundsClient::new(&self.client)
     }
 
-    /// The next thing that the shop says; `None` when the connection has ended.
+    /// Returns the next call from the shop, or `None` if the session has ended.
     pub async fn hears(&mut self) -> Option<Heard> {
         self.heard.recv().await
     }
 
-    /// Whether there is nothing to hear.
+    /// Returns `true` if no call from the shop is waiting.
     pub fn has_heard_nothing(&self) -> bool {
         self.heard.is_empty()
     }
 
-    /// Waits for the end of the connection.
+    /// Waits until the session has ended.
     pub async fn until_sent_away(self) -> DisconnectReason {
         self.client.disconnected().await
     }
 }
 
-/// Hands on what the shop says.
+/// The handler of `Lobby`, which forwards calls to the customer.
 struct Ears(UnboundedSender<Heard>);
 
 impl Lobby for Ears {
     async fn price_changed(&self, item: &str, price: u32) {
-        // The customer may be about to leave.
+        // The receiver may be dropped already, if the customer leaves.
         let _ = self.0.send(Heard::Price { item: item.to_owned(), price });
     }
 
@@ -69,7 +69,7 @@ impl Lobby for Ears {
         let _ = self.0.send(Heard::Vote { choices, answer });
         match answered.await {
             Ok(choice) => choice,
-            // Who throws the question away never answers it; the shop's deadline ends this.
+            // A customer that drops the request never replies. The shop's deadline stops this handler.
             Err(_) => std::future::pending().await,
         }
     }

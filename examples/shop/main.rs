@@ -1,7 +1,7 @@
-//! A shop and four customers in one program, over TCP: requests with typed errors, a subgroup, a room that is told
-//! something, a room that is asked something, and a kick.
+//! A shop and four customers in one program, over TCP: requests with typed errors, a subgroup, an emit
+//! and a request to a room, and a disconnect by the server.
 //!
-//! The story is the same each time: whoever does something next waits until what came before has been heard.
+//! The output is the same in each run: each step waits until the step before has been received.
 
 #![expect(unreachable_pub, reason = "the modules are written as they would be in crates of their own")]
 
@@ -57,7 +57,7 @@ async fn buying(ada: &Customer, ben: &Customer) -> Outcome {
     let receipt = ada.purchases().buy("sword", 2).await?;
     says("Ada", &format!("has paid {} and holds receipt {}", receipt.paid, receipt.number));
 
-    // The handler's own error comes back, beside what can happen to any call.
+    // `CallError::Handler` is the handler's own error. The other variants are failures of the call.
     match ben.purchases().buy("sword", 9).await {
         Err(CallError::Handler(PurchaseError::OutOfStock { left })) => {
             says("Ben", &format!("wanted 9 swords and takes the {left} that are left"));
@@ -96,7 +96,7 @@ async fn watching(
             says(name, &format!("hears: a {item} costs {price} now"));
         }
     }
-    // A reply comes behind everything that was sent to her before it.
+    // A reply arrives after all messages that were sent to Ada before it.
     let price = ada.purchases().get_price("sword").await?.ok_or("there are swords")?;
     if ada.has_heard_nothing() {
         says("Ada", &format!("does not watch and was not told; she asks, and hears {price}"));
@@ -122,7 +122,7 @@ async fn voting(
             says(name, &format!("votes for {}", choices[choice]));
             let _ = answer.send(choices[choice].clone());
         }
-        // Each reply can be used as soon as it is there.
+        // Each reply is available as soon as it arrives.
         let (socket, vote) = votes.next().await.ok_or("a vote is open")?;
         let vote = vote?;
         says("shop", &format!("has the vote of {}: {vote}", socket.identity().name));
@@ -134,7 +134,7 @@ async fn voting(
     drop(cleo);
     dan.hears().await;
     says("Dan", "is asked and has fallen asleep");
-    // Whatever happens to a member, there is one outcome for each.
+    // The stream has exactly one result for each member.
     while let Some((socket, vote)) = votes.next().await {
         let outcome = match vote {
             Err(CallError::Disconnected { .. }) => "left before voting",
@@ -151,7 +151,7 @@ fn chapter(title: &str) {
     println!("\n{title}");
 }
 
-/// Prints a line of the story, with who it is about.
+/// Prints a line of the story after the name of its subject.
 pub fn says(who: &str, what: &str) {
     println!("{who:>6}  {what}");
 }

@@ -1,4 +1,4 @@
-//! The shop: the server's side.
+//! The shop: the server and its handlers.
 
 use std::{
     collections::HashMap,
@@ -14,16 +14,16 @@ use crate::{
     says,
 };
 
-/// The room that everybody is in.
+/// The room of all customers.
 pub const LOBBY: &str = "lobby";
 
-/// Who somebody is, once authenticated.
+/// The identity of an authenticated customer.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Player {
     pub name: String,
 }
 
-/// What all of the shop's handlers share.
+/// The state that the shop's handlers share.
 pub struct Shop {
     ledger: Mutex<Ledger>,
 }
@@ -45,7 +45,7 @@ impl Shop {
         Self { ledger: Mutex::new(Ledger { shelf, receipts: HashMap::new(), sold: 0 }) }
     }
 
-    /// Opens at a port that the system chooses.
+    /// Starts the server at a port that the system chooses.
     pub async fn open(self: &Arc<Self>) -> Result<Server<Player>, BindError> {
         let shop = Arc::clone(self);
         Server::builder()
@@ -55,7 +55,7 @@ impl Shop {
                 }
                 Ok(Player { name: login.name })
             })
-            // One desk for all. What depends on the customer is served below, to each.
+            // One handler for all customers. `connected` serves a handler for each customer.
             .serve(RefundsServer::new(Desk { shop: Arc::clone(self) }))
             .connected(move |socket: Socket<Player>| {
                 let shop = Arc::clone(&shop);
@@ -70,7 +70,7 @@ impl Shop {
             .await
     }
 
-    /// Sets a price and tells those who watch the item.
+    /// Sets a price and notifies the watchers of the item.
     pub async fn set_price(&self, server: &Server<Player>, item: &str, price: u32) -> Result<(), sockets::CallError> {
         if let Some(item) = self.ledger().shelf.get_mut(item) {
             item.price = price;
@@ -83,12 +83,12 @@ impl Shop {
     }
 }
 
-/// The room of those who watch an item.
+/// Returns the room of an item's watchers.
 fn watchers_of(item: &str) -> String {
     format!("watching/{item}")
 }
 
-/// Serves one customer.
+/// The handler for one customer.
 struct Counter {
     customer: Player,
     shop: Arc<Shop>,
@@ -123,7 +123,7 @@ impl Purchases for Counter {
     }
 }
 
-/// Takes things back, from everybody.
+/// The handler of refunds for all customers.
 struct Desk {
     shop: Arc<Shop>,
 }
@@ -131,7 +131,7 @@ struct Desk {
 impl Refunds for Desk {
     async fn refund(&self, receipt: &Receipt) -> Result<u32, RefundError> {
         let mut ledger = self.shop.ledger();
-        // A receipt comes from the customer and may be made up: what the shop has written down counts.
+        // The customer's receipt may be forged. The shop's own record is decisive.
         if ledger.receipts.get(&receipt.number) != Some(receipt) {
             return Err(RefundError::UnknownReceipt);
         }

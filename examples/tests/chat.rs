@@ -1,4 +1,4 @@
-//! The chat, with people who type.
+//! Tests of the chat, with typed input.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -15,7 +15,7 @@ use std::{
 
 use common::{Ended, Program};
 
-/// A server at a port of its own, and where it is.
+/// Starts a server at a free port. Returns its address, too.
 fn serve(args: &[&str]) -> (Program, String) {
     let mut server = Program::start("chat", &[&["serve", "127.0.0.1:0"], args].concat());
     let opening = server.line();
@@ -24,7 +24,7 @@ fn serve(args: &[&str]) -> (Program, String) {
     (server, addr)
 }
 
-/// Somebody who has joined, and what the others hear of it.
+/// Starts a client, and checks that the other clients are notified.
 fn join(name: &str, addr: &str, others: &mut [&mut Program]) -> Program {
     let mut person = Program::start("chat", &["join", name, addr]);
     person.prints(&["* Welcome. /help shows what you can do."]);
@@ -64,7 +64,7 @@ fn people_in_a_room_hear_each_other_and_those_elsewhere_do_not() {
     ada.types("/join attic");
     ada.prints(&["* In attic: cleo, ada"]);
     ada.types("there you are");
-    // What was said in the lobby would have come first.
+    // A message from the lobby would have arrived first.
     cleo.prints(&["* ada comes in", "ada: there you are"]);
 
     ben.prints(&["* ada goes to attic"]);
@@ -97,7 +97,7 @@ fn a_vote_ends_when_all_have_answered() {
     for person in [&mut ada, &mut ben, &mut cleo] {
         person.prints(&["* cleo votes for pasta", "* The vote is over: pizza 0, pasta 2."]);
     }
-    // A number is a text like any other when there is no vote.
+    // Without an open vote, a number is ordinary text.
     cleo.types("2");
     ada.prints(&["cleo: 2"]);
 }
@@ -145,7 +145,7 @@ fn only_the_first_member_of_a_room_may_kick() {
     ada.prints(&["* ada kicks cleo"]);
     ben.prints(&["* ada kicks cleo"]);
 
-    // The first one to come is the first, not who has been connected for longest.
+    // The first member is the first to enter the room, not the longest connected.
     ben.types("/join attic");
     ben.prints(&["* In attic: ben"]);
     ada.types("/join attic");
@@ -276,7 +276,7 @@ fn a_conversation_survives_what_it_goes_through() {
         ada.types(&format!("can you hear me, {round}?"));
         ben.types(&format!("no, {round}"));
         relay = Relay::new(&relay.addr, &addr);
-        // She hears what was said meanwhile, and is heard.
+        // Messages of both users during the outage are delivered.
         let mut heard = [ada.line(), ada.line()];
         heard.sort();
         assert_eq!(heard, ["* You are back, and have missed nothing.".into(), format!("ben: no, {round}")]);
@@ -284,13 +284,13 @@ fn a_conversation_survives_what_it_goes_through() {
     }
 }
 
-/// A process that connections go through, until it is killed: this very test's program, which is told to be one.
+/// A process that relays connections until it is killed. It runs this test's own executable.
 struct Relay {
     addr: String,
     process: Child,
 }
 
-/// Where it listens, and where it connects to.
+/// The environment variable with the addresses to listen at and to connect to.
 const RELAY: &str = "CHAT_RELAY";
 const OPEN: &str = "a relay is open at ";
 
@@ -303,12 +303,12 @@ impl Relay {
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines().map(Result::unwrap);
-        // The test's harness has its own words before.
+        // The test harness prints its own lines first.
         let addr = lines.find_map(|line| Some(line.split_once(OPEN)?.1.to_owned())).unwrap();
         Self { addr, process }
     }
 
-    /// As `kill -9` does.
+    /// Kills the process, as `kill -9` does.
     fn kill(&mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
@@ -325,7 +325,7 @@ impl Drop for Relay {
 fn relays_if_it_is_told_to() {
     let Ok(told) = env::var(RELAY) else { return };
     let (at, to) = told.split_once(' ').unwrap();
-    // While nobody listens there, the system may give the port to somebody who connects, also to one who comes back.
+    // While the port is free, the system may assign it to an outgoing connection.
     let began = Instant::now();
     let listener = loop {
         match TcpListener::bind(at) {
@@ -346,7 +346,7 @@ fn relays_if_it_is_told_to() {
 
 #[test]
 fn a_client_says_that_the_server_is_away() {
-    // A port that was free just now.
+    // A port without a listener.
     let addr = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let Ended { status, rest, errors } = Program::start("chat", &["join", "ada", &addr]).end();
     assert_eq!((status, rest), (Some(1), vec![]));

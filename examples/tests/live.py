@@ -1,8 +1,8 @@
-"""Two people in two windows of a headless Chromium look at the board of the example `live`.
+"""Tests the board of the example `live` with two pages in a headless Chromium.
 
     live.py CHROMEDRIVER http://host:port/ SCREENSHOT
 
-A third one, called Rust, has to be there already, to point to the middle, and to vote for the first choice.
+A third viewer, named Rust, must be connected. It points to the middle, and votes for the first choice.
 """
 
 import base64
@@ -36,7 +36,7 @@ class Browser:
 
     @staticmethod
     def value(request):
-        # Never through a proxy: it is all on this machine.
+        # The driver runs on this machine, so no proxy is used.
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open(request, timeout=PATIENCE) as answer:
             return json.load(answer)["value"]

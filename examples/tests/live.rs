@@ -1,4 +1,4 @@
-//! The board, with a client in Rust, and with pages in a browser.
+//! Tests of the board, with a client in Rust and with pages in a browser.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![allow(unreachable_pub, reason = "the contract is written as it would be in a crate of its own")]
@@ -48,7 +48,7 @@ impl Viewer for Eyes {
     }
 }
 
-/// The example, and where its pages are.
+/// Starts the example. Returns the address of its page, too.
 fn serve() -> (Program, String) {
     let mut program = Program::start("live", &["127.0.0.1:0"]);
     let line = program.line();
@@ -63,7 +63,7 @@ async fn join(url: &str, name: &str) -> (Client, UnboundedReceiver<Seen>) {
     (client.unwrap(), seen)
 }
 
-/// Waits until this is seen; other things may be seen before.
+/// Waits for an event, and ignores other events before it.
 async fn sees(seen: &mut UnboundedReceiver<Seen>, what: &Seen) {
     let until = async { while seen.recv().await.expect("the connection lives") != *what {} };
     timeout(PATIENCE, until).await.unwrap_or_else(|_| panic!("never seen: {what:?}"));
@@ -92,7 +92,7 @@ async fn those_who_look_at_the_board_see_each_other() {
     sees(&mut seen_by_bob, &here(&["Bob"])).await;
 }
 
-/// `.ci/run` installs a browser, and says where its driver is. Elsewhere there may be none.
+/// `.ci/run` installs a browser, and sets `CHROMEDRIVER`. Elsewhere a browser may be missing.
 #[tokio::test]
 async fn two_pages_in_a_browser_and_a_client_in_rust_are_in_one_room() {
     let required = std::env::var("CHROMEDRIVER").ok();

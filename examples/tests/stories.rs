@@ -1,4 +1,4 @@
-//! The examples that tell a story print it to the letter.
+//! Tests of the exact output of examples.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 

@@ -1,4 +1,4 @@
-//! Running an example as a person would: what it prints, what is typed into it, how it ends.
+//! Runs an example with typed input, and checks its output and exit status.
 
 #![allow(dead_code, unreachable_pub, reason = "each test uses its own part of this")]
 
@@ -11,10 +11,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long anything may take. It is only ever waited for in full when something is broken.
+/// The deadline of each step. Only a failing test waits this long.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// A running example. It is killed when the test ends before it does.
+/// A running example. Dropping it kills the process.
 pub struct Program {
     name: String,
     child: Child,
@@ -23,12 +23,12 @@ pub struct Program {
     errors: Option<JoinHandle<String>>,
 }
 
-/// How an example has ended.
+/// The result of a run.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Ended {
     /// The exit status; `None` if a signal ended it.
     pub status: Option<i32>,
-    /// What it printed that had not been read yet.
+    /// The printed lines that had not been read.
     pub rest: Vec<String>,
     pub errors: String,
 }
@@ -62,7 +62,7 @@ impl Program {
         Self { name, child, input, lines, errors: Some(errors) }
     }
 
-    /// The next line that it prints.
+    /// Returns the next printed line.
     #[track_caller]
     pub fn line(&mut self) -> String {
         match self.lines.recv_timeout(DEADLINE) {
@@ -75,7 +75,7 @@ impl Program {
         }
     }
 
-    /// The next lines that it prints have to be these.
+    /// Checks the next printed lines.
     #[track_caller]
     pub fn prints(&mut self, expected: &[&str]) {
         for expected in expected {
@@ -93,19 +93,19 @@ impl Program {
         self.input = None;
     }
 
-    /// Does what Ctrl-C does.
+    /// Sends the signal of Ctrl-C.
     #[cfg(unix)]
     pub fn interrupt(&self) {
         let status = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status().unwrap();
         assert!(status.success(), "`{}` cannot be interrupted", self.name);
     }
 
-    /// Ends it as a crash would.
+    /// Kills the process, as in a crash.
     pub fn kill(&mut self) {
         self.child.kill().unwrap();
     }
 
-    /// Waits until it ends by itself.
+    /// Waits until the process exits.
     pub fn end(&mut self) -> Ended {
         let started = Instant::now();
         let status = loop {
@@ -122,13 +122,13 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // It may have ended.
+        // The process may have exited.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Runs an example that asks for nothing, and gives what it printed.
+/// Runs an example without input. Returns its output.
 pub fn run(example: &str) -> String {
     let mut program = Program::start(example, &[]);
     let Ended { status, rest, errors } = program.end();
@@ -136,7 +136,7 @@ pub fn run(example: &str) -> String {
     rest.join("\n") + "\n"
 }
 
-/// Where cargo puts an example: `target/debug/examples`, where this test is in `target/debug/deps`.
+/// Returns the path of an example: `target/debug/examples`, if this test is in `target/debug/deps`.
 fn path_of(example: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let profile = test.ancestors().nth(2).unwrap();
