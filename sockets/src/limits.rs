@@ -107,7 +107,7 @@ pub struct Limits {
     /// ends. With 0, sessions end with their connections.
     pub resume_sessions: u32,
     /// The number of bytes that all of these sessions may hold together. Default: 64 MiB. While they hold more, sessions end that
-    /// hold more than their part of it.
+    /// hold more than their part of it. A reply that would exceed it ends its session, and is not kept.
     ///
     /// This counts messages that wait, messages that are retained for another connection, replies, and received calls whose
     /// handlers have not ended, with 2 KiB for each such handler.

@@ -244,8 +244,9 @@ impl<C, H: Clone> Core<C, H> {
         consumer.map_or(Event::Handled, |consumer| Event::Answered { consumer, answer })
     }
 
-    /// Forgets what has not been written.
+    /// Drops what has not been written, and what is retained for another link.
     pub fn discard(&mut self) {
+        self.reliable = None;
         self.outbox = Outbox::default();
         self.parked = Queue::default();
     }

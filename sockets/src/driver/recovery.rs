@@ -18,7 +18,7 @@ use crate::{
     clock,
     disconnect_reason::DisconnectReason,
     handshake::{Granted, Theirs},
-    session::{Offer, Session},
+    session::{DetachedShare, Offer, Session},
     transport::{Batch, Discarded, Link, Receive, ReceiveError, Transmit, hang_up},
 };
 use sockets_proto::{Farewell, Frame, Outbox};
@@ -44,6 +44,11 @@ pub(crate) trait Recovery: Send + Sync {
     /// Finds another link for a session whose link has ended for this reason. It is polled by the session's driver.
     fn search(self: Arc<Self>, session: Arc<Session>, reason: DisconnectReason) -> Search;
 
+    /// Returns the share in which a server counts the bytes of a session that loses its link.
+    fn share(&self) -> Option<DetachedShare> {
+        None
+    }
+
     /// Runs when the session is established over a link: it is ready, and was so before if it was resumed.
     fn on_established(&self) {}
 }
@@ -57,7 +62,7 @@ impl Driver {
         }
         // A permit is not kept for the time without a link.
         self.pause = None;
-        let (transmitter, unwritten) = self.session.park();
+        let (transmitter, unwritten) = self.session.park(recovery.share());
         if self.session.is_offered() {
             let receiver = mem::replace(&mut self.receiver, Box::new(NoLink));
             let telling = tokio::spawn(supersede(receiver, transmitter, unwritten)).abort_handle();

@@ -12,19 +12,17 @@ use crate::{
     disconnect_reason::DisconnectReason,
     driver::{Found, Recovery, Search},
     limits::Limits,
-    session::Session,
+    session::{DetachedBytes, DetachedShare, Session},
 };
 use sockets_proto::clamp_timeout;
 
 /// How often the bytes that a session holds are counted again.
 const LOOK: Duration = Duration::from_secs(1);
-/// They are counted at once when they have grown by so many.
-const GROWTH: usize = 16 * 1024;
-
 /// The places of a server for sessions without a connection.
 pub(super) struct Parking {
     limits: Arc<Limits>,
     taken: Mutex<Taken>,
+    bytes: Arc<DetachedBytes>,
 }
 
 #[derive(Default)]
@@ -32,15 +30,15 @@ struct Taken {
     /// By when they came. A session hears of it when its sender is dropped.
     places: BTreeMap<u64, oneshot::Sender<()>>,
     next: u64,
-    bytes: usize,
 }
 
 impl Parking {
     pub(super) fn new(limits: &Arc<Limits>) -> Arc<Self> {
-        Arc::new(Self { limits: Arc::clone(limits), taken: Mutex::default() })
+        let bytes = DetachedBytes::new(limits.resume_sessions_bytes as usize);
+        Arc::new(Self { limits: Arc::clone(limits), taken: Mutex::default(), bytes })
     }
 
-    /// A place for one who holds nothing yet, if there are any. The one who has waited longest makes room: of all it is the least
+    /// A place for a session, if there are any. The one who has waited longest makes room: of all it is the least
     /// likely to come back.
     fn enter(self: &Arc<Self>) -> Option<Place> {
         let most = self.limits.resume_sessions as usize;
@@ -56,7 +54,7 @@ impl Parking {
         drop(taken);
         // Without the lock, since that wakes their sessions.
         drop(given_away);
-        Some(Place { parking: Arc::clone(self), number, bytes: 0, given_up })
+        Some(Place { parking: Arc::clone(self), number, given_up })
     }
 }
 
@@ -68,18 +66,22 @@ impl Recovery for Parking {
             }
             let Some(mut place) = self.enter() else { return Err(reason) };
             let until = Instant::now() + clamp_timeout(self.limits.resume_within);
-            while place.holds(session.held()) {
+            loop {
+                session.recount();
                 tokio::select! {
                     biased;
                     offer = session.offered() => return Ok(Found::Offered(offer)),
                     _ = &mut place.given_up => break,
                     () = sleep_until(until) => break,
-                    () = session.grows_to(place.bytes.saturating_add(GROWTH)) => {}
                     () = sleep(LOOK) => {}
                 }
             }
             Err(reason)
         })
+    }
+
+    fn share(&self) -> Option<DetachedShare> {
+        Some(self.bytes.share())
     }
 }
 
@@ -87,27 +89,14 @@ impl Recovery for Parking {
 struct Place {
     parking: Arc<Parking>,
     number: u64,
-    bytes: usize,
     /// Fails when the place is given to another one.
     given_up: oneshot::Receiver<()>,
-}
-
-impl Place {
-    /// It holds so many bytes now. `false` if all together hold too much, and this one more than its part.
-    fn holds(&mut self, bytes: usize) -> bool {
-        let most = self.parking.limits.resume_sessions_bytes as usize;
-        let mut taken = self.parking.taken.lock();
-        taken.bytes = taken.bytes - self.bytes + bytes;
-        self.bytes = bytes;
-        taken.bytes <= most || bytes <= most / taken.places.len().max(1)
-    }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         let mut taken = self.parking.taken.lock();
         let stays = taken.places.remove(&self.number);
-        taken.bytes -= self.bytes;
         drop(taken);
         drop(stays);
     }
@@ -118,7 +107,7 @@ mod tests {
     use super::*;
 
     fn parking(resume_sessions: u32) -> Arc<Parking> {
-        let limits = Limits { resume_sessions, resume_sessions_bytes: 100, ..Limits::default() };
+        let limits = Limits { resume_sessions, ..Limits::default() };
         Parking::new(&Arc::new(limits))
     }
 
@@ -138,16 +127,5 @@ mod tests {
     #[test]
     fn where_there_are_no_places_nobody_waits() {
         assert!(parking(0).enter().is_none());
-    }
-
-    #[test]
-    fn who_holds_more_than_its_part_leaves_when_all_hold_too_much() {
-        let parking = parking(10);
-        let [mut large, mut small] = [(); 2].map(|()| parking.enter().unwrap());
-        assert!(large.holds(90) && small.holds(10), "all together hold as much as they may");
-        assert!(small.holds(20), "it has no more than its part");
-        assert!(!large.holds(90));
-        drop(large);
-        assert!(small.holds(100) && !small.holds(101));
     }
 }

@@ -181,8 +181,11 @@ impl Session {
     pub(crate) fn release(&self) {
         let released = self.writer.lock().release();
         hooks::run("drop of a connection", self.label(), || drop(released));
-        self.state.lock().core.discard();
+        let mut state = self.state.lock();
+        state.core.discard();
         self.parted.store(true, Ordering::Release);
+        state.release_share();
+        drop(state);
         self.state.changed.notify_waiters();
     }
 

@@ -138,7 +138,7 @@ impl Session {
     fn needs_write(&self, state: &mut State) -> bool {
         let idle = state.core.outbox().is_empty() || state.dispatching.is_some() || state.flush_requested;
         if idle || self.is_blocked() {
-            state.wake_if_grown();
+            state.update_share();
             return false;
         }
         state.flush_requested = true;

@@ -7,6 +7,7 @@ mod around;
 mod ask;
 mod call;
 mod describe;
+mod detached_bytes;
 mod driving;
 mod ending;
 mod hearing;
@@ -53,6 +54,7 @@ pub(crate) use self::{
     around::{Around, Outgoing},
     ask::{Ask, Member},
     describe::{Described, cannot_decode, cannot_encode, name_of},
+    detached_bytes::{DetachedBytes, DetachedShare},
     driving::Received,
     incoming::EmitLease,
     laggards::Laggards,

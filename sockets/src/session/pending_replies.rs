@@ -1,6 +1,9 @@
 //! Replies that wait for room in the outgoing queue, encoded.
 
-use std::collections::{BTreeSet, HashSet};
+use std::{
+    collections::{BTreeSet, HashSet},
+    sync::atomic::Ordering,
+};
 
 use sockets_proto::{CallId, ReleaseUnused, codec::SHARE_FROM};
 
@@ -34,9 +37,10 @@ impl State {
         }
     }
 
-    /// Whether so many bytes of replies wait that the handlers of methods with large replies are held.
+    /// Whether the handlers of methods with large replies are held: so many bytes of replies wait, or the session ends
+    /// since it would hold too much while it is detached.
     pub(super) fn is_under_pressure(&self) -> bool {
-        self.pending_reply_bytes() >= self.core.queue_limit()
+        self.pending_reply_bytes() >= self.core.queue_limit() || self.is_away() && self.closing.is_some()
     }
 
     /// Whether this call's handler is not to be resumed now. One that has returned is: its reply may go.
@@ -60,7 +64,7 @@ impl<'a> PendingReply<'a> {
         replies.calls.insert(call);
         replies.bytes += bytes;
         session.update_pressure(&mut state);
-        state.wake_if_grown();
+        state.update_share();
         Self { session, call, bytes }
     }
 }
@@ -74,5 +78,8 @@ impl Drop for PendingReply<'_> {
             replies.bytes -= self.bytes;
         }
         self.session.update_pressure(&mut state);
+        if self.session.parted.load(Ordering::Relaxed) {
+            state.release_share();
+        }
     }
 }

@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use super::{Session, State, phase, signatures::Signatures};
+use super::{DetachedShare, Session, State, phase, signatures::Signatures};
 use crate::{
     clock::now,
     disconnect_reason::DisconnectReason,
@@ -68,6 +68,9 @@ pub(crate) enum Checked {
     Invalid,
 }
 
+/// The reason of a detached session that ends since it holds too much.
+const TOO_MUCH: &str = "its connection was lost, and detached sessions hold more than `resume_sessions_bytes`";
+
 /// How a session stands between two links.
 #[derive(Default)]
 pub(super) struct Between {
@@ -76,8 +79,8 @@ pub(super) struct Between {
     tokens: Option<Box<Tokens>>,
     /// The number of the latest attempt whose claim was accepted.
     attempt: u64,
-    /// How many bytes a session without a link may hold before its driver is woken to count them.
-    watched: Option<usize>,
+    /// The bytes of a detached session among those of all of its server.
+    share: Option<DetachedShare>,
 }
 
 impl State {
@@ -94,11 +97,43 @@ impl State {
         self.core.is_away()
     }
 
-    /// Wakes the driver of a session without a link that has come to hold as much as [`Session::grows_to`] waits for.
-    pub(super) fn wake_if_grown(&mut self) {
-        if self.is_away() && self.between.watched.is_some_and(|watched| self.held() >= watched) {
-            self.between.watched = None;
-            self.wake_driver();
+    /// Adjusts the share of a detached session that has queued something. It is closed if it holds too much.
+    pub(super) fn update_share(&mut self) {
+        if self.between.share.is_some() {
+            let held = self.held();
+            if self.between.share.as_ref().is_some_and(|share| share.is_outdated(held)) {
+                self.adjust_share(held);
+            }
+        }
+    }
+
+    /// Returns `true` if the session may hold a reply of so many bytes. A detached session that may not is closed.
+    ///
+    /// The reply is counted before it is queued. Handlers of many sessions may return large replies at the same time,
+    /// all of them before one of the drivers runs.
+    pub(super) fn admits_reply(&mut self, bytes: usize) -> bool {
+        if !self.is_away() {
+            return true;
+        }
+        self.closing.is_none() && self.adjust_share(self.held() + bytes)
+    }
+
+    /// Closes the session if all detached sessions hold too much, and this one more than its part.
+    #[cold]
+    fn adjust_share(&mut self, bytes: usize) -> bool {
+        let fits = self.between.share.as_mut().is_none_or(|share| share.adjust(bytes));
+        if !fits {
+            self.close(DisconnectReason::Lost(TOO_MUCH.into()));
+        }
+        fits
+    }
+
+    /// Counts no bytes any more, once a session that has ended holds none.
+    pub(super) fn release_share(&mut self) {
+        let bytes = self.pending_reply_bytes();
+        let share = self.between.share.as_mut().filter(|_| bytes > 0);
+        if share.is_none_or(|share| !share.adjust(bytes)) {
+            self.between.share = None;
         }
     }
 
@@ -205,18 +240,16 @@ impl Session {
 
     /// Returns how many bytes the session holds for its peer, whether these are connected or not: messages that wait, messages
     /// that are retained for another link, and calls whose handlers have not ended, with the replies that wait.
+    #[cfg(test)]
     pub(crate) fn held(&self) -> usize {
         self.state.lock().held()
     }
 
-    /// Waits until the session, which has no link, holds at least so many bytes. Only the driver's task does.
-    pub(crate) async fn grows_to(&self, bytes: usize) {
-        poll_fn(|_| {
-            let mut state = self.state.lock();
-            state.between.watched = Some(bytes);
-            if state.held() >= bytes { Poll::Ready(()) } else { Poll::Pending }
-        })
-        .await;
+    /// Counts the bytes of a detached session again, which is closed if it holds too much.
+    pub(crate) fn recount(&self) {
+        let mut state = self.state.lock();
+        let held = state.held();
+        state.adjust_share(held);
     }
 
     /// Whether it goes on when its link has ended in this way; `told` says that the other side has said so.
@@ -238,11 +271,13 @@ impl Session {
     }
 
     /// There is no link any more: what is said waits. Gives back what has been written with, and what it was writing.
-    pub(crate) fn park(&self) -> (Box<dyn Transmit>, Outbox) {
+    /// A server's session counts its bytes in `share` from now on.
+    pub(crate) fn park(&self, share: Option<DetachedShare>) -> (Box<dyn Transmit>, Outbox) {
         let mut writer = self.writer.lock();
         let mut state = self.state.lock();
         state.core.rest();
         state.core.expect_another_server();
+        state.between.share = share;
         self.write_blocked.store(true, Ordering::Release);
         let deferred = state.unlock();
         let stopped = writer.stop();
@@ -275,6 +310,7 @@ impl Session {
         let mut writer = self.writer.lock();
         let mut state = self.state.lock();
         let Some(resent) = state.core.resume(now(), position) else { return false };
+        state.between.share = None;
         let mut outbox = Outbox::default();
         outbox.push_once(first);
         outbox.extend(&resent);

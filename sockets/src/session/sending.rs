@@ -101,6 +101,10 @@ impl Session {
         self.catch_up(&mut state);
         if let Outcome::Reply(payload) = outcome {
             state.record_reply(key, payload.len());
+            if !state.admits_reply(payload.len()) {
+                self.update_pressure(&mut state);
+                return true;
+            }
         }
         if room == Room::IfThere && state.core.is_full() && state.core.may_send(id, outcome) {
             return false;

@@ -149,7 +149,7 @@ impl Session {
             return;
         }
         if self.write_blocked.load(Ordering::Acquire) {
-            state.wake_if_grown();
+            state.update_share();
             return;
         }
         if lone || state.core.outbox().len() >= WRITE_FROM {
