@@ -24,7 +24,7 @@ use tokio::{
     io::{DuplexStream, duplex},
     runtime::Builder,
     sync::{Mutex, Semaphore},
-    time::sleep,
+    time::{advance, pause, sleep},
 };
 
 /// What a server serves.
@@ -38,6 +38,8 @@ trait Bad {
 #[derive(Clone)]
 struct Waiting {
     length: usize,
+    /// The time that a handler blocks its thread before it returns a reply, in paused time.
+    blocks: Duration,
     begun: Arc<AtomicUsize>,
     running: Arc<AtomicUsize>,
     wait: Arc<Semaphore>,
@@ -49,6 +51,7 @@ impl Waiting {
     fn new(length: usize) -> Self {
         Self {
             length,
+            blocks: Duration::ZERO,
             begun: Arc::default(),
             running: Arc::default(),
             wait: Arc::new(Semaphore::new(0)),
@@ -90,6 +93,10 @@ impl Bad for Waiting {
     async fn wait(&self) -> Vec<u8> {
         let _running = self.begin();
         let _permit = self.wait.acquire().await;
+        if !self.blocks.is_zero() {
+            // The time passes within one poll of the handler.
+            advance(self.blocks).await;
+        }
         vec![7; self.length]
     }
 }
@@ -153,6 +160,27 @@ fn handlers_with_small_replies_run_while_large_replies_wait() {
         assert!(waiting.lock.try_lock().is_err(), "a handler holds the lock");
         waiting.echo.close();
         eventually("the handler releases the lock", || waiting.lock.try_lock().is_ok()).await;
+    });
+    assert!(peak < 12 * LARGE, "{peak} bytes are held for {CALLS} replies of {LARGE}");
+}
+
+#[test]
+fn handlers_that_wait_for_a_slow_permit_are_held() {
+    let peak = peak(async {
+        pause();
+        let waiting = Waiting { blocks: Duration::from_millis(3), ..Waiting::new(LARGE) };
+        let (_server, mut raw) = connect(&waiting, limits()).await;
+        for id in 0..CALLS {
+            raw.send(&request_within(id.into(), 60_000, WAIT, &[])).await;
+        }
+        waiting.have_begun(CALLS.into()).await;
+        // Each handler is slow once, then waits for another permit to return its reply. No reply waits until then.
+        waiting.wait.close();
+        sleep(Duration::from_millis(500)).await;
+        for _ in 0..CALLS {
+            let reply = raw.receive().await.unwrap();
+            assert_eq!((reply[0], reply.len()), (REPLY, LARGE + 5));
+        }
     });
     assert!(peak < 12 * LARGE, "{peak} bytes are held for {CALLS} replies of {LARGE}");
 }
