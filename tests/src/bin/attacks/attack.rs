@@ -33,6 +33,8 @@ const WINDOW: u64 = 1024;
 const LOT: u64 = 256;
 /// A length that fits into a frame with its header.
 const ALMOST_A_FRAME: usize = (4 << 20) - 64;
+/// The number of values of 32 bytes each that almost take `max_decoded`.
+const WIDE: usize = (64 << 20) / 32 - 1024;
 /// The number of sessions that are left: enough to exceed the limit many times without one that holds.
 const LEFT: u32 = 200;
 
@@ -80,8 +82,7 @@ pub(crate) const ATTACKS: [Attack; 25] = [
     tcp("256 large replies, read slowly", 1, read_slowly, connection_limit),
     tcp("Signatures of 4 MiB", 1, large_signatures, connection_limit),
     tcp("impossible claims", 2, impossible_claims, sessions_limit),
-    // Inherent to types that are larger in memory than on the wire: 32 times here.
-    tcp("10 × wide enums", 10, wide_enums, |limits| 10 * 33 * u64::from(limits.max_frame)),
+    tcp("10 × wide enums", 10, wide_enums, |limits| 10 * (connection_limit(limits) + u64::from(limits.max_decoded))),
     tcp("10 × calls among heartbeats", 10, calls_among_heartbeats, |limits| 40 * u64::from(limits.bytes_in_flight)),
     tcp("calls that are canceled at once", 1, canceled_calls, connection_limit),
     tcp("calls", 1, calls, connection_limit),
@@ -311,7 +312,7 @@ fn impossible_claims(server: SocketAddr) -> io::Result<()> {
 fn wide_enums(server: SocketAddr) -> io::Result<()> {
     let mut peer = Peer::log_in(server)?;
     // Variants without fields, of one byte each; and a pause.
-    let arguments = [&varint(ALMOST_A_FRAME as u64)[..], &vec![0; ALMOST_A_FRAME], &varint(500)].concat();
+    let arguments = [&varint(WIDE as u64)[..], &vec![0; WIDE], &varint(500)].concat();
     let call = request(0, DECODE, &arguments);
     loop {
         peer.send(&call)?;
