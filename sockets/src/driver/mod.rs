@@ -7,6 +7,7 @@ mod recovery;
 
 use std::{
     future::{Future, poll_fn, ready},
+    mem,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -29,13 +30,14 @@ use crate::{
     clock,
     contain::contain,
     disconnect_reason::DisconnectReason,
-    session::{Notices, Received, Session, SlowPermit, after_others},
+    session::{Notices, Received, SLOW, Session, SlowPermit, after_others},
     transport::{Batch, Receive, ReceiveError, hang_up, wake_after_others},
 };
 use sockets_proto::{Frame, Violation};
 
 /// How long a dispatch goes on before what it has answered is written.
 const SLICE: Duration = Duration::from_micros(500);
+const _: () = assert!(SLICE.as_nanos() <= SLOW.as_nanos(), "a slow handler ends its turn");
 /// After so long, what has arrived meanwhile may not be known yet: tokio has to look for it first.
 const STALE: Duration = Duration::from_millis(5);
 
@@ -215,12 +217,15 @@ impl Driver {
         let mut places = Places::take();
         let mut moment = Moment { now: began, until };
         let mut handled = Ok(());
-        while handled.is_ok() && moment.now < until && self.has_work(moment.now) {
+        while handled.is_ok() && self.has_work(moment.now) {
             handled = self.step(moment, &mut notices, &mut places);
             // A step may have polled a handler, which is user code and may take any time. So every step is timed.
-            let now = clock::now();
-            self.session.record_poll(moment.now, now);
-            moment.now = now;
+            let before = mem::replace(&mut moment.now, clock::now());
+            if moment.now >= until {
+                // A handler that is slow takes longer than a turn, so only the last step of one can be slow.
+                self.session.record_poll(before, moment.now);
+                break;
+            }
         }
         places.give_back();
         self.session.end_batch();

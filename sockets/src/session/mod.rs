@@ -65,7 +65,7 @@ pub(crate) use self::{
     routes::{Resolved, Routes, Subscriber},
     sending::Room,
     service::{Callee, Listen, Named},
-    slow::{SlowPermit, after_others},
+    slow::{SLOW, SlowPermit, after_others},
     suspended::run_suspended,
     worker::{run_hook, share_woken_task},
 };
@@ -143,7 +143,7 @@ struct State {
     /// How it keeps up with that.
     lag: Lag,
     /// What runs when the lock has been released.
-    recorded: Recorded,
+    recorded: Option<Recorded>,
 }
 
 impl State {
@@ -273,7 +273,7 @@ impl Session {
                     hooks: Vec::new(),
                     heard: 0,
                     lag: Lag::default(),
-                    recorded: Recorded::default(),
+                    recorded: None,
                 },
             ),
             writer: Mutex::new(Writer::new(transmitter)),

@@ -24,7 +24,7 @@ use super::Session;
 use crate::{clock::now, lock::Mutex};
 
 /// A handler that runs for so long without a suspension is slow.
-const SLOW: Duration = Duration::from_millis(2);
+pub(crate) const SLOW: Duration = Duration::from_millis(2);
 /// A session is slow for this long after its last slow handler.
 const REMEMBERED: Duration = Duration::from_secs(1);
 /// The longest wait for a permit, since a handler may block its thread for ever.

@@ -84,26 +84,30 @@ impl StateLock {
 impl<'a> StateGuard<'a> {
     /// Releases the lock, and returns what has to run. For a holder of further locks, which releases them first.
     pub(super) fn unlock(mut self) -> Option<Deferred<'a>> {
-        self.take_deferred()
+        if self.state.recorded.is_none() {
+            return None;
+        }
+        self.defer();
+        self.deferred.take()
     }
 
-    fn take_deferred(&mut self) -> Option<Deferred<'a>> {
-        if self.state.recorded.is_empty() { None } else { Some(self.defer()) }
-    }
-
+    /// Out of line, so that releasing the lock is short where nothing has been recorded.
     #[cold]
-    fn defer(&mut self) -> Deferred<'a> {
-        let recorded = mem::take(&mut self.state.recorded);
+    #[inline(never)]
+    fn defer(&mut self) {
+        let Some(recorded) = self.state.recorded.take() else { return };
         // The driver is polled by a task of tokio's alone, so cloning its waker runs no user code.
         let driver = recorded.wake_driver.then(|| self.state.driver.clone());
-        Deferred { lock: self.lock, driver, recorded }
+        self.deferred = Some(Deferred { lock: self.lock, driver, recorded });
     }
 }
 
 impl Drop for StateGuard<'_> {
     #[inline]
     fn drop(&mut self) {
-        self.deferred = self.take_deferred();
+        if self.state.recorded.is_some() {
+            self.defer();
+        }
     }
 }
 
@@ -124,13 +128,6 @@ impl DerefMut for StateGuard<'_> {
 }
 
 impl Recorded {
-    #[inline]
-    fn is_empty(&self) -> bool {
-        !(self.wake_driver || self.notify_capacity || self.notify_changed)
-            && self.emitters.is_none()
-            && self.events.is_none()
-    }
-
     fn merge(&mut self, other: Self) {
         self.wake_driver |= other.wake_driver;
         self.notify_capacity |= other.notify_capacity;
@@ -211,9 +208,13 @@ impl Drop for Deferred<'_> {
 }
 
 impl State {
+    fn recorded(&mut self) -> &mut Recorded {
+        self.recorded.get_or_insert_default()
+    }
+
     /// Wakes the driver.
     pub(super) fn wake_driver(&mut self) {
-        self.recorded.wake_driver = true;
+        self.recorded().wake_driver = true;
     }
 
     /// Asks the driver to write.
@@ -224,37 +225,37 @@ impl State {
 
     /// Wakes emits and replies that wait for capacity.
     pub(super) fn notify_capacity(&mut self) {
-        self.recorded.notify_capacity = true;
+        self.recorded().notify_capacity = true;
     }
 
     /// Wakes tasks that wait for a change of the session.
     pub(super) fn notify_changed(&mut self) {
-        self.recorded.notify_changed = true;
+        self.recorded().notify_changed = true;
     }
 
     /// Wakes emitters to an audience of this session.
     pub(super) fn notify_emitters(&mut self, emitters: Arc<Notify>) {
-        self.recorded.emitters = Some(emitters);
+        self.recorded().emitters = Some(emitters);
     }
 
     /// Reports a reply to a call that no caller waits for.
     pub(super) fn report_unknown_reply(&mut self) {
-        self.recorded.events().unknown_replies += 1;
+        self.recorded().events().unknown_replies += 1;
     }
 
     /// Reports an emit that is not sent to this member of an audience, whose signature differs.
     pub(super) fn report_mismatched_emit(&mut self) {
-        self.recorded.events().mismatched_emits += 1;
+        self.recorded().events().mismatched_emits += 1;
     }
 
     /// Reports an emit that is larger than this member of an audience accepts.
     pub(super) fn report_too_large_emit(&mut self) {
-        self.recorded.events().too_large_emits += 1;
+        self.recorded().events().too_large_emits += 1;
     }
 
     /// Reports emits that this member of an audience does not get, since its queue is full.
     pub(super) fn report_dropped_emits(&mut self, count: u64, overflow: Overflow) {
-        let dropped = &mut self.recorded.events().dropped_emits;
+        let dropped = &mut self.recorded().events().dropped_emits;
         match dropped.last_mut() {
             Some((before, policy)) if *policy == overflow => *before += count,
             _ => dropped.push((count, overflow)),
