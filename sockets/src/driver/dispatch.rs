@@ -29,7 +29,6 @@ struct Held {
 }
 
 /// When calls are started, and until when.
-#[derive(Clone, Copy)]
 pub(super) struct Moment {
     pub(super) now: Instant,
     /// The end of the connection's turn.
@@ -76,28 +75,36 @@ impl Dispatcher {
 
     /// Starts a call's handler, or holds the call: until the gate is open, while the peer takes no replies, and
     /// while it calls too often. The window bounds how many are held.
+    #[inline]
     pub(super) fn accept(
         &mut self,
         called: Called,
         arrived: Instant,
-        moment: Moment,
+        moment: &Moment,
         gate_is_open: bool,
         places: &mut Places,
         batch: &Batch,
     ) -> Result<(), Violation> {
         if gate_is_open && self.held.is_empty() && self.rate_admits(moment.now) {
             self.start(called, arrived, moment, places, Some(batch));
-        } else if self.held.iter().any(|held| held.called.open == called.open) {
-            return Err(Violation::DuplicateId);
-        } else {
-            let called = Called { payload: batch.detach(called.payload), ..called };
-            self.held.push_back(Held { called, arrived, revoked: false });
+            return Ok(());
         }
+        self.hold(called, arrived, batch)
+    }
+
+    #[cold]
+    fn hold(&mut self, called: Called, arrived: Instant, batch: &Batch) -> Result<(), Violation> {
+        if self.held.iter().any(|held| held.called.open == called.open) {
+            return Err(Violation::DuplicateId);
+        }
+        let called = Called { payload: batch.detach(called.payload), ..called };
+        self.held.push_back(Held { called, arrived, revoked: false });
         Ok(())
     }
 
     /// Continues the unfinished emit, or starts the oldest held call.
-    pub(super) fn release_next(&mut self, moment: Moment, places: &mut Places) -> Result<(), Violation> {
+    #[cold]
+    pub(super) fn release_next(&mut self, moment: &Moment, places: &mut Places) -> Result<(), Violation> {
         if let Some(Unfinished { emit, listeners }) = self.unfinished.take().map(|unfinished| *unfinished) {
             if moment.now <= emit.call.deadline() {
                 let (key, mut suspended) = (emit.key, false);
@@ -159,7 +166,7 @@ impl Dispatcher {
         &mut self,
         mut called: Called,
         arrived: Instant,
-        Moment { now, until }: Moment,
+        &Moment { now, until }: &Moment,
         places: &mut Places,
         batch: Option<&Batch>,
     ) {

@@ -218,7 +218,7 @@ impl Driver {
         let mut moment = Moment { now: began, until };
         let mut handled = Ok(());
         while handled.is_ok() && self.has_work(moment.now) {
-            handled = self.step(moment, &mut notices, &mut places);
+            handled = self.step(&moment, &mut notices, &mut places);
             // A step may have polled a handler, which is user code and may take any time. So every step is timed.
             let before = mem::replace(&mut moment.now, clock::now());
             if moment.now >= until {
@@ -233,7 +233,8 @@ impl Driver {
     }
 
     /// Handles a bounded part of what has been received, and starts at most one call.
-    fn step(&mut self, moment: Moment, notices: &mut Notices, places: &mut Places) -> Result<(), DisconnectReason> {
+    #[inline]
+    fn step(&mut self, moment: &Moment, notices: &mut Notices, places: &mut Places) -> Result<(), DisconnectReason> {
         if let Some(announced) = &mut self.announced {
             if self.session.record_signatures(announced) {
                 self.announced = None;
