@@ -180,6 +180,26 @@ impl<G: DerefMut> DerefMut for Guard<G> {
     }
 }
 
+impl<T> Guard<parking_lot::MutexGuard<'_, T>> {
+    /// Releases the lock, runs `run`, which may be user code, and locks again.
+    pub(crate) fn unlocked(&mut self, run: impl FnOnce()) {
+        /// Counts the lock again, also if `run` panics.
+        struct Recount;
+        impl Drop for Recount {
+            fn drop(&mut self) {
+                #[cfg(debug_assertions)]
+                HELD.set(HELD.get() + 1);
+            }
+        }
+        parking_lot::MutexGuard::unlocked(&mut self.guard, || {
+            #[cfg(debug_assertions)]
+            HELD.set(HELD.get() - 1);
+            let _recount = Recount;
+            run();
+        });
+    }
+}
+
 /// Access to the value of a [`Mutex`].
 pub(crate) type MutexGuard<'a, T> = Guard<parking_lot::MutexGuard<'a, T>>;
 

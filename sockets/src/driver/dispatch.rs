@@ -190,11 +190,17 @@ impl Dispatcher {
                 let incoming = Incoming::request(call, called.payload, key, id, called.place);
                 request(session, key, incoming, called.open, found, places.of(key))
             }
-            Open::Emit(_) => {
-                let mut suspended = false;
-                self.unfinished = emit(session, call, called, found, until, places, &mut suspended);
-                suspended
-            }
+            Open::Emit(_) => match found.map(|found| &found.hearers[..]) {
+                Some([hearer]) => {
+                    let incoming = Incoming::emit(call, called.payload, key, called.open, called.place);
+                    run(session, hearer, key, incoming, called.open, places.of(key))
+                }
+                hearers => {
+                    let (hearers, mut suspended) = (hearers.unwrap_or_default(), false);
+                    self.unfinished = emit(session, call, called, hearers, until, places, &mut suspended);
+                    suspended
+                }
+            },
         };
         if suspended {
             self.note_suspended(key);
@@ -302,34 +308,26 @@ fn request(
     false
 }
 
-/// Starts the handlers of an emit, until `until`. Returns those that are left. Sets `suspended` if one has suspended.
+/// Starts the handlers of an emit that has none or several, until `until`. Returns those that are left. Sets
+/// `suspended` if one has suspended.
 fn emit(
     session: &Arc<Session>,
     call: Call,
     emitted: Called,
-    found: Option<&Resolved>,
+    hearers: &[Subscriber],
     until: Instant,
     places: &mut Places,
     suspended: &mut bool,
 ) -> Option<Box<Unfinished>> {
     let Called { key, open, payload, place: occupied, .. } = emitted;
-    match found {
-        Some(Resolved { hearers, .. }) if hearers.len() == 1 => {
-            let incoming = Incoming::emit(call, payload, key, open, occupied);
-            *suspended = run(session, &hearers[0], key, incoming, open, places.of(key));
-            None
-        }
-        Some(Resolved { hearers, .. }) if !hearers.is_empty() => {
-            let lease = Arc::new(EmitLease::new(Arc::clone(session), open, occupied));
-            SharedEmit { key, call, payload, lease }.start(session, hearers, until, places, suspended)
-        }
-        _ => {
-            session.count_unheard_emit();
-            event!(debug, key, peer = %session.label(), "nobody listens to an emit; it is dropped");
-            session.end_emit(open, occupied);
-            None
-        }
+    if hearers.is_empty() {
+        session.count_unheard_emit();
+        event!(debug, key, peer = %session.label(), "nobody listens to an emit; it is dropped");
+        session.end_emit(open, occupied);
+        return None;
     }
+    let lease = Arc::new(EmitLease::new(Arc::clone(session), open, occupied));
+    SharedEmit { key, call, payload, lease }.start(session, hearers, until, places, suspended)
 }
 
 /// An emit with several handlers.

@@ -244,27 +244,29 @@ impl Driver {
         if self.dispatcher.has_work(moment.now) {
             return self.dispatcher.release_next(moment, places).map_err(violated);
         }
-        match self.session.handle(moment.now, &mut self.batch, notices).map_err(violated)? {
-            None => {}
-            Some(Received::Call { called, gate_is_open }) => {
+        // One match, so that a call is moved once.
+        match self.session.handle(moment.now, &mut self.batch, notices) {
+            Ok(None) => {}
+            Ok(Some(Received::Call { called, gate_is_open })) => {
                 // The handler may take its time.
                 notices.give();
                 self.dispatcher
                     .accept(called, self.arrived, moment, gate_is_open, places, &self.batch)
                     .map_err(violated)?;
             }
-            Some(Received::Cancelled(handler)) => handler.abort(),
-            Some(Received::Revoked(id)) => self.dispatcher.revoke(id),
-            Some(Received::Announced(signatures)) => self.announced = Some(Box::new(signatures)),
-            Some(Received::Ready) => {
+            Ok(Some(Received::Cancelled(handler))) => handler.abort(),
+            Ok(Some(Received::Revoked(id))) => self.dispatcher.revoke(id),
+            Ok(Some(Received::Announced(signatures))) => self.announced = Some(Box::new(signatures)),
+            Ok(Some(Received::Ready)) => {
                 if let Some(recovery) = &self.recovery {
                     recovery.on_established();
                 }
             }
-            Some(Received::Goodbye(reason)) => {
+            Ok(Some(Received::Goodbye(reason))) => {
                 self.told = true;
                 return Err(reason);
             }
+            Err(violation) => return Err(violated(violation)),
         }
         Ok(())
     }

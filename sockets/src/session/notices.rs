@@ -21,6 +21,7 @@ pub(super) enum Notice {
 }
 
 impl Notice {
+    #[inline]
     fn give(self) {
         match self {
             Self::Wake(waker) => wake(waker),

@@ -28,12 +28,13 @@ impl Session {
         if let Some(around) = self.around.as_deref() {
             return Box::pin(self.emit_around(around, callee, args)).await;
         }
-        let cannot_encode = |error| self.cannot_encode(callee, &error, args);
-        if codec::with_scratch(args, |payload| self.try_emit(callee, payload, true)).map_err(cannot_encode)?? {
-            return Ok(());
+        match codec::with_scratch(args, |payload| self.try_emit(callee, payload, true)) {
+            Ok(Ok(false)) => {}
+            Ok(queued) => return queued.map(drop),
+            Err(error) => return Err(self.cannot_encode(callee, &error, args)),
         }
         // Encoded before it waits for its turn: that runs user code.
-        let args = Bytes::from(codec::encode(args).map_err(cannot_encode)?);
+        let args = Bytes::from(codec::encode(args).map_err(|error| self.cannot_encode(callee, &error, args))?);
         self.emit_in_turn(callee, &Payload::of(&args)).await
     }
 

@@ -29,8 +29,6 @@ pub(super) struct StateLock {
 pub(super) struct StateGuard<'a> {
     state: MutexGuard<'a, State>,
     lock: &'a StateLock,
-    // Dropped last, after the lock has been released.
-    deferred: Option<Deferred<'a>>,
 }
 
 /// What the holder of the lock has recorded.
@@ -69,7 +67,7 @@ impl StateLock {
 
     #[inline]
     pub(super) fn lock(&self) -> StateGuard<'_> {
-        StateGuard { state: self.state.lock(), lock: self, deferred: None }
+        StateGuard { state: self.state.lock(), lock: self }
     }
 
     /// Wakes the driver when what it returns is dropped.
@@ -84,21 +82,23 @@ impl StateLock {
 impl<'a> StateGuard<'a> {
     /// Releases the lock, and returns what has to run. For a holder of further locks, which releases them first.
     pub(super) fn unlock(mut self) -> Option<Deferred<'a>> {
-        if self.state.recorded.is_none() {
-            return None;
-        }
-        self.defer();
-        self.deferred.take()
+        self.take_deferred()
     }
 
-    /// Out of line, so that releasing the lock is short where nothing has been recorded.
-    #[cold]
-    #[inline(never)]
-    fn defer(&mut self) {
-        let Some(recorded) = self.state.recorded.take() else { return };
+    fn take_deferred(&mut self) -> Option<Deferred<'a>> {
+        let recorded = self.state.recorded.take()?;
         // The driver is polled by a task of tokio's alone, so cloning its waker runs no user code.
         let driver = recorded.wake_driver.then(|| self.state.driver.clone());
-        self.deferred = Some(Deferred { lock: self.lock, driver, recorded });
+        Some(Deferred { lock: self.lock, driver, recorded })
+    }
+
+    /// Locks once more at its end. So a guard has no field for what runs after the lock has been released, and is
+    /// dropped and passed on in few instructions where nothing has been recorded, as mostly.
+    #[cold]
+    #[inline(never)]
+    fn run_deferred(&mut self) {
+        let deferred = self.take_deferred();
+        self.state.unlocked(|| drop(deferred));
     }
 }
 
@@ -106,7 +106,7 @@ impl Drop for StateGuard<'_> {
     #[inline]
     fn drop(&mut self) {
         if self.state.recorded.is_some() {
-            self.defer();
+            self.run_deferred();
         }
     }
 }

@@ -57,8 +57,10 @@ impl Session {
         }
         loop {
             let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
-            let waiting = codec::with_scratch(args, |payload| self.request(callee, timeout, payload, waker))
-                .map_err(|error| self.cannot_encode(callee, &error, args))??;
+            let waiting = match codec::with_scratch(args, |payload| self.request(callee, timeout, payload, waker)) {
+                Ok(waiting) => waiting?,
+                Err(error) => return Err(self.cannot_encode(callee, &error, args)),
+            };
             let deadline = waiting.deadline;
             let answer = waiting.await;
             if !self.may_repeat(callee, &answer) {
@@ -194,32 +196,25 @@ impl Future for Waiting<'_> {
             // Should the answer have come already, the waker has been woken.
             return Poll::Pending;
         }
-        if let Some(answer) = self.take_answer() {
-            return Poll::Ready(answer);
-        }
         // Wakers are cloned and dropped without the lock.
-        let mut waker = Some(cx.waker().clone());
-        let mut state = self.session.state.lock();
-        let slot = &mut state.waiting[self.slot];
-        if slot.answer.is_none() {
-            mem::swap(&mut slot.waker, &mut waker);
-            return Poll::Pending;
+        let mut waker = None;
+        loop {
+            let mut state = self.session.state.lock();
+            let slot = &mut state.waiting[self.slot];
+            if slot.answer.is_some() {
+                let slot = state.waiting.remove(self.slot);
+                state.waiting.release_unused();
+                drop(state);
+                self.answered = true;
+                return slot.answer.map_or(Poll::Pending, Poll::Ready);
+            }
+            if waker.is_some() {
+                mem::swap(&mut slot.waker, &mut waker);
+                return Poll::Pending;
+            }
+            drop(state);
+            waker = Some(cx.waker().clone());
         }
-        drop(state);
-        self.take_answer().map_or(Poll::Pending, Poll::Ready)
-    }
-}
-
-impl Waiting<'_> {
-    /// The answer, if it has come.
-    fn take_answer(&mut self) -> Option<Answer> {
-        let mut state = self.session.state.lock();
-        state.waiting[self.slot].answer.as_ref()?;
-        let slot = state.waiting.remove(self.slot);
-        state.waiting.release_unused();
-        drop(state);
-        self.answered = true;
-        slot.answer
     }
 }
 

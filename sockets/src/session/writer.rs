@@ -144,10 +144,16 @@ impl Transmit for Closed {
 
 impl Session {
     /// Decides who writes what has just been queued. `lone` says that nothing else is under way.
-    pub(super) fn after_queueing(&self, mut state: StateGuard<'_>, lone: bool) {
-        if state.dispatching.is_some() {
-            return;
+    #[inline]
+    pub(super) fn after_queueing(&self, state: StateGuard<'_>, lone: bool) {
+        // Handlers of a batch and concurrent callers find that the driver is going to write.
+        if state.dispatching.is_none() {
+            self.write_soon(state, lone);
         }
+    }
+
+    #[inline(never)]
+    fn write_soon(&self, mut state: StateGuard<'_>, lone: bool) {
         if self.write_blocked.load(Ordering::Acquire) {
             state.update_share();
             return;
