@@ -260,9 +260,13 @@ async fn let_in<I: Identity>(
     Ok(match entry {
         Entry::New(identity, place) => Admitted::New(Newcomer { link, theirs, identity, address, place }),
         Entry::Return(socket, identity, claim, token) => {
-            if let Err(Declined { mut link, message }) =
-                resume(server, &socket, identity, link, theirs, claim, token).await
-            {
+            // A driver whose handlers block their thread takes its time, which is not at the cost of other handshakes.
+            turn.release();
+            let resumed = resume(server, &socket, identity, link, theirs, claim, token);
+            let late = |_| AcceptError::Handshake("the session did not take its next connection in time".into());
+            if let Err(Declined { mut link, message }) = timeout_at(deadline, resumed).await.map_err(late)? {
+                let again = timeout_at(deadline, server.admission.enter()).await;
+                *turn = again.map_err(|_| AcceptError::Refused(Refusal::retry(message)))?;
                 return refuse(server, &mut link, Refusal::retry(message), &theirs, turn).await;
             }
             Admitted::Returned(socket)

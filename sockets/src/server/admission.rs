@@ -109,6 +109,14 @@ pub(super) struct Turn {
 }
 
 impl Turn {
+    /// Returns the place, before a wait that another client should not have to share.
+    pub(super) fn release(&mut self) {
+        if std::mem::take(&mut self.has_place) {
+            self.admission.places.lock().ours -= 1;
+            self.admission.changed.notify_one();
+        }
+    }
+
     /// Waits for the other side. `None` if the place was given to somebody else meanwhile.
     pub(super) async fn theirs<T>(&mut self, waiting: impl Future<Output = T>) -> Option<T> {
         if !self.has_place {
@@ -135,10 +143,7 @@ impl Turn {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        if self.has_place {
-            self.admission.places.lock().ours -= 1;
-            self.admission.changed.notify_one();
-        }
+        self.release();
     }
 }
 

@@ -396,3 +396,41 @@ async fn claim_that_is_answered_too_late_does_not_end_the_session() {
     assert!(come_back(&server, 1, &token).await.goes_on());
     assert!(socket.is_connected());
 }
+
+/// Handlers run in the driver's task, and one may block its thread. The session takes the connection later.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn resumption_that_waits_for_its_driver_frees_the_handshake() {
+    let limits = Limits { handshakes: 1, authentication: Duration::from_secs(1), ..Limits::default() };
+    let server =
+        Server::builder().authenticate(|login: u32| async move { Ok::<_, Refusal>(login) }).limits(limits).build();
+    let mut visitor = come(&server, 1, Resumption::Begin).await;
+    let socket = server.sockets().remove(0);
+    let block = Arc::new(());
+    let blocks = Arc::downgrade(&block);
+    let (entered, mut has_entered) = tokio::sync::mpsc::unbounded_channel();
+    socket.listen("block", move |(): ()| {
+        entered.send(()).unwrap();
+        // Ends with the test, whether that fails or not.
+        while blocks.strong_count() > 0 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        async {}
+    });
+    let id = CallId { number: 1, shared: false };
+    visitor.say(Frame::Request { id, timeout: 30_000, key: sockets_proto::name::key("", "block") }).await;
+    timeout(PATIENCE, has_entered.recv()).await.unwrap().unwrap();
+
+    let (mut link, theirs) = memory_pair();
+    let accepting = server.accept_arrival(Arrival::Open(theirs, Handshake::over("memory")));
+    let (limits, plain) = (Limits::default(), Compression::default());
+    let resumption = Some(Resumption::GoOn(claim_of(&visitor.granted.token)));
+    let login = encode(&1_u32).unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    let claiming =
+        tokio::spawn(async move { greet(&mut link, &limits, &plain, login, resumption, deadline).await.is_ok() });
+    let late = timeout(PATIENCE, accepting).await.expect("it waits for a limited time").unwrap_err();
+    assert!(late.to_string().contains("in time"), "{late}");
+    assert!(timeout(PATIENCE, come(&server, 2, Resumption::Begin)).await.is_ok(), "others are admitted");
+    drop(block);
+    assert!(claiming.await.unwrap(), "the session takes the connection");
+}
