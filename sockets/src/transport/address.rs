@@ -120,7 +120,10 @@ pub(crate) fn redacted(url: &str) -> String {
         _ => 0,
     };
     let (scheme, rest) = url.split_at(start);
-    // A password that is not escaped may have any character.
+    // Such an `@` may end a password that is not escaped, or be part of a query. Either is to be hidden.
+    if rest.find(['?', '#']).is_some_and(|query| rest[query..].contains('@')) {
+        return format!("{scheme}***");
+    }
     let (userinfo, rest) = rest.rsplit_once('@').map_or(("", rest), |(_, rest)| ("***@", rest));
     let (rest, query) = rest.split_once(['?', '#']).map_or((rest, ""), |(rest, _)| (rest, "?***"));
     format!("{scheme}{userinfo}{rest}{query}")

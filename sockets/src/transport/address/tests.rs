@@ -210,3 +210,18 @@ fn userinfo_is_for_clients_of_the_web() {
 fn wss_without_userinfo() -> &'static str {
     if cfg!(feature = "tls") { "wss://host:443/live?x=1" } else { "wss://***@host/live?***" }
 }
+
+#[test]
+fn error_shows_nothing_of_a_query_with_an_at_sign() {
+    for (url, shown) in [
+        ("ws://host/live?token=abc@secret#x", "ws://***"),
+        ("ws://host/live#abc@secret", "ws://***"),
+        ("ws://user:pass@host/live?token=abc@secret", "ws://***"),
+        ("ws://user:pa?ss@host/live", "ws://***"),
+        ("ws://user:pass@host/live?token=abc", "ws://***@host/live?***"),
+        ("ws://host/live?token=abc#secret", "ws://host/live?***"),
+        ("host/live?token=abc@secret", "***"),
+    ] {
+        assert_eq!(redacted(url), shown);
+    }
+}
