@@ -120,13 +120,16 @@ pub(crate) async fn hang_up(
 ) {
     let written = timeout(FAREWELL, poll_fn(|cx| finish(cx))).await;
     if matches!(written, Ok(Ok(()))) {
-        let closed = async {
-            while poll_fn(|cx| in_transport(|| receiver.poll_closed(cx))).await == Discarded::Part {
-                sleep(DISCARD_PAUSE).await;
-            }
-        };
+        let closed = discard(|cx| in_transport(|| receiver.poll_closed(cx)));
         // A peer that keeps sending is not waited for.
         let _ = timeout(FAREWELL, closed).await;
+    }
+}
+
+/// Discards what a peer still sends, at a bounded rate, until it has closed the connection.
+async fn discard(mut part: impl FnMut(&mut Context<'_>) -> Poll<Discarded>) {
+    while poll_fn(&mut part).await == Discarded::Part {
+        sleep(DISCARD_PAUSE).await;
     }
 }
 

@@ -1,6 +1,6 @@
 //! The server's side of the way from HTTP to WebSocket.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, pin::Pin, sync::Arc};
 
 use bytes::BytesMut;
 use http::{
@@ -8,7 +8,7 @@ use http::{
     header::{self, Entry},
     uri,
 };
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tungstenite::{
     handshake::{derive_accept_key, server::write_response},
     protocol::Role,
@@ -22,7 +22,7 @@ use super::{
 use crate::{
     connect_error::AcceptError,
     lock::event,
-    transport::{FAREWELL, Handshake, Link},
+    transport::{FAREWELL, Handshake, Link, discard, poll_discard},
 };
 
 /// Who may come in at an address.
@@ -224,7 +224,14 @@ async fn decline(mut reader: impl AsyncRead + Unpin, mut writer: impl AsyncWrite
         writer.write_all(&bytes).await?;
         writer.shutdown().await?;
         let mut rest = [0; 1024];
-        while reader.read(&mut rest).await? > 0 {}
+        discard(|cx| {
+            poll_discard(cx, |cx| {
+                let mut rest = ReadBuf::new(&mut rest);
+                let read = Pin::new(&mut reader).poll_read(cx, &mut rest);
+                read.map(|read| read.is_ok() && !rest.filled().is_empty())
+            })
+        })
+        .await;
         std::io::Result::Ok(())
     };
     // The client may have left, or keep sending.
@@ -233,10 +240,14 @@ async fn decline(mut reader: impl AsyncRead + Unpin, mut writer: impl AsyncWrite
 
 #[cfg(test)]
 mod tests {
-    use std::fmt::{self, Write};
+    use std::{
+        fmt::{self, Write},
+        sync::atomic::{AtomicU32, Ordering},
+        task::{Context, Poll},
+    };
 
     use proptest::prelude::*;
-    use tokio::io::{duplex, split};
+    use tokio::io::{AsyncReadExt, duplex, split};
     use tracing::{
         Event, Metadata, Subscriber,
         field::{Field, Visit},
@@ -391,5 +402,24 @@ mod tests {
                 assert!(answer.starts_with(expected), "{answer}");
             });
         }
+    }
+
+    /// Sends without end, and counts how often it is read.
+    struct Endless(Arc<AtomicU32>);
+
+    impl AsyncRead for Endless {
+        fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            into.put_slice(&[0; 16]);
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn declined_client_that_keeps_sending_is_read_at_a_bounded_rate() {
+        let reads = Arc::new(AtomicU32::new(0));
+        decline(Endless(Arc::clone(&reads)), tokio::io::sink(), &Declined::NOT_GET).await;
+        let reads = reads.load(Ordering::Relaxed);
+        assert!((16..=16 * 2001).contains(&reads), "{reads} reads in two seconds");
     }
 }
