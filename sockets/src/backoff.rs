@@ -6,9 +6,11 @@ use tokio::time::Instant;
 
 use crate::reconnect::Reconnect;
 
-/// A connection that was established for this long was good: the next attempt is the first again. A shorter one counts as
-/// a failed attempt, so that a server or network that ends each connection at once is not flooded.
-const STEADY: Duration = Duration::from_secs(1);
+/// The least lifetime of a steady connection, after which the next attempt is the first again. A shorter one counts as a
+/// failed attempt, so that a server or network that ends each connection soon is not flooded.
+const STEADY_MIN: Duration = Duration::from_secs(1);
+/// A connection that has lasted for this long is steady, whatever the longest delay of the policy is.
+const STEADY_MAX: Duration = Duration::from_secs(60);
 
 /// While the session can still be resumed, a delay is at most this part of the time for that.
 const PARTS: u32 = 3;
@@ -20,13 +22,15 @@ pub(crate) struct Backoff {
     resume_within: Duration,
     /// The consecutive attempts, those included whose connections were short.
     attempts: u32,
+    /// The attempts since a connection has lasted for the longest delay. They determine the lifetime of a steady one.
+    recent: u32,
     established: Option<Instant>,
     lost: Option<Instant>,
 }
 
 impl Backoff {
     pub(crate) fn new(policy: Reconnect, resume_within: Duration) -> Self {
-        Self { policy, resume_within, attempts: 0, established: None, lost: None }
+        Self { policy, resume_within, attempts: 0, recent: 0, established: None, lost: None }
     }
 
     /// Notes that the connection is established: the session was resumed, or the server is ready.
@@ -36,10 +40,21 @@ impl Backoff {
 
     /// Notes that the connection has ended.
     pub(crate) fn on_lost(&mut self, now: Instant) {
-        if self.established.take().is_some_and(|since| now.saturating_duration_since(since) >= STEADY) {
-            self.attempts = 0;
+        if let Some(since) = self.established.take() {
+            let lifetime = now.saturating_duration_since(since);
+            if lifetime >= self.steady(self.recent) {
+                self.attempts = 0;
+            }
+            if lifetime >= self.steady(u32::MAX) {
+                self.recent = 0;
+            }
         }
         self.lost = Some(now);
+    }
+
+    /// Returns the least lifetime of a steady connection after this many attempts.
+    fn steady(&self, attempts: u32) -> Duration {
+        self.policy.longest_delay(attempts).clamp(STEADY_MIN, STEADY_MAX)
     }
 
     /// Returns the number of the next attempt and the delay before it, or `None` if there are no more attempts. `part` is a
@@ -49,6 +64,7 @@ impl Backoff {
             return None;
         }
         self.attempts += 1;
+        self.recent = self.recent.saturating_add(1);
         let longest = self.policy.longest_delay(self.attempts);
         let can_be_resumed = self.lost.is_some_and(|lost| now.saturating_duration_since(lost) < self.resume_within);
         let limit = (self.resume_within / PARTS).max(self.policy.longest_delay(1));
@@ -88,9 +104,37 @@ mod tests {
 
     #[test]
     fn delay_is_the_first_after_a_steady_connection() {
-        for lifetime in [1000, 3000, 60_000] {
+        for lifetime in [10_000, 60_000] {
             assert_eq!(delays(Reconnect::default(), Duration::from_millis(lifetime)), [100; 12]);
         }
+        let slow = Reconnect::default().at_most_every(10 * MINUTE);
+        assert_eq!(delays(slow, MINUTE), [100; 12]);
+    }
+
+    #[test]
+    fn delay_grows_after_several_connections_of_a_second() {
+        let expected = [100, 100, 100, 100, 100, 200, 400, 800, 1600, 3200, 6400, 10_000];
+        assert_eq!(delays(Reconnect::default(), Duration::from_millis(1100)), expected);
+        assert_eq!(delays(Reconnect::default(), Duration::from_secs(5))[..7], [100; 7]);
+        assert_eq!(delays(Reconnect::default(), Duration::from_secs(5))[7..], [200, 400, 800, 1600, 3200]);
+    }
+
+    #[test]
+    fn attempts_end_although_each_connection_lasts_a_second() {
+        let mut backoff = Backoff::new(Reconnect::default().attempts(3), MINUTE);
+        let mut now = Instant::now();
+        let mut made = 0;
+        loop {
+            backoff.on_established(now);
+            now += Duration::from_millis(1100);
+            backoff.on_lost(now);
+            if backoff.next(now, 1.0).is_none() {
+                break;
+            }
+            made += 1;
+            assert!(made < 100, "the attempts do not end");
+        }
+        assert_eq!(made, 7);
     }
 
     #[test]

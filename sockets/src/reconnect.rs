@@ -35,8 +35,10 @@ use crate::{hooks, session::PeerLabel};
 /// random fraction of 100 ms, the next times after random fractions of times that double, up to 10 s. So the clients that
 /// a server has lost at once do not come back at once.
 ///
-/// The attempts are consecutive until a connection has been established for a second. One that ends earlier counts as a
-/// failed attempt, so the delays grow while each connection ends at once. While the session can still be resumed
+/// The attempts are consecutive until a connection was steady. A shorter connection counts as a failed attempt, so the
+/// delays grow while each connection ends soon. A connection is steady after a second at first. While connections are
+/// lost again and again, that time grows like the delays, up to the longest delay or a minute. It is a second again after
+/// a connection of that length. While the session can still be resumed
 /// ([`Limits::resume_within`](crate::Limits::resume_within)), a delay is at most a third of the time for that, unless the
 /// first one may be longer.
 ///
@@ -122,7 +124,7 @@ pub enum ClientState {
     },
     /// The connection has broken, and the client tries to come back.
     Reconnecting {
-        /// The number of the attempt, counted from the last connection that was established for a second: see
+        /// The number of the attempt, counted from the last steady connection: see
         /// [`Reconnect`]. It is 0 while the client waits for a server that restarts.
         attempt: u32,
         /// Why the connection has ended.
