@@ -6,6 +6,8 @@ use sockets_proto::{KeepAliveConfig, Terms};
 
 /// The minimum of `max_frame`, in bytes.
 const MAX_FRAME_MIN: u32 = 256;
+/// The minimum of `max_decoded`, in bytes. With 0, no `String` or `Vec` could be received.
+const MAX_DECODED_MIN: u32 = 256;
 /// The minimum of the time limits.
 const TIME_MIN: Duration = Duration::from_millis(1);
 /// The minimum of `heartbeat`.
@@ -14,9 +16,9 @@ const HEARTBEAT_MIN: Duration = Duration::from_millis(50);
 const SILENCE_MIN: Duration = Duration::from_millis(200);
 
 /// What one connection may use, and how many of them a server has. Every limit has a sane default, and none but the two
-/// rates can be switched off. The builders' `limits` panics if one is below its minimum: 256 bytes for `max_frame`, 200 ms for
-/// `silence`, 50 ms for `heartbeat`, 1 ms for `authentication`, `connected`, `call_timeout` and `stall`, and 1 for the
-/// other numbers. `shutdown_grace` and the limits of resumption may be 0.
+/// rates can be switched off. The builders' `limits` panics if one is below its minimum: 256 bytes for `max_frame` and
+/// `max_decoded`, 200 ms for `silence`, 50 ms for `heartbeat`, 1 ms for `authentication`, `connected`, `call_timeout` and
+/// `stall`, and 1 for the other numbers. `shutdown_grace` and the limits of resumption may be 0.
 ///
 /// ```
 /// use std::time::Duration;
@@ -143,29 +145,56 @@ impl Limits {
     /// If a limit is below its minimum.
     #[track_caller]
     pub(crate) fn check(&self) {
+        // Without `..`, so that each new limit needs a decision.
+        let Self {
+            max_frame,
+            max_decoded,
+            calls_in_flight,
+            bytes_in_flight,
+            outgoing_queue,
+            authentication,
+            login_bytes,
+            connected,
+            call_timeout,
+            shutdown_grace: _,
+            stall,
+            heartbeat,
+            silence,
+            connections,
+            handshakes,
+            rooms_per_socket,
+            names_per_peer,
+            resume_within: _,
+            resume_bytes: _,
+            resume_sessions: _,
+            resume_sessions_bytes: _,
+            calls_per_second,
+            bytes_per_second,
+        } = self;
         let numbers = [
-            ("max_frame", self.max_frame, MAX_FRAME_MIN),
-            ("calls_in_flight", self.calls_in_flight, 1),
-            ("bytes_in_flight", self.bytes_in_flight, 1),
-            ("outgoing_queue", self.outgoing_queue, 1),
-            ("login_bytes", self.login_bytes, 1),
-            ("connections", self.connections, 1),
-            ("handshakes", self.handshakes, 1),
-            ("rooms_per_socket", self.rooms_per_socket, 1),
-            ("names_per_peer", self.names_per_peer, 1),
-            ("calls_per_second", self.calls_per_second.unwrap_or(1), 1),
-            ("bytes_per_second", self.bytes_per_second.unwrap_or(1), 1),
+            ("max_frame", *max_frame, MAX_FRAME_MIN),
+            ("max_decoded", *max_decoded, MAX_DECODED_MIN),
+            ("calls_in_flight", *calls_in_flight, 1),
+            ("bytes_in_flight", *bytes_in_flight, 1),
+            ("outgoing_queue", *outgoing_queue, 1),
+            ("login_bytes", *login_bytes, 1),
+            ("connections", *connections, 1),
+            ("handshakes", *handshakes, 1),
+            ("rooms_per_socket", *rooms_per_socket, 1),
+            ("names_per_peer", *names_per_peer, 1),
+            ("calls_per_second", calls_per_second.unwrap_or(1), 1),
+            ("bytes_per_second", bytes_per_second.unwrap_or(1), 1),
         ];
         for (name, value, least) in numbers {
             assert!(value >= least, "`Limits::{name}` is {value}: set it to at least {least}");
         }
         let times = [
-            ("authentication", self.authentication, TIME_MIN),
-            ("connected", self.connected, TIME_MIN),
-            ("call_timeout", self.call_timeout, TIME_MIN),
-            ("stall", self.stall, TIME_MIN),
-            ("heartbeat", self.heartbeat, HEARTBEAT_MIN),
-            ("silence", self.silence, SILENCE_MIN),
+            ("authentication", *authentication, TIME_MIN),
+            ("connected", *connected, TIME_MIN),
+            ("call_timeout", *call_timeout, TIME_MIN),
+            ("stall", *stall, TIME_MIN),
+            ("heartbeat", *heartbeat, HEARTBEAT_MIN),
+            ("silence", *silence, SILENCE_MIN),
         ];
         for (name, value, least) in times {
             assert!(value >= least, "`Limits::{name}` is {value:?}: set it to at least {least:?}");

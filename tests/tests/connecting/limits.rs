@@ -27,9 +27,10 @@ fn limit_below_its_minimum_is_rejected_by_name() {
         change(&mut limits);
         limits
     };
-    let cases: [(&str, &str, Limits); 19] = [
+    let cases: [(&str, &str, Limits); 20] = [
         ("max_frame", "128", of(|limits| limits.max_frame = 128)),
         ("max_frame", "0", of(|limits| limits.max_frame = 0)),
+        ("max_decoded", "0", of(|limits| limits.max_decoded = 0)),
         ("calls_in_flight", "0", of(|limits| limits.calls_in_flight = 0)),
         ("bytes_in_flight", "0", of(|limits| limits.bytes_in_flight = 0)),
         ("outgoing_queue", "0", of(|limits| limits.outgoing_queue = 0)),
@@ -58,6 +59,7 @@ fn limit_below_its_minimum_is_rejected_by_name() {
 async fn limits_at_their_minimum_are_accepted() {
     let least = Limits {
         max_frame: 256,
+        max_decoded: 256,
         calls_in_flight: 1,
         bytes_in_flight: 1,
         outgoing_queue: 1,
@@ -75,5 +77,7 @@ async fn limits_at_their_minimum_are_accepted() {
     let client = Client::builder().limits(least).connect_to(&server).await.unwrap();
     server.sockets()[0].listen("next", |number: u32| async move { number + 1 });
     assert_eq!(client.request::<u32>("next", &1_u32).await, Ok(2));
+    server.sockets()[0].listen("same", |text: String| async move { text });
+    assert_eq!(client.request::<String>("same", "text").await, Ok("text".to_owned()));
     server.shutdown().await;
 }
