@@ -1,14 +1,22 @@
 //! Opens connections to a server whose name may have several addresses.
 //!
 //! The addresses are tried as in RFC 8305: alternating between IPv6 and IPv4, the next one when an attempt has failed or
-//! has taken 250 ms, and all of them in parallel. An attempt wins when the server has answered, not when the connection is
-//! open: a proxy or a stuck process may accept a connection and never send anything. The login must reach one server only,
-//! since it may be valid once. So where there are several addresses the client sends a probe, which has no login, and
-//! sends its greeting over the connection on which the first answer came.
+//! has taken 250 ms, and up to eight of them in parallel. An attempt wins when the server has answered, not when the
+//! connection is open: a proxy or a stuck process may accept a connection and never send anything. The login must reach
+//! one server only, since it may be valid once. The handshakes of TLS and WebSocket are such an answer. Over plain TCP
+//! the client sends a probe, which has no login, and sends its greeting over the connection on which the first answer
+//! came.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{
+    collections::VecDeque,
+    future::poll_fn,
+    io,
+    net::SocketAddr,
+    task::{Context, Poll},
+    time::Duration,
+};
 
-use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use futures_util::{FutureExt, future::BoxFuture};
 use tokio::time::{sleep, timeout};
 
 use crate::{
@@ -20,6 +28,9 @@ use crate::{
 
 /// The time after which the next address is tried, as RFC 8305 recommends.
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+
+/// The number of attempts that run in parallel. For the next one, the oldest is given up.
+const MAX_PARALLEL: usize = 8;
 
 /// Opens a connection, TLS and the upgrade to WebSocket included, within the time for authentication.
 pub(crate) async fn open(address: &Address, options: &ClientOptions, limits: &Limits) -> Result<Link, ConnectError> {
@@ -40,7 +51,13 @@ async fn open_any(
     if let [target] = targets {
         return open_at(address, *target, options).await;
     }
-    let attempts = targets.iter().map(|target| open_and_probe(address, *target, options).boxed());
+    let attempts = targets.iter().map(|target| {
+        if matches!(address, Address::Tcp(_)) {
+            open_and_probe(address, *target, options).boxed()
+        } else {
+            open_at(address, *target, options).boxed()
+        }
+    });
     race(attempts.collect()).await
 }
 
@@ -58,16 +75,21 @@ async fn open_and_probe(
     }
 }
 
-/// Runs attempts in parallel: the next one begins when one has failed or [`ATTEMPT_DELAY`] has passed. The first success
-/// ends the others.
+/// Runs up to [`MAX_PARALLEL`] attempts in parallel: the next one begins when one has failed or [`ATTEMPT_DELAY`] has
+/// passed. The first success ends the others.
 async fn race<T>(attempts: Vec<BoxFuture<'_, Result<T, ConnectError>>>) -> Result<T, ConnectError> {
     let mut attempts = attempts.into_iter();
-    let mut running = FuturesUnordered::new();
+    let mut running = VecDeque::new();
     let mut failure: Option<ConnectError> = None;
     loop {
-        running.extend(attempts.next());
+        if let Some(next) = attempts.next() {
+            if running.len() == MAX_PARALLEL {
+                running.pop_front();
+            }
+            running.push_back(next);
+        }
         tokio::select! {
-            outcome = running.next() => match outcome {
+            outcome = poll_fn(|cx| poll_first(&mut running, cx)) => match outcome {
                 Some(Ok(won)) => return Ok(won),
                 Some(Err(error)) => failure = Some(more_telling(failure, error)),
                 None => return Err(failure.unwrap_or_else(|| io::Error::from(io::ErrorKind::NotFound).into())),
@@ -75,6 +97,20 @@ async fn race<T>(attempts: Vec<BoxFuture<'_, Result<T, ConnectError>>>) -> Resul
             () = sleep(ATTEMPT_DELAY), if attempts.len() > 0 => {}
         }
     }
+}
+
+/// Removes the first attempt that is complete and returns its outcome, or `None` if there are no attempts.
+fn poll_first<T>(running: &mut VecDeque<BoxFuture<'_, T>>, cx: &mut Context<'_>) -> Poll<Option<T>> {
+    if running.is_empty() {
+        return Poll::Ready(None);
+    }
+    for index in 0..running.len() {
+        if let Poll::Ready(outcome) = running[index].poll_unpin(cx) {
+            drop(running.remove(index));
+            return Poll::Ready(Some(outcome));
+        }
+    }
+    Poll::Pending
 }
 
 /// Of the failures of two addresses, the one that tells more: a server that refuses a connection may be one that is not
@@ -164,6 +200,44 @@ mod tests {
         assert!(matches!(failed, Err(ConnectError::Handshake(_))), "{failed:?}");
         let failed = race(Vec::<Attempt>::new()).await;
         assert!(matches!(failed, Err(ConnectError::Unreachable(_))), "{failed:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn attempts_in_parallel_are_limited() {
+        let alive = Arc::new(());
+        let attempts = (0..40).map(|_| -> Attempt {
+            let alive = Arc::downgrade(&alive);
+            Box::pin(async move {
+                let _running = alive.upgrade();
+                pending().await
+            })
+        });
+        let mut attempts: Vec<_> = attempts.collect();
+        attempts.push(wins(41, Duration::ZERO));
+        let mut racing = Box::pin(race(attempts));
+        for _ in 0..30 {
+            assert!(timeout(ATTEMPT_DELAY, &mut racing).await.is_err());
+            assert!(Arc::strong_count(&alive) <= 1 + MAX_PARALLEL);
+        }
+        assert_eq!(racing.await.unwrap(), 41, "all addresses are tried");
+    }
+
+    #[cfg(feature = "ws")]
+    #[tokio::test]
+    async fn websocket_without_a_greeting_wins_without_a_probe() {
+        use crate::transport::{Handshake, websocket};
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let targets = [Some(listener.local_addr().unwrap()); 2];
+        let silent = tokio::spawn(async move {
+            let (read, write) = listener.accept().await.unwrap().0.into_split();
+            let entrance = Arc::new(websocket::Entrance::new(&websocket::Origins::default(), "/".to_owned()));
+            let _upgraded = websocket::accept(read, write, entrance, Handshake::over("ws")).await;
+            pending::<()>().await;
+        });
+        let (address, options) = (Address::parse("ws://127.0.0.1:1").unwrap(), ClientOptions::default());
+        let opening = timeout(Duration::from_secs(5), open_any(&address, &targets, &options));
+        assert!(opening.await.expect("it does not wait for a response to a probe").is_ok());
+        silent.abort();
     }
 
     #[test]
