@@ -4,8 +4,12 @@
 //! occupy all workers, and then every other session waits for several of these handlers. So handlers of such a session need
 //! a permit, and there is one fewer than there are workers, but at least one. If the handlers were slow once more, it is
 //! returned only after the worker has run the tasks that were ready, and has polled for I/O.
+//!
+//! A handler may block its thread for ever, or free its worker with `block_in_place`. So a session continues without a
+//! permit while permits do not circulate.
 
 use std::{
+    pin::pin,
     sync::{
         Arc, LazyLock, OnceLock, Weak,
         atomic::{AtomicU64, Ordering},
@@ -15,9 +19,9 @@ use std::{
 
 use tokio::{
     runtime::{self, Handle},
-    sync::{Mutex as AsyncMutex, OwnedSemaphorePermit, Semaphore},
+    sync::{Mutex as AsyncMutex, Semaphore, SemaphorePermit},
     task::yield_now,
-    time::timeout,
+    time::{timeout, timeout_at},
 };
 
 use super::Session;
@@ -27,8 +31,8 @@ use crate::{clock::now, lock::Mutex};
 pub(crate) const SLOW: Duration = Duration::from_millis(2);
 /// A session is slow for this long after its last slow handler.
 const REMEMBERED: Duration = Duration::from_secs(1);
-/// The longest wait for a permit, since a handler may block its thread for ever.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// If no permit has been granted or returned for this long, the handlers that hold them are stuck.
+const STUCK: Duration = Duration::from_millis(100);
 /// The longest wait for other tasks: meanwhile the worker may be blocked, and another one idle.
 const GO_ON: Duration = Duration::from_millis(2);
 
@@ -36,7 +40,7 @@ const GO_ON: Duration = Duration::from_millis(2);
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// The permits of each runtime that has slow sessions.
-static PERMITS: Mutex<Vec<(runtime::Id, Weak<Semaphore>)>> = Mutex::new(Vec::new());
+static PERMITS: Mutex<Vec<(runtime::Id, Weak<Permits>)>> = Mutex::new(Vec::new());
 
 /// Whether a session is slow, and which of its handlers waits for a permit.
 #[derive(Default)]
@@ -50,24 +54,35 @@ pub(super) struct Slowness {
 impl Session {
     /// Records that a handler has been polled, or that a step of the driver has been taken.
     pub(crate) fn record_poll(&self, began: Instant, ended: Instant) {
-        if ended.saturating_duration_since(began) >= SLOW {
-            self.slowness.until.store(millis(ended + REMEMBERED).max(1), Ordering::Relaxed);
-        }
+        self.slowness.record_poll(began, ended);
     }
 
     /// Returns `true` if handlers of this session have been slow lately. Then they need a [`SlowPermit`].
     pub(crate) fn is_slow(&self) -> bool {
-        let until = self.slowness.until.load(Ordering::Relaxed);
+        self.slowness.is_slow()
+    }
+}
+
+impl Slowness {
+    fn record_poll(&self, began: Instant, ended: Instant) {
+        if ended.saturating_duration_since(began) >= SLOW {
+            self.until.store(millis(ended + REMEMBERED).max(1), Ordering::Relaxed);
+        }
+    }
+
+    fn is_slow(&self) -> bool {
+        let until = self.until.load(Ordering::Relaxed);
         until != 0 && millis(now()) < until
     }
 
-    /// Waits for a permit for a suspended handler.
-    pub(super) async fn slow_permit(&self) -> SlowPermit {
+    /// Waits for a permit for a suspended handler. Returns `None` if the session is not slow any more when it is the
+    /// handler's turn to wait.
+    pub(super) async fn permit(&self) -> Option<SlowPermit> {
         if let Some(permit) = SlowPermit::try_acquire() {
-            return permit;
+            return Some(permit);
         }
-        let _first = self.slowness.queue.get_or_init(Box::default).lock().await;
-        SlowPermit::acquire().await
+        let _first = self.queue.get_or_init(Box::default).lock().await;
+        if self.is_slow() { Some(SlowPermit::acquire().await) } else { None }
     }
 }
 
@@ -77,23 +92,41 @@ fn millis(at: Instant) -> u64 {
 
 /// Allows to poll handlers of a slow session.
 pub(crate) struct SlowPermit {
-    permit: Option<OwnedSemaphorePermit>,
+    /// `None` if the handlers that hold the permits are stuck.
+    permit: Option<Permit>,
     granted: Instant,
 }
 
 impl SlowPermit {
-    /// Returns a permit if there is one and nothing waits for it.
+    /// Returns a permit if there is one and nothing waits for it, or if the handlers that hold permits are stuck.
     pub(crate) fn try_acquire() -> Option<Self> {
-        permits().try_acquire_owned().ok().map(|permit| Self::new(Some(permit)))
+        let permits = Permits::current();
+        if permits.semaphore.try_acquire().map(SemaphorePermit::forget).is_ok() {
+            return Some(Self::new(Some(Permit::new(permits))));
+        }
+        (permits.stuck_from() <= now()).then(|| Self::new(None))
     }
 
-    /// Waits for a permit. After some time it is granted in any case.
+    /// Waits for a permit, or until the handlers that hold permits are stuck.
     pub(crate) async fn acquire() -> Self {
-        let permit = timeout(PATIENCE, permits().acquire_owned()).await;
-        Self::new(permit.ok().and_then(Result::ok))
+        let permits = Permits::current();
+        let mut acquired = pin!(permits.semaphore.acquire());
+        loop {
+            let stuck_from = permits.stuck_from();
+            match timeout_at(stuck_from.into(), acquired.as_mut()).await {
+                Ok(Ok(permit)) => {
+                    permit.forget();
+                    return Self::new(Some(Permit::new(Arc::clone(&permits))));
+                }
+                // The semaphore is never closed.
+                Ok(Err(_)) => return Self::new(None),
+                Err(_) if permits.stuck_from() == stuck_from => return Self::new(None),
+                Err(_) => {}
+            }
+        }
     }
 
-    fn new(permit: Option<OwnedSemaphorePermit>) -> Self {
+    fn new(permit: Option<Permit>) -> Self {
         Self { permit, granted: now() }
     }
 }
@@ -115,17 +148,55 @@ impl Drop for SlowPermit {
     }
 }
 
-/// The permits of this runtime.
-fn permits() -> Arc<Semaphore> {
-    let runtime = Handle::current();
-    let mut known = PERMITS.lock();
-    if let Some(permits) = known.iter().find(|(id, _)| *id == runtime.id()).and_then(|(_, permits)| permits.upgrade()) {
-        return permits;
+/// The permits of a runtime.
+struct Permits {
+    semaphore: Semaphore,
+    /// When a permit was last granted or returned.
+    last_change: Mutex<Instant>,
+}
+
+impl Permits {
+    /// Returns the permits of this runtime.
+    fn current() -> Arc<Self> {
+        let runtime = Handle::current();
+        let mut known = PERMITS.lock();
+        if let Some(permits) =
+            known.iter().find(|(id, _)| *id == runtime.id()).and_then(|(_, permits)| permits.upgrade())
+        {
+            return permits;
+        }
+        known.retain(|(_, permits)| permits.strong_count() > 0);
+        let count = runtime.metrics().num_workers().saturating_sub(1).max(1);
+        let permits = Arc::new(Self { semaphore: Semaphore::new(count), last_change: Mutex::new(now()) });
+        known.push((runtime.id(), Arc::downgrade(&permits)));
+        permits
     }
-    known.retain(|(_, permits)| permits.strong_count() > 0);
-    let permits = Arc::new(Semaphore::new(runtime.metrics().num_workers().saturating_sub(1).max(1)));
-    known.push((runtime.id(), Arc::downgrade(&permits)));
-    permits
+
+    /// Returns when the handlers that hold permits count as stuck, unless a permit is granted or returned before.
+    fn stuck_from(&self) -> Instant {
+        *self.last_change.lock() + STUCK
+    }
+
+    fn record_change(&self) {
+        *self.last_change.lock() = now();
+    }
+}
+
+/// One of the permits of a runtime.
+struct Permit(Arc<Permits>);
+
+impl Permit {
+    fn new(permits: Arc<Permits>) -> Self {
+        permits.record_change();
+        Self(permits)
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.0.record_change();
+        self.0.semaphore.add_permits(1);
+    }
 }
 
 /// Waits until this worker has run the tasks that are ready, and has polled for I/O.
@@ -133,4 +204,60 @@ fn permits() -> Arc<Semaphore> {
 /// A task that wakes itself directly runs before the latter: tokio polls for I/O only after 61 such turns.
 pub(crate) async fn after_others() {
     let _ = timeout(GO_ON, yield_now()).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use futures_util::future::join_all;
+    use tokio::time::sleep;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn permit_of_a_stuck_handler_delays_others_by_100_ms() {
+        let stuck = SlowPermit::try_acquire().expect("a permit");
+        let began = now();
+        join_all((0..3).map(|_| SlowPermit::acquire())).await;
+        assert!(now() - began <= STUCK + Duration::from_millis(1), "they waited for {:?}", now() - began);
+        assert!(SlowPermit::try_acquire().is_some(), "the permit is still held by the stuck handler");
+        drop(stuck);
+        let began = now();
+        sleep(Duration::from_millis(10)).await;
+        let _held = SlowPermit::try_acquire().expect("the permit that was returned");
+        assert!(SlowPermit::try_acquire().is_none(), "permits circulate, {:?} later", now() - began);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn slow_handlers_that_return_permits_take_turns() {
+        let (running, most, total) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
+        let handlers = async || {
+            for _ in 0..10 {
+                let _permit = SlowPermit::acquire().await;
+                most.fetch_max(running.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
+                sleep(Duration::from_millis(50)).await;
+                running.fetch_sub(1, Ordering::Relaxed);
+                total.fetch_add(1, Ordering::Relaxed);
+            }
+        };
+        join_all((0..4).map(|_| handlers())).await;
+        assert_eq!((most.into_inner(), total.into_inner()), (1, 40));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn handler_needs_no_permit_when_its_session_recovered() {
+        let slowness = Slowness::default();
+        slowness.record_poll(now(), now() + SLOW);
+        let _held = SlowPermit::try_acquire().expect("a permit");
+        let first = slowness.queue.get_or_init(Box::default).lock().await;
+        let release = async {
+            sleep(SLOW + REMEMBERED).await;
+            // The permit is held by a handler that is not stuck.
+            Permits::current().record_change();
+            drop(first);
+        };
+        let (permit, ()) = tokio::join!(slowness.permit(), release);
+        assert!(permit.is_none(), "the session is not slow any more");
+    }
 }

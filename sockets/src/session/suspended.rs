@@ -49,11 +49,11 @@ impl Session {
     /// when it gets its permit: handlers that had one before may have filled the queue.
     async fn poll_once(self: &Arc<Self>, key: u64, open: Open, running: &mut Running) -> Option<Poll<()>> {
         let _permit = if self.is_slow() {
-            let permit = Box::pin(self.slow_permit()).await;
+            let permit = Box::pin(self.slowness.permit()).await;
             if self.holds_handler(key, open) {
                 return None;
             }
-            Some(permit)
+            permit
         } else {
             None
         };
