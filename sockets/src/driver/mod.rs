@@ -285,11 +285,13 @@ impl Driver {
         }
     }
 
-    /// Ends overdue calls and sleeps until the next deadline.
+    /// Ends overdue calls and sleeps until the next deadline. While the driver pauses, held calls are not among them: the
+    /// end of the pause wakes it.
     fn keep_time(&mut self, mut now: Instant, listened: bool, cx: &mut Context<'_>) -> Result<(), DisconnectReason> {
         loop {
             let next = self.session.handle_timeout(now, listened)?;
-            let Some(next) = [next, self.dispatcher.resumes_at()].into_iter().flatten().min() else {
+            let resumes_at = if self.pause.is_none() { self.dispatcher.resumes_at() } else { None };
+            let Some(next) = [next, resumes_at].into_iter().flatten().min() else {
                 self.sleep = None;
                 return Ok(());
             };
@@ -301,7 +303,7 @@ impl Driver {
                 return Ok(());
             }
             now = clock::now();
-            if self.dispatcher.has_work(now) {
+            if self.pause.is_none() && self.dispatcher.has_work(now) {
                 wake_after_others(cx);
                 return Ok(());
             }

@@ -1,4 +1,5 @@
-//! Tests of the handshake and of framing, over transports.
+//! Tests of the handshake, of framing and of permits, over transports.
 
 mod broken_handshakes;
 mod framing;
+mod permits;
