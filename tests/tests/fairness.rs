@@ -4,7 +4,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
         mpsc,
     },
     thread,
@@ -16,39 +16,48 @@ use sockets::{Client, Server};
 use sockets_tests::eventually;
 use tokio::{
     runtime::Builder,
-    sync::oneshot,
-    task::{JoinHandle, yield_now},
+    sync::{Mutex, oneshot},
+    task::{JoinHandle, block_in_place, yield_now},
+    time::timeout,
 };
 
 /// How long a handler blocks its thread.
-const BLOCKS: Duration = Duration::from_millis(20);
+const BLOCKS: Duration = Duration::from_millis(30);
 const ATTACKERS: usize = 4;
+/// How many handlers are started before the attackers' shares are compared.
+const COMPARED: usize = 100;
 /// How many calls an attacker has in flight.
 const IN_FLIGHT: usize = 64;
 /// How many calls the other client makes.
 const CALLS: usize = 60;
+
+/// Each test needs the machine for itself.
+static ALONE: Mutex<()> = Mutex::const_new(());
 
 #[sockets::group("Fair")]
 trait Fair {
     async fn echo(&self) -> bool;
     async fn block(&self, attacker: usize);
     async fn suspend_and_block(&self, attacker: usize);
+    async fn block_in_place(&self, attacker: usize);
 }
 
 #[derive(Clone, Default)]
 struct Blocking {
-    /// How many handlers have blocked, by attackers.
-    blocked: Arc<[AtomicUsize; ATTACKERS]>,
+    /// How many blocking handlers have been started, by attackers.
+    started: Arc<[AtomicUsize; ATTACKERS]>,
+    /// Handlers that block in place may end.
+    released: Arc<AtomicBool>,
 }
 
 impl Blocking {
     fn block_for(&self, attacker: usize) {
+        self.started[attacker].fetch_add(1, Ordering::Relaxed);
         thread::sleep(BLOCKS);
-        self.blocked[attacker].fetch_add(1, Ordering::Relaxed);
     }
 
     fn counts(&self) -> [usize; ATTACKERS] {
-        std::array::from_fn(|attacker| self.blocked[attacker].load(Ordering::Relaxed))
+        std::array::from_fn(|attacker| self.started[attacker].load(Ordering::Relaxed))
     }
 
     fn total(&self) -> usize {
@@ -68,6 +77,15 @@ impl Fair for Blocking {
     async fn suspend_and_block(&self, attacker: usize) {
         yield_now().await;
         self.block_for(attacker);
+    }
+
+    async fn block_in_place(&self, attacker: usize) {
+        self.started[attacker].fetch_add(1, Ordering::Relaxed);
+        block_in_place(|| {
+            while !self.released.load(Ordering::Relaxed) {
+                thread::sleep(Duration::from_millis(1));
+            }
+        });
     }
 }
 
@@ -116,28 +134,36 @@ impl Rig {
         attacks
     }
 
-    /// Returns how many handlers have blocked during each of some calls of another client, in ascending order.
-    async fn blocked_during_calls(&self) -> Vec<usize> {
+    /// Returns how many handlers were started between each call of another client and its reply, in ascending order.
+    ///
+    /// Each call is sent when a handler has just been started, so that on a free worker it has the time of a handler.
+    async fn started_during_calls(&self) -> Vec<usize> {
         let client = self.client().await;
         eventually("all attackers have begun", || self.blocking.counts().iter().all(|count| *count > 0)).await;
-        let mut blocked = Vec::new();
+        let mut started = Vec::new();
         for _ in 0..CALLS {
             let before = self.blocking.total();
+            while self.blocking.total() == before {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            let before = self.blocking.total();
             assert_eq!(FairClient::new(&client).echo().await, Ok(true));
-            blocked.push(self.blocking.total() - before);
-            tokio::time::sleep(Duration::from_millis(3)).await;
+            started.push(self.blocking.total() - before);
         }
-        blocked.sort_unstable();
-        blocked
+        started.sort_unstable();
+        started
     }
 
-    /// Attacks, and checks how many handlers the other client's calls wait for.
-    async fn check(&self, in_flight: usize, suspends: bool, most: usize) {
-        let attacks = self.attack(in_flight, suspends).await;
-        let blocked = self.blocked_during_calls().await;
+    /// Attacks, and checks how many handlers are started before the other client's calls are answered.
+    async fn check(workers: usize, in_flight: usize, suspends: bool, most: usize) {
+        let _alone = ALONE.lock().await;
+        let rig = Self::start(workers).await;
+        let attacks = rig.attack(in_flight, suspends).await;
+        let started = rig.started_during_calls().await;
+        eventually("enough handlers have been started", || rig.blocking.total() >= COMPARED).await;
+        let counts = rig.blocking.counts();
         attacks.iter().for_each(JoinHandle::abort);
-        assert!(blocked[CALLS / 2] <= most, "handlers that blocked during a call: {blocked:?}");
-        let counts = self.blocking.counts();
+        assert!(started[CALLS / 2] <= most, "handlers that were started during a call: {started:?}");
         let (least, most) = (counts.iter().min().unwrap(), counts.iter().max().unwrap());
         assert!(least * 4 >= *most, "the attackers share what they get: {counts:?}");
     }
@@ -145,26 +171,52 @@ impl Rig {
 
 #[tokio::test]
 async fn call_waits_for_one_blocking_handler_on_one_worker() {
-    Rig::start(1).await.check(IN_FLIGHT, false, 2).await;
+    Rig::check(1, IN_FLIGHT, false, 2).await;
 }
 
 #[tokio::test]
 async fn call_waits_for_one_suspended_handler_on_one_worker() {
-    Rig::start(1).await.check(IN_FLIGHT, true, 2).await;
+    Rig::check(1, IN_FLIGHT, true, 2).await;
 }
 
 #[tokio::test]
 async fn blocking_handlers_leave_a_worker_to_others() {
-    Rig::start(2).await.check(IN_FLIGHT, false, 0).await;
+    Rig::check(2, IN_FLIGHT, false, 0).await;
 }
 
 #[tokio::test]
 async fn suspended_blocking_handlers_leave_a_worker_to_others() {
-    Rig::start(2).await.check(IN_FLIGHT, true, 0).await;
+    Rig::check(2, IN_FLIGHT, true, 0).await;
 }
 
 /// Attackers each of whose calls follows the reply to the one before.
 #[tokio::test]
 async fn sequential_blocking_calls_leave_a_worker_to_others() {
-    Rig::start(2).await.check(1, false, 0).await;
+    Rig::check(2, 1, false, 0).await;
+}
+
+/// Handlers that are stuck hold all permits, and a worker is free.
+#[tokio::test]
+async fn slow_session_continues_while_other_handlers_are_stuck() {
+    let _alone = ALONE.lock().await;
+    let rig = Rig::start(2).await;
+    let mut stuck = Vec::new();
+    for attacker in 1..ATTACKERS {
+        let client = rig.client().await;
+        // The session is slow from now on.
+        assert_eq!(FairClient::new(&client).block(attacker).await, Ok(()));
+        stuck.push(tokio::spawn(async move { FairClient::new(&client).block_in_place(attacker).await }));
+        eventually("the handler blocks", || rig.blocking.counts()[attacker] == 2).await;
+    }
+    let client = rig.client().await;
+    let calls = async {
+        for _ in 0..CALLS {
+            assert_eq!(FairClient::new(&client).block(0).await, Ok(()));
+        }
+    };
+    timeout(Duration::from_secs(20), calls).await.expect("the calls wait for handlers that are stuck");
+    rig.blocking.released.store(true, Ordering::Relaxed);
+    for called in stuck {
+        assert_eq!(called.await.unwrap(), Ok(()));
+    }
 }
