@@ -66,12 +66,14 @@ impl<C> Calls<C> {
     }
 
     /// The id that the next call of our own is going to have.
+    #[inline]
     pub(super) fn next_id(&self) -> CallId {
         let generation = self.generation % (1 << GENERATION_BITS);
         CallId { number: (self.slots.vacant_key() as u64) << GENERATION_BITS | generation, shared: false }
     }
 
     /// Adds a call. `id` is [`next_id`](Self::next_id), or a shared one.
+    #[inline]
     pub(super) fn insert(&mut self, id: CallId, consumer: C, deadline: Instant, length: usize, sent: bool) {
         self.generation += 1;
         let slot = self.slots.insert(Call { id, consumer: Some(consumer), deadline, length, sent });
@@ -81,6 +83,7 @@ impl<C> Calls<C> {
         self.earliest = Some(self.earliest.map_or(deadline, |earliest| earliest.min(deadline)));
     }
 
+    #[inline]
     fn slot(&self, id: CallId) -> Option<usize> {
         let slot = if id.shared {
             *self.shared.get(&id.number)?
@@ -153,6 +156,7 @@ impl<C> Calls<C> {
         }
     }
 
+    #[inline]
     pub(super) fn earliest(&self) -> Option<Instant> {
         self.earliest
     }
@@ -168,6 +172,7 @@ impl<C> Calls<C> {
         self.shared.shrink_to_fit();
     }
 
+    #[inline]
     pub(super) fn len(&self) -> usize {
         self.slots.len()
     }

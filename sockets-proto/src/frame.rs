@@ -339,6 +339,7 @@ pub struct Header {
 }
 
 impl Header {
+    #[inline]
     pub fn len(&self) -> usize {
         self.end - PREFIX
     }
@@ -379,6 +380,7 @@ impl Header {
 /// Splits the first frame off a batch of received bytes, without its length prefix.
 ///
 /// Returns `None` if the batch holds no complete frame.
+#[inline]
 pub fn next_frame(batch: &mut Bytes) -> Option<Bytes> {
     let length = frame_length(batch)?;
     if batch.len() < PREFIX + length {

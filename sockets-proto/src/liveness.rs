@@ -67,6 +67,7 @@ impl Liveness {
     }
 
     /// A whole frame has come.
+    #[inline]
     pub(super) fn heard(&mut self, now: Instant) {
         self.heard = now;
         self.begun = 0;
@@ -83,16 +84,19 @@ impl Liveness {
     }
 
     /// Something has been written.
+    #[inline]
     pub(super) fn said(&mut self) {
         self.said = true;
     }
 
     /// When there is something to look at.
+    #[inline]
     pub(super) fn next_look(&self) -> Option<Instant> {
         [self.say_at, self.hear_by].into_iter().flatten().min()
     }
 
     /// If it is time to look for that: whether nothing was said since the last time.
+    #[inline]
     pub(super) fn is_to_speak(&mut self, now: Instant) -> Option<bool> {
         let (pace, at) = (self.pace?, self.say_at?);
         if now < at {
@@ -116,6 +120,7 @@ impl Liveness {
     }
 
     /// Whether nothing was heard for too long. `listened` says that nothing has come that was not looked at yet.
+    #[inline]
     pub(super) fn is_silent(&mut self, now: Instant, listened: bool) -> bool {
         if self.hear_by.is_none_or(|by| now < by) {
             return false;

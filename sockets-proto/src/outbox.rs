@@ -48,16 +48,19 @@ impl Sealed {
 
 impl Outbox {
     /// Returns the number of bytes to send.
+    #[inline]
     pub fn len(&self) -> usize {
         self.sealed.as_ref().map_or(0, |sealed| sealed.bytes) + self.tail.len() - self.taken
     }
 
     /// Returns `true` if there is nothing to send.
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// Returns `true` if it is empty or holds fewer than `limit` bytes: then it accepts one more message of any size.
+    #[inline]
     pub(super) fn has_room(&self, limit: usize) -> bool {
         self.is_empty() || self.len() < limit
     }
@@ -89,6 +92,7 @@ impl Outbox {
     }
 
     /// Appends a frame that is encoded already, its prefix included.
+    #[inline]
     pub fn push_whole(&mut self, frame: &Bytes) {
         if frame.len() < SHARE_FROM { self.tail.extend_from_slice(frame) } else { self.share(frame.clone()) }
     }
@@ -99,6 +103,7 @@ impl Outbox {
     }
 
     /// Appends what is in another one, which keeps it.
+    #[inline]
     pub fn extend(&mut self, other: &Self) {
         other.sealed().for_each(|piece| self.push_whole(piece));
         self.tail.extend_from_slice(other.unsealed());
@@ -178,6 +183,7 @@ impl Outbox {
     }
 
     #[cfg(test)]
+    #[inline]
     pub(super) fn capacity(&self) -> usize {
         self.tail.capacity()
     }

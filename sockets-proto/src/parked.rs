@@ -70,6 +70,7 @@ pub(super) struct Queue {
 }
 
 impl Queue {
+    #[inline]
     pub(super) fn is_empty(&self) -> bool {
         self.messages.is_empty() && self.recallable.is_none()
     }
@@ -80,12 +81,18 @@ impl Queue {
     }
 
     /// This moment.
+    #[inline]
     pub(super) fn mark(&self) -> Mark {
         Mark(self.number)
     }
 
     /// Whether anything is still here that a handler may have sent since then.
+    #[inline]
     pub(super) fn holds_since(&self, mark: Mark) -> bool {
+        !self.is_empty() && self.finds_since(mark)
+    }
+
+    fn finds_since(&self, mark: Mark) -> bool {
         let of_handlers = |parked: &&Parked| match parked.class {
             Class::Emit => true,
             Class::Request { nested, .. } => nested,
@@ -96,14 +103,17 @@ impl Queue {
         latest.into_iter().chain(recallable).any(|parked| parked.number >= mark.0)
     }
 
+    #[inline]
     pub(super) fn bytes(&self) -> usize {
         self.emits.messages * OVERHEAD + self.emits.bytes + self.requests.bytes + self.in_turn.bytes + self.last.bytes
     }
 
+    #[inline]
     pub(super) fn emits(&self) -> Tally {
         self.emits
     }
 
+    #[inline]
     pub(super) fn requests(&self) -> Tally {
         self.requests
     }
@@ -113,6 +123,7 @@ impl Queue {
         self.nested
     }
 
+    #[inline]
     pub(super) fn in_turn(&self) -> Tally {
         self.in_turn
     }

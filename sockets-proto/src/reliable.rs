@@ -49,6 +49,7 @@ impl Reliable {
     }
 
     /// The position moves on by so many bytes, which will not come if they have not.
+    #[inline]
     pub(super) fn skipped(&mut self, bytes: u64) -> Result<(), Violation> {
         self.received = self.received.checked_add(bytes).ok_or(Violation::Position)?;
         Ok(())
@@ -69,6 +70,7 @@ impl Reliable {
     }
 
     /// All that is in `outbox` is being written.
+    #[inline]
     pub(super) fn keep(&mut self, outbox: &mut Outbox) {
         let before = std::mem::take(&mut self.before);
         if before > 0 {
@@ -85,12 +87,14 @@ impl Reliable {
     }
 
     /// Whether it is time for an acknowledgement; `alone` says that nothing else is written.
+    #[inline]
     pub(super) fn is_due(&self, alone: bool) -> bool {
         let enough = if alone { BY_ITSELF.min(self.theirs / 4) } else { WITH_OTHERS.min(self.theirs / 16) };
         self.received - self.told >= enough.max(1) as u64
     }
 
     /// Whether anything has been received that is not acknowledged.
+    #[inline]
     pub(super) fn is_owed(&self) -> bool {
         self.received > self.told
     }

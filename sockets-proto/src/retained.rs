@@ -50,6 +50,7 @@ impl Retained {
         self.limit
     }
 
+    #[inline]
     pub(super) fn len(&self) -> usize {
         self.kept.len()
     }
@@ -61,6 +62,7 @@ impl Retained {
     }
 
     /// The position behind the last byte.
+    #[inline]
     pub(super) fn end(&self) -> u64 {
         self.start + self.len() as u64
     }
@@ -76,6 +78,7 @@ impl Retained {
     }
 
     /// The whole frames in `outbox` are being sent. Older ones are given up if that is too much.
+    #[inline]
     pub(super) fn push(&mut self, outbox: &Outbox) {
         if outbox.is_empty() {
             return;
@@ -103,6 +106,7 @@ impl Retained {
         true
     }
 
+    #[inline]
     fn release(&mut self, count: usize) {
         self.start += count as u64;
         self.kept.advance(count);

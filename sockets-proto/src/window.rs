@@ -21,6 +21,7 @@ impl Grant {
     /// Whether a frame may join what is in flight. A frame of any legal size may when at most half of the bytes are
     /// in use, so that one larger than the window can be sent at all; and since less than a quarter of the window is
     /// ever owed (see [`Inbound::credit`]), it does not wait for a credit that is held back.
+    #[inline]
     fn admits(self, calls: u32, bytes: u64, length: usize) -> bool {
         let granted = u64::from(self.bytes);
         calls < self.calls && (bytes + length as u64 <= granted || bytes <= granted / 2)
@@ -44,30 +45,36 @@ impl Outbound {
     }
 
     /// How many bytes may be in flight, or one larger frame.
+    #[inline]
     pub(super) fn granted(&self) -> usize {
         self.grant.bytes as usize
     }
 
+    #[inline]
     pub(super) fn admits(&self, length: usize) -> bool {
         self.grant.admits(self.calls, self.bytes, length)
     }
 
     /// Whether so many frames, with so many bytes in all, may be sent one behind the other.
+    #[inline]
     pub(super) fn admits_all(&self, count: usize, bytes: usize) -> bool {
         self.calls as usize + count <= self.grant.calls as usize
             && self.bytes + bytes as u64 <= u64::from(self.grant.bytes)
     }
 
+    #[inline]
     pub(super) fn take_request(&mut self, length: usize) {
         self.calls += 1;
         self.bytes += length as u64;
     }
 
+    #[inline]
     pub(super) fn take_emit(&mut self, length: usize) {
         self.take_emits(1, length);
     }
 
     /// Takes the place of so many emits, which [`admits_all`](Self::admits_all) has room for.
+    #[inline]
     pub(super) fn take_emits(&mut self, count: usize, bytes: usize) {
         let count = u32::try_from(count).unwrap_or(u32::MAX);
         self.calls += count;
@@ -77,6 +84,7 @@ impl Outbound {
     }
 
     /// The request of this length has been answered.
+    #[inline]
     pub(super) fn answered(&mut self, length: usize) {
         self.calls -= 1;
         self.bytes -= length as u64;
@@ -110,6 +118,7 @@ impl Inbound {
         Self { grant, calls: 0, bytes: 0, owed_calls: 0, owed_bytes: 0 }
     }
 
+    #[inline]
     pub(super) fn receive(&mut self, length: usize) -> Result<(), Violation> {
         if !self.grant.admits(self.calls, self.bytes, length) {
             return Err(Violation::WindowOverrun);
@@ -120,18 +129,21 @@ impl Inbound {
     }
 
     /// A request was answered: the answer itself gives its place back.
+    #[inline]
     pub(super) fn answered(&mut self, length: usize) {
         self.calls -= 1;
         self.bytes -= length as u64;
     }
 
     /// The handler of an emit ended: its place is owed.
+    #[inline]
     pub(super) fn ended(&mut self, length: usize) {
         self.owed_calls += 1;
         self.owed_bytes += length as u64;
     }
 
     /// What to give back now, once it is a quarter of the window: a lone emit costs no frame in return.
+    #[inline]
     pub(super) fn credit(&mut self) -> Option<(u32, u64)> {
         let due = self.owed_calls >= (self.grant.calls / 4).max(1)
             || self.owed_bytes >= u64::from(self.grant.bytes / 4).max(1);

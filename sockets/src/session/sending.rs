@@ -53,6 +53,7 @@ impl Session {
     }
 
     /// The state, to queue a message; what was said before to an audience of this session is queued first.
+    #[inline]
     pub(super) fn begin_sending(&self) -> Result<StateGuard<'_>, CallError> {
         let mut state = self.state.lock();
         self.catch_up(&mut state);

@@ -81,10 +81,12 @@ impl StateLock {
 
 impl<'a> StateGuard<'a> {
     /// Releases the lock, and returns what has to run. For a holder of further locks, which releases them first.
+    #[inline]
     pub(super) fn unlock(mut self) -> Option<Deferred<'a>> {
-        self.take_deferred()
+        if self.state.recorded.is_some() { self.take_deferred() } else { None }
     }
 
+    #[cold]
     fn take_deferred(&mut self) -> Option<Deferred<'a>> {
         let recorded = self.state.recorded.take()?;
         // The driver is polled by a task of tokio's alone, so cloning its waker runs no user code.
@@ -175,14 +177,20 @@ impl Events {
 
 impl Deferred<'_> {
     /// Adds what another holder of the same lock has recorded.
+    #[inline]
     pub(super) fn merge(into: &mut Option<Self>, other: Option<Self>) {
-        match (into, other) {
-            (_, None) => {}
-            (Some(into), Some(mut other)) => {
-                into.driver = other.driver.take().or(into.driver.take());
-                into.recorded.merge(mem::take(&mut other.recorded));
-            }
-            (into, other) => *into = other,
+        if let Some(other) = other {
+            Self::merge_recorded(into, other);
+        }
+    }
+
+    #[cold]
+    fn merge_recorded(into: &mut Option<Self>, mut other: Self) {
+        if let Some(into) = into {
+            into.driver = other.driver.take().or(into.driver.take());
+            into.recorded.merge(mem::take(&mut other.recorded));
+        } else {
+            *into = Some(other);
         }
     }
 }

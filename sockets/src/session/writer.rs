@@ -188,6 +188,7 @@ impl Session {
 
     /// Writes replies of the transport itself, such as pongs. While the peer does not read them, the connection counts
     /// as blocked, as it does for messages, so that the write timeout applies.
+    #[cold]
     pub(crate) fn flush_transport(&self) {
         let mut deferred = None;
         let all_written = self.poll_writer(&mut self.writer.lock(), &mut deferred);
@@ -235,6 +236,7 @@ impl Session {
     }
 
     /// Returns `true` if everything has been written.
+    #[inline]
     fn poll_writer<'a>(&'a self, writer: &mut Writer, deferred: &mut Option<Deferred<'a>>) -> bool {
         match writer.poll_write() {
             Poll::Ready(Ok(())) => {
@@ -245,17 +247,23 @@ impl Session {
                 writer.error = Some(error);
                 // Nothing can be written any more; the driver ends the session.
                 self.write_blocked.store(true, Ordering::Release);
-                Deferred::merge(deferred, self.state.waking_driver());
+                self.wake_driver_after(deferred);
                 false
             }
             Poll::Pending => {
                 if !self.write_blocked.swap(true, Ordering::AcqRel) {
                     // The driver has to watch the write timeout.
-                    Deferred::merge(deferred, self.state.waking_driver());
+                    self.wake_driver_after(deferred);
                 }
                 false
             }
         }
+    }
+
+    /// Has the driver woken when `deferred` is dropped.
+    #[cold]
+    fn wake_driver_after<'a>(&'a self, deferred: &mut Option<Deferred<'a>>) {
+        Deferred::merge(deferred, self.state.waking_driver());
     }
 
     /// Returns when the connection last took bytes, if it has been blocked. A write that goes on at this moment takes
