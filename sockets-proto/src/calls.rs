@@ -5,10 +5,7 @@ use std::{collections::HashMap, time::Instant};
 use bytes::Bytes;
 use slab::Slab;
 
-use super::{
-    capacity::ReleaseUnused,
-    frame::{CallId, FailureCode},
-};
+use super::frame::{CallId, FailureCode};
 
 /// A slot's id carries this many bits of a count of calls, so that an answer that comes twice does not meet the next
 /// call in its slot.
@@ -104,9 +101,7 @@ impl<C> Calls<C> {
         let call = self.slots.remove(slot);
         if call.id.shared {
             self.shared.remove(&call.id.number);
-            self.shared.release_unused();
         }
-        self.slots.release_unused();
         call
     }
 

@@ -1,11 +1,12 @@
 //! Collections that give memory back after a peak of load.
+//!
+//! The tables of calls are not among them: they would grow again in the next batch of calls. They release
+//! their memory when nothing has been sent for a heartbeat.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     hash::{BuildHasher, Hash},
 };
-
-use slab::Slab;
 
 /// The capacity that a collection may keep, in elements.
 const KEEP: usize = 64;
@@ -59,16 +60,6 @@ impl<K: Eq + Hash, S: BuildHasher> ReleaseUnused for HashSet<K, S> {
     }
 }
 
-/// Its keys must not change, so memory is released once it is empty.
-impl<T> ReleaseUnused for Slab<T> {
-    #[inline]
-    fn release_unused(&mut self) {
-        if self.is_empty() && self.capacity() > KEEP {
-            *self = Self::new();
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -79,23 +70,19 @@ mod tests {
         let mut queue: VecDeque<_> = (0..10_000).collect();
         let mut map: HashMap<_, _> = (0..10_000).map(|key| (key, key)).collect();
         let mut set: HashSet<_> = (0..10_000).collect();
-        let mut slab: Slab<_> = (0..10_000).map(|key| (key, key)).collect();
         for left in (0..10_000).rev() {
             list.pop();
             queue.pop_front();
             map.remove(&left);
             set.remove(&left);
-            slab.remove(left);
             list.release_unused();
             queue.release_unused();
             map.release_unused();
             set.release_unused();
-            slab.release_unused();
             for capacity in [list.capacity(), queue.capacity(), map.capacity(), set.capacity()] {
                 // Maps round their capacity up.
                 assert!(capacity <= (8 * left).max(2 * KEEP), "{capacity} for {left}");
             }
         }
-        assert!(slab.capacity() <= KEEP);
     }
 }

@@ -78,8 +78,10 @@ fn disconnected_users_release_their_memory() {
 fn answered_calls_release_their_memory() {
     let runtime = runtime();
     let (server, client, permits) = runtime.block_on(async {
-        let server = Server::builder().build();
-        let client = Client::builder().connect_to(&server).await.unwrap();
+        // The tables of calls are released when a session is idle: when nothing has been sent for that time.
+        let limits = Limits { heartbeat: Duration::from_millis(100), ..Limits::default() };
+        let server = Server::builder().limits(limits.clone()).build();
+        let client = Client::builder().limits(limits).connect_to(&server).await.unwrap();
         let permits = Arc::new(Semaphore::new(0));
         let waits = Arc::clone(&permits);
         server.sockets()[0].listen("wait", move |(): ()| {

@@ -62,6 +62,11 @@ impl<C, H: Clone> Core<C, H> {
         self.is_to_speak || self.reliable.as_ref().is_some_and(|reliable| reliable.is_due(true))
     }
 
+    /// Returns `true` if a heartbeat is to be sent: nothing was sent for a while.
+    pub fn owes_heartbeat(&self) -> bool {
+        self.is_to_speak
+    }
+
     /// Gives what is to be written to an empty outbox, with a word about the link behind it, if it is time for one.
     #[inline]
     pub fn hand_over(&mut self, outbox: &mut Outbox) {

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::{Core, cut};
 use crate::{
-    ReleaseUnused, Violation,
+    Violation,
     codec::Payload,
     event::{Occupied, Open},
     frame::{CallId, FailureCode, Frame, HEADER_MAX},
@@ -85,7 +85,6 @@ impl<C, H: Clone> Core<C, H> {
         // Most handlers never suspend, so that there is nothing to hash for.
         if !self.running.is_empty() {
             self.running.remove(&open);
-            self.running.release_unused();
         }
     }
 

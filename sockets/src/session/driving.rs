@@ -225,6 +225,10 @@ impl Session {
         let closing = state.closing(now)?;
         let before = state.core.outbox().len();
         let ended = state.core.handle_timeout(now);
+        if state.core.owes_heartbeat() {
+            // The session is idle. The core has released its memory, too.
+            state.waiting.shrink_to_fit();
+        }
         let notices = state.deliver_all(ended);
         // What callers have queued is not this function's to write: they may have more in a moment.
         let queued = state.core.outbox().len() > before || state.core.owes_word();

@@ -17,7 +17,7 @@ use super::{Callee, Consumer, Notices, Session, State, notices::Notice, worker::
 use crate::codec::{self, DecodeError, EncodeError, Payload, decode_within};
 use crate::failing_element::failing_element;
 use crate::{call_error::CallError, clock::now};
-use sockets_proto::{Answer, CallId, ReleaseUnused, clamp_timeout};
+use sockets_proto::{Answer, CallId, clamp_timeout};
 
 /// Where a call's answer is put, and who is woken by it.
 pub(super) struct WaitSlot {
@@ -203,7 +203,6 @@ impl Future for Waiting<'_> {
             let slot = &mut state.waiting[self.slot];
             if slot.answer.is_some() {
                 let slot = state.waiting.remove(self.slot);
-                state.waiting.release_unused();
                 drop(state);
                 self.answered = true;
                 return slot.answer.map_or(Poll::Pending, Poll::Ready);
@@ -226,7 +225,6 @@ impl Drop for Waiting<'_> {
         let mut state = self.session.state.lock();
         // Its waker is dropped without the lock.
         let slot = state.waiting.remove(self.slot);
-        state.waiting.release_unused();
         if slot.answer.is_some() {
             // The core does not know the call any more, and may know another one by its id.
             drop(state);
