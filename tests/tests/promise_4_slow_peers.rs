@@ -5,6 +5,7 @@
 mod common;
 
 use std::{
+    net::SocketAddr,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -17,8 +18,11 @@ use common::{Host, Net, Relay, eventually, within};
 use serde::{Serialize, Serializer};
 use sockets::{Client, DisconnectReason, Limits, Peer, Server, Socket};
 use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, copy},
+    net::{TcpListener, TcpStream},
     sync::Notify,
-    time::{Instant, timeout},
+    task::JoinSet,
+    time::{Instant, sleep, timeout},
 };
 
 /// As long as a handler blocks its thread here; what is delayed by it takes about as long.
@@ -84,7 +88,7 @@ async fn a_peer_that_takes_nothing_for_too_long_is_disconnected() {
     relay.freeze();
     // This gets stuck in the relay, so that nothing at all moves when the next one is sent.
     socket.emit("nothing", &()).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    sleep(Duration::from_millis(50)).await;
     socket.emit("nothing", &vec![0_u8; 200_000]).await.unwrap();
     let ended = timeout(Duration::from_secs(4), socket.disconnected()).await;
     assert_eq!(ended, Ok(DisconnectReason::TooSlow), "the server does not notice");
@@ -255,4 +259,46 @@ async fn a_deadline_ends_a_handler_at_its_next_suspension() {
     });
     client.emit("spin", &()).await.unwrap();
     eventually("the handler is dropped", || held.strong_count() == 0).await;
+}
+
+/// Forwards one connection to a server, and the server's bytes back at about 4 MB/s.
+async fn slow_relay(to: SocketAddr) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("tcp://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let (mut client_reader, mut client_writer) = listener.accept().await.unwrap().0.into_split();
+        let (mut server_reader, mut server_writer) = TcpStream::connect(to).await.unwrap().into_split();
+        tokio::spawn(async move { copy(&mut client_reader, &mut server_writer).await });
+        let mut bytes = vec![0; 40_000];
+        while let Ok(count @ 1..) = server_reader.read(&mut bytes).await {
+            if client_writer.write_all(&bytes[..count]).await.is_err() {
+                return;
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+    });
+    url
+}
+
+#[tokio::test]
+async fn each_emit_waits_at_most_a_second_for_a_slow_member() {
+    let limits = Limits { outgoing_queue: 64 << 10, ..Limits::default() };
+    let server = Server::builder()
+        .limits(limits)
+        .connected(|socket: Socket| async move { socket.join("room") })
+        .bind("tcp://127.0.0.1:0")
+        .await
+        .unwrap();
+    let _client = Client::builder().connect(&slow_relay(server.local_addr()).await).await.unwrap();
+    let mut emits = JoinSet::new();
+    for _ in 0..40 {
+        let room = server.room("room");
+        emits.spawn(async move {
+            let began = Instant::now();
+            room.emit("note", &vec![0_u8; 800_000]).await.unwrap();
+            began.elapsed()
+        });
+    }
+    let longest = emits.join_all().await.into_iter().max().unwrap();
+    assert!(longest < Duration::from_secs(3), "an emit waited for {longest:?}");
 }

@@ -23,6 +23,13 @@ use sockets_proto::{Side, shared_emit, shared_request};
 /// [`Limits::outgoing_queue`](crate::Limits::outgoing_queue), and only while they take bytes. Then the method's
 /// [policy](macro@crate::group#emits-to-slow-members) applies: they are disconnected or miss messages. It never waits
 /// for sockets outside of the audience.
+///
+/// To slow loops of emits down, an emit also waits for long queues from time to time. The bytes of all emits to audiences
+/// of the server are counted together, whatever the audience. An emit with which they reach 256 KiB, or an eighth of
+/// `outgoing_queue` if that is less, starts the count again. It waits for members of its own audience that have queued
+/// more than 512 KiB, or more than half of `outgoing_queue` if that is less, and that took bytes in the last 300 ms. It
+/// waits at most 10 ms, or at most 1 s if all members of its audience have such queues. So an emit to one room may wait
+/// that long even if emits to other rooms reached the limit.
 pub struct Audience<I = ()> {
     server: Arc<Inner<I>>,
     selector: Arc<Selector<I>>,

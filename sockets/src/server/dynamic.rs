@@ -18,7 +18,8 @@ impl<I: Identity> Audience<I> {
         Group::root(self.clone()).group(path)
     }
 
-    /// Sends an emit to every member's listeners of `name` that are in no group.
+    /// Sends an emit to every member's listeners of `name` that are in no group. It waits for slow members as
+    /// [every emit to an audience](Audience) does.
     ///
     /// # Errors
     ///
@@ -40,7 +41,7 @@ impl<I: Identity> Audience<I> {
 }
 
 impl<I: Identity> Group<Audience<I>> {
-    /// Sends an emit to every member. It waits for no slow member.
+    /// Sends an emit to every member. It waits for slow members as [every emit to an audience](Audience) does.
     ///
     /// # Errors
     ///

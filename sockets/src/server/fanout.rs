@@ -39,8 +39,9 @@ const TURN: usize = 32;
 const LONG_TURN: usize = 256;
 /// So many bytes may be in a log before emitters wait for its shard; less where little may wait for a member.
 const LOG_MAX: usize = 256 * 1024;
-/// How long an emitter waits for members with long queues: if others keep up, and if none does.
+/// How long an emitter waits for members with long queues if others keep up.
 const WAIT_FOR_SOME: Duration = Duration::from_millis(10);
+/// How long an emitter waits for members with full queues, and with long queues if no member keeps up.
 const WAIT_FOR_ALL: Duration = Duration::from_secs(1);
 
 /// The shards of a server.
@@ -77,13 +78,11 @@ enum Blocked {
     Log,
     /// Members of its audience have to take some of their queues, for which it waits until then.
     Members(Instant),
-    /// No member accepts so large a frame.
-    TooLarge { limit: usize },
 }
 
-/// One emitter's waiting.
+/// How long one emit waits for members, all together.
 struct Patience {
-    /// When it found members to wait for.
+    /// When it first found members to wait for.
     began: Option<Instant>,
     /// It waits for members with long queues, too.
     waits_for_long: bool,
@@ -117,7 +116,7 @@ impl Fanout {
 
     /// Sends a message to an audience, whose members `roster` returns, when there is room for it.
     ///
-    /// Waits for the shards, and at most [a second](Session::full_until) for members whose queues are full.
+    /// Waits for the shards, and at most a second for members whose queues are full, however often that happens.
     ///
     /// # Errors
     ///
@@ -130,7 +129,7 @@ impl Fanout {
         &self,
         callee: Callee<'_>,
         frame: &Bytes,
-        roster: impl Fn() -> Roster,
+        find_members: impl Fn() -> Roster,
     ) -> Result<(), Admission> {
         // A loop that never waits would keep its thread from everyone else.
         let can_wait = Handle::try_current().is_ok();
@@ -143,58 +142,77 @@ impl Fanout {
             self.emitted.store(0, Ordering::Relaxed);
         }
         let mut patience = Patience { began: None, waits_for_long, can_wait };
-        if self.try_emit(callee, frame, &roster(), &mut patience).is_ok() {
-            return Ok(());
+        loop {
+            // Whoever joins or leaves while the emit waits does or does not get the message.
+            let roster = find_members();
+            if let Some(limit) = roster.max_frame().filter(|limit| frame.len() - PREFIX > *limit) {
+                return Err(Admission::TooLarge { limit });
+            }
+            if self.try_emit(callee, frame, &roster, &mut patience) {
+                return Ok(());
+            }
+            self.wait_for_room(callee, &roster, &mut patience).await;
         }
+    }
+
+    /// Adds a message to the logs and returns `true`, if they and the queues of the members have room.
+    fn try_emit(&self, callee: Callee<'_>, frame: &Bytes, roster: &Roster, patience: &mut Patience) -> bool {
+        if self.members_until(callee, roster, patience).is_some() {
+            return false;
+        }
+        let gate = self.gate.lock();
+        if self.log_is_full(roster) {
+            return false;
+        }
+        for (shard, members) in self.shards_of(roster) {
+            shard.log.push(frame.clone(), callee, Arc::clone(members));
+        }
+        drop(gate);
+        self.shards_of(roster).for_each(|(shard, _)| shard.begin());
+        true
+    }
+
+    /// Waits until [`try_emit`](Self::try_emit) may succeed. Finding the members again after each round would cost every
+    /// waiting emitter as much as the round itself.
+    async fn wait_for_room(&self, callee: Callee<'_>, roster: &Roster, patience: &mut Patience) {
         loop {
             let mut changed = pin!(self.changed.notified());
             changed.as_mut().enable();
-            match self.try_emit(callee, frame, &roster(), &mut patience) {
-                Ok(()) => return Ok(()),
-                Err(Blocked::TooLarge { limit }) => return Err(Admission::TooLarge { limit }),
-                Err(Blocked::Log) => changed.await,
-                Err(Blocked::Members(until)) => _ = timeout_at(until.into(), changed).await,
+            match self.blocked(callee, roster, patience) {
+                None => return,
+                Some(Blocked::Log) => changed.await,
+                Some(Blocked::Members(until)) => _ = timeout_at(until.into(), changed).await,
             }
         }
     }
 
-    /// Adds a message to the logs, if they and the queues of the members have room.
-    fn try_emit(
-        &self,
-        callee: Callee<'_>,
-        frame: &Bytes,
-        roster: &Roster,
-        patience: &mut Patience,
-    ) -> Result<(), Blocked> {
-        if let Some(limit) = roster.max_frame().filter(|limit| frame.len() - PREFIX > *limit) {
-            return Err(Blocked::TooLarge { limit });
-        }
-        if callee.overflow().waits()
-            && let Some(until) = self.members_until(roster, patience)
-        {
-            return Err(Blocked::Members(until));
-        }
-        let gate = self.gate.lock();
-        let shards = || self.shards.iter().zip(roster.shards()).filter(|(_, members)| !members.is_empty());
-        if shards().any(|(shard, _)| shard.log.bytes() >= self.log_limit) {
-            return Err(Blocked::Log);
-        }
-        for (shard, members) in shards() {
-            shard.log.push(frame.clone(), callee, Arc::clone(members));
-        }
-        drop(gate);
-        shards().for_each(|(shard, _)| shard.begin());
-        Ok(())
+    /// Returns what an emit has to wait for.
+    fn blocked(&self, callee: Callee<'_>, roster: &Roster, patience: &mut Patience) -> Option<Blocked> {
+        let members = self.members_until(callee, roster, patience).map(Blocked::Members);
+        members.or_else(|| self.log_is_full(roster).then_some(Blocked::Log))
+    }
+
+    fn log_is_full(&self, roster: &Roster) -> bool {
+        self.shards_of(roster).any(|(shard, _)| shard.log.bytes() >= self.log_limit)
+    }
+
+    /// The shards that have members of an audience, and these members.
+    fn shards_of<'a>(&'a self, roster: &'a Roster) -> impl Iterator<Item = (&'a Arc<Shard>, &'a Arc<Members>)> {
+        self.shards.iter().zip(roster.shards()).filter(|(_, members)| !members.is_empty())
     }
 
     /// Returns until when an emitter waits for members of its audience, if it does.
-    fn members_until(&self, roster: &Roster, patience: &mut Patience) -> Option<Instant> {
+    fn members_until(&self, callee: Callee<'_>, roster: &Roster, patience: &mut Patience) -> Option<Instant> {
+        if !callee.overflow().waits() {
+            return None;
+        }
         let mut found = Vec::new();
         self.laggards(roster).for_each(|(laggards, members)| laggards.full(members, &mut found));
         if !found.is_empty() {
             let now = now();
-            patience.began.get_or_insert(now);
-            let until = found.iter().filter_map(|session| session.full_until(now, patience.can_wait)).min();
+            let last = *patience.began.get_or_insert(now) + WAIT_FOR_ALL;
+            let last = if patience.can_wait { last } else { now };
+            let until = found.iter().filter_map(|session| session.full_until(now, last)).min();
             if until.is_some() {
                 return until;
             }

@@ -8,7 +8,7 @@ use crate::clock::now;
 /// Of a larger queue, emitters that send much wait for it to become shorter: so a loop of emits does not fill the queues
 /// of healthy members. It is less where the queue's limit is.
 const LONG: usize = 512 * 1024;
-/// How long an emitter waits for a member whose queue is full, and how recently that must have taken bytes.
+/// How recently a member with a full queue must have taken bytes, so that emitters wait for it.
 const WAIT_FOR_FULL: Duration = Duration::from_secs(1);
 /// How recently a member with a long queue must have taken bytes: the round trip of a distant one.
 const WAIT_FOR_LONG: Duration = Duration::from_millis(300);
@@ -31,8 +31,6 @@ pub(super) struct Lagging {
     is_full: bool,
     /// When its connection last took bytes, as far as the queue shows.
     progress: Instant,
-    /// Since when emitters wait for it to be no longer full.
-    awaited: Option<Instant>,
 }
 
 impl Lag {
@@ -92,7 +90,7 @@ impl Session {
             lagging.is_full = is_full;
         } else {
             let progress = self.last_taken().unwrap_or_else(now);
-            state.lag = Lag::Lagging(Box::new(Lagging { is_full, progress, awaited: None }));
+            state.lag = Lag::Lagging(Box::new(Lagging { is_full, progress }));
         }
         log.laggards().add(*member, &session, is_full);
     }
@@ -109,7 +107,6 @@ impl Session {
     fn leave_lag(&self, state: &mut State) {
         let (is_long, Lag::Lagging(lagging)) = (is_long(state), &mut state.lag) else { return };
         let was_full = std::mem::take(&mut lagging.is_full);
-        lagging.awaited = None;
         if !is_long {
             state.lag = Lag::None;
         }
@@ -132,20 +129,19 @@ impl Session {
         }
     }
 
-    /// Returns until when an emitter waits for room in this member's queue; `None` if there is room, or if the emitter
-    /// has waited long enough.
-    pub(crate) fn full_until(&self, now: Instant, can_wait: bool) -> Option<Instant> {
+    /// Returns until when an emitter waits for room in this member's queue, `last` or earlier. Returns `None` if there is
+    /// room, and if that time has passed: then the methods' policies apply to this member.
+    pub(crate) fn full_until(&self, now: Instant, last: Instant) -> Option<Instant> {
         let taken = self.last_taken();
         let mut state = self.state.lock();
-        let can_wait = can_wait && !self.is_over(&state);
         self.queue_has_shrunk(&mut state);
         let Lag::Lagging(lagging) = &mut state.lag else { return None };
         if !lagging.is_full {
             return None;
         }
         lagging.progress = lagging.progress.max(taken.unwrap_or(lagging.progress));
-        let until = lagging.progress.min(*lagging.awaited.get_or_insert(now)) + WAIT_FOR_FULL;
-        if can_wait && now < until {
+        let until = last.min(lagging.progress + WAIT_FOR_FULL);
+        if now < until && !self.is_over(&state) {
             return Some(until);
         }
         self.give_up_waiting(&mut state);
