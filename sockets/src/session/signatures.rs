@@ -49,9 +49,10 @@ impl Signatures {
         }
     }
 
-    /// Returns the memory that the signatures take, about. A table that sessions share counts for each of them.
+    /// Returns the memory that the signatures take, about. A table that sessions share counts for each of them in part.
     pub(super) fn bytes(&self) -> usize {
-        self.len() * SIGNATURE
+        let shared = self.first.as_ref().map_or(0, |first| first.entries.len().div_ceil(Arc::strong_count(first)));
+        (shared + self.changes.len()) * SIGNATURE
     }
 
     fn len(&self) -> usize {
@@ -196,6 +197,18 @@ mod tests {
         assert!(signatures.check(callee).is_err());
         assert_eq!(signatures.check(Callee::Declared(same_key)), Ok(()));
         assert_eq!(signatures.check(Callee::Named(&crate::session::Named { key: 1, path: "", name: "buy" })), Ok(()));
+    }
+
+    #[test]
+    fn a_shared_table_counts_in_part_for_each_session() {
+        let announced: Vec<_> = (9000..9600).map(|key| (key, key)).collect();
+        let sessions: Vec<_> = (0..100).map(|_| after(&[&announced], 1000)).collect();
+        let bytes: usize = sessions.iter().map(Signatures::bytes).sum();
+        assert_eq!(bytes, announced.len() * SIGNATURE);
+        let changed = after(&[&announced, &[(1, 1)]], 1000);
+        assert_eq!(changed.bytes(), (announced.len().div_ceil(101) + 1) * SIGNATURE);
+        drop(sessions);
+        assert_eq!(changed.bytes(), (announced.len() + 1) * SIGNATURE);
     }
 
     #[test]
