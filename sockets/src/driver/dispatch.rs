@@ -14,7 +14,7 @@ use tokio::time::timeout_at;
 use super::{places::Places, rate::Rate};
 use crate::lock::{assert_unlocked, event};
 use crate::{
-    clock, hooks,
+    clock,
     session::{Call, EmitLease, Incoming, Kind, Peer, Place, Resolved, Room, Session, Subscriber, run_suspended},
     transport::Batch,
 };
@@ -105,13 +105,16 @@ impl Dispatcher {
     /// Continues the unfinished emit, or starts the oldest held call.
     #[cold]
     pub(super) fn release_next(&mut self, moment: &Moment, places: &mut Places) -> Result<(), Violation> {
-        if let Some(Unfinished { emit, listeners }) = self.unfinished.take().map(|unfinished| *unfinished) {
+        if let Some(Unfinished { emit, left }) = self.unfinished.take().map(|unfinished| *unfinished) {
             if moment.now <= emit.call.deadline() {
                 let (key, mut suspended) = (emit.key, false);
-                self.unfinished = emit.start(&self.session, &listeners, moment.until, places, &mut suspended);
+                self.unfinished = emit.start(&self.session, &left.hearers, moment.until, places, &mut suspended);
                 if suspended {
                     self.note_suspended(key);
                 }
+            } else {
+                self.note_expired(emit.key);
+                self.session.count_timed_out_emit();
             }
             return Ok(());
         }
@@ -209,8 +212,7 @@ impl Dispatcher {
 
     /// Ends a call whose deadline has passed before its handler could start.
     fn expire(&self, called: &Called) {
-        let (peer, method) = (self.session.label(), self.session.describe(called.key).name());
-        event!(debug, method, %peer, "the deadline of a call passed before its handler could start");
+        self.note_expired(called.key);
         match called.open {
             Open::Request(id) => {
                 let timeout = Outcome::Failure(FailureCode::Timeout, "");
@@ -221,6 +223,11 @@ impl Dispatcher {
                 self.session.end_emit(open, called.place);
             }
         }
+    }
+
+    fn note_expired(&self, key: u64) {
+        let (peer, method) = (self.session.label(), self.session.describe(key).name());
+        event!(debug, method, %peer, "the deadline of a call passed before its handler could start");
     }
 
     fn note_suspended(&mut self, key: u64) {
@@ -236,27 +243,9 @@ impl Dispatcher {
     }
 }
 
-impl Drop for Dispatcher {
-    fn drop(&mut self) {
-        for (_, known) in self.known.drain(..) {
-            drop_handlers(&self.session, known.resolved.into_handlers());
-        }
-        if let Some(unfinished) = self.unfinished.take() {
-            drop_handlers(&self.session, unfinished.listeners);
-        }
-    }
-}
-
-/// Drops handlers, each by itself: the driver goes on, whatever the user's `Drop` does.
-fn drop_handlers(session: &Session, handlers: impl IntoIterator<Item = Subscriber>) {
-    for handler in handlers {
-        hooks::run("drop of a handler", session.label(), || drop(handler));
-    }
-}
-
 /// Finds out who hears a key.
 fn look_up<'a>(
-    session: &Session,
+    session: &Arc<Session>,
     known: &'a mut Vec<(u64, Box<Known>)>,
     version: &mut u64,
     suspending: &BTreeSet<u64>,
@@ -265,9 +254,7 @@ fn look_up<'a>(
     let current = session.routes_version();
     if *version != current {
         *version = current;
-        for (_, known) in known.drain(..) {
-            drop_handlers(session, known.resolved.into_handlers());
-        }
+        known.clear();
     }
     let at = match known.binary_search_by_key(&key, |(key, _)| *key) {
         Ok(at) => at,
@@ -341,7 +328,7 @@ struct SharedEmit {
 /// An emit some of whose handlers have not been started.
 struct Unfinished {
     emit: SharedEmit,
-    listeners: Box<[Subscriber]>,
+    left: Resolved,
 }
 
 impl SharedEmit {
@@ -356,7 +343,8 @@ impl SharedEmit {
     ) -> Option<Box<Unfinished>> {
         for (index, listener) in listeners.iter().enumerate() {
             if index > 0 && clock::now() >= until {
-                return Some(Box::new(Unfinished { emit: self, listeners: listeners[index..].into() }));
+                let left = Resolved::new(Arc::clone(session), listeners[index..].into(), None);
+                return Some(Box::new(Unfinished { emit: self, left }));
             }
             let open = session.another_hearer();
             let incoming =

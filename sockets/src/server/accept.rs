@@ -303,7 +303,10 @@ async fn resume<I: Identity>(
     };
     let (declined, answer) = oneshot::channel();
     let adopted = socket.clone();
-    let adopt = move || drop(adopted.replace_identity(Arc::new(identity)));
+    let adopt = move || {
+        let replaced = adopted.replace_identity(Arc::new(identity));
+        hooks::run("drop of an identity", adopted.session().label(), || drop(replaced));
+    };
     let (adopt, welcome) = (Box::new(adopt), Box::new(welcome));
     socket.session().offer(Offer { link, claim, token, adopt, welcome, declined });
     match answer.await {

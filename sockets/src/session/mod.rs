@@ -20,6 +20,7 @@ mod peer;
 mod peer_label;
 mod pending_replies;
 mod place;
+mod resolved;
 mod resuming;
 mod routes;
 mod sending;
@@ -61,8 +62,9 @@ pub(crate) use self::{
     log::{Log, Members, Run},
     notices::Notices,
     peer_label::PeerLabel,
+    resolved::Resolved,
     resuming::{Checked, Declined, Offer, SUPERSEDED},
-    routes::{Resolved, Routes, Subscriber},
+    routes::{Routes, Subscriber},
     sending::Room,
     service::{Callee, Listen, Named},
     slow::{SLOW, SlowPermit, after_others},
@@ -376,8 +378,9 @@ impl Session {
     }
 
     /// Who hears a key, and who answers it.
-    pub(crate) fn resolve(&self, key: u64) -> Resolved {
-        self.routes.read().resolve(&self.shared_routes, key)
+    pub(crate) fn resolve(self: &Arc<Self>, key: u64) -> Resolved {
+        let (hearers, answerer) = self.routes.read().resolve(&self.shared_routes, key);
+        Resolved::new(Arc::clone(self), hearers, answerer)
     }
 
     /// Describes the method that is served here under a key, for messages about it.

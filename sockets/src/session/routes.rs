@@ -34,13 +34,6 @@ struct Route {
     callback: Option<(u64, Arc<dyn Listen>)>,
 }
 
-/// Who is to hear an emit, or who is to answer a request.
-#[derive(Clone, Default)]
-pub(crate) struct Resolved {
-    pub(crate) hearers: Box<[Subscriber]>,
-    pub(crate) answerer: Option<Subscriber>,
-}
-
 impl Subscriber {
     /// Whether it can be called in this way. A listener can be in both.
     pub(crate) fn hears(&self, called: Kind) -> bool {
@@ -58,16 +51,6 @@ impl Subscriber {
             Self::Group { signature, .. } => Some(*signature),
             Self::Listener { .. } => None,
         }
-    }
-}
-
-impl Resolved {
-    pub(crate) fn into_handlers(self) -> impl Iterator<Item = Subscriber> {
-        self.hearers.into_iter().chain(self.answerer)
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.hearers.is_empty() && self.answerer.is_none()
     }
 }
 
@@ -174,16 +157,14 @@ impl Routes {
         listener.or(callback.map(|(id, listen)| Subscriber::Listener { id, listen }))
     }
 
-    /// Who hears `key`, those of `shared` first, which everyone has, unless a group here has their path.
-    pub(crate) fn resolve(&self, shared: &Self, key: u64) -> Resolved {
+    /// Who hears `key`, those of `shared` first, which everyone has, unless a group here has their path; and who answers it.
+    pub(super) fn resolve(&self, shared: &Self, key: u64) -> (Box<[Subscriber]>, Option<Subscriber>) {
         let routes = || self.heard(shared, key);
         let subscribers = || routes().flat_map(|route| &route.subscribers);
         let callback = routes().filter_map(|route| route.callback.clone()).next_back();
         let callback = callback.map(|(id, listen)| Subscriber::Listener { id, listen });
-        Resolved {
-            answerer: callback.or_else(|| subscribers().next().cloned()),
-            hearers: subscribers().filter(|one| one.hears(Kind::Emit)).cloned().collect(),
-        }
+        let answerer = callback.or_else(|| subscribers().next().cloned());
+        (subscribers().filter(|one| one.hears(Kind::Emit)).cloned().collect(), answerer)
     }
 
     /// Those routes of `shared` and of this that are heard under a key.

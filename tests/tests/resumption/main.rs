@@ -241,6 +241,34 @@ async fn a_session_goes_on_with_who_has_its_identity() {
     never("the first has left", server.socket(&0).unwrap().disconnected()).await;
 }
 
+/// An identity that panics when it is dropped.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Fragile(Arc<u32>);
+
+impl Drop for Fragile {
+    fn drop(&mut self) {
+        assert!(std::thread::panicking() || Arc::strong_count(&self.0) > 1, "an identity panics while it is dropped");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn identity_that_panics_on_resumption_ends_nothing() {
+    let server = Server::builder()
+        .authenticate(|(): ()| async { Ok::<_, Refusal>(Fragile(Arc::new(7))) })
+        .bind("tcp://127.0.0.1:0")
+        .await
+        .unwrap();
+    let relay = Relay::to(server.local_addr()).await;
+    let client = client().connect(&relay.url()).await.unwrap();
+    server.sockets().remove(0).listen("hello", |(): ()| async {});
+    for _ in 0..3 {
+        relay.cut();
+        // The resumed session drops the identity that it had, and keeps its handlers.
+        assert_eq!(within(client.request::<()>("hello", &())).await, Ok(()));
+    }
+    assert_eq!(client.state(), ClientState::Connected { session: 1 });
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_login_that_panics_ends_a_client_that_comes_back_with_words() {
     let server = Server::builder().bind("tcp://127.0.0.1:0").await.unwrap();
