@@ -12,6 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use tokio::{
     sync::{Semaphore, oneshot},
     time::{Instant, timeout},
@@ -400,7 +401,7 @@ async fn claim_that_is_answered_too_late_does_not_end_the_session() {
 /// Handlers run in the driver's task, and one may block its thread. The session takes the connection later.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn resumption_that_waits_for_its_driver_frees_the_handshake() {
-    let limits = Limits { handshakes: 1, authentication: Duration::from_secs(1), ..Limits::default() };
+    let limits = Limits { handshakes: 1, authentication: Duration::from_secs(3), ..Limits::default() };
     let server =
         Server::builder().authenticate(|login: u32| async move { Ok::<_, Refusal>(login) }).limits(limits).build();
     let mut visitor = come(&server, 1, Resumption::Begin).await;
@@ -421,16 +422,20 @@ async fn resumption_that_waits_for_its_driver_frees_the_handshake() {
     timeout(PATIENCE, has_entered.recv()).await.unwrap().unwrap();
 
     let (mut link, theirs) = memory_pair();
-    let accepting = server.accept_arrival(Arrival::Open(theirs, Handshake::over("memory")));
+    let mut accepting = server.accept_arrival(Arrival::Open(theirs, Handshake::over("memory")));
     let (limits, plain) = (Limits::default(), Compression::default());
     let resumption = Some(Resumption::GoOn(claim_of(&visitor.granted.token)));
     let login = encode(&1_u32).unwrap();
     let deadline = Instant::now() + PATIENCE;
     let claiming =
         tokio::spawn(async move { greet(&mut link, &limits, &plain, login, resumption, deadline).await.is_ok() });
+    while !socket.session().is_offered() {
+        tokio::task::yield_now().await;
+    }
+    assert!(timeout(PATIENCE, come(&server, 2, Resumption::Begin)).await.is_ok(), "others are admitted");
+    assert!((&mut accepting).now_or_never().is_none(), "meanwhile, the session has not taken the connection");
     let late = timeout(PATIENCE, accepting).await.expect("it waits for a limited time").unwrap_err();
     assert!(late.to_string().contains("in time"), "{late}");
-    assert!(timeout(PATIENCE, come(&server, 2, Resumption::Begin)).await.is_ok(), "others are admitted");
     drop(block);
     assert!(claiming.await.unwrap(), "the session takes the connection");
 }
