@@ -41,7 +41,7 @@ async fn emit_to_healthy_members(limits: Limits, frozen: bool) {
         let heard = Arc::new(Mutex::new(Vec::new()));
         let noted = Arc::clone(&heard);
         let client = Client::builder().connected(|peer| async move {
-            peer.listen("note", move |(n, _): (u32, Vec<u8>)| {
+            peer.listen("note", move |(n, _): (u32, String)| {
                 noted.lock().unwrap().push(n);
                 async {}
             });
@@ -54,8 +54,10 @@ async fn emit_to_healthy_members(limits: Limits, frozen: bool) {
     if frozen {
         relay.freeze();
     }
+    // Cheap to decode, also without optimization: a healthy member keeps up.
+    let text = "x".repeat(1000);
     for n in 0..4000_u32 {
-        within(server.room("room").emit("note", &(n, vec![0_u8; 1000]))).await.unwrap();
+        within(server.room("room").emit("note", &(n, &text))).await.unwrap();
     }
     for (client, heard) in &healthy {
         eventually("all is heard", || heard.lock().unwrap().len() == 4000 || !client.is_connected()).await;
@@ -67,8 +69,8 @@ async fn emit_to_healthy_members(limits: Limits, frozen: bool) {
     }
 }
 
-/// Fault 17 of RELIABILITY.md.
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+/// Fault 17 of RELIABILITY.md. In paused time, so that a loaded machine makes no member slow.
+#[tokio::test(start_paused = true)]
 async fn a_member_that_stops_reading_is_disconnected_and_the_others_hear_everything_in_order() {
     emit_to_healthy_members(Limits { outgoing_queue: 1 << 20, ..Limits::default() }, true).await;
 }
