@@ -74,6 +74,8 @@ pub struct Limits {
     /// How long [`Server::shutdown`](crate::Server::shutdown) waits for calls under way. Default: 10 s.
     pub shutdown_grace: Duration,
     /// How long a peer may accept no bytes at all while some wait to be sent. Default: 30 s.
+    ///
+    /// It is also how long a handler may be held since too many bytes of replies wait for the peer.
     pub stall: Duration,
     /// How long this side may say nothing on an idle connection: then it sends a heartbeat, sooner if the other side
     /// bears less. Default: 20 s. A busy connection has none.

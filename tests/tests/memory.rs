@@ -18,13 +18,13 @@ use raw::{
     ECHO, FAILURE, NOTE, REPLY, Raw, SUM, TERMS, WAIT, emit, greeting, prefixed, request, request_within, string,
     varint,
 };
-use sockets::{Limits, Server};
+use sockets::{DisconnectReason, Limits, Server};
 use sockets_tests::eventually;
 use tokio::{
-    io::{DuplexStream, duplex},
+    io::{AsyncReadExt, DuplexStream, duplex},
     runtime::Builder,
     sync::{Mutex, Semaphore},
-    time::{advance, pause, sleep},
+    time::{Instant, sleep, timeout},
 };
 
 /// What a server serves.
@@ -38,8 +38,6 @@ trait Bad {
 #[derive(Clone)]
 struct Waiting {
     length: usize,
-    /// The time that a handler blocks its thread before it returns a reply, in paused time.
-    blocks: Duration,
     begun: Arc<AtomicUsize>,
     running: Arc<AtomicUsize>,
     wait: Arc<Semaphore>,
@@ -51,7 +49,6 @@ impl Waiting {
     fn new(length: usize) -> Self {
         Self {
             length,
-            blocks: Duration::ZERO,
             begun: Arc::default(),
             running: Arc::default(),
             wait: Arc::new(Semaphore::new(0)),
@@ -93,10 +90,6 @@ impl Bad for Waiting {
     async fn wait(&self) -> Vec<u8> {
         let _running = self.begin();
         let _permit = self.wait.acquire().await;
-        if !self.blocks.is_zero() {
-            // The time passes within one poll of the handler.
-            advance(self.blocks).await;
-        }
         vec![7; self.length]
     }
 }
@@ -165,27 +158,6 @@ fn handlers_with_small_replies_run_while_large_replies_wait() {
 }
 
 #[test]
-fn handlers_that_wait_for_a_slow_permit_are_held() {
-    let peak = peak(async {
-        pause();
-        let waiting = Waiting { blocks: Duration::from_millis(3), ..Waiting::new(LARGE) };
-        let (_server, mut raw) = connect(&waiting, limits()).await;
-        for id in 0..CALLS {
-            raw.send(&request_within(id.into(), 60_000, WAIT, &[])).await;
-        }
-        waiting.have_begun(CALLS.into()).await;
-        // Each handler is slow once, then waits for another permit to return its reply. No reply waits until then.
-        waiting.wait.close();
-        sleep(Duration::from_millis(500)).await;
-        for _ in 0..CALLS {
-            let reply = raw.receive().await.unwrap();
-            assert_eq!((reply[0], reply.len()), (REPLY, LARGE + 5));
-        }
-    });
-    assert!(peak < 12 * LARGE, "{peak} bytes are held for {CALLS} replies of {LARGE}");
-}
-
-#[test]
 fn a_held_handler_ends_with_its_deadline() {
     peak(async {
         let waiting = Waiting::new(LARGE);
@@ -205,6 +177,53 @@ fn a_held_handler_ends_with_its_deadline() {
         raw.send(&request(200, WAIT, &[])).await;
         assert_eq!(raw.receive().await.unwrap()[0], REPLY, "what was held has been released");
     });
+}
+
+/// Ends a session whose handlers are held, although its peer reads a byte a second. The handlers share one permit, as they
+/// may share a lock of the application. `deadline` returns the deadline of each of them.
+fn check_held_handlers(deadline: impl Fn(u8) -> Duration) {
+    let runtime = Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    runtime.block_on(async {
+        let waiting = Waiting::new(LARGE);
+        let stall = Duration::from_secs(10);
+        let (server, mut raw) = connect(&waiting, Limits { stall, ..limits() }).await;
+        for id in 0..CALLS {
+            let millis = deadline(id).as_millis().try_into().unwrap();
+            raw.send(&request_within(id.into(), millis, WAIT, &[])).await;
+        }
+        while waiting.begun.load(Ordering::Relaxed) < CALLS.into() {
+            sleep(Duration::from_millis(1)).await;
+        }
+        let (socket, held) = (server.sockets().remove(0), Instant::now());
+        waiting.wait.add_permits(1);
+        let trickle = async {
+            loop {
+                raw.stream.read_u8().await.unwrap();
+                sleep(Duration::from_secs(1)).await;
+            }
+        };
+        let reason = tokio::select! {
+            reason = timeout(stall * 3, socket.disconnected()) => reason,
+            () = trickle => unreachable!("it does not end"),
+        };
+        assert_eq!(reason, Ok(DisconnectReason::TooSlow));
+        assert_eq!(held.elapsed().as_secs(), stall.as_secs());
+        sleep(Duration::from_millis(1)).await;
+        assert_eq!(waiting.wait.available_permits(), 1, "the permit has been returned");
+    });
+}
+
+#[test]
+fn held_handler_of_a_trickling_reader_ends_its_session() {
+    check_held_handlers(|_| Duration::from_secs(600));
+}
+
+/// Each handler is held for less than the limit, and the next one gets the permit at its deadline.
+#[test]
+fn handlers_held_one_after_another_end_their_session() {
+    // The first reply is being written, the second one is queued, and the third one waits.
+    const REPLIED: u8 = 3;
+    check_held_handlers(|id| Duration::from_secs(if id < REPLIED { 600 } else { u64::from(id - REPLIED + 1) * 4 }));
 }
 
 /// A call of a few bytes, and before it so much of what says nothing that together they fill a read buffer.

@@ -3,11 +3,13 @@
 use std::{
     collections::{BTreeSet, HashSet},
     sync::atomic::Ordering,
+    time::Instant,
 };
 
 use sockets_proto::{CallId, ReleaseUnused, codec::SHARE_FROM};
 
 use super::{Session, State};
+use crate::clock::now;
 
 /// The replies of a session that wait for room, and the methods whose handlers may add large ones.
 #[derive(Default)]
@@ -17,6 +19,10 @@ pub(super) struct PendingReplies {
     bytes: usize,
     /// The keys of methods that have returned large replies. Only methods that are served here are among them.
     large: BTreeSet<u64>,
+    /// How many handlers are held.
+    held: usize,
+    /// Since when a handler was held that ended without being resumed. `None` after all held handlers have been resumed.
+    unresumed_since: Option<Instant>,
 }
 
 impl State {
@@ -41,6 +47,13 @@ impl State {
     /// since it would hold too much while it is detached.
     pub(super) fn is_under_pressure(&self) -> bool {
         self.pending_reply_bytes() >= self.core.queue_limit() || self.is_away() && self.closing.is_some()
+    }
+
+    /// Forgets handlers that ended while they were held, if none is held any more.
+    pub(super) fn end_pressure(&mut self) {
+        if let Some(replies) = self.replies.as_deref_mut().filter(|replies| replies.held == 0) {
+            replies.unresumed_since = None;
+        }
     }
 
     /// Whether this call's handler is not to be resumed now. One that has returned is: its reply may go.
@@ -80,6 +93,51 @@ impl Drop for PendingReply<'_> {
         self.session.update_pressure(&mut state);
         if self.session.parted.load(Ordering::Relaxed) {
             state.release_share();
+        }
+    }
+}
+
+/// Counts a handler that is held, until it is dropped.
+///
+/// A handler may end while it is held, at its deadline or since its call is cancelled. Then the next handler counts as
+/// held since that one was. Otherwise a peer could hold one handler after another, each for less than the limit.
+pub(super) struct HeldHandler<'a> {
+    session: &'a Session,
+    since: Instant,
+    is_resumed: bool,
+}
+
+impl<'a> HeldHandler<'a> {
+    pub(super) fn new(session: &'a Session) -> Self {
+        let mut state = session.state.lock();
+        let replies = state.replies.get_or_insert_default();
+        replies.held += 1;
+        let since = replies.unresumed_since.unwrap_or_else(now);
+        Self { session, since, is_resumed: false }
+    }
+
+    /// Returns since when the handler counts as held.
+    pub(super) fn since(&self) -> Instant {
+        self.since
+    }
+
+    /// Records that the handler has been resumed.
+    pub(super) fn resume(&mut self) {
+        self.is_resumed = true;
+    }
+}
+
+impl Drop for HeldHandler<'_> {
+    fn drop(&mut self) {
+        let mut state = self.session.state.lock();
+        let is_under_pressure = state.is_under_pressure();
+        let Some(replies) = &mut state.replies else { return };
+        replies.held -= 1;
+        if !self.is_resumed {
+            replies.unresumed_since.get_or_insert(self.since);
+        }
+        if replies.held == 0 && !is_under_pressure {
+            replies.unresumed_since = None;
         }
     }
 }

@@ -7,21 +7,26 @@ use std::{
     task::Poll,
 };
 
-use sockets_proto::Open;
-use tokio::sync::Mutex;
+use sockets_proto::{Open, clamp_timeout};
+use tokio::{sync::Mutex, time::timeout_at};
 
-use super::{Session, State, place::Running, worker::run_handler};
-use crate::clock::now;
+use super::{Session, State, pending_replies::HeldHandler, place::Running, worker::run_handler};
+use crate::{clock::now, disconnect_reason::DisconnectReason};
 
 /// Runs a suspended handler of the method with this key to its end.
 ///
 /// While a queue's worth of replies waits for the peer to read, a handler whose method returns large replies is not
 /// resumed: its reply would have to wait, too. Handlers of other methods always are, since they may hold a lock that
-/// handlers of other sessions wait for.
+/// handlers of other sessions wait for. A handler that is held may own such a lock as well. So a handler is held for at
+/// most [`Limits::stall`](crate::Limits::stall), even if the peer reads: then the session ends.
 pub(crate) async fn run_suspended(session: Arc<Session>, key: u64, open: Open, mut running: Running) {
     loop {
         let polled = if session.holds_handler(key, open) {
-            Box::pin(session.resume_in_turn(key, open, &mut running)).await
+            let Some(polled) = Box::pin(session.resume_in_time(key, open, &mut running)).await else {
+                session.state.lock().close(DisconnectReason::TooSlow);
+                return;
+            };
+            Some(polled)
         } else {
             session.poll_once(key, open, &mut running).await
         };
@@ -63,24 +68,36 @@ impl Session {
         Some(polled)
     }
 
+    /// Resumes a held handler. Returns `None` if it has been held for too long.
+    async fn resume_in_time(self: &Arc<Self>, key: u64, open: Open, running: &mut Running) -> Option<Poll<()>> {
+        let mut held = HeldHandler::new(self);
+        let until = held.since() + clamp_timeout(self.limits.stall);
+        let polled = timeout_at(until.into(), self.resume_in_turn(key, open, running)).await.ok();
+        if polled.is_some() {
+            held.resume();
+        }
+        polled
+    }
+
     /// Waits until fewer bytes of replies wait, and resumes the handler. One at a time: each may add a reply.
-    async fn resume_in_turn(self: &Arc<Self>, key: u64, open: Open, running: &mut Running) -> Option<Poll<()>> {
+    async fn resume_in_turn(self: &Arc<Self>, key: u64, open: Open, running: &mut Running) -> Poll<()> {
         let _turn = self.resuming.get_or_init(|| Box::new(Mutex::new(()))).lock().await;
         loop {
             let mut room = pin!(self.state.capacity.notified());
             room.as_mut().enable();
-            if !self.holds_handler(key, open) {
-                break;
+            if self.holds_handler(key, open) {
+                room.await;
+            } else if let Some(polled) = self.poll_once(key, open, running).await {
+                return polled;
             }
-            room.await;
         }
-        self.poll_once(key, open, running).await
     }
 
     /// Publishes whether handlers are held, and wakes the first of them when they are not any more.
     pub(super) fn update_pressure(&self, state: &mut State) {
         let pressure = state.is_under_pressure();
         if self.reply_pressure.swap(pressure, Ordering::Relaxed) && !pressure {
+            state.end_pressure();
             state.notify_capacity();
         }
     }
