@@ -94,6 +94,10 @@ pub struct Limits {
     /// How many peers a server greets and authenticates at once. Default: 1,024. More wait, in the system's queue of
     /// new connections, until one of those is through. One that has sent no greeting for a second is hung up on if
     /// others wait; so peers that connect and say nothing delay the others by about a second for each so many of them.
+    ///
+    /// Each connection needs a file descriptor. Raise the limit of open files above the sum of this limit and
+    /// [`connections`](Self::connections); many systems start with 1,024. If the system has none left, the server
+    /// disconnects clients that have sent nothing for a second.
     pub handshakes: u32,
     /// How many rooms a socket may be in. Default: 1,024.
     pub rooms_per_socket: u32,

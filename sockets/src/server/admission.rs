@@ -77,6 +77,20 @@ impl Admission {
         }
     }
 
+    /// Disconnects the clients that have sent nothing for [`GRACE`]. Called when the system has no sockets left, so that
+    /// silent connections do not keep others out below the limit of handshakes.
+    pub(super) fn evict_silent(&self) {
+        let now = Instant::now();
+        let mut evicted = Vec::new();
+        let mut places = self.places.lock();
+        while let Some(oldest) = places.theirs.first_entry().filter(|oldest| oldest.get().0 + GRACE <= now) {
+            evicted.push(oldest.remove());
+        }
+        // Released first: dropping the senders wakes the connections.
+        drop(places);
+        drop(evicted);
+    }
+
     /// Whether there is no place for another connection.
     pub(super) fn is_full(&self) -> bool {
         self.places.lock().connections >= self.connections
@@ -162,5 +176,29 @@ impl Drop for Back<'_> {
         }
         drop(places);
         self.turn.has_place = place.is_some();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn eviction_ends_only_handshakes_that_were_silent_for_a_second() {
+        let admission = Admission::new(&Limits::default());
+        let mut silent = admission.enter().await;
+        let old = tokio::spawn(async move { silent.theirs(pending::<()>()).await });
+        tokio::time::sleep(GRACE).await;
+        let mut recent = admission.enter().await;
+        let mut waiting = pin!(recent.theirs(pending::<()>()));
+        assert_eq!(waiting.as_mut().now_or_never(), None);
+
+        admission.evict_silent();
+        assert_eq!(old.await.unwrap(), None);
+        assert_eq!(waiting.as_mut().now_or_never(), None, "the recent client is not evicted");
     }
 }

@@ -66,7 +66,9 @@ async fn listen<I: Identity>(server: Arc<Inner<I>>, accepting: Accepting) {
         let arrival = match accepted {
             Ok(arrival) => arrival,
             Err(error) => {
-                event!(warn, %error, "a connection could not be accepted");
+                let remedy = "raise the limit of open files, or lower `Limits::handshakes` and `connections`";
+                event!(warn, %error, remedy, "a connection could not be accepted");
+                server.admission.evict_silent();
                 sleep(ACCEPT_BACKOFF).await;
                 continue;
             }
