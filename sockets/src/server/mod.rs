@@ -65,6 +65,8 @@ impl<T: Clone + Eq + Hash + Send + Sync + 'static> Identity for T {}
 #[cfg(all(test, feature = "compression"))]
 mod compression_tests;
 #[cfg(test)]
+mod detached_tests;
+#[cfg(test)]
 mod held_tests;
 #[cfg(test)]
 mod resumption_tests;

@@ -75,14 +75,14 @@ impl Slowness {
         until != 0 && millis(now()) < until
     }
 
-    /// Waits for a permit for a suspended handler. Returns `None` if the session is not slow any more when it is the
-    /// handler's turn to wait.
-    pub(super) async fn permit(&self) -> Option<SlowPermit> {
+    /// Waits for a permit for a suspended handler. Returns `None` if it is not needed any more when it is the handler's
+    /// turn to wait.
+    pub(super) async fn permit(&self, is_needed: impl Fn() -> bool) -> Option<SlowPermit> {
         if let Some(permit) = SlowPermit::try_acquire() {
             return Some(permit);
         }
         let _first = self.queue.get_or_init(Box::default).lock().await;
-        if self.is_slow() { Some(SlowPermit::acquire().await) } else { None }
+        if is_needed() { Some(SlowPermit::acquire().await) } else { None }
     }
 }
 
@@ -257,7 +257,7 @@ mod tests {
             Permits::current().record_change();
             drop(first);
         };
-        let (permit, ()) = tokio::join!(slowness.permit(), release);
+        let (permit, ()) = tokio::join!(slowness.permit(|| slowness.is_slow()), release);
         assert!(permit.is_none(), "the session is not slow any more");
     }
 }

@@ -52,9 +52,12 @@ impl Session {
 
     /// Polls the handler once, with a permit if handlers of this session are slow. Returns `None` if the handler is held
     /// when it gets its permit: handlers that had one before may have filled the queue.
+    ///
+    /// A handler of a detached session always needs a permit. Many sessions that have been left may have one slow handler
+    /// each, and their clients do not wait for the replies.
     async fn poll_once(self: &Arc<Self>, key: u64, open: Open, running: &mut Running) -> Option<Poll<()>> {
-        let _permit = if self.is_slow() {
-            let permit = Box::pin(self.slowness.permit()).await;
+        let _permit = if self.needs_permit() {
+            let permit = Box::pin(self.slowness.permit(|| self.needs_permit())).await;
             if self.holds_handler(key, open) {
                 return None;
             }
@@ -77,6 +80,11 @@ impl Session {
             held.resume();
         }
         polled
+    }
+
+    /// Whether a handler needs a permit. Takes no lock while the connection accepts bytes.
+    fn needs_permit(&self) -> bool {
+        self.is_slow() || self.is_blocked() && self.is_away()
     }
 
     /// Waits until fewer bytes of replies wait, and resumes the handler. One at a time: each may add a reply.
