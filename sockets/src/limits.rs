@@ -118,7 +118,7 @@ pub struct Limits {
     /// hold more than their part of it. A reply that would exceed it ends its session, and is not kept.
     ///
     /// This counts messages that wait, messages that are retained for another connection, replies, and received calls whose
-    /// handlers have not ended, with 2 KiB for each such handler.
+    /// handlers have not ended. Such a call counts as twice its bytes, since its arguments are decoded, and 2 KiB.
     pub resume_sessions_bytes: u32,
     /// How many calls and emits a second are taken from a peer, if that is limited. Default: `None`. A second's worth
     /// may come at once. The others wait, in their order and with their deadlines running, where they count as in flight: so

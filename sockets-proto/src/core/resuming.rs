@@ -145,7 +145,8 @@ impl<C, H: Clone> Core<C, H> {
     pub fn held(&self) -> usize {
         // An emit has several handlers if several listeners subscribe to it.
         let handlers = self.running.len().max(self.inbound.in_flight() as usize);
-        let calls = self.inbound.bytes_in_flight() + handlers * HANDLER_OVERHEAD;
+        // The handler holds its arguments, which it has decoded, and the bytes that they may be borrowed from.
+        let calls = 2 * self.inbound.bytes_in_flight() + handlers * HANDLER_OVERHEAD;
         self.queued() + self.retained() + calls
     }
 

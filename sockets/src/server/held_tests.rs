@@ -103,7 +103,8 @@ impl Waiting {
 async fn received_calls_of_detached_sessions_count() {
     let waiting = Waiting::new(0);
     let visitors = waiting.calls(2, 450 << 10).await;
-    assert!(waiting.held() >= CLIENTS as usize * (900 << 10), "{} bytes are held", waiting.held());
+    // As they were received, and decoded.
+    assert!(waiting.held() >= CLIENTS as usize * 2 * (900 << 10), "{} bytes are held", waiting.held());
     waiting.leave(visitors).await;
     let sockets = waiting.server.sockets().len();
     assert!(waiting.held() <= MOST as usize && sockets >= 1, "{sockets} sessions hold {} bytes", waiting.held());

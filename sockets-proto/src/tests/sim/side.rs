@@ -253,7 +253,8 @@ impl Side {
         let held = self.engine.held();
         let calls = self.incoming.handlers.iter().map(|handler| handler.length);
         let calls = calls.chain(self.incoming.held.iter().map(|held| held.length));
-        let counted = self.engine.queued() + self.engine.kept() + calls.map(|length| length + HANDLER).sum::<usize>();
+        let counted =
+            self.engine.queued() + self.engine.kept() + calls.map(|length| 2 * length + HANDLER).sum::<usize>();
         assert_eq!(held, counted, "bytes that are held and counted");
 
         assert!(self.outgoing.parked_requests() <= self.ours.calls as usize, "more requests wait than may");
