@@ -1,12 +1,13 @@
 //! The task of a session: it reads, dispatches, writes, keeps time, and says goodbye.
 
 mod dispatch;
+mod pause;
 mod places;
 mod rate;
 mod recovery;
 
 use std::{
-    future::{Future, poll_fn, ready},
+    future::{Future, poll_fn},
     mem,
     pin::Pin,
     sync::Arc,
@@ -16,21 +17,22 @@ use std::{
 
 use bytes::Bytes;
 use tokio::{
-    task::{AbortHandle, JoinHandle},
+    task::AbortHandle,
     time::{Sleep, sleep_until},
 };
 
 pub(crate) use self::recovery::{Found, Recovery, Search};
 use self::{
     dispatch::{Dispatcher, Moment},
+    pause::Pauses,
     places::Places,
 };
-use crate::lock::{event, in_transport, wake};
+use crate::lock::{event, in_transport};
 use crate::{
     clock,
     contain::contain,
     disconnect_reason::DisconnectReason,
-    session::{Notices, Received, SLOW, Session, SlowPermit, after_others},
+    session::{Notices, Received, SLOW, Session, SlowPermit},
     transport::{Batch, Receive, ReceiveError, hang_up, wake_after_others},
 };
 use sockets_proto::{Frame, Violation};
@@ -53,7 +55,7 @@ pub(crate) struct Driver {
     announced: Option<Box<Bytes>>,
     dispatcher: Dispatcher,
     /// Set between two turns that follow each other.
-    pause: Option<JoinHandle<Option<SlowPermit>>>,
+    pauses: Pauses,
     sleep: Option<Pin<Box<Sleep>>>,
     /// Callers have been let run before their messages are written.
     yielded: bool,
@@ -75,7 +77,7 @@ impl Driver {
             arrived: clock::now(),
             announced: None,
             dispatcher,
-            pause: None,
+            pauses: Pauses::default(),
             sleep: None,
             yielded: false,
             told: false,
@@ -113,9 +115,9 @@ impl Driver {
 
     /// Says goodbye, if the other side has not.
     async fn part(self, reason: DisconnectReason) {
-        let Self { session, mut receiver, dispatcher, pause, told, .. } = self;
+        let Self { session, mut receiver, dispatcher, pauses, told, .. } = self;
         // Neither the handlers nor a permit are kept for the time of a goodbye.
-        drop((dispatcher, pause));
+        drop((dispatcher, pauses));
         let farewell = session.farewell(&reason).filter(|_| !told);
         let says_goodbye = farewell.is_some();
         if let Some((farewell, text)) = farewell {
@@ -140,7 +142,7 @@ impl Driver {
         let (mut now, until) = (began, began + SLICE);
         self.session.prepare(now, cx)?;
         // Held to the end of the turn.
-        let Poll::Ready(_permit) = self.poll_pause(cx) else {
+        let Poll::Ready(_permit) = self.poll_pause(now, cx) else {
             self.write_for_others(cx);
             return self.keep_time(now, false, cx);
         };
@@ -164,7 +166,7 @@ impl Driver {
             }
         };
         if goes_on {
-            self.pause(cx, after_others());
+            self.pauses.wait_for_others(now, cx);
         }
         let begun = self.receiver.begun();
         if listened && begun > 0 {
@@ -178,30 +180,19 @@ impl Driver {
     }
 
     /// Waits until the next turn may begin. A slow session gets a permit for it.
-    fn poll_pause(&mut self, cx: &mut Context<'_>) -> Poll<Option<SlowPermit>> {
-        if self.pause.is_none() && self.session.is_slow() {
+    fn poll_pause(&mut self, now: Instant, cx: &mut Context<'_>) -> Poll<Option<SlowPermit>> {
+        loop {
+            if let Some(permit) = ready!(self.pauses.poll(now, cx)) {
+                return Poll::Ready(Some(permit));
+            }
+            if !self.session.is_slow() {
+                return Poll::Ready(None);
+            }
             if let Some(permit) = SlowPermit::try_acquire() {
                 return Poll::Ready(Some(permit));
             }
-            self.pause(cx, ready(()));
+            self.pauses.wait_for_permit(cx);
         }
-        let Some(pause) = &mut self.pause else { return Poll::Ready(None) };
-        let permit = ready!(Pin::new(pause).poll(cx));
-        self.pause = None;
-        Poll::Ready(permit.unwrap_or_default())
-    }
-
-    /// Begins a pause before the next turn, which lasts until `first` has ended and a slow session has its permit.
-    ///
-    /// It is a task of its own, since the driver's own task may be woken for other reasons meanwhile.
-    fn pause(&mut self, cx: &Context<'_>, first: impl Future<Output = ()> + Send + 'static) {
-        let (is_slow, driver) = (self.session.is_slow(), cx.waker().clone());
-        self.pause = Some(tokio::spawn(async move {
-            first.await;
-            let permit = if is_slow { Some(SlowPermit::acquire().await) } else { None };
-            wake(driver);
-            permit
-        }));
     }
 
     /// Whether something that has been received can be handled.
@@ -290,7 +281,8 @@ impl Driver {
     fn keep_time(&mut self, mut now: Instant, listened: bool, cx: &mut Context<'_>) -> Result<(), DisconnectReason> {
         loop {
             let next = self.session.handle_timeout(now, listened)?;
-            let resumes_at = if self.pause.is_none() { self.dispatcher.resumes_at() } else { None };
+            let resumes_at =
+                if self.pauses.is_pausing() { self.pauses.ends_at() } else { self.dispatcher.resumes_at() };
             let Some(next) = [next, resumes_at].into_iter().flatten().min() else {
                 self.sleep = None;
                 return Ok(());
@@ -303,7 +295,12 @@ impl Driver {
                 return Ok(());
             }
             now = clock::now();
-            if self.pause.is_none() && self.dispatcher.has_work(now) {
+            if self.pauses.is_pausing() {
+                if self.pauses.ends_at().is_some_and(|end| end <= now) {
+                    wake_after_others(cx);
+                    return Ok(());
+                }
+            } else if self.dispatcher.has_work(now) {
                 wake_after_others(cx);
                 return Ok(());
             }

@@ -61,7 +61,7 @@ impl Driver {
             return Err(reason);
         }
         // A permit is not kept for the time without a link.
-        self.pause = None;
+        self.pauses.cancel();
         let (transmitter, unwritten) = self.session.park(recovery.share());
         if self.session.is_offered() {
             let receiver = mem::replace(&mut self.receiver, Box::new(NoLink));

@@ -67,7 +67,7 @@ pub(crate) use self::{
     routes::{Routes, Subscriber},
     sending::Room,
     service::{Callee, Listen, Named},
-    slow::{SLOW, SlowPermit, after_others},
+    slow::{SLOW, SlowPermit},
     suspended::run_suspended,
     worker::{run_hook, share_woken_task},
 };

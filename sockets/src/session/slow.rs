@@ -11,7 +11,7 @@
 use std::{
     pin::pin,
     sync::{
-        Arc, LazyLock, OnceLock, Weak,
+        Arc, LazyLock, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -40,7 +40,7 @@ const GO_ON: Duration = Duration::from_millis(2);
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// The permits of each runtime that has slow sessions.
-static PERMITS: Mutex<Vec<(runtime::Id, Weak<Permits>)>> = Mutex::new(Vec::new());
+static PERMITS: Mutex<Vec<(runtime::Id, Arc<Permits>)>> = Mutex::new(Vec::new());
 
 /// Whether a session is slow, and which of its handlers waits for a permit.
 #[derive(Default)]
@@ -160,15 +160,14 @@ impl Permits {
     fn current() -> Arc<Self> {
         let runtime = Handle::current();
         let mut known = PERMITS.lock();
-        if let Some(permits) =
-            known.iter().find(|(id, _)| *id == runtime.id()).and_then(|(_, permits)| permits.upgrade())
-        {
-            return permits;
+        if let Some((_, permits)) = known.iter().find(|(id, _)| *id == runtime.id()) {
+            return Arc::clone(permits);
         }
-        known.retain(|(_, permits)| permits.strong_count() > 0);
+        // Runtimes end without a notice: their permits are dropped when another one needs some.
+        known.retain(|(_, permits)| Arc::strong_count(permits) > 1);
         let count = runtime.metrics().num_workers().saturating_sub(1).max(1);
         let permits = Arc::new(Self { semaphore: Semaphore::new(count), last_change: Mutex::new(now()) });
-        known.push((runtime.id(), Arc::downgrade(&permits)));
+        known.push((runtime.id(), Arc::clone(&permits)));
         permits
     }
 
@@ -202,7 +201,7 @@ impl Drop for Permit {
 /// Waits until this worker has run the tasks that are ready, and has polled for I/O.
 ///
 /// A task that wakes itself directly runs before the latter: tokio polls for I/O only after 61 such turns.
-pub(crate) async fn after_others() {
+async fn after_others() {
     let _ = timeout(GO_ON, yield_now()).await;
 }
 

@@ -1,0 +1,113 @@
+//! The pause between two turns of a driver.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Wake, Waker},
+    time::{Duration, Instant},
+};
+
+use tokio::task::JoinHandle;
+
+use crate::{lock::wake, session::SlowPermit, transport::wake_after_others};
+
+/// The longest pause of a session that needs no permit: its worker may be blocked meanwhile, and another one idle.
+const LONGEST: Duration = Duration::from_millis(2);
+
+/// A pause. The driver's task may be woken for other reasons meanwhile, so these wake-ups do not end it.
+pub(super) enum Pause {
+    /// Until the worker has run the tasks that are ready and has polled for I/O, or until this time.
+    Others(Instant),
+    /// Until a slow session has its permit, in a task of its own.
+    Permit(JoinHandle<SlowPermit>),
+}
+
+/// The pauses of a driver.
+#[derive(Default)]
+pub(super) struct Pauses {
+    current: Option<Pause>,
+    /// Kept from pause to pause, so that a turn that ends costs no allocation.
+    signal: Option<Arc<Signal>>,
+}
+
+/// The end of a pause, and the task that waits for it.
+struct Signal {
+    is_over: AtomicBool,
+    driver: Waker,
+}
+
+impl Wake for Signal {
+    fn wake(self: Arc<Self>) {
+        self.is_over.store(true, Ordering::Release);
+        wake(self.driver.clone());
+    }
+}
+
+impl Pauses {
+    /// Lets other tasks run before the next turn.
+    pub(super) fn wait_for_others(&mut self, now: Instant, cx: &Context<'_>) {
+        let known = self.signal.take().filter(|signal| signal.driver.will_wake(cx.waker()));
+        let signal =
+            known.unwrap_or_else(|| Arc::new(Signal { is_over: AtomicBool::new(false), driver: cx.waker().clone() }));
+        signal.is_over.store(false, Ordering::Release);
+        wake_after_others(&mut Context::from_waker(&Waker::from(Arc::clone(&signal))));
+        self.signal = Some(signal);
+        self.current = Some(Pause::Others(now + LONGEST));
+    }
+
+    /// Waits for a permit before the next turn.
+    pub(super) fn wait_for_permit(&mut self, cx: &Context<'_>) {
+        let driver = cx.waker().clone();
+        self.current = Some(Pause::Permit(tokio::spawn(async move {
+            let permit = SlowPermit::acquire().await;
+            wake(driver);
+            permit
+        })));
+    }
+
+    /// Waits for the end of the pause, and returns the permit that it has waited for.
+    pub(super) fn poll(&mut self, now: Instant, cx: &mut Context<'_>) -> Poll<Option<SlowPermit>> {
+        let permit = match &mut self.current {
+            None => None,
+            Some(Pause::Others(until)) => {
+                let is_over = self.signal.as_ref().is_none_or(|signal| signal.is_over.load(Ordering::Acquire));
+                if !is_over && now < *until {
+                    return Poll::Pending;
+                }
+                if !is_over {
+                    // Its wake-up may come during the next pause.
+                    self.signal = None;
+                }
+                None
+            }
+            Some(Pause::Permit(task)) => match Pin::new(task).poll(cx) {
+                Poll::Ready(permit) => permit.ok(),
+                Poll::Pending => return Poll::Pending,
+            },
+        };
+        self.current = None;
+        Poll::Ready(permit)
+    }
+
+    /// Returns `true` between two turns.
+    pub(super) fn is_pausing(&self) -> bool {
+        self.current.is_some()
+    }
+
+    /// Returns the time at which the pause ends in any case.
+    pub(super) fn ends_at(&self) -> Option<Instant> {
+        match self.current {
+            Some(Pause::Others(until)) => Some(until),
+            _ => None,
+        }
+    }
+
+    /// Ends the pause.
+    pub(super) fn cancel(&mut self) {
+        self.current = None;
+    }
+}
