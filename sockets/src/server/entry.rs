@@ -47,6 +47,7 @@ pub(super) async fn admit<I: Identity>(
     let heard = timeout_at(deadline, turn.theirs(handshake::hear(link, &server.limits))).await;
     let Ok(heard) = heard else { return misunderstand(server, link, TOO_LATE.into(), turn).await };
     let Heard { theirs, login, claim } = heard.unwrap_or_else(|| handshake::cut_short(link))?;
+    let claimed = claim.clone();
     let decided = tokio::select! {
         biased;
         decided = timeout_at(deadline, decide(server, &login, claim, handshake)) => decided,
@@ -55,8 +56,23 @@ pub(super) async fn admit<I: Identity>(
     };
     match decided.unwrap_or_else(|_| Err(Refusal::retry(TOO_LATE).into())) {
         Ok(entry) => Ok((theirs, entry)),
-        Err(AuthFailure::Refused(refusal)) => refuse(server, link, refusal, &theirs, turn).await,
+        Err(AuthFailure::Refused(refusal)) => {
+            // A client that does not know retries makes no other attempt after any refusal.
+            let is_final = refusal.retry_after().is_none() || !theirs.retries;
+            if let Some(claim) = claimed.filter(|_| is_final) {
+                end_claimed(server, &claim, &refusal);
+            }
+            refuse(server, link, refusal, &theirs, turn).await
+        }
         Err(AuthFailure::Misunderstood(what)) => misunderstand(server, link, what, turn).await,
+    }
+}
+
+/// Ends the session that a finally refused client has claimed, since the client does not try again.
+fn end_claimed<I: Identity>(server: &Inner<I>, claim: &Claim, refusal: &Refusal) {
+    let claimed = server.registry.read().socket(claim.token.session()).cloned();
+    if let Some(socket) = claimed {
+        socket.session().refuse(claim, refusal.clone());
     }
 }
 

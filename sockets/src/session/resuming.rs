@@ -16,6 +16,7 @@ use crate::{
     clock::now,
     disconnect_reason::DisconnectReason,
     handshake::{Claim, Granted, Theirs},
+    refusal::Refusal,
     transport::{Link, Transmit},
 };
 use sockets_proto::{Liveness, Outbox};
@@ -166,6 +167,14 @@ impl Session {
         }
         state.close(DisconnectReason::Lost("a side has missed more than the other keeps".into()));
         Checked::Invalid
+    }
+
+    /// Ends the session of a client that has been refused finally. A claim that was delayed does not end it.
+    pub(crate) fn refuse(&self, claim: &Claim, refusal: Refusal) {
+        let mut state = self.state.lock();
+        if self.admits(&state, claim) == Checked::Resumable {
+            state.close(DisconnectReason::Refused(refusal));
+        }
     }
 
     /// Returns `true` if both sides keep what the other has missed. While the session is detached, only the driver's

@@ -105,6 +105,46 @@ async fn final_refusal_ends_a_client_that_reconnects() {
     assert_eq!(logins.load(Ordering::Relaxed), 2, "the client does not try again");
 }
 
+/// Sessions that are kept longer than any test takes.
+fn patient() -> Limits {
+    Limits { resume_within: Duration::from_secs(3600), ..Limits::default() }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn final_refusal_ends_the_session_on_the_server() {
+    let logins = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&logins);
+    let server = Server::builder().authenticate(move |(): ()| {
+        let first = counted.fetch_add(1, Ordering::Relaxed) == 0;
+        async move { if first { Ok(()) } else { Err(Refusal::new("your account is closed")) } }
+    });
+    let server = server.limits(patient()).bind("tcp://127.0.0.1:0").await.unwrap();
+    let (relay, client) = through_a_relay(&server).await;
+    let socket = server.sockets().remove(0);
+    relay.cut();
+    let refused = DisconnectReason::Refused(Refusal::new("your account is closed"));
+    assert_eq!(within(client.disconnected()).await, refused);
+    assert_eq!(within(socket.disconnected()).await, refused);
+    eventually("the socket is removed", || server.sockets().is_empty()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn refusal_with_a_retry_keeps_the_session_on_the_server() {
+    let logins = AtomicU32::new(0);
+    let server = Server::builder().authenticate(move |(): ()| {
+        let number = logins.fetch_add(1, Ordering::Relaxed);
+        async move { if number == 1 { Err(Refusal::retry("busy")) } else { Ok(()) } }
+    });
+    let server = server.limits(patient()).bind("tcp://127.0.0.1:0").await.unwrap();
+    let (relay, client) = through_a_relay(&server).await;
+    let socket = server.sockets().remove(0);
+    relay.cut();
+    eventually("the client is away", || socket.is_away()).await;
+    eventually("the session is resumed", || !socket.is_away()).await;
+    assert_eq!(server.sockets(), [socket]);
+    assert!(client.is_connected());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn final_refusal_by_a_hook_ends_a_client_that_reconnects() {
     let server = server(|number| if number == 0 { Ok(()) } else { Err(Refusal::new("closed")) }).await;
