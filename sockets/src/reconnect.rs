@@ -122,14 +122,15 @@ pub enum ClientState {
         /// failed, what was on its way may be lost, and the server knows this client's groups, and nothing else of it.
         session: u64,
     },
-    /// The connection has broken, and the client tries to come back.
+    /// The connection is lost, and the client reconnects.
     Reconnecting {
         /// The number of the attempt, counted from the last steady connection: see
         /// [`Reconnect`]. It is 0 while the client waits for a server that restarts.
         attempt: u32,
-        /// Why the connection has ended.
+        /// The reason for which the last established connection ended. Failed attempts do not change it.
         reason: DisconnectReason,
-        /// Why the attempt before this one has failed, in words: what [`ConnectError`] says.
+        /// The message of the [`ConnectError`] of the previous attempt. An attempt also fails if its session ends
+        /// before it is ready: a `connected` hook may refuse the client.
         error: Option<String>,
     },
     /// It is over.
@@ -230,6 +231,8 @@ struct Ticket {
     address: Address,
     /// Where it has said that the next one is.
     redirected: Option<Address>,
+    /// The reason of the loss, until a session is established again.
+    lost: Option<DisconnectReason>,
 }
 
 impl WayBack {
@@ -242,7 +245,8 @@ impl WayBack {
         token: Token,
         states: watch::Sender<ClientState>,
     ) -> Self {
-        let ticket = Ticket { token, attempts: 0, sessions: 0, is_counted: false, address, redirected: None };
+        let ticket =
+            Ticket { token, attempts: 0, sessions: 0, is_counted: false, address, redirected: None, lost: None };
         let backoff = Backoff::new(policy, limits.resume_within);
         Self { options, limits, login, states, backoff: Mutex::new(backoff), ticket: Mutex::new(ticket) }
     }
@@ -266,15 +270,16 @@ impl Recovery for WayBack {
                 return Err(reason);
             }
             let positions = session.positions();
+            let (lost, mut last) = self.ticket.lock().lose(&reason);
             let tries = |attempt, error: Option<&ConnectError>| {
                 let error = error.map(ConnectError::to_string);
-                ClientState::Reconnecting { attempt, reason: reason.clone(), error }
+                ClientState::Reconnecting { attempt, reason: lost.clone(), error }
             };
             // The time for which the server wants no attempt.
             let mut wait = Duration::ZERO;
             match &reason {
                 DisconnectReason::Restarting { after, at } => {
-                    self.states.send_replace(tries(0, None));
+                    self.states.send_replace(tries(0, last.as_ref()));
                     if let Some(url) = at {
                         let is_used = self.ticket.lock().redirect(url);
                         if !is_used {
@@ -287,7 +292,6 @@ impl Recovery for WayBack {
                 DisconnectReason::Refused(refusal) => wait = refusal.retry_after().unwrap_or_default(),
                 _ => {}
             }
-            let mut last = None;
             while let Some(attempt) = self.next_attempt(wait, |attempt| tries(attempt, last.as_ref())).await {
                 let error = match self.attempt(attempt, positions).await {
                     Ok(found) => return Ok(found),
@@ -305,6 +309,7 @@ impl Recovery for WayBack {
             }
             Err(match last {
                 None => reason,
+                Some(ConnectError::Disconnected(reason)) => reason,
                 Some(ConnectError::Refused(refusal)) => DisconnectReason::Refused(refusal),
                 Some(error) => DisconnectReason::Lost(format!("it could not reconnect: {error}")),
             })
@@ -315,6 +320,7 @@ impl Recovery for WayBack {
         self.backoff.lock().on_established(Instant::now());
         let session = {
             let mut ticket = self.ticket.lock();
+            ticket.lost = None;
             ticket.sessions += u64::from(!mem::replace(&mut ticket.is_counted, true));
             ticket.sessions
         };
@@ -328,6 +334,17 @@ impl Recovery for WayBack {
 }
 
 impl Ticket {
+    /// Returns the reason of the loss, and the error of the last attempt if its session ended before it was ready.
+    fn lose(&mut self, reason: &DisconnectReason) -> (DisconnectReason, Option<ConnectError>) {
+        match &self.lost {
+            Some(lost) => (lost.clone(), Some(ConnectError::ended(reason.clone()))),
+            None => {
+                self.lost = Some(reason.clone());
+                (reason.clone(), None)
+            }
+        }
+    }
+
     /// The server is followed by another one. Not over another transport: that might be less safe. Returns `false` if the
     /// address is of no use.
     fn redirect(&mut self, url: &str) -> bool {

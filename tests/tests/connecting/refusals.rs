@@ -20,6 +20,9 @@ fn forgetful() -> Limits {
     Limits { resume_sessions: 0, connected: Duration::from_millis(200), ..Limits::default() }
 }
 
+/// A time before the next attempt that is longer than any test takes.
+const PAUSE: Duration = Duration::from_secs(3600);
+
 /// The outcome of the `connected` hook for a session, counted from 0.
 type Outcome = fn(u32) -> Result<(), Refusal>;
 
@@ -198,6 +201,35 @@ async fn hook_that_fails_for_a_while_ends_no_client_and_no_call() {
     let (called, ()) = within(async { tokio::join!(client.request::<u32>("ping", &()), async { relay.cut() }) }).await;
     assert_eq!(called, Ok(7), "the call waits for the session that becomes ready");
     assert_eq!(client.state(), ClientState::Connected { session: 2 }, "only sessions that became ready are counted");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reason_of_the_loss_is_kept_when_a_hook_refuses_the_client() {
+    let busy = |number| if number == 0 { Ok(()) } else { Err(Refusal::retry("busy").after(PAUSE)) };
+    let server = server(busy).await;
+    let (relay, client) = through_a_relay(&server).await;
+    relay.cut();
+    let state = || match client.state() {
+        ClientState::Reconnecting { attempt, reason, error: Some(error) } => Some((attempt, reason, error)),
+        _ => None,
+    };
+    eventually("the first attempt has failed", || state().is_some()).await;
+    let (attempt, reason, error) = state().unwrap();
+    assert_eq!(attempt, 2);
+    assert!(matches!(reason, DisconnectReason::Lost(_)), "{reason:?}");
+    assert!(error.contains("refused") && error.contains("busy"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reason_of_the_loss_is_renewed_when_a_session_is_ready() {
+    let server = server(fails_a_while).await;
+    let (relay, client) = through_a_relay(&server).await;
+    relay.cut();
+    eventually("the second session is ready", || client.state() == ClientState::Connected { session: 2 }).await;
+    within(server.shutdown_for_restart(Duration::ZERO)).await;
+    let restarts = |reason: &DisconnectReason| matches!(reason, DisconnectReason::Restarting { .. });
+    let is_renewed = || matches!(client.state(), ClientState::Reconnecting { reason, .. } if restarts(&reason));
+    eventually("the client waits for the restart", is_renewed).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
