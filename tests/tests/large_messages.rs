@@ -307,6 +307,37 @@ async fn lagging_room_delays_no_emitter_of_another_room() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn emits_of_many_tasks_lose_no_member() {
+    let server = serve(Net::Tcp, queue(64 << 10)).await;
+    let mut members = Vec::new();
+    for _ in 0..10 {
+        members.push(member(Net::Tcp, &server).await);
+    }
+    let mut emitters = JoinSet::new();
+    for task in 0..20 {
+        let room = BulkClient::new(&server.room("room"));
+        emitters.spawn(async move {
+            for number in 0..5 {
+                room.send(task * 100 + number, &vec![7; 300_000]).await.unwrap();
+            }
+        });
+    }
+    emitters.join_all().await;
+    for member in &members {
+        let began = Instant::now();
+        while member.received.all().len() < 100 && began.elapsed() < Duration::from_secs(20) {
+            sleep(Duration::from_millis(5)).await;
+        }
+        let received = member.received.all();
+        assert_eq!(received.len(), 100, "{:?}", member.socket.is_connected());
+        for task in 0..20 {
+            let of_task = received.iter().filter(|(number, _)| number / 100 == task).map(|(number, _)| number % 100);
+            assert!(of_task.eq(0..5), "in order: {received:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn members_that_join_and_leave_lose_nothing_between() {
     let server = serve(Net::Tcp, queue(64 << 10)).await;
     let stays = member(Net::Tcp, &server).await;

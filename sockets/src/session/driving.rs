@@ -55,14 +55,11 @@ impl Session {
             return Err(DisconnectReason::Superseded);
         }
         drop(state);
-        let blocked = self.is_blocked();
-        if !known || blocked {
+        if self.is_blocked() {
             let error = self.writer.lock().take_error();
             if let Some(error) = error {
                 return Err(DisconnectReason::Lost(error.to_string()));
             }
-        }
-        if blocked {
             self.flush();
         }
         Ok(())
@@ -251,7 +248,7 @@ impl Session {
         if !self.is_blocked() {
             return None;
         }
-        let since = self.writer.lock().blocked_since()?;
+        let since = self.write_progress.blocked_since()?;
         since.checked_add(self.limits.stall)
     }
 

@@ -89,7 +89,7 @@ impl Session {
         if let Lag::Lagging(lagging) = &mut state.lag {
             lagging.is_full = is_full;
         } else {
-            let progress = self.last_taken().unwrap_or_else(now);
+            let progress = self.write_progress.blocked_since().unwrap_or_else(now);
             state.lag = Lag::Lagging(Box::new(Lagging { is_full, progress }));
         }
         log.laggards().add(*member, &session, is_full);
@@ -132,7 +132,7 @@ impl Session {
     /// Returns until when an emitter waits for room in this member's queue, `last` or earlier. Returns `None` if there is
     /// room, and if that time has passed: then the methods' policies apply to this member.
     pub(crate) fn full_until(&self, now: Instant, last: Instant) -> Option<Instant> {
-        let taken = self.last_taken();
+        let taken = self.write_progress.last_taken();
         let mut state = self.state.lock();
         self.queue_has_shrunk(&mut state);
         let Lag::Lagging(lagging) = &mut state.lag else { return None };
@@ -151,7 +151,7 @@ impl Session {
     /// Returns until when an emitter that sends much waits for this member's queue to become shorter; `None` if it is
     /// short, or if the member has taken nothing for a while.
     pub(crate) fn long_until(&self, now: Instant) -> Option<Instant> {
-        let taken = self.last_taken();
+        let taken = self.write_progress.last_taken();
         let state = self.state.lock();
         let Lag::Lagging(lagging) = &state.lag else { return None };
         let until = lagging.progress.max(taken.unwrap_or(lagging.progress)) + WAIT_FOR_LONG;

@@ -32,6 +32,7 @@ mod stats;
 mod suspended;
 mod waiting;
 mod worker;
+mod write_progress;
 mod writer;
 
 use std::{
@@ -90,6 +91,7 @@ use self::{
     state_lock::{Recorded, StateGuard, StateLock},
     stats::Counters,
     waiting::WaitSlot,
+    write_progress::WriteProgress,
     writer::Writer,
 };
 use crate::lock::{DroppedUnlocked, Mutex, RwLock};
@@ -194,9 +196,9 @@ impl State {
 /// What two peers have in common.
 pub(crate) struct Session {
     state: StateLock,
+    /// A concurrent [`flush`](Self::flush) leaves its messages to the holder of this lock, which flushes afterwards.
     writer: Mutex<Writer>,
-    /// The writer waits for the connection; only the driver tries again.
-    write_blocked: AtomicBool,
+    write_progress: WriteProgress,
     routes: RwLock<Routes>,
     /// Changes with every change of the routes.
     routes_version: AtomicU64,
@@ -279,7 +281,7 @@ impl Session {
                 },
             ),
             writer: Mutex::new(Writer::new(transmitter)),
-            write_blocked: AtomicBool::new(false),
+            write_progress: WriteProgress::default(),
             around: routes.around().cloned(),
             routes: RwLock::new(routes),
             routes_version: AtomicU64::new(0),

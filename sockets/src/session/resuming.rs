@@ -3,7 +3,6 @@
 use sockets_proto::{Token, Tokens};
 use std::{
     future::poll_fn,
-    sync::atomic::Ordering,
     task::{Context, Poll},
     time::Instant,
 };
@@ -287,7 +286,7 @@ impl Session {
         state.core.rest();
         state.core.expect_another_server();
         state.between.share = share;
-        self.write_blocked.store(true, Ordering::Release);
+        self.write_progress.record_closed();
         let deferred = state.unlock();
         let stopped = writer.stop();
         drop(writer);
@@ -329,7 +328,7 @@ impl Session {
         state.queued_before = 0;
         state.lag.note_progress();
         self.queue_has_shrunk(&mut state);
-        self.write_blocked.store(false, Ordering::Release);
+        self.write_progress.record_opened();
         writer.start(transmitter, outbox);
         state.notify_capacity();
         let deferred = state.unlock();
@@ -357,7 +356,7 @@ impl Session {
             state.core.announce(&announcement);
         }
         state.core.go_on(now());
-        self.write_blocked.store(false, Ordering::Release);
+        self.write_progress.record_opened();
         writer.start(transmitter, Outbox::default());
         state.notify_capacity();
         let deferred = state.unlock();

@@ -9,9 +9,7 @@ use std::{
     future::{Future, poll_fn},
     io, mem,
     pin::pin,
-    sync::atomic::Ordering,
     task::{Context, Poll, Waker},
-    time::Instant,
 };
 
 use tokio::task::unconstrained;
@@ -22,7 +20,6 @@ use super::{
     worker::share_woken_task,
 };
 use crate::{
-    clock::now,
     lock::{in_transport, is_in_transport},
     transport::Transmit,
 };
@@ -38,28 +35,13 @@ pub(super) struct Writer {
     /// The driver's.
     waker: Waker,
     error: Option<io::Error>,
-    blocked: Option<Blocked>,
-    /// When the connection accepted the last of what it had been blocked with.
-    unblocked: Option<Instant>,
-}
-
-/// Something waits, and the connection accepts nothing.
-struct Blocked {
-    since: Instant,
-    /// How many bytes it had accepted then, in total.
-    accepted: u64,
+    /// The connection has not accepted everything. It may have taken all of the outbox.
+    is_pending: bool,
 }
 
 impl Writer {
     pub(super) fn new(transmitter: Box<dyn Transmit>) -> Self {
-        Self {
-            transmitter,
-            outbox: Outbox::default(),
-            waker: Waker::noop().clone(),
-            error: None,
-            blocked: None,
-            unblocked: None,
-        }
+        Self { transmitter, outbox: Outbox::default(), waker: Waker::noop().clone(), error: None, is_pending: false }
     }
 
     fn poll_write(&mut self) -> Poll<io::Result<()>> {
@@ -67,16 +49,7 @@ impl Writer {
         // A caller's or a shard's budget must not end its writing: the connection is ready or it is not.
         let write = unconstrained(poll_fn(|cx| transmitter.poll_transmit(cx, outbox)));
         let polled = in_transport(|| pin!(write).poll(&mut Context::from_waker(waker)));
-        if polled.is_ready() {
-            if self.blocked.take().is_some() {
-                self.unblocked = Some(now());
-            }
-        } else {
-            let accepted = transmitter.accepted();
-            if self.blocked.as_ref().is_none_or(|blocked| blocked.accepted != accepted) {
-                self.blocked = Some(Blocked { since: now(), accepted });
-            }
-        }
+        self.is_pending = polled.is_pending();
         polled
     }
 
@@ -115,8 +88,9 @@ impl Writer {
         self.error.take()
     }
 
-    pub(super) fn blocked_since(&self) -> Option<Instant> {
-        self.blocked.as_ref().map(|blocked| blocked.since)
+    /// Returns how many bytes the connection has accepted, in total.
+    fn accepted(&self) -> u64 {
+        self.transmitter.accepted()
     }
 
     /// Returns the one before, which is dropped without the lock.
@@ -154,7 +128,7 @@ impl Session {
 
     #[inline(never)]
     fn write_soon(&self, mut state: StateGuard<'_>, lone: bool) {
-        if self.write_blocked.load(Ordering::Acquire) {
+        if self.is_blocked() {
             state.update_share();
             return;
         }
@@ -180,7 +154,7 @@ impl Session {
             drop(writer);
             drop(deferred);
             // Somebody may have queued while we held the writer, and gone away because we did.
-            if self.write_blocked.load(Ordering::Acquire) || !self.state.lock().core.is_to_write() {
+            if self.is_blocked() || !self.state.lock().core.is_to_write() {
                 return;
             }
         }
@@ -204,7 +178,7 @@ impl Session {
         let mut deferred = None;
         loop {
             // A stream may have taken all of it, and not be through with it.
-            if writer.outbox.is_empty() && writer.blocked.is_none() {
+            if writer.outbox.is_empty() && !writer.is_pending {
                 let mut state = self.state.lock();
                 if state.is_away() {
                     return deferred;
@@ -240,18 +214,18 @@ impl Session {
     fn poll_writer<'a>(&'a self, writer: &mut Writer, deferred: &mut Option<Deferred<'a>>) -> bool {
         match writer.poll_write() {
             Poll::Ready(Ok(())) => {
-                self.write_blocked.store(false, Ordering::Release);
+                self.write_progress.record_ready();
                 true
             }
             Poll::Ready(Err(error)) => {
                 writer.error = Some(error);
                 // Nothing can be written any more; the driver ends the session.
-                self.write_blocked.store(true, Ordering::Release);
+                self.write_progress.record_closed();
                 self.wake_driver_after(deferred);
                 false
             }
             Poll::Pending => {
-                if !self.write_blocked.swap(true, Ordering::AcqRel) {
+                if self.write_progress.record_pending(writer.accepted()) {
                     // The driver has to watch the write timeout.
                     self.wake_driver_after(deferred);
                 }
@@ -266,15 +240,10 @@ impl Session {
         Deferred::merge(deferred, self.state.waking_driver());
     }
 
-    /// Returns when the connection last took bytes, if it has been blocked. A write that goes on at this moment takes
-    /// some.
-    pub(super) fn last_taken(&self) -> Option<Instant> {
-        self.writer.try_lock().map_or_else(|| Some(now()), |writer| writer.blocked_since().or(writer.unblocked))
-    }
-
-    /// Whether the connection does not take what is to be written.
+    /// Returns `true` if the connection accepts no bytes. The driver tries again.
+    #[inline]
     pub(crate) fn is_blocked(&self) -> bool {
-        self.write_blocked.load(Ordering::Acquire)
+        self.write_progress.is_blocked()
     }
 }
 
