@@ -17,6 +17,7 @@ use tokio::{
 /// In bytes a second.
 const ONE_MBIT: u32 = 125_000;
 const EIGHT_MBIT: u32 = 1_000_000;
+const DEADLINE: Duration = Duration::from_secs(60);
 
 #[sockets::group("Bulk")]
 trait Bulk {
@@ -335,6 +336,25 @@ async fn emits_of_many_tasks_lose_no_member() {
             assert!(of_task.eq(0..5), "in order: {received:?}");
         }
     }
+}
+
+/// The message of the last emitter waits for longer than an emit does, since the member takes four seconds for all.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn slow_member_that_makes_room_outlasts_many_emitters() {
+    const EMITTERS: u32 = 20;
+    let server = serve(Net::Tcp, queue(64 << 10)).await;
+    let (slow, _relay) = slow_member(Net::Tcp, &server, EIGHT_MBIT).await;
+    let mut emitters = JoinSet::new();
+    for number in 0..EMITTERS {
+        let room = BulkClient::new(&server.room("room"));
+        emitters.spawn(async move { room.send(number, &vec![7; 200_000]).await });
+    }
+    emitters.join_all().await.into_iter().for_each(Result::unwrap);
+    let began = Instant::now();
+    while slow.received.all().len() < EMITTERS as usize && slow.socket.is_connected() && began.elapsed() < DEADLINE {
+        sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(slow.received.all().len(), EMITTERS as usize, "{:?}", slow.client.state());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -116,7 +116,9 @@ impl Fanout {
 
     /// Sends a message to an audience, whose members `roster` returns, when there is room for it.
     ///
-    /// Waits for the shards, and at most a second for members whose queues are full, however often that happens.
+    /// Waits for the shards, and at most a second for members whose queues are full, however often that happens. A member
+    /// whose queue was full all that time meets the method's policy. One that made room, which other emitters took,
+    /// accepts the message beyond its limit.
     ///
     /// # Errors
     ///
@@ -210,9 +212,9 @@ impl Fanout {
         self.laggards(roster).for_each(|(laggards, members)| laggards.full(members, &mut found));
         if !found.is_empty() {
             let now = now();
-            let last = *patience.began.get_or_insert(now) + WAIT_FOR_ALL;
-            let last = if patience.can_wait { last } else { now };
-            let until = found.iter().filter_map(|session| session.full_until(now, last)).min();
+            let began = *patience.began.get_or_insert(now);
+            let last = if patience.can_wait { began + WAIT_FOR_ALL } else { now };
+            let until = found.iter().filter_map(|session| session.full_until(now, began, last)).min();
             if until.is_some() {
                 return until;
             }

@@ -28,7 +28,8 @@ pub(super) enum Lag {
 
 #[derive(Debug)]
 pub(super) struct Lagging {
-    is_full: bool,
+    /// Since when its queue has been full without a break, if it is.
+    full_since: Option<Instant>,
     /// When its connection last took bytes, as far as the queue shows.
     progress: Instant,
 }
@@ -78,7 +79,7 @@ impl Session {
         }
         let is_new = match &state.lag {
             Lag::None => true,
-            Lag::Lagging(lagging) => lagging.is_full != is_full,
+            Lag::Lagging(lagging) => lagging.full_since.is_some() != is_full,
             Lag::GivenUp => false,
         };
         if !is_new {
@@ -86,11 +87,13 @@ impl Session {
         }
         let Some(Following { log, member, session }) = self.following.get() else { return };
         let Some(session) = session.upgrade() else { return };
+        let now = now();
+        let full_since = is_full.then_some(now);
         if let Lag::Lagging(lagging) = &mut state.lag {
-            lagging.is_full = is_full;
+            lagging.full_since = full_since;
         } else {
-            let progress = self.write_progress.blocked_since().unwrap_or_else(now);
-            state.lag = Lag::Lagging(Box::new(Lagging { is_full, progress }));
+            let progress = self.write_progress.blocked_since().unwrap_or(now);
+            state.lag = Lag::Lagging(Box::new(Lagging { full_since, progress }));
         }
         log.laggards().add(*member, &session, is_full);
     }
@@ -106,7 +109,7 @@ impl Session {
     #[cold]
     fn leave_lag(&self, state: &mut State) {
         let (is_long, Lag::Lagging(lagging)) = (is_long(state), &mut state.lag) else { return };
-        let was_full = std::mem::take(&mut lagging.is_full);
+        let was_full = lagging.full_since.take().is_some();
         if !is_long {
             state.lag = Lag::None;
         }
@@ -129,22 +132,24 @@ impl Session {
         }
     }
 
-    /// Returns until when an emitter waits for room in this member's queue, `last` or earlier. Returns `None` if there is
-    /// room, and if that time has passed: then the methods' policies apply to this member.
-    pub(crate) fn full_until(&self, now: Instant, last: Instant) -> Option<Instant> {
+    /// Returns until when an emitter that began to wait at `began` waits for room in this member's queue, `last` or
+    /// earlier. Returns `None` if there is room, and if that time has passed. Then the methods' policies apply to this
+    /// member, unless it has made room meanwhile and other emitters have taken it: it accepts this message, too.
+    pub(crate) fn full_until(&self, now: Instant, began: Instant, last: Instant) -> Option<Instant> {
         let taken = self.write_progress.last_taken();
         let mut state = self.state.lock();
         self.queue_has_shrunk(&mut state);
         let Lag::Lagging(lagging) = &mut state.lag else { return None };
-        if !lagging.is_full {
-            return None;
-        }
+        let full_since = lagging.full_since?;
         lagging.progress = lagging.progress.max(taken.unwrap_or(lagging.progress));
         let until = last.min(lagging.progress + WAIT_FOR_FULL);
-        if now < until && !self.is_over(&state) {
+        let is_over = self.is_over(&state);
+        if now < until && !is_over {
             return Some(until);
         }
-        self.give_up_waiting(&mut state);
+        if now < last || full_since <= began || is_over {
+            self.give_up_waiting(&mut state);
+        }
         None
     }
 
