@@ -22,13 +22,11 @@ pub enum DisconnectReason {
     Kicked(String),
     /// The server shut down.
     ShuttingDown,
-    /// The server shut down, and asked this client to come back: see
+    /// The server shut down, and expects the client to reconnect, after a time of its own: see
     /// [`Server::shutdown_for_restart`](crate::Server::shutdown_for_restart) and
     /// [`Server::shutdown_with_redirect`](crate::Server::shutdown_with_redirect).
     Restarting {
-        /// In how much time.
-        after: Duration,
-        /// Where, if that is somewhere else.
+        /// The address to which the client reconnects, if it is another one.
         at: Option<String>,
     },
     /// The link broke without a goodbye.
@@ -67,19 +65,14 @@ impl DisconnectReason {
             Farewell::Closed => Self::PeerClosed,
             Farewell::Kicked => Self::Kicked(text),
             Farewell::ShuttingDown => Self::ShuttingDown,
-            Farewell::Restarting => {
-                let (millis, at) = text.split_once(' ').map_or((&*text, None), |(millis, at)| (millis, Some(at)));
-                let after = clamp_timeout(Duration::from_millis(millis.parse().unwrap_or(0)));
-                Self::Restarting { after, at: at.map(without_userinfo) }
-            }
+            Farewell::Restarting => Self::Restarting { at: delayed(&text).1.map(without_userinfo) },
             Farewell::Violation => Self::ProtocolViolation(format!("the other side says: {text}")),
             Farewell::TooSlow => Self::TooSlow,
             Farewell::NotReady => Self::Refused(Refusal::retry("the server did not prepare the session in time")),
             Farewell::Refused => Self::Refused(Refusal::new(text)),
             Farewell::Retry => {
-                let (millis, message) = text.split_once(' ').unwrap_or((&text, ""));
-                let wait = clamp_timeout(Duration::from_millis(millis.parse().unwrap_or(0)));
-                Self::Refused(Refusal::retry(message).after(wait))
+                let (wait, message) = delayed(&text);
+                Self::Refused(Refusal::retry(message.unwrap_or_default()).after(wait))
             }
             Farewell::Silent => Self::Silent,
             Farewell::Superseded => Self::Superseded,
@@ -87,16 +80,16 @@ impl DisconnectReason {
     }
 
     /// Returns the goodbye for the peer, unless the connection is lost or the peer has sent one. `retries` is set if the
-    /// peer knows the reasons for refusals.
-    pub(crate) fn farewell(&self, retries: bool) -> Option<(Farewell, Cow<'_, str>)> {
+    /// peer knows the reasons for refusals. The client of a server that restarts reconnects after `delay`.
+    pub(crate) fn farewell(&self, retries: bool, delay: Duration) -> Option<(Farewell, Cow<'_, str>)> {
         let text = Cow::Borrowed;
         match self {
             Self::Closed => Some((Farewell::Closed, text(""))),
             Self::Kicked(message) => Some((Farewell::Kicked, text(message))),
             Self::ShuttingDown => Some((Farewell::ShuttingDown, text(""))),
-            Self::Restarting { after, at } => {
+            Self::Restarting { at } => {
                 let at = at.iter().flat_map(|at| [" ", at]);
-                Some((Farewell::Restarting, Cow::Owned(after.as_millis().to_string() + &at.collect::<String>())))
+                Some((Farewell::Restarting, Cow::Owned(delay.as_millis().to_string() + &at.collect::<String>())))
             }
             Self::ProtocolViolation(what) => Some((Farewell::Violation, text(what))),
             Self::TooSlow => Some((Farewell::TooSlow, text(""))),
@@ -115,6 +108,12 @@ impl DisconnectReason {
     }
 }
 
+/// Returns the delay at the beginning of a goodbye's text, and the rest.
+pub(crate) fn delayed(text: &str) -> (Duration, Option<&str>) {
+    let (millis, rest) = text.split_once(' ').map_or((text, None), |(millis, rest)| (millis, Some(rest)));
+    (clamp_timeout(Duration::from_millis(millis.parse().unwrap_or(0))), rest)
+}
+
 impl Display for DisconnectReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -122,14 +121,29 @@ impl Display for DisconnectReason {
             Self::PeerClosed => f.write_str("the other side closed the connection"),
             Self::Kicked(message) => write!(f, "the server disconnected the client: {message}"),
             Self::ShuttingDown => f.write_str("the server shut down"),
-            Self::Restarting { at: None, .. } => f.write_str("the server shut down, and is expected back"),
-            Self::Restarting { at: Some(at), .. } => write!(f, "the server shut down, and is followed by {at}"),
+            Self::Restarting { at: None } => f.write_str("the server shut down, and is expected back"),
+            Self::Restarting { at: Some(at) } => write!(f, "the server shut down, and is followed by {at}"),
             Self::Lost(what) => write!(f, "the connection was lost: {what}"),
             Self::TooSlow => f.write_str("a side did not take what was sent to it"),
             Self::Silent => f.write_str("a side heard nothing of the other for too long"),
             Self::Superseded => f.write_str("the session goes on over another connection"),
             Self::Refused(refusal) => write!(f, "the server refused the client: {refusal}"),
             Self::ProtocolViolation(what) => write!(f, "the protocol was broken: {what}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn goodbye_of_a_restart_has_the_delay_of_its_client() {
+        for at in [None, Some("tcp://next:1".to_owned())] {
+            let reason = DisconnectReason::Restarting { at };
+            let (farewell, text) = reason.farewell(true, Duration::from_millis(250)).unwrap();
+            assert_eq!(delayed(&text).0, Duration::from_millis(250));
+            assert_eq!(DisconnectReason::told(farewell, text.into_owned()), reason);
         }
     }
 }

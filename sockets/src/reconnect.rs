@@ -278,7 +278,7 @@ impl Recovery for WayBack {
             // The time for which the server wants no attempt.
             let mut wait = Duration::ZERO;
             match &reason {
-                DisconnectReason::Restarting { after, at } => {
+                DisconnectReason::Restarting { at } => {
                     self.states.send_replace(tries(0, last.as_ref()));
                     if let Some(url) = at {
                         let is_used = self.ticket.lock().redirect(url);
@@ -287,7 +287,7 @@ impl Recovery for WayBack {
                             event!(warn, url, "the server has named another one, whose address is of no use here");
                         }
                     }
-                    sleep(*after).await;
+                    sleep(session.restart_delay()).await;
                 }
                 DisconnectReason::Refused(refusal) => wait = refusal.retry_after().unwrap_or_default(),
                 _ => {}

@@ -251,19 +251,19 @@ mod tests {
         }
     }
 
-    /// Finds nothing, and notes for what.
+    /// Finds nothing, and records the reasons and the delays of restarts.
     #[derive(Default)]
-    struct Noting(Mutex<Vec<DisconnectReason>>);
+    struct Noting(Mutex<Vec<(DisconnectReason, Duration)>>);
 
     impl Recovery for Noting {
-        fn search(self: Arc<Self>, _: Arc<Session>, reason: DisconnectReason) -> Search {
-            self.0.lock().push(reason.clone());
+        fn search(self: Arc<Self>, session: Arc<Session>, reason: DisconnectReason) -> Search {
+            self.0.lock().push((reason.clone(), session.restart_delay()));
             Box::pin(async { Err(reason) })
         }
     }
 
     /// A client's session over such a link, until it has ended; and for what reasons another link was searched.
-    async fn end_with(farewell: Farewell, text: &str) -> (DisconnectReason, Vec<DisconnectReason>) {
+    async fn end_with(farewell: Farewell, text: &str) -> (DisconnectReason, Vec<(DisconnectReason, Duration)>) {
         let mut last = Outbox::default();
         last.push(Frame::Goodbye { reason: farewell }.header(), &Payload::Copied(text.as_bytes()));
         let written = watch::Sender::new(false);
@@ -285,8 +285,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_goodbye_that_was_not_read_when_the_link_broke_is_the_reason() {
-        let restarting = DisconnectReason::Restarting { after: Duration::from_millis(7), at: None };
-        assert_eq!(end_with(Farewell::Restarting, "7").await, (restarting.clone(), vec![restarting]));
+        let restarting = DisconnectReason::Restarting { at: None };
+        assert_eq!(
+            end_with(Farewell::Restarting, "7").await,
+            (restarting.clone(), vec![(restarting, Duration::from_millis(7))])
+        );
         assert_eq!(end_with(Farewell::Kicked, "enough").await, (DisconnectReason::Kicked("enough".into()), vec![]));
     }
 }

@@ -11,8 +11,11 @@ use bytes::Bytes;
 use futures_util::future::AbortHandle;
 
 use super::{Consumer, Notices, Session};
-use crate::{disconnect_reason::DisconnectReason, transport::Batch};
-use sockets_proto::{CallId, Called, Event, Frame, Open, Violation, announced};
+use crate::{
+    disconnect_reason::{DisconnectReason, delayed},
+    transport::Batch,
+};
+use sockets_proto::{CallId, Called, Event, Farewell, Frame, Open, Violation, announced};
 
 /// How many frames are taken in under one lock: callers wait for it.
 const TOGETHER: usize = 32;
@@ -145,6 +148,9 @@ impl Session {
                     }
                 }
                 Event::Goodbye { reason, text } => {
+                    if reason == Farewell::Restarting {
+                        state.set_restart_delay(delayed(&text).0);
+                    }
                     return Ok(Some(Received::Goodbye(DisconnectReason::told(reason, text))));
                 }
             }

@@ -117,7 +117,7 @@ impl Session {
 
     /// Returns the goodbye for the peer, unless the connection is lost or the peer has sent one.
     pub(crate) fn farewell<'a>(&self, reason: &'a DisconnectReason) -> Option<(Farewell, Cow<'a, str>)> {
-        reason.farewell(self.peer_retries)
+        reason.farewell(self.peer_retries, self.restart_delay())
     }
 
     /// Why it has ended, if it has.
@@ -139,13 +139,16 @@ impl Session {
     /// client is told at once that no new calls are taken, and in the end when and where to come back, if it can.
     pub(crate) async fn drain(self: Arc<Self>, grace: Duration, back: Option<(Duration, Option<String>)>) {
         self.go_away();
-        let (is_away, comes_back) = {
-            let state = self.state.lock();
-            (state.is_away(), state.core.positions().is_some())
-        };
-        let reason = match back.filter(|_| comes_back) {
-            Some((after, at)) => DisconnectReason::Restarting { after, at },
-            None => DisconnectReason::ShuttingDown,
+        let (is_away, reason) = {
+            let mut state = self.state.lock();
+            let reason = match back.filter(|_| state.core.positions().is_some()) {
+                Some((delay, at)) => {
+                    state.set_restart_delay(delay);
+                    DisconnectReason::Restarting { at }
+                }
+                None => DisconnectReason::ShuttingDown,
+            };
+            (state.is_away(), reason)
         };
         if is_away {
             // It cannot come back to this session any more.

@@ -4,7 +4,7 @@ use sockets_proto::{Token, Tokens};
 use std::{
     future::poll_fn,
     task::{Context, Poll},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -81,6 +81,8 @@ pub(super) struct Between {
     attempt: u64,
     /// The bytes of a detached session among those of all of its server.
     share: Option<DetachedShare>,
+    /// The milliseconds after which the client reconnects if the server restarts.
+    restart_delay: u32,
 }
 
 impl State {
@@ -95,6 +97,11 @@ impl State {
 
     pub(super) fn is_away(&self) -> bool {
         self.core.is_away()
+    }
+
+    /// Sets the time after which the client reconnects if the server restarts.
+    pub(super) fn set_restart_delay(&mut self, delay: Duration) {
+        self.between.restart_delay = u32::try_from(delay.as_millis()).unwrap_or(u32::MAX);
     }
 
     /// Adjusts the share of a detached session that has queued something. It is closed if it holds too much.
@@ -230,6 +237,11 @@ impl Session {
             None => Poll::Pending,
         })
         .await
+    }
+
+    /// Returns the time after which the client reconnects if the server restarts. Each client has its own.
+    pub(crate) fn restart_delay(&self) -> Duration {
+        Duration::from_millis(self.state.lock().between.restart_delay.into())
     }
 
     /// Whether there is no link.
