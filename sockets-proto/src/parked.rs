@@ -30,6 +30,11 @@ impl Class {
     fn is_nested(self) -> bool {
         matches!(self, Self::Request { nested: true, .. })
     }
+
+    /// Returns `true` if a handler may have sent it, unless it is recallable.
+    fn is_of_handler(self) -> bool {
+        matches!(self, Self::Emit | Self::Request { nested: true, .. })
+    }
 }
 
 /// What a parked message takes besides its frame, about. Requests are counted; emits are not, so the smallest ones have
@@ -67,6 +72,12 @@ pub(super) struct Queue {
     nested: usize,
     in_turn: Tally,
     last: Tally,
+    /// The number of the latest message that a handler may have sent, recallable ones apart. Every reply asks for it, so
+    /// it is not searched for.
+    latest_of_handlers: Option<u64>,
+    /// The number of messages that were inspected to find those of handlers.
+    #[cfg(test)]
+    inspected: std::cell::Cell<usize>,
 }
 
 impl Queue {
@@ -89,18 +100,16 @@ impl Queue {
     /// Whether anything is still here that a handler may have sent since then.
     #[inline]
     pub(super) fn holds_since(&self, mark: Mark) -> bool {
-        !self.is_empty() && self.finds_since(mark)
+        let recallable = self.recallable.as_ref().and_then(|recallable| recallable.last()).map(|last| last.number);
+        self.latest_of_handlers.max(recallable).is_some_and(|latest| latest >= mark.0)
     }
 
-    fn finds_since(&self, mark: Mark) -> bool {
-        let of_handlers = |parked: &&Parked| match parked.class {
-            Class::Emit => true,
-            Class::Request { nested, .. } => nested,
-            Class::Recallable { .. } | Class::InTurn | Class::Last => false,
-        };
-        let latest = self.messages.iter().rev().find(of_handlers);
-        let recallable = self.recallable.as_ref().and_then(|recallable| recallable.last());
-        latest.into_iter().chain(recallable).any(|parked| parked.number >= mark.0)
+    /// Finds the latest message of a handler among the first `end` messages.
+    fn find_latest(&mut self, end: usize) {
+        let mut before = self.messages.range(..end).rev();
+        #[cfg(test)]
+        let mut before = before.by_ref().inspect(|_| self.inspected.update(|inspected| inspected + 1));
+        self.latest_of_handlers = before.find(|parked| parked.class.is_of_handler()).map(|parked| parked.number);
     }
 
     #[inline]
@@ -138,6 +147,9 @@ impl Queue {
             Class::Recallable { key } => self.recallable.get_or_insert_default().push(key, parked),
             _ => self.messages.push_back(parked),
         }
+        if class.is_of_handler() {
+            self.latest_of_handlers = Some(self.number);
+        }
         self.number += 1;
     }
 
@@ -168,6 +180,9 @@ impl Queue {
         } else {
             let first = self.messages.pop_front();
             self.messages.release_unused();
+            // If the first message is the latest one of a handler, none is left.
+            self.latest_of_handlers =
+                self.latest_of_handlers.filter(|latest| first.as_ref().is_none_or(|first| first.number != *latest));
             first.map(|parked| self.taken(parked))
         }
     }
@@ -195,6 +210,9 @@ impl Queue {
         {
             let removed = self.messages.remove(at);
             self.messages.release_unused();
+            if removed.as_ref().map(|removed| removed.number) == self.latest_of_handlers {
+                self.find_latest(at);
+            }
             removed.map(|parked| self.taken(parked));
         }
     }
@@ -204,6 +222,7 @@ impl Queue {
         let (taken, kept): (VecDeque<_>, _) =
             self.messages.drain(..).partition(|parked| wanted(parked.class, &parked.frame));
         self.messages = kept;
+        self.find_latest(self.messages.len());
         taken.into_iter().map(|parked| self.taken(parked)).collect()
     }
 
@@ -226,6 +245,74 @@ impl Queue {
             Class::Request { .. } => &mut self.requests,
             Class::InTurn => &mut self.in_turn,
             Class::Last => &mut self.last,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn frame() -> Bytes {
+        Bytes::from_static(&[0; PREFIX + 1])
+    }
+
+    #[test]
+    fn replies_after_a_parked_emit_are_not_inspected_again() {
+        const REPLIES: usize = 1000;
+        let mut queue = Queue::default();
+        let began = queue.mark();
+        queue.push(frame(), Class::Emit);
+        for _ in 0..REPLIES {
+            assert!(queue.holds_since(began));
+            assert!(!queue.holds_since(queue.mark()));
+            queue.push(frame(), Class::InTurn);
+        }
+        assert!(queue.inspected.get() <= 2 * REPLIES, "{} inspections", queue.inspected.get());
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Push(Class),
+        Pop,
+        Remove(u64),
+        TakeRequests,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let request = |(number, nested)| Class::Request { id: CallId { number, shared: false }, nested };
+        prop_oneof![
+            Just(Step::Push(Class::Emit)),
+            Just(Step::Push(Class::InTurn)),
+            Just(Step::Push(Class::Recallable { key: 1 })),
+            (0..4_u64, any::<bool>()).prop_map(move |both| Step::Push(request(both))),
+            Just(Step::Pop),
+            (0..4_u64).prop_map(Step::Remove),
+            Just(Step::TakeRequests),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn messages_of_handlers_are_found_after_any_steps(steps in prop::collection::vec(step(), 0..40)) {
+            let mut queue = Queue::default();
+            for step in steps {
+                match step {
+                    Step::Push(class) => queue.push(frame(), class),
+                    Step::Pop => _ = queue.pop_if(|_| true, || true),
+                    Step::Remove(number) => queue.remove(CallId { number, shared: false }),
+                    Step::TakeRequests => _ = queue.take(|class, _| matches!(class, Class::Request { .. })),
+                }
+                let recallable = queue.recallable.as_ref().and_then(|recallable| recallable.last());
+                let parked = queue.messages.iter().filter(|parked| parked.class.is_of_handler()).chain(recallable);
+                let numbers: Vec<_> = parked.map(|parked| parked.number).collect();
+                for mark in 0..=queue.number {
+                    let expected = numbers.iter().any(|number| *number >= mark);
+                    prop_assert_eq!(queue.holds_since(Mark(mark)), expected);
+                }
+            }
         }
     }
 }
