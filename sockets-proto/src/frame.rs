@@ -43,108 +43,100 @@ impl CallId {
     }
 }
 
-/// Why a request was not answered with a reply.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FailureCode {
-    /// The callee does not serve the method.
-    NoSuchMethod = 1,
-    /// The types of the two sides differ.
-    SignatureMismatch = 2,
-    /// The arguments do not decode.
-    Decode = 3,
-    /// The reply could not be encoded.
-    Encode = 4,
-    /// The reply exceeds the frame limit of the caller.
-    TooLarge = 5,
-    /// The callee has no capacity.
-    Overloaded = 6,
-    /// The callee does not allow the call.
-    Denied = 7,
-    /// The callee accepts no new calls.
-    ShuttingDown = 8,
-    /// The handler panicked.
-    Panicked = 9,
-    /// The timeout elapsed.
-    Timeout = 10,
-    /// The caller cancelled the call, or the handler was stopped.
-    Cancelled = 11,
+/// A reason that is one byte on the wire.
+pub(crate) trait Code: Sized + 'static {
+    /// All codes that are known.
+    #[cfg(test)]
+    const ALL: &[Self];
+
+    /// Decodes a code, or returns `None` if it is unknown.
+    fn from_wire(code: u8) -> Option<Self>;
 }
 
-impl FailureCode {
-    fn from_wire(code: u8) -> Option<Self> {
-        use FailureCode::{
-            Cancelled, Decode, Denied, Encode, NoSuchMethod, Overloaded, Panicked, ShuttingDown, SignatureMismatch,
-            Timeout, TooLarge,
-        };
-        let all = [
-            NoSuchMethod,
-            SignatureMismatch,
-            Decode,
-            Encode,
-            TooLarge,
-            Overloaded,
-            Denied,
-            ShuttingDown,
-            Panicked,
-            Timeout,
-            Cancelled,
-        ];
-        all.into_iter().find(|known| *known as u8 == code)
+/// Defines an enum of codes with its decoding, so that no code is in one of them only.
+macro_rules! codes {
+    ($(#[$about:meta])* $name:ident { $($(#[$doc:meta])* $code:ident = $number:literal,)* }) => {
+        $(#[$about])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $name {
+            $($(#[$doc])* $code = $number,)*
+        }
+
+        impl Code for $name {
+            #[cfg(test)]
+            const ALL: &[Self] = &[$(Self::$code),*];
+
+            fn from_wire(code: u8) -> Option<Self> {
+                match code {
+                    $($number => Some(Self::$code),)*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+codes! {
+    /// The reason for which a request failed.
+    FailureCode {
+        /// The callee does not serve the method.
+        NoSuchMethod = 1,
+        /// The types of the two peers differ.
+        SignatureMismatch = 2,
+        /// The arguments do not decode.
+        Decode = 3,
+        /// The reply could not be encoded.
+        Encode = 4,
+        /// The reply exceeds the frame limit of the caller.
+        TooLarge = 5,
+        /// The callee has no capacity.
+        Overloaded = 6,
+        /// The callee does not allow the call.
+        Denied = 7,
+        /// The callee accepts no new calls.
+        ShuttingDown = 8,
+        /// The handler panicked.
+        Panicked = 9,
+        /// The timeout elapsed.
+        Timeout = 10,
+        /// The caller cancelled the call, or the handler was stopped.
+        Cancelled = 11,
     }
 }
 
-/// Why a side ends the connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Farewell {
-    /// The last handle was dropped.
-    Closed = 1,
-    /// The server's `disconnect`, with its words.
-    Kicked = 2,
-    /// The server shuts down.
-    ShuttingDown = 3,
-    /// The other side broke the protocol; the text says how.
-    Violation = 4,
-    /// The other side did not take what was sent to it.
-    TooSlow = 5,
-    /// The server's `connected` did not finish in time.
-    NotReady = 6,
-    /// Nothing was heard of the other side.
-    Silent = 7,
-    /// The session goes on over another connection. Only one who knows resumption is told.
-    Superseded = 8,
-    /// The server shuts down, and the client is to come back. The text says in how many milliseconds. Only one who knows
-    /// resumption is told.
-    Restarting = 9,
-    /// The server's `connected` refused the client, which does not try again. The text is the message. It is sent only to
-    /// a client that knows it.
-    Refused = 10,
-    /// The server's `connected` refused the client, which may try again. The text has the time before which it must not,
-    /// in milliseconds, and the message. It is sent only to a client that knows it.
-    Retry = 11,
+codes! {
+    /// The reason for which a peer closes the connection.
+    Farewell {
+        /// The last handle was dropped.
+        Closed = 1,
+        /// The server's program disconnected the client. The text is its message.
+        Kicked = 2,
+        /// The server shuts down.
+        ShuttingDown = 3,
+        /// The receiver broke the protocol. The text is the violation.
+        Violation = 4,
+        /// The receiver does not take bytes.
+        TooSlow = 5,
+        /// The server's `connected` did not finish in time.
+        NotReady = 6,
+        /// Nothing was received from the receiver.
+        Silent = 7,
+        /// The session continues on another connection. It is sent only to a peer with resumption.
+        Superseded = 8,
+        /// The server shuts down, and the client is expected to reconnect. The text is the delay in milliseconds. It is
+        /// sent only to a client with resumption.
+        Restarting = 9,
+        /// The server's `connected` refused the client, which does not try again. The text is the message. It is sent
+        /// only to a client with the extension *retries*.
+        Refused = 10,
+        /// The server's `connected` refused the client, which may try again. The text has the time before which it must
+        /// not, in milliseconds, and the message. It is sent only to a client with the extension *retries*.
+        Retry = 11,
+    }
 }
 
 impl Farewell {
-    fn from_wire(code: u8) -> Option<Self> {
-        use Farewell::{
-            Closed, Kicked, NotReady, Refused, Restarting, Retry, ShuttingDown, Silent, Superseded, TooSlow, Violation,
-        };
-        let all = [
-            Closed,
-            Kicked,
-            ShuttingDown,
-            Violation,
-            TooSlow,
-            NotReady,
-            Silent,
-            Superseded,
-            Restarting,
-            Refused,
-            Retry,
-        ];
-        all.into_iter().find(|known| *known as u8 == code)
-    }
-
-    /// Whether it refuses a session before the server has started any of its calls.
+    /// Returns `true` if it refuses a session before the server has started any of its calls.
     pub(crate) fn refuses(self) -> bool {
         matches!(self, Self::NotReady | Self::Refused | Self::Retry)
     }

@@ -3,45 +3,18 @@
 use bytes::Bytes;
 use proptest::{array::uniform4, collection::vec, prelude::*};
 
-use crate::{CallId, FailureCode, Farewell, Frame, Outbox, PREFIX, codec::Payload, frame::next_frame};
+use crate::{
+    CallId, FailureCode, Farewell, Frame, Outbox, PREFIX,
+    codec::Payload,
+    frame::{Code, next_frame},
+};
 
 fn failure_code() -> impl Strategy<Value = FailureCode> {
-    use FailureCode::{
-        Cancelled, Decode, Denied, Encode, NoSuchMethod, Overloaded, Panicked, ShuttingDown, SignatureMismatch,
-        Timeout, TooLarge,
-    };
-    prop::sample::select(vec![
-        NoSuchMethod,
-        SignatureMismatch,
-        Decode,
-        Encode,
-        TooLarge,
-        Overloaded,
-        Denied,
-        ShuttingDown,
-        Panicked,
-        Timeout,
-        Cancelled,
-    ])
+    prop::sample::select(FailureCode::ALL)
 }
 
 fn farewell() -> impl Strategy<Value = Farewell> {
-    use Farewell::{
-        Closed, Kicked, NotReady, Refused, Restarting, Retry, ShuttingDown, Silent, Superseded, TooSlow, Violation,
-    };
-    prop::sample::select(vec![
-        Closed,
-        Kicked,
-        ShuttingDown,
-        Violation,
-        TooSlow,
-        NotReady,
-        Silent,
-        Superseded,
-        Restarting,
-        Refused,
-        Retry,
-    ])
+    prop::sample::select(Farewell::ALL)
 }
 
 /// Numbers of every length on the wire.
