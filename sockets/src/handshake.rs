@@ -4,9 +4,6 @@
 
 mod magic;
 
-use crate::codec::{EncodeError, decode, encode};
-use sockets_proto::Token;
-use sockets_proto::next_frame;
 use std::{
     future::poll_fn,
     io,
@@ -26,6 +23,7 @@ use tokio::{
 
 use self::magic::Magic;
 use crate::{
+    codec::{EncodeError, decode, encode},
     connect_error::{AcceptError, ConnectError},
     contain::contain,
     limits::Limits,
@@ -33,7 +31,7 @@ use crate::{
     refusal::Refusal,
     transport::{Compression, Link, ReceiveError, hang_up},
 };
-use sockets_proto::{Farewell, Frame, Outbox, Terms, Violation, clamp_timeout};
+use sockets_proto::{Farewell, Frame, Outbox, Terms, Token, Violation, clamp_timeout, next_frame};
 
 /// The protocol's version.
 const VERSION: u16 = 1;

@@ -1,6 +1,5 @@
 //! A client that comes back when its connection has broken.
 
-use sockets_proto::{Token, clamp_timeout};
 use std::{
     future::Future,
     mem,
@@ -24,12 +23,13 @@ use crate::{
     disconnect_reason::DisconnectReason,
     driver::{Found, Recovery, Search},
     handshake::{self, Claim, Resumption},
+    hooks,
     limits::Limits,
     lock::{Mutex, event},
-    session::Session,
+    session::{PeerLabel, Session},
     transport::{Address, ClientOptions, redacted},
 };
-use crate::{hooks, session::PeerLabel};
+use sockets_proto::{Token, clamp_timeout};
 
 /// How a client reconnects when its connection has broken. By default it tries until it succeeds: the first time after a
 /// random fraction of 100 ms, the next times after random fractions of times that double, up to 10 s. So the clients that

@@ -1,7 +1,5 @@
 //! From a new connection to a socket.
 
-use crate::{hooks, lock::event};
-use sockets_proto::Token;
 use std::{
     future::{Future, poll_fn},
     net::SocketAddr,
@@ -30,11 +28,13 @@ use crate::{
     disconnect_reason::DisconnectReason,
     driver::Driver,
     handshake::{self, Claim, Granted, Theirs},
+    hooks,
+    lock::event,
     refusal::Refusal,
     session::{Declined, Offer, Peer, PeerLabel, Routes, Session, run_hook},
     transport::{Arrival, BoxError, Handshake, Link, over_messages, over_stream},
 };
-use sockets_proto::clamp_timeout;
+use sockets_proto::{Token, clamp_timeout};
 
 impl<I: Identity> Server<I> {
     /// Serves one connection over a stream of bytes, whose other end is given to

@@ -1,7 +1,5 @@
 //! Who may go on with a session, and who may not.
 
-use sockets_proto::Token;
-use sockets_proto::next_frame;
 use std::{
     future::poll_fn,
     sync::{
@@ -19,8 +17,8 @@ use tokio::{
 };
 
 use super::{Server, Socket};
-use crate::codec::{Payload, encode};
 use crate::{
+    codec::{Payload, encode},
     connect_error::ConnectError,
     disconnect_reason::DisconnectReason,
     handshake::{Claim, Granted, Resumption, greet},
@@ -29,7 +27,7 @@ use crate::{
     session::{Checked, Declined, Offer},
     transport::{Arrival, Compression, Handshake, Link, memory_pair, over_stream},
 };
-use sockets_proto::{CallId, Farewell, Frame, Outbox};
+use sockets_proto::{CallId, Farewell, Frame, Outbox, Token, next_frame};
 
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 

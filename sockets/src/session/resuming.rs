@@ -1,6 +1,5 @@
 //! A session between two links: it rests, and goes on over the next one, or anew.
 
-use sockets_proto::{Token, Tokens};
 use std::{
     future::poll_fn,
     task::{Context, Poll},
@@ -18,7 +17,7 @@ use crate::{
     refusal::Refusal,
     transport::{Link, Transmit},
 };
-use sockets_proto::{Liveness, Outbox};
+use sockets_proto::{Liveness, Outbox, Token, Tokens};
 
 /// What a server's session can be gone on with: another link, to its client.
 pub(crate) struct Offer {

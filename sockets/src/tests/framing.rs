@@ -1,6 +1,5 @@
 //! Frames over a stream of bytes, however it is cut.
 
-use sockets_proto::next_frame;
 use std::{future::poll_fn, time::Duration};
 
 use bytes::Bytes;
@@ -8,6 +7,7 @@ use proptest::{collection::vec, prelude::*};
 use tokio::{io::AsyncWriteExt, runtime::Builder, time::timeout};
 
 use crate::transport::{ReceiveError, over_stream};
+use sockets_proto::next_frame;
 
 const MAX_FRAME: usize = 100;
 

@@ -1,6 +1,5 @@
 //! Frames over a stream of bytes: TCP, or whatever the user brings.
 
-use sockets_proto::frame_length;
 use std::{
     io::{self, IoSlice},
     mem,
@@ -13,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::io::poll_read_buf;
 
 use super::{Discarded, Link, Receive, ReceiveError, Transmit, poll_discard, pool, wake_after_others};
-use sockets_proto::{Outbox, PREFIX, Violation};
+use sockets_proto::{Outbox, PREFIX, Violation, frame_length};
 
 /// How many pieces one write gathers.
 const GATHER: usize = 32;

@@ -1,6 +1,5 @@
 //! The sending half.
 
-use sockets_proto::frame_with_prefix;
 use std::{
     io,
     sync::Arc,
@@ -11,7 +10,7 @@ use bytes::Bytes;
 
 use super::{Setting, lz4::deflate};
 use crate::transport::{Transmit, take_frame};
-use sockets_proto::Outbox;
+use sockets_proto::{Outbox, frame_with_prefix};
 
 /// So many bytes are prepared together.
 const AT_ONCE: usize = 64 * 1024;

@@ -1,13 +1,12 @@
 //! The receiving half.
 
-use sockets_proto::{frame_with_prefix, next_frame};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 
 use super::lz4::{COMPRESSED, inflate};
 use crate::transport::{Discarded, Receive, ReceiveError};
-use sockets_proto::PREFIX;
+use sockets_proto::{PREFIX, frame_with_prefix, next_frame};
 
 pub(super) struct Inflating {
     receiver: Box<dyn Receive>,

@@ -1,6 +1,5 @@
 //! Both ends of a connection.
 
-use sockets_proto::next_frame;
 use std::{future::poll_fn, task::Poll};
 
 use bytes::{Bytes, BytesMut};
@@ -10,7 +9,7 @@ use tungstenite::protocol::Role;
 
 use super::over_websocket;
 use crate::transport::Link;
-use sockets_proto::Outbox;
+use sockets_proto::{Outbox, next_frame};
 
 /// A client's and a server's end over a pipe that holds so much.
 fn ends(pipe: usize) -> [Link; 2] {
