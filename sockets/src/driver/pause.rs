@@ -8,15 +8,16 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll, Wake, Waker},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use tokio::task::JoinHandle;
 
-use crate::{lock::wake, session::SlowPermit, transport::wake_after_others};
-
-/// The longest pause of a session that needs no permit: its worker may be blocked meanwhile, and another one idle.
-const LONGEST: Duration = Duration::from_millis(2);
+use crate::{
+    lock::wake,
+    session::SlowPermit,
+    transport::{LONGEST_PAUSE, wake_after_others},
+};
 
 /// A pause. The driver's task may be woken for other reasons meanwhile, so these wake-ups do not end it.
 pub(super) enum Pause {
@@ -56,7 +57,7 @@ impl Pauses {
         signal.is_over.store(false, Ordering::Release);
         wake_after_others(&mut Context::from_waker(&Waker::from(Arc::clone(&signal))));
         self.signal = Some(signal);
-        self.current = Some(Pause::Others(now + LONGEST));
+        self.current = Some(Pause::Others(now + LONGEST_PAUSE));
     }
 
     /// Waits for a permit before the next turn.

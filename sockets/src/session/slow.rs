@@ -9,23 +9,29 @@
 //! permit while permits do not circulate.
 
 use std::{
+    future::poll_fn,
+    mem,
     pin::pin,
     sync::{
         Arc, LazyLock, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
+    task::Poll,
     time::{Duration, Instant},
 };
 
 use tokio::{
     runtime::{self, Handle},
     sync::{Mutex as AsyncMutex, Semaphore, SemaphorePermit},
-    task::yield_now,
     time::{timeout, timeout_at},
 };
 
 use super::Session;
-use crate::{clock::now, lock::Mutex};
+use crate::{
+    clock::now,
+    lock::Mutex,
+    transport::{LONGEST_PAUSE, wake_after_others},
+};
 
 /// A handler that runs for so long without a suspension is slow.
 pub(crate) const SLOW: Duration = Duration::from_millis(2);
@@ -33,8 +39,6 @@ pub(crate) const SLOW: Duration = Duration::from_millis(2);
 const REMEMBERED: Duration = Duration::from_secs(1);
 /// If no permit has been granted or returned for this long, the handlers that hold them are stuck.
 const STUCK: Duration = Duration::from_millis(100);
-/// The longest wait for other tasks: meanwhile the worker may be blocked, and another one idle.
-const GO_ON: Duration = Duration::from_millis(2);
 
 /// When the process first needed a time to count from.
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
@@ -139,9 +143,18 @@ impl Drop for SlowPermit {
         }
         if let (Some(permit), Ok(runtime)) = (self.permit.take(), Handle::try_current()) {
             runtime.spawn(async move {
-                after_others().await;
                 // The task that has waited for the permit runs at once, before those for which I/O has arrived just now.
-                after_others().await;
+                for _ in 0..2 {
+                    let mut is_first = true;
+                    let woken = poll_fn(|cx| {
+                        if !mem::replace(&mut is_first, false) {
+                            return Poll::Ready(());
+                        }
+                        wake_after_others(cx);
+                        Poll::Pending
+                    });
+                    let _ = timeout(LONGEST_PAUSE, woken).await;
+                }
                 drop(permit);
             });
         }
@@ -196,13 +209,6 @@ impl Drop for Permit {
         self.0.record_change();
         self.0.semaphore.add_permits(1);
     }
-}
-
-/// Waits until this worker has run the tasks that are ready, and has polled for I/O.
-///
-/// A task that wakes itself directly runs before the latter: tokio polls for I/O only after 61 such turns.
-async fn after_others() {
-    let _ = timeout(GO_ON, yield_now()).await;
 }
 
 #[cfg(test)]

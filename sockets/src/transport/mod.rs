@@ -140,6 +140,9 @@ pub(crate) fn wake_after_others(cx: &mut Context<'_>) {
     let _ = pin!(yield_now()).poll(cx);
 }
 
+/// The longest wait for [`wake_after_others`]: meanwhile the worker may be blocked, and another one idle.
+pub(crate) const LONGEST_PAUSE: Duration = Duration::from_millis(2);
+
 /// How many reads a connection discards before it pauses.
 const DISCARD_AT_ONCE: u32 = 16;
 /// How long it pauses. Otherwise a peer that keeps sending would keep a processor busy until [`FAREWELL`] is over.
