@@ -4,9 +4,9 @@ use std::{
     any::Any,
     future::Future,
     panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    task::{Context, Poll},
 };
-
-use futures_util::FutureExt;
 
 use crate::{
     lock::{assert_unlocked, event},
@@ -20,13 +20,49 @@ pub(crate) fn run<T>(hook: &'static str, peer: PeerLabel, code: impl FnOnce() ->
 }
 
 /// Runs user code that is a future, and reports its panic. `code` is called in the future, too.
-pub(crate) async fn run_future<F: Future>(
+pub(crate) fn run_future<C, F>(hook: &'static str, peer: PeerLabel, code: C) -> Running<C, F>
+where
+    C: FnOnce() -> F,
+    F: Future + Unpin,
+{
+    Running { hook, peer, code: Some(code), future: None }
+}
+
+/// User code that is a future. It may also panic when it is dropped before completion, such as at a time limit.
+pub(crate) struct Running<C, F> {
     hook: &'static str,
     peer: PeerLabel,
-    code: impl FnOnce() -> F,
-) -> Option<F::Output> {
-    let outcome = AssertUnwindSafe(async { code().await }).catch_unwind().await;
-    outcome.map_err(|panic| report(hook, peer, &*panic)).ok()
+    code: Option<C>,
+    future: Option<F>,
+}
+
+// The code is called by value, and the future is `Unpin`.
+impl<C, F> Unpin for Running<C, F> {}
+
+impl<C: FnOnce() -> F, F: Future + Unpin> Future for Running<C, F> {
+    /// `None` after a panic.
+    type Output = Option<F::Output>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Self { hook, peer, code, future } = &mut *self;
+        let poll = || {
+            if let Some(code) = code.take() {
+                *future = Some(code());
+            }
+            future.as_mut().map_or(Poll::Pending, |future| Pin::new(future).poll(cx))
+        };
+        match run(hook, *peer, poll) {
+            Some(polled) => polled.map(Some),
+            None => Poll::Ready(None),
+        }
+    }
+}
+
+impl<C, F> Drop for Running<C, F> {
+    fn drop(&mut self) {
+        let held = (self.code.take(), self.future.take());
+        run(self.hook, self.peer, || drop(held));
+    }
 }
 
 /// Reports the panic of a hook.

@@ -2,7 +2,7 @@
 
 use std::{future::pending, time::Duration};
 
-use sockets::{Client, ConnectError, Limits, Server};
+use sockets::{Client, ConnectError, Limits, Refusal, Server};
 use sockets_tests::every_transport;
 use tokio::time::Instant;
 
@@ -11,7 +11,42 @@ fn brief() -> Limits {
     Limits { authentication: limit, connected: limit, ..Limits::default() }
 }
 
+/// A value whose `Drop` panics.
+struct Explosive;
+
+impl Drop for Explosive {
+    fn drop(&mut self) {
+        assert!(std::thread::panicking(), "it is dropped");
+    }
+}
+
+/// A future that never completes, and panics when it is dropped.
+async fn never_and_panics_when_dropped() {
+    let _held = Explosive;
+    pending::<()>().await;
+}
+
 every_transport! {
+    async fn authentication_that_panics_when_it_is_stopped_is_a_retry(net: Net) {
+        let server = Server::builder().limits(brief()).authenticate(|waits: bool| async move {
+            if waits {
+                never_and_panics_when_dropped().await;
+            }
+            Ok::<_, Refusal>(())
+        });
+        let server = net.serve(server).await;
+        let failed = net.try_connect(&server, Client::builder().auth(true)).await.unwrap_err();
+        assert!(matches!(&failed, ConnectError::Refused(refusal) if refusal.retry_after().is_some()), "{failed:?}");
+        net.connect(&server, Client::builder().auth(false)).await;
+    }
+
+    async fn login_that_panics_when_it_is_stopped_ends_with_an_error(net: Net) {
+        let server = net.serve(Server::builder()).await;
+        let client = Client::builder().limits(brief()).auth_with(never_and_panics_when_dropped);
+        let failed = net.try_connect(&server, client).await.unwrap_err();
+        assert!(matches!(failed, ConnectError::Login(_)), "{failed:?}");
+    }
+
     async fn login_that_is_never_made_ends_connect_in_time(net: Net) {
         let server = net.serve(Server::builder()).await;
         let since = Instant::now();
