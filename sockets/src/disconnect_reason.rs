@@ -31,7 +31,10 @@ pub enum DisconnectReason {
     },
     /// The link broke without a goodbye.
     Lost(String),
-    /// The other side did not take what was sent to it: too much was waiting, or nothing moved for too long.
+    /// The peer does not take bytes fast enough. Its queue was full
+    /// ([`Limits::outgoing_queue`](crate::Limits::outgoing_queue)), or it accepted no bytes for
+    /// [`Limits::stall`](crate::Limits::stall). A handler that waits for it to read replies is also held for `stall` at
+    /// most, even if it reads a little meanwhile.
     TooSlow,
     /// One side heard nothing of the other for too long: see [`Limits::silence`](crate::Limits::silence).
     Silent,
@@ -124,7 +127,9 @@ impl Display for DisconnectReason {
             Self::Restarting { at: None } => f.write_str("the server shut down, and is expected back"),
             Self::Restarting { at: Some(at) } => write!(f, "the server shut down, and is followed by {at}"),
             Self::Lost(what) => write!(f, "the connection was lost: {what}"),
-            Self::TooSlow => f.write_str("a side did not take what was sent to it"),
+            Self::TooSlow => {
+                f.write_str("a peer did not read fast enough (see `Limits::outgoing_queue` and `Limits::stall`)")
+            }
             Self::Silent => f.write_str("a side heard nothing of the other for too long"),
             Self::Superseded => f.write_str("the session goes on over another connection"),
             Self::Refused(refusal) => write!(f, "the server refused the client: {refusal}"),
