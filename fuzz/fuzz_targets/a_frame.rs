@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| sockets_proto::fuzzing::a_frame(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| sockets_simulation::a_frame(bytes));

@@ -336,8 +336,8 @@ impl Header {
         self.end - PREFIX
     }
 
-    /// The beginning of a frame with this header and a payload of so many bytes: its prefix, and the header.
-    pub(super) fn prefixed(&mut self, payload: usize) -> &[u8] {
+    /// Returns the beginning of a frame with this header and a payload of `payload` bytes: the prefix, and the header.
+    pub fn prefixed(&mut self, payload: usize) -> &[u8] {
         // Frames are checked against `Limits::max_frame`, a `u32`, before they are built.
         let length = u32::try_from(self.len() + payload).unwrap_or(u32::MAX);
         self.bytes[..PREFIX].copy_from_slice(&length.to_le_bytes());

@@ -24,15 +24,8 @@ mod reliable;
 mod retained;
 mod shared;
 mod terms;
-#[cfg(any(test, fuzzing))]
+#[cfg(test)]
 mod tests;
-
-/// The entries of the fuzz targets, which exist in no other build.
-#[cfg(fuzzing)]
-#[doc(hidden)]
-pub mod fuzzing {
-    pub use crate::tests::sim::fuzzing::{a_frame, bytes_of_a_peer, frames_of_two_peers};
-}
 mod timeout;
 mod token;
 mod violation;
@@ -49,9 +42,11 @@ pub use self::{
     liveness::{KeepAliveConfig, Liveness},
     outbox::Outbox,
     overflow::WhenFull,
+    parked::PARKED_OVERHEAD,
     shared::{SharedRequest, shared_emit, shared_request},
     terms::Terms,
     timeout::clamp as clamp_timeout,
     token::{Token, Tokens},
     violation::Violation,
+    window::Grant,
 };

@@ -37,9 +37,9 @@ impl Class {
     }
 }
 
-/// What a parked message takes besides its frame, about. Requests are counted; emits are not, so the smallest ones have
-/// to weigh what they are.
-pub(super) const OVERHEAD: usize = 64;
+/// The bytes that an emit that waits for the window counts beside its frame. Requests are limited in number. Emits are
+/// not, so the smallest ones have to count for the memory that they take.
+pub const PARKED_OVERHEAD: usize = 64;
 
 pub(super) struct Parked {
     frame: Bytes,
@@ -114,7 +114,11 @@ impl Queue {
 
     #[inline]
     pub(super) fn bytes(&self) -> usize {
-        self.emits.messages * OVERHEAD + self.emits.bytes + self.requests.bytes + self.in_turn.bytes + self.last.bytes
+        self.emits.messages * PARKED_OVERHEAD
+            + self.emits.bytes
+            + self.requests.bytes
+            + self.in_turn.bytes
+            + self.last.bytes
     }
 
     #[inline]

@@ -4,16 +4,18 @@ use serde::{Deserialize, Serialize};
 
 use super::Violation;
 
-/// How much may be in flight in one direction.
+/// The calls and bytes that may be in flight in one direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grant {
+    /// The number of requests and emits.
     pub calls: u32,
+    /// The bytes of their frames, without prefixes.
     pub bytes: u32,
 }
 
 impl Grant {
-    /// The smaller of two, which goes for both directions: so neither side has to queue more than it wants to, however
-    /// much the other would take.
+    /// Returns the smaller grant of two sides, which applies to both directions. So neither side has to queue more than
+    /// its own limit, however much its peer accepts.
     pub fn smaller(self, other: Self) -> Self {
         Self { calls: self.calls.min(other.calls), bytes: self.bytes.min(other.bytes) }
     }

@@ -6,12 +6,12 @@ use bytes::Bytes;
 
 use crate::{
     Admission, Caller, Core, Frame, Outbox, Overflow, PREFIX, Side, Terms, Volatile, WhenFull, codec::Payload,
-    frame::next_frame, parked::OVERHEAD, shared_emit, window::Grant,
+    frame::next_frame, parked::PARKED_OVERHEAD, shared_emit, window::Grant,
 };
 
 /// A message as it is queued, and as it is parked.
 const MESSAGE: usize = 100;
-const PARKED: usize = MESSAGE + OVERHEAD;
+const PARKED: usize = MESSAGE + PARKED_OVERHEAD;
 const POSITION: u64 = 1;
 const LINE: u64 = 2;
 const NOTE: u64 = 3;

@@ -132,7 +132,7 @@ fn copy(root: &Path, tree: &Path) {
 
 fn simulate(tree: &Path, target: &Path) -> Found {
     let mut cargo = Command::new("cargo");
-    cargo.args(["test", "--package", "sockets-proto", "--lib", "--no-run", "--color", "never"]);
+    cargo.args(["test", "--package", "sockets-simulation", "--lib", "--no-run", "--color", "never"]);
     let built = cargo.current_dir(tree).env("CARGO_TARGET_DIR", target).output().unwrap();
     let words = String::from_utf8_lossy(&built.stderr).into_owned();
     let program = words.lines().find_map(|line| line.trim().strip_prefix("Executable ")?.split_once('('));
@@ -140,7 +140,7 @@ fn simulate(tree: &Path, target: &Path) -> Found {
 
     let log = tree.join("simulation.log");
     let mut simulation = Command::new(tree.join(program.trim_end_matches(')')));
-    simulation.args(["the_promises_hold_in_every_world", "--nocapture"]).current_dir(tree);
+    simulation.args(["worlds_of_all_seeds_keep_guarantees", "--nocapture"]).current_dir(tree);
     simulation.env("SIM_WORLDS", WORLDS.to_string()).env("RUST_BACKTRACE", "0");
     simulation.stdout(Stdio::null()).stderr(fs::File::create(&log).unwrap());
     let (mut run, began) = (simulation.spawn().unwrap(), Instant::now());

@@ -4,8 +4,8 @@ use std::{collections::VecDeque, time::Instant};
 
 use bytes::Bytes;
 
-use super::{outgoing::Outgoing, window::Window};
-use crate::{CallId, Called, FailureCode, Frame, Open};
+use crate::{outgoing::Outgoing, window::Window};
+use sockets_proto::{CallId, Called, FailureCode, Frame, Open};
 
 /// A handler that has started and not ended.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{
+use crate::{
     choices::Choices,
     engine::Setting,
     hostile::Hostile,
@@ -15,7 +15,7 @@ use super::{
     resuming::{KEPT, Tickets},
     side::{Moment, Side},
 };
-use crate::{self as proto, Farewell, Frame, Violation};
+use sockets_proto::{self as proto, Farewell, Frame, Violation};
 
 pub(super) const SERVER: usize = 0;
 pub(super) const CLIENT: usize = 1;

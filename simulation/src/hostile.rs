@@ -1,7 +1,7 @@
 //! A peer that knows the protocol, and keeps to it as it likes.
 
-use super::{acting::KEY, choices::Choices, link::Pipe, side};
-use crate::{CallId, FailureCode, Farewell, Frame, PREFIX, Side};
+use crate::{acting::KEY, choices::Choices, link::Pipe, side};
+use sockets_proto::{CallId, FailureCode, Farewell, Frame, PREFIX, Side};
 
 #[derive(Default)]
 pub(super) struct Hostile {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{
+use crate::{
     engine::Setting,
     link::{End, Link, Pipe},
     liveness,
@@ -10,7 +10,7 @@ use super::{
     side::{Moment, Side, payload_of},
     world::{CLIENT, SERVER, World, setting},
 };
-use crate::{self as proto, Admission, Frame, PREFIX, Token, Tokens, frame::next_frame};
+use sockets_proto::{self as proto, Admission, Frame, PREFIX, Token, Tokens, next_frame};
 
 /// How many bytes are kept of what was sent, in different worlds; 0 if the end of a link is the end.
 pub(super) const KEPT: [usize; 5] = [0, 100, 500, 5_000, 200_000];

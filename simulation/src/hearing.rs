@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use super::{
+use crate::{
     acting::{KEY, LONGEST, millis},
     engine::Shared,
     outgoing::{Kind, Message, Waiting},
     side::{Moment, Side, payload_of},
 };
-use crate::{Admission, Caller, Frame, Overflow, PREFIX, WhenFull, parked::OVERHEAD};
+use sockets_proto::{Admission, Caller, Frame, Overflow, PARKED_OVERHEAD, PREFIX, WhenFull};
 
 /// The methods of emits that may be dropped.
 pub(super) const LOSSY: [(u64, Overflow); 4] = [
@@ -61,7 +61,7 @@ impl Side {
             && let Some(key) = recallable
             && let Some(length) = self.outgoing.drop_oldest(key)
         {
-            queued -= length + PREFIX + OVERHEAD;
+            queued -= length + PREFIX + PARKED_OVERHEAD;
             expected += 1;
         }
         let is_kept = has_room(queued) || overflow == Overflow::Latest;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{
+use crate::{
     acting::KEY,
     engine::Shared,
     hearing::LOSSY,
@@ -10,7 +10,7 @@ use super::{
     side::{Side, payload_of},
     world::{CLIENT, SERVER, World},
 };
-use crate::{Farewell, Frame, Overflow};
+use sockets_proto::{Farewell, Frame, Overflow};
 
 const KINDS: usize = 17;
 

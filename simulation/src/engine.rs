@@ -7,13 +7,11 @@ use std::{
 
 use bytes::Bytes;
 
-use crate::{
-    Admission, Answer, CallId, Caller, Core, Event, Farewell, Frame, KeepAliveConfig, Liveness, Occupied, Open, Outbox,
-    Outcome, Overflow, Side, Terms, Violation, Volatile, WhenFull,
+use sockets_proto::{
+    Admission, Answer, CallId, Caller, Core, Event, Farewell, Frame, Grant, KeepAliveConfig, Liveness, Occupied, Open,
+    Outbox, Outcome, Overflow, Side, Terms, Violation, Volatile, WhenFull,
     codec::{Payload, SHARE_FROM},
-    frame::next_frame,
-    shared_emit, shared_request,
-    window::Grant,
+    next_frame, shared_emit, shared_request,
 };
 
 /// What a side accepts, and how much may wait in it.
@@ -37,7 +35,7 @@ impl Setting {
 #[derive(Clone)]
 pub(super) enum Shared {
     Emit(Bytes, u64, Overflow),
-    Request(crate::SharedRequest),
+    Request(sockets_proto::SharedRequest),
 }
 
 impl Shared {

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, time::Instant};
 
 use bytes::Bytes;
 
-use super::{
+use crate::{
     engine::{Engine, Setting},
     incoming::Incoming,
     liveness::Vigil,
@@ -12,7 +12,7 @@ use super::{
     resuming::Reliability,
     window::Window,
 };
-use crate::{self as proto, Called, FailureCode, Farewell, Frame, Open, Outcome, PREFIX};
+use sockets_proto::{self as proto, Called, FailureCode, Farewell, Frame, Open, Outcome, PREFIX};
 
 /// The time, and the number of the last message that anybody sent.
 #[derive(Clone, Copy)]

@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use super::{
+use crate::{
     choices::Choices,
     link::Link,
     side::Side,
     world::{CLIENT, SERVER, World},
 };
-use crate::{Farewell, KeepAliveConfig};
+use sockets_proto::{Farewell, KeepAliveConfig};
 
 /// How long one who could not listen may go on before it says that it has heard nothing.
 const MOMENT: Duration = Duration::from_millis(10);

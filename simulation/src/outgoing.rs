@@ -5,8 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::window::Window;
-use crate::{Answer, CallId, Frame, PREFIX};
+use crate::window::Window;
+use sockets_proto::{Answer, CallId, Frame, PREFIX};
 
 /// When nothing has moved for so long, calls of handlers may be given up, and answers overtake.
 const GIVE_UP: Duration = Duration::from_secs(1);

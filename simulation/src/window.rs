@@ -1,6 +1,6 @@
 //! The window of one direction, as `PROTOCOL.md` tells it.
 
-use super::engine::Setting;
+use crate::engine::Setting;
 
 pub(super) struct Window {
     most_calls: u32,

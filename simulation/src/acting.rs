@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use super::{
+use crate::{
     engine::as_encoded,
     incoming::{Ending, Handler},
     outgoing::{Kind, Message, Waiting},
     side::{Moment, Side, payload_of},
 };
-use crate::{Admission, CallId, Caller, FailureCode, Frame, Occupied, Open, Outcome};
+use sockets_proto::{Admission, CallId, Caller, FailureCode, Frame, Occupied, Open, Outcome};
 
 pub(super) const KEY: u64 = 0x0123_4567_89ab_cdef;
 pub(super) const LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{
+use crate::{
     choices::Choices,
     engine::is_the_servers,
     hearing::is_a_key,
@@ -12,7 +12,7 @@ use super::{
     outgoing::Answered,
     side::{Moment, Side, number_in, payload_of},
 };
-use crate::{self as proto, Answer, Called, Event, FailureCode, Farewell, Frame, Open, Violation};
+use sockets_proto::{self as proto, Answer, Called, Event, FailureCode, Farewell, Frame, Open, Violation};
 
 /// How long the handler of an emit may take.
 const EMIT_TIMEOUT: Duration = Duration::from_secs(30);

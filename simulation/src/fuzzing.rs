@@ -1,16 +1,18 @@
-//! What the fuzzers in `fuzz` run: their bytes are frames, or the choices of a world.
-
-#![cfg_attr(not(fuzzing), expect(unreachable_pub, reason = "they are public when fuzzers are built"))]
+//! The entries of the fuzz targets in `fuzz`, whose bytes are frames or the choices of a world.
 
 use bytes::Bytes;
 
-use super::{
+use crate::{
     choices::Choices,
     world::{Peers, World},
 };
-use crate::{Frame, PREFIX};
+use sockets_proto::{Frame, PREFIX};
 
-/// A frame of any bytes is refused, or means the same when it is encoded again.
+/// Decodes any bytes as a frame. They are refused, or mean the same when they are encoded again.
+///
+/// # Panics
+///
+/// Panics if they do not.
 pub fn a_frame(bytes: &[u8]) {
     let mut payload = Bytes::copy_from_slice(bytes);
     let Ok(header) = Frame::decode(&mut payload) else { return };
@@ -24,12 +26,12 @@ pub fn a_frame(bytes: &[u8]) {
     assert_eq!(again, payload);
 }
 
-/// A peer that says any bytes, cut into frames.
+/// Simulates a peer that sends any bytes, cut into frames.
 pub fn bytes_of_a_peer(bytes: &[u8]) {
     live(bytes, Peers { most: 1, hostile: 100, babble: true, minding: false });
 }
 
-/// Two peers that say well-formed frames in any order, to a server that also broadcasts to both.
+/// Simulates two peers that send well-formed frames in any order, to a server that also broadcasts to both.
 pub fn frames_of_two_peers(bytes: &[u8]) {
     live(bytes, Peers { most: 2, hostile: 100, babble: false, minding: false });
 }
@@ -53,7 +55,7 @@ mod tests {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(128) })]
 
         #[test]
-        fn the_fuzzers_find_nothing_at_once(bytes in vec(any::<u8>(), 0..600)) {
+        fn fuzz_targets_with_random_bytes_hold(bytes in vec(any::<u8>(), 0..600)) {
             a_frame(&bytes);
             bytes_of_a_peer(&bytes);
             frames_of_two_peers(&bytes);

@@ -6,7 +6,7 @@ use std::{
     time::Instant,
 };
 
-use super::{
+use crate::{
     choices::Choices,
     world::{Peers, Tally, World},
 };
@@ -34,7 +34,7 @@ fn number(variable: &str) -> Option<u64> {
 }
 
 #[test]
-fn the_promises_hold_in_every_world() {
+fn worlds_of_all_seeds_keep_guarantees() {
     if let Some(seed) = number("SIM_SEED") {
         live(seed, true);
         return;

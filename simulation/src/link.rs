@@ -2,8 +2,8 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use super::{hostile::Hostile, resuming::Tickets, side::Side};
-use crate::PREFIX;
+use crate::{hostile::Hostile, resuming::Tickets, side::Side};
+use sockets_proto::PREFIX;
 
 pub(super) enum End {
     Honest(Box<Side>),
