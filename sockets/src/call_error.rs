@@ -1,11 +1,11 @@
 //! How a call fails.
 
+use crate::method::Method;
 use std::{
     convert::Infallible,
     fmt::{self, Debug, Display},
 };
 
-use crate::session::Method;
 use sockets_proto::{
     Admission, Answer, FailureCode,
     name::{InvalidName, full_name},

@@ -29,9 +29,10 @@ use crate::{
     driver::Driver,
     handshake::{self, Granted, Resumption},
     limits::Limits,
+    peer_label::PeerLabel,
     reconnect::{ClientState, Login, Reconnect, StateChanges, WayBack, make_login},
     server::{Identity, Server},
-    session::{Peer, PeerLabel, Routes, Service, Session, cannot_encode, run_hook},
+    session::{Peer, Routes, Service, Session, cannot_encode, run_hook},
     transport::{Address, Arrival, BoxError, ClientOptions, Handshake, Link, memory_pair, over_messages, over_stream},
 };
 use sockets_proto::{Side, clamp_timeout};

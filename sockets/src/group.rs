@@ -7,7 +7,8 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::{
     call_error::CallError,
     listener::{Answering, Listener, ListenerFn},
-    session::{Callee, Listen, Named, Peer},
+    method::{Callee, Named},
+    session::{Listen, Peer},
 };
 use sockets_proto::name::{InvalidName, check_path, check_segment, key};
 

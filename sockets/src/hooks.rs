@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     lock::{assert_unlocked, event},
-    session::{PeerLabel, name_of},
+    peer_label::PeerLabel,
 };
 
 /// Runs user code, and reports its panic.
@@ -68,6 +68,6 @@ impl<C, F> Drop for Running<C, F> {
 /// Reports the panic of a hook.
 pub(crate) fn report(hook: &'static str, peer: PeerLabel, panic: &(dyn Any + Send)) {
     let message = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref().map(String::as_str));
-    let (side, message) = (name_of(peer.own_side()), message.unwrap_or("the panic has no message"));
-    event!(error, hook, %peer, side, panic = message, "a hook panicked");
+    let (side, message) = (peer.own_side(), message.unwrap_or("the panic has no message"));
+    event!(error, hook, %peer, %side, panic = message, "a hook panicked");
 }

@@ -98,6 +98,8 @@ pub mod layer;
 mod limits;
 mod listener;
 mod lock;
+mod method;
+mod peer_label;
 mod postcard;
 mod reconnect;
 mod refusal;

@@ -26,7 +26,8 @@ use crate::{
     hooks,
     limits::Limits,
     lock::{Mutex, event},
-    session::{PeerLabel, Session},
+    peer_label::PeerLabel,
+    session::Session,
     transport::{Address, ClientOptions, redacted},
 };
 use sockets_proto::{Token, clamp_timeout};

@@ -7,8 +7,9 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::{
     call_error::CallError,
     client::Client,
+    method::{Callee, Method},
     server::{Audience, Identity, Replies, Socket, decode_fallible, decode_plain},
-    session::{Callee, Method, Peer},
+    session::Peer,
 };
 
 /// What a stub can be made for: a [`Client`], a [`Socket`], a [`Peer`], an [`Audience`], or a reference to one.

@@ -6,7 +6,7 @@ mod resuming;
 mod serving;
 mod waiting;
 
-use std::{collections::HashMap, time::Instant};
+use std::{collections::HashMap, fmt, time::Instant};
 
 use bytes::Bytes;
 
@@ -31,13 +31,22 @@ use super::{
 };
 use crate::codec::Payload;
 
-/// Which end of the connection this is. Only a few frames care.
+/// One of the two ends of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
     /// The side that connected.
     Client,
     /// The side that accepted the connection.
     Server,
+}
+
+impl fmt::Display for Side {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Client => "client",
+            Self::Server => "server",
+        })
+    }
 }
 
 /// The protocol's state for one session. `C` stands for who waits for an answer, `H` for a running handler that can

@@ -15,7 +15,8 @@ use super::{places::Places, rate::Rate};
 use crate::lock::{assert_unlocked, event};
 use crate::{
     clock,
-    session::{Call, EmitLease, Incoming, Kind, Peer, Place, Resolved, Room, Session, Subscriber, run_suspended},
+    method::Kind,
+    session::{Call, EmitLease, Incoming, Peer, Place, Resolved, Room, Session, Subscriber, run_suspended},
     transport::Batch,
 };
 use sockets_proto::{CallId, Called, FailureCode, Open, Outcome, ReleaseUnused, Violation};

@@ -206,11 +206,7 @@ mod tests {
     use tokio::sync::watch;
 
     use super::*;
-    use crate::{
-        limits::Limits,
-        lock::Mutex,
-        session::{PeerLabel, Routes},
-    };
+    use crate::{limits::Limits, lock::Mutex, peer_label::PeerLabel, session::Routes};
     use sockets_proto::codec::Payload;
 
     /// A link whose other end is gone. That is known when something is written, and only then its last word is there to be read.

@@ -1,12 +1,13 @@
 //! Layers around handlers and listeners.
 
+use crate::method::Method;
 use std::sync::Arc;
 
 use super::{
     chain::ErasedCall,
     request::{Request, Way},
 };
-use crate::session::{Ended, Incoming, Listen, Method, Place, Service};
+use crate::session::{Ended, Incoming, Listen, Place, Service};
 use sockets_proto::FailureCode;
 
 /// A call that has come in, and who is to handle it.

@@ -5,8 +5,9 @@ use bytes::Bytes;
 use super::received::Arrived;
 use crate::{
     call_error::CallError,
+    method::Kind,
     server::{Identity, Socket, WeakSocket},
-    session::{Ended, Kind, Peer, Sending},
+    session::{Ended, Peer, Sending},
 };
 
 /// A call or an emit on its way, either in, to its handler, or out, to the other side.

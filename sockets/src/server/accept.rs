@@ -30,8 +30,9 @@ use crate::{
     handshake::{self, Claim, Granted, Theirs},
     hooks,
     lock::event,
+    peer_label::PeerLabel,
     refusal::Refusal,
-    session::{Declined, Offer, Peer, PeerLabel, Routes, Session, run_hook},
+    session::{Declined, Offer, Peer, Routes, Session, run_hook},
     transport::{Arrival, BoxError, Handshake, Link, over_messages, over_stream},
 };
 use sockets_proto::{Token, clamp_timeout};

@@ -13,7 +13,8 @@ use crate::lock::{self, RwLock};
 use crate::{
     call_error::CallError,
     clock::now,
-    session::{Ask, Callee, Kind, Member, Outgoing},
+    method::{Callee, Kind},
+    session::{Ask, Described, Member, Outgoing},
 };
 use sockets_proto::{Side, shared_emit, shared_request};
 
@@ -225,7 +226,7 @@ impl<I: Identity> Audience<I> {
         args: &(impl Serialize + ?Sized),
         decode: Decode<R, E>,
     ) -> Replies<I, R, E> {
-        let decoder = (callee.describe(), decode);
+        let decoder = (Described::new(callee), decode);
         let timeout = timeout.unwrap_or(self.server.limits.call_timeout);
         let number = self.server.next_ask();
         let question = codec::with_scratch(args, |payload| shared_request(number, callee.key(), timeout, payload));
@@ -255,7 +256,7 @@ impl<I: Identity> Audience<I> {
 #[cold]
 fn cannot_encode<A: Serialize + ?Sized>(callee: Callee<'_>, error: &EncodeError, args: &A) -> CallError {
     let failed = failing_element(args);
-    callee.describe().cannot_encode_arguments(Side::Server, error, failed, type_name::<A>())
+    Described::new(callee).cannot_encode_arguments(Side::Server, error, failed, type_name::<A>())
 }
 
 impl<I> Clone for Audience<I> {

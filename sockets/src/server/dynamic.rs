@@ -6,11 +6,7 @@ use super::{
     Audience, Identity, Replies,
     replies::{Decode, decode_plain},
 };
-use crate::{
-    call_error::CallError,
-    group::Group,
-    session::{Callee, Described},
-};
+use crate::{call_error::CallError, group::Group, method::Callee, session::Described};
 
 impl<I: Identity> Audience<I> {
     /// The group under this path, for dynamic calls.

@@ -12,12 +12,13 @@ use super::{
 use crate::{
     connect_error::AcceptError,
     handshake::{self, Claim, Heard, Theirs},
+    peer_label::PeerLabel,
     refusal::Refusal,
     transport::{Handshake, Link, ReceiveError},
 };
 use crate::{
     hooks,
-    session::{Checked, PeerLabel, SUPERSEDED},
+    session::{Checked, SUPERSEDED},
 };
 use sockets_proto::Token;
 

@@ -25,7 +25,8 @@ use super::roster::{Roster, shard_of};
 use crate::{
     clock::now,
     lock::{Mutex, Notify},
-    session::{Callee, Laggards, Log, Members, Run, Session, share_woken_task},
+    method::Callee,
+    session::{Laggards, Log, Members, Run, Session, share_woken_task},
 };
 use sockets_proto::{Admission, PREFIX};
 

@@ -1,5 +1,6 @@
 //! What a user has put around calls and emits. Without the feature `middleware` there is nothing that could be.
 
+use crate::method::{Callee, Kind};
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
@@ -7,7 +8,7 @@ use futures_util::future::BoxFuture;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::{Instant, timeout_at};
 
-use super::{Callee, Kind, Listen, Peer, Service, Session};
+use super::{Listen, Peer, Service, Session};
 use crate::call_error::CallError;
 use crate::codec::{self, Payload, decode_within};
 use sockets_proto::clamp_timeout;

@@ -2,13 +2,10 @@
 
 use sockets_proto::{Side, name::full_name};
 
-use super::{
-    Callee,
-    service::{Method, Named},
-};
 use crate::{
     call_error::CallError,
     codec::{DecodeError, EncodeError},
+    method::{Callee, Method, Named},
 };
 
 /// A method, for messages about it.
@@ -27,17 +24,14 @@ enum Subject {
     Reply,
 }
 
-impl Callee<'_> {
-    /// The method, for messages about it.
-    pub(crate) fn describe(self) -> Described {
-        match self {
-            Self::Declared(method) => Described::Declared(method),
-            Self::Named(Named { path, name, .. }) => Described::Named(full_name(path, name)),
+impl Described {
+    pub(crate) fn new(callee: Callee<'_>) -> Self {
+        match callee {
+            Callee::Declared(method) => Self::Declared(method),
+            Callee::Named(Named { path, name, .. }) => Self::Named(full_name(path, name)),
         }
     }
-}
 
-impl Described {
     /// The full name.
     pub(crate) fn name(&self) -> String {
         match self {
@@ -114,7 +108,7 @@ impl Described {
 
 /// Describes a value that could not be encoded.
 pub(crate) fn cannot_encode(subject: &str, side: Side, error: &EncodeError) -> String {
-    format!("cannot encode {subject} at the {}: {error}", name_of(side))
+    format!("cannot encode {subject} at the {side}: {error}")
 }
 
 /// Describes a value that could not be decoded.
@@ -123,15 +117,7 @@ pub(crate) fn cannot_decode(subject: &str, side: Side, error: &DecodeError) -> S
         DecodeError::Custom(_) | DecodeError::NotSelfDescribing | DecodeError::TooDeep => "",
         _ => "; the two sides may have been built with different versions of the type",
     };
-    format!("cannot decode {subject} at the {}: {error}{remedy}", name_of(side))
-}
-
-/// The name of a side in messages.
-pub(crate) fn name_of(side: Side) -> &'static str {
-    match side {
-        Side::Client => "client",
-        Side::Server => "server",
-    }
+    format!("cannot decode {subject} at the {side}: {error}{remedy}")
 }
 
 /// The types of the arguments, and that of the reply, in a text such as `(String, u32) -> Option<u32>`.

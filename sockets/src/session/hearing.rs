@@ -6,11 +6,11 @@ use std::{
 };
 
 use super::{
-    Callee, Consumer, Member, Session, State,
+    Consumer, Member, Session, State,
     log::{Log, Message, Run},
     worker::caller,
 };
-use crate::{call_error::CallError, clock::now, disconnect_reason::DisconnectReason};
+use crate::{call_error::CallError, clock::now, disconnect_reason::DisconnectReason, method::Callee};
 use sockets_proto::{Admission, CallId, SharedRequest, Volatile, WhenFull};
 
 /// Where a member of audiences finds what is said to them.

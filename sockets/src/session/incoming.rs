@@ -12,10 +12,11 @@ use std::{
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{Call, Ended, Room, Session, name_of};
+use super::{Call, Ended, Room, Session};
 use crate::clock::now;
 use crate::codec::{self, DecodeError, Payload, decode_elements};
 use crate::lock::event;
+use crate::method::Kind;
 use sockets_proto::{CallId, FailureCode, Occupied, Open, Outcome};
 
 /// A call or an emit that has come in. It ends exactly once: with a reply, a failure, or, dropped before that, with
@@ -87,8 +88,8 @@ impl Incoming {
 
     /// Whether the caller waits for an answer.
     #[cfg(feature = "middleware")]
-    pub(crate) fn kind(&self) -> super::Kind {
-        if self.is_request() { super::Kind::Request } else { super::Kind::Emit }
+    pub(crate) fn kind(&self) -> Kind {
+        if self.is_request() { Kind::Request } else { Kind::Emit }
     }
 
     /// How long the arguments are, in bytes.
@@ -208,22 +209,22 @@ impl Incoming {
     #[cold]
     fn report_stopped(&self) -> FailureCode {
         let session = self.call.session();
-        let (peer, side) = (session.label(), name_of(session.side()));
+        let (peer, side) = (session.label(), session.side());
         let method = session.describe(self.key).name();
         if thread::panicking() {
-            event!(error, hook = "handler", method, %peer, side, "a handler panicked");
+            event!(error, hook = "handler", method, %peer, %side, "a handler panicked");
             return FailureCode::Panicked;
         }
         if now() < self.call.deadline() {
             session.counters.count_cancelled_handler();
-            event!(debug, method, %peer, side, "stopped a handler, since its caller cancelled the call or left");
+            event!(debug, method, %peer, %side, "stopped a handler, since its caller cancelled the call or left");
             return FailureCode::Cancelled;
         }
         if self.is_request() {
-            event!(debug, method, %peer, side, "stopped the handler of a request at its deadline");
+            event!(debug, method, %peer, %side, "stopped the handler of a request at its deadline");
         } else {
             session.count_timed_out_emit();
-            event!(warn, method, %peer, side, "stopped the handler of an emit at its deadline");
+            event!(warn, method, %peer, %side, "stopped the handler of an emit at its deadline");
         }
         FailureCode::Timeout
     }

@@ -3,6 +3,7 @@
 //! The shard goes through its log and gives each member all that is new to it at once. Whoever sends something to one
 //! member alone first gives it what the log has for it, so that what is sent to it in both ways keeps its order.
 
+use crate::method::Callee;
 use std::{
     collections::VecDeque,
     sync::{
@@ -13,7 +14,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 
-use super::{Callee, Laggards, Session};
+use super::{Laggards, Session};
 use crate::lock::{Mutex, Notify};
 use sockets_proto::{Overflow, PREFIX, ReleaseUnused, codec::SHARE_FROM};
 
@@ -231,7 +232,7 @@ mod tests {
     fn said(log: &Log, text: &'static [u8]) {
         log.push(
             Bytes::from_static(text),
-            Callee::Named(&crate::session::Named { key: 1, path: "", name: "text" }),
+            Callee::Named(&crate::method::Named { key: 1, path: "", name: "text" }),
             Arc::default(),
         );
     }

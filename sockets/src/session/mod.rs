@@ -17,7 +17,6 @@ mod lagging;
 mod log;
 mod notices;
 mod peer;
-mod peer_label;
 mod pending_replies;
 mod place;
 mod resolved;
@@ -55,19 +54,18 @@ pub(crate) use self::around::Sending;
 pub(crate) use self::{
     around::{Around, Outgoing},
     ask::{Ask, Member},
-    describe::{Described, cannot_decode, cannot_encode, name_of},
+    describe::{Described, cannot_decode, cannot_encode},
     detached_bytes::{DetachedBytes, DetachedShare},
     driving::Received,
     incoming::EmitLease,
     laggards::Laggards,
     log::{Log, Members, Run},
     notices::Notices,
-    peer_label::PeerLabel,
     resolved::Resolved,
     resuming::{Checked, Declined, Offer, SUPERSEDED},
     routes::{Routes, Subscriber},
     sending::Room,
-    service::{Callee, Listen, Named},
+    service::Listen,
     slow::{SLOW, SlowPermit},
     suspended::run_suspended,
     worker::{run_hook, share_woken_task},
@@ -77,7 +75,7 @@ pub use self::{
     incoming::Incoming,
     peer::Peer,
     place::{Ended, Place},
-    service::{Kind, Method, Service},
+    service::Service,
     stats::Stats,
 };
 use self::{
@@ -96,7 +94,7 @@ use self::{
 };
 use crate::lock::{DroppedUnlocked, Mutex, RwLock};
 use crate::{
-    clock::now, disconnect_reason::DisconnectReason, handshake::Theirs, limits::Limits,
+    clock::now, disconnect_reason::DisconnectReason, handshake::Theirs, limits::Limits, peer_label::PeerLabel,
     registration_error::RegistrationError, transport::Transmit,
 };
 use sockets_proto::{Announcement, Core, Frame, Liveness, Side, clamp_timeout};

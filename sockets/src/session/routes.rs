@@ -5,9 +5,12 @@ use std::{collections::BTreeMap, mem, sync::Arc};
 use super::{
     around::Around,
     describe::Described,
-    service::{Kind, Listen, Method, Service},
+    service::{Listen, Service},
 };
-use crate::registration_error::RegistrationError;
+use crate::{
+    method::{Kind, Method},
+    registration_error::RegistrationError,
+};
 use sockets_proto::{
     Announcement, ReleaseUnused,
     name::{full_name, key},

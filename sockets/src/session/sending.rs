@@ -1,10 +1,11 @@
 //! Emits and answers.
 
+use crate::method::Callee;
 use std::sync::{Arc, atomic::Ordering};
 
 use bytes::Bytes;
 
-use super::{Callee, Session, State, StateGuard, pending_replies::PendingReply, worker::caller};
+use super::{Session, State, StateGuard, pending_replies::PendingReply, worker::caller};
 use crate::codec::{self, Payload};
 use crate::{call_error::CallError, clock::now};
 use sockets_proto::{Admission, CallId, Occupied, Open, Outcome, Volatile};

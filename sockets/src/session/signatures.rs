@@ -3,6 +3,7 @@
 //! It costs a call one look into a sorted list, or none if the last one was of the same method; and a connection a pointer
 //! to that list: peers that announce the same, as all clients of one program do, share it.
 
+use crate::method::Callee;
 use std::{
     collections::BTreeMap,
     sync::{Arc, Weak},
@@ -10,7 +11,6 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use super::Callee;
 use crate::{call_error::CallError, lock::Mutex};
 
 /// The signatures that a peer has announced, by key. What is not in it is not checked.
@@ -133,7 +133,7 @@ impl Drop for Table {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::session::{Kind, Method};
+    use crate::method::{Kind, Method, Named};
     use sockets_proto::Overflow;
 
     fn after(announcements: &[&[(u64, u64)]], most: usize) -> Signatures {
@@ -196,7 +196,7 @@ mod tests {
         signatures.take_in([(1, 11)].into_iter(), 100);
         assert!(signatures.check(callee).is_err());
         assert_eq!(signatures.check(Callee::Declared(same_key)), Ok(()));
-        assert_eq!(signatures.check(Callee::Named(&crate::session::Named { key: 1, path: "", name: "buy" })), Ok(()));
+        assert_eq!(signatures.check(Callee::Named(&Named { key: 1, path: "", name: "buy" })), Ok(()));
     }
 
     #[test]

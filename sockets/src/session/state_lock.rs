@@ -1,5 +1,6 @@
 //! The lock over a session's state, and what runs once it has been released.
 
+use crate::peer_label::PeerLabel;
 use std::{
     mem,
     ops::{Deref, DerefMut},
@@ -7,7 +8,7 @@ use std::{
     task::Waker,
 };
 
-use super::{PeerLabel, State};
+use super::State;
 use crate::lock::{Mutex, MutexGuard, Notify, event, wake};
 use sockets_proto::Overflow;
 

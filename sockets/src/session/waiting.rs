@@ -1,5 +1,6 @@
 //! A call that waits for its answer.
 
+use crate::method::Callee;
 use std::{
     any::type_name,
     future::{Future, poll_fn},
@@ -13,7 +14,7 @@ use std::{
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Callee, Consumer, Notices, Session, State, notices::Notice, worker::caller};
+use super::{Consumer, Described, Notices, Session, State, notices::Notice, worker::caller};
 use crate::codec::{self, DecodeError, EncodeError, Payload, decode_within};
 use crate::failing_element::failing_element;
 use crate::{call_error::CallError, clock::now};
@@ -81,13 +82,13 @@ impl Session {
         args: &A,
     ) -> CallError {
         let failed = failing_element(args);
-        callee.describe().cannot_encode_arguments(self.side(), error, failed, type_name::<A>())
+        Described::new(callee).cannot_encode_arguments(self.side(), error, failed, type_name::<A>())
     }
 
     /// Describes a reply that could not be decoded.
     #[cold]
     pub(super) fn cannot_decode_reply<R>(&self, callee: Callee<'_>, error: &DecodeError) -> CallError {
-        callee.describe().cannot_decode_reply(self.side(), error, type_name::<R>())
+        Described::new(callee).cannot_decode_reply(self.side(), error, type_name::<R>())
     }
 
     /// Whether a call that has ended so can be made again: the session goes on with another one on the other side.
