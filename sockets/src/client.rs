@@ -21,8 +21,8 @@ use tokio::{
 
 #[cfg(feature = "middleware")]
 use crate::layer::{CallService, Layer, Layers, Next};
-use crate::{codec, hooks};
 use crate::{
+    client_state::{ClientState, StateChanges},
     connect_error::ConnectError,
     connector::open,
     disconnect_reason::DisconnectReason,
@@ -30,11 +30,13 @@ use crate::{
     handshake::{self, Granted, Resumption},
     limits::Limits,
     peer_label::PeerLabel,
-    reconnect::{ClientState, Login, Reconnect, StateChanges, WayBack, make_login},
+    reconnect::Reconnect,
+    reconnector::{Login, WayBack, make_login},
     server::{Identity, Server},
     session::{Peer, Routes, Service, Session, cannot_encode, run_hook},
     transport::{Address, Arrival, BoxError, ClientOptions, Handshake, Link, memory_pair, over_messages, over_stream},
 };
+use crate::{codec, hooks};
 use sockets_proto::{Side, clamp_timeout};
 
 type ConnectedHook = Box<dyn FnOnce(Peer) -> BoxFuture<'static, ()> + Send>;

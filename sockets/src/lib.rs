@@ -82,6 +82,7 @@ mod axum_route;
 mod backoff;
 mod call_error;
 mod client;
+mod client_state;
 mod clock;
 mod codec;
 mod connect_error;
@@ -102,6 +103,7 @@ mod method;
 mod peer_label;
 mod postcard;
 mod reconnect;
+mod reconnector;
 mod refusal;
 mod registration_error;
 mod server;
@@ -129,12 +131,13 @@ pub use self::axum_route::axum_route;
 pub use self::{
     call_error::CallError,
     client::{Client, ClientBuilder},
+    client_state::{ClientState, StateChanges},
     connect_error::{AcceptError, BindError, ConnectError},
     disconnect_reason::DisconnectReason,
     group::Group,
     limits::Limits,
     listener::Listener,
-    reconnect::{ClientState, Reconnect, StateChanges},
+    reconnect::Reconnect,
     refusal::Refusal,
     server::{
         Accepting, Audience, Authenticate, Excluded, HookOutcome, Identity, Replies, Server, ServerBuilder, Socket,

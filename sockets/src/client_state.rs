@@ -1,0 +1,101 @@
+//! The connection of a client to its server, as programs observe it.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use futures_core::Stream;
+use tokio::sync::watch;
+use tokio_util::sync::ReusableBoxFuture;
+
+use crate::{disconnect_reason::DisconnectReason, session::Session};
+
+/// How a client stands with its server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ClientState {
+    /// It is connected.
+    Connected {
+        /// The number of the session, of those that became ready: 1 for the first. A session goes on over any number of connections, and nothing is lost
+        /// then. When it could not go on, the next number says that the client has started anew: what was under way has
+        /// failed, what was on its way may be lost, and the server knows this client's groups, and nothing else of it.
+        session: u64,
+    },
+    /// The connection is lost, and the client reconnects.
+    Reconnecting {
+        /// The number of the attempt, counted from the last steady connection: see
+        /// [`Reconnect`]. It is 0 while the client waits for a server that restarts.
+        attempt: u32,
+        /// The reason for which the last established connection ended. Failed attempts do not change it.
+        reason: DisconnectReason,
+        /// The message of the [`ConnectError`] of the previous attempt. An attempt also fails if its session ends
+        /// before it is ready: a `connected` hook may refuse the client.
+        error: Option<String>,
+    },
+    /// It is over.
+    Ended(DisconnectReason),
+}
+
+/// How a client's state changes: see [`Client::states`](crate::Client::states).
+pub struct StateChanges {
+    next: ReusableBoxFuture<'static, (Watching, Option<ClientState>)>,
+}
+
+struct Watching {
+    states: watch::Receiver<ClientState>,
+    session: Arc<Session>,
+    ended: bool,
+}
+
+impl Watching {
+    async fn next(mut self) -> (Self, Option<ClientState>) {
+        if self.ended {
+            return (self, None);
+        }
+        tokio::select! {
+            biased;
+            // It fails where nobody changes it.
+            Ok(()) = self.states.changed() => {
+                let state = self.states.borrow_and_update().clone();
+                (self, Some(state))
+            }
+            reason = { let session = Arc::clone(&self.session); async move { session.disconnected().await } } => {
+                self.ended = true;
+                (self, Some(ClientState::Ended(reason)))
+            }
+        }
+    }
+}
+
+impl StateChanges {
+    pub(crate) fn new(states: watch::Receiver<ClientState>, session: Arc<Session>) -> Self {
+        Self { next: ReusableBoxFuture::new(Watching { states, session, ended: false }.next()) }
+    }
+
+    /// The next state. Those that have come and gone meanwhile are passed over; the last is [`ClientState::Ended`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it is ready, it has taken nothing.
+    pub async fn next(&mut self) -> Option<ClientState> {
+        std::future::poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
+    }
+}
+
+impl Stream for StateChanges {
+    type Item = ClientState;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<ClientState>> {
+        let (watching, state) = std::task::ready!(self.next.poll(cx));
+        self.next.set(watching.next());
+        Poll::Ready(state)
+    }
+}
+
+impl std::fmt::Debug for StateChanges {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StateChanges").finish_non_exhaustive()
+    }
+}
