@@ -22,6 +22,7 @@ use tokio::{
 #[cfg(feature = "middleware")]
 use crate::layer::{CallService, Layer, Layers, Next};
 use crate::{
+    address::Address,
     client_state::{ClientState, StateChanges},
     connect_error::ConnectError,
     connector::open,
@@ -34,7 +35,7 @@ use crate::{
     reconnector::{Login, WayBack, make_login},
     server::{Identity, Server},
     session::{Peer, Routes, Service, Session, cannot_encode, run_hook},
-    transport::{Address, Arrival, BoxError, ClientOptions, Handshake, Link, memory_pair, over_messages, over_stream},
+    transport::{Arrival, BoxError, ClientOptions, Handshake, Link, memory_pair, over_messages, over_stream},
 };
 use crate::{codec, hooks};
 use sockets_proto::{Side, clamp_timeout};

@@ -3,8 +3,7 @@
 use std::io;
 
 use crate::{
-    disconnect_reason::DisconnectReason, refusal::Refusal, registration_error::RegistrationError,
-    transport::AddressError,
+    address::AddressError, disconnect_reason::DisconnectReason, refusal::Refusal, registration_error::RegistrationError,
 };
 
 /// Why `connect` failed.
@@ -44,16 +43,6 @@ pub enum ConnectError {
     /// What the builder was told to serve does not go together.
     #[error("{0}")]
     Registration(String),
-}
-
-impl From<io::Error> for ConnectError {
-    fn from(error: io::Error) -> Self {
-        #[cfg(feature = "tls")]
-        if let Some(blamed) = crate::transport::tls::blame(&error) {
-            return blamed;
-        }
-        Self::Unreachable(error)
-    }
 }
 
 impl ConnectError {

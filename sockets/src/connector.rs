@@ -20,10 +20,11 @@ use futures_util::{FutureExt, future::BoxFuture};
 use tokio::time::{sleep, timeout};
 
 use crate::{
+    address::Address,
     connect_error::ConnectError,
     handshake::{self, Probed},
     limits::Limits,
-    transport::{Address, ClientOptions, Link, open_at, resolve},
+    transport::{ClientOptions, Link, open_at, resolve},
 };
 
 /// The time after which the next address is tried, as RFC 8305 recommends.

@@ -6,8 +6,8 @@ use std::{
     time::Duration,
 };
 
+use crate::address::without_userinfo;
 use crate::refusal::Refusal;
-use crate::transport::without_userinfo;
 use sockets_proto::{Farewell, clamp_timeout};
 
 /// Why a session ended. It displays itself as a sentence.

@@ -77,6 +77,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod address;
 #[cfg(feature = "axum")]
 mod axum_route;
 mod backoff;

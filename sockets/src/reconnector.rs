@@ -8,6 +8,7 @@ use tokio::{
 };
 
 use crate::{
+    address::{Address, redacted},
     backoff::Backoff,
     client_state::ClientState,
     connect_error::ConnectError,
@@ -21,7 +22,7 @@ use crate::{
     peer_label::PeerLabel,
     reconnect::Reconnect,
     session::Session,
-    transport::{Address, ClientOptions, redacted},
+    transport::ClientOptions,
 };
 use sockets_proto::{Token, clamp_timeout};
 

@@ -8,11 +8,7 @@ use super::{
     Identity, Inner, Server,
     listening::{Accepting, Listening},
 };
-use crate::{
-    connect_error::BindError,
-    lock::event,
-    transport::{Acceptor, Address},
-};
+use crate::{address::Address, connect_error::BindError, lock::event, transport::Acceptor};
 
 /// How long a listener waits when the system has no more sockets to give.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);

@@ -48,12 +48,13 @@ use self::{
 };
 use crate::lock::{self, Mutex, RwLock};
 use crate::{
+    address::without_userinfo,
     disconnect_reason::DisconnectReason,
     limits::Limits,
     refusal::Refusal,
     registration_error::RegistrationError,
     session::{Around, Routes, Session},
-    transport::{Handshake, ServerOptions, without_userinfo},
+    transport::{Handshake, ServerOptions},
 };
 use sockets_proto::Announcement;
 

@@ -16,6 +16,7 @@ use super::{Call, Ended, Room, Session};
 use crate::clock::now;
 use crate::codec::{self, DecodeError, Payload, decode_elements};
 use crate::lock::event;
+#[cfg(feature = "middleware")]
 use crate::method::Kind;
 use sockets_proto::{CallId, FailureCode, Occupied, Open, Outcome};
 

@@ -15,8 +15,11 @@ use tokio_rustls::rustls::ServerConfig;
 use super::tls;
 #[cfg(feature = "ws")]
 use super::websocket::{self, Entrance};
-use super::{Address, Arrival, Authority, Handshake, ServerOptions, over_stream, unix::UnixAcceptor};
-use crate::limits::Limits;
+use super::{Arrival, Handshake, ServerOptions, over_stream, unix::UnixAcceptor};
+use crate::{
+    address::{Address, Authority},
+    limits::Limits,
+};
 
 /// Listens, and takes connections as they come.
 pub(crate) enum Acceptor {

@@ -1,7 +1,6 @@
 //! The seam between a session and what carries it: batches of whole frames come in, an outbox goes out.
 
 mod acceptor;
-mod address;
 mod arrival;
 mod batch;
 #[cfg_attr(not(feature = "compression"), path = "no_compression.rs")]
@@ -36,13 +35,11 @@ use tokio::{
 use crate::lock::in_transport;
 use sockets_proto::{Outbox, Violation, frame_with_prefix};
 
-use self::address::Authority;
 pub use self::arrival::{Handshake, PeerCredentials};
 #[cfg(feature = "ws")]
 pub(crate) use self::websocket::Origins;
 pub(crate) use self::{
     acceptor::Acceptor,
-    address::{Address, AddressError, redacted, without_userinfo},
     arrival::Arrival,
     batch::Batch,
     compression::Compression,

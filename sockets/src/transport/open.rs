@@ -8,8 +8,18 @@ use tokio::net::{TcpStream, lookup_host};
 use super::tls;
 #[cfg(feature = "ws")]
 use super::websocket;
-use super::{Address, ClientOptions, Link, over_stream, unix};
-use crate::connect_error::ConnectError;
+use super::{ClientOptions, Link, over_stream, unix};
+use crate::{address::Address, connect_error::ConnectError};
+
+impl From<io::Error> for ConnectError {
+    fn from(error: io::Error) -> Self {
+        #[cfg(feature = "tls")]
+        if let Some(error) = tls::connect_error(&error) {
+            return error;
+        }
+        Self::Unreachable(error)
+    }
+}
 
 /// Returns the addresses of a server, in the order of the system. A Unix socket has one, without a number.
 pub(crate) async fn resolve(address: &Address) -> io::Result<Vec<Option<SocketAddr>>> {

@@ -59,8 +59,8 @@ pub(super) fn link(stream: impl AsyncRead + AsyncWrite + Send + 'static) -> Link
     over_stream(read, write)
 }
 
-/// What a client is told if it was TLS that failed.
-pub(crate) fn blame(error: &io::Error) -> Option<ConnectError> {
+/// Returns the error of a client whose connection failed in TLS.
+pub(super) fn connect_error(error: &io::Error) -> Option<ConnectError> {
     tls_error(error).map(|error| match error {
         Error::InvalidCertificate(error) => ConnectError::Untrusted(error.to_string()),
         error => ConnectError::Handshake(format!("TLS: {error}")),

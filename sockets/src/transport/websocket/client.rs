@@ -19,11 +19,9 @@ use super::{
     over_websocket,
 };
 use crate::{
+    address::{self, Authority, WebAddress},
     connect_error::ConnectError,
-    transport::{
-        Link,
-        address::{self, Authority, WebAddress},
-    },
+    transport::Link,
 };
 
 /// How many characters of an answer are shown to the user.
@@ -152,7 +150,7 @@ mod tests {
     use tokio::io::{duplex, split};
 
     use super::*;
-    use crate::transport::Address;
+    use crate::address::Address;
 
     fn web(url: &str) -> WebAddress {
         match Address::parse(url) {
