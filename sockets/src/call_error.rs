@@ -93,8 +93,13 @@ impl<E: Display> Display for CallError<E> {
             }
             Self::NoSuchMethod => f.write_str("nobody on the other side serves or listens to this method"),
             Self::SignatureMismatch { message } => write!(f, "the two sides disagree about the method: {message}"),
-            Self::TooLarge { message } => write!(f, "the message is too large: {message}"),
-            Self::Overloaded => f.write_str("too many calls are in flight; try again later"),
+            Self::TooLarge { message } => {
+                write!(f, "the message is too large: {message}; raise `Limits::max_frame` of its receiver")
+            }
+            Self::Overloaded => f.write_str(
+                "too many calls are in flight; try again later, or raise `Limits::calls_in_flight`, \
+                 `Limits::bytes_in_flight` or `Limits::outgoing_queue`",
+            ),
             Self::Denied => f.write_str("the call is not allowed"),
             Self::ShuttingDown => f.write_str("the other side is shutting down and takes no new calls"),
             Self::Panicked => f.write_str("the handler panicked"),
@@ -137,7 +142,7 @@ impl CallError {
     pub(crate) fn refused(admission: Admission) -> Self {
         match admission {
             Admission::TooLarge { limit } => {
-                Self::TooLarge { message: format!("the other side accepts frames of at most {limit} bytes") }
+                Self::TooLarge { message: format!("the peer accepts frames of at most {limit} bytes") }
             }
             Admission::ShuttingDown => Self::ShuttingDown,
             Admission::Sent | Admission::Parked | Admission::Full | Admission::Dropped => Self::Overloaded,

@@ -188,10 +188,14 @@ every_transport! {
             let faults = FaultsClient::new(&peer);
             let error = faults.size(&large).await.unwrap_err();
             assert!(matches!(error, CallError::TooLarge { .. }), "{error:?}");
+            let text = error.to_string();
+            assert!(text.contains("1024 bytes") && text.contains("`Limits::max_frame`"), "{text}");
             let error = faults.note(&large).await.unwrap_err();
             assert!(matches!(error, CallError::TooLarge { .. }), "{error:?}");
             let error = faults.give(1025).await.unwrap_err();
             assert!(matches!(error, CallError::TooLarge { .. }), "a reply: {error:?}");
+            let text = error.to_string();
+            assert!(text.contains("1024 bytes") && text.contains("`Limits::max_frame`"), "{text}");
             assert_eq!(faults.size(&fits).await, Ok(900));
             assert_eq!(faults.give(900).await, Ok(fits.clone()));
         }
@@ -274,6 +278,14 @@ every_transport! {
             assert_eq!(peer.request::<u32>("number", &1_u32).await, Err(gone));
             assert!(!peer.is_connected());
         }
+    }
+}
+
+#[test]
+fn overloaded_names_the_limits_that_can_apply() {
+    let text = CallError::<u8>::Overloaded.to_string();
+    for limit in ["`Limits::calls_in_flight`", "`Limits::bytes_in_flight`", "`Limits::outgoing_queue`"] {
+        assert!(text.contains(limit), "{text}");
     }
 }
 

@@ -35,7 +35,11 @@ impl<C, H: Clone> Core<C, H> {
             }
         };
         if header.len() + payload.len() > self.max_frame {
-            let text = format!("the reply has {} bytes, the limit is {}", payload.len(), self.max_frame);
+            let text = format!(
+                "the reply has {} bytes, and the caller accepts frames of at most {} bytes",
+                payload.len(),
+                self.max_frame
+            );
             return self.answer(now, id, place, &Outcome::Failure(FailureCode::TooLarge, &text));
         }
         self.forget(Open::Request(id));
