@@ -92,6 +92,8 @@ async fn a_file_that_is_no_socket_is_left_alone() {
     fs::write(&path, "dear diary").unwrap();
     let failed = Server::builder().bind(&url(&path)).await.unwrap_err();
     assert!(is_in_use(&failed), "{failed:?}");
+    let text = failed.to_string();
+    assert!(text.contains("not a socket") && text.contains("remove"), "{text}");
     assert_eq!(fs::read_to_string(&path).unwrap(), "dear diary");
     fs::remove_file(&path).unwrap();
 }

@@ -37,6 +37,7 @@ impl UnixAcceptor {
                 fs::remove_file(&path)?;
                 UnixListener::bind(&path)?
             }
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => return Err(describe_in_use(error, &path)),
             bound => bound?,
         };
         let file = file_id(&path)?;
@@ -73,6 +74,16 @@ async fn is_deserted(path: &Path) -> bool {
     // The system refuses connections to files of other kinds, too.
     let is_socket = fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
     is_socket && UnixStream::connect(path).await.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+}
+
+/// Describes a path that is in use.
+fn describe_in_use(error: io::Error, path: &Path) -> io::Error {
+    let what = match fs::symlink_metadata(path) {
+        Ok(file) if file.file_type().is_socket() => "another server listens there; stop it or choose another path",
+        Ok(_) => "the file there is not a socket; remove it or choose another path",
+        Err(_) => return error,
+    };
+    io::Error::new(error.kind(), what)
 }
 
 pub(super) async fn connect(path: &Path) -> io::Result<Link> {
