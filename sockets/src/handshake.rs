@@ -29,7 +29,7 @@ use crate::{
     limits::Limits,
     postcard::Postcard,
     refusal::Refusal,
-    transport::{Compression, Link, ReceiveError, hang_up},
+    transport::{Compression, Foreign, Link, ReceiveError, hang_up},
 };
 use sockets_proto::{Farewell, Frame, Outbox, Terms, Token, Violation, clamp_timeout, next_frame};
 
@@ -232,7 +232,9 @@ pub(crate) async fn greet(
             let wait = clamp_timeout(Duration::from_millis(millis));
             Err(ConnectError::Refused(Refusal::retry(message).after(wait)))
         }
-        Ok(Response::Misunderstood(what)) => Err(ConnectError::Handshake(format!("the server says: {what}"))),
+        Ok(Response::Misunderstood(what)) => {
+            Err(ConnectError::Handshake(format!("the server rejected the greeting: {what}")))
+        }
         Ok(Response::Here) => Err(ConnectError::Handshake("the server answers a probe that was not sent".into())),
         Err(error) => Err(ConnectError::Handshake(error.to_string())),
     }
@@ -242,12 +244,17 @@ pub(crate) async fn greet(
 async fn receive_answer(link: &mut Link) -> Result<Envelope, ConnectError> {
     match messages(link, ANSWER_MAX).next().await {
         Some(Ok(answer)) => Ok(answer),
-        Some(Err(error)) => Err(match error.into() {
-            ConnectError::Unreachable(error) if error.kind() == io::ErrorKind::InvalidData => {
-                ConnectError::Handshake(format!("the server does not speak this protocol: {error}"))
+        Some(Err(error)) => {
+            if let Some(foreign) = too_large(&error).and_then(|(length, _)| Foreign::of_length(length)) {
+                return Err(ConnectError::Handshake(foreign.to_string()));
             }
-            failed => failed,
-        }),
+            Err(match error.into() {
+                ConnectError::Unreachable(error) if error.kind() == io::ErrorKind::InvalidData => {
+                    ConnectError::Handshake(format!("the server does not speak this protocol: {error}"))
+                }
+                failed => failed,
+            })
+        }
         None => Err(ConnectError::Handshake("the server closed the connection without an answer".into())),
     }
 }
@@ -300,11 +307,11 @@ pub(crate) async fn hear(link: &mut Link, limits: &Limits) -> Result<Heard, Acce
     }
     let misunderstood = match heard {
         None => return Err(AcceptError::Handshake("the peer left without a greeting".into())),
-        Some(Err(error)) if is_too_large(&error) => {
-            format!("the greeting is too long, or not one of this protocol: {error}")
-        }
-        Some(Err(error)) if error.kind() == io::ErrorKind::InvalidData => error.to_string(),
-        Some(Err(error)) => return Err(error.into()),
+        Some(Err(error)) => match too_large(&error) {
+            Some((length, limit)) => describe_too_large(length, limit),
+            None if error.kind() == io::ErrorKind::InvalidData => error.to_string(),
+            None => return Err(error.into()),
+        },
         Some(Ok(envelope)) if envelope.version != VERSION => {
             format!("version {} is not spoken here, only version {VERSION}", envelope.version)
         }
@@ -319,10 +326,22 @@ pub(crate) async fn hear(link: &mut Link, limits: &Limits) -> Result<Heard, Acce
     misunderstand(link, misunderstood).await
 }
 
-/// Returns `true` if a frame was too large. The first bytes of most other protocols are the length of such a frame.
-fn is_too_large(error: &io::Error) -> bool {
-    let violation = error.get_ref().and_then(|error| error.downcast_ref::<Violation>());
-    matches!(violation, Some(Violation::FrameTooLarge { .. }))
+/// Returns the length of a frame that was too large, and the limit.
+fn too_large(error: &io::Error) -> Option<(usize, usize)> {
+    match error.get_ref()?.downcast_ref()? {
+        Violation::FrameTooLarge { length, limit } => Some((*length, *limit)),
+        _ => None,
+    }
+}
+
+/// Describes a greeting that is too large. The first bytes of most other protocols are the length of such a frame.
+fn describe_too_large(length: usize, limit: usize) -> String {
+    match Foreign::of_length(length) {
+        Some(foreign) => foreign.to_string(),
+        None => format!(
+            "the greeting of {length} bytes exceeds `Limits::login_bytes` ({limit}): shorten the login or raise the limit"
+        ),
+    }
 }
 
 /// The server's side, second half: what the peer is told that may come in. The session says it, before everything else
@@ -397,11 +416,16 @@ impl Stream for Frames<'_> {
     type Item = io::Result<BytesMut>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let max_frame = self.max_frame;
         loop {
             if let Some(frame) = next_frame(&mut self.link.received) {
+                // The transport within a process does not check the limit.
+                if frame.len() > max_frame {
+                    let violation = Violation::FrameTooLarge { length: frame.len(), limit: max_frame };
+                    return Poll::Ready(Some(Err(io::Error::new(io::ErrorKind::InvalidData, violation))));
+                }
                 return Poll::Ready(Some(Ok(frame.into())));
             }
-            let max_frame = self.max_frame;
             match ready!(self.link.receiver.poll_receive(cx, max_frame)) {
                 Ok(batch) => self.link.received = batch,
                 Err(ReceiveError::Closed) => return Poll::Ready(None),

@@ -89,7 +89,8 @@ impl Net {
         self.try_connect_at(addr, builder).await.expect("the client connects")
     }
 
-    async fn try_connect_at(self, addr: SocketAddr, builder: ClientBuilder) -> Result<Client, ConnectError> {
+    /// The same, where it may fail.
+    pub async fn try_connect_at(self, addr: SocketAddr, builder: ClientBuilder) -> Result<Client, ConnectError> {
         let (scheme, is_secure) = match self {
             Self::Tls => ("tls", true),
             Self::Ws => ("ws", false),

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-const MAGIC: [u8; 4] = *b"SKTS";
+use crate::transport::MAGIC;
+
 const MISSING: &str = "the first message does not begin with the magic bytes SKTS of this protocol";
 
 /// The magic bytes `SKTS`. A message that does not begin with them does not decode, and the error says so: without

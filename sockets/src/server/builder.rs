@@ -15,7 +15,7 @@ use super::{
     AuthFailure, Authenticator, ConnectedHook, HookOutcome, Identity, Inner, Server, admission::Admission,
     fanout::Fanout, hook::sealed::Outcome, parking::Parking, registry::Registry, socket::Socket,
 };
-use crate::codec::decode_within;
+use crate::codec::{DecodeError, decode_within};
 #[cfg(feature = "middleware")]
 use crate::layer::{Authentication, CallService, ConnectLayers, ConnectService, Layer, Layers, Next};
 use crate::{
@@ -132,7 +132,7 @@ impl ServerBuilder {
                     Box::pin(async move { decision.await.map_err(AuthFailure::Refused) })
                 }
                 Err(error) => {
-                    let what = cannot_decode(&format!("the login ({})", type_name::<F::Login>()), Side::Server, &error);
+                    let what = describe_login::<F::Login>(login, &error);
                     Box::pin(async { Err(AuthFailure::Misunderstood(what)) })
                 }
             }
@@ -297,6 +297,22 @@ impl<I: Identity> ServerBuilder<I> {
         let server = self.build();
         server.bind(url).await?;
         Ok(server)
+    }
+}
+
+/// Describes a login that cannot be decoded as `L`.
+fn describe_login<L: DeserializeOwned>(login: &[u8], error: &DecodeError) -> String {
+    let expected = type_name::<L>();
+    if login.is_empty() {
+        format!("the client sent no login, and the server expects one ({expected}): set it with `ClientBuilder::auth`")
+    } else if decode_within::<L>(&[], LOGIN_FREE).is_ok() {
+        format!(
+            "the client sent a login of {} bytes, and the server expects none ({expected}): remove \
+             `ClientBuilder::auth`, or take the login in `ServerBuilder::authenticate`",
+            login.len()
+        )
+    } else {
+        cannot_decode(&format!("the login ({expected})"), Side::Server, error)
     }
 }
 

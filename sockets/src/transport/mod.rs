@@ -5,6 +5,7 @@ mod arrival;
 mod batch;
 #[cfg_attr(not(feature = "compression"), path = "no_compression.rs")]
 mod compression;
+mod foreign;
 mod memory;
 mod messages;
 mod open;
@@ -43,6 +44,7 @@ pub(crate) use self::{
     arrival::Arrival,
     batch::Batch,
     compression::Compression,
+    foreign::{Foreign, MAGIC},
     memory::pair as memory_pair,
     messages::{BoxError, over_messages},
     open::{open_at, resolve},

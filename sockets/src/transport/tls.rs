@@ -30,7 +30,7 @@ pub(crate) async fn accept(
     config: Arc<ServerConfig>,
 ) -> Result<(server::TlsStream<TcpStream>, Vec<CertificateDer<'static>>), AcceptError> {
     let stream = TlsAcceptor::from(config).accept(stream).await.map_err(|error| match tls_error(&error) {
-        Some(error) => AcceptError::Handshake(format!("TLS: {error}")),
+        Some(error) => AcceptError::Handshake(describe(error)),
         None => AcceptError::Io(error),
     })?;
     let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default().to_vec();
@@ -63,8 +63,17 @@ pub(super) fn link(stream: impl AsyncRead + AsyncWrite + Send + 'static) -> Link
 pub(super) fn connect_error(error: &io::Error) -> Option<ConnectError> {
     tls_error(error).map(|error| match error {
         Error::InvalidCertificate(error) => ConnectError::Untrusted(error.to_string()),
-        error => ConnectError::Handshake(format!("TLS: {error}")),
+        error => ConnectError::Handshake(describe(error)),
     })
+}
+
+fn describe(error: &Error) -> String {
+    match error {
+        Error::InvalidMessage(_) => {
+            format!("TLS: {error}; if the peer does not use TLS, give client and server the same scheme")
+        }
+        error => format!("TLS: {error}"),
+    }
 }
 
 fn tls_error(error: &io::Error) -> Option<&Error> {

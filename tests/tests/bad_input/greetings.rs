@@ -33,7 +33,7 @@ async fn each_bad_greeting_is_told_what_is_wrong_with_it() {
         ("an envelope with a byte left over", prefixed(&[&good[..], &[0]].concat()), "left over"),
         ("an envelope that is cut short", prefixed(&good[..good.len() - 1]), "length"),
         ("an empty frame", prefixed(&[]), "ends before"),
-        ("HTTP", b"GET / HTTP/1.1\r\nHost: example.org\r\n\r\n".to_vec(), "limit"),
+        ("HTTP", b"GET / HTTP/1.1\r\nHost: example.org\r\n\r\n".to_vec(), "same scheme"),
         ("4 GiB announced", vec![0xff; 4], "limit"),
         ("a byte more than a greeting may have", (64 * 1024 + 1u32).to_le_bytes().to_vec(), "limit"),
     ];

@@ -6,6 +6,7 @@ mod closing;
 mod identity;
 mod limits;
 mod refusals;
+mod remedies;
 mod time_limits;
 
 use std::time::Duration;

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     address::{self, Authority, WebAddress},
     connect_error::ConnectError,
-    transport::Link,
+    transport::{Foreign, Link},
 };
 
 /// How many characters of an answer are shown to the user.
@@ -79,7 +79,13 @@ async fn answer(
         let response = match head::read::<Response<Option<Vec<u8>>>>(reader, read).await {
             Ok(response) => response,
             Err(HeadError::Io(error)) => return Err(error.into()),
-            Err(error) => return Err(ConnectError::Handshake(format!("the server's answer is of no use: {error}"))),
+            Err(error) => {
+                // A server that sends less is not waited for.
+                let _ = timeout(LISTEN, read_up_to(reader, Foreign::ENOUGH, read)).await;
+                let what = Foreign::recognize(read).filter(|foreign| *foreign != Foreign::Http);
+                let what = what.map_or_else(|| error.to_string(), |foreign| foreign.to_string());
+                return Err(ConnectError::Handshake(format!("the server does not answer as a WebSocket: {what}")));
+            }
         };
         let status = response.status();
         if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
@@ -92,7 +98,11 @@ async fn answer(
 /// Reads as much of a body as is going to be shown.
 async fn read_body(reader: &mut (impl AsyncRead + Unpin), headers: &HeaderMap, read: &mut BytesMut) -> io::Result<()> {
     let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-    let length = length.unwrap_or(0).min(SHOWN);
+    read_up_to(reader, length.unwrap_or(0).min(SHOWN), read).await
+}
+
+/// Reads until there are `length` bytes, or to the end.
+async fn read_up_to(reader: &mut (impl AsyncRead + Unpin), length: usize, read: &mut BytesMut) -> io::Result<()> {
     while read.len() < length {
         let missing = length - read.len();
         if reader.read_buf(&mut read.limit(missing)).await? == 0 {

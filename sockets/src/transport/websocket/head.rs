@@ -45,8 +45,10 @@ pub(super) async fn read<T: TryParse>(
 ) -> Result<T, HeadError> {
     let mut searched = 0;
     loop {
-        // Another protocol is recognized by its first byte, without waiting for more.
-        if read.first().is_some_and(|first| !first.is_ascii_uppercase()) {
+        // Another protocol is recognized by its first bytes, without waiting for more. They may be a length, whose first
+        // byte is an uppercase letter and whose last is 0.
+        let begins_otherwise = read.first().is_some_and(|first| !first.is_ascii_uppercase());
+        if begins_otherwise || read.iter().take(4).any(u8::is_ascii_control) {
             return Err(HeadError::NotHttp);
         }
         // Each byte is searched once: the head may arrive byte by byte.

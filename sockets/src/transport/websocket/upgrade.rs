@@ -61,7 +61,9 @@ where
         Ok(request) => entrance.agree(&request, handshake.peer_addr).map(|response| (request, response)),
         Err(HeadError::Io(error)) => return Err(error.into()),
         Err(HeadError::Cut) => return Err(AcceptError::Handshake(HeadError::Cut.to_string())),
-        Err(HeadError::NotHttp) => Err(Declined::bad_request("this is not HTTP/1.1")),
+        Err(HeadError::NotHttp) => {
+            Err(Declined::bad_request("this is not HTTP/1.1: the client needs `ws://` or `wss://`"))
+        }
         Err(HeadError::Old) => Err(Declined::bad_request("WebSockets need HTTP/1.1, and this is HTTP/1.0")),
         Err(HeadError::Malformed(_)) => Err(Declined::bad_request("the HTTP request is malformed")),
         Err(HeadError::NotGet) => Err(Declined::NOT_GET),

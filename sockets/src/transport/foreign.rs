@@ -1,0 +1,78 @@
+//! Recognizes the protocol of a peer that uses another scheme, so that an error can name it.
+
+use std::fmt::{self, Display};
+
+/// The bytes with which both messages of the handshake begin, after the length.
+pub(crate) const MAGIC: [u8; 4] = *b"SKTS";
+
+/// A protocol that differs from the one of this scheme.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Foreign {
+    Http,
+    Tls,
+    /// The protocol of this library, without WebSocket.
+    Frames,
+}
+
+impl Foreign {
+    /// The number of bytes that are enough.
+    #[cfg(feature = "ws")]
+    pub(crate) const ENOUGH: usize = 8;
+
+    /// Recognizes a protocol by its first bytes.
+    pub(crate) fn recognize(first: &[u8]) -> Option<Self> {
+        if first.get(4..8) == Some(&MAGIC) {
+            return Some(Self::Frames);
+        }
+        let [first, second, third, fourth] = *first.first_chunk()?;
+        let begins_http = |byte: u8| byte.is_ascii_uppercase() || byte == b' ';
+        match first {
+            // An alert or a handshake of TLS.
+            0x15 | 0x16 if second == 3 => Some(Self::Tls),
+            b'A'..=b'Z' if [second, third, fourth].into_iter().all(begins_http) => Some(Self::Http),
+            _ => None,
+        }
+    }
+
+    /// Recognizes a protocol by what would be the length of the first frame.
+    pub(crate) fn of_length(length: usize) -> Option<Self> {
+        u32::try_from(length).ok().and_then(|length| Self::recognize(&length.to_le_bytes()))
+    }
+}
+
+impl Display for Foreign {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let spoken = match self {
+            Self::Http => "HTTP, as for `ws://` and `wss://`",
+            Self::Tls => "TLS, as for `tls://` and `wss://`",
+            Self::Frames => "this protocol without WebSocket, as for `tcp://` and `tls://`",
+        };
+        write!(f, "the peer speaks {spoken}: give client and server the same scheme")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn protocols_are_recognized_by_their_first_bytes() {
+        let cases: [(&[u8], Option<Foreign>); 9] = [
+            (b"GET / HTTP/1.1", Some(Foreign::Http)),
+            (b"PRI * HTTP/2.0", Some(Foreign::Http)),
+            (b"HTTP/1.1 400", Some(Foreign::Http)),
+            (&[0x16, 3, 1, 2, 0, 1], Some(Foreign::Tls)),
+            (&[0x15, 3, 3, 0, 2, 2], Some(Foreign::Tls)),
+            (b"\x45\0\0\0SKTS\x01", Some(Foreign::Frames)),
+            (b"\x45\0\0\0", None),
+            (b"SSH-2.0", None),
+            (b"GE", None),
+        ];
+        for (first, expected) in cases {
+            assert_eq!(Foreign::recognize(first), expected, "{first:?}");
+        }
+        let http = u32::from_le_bytes(*b"GET ");
+        assert_eq!(Foreign::of_length(http as usize), Some(Foreign::Http));
+        assert_eq!(Foreign::of_length(usize::MAX), None);
+    }
+}

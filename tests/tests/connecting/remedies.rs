@@ -1,0 +1,64 @@
+//! Errors of connecting that state a remedy.
+
+use std::time::Duration;
+
+use sockets::{Client, ClientBuilder, ConnectError, Limits, Refusal, Server};
+use sockets_tests::{Net, every_transport};
+use tokio::time::Instant;
+
+use crate::within;
+
+/// Connects, and returns the error's text.
+async fn refused(net: Net, server: &Server<impl sockets::Identity>, builder: ClientBuilder) -> String {
+    let failed = within(net.try_connect(server, builder)).await.unwrap_err();
+    assert!(matches!(failed, ConnectError::Handshake(_)), "{failed:?}");
+    failed.to_string()
+}
+
+fn assert_names(text: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(text.contains(part), "{part:?} is not in {text:?}");
+    }
+}
+
+every_transport! {
+    async fn client_without_a_login_is_referred_to_auth(net: Net) {
+        let server = net.serve(Server::builder().authenticate(|name: String| async { Ok::<_, Refusal>(name) })).await;
+        let text = refused(net, &server, Client::builder()).await;
+        assert_names(&text, &["sent no login", "String", "`ClientBuilder::auth`"]);
+    }
+
+    async fn client_with_a_login_that_is_not_expected_is_referred_to_auth(net: Net) {
+        let server = net.serve(Server::builder().authenticate(|(): ()| async { Ok::<_, Refusal>(()) })).await;
+        let text = refused(net, &server, Client::builder().auth("ada")).await;
+        assert_names(&text, &["sent a login", "remove `ClientBuilder::auth`", "`ServerBuilder::authenticate`"]);
+    }
+
+    async fn login_over_the_limit_names_the_limit(net: Net) {
+        let limits = Limits { login_bytes: 1000, ..Limits::default() };
+        let server = Server::builder().limits(limits).authenticate(|name: String| async { Ok::<_, Refusal>(name) });
+        let text = refused(net, &net.serve(server).await, Client::builder().auth("x".repeat(2000))).await;
+        assert_names(&text, &["1000", "`Limits::login_bytes`", "login"]);
+    }
+}
+
+#[tokio::test]
+async fn wrong_scheme_is_named_at_once() {
+    let transports = [(Net::Tcp, "tcp"), (Net::Tls, "tls"), (Net::Ws, "ws"), (Net::Wss, "wss")];
+    for (served, scheme) in transports {
+        let server = served.serve(Server::builder().authenticate(|_: String| async { Ok::<_, Refusal>(()) })).await;
+        for (used, wrong) in transports.into_iter().filter(|(used, _)| *used != served) {
+            // A greeting's first byte is its length. An uppercase letter may be the beginning of HTTP.
+            for length in [0, 20, 2000] {
+                let began = Instant::now();
+                let client = Client::builder().auth("x".repeat(length));
+                let failed = within(used.try_connect_at(server.local_addr(), client)).await.unwrap_err();
+                let text = failed.to_string();
+                assert!(matches!(failed, ConnectError::Handshake(_)), "{wrong} to {scheme}: {failed:?}");
+                assert!(text.contains("scheme"), "{wrong} to {scheme}, {length}: {text}");
+                assert!(began.elapsed() < Duration::from_secs(5), "{wrong} to {scheme}: {:?}", began.elapsed());
+            }
+        }
+        within(served.try_connect_at(server.local_addr(), Client::builder().auth("ada"))).await.unwrap();
+    }
+}
