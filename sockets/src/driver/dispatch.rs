@@ -1,4 +1,4 @@
-//! From a received call to its handler's first suspension.
+//! Starts the handler of a received call, and polls it to its first suspension.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -24,39 +24,40 @@ use sockets_proto::{CallId, Called, FailureCode, Open, Outcome, ReleaseUnused, V
 /// A call that waits to be started.
 struct Held {
     called: Called,
-    /// When its bytes were received.
+    /// The time at which its bytes were received.
     arrived: Instant,
     revoked: bool,
 }
 
-/// When calls are started, and until when.
+/// The time slice in which calls are started.
 pub(super) struct Moment {
     pub(super) now: Instant,
-    /// The end of the connection's turn.
+    /// The end of the time slice of the connection.
     pub(super) until: Instant,
 }
 
-/// What is known of a key.
+/// The handlers of a key.
 struct Known {
     resolved: Resolved,
-    /// A handler has suspended. Further ones get their arguments in a buffer of their own, which they may keep for long;
-    /// this first one has kept the buffer that its call came in, as its arguments were borrowed from that already.
+    /// A handler has suspended. Later handlers get their arguments in a buffer of their own, which
+    /// they may keep for long. The first one keeps the buffer of the received batch, since its
+    /// arguments are borrowed from it.
     suspends: bool,
 }
 
-/// Starts handlers, in the order in which their calls came.
+/// Starts handlers in the order in which their calls were received.
 pub(super) struct Dispatcher {
     session: Arc<Session>,
-    /// What the routes gave for a key, by keys. Only those that are served here go in.
+    /// The handlers by key, as the routes returned them. Keys without a handler are not kept.
     known: Vec<(u64, Box<Known>)>,
-    /// The routes' version that `known` was made from.
+    /// The version of the routes from which `known` was made.
     version: u64,
     /// The keys of methods whose handlers have suspended.
     suspending: BTreeSet<u64>,
     held: VecDeque<Held>,
-    /// The last emit, if the turn ended before all of its handlers had been started.
+    /// The last emit, if the time slice ended before all of its handlers had been started.
     unfinished: Option<Box<Unfinished>>,
-    /// What may be started in what time, if that is limited.
+    /// The rate at which calls are started, if it is limited.
     rate: Option<Box<Rate>>,
 }
 
@@ -74,8 +75,8 @@ impl Dispatcher {
         }
     }
 
-    /// Starts a call's handler, or holds the call: until the gate is open, while the peer takes no replies, and
-    /// while it calls too often. The window bounds how many are held.
+    /// Starts the handler of a call, or holds the call: until the gate is open, while the peer does
+    /// not read replies, and while it exceeds its rate. The window bounds the number of held calls.
     #[inline]
     pub(super) fn accept(
         &mut self,
@@ -134,7 +135,7 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// Whether handlers wait that may start.
+    /// Returns `true` if handlers wait that may start.
     pub(super) fn has_work(&self, now: Instant) -> bool {
         let may_release = || !self.held.is_empty() && self.rate_admits(now) && self.session.gate_is_open();
         self.unfinished.is_some() || may_release()
@@ -144,28 +145,30 @@ impl Dispatcher {
         self.rate.as_ref().is_none_or(|rate| rate.is_ready(now))
     }
 
-    /// When calls that are held for coming too fast may go on. Whoever opens the gate wakes the driver.
+    /// Returns the time at which calls above the rate may start. The driver is woken when the gate
+    /// opens.
     pub(super) fn resumes_at(&self) -> Option<Instant> {
         let rate = self.rate.as_ref().filter(|_| !self.held.is_empty() && self.session.gate_is_open())?;
         rate.ready_at()
     }
 
-    /// A request is revoked that has no suspended handler: if it is held, it is answered without one. Not at once, or
-    /// one who reads no answers could have us queue them without end.
+    /// Revokes a request without a suspended handler. If it is held, it is answered when it would
+    /// be started, and no handler runs. An answer at once would let a peer that does not read fill
+    /// the queue without bound.
     pub(super) fn revoke(&mut self, id: CallId) {
         if let Some(held) = self.held.iter_mut().find(|held| held.called.open == Open::Request(id)) {
             held.revoked = true;
         }
     }
 
-    /// Forgets what is held: its callers know nothing of it any more.
+    /// Drops the held calls, whose callers have received their results.
     pub(super) fn forget_held(&mut self) {
         self.held = VecDeque::new();
         self.unfinished = None;
     }
 
-    /// Starts a call's handler, unless its deadline has passed. `batch` is the one that the call came with, unless its
-    /// payload has been detached.
+    /// Starts the handler of a call, unless its deadline has passed. `batch` is the batch in which
+    /// the call was received, unless its payload has been detached.
     fn start(
         &mut self,
         mut called: Called,
@@ -175,7 +178,7 @@ impl Dispatcher {
         batch: Option<&Batch>,
     ) {
         let Some(deadline) = called.deadline(arrived, self.session.limits().call_timeout, now) else {
-            // It takes nothing from the rate, so that calls that are too late do not delay those after them.
+            // It does not count for the rate, so that overdue calls do not delay later ones.
             return self.expire(&called);
         };
         if let Some(rate) = &mut self.rate {
@@ -235,7 +238,7 @@ impl Dispatcher {
         let Ok(at) = self.known.binary_search_by_key(&key, |(key, _)| *key) else { return };
         let known = &mut self.known[at].1;
         if !mem::replace(&mut known.suspends, true) {
-            // It is kept when routes change, which must not let it grow with them.
+            // It is kept when routes change, and must not grow with each change.
             if self.suspending.len() >= self.session.limits().names_per_peer as usize {
                 self.suspending.clear();
             }
@@ -244,7 +247,7 @@ impl Dispatcher {
     }
 }
 
-/// Finds out who hears a key.
+/// Finds the handlers of a key.
 fn look_up<'a>(
     session: &Arc<Session>,
     known: &'a mut Vec<(u64, Box<Known>)>,
@@ -265,7 +268,7 @@ fn look_up<'a>(
                 return None;
             }
             let suspends = suspending.contains(&key);
-            // Many connections call few methods.
+            // A connection calls few methods, and there are many connections.
             known.reserve_exact(1);
             known.insert(at, (key, Box::new(Known { resolved, suspends })));
             at
@@ -274,7 +277,7 @@ fn look_up<'a>(
     Some(&known[at].1)
 }
 
-/// Has a request answered. Returns `true` if its handler has suspended.
+/// Starts the handler of a request. Returns `true` if it has suspended.
 fn request(
     session: &Arc<Session>,
     key: u64,
@@ -296,8 +299,8 @@ fn request(
     false
 }
 
-/// Starts the handlers of an emit that has none or several, until `until`. Returns those that are left. Sets
-/// `suspended` if one has suspended.
+/// Starts the handlers of an emit that has none or several, until `until`. Returns the emit with
+/// the handlers that are left. Sets `suspended` if a handler has suspended.
 fn emit(
     session: &Arc<Session>,
     call: Call,
@@ -310,7 +313,7 @@ fn emit(
     let Called { key, open, payload, place: occupied, .. } = emitted;
     if hearers.is_empty() {
         session.count_unheard_emit();
-        event!(debug, key, peer = %session.label(), "nobody listens to an emit; it is dropped");
+        event!(debug, key, peer = %session.label(), "an emit has no handler; it is dropped");
         session.end_emit(open, occupied);
         return None;
     }
@@ -326,14 +329,15 @@ struct SharedEmit {
     lease: Arc<EmitLease>,
 }
 
-/// An emit some of whose handlers have not been started.
+/// An emit with handlers that have not been started.
 struct Unfinished {
     emit: SharedEmit,
     left: Resolved,
 }
 
 impl SharedEmit {
-    /// Starts these handlers, the first of them in any case, until `until`. Returns those that are left.
+    /// Starts these handlers until `until`, and at least the first one. Returns the emit with the
+    /// handlers that are left.
     fn start(
         self,
         session: &Arc<Session>,
@@ -356,8 +360,8 @@ impl SharedEmit {
     }
 }
 
-/// Starts a handler, polls it once, and gives it a task of its own, until its deadline, if it suspends. Returns
-/// `true` then.
+/// Starts a handler and polls it once. If it suspends, it continues in a task of its own until its
+/// deadline, and the function returns `true`.
 fn run(
     session: &Arc<Session>,
     subscriber: &Subscriber,
@@ -374,8 +378,8 @@ fn run(
     }
     let Some(running) = place.poll_once(session) else { return false };
     let (running, handle) = abortable(run_suspended(Arc::clone(session), key, open, running));
-    // Known before it can end. And not spawned under the session's lock: a runtime that is being dropped drops the
-    // handler at once, which answers its call.
+    // It is registered before it can end. It is not spawned under the lock of the session: a
+    // runtime that is being dropped drops the handler at once, which answers its call.
     session.suspend(open, handle);
     tokio::spawn(timeout_at(deadline.into(), running));
     true

@@ -1,4 +1,4 @@
-//! A member of audiences takes what is said to them, and what they are asked.
+//! A session receives the emits and requests to audiences of which its socket is a member.
 
 use std::{
     sync::{Arc, Weak},
@@ -13,24 +13,25 @@ use super::{
 use crate::{call_error::CallError, clock::now, disconnect_reason::DisconnectReason, method::Callee};
 use sockets_proto::{Admission, CallId, SharedRequest, Volatile, WhenFull};
 
-/// Where a member of audiences finds what is said to them.
+/// The log of the emits to audiences, for a member.
 pub(super) struct Following {
     pub(super) log: Arc<Log>,
-    /// The member's number.
+    /// The number of the member.
     pub(super) member: u64,
     pub(super) session: Weak<Session>,
 }
 
 impl Session {
-    /// Makes this session a member of a shard, whose log it follows from now on. Called once, before any other sends.
+    /// Makes this session a member of a shard, whose log it follows from now on. It is called once,
+    /// before anything is sent.
     pub(crate) fn follow(self: &Arc<Self>, log: Arc<Log>, member: u64) {
         self.state.lock().heard = log.newest();
-        // There is one log, set before anybody can look.
+        // It is set once, before the session is shared.
         let _ = self.following.set(Following { log, member, session: Arc::downgrade(self) });
     }
 
-    /// Queues what is new of a run of messages. Returns `true` if somebody has to write for this member. A member that
-    /// is too far behind is disconnected.
+    /// Queues the new messages of a run. Returns `true` if the shard has to write for this member.
+    /// A member whose queue is full is disconnected.
     pub(crate) fn hear(&self, now: Instant, run: &Run) -> bool {
         let mut state = self.state.lock();
         if self.is_over(&state) {
@@ -51,7 +52,7 @@ impl Session {
         self.needs_write(&mut state)
     }
 
-    /// Queues what has been said to audiences of this session, before something else is queued.
+    /// Queues the emits to audiences of this session that precede the next message.
     pub(super) fn catch_up(&self, state: &mut State) {
         if let Some(Following { log, member, .. }) = self.following.get()
             && log.newest() != state.heard
@@ -61,14 +62,15 @@ impl Session {
             state.heard = newest;
             let now = state.now();
             Self::before_delivery(state);
-            // Should one find no room, the session is closing.
+            // If one does not fit, the session closes.
             if new.iter().all(|entry| self.take(state, now, entry)) && !new.is_empty() {
                 self.after_delivery(state);
             }
         }
     }
 
-    /// Queues a message to an audience; `false` if it does not fit into the queue, and the session closes.
+    /// Queues a message to an audience. Returns `false` if it does not fit into the queue: the
+    /// session closes then.
     fn take(&self, state: &mut State, now: Instant, entry: &Message) -> bool {
         if entry.method().is_some_and(|method| !state.signatures.agree(method)) {
             self.counters.count_mismatched_emit();
@@ -97,7 +99,7 @@ impl Session {
         true
     }
 
-    /// Puts a question to this member of an audience.
+    /// Sends a broadcast request to this member of an audience.
     pub(crate) fn ask(
         &self,
         now: Instant,
@@ -119,13 +121,13 @@ impl Session {
             }
             Err((refused, Consumer::Member(member))) => (false, Err((CallError::refused(refused), member))),
             Err((refused, Consumer::Caller(_))) => {
-                debug_assert!(false, "a question's consumer is the member that it was given: {refused:?}");
+                debug_assert!(false, "the consumer of a broadcast request is a member: {refused:?}");
                 (false, Ok(()))
             }
         }
     }
 
-    /// A question to an audience is dropped: this member need not answer.
+    /// Cancels a broadcast request at this member, since the caller has dropped it.
     pub(crate) fn cancel(&self, id: CallId) {
         let mut state = self.state.lock();
         state.core.cancel(now(), id);
@@ -134,7 +136,7 @@ impl Session {
         self.after_queueing(state, false);
     }
 
-    /// Whether a shard has to write for this session: nobody else is about to.
+    /// Returns `true` if the shard has to write for this session, since no other task will.
     fn needs_write(&self, state: &mut State) -> bool {
         let idle = state.core.outbox().is_empty() || state.dispatching.is_some() || state.flush_requested;
         if idle || self.is_blocked() {

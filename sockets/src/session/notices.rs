@@ -1,4 +1,5 @@
-//! Whom to tell of answers, when the session's lock is free again: waking runs code that we do not know.
+//! Notices of answers, which are delivered without the lock of the session: a waker may run any
+//! code.
 
 use std::{cell::Cell, mem, task::Waker};
 
@@ -6,15 +7,15 @@ use super::Member;
 use crate::{contain::contain, lock::wake};
 use sockets_proto::Answer;
 
-/// A longer list is not kept.
+/// The capacity up to which the memory of a list is kept.
 const KEEP: usize = 1024;
 
 thread_local! {
-    /// A list's memory: with an empty one, connections that wait hold none.
+    /// The memory of a list. It belongs to the thread, so that waiting connections hold none.
     static SPARE: Cell<Vec<Notice>> = const { Cell::new(Vec::new()) };
 }
 
-/// One who is to be told.
+/// A caller or member that is notified of an answer.
 pub(super) enum Notice {
     Wake(Waker),
     Member(Member, Answer),
@@ -30,7 +31,7 @@ impl Notice {
     }
 }
 
-/// Those who are to be told. Dropped, it tells them.
+/// A list of notices. They are delivered when it is dropped.
 pub(crate) struct Notices(Vec<Notice>);
 
 impl Notices {
@@ -46,8 +47,8 @@ impl Notices {
         self.0.is_empty()
     }
 
-    /// Tells them all, one right after the other: a worker that is called to help finds something to do then, and does not
-    /// fall asleep between two of them.
+    /// Delivers all notices without a pause. A worker that is woken to help then finds tasks, and
+    /// does not sleep between two notices.
     pub(crate) fn give(&mut self) {
         if self.is_empty() {
             return;
@@ -59,7 +60,7 @@ impl Notices {
     }
 }
 
-/// What is left of a list. If a waker panics, the others are told all the same.
+/// The notices that are left. They are delivered even if a waker panics.
 struct Rest<'a>(std::vec::Drain<'a, Notice>);
 
 impl Drop for Rest<'_> {

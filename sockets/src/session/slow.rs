@@ -1,12 +1,13 @@
 //! Keeps sessions whose handlers block their threads from occupying all workers of a runtime.
 //!
-//! A handler that runs for milliseconds without a suspension cannot be interrupted. A few sessions with such handlers
-//! occupy all workers, and then every other session waits for several of these handlers. So handlers of such a session need
-//! a permit, and there is one fewer than there are workers, but at least one. If the handlers were slow once more, it is
-//! returned only after the worker has run the tasks that were ready, and has polled for I/O.
+//! A handler that runs for milliseconds without a suspension cannot be interrupted. A few sessions
+//! with such handlers occupy all workers. Every other session then waits for several of these
+//! handlers. So handlers of such a session need a permit. A runtime has one permit less than it has
+//! workers, and at least one. If the handlers were slow again, the permit is returned only after
+//! the worker has run the tasks that were ready, and has polled for I/O.
 //!
-//! A handler may block its thread for ever, or free its worker with `block_in_place`. So a session continues without a
-//! permit while permits do not circulate.
+//! A handler may block its thread for ever, or free its worker with `block_in_place`. So a session
+//! continues without a permit while no permit is granted or returned.
 
 use std::{
     future::poll_fn,
@@ -33,25 +34,27 @@ use crate::{
     transport::{LONGEST_PAUSE, wake_after_others},
 };
 
-/// A handler that runs for so long without a suspension is slow.
+/// The time from which a handler that does not suspend is slow.
 pub(crate) const SLOW: Duration = Duration::from_millis(2);
-/// A session is slow for this long after its last slow handler.
+/// The time for which a session is slow after its last slow handler.
 const REMEMBERED: Duration = Duration::from_secs(1);
-/// If no permit has been granted or returned for this long, the handlers that hold them are stuck.
+/// The time after which the handlers that hold permits are stuck, if no permit is granted or
+/// returned.
 const STUCK: Duration = Duration::from_millis(100);
 
-/// When the process first needed a time to count from.
+/// The origin of the times in [`Slowness`].
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// The permits of each runtime that has slow sessions.
 static PERMITS: Mutex<Vec<(runtime::Id, Arc<Permits>)>> = Mutex::new(Vec::new());
 
-/// Whether a session is slow, and which of its handlers waits for a permit.
+/// The state of a session that may be slow, and the queue of its handlers for a permit.
 #[derive(Default)]
 pub(super) struct Slowness {
-    /// Until when it is, in milliseconds since [`START`]; 0 if it never was.
+    /// The end of the slow time, in milliseconds since [`START`]; 0 if it was never slow.
     until: AtomicU64,
-    /// One suspended handler at a time waits for a permit, so that each session gets as many, however many it has.
+    /// One suspended handler at a time waits for a permit. So the number of handlers of a session
+    /// does not increase its share.
     queue: OnceLock<Box<AsyncMutex<()>>>,
 }
 
@@ -61,7 +64,8 @@ impl Session {
         self.slowness.record_poll(began, ended);
     }
 
-    /// Returns `true` if handlers of this session have been slow lately. Then they need a [`SlowPermit`].
+    /// Returns `true` if handlers of this session have been slow lately. Then they need a
+    /// [`SlowPermit`].
     pub(crate) fn is_slow(&self) -> bool {
         self.slowness.is_slow()
     }
@@ -79,8 +83,8 @@ impl Slowness {
         until != 0 && millis(now()) < until
     }
 
-    /// Waits for a permit for a suspended handler. Returns `None` if it is not needed any more when it is the handler's
-    /// turn to wait.
+    /// Waits for a permit for a suspended handler. Returns `None` if none is needed any more when
+    /// the handler reaches the front of the queue.
     pub(super) async fn permit(&self, is_needed: impl Fn() -> bool) -> Option<SlowPermit> {
         if let Some(permit) = SlowPermit::try_acquire() {
             return Some(permit);
@@ -102,7 +106,7 @@ pub(crate) struct SlowPermit {
 }
 
 impl SlowPermit {
-    /// Returns a permit if there is one and nothing waits for it, or if the handlers that hold permits are stuck.
+    /// Returns a permit if one is available, or if the handlers that hold permits are stuck.
     pub(crate) fn try_acquire() -> Option<Self> {
         let permits = Permits::current();
         if permits.semaphore.try_acquire().map(SemaphorePermit::forget).is_ok() {
@@ -143,7 +147,8 @@ impl Drop for SlowPermit {
         }
         if let (Some(permit), Ok(runtime)) = (self.permit.take(), Handle::try_current()) {
             runtime.spawn(async move {
-                // The task that has waited for the permit runs at once, before those for which I/O has arrived just now.
+                // The task that waits for the permit runs at once, before tasks for which I/O has
+                // just arrived.
                 for _ in 0..2 {
                     let mut is_first = true;
                     let woken = poll_fn(|cx| {
@@ -164,7 +169,7 @@ impl Drop for SlowPermit {
 /// The permits of a runtime.
 struct Permits {
     semaphore: Semaphore,
-    /// When a permit was last granted or returned.
+    /// The time at which a permit was last granted or returned.
     last_change: Mutex<Instant>,
 }
 
@@ -176,7 +181,7 @@ impl Permits {
         if let Some((_, permits)) = known.iter().find(|(id, _)| *id == runtime.id()) {
             return Arc::clone(permits);
         }
-        // Runtimes end without a notice: their permits are dropped when another one needs some.
+        // Runtimes end without a notice. Their permits are dropped when another runtime needs some.
         known.retain(|(_, permits)| Arc::strong_count(permits) > 1);
         let count = runtime.metrics().num_workers().saturating_sub(1).max(1);
         let permits = Arc::new(Self { semaphore: Semaphore::new(count), last_change: Mutex::new(now()) });
@@ -184,7 +189,8 @@ impl Permits {
         permits
     }
 
-    /// Returns when the handlers that hold permits count as stuck, unless a permit is granted or returned before.
+    /// Returns the time from which the handlers that hold permits are stuck, unless a permit is
+    /// granted or returned before.
     fn stuck_from(&self) -> Instant {
         *self.last_change.lock() + STUCK
     }

@@ -1,4 +1,4 @@
-//! A call that waits for its answer.
+//! A request that waits for its reply.
 
 use crate::method::Callee;
 use std::{
@@ -20,32 +20,35 @@ use crate::failing_element::failing_element;
 use crate::{call_error::CallError, clock::now};
 use sockets_proto::{Answer, CallId, clamp_timeout};
 
-/// Where a call's answer is put, and who is woken by it.
+/// The slot for the answer to a request, and the waker of its caller.
 pub(super) struct WaitSlot {
     answer: Option<Answer>,
     waker: Option<Waker>,
-    /// The answer has a buffer of its own.
+    /// The answer is in a buffer of its own.
     detached: bool,
 }
 
-/// In so many batches answers may come that their callers do not take, before they are copied out of them.
+/// The number of batches after which answers are copied out of them, if their callers do not take
+/// them.
 const KEPT_BATCHES: u8 = 64;
-/// Shorter answers are copied. A longer one is most of its buffer.
+/// The length from which an answer is not copied: it is most of its buffer.
 const DETACHED: usize = 8 * 1024;
 
-/// The future of a call that has been sent. Dropped before its answer has come, it cancels the call.
+/// The future of a request that has been sent. If it is dropped before the answer arrives, it
+/// cancels the request.
 pub(crate) struct Waiting<'a> {
     session: &'a Session,
     id: CallId,
     slot: usize,
     deadline: Instant,
     answered: bool,
-    /// It has been polled: before, its waker is the one that it was made with.
+    /// It has been polled. Before the first poll, the slot has the waker of `request`.
     polled: bool,
 }
 
 impl Session {
-    /// Makes a request and waits for its reply. Without a timeout of its own it has that of this side's limits.
+    /// Makes a request and waits for its reply. The default timeout is
+    /// [`Limits::call_timeout`](crate::Limits::call_timeout).
     pub(crate) async fn call<R: DeserializeOwned>(
         self: &Arc<Self>,
         callee: Callee<'_>,
@@ -91,13 +94,15 @@ impl Session {
         Described::new(callee).cannot_decode_reply(self.side(), error, type_name::<R>())
     }
 
-    /// Whether a call that has ended so can be made again: the session goes on with another one on the other side.
+    /// Returns `true` if a call with this answer can be made again, in the next session of the
+    /// server.
     fn may_repeat(&self, callee: Callee<'_>, answer: &Answer) -> bool {
         let Answer::Disconnected { maybe_executed } = *answer else { return false };
         (!maybe_executed || callee.is_idempotent()) && !self.is_ending()
     }
 
-    /// As [`call`](Self::call), with arguments that have been encoded and a reply that is not decoded yet.
+    /// As [`call`](Self::call), with arguments that have been encoded and a reply that is not
+    /// decoded yet.
     pub(super) async fn call_encoded(
         &self,
         callee: Callee<'_>,
@@ -116,7 +121,7 @@ impl Session {
         }
     }
 
-    /// Sends a request. `waker` is that of the task that is going to poll what this gives, at once.
+    /// Sends a request. `waker` is that of the task that polls the returned future at once.
     fn request(
         &self,
         callee: Callee<'_>,
@@ -131,7 +136,7 @@ impl Session {
         match state.core.request(now, callee.key(), timeout, payload, Consumer::Caller(slot), caller()) {
             Ok(id) => {
                 state.arm_for(timeout, now);
-                // Those whose answers have come and who have not taken them yet are about to run, and may call again.
+                // Callers whose answers have arrived are about to run, and may call again.
                 let lone = state.core.unanswered() == 1 && state.waiting.len() == 1;
                 self.after_queueing(state, lone);
                 let deadline = now + clamp_timeout(timeout);
@@ -149,7 +154,7 @@ impl Session {
 }
 
 impl State {
-    /// Hands the answers of calls over that have ended together, and says whom to tell.
+    /// Stores the answers of calls that have ended together. Returns the notices to their callers.
     pub(super) fn deliver_all(&mut self, ended: Vec<(Consumer, Answer)>) -> Notices {
         let mut notices = Notices::new();
         for (consumer, answer) in ended {
@@ -158,8 +163,9 @@ impl State {
         notices
     }
 
-    /// Copies the answers that callers have not taken for a while out of the buffers that they came in: each could keep
-    /// one of its own. Callers that take theirs at once are spared the copy.
+    /// Copies answers out of the buffers in which they were received, if their callers have not
+    /// taken them for a while. Otherwise each could keep a whole buffer. Answers that are taken at
+    /// once are not copied.
     pub(super) fn detach_old_answers(&mut self) {
         self.batches = (self.batches + 1) % KEPT_BATCHES;
         if self.batches > 0 {
@@ -175,8 +181,8 @@ impl State {
         }
     }
 
-    /// Hands an answer over. This is under the lock that took the call out of the table: once that is released, the
-    /// caller may go, and its slot be another's.
+    /// Stores an answer. The lock is the one under which the call was removed from the table: once
+    /// it is released, the caller may drop its future, and another call may use the slot.
     pub(super) fn deliver(&mut self, consumer: Consumer, answer: Answer) -> Option<Notice> {
         match consumer {
             Consumer::Member(member) => Some(Notice::Member(member, answer)),
@@ -194,7 +200,7 @@ impl Future for Waiting<'_> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answer> {
         if !mem::replace(&mut self.polled, true) {
-            // Should the answer have come already, the waker has been woken.
+            // If the answer has arrived already, the waker has been woken.
             return Poll::Pending;
         }
         // Wakers are cloned and dropped without the lock.
@@ -227,11 +233,11 @@ impl Drop for Waiting<'_> {
         // Its waker is dropped without the lock.
         let slot = state.waiting.remove(self.slot);
         if slot.answer.is_some() {
-            // The core does not know the call any more, and may know another one by its id.
+            // The core has removed the call, and another call may have its id.
             drop(state);
             return;
         }
-        // The call's consumer is taken out with the slot, so no later answer finds it.
+        // The consumer is removed with the slot, so no later answer finds it.
         state.core.cancel(now(), self.id);
         self.session.room_may_be_there(&mut state);
         self.session.settle(&mut state);
