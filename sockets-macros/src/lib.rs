@@ -24,7 +24,7 @@ use syn::{Ident, Item};
 
 use crate::{attr::GroupArgs, errors::Errors, model::Group};
 
-/// Makes a trait a *group*: methods that one side of a connection serves and the other calls.
+/// Makes a trait a *group*: methods that one peer serves and the other calls.
 ///
 /// ```
 /// use serde::{Deserialize, Serialize};
@@ -40,19 +40,19 @@ use crate::{attr::GroupArgs, errors::Errors, model::Group};
 ///     SoldOut,
 /// }
 ///
-/// /// What a shop does.
+/// /// The methods of a shop.
 /// #[sockets::group("Purchases")]
 /// pub trait Purchases {
 ///     /// A request: the caller waits for the reply.
 ///     async fn get_price(&self, item: &str) -> Option<u32>;
-///     /// A request that can fail: the caller gets this error back.
+///     /// A request that can fail: the caller receives this error.
 ///     async fn buy(&self, item: &str, count: u32) -> Result<Receipt, PurchaseError>;
-///     /// An emit: nobody waits for it, and it returns nothing.
+///     /// An emit: it has no reply.
 ///     #[emit]
 ///     async fn viewed(&self, item: &str);
 /// }
 ///
-/// // One side implements the trait,
+/// // The server implements the trait,
 /// struct Shop;
 ///
 /// impl Purchases for Shop {
@@ -64,7 +64,7 @@ use crate::{attr::GroupArgs, errors::Errors, model::Group};
 ///         Ok(Receipt { item: item.to_owned(), price })
 ///     }
 ///     async fn viewed(&self, item: &str) {
-///         println!("somebody looks at the {item}");
+///         println!("a customer views the {item}");
 ///     }
 /// }
 ///
@@ -73,7 +73,7 @@ use crate::{attr::GroupArgs, errors::Errors, model::Group};
 /// // and serves it with `PurchasesServer`;
 /// let server = sockets::Server::builder().serve(PurchasesServer::new(Shop)).build();
 ///
-/// // the other side calls it with `PurchasesClient`.
+/// // the client calls it with `PurchasesClient`.
 /// let client = sockets::Client::builder().connect_to(&server).await?;
 /// let shop = PurchasesClient::new(&client);
 /// assert_eq!(shop.get_price("sword").await?, Some(300));
@@ -84,72 +84,84 @@ use crate::{attr::GroupArgs, errors::Errors, model::Group};
 ///
 /// # The path
 ///
-/// `#[sockets::group("Purchases")]` gives the group its path, by which both sides know it. A subgroup has a path of
-/// several segments, `"Purchases/Refunds"`; a group without a path, `#[sockets::group]`, is the root. A segment has 1 to
-/// 128 bytes and no control characters, a path at most 512 bytes.
+/// `#[sockets::group("Purchases")]` sets the path by which both peers address the group. A subgroup
+/// has a path of several segments, such as `"Purchases/Refunds"`. A group without a path,
+/// `#[sockets::group]`, is the root. A segment has 1 to 128 bytes and no control characters. A path
+/// has at most 512 bytes.
 ///
-/// If the runtime's crate has another name, say so: `#[sockets::group("Purchases", crate = renamed)]`.
+/// If the runtime's crate has another name, state it: `#[sockets::group("Purchases", crate =
+/// renamed)]`.
 ///
-/// # What is generated
+/// # Generated items
 ///
-/// Beside the trait `X`, with its visibility:
+/// The macro generates two types for a trait `X`, with the trait's visibility:
 ///
-/// - `XServer<H>`, for whoever serves the group: `XServer::new(handler)`, or `XServer::from_arc(handler)` for a handler
-///   that is shared. It is `Clone`, whatever the handler is.
-/// - `XClient<T>`, the stub, for whoever calls it: `XClient::new(&target)`, and `with_timeout(duration)` for a deadline of
-///   its own. It has the methods of the trait. The target decides what they give: on a `Client`, a `Socket` or a `Peer` a
-///   request gives a `Result`, and on an `Audience` a stream of `Replies`.
+/// - `XServer<H>` serves the group with a handler of type `H`. `XServer::new(handler)` makes it, or
+///   `XServer::from_arc(handler)` for a shared handler. It is `Clone` for every handler.
+/// - `XClient<T>`, the stub, calls the group. `XClient::new(&target)` makes it, and
+///   `with_timeout(duration)` sets a deadline for its requests. It has the methods of the trait.
+///   The target decides their return types: a request to a `Client`, a `Socket` or a `Peer` returns
+///   a `Result`, and a request to an `Audience` returns a stream of `Replies`.
 ///
-/// The trait itself stays as it is written, with futures that are `Send` and the supertraits `Send + Sync + 'static`.
-/// Methods may have bodies, which serve for handlers that do not have their own.
+/// The trait keeps its methods. Their futures become `Send`, and `Send + Sync + 'static` become
+/// supertraits. A method with a body has a default, which handlers may override.
 ///
 /// # Methods
 ///
 /// A method is an `async fn` with `&self`. It is a *request* unless it is marked as an *emit*:
 ///
-/// - `#[emit]`: fire and forget. It has no return type. `#[emit(overflow = "…")]` says what happens to it on its way to an
-///   audience, for a member whose outgoing queue is full; see [below](#emits-to-slow-members).
-/// - `#[request(timeout = "2s")]`: the deadline of a request, if the stub sets no other: a whole number of `ms`, `s`, `m`
-///   or `h`. Without it, it is that of the connection's limits.
-/// - `#[request(idempotent)]`: to execute it twice is the same as once. If a client's connection breaks and its session cannot
-///   go on, a call that may have been executed is made again in the next session, within its deadline, instead of failing as
-///   `Disconnected`.
-/// - `#[emit(volatile)]`: what it says is worth nothing later. It is sent at once or not at all: it is dropped where there is
-///   no room for it, where the connection is broken, and where it breaks on the way. Those that were not sent are counted as
-///   `dropped_emits`.
+/// - `#[emit]`: a call without a result. It has no return type. `#[emit(overflow = "…")]` sets the
+///   overflow policy for members of an audience whose outgoing queue is full; see
+///   [below](#emits-to-slow-members).
+/// - `#[request(timeout = "2s")]`: the deadline of a request, if the stub sets no other. It is a
+///   whole number of `ms`, `s`, `m` or `h`. The default is the timeout in the limits of the
+///   connection.
+/// - `#[request(idempotent)]`: a repeated execution has the same effect as a single one. If a
+///   client's connection breaks and its session cannot be resumed, a call may have been executed
+///   already. Such a call is repeated in the next session, within its deadline, instead of failing
+///   as `Disconnected`.
+/// - `#[emit(volatile)]`: the message is of no use later. It is sent at once or dropped: if the
+///   queue has no capacity for it, and if the connection is broken or breaks during the transfer.
+///   Messages that were not sent are counted as `dropped_emits`.
 ///
-/// A handler runs to its end, or is stopped at its next suspension:
+/// A handler runs to completion, or is stopped at its next suspension:
 ///
-/// - The handler of a request is stopped at the deadline of its call, when the caller drops the call's future, and when the
-///   session ends. The first ends the call as `CallError::Timeout`.
-/// - The handler of an emit is stopped when it has run for the receiver's `Limits::call_timeout` (30 s by default), and
-///   when the session ends. The sender does not learn of either.
+/// - The handler of a request is stopped at the deadline of its call, when the caller drops the
+///   call's future, and when the session ends. At the deadline, the call ends as
+///   `CallError::Timeout`.
+/// - The handler of an emit is stopped when it has run for the receiver's `Limits::call_timeout`
+///   (30 s by default), and when the session ends. The sender is not notified of either.
 ///
-/// A handler that is stopped for another reason than the deadline of a request is counted in the receiver's `stats()`, as
-/// `timed_out_emits` or `cancelled_handlers`, and sent as an event of `tracing`. So is an emit whose arguments cannot be
-/// decoded, as `undecodable_emits`.
+/// A handler that is stopped for another reason than the deadline of a request is counted in the
+/// receiver's `stats()`, as `timed_out_emits` or `cancelled_handlers`. It is also sent as an event
+/// of `tracing`. Both apply to an emit whose arguments cannot be decoded, as `undecodable_emits`.
 ///
-/// `#[cfg(..)]`, documentation and lint attributes have their usual meaning, in the trait and the stub. `#[deprecated]` on a
-/// method warns those who call it by the stub; on the trait, those who make a server or a stub.
-/// A stub has functions called `new` and `with_timeout` already.
+/// `#[cfg(..)]`, documentation and lint attributes have their usual meaning, in the trait and the
+/// stub. `#[deprecated]` on a method warns callers of the stub's method. On the trait, it warns
+/// where a server or a stub is made. The names `new` and `with_timeout` are reserved for functions
+/// of the stub.
 ///
 /// # Emits to slow members
 ///
-/// An emit to one peer waits for room in its outgoing queue. An emit to an audience waits at most 1 s for members whose queues,
-/// of `Limits::outgoing_queue` bytes, are full. It waits only for members that have taken bytes within that second, and not
-/// at all if the policy is `"latest"` or the method `volatile`. After that the method's policy applies:
+/// An emit to a single peer waits for capacity in its outgoing queue. The capacity of a queue is
+/// `Limits::outgoing_queue` bytes. An emit to an audience waits at most 1 s for members whose
+/// queues are full. It waits only for members that have accepted bytes within that second. It does
+/// not wait if the policy is `"latest"` or the method is `volatile`. Then the method's policy
+/// applies:
 ///
 /// | `#[emit(overflow = "…")]` | a member whose queue is full |
 /// | --- | --- |
 /// | `"disconnect"`, the default | is disconnected, so that it never misses a message |
-/// | `"drop_newest"` | does not get the new message |
-/// | `"drop_oldest"` | gets the new message instead of the oldest ones of this method that wait, as many as it takes |
-/// | `"latest"` | gets the new message instead of all of this method that wait: only the newest counts, as of positions |
+/// | `"drop_newest"` | does not receive the new message |
+/// | `"drop_oldest"` | receives the new message instead of this method's oldest waiting messages, as many as needed |
+/// | `"latest"` | receives the new message instead of all waiting messages of this method, for values such as positions |
 ///
-/// What is kept arrives in its order. What is dropped is counted in the member's `stats()`, as `dropped_emits`. A message
-/// that may be on its way already is not dropped: up to half of the queue is out of reach, and what the system has taken.
-/// If other messages fill the queue, an emit with `"drop_oldest"` is dropped itself, and the newest one with `"latest"` is kept
-/// beside it. Emits by name (`audience.emit("name", …)`) have the default policy.
+/// Messages that are not dropped arrive in order. Dropped messages are counted in the member's
+/// `stats()`, as `dropped_emits`. A message whose transfer may have begun is not dropped: this
+/// applies to up to half of the queue, and to the bytes that the system has taken. If other
+/// messages fill the queue, an emit with `"drop_oldest"` is dropped itself. The newest emit with
+/// `"latest"` is kept in addition to the queue. Emits by name (`audience.emit("name", …)`) have the
+/// default policy.
 ///
 /// ```
 /// #[sockets::group("World")]
@@ -163,19 +175,22 @@ use crate::{attr::GroupArgs, errors::Errors, model::Group};
 ///
 /// # Arguments
 ///
-/// Up to 16, each with a plain name. Their types implement serde's `Serialize` and `Deserialize`.
+/// A method has at most 16 arguments, each with a plain name. Their types implement serde's
+/// `Serialize` and `Deserialize`.
 ///
-/// | argument | what the handler gets |
+/// | argument | value that the handler receives |
 /// | --- | --- |
 /// | `T` | its own value |
 /// | `&str`, `&[u8]`, `&Path`, `&serde_bytes::Bytes`, `Option<&str>`, … | a borrow from the received bytes, without a copy |
 /// | `Note<'_>`, `Cow<'_, str>` | a value that may borrow from the received bytes |
 /// | `&T`, `&[T]` | a borrow from a value that has been decoded for it |
 ///
-/// Types that can only be borrowed are known by these names. An alias of `str` has to be written as `&str`.
+/// A reference is borrowed from the received bytes if `&T` implements `Deserialize`, also if `T` is
+/// an alias. Inside another type, only such references are possible.
 ///
-/// A handler that has to know its caller takes `call: &sockets::Call` as the first argument. It is not on the wire, and
-/// the stub has no such parameter. A `Call` of your own is told from ours by a path, such as `phone::Call`.
+/// A handler that needs its caller takes `call: &sockets::Call` as the first argument. It is not
+/// sent, and the stub has no such parameter. Write a type `Call` of your own with a path, such as
+/// `phone::Call`.
 ///
 /// ```
 /// #[sockets::group("Lobby")]
@@ -191,17 +206,25 @@ use crate::{attr::GroupArgs, errors::Errors, model::Group};
 ///
 /// # Replies
 ///
-/// A reply is owned, since the caller decodes it: a type that is `Serialize`, `DeserializeOwned` and `Send`.
+/// A reply is owned, since the caller decodes it: a type that is `Serialize`, `DeserializeOwned`
+/// and `Send`.
 ///
-/// `Result<T, E>` is recognised by its name and its two arguments, and becomes `Result<T, CallError<E>>` for the caller.
-/// An alias with one argument hides the error, and is not taken.
+/// `Result<T, E>` is recognised by its name and its two arguments. The caller receives it as
+/// `Result<T, CallError<E>>`. An alias with one argument hides the error, and is rejected.
 ///
 /// # Signatures
 ///
-/// Each side is told what the other takes the types of its methods to be, and a call that differs fails with
-/// `CallError::SignatureMismatch` before it is sent. Types are compared by their names. What is the same on the wire is the
-/// same there: `&str`, `String` and `Cow<'_, str>`; `&[T]`, `Vec<T>` and sets; `T`, `Box<T>` and `Arc<T>`; maps; and a type by
-/// whatever path it is named. An alias counts as another type, so both sides have to name it.
+/// Each peer announces the types of the methods that it serves. A call with other types fails with
+/// `CallError::SignatureMismatch` before it is sent. Types are compared by their names. Types with
+/// the same encoding have the same name:
+///
+/// - `&str`, `String` and `Cow<'_, str>`
+/// - `&[T]`, `Vec<T>` and sets
+/// - `T`, `Box<T>` and `Arc<T>`
+/// - maps
+/// - a type, by every path to it
+///
+/// An alias counts as another type, so both peers have to use the same name.
 #[proc_macro_attribute]
 pub fn group(args: proc_macro::TokenStream, item: proc_macro::TokenStream) -> proc_macro::TokenStream {
     expand(args.into(), item.into()).into()
@@ -236,7 +259,7 @@ fn expand(args: TokenStream, item: TokenStream) -> TokenStream {
     }
 }
 
-/// The word that says what an item is.
+/// Returns the keyword of an item.
 fn keyword(item: TokenStream) -> Option<Ident> {
     const KEYWORDS: &[&str] =
         &["struct", "enum", "union", "fn", "mod", "impl", "type", "const", "static", "use", "extern", "macro_rules"];
