@@ -7,7 +7,7 @@ use syn::{
     visit::{self, Visit},
 };
 
-use crate::shape::{borrows_bytes, peel};
+use crate::shape::peel;
 
 /// Where a type stands.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -25,11 +25,7 @@ pub(crate) struct Refusal {
 
 /// Looks for all that cannot travel.
 pub(crate) fn find(ty: &Type, place: Place) -> Option<Refusal> {
-    let outermost = match peel(ty) {
-        Type::Reference(reference) if place == Place::Argument => Some(reference),
-        _ => None,
-    };
-    let mut finder = Finder { place, outermost, error: None, nameable: !matches!(peel(ty), Type::TraitObject(_)) };
+    let mut finder = Finder { place, error: None, nameable: !matches!(peel(ty), Type::TraitObject(_)) };
     finder.visit_type(ty);
     let error = finder.error?;
     let meant = match place {
@@ -40,16 +36,14 @@ pub(crate) fn find(ty: &Type, place: Place) -> Option<Refusal> {
     Some(Refusal { error, meant })
 }
 
-struct Finder<'a> {
+struct Finder {
     place: Place,
-    /// The reference that an argument as a whole is.
-    outermost: Option<&'a TypeReference>,
     error: Option<Error>,
     /// Whether the type means something in the stub.
     nameable: bool,
 }
 
-impl Finder<'_> {
+impl Finder {
     fn report(&mut self, typed: impl ToTokens, message: &str) {
         let error = Error::new_spanned(typed, message);
         match &mut self.error {
@@ -59,8 +53,7 @@ impl Finder<'_> {
     }
 
     /// What is wrong with an argument's reference, if anything is.
-    fn wrong_borrow(&self, reference: &TypeReference) -> Option<(TokenStream, &'static str)> {
-        let outermost = self.outermost.is_some_and(|outermost| std::ptr::eq(outermost, reference));
+    fn wrong_borrow(reference: &TypeReference) -> Option<(TokenStream, &'static str)> {
         if let Some(mutability) = &reference.mutability {
             Some((
                 mutability.to_token_stream(),
@@ -68,8 +61,6 @@ impl Finder<'_> {
             ))
         } else if let Some(lifetime) = reference.lifetime.as_ref().filter(|lifetime| lifetime.ident != "_") {
             Some((lifetime.to_token_stream(), ARGUMENT_LIFETIME))
-        } else if !outermost && !borrows_bytes(&reference.elem) {
-            Some((reference.and_token.to_token_stream(), ARGUMENT_INSIDE))
         } else {
             None
         }
@@ -78,13 +69,11 @@ impl Finder<'_> {
 
 const ARGUMENT_LIFETIME: &str =
     "an argument borrows from the received bytes; leave the lifetime out, or write `'_` inside a type";
-const ARGUMENT_INSIDE: &str =
-    "inside another type only `&str`, `&[u8]` and `&Path` can be borrowed from the received bytes; take this by value";
 const REPLY_LIFETIME: &str = "a reply must be owned, since it is decoded on the other side; remove the lifetime";
 const REPLY_BORROW: &str =
     "a reply must be owned, since it is decoded on the other side; return `String`, `Vec<T>` or the like";
 
-impl<'ast> Visit<'ast> for Finder<'_> {
+impl<'ast> Visit<'ast> for Finder {
     fn visit_lifetime(&mut self, lifetime: &'ast Lifetime) {
         // `'static` may stand in a path: `Cow<'static, str>` is owned. References are looked at by themselves.
         match self.place {
@@ -97,7 +86,7 @@ impl<'ast> Visit<'ast> for Finder<'_> {
 
     fn visit_type_reference(&mut self, reference: &'ast TypeReference) {
         let wrong = match self.place {
-            Place::Argument => self.wrong_borrow(reference),
+            Place::Argument => Self::wrong_borrow(reference),
             Place::Reply => Some((reference.and_token.to_token_stream(), REPLY_BORROW)),
         };
         if let Some((typed, message)) = wrong {

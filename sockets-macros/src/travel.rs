@@ -1,18 +1,19 @@
 //! Which types can go over the wire, and in what form the other side takes them from it.
 
-use syn::{Error, GenericArgument, Path, PathArguments, ReturnType, Type, TypePath, TypeReference};
+use syn::{Error, GenericArgument, Path, PathArguments, ReturnType, Type, TypePath};
 
 use crate::{
     obstacle::{self, Place, Refusal},
-    shape::{borrows_bytes, peel},
+    shape::peel,
 };
 
 /// How a handler gets an argument.
 pub(crate) enum Pass {
-    /// It decodes as it is written, and may borrow from the received bytes.
-    AsWritten,
-    /// `&T` or `&[T]`: an owned value of this type decodes, and is lent.
-    Lent(Box<Type>),
+    /// The type that is decoded, which may borrow from the received bytes.
+    ByValue,
+    /// A reference to this type. The compiler decides from the type whether the reference itself is
+    /// decoded, or an owned value.
+    Reference(Box<Type>),
     /// It cannot travel.
     Refused(Refusal),
 }
@@ -62,21 +63,8 @@ pub(crate) fn argument(ty: &Type) -> Pass {
         return Pass::Refused(refusal);
     }
     match peel(ty) {
-        Type::Reference(reference) => borrowed(reference),
-        _ => Pass::AsWritten,
-    }
-}
-
-fn borrowed(reference: &TypeReference) -> Pass {
-    if borrows_bytes(&reference.elem) {
-        return Pass::AsWritten;
-    }
-    match peel(&reference.elem) {
-        Type::Slice(slice) => {
-            let elem = &slice.elem;
-            Pass::Lent(syn::parse_quote!(::std::vec::Vec<#elem>))
-        }
-        elem => Pass::Lent(Box::new(elem.clone())),
+        Type::Reference(reference) => Pass::Reference(reference.elem.clone()),
+        _ => Pass::ByValue,
     }
 }
 

@@ -115,6 +115,7 @@ mod tests;
 #[cfg(feature = "tls")]
 pub mod tls;
 mod transport;
+mod type_checks;
 
 #[doc(hidden)]
 #[path = "private.rs"]

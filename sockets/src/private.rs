@@ -4,5 +4,6 @@ pub use crate::{
     method::{Kind, Method},
     session::{Ended, Incoming, Place, Service},
     stub::Stub,
+    type_checks::{Outgoing, Owned, Probe, Unencodable, Unsendable},
 };
 pub use sockets_proto::Overflow;

@@ -2,9 +2,9 @@
 
 use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
-use syn::Ident;
+use syn::{Ident, spanned::Spanned};
 
-use super::{constant, fresh};
+use super::{constant, fresh, type_check};
 use crate::{
     check::RESERVED,
     model::{Group, Kind, Method, generated, respan_ident},
@@ -105,17 +105,27 @@ fn stub(group: &Group, index: usize, target: Target, identity: &Ident, body: Bod
         }
     });
     let Output { ty: output, function } = output(krate, &method.kind, target, identity);
+    let replies = match &method.kind {
+        Kind::Request { reply: Reply::Value(ok), .. } => vec![ok],
+        Kind::Request { reply: Reply::Fallible { ok, err }, .. } => vec![ok, err],
+        _ => Vec::new(),
+    };
     let wait = target == Target::Peer || matches!(method.kind, Kind::Emit { .. });
     let asyncness = wait.then(|| quote!(async));
     let constant = constant(index);
-    // What rustc has to say of types that cannot be encoded or decoded, it says at the method.
-    let at = generated(ident.span());
+    // Errors of a type that borrows are shown at the reply.
+    let at = generated(replies.last().map_or_else(|| ident.span(), Spanned::span));
     let body = match body {
         Body::Skeleton => quote!(::core::unimplemented!()),
         Body::Call => {
             let function = Ident::new(function, at);
             let wait = wait.then(|| quote_spanned!(at=> .await));
-            quote_spanned!(at=> self.stub.#function(#constant, &(#(#names,)*)) #wait)
+            let call = quote_spanned!(at=> self.stub.#function(#constant, &__sockets::Outgoing((#(#names,)*)).value()));
+            let call = replies.iter().rev().fold(call, |call, ty| {
+                let check = type_check(ty, "reply");
+                quote_spanned!(generated(ty.span())=> #check.returns(#call))
+            });
+            quote_spanned!(at=> #call #wait)
         }
     };
     quote! {

@@ -5,11 +5,11 @@ pub(crate) mod contract;
 pub(crate) mod server;
 
 use proc_macro2::TokenStream;
-use quote::{ToTokens, format_ident, quote};
-use syn::{Attribute, Ident, ItemTrait, Meta, TraitItem, ext::IdentExt};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
+use syn::{Attribute, Ident, ItemTrait, Meta, TraitItem, Type, ext::IdentExt, spanned::Spanned};
 
 use crate::{
-    model::{Group, Kind, Method, mentions, typed},
+    model::{Group, Kind, Method, generated, mentions, typed},
     overflow::Overflow,
     signature,
 };
@@ -32,13 +32,14 @@ pub(crate) fn expand(group: &Group) -> TokenStream {
 /// have spans of the expansion, so that lints do not report them.
 /// The innermost constant uses both types, so that a program that needs only one of them has no dead code.
 pub(crate) fn in_const(group: &Group, outside: &TokenStream, inside: &TokenStream) -> TokenStream {
-    let Group { server, client, .. } = group;
+    let Group { krate, server, client, .. } = group;
     let allowed = allowed(&group.item);
     quote! {
         #outside
 
         #(#[allow(#allowed)])*
         const _: () = {
+            use #krate::__private::{self as __sockets, Owned as _, Unencodable as _, Unsendable as _};
             #inside
             const _: fn(&#server<()>, &#client<()>) = |_, _| {};
         };
@@ -157,4 +158,12 @@ pub(crate) fn fresh(group: &Group, wish: &str) -> Ident {
         name.insert(0, '_');
     }
     format_ident!("{name}")
+}
+
+/// Names the type that is decoded for a type in a method. The compiler reports a type that cannot be
+/// decoded there, at the user's tokens.
+pub(crate) fn type_check(ty: &Type, form: &str) -> TokenStream {
+    let at = generated(ty.span());
+    let form = Ident::new(form, at);
+    quote_spanned!(at=> __sockets::Probe::<#ty>::NEW.#form::<#ty>())
 }

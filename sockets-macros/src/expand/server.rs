@@ -4,7 +4,7 @@ use proc_macro2::TokenStream;
 use quote::{format_ident, quote, quote_spanned};
 use syn::Ident;
 
-use super::{fresh, literal};
+use super::{fresh, literal, type_check};
 use crate::{
     model::{Group, Kind, Method, generated, respan_ident},
     travel::Pass,
@@ -83,23 +83,25 @@ fn arm(contract: &Ident, handler: &Ident, method: &Method) -> TokenStream {
     let key = literal(method.key);
     // Fresh names: the user's arguments may be called like what is here.
     let names: Vec<_> = (0..args.len()).map(|i| format_ident!("arg{i}")).collect();
-    let types = args.iter().map(|arg| match &arg.pass {
-        Pass::Lent(owned) => owned,
-        _ => &arg.ty,
+    let checks = args.iter().map(|arg| match &arg.pass {
+        Pass::Reference(target) => type_check(target, "by_reference"),
+        Pass::ByValue | Pass::Refused(_) => type_check(&arg.ty, "by_value"),
     });
     let passed = names.iter().zip(args).map(|(name, arg)| match &arg.pass {
-        Pass::Lent(_) => quote!(&#name),
-        Pass::AsWritten | Pass::Refused(_) => quote!(#name),
+        Pass::Reference(_) => quote!(&#name),
+        Pass::ByValue | Pass::Refused(_) => quote!(#name),
     });
     let call = method.call.then(|| quote!(call.call(),));
     // What rustc has to say of types that cannot be decoded, encoded or shared, it says at the method.
     let at = generated(ident.span());
     let run = quote_spanned!(at=> <#handler as #contract>::#ident(&handler, #call #(#passed),*).await);
     let answer = match kind {
-        Kind::Request { .. } => quote_spanned!(at=> let reply = #run; call.reply(reply).await),
+        Kind::Request { .. } => {
+            quote_spanned!(at=> let reply = #run; call.reply(__sockets::Outgoing(reply).value()).await)
+        }
         Kind::Emit { .. } => quote_spanned!(at=> #run; call.done()),
     };
-    let decode = quote_spanned!(at=> let (#(#names,)*) = call.decode::<(#(#types,)*)>()?;);
+    let decode = quote_spanned!(at=> let (#(#names,)*) = call.decode_as(|| (#(#checks.name(),)*))?;);
     let arm = quote_spanned!(at=> #key => place.put(async move { #decode #answer }),);
     quote!(#(#cfg)* #arm)
 }

@@ -109,6 +109,15 @@ impl Incoming {
         decode_elements(&self.payload, limit).map_err(|error| self.reject_arguments(&error, type_name::<A>()))
     }
 
+    /// Decodes the arguments into the type that a function returns. The function is not called.
+    ///
+    /// # Errors
+    ///
+    /// As [`decode`](Self::decode).
+    pub fn decode_as<'de, A: Deserialize<'de>>(&'de self, _: impl FnOnce() -> A) -> Result<A, Ended> {
+        self.decode()
+    }
+
     #[cold]
     fn reject_arguments(&self, error: &(DecodeError, Option<usize>), rust_type: &str) -> Ended {
         let session = self.call.session();

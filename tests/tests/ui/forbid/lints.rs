@@ -4,7 +4,7 @@
 #![forbid(unused, nonstandard_style, future_incompatible, keyword_idents, let_underscore, refining_impl_trait)]
 #![forbid(rust_2018_idioms, rust_2021_compatibility, rust_2024_compatibility)]
 #![forbid(single_use_lifetimes, trivial_casts, unnameable_types, redundant_lifetimes, unit_bindings, unused_lifetimes)]
-#![forbid(missing_debug_implementations, unused_results, unused_import_braces, non_local_definitions)]
+#![forbid(missing_debug_implementations, unused_results, let_underscore_drop, unused_import_braces, non_local_definitions)]
 #![forbid(clippy::all, clippy::pedantic, clippy::nursery, clippy::cargo)]
 #![forbid(warnings)]
 
@@ -14,6 +14,9 @@ use std::{borrow::Cow, collections::BTreeMap, path::Path};
 pub mod contract {
     use super::{BTreeMap, Cow, Path};
 
+    /// A text.
+    pub type Text = str;
+
     /// What a shop does.
     #[sockets::group("Shop")]
     pub trait Shop {
@@ -21,6 +24,8 @@ pub mod contract {
         async fn buy(&self, item: &str, count: u32) -> Result<u32, String>;
         /// Takes borrowed arguments.
         async fn borrows(&self, name: Cow<'_, str>, of: Option<&str>, file: &Path, list: &[u8]) -> u32;
+        /// Takes aliases.
+        async fn aliases(&self, text: &Text, texts: &[&Text], boxed: Box<Text>) -> u32;
         /// The caller is known.
         #[request(timeout = "2s", idempotent)]
         async fn who(&self, call: &sockets::Call, owned: String, map: BTreeMap<String, u8>) -> String;
@@ -52,6 +57,14 @@ pub mod contract {
     }
 }
 
+/// The root.
+#[sockets::group]
+pub(crate) trait Root {
+    async fn ask(&self) -> u32;
+    #[emit]
+    async fn tell(&self);
+}
+
 /// Nothing that is generated for this one is used.
 #[sockets::group("Private")]
 trait Private {
@@ -78,6 +91,13 @@ impl contract::Old for Desk {
     }
 }
 
+impl Root for Desk {
+    async fn ask(&self) -> u32 {
+        1
+    }
+    async fn tell(&self) {}
+}
+
 impl Private for Desk {
     async fn ask(&self, r#type: &str) -> u32 {
         u32::try_from(r#type.len()).unwrap_or_default()
@@ -92,6 +112,18 @@ impl inner::Internal for Desk {
 }
 
 fn main() {
+    #[sockets::group("Local")]
+    trait Local {
+        async fn ask(&self) -> u32;
+    }
+
+    impl Local for Desk {
+        async fn ask(&self) -> u32 {
+            1
+        }
+    }
+    drop(LocalServer::new(Desk));
+    drop(RootServer::new(Desk));
     drop(contract::EmptyServer::new(Desk));
     drop(inner::InternalServer::new(Desk));
 }

@@ -17,7 +17,7 @@ trait Arguments {
     async fn mutable(&self, item: &mut Item) -> u32;
     async fn immortal(&self, item: &'static str) -> u32;
     async fn named<'buffer>(&self, item: Cow<'buffer, str>) -> u32;
-    async fn borrowed_inside(&self, item: Option<&Item>, items: Vec<&Item>) -> u32;
+    async fn mutable_inside(&self, text: Option<&mut str>) -> u32;
     async fn unpacked(&self, (item, count): (u32, u32)) -> u32;
     async fn ignored(&self, _: u32) -> u32;
     async fn changed(&self, mut item: u32) -> u32 {
@@ -59,7 +59,7 @@ async fn program(client: &sockets::Client) -> Result<u32, sockets::CallError> {
     let sum = stub.opaque("a").await? + stub.opaque_inside(vec![1]).await? + stub.object(&1).await?;
     let sum = sum + stub.boxed_object(Box::new(1)).await? + stub.function(|of| of).await? + stub.pointer(None).await?;
     let sum = sum + stub.mutable(&mut Item(1)).await? + stub.immortal("a").await? + stub.named(Cow::Borrowed("a")).await?;
-    let sum = sum + stub.borrowed_inside(Some(&Item(1)), vec![&Item(2)]).await? + stub.unpacked((1, 2)).await?;
+    let sum = sum + stub.mutable_inside(None).await? + stub.unpacked((1, 2)).await?;
     let sum = sum + stub.ignored(1).await? + stub.changed(1).await? + stub.with_attributes(1, 2).await?;
     Ok(sum + stub.documented(1).await? + stub.seventeen(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17).await?)
 }

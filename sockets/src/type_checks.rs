@@ -1,0 +1,174 @@
+//! Checks of the types in a group's methods.
+//!
+//! A type that cannot be sent would break several bounds in the stubs and in the server. Therefore
+//! each type first goes through a method of [`Probe`]. The compiler chooses the first method that
+//! applies: an inherent one, one of [`Owned`], one of [`Unsendable`]. Only the last has a bound
+//! that is not met. It is reported there, once. The compiler then knows nothing of the method's
+//! result, nor of all that passes through [`Decoded::returns`], and reports nothing more of it.
+//!
+//! The parameter `U` of these methods is the probed type again. A bound of it does not affect the
+//! choice.
+
+use std::marker::PhantomData;
+
+use serde::{Deserialize, Serialize, Serializer, ser::Error};
+
+/// A type of an argument, or the type that it refers to. No type implements this: only types that
+/// cannot be sent are asked for it.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be an argument of a group's method",
+    label = "not `Serialize` and `Deserialize`",
+    note = "take a type with `#[derive(serde::Serialize, serde::Deserialize)]`, by value or by `&`",
+    note = "inside another type, take only `&str`, `&[u8]` and `&Path` by reference, and other types by value"
+)]
+pub trait Argument {
+    /// The result of the check.
+    type Form;
+
+    /// Returns the result of the check.
+    fn form() -> Self::Form;
+}
+
+/// A type of a reply, or of the error in it. No type implements this: only types that cannot be
+/// sent are asked for it.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be a reply of a group's method",
+    label = "not `Serialize` and `DeserializeOwned`",
+    note = "return `String`, `Vec<T>` or a type of your own with `#[derive(serde::Serialize, serde::Deserialize)]`"
+)]
+pub trait Reply {
+    /// The result of the check.
+    type Form;
+
+    /// Returns the result of the check.
+    fn form() -> Self::Form;
+}
+
+/// The result of a check: the type `D` is decoded.
+pub struct Decoded<D>(PhantomData<fn() -> D>);
+
+#[expect(clippy::unused_self, reason = "an error in the receiver's type becomes one of the result")]
+impl<D> Decoded<D> {
+    const NEW: Self = Self(PhantomData);
+
+    /// Names the type. It is not called.
+    pub fn name(&self) -> D {
+        unreachable!("only names a type")
+    }
+
+    /// Returns a value that depends on the check.
+    #[inline]
+    pub fn returns<V>(&self, value: V) -> V {
+        value
+    }
+}
+
+/// A check of a type that is decoded from bytes of lifetime `'de`.
+pub struct Probe<'de, T: ?Sized>(PhantomData<(&'de (), PhantomData<T>)>);
+
+impl<T: ?Sized> Probe<'_, T> {
+    /// The only value.
+    pub const NEW: Self = Self(PhantomData);
+}
+
+impl<'de, T: Serialize + Deserialize<'de>> Probe<'de, T> {
+    /// An argument `T`, which may borrow from the received bytes.
+    #[inline]
+    pub fn by_value<U: ?Sized>(self) -> Decoded<T> {
+        Decoded::NEW
+    }
+}
+
+impl<'de, T: ?Sized + 'de> Probe<'de, T>
+where
+    &'de T: Serialize + Deserialize<'de>,
+{
+    /// An argument `&T` that is borrowed from the received bytes, such as `&str`.
+    #[inline]
+    pub fn by_reference<U: ?Sized>(self) -> Decoded<&'de T> {
+        Decoded::NEW
+    }
+}
+
+impl<T: ?Sized> Probe<'_, &T> {
+    /// A reply that is an alias of a reference.
+    pub fn reply<U: Reply + ?Sized>(self) -> U::Form {
+        U::form()
+    }
+}
+
+/// Types that are decoded as owned values.
+pub trait Owned: Sized {
+    /// The owned type.
+    type Owned;
+
+    /// An argument `&T` that is borrowed from an owned value.
+    #[inline]
+    fn by_reference<U: ?Sized>(self) -> Decoded<Self::Owned> {
+        Decoded::NEW
+    }
+
+    /// A reply.
+    #[inline]
+    fn reply<U: ?Sized>(self) -> Decoded<Self::Owned> {
+        Decoded::NEW
+    }
+}
+
+impl<'de, T: Serialize + Deserialize<'de>> Owned for Probe<'de, T> {
+    type Owned = T;
+}
+
+impl<'de, T: Serialize + Deserialize<'de>> Owned for Probe<'de, [T]> {
+    type Owned = Vec<T>;
+}
+
+/// All other types. The receiver `&self` makes these methods the last choice.
+pub trait Unsendable {
+    /// An argument `T`.
+    fn by_value<U: Argument + ?Sized>(&self) -> U::Form {
+        U::form()
+    }
+
+    /// An argument `&T`.
+    fn by_reference<U: Argument + ?Sized>(&self) -> U::Form {
+        U::form()
+    }
+
+    /// A reply.
+    fn reply<U: Reply + ?Sized>(&self) -> U::Form {
+        U::form()
+    }
+}
+
+impl<T: ?Sized> Unsendable for Probe<'_, T> {}
+
+/// A value that is encoded.
+pub struct Outgoing<T>(pub T);
+
+impl<T: Serialize> Outgoing<T> {
+    /// The value.
+    #[inline]
+    pub fn value(self) -> T {
+        self.0
+    }
+}
+
+/// The stand-in for a value that cannot be encoded, of which a [`Probe`] has reported the type.
+pub trait Unencodable: Sized {
+    /// A value that fails to encode.
+    fn value(self) -> Never {
+        Never
+    }
+}
+
+impl<T> Unencodable for Outgoing<T> {}
+
+/// A value that cannot be encoded.
+pub struct Never;
+
+impl Serialize for Never {
+    fn serialize<S: Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+        Err(S::Error::custom("the type is not `Serialize`"))
+    }
+}
