@@ -248,10 +248,10 @@ async fn emit_handler_that_exceeds_its_deadline_is_counted_and_reported() {
     let (_server, socket, client) = connected(limits).await;
     PurchasesClient::new(&client).waits("name").await.unwrap();
     eventually("the handler is stopped", || socket.stats().timed_out_emits == 1).await;
-    event(&["WARN", "method=\"Purchases/waits\"", "peer=client of session", "side=\"server\"", "deadline"]).await;
+    event(&["WARN", "method=\"Purchases/waits\"", "peer=client of session", "side=server", "deadline"]).await;
     PurchasesClient::new(&socket).waits("name").await.unwrap();
     eventually("the handler is stopped", || client.stats().timed_out_emits == 1).await;
-    event(&["method=\"Purchases/waits\"", "peer=server", "side=\"client\"", "deadline"]).await;
+    event(&["method=\"Purchases/waits\"", "peer=server", "side=client", "deadline"]).await;
 }
 
 #[tokio::test]
@@ -260,7 +260,7 @@ async fn handler_whose_caller_cancels_or_leaves_is_counted_and_reported() {
     let called = tokio::time::timeout(Duration::from_millis(50), PurchasesClient::new(&client).wait("name")).await;
     assert!(called.is_err());
     eventually("the handler is stopped", || socket.stats().cancelled_handlers == 1).await;
-    event(&["method=\"Purchases/wait\"", "peer=client of session", "side=\"server\"", "cancelled"]).await;
+    event(&["method=\"Purchases/wait\"", "peer=client of session", "side=server", "cancelled"]).await;
     let peer = Peer::clone(&client);
     PurchasesClient::new(&socket).waits("name").await.unwrap();
     PurchasesClient::new(&client).waits("name").await.unwrap();
@@ -269,7 +269,7 @@ async fn handler_whose_caller_cancels_or_leaves_is_counted_and_reported() {
     client.close().await;
     eventually("the server's handler is stopped", || socket.stats().cancelled_handlers == 2).await;
     eventually("the client's handler is stopped", || peer.stats().cancelled_handlers == 1).await;
-    event(&["method=\"Purchases/waits\"", "peer=server", "side=\"client\"", "left"]).await;
+    event(&["method=\"Purchases/waits\"", "peer=server", "side=client", "left"]).await;
 }
 
 /// A value whose `Drop` panics.
