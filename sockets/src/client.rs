@@ -167,7 +167,9 @@ impl std::fmt::Debug for ClientBuilder {
 }
 
 impl ClientBuilder {
-    /// Logs in with this. It has to be what the server's `authenticate` takes; without it, it is `()`.
+    /// Sets the login, of the type that the server's `authenticate` takes. Without it, the login is `()`.
+    ///
+    /// A server without [`authenticate`](crate::ServerBuilder::authenticate) ignores the login.
     pub fn auth(self, login: impl Serialize + Send + Sync + 'static) -> Self {
         Self { login: Box::new(move || Box::pin(std::future::ready(encode_login(&login)))), ..self }
     }

@@ -243,6 +243,15 @@ async fn login_that_cannot_be_decoded_is_named_with_its_type() {
 }
 
 #[tokio::test]
+async fn login_that_no_server_asks_for_is_reported() {
+    record();
+    let server = Server::builder().bind("tcp://127.0.0.1:0").await.unwrap();
+    let url = format!("tcp://{}", server.local_addr());
+    let _client = Client::builder().auth("ada").connect(&url).await.unwrap();
+    event(&["DEBUG", "peer=client at 127.0.0.1", "a login is ignored", "`ServerBuilder::authenticate`"]).await;
+}
+
+#[tokio::test]
 async fn emit_handler_that_exceeds_its_deadline_is_counted_and_reported() {
     let limits = Limits { call_timeout: Duration::from_millis(50), ..Limits::default() };
     let (_server, socket, client) = connected(limits).await;

@@ -21,7 +21,8 @@ use crate::layer::{Authentication, CallService, ConnectLayers, ConnectService, L
 use crate::{
     connect_error::BindError,
     limits::Limits,
-    lock::{Mutex, RwLock},
+    lock::{Mutex, RwLock, event},
+    peer_label::PeerLabel,
     refusal::Refusal,
     registration_error::RegistrationError,
     session::{Routes, Service, cannot_decode},
@@ -102,8 +103,13 @@ impl ServerBuilder {
             limits: Limits::default(),
             options: ServerOptions::default(),
             services: Vec::new(),
-            // Whatever the client sends as its login, nobody asks for it.
-            authenticate: Box::new(|_, _| Box::pin(async { Ok(()) })),
+            authenticate: Box::new(|login, handshake| {
+                if !login.is_empty() {
+                    let peer = PeerLabel::Connecting { address: handshake.peer_addr };
+                    event!(debug, %peer, "a login is ignored: the server has no `ServerBuilder::authenticate`");
+                }
+                Box::pin(async { Ok(()) })
+            }),
             connected: None,
             #[cfg(feature = "middleware")]
             layers: Layers::default(),
