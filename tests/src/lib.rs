@@ -1,23 +1,26 @@
-//! Shared parts of the tests: the contracts that they speak, handlers for them, and the transports that they run over.
+//! Shared parts of the integration tests: contracts and their handlers, transports, relays and raw peers.
 
 #![allow(clippy::missing_panics_doc, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![allow(clippy::missing_errors_doc, reason = "the errors are those of what is wrapped")]
 
 mod certificates;
 mod contract;
 mod handlers;
-mod net;
 mod place;
+pub mod raw;
+pub mod raw_websocket;
 mod relay;
 pub mod soak;
+mod transport;
 mod wait;
 
 pub use self::{
     certificates::{Authority, Certificate, LOOPBACK},
     contract::*,
     handlers::{Desk, Shop, Voter, admitting, players},
-    net::{Messages, Net, messages, run, unix_url},
     place::path_of_its_own,
-    relay::{Relay, Weather},
-    wait::{eventually, never},
+    relay::{Conditions, Relay},
+    transport::{Messages, Transport, messages, reconnecting, run, run_on_one_thread, unix_url},
+    wait::{PATIENCE, eventually, never, poll_once, within},
 };

@@ -1,6 +1,6 @@
-//! A peer that writes its own bytes, after PROTOCOL.md and without any of the library's code.
+//! A peer that writes its own bytes, as PROTOCOL.md specifies them, without any code of the library.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
@@ -8,27 +8,35 @@ use tokio::{
     time::timeout,
 };
 
-/// How long anything may take that has to come.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+use crate::PATIENCE;
 
-/// Keys of the group `Bad`: the beginning of SHA-256 over path, zero byte and name.
-pub(crate) const ECHO: [u8; 8] = [0xb6, 0x36, 0x25, 0x70, 0xc0, 0x66, 0xbe, 0x0c];
-pub(crate) const WAIT: [u8; 8] = [0x6b, 0x99, 0x5f, 0x63, 0xba, 0xb6, 0x1a, 0x69];
-pub(crate) const NEST: [u8; 8] = [0x1c, 0x63, 0x71, 0x74, 0xd1, 0x2b, 0x2d, 0xdd];
-pub(crate) const SUM: [u8; 8] = [0x4a, 0x39, 0xdb, 0x9d, 0xe1, 0x15, 0x85, 0x44];
-pub(crate) const NOTE: [u8; 8] = [0x53, 0xfa, 0x33, 0x4d, 0x97, 0x2a, 0xf7, 0x62];
-pub(crate) const UNKNOWN: [u8; 8] = [1, 2, 3, 4, 5, 6, 7, 8];
+/// The key of `Bad/echo`: the beginning of SHA-256 over path, zero byte and name.
+pub const ECHO: [u8; 8] = [0xb6, 0x36, 0x25, 0x70, 0xc0, 0x66, 0xbe, 0x0c];
+/// The key of `Bad/wait`.
+pub const WAIT: [u8; 8] = [0x6b, 0x99, 0x5f, 0x63, 0xba, 0xb6, 0x1a, 0x69];
+/// The key of `Bad/nest`.
+pub const NEST: [u8; 8] = [0x1c, 0x63, 0x71, 0x74, 0xd1, 0x2b, 0x2d, 0xdd];
+/// The key of `Bad/sum`.
+pub const SUM: [u8; 8] = [0x4a, 0x39, 0xdb, 0x9d, 0xe1, 0x15, 0x85, 0x44];
+/// The key of `Bad/note`.
+pub const NOTE: [u8; 8] = [0x53, 0xfa, 0x33, 0x4d, 0x97, 0x2a, 0xf7, 0x62];
+/// A key that no method has.
+pub const UNKNOWN: [u8; 8] = [1, 2, 3, 4, 5, 6, 7, 8];
 
-pub(crate) const REPLY: u8 = 3;
-pub(crate) const FAILURE: u8 = 4;
-pub(crate) const GOODBYE: u8 = 10;
-/// Kinds from here on are passed over by who does not know them.
-pub(crate) const OPTIONAL: u8 = 0x80;
+/// The frame type Reply.
+pub const REPLY: u8 = 3;
+/// The frame type Failure.
+pub const FAILURE: u8 = 4;
+/// The frame type Close.
+pub const GOODBYE: u8 = 10;
+/// Frame types from here on are ignored by peers that do not know them.
+pub const OPTIONAL: u8 = 0x80;
 
-/// The default terms: frame, calls, bytes.
-pub(crate) const TERMS: [u64; 3] = [4 << 20, 1024, 1 << 20];
+/// The default settings: frame, calls, bytes.
+pub const TERMS: [u64; 3] = [4 << 20, 1024, 1 << 20];
 
-pub(crate) fn varint(mut number: u64) -> Vec<u8> {
+/// Encodes a number.
+pub fn varint(mut number: u64) -> Vec<u8> {
     let mut bytes = Vec::new();
     loop {
         let [lowest, ..] = number.to_le_bytes();
@@ -41,76 +49,89 @@ pub(crate) fn varint(mut number: u64) -> Vec<u8> {
     }
 }
 
-pub(crate) fn prefixed(frame: &[u8]) -> Vec<u8> {
+/// A frame with its length before it.
+pub fn prefixed(frame: &[u8]) -> Vec<u8> {
     [&u32::try_from(frame.len()).unwrap().to_le_bytes(), frame].concat()
 }
 
 /// A string, or a list of bytes.
-pub(crate) fn string(text: &str) -> Vec<u8> {
+pub fn string(text: &str) -> Vec<u8> {
     [&varint(text.len() as u64), text.as_bytes()].concat()
 }
 
-pub(crate) fn terms(terms: [u64; 3]) -> Vec<u8> {
+/// Encodes the settings of a handshake.
+pub fn terms(terms: [u64; 3]) -> Vec<u8> {
     terms.into_iter().flat_map(varint).collect()
 }
 
-pub(crate) fn envelope(magic: [u8; 4], version: u64, body: &[u8]) -> Vec<u8> {
+/// A handshake message: magic bytes, version, length and body.
+pub fn envelope(magic: [u8; 4], version: u64, body: &[u8]) -> Vec<u8> {
     [&magic[..], &varint(version), &varint(body.len() as u64), body].concat()
 }
 
-/// What a greeting and a welcome end with.
-pub(crate) const NO_EXTENSIONS: [u8; 1] = [0];
+/// The end of a client hello and a server hello without extensions.
+pub const NO_EXTENSIONS: [u8; 1] = [0];
 
-pub(crate) fn greeting(its_terms: [u64; 3], login: &[u8]) -> Vec<u8> {
+/// A client hello with these settings and this encoded login.
+pub fn greeting(its_terms: [u64; 3], login: &[u8]) -> Vec<u8> {
     envelope(*b"SKTS", 1, &[&terms(its_terms), &varint(login.len() as u64), login, &NO_EXTENSIONS].concat())
 }
 
-pub(crate) fn welcome(its_terms: [u64; 3]) -> Vec<u8> {
+/// A server hello with these settings.
+pub fn welcome(its_terms: [u64; 3]) -> Vec<u8> {
     envelope(*b"SKTS", 1, &[&[0], &terms(its_terms)[..], &NO_EXTENSIONS].concat())
 }
 
-pub(crate) fn emit(key: [u8; 8], payload: &[u8]) -> Vec<u8> {
+/// An emit.
+pub fn emit(key: [u8; 8], payload: &[u8]) -> Vec<u8> {
     [&[1], &key[..], payload].concat()
 }
 
-pub(crate) fn request(id: u64, key: [u8; 8], payload: &[u8]) -> Vec<u8> {
+/// A request with a timeout of 5 s.
+pub fn request(id: u64, key: [u8; 8], payload: &[u8]) -> Vec<u8> {
     request_within(id, 5000, key, payload)
 }
 
-pub(crate) fn request_within(id: u64, millis: u64, key: [u8; 8], payload: &[u8]) -> Vec<u8> {
+/// A request with a timeout in milliseconds.
+pub fn request_within(id: u64, millis: u64, key: [u8; 8], payload: &[u8]) -> Vec<u8> {
     [&[2], &varint(id)[..], &varint(millis), &key, payload].concat()
 }
 
-pub(crate) fn reply(id: u64, payload: &[u8]) -> Vec<u8> {
+/// A reply.
+pub fn reply(id: u64, payload: &[u8]) -> Vec<u8> {
     [&[REPLY], &varint(id)[..], payload].concat()
 }
 
-pub(crate) fn cancel(id: u64) -> Vec<u8> {
+/// A cancellation.
+pub fn cancel(id: u64) -> Vec<u8> {
     [&[5], &varint(id)[..]].concat()
 }
 
 /// An announcement of keys and signatures.
-pub(crate) fn signatures(entries: &[([u8; 8], [u8; 8])]) -> Vec<u8> {
+pub fn signatures(entries: &[([u8; 8], [u8; 8])]) -> Vec<u8> {
     [&[0x80], &entries.iter().flat_map(|(key, signature)| [*key, *signature]).flatten().collect::<Vec<_>>()[..]]
         .concat()
 }
 
-pub(crate) fn credit(calls: u64, bytes: u64) -> Vec<u8> {
+/// A credit of calls and bytes.
+pub fn credit(calls: u64, bytes: u64) -> Vec<u8> {
     [&[6], &varint(calls)[..], &varint(bytes)].concat()
 }
 
 /// The raw end of a connection.
-pub(crate) struct Raw<S = TcpStream> {
-    pub(crate) stream: S,
+pub struct Raw<S = TcpStream> {
+    /// The stream to the peer.
+    pub stream: S,
 }
 
 impl Raw {
-    pub(crate) async fn connect(address: std::net::SocketAddr) -> Self {
+    /// Connects to a server.
+    pub async fn connect(address: SocketAddr) -> Self {
         Self { stream: TcpStream::connect(address).await.unwrap() }
     }
 
-    /// Connects and logs in, to Ready.
-    pub(crate) async fn welcomed(address: std::net::SocketAddr) -> Self {
+    /// Connects and completes the handshake, up to Ready.
+    pub async fn welcomed(address: SocketAddr) -> Self {
         let mut raw = Self::connect(address).await;
         raw.log_in(TERMS).await;
         raw
@@ -118,7 +139,8 @@ impl Raw {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
-    pub(crate) async fn log_in(&mut self, terms: [u64; 3]) {
+    /// Completes the handshake with these settings, up to Ready.
+    pub async fn log_in(&mut self, terms: [u64; 3]) {
         self.send(&greeting(terms, &string("ada"))).await;
         let answer = self.receive().await.expect("an answer to the greeting");
         assert_eq!(answer[..4], *b"SKTS");
@@ -127,17 +149,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
     }
 
     /// Sends a frame.
-    pub(crate) async fn send(&mut self, frame: &[u8]) {
+    pub async fn send(&mut self, frame: &[u8]) {
         self.send_bytes(&prefixed(frame)).await;
     }
 
-    pub(crate) async fn send_bytes(&mut self, bytes: &[u8]) {
-        // The other side may have closed already, which the test finds out when it reads.
-        let _ = timeout(PATIENCE, self.stream.write_all(bytes)).await.expect("what is sent is read");
+    /// Sends bytes without a length before them.
+    pub async fn send_bytes(&mut self, bytes: &[u8]) {
+        // The peer may have closed already, which the test finds out when it reads.
+        let _ = timeout(PATIENCE, self.stream.write_all(bytes)).await.expect("the peer reads");
     }
 
-    /// The next frame that may not be passed over; `None` at the end.
-    pub(crate) async fn receive(&mut self) -> Option<Vec<u8>> {
+    /// The next frame that is not optional; `None` at the end.
+    pub async fn receive(&mut self) -> Option<Vec<u8>> {
         loop {
             let frame = self.receive_any().await?;
             if frame.first().is_none_or(|kind| *kind < OPTIONAL) {
@@ -146,8 +169,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
         }
     }
 
-    /// The next frame, whatever it is; `None` at the end.
-    pub(crate) async fn receive_any(&mut self) -> Option<Vec<u8>> {
+    /// The next frame; `None` at the end.
+    pub async fn receive_any(&mut self) -> Option<Vec<u8>> {
         let mut prefix = [0; 4];
         let read = timeout(PATIENCE, self.stream.read_exact(&mut prefix)).await.expect("a frame or the end comes");
         read.ok()?;
@@ -156,23 +179,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
         Some(frame)
     }
 
-    /// The next frame has to be the failure of this request; gives its text.
-    pub(crate) async fn expect_failure(&mut self, id: u8, code: u8) -> String {
+    /// Expects the failure of this request, and returns its text.
+    pub async fn expect_failure(&mut self, id: u8, code: u8) -> String {
         let frame = self.receive().await.expect("a failure");
         assert_eq!(frame[..3], [FAILURE, id, code], "{frame:?}");
         String::from_utf8(frame[3..].to_vec()).unwrap()
     }
 
-    /// The other side has to say goodbye because of a violation, and to close; gives its text.
-    pub(crate) async fn expect_violation(&mut self) -> String {
+    /// Expects a Close frame because of a protocol error, and the end; returns its text.
+    pub async fn expect_violation(&mut self) -> String {
         let frame = self.receive().await.expect("a goodbye");
         assert_eq!(frame[..2], [GOODBYE, 4], "{frame:?}");
         assert_eq!(self.receive().await, None, "the goodbye is the last frame");
         String::from_utf8(frame[2..].to_vec()).unwrap()
     }
 
-    /// The answer to the greeting has to be "misunderstood", and the end; gives its text.
-    pub(crate) async fn expect_misunderstood(&mut self) -> String {
+    /// Expects that the server does not understand the hello, and the end; returns its text.
+    pub async fn expect_misunderstood(&mut self) -> String {
         let answer = self.receive().await.expect("an answer to the greeting");
         assert_eq!(answer[..5], *b"SKTS\x01", "magic and our version come whatever was sent");
         // The length of the body takes one byte or two.
@@ -182,8 +205,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
         String::from_utf8_lossy(&body[2..]).into_owned()
     }
 
-    /// All bytes that come until none have come for a while, or the end.
-    pub(crate) async fn drain(&mut self) -> usize {
+    /// The number of bytes that arrive until none arrive for three seconds, or until the end.
+    pub async fn drain(&mut self) -> usize {
         let (mut total, mut buffer) = (0, vec![0; 64 * 1024]);
         loop {
             match timeout(Duration::from_secs(3), self.stream.read(&mut buffer)).await {

@@ -1,4 +1,4 @@
-//! A link over real TCP that can be frozen, cut, slowed down, chopped up and corrupted.
+//! A relay between clients and a server that freezes, cuts, delays, splits and corrupts connections.
 
 use std::{
     net::SocketAddr,
@@ -9,47 +9,50 @@ use std::{
     time::Duration,
 };
 
+use sockets::{Identity, Server};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{
-        TcpListener, TcpSocket, TcpStream,
-        tcp::{OwnedReadHalf, OwnedWriteHalf},
-    },
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, duplex, split},
+    net::{TcpListener, TcpSocket, TcpStream},
     sync::watch,
     task::AbortHandle,
     time::{Instant, sleep, sleep_until},
 };
 
-/// How much is carried at once.
+/// The most bytes that are carried at once.
 const CHUNK: usize = 4096;
-/// The kernel buffers of a slow link.
+/// The kernel buffers of a slow connection.
 const SMALL_BUFFER: u32 = 64 * 1024;
-/// How much of the time in which a slow link had nothing to carry it makes up for: timers are not exact.
+/// The buffers of a connection in memory.
+const MEMORY_BUFFER: usize = 16 << 10;
+/// The idle time that a slow connection makes up for: timers are not exact.
 const BURST: Duration = Duration::from_millis(20);
 
-/// What happens to the bytes that go through a [`Relay`], in both directions. The default is nothing.
+/// The effect of a [`Relay`] on the bytes of both directions. The default is none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Weather {
-    /// Nothing gets through, and nothing is closed.
+pub struct Conditions {
+    /// No byte is carried, and nothing is closed.
     pub frozen: bool,
-    /// Each chunk is held for so long.
+    /// No byte is carried from the server to the client, and nothing is closed.
+    pub client_frozen: bool,
+    /// The delay of each chunk.
     pub delay: Duration,
-    /// Each byte is sent by itself.
+    /// Each byte is sent alone.
     pub bytewise: bool,
-    /// How many bytes are carried a second in each direction, of each connection.
+    /// The bytes per second of each connection and direction.
     pub bytes_per_second: Option<u32>,
-    /// One bit of every so many bytes is flipped, from the client to the server.
+    /// One bit in each this many bytes is flipped, from the client to the server.
     pub corrupts: Option<usize>,
 }
 
-/// Between clients and a server.
+/// A relay between clients and a server.
 pub struct Relay {
-    addr: SocketAddr,
-    weather: watch::Sender<Weather>,
-    /// Whether connections may be made; each change cuts those that there are.
+    /// In memory, there is none.
+    addr: Option<SocketAddr>,
+    conditions: watch::Sender<Conditions>,
+    /// `true` if connections are accepted; each change cuts the existing ones.
     opens: watch::Sender<bool>,
     made: Arc<AtomicUsize>,
-    listener: AbortHandle,
+    task: AbortHandle,
 }
 
 impl Relay {
@@ -59,20 +62,20 @@ impl Relay {
         Self::with(listener, server, false)
     }
 
-    /// A relay to a server at this address whose connections carry this much, with small buffers in the kernel.
+    /// A relay to a server at this address with slow connections and small kernel buffers.
     pub fn slow(server: SocketAddr, bytes_per_second: u32) -> Self {
         let socket = TcpSocket::new_v4().expect("a socket");
         socket.set_send_buffer_size(SMALL_BUFFER).expect("a buffer");
         socket.set_recv_buffer_size(SMALL_BUFFER).expect("a buffer");
         socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("the system has a port");
         let relay = Self::with(socket.listen(1024).expect("a listener"), server, true);
-        relay.set(Weather { bytes_per_second: Some(bytes_per_second), ..Weather::default() });
+        relay.set(Conditions { bytes_per_second: Some(bytes_per_second), ..Conditions::default() });
         relay
     }
 
     fn with(listener: TcpListener, server: SocketAddr, is_narrow: bool) -> Self {
         let addr = listener.local_addr().expect("it is bound");
-        let ((weather, seen), (opens, is_open)) = (watch::channel(Weather::default()), watch::channel(true));
+        let ((conditions, seen), (opens, is_open)) = (watch::channel(Conditions::default()), watch::channel(true));
         let made = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&made);
         let listener = tokio::spawn(async move {
@@ -84,35 +87,45 @@ impl Relay {
                 }
             }
         });
-        Self { addr, weather, opens, made, listener: listener.abort_handle() }
+        Self { addr: Some(addr), conditions, opens, made, task: listener.abort_handle() }
     }
 
-    /// Where clients connect.
+    /// A relay of one connection in memory, which works with paused time. Returns the client's end, too.
+    pub fn in_memory<I: Identity>(server: &Server<I>) -> (DuplexStream, Self) {
+        let (near, client) = duplex(MEMORY_BUFFER);
+        let (far, accepted) = duplex(MEMORY_BUFFER);
+        drop(server.accept(accepted));
+        let ((conditions, seen), (opens, is_open)) = (watch::channel(Conditions::default()), watch::channel(true));
+        let task = tokio::spawn(carry_both(split(near), split(far), seen, is_open)).abort_handle();
+        (client, Self { addr: None, conditions, opens, made: Arc::new(AtomicUsize::new(1)), task })
+    }
+
+    /// The URL to which clients connect.
     pub fn url(&self) -> String {
-        format!("tcp://{}", self.addr)
+        format!("tcp://{}", self.addr())
     }
 
-    /// Where clients connect, for any scheme.
+    /// The address to which clients connect, for any scheme.
     pub fn addr(&self) -> SocketAddr {
-        self.addr
+        self.addr.expect("a relay over TCP")
     }
 
-    /// How many connections have been made.
+    /// The number of connections so far.
     pub fn made(&self) -> usize {
         self.made.load(Ordering::Relaxed)
     }
 
-    /// From now on it is like this for all connections.
-    pub fn set(&self, weather: Weather) {
-        self.weather.send_replace(weather);
+    /// Sets the conditions of all connections.
+    pub fn set(&self, conditions: Conditions) {
+        self.conditions.send_replace(conditions);
     }
 
-    /// Cuts all connections, and loses what is on its way; others can be made at once.
+    /// Cuts all connections and loses the bytes in flight. Accepts new connections.
     pub fn cut(&self) {
         self.opens.send_replace(true);
     }
 
-    /// Cuts all connections, and takes no others until [`cut`](Self::cut).
+    /// Cuts all connections, and accepts no others until [`cut`](Self::cut).
     pub fn shut(&self) {
         self.opens.send_replace(false);
     }
@@ -120,7 +133,7 @@ impl Relay {
 
 impl Drop for Relay {
     fn drop(&mut self) {
-        self.listener.abort();
+        self.task.abort();
     }
 }
 
@@ -128,8 +141,8 @@ async fn connect(
     near: TcpStream,
     server: SocketAddr,
     is_narrow: bool,
-    weather: watch::Receiver<Weather>,
-    mut is_open: watch::Receiver<bool>,
+    conditions: watch::Receiver<Conditions>,
+    is_open: watch::Receiver<bool>,
 ) {
     let socket = TcpSocket::new_v4().expect("a socket");
     if is_narrow {
@@ -138,42 +151,53 @@ async fn connect(
     }
     let Ok(far) = socket.connect(server).await else { return };
     for end in [&near, &far] {
-        // Where it fails, the connection has been lost already.
+        // If it fails, the connection has been lost already.
         let _ = end.set_nodelay(true);
-        // A cut loses what is on its way; an end that is passed on has been waited for.
+        // A cut loses the bytes in flight. An end of the stream is carried before.
         let _ = end.set_zero_linger();
     }
-    let ((from_client, to_client), (from_server, to_server)) = (near.into_split(), far.into_split());
-    let forth = carry(from_client, to_server, weather.clone(), true);
-    let back = carry(from_server, to_client, weather, false);
+    carry_both(near.into_split(), far.into_split(), conditions, is_open).await;
+}
+
+/// Carries bytes in both directions until the end, or until the connection is cut.
+async fn carry_both<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
+    (from_client, to_client): (R, W),
+    (from_server, to_server): (R, W),
+    conditions: watch::Receiver<Conditions>,
+    mut is_open: watch::Receiver<bool>,
+) {
+    let forth = carry(from_client, to_server, conditions.clone(), true);
+    let back = carry(from_server, to_client, conditions, false);
     tokio::select! {
         _ = async { tokio::join!(forth, back) } => {}
         _ = is_open.changed() => {}
     }
 }
 
-/// Carries bytes until there are no more, or they cannot be passed on.
+/// Carries bytes until the end, or until they cannot be written.
 async fn carry(
-    mut from: OwnedReadHalf,
-    mut to: OwnedWriteHalf,
-    mut weather: watch::Receiver<Weather>,
-    corruptible: bool,
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    mut conditions: watch::Receiver<Conditions>,
+    to_server: bool,
 ) -> Option<()> {
-    let (mut buffer, mut carried) = ([0; CHUNK], 0);
+    let (mut buffer, mut carried) = (vec![0; CHUNK], 0);
     let mut free_at = Instant::now();
     loop {
         let count = from.read(&mut buffer).await.ok()?;
-        let Weather { delay, bytewise, bytes_per_second, corrupts, .. } =
-            *weather.wait_for(|now| !now.frozen).await.ok()?;
-        sleep(delay).await;
+        let flows = |now: &Conditions| !now.frozen && (to_server || !now.client_frozen);
+        let Conditions { delay, bytewise, bytes_per_second, corrupts, .. } = *conditions.wait_for(flows).await.ok()?;
+        if !delay.is_zero() {
+            sleep(delay).await;
+        }
         if let Some(rate) = bytes_per_second {
-            // The link has nothing to carry before it has something to read.
+            // The connection cannot carry bytes before it has read them.
             free_at = free_at.max(Instant::now() - BURST)
                 + Duration::from_secs(1) * u32::try_from(count).unwrap_or(u32::MAX) / rate;
             sleep_until(free_at).await;
         }
         let bytes = &mut buffer[..count];
-        if let Some(every) = corrupts.filter(|_| corruptible) {
+        if let Some(every) = corrupts.filter(|_| to_server) {
             for (at, byte) in (carried..).zip(&mut *bytes).filter(|(at, _)| at % every == every - 1) {
                 *byte ^= 1 << (at / every % 8);
             }

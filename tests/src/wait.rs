@@ -1,24 +1,41 @@
-//! Waiting for what happens elsewhere.
+//! Waiting for conditions.
 
 use std::{
     future::{Future, poll_fn},
     pin::pin,
-    task::Poll,
+    task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
 
-/// Waits until it is so, and fails after ten seconds.
-pub async fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while !is_so() {
-        assert!(Instant::now() < deadline, "it never comes to this: {what}");
-        tokio::time::sleep(Duration::from_millis(2)).await;
+use tokio::time::{sleep, timeout};
+
+/// The longest time that a test waits for a condition.
+///
+/// It is shorter than the timeouts of `Limits::default()`. A test that waits for one of them by mistake fails.
+pub const PATIENCE: Duration = Duration::from_secs(8);
+
+/// Awaits a future, and fails after [`PATIENCE`].
+pub async fn within<F: Future>(future: F) -> F::Output {
+    timeout(PATIENCE, future).await.expect("it hangs")
+}
+
+/// Waits until a condition holds, and fails after [`PATIENCE`].
+pub async fn eventually(condition: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < deadline, "not in time: {condition}");
+        sleep(Duration::from_millis(2)).await;
     }
 }
 
-/// Fails if the future is ready now. The tests bring about beforehand whatever could have made it so.
-pub async fn never<F: Future>(what: &str, future: F) {
+/// Fails if a future is ready now. Tests first cause everything that could make it ready.
+pub async fn never<F: Future>(event: &str, future: F) {
     let mut future = pin!(future);
-    let ready = poll_fn(|context| Poll::Ready(future.as_mut().poll(context).is_ready())).await;
-    assert!(!ready, "it must not come to this: {what}");
+    let ready = poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx).is_ready())).await;
+    assert!(!ready, "unexpected: {event}");
+}
+
+/// Polls a future once. A call is sent then.
+pub fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
+    pin!(future).poll(&mut Context::from_waker(Waker::noop()))
 }

@@ -4,10 +4,6 @@
 //! `cargo run --release -p sockets-tests --bin attacks` measures what all of them cost in time.
 #![allow(clippy::unwrap_used, reason = "a test that unwraps fails there")]
 
-#[path = "bad_input/raw.rs"]
-#[allow(dead_code, reason = "it is made for more than this")]
-mod raw;
-
 use std::{
     net::SocketAddr,
     sync::{
@@ -20,12 +16,12 @@ use std::{
 };
 
 use allocation_counter::measure;
-use raw::{
-    ECHO, FAILURE, GOODBYE, NOTE, Raw, TERMS, UNKNOWN, WAIT, cancel, emit, greeting, prefixed, reply, request,
-    signatures, string,
-};
 use sockets::{Client, Server, Socket};
 use sockets_tests::eventually;
+use sockets_tests::raw::{
+    self, ECHO, FAILURE, GOODBYE, NOTE, Raw, TERMS, UNKNOWN, WAIT, cancel, emit, greeting, prefixed, reply, request,
+    signatures, string,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     runtime::Builder,

@@ -18,7 +18,7 @@ pub use self::{
     process::Footprint,
     tally::{Count, Tally},
 };
-use crate::{Relay, Weather, eventually};
+use crate::{Conditions, Relay, eventually};
 
 /// How large it is, and how long.
 #[derive(Clone, Copy, Debug)]
@@ -89,7 +89,7 @@ async fn visit(plan: Plan, relays: &[Arc<Relay>], server: &server::Server, tally
     }
     sleep_until(until).await;
     for relay in relays {
-        relay.set(Weather::default());
+        relay.set(Conditions::default());
         relay.cut();
     }
     stop.cancel();
@@ -106,10 +106,10 @@ async fn visit(plan: Plan, relays: &[Arc<Relay>], server: &server::Server, tally
 fn strike(relay: &Relay) {
     let weather = match fastrand::u8(..6) {
         0 | 1 => return relay.cut(),
-        2 => Weather { frozen: true, ..Weather::default() },
-        3 => Weather { delay: Duration::from_millis(20), ..Weather::default() },
-        4 => Weather { bytewise: true, ..Weather::default() },
-        _ => Weather::default(),
+        2 => Conditions { frozen: true, ..Conditions::default() },
+        3 => Conditions { delay: Duration::from_millis(20), ..Conditions::default() },
+        4 => Conditions { bytewise: true, ..Conditions::default() },
+        _ => Conditions::default(),
     };
     relay.set(weather);
 }

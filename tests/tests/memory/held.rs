@@ -1,9 +1,4 @@
 //! What a peer can make a server hold, in bytes that are allocated. Each test has one thread, whose memory is counted.
-#![allow(clippy::unwrap_used, reason = "a test that unwraps fails there")]
-
-#[path = "bad_input/raw.rs"]
-#[allow(dead_code, reason = "it is made for more than this")]
-mod raw;
 
 use std::{
     sync::{
@@ -14,12 +9,12 @@ use std::{
 };
 
 use allocation_counter::measure;
-use raw::{
+use sockets::{DisconnectReason, Limits, Server};
+use sockets_tests::eventually;
+use sockets_tests::raw::{
     ECHO, FAILURE, NOTE, REPLY, Raw, SUM, TERMS, WAIT, emit, greeting, prefixed, request, request_within, string,
     varint,
 };
-use sockets::{DisconnectReason, Limits, Server};
-use sockets_tests::eventually;
 use tokio::{
     io::{AsyncReadExt, DuplexStream, duplex},
     runtime::Builder,

@@ -1,7 +1,5 @@
 //! Memory that a peak of load needed is released after it.
 
-#![allow(clippy::unwrap_used, reason = "a test that unwraps fails there")]
-
 use std::{
     sync::Arc,
     time::{Duration, Instant},

@@ -7,7 +7,7 @@ use std::{sync::mpsc, thread, time::Duration};
 
 use futures_util::FutureExt;
 use sockets::{CallError, Client, ClientBuilder, Limits, Reconnect, Server, ServerBuilder, Socket};
-use sockets_tests::{Relay, Weather, eventually};
+use sockets_tests::{Conditions, Relay, eventually};
 use tokio::{
     io::duplex,
     runtime::{Builder, Runtime},
@@ -137,7 +137,7 @@ async fn live() {
 
     // A member that takes nothing, until its queue is full.
     stage();
-    relay.set(Weather { frozen: true, ..Weather::default() });
+    relay.set(Conditions { frozen: true, ..Conditions::default() });
     let world = WorldClient::new(&server.room("room"));
     let slow = server.socket(&Id::new(1)).unwrap();
     eventually("emits to the slow member are dropped", || {
@@ -150,7 +150,7 @@ async fn live() {
     let large = (Loud(1), vec![1_u8; 60_000]);
     let waiting = loudly(slow.emit("unheard", &large));
     assert!(timeout(Duration::from_millis(20), waiting).await.is_err(), "there is no room");
-    relay.set(Weather::default());
+    relay.set(Conditions::default());
     talk(&clients[0]).await;
 
     // Its connection breaks, and the session is resumed.

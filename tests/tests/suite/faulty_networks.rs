@@ -1,8 +1,5 @@
 //! The promises over real TCP links that are slow, chopped up, frozen for a while, or corrupt.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-#![allow(missing_docs, reason = "a test's own groups")]
-
 use std::{
     sync::atomic::{AtomicU32, Ordering},
     time::Duration,
@@ -10,7 +7,7 @@ use std::{
 
 use futures_util::{StreamExt, future::join_all};
 use sockets::{CallError, Client, Limits, Reconnect, Server};
-use sockets_tests::{Relay, Weather, eventually};
+use sockets_tests::{Conditions, Relay, eventually};
 use tokio::{
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
     time::{Instant, timeout},
@@ -88,14 +85,14 @@ async fn within<F: Future>(seconds: u64, what: F) -> F::Output {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_link_that_sends_each_byte_by_itself_changes_nothing() {
     let mut rig = rig().await;
-    rig.relay.set(Weather { bytewise: true, ..Weather::default() });
+    rig.relay.set(Conditions { bytewise: true, ..Conditions::default() });
     within(60, everything_arrives(&mut rig, 20)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_link_is_waited_for_until_a_deadline_and_late_replies_harm_nobody() {
     let mut rig = rig().await;
-    rig.relay.set(Weather { delay: Duration::from_millis(30), ..Weather::default() });
+    rig.relay.set(Conditions { delay: Duration::from_millis(30), ..Conditions::default() });
     let hasty = NumbersClient::new(&rig.client).with_timeout(Duration::from_millis(20));
     assert_eq!(within(10, hasty.double(1, Vec::new())).await, Err(CallError::Timeout));
     within(60, everything_arrives(&mut rig, 10)).await;
@@ -105,12 +102,12 @@ async fn a_slow_link_is_waited_for_until_a_deadline_and_late_replies_harm_nobody
 async fn a_link_that_is_frozen_for_a_while_loses_nothing() {
     let mut rig = rig().await;
     for _ in 0..3 {
-        rig.relay.set(Weather { frozen: true, ..Weather::default() });
+        rig.relay.set(Conditions { frozen: true, ..Conditions::default() });
         let waiting = NumbersClient::new(&rig.client).with_timeout(Duration::from_millis(50));
         assert_eq!(within(10, waiting.double(1, Vec::new())).await, Err(CallError::Timeout));
         let thaw = async {
             tokio::time::sleep(Duration::from_millis(50)).await;
-            rig.relay.set(Weather::default());
+            rig.relay.set(Conditions::default());
         };
         let up = NumbersClient::new(&rig.client);
         let (doubled, ()) = within(10, async { tokio::join!(up.double(21, vec![1; 100_000]), thaw) }).await;
@@ -126,9 +123,9 @@ async fn what_a_corrupt_link_says_hurts_neither_the_server_nor_other_clients() {
     let outcomes = AtomicU32::new(0);
     for every in 5..65 {
         // The handshake passes, or there would be little to corrupt.
-        bad.set(Weather::default());
+        bad.set(Conditions::default());
         let limited = Client::builder().reconnect(Reconnect::never()).connect(&bad.url()).await.unwrap();
-        bad.set(Weather { corrupts: Some(every), ..Weather::default() });
+        bad.set(Conditions { corrupts: Some(every), ..Conditions::default() });
         let up = NumbersClient::new(&limited).with_timeout(Duration::from_millis(100));
         let since = Instant::now();
         let calls = (0..10).map(|number| up.double(number, vec![3; 40]));

@@ -1,9 +1,4 @@
 //! Links that go silent without being closed, and frames that begin and never end: FAULTS 14, 15 and 16.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
-#[path = "bad_input/raw.rs"]
-#[allow(dead_code, reason = "it is made for more than this")]
-mod raw;
 
 use std::{
     collections::BTreeSet,
@@ -15,8 +10,8 @@ use std::{
     time::Duration,
 };
 
-use raw::{GOODBYE, NO_EXTENSIONS, Raw, TERMS, envelope, string, terms, varint};
 use sockets::{Client, DisconnectReason, Limits, Server, Socket};
+use sockets_tests::raw::{self, GOODBYE, NO_EXTENSIONS, Raw, TERMS, envelope, string, terms, varint};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf, duplex, split},
     time::{Instant, sleep, timeout},

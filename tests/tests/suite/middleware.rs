@@ -1,8 +1,5 @@
 //! A user's own code around connecting, calls and emits.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-#![allow(missing_docs, reason = "a test's own groups")]
-
 use std::{
     future::pending,
     sync::{
@@ -100,8 +97,8 @@ async fn said(said: &mut UnboundedReceiver<String>, expected: &[&str]) {
     }
 }
 
-every_transport! {
-    async fn the_first_layer_is_the_outermost_around_what_comes_in_and_around_what_is_sent(net: Net) {
+tcp_and_memory! {
+    async fn the_first_layer_is_the_outermost_around_what_comes_in_and_around_what_is_sent(net: Transport) {
         let (says, mut heard) = unbounded_channel();
         let server = Server::builder().layer(layer_fn(spy("a", &says))).layer(layer_fn(spy("b", &says)));
         let server = net.serve(server.serve(VaultServer::new(Guard(says.clone())))).await;
@@ -125,7 +122,7 @@ every_transport! {
             "d: failed Some(NoSuchMethod)", "c: failed Some(NoSuchMethod)"]).await;
     }
 
-    async fn emits_pass_the_layers_of_both_sides(net: Net) {
+    async fn emits_pass_the_layers_of_both_sides(net: Transport) {
         let (says, mut out) = unbounded_channel();
         let client_says = says;
         let (says, mut inside) = unbounded_channel();
@@ -137,7 +134,7 @@ every_transport! {
         said(&mut inside, &["server: in emit Vault.knock of 1", "knocked 3", "server: went well None"]).await;
     }
 
-    async fn a_server_calls_a_client_through_the_layers_of_both(net: Net) {
+    async fn a_server_calls_a_client_through_the_layers_of_both(net: Transport) {
         let (says, mut heard) = unbounded_channel();
         let server = net.serve(players().layer_outgoing(layer_fn(spy("server", &says)))).await;
         let builder = Client::builder().layer(layer_fn(spy("client", &says))).serve(VaultServer::new(Guard(says.clone())));
@@ -148,7 +145,7 @@ every_transport! {
             "client: went well None", "server: went well None"]).await;
     }
 
-    async fn an_emit_to_an_audience_passes_once_and_has_no_peer(net: Net) {
+    async fn an_emit_to_an_audience_passes_once_and_has_no_peer(net: Transport) {
         let (says, mut heard) = unbounded_channel();
         let (watched, audience) = (says.clone(), |request: &Request<'_>| request.peer().is_none());
         let server = players().layer_outgoing(layer_fn(spy("server", &watched))).layer_outgoing(layer_fn(filter(audience)));
@@ -168,7 +165,7 @@ every_transport! {
         assert_eq!(VaultClient::new(&socket).knock(1).await, Err(CallError::Denied));
     }
 
-    async fn what_is_denied_on_its_way_in_reaches_no_handler_and_its_caller_is_told(net: Net) {
+    async fn what_is_denied_on_its_way_in_reaches_no_handler_and_its_caller_is_told(net: Transport) {
         let (says, mut heard) = unbounded_channel();
         let allows = |request: &Request<'_>| {
             let socket: Socket<Player> = request.socket().unwrap();
@@ -186,7 +183,7 @@ every_transport! {
         assert!(heard.try_recv().is_err());
     }
 
-    async fn layers_are_around_listeners_and_what_a_single_socket_serves_too(net: Net) {
+    async fn layers_are_around_listeners_and_what_a_single_socket_serves_too(net: Transport) {
         let (says, mut heard) = unbounded_channel();
         let allows = |request: &Request<'_>| (request.path(), request.method()) != ("secret", "number");
         let server = players().layer(layer_fn(filter(allows))).connected(move |socket: Socket<Player>| {
@@ -205,7 +202,7 @@ every_transport! {
         said(&mut heard, &["opened with 7"]).await;
     }
 
-    async fn what_is_denied_on_its_way_out_is_not_sent(net: Net) {
+    async fn what_is_denied_on_its_way_out_is_not_sent(net: Transport) {
         let (says, mut heard) = unbounded_channel();
         let server = net.serve(Server::builder().serve(VaultServer::new(Guard(says)))).await;
         let allows = |request: &Request<'_>| request.method() != "knock";
@@ -216,7 +213,7 @@ every_transport! {
         said(&mut heard, &["opened with 7"]).await;
     }
 
-    async fn a_layer_that_panics_hurts_only_its_call(net: Net) {
+    async fn a_layer_that_panics_hurts_only_its_call(net: Transport) {
         let (says, _heard) = unbounded_channel();
         let panics = |request: &Request<'_>| {
             assert!(request.method() != "wait", "a layer's bug");
@@ -230,7 +227,7 @@ every_transport! {
         assert_eq!(vault.open(7).await, Ok("gold".into()));
     }
 
-    async fn a_cancelled_call_ends_its_layers_too(net: Net) {
+    async fn a_cancelled_call_ends_its_layers_too(net: Transport) {
         let (says, mut heard) = unbounded_channel();
         let held = Arc::new(());
         let server = Server::builder().layer(layer_fn({
@@ -249,7 +246,7 @@ every_transport! {
         eventually("the layer has ended", || Arc::strong_count(&held) < while_it_runs).await;
     }
 
-    async fn a_layer_that_never_goes_on_is_stopped_by_the_calls_deadline(net: Net) {
+    async fn a_layer_that_never_goes_on_is_stopped_by_the_calls_deadline(net: Transport) {
         let (says, mut heard) = unbounded_channel();
         let server = net.serve(Server::builder().layer(layer_fn(|_| Never)).serve(VaultServer::new(Guard(says)))).await;
         let soon = Duration::from_millis(50);
@@ -260,7 +257,7 @@ every_transport! {
         assert!(heard.try_recv().is_err());
     }
 
-    async fn a_layer_around_connecting_sees_who_comes_and_may_refuse_with_words(net: Net) {
+    async fn a_layer_around_connecting_sees_who_comes_and_may_refuse_with_words(net: Transport) {
         let (seen, welcomed) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let layer = layer_fn({
             let (seen, welcomed) = (Arc::clone(&seen), Arc::clone(&welcomed));

@@ -1,8 +1,6 @@
 //! The races of a session's life, played in thousands of orders: each seed is one order, chosen by how often each side
 //! gives way to the others. A failed seed is printed, and plays the same again.
 
-#![allow(clippy::unwrap_used, reason = "a failed test may panic")]
-
 use std::{
     future::Future,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},

@@ -1,6 +1,4 @@
 //! A peer that calls more often than it may: it is slowed down, and nobody else.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-#![allow(missing_docs, reason = "a test's own groups")]
 
 use std::{sync::Arc, time::Duration};
 

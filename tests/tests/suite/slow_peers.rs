@@ -1,8 +1,4 @@
 //! Promise 4: one slow or hostile peer, or one handler that blocks, hurts nobody else.
-#![allow(clippy::unwrap_used, reason = "a test that unwraps fails there")]
-
-#[path = "common/promises.rs"]
-mod common;
 
 use std::{
     net::SocketAddr,
@@ -14,9 +10,9 @@ use std::{
     time::Duration,
 };
 
-use common::{Host, Net, Relay, eventually, within};
 use serde::{Serialize, Serializer};
 use sockets::{Client, DisconnectReason, Limits, Peer, Server, Socket};
+use sockets_tests::*;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, copy},
     net::{TcpListener, TcpStream},
@@ -48,11 +44,11 @@ async fn emit_to_healthy_members(limits: Limits, frozen: bool) {
         });
         healthy.push((client.connect_to(&server).await.unwrap(), heard));
     }
-    let (io, relay) = Relay::to(&server);
+    let (io, relay) = Relay::in_memory(&server);
     let _last = Client::builder().connect_over(io).await.unwrap();
     let last = server.sockets().pop().unwrap();
     if frozen {
-        relay.freeze();
+        relay.set(Conditions { client_frozen: true, ..Conditions::default() });
     }
     // Cheap to decode, also without optimization: a healthy member keeps up.
     let text = "x".repeat(1000);
@@ -84,17 +80,17 @@ async fn a_loop_of_emits_outruns_no_healthy_member_also_when_little_may_wait() {
 async fn a_peer_that_takes_nothing_for_too_long_is_disconnected() {
     let limits = Limits { stall: Duration::from_millis(300), ..Limits::default() };
     let server = Server::builder().limits(limits).build();
-    let (io, relay) = Relay::to(&server);
+    let (io, relay) = Relay::in_memory(&server);
     let client = Client::builder().connect_over(io).await.unwrap();
     let socket = server.sockets().pop().unwrap();
-    relay.freeze();
+    relay.set(Conditions { client_frozen: true, ..Conditions::default() });
     // This gets stuck in the relay, so that nothing at all moves when the next one is sent.
     socket.emit("nothing", &()).await.unwrap();
     sleep(Duration::from_millis(50)).await;
     socket.emit("nothing", &vec![0_u8; 200_000]).await.unwrap();
     let ended = timeout(Duration::from_secs(4), socket.disconnected()).await;
     assert_eq!(ended, Ok(DisconnectReason::TooSlow), "the server does not notice");
-    relay.thaw();
+    relay.set(Conditions::default());
     assert_eq!(within(client.disconnected()).await, DisconnectReason::TooSlow);
 }
 
@@ -128,9 +124,9 @@ async fn a_flood_of_requests_whose_replies_are_not_read_stays_bounded_and_goes_o
         }
     });
     let server = server.build();
-    let (io, relay) = Relay::to(&server);
+    let (io, relay) = Relay::in_memory(&server);
     let client = Client::builder().connect_over(io).await.unwrap();
-    relay.freeze();
+    relay.set(Conditions { client_frozen: true, ..Conditions::default() });
     let calls: Vec<_> = (0..1000)
         .map(|n| {
             let peer = Peer::clone(&client);
@@ -146,14 +142,14 @@ async fn a_flood_of_requests_whose_replies_are_not_read_stays_bounded_and_goes_o
     // A queue, as much again on its way out, one reply of each thread that found room at the same time, and one of each
     // handler that had been let in beside the first queue, and has encoded its reply in vain.
     assert!(before <= 2 * 10 + 4 + 10, "{before} replies have been encoded");
-    relay.thaw();
+    relay.set(Conditions::default());
     for call in calls {
         assert_eq!(within(call).await.unwrap().map(|reply| reply.len()), Ok(10_000));
     }
 }
 
 /// A server whose `block` tells that it runs and then blocks its thread, after it has done what `first` does.
-async fn blocking_host<F>(first: impl Fn(Socket) -> F + Clone + Send + Sync + 'static) -> (Host, mpsc::Receiver<()>)
+async fn blocking_server<F>(first: impl Fn(Socket) -> F + Clone + Send + Sync + 'static) -> (Server, mpsc::Receiver<()>)
 where
     F: Future<Output = ()> + Send + 'static,
 {
@@ -173,7 +169,7 @@ where
             });
         }
     });
-    (Host::new(Net::Tcp, server).await, running)
+    (Transport::Tcp.serve(server).await, running)
 }
 
 async fn blocked(running: mpsc::Receiver<()>) -> Instant {
@@ -185,8 +181,11 @@ async fn blocked(running: mpsc::Receiver<()>) -> Instant {
 /// the waiting (tokio's issue 4730). So one that is awake is kept here, as a busy server has it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_handler_that_blocks_its_thread_delays_no_other_connection() {
-    let (host, running) = blocking_host(|_| async {}).await;
-    let (blocker, other) = (host.connect(Client::builder()).await, host.connect(Client::builder()).await);
+    let (server, running) = blocking_server(|_| async {}).await;
+    let (blocker, other) = (
+        Transport::Tcp.connect(&server, Client::builder()).await,
+        Transport::Tcp.connect(&server, Client::builder()).await,
+    );
     let awake = tokio::spawn(async {
         loop {
             tokio::task::yield_now().await;
@@ -208,8 +207,8 @@ async fn what_was_sent_to_another_before_is_not_held_back<F>(
 ) where
     F: Future<Output = ()> + Send + 'static,
 {
-    let (host, running) = blocking_host(first).await;
-    let blocker = host.connect(Client::builder()).await;
+    let (server, running) = blocking_server(first).await;
+    let blocker = Transport::Tcp.connect(&server, Client::builder()).await;
     let heard = Arc::new(Notify::new());
     let told = Arc::clone(&heard);
     let other = Client::builder().connected(|peer| async move {
@@ -218,7 +217,7 @@ async fn what_was_sent_to_another_before_is_not_held_back<F>(
             async {}
         });
     });
-    let _other = host.connect(other).await;
+    let _other = Transport::Tcp.connect(&server, other).await;
     let blocking = tokio::spawn(async move { blocker.request::<()>("block", &()).await });
     let since = blocked(running).await;
     timeout(BLOCK * 2, heard.notified()).await.unwrap();

@@ -9,12 +9,12 @@ use std::{
 };
 
 use sockets::Limits;
-
-use crate::{
-    peer::{Peer, sent},
+use sockets_tests::{
     raw::{cancel, emit, prefixed, reply, request, request_within, signatures, string, varint},
-    websocket::{BINARY, CONTINUATION, FIN, PING, frame},
+    raw_websocket::{BINARY, CONTINUATION, FIN, PING, frame},
 };
+
+use crate::peer::{Peer, sent};
 
 /// Keys of the group `Attacked`: the beginning of SHA-256 over path, zero byte and name.
 const ECHO: [u8; 8] = [0xf8, 0x3a, 0x9b, 0x99, 0xd5, 0x7c, 0x9b, 0x22];

@@ -19,13 +19,7 @@ mod attack;
 mod clients;
 mod control;
 mod peer;
-#[path = "../../../tests/bad_input/raw.rs"]
-#[allow(dead_code, reason = "the tests use all of it")]
-mod raw;
 mod server;
-#[path = "../../../tests/websocket/raw.rs"]
-#[allow(dead_code, reason = "the tests use all of it")]
-mod websocket;
 
 use std::{
     env,

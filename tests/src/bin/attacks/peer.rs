@@ -7,9 +7,9 @@ use std::{
     thread,
 };
 
-use crate::{
+use sockets_tests::{
     raw::{FAILURE, REPLY, TERMS, envelope, greeting, prefixed, string, terms, varint},
-    websocket,
+    raw_websocket,
 };
 
 /// The number of frames, calls or connections that the attacker has sent, as the attack counts them.
@@ -62,7 +62,7 @@ impl Peer {
     /// Connects and logs in over a WebSocket, of which only the bytes are written from then on.
     pub(crate) fn log_in_over_websocket(server: SocketAddr) -> io::Result<Self> {
         let mut peer = Self::connect(server)?;
-        peer.write(websocket::request(server, "").as_bytes())?;
+        peer.write(raw_websocket::request(server, "").as_bytes())?;
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             let mut byte = [0];
@@ -70,7 +70,7 @@ impl Peer {
             head.push(byte[0]);
         }
         let hello = greeting(TERMS, &string("mallory"));
-        peer.write(&websocket::frame(websocket::FIN | websocket::BINARY, &hello))?;
+        peer.write(&raw_websocket::frame(raw_websocket::FIN | raw_websocket::BINARY, &hello))?;
         // The welcome is whatever comes next.
         peer.stream.read_exact(&mut [0; 16])?;
         Ok(peer)

@@ -1,14 +1,12 @@
 //! Large messages to audiences: a healthy member receives all of them, whatever its link and its queue.
 
-#![allow(clippy::unwrap_used, reason = "a test that unwraps fails there")]
-
 use std::{
     sync::{Arc, Mutex},
     time::Duration,
 };
 
 use sockets::{Client, ClientBuilder, DisconnectReason, Limits, Server, Socket};
-use sockets_tests::{Net, Relay, Weather};
+use sockets_tests::{Conditions, Relay, Transport};
 use tokio::{
     task::JoinSet,
     time::{Instant, sleep, timeout},
@@ -70,7 +68,7 @@ struct Member {
     received: Received,
 }
 
-async fn serve(net: Net, limits: Limits) -> Server {
+async fn serve(net: Transport, limits: Limits) -> Server {
     let builder = Server::builder().limits(limits).connected(|socket: Socket| async move { socket.join("room") });
     net.serve(builder).await
 }
@@ -79,7 +77,7 @@ fn builder(received: &Received) -> ClientBuilder {
     Client::builder().serve(BulkServer::new(received.clone()))
 }
 
-async fn member(net: Net, server: &Server) -> Member {
+async fn member(net: Transport, server: &Server) -> Member {
     let received = Received::default();
     let before = server.sockets();
     let client = net.connect(server, builder(&received)).await;
@@ -88,7 +86,7 @@ async fn member(net: Net, server: &Server) -> Member {
 }
 
 /// A member whose link carries this many bytes a second.
-async fn slow_member(net: Net, server: &Server, bytes_per_second: u32) -> (Member, Relay) {
+async fn slow_member(net: Transport, server: &Server, bytes_per_second: u32) -> (Member, Relay) {
     let relay = Relay::slow(server.local_addr(), bytes_per_second);
     let received = Received::default();
     let before = server.sockets();
@@ -113,10 +111,10 @@ fn queue(bytes: u32) -> Limits {
 
 /// Emits these sizes to the room, one after the other, and waits until all members have received them.
 async fn burst(limits: Limits, members: usize, sizes: &[usize]) {
-    let server = serve(Net::Tcp, limits).await;
+    let server = serve(Transport::Tcp, limits).await;
     let mut all = Vec::new();
     for _ in 0..members {
-        all.push(member(Net::Tcp, &server).await);
+        all.push(member(Transport::Tcp, &server).await);
     }
     let room = BulkClient::new(&server.room("room"));
     let mut expected = Vec::new();
@@ -148,7 +146,7 @@ async fn burst_to_small_queues_loses_no_member() {
 const LARGEST: usize = (4 << 20) - 64;
 
 /// Emits bursts of these sizes to a room with a slow member. After each, its link is idle for a fifth of the time.
-async fn load_link(net: Net, bytes_per_second: u32, limits: Limits, bursts: Vec<Vec<usize>>) {
+async fn load_link(net: Transport, bytes_per_second: u32, limits: Limits, bursts: Vec<Vec<usize>>) {
     let server = serve(net, limits).await;
     let (slow, _relay) = slow_member(net, &server, bytes_per_second).await;
     let healthy = member(net, &server).await;
@@ -170,7 +168,7 @@ async fn load_link(net: Net, bytes_per_second: u32, limits: Limits, bursts: Vec<
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn link_with_load_below_capacity_loses_nothing() {
     let mut loads = JoinSet::new();
-    for net in [Net::Tcp, Net::Tls, Net::Ws] {
+    for net in [Transport::Tcp, Transport::Tls, Transport::Ws] {
         for limits in [Limits::default(), queue(64 << 10)] {
             let bursts = vec![vec![LARGEST, 20, 20], vec![900_000], vec![20, 200_000, 20], vec![100_000, 1_500_000]];
             loads.spawn(load_link(net, EIGHT_MBIT, limits.clone(), bursts));
@@ -182,7 +180,7 @@ async fn link_with_load_below_capacity_loses_nothing() {
 }
 
 /// The first message is larger than the queue, the window, the replay buffer and the kernel's buffers.
-async fn small_emit_after_large_one(net: Net, limits: Limits) {
+async fn small_emit_after_large_one(net: Transport, limits: Limits) {
     let server = serve(net, limits).await;
     let (slow, _relay) = slow_member(net, &server, EIGHT_MBIT).await;
     let all = BulkClient::new(&server.all());
@@ -199,7 +197,7 @@ async fn small_emit_after_large_one(net: Net, limits: Limits) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn small_emit_after_large_one_arrives() {
     let mut tests = JoinSet::new();
-    for net in [Net::Tcp, Net::Tls, Net::Ws] {
+    for net in [Transport::Tcp, Transport::Tls, Transport::Ws] {
         for limits in [Limits::default(), queue(64 << 10)] {
             tests.spawn(small_emit_after_large_one(net, limits));
         }
@@ -220,10 +218,10 @@ async fn longest<F: Future<Output = Result<(), sockets::CallError>>>(emits: impl
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn frozen_member_is_disconnected_and_delays_others_once() {
-    let server = serve(Net::Tcp, queue(64 << 10)).await;
-    let healthy = member(Net::Tcp, &server).await;
-    let (frozen, relay) = slow_member(Net::Tcp, &server, EIGHT_MBIT).await;
-    relay.set(Weather { frozen: true, ..Weather::default() });
+    let server = serve(Transport::Tcp, queue(64 << 10)).await;
+    let healthy = member(Transport::Tcp, &server).await;
+    let (frozen, relay) = slow_member(Transport::Tcp, &server, EIGHT_MBIT).await;
+    relay.set(Conditions { frozen: true, ..Conditions::default() });
     let room = BulkClient::new(&server.room("room"));
     let bytes = vec![7; 100_000];
     let began = Instant::now();
@@ -237,9 +235,9 @@ async fn frozen_member_is_disconnected_and_delays_others_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn trickling_member_delays_an_emit_by_a_second_at_most() {
-    let server = serve(Net::Tcp, queue(64 << 10)).await;
-    let healthy = member(Net::Tcp, &server).await;
-    let (trickling, _relay) = slow_member(Net::Tcp, &server, 20_000).await;
+    let server = serve(Transport::Tcp, queue(64 << 10)).await;
+    let healthy = member(Transport::Tcp, &server).await;
+    let (trickling, _relay) = slow_member(Transport::Tcp, &server, 20_000).await;
     let room = BulkClient::new(&server.room("room"));
     let bytes = vec![7; 500_000];
     let mut tasks = JoinSet::new();
@@ -253,9 +251,9 @@ async fn trickling_member_delays_an_emit_by_a_second_at_most() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lossy_policies_keep_a_trickling_member() {
-    let server = serve(Net::Tcp, queue(64 << 10)).await;
-    let healthy = member(Net::Tcp, &server).await;
-    let (trickling, _relay) = slow_member(Net::Tcp, &server, 20_000).await;
+    let server = serve(Transport::Tcp, queue(64 << 10)).await;
+    let healthy = member(Transport::Tcp, &server).await;
+    let (trickling, _relay) = slow_member(Transport::Tcp, &server, 20_000).await;
     let room = BulkClient::new(&server.room("room"));
     let bytes = vec![7; 300_000];
     let mut numbers = 0..;
@@ -285,7 +283,7 @@ async fn lagging_room_delays_no_emitter_of_another_room() {
     });
     let _slow = client.connect_to(&server).await.unwrap();
     let lagging = server.sockets().pop().unwrap();
-    let quick = member(Net::Memory, &server).await;
+    let quick = member(Transport::Memory, &server).await;
     lagging.join("lagging");
     quick.socket.join("quick");
     let bytes = vec![7; 1000];
@@ -309,10 +307,10 @@ async fn lagging_room_delays_no_emitter_of_another_room() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn emits_of_many_tasks_lose_no_member() {
-    let server = serve(Net::Tcp, queue(64 << 10)).await;
+    let server = serve(Transport::Tcp, queue(64 << 10)).await;
     let mut members = Vec::new();
     for _ in 0..10 {
-        members.push(member(Net::Tcp, &server).await);
+        members.push(member(Transport::Tcp, &server).await);
     }
     let mut emitters = JoinSet::new();
     for task in 0..20 {
@@ -342,8 +340,8 @@ async fn emits_of_many_tasks_lose_no_member() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slow_member_that_makes_room_outlasts_many_emitters() {
     const EMITTERS: u32 = 20;
-    let server = serve(Net::Tcp, queue(64 << 10)).await;
-    let (slow, _relay) = slow_member(Net::Tcp, &server, EIGHT_MBIT).await;
+    let server = serve(Transport::Tcp, queue(64 << 10)).await;
+    let (slow, _relay) = slow_member(Transport::Tcp, &server, EIGHT_MBIT).await;
     let mut emitters = JoinSet::new();
     for number in 0..EMITTERS {
         let room = BulkClient::new(&server.room("room"));
@@ -359,9 +357,9 @@ async fn slow_member_that_makes_room_outlasts_many_emitters() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn members_that_join_and_leave_lose_nothing_between() {
-    let server = serve(Net::Tcp, queue(64 << 10)).await;
-    let stays = member(Net::Tcp, &server).await;
-    let moves = member(Net::Tcp, &server).await;
+    let server = serve(Transport::Tcp, queue(64 << 10)).await;
+    let stays = member(Transport::Tcp, &server).await;
+    let moves = member(Transport::Tcp, &server).await;
     let room = BulkClient::new(&server.room("room"));
     let (mut of_all, mut of_some) = (Vec::new(), Vec::new());
     for number in 0..60 {
@@ -383,10 +381,10 @@ async fn members_that_join_and_leave_lose_nothing_between() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn broadcast_requests_of_large_arguments_are_answered() {
-    let server = serve(Net::Tcp, queue(64 << 10)).await;
+    let server = serve(Transport::Tcp, queue(64 << 10)).await;
     let mut members = Vec::new();
     for _ in 0..10 {
-        members.push(member(Net::Tcp, &server).await);
+        members.push(member(Transport::Tcp, &server).await);
     }
     let room = BulkClient::new(&server.room("room"));
     for (number, size) in (0..).zip([LARGEST, 1_000_000, 900_000, LARGEST]) {

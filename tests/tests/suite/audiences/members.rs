@@ -1,6 +1,5 @@
 //! Audiences: who belongs to them, and that each member hears once.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![allow(clippy::needless_borrows_for_generic_args, reason = "each form that a user may write is tried")]
 #![allow(clippy::cloned_ref_to_slice_refs, reason = "`[socket.clone()]` is what a reader expects a list to be")]
 
@@ -16,7 +15,7 @@ struct Hall {
 }
 
 impl Hall {
-    async fn open(net: Net, players_and_rooms: &[(&str, &[&str])]) -> Self {
+    async fn open(net: Transport, players_and_rooms: &[(&str, &[&str])]) -> Self {
         let server = net.serve(players()).await;
         let (mut clients, mut heard) = (Vec::new(), Vec::new());
         for (name, rooms) in players_and_rooms {
@@ -65,8 +64,8 @@ fn sorted(mut names: Vec<String>) -> Vec<String> {
 
 const HALL: &[(&str, &[&str])] = &[("ada", &["r", "s"]), ("bob", &["r"]), ("cleo", &["s"]), ("dan", &[])];
 
-every_transport! {
-    async fn all_and_rooms_and_who_is_left_out(net: Net) {
+tcp_and_memory! {
+    async fn all_and_rooms_and_who_is_left_out(net: Transport) {
         let mut hall = Hall::open(net, HALL).await;
         let (all, r, s) = (hall.server.all(), hall.server.room("r"), hall.server.room("s"));
         let ada = hall.socket("ada");
@@ -80,7 +79,7 @@ every_transport! {
         assert_eq!(hall.who_hears(&r.except(&r)).await, [""; 0]);
     }
 
-    async fn a_member_of_both_hears_once(net: Net) {
+    async fn a_member_of_both_hears_once(net: Transport) {
         let mut hall = Hall::open(net, HALL).await;
         let (r, s) = (hall.server.room("r"), hall.server.room("s"));
         assert_eq!(hall.who_hears(&r.union(&s)).await, ["ada", "bob", "cleo"]);
@@ -91,7 +90,7 @@ every_transport! {
         assert_eq!(hall.who_hears(&r.union(&hall.server.clients([hall.socket("ada")]))).await, ["ada", "bob"]);
     }
 
-    async fn sockets_and_identities_in_every_form(net: Net) {
+    async fn sockets_and_identities_in_every_form(net: Transport) {
         let mut hall = Hall::open(net, &[("ada", &[]), ("bob", &[]), ("ada", &[]), ("cleo", &[])]).await;
         let server = hall.server.clone();
         let (ada, bob) = (Player::new("ada"), Player::new("bob"));
@@ -115,7 +114,7 @@ every_transport! {
         assert_eq!(hall.who_hears(&server.users(&[ada]).except(&first)).await, ["ada"]);
     }
 
-    async fn an_audience_is_evaluated_at_each_call(net: Net) {
+    async fn an_audience_is_evaluated_at_each_call(net: Transport) {
         let mut hall = Hall::open(net, HALL).await;
         let (room, later) = (hall.server.room("r"), hall.server.users([&Player::new("eve")]));
         let rest = hall.server.all().except(&room);
@@ -129,7 +128,7 @@ every_transport! {
         assert_eq!(later.sockets().len(), 1);
     }
 
-    async fn who_has_left_belongs_to_no_audience(net: Net) {
+    async fn who_has_left_belongs_to_no_audience(net: Transport) {
         let server = net.serve(players()).await;
         let client = net.join(&server, "ada", Client::builder()).await;
         let socket = server.sockets()[0].clone();
@@ -146,7 +145,7 @@ every_transport! {
         }
     }
 
-    async fn sockets_are_the_same_however_they_are_found(net: Net) {
+    async fn sockets_are_the_same_however_they_are_found(net: Transport) {
         let server = net.serve(players()).await;
         let _client = net.join(&server, "ada", Client::builder()).await;
         let socket = server.socket(&Player::new("ada")).unwrap();
@@ -155,7 +154,7 @@ every_transport! {
         assert_eq!(socket.server().sockets(), [socket.clone()]);
     }
 
-    async fn a_stub_of_an_expression_may_be_used_at_once(net: Net) {
+    async fn a_stub_of_an_expression_may_be_used_at_once(net: Transport) {
         let hall = Hall::open(net, HALL).await;
         let host = hall.socket("ada");
         let lobby = LobbyClient::new(&hall.server.room("r").except(&host));

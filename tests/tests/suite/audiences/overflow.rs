@@ -1,7 +1,5 @@
 //! What happens to an emit to an audience for a member whose queue is full: the policy of its method.
 
-#![allow(clippy::unwrap_used, reason = "a test that unwraps fails there")]
-
 use std::{
     future::{Future, poll_fn},
     pin::pin,
@@ -10,7 +8,7 @@ use std::{
 };
 
 use sockets::{Client, ClientBuilder, DisconnectReason, Limits, Server, Socket};
-use sockets_tests::{Net, eventually, every_transport, never};
+use sockets_tests::{Transport, eventually, every_transport, never, tcp_and_memory};
 use tokio::runtime::{Builder, Handle};
 
 /// Each message has a number and a thousand bytes.
@@ -83,7 +81,7 @@ struct Frozen {
 }
 
 impl Frozen {
-    async fn new(net: Net, server: &Server) -> Self {
+    async fn new(net: Transport, server: &Server) -> Self {
         let others = server.sockets();
         let (thaw, thawed) = mpsc::channel::<()>();
         let (freezes, frozen) = mpsc::channel();
@@ -122,7 +120,7 @@ impl Frozen {
 }
 
 /// The life of a client on a thread of its own. The server's side of it lives in the runtime outside.
-fn live(net: Net, server: &Server, builder: ClientBuilder, outside: Handle) {
+fn live(net: Transport, server: &Server, builder: ClientBuilder, outside: Handle) {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     // The first poll ends before the greeting, however long it takes: what comes of the answer lives here.
     let builder = builder.auth_with(tokio::task::yield_now);
@@ -140,7 +138,7 @@ fn live(net: Net, server: &Server, builder: ClientBuilder, outside: Handle) {
 }
 
 /// A server with some members who read, and one who does not.
-async fn room(net: Net) -> (Server, Vec<(Client, Heard)>, Frozen) {
+async fn room(net: Transport) -> (Server, Vec<(Client, Heard)>, Frozen) {
     let server = Server::builder().limits(limits()).connected(|socket: Socket| async move { socket.join("room") });
     let server = net.serve(server).await;
     let mut members = Vec::new();
@@ -178,7 +176,7 @@ async fn all_is_heard(server: &Server, members: &[(Client, Heard)], frozen: &Fro
 }
 
 every_transport! {
-    async fn a_member_whose_queue_is_full_is_disconnected_if_nothing_else_is_said(net: Net) {
+    async fn a_member_whose_queue_is_full_is_disconnected_if_nothing_else_is_said(net: Transport) {
         let (server, members, frozen) = room(net).await;
         let news = NewsClient::new(&server.room("room"));
         emit_many(&members, 0..MANY, |number| {
@@ -190,7 +188,20 @@ every_transport! {
         assert_eq!(frozen.socket.stats().dropped_emits, 0);
     }
 
-    async fn the_newest_messages_are_dropped_for_a_member_whose_queue_is_full(net: Net) {
+    async fn the_oldest_messages_are_dropped_for_a_member_whose_queue_is_full(net: Transport) {
+        let (server, members, frozen) = room(net).await;
+        let news = NewsClient::new(&server.room("room"));
+        emit_many(&members, 0..MANY, |number| news.oldest_dropped(number, &FILLER)).await;
+        all_is_heard(&server, &members, &frozen).await;
+        let numbers = frozen.thaw(MANY).await;
+        // Half of the queue is what may be dropped.
+        let newest = numbers.iter().rev().zip((0..MANY).rev()).take_while(|(heard, number)| *heard == number).count();
+        assert!((24..=64).contains(&newest), "{newest} of the newest ones: {numbers:?}");
+    }
+}
+
+tcp_and_memory! {
+    async fn the_newest_messages_are_dropped_for_a_member_whose_queue_is_full(net: Transport) {
         let (server, members, frozen) = room(net).await;
         let news = NewsClient::new(&server.room("room"));
         emit_many(&members, 0..MANY, |number| news.newest_dropped(number, &FILLER)).await;
@@ -202,18 +213,7 @@ every_transport! {
         eventually("it hears the next one", || frozen.heard.numbers().last() == Some(&MANY)).await;
     }
 
-    async fn the_oldest_messages_are_dropped_for_a_member_whose_queue_is_full(net: Net) {
-        let (server, members, frozen) = room(net).await;
-        let news = NewsClient::new(&server.room("room"));
-        emit_many(&members, 0..MANY, |number| news.oldest_dropped(number, &FILLER)).await;
-        all_is_heard(&server, &members, &frozen).await;
-        let numbers = frozen.thaw(MANY).await;
-        // Half of the queue is what may be dropped.
-        let newest = numbers.iter().rev().zip((0..MANY).rev()).take_while(|(heard, number)| *heard == number).count();
-        assert!((24..=64).contains(&newest), "{newest} of the newest ones: {numbers:?}");
-    }
-
-    async fn only_the_latest_message_is_kept_for_a_member_whose_queue_is_full(net: Net) {
+    async fn only_the_latest_message_is_kept_for_a_member_whose_queue_is_full(net: Transport) {
         let (server, members, frozen) = room(net).await;
         let news = NewsClient::new(&server.room("room"));
         emit_many(&members, 0..MANY, |number| news.latest(number, &FILLER)).await;
@@ -221,7 +221,7 @@ every_transport! {
         assert_eq!(frozen.thaw(MANY).await.last(), Some(&(MANY - 1)), "the latest arrives");
     }
 
-    async fn what_is_sent_to_a_member_alone_keeps_its_place_among_what_is_kept(net: Net) {
+    async fn what_is_sent_to_a_member_alone_keeps_its_place_among_what_is_kept(net: Transport) {
         let (server, members, frozen) = room(net).await;
         let news = NewsClient::new(&server.room("room"));
         let alone = NewsClient::new(&frozen.socket);

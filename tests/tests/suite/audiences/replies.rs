@@ -1,7 +1,5 @@
 //! The replies of an audience: exactly one of each member, and then the end.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::{
     collections::BTreeMap,
     time::{Duration, Instant},
@@ -60,7 +58,7 @@ impl Poll for Member {
 
 /// A client that answers in its manner, and what it does.
 async fn member(
-    net: Net,
+    net: Transport,
     server: &Server<Player>,
     name: &str,
     manner: Manner,
@@ -87,8 +85,8 @@ where
     outcomes
 }
 
-every_transport! {
-    async fn every_member_is_accounted_for_once_whatever_it_does(net: Net) {
+tcp_and_memory! {
+    async fn every_member_is_accounted_for_once_whatever_it_does(net: Transport) {
         let server = net.serve(players()).await;
         let mut members = Vec::new();
         for (name, manner) in [
@@ -124,7 +122,7 @@ every_transport! {
         assert!(started.elapsed() >= BEYOND_A_PANIC);
     }
 
-    async fn the_same_of_a_method_that_cannot_fail(net: Net) {
+    async fn the_same_of_a_method_that_cannot_fail(net: Transport) {
         let server = net.serve(players()).await;
         let _fine = member(net, &server, "answers", Manner::Answers).await;
         let _panics = member(net, &server, "panics", Manner::Panics).await;
@@ -138,7 +136,7 @@ every_transport! {
         assert_eq!(outcomes.len(), 3);
     }
 
-    async fn replies_come_as_they_are_given_and_not_in_order(net: Net) {
+    async fn replies_come_as_they_are_given_and_not_in_order(net: Transport) {
         let server = net.serve(players()).await;
         let _hangs = member(net, &server, "hangs", Manner::Hangs).await;
         let _fine = member(net, &server, "answers", Manner::Answers).await;
@@ -148,7 +146,7 @@ every_transport! {
         never("one who hangs has answered", asked.next()).await;
     }
 
-    async fn the_question_is_sent_before_anybody_waits_for_replies(net: Net) {
+    async fn the_question_is_sent_before_anybody_waits_for_replies(net: Transport) {
         let server = net.serve(players()).await;
         let (_client, mut does) = member(net, &server, "answers", Manner::Answers).await;
         let asked = PollClient::new(&server.all()).answer();
@@ -156,7 +154,7 @@ every_transport! {
         assert_eq!(outcomes(asked).await.len(), 1);
     }
 
-    async fn dropping_the_replies_cancels_what_is_open(net: Net) {
+    async fn dropping_the_replies_cancels_what_is_open(net: Transport) {
         let server = net.serve(players()).await;
         let (_one, mut one) = member(net, &server, "one", Manner::Hangs).await;
         let (_two, mut two) = member(net, &server, "two", Manner::Hangs).await;
@@ -172,7 +170,7 @@ every_transport! {
         assert_eq!(two.recv().await, Some("dropped"));
     }
 
-    async fn a_callback_takes_each_reply(net: Net) {
+    async fn a_callback_takes_each_reply(net: Transport) {
         let server = net.serve(players()).await;
         let _fine = member(net, &server, "answers", Manner::Answers).await;
         let _errs = member(net, &server, "errs", Manner::Errs).await;
@@ -188,13 +186,13 @@ every_transport! {
         assert_eq!(outcomes.len(), 2);
     }
 
-    async fn nobody_gives_no_replies(net: Net) {
+    async fn nobody_gives_no_replies(net: Transport) {
         let server = net.serve(players()).await;
         assert!(PollClient::new(&server.all()).answer().next().await.is_none());
         assert!(outcomes(PollClient::new(&server.room("empty")).answer()).await.is_empty());
     }
 
-    async fn two_questions_at_once_are_kept_apart(net: Net) {
+    async fn two_questions_at_once_are_kept_apart(net: Transport) {
         let server = net.serve(players()).await;
         let mut members = Vec::new();
         for n in 0..20 {
@@ -212,7 +210,7 @@ every_transport! {
         }
     }
 
-    async fn a_dynamic_question_is_accounted_for_too(net: Net) {
+    async fn a_dynamic_question_is_accounted_for_too(net: Transport) {
         let server = net.serve(players()).await;
         let _fine = member(net, &server, "answers", Manner::Answers).await;
         let _errs = member(net, &server, "errs", Manner::Errs).await;
@@ -225,7 +223,7 @@ every_transport! {
         assert_eq!(outcomes.len(), 3);
     }
 
-    async fn shutting_down_accounts_for_everyone(net: Net) {
+    async fn shutting_down_accounts_for_everyone(net: Transport) {
         let limits = sockets::Limits { shutdown_grace: Duration::from_millis(50), ..Default::default() };
         let server = net.serve(players().limits(limits)).await;
         let (_hangs, mut does) = member(net, &server, "hangs", Manner::Hangs).await;

@@ -1,13 +1,12 @@
 //! Rooms: joined, left, listed, and gone when empty.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![allow(clippy::cloned_ref_to_slice_refs, reason = "`[socket.clone()]` is what a reader expects a list to be")]
 
 use sockets::{Client, DisconnectReason, Socket};
 use sockets_tests::*;
 
-every_transport! {
-    async fn a_room_is_there_while_somebody_is_in_it(net: Net) {
+tcp_and_memory! {
+    async fn a_room_is_there_while_somebody_is_in_it(net: Transport) {
         let server = net.serve(players()).await;
         let _ada = net.join(&server, "ada", Client::builder()).await;
         let _bob = net.join(&server, "bob", Client::builder()).await;
@@ -33,7 +32,7 @@ every_transport! {
         assert_eq!(server.rooms(), ["other"]);
     }
 
-    async fn a_socket_that_leaves_the_server_leaves_its_rooms(net: Net) {
+    async fn a_socket_that_leaves_the_server_leaves_its_rooms(net: Transport) {
         let server = net.serve(players().connected(|socket: Socket<Player>| async move {
             socket.join("r");
         })).await;
@@ -48,7 +47,7 @@ every_transport! {
         assert!(server.socket(&Player::new("ada")).is_none());
     }
 
-    async fn a_room_hears_what_is_said_to_it_and_nobody_else_does(net: Net) {
+    async fn a_room_hears_what_is_said_to_it_and_nobody_else_does(net: Transport) {
         let server = net.serve(players()).await;
         let (ada, mut ada_heard) = Voter::new("");
         let (bob, mut bob_heard) = Voter::new("");
@@ -63,7 +62,7 @@ every_transport! {
         assert_eq!(bob_heard.recv().await.as_deref(), Some("to all"));
     }
 
-    async fn a_kick_carries_its_words(net: Net) {
+    async fn a_kick_carries_its_words(net: Transport) {
         let server = net.serve(players()).await;
         let client = net.join(&server, "ada", Client::builder()).await;
         let socket = server.socket(&Player::new("ada")).unwrap();
@@ -76,7 +75,7 @@ every_transport! {
         net.deserted(&server).await;
     }
 
-    async fn rooms_can_have_any_name_that_a_path_can_have(net: Net) {
+    async fn rooms_can_have_any_name_that_a_path_can_have(net: Transport) {
         let server = net.serve(players()).await;
         let _client = net.join(&server, "ada", Client::builder()).await;
         let ada = server.socket(&Player::new("ada")).unwrap();

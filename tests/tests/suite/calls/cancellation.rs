@@ -1,23 +1,17 @@
 //! Promise 2, where it is hard: a call that is dropped, crowded or orphaned takes no other call with it.
-#![allow(clippy::unwrap_used, reason = "a test that unwraps fails there")]
-
-#[path = "common/promises.rs"]
-mod common;
 
 use std::{
-    future::Future,
     pin::pin,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
         mpsc,
     },
-    task::{Context, Poll, Waker},
     time::Duration,
 };
 
-use common::{Host, Net, eventually, on_every_wire, within};
 use sockets::{CallError, Client, Limits, Server, ServerBuilder, Socket};
+use sockets_tests::*;
 use tokio::{sync::Semaphore, time::timeout};
 
 /// A server that answers `echo` at once and `gated` when it gets a permit.
@@ -43,22 +37,18 @@ fn server(gate: &Arc<Semaphore>) -> ServerBuilder {
     })
 }
 
-fn poll_once<F: Future>(future: std::pin::Pin<&mut F>) -> Poll<F::Output> {
-    future.poll(&mut Context::from_waker(Waker::noop()))
-}
-
-on_every_wire! {
+tcp_and_memory! {
     /// A call that has been answered and not been polled is dropped as every loser of a `select!` may be; whichever call
     /// has come into its place since must not go with it.
-    async fn a_call_that_is_dropped_after_its_answer_came_cancels_no_later_one(wire: Net) {
+    async fn a_call_that_is_dropped_after_its_answer_came_cancels_no_later_one(net: Transport) {
         let gate = Arc::new(Semaphore::new(0));
-        let host = Host::new(wire, server(&gate)).await;
-        let client = host.connect(Client::builder()).await;
+        let server = net.serve(server(&gate)).await;
+        let client = net.connect(&server, Client::builder()).await;
         for later in [14, 30, 62, 126, 254] {
             // On several threads the answer may be there before the first poll ends; then it is asked again.
             let answered = loop {
                 let mut call = Box::pin(client.request::<u32>("echo", &0_u32));
-                if poll_once(call.as_mut()).is_pending() {
+                if poll_once(&mut call).is_pending() {
                     break call;
                 }
             };
@@ -72,8 +62,8 @@ on_every_wire! {
                 Box::pin(async move { client.request::<u32>("gated", &n).await })
             });
             for other in &mut others {
- assert!(poll_once(other.as_mut()).is_pending());
-}
+                assert!(poll_once(other).is_pending());
+            }
             drop(answered);
             gate.add_permits(2);
             let outcome = timeout(Duration::from_secs(2), futures_util::future::join_all(others)).await;
@@ -82,21 +72,21 @@ on_every_wire! {
     }
 
     /// Fault 36 of RELIABILITY.md.
-    async fn calls_dropped_at_each_of_their_awaits_leak_no_place(wire: Net) {
+    async fn calls_dropped_at_each_of_their_awaits_leak_no_place(net: Transport) {
         let limits = Limits { calls_in_flight: 8, ..Limits::default() };
-        let host = Host::new(wire, server(&Arc::new(Semaphore::new(1 << 20))).limits(limits)).await;
-        let client = host.connect(Client::builder()).await;
+        let server = net.serve(server(&Arc::new(Semaphore::new(1 << 20))).limits(limits)).await;
+        let client = net.connect(&server, Client::builder()).await;
         for round in 0..5000_u32 {
             let mut call = Box::pin(client.request::<u32>(["echo", "gated", "nobody"][round as usize % 3], &round));
             for _ in 0..round % 4 {
-                if poll_once(call.as_mut()).is_ready() {
+                if poll_once(&mut call).is_ready() {
                     break;
                 }
                 tokio::task::yield_now().await;
             }
             drop(call);
             let mut emit = Box::pin(client.emit("nobody", &round));
-            let _ = (round % 2 == 0).then(|| poll_once(emit.as_mut()));
+            let _ = (round % 2 == 0).then(|| poll_once(&mut emit));
         }
         // As many as there are places, and as many again that wait for one.
         let all = (0..16_u32).map(|n| {
@@ -108,11 +98,11 @@ on_every_wire! {
     }
 
     /// Calls are always waiting for a place here; an emit must get one all the same.
-    async fn an_emit_is_not_starved_by_calls_beyond_the_window(wire: Net) {
+    async fn an_emit_is_not_starved_by_calls_beyond_the_window(net: Transport) {
         let limits = Limits { calls_in_flight: 4, ..Limits::default() };
         let heard = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&heard);
-        let host = Host::new(wire, Server::builder().limits(limits).connected(move |socket: Socket| {
+        let server = net.serve(Server::builder().limits(limits).connected(move |socket: Socket| {
             let counted = Arc::clone(&counted);
             async move {
                 socket.listen("echo", |n: u32| async move {
@@ -125,7 +115,7 @@ on_every_wire! {
                 });
             }
         })).await;
-        let client = host.connect(Client::builder()).await;
+        let client = net.connect(&server, Client::builder()).await;
         let callers: Vec<_> = (0..8).map(|n| {
             let client = client.clone();
             tokio::spawn(async move {
@@ -141,22 +131,22 @@ on_every_wire! {
     }
 
     /// Without its first message nothing may be stuck behind a call that has been given up.
-    async fn a_call_behind_one_that_was_dropped_goes_on(wire: Net) {
+    async fn a_call_behind_one_that_was_dropped_goes_on(net: Transport) {
         let gate = Arc::new(Semaphore::new(0));
         let limits = Limits { bytes_in_flight: 1000, ..Limits::default() };
-        let host = Host::new(wire, server(&gate).limits(limits)).await;
-        let client = host.connect(Client::builder()).await;
+        let server = net.serve(server(&gate).limits(limits)).await;
+        let client = net.connect(&server, Client::builder()).await;
         let padding = vec![0_u8; 600];
         let mut long = Box::pin(client.request::<()>("hold", &padding));
-        assert!(poll_once(long.as_mut()).is_pending());
+        assert!(poll_once(&mut long).is_pending());
         let mut too_much = Box::pin(client.request::<()>("hold", &padding));
-        assert!(poll_once(too_much.as_mut()).is_pending());
+        assert!(poll_once(&mut too_much).is_pending());
         // There is room for this one, only not before the one above.
         let mut small = Box::pin(client.request::<u32>("echo", &2_u32));
-        assert!(poll_once(small.as_mut()).is_pending());
+        assert!(poll_once(&mut small).is_pending());
         let emitted = timeout(Duration::from_secs(2), client.emit("nobody", &())).await;
         assert_eq!(emitted, Ok(Ok(())), "it waits in its place");
-        let socket = host.server.sockets().remove(0);
+        let socket = server.sockets().remove(0);
         assert_eq!(socket.stats().unheard_emits, 0, "it does not overtake");
         drop(too_much);
         let after = timeout(Duration::from_secs(2), small).await;
@@ -165,11 +155,11 @@ on_every_wire! {
     }
 
     /// An audience's question that is refused here has no business with one that is open.
-    async fn a_refused_question_that_is_dropped_cancels_no_open_one(wire: Net) {
-        let host = Host::new(wire, Server::builder()).await;
+    async fn a_refused_question_that_is_dropped_cancels_no_open_one(net: Transport) {
+        let server = net.serve(Server::builder()).await;
         let gate = Arc::new(Semaphore::new(0));
         let opened = Arc::clone(&gate);
-        let client = host.connect(Client::builder().connected(|peer| async move {
+        let client = net.connect(&server, Client::builder().connected(|peer| async move {
             peer.listen("vote", move |(): ()| {
                 let gate = Arc::clone(&gate);
                 async move {
@@ -178,8 +168,8 @@ on_every_wire! {
                 }
             });
         })).await;
-        let mut votes = host.server.all().request::<u32>("vote", &());
-        drop(host.server.all().request::<u32>("", &()));
+        let mut votes = server.all().request::<u32>("vote", &());
+        drop(server.all().request::<u32>("", &()));
         opened.add_permits(1);
         let vote = timeout(Duration::from_secs(2), votes.next()).await.expect("the question was cancelled");
         assert_eq!(vote.unwrap().1, Ok(3));
@@ -211,9 +201,9 @@ async fn a_call_that_waits_for_a_place_is_not_given_up_for_a_wait_of_long_ago() 
         .unwrap();
     let long = client.request::<u32>("gated", &1_u32);
     let mut long = pin!(long);
-    assert!(poll_once(long.as_mut()).is_pending());
+    assert!(poll_once(&mut long).is_pending());
     let mut parked = Box::pin(client.request::<u32>("echo", &1_u32));
-    assert!(poll_once(parked.as_mut()).is_pending());
+    assert!(poll_once(&mut parked).is_pending());
     drop(parked);
     tokio::time::sleep(Duration::from_secs(2)).await;
     // The client has a handler that runs, so its calls could be in a circle; there is none.

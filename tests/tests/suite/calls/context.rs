@@ -1,7 +1,5 @@
 //! Calls to one peer: what handlers know of their caller, deadlines, cancelling, and arguments of every kind.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::{
     collections::BTreeMap,
     sync::Arc,
@@ -131,8 +129,8 @@ fn answers() -> CallsServer<Answers> {
     CallsServer::new(Answers { ended: unbounded_channel().0 })
 }
 
-every_transport! {
-    async fn a_handler_knows_its_caller_and_the_server(net: Net) {
+tcp_and_memory! {
+    async fn a_handler_knows_its_caller_and_the_server(net: Transport) {
         let server = net.serve(players().serve(answers())).await;
         let ada = net.join(&server, "ada", Client::builder()).await;
         let bob = net.join(&server, "bob", Client::builder()).await;
@@ -144,7 +142,7 @@ every_transport! {
         assert_eq!(ada.strangers().await, Ok(true), "no socket has another identity");
     }
 
-    async fn a_handler_calls_its_caller_back(net: Net) {
+    async fn a_handler_calls_its_caller_back(net: Transport) {
         let server = net.serve(players().serve(answers())).await;
         let (voter, mut heard) = Voter::new("tea");
         let client = net.join(&server, "ada", Client::builder().serve(LobbyServer::new(voter))).await;
@@ -153,7 +151,7 @@ every_transport! {
         assert_eq!(heard.recv().await.as_deref(), Some("hello, ada"));
     }
 
-    async fn on_a_client_a_call_has_a_peer_and_no_socket(net: Net) {
+    async fn on_a_client_a_call_has_a_peer_and_no_socket(net: Transport) {
         let (voter, _heard) = Voter::new("tea");
         let server = net.serve(players().serve(LobbyServer::new(voter))).await;
         let _client = net.join(&server, "ada", Client::builder().serve(answers())).await;
@@ -163,7 +161,7 @@ every_transport! {
         assert_eq!(calls.ask_back("tea".into()).await, Ok("tea".into()));
     }
 
-    async fn a_deadline_is_that_of_the_limits_the_trait_or_the_caller(net: Net) {
+    async fn a_deadline_is_that_of_the_limits_the_trait_or_the_caller(net: Transport) {
         let server = net.serve(players().serve(answers())).await;
         let limits = Limits { call_timeout: Duration::from_secs(7), ..Limits::default() };
         let client = net.join(&server, "ada", Client::builder().limits(limits)).await;
@@ -181,7 +179,7 @@ every_transport! {
         near(CallsClient::new(&default).time_left().await, 30);
     }
 
-    async fn a_timeout_ends_the_call_and_its_handler(net: Net) {
+    async fn a_timeout_ends_the_call_and_its_handler(net: Transport) {
         let (ended, mut ends) = unbounded_channel();
         let server = net.serve(Server::builder().serve(CallsServer::new(Answers { ended }))).await;
         let brief = Duration::from_millis(50);
@@ -201,7 +199,7 @@ every_transport! {
         assert_eq!(CallsClient::new(&client).nothing().await, Ok(()), "the connection lives");
     }
 
-    async fn a_call_that_is_dropped_is_cancelled_on_the_other_side(net: Net) {
+    async fn a_call_that_is_dropped_is_cancelled_on_the_other_side(net: Transport) {
         let (ended, mut ends) = unbounded_channel();
         let server = net.serve(Server::builder().serve(CallsServer::new(Answers { ended }))).await;
         let client = net.connect(&server, Client::builder()).await;
@@ -217,7 +215,7 @@ every_transport! {
         assert_eq!(calls.nothing().await, Ok(()));
     }
 
-    async fn a_panic_is_answered_and_harms_nobody(net: Net) {
+    async fn a_panic_is_answered_and_harms_nobody(net: Transport) {
         let server = net.serve(players().serve(answers())).await;
         let client = net.join(&server, "ada", Client::builder()).await;
         let calls = CallsClient::new(&client);
@@ -225,7 +223,7 @@ every_transport! {
         assert_eq!(calls.who().await, Ok(Some("ada".into())));
     }
 
-    async fn arguments_may_be_borrowed_owned_and_nested(net: Net) {
+    async fn arguments_may_be_borrowed_owned_and_nested(net: Transport) {
         let server = net.serve(Server::builder().serve(answers())).await;
         let client = net.connect(&server, Client::builder()).await;
         let calls = CallsClient::new(&client);
@@ -238,7 +236,7 @@ every_transport! {
         assert_eq!(calls.nested(false).await, Err(CallError::Handler(Some(PurchaseError::SoldOut))));
     }
 
-    async fn one_handler_can_be_shared(net: Net) {
+    async fn one_handler_can_be_shared(net: Transport) {
         let shop = Arc::new(Shop::unwatched());
         let server = net.serve(Server::builder()).await;
         let _a = net.connect(&server, Client::builder().serve(PurchasesServer::from_arc(Arc::clone(&shop)))).await;
@@ -248,7 +246,7 @@ every_transport! {
         }
     }
 
-    async fn groups_may_share_the_names_of_methods(net: Net) {
+    async fn groups_may_share_the_names_of_methods(net: Transport) {
         let server = net.serve(
             Server::builder()
                 .serve(CatsServer::new(Cat))
@@ -263,7 +261,7 @@ every_transport! {
         assert_eq!(client.group("Animals/Dogs").request::<String>("name", &()).await, Ok("dog".into()));
     }
 
-    async fn many_calls_are_answered_each_with_its_own_answer(net: Net) {
+    async fn many_calls_are_answered_each_with_its_own_answer(net: Transport) {
         let server = net.serve(Server::builder().serve(CatsServer::new(Cat))).await;
         let client = net.connect(&server, Client::builder()).await;
         let cats = CatsClient::new(&client);

@@ -1,9 +1,4 @@
 //! Calls that wait on the server until after their deadlines: their handlers do not start.
-#![allow(clippy::unwrap_used, reason = "a test that unwraps fails there")]
-
-#[path = "bad_input/raw.rs"]
-#[allow(dead_code, reason = "it is made for more than this")]
-mod raw;
 
 use std::{
     sync::{
@@ -14,8 +9,8 @@ use std::{
     time::Duration,
 };
 
-use raw::{ECHO, FAILURE, NOTE, REPLY, Raw, TERMS, emit, greeting, prefixed, request_within, string};
 use sockets::{Limits, Server, Socket};
+use sockets_tests::raw::{ECHO, FAILURE, NOTE, REPLY, Raw, TERMS, emit, greeting, prefixed, request_within, string};
 use tokio::{
     io::{DuplexStream, duplex},
     sync::Semaphore,

@@ -1,7 +1,5 @@
 //! What can go wrong with a call, each under its own name; the connection lives through all of it.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::{sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
@@ -88,7 +86,7 @@ struct Office {
 }
 
 impl Office {
-    async fn open(net: Net, limits: Limits) -> Self {
+    async fn open(net: Transport, limits: Limits) -> Self {
         let ((entered, enters), (notes, noted)) = (mpsc::unbounded_channel(), mpsc::unbounded_channel());
         let gate = Arc::new(Semaphore::new(0));
         let desk = Desk { gate: Arc::clone(&gate), entered, notes };
@@ -115,73 +113,7 @@ impl Office {
 }
 
 every_transport! {
-    async fn a_method_that_nobody_serves(net: Net) {
-        let mut office = Office::open(net, Limits::default()).await;
-        for peer in office.peers() {
-            let faults = misunderstood::FaultsClient::new(&peer);
-            assert_eq!(faults.unheard_of().await, Err(CallError::NoSuchMethod));
-            assert_eq!(faults.unheard_of_too().await, Ok(()), "an emit that nobody hears is dropped");
-            assert_eq!(PurchasesClient::new(&peer).buy("axe", 1).await, Err(CallError::NoSuchMethod));
-            assert_eq!(peer.request::<u32>("number", &1_u32).await, Err(CallError::NoSuchMethod));
-            peer.group("Nowhere").emit("nothing", &(1, 2)).await.unwrap();
-            FaultsClient::new(&peer).note("heard").await.unwrap();
-            assert_eq!(office.notes.recv().await.as_deref(), Some("heard"));
-        }
-        office.is_unharmed().await;
-    }
-
-    async fn a_method_of_which_the_sides_think_otherwise(net: Net) {
-        let mut office = Office::open(net, Limits::default()).await;
-        for peer in office.peers() {
-            let faults = misunderstood::FaultsClient::new(&peer);
-            let mismatch = faults.note("a request?").await.unwrap_err();
-            assert!(matches!(mismatch, CallError::SignatureMismatch { .. }), "{mismatch:?}");
-            assert!(mismatch.to_string().contains("note"), "it names the method: {mismatch}");
-            assert!(mismatch.to_string().contains("Faults"), "and its group: {mismatch}");
-            let mismatch = faults.number(5).await.unwrap_err();
-            assert!(matches!(mismatch, CallError::SignatureMismatch { .. }), "an emit that is a request: {mismatch:?}");
-            peer.group("Faults").emit("number", &5_u32).await.expect("nobody waits to be told of an emit");
-            let mismatch = peer.group("Faults").request::<()>("note", "by name").await.unwrap_err();
-            assert!(matches!(mismatch, CallError::SignatureMismatch { .. }), "{mismatch:?}");
-        }
-        office.is_unharmed().await;
-        assert!(office.notes.try_recv().is_err(), "a request that was refused has not been executed");
-    }
-
-    async fn arguments_and_replies_that_do_not_decode(net: Net) {
-        let office = Office::open(net, Limits::default()).await;
-        for peer in office.peers() {
-            let faults = peer.group("Faults");
-            let decode = |error: CallError| assert!(matches!(error, CallError::Decode(_)), "{error:?}");
-            decode(faults.request::<u32>("number", &()).await.unwrap_err());
-            decode(faults.request::<u32>("number", &(1_u32, 2_u32)).await.unwrap_err());
-            decode(faults.request::<usize>("size", &[255_u8, 1, 2][..]).await.unwrap_err());
-            decode(faults.request::<String>("number", &1_u32).await.unwrap_err());
-            decode(faults.request::<()>("number", &1_u32).await.unwrap_err());
-            decode(faults.request::<(u32, u32)>("number", &1_u32).await.unwrap_err());
-            faults.emit("note", &(u64::MAX, 1)).await.unwrap();
-        }
-        office.is_unharmed().await;
-    }
-
-    async fn arguments_and_replies_that_do_not_encode(net: Net) {
-        let office = Office::open(net, Limits::default()).await;
-        for peer in office.peers() {
-            let broken = peer.request::<u32>("anything", &Fragile).await.unwrap_err();
-            assert!(matches!(broken, CallError::Encode(_)), "{broken:?}");
-            let broken = peer.emit("anything", &(1, Fragile)).await.unwrap_err();
-            assert!(matches!(broken, CallError::Encode(_)), "{broken:?}");
-            let broken = FaultsClient::new(&peer).fragile().await.unwrap_err();
-            assert!(matches!(broken, CallError::Encode(_)), "{broken:?}");
-        }
-        let broken = office.server.all().emit("anything", &Fragile).await.unwrap_err();
-        assert!(matches!(broken, CallError::Encode(_)), "{broken:?}");
-        let (_, broken) = office.server.all().request::<u32>("anything", &Fragile).next().await.unwrap();
-        assert!(matches!(broken, Err(CallError::Encode(_))), "{broken:?}");
-        office.is_unharmed().await;
-    }
-
-    async fn messages_that_are_too_large(net: Net) {
+    async fn messages_that_are_too_large(net: Transport) {
         let office = Office::open(net, Limits { max_frame: 1024, ..Limits::default() }).await;
         let (large, fits) = ("x".repeat(1025), "x".repeat(900));
         for peer in office.peers() {
@@ -207,7 +139,7 @@ every_transport! {
         office.is_unharmed().await;
     }
 
-    async fn a_large_message_within_the_limit_arrives(net: Net) {
+    async fn a_large_message_within_the_limit_arrives(net: Transport) {
         let office = Office::open(net, Limits::default()).await;
         let large = "x".repeat(4_000_000);
         for peer in office.peers() {
@@ -215,8 +147,76 @@ every_transport! {
             assert_eq!(FaultsClient::new(&peer).give(large.len()).await.map(|text| text.len()), Ok(large.len()));
         }
     }
+}
 
-    async fn more_calls_than_the_other_side_takes(net: Net) {
+tcp_and_memory! {
+    async fn a_method_that_nobody_serves(net: Transport) {
+        let mut office = Office::open(net, Limits::default()).await;
+        for peer in office.peers() {
+            let faults = misunderstood::FaultsClient::new(&peer);
+            assert_eq!(faults.unheard_of().await, Err(CallError::NoSuchMethod));
+            assert_eq!(faults.unheard_of_too().await, Ok(()), "an emit that nobody hears is dropped");
+            assert_eq!(PurchasesClient::new(&peer).buy("axe", 1).await, Err(CallError::NoSuchMethod));
+            assert_eq!(peer.request::<u32>("number", &1_u32).await, Err(CallError::NoSuchMethod));
+            peer.group("Nowhere").emit("nothing", &(1, 2)).await.unwrap();
+            FaultsClient::new(&peer).note("heard").await.unwrap();
+            assert_eq!(office.notes.recv().await.as_deref(), Some("heard"));
+        }
+        office.is_unharmed().await;
+    }
+
+    async fn a_method_of_which_the_sides_think_otherwise(net: Transport) {
+        let mut office = Office::open(net, Limits::default()).await;
+        for peer in office.peers() {
+            let faults = misunderstood::FaultsClient::new(&peer);
+            let mismatch = faults.note("a request?").await.unwrap_err();
+            assert!(matches!(mismatch, CallError::SignatureMismatch { .. }), "{mismatch:?}");
+            assert!(mismatch.to_string().contains("note"), "it names the method: {mismatch}");
+            assert!(mismatch.to_string().contains("Faults"), "and its group: {mismatch}");
+            let mismatch = faults.number(5).await.unwrap_err();
+            assert!(matches!(mismatch, CallError::SignatureMismatch { .. }), "an emit that is a request: {mismatch:?}");
+            peer.group("Faults").emit("number", &5_u32).await.expect("nobody waits to be told of an emit");
+            let mismatch = peer.group("Faults").request::<()>("note", "by name").await.unwrap_err();
+            assert!(matches!(mismatch, CallError::SignatureMismatch { .. }), "{mismatch:?}");
+        }
+        office.is_unharmed().await;
+        assert!(office.notes.try_recv().is_err(), "a request that was refused has not been executed");
+    }
+
+    async fn arguments_and_replies_that_do_not_decode(net: Transport) {
+        let office = Office::open(net, Limits::default()).await;
+        for peer in office.peers() {
+            let faults = peer.group("Faults");
+            let decode = |error: CallError| assert!(matches!(error, CallError::Decode(_)), "{error:?}");
+            decode(faults.request::<u32>("number", &()).await.unwrap_err());
+            decode(faults.request::<u32>("number", &(1_u32, 2_u32)).await.unwrap_err());
+            decode(faults.request::<usize>("size", &[255_u8, 1, 2][..]).await.unwrap_err());
+            decode(faults.request::<String>("number", &1_u32).await.unwrap_err());
+            decode(faults.request::<()>("number", &1_u32).await.unwrap_err());
+            decode(faults.request::<(u32, u32)>("number", &1_u32).await.unwrap_err());
+            faults.emit("note", &(u64::MAX, 1)).await.unwrap();
+        }
+        office.is_unharmed().await;
+    }
+
+    async fn arguments_and_replies_that_do_not_encode(net: Transport) {
+        let office = Office::open(net, Limits::default()).await;
+        for peer in office.peers() {
+            let broken = peer.request::<u32>("anything", &Fragile).await.unwrap_err();
+            assert!(matches!(broken, CallError::Encode(_)), "{broken:?}");
+            let broken = peer.emit("anything", &(1, Fragile)).await.unwrap_err();
+            assert!(matches!(broken, CallError::Encode(_)), "{broken:?}");
+            let broken = FaultsClient::new(&peer).fragile().await.unwrap_err();
+            assert!(matches!(broken, CallError::Encode(_)), "{broken:?}");
+        }
+        let broken = office.server.all().emit("anything", &Fragile).await.unwrap_err();
+        assert!(matches!(broken, CallError::Encode(_)), "{broken:?}");
+        let (_, broken) = office.server.all().request::<u32>("anything", &Fragile).next().await.unwrap();
+        assert!(matches!(broken, Err(CallError::Encode(_))), "{broken:?}");
+        office.is_unharmed().await;
+    }
+
+    async fn more_calls_than_the_other_side_takes(net: Transport) {
         let office = Office::open(net, Limits { calls_in_flight: 4, ..Limits::default() }).await;
         for peer in office.peers() {
             let faults = FaultsClient::new(&peer);
@@ -238,7 +238,7 @@ every_transport! {
         office.is_unharmed().await;
     }
 
-    async fn a_server_that_is_shutting_down(net: Net) {
+    async fn a_server_that_is_shutting_down(net: Transport) {
         let mut office = Office::open(net, Limits::default()).await;
         let client = office.client.clone();
         let under_way = tokio::spawn(async move { FaultsClient::new(&client).gate().await });
@@ -260,7 +260,7 @@ every_transport! {
         assert_eq!(office.client.disconnected().await, DisconnectReason::ShuttingDown);
     }
 
-    async fn a_connection_that_has_ended(net: Net) {
+    async fn a_connection_that_has_ended(net: Transport) {
         let mut office = Office::open(net, Limits::default()).await;
         let client = office.client.clone();
         let under_way = tokio::spawn(async move { FaultsClient::new(&client).gate().await });

@@ -1,8 +1,4 @@
 //! Promise 1: calls start their handlers in the order in which they were sent, and nested calls do not deadlock.
-#![allow(clippy::unwrap_used, reason = "a test that unwraps fails there")]
-
-#[path = "common/promises.rs"]
-mod common;
 
 use std::{
     future::Future,
@@ -12,8 +8,8 @@ use std::{
     time::Duration,
 };
 
-use common::{Host, Net, eventually, on_every_wire, within};
 use sockets::{CallError, Client, Limits, Peer, Server, ServerBuilder, Socket};
+use sockets_tests::*;
 
 type Heard = Arc<Mutex<Vec<u32>>>;
 
@@ -91,35 +87,35 @@ fn in_order(count: u32) -> Vec<u32> {
     (0..count).collect()
 }
 
-on_every_wire! {
-    async fn emits_and_requests_of_a_client_start_in_order(wire: Net) {
+every_transport! {
+    async fn emits_and_requests_of_a_client_start_in_order(net: Transport) {
         let heard = Heard::default();
-        let host = Host::new(wire, listening_server(&heard)).await;
-        let client = host.connect(Client::builder()).await;
+        let server = net.serve(listening_server(&heard)).await;
+        let client = net.connect(&server, Client::builder()).await;
         send_in_turn(&client, 20_000, 300).await;
         eventually("all is heard", || heard.lock().unwrap().len() == 20_000).await;
         assert!(*heard.lock().unwrap() == in_order(20_000));
     }
 
-    async fn emits_and_requests_start_in_order_through_a_tiny_window(wire: Net) {
+    async fn emits_and_requests_start_in_order_through_a_tiny_window(net: Transport) {
         let heard = Heard::default();
-        let host = Host::new(wire, listening_server(&heard).limits(tiny())).await;
-        let client = host.connect(Client::builder().limits(tiny())).await;
+        let server = net.serve(listening_server(&heard).limits(tiny())).await;
+        let client = net.connect(&server, Client::builder().limits(tiny())).await;
         send_in_turn(&client, 3000, 3).await;
         eventually("all is heard", || heard.lock().unwrap().len() == 3000).await;
         assert!(*heard.lock().unwrap() == in_order(3000));
     }
 
-    async fn what_goes_to_one_socket_and_to_an_audience_starts_in_order(wire: Net) {
+    async fn what_goes_to_one_socket_and_to_an_audience_starts_in_order(net: Transport) {
         let heard = Heard::default();
-        let host = Host::new(wire, Server::builder().connected(|socket: Socket| async move { socket.join("room") })).await;
-        let client = host.connect(listening_client(&heard)).await;
-        let socket = host.server.sockets().remove(0);
+        let server = net.serve(Server::builder().connected(|socket: Socket| async move { socket.join("room") })).await;
+        let client = net.connect(&server, listening_client(&heard)).await;
+        let socket = server.sockets().remove(0);
         for n in 0..4_000 {
             match n % 4 {
                 0 => socket.emit("note", &n).await.unwrap(),
-                1 => host.server.room("room").emit("note", &n).await.unwrap(),
-                2 => host.server.all().request::<u32>("ask", &n).for_each_reply(|_, reply| assert_eq!(reply, Ok(n))).await,
+                1 => server.room("room").emit("note", &n).await.unwrap(),
+                2 => server.all().request::<u32>("ask", &n).for_each_reply(|_, reply| assert_eq!(reply, Ok(n))).await,
                 _ => assert_eq!(socket.request::<u32>("ask", &n).await, Ok(n)),
             }
         }
@@ -127,17 +123,19 @@ on_every_wire! {
         assert!(*heard.lock().unwrap() == in_order(4_000));
         drop(client);
     }
+}
 
-    async fn what_goes_to_an_audience_starts_in_order_through_a_tiny_window(wire: Net) {
+tcp_and_memory! {
+    async fn what_goes_to_an_audience_starts_in_order_through_a_tiny_window(net: Transport) {
         let heard = Heard::default();
-        let host = Host::new(wire, Server::builder().limits(tiny())).await;
-        let client = host.connect(listening_client(&heard).limits(tiny())).await;
-        let socket = host.server.sockets().remove(0);
+        let server = net.serve(Server::builder().limits(tiny())).await;
+        let client = net.connect(&server, listening_client(&heard).limits(tiny())).await;
+        let socket = server.sockets().remove(0);
         for n in 0..3000_u32 {
             if n % 5 == 0 {
                 socket.emit("note", &n).await.unwrap();
             } else {
-                host.server.all().emit("note", &n).await.unwrap();
+                server.all().emit("note", &n).await.unwrap();
             }
         }
         eventually("all is heard", || heard.lock().unwrap().len() == 3000).await;
@@ -145,9 +143,9 @@ on_every_wire! {
         drop(client);
     }
 
-    async fn what_a_handler_sent_to_its_caller_arrives_before_its_reply(wire: Net) {
+    async fn what_a_handler_sent_to_its_caller_arrives_before_its_reply(net: Transport) {
         let heard = Heard::default();
-        let host = Host::new(wire, Server::builder().limits(tiny()).connected(|socket: Socket| async move {
+        let server = net.serve(Server::builder().limits(tiny()).connected(|socket: Socket| async move {
             let caller = socket.clone();
             socket.listen("tell", move |n: u32| {
                 let socket = caller.clone();
@@ -162,19 +160,19 @@ on_every_wire! {
                 }
             });
         })).await;
-        let client = host.connect(listening_client(&heard).limits(tiny())).await;
+        let client = net.connect(&server, listening_client(&heard).limits(tiny())).await;
         for n in 0..1000 {
             client.request::<()>("tell", &n).await.unwrap();
             assert_eq!(std::mem::take(&mut *heard.lock().unwrap()), in_order(n % 12), "call {n}");
         }
     }
 
-    async fn a_handler_that_calls_back_does_not_deadlock_at_any_depth(wire: Net) {
-        let host = Host::new(wire, Server::builder().connected(|socket: Socket| {
+    async fn a_handler_that_calls_back_does_not_deadlock_at_any_depth(net: Transport) {
+        let server = net.serve(Server::builder().connected(|socket: Socket| {
             bounce(&socket);
             async {}
         })).await;
-        let client = host.connect(Client::builder().connected(|peer| {
+        let client = net.connect(&server, Client::builder().connected(|peer| {
             bounce(&peer);
             async {}
         })).await;
@@ -185,12 +183,12 @@ on_every_wire! {
 
     /// There is no place for all of them; then some are refused, and the connection goes on.
     /// Fault 20 of RELIABILITY.md.
-    async fn nested_calls_beyond_a_tiny_window_end_and_leave_the_connection_well(wire: Net) {
-        let host = Host::new(wire, Server::builder().limits(tiny()).connected(|socket: Socket| {
+    async fn nested_calls_beyond_a_tiny_window_end_and_leave_the_connection_well(net: Transport) {
+        let server = net.serve(Server::builder().limits(tiny()).connected(|socket: Socket| {
             bounce(&socket);
             async {}
         })).await;
-        let client = host.connect(Client::builder().limits(tiny()).connected(|peer| {
+        let client = net.connect(&server, Client::builder().limits(tiny()).connected(|peer| {
             bounce(&peer);
             async {}
         })).await;
@@ -202,9 +200,9 @@ on_every_wire! {
     }
 
     /// Each side's handlers emit to the other, and there are more of them than places.
-    async fn handlers_that_emit_back_to_their_caller_do_not_deadlock(wire: Net) {
+    async fn handlers_that_emit_back_to_their_caller_do_not_deadlock(net: Transport) {
         let heard = Heard::default();
-        let host = Host::new(wire, Server::builder().limits(tiny()).connected({
+        let server = net.serve(Server::builder().limits(tiny()).connected({
             let heard = Arc::clone(&heard);
             move |socket: Socket| {
                 listen(&socket, &heard);
@@ -212,7 +210,7 @@ on_every_wire! {
                 async {}
             }
         })).await;
-        let client = host.connect(Client::builder().limits(tiny()).connected(|peer| {
+        let client = net.connect(&server, Client::builder().limits(tiny()).connected(|peer| {
             echo(&peer, "pong", "note", 1);
             async {}
         })).await;
@@ -284,9 +282,9 @@ async fn a_reply_does_not_overtake_what_its_handler_sent_when_the_caller_is_slow
 async fn each_handler_runs_up_to_its_first_suspension_before_the_next_starts() {
     let heard = Heard::default();
     let noted = Arc::clone(&heard);
-    let host = Host::new(
-        Net::Tcp,
-        Server::builder().connected(move |socket: Socket| {
+    let net = Transport::Tcp;
+    let server = net
+        .serve(Server::builder().connected(move |socket: Socket| {
             let noted = Arc::clone(&noted);
             async move {
                 socket.listen("two", move |n: u32| {
@@ -299,10 +297,9 @@ async fn each_handler_runs_up_to_its_first_suspension_before_the_next_starts() {
                     }
                 });
             }
-        }),
-    )
-    .await;
-    let client = host.connect(Client::builder()).await;
+        }))
+        .await;
+    let client = net.connect(&server, Client::builder()).await;
     let calls = (0..500_u32).map(|n| {
         let client = &client;
         async move { client.request::<()>("two", &n).await }

@@ -1,7 +1,5 @@
 //! Typed calls to methods that the other side declares otherwise: they fail before they are sent, with both signatures.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::{
     collections::BTreeMap,
     sync::{
@@ -133,9 +131,9 @@ async fn differs(peer: &Peer, counter: &Counter) {
     assert_eq!(counter.get(), 0, "nothing that differs has been sent");
 }
 
-every_transport! {
+tcp_and_memory! {
     /// Fault 7 of RELIABILITY.md.
-    async fn a_typed_call_that_differs_fails_before_it_is_sent_to_a_server(net: Net) {
+    async fn a_typed_call_that_differs_fails_before_it_is_sent_to_a_server(net: Transport) {
         let counter = Counter::default();
         let server = net.serve(players().serve(new_shop(&counter))).await;
         let client = net.join(&server, "ada", Client::builder()).await;
@@ -143,7 +141,7 @@ every_transport! {
         assert_eq!(server.sockets()[0].stats(), Stats::default(), "no emit has come");
     }
 
-    async fn a_typed_call_that_differs_fails_before_it_is_sent_to_a_client(net: Net) {
+    async fn a_typed_call_that_differs_fails_before_it_is_sent_to_a_client(net: Transport) {
         let counter = Counter::default();
         let server = net.serve(players()).await;
         let client = net.join(&server, "ada", Client::builder().serve(new_shop(&counter))).await;
@@ -152,13 +150,13 @@ every_transport! {
         assert_eq!(client.stats(), Stats::default(), "no emit has come");
     }
 
-    async fn a_call_that_the_other_side_does_not_serve_any_more_is_no_mismatch(net: Net) {
+    async fn a_call_that_the_other_side_does_not_serve_any_more_is_no_mismatch(net: Transport) {
         let server = net.serve(players().serve(new_shop(&Counter::default()))).await;
         let client = net.join(&server, "ada", Client::builder()).await;
         assert_eq!(old::ShopClient::new(&client).closed().await, Err(CallError::NoSuchMethod));
     }
 
-    async fn callers_by_name_are_not_checked(net: Net) {
+    async fn callers_by_name_are_not_checked(net: Transport) {
         let counter = Counter::default();
         let server = net.serve(players().serve(new_shop(&counter))).await;
         let client = net.join(&server, "ada", Client::builder()).await;
@@ -171,7 +169,7 @@ every_transport! {
         assert_eq!(counter.get(), 2);
     }
 
-    async fn each_member_of_an_audience_is_checked_by_itself(net: Net) {
+    async fn each_member_of_an_audience_is_checked_by_itself(net: Transport) {
         let (olds, news) = (Counter::default(), Counter::default());
         let server = net.serve(players()).await;
         let ada = net.join(&server, "ada", Client::builder().serve(old_shop(&olds))).await;
@@ -202,7 +200,7 @@ every_transport! {
         assert_eq!(news.get(), 1, "an emit by name is for all");
     }
 
-    async fn what_is_served_in_connected_is_known_from_the_first_call_on(net: Net) {
+    async fn what_is_served_in_connected_is_known_from_the_first_call_on(net: Transport) {
         let counter = Counter::default();
         let served = counter.clone();
         let server = net.serve(players().connected(move |socket| {
@@ -214,7 +212,7 @@ every_transport! {
         assert_eq!(counter.get(), 0);
     }
 
-    async fn what_is_served_later_is_checked_from_then_on(net: Net) {
+    async fn what_is_served_later_is_checked_from_then_on(net: Transport) {
         let (counter, server) = (Counter::default(), net.serve(players()).await);
         let client = net.join(&server, "ada", Client::builder()).await;
         let socket = server.sockets()[0].clone();
@@ -227,7 +225,7 @@ every_transport! {
         assert_eq!(counter.get(), 0);
     }
 
-    async fn what_one_socket_is_served_counts_for_it_alone(net: Net) {
+    async fn what_one_socket_is_served_counts_for_it_alone(net: Transport) {
         let counter = Counter::default();
         let server = net.serve(players().serve(old_shop(&counter))).await;
         let ada = net.join(&server, "ada", Client::builder()).await;
@@ -242,7 +240,7 @@ every_transport! {
         mismatch(new::ShopClient::new(&bob).price("sword").await);
     }
 
-    async fn what_is_served_no_more_because_of_another_group_is_taken_back(net: Net) {
+    async fn what_is_served_no_more_because_of_another_group_is_taken_back(net: Transport) {
         let server = net.serve(players().serve(old_shop(&Counter::default()))).await;
         let client = net.join(&server, "ada", Client::builder()).await;
         mismatch(other::ShopClient::new(&client).closed().await);
@@ -251,7 +249,7 @@ every_transport! {
         assert_eq!(other::ShopClient::new(&client).closed().await, Err(CallError::NoSuchMethod));
     }
 
-    async fn a_name_that_is_listened_to_is_not_checked_until_that_stops(net: Net) {
+    async fn a_name_that_is_listened_to_is_not_checked_until_that_stops(net: Transport) {
         let server = net.serve(players().serve(new_shop(&Counter::default()))).await;
         let client = net.join(&server, "ada", Client::builder()).await;
         let shop = server.sockets()[0].group("Shop");
@@ -268,7 +266,7 @@ every_transport! {
         mismatch(old::ShopClient::new(&client).viewed("sword").await);
     }
 
-    async fn clients_with_small_frames_are_told_in_several(net: Net) {
+    async fn clients_with_small_frames_are_told_in_several(net: Transport) {
         let limits = sockets::Limits { max_frame: 256, ..Default::default() };
         let counter = Counter::default();
         let builder = players().serve(ManyServer::new(Every)).serve(new_shop(&counter));

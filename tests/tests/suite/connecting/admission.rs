@@ -1,17 +1,12 @@
 //! How many may be in, and how many may be on their way in: FAULTS 15, 22 and 28. (Names and rooms have limits, too:
 //! `naming` and `promise_0_connecting` test them; `bad_input::greetings` the bytes and the time of one greeting.)
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
-#[path = "bad_input/raw.rs"]
-#[allow(dead_code, reason = "it is made for more than this")]
-mod raw;
 
 use std::{sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
-use raw::{Raw, TERMS, greeting, string};
 use sockets::{Client, ConnectError, Limits, Refusal, Server, ServerBuilder};
-use sockets_tests::{Login, Player, admitting, eventually, every_transport, players};
+use sockets_tests::raw::{self, Raw, TERMS, greeting, string};
+use sockets_tests::{Login, Player, admitting, eventually, players, tcp_and_memory};
 use tokio::{
     io::{DuplexStream, duplex},
     sync::{Notify, Semaphore},
@@ -22,8 +17,8 @@ fn is_full(error: &ConnectError) -> bool {
     matches!(error, ConnectError::Refused(refusal) if refusal.message() == "the server is full")
 }
 
-every_transport! {
-    async fn a_full_server_says_so_and_has_a_place_again_when_somebody_has_left(net: Net) {
+tcp_and_memory! {
+    async fn a_full_server_says_so_and_has_a_place_again_when_somebody_has_left(net: Transport) {
         let server = net.serve(players().limits(Limits { connections: 2, ..Limits::default() })).await;
         let first = net.join(&server, "ada", Client::builder()).await;
         let _second = net.join(&server, "eve", Client::builder()).await;
@@ -37,7 +32,7 @@ every_transport! {
         net.connect(&server, bob()).await;
     }
 
-    async fn who_is_refused_or_never_ready_keeps_no_place(net: Net) {
+    async fn who_is_refused_or_never_ready_keeps_no_place(net: Transport) {
         let limits = Limits { connections: 1, handshakes: 1, connected: Duration::from_millis(50), ..Limits::default() };
         let server = players().limits(limits).connected(|socket| async move {
             if *socket.identity() == Player::new("slow") {
@@ -58,7 +53,7 @@ every_transport! {
     }
 
     /// FAULTS 28.
-    async fn a_crowd_is_let_in_up_to_the_limit_and_all_others_are_told(net: Net) {
+    async fn a_crowd_is_let_in_up_to_the_limit_and_all_others_are_told(net: Transport) {
         let limits = Limits { connections: 30, handshakes: 3, ..Limits::default() };
         let server = net.serve(players().limits(limits)).await;
         let crowd = (0..100).map(|number| {

@@ -9,10 +9,8 @@ use std::{
 };
 
 use sockets::{Client, ClientState, Reconnect, Refusal, Server};
-use sockets_tests::{Relay, eventually};
+use sockets_tests::{Relay, eventually, within};
 use tokio::time::{Instant, sleep};
-
-use crate::within;
 
 /// Returns a server that counts logins, and a relay to it.
 async fn counting(logins: &Arc<AtomicU32>) -> (Server, Relay) {

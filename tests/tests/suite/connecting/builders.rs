@@ -1,7 +1,5 @@
 //! How servers and clients are built, and how clients log in.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::{
     sync::{
         Arc,
@@ -16,24 +14,7 @@ use sockets_tests::*;
 use tokio::sync::mpsc::unbounded_channel;
 
 every_transport! {
-    async fn without_authenticate_the_identity_is_the_unit(net: Net) {
-        let server: Server = net.serve(Server::builder().serve(PurchasesServer::new(Shop::unwatched()))).await;
-        let client = net.connect(&server, Client::builder()).await;
-        assert_eq!(PurchasesClient::new(&client).get_price("sword").await, Ok(Some(10)));
-        let socket: Socket = server.socket(&()).unwrap();
-        assert_eq!(*socket.identity(), ());
-        assert_eq!(server.sockets_of(&()), [socket]);
-    }
-
-    async fn authentication_may_take_the_login_alone(net: Net) {
-        let server = net.serve(Server::builder().authenticate(|name: String| async move {
-            if name.is_empty() { Err(Refusal::new("nameless")) } else { Ok(name) }
-        })).await;
-        let _client = net.connect(&server, Client::builder().auth("ada")).await;
-        assert_eq!(*server.sockets()[0].identity(), "ada");
-    }
-
-    async fn authentication_may_take_the_handshake_too(net: Net) {
+    async fn authentication_may_take_the_handshake_too(net: Transport) {
         let server = net.serve(Server::builder().authenticate(|login: Login, handshake: Handshake| async move {
             Ok::<_, Refusal>((login.name, handshake.peer_addr, handshake.transport))
         })).await;
@@ -43,8 +24,27 @@ every_transport! {
         assert_eq!(address.is_some_and(|address| address.ip().is_loopback()), net.has_address());
         assert!(!transport.is_empty());
     }
+}
 
-    async fn authentication_may_be_a_function(net: Net) {
+tcp_and_memory! {
+    async fn without_authenticate_the_identity_is_the_unit(net: Transport) {
+        let server: Server = net.serve(Server::builder().serve(PurchasesServer::new(Shop::unwatched()))).await;
+        let client = net.connect(&server, Client::builder()).await;
+        assert_eq!(PurchasesClient::new(&client).get_price("sword").await, Ok(Some(10)));
+        let socket: Socket = server.socket(&()).unwrap();
+        assert_eq!(*socket.identity(), ());
+        assert_eq!(server.sockets_of(&()), [socket]);
+    }
+
+    async fn authentication_may_take_the_login_alone(net: Transport) {
+        let server = net.serve(Server::builder().authenticate(|name: String| async move {
+            if name.is_empty() { Err(Refusal::new("nameless")) } else { Ok(name) }
+        })).await;
+        let _client = net.connect(&server, Client::builder().auth("ada")).await;
+        assert_eq!(*server.sockets()[0].identity(), "ada");
+    }
+
+    async fn authentication_may_be_a_function(net: Transport) {
         async fn check(login: Login, _: Handshake) -> Result<Player, Refusal> {
             admitting(login).await
         }
@@ -53,7 +53,7 @@ every_transport! {
         assert!(server.socket(&Player::new("ada")).is_some());
     }
 
-    async fn a_login_can_be_made_anew_for_each_connection(net: Net) {
+    async fn a_login_can_be_made_anew_for_each_connection(net: Transport) {
         let server = net.serve(players()).await;
         let made = Arc::new(AtomicU32::new(0));
         let count = Arc::clone(&made);
@@ -69,14 +69,14 @@ every_transport! {
         assert!(server.socket(&Player::new("ticket 0")).is_some());
     }
 
-    async fn a_login_of_another_type_is_a_failed_handshake(net: Net) {
+    async fn a_login_of_another_type_is_a_failed_handshake(net: Transport) {
         let server = net.serve(players()).await;
         let failed = net.try_connect(&server, Client::builder()).await.unwrap_err();
         assert!(matches!(failed, ConnectError::Handshake(_)), "{failed:?}");
         assert!(server.sockets().is_empty());
     }
 
-    async fn a_refused_client_reads_the_words_and_is_no_socket(net: Net) {
+    async fn a_refused_client_reads_the_words_and_is_no_socket(net: Transport) {
         let (met, mut meeting) = unbounded_channel();
         let server = net.serve(players().connected(move |socket: Socket<Player>| {
             met.send(socket).unwrap();
@@ -90,7 +90,7 @@ every_transport! {
         assert!(meeting.try_recv().is_err());
     }
 
-    async fn connect_returns_when_connected_has_finished(net: Net) {
+    async fn connect_returns_when_connected_has_finished(net: Transport) {
         let server = net.serve(players().connected(|socket: Socket<Player>| async move {
             tokio::time::sleep(Duration::from_millis(30)).await;
             socket.join("late");
@@ -99,7 +99,7 @@ every_transport! {
         assert_eq!(server.room("late").sockets().len(), 1);
     }
 
-    async fn connected_may_ask_the_client_that_is_still_connecting(net: Net) {
+    async fn connected_may_ask_the_client_that_is_still_connecting(net: Transport) {
         let (votes, mut voted) = unbounded_channel();
         let server = net.serve(players().connected(move |socket: Socket<Player>| {
             let votes = votes.clone();
@@ -113,7 +113,7 @@ every_transport! {
         assert_eq!(voted.try_recv().unwrap(), Ok("tea".into()));
     }
 
-    async fn the_client_sets_its_listeners_before_the_first_message(net: Net) {
+    async fn the_client_sets_its_listeners_before_the_first_message(net: Transport) {
         let server = net.serve(players().connected(|socket: Socket<Player>| async move {
             socket.emit("welcome", &("first",)).await.unwrap();
         })).await;
@@ -129,7 +129,7 @@ every_transport! {
         assert_eq!(hears.recv().await.as_deref(), Some("first"));
     }
 
-    async fn connected_has_a_limit_of_time(net: Net) {
+    async fn connected_has_a_limit_of_time(net: Transport) {
         let limits = Limits { connected: Duration::from_millis(50), ..Limits::default() };
         let hanging = players().limits(limits).connected(|_| std::future::pending::<()>());
         let server = net.serve(hanging).await;
@@ -138,7 +138,7 @@ every_transport! {
         net.deserted(&server).await;
     }
 
-    async fn authentication_has_a_limit_of_time(net: Net) {
+    async fn authentication_has_a_limit_of_time(net: Transport) {
         let limits = Limits { authentication: Duration::from_millis(50), ..Limits::default() };
         let server = net.serve(Server::builder().limits(limits).authenticate(|(): ()| async {
             std::future::pending::<Result<(), Refusal>>().await
@@ -147,7 +147,7 @@ every_transport! {
         assert!(matches!(failed, ConnectError::Refused(refusal) if refusal.retry_after().is_some()));
     }
 
-    async fn both_sides_may_serve_and_call_one_group(net: Net) {
+    async fn both_sides_may_serve_and_call_one_group(net: Transport) {
         let server = net.serve(Server::builder().serve(PurchasesServer::new(Shop::unwatched()))).await;
         let client = Client::builder().serve(PurchasesServer::new(Shop::unwatched()));
         let client = net.connect(&server, client).await;
@@ -157,7 +157,7 @@ every_transport! {
         assert_eq!(back.get_price("shield").await, Ok(None));
     }
 
-    async fn identities_are_looked_up_by_what_they_are(net: Net) {
+    async fn identities_are_looked_up_by_what_they_are(net: Transport) {
         #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
         enum Id { Guest(u64), Member { name: String, admin: bool } }
         let server = net.serve(Server::builder().authenticate(|id: Id| async { Ok(id) })).await;

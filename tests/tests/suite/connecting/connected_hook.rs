@@ -1,8 +1,4 @@
 //! Promise 0, and the limits of promise 3 that concern the beginning of a connection.
-#![allow(clippy::unwrap_used, reason = "a test that unwraps fails there")]
-
-#[path = "common/promises.rs"]
-mod common;
 
 use std::{
     sync::{
@@ -12,8 +8,8 @@ use std::{
     time::Duration,
 };
 
-use common::{Host, Net, on_every_wire, within};
 use sockets::{AcceptError, Client, ConnectError, Limits, Refusal, Server, Socket};
+use sockets_tests::*;
 use tokio::io::{AsyncReadExt, duplex};
 
 /// Whether the server has refused the client, which may try again.
@@ -21,11 +17,11 @@ fn is_retry(outcome: &Result<Client, ConnectError>) -> bool {
     matches!(outcome, Err(ConnectError::Refused(refusal)) if refusal.retry_after() == Some(Duration::ZERO))
 }
 
-on_every_wire! {
-    async fn connect_returns_when_connected_has_asked_the_client_and_finished(wire: Net) {
+every_transport! {
+    async fn connect_returns_when_connected_has_asked_the_client_and_finished(net: Transport) {
         let finished = Arc::new(AtomicBool::new(false));
         let set = Arc::clone(&finished);
-        let host = Host::new(wire, Server::builder().connected(move |socket: Socket| {
+        let server = net.serve(Server::builder().connected(move |socket: Socket| {
             let finished = Arc::clone(&set);
             async move {
                 assert_eq!(socket.request::<u32>("color", &1_u32).await, Ok(2));
@@ -33,18 +29,18 @@ on_every_wire! {
                 finished.store(true, Ordering::SeqCst);
             }
         })).await;
-        let client = host.connect(Client::builder().connected(|peer| async move {
+        let client = net.connect(&server, Client::builder().connected(|peer| async move {
             peer.listen("color", |n: u32| async move { n + 1 });
         })).await;
         assert!(finished.load(Ordering::SeqCst));
         assert!(client.is_connected());
     }
 
-    async fn calls_from_the_client_are_held_until_connected_ends_and_come_in_order(wire: Net) {
+    async fn calls_from_the_client_are_held_until_connected_ends_and_come_in_order(net: Transport) {
         let (ready, heard) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let (set, counted) = (Arc::clone(&ready), Arc::clone(&heard));
         let limits = Limits { calls_in_flight: 4, ..Limits::default() };
-        let host = Host::new(wire, Server::builder().limits(limits).connected(move |socket: Socket| {
+        let server = net.serve(Server::builder().limits(limits).connected(move |socket: Socket| {
             let (ready, heard) = (Arc::clone(&set), Arc::clone(&counted));
             async move {
                 let opened = Arc::clone(&ready);
@@ -60,7 +56,7 @@ on_every_wire! {
             }
         })).await;
         let (told, early) = tokio::sync::oneshot::channel();
-        let client = host.connect(Client::builder().connected(|peer| async move {
+        let client = net.connect(&server, Client::builder().connected(|peer| async move {
             peer.listen("hello", |(): ()| async {});
             for n in 0..20_usize {
                 peer.emit("early", &n).await.unwrap();
@@ -70,40 +66,42 @@ on_every_wire! {
         assert_eq!(early.await.unwrap(), Ok(20));
         assert_eq!(client.request::<usize>("early", &21_usize).await, Ok(21));
     }
+}
 
-    async fn connected_has_a_time_limit_of_its_own(wire: Net) {
+tcp_and_memory! {
+    async fn connected_has_a_time_limit_of_its_own(net: Transport) {
         let limits = Limits { connected: Duration::from_millis(100), ..Limits::default() };
         let server = Server::builder().limits(limits).connected(|_: Socket| std::future::pending::<()>());
-        let host = Host::new(wire, server).await;
-        let outcome = host.try_connect(Client::builder()).await;
+        let server = net.serve(server).await;
+        let outcome = net.try_connect(&server, Client::builder()).await;
         assert!(is_retry(&outcome), "{outcome:?}");
-        assert!(host.server.sockets().is_empty());
+        assert!(server.sockets().is_empty());
     }
 
-    async fn a_connected_that_panics_ends_that_connection_alone(wire: Net) {
+    async fn a_connected_that_panics_ends_that_connection_alone(net: Transport) {
         let count = AtomicUsize::new(0);
         let server = Server::builder().connected(move |_: Socket| {
             let first = count.fetch_add(1, Ordering::SeqCst) == 0;
             async move { assert!(!first, "it was told to") }
         });
-        let host = Host::new(wire, server).await;
-        let outcome = host.try_connect(Client::builder()).await;
+        let server = net.serve(server).await;
+        let outcome = net.try_connect(&server, Client::builder()).await;
         assert!(is_retry(&outcome), "{outcome:?}");
-        let client = host.connect(Client::builder()).await;
+        let client = net.connect(&server, Client::builder()).await;
         assert!(client.is_connected());
     }
 
-    async fn a_refused_login_is_told_in_the_servers_words(wire: Net) {
+    async fn a_refused_login_is_told_in_the_servers_words(net: Transport) {
         let server = Server::builder().authenticate(|name: String| async move {
             if name == "ada" { Ok(name) } else { Err(Refusal::new("not you")) }
         });
-        let host = Host::new(wire, server).await;
-        match host.try_connect(Client::builder().auth("bob")).await {
+        let server = net.serve(server).await;
+        match net.try_connect(&server, Client::builder().auth("bob")).await {
             Err(ConnectError::Refused(refusal)) => assert_eq!(refusal.message(), "not you"),
             other => panic!("{other:?}"),
         }
-        let client = host.connect(Client::builder().auth("ada")).await;
-        assert_eq!(*host.server.sockets()[0].identity(), "ada");
+        let client = net.connect(&server, Client::builder().auth("ada")).await;
+        assert_eq!(*server.sockets()[0].identity(), "ada");
         drop(client);
     }
 }
@@ -124,7 +122,7 @@ async fn a_connect_that_is_given_up_leaves_no_socket_behind() {
     let server = Server::builder().connected(|_: Socket| std::future::pending::<()>()).build();
     let connect = Client::builder().connect_to(&server);
     assert!(tokio::time::timeout(Duration::from_millis(50), connect).await.is_err());
-    common::eventually("it is gone", || server.sockets().is_empty()).await;
+    eventually("it is gone", || server.sockets().is_empty()).await;
 }
 
 #[tokio::test]

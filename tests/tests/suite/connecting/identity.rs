@@ -9,9 +9,7 @@ use std::{
 };
 
 use sockets::{Call, Client, Refusal, Server, ServerBuilder, Socket};
-use sockets_tests::{Relay, eventually};
-
-use crate::{client, within};
+use sockets_tests::{Relay, eventually, reconnecting, within};
 
 /// A user, of whom only the id is compared.
 #[derive(Clone, Debug)]
@@ -45,7 +43,7 @@ fn demoting() -> ServerBuilder<User> {
 
 async fn resumed(server: &Server<User>) -> (Relay, Client, Socket<User>) {
     let relay = Relay::to(server.local_addr()).await;
-    let client = within(client().connect(&relay.url())).await.unwrap();
+    let client = within(reconnecting().connect(&relay.url())).await.unwrap();
     let socket = server.sockets().remove(0);
     assert!(socket.identity().is_admin);
     relay.cut();
@@ -70,7 +68,7 @@ impl Admin for Asking {
 async fn resumed_session_has_the_new_identity_in_handlers() {
     let server = demoting().serve(AdminServer::new(Asking)).bind("tcp://127.0.0.1:0").await.unwrap();
     let relay = Relay::to(server.local_addr()).await;
-    let client = within(client().connect(&relay.url())).await.unwrap();
+    let client = within(reconnecting().connect(&relay.url())).await.unwrap();
     let admin = AdminClient::new(&client);
     assert_eq!(admin.is_admin().await, Ok(true));
     relay.shut();
@@ -102,7 +100,7 @@ async fn resumed_session_has_the_new_identity_in_every_index() {
 async fn replaced_identity_is_dropped_and_leaves_no_index_entry() {
     let server = demoting().bind("tcp://127.0.0.1:0").await.unwrap();
     let relay = Relay::to(server.local_addr()).await;
-    let client = within(client().connect(&relay.url())).await.unwrap();
+    let client = within(reconnecting().connect(&relay.url())).await.unwrap();
     let socket = server.sockets().remove(0);
     let first = Arc::downgrade(&socket.identity());
     relay.cut();
@@ -124,7 +122,7 @@ async fn session_with_another_identity_is_not_resumed() {
     });
     let server = server.bind("tcp://127.0.0.1:0").await.unwrap();
     let relay = Relay::to(server.local_addr()).await;
-    let _client = within(client().connect(&relay.url())).await.unwrap();
+    let _client = within(reconnecting().connect(&relay.url())).await.unwrap();
     let first = server.sockets().remove(0);
     relay.cut();
     eventually("the client has another session", || server.sockets().len() == 2).await;

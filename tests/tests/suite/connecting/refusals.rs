@@ -10,10 +10,8 @@ use std::{
 };
 
 use sockets::{CallError, Client, ClientState, ConnectError, DisconnectReason, Limits, Refusal, Server, Socket};
-use sockets_tests::{Relay, eventually, every_transport};
+use sockets_tests::{Relay, eventually, every_transport, reconnecting, tcp_and_memory, within};
 use tokio::sync::Notify;
-
-use crate::{client, within};
 
 /// Sessions that end with their connections, so that a client that reconnects has another session.
 fn forgetful() -> Limits {
@@ -42,12 +40,12 @@ async fn server(outcome: Outcome) -> Server {
 /// Connects through a relay.
 async fn through_a_relay(server: &Server) -> (Relay, Client) {
     let relay = Relay::to(server.local_addr()).await;
-    let client = within(client().connect(&relay.url())).await.unwrap();
+    let client = within(reconnecting().connect(&relay.url())).await.unwrap();
     (relay, client)
 }
 
 every_transport! {
-    async fn first_connect_returns_the_refusal(net: Net) {
+    async fn first_connect_returns_the_refusal(net: Transport) {
         let banned = || Refusal::new("closed");
         let busy = || Refusal::retry("busy").after(Duration::from_millis(1500));
         for refusal in [banned, busy] as [fn() -> Refusal; 2] {
@@ -63,17 +61,7 @@ every_transport! {
         }
     }
 
-    async fn authentication_that_panics_is_a_retry(net: Net) {
-        let server = net.serve(Server::builder().authenticate(|fails: bool| async move {
-            assert!(!fails, "it fails");
-            Ok::<_, Refusal>(())
-        })).await;
-        let refused = net.try_connect(&server, Client::builder().auth(true)).await.unwrap_err();
-        assert!(matches!(&refused, ConnectError::Refused(refusal) if refusal.retry_after().is_some()), "{refused:?}");
-        net.connect(&server, Client::builder().auth(false)).await;
-    }
-
-    async fn socket_disconnected_by_its_hook_is_never_connected(net: Net) {
+    async fn socket_disconnected_by_its_hook_is_never_connected(net: Transport) {
         let server = net.serve(Server::builder().connected(|socket: Socket| async move {
             socket.disconnect("not today");
         })).await;
@@ -85,6 +73,18 @@ every_transport! {
             };
             assert_eq!(message, Some("not today"));
         }
+    }
+}
+
+tcp_and_memory! {
+    async fn authentication_that_panics_is_a_retry(net: Transport) {
+        let server = net.serve(Server::builder().authenticate(|fails: bool| async move {
+            assert!(!fails, "it fails");
+            Ok::<_, Refusal>(())
+        })).await;
+        let refused = net.try_connect(&server, Client::builder().auth(true)).await.unwrap_err();
+        assert!(matches!(&refused, ConnectError::Refused(refusal) if refusal.retry_after().is_some()), "{refused:?}");
+        net.connect(&server, Client::builder().auth(false)).await;
     }
 }
 

@@ -3,13 +3,11 @@
 use std::time::Duration;
 
 use sockets::{Client, ClientBuilder, ConnectError, Limits, Refusal, Server};
-use sockets_tests::{Net, every_transport};
+use sockets_tests::{Transport, tcp_and_memory, within};
 use tokio::time::Instant;
 
-use crate::within;
-
 /// Connects, and returns the error's text.
-async fn refused(net: Net, server: &Server<impl sockets::Identity>, builder: ClientBuilder) -> String {
+async fn refused(net: Transport, server: &Server<impl sockets::Identity>, builder: ClientBuilder) -> String {
     let failed = within(net.try_connect(server, builder)).await.unwrap_err();
     assert!(matches!(failed, ConnectError::Handshake(_)), "{failed:?}");
     failed.to_string()
@@ -21,20 +19,20 @@ fn assert_names(text: &str, parts: &[&str]) {
     }
 }
 
-every_transport! {
-    async fn client_without_a_login_is_referred_to_auth(net: Net) {
+tcp_and_memory! {
+    async fn client_without_a_login_is_referred_to_auth(net: Transport) {
         let server = net.serve(Server::builder().authenticate(|name: String| async { Ok::<_, Refusal>(name) })).await;
         let text = refused(net, &server, Client::builder()).await;
         assert_names(&text, &["sent no login", "String", "`ClientBuilder::auth`"]);
     }
 
-    async fn client_with_a_login_that_is_not_expected_is_referred_to_auth(net: Net) {
+    async fn client_with_a_login_that_is_not_expected_is_referred_to_auth(net: Transport) {
         let server = net.serve(Server::builder().authenticate(|(): ()| async { Ok::<_, Refusal>(()) })).await;
         let text = refused(net, &server, Client::builder().auth("ada")).await;
         assert_names(&text, &["sent a login", "remove `ClientBuilder::auth`", "`ServerBuilder::authenticate`"]);
     }
 
-    async fn login_over_the_limit_names_the_limit(net: Net) {
+    async fn login_over_the_limit_names_the_limit(net: Transport) {
         let limits = Limits { login_bytes: 1000, ..Limits::default() };
         let server = Server::builder().limits(limits).authenticate(|name: String| async { Ok::<_, Refusal>(name) });
         let text = refused(net, &net.serve(server).await, Client::builder().auth("x".repeat(2000))).await;
@@ -44,7 +42,7 @@ every_transport! {
 
 #[tokio::test]
 async fn wrong_scheme_is_named_at_once() {
-    let transports = [(Net::Tcp, "tcp"), (Net::Tls, "tls"), (Net::Ws, "ws"), (Net::Wss, "wss")];
+    let transports = [(Transport::Tcp, "tcp"), (Transport::Tls, "tls"), (Transport::Ws, "ws"), (Transport::Wss, "wss")];
     for (served, scheme) in transports {
         let server = served.serve(Server::builder().authenticate(|_: String| async { Ok::<_, Refusal>(()) })).await;
         for (used, wrong) in transports.into_iter().filter(|(used, _)| *used != served) {

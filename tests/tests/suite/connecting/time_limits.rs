@@ -3,7 +3,7 @@
 use std::{future::pending, time::Duration};
 
 use sockets::{Client, ConnectError, Limits, Refusal, Server};
-use sockets_tests::every_transport;
+use sockets_tests::{every_transport, tcp_and_memory};
 use tokio::time::Instant;
 
 fn brief() -> Limits {
@@ -27,7 +27,18 @@ async fn never_and_panics_when_dropped() {
 }
 
 every_transport! {
-    async fn authentication_that_panics_when_it_is_stopped_is_a_retry(net: Net) {
+    async fn server_that_is_never_ready_ends_connect_in_time(net: Transport) {
+        let server = net.serve(Server::builder().connected(|_| pending::<()>())).await;
+        let since = Instant::now();
+        let failed = net.try_connect(&server, Client::builder().limits(brief())).await.unwrap_err();
+        assert!(matches!(failed, ConnectError::Handshake(_)), "{failed:?}");
+        assert!(since.elapsed() < Duration::from_secs(2), "{:?}", since.elapsed());
+        net.deserted(&server).await;
+    }
+}
+
+tcp_and_memory! {
+    async fn authentication_that_panics_when_it_is_stopped_is_a_retry(net: Transport) {
         let server = Server::builder().limits(brief()).authenticate(|waits: bool| async move {
             if waits {
                 never_and_panics_when_dropped().await;
@@ -40,14 +51,14 @@ every_transport! {
         net.connect(&server, Client::builder().auth(false)).await;
     }
 
-    async fn login_that_panics_when_it_is_stopped_ends_with_an_error(net: Net) {
+    async fn login_that_panics_when_it_is_stopped_ends_with_an_error(net: Transport) {
         let server = net.serve(Server::builder()).await;
         let client = Client::builder().limits(brief()).auth_with(never_and_panics_when_dropped);
         let failed = net.try_connect(&server, client).await.unwrap_err();
         assert!(matches!(failed, ConnectError::Login(_)), "{failed:?}");
     }
 
-    async fn login_that_is_never_made_ends_connect_in_time(net: Net) {
+    async fn login_that_is_never_made_ends_connect_in_time(net: Transport) {
         let server = net.serve(Server::builder()).await;
         let since = Instant::now();
         let client = Client::builder().limits(brief()).auth_with(pending::<()>);
@@ -56,19 +67,10 @@ every_transport! {
         assert!(since.elapsed() < Duration::from_secs(2), "{:?}", since.elapsed());
     }
 
-    async fn login_that_panics_ends_connect_with_an_error(net: Net) {
+    async fn login_that_panics_ends_connect_with_an_error(net: Transport) {
         let server = net.serve(Server::builder()).await;
         let client = Client::builder().auth_with(|| async { panic!("no login") as () });
         let failed = net.try_connect(&server, client).await.unwrap_err();
         assert!(matches!(failed, ConnectError::Login(_)), "{failed:?}");
-    }
-
-    async fn server_that_is_never_ready_ends_connect_in_time(net: Net) {
-        let server = net.serve(Server::builder().connected(|_| pending::<()>())).await;
-        let since = Instant::now();
-        let failed = net.try_connect(&server, Client::builder().limits(brief())).await.unwrap_err();
-        assert!(matches!(failed, ConnectError::Handshake(_)), "{failed:?}");
-        assert!(since.elapsed() < Duration::from_secs(2), "{:?}", since.elapsed());
-        net.deserted(&server).await;
     }
 }

@@ -10,13 +10,11 @@ use std::{
 };
 
 use sockets::{Call, Client, Limits, Refusal, Server, Socket};
-use sockets_tests::{eventually, every_transport};
+use sockets_tests::{eventually, tcp_and_memory, within};
 use tokio::sync::{Notify, mpsc::unbounded_channel, oneshot};
 
-use crate::within;
-
-every_transport! {
-    async fn shutdown_in_a_handler_returns_at_once_and_its_call_is_answered(net: Net) {
+tcp_and_memory! {
+    async fn shutdown_in_a_handler_returns_at_once_and_its_call_is_answered(net: Transport) {
         let server = net.serve(Server::builder().connected(|socket: Socket| async move {
             let server = socket.server();
             socket.listen("stop", move |(): ()| {
@@ -35,7 +33,7 @@ every_transport! {
         within(other.disconnected()).await;
     }
 
-    async fn shutdown_in_a_suspended_handler_returns_at_once(net: Net) {
+    async fn shutdown_in_a_suspended_handler_returns_at_once(net: Transport) {
         let (go, returned) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let (going, returning) = (Arc::clone(&go), Arc::clone(&returned));
         let server = net.serve(Server::builder().connected(move |socket: Socket| {
@@ -59,7 +57,7 @@ every_transport! {
         within(client.disconnected()).await;
     }
 
-    async fn shutdown_in_the_connected_hook_returns_at_once(net: Net) {
+    async fn shutdown_in_the_connected_hook_returns_at_once(net: Transport) {
         let (done, mut is_done) = unbounded_channel();
         let server = net.serve(Server::builder().connected(move |socket: Socket| {
             let done = done.clone();
@@ -74,7 +72,7 @@ every_transport! {
         assert!(since.elapsed() < Duration::from_secs(5), "{:?}", since.elapsed());
     }
 
-    async fn close_in_a_handler_returns_at_once(net: Net) {
+    async fn close_in_a_handler_returns_at_once(net: Transport) {
         let server = net.serve(Server::builder()).await;
         let client = net.connect(&server, Client::builder()).await;
         let (done, is_done) = oneshot::channel();
@@ -92,7 +90,7 @@ every_transport! {
         net.deserted(&server).await;
     }
 
-    async fn hook_runs_once_when_handlers_panic_while_they_are_dropped(net: Net) {
+    async fn hook_runs_once_when_handlers_panic_while_they_are_dropped(net: Transport) {
         let ended = Arc::new(AtomicU32::new(0));
         let counted = Arc::clone(&ended);
         let server = net.serve(Server::builder().connected(move |socket: Socket| {

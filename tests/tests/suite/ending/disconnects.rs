@@ -1,8 +1,4 @@
 //! How a connection ends: once, with a reason, leaving nothing behind.
-#![allow(clippy::unwrap_used, reason = "a test that unwraps fails there")]
-
-#[path = "common/promises.rs"]
-mod common;
 
 use std::{
     sync::{
@@ -12,22 +8,22 @@ use std::{
     time::Duration,
 };
 
-use common::{Host, Net, Relay, eventually, on_every_wire, within};
 use sockets::{CallError, Client, DisconnectReason, Limits, Peer, Server, Socket};
+use sockets_tests::*;
 use tokio::{sync::Notify, time::Instant};
 
-on_every_wire! {
-    async fn a_kick_arrives_behind_what_was_sent_before_it(wire: Net) {
-        let host = Host::new(wire, Server::builder()).await;
+every_transport! {
+    async fn a_kick_arrives_behind_what_was_sent_before_it(net: Transport) {
+        let server = net.serve(Server::builder()).await;
         let heard = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&heard);
-        let client = host.connect(Client::builder().connected(|peer| async move {
+        let client = net.connect(&server, Client::builder().connected(|peer| async move {
             peer.listen("tick", move |(): ()| {
                 counted.fetch_add(1, Ordering::Relaxed);
                 async {}
             });
         })).await;
-        let socket = host.server.sockets().remove(0);
+        let socket = server.sockets().remove(0);
         for _ in 0..500 {
             socket.emit("tick", &()).await.unwrap();
         }
@@ -36,39 +32,41 @@ on_every_wire! {
         assert_eq!(heard.load(Ordering::Relaxed), 500);
         assert_eq!(socket.disconnected().await.message(), Some("be nice"));
     }
+}
 
+tcp_and_memory! {
     /// What was sent to an audience waits for a place, as what was sent to one socket does in its emitter.
-    async fn a_kick_arrives_behind_what_was_sent_to_an_audience_through_a_tiny_window(wire: Net) {
-        let host = Host::new(wire, Server::builder()).await;
+    async fn a_kick_arrives_behind_what_was_sent_to_an_audience_through_a_tiny_window(net: Transport) {
+        let server = net.serve(Server::builder()).await;
         let heard = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&heard);
         let limits = Limits { calls_in_flight: 4, ..Limits::default() };
-        let client = host.connect(Client::builder().limits(limits).connected(|peer| async move {
+        let client = net.connect(&server, Client::builder().limits(limits).connected(|peer| async move {
             peer.listen("tick", move |(): ()| {
                 counted.fetch_add(1, Ordering::Relaxed);
                 async {}
             });
         })).await;
-        let socket = host.server.sockets().remove(0);
+        let socket = server.sockets().remove(0);
         for _ in 0..100 {
-            host.server.all().emit("tick", &()).await.unwrap();
+            server.all().emit("tick", &()).await.unwrap();
         }
         socket.disconnect("be nice");
         assert_eq!(client.disconnected().await.message(), Some("be nice"));
         assert_eq!(heard.load(Ordering::Relaxed), 100);
     }
 
-    async fn on_disconnect_runs_once_also_when_it_is_set_late(wire: Net) {
+    async fn on_disconnect_runs_once_also_when_it_is_set_late(net: Transport) {
         let runs = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&runs);
-        let host = Host::new(wire, Server::builder().connected(move |socket: Socket| {
+        let server = net.serve(Server::builder().connected(move |socket: Socket| {
             let counted = Arc::clone(&counted);
             async move {
                 socket.on_disconnect(|_| async move { counted.fetch_add(1, Ordering::Relaxed); });
             }
         })).await;
-        let client = host.connect(Client::builder()).await;
-        let socket = host.server.sockets().remove(0);
+        let client = net.connect(&server, Client::builder()).await;
+        let socket = server.sockets().remove(0);
         socket.disconnect("one");
         drop(client);
         socket.disconnect("two");
@@ -84,11 +82,11 @@ on_every_wire! {
     }
 
     /// Handlers, listeners and hooks own what they captured; a session that has ended owns nothing.
-    async fn all_that_a_session_kept_is_dropped_at_its_end(wire: Net) {
+    async fn all_that_a_session_kept_is_dropped_at_its_end(net: Transport) {
         let kept = Arc::new(());
         let running = Arc::new(AtomicUsize::new(0));
         let (given, counted) = (Arc::clone(&kept), Arc::clone(&running));
-        let host = Host::new(wire, Server::builder().connected(move |socket: Socket| {
+        let server = net.serve(Server::builder().connected(move |socket: Socket| {
             let (kept, running) = (Arc::clone(&given), Arc::clone(&counted));
             async move {
                 for _ in 0..3 {
@@ -107,10 +105,10 @@ on_every_wire! {
             }
         })).await;
         let before = Arc::strong_count(&kept);
-        let client = host.connect(Client::builder()).await;
+        let client = net.connect(&server, Client::builder()).await;
         client.emit("forever", &()).await.unwrap();
         eventually("the handlers run", || running.load(Ordering::Relaxed) == 3).await;
-        let socket = host.server.sockets().remove(0);
+        let socket = server.sockets().remove(0);
         drop(client);
         socket.disconnected().await;
         let since = Instant::now();
@@ -118,11 +116,11 @@ on_every_wire! {
         assert!(since.elapsed() < Duration::from_secs(1), "{:?}", since.elapsed());
     }
 
-    async fn a_join_that_races_the_disconnect_leaves_no_ghost(wire: Net) {
-        let host = Host::new(wire, Server::builder()).await;
+    async fn a_join_that_races_the_disconnect_leaves_no_ghost(net: Transport) {
+        let server = net.serve(Server::builder()).await;
         for round in 0..100 {
-            let client = host.connect(Client::builder()).await;
-            let socket = host.server.sockets().pop().unwrap();
+            let client = net.connect(&server, Client::builder()).await;
+            let socket = server.sockets().pop().unwrap();
             let joining = tokio::spawn({
                 let socket = socket.clone();
                 async move {
@@ -136,9 +134,9 @@ on_every_wire! {
             if round % 2 == 0 { drop(client) } else { socket.disconnect("") }
             socket.disconnected().await;
             joining.await.unwrap();
-            assert_eq!(host.server.rooms(), Vec::<String>::new());
+            assert_eq!(server.rooms(), Vec::<String>::new());
             assert_eq!(socket.rooms(), Vec::<String>::new());
-            assert!(host.server.sockets().is_empty());
+            assert!(server.sockets().is_empty());
         }
     }
 }
@@ -159,7 +157,7 @@ async fn a_link_that_is_cut_fails_the_callers_of_both_sides_at_once_and_truthful
         }
     });
     let server = server.build();
-    let (io, relay) = Relay::to(&server);
+    let (io, relay) = Relay::in_memory(&server);
     let client = Client::builder().connected(|peer| async move {
         peer.listen("forever", |(): ()| std::future::pending::<()>());
     });

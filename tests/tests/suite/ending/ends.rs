@@ -1,8 +1,4 @@
 //! What has ended has ended whole: nothing of it is held, waits, or comes back.
-#![allow(clippy::unwrap_used, reason = "a test that unwraps fails there")]
-
-#[path = "common/promises.rs"]
-mod common;
 
 use std::{
     io,
@@ -16,9 +12,9 @@ use std::{
     time::Duration,
 };
 
-use common::{eventually, within};
 use futures_util::FutureExt;
 use sockets::{Client, DisconnectReason, Limits, Listener, Server, Socket};
+use sockets_tests::*;
 use tokio::{
     io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf},
     runtime::Runtime,

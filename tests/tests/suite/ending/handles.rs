@@ -1,7 +1,5 @@
 //! Who keeps a server or client open, and what is dropped when a session ends.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::sync::Arc;
 
 use sockets::{Call, Client, DisconnectReason, Peer, Server, Socket};
@@ -33,7 +31,7 @@ impl Keeper for Keeps {
 }
 
 every_transport! {
-    async fn a_client_closes_when_its_last_handle_is_dropped(net: Net) {
+    async fn a_client_closes_when_its_last_handle_is_dropped(net: Transport) {
         let server = net.serve(players()).await;
         let client = net.join(&server, "ada", Client::builder()).await;
         let socket = server.socket(&Player::new("ada")).unwrap();
@@ -48,7 +46,22 @@ every_transport! {
         net.deserted(&server).await;
     }
 
-    async fn peers_and_stubs_and_groups_and_listeners_keep_no_client_open(net: Net) {
+    async fn what_was_sent_before_the_last_handle_was_dropped_arrives(net: Transport) {
+        let (shop, mut seen) = Shop::new();
+        let server = net.serve(Server::builder().serve(PurchasesServer::new(shop))).await;
+        let client = net.connect(&server, Client::builder()).await;
+        for n in 0..100 {
+            PurchasesClient::new(&client).viewed(&n.to_string()).await.unwrap();
+        }
+        drop(client);
+        for n in 0..100 {
+            assert_eq!(seen.recv().await, Some(n.to_string()));
+        }
+    }
+}
+
+tcp_and_memory! {
+    async fn peers_and_stubs_and_groups_and_listeners_keep_no_client_open(net: Transport) {
         let server = net.serve(players()).await;
         let client = net.join(&server, "ada", Client::builder()).await;
         let socket = server.socket(&Player::new("ada")).unwrap();
@@ -65,20 +78,7 @@ every_transport! {
         listener.stop();
     }
 
-    async fn what_was_sent_before_the_last_handle_was_dropped_arrives(net: Net) {
-        let (shop, mut seen) = Shop::new();
-        let server = net.serve(Server::builder().serve(PurchasesServer::new(shop))).await;
-        let client = net.connect(&server, Client::builder()).await;
-        for n in 0..100 {
-            PurchasesClient::new(&client).viewed(&n.to_string()).await.unwrap();
-        }
-        drop(client);
-        for n in 0..100 {
-            assert_eq!(seen.recv().await, Some(n.to_string()));
-        }
-    }
-
-    async fn a_server_closes_when_its_last_handle_is_dropped(net: Net) {
+    async fn a_server_closes_when_its_last_handle_is_dropped(net: Transport) {
         let server = net.serve(players()).await;
         let client = net.join(&server, "ada", Client::builder()).await;
         let clone = server.clone();
@@ -91,7 +91,7 @@ every_transport! {
         assert_eq!(another.disconnected().await, DisconnectReason::PeerClosed);
     }
 
-    async fn what_a_server_hands_out_keeps_no_server_open(net: Net) {
+    async fn what_a_server_hands_out_keeps_no_server_open(net: Transport) {
         let (keep, mut kept) = unbounded_channel();
         let keeper = KeeperServer::new(Keeps { server: keep, held: Arc::default() });
         let server = net.serve(players().serve(keeper)).await;
@@ -117,7 +117,7 @@ every_transport! {
         drop((of_a_call, stubs, group));
     }
 
-    async fn handlers_and_listeners_and_hooks_of_a_socket_are_dropped_with_its_session(net: Net) {
+    async fn handlers_and_listeners_and_hooks_of_a_socket_are_dropped_with_its_session(net: Transport) {
         let held = Arc::new(());
         let server = net.serve(players()).await;
         let client = net.join(&server, "ada", Client::builder()).await;
@@ -139,7 +139,7 @@ every_transport! {
         drop((socket, listener));
     }
 
-    async fn what_a_client_serves_is_dropped_with_its_session(net: Net) {
+    async fn what_a_client_serves_is_dropped_with_its_session(net: Transport) {
         let held = Arc::new(());
         let server = net.serve(players()).await;
         let (keep, _) = unbounded_channel();
@@ -152,7 +152,7 @@ every_transport! {
         drop(client);
     }
 
-    async fn listeners_and_hooks_of_a_client_are_dropped_with_its_session(net: Net) {
+    async fn listeners_and_hooks_of_a_client_are_dropped_with_its_session(net: Transport) {
         let held = Arc::new(());
         let server = net.serve(players()).await;
         let guard = Arc::clone(&held);
@@ -173,7 +173,7 @@ every_transport! {
         drop(client);
     }
 
-    async fn a_handler_that_runs_is_dropped_with_its_session(net: Net) {
+    async fn a_handler_that_runs_is_dropped_with_its_session(net: Transport) {
         let held = Arc::new(());
         let server = net.serve(players()).await;
         let client = net.join(&server, "ada", Client::builder()).await;
@@ -188,7 +188,7 @@ every_transport! {
         eventually("nothing is held", || Arc::strong_count(&held) == 1).await;
     }
 
-    async fn what_the_server_serves_is_dropped_with_the_server(net: Net) {
+    async fn what_the_server_serves_is_dropped_with_the_server(net: Transport) {
         let shop = Arc::new(Shop::unwatched());
         let server = net.serve(players().serve(PurchasesServer::from_arc(Arc::clone(&shop)))).await;
         let client = net.join(&server, "ada", Client::builder()).await;
@@ -200,7 +200,7 @@ every_transport! {
         eventually("the shop is ours again", || Arc::strong_count(&shop) == 1).await;
     }
 
-    async fn a_hook_runs_once_with_the_reason_whenever_it_is_set(net: Net) {
+    async fn a_hook_runs_once_with_the_reason_whenever_it_is_set(net: Transport) {
         let server = net.serve(players()).await;
         let client = net.join(&server, "ada", Client::builder()).await;
         let socket = server.socket(&Player::new("ada")).unwrap();

@@ -1,8 +1,4 @@
 //! `server.shutdown()` drains, and ends in time whatever the peers do.
-#![allow(clippy::unwrap_used, reason = "a test that unwraps fails there")]
-
-#[path = "common/promises.rs"]
-mod common;
 
 use std::{
     sync::{
@@ -12,8 +8,8 @@ use std::{
     time::Duration,
 };
 
-use common::{Host, Net, Relay, eventually, on_every_wire, within};
 use sockets::{CallError, Client, ConnectError, DisconnectReason, Limits, Server, Socket};
+use sockets_tests::*;
 use tokio::{sync::Notify, time::Instant};
 
 /// A server whose `slow` answers when `go` says so, and tells by `started` that it runs.
@@ -34,26 +30,90 @@ fn slow_server(started: &Arc<Notify>, go: &Arc<Notify>) -> sockets::ServerBuilde
     })
 }
 
-on_every_wire! {
-    async fn an_idle_server_shuts_down_at_once(wire: Net) {
-        let host = Host::new(wire, Server::builder()).await;
-        let client = host.connect(Client::builder()).await;
-        host.server.shutdown().await;
+every_transport! {
+    async fn emits_that_are_queued_arrive_before_the_shutdown(net: Transport) {
+        let server = net.serve(Server::builder()).await;
+        let heard = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&heard);
+        let client = net.connect(&server, Client::builder().connected(|peer| async move {
+            peer.listen("tick", move |(): ()| {
+                counted.fetch_add(1, Ordering::Relaxed);
+                async {}
+            });
+        })).await;
+        for _ in 0..3000 {
+            server.all().emit("tick", &()).await.unwrap();
+        }
+        server.shutdown().await;
+        client.disconnected().await;
+        assert_eq!(heard.load(Ordering::Relaxed), 3000);
+    }
+
+    async fn emits_of_the_client_that_were_sent_before_the_shutdown_are_handled(net: Transport) {
+        let heard = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&heard);
+        let server = net.serve(Server::builder().connected(move |socket: Socket| {
+            let counted = Arc::clone(&counted);
+            async move {
+                socket.listen("tick", move |(): ()| {
+                    counted.fetch_add(1, Ordering::Relaxed);
+                    async {}
+                });
+            }
+        })).await;
+        let client = net.connect(&server, Client::builder()).await;
+        for _ in 0..3000 {
+            client.emit("tick", &()).await.unwrap();
+        }
+        server.shutdown().await;
+        assert_eq!(heard.load(Ordering::Relaxed), 3000);
+    }
+
+    async fn a_connect_that_races_the_shutdown_ends_one_way_or_the_other(net: Transport) {
+        for round in 0..30 {
+            let server = net.serve(Server::builder()).await;
+            let connecting: Vec<_> = (0..4).map(|_| {
+                let server = server.clone();
+                tokio::spawn(async move { net.try_connect(&server, Client::builder()).await })
+            }).collect();
+            for _ in 0..round {
+                tokio::task::yield_now().await;
+            }
+            server.shutdown().await;
+            for connecting in connecting {
+                match connecting.await.unwrap() {
+                    Ok(client) => assert_eq!(client.disconnected().await, DisconnectReason::ShuttingDown),
+                    Err(ConnectError::Disconnected(reason)) => assert_eq!(reason, DisconnectReason::ShuttingDown),
+                    Err(ConnectError::Address(error)) => panic!("{error}"),
+                    // The listener was closed, or the greeting was refused.
+                    Err(_) => {}
+                }
+            }
+            assert!(server.sockets().is_empty());
+        }
+    }
+}
+
+tcp_and_memory! {
+    async fn an_idle_server_shuts_down_at_once(net: Transport) {
+        let server = net.serve(Server::builder()).await;
+        let client = net.connect(&server, Client::builder()).await;
+        server.shutdown().await;
         assert_eq!(client.disconnected().await, DisconnectReason::ShuttingDown);
     }
 
     /// The grace is 10 s here, so a shutdown that waits for all of it fails.
-    async fn shutdown_ends_as_soon_as_running_handlers_have_finished_and_their_replies_arrive(wire: Net) {
+    async fn shutdown_ends_as_soon_as_running_handlers_have_finished_and_their_replies_arrive(net: Transport) {
         let (started, go) = (Arc::default(), Arc::default());
-        let host = Host::new(wire, slow_server(&started, &go)).await;
-        let client = host.connect(Client::builder()).await;
+        let server = net.serve(slow_server(&started, &go)).await;
+        let client = net.connect(&server, Client::builder()).await;
         let call = tokio::spawn({
             let peer = sockets::Peer::clone(&client);
             async move { peer.request::<u32>("slow", &1_u32).await }
         });
         started.notified().await;
         let shutdown = tokio::spawn({
-            let server = host.server.clone();
+            let server = server.clone();
             async move { server.shutdown().await }
         });
         // The client has heard of it when new calls are refused.
@@ -69,80 +129,18 @@ on_every_wire! {
         assert_eq!(client.disconnected().await, DisconnectReason::ShuttingDown);
     }
 
-    async fn emits_that_are_queued_arrive_before_the_shutdown(wire: Net) {
-        let host = Host::new(wire, Server::builder()).await;
-        let heard = Arc::new(AtomicUsize::new(0));
-        let counted = Arc::clone(&heard);
-        let client = host.connect(Client::builder().connected(|peer| async move {
-            peer.listen("tick", move |(): ()| {
-                counted.fetch_add(1, Ordering::Relaxed);
-                async {}
-            });
-        })).await;
-        for _ in 0..3000 {
-            host.server.all().emit("tick", &()).await.unwrap();
-        }
-        host.server.shutdown().await;
-        client.disconnected().await;
-        assert_eq!(heard.load(Ordering::Relaxed), 3000);
-    }
-
-    async fn emits_of_the_client_that_were_sent_before_the_shutdown_are_handled(wire: Net) {
-        let heard = Arc::new(AtomicUsize::new(0));
-        let counted = Arc::clone(&heard);
-        let host = Host::new(wire, Server::builder().connected(move |socket: Socket| {
-            let counted = Arc::clone(&counted);
-            async move {
-                socket.listen("tick", move |(): ()| {
-                    counted.fetch_add(1, Ordering::Relaxed);
-                    async {}
-                });
-            }
-        })).await;
-        let client = host.connect(Client::builder()).await;
-        for _ in 0..3000 {
-            client.emit("tick", &()).await.unwrap();
-        }
-        host.server.shutdown().await;
-        assert_eq!(heard.load(Ordering::Relaxed), 3000);
-    }
-
-    async fn the_grace_ends_a_handler_that_never_ends(wire: Net) {
+    async fn the_grace_ends_a_handler_that_never_ends(net: Transport) {
         let (started, go) = (Arc::default(), Arc::default());
         let limits = Limits { shutdown_grace: Duration::from_millis(200), ..Limits::default() };
-        let host = Host::new(wire, slow_server(&started, &go).limits(limits)).await;
-        let client = host.connect(Client::builder()).await;
+        let server = net.serve(slow_server(&started, &go).limits(limits)).await;
+        let client = net.connect(&server, Client::builder()).await;
         let call = client.request::<u32>("slow", &1_u32);
         let (outcome, ()) = tokio::join!(call, async {
             started.notified().await;
-            host.server.shutdown().await;
+            server.shutdown().await;
         });
         assert_eq!(outcome, Err(CallError::Disconnected { maybe_executed: true }));
         assert_eq!(client.disconnected().await, DisconnectReason::ShuttingDown);
-    }
-
-    async fn a_connect_that_races_the_shutdown_ends_one_way_or_the_other(wire: Net) {
-        for round in 0..30 {
-            let host = Arc::new(Host::new(wire, Server::builder()).await);
-            let connecting: Vec<_> = (0..4).map(|_| {
-                let host = Arc::clone(&host);
-                tokio::spawn(async move { host.try_connect(Client::builder()).await })
-            }).collect();
-            for _ in 0..round {
-                tokio::task::yield_now().await;
-            }
-            host.server.shutdown().await;
-            for connecting in connecting {
-                match connecting.await.unwrap() {
-                    Ok(client) => assert_eq!(client.disconnected().await, DisconnectReason::ShuttingDown),
-                    Err(ConnectError::Disconnected(reason)) => assert_eq!(reason, DisconnectReason::ShuttingDown),
-                    Err(ConnectError::Address(error)) => panic!("{error}"),
-                    // The listener was closed, or the greeting was refused.
-                    Err(_) => {}
-                }
-            }
-            assert!(host.server.sockets().is_empty());
-        }
     }
 }
 
@@ -156,11 +154,11 @@ async fn shutdown_under_load_gives_each_request_one_outcome_and_does_not_wait_fo
                 n
             });
         });
-        let host = Arc::new(Host::new(Net::Tcp, server).await);
+        let server = Transport::Tcp.serve(server).await;
         let answered = Arc::new(AtomicUsize::new(0));
         let mut callers = Vec::new();
         for _ in 0..4 {
-            let client = host.connect(Client::builder()).await;
+            let client = Transport::Tcp.connect(&server, Client::builder()).await;
             for _ in 0..4 {
                 let (client, answered) = (client.clone(), Arc::clone(&answered));
                 callers.push(tokio::spawn(async move {
@@ -174,7 +172,7 @@ async fn shutdown_under_load_gives_each_request_one_outcome_and_does_not_wait_fo
             }
         }
         eventually("load", || answered.load(Ordering::Relaxed) > 100).await;
-        within(host.server.shutdown()).await;
+        within(server.shutdown()).await;
         for caller in callers {
             let outcome = within(caller).await.unwrap();
             let fair =
@@ -188,9 +186,9 @@ async fn shutdown_under_load_gives_each_request_one_outcome_and_does_not_wait_fo
 async fn shutdown_ends_within_the_grace_when_a_peer_is_frozen() {
     let limits = Limits { shutdown_grace: Duration::from_millis(300), ..Limits::default() };
     let server = Server::builder().limits(limits).build();
-    let (io, relay) = Relay::to(&server);
+    let (io, relay) = Relay::in_memory(&server);
     let _client = Client::builder().connect_over(io).await.unwrap();
-    relay.freeze();
+    relay.set(Conditions { client_frozen: true, ..Conditions::default() });
     for _ in 0..100 {
         server.all().emit("nothing", &vec![0_u8; 4096]).await.unwrap();
     }

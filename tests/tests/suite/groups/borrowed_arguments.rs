@@ -1,5 +1,4 @@
 //! Arguments that are references.
-#![allow(clippy::unwrap_used, reason = "a test that unwraps fails there")]
 
 use std::{ops::Range, path::Path};
 

@@ -1,7 +1,5 @@
 //! What a group becomes: everything that its trait can say is carried over to both sides, and does what it says.
 
-#![allow(clippy::unwrap_used, reason = "a test without a connection fails")]
-
 use std::{
     borrow::Cow,
     sync::{

@@ -1,7 +1,5 @@
 //! Which handler hears, and which one answers.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use sockets::{CallError, Client, Listener, Peer, Server, Socket};
 use sockets_tests::*;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -42,7 +40,7 @@ fn counter(price: u32, heard: &Heard) -> PurchasesServer<Counter> {
     PurchasesServer::new(Counter { price, heard: heard.clone() })
 }
 
-async fn pair(net: Net) -> (Server<Player>, Client, Socket<Player>) {
+async fn pair(net: Transport) -> (Server<Player>, Client, Socket<Player>) {
     let server = net.serve(players()).await;
     let client = net.join(&server, "ada", Client::builder()).await;
     let socket = server.sockets()[0].clone();
@@ -64,8 +62,8 @@ async fn price(client: &Client) -> Result<Option<u32>, CallError> {
     PurchasesClient::new(client).get_price("sword").await
 }
 
-every_transport! {
-    async fn all_hear_an_emit_and_the_first_answers(net: Net) {
+tcp_and_memory! {
+    async fn all_hear_an_emit_and_the_first_answers(net: Transport) {
         let (_server, client, socket) = pair(net).await;
         let (heard, mut hears) = unbounded_channel();
         listen(&socket, 1, &heard);
@@ -75,7 +73,7 @@ every_transport! {
         assert_eq!(price(&client).await, Ok(Some(1)));
     }
 
-    async fn on_a_client_it_is_the_same(net: Net) {
+    async fn on_a_client_it_is_the_same(net: Transport) {
         let (_server, client, socket) = pair(net).await;
         let (heard, mut hears) = unbounded_channel();
         listen(&client, 1, &heard);
@@ -89,7 +87,7 @@ every_transport! {
         assert_eq!(purchases.get_price("sword").await, Ok(Some(9)));
     }
 
-    async fn who_stops_hears_no_more_and_the_next_answers(net: Net) {
+    async fn who_stops_hears_no_more_and_the_next_answers(net: Transport) {
         let (_server, client, socket) = pair(net).await;
         let (heard, mut hears) = unbounded_channel();
         let first = listen(&socket, 1, &heard);
@@ -107,7 +105,7 @@ every_transport! {
         assert_eq!(price(&client).await, Ok(Some(3)));
     }
 
-    async fn dropping_a_listener_does_not_unsubscribe(net: Net) {
+    async fn dropping_a_listener_does_not_unsubscribe(net: Transport) {
         let (_server, client, socket) = pair(net).await;
         let (heard, mut hears) = unbounded_channel();
         drop(listen(&socket, 1, &heard));
@@ -115,7 +113,7 @@ every_transport! {
         assert_eq!(price(&client).await, Ok(Some(1)));
     }
 
-    async fn a_callback_overrides_who_answers_and_not_who_hears(net: Net) {
+    async fn a_callback_overrides_who_answers_and_not_who_hears(net: Transport) {
         let (_server, client, socket) = pair(net).await;
         let (heard, mut hears) = unbounded_channel();
         listen(&socket, 1, &heard);
@@ -128,7 +126,7 @@ every_transport! {
         assert_eq!(hear(&client, &mut hears, "sword").await, ["1: sword", "2: sword"]);
     }
 
-    async fn a_callback_overrides_a_typed_group(net: Net) {
+    async fn a_callback_overrides_a_typed_group(net: Transport) {
         let (_server, client, socket) = pair(net).await;
         let (heard, mut hears) = unbounded_channel();
         socket.serve(counter(10, &heard));
@@ -137,7 +135,7 @@ every_transport! {
         assert_eq!(hear(&client, &mut hears, "sword").await, ["typed 10: sword"]);
     }
 
-    async fn a_callback_overrides_what_the_server_serves_for_all(net: Net) {
+    async fn a_callback_overrides_what_the_server_serves_for_all(net: Transport) {
         let (heard, _hears) = unbounded_channel();
         let server = net.serve(players().serve(counter(10, &heard))).await;
         let client = net.join(&server, "ada", Client::builder()).await;
@@ -148,7 +146,7 @@ every_transport! {
         assert_eq!(price(&other).await, Ok(Some(10)));
     }
 
-    async fn a_typed_group_counts_as_one_subscriber(net: Net) {
+    async fn a_typed_group_counts_as_one_subscriber(net: Transport) {
         let (_server, client, socket) = pair(net).await;
         let (heard, mut hears) = unbounded_channel();
         socket.serve(counter(10, &heard));
@@ -157,7 +155,7 @@ every_transport! {
         assert_eq!(hear(&client, &mut hears, "sword").await, ["1: sword", "typed 10: sword"]);
     }
 
-    async fn a_listener_that_came_before_a_typed_group_answers(net: Net) {
+    async fn a_listener_that_came_before_a_typed_group_answers(net: Transport) {
         let (_server, client, socket) = pair(net).await;
         let (heard, mut hears) = unbounded_channel();
         let (_, answering) = listen(&socket, 1, &heard);
@@ -168,7 +166,7 @@ every_transport! {
         assert_eq!(price(&client).await, Ok(Some(10)));
     }
 
-    async fn what_a_socket_serves_shadows_what_the_server_serves_for_all(net: Net) {
+    async fn what_a_socket_serves_shadows_what_the_server_serves_for_all(net: Transport) {
         let (heard, mut hears) = unbounded_channel();
         let server = net.serve(players().serve(counter(10, &heard))).await;
         let client = net.join(&server, "ada", Client::builder()).await;
@@ -181,7 +179,7 @@ every_transport! {
         assert_eq!(hear(&other, &mut hears, "sword").await, ["typed 10: sword"]);
     }
 
-    async fn a_panicking_listener_does_not_keep_the_others_from_hearing(net: Net) {
+    async fn a_panicking_listener_does_not_keep_the_others_from_hearing(net: Transport) {
         let (_server, client, socket) = pair(net).await;
         let (heard, mut hears) = unbounded_channel();
         socket.group("Purchases").listen("viewed", |_: String| async { panic!("this is meant to happen") as () });
@@ -190,7 +188,7 @@ every_transport! {
         assert_eq!(price(&client).await, Ok(Some(2)));
     }
 
-    async fn a_listener_can_stop_itself_and_add_others(net: Net) {
+    async fn a_listener_can_stop_itself_and_add_others(net: Transport) {
         let (_server, client, socket) = pair(net).await;
         let (heard, mut hears) = unbounded_channel();
         let (heard_once, peer) = (heard.clone(), socket.clone());

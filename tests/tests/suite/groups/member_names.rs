@@ -1,6 +1,5 @@
 //! Arguments and methods may have any names.
 
-#![allow(clippy::unwrap_used, reason = "a test without a connection fails")]
 #![allow(
     clippy::similar_names,
     clippy::too_many_arguments,

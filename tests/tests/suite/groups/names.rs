@@ -1,7 +1,5 @@
 //! Which paths and names are legal, and where one hears that they are not.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use sockets::{CallError, Client, Group, Peer, Server, Socket};

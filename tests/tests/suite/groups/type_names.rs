@@ -1,6 +1,5 @@
 //! Generated code means the same whatever names the user has taken.
 
-#![allow(clippy::unwrap_used, reason = "a test without a connection fails")]
 #![allow(unreachable_pub, clippy::many_single_char_names, reason = "names are chosen for being in the way")]
 
 extern crate sockets as renamed;
@@ -134,7 +133,7 @@ mod own_option {
 
 /// The runtime's crate under another name. That generated code knows no other is a test of the macro's own.
 mod other_name {
-    use crate::renamed as wire;
+    use super::renamed as wire;
 
     #[wire::group("Other", crate = wire)]
     pub trait Other {

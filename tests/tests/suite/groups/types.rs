@@ -1,7 +1,5 @@
 //! What the compiler is asked to promise about the types that users hold.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::{convert::Infallible, error::Error, future::Future, hash::Hash, sync::Arc, time::Duration};
 
 use futures_util::Stream;

@@ -1,7 +1,5 @@
 //! The rows of the table that maps the original interface to this one, in its order, by name and without a contract.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::sync::Arc;
 
 use sockets::{Client, Peer, Socket};
@@ -9,7 +7,7 @@ use sockets_tests::*;
 use tokio::sync::mpsc::unbounded_channel;
 
 every_transport! {
-    async fn a_program_in_the_manner_of_the_original(net: Net) {
+    async fn a_program_in_the_manner_of_the_original(net: Transport) {
         let (log, mut logged) = unbounded_channel::<String>();
         let log = Arc::new(move |line: String| log.send(line).unwrap());
 

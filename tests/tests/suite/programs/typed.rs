@@ -1,7 +1,5 @@
 //! The programs of the design, as they stand there.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::{collections::BTreeMap, sync::Arc};
 
 use sockets::{CallError, Client, DisconnectReason, Refusal, Server, Socket};
@@ -24,7 +22,7 @@ impl Accounts {
 }
 
 every_transport! {
-    async fn a_shop_and_its_lobby(net: Net) {
+    async fn a_shop_and_its_lobby(net: Transport) {
         let accounts = Arc::new(Accounts { names: vec!["ada", "bob", "cleo"] });
         let (left, mut leaving) = unbounded_channel();
         let server = net.serve(
@@ -87,8 +85,10 @@ every_transport! {
             assert!(leaving.recv().await.unwrap().contains(" left: "));
         }
     }
+}
 
-    async fn who_has_no_account_is_refused_in_the_words_of_the_server(net: Net) {
+tcp_and_memory! {
+    async fn who_has_no_account_is_refused_in_the_words_of_the_server(net: Transport) {
         let server = net.serve(players()).await;
         let refused = net.try_connect(&server, Client::builder().auth(Login::new(""))).await.unwrap_err();
         assert!(refused.to_string().contains("a player needs a name"), "{refused}");

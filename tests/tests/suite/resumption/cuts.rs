@@ -16,10 +16,8 @@ use std::{
 };
 
 use sockets::{Client, Server};
-use sockets_tests::{Relay, eventually};
+use sockets_tests::{Relay, eventually, reconnecting};
 use tokio::time::{sleep, timeout};
-
-use crate::client;
 
 const CLIENTS: usize = 50;
 const EVERY: Duration = Duration::from_millis(50);
@@ -108,7 +106,7 @@ async fn every_counter_adds_up() {
     let mut clients = Vec::new();
     for number in 0..CLIENTS {
         let (ticks, asks) = (Arc::clone(&accounts), Arc::clone(&accounts));
-        let client = client().auth(number).connected(move |peer| async move {
+        let client = reconnecting().auth(number).connected(move |peer| async move {
             peer.listen("tick", move |tick: u64| {
                 ticks[number].ticks.take(tick);
                 async {}

@@ -6,10 +6,10 @@ use std::{
 };
 
 use sockets::{CallError, ClientState, Limits, Server};
-use sockets_tests::{Relay, eventually};
+use sockets_tests::{Relay, eventually, reconnecting, within};
 use tokio::sync::Semaphore;
 
-use crate::{client, through_a_relay, within};
+use super::through_a_relay;
 
 #[sockets::group("Board")]
 trait Board {
@@ -79,7 +79,7 @@ async fn an_idempotent_request_is_made_again_in_the_next_session_and_no_other_on
         .bind("tcp://127.0.0.1:0")
         .await
         .unwrap();
-    let (relay, client) = through_a_relay(&server, client()).await;
+    let (relay, client) = through_a_relay(&server, reconnecting()).await;
     let board = BoardClient::new(&client);
     let breaking = async {
         noting.begun.acquire_many(2).await.unwrap().forget();
@@ -102,7 +102,7 @@ async fn a_volatile_emit_is_not_kept() {
         .unwrap();
     let noting = Noting::default();
     let relay = Relay::to(server.local_addr()).await;
-    let client = client().serve(BoardServer::new(noting.clone())).connect(&relay.url()).await.unwrap();
+    let client = reconnecting().serve(BoardServer::new(noting.clone())).connect(&relay.url()).await.unwrap();
     let (socket, room) = (server.sockets().remove(0), server.room("room"));
     let (one, all) = (BoardClient::new(&socket), BoardClient::new(&room));
     one.moved(1).await.unwrap();

@@ -7,9 +7,9 @@ use std::{
 };
 
 use sockets::{CallError, Client, ClientState, Limits, Server};
-use sockets_tests::{Relay, eventually};
+use sockets_tests::{Relay, eventually, reconnecting, within};
 
-use crate::{client, through_a_relay, within};
+use super::through_a_relay;
 
 #[sockets::group("Notes")]
 trait Notes {
@@ -40,7 +40,7 @@ async fn away(noting: &Noting, resume_within: Duration) -> (Server, Relay, Clien
         .bind("tcp://127.0.0.1:0")
         .await
         .unwrap();
-    let (relay, client) = through_a_relay(&server, client()).await;
+    let (relay, client) = through_a_relay(&server, reconnecting()).await;
     relay.shut();
     eventually("it is away", || matches!(client.state(), ClientState::Reconnecting { .. })).await;
     assert!(client.is_away() && client.is_connected());

@@ -1,9 +1,8 @@
 //! Connections break; conversations do not.
-#![allow(clippy::unwrap_used, reason = "a test that unwraps fails there")]
 
-mod away;
 mod cuts;
-mod kept;
+mod delivery;
+mod detached;
 mod restarts;
 mod storm;
 
@@ -18,23 +17,8 @@ use std::{
 use sockets::{
     CallError, Client, ClientBuilder, ClientState, DisconnectReason, Handshake, Limits, Reconnect, Refusal, Server,
 };
-use sockets_tests::{Relay, eventually, never};
-use tokio::{
-    sync::{Notify, Semaphore},
-    time::timeout,
-};
-
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// One that comes back soon.
-fn client() -> ClientBuilder {
-    let soon = Reconnect::default().first_within(Duration::from_millis(5)).at_most_every(Duration::from_millis(50));
-    Client::builder().reconnect(soon)
-}
-
-async fn within<F: Future>(future: F) -> F::Output {
-    timeout(PATIENCE, future).await.expect("it hangs")
-}
+use sockets_tests::{Relay, eventually, never, reconnecting, within};
+use tokio::sync::{Notify, Semaphore};
 
 /// A server, a relay to it, and a client that has come through that.
 async fn through_a_relay(server: &Server, builder: ClientBuilder) -> (Relay, Client) {
@@ -66,7 +50,7 @@ async fn a_session_goes_on_with_all_that_belongs_to_it() {
         .bind("tcp://127.0.0.1:0")
         .await
         .unwrap();
-    let (relay, client) = through_a_relay(&server, client()).await;
+    let (relay, client) = through_a_relay(&server, reconnecting()).await;
     let heard = Arc::new(Mutex::new(Vec::new()));
     let hearing = Arc::clone(&heard);
     client.listen("said", move |number: u32| {
@@ -120,7 +104,7 @@ async fn calls_in_flight_in_both_directions_are_answered_behind_a_break() {
         .bind("tcp://127.0.0.1:0")
         .await
         .unwrap();
-    let (relay, client) = through_a_relay(&server, client()).await;
+    let (relay, client) = through_a_relay(&server, reconnecting()).await;
     client.listen("slow", slow(&begun_there, &go_there));
     let socket = server.sockets().remove(0);
     let there = client.request::<u32>("slow", &1_u32);
@@ -157,7 +141,7 @@ async fn one_that_stays_away_leaves_when_its_time_is_over_and_starts_anew() {
         .bind("tcp://127.0.0.1:0")
         .await
         .unwrap();
-    let (relay, client) = through_a_relay(&server, client()).await;
+    let (relay, client) = through_a_relay(&server, reconnecting()).await;
     client.listen("greet", |name: String| async move { format!("hello {name}") });
     let mut states = client.states();
     let socket = server.sockets().remove(0);
@@ -203,12 +187,12 @@ async fn one_that_never_reconnects_and_one_that_is_disconnected_are_over() {
     assert!(matches!(within(socket.disconnected()).await, DisconnectReason::Lost(_)));
     assert!(matches!(once.state(), ClientState::Ended(DisconnectReason::Lost(_))));
 
-    let again = client().connect(&relay.url()).await.unwrap();
+    let again = reconnecting().connect(&relay.url()).await.unwrap();
     server.sockets().remove(0).disconnect("be nice");
     assert_eq!(within(again.disconnected()).await.message(), Some("be nice"));
 
     // Away, it is gone at once, too.
-    let away = client().connect(&relay.url()).await.unwrap();
+    let away = reconnecting().connect(&relay.url()).await.unwrap();
     let socket = server.sockets().remove(0);
     relay.shut();
     eventually("it is away", || matches!(away.state(), ClientState::Reconnecting { .. })).await;
@@ -228,7 +212,7 @@ async fn a_session_goes_on_with_who_has_its_identity() {
         .unwrap();
     let relay = Relay::to(server.local_addr()).await;
     // It comes back as somebody else each time.
-    let client = client().auth_with(move || {
+    let client = reconnecting().auth_with(move || {
         let login = logins.fetch_add(1, Ordering::Relaxed);
         async move { login }
     });
@@ -259,7 +243,7 @@ async fn identity_that_panics_on_resumption_ends_nothing() {
         .await
         .unwrap();
     let relay = Relay::to(server.local_addr()).await;
-    let client = client().connect(&relay.url()).await.unwrap();
+    let client = reconnecting().connect(&relay.url()).await.unwrap();
     server.sockets().remove(0).listen("hello", |(): ()| async {});
     for _ in 0..3 {
         relay.cut();
@@ -277,7 +261,7 @@ async fn a_login_that_panics_ends_a_client_that_comes_back_with_words() {
         let number = logins.fetch_add(1, Ordering::Relaxed);
         async move { assert_eq!(number, 0, "there is no second one") }
     };
-    let (relay, client) = through_a_relay(&server, client().auth_with(login)).await;
+    let (relay, client) = through_a_relay(&server, reconnecting().auth_with(login)).await;
     relay.cut();
     let reason = within(client.disconnected()).await;
     assert!(reason.to_string().contains("panicked"), "{reason}");
@@ -307,9 +291,9 @@ async fn authentication_knows_who_returns_and_who_only_says_so_is_a_newcomer() {
         .await
         .unwrap();
     let relay = Relay::to(server.local_addr()).await;
-    let faithful = client().auth(1_u32).connect(&relay.url()).await.unwrap();
+    let faithful = reconnecting().auth(1_u32).connect(&relay.url()).await.unwrap();
     let logins = AtomicU32::new(2);
-    let faithless = client().auth_with(move || std::future::ready(logins.fetch_add(1, Ordering::Relaxed)));
+    let faithless = reconnecting().auth_with(move || std::future::ready(logins.fetch_add(1, Ordering::Relaxed)));
     let faithless = faithless.connect(&relay.url()).await.unwrap();
     relay.cut();
     eventually("the one that comes back as another is a newcomer", || {

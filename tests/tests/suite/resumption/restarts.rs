@@ -4,9 +4,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use sockets::{Client, ClientState, DisconnectReason, Reconnect, Server, Socket};
-use sockets_tests::{eventually, path_of_its_own};
-
-use crate::{client, within};
+use sockets_tests::{eventually, path_of_its_own, reconnecting, within};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clients_of_a_server_that_restarts_come_back_one_after_the_other() {
@@ -14,7 +12,7 @@ async fn clients_of_a_server_that_restarts_come_back_one_after_the_other() {
     let url = format!("tcp://{}", server.local_addr());
     let mut clients = Vec::new();
     for _ in 0..4 {
-        clients.push(client().connect(&url).await.unwrap());
+        clients.push(reconnecting().connect(&url).await.unwrap());
     }
     let once = Client::builder().reconnect(Reconnect::never()).connect(&url).await.unwrap();
     let mut states: Vec<_> = clients.iter().map(Client::states).collect();
@@ -73,7 +71,7 @@ fn url_of(server: &Server) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clients_are_sent_to_the_server_that_follows_and_from_there_to_the_next() {
     let (first, second, third) = (named(1).await, named(2).await, named(3).await);
-    let client = client().connect(&url_of(&first)).await.unwrap();
+    let client = reconnecting().connect(&url_of(&first)).await.unwrap();
     assert_eq!(within(client.request::<u32>("name", &())).await, Ok(1));
     within(first.shutdown_with_redirect(&url_of(&second), Duration::ZERO)).await;
     eventually("it has followed", || client.state() == ClientState::Connected { session: 2 }).await;
@@ -87,7 +85,7 @@ async fn clients_are_sent_to_the_server_that_follows_and_from_there_to_the_next(
 async fn a_client_whose_next_server_is_not_there_comes_back_to_the_first_one() {
     let first = named(1).await;
     let url = url_of(&first);
-    let client = client().connect(&url).await.unwrap();
+    let client = reconnecting().connect(&url).await.unwrap();
     let mut states = client.states();
     let nowhere = "tcp://127.0.0.1:1";
     within(first.shutdown_with_redirect(nowhere, Duration::ZERO)).await;
@@ -111,7 +109,7 @@ async fn a_client_is_not_sent_to_another_transport() {
     let url = format!("unix:{}", path.display());
     let first = Server::builder().bind(&url).await.unwrap();
     let elsewhere = named(2).await;
-    let client = client().connect(&url).await.unwrap();
+    let client = reconnecting().connect(&url).await.unwrap();
     let mut states = client.states();
     within(first.shutdown_with_redirect(&url_of(&elsewhere), Duration::ZERO)).await;
     let told = within(states.next()).await;

@@ -1,7 +1,5 @@
 //! One server on several transports, and addresses of all kinds.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::sync::Arc;
 
 use sockets::{BindError, Client, ConnectError, Handshake, Refusal, Server, Socket};

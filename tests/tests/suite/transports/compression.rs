@@ -1,7 +1,5 @@
 //! Compression of large messages.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use sockets::{CallError, Client, ClientBuilder, Limits, Server, ServerBuilder, Socket};
 use sockets_tests::*;
 use tokio::{
@@ -40,22 +38,24 @@ fn noise(length: usize) -> String {
 }
 
 every_transport! {
-    async fn messages_of_all_sizes_arrive_as_they_are(net: Net) {
+    async fn messages_of_all_sizes_arrive_as_they_are(net: Transport) {
         let server = net.serve(server()).await;
         let client = net.connect(&server, client()).await;
         for text in [String::new(), "short".into(), long(), noise(5000), noise(100_000), "x".repeat(3 << 20)] {
             echo(&client, &text).await;
         }
     }
+}
 
-    async fn it_needs_both_sides(net: Net) {
+tcp_and_memory! {
+    async fn it_needs_both_sides(net: Transport) {
         let one = net.serve(server()).await;
         echo(&net.connect(&one, Client::builder()).await, &long()).await;
         let other = net.serve(echoing(Server::builder())).await;
         echo(&net.connect(&other, client()).await, &long()).await;
     }
 
-    async fn a_room_of_those_who_compress_and_those_who_do_not_hears_the_same(net: Net) {
+    async fn a_room_of_those_who_compress_and_those_who_do_not_hears_the_same(net: Transport) {
         let server = net.serve(server()).await;
         let (heard, mut hears) = unbounded_channel();
         let mut clients = Vec::new();
@@ -80,7 +80,7 @@ every_transport! {
         assert_eq!(counts, [clients.len(); 10]);
     }
 
-    async fn a_message_that_is_too_long_is_so_however_short_it_gets(net: Net) {
+    async fn a_message_that_is_too_long_is_so_however_short_it_gets(net: Transport) {
         let limits = Limits { max_frame: 10_000, ..Limits::default() };
         let server = net.serve(server().limits(limits)).await;
         let client = net.connect(&server, client()).await;

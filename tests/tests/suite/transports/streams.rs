@@ -1,7 +1,5 @@
 //! Streams of bytes and of messages that the user brings.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};

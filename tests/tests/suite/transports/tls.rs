@@ -1,7 +1,5 @@
 //! TLS: who trusts whom, and what those are told who do not.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::{sync::Arc, time::Duration};
 
 use sockets::{
@@ -129,7 +127,7 @@ async fn who_speaks_no_tls_is_told_and_harms_nobody() {
     let (server, url) = serve_with(Limits::default()).await;
     let failed = Client::builder().connect(&url.replace("tls", "tcp")).await.unwrap_err();
     assert!(matches!(failed, ConnectError::Handshake(_)), "{failed:?}");
-    let _client = Net::Tls.connect(&server, Client::builder()).await;
+    let _client = Transport::Tls.connect(&server, Client::builder()).await;
 
     let plain = Server::builder().bind("tcp://127.0.0.1:0").await.unwrap();
     let client = Client::builder().tls(Arc::clone(&LOOPBACK.1));
@@ -154,7 +152,7 @@ async fn silent_ones_make_way_for_one_that_has_something_to_say() {
     for _ in 0..4 {
         silent.push(TcpStream::connect(server.local_addr()).await.unwrap());
     }
-    let connecting = Net::Tls.connect(&server, Client::builder());
+    let connecting = Transport::Tls.connect(&server, Client::builder());
     let _client = timeout(Duration::from_secs(15), connecting).await.expect("it gets in");
 }
 
@@ -164,7 +162,7 @@ async fn a_message_of_many_records_arrives_both_ways() {
         socket.listen("echo", |text: String| async { text });
     });
     let server = server.bind("tls://127.0.0.1:0").await.unwrap();
-    let client = Net::Tls.connect(&server, Client::builder()).await;
+    let client = Transport::Tls.connect(&server, Client::builder()).await;
     let text = "many records ".repeat(200_000);
     let echoed = client.request::<String>("echo", &text).await.unwrap();
     assert!(echoed == text, "{} bytes of {}", echoed.len(), text.len());

@@ -1,7 +1,6 @@
 //! Unix sockets: their files, and who the peer is.
 
 #![cfg(unix)]
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
     fs, io,

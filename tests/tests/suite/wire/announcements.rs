@@ -5,10 +5,12 @@ use std::time::Duration;
 use sockets::{CallError, Peer, Server};
 use tokio::time::timeout;
 
-use crate::{
-    raw::{ECHO, NOTE, PATIENCE, Raw, UNKNOWN, reply, request, signatures, string},
-    served::{BadClient, server_and_healthy},
+use sockets_tests::{
+    PATIENCE,
+    raw::{ECHO, NOTE, Raw, UNKNOWN, reply, request, signatures, string},
 };
+
+use super::served::{BadClient, server_and_healthy};
 
 /// Not those of any method.
 const OTHER: [u8; 8] = [7; 8];
@@ -124,7 +126,7 @@ async fn names_beyond_the_limit_are_not_checked_and_harm_nothing() {
 async fn a_server_announces_what_it_serves_in_its_first_frame() {
     let (server, _healthy) = server_and_healthy().await;
     let mut raw = Raw::connect(server.local_addr()).await;
-    raw.send(&crate::raw::greeting(crate::raw::TERMS, &string("ada"))).await;
+    raw.send(&sockets_tests::raw::greeting(sockets_tests::raw::TERMS, &string("ada"))).await;
     raw.receive().await.expect("a welcome");
     let announced = raw.receive_any().await.unwrap();
     assert_eq!((announced[0], announced.len()), (0x80, 1 + 5 * 16));

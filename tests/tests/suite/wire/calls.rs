@@ -5,12 +5,11 @@ use std::{sync::mpsc, thread};
 use sockets::Limits;
 use tokio::runtime::Builder;
 
-use crate::{
-    raw::{
-        ECHO, NEST, NOTE, Raw, SUM, UNKNOWN, WAIT, cancel, credit, emit, reply, request, request_within, string, varint,
-    },
-    served::{server_and_healthy, server_with},
+use sockets_tests::raw::{
+    ECHO, NEST, NOTE, Raw, SUM, UNKNOWN, WAIT, cancel, credit, emit, reply, request, request_within, string, varint,
 };
+
+use super::served::{server_and_healthy, server_with};
 
 /// It is served as if nothing had happened.
 async fn check(raw: &mut Raw) {

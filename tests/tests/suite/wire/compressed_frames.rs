@@ -1,9 +1,8 @@
 //! Compressed frames that are not what they say.
 
-use crate::{
-    raw::{ECHO, REPLY, Raw, TERMS, envelope, request, string, terms},
-    served::server_and_healthy,
-};
+use sockets_tests::raw::{ECHO, REPLY, Raw, TERMS, envelope, request, string, terms};
+
+use super::served::server_and_healthy;
 
 /// The extension that says: I know LZ4.
 const COMPRESSES: [u8; 4] = [1, 2, 1, 1];

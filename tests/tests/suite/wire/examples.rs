@@ -1,12 +1,11 @@
 //! The examples of PROTOCOL.md are what a server and a client do: its hex blocks are sent and compared.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-#![allow(missing_docs, reason = "a test's own group")]
 
 use std::{collections::HashMap, future, time::Duration};
 
 use bytes::Bytes;
 use sockets::{Client, Reconnect, Refusal, Server};
 use sockets_proto::{FailureCode, Farewell, Frame};
+use sockets_tests::PATIENCE;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -14,8 +13,6 @@ use tokio::{
     sync::mpsc,
     time::timeout,
 };
-
-const PATIENCE: Duration = Duration::from_secs(10);
 
 #[sockets::group("Purchases")]
 trait Purchases {
@@ -54,7 +51,7 @@ type Turn = (Side, Vec<u8>);
 
 /// The turns of each example of the document.
 fn examples() -> Vec<Vec<Turn>> {
-    let document = include_str!("../../PROTOCOL.md");
+    let document = include_str!("../../../../PROTOCOL.md");
     let blocks = document.split("```hex\n").skip(1).map(|rest| rest.split("```").next().unwrap());
     blocks.map(turns).collect()
 }
@@ -79,7 +76,7 @@ fn turns(block: &str) -> Vec<Turn> {
 
 /// The example of section 17.4: one conversation over two connections.
 fn resumption() -> &'static str {
-    let document = include_str!("../../PROTOCOL.md");
+    let document = include_str!("../../../../PROTOCOL.md");
     document.split("```hex resumption\n").nth(1).unwrap().split("```").next().unwrap()
 }
 
@@ -220,7 +217,7 @@ async fn resumption_example_matches_the_server() {
 
 /// The bytes of a fenced block of section 17.5, by line.
 fn lines_of(block: &str) -> impl Iterator<Item = (Vec<u8>, &'static str)> {
-    let document = include_str!("../../PROTOCOL.md");
+    let document = include_str!("../../../../PROTOCOL.md");
     let block = document.split(&format!("```{block}\n")).nth(1).unwrap().split("```").next().unwrap();
     block.lines().map(|line| line.split_once('|').unwrap()).map(|(hex, meaning)| (bytes(hex), meaning.trim()))
 }

@@ -3,10 +3,9 @@
 use sockets::{Client, Limits, Server};
 use tokio::io::{DuplexStream, duplex};
 
-use crate::{
-    raw::{ECHO, Raw, TERMS, UNKNOWN, cancel, prefixed, reply, request, string, welcome},
-    served::{BadServer, Handler},
-};
+use sockets_tests::raw::{ECHO, Raw, TERMS, UNKNOWN, cancel, prefixed, reply, request, string, welcome};
+
+use super::served::{BadServer, Handler};
 
 /// What the pipe between the sides holds.
 const PIPE: usize = 4096;

@@ -3,10 +3,11 @@
 use sockets::Limits;
 use tokio::sync::oneshot;
 
-use crate::{
-    raw::{ECHO, NOTE, Raw, TERMS, UNKNOWN, WAIT, cancel, credit, emit, greeting, prefixed, reply, request, string},
-    served::{BadServer, Handler, Healthy, server_and_healthy, server_with},
+use sockets_tests::raw::{
+    ECHO, NOTE, Raw, TERMS, UNKNOWN, WAIT, cancel, credit, emit, greeting, prefixed, reply, request, string,
 };
+
+use super::served::{BadServer, Handler, Healthy, server_and_healthy, server_with};
 
 /// What is wrong, the bytes, and what the goodbye's text has to say of it.
 type Case = (&'static str, Vec<u8>, &'static str);
@@ -168,7 +169,7 @@ async fn a_frame_that_is_cut_off_ends_its_connection() {
     let whole = prefixed(&request(0, UNKNOWN, b"arguments"));
     raw.send_bytes(&whole[..whole.len() - 1]).await;
     drop(raw);
-    let reason = tokio::time::timeout(crate::raw::PATIENCE, heard).await.expect("the hook runs").unwrap();
+    let reason = tokio::time::timeout(sockets_tests::PATIENCE, heard).await.expect("the hook runs").unwrap();
     assert!(matches!(reason, sockets::DisconnectReason::Lost(_)), "{reason:?}");
     healthy.check().await;
 }

@@ -5,10 +5,12 @@ use std::time::{Duration, Instant};
 use sockets::{Client, ConnectError, Limits};
 use tokio::time::{sleep, timeout};
 
-use crate::{
-    raw::{NO_EXTENSIONS, PATIENCE, Raw, TERMS, envelope, greeting, prefixed, string, terms, varint},
-    served::{Healthy, server_and_healthy, server_with},
+use sockets_tests::{
+    PATIENCE,
+    raw::{NO_EXTENSIONS, Raw, TERMS, envelope, greeting, prefixed, string, terms, varint},
 };
+
+use super::served::{Healthy, server_and_healthy, server_with};
 
 #[tokio::test]
 async fn each_bad_greeting_is_told_what_is_wrong_with_it() {

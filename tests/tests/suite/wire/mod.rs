@@ -1,14 +1,13 @@
-//! Peers that break the protocol, send what cannot be understood, or flood: each gets its own clear answer where one
-//! is possible, and at most its own connection ends.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-#![allow(missing_docs, reason = "a test's own groups")]
+//! The bytes of the protocol: the examples of PROTOCOL.md, and peers that break it.
+//!
+//! Each bad peer gets a clear answer where one is possible, and at most its own connection ends.
 
 mod announcements;
-mod bombs;
 mod calls;
+mod compressed_frames;
+mod examples;
 mod floods;
 mod frames;
-mod from_servers;
-mod greetings;
-mod raw;
+mod handshakes;
 mod served;
+mod servers;

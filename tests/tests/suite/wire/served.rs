@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use sockets::{Client, Limits, Refusal, Server};
 use tokio::time::timeout;
 
-use crate::raw::PATIENCE;
+use sockets_tests::PATIENCE;
 
 /// Nested through its own elements.
 #[derive(Serialize, Deserialize)]

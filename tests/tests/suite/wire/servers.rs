@@ -5,13 +5,15 @@ use std::{future::Future, time::Duration};
 use sockets::{CallError, Client, ConnectError, DisconnectReason, Limits};
 use tokio::{net::TcpListener, time::timeout};
 
-use crate::{
+use sockets_tests::{
+    PATIENCE,
     raw::{
-        ECHO, NO_EXTENSIONS, NOTE, PATIENCE, Raw, TERMS, UNKNOWN, WAIT, credit, emit, envelope, prefixed, reply,
-        request, string, terms, welcome,
+        ECHO, NO_EXTENSIONS, NOTE, Raw, TERMS, UNKNOWN, WAIT, credit, emit, envelope, prefixed, reply, request, string,
+        terms, welcome,
     },
-    served::{BadClient, BadServer, Handler},
 };
+
+use super::served::{BadClient, BadServer, Handler};
 
 /// Connects our client to a server that does what `answer` does when it has read the greeting.
 async fn connect_to<F: Future>(

@@ -5,17 +5,17 @@ use std::{future::poll_fn, net::SocketAddr, task::Poll};
 use axum::{Extension, Router, http, routing::get};
 use futures_util::FutureExt;
 use sockets::{Client, Handshake, Identity, Refusal, Server};
-use sockets_tests::{PurchasesClient, PurchasesServer, Shop};
+use sockets_tests::{
+    PATIENCE, PurchasesClient, PurchasesServer, Shop,
+    raw_websocket::{BINARY, CLOSE, FIN, GREETING, READY, Raw, frame, request},
+};
 use tokio::{
     net::{TcpListener, TcpStream},
     task::JoinHandle,
     time::timeout,
 };
 
-use crate::{
-    raw::{BINARY, CLOSE, FIN, GREETING, PATIENCE, READY, Raw, frame, request},
-    upgrade::{bad_requests, be_seen, seeing_server},
-};
+use super::upgrade::{bad_requests, be_seen, seeing_server};
 
 /// An application, its address, and what runs it.
 async fn application<I: Identity>(server: &Server<I>) -> (SocketAddr, JoinHandle<()>) {

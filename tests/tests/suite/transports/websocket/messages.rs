@@ -4,7 +4,7 @@ use sockets::{DisconnectReason, Server, Socket};
 use sockets_tests::eventually;
 use tokio::sync::mpsc;
 
-use crate::raw::{BINARY, CLOSE, CONTINUATION, FIN, GOODBYE, PING, PONG, Raw, frame};
+use sockets_tests::raw_websocket::{BINARY, CLOSE, CONTINUATION, FIN, GOODBYE, PING, PONG, Raw, frame};
 
 /// The key of `echo` outside of any group: the beginning of SHA-256 over a zero byte and the name.
 const ECHO: [u8; 8] = [0x4a, 0x3c, 0xb7, 0x44, 0xe0, 0xa2, 0xfb, 0x15];

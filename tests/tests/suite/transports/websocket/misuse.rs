@@ -4,14 +4,14 @@
 use std::time::Duration;
 
 use sockets::{Client, DisconnectReason, Limits, Server};
-use sockets_tests::eventually;
+use sockets_tests::{PATIENCE, eventually};
 use tokio::{
     io::{AsyncWriteExt, copy_bidirectional},
     net::{TcpSocket, TcpStream},
     time::{sleep, timeout},
 };
 
-use crate::raw::{BINARY, CLOSE, CONTINUATION, FIN, GREETING, PATIENCE, PING, PONG, Raw, TEXT, frame, header};
+use sockets_tests::raw_websocket::{BINARY, CLOSE, CONTINUATION, FIN, GREETING, PING, PONG, Raw, TEXT, frame, header};
 
 async fn server() -> Server {
     Server::builder().bind("ws://127.0.0.1:0").await.unwrap()

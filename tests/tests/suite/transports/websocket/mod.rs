@@ -1,9 +1,6 @@
-//! What is particular to WebSockets: the upgrade from HTTP, whose pages may connect, and what RFC 6455 asks for when a
-//! peer misuses it. That everything else is as over other transports is what the other tests show.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+//! WebSockets: the upgrade from HTTP, allowed origins, and the rules of RFC 6455.
 
-mod in_axum;
+mod axum;
 mod messages;
 mod misuse;
-mod raw;
 mod upgrade;

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use sockets::{Client, ConnectError, Handshake, Limits, Refusal, Server, ServerBuilder};
 
-use crate::raw::{BINARY, FIN, GREETING, Raw, frame, request};
+use sockets_tests::raw_websocket::{BINARY, FIN, GREETING, Raw, frame, request};
 
 async fn server() -> Server {
     Server::builder().bind("ws://127.0.0.1:0").await.unwrap()
@@ -61,7 +61,7 @@ async fn a_page_whose_name_was_made_to_mean_this_machine_is_forbidden() {
 }
 
 /// Requests that are refused, with the status of the answer and a part of its reason.
-pub(crate) fn bad_requests(address: SocketAddr) -> Vec<(String, &'static str, &'static str)> {
+pub(super) fn bad_requests(address: SocketAddr) -> Vec<(String, &'static str, &'static str)> {
     let good = request(address, "");
     let host = format!("Host: {address}\r\n");
     let key = "dGhlIHNhbXBsZSBub25jZQ==";
@@ -167,7 +167,7 @@ async fn an_address_with_a_path_is_at_that_path_alone() {
 type Seen = (&'static str, String, Option<String>, bool);
 
 /// A server for which that is the identity of a client.
-pub(crate) fn seeing_server() -> ServerBuilder<Seen> {
+pub(super) fn seeing_server() -> ServerBuilder<Seen> {
     Server::builder().authenticate(|(): (), handshake: Handshake| async move {
         assert!(!format!("{handshake:?}").contains("session"), "cookies do not get into logs");
         let cookie = handshake.headers().get("cookie").and_then(|cookie| cookie.to_str().ok()).map(str::to_owned);
@@ -177,7 +177,7 @@ pub(crate) fn seeing_server() -> ServerBuilder<Seen> {
 }
 
 /// Connects to a [`seeing_server`] at this address.
-pub(crate) async fn be_seen(server: &Server<Seen>, address: SocketAddr) -> Raw {
+pub(super) async fn be_seen(server: &Server<Seen>, address: SocketAddr) -> Raw {
     let mut raw = Raw::connect(address).await;
     let request = request(address, "Cookie: session=42\r\n").replace("GET / ", "GET /live?room=1 ");
     // A client of another kind need not wait for the answer: what it sends behind its request is not lost.

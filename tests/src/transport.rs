@@ -1,16 +1,20 @@
-//! One test, over every transport.
+//! The transports of a test, and macros that run a test over several.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use sockets::{BindError, Client, ClientBuilder, ConnectError, Identity, Server, ServerBuilder};
-use tokio::io::{DuplexStream, duplex};
+use sockets::{BindError, Client, ClientBuilder, ConnectError, Identity, Reconnect, Server, ServerBuilder};
+use tokio::{
+    io::{DuplexStream, duplex},
+    runtime::Builder,
+    time::timeout,
+};
 use tokio_util::codec::{Framed, LengthDelimitedCodec};
 
 use crate::{LOOPBACK, Login, Player, eventually};
 
-/// How the two sides of a test reach each other.
+/// The transport between the peers of a test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Net {
+pub enum Transport {
     /// TCP on loopback.
     Tcp,
     /// A Unix socket.
@@ -21,26 +25,26 @@ pub enum Net {
     Ws,
     /// WebSocket within TLS.
     Wss,
-    /// A stream that the user brings: `accept` and `connect_over`.
+    /// A stream of bytes of the user: `accept` and `connect_over`.
     Stream,
-    /// A stream and sink of messages that the user brings: `accept_messages` and `connect_over_messages`.
+    /// A stream and sink of messages of the user: `accept_messages` and `connect_over_messages`.
     Messages,
     /// The transport within a process: `connect_to`.
     Memory,
 }
 
-impl Net {
-    /// Whether a server knows the addresses of its clients.
+impl Transport {
+    /// Returns `true` if a server knows the addresses of its clients.
     pub fn has_address(self) -> bool {
         matches!(self, Self::Tcp | Self::Tls | Self::Ws | Self::Wss)
     }
 
-    /// A server that can be reached over this transport.
+    /// Starts a server that accepts this transport.
     pub async fn serve<I: Identity>(self, builder: ServerBuilder<I>) -> Server<I> {
         self.try_serve(builder).await.expect("the server starts")
     }
 
-    /// The same, where it may fail.
+    /// Like the function without `try`, for failures.
     pub async fn try_serve<I: Identity>(self, builder: ServerBuilder<I>) -> Result<Server<I>, BindError> {
         match self {
             Self::Tcp => builder.bind("tcp://127.0.0.1:0").await,
@@ -56,12 +60,12 @@ impl Net {
         }
     }
 
-    /// A client of this server.
+    /// Connects a client to this server.
     pub async fn connect<I: Identity>(self, server: &Server<I>, builder: ClientBuilder) -> Client {
         self.try_connect(server, builder).await.expect("the client connects")
     }
 
-    /// The same, where it may fail.
+    /// Like the function without `try`, for failures.
     pub async fn try_connect<I: Identity>(
         self,
         server: &Server<I>,
@@ -84,7 +88,7 @@ impl Net {
         }
     }
 
-    /// A client of the server that is reached at this address.
+    /// Connects a client to the server at this address.
     pub async fn connect_at(self, addr: SocketAddr, builder: ClientBuilder) -> Client {
         self.try_connect_at(addr, builder).await.expect("the client connects")
     }
@@ -101,23 +105,23 @@ impl Net {
         builder.connect(&format!("{scheme}://{addr}")).await
     }
 
-    /// A client with a name.
+    /// Connects a client with a name.
     pub async fn join(self, server: &Server<Player>, name: &str, builder: ClientBuilder) -> Client {
         self.connect(server, builder.auth(Login::new(name))).await
     }
 
-    /// Waits until a server has no sockets any more.
+    /// Waits until a server has no sockets.
     pub async fn deserted<I: Identity>(self, server: &Server<I>) {
         eventually("the server has no sockets", || server.sockets().is_empty()).await;
     }
 }
 
-/// Where a test's server listens, beside the port that gives its name to the file.
+/// The Unix address of a test's server. Its TCP port is part of the file's name.
 pub fn unix_url<I: Identity>(server: &Server<I>) -> String {
     format!("unix:{}/sockets-tests-{}", std::env::temp_dir().display(), server.local_addr().port())
 }
 
-/// Two ends of a stream and sink of messages, which holds so many bytes in each direction.
+/// Two ends of a stream and sink of messages, with a buffer of this size in each direction.
 pub fn messages(bytes: usize) -> (Messages, Messages) {
     let (near, far) = duplex(bytes);
     (Framed::new(near, LengthDelimitedCodec::new()), Framed::new(far, LengthDelimitedCodec::new()))
@@ -126,66 +130,90 @@ pub fn messages(bytes: usize) -> (Messages, Messages) {
 /// Messages over a duplex.
 pub type Messages = Framed<DuplexStream, LengthDelimitedCodec>;
 
-/// Runs a test, which fails if it hangs.
+/// A builder of a client that reconnects soon after a loss.
+pub fn reconnecting() -> ClientBuilder {
+    let soon = Reconnect::default().first_within(Duration::from_millis(5)).at_most_every(Duration::from_millis(50));
+    Client::builder().reconnect(soon)
+}
+
+/// Runs a test on four threads, and fails if it hangs.
 pub fn run(test: impl Future<Output = ()>) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    let runtime = runtime.expect("a runtime");
-    let limit = Duration::from_secs(20);
-    let ended = runtime.block_on(async { tokio::time::timeout(limit, test).await });
+    limited(Builder::new_multi_thread().worker_threads(4), test);
+}
+
+/// Runs a test on one thread, and fails if it hangs.
+pub fn run_on_one_thread(test: impl Future<Output = ()>) {
+    limited(&mut Builder::new_current_thread(), test);
+}
+
+fn limited(builder: &mut Builder, test: impl Future<Output = ()>) {
+    let runtime = builder.enable_all().build().expect("a runtime");
+    let ended = runtime.block_on(async { timeout(Duration::from_secs(20), test).await });
     runtime.shutdown_background();
     ended.expect("the test hangs");
 }
 
-/// Makes a test of each function for each transport.
+/// Runs each function over each transport, on several threads and on one.
 #[macro_export]
 macro_rules! every_transport {
-    ($($(#[$attribute:meta])* async fn $name:ident($net:ident: Net) $body:block)*) => {$(
+    ($($tests:tt)*) => {
+        $crate::tests_over! {
+            {
+                over_tcp: run(Tcp),
+                over_unix: run(Unix),
+                over_tls: run(Tls),
+                over_websocket: run(Ws),
+                over_websocket_with_tls: run(Wss),
+                over_a_stream: run(Stream),
+                over_messages: run(Messages),
+                in_memory: run(Memory),
+                over_tcp_on_one_thread: run_on_one_thread(Tcp),
+                in_memory_on_one_thread: run_on_one_thread(Memory),
+            }
+            $($tests)*
+        }
+    };
+}
+
+/// Runs each function over TCP and in memory, for behaviour that does not depend on the transport.
+#[macro_export]
+macro_rules! tcp_and_memory {
+    ($($tests:tt)*) => {
+        $crate::tests_over! {
+            {
+                over_tcp: run(Tcp),
+                in_memory: run(Memory),
+                in_memory_on_one_thread: run_on_one_thread(Memory),
+            }
+            $($tests)*
+        }
+    };
+}
+
+/// Makes a module of each function, with a test for each transport.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! tests_over {
+    ($transports:tt $($(#[$attribute:meta])* async fn $name:ident($transport:ident: Transport) $body:block)*) => {$(
         $(#[$attribute])*
         mod $name {
             #[allow(unused_imports, reason = "a test may need nothing of its file")]
             use super::*;
 
-            async fn test($net: $crate::Net) $body
+            async fn test($transport: $crate::Transport) $body
 
-            #[test]
-            fn over_tcp() {
-                $crate::run(test($crate::Net::Tcp));
-            }
+            $crate::test_functions! $transports
+        }
+    )*};
+}
 
-            #[test]
-            fn over_a_unix_socket() {
-                $crate::run(test($crate::Net::Unix));
-            }
-
-            #[test]
-            fn over_tls() {
-                $crate::run(test($crate::Net::Tls));
-            }
-
-            #[test]
-            fn over_a_websocket() {
-                $crate::run(test($crate::Net::Ws));
-            }
-
-            #[test]
-            fn over_a_websocket_within_tls() {
-                $crate::run(test($crate::Net::Wss));
-            }
-
-            #[test]
-            fn over_a_stream() {
-                $crate::run(test($crate::Net::Stream));
-            }
-
-            #[test]
-            fn over_messages() {
-                $crate::run(test($crate::Net::Messages));
-            }
-
-            #[test]
-            fn in_memory() {
-                $crate::run(test($crate::Net::Memory));
-            }
+#[doc(hidden)]
+#[macro_export]
+macro_rules! test_functions {
+    ($($function:ident: $run:ident($transport:ident),)*) => {$(
+        #[test]
+        fn $function() {
+            $crate::$run(test($crate::Transport::$transport));
         }
     )*};
 }

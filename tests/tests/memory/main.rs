@@ -1,0 +1,7 @@
+//! The memory that a server allocates for its peers, and its release.
+//!
+//! These tests have a process of their own since they count allocations: its global allocator is a counting one.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod held;
+mod released;

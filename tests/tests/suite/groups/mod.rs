@@ -1,0 +1,11 @@
+//! Contracts, their generated code, and handlers that are registered by name.
+
+mod borrowed_arguments;
+mod dynamic;
+mod expansion;
+pub mod lints;
+mod listeners;
+mod member_names;
+mod names;
+mod type_names;
+mod types;

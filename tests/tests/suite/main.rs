@@ -1,0 +1,23 @@
+//! The integration tests, by behaviour.
+//!
+//! Tests in `every_transport!` run over each transport: their behaviour depends on its buffers, its end or its facts
+//! about the peer. Tests in `tcp_and_memory!` run over two.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod audiences;
+mod calls;
+mod connecting;
+mod ending;
+mod faulty_networks;
+#[allow(unreachable_pub, reason = "the lints of public items apply to generated code")]
+pub mod groups;
+mod keep_alive;
+mod limits;
+mod middleware;
+mod programs;
+mod races;
+mod rate_limit;
+mod resumption;
+mod slow_peers;
+mod transports;
+mod wire;

@@ -1,0 +1,4 @@
+//! Whole programs over each transport.
+
+mod by_name;
+mod typed;

@@ -1,0 +1,9 @@
+//! Transports, and what is particular to each.
+
+mod addresses;
+mod compression;
+mod streams;
+mod tls;
+#[cfg(unix)]
+mod unix;
+mod websocket;
