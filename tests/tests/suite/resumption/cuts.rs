@@ -3,7 +3,7 @@
 //! `cargo test` cuts for two seconds. For a minute:
 //!
 //! ```sh
-//! CUT_SECONDS=60 cargo test --release -p sockets-tests --test resumption cuts -- --nocapture
+//! CUT_SECONDS=60 cargo test --release -p sockets-tests --test suite cuts -- --nocapture
 //! ```
 
 use std::{

@@ -3,7 +3,7 @@
 //! `cargo test` has 200 clients. For 5,000, which need 10,000 open files:
 //!
 //! ```sh
-//! STORM_CLIENTS=5000 cargo test --release -p sockets-tests --test resumption storm -- --nocapture
+//! STORM_CLIENTS=5000 cargo test --release -p sockets-tests --test suite storm -- --nocapture
 //! ```
 
 use std::{env, time::Instant};
