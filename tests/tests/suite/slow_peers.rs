@@ -1,7 +1,6 @@
 //! Promise 4: one slow or hostile peer, or one handler that blocks, hurts nobody else.
 
 use std::{
-    net::SocketAddr,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -14,8 +13,6 @@ use serde::{Serialize, Serializer};
 use sockets::{Client, DisconnectReason, Limits, Peer, Server, Socket};
 use sockets_tests::*;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, copy},
-    net::{TcpListener, TcpStream},
     sync::Notify,
     task::JoinSet,
     time::{Instant, sleep, timeout},
@@ -262,25 +259,6 @@ async fn a_deadline_ends_a_handler_at_its_next_suspension() {
     eventually("the handler is dropped", || held.strong_count() == 0).await;
 }
 
-/// Forwards one connection to a server, and the server's bytes back at about 4 MB/s.
-async fn slow_relay(to: SocketAddr) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("tcp://{}", listener.local_addr().unwrap());
-    tokio::spawn(async move {
-        let (mut client_reader, mut client_writer) = listener.accept().await.unwrap().0.into_split();
-        let (mut server_reader, mut server_writer) = TcpStream::connect(to).await.unwrap().into_split();
-        tokio::spawn(async move { copy(&mut client_reader, &mut server_writer).await });
-        let mut bytes = vec![0; 40_000];
-        while let Ok(count @ 1..) = server_reader.read(&mut bytes).await {
-            if client_writer.write_all(&bytes[..count]).await.is_err() {
-                return;
-            }
-            sleep(Duration::from_millis(10)).await;
-        }
-    });
-    url
-}
-
 #[tokio::test]
 async fn each_emit_waits_at_most_a_second_for_a_slow_member() {
     let limits = Limits { outgoing_queue: 64 << 10, ..Limits::default() };
@@ -290,13 +268,15 @@ async fn each_emit_waits_at_most_a_second_for_a_slow_member() {
         .bind("tcp://127.0.0.1:0")
         .await
         .unwrap();
-    let _client = Client::builder().connect(&slow_relay(server.local_addr()).await).await.unwrap();
+    let relay = Relay::slow(server.local_addr(), 4_000_000);
+    let _client = Client::builder().connect(&relay.url()).await.unwrap();
     let mut emits = JoinSet::new();
     for _ in 0..40 {
         let room = server.room("room");
         emits.spawn(async move {
             let began = Instant::now();
-            room.emit("note", &vec![0_u8; 800_000]).await.unwrap();
+            // Text is cheap to encode, also without optimization.
+            room.emit("note", &"x".repeat(800_000)).await.unwrap();
             began.elapsed()
         });
     }
