@@ -7,5 +7,4 @@ mod connected_hook;
 mod identity;
 mod refusals;
 mod remedies;
-mod remedies;
 mod time_limits;
