@@ -18,20 +18,24 @@ use crate::{disconnect_reason::DisconnectReason, session::Session};
 pub enum ClientState {
     /// It is connected.
     Connected {
-        /// The number of the session, of those that became ready: 1 for the first. A session goes on over any number of connections, and nothing is lost
-        /// then. When it could not go on, the next number says that the client has started anew: what was under way has
-        /// failed, what was on its way may be lost, and the server knows this client's groups, and nothing else of it.
+        /// The number of the session among those that became ready, from 1 on. A session continues
+        /// over any number of connections without a loss. If it cannot be resumed, the client has a
+        /// new session with the next number. Calls in flight have failed then, and emits in flight
+        /// may be lost. The server has none of the rooms and listeners of the former session.
         session: u64,
     },
     /// The connection is lost, and the client reconnects.
     Reconnecting {
         /// The number of the attempt, counted from the last steady connection: see
-        /// [`Reconnect`]. It is 0 while the client waits for a server that restarts.
+        /// [`Reconnect`](crate::Reconnect). It is 0 while the client waits for a server that
+        /// restarts.
         attempt: u32,
-        /// The reason for which the last established connection ended. Failed attempts do not change it.
+        /// The reason for which the last established connection ended. Failed attempts do not
+        /// change it.
         reason: DisconnectReason,
-        /// The message of the [`ConnectError`] of the previous attempt. An attempt also fails if its session ends
-        /// before it is ready: a `connected` hook may refuse the client.
+        /// The message of the [`ConnectError`](crate::ConnectError) of the previous attempt. An
+        /// attempt also fails if its session ends before it is ready: a `connected` hook may refuse
+        /// the client.
         error: Option<String>,
     },
     /// It is over.
@@ -74,7 +78,8 @@ impl StateChanges {
         Self { next: ReusableBoxFuture::new(Watching { states, session, ended: false }.next()) }
     }
 
-    /// The next state. Those that have come and gone meanwhile are passed over; the last is [`ClientState::Ended`].
+    /// The next state. Those that have come and gone meanwhile are passed over; the last is
+    /// [`ClientState::Ended`].
     ///
     /// # Cancel safety
     ///
