@@ -8,8 +8,8 @@ use std::{
 use bytes::Bytes;
 
 use sockets_proto::{
-    Admission, Answer, CallId, Caller, Core, Event, Farewell, Frame, Grant, KeepAliveConfig, Liveness, Occupied, Open,
-    Outbox, Outcome, Overflow, Side, Terms, Violation, Volatile, WhenFull,
+    Admission, Answer, CallId, Caller, CloseReason, Core, Event, Frame, Grant, KeepAliveConfig, Liveness, Occupied,
+    Open, Outbox, Outcome, Overflow, Side, Terms, Violation, Volatile, WhenFull,
     codec::{Payload, SHARE_FROM},
     next_frame, shared_emit, shared_request,
 };
@@ -308,16 +308,16 @@ fn disconnected(told: Vec<(u64, Answer)>) -> Vec<(u64, bool)> {
 }
 
 /// Whether only a server may say this.
-pub(super) fn is_the_servers(farewell: Farewell) -> bool {
+pub(super) fn is_the_servers(farewell: CloseReason) -> bool {
     matches!(
         farewell,
-        Farewell::Kicked
-            | Farewell::ShuttingDown
-            | Farewell::NotReady
-            | Farewell::Superseded
-            | Farewell::Restarting
-            | Farewell::Refused
-            | Farewell::Retry
+        CloseReason::Kicked
+            | CloseReason::ShuttingDown
+            | CloseReason::NotReady
+            | CloseReason::Superseded
+            | CloseReason::Restarting
+            | CloseReason::Refused
+            | CloseReason::Retry
     )
 }
 

@@ -1,7 +1,7 @@
 //! A peer that knows the protocol, and keeps to it as it likes.
 
 use crate::{acting::KEY, choices::Choices, link::Pipe, side};
-use sockets_proto::{CallId, FailureCode, Farewell, Frame, PREFIX, Side};
+use sockets_proto::{CallId, CloseReason, FailureCode, Frame, PREFIX, Side};
 
 #[derive(Default)]
 pub(super) struct Hostile {
@@ -74,7 +74,7 @@ impl Hostile {
             // What is said before the other side has heard it is said twice.
             6 if victim.kind == Side::Client && !victim.heard_ready => frame(Frame::Ready, &[]),
             6 if malicious => {
-                let reasons = [Farewell::Closed, Farewell::Kicked, Farewell::TooSlow];
+                let reasons = [CloseReason::Closed, CloseReason::Kicked, CloseReason::TooSlow];
                 let reason = reasons[choices.index(3)];
                 let all = [Frame::Ready, Frame::GoingAway, Frame::Drained, Frame::Goodbye { reason }];
                 frame(all[choices.index(4)], &[])

@@ -8,7 +8,7 @@ use crate::{
     side::Side,
     world::{CLIENT, SERVER, World},
 };
-use sockets_proto::{Farewell, KeepAliveConfig};
+use sockets_proto::{CloseReason, KeepAliveConfig};
 
 /// How long one who could not listen may go on before it says that it has heard nothing.
 const MOMENT: Duration = Duration::from_millis(10);
@@ -151,7 +151,7 @@ impl World<'_> {
                     self.count("found dead, and broken off");
                     continue;
                 }
-                let last = self.links[at].side(end).expect("it is open").leave(now, Farewell::Silent, "");
+                let last = self.links[at].side(end).expect("it is open").leave(now, CloseReason::IdleTimeout, "");
                 self.links[at].hang_up(end, &last);
             }
         }

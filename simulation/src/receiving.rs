@@ -12,7 +12,7 @@ use crate::{
     outgoing::Answered,
     side::{Moment, Side, number_in, payload_of},
 };
-use sockets_proto::{self as proto, Answer, Called, Event, FailureCode, Farewell, Frame, Open, Violation};
+use sockets_proto::{self as proto, Answer, Called, CloseReason, Event, FailureCode, Frame, Open, Violation};
 
 /// How long the handler of an emit may take.
 const EMIT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -32,7 +32,7 @@ pub(super) enum Received {
     GoesOn,
     /// The other side broke the protocol.
     Broken(Violation),
-    Left(Farewell),
+    Left(CloseReason),
 }
 
 impl Side {

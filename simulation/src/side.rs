@@ -12,7 +12,7 @@ use crate::{
     resuming::Reliability,
     window::Window,
 };
-use sockets_proto::{self as proto, Called, FailureCode, Farewell, Frame, Open, Outcome, PREFIX};
+use sockets_proto::{self as proto, Called, CloseReason, FailureCode, Frame, Open, Outcome, PREFIX};
 
 /// The time, and the number of the last message that anybody sent.
 #[derive(Clone, Copy)]
@@ -297,7 +297,7 @@ impl Side {
     }
 
     /// Ends the connection with a word, and gives what is still to be written.
-    pub(super) fn leave(&mut self, now: Instant, reason: Farewell, text: &str) -> Vec<u8> {
+    pub(super) fn leave(&mut self, now: Instant, reason: CloseReason, text: &str) -> Vec<u8> {
         self.say(now, Frame::Goodbye { reason }, text);
         let mut bytes = Vec::new();
         while self.engine.unwritten() > 0 {

@@ -10,7 +10,7 @@ use crate::{
     side::{Side, payload_of},
     world::{CLIENT, SERVER, World},
 };
-use sockets_proto::{Farewell, Frame, Overflow};
+use sockets_proto::{CloseReason, Frame, Overflow};
 
 const KINDS: usize = 17;
 
@@ -111,7 +111,7 @@ impl World<'_> {
             let Some(server) = self.links[at].side(SERVER) else { continue };
             let dropped = server.engine.dropped();
             if !server.share(moment, &message, size, timeout) {
-                let last = server.leave(moment.now, Farewell::TooSlow, "");
+                let last = server.leave(moment.now, CloseReason::TooSlow, "");
                 self.links[at].hang_up(SERVER, &last);
                 self.count("too slow");
             } else if server.engine.dropped() > dropped {
@@ -200,7 +200,7 @@ impl World<'_> {
             0 => self.cut(at),
             1 => {
                 let words = "not now ".repeat(self.choices.index(50));
-                let reason = if end == SERVER { Farewell::Kicked } else { Farewell::Closed };
+                let reason = if end == SERVER { CloseReason::Kicked } else { CloseReason::Closed };
                 let Some(side) = self.links[at].side(end) else { return };
                 let last = side.leave(now, reason, &words);
                 self.links[at].hang_up(end, &last);

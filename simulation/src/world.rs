@@ -15,7 +15,7 @@ use crate::{
     resuming::{KEPT, Tickets},
     side::{Moment, Side},
 };
-use sockets_proto::{self as proto, Farewell, Frame, Violation};
+use sockets_proto::{self as proto, CloseReason, Frame, Violation};
 
 pub(super) const SERVER: usize = 0;
 pub(super) const CLIENT: usize = 1;
@@ -195,7 +195,7 @@ impl<'a> World<'a> {
             Received::Left(reason) => {
                 self.tell(|| format!("link {at}: end {end} hears a goodbye, {reason:?}"));
                 let link = &mut self.links[at];
-                let drained = link.drained && reason == Farewell::ShuttingDown;
+                let drained = link.drained && reason == CloseReason::ShuttingDown;
                 let side = link.side(end).expect("one who hears is open");
                 assert!(!drained || side.outgoing.waiting.is_empty(), "the server drained, and callers are left");
                 side.close();
@@ -217,7 +217,7 @@ impl<'a> World<'a> {
         let now = self.now;
         let Some(server) = self.links[at].side(SERVER) else { return };
         if server.said_going_away && server.heard_drained && server.engine.is_idle() {
-            let last = server.leave(now, Farewell::ShuttingDown, "");
+            let last = server.leave(now, CloseReason::ShuttingDown, "");
             self.links[at].drained = true;
             self.links[at].hang_up(SERVER, &last);
             self.count("drained");
@@ -238,7 +238,7 @@ impl<'a> World<'a> {
         let now = self.now;
         let side = self.links[at].side(end).expect("it is open");
         side.note_violation();
-        let last = side.leave(now, Farewell::Violation, &text);
+        let last = side.leave(now, CloseReason::ProtocolError, &text);
         self.links[at].hang_up(end, &last);
     }
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{
     calls::Answer,
-    frame::{CallId, Farewell},
+    frame::{CallId, CloseReason},
     parked::Mark,
     timeout::clamp,
 };
@@ -94,7 +94,7 @@ pub enum Event<C, H> {
     /// The other side has left.
     Goodbye {
         /// The reason.
-        reason: Farewell,
+        reason: CloseReason,
         /// A message for the user; it may be empty.
         text: String,
     },

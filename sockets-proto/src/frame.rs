@@ -106,7 +106,7 @@ codes! {
 
 codes! {
     /// The reason for which a peer closes the connection.
-    Farewell {
+    CloseReason {
         /// The last handle was dropped.
         Closed = 1,
         /// The server's program disconnected the client. The text is its message.
@@ -114,13 +114,13 @@ codes! {
         /// The server shuts down.
         ShuttingDown = 3,
         /// The receiver broke the protocol. The text is the violation.
-        Violation = 4,
+        ProtocolError = 4,
         /// The receiver does not take bytes.
         TooSlow = 5,
         /// The server's `connected` did not finish in time.
         NotReady = 6,
         /// Nothing was received from the receiver.
-        Silent = 7,
+        IdleTimeout = 7,
         /// The session continues on another connection. It is sent only to a peer with resumption.
         Superseded = 8,
         /// The server shuts down, and the client is expected to reconnect. The text is the delay in milliseconds. It is
@@ -135,7 +135,7 @@ codes! {
     }
 }
 
-impl Farewell {
+impl CloseReason {
     /// Returns `true` if it refuses a session before the server has started any of its calls.
     pub(crate) fn refuses(self) -> bool {
         matches!(self, Self::NotReady | Self::Refused | Self::Retry)
@@ -193,7 +193,7 @@ pub enum Frame {
     /// Closes the connection.
     Goodbye {
         /// The reason.
-        reason: Farewell,
+        reason: CloseReason,
     },
     /// Signatures of methods that the sender serves. It is optional.
     Signatures,
@@ -258,7 +258,7 @@ impl Frame {
                 return Ok(Self::Failure { id, code });
             }
             GOODBYE => {
-                let reason = frame.try_get_u8().ok().and_then(Farewell::from_wire);
+                let reason = frame.try_get_u8().ok().and_then(CloseReason::from_wire);
                 let reason = reason.ok_or(malformed("its reason is unknown"))?;
                 check_text(frame).ok_or(malformed("its text is not UTF-8"))?;
                 return Ok(Self::Goodbye { reason });

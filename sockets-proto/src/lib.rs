@@ -38,7 +38,7 @@ pub use self::{
     capacity::ReleaseUnused,
     core::{Admission, Caller, Core, Outcome, Side, Volatile},
     event::{Called, Event, Occupied, Open},
-    frame::{CallId, FailureCode, Farewell, Frame, PREFIX, frame_length, frame_with_prefix, next_frame},
+    frame::{CallId, CloseReason, FailureCode, Frame, PREFIX, frame_length, frame_with_prefix, next_frame},
     liveness::{KeepAliveConfig, Liveness},
     outbox::Outbox,
     overflow::WhenFull,

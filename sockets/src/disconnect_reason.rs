@@ -8,7 +8,7 @@ use std::{
 
 use crate::address::without_userinfo;
 use crate::refusal::Refusal;
-use sockets_proto::{Farewell, clamp_timeout};
+use sockets_proto::{CloseReason, clamp_timeout};
 
 /// Why a session ended. It displays itself as a sentence.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,49 +63,49 @@ impl DisconnectReason {
     }
 
     /// What the other side's goodbye means to this one.
-    pub(crate) fn told(reason: Farewell, text: String) -> Self {
+    pub(crate) fn told(reason: CloseReason, text: String) -> Self {
         match reason {
-            Farewell::Closed => Self::PeerClosed,
-            Farewell::Kicked => Self::Kicked(text),
-            Farewell::ShuttingDown => Self::ShuttingDown,
-            Farewell::Restarting => Self::Restarting { at: delayed(&text).1.map(without_userinfo) },
-            Farewell::Violation => Self::ProtocolViolation(format!("the other side says: {text}")),
-            Farewell::TooSlow => Self::TooSlow,
-            Farewell::NotReady => Self::Refused(Refusal::retry("the server did not prepare the session in time")),
-            Farewell::Refused => Self::Refused(Refusal::new(text)),
-            Farewell::Retry => {
+            CloseReason::Closed => Self::PeerClosed,
+            CloseReason::Kicked => Self::Kicked(text),
+            CloseReason::ShuttingDown => Self::ShuttingDown,
+            CloseReason::Restarting => Self::Restarting { at: delayed(&text).1.map(without_userinfo) },
+            CloseReason::ProtocolError => Self::ProtocolViolation(format!("the other side says: {text}")),
+            CloseReason::TooSlow => Self::TooSlow,
+            CloseReason::NotReady => Self::Refused(Refusal::retry("the server did not prepare the session in time")),
+            CloseReason::Refused => Self::Refused(Refusal::new(text)),
+            CloseReason::Retry => {
                 let (wait, message) = delayed(&text);
                 Self::Refused(Refusal::retry(message.unwrap_or_default()).after(wait))
             }
-            Farewell::Silent => Self::Silent,
-            Farewell::Superseded => Self::Superseded,
+            CloseReason::IdleTimeout => Self::Silent,
+            CloseReason::Superseded => Self::Superseded,
         }
     }
 
     /// Returns the goodbye for the peer, unless the connection is lost or the peer has sent one. `retries` is set if the
     /// peer knows the reasons for refusals. The client of a server that restarts reconnects after `delay`.
-    pub(crate) fn farewell(&self, retries: bool, delay: Duration) -> Option<(Farewell, Cow<'_, str>)> {
+    pub(crate) fn farewell(&self, retries: bool, delay: Duration) -> Option<(CloseReason, Cow<'_, str>)> {
         let text = Cow::Borrowed;
         match self {
-            Self::Closed => Some((Farewell::Closed, text(""))),
-            Self::Kicked(message) => Some((Farewell::Kicked, text(message))),
-            Self::ShuttingDown => Some((Farewell::ShuttingDown, text(""))),
+            Self::Closed => Some((CloseReason::Closed, text(""))),
+            Self::Kicked(message) => Some((CloseReason::Kicked, text(message))),
+            Self::ShuttingDown => Some((CloseReason::ShuttingDown, text(""))),
             Self::Restarting { at } => {
                 let at = at.iter().flat_map(|at| [" ", at]);
-                Some((Farewell::Restarting, Cow::Owned(delay.as_millis().to_string() + &at.collect::<String>())))
+                Some((CloseReason::Restarting, Cow::Owned(delay.as_millis().to_string() + &at.collect::<String>())))
             }
-            Self::ProtocolViolation(what) => Some((Farewell::Violation, text(what))),
-            Self::TooSlow => Some((Farewell::TooSlow, text(""))),
+            Self::ProtocolViolation(what) => Some((CloseReason::ProtocolError, text(what))),
+            Self::TooSlow => Some((CloseReason::TooSlow, text(""))),
             Self::Refused(refusal) => Some(match refusal.retry_after() {
-                None if retries => (Farewell::Refused, text(refusal.message())),
-                None => (Farewell::Kicked, text(refusal.message())),
+                None if retries => (CloseReason::Refused, text(refusal.message())),
+                None => (CloseReason::Kicked, text(refusal.message())),
                 Some(wait) if retries => {
-                    (Farewell::Retry, Cow::Owned(format!("{} {}", wait.as_millis(), refusal.message())))
+                    (CloseReason::Retry, Cow::Owned(format!("{} {}", wait.as_millis(), refusal.message())))
                 }
-                Some(_) => (Farewell::NotReady, text("")),
+                Some(_) => (CloseReason::NotReady, text("")),
             }),
-            Self::Silent => Some((Farewell::Silent, text(""))),
-            Self::Superseded => Some((Farewell::Superseded, text(""))),
+            Self::Silent => Some((CloseReason::IdleTimeout, text(""))),
+            Self::Superseded => Some((CloseReason::Superseded, text(""))),
             Self::PeerClosed | Self::Lost(_) => None,
         }
     }

@@ -31,7 +31,7 @@ use crate::{
     refusal::Refusal,
     transport::{Compression, Foreign, Link, ReceiveError, hang_up},
 };
-use sockets_proto::{Farewell, Frame, Outbox, Terms, Token, Violation, clamp_timeout, next_frame};
+use sockets_proto::{CloseReason, Frame, Outbox, Terms, Token, Violation, clamp_timeout, next_frame};
 
 /// The protocol's version.
 const VERSION: u16 = 1;
@@ -270,7 +270,7 @@ impl Drop for Abandoning<'_> {
     fn drop(&mut self) {
         if self.is_armed {
             let mut outbox = Outbox::default();
-            outbox.push_bare(Frame::Goodbye { reason: Farewell::Closed });
+            outbox.push_bare(Frame::Goodbye { reason: CloseReason::Closed });
             let transmitter = &mut self.link.transmitter;
             // There is nothing to wait with: what the connection does not take at once is lost.
             contain(|| _ = unconstrained(poll_fn(|cx| transmitter.poll_transmit(cx, &mut outbox))).now_or_never());

@@ -20,7 +20,7 @@ use super::{
     announcement::Announcement,
     calls::{Answer, Calls},
     event::{Called, Event, Occupied, Open},
-    frame::{CallId, Farewell, Frame, HEADER_MAX},
+    frame::{CallId, CloseReason, Frame, HEADER_MAX},
     liveness::Liveness,
     outbox::{Outbox, whole_frame},
     parked::{Class, Queue},
@@ -224,13 +224,13 @@ impl<C, H: Clone> Core<C, H> {
             Frame::Drained => self.side == Side::Server && !self.peer_is_drained,
             Frame::Goodbye {
                 reason:
-                    Farewell::Kicked
-                    | Farewell::ShuttingDown
-                    | Farewell::NotReady
-                    | Farewell::Superseded
-                    | Farewell::Restarting
-                    | Farewell::Refused
-                    | Farewell::Retry,
+                    CloseReason::Kicked
+                    | CloseReason::ShuttingDown
+                    | CloseReason::NotReady
+                    | CloseReason::Superseded
+                    | CloseReason::Restarting
+                    | CloseReason::Refused
+                    | CloseReason::Retry,
             } => self.side == Side::Client,
             _ => true,
         };

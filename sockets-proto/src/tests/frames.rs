@@ -4,7 +4,7 @@ use bytes::Bytes;
 use proptest::{array::uniform4, collection::vec, prelude::*};
 
 use crate::{
-    CallId, FailureCode, Farewell, Frame, Outbox, PREFIX,
+    CallId, CloseReason, FailureCode, Frame, Outbox, PREFIX,
     codec::Payload,
     frame::{Code, next_frame},
 };
@@ -13,8 +13,8 @@ fn failure_code() -> impl Strategy<Value = FailureCode> {
     prop::sample::select(FailureCode::ALL)
 }
 
-fn farewell() -> impl Strategy<Value = Farewell> {
-    prop::sample::select(Farewell::ALL)
+fn farewell() -> impl Strategy<Value = CloseReason> {
+    prop::sample::select(CloseReason::ALL)
 }
 
 /// Numbers of every length on the wire.

@@ -21,7 +21,7 @@ use crate::{
     session::{DetachedShare, Offer, Session},
     transport::{Batch, Discarded, Link, Receive, ReceiveError, Transmit, hang_up},
 };
-use sockets_proto::{Farewell, Frame, Outbox};
+use sockets_proto::{CloseReason, Frame, Outbox};
 
 /// So many batches that a broken link still has are taken in before it is left, and for one that comes so long is waited.
 const LAST_BATCHES: usize = 64;
@@ -176,7 +176,7 @@ impl Driver {
 
 /// Tells one that another connection has taken its session over.
 async fn supersede(mut receiver: Box<dyn Receive>, mut transmitter: Box<dyn Transmit>, mut outbox: Outbox) {
-    outbox.push_bare(Frame::Goodbye { reason: Farewell::Superseded });
+    outbox.push_bare(Frame::Goodbye { reason: CloseReason::Superseded });
     let finish = |cx: &mut Context<'_>| -> Poll<io::Result<()>> {
         ready!(transmitter.poll_transmit(cx, &mut outbox))?;
         transmitter.poll_finish(cx)
@@ -259,7 +259,7 @@ mod tests {
     }
 
     /// A client's session over such a link, until it has ended; and for what reasons another link was searched.
-    async fn end_with(farewell: Farewell, text: &str) -> (DisconnectReason, Vec<(DisconnectReason, Duration)>) {
+    async fn end_with(farewell: CloseReason, text: &str) -> (DisconnectReason, Vec<(DisconnectReason, Duration)>) {
         let mut last = Outbox::default();
         last.push(Frame::Goodbye { reason: farewell }.header(), &Payload::Copied(text.as_bytes()));
         let written = watch::Sender::new(false);
@@ -283,9 +283,9 @@ mod tests {
     async fn a_goodbye_that_was_not_read_when_the_link_broke_is_the_reason() {
         let restarting = DisconnectReason::Restarting { at: None };
         assert_eq!(
-            end_with(Farewell::Restarting, "7").await,
+            end_with(CloseReason::Restarting, "7").await,
             (restarting.clone(), vec![(restarting, Duration::from_millis(7))])
         );
-        assert_eq!(end_with(Farewell::Kicked, "enough").await, (DisconnectReason::Kicked("enough".into()), vec![]));
+        assert_eq!(end_with(CloseReason::Kicked, "enough").await, (DisconnectReason::Kicked("enough".into()), vec![]));
     }
 }

@@ -27,7 +27,7 @@ use crate::{
     session::{Checked, Declined, Offer},
     transport::{Arrival, Compression, Handshake, Link, memory_pair, over_stream},
 };
-use sockets_proto::{CallId, Farewell, Frame, Outbox, Token, next_frame};
+use sockets_proto::{CallId, CloseReason, Frame, Outbox, Token, next_frame};
 
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -127,7 +127,7 @@ async fn a_session_that_two_connections_claim_belongs_to_the_newer_one() {
     let socket = server.sockets().remove(0);
     let mut newer = come_back(&server, 1, &older.granted.token).await;
     assert!(newer.goes_on());
-    older.hear(|frame| frame == Frame::Goodbye { reason: Farewell::Superseded }).await;
+    older.hear(|frame| frame == Frame::Goodbye { reason: CloseReason::Superseded }).await;
     socket.emit("hello", &()).await.unwrap();
     newer.hear(|frame| matches!(frame, Frame::Emit { .. })).await;
     assert_eq!(server.sockets(), [socket]);

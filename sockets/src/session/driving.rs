@@ -15,7 +15,7 @@ use crate::{
     disconnect_reason::{DisconnectReason, delayed},
     transport::Batch,
 };
-use sockets_proto::{CallId, Called, Event, Farewell, Frame, Open, Violation, announced};
+use sockets_proto::{CallId, Called, CloseReason, Event, Frame, Open, Violation, announced};
 
 /// How many frames are taken in under one lock: callers wait for it.
 const TOGETHER: usize = 32;
@@ -148,7 +148,7 @@ impl Session {
                     }
                 }
                 Event::Goodbye { reason, text } => {
-                    if reason == Farewell::Restarting {
+                    if reason == CloseReason::Restarting {
                         state.set_restart_delay(delayed(&text).0);
                     }
                     return Ok(Some(Received::Goodbye(DisconnectReason::told(reason, text))));

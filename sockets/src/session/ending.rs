@@ -12,7 +12,7 @@ use tokio::{runtime::Handle, time::timeout};
 
 use super::{Routes, Session, State, resuming::OVER};
 use crate::{clock::now, contain::contain, disconnect_reason::DisconnectReason, hooks};
-use sockets_proto::{Farewell, Frame};
+use sockets_proto::{CloseReason, Frame};
 
 /// What a user has asked to be run when the session has ended.
 pub(crate) type Hook = Box<dyn FnOnce(DisconnectReason) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
@@ -116,7 +116,7 @@ impl Session {
     }
 
     /// Returns the goodbye for the peer, unless the connection is lost or the peer has sent one.
-    pub(crate) fn farewell<'a>(&self, reason: &'a DisconnectReason) -> Option<(Farewell, Cow<'a, str>)> {
+    pub(crate) fn farewell<'a>(&self, reason: &'a DisconnectReason) -> Option<(CloseReason, Cow<'a, str>)> {
         reason.farewell(self.peer_retries, self.restart_delay())
     }
 

@@ -4,7 +4,7 @@ use std::{collections::HashMap, future, time::Duration};
 
 use bytes::Bytes;
 use sockets::{Client, Reconnect, Refusal, Server};
-use sockets_proto::{FailureCode, Farewell, Frame};
+use sockets_proto::{CloseReason, FailureCode, Frame};
 use sockets_tests::PATIENCE;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -235,11 +235,13 @@ fn single_frames_have_the_documented_meaning() {
             Frame::Failure { id, code: FailureCode::ShuttingDown } => {
                 format!("Failure: id {}, shutting down", id.number << 1)
             }
-            Frame::Goodbye { reason: Farewell::Retry } => {
+            Frame::Goodbye { reason: CloseReason::Retry } => {
                 let (delay, message) = text.split_once(' ').unwrap();
                 format!("Close: retry after {delay} ms, with the message {message:?}")
             }
-            Frame::Goodbye { reason: Farewell::Restarting } => format!("Close: restarting, reconnect after {text} ms"),
+            Frame::Goodbye { reason: CloseReason::Restarting } => {
+                format!("Close: restarting, reconnect after {text} ms")
+            }
             other => panic!("{other:?}"),
         };
         assert_eq!(meaning, expected);
