@@ -8,7 +8,7 @@ use crate::{
     outgoing::{Kind, Message, Waiting},
     side::{Moment, Side, payload_of},
 };
-use sockets_proto::{Admission, CallId, Caller, FailureCode, Frame, Occupied, Open, Outcome};
+use sockets_proto::{CallId, CallOrigin, FailureCode, Frame, HandlerId, Response, SendOutcome, WindowPermit};
 
 pub(super) const KEY: u64 = 0x0123_4567_89ab_cdef;
 pub(super) const LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
@@ -17,7 +17,7 @@ impl Side {
     /// Makes a request, which has the number `moment.last`. A handler waits for its own; `true` if it is under way.
     pub(super) fn request(&mut self, moment: Moment, size: usize, timeout: Duration, by: Option<usize>) -> bool {
         let (number, payload) = (moment.last, payload_of(moment.last, size));
-        let caller = by.map_or(Caller::Other, |_| Caller::Handler);
+        let caller = by.map_or(CallOrigin::Other, |_| CallOrigin::Handler);
         let handler = by.map(|at| self.incoming.handlers[at].number);
         match self.engine.request(moment.now, KEY, timeout, &payload, number, caller) {
             Ok(id) => {
@@ -44,13 +44,13 @@ impl Side {
     }
 
     /// Whether a request is rightly refused.
-    pub(super) fn check_refusal(&mut self, refused: Admission, payload: usize) {
+    pub(super) fn check_refusal(&mut self, refused: SendOutcome, payload: usize) {
         // Its header has at most so many bytes.
         let most = payload + 29;
         match refused {
-            Admission::TooLarge { .. } => assert!(most > self.theirs.max_frame as usize, "it is small enough"),
-            Admission::ShuttingDown => assert!(self.heard_going_away, "nobody goes away"),
-            Admission::Full => {
+            SendOutcome::TooLarge { .. } => assert!(most > self.theirs.max_frame as usize, "it is small enough"),
+            SendOutcome::ShuttingDown => assert!(self.heard_going_away, "nobody goes away"),
+            SendOutcome::Full => {
                 assert!(!self.outgoing.admits(most), "a request is refused that could be sent");
                 let bytes = self.outgoing.parked_request_bytes();
                 let is_full = self.outgoing.parked_requests() >= self.ours.calls as usize || bytes >= self.ours.queue;
@@ -63,13 +63,13 @@ impl Side {
     /// Sends an emit, if there is room for it.
     pub(super) fn emit(&mut self, moment: Moment, size: usize, by: Option<usize>) -> bool {
         let (number, payload) = (moment.last, payload_of(moment.last, size));
-        let caller = by.map_or(Caller::Other, |_| Caller::Handler);
+        let caller = by.map_or(CallOrigin::Other, |_| CallOrigin::Handler);
         let handler = by.map(|at| self.incoming.handlers[at].number);
         let length = Frame::Emit { key: KEY }.header().len() + payload.len();
         let has_room = self.backlog() < self.ours.queue;
         let waits = by.is_none() && !self.is_away && self.outgoing.nothing_is_parked() && !self.outgoing.admits(length);
         match self.engine.emit(moment.now, KEY, &payload, caller) {
-            Admission::Sent | Admission::Parked => {
+            SendOutcome::Sent | SendOutcome::Pending => {
                 assert!(has_room && !waits, "an emit does not wait for room");
                 self.outgoing.accept(
                     moment.now,
@@ -78,9 +78,9 @@ impl Side {
                 self.settle(moment.now);
                 return true;
             }
-            Admission::Full => assert!(!has_room || waits, "an emit waits, and there is room"),
-            Admission::TooLarge { .. } => assert!(length > self.theirs.max_frame as usize, "it is small enough"),
-            Admission::Dropped | Admission::ShuttingDown => panic!("emits to one are not refused"),
+            SendOutcome::Full => assert!(!has_room || waits, "an emit waits, and there is room"),
+            SendOutcome::TooLarge { .. } => assert!(length > self.theirs.max_frame as usize, "it is small enough"),
+            SendOutcome::Dropped | SendOutcome::ShuttingDown => panic!("emits to one are not refused"),
         }
         self.settle(moment.now);
         false
@@ -108,26 +108,26 @@ impl Side {
             return self.end(moment, at, ending);
         }
         let Handler { number, called, length, came, .. } = handler;
-        match called.open {
-            Open::Request(id) => {
+        match called.handler {
+            HandlerId::Request(id) => {
                 self.incoming.request_ended(id, length, Some(number), came, ending.clone());
-                self.answer(moment, id, called.place, &ending);
+                self.answer(moment, id, called.permit, &ending);
             }
-            Open::Emit(_) => {
+            HandlerId::Emit(_) => {
                 self.incoming.emit_ended(length);
-                self.engine.end_emit(called.open, called.place);
+                self.engine.end_emit(called.handler, called.permit);
             }
         }
         self.settle(moment.now);
     }
 
-    pub(super) fn answer(&mut self, moment: Moment, id: CallId, place: Occupied, ending: &Ending) {
+    pub(super) fn answer(&mut self, moment: Moment, id: CallId, place: WindowPermit, ending: &Ending) {
         match ending {
             Ending::Reply(reply) => {
-                self.engine.answer(moment.now, id, place, &Outcome::Reply(&as_encoded(reply)));
+                self.engine.answer(moment.now, id, place, &Response::Reply(&as_encoded(reply)));
             }
             Ending::Failure(code, text) => {
-                self.engine.answer(moment.now, id, place, &Outcome::Failure(*code, text));
+                self.engine.answer(moment.now, id, place, &Response::Failure(*code, text));
             }
         }
     }

@@ -8,8 +8,9 @@ use std::{
 use bytes::Bytes;
 
 use sockets_proto::{
-    Admission, Answer, CallId, Caller, CloseReason, Core, Event, Frame, Grant, KeepAliveConfig, Liveness, Occupied,
-    Open, Outbox, Outcome, Overflow, Side, Terms, Violation, Volatile, WhenFull,
+    CallId, CallOrigin, CallResult, CloseReason, Event, Frame, HandlerId, KeepAlive, KeepAliveConfig, Overflow,
+    ProtocolError, Response, Role, SendBuffer, SendOutcome, SessionCore, Settings, VolatileEmit, WhenFull,
+    WindowPermit, WindowSize,
     codec::{Payload, SHARE_FROM},
     next_frame, shared_emit, shared_request,
 };
@@ -26,8 +27,8 @@ pub(super) struct Setting {
 }
 
 impl Setting {
-    fn terms(self) -> Terms {
-        Terms { max_frame: self.max_frame, window: Grant { calls: self.calls, bytes: self.bytes } }
+    fn terms(self) -> Settings {
+        Settings { max_frame: self.max_frame, window: WindowSize { calls: self.calls, bytes: self.bytes } }
     }
 }
 
@@ -50,25 +51,25 @@ impl Shared {
 
 /// A core whose callers and handlers are numbers.
 pub(super) struct Engine {
-    core: Core<u64, u64>,
+    core: SessionCore<u64, u64>,
     /// What is being written.
-    writer: Outbox,
+    writer: SendBuffer,
     /// How much of what is to be written has been looked at.
     seen: usize,
 }
 
 impl Engine {
-    pub(super) fn new(side: Side, ours: Setting, theirs: Setting) -> Self {
-        let mut core = Core::new(side, ours.terms(), theirs.terms(), ours.queue);
+    pub(super) fn new(side: Role, ours: Setting, theirs: Setting) -> Self {
+        let mut core = SessionCore::new(side, ours.terms(), theirs.terms(), ours.queue);
         if ours.kept > 0 && theirs.kept > 0 {
-            core.rely(ours.kept, theirs.kept);
+            core.enable_resumption(ours.kept, theirs.kept);
         }
-        Self { core, writer: Outbox::default(), seen: 0 }
+        Self { core, writer: SendBuffer::default(), seen: 0 }
     }
 
     /// From now on, silence is minded.
     pub(super) fn mind(&mut self, now: Instant, config: KeepAliveConfig, theirs: Option<Duration>, phase: f32) {
-        self.core.mind(Liveness::new(now, config, theirs, phase));
+        self.core.set_keep_alive(KeepAlive::new(now, config, theirs, phase));
     }
 
     /// The frames that are new in the queue to the wire.
@@ -86,7 +87,7 @@ impl Engine {
 
     /// Takes what is queued for the wire, all of which has been looked at. Gives what is said about the link behind it.
     pub(super) fn hand_over(&mut self) -> Option<Bytes> {
-        self.core.hand_over(&mut self.writer);
+        self.core.poll_transmit(&mut self.writer);
         let seen = std::mem::take(&mut self.seen);
         let mut word = bytes_of(&self.writer).split_off(seen);
         let frame = next_frame(&mut word);
@@ -104,14 +105,14 @@ impl Engine {
 
     /// Something has been written.
     pub(super) fn go_on(&mut self, now: Instant) {
-        if self.core.holds_back() {
-            self.core.go_on(now);
+        if self.core.has_evictable() {
+            self.core.on_writable(now);
         }
     }
 
     /// There is a link again, and what has waited for it may go.
     pub(super) fn set_off(&mut self, now: Instant) {
-        self.core.go_on(now);
+        self.core.on_writable(now);
     }
 
     /// How many emits were dropped.
@@ -135,12 +136,12 @@ impl Engine {
 
     /// Whether there is something to say about the link.
     pub(super) fn owes_word(&self) -> bool {
-        self.core.owes_word()
+        self.core.has_control_frames()
     }
 
     pub(super) fn rest(&mut self) {
-        self.core.rest();
-        self.core.expect_another_server();
+        self.core.detach();
+        self.core.clear_go_away();
     }
 
     pub(super) fn received(&self) -> u64 {
@@ -153,7 +154,7 @@ impl Engine {
 
     /// Returns how many bytes are held for the other side.
     pub(super) fn held(&self) -> usize {
-        self.core.held()
+        self.core.held_bytes()
     }
 
     /// How many bytes are kept.
@@ -163,8 +164,8 @@ impl Engine {
 
     /// There is another link, to one who knows nothing of this session. Gives what [`close`](Self::close) does.
     pub(super) fn start_anew(&mut self, now: Instant, ours: Setting, theirs: Setting) -> (Vec<(u64, bool)>, Vec<u64>) {
-        let (told, handlers) = self.core.start_anew(now, ours.terms(), theirs.terms(), theirs.kept);
-        self.writer = Outbox::default();
+        let (told, handlers) = self.core.reset(now, ours.terms(), theirs.terms(), theirs.kept);
+        self.writer = SendBuffer::default();
         self.seen = 0;
         (disconnected(told), handlers)
     }
@@ -174,29 +175,29 @@ impl Engine {
         let mut resent = self.core.resume(now, position).expect("it is kept");
         self.seen = 0;
         let all = resent.take_all();
-        self.writer = Outbox::default();
-        self.writer.push_once(all.clone());
+        self.writer = SendBuffer::default();
+        self.writer.push_exact(all.clone());
         all
     }
 
-    pub(super) fn emit_volatile(&mut self, payload: &[u8]) -> Admission {
-        self.core.emit_volatile(&Volatile::Own(super::acting::KEY, &as_encoded(payload)))
+    pub(super) fn emit_volatile(&mut self, payload: &[u8]) -> SendOutcome {
+        self.core.emit_volatile(&VolatileEmit::Own(super::acting::KEY, &as_encoded(payload)))
     }
 
-    pub(super) fn handle(&mut self, now: Instant, frame: Bytes) -> Result<Event<u64, u64>, Violation> {
+    pub(super) fn handle(&mut self, now: Instant, frame: Bytes) -> Result<Event<u64, u64>, ProtocolError> {
         self.core.handle(now, frame)
     }
 
     pub(super) fn heard_part(&mut self, now: Instant, bytes: usize) {
-        self.core.heard_part(now, bytes);
+        self.core.on_partial(now, bytes);
     }
 
     pub(super) fn is_silent(&mut self, now: Instant, listened: bool) -> bool {
-        self.core.is_silent(now, listened)
+        self.core.poll_idle_timeout(now, listened)
     }
 
     pub(super) fn say(&mut self, frame: Frame, text: &str) {
-        self.core.control(frame, text);
+        self.core.send_control(frame, text);
     }
 
     pub(super) fn request(
@@ -206,12 +207,12 @@ impl Engine {
         timeout: Duration,
         payload: &[u8],
         consumer: u64,
-        by: Caller,
-    ) -> Result<CallId, Admission> {
+        by: CallOrigin,
+    ) -> Result<CallId, SendOutcome> {
         self.core.request(now, key, timeout, &as_encoded(payload), consumer, by)
     }
 
-    pub(super) fn emit(&mut self, now: Instant, key: u64, payload: &[u8], by: Caller) -> Admission {
+    pub(super) fn emit(&mut self, now: Instant, key: u64, payload: &[u8], by: CallOrigin) -> SendOutcome {
         self.core.emit(|| now, key, &as_encoded(payload), by)
     }
 
@@ -221,16 +222,16 @@ impl Engine {
         now: Instant,
         message: &Shared,
         consumer: u64,
-        by: Caller,
+        by: CallOrigin,
         when_full: WhenFull,
-    ) -> Result<Option<CallId>, Admission> {
+    ) -> Result<Option<CallId>, SendOutcome> {
         match message {
             Shared::Emit(frame, key, overflow) => match self.core.broadcast(now, frame, *key, *overflow, when_full) {
-                Admission::Sent | Admission::Parked => Ok(None),
+                SendOutcome::Sent | SendOutcome::Pending => Ok(None),
                 refused => Err(refused),
             },
             Shared::Request(ask) => {
-                let asked = self.core.ask(now, ask, consumer, by);
+                let asked = self.core.request_shared(now, ask, consumer, by);
                 asked.map(|()| Some(ask.id())).map_err(|(refused, returned)| {
                     assert_eq!(returned, consumer, "who asks in vain is given back");
                     refused
@@ -243,19 +244,19 @@ impl Engine {
         self.core.cancel(now, id);
     }
 
-    pub(super) fn check_id(&self, open: Open) -> Result<(), Violation> {
+    pub(super) fn check_id(&self, open: HandlerId) -> Result<(), ProtocolError> {
         self.core.check_id(open)
     }
 
-    pub(super) fn suspend(&mut self, open: Open, handler: u64) {
-        self.core.suspend(open, handler);
+    pub(super) fn suspend(&mut self, open: HandlerId, handler: u64) {
+        self.core.insert_handler(open, handler);
     }
 
-    pub(super) fn answer(&mut self, now: Instant, id: CallId, place: Occupied, outcome: &Outcome<'_>) {
-        self.core.answer(now, id, place, outcome);
+    pub(super) fn answer(&mut self, now: Instant, id: CallId, place: WindowPermit, outcome: &Response<'_>) {
+        self.core.respond(now, id, place, outcome);
     }
 
-    pub(super) fn end_emit(&mut self, open: Open, place: Occupied) {
+    pub(super) fn end_emit(&mut self, open: HandlerId, place: WindowPermit) {
         self.core.end_emit(open, place);
     }
 
@@ -263,13 +264,13 @@ impl Engine {
         self.core.next_timeout()
     }
 
-    pub(super) fn handle_timeout(&mut self, now: Instant) -> Vec<(u64, Answer)> {
+    pub(super) fn handle_timeout(&mut self, now: Instant) -> Vec<(u64, CallResult)> {
         self.core.handle_timeout(now)
     }
 
     /// The callers that were told of the end, with whether their calls may have been executed, and the handlers to stop.
     pub(super) fn close(&mut self) -> (Vec<(u64, bool)>, Vec<u64>) {
-        let (told, handlers) = if self.core.is_away() { self.core.close_away() } else { self.core.close() };
+        let (told, handlers) = if self.core.is_detached() { self.core.close_detached() } else { self.core.close() };
         (disconnected(told), handlers)
     }
 
@@ -282,7 +283,7 @@ impl Engine {
     }
 
     pub(super) fn unanswered(&self) -> usize {
-        self.core.unanswered()
+        self.core.calls_in_flight()
     }
 
     pub(super) fn is_idle(&self) -> bool {
@@ -290,7 +291,7 @@ impl Engine {
     }
 }
 
-fn bytes_of(outbox: &Outbox) -> Bytes {
+fn bytes_of(outbox: &SendBuffer) -> Bytes {
     let mut slices = vec![IoSlice::new(&[]); outbox.len() / 16 + 2];
     let filled = outbox.slices(&mut slices);
     let all: Vec<u8> = slices[..filled].iter().flat_map(|slice| slice.iter().copied()).collect();
@@ -299,9 +300,9 @@ fn bytes_of(outbox: &Outbox) -> Bytes {
 }
 
 /// The callers that were told of the end, with whether their calls may have been executed.
-fn disconnected(told: Vec<(u64, Answer)>) -> Vec<(u64, bool)> {
+fn disconnected(told: Vec<(u64, CallResult)>) -> Vec<(u64, bool)> {
     let told = told.into_iter().map(|(consumer, answer)| match answer {
-        Answer::Disconnected { maybe_executed } => (consumer, maybe_executed),
+        CallResult::Disconnected { maybe_executed } => (consumer, maybe_executed),
         other => panic!("the end is {other:?}"),
     });
     told.collect()

@@ -8,7 +8,7 @@ use crate::{
     outgoing::{Kind, Message, Waiting},
     side::{Moment, Side, payload_of},
 };
-use sockets_proto::{Admission, Caller, Frame, Overflow, PARKED_OVERHEAD, PREFIX, WhenFull};
+use sockets_proto::{CallOrigin, Frame, Overflow, PARKED_OVERHEAD, PREFIX, SendOutcome, WhenFull};
 
 /// The methods of emits that may be dropped.
 pub(super) const LOSSY: [(u64, Overflow); 4] = [
@@ -46,8 +46,8 @@ impl Side {
         // Emitters wait for one in four, of which the queue may take one message more.
         let is_awaited = number.is_multiple_of(4) && queued < self.ours.queue + self.theirs.max_frame as usize;
         let when_full = if is_awaited { WhenFull::Accept } else { WhenFull::ApplyPolicy };
-        let outcome = self.engine.share(moment.now, message, number, Caller::Other, when_full);
-        if matches!(outcome, Err(Admission::TooLarge { .. })) {
+        let outcome = self.engine.share(moment.now, message, number, CallOrigin::Other, when_full);
+        if matches!(outcome, Err(SendOutcome::TooLarge { .. })) {
             assert!(length > self.theirs.max_frame as usize, "it is small enough");
             return true;
         }
@@ -78,8 +78,8 @@ impl Side {
                 let message = Message { number, length, kind: Kind::Emit, handler: None, recallable, new: true };
                 self.outgoing.accept(moment.now, message);
             }
-            Err(Admission::Full) => assert!(!goes_on, "a member is not too far behind"),
-            Err(Admission::Dropped) => assert!(!is_kept, "an emit is dropped for which there is room"),
+            Err(SendOutcome::Full) => assert!(!goes_on, "a member is not too far behind"),
+            Err(SendOutcome::Dropped) => assert!(!is_kept, "an emit is dropped for which there is room"),
             other => panic!("an emit comes to {other:?}"),
         }
         goes_on
@@ -87,7 +87,7 @@ impl Side {
 
     fn share_request(&mut self, moment: Moment, message: &Shared, size: usize, timeout: Duration) {
         let (number, payload) = (moment.last, payload_of(moment.last, size).len());
-        match self.engine.share(moment.now, message, number, Caller::Other, WhenFull::ApplyPolicy) {
+        match self.engine.share(moment.now, message, number, CallOrigin::Other, WhenFull::ApplyPolicy) {
             Ok(None) => panic!("a question has no id"),
             Ok(Some(id)) => {
                 let header = Frame::Request { id, timeout: millis(timeout), key: KEY }.header();

@@ -1,7 +1,7 @@
 //! A peer that knows the protocol, and keeps to it as it likes.
 
 use crate::{acting::KEY, choices::Choices, link::Pipe, side};
-use sockets_proto::{CallId, CloseReason, FailureCode, Frame, PREFIX, Side};
+use sockets_proto::{CallId, CloseReason, FailureCode, Frame, PREFIX, Role};
 
 #[derive(Default)]
 pub(super) struct Hostile {
@@ -72,17 +72,17 @@ impl Hostile {
                 if calls > 0 || malicious { frame(Frame::Credit { calls, bytes }, &[]) } else { optional(size) }
             }
             // What is said before the other side has heard it is said twice.
-            6 if victim.kind == Side::Client && !victim.heard_ready => frame(Frame::Ready, &[]),
+            6 if victim.kind == Role::Client && !victim.heard_ready => frame(Frame::Ready, &[]),
             6 if malicious => {
                 let reasons = [CloseReason::Closed, CloseReason::Kicked, CloseReason::TooSlow];
                 let reason = reasons[choices.index(3)];
-                let all = [Frame::Ready, Frame::GoingAway, Frame::Drained, Frame::Goodbye { reason }];
+                let all = [Frame::Ready, Frame::GoAway, Frame::Drained, Frame::Close { reason }];
                 frame(all[choices.index(4)], &[])
             }
             7 if malicious => garbage(choices),
             8 => {
                 let number = [0, 1, choices.below(500), u64::MAX][choices.index(if malicious { 4 } else { 1 })];
-                let said = [Frame::Acknowledged { position: number }, Frame::Skipped { bytes: number }];
+                let said = [Frame::Ack { position: number }, Frame::Skipped { bytes: number }];
                 frame(said[choices.index(2)], &[])
             }
             _ => optional(size),

@@ -5,14 +5,14 @@ use std::{collections::VecDeque, time::Instant};
 use bytes::Bytes;
 
 use crate::{outgoing::Outgoing, window::Window};
-use sockets_proto::{CallId, Called, FailureCode, Frame, Open};
+use sockets_proto::{CallId, FailureCode, Frame, HandlerId, IncomingCall};
 
 /// A handler that has started and not ended.
 #[derive(Debug)]
 pub(super) struct Handler {
     /// Its own number, by which it is stopped.
     pub(super) number: u64,
-    pub(super) called: Called,
+    pub(super) called: IncomingCall,
     /// The length of the call's frame.
     pub(super) length: usize,
     pub(super) deadline: Instant,
@@ -28,7 +28,7 @@ pub(super) struct Handler {
 /// A call that has come in before it may start.
 #[derive(Debug)]
 pub(super) struct Held {
-    pub(super) called: Called,
+    pub(super) called: IncomingCall,
     pub(super) length: usize,
     pub(super) received: Instant,
     pub(super) came: u64,
@@ -101,12 +101,12 @@ impl Incoming {
     }
 
     /// Whether a request under this id has a suspended handler, so that its id is known to be taken.
-    pub(super) fn suspended(&self, open: Open) -> Option<&Handler> {
-        self.handlers.iter().find(|handler| handler.suspended && handler.called.open == open)
+    pub(super) fn suspended(&self, open: HandlerId) -> Option<&Handler> {
+        self.handlers.iter().find(|handler| handler.suspended && handler.called.handler == open)
     }
 
-    pub(super) fn is_held(&self, open: Open) -> bool {
-        self.held.iter().any(|held| held.called.open == open)
+    pub(super) fn is_held(&self, open: HandlerId) -> bool {
+        self.held.iter().any(|held| held.called.handler == open)
     }
 
     /// An emit has ended: its place is owed.

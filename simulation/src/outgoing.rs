@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::window::Window;
-use sockets_proto::{Answer, CallId, Frame, PREFIX};
+use sockets_proto::{CallId, CallResult, Frame, PREFIX};
 
 /// When nothing has moved for so long, calls of handlers may be given up, and answers overtake.
 const GIVE_UP: Duration = Duration::from_secs(1);
@@ -250,11 +250,11 @@ impl Outgoing {
     }
 
     /// The core has told a caller of an end that no frame brought.
-    pub(super) fn timed(&mut self, now: Instant, number: u64, answer: &Answer) {
+    pub(super) fn timed(&mut self, now: Instant, number: u64, answer: &CallResult) {
         let waiting = self.waiting.get(&number).expect("only one who waits is told");
         match answer {
-            Answer::TimedOut => assert!(waiting.deadline <= now, "request {number} timed out before its time"),
-            Answer::Overloaded => {
+            CallResult::TimedOut => assert!(waiting.deadline <= now, "request {number} timed out before its time"),
+            CallResult::Overloaded => {
                 let parked = self.parked.iter().find(|message| message.number == number);
                 assert!(parked.is_some_and(Message::is_nested), "only parked calls of handlers are given up");
                 assert!(now >= self.moved + GIVE_UP && !self.is_away, "a call is given up while others move");

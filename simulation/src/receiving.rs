@@ -12,7 +12,9 @@ use crate::{
     outgoing::Answered,
     side::{Moment, Side, number_in, payload_of},
 };
-use sockets_proto::{self as proto, Answer, Called, CloseReason, Event, FailureCode, Frame, Open, Violation};
+use sockets_proto::{
+    self as proto, CallResult, CloseReason, Event, FailureCode, Frame, HandlerId, IncomingCall, ProtocolError,
+};
 
 /// How long the handler of an emit may take.
 const EMIT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -31,7 +33,7 @@ pub(super) struct Manner {
 pub(super) enum Received {
     GoesOn,
     /// The other side broke the protocol.
-    Broken(Violation),
+    Broken(ProtocolError),
     Left(CloseReason),
 }
 
@@ -65,7 +67,7 @@ impl Side {
         };
         self.note_received(header, length);
         self.settle(moment.now);
-        if let Frame::Goodbye { reason } = header {
+        if let Frame::Close { reason } = header {
             return Received::Left(reason);
         }
         self.check_word();
@@ -73,35 +75,35 @@ impl Side {
     }
 
     /// Whether a frame is legal. Leaves its payload.
-    fn predict(&mut self, frame: &mut Bytes) -> Result<Frame, Violation> {
+    fn predict(&mut self, frame: &mut Bytes) -> Result<Frame, ProtocolError> {
         let length = frame.len();
         let header = Frame::decode(frame)?;
-        let about_the_link = matches!(header, Frame::Acknowledged { .. } | Frame::Skipped { .. });
+        let about_the_link = matches!(header, Frame::Ack { .. } | Frame::Skipped { .. });
         if !about_the_link && !self.knows_position(header, length) {
-            return Err(Violation::Position);
+            return Err(ProtocolError::Position);
         }
-        let is_client = self.kind == proto::Side::Client;
+        let is_client = self.kind == proto::Role::Client;
         let is_in_turn = match header {
             Frame::Ready => is_client && !self.heard_ready,
-            Frame::GoingAway => is_client && !self.heard_going_away,
+            Frame::GoAway => is_client && !self.heard_going_away,
             Frame::Drained => !is_client && !self.heard_drained,
-            Frame::Goodbye { reason } => is_client || !is_the_servers(reason),
+            Frame::Close { reason } => is_client || !is_the_servers(reason),
             _ => true,
         };
         if !is_in_turn {
-            return Err(Violation::Unexpected(header.kind()));
+            return Err(ProtocolError::Unexpected(header.kind()));
         }
         match header {
-            Frame::Request { id, .. } if self.incoming.suspended(Open::Request(id)).is_some() => {
-                Err(Violation::DuplicateId)
+            Frame::Request { id, .. } if self.incoming.suspended(HandlerId::Request(id)).is_some() => {
+                Err(ProtocolError::DuplicateId)
             }
             Frame::Emit { .. } | Frame::Request { .. } if !self.incoming.window.admits(length) => {
-                Err(Violation::WindowOverrun)
+                Err(ProtocolError::WindowOverrun)
             }
-            Frame::Acknowledged { .. } | Frame::Skipped { .. } if !self.knows_position(header, length) => {
-                Err(Violation::Position)
+            Frame::Ack { .. } | Frame::Skipped { .. } if !self.knows_position(header, length) => {
+                Err(ProtocolError::Position)
             }
-            Frame::Credit { calls, bytes } if !self.outgoing.credit(calls, bytes) => Err(Violation::CreditOverrun),
+            Frame::Credit { calls, bytes } if !self.outgoing.credit(calls, bytes) => Err(ProtocolError::CreditOverrun),
             header => Ok(header),
         }
     }
@@ -119,26 +121,26 @@ impl Side {
         choices: &mut Choices<'_>,
     ) -> Option<Received> {
         match (header, event) {
-            (Frame::Emit { key }, Event::Called(called)) => {
-                assert!(matches!(called.open, Open::Emit(_)) && called.timeout.is_none(), "an emit is one");
+            (Frame::Emit { key }, Event::Call(called)) => {
+                assert!(matches!(called.handler, HandlerId::Emit(_)) && called.timeout.is_none(), "an emit is one");
                 assert_eq!((key, &payload), (called.key, &called.payload), "an emit is as it was sent");
                 return self.called(moment, called, length, manner, choices).err().map(Received::Broken);
             }
-            (Frame::Request { id, timeout, key }, Event::Called(called)) => {
+            (Frame::Request { id, timeout, key }, Event::Call(called)) => {
                 let allowed = Duration::from_millis(timeout.min(7 * 24 * 60 * 60 * 1000));
-                assert_eq!((called.open, called.timeout), (Open::Request(id), Some(allowed)));
+                assert_eq!((called.handler, called.timeout), (HandlerId::Request(id), Some(allowed)));
                 assert_eq!((key, &payload), (called.key, &called.payload), "a request is as it was sent");
                 return self.called(moment, called, length, manner, choices).err().map(Received::Broken);
             }
             (Frame::Reply { id } | Frame::Failure { id, .. }, event) => match (self.outgoing.answered(id), event) {
-                (Answered::For(number), Event::Answered { consumer, answer }) => {
+                (Answered::For(number), Event::Completed { consumer, answer }) => {
                     self.check_answer(number, consumer, header, payload, answer);
                 }
                 (Answered::GivenUp, Event::Handled) => {}
-                (Answered::Stray, Event::StrayAnswer) if !self.trusts => {}
+                (Answered::Stray, Event::UnknownReply) if !self.trusts => {}
                 (answered, event) => panic!("{event:?} came of an answer: {answered:?}"),
             },
-            (Frame::Cancel { id }, event) => match (self.incoming.suspended(Open::Request(id)), event) {
+            (Frame::Cancel { id }, event) => match (self.incoming.suspended(HandlerId::Request(id)), event) {
                 (Some(known), Event::Cancelled(handler)) => {
                     assert_eq!(handler, known.number, "the right handler is stopped");
                     let running = self.incoming.handlers.iter_mut().find(|running| running.number == handler);
@@ -147,7 +149,7 @@ impl Side {
                 (None, Event::Revoked(revoked)) => {
                     assert_eq!(revoked, id);
                     let mut held = self.incoming.held.iter_mut();
-                    if let Some(held) = held.find(|held| held.called.open == Open::Request(id)) {
+                    if let Some(held) = held.find(|held| held.called.handler == HandlerId::Request(id)) {
                         held.revoked = true;
                     }
                 }
@@ -155,16 +157,16 @@ impl Side {
             },
             (Frame::Ready, Event::Ready) => self.heard_ready = true,
             (Frame::Drained, Event::Drained) => self.heard_drained = true,
-            (Frame::GoingAway, Event::Handled) => {
+            (Frame::GoAway, Event::Handled) => {
                 self.heard_going_away = true;
                 self.owes_drained = true;
                 self.outgoing.close_the_list();
             }
-            (Frame::Goodbye { reason }, Event::Goodbye { reason: told, text }) => {
+            (Frame::Close { reason }, Event::Closed { reason: told, text }) => {
                 assert_eq!((reason, payload), (told, Bytes::from(text)), "a farewell is as it was said");
             }
-            (Frame::Signatures, Event::Announced(announced)) => assert_eq!(announced, payload),
-            (Frame::Acknowledged { .. }, Event::Acknowledged)
+            (Frame::Signatures, Event::Announcement(announced)) => assert_eq!(announced, payload),
+            (Frame::Ack { .. }, Event::Acknowledged)
             | (
                 Frame::Credit { .. } | Frame::Heartbeat | Frame::Skipped { .. } | Frame::Unknown { .. },
                 Event::Handled,
@@ -174,7 +176,7 @@ impl Side {
         None
     }
 
-    fn check_answer(&mut self, number: u64, consumer: u64, header: Frame, payload: Bytes, answer: Answer) {
+    fn check_answer(&mut self, number: u64, consumer: u64, header: Frame, payload: Bytes, answer: CallResult) {
         assert_eq!(consumer, number, "the caller that waits for it is told");
         if self.trusts && matches!(header, Frame::Reply { .. }) {
             assert_eq!(number_in(&payload), Some(number), "the reply is that to another request");
@@ -182,9 +184,9 @@ impl Side {
         let expected = match header {
             Frame::Failure { code, .. } => {
                 let text = String::from_utf8(payload.to_vec()).expect("a text that was checked");
-                Answer::Failure { code, text }
+                CallResult::Failure { code, text }
             }
-            _ => Answer::Reply(payload),
+            _ => CallResult::Reply(payload),
         };
         assert_eq!(answer, expected, "an answer is as it was given");
     }
@@ -193,20 +195,20 @@ impl Side {
     fn called(
         &mut self,
         moment: Moment,
-        called: Called,
+        called: IncomingCall,
         length: usize,
         manner: Manner,
         choices: &mut Choices<'_>,
-    ) -> Result<(), Violation> {
+    ) -> Result<(), ProtocolError> {
         self.incoming.window.take(length);
         let held = Held { called, length, received: moment.now, came: moment.last, revoked: false };
         if self.gate_is_open() && self.incoming.held.is_empty() {
             self.start(moment, held, manner, choices);
-        } else if self.incoming.is_held(held.called.open) {
+        } else if self.incoming.is_held(held.called.handler) {
             assert!(!self.trusts, "an honest side uses an id twice");
             // It counts until the connection has ended.
             self.incoming.held.push_back(held);
-            return Err(Violation::DuplicateId);
+            return Err(ProtocolError::DuplicateId);
         } else {
             self.incoming.held.push_back(held);
         }
@@ -223,14 +225,14 @@ impl Side {
         moment: Moment,
         manner: Manner,
         choices: &mut Choices<'_>,
-    ) -> Result<(), Violation> {
+    ) -> Result<(), ProtocolError> {
         while self.gate_is_open() {
             let Some(held) = self.incoming.held.pop_front() else { break };
-            match held.called.open {
-                Open::Request(id) if held.revoked => {
+            match held.called.handler {
+                HandlerId::Request(id) if held.revoked => {
                     let ending = Ending::Failure(FailureCode::Cancelled, String::new());
                     self.incoming.request_ended(id, held.length, None, held.came, ending.clone());
-                    self.answer(moment, id, held.called.place, &ending);
+                    self.answer(moment, id, held.called.permit, &ending);
                     self.settle(moment.now);
                 }
                 open => {
@@ -259,7 +261,7 @@ impl Side {
         }
         self.handlers_started += 1;
         let number = self.handlers_started;
-        let open = called.open;
+        let open = called.handler;
         let handler =
             Handler { number, called, length, deadline, came, suspended: false, stopping: false, waits_for: None };
         self.incoming.handlers.push(handler);
@@ -275,17 +277,17 @@ impl Side {
     }
 
     /// Ends a call whose deadline passed while it was held.
-    fn end_overdue(&mut self, moment: Moment, called: &Called, length: usize, came: u64) {
+    fn end_overdue(&mut self, moment: Moment, called: &IncomingCall, length: usize, came: u64) {
         self.incoming.overdue += 1;
-        match called.open {
-            Open::Request(id) => {
+        match called.handler {
+            HandlerId::Request(id) => {
                 let ending = Ending::Failure(FailureCode::Timeout, String::new());
                 self.incoming.request_ended(id, length, None, came, ending.clone());
-                self.answer(moment, id, called.place, &ending);
+                self.answer(moment, id, called.permit, &ending);
             }
-            Open::Emit(_) => {
+            HandlerId::Emit(_) => {
                 self.incoming.emit_ended(length);
-                self.engine.end_emit(called.open, called.place);
+                self.engine.end_emit(called.handler, called.permit);
             }
         }
         self.settle(moment.now);

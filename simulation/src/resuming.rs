@@ -10,7 +10,7 @@ use crate::{
     side::{Moment, Side, payload_of},
     world::{CLIENT, SERVER, World, setting},
 };
-use sockets_proto::{self as proto, Admission, Frame, PREFIX, Token, Tokens, next_frame};
+use sockets_proto::{self as proto, Frame, PREFIX, SendOutcome, Token, Tokens, next_frame};
 
 /// How many bytes are kept of what was sent, in different worlds; 0 if the end of a link is the end.
 pub(super) const KEPT: [usize; 5] = [0, 100, 500, 5_000, 200_000];
@@ -56,9 +56,9 @@ impl Tickets {
 
     /// The client shows its token and is sent the next one, which it may hear of.
     fn show(&mut self, hears: bool) {
-        assert!(self.tokens.know(&self.held), "the token that a client has is not known");
+        assert!(self.tokens.verify(&self.held), "the token that a client has is not known");
         let next = Token::new(1).expect("randomness");
-        self.tokens.exchange(self.held.clone(), next.clone());
+        self.tokens.rotate(self.held.clone(), next.clone());
         if hears {
             self.used.push(std::mem::replace(&mut self.held, next));
         }
@@ -67,7 +67,7 @@ impl Tickets {
     /// The client has said something behind the last one.
     fn confirm(&mut self) {
         self.tokens.confirm();
-        assert!(!self.used.iter().any(|used| self.tokens.know(used)), "a used token is good");
+        assert!(!self.used.iter().any(|used| self.tokens.verify(used)), "a used token is good");
     }
 }
 
@@ -97,7 +97,7 @@ impl Side {
     /// A frame of this side's has come to the other one: it is the next, and whole.
     pub(super) fn arrived(&mut self, frame: &Bytes) {
         let header = Frame::decode(&mut frame.clone());
-        if matches!(header, Ok(Frame::Heartbeat | Frame::Acknowledged { .. })) {
+        if matches!(header, Ok(Frame::Heartbeat | Frame::Ack { .. })) {
             return;
         }
         let next = self.reliability.sent.pop_front().expect("only what was sent arrives, and once");
@@ -141,7 +141,7 @@ impl Side {
     fn received_with(&self, header: Frame, length: usize) -> Option<u64> {
         let bytes = match header {
             Frame::Skipped { bytes } => bytes,
-            Frame::Heartbeat | Frame::Acknowledged { .. } => 0,
+            Frame::Heartbeat | Frame::Ack { .. } => 0,
             _ => (PREFIX + length) as u64,
         };
         self.reliability.received.checked_add(bytes)
@@ -149,7 +149,7 @@ impl Side {
 
     /// Whether what a frame says of positions, and where it takes this side, can be.
     pub(super) fn knows_position(&self, header: Frame, length: usize) -> bool {
-        let is_said = !matches!(header, Frame::Acknowledged { position } if position > self.reliability.taken);
+        let is_said = !matches!(header, Frame::Ack { position } if position > self.reliability.taken);
         !self.resumes() || is_said && self.received_with(header, length).is_some()
     }
 
@@ -183,7 +183,7 @@ impl Side {
         let length = 9 + payload.len();
         let goes = self.outgoing.admits(length);
         match self.engine.emit_volatile(&payload) {
-            Admission::Sent => {
+            SendOutcome::Sent => {
                 assert!(goes, "a volatile emit is sent that would have to wait");
                 let message = Message { number, length, kind: Kind::Emit, handler: None, recallable: None, new: true };
                 self.outgoing.accept(moment.now, message);
@@ -191,12 +191,12 @@ impl Side {
                 self.settle(moment.now);
                 true
             }
-            Admission::Dropped => {
+            SendOutcome::Dropped => {
                 let full = self.backlog() >= self.ours.queue;
                 assert!(!goes || full, "a volatile emit is dropped that could be sent");
                 false
             }
-            Admission::TooLarge { .. } => {
+            SendOutcome::TooLarge { .. } => {
                 assert!(length > self.theirs.max_frame as usize, "it is small enough");
                 false
             }
@@ -231,7 +231,7 @@ impl Side {
         }
         let last = frames.next().expect("an acknowledgement is the last");
         match Frame::decode(&mut last.clone()) {
-            Ok(Frame::Acknowledged { position }) => self.acknowledged(position),
+            Ok(Frame::Ack { position }) => self.acknowledged(position),
             other => panic!("{other:?} is the last"),
         }
         unwritten.push((false, PREFIX + last.len()));
@@ -253,7 +253,7 @@ impl Link {
             && sender.resumes()
         {
             sender.arrived(frame);
-            if end == SERVER && matches!(Frame::decode(&mut frame.clone()), Ok(Frame::Acknowledged { .. })) {
+            if end == SERVER && matches!(Frame::decode(&mut frame.clone()), Ok(Frame::Ack { .. })) {
                 self.tickets.confirm();
             }
         }
@@ -367,7 +367,7 @@ impl World<'_> {
         let client = link.side(CLIENT).expect("it is open");
         let (ours, minds) = (client.ours, client.vigil.is_some());
         client.start_anew(now, server);
-        let server = Side::new(proto::Side::Server, server, ours, true, now);
+        let server = Side::new(proto::Role::Server, server, ours, true, now);
         link.ends[SERVER] = End::Honest(Box::new(server));
         (link.pipes, link.tickets) = (<[Pipe; 2]>::default(), Tickets::new());
         (link.is_away, link.drained) = (false, false);

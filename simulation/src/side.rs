@@ -12,7 +12,7 @@ use crate::{
     resuming::Reliability,
     window::Window,
 };
-use sockets_proto::{self as proto, Called, CloseReason, FailureCode, Frame, Open, Outcome, PREFIX};
+use sockets_proto::{self as proto, CloseReason, FailureCode, Frame, HandlerId, IncomingCall, PREFIX, Response};
 
 /// The time, and the number of the last message that anybody sent.
 #[derive(Clone, Copy)]
@@ -26,7 +26,7 @@ const HANDLER: usize = 2048;
 
 #[expect(clippy::struct_excessive_bools, reason = "they are independent of each other")]
 pub(super) struct Side {
-    pub(super) kind: proto::Side,
+    pub(super) kind: proto::Role,
     pub(super) engine: Engine,
     pub(super) outgoing: Outgoing,
     pub(super) incoming: Incoming,
@@ -56,11 +56,11 @@ pub(super) struct Side {
     /// The numbers of the calls of which no byte has been taken for the wire.
     kept_back: Vec<u64>,
     /// Handlers of a session before this one that have been stopped, and have not ended.
-    late: Vec<Called>,
+    late: Vec<IncomingCall>,
 }
 
 impl Side {
-    pub(super) fn new(kind: proto::Side, ours: Setting, theirs: Setting, trusts: bool, now: Instant) -> Self {
+    pub(super) fn new(kind: proto::Role, ours: Setting, theirs: Setting, trusts: bool, now: Instant) -> Self {
         Self {
             kind,
             engine: Engine::new(kind, ours, theirs),
@@ -71,7 +71,7 @@ impl Side {
             theirs,
             trusts,
             is_open: true,
-            ready: kind == proto::Side::Client,
+            ready: kind == proto::Role::Client,
             handlers_started: 0,
             heard_ready: false,
             heard_going_away: false,
@@ -107,7 +107,7 @@ impl Side {
     pub(super) fn rest(&mut self) {
         (self.is_away, self.outgoing.is_away) = (true, true);
         // A server that goes away is not come back to.
-        self.heard_going_away &= self.kind == proto::Side::Server;
+        self.heard_going_away &= self.kind == proto::Role::Server;
         self.engine.rest();
     }
 
@@ -139,11 +139,11 @@ impl Side {
     /// A handler of the session before this one ends: that says nothing to anybody.
     pub(super) fn end_late(&mut self, now: Instant) {
         let Some(called) = self.late.pop() else { return };
-        match called.open {
-            Open::Request(id) => {
-                self.engine.answer(now, id, called.place, &Outcome::Failure(FailureCode::Cancelled, ""));
+        match called.handler {
+            HandlerId::Request(id) => {
+                self.engine.answer(now, id, called.permit, &Response::Failure(FailureCode::Cancelled, ""));
             }
-            Open::Emit(_) => self.engine.end_emit(called.open, called.place),
+            HandlerId::Emit(_) => self.engine.end_emit(called.handler, called.permit),
         }
         self.settle(now);
     }
@@ -217,11 +217,11 @@ impl Side {
                 assert!(std::mem::take(&mut self.owes_drained), "nobody asked for word that no more calls come");
                 self.outgoing.drained_queued(now);
             }
-            Frame::Ready | Frame::GoingAway | Frame::Goodbye { .. } => {
+            Frame::Ready | Frame::GoAway | Frame::Close { .. } => {
                 assert_eq!(self.said.pop_front(), Some(header), "only what was said is sent");
             }
             Frame::Heartbeat
-            | Frame::Acknowledged { .. }
+            | Frame::Ack { .. }
             | Frame::Signatures
             | Frame::Skipped { .. }
             | Frame::Unknown { .. } => panic!("{header:?} is not ours to queue"),
@@ -233,7 +233,7 @@ impl Side {
         self.unwritten.push_back((false, PREFIX + frame.len()));
         match Frame::decode(&mut frame.clone()) {
             Ok(Frame::Heartbeat) => self.vigil.as_ref().expect("nobody minds silence").heartbeat_said(now),
-            Ok(Frame::Acknowledged { position }) => self.acknowledged(position),
+            Ok(Frame::Ack { position }) => self.acknowledged(position),
             other => panic!("{other:?} says nothing about the link"),
         }
     }
@@ -298,7 +298,7 @@ impl Side {
 
     /// Ends the connection with a word, and gives what is still to be written.
     pub(super) fn leave(&mut self, now: Instant, reason: CloseReason, text: &str) -> Vec<u8> {
-        self.say(now, Frame::Goodbye { reason }, text);
+        self.say(now, Frame::Close { reason }, text);
         let mut bytes = Vec::new();
         while self.engine.unwritten() > 0 {
             bytes.extend(self.take(now, usize::MAX));

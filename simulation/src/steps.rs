@@ -208,7 +208,7 @@ impl World<'_> {
             2 | 3 => {
                 let Some(server) = self.links[at].side(SERVER).filter(|server| !server.said_going_away) else { return };
                 server.said_going_away = true;
-                server.say(now, Frame::GoingAway, "");
+                server.say(now, Frame::GoAway, "");
                 self.tell(|| format!("link {at}: the server goes away"));
             }
             _ => self.get_ready(at),

@@ -15,7 +15,7 @@ use crate::{
     resuming::{KEPT, Tickets},
     side::{Moment, Side},
 };
-use sockets_proto::{self as proto, CloseReason, Frame, Violation};
+use sockets_proto::{self as proto, CloseReason, Frame, ProtocolError};
 
 pub(super) const SERVER: usize = 0;
 pub(super) const CLIENT: usize = 1;
@@ -70,10 +70,10 @@ impl<'a> World<'a> {
             let mut server = server;
             (server.kept, client.kept) = (kept, kept);
             let side = |kind, trusts| {
-                let (ours, theirs) = if kind == proto::Side::Server { (server, client) } else { (client, server) };
+                let (ours, theirs) = if kind == proto::Role::Server { (server, client) } else { (client, server) };
                 End::Honest(Box::new(Side::new(kind, ours, theirs, trusts, now)))
             };
-            let mut ends = [side(proto::Side::Server, !is_hostile), side(proto::Side::Client, !is_hostile)];
+            let mut ends = [side(proto::Role::Server, !is_hostile), side(proto::Role::Client, !is_hostile)];
             if is_hostile {
                 // Now and then it is the server that means no good.
                 let at = if choices.percent(35) { SERVER } else { CLIENT };
@@ -224,14 +224,14 @@ impl<'a> World<'a> {
         }
     }
 
-    fn broken(&mut self, at: usize, end: usize, violation: &Violation) {
+    fn broken(&mut self, at: usize, end: usize, violation: &ProtocolError) {
         self.tell(|| format!("link {at}: end {end} ends it, {violation}"));
         self.count(match violation {
-            Violation::WindowOverrun => "window overrun",
-            Violation::CreditOverrun => "credit overrun",
-            Violation::DuplicateId => "id in flight",
-            Violation::Unexpected(_) => "out of turn",
-            Violation::Position => "position that cannot be",
+            ProtocolError::WindowOverrun => "window overrun",
+            ProtocolError::CreditOverrun => "credit overrun",
+            ProtocolError::DuplicateId => "id in flight",
+            ProtocolError::Unexpected(_) => "out of turn",
+            ProtocolError::Position => "position that cannot be",
             _ => "malformed",
         });
         let text = violation.to_string();

@@ -13,7 +13,7 @@ const GENERATION_BITS: u32 = 6;
 
 /// How a request ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum CallResult {
     /// The payload of the reply.
     Reply(Bytes),
     /// The peer failed the call.
@@ -54,12 +54,12 @@ pub(super) struct Calls<C> {
     shared: HashMap<u64, usize>,
     generation: u64,
     /// No deadline is earlier. It may be stale, which costs a look at the table and not a timer per call.
-    earliest: Option<Instant>,
+    next_deadline: Option<Instant>,
 }
 
 impl<C> Calls<C> {
     pub(super) fn new() -> Self {
-        Self { slots: Slab::new(), shared: HashMap::new(), generation: 0, earliest: None }
+        Self { slots: Slab::new(), shared: HashMap::new(), generation: 0, next_deadline: None }
     }
 
     /// The id that the next call of our own is going to have.
@@ -77,7 +77,7 @@ impl<C> Calls<C> {
         if id.shared {
             self.shared.insert(id.number, slot);
         }
-        self.earliest = Some(self.earliest.map_or(deadline, |earliest| earliest.min(deadline)));
+        self.next_deadline = Some(self.next_deadline.map_or(deadline, |earliest| earliest.min(deadline)));
     }
 
     #[inline]
@@ -91,7 +91,7 @@ impl<C> Calls<C> {
     }
 
     /// Removes an answered call, and gives who waits for it and how long its frame was. `None` if no such call was sent.
-    pub(super) fn answered(&mut self, id: CallId) -> Option<(Option<C>, usize)> {
+    pub(super) fn complete(&mut self, id: CallId) -> Option<(Option<C>, usize)> {
         let slot = self.slot(id).filter(|slot| self.slots[*slot].sent)?;
         let call = self.remove(slot);
         Some((call.consumer, call.length))
@@ -113,31 +113,31 @@ impl<C> Calls<C> {
     }
 
     /// Its caller gives up. A call that was not sent is forgotten; `true` if the other side has to be told.
-    pub(super) fn give_up(&mut self, id: CallId) -> Option<GivenUp> {
+    pub(super) fn cancel(&mut self, id: CallId) -> Option<CancelledCall> {
         let slot = self.slot(id)?;
         let call = &mut self.slots[slot];
         if call.sent {
-            call.consumer.take().map(|_| GivenUp::Sent)
+            call.consumer.take().map(|_| CancelledCall::Sent)
         } else {
             self.remove(slot);
-            Some(GivenUp::Parked)
+            Some(CancelledCall::Pending)
         }
     }
 
     /// Takes a parked call out, to tell its caller.
-    pub(super) fn take_parked(&mut self, id: CallId) -> Option<C> {
+    pub(super) fn take_pending(&mut self, id: CallId) -> Option<C> {
         let slot = self.slot(id).filter(|slot| !self.slots[*slot].sent)?;
         self.remove(slot).consumer
     }
 
     /// The ids of calls whose deadline has passed and whose callers wait, after which `earliest` is exact.
     pub(super) fn overdue(&mut self, now: Instant) -> Vec<CallId> {
-        if self.earliest.is_none_or(|earliest| now < earliest) {
+        if self.next_deadline.is_none_or(|earliest| now < earliest) {
             return Vec::new();
         }
         let waiting = || self.slots.iter().map(|(_, call)| call).filter(|call| call.consumer.is_some());
         let overdue = waiting().filter(|call| call.deadline <= now).map(|call| call.id).collect();
-        self.earliest = waiting().filter(|call| call.deadline > now).map(|call| call.deadline).min();
+        self.next_deadline = waiting().filter(|call| call.deadline > now).map(|call| call.deadline).min();
         overdue
     }
 
@@ -152,12 +152,12 @@ impl<C> Calls<C> {
     }
 
     #[inline]
-    pub(super) fn earliest(&self) -> Option<Instant> {
-        self.earliest
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.next_deadline
     }
 
     /// Whether any caller waits.
-    pub(super) fn nobody_waits(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.slots.iter().all(|(_, call)| call.consumer.is_none())
     }
 
@@ -188,9 +188,9 @@ impl<C> Calls<C> {
 }
 
 /// What has to happen when a caller gives up.
-pub(super) enum GivenUp {
+pub(super) enum CancelledCall {
     /// Tell the other side.
     Sent,
     /// Take it out of the parked messages.
-    Parked,
+    Pending,
 }

@@ -2,7 +2,7 @@
 
 use bytes::{Buf, Bytes};
 
-use super::{Violation, announcement::ENTRY};
+use super::{ProtocolError, announcement::ENTRY};
 
 /// The bytes before each frame: its length, as a little-endian `u32` that does not count itself.
 pub const PREFIX: usize = 4;
@@ -14,14 +14,14 @@ const FAILURE: u8 = 0x04;
 const CANCEL: u8 = 0x05;
 const CREDIT: u8 = 0x06;
 const READY: u8 = 0x07;
-const GOING_AWAY: u8 = 0x08;
+const GO_AWAY: u8 = 0x08;
 const DRAINED: u8 = 0x09;
-const GOODBYE: u8 = 0x0a;
+const CLOSE: u8 = 0x0a;
 /// Kinds from here on may be ignored by those who do not know them, so that later versions can add some.
-const OPTIONAL: u8 = 0x80;
-const SIGNATURES: u8 = OPTIONAL;
+const FIRST_OPTIONAL: u8 = 0x80;
+const SIGNATURES: u8 = FIRST_OPTIONAL;
 const HEARTBEAT: u8 = 0x81;
-const ACKNOWLEDGED: u8 = 0x82;
+const ACK: u8 = 0x82;
 const SKIPPED: u8 = 0x83;
 
 /// The id of a request. Those to an audience have ids of their own, so that one frame serves all members.
@@ -187,11 +187,11 @@ pub enum Frame {
     /// The server has finished its `connected` hook.
     Ready,
     /// The server accepts no new calls.
-    GoingAway,
+    GoAway,
     /// The client makes no new calls.
     Drained,
     /// Closes the connection.
-    Goodbye {
+    Close {
         /// The reason.
         reason: CloseReason,
     },
@@ -200,7 +200,7 @@ pub enum Frame {
     /// Says that the sender is there, to one who waits to hear that. It is optional.
     Heartbeat,
     /// The sender has received everything up to this position. It is optional.
-    Acknowledged {
+    Ack {
         /// The position, in bytes from the start of the session.
         position: u64,
     },
@@ -219,8 +219,8 @@ pub enum Frame {
 impl Frame {
     /// Whether this is about the link that carries it, and not a part of the session that goes on over other links.
     #[inline]
-    pub(super) fn is_about_the_link(&self) -> bool {
-        matches!(self, Self::Heartbeat | Self::Acknowledged { .. } | Self::Skipped { .. })
+    pub(super) fn is_connection_scoped(&self) -> bool {
+        matches!(self, Self::Heartbeat | Self::Ack { .. } | Self::Skipped { .. })
     }
 
     /// Reads the header and leaves the payload in `frame`, which is a whole frame without its prefix.
@@ -228,7 +228,7 @@ impl Frame {
     /// # Errors
     ///
     /// Returns a violation if the header is malformed or its kind is unknown.
-    pub fn decode(frame: &mut Bytes) -> Result<Self, Violation> {
+    pub fn decode(frame: &mut Bytes) -> Result<Self, ProtocolError> {
         // Off a slice: each step on the shared bytes themselves would be checked and counted.
         let mut rest = &frame[..];
         let decoded = Self::read(&mut rest)?;
@@ -237,9 +237,9 @@ impl Frame {
     }
 
     #[inline]
-    fn read(frame: &mut &[u8]) -> Result<Self, Violation> {
-        let kind = frame.try_get_u8().map_err(|_| Violation::EmptyFrame)?;
-        let malformed = |what| Violation::Malformed { kind, what };
+    fn read(frame: &mut &[u8]) -> Result<Self, ProtocolError> {
+        let kind = frame.try_get_u8().map_err(|_| ProtocolError::EmptyFrame)?;
+        let malformed = |what| ProtocolError::Malformed { kind, what };
         let id = |frame: &mut &[u8]| read_varint(frame).map(CallId::from_wire).ok_or(malformed("its id is broken"));
         let key = |frame: &mut &[u8]| frame.try_get_u64_le().map_err(|_| malformed("its key is cut short"));
         let decoded = match kind {
@@ -257,11 +257,11 @@ impl Frame {
                 check_text(frame).ok_or(malformed("its text is not UTF-8"))?;
                 return Ok(Self::Failure { id, code });
             }
-            GOODBYE => {
+            CLOSE => {
                 let reason = frame.try_get_u8().ok().and_then(CloseReason::from_wire);
                 let reason = reason.ok_or(malformed("its reason is unknown"))?;
                 check_text(frame).ok_or(malformed("its text is not UTF-8"))?;
-                return Ok(Self::Goodbye { reason });
+                return Ok(Self::Close { reason });
             }
             CANCEL => Self::Cancel { id: id(frame)? },
             CREDIT => {
@@ -272,17 +272,15 @@ impl Frame {
                 Self::Credit { calls, bytes }
             }
             READY => Self::Ready,
-            GOING_AWAY => Self::GoingAway,
+            GO_AWAY => Self::GoAway,
             DRAINED => Self::Drained,
             SIGNATURES if frame.len().is_multiple_of(ENTRY) => return Ok(Self::Signatures),
             SIGNATURES => return Err(malformed("its last signature is cut short")),
             HEARTBEAT => Self::Heartbeat,
-            ACKNOWLEDGED => {
-                Self::Acknowledged { position: read_varint(frame).ok_or(malformed("its position is broken"))? }
-            }
+            ACK => Self::Ack { position: read_varint(frame).ok_or(malformed("its position is broken"))? },
             SKIPPED => Self::Skipped { bytes: read_varint(frame).ok_or(malformed("its number of bytes is broken"))? },
-            kind if kind > OPTIONAL => return Ok(Self::Unknown { kind }),
-            unknown => return Err(Violation::UnknownKind(unknown)),
+            kind if kind > FIRST_OPTIONAL => return Ok(Self::Unknown { kind }),
+            unknown => return Err(ProtocolError::UnknownKind(unknown)),
         };
         if frame.is_empty() { Ok(decoded) } else { Err(malformed("bytes are left over")) }
     }
@@ -301,12 +299,12 @@ impl Frame {
             Self::Cancel { id } => header.put(CANCEL).put_varint(id.to_wire()),
             Self::Credit { calls, bytes } => header.put(CREDIT).put_varint(calls.into()).put_varint(bytes),
             Self::Ready => header.put(READY),
-            Self::GoingAway => header.put(GOING_AWAY),
+            Self::GoAway => header.put(GO_AWAY),
             Self::Drained => header.put(DRAINED),
-            Self::Goodbye { reason } => header.put(GOODBYE).put(reason as u8),
+            Self::Close { reason } => header.put(CLOSE).put(reason as u8),
             Self::Signatures => header.put(SIGNATURES),
             Self::Heartbeat => header.put(HEARTBEAT),
-            Self::Acknowledged { position } => header.put(ACKNOWLEDGED).put_varint(position),
+            Self::Ack { position } => header.put(ACK).put_varint(position),
             Self::Skipped { bytes } => header.put(SKIPPED).put_varint(bytes),
             Self::Unknown { kind } => header.put(kind),
         };

@@ -1,6 +1,6 @@
 //! The wire protocol of `sockets` as a state machine without I/O, tasks or clock.
 //!
-//! [`Core`] holds the state of one session. A driver passes received frames and the current time to it, and takes
+//! [`SessionCore`] holds the state of one session. A driver passes received frames and the current time to it, and takes
 //! [`Event`]s and bytes to send from it. `PROTOCOL.md` in the repository describes the wire format.
 //!
 //! Most programs need the crate `sockets`, which drives this state machine with tokio.
@@ -34,19 +34,19 @@ mod window;
 pub use self::overflow::Overflow;
 pub use self::{
     announcement::{Announcement, announced},
-    calls::Answer,
+    calls::CallResult,
     capacity::ReleaseUnused,
-    core::{Admission, Caller, Core, Outcome, Side, Volatile},
-    event::{Called, Event, Occupied, Open},
+    core::{CallOrigin, Response, Role, SendOutcome, SessionCore, VolatileEmit},
+    event::{Event, HandlerId, IncomingCall, WindowPermit},
     frame::{CallId, CloseReason, FailureCode, Frame, PREFIX, frame_length, frame_with_prefix, next_frame},
-    liveness::{KeepAliveConfig, Liveness},
-    outbox::Outbox,
+    liveness::{KeepAlive, KeepAliveConfig},
+    outbox::SendBuffer,
     overflow::WhenFull,
     parked::PARKED_OVERHEAD,
     shared::{SharedRequest, shared_emit, shared_request},
-    terms::Terms,
+    terms::Settings,
     timeout::clamp as clamp_timeout,
     token::{Token, Tokens},
-    violation::Violation,
-    window::Grant,
+    violation::ProtocolError,
+    window::WindowSize,
 };

@@ -8,15 +8,15 @@ use super::frame::{Frame, Header, PREFIX};
 use crate::codec::{Payload, SHARE_FROM};
 
 /// An empty outbox keeps a buffer of at most this size, so that idle connections hold little.
-const KEEP: usize = 8192;
+const RETAINED_CAPACITY: usize = 8192;
 /// From so many bytes on that have been taken from the front of that buffer, the rest moves up.
-const MOVE_FROM: usize = 4096;
+const SHARE_THRESHOLD: usize = 4096;
 
 /// A queue of frames, to be taken from its front.
 #[derive(Debug, Default)]
-pub struct Outbox {
+pub struct SendBuffer {
     /// What is before `tail`. Large messages are rare, and idle connections many: so it is a box.
-    sealed: Option<Box<Sealed>>,
+    chunks: Option<Box<Chunks>>,
     tail: Vec<u8>,
     /// How much of `tail` has been taken.
     taken: usize,
@@ -24,12 +24,12 @@ pub struct Outbox {
 
 /// Pieces of their own.
 #[derive(Debug, Default)]
-struct Sealed {
+struct Chunks {
     pieces: VecDeque<Bytes>,
     bytes: usize,
 }
 
-impl Sealed {
+impl Chunks {
     /// Forgets the first bytes, at most `count`, and says how many.
     fn advance(&mut self, count: usize) -> usize {
         let mut left = count;
@@ -46,11 +46,11 @@ impl Sealed {
     }
 }
 
-impl Outbox {
+impl SendBuffer {
     /// Returns the number of bytes to send.
     #[inline]
     pub fn len(&self) -> usize {
-        self.sealed.as_ref().map_or(0, |sealed| sealed.bytes) + self.tail.len() - self.taken
+        self.chunks.as_ref().map_or(0, |sealed| sealed.bytes) + self.tail.len() - self.taken
     }
 
     /// Returns `true` if there is nothing to send.
@@ -61,7 +61,7 @@ impl Outbox {
 
     /// Returns `true` if it is empty or holds fewer than `limit` bytes: then it accepts one more message of any size.
     #[inline]
-    pub(super) fn has_room(&self, limit: usize) -> bool {
+    pub(super) fn has_capacity(&self, limit: usize) -> bool {
         self.is_empty() || self.len() < limit
     }
 
@@ -81,7 +81,7 @@ impl Outbox {
     }
 
     /// Appends a frame that has no payload.
-    pub fn push_bare(&mut self, frame: Frame) {
+    pub fn push_header_only(&mut self, frame: Frame) {
         self.push(frame.header(), &Payload::Copied(&[]));
     }
 
@@ -93,20 +93,20 @@ impl Outbox {
 
     /// Appends a frame that is encoded already, its prefix included.
     #[inline]
-    pub fn push_whole(&mut self, frame: &Bytes) {
+    pub fn push_encoded(&mut self, frame: &Bytes) {
         if frame.len() < SHARE_FROM { self.tail.extend_from_slice(frame) } else { self.share(frame.clone()) }
     }
 
     /// Appends whole frames of which there will hardly be more: no room for the like of them is kept.
-    pub fn push_once(&mut self, frames: Bytes) {
+    pub fn push_exact(&mut self, frames: Bytes) {
         self.share(frames);
     }
 
     /// Appends what is in another one, which keeps it.
     #[inline]
     pub fn extend(&mut self, other: &Self) {
-        other.sealed().for_each(|piece| self.push_whole(piece));
-        self.tail.extend_from_slice(other.unsealed());
+        other.chunks().for_each(|piece| self.push_encoded(piece));
+        self.tail.extend_from_slice(other.tail());
     }
 
     fn share(&mut self, bytes: Bytes) {
@@ -115,7 +115,7 @@ impl Outbox {
         }
         let mut tail = Bytes::from(mem::take(&mut self.tail));
         tail.advance(mem::take(&mut self.taken));
-        let sealed = self.sealed.get_or_insert_default();
+        let sealed = self.chunks.get_or_insert_default();
         for piece in [tail, bytes] {
             if !piece.is_empty() {
                 sealed.bytes += piece.len();
@@ -124,25 +124,25 @@ impl Outbox {
         }
     }
 
-    /// The pieces before [`unsealed`](Self::unsealed).
-    pub(super) fn sealed(&self) -> impl Iterator<Item = &Bytes> {
-        self.sealed.iter().flat_map(|sealed| &sealed.pieces)
+    /// The pieces before [`unsealed`](Self::tail).
+    pub(super) fn chunks(&self) -> impl Iterator<Item = &Bytes> {
+        self.chunks.iter().flat_map(|sealed| &sealed.pieces)
     }
 
     /// The bytes at its end, small frames side by side.
-    pub(super) fn unsealed(&self) -> &[u8] {
+    pub(super) fn tail(&self) -> &[u8] {
         &self.tail[self.taken..]
     }
 
     /// What is at its front, if that is in a piece of its own.
-    pub fn first_sealed(&self) -> Option<&Bytes> {
-        self.sealed().next()
+    pub fn first_chunk(&self) -> Option<&Bytes> {
+        self.chunks().next()
     }
 
     /// Fills `slices` from the front and returns how many were filled.
     pub fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
-        let tail = Some(self.unsealed()).filter(|tail| !tail.is_empty());
-        let parts = self.sealed().map(|piece| &piece[..]).chain(tail);
+        let tail = Some(self.tail()).filter(|tail| !tail.is_empty());
+        let parts = self.chunks().map(|piece| &piece[..]).chain(tail);
         let mut filled = 0;
         for (slice, part) in slices.iter_mut().zip(parts) {
             *slice = IoSlice::new(part);
@@ -153,16 +153,16 @@ impl Outbox {
 
     /// Forgets the first `count` bytes.
     pub fn advance(&mut self, mut count: usize) {
-        if let Some(sealed) = &mut self.sealed {
+        if let Some(sealed) = &mut self.chunks {
             count -= sealed.advance(count);
             if sealed.pieces.is_empty() {
-                self.sealed = None;
+                self.chunks = None;
             }
         }
         self.taken += count;
         if self.taken == self.tail.len() {
             self.clear_tail();
-        } else if self.taken >= MOVE_FROM.max(self.tail.len() / 2) {
+        } else if self.taken >= SHARE_THRESHOLD.max(self.tail.len() / 2) {
             self.tail.drain(..self.taken);
             self.taken = 0;
         }
@@ -170,12 +170,12 @@ impl Outbox {
 
     /// Takes everything as one piece.
     pub fn take_all(&mut self) -> Bytes {
-        let taken = if self.sealed.is_none() {
-            Bytes::copy_from_slice(self.unsealed())
+        let taken = if self.chunks.is_none() {
+            Bytes::copy_from_slice(self.tail())
         } else {
             let mut all = Vec::with_capacity(self.len());
-            self.sealed().for_each(|piece| all.extend_from_slice(piece));
-            all.extend_from_slice(self.unsealed());
+            self.chunks().for_each(|piece| all.extend_from_slice(piece));
+            all.extend_from_slice(self.tail());
             all.into()
         };
         self.advance(taken.len());
@@ -191,7 +191,7 @@ impl Outbox {
     fn clear_tail(&mut self) {
         self.taken = 0;
         self.tail.clear();
-        if self.tail.capacity() > KEEP {
+        if self.tail.capacity() > RETAINED_CAPACITY {
             self.tail = Vec::new();
         }
     }

@@ -34,7 +34,7 @@ impl Overflow {
     }
 
     /// Whether messages that wait may be dropped later, so that they must not be out of reach.
-    pub(super) fn recalls(self) -> bool {
+    pub(super) fn is_evictable(self) -> bool {
         matches!(self, Self::DropOldest | Self::Latest)
     }
 }

@@ -2,34 +2,34 @@
 
 use std::collections::VecDeque;
 
-use super::{capacity::ReleaseUnused, parked::Parked};
+use super::{capacity::ReleaseUnused, parked::PendingMessage};
 
 /// By method, of which there are few.
 #[derive(Default)]
-pub(super) struct Recallable(Vec<(u64, VecDeque<Parked>)>);
+pub(super) struct EvictableQueue(Vec<(u64, VecDeque<PendingMessage>)>);
 
-impl Recallable {
-    pub(super) fn push(&mut self, key: u64, parked: Parked) {
+impl EvictableQueue {
+    pub(super) fn push(&mut self, key: u64, parked: PendingMessage) {
         match self.of(key) {
             Some(messages) => messages.push_back(parked),
             None => self.0.push((key, VecDeque::from([parked]))),
         }
     }
 
-    fn of(&mut self, key: u64) -> Option<&mut VecDeque<Parked>> {
+    fn of(&mut self, key: u64) -> Option<&mut VecDeque<PendingMessage>> {
         self.0.iter_mut().find(|(this, _)| *this == key).map(|(_, messages)| messages)
     }
 
     /// The one that has been parked first.
-    pub(super) fn first(&self) -> Option<&Parked> {
+    pub(super) fn first(&self) -> Option<&PendingMessage> {
         self.0.iter().filter_map(|(_, messages)| messages.front()).min_by_key(|first| first.number)
     }
 
-    pub(super) fn last(&self) -> Option<&Parked> {
+    pub(super) fn last(&self) -> Option<&PendingMessage> {
         self.0.iter().filter_map(|(_, messages)| messages.back()).max_by_key(|last| last.number)
     }
 
-    pub(super) fn pop_first(&mut self) -> Option<Parked> {
+    pub(super) fn pop_first(&mut self) -> Option<PendingMessage> {
         let fronts = self.0.iter_mut().filter(|(_, messages)| !messages.is_empty());
         let first = fronts.min_by_key(|(_, messages)| messages.front().map(|first| first.number))?.1.pop_front();
         self.release_unused();
@@ -37,13 +37,13 @@ impl Recallable {
     }
 
     /// Takes out the first one of a method.
-    pub(super) fn take_oldest(&mut self, key: u64) -> Option<Parked> {
+    pub(super) fn pop_oldest_of(&mut self, key: u64) -> Option<PendingMessage> {
         let oldest = self.pop_oldest(key);
         self.release_unused();
         oldest
     }
 
-    fn pop_oldest(&mut self, key: u64) -> Option<Parked> {
+    fn pop_oldest(&mut self, key: u64) -> Option<PendingMessage> {
         self.of(key)?.pop_front()
     }
 

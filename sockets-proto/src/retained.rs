@@ -9,25 +9,25 @@ use bytes::Bytes;
 
 use super::{
     frame::{Frame, PREFIX},
-    outbox::Outbox,
+    outbox::SendBuffer,
 };
 
 /// The end of what has been sent, from the first byte that can be sent again.
 #[derive(Debug)]
-pub(super) struct Retained {
+pub(super) struct RetransmitBuffer {
     /// The position of the first byte.
     start: u64,
-    kept: Outbox,
+    kept: SendBuffer,
     /// How many bytes are kept, beside what has been sent last. Of more, the oldest are given up.
     limit: usize,
     /// The bytes that have been sent last, all of which are kept.
     last: usize,
     /// Frames that are not sent again.
-    volatile: VecDeque<Volatile>,
+    volatile: VecDeque<VolatileRange>,
 }
 
 #[derive(Debug)]
-struct Volatile {
+struct VolatileRange {
     at: Range<u64>,
     /// It has been passed over, and its place in the window given back.
     skipped: bool,
@@ -35,15 +35,15 @@ struct Volatile {
 
 /// What is sent again.
 #[derive(Debug)]
-pub(super) struct Resent {
-    pub(super) outbox: Outbox,
+pub(super) struct Retransmission {
+    pub(super) outbox: SendBuffer,
     /// The lengths of volatile frames that are lost, as windows count them.
     pub(super) lost: Vec<usize>,
 }
 
-impl Retained {
+impl RetransmitBuffer {
     pub(super) fn new(limit: usize) -> Self {
-        Self { start: 0, kept: Outbox::default(), limit, last: 0, volatile: VecDeque::new() }
+        Self { start: 0, kept: SendBuffer::default(), limit, last: 0, volatile: VecDeque::new() }
     }
 
     pub(super) fn limit(&self) -> usize {
@@ -73,13 +73,13 @@ impl Retained {
     }
 
     /// Whether all frames from a position on are here, and the position is between two frames.
-    pub(super) fn reaches(&self, position: u64) -> bool {
+    pub(super) fn can_retransmit_from(&self, position: u64) -> bool {
         (self.start..=self.end()).contains(&position) && self.is_whole_frames_from(position)
     }
 
     /// The whole frames in `outbox` are being sent. Older ones are given up if that is too much.
     #[inline]
-    pub(super) fn push(&mut self, outbox: &Outbox) {
+    pub(super) fn push(&mut self, outbox: &SendBuffer) {
         if outbox.is_empty() {
             return;
         }
@@ -91,8 +91,8 @@ impl Retained {
     }
 
     /// A volatile frame is at this position, of this length without its prefix.
-    pub(super) fn is_volatile(&mut self, position: u64, length: usize) {
-        self.volatile.push_back(Volatile { at: position..position + (PREFIX + length) as u64, skipped: false });
+    pub(super) fn record_volatile(&mut self, position: u64, length: usize) {
+        self.volatile.push_back(VolatileRange { at: position..position + (PREFIX + length) as u64, skipped: false });
     }
 
     /// The other side has everything up to here. `false` if that was never sent.
@@ -116,29 +116,29 @@ impl Retained {
     }
 
     /// Holds no memory for what is to come: nothing has for a while.
-    pub(super) fn rest(&mut self) {
+    pub(super) fn shrink(&mut self) {
         if self.kept.is_empty() {
-            self.kept = Outbox::default();
+            self.kept = SendBuffer::default();
             self.volatile = VecDeque::new();
         }
     }
 
     /// What the other side, which has everything up to `position`, has to be sent again, and behind that what waits in
     /// `outbox`, all of which is kept for the next time. `None` if that is not here any more.
-    pub(super) fn resend(&mut self, position: u64, outbox: &Outbox) -> Option<Resent> {
-        if !self.reaches(position) {
+    pub(super) fn retransmit(&mut self, position: u64, outbox: &SendBuffer) -> Option<Retransmission> {
+        if !self.can_retransmit_from(position) {
             return None;
         }
         self.acknowledge(position);
         // All of it, even if that is too much: what has to be given up is not, this time.
         self.kept.extend(outbox);
-        let mut resent = Resent { outbox: Outbox::default(), lost: Vec::new() };
+        let mut resent = Retransmission { outbox: SendBuffer::default(), lost: Vec::new() };
         let mut next = self.start;
         let mut volatile = std::mem::take(&mut self.volatile);
         for frame in &mut volatile {
             let bytes = frame.at.end - frame.at.start;
             self.copy(next..frame.at.start, &mut resent.outbox);
-            resent.outbox.push_bare(Frame::Skipped { bytes });
+            resent.outbox.push_header_only(Frame::Skipped { bytes });
             next = frame.at.end;
             if !std::mem::replace(&mut frame.skipped, true) {
                 resent.lost.push(usize::try_from(bytes).unwrap_or(usize::MAX) - PREFIX);
@@ -153,7 +153,7 @@ impl Retained {
     fn is_whole_frames_from(&self, position: u64) -> bool {
         let mut before = usize::try_from(position - self.start).unwrap_or(usize::MAX);
         let (mut prefix, mut begun, mut missing) = ([0; PREFIX], 0, 0);
-        for piece in self.kept.sealed().map(|piece| &piece[..]).chain([self.kept.unsealed()]) {
+        for piece in self.kept.chunks().map(|piece| &piece[..]).chain([self.kept.tail()]) {
             let (skipped, mut piece) = piece.split_at(before.min(piece.len()));
             before -= skipped.len();
             while !piece.is_empty() {
@@ -173,15 +173,15 @@ impl Retained {
     }
 
     /// Appends the bytes at these positions to `outbox`.
-    fn copy(&self, wanted: Range<u64>, outbox: &mut Outbox) {
+    fn copy(&self, wanted: Range<u64>, outbox: &mut SendBuffer) {
         let mut at = self.start;
-        let pieces = self.kept.sealed().map(|piece| (&piece[..], Some(piece)));
-        for (bytes, shared) in pieces.chain([(self.kept.unsealed(), None)]) {
+        let pieces = self.kept.chunks().map(|piece| (&piece[..], Some(piece)));
+        for (bytes, shared) in pieces.chain([(self.kept.tail(), None)]) {
             let clip =
                 |position: u64| usize::try_from(position.saturating_sub(at)).unwrap_or(usize::MAX).min(bytes.len());
             let range = clip(wanted.start)..clip(wanted.end);
             if !range.is_empty() {
-                outbox.push_once(match shared {
+                outbox.push_exact(match shared {
                     Some(piece) => piece.slice(range),
                     None => Bytes::copy_from_slice(&bytes[range]),
                 });
@@ -201,8 +201,8 @@ mod tests {
         frame::next_frame,
     };
 
-    fn emit(number: usize, length: usize) -> Outbox {
-        let mut outbox = Outbox::default();
+    fn emit(number: usize, length: usize) -> SendBuffer {
+        let mut outbox = SendBuffer::default();
         let mut payload = vec![0xff; length.max(8)];
         payload[..8].copy_from_slice(&(number as u64).to_le_bytes());
         let payload = if length < SHARE_FROM { Payload::Copied(&payload) } else { Payload::Shared(payload.into()) };
@@ -212,7 +212,7 @@ mod tests {
 
     #[test]
     fn what_was_never_sent_cannot_be_acknowledged() {
-        let mut retained = Retained::new(1000);
+        let mut retained = RetransmitBuffer::new(1000);
         retained.push(&emit(0, 10));
         assert!(!retained.acknowledge(retained.end() + 1));
         assert!(retained.acknowledge(retained.end()));
@@ -222,12 +222,12 @@ mod tests {
 
     #[test]
     fn the_oldest_are_given_up_and_the_rest_can_still_be_sent_again() {
-        let mut retained = Retained::new(100);
+        let mut retained = RetransmitBuffer::new(100);
         (0..100).for_each(|number| retained.push(&emit(number, 8)));
         assert_eq!(retained.len(), 100);
-        assert!(retained.resend(0, &Outbox::default()).is_none());
+        assert!(retained.retransmit(0, &SendBuffer::default()).is_none());
         let position = retained.end() - 21;
-        let mut again = retained.resend(position, &Outbox::default()).unwrap().outbox.take_all();
+        let mut again = retained.retransmit(position, &SendBuffer::default()).unwrap().outbox.take_all();
         assert_eq!(next_frame(&mut again).unwrap()[9..], 99_u64.to_le_bytes());
         assert!(again.is_empty());
     }
@@ -235,7 +235,7 @@ mod tests {
     #[test]
     fn only_whole_frames_are_sent_again_whatever_position_is_named() {
         let kept = || {
-            let mut retained = Retained::new(1 << 20);
+            let mut retained = RetransmitBuffer::new(1 << 20);
             for length in [10, SHARE_FROM, 20] {
                 retained.push(&emit(0, length));
             }
@@ -243,8 +243,12 @@ mod tests {
         };
         let mut ends = 0;
         for position in 0..=kept().end() {
-            let resent = kept().resend(position, &Outbox::default());
-            assert_eq!(resent.is_some(), kept().reaches(position), "whether position {position} can be resumed from");
+            let resent = kept().retransmit(position, &SendBuffer::default());
+            assert_eq!(
+                resent.is_some(),
+                kept().can_retransmit_from(position),
+                "whether position {position} can be resumed from"
+            );
             let Some(resent) = resent else { continue };
             let mut again = { resent.outbox }.take_all();
             let frames = std::iter::from_fn(|| next_frame(&mut again)).count();
@@ -256,13 +260,13 @@ mod tests {
 
     #[test]
     fn a_buffer_that_rests_holds_no_memory() {
-        let mut retained = Retained::new(1 << 20);
+        let mut retained = RetransmitBuffer::new(1 << 20);
         retained.push(&emit(0, 100));
-        retained.rest();
-        assert!(retained.reaches(0), "what is kept stays");
+        retained.shrink();
+        assert!(retained.can_retransmit_from(0), "what is kept stays");
         retained.acknowledge(retained.end());
         assert!(retained.kept.capacity() > 0, "more may come at once");
-        retained.rest();
+        retained.shrink();
         assert_eq!(retained.kept.capacity(), 0);
     }
 
@@ -295,7 +299,7 @@ mod tests {
         /// once and in order, with a word for each volatile one.
         #[test]
         fn what_is_missing_is_sent_again(steps in prop::collection::vec(step(), 1..60)) {
-            let mut retained = Retained::new(1 << 20);
+            let mut retained = RetransmitBuffer::new(1 << 20);
             let mut sent: Vec<Sent> = Vec::new();
             let mut acknowledged = 0;
             for step in steps {
@@ -303,7 +307,7 @@ mod tests {
                     Step::Send { length, volatile } => {
                         let outbox = emit(sent.len(), length);
                         if volatile {
-                            retained.is_volatile(retained.end(), outbox.len() - PREFIX);
+                            retained.record_volatile(retained.end(), outbox.len() - PREFIX);
                         }
                         retained.push(&outbox);
                         sent.push(Sent { number: sent.len() as u64, end: retained.end(), volatile });
@@ -318,15 +322,15 @@ mod tests {
                         let Some(upto) = sent.get(upto.index(sent.len().max(1))) else { continue };
                         let position = upto.end.max(acknowledged);
                         acknowledged = position;
-                        let mut waiting = Outbox::default();
+                        let mut waiting = SendBuffer::default();
                         let mut end = retained.end();
                         for length in queued {
                             let mut one = emit(sent.len(), length);
                             end += one.len() as u64;
                             sent.push(Sent { number: sent.len() as u64, end, volatile: false });
-                            waiting.push_once(one.take_all());
+                            waiting.push_exact(one.take_all());
                         }
-                        let Resent { mut outbox, .. } = retained.resend(position, &waiting).unwrap();
+                        let Retransmission { mut outbox, .. } = retained.retransmit(position, &waiting).unwrap();
                         prop_assert_eq!(retained.end(), end);
                         let mut again = outbox.take_all();
                         for missing in sent.iter().filter(|sent| sent.end > position) {

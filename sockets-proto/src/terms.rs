@@ -2,24 +2,24 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::window::Grant;
+use super::window::WindowSize;
 
 /// The least that `max_frame` can be: every control frame with a text that says something fits.
 const FRAME_MIN: u32 = 256;
 
 /// What a side accepts from the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Terms {
+pub struct Settings {
     /// The longest frame, without its prefix.
     pub max_frame: u32,
     /// The flow-control window.
-    pub window: Grant,
+    pub window: WindowSize,
 }
 
-impl Terms {
+impl Settings {
     /// Returns settings that accept frames of `max_frame` bytes, and `calls` calls of `bytes` bytes in flight.
     pub fn new(max_frame: u32, calls: u32, bytes: u32) -> Self {
-        Self { max_frame, window: Grant { calls, bytes } }
+        Self { max_frame, window: WindowSize { calls, bytes } }
     }
 
     /// Whether a conversation is possible at all.

@@ -29,7 +29,7 @@ impl Token {
     }
 
     /// Whether they are the same. How long that takes does not tell how much of the secret is.
-    fn is(&self, other: &Self) -> bool {
+    fn ct_eq(&self, other: &Self) -> bool {
         let different = self.secret.iter().zip(&other.secret).fold(0, |different, (a, b)| different | (a ^ b));
         std::hint::black_box(different) == 0 && self.session == other.session
     }
@@ -60,14 +60,14 @@ impl Tokens {
     }
 
     /// Whether this one is good.
-    pub fn know(&self, token: &Token) -> bool {
+    pub fn verify(&self, token: &Token) -> bool {
         // Both are always compared.
-        let offered = self.offered.as_ref().is_some_and(|offered| offered.is(token));
-        self.held.is(token) | offered
+        let offered = self.offered.as_ref().is_some_and(|offered| offered.ct_eq(token));
+        self.held.ct_eq(token) | offered
     }
 
     /// The client goes on with `used`, which was known, and is told of the next one.
-    pub fn exchange(&mut self, used: Token, next: Token) {
+    pub fn rotate(&mut self, used: Token, next: Token) {
         self.held = used;
         self.offered = Some(next);
     }
@@ -92,16 +92,16 @@ mod tests {
     fn a_token_is_good_until_the_next_one_has_come() {
         let (first, second, third) = (token(), token(), token());
         let mut tokens = Tokens::new(first.clone());
-        assert!(tokens.know(&first) && !tokens.know(&second));
+        assert!(tokens.verify(&first) && !tokens.verify(&second));
 
-        tokens.exchange(first.clone(), second.clone());
-        assert!(tokens.know(&first) && tokens.know(&second), "nobody knows whether it has come");
+        tokens.rotate(first.clone(), second.clone());
+        assert!(tokens.verify(&first) && tokens.verify(&second), "nobody knows whether it has come");
         tokens.confirm();
-        assert!(!tokens.know(&first) && tokens.know(&second), "it has, so the first one has had its time");
+        assert!(!tokens.verify(&first) && tokens.verify(&second), "it has, so the first one has had its time");
 
-        tokens.exchange(second.clone(), third.clone());
-        tokens.exchange(second.clone(), token());
-        assert!(!tokens.know(&third), "it has not come, or the client would have used it");
+        tokens.rotate(second.clone(), third.clone());
+        tokens.rotate(second.clone(), token());
+        assert!(!tokens.verify(&third), "it has not come, or the client would have used it");
     }
 
     #[test]
@@ -117,8 +117,8 @@ mod tests {
         for bit in 0..24 * 8 {
             let mut other = token.clone();
             other.secret[bit / 8] ^= 1 << (bit % 8);
-            assert!(!token.is(&other));
+            assert!(!token.ct_eq(&other));
         }
-        assert!(!token.is(&Token { session: 8, ..token.clone() }) && token.is(&token.clone()));
+        assert!(!token.ct_eq(&Token { session: 8, ..token.clone() }) && token.ct_eq(&token.clone()));
     }
 }

@@ -2,7 +2,7 @@
 
 /// A breach of the protocol. The peer is told, and its connection ends.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Violation {
+pub enum ProtocolError {
     /// A frame exceeds the limit that this side announced.
     #[error("a frame of {length} bytes is over the limit of {limit}")]
     FrameTooLarge {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use sockets_proto::{
-    Admission, Answer, FailureCode,
+    CallResult, FailureCode, SendOutcome,
     name::{InvalidName, full_name},
 };
 
@@ -139,24 +139,24 @@ impl CallError {
     }
 
     /// What an admission that is a refusal means to the caller.
-    pub(crate) fn refused(admission: Admission) -> Self {
+    pub(crate) fn refused(admission: SendOutcome) -> Self {
         match admission {
-            Admission::TooLarge { limit } => {
+            SendOutcome::TooLarge { limit } => {
                 Self::TooLarge { message: format!("the peer accepts frames of at most {limit} bytes") }
             }
-            Admission::ShuttingDown => Self::ShuttingDown,
-            Admission::Sent | Admission::Parked | Admission::Full | Admission::Dropped => Self::Overloaded,
+            SendOutcome::ShuttingDown => Self::ShuttingDown,
+            SendOutcome::Sent | SendOutcome::Pending | SendOutcome::Full | SendOutcome::Dropped => Self::Overloaded,
         }
     }
 
     /// The bytes of the reply, or what the answer means to the caller.
-    pub(crate) fn from_answer(answer: Answer) -> Result<bytes::Bytes, Self> {
+    pub(crate) fn from_answer(answer: CallResult) -> Result<bytes::Bytes, Self> {
         Err(match answer {
-            Answer::Reply(payload) => return Ok(payload),
-            Answer::TimedOut => Self::Timeout,
-            Answer::Overloaded => Self::Overloaded,
-            Answer::Disconnected { maybe_executed } => Self::Disconnected { maybe_executed },
-            Answer::Failure { code, text } => match code {
+            CallResult::Reply(payload) => return Ok(payload),
+            CallResult::TimedOut => Self::Timeout,
+            CallResult::Overloaded => Self::Overloaded,
+            CallResult::Disconnected { maybe_executed } => Self::Disconnected { maybe_executed },
+            CallResult::Failure { code, text } => match code {
                 FailureCode::NoSuchMethod => Self::NoSuchMethod,
                 FailureCode::SignatureMismatch => Self::SignatureMismatch { message: text },
                 FailureCode::Decode => Self::Decode(text),

@@ -38,7 +38,7 @@ use crate::{
     transport::{Arrival, BoxError, ClientOptions, Handshake, Link, memory_pair, over_messages, over_stream},
 };
 use crate::{codec, hooks};
-use sockets_proto::{Side, clamp_timeout};
+use sockets_proto::{Role, clamp_timeout};
 
 type ConnectedHook = Box<dyn FnOnce(Peer) -> BoxFuture<'static, ()> + Send>;
 
@@ -407,6 +407,6 @@ fn run_connected(mut hook: BoxFuture<'static, ()>, session: &Arc<Session>) {
 fn encode_login<L: Serialize>(login: &L) -> Result<Vec<u8>, ConnectError> {
     codec::encode(login).map_err(|error| {
         let login = format!("the login ({})", type_name::<L>());
-        ConnectError::Login(cannot_encode(&login, Side::Client, &error))
+        ConnectError::Login(cannot_encode(&login, Role::Client, &error))
     })
 }

@@ -31,7 +31,7 @@ use crate::{
     refusal::Refusal,
     transport::{Compression, Foreign, Link, ReceiveError, hang_up},
 };
-use sockets_proto::{CloseReason, Frame, Outbox, Terms, Token, Violation, clamp_timeout, next_frame};
+use sockets_proto::{CloseReason, Frame, ProtocolError, SendBuffer, Settings, Token, clamp_timeout, next_frame};
 
 /// The protocol's version.
 const VERSION: u16 = 1;
@@ -115,7 +115,7 @@ fn extensions(limits: &Limits, compression: &Compression, resumption: Option<&im
 /// What a side has said of itself.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Theirs {
-    pub(crate) terms: Terms,
+    pub(crate) terms: Settings,
     /// How long it bears silence, if it knows heartbeats.
     pub(crate) silence: Option<Duration>,
     /// It compresses in the way that is known here.
@@ -128,7 +128,7 @@ pub(crate) struct Theirs {
 
 impl Theirs {
     /// What it says, and behind that what it says of resumption.
-    fn check<T: DeserializeOwned>(terms: Terms, extensions: &Extensions) -> Result<(Self, Option<T>), String> {
+    fn check<T: DeserializeOwned>(terms: Settings, extensions: &Extensions) -> Result<(Self, Option<T>), String> {
         terms.check()?;
         let silence: Option<u64> = said(extensions, HEARTBEATS, "time of silence")?;
         let compression: Option<u64> = said(extensions, COMPRESSION, "number of its compression")?;
@@ -154,14 +154,14 @@ fn said<T: DeserializeOwned>(extensions: &Extensions, id: u32, what: &str) -> Re
 
 #[derive(Serialize, Deserialize)]
 struct Greeting {
-    terms: Terms,
+    terms: Settings,
     login: Vec<u8>,
     extensions: Extensions,
 }
 
 #[derive(Serialize, Deserialize)]
 enum Response {
-    Welcome(Terms, Extensions),
+    Welcome(Settings, Extensions),
     Refused(String),
     Misunderstood(String),
     /// A refusal after which the client may try again, and the time before which it must not, in milliseconds. It is sent
@@ -269,8 +269,8 @@ struct Abandoning<'a> {
 impl Drop for Abandoning<'_> {
     fn drop(&mut self) {
         if self.is_armed {
-            let mut outbox = Outbox::default();
-            outbox.push_bare(Frame::Goodbye { reason: CloseReason::Closed });
+            let mut outbox = SendBuffer::default();
+            outbox.push_header_only(Frame::Close { reason: CloseReason::Closed });
             let transmitter = &mut self.link.transmitter;
             // There is nothing to wait with: what the connection does not take at once is lost.
             contain(|| _ = unconstrained(poll_fn(|cx| transmitter.poll_transmit(cx, &mut outbox))).now_or_never());
@@ -329,7 +329,7 @@ pub(crate) async fn hear(link: &mut Link, limits: &Limits) -> Result<Heard, Acce
 /// Returns the length of a frame that was too large, and the limit.
 fn too_large(error: &io::Error) -> Option<(usize, usize)> {
     match error.get_ref()?.downcast_ref()? {
-        Violation::FrameTooLarge { length, limit } => Some((*length, *limit)),
+        ProtocolError::FrameTooLarge { length, limit } => Some((*length, *limit)),
         _ => None,
     }
 }
@@ -353,7 +353,7 @@ pub(crate) fn welcome(
 ) -> Result<Bytes, AcceptError> {
     let envelope = enveloped(&Response::Welcome(limits.settings(), extensions(limits, compression, granted)))?;
     let message = encode(&envelope).map_err(unencodable)?;
-    let mut outbox = Outbox::default();
+    let mut outbox = SendBuffer::default();
     outbox.push_message(&message);
     Ok(outbox.take_all())
 }
@@ -401,7 +401,7 @@ fn unencodable(error: EncodeError) -> AcceptError {
 type Messages<'a> = tokio_serde::Framed<Frames<'a>, Envelope, Envelope, Postcard<Envelope, Envelope>>;
 
 fn messages(link: &mut Link, max_frame: usize) -> Messages<'_> {
-    let frames = Frames { link, max_frame, outbox: Outbox::default() };
+    let frames = Frames { link, max_frame, outbox: SendBuffer::default() };
     tokio_serde::Framed::new(frames, Postcard::default())
 }
 
@@ -409,7 +409,7 @@ fn messages(link: &mut Link, max_frame: usize) -> Messages<'_> {
 struct Frames<'a> {
     link: &'a mut Link,
     max_frame: usize,
-    outbox: Outbox,
+    outbox: SendBuffer,
 }
 
 impl Stream for Frames<'_> {
@@ -421,7 +421,7 @@ impl Stream for Frames<'_> {
             if let Some(frame) = next_frame(&mut self.link.received) {
                 // The transport within a process does not check the limit.
                 if frame.len() > max_frame {
-                    let violation = Violation::FrameTooLarge { length: frame.len(), limit: max_frame };
+                    let violation = ProtocolError::FrameTooLarge { length: frame.len(), limit: max_frame };
                     return Poll::Ready(Some(Err(io::Error::new(io::ErrorKind::InvalidData, violation))));
                 }
                 return Poll::Ready(Some(Ok(frame.into())));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sockets_proto::{KeepAliveConfig, Terms};
+use sockets_proto::{KeepAliveConfig, Settings};
 
 /// The minimum of `max_frame`, in bytes.
 const MAX_FRAME_MIN: u32 = 256;
@@ -133,8 +133,8 @@ pub struct Limits {
 
 impl Limits {
     /// Returns the settings that this side announces in the handshake.
-    pub(crate) fn settings(&self) -> Terms {
-        Terms::new(self.max_frame, self.calls_in_flight, self.bytes_in_flight)
+    pub(crate) fn settings(&self) -> Settings {
+        Settings::new(self.max_frame, self.calls_in_flight, self.bytes_in_flight)
     }
 
     /// Returns the times by which this side detects a dead connection.

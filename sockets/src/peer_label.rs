@@ -2,7 +2,7 @@
 
 use std::{fmt, net::SocketAddr};
 
-use sockets_proto::Side;
+use sockets_proto::Role;
 
 /// Names a peer in events: by the number of its session and its address, as far as they are known.
 #[derive(Clone, Copy, Debug)]
@@ -17,10 +17,10 @@ pub(crate) enum PeerLabel {
 
 impl PeerLabel {
     /// Which side this side is.
-    pub(crate) fn own_side(self) -> Side {
+    pub(crate) fn own_side(self) -> Role {
         match self {
-            Self::Server => Side::Client,
-            Self::Connecting { .. } | Self::Client { .. } => Side::Server,
+            Self::Server => Role::Client,
+            Self::Connecting { .. } | Self::Client { .. } => Role::Server,
         }
     }
 }

@@ -2,24 +2,24 @@
 
 use std::time::{Duration, Instant};
 
-use super::Core;
+use super::SessionCore;
 use crate::{
-    calls::GivenUp,
+    calls::CancelledCall,
     codec::Payload,
     frame::{CallId, Frame, HEADER_MAX, PREFIX},
     outbox::whole_frame,
-    parked::Class,
+    parked::PendingKind,
     shared::SharedRequest,
     timeout,
 };
 
 /// What came of an attempt to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Admission {
+pub enum SendOutcome {
     /// It is in the outbox.
     Sent,
     /// It waits for a window; it keeps its place in the order.
-    Parked,
+    Pending,
     /// There is no room now.
     Full,
     /// The other side does not accept so large a frame.
@@ -35,14 +35,14 @@ pub enum Admission {
 
 /// Who calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Caller {
+pub enum CallOrigin {
     /// A handler of this session or of another one.
     Handler,
     /// Anybody else.
     Other,
 }
 
-impl<C, H: Clone> Core<C, H> {
+impl<C, H: Clone> SessionCore<C, H> {
     /// Sends a request, or parks it.
     ///
     /// # Errors
@@ -55,20 +55,24 @@ impl<C, H: Clone> Core<C, H> {
         timeout: Duration,
         payload: &Payload<'_>,
         consumer: C,
-        by: Caller,
-    ) -> Result<CallId, Admission> {
+        by: CallOrigin,
+    ) -> Result<CallId, SendOutcome> {
         let id = self.calls.next_id();
         let timeout = timeout::clamp(timeout);
         let header = Frame::Request { id, timeout: timeout::to_wire(timeout), key }.header();
         let length = header.len() + payload.len();
         let sent = match self.admit_request(length, payload.len())? {
-            Admission::Sent => {
+            SendOutcome::Sent => {
                 self.outbox.push(header, payload);
-                self.outbound.take_request(length);
+                self.send_window.consume_request(length);
                 true
             }
             _ => {
-                self.park(now, whole_frame(header, payload), Class::Request { id, nested: by == Caller::Handler });
+                self.push_pending(
+                    now,
+                    whole_frame(header, payload),
+                    PendingKind::Request { id, nested: by == CallOrigin::Handler },
+                );
                 false
             }
         };
@@ -81,16 +85,26 @@ impl<C, H: Clone> Core<C, H> {
     /// # Errors
     ///
     /// Returns the reason for which the request was not accepted, and the consumer.
-    pub fn ask(&mut self, now: Instant, ask: &SharedRequest, consumer: C, by: Caller) -> Result<(), (Admission, C)> {
+    pub fn request_shared(
+        &mut self,
+        now: Instant,
+        ask: &SharedRequest,
+        consumer: C,
+        by: CallOrigin,
+    ) -> Result<(), (SendOutcome, C)> {
         let length = ask.frame.len() - PREFIX;
         let sent = match self.admit_request(length, ask.payload) {
-            Ok(Admission::Sent) => {
-                self.outbox.push_whole(&ask.frame);
-                self.outbound.take_request(length);
+            Ok(SendOutcome::Sent) => {
+                self.outbox.push_encoded(&ask.frame);
+                self.send_window.consume_request(length);
                 true
             }
             Ok(_) => {
-                self.park(now, ask.frame.clone(), Class::Request { id: ask.id, nested: by == Caller::Handler });
+                self.push_pending(
+                    now,
+                    ask.frame.clone(),
+                    PendingKind::Request { id: ask.id, nested: by == CallOrigin::Handler },
+                );
                 false
             }
             Err(refused) => return Err((refused, consumer)),
@@ -101,32 +115,32 @@ impl<C, H: Clone> Core<C, H> {
 
     /// Whether a message of this length goes at once. Without a link none does: so calls that end before there is another one
     /// are never made.
-    pub(super) fn goes(&self, length: usize) -> bool {
-        !self.is_away && self.parked.is_empty() && self.outbound.admits(length)
+    pub(super) fn can_send(&self, length: usize) -> bool {
+        !self.is_detached && self.pending.is_empty() && self.send_window.can_send(length)
     }
 
-    fn admit_request(&self, length: usize, payload: usize) -> Result<Admission, Admission> {
+    fn admit_request(&self, length: usize, payload: usize) -> Result<SendOutcome, SendOutcome> {
         // The longest header counts: the actual one depends on the id, which is another one for an audience.
         if HEADER_MAX + payload > self.max_frame {
-            return Err(Admission::TooLarge { limit: self.max_frame });
+            return Err(SendOutcome::TooLarge { limit: self.max_frame });
         }
-        if self.peer_is_leaving {
-            return Err(Admission::ShuttingDown);
+        if self.peer_is_going_away {
+            return Err(SendOutcome::ShuttingDown);
         }
         // An answer opens the window again, and one who guesses ids can answer what has not been written. The others do not
         // get near this.
-        let most = self.queue_limit.saturating_add(self.outbound.granted()).saturating_mul(2);
+        let most = self.queue_limit.saturating_add(self.send_window.size_bytes()).saturating_mul(2);
         if self.outbox.len() > most.saturating_add(self.max_frame) {
-            return Err(Admission::Full);
+            return Err(SendOutcome::Full);
         }
-        if self.goes(length) {
-            return Ok(Admission::Sent);
+        if self.can_send(length) {
+            return Ok(SendOutcome::Sent);
         }
-        let room = self.parked.requests().bytes < self.queue_limit;
-        if room && self.parked.requests().messages < self.parked_requests {
-            Ok(Admission::Parked)
+        let room = self.pending.requests().bytes < self.queue_limit;
+        if room && self.pending.requests().messages < self.max_pending_requests {
+            Ok(SendOutcome::Pending)
         } else {
-            Err(Admission::Full)
+            Err(SendOutcome::Full)
         }
     }
 
@@ -136,34 +150,40 @@ impl<C, H: Clone> Core<C, H> {
     /// It is not parked for want of a window alone, since its sender can wait. Unless that is a handler, for which the
     /// other side's may be waiting in turn. Behind others it has to be parked, or calls that go on being parked would
     /// always be before it.
-    pub fn emit(&mut self, now: impl FnOnce() -> Instant, key: u64, payload: &Payload<'_>, by: Caller) -> Admission {
+    pub fn emit(
+        &mut self,
+        now: impl FnOnce() -> Instant,
+        key: u64,
+        payload: &Payload<'_>,
+        by: CallOrigin,
+    ) -> SendOutcome {
         let header = Frame::Emit { key }.header();
         let length = header.len() + payload.len();
         if length > self.max_frame {
-            return Admission::TooLarge { limit: self.max_frame };
+            return SendOutcome::TooLarge { limit: self.max_frame };
         }
-        if !self.has_room() {
-            return Admission::Full;
+        if !self.has_capacity() {
+            return SendOutcome::Full;
         }
-        if self.goes(length) {
+        if self.can_send(length) {
             self.outbox.push(header, payload);
-            self.outbound.take_emit(length);
-            return Admission::Sent;
+            self.send_window.consume_emit(length);
+            return SendOutcome::Sent;
         }
-        if self.parked.is_empty() && by == Caller::Other && !self.is_away {
-            return Admission::Full;
+        if self.pending.is_empty() && by == CallOrigin::Other && !self.is_detached {
+            return SendOutcome::Full;
         }
-        self.park(now(), whole_frame(header, payload), Class::Emit);
-        Admission::Parked
+        self.push_pending(now(), whole_frame(header, payload), PendingKind::Emit);
+        SendOutcome::Pending
     }
 
     /// The caller of a request gives up.
     pub fn cancel(&mut self, now: Instant, id: CallId) {
-        match self.calls.give_up(id) {
-            Some(GivenUp::Sent) => self.outbox.push_bare(Frame::Cancel { id }),
-            Some(GivenUp::Parked) => {
-                self.parked.remove(id);
-                self.unpark(now);
+        match self.calls.cancel(id) {
+            Some(CancelledCall::Sent) => self.outbox.push_header_only(Frame::Cancel { id }),
+            Some(CancelledCall::Pending) => {
+                self.pending.remove(id);
+                self.flush_pending(now);
             }
             None => {}
         }

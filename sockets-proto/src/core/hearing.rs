@@ -7,14 +7,14 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::{Admission, Core};
+use super::{SendOutcome, SessionCore};
 use crate::{
     frame::PREFIX,
     overflow::{Overflow, WhenFull},
-    parked::Class,
+    parked::PendingKind,
 };
 
-impl<C, H: Clone> Core<C, H> {
+impl<C, H: Clone> SessionCore<C, H> {
     /// Queues an emit of the method with this key.
     pub fn broadcast(
         &mut self,
@@ -23,44 +23,44 @@ impl<C, H: Clone> Core<C, H> {
         key: u64,
         overflow: Overflow,
         when_full: WhenFull,
-    ) -> Admission {
+    ) -> SendOutcome {
         let length = frame.len() - PREFIX;
         if length > self.max_frame {
-            return Admission::TooLarge { limit: self.max_frame };
+            return SendOutcome::TooLarge { limit: self.max_frame };
         }
         let is_accepted = when_full == WhenFull::Accept && overflow != Overflow::Latest;
-        if !self.has_room() && !is_accepted && !self.make_room(now, key, overflow) {
+        if !self.has_capacity() && !is_accepted && !self.evict_for(now, key, overflow) {
             if overflow == Overflow::Disconnect {
-                return Admission::Full;
+                return SendOutcome::Full;
             }
             self.dropped += 1;
-            return Admission::Dropped;
+            return SendOutcome::Dropped;
         }
-        let stays_in_reach = overflow.recalls() && !self.outbox.has_room(self.queue_limit / 2);
-        if self.goes(length) && !stays_in_reach {
-            self.outbox.push_whole(frame);
-            self.outbound.take_emit(length);
-            return Admission::Sent;
+        let stays_in_reach = overflow.is_evictable() && !self.outbox.has_capacity(self.queue_limit / 2);
+        if self.can_send(length) && !stays_in_reach {
+            self.outbox.push_encoded(frame);
+            self.send_window.consume_emit(length);
+            return SendOutcome::Sent;
         }
-        let class = if overflow.recalls() { Class::Recallable { key } } else { Class::Emit };
-        self.park(now, frame.clone(), class);
-        Admission::Parked
+        let class = if overflow.is_evictable() { PendingKind::Evictable { key } } else { PendingKind::Emit };
+        self.push_pending(now, frame.clone(), class);
+        SendOutcome::Pending
     }
 
     /// Drops what a method's policy gives up for a new message, and says whether that can be queued then.
-    fn make_room(&mut self, now: Instant, key: u64, overflow: Overflow) -> bool {
-        if !overflow.recalls() {
+    fn evict_for(&mut self, now: Instant, key: u64, overflow: Overflow) -> bool {
+        if !overflow.is_evictable() {
             return false;
         }
         let before = self.dropped;
-        while (overflow == Overflow::Latest || !self.has_room()) && self.parked.drop_oldest(key) {
+        while (overflow == Overflow::Latest || !self.has_capacity()) && self.pending.drop_oldest(key) {
             self.dropped += 1;
         }
         // The latest message of a method finds room: that is one of each method, at most.
-        let room = overflow == Overflow::Latest || self.has_room();
+        let room = overflow == Overflow::Latest || self.has_capacity();
         if self.dropped > before {
             // What has been behind them may be able to go.
-            self.unpark(now);
+            self.flush_pending(now);
         }
         room
     }
@@ -68,13 +68,13 @@ impl<C, H: Clone> Core<C, H> {
     /// Queues several emits of one method at once, `joined` with their prefixes; `false` if they do not all have room.
     pub fn broadcast_all(&mut self, joined: &Bytes, count: usize, largest: usize, overflow: Overflow) -> bool {
         let length = joined.len() - count * PREFIX;
-        let limit = if overflow.recalls() { self.queue_limit / 2 } else { self.queue_limit };
+        let limit = if overflow.is_evictable() { self.queue_limit / 2 } else { self.queue_limit };
         let room = self.backlog() + joined.len() <= limit && largest <= self.max_frame;
-        if !room || self.is_away || !self.parked.is_empty() || !self.outbound.admits_all(count, length) {
+        if !room || self.is_detached || !self.pending.is_empty() || !self.send_window.can_send_all(count, length) {
             return false;
         }
-        self.outbox.push_whole(joined);
-        self.outbound.take_emits(count, length);
+        self.outbox.push_encoded(joined);
+        self.send_window.consume_emits(count, length);
         true
     }
 }

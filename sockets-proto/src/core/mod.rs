@@ -11,36 +11,36 @@ use std::{collections::HashMap, fmt, time::Instant};
 use bytes::Bytes;
 
 pub use self::{
-    calling::{Admission, Caller},
-    resuming::Volatile,
-    serving::Outcome,
+    calling::{CallOrigin, SendOutcome},
+    resuming::VolatileEmit,
+    serving::Response,
 };
 use super::{
-    Violation,
+    ProtocolError,
     announcement::Announcement,
-    calls::{Answer, Calls},
-    event::{Called, Event, Occupied, Open},
+    calls::{CallResult, Calls},
+    event::{Event, HandlerId, IncomingCall, WindowPermit},
     frame::{CallId, CloseReason, Frame, HEADER_MAX},
-    liveness::Liveness,
-    outbox::{Outbox, whole_frame},
-    parked::{Class, Queue},
-    reliable::Reliable,
-    terms::Terms,
+    liveness::KeepAlive,
+    outbox::{SendBuffer, whole_frame},
+    parked::{PendingKind, PendingQueue},
+    reliable::RetransmitState,
+    terms::Settings,
     timeout,
-    window::{Inbound, Outbound},
+    window::{RecvWindow, SendWindow},
 };
 use crate::codec::Payload;
 
 /// One of the two ends of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Side {
+pub enum Role {
     /// The side that connected.
     Client,
     /// The side that accepted the connection.
     Server,
 }
 
-impl fmt::Display for Side {
+impl fmt::Display for Role {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Client => "client",
@@ -52,13 +52,13 @@ impl fmt::Display for Side {
 /// The protocol's state for one session. `C` stands for who waits for an answer, `H` for a running handler that can
 /// be stopped; the core keeps both for the driver and knows nothing of them.
 #[expect(clippy::struct_excessive_bools, reason = "they are independent of each other")]
-pub struct Core<C, H> {
-    outbox: Outbox,
-    parked: Queue,
-    outbound: Outbound,
-    inbound: Inbound,
+pub struct SessionCore<C, H> {
+    outbox: SendBuffer,
+    pending: PendingQueue,
+    send_window: SendWindow,
+    recv_window: RecvWindow,
     calls: Calls<C>,
-    running: HashMap<Open, H>,
+    handlers: HashMap<HandlerId, H>,
     emits_started: u64,
     /// Since when the parked messages have not moved.
     stalled: Option<Instant>,
@@ -67,73 +67,73 @@ pub struct Core<C, H> {
     /// What the other side accepts.
     max_frame: usize,
     /// How many requests may be parked, and how many bytes may wait.
-    parked_requests: usize,
+    max_pending_requests: usize,
     queue_limit: usize,
     /// The server has finished its `connected`.
     peer_is_ready: bool,
     /// The server has refused the session before it was ready, and has started none of its calls.
     is_refused: bool,
     /// The server takes no new calls.
-    peer_is_leaving: bool,
+    peer_is_going_away: bool,
     /// The client has heard of that.
     peer_is_drained: bool,
-    side: Side,
+    side: Role,
     /// Set once the session is on a link.
-    liveness: Option<Liveness>,
+    keep_alive: Option<KeepAlive>,
     /// Set if the session can go on over another link.
-    reliable: Option<Box<Reliable>>,
+    retransmit: Option<Box<RetransmitState>>,
     /// It is time to say something about the link, if nothing else is.
-    is_to_speak: bool,
+    heartbeat_due: bool,
     /// There is no link now.
-    is_away: bool,
+    is_detached: bool,
     /// How often this session has started anew: what belongs to an earlier time is not answered any more.
-    times: u32,
+    epoch: u32,
 }
 
-impl<C, H: Clone> Core<C, H> {
+impl<C, H: Clone> SessionCore<C, H> {
     /// A session between sides that have told each other these terms. `queue_limit` is how many bytes may wait here.
-    pub fn new(side: Side, ours: Terms, theirs: Terms, queue_limit: usize) -> Self {
-        let window = ours.window.smaller(theirs.window);
+    pub fn new(side: Role, ours: Settings, theirs: Settings, queue_limit: usize) -> Self {
+        let window = ours.window.min(theirs.window);
         Self {
-            outbox: Outbox::default(),
-            parked: Queue::default(),
-            outbound: Outbound::new(window),
-            inbound: Inbound::new(window),
+            outbox: SendBuffer::default(),
+            pending: PendingQueue::default(),
+            send_window: SendWindow::new(window),
+            recv_window: RecvWindow::new(window),
             calls: Calls::new(),
-            running: HashMap::new(),
+            handlers: HashMap::new(),
             emits_started: 0,
             stalled: None,
             dropped: 0,
             max_frame: theirs.max_frame as usize,
-            parked_requests: ours.window.calls as usize,
+            max_pending_requests: ours.window.calls as usize,
             queue_limit,
             peer_is_ready: false,
             is_refused: false,
-            peer_is_leaving: false,
+            peer_is_going_away: false,
             peer_is_drained: false,
             side,
-            liveness: None,
-            reliable: None,
-            is_to_speak: false,
-            is_away: false,
-            times: 0,
+            keep_alive: None,
+            retransmit: None,
+            heartbeat_due: false,
+            is_detached: false,
+            epoch: 0,
         }
     }
 
     /// From now on, this side minds silence.
-    pub fn mind(&mut self, liveness: Liveness) {
-        self.liveness = Some(liveness);
+    pub fn set_keep_alive(&mut self, liveness: KeepAlive) {
+        self.keep_alive = Some(liveness);
     }
 
     /// Queues a frame that needs no window, with as much of a text as the other side accepts.
-    pub fn control(&mut self, frame: Frame, text: &str) {
-        let text = cut(text, self.max_frame.saturating_sub(HEADER_MAX));
+    pub fn send_control(&mut self, frame: Frame, text: &str) {
+        let text = truncate(text, self.max_frame.saturating_sub(HEADER_MAX));
         self.outbox.push(frame.header(), &Payload::Copied(text.as_bytes()));
     }
 
     /// Queues word of signatures, in frames that the other side accepts.
     pub fn announce(&mut self, announcement: &Announcement) {
-        self.outbox.push_once(announcement.frames(self.max_frame));
+        self.outbox.push_exact(announcement.frames(self.max_frame));
     }
 
     /// Takes in a frame, without its prefix.
@@ -141,60 +141,60 @@ impl<C, H: Clone> Core<C, H> {
     /// # Errors
     ///
     /// Returns the violation that ends the connection.
-    pub fn handle(&mut self, now: Instant, mut frame: Bytes) -> Result<Event<C, H>, Violation> {
+    pub fn handle(&mut self, now: Instant, mut frame: Bytes) -> Result<Event<C, H>, ProtocolError> {
         let length = frame.len();
         let header = Frame::decode(&mut frame)?;
-        if let Some(liveness) = &mut self.liveness {
-            liveness.heard(now);
+        if let Some(liveness) = &mut self.keep_alive {
+            liveness.on_received(now);
         }
-        if let Some(reliable) = &mut self.reliable {
-            reliable.took(header, length)?;
+        if let Some(reliable) = &mut self.retransmit {
+            reliable.on_received(header, length)?;
         }
-        self.check_turn(header)?;
+        self.check_expected(header)?;
         Ok(match header {
             Frame::Emit { key } => {
-                let place = self.occupy(length)?;
+                let place = self.acquire_permit(length)?;
                 self.emits_started += 1;
-                let open = Open::Emit(self.emits_started);
-                Event::Called(Called { key, open, timeout: None, payload: frame, place })
+                let open = HandlerId::Emit(self.emits_started);
+                Event::Call(IncomingCall { key, handler: open, timeout: None, payload: frame, permit: place })
             }
             Frame::Request { id, timeout, key } => {
-                let open = Open::Request(id);
+                let open = HandlerId::Request(id);
                 self.check_id(open)?;
-                let place = self.occupy(length)?;
+                let place = self.acquire_permit(length)?;
                 let timeout = Some(timeout::from_wire(timeout));
-                Event::Called(Called { key, open, timeout, payload: frame, place })
+                Event::Call(IncomingCall { key, handler: open, timeout, payload: frame, permit: place })
             }
-            Frame::Reply { id } => self.answered(now, id, Answer::Reply(frame)),
+            Frame::Reply { id } => self.complete_call(now, id, CallResult::Reply(frame)),
             Frame::Failure { id, code } => {
                 let text = text_of(&frame);
-                self.answered(now, id, Answer::Failure { code, text })
+                self.complete_call(now, id, CallResult::Failure { code, text })
             }
             // It stays in the table until it is answered: its id is not free before.
-            Frame::Cancel { id } => match self.running.get(&Open::Request(id)) {
+            Frame::Cancel { id } => match self.handlers.get(&HandlerId::Request(id)) {
                 Some(handler) => Event::Cancelled(handler.clone()),
                 None => Event::Revoked(id),
             },
             Frame::Credit { calls, bytes } => {
-                self.outbound.credit(calls, bytes)?;
-                self.unpark(now);
+                self.send_window.credit(calls, bytes)?;
+                self.flush_pending(now);
                 Event::Handled
             }
             Frame::Ready => {
                 self.peer_is_ready = true;
                 Event::Ready
             }
-            Frame::GoingAway => {
-                self.peer_is_leaving = true;
-                self.control_last(now, Frame::Drained);
+            Frame::GoAway => {
+                self.peer_is_going_away = true;
+                self.send_control_after_pending(now, Frame::Drained);
                 Event::Handled
             }
             Frame::Drained => {
                 self.peer_is_drained = true;
                 Event::Drained
             }
-            Frame::Signatures => Event::Announced(frame),
-            Frame::Acknowledged { position } => {
+            Frame::Signatures => Event::Announcement(frame),
+            Frame::Ack { position } => {
                 self.acknowledged(position)?;
                 Event::Acknowledged
             }
@@ -203,26 +203,26 @@ impl<C, H: Clone> Core<C, H> {
                 Event::Handled
             }
             Frame::Heartbeat | Frame::Unknown { .. } => Event::Handled,
-            Frame::Goodbye { reason } if reason.refuses() && !self.peer_is_ready => {
+            Frame::Close { reason } if reason.refuses() && !self.peer_is_ready => {
                 self.is_refused = true;
-                Event::Goodbye { reason, text: text_of(&frame) }
+                Event::Closed { reason, text: text_of(&frame) }
             }
-            Frame::Goodbye { reason } => Event::Goodbye { reason, text: text_of(&frame) },
+            Frame::Close { reason } => Event::Closed { reason, text: text_of(&frame) },
         })
     }
 
-    fn occupy(&mut self, length: usize) -> Result<Occupied, Violation> {
-        self.inbound.receive(length)?;
-        Ok(Occupied { length, came: self.parked.mark(), times: self.times })
+    fn acquire_permit(&mut self, length: usize) -> Result<WindowPermit, ProtocolError> {
+        self.recv_window.receive(length)?;
+        Ok(WindowPermit { length, received_at: self.pending.position(), epoch: self.epoch })
     }
 
     /// Whether this frame may come from that side, now. Those that come once could otherwise be repeated without end.
-    fn check_turn(&self, header: Frame) -> Result<(), Violation> {
+    fn check_expected(&self, header: Frame) -> Result<(), ProtocolError> {
         let legal = match header {
-            Frame::Ready => self.side == Side::Client && !self.peer_is_ready,
-            Frame::GoingAway => self.side == Side::Client && !self.peer_is_leaving,
-            Frame::Drained => self.side == Side::Server && !self.peer_is_drained,
-            Frame::Goodbye {
+            Frame::Ready => self.side == Role::Client && !self.peer_is_ready,
+            Frame::GoAway => self.side == Role::Client && !self.peer_is_going_away,
+            Frame::Drained => self.side == Role::Server && !self.peer_is_drained,
+            Frame::Close {
                 reason:
                     CloseReason::Kicked
                     | CloseReason::ShuttingDown
@@ -231,42 +231,42 @@ impl<C, H: Clone> Core<C, H> {
                     | CloseReason::Restarting
                     | CloseReason::Refused
                     | CloseReason::Retry,
-            } => self.side == Side::Client,
+            } => self.side == Role::Client,
             _ => true,
         };
-        if legal { Ok(()) } else { Err(Violation::Unexpected(header.kind())) }
+        if legal { Ok(()) } else { Err(ProtocolError::Unexpected(header.kind())) }
     }
 
     /// Queues a frame behind what is parked, the last of its calls.
-    fn control_last(&mut self, now: Instant, frame: Frame) {
-        if self.parked.is_empty() {
-            self.control(frame, "");
+    fn send_control_after_pending(&mut self, now: Instant, frame: Frame) {
+        if self.pending.is_empty() {
+            self.send_control(frame, "");
         } else {
-            self.park(now, whole_frame(frame.header(), &Payload::Copied(&[])), Class::Last);
+            self.push_pending(now, whole_frame(frame.header(), &Payload::Copied(&[])), PendingKind::Last);
         }
     }
 
-    fn answered(&mut self, now: Instant, id: CallId, answer: Answer) -> Event<C, H> {
-        let Some((consumer, length)) = self.calls.answered(id) else { return Event::StrayAnswer };
-        self.outbound.answered(length);
-        self.unpark(now);
-        consumer.map_or(Event::Handled, |consumer| Event::Answered { consumer, answer })
+    fn complete_call(&mut self, now: Instant, id: CallId, answer: CallResult) -> Event<C, H> {
+        let Some((consumer, length)) = self.calls.complete(id) else { return Event::UnknownReply };
+        self.send_window.release_request(length);
+        self.flush_pending(now);
+        consumer.map_or(Event::Handled, |consumer| Event::Completed { consumer, answer })
     }
 
     /// Drops what has not been written, and what is retained for another link.
     pub fn discard(&mut self) {
-        self.reliable = None;
-        self.outbox = Outbox::default();
-        self.parked = Queue::default();
+        self.retransmit = None;
+        self.outbox = SendBuffer::default();
+        self.pending = PendingQueue::default();
     }
 
     /// The session has ended: who waits for an answer, and the handlers that are to be stopped.
-    pub fn close(&mut self) -> (Vec<(C, Answer)>, Vec<H>) {
+    pub fn close(&mut self) -> (Vec<(C, CallResult)>, Vec<H>) {
         let calls = self.calls.drain();
         let calls = self.unless_refused(calls);
         let ended =
-            calls.into_iter().map(|(consumer, _, sent)| (consumer, Answer::Disconnected { maybe_executed: sent }));
-        (ended.collect(), self.stopped())
+            calls.into_iter().map(|(consumer, _, sent)| (consumer, CallResult::Disconnected { maybe_executed: sent }));
+        (ended.collect(), self.take_handlers())
     }
 
     /// A server that refuses a session has held its calls: it is as if they had not been sent.
@@ -278,23 +278,23 @@ impl<C, H: Clone> Core<C, H> {
     }
 
     /// The handlers that run, which are to be stopped.
-    fn stopped(&mut self) -> Vec<H> {
-        std::mem::take(&mut self.running).into_values().collect()
+    fn take_handlers(&mut self) -> Vec<H> {
+        std::mem::take(&mut self.handlers).into_values().collect()
     }
 
     /// Whether this is the server's end.
     pub fn is_server(&self) -> bool {
-        self.side == Side::Server
+        self.side == Role::Server
     }
 
     /// What is to be written.
-    pub fn outbox(&mut self) -> &mut Outbox {
+    pub fn outbox(&mut self) -> &mut SendBuffer {
         &mut self.outbox
     }
 
     /// The bytes that wait, for the wire or for a window.
     pub fn queued(&self) -> usize {
-        self.outbox.len() + self.parked.bytes()
+        self.outbox.len() + self.pending.bytes()
     }
 
     /// The bytes that count against the queue's limit: the queue, and what the replay buffer holds beyond its own limit
@@ -304,11 +304,11 @@ impl<C, H: Clone> Core<C, H> {
     }
 
     fn excess(&self) -> usize {
-        self.reliable.as_ref().map_or(0, |reliable| reliable.excess())
+        self.retransmit.as_ref().map_or(0, |reliable| reliable.excess())
     }
 
     /// Returns `true` if the queue is below its limit: then it accepts one more message of any size.
-    pub fn has_room(&self) -> bool {
+    pub fn has_capacity(&self) -> bool {
         self.backlog() < self.queue_limit
     }
 
@@ -324,22 +324,22 @@ impl<C, H: Clone> Core<C, H> {
 
     /// Whether the other side has to take what waits for it before there is more to answer.
     pub fn is_full(&self) -> bool {
-        self.outbox.len() + self.parked.in_turn().bytes + self.excess() >= self.queue_limit
+        self.outbox.len() + self.pending.responses().bytes + self.excess() >= self.queue_limit
     }
 
     /// How many requests of ours are unanswered.
-    pub fn unanswered(&self) -> usize {
+    pub fn calls_in_flight(&self) -> usize {
         self.calls.len()
     }
 
     /// Whether anything is parked.
-    pub fn is_parking(&self) -> bool {
-        !self.parked.is_empty()
+    pub fn has_pending(&self) -> bool {
+        !self.pending.is_empty()
     }
 
     /// Whether messages of ours wait for a window.
-    pub fn waits_for_window(&self) -> bool {
-        self.parked.emits().messages > 0 || self.parked.in_turn().messages > 0
+    pub fn is_window_exhausted(&self) -> bool {
+        self.pending.emits().messages > 0 || self.pending.responses().messages > 0
     }
 
     /// Whether the server has finished its `connected`.
@@ -349,7 +349,7 @@ impl<C, H: Clone> Core<C, H> {
 
     /// Whether nothing is under way in either direction.
     pub fn is_idle(&self) -> bool {
-        self.inbound.in_flight() == 0 && self.calls.nobody_waits() && self.parked.is_empty()
+        self.recv_window.in_flight() == 0 && self.calls.is_empty() && self.pending.is_empty()
     }
 }
 
@@ -358,11 +358,11 @@ const TEXT_MAX: usize = 64 * 1024;
 
 /// Returns the text of a failure or a goodbye.
 fn text_of(payload: &[u8]) -> String {
-    cut(&String::from_utf8_lossy(payload), TEXT_MAX).to_owned()
+    truncate(&String::from_utf8_lossy(payload), TEXT_MAX).to_owned()
 }
 
 /// The beginning of a text, of at most so many bytes.
-fn cut(text: &str, max: usize) -> &str {
+fn truncate(text: &str, max: usize) -> &str {
     let end = (0..=max.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
     &text[..end.unwrap_or(0)]
 }

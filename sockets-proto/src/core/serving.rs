@@ -2,35 +2,35 @@
 
 use std::time::Instant;
 
-use super::{Core, cut};
+use super::{SessionCore, truncate};
 use crate::{
-    Violation,
+    ProtocolError,
     codec::Payload,
-    event::{Occupied, Open},
+    event::{HandlerId, WindowPermit},
     frame::{CallId, FailureCode, Frame, HEADER_MAX},
     outbox::whole_frame,
-    parked::Class,
+    parked::PendingKind,
 };
 
 /// How a request ends here.
 #[derive(Clone, Copy, Debug)]
-pub enum Outcome<'a> {
+pub enum Response<'a> {
     /// The encoded reply.
     Reply(&'a Payload<'a>),
     /// With words for the caller.
     Failure(FailureCode, &'a str),
 }
 
-impl<C, H: Clone> Core<C, H> {
+impl<C, H: Clone> SessionCore<C, H> {
     /// Answers a request, and gives its place back.
-    pub fn answer(&mut self, now: Instant, id: CallId, place: Occupied, outcome: &Outcome<'_>) {
-        if place.times != self.times {
+    pub fn respond(&mut self, now: Instant, id: CallId, place: WindowPermit, outcome: &Response<'_>) {
+        if place.epoch != self.epoch {
             return;
         }
         let (header, payload) = match *outcome {
-            Outcome::Reply(payload) => (Frame::Reply { id }.header(), payload.clone()),
-            Outcome::Failure(code, text) => {
-                let text = cut(text, self.max_frame.saturating_sub(HEADER_MAX));
+            Response::Reply(payload) => (Frame::Reply { id }.header(), payload.clone()),
+            Response::Failure(code, text) => {
+                let text = truncate(text, self.max_frame.saturating_sub(HEADER_MAX));
                 (Frame::Failure { id, code }.header(), Payload::Copied(text.as_bytes()))
             }
         };
@@ -40,55 +40,55 @@ impl<C, H: Clone> Core<C, H> {
                 payload.len(),
                 self.max_frame
             );
-            return self.answer(now, id, place, &Outcome::Failure(FailureCode::TooLarge, &text));
+            return self.respond(now, id, place, &Response::Failure(FailureCode::TooLarge, &text));
         }
-        self.forget(Open::Request(id));
-        self.inbound.answered(place.length);
+        self.remove_handler(HandlerId::Request(id));
+        self.recv_window.release_request(place.length);
         // What its handler has sent arrives before it. What was parked before that does not hold it up: it may be
         // waiting for this very answer.
-        if self.parked.holds_since(place.came) {
-            self.park(now, whole_frame(header, &payload), Class::InTurn);
+        if self.pending.has_calls_since(place.received_at) {
+            self.push_pending(now, whole_frame(header, &payload), PendingKind::Response);
         } else {
             self.outbox.push(header, &payload);
         }
     }
 
     /// Whether the other side accepts an answer of this length.
-    pub fn may_send(&self, id: CallId, outcome: &Outcome<'_>) -> bool {
+    pub fn may_send(&self, id: CallId, outcome: &Response<'_>) -> bool {
         match outcome {
-            Outcome::Reply(payload) => Frame::Reply { id }.header().len() + payload.len() <= self.max_frame,
-            Outcome::Failure(..) => true,
+            Response::Reply(payload) => Frame::Reply { id }.header().len() + payload.len() <= self.max_frame,
+            Response::Failure(..) => true,
         }
     }
 
     /// A name for one more handler of an emit that several hear.
-    pub fn another_hearer(&mut self) -> Open {
+    pub fn next_handler_id(&mut self) -> HandlerId {
         self.emits_started += 1;
-        Open::Emit(self.emits_started)
+        HandlerId::Emit(self.emits_started)
     }
 
     /// The handler of an emit has ended.
-    pub fn end_emit(&mut self, open: Open, place: Occupied) {
-        self.forget(open);
-        if place.times != self.times {
+    pub fn end_emit(&mut self, open: HandlerId, place: WindowPermit) {
+        self.remove_handler(open);
+        if place.epoch != self.epoch {
             return;
         }
-        self.inbound.ended(place.length);
-        if let Some((calls, bytes)) = self.inbound.credit() {
-            self.outbox.push_bare(Frame::Credit { calls, bytes });
+        self.recv_window.release_emit(place.length);
+        if let Some((calls, bytes)) = self.recv_window.take_credit() {
+            self.outbox.push_header_only(Frame::Credit { calls, bytes });
         }
     }
 
     /// Keeps a suspended handler.
-    pub fn suspend(&mut self, open: Open, handler: H) {
-        self.running.insert(open, handler);
+    pub fn insert_handler(&mut self, open: HandlerId, handler: H) {
+        self.handlers.insert(open, handler);
     }
 
     /// A handler has ended.
-    pub fn forget(&mut self, open: Open) {
+    pub fn remove_handler(&mut self, open: HandlerId) {
         // Most handlers never suspend, so that there is nothing to hash for.
-        if !self.running.is_empty() {
-            self.running.remove(&open);
+        if !self.handlers.is_empty() {
+            self.handlers.remove(&open);
         }
     }
 
@@ -97,8 +97,8 @@ impl<C, H: Clone> Core<C, H> {
     /// # Errors
     ///
     /// Returns a violation if a request is in flight under this id.
-    pub fn check_id(&self, open: Open) -> Result<(), Violation> {
-        let taken = !self.running.is_empty() && self.running.contains_key(&open);
-        if taken { Err(Violation::DuplicateId) } else { Ok(()) }
+    pub fn check_id(&self, open: HandlerId) -> Result<(), ProtocolError> {
+        let taken = !self.handlers.is_empty() && self.handlers.contains_key(&open);
+        if taken { Err(ProtocolError::DuplicateId) } else { Ok(()) }
     }
 }

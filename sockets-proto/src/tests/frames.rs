@@ -4,7 +4,7 @@ use bytes::Bytes;
 use proptest::{array::uniform4, collection::vec, prelude::*};
 
 use crate::{
-    CallId, CloseReason, FailureCode, Frame, Outbox, PREFIX,
+    CallId, CloseReason, FailureCode, Frame, PREFIX, SendBuffer,
     codec::Payload,
     frame::{Code, next_frame},
 };
@@ -42,11 +42,11 @@ fn frame() -> impl Strategy<Value = (Frame, Vec<u8>)> {
         vec(any::<[u8; 16]>(), 0..4).prop_map(|entries| (Frame::Signatures, entries.concat())),
         Just(bare(Frame::Ready)),
         Just(bare(Frame::Heartbeat)),
-        number().prop_map(move |position| bare(Frame::Acknowledged { position })),
+        number().prop_map(move |position| bare(Frame::Ack { position })),
         number().prop_map(move |bytes| bare(Frame::Skipped { bytes })),
-        Just(bare(Frame::GoingAway)),
+        Just(bare(Frame::GoAway)),
         Just(bare(Frame::Drained)),
-        (farewell(), text()).prop_map(|(reason, text)| (Frame::Goodbye { reason }, text)),
+        (farewell(), text()).prop_map(|(reason, text)| (Frame::Close { reason }, text)),
     ]
 }
 
@@ -105,7 +105,7 @@ proptest! {
 
     #[test]
     fn frames_side_by_side_in_an_outbox_come_apart_again(frames in uniform4(frame()), large in 0..9000usize) {
-        let mut outbox = Outbox::default();
+        let mut outbox = SendBuffer::default();
         for (frame, payload) in &frames {
             outbox.push(frame.header(), &Payload::Copied(payload));
         }
@@ -131,7 +131,7 @@ proptest! {
 fn what_a_frame_of_a_fixed_form_has_left_over_is_an_error() {
     let id = CallId { number: 3, shared: false };
     let fixed =
-        [Frame::Cancel { id }, Frame::Credit { calls: 1, bytes: 2 }, Frame::Ready, Frame::GoingAway, Frame::Drained];
+        [Frame::Cancel { id }, Frame::Credit { calls: 1, bytes: 2 }, Frame::Ready, Frame::GoAway, Frame::Drained];
     for frame in fixed {
         let mut bytes = Bytes::from(encode(frame, &[0]));
         assert!(Frame::decode(&mut bytes).is_err(), "{frame:?}");

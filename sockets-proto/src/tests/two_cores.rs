@@ -6,12 +6,12 @@ mod model;
 
 use proptest::{collection::vec, prelude::*};
 
-use self::conversation::{Conversation, Operation, Settings};
+use self::conversation::{Conversation, Operation, Setup};
 
-fn settings() -> impl Strategy<Value = Settings> {
+fn settings() -> impl Strategy<Value = Setup> {
     let window = || (1..5u32, 1..150u32);
     (window(), window(), 200..2000usize)
-        .prop_map(|(windows, others, queue)| Settings { windows: [windows, others], queue_limit: queue })
+        .prop_map(|(windows, others, queue)| Setup { windows: [windows, others], queue_limit: queue })
 }
 
 fn operation() -> impl Strategy<Value = Operation> {

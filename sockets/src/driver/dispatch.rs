@@ -19,11 +19,11 @@ use crate::{
     session::{Call, EmitLease, Incoming, Peer, Place, Resolved, Room, Session, Subscriber, run_suspended},
     transport::Batch,
 };
-use sockets_proto::{CallId, Called, FailureCode, Open, Outcome, ReleaseUnused, Violation};
+use sockets_proto::{CallId, FailureCode, HandlerId, IncomingCall, ProtocolError, ReleaseUnused, Response};
 
 /// A call that waits to be started.
 struct Held {
-    called: Called,
+    called: IncomingCall,
     /// The time at which its bytes were received.
     arrived: Instant,
     revoked: bool,
@@ -80,13 +80,13 @@ impl Dispatcher {
     #[inline]
     pub(super) fn accept(
         &mut self,
-        called: Called,
+        called: IncomingCall,
         arrived: Instant,
         moment: &Moment,
         gate_is_open: bool,
         places: &mut Places,
         batch: &Batch,
-    ) -> Result<(), Violation> {
+    ) -> Result<(), ProtocolError> {
         if gate_is_open && self.held.is_empty() && self.rate_admits(moment.now) {
             self.start(called, arrived, moment, places, Some(batch));
             return Ok(());
@@ -95,18 +95,18 @@ impl Dispatcher {
     }
 
     #[cold]
-    fn hold(&mut self, called: Called, arrived: Instant, batch: &Batch) -> Result<(), Violation> {
-        if self.held.iter().any(|held| held.called.open == called.open) {
-            return Err(Violation::DuplicateId);
+    fn hold(&mut self, called: IncomingCall, arrived: Instant, batch: &Batch) -> Result<(), ProtocolError> {
+        if self.held.iter().any(|held| held.called.handler == called.handler) {
+            return Err(ProtocolError::DuplicateId);
         }
-        let called = Called { payload: batch.detach(called.payload), ..called };
+        let called = IncomingCall { payload: batch.detach(called.payload), ..called };
         self.held.push_back(Held { called, arrived, revoked: false });
         Ok(())
     }
 
     /// Continues the unfinished emit, or starts the oldest held call.
     #[cold]
-    pub(super) fn release_next(&mut self, moment: &Moment, places: &mut Places) -> Result<(), Violation> {
+    pub(super) fn release_next(&mut self, moment: &Moment, places: &mut Places) -> Result<(), ProtocolError> {
         if let Some(Unfinished { emit, left }) = self.unfinished.take().map(|unfinished| *unfinished) {
             if moment.now <= emit.call.deadline() {
                 let (key, mut suspended) = (emit.key, false);
@@ -122,10 +122,10 @@ impl Dispatcher {
         }
         let Some(Held { called, arrived, revoked }) = self.held.pop_front() else { return Ok(()) };
         self.held.release_unused();
-        match called.open {
-            Open::Request(id) if revoked => {
-                let cancelled = Outcome::Failure(FailureCode::Cancelled, "");
-                self.session.answer(called.key, id, called.place, &cancelled, Room::Whatever);
+        match called.handler {
+            HandlerId::Request(id) if revoked => {
+                let cancelled = Response::Failure(FailureCode::Cancelled, "");
+                self.session.answer(called.key, id, called.permit, &cancelled, Room::Whatever);
             }
             open => {
                 self.session.check_id(open)?;
@@ -156,7 +156,7 @@ impl Dispatcher {
     /// be started, and no handler runs. An answer at once would let a peer that does not read fill
     /// the queue without bound.
     pub(super) fn revoke(&mut self, id: CallId) {
-        if let Some(held) = self.held.iter_mut().find(|held| held.called.open == Open::Request(id)) {
+        if let Some(held) = self.held.iter_mut().find(|held| held.called.handler == HandlerId::Request(id)) {
             held.revoked = true;
         }
     }
@@ -171,7 +171,7 @@ impl Dispatcher {
     /// the call was received, unless its payload has been detached.
     fn start(
         &mut self,
-        mut called: Called,
+        mut called: IncomingCall,
         arrived: Instant,
         &Moment { now, until }: &Moment,
         places: &mut Places,
@@ -182,7 +182,7 @@ impl Dispatcher {
             return self.expire(&called);
         };
         if let Some(rate) = &mut self.rate {
-            rate.take(now, called.place.length());
+            rate.take(now, called.permit.length());
         }
         let call = Call::new(Peer::new(Arc::clone(&self.session)), deadline);
         let key = called.key;
@@ -192,15 +192,15 @@ impl Dispatcher {
         }
         let found = known.map(|known| &known.resolved);
         let session = &self.session;
-        let suspended = match called.open {
-            Open::Request(id) => {
-                let incoming = Incoming::request(call, called.payload, key, id, called.place);
-                request(session, key, incoming, called.open, found, places.of(key))
+        let suspended = match called.handler {
+            HandlerId::Request(id) => {
+                let incoming = Incoming::request(call, called.payload, key, id, called.permit);
+                request(session, key, incoming, called.handler, found, places.of(key))
             }
-            Open::Emit(_) => match found.map(|found| &found.hearers[..]) {
+            HandlerId::Emit(_) => match found.map(|found| &found.hearers[..]) {
                 Some([hearer]) => {
-                    let incoming = Incoming::emit(call, called.payload, key, called.open, called.place);
-                    run(session, hearer, key, incoming, called.open, places.of(key))
+                    let incoming = Incoming::emit(call, called.payload, key, called.handler, called.permit);
+                    run(session, hearer, key, incoming, called.handler, places.of(key))
                 }
                 hearers => {
                     let (hearers, mut suspended) = (hearers.unwrap_or_default(), false);
@@ -215,16 +215,16 @@ impl Dispatcher {
     }
 
     /// Ends a call whose deadline has passed before its handler could start.
-    fn expire(&self, called: &Called) {
+    fn expire(&self, called: &IncomingCall) {
         self.note_expired(called.key);
-        match called.open {
-            Open::Request(id) => {
-                let timeout = Outcome::Failure(FailureCode::Timeout, "");
-                self.session.answer(called.key, id, called.place, &timeout, Room::Whatever);
+        match called.handler {
+            HandlerId::Request(id) => {
+                let timeout = Response::Failure(FailureCode::Timeout, "");
+                self.session.answer(called.key, id, called.permit, &timeout, Room::Whatever);
             }
-            open @ Open::Emit(_) => {
+            open @ HandlerId::Emit(_) => {
                 self.session.count_timed_out_emit();
-                self.session.end_emit(open, called.place);
+                self.session.end_emit(open, called.permit);
             }
         }
     }
@@ -282,7 +282,7 @@ fn request(
     session: &Arc<Session>,
     key: u64,
     incoming: Incoming,
-    open: Open,
+    open: HandlerId,
     found: Option<&Resolved>,
     place: &mut Place,
 ) -> bool {
@@ -304,13 +304,13 @@ fn request(
 fn emit(
     session: &Arc<Session>,
     call: Call,
-    emitted: Called,
+    emitted: IncomingCall,
     hearers: &[Subscriber],
     until: Instant,
     places: &mut Places,
     suspended: &mut bool,
 ) -> Option<Box<Unfinished>> {
-    let Called { key, open, payload, place: occupied, .. } = emitted;
+    let IncomingCall { key, handler: open, payload, permit: occupied, .. } = emitted;
     if hearers.is_empty() {
         session.count_unheard_emit();
         event!(debug, key, peer = %session.label(), "an emit has no handler; it is dropped");
@@ -367,7 +367,7 @@ fn run(
     subscriber: &Subscriber,
     key: u64,
     incoming: Incoming,
-    open: Open,
+    open: HandlerId,
     place: &mut Place,
 ) -> bool {
     let deadline = incoming.call().deadline();

@@ -35,7 +35,7 @@ use crate::{
     session::{Notices, Received, SLOW, Session, SlowPermit},
     transport::{Batch, Receive, ReceiveError, hang_up, wake_after_others},
 };
-use sockets_proto::{Frame, Violation};
+use sockets_proto::{Frame, ProtocolError};
 
 /// How long a dispatch goes on before what it has answered is written.
 const SLICE: Duration = Duration::from_micros(500);
@@ -121,7 +121,7 @@ impl Driver {
         let farewell = session.farewell(&reason).filter(|_| !told);
         let says_goodbye = farewell.is_some();
         if let Some((farewell, text)) = farewell {
-            session.say(Frame::Goodbye { reason: farewell }, &text);
+            session.say(Frame::Close { reason: farewell }, &text);
         }
         // One who has said goodbye may have to be told by the transport that it was heard.
         if told || says_goodbye {
@@ -330,7 +330,7 @@ impl<L: FnOnce()> Drop for End<L> {
     }
 }
 
-fn violated(violation: Violation) -> DisconnectReason {
+fn violated(violation: ProtocolError) -> DisconnectReason {
     DisconnectReason::ProtocolViolation(violation.to_string())
 }
 

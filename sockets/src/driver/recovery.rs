@@ -21,7 +21,7 @@ use crate::{
     session::{DetachedShare, Offer, Session},
     transport::{Batch, Discarded, Link, Receive, ReceiveError, Transmit, hang_up},
 };
-use sockets_proto::{CloseReason, Frame, Outbox};
+use sockets_proto::{CloseReason, Frame, SendBuffer};
 
 /// So many batches that a broken link still has are taken in before it is left, and for one that comes so long is waited.
 const LAST_BATCHES: usize = 64;
@@ -175,8 +175,8 @@ impl Driver {
 }
 
 /// Tells one that another connection has taken its session over.
-async fn supersede(mut receiver: Box<dyn Receive>, mut transmitter: Box<dyn Transmit>, mut outbox: Outbox) {
-    outbox.push_bare(Frame::Goodbye { reason: CloseReason::Superseded });
+async fn supersede(mut receiver: Box<dyn Receive>, mut transmitter: Box<dyn Transmit>, mut outbox: SendBuffer) {
+    outbox.push_header_only(Frame::Close { reason: CloseReason::Superseded });
     let finish = |cx: &mut Context<'_>| -> Poll<io::Result<()>> {
         ready!(transmitter.poll_transmit(cx, &mut outbox))?;
         transmitter.poll_finish(cx)
@@ -216,7 +216,7 @@ mod tests {
     }
 
     impl Transmit for watch::Sender<bool> {
-        fn poll_transmit(&mut self, _: &mut Context<'_>, _: &mut Outbox) -> Poll<io::Result<()>> {
+        fn poll_transmit(&mut self, _: &mut Context<'_>, _: &mut SendBuffer) -> Poll<io::Result<()>> {
             self.send_replace(true);
             Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
         }
@@ -260,8 +260,8 @@ mod tests {
 
     /// A client's session over such a link, until it has ended; and for what reasons another link was searched.
     async fn end_with(farewell: CloseReason, text: &str) -> (DisconnectReason, Vec<(DisconnectReason, Duration)>) {
-        let mut last = Outbox::default();
-        last.push(Frame::Goodbye { reason: farewell }.header(), &Payload::Copied(text.as_bytes()));
+        let mut last = SendBuffer::default();
+        last.push(Frame::Close { reason: farewell }.header(), &Payload::Copied(text.as_bytes()));
         let written = watch::Sender::new(false);
         let receiver = Ending { written: written.clone(), last: Some(last.take_all()) };
         let limits = Arc::new(Limits::default());

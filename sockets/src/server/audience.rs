@@ -16,7 +16,7 @@ use crate::{
     method::{Callee, Kind},
     session::{Ask, Described, Member, Outgoing},
 };
-use sockets_proto::{Side, shared_emit, shared_request};
+use sockets_proto::{Role, shared_emit, shared_request};
 
 /// A set of sockets, by a description that is evaluated at each call: a room means those who are in it then.
 ///
@@ -256,7 +256,7 @@ impl<I: Identity> Audience<I> {
 #[cold]
 fn cannot_encode<A: Serialize + ?Sized>(callee: Callee<'_>, error: &EncodeError, args: &A) -> CallError {
     let failed = failing_element(args);
-    Described::new(callee).cannot_encode_arguments(Side::Server, error, failed, type_name::<A>())
+    Described::new(callee).cannot_encode_arguments(Role::Server, error, failed, type_name::<A>())
 }
 
 impl<I> Clone for Audience<I> {

@@ -28,7 +28,7 @@ use crate::{
     session::{Routes, Service, cannot_decode},
     transport::{Handshake, ServerOptions},
 };
-use sockets_proto::Side;
+use sockets_proto::Role;
 
 /// How much memory a decoded login may take: so much for each of its bytes, and so much beside. It comes before the client
 /// has been authenticated.
@@ -318,7 +318,7 @@ fn describe_login<L: DeserializeOwned>(login: &[u8], error: &DecodeError) -> Str
             login.len()
         )
     } else {
-        cannot_decode(&format!("the login ({expected})"), Side::Server, error)
+        cannot_decode(&format!("the login ({expected})"), Role::Server, error)
     }
 }
 

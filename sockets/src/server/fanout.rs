@@ -28,7 +28,7 @@ use crate::{
     method::Callee,
     session::{Laggards, Log, Members, Run, Session, share_woken_task},
 };
-use sockets_proto::{Admission, PREFIX};
+use sockets_proto::{PREFIX, SendOutcome};
 
 /// More shards than this would only share the same processors.
 const SHARDS_MAX: usize = 4;
@@ -123,7 +123,7 @@ impl Fanout {
     ///
     /// # Errors
     ///
-    /// [`Admission::TooLarge`] if no member accepts so large a frame. Members that do not are skipped if others do.
+    /// [`SendOutcome::TooLarge`] if no member accepts so large a frame. Members that do not are skipped if others do.
     ///
     /// # Cancel safety
     ///
@@ -133,7 +133,7 @@ impl Fanout {
         callee: Callee<'_>,
         frame: &Bytes,
         find_members: impl Fn() -> Roster,
-    ) -> Result<(), Admission> {
+    ) -> Result<(), SendOutcome> {
         // A loop that never waits would keep its thread from everyone else.
         let can_wait = Handle::try_current().is_ok();
         if can_wait {
@@ -149,7 +149,7 @@ impl Fanout {
             // Whoever joins or leaves while the emit waits does or does not get the message.
             let roster = find_members();
             if let Some(limit) = roster.max_frame().filter(|limit| frame.len() - PREFIX > *limit) {
-                return Err(Admission::TooLarge { limit });
+                return Err(SendOutcome::TooLarge { limit });
             }
             if self.try_emit(callee, frame, &roster, &mut patience) {
                 return Ok(());

@@ -19,7 +19,7 @@ use crate::{
     call_error::CallError,
     session::{Ask, Described},
 };
-use sockets_proto::{CallId, Side};
+use sockets_proto::{CallId, Role};
 
 /// The replies to a question, as they come: exactly one for each member that was asked, be it a reply, a failure, a
 /// timeout or that the member has left. Then the stream ends.
@@ -114,7 +114,7 @@ impl<I, T, E> Replies<I, T, E> {
     fn decode(&self, reply: &[u8], limit: usize) -> Result<T, CallError<E>> {
         let (method, decode) = &self.decoder;
         decode(reply, limit)
-            .unwrap_or_else(|error| Err(method.cannot_decode_reply(Side::Server, &error, type_name::<T>()).widen()))
+            .unwrap_or_else(|error| Err(method.cannot_decode_reply(Role::Server, &error, type_name::<T>()).widen()))
     }
 
     fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<Option<Reply<I, T, E>>> {

@@ -27,7 +27,7 @@ use crate::{
     session::{Checked, Declined, Offer},
     transport::{Arrival, Compression, Handshake, Link, memory_pair, over_stream},
 };
-use sockets_proto::{CallId, CloseReason, Frame, Outbox, Token, next_frame};
+use sockets_proto::{CallId, CloseReason, Frame, SendBuffer, Token, next_frame};
 
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -74,7 +74,7 @@ impl Visitor {
 
     /// The same of a frame with a payload.
     pub(super) async fn say_with(&mut self, frame: Frame, payload: &[u8]) {
-        let mut outbox = Outbox::default();
+        let mut outbox = SendBuffer::default();
         outbox.push(frame.header(), &Payload::Copied(payload));
         poll_fn(|cx| self.link.transmitter.poll_transmit(cx, &mut outbox)).await.unwrap();
     }
@@ -108,7 +108,7 @@ async fn a_token_is_good_once_and_for_its_identity() {
     assert!(come_back(&server, 1, &first).await.goes_on());
     let mut third = come_back(&server, 1, &first).await;
     assert!(third.goes_on());
-    third.say(Frame::Acknowledged { position: 0 }).await;
+    third.say(Frame::Ack { position: 0 }).await;
     let socket = server.sockets_of(&1).remove(0);
     let known = async {
         while socket.session().knows(&first) {
@@ -127,7 +127,7 @@ async fn a_session_that_two_connections_claim_belongs_to_the_newer_one() {
     let socket = server.sockets().remove(0);
     let mut newer = come_back(&server, 1, &older.granted.token).await;
     assert!(newer.goes_on());
-    older.hear(|frame| frame == Frame::Goodbye { reason: CloseReason::Superseded }).await;
+    older.hear(|frame| frame == Frame::Close { reason: CloseReason::Superseded }).await;
     socket.emit("hello", &()).await.unwrap();
     newer.hear(|frame| matches!(frame, Frame::Emit { .. })).await;
     assert_eq!(server.sockets(), [socket]);
@@ -220,7 +220,7 @@ async fn a_position_that_cannot_be_is_a_violation() {
     for frames in [
         &[Frame::Skipped { bytes: u64::MAX }, Frame::Emit { key: 1 }][..],
         &[Frame::Skipped { bytes: u64::MAX }, Frame::Skipped { bytes: 1 }],
-        &[Frame::Acknowledged { position: u64::MAX }],
+        &[Frame::Ack { position: u64::MAX }],
     ] {
         let server = server();
         let mut visitor = come(&server, 1, Resumption::Begin).await;

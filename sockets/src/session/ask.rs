@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::lock::{Mutex, wake};
-use sockets_proto::Answer;
+use sockets_proto::CallResult;
 
 /// The answers that have come and have not been taken.
 #[derive(Default)]
@@ -18,7 +18,7 @@ pub(crate) struct Ask {
 
 #[derive(Default)]
 struct Inbox {
-    answers: VecDeque<(usize, Answer)>,
+    answers: VecDeque<(usize, CallResult)>,
     waker: Option<Waker>,
 }
 
@@ -30,7 +30,7 @@ pub(crate) struct Member {
 
 impl Ask {
     /// The next answer, with the index of the member who gave it.
-    pub(crate) fn poll_answer(&self, cx: &mut Context<'_>) -> Poll<(usize, Answer)> {
+    pub(crate) fn poll_answer(&self, cx: &mut Context<'_>) -> Poll<(usize, CallResult)> {
         let answer = self.inbox.lock().answers.pop_front();
         if let Some(answer) = answer {
             return Poll::Ready(answer);
@@ -52,7 +52,7 @@ impl Member {
     }
 
     /// Hands the member's answer over.
-    pub(crate) fn answer(self, answer: Answer) {
+    pub(crate) fn answer(self, answer: CallResult) {
         let mut inbox = self.ask.inbox.lock();
         inbox.answers.push_back((self.index, answer));
         let waker = inbox.waker.take();

@@ -1,6 +1,6 @@
 //! Messages about arguments and replies that could not be encoded or decoded.
 
-use sockets_proto::{Side, name::full_name};
+use sockets_proto::{Role, name::full_name};
 
 use crate::{
     call_error::CallError,
@@ -44,7 +44,7 @@ impl Described {
     #[cold]
     pub(crate) fn cannot_encode_arguments(
         &self,
-        side: Side,
+        side: Role,
         error: &EncodeError,
         failed: Option<usize>,
         rust_type: &str,
@@ -56,7 +56,7 @@ impl Described {
     #[cold]
     pub(crate) fn cannot_decode_arguments(
         &self,
-        side: Side,
+        side: Role,
         (error, following): &(DecodeError, Option<usize>),
         rust_type: &str,
     ) -> String {
@@ -70,13 +70,13 @@ impl Described {
 
     /// Describes a reply that could not be encoded.
     #[cold]
-    pub(crate) fn cannot_encode_reply(&self, side: Side, error: &EncodeError, rust_type: &str) -> String {
+    pub(crate) fn cannot_encode_reply(&self, side: Role, error: &EncodeError, rust_type: &str) -> String {
         cannot_encode(&self.subject(Subject::Reply, rust_type), side, error)
     }
 
     /// Describes a reply that could not be decoded.
     #[cold]
-    pub(crate) fn cannot_decode_reply(&self, side: Side, error: &DecodeError, rust_type: &str) -> CallError {
+    pub(crate) fn cannot_decode_reply(&self, side: Role, error: &DecodeError, rust_type: &str) -> CallError {
         CallError::Decode(cannot_decode(&self.subject(Subject::Reply, rust_type), side, error))
     }
 
@@ -107,12 +107,12 @@ impl Described {
 }
 
 /// Describes a value that could not be encoded.
-pub(crate) fn cannot_encode(subject: &str, side: Side, error: &EncodeError) -> String {
+pub(crate) fn cannot_encode(subject: &str, side: Role, error: &EncodeError) -> String {
     format!("cannot encode {subject} at the {side}: {error}")
 }
 
 /// Describes a value that could not be decoded.
-pub(crate) fn cannot_decode(subject: &str, side: Side, error: &DecodeError) -> String {
+pub(crate) fn cannot_decode(subject: &str, side: Role, error: &DecodeError) -> String {
     let remedy = match error {
         DecodeError::Custom(_) | DecodeError::NotSelfDescribing | DecodeError::TooDeep => "",
         _ => "; the two sides may have been built with different versions of the type",

@@ -15,7 +15,7 @@ use crate::{
     disconnect_reason::{DisconnectReason, delayed},
     transport::Batch,
 };
-use sockets_proto::{CallId, Called, CloseReason, Event, Frame, Open, Violation, announced};
+use sockets_proto::{CallId, CloseReason, Event, Frame, HandlerId, IncomingCall, ProtocolError, announced};
 
 /// How many frames are taken in under one lock: callers wait for it.
 const TOGETHER: usize = 32;
@@ -27,7 +27,7 @@ const SIGNATURES_TOGETHER: usize = 512;
 /// What a frame leaves for the driver to do.
 pub(crate) enum Received {
     /// A handler is to be started: at once, or when the gate opens.
-    Call { called: Called, gate_is_open: bool },
+    Call { called: IncomingCall, gate_is_open: bool },
     /// A handler is to be stopped.
     Cancelled(AbortHandle),
     /// A request is revoked that has no suspended handler.
@@ -90,7 +90,7 @@ impl Session {
         let mut state = self.state.lock();
         state.dispatching = None;
         // What was there before may wait for more to go with it, as somebody has asked for.
-        let queued = state.core.outbox().len() > state.queued_before || state.core.owes_word();
+        let queued = state.core.outbox().len() > state.queued_before || state.core.has_control_frames();
         self.settle(&mut state);
         drop(state);
         if queued {
@@ -104,7 +104,7 @@ impl Session {
         now: Instant,
         batch: &mut Batch,
         notices: &mut Notices,
-    ) -> Result<Option<Received>, Violation> {
+    ) -> Result<Option<Received>, ProtocolError> {
         let mut state = self.state.lock();
         let enough = batch.len().saturating_sub(BYTES_TOGETHER);
         for _ in 0..TOGETHER {
@@ -115,19 +115,19 @@ impl Session {
             let event = state.core.handle(now, frame)?;
             self.room_may_be_there(&mut state);
             match event {
-                Event::Called(called) => {
+                Event::Call(called) => {
                     let gate_is_open = state.gate_is_open();
                     return Ok(Some(Received::Call { called, gate_is_open }));
                 }
-                Event::Answered { consumer: consumer @ Consumer::Member(_), answer } => {
+                Event::Completed { consumer: consumer @ Consumer::Member(_), answer } => {
                     // It waits until the program takes it, with the answers of many others.
                     notices.add(state.deliver(consumer, batch.detach_answer(answer)));
                 }
-                Event::Answered { consumer, answer } => notices.add(state.deliver(consumer, answer)),
+                Event::Completed { consumer, answer } => notices.add(state.deliver(consumer, answer)),
                 Event::Handled => {}
                 Event::Cancelled(handler) => return Ok(Some(Received::Cancelled(handler))),
                 Event::Revoked(id) => return Ok(Some(Received::Revoked(id))),
-                Event::StrayAnswer => {
+                Event::UnknownReply => {
                     self.counters.count_stray_answer();
                     state.report_unknown_reply();
                 }
@@ -139,7 +139,7 @@ impl Session {
                     self.drained.store(true, Ordering::Release);
                     self.settle(&mut state);
                 }
-                Event::Announced(signatures) => return Ok(Some(Received::Announced(signatures))),
+                Event::Announcement(signatures) => return Ok(Some(Received::Announced(signatures))),
                 Event::Acknowledged => {
                     state.confirm_token();
                     state.lag.note_progress();
@@ -147,7 +147,7 @@ impl Session {
                         state.notify_capacity();
                     }
                 }
-                Event::Goodbye { reason, text } => {
+                Event::Closed { reason, text } => {
                     if reason == CloseReason::Restarting {
                         state.set_restart_delay(delayed(&text).0);
                     }
@@ -172,7 +172,7 @@ impl Session {
 
     /// So many bytes have come of a frame that is not whole.
     pub(crate) fn heard_part(&self, now: Instant, bytes: usize) {
-        self.state.lock().core.heard_part(now, bytes);
+        self.state.lock().core.on_partial(now, bytes);
     }
 
     /// Whether calls may be started.
@@ -181,18 +181,18 @@ impl Session {
     }
 
     /// Whether a call that was held may start: no other has its id.
-    pub(crate) fn check_id(&self, open: Open) -> Result<(), Violation> {
+    pub(crate) fn check_id(&self, open: HandlerId) -> Result<(), ProtocolError> {
         self.state.lock().core.check_id(open)
     }
 
     /// A name for one more handler of an emit that several hear.
-    pub(crate) fn another_hearer(&self) -> Open {
-        self.state.lock().core.another_hearer()
+    pub(crate) fn another_hearer(&self) -> HandlerId {
+        self.state.lock().core.next_handler_id()
     }
 
     /// Keeps a handler that has suspended, and is going to be given a task.
-    pub(crate) fn suspend(&self, open: Open, handler: AbortHandle) {
-        self.state.lock().core.suspend(open, handler);
+    pub(crate) fn suspend(&self, open: HandlerId, handler: AbortHandle) {
+        self.state.lock().core.insert_handler(open, handler);
     }
 
     pub(crate) fn count_timed_out_emit(&self) {
@@ -222,7 +222,7 @@ impl Session {
             return Err(DisconnectReason::TooSlow);
         }
         let mut state = self.state.lock();
-        if state.core.is_silent(now, listened) {
+        if state.core.poll_idle_timeout(now, listened) {
             return Err(DisconnectReason::Silent);
         }
         let closing = state.closing(now)?;
@@ -234,7 +234,7 @@ impl Session {
         }
         let notices = state.deliver_all(ended);
         // What callers have queued is not this function's to write: they may have more in a moment.
-        let queued = state.core.outbox().len() > before || state.core.owes_word();
+        let queued = state.core.outbox().len() > before || state.core.has_control_frames();
         if queued || !notices.is_empty() {
             self.room_may_be_there(&mut state);
             self.settle(&mut state);
@@ -260,6 +260,6 @@ impl Session {
 
     /// Queues the goodbye.
     pub(crate) fn say(&self, farewell: Frame, text: &str) {
-        self.state.lock().core.control(farewell, text);
+        self.state.lock().core.send_control(farewell, text);
     }
 }

@@ -43,7 +43,7 @@ impl State {
         // What was sent before arrives before the goodbye, unless that is why it ends.
         let orderly =
             matches!(reason, DisconnectReason::Closed | DisconnectReason::Kicked(_) | DisconnectReason::Refused(_));
-        let lingers = orderly && !self.is_away() && self.core.waits_for_window() && now < *until;
+        let lingers = orderly && !self.is_away() && self.core.is_window_exhausted() && now < *until;
         if lingers { Ok(Some(*until)) } else { Err(reason.clone()) }
     }
 }
@@ -71,7 +71,7 @@ impl Session {
         if self.reason.set(reason.clone()).is_err() {
             return;
         }
-        let (ended, handlers) = if state.is_away() { state.core.close_away() } else { state.core.close() };
+        let (ended, handlers) = if state.is_away() { state.core.close_detached() } else { state.core.close() };
         let notices = state.deliver_all(ended);
         let hooks = std::mem::take(&mut state.hooks);
         let offer = state.take_offer();
@@ -166,7 +166,7 @@ impl Session {
         let mut state = self.state.lock();
         self.catch_up(&mut state);
         if !std::mem::replace(&mut state.going_away, true) {
-            state.core.control(Frame::GoingAway, "");
+            state.core.send_control(Frame::GoAway, "");
             self.after_queueing(state, true);
         }
     }

@@ -11,7 +11,7 @@ use super::{
     worker::caller,
 };
 use crate::{call_error::CallError, clock::now, disconnect_reason::DisconnectReason, method::Callee};
-use sockets_proto::{Admission, CallId, SharedRequest, Volatile, WhenFull};
+use sockets_proto::{CallId, SendOutcome, SharedRequest, VolatileEmit, WhenFull};
 
 /// The log of the emits to audiences, for a member.
 pub(super) struct Following {
@@ -79,18 +79,18 @@ impl Session {
         }
         let dropped = state.core.dropped();
         let admission = if entry.is_volatile() {
-            state.core.emit_volatile(&Volatile::Shared(entry.frame()))
+            state.core.emit_volatile(&VolatileEmit::Shared(entry.frame()))
         } else {
             let when_full = if state.lag.is_given_up() { WhenFull::ApplyPolicy } else { WhenFull::Accept };
             state.core.broadcast(now, entry.frame(), entry.key(), entry.overflow(), when_full)
         };
         match admission {
-            Admission::Full => {
+            SendOutcome::Full => {
                 state.close(DisconnectReason::TooSlow);
                 return false;
             }
-            Admission::TooLarge { .. } => state.report_too_large_emit(),
-            Admission::Sent | Admission::Parked | Admission::Dropped | Admission::ShuttingDown => {}
+            SendOutcome::TooLarge { .. } => state.report_too_large_emit(),
+            SendOutcome::Sent | SendOutcome::Pending | SendOutcome::Dropped | SendOutcome::ShuttingDown => {}
         }
         let dropped = state.core.dropped() - dropped;
         if dropped > 0 {
@@ -114,7 +114,7 @@ impl Session {
         if let Err(error) = state.signatures.check(callee) {
             return (false, Err((error, member)));
         }
-        match state.core.ask(now, ask, Consumer::Member(member), caller()) {
+        match state.core.request_shared(now, ask, Consumer::Member(member), caller()) {
             Ok(()) => {
                 state.arm();
                 (self.needs_write(&mut state), Ok(()))

@@ -18,7 +18,7 @@ use crate::codec::{self, DecodeError, Payload, decode_elements};
 use crate::lock::event;
 #[cfg(feature = "middleware")]
 use crate::method::Kind;
-use sockets_proto::{CallId, FailureCode, Occupied, Open, Outcome};
+use sockets_proto::{CallId, FailureCode, HandlerId, Response, WindowPermit};
 
 /// A call or an emit that has come in. It ends exactly once: with a reply, a failure, or, dropped before that, with
 /// what its being dropped means.
@@ -36,25 +36,25 @@ pub struct Incoming {
 enum Ticket {
     Request {
         id: CallId,
-        place: Occupied,
+        place: WindowPermit,
     },
     Emit {
-        open: Open,
-        place: Occupied,
+        open: HandlerId,
+        place: WindowPermit,
     },
     /// Several hear the emit, each under a name of its own.
-    SharedEmit(#[expect(dead_code, reason = "held until all handlers have ended")] Arc<EmitLease>, Open),
+    SharedEmit(#[expect(dead_code, reason = "held until all handlers have ended")] Arc<EmitLease>, HandlerId),
 }
 
 /// The place in the window of an emit that several hear, which is given back when the last of its handlers has ended.
 pub(crate) struct EmitLease {
     session: Arc<Session>,
-    open: Open,
-    place: Occupied,
+    open: HandlerId,
+    place: WindowPermit,
 }
 
 impl EmitLease {
-    pub(crate) fn new(session: Arc<Session>, open: Open, place: Occupied) -> Self {
+    pub(crate) fn new(session: Arc<Session>, open: HandlerId, place: WindowPermit) -> Self {
         Self { session, open, place }
     }
 }
@@ -70,15 +70,15 @@ impl Incoming {
         Self { call, payload, key, ticket, ended: AtomicBool::new(false) }
     }
 
-    pub(crate) fn request(call: Call, payload: Bytes, key: u64, id: CallId, place: Occupied) -> Self {
+    pub(crate) fn request(call: Call, payload: Bytes, key: u64, id: CallId, place: WindowPermit) -> Self {
         Self::new(call, payload, key, Ticket::Request { id, place })
     }
 
-    pub(crate) fn emit(call: Call, payload: Bytes, key: u64, open: Open, place: Occupied) -> Self {
+    pub(crate) fn emit(call: Call, payload: Bytes, key: u64, open: HandlerId, place: WindowPermit) -> Self {
         Self::new(call, payload, key, Ticket::Emit { open, place })
     }
 
-    pub(crate) fn shared_emit(call: Call, payload: Bytes, key: u64, lease: Arc<EmitLease>, open: Open) -> Self {
+    pub(crate) fn shared_emit(call: Call, payload: Bytes, key: u64, lease: Arc<EmitLease>, open: HandlerId) -> Self {
         Self::new(call, payload, key, Ticket::SharedEmit(lease, open))
     }
 
@@ -144,7 +144,7 @@ impl Incoming {
         if let Some(encoded) = self.try_reply(&reply)? {
             // What waits is the encoded reply, whose bytes are counted.
             drop(reply);
-            let attempt = || self.answer(&Outcome::Reply(&Payload::of(&encoded)), Room::IfThere);
+            let attempt = || self.answer(&Response::Reply(&Payload::of(&encoded)), Room::IfThere);
             // Boxed, so that handlers whose replies find room hold no room for this.
             Box::pin(self.call.session().reply_in_turn(id, encoded.len(), attempt)).await;
         }
@@ -154,7 +154,7 @@ impl Incoming {
     /// Encodes a reply and answers with it. Returns the encoded reply if there is no room for it.
     fn try_reply<R: Serialize>(&self, reply: &R) -> Result<Option<Bytes>, Ended> {
         let answer = |payload: &Payload<'_>| {
-            let is_answered = self.answer(&Outcome::Reply(payload), Room::IfThere);
+            let is_answered = self.answer(&Response::Reply(payload), Room::IfThere);
             (!is_answered).then(|| payload.to_bytes())
         };
         codec::with_scratch(reply, answer).map_err(|error| {
@@ -183,12 +183,12 @@ impl Incoming {
 
     /// Answers with a failure.
     pub(crate) fn fail(&self, code: FailureCode, text: &str) -> Ended {
-        self.answer(&Outcome::Failure(code, text), Room::Whatever);
+        self.answer(&Response::Failure(code, text), Room::Whatever);
         Ended(())
     }
 
     /// Whether it is answered now, or was before.
-    fn answer(&self, outcome: &Outcome<'_>, room: Room) -> bool {
+    fn answer(&self, outcome: &Response<'_>, room: Room) -> bool {
         if self.ended.load(Ordering::Relaxed) {
             return true;
         }

@@ -73,7 +73,7 @@ impl Session {
 
     #[cold]
     fn update_lag(&self, state: &mut State) {
-        let is_full = !state.core.has_room();
+        let is_full = !state.core.has_capacity();
         if !is_full && !is_long(state) {
             return self.queue_has_shrunk(state);
         }
@@ -101,7 +101,7 @@ impl Session {
     /// The queue may have become shorter.
     #[inline]
     pub(super) fn queue_has_shrunk(&self, state: &mut State) {
-        if matches!(state.lag, Lag::Lagging(_)) && state.core.has_room() {
+        if matches!(state.lag, Lag::Lagging(_)) && state.core.has_capacity() {
             self.leave_lag(state);
         }
     }

@@ -97,7 +97,7 @@ use crate::{
     clock::now, disconnect_reason::DisconnectReason, handshake::Theirs, limits::Limits, peer_label::PeerLabel,
     registration_error::RegistrationError, transport::Transmit,
 };
-use sockets_proto::{Announcement, Core, Frame, Liveness, Side, clamp_timeout};
+use sockets_proto::{Announcement, Frame, KeepAlive, Role, SessionCore, clamp_timeout};
 
 /// Who waits for an answer.
 enum Consumer {
@@ -110,7 +110,7 @@ enum Consumer {
 /// What the session's users share under its lock.
 #[expect(clippy::struct_excessive_bools, reason = "they are independent of each other")]
 struct State {
-    core: Core<Consumer, AbortHandle>,
+    core: SessionCore<Consumer, AbortHandle>,
     waiting: Slab<WaitSlot>,
     /// How many batches have been handled since old answers were detached.
     batches: u8,
@@ -151,7 +151,7 @@ struct State {
 impl State {
     /// Returns how many bytes the session holds for its peer.
     fn held(&self) -> usize {
-        self.core.held() + self.pending_reply_bytes() + self.signatures.bytes()
+        self.core.held_bytes() + self.pending_reply_bytes() + self.signatures.bytes()
     }
 
     /// Now, or a moment ago: a look at the clock for each message of a batch would be as dear as the rest of its answer.
@@ -170,14 +170,14 @@ impl State {
 
     /// Makes the driver wake up in time for a call that has just been made. It mostly is in time.
     fn arm_for(&mut self, timeout: Duration, now: Instant) {
-        if self.core.is_parking() || self.armed.is_none_or(|armed| now + clamp_timeout(timeout) < armed) {
+        if self.core.has_pending() || self.armed.is_none_or(|armed| now + clamp_timeout(timeout) < armed) {
             self.arm();
         }
     }
 
     /// Answers and emits that are parked have a time of their own.
     fn arm_if_parked(&mut self) {
-        if self.core.waits_for_window() {
+        if self.core.is_window_exhausted() {
             self.arm();
         }
     }
@@ -247,10 +247,11 @@ impl Session {
         shared_routes: Arc<Routes>,
         ready: bool,
     ) -> Arc<Self> {
-        let mut core = Core::new(label.own_side(), limits.settings(), theirs.terms, limits.outgoing_queue as usize);
-        core.mind(Liveness::new(now(), limits.keep_alive(), theirs.silence, phase()));
+        let mut core =
+            SessionCore::new(label.own_side(), limits.settings(), theirs.terms, limits.outgoing_queue as usize);
+        core.set_keep_alive(KeepAlive::new(now(), limits.keep_alive(), theirs.silence, phase()));
         if let Some(keeps) = theirs.keeps {
-            core.rely(limits.resume_bytes as usize, keeps as usize);
+            core.enable_resumption(limits.resume_bytes as usize, keeps as usize);
         }
         Arc::new(Self {
             state: StateLock::new(
@@ -310,7 +311,7 @@ impl Session {
     }
 
     /// Which side of the connection this is.
-    pub(crate) fn side(&self) -> Side {
+    pub(crate) fn side(&self) -> Role {
         self.state.label.own_side()
     }
 
@@ -326,8 +327,8 @@ impl Session {
     /// Says what comes before all frames of the session.
     pub(crate) fn say_first(&self, welcome: Bytes) {
         let mut state = self.state.lock();
-        state.core.begins_after(welcome.len());
-        state.core.outbox().push_once(welcome);
+        state.core.exclude_prefix(welcome.len());
+        state.core.outbox().push_exact(welcome);
     }
 
     /// Says what this side serves. From the beginning, this is written when the driver starts, or with what is said before.
@@ -413,7 +414,7 @@ impl Session {
         state.ready = true;
         // Calls may be held already.
         state.wake_driver();
-        state.core.control(Frame::Ready, "");
+        state.core.send_control(Frame::Ready, "");
         self.after_queueing(state, true);
     }
 

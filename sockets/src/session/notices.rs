@@ -5,7 +5,7 @@ use std::{cell::Cell, mem, task::Waker};
 
 use super::Member;
 use crate::{contain::contain, lock::wake};
-use sockets_proto::Answer;
+use sockets_proto::CallResult;
 
 /// The capacity up to which the memory of a list is kept.
 const KEEP: usize = 1024;
@@ -18,7 +18,7 @@ thread_local! {
 /// A caller or member that is notified of an answer.
 pub(super) enum Notice {
     Wake(Waker),
-    Member(Member, Answer),
+    Member(Member, CallResult),
 }
 
 impl Notice {

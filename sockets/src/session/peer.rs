@@ -61,7 +61,7 @@ impl Peer {
         self.session.disconnected().await
     }
 
-    /// Whether the session has not ended and is not about to. It may be [away](Self::is_away).
+    /// Whether the session has not ended and is not about to. It may be [away](Self::is_detached).
     pub fn is_connected(&self) -> bool {
         !self.session.is_ending()
     }

@@ -17,7 +17,7 @@ use crate::{
     refusal::Refusal,
     transport::{Link, Transmit},
 };
-use sockets_proto::{Liveness, Outbox, Token, Tokens};
+use sockets_proto::{KeepAlive, SendBuffer, Token, Tokens};
 
 /// What a server's session can be gone on with: another link, to its client.
 pub(crate) struct Offer {
@@ -95,7 +95,7 @@ impl State {
     }
 
     pub(super) fn is_away(&self) -> bool {
-        self.core.is_away()
+        self.core.is_detached()
     }
 
     /// Sets the time after which the client reconnects if the server restarts.
@@ -160,7 +160,7 @@ impl Session {
 
     /// Whether one who shows this token may go on with this session.
     pub(crate) fn knows(&self, token: &Token) -> bool {
-        self.state.lock().between.tokens.as_ref().is_some_and(|tokens| tokens.know(token))
+        self.state.lock().between.tokens.as_ref().is_some_and(|tokens| tokens.verify(token))
     }
 
     /// Checks a claim. If the sides have missed too much, the session ends.
@@ -189,7 +189,7 @@ impl Session {
     }
 
     fn admits(&self, state: &State, claim: &Claim) -> Checked {
-        let known = state.between.tokens.as_ref().is_some_and(|tokens| tokens.know(&claim.token));
+        let known = state.between.tokens.as_ref().is_some_and(|tokens| tokens.verify(&claim.token));
         if !known || self.is_over(state) || state.going_away {
             Checked::Invalid
         } else if claim.attempt <= state.between.attempt {
@@ -291,11 +291,11 @@ impl Session {
 
     /// There is no link any more: what is said waits. Gives back what has been written with, and what it was writing.
     /// A server's session counts its bytes in `share` from now on.
-    pub(crate) fn park(&self, share: Option<DetachedShare>) -> (Box<dyn Transmit>, Outbox) {
+    pub(crate) fn park(&self, share: Option<DetachedShare>) -> (Box<dyn Transmit>, SendBuffer) {
         let mut writer = self.writer.lock();
         let mut state = self.state.lock();
-        state.core.rest();
-        state.core.expect_another_server();
+        state.core.detach();
+        state.core.clear_go_away();
         state.between.share = share;
         self.write_progress.record_closed();
         let deferred = state.unlock();
@@ -330,11 +330,11 @@ impl Session {
         let mut state = self.state.lock();
         let Some(resent) = state.core.resume(now(), position) else { return false };
         state.between.share = None;
-        let mut outbox = Outbox::default();
-        outbox.push_once(first);
+        let mut outbox = SendBuffer::default();
+        outbox.push_exact(first);
         outbox.extend(&resent);
         if let (Some(known), Some((used, next))) = (&mut state.between.tokens, tokens) {
-            known.exchange(used, next);
+            known.rotate(used, next);
         }
         state.queued_before = 0;
         state.lag.note_progress();
@@ -357,18 +357,18 @@ impl Session {
         let mut writer = self.writer.lock();
         let mut state = self.state.lock();
         let (ended, handlers) =
-            state.core.start_anew(now(), self.limits.settings(), theirs.terms, theirs.keeps.unwrap_or(0) as usize);
+            state.core.reset(now(), self.limits.settings(), theirs.terms, theirs.keeps.unwrap_or(0) as usize);
         // It may bear less silence than the one before.
-        state.core.mind(Liveness::new(now(), self.limits.keep_alive(), theirs.silence, phase()));
+        state.core.set_keep_alive(KeepAlive::new(now(), self.limits.keep_alive(), theirs.silence, phase()));
         let notices = state.deliver_all(ended);
         state.signatures = Signatures::default();
         state.queued_before = 0;
         if let Some(announcement) = routes.announcement() {
             state.core.announce(&announcement);
         }
-        state.core.go_on(now());
+        state.core.on_writable(now());
         self.write_progress.record_opened();
-        writer.start(transmitter, Outbox::default());
+        writer.start(transmitter, SendBuffer::default());
         state.notify_capacity();
         let deferred = state.unlock();
         drop((writer, routes));

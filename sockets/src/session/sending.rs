@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::{Session, State, StateGuard, pending_replies::PendingReply, worker::caller};
 use crate::codec::{self, Payload};
 use crate::{call_error::CallError, clock::now};
-use sockets_proto::{Admission, CallId, Occupied, Open, Outcome, Volatile};
+use sockets_proto::{CallId, HandlerId, Response, SendOutcome, VolatileEmit, WindowPermit};
 
 /// Whether an answer needs room in the outgoing queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,18 +69,18 @@ impl Session {
             return Ok(false);
         }
         let admission = if callee.is_volatile() {
-            state.core.emit_volatile(&Volatile::Own(callee.key(), payload))
+            state.core.emit_volatile(&VolatileEmit::Own(callee.key(), payload))
         } else {
             state.core.emit(now, callee.key(), payload, caller())
         };
         match admission {
-            Admission::Dropped => Ok(true),
-            Admission::Sent | Admission::Parked => {
+            SendOutcome::Dropped => Ok(true),
+            SendOutcome::Sent | SendOutcome::Pending => {
                 state.arm_if_parked();
                 self.after_queueing(state, false);
                 Ok(true)
             }
-            Admission::Full => {
+            SendOutcome::Full => {
                 drop(state);
                 self.flush_unless_blocked();
                 Ok(false)
@@ -96,13 +96,13 @@ impl Session {
     }
 
     /// Answers a request to the method with this key; `false` if there is no room.
-    pub(crate) fn answer(&self, key: u64, id: CallId, place: Occupied, outcome: &Outcome<'_>, room: Room) -> bool {
+    pub(crate) fn answer(&self, key: u64, id: CallId, place: WindowPermit, outcome: &Response<'_>, room: Room) -> bool {
         let mut state = self.state.lock();
         if self.reason.get().is_some() {
             return true;
         }
         self.catch_up(&mut state);
-        if let Outcome::Reply(payload) = outcome {
+        if let Response::Reply(payload) = outcome {
             state.record_reply(key, payload.len());
             if !state.admits_reply(payload.len()) {
                 self.update_pressure(&mut state);
@@ -113,7 +113,7 @@ impl Session {
             return false;
         }
         let now = state.now();
-        state.core.answer(now, id, place, outcome);
+        state.core.respond(now, id, place, outcome);
         state.arm_if_parked();
         self.settle(&mut state);
         self.after_queueing(state, false);
@@ -121,7 +121,7 @@ impl Session {
     }
 
     /// The last handler of an emit has ended.
-    pub(crate) fn end_emit(&self, open: Open, place: Occupied) {
+    pub(crate) fn end_emit(&self, open: HandlerId, place: WindowPermit) {
         let mut state = self.state.lock();
         if self.reason.get().is_some() {
             return;
@@ -155,8 +155,8 @@ impl Session {
     }
 
     /// One of several handlers of an emit has ended.
-    pub(crate) fn forget(&self, open: Open) {
-        self.state.lock().core.forget(open);
+    pub(crate) fn forget(&self, open: HandlerId) {
+        self.state.lock().core.remove_handler(open);
     }
 
     /// Wakes who waits for the session to become idle, if it is.

@@ -18,11 +18,11 @@ use super::{Consumer, Described, Notices, Session, State, notices::Notice, worke
 use crate::codec::{self, DecodeError, EncodeError, Payload, decode_within};
 use crate::failing_element::failing_element;
 use crate::{call_error::CallError, clock::now};
-use sockets_proto::{Answer, CallId, clamp_timeout};
+use sockets_proto::{CallId, CallResult, clamp_timeout};
 
 /// The slot for the answer to a request, and the waker of its caller.
 pub(super) struct WaitSlot {
-    answer: Option<Answer>,
+    answer: Option<CallResult>,
     waker: Option<Waker>,
     /// The answer is in a buffer of its own.
     detached: bool,
@@ -96,8 +96,8 @@ impl Session {
 
     /// Returns `true` if a call with this answer can be made again, in the next session of the
     /// server.
-    fn may_repeat(&self, callee: Callee<'_>, answer: &Answer) -> bool {
-        let Answer::Disconnected { maybe_executed } = *answer else { return false };
+    fn may_repeat(&self, callee: Callee<'_>, answer: &CallResult) -> bool {
+        let CallResult::Disconnected { maybe_executed } = *answer else { return false };
         (!maybe_executed || callee.is_idempotent()) && !self.is_ending()
     }
 
@@ -137,7 +137,7 @@ impl Session {
             Ok(id) => {
                 state.arm_for(timeout, now);
                 // Callers whose answers have arrived are about to run, and may call again.
-                let lone = state.core.unanswered() == 1 && state.waiting.len() == 1;
+                let lone = state.core.calls_in_flight() == 1 && state.waiting.len() == 1;
                 self.after_queueing(state, lone);
                 let deadline = now + clamp_timeout(timeout);
                 Ok(Waiting { session: self, id, slot, deadline, answered: false, polled: false })
@@ -155,7 +155,7 @@ impl Session {
 
 impl State {
     /// Stores the answers of calls that have ended together. Returns the notices to their callers.
-    pub(super) fn deliver_all(&mut self, ended: Vec<(Consumer, Answer)>) -> Notices {
+    pub(super) fn deliver_all(&mut self, ended: Vec<(Consumer, CallResult)>) -> Notices {
         let mut notices = Notices::new();
         for (consumer, answer) in ended {
             notices.add(self.deliver(consumer, answer));
@@ -172,7 +172,7 @@ impl State {
             return;
         }
         for (_, slot) in &mut self.waiting {
-            if let Some(Answer::Reply(reply)) = &mut slot.answer
+            if let Some(CallResult::Reply(reply)) = &mut slot.answer
                 && !mem::replace(&mut slot.detached, true)
                 && reply.len() < DETACHED
             {
@@ -183,7 +183,7 @@ impl State {
 
     /// Stores an answer. The lock is the one under which the call was removed from the table: once
     /// it is released, the caller may drop its future, and another call may use the slot.
-    pub(super) fn deliver(&mut self, consumer: Consumer, answer: Answer) -> Option<Notice> {
+    pub(super) fn deliver(&mut self, consumer: Consumer, answer: CallResult) -> Option<Notice> {
         match consumer {
             Consumer::Member(member) => Some(Notice::Member(member, answer)),
             Consumer::Caller(slot) => {
@@ -196,9 +196,9 @@ impl State {
 }
 
 impl Future for Waiting<'_> {
-    type Output = Answer;
+    type Output = CallResult;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answer> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<CallResult> {
         if !mem::replace(&mut self.polled, true) {
             // If the answer has arrived already, the waker has been woken.
             return Poll::Pending;

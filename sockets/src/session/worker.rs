@@ -2,7 +2,7 @@
 
 use std::{cell::Cell, sync::Arc};
 
-use sockets_proto::Caller;
+use sockets_proto::CallOrigin;
 
 use super::Session;
 
@@ -45,8 +45,8 @@ impl Session {
 }
 
 /// Who calls, on this thread.
-pub(super) fn caller() -> Caller {
-    if RUNS_HANDLER.get() { Caller::Handler } else { Caller::Other }
+pub(super) fn caller() -> CallOrigin {
+    if RUNS_HANDLER.get() { CallOrigin::Handler } else { CallOrigin::Other }
 }
 
 /// Lets another worker run the task that has just been woken, if a handler woke it.

@@ -23,7 +23,7 @@ use crate::{
     lock::{in_transport, is_in_transport},
     transport::Transmit,
 };
-use sockets_proto::Outbox;
+use sockets_proto::SendBuffer;
 
 /// From this many queued bytes on, a caller writes itself: later ones would gain little by its waiting.
 const WRITE_FROM: usize = 8 * 1024;
@@ -31,7 +31,7 @@ const WRITE_FROM: usize = 8 * 1024;
 /// The sending half of the connection, and what it is in the middle of writing.
 pub(super) struct Writer {
     transmitter: Box<dyn Transmit>,
-    outbox: Outbox,
+    outbox: SendBuffer,
     /// The driver's.
     waker: Waker,
     error: Option<io::Error>,
@@ -41,7 +41,13 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn new(transmitter: Box<dyn Transmit>) -> Self {
-        Self { transmitter, outbox: Outbox::default(), waker: Waker::noop().clone(), error: None, is_pending: false }
+        Self {
+            transmitter,
+            outbox: SendBuffer::default(),
+            waker: Waker::noop().clone(),
+            error: None,
+            is_pending: false,
+        }
     }
 
     fn poll_write(&mut self) -> Poll<io::Result<()>> {
@@ -70,7 +76,7 @@ impl Writer {
     }
 
     /// There is another connection, over which `outbox` is written before everything else.
-    pub(super) fn start(&mut self, transmitter: Box<dyn Transmit>, outbox: Outbox) {
+    pub(super) fn start(&mut self, transmitter: Box<dyn Transmit>, outbox: SendBuffer) {
         (self.transmitter, self.outbox) = (transmitter, outbox);
     }
 
@@ -80,7 +86,7 @@ impl Writer {
     }
 
     /// The connection's half, and what it was writing.
-    pub(super) fn into_parts(self) -> (Box<dyn Transmit>, Outbox) {
+    pub(super) fn into_parts(self) -> (Box<dyn Transmit>, SendBuffer) {
         (self.transmitter, self.outbox)
     }
 
@@ -103,7 +109,7 @@ impl Writer {
 struct Closed;
 
 impl Transmit for Closed {
-    fn poll_transmit(&mut self, _: &mut Context<'_>, _: &mut Outbox) -> Poll<io::Result<()>> {
+    fn poll_transmit(&mut self, _: &mut Context<'_>, _: &mut SendBuffer) -> Poll<io::Result<()>> {
         Poll::Ready(Err(io::ErrorKind::NotConnected.into()))
     }
 
@@ -154,7 +160,7 @@ impl Session {
             drop(writer);
             drop(deferred);
             // Somebody may have queued while we held the writer, and gone away because we did.
-            if self.is_blocked() || !self.state.lock().core.is_to_write() {
+            if self.is_blocked() || !self.state.lock().core.wants_write() {
                 return;
             }
         }
@@ -183,16 +189,16 @@ impl Session {
                 if state.is_away() {
                     return deferred;
                 }
-                state.core.hand_over(&mut writer.outbox);
+                state.core.poll_transmit(&mut writer.outbox);
                 state.queued_before = 0;
                 state.flush_requested = false;
                 if writer.outbox.is_empty() {
                     return deferred;
                 }
                 state.lag.note_progress();
-                if state.core.holds_back() && self.reason.get().is_none() {
+                if state.core.has_evictable() && self.reason.get().is_none() {
                     let now = state.now();
-                    state.core.go_on(now);
+                    state.core.on_writable(now);
                 }
                 self.queue_has_shrunk(&mut state);
                 if mem::take(&mut state.gated) {

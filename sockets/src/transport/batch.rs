@@ -1,7 +1,7 @@
 //! Received frames that have not been handled.
 
 use bytes::Bytes;
-use sockets_proto::{Answer, next_frame};
+use sockets_proto::{CallResult, next_frame};
 
 use super::pool::READ_SIZE;
 
@@ -39,9 +39,9 @@ impl Batch {
     }
 
     /// The same for an answer.
-    pub(crate) fn detach_answer(&self, answer: Answer) -> Answer {
+    pub(crate) fn detach_answer(&self, answer: CallResult) -> CallResult {
         match answer {
-            Answer::Reply(reply) => Answer::Reply(self.detach(reply)),
+            CallResult::Reply(reply) => CallResult::Reply(self.detach(reply)),
             other => other,
         }
     }

@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use super::{Discarded, Link, Receive, ReceiveError, Transmit, poll_discard};
 use crate::lock::{Mutex, wake};
-use sockets_proto::Outbox;
+use sockets_proto::SendBuffer;
 
 /// How many bytes one direction holds before its sender has to wait, as a TCP connection's buffers would.
 const CAPACITY: usize = 256 * 1024;
@@ -102,7 +102,7 @@ impl Drop for PipeReceiver {
 struct PipeTransmitter(Pipe);
 
 impl Transmit for PipeTransmitter {
-    fn poll_transmit(&mut self, cx: &mut Context<'_>, outbox: &mut Outbox) -> Poll<io::Result<()>> {
+    fn poll_transmit(&mut self, cx: &mut Context<'_>, outbox: &mut SendBuffer) -> Poll<io::Result<()>> {
         if outbox.is_empty() {
             return Poll::Ready(Ok(()));
         }
@@ -155,7 +155,7 @@ mod tests {
         let (mut near, Link { mut transmitter, .. }) = pair();
         let mut cx = Context::from_waker(Waker::noop());
         for _ in 0..=DISCARD_AT_ONCE {
-            let mut outbox = Outbox::default();
+            let mut outbox = SendBuffer::default();
             outbox.push_message(b"again");
             assert!(transmitter.poll_transmit(&mut cx, &mut outbox).is_ready());
         }

@@ -15,7 +15,7 @@ use futures_util::{
 };
 
 use super::{Discarded, Link, Receive, ReceiveError, Transmit, poll_discard, take_frame};
-use sockets_proto::{Outbox, PREFIX, Violation};
+use sockets_proto::{PREFIX, ProtocolError, SendBuffer};
 
 /// So many bytes of messages are handed on together.
 const BATCH: usize = 16 * 1024;
@@ -59,7 +59,7 @@ where
                             batch.put_slice(&message);
                         }
                         _ => {
-                            let violation = Violation::FrameTooLarge { length: message.len(), limit: max_frame };
+                            let violation = ProtocolError::FrameTooLarge { length: message.len(), limit: max_frame };
                             self.end = Some(violation.into());
                         }
                     }
@@ -92,7 +92,7 @@ struct MessageTransmitter<S> {
 }
 
 impl<S: Sink<Bytes, Error: Into<BoxError>> + Send> Transmit for MessageTransmitter<S> {
-    fn poll_transmit(&mut self, cx: &mut Context<'_>, outbox: &mut Outbox) -> Poll<io::Result<()>> {
+    fn poll_transmit(&mut self, cx: &mut Context<'_>, outbox: &mut SendBuffer) -> Poll<io::Result<()>> {
         let mut sink = Pin::new(&mut self.sink);
         while !outbox.is_empty() {
             ready!(sink.as_mut().poll_ready(cx)).map_err(io::Error::other)?;

@@ -34,7 +34,7 @@ use tokio::{
 };
 
 use crate::lock::in_transport;
-use sockets_proto::{Outbox, Violation, frame_with_prefix};
+use sockets_proto::{ProtocolError, SendBuffer, frame_with_prefix};
 
 pub use self::arrival::{Handshake, PeerCredentials};
 #[cfg(feature = "ws")]
@@ -60,7 +60,7 @@ pub(crate) enum ReceiveError {
     #[error(transparent)]
     Io(#[from] io::Error),
     #[error(transparent)]
-    Violation(#[from] Violation),
+    Violation(#[from] ProtocolError),
 }
 
 /// The receiving half of a connection.
@@ -85,7 +85,7 @@ pub(crate) trait Receive: Send {
 /// The sending half of a connection.
 pub(crate) trait Transmit: Send {
     /// Writes until `outbox` is empty, and the transport's own replies, such as pongs.
-    fn poll_transmit(&mut self, cx: &mut Context<'_>, outbox: &mut Outbox) -> Poll<io::Result<()>>;
+    fn poll_transmit(&mut self, cx: &mut Context<'_>, outbox: &mut SendBuffer) -> Poll<io::Result<()>>;
 
     /// Returns how many bytes the connection has accepted, in total. A growing number shows that the peer reads.
     fn accepted(&self) -> u64;
@@ -170,7 +170,7 @@ fn poll_discard(cx: &mut Context<'_>, mut read: impl FnMut(&mut Context<'_>) -> 
 const PIECES: usize = 2;
 
 /// Copies the first frame out of an outbox that holds whole ones, with its prefix.
-fn take_frame(outbox: &mut Outbox) -> Option<Bytes> {
+fn take_frame(outbox: &mut SendBuffer) -> Option<Bytes> {
     let mut pieces = [IoSlice::new(&[]); PIECES];
     let filled = outbox.slices(&mut pieces);
     let length = frame_with_prefix(&pieces[0]).filter(|length| *length <= outbox.len())?;

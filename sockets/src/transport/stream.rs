@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::io::poll_read_buf;
 
 use super::{Discarded, Link, Receive, ReceiveError, Transmit, poll_discard, pool, wake_after_others};
-use sockets_proto::{Outbox, PREFIX, Violation, frame_length};
+use sockets_proto::{PREFIX, ProtocolError, SendBuffer, frame_length};
 
 /// How many pieces one write gathers.
 const GATHER: usize = 32;
@@ -97,12 +97,12 @@ impl<R: AsyncRead + Send + Unpin> Receive for StreamReceiver<R> {
 }
 
 /// How many bytes at the beginning are whole frames.
-fn whole_frames(bytes: &[u8], max_frame: usize) -> Result<usize, Violation> {
+fn whole_frames(bytes: &[u8], max_frame: usize) -> Result<usize, ProtocolError> {
     let mut whole = 0;
     while let Some(length) = frame_length(&bytes[whole..]) {
         if length > max_frame {
             // The frames before it are still handled.
-            return if whole > 0 { Ok(whole) } else { Err(Violation::FrameTooLarge { length, limit: max_frame }) };
+            return if whole > 0 { Ok(whole) } else { Err(ProtocolError::FrameTooLarge { length, limit: max_frame }) };
         }
         if bytes.len() - whole < PREFIX + length {
             break;
@@ -118,7 +118,7 @@ struct StreamTransmitter<W> {
 }
 
 impl<W: AsyncWrite + Send + Unpin> Transmit for StreamTransmitter<W> {
-    fn poll_transmit(&mut self, cx: &mut Context<'_>, outbox: &mut Outbox) -> Poll<io::Result<()>> {
+    fn poll_transmit(&mut self, cx: &mut Context<'_>, outbox: &mut SendBuffer) -> Poll<io::Result<()>> {
         while !outbox.is_empty() {
             let mut slices = [IoSlice::new(&[]); GATHER];
             let filled = outbox.slices(&mut slices);
@@ -154,7 +154,7 @@ mod tests {
     fn a_length_over_the_limit_is_refused_from_its_prefix_alone() {
         let bytes = u32::MAX.to_le_bytes();
         let refused = whole_frames(&bytes, 4 << 20);
-        assert_eq!(refused, Err(Violation::FrameTooLarge { length: u32::MAX as usize, limit: 4 << 20 }));
+        assert_eq!(refused, Err(ProtocolError::FrameTooLarge { length: u32::MAX as usize, limit: 4 << 20 }));
     }
 
     #[test]

@@ -10,14 +10,15 @@ use proptest::sample::Index;
 
 use super::model::Window;
 use crate::{
-    Admission, CallId, Called, Caller, Core, Event, FailureCode, Frame, Open, Outcome, Overflow, Side, Terms, WhenFull,
-    codec::Payload, frame::next_frame, shared_emit, shared_request, window::Grant,
+    CallId, CallOrigin, Event, FailureCode, Frame, HandlerId, IncomingCall, Overflow, Response, Role, SendOutcome,
+    SessionCore, Settings, WhenFull, codec::Payload, frame::next_frame, shared_emit, shared_request,
+    window::WindowSize,
 };
 
 const MAX_FRAME: u32 = 270;
 
 #[derive(Debug)]
-pub(super) struct Settings {
+pub(super) struct Setup {
     /// Calls and bytes that each side lets be in flight.
     pub(super) windows: [(u32, u32); 2],
     pub(super) queue_limit: usize,
@@ -61,9 +62,9 @@ pub(super) enum Operation {
 
 /// One end. Its consumers are numbers; its running handlers are those of `open`.
 struct End {
-    core: Core<u64, Open>,
+    core: SessionCore<u64, HandlerId>,
     /// Calls that have come in and not ended.
-    open: Vec<Called>,
+    open: Vec<IncomingCall>,
     /// Requests without an outcome, by consumer.
     waiting: BTreeMap<u64, CallId>,
     outcomes: BTreeMap<u64, u32>,
@@ -83,19 +84,19 @@ pub(super) struct Conversation {
 }
 
 impl Conversation {
-    pub(super) fn new(settings: &Settings) -> Self {
-        let windows = settings.windows.map(|(calls, bytes)| Grant { calls, bytes });
-        let terms = |side: usize| Terms { max_frame: MAX_FRAME, window: windows[side] };
-        let window = windows[0].smaller(windows[1]);
+    pub(super) fn new(settings: &Setup) -> Self {
+        let windows = settings.windows.map(|(calls, bytes)| WindowSize { calls, bytes });
+        let terms = |side: usize| Settings { max_frame: MAX_FRAME, window: windows[side] };
+        let window = windows[0].min(windows[1]);
         let end = |side: usize, kind| End {
-            core: Core::new(kind, terms(side), terms(1 - side), settings.queue_limit),
+            core: SessionCore::new(kind, terms(side), terms(1 - side), settings.queue_limit),
             open: Vec::new(),
             waiting: BTreeMap::new(),
             outcomes: BTreeMap::new(),
             heard: 0,
         };
         Self {
-            ends: [end(0, Side::Server), end(1, Side::Client)],
+            ends: [end(0, Role::Server), end(1, Role::Client)],
             wires: [VecDeque::new(), VecDeque::new()],
             windows: [window, window].map(|window| Window::new((window.calls, window.bytes))),
             now: Instant::now(),
@@ -108,7 +109,7 @@ impl Conversation {
             Operation::Request { side, size, audience, timeout } => self.request(side, size, audience, timeout),
             Operation::Emit { side, size } => {
                 let (payload, now) = (self.payload(size), self.now);
-                let by = if size.is_multiple_of(2) { Caller::Handler } else { Caller::Other };
+                let by = if size.is_multiple_of(2) { CallOrigin::Handler } else { CallOrigin::Other };
                 self.ends[side].core.emit(|| now, 1, &Payload::Copied(&payload), by);
             }
             Operation::Broadcast { side, size } => {
@@ -147,18 +148,18 @@ impl Conversation {
     fn request(&mut self, side: usize, size: usize, audience: bool, timeout: u64) {
         let (payload, timeout) = (self.payload(size), Duration::from_millis(timeout));
         let (consumer, payload) = (self.count, Payload::Copied(&payload));
-        let by = if size.is_multiple_of(2) { Caller::Handler } else { Caller::Other };
+        let by = if size.is_multiple_of(2) { CallOrigin::Handler } else { CallOrigin::Other };
         let end = &mut self.ends[side];
         let id = if audience {
             let ask = shared_request(consumer, 1, timeout, &payload);
-            let asked = end.core.ask(self.now, &ask, consumer, by);
+            let asked = end.core.request_shared(self.now, &ask, consumer, by);
             asked.map(|()| ask.id()).map_err(|(refused, _)| refused)
         } else {
             end.core.request(self.now, 1, timeout, &payload, consumer, by)
         };
         match id {
             Ok(id) => _ = end.waiting.insert(consumer, id),
-            Err(refused) => assert_eq!(refused, Admission::Full),
+            Err(refused) => assert_eq!(refused, SendOutcome::Full),
         }
     }
 
@@ -169,42 +170,42 @@ impl Conversation {
         let end = &mut self.ends[side];
         let event = end.core.handle(self.now, frame).expect("an honest side breaks no rule");
         match event {
-            Event::Called(called) => {
-                end.core.check_id(called.open).expect("an id that is not in flight");
+            Event::Call(called) => {
+                end.core.check_id(called.handler).expect("an id that is not in flight");
                 let number = u64::from_le_bytes(called.payload[..8].try_into().expect("eight bytes"));
                 assert!(number > end.heard, "call {number} came behind {}", end.heard);
                 end.heard = number;
                 if suspends {
-                    end.core.suspend(called.open, called.open);
+                    end.core.insert_handler(called.handler, called.handler);
                 }
                 end.open.push(called);
             }
-            Event::Answered { consumer, .. } => end.outcome(consumer),
+            Event::Completed { consumer, .. } => end.outcome(consumer),
             Event::Cancelled(open) => self.cancelled(side, open),
-            Event::Revoked(id) => self.cancelled(side, Open::Request(id)),
+            Event::Revoked(id) => self.cancelled(side, HandlerId::Request(id)),
             Event::Handled => {}
             other => panic!("an honest side causes no {other:?}"),
         }
     }
 
-    fn cancelled(&mut self, side: usize, open: Open) {
+    fn cancelled(&mut self, side: usize, open: HandlerId) {
         let all = &mut self.ends[side].open;
-        if let Some(at) = all.iter().position(|called| called.open == open) {
+        if let Some(at) = all.iter().position(|called| called.handler == open) {
             let called = all.remove(at);
             self.end(side, &called, Some(FailureCode::Cancelled), 0);
         }
     }
 
-    fn end(&mut self, side: usize, called: &Called, failure: Option<FailureCode>, size: usize) {
+    fn end(&mut self, side: usize, called: &IncomingCall, failure: Option<FailureCode>, size: usize) {
         let core = &mut self.ends[side].core;
-        match called.open {
-            Open::Request(id) => {
+        match called.handler {
+            HandlerId::Request(id) => {
                 let reply = vec![0; size];
                 let reply = Payload::Copied(&reply);
-                let outcome = failure.map_or(Outcome::Reply(&reply), |code| Outcome::Failure(code, "words"));
-                core.answer(self.now, id, called.place, &outcome);
+                let outcome = failure.map_or(Response::Reply(&reply), |code| Response::Failure(code, "words"));
+                core.respond(self.now, id, called.permit, &outcome);
             }
-            Open::Emit(_) => core.end_emit(called.open, called.place),
+            HandlerId::Emit(_) => core.end_emit(called.handler, called.permit),
         }
         self.transmit();
     }
@@ -237,7 +238,7 @@ impl Conversation {
     /// Lets everything come to its end.
     pub(super) fn finish(&mut self) {
         for _ in 0..3_000 {
-            let is_quiet = |end: &End| end.open.is_empty() && end.core.is_idle() && end.core.unanswered() == 0;
+            let is_quiet = |end: &End| end.open.is_empty() && end.core.is_idle() && end.core.calls_in_flight() == 0;
             if self.wires.iter().all(VecDeque::is_empty) && self.ends.iter().all(is_quiet) {
                 return self.assert_ended();
             }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use super::{Setting, lz4::deflate};
 use crate::transport::{Transmit, take_frame};
-use sockets_proto::{Outbox, frame_with_prefix};
+use sockets_proto::{SendBuffer, frame_with_prefix};
 
 /// So many bytes are prepared together.
 const AT_ONCE: usize = 64 * 1024;
@@ -18,27 +18,27 @@ const AT_ONCE: usize = 64 * 1024;
 pub(super) struct Deflating {
     transmitter: Box<dyn Transmit>,
     /// What has been taken out of the session's outbox and is not written.
-    prepared: Outbox,
+    prepared: SendBuffer,
     setting: Arc<Setting>,
 }
 
 impl Deflating {
     pub(super) fn new(transmitter: Box<dyn Transmit>, setting: &Arc<Setting>) -> Self {
-        Self { transmitter, prepared: Outbox::default(), setting: Arc::clone(setting) }
+        Self { transmitter, prepared: SendBuffer::default(), setting: Arc::clone(setting) }
     }
 
     /// Takes frames out of an outbox that holds whole ones.
-    fn prepare(&mut self, outbox: &mut Outbox) -> io::Result<()> {
+    fn prepare(&mut self, outbox: &mut SendBuffer) -> io::Result<()> {
         while !outbox.is_empty() && self.prepared.len() < AT_ONCE {
             let frame = self.next(outbox).ok_or(io::ErrorKind::InvalidData)?;
-            self.prepared.push_whole(&frame);
+            self.prepared.push_encoded(&frame);
         }
         Ok(())
     }
 
-    fn next(&self, outbox: &mut Outbox) -> Option<Bytes> {
+    fn next(&self, outbox: &mut SendBuffer) -> Option<Bytes> {
         // In a piece of its own, a frame may be in the outboxes of others, too.
-        if let Some(piece) = outbox.first_sealed()
+        if let Some(piece) = outbox.first_chunk()
             && frame_with_prefix(piece) == Some(piece.len())
         {
             let frame = piece.clone();
@@ -53,7 +53,7 @@ impl Deflating {
 }
 
 impl Transmit for Deflating {
-    fn poll_transmit(&mut self, cx: &mut Context<'_>, outbox: &mut Outbox) -> Poll<io::Result<()>> {
+    fn poll_transmit(&mut self, cx: &mut Context<'_>, outbox: &mut SendBuffer) -> Poll<io::Result<()>> {
         loop {
             ready!(self.transmitter.poll_transmit(cx, &mut self.prepared))?;
             if outbox.is_empty() {

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use lz4_flex::block::{compress_into, decompress_into, get_maximum_output_size};
 
-use sockets_proto::{PREFIX, Violation};
+use sockets_proto::{PREFIX, ProtocolError};
 
 /// The frame's kind, where both sides compress. Elsewhere there is none with this number.
 pub(super) const COMPRESSED: u8 = 0x0b;
@@ -30,7 +30,7 @@ pub(super) fn deflate(frame: &[u8]) -> Option<Bytes> {
 }
 
 /// The frame within a compressed one; what is given has no prefix, and what is returned has.
-pub(super) fn inflate(compressed: &[u8], max_frame: usize) -> Result<Bytes, Violation> {
+pub(super) fn inflate(compressed: &[u8], max_frame: usize) -> Result<Bytes, ProtocolError> {
     let (length, block) = compressed
         .strip_prefix(&[COMPRESSED])
         .and_then(<[u8]>::split_first_chunk)
@@ -38,7 +38,7 @@ pub(super) fn inflate(compressed: &[u8], max_frame: usize) -> Result<Bytes, Viol
     let prefix = *length;
     let length = u32::from_le_bytes(prefix) as usize;
     if length > max_frame {
-        return Err(Violation::FrameTooLarge { length, limit: max_frame });
+        return Err(ProtocolError::FrameTooLarge { length, limit: max_frame });
     }
     // So a peer has to send a part of what it makes us set aside.
     if length > MOST * block.len() {
@@ -55,6 +55,6 @@ pub(super) fn inflate(compressed: &[u8], max_frame: usize) -> Result<Bytes, Viol
     Ok(frame.into())
 }
 
-fn malformed(what: &'static str) -> Violation {
-    Violation::Malformed { kind: COMPRESSED, what }
+fn malformed(what: &'static str) -> ProtocolError {
+    ProtocolError::Malformed { kind: COMPRESSED, what }
 }

@@ -8,7 +8,7 @@ use super::{
     recent::Recent,
 };
 use crate::transport::{Link, memory_pair};
-use sockets_proto::{Outbox, PREFIX, Violation};
+use sockets_proto::{PREFIX, ProtocolError, SendBuffer};
 
 const MAX: usize = 4 << 20;
 
@@ -53,11 +53,11 @@ fn what_gets_no_shorter_stays_as_it_is() {
 #[test]
 fn a_bomb_is_refused_before_it_is_inflated() {
     let bomb = &deflate(&frame(MAX)).unwrap()[PREFIX..];
-    assert_eq!(inflate(bomb, MAX - 1), Err(Violation::FrameTooLarge { length: MAX, limit: MAX - 1 }));
+    assert_eq!(inflate(bomb, MAX - 1), Err(ProtocolError::FrameTooLarge { length: MAX, limit: MAX - 1 }));
     let claim = u32::MAX as usize;
     assert_eq!(
         inflate(&compressed(u32::MAX, &[0; 64]), MAX),
-        Err(Violation::FrameTooLarge { length: claim, limit: MAX })
+        Err(ProtocolError::FrameTooLarge { length: claim, limit: MAX })
     );
     assert!(refused(&compressed(1 << 22, &[0; 64])).contains("so little cannot become that much"));
 }
@@ -111,9 +111,9 @@ async fn frames_of_all_sizes_arrive_in_their_order() {
     let both = Compression::from(1000);
     let (mut near, mut far) = (both.around(near, true), both.around(far, true));
     let sizes = [5, 999, 1000, 70_000, 3, 5000, 1, 200_000, 4];
-    let mut outbox = Outbox::default();
+    let mut outbox = SendBuffer::default();
     for size in sizes {
-        outbox.push_whole(&frame(size));
+        outbox.push_encoded(&frame(size));
     }
     poll_fn(|cx| near.transmitter.poll_transmit(cx, &mut outbox)).await.unwrap();
     let expected: Vec<u8> = sizes.iter().flat_map(|size| frame(*size)).collect();

@@ -18,7 +18,7 @@ use super::{
     super::pool,
     frame::{self, HEADER_MAX, Mask},
 };
-use sockets_proto::{Outbox, PREFIX};
+use sockets_proto::{PREFIX, SendBuffer};
 
 /// How many pieces of an outbox are looked at at once.
 const GATHER: usize = 32;
@@ -126,7 +126,7 @@ impl<W: AsyncWrite + Unpin> Outgoing<W> {
     }
 
     /// Writes until `outbox` is empty.
-    pub(super) fn poll_outbox(&mut self, cx: &mut Context<'_>, outbox: &mut Outbox) -> Poll<io::Result<()>> {
+    pub(super) fn poll_outbox(&mut self, cx: &mut Context<'_>, outbox: &mut SendBuffer) -> Poll<io::Result<()>> {
         loop {
             ready!(self.poll_staged(cx))?;
             outbox.advance(mem::take(&mut self.taken));
@@ -159,7 +159,7 @@ impl<W: AsyncWrite + Unpin> Outgoing<W> {
     }
 
     /// Stages what is to be written next: of messages, what is at the front of the outbox.
-    fn stage(&mut self, outbox: &Outbox) -> io::Result<()> {
+    fn stage(&mut self, outbox: &SendBuffer) -> io::Result<()> {
         self.stage_control();
         if outbox.is_empty() {
             return Ok(());

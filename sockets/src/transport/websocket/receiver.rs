@@ -20,7 +20,7 @@ use super::{
 };
 use crate::lock::TransportMutex;
 use crate::transport::{Discarded, Receive, ReceiveError, poll_discard, pool, wake_after_others};
-use sockets_proto::Violation;
+use sockets_proto::ProtocolError;
 
 /// How many reads one turn makes without receiving a whole message. A read may hold thousands of control frames and empty
 /// fragments, which take about 100 µs.
@@ -196,8 +196,8 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Receiver<R, W> {
     fn fail(&self, end: End) -> ReceiveError {
         let (code, violation) = match end {
             End::Closed => return ReceiveError::Closed,
-            End::Misuse(Misuse { code, what }) => (code, Violation::WebSocket(what)),
-            End::TooLarge { length, limit } => (CloseCode::Size, Violation::FrameTooLarge { length, limit }),
+            End::Misuse(Misuse { code, what }) => (code, ProtocolError::WebSocket(what)),
+            End::TooLarge { length, limit } => (CloseCode::Size, ProtocolError::FrameTooLarge { length, limit }),
         };
         self.outgoing.lock().fail(code);
         violation.into()

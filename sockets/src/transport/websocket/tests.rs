@@ -9,7 +9,7 @@ use tungstenite::protocol::Role;
 
 use super::over_websocket;
 use crate::transport::Link;
-use sockets_proto::{Outbox, next_frame};
+use sockets_proto::{SendBuffer, next_frame};
 
 /// A client's and a server's end over a pipe that holds so much.
 fn ends(pipe: usize) -> [Link; 2] {
@@ -28,12 +28,12 @@ fn frames() -> Vec<Bytes> {
 }
 
 async fn send(link: &mut Link, frames: &[Bytes]) {
-    let mut outbox = Outbox::default();
+    let mut outbox = SendBuffer::default();
     for (number, frame) in frames.iter().enumerate() {
         let length = u32::try_from(frame.len()).unwrap().to_le_bytes();
         let whole: Bytes = [&length, &frame[..]].concat().into();
         // In pieces of their own, or side by side.
-        if number % 3 == 0 { outbox.push_once(whole) } else { outbox.push_whole(&whole) }
+        if number % 3 == 0 { outbox.push_exact(whole) } else { outbox.push_encoded(&whole) }
     }
     poll_fn(|cx| link.transmitter.poll_transmit(cx, &mut outbox)).await.unwrap();
     assert!(outbox.is_empty());
@@ -45,7 +45,7 @@ async fn accepted_bytes_grow_while_peer_reads_slowly() {
     let (near, mut far) = duplex(100);
     let (reader, writer) = split(near);
     let mut link = over_websocket(Role::Server, BytesMut::new(), reader, writer);
-    let mut outbox = Outbox::default();
+    let mut outbox = SendBuffer::default();
     outbox.push_message(&[7; 10_000]);
     let mut accepted = 0;
     while accepted < 9900 {

@@ -11,7 +11,7 @@ use tokio::io::AsyncWrite;
 use super::outgoing::Outgoing;
 use crate::lock::TransportMutex;
 use crate::transport::Transmit;
-use sockets_proto::Outbox;
+use sockets_proto::SendBuffer;
 
 pub(super) struct Transmitter<W>(Arc<TransportMutex<Outgoing<W>>>);
 
@@ -22,7 +22,7 @@ impl<W> Transmitter<W> {
 }
 
 impl<W: AsyncWrite + Send + Unpin> Transmit for Transmitter<W> {
-    fn poll_transmit(&mut self, cx: &mut Context<'_>, outbox: &mut Outbox) -> Poll<io::Result<()>> {
+    fn poll_transmit(&mut self, cx: &mut Context<'_>, outbox: &mut SendBuffer) -> Poll<io::Result<()>> {
         self.0.lock().poll_outbox(cx, outbox)
     }
 

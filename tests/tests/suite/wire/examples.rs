@@ -230,16 +230,16 @@ fn single_frames_have_the_documented_meaning() {
         let text = str::from_utf8(&payload).unwrap();
         let expected = match header {
             Frame::Credit { calls, bytes } => format!("Credit: {calls} calls, {bytes} bytes"),
-            Frame::Acknowledged { position } => format!("Ack: position {position}"),
+            Frame::Ack { position } => format!("Ack: position {position}"),
             Frame::Skipped { bytes } => format!("Skipped: {bytes} bytes"),
             Frame::Failure { id, code: FailureCode::ShuttingDown } => {
                 format!("Failure: id {}, shutting down", id.number << 1)
             }
-            Frame::Goodbye { reason: CloseReason::Retry } => {
+            Frame::Close { reason: CloseReason::Retry } => {
                 let (delay, message) = text.split_once(' ').unwrap();
                 format!("Close: retry after {delay} ms, with the message {message:?}")
             }
-            Frame::Goodbye { reason: CloseReason::Restarting } => {
+            Frame::Close { reason: CloseReason::Restarting } => {
                 format!("Close: restarting, reconnect after {text} ms")
             }
             other => panic!("{other:?}"),
