@@ -8,7 +8,7 @@ use crate::{
     outgoing::{Kind, Message, Waiting},
     side::{Moment, Side, payload_of},
 };
-use sockets_proto::{CallOrigin, Frame, Overflow, PARKED_OVERHEAD, PREFIX, SendOutcome, WhenFull};
+use sockets_proto::{CallOrigin, Frame, Overflow, PENDING_OVERHEAD, PREFIX, SendOutcome, WhenFull};
 
 /// The methods of emits that may be dropped.
 pub(super) const LOSSY: [(u64, Overflow); 4] = [
@@ -61,7 +61,7 @@ impl Side {
             && let Some(key) = recallable
             && let Some(length) = self.outgoing.drop_oldest(key)
         {
-            queued -= length + PREFIX + PARKED_OVERHEAD;
+            queued -= length + PREFIX + PENDING_OVERHEAD;
             expected += 1;
         }
         let is_kept = has_room(queued) || overflow == Overflow::Latest;

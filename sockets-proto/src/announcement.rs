@@ -4,7 +4,7 @@ use bytes::{Buf, Bytes};
 
 use super::{
     frame::{Frame, PREFIX},
-    outbox::whole_frame,
+    send_buffer::whole_frame,
 };
 use crate::codec::Payload;
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::{
     calls::CallResult,
     frame::{CallId, CloseReason},
-    parked::QueuePosition,
+    pending::QueuePosition,
     timeout::clamp,
 };
 

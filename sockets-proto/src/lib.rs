@@ -11,24 +11,24 @@ mod announcement;
 mod calls;
 mod capacity;
 pub mod codec;
-mod core;
+mod error;
 mod event;
+mod evictable;
 mod frame;
-mod liveness;
+mod keep_alive;
 pub mod name;
-mod outbox;
 mod overflow;
-mod parked;
-mod recallable;
-mod reliable;
-mod retained;
-mod shared;
-mod terms;
+mod pending;
+mod retransmit;
+mod retransmit_buffer;
+mod send_buffer;
+mod session_core;
+mod settings;
+mod shared_frame;
 #[cfg(test)]
 mod tests;
 mod timeout;
 mod token;
-mod violation;
 mod window;
 
 pub use self::overflow::Overflow;
@@ -36,17 +36,17 @@ pub use self::{
     announcement::{Announcement, announced},
     calls::CallResult,
     capacity::ReleaseUnused,
-    core::{CallOrigin, Response, Role, SendOutcome, SessionCore, VolatileEmit},
+    error::ProtocolError,
     event::{Event, HandlerId, IncomingCall, WindowPermit},
     frame::{CallId, CloseReason, FailureCode, Frame, PREFIX, frame_length, frame_with_prefix, next_frame},
-    liveness::{KeepAlive, KeepAliveConfig},
-    outbox::SendBuffer,
+    keep_alive::{KeepAlive, KeepAliveConfig},
     overflow::WhenFull,
-    parked::PARKED_OVERHEAD,
-    shared::{SharedRequest, shared_emit, shared_request},
-    terms::Settings,
+    pending::PENDING_OVERHEAD,
+    send_buffer::SendBuffer,
+    session_core::{CallOrigin, Response, Role, SendOutcome, SessionCore, VolatileEmit},
+    settings::Settings,
+    shared_frame::{SharedRequest, shared_emit, shared_request},
     timeout::clamp as clamp_timeout,
     token::{Token, Tokens},
-    violation::ProtocolError,
     window::WindowSize,
 };

@@ -6,12 +6,12 @@ use bytes::Bytes;
 
 use crate::{
     CallOrigin, Frame, Overflow, PREFIX, Role, SendBuffer, SendOutcome, SessionCore, Settings, VolatileEmit, WhenFull,
-    codec::Payload, frame::next_frame, parked::PARKED_OVERHEAD, shared_emit, window::WindowSize,
+    codec::Payload, frame::next_frame, pending::PENDING_OVERHEAD, shared_emit, window::WindowSize,
 };
 
 /// A message as it is queued, and as it is parked.
 const MESSAGE: usize = 100;
-const PARKED: usize = MESSAGE + PARKED_OVERHEAD;
+const PARKED: usize = MESSAGE + PENDING_OVERHEAD;
 const POSITION: u64 = 1;
 const LINE: u64 = 2;
 const NOTE: u64 = 3;

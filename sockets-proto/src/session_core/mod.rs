@@ -1,19 +1,19 @@
 //! The state of a session: what is in flight each way, what waits, and what has to be written.
 
-mod calling;
-mod hearing;
-mod resuming;
-mod serving;
-mod waiting;
+mod broadcast;
+mod incoming_calls;
+mod outgoing_calls;
+mod pending;
+mod resumption;
 
 use std::{collections::HashMap, fmt, time::Instant};
 
 use bytes::Bytes;
 
 pub use self::{
-    calling::{CallOrigin, SendOutcome},
-    resuming::VolatileEmit,
-    serving::Response,
+    incoming_calls::Response,
+    outgoing_calls::{CallOrigin, SendOutcome},
+    resumption::VolatileEmit,
 };
 use super::{
     ProtocolError,
@@ -21,11 +21,11 @@ use super::{
     calls::{CallResult, Calls},
     event::{Event, HandlerId, IncomingCall, WindowPermit},
     frame::{CallId, CloseReason, Frame, HEADER_MAX},
-    liveness::KeepAlive,
-    outbox::{SendBuffer, whole_frame},
-    parked::{PendingKind, PendingQueue},
-    reliable::RetransmitState,
-    terms::Settings,
+    keep_alive::KeepAlive,
+    pending::{PendingKind, PendingQueue},
+    retransmit::RetransmitState,
+    send_buffer::{SendBuffer, whole_frame},
+    settings::Settings,
     timeout,
     window::{RecvWindow, SendWindow},
 };

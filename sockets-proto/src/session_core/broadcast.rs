@@ -11,7 +11,7 @@ use super::{SendOutcome, SessionCore};
 use crate::{
     frame::PREFIX,
     overflow::{Overflow, WhenFull},
-    parked::PendingKind,
+    pending::PendingKind,
 };
 
 impl<C, H: Clone> SessionCore<C, H> {

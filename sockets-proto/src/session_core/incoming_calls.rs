@@ -8,8 +8,8 @@ use crate::{
     codec::Payload,
     event::{HandlerId, WindowPermit},
     frame::{CallId, FailureCode, Frame, HEADER_MAX},
-    outbox::whole_frame,
-    parked::PendingKind,
+    pending::PendingKind,
+    send_buffer::whole_frame,
 };
 
 /// How a request ends here.

@@ -11,10 +11,10 @@ use crate::{
     codec::Payload,
     frame::next_frame,
     frame::{CallId, Frame, PREFIX},
-    outbox::SendBuffer,
-    parked::PendingKind,
-    reliable::RetransmitState,
-    terms::Settings,
+    pending::PendingKind,
+    retransmit::RetransmitState,
+    send_buffer::SendBuffer,
+    settings::Settings,
     window::{RecvWindow, SendWindow},
 };
 

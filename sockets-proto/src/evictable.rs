@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::{capacity::ReleaseUnused, parked::PendingMessage};
+use super::{capacity::ReleaseUnused, pending::PendingMessage};
 
 /// By method, of which there are few.
 #[derive(Default)]

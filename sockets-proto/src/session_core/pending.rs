@@ -8,9 +8,9 @@ use super::SessionCore;
 use crate::{
     calls::CallResult,
     frame::{Frame, PREFIX},
-    liveness::KeepAlive,
-    outbox::SendBuffer,
-    parked::PendingKind,
+    keep_alive::KeepAlive,
+    pending::PendingKind,
+    send_buffer::SendBuffer,
 };
 
 /// When nothing parked has moved for so long, calls of handlers are given up: in a circle of nested calls, both sides

@@ -6,8 +6,8 @@ use bytes::Bytes;
 
 use super::{
     capacity::ReleaseUnused,
+    evictable::EvictableQueue,
     frame::{CallId, PREFIX},
-    recallable::EvictableQueue,
 };
 
 /// What a parked message is, which decides what it needs to go on.
@@ -39,7 +39,7 @@ impl PendingKind {
 
 /// The bytes that an emit that waits for the window counts beside its frame. Requests are limited in number. Emits are
 /// not, so the smallest ones have to count for the memory that they take.
-pub const PARKED_OVERHEAD: usize = 64;
+pub const PENDING_OVERHEAD: usize = 64;
 
 pub(super) struct PendingMessage {
     frame: Bytes,
@@ -114,7 +114,7 @@ impl PendingQueue {
 
     #[inline]
     pub(super) fn bytes(&self) -> usize {
-        self.emits.messages * PARKED_OVERHEAD
+        self.emits.messages * PENDING_OVERHEAD
             + self.emits.bytes
             + self.requests.bytes
             + self.responses.bytes

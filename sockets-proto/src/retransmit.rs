@@ -3,8 +3,8 @@
 use super::{
     ProtocolError,
     frame::{Frame, PREFIX},
-    outbox::SendBuffer,
-    retained::{Retransmission, RetransmitBuffer},
+    retransmit_buffer::{Retransmission, RetransmitBuffer},
+    send_buffer::SendBuffer,
 };
 
 /// So many bytes that are not acknowledged yet are, with whatever else is written. It is less where the other side keeps less.

@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::{
     frame::{Frame, PREFIX},
-    outbox::SendBuffer,
+    send_buffer::SendBuffer,
 };
 
 /// The end of what has been sent, from the first byte that can be sent again.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{
     frame::{CallId, Frame},
-    outbox::whole_frame,
+    send_buffer::whole_frame,
     timeout,
 };
 use crate::codec::Payload;

@@ -7,9 +7,9 @@ use crate::{
     calls::CancelledCall,
     codec::Payload,
     frame::{CallId, Frame, HEADER_MAX, PREFIX},
-    outbox::whole_frame,
-    parked::PendingKind,
-    shared::SharedRequest,
+    pending::PendingKind,
+    send_buffer::whole_frame,
+    shared_frame::SharedRequest,
     timeout,
 };
 
