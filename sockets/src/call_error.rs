@@ -139,7 +139,7 @@ impl CallError {
     }
 
     /// What an admission that is a refusal means to the caller.
-    pub(crate) fn refused(admission: SendOutcome) -> Self {
+    pub(crate) fn from_send_outcome(admission: SendOutcome) -> Self {
         match admission {
             SendOutcome::TooLarge { limit } => {
                 Self::TooLarge { message: format!("the peer accepts frames of at most {limit} bytes") }
@@ -150,7 +150,7 @@ impl CallError {
     }
 
     /// The bytes of the reply, or what the answer means to the caller.
-    pub(crate) fn from_answer(answer: CallResult) -> Result<bytes::Bytes, Self> {
+    pub(crate) fn from_call_result(answer: CallResult) -> Result<bytes::Bytes, Self> {
         Err(match answer {
             CallResult::Reply(payload) => return Ok(payload),
             CallResult::TimedOut => Self::Timeout,

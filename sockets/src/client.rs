@@ -28,11 +28,11 @@ use crate::{
     connector::open,
     disconnect_reason::DisconnectReason,
     driver::Driver,
-    handshake::{self, Granted, Resumption},
+    handshake::{self, ResumeGrant, Resumption},
     limits::Limits,
     peer_label::PeerLabel,
     reconnect::Reconnect,
-    reconnector::{Login, WayBack, make_login},
+    reconnector::{Login, Reconnector, make_login},
     server::{Identity, Server},
     session::{Peer, Routes, Service, Session, cannot_encode, run_hook},
     transport::{Arrival, BoxError, ClientOptions, Handshake, Link, memory_pair, over_messages, over_stream},
@@ -48,7 +48,7 @@ type ConnectedHook = Box<dyn FnOnce(Peer) -> BoxFuture<'static, ()> + Send>;
 pub struct Client {
     peer: Peer,
     states: watch::Receiver<ClientState>,
-    _keep_open: Arc<KeepOpen>,
+    _keep_open: Arc<CloseOnDrop>,
 }
 
 impl Client {
@@ -58,7 +58,7 @@ impl Client {
             limits: Limits::default(),
             options: ClientOptions::default(),
             services: Vec::new(),
-            login: Box::new(|| Box::pin(async { encode_login(&()) })),
+            login: Box::new(|| Box::pin(async { encode_credentials(&()) })),
             connected: None,
             reconnect: Reconnect::default(),
             #[cfg(feature = "middleware")]
@@ -131,7 +131,7 @@ impl Deref for Client {
 }
 
 /// How to reach a server.
-enum Way {
+enum ConnectTarget {
     /// Once, and again when the connection has broken.
     To(Address),
     Over(Link),
@@ -139,9 +139,9 @@ enum Way {
 
 /// Closes the session when the last handle is dropped.
 #[derive(Debug)]
-struct KeepOpen(Arc<Session>);
+struct CloseOnDrop(Arc<Session>);
 
-impl Drop for KeepOpen {
+impl Drop for CloseOnDrop {
     fn drop(&mut self) {
         self.0.close(DisconnectReason::Closed);
     }
@@ -171,7 +171,7 @@ impl ClientBuilder {
     ///
     /// A server without [`authenticate`](crate::ServerBuilder::authenticate) ignores the login.
     pub fn auth(self, login: impl Serialize + Send + Sync + 'static) -> Self {
-        Self { login: Box::new(move || Box::pin(std::future::ready(encode_login(&login)))), ..self }
+        Self { login: Box::new(move || Box::pin(std::future::ready(encode_credentials(&login)))), ..self }
     }
 
     /// Logs in with what `f` returns, which is called for each connection: for logins that expire. It is limited by
@@ -184,7 +184,7 @@ impl ClientBuilder {
     {
         let login = move || -> BoxFuture<'static, _> {
             let login = f();
-            Box::pin(async move { encode_login(&login.await) })
+            Box::pin(async move { encode_credentials(&login.await) })
         };
         Self { login: Box::new(login), ..self }
     }
@@ -276,7 +276,7 @@ impl ClientBuilder {
     ///
     /// [`ConnectError`] says whether the address, the handshake, the version or the authentication was at fault.
     pub async fn connect(self, url: &str) -> Result<Client, ConnectError> {
-        self.connect_by(Way::To(Address::parse(url)?)).await
+        self.connect_by(ConnectTarget::To(Address::parse(url)?)).await
     }
 
     /// Connects over a stream of bytes whose other end is given to [`Server::accept`].
@@ -289,7 +289,7 @@ impl ClientBuilder {
         S: AsyncRead + AsyncWrite + Send + 'static,
     {
         let (read, write) = tokio::io::split(io);
-        self.connect_by(Way::Over(over_stream(read, write))).await
+        self.connect_by(ConnectTarget::Over(over_stream(read, write))).await
     }
 
     /// Connects over a stream and sink of whole messages whose other end is given to [`Server::accept_messages`], which
@@ -304,7 +304,7 @@ impl ClientBuilder {
         M: Into<Bytes> + 'static,
         E: Into<BoxError> + 'static,
     {
-        self.connect_by(Way::Over(over_messages(messages))).await
+        self.connect_by(ConnectTarget::Over(over_messages(messages))).await
     }
 
     /// Connects to a server in the same process: no byte goes through the system. For tests, and for programs that
@@ -316,10 +316,10 @@ impl ClientBuilder {
     pub async fn connect_to<I: Identity>(self, server: &Server<I>) -> Result<Client, ConnectError> {
         let (ours, theirs) = memory_pair();
         server.accept_arrival(Arrival::Open(theirs, Handshake::over("memory")));
-        self.connect_by(Way::Over(ours)).await
+        self.connect_by(ConnectTarget::Over(ours)).await
     }
 
-    async fn connect_by(self, way: Way) -> Result<Client, ConnectError> {
+    async fn connect_by(self, way: ConnectTarget) -> Result<Client, ConnectError> {
         #[cfg(feature = "middleware")]
         let around = self.layers.around();
         #[cfg(not(feature = "middleware"))]
@@ -334,20 +334,20 @@ impl ClientBuilder {
         let made = timeout_at(deadline, make_login(&login)).await;
         let greeting = made.map_err(|_| ConnectError::Login("it was not made in time".into()))??;
         let (mut link, address) = match way {
-            Way::To(address) => {
+            ConnectTarget::To(address) => {
                 let opened = timeout_at(deadline, open(&address, &options, &limits)).await;
                 let link = opened.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
                 (link, Some(address).filter(|_| !reconnect.is_never()))
             }
-            Way::Over(link) => (link, None),
+            ConnectTarget::Over(link) => (link, None),
         };
-        let resumption = address.is_some().then_some(Resumption::Begin);
-        let greeting = handshake::greet(&mut link, &limits, &options.compression, greeting, resumption, deadline);
+        let resumption = address.is_some().then_some(Resumption::New);
+        let greeting = handshake::send_hello(&mut link, &limits, &options.compression, greeting, resumption, deadline);
         let (theirs, granted) = greeting.await?;
 
         let ready = connected.is_none();
         let deadline = deadline + clamp_timeout(limits.connected);
-        let Link { receiver, transmitter, received } = options.compression.around(link, theirs.compresses);
+        let Link { receiver, transmitter, received } = options.compression.around(link, theirs.supports_compression);
         let session = Session::new(
             PeerLabel::Server,
             transmitter,
@@ -364,14 +364,14 @@ impl ClientBuilder {
         let client = Client {
             peer: Peer::new(Arc::clone(&session)),
             states,
-            _keep_open: Arc::new(KeepOpen(Arc::clone(&session))),
+            _keep_open: Arc::new(CloseOnDrop(Arc::clone(&session))),
         };
         if let Some(connected) = connected {
             run_connected(connected(client.peer.clone()), &session);
         }
         let mut driver = Driver::new(Arc::clone(&session), receiver, received);
-        if let (Some(address), Some(Granted { token, .. })) = (address, granted) {
-            let way_back = WayBack::new(address, options, limits, login, reconnect, token, changed);
+        if let (Some(address), Some(ResumeGrant { token, .. })) = (address, granted) {
+            let way_back = Reconnector::new(address, options, limits, login, reconnect, token, changed);
             driver = driver.recovering(Arc::new(way_back));
         }
         let mut driver = Box::pin(driver.run(|| {}));
@@ -404,7 +404,7 @@ fn run_connected(mut hook: BoxFuture<'static, ()>, session: &Arc<Session>) {
     }
 }
 
-fn encode_login<L: Serialize>(login: &L) -> Result<Vec<u8>, ConnectError> {
+fn encode_credentials<L: Serialize>(login: &L) -> Result<Vec<u8>, ConnectError> {
     codec::encode(login).map_err(|error| {
         let login = format!("the login ({})", type_name::<L>());
         ConnectError::Login(cannot_encode(&login, Role::Client, &error))

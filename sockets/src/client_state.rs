@@ -44,16 +44,16 @@ pub enum ClientState {
 
 /// How a client's state changes: see [`Client::states`](crate::Client::states).
 pub struct StateChanges {
-    next: ReusableBoxFuture<'static, (Watching, Option<ClientState>)>,
+    next: ReusableBoxFuture<'static, (StateWatch, Option<ClientState>)>,
 }
 
-struct Watching {
+struct StateWatch {
     states: watch::Receiver<ClientState>,
     session: Arc<Session>,
     ended: bool,
 }
 
-impl Watching {
+impl StateWatch {
     async fn next(mut self) -> (Self, Option<ClientState>) {
         if self.ended {
             return (self, None);
@@ -75,7 +75,7 @@ impl Watching {
 
 impl StateChanges {
     pub(crate) fn new(states: watch::Receiver<ClientState>, session: Arc<Session>) -> Self {
-        Self { next: ReusableBoxFuture::new(Watching { states, session, ended: false }.next()) }
+        Self { next: ReusableBoxFuture::new(StateWatch { states, session, ended: false }.next()) }
     }
 
     /// The next state. Those that have come and gone meanwhile are passed over; the last is

@@ -270,7 +270,7 @@ mod tests {
         let targets: Vec<_> = targets.iter().copied().map(Some).collect();
         let mut link = open_any(&address, &targets, &options).await?;
         let deadline = Instant::now() + Duration::from_secs(5);
-        handshake::greet(&mut link, &limits, &options.compression, Vec::new(), None, deadline).await.map(drop)
+        handshake::send_hello(&mut link, &limits, &options.compression, Vec::new(), None, deadline).await.map(drop)
     }
 
     fn schemes() -> Vec<&'static str> {

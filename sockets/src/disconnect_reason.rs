@@ -63,7 +63,7 @@ impl DisconnectReason {
     }
 
     /// What the other side's goodbye means to this one.
-    pub(crate) fn told(reason: CloseReason, text: String) -> Self {
+    pub(crate) fn from_close(reason: CloseReason, text: String) -> Self {
         match reason {
             CloseReason::Closed => Self::PeerClosed,
             CloseReason::Kicked => Self::Kicked(text),
@@ -84,7 +84,7 @@ impl DisconnectReason {
 
     /// Returns the goodbye for the peer, unless the connection is lost or the peer has sent one. `retries` is set if the
     /// peer knows the reasons for refusals. The client of a server that restarts reconnects after `delay`.
-    pub(crate) fn farewell(&self, retries: bool, delay: Duration) -> Option<(CloseReason, Cow<'_, str>)> {
+    pub(crate) fn to_close(&self, retries: bool, delay: Duration) -> Option<(CloseReason, Cow<'_, str>)> {
         let text = Cow::Borrowed;
         match self {
             Self::Closed => Some((CloseReason::Closed, text(""))),
@@ -146,9 +146,9 @@ mod tests {
     fn goodbye_of_a_restart_has_the_delay_of_its_client() {
         for at in [None, Some("tcp://next:1".to_owned())] {
             let reason = DisconnectReason::Restarting { at };
-            let (farewell, text) = reason.farewell(true, Duration::from_millis(250)).unwrap();
+            let (farewell, text) = reason.to_close(true, Duration::from_millis(250)).unwrap();
             assert_eq!(delayed(&text).0, Duration::from_millis(250));
-            assert_eq!(DisconnectReason::told(farewell, text.into_owned()), reason);
+            assert_eq!(DisconnectReason::from_close(farewell, text.into_owned()), reason);
         }
     }
 }

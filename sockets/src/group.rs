@@ -6,7 +6,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     call_error::CallError,
-    listener::{Answering, Listener, ListenerFn},
+    listener::{Listener, ListenerFn, ListenerKind},
     method::{Callee, Named},
     session::{Listen, Peer},
 };
@@ -171,7 +171,7 @@ impl Group<Peer> {
         F: Fn(A) -> Fut + Send + Sync + 'static,
         Fut: Future<Output: Serialize + Send> + Send + 'static,
     {
-        self.add_listener(name, f, Answering::InTurn)
+        self.add_listener(name, f, ListenerKind::InTurn)
     }
 
     /// As [`Peer::set_callback`], in this group.
@@ -185,10 +185,10 @@ impl Group<Peer> {
         F: Fn(A) -> Fut + Send + Sync + 'static,
         Fut: Future<Output: Serialize + Send> + Send + 'static,
     {
-        self.add_listener(name, f, Answering::Always)
+        self.add_listener(name, f, ListenerKind::Always)
     }
 
-    fn add_listener<A, F>(&self, name: &str, f: F, answering: Answering) -> Listener
+    fn add_listener<A, F>(&self, name: &str, f: F, answering: ListenerKind) -> Listener
     where
         ListenerFn<F, A>: Listen + 'static,
     {

@@ -36,7 +36,7 @@ use sockets_proto::{CloseReason, Frame, ProtocolError, SendBuffer, Settings, Tok
 /// The protocol's version.
 const VERSION: u16 = 1;
 /// The server's answer is read with this limit.
-const ANSWER_MAX: usize = 64 * 1024;
+const MAX_SERVER_HELLO: usize = 64 * 1024;
 
 /// Both messages have this form in every version, so that a version can always be told from another.
 #[derive(Serialize, Deserialize)]
@@ -56,17 +56,17 @@ impl Envelope {
 type Extensions = Vec<(u32, Vec<u8>)>;
 
 /// Says that a side knows heartbeats, and how many milliseconds of silence it bears.
-const HEARTBEATS: u32 = 1;
+const KEEP_ALIVE: u32 = 1;
 
 /// Says that a side compresses, and a number with a bit for each way that it knows.
 const COMPRESSION: u32 = 2;
 /// The bit for blocks of LZ4.
 const LZ4: u64 = 1;
 
-/// Says that a side knows resumption: the client with its [`Resumption`], the server with what it has [`Granted`].
+/// Says that a side knows resumption: the client with its [`Resumption`], the server with what it has [`ResumeGrant`].
 const RESUMPTION: u32 = 3;
 
-/// Announces that a client knows refusals after which it tries again: the response [`Response::Retry`], and the reasons
+/// Announces that a client knows refusals after which it tries again: the response [`ServerHello::Retry`], and the reasons
 /// `Refused` and `Retry` of a goodbye.
 const RETRIES: u32 = 4;
 
@@ -74,14 +74,14 @@ const RETRIES: u32 = 4;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Resumption {
     /// A session that can be gone on with.
-    Begin,
+    New,
     /// To go on with one.
-    GoOn(Claim),
+    Resume(ResumeRequest),
 }
 
 /// With what a client goes on.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Claim {
+pub(crate) struct ResumeRequest {
     pub(crate) token: Token,
     /// Up to where it has received everything.
     pub(crate) received: u64,
@@ -93,7 +93,7 @@ pub(crate) struct Claim {
 
 /// What a client is told that knows resumption.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Granted {
+pub(crate) struct ResumeGrant {
     /// If the session goes on: up to where the server has received everything.
     pub(crate) received: Option<u64>,
     /// For the next time.
@@ -101,11 +101,11 @@ pub(crate) struct Granted {
 }
 
 /// What both say who know resumption: how many bytes they keep of what they have sent, and what is behind that.
-type OfResumption<T> = (u32, T);
+type ResumptionExtension<T> = (u32, T);
 
 fn extensions(limits: &Limits, compression: &Compression, resumption: Option<&impl Serialize>) -> Extensions {
     let millis = u64::try_from(limits.keep_alive().announced_idle_timeout().as_millis()).unwrap_or(u64::MAX);
-    let said = [(HEARTBEATS, Some(millis)), (COMPRESSION, compression.is_on().then_some(LZ4))];
+    let said = [(KEEP_ALIVE, Some(millis)), (COMPRESSION, compression.is_on().then_some(LZ4))];
     // All of this always encodes.
     let numbers = said.into_iter().filter_map(|(id, number)| Some((id, encode(&number?).ok()?)));
     let resumption = resumption.and_then(|said| encode(&(limits.resume_bytes, said)).ok());
@@ -114,56 +114,56 @@ fn extensions(limits: &Limits, compression: &Compression, resumption: Option<&im
 
 /// What a side has said of itself.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Theirs {
-    pub(crate) terms: Settings,
+pub(crate) struct PeerSettings {
+    pub(crate) settings: Settings,
     /// How long it bears silence, if it knows heartbeats.
-    pub(crate) silence: Option<Duration>,
+    pub(crate) idle_timeout: Option<Duration>,
     /// It compresses in the way that is known here.
-    pub(crate) compresses: bool,
+    pub(crate) supports_compression: bool,
     /// How many bytes it keeps of what it has sent, if both sides know resumption.
-    pub(crate) keeps: Option<u32>,
+    pub(crate) retransmit_limit: Option<u32>,
     /// A client knows refusals after which it tries again.
     pub(crate) retries: bool,
 }
 
-impl Theirs {
+impl PeerSettings {
     /// What it says, and behind that what it says of resumption.
     fn check<T: DeserializeOwned>(terms: Settings, extensions: &Extensions) -> Result<(Self, Option<T>), String> {
         terms.check()?;
-        let silence: Option<u64> = said(extensions, HEARTBEATS, "time of silence")?;
-        let compression: Option<u64> = said(extensions, COMPRESSION, "number of its compression")?;
-        let resumption: Option<OfResumption<T>> = said(extensions, RESUMPTION, "word of resumption")?;
+        let silence: Option<u64> = find_extension(extensions, KEEP_ALIVE, "time of silence")?;
+        let compression: Option<u64> = find_extension(extensions, COMPRESSION, "number of its compression")?;
+        let resumption: Option<ResumptionExtension<T>> = find_extension(extensions, RESUMPTION, "word of resumption")?;
         let (keeps, resumption) = resumption.unzip();
         let theirs = Self {
-            terms,
-            silence: silence.map(|millis| clamp_timeout(Duration::from_millis(millis))),
-            compresses: compression.is_some_and(|ways| ways & LZ4 != 0),
-            keeps,
-            retries: said::<()>(extensions, RETRIES, "extension of retries")?.is_some(),
+            settings: terms,
+            idle_timeout: silence.map(|millis| clamp_timeout(Duration::from_millis(millis))),
+            supports_compression: compression.is_some_and(|ways| ways & LZ4 != 0),
+            retransmit_limit: keeps,
+            retries: find_extension::<()>(extensions, RETRIES, "extension of retries")?.is_some(),
         };
         Ok((theirs, resumption))
     }
 }
 
 /// What an extension says.
-fn said<T: DeserializeOwned>(extensions: &Extensions, id: u32, what: &str) -> Result<Option<T>, String> {
+fn find_extension<T: DeserializeOwned>(extensions: &Extensions, id: u32, what: &str) -> Result<Option<T>, String> {
     let said = extensions.iter().find(|(known, _)| *known == id);
     let value = said.map(|(_, value)| decode(value)).transpose();
     value.map_err(|error| format!("the {what} does not decode: {error}"))
 }
 
 #[derive(Serialize, Deserialize)]
-struct Greeting {
+struct ClientHello {
     terms: Settings,
     login: Vec<u8>,
     extensions: Extensions,
 }
 
 #[derive(Serialize, Deserialize)]
-enum Response {
+enum ServerHello {
     Welcome(Settings, Extensions),
     Refused(String),
-    Misunderstood(String),
+    ProtocolError(String),
     /// A refusal after which the client may try again, and the time before which it must not, in milliseconds. It is sent
     /// only to a client that knows [`RETRIES`].
     Retry(String, u64),
@@ -171,7 +171,7 @@ enum Response {
     Here,
 }
 
-impl Response {
+impl ServerHello {
     fn refused(refusal: &Refusal, retries: bool) -> Self {
         let message = refusal.message().to_owned();
         match refusal.retry_after().filter(|_| retries) {
@@ -191,28 +191,28 @@ pub(crate) enum Probed {
 
 /// Finds out whether a server answers, without a login: a probe is an envelope with an empty body.
 pub(crate) async fn probe(link: &mut Link) -> Result<Probed, ConnectError> {
-    messages(link, ANSWER_MAX).send(Envelope::new(Vec::new())).await?;
+    messages(link, MAX_SERVER_HELLO).send(Envelope::new(Vec::new())).await?;
     let answer = receive_answer(link).await?;
-    let is_here = answer.version == VERSION && matches!(decode(&answer.body), Ok(Response::Here));
+    let is_here = answer.version == VERSION && matches!(decode(&answer.body), Ok(ServerHello::Here));
     Ok(if is_here { Probed::Here } else { Probed::Unknown })
 }
 
 /// The client's side: greets, and waits to be welcomed until `deadline`. `resumption` is for one who knows it.
-pub(crate) async fn greet(
+pub(crate) async fn send_hello(
     link: &mut Link,
     limits: &Limits,
     compression: &Compression,
     login: Vec<u8>,
     resumption: Option<Resumption>,
     deadline: Instant,
-) -> Result<(Theirs, Option<Granted>), ConnectError> {
-    let (asked, claims) = (resumption.is_some(), matches!(resumption, Some(Resumption::GoOn(_))));
+) -> Result<(PeerSettings, Option<ResumeGrant>), ConnectError> {
+    let (asked, claims) = (resumption.is_some(), matches!(resumption, Some(Resumption::Resume(_))));
     let mut extensions = extensions(limits, compression, resumption.as_ref());
     extensions.push((RETRIES, Vec::new()));
-    let greeting = Greeting { terms: limits.settings(), login, extensions };
+    let greeting = ClientHello { terms: limits.settings(), login, extensions };
     let body = encode(&greeting).map_err(|error| ConnectError::Login(error.to_string()))?;
     let late = |_| ConnectError::Handshake("the server did not answer in time".into());
-    timeout_at(deadline, messages(link, ANSWER_MAX).send(Envelope::new(body))).await.map_err(late)??;
+    timeout_at(deadline, messages(link, MAX_SERVER_HELLO).send(Envelope::new(body))).await.map_err(late)??;
     let mut abandoning = Abandoning { link, is_armed: asked };
     let answered = timeout_at(deadline, receive_answer(abandoning.link)).await;
     // After a late answer to a claim, the client claims the session again: a goodbye would end it.
@@ -223,26 +223,26 @@ pub(crate) async fn greet(
         return Err(ConnectError::Version { ours: VERSION, theirs: answer.version });
     }
     match decode(&answer.body) {
-        Ok(Response::Welcome(terms, extensions)) => {
-            let (theirs, granted) = Theirs::check(terms, &extensions).map_err(ConnectError::Handshake)?;
-            Ok((Theirs { keeps: theirs.keeps.filter(|_| asked), ..theirs }, granted))
+        Ok(ServerHello::Welcome(terms, extensions)) => {
+            let (theirs, granted) = PeerSettings::check(terms, &extensions).map_err(ConnectError::Handshake)?;
+            Ok((PeerSettings { retransmit_limit: theirs.retransmit_limit.filter(|_| asked), ..theirs }, granted))
         }
-        Ok(Response::Refused(message)) => Err(ConnectError::Refused(Refusal::new(message))),
-        Ok(Response::Retry(message, millis)) => {
+        Ok(ServerHello::Refused(message)) => Err(ConnectError::Refused(Refusal::new(message))),
+        Ok(ServerHello::Retry(message, millis)) => {
             let wait = clamp_timeout(Duration::from_millis(millis));
             Err(ConnectError::Refused(Refusal::retry(message).after(wait)))
         }
-        Ok(Response::Misunderstood(what)) => {
+        Ok(ServerHello::ProtocolError(what)) => {
             Err(ConnectError::Handshake(format!("the server rejected the greeting: {what}")))
         }
-        Ok(Response::Here) => Err(ConnectError::Handshake("the server answers a probe that was not sent".into())),
+        Ok(ServerHello::Here) => Err(ConnectError::Handshake("the server answers a probe that was not sent".into())),
         Err(error) => Err(ConnectError::Handshake(error.to_string())),
     }
 }
 
 /// Receives the server's answer to the greeting, or to a probe.
 async fn receive_answer(link: &mut Link) -> Result<Envelope, ConnectError> {
-    match messages(link, ANSWER_MAX).next().await {
+    match messages(link, MAX_SERVER_HELLO).next().await {
         Some(Ok(answer)) => Ok(answer),
         Some(Err(error)) => {
             if let Some(foreign) = too_large(&error).and_then(|(length, _)| Foreign::of_length(length)) {
@@ -279,30 +279,30 @@ impl Drop for Abandoning<'_> {
 }
 
 /// What a client has greeted with.
-pub(crate) struct Heard {
-    pub(crate) theirs: Theirs,
+pub(crate) struct ReceivedHello {
+    pub(crate) theirs: PeerSettings,
     pub(crate) login: Vec<u8>,
-    pub(crate) claim: Option<Claim>,
+    pub(crate) claim: Option<ResumeRequest>,
 }
 
-impl Heard {
-    fn check(Greeting { terms, login, extensions }: Greeting) -> Result<Self, String> {
-        let (theirs, resumption) = Theirs::check(terms, &extensions)?;
+impl ReceivedHello {
+    fn check(ClientHello { terms, login, extensions }: ClientHello) -> Result<Self, String> {
+        let (theirs, resumption) = PeerSettings::check(terms, &extensions)?;
         let claim = match resumption {
-            Some(Resumption::GoOn(claim)) => Some(claim),
-            Some(Resumption::Begin) | None => None,
+            Some(Resumption::Resume(claim)) => Some(claim),
+            Some(Resumption::New) | None => None,
         };
         Ok(Self { theirs, login, claim })
     }
 }
 
 /// The server's side, first half: hears the greeting.
-pub(crate) async fn hear(link: &mut Link, limits: &Limits) -> Result<Heard, AcceptError> {
+pub(crate) async fn read_hello(link: &mut Link, limits: &Limits) -> Result<ReceivedHello, AcceptError> {
     let mut heard = messages(link, limits.login_bytes as usize).next().await;
     if let Some(Ok(Envelope { version: VERSION, body, .. })) = &heard
         && body.is_empty()
     {
-        respond(link, &Response::Here).await?;
+        respond(link, &ServerHello::Here).await?;
         heard = messages(link, limits.login_bytes as usize).next().await;
     }
     let misunderstood = match heard {
@@ -315,15 +315,15 @@ pub(crate) async fn hear(link: &mut Link, limits: &Limits) -> Result<Heard, Acce
         Some(Ok(envelope)) if envelope.version != VERSION => {
             format!("version {} is not spoken here, only version {VERSION}", envelope.version)
         }
-        Some(Ok(envelope)) => match decode::<Greeting>(&envelope.body) {
-            Ok(greeting) => match Heard::check(greeting) {
+        Some(Ok(envelope)) => match decode::<ClientHello>(&envelope.body) {
+            Ok(greeting) => match ReceivedHello::check(greeting) {
                 Ok(heard) => return Ok(heard),
                 Err(what) => what,
             },
             Err(error) => format!("the greeting does not decode: {error}"),
         },
     };
-    misunderstand(link, misunderstood).await
+    reject_malformed(link, misunderstood).await
 }
 
 /// Returns the length of a frame that was too large, and the limit.
@@ -349,9 +349,9 @@ fn describe_too_large(length: usize, limit: usize) -> String {
 pub(crate) fn welcome(
     limits: &Limits,
     compression: &Compression,
-    granted: Option<&Granted>,
+    granted: Option<&ResumeGrant>,
 ) -> Result<Bytes, AcceptError> {
-    let envelope = enveloped(&Response::Welcome(limits.settings(), extensions(limits, compression, granted)))?;
+    let envelope = encode_envelope(&ServerHello::Welcome(limits.settings(), extensions(limits, compression, granted)))?;
     let message = encode(&envelope).map_err(unencodable)?;
     let mut outbox = SendBuffer::default();
     outbox.push_message(&message);
@@ -360,37 +360,37 @@ pub(crate) fn welcome(
 
 /// Refuses a client. `retries` is set if it knows refusals after which it tries again.
 pub(crate) async fn refuse<T>(link: &mut Link, refusal: Refusal, retries: bool) -> Result<T, AcceptError> {
-    dismiss(link, &Response::refused(&refusal, retries)).await?;
+    send_and_close(link, &ServerHello::refused(&refusal, retries)).await?;
     Err(AcceptError::Refused(refusal))
 }
 
 /// Tells the peer that it was not understood.
-pub(crate) async fn misunderstand<T>(link: &mut Link, what: String) -> Result<T, AcceptError> {
-    dismiss(link, &Response::Misunderstood(what.clone())).await?;
+pub(crate) async fn reject_malformed<T>(link: &mut Link, what: String) -> Result<T, AcceptError> {
+    send_and_close(link, &ServerHello::ProtocolError(what.clone())).await?;
     Err(AcceptError::Handshake(what))
 }
 
 /// Tells the peer, if it can be told at once, that it has to make room for others.
-pub(crate) fn cut_short<T>(link: &mut Link) -> Result<T, AcceptError> {
+pub(crate) fn evict<T>(link: &mut Link) -> Result<T, AcceptError> {
     let words = "others are waiting, and no greeting came";
     // It may say nothing at all, and then hears nothing either.
-    let _ = respond(link, &Response::Misunderstood(words.into())).now_or_never();
+    let _ = respond(link, &ServerHello::ProtocolError(words.into())).now_or_never();
     Err(AcceptError::Handshake(words.into()))
 }
 
-async fn dismiss(link: &mut Link, response: &Response) -> Result<(), AcceptError> {
+async fn send_and_close(link: &mut Link, response: &ServerHello) -> Result<(), AcceptError> {
     respond(link, response).await?;
     let Link { receiver, transmitter, .. } = link;
     hang_up(&mut **receiver, |cx| transmitter.poll_finish(cx)).await;
     Ok(())
 }
 
-async fn respond(link: &mut Link, response: &Response) -> Result<(), AcceptError> {
-    let envelope = enveloped(response)?;
-    Ok(messages(link, ANSWER_MAX).send(envelope).await?)
+async fn respond(link: &mut Link, response: &ServerHello) -> Result<(), AcceptError> {
+    let envelope = encode_envelope(response)?;
+    Ok(messages(link, MAX_SERVER_HELLO).send(envelope).await?)
 }
 
-fn enveloped(response: &Response) -> Result<Envelope, AcceptError> {
+fn encode_envelope(response: &ServerHello) -> Result<Envelope, AcceptError> {
     encode(response).map(Envelope::new).map_err(unencodable)
 }
 

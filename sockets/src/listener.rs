@@ -24,7 +24,7 @@ pub struct Listener {
 
 /// Whether a function is one of many that hear, or the one that answers.
 #[derive(Clone, Copy)]
-pub(crate) enum Answering {
+pub(crate) enum ListenerKind {
     InTurn,
     Always,
 }
@@ -35,15 +35,15 @@ impl Listener {
         path: &str,
         name: &str,
         listen: Arc<dyn Listen>,
-        answering: Answering,
+        answering: ListenerKind,
     ) -> Result<Self, ListenError> {
         check_path(path)?;
         check_segment(name)?;
         // A clone is kept here, so that one that is refused is not dropped under the lock.
         let key = key(path, name);
         let added = session.change_routes(&[key], |routes| match answering {
-            Answering::InTurn => routes.listen(path, name, Arc::clone(&listen)).map(|id| (id, None)),
-            Answering::Always => routes.set_callback(path, name, Arc::clone(&listen)),
+            ListenerKind::InTurn => routes.listen(path, name, Arc::clone(&listen)).map(|id| (id, None)),
+            ListenerKind::Always => routes.set_callback(path, name, Arc::clone(&listen)),
         });
         let (id, _replaced) = added?;
         Ok(Self { session: Arc::downgrade(session), key, id })

@@ -14,8 +14,8 @@ use crate::{
     connect_error::ConnectError,
     connector::open,
     disconnect_reason::DisconnectReason,
-    driver::{Found, Recovery, Search},
-    handshake::{self, Claim, Resumption},
+    driver::{Reattach, ReattachFuture, Reattached},
+    handshake::{self, ResumeRequest, Resumption},
     hooks,
     limits::Limits,
     lock::{Mutex, event},
@@ -37,17 +37,17 @@ pub(crate) async fn make_login(login: &Login) -> Result<Vec<u8>, ConnectError> {
 }
 
 /// Knows the way back to the server.
-pub(crate) struct WayBack {
+pub(crate) struct Reconnector {
     options: ClientOptions,
     limits: Arc<Limits>,
     login: Login,
     states: watch::Sender<ClientState>,
     backoff: Mutex<Backoff>,
-    ticket: Mutex<Ticket>,
+    ticket: Mutex<ReconnectState>,
 }
 
 /// With what it goes on.
-struct Ticket {
+struct ReconnectState {
     token: Token,
     /// How many claims have been made, of this session and of former ones.
     attempts: u64,
@@ -62,7 +62,7 @@ struct Ticket {
     lost: Option<DisconnectReason>,
 }
 
-impl WayBack {
+impl Reconnector {
     pub(crate) fn new(
         address: Address,
         options: ClientOptions,
@@ -72,8 +72,15 @@ impl WayBack {
         token: Token,
         states: watch::Sender<ClientState>,
     ) -> Self {
-        let ticket =
-            Ticket { token, attempts: 0, sessions: 0, is_counted: false, address, redirected: None, lost: None };
+        let ticket = ReconnectState {
+            token,
+            attempts: 0,
+            sessions: 0,
+            is_counted: false,
+            address,
+            redirected: None,
+            lost: None,
+        };
         let backoff = Backoff::new(policy, limits.resume_within);
         Self { options, limits, login, states, backoff: Mutex::new(backoff), ticket: Mutex::new(ticket) }
     }
@@ -88,8 +95,8 @@ impl WayBack {
     }
 }
 
-impl Recovery for WayBack {
-    fn search(self: Arc<Self>, session: Arc<Session>, reason: DisconnectReason) -> Search {
+impl Reattach for Reconnector {
+    fn next_link(self: Arc<Self>, session: Arc<Session>, reason: DisconnectReason) -> ReattachFuture {
         Box::pin(async move {
             self.backoff.lock().on_lost(Instant::now());
             if self.ticket.lock().sessions == 0 {
@@ -160,7 +167,7 @@ impl Recovery for WayBack {
     }
 }
 
-impl Ticket {
+impl ReconnectState {
     /// Returns the reason of the loss, and the error of the last attempt if its session ended before it was ready.
     fn lose(&mut self, reason: &DisconnectReason) -> (DisconnectReason, Option<ConnectError>) {
         match &self.lost {
@@ -188,15 +195,15 @@ impl Ticket {
     }
 }
 
-impl WayBack {
-    async fn attempt(&self, attempt: u32, (received, kept): (u64, u64)) -> Result<Found, ConnectError> {
+impl Reconnector {
+    async fn attempt(&self, attempt: u32, (received, kept): (u64, u64)) -> Result<Reattached, ConnectError> {
         let (claim, address) = {
             let mut ticket = self.ticket.lock();
             ticket.attempts += 1;
-            let claim = Claim { token: ticket.token.clone(), received, kept, attempt: ticket.attempts };
+            let claim = ResumeRequest { token: ticket.token.clone(), received, kept, attempt: ticket.attempts };
             (claim, ticket.address(attempt))
         };
-        let resumption = Some(Resumption::GoOn(claim));
+        let resumption = Some(Resumption::Resume(claim));
         let patience = self.limits.authentication;
         // Before the server waits for it.
         let login = timeout(patience, make_login(&self.login)).await.map_err(|_| late())??;
@@ -204,18 +211,18 @@ impl WayBack {
         let deadline = Instant::now() + clamp_timeout(patience);
         let compression = &self.options.compression;
         let (theirs, granted) =
-            handshake::greet(&mut link, &self.limits, compression, login, resumption, deadline).await?;
+            handshake::send_hello(&mut link, &self.limits, compression, login, resumption, deadline).await?;
         let Some(granted) = granted else {
             return Err(ConnectError::Handshake("the server does not know resumption any more".into()));
         };
-        let link = self.options.compression.around(link, theirs.compresses);
+        let link = self.options.compression.around(link, theirs.supports_compression);
         let mut ticket = self.ticket.lock();
         (ticket.token, ticket.address, ticket.redirected) = (granted.token, address, None);
         let found = match granted.received {
-            Some(position) => Found::Again(link, position),
+            Some(position) => Reattached::Resumed(link, position),
             None => {
                 ticket.is_counted = false;
-                Found::Anew(link, theirs)
+                Reattached::NewSession(link, theirs)
             }
         };
         Ok(found)

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures_util::future::abortable;
 use tokio::time::timeout_at;
 
-use super::{places::Places, rate::Rate};
+use super::{places::HandlerSlots, rate::RateLimiter};
 use crate::lock::{assert_unlocked, event};
 use crate::{
     clock,
@@ -22,7 +22,7 @@ use crate::{
 use sockets_proto::{CallId, FailureCode, HandlerId, IncomingCall, ProtocolError, ReleaseUnused, Response};
 
 /// A call that waits to be started.
-struct Held {
+struct HeldCall {
     called: IncomingCall,
     /// The time at which its bytes were received.
     arrived: Instant,
@@ -54,16 +54,16 @@ pub(super) struct Dispatcher {
     version: u64,
     /// The keys of methods whose handlers have suspended.
     suspending: BTreeSet<u64>,
-    held: VecDeque<Held>,
+    held: VecDeque<HeldCall>,
     /// The last emit, if the time slice ended before all of its handlers had been started.
     unfinished: Option<Box<Unfinished>>,
     /// The rate at which calls are started, if it is limited.
-    rate: Option<Box<Rate>>,
+    rate: Option<Box<RateLimiter>>,
 }
 
 impl Dispatcher {
     pub(super) fn new(session: Arc<Session>) -> Self {
-        let rate = Rate::of(session.limits(), clock::now()).map(Box::new);
+        let rate = RateLimiter::new(session.limits(), clock::now()).map(Box::new);
         Self {
             session,
             known: Vec::new(),
@@ -84,10 +84,10 @@ impl Dispatcher {
         arrived: Instant,
         moment: &Moment,
         gate_is_open: bool,
-        places: &mut Places,
+        places: &mut HandlerSlots,
         batch: &Batch,
     ) -> Result<(), ProtocolError> {
-        if gate_is_open && self.held.is_empty() && self.rate_admits(moment.now) {
+        if gate_is_open && self.held.is_empty() && self.is_within_rate(moment.now) {
             self.start(called, arrived, moment, places, Some(batch));
             return Ok(());
         }
@@ -100,13 +100,13 @@ impl Dispatcher {
             return Err(ProtocolError::DuplicateId);
         }
         let called = IncomingCall { payload: batch.detach(called.payload), ..called };
-        self.held.push_back(Held { called, arrived, revoked: false });
+        self.held.push_back(HeldCall { called, arrived, revoked: false });
         Ok(())
     }
 
     /// Continues the unfinished emit, or starts the oldest held call.
     #[cold]
-    pub(super) fn release_next(&mut self, moment: &Moment, places: &mut Places) -> Result<(), ProtocolError> {
+    pub(super) fn release_next(&mut self, moment: &Moment, places: &mut HandlerSlots) -> Result<(), ProtocolError> {
         if let Some(Unfinished { emit, left }) = self.unfinished.take().map(|unfinished| *unfinished) {
             if moment.now <= emit.call.deadline() {
                 let (key, mut suspended) = (emit.key, false);
@@ -120,7 +120,7 @@ impl Dispatcher {
             }
             return Ok(());
         }
-        let Some(Held { called, arrived, revoked }) = self.held.pop_front() else { return Ok(()) };
+        let Some(HeldCall { called, arrived, revoked }) = self.held.pop_front() else { return Ok(()) };
         self.held.release_unused();
         match called.handler {
             HandlerId::Request(id) if revoked => {
@@ -137,11 +137,11 @@ impl Dispatcher {
 
     /// Returns `true` if handlers wait that may start.
     pub(super) fn has_work(&self, now: Instant) -> bool {
-        let may_release = || !self.held.is_empty() && self.rate_admits(now) && self.session.gate_is_open();
+        let may_release = || !self.held.is_empty() && self.is_within_rate(now) && self.session.gate_is_open();
         self.unfinished.is_some() || may_release()
     }
 
-    fn rate_admits(&self, now: Instant) -> bool {
+    fn is_within_rate(&self, now: Instant) -> bool {
         self.rate.as_ref().is_none_or(|rate| rate.is_ready(now))
     }
 
@@ -162,7 +162,7 @@ impl Dispatcher {
     }
 
     /// Drops the held calls, whose callers have received their results.
-    pub(super) fn forget_held(&mut self) {
+    pub(super) fn clear_held(&mut self) {
         self.held = VecDeque::new();
         self.unfinished = None;
     }
@@ -174,7 +174,7 @@ impl Dispatcher {
         mut called: IncomingCall,
         arrived: Instant,
         &Moment { now, until }: &Moment,
-        places: &mut Places,
+        places: &mut HandlerSlots,
         batch: Option<&Batch>,
     ) {
         let Some(deadline) = called.deadline(arrived, self.session.limits().call_timeout, now) else {
@@ -195,12 +195,12 @@ impl Dispatcher {
         let suspended = match called.handler {
             HandlerId::Request(id) => {
                 let incoming = Incoming::request(call, called.payload, key, id, called.permit);
-                request(session, key, incoming, called.handler, found, places.of(key))
+                request(session, key, incoming, called.handler, found, places.slot_for(key))
             }
             HandlerId::Emit(_) => match found.map(|found| &found.hearers[..]) {
                 Some([hearer]) => {
                     let incoming = Incoming::emit(call, called.payload, key, called.handler, called.permit);
-                    run(session, hearer, key, incoming, called.handler, places.of(key))
+                    run(session, hearer, key, incoming, called.handler, places.slot_for(key))
                 }
                 hearers => {
                     let (hearers, mut suspended) = (hearers.unwrap_or_default(), false);
@@ -307,7 +307,7 @@ fn emit(
     emitted: IncomingCall,
     hearers: &[Subscriber],
     until: Instant,
-    places: &mut Places,
+    places: &mut HandlerSlots,
     suspended: &mut bool,
 ) -> Option<Box<Unfinished>> {
     let IncomingCall { key, handler: open, payload, permit: occupied, .. } = emitted;
@@ -343,7 +343,7 @@ impl SharedEmit {
         session: &Arc<Session>,
         listeners: &[Subscriber],
         until: Instant,
-        places: &mut Places,
+        places: &mut HandlerSlots,
         suspended: &mut bool,
     ) -> Option<Box<Unfinished>> {
         for (index, listener) in listeners.iter().enumerate() {
@@ -354,7 +354,7 @@ impl SharedEmit {
             let open = session.another_hearer();
             let incoming =
                 Incoming::shared_emit(self.call.clone(), self.payload.clone(), self.key, Arc::clone(&self.lease), open);
-            *suspended |= run(session, listener, self.key, incoming, open, places.of(self.key));
+            *suspended |= run(session, listener, self.key, incoming, open, places.slot_for(self.key));
         }
         None
     }

@@ -21,11 +21,11 @@ use tokio::{
     time::{Sleep, sleep_until},
 };
 
-pub(crate) use self::recovery::{Found, Recovery, Search};
+pub(crate) use self::recovery::{Reattach, ReattachFuture, Reattached};
 use self::{
     dispatch::{Dispatcher, Moment},
     pause::Pauses,
-    places::Places,
+    places::HandlerSlots,
 };
 use crate::lock::{event, in_transport};
 use crate::{
@@ -41,7 +41,7 @@ use sockets_proto::{Frame, ProtocolError};
 const SLICE: Duration = Duration::from_micros(500);
 const _: () = assert!(SLICE.as_nanos() <= SLOW.as_nanos(), "a slow handler ends its turn");
 /// After so long, what has arrived meanwhile may not be known yet: tokio has to look for it first.
-const STALE: Duration = Duration::from_millis(5);
+const CLOCK_STALENESS: Duration = Duration::from_millis(5);
 
 /// The driver of a session. One task runs it.
 pub(crate) struct Driver {
@@ -60,9 +60,9 @@ pub(crate) struct Driver {
     /// Callers have been let run before their messages are written.
     yielded: bool,
     /// The other side has said goodbye, and hears none.
-    told: bool,
+    peer_closed: bool,
     /// What finds another link when this one has broken.
-    recovery: Option<Arc<dyn Recovery>>,
+    recovery: Option<Arc<dyn Reattach>>,
     /// Tells one that its session goes on over another link.
     superseded: Option<AbortHandle>,
 }
@@ -80,26 +80,26 @@ impl Driver {
             pauses: Pauses::default(),
             sleep: None,
             yielded: false,
-            told: false,
+            peer_closed: false,
             recovery: None,
             superseded: None,
         }
     }
 
     /// The same for a session that goes on when its link has broken.
-    pub(crate) fn recovering(self, recovery: Arc<dyn Recovery>) -> Self {
+    pub(crate) fn recovering(self, recovery: Arc<dyn Reattach>) -> Self {
         Self { recovery: Some(recovery), ..self }
     }
 
     /// Runs the session to its end. `leave` runs first then, before anybody hears of it.
     pub(crate) fn run<L: FnOnce()>(mut self, leave: L) -> impl Future<Output = ()> {
         // Made here, so that it ends the session also if the future is never polled.
-        let mut end = End { session: Arc::clone(&self.session), leave: Some(leave) };
+        let mut end = EndGuard { session: Arc::clone(&self.session), leave: Some(leave) };
         async move {
             let reason = loop {
                 let reason = poll_fn(|cx| self.poll_run(cx)).await;
                 // Boxed, so that a session that is far from its end holds no room for it.
-                if let Err(reason) = Box::pin(self.go_on(reason)).await {
+                if let Err(reason) = Box::pin(self.reattach(reason)).await {
                     break reason;
                 }
             };
@@ -109,13 +109,13 @@ impl Driver {
             }
             event!(debug, %peer, %reason, "a session has ended");
             end.because(&reason);
-            Box::pin(self.part(reason)).await;
+            Box::pin(self.close(reason)).await;
         }
     }
 
     /// Says goodbye, if the other side has not.
-    async fn part(self, reason: DisconnectReason) {
-        let Self { session, mut receiver, dispatcher, pauses, told, .. } = self;
+    async fn close(self, reason: DisconnectReason) {
+        let Self { session, mut receiver, dispatcher, pauses, peer_closed: told, .. } = self;
         // Neither the handlers nor a permit are kept for the time of a goodbye.
         drop((dispatcher, pauses));
         let farewell = session.farewell(&reason).filter(|_| !told);
@@ -143,8 +143,8 @@ impl Driver {
         self.session.prepare(now, cx)?;
         // Held to the end of the turn.
         let Poll::Ready(_permit) = self.poll_pause(now, cx) else {
-            self.write_for_others(cx);
-            return self.keep_time(now, false, cx);
+            self.poll_requested_flush(cx);
+            return self.poll_timers(now, false, cx);
         };
         let mut listened = false;
         let goes_on = loop {
@@ -160,7 +160,7 @@ impl Driver {
                 Poll::Ready(Ok(batch)) => (self.batch, self.arrived) = (batch.into(), now),
                 Poll::Ready(Err(error)) => return Err(end_of_receiving(error)),
                 Poll::Pending => {
-                    listened = now < began + STALE;
+                    listened = now < began + CLOCK_STALENESS;
                     break !listened;
                 }
             }
@@ -175,8 +175,8 @@ impl Driver {
         if self.receiver.has_unsent_replies() {
             self.session.flush_transport();
         }
-        self.write_for_others(cx);
-        self.keep_time(now, listened, cx)
+        self.poll_requested_flush(cx);
+        self.poll_timers(now, listened, cx)
     }
 
     /// Waits until the next turn may begin. A slow session gets a permit for it.
@@ -205,7 +205,7 @@ impl Driver {
     fn dispatch(&mut self, began: Instant, until: Instant) -> Result<Instant, DisconnectReason> {
         self.session.begin_batch(began);
         let mut notices = Notices::new();
-        let mut places = Places::take();
+        let mut places = HandlerSlots::take_from_thread();
         let mut moment = Moment { now: began, until };
         let mut handled = Ok(());
         while handled.is_ok() && self.has_work(moment.now) {
@@ -218,14 +218,19 @@ impl Driver {
                 break;
             }
         }
-        places.give_back();
+        places.return_to_thread();
         self.session.end_batch();
         handled.map(|()| moment.now)
     }
 
     /// Handles a bounded part of what has been received, and starts at most one call.
     #[inline]
-    fn step(&mut self, moment: &Moment, notices: &mut Notices, places: &mut Places) -> Result<(), DisconnectReason> {
+    fn step(
+        &mut self,
+        moment: &Moment,
+        notices: &mut Notices,
+        places: &mut HandlerSlots,
+    ) -> Result<(), DisconnectReason> {
         if let Some(announced) = &mut self.announced {
             if self.session.record_signatures(announced) {
                 self.announced = None;
@@ -233,7 +238,7 @@ impl Driver {
             return Ok(());
         }
         if self.dispatcher.has_work(moment.now) {
-            return self.dispatcher.release_next(moment, places).map_err(violated);
+            return self.dispatcher.release_next(moment, places).map_err(protocol_error_reason);
         }
         // One match, so that a call is moved once.
         match self.session.handle(moment.now, &mut self.batch, notices) {
@@ -243,7 +248,7 @@ impl Driver {
                 notices.give();
                 self.dispatcher
                     .accept(called, self.arrived, moment, gate_is_open, places, &self.batch)
-                    .map_err(violated)?;
+                    .map_err(protocol_error_reason)?;
             }
             Ok(Some(Received::Cancelled(handler))) => handler.abort(),
             Ok(Some(Received::Revoked(id))) => self.dispatcher.revoke(id),
@@ -254,17 +259,17 @@ impl Driver {
                 }
             }
             Ok(Some(Received::Goodbye(reason))) => {
-                self.told = true;
+                self.peer_closed = true;
                 return Err(reason);
             }
-            Err(violation) => return Err(violated(violation)),
+            Err(violation) => return Err(protocol_error_reason(violation)),
         }
         Ok(())
     }
 
     /// Writes what callers have asked to be written, after the others that are about to run have had their turn: a task
     /// that wakes itself goes to the back of the run queue.
-    fn write_for_others(&mut self, cx: &Context<'_>) {
+    fn poll_requested_flush(&mut self, cx: &Context<'_>) {
         if !self.session.flush_is_requested() {
             return;
         }
@@ -278,7 +283,7 @@ impl Driver {
 
     /// Ends overdue calls and sleeps until the next deadline. While the driver pauses, held calls are not among them: the
     /// end of the pause wakes it.
-    fn keep_time(&mut self, mut now: Instant, listened: bool, cx: &mut Context<'_>) -> Result<(), DisconnectReason> {
+    fn poll_timers(&mut self, mut now: Instant, listened: bool, cx: &mut Context<'_>) -> Result<(), DisconnectReason> {
         loop {
             let next = self.session.handle_timeout(now, listened)?;
             let resumes_at =
@@ -309,12 +314,12 @@ impl Driver {
 }
 
 /// Ends a session, also when its driver is dropped with its runtime: callers on another one are told.
-struct End<L: FnOnce()> {
+struct EndGuard<L: FnOnce()> {
     session: Arc<Session>,
     leave: Option<L>,
 }
 
-impl<L: FnOnce()> End<L> {
+impl<L: FnOnce()> EndGuard<L> {
     fn because(&mut self, reason: &DisconnectReason) {
         if let Some(leave) = self.leave.take() {
             contain(leave);
@@ -323,14 +328,14 @@ impl<L: FnOnce()> End<L> {
     }
 }
 
-impl<L: FnOnce()> Drop for End<L> {
+impl<L: FnOnce()> Drop for EndGuard<L> {
     fn drop(&mut self) {
         self.because(&DisconnectReason::Lost("its driver was stopped, with its runtime or by a panic".into()));
         self.session.release();
     }
 }
 
-fn violated(violation: ProtocolError) -> DisconnectReason {
+fn protocol_error_reason(violation: ProtocolError) -> DisconnectReason {
     DisconnectReason::ProtocolViolation(violation.to_string())
 }
 
@@ -338,6 +343,6 @@ fn end_of_receiving(error: ReceiveError) -> DisconnectReason {
     match error {
         ReceiveError::Closed => DisconnectReason::Lost("the other side closed it without a goodbye".into()),
         ReceiveError::Io(error) => DisconnectReason::Lost(error.to_string()),
-        ReceiveError::Violation(violation) => violated(violation),
+        ReceiveError::Violation(violation) => protocol_error_reason(violation),
     }
 }

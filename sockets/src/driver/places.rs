@@ -8,26 +8,26 @@ use crate::session::Place;
 const KEEP: usize = 32;
 
 thread_local! {
-    static PLACES: Cell<Option<Box<Places>>> = const { Cell::new(None) };
+    static PLACES: Cell<Option<Box<HandlerSlots>>> = const { Cell::new(None) };
 }
 
 /// The places of a thread.
 #[derive(Default)]
-pub(super) struct Places([Place; KEEP]);
+pub(super) struct HandlerSlots([Place; KEEP]);
 
-impl Places {
+impl HandlerSlots {
     /// Takes them, for one batch of calls. A handler that comes back here finds new ones.
-    pub(super) fn take() -> Box<Self> {
+    pub(super) fn take_from_thread() -> Box<Self> {
         PLACES.take().unwrap_or_default()
     }
 
-    pub(super) fn give_back(self: Box<Self>) {
+    pub(super) fn return_to_thread(self: Box<Self>) {
         // What has come there meanwhile is dropped.
         drop(PLACES.replace(Some(self)));
     }
 
     /// The place of the method with this key.
-    pub(super) fn of(&mut self, key: u64) -> &mut Place {
+    pub(super) fn slot_for(&mut self, key: u64) -> &mut Place {
         let [first, ..] = key.to_le_bytes();
         &mut self.0[usize::from(first) % KEEP]
     }

@@ -8,22 +8,22 @@ use crate::limits::Limits;
 const BURST: Duration = Duration::from_secs(1);
 
 /// The buckets of a connection.
-pub(super) struct Rate {
-    calls: Option<Bucket>,
-    bytes: Option<Bucket>,
+pub(super) struct RateLimiter {
+    calls: Option<TokenBucket>,
+    bytes: Option<TokenBucket>,
 }
 
-impl Rate {
+impl RateLimiter {
     /// `None` if the limits set none.
-    pub(super) fn of(limits: &Limits, now: Instant) -> Option<Self> {
-        let bucket = |per_second: Option<u32>| per_second.map(|per_second| Bucket::new(per_second, now));
+    pub(super) fn new(limits: &Limits, now: Instant) -> Option<Self> {
+        let bucket = |per_second: Option<u32>| per_second.map(|per_second| TokenBucket::new(per_second, now));
         let (calls, bytes) = (bucket(limits.calls_per_second), bucket(limits.bytes_per_second));
         (calls.is_some() || bytes.is_some()).then_some(Self { calls, bytes })
     }
 
     /// When the next call may start, however large it is.
     pub(super) fn ready_at(&self) -> Option<Instant> {
-        [&self.calls, &self.bytes].into_iter().flatten().filter_map(Bucket::ready_at).max()
+        [&self.calls, &self.bytes].into_iter().flatten().filter_map(TokenBucket::ready_at).max()
     }
 
     pub(super) fn is_ready(&self, now: Instant) -> bool {
@@ -40,13 +40,13 @@ impl Rate {
     }
 }
 
-struct Bucket {
+struct TokenBucket {
     per_second: u64,
     /// When it is full again. More than a burst from now, something has been taken in advance.
     full_at: Instant,
 }
 
-impl Bucket {
+impl TokenBucket {
     fn new(per_second: u32, now: Instant) -> Self {
         Self { per_second: per_second.into(), full_at: now }
     }
@@ -74,7 +74,7 @@ mod tests {
         let start = Instant::now();
         for per_second in [1, 3, 7, 1000] {
             let limits = Limits { calls_per_second: Some(per_second), ..Limits::default() };
-            let mut rate = Rate::of(&limits, start).expect("a rate");
+            let mut rate = RateLimiter::new(&limits, start).expect("a rate");
             let mut taken = 0;
             // Ten seconds, in steps of a millisecond.
             for millis in 0..10_000 {
@@ -94,10 +94,10 @@ mod tests {
     fn what_is_larger_than_the_bucket_is_paid_for_afterwards() {
         let start = Instant::now();
         let limits = Limits { bytes_per_second: Some(1000), ..Limits::default() };
-        let mut rate = Rate::of(&limits, start).expect("a rate");
+        let mut rate = RateLimiter::new(&limits, start).expect("a rate");
         rate.take(start, 5000);
         assert!(!rate.is_ready(start + Duration::from_secs(4)));
         assert!(rate.is_ready(start + Duration::from_millis(4001)));
-        assert!(Rate::of(&Limits::default(), start).is_none());
+        assert!(RateLimiter::new(&Limits::default(), start).is_none());
     }
 }

@@ -17,32 +17,32 @@ use crate::lock::{event, in_transport};
 use crate::{
     clock,
     disconnect_reason::DisconnectReason,
-    handshake::{Granted, Theirs},
+    handshake::{PeerSettings, ResumeGrant},
     session::{DetachedShare, Offer, Session},
     transport::{Batch, Discarded, Link, Receive, ReceiveError, Transmit, hang_up},
 };
 use sockets_proto::{CloseReason, Frame, SendBuffer};
 
 /// So many batches that a broken link still has are taken in before it is left, and for one that comes so long is waited.
-const LAST_BATCHES: usize = 64;
-const LAST_WAIT: Duration = Duration::from_millis(5);
+const MAX_DRAIN_BATCHES: usize = 64;
+const DRAIN_TIMEOUT: Duration = Duration::from_millis(5);
 
 /// Another link for a session.
-pub(crate) enum Found {
+pub(crate) enum Reattached {
     /// The client has come back.
-    Offered(Box<Offer>),
+    Accepted(Box<Offer>),
     /// The server has, and has received everything up to here.
-    Again(Link, u64),
+    Resumed(Link, u64),
     /// The server knows nothing of the session, and begins another one.
-    Anew(Link, Theirs),
+    NewSession(Link, PeerSettings),
 }
 
-pub(crate) type Search = Pin<Box<dyn Future<Output = Result<Found, DisconnectReason>> + Send>>;
+pub(crate) type ReattachFuture = Pin<Box<dyn Future<Output = Result<Reattached, DisconnectReason>> + Send>>;
 
 /// Finds other links.
-pub(crate) trait Recovery: Send + Sync {
+pub(crate) trait Reattach: Send + Sync {
     /// Finds another link for a session whose link has ended for this reason. It is polled by the session's driver.
-    fn search(self: Arc<Self>, session: Arc<Session>, reason: DisconnectReason) -> Search;
+    fn next_link(self: Arc<Self>, session: Arc<Session>, reason: DisconnectReason) -> ReattachFuture;
 
     /// Returns the share in which a server counts the bytes of a session that loses its link.
     fn share(&self) -> Option<DetachedShare> {
@@ -55,16 +55,16 @@ pub(crate) trait Recovery: Send + Sync {
 
 impl Driver {
     /// Goes on over another link, if the session outlives this end of its link and one is found.
-    pub(super) async fn go_on(&mut self, mut reason: DisconnectReason) -> Result<(), DisconnectReason> {
+    pub(super) async fn reattach(&mut self, mut reason: DisconnectReason) -> Result<(), DisconnectReason> {
         let Some(recovery) = self.recovery.clone() else { return Err(reason) };
-        if !self.session.survives(&reason, self.told) {
+        if !self.session.survives(&reason, self.peer_closed) {
             return Err(reason);
         }
         // A permit is not kept for the time without a link.
         self.pauses.cancel();
         let (transmitter, unwritten) = self.session.park(recovery.share());
         if self.session.is_offered() {
-            let receiver = mem::replace(&mut self.receiver, Box::new(NoLink));
+            let receiver = mem::replace(&mut self.receiver, Box::new(DetachedReceiver));
             let telling = tokio::spawn(supersede(receiver, transmitter, unwritten)).abort_handle();
             // One who comes again and again keeps only the last of its links.
             if let Some(before) = self.superseded.replace(telling) {
@@ -72,25 +72,25 @@ impl Driver {
             }
         } else {
             drop(transmitter);
-            if let Err(last) = self.hear_out().await {
-                if !self.session.survives(&last, self.told) {
+            if let Err(last) = self.drain_receiver().await {
+                if !self.session.survives(&last, self.peer_closed) {
                     return Err(last);
                 }
                 (reason, self.batch) = (last, Batch::default());
             }
-            self.receiver = Box::new(NoLink);
+            self.receiver = Box::new(DetachedReceiver);
         }
         event!(debug, peer = %self.session.label(), %reason, "a link has ended; its session goes on");
-        self.told = false;
+        self.peer_closed = false;
         self.handle_batch().await?;
-        let mut search = Arc::clone(&recovery).search(Arc::clone(&self.session), reason);
-        let found = poll_fn(|cx| match self.poll_away(cx) {
+        let mut search = Arc::clone(&recovery).next_link(Arc::clone(&self.session), reason);
+        let found = poll_fn(|cx| match self.poll_detached(cx) {
             Ok(()) => search.as_mut().poll(cx),
             Err(reason) => Poll::Ready(Err(reason)),
         });
         let found = found.await?;
         drop(search);
-        self.take_up(found)?;
+        self.attach(found)?;
         // Not before: the user may send something at once. A new session becomes ready later.
         if self.session.is_ready() {
             recovery.on_established();
@@ -99,15 +99,15 @@ impl Driver {
     }
 
     /// Takes in what the link still has: it may have brought the reason of its end, as yet unread.
-    async fn hear_out(&mut self) -> Result<(), DisconnectReason> {
+    async fn drain_receiver(&mut self) -> Result<(), DisconnectReason> {
         self.handle_batch().await?;
-        for _ in 0..LAST_BATCHES {
+        for _ in 0..MAX_DRAIN_BATCHES {
             let max_frame = self.session.limits().max_frame as usize;
-            let hear = poll_fn(|cx| match self.poll_away(cx) {
+            let hear = poll_fn(|cx| match self.poll_detached(cx) {
                 Ok(()) => in_transport(|| self.receiver.poll_receive(cx, max_frame)).map(Ok),
                 Err(reason) => Poll::Ready(Err(reason)),
             });
-            let Ok(heard) = timeout(LAST_WAIT, hear).await else { break };
+            let Ok(heard) = timeout(DRAIN_TIMEOUT, hear).await else { break };
             let Ok(batch) = heard? else { break };
             (self.batch, self.arrived) = (batch.into(), clock::now());
             self.handle_batch().await?;
@@ -117,7 +117,7 @@ impl Driver {
 
     /// Handles what has been received, and lets others run meanwhile.
     async fn handle_batch(&mut self) -> Result<(), DisconnectReason> {
-        poll_fn(|cx| match self.poll_away(cx) {
+        poll_fn(|cx| match self.poll_detached(cx) {
             Ok(()) if !self.batch.is_empty() => Poll::Pending,
             handled => Poll::Ready(handled),
         })
@@ -125,7 +125,7 @@ impl Driver {
     }
 
     /// Handles what has been received, and keeps time. It wakes its task while there is more to handle.
-    fn poll_away(&mut self, cx: &mut Context<'_>) -> Result<(), DisconnectReason> {
+    fn poll_detached(&mut self, cx: &mut Context<'_>) -> Result<(), DisconnectReason> {
         let mut now = clock::now();
         self.session.prepare_away(now, cx)?;
         if self.has_work(now) {
@@ -134,13 +134,13 @@ impl Driver {
         if self.has_work(now) {
             wake_after_others(cx);
         }
-        self.keep_time(now, false, cx)
+        self.poll_timers(now, false, cx)
     }
 
-    fn take_up(&mut self, found: Found) -> Result<(), DisconnectReason> {
+    fn attach(&mut self, found: Reattached) -> Result<(), DisconnectReason> {
         let missed = || DisconnectReason::Lost("the other side has missed more than is kept for it".into());
         let (receiver, received) = match found {
-            Found::Offered(offer) => {
+            Reattached::Accepted(offer) => {
                 if !self.session.can_resume(&offer.claim) {
                     // More has been sent since the claim was checked. The client is answered when the session has ended.
                     self.session.keep_offer(offer);
@@ -148,7 +148,7 @@ impl Driver {
                 }
                 let Offer { link, claim, token, adopt, welcome, declined: _declined } = *offer;
                 adopt();
-                let granted = Granted { received: Some(self.session.positions().0), token };
+                let granted = ResumeGrant { received: Some(self.session.positions().0), token };
                 let (link, welcome) = welcome(link, &granted);
                 let tokens = Some((claim.token, granted.token));
                 if !self.session.resume(link.transmitter, welcome, claim.received, tokens) {
@@ -156,14 +156,14 @@ impl Driver {
                 }
                 (link.receiver, link.received)
             }
-            Found::Again(link, position) => {
+            Reattached::Resumed(link, position) => {
                 if !self.session.resume(link.transmitter, Bytes::new(), position, None) {
                     return Err(missed());
                 }
                 (link.receiver, link.received)
             }
-            Found::Anew(link, theirs) => {
-                self.dispatcher.forget_held();
+            Reattached::NewSession(link, theirs) => {
+                self.dispatcher.clear_held();
                 self.announced = None;
                 self.session.start_anew(link.transmitter, theirs);
                 (link.receiver, link.received)
@@ -185,9 +185,9 @@ async fn supersede(mut receiver: Box<dyn Receive>, mut transmitter: Box<dyn Tran
 }
 
 /// Stands for a link that there is not.
-struct NoLink;
+struct DetachedReceiver;
 
-impl Receive for NoLink {
+impl Receive for DetachedReceiver {
     fn poll_receive(&mut self, _: &mut Context<'_>, _: usize) -> Poll<Result<Bytes, ReceiveError>> {
         Poll::Ready(Err(ReceiveError::Closed))
     }
@@ -251,8 +251,8 @@ mod tests {
     #[derive(Default)]
     struct Noting(Mutex<Vec<(DisconnectReason, Duration)>>);
 
-    impl Recovery for Noting {
-        fn search(self: Arc<Self>, session: Arc<Session>, reason: DisconnectReason) -> Search {
+    impl Reattach for Noting {
+        fn next_link(self: Arc<Self>, session: Arc<Session>, reason: DisconnectReason) -> ReattachFuture {
             self.0.lock().push((reason.clone(), session.restart_delay()));
             Box::pin(async { Err(reason) })
         }
@@ -265,8 +265,13 @@ mod tests {
         let written = watch::Sender::new(false);
         let receiver = Ending { written: written.clone(), last: Some(last.take_all()) };
         let limits = Arc::new(Limits::default());
-        let theirs =
-            Theirs { terms: limits.settings(), silence: None, compresses: false, keeps: Some(1 << 20), retries: true };
+        let theirs = PeerSettings {
+            settings: limits.settings(),
+            idle_timeout: None,
+            supports_compression: false,
+            retransmit_limit: Some(1 << 20),
+            retries: true,
+        };
         let (routes, shared) = (Routes::new(1), Arc::new(Routes::new(0)));
         let session = Session::new(PeerLabel::Server, Box::new(written), theirs, limits, routes, shared, true);
         let noting = Arc::new(Noting::default());

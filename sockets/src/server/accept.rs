@@ -27,7 +27,7 @@ use crate::{
     connect_error::AcceptError,
     disconnect_reason::DisconnectReason,
     driver::Driver,
-    handshake::{self, Claim, Granted, Theirs},
+    handshake::{self, PeerSettings, ResumeGrant, ResumeRequest},
     hooks,
     lock::event,
     peer_label::PeerLabel,
@@ -146,7 +146,7 @@ enum Admitted<I> {
 /// A connection that is going to have a session of its own.
 struct Newcomer<I> {
     link: Link,
-    theirs: Theirs,
+    theirs: PeerSettings,
     identity: I,
     address: Option<SocketAddr>,
     place: Connected,
@@ -291,16 +291,16 @@ async fn resume<I: Identity>(
     socket: &Socket<I>,
     identity: I,
     link: Link,
-    theirs: Theirs,
-    claim: Claim,
+    theirs: PeerSettings,
+    claim: ResumeRequest,
     token: Token,
 ) -> Result<(), Declined> {
     let greeter = Arc::clone(server);
-    let welcome = move |link: Link, granted: &Granted| {
+    let welcome = move |link: Link, granted: &ResumeGrant| {
         let compression = &greeter.options.compression;
         // One that cannot be encoded is not understood, so that the client tries again.
         let welcome = handshake::welcome(&greeter.limits, compression, Some(granted)).unwrap_or_default();
-        (compression.around(link, theirs.compresses), welcome)
+        (compression.around(link, theirs.supports_compression), welcome)
     };
     let (declined, answer) = oneshot::channel();
     let adopted = socket.clone();
@@ -324,11 +324,11 @@ fn start<I: Identity>(
 ) -> Result<(Socket<I>, impl Future<Output = ()> + Send + use<I>), AcceptError> {
     let Newcomer { link, mut theirs, identity, address, place } = newcomer;
     let number = server.next_socket.fetch_add(1, Ordering::Relaxed);
-    let token = Token::new(number).filter(|_| theirs.keeps.is_some());
-    theirs.keeps = theirs.keeps.filter(|_| token.is_some());
-    let granted = token.clone().map(|token| Granted { received: None, token });
+    let token = Token::new(number).filter(|_| theirs.retransmit_limit.is_some());
+    theirs.retransmit_limit = theirs.retransmit_limit.filter(|_| token.is_some());
+    let granted = token.clone().map(|token| ResumeGrant { received: None, token });
     let welcome = handshake::welcome(&server.limits, &server.options.compression, granted.as_ref())?;
-    let Link { receiver, transmitter, received } = server.options.compression.around(link, theirs.compresses);
+    let Link { receiver, transmitter, received } = server.options.compression.around(link, theirs.supports_compression);
     let (limits, shared) = (Arc::clone(&server.limits), Arc::clone(&server.routes));
     let label = PeerLabel::Client { session: number, address };
     let routes = Routes::new(limits.names_per_peer as usize).inside(server.around.clone());
@@ -353,7 +353,7 @@ fn start<I: Identity>(
         hooks::run("drop of an identity", label, || drop(left));
     };
     let mut driver = Driver::new(session, receiver, received);
-    if theirs.keeps.is_some() {
+    if theirs.retransmit_limit.is_some() {
         driver = driver.recovering(server.parking.clone());
     }
     Ok((socket, driver.run(leave)))

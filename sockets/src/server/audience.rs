@@ -215,7 +215,7 @@ impl<I: Identity> Audience<I> {
     async fn emit_frame(&self, callee: Callee<'_>, frame: Bytes) -> Result<(), CallError> {
         let fanout = &self.server.fanout;
         let roster = || self.selector.roster(&self.server.registry, fanout.shards());
-        fanout.emit(callee, &frame, roster).await.map_err(CallError::refused)
+        fanout.emit(callee, &frame, roster).await.map_err(CallError::from_send_outcome)
     }
 
     /// Asks every member.

@@ -69,7 +69,7 @@ async fn blocking_handlers_of_detached_sessions_leave_a_worker() {
         .build();
     let mut visitors = Vec::new();
     for login in 0..CLIENTS {
-        let mut visitor = come(&server, login, Resumption::Begin).await;
+        let mut visitor = come(&server, login, Resumption::New).await;
         let id = CallId { number: 0, shared: false };
         let request = Frame::Request { id, timeout: 3_600_000, key: name::key("", "block") };
         visitor.say_with(request, &encode(&()).unwrap()).await;

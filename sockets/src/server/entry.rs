@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     connect_error::AcceptError,
-    handshake::{self, Claim, Heard, Theirs},
+    handshake::{self, PeerSettings, ReceivedHello, ResumeRequest},
     peer_label::PeerLabel,
     refusal::Refusal,
     transport::{Handshake, Link, ReceiveError},
@@ -31,7 +31,7 @@ const TOO_LATE: &str = "authentication took too long";
 pub(super) enum Entry<I> {
     New(I, Connected),
     /// A session that is resumed, with the identity that it takes and the token for the next time.
-    Return(Socket<I>, I, Claim, Token),
+    Return(Socket<I>, I, ResumeRequest, Token),
 }
 
 /// Makes the handshake, up to its welcome, until `deadline`.
@@ -41,13 +41,13 @@ pub(super) async fn admit<I: Identity>(
     handshake: Handshake,
     turn: &mut Turn,
     deadline: Instant,
-) -> Result<(Theirs, Entry<I>), AcceptError> {
+) -> Result<(PeerSettings, Entry<I>), AcceptError> {
     if let Err(error) = &server.registration {
         return Err(AcceptError::Registration(error.to_string()));
     }
-    let heard = timeout_at(deadline, turn.theirs(handshake::hear(link, &server.limits))).await;
+    let heard = timeout_at(deadline, turn.theirs(handshake::read_hello(link, &server.limits))).await;
     let Ok(heard) = heard else { return misunderstand(server, link, TOO_LATE.into(), turn).await };
-    let Heard { theirs, login, claim } = heard.unwrap_or_else(|| handshake::cut_short(link))?;
+    let ReceivedHello { theirs, login, claim } = heard.unwrap_or_else(|| handshake::evict(link))?;
     let claimed = claim.clone();
     let decided = tokio::select! {
         biased;
@@ -70,7 +70,7 @@ pub(super) async fn admit<I: Identity>(
 }
 
 /// Ends the session that a finally refused client has claimed, since the client does not try again.
-fn end_claimed<I: Identity>(server: &Inner<I>, claim: &Claim, refusal: &Refusal) {
+fn end_claimed<I: Identity>(server: &Inner<I>, claim: &ResumeRequest, refusal: &Refusal) {
     let claimed = server.registry.read().socket(claim.token.session()).cloned();
     if let Some(socket) = claimed {
         socket.session().refuse(claim, refusal.clone());
@@ -81,7 +81,7 @@ fn end_claimed<I: Identity>(server: &Inner<I>, claim: &Claim, refusal: &Refusal)
 async fn decide<I: Identity>(
     server: &Inner<I>,
     login: &[u8],
-    claim: Option<Claim>,
+    claim: Option<ResumeRequest>,
     handshake: Handshake,
 ) -> Result<Entry<I>, AuthFailure> {
     if let Some(claim) = claim
@@ -106,7 +106,7 @@ async fn decide<I: Identity>(
 /// and the token for the next time.
 async fn returned<I: Identity>(
     server: &Inner<I>,
-    claim: &Claim,
+    claim: &ResumeRequest,
     login: &[u8],
     handshake: &Handshake,
 ) -> Result<Option<(Socket<I>, I, Token)>, AuthFailure> {
@@ -160,7 +160,7 @@ pub(super) async fn refuse<I, T>(
     server: &Inner<I>,
     link: &mut Link,
     refusal: Refusal,
-    theirs: &Theirs,
+    theirs: &PeerSettings,
     turn: &mut Turn,
 ) -> Result<T, AcceptError> {
     let refusing = turn.theirs(handshake::refuse(link, refusal.clone(), theirs.retries));
@@ -175,7 +175,7 @@ async fn misunderstand<I, T>(
     what: String,
     turn: &mut Turn,
 ) -> Result<T, AcceptError> {
-    let telling = turn.theirs(handshake::misunderstand(link, what.clone()));
+    let telling = turn.theirs(handshake::reject_malformed(link, what.clone()));
     let told = timeout(server.limits.authentication, telling).await;
     told.ok().flatten().unwrap_or(Err(AcceptError::Handshake(what)))
 }

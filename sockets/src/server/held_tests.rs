@@ -73,7 +73,7 @@ impl Waiting {
         let arguments = encode(&vec![7_u8; length]).unwrap();
         let mut visitors = Vec::new();
         for login in 0..CLIENTS {
-            let mut visitor = come(&self.server, login, Resumption::Begin).await;
+            let mut visitor = come(&self.server, login, Resumption::New).await;
             for number in 0..calls {
                 let id = CallId { number: number.into(), shared: false };
                 let request = Frame::Request { id, timeout: 3_600_000, key: name::key("", "wait") };

@@ -10,7 +10,7 @@ use tokio::{
 use crate::lock::Mutex;
 use crate::{
     disconnect_reason::DisconnectReason,
-    driver::{Found, Recovery, Search},
+    driver::{Reattach, ReattachFuture, Reattached},
     limits::Limits,
     session::{DetachedBytes, DetachedShare, Session},
 };
@@ -58,11 +58,11 @@ impl Parking {
     }
 }
 
-impl Recovery for Parking {
-    fn search(self: Arc<Self>, session: Arc<Session>, reason: DisconnectReason) -> Search {
+impl Reattach for Parking {
+    fn next_link(self: Arc<Self>, session: Arc<Session>, reason: DisconnectReason) -> ReattachFuture {
         Box::pin(async move {
             if session.is_offered() {
-                return Ok(Found::Offered(session.offered().await));
+                return Ok(Reattached::Accepted(session.offered().await));
             }
             let Some(mut place) = self.enter() else { return Err(reason) };
             let until = Instant::now() + clamp_timeout(self.limits.resume_within);
@@ -70,7 +70,7 @@ impl Recovery for Parking {
                 session.recount();
                 tokio::select! {
                     biased;
-                    offer = session.offered() => return Ok(Found::Offered(offer)),
+                    offer = session.offered() => return Ok(Reattached::Accepted(offer)),
                     _ = &mut place.given_up => break,
                     () = sleep_until(until) => break,
                     () = sleep(LOOK) => {}

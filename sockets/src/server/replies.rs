@@ -122,7 +122,7 @@ impl<I, T, E> Replies<I, T, E> {
             let (index, reply) = match self.refused.pop_front() {
                 Some((index, error)) => (index, Err(error)),
                 None => match self.ask.poll_answer(cx) {
-                    Poll::Ready((index, answer)) => (index, CallError::from_answer(answer)),
+                    Poll::Ready((index, answer)) => (index, CallError::from_call_result(answer)),
                     Poll::Pending => return Poll::Pending,
                 },
             };

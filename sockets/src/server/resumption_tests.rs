@@ -21,7 +21,7 @@ use crate::{
     codec::{Payload, encode},
     connect_error::ConnectError,
     disconnect_reason::DisconnectReason,
-    handshake::{Claim, Granted, Resumption, greet},
+    handshake::{ResumeGrant, ResumeRequest, Resumption, send_hello},
     limits::Limits,
     refusal::Refusal,
     session::{Checked, Declined, Offer},
@@ -38,7 +38,7 @@ fn server() -> Server<u32> {
 /// One who comes to a server, with nothing of a client but its link.
 pub(super) struct Visitor {
     link: Link,
-    granted: Granted,
+    granted: ResumeGrant,
 }
 
 pub(super) async fn come(server: &Server<u32>, login: u32, resumption: Resumption) -> Visitor {
@@ -47,19 +47,19 @@ pub(super) async fn come(server: &Server<u32>, login: u32, resumption: Resumptio
     let login = encode(&login).unwrap();
     let (limits, plain) = (Limits::default(), Compression::default());
     let deadline = Instant::now() + PATIENCE;
-    let (theirs, granted) = greet(&mut link, &limits, &plain, login, Some(resumption), deadline).await.unwrap();
-    assert!(theirs.keeps.is_some());
+    let (theirs, granted) = send_hello(&mut link, &limits, &plain, login, Some(resumption), deadline).await.unwrap();
+    assert!(theirs.retransmit_limit.is_some());
     Visitor { link, granted: granted.unwrap() }
 }
 
 async fn come_back(server: &Server<u32>, login: u32, token: &Token) -> Visitor {
-    come(server, login, Resumption::GoOn(claim_of(token))).await
+    come(server, login, Resumption::Resume(claim_of(token))).await
 }
 
 /// A claim by a client that has received nothing, made after all former ones.
-fn claim_of(token: &Token) -> Claim {
+fn claim_of(token: &Token) -> ResumeRequest {
     static ATTEMPTS: AtomicU64 = AtomicU64::new(1);
-    Claim { token: token.clone(), received: 0, kept: 0, attempt: ATTEMPTS.fetch_add(1, Ordering::Relaxed) }
+    ResumeRequest { token: token.clone(), received: 0, kept: 0, attempt: ATTEMPTS.fetch_add(1, Ordering::Relaxed) }
 }
 
 impl Visitor {
@@ -99,7 +99,7 @@ impl Visitor {
 #[tokio::test]
 async fn a_token_is_good_once_and_for_its_identity() {
     let server = server();
-    let first = come(&server, 1, Resumption::Begin).await.granted.token;
+    let first = come(&server, 1, Resumption::New).await.granted.token;
     assert!(!come_back(&server, 2, &first).await.goes_on(), "a stolen one, of somebody else");
     assert!(!come_back(&server, 1, &Token::new(first.session()).unwrap()).await.goes_on(), "a guessed one");
     assert!(!come_back(&server, 1, &Token::new(1000).unwrap()).await.goes_on(), "one of no session");
@@ -123,7 +123,7 @@ async fn a_token_is_good_once_and_for_its_identity() {
 #[tokio::test]
 async fn a_session_that_two_connections_claim_belongs_to_the_newer_one() {
     let server = server();
-    let mut older = come(&server, 1, Resumption::Begin).await;
+    let mut older = come(&server, 1, Resumption::New).await;
     let socket = server.sockets().remove(0);
     let mut newer = come_back(&server, 1, &older.granted.token).await;
     assert!(newer.goes_on());
@@ -138,7 +138,7 @@ async fn who_has_missed_more_than_is_kept_gets_another_session_and_the_first_one
     let limits = Limits { resume_bytes: 1000, ..Limits::default() };
     let server =
         Server::builder().authenticate(|login: u32| async move { Ok::<_, Refusal>(login) }).limits(limits).build();
-    let mut visitor = come(&server, 1, Resumption::Begin).await;
+    let mut visitor = come(&server, 1, Resumption::New).await;
     let socket = server.sockets().remove(0);
     for _ in 0..10 {
         socket.emit("hello", &[0_u8; 200][..]).await.unwrap();
@@ -154,8 +154,8 @@ async fn sessions_that_wait_are_limited_in_number_and_time() {
     let limits = Limits { resume_sessions: 1, ..Limits::default() };
     let server =
         Server::builder().authenticate(|login: u32| async move { Ok::<_, Refusal>(login) }).limits(limits).build();
-    let first = come(&server, 1, Resumption::Begin).await;
-    let second = come(&server, 2, Resumption::Begin).await;
+    let first = come(&server, 1, Resumption::New).await;
+    let second = come(&server, 2, Resumption::New).await;
     let sockets = server.sockets();
     let began = Instant::now();
     drop(first);
@@ -179,7 +179,7 @@ async fn come_and_read_nothing(server: &Server<u32>, resumption: Resumption) -> 
     let mut link = over_stream(read, write);
     let (limits, plain) = (Limits::default(), Compression::default());
     let (login, deadline) = (encode(&1_u32).unwrap(), Instant::now() + PATIENCE);
-    let (_, granted) = greet(&mut link, &limits, &plain, login, Some(resumption), deadline).await.unwrap();
+    let (_, granted) = send_hello(&mut link, &limits, &plain, login, Some(resumption), deadline).await.unwrap();
     Visitor { link, granted: granted.unwrap() }
 }
 
@@ -193,7 +193,7 @@ async fn who_asks_and_comes_back_and_reads_nothing_makes_nothing_grow() {
             socket.listen("large", |(): ()| async { vec![7_u8; REPLY] });
         })
         .build();
-    let mut visitor = come_and_read_nothing(&server, Resumption::Begin).await;
+    let mut visitor = come_and_read_nothing(&server, Resumption::New).await;
     let token = visitor.granted.token.clone();
     let socket = server.sockets().remove(0);
     let mut number = 0;
@@ -209,8 +209,8 @@ async fn who_asks_and_comes_back_and_reads_nothing_makes_nothing_grow() {
         let held = socket.session().held();
         assert!(held < most as usize + 2 * REPLY, "{held} bytes are held");
         // It claims to have as little as it can.
-        let claim = Claim { received: socket.session().positions().1, ..claim_of(&token) };
-        visitor = come_and_read_nothing(&server, Resumption::GoOn(claim)).await;
+        let claim = ResumeRequest { received: socket.session().positions().1, ..claim_of(&token) };
+        visitor = come_and_read_nothing(&server, Resumption::Resume(claim)).await;
         assert!(visitor.goes_on());
     }
 }
@@ -223,7 +223,7 @@ async fn a_position_that_cannot_be_is_a_violation() {
         &[Frame::Ack { position: u64::MAX }],
     ] {
         let server = server();
-        let mut visitor = come(&server, 1, Resumption::Begin).await;
+        let mut visitor = come(&server, 1, Resumption::New).await;
         let socket = server.sockets().remove(0);
         for frame in frames {
             visitor.say(*frame).await;
@@ -237,7 +237,7 @@ async fn a_position_that_cannot_be_is_a_violation() {
 #[tokio::test]
 async fn a_session_that_is_disconnected_takes_no_other_link() {
     let server = server();
-    let visitor = come(&server, 1, Resumption::Begin).await;
+    let visitor = come(&server, 1, Resumption::New).await;
     let (first, token) = (server.sockets().remove(0), visitor.granted.token.clone());
     drop(visitor);
     while !first.session().is_away() {
@@ -255,13 +255,13 @@ async fn a_session_that_is_disconnected_takes_no_other_link() {
 async fn a_claim_of_a_position_within_a_frame_begins_another_session() {
     for within in [1, 3, 20] {
         let server = server();
-        let mut visitor = come(&server, 1, Resumption::Begin).await;
+        let mut visitor = come(&server, 1, Resumption::New).await;
         let socket = server.sockets().remove(0);
         socket.emit("hello", &[7_u8; 50][..]).await.unwrap();
         visitor.hear(|frame| matches!(frame, Frame::Emit { .. })).await;
         let received = socket.session().positions().1 + within;
-        let claim = Claim { received, ..claim_of(&visitor.granted.token) };
-        assert!(!come(&server, 1, Resumption::GoOn(claim)).await.goes_on(), "{within} bytes within a frame");
+        let claim = ResumeRequest { received, ..claim_of(&visitor.granted.token) };
+        assert!(!come(&server, 1, Resumption::Resume(claim)).await.goes_on(), "{within} bytes within a frame");
         let reason = timeout(PATIENCE, socket.disconnected()).await.unwrap();
         assert!(reason.to_string().contains("missed more"), "{reason}");
     }
@@ -273,7 +273,7 @@ fn offer(socket: &Socket<u32>, token: &Token) -> (Link, oneshot::Receiver<Declin
     let (near, link) = memory_pair();
     let claim = claim_of(token);
     let (declined, answer) = oneshot::channel();
-    let welcome = Box::new(|link, _: &Granted| (link, Bytes::new()));
+    let welcome = Box::new(|link, _: &ResumeGrant| (link, Bytes::new()));
     let (token, adopt) = (Token::new(token.session()).unwrap(), Box::new(|| {}));
     socket.session().offer(Offer { link, claim, token, adopt, welcome, declined });
     (near, answer)
@@ -284,7 +284,7 @@ async fn links_that_a_session_does_not_take_are_declined_with_a_message() {
     let limits = Limits { resume_bytes: 1000, ..Limits::default() };
     let server =
         Server::builder().authenticate(|login: u32| async move { Ok::<_, Refusal>(login) }).limits(limits).build();
-    let visitor = come(&server, 1, Resumption::Begin).await;
+    let visitor = come(&server, 1, Resumption::New).await;
     let (socket, token) = (server.sockets().remove(0), visitor.granted.token.clone());
     let (_older, superseded) = offer(&socket, &token);
     let (_newer, overflown) = offer(&socket, &token);
@@ -305,7 +305,7 @@ async fn links_that_a_session_does_not_take_are_declined_with_a_message() {
 #[tokio::test]
 async fn an_offered_link_is_declined_when_the_session_is_disconnected() {
     let server = server();
-    let visitor = come(&server, 1, Resumption::Begin).await;
+    let visitor = come(&server, 1, Resumption::New).await;
     let socket = server.sockets().remove(0);
     let (_near, declined) = offer(&socket, &visitor.granted.token);
     socket.disconnect("enough");
@@ -315,7 +315,7 @@ async fn an_offered_link_is_declined_when_the_session_is_disconnected() {
 #[tokio::test]
 async fn a_link_that_a_session_takes_is_not_declined() {
     let server = server();
-    let visitor = come(&server, 1, Resumption::Begin).await;
+    let visitor = come(&server, 1, Resumption::New).await;
     let socket = server.sockets().remove(0);
     let (_near, declined) = offer(&socket, &visitor.granted.token);
     assert!(timeout(PATIENCE, declined).await.unwrap().is_err(), "it is taken");
@@ -341,18 +341,18 @@ fn server_with_permits(count: usize) -> (Server<u32>, Arc<Semaphore>) {
 #[tokio::test]
 async fn delayed_claim_does_not_take_the_session_from_a_later_one() {
     let (server, permits) = server_with_permits(2);
-    let first = come(&server, 1, Resumption::Begin).await.granted.token;
+    let first = come(&server, 1, Resumption::New).await.granted.token;
     let socket = server.sockets().remove(0);
     let (earlier, later) = (claim_of(&first), claim_of(&first));
-    let mut newer = come(&server, 1, Resumption::GoOn(later)).await;
+    let mut newer = come(&server, 1, Resumption::Resume(later)).await;
     assert!(newer.goes_on());
 
     let (mut link, theirs) = memory_pair();
     drop(server.accept_arrival(Arrival::Open(theirs, Handshake::over("memory"))));
     permits.add_permits(1);
     let (limits, plain) = (Limits::default(), Compression::default());
-    let (login, resumption) = (encode(&1_u32).unwrap(), Some(Resumption::GoOn(earlier)));
-    match greet(&mut link, &limits, &plain, login, resumption, Instant::now() + PATIENCE).await {
+    let (login, resumption) = (encode(&1_u32).unwrap(), Some(Resumption::Resume(earlier)));
+    match send_hello(&mut link, &limits, &plain, login, resumption, Instant::now() + PATIENCE).await {
         Err(ConnectError::Refused(refusal)) => assert!(refusal.retry_after().is_some(), "{refusal}"),
         other => panic!("the delayed claim is answered with {other:?}"),
     }
@@ -367,9 +367,9 @@ async fn delayed_claim_does_not_take_the_session_from_a_later_one() {
 #[tokio::test]
 async fn delayed_claim_does_not_end_the_session() {
     let server = server();
-    let visitor = come(&server, 1, Resumption::Begin).await;
+    let visitor = come(&server, 1, Resumption::New).await;
     let socket = server.sockets().remove(0);
-    let earlier = Claim { received: 1 << 40, ..claim_of(&visitor.granted.token) };
+    let earlier = ResumeRequest { received: 1 << 40, ..claim_of(&visitor.granted.token) };
     let (_newer, declined) = offer(&socket, &visitor.granted.token);
     assert!(timeout(PATIENCE, declined).await.unwrap().is_err(), "the later claim is taken");
     assert_eq!(socket.session().check(&earlier), Checked::Superseded);
@@ -380,13 +380,13 @@ async fn delayed_claim_does_not_end_the_session() {
 #[tokio::test]
 async fn claim_that_is_answered_too_late_does_not_end_the_session() {
     let (server, permits) = server_with_permits(1);
-    let token = come(&server, 1, Resumption::Begin).await.granted.token;
+    let token = come(&server, 1, Resumption::New).await.granted.token;
     let socket = server.sockets().remove(0);
     let (mut link, theirs) = memory_pair();
     drop(server.accept_arrival(Arrival::Open(theirs, Handshake::over("memory"))));
     let (limits, plain) = (Limits::default(), Compression::default());
-    let (login, resumption) = (encode(&1_u32).unwrap(), Some(Resumption::GoOn(claim_of(&token))));
-    let late = greet(&mut link, &limits, &plain, login, resumption, Instant::now()).await;
+    let (login, resumption) = (encode(&1_u32).unwrap(), Some(Resumption::Resume(claim_of(&token))));
+    let late = send_hello(&mut link, &limits, &plain, login, resumption, Instant::now()).await;
     assert!(matches!(late, Err(ConnectError::Handshake(_))), "{late:?}");
     permits.add_permits(1);
     let welcome = timeout(PATIENCE, poll_fn(|cx| link.receiver.poll_receive(cx, 1 << 20))).await.unwrap();
@@ -402,7 +402,7 @@ async fn resumption_that_waits_for_its_driver_frees_the_handshake() {
     let limits = Limits { handshakes: 1, authentication: Duration::from_secs(3), ..Limits::default() };
     let server =
         Server::builder().authenticate(|login: u32| async move { Ok::<_, Refusal>(login) }).limits(limits).build();
-    let mut visitor = come(&server, 1, Resumption::Begin).await;
+    let mut visitor = come(&server, 1, Resumption::New).await;
     let socket = server.sockets().remove(0);
     let block = Arc::new(());
     let blocks = Arc::downgrade(&block);
@@ -422,15 +422,15 @@ async fn resumption_that_waits_for_its_driver_frees_the_handshake() {
     let (mut link, theirs) = memory_pair();
     let mut accepting = server.accept_arrival(Arrival::Open(theirs, Handshake::over("memory")));
     let (limits, plain) = (Limits::default(), Compression::default());
-    let resumption = Some(Resumption::GoOn(claim_of(&visitor.granted.token)));
+    let resumption = Some(Resumption::Resume(claim_of(&visitor.granted.token)));
     let login = encode(&1_u32).unwrap();
     let deadline = Instant::now() + PATIENCE;
     let claiming =
-        tokio::spawn(async move { greet(&mut link, &limits, &plain, login, resumption, deadline).await.is_ok() });
+        tokio::spawn(async move { send_hello(&mut link, &limits, &plain, login, resumption, deadline).await.is_ok() });
     while !socket.session().is_offered() {
         tokio::task::yield_now().await;
     }
-    assert!(timeout(PATIENCE, come(&server, 2, Resumption::Begin)).await.is_ok(), "others are admitted");
+    assert!(timeout(PATIENCE, come(&server, 2, Resumption::New)).await.is_ok(), "others are admitted");
     assert!((&mut accepting).now_or_never().is_none(), "meanwhile, the session has not taken the connection");
     let late = timeout(PATIENCE, accepting).await.expect("it waits for a limited time").unwrap_err();
     assert!(late.to_string().contains("in time"), "{late}");

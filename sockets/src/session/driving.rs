@@ -151,7 +151,7 @@ impl Session {
                     if reason == CloseReason::Restarting {
                         state.set_restart_delay(delayed(&text).0);
                     }
-                    return Ok(Some(Received::Goodbye(DisconnectReason::told(reason, text))));
+                    return Ok(Some(Received::Goodbye(DisconnectReason::from_close(reason, text))));
                 }
             }
         }

@@ -117,7 +117,7 @@ impl Session {
 
     /// Returns the goodbye for the peer, unless the connection is lost or the peer has sent one.
     pub(crate) fn farewell<'a>(&self, reason: &'a DisconnectReason) -> Option<(CloseReason, Cow<'a, str>)> {
-        reason.farewell(self.peer_retries, self.restart_delay())
+        reason.to_close(self.peer_retries, self.restart_delay())
     }
 
     /// Why it has ended, if it has.

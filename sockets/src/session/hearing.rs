@@ -119,7 +119,7 @@ impl Session {
                 state.arm();
                 (self.needs_write(&mut state), Ok(()))
             }
-            Err((refused, Consumer::Member(member))) => (false, Err((CallError::refused(refused), member))),
+            Err((refused, Consumer::Member(member))) => (false, Err((CallError::from_send_outcome(refused), member))),
             Err((refused, Consumer::Caller(_))) => {
                 debug_assert!(false, "the consumer of a broadcast request is a member: {refused:?}");
                 (false, Ok(()))

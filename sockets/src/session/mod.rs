@@ -94,7 +94,7 @@ use self::{
 };
 use crate::lock::{DroppedUnlocked, Mutex, RwLock};
 use crate::{
-    clock::now, disconnect_reason::DisconnectReason, handshake::Theirs, limits::Limits, peer_label::PeerLabel,
+    clock::now, disconnect_reason::DisconnectReason, handshake::PeerSettings, limits::Limits, peer_label::PeerLabel,
     registration_error::RegistrationError, transport::Transmit,
 };
 use sockets_proto::{Announcement, Frame, KeepAlive, Role, SessionCore, clamp_timeout};
@@ -241,16 +241,16 @@ impl Session {
     pub(crate) fn new(
         label: PeerLabel,
         transmitter: Box<dyn Transmit>,
-        theirs: Theirs,
+        theirs: PeerSettings,
         limits: Arc<Limits>,
         routes: Routes,
         shared_routes: Arc<Routes>,
         ready: bool,
     ) -> Arc<Self> {
         let mut core =
-            SessionCore::new(label.own_side(), limits.settings(), theirs.terms, limits.outgoing_queue as usize);
-        core.set_keep_alive(KeepAlive::new(now(), limits.keep_alive(), theirs.silence, phase()));
-        if let Some(keeps) = theirs.keeps {
+            SessionCore::new(label.own_side(), limits.settings(), theirs.settings, limits.outgoing_queue as usize);
+        core.set_keep_alive(KeepAlive::new(now(), limits.keep_alive(), theirs.idle_timeout, phase()));
+        if let Some(keeps) = theirs.retransmit_limit {
             core.enable_resumption(limits.resume_bytes as usize, keeps as usize);
         }
         Arc::new(Self {
@@ -287,7 +287,7 @@ impl Session {
             shared_routes,
             limits,
             peer_retries: theirs.retries,
-            peer_max_frame: theirs.terms.max_frame,
+            peer_max_frame: theirs.settings.max_frame,
             counters: Counters::default(),
             slowness: Slowness::default(),
             emit_turn: tokio::sync::Mutex::new(()),

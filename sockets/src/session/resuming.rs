@@ -13,7 +13,7 @@ use super::{DetachedShare, Session, State, phase, signatures::Signatures};
 use crate::{
     clock::now,
     disconnect_reason::DisconnectReason,
-    handshake::{Claim, Granted, Theirs},
+    handshake::{PeerSettings, ResumeGrant, ResumeRequest},
     refusal::Refusal,
     transport::{Link, Transmit},
 };
@@ -22,7 +22,7 @@ use sockets_proto::{KeepAlive, SendBuffer, Token, Tokens};
 /// What a server's session can be gone on with: another link, to its client.
 pub(crate) struct Offer {
     pub(crate) link: Link,
-    pub(crate) claim: Claim,
+    pub(crate) claim: ResumeRequest,
     /// For the next time.
     pub(crate) token: Token,
     /// Replaces the identity of the socket. It runs before the connection is used, and only if the session is resumed.
@@ -33,7 +33,7 @@ pub(crate) struct Offer {
 }
 
 /// Prepares a link for a session, and returns it with the message to the client that the session is resumed.
-pub(crate) type Welcome = dyn FnOnce(Link, &Granted) -> (Link, Bytes) + Send;
+pub(crate) type Welcome = dyn FnOnce(Link, &ResumeGrant) -> (Link, Bytes) + Send;
 
 /// A link that a session has not taken. Its client waits for an answer.
 pub(crate) struct Declined {
@@ -164,7 +164,7 @@ impl Session {
     }
 
     /// Checks a claim. If the sides have missed too much, the session ends.
-    pub(crate) fn check(&self, claim: &Claim) -> Checked {
+    pub(crate) fn check(&self, claim: &ResumeRequest) -> Checked {
         let mut state = self.state.lock();
         let admitted = self.admits(&state, claim);
         if admitted != Checked::Resumable || state.core.can_resume(claim.received, claim.kept) {
@@ -175,7 +175,7 @@ impl Session {
     }
 
     /// Ends the session of a client that has been refused finally. A claim that was delayed does not end it.
-    pub(crate) fn refuse(&self, claim: &Claim, refusal: Refusal) {
+    pub(crate) fn refuse(&self, claim: &ResumeRequest, refusal: Refusal) {
         let mut state = self.state.lock();
         if self.admits(&state, claim) == Checked::Resumable {
             state.close(DisconnectReason::Refused(refusal));
@@ -184,11 +184,11 @@ impl Session {
 
     /// Returns `true` if both sides keep what the other has missed. While the session is detached, only the driver's
     /// task changes that.
-    pub(crate) fn can_resume(&self, claim: &Claim) -> bool {
+    pub(crate) fn can_resume(&self, claim: &ResumeRequest) -> bool {
         self.state.lock().core.can_resume(claim.received, claim.kept)
     }
 
-    fn admits(&self, state: &State, claim: &Claim) -> Checked {
+    fn admits(&self, state: &State, claim: &ResumeRequest) -> Checked {
         let known = state.between.tokens.as_ref().is_some_and(|tokens| tokens.verify(&claim.token));
         if !known || self.is_over(state) || state.going_away {
             Checked::Invalid
@@ -351,15 +351,19 @@ impl Session {
 
     /// Goes on with one who knows nothing of this session. Calls under way fail, and handlers are stopped. What this side serves is
     /// announced once more; what was said while there was no link comes behind that.
-    pub(crate) fn start_anew(&self, transmitter: Box<dyn Transmit>, theirs: Theirs) {
+    pub(crate) fn start_anew(&self, transmitter: Box<dyn Transmit>, theirs: PeerSettings) {
         // In this order, as where they change.
         let routes = self.routes.read();
         let mut writer = self.writer.lock();
         let mut state = self.state.lock();
-        let (ended, handlers) =
-            state.core.reset(now(), self.limits.settings(), theirs.terms, theirs.keeps.unwrap_or(0) as usize);
+        let (ended, handlers) = state.core.reset(
+            now(),
+            self.limits.settings(),
+            theirs.settings,
+            theirs.retransmit_limit.unwrap_or(0) as usize,
+        );
         // It may bear less silence than the one before.
-        state.core.set_keep_alive(KeepAlive::new(now(), self.limits.keep_alive(), theirs.silence, phase()));
+        state.core.set_keep_alive(KeepAlive::new(now(), self.limits.keep_alive(), theirs.idle_timeout, phase()));
         let notices = state.deliver_all(ended);
         state.signatures = Signatures::default();
         state.queued_before = 0;

@@ -85,7 +85,7 @@ impl Session {
                 self.flush_unless_blocked();
                 Ok(false)
             }
-            refused => Err(CallError::refused(refused)),
+            refused => Err(CallError::from_send_outcome(refused)),
         }
     }
 

@@ -68,7 +68,7 @@ impl Session {
             let deadline = waiting.deadline;
             let answer = waiting.await;
             if !self.may_repeat(callee, &answer) {
-                let reply = CallError::from_answer(answer)?;
+                let reply = CallError::from_call_result(answer)?;
                 return decode_within(&reply, self.limits.max_decoded as usize)
                     .map_err(|error| self.cannot_decode_reply::<R>(callee, &error));
             }
@@ -115,7 +115,7 @@ impl Session {
             let deadline = waiting.deadline;
             let answer = waiting.await;
             if !self.may_repeat(callee, &answer) {
-                return CallError::from_answer(answer);
+                return CallError::from_call_result(answer);
             }
             timeout = deadline.saturating_duration_since(now());
         }
@@ -147,7 +147,7 @@ impl Session {
                 drop(state);
                 // Its waker is dropped without the lock.
                 drop(unused);
-                Err(CallError::refused(refused))
+                Err(CallError::from_send_outcome(refused))
             }
         }
     }

@@ -12,7 +12,7 @@ use tokio::{
 
 use crate::{
     connect_error::{AcceptError, ConnectError},
-    handshake::{greet, hear, refuse, welcome},
+    handshake::{read_hello, refuse, send_hello, welcome},
     limits::Limits,
     refusal::Refusal,
     transport::{Compression, Link, over_stream},
@@ -55,7 +55,7 @@ fn greeting(login: &[u8]) -> Vec<u8> {
         };
         let plain = Compression::default();
         tokio::join!(
-            greet(&mut link, &limits, &plain, login.to_vec(), None, Instant::now() + Duration::from_secs(5)),
+            send_hello(&mut link, &limits, &plain, login.to_vec(), None, Instant::now() + Duration::from_secs(5)),
             reader
         )
         .1
@@ -68,7 +68,7 @@ fn heard(bytes: &[u8]) -> Result<Vec<u8>, AcceptError> {
         let (mut link, mut far) = link();
         far.write_all(bytes).await.expect("a pipe in memory");
         far.shutdown().await.expect("a pipe in memory");
-        hear(&mut link, &Limits::default()).await.map(|heard| heard.login)
+        read_hello(&mut link, &Limits::default()).await.map(|heard| heard.login)
     })
 }
 
@@ -78,7 +78,7 @@ fn greeted(bytes: &[u8]) -> Result<u32, ConnectError> {
         let (mut link, mut far) = link();
         far.write_all(bytes).await.expect("a pipe in memory");
         far.shutdown().await.expect("a pipe in memory");
-        greet(
+        send_hello(
             &mut link,
             &Limits::default(),
             &Compression::default(),
@@ -87,7 +87,7 @@ fn greeted(bytes: &[u8]) -> Result<u32, ConnectError> {
             Instant::now() + Duration::from_secs(5),
         )
         .await
-        .map(|accepted| accepted.0.terms.max_frame)
+        .map(|accepted| accepted.0.settings.max_frame)
     })
 }
 
