@@ -30,7 +30,7 @@ pub(crate) fn skeleton(group: &Group) -> TokenStream {
                 &[]
             }
 
-            fn start(&self, _: u64, call: #krate::__private::Incoming, _: &mut #krate::__private::Place) {
+            fn start(&self, _: u64, call: #krate::__private::Responder, _: &mut #krate::__private::HandlerSlot) {
                 call.refuse();
             }
         }

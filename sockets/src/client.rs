@@ -87,7 +87,7 @@ impl Client {
         let session = self.peer.session();
         session.close(DisconnectReason::Closed);
         if !session.runs_here() {
-            session.parted().await;
+            session.released().await;
         }
     }
 
@@ -99,7 +99,7 @@ impl Client {
         }
     }
 
-    /// How that changes from now on: a stream that ends behind [`ClientState::Ended`], and keeps nothing open.
+    /// How that changes from now on: a stream that ends behind [`ClientState::Completed`], and keeps nothing open.
     ///
     /// ```
     /// # async fn example(client: &sockets::Client) {
@@ -326,7 +326,7 @@ impl ClientBuilder {
         let around = None;
         let Self { limits, options, services, login, connected, reconnect, .. } = self;
         let limits = Arc::new(limits);
-        let mut routes = Routes::new(limits.names_per_peer as usize).inside(around);
+        let mut routes = Routes::new(limits.names_per_peer as usize).with_interceptor(around);
         services.into_iter().try_for_each(|service| routes.serve(service))?;
         let announcement = routes.announcement();
         let deadline = Instant::now() + clamp_timeout(limits.authentication);
@@ -391,7 +391,7 @@ impl ClientBuilder {
 /// may be waiting for their answers, and must not wait for the rest of the hook.
 fn run_connected(mut hook: BoxFuture<'static, ()>, session: &Arc<Session>) {
     let polled = run_hook(session, || hook.as_mut().poll(&mut Context::from_waker(Waker::noop())));
-    session.open_client_gate();
+    session.set_client_ready();
     if polled.is_pending() {
         let (session, context) = (Arc::clone(session), Arc::clone(session));
         let hook = poll_fn(move |cx| run_hook(&context, || hook.as_mut().poll(cx)));

@@ -79,7 +79,7 @@ impl StateChanges {
     }
 
     /// The next state. Those that have come and gone meanwhile are passed over; the last is
-    /// [`ClientState::Ended`].
+    /// [`ClientState::Completed`].
     ///
     /// # Cancel safety
     ///

@@ -8,7 +8,7 @@ use crate::{
     call_error::CallError,
     listener::{Listener, ListenerFn, ListenerKind},
     method::{Callee, Named},
-    session::{Listen, Peer},
+    session::{ListenerService, Peer},
 };
 use sockets_proto::name::{InvalidName, check_path, check_segment, key};
 
@@ -190,7 +190,7 @@ impl Group<Peer> {
 
     fn add_listener<A, F>(&self, name: &str, f: F, answering: ListenerKind) -> Listener
     where
-        ListenerFn<F, A>: Listen + 'static,
+        ListenerFn<F, A>: ListenerService + 'static,
     {
         let listen = Arc::new(ListenerFn::new(f));
         match Listener::add(self.target.session(), &self.path, name, listen, answering) {

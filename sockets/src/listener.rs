@@ -10,7 +10,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     registration_error::RegistrationError,
-    session::{Incoming, Listen, Place, Session},
+    session::{HandlerSlot, ListenerService, Responder, Session},
 };
 use sockets_proto::name::{InvalidName, check_path, check_segment, key};
 
@@ -34,7 +34,7 @@ impl Listener {
         session: &Arc<Session>,
         path: &str,
         name: &str,
-        listen: Arc<dyn Listen>,
+        listen: Arc<dyn ListenerService>,
         answering: ListenerKind,
     ) -> Result<Self, ListenError> {
         check_path(path)?;
@@ -77,13 +77,13 @@ impl<F, A> ListenerFn<F, A> {
     }
 }
 
-impl<F, A, Fut> Listen for ListenerFn<F, A>
+impl<F, A, Fut> ListenerService for ListenerFn<F, A>
 where
     A: DeserializeOwned + Send + 'static,
     F: Fn(A) -> Fut + Send + Sync + 'static,
     Fut: Future<Output: Serialize + Send> + Send + 'static,
 {
-    fn start(&self, call: Incoming, place: &mut Place) {
+    fn start(&self, call: Responder, place: &mut HandlerSlot) {
         let f = Arc::clone(&self.f);
         place.put(async move {
             let args = call.decode::<A>()?;

@@ -2,7 +2,7 @@
 
 pub use crate::{
     method::{Kind, Method},
-    session::{Ended, Incoming, Place, Service},
+    session::{Completed, HandlerSlot, Responder, Service},
     stub::Stub,
     type_checks::{Outgoing, Owned, Probe, Unencodable, Unsendable},
 };

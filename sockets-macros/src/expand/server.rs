@@ -65,7 +65,7 @@ pub(crate) fn service(group: &Group) -> TokenStream {
                 __METHODS
             }
 
-            fn start(&self, key: u64, call: #krate::__private::Incoming, place: &mut #krate::__private::Place) {
+            fn start(&self, key: u64, call: #krate::__private::Responder, place: &mut #krate::__private::HandlerSlot) {
                 let handler = ::core::clone::Clone::clone(&self.handler);
                 match key {
                     #(#arms)*

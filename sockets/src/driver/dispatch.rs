@@ -16,7 +16,9 @@ use crate::lock::{assert_unlocked, event};
 use crate::{
     clock,
     method::Kind,
-    session::{Call, EmitLease, Incoming, Peer, Place, Resolved, Room, Session, Subscriber, run_suspended},
+    session::{
+        Call, HandlerSlot, Peer, QueuePolicy, Resolved, Responder, Session, SharedPermit, Subscriber, run_suspended,
+    },
     transport::Batch,
 };
 use sockets_proto::{CallId, FailureCode, HandlerId, IncomingCall, ProtocolError, ReleaseUnused, Response};
@@ -125,7 +127,7 @@ impl Dispatcher {
         match called.handler {
             HandlerId::Request(id) if revoked => {
                 let cancelled = Response::Failure(FailureCode::Cancelled, "");
-                self.session.answer(called.key, id, called.permit, &cancelled, Room::Whatever);
+                self.session.respond(called.key, id, called.permit, &cancelled, QueuePolicy::Always);
             }
             open => {
                 self.session.check_id(open)?;
@@ -137,7 +139,7 @@ impl Dispatcher {
 
     /// Returns `true` if handlers wait that may start.
     pub(super) fn has_work(&self, now: Instant) -> bool {
-        let may_release = || !self.held.is_empty() && self.is_within_rate(now) && self.session.gate_is_open();
+        let may_release = || !self.held.is_empty() && self.is_within_rate(now) && self.session.can_dispatch();
         self.unfinished.is_some() || may_release()
     }
 
@@ -148,7 +150,7 @@ impl Dispatcher {
     /// Returns the time at which calls above the rate may start. The driver is woken when the gate
     /// opens.
     pub(super) fn resumes_at(&self) -> Option<Instant> {
-        let rate = self.rate.as_ref().filter(|_| !self.held.is_empty() && self.session.gate_is_open())?;
+        let rate = self.rate.as_ref().filter(|_| !self.held.is_empty() && self.session.can_dispatch())?;
         rate.ready_at()
     }
 
@@ -194,12 +196,12 @@ impl Dispatcher {
         let session = &self.session;
         let suspended = match called.handler {
             HandlerId::Request(id) => {
-                let incoming = Incoming::request(call, called.payload, key, id, called.permit);
+                let incoming = Responder::request(call, called.payload, key, id, called.permit);
                 request(session, key, incoming, called.handler, found, places.slot_for(key))
             }
             HandlerId::Emit(_) => match found.map(|found| &found.hearers[..]) {
                 Some([hearer]) => {
-                    let incoming = Incoming::emit(call, called.payload, key, called.handler, called.permit);
+                    let incoming = Responder::emit(call, called.payload, key, called.handler, called.permit);
                     run(session, hearer, key, incoming, called.handler, places.slot_for(key))
                 }
                 hearers => {
@@ -220,7 +222,7 @@ impl Dispatcher {
         match called.handler {
             HandlerId::Request(id) => {
                 let timeout = Response::Failure(FailureCode::Timeout, "");
-                self.session.answer(called.key, id, called.permit, &timeout, Room::Whatever);
+                self.session.respond(called.key, id, called.permit, &timeout, QueuePolicy::Always);
             }
             open @ HandlerId::Emit(_) => {
                 self.session.count_timed_out_emit();
@@ -281,16 +283,16 @@ fn look_up<'a>(
 fn request(
     session: &Arc<Session>,
     key: u64,
-    incoming: Incoming,
+    incoming: Responder,
     open: HandlerId,
     found: Option<&Resolved>,
-    place: &mut Place,
+    place: &mut HandlerSlot,
 ) -> bool {
     let Some(Resolved { answerer: Some(answerer), .. }) = found else {
         incoming.refuse();
         return false;
     };
-    if answerer.hears(Kind::Request) {
+    if answerer.accepts(Kind::Request) {
         return run(session, answerer, key, incoming, open, place);
     }
     let name = session.describe(key).name();
@@ -312,12 +314,12 @@ fn emit(
 ) -> Option<Box<Unfinished>> {
     let IncomingCall { key, handler: open, payload, permit: occupied, .. } = emitted;
     if hearers.is_empty() {
-        session.count_unheard_emit();
+        session.count_unhandled_emit();
         event!(debug, key, peer = %session.label(), "an emit has no handler; it is dropped");
         session.end_emit(open, occupied);
         return None;
     }
-    let lease = Arc::new(EmitLease::new(Arc::clone(session), open, occupied));
+    let lease = Arc::new(SharedPermit::new(Arc::clone(session), open, occupied));
     SharedEmit { key, call, payload, lease }.start(session, hearers, until, places, suspended)
 }
 
@@ -326,7 +328,7 @@ struct SharedEmit {
     key: u64,
     call: Call,
     payload: Bytes,
-    lease: Arc<EmitLease>,
+    lease: Arc<SharedPermit>,
 }
 
 /// An emit with handlers that have not been started.
@@ -351,9 +353,14 @@ impl SharedEmit {
                 let left = Resolved::new(Arc::clone(session), listeners[index..].into(), None);
                 return Some(Box::new(Unfinished { emit: self, left }));
             }
-            let open = session.another_hearer();
-            let incoming =
-                Incoming::shared_emit(self.call.clone(), self.payload.clone(), self.key, Arc::clone(&self.lease), open);
+            let open = session.next_handler_id();
+            let incoming = Responder::shared_emit(
+                self.call.clone(),
+                self.payload.clone(),
+                self.key,
+                Arc::clone(&self.lease),
+                open,
+            );
             *suspended |= run(session, listener, self.key, incoming, open, places.slot_for(self.key));
         }
         None
@@ -366,9 +373,9 @@ fn run(
     session: &Arc<Session>,
     subscriber: &Subscriber,
     key: u64,
-    incoming: Incoming,
+    incoming: Responder,
     open: HandlerId,
-    place: &mut Place,
+    place: &mut HandlerSlot,
 ) -> bool {
     let deadline = incoming.call().deadline();
     assert_unlocked();

@@ -32,7 +32,7 @@ use crate::{
     clock,
     contain::contain,
     disconnect_reason::DisconnectReason,
-    session::{Notices, Received, SLOW, Session, SlowPermit},
+    session::{Received, SLOW, Session, SlowPermit, WakeList},
     transport::{Batch, Receive, ReceiveError, hang_up, wake_after_others},
 };
 use sockets_proto::{Frame, ProtocolError};
@@ -121,7 +121,7 @@ impl Driver {
         let farewell = session.farewell(&reason).filter(|_| !told);
         let says_goodbye = farewell.is_some();
         if let Some((farewell, text)) = farewell {
-            session.say(Frame::Close { reason: farewell }, &text);
+            session.send_control(Frame::Close { reason: farewell }, &text);
         }
         // One who has said goodbye may have to be told by the transport that it was heard.
         if told || says_goodbye {
@@ -170,7 +170,7 @@ impl Driver {
         }
         let begun = self.receiver.begun();
         if listened && begun > 0 {
-            self.session.heard_part(now, begun);
+            self.session.on_partial(now, begun);
         }
         if self.receiver.has_unsent_replies() {
             self.session.flush_transport();
@@ -204,7 +204,7 @@ impl Driver {
     /// have queued. Returns the time at which it stopped.
     fn dispatch(&mut self, began: Instant, until: Instant) -> Result<Instant, DisconnectReason> {
         self.session.begin_batch(began);
-        let mut notices = Notices::new();
+        let mut notices = WakeList::new();
         let mut places = HandlerSlots::take_from_thread();
         let mut moment = Moment { now: began, until };
         let mut handled = Ok(());
@@ -228,7 +228,7 @@ impl Driver {
     fn step(
         &mut self,
         moment: &Moment,
-        notices: &mut Notices,
+        notices: &mut WakeList,
         places: &mut HandlerSlots,
     ) -> Result<(), DisconnectReason> {
         if let Some(announced) = &mut self.announced {
@@ -245,7 +245,7 @@ impl Driver {
             Ok(None) => {}
             Ok(Some(Received::Call { called, gate_is_open })) => {
                 // The handler may take its time.
-                notices.give();
+                notices.wake_all();
                 self.dispatcher
                     .accept(called, self.arrived, moment, gate_is_open, places, &self.batch)
                     .map_err(protocol_error_reason)?;
@@ -277,7 +277,7 @@ impl Driver {
         if self.yielded {
             cx.waker().wake_by_ref();
         } else {
-            self.session.flush_for_others();
+            self.session.flush_shard_member();
         }
     }
 

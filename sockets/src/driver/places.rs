@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use crate::session::Place;
+use crate::session::HandlerSlot;
 
 /// How many a thread keeps. Methods whose keys begin alike share one, and make it anew for each other.
 const KEEP: usize = 32;
@@ -13,7 +13,7 @@ thread_local! {
 
 /// The places of a thread.
 #[derive(Default)]
-pub(super) struct HandlerSlots([Place; KEEP]);
+pub(super) struct HandlerSlots([HandlerSlot; KEEP]);
 
 impl HandlerSlots {
     /// Takes them, for one batch of calls. A handler that comes back here finds new ones.
@@ -27,7 +27,7 @@ impl HandlerSlots {
     }
 
     /// The place of the method with this key.
-    pub(super) fn slot_for(&mut self, key: u64) -> &mut Place {
+    pub(super) fn slot_for(&mut self, key: u64) -> &mut HandlerSlot {
         let [first, ..] = key.to_le_bytes();
         &mut self.0[usize::from(first) % KEEP]
     }

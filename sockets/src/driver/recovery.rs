@@ -18,7 +18,7 @@ use crate::{
     clock,
     disconnect_reason::DisconnectReason,
     handshake::{PeerSettings, ResumeGrant},
-    session::{DetachedShare, Offer, Session},
+    session::{DetachedShare, ResumedConnection, Session},
     transport::{Batch, Discarded, Link, Receive, ReceiveError, Transmit, hang_up},
 };
 use sockets_proto::{CloseReason, Frame, SendBuffer};
@@ -30,7 +30,7 @@ const DRAIN_TIMEOUT: Duration = Duration::from_millis(5);
 /// Another link for a session.
 pub(crate) enum Reattached {
     /// The client has come back.
-    Accepted(Box<Offer>),
+    Accepted(Box<ResumedConnection>),
     /// The server has, and has received everything up to here.
     Resumed(Link, u64),
     /// The server knows nothing of the session, and begins another one.
@@ -62,8 +62,8 @@ impl Driver {
         }
         // A permit is not kept for the time without a link.
         self.pauses.cancel();
-        let (transmitter, unwritten) = self.session.park(recovery.share());
-        if self.session.is_offered() {
+        let (transmitter, unwritten) = self.session.detach(recovery.share());
+        if self.session.has_resumed_connection() {
             let receiver = mem::replace(&mut self.receiver, Box::new(DetachedReceiver));
             let telling = tokio::spawn(supersede(receiver, transmitter, unwritten)).abort_handle();
             // One who comes again and again keeps only the last of its links.
@@ -127,7 +127,7 @@ impl Driver {
     /// Handles what has been received, and keeps time. It wakes its task while there is more to handle.
     fn poll_detached(&mut self, cx: &mut Context<'_>) -> Result<(), DisconnectReason> {
         let mut now = clock::now();
-        self.session.prepare_away(now, cx)?;
+        self.session.prepare_detached(now, cx)?;
         if self.has_work(now) {
             now = self.dispatch(now, now + SLICE)?;
         }
@@ -141,12 +141,12 @@ impl Driver {
         let missed = || DisconnectReason::Lost("the other side has missed more than is kept for it".into());
         let (receiver, received) = match found {
             Reattached::Accepted(offer) => {
-                if !self.session.can_resume(&offer.claim) {
+                if !self.session.can_resume(&offer.request) {
                     // More has been sent since the claim was checked. The client is answered when the session has ended.
                     self.session.keep_offer(offer);
                     return Err(missed());
                 }
-                let Offer { link, claim, token, adopt, welcome, declined: _declined } = *offer;
+                let ResumedConnection { link, request: claim, token, adopt, welcome, declined: _declined } = *offer;
                 adopt();
                 let granted = ResumeGrant { received: Some(self.session.positions().0), token };
                 let (link, welcome) = welcome(link, &granted);
@@ -165,7 +165,7 @@ impl Driver {
             Reattached::NewSession(link, theirs) => {
                 self.dispatcher.clear_held();
                 self.announced = None;
-                self.session.start_anew(link.transmitter, theirs);
+                self.session.reset(link.transmitter, theirs);
                 (link.receiver, link.received)
             }
         };
@@ -277,7 +277,7 @@ mod tests {
         let noting = Arc::new(Noting::default());
         let driver = Driver::new(Arc::clone(&session), Box::new(receiver), Bytes::new()).recovering(noting.clone());
         let driver = tokio::spawn(driver.run(|| {}));
-        session.say(Frame::Heartbeat, "");
+        session.send_control(Frame::Heartbeat, "");
         session.flush();
         driver.await.unwrap();
         let searched = noting.0.lock().clone();

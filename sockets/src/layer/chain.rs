@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     call_error::CallError,
-    session::{Around, Listen, Outgoing, Service},
+    session::{Interceptor, ListenerService, OutgoingCall, Service},
 };
 
 /// A service that calls and emits go through. A layer makes one around the rest of the way.
@@ -87,9 +87,9 @@ impl Layers {
     }
 
     /// What they are together, if there are any.
-    pub(crate) fn around(&self) -> Option<Arc<dyn Around>> {
+    pub(crate) fn around(&self) -> Option<Arc<dyn Interceptor>> {
         let chains = Chains { incoming: chain(&self.incoming), outgoing: chain(&self.outgoing) };
-        (chains.incoming.is_some() || chains.outgoing.is_some()).then(|| Arc::new(chains) as Arc<dyn Around>)
+        (chains.incoming.is_some() || chains.outgoing.is_some()).then(|| Arc::new(chains) as Arc<dyn Interceptor>)
     }
 }
 
@@ -110,7 +110,7 @@ struct Chains {
     outgoing: Option<Arc<dyn ErasedCall>>,
 }
 
-impl Around for Chains {
+impl Interceptor for Chains {
     fn service(&self, service: Arc<dyn Service>) -> Arc<dyn Service> {
         match &self.incoming {
             Some(chain) => Arc::new(LayeredService { chain: Arc::clone(chain), service }),
@@ -118,7 +118,7 @@ impl Around for Chains {
         }
     }
 
-    fn listen(&self, path: &str, name: &str, listen: Arc<dyn Listen>) -> Arc<dyn Listen> {
+    fn listen(&self, path: &str, name: &str, listen: Arc<dyn ListenerService>) -> Arc<dyn ListenerService> {
         match &self.incoming {
             Some(chain) => {
                 let names = Arc::new((path.to_owned(), name.to_owned()));
@@ -128,9 +128,9 @@ impl Around for Chains {
         }
     }
 
-    fn send<'a>(&'a self, outgoing: Outgoing<'a>) -> BoxFuture<'a, Result<Bytes, CallError>> {
+    fn send<'a>(&'a self, outgoing: OutgoingCall<'a>) -> BoxFuture<'a, Result<Bytes, CallError>> {
         let Some(chain) = &self.outgoing else { return (outgoing.send)() };
-        let Outgoing { callee, kind, peer, length, send } = outgoing;
+        let OutgoingCall { callee, kind, peer, length, send } = outgoing;
         let (path, method) = callee.names();
         let request = Request { path, method, kind, peer, length, way: Way::Out(send) };
         Box::pin(async move { chain.call(request).await.sent() })

@@ -7,18 +7,18 @@ use super::{
     chain::ErasedCall,
     request::{Request, Way},
 };
-use crate::session::{Ended, Incoming, Listen, Place, Service};
+use crate::session::{Completed, HandlerSlot, ListenerService, Responder, Service};
 use sockets_proto::FailureCode;
 
 /// A call that has come in, and who is to handle it.
 pub(super) struct Arrived {
-    incoming: Incoming,
+    incoming: Responder,
     handler: Handler,
 }
 
 enum Handler {
     Group(Arc<dyn Service>, u64),
-    Listener(Arc<dyn Listen>),
+    Listener(Arc<dyn ListenerService>),
 }
 
 impl Arrived {
@@ -33,20 +33,20 @@ impl Arrived {
         }
     }
 
-    pub(super) fn deny(self) -> Ended {
+    pub(super) fn deny(self) -> Completed {
         self.incoming.fail(FailureCode::Denied, "")
     }
 
     /// Runs the handler. All layers and it are one future for whoever started them, with one deadline.
-    pub(super) async fn run(self) -> Result<Ended, Ended> {
-        let mut place = Place::default();
+    pub(super) async fn run(self) -> Result<Completed, Completed> {
+        let mut place = HandlerSlot::default();
         match self.handler {
             Handler::Group(service, key) => service.start(key, self.incoming, &mut place),
             Handler::Listener(listen) => listen.start(self.incoming, &mut place),
         }
-        match place.into_running() {
+        match place.into_future() {
             Some(running) => running.await,
-            None => Err(Ended::elsewhere()),
+            None => Err(Completed::elsewhere()),
         }
     }
 }
@@ -66,7 +66,7 @@ impl Service for LayeredService {
         self.service.methods()
     }
 
-    fn start(&self, key: u64, incoming: Incoming, place: &mut Place) {
+    fn start(&self, key: u64, incoming: Responder, place: &mut HandlerSlot) {
         let Some(method) = self.methods().iter().find(|method| method.key == key) else { return incoming.refuse() };
         let (path, name) = (method.path, method.name);
         let chain = Arc::clone(&self.chain);
@@ -78,13 +78,13 @@ impl Service for LayeredService {
 /// A function that listens to a name, with layers around it.
 pub(super) struct LayeredListen {
     pub(super) chain: Arc<dyn ErasedCall>,
-    pub(super) listen: Arc<dyn Listen>,
+    pub(super) listen: Arc<dyn ListenerService>,
     /// The group's path, and the name.
     pub(super) names: Arc<(String, String)>,
 }
 
-impl Listen for LayeredListen {
-    fn start(&self, incoming: Incoming, place: &mut Place) {
+impl ListenerService for LayeredListen {
+    fn start(&self, incoming: Responder, place: &mut HandlerSlot) {
         let (chain, names) = (Arc::clone(&self.chain), Arc::clone(&self.names));
         let arrived = Arrived { incoming, handler: Handler::Listener(Arc::clone(&self.listen)) };
         place.put(async move {

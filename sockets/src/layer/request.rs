@@ -7,7 +7,7 @@ use crate::{
     call_error::CallError,
     method::Kind,
     server::{Identity, Socket, WeakSocket},
-    session::{Ended, Peer, Sending},
+    session::{Completed, Peer, SendFn},
 };
 
 /// A call or an emit on its way, either in, to its handler, or out, to the other side.
@@ -26,7 +26,7 @@ pub struct Request<'a> {
 
 pub(super) enum Way<'a> {
     In(Arrived),
-    Out(Sending<'a>),
+    Out(SendFn<'a>),
 }
 
 /// What has come of a [`Request`]: only the rest of its way, or its [denial](Request::deny), gives one.
@@ -36,7 +36,7 @@ pub struct Response(pub(super) Outcome);
 
 #[derive(Debug)]
 pub(super) enum Outcome {
-    Handled(Result<Ended, Ended>),
+    Handled(Result<Completed, Completed>),
     Sent(Result<Bytes, CallError>),
 }
 
@@ -109,10 +109,10 @@ impl Response {
     }
 
     /// What it is for a call that came in. A layer may have mixed up two, which then have ended both.
-    pub(super) fn handled(self) -> Result<Ended, Ended> {
+    pub(super) fn handled(self) -> Result<Completed, Completed> {
         match self.0 {
             Outcome::Handled(ended) => ended,
-            Outcome::Sent(_) => Err(Ended::elsewhere()),
+            Outcome::Sent(_) => Err(Completed::elsewhere()),
         }
     }
 

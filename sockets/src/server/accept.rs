@@ -32,7 +32,7 @@ use crate::{
     lock::event,
     peer_label::PeerLabel,
     refusal::Refusal,
-    session::{Declined, Offer, Peer, Routes, Session, run_hook},
+    session::{Declined, Peer, ResumedConnection, Routes, Session, run_hook},
     transport::{Arrival, BoxError, Handshake, Link, over_messages, over_stream},
 };
 use sockets_proto::{Token, clamp_timeout};
@@ -195,7 +195,7 @@ async fn begin<I: Identity>(
         return Some(driver);
     }
     if server.connected.is_none() {
-        session.open_gate();
+        session.set_ready();
         return Some(driver);
     }
     tokio::spawn(driver);
@@ -238,7 +238,7 @@ async fn run_connected(
         }
     };
     match outcome {
-        Ok(()) => session.open_gate(),
+        Ok(()) => session.set_ready(),
         Err(refusal) => {
             stop.abort();
             session.close(DisconnectReason::Refused(refusal));
@@ -309,7 +309,7 @@ async fn resume<I: Identity>(
         hooks::run("drop of an identity", adopted.session().label(), || drop(replaced));
     };
     let (adopt, welcome) = (Box::new(adopt), Box::new(welcome));
-    socket.session().offer(Offer { link, claim, token, adopt, welcome, declined });
+    socket.session().offer_connection(ResumedConnection { link, request: claim, token, adopt, welcome, declined });
     match answer.await {
         Ok(declined) => Err(declined),
         // The session has taken the link.
@@ -331,9 +331,9 @@ fn start<I: Identity>(
     let Link { receiver, transmitter, received } = server.options.compression.around(link, theirs.supports_compression);
     let (limits, shared) = (Arc::clone(&server.limits), Arc::clone(&server.routes));
     let label = PeerLabel::Client { session: number, address };
-    let routes = Routes::new(limits.names_per_peer as usize).inside(server.around.clone());
+    let routes = Routes::new(limits.names_per_peer as usize).with_interceptor(server.around.clone());
     let session = Session::new(label, transmitter, theirs, limits, routes, shared, false);
-    session.say_first(welcome);
+    session.send_server_hello(welcome);
     if let Some(token) = token {
         session.set_token(token);
     }
@@ -341,7 +341,7 @@ fn start<I: Identity>(
         session.announce(announcement);
     }
     let socket = Socket::new(number, Peer::new(Arc::clone(&session)), identity, Arc::clone(server));
-    session.follow(server.fanout.log(number), number);
+    session.subscribe(server.fanout.log(number), number);
     session.set_owner(socket.downgrade());
     if !server.registry.write().insert(socket.clone()) {
         session.close(DisconnectReason::ShuttingDown);

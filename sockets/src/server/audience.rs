@@ -14,7 +14,7 @@ use crate::{
     call_error::CallError,
     clock::now,
     method::{Callee, Kind},
-    session::{Ask, Described, Member, Outgoing},
+    session::{Described, MultiCall, MultiCallSlot, OutgoingCall},
 };
 use sockets_proto::{Role, shared_emit, shared_request};
 
@@ -208,7 +208,7 @@ impl<I: Identity> Audience<I> {
         let send = || -> BoxFuture<'_, _> {
             Box::pin(async move { self.emit_frame(callee, frame).await.map(|()| Bytes::new()) })
         };
-        let outgoing = Outgoing { callee, kind: Kind::Emit, peer: None, length, send: Box::new(send) };
+        let outgoing = OutgoingCall { callee, kind: Kind::Emit, peer: None, length, send: Box::new(send) };
         around.send(outgoing).await.map(drop)
     }
 
@@ -234,14 +234,14 @@ impl<I: Identity> Audience<I> {
             Ok(question) => question,
             Err(error) => return Replies::refused(self.sockets(), &cannot_encode(callee, &error, args), decoder),
         };
-        let (now, ask) = (now(), Arc::new(Ask::default()));
+        let (now, ask) = (now(), Arc::new(MultiCall::default()));
         let mut replies = Replies::new(Arc::clone(&ask), Some(question.id()), decoder);
         let mut round = self.server.fanout.round();
         for socket in self.selector.members(&self.server.registry) {
             let session = Arc::clone(socket.session());
             let number = socket.number();
-            let member = Member::new(&ask, replies.add(socket));
-            let (write, asked) = session.ask(now, callee, &question, member);
+            let member = MultiCallSlot::new(&ask, replies.add(socket));
+            let (write, asked) = session.request_shared(now, callee, &question, member);
             if write {
                 round.add(number, &session);
             }

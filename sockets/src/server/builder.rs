@@ -269,7 +269,7 @@ impl<I: Identity> ServerBuilder<I> {
         let (around, authenticate) = (self.layers.around(), self.connect_layers.around(self.authenticate));
         #[cfg(not(feature = "middleware"))]
         let (around, authenticate) = (None, self.authenticate);
-        let routes = Routes::new(self.limits.names_per_peer as usize).inside(around.clone());
+        let routes = Routes::new(self.limits.names_per_peer as usize).with_interceptor(around.clone());
         let (routes, registration) = register(self.services, routes);
         let limits = Arc::new(self.limits);
         Server::open(Inner {

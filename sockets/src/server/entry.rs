@@ -111,7 +111,8 @@ async fn returned<I: Identity>(
     handshake: &Handshake,
 ) -> Result<Option<(Socket<I>, I, Token)>, AuthFailure> {
     let found = server.registry.read().socket(claim.token.session()).cloned();
-    let known = found.filter(|socket| socket.session().knows(&claim.token) && !server.registry.read().is_closed());
+    let known =
+        found.filter(|socket| socket.session().verify_token(&claim.token) && !server.registry.read().is_closed());
     let Some(socket) = known else { return Ok(None) };
     let handshake = Handshake { returns: true, ..handshake.clone() };
     let identity = authenticate(server, login, handshake).await?;

@@ -26,7 +26,7 @@ use crate::{
     clock::now,
     lock::{Mutex, Notify},
     method::Callee,
-    session::{Laggards, Log, Members, Run, Session, share_woken_task},
+    session::{Batch, BroadcastLog, Laggards, Members, Session, release_lifo_slot},
 };
 use sockets_proto::{PREFIX, SendOutcome};
 
@@ -58,7 +58,7 @@ pub(super) struct Fanout {
 }
 
 struct Shard {
-    log: Arc<Log>,
+    log: Arc<BroadcastLog>,
     due: Mutex<Due>,
     /// Notified when a round has ended.
     changed: Arc<Notify>,
@@ -111,7 +111,7 @@ impl Fanout {
     }
 
     /// The log that the socket with this number follows.
-    pub(super) fn log(&self, number: u64) -> Arc<Log> {
+    pub(super) fn log(&self, number: u64) -> Arc<BroadcastLog> {
         Arc::clone(&self.shards[shard_of(number, self.shards.len())].log)
     }
 
@@ -272,7 +272,7 @@ impl Drop for Round<'_> {
 
 impl Shard {
     fn new(changed: Arc<Notify>) -> Self {
-        Self { log: Arc::new(Log::new(Arc::clone(&changed))), due: Mutex::default(), changed }
+        Self { log: Arc::new(BroadcastLog::new(Arc::clone(&changed))), due: Mutex::default(), changed }
     }
 
     /// Takes over those who have been asked something.
@@ -297,7 +297,7 @@ impl Shard {
         // Outside of a runtime the emitter writes itself, by dropping it.
         if let Ok(runtime) = Handle::try_current() {
             runtime.spawn(writing.run());
-            share_woken_task();
+            release_lifo_slot();
         }
     }
 }
@@ -306,7 +306,7 @@ impl Shard {
 /// the next emitter starts another, and nobody waits for this one.
 struct Writing {
     shard: Arc<Shard>,
-    runs: Vec<Run>,
+    runs: Vec<Batch>,
     /// Those who have to be written for.
     sessions: Vec<Arc<Session>>,
     /// There was nothing left to do. Another task may have begun since.
@@ -326,7 +326,7 @@ impl Writing {
             self.end();
             let mut turn = 0;
             while let Some(session) = self.sessions.pop() {
-                session.flush_for_others();
+                session.flush_shard_member();
                 turn += 1;
                 if turn % TURN == 0 {
                     yield_now().await;
@@ -355,14 +355,14 @@ impl Writing {
         if self.ended {
             return None;
         }
-        self.runs = self.shard.log.runs();
-        Some(questions + self.runs.iter().map(Run::len).sum::<usize>())
+        self.runs = self.shard.log.batches();
+        Some(questions + self.runs.iter().map(Batch::len).sum::<usize>())
     }
 
     /// All members have been given what was new.
     fn end(&mut self) {
         let runs = std::mem::take(&mut self.runs);
-        self.shard.log.forget(&runs);
+        self.shard.log.remove(&runs);
     }
 }
 
@@ -373,7 +373,7 @@ impl Drop for Writing {
                 hear(run, run.members(), &mut self.sessions);
             }
             self.end();
-            self.sessions.drain(..).for_each(|session| session.flush_for_others());
+            self.sessions.drain(..).for_each(|session| session.flush_shard_member());
             self.begin();
         }
         self.shard.changed.notify_waiters();
@@ -381,10 +381,10 @@ impl Drop for Writing {
 }
 
 /// Gives members what is new to them.
-fn hear(run: &Run, members: &[(u64, Arc<Session>)], write: &mut Vec<Arc<Session>>) {
+fn hear(run: &Batch, members: &[(u64, Arc<Session>)], write: &mut Vec<Arc<Session>>) {
     let now = now();
     for (_, session) in members {
-        if session.hear(now, run) {
+        if session.deliver(now, run) {
             write.push(Arc::clone(session));
         }
     }

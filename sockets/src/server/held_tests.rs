@@ -95,7 +95,7 @@ impl Waiting {
     }
 
     fn held(&self) -> usize {
-        self.server.sockets().iter().map(|socket| socket.session().held()).sum()
+        self.server.sockets().iter().map(|socket| socket.session().held_bytes()).sum()
     }
 }
 
@@ -159,14 +159,14 @@ async fn session_that_has_ended_retains_no_messages() {
     let waiting = Waiting::new(0);
     let _visitors = waiting.calls(0, 0).await;
     let socket = waiting.server.sockets().remove(0);
-    let before = socket.session().held();
+    let before = socket.session().held_bytes();
     socket.emit("hello", &[7_u8; 10_000][..]).await.unwrap();
     sleep(Duration::from_millis(1)).await;
-    assert!(socket.session().held() >= before + 10_000, "it is retained until it is acknowledged");
+    assert!(socket.session().held_bytes() >= before + 10_000, "it is retained until it is acknowledged");
     socket.disconnect("enough");
     socket.disconnected().await;
-    socket.session().parted().await;
-    assert_eq!(socket.session().held(), 0);
+    socket.session().released().await;
+    assert_eq!(socket.session().held_bytes(), 0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -53,7 +53,7 @@ use crate::{
     limits::Limits,
     refusal::Refusal,
     registration_error::RegistrationError,
-    session::{Around, Routes, Session},
+    session::{Interceptor, Routes, Session},
     transport::{Handshake, ServerOptions},
 };
 use sockets_proto::Announcement;
@@ -100,7 +100,7 @@ struct Inner<I> {
     limits: Arc<Limits>,
     options: ServerOptions,
     /// What has been put around calls and emits.
-    around: Option<Arc<dyn Around>>,
+    around: Option<Arc<dyn Interceptor>>,
     routes: Arc<Routes>,
     /// Their signatures, as every client is told them.
     announcement: Option<Announcement>,

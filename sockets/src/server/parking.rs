@@ -61,8 +61,8 @@ impl Parking {
 impl Reattach for Parking {
     fn next_link(self: Arc<Self>, session: Arc<Session>, reason: DisconnectReason) -> ReattachFuture {
         Box::pin(async move {
-            if session.is_offered() {
-                return Ok(Reattached::Accepted(session.offered().await));
+            if session.has_resumed_connection() {
+                return Ok(Reattached::Accepted(session.resumed_connection().await));
             }
             let Some(mut place) = self.enter() else { return Err(reason) };
             let until = Instant::now() + clamp_timeout(self.limits.resume_within);
@@ -70,7 +70,7 @@ impl Reattach for Parking {
                 session.recount();
                 tokio::select! {
                     biased;
-                    offer = session.offered() => return Ok(Reattached::Accepted(offer)),
+                    offer = session.resumed_connection() => return Ok(Reattached::Accepted(offer)),
                     _ = &mut place.given_up => break,
                     () = sleep_until(until) => break,
                     () = sleep(LOOK) => {}

@@ -17,7 +17,7 @@ use super::Socket;
 use crate::codec::{DecodeError, decode_within};
 use crate::{
     call_error::CallError,
-    session::{Ask, Described},
+    session::{Described, MultiCall},
 };
 use sockets_proto::{CallId, Role};
 
@@ -29,7 +29,7 @@ use sockets_proto::{CallId, Role};
 pub struct Replies<I, T, E = Infallible> {
     /// Those who were asked; `None` once they have answered.
     members: Vec<Option<Socket<I>>>,
-    ask: Arc<Ask>,
+    ask: Arc<MultiCall>,
     /// Those who could not be asked.
     refused: VecDeque<(usize, CallError)>,
     open: usize,
@@ -64,7 +64,7 @@ pub(crate) fn decode_fallible<T: DeserializeOwned, E: DeserializeOwned>(
 }
 
 impl<I, T, E> Replies<I, T, E> {
-    pub(super) fn new(ask: Arc<Ask>, id: Option<CallId>, decoder: Decoder<T, E>) -> Self {
+    pub(super) fn new(ask: Arc<MultiCall>, id: Option<CallId>, decoder: Decoder<T, E>) -> Self {
         Self { members: Vec::new(), ask, refused: VecDeque::new(), open: 0, id, decoder }
     }
 
@@ -153,7 +153,7 @@ impl<I, T, E> Drop for Replies<I, T, E> {
     fn drop(&mut self) {
         let Some(id) = self.id else { return };
         for socket in self.members.iter().flatten() {
-            socket.session().cancel(id);
+            socket.session().cancel_request(id);
         }
     }
 }

@@ -24,7 +24,7 @@ use crate::{
     handshake::{ResumeGrant, ResumeRequest, Resumption, send_hello},
     limits::Limits,
     refusal::Refusal,
-    session::{Checked, Declined, Offer},
+    session::{Checked, Declined, ResumedConnection},
     transport::{Arrival, Compression, Handshake, Link, memory_pair, over_stream},
 };
 use sockets_proto::{CallId, CloseReason, Frame, SendBuffer, Token, next_frame};
@@ -111,7 +111,7 @@ async fn a_token_is_good_once_and_for_its_identity() {
     third.say(Frame::Ack { position: 0 }).await;
     let socket = server.sockets_of(&1).remove(0);
     let known = async {
-        while socket.session().knows(&first) {
+        while socket.session().verify_token(&first) {
             tokio::task::yield_now().await;
         }
     };
@@ -160,7 +160,7 @@ async fn sessions_that_wait_are_limited_in_number_and_time() {
     let began = Instant::now();
     drop(first);
     // It is away when it has taken the one place there is.
-    while !sockets[0].session().is_away() {
+    while !sockets[0].session().is_detached() {
         tokio::task::yield_now().await;
     }
     drop(second);
@@ -206,7 +206,7 @@ async fn who_asks_and_comes_back_and_reads_nothing_makes_nothing_grow() {
         // All that can go on does, before time does.
         tokio::time::sleep(Duration::from_millis(1)).await;
         let most = limits.resume_bytes + 2 * limits.outgoing_queue;
-        let held = socket.session().held();
+        let held = socket.session().held_bytes();
         assert!(held < most as usize + 2 * REPLY, "{held} bytes are held");
         // It claims to have as little as it can.
         let claim = ResumeRequest { received: socket.session().positions().1, ..claim_of(&token) };
@@ -240,7 +240,7 @@ async fn a_session_that_is_disconnected_takes_no_other_link() {
     let visitor = come(&server, 1, Resumption::New).await;
     let (first, token) = (server.sockets().remove(0), visitor.granted.token.clone());
     drop(visitor);
-    while !first.session().is_away() {
+    while !first.session().is_detached() {
         tokio::task::yield_now().await;
     }
     first.disconnect("enough");
@@ -275,7 +275,7 @@ fn offer(socket: &Socket<u32>, token: &Token) -> (Link, oneshot::Receiver<Declin
     let (declined, answer) = oneshot::channel();
     let welcome = Box::new(|link, _: &ResumeGrant| (link, Bytes::new()));
     let (token, adopt) = (Token::new(token.session()).unwrap(), Box::new(|| {}));
-    socket.session().offer(Offer { link, claim, token, adopt, welcome, declined });
+    socket.session().offer_connection(ResumedConnection { link, request: claim, token, adopt, welcome, declined });
     (near, answer)
 }
 
@@ -427,7 +427,7 @@ async fn resumption_that_waits_for_its_driver_frees_the_handshake() {
     let deadline = Instant::now() + PATIENCE;
     let claiming =
         tokio::spawn(async move { send_hello(&mut link, &limits, &plain, login, resumption, deadline).await.is_ok() });
-    while !socket.session().is_offered() {
+    while !socket.session().has_resumed_connection() {
         tokio::task::yield_now().await;
     }
     assert!(timeout(PATIENCE, come(&server, 2, Resumption::New)).await.is_ok(), "others are admitted");

@@ -12,23 +12,23 @@ use sockets_proto::CallResult;
 
 /// The answers that have come and have not been taken.
 #[derive(Default)]
-pub(crate) struct Ask {
-    inbox: Mutex<Inbox>,
+pub(crate) struct MultiCall {
+    inbox: Mutex<MultiCallResults>,
 }
 
 #[derive(Default)]
-struct Inbox {
+struct MultiCallResults {
     answers: VecDeque<(usize, CallResult)>,
     waker: Option<Waker>,
 }
 
 /// One member's part in a question.
-pub(crate) struct Member {
-    ask: Arc<Ask>,
+pub(crate) struct MultiCallSlot {
+    ask: Arc<MultiCall>,
     index: usize,
 }
 
-impl Ask {
+impl MultiCall {
     /// The next answer, with the index of the member who gave it.
     pub(crate) fn poll_answer(&self, cx: &mut Context<'_>) -> Poll<(usize, CallResult)> {
         let answer = self.inbox.lock().answers.pop_front();
@@ -46,13 +46,13 @@ impl Ask {
     }
 }
 
-impl Member {
-    pub(crate) fn new(ask: &Arc<Ask>, index: usize) -> Self {
+impl MultiCallSlot {
+    pub(crate) fn new(ask: &Arc<MultiCall>, index: usize) -> Self {
         Self { ask: Arc::clone(ask), index }
     }
 
     /// Hands the member's answer over.
-    pub(crate) fn answer(self, answer: CallResult) {
+    pub(crate) fn complete(self, answer: CallResult) {
         let mut inbox = self.ask.inbox.lock();
         inbox.answers.push_back((self.index, answer));
         let waker = inbox.waker.take();

@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use futures_util::future::AbortHandle;
 
-use super::{Consumer, Notices, Session};
+use super::{Session, Waiter, WakeList};
 use crate::{
     disconnect_reason::{DisconnectReason, delayed},
     transport::Batch,
@@ -18,7 +18,7 @@ use crate::{
 use sockets_proto::{CallId, CloseReason, Event, Frame, HandlerId, IncomingCall, ProtocolError, announced};
 
 /// How many frames are taken in under one lock: callers wait for it.
-const TOGETHER: usize = 32;
+const GATHER_LIMIT: usize = 32;
 /// And how many bytes, if the last frame is not longer: texts are copied.
 const BYTES_TOGETHER: usize = 64 * 1024;
 /// How many signatures are recorded under one lock.
@@ -54,7 +54,7 @@ impl Session {
             state.flush_requested |= !state.core.outbox().is_empty();
         }
         state.closing(now)?;
-        if state.is_offered() {
+        if state.has_resumed_connection() {
             return Err(DisconnectReason::Superseded);
         }
         drop(state);
@@ -91,7 +91,7 @@ impl Session {
         state.dispatching = None;
         // What was there before may wait for more to go with it, as somebody has asked for.
         let queued = state.core.outbox().len() > state.queued_before || state.core.has_control_frames();
-        self.settle(&mut state);
+        self.notify_if_idle(&mut state);
         drop(state);
         if queued {
             self.flush_unless_blocked();
@@ -103,32 +103,32 @@ impl Session {
         &self,
         now: Instant,
         batch: &mut Batch,
-        notices: &mut Notices,
+        notices: &mut WakeList,
     ) -> Result<Option<Received>, ProtocolError> {
         let mut state = self.state.lock();
         let enough = batch.len().saturating_sub(BYTES_TOGETHER);
-        for _ in 0..TOGETHER {
+        for _ in 0..GATHER_LIMIT {
             if batch.len() < enough {
                 break;
             }
             let Some(frame) = batch.next_frame() else { break };
             let event = state.core.handle(now, frame)?;
-            self.room_may_be_there(&mut state);
+            self.notify_capacity(&mut state);
             match event {
                 Event::Call(called) => {
-                    let gate_is_open = state.gate_is_open();
+                    let gate_is_open = state.can_dispatch();
                     return Ok(Some(Received::Call { called, gate_is_open }));
                 }
-                Event::Completed { consumer: consumer @ Consumer::Member(_), answer } => {
+                Event::Completed { consumer: consumer @ Waiter::Member(_), answer } => {
                     // It waits until the program takes it, with the answers of many others.
-                    notices.add(state.deliver(consumer, batch.detach_answer(answer)));
+                    notices.add(state.complete(consumer, batch.detach_answer(answer)));
                 }
-                Event::Completed { consumer, answer } => notices.add(state.deliver(consumer, answer)),
+                Event::Completed { consumer, answer } => notices.add(state.complete(consumer, answer)),
                 Event::Handled => {}
                 Event::Cancelled(handler) => return Ok(Some(Received::Cancelled(handler))),
                 Event::Revoked(id) => return Ok(Some(Received::Revoked(id))),
                 Event::UnknownReply => {
-                    self.counters.count_stray_answer();
+                    self.counters.count_unknown_reply();
                     state.report_unknown_reply();
                 }
                 Event::Ready => {
@@ -137,7 +137,7 @@ impl Session {
                 }
                 Event::Drained => {
                     self.drained.store(true, Ordering::Release);
-                    self.settle(&mut state);
+                    self.notify_if_idle(&mut state);
                 }
                 Event::Announcement(signatures) => return Ok(Some(Received::Announced(signatures))),
                 Event::Acknowledged => {
@@ -162,7 +162,7 @@ impl Session {
     pub(crate) fn record_signatures(&self, signatures: &mut Bytes) -> bool {
         let mut state = self.state.lock();
         let some = announced(&mut *signatures).take(SIGNATURES_TOGETHER);
-        state.signatures.take_in(some, self.limits.names_per_peer as usize);
+        state.signatures.extend(some, self.limits.names_per_peer as usize);
         let is_over = signatures.is_empty();
         if is_over {
             state.signatures.finish();
@@ -171,13 +171,13 @@ impl Session {
     }
 
     /// So many bytes have come of a frame that is not whole.
-    pub(crate) fn heard_part(&self, now: Instant, bytes: usize) {
+    pub(crate) fn on_partial(&self, now: Instant, bytes: usize) {
         self.state.lock().core.on_partial(now, bytes);
     }
 
     /// Whether calls may be started.
-    pub(crate) fn gate_is_open(&self) -> bool {
-        self.state.lock().gate_is_open()
+    pub(crate) fn can_dispatch(&self) -> bool {
+        self.state.lock().can_dispatch()
     }
 
     /// Whether a call that was held may start: no other has its id.
@@ -186,7 +186,7 @@ impl Session {
     }
 
     /// A name for one more handler of an emit that several hear.
-    pub(crate) fn another_hearer(&self) -> HandlerId {
+    pub(crate) fn next_handler_id(&self) -> HandlerId {
         self.state.lock().core.next_handler_id()
     }
 
@@ -199,8 +199,8 @@ impl Session {
         self.counters.count_timed_out_emit();
     }
 
-    pub(crate) fn count_unheard_emit(&self) {
-        self.counters.count_unheard_emit();
+    pub(crate) fn count_unhandled_emit(&self) {
+        self.counters.count_unhandled_emit();
     }
 
     /// Whether callers have asked for a write.
@@ -209,7 +209,7 @@ impl Session {
     }
 
     /// Writes what callers have queued.
-    pub(crate) fn flush_for_others(&self) {
+    pub(crate) fn flush_shard_member(&self) {
         self.state.lock().flush_requested = false;
         self.flush();
     }
@@ -230,17 +230,17 @@ impl Session {
         let ended = state.core.handle_timeout(now);
         if state.core.owes_heartbeat() {
             // The session is idle. The core has released its memory, too.
-            state.waiting.shrink_to_fit();
+            state.wait_slots.shrink_to_fit();
         }
         let notices = state.deliver_all(ended);
         // What callers have queued is not this function's to write: they may have more in a moment.
         let queued = state.core.outbox().len() > before || state.core.has_control_frames();
         if queued || !notices.is_empty() {
-            self.room_may_be_there(&mut state);
-            self.settle(&mut state);
+            self.notify_capacity(&mut state);
+            self.notify_if_idle(&mut state);
         }
         let next = [state.core.next_timeout(), stalled, closing].into_iter().flatten().min();
-        state.armed = next;
+        state.timer = next;
         drop(state);
         drop(notices);
         if queued {
@@ -259,7 +259,7 @@ impl Session {
     }
 
     /// Queues the goodbye.
-    pub(crate) fn say(&self, farewell: Frame, text: &str) {
+    pub(crate) fn send_control(&self, farewell: Frame, text: &str) {
         self.state.lock().core.send_control(farewell, text);
     }
 }

@@ -18,10 +18,10 @@ use sockets_proto::{CloseReason, Frame};
 pub(crate) type Hook = Box<dyn FnOnce(DisconnectReason) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
 
 /// How long messages to audiences that wait for a window keep a session open that is to be closed.
-const LINGER: Duration = Duration::from_secs(2);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long an end that has been asked for is waited for.
-const PATIENCE: Duration = Duration::from_secs(1);
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How this side wants to end its session.
 pub(super) struct Closing {
@@ -33,7 +33,7 @@ pub(super) struct Closing {
 impl State {
     /// Asks the driver to end the session. The first reason counts.
     pub(super) fn close(&mut self, reason: DisconnectReason) {
-        self.closing.get_or_insert_with(|| Box::new(Closing { reason, until: now() + LINGER }));
+        self.closing.get_or_insert_with(|| Box::new(Closing { reason, until: now() + CLOSE_TIMEOUT }));
         self.wake_driver();
     }
 
@@ -43,7 +43,7 @@ impl State {
         // What was sent before arrives before the goodbye, unless that is why it ends.
         let orderly =
             matches!(reason, DisconnectReason::Closed | DisconnectReason::Kicked(_) | DisconnectReason::Refused(_));
-        let lingers = orderly && !self.is_away() && self.core.is_window_exhausted() && now < *until;
+        let lingers = orderly && !self.is_detached() && self.core.is_window_exhausted() && now < *until;
         if lingers { Ok(Some(*until)) } else { Err(reason.clone()) }
     }
 }
@@ -53,7 +53,7 @@ impl Session {
     pub(crate) fn close(&self, reason: DisconnectReason) {
         let mut state = self.state.lock();
         // What was said to audiences before comes before the goodbye.
-        self.catch_up(&mut state);
+        self.sync_broadcasts(&mut state);
         state.flush_requested = true;
         state.close(reason);
     }
@@ -71,10 +71,10 @@ impl Session {
         if self.reason.set(reason.clone()).is_err() {
             return;
         }
-        let (ended, handlers) = if state.is_away() { state.core.close_detached() } else { state.core.close() };
+        let (ended, handlers) = if state.is_detached() { state.core.close_detached() } else { state.core.close() };
         let notices = state.deliver_all(ended);
         let hooks = std::mem::take(&mut state.hooks);
-        let offer = state.take_offer();
+        let offer = state.take_resumed_connection();
         self.give_up_waiting(&mut state);
         drop(state);
         // First of all: whatever a user's value does when it is dropped below, the hooks run. There is no runtime when it is
@@ -127,7 +127,7 @@ impl Session {
 
     /// Waits for the end.
     pub(crate) async fn disconnected(&self) -> DisconnectReason {
-        self.turn(|| self.reason.get().cloned()).await
+        self.wait_until(|| self.reason.get().cloned()).await
     }
 
     /// Whether it has ended, or is being ended by this side.
@@ -138,7 +138,7 @@ impl Session {
     /// Lets what is under way finish, for at most `grace`, and ends the session because the server shuts down. The
     /// client is told at once that no new calls are taken, and in the end when and where to come back, if it can.
     pub(crate) async fn drain(self: Arc<Self>, grace: Duration, back: Option<(Duration, Option<String>)>) {
-        self.go_away();
+        self.send_go_away();
         let (is_away, reason) = {
             let mut state = self.state.lock();
             let reason = match back.filter(|_| state.core.positions().is_some()) {
@@ -148,7 +148,7 @@ impl Session {
                 }
                 None => DisconnectReason::ShuttingDown,
             };
-            (state.is_away(), reason)
+            (state.is_detached(), reason)
         };
         if is_away {
             // It cannot come back to this session any more.
@@ -158,13 +158,13 @@ impl Session {
         let _ = timeout(grace, self.idle()).await;
         self.close(reason);
         // A handler may be blocking the thread of the driver. Who is told may be about to end the program.
-        let _ = timeout(PATIENCE, self.parted()).await;
+        let _ = timeout(FLUSH_TIMEOUT, self.released()).await;
     }
 
     /// Tells the client, once, that no new calls are taken.
-    fn go_away(&self) {
+    fn send_go_away(&self) {
         let mut state = self.state.lock();
-        self.catch_up(&mut state);
+        self.sync_broadcasts(&mut state);
         if !std::mem::replace(&mut state.going_away, true) {
             state.core.send_control(Frame::GoAway, "");
             self.after_queueing(state, true);
@@ -173,7 +173,7 @@ impl Session {
 
     /// Waits until nothing is under way, or the session has ended.
     async fn idle(&self) {
-        self.turn(|| {
+        self.wait_until(|| {
             let idle = self.drained.load(Ordering::Acquire) && self.state.lock().core.is_idle();
             (idle || self.reason.get().is_some()).then_some(())
         })
@@ -193,7 +193,7 @@ impl Session {
     }
 
     /// Waits until the session has ended and the other side has heard so, as far as it does.
-    pub(crate) async fn parted(&self) {
-        self.turn(|| self.parted.load(Ordering::Acquire).then_some(())).await;
+    pub(crate) async fn released(&self) {
+        self.wait_until(|| self.parted.load(Ordering::Acquire).then_some(())).await;
     }
 }

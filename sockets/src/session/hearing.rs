@@ -6,16 +6,16 @@ use std::{
 };
 
 use super::{
-    Consumer, Member, Session, State,
-    log::{Log, Message, Run},
-    worker::caller,
+    MultiCallSlot, Session, State, Waiter,
+    log::{Batch, BroadcastLog, Message},
+    worker::call_origin,
 };
 use crate::{call_error::CallError, clock::now, disconnect_reason::DisconnectReason, method::Callee};
 use sockets_proto::{CallId, SendOutcome, SharedRequest, VolatileEmit, WhenFull};
 
 /// The log of the emits to audiences, for a member.
-pub(super) struct Following {
-    pub(super) log: Arc<Log>,
+pub(super) struct BroadcastCursor {
+    pub(super) log: Arc<BroadcastLog>,
     /// The number of the member.
     pub(super) member: u64,
     pub(super) session: Weak<Session>,
@@ -24,28 +24,28 @@ pub(super) struct Following {
 impl Session {
     /// Makes this session a member of a shard, whose log it follows from now on. It is called once,
     /// before anything is sent.
-    pub(crate) fn follow(self: &Arc<Self>, log: Arc<Log>, member: u64) {
-        self.state.lock().heard = log.newest();
+    pub(crate) fn subscribe(self: &Arc<Self>, log: Arc<BroadcastLog>, member: u64) {
+        self.state.lock().cursor = log.newest();
         // It is set once, before the session is shared.
-        let _ = self.following.set(Following { log, member, session: Arc::downgrade(self) });
+        let _ = self.following.set(BroadcastCursor { log, member, session: Arc::downgrade(self) });
     }
 
     /// Queues the new messages of a run. Returns `true` if the shard has to write for this member.
     /// A member whose queue is full is disconnected.
-    pub(crate) fn hear(&self, now: Instant, run: &Run) -> bool {
+    pub(crate) fn deliver(&self, now: Instant, run: &Batch) -> bool {
         let mut state = self.state.lock();
         if self.is_over(&state) {
             return false;
         }
         Self::before_delivery(&mut state);
-        let new = run.since(state.heard);
-        state.heard = state.heard.max(run.last_number());
-        let (joined, largest) = run.joined();
+        let new = run.since(state.cursor);
+        state.cursor = state.cursor.max(run.last_number());
+        let (joined, largest) = run.concatenated();
         let all_at_once = new.len() == run.len()
             && !run.is_volatile()
-            && run.method().is_none_or(|method| state.signatures.agree(method))
+            && run.method().is_none_or(|method| state.signatures.matches(method))
             && state.core.broadcast_all(joined, new.len(), largest, run.overflow());
-        if !all_at_once && !new.iter().all(|entry| self.take(&mut state, now, entry.message())) {
+        if !all_at_once && !new.iter().all(|entry| self.deliver_entry(&mut state, now, entry.message())) {
             return false;
         }
         self.after_delivery(&mut state);
@@ -53,17 +53,17 @@ impl Session {
     }
 
     /// Queues the emits to audiences of this session that precede the next message.
-    pub(super) fn catch_up(&self, state: &mut State) {
-        if let Some(Following { log, member, .. }) = self.following.get()
-            && log.newest() != state.heard
+    pub(super) fn sync_broadcasts(&self, state: &mut State) {
+        if let Some(BroadcastCursor { log, member, .. }) = self.following.get()
+            && log.newest() != state.cursor
             && !self.is_over(state)
         {
-            let (new, newest) = log.since(state.heard, *member);
-            state.heard = newest;
+            let (new, newest) = log.since(state.cursor, *member);
+            state.cursor = newest;
             let now = state.now();
             Self::before_delivery(state);
             // If one does not fit, the session closes.
-            if new.iter().all(|entry| self.take(state, now, entry)) && !new.is_empty() {
+            if new.iter().all(|entry| self.deliver_entry(state, now, entry)) && !new.is_empty() {
                 self.after_delivery(state);
             }
         }
@@ -71,8 +71,8 @@ impl Session {
 
     /// Queues a message to an audience. Returns `false` if it does not fit into the queue: the
     /// session closes then.
-    fn take(&self, state: &mut State, now: Instant, entry: &Message) -> bool {
-        if entry.method().is_some_and(|method| !state.signatures.agree(method)) {
+    fn deliver_entry(&self, state: &mut State, now: Instant, entry: &Message) -> bool {
+        if entry.method().is_some_and(|method| !state.signatures.matches(method)) {
             self.counters.count_mismatched_emit();
             state.report_mismatched_emit();
             return true;
@@ -100,13 +100,13 @@ impl Session {
     }
 
     /// Sends a broadcast request to this member of an audience.
-    pub(crate) fn ask(
+    pub(crate) fn request_shared(
         &self,
         now: Instant,
         callee: Callee<'_>,
         ask: &SharedRequest,
-        member: Member,
-    ) -> (bool, Result<(), (CallError, Member)>) {
+        member: MultiCallSlot,
+    ) -> (bool, Result<(), (CallError, MultiCallSlot)>) {
         let mut state = match self.begin_sending() {
             Ok(state) => state,
             Err(error) => return (false, Err((error, member))),
@@ -114,13 +114,13 @@ impl Session {
         if let Err(error) = state.signatures.check(callee) {
             return (false, Err((error, member)));
         }
-        match state.core.request_shared(now, ask, Consumer::Member(member), caller()) {
+        match state.core.request_shared(now, ask, Waiter::Member(member), call_origin()) {
             Ok(()) => {
-                state.arm();
+                state.arm_timer();
                 (self.needs_write(&mut state), Ok(()))
             }
-            Err((refused, Consumer::Member(member))) => (false, Err((CallError::from_send_outcome(refused), member))),
-            Err((refused, Consumer::Caller(_))) => {
+            Err((refused, Waiter::Member(member))) => (false, Err((CallError::from_send_outcome(refused), member))),
+            Err((refused, Waiter::Caller(_))) => {
                 debug_assert!(false, "the consumer of a broadcast request is a member: {refused:?}");
                 (false, Ok(()))
             }
@@ -128,11 +128,11 @@ impl Session {
     }
 
     /// Cancels a broadcast request at this member, since the caller has dropped it.
-    pub(crate) fn cancel(&self, id: CallId) {
+    pub(crate) fn cancel_request(&self, id: CallId) {
         let mut state = self.state.lock();
         state.core.cancel(now(), id);
-        self.room_may_be_there(&mut state);
-        self.settle(&mut state);
+        self.notify_capacity(&mut state);
+        self.notify_if_idle(&mut state);
         self.after_queueing(state, false);
     }
 

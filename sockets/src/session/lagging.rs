@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Session, State, hearing::Following};
+use super::{Session, State, hearing::BroadcastCursor};
 use crate::clock::now;
 
 /// Of a larger queue, emitters that send much wait for it to become shorter: so a loop of emits does not fill the queues
@@ -85,7 +85,7 @@ impl Session {
         if !is_new {
             return;
         }
-        let Some(Following { log, member, session }) = self.following.get() else { return };
+        let Some(BroadcastCursor { log, member, session }) = self.following.get() else { return };
         let Some(session) = session.upgrade() else { return };
         let now = now();
         let full_since = is_full.then_some(now);
@@ -125,7 +125,7 @@ impl Session {
     }
 
     fn leave_laggards(&self, state: &mut State, is_long: bool) {
-        if let Some(Following { log, member, .. }) = self.following.get()
+        if let Some(BroadcastCursor { log, member, .. }) = self.following.get()
             && let Some(emitters) = log.laggards().remove(*member, is_long)
         {
             state.notify_emitters(emitters);

@@ -23,24 +23,24 @@ pub(crate) type Members = [(u64, Arc<Session>)];
 
 /// The messages of one shard that have not been given to all their members.
 #[derive(Default)]
-pub(crate) struct Log {
+pub(crate) struct BroadcastLog {
     /// The number of the last entry; the first has number 1.
     newest: AtomicU64,
-    pending: Mutex<Pending>,
+    pending: Mutex<LogState>,
     /// The shard's members that lag.
     laggards: Laggards,
 }
 
 #[derive(Default)]
-struct Pending {
-    entries: VecDeque<Entry>,
+struct LogState {
+    entries: VecDeque<LogEntry>,
     /// Of all their frames.
     bytes: usize,
 }
 
 /// A message for many.
 #[derive(Clone)]
-pub(crate) struct Entry {
+pub(crate) struct LogEntry {
     message: Message,
     members: Arc<Members>,
 }
@@ -56,7 +56,7 @@ pub(super) struct Message {
     method: Option<(u64, u64)>,
 }
 
-impl Log {
+impl BroadcastLog {
     /// The log of a shard whose emitters wait for `changed`.
     pub(crate) fn new(changed: Arc<Notify>) -> Self {
         Self { laggards: Laggards::new(changed), ..Self::default() }
@@ -73,7 +73,7 @@ impl Log {
         pending.bytes += frame.len();
         let (key, overflow, method) = (callee.key(), callee.overflow(), callee.signed());
         let message = Message { number, frame, key, overflow, method };
-        pending.entries.push_back(Entry { message, members });
+        pending.entries.push_back(LogEntry { message, members });
         self.newest.store(number, Ordering::Release);
     }
 
@@ -82,22 +82,22 @@ impl Log {
     }
 
     /// What is in it now, as few runs.
-    pub(crate) fn runs(&self) -> Vec<Run> {
-        let mut runs: Vec<Run> = Vec::new();
+    pub(crate) fn batches(&self) -> Vec<Batch> {
+        let mut runs: Vec<Batch> = Vec::new();
         for entry in &self.pending.lock().entries {
             match runs.last_mut() {
-                Some(run) if run.takes(entry) => run.entries.push(entry.clone()),
-                _ => runs.push(Run { entries: vec![entry.clone()], joined: Bytes::new(), largest: 0 }),
+                Some(run) if run.accepts(entry) => run.entries.push(entry.clone()),
+                _ => runs.push(Batch { entries: vec![entry.clone()], concatenated: Bytes::new(), largest: 0 }),
             }
         }
         // Without the lock.
-        runs.iter_mut().for_each(Run::join);
+        runs.iter_mut().for_each(Batch::concatenate);
         runs
     }
 
     /// Forgets what all members have been given.
-    pub(crate) fn forget(&self, runs: &[Run]) {
-        let Some(last) = runs.last().map(Run::last_number) else { return };
+    pub(crate) fn remove(&self, runs: &[Batch]) {
+        let Some(last) = runs.last().map(Batch::last_number) else { return };
         let mut pending = self.pending.lock();
         let heard = pending.entries.partition_point(|entry| entry.message.number <= last);
         let forgotten: Vec<_> = pending.entries.drain(..heard).collect();
@@ -126,7 +126,7 @@ impl Log {
     }
 }
 
-impl Entry {
+impl LogEntry {
     fn is_for(&self, member: u64) -> bool {
         self.members.binary_search_by_key(&member, |(number, _)| *number).is_ok()
     }
@@ -160,14 +160,14 @@ impl Message {
 
 /// Messages one behind the other that have the same method and the same members: those who have heard none of them take
 /// all at once.
-pub(crate) struct Run {
-    entries: Vec<Entry>,
-    joined: Bytes,
+pub(crate) struct Batch {
+    entries: Vec<LogEntry>,
+    concatenated: Bytes,
     largest: usize,
 }
 
-impl Run {
-    fn takes(&self, entry: &Entry) -> bool {
+impl Batch {
+    fn accepts(&self, entry: &LogEntry) -> bool {
         let first = &self.entries[0];
         (first.message.method, first.message.overflow) == (entry.message.method, entry.message.overflow)
             && Arc::ptr_eq(&first.members, &entry.members)
@@ -175,9 +175,9 @@ impl Run {
             && first.message.frame.len().max(entry.message.frame.len()) < SHARE_FROM
     }
 
-    fn join(&mut self) {
+    fn concatenate(&mut self) {
         self.largest = self.entries.iter().map(|entry| entry.message.frame.len() - PREFIX).max().unwrap_or(0);
-        self.joined = match &self.entries[..] {
+        self.concatenated = match &self.entries[..] {
             [only] => only.message.frame.clone(),
             several => {
                 let mut joined = BytesMut::with_capacity(several.iter().map(|entry| entry.message.frame.len()).sum());
@@ -215,13 +215,13 @@ impl Run {
     }
 
     /// What is new to one who has heard everything up to `number`.
-    pub(super) fn since(&self, number: u64) -> &[Entry] {
+    pub(super) fn since(&self, number: u64) -> &[LogEntry] {
         &self.entries[self.entries.partition_point(|entry| entry.message.number <= number)..]
     }
 
     /// All frames in one piece, and the length of the largest.
-    pub(super) fn joined(&self) -> (&Bytes, usize) {
-        (&self.joined, self.largest)
+    pub(super) fn concatenated(&self) -> (&Bytes, usize) {
+        (&self.concatenated, self.largest)
     }
 }
 
@@ -229,7 +229,7 @@ impl Run {
 mod tests {
     use super::*;
 
-    fn said(log: &Log, text: &'static [u8]) {
+    fn said(log: &BroadcastLog, text: &'static [u8]) {
         log.push(
             Bytes::from_static(text),
             Callee::Named(&crate::method::Named { key: 1, path: "", name: "text" }),
@@ -239,14 +239,14 @@ mod tests {
 
     #[test]
     fn what_is_said_while_a_shard_is_at_work_is_all_that_is_left_behind_it() {
-        let log = Log::default();
+        let log = BroadcastLog::default();
         said(&log, b"frame one");
-        let runs = log.runs();
+        let runs = log.batches();
         said(&log, b"another frame");
         assert_eq!(log.bytes(), 22);
-        log.forget(&runs);
+        log.remove(&runs);
         assert_eq!(log.bytes(), 13);
-        log.forget(&log.runs());
+        log.remove(&log.batches());
         assert_eq!((log.bytes(), log.is_empty()), (0, true));
     }
 }

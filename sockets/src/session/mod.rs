@@ -50,40 +50,40 @@ use futures_util::future::AbortHandle;
 use slab::Slab;
 
 #[cfg(feature = "middleware")]
-pub(crate) use self::around::Sending;
+pub(crate) use self::around::SendFn;
 pub(crate) use self::{
-    around::{Around, Outgoing},
-    ask::{Ask, Member},
+    around::{Interceptor, OutgoingCall},
+    ask::{MultiCall, MultiCallSlot},
     describe::{Described, cannot_decode, cannot_encode},
     detached_bytes::{DetachedBytes, DetachedShare},
     driving::Received,
-    incoming::EmitLease,
+    incoming::SharedPermit,
     laggards::Laggards,
-    log::{Log, Members, Run},
-    notices::Notices,
+    log::{Batch, BroadcastLog, Members},
+    notices::WakeList,
     resolved::Resolved,
-    resuming::{Checked, Declined, Offer, SUPERSEDED},
+    resuming::{Checked, Declined, ResumedConnection, SUPERSEDED},
     routes::{Routes, Subscriber},
-    sending::Room,
-    service::Listen,
+    sending::QueuePolicy,
+    service::ListenerService,
     slow::{SLOW, SlowPermit},
     suspended::run_suspended,
-    worker::{run_hook, share_woken_task},
+    worker::{release_lifo_slot, run_hook},
 };
 pub use self::{
     call::Call,
-    incoming::Incoming,
+    incoming::Responder,
     peer::Peer,
-    place::{Ended, Place},
+    place::{Completed, HandlerSlot},
     service::Service,
     stats::Stats,
 };
 use self::{
     ending::{Closing, Hook},
-    hearing::Following,
+    hearing::BroadcastCursor,
     lagging::Lag,
     pending_replies::PendingReplies,
-    resuming::Between,
+    resuming::ReattachState,
     signatures::Signatures,
     slow::Slowness,
     state_lock::{Recorded, StateGuard, StateLock},
@@ -100,18 +100,18 @@ use crate::{
 use sockets_proto::{Announcement, Frame, KeepAlive, Role, SessionCore, clamp_timeout};
 
 /// Who waits for an answer.
-enum Consumer {
+enum Waiter {
     /// The future of a call, by its slot.
     Caller(usize),
     /// A question to an audience.
-    Member(Member),
+    Member(MultiCallSlot),
 }
 
 /// What the session's users share under its lock.
 #[expect(clippy::struct_excessive_bools, reason = "they are independent of each other")]
 struct State {
-    core: SessionCore<Consumer, AbortHandle>,
-    waiting: Slab<WaitSlot>,
+    core: SessionCore<Waiter, AbortHandle>,
+    wait_slots: Slab<WaitSlot>,
     /// How many batches have been handled since old answers were detached.
     batches: u8,
     /// What the peer serves.
@@ -127,21 +127,21 @@ struct State {
     /// Replies that wait for room, once there have been any.
     replies: Option<Box<PendingReplies>>,
     /// Until when the driver sleeps.
-    armed: Option<Instant>,
+    timer: Option<Instant>,
     driver: Waker,
     /// Calls from the peer may be dispatched.
     ready: bool,
     /// The peer has been told that this server goes away.
     going_away: bool,
     /// Calls are held until replies have been written.
-    gated: bool,
+    backpressured: bool,
     /// How it stands between two links.
-    between: Between,
+    reattach: ReattachState,
     /// How this side wants to end the session.
     closing: Option<Box<Closing>>,
     hooks: Vec<Hook>,
     /// Up to where this session has been given what its shard's log has for it.
-    heard: u64,
+    cursor: u64,
     /// How it keeps up with that.
     lag: Lag,
     /// What runs when the lock has been released.
@@ -160,33 +160,33 @@ impl State {
     }
 
     /// Makes the driver wake up in time for the earliest deadline.
-    fn arm(&mut self) {
+    fn arm_timer(&mut self) {
         let next = self.core.next_timeout();
-        if next.is_some() && self.armed.is_none_or(|armed| next < Some(armed)) {
-            self.armed = next;
+        if next.is_some() && self.timer.is_none_or(|armed| next < Some(armed)) {
+            self.timer = next;
             self.wake_driver();
         }
     }
 
     /// Makes the driver wake up in time for a call that has just been made. It mostly is in time.
     fn arm_for(&mut self, timeout: Duration, now: Instant) {
-        if self.core.has_pending() || self.armed.is_none_or(|armed| now + clamp_timeout(timeout) < armed) {
-            self.arm();
+        if self.core.has_pending() || self.timer.is_none_or(|armed| now + clamp_timeout(timeout) < armed) {
+            self.arm_timer();
         }
     }
 
     /// Answers and emits that are parked have a time of their own.
-    fn arm_if_parked(&mut self) {
+    fn arm_timer_if_pending(&mut self) {
         if self.core.is_window_exhausted() {
-            self.arm();
+            self.arm_timer();
         }
     }
 
     /// Whether calls may be started: the hook that prepares for them has ended, the peer takes its replies, and this side
     /// does not want to end.
-    fn gate_is_open(&mut self) -> bool {
+    fn can_dispatch(&mut self) -> bool {
         let full = self.core.is_full();
-        self.gated |= full;
+        self.backpressured |= full;
         self.ready && self.closing.is_none() && !full
     }
 }
@@ -203,7 +203,7 @@ pub(crate) struct Session {
     /// What a server serves for all its sessions.
     shared_routes: Arc<Routes>,
     /// What has been put around what is sent.
-    around: Option<Arc<dyn Around>>,
+    around: Option<Arc<dyn Interceptor>>,
     limits: Arc<Limits>,
     /// The peer knows refusals after which it tries again.
     peer_retries: bool,
@@ -223,7 +223,7 @@ pub(crate) struct Session {
     parted: AtomicBool,
     reason: OnceLock<DisconnectReason>,
     /// On a server: the log of what is said to audiences.
-    following: OnceLock<Following>,
+    following: OnceLock<BroadcastCursor>,
     /// Whose session this is: on a server, its socket.
     owner: OnceLock<Box<dyn Any + Send + Sync>>,
     _unlocked: DroppedUnlocked,
@@ -258,7 +258,7 @@ impl Session {
                 label,
                 State {
                     core,
-                    waiting: Slab::new(),
+                    wait_slots: Slab::new(),
                     batches: 0,
                     signatures: Signatures::default(),
                     dispatching: None,
@@ -266,22 +266,22 @@ impl Session {
                     flush_requested: false,
                     emits_waiting: 0,
                     replies: None,
-                    armed: None,
+                    timer: None,
                     driver: Waker::noop().clone(),
                     ready,
                     going_away: false,
-                    gated: false,
-                    between: Between::default(),
+                    backpressured: false,
+                    reattach: ReattachState::default(),
                     closing: None,
                     hooks: Vec::new(),
-                    heard: 0,
+                    cursor: 0,
                     lag: Lag::default(),
                     recorded: None,
                 },
             ),
             writer: Mutex::new(Writer::new(transmitter)),
             write_progress: WriteProgress::default(),
-            around: routes.around().cloned(),
+            around: routes.interceptor().cloned(),
             routes: RwLock::new(routes),
             routes_version: AtomicU64::new(0),
             shared_routes,
@@ -325,7 +325,7 @@ impl Session {
     }
 
     /// Says what comes before all frames of the session.
-    pub(crate) fn say_first(&self, welcome: Bytes) {
+    pub(crate) fn send_server_hello(&self, welcome: Bytes) {
         let mut state = self.state.lock();
         state.core.exclude_prefix(welcome.len());
         state.core.outbox().push_exact(welcome);
@@ -404,9 +404,9 @@ impl Session {
     }
 
     /// The server's `connected` has finished: the peer's calls may come in.
-    pub(crate) fn open_gate(&self) {
+    pub(crate) fn set_ready(&self) {
         let mut state = self.state.lock();
-        self.catch_up(&mut state);
+        self.sync_broadcasts(&mut state);
         // A session that was closed meanwhile does not become ready: the client's `connect` returns the reason.
         if self.is_over(&state) {
             return;
@@ -419,7 +419,7 @@ impl Session {
     }
 
     /// A client's `connected` has set its listeners: the server's calls may come in.
-    pub(crate) fn open_client_gate(&self) {
+    pub(crate) fn set_client_ready(&self) {
         self.state.lock().ready = true;
     }
 
@@ -430,14 +430,14 @@ impl Session {
 
     /// Waits until the server's `connected` has finished, or the session has ended.
     pub(crate) async fn until_connected(&self) -> Result<(), DisconnectReason> {
-        self.turn(|| {
+        self.wait_until(|| {
             if self.state.lock().core.peer_is_ready() { Some(Ok(())) } else { self.reason.get().cloned().map(Err) }
         })
         .await
     }
 
     /// Waits until `look` sees something, whenever the session has become ready or idle, or has ended.
-    async fn turn<T>(&self, look: impl Fn() -> Option<T>) -> T {
+    async fn wait_until<T>(&self, look: impl Fn() -> Option<T>) -> T {
         loop {
             let mut turned = std::pin::pin!(self.state.changed.notified());
             turned.as_mut().enable();

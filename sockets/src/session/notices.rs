@@ -3,7 +3,7 @@
 
 use std::{cell::Cell, mem, task::Waker};
 
-use super::Member;
+use super::MultiCallSlot;
 use crate::{contain::contain, lock::wake};
 use sockets_proto::CallResult;
 
@@ -12,34 +12,34 @@ const KEEP: usize = 1024;
 
 thread_local! {
     /// The memory of a list. It belongs to the thread, so that waiting connections hold none.
-    static SPARE: Cell<Vec<Notice>> = const { Cell::new(Vec::new()) };
+    static SPARE: Cell<Vec<Wakeup>> = const { Cell::new(Vec::new()) };
 }
 
 /// A caller or member that is notified of an answer.
-pub(super) enum Notice {
+pub(super) enum Wakeup {
     Wake(Waker),
-    Member(Member, CallResult),
+    Member(MultiCallSlot, CallResult),
 }
 
-impl Notice {
+impl Wakeup {
     #[inline]
     fn give(self) {
         match self {
             Self::Wake(waker) => wake(waker),
-            Self::Member(member, answer) => member.answer(answer),
+            Self::Member(member, answer) => member.complete(answer),
         }
     }
 }
 
 /// A list of notices. They are delivered when it is dropped.
-pub(crate) struct Notices(Vec<Notice>);
+pub(crate) struct WakeList(Vec<Wakeup>);
 
-impl Notices {
+impl WakeList {
     pub(crate) fn new() -> Self {
         Self(SPARE.take())
     }
 
-    pub(super) fn add(&mut self, notice: Option<Notice>) {
+    pub(super) fn add(&mut self, notice: Option<Wakeup>) {
         self.0.extend(notice);
     }
 
@@ -49,7 +49,7 @@ impl Notices {
 
     /// Delivers all notices without a pause. A worker that is woken to help then finds tasks, and
     /// does not sleep between two notices.
-    pub(crate) fn give(&mut self) {
+    pub(crate) fn wake_all(&mut self) {
         if self.is_empty() {
             return;
         }
@@ -61,7 +61,7 @@ impl Notices {
 }
 
 /// The notices that are left. They are delivered even if a waker panics.
-struct Rest<'a>(std::vec::Drain<'a, Notice>);
+struct Rest<'a>(std::vec::Drain<'a, Wakeup>);
 
 impl Drop for Rest<'_> {
     fn drop(&mut self) {
@@ -71,9 +71,9 @@ impl Drop for Rest<'_> {
     }
 }
 
-impl Drop for Notices {
+impl Drop for WakeList {
     fn drop(&mut self) {
-        self.give();
+        self.wake_all();
         if self.0.capacity() <= KEEP {
             SPARE.set(mem::take(&mut self.0));
         }

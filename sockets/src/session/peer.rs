@@ -69,7 +69,7 @@ impl Peer {
     /// Whether its connection has broken, and another one is waited for: what is said to it waits, too. A server waits for
     /// [`Limits::resume_within`](crate::Limits::resume_within).
     pub fn is_away(&self) -> bool {
-        !self.session.is_ending() && self.session.is_away()
+        !self.session.is_ending() && self.session.is_detached()
     }
 
     /// What has been dropped on this connection.

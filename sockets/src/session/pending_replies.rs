@@ -46,7 +46,7 @@ impl State {
     /// Whether the handlers of methods with large replies are held: so many bytes of replies wait, or the session ends
     /// since it would hold too much while it is detached.
     pub(super) fn is_under_pressure(&self) -> bool {
-        self.pending_reply_bytes() >= self.core.queue_limit() || self.is_away() && self.closing.is_some()
+        self.pending_reply_bytes() >= self.core.queue_limit() || self.is_detached() && self.closing.is_some()
     }
 
     /// Forgets handlers that ended while they were held, if none is held any more.

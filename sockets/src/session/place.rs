@@ -13,11 +13,11 @@ use tokio_util::sync::ReusableBoxFuture;
 
 use super::{Session, worker::run_handler};
 
-/// Says that a call has ended. Only [`Incoming`](super::Incoming) makes one, so a handler's future cannot forget to.
+/// Says that a call has ended. Only [`Responder`](super::Responder) makes one, so a handler's future cannot forget to.
 #[derive(Debug)]
-pub struct Ended(pub(super) ());
+pub struct Completed(pub(super) ());
 
-impl Ended {
+impl Completed {
     /// Of a call that nobody here has any more: it has been answered, or dropped, which is an answer.
     #[cfg(feature = "middleware")]
     pub(crate) fn elsewhere() -> Self {
@@ -26,19 +26,19 @@ impl Ended {
 }
 
 /// A handler's future, wherever it runs.
-pub(crate) type Running = ReusableBoxFuture<'static, Result<Ended, Ended>>;
+pub(crate) type HandlerFuture = ReusableBoxFuture<'static, Result<Completed, Completed>>;
 
 /// The place of one method's handler. A future that has been polled cannot move, so it is put here before; a handler
 /// that never suspends leaves its memory to the next call.
 #[derive(Default)]
-pub struct Place {
-    future: Option<Running>,
+pub struct HandlerSlot {
+    future: Option<HandlerFuture>,
     waiting: bool,
 }
 
-impl Place {
+impl HandlerSlot {
     /// Puts a handler here.
-    pub fn put(&mut self, future: impl Future<Output = Result<Ended, Ended>> + Send + 'static) {
+    pub fn put(&mut self, future: impl Future<Output = Result<Completed, Completed>> + Send + 'static) {
         self.waiting = true;
         match &mut self.future {
             Some(place) => place.set(future),
@@ -48,12 +48,12 @@ impl Place {
 
     /// Takes the handler out, to be run elsewhere. None has been put here if its call was refused.
     #[cfg(feature = "middleware")]
-    pub(crate) fn into_running(self) -> Option<Running> {
+    pub(crate) fn into_future(self) -> Option<HandlerFuture> {
         self.future.filter(|_| self.waiting)
     }
 
     /// Polls the handler once. One that suspends comes back, to be run by a task of its own.
-    pub(crate) fn poll_once(&mut self, session: &Arc<Session>) -> Option<Running> {
+    pub(crate) fn poll_once(&mut self, session: &Arc<Session>) -> Option<HandlerFuture> {
         if !std::mem::take(&mut self.waiting) {
             return None;
         }

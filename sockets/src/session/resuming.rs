@@ -20,9 +20,9 @@ use crate::{
 use sockets_proto::{KeepAlive, SendBuffer, Token, Tokens};
 
 /// What a server's session can be gone on with: another link, to its client.
-pub(crate) struct Offer {
+pub(crate) struct ResumedConnection {
     pub(crate) link: Link,
-    pub(crate) claim: ResumeRequest,
+    pub(crate) request: ResumeRequest,
     /// For the next time.
     pub(crate) token: Token,
     /// Replaces the identity of the socket. It runs before the connection is used, and only if the session is resumed.
@@ -42,7 +42,7 @@ pub(crate) struct Declined {
     pub(crate) message: &'static str,
 }
 
-impl Offer {
+impl ResumedConnection {
     /// Gives the link back.
     pub(crate) fn decline(self, message: &'static str) {
         // The task that offered it ends only with its runtime.
@@ -72,8 +72,8 @@ const TOO_MUCH: &str = "its connection was lost, and detached sessions hold more
 
 /// How a session stands between two links.
 #[derive(Default)]
-pub(super) struct Between {
-    offer: Option<Box<Offer>>,
+pub(super) struct ReattachState {
+    offer: Option<Box<ResumedConnection>>,
     /// Those that go on with a server's session.
     tokens: Option<Box<Tokens>>,
     /// The number of the latest attempt whose claim was accepted.
@@ -86,28 +86,28 @@ pub(super) struct Between {
 
 impl State {
     /// Whether another link takes the place of this one.
-    pub(super) fn is_offered(&self) -> bool {
-        self.between.offer.is_some()
+    pub(super) fn has_resumed_connection(&self) -> bool {
+        self.reattach.offer.is_some()
     }
 
-    pub(super) fn take_offer(&mut self) -> Option<Box<Offer>> {
-        self.between.offer.take()
+    pub(super) fn take_resumed_connection(&mut self) -> Option<Box<ResumedConnection>> {
+        self.reattach.offer.take()
     }
 
-    pub(super) fn is_away(&self) -> bool {
+    pub(super) fn is_detached(&self) -> bool {
         self.core.is_detached()
     }
 
     /// Sets the time after which the client reconnects if the server restarts.
     pub(super) fn set_restart_delay(&mut self, delay: Duration) {
-        self.between.restart_delay = u32::try_from(delay.as_millis()).unwrap_or(u32::MAX);
+        self.reattach.restart_delay = u32::try_from(delay.as_millis()).unwrap_or(u32::MAX);
     }
 
     /// Adjusts the share of a detached session that has queued something. It is closed if it holds too much.
     pub(super) fn update_share(&mut self) {
-        if self.between.share.is_some() {
+        if self.reattach.share.is_some() {
             let held = self.held();
-            if self.between.share.as_ref().is_some_and(|share| share.is_outdated(held)) {
+            if self.reattach.share.as_ref().is_some_and(|share| share.is_outdated(held)) {
                 self.adjust_share(held);
             }
         }
@@ -118,7 +118,7 @@ impl State {
     /// The reply is counted before it is queued. Handlers of many sessions may return large replies at the same time,
     /// all of them before one of the drivers runs.
     pub(super) fn admits_reply(&mut self, bytes: usize) -> bool {
-        if !self.is_away() {
+        if !self.is_detached() {
             return true;
         }
         self.closing.is_none() && self.adjust_share(self.held() + bytes)
@@ -127,7 +127,7 @@ impl State {
     /// Closes the session if all detached sessions hold too much, and this one more than its part.
     #[cold]
     fn adjust_share(&mut self, bytes: usize) -> bool {
-        let fits = self.between.share.as_mut().is_none_or(|share| share.adjust(bytes));
+        let fits = self.reattach.share.as_mut().is_none_or(|share| share.adjust(bytes));
         if !fits {
             self.close(DisconnectReason::Lost(TOO_MUCH.into()));
         }
@@ -137,16 +137,16 @@ impl State {
     /// Counts no bytes any more, once a session that has ended holds none.
     pub(super) fn release_share(&mut self) {
         let bytes = self.pending_reply_bytes();
-        let share = self.between.share.as_mut().filter(|_| bytes > 0);
+        let share = self.reattach.share.as_mut().filter(|_| bytes > 0);
         if share.is_none_or(|share| !share.adjust(bytes)) {
-            self.between.share = None;
+            self.reattach.share = None;
         }
     }
 
     /// The client has said something, which it may have done after it has heard of its token.
     #[cold]
     pub(super) fn confirm_token(&mut self) {
-        if let Some(tokens) = &mut self.between.tokens {
+        if let Some(tokens) = &mut self.reattach.tokens {
             tokens.confirm();
         }
     }
@@ -155,18 +155,18 @@ impl State {
 impl Session {
     /// This token is the first that goes on with this session.
     pub(crate) fn set_token(&self, token: Token) {
-        self.state.lock().between.tokens = Some(Box::new(Tokens::new(token)));
+        self.state.lock().reattach.tokens = Some(Box::new(Tokens::new(token)));
     }
 
     /// Whether one who shows this token may go on with this session.
-    pub(crate) fn knows(&self, token: &Token) -> bool {
-        self.state.lock().between.tokens.as_ref().is_some_and(|tokens| tokens.verify(token))
+    pub(crate) fn verify_token(&self, token: &Token) -> bool {
+        self.state.lock().reattach.tokens.as_ref().is_some_and(|tokens| tokens.verify(token))
     }
 
     /// Checks a claim. If the sides have missed too much, the session ends.
     pub(crate) fn check(&self, claim: &ResumeRequest) -> Checked {
         let mut state = self.state.lock();
-        let admitted = self.admits(&state, claim);
+        let admitted = self.is_valid_resume(&state, claim);
         if admitted != Checked::Resumable || state.core.can_resume(claim.received, claim.kept) {
             return admitted;
         }
@@ -177,7 +177,7 @@ impl Session {
     /// Ends the session of a client that has been refused finally. A claim that was delayed does not end it.
     pub(crate) fn refuse(&self, claim: &ResumeRequest, refusal: Refusal) {
         let mut state = self.state.lock();
-        if self.admits(&state, claim) == Checked::Resumable {
+        if self.is_valid_resume(&state, claim) == Checked::Resumable {
             state.close(DisconnectReason::Refused(refusal));
         }
     }
@@ -188,11 +188,11 @@ impl Session {
         self.state.lock().core.can_resume(claim.received, claim.kept)
     }
 
-    fn admits(&self, state: &State, claim: &ResumeRequest) -> Checked {
-        let known = state.between.tokens.as_ref().is_some_and(|tokens| tokens.verify(&claim.token));
+    fn is_valid_resume(&self, state: &State, claim: &ResumeRequest) -> Checked {
+        let known = state.reattach.tokens.as_ref().is_some_and(|tokens| tokens.verify(&claim.token));
         if !known || self.is_over(state) || state.going_away {
             Checked::Invalid
-        } else if claim.attempt <= state.between.attempt {
+        } else if claim.attempt <= state.reattach.attempt {
             Checked::Superseded
         } else {
             Checked::Resumable
@@ -200,13 +200,13 @@ impl Session {
     }
 
     /// Offers another link to this session, which takes the one of the latest attempt. It is declined if that comes too late.
-    pub(crate) fn offer(&self, offer: Offer) {
+    pub(crate) fn offer_connection(&self, offer: ResumedConnection) {
         let mut state = self.state.lock();
-        let (left, message) = match self.admits(&state, &offer.claim) {
+        let (left, message) = match self.is_valid_resume(&state, &offer.request) {
             Checked::Resumable => {
-                state.between.attempt = offer.claim.attempt;
+                state.reattach.attempt = offer.request.attempt;
                 state.wake_driver();
-                (state.between.offer.replace(Box::new(offer)), SUPERSEDED)
+                (state.reattach.offer.replace(Box::new(offer)), SUPERSEDED)
             }
             Checked::Superseded => (Some(Box::new(offer)), SUPERSEDED),
             Checked::Invalid => (Some(Box::new(offer)), OVER),
@@ -218,20 +218,20 @@ impl Session {
     }
 
     /// Keeps an offer that cannot be taken. It is declined when the session has ended.
-    pub(crate) fn keep_offer(&self, offer: Box<Offer>) {
+    pub(crate) fn keep_offer(&self, offer: Box<ResumedConnection>) {
         let mut state = self.state.lock();
-        if state.is_offered() {
+        if state.has_resumed_connection() {
             drop(state);
             offer.decline(SUPERSEDED);
         } else {
-            state.between.offer = Some(offer);
+            state.reattach.offer = Some(offer);
         }
     }
 
     /// Waits for another link. Only the driver's task does.
-    pub(crate) async fn offered(&self) -> Box<Offer> {
+    pub(crate) async fn resumed_connection(&self) -> Box<ResumedConnection> {
         // The driver is woken by an offer.
-        poll_fn(|_| match self.state.lock().take_offer() {
+        poll_fn(|_| match self.state.lock().take_resumed_connection() {
             Some(offer) => Poll::Ready(offer),
             None => Poll::Pending,
         })
@@ -240,16 +240,16 @@ impl Session {
 
     /// Returns the time after which the client reconnects if the server restarts. Each client has its own.
     pub(crate) fn restart_delay(&self) -> Duration {
-        Duration::from_millis(self.state.lock().between.restart_delay.into())
+        Duration::from_millis(self.state.lock().reattach.restart_delay.into())
     }
 
     /// Whether there is no link.
-    pub(crate) fn is_away(&self) -> bool {
-        self.state.lock().is_away()
+    pub(crate) fn is_detached(&self) -> bool {
+        self.state.lock().is_detached()
     }
 
-    pub(crate) fn is_offered(&self) -> bool {
-        self.state.lock().is_offered()
+    pub(crate) fn has_resumed_connection(&self) -> bool {
+        self.state.lock().has_resumed_connection()
     }
 
     /// Up to where everything of the other side's has been received, and from where on what this side has sent is kept.
@@ -260,7 +260,7 @@ impl Session {
     /// Returns how many bytes the session holds for its peer, whether these are connected or not: messages that wait, messages
     /// that are retained for another link, and calls whose handlers have not ended, with the replies that wait.
     #[cfg(test)]
-    pub(crate) fn held(&self) -> usize {
+    pub(crate) fn held_bytes(&self) -> usize {
         self.state.lock().held()
     }
 
@@ -279,7 +279,7 @@ impl Session {
             | DisconnectReason::Silent
             | DisconnectReason::TooSlow
             | DisconnectReason::Restarting { .. } => true,
-            DisconnectReason::Superseded => state.is_offered(),
+            DisconnectReason::Superseded => state.has_resumed_connection(),
             DisconnectReason::Refused(refusal) => refusal.retry_after().is_some() && !state.core.is_server(),
             _ => false,
         };
@@ -291,12 +291,12 @@ impl Session {
 
     /// There is no link any more: what is said waits. Gives back what has been written with, and what it was writing.
     /// A server's session counts its bytes in `share` from now on.
-    pub(crate) fn park(&self, share: Option<DetachedShare>) -> (Box<dyn Transmit>, SendBuffer) {
+    pub(crate) fn detach(&self, share: Option<DetachedShare>) -> (Box<dyn Transmit>, SendBuffer) {
         let mut writer = self.writer.lock();
         let mut state = self.state.lock();
         state.core.detach();
         state.core.clear_go_away();
-        state.between.share = share;
+        state.reattach.share = share;
         self.write_progress.record_closed();
         let deferred = state.unlock();
         let stopped = writer.stop();
@@ -306,7 +306,7 @@ impl Session {
     }
 
     /// Makes sure that the driver is woken, and looks whether the session is to go on.
-    pub(crate) fn prepare_away(&self, now: Instant, cx: &Context<'_>) -> Result<(), DisconnectReason> {
+    pub(crate) fn prepare_detached(&self, now: Instant, cx: &Context<'_>) -> Result<(), DisconnectReason> {
         let mut state = self.state.lock();
         if !state.driver.will_wake(cx.waker()) {
             drop(state);
@@ -329,11 +329,11 @@ impl Session {
         let mut writer = self.writer.lock();
         let mut state = self.state.lock();
         let Some(resent) = state.core.resume(now(), position) else { return false };
-        state.between.share = None;
+        state.reattach.share = None;
         let mut outbox = SendBuffer::default();
         outbox.push_exact(first);
         outbox.extend(&resent);
-        if let (Some(known), Some((used, next))) = (&mut state.between.tokens, tokens) {
+        if let (Some(known), Some((used, next))) = (&mut state.reattach.tokens, tokens) {
             known.rotate(used, next);
         }
         state.queued_before = 0;
@@ -351,7 +351,7 @@ impl Session {
 
     /// Goes on with one who knows nothing of this session. Calls under way fail, and handlers are stopped. What this side serves is
     /// announced once more; what was said while there was no link comes behind that.
-    pub(crate) fn start_anew(&self, transmitter: Box<dyn Transmit>, theirs: PeerSettings) {
+    pub(crate) fn reset(&self, transmitter: Box<dyn Transmit>, theirs: PeerSettings) {
         // In this order, as where they change.
         let routes = self.routes.read();
         let mut writer = self.writer.lock();

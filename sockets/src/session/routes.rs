@@ -3,9 +3,9 @@
 use std::{collections::BTreeMap, mem, sync::Arc};
 
 use super::{
-    around::Around,
+    around::Interceptor,
     describe::Described,
-    service::{Listen, Service},
+    service::{ListenerService, Service},
 };
 use crate::{
     method::{Kind, Method},
@@ -20,7 +20,7 @@ use sockets_proto::{
 #[derive(Clone)]
 pub(crate) enum Subscriber {
     Group { service: Arc<dyn Service>, kind: Kind, signature: u64 },
-    Listener { id: u64, listen: Arc<dyn Listen> },
+    Listener { id: u64, listen: Arc<dyn ListenerService> },
 }
 
 /// Everything under one key.
@@ -34,12 +34,12 @@ struct Route {
     /// In the order in which they came: the first answers requests.
     subscribers: Vec<Subscriber>,
     /// Answers instead of the first.
-    callback: Option<(u64, Arc<dyn Listen>)>,
+    callback: Option<(u64, Arc<dyn ListenerService>)>,
 }
 
 impl Subscriber {
     /// Whether it can be called in this way. A listener can be in both.
-    pub(crate) fn hears(&self, called: Kind) -> bool {
+    pub(crate) fn accepts(&self, called: Kind) -> bool {
         match self {
             Self::Group { kind, .. } => *kind == called,
             Self::Listener { .. } => true,
@@ -65,18 +65,18 @@ pub(crate) struct Routes {
     next_id: u64,
     max_names: usize,
     /// What is put around whoever is added.
-    around: Option<Arc<dyn Around>>,
+    interceptor: Option<Arc<dyn Interceptor>>,
 }
 
 impl Routes {
     pub(crate) fn new(max_names: usize) -> Self {
-        Self { by_key: BTreeMap::new(), groups: Vec::new(), next_id: 0, max_names, around: None }
+        Self { by_key: BTreeMap::new(), groups: Vec::new(), next_id: 0, max_names, interceptor: None }
     }
 
     /// Removes all handlers, and returns them to be dropped without a lock. Names stay known, for messages.
     pub(super) fn clear(&mut self) -> Vec<Subscriber> {
         self.groups.clear();
-        self.around = None;
+        self.interceptor = None;
         let removed = self.by_key.values_mut().flat_map(|route| {
             let callback = route.callback.take().map(|(id, listen)| Subscriber::Listener { id, listen });
             mem::take(&mut route.subscribers).into_iter().chain(callback)
@@ -85,12 +85,12 @@ impl Routes {
     }
 
     /// Puts something around whoever is added from now on.
-    pub(crate) fn inside(self, around: Option<Arc<dyn Around>>) -> Self {
-        Self { around, ..self }
+    pub(crate) fn with_interceptor(self, around: Option<Arc<dyn Interceptor>>) -> Self {
+        Self { interceptor: around, ..self }
     }
 
-    pub(super) fn around(&self) -> Option<&Arc<dyn Around>> {
-        self.around.as_ref()
+    pub(super) fn interceptor(&self) -> Option<&Arc<dyn Interceptor>> {
+        self.interceptor.as_ref()
     }
 
     /// Serves a group.
@@ -103,9 +103,9 @@ impl Routes {
         let names = service.methods().iter().map(|method| (method.key, method.path, method.name));
         let new = names.map(|(key, path, name)| self.check(key, path, name));
         let new = new.collect::<Result<Vec<bool>, _>>()?.into_iter().filter(|new| *new).count();
-        self.check_room(new)?;
+        self.check_capacity(new)?;
         self.groups.push(path);
-        let service = match &self.around {
+        let service = match &self.interceptor {
             Some(around) => around.service(service),
             None => service,
         };
@@ -120,8 +120,13 @@ impl Routes {
     }
 
     /// Adds a listener, and gives the number under which it is removed.
-    pub(crate) fn listen(&mut self, path: &str, name: &str, listen: Arc<dyn Listen>) -> Result<u64, RegistrationError> {
-        let (id, listen) = (self.next_id(), self.around_listener(path, name, listen));
+    pub(crate) fn listen(
+        &mut self,
+        path: &str,
+        name: &str,
+        listen: Arc<dyn ListenerService>,
+    ) -> Result<u64, RegistrationError> {
+        let (id, listen) = (self.next_id(), self.intercept_listener(path, name, listen));
         self.checked_route(path, name)?.subscribers.push(Subscriber::Listener { id, listen });
         Ok(id)
     }
@@ -131,15 +136,15 @@ impl Routes {
         &mut self,
         path: &str,
         name: &str,
-        listen: Arc<dyn Listen>,
-    ) -> Result<(u64, Option<Arc<dyn Listen>>), RegistrationError> {
-        let (id, listen) = (self.next_id(), self.around_listener(path, name, listen));
+        listen: Arc<dyn ListenerService>,
+    ) -> Result<(u64, Option<Arc<dyn ListenerService>>), RegistrationError> {
+        let (id, listen) = (self.next_id(), self.intercept_listener(path, name, listen));
         let before = self.checked_route(path, name)?.callback.replace((id, listen));
         Ok((id, before.map(|(_, listen)| listen)))
     }
 
-    fn around_listener(&self, path: &str, name: &str, listen: Arc<dyn Listen>) -> Arc<dyn Listen> {
-        match &self.around {
+    fn intercept_listener(&self, path: &str, name: &str, listen: Arc<dyn ListenerService>) -> Arc<dyn ListenerService> {
+        match &self.interceptor {
             Some(around) => around.listen(path, name, listen),
             None => listen,
         }
@@ -162,16 +167,16 @@ impl Routes {
 
     /// Who hears `key`, those of `shared` first, which everyone has, unless a group here has their path; and who answers it.
     pub(super) fn resolve(&self, shared: &Self, key: u64) -> (Box<[Subscriber]>, Option<Subscriber>) {
-        let routes = || self.heard(shared, key);
+        let routes = || self.subscribers(shared, key);
         let subscribers = || routes().flat_map(|route| &route.subscribers);
         let callback = routes().filter_map(|route| route.callback.clone()).next_back();
         let callback = callback.map(|(id, listen)| Subscriber::Listener { id, listen });
         let answerer = callback.or_else(|| subscribers().next().cloned());
-        (subscribers().filter(|one| one.hears(Kind::Emit)).cloned().collect(), answerer)
+        (subscribers().filter(|one| one.accepts(Kind::Emit)).cloned().collect(), answerer)
     }
 
     /// Those routes of `shared` and of this that are heard under a key.
-    fn heard<'a>(&'a self, shared: &'a Self, key: u64) -> impl DoubleEndedIterator<Item = &'a Route> {
+    fn subscribers<'a>(&'a self, shared: &'a Self, key: u64) -> impl DoubleEndedIterator<Item = &'a Route> {
         let (own, shared) = (self.by_key.get(&key), shared.by_key.get(&key));
         let shared = shared.filter(|route| !self.groups.contains(&route.path.as_str()));
         shared.into_iter().chain(own)
@@ -179,9 +184,9 @@ impl Routes {
 
     /// The signature that calls of a key have to have. There is none if anybody listens to it by name.
     pub(super) fn signature(&self, shared: &Self, key: u64) -> Option<u64> {
-        let by_name = self.heard(shared, key).any(|route| route.callback.is_some());
+        let by_name = self.subscribers(shared, key).any(|route| route.callback.is_some());
         let mut signatures =
-            self.heard(shared, key).flat_map(|route| route.subscribers.iter().map(Subscriber::signature));
+            self.subscribers(shared, key).flat_map(|route| route.subscribers.iter().map(Subscriber::signature));
         let first = signatures.next().filter(|_| !by_name)??;
         signatures.all(|other| other == Some(first)).then_some(first)
     }
@@ -215,7 +220,7 @@ impl Routes {
     fn checked_route(&mut self, path: &str, name: &str) -> Result<&mut Route, RegistrationError> {
         let key = key(path, name);
         let new = self.check(key, path, name)?;
-        self.check_room(usize::from(new))?;
+        self.check_capacity(usize::from(new))?;
         Ok(self.route(key, path, name))
     }
 
@@ -229,7 +234,7 @@ impl Routes {
         }
     }
 
-    fn check_room(&self, new: usize) -> Result<(), RegistrationError> {
+    fn check_capacity(&self, new: usize) -> Result<(), RegistrationError> {
         let limit = self.max_names;
         if self.by_key.len() + new > limit { Err(RegistrationError::TooManyNames { limit }) } else { Ok(()) }
     }
@@ -248,7 +253,7 @@ impl Routes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::session::{Incoming, Place};
+    use crate::session::{HandlerSlot, Responder};
     use sockets_proto::Overflow;
 
     struct Group(&'static [Method]);
@@ -262,7 +267,7 @@ mod tests {
             self.0
         }
 
-        fn start(&self, _: u64, call: Incoming, _: &mut Place) {
+        fn start(&self, _: u64, call: Responder, _: &mut HandlerSlot) {
             call.refuse();
         }
     }

@@ -5,16 +5,16 @@ use std::sync::{Arc, atomic::Ordering};
 
 use bytes::Bytes;
 
-use super::{Session, State, StateGuard, pending_replies::PendingReply, worker::caller};
+use super::{Session, State, StateGuard, pending_replies::PendingReply, worker::call_origin};
 use crate::codec::{self, Payload};
 use crate::{call_error::CallError, clock::now};
 use sockets_proto::{CallId, HandlerId, Response, SendOutcome, VolatileEmit, WindowPermit};
 
 /// Whether an answer needs room in the outgoing queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Room {
-    IfThere,
-    Whatever,
+pub(crate) enum QueuePolicy {
+    IfCapacity,
+    Always,
 }
 
 impl Session {
@@ -27,7 +27,7 @@ impl Session {
         args: &A,
     ) -> Result<(), CallError> {
         if let Some(around) = self.around.as_deref() {
-            return Box::pin(self.emit_around(around, callee, args)).await;
+            return Box::pin(self.emit_intercepted(around, callee, args)).await;
         }
         match codec::with_scratch(args, |payload| self.try_emit(callee, payload, true)) {
             Ok(Ok(false)) => {}
@@ -36,12 +36,12 @@ impl Session {
         }
         // Encoded before it waits for its turn: that runs user code.
         let args = Bytes::from(codec::encode(args).map_err(|error| self.cannot_encode(callee, &error, args))?);
-        self.emit_in_turn(callee, &Payload::of(&args)).await
+        self.emit_queued(callee, &Payload::of(&args)).await
     }
 
     /// Waits until there is room for an emit, after those that wait already.
-    pub(super) async fn emit_in_turn(&self, callee: Callee<'_>, payload: &Payload<'_>) -> Result<(), CallError> {
-        let _waiting = Counted::new(self, |state| &mut state.emits_waiting);
+    pub(super) async fn emit_queued(&self, callee: Callee<'_>, payload: &Payload<'_>) -> Result<(), CallError> {
+        let _waiting = CountGuard::new(self, |state| &mut state.emits_waiting);
         let _turn = self.emit_turn.lock().await;
         loop {
             let mut room = std::pin::pin!(self.state.capacity.notified());
@@ -57,7 +57,7 @@ impl Session {
     #[inline]
     pub(super) fn begin_sending(&self) -> Result<StateGuard<'_>, CallError> {
         let mut state = self.state.lock();
-        self.catch_up(&mut state);
+        self.sync_broadcasts(&mut state);
         if self.is_over(&state) { Err(CallError::Disconnected { maybe_executed: false }) } else { Ok(state) }
     }
 
@@ -71,12 +71,12 @@ impl Session {
         let admission = if callee.is_volatile() {
             state.core.emit_volatile(&VolatileEmit::Own(callee.key(), payload))
         } else {
-            state.core.emit(now, callee.key(), payload, caller())
+            state.core.emit(now, callee.key(), payload, call_origin())
         };
         match admission {
             SendOutcome::Dropped => Ok(true),
             SendOutcome::Sent | SendOutcome::Pending => {
-                state.arm_if_parked();
+                state.arm_timer_if_pending();
                 self.after_queueing(state, false);
                 Ok(true)
             }
@@ -96,12 +96,19 @@ impl Session {
     }
 
     /// Answers a request to the method with this key; `false` if there is no room.
-    pub(crate) fn answer(&self, key: u64, id: CallId, place: WindowPermit, outcome: &Response<'_>, room: Room) -> bool {
+    pub(crate) fn respond(
+        &self,
+        key: u64,
+        id: CallId,
+        place: WindowPermit,
+        outcome: &Response<'_>,
+        room: QueuePolicy,
+    ) -> bool {
         let mut state = self.state.lock();
         if self.reason.get().is_some() {
             return true;
         }
-        self.catch_up(&mut state);
+        self.sync_broadcasts(&mut state);
         if let Response::Reply(payload) = outcome {
             state.record_reply(key, payload.len());
             if !state.admits_reply(payload.len()) {
@@ -109,13 +116,13 @@ impl Session {
                 return true;
             }
         }
-        if room == Room::IfThere && state.core.is_full() && state.core.may_send(id, outcome) {
+        if room == QueuePolicy::IfCapacity && state.core.is_full() && state.core.may_send(id, outcome) {
             return false;
         }
         let now = state.now();
         state.core.respond(now, id, place, outcome);
-        state.arm_if_parked();
-        self.settle(&mut state);
+        state.arm_timer_if_pending();
+        self.notify_if_idle(&mut state);
         self.after_queueing(state, false);
         true
     }
@@ -127,14 +134,14 @@ impl Session {
             return;
         }
         state.core.end_emit(open, place);
-        self.settle(&mut state);
+        self.notify_if_idle(&mut state);
         if !state.core.outbox().is_empty() {
             self.after_queueing(state, false);
         }
     }
 
     /// Wakes the emits that wait, for there may be room for the first of them.
-    pub(super) fn room_may_be_there(&self, state: &mut State) {
+    pub(super) fn notify_capacity(&self, state: &mut State) {
         self.queue_has_shrunk(state);
         if state.emits_waiting > 0 {
             state.notify_capacity();
@@ -155,12 +162,12 @@ impl Session {
     }
 
     /// One of several handlers of an emit has ended.
-    pub(crate) fn forget(&self, open: HandlerId) {
+    pub(crate) fn remove_handler(&self, open: HandlerId) {
         self.state.lock().core.remove_handler(open);
     }
 
     /// Wakes who waits for the session to become idle, if it is.
-    pub(super) fn settle(&self, state: &mut State) {
+    pub(super) fn notify_if_idle(&self, state: &mut State) {
         if self.drained.load(Ordering::Relaxed) && state.core.is_idle() {
             state.notify_changed();
         }
@@ -168,19 +175,19 @@ impl Session {
 }
 
 /// Counts one that waits, until it is dropped.
-struct Counted<'a> {
+struct CountGuard<'a> {
     session: &'a Session,
     count: fn(&mut State) -> &mut usize,
 }
 
-impl<'a> Counted<'a> {
+impl<'a> CountGuard<'a> {
     fn new(session: &'a Session, count: fn(&mut State) -> &mut usize) -> Self {
         *count(&mut session.state.lock()) += 1;
         Self { session, count }
     }
 }
 
-impl Drop for Counted<'_> {
+impl Drop for CountGuard<'_> {
     fn drop(&mut self) {
         *(self.count)(&mut self.session.state.lock()) -= 1;
     }

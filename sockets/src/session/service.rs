@@ -1,6 +1,6 @@
 //! What generated code and dynamic listeners have in common: methods that can be started.
 
-use super::{Incoming, Place};
+use super::{HandlerSlot, Responder};
 use crate::method::Method;
 
 /// A group that is served: what the macro implements for `XServer<H>`.
@@ -12,11 +12,11 @@ pub trait Service: Send + Sync + 'static {
     fn methods(&self) -> &'static [Method];
 
     /// Puts the handler of the method with this key, ready to run, into its place.
-    fn start(&self, key: u64, call: Incoming, place: &mut Place);
+    fn start(&self, key: u64, call: Responder, place: &mut HandlerSlot);
 }
 
 /// A function that listens to one name.
-pub(crate) trait Listen: Send + Sync {
+pub(crate) trait ListenerService: Send + Sync {
     /// Puts the function, ready to run, into its place.
-    fn start(&self, call: Incoming, place: &mut Place);
+    fn start(&self, call: Responder, place: &mut HandlerSlot);
 }

@@ -29,7 +29,7 @@ const SIGNATURE: usize = 32;
 
 impl Signatures {
     /// Records some signatures of an announcement. Beyond `most` names no new ones are kept.
-    pub(super) fn take_in(&mut self, announced: impl Iterator<Item = (u64, u64)>, most: usize) {
+    pub(super) fn extend(&mut self, announced: impl Iterator<Item = (u64, u64)>, most: usize) {
         self.agreed = (0, 0);
         for (key, signature) in announced {
             let in_first = self.first.as_ref().is_some_and(|first| first.get(key).is_some());
@@ -68,7 +68,7 @@ impl Signatures {
     /// Refuses a call to a method that the other side serves with another signature.
     pub(super) fn check(&mut self, callee: Callee<'_>) -> Result<(), CallError> {
         match callee {
-            Callee::Declared(method) if !self.agree((method.key, method.signature)) => {
+            Callee::Declared(method) if !self.matches((method.key, method.signature)) => {
                 Err(CallError::mismatch(method, self.get(method.key).unwrap_or_default()))
             }
             _ => Ok(()),
@@ -76,7 +76,7 @@ impl Signatures {
     }
 
     /// Whether the other side serves a method, by its key, with this signature, or has not said with which.
-    pub(super) fn agree(&mut self, (key, signature): (u64, u64)) -> bool {
+    pub(super) fn matches(&mut self, (key, signature): (u64, u64)) -> bool {
         let agree = self.agreed == (key, signature) || self.get(key).is_none_or(|theirs| theirs == signature);
         if agree {
             self.agreed = (key, signature);
@@ -139,7 +139,7 @@ mod tests {
     fn after(announcements: &[&[(u64, u64)]], most: usize) -> Signatures {
         let mut signatures = Signatures::default();
         for announced in announcements {
-            signatures.take_in(announced.iter().copied(), most);
+            signatures.extend(announced.iter().copied(), most);
             signatures.finish();
         }
         signatures
@@ -193,7 +193,7 @@ mod tests {
         assert_eq!([signatures.check(callee), signatures.check(callee)], [Ok(()), Ok(())]);
         let same_key: &'static Method = Box::leak(Box::new(Method { signature: 11, ..*method }));
         assert!(signatures.check(Callee::Declared(same_key)).is_err());
-        signatures.take_in([(1, 11)].into_iter(), 100);
+        signatures.extend([(1, 11)].into_iter(), 100);
         assert!(signatures.check(callee).is_err());
         assert_eq!(signatures.check(Callee::Declared(same_key)), Ok(()));
         assert_eq!(signatures.check(Callee::Named(&Named { key: 1, path: "", name: "buy" })), Ok(()));

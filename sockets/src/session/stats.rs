@@ -35,11 +35,11 @@ pub(super) struct Counters {
 }
 
 impl Counters {
-    pub(super) fn count_unheard_emit(&self) {
+    pub(super) fn count_unhandled_emit(&self) {
         self.unheard_emits.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn count_stray_answer(&self) {
+    pub(super) fn count_unknown_reply(&self) {
         self.stray_answers.fetch_add(1, Ordering::Relaxed);
     }
 

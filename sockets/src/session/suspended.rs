@@ -10,7 +10,7 @@ use std::{
 use sockets_proto::{HandlerId, clamp_timeout};
 use tokio::{sync::Mutex, time::timeout_at};
 
-use super::{Session, State, pending_replies::HeldHandler, place::Running, worker::run_handler};
+use super::{Session, State, pending_replies::HeldHandler, place::HandlerFuture, worker::run_handler};
 use crate::{clock::now, disconnect_reason::DisconnectReason};
 
 /// Runs a suspended handler of the method with this key to its end.
@@ -19,7 +19,7 @@ use crate::{clock::now, disconnect_reason::DisconnectReason};
 /// resumed: its reply would have to wait, too. Handlers of other methods always are, since they may hold a lock that
 /// handlers of other sessions wait for. A handler that is held may own such a lock as well. So a handler is held for at
 /// most [`Limits::stall`](crate::Limits::stall), even if the peer reads: then the session ends.
-pub(crate) async fn run_suspended(session: Arc<Session>, key: u64, open: HandlerId, mut running: Running) {
+pub(crate) async fn run_suspended(session: Arc<Session>, key: u64, open: HandlerId, mut running: HandlerFuture) {
     loop {
         let polled = if session.holds_handler(key, open) {
             let Some(polled) = Box::pin(session.resume_in_time(key, open, &mut running)).await else {
@@ -55,7 +55,7 @@ impl Session {
     ///
     /// A handler of a detached session always needs a permit. Many sessions that have been left may have one slow handler
     /// each, and their clients do not wait for the replies.
-    async fn poll_once(self: &Arc<Self>, key: u64, open: HandlerId, running: &mut Running) -> Option<Poll<()>> {
+    async fn poll_once(self: &Arc<Self>, key: u64, open: HandlerId, running: &mut HandlerFuture) -> Option<Poll<()>> {
         let _permit = if self.needs_permit() {
             let permit = Box::pin(self.slowness.permit(|| self.needs_permit())).await;
             if self.holds_handler(key, open) {
@@ -72,7 +72,12 @@ impl Session {
     }
 
     /// Resumes a held handler. Returns `None` if it has been held for too long.
-    async fn resume_in_time(self: &Arc<Self>, key: u64, open: HandlerId, running: &mut Running) -> Option<Poll<()>> {
+    async fn resume_in_time(
+        self: &Arc<Self>,
+        key: u64,
+        open: HandlerId,
+        running: &mut HandlerFuture,
+    ) -> Option<Poll<()>> {
         let mut held = HeldHandler::new(self);
         let until = held.since() + clamp_timeout(self.limits.stall);
         let polled = timeout_at(until.into(), self.resume_in_turn(key, open, running)).await.ok();
@@ -84,11 +89,11 @@ impl Session {
 
     /// Whether a handler needs a permit. Takes no lock while the connection accepts bytes.
     fn needs_permit(&self) -> bool {
-        self.is_slow() || self.is_blocked() && self.is_away()
+        self.is_slow() || self.is_blocked() && self.is_detached()
     }
 
     /// Waits until fewer bytes of replies wait, and resumes the handler. One at a time: each may add a reply.
-    async fn resume_in_turn(self: &Arc<Self>, key: u64, open: HandlerId, running: &mut Running) -> Poll<()> {
+    async fn resume_in_turn(self: &Arc<Self>, key: u64, open: HandlerId, running: &mut HandlerFuture) -> Poll<()> {
         let _turn = self.resuming.get_or_init(|| Box::new(Mutex::new(()))).lock().await;
         loop {
             let mut room = pin!(self.state.capacity.notified());

@@ -14,7 +14,7 @@ use std::{
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Consumer, Described, Notices, Session, State, notices::Notice, worker::caller};
+use super::{Described, Session, State, Waiter, WakeList, notices::Wakeup, worker::call_origin};
 use crate::codec::{self, DecodeError, EncodeError, Payload, decode_within};
 use crate::failing_element::failing_element;
 use crate::{call_error::CallError, clock::now};
@@ -36,7 +36,7 @@ const DETACHED: usize = 8 * 1024;
 
 /// The future of a request that has been sent. If it is dropped before the answer arrives, it
 /// cancels the request.
-pub(crate) struct Waiting<'a> {
+pub(crate) struct CallFuture<'a> {
     session: &'a Session,
     id: CallId,
     slot: usize,
@@ -57,7 +57,7 @@ impl Session {
     ) -> Result<R, CallError> {
         let mut timeout = timeout.unwrap_or(self.limits.call_timeout);
         if let Some(around) = self.around.as_deref() {
-            return Box::pin(self.call_around(around, callee, timeout, args)).await;
+            return Box::pin(self.call_intercepted(around, callee, timeout, args)).await;
         }
         loop {
             let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
@@ -128,22 +128,22 @@ impl Session {
         timeout: Duration,
         payload: &Payload<'_>,
         waker: Waker,
-    ) -> Result<Waiting<'_>, CallError> {
+    ) -> Result<CallFuture<'_>, CallError> {
         let now = now();
         let mut state = self.begin_sending()?;
         state.signatures.check(callee)?;
-        let slot = state.waiting.insert(WaitSlot { answer: None, waker: Some(waker), detached: false });
-        match state.core.request(now, callee.key(), timeout, payload, Consumer::Caller(slot), caller()) {
+        let slot = state.wait_slots.insert(WaitSlot { answer: None, waker: Some(waker), detached: false });
+        match state.core.request(now, callee.key(), timeout, payload, Waiter::Caller(slot), call_origin()) {
             Ok(id) => {
                 state.arm_for(timeout, now);
                 // Callers whose answers have arrived are about to run, and may call again.
-                let lone = state.core.calls_in_flight() == 1 && state.waiting.len() == 1;
+                let lone = state.core.calls_in_flight() == 1 && state.wait_slots.len() == 1;
                 self.after_queueing(state, lone);
                 let deadline = now + clamp_timeout(timeout);
-                Ok(Waiting { session: self, id, slot, deadline, answered: false, polled: false })
+                Ok(CallFuture { session: self, id, slot, deadline, answered: false, polled: false })
             }
             Err(refused) => {
-                let unused = state.waiting.remove(slot);
+                let unused = state.wait_slots.remove(slot);
                 drop(state);
                 // Its waker is dropped without the lock.
                 drop(unused);
@@ -155,10 +155,10 @@ impl Session {
 
 impl State {
     /// Stores the answers of calls that have ended together. Returns the notices to their callers.
-    pub(super) fn deliver_all(&mut self, ended: Vec<(Consumer, CallResult)>) -> Notices {
-        let mut notices = Notices::new();
+    pub(super) fn deliver_all(&mut self, ended: Vec<(Waiter, CallResult)>) -> WakeList {
+        let mut notices = WakeList::new();
         for (consumer, answer) in ended {
-            notices.add(self.deliver(consumer, answer));
+            notices.add(self.complete(consumer, answer));
         }
         notices
     }
@@ -171,7 +171,7 @@ impl State {
         if self.batches > 0 {
             return;
         }
-        for (_, slot) in &mut self.waiting {
+        for (_, slot) in &mut self.wait_slots {
             if let Some(CallResult::Reply(reply)) = &mut slot.answer
                 && !mem::replace(&mut slot.detached, true)
                 && reply.len() < DETACHED
@@ -183,19 +183,19 @@ impl State {
 
     /// Stores an answer. The lock is the one under which the call was removed from the table: once
     /// it is released, the caller may drop its future, and another call may use the slot.
-    pub(super) fn deliver(&mut self, consumer: Consumer, answer: CallResult) -> Option<Notice> {
+    pub(super) fn complete(&mut self, consumer: Waiter, answer: CallResult) -> Option<Wakeup> {
         match consumer {
-            Consumer::Member(member) => Some(Notice::Member(member, answer)),
-            Consumer::Caller(slot) => {
-                let slot = self.waiting.get_mut(slot)?;
+            Waiter::Member(member) => Some(Wakeup::Member(member, answer)),
+            Waiter::Caller(slot) => {
+                let slot = self.wait_slots.get_mut(slot)?;
                 slot.answer = Some(answer);
-                slot.waker.take().map(Notice::Wake)
+                slot.waker.take().map(Wakeup::Wake)
             }
         }
     }
 }
 
-impl Future for Waiting<'_> {
+impl Future for CallFuture<'_> {
     type Output = CallResult;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<CallResult> {
@@ -207,9 +207,9 @@ impl Future for Waiting<'_> {
         let mut waker = None;
         loop {
             let mut state = self.session.state.lock();
-            let slot = &mut state.waiting[self.slot];
+            let slot = &mut state.wait_slots[self.slot];
             if slot.answer.is_some() {
-                let slot = state.waiting.remove(self.slot);
+                let slot = state.wait_slots.remove(self.slot);
                 drop(state);
                 self.answered = true;
                 return slot.answer.map_or(Poll::Pending, Poll::Ready);
@@ -224,14 +224,14 @@ impl Future for Waiting<'_> {
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for CallFuture<'_> {
     fn drop(&mut self) {
         if self.answered {
             return;
         }
         let mut state = self.session.state.lock();
         // Its waker is dropped without the lock.
-        let slot = state.waiting.remove(self.slot);
+        let slot = state.wait_slots.remove(self.slot);
         if slot.answer.is_some() {
             // The core has removed the call, and another call may have its id.
             drop(state);
@@ -239,8 +239,8 @@ impl Drop for Waiting<'_> {
         }
         // The consumer is removed with the slot, so no later answer finds it.
         state.core.cancel(now(), self.id);
-        self.session.room_may_be_there(&mut state);
-        self.session.settle(&mut state);
+        self.session.notify_capacity(&mut state);
+        self.session.notify_if_idle(&mut state);
         self.session.after_queueing(state, false);
     }
 }

@@ -45,7 +45,7 @@ impl Session {
 }
 
 /// Who calls, on this thread.
-pub(super) fn caller() -> CallOrigin {
+pub(super) fn call_origin() -> CallOrigin {
     if RUNS_HANDLER.get() { CallOrigin::Handler } else { CallOrigin::Other }
 }
 
@@ -53,7 +53,7 @@ pub(super) fn caller() -> CallOrigin {
 ///
 /// A worker keeps the last task that it has woken for itself, in a slot from which nobody can steal. If the handler then
 /// blocks its thread, that task waits with it. One more task pushes it out of the slot, to where others find it.
-pub(crate) fn share_woken_task() {
+pub(crate) fn release_lifo_slot() {
     if RUNS_HANDLER.get() {
         tokio::spawn(std::future::ready(()));
     }

@@ -17,7 +17,7 @@ use tokio::task::unconstrained;
 use super::{
     Session,
     state_lock::{Deferred, StateGuard},
-    worker::share_woken_task,
+    worker::release_lifo_slot,
 };
 use crate::{
     lock::{in_transport, is_in_transport},
@@ -70,8 +70,10 @@ impl Writer {
 
     /// There is no connection any more. Returns the writer of the last one, which is dropped without the lock.
     pub(super) fn stop(&mut self) -> Self {
-        let stopped =
-            Self { waker: mem::replace(&mut self.waker, Waker::noop().clone()), ..Self::new(Box::new(Closed)) };
+        let stopped = Self {
+            waker: mem::replace(&mut self.waker, Waker::noop().clone()),
+            ..Self::new(Box::new(ClosedTransmitter))
+        };
         mem::replace(self, stopped)
     }
 
@@ -82,7 +84,7 @@ impl Writer {
 
     /// Closes the connection, as far as it is this half's, when what it returns is dropped.
     pub(super) fn release(&mut self) -> Self {
-        mem::replace(self, Self::new(Box::new(Closed)))
+        mem::replace(self, Self::new(Box::new(ClosedTransmitter)))
     }
 
     /// The connection's half, and what it was writing.
@@ -106,9 +108,9 @@ impl Writer {
 }
 
 /// Stands for a connection that has been closed.
-struct Closed;
+struct ClosedTransmitter;
 
-impl Transmit for Closed {
+impl Transmit for ClosedTransmitter {
     fn poll_transmit(&mut self, _: &mut Context<'_>, _: &mut SendBuffer) -> Poll<io::Result<()>> {
         Poll::Ready(Err(io::ErrorKind::NotConnected.into()))
     }
@@ -144,7 +146,7 @@ impl Session {
         } else if !state.flush_requested {
             state.request_flush();
             drop(state);
-            share_woken_task();
+            release_lifo_slot();
         }
     }
 
@@ -186,7 +188,7 @@ impl Session {
             // A stream may have taken all of it, and not be through with it.
             if writer.outbox.is_empty() && !writer.is_pending {
                 let mut state = self.state.lock();
-                if state.is_away() {
+                if state.is_detached() {
                     return deferred;
                 }
                 state.core.poll_transmit(&mut writer.outbox);
@@ -201,7 +203,7 @@ impl Session {
                     state.core.on_writable(now);
                 }
                 self.queue_has_shrunk(&mut state);
-                if mem::take(&mut state.gated) {
+                if mem::take(&mut state.backpressured) {
                     state.wake_driver();
                 }
                 if state.emits_waiting > 0 || state.replies_wait() {

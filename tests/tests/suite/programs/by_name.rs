@@ -11,7 +11,7 @@ every_transport! {
         let (log, mut logged) = unbounded_channel::<String>();
         let log = Arc::new(move |line: String| log.send(line).unwrap());
 
-        // `sockets.Connected`, `socket.Player`, `socket.Disconnected`, `Listen`, `JoinRoom`
+        // `sockets.Connected`, `socket.Player`, `socket.Disconnected`, `ListenerService`, `JoinRoom`
         let server_log = Arc::clone(&log);
         let server = net.serve(players().connected(move |socket: Socket<Player>| {
             let log = Arc::clone(&server_log);
