@@ -88,7 +88,7 @@ async fn upgrade<I: Identity>(server: &Server<I>, mut request: Request) -> Resul
         Ok((link(upgraded), handshake))
     };
     // While too many are on their way in, the others wait for their answer, but not longer than a handshake may take.
-    let accepted = timeout(server.patience(), server.accept_in_turn(Arrival::opening(opening))).await;
+    let accepted = timeout(server.authentication_timeout(), server.accept_with_permit(Arrival::opening(opening))).await;
     accepted.map_err(|_| Declined::BUSY)?;
     Ok(response.map(|()| Body::empty()))
 }

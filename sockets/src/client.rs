@@ -315,7 +315,7 @@ impl ClientBuilder {
     /// As [`connect`](Self::connect).
     pub async fn connect_to<I: Identity>(self, server: &Server<I>) -> Result<Client, ConnectError> {
         let (ours, theirs) = memory_pair();
-        server.accept_arrival(Arrival::Open(theirs, Handshake::over("memory")));
+        server.accept_incoming(Arrival::Open(theirs, Handshake::over("memory")));
         self.connect_by(ConnectTarget::Over(ours)).await
     }
 

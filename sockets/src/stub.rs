@@ -135,7 +135,7 @@ impl<I: Identity> Stub<Audience<I>> {
         method: &'static Method,
         args: &(impl Serialize + ?Sized),
     ) -> Replies<I, R> {
-        self.target.ask(Callee::Declared(method), self.timeout(method), args, decode_plain)
+        self.target.request_all(Callee::Declared(method), self.timeout(method), args, decode_plain)
     }
 
     /// Asks every member by a method that returns a `Result`.
@@ -144,7 +144,7 @@ impl<I: Identity> Stub<Audience<I>> {
         method: &'static Method,
         args: &(impl Serialize + ?Sized),
     ) -> Replies<I, R, E> {
-        self.target.ask(Callee::Declared(method), self.timeout(method), args, decode_fallible)
+        self.target.request_all(Callee::Declared(method), self.timeout(method), args, decode_fallible)
     }
 
     /// Sends an emit to every member.

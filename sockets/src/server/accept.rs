@@ -20,8 +20,8 @@ use tokio::{
 
 use super::{
     Identity, Inner, Server, Socket,
-    admission::{Connected, Turn},
-    entry::{Entry, admit, refuse},
+    admission::{ConnectionPermit, HandshakePermit},
+    entry::{Authenticated, establish, refuse},
 };
 use crate::{
     connect_error::AcceptError,
@@ -51,7 +51,7 @@ impl<I: Identity> Server<I> {
         S: AsyncRead + AsyncWrite + Send + 'static,
     {
         let (read, write) = tokio::io::split(io);
-        self.accept_arrival(Arrival::Open(over_stream(read, write), Handshake::over("stream")))
+        self.accept_incoming(Arrival::Open(over_stream(read, write), Handshake::over("stream")))
     }
 
     /// Serves one connection over a stream and sink of whole messages, whose other end is given to
@@ -93,22 +93,22 @@ impl<I: Identity> Server<I> {
         M: Into<Bytes> + 'static,
         E: Into<BoxError> + 'static,
     {
-        self.accept_arrival(Arrival::Open(over_messages(messages), Handshake::over("messages")))
+        self.accept_incoming(Arrival::Open(over_messages(messages), Handshake::over("messages")))
     }
 
     /// Serves one connection when its turn comes, which is waited for.
     #[cfg(feature = "axum")]
-    pub(crate) async fn accept_in_turn(&self, arrival: Arrival) {
-        let turn = self.inner.admission.enter().await;
+    pub(crate) async fn accept_with_permit(&self, arrival: Arrival) {
+        let turn = self.inner.limiter.acquire_handshake().await;
         self.inner.serve_in_background(arrival, turn);
     }
 
-    pub(crate) fn accept_arrival(&self, arrival: Arrival) -> Accepting<I> {
+    pub(crate) fn accept_incoming(&self, arrival: Arrival) -> Accepting<I> {
         let (done, accepted) = oneshot::channel();
         let server = Arc::clone(&self.inner);
         spawn(async move {
-            let turn = server.admission.enter().await;
-            begin(server, arrival, turn, done).await
+            let turn = server.limiter.acquire_handshake().await;
+            run_handshake(server, arrival, turn, done).await
         });
         Accepting(accepted)
     }
@@ -116,9 +116,9 @@ impl<I: Identity> Server<I> {
 
 impl<I: Identity> Inner<I> {
     /// Serves a connection whose turn has come; nobody waits for it.
-    pub(super) fn serve_in_background(self: &Arc<Self>, arrival: Arrival, turn: Turn) {
+    pub(super) fn serve_in_background(self: &Arc<Self>, arrival: Arrival, turn: HandshakePermit) {
         let (done, _) = oneshot::channel();
-        spawn(begin(Arc::clone(self), arrival, turn, done));
+        spawn(run_handshake(Arc::clone(self), arrival, turn, done));
     }
 }
 
@@ -137,19 +137,19 @@ impl<I> Future for Accepting<I> {
 }
 
 /// Who may come in, and has not been told yet.
-enum Admitted<I> {
-    New(Newcomer<I>),
+enum Accepted<I> {
+    New(NewConnection<I>),
     /// One who goes on with its session.
-    Returned(Socket<I>),
+    Resumed(Socket<I>),
 }
 
 /// A connection that is going to have a session of its own.
-struct Newcomer<I> {
+struct NewConnection<I> {
     link: Link,
     theirs: PeerSettings,
     identity: I,
     address: Option<SocketAddr>,
-    place: Connected,
+    place: ConnectionPermit,
 }
 
 /// Runs a connection's beginning and then the driver that it gives, in one task.
@@ -159,13 +159,13 @@ fn spawn<D: Future<Output = ()> + Send + 'static>(beginning: impl Future<Output 
 }
 
 /// Lets a connection in, runs `connected` for it, and opens the gate for its calls. Gives the driver, unless it runs already.
-async fn begin<I: Identity>(
+async fn run_handshake<I: Identity>(
     server: Arc<Inner<I>>,
     arrival: Arrival,
-    mut turn: Turn,
+    mut turn: HandshakePermit,
     done: oneshot::Sender<Result<Socket<I>, AcceptError>>,
 ) -> Option<impl Future<Output = ()> + Send + use<I>> {
-    let admitted = match let_in(&server, arrival, &mut turn).await {
+    let admitted = match accept_connection(&server, arrival, &mut turn).await {
         Ok(admitted) => admitted,
         Err(error) => {
             event!(debug, %error, "a connection was not let in");
@@ -175,8 +175,8 @@ async fn begin<I: Identity>(
         }
     };
     let started = match admitted {
-        Admitted::New(newcomer) => start(&server, newcomer),
-        Admitted::Returned(socket) => {
+        Accepted::New(newcomer) => start(&server, newcomer),
+        Accepted::Resumed(socket) => {
             let _ = done.send(Ok(socket));
             return None;
         }
@@ -247,40 +247,40 @@ async fn run_connected(
 }
 
 /// Opens the connection and makes the handshake, within one limit of time.
-async fn let_in<I: Identity>(
+async fn accept_connection<I: Identity>(
     server: &Arc<Inner<I>>,
     arrival: Arrival,
-    turn: &mut Turn,
-) -> Result<Admitted<I>, AcceptError> {
+    turn: &mut HandshakePermit,
+) -> Result<Accepted<I>, AcceptError> {
     let deadline = Instant::now() + clamp_timeout(server.limits.authentication);
     let opened = timeout_at(deadline, open(arrival, turn)).await;
     let late = || AcceptError::Handshake("the connection was not opened in time".into());
     let (mut link, handshake) = opened.map_err(|_| late())??;
     let address = handshake.peer_addr;
-    let (theirs, entry) = admit(server, &mut link, handshake, turn, deadline).await?;
+    let (theirs, entry) = establish(server, &mut link, handshake, turn, deadline).await?;
     Ok(match entry {
-        Entry::New(identity, place) => Admitted::New(Newcomer { link, theirs, identity, address, place }),
-        Entry::Return(socket, identity, claim, token) => {
+        Authenticated::New(identity, place) => Accepted::New(NewConnection { link, theirs, identity, address, place }),
+        Authenticated::Resumed(socket, identity, claim, token) => {
             // A driver whose handlers block their thread takes its time, which is not at the cost of other handshakes.
             turn.release();
             let resumed = resume(server, &socket, identity, link, theirs, claim, token);
             let late = |_| AcceptError::Handshake("the session did not take its next connection in time".into());
             if let Err(Declined { mut link, message }) = timeout_at(deadline, resumed).await.map_err(late)? {
-                let again = timeout_at(deadline, server.admission.enter()).await;
+                let again = timeout_at(deadline, server.limiter.acquire_handshake()).await;
                 *turn = again.map_err(|_| AcceptError::Refused(Refusal::retry(message)))?;
                 return refuse(server, &mut link, Refusal::retry(message), &theirs, turn).await;
             }
-            Admitted::Returned(socket)
+            Accepted::Resumed(socket)
         }
     })
 }
 
-async fn open(arrival: Arrival, turn: &mut Turn) -> Result<(Link, Handshake), AcceptError> {
+async fn open(arrival: Arrival, turn: &mut HandshakePermit) -> Result<(Link, Handshake), AcceptError> {
     match arrival {
         Arrival::Open(link, handshake) => Ok((link, handshake)),
         Arrival::Opening(opening) => {
             let lost = || Err(AcceptError::Handshake("others were waiting, and the connection did not open".into()));
-            turn.theirs(opening).await.unwrap_or_else(lost)
+            turn.wait_for_peer(opening).await.unwrap_or_else(lost)
         }
     }
 }
@@ -320,9 +320,9 @@ async fn resume<I: Identity>(
 /// Registers the socket, and gives its driver.
 fn start<I: Identity>(
     server: &Arc<Inner<I>>,
-    newcomer: Newcomer<I>,
+    newcomer: NewConnection<I>,
 ) -> Result<(Socket<I>, impl Future<Output = ()> + Send + use<I>), AcceptError> {
-    let Newcomer { link, mut theirs, identity, address, place } = newcomer;
+    let NewConnection { link, mut theirs, identity, address, place } = newcomer;
     let number = server.next_socket.fetch_add(1, Ordering::Relaxed);
     let token = Token::new(number).filter(|_| theirs.retransmit_limit.is_some());
     theirs.retransmit_limit = theirs.retransmit_limit.filter(|_| token.is_some());
@@ -354,7 +354,7 @@ fn start<I: Identity>(
     };
     let mut driver = Driver::new(session, receiver, received);
     if theirs.retransmit_limit.is_some() {
-        driver = driver.recovering(server.parking.clone());
+        driver = driver.recovering(server.detached.clone());
     }
     Ok((socket, driver.run(leave)))
 }

@@ -16,11 +16,11 @@ use crate::{
 };
 
 /// How long one has to greet while others wait for its place.
-const GRACE: Duration = Duration::from_secs(1);
+const HELLO_GRACE: Duration = Duration::from_secs(1);
 
 /// The places of a server.
-pub(super) struct Admission {
-    places: Mutex<Places>,
+pub(super) struct ConnectionLimiter {
+    places: Mutex<LimiterState>,
     connections: usize,
     handshakes: usize,
     /// Those who wait may look again.
@@ -28,7 +28,7 @@ pub(super) struct Admission {
 }
 
 #[derive(Default)]
-struct Places {
+struct LimiterState {
     connections: usize,
     /// Handshakes that are this side's turn.
     ours: usize,
@@ -37,7 +37,7 @@ struct Places {
     next: u64,
 }
 
-impl Admission {
+impl ConnectionLimiter {
     pub(super) fn new(limits: &Limits) -> Arc<Self> {
         Arc::new(Self {
             places: Mutex::default(),
@@ -48,13 +48,13 @@ impl Admission {
     }
 
     /// Waits until another handshake may begin.
-    pub(super) async fn enter(self: &Arc<Self>) -> Turn {
+    pub(super) async fn acquire_handshake(self: &Arc<Self>) -> HandshakePermit {
         loop {
             let mut changed = pin!(self.changed.notified());
             changed.as_mut().enable();
             let next = {
                 let mut places = self.places.lock();
-                let oldest = places.theirs.first_entry().map(|oldest| oldest.get().0 + GRACE);
+                let oldest = places.theirs.first_entry().map(|oldest| oldest.get().0 + HELLO_GRACE);
                 let is_full = places.ours + places.theirs.len() >= self.handshakes;
                 let makes_room = is_full && oldest.is_some_and(|until| until <= Instant::now());
                 if makes_room || !is_full {
@@ -63,7 +63,7 @@ impl Admission {
                     drop(places);
                     // Without the lock, since that wakes its connection.
                     drop(ended);
-                    return Turn { admission: Arc::clone(self), has_place: true };
+                    return HandshakePermit { admission: Arc::clone(self), is_held: true };
                 }
                 oldest
             };
@@ -77,13 +77,13 @@ impl Admission {
         }
     }
 
-    /// Disconnects the clients that have sent nothing for [`GRACE`]. Called when the system has no sockets left, so that
+    /// Disconnects the clients that have sent nothing for [`HELLO_GRACE`]. Called when the system has no sockets left, so that
     /// silent connections do not keep others out below the limit of handshakes.
     pub(super) fn evict_silent(&self) {
         let now = Instant::now();
         let mut evicted = Vec::new();
         let mut places = self.places.lock();
-        while let Some(oldest) = places.theirs.first_entry().filter(|oldest| oldest.get().0 + GRACE <= now) {
+        while let Some(oldest) = places.theirs.first_entry().filter(|oldest| oldest.get().0 + HELLO_GRACE <= now) {
             evicted.push(oldest.remove());
         }
         // Released first: dropping the senders wakes the connections.
@@ -97,43 +97,43 @@ impl Admission {
     }
 
     /// A place for a connection, if there is one.
-    pub(super) fn take_place(self: &Arc<Self>) -> Option<Connected> {
+    pub(super) fn try_acquire_connection(self: &Arc<Self>) -> Option<ConnectionPermit> {
         let mut places = self.places.lock();
         if places.connections >= self.connections {
             return None;
         }
         places.connections += 1;
-        Some(Connected(Arc::clone(self)))
+        Some(ConnectionPermit(Arc::clone(self)))
     }
 }
 
 /// A connection's place, until it is dropped.
-pub(super) struct Connected(Arc<Admission>);
+pub(super) struct ConnectionPermit(Arc<ConnectionLimiter>);
 
-impl Drop for Connected {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         self.0.places.lock().connections -= 1;
     }
 }
 
 /// A handshake's place, until it is dropped.
-pub(super) struct Turn {
-    admission: Arc<Admission>,
-    has_place: bool,
+pub(super) struct HandshakePermit {
+    admission: Arc<ConnectionLimiter>,
+    is_held: bool,
 }
 
-impl Turn {
+impl HandshakePermit {
     /// Returns the place, before a wait that another client should not have to share.
     pub(super) fn release(&mut self) {
-        if std::mem::take(&mut self.has_place) {
+        if std::mem::take(&mut self.is_held) {
             self.admission.places.lock().ours -= 1;
             self.admission.changed.notify_one();
         }
     }
 
     /// Waits for the other side. `None` if the place was given to somebody else meanwhile.
-    pub(super) async fn theirs<T>(&mut self, waiting: impl Future<Output = T>) -> Option<T> {
-        if !self.has_place {
+    pub(super) async fn wait_for_peer<T>(&mut self, waiting: impl Future<Output = T>) -> Option<T> {
+        if !self.is_held {
             return None;
         }
         let (keep, lost) = oneshot::channel();
@@ -146,7 +146,7 @@ impl Turn {
             number
         };
         self.admission.changed.notify_waiters();
-        let _back = Back { turn: self, number };
+        let _back = PeerWaitGuard { turn: self, number };
         tokio::select! {
             biased;
             done = waiting => Some(done),
@@ -155,19 +155,19 @@ impl Turn {
     }
 }
 
-impl Drop for Turn {
+impl Drop for HandshakePermit {
     fn drop(&mut self) {
         self.release();
     }
 }
 
 /// It is this side's turn again, unless the place is lost.
-struct Back<'a> {
-    turn: &'a mut Turn,
+struct PeerWaitGuard<'a> {
+    turn: &'a mut HandshakePermit,
     number: u64,
 }
 
-impl Drop for Back<'_> {
+impl Drop for PeerWaitGuard<'_> {
     fn drop(&mut self) {
         let mut places = self.turn.admission.places.lock();
         let place = places.theirs.remove(&self.number);
@@ -175,7 +175,7 @@ impl Drop for Back<'_> {
             places.ours += 1;
         }
         drop(places);
-        self.turn.has_place = place.is_some();
+        self.turn.is_held = place.is_some();
     }
 }
 
@@ -189,12 +189,12 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn eviction_ends_only_handshakes_that_were_silent_for_a_second() {
-        let admission = Admission::new(&Limits::default());
-        let mut silent = admission.enter().await;
-        let old = tokio::spawn(async move { silent.theirs(pending::<()>()).await });
-        tokio::time::sleep(GRACE).await;
-        let mut recent = admission.enter().await;
-        let mut waiting = pin!(recent.theirs(pending::<()>()));
+        let admission = ConnectionLimiter::new(&Limits::default());
+        let mut silent = admission.acquire_handshake().await;
+        let old = tokio::spawn(async move { silent.wait_for_peer(pending::<()>()).await });
+        tokio::time::sleep(HELLO_GRACE).await;
+        let mut recent = admission.acquire_handshake().await;
+        let mut waiting = pin!(recent.wait_for_peer(pending::<()>()));
         assert_eq!(waiting.as_mut().now_or_never(), None);
 
         admission.evict_silent();

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use serde::Serialize;
 
-use super::{Identity, Inner, Replies, Socket, registry::Registry, replies::Decode, roster::Roster};
+use super::{Identity, Inner, Replies, Socket, registry::Registry, replies::Decode, roster::MemberList};
 use crate::codec::{self, EncodeError, Payload};
 use crate::failing_element::failing_element;
 use crate::lock::{self, RwLock};
@@ -73,14 +73,14 @@ impl<I: Identity> Selector<I> {
     }
 
     /// The members by shard.
-    fn roster(&self, registry: &RwLock<Registry<I>>, shards: usize) -> Roster {
+    fn member_list(&self, registry: &RwLock<Registry<I>>, shards: usize) -> MemberList {
         match self {
-            Self::All => registry.read().everyone(shards),
+            Self::All => registry.read().all_members(shards),
             Self::Room(name) => {
-                let roster = registry.read().roster(name, shards);
-                roster.unwrap_or_else(|| Roster::new(shards, iter::empty()))
+                let roster = registry.read().member_list(name, shards);
+                roster.unwrap_or_else(|| MemberList::new(shards, iter::empty()))
             }
-            _ => Roster::new(shards, self.members(registry).iter().map(Socket::numbered)),
+            _ => MemberList::new(shards, self.members(registry).iter().map(Socket::with_number)),
         }
     }
 
@@ -214,12 +214,12 @@ impl<I: Identity> Audience<I> {
 
     async fn emit_frame(&self, callee: Callee<'_>, frame: Bytes) -> Result<(), CallError> {
         let fanout = &self.server.fanout;
-        let roster = || self.selector.roster(&self.server.registry, fanout.shards());
+        let roster = || self.selector.member_list(&self.server.registry, fanout.shards());
         fanout.emit(callee, &frame, roster).await.map_err(CallError::from_send_outcome)
     }
 
     /// Asks every member.
-    pub(crate) fn ask<R, E>(
+    pub(crate) fn request_all<R, E>(
         &self,
         callee: Callee<'_>,
         timeout: Option<Duration>,
@@ -228,15 +228,15 @@ impl<I: Identity> Audience<I> {
     ) -> Replies<I, R, E> {
         let decoder = (Described::new(callee), decode);
         let timeout = timeout.unwrap_or(self.server.limits.call_timeout);
-        let number = self.server.next_ask();
+        let number = self.server.next_multi_call();
         let question = codec::with_scratch(args, |payload| shared_request(number, callee.key(), timeout, payload));
         let question = match question {
             Ok(question) => question,
-            Err(error) => return Replies::refused(self.sockets(), &cannot_encode(callee, &error, args), decoder),
+            Err(error) => return Replies::failed(self.sockets(), &cannot_encode(callee, &error, args), decoder),
         };
         let (now, ask) = (now(), Arc::new(MultiCall::default()));
         let mut replies = Replies::new(Arc::clone(&ask), Some(question.id()), decoder);
-        let mut round = self.server.fanout.round();
+        let mut round = self.server.fanout.flush_batch();
         for socket in self.selector.members(&self.server.registry) {
             let session = Arc::clone(socket.session());
             let number = socket.number();
@@ -246,7 +246,7 @@ impl<I: Identity> Audience<I> {
                 round.add(number, &session);
             }
             if let Err((error, _)) = asked {
-                replies.refuse_last(error);
+                replies.fail_last(error);
             }
         }
         replies

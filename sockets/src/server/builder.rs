@@ -12,8 +12,8 @@ use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    AuthFailure, Authenticator, ConnectedHook, HookOutcome, Identity, Inner, Server, admission::Admission,
-    fanout::Fanout, hook::sealed::Outcome, parking::Parking, registry::Registry, socket::Socket,
+    AuthFailure, Authenticator, ConnectedHook, HookOutcome, Identity, Inner, Server, admission::ConnectionLimiter,
+    fanout::Fanout, hook::sealed::Outcome, parking::DetachedSessions, registry::Registry, socket::Socket,
 };
 use crate::codec::{DecodeError, decode_within};
 #[cfg(feature = "middleware")]
@@ -276,8 +276,8 @@ impl<I: Identity> ServerBuilder<I> {
             registry: RwLock::new(Registry::new(limits.rooms_per_socket as usize)),
             identity_hasher: RandomState::new(),
             fanout: Fanout::new(limits.outgoing_queue as usize),
-            admission: Admission::new(&limits),
-            parking: Parking::new(&limits),
+            limiter: ConnectionLimiter::new(&limits),
+            detached: DetachedSessions::new(&limits),
             limits,
             options: self.options,
             around,
@@ -287,7 +287,7 @@ impl<I: Identity> ServerBuilder<I> {
             authenticate,
             connected: self.connected,
             next_socket: AtomicU64::new(1),
-            next_ask: AtomicU64::new(0),
+            next_multi_call: AtomicU64::new(0),
             local_addrs: Mutex::default(),
             stop: CancellationToken::new(),
             listeners: Mutex::default(),

@@ -49,10 +49,10 @@ impl<I: Identity> Group<Audience<I>> {
     /// Asks every member. The question is sent now, to those who are members now.
     pub fn request<R: DeserializeOwned>(&self, name: &str, args: &(impl Serialize + ?Sized)) -> Replies<I, R> {
         match self.named(name) {
-            Ok(named) => self.target().ask(Callee::Named(&named), None, args, decode_plain),
+            Ok(named) => self.target().request_all(Callee::Named(&named), None, args, decode_plain),
             Err(invalid) => {
                 let decoder = (Described::Named(name.to_owned()), decode_plain as Decode<R, _>);
-                Replies::refused(self.target().sockets(), &invalid.into(), decoder)
+                Replies::failed(self.target().sockets(), &invalid.into(), decoder)
             }
         }
     }

@@ -7,7 +7,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{
     AuthFailure, Identity, Inner, Socket,
-    admission::{Connected, Turn},
+    admission::{ConnectionPermit, HandshakePermit},
 };
 use crate::{
     connect_error::AcceptError,
@@ -28,25 +28,25 @@ const FULL: &str = "the server is full";
 const TOO_LATE: &str = "authentication took too long";
 
 /// The session of an admitted client.
-pub(super) enum Entry<I> {
-    New(I, Connected),
+pub(super) enum Authenticated<I> {
+    New(I, ConnectionPermit),
     /// A session that is resumed, with the identity that it takes and the token for the next time.
-    Return(Socket<I>, I, ResumeRequest, Token),
+    Resumed(Socket<I>, I, ResumeRequest, Token),
 }
 
 /// Makes the handshake, up to its welcome, until `deadline`.
-pub(super) async fn admit<I: Identity>(
+pub(super) async fn establish<I: Identity>(
     server: &Inner<I>,
     link: &mut Link,
     handshake: Handshake,
-    turn: &mut Turn,
+    turn: &mut HandshakePermit,
     deadline: Instant,
-) -> Result<(PeerSettings, Entry<I>), AcceptError> {
+) -> Result<(PeerSettings, Authenticated<I>), AcceptError> {
     if let Err(error) = &server.registration {
         return Err(AcceptError::Registration(error.to_string()));
     }
-    let heard = timeout_at(deadline, turn.theirs(handshake::read_hello(link, &server.limits))).await;
-    let Ok(heard) = heard else { return misunderstand(server, link, TOO_LATE.into(), turn).await };
+    let heard = timeout_at(deadline, turn.wait_for_peer(handshake::read_hello(link, &server.limits))).await;
+    let Ok(heard) = heard else { return reject_malformed(server, link, TOO_LATE.into(), turn).await };
     let ReceivedHello { theirs, login, claim } = heard.unwrap_or_else(|| handshake::evict(link))?;
     let claimed = claim.clone();
     let decided = tokio::select! {
@@ -65,7 +65,7 @@ pub(super) async fn admit<I: Identity>(
             }
             refuse(server, link, refusal, &theirs, turn).await
         }
-        Err(AuthFailure::Misunderstood(what)) => misunderstand(server, link, what, turn).await,
+        Err(AuthFailure::Misunderstood(what)) => reject_malformed(server, link, what, turn).await,
     }
 }
 
@@ -83,14 +83,14 @@ async fn decide<I: Identity>(
     login: &[u8],
     claim: Option<ResumeRequest>,
     handshake: Handshake,
-) -> Result<Entry<I>, AuthFailure> {
+) -> Result<Authenticated<I>, AuthFailure> {
     if let Some(claim) = claim
-        && let Some((socket, identity, token)) = returned(server, &claim, login, &handshake).await?
+        && let Some((socket, identity, token)) = find_session(server, &claim, login, &handshake).await?
     {
         // It has a permit.
-        return Ok(Entry::Return(socket, identity, claim, token));
+        return Ok(Authenticated::Resumed(socket, identity, claim, token));
     }
-    if server.admission.is_full() {
+    if server.limiter.is_full() {
         return Err(Refusal::retry(FULL).into());
     }
     let identity = authenticate(server, login, handshake).await?;
@@ -98,13 +98,13 @@ async fn decide<I: Identity>(
         return Err(Refusal::retry("the server is shutting down").into());
     }
     // Others may have been admitted meanwhile.
-    let place = server.admission.take_place().ok_or_else(|| Refusal::retry(FULL))?;
-    Ok(Entry::New(identity, place))
+    let place = server.limiter.try_acquire_connection().ok_or_else(|| Refusal::retry(FULL))?;
+    Ok(Authenticated::New(identity, place))
 }
 
 /// The session that a client resumes which shows a valid token and authenticates with an equal identity, that identity,
 /// and the token for the next time.
-async fn returned<I: Identity>(
+async fn find_session<I: Identity>(
     server: &Inner<I>,
     claim: &ResumeRequest,
     login: &[u8],
@@ -162,21 +162,21 @@ pub(super) async fn refuse<I, T>(
     link: &mut Link,
     refusal: Refusal,
     theirs: &PeerSettings,
-    turn: &mut Turn,
+    turn: &mut HandshakePermit,
 ) -> Result<T, AcceptError> {
-    let refusing = turn.theirs(handshake::refuse(link, refusal.clone(), theirs.retries));
+    let refusing = turn.wait_for_peer(handshake::refuse(link, refusal.clone(), theirs.retries));
     // A client that sends nothing may read nothing either.
     let refused = timeout(server.limits.authentication, refusing).await;
     refused.ok().flatten().unwrap_or(Err(AcceptError::Refused(refusal)))
 }
 
-async fn misunderstand<I, T>(
+async fn reject_malformed<I, T>(
     server: &Inner<I>,
     link: &mut Link,
     what: String,
-    turn: &mut Turn,
+    turn: &mut HandshakePermit,
 ) -> Result<T, AcceptError> {
-    let telling = turn.theirs(handshake::reject_malformed(link, what.clone()));
+    let telling = turn.wait_for_peer(handshake::reject_malformed(link, what.clone()));
     let told = timeout(server.limits.authentication, telling).await;
     told.ok().flatten().unwrap_or(Err(AcceptError::Handshake(what)))
 }

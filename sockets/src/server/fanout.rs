@@ -21,7 +21,7 @@ use tokio::{
     time::{sleep, timeout_at},
 };
 
-use super::roster::{Roster, shard_of};
+use super::roster::{MemberList, shard_of};
 use crate::{
     clock::now,
     lock::{Mutex, Notify},
@@ -33,11 +33,11 @@ use sockets_proto::{PREFIX, SendOutcome};
 /// More shards than this would only share the same processors.
 const SHARDS_MAX: usize = 4;
 /// How long a shard rests after a busy round.
-const REST: Duration = Duration::from_millis(1);
+const BUSY_PAUSE: Duration = Duration::from_millis(1);
 /// After so many writes a shard lets others run: an emitter on its thread, for one.
-const TURN: usize = 32;
+const FLUSHES_PER_YIELD: usize = 32;
 /// After so many members who have only been given something, which takes less.
-const LONG_TURN: usize = 256;
+const DELIVERIES_PER_YIELD: usize = 256;
 /// So many bytes may be in a log before emitters wait for its shard; less where little may wait for a member.
 const LOG_MAX: usize = 256 * 1024;
 /// How long an emitter waits for members with long queues if others keep up.
@@ -59,17 +59,17 @@ pub(super) struct Fanout {
 
 struct Shard {
     log: Arc<BroadcastLog>,
-    due: Mutex<Due>,
+    due: Mutex<PendingWork>,
     /// Notified when a round has ended.
     changed: Arc<Notify>,
 }
 
 /// What a shard has to do.
 #[derive(Default)]
-struct Due {
+struct PendingWork {
     /// Those who have been asked, and have to be written for.
-    asked: Vec<Arc<Session>>,
-    questions: usize,
+    requested: Vec<Arc<Session>>,
+    requests: usize,
     running: bool,
 }
 
@@ -132,7 +132,7 @@ impl Fanout {
         &self,
         callee: Callee<'_>,
         frame: &Bytes,
-        find_members: impl Fn() -> Roster,
+        find_members: impl Fn() -> MemberList,
     ) -> Result<(), SendOutcome> {
         // A loop that never waits would keep its thread from everyone else.
         let can_wait = Handle::try_current().is_ok();
@@ -159,7 +159,7 @@ impl Fanout {
     }
 
     /// Adds a message to the logs and returns `true`, if they and the queues of the members have room.
-    fn try_emit(&self, callee: Callee<'_>, frame: &Bytes, roster: &Roster, patience: &mut Patience) -> bool {
+    fn try_emit(&self, callee: Callee<'_>, frame: &Bytes, roster: &MemberList, patience: &mut Patience) -> bool {
         if self.members_until(callee, roster, patience).is_some() {
             return false;
         }
@@ -171,13 +171,13 @@ impl Fanout {
             shard.log.push(frame.clone(), callee, Arc::clone(members));
         }
         drop(gate);
-        self.shards_of(roster).for_each(|(shard, _)| shard.begin());
+        self.shards_of(roster).for_each(|(shard, _)| shard.ensure_task());
         true
     }
 
     /// Waits until [`try_emit`](Self::try_emit) may succeed. Finding the members again after each round would cost every
     /// waiting emitter as much as the round itself.
-    async fn wait_for_room(&self, callee: Callee<'_>, roster: &Roster, patience: &mut Patience) {
+    async fn wait_for_room(&self, callee: Callee<'_>, roster: &MemberList, patience: &mut Patience) {
         loop {
             let mut changed = pin!(self.changed.notified());
             changed.as_mut().enable();
@@ -190,22 +190,22 @@ impl Fanout {
     }
 
     /// Returns what an emit has to wait for.
-    fn blocked(&self, callee: Callee<'_>, roster: &Roster, patience: &mut Patience) -> Option<Blocked> {
+    fn blocked(&self, callee: Callee<'_>, roster: &MemberList, patience: &mut Patience) -> Option<Blocked> {
         let members = self.members_until(callee, roster, patience).map(Blocked::Members);
         members.or_else(|| self.log_is_full(roster).then_some(Blocked::Log))
     }
 
-    fn log_is_full(&self, roster: &Roster) -> bool {
+    fn log_is_full(&self, roster: &MemberList) -> bool {
         self.shards_of(roster).any(|(shard, _)| shard.log.bytes() >= self.log_limit)
     }
 
     /// The shards that have members of an audience, and these members.
-    fn shards_of<'a>(&'a self, roster: &'a Roster) -> impl Iterator<Item = (&'a Arc<Shard>, &'a Arc<Members>)> {
+    fn shards_of<'a>(&'a self, roster: &'a MemberList) -> impl Iterator<Item = (&'a Arc<Shard>, &'a Arc<Members>)> {
         self.shards.iter().zip(roster.shards()).filter(|(_, members)| !members.is_empty())
     }
 
     /// Returns until when an emitter waits for members of its audience, if it does.
-    fn members_until(&self, callee: Callee<'_>, roster: &Roster, patience: &mut Patience) -> Option<Instant> {
+    fn members_until(&self, callee: Callee<'_>, roster: &MemberList, patience: &mut Patience) -> Option<Instant> {
         if !callee.overflow().waits() {
             return None;
         }
@@ -236,23 +236,23 @@ impl Fanout {
     }
 
     /// The lagging members of each shard, and the shard's members of an audience.
-    fn laggards<'a>(&'a self, roster: &'a Roster) -> impl Iterator<Item = (&'a Laggards, &'a Members)> {
+    fn laggards<'a>(&'a self, roster: &'a MemberList) -> impl Iterator<Item = (&'a Laggards, &'a Members)> {
         self.shards.iter().zip(roster.shards()).map(|(shard, members)| (shard.log.laggards(), &**members))
     }
 
     /// Begins to gather those who are asked something.
-    pub(super) fn round(&self) -> Round<'_> {
-        Round { fanout: self, found: self.shards.iter().map(|_| Vec::new()).collect() }
+    pub(super) fn flush_batch(&self) -> FlushBatch<'_> {
+        FlushBatch { fanout: self, found: self.shards.iter().map(|_| Vec::new()).collect() }
     }
 }
 
 /// One question's members who have to be written for, by shard.
-pub(super) struct Round<'a> {
+pub(super) struct FlushBatch<'a> {
     fanout: &'a Fanout,
     found: Vec<Vec<Arc<Session>>>,
 }
 
-impl Round<'_> {
+impl FlushBatch<'_> {
     /// Leaves a member to its shard.
     pub(super) fn add(&mut self, number: u64, session: &Arc<Session>) {
         let shard = shard_of(number, self.found.len());
@@ -260,11 +260,11 @@ impl Round<'_> {
     }
 }
 
-impl Drop for Round<'_> {
+impl Drop for FlushBatch<'_> {
     fn drop(&mut self) {
         for (shard, found) in self.fanout.shards.iter().zip(std::mem::take(&mut self.found)) {
             if !found.is_empty() {
-                shard.ask(found);
+                shard.request_flush(found);
             }
         }
     }
@@ -276,24 +276,24 @@ impl Shard {
     }
 
     /// Takes over those who have been asked something.
-    fn ask(self: &Arc<Self>, mut members: Vec<Arc<Session>>) {
+    fn request_flush(self: &Arc<Self>, mut members: Vec<Arc<Session>>) {
         let mut due = self.due.lock();
-        due.questions += 1;
-        if due.asked.is_empty() {
-            due.asked = members;
+        due.requests += 1;
+        if due.requested.is_empty() {
+            due.requested = members;
         } else {
-            due.asked.append(&mut members);
+            due.requested.append(&mut members);
         }
         drop(due);
-        self.begin();
+        self.ensure_task();
     }
 
     /// Sees to it that somebody does what there is to do.
-    fn begin(self: &Arc<Self>) {
+    fn ensure_task(self: &Arc<Self>) {
         if std::mem::replace(&mut self.due.lock().running, true) {
             return;
         }
-        let writing = Writing { shard: Arc::clone(self), runs: Vec::new(), sessions: Vec::new(), ended: false };
+        let writing = ShardTask { shard: Arc::clone(self), runs: Vec::new(), sessions: Vec::new(), ended: false };
         // Outside of a runtime the emitter writes itself, by dropping it.
         if let Ok(runtime) = Handle::try_current() {
             runtime.spawn(writing.run());
@@ -304,7 +304,7 @@ impl Shard {
 
 /// What a shard does. Should its task be stopped, with the runtime of the emitter that started it, all is done at once:
 /// the next emitter starts another, and nobody waits for this one.
-struct Writing {
+struct ShardTask {
     shard: Arc<Shard>,
     runs: Vec<Batch>,
     /// Those who have to be written for.
@@ -313,13 +313,13 @@ struct Writing {
     ended: bool,
 }
 
-impl Writing {
+impl ShardTask {
     /// It ends when there is nothing to do, so that a quiet server has no such task.
     async fn run(mut self) {
         while let Some(messages) = self.begin() {
             for run in &self.runs {
-                for members in run.members().chunks(LONG_TURN) {
-                    hear(run, members, &mut self.sessions);
+                for members in run.members().chunks(DELIVERIES_PER_YIELD) {
+                    deliver(run, members, &mut self.sessions);
                     yield_now().await;
                 }
             }
@@ -328,13 +328,13 @@ impl Writing {
             while let Some(session) = self.sessions.pop() {
                 session.flush_shard_member();
                 turn += 1;
-                if turn % TURN == 0 {
+                if turn % FLUSHES_PER_YIELD == 0 {
                     yield_now().await;
                 }
             }
             self.shard.changed.notify_waiters();
             if messages > 1 {
-                sleep(REST).await;
+                sleep(BUSY_PAUSE).await;
             } else {
                 yield_now().await;
             }
@@ -344,13 +344,13 @@ impl Writing {
     /// Takes what is to be done, and says of how many messages it is.
     fn begin(&mut self) -> Option<usize> {
         let mut due = self.shard.due.lock();
-        std::mem::swap(&mut due.asked, &mut self.sessions);
+        std::mem::swap(&mut due.requested, &mut self.sessions);
         self.ended = self.sessions.is_empty() && self.shard.log.is_empty();
         due.running = !self.ended;
         if self.ended {
-            due.asked = Vec::new();
+            due.requested = Vec::new();
         }
-        let questions = std::mem::take(&mut due.questions);
+        let questions = std::mem::take(&mut due.requests);
         drop(due);
         if self.ended {
             return None;
@@ -366,11 +366,11 @@ impl Writing {
     }
 }
 
-impl Drop for Writing {
+impl Drop for ShardTask {
     fn drop(&mut self) {
         while !self.ended {
             for run in &self.runs {
-                hear(run, run.members(), &mut self.sessions);
+                deliver(run, run.members(), &mut self.sessions);
             }
             self.end();
             self.sessions.drain(..).for_each(|session| session.flush_shard_member());
@@ -381,7 +381,7 @@ impl Drop for Writing {
 }
 
 /// Gives members what is new to them.
-fn hear(run: &Batch, members: &[(u64, Arc<Session>)], write: &mut Vec<Arc<Session>>) {
+fn deliver(run: &Batch, members: &[(u64, Arc<Session>)], write: &mut Vec<Arc<Session>>) {
     let now = now();
     for (_, session) in members {
         if session.deliver(now, run) {

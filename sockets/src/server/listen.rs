@@ -64,7 +64,7 @@ async fn listen<I: Identity>(server: Arc<Inner<I>>, accepting: Accepting) {
             Err(error) => {
                 let remedy = "raise the limit of open files, or lower `Limits::handshakes` and `connections`";
                 event!(warn, %error, remedy, "a connection could not be accepted");
-                server.admission.evict_silent();
+                server.limiter.evict_silent();
                 sleep(ACCEPT_BACKOFF).await;
                 continue;
             }
@@ -73,7 +73,7 @@ async fn listen<I: Identity>(server: Arc<Inner<I>>, accepting: Accepting) {
         let turn = tokio::select! {
             biased;
             () = stop.cancelled() => return,
-            turn = server.admission.enter() => turn,
+            turn = server.limiter.acquire_handshake() => turn,
         };
         server.serve_in_background(arrival, turn);
     }

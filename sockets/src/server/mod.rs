@@ -43,7 +43,7 @@ pub use self::{
     socket::Socket,
 };
 use self::{
-    admission::Admission, audience::Selector, fanout::Fanout, listening::Listening, parking::Parking,
+    admission::ConnectionLimiter, audience::Selector, fanout::Fanout, listening::Listening, parking::DetachedSessions,
     registry::Registry,
 };
 use crate::lock::{self, Mutex, RwLock};
@@ -95,8 +95,8 @@ struct Inner<I> {
     /// Hashes identities, without the registry's lock.
     identity_hasher: RandomState,
     fanout: Fanout,
-    admission: Arc<Admission>,
-    parking: Arc<Parking>,
+    limiter: Arc<ConnectionLimiter>,
+    detached: Arc<DetachedSessions>,
     limits: Arc<Limits>,
     options: ServerOptions,
     /// What has been put around calls and emits.
@@ -109,7 +109,7 @@ struct Inner<I> {
     authenticate: Box<Authenticator<I>>,
     connected: Option<Box<ConnectedHook<I>>>,
     next_socket: AtomicU64,
-    next_ask: AtomicU64,
+    next_multi_call: AtomicU64,
     /// In the order in which they were bound.
     local_addrs: Mutex<Vec<SocketAddr>>,
     /// Stops the listeners.
@@ -122,7 +122,7 @@ struct Inner<I> {
 pub struct Server<I = ()> {
     inner: Arc<Inner<I>>,
     /// What keeps the server open, held for its `Drop`. The handles that sockets and calls give have none.
-    keep_open: Option<Arc<KeepOpen<I>>>,
+    keep_open: Option<Arc<ShutdownOnDrop<I>>>,
 }
 
 impl Server {
@@ -133,9 +133,9 @@ impl Server {
 }
 
 /// Closes the server when the last handle is dropped.
-struct KeepOpen<I>(Arc<Inner<I>>);
+struct ShutdownOnDrop<I>(Arc<Inner<I>>);
 
-impl<I> Drop for KeepOpen<I> {
+impl<I> Drop for ShutdownOnDrop<I> {
     fn drop(&mut self) {
         let sessions = self.0.close();
         for session in sessions {
@@ -147,11 +147,11 @@ impl<I> Drop for KeepOpen<I> {
 impl<I: Identity> Server<I> {
     fn open(inner: Inner<I>) -> Self {
         let inner = Arc::new(inner);
-        Self { keep_open: Some(Arc::new(KeepOpen(Arc::clone(&inner)))), inner }
+        Self { keep_open: Some(Arc::new(ShutdownOnDrop(Arc::clone(&inner)))), inner }
     }
 
     /// A handle that does not keep the server open.
-    fn borrowed(inner: Arc<Inner<I>>) -> Self {
+    fn weak_handle(inner: Arc<Inner<I>>) -> Self {
         Self { inner, keep_open: None }
     }
 
@@ -172,7 +172,7 @@ impl<I: Identity> Server<I> {
 
     /// How long one may take to come in.
     #[cfg(feature = "axum")]
-    pub(crate) fn patience(&self) -> Duration {
+    pub(crate) fn authentication_timeout(&self) -> Duration {
         self.inner.limits.authentication
     }
 
@@ -306,8 +306,8 @@ impl<I> Inner<I> {
         self.registry.write().close()
     }
 
-    fn next_ask(&self) -> u64 {
-        self.next_ask.fetch_add(1, Ordering::Relaxed)
+    fn next_multi_call(&self) -> u64 {
+        self.next_multi_call.fetch_add(1, Ordering::Relaxed)
     }
 }
 

@@ -17,22 +17,22 @@ use crate::{
 use sockets_proto::clamp_timeout;
 
 /// How often the bytes that a session holds are counted again.
-const LOOK: Duration = Duration::from_secs(1);
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// The places of a server for sessions without a connection.
-pub(super) struct Parking {
+pub(super) struct DetachedSessions {
     limits: Arc<Limits>,
-    taken: Mutex<Taken>,
+    taken: Mutex<DetachedState>,
     bytes: Arc<DetachedBytes>,
 }
 
 #[derive(Default)]
-struct Taken {
+struct DetachedState {
     /// By when they came. A session hears of it when its sender is dropped.
     places: BTreeMap<u64, oneshot::Sender<()>>,
     next: u64,
 }
 
-impl Parking {
+impl DetachedSessions {
     pub(super) fn new(limits: &Arc<Limits>) -> Arc<Self> {
         let bytes = DetachedBytes::new(limits.resume_sessions_bytes as usize);
         Arc::new(Self { limits: Arc::clone(limits), taken: Mutex::default(), bytes })
@@ -40,7 +40,7 @@ impl Parking {
 
     /// A place for a session, if there are any. The one who has waited longest makes room: of all it is the least
     /// likely to come back.
-    fn enter(self: &Arc<Self>) -> Option<Place> {
+    fn acquire(self: &Arc<Self>) -> Option<DetachedSlot> {
         let most = self.limits.resume_sessions as usize;
         let (stays, given_up) = oneshot::channel();
         let mut given_away = Vec::new();
@@ -54,26 +54,26 @@ impl Parking {
         drop(taken);
         // Without the lock, since that wakes their sessions.
         drop(given_away);
-        Some(Place { parking: Arc::clone(self), number, given_up })
+        Some(DetachedSlot { parking: Arc::clone(self), number, evicted: given_up })
     }
 }
 
-impl Reattach for Parking {
+impl Reattach for DetachedSessions {
     fn next_link(self: Arc<Self>, session: Arc<Session>, reason: DisconnectReason) -> ReattachFuture {
         Box::pin(async move {
             if session.has_resumed_connection() {
                 return Ok(Reattached::Accepted(session.resumed_connection().await));
             }
-            let Some(mut place) = self.enter() else { return Err(reason) };
+            let Some(mut place) = self.acquire() else { return Err(reason) };
             let until = Instant::now() + clamp_timeout(self.limits.resume_within);
             loop {
                 session.recount();
                 tokio::select! {
                     biased;
                     offer = session.resumed_connection() => return Ok(Reattached::Accepted(offer)),
-                    _ = &mut place.given_up => break,
+                    _ = &mut place.evicted => break,
                     () = sleep_until(until) => break,
-                    () = sleep(LOOK) => {}
+                    () = sleep(CHECK_INTERVAL) => {}
                 }
             }
             Err(reason)
@@ -86,14 +86,14 @@ impl Reattach for Parking {
 }
 
 /// A session's place, until it is dropped.
-struct Place {
-    parking: Arc<Parking>,
+struct DetachedSlot {
+    parking: Arc<DetachedSessions>,
     number: u64,
     /// Fails when the place is given to another one.
-    given_up: oneshot::Receiver<()>,
+    evicted: oneshot::Receiver<()>,
 }
 
-impl Drop for Place {
+impl Drop for DetachedSlot {
     fn drop(&mut self) {
         let mut taken = self.parking.taken.lock();
         let stays = taken.places.remove(&self.number);
@@ -106,19 +106,20 @@ impl Drop for Place {
 mod tests {
     use super::*;
 
-    fn parking(resume_sessions: u32) -> Arc<Parking> {
+    fn parking(resume_sessions: u32) -> Arc<DetachedSessions> {
         let limits = Limits { resume_sessions, ..Limits::default() };
-        Parking::new(&Arc::new(limits))
+        DetachedSessions::new(&Arc::new(limits))
     }
 
     #[test]
     fn who_has_waited_longest_makes_room() {
         let parking = parking(2);
-        let [mut first, mut second, mut third] = [(); 3].map(|()| parking.enter().unwrap());
-        let is_given_up = |place: &mut Place| place.given_up.try_recv() == Err(oneshot::error::TryRecvError::Closed);
+        let [mut first, mut second, mut third] = [(); 3].map(|()| parking.acquire().unwrap());
+        let is_given_up =
+            |place: &mut DetachedSlot| place.evicted.try_recv() == Err(oneshot::error::TryRecvError::Closed);
         assert!(is_given_up(&mut first) && !is_given_up(&mut second) && !is_given_up(&mut third));
         drop(second);
-        let mut fourth = parking.enter().unwrap();
+        let mut fourth = parking.acquire().unwrap();
         assert!(!is_given_up(&mut third) && !is_given_up(&mut fourth), "there was a place");
         drop(first);
         assert_eq!(parking.taken.lock().places.len(), 2, "one who is given up has none to give back");
@@ -126,6 +127,6 @@ mod tests {
 
     #[test]
     fn where_there_are_no_places_nobody_waits() {
-        assert!(parking(0).enter().is_none());
+        assert!(parking(0).acquire().is_none());
     }
 }

@@ -5,36 +5,36 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use super::{Socket, roster::Roster};
+use super::{Socket, roster::MemberList};
 use crate::session::Session;
 use sockets_proto::ReleaseUnused;
 
 /// A server's sockets, by the number of their coming, and the index of rooms. A room is there while it has members.
 pub(super) struct Registry<I> {
-    sockets: BTreeMap<u64, Entry<I>>,
+    sockets: BTreeMap<u64, SocketEntry<I>>,
     /// The numbers of the sockets whose identities have this hash. They are compared without the lock.
     by_identity: HashMap<u64, BTreeSet<u64>>,
     rooms: HashMap<String, Room<I>>,
-    everyone: Rostered,
+    all_members: CachedMemberList,
     rooms_per_socket: usize,
     closed: bool,
 }
 
 struct Room<I> {
     members: BTreeMap<u64, Socket<I>>,
-    rostered: Rostered,
+    rostered: CachedMemberList,
 }
 
 impl<I> Default for Room<I> {
     fn default() -> Self {
-        Self { members: BTreeMap::new(), rostered: Rostered::new() }
+        Self { members: BTreeMap::new(), rostered: CachedMemberList::new() }
     }
 }
 
 /// The roster of those who are in now, once somebody has asked for it. It is made anew after each change.
-type Rostered = OnceLock<Roster>;
+type CachedMemberList = OnceLock<MemberList>;
 
-struct Entry<I> {
+struct SocketEntry<I> {
     socket: Socket<I>,
     rooms: BTreeSet<String>,
 }
@@ -45,7 +45,7 @@ impl<I> Registry<I> {
             sockets: BTreeMap::new(),
             by_identity: HashMap::new(),
             rooms: HashMap::new(),
-            everyone: Rostered::new(),
+            all_members: CachedMemberList::new(),
             rooms_per_socket,
             closed: false,
         }
@@ -117,14 +117,14 @@ impl<I> Registry<I> {
     }
 
     /// Everyone, by shard.
-    pub(super) fn everyone(&self, shards: usize) -> Roster {
-        self.everyone.get_or_init(|| Roster::new(shards, self.sockets().map(Socket::numbered))).clone()
+    pub(super) fn all_members(&self, shards: usize) -> MemberList {
+        self.all_members.get_or_init(|| MemberList::new(shards, self.sockets().map(Socket::with_number))).clone()
     }
 
     /// Those in a room, by shard.
-    pub(super) fn roster(&self, room: &str, shards: usize) -> Option<Roster> {
+    pub(super) fn member_list(&self, room: &str, shards: usize) -> Option<MemberList> {
         let Room { members, rostered } = self.rooms.get(room)?;
-        Some(rostered.get_or_init(|| Roster::new(shards, members.values().map(Socket::numbered))).clone())
+        Some(rostered.get_or_init(|| MemberList::new(shards, members.values().map(Socket::with_number))).clone())
     }
 
     /// Lets a socket in; `false` if the server lets nobody in any more.
@@ -133,8 +133,8 @@ impl<I> Registry<I> {
             return false;
         }
         self.by_identity.entry(socket.identity_hash()).or_default().insert(socket.number());
-        self.sockets.insert(socket.number(), Entry { socket, rooms: BTreeSet::new() });
-        self.everyone.take();
+        self.sockets.insert(socket.number(), SocketEntry { socket, rooms: BTreeSet::new() });
+        self.all_members.take();
         true
     }
 
@@ -142,7 +142,7 @@ impl<I> Registry<I> {
     /// user's code.
     pub(super) fn remove(&mut self, id: u64) -> Option<Socket<I>> {
         let entry = self.sockets.remove(&id)?;
-        self.everyone.take();
+        self.all_members.take();
         for room in &entry.rooms {
             self.remove_member(id, room);
         }

@@ -31,7 +31,7 @@ pub struct Replies<I, T, E = Infallible> {
     members: Vec<Option<Socket<I>>>,
     ask: Arc<MultiCall>,
     /// Those who could not be asked.
-    refused: VecDeque<(usize, CallError)>,
+    failed: VecDeque<(usize, CallError)>,
     open: usize,
     /// `None` if it could be put to nobody.
     id: Option<CallId>,
@@ -65,15 +65,15 @@ pub(crate) fn decode_fallible<T: DeserializeOwned, E: DeserializeOwned>(
 
 impl<I, T, E> Replies<I, T, E> {
     pub(super) fn new(ask: Arc<MultiCall>, id: Option<CallId>, decoder: Decoder<T, E>) -> Self {
-        Self { members: Vec::new(), ask, refused: VecDeque::new(), open: 0, id, decoder }
+        Self { members: Vec::new(), ask, failed: VecDeque::new(), open: 0, id, decoder }
     }
 
     /// A question that could be put to nobody.
-    pub(super) fn refused(sockets: Vec<Socket<I>>, error: &CallError, decoder: Decoder<T, E>) -> Self {
+    pub(super) fn failed(sockets: Vec<Socket<I>>, error: &CallError, decoder: Decoder<T, E>) -> Self {
         let mut replies = Self::new(Arc::default(), None, decoder);
         for socket in sockets {
             replies.add(socket);
-            replies.refuse_last(error.clone());
+            replies.fail_last(error.clone());
         }
         replies
     }
@@ -86,8 +86,8 @@ impl<I, T, E> Replies<I, T, E> {
     }
 
     /// The member that was added last could not be asked.
-    pub(super) fn refuse_last(&mut self, error: CallError) {
-        self.refused.push_back((self.members.len() - 1, error));
+    pub(super) fn fail_last(&mut self, error: CallError) {
+        self.failed.push_back((self.members.len() - 1, error));
     }
 
     /// The next reply, with the socket that it came from; `None` when all have answered.
@@ -119,7 +119,7 @@ impl<I, T, E> Replies<I, T, E> {
 
     fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<Option<Reply<I, T, E>>> {
         while self.open > 0 {
-            let (index, reply) = match self.refused.pop_front() {
+            let (index, reply) = match self.failed.pop_front() {
                 Some((index, error)) => (index, Err(error)),
                 None => match self.ask.poll_answer(cx) {
                     Poll::Ready((index, answer)) => (index, CallError::from_call_result(answer)),

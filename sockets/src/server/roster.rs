@@ -6,7 +6,7 @@ use crate::session::{Members, Session};
 
 /// The members of an audience, by shard.
 #[derive(Clone)]
-pub(super) struct Roster {
+pub(super) struct MemberList {
     shards: Arc<[Arc<Members>]>,
     /// The largest frame that any member accepts; `None` if there are no members.
     max_frame: Option<u32>,
@@ -17,7 +17,7 @@ pub(super) fn shard_of(number: u64, shards: usize) -> usize {
     usize::try_from(number % shards as u64).unwrap_or(0)
 }
 
-impl Roster {
+impl MemberList {
     /// `members` need not be in order.
     pub(super) fn new<'a>(shards: usize, members: impl Iterator<Item = (u64, &'a Arc<Session>)>) -> Self {
         let mut by_shard = vec![Vec::new(); shards];

@@ -50,7 +50,7 @@ impl<I> Socket<I> {
     }
 
     /// Its number and session, as audiences know them.
-    pub(super) fn numbered(&self) -> (u64, &Arc<Session>) {
+    pub(super) fn with_number(&self) -> (u64, &Arc<Session>) {
         (self.0.number, self.0.peer.session())
     }
 
@@ -72,7 +72,7 @@ impl<I> Socket<I> {
 impl<I: Identity> Socket<I> {
     /// The server. The handle does not keep it open.
     pub fn server(&self) -> Server<I> {
-        Server::borrowed(Arc::clone(&self.0.server))
+        Server::weak_handle(Arc::clone(&self.0.server))
     }
 
     /// Joins a room, which is created by that.
