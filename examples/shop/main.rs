@@ -57,7 +57,7 @@ async fn buying(ada: &Customer, ben: &Customer) -> Outcome {
     let receipt = ada.purchases().buy("sword", 2).await?;
     says("Ada", &format!("has paid {} and holds receipt {}", receipt.paid, receipt.number));
 
-    // `CallError::Handler` is the handler's own error. The other variants are failures of the call.
+    // `CallError::HandlerTarget` is the handler's own error. The other variants are failures of the call.
     match ben.purchases().buy("sword", 9).await {
         Err(CallError::Handler(PurchaseError::OutOfStock { left })) => {
             says("Ben", &format!("wanted 9 swords and takes the {left} that are left"));

@@ -44,7 +44,7 @@ pub(crate) struct WebAddress {
 ///
 /// It shows the address without its user, its password and its query, which may be secrets.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum AddressError {
+pub(crate) enum ParseAddressError {
     #[error("the address {0:?} has no scheme: write tcp://host:port, or one of {SCHEMES}")]
     NoScheme(String),
     #[error("the scheme {0:?} is unknown: the known ones are {SCHEMES}")]
@@ -81,16 +81,16 @@ pub(crate) enum AddressError {
 const SCHEMES: &str = "tcp, unix, tls, ws and wss";
 
 impl Address {
-    pub(crate) fn parse(url: &str) -> Result<Self, AddressError> {
-        let (scheme, rest) = split_scheme(url).ok_or_else(|| AddressError::NoScheme(redacted(url)))?;
+    pub(crate) fn parse(url: &str) -> Result<Self, ParseAddressError> {
+        let (scheme, rest) = split_scheme(url).ok_or_else(|| ParseAddressError::NoScheme(redacted(url)))?;
         let scheme = &*scheme;
         if scheme == "unix" {
-            return unix_path(rest).map(Self::Unix).ok_or_else(|| AddressError::NoPath(redacted(url)));
+            return unix_path(rest).map(Self::Unix).ok_or_else(|| ParseAddressError::NoPath(redacted(url)));
         }
         // `localhost:7000` has a colon, and no scheme.
-        let Some(rest) = rest.strip_prefix("//") else { return Err(AddressError::NoScheme(redacted(url))) };
+        let Some(rest) = rest.strip_prefix("//") else { return Err(ParseAddressError::NoScheme(redacted(url))) };
         if let Some(needs) = missing_features(scheme) {
-            return Err(AddressError::NotBuiltIn { scheme: scheme.to_owned(), needs });
+            return Err(ParseAddressError::NotBuiltIn { scheme: scheme.to_owned(), needs });
         }
         match scheme {
             "tcp" => Ok(Self::Tcp(Authority::alone(url, scheme, rest)?)),
@@ -98,7 +98,7 @@ impl Address {
             "tls" => Ok(Self::Tls(Authority::alone(url, scheme, rest)?)),
             #[cfg(feature = "ws")]
             "ws" | "wss" => Ok(Self::Web(WebAddress::parse(url, scheme, rest)?)),
-            _ => Err(AddressError::UnknownScheme(scheme.to_owned())),
+            _ => Err(ParseAddressError::UnknownScheme(scheme.to_owned())),
         }
     }
 }
@@ -144,7 +144,7 @@ pub(crate) fn without_userinfo(url: &str) -> String {
 
 impl Address {
     /// Whether both are over the same transport.
-    pub(crate) fn is_like(&self, other: &Self) -> bool {
+    pub(crate) fn same_kind(&self, other: &Self) -> bool {
         #[cfg(feature = "ws")]
         if let (Self::Web(one), Self::Web(other)) = (self, other) {
             return one.secure == other.secure;
@@ -164,15 +164,15 @@ impl Address {
     }
 
     /// Reads the address of a listener.
-    pub(crate) fn to_listen(url: &str) -> Result<Self, AddressError> {
+    pub(crate) fn to_listen(url: &str) -> Result<Self, ParseAddressError> {
         let address = Self::parse(url)?;
         #[cfg(feature = "ws")]
         if let Self::Web(web) = &address {
             if web.credentials.is_some() {
-                return Err(AddressError::UserInfo(redacted(url)));
+                return Err(ParseAddressError::UserInfo(redacted(url)));
             }
             if web.path.contains(|c: char| !c.is_ascii_graphic() || "?#\"<>\\^`{|}".contains(c)) {
-                return Err(AddressError::NotAPath(redacted(url)));
+                return Err(ParseAddressError::NotAPath(redacted(url)));
             }
         }
         Ok(address)
@@ -198,8 +198,8 @@ fn unix_path(rest: &str) -> Option<PathBuf> {
 
 impl Authority {
     /// Reads `host:port`. Where the scheme has a usual port, it need not be there.
-    fn parse(url: &str, scheme: &str, text: &str, usual_port: Option<u16>) -> Result<Self, AddressError> {
-        let no_port = || AddressError::NoPort { url: redacted(url), scheme: scheme.to_owned() };
+    fn parse(url: &str, scheme: &str, text: &str, usual_port: Option<u16>) -> Result<Self, ParseAddressError> {
+        let no_port = || ParseAddressError::NoPort { url: redacted(url), scheme: scheme.to_owned() };
         // The colons within the brackets of IPv6 are none before a port.
         let end = text.rfind(']').map_or(0, |bracket| bracket + 1);
         let (host, port) = match text[end..].rfind(':').map(|colon| text.split_at(end + colon)) {
@@ -214,25 +214,25 @@ impl Authority {
         let in_brackets = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
         let host = in_brackets.unwrap_or(host);
         if host.is_empty() {
-            return Err(AddressError::NoHost { url: redacted(url), scheme: scheme.to_owned() });
+            return Err(ParseAddressError::NoHost { url: redacted(url), scheme: scheme.to_owned() });
         }
         match in_brackets {
             // The `%` before a zone is escaped in addresses (RFC 6874).
             Some(ip) if is_ipv6(ip) => Ok(Self { host: ip.replacen("%25", "%", 1), port }),
-            None if host.contains(':') => Err(AddressError::NoBrackets(redacted(url))),
+            None if host.contains(':') => Err(ParseAddressError::NoBrackets(redacted(url))),
             None if is_name(host) => Ok(Self { host: host.to_ascii_lowercase(), port }),
-            Some(_) | None => Err(AddressError::InvalidHost(redacted(url))),
+            Some(_) | None => Err(ParseAddressError::InvalidHost(redacted(url))),
         }
     }
 
     /// Reads `host:port`, behind which there is at most a `/`.
-    fn alone(url: &str, scheme: &str, text: &str) -> Result<Self, AddressError> {
+    fn alone(url: &str, scheme: &str, text: &str) -> Result<Self, ParseAddressError> {
         if text.contains('@') {
-            return Err(AddressError::UserInfo(redacted(url)));
+            return Err(ParseAddressError::UserInfo(redacted(url)));
         }
         let text = text.strip_suffix('/').unwrap_or(text);
         if text.contains(['/', '?', '#']) {
-            return Err(AddressError::NotAlone(redacted(url)));
+            return Err(ParseAddressError::NotAlone(redacted(url)));
         }
         Self::parse(url, scheme, text, None)
     }
@@ -252,17 +252,17 @@ impl fmt::Display for Authority {
 
 #[cfg(feature = "ws")]
 impl WebAddress {
-    fn parse(url: &str, scheme: &str, text: &str) -> Result<Self, AddressError> {
+    fn parse(url: &str, scheme: &str, text: &str) -> Result<Self, ParseAddressError> {
         let secure = scheme == "wss";
         let (authority, path) = text.split_at(text.find(['/', '?', '#']).unwrap_or(text.len()));
         let (userinfo, authority) = authority.rsplit_once('@').map_or(("", authority), |(user, host)| (user, host));
         let credentials = match userinfo {
             "" | ":" => None,
-            _ => Some(Credentials::parse(userinfo).ok_or_else(|| AddressError::InvalidUserInfo(redacted(url)))?),
+            _ => Some(Credentials::parse(userinfo).ok_or_else(|| ParseAddressError::InvalidUserInfo(redacted(url)))?),
         };
         let authority = Authority::parse(url, scheme, authority, Some(if secure { 443 } else { 80 }))?;
         if path.contains('#') {
-            return Err(AddressError::Fragment(redacted(url)));
+            return Err(ParseAddressError::Fragment(redacted(url)));
         }
         let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
         Ok(Self { secure, authority, path, credentials })

@@ -21,8 +21,8 @@ use crate::{
     connect_error::AcceptError,
     server::{Identity, Server},
     transport::{
-        Arrival, Handshake, Link,
-        websocket::{Declined, agree, of_request, over_websocket},
+        Handshake, Incoming, Link,
+        websocket::{UpgradeError, accept_upgrade, of_request, over_websocket},
     },
 };
 
@@ -69,15 +69,15 @@ where
     let server = server.clone();
     any(move |request: Request| {
         let server = server.clone();
-        async move { upgrade(&server, request).await.unwrap_or_else(Declined::into_response) }
+        async move { upgrade(&server, request).await.unwrap_or_else(UpgradeError::into_response) }
     })
 }
 
 /// Answers a request, and goes on with its connection when the answer has been sent.
-async fn upgrade<I: Identity>(server: &Server<I>, mut request: Request) -> Result<Response, Declined> {
+async fn upgrade<I: Identity>(server: &Server<I>, mut request: Request) -> Result<Response, UpgradeError> {
     let peer_addr = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(address)| *address);
-    let response = agree(&request, server.origins(), peer_addr)?;
-    let upgrade = request.extensions_mut().remove::<OnUpgrade>().ok_or(Declined::CANNOT)?;
+    let response = accept_upgrade(&request, server.origins(), peer_addr)?;
+    let upgrade = request.extensions_mut().remove::<OnUpgrade>().ok_or(UpgradeError::NOT_UPGRADABLE)?;
     if let Some(OriginalUri(whole)) = request.extensions().get().cloned() {
         // A nested router has removed its prefix.
         *request.uri_mut() = whole;
@@ -88,8 +88,9 @@ async fn upgrade<I: Identity>(server: &Server<I>, mut request: Request) -> Resul
         Ok((link(upgraded), handshake))
     };
     // While too many are on their way in, the others wait for their answer, but not longer than a handshake may take.
-    let accepted = timeout(server.authentication_timeout(), server.accept_with_permit(Arrival::opening(opening))).await;
-    accepted.map_err(|_| Declined::BUSY)?;
+    let accepted =
+        timeout(server.authentication_timeout(), server.accept_with_permit(Incoming::opening(opening))).await;
+    accepted.map_err(|_| UpgradeError::BUSY)?;
     Ok(response.map(|()| Body::empty()))
 }
 
@@ -111,7 +112,7 @@ fn link(upgraded: Upgraded) -> Link {
     }
 }
 
-impl IntoResponse for Declined {
+impl IntoResponse for UpgradeError {
     fn into_response(self) -> Response {
         (self.status, self.headers(), format!("{}\n", self.reason)).into_response()
     }

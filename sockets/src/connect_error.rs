@@ -3,7 +3,8 @@
 use std::io;
 
 use crate::{
-    address::AddressError, disconnect_reason::DisconnectReason, refusal::Refusal, registration_error::RegistrationError,
+    address::ParseAddressError, disconnect_reason::DisconnectReason, refusal::Refusal,
+    registration_error::RegistrationError,
 };
 
 /// Why `connect` failed.
@@ -55,8 +56,8 @@ impl ConnectError {
     }
 }
 
-impl From<AddressError> for ConnectError {
-    fn from(error: AddressError) -> Self {
+impl From<ParseAddressError> for ConnectError {
+    fn from(error: ParseAddressError) -> Self {
         Self::Address(error.to_string())
     }
 }
@@ -91,8 +92,8 @@ pub enum BindError {
     ShutDown,
 }
 
-impl From<AddressError> for BindError {
-    fn from(error: AddressError) -> Self {
+impl From<ParseAddressError> for BindError {
+    fn from(error: ParseAddressError) -> Self {
         Self::Address(error.to_string())
     }
 }

@@ -231,7 +231,7 @@ mod tests {
         let targets = [Some(listener.local_addr().unwrap()); 2];
         let silent = tokio::spawn(async move {
             let (read, write) = listener.accept().await.unwrap().0.into_split();
-            let entrance = Arc::new(websocket::Entrance::new(&websocket::Origins::default(), "/".to_owned()));
+            let entrance = Arc::new(websocket::UpgradePolicy::new(&websocket::Origins::default(), "/".to_owned()));
             let _upgraded = websocket::accept(read, write, entrance, Handshake::over("ws")).await;
             pending::<()>().await;
         });

@@ -29,7 +29,7 @@ use crate::{
     limits::Limits,
     postcard::Postcard,
     refusal::Refusal,
-    transport::{Compression, Foreign, Link, ReceiveError, hang_up},
+    transport::{Compression, Foreign, Link, ReceiveError, close_gracefully},
 };
 use sockets_proto::{CloseReason, Frame, ProtocolError, SendBuffer, Settings, Token, clamp_timeout, next_frame};
 
@@ -381,7 +381,7 @@ pub(crate) fn evict<T>(link: &mut Link) -> Result<T, AcceptError> {
 async fn send_and_close(link: &mut Link, response: &ServerHello) -> Result<(), AcceptError> {
     respond(link, response).await?;
     let Link { receiver, transmitter, .. } = link;
-    hang_up(&mut **receiver, |cx| transmitter.poll_finish(cx)).await;
+    close_gracefully(&mut **receiver, |cx| transmitter.poll_finish(cx)).await;
     Ok(())
 }
 

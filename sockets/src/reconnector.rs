@@ -182,7 +182,7 @@ impl ReconnectState {
     /// The server is followed by another one. Not over another transport: that might be less safe. Returns `false` if the
     /// address is of no use.
     fn redirect(&mut self, url: &str) -> bool {
-        let address = Address::parse(url).ok().filter(|address| address.is_like(&self.address));
+        let address = Address::parse(url).ok().filter(|address| address.same_kind(&self.address));
         let address = address.map(|address| address.with_credentials_of(&self.address));
         let is_used = address.is_some();
         self.redirected = address.or(self.redirected.take());

@@ -190,7 +190,7 @@ fn userinfo_is_for_clients_of_the_web() {
     #[cfg(feature = "ws")]
     {
         let error = Address::to_listen("ws://user:secret@localhost:7000").unwrap_err();
-        assert!(matches!(error, AddressError::UserInfo(_)), "{error}");
+        assert!(matches!(error, ParseAddressError::UserInfo(_)), "{error}");
         assert!(words("ws://us%3Aer:secret@localhost").contains("wrong escapes"));
         let Ok(Address::Web(web)) = Address::parse("ws://user:p@ss@localhost/@alice?a@b") else { panic!() };
         assert_eq!((web.authority, &*web.path), (authority("localhost", 80), "/@alice?a@b"));

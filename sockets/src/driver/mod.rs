@@ -33,7 +33,7 @@ use crate::{
     contain::contain,
     disconnect_reason::DisconnectReason,
     session::{Received, SLOW, Session, SlowPermit, WakeList},
-    transport::{Batch, Receive, ReceiveError, hang_up, wake_after_others},
+    transport::{Batch, Receive, ReceiveError, close_gracefully, wake_after_others},
 };
 use sockets_proto::{Frame, ProtocolError};
 
@@ -125,7 +125,7 @@ impl Driver {
         }
         // One who has said goodbye may have to be told by the transport that it was heard.
         if told || says_goodbye {
-            hang_up(&mut *receiver, |cx| session.poll_finish(cx)).await;
+            close_gracefully(&mut *receiver, |cx| session.poll_finish(cx)).await;
         }
     }
 
@@ -168,7 +168,7 @@ impl Driver {
         if goes_on {
             self.pauses.wait_for_others(now, cx);
         }
-        let begun = self.receiver.begun();
+        let begun = self.receiver.partial_bytes();
         if listened && begun > 0 {
             self.session.on_partial(now, begun);
         }

@@ -19,7 +19,7 @@ use crate::{
     disconnect_reason::DisconnectReason,
     handshake::{PeerSettings, ResumeGrant},
     session::{DetachedShare, ResumedConnection, Session},
-    transport::{Batch, Discarded, Link, Receive, ReceiveError, Transmit, hang_up},
+    transport::{Batch, Discarded, Link, Receive, ReceiveError, Transmit, close_gracefully},
 };
 use sockets_proto::{CloseReason, Frame, SendBuffer};
 
@@ -181,7 +181,7 @@ async fn supersede(mut receiver: Box<dyn Receive>, mut transmitter: Box<dyn Tran
         ready!(transmitter.poll_transmit(cx, &mut outbox))?;
         transmitter.poll_finish(cx)
     };
-    hang_up(&mut *receiver, finish).await;
+    close_gracefully(&mut *receiver, finish).await;
 }
 
 /// Stands for a link that there is not.
@@ -192,7 +192,7 @@ impl Receive for DetachedReceiver {
         Poll::Ready(Err(ReceiveError::Closed))
     }
 
-    fn begun(&self) -> usize {
+    fn partial_bytes(&self) -> usize {
         0
     }
 
@@ -238,7 +238,7 @@ mod tests {
             Poll::Ready(self.last.take().ok_or(ReceiveError::Closed))
         }
 
-        fn begun(&self) -> usize {
+        fn partial_bytes(&self) -> usize {
             0
         }
 

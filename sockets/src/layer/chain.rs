@@ -7,8 +7,8 @@ use futures_util::future::BoxFuture;
 use tower_layer::Layer;
 
 use super::{
-    received::{LayeredListen, LayeredService},
-    request::{Request, Response, Way},
+    received::{LayeredListener, LayeredService},
+    request::{Direction, Request, Response},
 };
 use crate::{
     call_error::CallError,
@@ -62,13 +62,13 @@ impl CallService for Destination {
     }
 }
 
-type AnyLayer = Box<dyn Fn(Next) -> Next + Send + Sync>;
+type BoxLayer = Box<dyn Fn(Next) -> Next + Send + Sync>;
 
 /// Layers, the outermost first.
 #[derive(Default)]
 pub(crate) struct Layers {
-    incoming: Vec<AnyLayer>,
-    outgoing: Vec<AnyLayer>,
+    incoming: Vec<BoxLayer>,
+    outgoing: Vec<BoxLayer>,
 }
 
 impl Layers {
@@ -88,29 +88,29 @@ impl Layers {
 
     /// What they are together, if there are any.
     pub(crate) fn around(&self) -> Option<Arc<dyn Interceptor>> {
-        let chains = Chains { incoming: chain(&self.incoming), outgoing: chain(&self.outgoing) };
+        let chains = LayerChains { incoming: chain(&self.incoming), outgoing: chain(&self.outgoing) };
         (chains.incoming.is_some() || chains.outgoing.is_some()).then(|| Arc::new(chains) as Arc<dyn Interceptor>)
     }
 }
 
-fn any<L>(layer: L) -> AnyLayer
+fn any<L>(layer: L) -> BoxLayer
 where
     L: Layer<Next, Service: CallService> + Send + Sync + 'static,
 {
     Box::new(move |next| Next(Arc::new(layer.layer(next))))
 }
 
-fn chain(layers: &[AnyLayer]) -> Option<Arc<dyn ErasedCall>> {
+fn chain(layers: &[BoxLayer]) -> Option<Arc<dyn ErasedCall>> {
     let destination = Next(Arc::new(Destination));
     (!layers.is_empty()).then(|| layers.iter().rfold(destination, |next, layer| layer(next)).0)
 }
 
-struct Chains {
+struct LayerChains {
     incoming: Option<Arc<dyn ErasedCall>>,
     outgoing: Option<Arc<dyn ErasedCall>>,
 }
 
-impl Interceptor for Chains {
+impl Interceptor for LayerChains {
     fn service(&self, service: Arc<dyn Service>) -> Arc<dyn Service> {
         match &self.incoming {
             Some(chain) => Arc::new(LayeredService { chain: Arc::clone(chain), service }),
@@ -122,7 +122,7 @@ impl Interceptor for Chains {
         match &self.incoming {
             Some(chain) => {
                 let names = Arc::new((path.to_owned(), name.to_owned()));
-                Arc::new(LayeredListen { chain: Arc::clone(chain), listen, names })
+                Arc::new(LayeredListener { chain: Arc::clone(chain), listen, names })
             }
             None => listen,
         }
@@ -132,7 +132,7 @@ impl Interceptor for Chains {
         let Some(chain) = &self.outgoing else { return (outgoing.send)() };
         let OutgoingCall { callee, kind, peer, length, send } = outgoing;
         let (path, method) = callee.names();
-        let request = Request { path, method, kind, peer, length, way: Way::Out(send) };
+        let request = Request { path, method, kind, peer, length, way: Direction::Out(send) };
         Box::pin(async move { chain.call(request).await.sent() })
     }
 }

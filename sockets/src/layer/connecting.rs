@@ -106,10 +106,10 @@ impl<I: Identity> ConnectService<I> for Authenticating<I> {
     }
 }
 
-type AnyLayer<I> = Box<dyn Fn(Authentication<I>) -> Authentication<I> + Send + Sync>;
+type BoxConnectLayer<I> = Box<dyn Fn(Authentication<I>) -> Authentication<I> + Send + Sync>;
 
 /// Layers, the outermost first.
-pub(crate) struct ConnectLayers<I>(Vec<AnyLayer<I>>);
+pub(crate) struct ConnectLayers<I>(Vec<BoxConnectLayer<I>>);
 
 impl<I> Default for ConnectLayers<I> {
     fn default() -> Self {

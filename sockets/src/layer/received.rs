@@ -5,23 +5,23 @@ use std::sync::Arc;
 
 use super::{
     chain::ErasedCall,
-    request::{Request, Way},
+    request::{Direction, Request},
 };
 use crate::session::{Completed, HandlerSlot, ListenerService, Responder, Service};
 use sockets_proto::FailureCode;
 
 /// A call that has come in, and who is to handle it.
-pub(super) struct Arrived {
+pub(super) struct ReceivedCall {
     incoming: Responder,
-    handler: Handler,
+    handler: HandlerTarget,
 }
 
-enum Handler {
+enum HandlerTarget {
     Group(Arc<dyn Service>, u64),
     Listener(Arc<dyn ListenerService>),
 }
 
-impl Arrived {
+impl ReceivedCall {
     fn request<'a>(self, path: &'a str, method: &'a str) -> Request<'a> {
         Request {
             path,
@@ -29,7 +29,7 @@ impl Arrived {
             kind: self.incoming.kind(),
             peer: Some(self.incoming.call().peer().clone()),
             length: self.incoming.arguments_len(),
-            way: Way::In(self),
+            way: Direction::In(self),
         }
     }
 
@@ -41,8 +41,8 @@ impl Arrived {
     pub(super) async fn run(self) -> Result<Completed, Completed> {
         let mut place = HandlerSlot::default();
         match self.handler {
-            Handler::Group(service, key) => service.start(key, self.incoming, &mut place),
-            Handler::Listener(listen) => listen.start(self.incoming, &mut place),
+            HandlerTarget::Group(service, key) => service.start(key, self.incoming, &mut place),
+            HandlerTarget::Listener(listen) => listen.start(self.incoming, &mut place),
         }
         match place.into_future() {
             Some(running) => running.await,
@@ -70,23 +70,23 @@ impl Service for LayeredService {
         let Some(method) = self.methods().iter().find(|method| method.key == key) else { return incoming.refuse() };
         let (path, name) = (method.path, method.name);
         let chain = Arc::clone(&self.chain);
-        let arrived = Arrived { incoming, handler: Handler::Group(Arc::clone(&self.service), key) };
+        let arrived = ReceivedCall { incoming, handler: HandlerTarget::Group(Arc::clone(&self.service), key) };
         place.put(async move { chain.call(arrived.request(path, name)).await.handled() });
     }
 }
 
 /// A function that listens to a name, with layers around it.
-pub(super) struct LayeredListen {
+pub(super) struct LayeredListener {
     pub(super) chain: Arc<dyn ErasedCall>,
     pub(super) listen: Arc<dyn ListenerService>,
     /// The group's path, and the name.
     pub(super) names: Arc<(String, String)>,
 }
 
-impl ListenerService for LayeredListen {
+impl ListenerService for LayeredListener {
     fn start(&self, incoming: Responder, place: &mut HandlerSlot) {
         let (chain, names) = (Arc::clone(&self.chain), Arc::clone(&self.names));
-        let arrived = Arrived { incoming, handler: Handler::Listener(Arc::clone(&self.listen)) };
+        let arrived = ReceivedCall { incoming, handler: HandlerTarget::Listener(Arc::clone(&self.listen)) };
         place.put(async move {
             let (path, name) = &*names;
             chain.call(arrived.request(path, name)).await.handled()

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::received::Arrived;
+use super::received::ReceivedCall;
 use crate::{
     call_error::CallError,
     method::Kind,
@@ -21,21 +21,21 @@ pub struct Request<'a> {
     pub(super) kind: Kind,
     pub(super) peer: Option<Peer>,
     pub(super) length: usize,
-    pub(super) way: Way<'a>,
+    pub(super) way: Direction<'a>,
 }
 
-pub(super) enum Way<'a> {
-    In(Arrived),
+pub(super) enum Direction<'a> {
+    In(ReceivedCall),
     Out(SendFn<'a>),
 }
 
 /// What has come of a [`Request`]: only the rest of its way, or its [denial](Request::deny), gives one.
 #[derive(Debug)]
 #[must_use = "give it back to the layer before"]
-pub struct Response(pub(super) Outcome);
+pub struct Response(pub(super) ResponseState);
 
 #[derive(Debug)]
-pub(super) enum Outcome {
+pub(super) enum ResponseState {
     Handled(Result<Completed, Completed>),
     Sent(Result<Bytes, CallError>),
 }
@@ -58,7 +58,7 @@ impl<'a> Request<'a> {
 
     /// Whether this side makes the call, rather than the other.
     pub fn is_outgoing(&self) -> bool {
-        matches!(self.way, Way::Out(_))
+        matches!(self.way, Direction::Out(_))
     }
 
     /// The other side: who calls, or who is called. There is none for an emit to an audience.
@@ -79,16 +79,16 @@ impl<'a> Request<'a> {
     /// Ends it here: its caller gets [`CallError::Denied`], and an emit that has come in is dropped.
     pub fn deny(self) -> Response {
         Response(match self.way {
-            Way::In(arrived) => Outcome::Handled(Err(arrived.deny())),
-            Way::Out(_) => Outcome::Sent(Err(CallError::Denied)),
+            Direction::In(arrived) => ResponseState::Handled(Err(arrived.deny())),
+            Direction::Out(_) => ResponseState::Sent(Err(CallError::Denied)),
         })
     }
 
     /// Goes to where it is going: the handler, or the connection.
     pub(super) async fn finish(self) -> Response {
         Response(match self.way {
-            Way::In(arrived) => Outcome::Handled(arrived.run().await),
-            Way::Out(send) => Outcome::Sent(send().await),
+            Direction::In(arrived) => ResponseState::Handled(arrived.run().await),
+            Direction::Out(send) => ResponseState::Sent(send().await),
         })
     }
 }
@@ -97,13 +97,13 @@ impl Response {
     /// Whether it has gone well: a handler has run to its end, and its reply, which may be an error of its own, has been
     /// encoded, or has come from the other side; an emit has been sent.
     pub fn is_ok(&self) -> bool {
-        matches!(&self.0, Outcome::Handled(Ok(_)) | Outcome::Sent(Ok(_)))
+        matches!(&self.0, ResponseState::Handled(Ok(_)) | ResponseState::Sent(Ok(_)))
     }
 
     /// Why a call or an emit of this side has failed. Of one that has come in, its caller is told.
     pub fn error(&self) -> Option<&CallError> {
         match &self.0 {
-            Outcome::Sent(Err(error)) => Some(error),
+            ResponseState::Sent(Err(error)) => Some(error),
             _ => None,
         }
     }
@@ -111,16 +111,16 @@ impl Response {
     /// What it is for a call that came in. A layer may have mixed up two, which then have ended both.
     pub(super) fn handled(self) -> Result<Completed, Completed> {
         match self.0 {
-            Outcome::Handled(ended) => ended,
-            Outcome::Sent(_) => Err(Completed::elsewhere()),
+            ResponseState::Handled(ended) => ended,
+            ResponseState::Sent(_) => Err(Completed::elsewhere()),
         }
     }
 
     /// What it is for a call of this side.
     pub(super) fn sent(self) -> Result<Bytes, CallError> {
         match self.0 {
-            Outcome::Sent(sent) => sent,
-            Outcome::Handled(_) => Err(CallError::Denied),
+            ResponseState::Sent(sent) => sent,
+            ResponseState::Handled(_) => Err(CallError::Denied),
         }
     }
 }

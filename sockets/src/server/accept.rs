@@ -33,7 +33,7 @@ use crate::{
     peer_label::PeerLabel,
     refusal::Refusal,
     session::{Declined, Peer, ResumedConnection, Routes, Session, run_hook},
-    transport::{Arrival, BoxError, Handshake, Link, over_messages, over_stream},
+    transport::{BoxError, Handshake, Incoming, Link, over_messages, over_stream},
 };
 use sockets_proto::{Token, clamp_timeout};
 
@@ -51,7 +51,7 @@ impl<I: Identity> Server<I> {
         S: AsyncRead + AsyncWrite + Send + 'static,
     {
         let (read, write) = tokio::io::split(io);
-        self.accept_incoming(Arrival::Open(over_stream(read, write), Handshake::over("stream")))
+        self.accept_incoming(Incoming::Open(over_stream(read, write), Handshake::over("stream")))
     }
 
     /// Serves one connection over a stream and sink of whole messages, whose other end is given to
@@ -93,17 +93,17 @@ impl<I: Identity> Server<I> {
         M: Into<Bytes> + 'static,
         E: Into<BoxError> + 'static,
     {
-        self.accept_incoming(Arrival::Open(over_messages(messages), Handshake::over("messages")))
+        self.accept_incoming(Incoming::Open(over_messages(messages), Handshake::over("messages")))
     }
 
     /// Serves one connection when its turn comes, which is waited for.
     #[cfg(feature = "axum")]
-    pub(crate) async fn accept_with_permit(&self, arrival: Arrival) {
+    pub(crate) async fn accept_with_permit(&self, arrival: Incoming) {
         let turn = self.inner.limiter.acquire_handshake().await;
         self.inner.serve_in_background(arrival, turn);
     }
 
-    pub(crate) fn accept_incoming(&self, arrival: Arrival) -> Accepting<I> {
+    pub(crate) fn accept_incoming(&self, arrival: Incoming) -> Accepting<I> {
         let (done, accepted) = oneshot::channel();
         let server = Arc::clone(&self.inner);
         spawn(async move {
@@ -116,7 +116,7 @@ impl<I: Identity> Server<I> {
 
 impl<I: Identity> Inner<I> {
     /// Serves a connection whose turn has come; nobody waits for it.
-    pub(super) fn serve_in_background(self: &Arc<Self>, arrival: Arrival, turn: HandshakePermit) {
+    pub(super) fn serve_in_background(self: &Arc<Self>, arrival: Incoming, turn: HandshakePermit) {
         let (done, _) = oneshot::channel();
         spawn(run_handshake(Arc::clone(self), arrival, turn, done));
     }
@@ -161,7 +161,7 @@ fn spawn<D: Future<Output = ()> + Send + 'static>(beginning: impl Future<Output 
 /// Lets a connection in, runs `connected` for it, and opens the gate for its calls. Gives the driver, unless it runs already.
 async fn run_handshake<I: Identity>(
     server: Arc<Inner<I>>,
-    arrival: Arrival,
+    arrival: Incoming,
     mut turn: HandshakePermit,
     done: oneshot::Sender<Result<Socket<I>, AcceptError>>,
 ) -> Option<impl Future<Output = ()> + Send + use<I>> {
@@ -249,7 +249,7 @@ async fn run_connected(
 /// Opens the connection and makes the handshake, within one limit of time.
 async fn accept_connection<I: Identity>(
     server: &Arc<Inner<I>>,
-    arrival: Arrival,
+    arrival: Incoming,
     turn: &mut HandshakePermit,
 ) -> Result<Accepted<I>, AcceptError> {
     let deadline = Instant::now() + clamp_timeout(server.limits.authentication);
@@ -275,10 +275,10 @@ async fn accept_connection<I: Identity>(
     })
 }
 
-async fn open(arrival: Arrival, turn: &mut HandshakePermit) -> Result<(Link, Handshake), AcceptError> {
+async fn open(arrival: Incoming, turn: &mut HandshakePermit) -> Result<(Link, Handshake), AcceptError> {
     match arrival {
-        Arrival::Open(link, handshake) => Ok((link, handshake)),
-        Arrival::Opening(opening) => {
+        Incoming::Open(link, handshake) => Ok((link, handshake)),
+        Incoming::Opening(opening) => {
             let lost = || Err(AcceptError::Handshake("others were waiting, and the connection did not open".into()));
             turn.wait_for_peer(opening).await.unwrap_or_else(lost)
         }

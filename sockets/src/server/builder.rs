@@ -210,7 +210,7 @@ impl<I: Identity> ServerBuilder<I> {
     /// A page that is refused is logged as a warning, with its origin and the host that it connected to.
     #[cfg(feature = "ws")]
     pub fn origins<O: Into<String>>(mut self, origins: impl IntoIterator<Item = O>) -> Self {
-        self.options.origins = crate::transport::Origins::only(origins);
+        self.options.origins = crate::transport::Origins::allow_list(origins);
         self
     }
 

@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     lock::Mutex,
-    transport::{Acceptor, Arrival},
+    transport::{Acceptor, Incoming},
 };
 
 /// A listener. The server closes it, wherever the task is that accepts its connections. It is also closed when that task is
@@ -30,7 +30,7 @@ impl Listening {
     }
 
     /// Waits for the next connection. `None` if the listener is closed.
-    pub(super) fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Arrival>>> {
+    pub(super) fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Incoming>>> {
         match &*self.0.lock() {
             Some(acceptor) => acceptor.poll_accept(cx).map(Some),
             None => Poll::Ready(None),

@@ -14,8 +14,8 @@ use tokio_rustls::rustls::ServerConfig;
 #[cfg(feature = "tls")]
 use super::tls;
 #[cfg(feature = "ws")]
-use super::websocket::{self, Entrance};
-use super::{Arrival, Handshake, ServerOptions, over_stream, unix::UnixAcceptor};
+use super::websocket::{self, UpgradePolicy};
+use super::{Handshake, Incoming, ServerOptions, over_stream, unix::UnixAcceptor};
 use crate::{
     address::{Address, Authority},
     limits::Limits,
@@ -28,9 +28,9 @@ pub(crate) enum Acceptor {
     #[cfg(feature = "tls")]
     Tls(TcpListener, Arc<ServerConfig>),
     #[cfg(feature = "ws")]
-    Ws(TcpListener, Arc<Entrance>),
+    Ws(TcpListener, Arc<UpgradePolicy>),
     #[cfg(all(feature = "ws", feature = "tls"))]
-    Wss(TcpListener, Arc<ServerConfig>, Arc<Entrance>),
+    Wss(TcpListener, Arc<ServerConfig>, Arc<UpgradePolicy>),
 }
 
 impl Acceptor {
@@ -46,12 +46,12 @@ impl Acceptor {
             }
             #[cfg(all(feature = "ws", feature = "tls"))]
             Address::Web(web) if web.secure => {
-                let (config, entrance) = (options.tls()?, Entrance::new(&options.origins, web.path));
+                let (config, entrance) = (options.tls()?, UpgradePolicy::new(&options.origins, web.path));
                 Ok(Self::Wss(listen(&web.authority).await?, config, Arc::new(entrance)))
             }
             #[cfg(feature = "ws")]
             Address::Web(web) => {
-                let entrance = Entrance::new(&options.origins, web.path);
+                let entrance = UpgradePolicy::new(&options.origins, web.path);
                 Ok(Self::Ws(listen(&web.authority).await?, Arc::new(entrance)))
             }
         }
@@ -70,23 +70,23 @@ impl Acceptor {
         }
     }
 
-    /// Takes the next connection. It does not wait for what the other side has to say: that is for [`Arrival::Opening`].
+    /// Takes the next connection. It does not wait for what the other side has to say: that is for [`Incoming::Connecting`].
     ///
     /// An error may be of one connection alone; the next ones can still be taken.
-    pub(crate) fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Arrival>> {
+    pub(crate) fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Incoming>> {
         Poll::Ready(match self {
             Self::Tcp(listener) => {
                 let (stream, peer_addr) = ready!(poll_accept(listener, cx))?;
                 let (read, write) = stream.into_split();
                 let handshake = Handshake { peer_addr: Some(peer_addr), ..Handshake::over("tcp") };
-                Ok(Arrival::Open(over_stream(read, write), handshake))
+                Ok(Incoming::Open(over_stream(read, write), handshake))
             }
             Self::Unix(acceptor) => ready!(acceptor.poll_accept(cx)),
             #[cfg(feature = "tls")]
             Self::Tls(listener, config) => {
                 let (stream, peer_addr) = ready!(poll_accept(listener, cx))?;
                 let config = Arc::clone(config);
-                Ok(Arrival::opening(async move {
+                Ok(Incoming::opening(async move {
                     let (stream, certificates) = tls::accept(stream, config).await?;
                     let handshake = Handshake { peer_addr: Some(peer_addr), certificates, ..Handshake::over("tls") };
                     Ok((tls::link(stream), handshake))
@@ -97,13 +97,13 @@ impl Acceptor {
                 let (stream, peer_addr) = ready!(poll_accept(listener, cx))?;
                 let (read, write) = stream.into_split();
                 let handshake = Handshake { peer_addr: Some(peer_addr), ..Handshake::over("ws") };
-                Ok(Arrival::opening(websocket::accept(read, write, Arc::clone(entrance), handshake)))
+                Ok(Incoming::opening(websocket::accept(read, write, Arc::clone(entrance), handshake)))
             }
             #[cfg(all(feature = "ws", feature = "tls"))]
             Self::Wss(listener, config, entrance) => {
                 let (stream, peer_addr) = ready!(poll_accept(listener, cx))?;
                 let (config, entrance) = (Arc::clone(config), Arc::clone(entrance));
-                Ok(Arrival::opening(async move {
+                Ok(Incoming::opening(async move {
                     let (stream, certificates) = tls::accept(stream, config).await?;
                     let handshake = Handshake { peer_addr: Some(peer_addr), certificates, ..Handshake::over("wss") };
                     let (read, write) = tokio::io::split(stream);

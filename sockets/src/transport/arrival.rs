@@ -105,16 +105,16 @@ pub struct PeerCredentials {
 
 /// A connection that a server has taken.
 #[allow(clippy::large_enum_variant, reason = "it is handed on once or twice, and not kept")]
-pub(crate) enum Arrival {
+pub(crate) enum Incoming {
     /// It can be spoken with.
     Open(Link, Handshake),
     /// The other side has to take part in opening it first: TLS, or an upgrade to WebSocket.
-    Opening(Opening),
+    Opening(Connecting),
 }
 
-type Opening = Pin<Box<dyn Future<Output = Result<(Link, Handshake), AcceptError>> + Send>>;
+type Connecting = Pin<Box<dyn Future<Output = Result<(Link, Handshake), AcceptError>> + Send>>;
 
-impl Arrival {
+impl Incoming {
     /// It is opened by the connection's own task, within the time for authentication and its turn.
     #[allow(dead_code, reason = "without features nothing has to be opened")]
     pub(crate) fn opening(

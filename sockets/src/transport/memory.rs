@@ -79,7 +79,7 @@ impl Receive for PipeReceiver {
     }
 
     // Frames change hands whole.
-    fn begun(&self) -> usize {
+    fn partial_bytes(&self) -> usize {
         0
     }
 

@@ -77,7 +77,7 @@ where
     }
 
     // Messages come whole.
-    fn begun(&self) -> usize {
+    fn partial_bytes(&self) -> usize {
         0
     }
 

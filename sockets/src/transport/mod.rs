@@ -41,7 +41,7 @@ pub use self::arrival::{Handshake, PeerCredentials};
 pub(crate) use self::websocket::Origins;
 pub(crate) use self::{
     acceptor::Acceptor,
-    arrival::Arrival,
+    arrival::Incoming,
     batch::Batch,
     compression::Compression,
     foreign::{Foreign, MAGIC},
@@ -70,7 +70,7 @@ pub(crate) trait Receive: Send {
     fn poll_receive(&mut self, cx: &mut Context<'_>, max_frame: usize) -> Poll<Result<Bytes, ReceiveError>>;
 
     /// How many bytes have arrived of a frame that is not whole.
-    fn begun(&self) -> usize;
+    fn partial_bytes(&self) -> usize;
 
     /// Returns `true` while replies of the transport itself, such as pongs, wait for the peer to read. The transmitter
     /// writes them.
@@ -109,19 +109,19 @@ impl Link {
 }
 
 /// How long a farewell may take to be written, and then how long the other side has to close.
-const FAREWELL: Duration = Duration::from_secs(2);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Closes one half with `finish`, which writes what is left, and waits for the other side to close: a socket that is
 /// dropped with unread bytes would take back what was just written.
-pub(crate) async fn hang_up(
+pub(crate) async fn close_gracefully(
     receiver: &mut dyn Receive,
     mut finish: impl FnMut(&mut Context<'_>) -> Poll<io::Result<()>>,
 ) {
-    let written = timeout(FAREWELL, poll_fn(|cx| finish(cx))).await;
+    let written = timeout(CLOSE_TIMEOUT, poll_fn(|cx| finish(cx))).await;
     if matches!(written, Ok(Ok(()))) {
         let closed = discard(|cx| in_transport(|| receiver.poll_closed(cx)));
         // A peer that keeps sending is not waited for.
-        let _ = timeout(FAREWELL, closed).await;
+        let _ = timeout(CLOSE_TIMEOUT, closed).await;
     }
 }
 
@@ -144,7 +144,7 @@ pub(crate) const LONGEST_PAUSE: Duration = Duration::from_millis(2);
 
 /// How many reads a connection discards before it pauses.
 const DISCARD_AT_ONCE: u32 = 16;
-/// How long it pauses. Otherwise a peer that keeps sending would keep a processor busy until [`FAREWELL`] is over.
+/// How long it pauses. Otherwise a peer that keeps sending would keep a processor busy until [`CLOSE_TIMEOUT`] is over.
 const DISCARD_PAUSE: Duration = Duration::from_millis(1);
 
 /// What came of discarding what a peer still sends.

@@ -10,7 +10,7 @@ use bytes::BytesMut;
 /// How much is read at once, unless a frame is larger.
 pub(super) const READ_SIZE: usize = 16 * 1024;
 /// How many buffers a thread keeps.
-const KEEP: usize = 4;
+const MAX_POOLED: usize = 4;
 /// The memory of a longer frame is not used again.
 const KEEP_LARGE: usize = 2 * 1024 * 1024;
 
@@ -33,14 +33,14 @@ pub(super) fn give_back(buffer: BytesMut) {
         return;
     }
     BUFFERS.with_borrow_mut(|buffers| {
-        if buffers.len() < KEEP {
+        if buffers.len() < MAX_POOLED {
             buffers.push(buffer);
         }
     });
 }
 
 /// Makes room to read into, for at least `missing` bytes. A buffer without memory takes one of this thread's.
-pub(super) fn room(buffer: &mut BytesMut, missing: usize) {
+pub(super) fn reserve(buffer: &mut BytesMut, missing: usize) {
     if buffer.capacity() == 0 {
         *buffer = take();
     }

@@ -51,7 +51,7 @@ impl<R: AsyncRead + Unpin> StreamReceiver<R> {
             self.buffer.reserve(missing);
             return poll_read_buf(io, cx, &mut (&mut self.buffer).limit(missing));
         }
-        pool::room(&mut self.buffer, missing);
+        pool::reserve(&mut self.buffer, missing);
         poll_read_buf(io, cx, &mut self.buffer)
     }
 }
@@ -84,7 +84,7 @@ impl<R: AsyncRead + Send + Unpin> Receive for StreamReceiver<R> {
         Poll::Pending
     }
 
-    fn begun(&self) -> usize {
+    fn partial_bytes(&self) -> usize {
         self.buffer.len()
     }
 

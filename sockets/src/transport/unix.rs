@@ -13,7 +13,7 @@ use tokio::{
     time::sleep,
 };
 
-use super::{Arrival, Handshake, Link, PeerCredentials, over_stream};
+use super::{Handshake, Incoming, Link, PeerCredentials, over_stream};
 use crate::lock::event;
 
 /// How long a client waits before it tries again to get into a full queue: the system does not tell when there is room.
@@ -44,12 +44,12 @@ impl UnixAcceptor {
         Ok(Self { listener, path, file })
     }
 
-    pub(super) fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Arrival>> {
+    pub(super) fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Incoming>> {
         let (stream, _) = ready!(self.listener.poll_accept(cx))?;
         let peer = stream.peer_cred()?;
         let credentials = PeerCredentials { uid: peer.uid(), gid: peer.gid(), pid: peer.pid() };
         let handshake = Handshake { credentials: Some(credentials), ..Handshake::over("unix") };
-        Poll::Ready(Ok(Arrival::Open(link(stream), handshake)))
+        Poll::Ready(Ok(Incoming::Open(link(stream), handshake)))
     }
 }
 

@@ -8,21 +8,21 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{Setting, lz4::deflate};
+use super::{Setting, lz4::compress};
 use crate::transport::{Transmit, take_frame};
 use sockets_proto::{SendBuffer, frame_with_prefix};
 
 /// So many bytes are prepared together.
 const AT_ONCE: usize = 64 * 1024;
 
-pub(super) struct Deflating {
+pub(super) struct CompressingTransmitter {
     transmitter: Box<dyn Transmit>,
     /// What has been taken out of the session's outbox and is not written.
     prepared: SendBuffer,
     setting: Arc<Setting>,
 }
 
-impl Deflating {
+impl CompressingTransmitter {
     pub(super) fn new(transmitter: Box<dyn Transmit>, setting: &Arc<Setting>) -> Self {
         Self { transmitter, prepared: SendBuffer::default(), setting: Arc::clone(setting) }
     }
@@ -43,16 +43,17 @@ impl Deflating {
         {
             let frame = piece.clone();
             outbox.advance(frame.len());
-            let deflated = if frame.len() >= self.setting.from { self.setting.recent.deflated(&frame) } else { None };
+            let deflated =
+                if frame.len() >= self.setting.from { self.setting.recent.get_or_compress(&frame) } else { None };
             return Some(deflated.unwrap_or(frame));
         }
         let frame = take_frame(outbox)?;
-        let deflated = if frame.len() >= self.setting.from { deflate(&frame) } else { None };
+        let deflated = if frame.len() >= self.setting.from { compress(&frame) } else { None };
         Some(deflated.unwrap_or(frame))
     }
 }
 
-impl Transmit for Deflating {
+impl Transmit for CompressingTransmitter {
     fn poll_transmit(&mut self, cx: &mut Context<'_>, outbox: &mut SendBuffer) -> Poll<io::Result<()>> {
         loop {
             ready!(self.transmitter.poll_transmit(cx, &mut self.prepared))?;

@@ -4,17 +4,17 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 
-use super::lz4::{COMPRESSED, inflate};
+use super::lz4::{COMPRESSED, decompress};
 use crate::transport::{Discarded, Receive, ReceiveError};
 use sockets_proto::{PREFIX, frame_with_prefix, next_frame};
 
-pub(super) struct Inflating {
+pub(super) struct DecompressingReceiver {
     receiver: Box<dyn Receive>,
     /// Whole frames that have been received and not been handed on.
     received: Bytes,
 }
 
-impl Inflating {
+impl DecompressingReceiver {
     pub(super) fn new(receiver: Box<dyn Receive>, received: Bytes) -> Self {
         Self { receiver, received }
     }
@@ -31,7 +31,7 @@ impl Inflating {
     }
 }
 
-impl Receive for Inflating {
+impl Receive for DecompressingReceiver {
     fn poll_receive(&mut self, cx: &mut Context<'_>, max_frame: usize) -> Poll<Result<Bytes, ReceiveError>> {
         if self.received.is_empty() {
             self.received = ready!(self.receiver.poll_receive(cx, max_frame))?;
@@ -42,13 +42,13 @@ impl Receive for Inflating {
         }
         // One at a time: so they never take more memory than the longest frame.
         match next_frame(&mut self.received) {
-            Some(compressed) => Poll::Ready(Ok(inflate(&compressed, max_frame)?)),
+            Some(compressed) => Poll::Ready(Ok(decompress(&compressed, max_frame)?)),
             None => Poll::Ready(Err(ReceiveError::Closed)),
         }
     }
 
-    fn begun(&self) -> usize {
-        self.receiver.begun()
+    fn partial_bytes(&self) -> usize {
+        self.receiver.partial_bytes()
     }
 
     fn has_unsent_replies(&self) -> bool {

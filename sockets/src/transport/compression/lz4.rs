@@ -10,10 +10,10 @@ pub(super) const COMPRESSED: u8 = 0x0b;
 /// The kind and the length.
 const HEADER: usize = 1 + 4;
 /// No block becomes more than so many times as long.
-const MOST: usize = 255;
+const MAX_RATIO: usize = 255;
 
 /// Compresses a frame, both with their prefixes, if it gets any shorter.
-pub(super) fn deflate(frame: &[u8]) -> Option<Bytes> {
+pub(super) fn compress(frame: &[u8]) -> Option<Bytes> {
     let frame_alone = frame.get(PREFIX..)?;
     let mut deflated = vec![0; PREFIX + HEADER + get_maximum_output_size(frame_alone.len())];
     let block = compress_into(frame_alone, &mut deflated[PREFIX + HEADER..]).ok()?;
@@ -30,7 +30,7 @@ pub(super) fn deflate(frame: &[u8]) -> Option<Bytes> {
 }
 
 /// The frame within a compressed one; what is given has no prefix, and what is returned has.
-pub(super) fn inflate(compressed: &[u8], max_frame: usize) -> Result<Bytes, ProtocolError> {
+pub(super) fn decompress(compressed: &[u8], max_frame: usize) -> Result<Bytes, ProtocolError> {
     let (length, block) = compressed
         .strip_prefix(&[COMPRESSED])
         .and_then(<[u8]>::split_first_chunk)
@@ -41,7 +41,7 @@ pub(super) fn inflate(compressed: &[u8], max_frame: usize) -> Result<Bytes, Prot
         return Err(ProtocolError::FrameTooLarge { length, limit: max_frame });
     }
     // So a peer has to send a part of what it makes us set aside.
-    if length > MOST * block.len() {
+    if length > MAX_RATIO * block.len() {
         return Err(malformed("so little cannot become that much"));
     }
     let mut frame = vec![0; PREFIX + length];

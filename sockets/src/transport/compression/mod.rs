@@ -9,11 +9,11 @@ mod recent;
 
 use std::sync::Arc;
 
-use self::{deflating::Deflating, inflating::Inflating, recent::Recent};
+use self::{deflating::CompressingTransmitter, inflating::DecompressingReceiver, recent::CompressedCache};
 use super::Link;
 
 /// Smaller ones are not worth it, nor may the welcome be compressed.
-const LEAST: u32 = 256;
+const MIN_SIZE: u32 = 256;
 
 /// Whether this side compresses, and what it knows for that.
 #[derive(Clone, Default)]
@@ -22,13 +22,13 @@ pub(crate) struct Compression(Option<Arc<Setting>>);
 struct Setting {
     /// From how many bytes on, with the prefix.
     from: usize,
-    recent: Recent,
+    recent: CompressedCache,
 }
 
 impl Compression {
     /// Frames of at least so many bytes are compressed.
     pub(crate) fn from(bytes: u32) -> Self {
-        Self(Some(Arc::new(Setting { from: bytes.max(LEAST) as usize, recent: Recent::default() })))
+        Self(Some(Arc::new(Setting { from: bytes.max(MIN_SIZE) as usize, recent: CompressedCache::default() })))
     }
 
     /// Whether this side says that it compresses.
@@ -45,9 +45,10 @@ impl Compression {
     /// The same link for a session, after the handshake. `theirs` says whether the other side compresses.
     pub(crate) fn around(&self, link: Link, theirs: bool) -> Link {
         match &self.0 {
-            Some(setting) if theirs => {
-                Link::new(Inflating::new(link.receiver, link.received), Deflating::new(link.transmitter, setting))
-            }
+            Some(setting) if theirs => Link::new(
+                DecompressingReceiver::new(link.receiver, link.received),
+                CompressingTransmitter::new(link.transmitter, setting),
+            ),
             _ => link,
         }
     }

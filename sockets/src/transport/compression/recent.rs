@@ -7,43 +7,43 @@ use std::{
 
 use bytes::Bytes;
 
-use super::lz4::deflate;
+use super::lz4::compress;
 use crate::lock::Mutex;
 
 /// So many bytes of frames are kept, or a single one that is longer.
 const KEEP: usize = 1 << 20;
 
 #[derive(Default)]
-pub(super) struct Recent(Mutex<Kept>);
+pub(super) struct CompressedCache(Mutex<CacheState>);
 
 #[derive(Default)]
-struct Kept {
-    entries: VecDeque<Entry>,
+struct CacheState {
+    entries: VecDeque<CacheEntry>,
     bytes: usize,
 }
 
-struct Entry {
+struct CacheEntry {
     /// Kept, so that nothing else can be where it is.
     frame: Bytes,
     deflated: Arc<OnceLock<Option<Bytes>>>,
 }
 
-impl Recent {
+impl CompressedCache {
     /// The frame compressed, unless that does not make it shorter. Who asks for the same one meanwhile waits.
-    pub(super) fn deflated(&self, frame: &Bytes) -> Option<Bytes> {
+    pub(super) fn get_or_compress(&self, frame: &Bytes) -> Option<Bytes> {
         let deflated = self.0.lock().entry(frame);
-        deflated.get_or_init(|| deflate(frame)).clone()
+        deflated.get_or_init(|| compress(frame)).clone()
     }
 }
 
-impl Recent {
+impl CompressedCache {
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.0.lock().entries.len()
     }
 }
 
-impl Kept {
+impl CacheState {
     fn entry(&mut self, frame: &Bytes) -> Arc<OnceLock<Option<Bytes>>> {
         let place = |bytes: &Bytes| (bytes.as_ptr(), bytes.len());
         if let Some(known) = self.entries.iter().rev().find(|entry| place(&entry.frame) == place(frame)) {
@@ -56,7 +56,7 @@ impl Kept {
             self.bytes -= oldest.frame.len();
         }
         let deflated = Arc::default();
-        self.entries.push_back(Entry { frame: frame.clone(), deflated: Arc::clone(&deflated) });
+        self.entries.push_back(CacheEntry { frame: frame.clone(), deflated: Arc::clone(&deflated) });
         deflated
     }
 }

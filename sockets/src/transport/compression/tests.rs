@@ -4,8 +4,8 @@ use bytes::Bytes;
 
 use super::{
     Compression,
-    lz4::{COMPRESSED, deflate, inflate},
-    recent::Recent,
+    lz4::{COMPRESSED, compress, decompress},
+    recent::CompressedCache,
 };
 use crate::transport::{Link, memory_pair};
 use sockets_proto::{PREFIX, ProtocolError, SendBuffer};
@@ -24,17 +24,17 @@ fn compressed(length: u32, block: &[u8]) -> Vec<u8> {
 }
 
 fn refused(frame: &[u8]) -> String {
-    inflate(frame, MAX).unwrap_err().to_string()
+    decompress(frame, MAX).unwrap_err().to_string()
 }
 
 #[test]
 fn what_is_compressed_is_shorter_and_becomes_what_it_was() {
     for length in [300, 5000, MAX] {
         let frame = frame(length);
-        let deflated = deflate(&frame).unwrap();
+        let deflated = compress(&frame).unwrap();
         assert!(deflated.len() < frame.len() / 5, "{} of {}", deflated.len(), frame.len());
         assert_eq!(deflated[..PREFIX], u32::try_from(deflated.len() - PREFIX).unwrap().to_le_bytes());
-        assert!(inflate(&deflated[PREFIX..], MAX).unwrap() == frame);
+        assert!(decompress(&deflated[PREFIX..], MAX).unwrap() == frame);
     }
 }
 
@@ -47,16 +47,16 @@ fn what_gets_no_shorter_stays_as_it_is() {
     })
     .take(5000)
     .collect();
-    assert_eq!(deflate(&[&5000_u32.to_le_bytes(), &noise[..]].concat()), None);
+    assert_eq!(compress(&[&5000_u32.to_le_bytes(), &noise[..]].concat()), None);
 }
 
 #[test]
 fn a_bomb_is_refused_before_it_is_inflated() {
-    let bomb = &deflate(&frame(MAX)).unwrap()[PREFIX..];
-    assert_eq!(inflate(bomb, MAX - 1), Err(ProtocolError::FrameTooLarge { length: MAX, limit: MAX - 1 }));
+    let bomb = &compress(&frame(MAX)).unwrap()[PREFIX..];
+    assert_eq!(decompress(bomb, MAX - 1), Err(ProtocolError::FrameTooLarge { length: MAX, limit: MAX - 1 }));
     let claim = u32::MAX as usize;
     assert_eq!(
-        inflate(&compressed(u32::MAX, &[0; 64]), MAX),
+        decompress(&compressed(u32::MAX, &[0; 64]), MAX),
         Err(ProtocolError::FrameTooLarge { length: claim, limit: MAX })
     );
     assert!(refused(&compressed(1 << 22, &[0; 64])).contains("so little cannot become that much"));
@@ -64,13 +64,13 @@ fn a_bomb_is_refused_before_it_is_inflated() {
 
 #[test]
 fn what_does_not_become_what_it_says_is_refused() {
-    let good = deflate(&frame(5000)).unwrap();
+    let good = compress(&frame(5000)).unwrap();
     let block = &good[PREFIX + 5..];
     for wrong in [4999, 5001, 0] {
         assert!(refused(&compressed(wrong, block)).contains("it does not become what it says"), "{wrong}");
     }
     for cut in 1..block.len() {
-        inflate(&compressed(5000, &block[..cut]), MAX).unwrap_err();
+        decompress(&compressed(5000, &block[..cut]), MAX).unwrap_err();
     }
     assert!(refused(&compressed(100, &[0xff; 40])).contains("it does not become what it says"));
     for short in 0..5 {
@@ -82,24 +82,24 @@ fn what_does_not_become_what_it_says_is_refused() {
 fn one_within_another_is_refused() {
     let mut within = vec![COMPRESSED; 5000];
     within.splice(0..0, 5000_u32.to_le_bytes());
-    assert!(refused(&deflate(&within).unwrap()[PREFIX..]).contains("there is another one in it"));
+    assert!(refused(&compress(&within).unwrap()[PREFIX..]).contains("there is another one in it"));
 }
 
 #[test]
 fn a_frame_for_many_is_compressed_once() {
-    let recent = Recent::default();
+    let recent = CompressedCache::default();
     let (frame, alike) = (frame(5000), frame(5000));
-    let first = recent.deflated(&frame).unwrap();
-    assert_eq!(recent.deflated(&frame.clone()).unwrap().as_ptr(), first.as_ptr());
-    assert_ne!(recent.deflated(&alike).unwrap().as_ptr(), first.as_ptr());
+    let first = recent.get_or_compress(&frame).unwrap();
+    assert_eq!(recent.get_or_compress(&frame.clone()).unwrap().as_ptr(), first.as_ptr());
+    assert_ne!(recent.get_or_compress(&alike).unwrap().as_ptr(), first.as_ptr());
 }
 
 #[test]
 fn what_was_compressed_long_ago_is_forgotten() {
-    let recent = Recent::default();
+    let recent = CompressedCache::default();
     let frames: Vec<_> = std::iter::repeat_with(|| frame(400_000)).take(4).collect();
     for frame in &frames {
-        recent.deflated(frame).unwrap();
+        recent.get_or_compress(frame).unwrap();
     }
     let kept: Vec<_> = frames.into_iter().map(|frame| !frame.is_unique()).collect();
     assert_eq!(kept, [false, false, true, true]);
@@ -127,7 +127,7 @@ async fn frames_of_all_sizes_arrive_in_their_order() {
 #[tokio::test]
 async fn what_came_behind_the_welcome_is_inflated_too() {
     let (_near, far) = memory_pair();
-    let received = [&frame(7)[..], &deflate(&frame(5000)).unwrap(), &frame(8)].concat().into();
+    let received = [&frame(7)[..], &compress(&frame(5000)).unwrap(), &frame(8)].concat().into();
     let mut link = Compression::from(1000).around(Link { received, ..far }, true);
     assert!(link.received.is_empty());
     for size in [7, 5000, 8] {

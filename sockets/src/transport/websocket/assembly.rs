@@ -19,7 +19,7 @@ use sockets_proto::PREFIX;
 const GROW: usize = 256 * 1024;
 
 #[derive(Default)]
-pub(super) struct Assembly {
+pub(super) struct Reassembly {
     /// Whole frames, and behind them what there is of one that is not whole.
     frames: BytesMut,
     /// How many bytes of `frames` are whole frames.
@@ -28,7 +28,7 @@ pub(super) struct Assembly {
     in_message: bool,
 }
 
-impl Assembly {
+impl Reassembly {
     pub(super) fn has_whole(&self) -> bool {
         self.whole > 0
     }
@@ -56,7 +56,7 @@ impl Assembly {
     pub(super) fn begin(&mut self) {
         self.in_message = true;
         if self.frames.is_empty() {
-            pool::room(&mut self.frames, 0);
+            pool::reserve(&mut self.frames, 0);
         }
         self.frames.put_bytes(0, PREFIX);
     }
@@ -125,7 +125,7 @@ mod tests {
     async fn a_peer_has_to_send_half_of_what_it_makes_us_set_aside() {
         const MESSAGE: usize = 8 * GROW;
         let (mut near, mut far) = tokio::io::duplex(GROW / 4);
-        let mut messages = Assembly::default();
+        let mut messages = Reassembly::default();
         messages.begin();
         while messages.length() < MESSAGE {
             far.write_all(&vec![7; GROW / 4]).await.unwrap();
@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn while_nothing_comes_no_memory_is_kept() {
-        let (mut messages, mut mask) = (Assembly::default(), Mask::NONE);
+        let (mut messages, mut mask) = (Reassembly::default(), Mask::NONE);
         for _ in 0..3 {
             messages.begin();
             messages.extend(b"hello", &mut mask);

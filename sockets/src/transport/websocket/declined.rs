@@ -6,7 +6,7 @@ use crate::connect_error::AcceptError;
 
 /// The answer to a request that does not become a WebSocket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Declined {
+pub(crate) struct UpgradeError {
     pub(crate) status: StatusCode,
     /// The reason, in the body of the answer and in the server's log.
     pub(crate) reason: &'static str,
@@ -14,13 +14,13 @@ pub(crate) struct Declined {
     method: Option<&'static str>,
 }
 
-impl Declined {
+impl UpgradeError {
     pub(super) const NOT_GET: Self = Self::method("GET", "a WebSocket over HTTP/1.1 begins with GET");
     pub(super) const NOT_CONNECT: Self = Self::method("CONNECT", "a WebSocket over HTTP/2 begins with CONNECT");
 
     /// The connection of the request is not this side's to use.
     #[cfg(feature = "axum")]
-    pub(crate) const CANNOT: Self =
+    pub(crate) const NOT_UPGRADABLE: Self =
         Self::new(StatusCode::UPGRADE_REQUIRED, "this connection cannot become a WebSocket");
 
     /// Too many clients are connecting.
@@ -56,8 +56,8 @@ impl Declined {
     }
 }
 
-impl From<Declined> for AcceptError {
-    fn from(Declined { status, reason, .. }: Declined) -> Self {
+impl From<UpgradeError> for AcceptError {
+    fn from(UpgradeError { status, reason, .. }: UpgradeError) -> Self {
         Self::Handshake(format!("the request was answered with {status}: {reason}"))
     }
 }

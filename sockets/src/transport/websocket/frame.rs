@@ -17,12 +17,12 @@ pub(super) const HEADER_MAX: usize = 14;
 
 /// What a peer did that RFC 6455 does not allow, or what we do not take; and how it is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Misuse {
+pub(super) struct WsProtocolError {
     pub(super) code: CloseCode,
     pub(super) what: &'static str,
 }
 
-impl Misuse {
+impl WsProtocolError {
     pub(super) const fn new(what: &'static str) -> Self {
         Self { code: CloseCode::Protocol, what }
     }
@@ -30,7 +30,7 @@ impl Misuse {
 
 /// A frame that has begun.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Begun {
+pub(super) struct FrameInProgress {
     pub(super) kind: Kind,
     pub(super) is_final: bool,
     /// How much of its payload has not come.
@@ -57,41 +57,44 @@ impl Kind {
 }
 
 /// Reads the header of a frame that `role` receives, and how long it is. `None` if it is not whole.
-pub(super) fn parse(bytes: &[u8], role: Role) -> Result<Option<(Begun, usize)>, Misuse> {
+pub(super) fn parse(bytes: &[u8], role: Role) -> Result<Option<(FrameInProgress, usize)>, WsProtocolError> {
     let mut cursor = Cursor::new(bytes);
-    let parsed = FrameHeader::parse(&mut cursor).map_err(|_| Misuse::new("a frame has a reserved opcode"))?;
+    let parsed = FrameHeader::parse(&mut cursor).map_err(|_| WsProtocolError::new("a frame has a reserved opcode"))?;
     let Some((header, length)) = parsed else { return Ok(None) };
     if header.rsv1 || header.rsv2 || header.rsv3 {
-        return Err(Misuse::new("a reserved bit is set, and no extension has been agreed"));
+        return Err(WsProtocolError::new("a reserved bit is set, and no extension has been agreed"));
     }
     let mask = match (role, header.mask) {
         (Role::Server, Some(mask)) => Mask(mask),
         (Role::Client, None) => Mask::NONE,
-        (Role::Server, None) => return Err(Misuse::new("a frame of a client is not masked")),
-        (Role::Client, Some(_)) => return Err(Misuse::new("a frame of a server is masked")),
+        (Role::Server, None) => return Err(WsProtocolError::new("a frame of a client is not masked")),
+        (Role::Client, Some(_)) => return Err(WsProtocolError::new("a frame of a server is masked")),
     };
     let kind = match header.opcode {
         OpCode::Data(Data::Continue) => Kind::Continuation,
         OpCode::Data(Data::Binary) => Kind::Message,
         OpCode::Data(Data::Text) => {
-            return Err(Misuse { code: CloseCode::Unsupported, what: "a message is text: all are binary here" });
+            return Err(WsProtocolError {
+                code: CloseCode::Unsupported,
+                what: "a message is text: all are binary here",
+            });
         }
         OpCode::Control(Control::Ping) => Kind::Ping,
         OpCode::Control(Control::Pong) => Kind::Pong,
         OpCode::Control(Control::Close) => Kind::Close,
         OpCode::Data(Data::Reserved(_)) | OpCode::Control(Control::Reserved(_)) => {
-            return Err(Misuse::new("a frame has a reserved opcode"));
+            return Err(WsProtocolError::new("a frame has a reserved opcode"));
         }
     };
     if !is_minimal(bytes, length) {
-        return Err(Misuse::new("a payload length is not encoded in the fewest bytes"));
+        return Err(WsProtocolError::new("a payload length is not encoded in the fewest bytes"));
     }
     let missing = usize::try_from(length).unwrap_or(usize::MAX);
     if kind.is_control() && (!header.is_final || missing > CONTROL_MAX) {
-        return Err(Misuse::new("a control frame is fragmented, or longer than 125 bytes"));
+        return Err(WsProtocolError::new("a control frame is fragmented, or longer than 125 bytes"));
     }
     let read = usize::try_from(cursor.position()).unwrap_or(HEADER_MAX);
-    Ok(Some((Begun { kind, is_final: header.is_final, missing, mask }, read)))
+    Ok(Some((FrameInProgress { kind, is_final: header.is_final, missing, mask }, read)))
 }
 
 /// Returns `true` if a header encodes its payload's length in the fewest bytes, as RFC 6455, 5.2 requires.

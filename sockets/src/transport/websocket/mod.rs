@@ -23,14 +23,14 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tungstenite::protocol::Role;
 
 #[cfg(feature = "axum")]
-pub(crate) use self::upgrade::{agree, of_request};
+pub(crate) use self::upgrade::{accept_upgrade, of_request};
 pub(crate) use self::{
     client::connect,
-    declined::Declined,
+    declined::UpgradeError,
     origins::Origins,
-    upgrade::{Entrance, accept},
+    upgrade::{UpgradePolicy, accept},
 };
-use self::{outgoing::Outgoing, receiver::Receiver, transmitter::Transmitter};
+use self::{outgoing::FrameWriter, receiver::Receiver, transmitter::Transmitter};
 use super::Link;
 use crate::lock::TransportMutex;
 
@@ -44,7 +44,7 @@ pub(crate) fn over_websocket(
     reader: impl AsyncRead + Send + Unpin + 'static,
     writer: impl AsyncWrite + Send + Unpin + 'static,
 ) -> Link {
-    let outgoing = Arc::new(TransportMutex::new(Outgoing::new(role, writer)));
+    let outgoing = Arc::new(TransportMutex::new(FrameWriter::new(role, writer)));
     Link::new(Receiver::new(role, read, reader, Arc::clone(&outgoing)), Transmitter::new(outgoing))
 }
 

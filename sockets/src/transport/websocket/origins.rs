@@ -17,7 +17,7 @@ pub(crate) enum Origins {
 }
 
 impl Origins {
-    pub(crate) fn only<O: Into<String>>(origins: impl IntoIterator<Item = O>) -> Self {
+    pub(crate) fn allow_list<O: Into<String>>(origins: impl IntoIterator<Item = O>) -> Self {
         Self::Only(origins.into_iter().map(|origin| normal(&origin.into())).collect())
     }
 
@@ -96,7 +96,7 @@ mod tests {
 
     #[test]
     fn one_who_names_no_origin_is_no_browser() {
-        assert_eq!(Origins::only(["https://example.com"]).check(&HeaderMap::new(), "example.com", None), Ok(()));
+        assert_eq!(Origins::allow_list(["https://example.com"]).check(&HeaderMap::new(), "example.com", None), Ok(()));
     }
 
     #[test]
@@ -116,7 +116,7 @@ mod tests {
 
     #[test]
     fn a_list_is_all_that_passes() {
-        let listed = Origins::only(["https://Example.com/", "http://localhost:3000"]);
+        let listed = Origins::allow_list(["https://Example.com/", "http://localhost:3000"]);
         assert!(passes(&listed, "https://example.com", "api.example.com"));
         assert!(passes(&listed, "https://example.com:443", "api.example.com"));
         assert!(passes(&listed, "http://localhost:3000", "localhost:7000"));
@@ -129,7 +129,7 @@ mod tests {
         let here = Some(([127, 0, 0, 1], 5000).into());
         let rebound = request("http://evil.example:7000");
         assert!(Origins::default().check(&rebound, "evil.example:7000", here).is_err());
-        assert!(Origins::only(["http://localhost:7000"]).check(&rebound, "evil.example:7000", here).is_err());
+        assert!(Origins::allow_list(["http://localhost:7000"]).check(&rebound, "evil.example:7000", here).is_err());
         for host in ["localhost:7000", "127.0.0.1:7000", "[::1]:7000", "app.localhost:7000"] {
             let honest = request(&format!("http://{host}"));
             assert_eq!(Origins::default().check(&honest, host, here), Ok(()));

@@ -29,7 +29,7 @@ const LARGE: usize = 64 * 1024;
 const PONGS: usize = 4096;
 
 /// The sending half of a connection, which the receiver shares.
-pub(super) struct Outgoing<W> {
+pub(super) struct FrameWriter<W> {
     io: W,
     role: Role,
     /// Bytes that are about to be written, and how many of them have been. Nothing is added until all are.
@@ -49,7 +49,7 @@ pub(super) struct Outgoing<W> {
     closed: bool,
 }
 
-impl<W: AsyncWrite + Unpin> Outgoing<W> {
+impl<W: AsyncWrite + Unpin> FrameWriter<W> {
     pub(super) fn new(role: Role, io: W) -> Self {
         Self {
             io,
@@ -117,7 +117,7 @@ impl<W: AsyncWrite + Unpin> Outgoing<W> {
     /// Writes staged bytes, and then control frames as long as there are any.
     fn poll_all_control(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
-            ready!(self.poll_staged(cx))?;
+            ready!(self.poll_write_staged(cx))?;
             self.stage_control();
             if self.staged.is_empty() {
                 return Poll::Ready(Ok(()));
@@ -128,7 +128,7 @@ impl<W: AsyncWrite + Unpin> Outgoing<W> {
     /// Writes until `outbox` is empty.
     pub(super) fn poll_outbox(&mut self, cx: &mut Context<'_>, outbox: &mut SendBuffer) -> Poll<io::Result<()>> {
         loop {
-            ready!(self.poll_staged(cx))?;
+            ready!(self.poll_write_staged(cx))?;
             outbox.advance(mem::take(&mut self.taken));
             if self.closed {
                 // Nobody hears it any more. What the other side said before it closed may still have to be handled.
@@ -171,7 +171,7 @@ impl<W: AsyncWrite + Unpin> Outgoing<W> {
         self.staged.reserve(room);
         let mut slices = [IoSlice::new(&[]); GATHER];
         let filled = outbox.slices(&mut slices);
-        let mut front = Front { slices: &slices[..filled], at: 0, taken: 0 };
+        let mut front = FrontMessage { slices: &slices[..filled], at: 0, taken: 0 };
         while self.staged.len() + HEADER_MAX < room {
             if self.missing == 0 {
                 let Some(length) = front.prefix() else { break };
@@ -192,7 +192,7 @@ impl<W: AsyncWrite + Unpin> Outgoing<W> {
         if self.taken == 0 { Err(io::ErrorKind::InvalidData.into()) } else { Ok(()) }
     }
 
-    fn poll_staged(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_write_staged(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.written < self.staged.len() {
             let written = ready!(Pin::new(&mut self.io).poll_write(cx, &self.staged[self.written..]))?;
             if written == 0 {
@@ -210,14 +210,14 @@ impl<W: AsyncWrite + Unpin> Outgoing<W> {
 }
 
 /// The front of an outbox, of which some has been taken.
-struct Front<'a> {
+struct FrontMessage<'a> {
     slices: &'a [IoSlice<'a>],
     /// Where in the first slice.
     at: usize,
     taken: usize,
 }
 
-impl Front<'_> {
+impl FrontMessage<'_> {
     /// What is left of the first slice that is not through.
     fn rest(&mut self) -> &[u8] {
         while let Some((first, others)) = self.slices.split_first()
@@ -268,7 +268,7 @@ mod tests {
     fn pongs_unread_by_peer_are_bounded() {
         for role in [Role::Server, Role::Client] {
             let (near, _unread) = tokio::io::duplex(64);
-            let mut outgoing = Outgoing::new(role, near);
+            let mut outgoing = FrameWriter::new(role, near);
             let mut cx = Context::from_waker(Waker::noop());
             for number in 0..10_000_u32 {
                 outgoing.pong(&mut cx, &[&number.to_le_bytes()[..], &[0; 100]].concat());

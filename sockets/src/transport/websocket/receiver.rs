@@ -14,9 +14,9 @@ use tokio_util::io::poll_read_buf;
 use tungstenite::protocol::{Role, frame::coding::CloseCode};
 
 use super::{
-    assembly::Assembly,
-    frame::{self, Begun, Kind, Misuse},
-    outgoing::Outgoing,
+    assembly::Reassembly,
+    frame::{self, FrameInProgress, Kind, WsProtocolError},
+    outgoing::FrameWriter,
 };
 use crate::lock::TransportMutex;
 use crate::transport::{Discarded, Receive, ReceiveError, poll_discard, pool, wake_after_others};
@@ -31,43 +31,43 @@ const EMPTY_FRAGMENTS: u32 = 64;
 pub(super) struct Receiver<R, W> {
     role: Role,
     io: R,
-    outgoing: Arc<TransportMutex<Outgoing<W>>>,
+    outgoing: Arc<TransportMutex<FrameWriter<W>>>,
     /// What has been read and not been looked at.
     read: BytesMut,
-    messages: Assembly,
+    messages: Reassembly,
     /// The frame whose payload is coming.
-    current: Option<Begun>,
+    current: Option<FrameInProgress>,
     /// How many fragments in a row have been empty.
     empty_fragments: u32,
     /// The payload of a control frame.
     control: Vec<u8>,
     /// There may be an answer to a control frame that is not written.
     answering: bool,
-    end: Option<End>,
+    end: Option<ReceiveEnd>,
 }
 
 /// Why nothing more is taken.
 #[derive(Clone, Copy)]
-enum End {
+enum ReceiveEnd {
     Closed,
-    Misuse(Misuse),
+    Misuse(WsProtocolError),
     TooLarge { length: usize, limit: usize },
 }
 
-impl From<Misuse> for End {
-    fn from(misuse: Misuse) -> Self {
+impl From<WsProtocolError> for ReceiveEnd {
+    fn from(misuse: WsProtocolError) -> Self {
         Self::Misuse(misuse)
     }
 }
 
 impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Receiver<R, W> {
-    pub(super) fn new(role: Role, read: BytesMut, io: R, outgoing: Arc<TransportMutex<Outgoing<W>>>) -> Self {
+    pub(super) fn new(role: Role, read: BytesMut, io: R, outgoing: Arc<TransportMutex<FrameWriter<W>>>) -> Self {
         Self {
             role,
             io,
             outgoing,
             read,
-            messages: Assembly::default(),
+            messages: Reassembly::default(),
             current: None,
             empty_fragments: 0,
             control: Vec::new(),
@@ -77,7 +77,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Receiver<R, W> {
     }
 
     /// Looks at what has been read, as far as it goes.
-    fn look(&mut self, cx: &mut Context<'_>, max_frame: usize) -> Result<(), End> {
+    fn parse_buffered(&mut self, cx: &mut Context<'_>, max_frame: usize) -> Result<(), ReceiveEnd> {
         // Nothing comes into a batch behind a large message: a small one there would keep the memory of both.
         while !self.messages.has_large() {
             if self.current.is_none() && !self.begin(max_frame)? {
@@ -104,11 +104,11 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Receiver<R, W> {
     }
 
     /// Reads the header of the next frame. `false` if that has to wait.
-    fn begin(&mut self, max_frame: usize) -> Result<bool, End> {
+    fn begin(&mut self, max_frame: usize) -> Result<bool, ReceiveEnd> {
         let Some((begun, header)) = frame::parse(&self.read, self.role)? else { return Ok(false) };
         match (begun.kind, self.messages.in_message()) {
-            (Kind::Continuation, false) => return Err(Misuse::new("a continuation continues nothing").into()),
-            (Kind::Message, true) => return Err(Misuse::new("a message begins within another one").into()),
+            (Kind::Continuation, false) => return Err(WsProtocolError::new("a continuation continues nothing").into()),
+            (Kind::Message, true) => return Err(WsProtocolError::new("a message begins within another one").into()),
             (Kind::Continuation | Kind::Message, _) => {
                 let length = begun.missing.saturating_add(self.messages.length());
                 if length > max_frame && self.messages.has_whole() {
@@ -116,13 +116,13 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Receiver<R, W> {
                     return Ok(false);
                 }
                 if length > max_frame {
-                    return Err(End::TooLarge { length, limit: max_frame });
+                    return Err(ReceiveEnd::TooLarge { length, limit: max_frame });
                 }
                 let is_empty_fragment = begun.missing == 0 && !begun.is_final;
                 self.empty_fragments = if is_empty_fragment { self.empty_fragments + 1 } else { 0 };
                 if self.empty_fragments > EMPTY_FRAGMENTS {
                     let what = "a message has more than 64 empty fragments in a row";
-                    return Err(Misuse { code: CloseCode::Policy, what }.into());
+                    return Err(WsProtocolError { code: CloseCode::Policy, what }.into());
                 }
                 if !self.messages.in_message() {
                     self.messages.begin();
@@ -135,7 +135,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Receiver<R, W> {
         Ok(true)
     }
 
-    fn ended(&mut self, cx: &mut Context<'_>, mut frame: Begun) -> Result<(), End> {
+    fn ended(&mut self, cx: &mut Context<'_>, mut frame: FrameInProgress) -> Result<(), ReceiveEnd> {
         let mut payload = mem::take(&mut self.control);
         frame.mask.apply(&mut payload);
         match frame.kind {
@@ -151,7 +151,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Receiver<R, W> {
                 payload.truncate(2);
                 self.outgoing.lock().close(&payload);
                 self.answering = true;
-                return Err(End::Closed);
+                return Err(ReceiveEnd::Closed);
             }
         }
         Ok(())
@@ -165,7 +165,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Receiver<R, W> {
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        if let Some(Begun { kind, missing, mask, .. }) = &mut self.current
+        if let Some(FrameInProgress { kind, missing, mask, .. }) = &mut self.current
             && !kind.is_control()
             && *missing > pool::READ_SIZE
             && self.read.is_empty()
@@ -175,7 +175,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Receiver<R, W> {
             return Poll::Ready(Ok(read));
         }
         if self.read.is_empty() {
-            pool::room(&mut self.read, 0);
+            pool::reserve(&mut self.read, 0);
         } else if self.read.capacity() == self.read.len() {
             self.read.reserve(pool::READ_SIZE);
         }
@@ -193,11 +193,11 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Receiver<R, W> {
     }
 
     /// The other side is told when this one closes.
-    fn fail(&self, end: End) -> ReceiveError {
+    fn fail(&self, end: ReceiveEnd) -> ReceiveError {
         let (code, violation) = match end {
-            End::Closed => return ReceiveError::Closed,
-            End::Misuse(Misuse { code, what }) => (code, ProtocolError::WebSocket(what)),
-            End::TooLarge { length, limit } => (CloseCode::Size, ProtocolError::FrameTooLarge { length, limit }),
+            ReceiveEnd::Closed => return ReceiveError::Closed,
+            ReceiveEnd::Misuse(WsProtocolError { code, what }) => (code, ProtocolError::WebSocket(what)),
+            ReceiveEnd::TooLarge { length, limit } => (CloseCode::Size, ProtocolError::FrameTooLarge { length, limit }),
         };
         self.outgoing.lock().fail(code);
         violation.into()
@@ -208,7 +208,7 @@ impl<R: AsyncRead + Send + Unpin, W: AsyncWrite + Send + Unpin> Receive for Rece
     fn poll_receive(&mut self, cx: &mut Context<'_>, max_frame: usize) -> Poll<Result<Bytes, ReceiveError>> {
         for _ in 0..READS {
             if self.end.is_none() {
-                self.end = self.look(cx, max_frame).err();
+                self.end = self.parse_buffered(cx, max_frame).err();
             }
             self.answer(cx);
             if self.messages.has_whole() {
@@ -231,7 +231,7 @@ impl<R: AsyncRead + Send + Unpin, W: AsyncWrite + Send + Unpin> Receive for Rece
         Poll::Pending
     }
 
-    fn begun(&self) -> usize {
+    fn partial_bytes(&self) -> usize {
         self.messages.begun()
     }
 
@@ -243,22 +243,22 @@ impl<R: AsyncRead + Send + Unpin, W: AsyncWrite + Send + Unpin> Receive for Rece
     fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<Discarded> {
         poll_discard(cx, |cx| {
             self.read.clear();
-            pool::room(&mut self.read, 0);
+            pool::reserve(&mut self.read, 0);
             poll_read_buf(Pin::new(&mut self.io), cx, &mut self.read).map(|read| matches!(read, Ok(1..)))
         })
     }
 }
 
 /// Whether a peer may close like this.
-fn check_close(payload: &[u8]) -> Result<(), Misuse> {
+fn check_close(payload: &[u8]) -> Result<(), WsProtocolError> {
     match payload.split_first_chunk::<2>() {
         None if payload.is_empty() => Ok(()),
-        None => Err(Misuse::new("a close has half a code")),
+        None => Err(WsProtocolError::new("a close has half a code")),
         Some((code, _)) if !CloseCode::from(u16::from_be_bytes(*code)).is_allowed() => {
-            Err(Misuse::new("a close has a code that is not to be sent"))
+            Err(WsProtocolError::new("a close has a code that is not to be sent"))
         }
         Some((_, reason)) if str::from_utf8(reason).is_err() => {
-            Err(Misuse { code: CloseCode::Invalid, what: "a close has a reason that is not UTF-8" })
+            Err(WsProtocolError { code: CloseCode::Invalid, what: "a close has a reason that is not UTF-8" })
         }
         Some(_) => Ok(()),
     }
@@ -289,7 +289,7 @@ mod tests {
     }
 
     fn receiver(frame: &'static [u8]) -> Receiver<Flood, tokio::io::Sink> {
-        let outgoing = Arc::new(TransportMutex::new(Outgoing::new(Role::Client, tokio::io::sink())));
+        let outgoing = Arc::new(TransportMutex::new(FrameWriter::new(Role::Client, tokio::io::sink())));
         Receiver::new(Role::Client, BytesMut::new(), Flood { frame, reads: 0 }, outgoing)
     }
 
@@ -309,7 +309,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn peer_that_keeps_sending_is_discarded_at_a_bounded_rate() {
         let mut receiver = receiver(&[0; 8192]);
-        crate::transport::hang_up(&mut receiver, |_| Poll::Ready(Ok(()))).await;
+        crate::transport::close_gracefully(&mut receiver, |_| Poll::Ready(Ok(()))).await;
         let reads = receiver.io.reads;
         assert!((16..=16 * 2001).contains(&reads), "{reads} reads in two seconds");
     }

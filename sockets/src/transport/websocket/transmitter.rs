@@ -8,15 +8,15 @@ use std::{
 
 use tokio::io::AsyncWrite;
 
-use super::outgoing::Outgoing;
+use super::outgoing::FrameWriter;
 use crate::lock::TransportMutex;
 use crate::transport::Transmit;
 use sockets_proto::SendBuffer;
 
-pub(super) struct Transmitter<W>(Arc<TransportMutex<Outgoing<W>>>);
+pub(super) struct Transmitter<W>(Arc<TransportMutex<FrameWriter<W>>>);
 
 impl<W> Transmitter<W> {
-    pub(super) fn new(outgoing: Arc<TransportMutex<Outgoing<W>>>) -> Self {
+    pub(super) fn new(outgoing: Arc<TransportMutex<FrameWriter<W>>>) -> Self {
         Self(outgoing)
     }
 }

@@ -15,33 +15,33 @@ use tungstenite::{
 };
 
 use super::{
-    Declined, Origins, SUBPROTOCOL, fields,
+    Origins, SUBPROTOCOL, UpgradeError, fields,
     head::{self, HeadError},
     over_websocket,
 };
 use crate::{
     connect_error::AcceptError,
     lock::event,
-    transport::{FAREWELL, Handshake, Link, discard, poll_discard},
+    transport::{CLOSE_TIMEOUT, Handshake, Link, discard, poll_discard},
 };
 
 /// Who may come in at an address.
-pub(crate) struct Entrance {
+pub(crate) struct UpgradePolicy {
     origins: Origins,
     /// Without one, the WebSocket is at every path, and authentication may look at which.
     path: Option<String>,
 }
 
-impl Entrance {
+impl UpgradePolicy {
     pub(crate) fn new(origins: &Origins, path: String) -> Self {
         Self { origins: origins.clone(), path: Some(path).filter(|path| path != "/") }
     }
 
-    fn agree(&self, request: &Request<()>, peer: Option<SocketAddr>) -> Result<Response<()>, Declined> {
+    fn check(&self, request: &Request<()>, peer: Option<SocketAddr>) -> Result<Response<()>, UpgradeError> {
         if self.path.as_ref().is_some_and(|path| path != request.uri().path()) {
-            return Err(Declined::new(StatusCode::NOT_FOUND, "the WebSocket is at another path"));
+            return Err(UpgradeError::new(StatusCode::NOT_FOUND, "the WebSocket is at another path"));
         }
-        agree(request, &self.origins, peer)
+        accept_upgrade(request, &self.origins, peer)
     }
 }
 
@@ -49,7 +49,7 @@ impl Entrance {
 pub(crate) async fn accept<R, W>(
     mut reader: R,
     mut writer: W,
-    entrance: Arc<Entrance>,
+    entrance: Arc<UpgradePolicy>,
     handshake: Handshake,
 ) -> Result<(Link, Handshake), AcceptError>
 where
@@ -58,25 +58,25 @@ where
 {
     let mut read = BytesMut::new();
     let answered = match head::read::<Request<()>>(&mut reader, &mut read).await {
-        Ok(request) => entrance.agree(&request, handshake.peer_addr).map(|response| (request, response)),
+        Ok(request) => entrance.check(&request, handshake.peer_addr).map(|response| (request, response)),
         Err(HeadError::Io(error)) => return Err(error.into()),
         Err(HeadError::Cut) => return Err(AcceptError::Handshake(HeadError::Cut.to_string())),
         Err(HeadError::NotHttp) => {
-            Err(Declined::bad_request("this is not HTTP/1.1: the client needs `ws://` or `wss://`"))
+            Err(UpgradeError::bad_request("this is not HTTP/1.1: the client needs `ws://` or `wss://`"))
         }
-        Err(HeadError::Old) => Err(Declined::bad_request("WebSockets need HTTP/1.1, and this is HTTP/1.0")),
-        Err(HeadError::Malformed(_)) => Err(Declined::bad_request("the HTTP request is malformed")),
-        Err(HeadError::NotGet) => Err(Declined::NOT_GET),
+        Err(HeadError::Old) => Err(UpgradeError::bad_request("WebSockets need HTTP/1.1, and this is HTTP/1.0")),
+        Err(HeadError::Malformed(_)) => Err(UpgradeError::bad_request("the HTTP request is malformed")),
+        Err(HeadError::NotGet) => Err(UpgradeError::NOT_GET),
         Err(HeadError::LineTooLong) => {
-            Err(Declined::new(StatusCode::URI_TOO_LONG, "the path is too long: shorten its query"))
+            Err(UpgradeError::new(StatusCode::URI_TOO_LONG, "the path is too long: shorten its query"))
         }
         Err(HeadError::TooLong) => {
             let reason = "the headers are too long: send fewer cookies";
-            Err(Declined::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, reason))
+            Err(UpgradeError::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, reason))
         }
         Err(HeadError::TooMany) => {
             let reason = "there are too many headers: send at most 124";
-            Err(Declined::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, reason))
+            Err(UpgradeError::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, reason))
         }
     };
     match answered {
@@ -88,7 +88,7 @@ where
             Ok((over_websocket(Role::Server, read, reader, writer), of_request(handshake, request)))
         }
         Err(declined) => {
-            decline(reader, writer, &declined).await;
+            reject_upgrade(reader, writer, &declined).await;
             Err(declined.into())
         }
     }
@@ -97,17 +97,17 @@ where
 /// Checks a request to become a WebSocket, and returns the answer that accepts it.
 ///
 /// Over HTTP/1.1 the request is an upgrade (RFC 6455, 4.2), over HTTP/2 an extended CONNECT (RFC 8441).
-pub(crate) fn agree<T>(
+pub(crate) fn accept_upgrade<T>(
     request: &Request<T>,
     origins: &Origins,
     peer: Option<SocketAddr>,
-) -> Result<Response<()>, Declined> {
+) -> Result<Response<()>, UpgradeError> {
     let headers = request.headers();
     let mut response = Response::new(());
     if request.version() == Version::HTTP_2 {
         // HTTP/2 has no other CONNECT with a path, so that its protocol needs no check of its own.
         if request.method() != Method::CONNECT {
-            return Err(Declined::NOT_CONNECT);
+            return Err(UpgradeError::NOT_CONNECT);
         }
         check_version(headers)?;
     } else {
@@ -121,7 +121,7 @@ pub(crate) fn agree<T>(
         response.headers_mut().extend(accept);
     }
     if has_body(headers) {
-        return Err(Declined::bad_request("a request for a WebSocket has no body"));
+        return Err(UpgradeError::bad_request("a request for a WebSocket has no body"));
     }
     let host = host(request)?;
     origins.check(headers, host, peer).map_err(|reason| {
@@ -134,37 +134,37 @@ pub(crate) fn agree<T>(
             reason,
             "a WebSocket was refused because of its Origin; if the page is yours, allow it with `ServerBuilder::origins`"
         );
-        Declined::new(StatusCode::FORBIDDEN, reason)
+        UpgradeError::new(StatusCode::FORBIDDEN, reason)
     })?;
     if !fields::elements(headers, header::SEC_WEBSOCKET_PROTOCOL).any(|name| name == SUBPROTOCOL) {
-        return Err(Declined::bad_request("the WebSocket has to offer the subprotocol sockets.v1"));
+        return Err(UpgradeError::bad_request("the WebSocket has to offer the subprotocol sockets.v1"));
     }
     response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
     Ok(response)
 }
 
 /// Checks an upgrade over HTTP/1.1, and returns the answer to its key.
-fn check_upgrade<T>(request: &Request<T>) -> Result<HeaderValue, Declined> {
+fn check_upgrade<T>(request: &Request<T>) -> Result<HeaderValue, UpgradeError> {
     let headers = request.headers();
     if request.method() != Method::GET {
-        return Err(Declined::NOT_GET);
+        return Err(UpgradeError::NOT_GET);
     }
     if request.version() != Version::HTTP_11 {
-        return Err(Declined::bad_request("WebSockets need HTTP/1.1 or HTTP/2"));
+        return Err(UpgradeError::bad_request("WebSockets need HTTP/1.1 or HTTP/2"));
     }
     if !fields::has(headers, header::CONNECTION, "upgrade") || !fields::has(headers, header::UPGRADE, "websocket") {
-        return Err(Declined::new(StatusCode::UPGRADE_REQUIRED, "only WebSockets are served here"));
+        return Err(UpgradeError::new(StatusCode::UPGRADE_REQUIRED, "only WebSockets are served here"));
     }
     check_version(headers)?;
     let key = fields::single(headers, header::SEC_WEBSOCKET_KEY).filter(|key| is_key(key));
-    let key = key.ok_or(Declined::bad_request("the request needs one Sec-WebSocket-Key, of 16 bytes in base64"))?;
+    let key = key.ok_or(UpgradeError::bad_request("the request needs one Sec-WebSocket-Key, of 16 bytes in base64"))?;
     let accept = HeaderValue::try_from(derive_accept_key(key.as_bytes()));
-    accept.map_err(|_| Declined::bad_request("the Sec-WebSocket-Key cannot be answered"))
+    accept.map_err(|_| UpgradeError::bad_request("the Sec-WebSocket-Key cannot be answered"))
 }
 
-fn check_version(headers: &HeaderMap) -> Result<(), Declined> {
+fn check_version(headers: &HeaderMap) -> Result<(), UpgradeError> {
     let is_13 = fields::single(headers, header::SEC_WEBSOCKET_VERSION) == Some("13");
-    let declined = Declined::new(StatusCode::UPGRADE_REQUIRED, "only WebSockets of version 13 are served here");
+    let declined = UpgradeError::new(StatusCode::UPGRADE_REQUIRED, "only WebSockets of version 13 are served here");
     if is_13 { Ok(()) } else { Err(declined) }
 }
 
@@ -182,12 +182,12 @@ fn has_body(headers: &HeaderMap) -> bool {
 
 /// Returns the host that a request is for. Over HTTP/1.1 there has to be one Host; a target with an authority overrides
 /// it (RFC 9112, 3.2).
-fn host<T>(request: &Request<T>) -> Result<&str, Declined> {
+fn host<T>(request: &Request<T>) -> Result<&str, UpgradeError> {
     let host = fields::single(request.headers(), header::HOST).filter(|host| is_host(host));
     let target = request.uri().authority().map(uri::Authority::as_str).filter(|host| is_host(host));
     let host =
         if request.version() == Version::HTTP_2 { target.or(host) } else { host.map(|host| target.unwrap_or(host)) };
-    host.ok_or(Declined::bad_request("the request needs one Host, with a host and maybe a port"))
+    host.ok_or(UpgradeError::bad_request("the request needs one Host, with a host and maybe a port"))
 }
 
 fn is_host(host: &str) -> bool {
@@ -209,7 +209,11 @@ pub(crate) fn of_request<T>(handshake: Handshake, request: Request<T>) -> Handsh
 }
 
 /// Sends the reason, and waits for the client to have read it.
-async fn decline(mut reader: impl AsyncRead + Unpin, mut writer: impl AsyncWrite + Unpin, declined: &Declined) {
+async fn reject_upgrade(
+    mut reader: impl AsyncRead + Unpin,
+    mut writer: impl AsyncWrite + Unpin,
+    declined: &UpgradeError,
+) {
     let mut response = Response::new(());
     *response.status_mut() = declined.status;
     *response.headers_mut() = declined.headers();
@@ -237,7 +241,7 @@ async fn decline(mut reader: impl AsyncRead + Unpin, mut writer: impl AsyncWrite
         std::io::Result::Ok(())
     };
     // The client may have left, or keep sending.
-    let _ = tokio::time::timeout(FAREWELL, told).await;
+    let _ = tokio::time::timeout(CLOSE_TIMEOUT, told).await;
 }
 
 #[cfg(test)]
@@ -278,8 +282,8 @@ mod tests {
         ("Sec-WebSocket-Protocol", "chat, sockets.v1"),
     ];
 
-    fn agreed(headers: &[(&str, &str)]) -> Result<Response<()>, Declined> {
-        agree(&request(headers), &Origins::default(), None)
+    fn agreed(headers: &[(&str, &str)]) -> Result<Response<()>, UpgradeError> {
+        accept_upgrade(&request(headers), &Origins::default(), None)
     }
 
     #[test]
@@ -394,7 +398,7 @@ mod tests {
                 let (mut answers, mut requests) = split(far);
                 requests.write_all(format!("{first}{}\r\n\r\n", lines.concat()).as_bytes()).await.unwrap();
                 requests.shutdown().await.unwrap();
-                let entrance = Arc::new(Entrance::new(&Origins::default(), "/".to_owned()));
+                let entrance = Arc::new(UpgradePolicy::new(&Origins::default(), "/".to_owned()));
                 let accepted = accept(reader, writer, entrance, Handshake::over("ws")).await;
                 let is_accepted = accepted.is_ok();
                 drop(accepted);
@@ -420,7 +424,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn declined_client_that_keeps_sending_is_read_at_a_bounded_rate() {
         let reads = Arc::new(AtomicU32::new(0));
-        decline(Endless(Arc::clone(&reads)), tokio::io::sink(), &Declined::NOT_GET).await;
+        reject_upgrade(Endless(Arc::clone(&reads)), tokio::io::sink(), &UpgradeError::NOT_GET).await;
         let reads = reads.load(Ordering::Relaxed);
         assert!((16..=16 * 2001).contains(&reads), "{reads} reads in two seconds");
     }
