@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures_util::future::abortable;
 use tokio::time::timeout_at;
 
-use super::{places::HandlerSlots, rate::RateLimiter};
+use super::{handler_slots::HandlerSlots, rate_limiter::RateLimiter};
 use crate::lock::{assert_unlocked, event};
 use crate::{
     clock,

@@ -1,10 +1,10 @@
 //! The task of a session: it reads, dispatches, writes, keeps time, and says goodbye.
 
 mod dispatch;
+mod handler_slots;
 mod pause;
-mod places;
-mod rate;
-mod recovery;
+mod rate_limiter;
+mod reattach;
 
 use std::{
     future::{Future, poll_fn},
@@ -21,11 +21,11 @@ use tokio::{
     time::{Sleep, sleep_until},
 };
 
-pub(crate) use self::recovery::{Reattach, ReattachFuture, Reattached};
+pub(crate) use self::reattach::{Reattach, ReattachFuture, Reattached};
 use self::{
     dispatch::{Dispatcher, Moment},
+    handler_slots::HandlerSlots,
     pause::Pauses,
-    places::HandlerSlots,
 };
 use crate::lock::{event, in_transport};
 use crate::{

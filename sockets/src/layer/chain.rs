@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use tower_layer::Layer;
 
 use super::{
-    received::{LayeredListener, LayeredService},
+    incoming::{LayeredListener, LayeredService},
     request::{Direction, Request, Response},
 };
 use crate::{

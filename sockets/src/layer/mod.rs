@@ -56,7 +56,7 @@
 
 mod chain;
 mod connecting;
-mod received;
+mod incoming;
 mod request;
 
 pub use tower_layer::{Layer, layer_fn};

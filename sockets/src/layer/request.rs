@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::received::ReceivedCall;
+use super::incoming::ReceivedCall;
 use crate::{
     call_error::CallError,
     method::Kind,

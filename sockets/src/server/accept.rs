@@ -20,8 +20,8 @@ use tokio::{
 
 use super::{
     Identity, Inner, Server, Socket,
-    admission::{ConnectionPermit, HandshakePermit},
-    entry::{Authenticated, establish, refuse},
+    authentication::{Authenticated, establish, refuse},
+    limiter::{ConnectionPermit, HandshakePermit},
 };
 use crate::{
     connect_error::AcceptError,

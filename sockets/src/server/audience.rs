@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use serde::Serialize;
 
-use super::{Identity, Inner, Replies, Socket, registry::Registry, replies::Decode, roster::MemberList};
+use super::{Identity, Inner, Replies, Socket, member_list::MemberList, registry::Registry, replies::Decode};
 use crate::codec::{self, EncodeError, Payload};
 use crate::failing_element::failing_element;
 use crate::lock::{self, RwLock};

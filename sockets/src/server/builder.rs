@@ -12,8 +12,8 @@ use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    AuthFailure, Authenticator, ConnectedHook, HookOutcome, Identity, Inner, Server, admission::ConnectionLimiter,
-    fanout::Fanout, hook::sealed::Outcome, parking::DetachedSessions, registry::Registry, socket::Socket,
+    AuthFailure, Authenticator, ConnectedHook, HookOutcome, Identity, Inner, Server, detached::DetachedSessions,
+    fanout::Fanout, hook::sealed::Outcome, limiter::ConnectionLimiter, registry::Registry, socket::Socket,
 };
 use crate::codec::{DecodeError, decode_within};
 #[cfg(feature = "middleware")]

@@ -21,7 +21,7 @@ use tokio::{
     time::{sleep, timeout_at},
 };
 
-use super::roster::{MemberList, shard_of};
+use super::member_list::{MemberList, shard_of};
 use crate::{
     clock::now,
     lock::{Mutex, Notify},

@@ -1,20 +1,20 @@
 //! The server: its builder, sockets, rooms and audiences.
 
 mod accept;
-mod admission;
 mod audience;
+mod authentication;
 mod builder;
 mod call;
+mod detached;
 mod dynamic;
-mod entry;
 mod fanout;
 mod hook;
+mod limiter;
 mod listen;
 mod listening;
-mod parking;
+mod member_list;
 mod registry;
 mod replies;
-mod roster;
 mod socket;
 
 use std::{
@@ -43,7 +43,7 @@ pub use self::{
     socket::Socket,
 };
 use self::{
-    admission::ConnectionLimiter, audience::Selector, fanout::Fanout, listening::Listening, parking::DetachedSessions,
+    audience::Selector, detached::DetachedSessions, fanout::Fanout, limiter::ConnectionLimiter, listening::Listening,
     registry::Registry,
 };
 use crate::lock::{self, Mutex, RwLock};

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use super::{Socket, roster::MemberList};
+use super::{Socket, member_list::MemberList};
 use crate::session::Session;
 use sockets_proto::ReleaseUnused;
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Session, State, hearing::BroadcastCursor};
+use super::{Session, State, broadcast_cursor::BroadcastCursor};
 use crate::clock::now;
 
 /// Of a larger queue, emitters that send much wait for it to become shorter: so a loop of emits does not fill the queues

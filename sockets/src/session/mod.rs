@@ -3,34 +3,34 @@
 //! Callers and handlers use it from any thread; a [`Driver`](crate::driver::Driver) reads, dispatches and keeps time.
 //! The protocol's state is under one short lock, which is never held while a handler, listener or hook runs or is dropped.
 
-mod around;
-mod ask;
+mod broadcast_cursor;
+mod broadcast_log;
 mod call;
+mod call_future;
 mod describe;
 mod detached_bytes;
-mod driving;
-mod ending;
-mod hearing;
-mod incoming;
+mod handler_context;
+mod handler_slot;
+mod inbound;
+mod interceptor;
 mod laggards;
 mod lagging;
-mod log;
-mod notices;
+mod lifecycle;
+mod multi_call;
+mod outbound;
 mod peer;
 mod pending_replies;
-mod place;
 mod resolved;
-mod resuming;
+mod responder;
+mod resumption;
 mod routes;
-mod sending;
 mod service;
 mod signatures;
 mod slow;
 mod state_lock;
 mod stats;
 mod suspended;
-mod waiting;
-mod worker;
+mod wake_list;
 mod write_progress;
 mod writer;
 
@@ -50,47 +50,47 @@ use futures_util::future::AbortHandle;
 use slab::Slab;
 
 #[cfg(feature = "middleware")]
-pub(crate) use self::around::SendFn;
-pub(crate) use self::{
-    around::{Interceptor, OutgoingCall},
-    ask::{MultiCall, MultiCallSlot},
-    describe::{Described, cannot_decode, cannot_encode},
-    detached_bytes::{DetachedBytes, DetachedShare},
-    driving::Received,
-    incoming::SharedPermit,
-    laggards::Laggards,
-    log::{Batch, BroadcastLog, Members},
-    notices::WakeList,
-    resolved::Resolved,
-    resuming::{Checked, Declined, ResumedConnection, SUPERSEDED},
-    routes::{Routes, Subscriber},
-    sending::QueuePolicy,
-    service::ListenerService,
-    slow::{SLOW, SlowPermit},
-    suspended::run_suspended,
-    worker::{release_lifo_slot, run_hook},
-};
-pub use self::{
-    call::Call,
-    incoming::Responder,
-    peer::Peer,
-    place::{Completed, HandlerSlot},
-    service::Service,
-    stats::Stats,
-};
+pub(crate) use self::interceptor::SendFn;
 use self::{
-    ending::{Closing, Hook},
-    hearing::BroadcastCursor,
+    broadcast_cursor::BroadcastCursor,
+    call_future::WaitSlot,
     lagging::Lag,
+    lifecycle::{Closing, Hook},
     pending_replies::PendingReplies,
-    resuming::ReattachState,
+    resumption::ReattachState,
     signatures::Signatures,
     slow::Slowness,
     state_lock::{Recorded, StateGuard, StateLock},
     stats::Counters,
-    waiting::WaitSlot,
     write_progress::WriteProgress,
     writer::Writer,
+};
+pub(crate) use self::{
+    broadcast_log::{Batch, BroadcastLog, Members},
+    describe::{Described, cannot_decode, cannot_encode},
+    detached_bytes::{DetachedBytes, DetachedShare},
+    handler_context::{release_lifo_slot, run_hook},
+    inbound::Received,
+    interceptor::{Interceptor, OutgoingCall},
+    laggards::Laggards,
+    multi_call::{MultiCall, MultiCallSlot},
+    outbound::QueuePolicy,
+    resolved::Resolved,
+    responder::SharedPermit,
+    resumption::{Checked, Declined, ResumedConnection, SUPERSEDED},
+    routes::{Routes, Subscriber},
+    service::ListenerService,
+    slow::{SLOW, SlowPermit},
+    suspended::run_suspended,
+    wake_list::WakeList,
+};
+pub use self::{
+    call::Call,
+    handler_slot::{Completed, HandlerSlot},
+    peer::Peer,
+    responder::Responder,
+    service::Service,
+    stats::Stats,
 };
 use crate::lock::{DroppedUnlocked, Mutex, RwLock};
 use crate::{

@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, mem, sync::Arc};
 
 use super::{
-    around::Interceptor,
     describe::Described,
+    interceptor::Interceptor,
     service::{ListenerService, Service},
 };
 use crate::{

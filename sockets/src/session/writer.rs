@@ -16,8 +16,8 @@ use tokio::task::unconstrained;
 
 use super::{
     Session,
+    handler_context::release_lifo_slot,
     state_lock::{Deferred, StateGuard},
-    worker::release_lifo_slot,
 };
 use crate::{
     lock::{in_transport, is_in_transport},

@@ -1,11 +1,11 @@
 //! The seam between a session and what carries it: batches of whole frames come in, an outbox goes out.
 
 mod acceptor;
-mod arrival;
 mod batch;
 #[cfg_attr(not(feature = "compression"), path = "no_compression.rs")]
 mod compression;
 mod foreign;
+mod incoming;
 mod memory;
 mod messages;
 mod open;
@@ -36,15 +36,15 @@ use tokio::{
 use crate::lock::in_transport;
 use sockets_proto::{ProtocolError, SendBuffer, frame_with_prefix};
 
-pub use self::arrival::{Handshake, PeerCredentials};
+pub use self::incoming::{Handshake, PeerCredentials};
 #[cfg(feature = "ws")]
 pub(crate) use self::websocket::Origins;
 pub(crate) use self::{
     acceptor::Acceptor,
-    arrival::Incoming,
     batch::Batch,
     compression::Compression,
     foreign::{Foreign, MAGIC},
+    incoming::Incoming,
     memory::pair as memory_pair,
     messages::{BoxError, over_messages},
     open::{open_at, resolve},

@@ -2,14 +2,14 @@
 //!
 //! It happens below the session: the core sees frames as they are, and counts them so.
 
-mod deflating;
-mod inflating;
+mod cache;
+mod compressor;
+mod decompressor;
 mod lz4;
-mod recent;
 
 use std::sync::Arc;
 
-use self::{deflating::CompressingTransmitter, inflating::DecompressingReceiver, recent::CompressedCache};
+use self::{cache::CompressedCache, compressor::CompressingTransmitter, decompressor::DecompressingReceiver};
 use super::Link;
 
 /// Smaller ones are not worth it, nor may the welcome be compressed.

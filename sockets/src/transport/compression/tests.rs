@@ -4,8 +4,8 @@ use bytes::Bytes;
 
 use super::{
     Compression,
+    cache::CompressedCache,
     lz4::{COMPRESSED, compress, decompress},
-    recent::CompressedCache,
 };
 use crate::transport::{Link, memory_pair};
 use sockets_proto::{PREFIX, ProtocolError, SendBuffer};

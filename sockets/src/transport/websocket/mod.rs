@@ -4,14 +4,14 @@
 //! each connection, idle ones too, and one of a whole message as soon as that announces itself; and a session has to know
 //! how much has come of a message that is not whole.
 
-mod assembly;
 mod client;
 mod declined;
 mod fields;
 mod frame;
+mod frame_writer;
 mod head;
 mod origins;
-mod outgoing;
+mod reassembly;
 mod receiver;
 mod transmitter;
 mod upgrade;
@@ -30,7 +30,7 @@ pub(crate) use self::{
     origins::Origins,
     upgrade::{UpgradePolicy, accept},
 };
-use self::{outgoing::FrameWriter, receiver::Receiver, transmitter::Transmitter};
+use self::{frame_writer::FrameWriter, receiver::Receiver, transmitter::Transmitter};
 use super::Link;
 use crate::lock::TransportMutex;
 

@@ -14,9 +14,9 @@ use tokio_util::io::poll_read_buf;
 use tungstenite::protocol::{Role, frame::coding::CloseCode};
 
 use super::{
-    assembly::Reassembly,
     frame::{self, FrameInProgress, Kind, WsProtocolError},
-    outgoing::FrameWriter,
+    frame_writer::FrameWriter,
+    reassembly::Reassembly,
 };
 use crate::lock::TransportMutex;
 use crate::transport::{Discarded, Receive, ReceiveError, poll_discard, pool, wake_after_others};

@@ -8,7 +8,7 @@ use std::{
 
 use tokio::io::AsyncWrite;
 
-use super::outgoing::FrameWriter;
+use super::frame_writer::FrameWriter;
 use crate::lock::TransportMutex;
 use crate::transport::Transmit;
 use sockets_proto::SendBuffer;

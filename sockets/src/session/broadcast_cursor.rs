@@ -7,8 +7,8 @@ use std::{
 
 use super::{
     MultiCallSlot, Session, State, Waiter,
-    log::{Batch, BroadcastLog, Message},
-    worker::call_origin,
+    broadcast_log::{Batch, BroadcastLog, Message},
+    handler_context::call_origin,
 };
 use crate::{call_error::CallError, clock::now, disconnect_reason::DisconnectReason, method::Callee};
 use sockets_proto::{CallId, SendOutcome, SharedRequest, VolatileEmit, WhenFull};

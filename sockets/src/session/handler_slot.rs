@@ -11,7 +11,7 @@ use std::{
 use tokio::task::unconstrained;
 use tokio_util::sync::ReusableBoxFuture;
 
-use super::{Session, worker::run_handler};
+use super::{Session, handler_context::run_handler};
 
 /// Says that a call has ended. Only [`Responder`](super::Responder) makes one, so a handler's future cannot forget to.
 #[derive(Debug)]

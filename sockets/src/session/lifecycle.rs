@@ -10,7 +10,7 @@ use std::{
 
 use tokio::{runtime::Handle, time::timeout};
 
-use super::{Routes, Session, State, resuming::OVER};
+use super::{Routes, Session, State, resumption::OVER};
 use crate::{clock::now, contain::contain, disconnect_reason::DisconnectReason, hooks};
 use sockets_proto::{CloseReason, Frame};
 

@@ -14,7 +14,7 @@ use std::{
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Described, Session, State, Waiter, WakeList, notices::Wakeup, worker::call_origin};
+use super::{Described, Session, State, Waiter, WakeList, handler_context::call_origin, wake_list::Wakeup};
 use crate::codec::{self, DecodeError, EncodeError, Payload, decode_within};
 use crate::failing_element::failing_element;
 use crate::{call_error::CallError, clock::now};

@@ -7,7 +7,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{
     AuthFailure, Identity, Inner, Socket,
-    admission::{ConnectionPermit, HandshakePermit},
+    limiter::{ConnectionPermit, HandshakePermit},
 };
 use crate::{
     connect_error::AcceptError,
