@@ -9,7 +9,7 @@ use crate::{
     errors::Errors,
     model::{Group, Kind, Method, plain_name, typed},
     name,
-    travel::{self, CallParam, Pass, Reply},
+    types::{self, ArgumentPassing, CallParam, Reply},
 };
 
 /// Functions that the stub has itself.
@@ -21,7 +21,7 @@ const ARGS_MAX: usize = 16;
 pub(crate) fn check(group: &Group, errors: &mut Errors) {
     check_trait(&group.item, errors);
     let mut methods = group.methods.iter();
-    let mut earlier = Earlier::default();
+    let mut earlier = SeenNames::default();
     for member in &group.item.items {
         match member {
             TraitItem::Fn(member) => {
@@ -103,7 +103,7 @@ fn check_receiver(receiver: &Receiver, errors: &mut Errors) {
 fn check_params(sig: &Signature, method: &Method, krate: &Path, errors: &mut Errors) {
     let mut args = method.args.iter();
     for (i, param) in typed(sig).enumerate() {
-        match travel::as_call(&param.ty, krate) {
+        match types::as_call(&param.ty, krate) {
             Some(CallParam::Shared) if i == 0 => {}
             Some(CallParam::Other) if i == 0 => {
                 errors.on(&param.ty, "a handler borrows the call; write `call: &sockets::Call`");
@@ -113,7 +113,7 @@ fn check_params(sig: &Signature, method: &Method, krate: &Path, errors: &mut Err
                 if plain_name(&param.pat).is_none() {
                     errors.on(&param.pat, "an argument is a plain name, which the stub has too; write `name: Type`");
                 }
-                if let Some(Pass::Refused(refusal)) = args.next().map(|arg| &arg.pass) {
+                if let Some(ArgumentPassing::Refused(refusal)) = args.next().map(|arg| &arg.pass) {
                     errors.push(refusal.error.clone());
                 }
             }
@@ -139,12 +139,12 @@ fn check_kind(sig: &Signature, method: &Method, errors: &mut Errors) {
 
 /// The methods before the one that is looked at.
 #[derive(Default)]
-struct Earlier<'a> {
+struct SeenNames<'a> {
     names: HashMap<&'a str, &'a Method>,
     keys: HashMap<u64, &'a Method>,
 }
 
-impl<'a> Earlier<'a> {
+impl<'a> SeenNames<'a> {
     fn check_name(&mut self, method: &'a Method, errors: &mut Errors) {
         let name = &method.name;
         if RESERVED.contains(&name.as_str()) {

@@ -9,15 +9,15 @@ mod fallback;
 mod key;
 mod model;
 mod name;
-mod obstacle;
 mod options;
 mod overflow;
-mod shape;
+mod peel;
 mod signature;
 #[cfg(test)]
 mod tests;
 mod timeout;
-mod travel;
+mod types;
+mod unsupported;
 
 use proc_macro2::{TokenStream, TokenTree};
 use syn::{Ident, Item};

@@ -16,8 +16,8 @@ use crate::{
     key::key,
     options::{self, Options},
     overflow::Overflow,
-    shape, signature,
-    travel::{self, CallParam, Pass, Reply},
+    peel, signature,
+    types::{self, ArgumentPassing, CallParam, Reply},
 };
 
 /// The trait, and what becomes of it.
@@ -73,7 +73,7 @@ pub(crate) struct Arg {
     /// Its name; `arg0` for one whose pattern is refused.
     pub(crate) ident: Ident,
     pub(crate) ty: Type,
-    pub(crate) pass: Pass,
+    pub(crate) pass: ArgumentPassing,
 }
 
 impl Group {
@@ -117,11 +117,11 @@ impl Group {
 
 impl Method {
     fn new(path: &str, krate: &Path, item: &mut TraitItemFn, options: &Options, outer: &Generics) -> Self {
-        let args = typed(&item.sig).filter(|param| travel::as_call(&param.ty, krate).is_none());
+        let args = typed(&item.sig).filter(|param| types::as_call(&param.ty, krate).is_none());
         let args = args.enumerate().map(|(i, param)| Arg {
             ident: plain_name(&param.pat).cloned().unwrap_or_else(|| format_ident!("arg{i}", span = Span::call_site())),
             ty: (*param.ty).clone(),
-            pass: travel::argument(&param.ty),
+            pass: types::argument(&param.ty),
         });
         let args: Vec<_> = args.collect();
         let kind = Kind::new(options, &item.sig.output);
@@ -139,7 +139,7 @@ impl Method {
             emit: options.emit,
             types: signature::text(&args, &kind),
             kind,
-            call: first.and_then(|first| travel::as_call(&first.ty, krate)) == Some(CallParam::Shared),
+            call: first.and_then(|first| types::as_call(&first.ty, krate)) == Some(CallParam::Shared),
             args,
             generics: needed(outer, &item.sig),
         }
@@ -155,13 +155,13 @@ impl Kind {
     fn new(options: &Options, output: &ReturnType) -> Self {
         let nothing = match output {
             ReturnType::Default => true,
-            ReturnType::Type(_, ty) => matches!(shape::peel(ty), Type::Tuple(tuple) if tuple.elems.is_empty()),
+            ReturnType::Type(_, ty) => matches!(peel::peel(ty), Type::Tuple(tuple) if tuple.elems.is_empty()),
         };
         // An emit that returns something may be meant as a request, and an unknown attribute as an emit.
         if (options.emit || options.unknown) && nothing {
             return Self::Emit { overflow: options.overflow };
         }
-        Self::Request { timeout: options.timeout, idempotent: options.idempotent, reply: travel::reply(output) }
+        Self::Request { timeout: options.timeout, idempotent: options.idempotent, reply: types::reply(output) }
     }
 }
 
@@ -175,7 +175,7 @@ fn needed(outer: &Generics, sig: &Signature) -> Generics {
             GenericParam::Const(param) => &param.ident,
             GenericParam::Lifetime(param) => &param.lifetime.ident,
         };
-        mentions(quote!(#inputs #output), &name.unraw().to_string())
+        contains_ident(quote!(#inputs #output), &name.unraw().to_string())
     });
     generics.params.extend(mentioned.cloned());
     generics
@@ -228,10 +228,10 @@ fn select(attrs: &[Attribute], names: &[&str]) -> Vec<Attribute> {
 }
 
 /// Whether a name occurs anywhere.
-pub(crate) fn mentions(tokens: TokenStream, name: &str) -> bool {
+pub(crate) fn contains_ident(tokens: TokenStream, name: &str) -> bool {
     tokens.into_iter().any(|token| match token {
         TokenTree::Ident(ident) => ident.unraw() == name,
-        TokenTree::Group(group) => mentions(group.stream(), name),
+        TokenTree::Group(group) => contains_ident(group.stream(), name),
         _ => false,
     })
 }

@@ -12,8 +12,8 @@ use syn::{Expr, ExprLit, ExprPath, GenericArgument, Lit, PathArguments, Type, Ty
 use crate::{
     key::first_eight,
     model::{Arg, Kind},
-    shape::peel,
-    travel::Reply,
+    peel::peel,
+    types::Reply,
 };
 
 /// `(String, u32) -> Option<u32>` for a request, `emit (String)` for an emit.
@@ -47,18 +47,18 @@ fn of(ty: &Type) -> String {
             _ => format!("({})", list(tuple.elems.iter().map(of))),
         },
         Type::Path(path) => named(path),
-        other => spelled(other.to_token_stream()),
+        other => normalized_tokens(other.to_token_stream()),
     }
 }
 
 /// A type by the last segment of its path; those of the standard library that are encoded alike by one name for all.
 fn named(TypePath { qself, path, .. }: &TypePath) -> String {
-    let Some(last) = path.segments.last() else { return spelled(path.to_token_stream()) };
+    let Some(last) = path.segments.last() else { return normalized_tokens(path.to_token_stream()) };
     let name = last.ident.unraw().to_string();
     let args: Vec<_> = match &last.arguments {
         PathArguments::None => Vec::new(),
         PathArguments::AngleBracketed(args) => args.args.iter().filter_map(argument).collect(),
-        PathArguments::Parenthesized(_) => return spelled(path.to_token_stream()),
+        PathArguments::Parenthesized(_) => return normalized_tokens(path.to_token_stream()),
     };
     if let Some(qself) = qself {
         return format!("<{}>::{}", of(&qself.ty), applied(&name, &args));
@@ -87,7 +87,7 @@ fn argument(argument: &GenericArgument) -> Option<String> {
         GenericArgument::Lifetime(_) => None,
         GenericArgument::Type(ty) => Some(of(ty)),
         GenericArgument::Const(value) => Some(constant(value)),
-        other => Some(spelled(other.to_token_stream())),
+        other => Some(normalized_tokens(other.to_token_stream())),
     }
 }
 
@@ -99,17 +99,17 @@ fn constant(value: &Expr) -> String {
         Expr::Lit(ExprLit { lit: Lit::Int(number), .. }) => number.base10_digits().to_owned(),
         Expr::Path(ExprPath { qself: None, path, .. }) => match path.segments.last() {
             Some(last) => last.ident.unraw().to_string(),
-            None => spelled(value.to_token_stream()),
+            None => normalized_tokens(value.to_token_stream()),
         },
-        other => spelled(other.to_token_stream()),
+        other => normalized_tokens(other.to_token_stream()),
     }
 }
 
 /// Tokens with one space between each two: how the compiler would write them is not the same in all its versions.
-fn spelled(tokens: TokenStream) -> String {
+fn normalized_tokens(tokens: TokenStream) -> String {
     let words = tokens.into_iter().map(|token| match token {
         TokenTree::Group(group) => {
-            let inside = spelled(group.stream());
+            let inside = normalized_tokens(group.stream());
             match group.delimiter() {
                 Delimiter::Parenthesis => format!("({inside})"),
                 Delimiter::Brace => format!("{{{inside}}}"),

@@ -32,7 +32,7 @@ pub enum ConnectError {
         theirs: u16,
     },
     /// The server's authentication or its `connected` hook refused the client, or the server is full or shuts down.
-    /// [`Refusal::retry_after`] tells whether another attempt may succeed.
+    /// [`UnsupportedType::retry_after`] tells whether another attempt may succeed.
     #[error("the server refused the connection: {0}")]
     Refused(Refusal),
     /// The login could not be made, or not be encoded.

@@ -47,7 +47,7 @@ pub enum DisconnectReason {
 }
 
 impl DisconnectReason {
-    /// Returns the server's message: that of `disconnect("…")`, or of a [`Refusal`].
+    /// Returns the server's message: that of `disconnect("…")`, or of a [`UnsupportedType`].
     ///
     /// ```
     /// # use sockets::DisconnectReason;

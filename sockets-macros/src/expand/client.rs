@@ -8,8 +8,8 @@ use super::{constant, fresh, type_check};
 use crate::{
     check::RESERVED,
     model::{Group, Kind, Method, generated, respan_ident},
-    obstacle::Refusal,
-    travel::{Pass, Reply},
+    types::{ArgumentPassing, Reply},
+    unsupported::UnsupportedType,
 };
 
 /// What the stub's functions do.
@@ -97,7 +97,7 @@ fn stub(group: &Group, index: usize, target: Target, identity: &Ident, body: Bod
     let names = args.iter().map(|arg| respan_ident(&arg.ident));
     let params = args.iter().map(|arg| {
         let (name, ty) = (respan_ident(&arg.ident), &arg.ty);
-        if let Pass::Refused(Refusal { meant: None, .. }) = &arg.pass {
+        if let ArgumentPassing::Refused(UnsupportedType { meant: None, .. }) = &arg.pass {
             // Only in a skeleton: takes whatever the caller gives.
             quote!(#name: impl ::core::marker::Sized)
         } else {

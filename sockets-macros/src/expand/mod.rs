@@ -9,7 +9,7 @@ use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::{Attribute, Ident, ItemTrait, Meta, TraitItem, Type, ext::IdentExt, spanned::Spanned};
 
 use crate::{
-    model::{Group, Kind, Method, generated, mentions, typed},
+    model::{Group, Kind, Method, contains_ident, generated, typed},
     overflow::Overflow,
     signature,
 };
@@ -152,7 +152,7 @@ pub(crate) fn literal(key: u64) -> TokenStream {
 
 /// A name for a type parameter that means nothing in what the user wrote.
 pub(crate) fn fresh(group: &Group, wish: &str) -> Ident {
-    let taken = |name: &str| mentions(group.item.to_token_stream(), name);
+    let taken = |name: &str| contains_ident(group.item.to_token_stream(), name);
     let mut name = wish.to_owned();
     while taken(&name) {
         name.insert(0, '_');

@@ -7,7 +7,7 @@ use syn::Ident;
 use super::{fresh, literal, type_check};
 use crate::{
     model::{Group, Kind, Method, generated, respan_ident},
-    travel::Pass,
+    types::ArgumentPassing,
 };
 
 /// What does not depend on the methods.
@@ -84,12 +84,12 @@ fn arm(contract: &Ident, handler: &Ident, method: &Method) -> TokenStream {
     // Fresh names: the user's arguments may be called like what is here.
     let names: Vec<_> = (0..args.len()).map(|i| format_ident!("arg{i}")).collect();
     let checks = args.iter().map(|arg| match &arg.pass {
-        Pass::Reference(target) => type_check(target, "by_reference"),
-        Pass::ByValue | Pass::Refused(_) => type_check(&arg.ty, "by_value"),
+        ArgumentPassing::Reference(target) => type_check(target, "by_reference"),
+        ArgumentPassing::ByValue | ArgumentPassing::Refused(_) => type_check(&arg.ty, "by_value"),
     });
     let passed = names.iter().zip(args).map(|(name, arg)| match &arg.pass {
-        Pass::Reference(_) => quote!(&#name),
-        Pass::ByValue | Pass::Refused(_) => quote!(#name),
+        ArgumentPassing::Reference(_) => quote!(&#name),
+        ArgumentPassing::ByValue | ArgumentPassing::Refused(_) => quote!(#name),
     });
     let call = method.call.then(|| quote!(call.call(),));
     // What rustc has to say of types that cannot be decoded, encoded or shared, it says at the method.

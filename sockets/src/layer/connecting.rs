@@ -44,7 +44,7 @@ impl std::fmt::Debug for Connecting {
     }
 }
 
-/// Why somebody is not let in: a [`Refusal`], whose words the client is told, or a login that does not decode.
+/// Why somebody is not let in: a [`UnsupportedType`], whose words the client is told, or a login that does not decode.
 #[derive(Debug)]
 pub struct Rejection(AuthFailure);
 

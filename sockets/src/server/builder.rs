@@ -36,7 +36,7 @@ const LOGIN_FACTOR: usize = 16;
 const LOGIN_FREE: usize = 64 * 1024;
 
 /// A function that authenticates: it takes the login, or the login and a [`Handshake`], and gives
-/// `Result<I, Refusal>` in a future.
+/// `Result<I, UnsupportedType>` in a future.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot authenticate",
     label = "write `|login: Login| async move ` or `|login: Login, handshake: Handshake| async move`, giving `Result<I, Refusal>`"
@@ -120,8 +120,8 @@ impl ServerBuilder {
 
     /// Authenticates every client before anything else, and gives it its identity.
     ///
-    /// A [`Refusal`] ends the client's attempt. If `f` panics, or takes longer than [`Limits::authentication`], that is a
-    /// [`Refusal::retry`]. If the client disconnects meanwhile, the future that `f` returned is dropped.
+    /// A [`UnsupportedType`] ends the client's attempt. If `f` panics, or takes longer than [`Limits::authentication`], that is a
+    /// [`UnsupportedType::retry`]. If the client disconnects meanwhile, the future that `f` returned is dropped.
     ///
     /// # Panics
     ///
@@ -160,8 +160,8 @@ impl ServerBuilder {
 impl<I: Identity> ServerBuilder<I> {
     /// Runs `f` for every new session, before the client's `connect` returns and its calls are received.
     ///
-    /// `f` may fail with a [`Refusal`], which ends the session and is the client's error. If `f` panics, or takes longer
-    /// than [`Limits::connected`], that is a [`Refusal::retry`]: a client that reconnects tries again.
+    /// `f` may fail with a [`UnsupportedType`], which ends the session and is the client's error. If `f` panics, or takes longer
+    /// than [`Limits::connected`], that is a [`UnsupportedType::retry`]: a client that reconnects tries again.
     pub fn connected<F, Fut>(self, f: F) -> Self
     where
         F: Fn(Socket<I>) -> Fut + Send + Sync + 'static,

@@ -3,19 +3,19 @@
 use syn::{Error, GenericArgument, Path, PathArguments, ReturnType, Type, TypePath};
 
 use crate::{
-    obstacle::{self, Place, Refusal},
-    shape::peel,
+    peel::peel,
+    unsupported::{self, Position, UnsupportedType},
 };
 
 /// How a handler gets an argument.
-pub(crate) enum Pass {
+pub(crate) enum ArgumentPassing {
     /// The type that is decoded, which may borrow from the received bytes.
     ByValue,
     /// A reference to this type. The compiler decides from the type whether the reference itself is
     /// decoded, or an owned value.
     Reference(Box<Type>),
     /// It cannot travel.
-    Refused(Refusal),
+    Refused(UnsupportedType),
 }
 
 /// What a request is answered with.
@@ -26,7 +26,7 @@ pub(crate) enum Reply {
         err: Box<Type>,
     },
     /// It cannot travel.
-    Refused(Refusal),
+    Refused(UnsupportedType),
 }
 
 /// How a parameter of type `Call` is written.
@@ -58,20 +58,20 @@ pub(crate) fn as_call(ty: &Type, krate: &Path) -> Option<CallParam> {
 }
 
 /// Sorts an argument's type.
-pub(crate) fn argument(ty: &Type) -> Pass {
-    if let Some(refusal) = obstacle::find(ty, Place::Argument) {
-        return Pass::Refused(refusal);
+pub(crate) fn argument(ty: &Type) -> ArgumentPassing {
+    if let Some(refusal) = unsupported::find_unsupported(ty, Position::Argument) {
+        return ArgumentPassing::Refused(refusal);
     }
     match peel(ty) {
-        Type::Reference(reference) => Pass::Reference(reference.elem.clone()),
-        _ => Pass::ByValue,
+        Type::Reference(reference) => ArgumentPassing::Reference(reference.elem.clone()),
+        _ => ArgumentPassing::ByValue,
     }
 }
 
 /// Sorts a return type.
 pub(crate) fn reply(output: &ReturnType) -> Reply {
     let ReturnType::Type(_, ty) = output else { return Reply::Value(syn::parse_quote!(())) };
-    if let Some(refusal) = obstacle::find(ty, Place::Reply) {
+    if let Some(refusal) = unsupported::find_unsupported(ty, Position::Reply) {
         return Reply::Refused(refusal);
     }
     match peel(ty) {
@@ -98,5 +98,5 @@ fn result(path: &Path) -> Option<Reply> {
         path,
         "this alias hides the error, which the caller gets back; write `Result<T, E>` with both types",
     );
-    Some(Reply::Refused(Refusal { error, meant }))
+    Some(Reply::Refused(UnsupportedType { error, meant }))
 }

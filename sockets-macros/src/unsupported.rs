@@ -7,43 +7,43 @@ use syn::{
     visit::{self, Visit},
 };
 
-use crate::shape::peel;
+use crate::peel::peel;
 
 /// Where a type stands.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum Position {
     Argument,
     Reply,
 }
 
 /// What is wrong with a type.
-pub(crate) struct Refusal {
+pub(crate) struct UnsupportedType {
     pub(crate) error: Error,
     /// What the skeleton has instead: what the user may have meant. `None` if that cannot be told.
     pub(crate) meant: Option<Box<Type>>,
 }
 
 /// Looks for all that cannot travel.
-pub(crate) fn find(ty: &Type, place: Place) -> Option<Refusal> {
-    let mut finder = Finder { place, error: None, nameable: !matches!(peel(ty), Type::TraitObject(_)) };
+pub(crate) fn find_unsupported(ty: &Type, place: Position) -> Option<UnsupportedType> {
+    let mut finder = UnsupportedVisitor { place, error: None, nameable: !matches!(peel(ty), Type::TraitObject(_)) };
     finder.visit_type(ty);
     let error = finder.error?;
     let meant = match place {
         _ if !finder.nameable => None,
-        Place::Argument => Some(Box::new(ty.clone())),
-        Place::Reply => syn::parse2(immortal(ty.to_token_stream())).ok(),
+        Position::Argument => Some(Box::new(ty.clone())),
+        Position::Reply => syn::parse2(with_static_lifetimes(ty.to_token_stream())).ok(),
     };
-    Some(Refusal { error, meant })
+    Some(UnsupportedType { error, meant })
 }
 
-struct Finder {
-    place: Place,
+struct UnsupportedVisitor {
+    place: Position,
     error: Option<Error>,
     /// Whether the type means something in the stub.
     nameable: bool,
 }
 
-impl Finder {
+impl UnsupportedVisitor {
     fn report(&mut self, typed: impl ToTokens, message: &str) {
         let error = Error::new_spanned(typed, message);
         match &mut self.error {
@@ -73,21 +73,21 @@ const REPLY_LIFETIME: &str = "a reply must be owned, since it is decoded on the 
 const REPLY_BORROW: &str =
     "a reply must be owned, since it is decoded on the other side; return `String`, `Vec<T>` or the like";
 
-impl<'ast> Visit<'ast> for Finder {
+impl<'ast> Visit<'ast> for UnsupportedVisitor {
     fn visit_lifetime(&mut self, lifetime: &'ast Lifetime) {
         // `'static` may stand in a path: `Cow<'static, str>` is owned. References are looked at by themselves.
         match self.place {
             _ if lifetime.ident == "static" => {}
-            Place::Argument if lifetime.ident == "_" => {}
-            Place::Argument => self.report(lifetime, ARGUMENT_LIFETIME),
-            Place::Reply => self.report(lifetime, REPLY_LIFETIME),
+            Position::Argument if lifetime.ident == "_" => {}
+            Position::Argument => self.report(lifetime, ARGUMENT_LIFETIME),
+            Position::Reply => self.report(lifetime, REPLY_LIFETIME),
         }
     }
 
     fn visit_type_reference(&mut self, reference: &'ast TypeReference) {
         let wrong = match self.place {
-            Place::Argument => Self::wrong_borrow(reference),
-            Place::Reply => Some((reference.and_token.to_token_stream(), REPLY_BORROW)),
+            Position::Argument => Self::wrong_borrow(reference),
+            Position::Reply => Some((reference.and_token.to_token_stream(), REPLY_BORROW)),
         };
         if let Some((typed, message)) = wrong {
             self.report(typed, message);
@@ -96,10 +96,10 @@ impl<'ast> Visit<'ast> for Finder {
     }
 
     fn visit_type_impl_trait(&mut self, ty: &'ast TypeImplTrait) {
-        self.nameable &= self.place == Place::Argument;
+        self.nameable &= self.place == Position::Argument;
         let message = match self.place {
-            Place::Argument => "`impl Trait` is not one type on both sides; name the type",
-            Place::Reply => "the caller must know the type of the reply; name the type",
+            Position::Argument => "`impl Trait` is not one type on both sides; name the type",
+            Position::Reply => "the caller must know the type of the reply; name the type",
         };
         self.report(ty, message);
     }
@@ -131,14 +131,14 @@ impl<'ast> Visit<'ast> for Finder {
 }
 
 /// Writes `'static` wherever a lifetime is or may be.
-fn immortal(tokens: TokenStream) -> TokenStream {
+fn with_static_lifetimes(tokens: TokenStream) -> TokenStream {
     let mut tokens = tokens.into_iter().peekable();
     let is = |token: &TokenTree, char| matches!(token, TokenTree::Punct(punct) if punct.as_char() == char);
     let mut written = TokenStream::new();
     while let Some(token) = tokens.next() {
         match token {
             TokenTree::Group(group) => {
-                let inside = immortal(group.stream());
+                let inside = with_static_lifetimes(group.stream());
                 written.extend([TokenTree::Group(proc_macro2::Group::new(group.delimiter(), inside))]);
             }
             token if is(&token, '&') => {
