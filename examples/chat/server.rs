@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use sockets::{Audience, BindError, DisconnectReason, Handshake, Limits, Refusal, Server, Socket};
+use sockets::{Audience, BindError, ConnectInfo, DisconnectReason, Limits, Refusal, Server, Socket};
 use tokio::sync::Notify;
 
 use crate::{
@@ -20,14 +20,14 @@ pub async fn serve(addr: &str, vote_time: Duration, stop: &Notify) -> Result<(),
     let server = Server::builder()
         // Lines of text are short. The shutdown does not wait for open votes.
         .limits(Limits { max_frame: 16 << 10, shutdown_grace: Duration::from_secs(1), ..Limits::default() })
-        .authenticate(move |name: String, handshake: Handshake| {
+        .authenticate(move |name: String, handshake: ConnectInfo| {
             let names = names.clone();
             async move {
                 if !is_name(&name) {
                     return Err(Refusal::new(format!("that is not a name for the chat: {NAME_RULE}")));
                 }
                 // A session that resumes already has the name.
-                let person = if handshake.returns() { names.known(&name) } else { names.take(&name) };
+                let person = if handshake.is_resumption() { names.known(&name) } else { names.take(&name) };
                 person.ok_or_else(|| Refusal::new(format!("the name {name} is taken")))
             }
         })

@@ -74,7 +74,7 @@ use crate::{attr::GroupArgs, errors::Errors, model::Group};
 /// let server = sockets::Server::builder().serve(PurchasesServer::new(Shop)).build();
 ///
 /// // the client calls it with `PurchasesClient`.
-/// let client = sockets::Client::builder().connect_to(&server).await?;
+/// let client = sockets::Client::builder().connect_local(&server).await?;
 /// let shop = PurchasesClient::new(&client);
 /// assert_eq!(shop.get_price("sword").await?, Some(300));
 /// assert!(matches!(shop.buy("shield", 1).await, Err(sockets::CallError::Handler(PurchaseError::SoldOut))));

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use ::axum::{
     body::Body,
-    extract::{ConnectInfo, OriginalUri, Request},
+    extract::{self, OriginalUri, Request},
     response::{IntoResponse, Response},
     routing::{MethodRouter, any},
 };
@@ -21,7 +21,7 @@ use crate::{
     connect_error::AcceptError,
     server::{Identity, Server},
     transport::{
-        Handshake, Incoming, Link,
+        ConnectInfo, Incoming, Link,
         websocket::{UpgradeError, accept_upgrade, of_request, over_websocket},
     },
 };
@@ -50,9 +50,9 @@ use crate::{
 /// ([`origins`](crate::ServerBuilder::origins); by default those of the same host). A page that is refused is logged as a
 /// warning, with its origin.
 ///
-/// Authentication receives the request in its [`Handshake`]: [`path`](Handshake::path), the whole one also in a nested
-/// router, [`headers`](Handshake::headers) with their cookies, [`extensions`](Handshake::extensions) with the values
-/// that layers of the router have inserted, and [`peer_addr`](Handshake::peer_addr) if the application is served by
+/// Authentication receives the request in its [`ConnectInfo`]: [`path`](ConnectInfo::path), the whole one also in a nested
+/// router, [`headers`](ConnectInfo::headers) with their cookies, [`extensions`](ConnectInfo::extensions) with the values
+/// that layers of the router have inserted, and [`peer_addr`](ConnectInfo::peer_addr) if the application is served by
 /// `app.into_make_service_with_connect_info::<SocketAddr>()`.
 ///
 /// A request is an upgrade over HTTP/1.1, or an extended CONNECT over HTTP/2 (RFC 8441) if axum's feature `http2` is
@@ -75,14 +75,14 @@ where
 
 /// Answers a request, and goes on with its connection when the answer has been sent.
 async fn upgrade<I: Identity>(server: &Server<I>, mut request: Request) -> Result<Response, UpgradeError> {
-    let peer_addr = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(address)| *address);
+    let peer_addr = request.extensions().get::<extract::ConnectInfo<SocketAddr>>().map(|address| address.0);
     let response = accept_upgrade(&request, server.origins(), peer_addr)?;
     let upgrade = request.extensions_mut().remove::<OnUpgrade>().ok_or(UpgradeError::NOT_UPGRADABLE)?;
     if let Some(OriginalUri(whole)) = request.extensions().get().cloned() {
         // A nested router has removed its prefix.
         *request.uri_mut() = whole;
     }
-    let handshake = of_request(Handshake { peer_addr, ..Handshake::over("ws") }, request);
+    let handshake = of_request(ConnectInfo { peer_addr, ..ConnectInfo::over("ws") }, request);
     let opening = async move {
         let upgraded = upgrade.await.map_err(|error| AcceptError::Handshake(error.to_string()))?;
         Ok((link(upgraded), handshake))

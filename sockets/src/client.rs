@@ -35,7 +35,7 @@ use crate::{
     reconnector::{Login, Reconnector, make_login},
     server::{Identity, Server},
     session::{Peer, Routes, Service, Session, cannot_encode, run_hook},
-    transport::{BoxError, ClientOptions, Handshake, Incoming, Link, memory_pair, over_messages, over_stream},
+    transport::{BoxError, ClientOptions, ConnectInfo, Incoming, Link, memory_pair, over_messages, over_stream},
 };
 use crate::{codec, hooks};
 use sockets_proto::{Role, clamp_timeout};
@@ -313,9 +313,9 @@ impl ClientBuilder {
     /// # Errors
     ///
     /// As [`connect`](Self::connect).
-    pub async fn connect_to<I: Identity>(self, server: &Server<I>) -> Result<Client, ConnectError> {
+    pub async fn connect_local<I: Identity>(self, server: &Server<I>) -> Result<Client, ConnectError> {
         let (ours, theirs) = memory_pair();
-        server.accept_incoming(Incoming::Open(theirs, Handshake::over("memory")));
+        server.accept_incoming(Incoming::Open(theirs, ConnectInfo::over("memory")));
         self.connect_by(ConnectTarget::Over(ours)).await
     }
 

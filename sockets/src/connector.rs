@@ -226,13 +226,13 @@ mod tests {
     #[cfg(feature = "ws")]
     #[tokio::test]
     async fn websocket_without_a_greeting_wins_without_a_probe() {
-        use crate::transport::{Handshake, websocket};
+        use crate::transport::{ConnectInfo, websocket};
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let targets = [Some(listener.local_addr().unwrap()); 2];
         let silent = tokio::spawn(async move {
             let (read, write) = listener.accept().await.unwrap().0.into_split();
             let entrance = Arc::new(websocket::UpgradePolicy::new(&websocket::Origins::default(), "/".to_owned()));
-            let _upgraded = websocket::accept(read, write, entrance, Handshake::over("ws")).await;
+            let _upgraded = websocket::accept(read, write, entrance, ConnectInfo::over("ws")).await;
             pending::<()>().await;
         });
         let (address, options) = (Address::parse("ws://127.0.0.1:1").unwrap(), ClientOptions::default());

@@ -146,5 +146,5 @@ pub use self::{
     },
     session::{Call, Peer, Stats},
     stub::Callable,
-    transport::{Handshake, PeerCredentials},
+    transport::{ConnectInfo, PeerCredentials},
 };

@@ -38,7 +38,7 @@ pub struct TlsError {
 /// key.
 ///
 /// With `clients`, every client has to show a certificate that one of these authorities vouches for;
-/// [`Handshake::certificates`](crate::Handshake::certificates) is what it shows.
+/// [`ConnectInfo::certificates`](crate::ConnectInfo::certificates) is what it shows.
 ///
 /// # Errors
 ///

@@ -29,7 +29,7 @@ pub enum Transport {
     Stream,
     /// A stream and sink of messages of the user: `accept_messages` and `connect_over_messages`.
     Messages,
-    /// The transport within a process: `connect_to`.
+    /// The transport within a process: `connect_local`.
     Memory,
 }
 
@@ -84,7 +84,7 @@ impl Transport {
                 drop(server.accept_messages(far));
                 builder.connect_over_messages(near).await
             }
-            Self::Memory => builder.connect_to(server).await,
+            Self::Memory => builder.connect_local(server).await,
         }
     }
 

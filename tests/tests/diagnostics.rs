@@ -230,7 +230,7 @@ async fn values_that_cannot_be_encoded_are_named() {
     event(&["WARN", "the reply", "`broken`", "peer=client of session"]).await;
     let emit = client.emit("unheard", &Fragile).await.unwrap_err().to_string();
     assert_names(&emit, &["cannot encode the arguments", "Fragile", "`unheard` at the client"]);
-    let login = Client::builder().auth(Fragile).connect_to(&server).await.unwrap_err().to_string();
+    let login = Client::builder().auth(Fragile).connect_local(&server).await.unwrap_err().to_string();
     assert_names(&login, &["cannot encode the login", "Fragile", "at the client"]);
 }
 
@@ -238,7 +238,7 @@ async fn values_that_cannot_be_encoded_are_named() {
 async fn login_that_cannot_be_decoded_is_named_with_its_type() {
     record();
     let server = Server::builder().authenticate(|_: Item| async { Ok::<_, Refusal>(()) }).build();
-    let refused = Client::builder().auth(true).connect_to(&server).await.unwrap_err().to_string();
+    let refused = Client::builder().auth(true).connect_local(&server).await.unwrap_err().to_string();
     assert_names(&refused, &["cannot decode the login", "Item", "at the server"]);
 }
 

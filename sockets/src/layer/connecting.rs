@@ -8,7 +8,7 @@ use tower_layer::Layer;
 use crate::{
     refusal::Refusal,
     server::{AuthFailure, Authenticator, Identity},
-    transport::Handshake,
+    transport::ConnectInfo,
 };
 
 /// A service that those who connect to a server go through, to the server's authentication.
@@ -22,12 +22,12 @@ pub trait ConnectService<I>: Send + Sync + 'static {
 /// Somebody who connects, and has not been authenticated yet.
 pub struct Connecting {
     login: Vec<u8>,
-    handshake: Handshake,
+    handshake: ConnectInfo,
 }
 
 impl Connecting {
     /// What the transport tells.
-    pub fn handshake(&self) -> &Handshake {
+    pub fn handshake(&self) -> &ConnectInfo {
         &self.handshake
     }
 

@@ -40,7 +40,7 @@
 //!         socket.listen("double", |n: u32| async move { 2 * n });
 //!     })
 //!     .build();
-//! let client = Client::builder().connect_to(&server).await.unwrap();
+//! let client = Client::builder().connect_local(&server).await.unwrap();
 //! assert_eq!(client.request("double", &21_u32).await, Ok(42_u32));
 //! assert_eq!(calls.load(Ordering::Relaxed), 1);
 //! # }

@@ -33,7 +33,7 @@ use crate::{
     peer_label::PeerLabel,
     refusal::Refusal,
     session::{Declined, Peer, ResumedConnection, Routes, Session, run_hook},
-    transport::{BoxError, Handshake, Incoming, Link, over_messages, over_stream},
+    transport::{BoxError, ConnectInfo, Incoming, Link, over_messages, over_stream},
 };
 use sockets_proto::{Token, clamp_timeout};
 
@@ -51,7 +51,7 @@ impl<I: Identity> Server<I> {
         S: AsyncRead + AsyncWrite + Send + 'static,
     {
         let (read, write) = tokio::io::split(io);
-        self.accept_incoming(Incoming::Open(over_stream(read, write), Handshake::over("stream")))
+        self.accept_incoming(Incoming::Open(over_stream(read, write), ConnectInfo::over("stream")))
     }
 
     /// Serves one connection over a stream and sink of whole messages, whose other end is given to
@@ -93,7 +93,7 @@ impl<I: Identity> Server<I> {
         M: Into<Bytes> + 'static,
         E: Into<BoxError> + 'static,
     {
-        self.accept_incoming(Incoming::Open(over_messages(messages), Handshake::over("messages")))
+        self.accept_incoming(Incoming::Open(over_messages(messages), ConnectInfo::over("messages")))
     }
 
     /// Serves one connection when its turn comes, which is waited for.
@@ -275,7 +275,7 @@ async fn accept_connection<I: Identity>(
     })
 }
 
-async fn open(arrival: Incoming, turn: &mut HandshakePermit) -> Result<(Link, Handshake), AcceptError> {
+async fn open(arrival: Incoming, turn: &mut HandshakePermit) -> Result<(Link, ConnectInfo), AcceptError> {
     match arrival {
         Incoming::Open(link, handshake) => Ok((link, handshake)),
         Incoming::Opening(opening) => {

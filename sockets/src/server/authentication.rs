@@ -14,7 +14,7 @@ use crate::{
     handshake::{self, PeerSettings, ReceivedHello, ResumeRequest},
     peer_label::PeerLabel,
     refusal::Refusal,
-    transport::{Handshake, Link, ReceiveError},
+    transport::{ConnectInfo, Link, ReceiveError},
 };
 use crate::{
     hooks,
@@ -38,7 +38,7 @@ pub(super) enum Authenticated<I> {
 pub(super) async fn establish<I: Identity>(
     server: &Inner<I>,
     link: &mut Link,
-    handshake: Handshake,
+    handshake: ConnectInfo,
     turn: &mut HandshakePermit,
     deadline: Instant,
 ) -> Result<(PeerSettings, Authenticated<I>), AcceptError> {
@@ -82,7 +82,7 @@ async fn decide<I: Identity>(
     server: &Inner<I>,
     login: &[u8],
     claim: Option<ResumeRequest>,
-    handshake: Handshake,
+    handshake: ConnectInfo,
 ) -> Result<Authenticated<I>, AuthFailure> {
     if let Some(claim) = claim
         && let Some((socket, identity, token)) = find_session(server, &claim, login, &handshake).await?
@@ -108,13 +108,13 @@ async fn find_session<I: Identity>(
     server: &Inner<I>,
     claim: &ResumeRequest,
     login: &[u8],
-    handshake: &Handshake,
+    handshake: &ConnectInfo,
 ) -> Result<Option<(Socket<I>, I, Token)>, AuthFailure> {
     let found = server.registry.read().socket(claim.token.session()).cloned();
     let known =
         found.filter(|socket| socket.session().verify_token(&claim.token) && !server.registry.read().is_closed());
     let Some(socket) = known else { return Ok(None) };
-    let handshake = Handshake { returns: true, ..handshake.clone() };
+    let handshake = ConnectInfo { is_resumption: true, ..handshake.clone() };
     let identity = authenticate(server, login, handshake).await?;
     if *socket.identity() != identity {
         return Ok(None);
@@ -128,7 +128,7 @@ async fn find_session<I: Identity>(
 }
 
 /// Runs the user's authentication. Its panic is a refusal, since the next attempt may succeed.
-async fn authenticate<I: Identity>(server: &Inner<I>, login: &[u8], handshake: Handshake) -> Result<I, AuthFailure> {
+async fn authenticate<I: Identity>(server: &Inner<I>, login: &[u8], handshake: ConnectInfo) -> Result<I, AuthFailure> {
     let peer = PeerLabel::Connecting { address: handshake.peer_addr };
     let identity = hooks::run_future("authenticate", peer, || (server.authenticate)(login, handshake)).await;
     identity.unwrap_or_else(|| Err(Refusal::retry("the server failed to authenticate the client").into()))

@@ -26,7 +26,7 @@ use crate::{
     refusal::Refusal,
     registration_error::RegistrationError,
     session::{Routes, Service, cannot_decode},
-    transport::{Handshake, ServerOptions},
+    transport::{ConnectInfo, ServerOptions},
 };
 use sockets_proto::Role;
 
@@ -35,7 +35,7 @@ use sockets_proto::Role;
 const LOGIN_FACTOR: usize = 16;
 const LOGIN_FREE: usize = 64 * 1024;
 
-/// A function that authenticates: it takes the login, or the login and a [`Handshake`], and gives
+/// A function that authenticates: it takes the login, or the login and a [`ConnectInfo`], and gives
 /// `Result<I, UnsupportedType>` in a future.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot authenticate",
@@ -49,7 +49,7 @@ pub trait Authenticate<Args, I>: Send + Sync + 'static {
     fn authenticate(
         &self,
         login: Self::Login,
-        handshake: Handshake,
+        handshake: ConnectInfo,
     ) -> impl Future<Output = Result<I, Refusal>> + Send + 'static;
 }
 
@@ -61,14 +61,14 @@ where
 {
     type Login = L;
 
-    fn authenticate(&self, login: L, _: Handshake) -> impl Future<Output = Result<I, Refusal>> + Send + 'static {
+    fn authenticate(&self, login: L, _: ConnectInfo) -> impl Future<Output = Result<I, Refusal>> + Send + 'static {
         self(login)
     }
 }
 
-impl<F, Fut, L, I> Authenticate<(L, Handshake), I> for F
+impl<F, Fut, L, I> Authenticate<(L, ConnectInfo), I> for F
 where
-    F: Fn(L, Handshake) -> Fut + Send + Sync + 'static,
+    F: Fn(L, ConnectInfo) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<I, Refusal>> + Send + 'static,
     L: DeserializeOwned,
 {
@@ -77,7 +77,7 @@ where
     fn authenticate(
         &self,
         login: L,
-        handshake: Handshake,
+        handshake: ConnectInfo,
     ) -> impl Future<Output = Result<I, Refusal>> + Send + 'static {
         self(login, handshake)
     }
@@ -131,7 +131,7 @@ impl ServerBuilder {
         assert!(self.connected.is_none(), "call `authenticate` before `connected`: it decides what its sockets are");
         #[cfg(feature = "middleware")]
         assert!(self.connect_layers.is_empty(), "call `authenticate` before `layer_connecting`: that is put around it");
-        let authenticate = move |login: &[u8], handshake: Handshake| -> BoxFuture<'static, _> {
+        let authenticate = move |login: &[u8], handshake: ConnectInfo| -> BoxFuture<'static, _> {
             match decode_within(login, LOGIN_FACTOR * login.len() + LOGIN_FREE) {
                 Ok(login) => {
                     let decision = f.authenticate(login, handshake);

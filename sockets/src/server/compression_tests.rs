@@ -19,7 +19,7 @@ async fn a_message_to_an_audience_is_compressed_once() {
             });
             async {}
         });
-        clients.push(client.connect_to(&server).await.unwrap());
+        clients.push(client.connect_local(&server).await.unwrap());
     }
     let text = "the same for all ".repeat(1000);
     server.all().emit("text", &text).await.unwrap();

@@ -54,7 +54,7 @@ use crate::{
     refusal::Refusal,
     registration_error::RegistrationError,
     session::{Interceptor, Routes, Session},
-    transport::{Handshake, ServerOptions},
+    transport::{ConnectInfo, ServerOptions},
 };
 use sockets_proto::Announcement;
 
@@ -86,7 +86,8 @@ impl From<Refusal> for AuthFailure {
     }
 }
 
-pub(crate) type Authenticator<I> = dyn Fn(&[u8], Handshake) -> BoxFuture<'static, Result<I, AuthFailure>> + Send + Sync;
+pub(crate) type Authenticator<I> =
+    dyn Fn(&[u8], ConnectInfo) -> BoxFuture<'static, Result<I, AuthFailure>> + Send + Sync;
 type ConnectedHook<I> = dyn Fn(Socket<I>) -> BoxFuture<'static, Result<(), Refusal>> + Send + Sync;
 
 /// What a server's handles and sockets share.

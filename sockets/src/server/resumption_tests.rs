@@ -25,7 +25,7 @@ use crate::{
     limits::Limits,
     refusal::Refusal,
     session::{Checked, Declined, ResumedConnection},
-    transport::{Compression, Handshake, Incoming, Link, memory_pair, over_stream},
+    transport::{Compression, ConnectInfo, Incoming, Link, memory_pair, over_stream},
 };
 use sockets_proto::{CallId, CloseReason, Frame, SendBuffer, Token, next_frame};
 
@@ -43,7 +43,7 @@ pub(super) struct Visitor {
 
 pub(super) async fn come(server: &Server<u32>, login: u32, resumption: Resumption) -> Visitor {
     let (mut link, theirs) = memory_pair();
-    drop(server.accept_incoming(Incoming::Open(theirs, Handshake::over("memory"))));
+    drop(server.accept_incoming(Incoming::Open(theirs, ConnectInfo::over("memory"))));
     let login = encode(&login).unwrap();
     let (limits, plain) = (Limits::default(), Compression::default());
     let deadline = Instant::now() + PATIENCE;
@@ -348,7 +348,7 @@ async fn delayed_claim_does_not_take_the_session_from_a_later_one() {
     assert!(newer.goes_on());
 
     let (mut link, theirs) = memory_pair();
-    drop(server.accept_incoming(Incoming::Open(theirs, Handshake::over("memory"))));
+    drop(server.accept_incoming(Incoming::Open(theirs, ConnectInfo::over("memory"))));
     permits.add_permits(1);
     let (limits, plain) = (Limits::default(), Compression::default());
     let (login, resumption) = (encode(&1_u32).unwrap(), Some(Resumption::Resume(earlier)));
@@ -383,7 +383,7 @@ async fn claim_that_is_answered_too_late_does_not_end_the_session() {
     let token = come(&server, 1, Resumption::New).await.granted.token;
     let socket = server.sockets().remove(0);
     let (mut link, theirs) = memory_pair();
-    drop(server.accept_incoming(Incoming::Open(theirs, Handshake::over("memory"))));
+    drop(server.accept_incoming(Incoming::Open(theirs, ConnectInfo::over("memory"))));
     let (limits, plain) = (Limits::default(), Compression::default());
     let (login, resumption) = (encode(&1_u32).unwrap(), Some(Resumption::Resume(claim_of(&token))));
     let late = send_hello(&mut link, &limits, &plain, login, resumption, Instant::now()).await;
@@ -420,7 +420,7 @@ async fn resumption_that_waits_for_its_driver_frees_the_handshake() {
     timeout(PATIENCE, has_entered.recv()).await.unwrap().unwrap();
 
     let (mut link, theirs) = memory_pair();
-    let mut accepting = server.accept_incoming(Incoming::Open(theirs, Handshake::over("memory")));
+    let mut accepting = server.accept_incoming(Incoming::Open(theirs, ConnectInfo::over("memory")));
     let (limits, plain) = (Limits::default(), Compression::default());
     let resumption = Some(Resumption::Resume(claim_of(&visitor.granted.token)));
     let login = encode(&1_u32).unwrap();

@@ -17,7 +17,7 @@ async fn call_at_a_rate_without_permit() {
         ready(())
     };
     let server = Server::builder().connected(connected).limits(limits).build();
-    let client = Client::builder().connect_to(&server).await.expect("a client");
+    let client = Client::builder().connect_local(&server).await.expect("a client");
     let socket = server.sockets().remove(0);
     let call = || client.request::<()>("called", &());
     let began = Instant::now();

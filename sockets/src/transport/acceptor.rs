@@ -15,7 +15,7 @@ use tokio_rustls::rustls::ServerConfig;
 use super::tls;
 #[cfg(feature = "ws")]
 use super::websocket::{self, UpgradePolicy};
-use super::{Handshake, Incoming, ServerOptions, over_stream, unix::UnixAcceptor};
+use super::{ConnectInfo, Incoming, ServerOptions, over_stream, unix::UnixAcceptor};
 use crate::{
     address::{Address, Authority},
     limits::Limits,
@@ -78,7 +78,7 @@ impl Acceptor {
             Self::Tcp(listener) => {
                 let (stream, peer_addr) = ready!(poll_accept(listener, cx))?;
                 let (read, write) = stream.into_split();
-                let handshake = Handshake { peer_addr: Some(peer_addr), ..Handshake::over("tcp") };
+                let handshake = ConnectInfo { peer_addr: Some(peer_addr), ..ConnectInfo::over("tcp") };
                 Ok(Incoming::Open(over_stream(read, write), handshake))
             }
             Self::Unix(acceptor) => ready!(acceptor.poll_accept(cx)),
@@ -88,7 +88,8 @@ impl Acceptor {
                 let config = Arc::clone(config);
                 Ok(Incoming::opening(async move {
                     let (stream, certificates) = tls::accept(stream, config).await?;
-                    let handshake = Handshake { peer_addr: Some(peer_addr), certificates, ..Handshake::over("tls") };
+                    let handshake =
+                        ConnectInfo { peer_addr: Some(peer_addr), certificates, ..ConnectInfo::over("tls") };
                     Ok((tls::link(stream), handshake))
                 }))
             }
@@ -96,7 +97,7 @@ impl Acceptor {
             Self::Ws(listener, entrance) => {
                 let (stream, peer_addr) = ready!(poll_accept(listener, cx))?;
                 let (read, write) = stream.into_split();
-                let handshake = Handshake { peer_addr: Some(peer_addr), ..Handshake::over("ws") };
+                let handshake = ConnectInfo { peer_addr: Some(peer_addr), ..ConnectInfo::over("ws") };
                 Ok(Incoming::opening(websocket::accept(read, write, Arc::clone(entrance), handshake)))
             }
             #[cfg(all(feature = "ws", feature = "tls"))]
@@ -105,7 +106,8 @@ impl Acceptor {
                 let (config, entrance) = (Arc::clone(config), Arc::clone(entrance));
                 Ok(Incoming::opening(async move {
                     let (stream, certificates) = tls::accept(stream, config).await?;
-                    let handshake = Handshake { peer_addr: Some(peer_addr), certificates, ..Handshake::over("wss") };
+                    let handshake =
+                        ConnectInfo { peer_addr: Some(peer_addr), certificates, ..ConnectInfo::over("wss") };
                     let (read, write) = tokio::io::split(stream);
                     websocket::accept(read, write, entrance, handshake).await
                 }))

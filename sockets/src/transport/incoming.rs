@@ -11,13 +11,13 @@ use crate::connect_error::AcceptError;
 /// What a server knows of a peer before its login: the second argument that `authenticate` may take.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Handshake {
+pub struct ConnectInfo {
     /// Where the peer comes from, if the transport knows.
     pub peer_addr: Option<SocketAddr>,
     /// The transport's name: `"tcp"`, `"unix"`, `"tls"`, `"ws"`, `"wss"`, `"memory"`, or, where the user has brought it,
     /// `"stream"` or `"messages"`.
     pub transport: &'static str,
-    pub(crate) returns: bool,
+    pub(crate) is_resumption: bool,
     pub(crate) credentials: Option<PeerCredentials>,
     #[cfg(feature = "tls")]
     pub(crate) certificates: Vec<CertificateDer<'static>>,
@@ -29,13 +29,13 @@ pub struct Handshake {
     pub(crate) extensions: http::Extensions,
 }
 
-impl Handshake {
+impl ConnectInfo {
     /// Nothing is known but the way.
     pub(crate) fn over(transport: &'static str) -> Self {
         Self {
             peer_addr: None,
             transport,
-            returns: false,
+            is_resumption: false,
             credentials: None,
             #[cfg(feature = "tls")]
             certificates: Vec::new(),
@@ -51,8 +51,8 @@ impl Handshake {
     /// Whether the client has shown the token of a session that is there, and goes on with that if it gets the identity that it has.
     /// Where an identity is given to one client at a time, it is given once more then. If the client cannot go on after all,
     /// authentication is asked again, as for a newcomer.
-    pub fn returns(&self) -> bool {
-        self.returns
+    pub fn is_resumption(&self) -> bool {
+        self.is_resumption
     }
 
     /// Who the peer is to the system: for Unix sockets.
@@ -107,18 +107,18 @@ pub struct PeerCredentials {
 #[allow(clippy::large_enum_variant, reason = "it is handed on once or twice, and not kept")]
 pub(crate) enum Incoming {
     /// It can be spoken with.
-    Open(Link, Handshake),
+    Open(Link, ConnectInfo),
     /// The other side has to take part in opening it first: TLS, or an upgrade to WebSocket.
     Opening(Connecting),
 }
 
-type Connecting = Pin<Box<dyn Future<Output = Result<(Link, Handshake), AcceptError>> + Send>>;
+type Connecting = Pin<Box<dyn Future<Output = Result<(Link, ConnectInfo), AcceptError>> + Send>>;
 
 impl Incoming {
     /// It is opened by the connection's own task, within the time for authentication and its turn.
     #[allow(dead_code, reason = "without features nothing has to be opened")]
     pub(crate) fn opening(
-        opening: impl Future<Output = Result<(Link, Handshake), AcceptError>> + Send + 'static,
+        opening: impl Future<Output = Result<(Link, ConnectInfo), AcceptError>> + Send + 'static,
     ) -> Self {
         Self::Opening(Box::pin(opening))
     }

@@ -36,7 +36,7 @@ use tokio::{
 use crate::lock::in_transport;
 use sockets_proto::{ProtocolError, SendBuffer, frame_with_prefix};
 
-pub use self::incoming::{Handshake, PeerCredentials};
+pub use self::incoming::{ConnectInfo, PeerCredentials};
 #[cfg(feature = "ws")]
 pub(crate) use self::websocket::Origins;
 pub(crate) use self::{

@@ -13,7 +13,7 @@ use tokio::{
     time::sleep,
 };
 
-use super::{Handshake, Incoming, Link, PeerCredentials, over_stream};
+use super::{ConnectInfo, Incoming, Link, PeerCredentials, over_stream};
 use crate::lock::event;
 
 /// How long a client waits before it tries again to get into a full queue: the system does not tell when there is room.
@@ -48,7 +48,7 @@ impl UnixAcceptor {
         let (stream, _) = ready!(self.listener.poll_accept(cx))?;
         let peer = stream.peer_cred()?;
         let credentials = PeerCredentials { uid: peer.uid(), gid: peer.gid(), pid: peer.pid() };
-        let handshake = Handshake { credentials: Some(credentials), ..Handshake::over("unix") };
+        let handshake = ConnectInfo { credentials: Some(credentials), ..ConnectInfo::over("unix") };
         Poll::Ready(Ok(Incoming::Open(link(stream), handshake)))
     }
 }

@@ -36,7 +36,7 @@ fn rooms_release_their_memory() {
     let limits = Limits { rooms_per_socket: u32::MAX, ..Limits::default() };
     let (socket, _client) = runtime.block_on(async {
         let server = Server::builder().limits(limits).build();
-        let client = Client::builder().connect_to(&server).await.unwrap();
+        let client = Client::builder().connect_local(&server).await.unwrap();
         let socket: Socket = server.sockets().pop().unwrap();
         (socket, client)
     });
@@ -62,7 +62,7 @@ fn disconnected_users_release_their_memory() {
         let mut clients = Vec::new();
         for number in 0..users {
             let client = Client::builder().auth(number.to_string());
-            clients.push(client.connect_to(&server).await.unwrap());
+            clients.push(client.connect_local(&server).await.unwrap());
         }
         server.room("room").emit("note", &()).await.unwrap();
         drop(clients);
@@ -79,7 +79,7 @@ fn answered_calls_release_their_memory() {
         // The tables of calls are released when a session is idle: when nothing has been sent for that time.
         let limits = Limits { heartbeat: Duration::from_millis(100), ..Limits::default() };
         let server = Server::builder().limits(limits.clone()).build();
-        let client = Client::builder().limits(limits).connect_to(&server).await.unwrap();
+        let client = Client::builder().limits(limits).connect_local(&server).await.unwrap();
         let permits = Arc::new(Semaphore::new(0));
         let waits = Arc::clone(&permits);
         server.sockets()[0].listen("wait", move |(): ()| {
@@ -115,7 +115,7 @@ fn taken_messages_release_their_memory() {
                 async move { drop(waits.acquire().await.unwrap()) }
             });
         });
-        (server.clone(), client.connect_to(&server).await.unwrap(), permits)
+        (server.clone(), client.connect_local(&server).await.unwrap(), permits)
     });
     releases_memory(&runtime, EMITS, async |emits| {
         for _ in 0..emits {

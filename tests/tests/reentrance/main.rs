@@ -119,7 +119,7 @@ async fn live() {
     let clients = [
         loudly(client(1).connect(&relay.url())).await.unwrap(),
         loudly(client(2).connect(&web)).await.unwrap(),
-        loudly(client(2).connect_to(&server)).await.unwrap(),
+        loudly(client(2).connect_local(&server)).await.unwrap(),
         {
             drop(server.accept(LoudStream(far)));
             loudly(client(4).connect_over(LoudStream(near))).await.unwrap()

@@ -74,7 +74,7 @@ async fn limits_at_their_minimum_are_accepted() {
         ..Limits::default()
     };
     let server = Server::builder().limits(least.clone()).build();
-    let client = Client::builder().limits(least).connect_to(&server).await.unwrap();
+    let client = Client::builder().limits(least).connect_local(&server).await.unwrap();
     server.sockets()[0].listen("next", |number: u32| async move { number + 1 });
     assert_eq!(client.request::<u32>("next", &1_u32).await, Ok(2));
     server.sockets()[0].listen("same", |text: String| async move { text });

@@ -63,7 +63,7 @@ fn a_call_dropped_while_its_reply_comes_leaves_nothing_behind() {
                 }
             })
             .build();
-        let client = Client::builder().limits(limits).connect_to(&server).await.unwrap();
+        let client = Client::builder().limits(limits).connect_local(&server).await.unwrap();
         for number in 0..20 {
             let call = client.request::<u32>("echo", &number);
             tokio::select! {
@@ -96,7 +96,7 @@ fn a_join_that_meets_a_disconnect_leaves_no_ghost() {
                 }
             })
             .build();
-        let client = Client::builder().connect_to(&server).await.unwrap();
+        let client = Client::builder().connect_local(&server).await.unwrap();
         let socket = server.sockets().remove(0);
         let joins = async {
             for room in ["a", "b", "c", "a"] {
@@ -144,7 +144,7 @@ fn a_connect_that_meets_a_shutdown_is_refused_or_told() {
             let (server, mut rng) = (server.clone(), rng.fork());
             clients.spawn(async move {
                 give_way(&mut rng).await;
-                let client = match Client::builder().connect_to(&server).await {
+                let client = match Client::builder().connect_local(&server).await {
                     Ok(client) => client,
                     Err(ConnectError::Refused(_) | ConnectError::Disconnected(DisconnectReason::ShuttingDown)) => {
                         return;
@@ -181,7 +181,7 @@ fn an_audience_whose_members_leave_is_accounted_for() {
                     async move { give_way(&mut rng).await }
                 });
             });
-            members.push(member.connect_to(&server).await.unwrap());
+            members.push(member.connect_local(&server).await.unwrap());
         }
         let mut votes = server.room("room").request::<()>("vote", &());
         let mut leaver = rng.fork();

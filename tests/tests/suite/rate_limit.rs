@@ -41,7 +41,7 @@ async fn rig(server_limits: Limits, client_limits: Limits) -> Rig {
         (mpsc::unbounded_channel(), mpsc::unbounded_channel());
     let server = Server::builder().limits(server_limits).serve(RatedServer::new(Handler(at_server))).build();
     let client = Client::builder().limits(client_limits).serve(RatedServer::new(Handler(at_client)));
-    let client = client.connect_to(&server).await.unwrap();
+    let client = client.connect_local(&server).await.unwrap();
     let socket = server.sockets().pop().unwrap();
     Rig { server, client, socket, heard_by_server, heard_by_client }
 }
@@ -124,7 +124,7 @@ async fn what_waits_keeps_its_deadline_and_more_than_may_be_in_flight_is_overloa
 async fn neither_answers_nor_others_are_held_up() {
     let rig = rig(calls(1), Limits::default()).await;
     let (other, _heard) = mpsc::unbounded_channel();
-    let other = Client::builder().serve(RatedServer::new(Handler(other))).connect_to(&rig.server).await.unwrap();
+    let other = Client::builder().serve(RatedServer::new(Handler(other))).connect_local(&rig.server).await.unwrap();
     let rated = Arc::new(RatedClient::new(&rig.client));
     let flood: Vec<_> = (0..10)
         .map(|number| {

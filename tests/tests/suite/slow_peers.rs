@@ -39,7 +39,7 @@ async fn emit_to_healthy_members(limits: Limits, frozen: bool) {
                 async {}
             });
         });
-        healthy.push((client.connect_to(&server).await.unwrap(), heard));
+        healthy.push((client.connect_local(&server).await.unwrap(), heard));
     }
     let (io, relay) = Relay::in_memory(&server);
     let _last = Client::builder().connect_over(io).await.unwrap();
@@ -245,7 +245,7 @@ async fn a_deadline_ends_a_handler_at_its_next_suspension() {
     let alive = Mutex::new(Some(alive));
     let limits = Limits { call_timeout: Duration::from_millis(100), ..Limits::default() };
     let server = Server::builder().limits(limits).build();
-    let client = Client::builder().connect_to(&server).await.unwrap();
+    let client = Client::builder().connect_local(&server).await.unwrap();
     server.sockets()[0].listen("spin", move |(): ()| {
         let mine = alive.lock().unwrap().take();
         async move {

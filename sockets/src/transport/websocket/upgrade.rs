@@ -22,7 +22,7 @@ use super::{
 use crate::{
     connect_error::AcceptError,
     lock::event,
-    transport::{CLOSE_TIMEOUT, Handshake, Link, discard, poll_discard},
+    transport::{CLOSE_TIMEOUT, ConnectInfo, Link, discard, poll_discard},
 };
 
 /// Who may come in at an address.
@@ -50,8 +50,8 @@ pub(crate) async fn accept<R, W>(
     mut reader: R,
     mut writer: W,
     entrance: Arc<UpgradePolicy>,
-    handshake: Handshake,
-) -> Result<(Link, Handshake), AcceptError>
+    handshake: ConnectInfo,
+) -> Result<(Link, ConnectInfo), AcceptError>
 where
     R: AsyncRead + Send + Unpin + 'static,
     W: AsyncWrite + Send + Unpin + 'static,
@@ -195,7 +195,7 @@ fn is_host(host: &str) -> bool {
 }
 
 /// The handshake that began with this request.
-pub(crate) fn of_request<T>(handshake: Handshake, request: Request<T>) -> Handshake {
+pub(crate) fn of_request<T>(handshake: ConnectInfo, request: Request<T>) -> ConnectInfo {
     let (parts, _) = request.into_parts();
     let path = parts.uri.path_and_query().map_or_else(String::new, ToString::to_string);
     let mut headers = parts.headers;
@@ -205,7 +205,7 @@ pub(crate) fn of_request<T>(handshake: Handshake, request: Request<T>) -> Handsh
             values.iter_mut().for_each(|value| value.set_sensitive(true));
         }
     }
-    Handshake { path, headers, extensions: parts.extensions, ..handshake }
+    ConnectInfo { path, headers, extensions: parts.extensions, ..handshake }
 }
 
 /// Sends the reason, and waits for the client to have read it.
@@ -399,7 +399,7 @@ mod tests {
                 requests.write_all(format!("{first}{}\r\n\r\n", lines.concat()).as_bytes()).await.unwrap();
                 requests.shutdown().await.unwrap();
                 let entrance = Arc::new(UpgradePolicy::new(&Origins::default(), "/".to_owned()));
-                let accepted = accept(reader, writer, entrance, Handshake::over("ws")).await;
+                let accepted = accept(reader, writer, entrance, ConnectInfo::over("ws")).await;
                 let is_accepted = accepted.is_ok();
                 drop(accepted);
                 let mut answer = String::new();

@@ -281,7 +281,7 @@ async fn lagging_room_delays_no_emitter_of_another_room() {
     let client = Client::builder().connected(|peer| async move {
         peer.listen("note", |_: Vec<u8>| std::future::pending::<()>());
     });
-    let _slow = client.connect_to(&server).await.unwrap();
+    let _slow = client.connect_local(&server).await.unwrap();
     let lagging = server.sockets().pop().unwrap();
     let quick = member(Transport::Memory, &server).await;
     lagging.join("lagging");
@@ -415,7 +415,7 @@ async fn size_limit_of_both(ours: u32, theirs: u32) {
     let limits = |max_frame| Limits { max_frame, ..Limits::default() };
     let server = Server::builder().limits(limits(ours)).build();
     let received = Received::default();
-    let client = builder(&received).limits(limits(theirs)).connect_to(&server).await.unwrap();
+    let client = builder(&received).limits(limits(theirs)).connect_local(&server).await.unwrap();
     let socket = server.sockets().pop().unwrap();
     let (alone, all) = (BulkClient::new(&socket), BulkClient::new(&server.all()));
     let bytes = &vec![7; 2000];

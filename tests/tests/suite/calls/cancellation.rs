@@ -181,7 +181,7 @@ tcp_and_memory! {
 async fn the_largest_call_timeout_is_a_legal_limit() {
     let limits = Limits { call_timeout: Duration::MAX, ..Limits::default() };
     let server = server(&Arc::new(Semaphore::new(0))).limits(limits.clone()).build();
-    let client = Client::builder().limits(limits).connect_to(&server).await.unwrap();
+    let client = Client::builder().limits(limits).connect_local(&server).await.unwrap();
     client.emit("nobody", &()).await.unwrap();
     assert_eq!(within(client.request::<u32>("echo", &1_u32)).await, Ok(1));
 }
@@ -196,7 +196,7 @@ async fn a_call_that_waits_for_a_place_is_not_given_up_for_a_wait_of_long_ago() 
         .connected(|peer| async move {
             peer.listen("forever", |(): ()| std::future::pending::<()>());
         })
-        .connect_to(&server)
+        .connect_local(&server)
         .await
         .unwrap();
     let long = client.request::<u32>("gated", &1_u32);
@@ -226,7 +226,7 @@ fn dropping_the_runtime_while_a_handler_is_about_to_suspend_does_not_hang() {
         let (entered, running) = mpsc::channel();
         runtime.spawn(async move {
             let server = Server::builder().build();
-            let client = Client::builder().connect_to(&server).await.unwrap();
+            let client = Client::builder().connect_local(&server).await.unwrap();
             server.sockets()[0].listen("busy", move |(): ()| {
                 entered.send(()).unwrap();
                 std::thread::sleep(Duration::from_millis(300));
@@ -250,7 +250,7 @@ fn a_call_ends_when_the_runtime_that_carried_its_connection_is_dropped() {
     let server = server(&gate);
     let (server, client) = carrier.block_on(async {
         let server = server.build();
-        let client = Client::builder().connect_to(&server).await.unwrap();
+        let client = Client::builder().connect_local(&server).await.unwrap();
         (server, client)
     });
     let call = caller.spawn(async move { client.request::<u32>("gated", &1_u32).await });

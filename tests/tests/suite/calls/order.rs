@@ -273,7 +273,7 @@ async fn a_reply_does_not_overtake_what_its_handler_sent_when_the_caller_is_slow
             tokio::time::sleep(Duration::from_millis(1500))
         });
     });
-    let client = client.connect_to(&server).await.unwrap();
+    let client = client.connect_local(&server).await.unwrap();
     tokio::time::timeout(Duration::from_secs(20), client.request::<()>("tell", &())).await.unwrap().unwrap();
     assert_eq!(*heard.lock().unwrap(), in_order(12));
 }

@@ -9,13 +9,13 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use sockets::{BindError, Client, ConnectError, Handshake, Limits, Peer, Refusal, Server, Socket};
+use sockets::{BindError, Client, ConnectError, ConnectInfo, Limits, Peer, Refusal, Server, Socket};
 use sockets_tests::*;
 use tokio::sync::mpsc::unbounded_channel;
 
 every_transport! {
     async fn authentication_may_take_the_handshake_too(net: Transport) {
-        let server = net.serve(Server::builder().authenticate(|login: Login, handshake: Handshake| async move {
+        let server = net.serve(Server::builder().authenticate(|login: Login, handshake: ConnectInfo| async move {
             Ok::<_, Refusal>((login.name, handshake.peer_addr, handshake.transport))
         })).await;
         let _client = net.connect(&server, Client::builder().auth(Login::new("ada"))).await;
@@ -45,7 +45,7 @@ tcp_and_memory! {
     }
 
     async fn authentication_may_be_a_function(net: Transport) {
-        async fn check(login: Login, _: Handshake) -> Result<Player, Refusal> {
+        async fn check(login: Login, _: ConnectInfo) -> Result<Player, Refusal> {
             admitting(login).await
         }
         let server = net.serve(Server::builder().authenticate(check)).await;
@@ -183,7 +183,7 @@ async fn a_server_may_have_several_listeners() {
     server.bind("tcp://localhost:0").await.unwrap();
     assert_eq!(server.local_addr(), first, "it is the address of the first");
     let _over_tcp = Client::builder().connect(&format!("tcp://{first}")).await.unwrap();
-    let _within = Client::builder().connect_to(&server).await.unwrap();
+    let _within = Client::builder().connect_local(&server).await.unwrap();
     let (near, far) = tokio::io::duplex(1024);
     let (accepted, connected) = tokio::join!(server.accept(far), Client::builder().connect_over(near));
     assert!(accepted.is_ok() && connected.is_ok());
@@ -233,7 +233,7 @@ async fn one_path_served_twice_is_an_error_where_it_starts() {
 #[should_panic(expected = "Purchases")]
 async fn one_path_served_twice_on_a_live_socket_panics_with_its_name() {
     let server = Server::builder().build();
-    let _client = Client::builder().connect_to(&server).await.unwrap();
+    let _client = Client::builder().connect_local(&server).await.unwrap();
     let socket = &server.sockets()[0];
     socket.serve(PurchasesServer::new(Shop::unwatched()));
     socket.serve(PurchasesServer::new(Shop::unwatched()));
@@ -245,7 +245,7 @@ async fn a_server_that_was_shut_down_lets_nobody_in() {
     let url = format!("tcp://{}", server.local_addr());
     server.shutdown().await;
     assert!(Client::builder().connect(&url).await.is_err());
-    assert!(Client::builder().connect_to(&server).await.is_err());
+    assert!(Client::builder().connect_local(&server).await.is_err());
     assert!(server.bind("tcp://127.0.0.1:0").await.is_err());
 }
 

@@ -120,7 +120,7 @@ async fn a_peer_that_says_nothing_is_hung_up_on() {
 #[tokio::test]
 async fn a_connect_that_is_given_up_leaves_no_socket_behind() {
     let server = Server::builder().connected(|_: Socket| std::future::pending::<()>()).build();
-    let connect = Client::builder().connect_to(&server);
+    let connect = Client::builder().connect_local(&server);
     assert!(tokio::time::timeout(Duration::from_millis(50), connect).await.is_err());
     eventually("it is gone", || server.sockets().is_empty()).await;
 }
@@ -129,7 +129,7 @@ async fn a_connect_that_is_given_up_leaves_no_socket_behind() {
 async fn a_socket_is_in_no_more_rooms_and_listens_to_no_more_names_than_its_limits_say() {
     let limits = Limits { rooms_per_socket: 3, names_per_peer: 3, ..Limits::default() };
     let server = Server::builder().limits(limits).build();
-    let client = Client::builder().connect_to(&server).await.unwrap();
+    let client = Client::builder().connect_local(&server).await.unwrap();
     let socket = server.sockets().remove(0);
     for room in ["a", "b", "c", "d", "a"] {
         socket.join(room);

@@ -163,7 +163,7 @@ async fn hook_runs_once_when_the_identity_panics_while_it_is_dropped() {
         })
         .build();
     for _ in 0..3 {
-        let client = within(Client::builder().connect_to(&server)).await.unwrap();
+        let client = within(Client::builder().connect_local(&server)).await.unwrap();
         within(client.close()).await;
         within(is_ended.recv()).await.unwrap();
         eventually("the socket has left", || server.sockets().is_empty()).await;
@@ -259,8 +259,8 @@ async fn shutdown_in_a_handler_of_another_server_waits() {
     let drained = Server::builder().limits(limits).serve(StoppingServer::new(Stops)).build();
     let other = Server::builder().build();
     let target = drained.clone();
-    let client = within(Client::builder().connect_to(&other)).await.unwrap();
-    let waiting = within(Client::builder().connect_to(&drained)).await.unwrap();
+    let client = within(Client::builder().connect_local(&other)).await.unwrap();
+    let waiting = within(Client::builder().connect_local(&drained)).await.unwrap();
     other.sockets()[0].listen("stop", move |(): ()| {
         let (target, waiting) = (target.clone(), waiting.clone());
         async move {

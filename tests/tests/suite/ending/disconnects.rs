@@ -193,13 +193,13 @@ async fn a_link_that_is_cut_fails_the_callers_of_both_sides_at_once_and_truthful
 #[tokio::test]
 async fn the_last_handle_closes_and_sockets_and_peers_do_not_hold_it_open() {
     let server = Server::builder().build();
-    let client = Client::builder().connect_to(&server).await.unwrap();
+    let client = Client::builder().connect_local(&server).await.unwrap();
     let (peer, socket, clone) = (Peer::clone(&client), server.sockets().remove(0), client.clone());
     drop(client);
     assert!(peer.is_connected());
     drop(clone);
     assert_eq!(within(socket.disconnected()).await, DisconnectReason::PeerClosed);
-    let client = Client::builder().connect_to(&server).await.unwrap();
+    let client = Client::builder().connect_local(&server).await.unwrap();
     let borrowed = server.sockets().remove(0).server();
     drop(server);
     assert_eq!(within(client.disconnected()).await, DisconnectReason::PeerClosed);
@@ -216,7 +216,7 @@ async fn words_of_a_handler_that_disconnects_its_caller_come_behind_its_reply() 
         });
     });
     let server = server.build();
-    let client = Client::builder().connect_to(&server).await.unwrap();
+    let client = Client::builder().connect_local(&server).await.unwrap();
     let reasons = Arc::new(Mutex::new(Vec::new()));
     let noted = Arc::clone(&reasons);
     client.on_disconnect(|reason| async move { noted.lock().unwrap().push(reason) });

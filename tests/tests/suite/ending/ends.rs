@@ -30,7 +30,7 @@ async fn shutdown_may_be_called_again_while_calls_are_under_way() {
         });
     });
     let server = server.build();
-    let client = Client::builder().connect_to(&server).await.unwrap();
+    let client = Client::builder().connect_local(&server).await.unwrap();
     let call = tokio::spawn({
         let client = client.clone();
         async move { client.request::<u32>("slow", &7_u32).await }
@@ -58,7 +58,7 @@ async fn shutdown_waits_no_longer_than_it_may_for_a_handler_that_blocks() {
         }
     });
     let server = server.build();
-    let client = Client::builder().connect_to(&server).await.unwrap();
+    let client = Client::builder().connect_local(&server).await.unwrap();
     let _call = tokio::spawn(async move { client.request::<()>("block", &()).await });
     tokio::task::spawn_blocking(move || running.recv().unwrap()).await.unwrap();
     timeout(Duration::from_secs(3), server.shutdown()).await.expect("a grace of 100 ms, and a second for the driver");
@@ -76,7 +76,7 @@ async fn a_room_is_heard_after_the_runtime_of_an_emitter_is_gone() {
             async {}
         });
     });
-    let _client = client.connect_to(&server).await.unwrap();
+    let _client = client.connect_local(&server).await.unwrap();
     let news = vec![0_u8; 1000];
     let (all, text) = (server.all(), news.clone());
     std::thread::spawn(move || Runtime::new().unwrap().block_on(async { all.emit("news", &text).await.unwrap() }))
@@ -124,7 +124,7 @@ fn a_room_is_heard_after_an_emit_outside_of_a_runtime() {
             async {}
         });
     });
-    let _client = runtime.block_on(client.connect_to(&server)).unwrap();
+    let _client = runtime.block_on(client.connect_local(&server)).unwrap();
     assert_eq!(server.all().emit("news", &()).now_or_never(), Some(Ok(())));
     runtime.block_on(async {
         within(server.all().emit("news", &())).await.unwrap();
@@ -152,7 +152,7 @@ fn a_session_ends_also_if_its_driver_has_never_run() {
     let server = runtime.block_on(async {
         let server = Server::builder().build();
         // The last thing that this runtime does is to spawn the driver.
-        let client = Client::builder().connect_to(&server).await.unwrap();
+        let client = Client::builder().connect_local(&server).await.unwrap();
         std::mem::forget(client);
         server
     });
@@ -172,7 +172,7 @@ async fn a_listener_that_stops_another_when_it_is_dropped_does_not_hang() {
     }
 
     let server = Server::builder().build();
-    let client = Client::builder().connect_to(&server).await.unwrap();
+    let client = Client::builder().connect_local(&server).await.unwrap();
     let guard = StopsWhenDropped(client.listen("other", |(): ()| async {}));
     let listener = client.listen("one", move |(): ()| {
         let _ = &guard;

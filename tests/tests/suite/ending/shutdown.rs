@@ -202,7 +202,7 @@ async fn shutdown_ends_within_the_grace_when_a_peer_is_frozen() {
 async fn a_client_that_connects_to_a_server_that_has_shut_down_is_told() {
     let server = Server::builder().build();
     server.shutdown().await;
-    let outcome = within(Client::builder().connect_to(&server)).await;
+    let outcome = within(Client::builder().connect_local(&server)).await;
     assert!(
         matches!(outcome, Err(ConnectError::Refused(_) | ConnectError::Disconnected(DisconnectReason::ShuttingDown))),
         "{outcome:?}"

@@ -65,7 +65,7 @@ impl Files for Disk {
 
 async fn connected() -> (Server, Client, FilesClient) {
     let server = Server::builder().serve(FilesServer::new(Disk)).build();
-    let client = Client::builder().connect_to(&server).await.unwrap();
+    let client = Client::builder().connect_local(&server).await.unwrap();
     let files = FilesClient::new(&client);
     (server, client, files)
 }

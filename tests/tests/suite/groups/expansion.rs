@@ -95,7 +95,7 @@ impl Borrowing for Borrower {
 
 async fn connected(service: impl FnOnce(sockets::ServerBuilder) -> sockets::ServerBuilder) -> (Server, Client) {
     let server = service(Server::builder()).build();
-    let client = Client::builder().connect_to(&server).await.unwrap();
+    let client = Client::builder().connect_local(&server).await.unwrap();
     (server, client)
 }
 

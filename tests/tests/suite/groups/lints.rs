@@ -159,7 +159,7 @@ fn server() -> Server {
 #[tokio::test]
 async fn groups_of_all_kinds_work_under_strict_lints() -> Result<(), Box<dyn std::error::Error>> {
     let server = server();
-    let client = Client::builder().connect_to(&server).await?;
+    let client = Client::builder().connect_local(&server).await?;
 
     let everything = EverythingClient::new(&client);
     assert_eq!(everything.buy("", 3).await, Ok(3));
@@ -189,7 +189,7 @@ async fn groups_of_all_kinds_work_under_strict_lints() -> Result<(), Box<dyn std
 #[tokio::test]
 async fn a_deprecated_method_is_deprecated_in_the_stub_alone() -> Result<(), Box<dyn std::error::Error>> {
     let server = server();
-    let client = Client::builder().connect_to(&server).await?;
+    let client = Client::builder().connect_local(&server).await?;
     #[expect(deprecated, reason = "the stub says so")]
     let old = EverythingClient::new(&client).old().await?;
     assert_eq!(old, None);

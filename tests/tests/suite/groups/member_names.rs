@@ -113,7 +113,7 @@ impl r#async for Handler {
 }
 
 async fn connect(server: &Server) -> Client {
-    Client::builder().connect_to(server).await.unwrap()
+    Client::builder().connect_local(server).await.unwrap()
 }
 
 #[tokio::test]

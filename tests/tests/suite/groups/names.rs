@@ -6,7 +6,7 @@ use sockets::{CallError, Client, Group, Peer, Server, Socket};
 
 async fn pair() -> (Server, Client, Socket) {
     let server = Server::builder().build();
-    let client = Client::builder().connect_to(&server).await.unwrap();
+    let client = Client::builder().connect_local(&server).await.unwrap();
     let socket = server.sockets()[0].clone();
     (server, client, socket)
 }

@@ -153,7 +153,7 @@ mod other_name {
 }
 
 async fn connect(server: &Server) -> Client {
-    Client::builder().connect_to(server).await.unwrap()
+    Client::builder().connect_local(server).await.unwrap()
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::{convert::Infallible, error::Error, future::Future, hash::Hash, sync::A
 
 use futures_util::Stream;
 use sockets::{
-    Audience, Call, CallError, Client, ClientBuilder, ConnectError, DisconnectReason, Group, Handshake, Limits,
+    Audience, Call, CallError, Client, ClientBuilder, ConnectError, ConnectInfo, DisconnectReason, Group, Limits,
     Listener, Peer, Refusal, Replies, Server, ServerBuilder, Socket,
 };
 use sockets_tests::*;
@@ -39,7 +39,7 @@ fn handles_are_clone_and_send_and_sync() {
     movable::<ServerBuilder<Player>>();
     movable::<ClientBuilder>();
     movable::<PurchasesServer<Shop>>();
-    movable::<Handshake>();
+    movable::<ConnectInfo>();
 }
 
 #[test]

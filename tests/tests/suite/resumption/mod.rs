@@ -15,7 +15,7 @@ use std::{
 };
 
 use sockets::{
-    CallError, Client, ClientBuilder, ClientState, DisconnectReason, Handshake, Limits, Reconnect, Refusal, Server,
+    CallError, Client, ClientBuilder, ClientState, ConnectInfo, DisconnectReason, Limits, Reconnect, Refusal, Server,
 };
 use sockets_tests::{Relay, eventually, never, reconnecting, within};
 use tokio::sync::{Notify, Semaphore};
@@ -273,15 +273,15 @@ async fn authentication_knows_who_returns_and_who_only_says_so_is_a_newcomer() {
     let taken = Arc::new(Mutex::new(Vec::new()));
     let names = Arc::clone(&taken);
     let server = Server::builder()
-        .authenticate(move |login: u32, handshake: Handshake| {
+        .authenticate(move |login: u32, handshake: ConnectInfo| {
             let names = Arc::clone(&names);
             async move {
                 let mut names = names.lock().unwrap();
                 let known = names.contains(&login);
-                if known && !handshake.returns() {
+                if known && !handshake.is_resumption() {
                     return Err(Refusal::new("the name is taken"));
                 }
-                if !handshake.returns() {
+                if !handshake.is_resumption() {
                     names.push(login);
                 }
                 Ok(login)

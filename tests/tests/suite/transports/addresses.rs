@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use sockets::{BindError, Client, ConnectError, Handshake, Refusal, Server, Socket};
+use sockets::{BindError, Client, ConnectError, ConnectInfo, Refusal, Server, Socket};
 use sockets_tests::*;
 
 /// A port where nobody listens.
@@ -12,7 +12,7 @@ fn free_port() -> u16 {
 
 #[tokio::test]
 async fn a_room_spans_transports_and_all_in_it_hear_the_same_message() {
-    let check = |name: String, handshake: Handshake| async move { Ok::<_, Refusal>((name, handshake.transport)) };
+    let check = |name: String, handshake: ConnectInfo| async move { Ok::<_, Refusal>((name, handshake.transport)) };
     let server = Server::builder().authenticate(check).connected(|socket: Socket<(String, &str)>| async move {
         socket.join("lobby");
     });
@@ -42,7 +42,7 @@ async fn a_room_spans_transports_and_all_in_it_hear_the_same_message() {
         client("wss").connect(&wss).await.unwrap(),
         client("stream").connect_over(near).await.unwrap(),
         client("messages").connect_over_messages(left).await.unwrap(),
-        client("memory").connect_to(&server).await.unwrap(),
+        client("memory").connect_local(&server).await.unwrap(),
     ];
     for identity in server.sockets().iter().map(Socket::identity) {
         assert_eq!(identity.0, identity.1);

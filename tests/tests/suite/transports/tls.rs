@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use sockets::{
-    BindError, Client, ConnectError, Handshake, Limits, Refusal, Server, Socket,
+    BindError, Client, ConnectError, ConnectInfo, Limits, Refusal, Server, Socket,
     tls::{
         client_config,
         rustls::pki_types::{CertificateDer, ServerName, pem::PemObject},
@@ -68,7 +68,7 @@ async fn a_client_may_be_known_by_its_certificate() {
     let (servers, clients) = (Authority::new(), Authority::new());
     let own = servers.vouch_for("127.0.0.1");
     let config = server_config(own.chain.as_bytes(), own.key.as_bytes(), Some(clients.pem().as_bytes())).unwrap();
-    let server = Server::builder().tls(config).authenticate(|(): (), handshake: Handshake| async move {
+    let server = Server::builder().tls(config).authenticate(|(): (), handshake: ConnectInfo| async move {
         assert_eq!(handshake.transport, "tls");
         assert!(handshake.peer_addr.is_some());
         handshake.certificates().first().map(|shown| shown.to_vec()).ok_or(Refusal::new("who?"))

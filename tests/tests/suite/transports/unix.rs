@@ -12,7 +12,7 @@ use std::{
     process,
 };
 
-use sockets::{BindError, Client, ConnectError, Handshake, PeerCredentials, Refusal, Server};
+use sockets::{BindError, Client, ConnectError, ConnectInfo, PeerCredentials, Refusal, Server};
 use sockets_tests::*;
 
 fn url(path: &Path) -> String {
@@ -41,7 +41,7 @@ async fn a_path_may_be_written_with_slashes_and_without() {
 #[tokio::test]
 async fn authentication_is_told_who_the_peer_is() {
     let path = path_of_its_own();
-    let server = Server::builder().authenticate(|(): (), handshake: Handshake| async move {
+    let server = Server::builder().authenticate(|(): (), handshake: ConnectInfo| async move {
         assert_eq!(handshake.transport, "unix");
         assert_eq!(handshake.peer_addr, None);
         handshake.credentials().map(|PeerCredentials { uid, pid, .. }| (uid, pid)).ok_or(Refusal::new("who?"))

@@ -16,7 +16,7 @@ use sockets_tests::{
 use super::served::{BadClient, BadServer, Handler};
 
 /// Connects our client to a server that does what `answer` does when it has read the greeting.
-async fn connect_to<F: Future>(
+async fn connect_local<F: Future>(
     limits: Limits,
     answer: impl FnOnce(Raw) -> F,
 ) -> (Result<Client, ConnectError>, F::Output) {
@@ -36,12 +36,12 @@ async fn answered_with(bytes: Vec<u8>) -> ConnectError {
         raw.send_bytes(&bytes).await;
         raw
     };
-    connect_to(Limits::default(), answer).await.0.expect_err("no server to talk to")
+    connect_local(Limits::default(), answer).await.0.expect_err("no server to talk to")
 }
 
 /// Our client, and the raw server that it is connected to.
 async fn connected(limits: Limits) -> (Client, Raw) {
-    let (client, raw) = connect_to(limits, |mut raw| async move {
+    let (client, raw) = connect_local(limits, |mut raw| async move {
         raw.send(&welcome(TERMS)).await;
         raw.send(&[7]).await;
         raw
@@ -83,7 +83,7 @@ async fn what_a_server_did_not_understand_reaches_the_user() {
 
 #[tokio::test]
 async fn a_server_that_closes_without_an_answer_is_an_error() {
-    let (client, ()) = connect_to(Limits::default(), |raw| async move { drop(raw) }).await;
+    let (client, ()) = connect_local(Limits::default(), |raw| async move { drop(raw) }).await;
     let error = client.expect_err("no server to talk to");
     assert!(matches!(error, ConnectError::Handshake(_)), "{error:?}");
 }
@@ -91,14 +91,14 @@ async fn a_server_that_closes_without_an_answer_is_an_error() {
 #[tokio::test]
 async fn a_server_that_does_not_answer_is_given_up() {
     let limits = Limits { authentication: Duration::from_millis(100), ..Limits::default() };
-    let (client, _raw) = connect_to(limits, |raw| async move { raw }).await;
+    let (client, _raw) = connect_local(limits, |raw| async move { raw }).await;
     let error = client.expect_err("no server to talk to");
     assert!(matches!(&error, ConnectError::Handshake(words) if words.contains("in time")), "{error:?}");
 }
 
 #[tokio::test]
 async fn a_client_announces_what_it_serves_as_soon_as_it_is_welcome() {
-    let (client, announced) = connect_to(Limits::default(), |mut raw| async move {
+    let (client, announced) = connect_local(Limits::default(), |mut raw| async move {
         raw.send(&welcome(TERMS)).await;
         let announced = raw.receive_any().await.expect("an announcement");
         raw.send(&[7]).await;
@@ -111,7 +111,7 @@ async fn a_client_announces_what_it_serves_as_soon_as_it_is_welcome() {
 
 #[tokio::test]
 async fn a_server_that_says_goodbye_before_it_is_ready_is_an_error_with_its_reason() {
-    let (client, _raw) = connect_to(Limits::default(), |mut raw| async move {
+    let (client, _raw) = connect_local(Limits::default(), |mut raw| async move {
         raw.send(&welcome(TERMS)).await;
         raw.send(b"\x0a\x02full").await;
         raw
@@ -211,7 +211,7 @@ async fn a_call_ends_when_its_place_is_given_back_twice() {
 
 #[tokio::test]
 async fn requests_that_were_made_before_a_server_went_away_come_before_drained() {
-    let (client, mut raw) = connect_to(Limits::default(), |mut raw| async move {
+    let (client, mut raw) = connect_local(Limits::default(), |mut raw| async move {
         // One call at a time.
         raw.send(&welcome([4 << 20, 1, 1 << 20])).await;
         raw.send(&[7]).await;

@@ -4,7 +4,7 @@ use std::{future::poll_fn, net::SocketAddr, task::Poll};
 
 use axum::{Extension, Router, http, routing::get};
 use futures_util::FutureExt;
-use sockets::{Client, Handshake, Identity, Refusal, Server};
+use sockets::{Client, ConnectInfo, Identity, Refusal, Server};
 use sockets_tests::{
     PATIENCE, PurchasesClient, PurchasesServer, Shop,
     raw_websocket::{BINARY, CLOSE, FIN, GREETING, READY, Raw, frame, request},
@@ -95,7 +95,7 @@ struct User(&'static str);
 
 #[tokio::test]
 async fn authentication_sees_extensions_and_the_whole_path() {
-    let server = Server::builder().authenticate(|(): (), handshake: Handshake| async move {
+    let server = Server::builder().authenticate(|(): (), handshake: ConnectInfo| async move {
         let user = handshake.extensions().get::<User>().map(|user| user.0);
         Ok::<_, Refusal>((user, handshake.path().to_owned()))
     });

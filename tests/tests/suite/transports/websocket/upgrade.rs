@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use sockets::{Client, ConnectError, Handshake, Limits, Refusal, Server, ServerBuilder};
+use sockets::{Client, ConnectError, ConnectInfo, Limits, Refusal, Server, ServerBuilder};
 
 use sockets_tests::raw_websocket::{BINARY, FIN, GREETING, Raw, frame, request};
 
@@ -168,7 +168,7 @@ type Seen = (&'static str, String, Option<String>, bool);
 
 /// A server for which that is the identity of a client.
 pub(super) fn seeing_server() -> ServerBuilder<Seen> {
-    Server::builder().authenticate(|(): (), handshake: Handshake| async move {
+    Server::builder().authenticate(|(): (), handshake: ConnectInfo| async move {
         assert!(!format!("{handshake:?}").contains("session"), "cookies do not get into logs");
         let cookie = handshake.headers().get("cookie").and_then(|cookie| cookie.to_str().ok()).map(str::to_owned);
         let address = handshake.peer_addr.ok_or_else(|| Refusal::new("nobody"))?;
@@ -212,7 +212,7 @@ async fn a_client_is_told_why_there_is_no_websocket() {
 
 #[tokio::test]
 async fn userinfo_of_an_address_reaches_authentication() {
-    let server = Server::builder().authenticate(|(): (), handshake: Handshake| async move {
+    let server = Server::builder().authenticate(|(): (), handshake: ConnectInfo| async move {
         let authorization = handshake.headers().get("authorization").and_then(|value| value.to_str().ok());
         Ok::<_, Refusal>(authorization.unwrap_or_default().to_owned())
     });
