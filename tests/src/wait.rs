@@ -14,12 +14,12 @@ use tokio::time::{sleep, timeout};
 /// It is shorter than the timeouts of `Limits::default()`. A test that waits for one of them by mistake fails.
 pub const PATIENCE: Duration = Duration::from_secs(8);
 
-/// Awaits a future, and fails after [`FLUSH_TIMEOUT`].
+/// Awaits a future, and fails after [`PATIENCE`].
 pub async fn within<F: Future>(future: F) -> F::Output {
     timeout(PATIENCE, future).await.expect("it hangs")
 }
 
-/// Waits until a condition holds, and fails after [`FLUSH_TIMEOUT`].
+/// Waits until a condition holds, and fails after [`PATIENCE`].
 pub async fn eventually(condition: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !holds() {

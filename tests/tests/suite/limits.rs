@@ -6,6 +6,7 @@ use std::{
 };
 
 use sockets::{Client, Limits, Server};
+use sockets_tests::*;
 
 /// Returns the message of the panic with which both builders reject these limits.
 fn rejection(limits: &Limits) -> String {
@@ -80,4 +81,38 @@ async fn limits_at_their_minimum_are_accepted() {
     server.sockets()[0].listen("same", |text: String| async move { text });
     assert_eq!(client.request::<String>("same", "text").await, Ok("text".to_owned()));
     server.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_socket_is_in_no_more_rooms_and_listens_to_no_more_names_than_its_limits_say() {
+    let limits = Limits { rooms_per_socket: 3, names_per_peer: 3, ..Limits::default() };
+    let server = Server::builder().limits(limits).build();
+    let client = Client::builder().connect_local(&server).await.unwrap();
+    let socket = server.sockets().remove(0);
+    for room in ["a", "b", "c", "d", "a"] {
+        socket.join(room);
+    }
+    assert_eq!(socket.rooms(), ["a", "b", "c"]);
+    socket.leave("a");
+    socket.join("d");
+    assert_eq!(socket.rooms(), ["b", "c", "d"]);
+    for name in ["a", "b", "c", "a"] {
+        socket.listen(name, |(): ()| async {});
+    }
+    let one_more = socket.clone();
+    let refused = tokio::spawn(async move { one_more.listen("d", |(): ()| async {}) }).await;
+    assert!(refused.unwrap_err().is_panic());
+    assert_eq!(within(client.request::<()>("a", &())).await, Ok(()));
+}
+
+#[test]
+fn the_defaults_of_the_limits_are_those_of_the_design() {
+    let limits = Limits::default();
+    assert_eq!(limits.max_frame, 4 * 1024 * 1024);
+    assert_eq!(limits.calls_in_flight, 1024);
+    assert_eq!(limits.outgoing_queue, 4 * 1024 * 1024);
+    assert_eq!(limits.authentication, Duration::from_secs(10));
+    assert_eq!(limits.connected, Duration::from_secs(10));
+    assert_eq!(limits.call_timeout, Duration::from_secs(30));
+    assert_eq!(limits.shutdown_grace, Duration::from_secs(10));
 }

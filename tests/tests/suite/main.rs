@@ -18,6 +18,7 @@ mod programs;
 mod races;
 mod rate_limit;
 mod resumption;
+mod runtimes;
 mod slow_peers;
 mod transports;
 mod wire;

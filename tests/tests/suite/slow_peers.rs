@@ -238,27 +238,6 @@ async fn an_emit_to_a_room_is_not_held_back_by_a_handler_that_blocks_after_it() 
     .await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_deadline_ends_a_handler_at_its_next_suspension() {
-    let alive = Arc::new(());
-    let held = Arc::downgrade(&alive);
-    let alive = Mutex::new(Some(alive));
-    let limits = Limits { call_timeout: Duration::from_millis(100), ..Limits::default() };
-    let server = Server::builder().limits(limits).build();
-    let client = Client::builder().connect_local(&server).await.unwrap();
-    server.sockets()[0].listen("spin", move |(): ()| {
-        let mine = alive.lock().unwrap().take();
-        async move {
-            while mine.is_some() {
-                std::thread::sleep(Duration::from_millis(1));
-                tokio::task::yield_now().await;
-            }
-        }
-    });
-    client.emit("spin", &()).await.unwrap();
-    eventually("the handler is dropped", || held.strong_count() == 0).await;
-}
-
 #[tokio::test]
 async fn each_emit_waits_at_most_a_second_for_a_slow_member() {
     let limits = Limits { outgoing_queue: 64 << 10, ..Limits::default() };

@@ -2,7 +2,7 @@
 
 #![allow(clippy::cloned_ref_to_slice_refs, reason = "`[socket.clone()]` is what a reader expects a list to be")]
 
-use sockets::{Client, DisconnectReason, Socket};
+use sockets::{Client, Socket};
 use sockets_tests::*;
 
 tcp_and_memory! {
@@ -60,19 +60,6 @@ tcp_and_memory! {
         assert_eq!(ada_heard.recv().await.as_deref(), Some("to the room"));
         assert_eq!(ada_heard.recv().await.as_deref(), Some("to all"));
         assert_eq!(bob_heard.recv().await.as_deref(), Some("to all"));
-    }
-
-    async fn a_kick_carries_its_words(net: Transport) {
-        let server = net.serve(players()).await;
-        let client = net.join(&server, "ada", Client::builder()).await;
-        let socket = server.socket(&Player::new("ada")).unwrap();
-        socket.disconnect("be nice");
-        socket.disconnect("the second time changes nothing");
-        let reason = client.disconnected().await;
-        assert_eq!(reason.message(), Some("be nice"));
-        assert!(reason.to_string().contains("be nice"), "{reason}");
-        assert!(matches!(reason, DisconnectReason::Kicked(_)));
-        net.deserted(&server).await;
     }
 
     async fn rooms_can_have_any_name_that_a_path_can_have(net: Transport) {

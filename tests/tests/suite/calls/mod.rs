@@ -1,5 +1,6 @@
 //! Requests and emits between two peers.
 
+mod answers;
 mod cancellation;
 mod context;
 mod deadlines;
@@ -7,3 +8,6 @@ mod errors;
 mod order;
 mod outcomes;
 mod signatures;
+mod timeouts;
+mod window;
+mod worker;

@@ -1,12 +1,15 @@
 //! How many may be in, and how many may be on their way in: FAULTS 15, 22 and 28. (Names and rooms have limits, too:
 //! `naming` and `promise_0_connecting` test them; `bad_input::greetings` the bytes and the time of one greeting.)
 
-use std::{sync::Arc, time::Duration};
+use std::{future::pending, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use sockets::{Client, ConnectError, Limits, Refusal, Server, ServerBuilder};
-use sockets_tests::raw::{self, Raw, TERMS, greeting, string};
-use sockets_tests::{Login, Player, admitting, eventually, players, tcp_and_memory};
+use sockets_tests::{
+    Login, Player, admitting, eventually, players,
+    raw::{self, Raw, TERMS, greeting, string},
+    tcp_and_memory, within,
+};
 use tokio::{
     io::{DuplexStream, duplex},
     sync::{Notify, Semaphore},
@@ -36,7 +39,7 @@ tcp_and_memory! {
         let limits = Limits { connections: 1, handshakes: 1, connected: Duration::from_millis(50), ..Limits::default() };
         let server = players().limits(limits).connected(|socket| async move {
             if *socket.identity() == Player::new("slow") {
-                std::future::pending::<()>().await;
+                pending::<()>().await;
             }
         });
         let server = net.serve(server).await;
@@ -196,4 +199,14 @@ async fn one_who_was_refused_and_does_not_close_makes_way() {
     drop(server.accept(far));
     let connect = Client::builder().auth("ada").connect_over(near);
     assert!(timeout(Duration::from_millis(1100), connect).await.expect("the place is free").is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn full_server_is_a_retry() {
+    let limits = Limits { connections: 1, ..Limits::default() };
+    let server = Server::builder().limits(limits).bind("tcp://127.0.0.1:0").await.unwrap();
+    let url = format!("tcp://{}", server.local_addr());
+    let _first = within(Client::builder().connect(&url)).await.unwrap();
+    let refused = within(Client::builder().connect(&url)).await.unwrap_err();
+    assert!(matches!(&refused, ConnectError::Refused(refusal) if refusal.retry_after().is_some()), "{refused:?}");
 }

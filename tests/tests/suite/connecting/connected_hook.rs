@@ -8,14 +8,11 @@ use std::{
     time::Duration,
 };
 
-use sockets::{AcceptError, Client, ConnectError, Limits, Refusal, Server, Socket};
+use sockets::{Client, Limits, Peer, Server, Socket};
 use sockets_tests::*;
-use tokio::io::{AsyncReadExt, duplex};
+use tokio::sync::mpsc::unbounded_channel;
 
-/// Whether the server has refused the client, which may try again.
-fn is_retry(outcome: &Result<Client, ConnectError>) -> bool {
-    matches!(outcome, Err(ConnectError::Refused(refusal)) if refusal.retry_after() == Some(Duration::ZERO))
-}
+use super::is_retry;
 
 every_transport! {
     async fn connect_returns_when_connected_has_asked_the_client_and_finished(net: Transport) {
@@ -69,15 +66,6 @@ every_transport! {
 }
 
 tcp_and_memory! {
-    async fn connected_has_a_time_limit_of_its_own(net: Transport) {
-        let limits = Limits { connected: Duration::from_millis(100), ..Limits::default() };
-        let server = Server::builder().limits(limits).connected(|_: Socket| std::future::pending::<()>());
-        let server = net.serve(server).await;
-        let outcome = net.try_connect(&server, Client::builder()).await;
-        assert!(is_retry(&outcome), "{outcome:?}");
-        assert!(server.sockets().is_empty());
-    }
-
     async fn a_connected_that_panics_ends_that_connection_alone(net: Transport) {
         let count = AtomicUsize::new(0);
         let server = Server::builder().connected(move |_: Socket| {
@@ -91,58 +79,42 @@ tcp_and_memory! {
         assert!(client.is_connected());
     }
 
-    async fn a_refused_login_is_told_in_the_servers_words(net: Transport) {
-        let server = Server::builder().authenticate(|name: String| async move {
-            if name == "ada" { Ok(name) } else { Err(Refusal::new("not you")) }
+    async fn connect_returns_when_connected_has_finished(net: Transport) {
+        let server = net.serve(players().connected(|socket: Socket<Player>| async move {
+            tokio::time::sleep(Duration::from_millis(30)).await;
+            socket.join("late");
+        })).await;
+        let _client = net.join(&server, "ada", Client::builder()).await;
+        assert_eq!(server.room("late").sockets().len(), 1);
+    }
+
+    async fn connected_may_ask_the_client_that_is_still_connecting(net: Transport) {
+        let (votes, mut voted) = unbounded_channel();
+        let server = net.serve(players().connected(move |socket: Socket<Player>| {
+            let votes = votes.clone();
+            async move {
+                let vote = LobbyClient::new(&socket).vote(vec!["tea".into()]).await;
+                votes.send(vote).unwrap();
+            }
+        })).await;
+        let (voter, _heard) = Voter::new("tea");
+        let _client = net.join(&server, "ada", Client::builder().serve(LobbyServer::new(voter))).await;
+        assert_eq!(voted.try_recv().unwrap(), Ok("tea".into()));
+    }
+
+    async fn the_client_sets_its_listeners_before_the_first_message(net: Transport) {
+        let server = net.serve(players().connected(|socket: Socket<Player>| async move {
+            socket.emit("welcome", &("first",)).await.unwrap();
+        })).await;
+        let (heard, mut hears) = unbounded_channel();
+        let client = Client::builder().connected(move |peer: Peer| {
+            peer.listen("welcome", move |(text,): (String,)| {
+                heard.send(text).unwrap();
+                async {}
+            });
+            async {}
         });
-        let server = net.serve(server).await;
-        match net.try_connect(&server, Client::builder().auth("bob")).await {
-            Err(ConnectError::Refused(refusal)) => assert_eq!(refusal.message(), "not you"),
-            other => panic!("{other:?}"),
-        }
-        let client = net.connect(&server, Client::builder().auth("ada")).await;
-        assert_eq!(*server.sockets()[0].identity(), "ada");
-        drop(client);
+        let _client = net.join(&server, "ada", client).await;
+        assert_eq!(hears.recv().await.as_deref(), Some("first"));
     }
-}
-
-#[tokio::test]
-async fn a_peer_that_says_nothing_is_hung_up_on() {
-    let limits = Limits { authentication: Duration::from_millis(100), ..Limits::default() };
-    let server = Server::builder().limits(limits).build();
-    let (mut silent, io) = duplex(1024);
-    let accepted = within(server.accept(io)).await;
-    assert!(matches!(accepted, Err(AcceptError::Handshake(_))), "{accepted:?}");
-    let mut rest = Vec::new();
-    within(silent.read_to_end(&mut rest)).await.unwrap();
-}
-
-#[tokio::test]
-async fn a_connect_that_is_given_up_leaves_no_socket_behind() {
-    let server = Server::builder().connected(|_: Socket| std::future::pending::<()>()).build();
-    let connect = Client::builder().connect_local(&server);
-    assert!(tokio::time::timeout(Duration::from_millis(50), connect).await.is_err());
-    eventually("it is gone", || server.sockets().is_empty()).await;
-}
-
-#[tokio::test]
-async fn a_socket_is_in_no_more_rooms_and_listens_to_no_more_names_than_its_limits_say() {
-    let limits = Limits { rooms_per_socket: 3, names_per_peer: 3, ..Limits::default() };
-    let server = Server::builder().limits(limits).build();
-    let client = Client::builder().connect_local(&server).await.unwrap();
-    let socket = server.sockets().remove(0);
-    for room in ["a", "b", "c", "d", "a"] {
-        socket.join(room);
-    }
-    assert_eq!(socket.rooms(), ["a", "b", "c"]);
-    socket.leave("a");
-    socket.join("d");
-    assert_eq!(socket.rooms(), ["b", "c", "d"]);
-    for name in ["a", "b", "c", "a"] {
-        socket.listen(name, |(): ()| async {});
-    }
-    let one_more = socket.clone();
-    let refused = tokio::spawn(async move { one_more.listen("d", |(): ()| async {}) }).await;
-    assert!(refused.unwrap_err().is_panic());
-    assert_eq!(within(client.request::<()>("a", &())).await, Ok(()));
 }

@@ -1,10 +1,20 @@
 //! Connecting and reconnecting: hooks, identities, refusals, delays, time limits and admission.
 
 mod admission;
+mod authentication;
 mod backoff;
-mod builders;
+mod cancellation;
 mod connected_hook;
 mod identity;
 mod refusals;
 mod remedies;
 mod time_limits;
+
+use std::time::Duration;
+
+use sockets::{Client, ConnectError};
+
+/// Returns `true` if the server has refused a client that may try again at once.
+fn is_retry(outcome: &Result<Client, ConnectError>) -> bool {
+    matches!(outcome, Err(ConnectError::Refused(refusal)) if refusal.retry_after() == Some(Duration::ZERO))
+}

@@ -10,7 +10,7 @@ use std::{
 };
 
 use sockets::{CallError, Client, ClientState, ConnectError, DisconnectReason, Limits, Refusal, Server, Socket};
-use sockets_tests::{Relay, eventually, every_transport, reconnecting, tcp_and_memory, within};
+use sockets_tests::{Relay, eventually, every_transport, reconnecting, within};
 use tokio::sync::Notify;
 
 /// Sessions that end with their connections, so that a client that reconnects has another session.
@@ -73,18 +73,6 @@ every_transport! {
             };
             assert_eq!(message, Some("not today"));
         }
-    }
-}
-
-tcp_and_memory! {
-    async fn authentication_that_panics_is_a_retry(net: Transport) {
-        let server = net.serve(Server::builder().authenticate(|fails: bool| async move {
-            assert!(!fails, "it fails");
-            Ok::<_, Refusal>(())
-        })).await;
-        let refused = net.try_connect(&server, Client::builder().auth(true)).await.unwrap_err();
-        assert!(matches!(&refused, ConnectError::Refused(refusal) if refusal.retry_after().is_some()), "{refused:?}");
-        net.connect(&server, Client::builder().auth(false)).await;
     }
 }
 
@@ -247,48 +235,4 @@ async fn hook_that_exceeds_its_time_limit_is_a_retry() {
     let (relay, client) = through_a_relay(&server).await;
     relay.cut();
     eventually("the client has another session", || client.state() == ClientState::Connected { session: 2 }).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn full_server_is_a_retry() {
-    let limits = Limits { connections: 1, ..Limits::default() };
-    let server = Server::builder().limits(limits).bind("tcp://127.0.0.1:0").await.unwrap();
-    let url = format!("tcp://{}", server.local_addr());
-    let _first = within(Client::builder().connect(&url)).await.unwrap();
-    let refused = within(Client::builder().connect(&url)).await.unwrap_err();
-    assert!(matches!(&refused, ConnectError::Refused(refusal) if refusal.retry_after().is_some()), "{refused:?}");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn client_that_leaves_during_authentication_frees_its_permit() {
-    let (begun, dropped) = (Arc::new(Notify::new()), Arc::new(()));
-    let (beginning, guard) = (Arc::clone(&begun), Arc::clone(&dropped));
-    let server = Server::builder()
-        .limits(Limits { handshakes: 1, ..Limits::default() })
-        .authenticate(move |waits: bool| {
-            let (begun, guard) = (Arc::clone(&beginning), Arc::clone(&guard));
-            async move {
-                if waits {
-                    begun.notify_one();
-                    pending::<()>().await;
-                }
-                drop(guard);
-                Ok::<_, Refusal>(())
-            }
-        })
-        .bind("tcp://127.0.0.1:0")
-        .await
-        .unwrap();
-    let url = format!("tcp://{}", server.local_addr());
-    let waiting = Client::builder().auth(true);
-    let connecting = tokio::spawn({
-        let url = url.clone();
-        async move { waiting.connect(&url).await }
-    });
-    within(begun.notified()).await;
-    connecting.abort();
-    let since = Instant::now();
-    within(Client::builder().auth(false).connect(&url)).await.unwrap();
-    assert!(since.elapsed() < Duration::from_secs(2), "{:?}", since.elapsed());
-    assert_eq!(Arc::strong_count(&dropped), 2, "the authentication of the other client was dropped");
 }

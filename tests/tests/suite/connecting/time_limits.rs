@@ -2,9 +2,14 @@
 
 use std::{future::pending, time::Duration};
 
-use sockets::{Client, ConnectError, Limits, Refusal, Server};
-use sockets_tests::{every_transport, tcp_and_memory};
-use tokio::time::Instant;
+use sockets::{AcceptError, Client, ConnectError, Limits, Refusal, Server, Socket};
+use sockets_tests::{every_transport, tcp_and_memory, *};
+use tokio::{
+    io::{AsyncReadExt, duplex},
+    time::Instant,
+};
+
+use super::is_retry;
 
 fn brief() -> Limits {
     let limit = Duration::from_millis(200);
@@ -73,4 +78,33 @@ tcp_and_memory! {
         let failed = net.try_connect(&server, client).await.unwrap_err();
         assert!(matches!(failed, ConnectError::Login(_)), "{failed:?}");
     }
+
+    async fn authentication_has_a_limit_of_time(net: Transport) {
+        let limits = Limits { authentication: Duration::from_millis(50), ..Limits::default() };
+        let server = net.serve(Server::builder().limits(limits).authenticate(|(): ()| async {
+            pending::<Result<(), Refusal>>().await
+        })).await;
+        let failed = net.try_connect(&server, Client::builder()).await.unwrap_err();
+        assert!(matches!(failed, ConnectError::Refused(refusal) if refusal.retry_after().is_some()));
+    }
+
+    async fn connected_has_a_time_limit_of_its_own(net: Transport) {
+        let limits = Limits { connected: Duration::from_millis(100), ..Limits::default() };
+        let server = Server::builder().limits(limits).connected(|_: Socket| pending::<()>());
+        let server = net.serve(server).await;
+        let outcome = net.try_connect(&server, Client::builder()).await;
+        assert!(is_retry(&outcome), "{outcome:?}");
+        net.deserted(&server).await;
+    }
+}
+
+#[tokio::test]
+async fn a_peer_that_says_nothing_is_hung_up_on() {
+    let limits = Limits { authentication: Duration::from_millis(100), ..Limits::default() };
+    let server = Server::builder().limits(limits).build();
+    let (mut silent, io) = duplex(1024);
+    let accepted = within(server.accept(io)).await;
+    assert!(matches!(accepted, Err(AcceptError::Handshake(_))), "{accepted:?}");
+    let mut rest = Vec::new();
+    within(silent.read_to_end(&mut rest)).await.unwrap();
 }

@@ -139,6 +139,19 @@ tcp_and_memory! {
             assert!(server.sockets().is_empty());
         }
     }
+
+    async fn a_kick_carries_its_words(net: Transport) {
+        let server = net.serve(players()).await;
+        let client = net.join(&server, "ada", Client::builder()).await;
+        let socket = server.socket(&Player::new("ada")).unwrap();
+        socket.disconnect("be nice");
+        socket.disconnect("the second time changes nothing");
+        let reason = client.disconnected().await;
+        assert_eq!(reason.message(), Some("be nice"));
+        assert!(reason.to_string().contains("be nice"), "{reason}");
+        assert!(matches!(reason, DisconnectReason::Kicked(_)));
+        net.deserted(&server).await;
+    }
 }
 
 /// Fault 26 of RELIABILITY.md.
@@ -191,22 +204,6 @@ async fn a_link_that_is_cut_fails_the_callers_of_both_sides_at_once_and_truthful
 }
 
 #[tokio::test]
-async fn the_last_handle_closes_and_sockets_and_peers_do_not_hold_it_open() {
-    let server = Server::builder().build();
-    let client = Client::builder().connect_local(&server).await.unwrap();
-    let (peer, socket, clone) = (Peer::clone(&client), server.sockets().remove(0), client.clone());
-    drop(client);
-    assert!(peer.is_connected());
-    drop(clone);
-    assert_eq!(within(socket.disconnected()).await, DisconnectReason::PeerClosed);
-    let client = Client::builder().connect_local(&server).await.unwrap();
-    let borrowed = server.sockets().remove(0).server();
-    drop(server);
-    assert_eq!(within(client.disconnected()).await, DisconnectReason::PeerClosed);
-    assert!(borrowed.sockets().is_empty());
-}
-
-#[tokio::test]
 async fn words_of_a_handler_that_disconnects_its_caller_come_behind_its_reply() {
     let server = Server::builder().connected(|socket: Socket| async move {
         let caller = socket.clone();
@@ -223,68 +220,4 @@ async fn words_of_a_handler_that_disconnects_its_caller_come_behind_its_reply() 
     assert_eq!(within(client.request::<u32>("leave", &())).await, Ok(7));
     eventually("the hook has run", || reasons.lock().unwrap().len() == 1).await;
     assert_eq!(*reasons.lock().unwrap(), [DisconnectReason::Kicked("bye".into())]);
-}
-
-/// A program that ends at once: its runtime is gone when this returns.
-fn program(run: impl Future<Output = ()> + Send + 'static) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    std::thread::spawn(move || runtime.block_on(run)).join().unwrap();
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_client_that_is_closed_has_said_all_before_its_program_ends() {
-    let heard = Arc::new(AtomicUsize::new(0));
-    let counted = Arc::clone(&heard);
-    let left = Arc::new(Mutex::new(None));
-    let leaving = Arc::clone(&left);
-    let server = Server::builder().connected(move |socket: Socket| {
-        let (counted, left) = (Arc::clone(&counted), Arc::clone(&leaving));
-        async move {
-            socket.listen("tick", move |(): ()| {
-                counted.fetch_add(1, Ordering::Relaxed);
-                async {}
-            });
-            socket.on_disconnect(move |reason| async move { *left.lock().unwrap() = Some(reason) });
-        }
-    });
-    let server = server.bind("tcp://127.0.0.1:0").await.unwrap();
-    let url = format!("tcp://{}", server.local_addr());
-    let ended = tokio::task::spawn_blocking(|| {
-        program(async move {
-            let client = Client::builder().connect(&url).await.unwrap();
-            for _ in 0..100 {
-                client.emit("tick", &()).await.unwrap();
-            }
-            client.close().await;
-            assert!(!client.is_connected());
-        });
-    });
-    within(ended).await.unwrap();
-    eventually("it has left", || left.lock().unwrap().is_some()).await;
-    assert_eq!(*left.lock().unwrap(), Some(DisconnectReason::PeerClosed));
-    assert_eq!(heard.load(Ordering::Relaxed), 100);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_is_shut_down_has_said_so_before_its_program_ends() {
-    let (told, addr) = std::sync::mpsc::channel();
-    let (connected, ready) = tokio::sync::oneshot::channel::<()>();
-    let serving = tokio::task::spawn_blocking(|| {
-        program(async move {
-            // It is not idle before that is over.
-            let limits = Limits { shutdown_grace: Duration::from_millis(100), ..Limits::default() };
-            let server = Server::builder().limits(limits).bind("tcp://127.0.0.1:0").await.unwrap();
-            told.send(server.local_addr()).unwrap();
-            ready.await.unwrap();
-            server.shutdown().await;
-        });
-    });
-    let addr = tokio::task::spawn_blocking(move || addr.recv().unwrap()).await.unwrap();
-    let client = Client::builder().connect(&format!("tcp://{addr}")).await.unwrap();
-    connected.send(()).unwrap();
-    // It goes on talking.
-    let talking = client.clone();
-    tokio::spawn(async move { while talking.emit("tick", &()).await.is_ok() {} });
-    assert_eq!(within(client.disconnected()).await, DisconnectReason::ShuttingDown);
-    within(serving).await.unwrap();
 }

@@ -1,10 +1,18 @@
 //! Who keeps a server or client open, and what is dropped when a session ends.
 
-use std::sync::Arc;
+use std::{
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use sockets::{Call, Client, DisconnectReason, Peer, Server, Socket};
 use sockets_tests::*;
-use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf},
+    sync::mpsc::{UnboundedSender, unbounded_channel},
+};
 
 #[sockets::group("Keeper")]
 trait Keeper {
@@ -228,4 +236,57 @@ tcp_and_memory! {
         all.sort_unstable();
         assert_eq!(all, ["client", "late", "late socket", "socket", "socket again"]);
     }
+}
+
+/// A stream that knows whether it is held.
+struct Held(DuplexStream, #[expect(dead_code, reason = "counted by its clones")] Arc<()>);
+
+impl AsyncRead for Held {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Held {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+#[tokio::test]
+async fn a_handle_does_not_keep_the_connection_of_an_ended_session() {
+    let server = Server::builder().build();
+    let (near, far) = tokio::io::duplex(1 << 16);
+    let held = Arc::new(());
+    let near = Held(near, Arc::clone(&held));
+    let (accepted, connected) = tokio::join!(server.accept(near), Client::builder().connect_over(far));
+    let socket = accepted.unwrap();
+    drop(connected.unwrap());
+    assert_eq!(within(socket.disconnected()).await, DisconnectReason::PeerClosed);
+    eventually("the stream is dropped", || Arc::strong_count(&held) == 1).await;
+    drop(socket);
+}
+
+#[tokio::test]
+async fn the_last_handle_closes_and_sockets_and_peers_do_not_hold_it_open() {
+    let server = Server::builder().build();
+    let client = Client::builder().connect_local(&server).await.unwrap();
+    let (peer, socket, clone) = (Peer::clone(&client), server.sockets().remove(0), client.clone());
+    drop(client);
+    assert!(peer.is_connected());
+    drop(clone);
+    assert_eq!(within(socket.disconnected()).await, DisconnectReason::PeerClosed);
+    let client = Client::builder().connect_local(&server).await.unwrap();
+    let borrowed = server.sockets().remove(0).server();
+    drop(server);
+    assert_eq!(within(client.disconnected()).await, DisconnectReason::PeerClosed);
+    assert!(borrowed.sockets().is_empty());
 }

@@ -1,7 +1,7 @@
 //! The end of sessions, servers and clients.
 
-mod cleanup;
 mod disconnects;
-mod ends;
 mod handles;
+mod panicking_drops;
 mod shutdown;
+mod shutdown_in_handlers;

@@ -4,13 +4,17 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
+        mpsc,
     },
     time::Duration,
 };
 
 use sockets::{CallError, Client, ConnectError, DisconnectReason, Limits, Server, Socket};
 use sockets_tests::*;
-use tokio::{sync::Notify, time::Instant};
+use tokio::{
+    sync::Notify,
+    time::{Instant, timeout},
+};
 
 /// A server whose `slow` answers when `go` says so, and tells by `started` that it runs.
 fn slow_server(started: &Arc<Notify>, go: &Arc<Notify>) -> sockets::ServerBuilder {
@@ -207,4 +211,57 @@ async fn a_client_that_connects_to_a_server_that_has_shut_down_is_told() {
         matches!(outcome, Err(ConnectError::Refused(_) | ConnectError::Disconnected(DisconnectReason::ShuttingDown))),
         "{outcome:?}"
     );
+}
+
+#[tokio::test]
+async fn a_server_that_was_shut_down_lets_nobody_in() {
+    let server = Server::builder().bind("tcp://127.0.0.1:0").await.unwrap();
+    let url = format!("tcp://{}", server.local_addr());
+    server.shutdown().await;
+    assert!(Client::builder().connect(&url).await.is_err());
+    assert!(Client::builder().connect_local(&server).await.is_err());
+    assert!(server.bind("tcp://127.0.0.1:0").await.is_err());
+}
+
+#[tokio::test]
+async fn shutdown_may_be_called_again_while_calls_are_under_way() {
+    let server = Server::builder().connected(|socket: Socket| async move {
+        socket.listen("slow", |n: u32| async move {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            n
+        });
+    });
+    let server = server.build();
+    let client = Client::builder().connect_local(&server).await.unwrap();
+    let call = tokio::spawn({
+        let client = client.clone();
+        async move { client.request::<u32>("slow", &7_u32).await }
+    });
+    eventually("the call is under way", || !call.is_finished()).await;
+    tokio::task::yield_now().await;
+    assert!(timeout(Duration::from_millis(20), server.shutdown()).await.is_err(), "a handler is running");
+    within(async { tokio::join!(server.shutdown(), server.shutdown()) }).await;
+    assert_eq!(call.await.unwrap(), Ok(7));
+    assert_eq!(within(client.disconnected()).await, DisconnectReason::ShuttingDown);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn shutdown_waits_no_longer_than_it_may_for_a_handler_that_blocks() {
+    let (entered, running) = mpsc::channel();
+    let limits = Limits { shutdown_grace: Duration::from_millis(100), ..Limits::default() };
+    let server = Server::builder().limits(limits).connected(move |socket: Socket| {
+        let entered = entered.clone();
+        async move {
+            socket.listen("block", move |(): ()| {
+                entered.send(()).unwrap();
+                std::thread::sleep(Duration::from_secs(4));
+                async {}
+            });
+        }
+    });
+    let server = server.build();
+    let client = Client::builder().connect_local(&server).await.unwrap();
+    let _call = tokio::spawn(async move { client.request::<()>("block", &()).await });
+    tokio::task::spawn_blocking(move || running.recv().unwrap()).await.unwrap();
+    timeout(Duration::from_secs(3), server.shutdown()).await.expect("a grace of 100 ms, and a second for the driver");
 }

@@ -1,5 +1,10 @@
 //! Which handler hears, and which one answers.
 
+use std::{
+    sync::{Arc, mpsc},
+    time::Duration,
+};
+
 use sockets::{CallError, Client, Listener, Peer, Server, Socket};
 use sockets_tests::*;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -192,8 +197,8 @@ tcp_and_memory! {
         let (_server, client, socket) = pair(net).await;
         let (heard, mut hears) = unbounded_channel();
         let (heard_once, peer) = (heard.clone(), socket.clone());
-        let slot = std::sync::Arc::new(std::sync::OnceLock::<Listener>::new());
-        let own = std::sync::Arc::clone(&slot);
+        let slot = Arc::new(std::sync::OnceLock::<Listener>::new());
+        let own = Arc::clone(&slot);
         let once = socket.group("Purchases").listen("viewed", move |item: String| {
             heard_once.send(format!("once: {item}")).unwrap();
             own.get().unwrap().stop();
@@ -204,4 +209,31 @@ tcp_and_memory! {
         assert_eq!(hear(&client, &mut hears, "a").await, ["once: a"]);
         assert_eq!(hear(&client, &mut hears, "b").await, ["5: b"]);
     }
+}
+
+/// Dropping a listener runs what its closure has captured, which may come back here.
+#[tokio::test]
+async fn a_listener_that_stops_another_when_it_is_dropped_does_not_hang() {
+    struct StopsWhenDropped(Listener);
+
+    impl Drop for StopsWhenDropped {
+        fn drop(&mut self) {
+            self.0.stop();
+        }
+    }
+
+    let server = Server::builder().build();
+    let client = Client::builder().connect_local(&server).await.unwrap();
+    let guard = StopsWhenDropped(client.listen("other", |(): ()| async {}));
+    let listener = client.listen("one", move |(): ()| {
+        let _ = &guard;
+        async {}
+    });
+    let (done, stopped) = mpsc::channel();
+    std::thread::spawn(move || {
+        listener.stop();
+        done.send(()).unwrap();
+    });
+    let stopped = tokio::task::spawn_blocking(move || stopped.recv_timeout(Duration::from_secs(5)));
+    assert_eq!(stopped.await.unwrap(), Ok(()), "it hangs");
 }

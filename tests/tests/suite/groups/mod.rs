@@ -7,5 +7,6 @@ pub mod lints;
 mod listeners;
 mod member_names;
 mod names;
+mod registration;
 mod type_names;
 mod types;

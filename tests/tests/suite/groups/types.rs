@@ -167,15 +167,3 @@ fn a_refusal_has_words() {
     assert_eq!(Refusal::new(String::from("nor you")).message(), "nor you");
     assert!(ConnectError::Refused(Refusal::new("not you")).to_string().contains("not you"));
 }
-
-#[test]
-fn the_defaults_of_the_limits_are_those_of_the_design() {
-    let limits = Limits::default();
-    assert_eq!(limits.max_frame, 4 * 1024 * 1024);
-    assert_eq!(limits.calls_in_flight, 1024);
-    assert_eq!(limits.outgoing_queue, 4 * 1024 * 1024);
-    assert_eq!(limits.authentication, Duration::from_secs(10));
-    assert_eq!(limits.connected, Duration::from_secs(10));
-    assert_eq!(limits.call_timeout, Duration::from_secs(30));
-    assert_eq!(limits.shutdown_grace, Duration::from_secs(10));
-}

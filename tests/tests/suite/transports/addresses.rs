@@ -1,9 +1,9 @@
 //! One server on several transports, and addresses of all kinds.
 
-use std::sync::Arc;
+use std::{sync::Arc, task::Poll};
 
 use sockets::{BindError, Client, ConnectError, ConnectInfo, Refusal, Server, Socket};
-use sockets_tests::*;
+use sockets_tests::{within, *};
 
 /// A port where nobody listens.
 fn free_port() -> u16 {
@@ -85,14 +85,6 @@ async fn errors_of_addresses_say_what_to_write_instead() {
 }
 
 #[tokio::test]
-async fn where_somebody_listens_already_a_second_server_is_told() {
-    let server = Server::builder().bind("tcp://127.0.0.1:0").await.unwrap();
-    let url = format!("tcp://{}", server.local_addr());
-    let failed = Server::builder().bind(&url).await.unwrap_err();
-    assert!(failed.to_string().starts_with(&format!("cannot listen at {url}: Address already in use")), "{failed}");
-}
-
-#[tokio::test]
 async fn when_a_server_has_shut_down_another_can_take_its_addresses() {
     let first = Server::builder().bind("tcp://127.0.0.1:0").await.unwrap();
     let (tcp, unix) = (format!("tcp://{}", first.local_addr()), unix_url(&first));
@@ -100,4 +92,81 @@ async fn when_a_server_has_shut_down_another_can_take_its_addresses() {
     first.shutdown().await;
     let second = Server::builder().bind(&tcp).await.unwrap();
     second.bind(&unix).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_may_have_several_listeners() {
+    let server = Server::builder().build();
+    server.bind("tcp://127.0.0.1:0").await.unwrap();
+    let first = server.local_addr();
+    server.bind("tcp://localhost:0").await.unwrap();
+    assert_eq!(server.local_addr(), first, "it is the address of the first");
+    let _over_tcp = Client::builder().connect(&format!("tcp://{first}")).await.unwrap();
+    let _within = Client::builder().connect_local(&server).await.unwrap();
+    let (near, far) = tokio::io::duplex(1024);
+    let (accepted, connected) = tokio::join!(server.accept(far), Client::builder().connect_over(near));
+    assert!(accepted.is_ok() && connected.is_ok());
+    assert_eq!(server.sockets().len(), 3);
+}
+
+#[tokio::test]
+async fn an_address_that_makes_no_sense_is_an_error_of_the_address() {
+    for url in ["", "127.0.0.1:80", "http://127.0.0.1:80", "tcp://", "tcp://127.0.0.1", "tcp://127.0.0.1:http"] {
+        let failed = Client::builder().connect(url).await.unwrap_err();
+        assert!(matches!(failed, ConnectError::Address(_)), "{url}: {failed:?}");
+        let failed = Server::builder().bind(url).await.unwrap_err();
+        assert!(matches!(failed, BindError::Address(_)), "{url}: {failed:?}");
+    }
+}
+
+#[tokio::test]
+async fn where_nobody_listens_nobody_is_reached() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let failed = Client::builder().connect(&format!("tcp://{address}")).await.unwrap_err();
+    assert!(matches!(failed, ConnectError::Unreachable(_)), "{failed:?}");
+}
+
+#[tokio::test]
+async fn an_address_in_use_cannot_be_bound() {
+    let server = Server::builder().bind("tcp://127.0.0.1:0").await.unwrap();
+    let url = format!("tcp://{}", server.local_addr());
+    let failed = Server::builder().bind(&url).await.unwrap_err();
+    assert!(matches!(failed, BindError::Listen { .. }), "{failed:?}");
+    assert!(failed.to_string().starts_with(&format!("cannot listen at {url}: Address already in use")), "{failed}");
+}
+
+/// Drops the server, and binds another at once, without a turn of the runtime between.
+async fn rebind(url: &str) {
+    let server = Server::builder().bind(url).await.unwrap();
+    let url = match server.local_addrs().first() {
+        Some(addr) => format!("{}://{addr}", url.split(':').next().unwrap()),
+        None => url.to_owned(),
+    };
+    // The listener's task waits for connections.
+    tokio::task::yield_now().await;
+    drop(server);
+    let again = Server::builder();
+    let mut binding = Box::pin(again.bind(&url));
+    let bound = std::future::poll_fn(|cx| Poll::Ready(binding.as_mut().poll(cx))).await;
+    match bound {
+        Poll::Ready(bound) => drop(bound.expect("the address is free")),
+        Poll::Pending => drop(within(binding).await.expect("the address is free")),
+    }
+}
+
+#[tokio::test]
+async fn address_is_free_when_the_server_is_dropped_on_one_thread() {
+    rebind("tcp://127.0.0.1:0").await;
+    rebind("ws://127.0.0.1:0").await;
+    #[cfg(unix)]
+    rebind(&format!("unix:{}", path_of_its_own().display())).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn address_is_free_when_the_server_is_dropped() {
+    for _ in 0..20 {
+        rebind("tcp://127.0.0.1:0").await;
+    }
 }

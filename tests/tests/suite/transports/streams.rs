@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use sockets::{AcceptError, Client, Server, Socket};
-use sockets_tests::messages;
+use sockets_tests::{messages, *};
 use tokio::io::{AsyncWriteExt, BufStream, duplex};
 use tokio_util::codec::{Framed, LengthDelimitedCodec};
 
@@ -52,4 +52,20 @@ async fn messages_that_cannot_be_received_end_their_connection() {
     drop(near);
     let failed = accepting.await.unwrap_err();
     assert!(matches!(failed, AcceptError::Io(_)), "{failed:?}");
+}
+
+#[tokio::test]
+async fn a_user_may_accept_connections_of_its_own() {
+    let server = Server::builder().serve(PurchasesServer::new(Shop::unwatched())).build();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let accepting = server.clone();
+    let accepted = tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        tokio::spawn(accepting.accept(stream)).await.unwrap()
+    });
+    let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let client = Client::builder().connect_over(stream).await.unwrap();
+    assert_eq!(PurchasesClient::new(&client).get_price("sword").await, Ok(Some(10)));
+    assert_eq!(server.sockets(), [accepted.await.unwrap().unwrap()]);
 }

@@ -1,0 +1,186 @@
+//! Flow control: the window of a peer, pending calls and full queues.
+
+use std::{
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use sockets::{CallError, Client, Limits, Server, Socket};
+use sockets_tests::*;
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, sleep, timeout},
+};
+
+use super::worker::{WorkClient, WorkServer, Worker, gated_server};
+
+every_transport! {
+    /// Promise 3: a tight loop of emits waits for its receiver, and loses nothing.
+    async fn an_emit_waits_for_room_while_its_receiver_is_busy_and_none_is_lost(net: Transport) {
+        let limits = Limits { calls_in_flight: 16, outgoing_queue: 4096, ..Limits::default() };
+        let server = net.serve(Server::builder().limits(limits.clone())).await;
+        let client = net.connect(&server, Client::builder().limits(limits)).await;
+        let (go, heard) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(0)));
+        let (gate, counted) = (Arc::clone(&go), Arc::clone(&heard));
+        server.sockets()[0].listen("busy", move |_: Vec<u8>| {
+            let (gate, heard) = (Arc::clone(&gate), Arc::clone(&counted));
+            async move {
+                gate.acquire().await.unwrap().forget();
+                heard.fetch_add(1, Ordering::SeqCst);
+            }
+        });
+        let sent = Arc::new(AtomicUsize::new(0));
+        let emitters: Vec<_> = (0..4).map(|_| {
+            let (client, sent) = (client.clone(), Arc::clone(&sent));
+            tokio::spawn(async move {
+                for _ in 0..500 {
+                    client.emit("busy", &vec![0_u8; 100]).await.unwrap();
+                    sent.fetch_add(1, Ordering::SeqCst);
+                }
+            })
+        }).collect();
+        sleep(Duration::from_millis(100)).await;
+        assert!(sent.load(Ordering::SeqCst) <= 16, "{sent:?}");
+        go.add_permits(2000);
+        for emitter in emitters {
+            emitter.await.unwrap();
+        }
+        eventually("all are heard", || heard.load(Ordering::SeqCst) == 2000).await;
+    }
+
+    /// Lost wake-ups show as a call that takes longer than any scheduler's whim.
+    async fn no_wake_up_is_lost_when_small_queues_fill_from_many_threads(net: Transport) {
+        // All 48 requests may wait, of some 22 bytes each, but not one of the larger replies.
+        let limits = Limits { calls_in_flight: 48, bytes_in_flight: 8192, outgoing_queue: 2048, ..Limits::default() };
+        let server = Server::builder().limits(limits.clone()).serve(WorkServer::new(Worker::default()));
+        let server = net.serve(server).await;
+        let client = net.connect(&server, Client::builder().limits(limits.clone())).await;
+        let until = Instant::now() + Duration::from_secs(1);
+        let callers: Vec<_> = (0..48_usize)
+            .map(|caller| {
+                let work = WorkClient::new(&client);
+                tokio::spawn(async move {
+                    let mut times = caller;
+                    while Instant::now() < until {
+                        times = (times * 7 + 13) % 3000;
+                        if times % 5 == 0 {
+                            work.note(1).await.unwrap();
+                        }
+                        let reply =
+                            timeout(Duration::from_secs(3), work.repeat(1, times)).await.expect("a lost wake-up");
+                        assert_eq!(reply.map(|bytes| bytes.len()), Ok(times));
+                    }
+                })
+            })
+            .collect();
+        for caller in callers {
+            within(caller).await.unwrap();
+        }
+    }
+}
+
+tcp_and_memory! {
+    async fn beyond_the_window_and_as_many_that_wait_calls_are_overloaded(net: Transport) {
+        let worker = Worker::default();
+        let limits = Limits { calls_in_flight: 4, ..Limits::default() };
+        let server = net.serve(Server::builder().limits(limits.clone()).serve(WorkServer::new(worker))).await;
+        let client = net.connect(&server, Client::builder().limits(limits)).await;
+        let work = WorkClient::new(&client).with_timeout(Duration::from_millis(300));
+        let outcomes = futures_util::future::join_all((0..12).map(|_| work.hang())).await;
+        let count = |wanted: &CallError| outcomes.iter().filter(|outcome| outcome.as_ref() == Err(wanted)).count();
+        assert_eq!((count(&CallError::Timeout), count(&CallError::Overloaded)), (8, 4), "{outcomes:?}");
+        assert_eq!(work.double(1).await, Ok(2));
+    }
+
+    /// Calls are always waiting for a place here; an emit must get one all the same.
+    async fn an_emit_is_not_starved_by_calls_beyond_the_window(net: Transport) {
+        let limits = Limits { calls_in_flight: 4, ..Limits::default() };
+        let heard = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&heard);
+        let server = net.serve(Server::builder().limits(limits).connected(move |socket: Socket| {
+            let counted = Arc::clone(&counted);
+            async move {
+                socket.listen("echo", |n: u32| async move {
+                    tokio::task::yield_now().await;
+                    n
+                });
+                socket.listen("tick", move |(): ()| {
+                    counted.fetch_add(1, Ordering::Relaxed);
+                    async {}
+                });
+            }
+        })).await;
+        let client = net.connect(&server, Client::builder()).await;
+        let callers: Vec<_> = (0..8).map(|n| {
+            let client = client.clone();
+            tokio::spawn(async move {
+                while client.request::<u32>("echo", &n).await == Ok(n) {}
+            })
+        }).collect();
+        for sent in 1..=20 {
+            let emitted = timeout(Duration::from_secs(3), client.emit("tick", &())).await;
+            assert!(emitted.is_ok(), "emit {sent} is starved");
+        }
+        eventually("all emits are heard", || heard.load(Ordering::Relaxed) == 20).await;
+        callers.iter().for_each(tokio::task::JoinHandle::abort);
+    }
+
+    /// Without its first message nothing may be stuck behind a call that has been given up.
+    async fn a_call_behind_one_that_was_dropped_goes_on(net: Transport) {
+        let gate = Arc::new(Semaphore::new(0));
+        let limits = Limits { bytes_in_flight: 1000, ..Limits::default() };
+        let server = net.serve(gated_server(&gate).limits(limits)).await;
+        let client = net.connect(&server, Client::builder()).await;
+        let padding = vec![0_u8; 600];
+        let mut long = Box::pin(client.request::<()>("hold", &padding));
+        assert!(poll_once(&mut long).is_pending());
+        let mut too_much = Box::pin(client.request::<()>("hold", &padding));
+        assert!(poll_once(&mut too_much).is_pending());
+        // There is room for this one, only not before the one above.
+        let mut small = Box::pin(client.request::<u32>("echo", &2_u32));
+        assert!(poll_once(&mut small).is_pending());
+        let emitted = timeout(Duration::from_secs(2), client.emit("nobody", &())).await;
+        assert_eq!(emitted, Ok(Ok(())), "it waits in its place");
+        let socket = server.sockets().remove(0);
+        assert_eq!(socket.stats().unheard_emits, 0, "it does not overtake");
+        drop(too_much);
+        let after = timeout(Duration::from_secs(2), small).await;
+        assert_eq!(after, Ok(Ok(2)), "the call is stuck");
+        eventually("the emit arrives", || socket.stats().unheard_emits == 1).await;
+    }
+}
+
+/// A window that was full once, long ago, says nothing of now.
+#[tokio::test(start_paused = true)]
+async fn a_call_that_waits_for_a_place_is_not_given_up_for_a_wait_of_long_ago() {
+    let gate = Arc::new(Semaphore::new(0));
+    let limits = Limits { calls_in_flight: 1, ..Limits::default() };
+    let server = gated_server(&gate).limits(limits).build();
+    let client = Client::builder()
+        .connected(|peer| async move {
+            peer.listen("forever", |(): ()| std::future::pending::<()>());
+        })
+        .connect_local(&server)
+        .await
+        .unwrap();
+    let long = client.request::<u32>("gated", &1_u32);
+    let mut long = pin!(long);
+    assert!(poll_once(&mut long).is_pending());
+    let mut parked = Box::pin(client.request::<u32>("echo", &1_u32));
+    assert!(poll_once(&mut parked).is_pending());
+    drop(parked);
+    sleep(Duration::from_secs(2)).await;
+    // The client has a handler that runs, so its calls could be in a circle; there is none.
+    let _votes = server.all().request::<()>("forever", &());
+    sleep(Duration::from_millis(100)).await;
+    let (waiting, ()) = tokio::join!(client.request::<u32>("echo", &2_u32), async {
+        sleep(Duration::from_millis(500)).await;
+        gate.add_permits(1);
+    });
+    assert_eq!(waiting, Ok(2));
+    assert_eq!(long.await, Ok(1));
+}

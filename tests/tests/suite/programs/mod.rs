@@ -1,4 +1,0 @@
-//! Whole programs over each transport.
-
-mod by_name;
-mod typed;

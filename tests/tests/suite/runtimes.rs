@@ -1,0 +1,162 @@
+//! Runtimes that are dropped, and calls outside of a runtime.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+    time::Duration,
+};
+
+use futures_util::FutureExt;
+use sockets::{Client, DisconnectReason, Limits, Server, Socket};
+use sockets_tests::*;
+use tokio::runtime::Runtime;
+
+/// A program that ends at once: its runtime is gone when this returns.
+fn program(run: impl Future<Output = ()> + Send + 'static) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    std::thread::spawn(move || runtime.block_on(run)).join().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_is_closed_has_said_all_before_its_program_ends() {
+    let heard = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&heard);
+    let left = Arc::new(Mutex::new(None));
+    let leaving = Arc::clone(&left);
+    let server = Server::builder().connected(move |socket: Socket| {
+        let (counted, left) = (Arc::clone(&counted), Arc::clone(&leaving));
+        async move {
+            socket.listen("tick", move |(): ()| {
+                counted.fetch_add(1, Ordering::Relaxed);
+                async {}
+            });
+            socket.on_disconnect(move |reason| async move { *left.lock().unwrap() = Some(reason) });
+        }
+    });
+    let server = server.bind("tcp://127.0.0.1:0").await.unwrap();
+    let url = format!("tcp://{}", server.local_addr());
+    let ended = tokio::task::spawn_blocking(|| {
+        program(async move {
+            let client = Client::builder().connect(&url).await.unwrap();
+            for _ in 0..100 {
+                client.emit("tick", &()).await.unwrap();
+            }
+            client.close().await;
+            assert!(!client.is_connected());
+        });
+    });
+    within(ended).await.unwrap();
+    eventually("it has left", || left.lock().unwrap().is_some()).await;
+    assert_eq!(*left.lock().unwrap(), Some(DisconnectReason::PeerClosed));
+    assert_eq!(heard.load(Ordering::Relaxed), 100);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_shut_down_has_said_so_before_its_program_ends() {
+    let (told, addr) = mpsc::channel();
+    let (connected, ready) = tokio::sync::oneshot::channel::<()>();
+    let serving = tokio::task::spawn_blocking(|| {
+        program(async move {
+            // It is not idle before that is over.
+            let limits = Limits { shutdown_grace: Duration::from_millis(100), ..Limits::default() };
+            let server = Server::builder().limits(limits).bind("tcp://127.0.0.1:0").await.unwrap();
+            told.send(server.local_addr()).unwrap();
+            ready.await.unwrap();
+            server.shutdown().await;
+        });
+    });
+    let addr = tokio::task::spawn_blocking(move || addr.recv().unwrap()).await.unwrap();
+    let client = Client::builder().connect(&format!("tcp://{addr}")).await.unwrap();
+    connected.send(()).unwrap();
+    // It goes on talking.
+    let talking = client.clone();
+    tokio::spawn(async move { while talking.emit("tick", &()).await.is_ok() {} });
+    assert_eq!(within(client.disconnected()).await, DisconnectReason::ShuttingDown);
+    within(serving).await.unwrap();
+}
+
+/// A thread with a runtime of its own emits once, and is gone before others do.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_room_is_heard_after_the_runtime_of_an_emitter_is_gone() {
+    let server = Server::builder().build();
+    let heard = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&heard);
+    let client = Client::builder().connected(|peer| async move {
+        peer.listen("news", move |_: Vec<u8>| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            async {}
+        });
+    });
+    let _client = client.connect_local(&server).await.unwrap();
+    let news = vec![0_u8; 1000];
+    let (all, text) = (server.all(), news.clone());
+    std::thread::spawn(move || Runtime::new().unwrap().block_on(async { all.emit("news", &text).await.unwrap() }))
+        .join()
+        .unwrap();
+    for _ in 0..200 {
+        within(server.all().emit("news", &news)).await.unwrap();
+    }
+    eventually("all is heard", || heard.load(Ordering::Relaxed) == 201).await;
+}
+
+/// A program may poll an emit where there is no runtime, if only by mistake.
+#[test]
+fn a_room_is_heard_after_an_emit_outside_of_a_runtime() {
+    let runtime = Runtime::new().unwrap();
+    let server = Server::builder().build();
+    let heard = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&heard);
+    let client = Client::builder().connected(|peer| async move {
+        peer.listen("news", move |(): ()| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            async {}
+        });
+    });
+    let _client = runtime.block_on(client.connect_local(&server)).unwrap();
+    assert_eq!(server.all().emit("news", &()).now_or_never(), Some(Ok(())));
+    runtime.block_on(async {
+        within(server.all().emit("news", &())).await.unwrap();
+        eventually("both are heard", || heard.load(Ordering::Relaxed) == 2).await;
+    });
+}
+
+#[test]
+fn a_session_ends_also_if_its_driver_has_never_run() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let server = runtime.block_on(async {
+        let server = Server::builder().build();
+        // The last thing that this runtime does is to spawn the driver.
+        let client = Client::builder().connect_local(&server).await.unwrap();
+        std::mem::forget(client);
+        server
+    });
+    drop(runtime);
+    assert!(server.sockets().is_empty(), "{:?}", server.sockets());
+}
+
+/// A handler that never yields to its runtime while that is dropped: the end of every `main`.
+#[test]
+fn dropping_the_runtime_while_a_handler_is_about_to_suspend_does_not_hang() {
+    let (done, finished) = mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let (entered, running) = mpsc::channel();
+        runtime.spawn(async move {
+            let server = Server::builder().build();
+            let client = Client::builder().connect_local(&server).await.unwrap();
+            server.sockets()[0].listen("busy", move |(): ()| {
+                entered.send(()).unwrap();
+                std::thread::sleep(Duration::from_millis(300));
+                std::future::pending::<()>()
+            });
+            client.request::<()>("busy", &()).await
+        });
+        running.recv().unwrap();
+        drop(runtime);
+        done.send(()).unwrap();
+    });
+    assert_eq!(finished.recv_timeout(Duration::from_secs(5)), Ok(()), "the runtime cannot be dropped");
+}
