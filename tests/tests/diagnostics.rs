@@ -171,7 +171,7 @@ fn item() -> Item {
 }
 
 #[tokio::test]
-async fn argument_with_a_missing_field_is_named_with_its_type_and_side() {
+async fn missing_field_error_names_argument_type_and_peer() {
     let (_server, socket, client) = connected(Limits::default()).await;
     let old = earlier::Item { name: "sword".into() };
     let short = earlier::PurchasesClient::new(&client).buy("shop", old).await.unwrap_err().to_string();
@@ -183,7 +183,7 @@ async fn argument_with_a_missing_field_is_named_with_its_type_and_side() {
 }
 
 #[tokio::test]
-async fn argument_with_a_further_field_is_named_with_what_is_left_over() {
+async fn extra_field_error_names_argument_and_remaining_bytes() {
     record();
     let server = Server::builder().serve(earlier::PurchasesServer::new(EarlierShop));
     let server = server.bind("tcp://127.0.0.1:0").await.unwrap();
@@ -205,7 +205,7 @@ async fn argument_with_a_further_field_is_named_with_what_is_left_over() {
 }
 
 #[tokio::test]
-async fn argument_in_the_middle_is_named() {
+async fn invalid_argument_error_names_its_position() {
     let (_server, _socket, client) = connected(Limits::default()).await;
     let group = client.group("Purchases");
     let wrong = group.request::<bool>("flag", &(true, 7_u8, "text")).await.unwrap_err().to_string();
@@ -213,7 +213,7 @@ async fn argument_in_the_middle_is_named() {
 }
 
 #[tokio::test]
-async fn values_that_cannot_be_encoded_are_named() {
+async fn encode_error_names_argument_type_and_method() {
     let (server, socket, client) = connected(Limits::default()).await;
     let argument = PurchasesClient::new(&client).fragile("name", Fragile).await.unwrap_err();
     assert!(matches!(argument, CallError::Encode(_)));
@@ -235,7 +235,7 @@ async fn values_that_cannot_be_encoded_are_named() {
 }
 
 #[tokio::test]
-async fn login_that_cannot_be_decoded_is_named_with_its_type() {
+async fn login_decode_error_names_its_type() {
     record();
     let server = Server::builder().authenticate(|_: Item| async { Ok::<_, Refusal>(()) }).build();
     let refused = Client::builder().auth(true).connect_local(&server).await.unwrap_err().to_string();
@@ -252,7 +252,7 @@ async fn login_that_no_server_asks_for_is_reported() {
 }
 
 #[tokio::test]
-async fn emit_handler_that_exceeds_its_deadline_is_counted_and_reported() {
+async fn emit_handler_past_its_deadline_is_counted_and_reported() {
     let limits = Limits { call_timeout: Duration::from_millis(50), ..Limits::default() };
     let (_server, socket, client) = connected(limits).await;
     PurchasesClient::new(&client).waits("name").await.unwrap();
@@ -264,7 +264,7 @@ async fn emit_handler_that_exceeds_its_deadline_is_counted_and_reported() {
 }
 
 #[tokio::test]
-async fn handler_whose_caller_cancels_or_leaves_is_counted_and_reported() {
+async fn cancelled_handler_is_counted_and_reported() {
     let (_server, socket, client) = connected(Limits::default()).await;
     let called = tokio::time::timeout(Duration::from_millis(50), PurchasesClient::new(&client).wait("name")).await;
     assert!(called.is_err());
@@ -291,7 +291,7 @@ impl Drop for Explosive {
 }
 
 #[tokio::test]
-async fn panic_of_a_hook_is_reported_with_its_name_and_its_peer() {
+async fn hook_panic_is_reported_with_hook_and_peer() {
     record();
     let server = Server::builder()
         .authenticate(|login: u8| async move {

@@ -277,7 +277,7 @@ const BOUND: u64 = 1 << 20;
 /// FAULTS 12: the window bounds what a peer can have under way, since a cancelled call gives its place back with its
 /// answer alone.
 #[tokio::test]
-async fn calls_that_are_cancelled_at_once() {
+async fn cancelled_call_flood_is_bounded_and_others_are_served() {
     let alone = Alone::start().await;
     let counting = alone.counting.clone();
     let frames = |number| vec![request(number * 2, WAIT, &[]), cancel(number * 2)];
@@ -290,7 +290,7 @@ async fn calls_that_are_cancelled_at_once() {
 
 /// FAULTS 13.
 #[tokio::test]
-async fn empty_emits() {
+async fn empty_emit_flood_is_bounded_and_others_are_served() {
     for key in [NOTE, UNKNOWN] {
         let alone = Alone::start().await;
         let (flooded, peak) = flood(alone, lot_of(move |_| vec![emit(key, &[])]), Some(credited)).await;
@@ -301,7 +301,7 @@ async fn empty_emits() {
 
 /// FAULTS 14: a heartbeat is not answered. Neither is what belongs to no call.
 #[tokio::test]
-async fn frames_that_need_no_window() {
+async fn windowless_frame_flood_is_bounded() {
     let floods: [fn(u64) -> Vec<u8>; 4] =
         [|_| vec![0x81], |_| vec![0x80], |number| cancel(number * 2), |number| reply(number * 2, b"forged")];
     for frame in floods {
@@ -314,7 +314,7 @@ async fn frames_that_need_no_window() {
 
 /// Its replies stay in its own queue, and it is let call no more.
 #[tokio::test]
-async fn replies_that_are_not_read() {
+async fn unread_replies_are_bounded_and_others_are_served() {
     let alone = Alone::start().await;
     alone.begins.notify_one();
     let mut deaf = Raw::welcomed(alone.address).await;
@@ -334,7 +334,7 @@ async fn replies_that_are_not_read() {
 
 /// FAULTS 28: half of them say nothing, and half are let in before they go.
 #[tokio::test]
-async fn connections_that_open_and_close() {
+async fn connection_storm_is_bounded_and_others_are_served() {
     let alone = Alone::start().await;
     alone.begins.notify_one();
     let (enough, over) = watch::channel(false);
@@ -366,7 +366,7 @@ async fn connections_that_open_and_close() {
 /// How many notes of a flood are heard while another client's call is under way: those of a turn or two, and not of the 61
 /// turns after which tokio looks what has arrived if a task wakes itself.
 #[tokio::test]
-async fn a_call_waits_for_few_turns_of_a_flood() {
+async fn call_waits_for_few_time_slices_of_a_flood() {
     let alone = Alone::start().await;
     let flooder = Flooder::start(alone.address, lot_of(|_| vec![emit(NOTE, &[])]), Some(credited));
     let heard = notes_during_calls(&alone, 2 * WINDOW, 200).await;
@@ -440,7 +440,7 @@ async fn calls_until(alone: &Alone, mut raw: Raw) -> usize {
 }
 
 #[tokio::test]
-async fn long_announcement_is_handled_in_turns() {
+async fn long_announcement_is_handled_in_time_slices() {
     let alone = Alone::start().await;
     let mut raw = Raw::welcomed(alone.address).await;
     let entries: Vec<_> = (1..262_144_u64).map(|key| (key.to_le_bytes(), [1; 8])).collect();
@@ -455,7 +455,7 @@ async fn long_announcement_is_handled_in_turns() {
 }
 
 #[tokio::test]
-async fn listeners_of_an_emit_are_started_in_turns() {
+async fn many_listeners_are_started_in_time_slices() {
     let alone = Alone::start().await;
     let mut raw = Raw::welcomed(alone.address).await;
     let socket = alone.flooder().unwrap();

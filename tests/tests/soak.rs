@@ -5,7 +5,7 @@ use std::time::Duration;
 use sockets_tests::soak::{Plan, run};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn after_a_short_soak_all_adds_up_and_nothing_is_left() {
+async fn short_soak_loses_no_message_and_leaks_nothing() {
     let report = run(Plan {
         clients: 60,
         time: Duration::from_secs(4),

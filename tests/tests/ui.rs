@@ -21,12 +21,12 @@ fn compile_fail(files: &str) {
 }
 
 #[test]
-fn each_misuse_of_the_group_attribute_has_its_own_message() {
+fn misuse_of_the_group_attribute_has_its_own_message() {
     compile_fail("tests/ui/misuse/*.rs");
 }
 
 #[test]
-fn types_that_cannot_travel_are_reported_where_they_were_typed() {
+fn unsendable_type_is_reported_where_it_is_written() {
     compile_fail("tests/ui/types/*.rs");
 }
 
@@ -47,7 +47,7 @@ const LINT: &str = "warning: impl trait in impl method signature does not match 
 
 /// Errors of rustc have a code, and ours have none.
 #[test]
-fn rustc_has_nothing_to_add_to_our_messages() {
+fn expected_output_has_no_errors_of_rustc() {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/ui/misuse");
     let files = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
     let expected: Vec<_> = files.filter(|path| path.extension().is_some_and(|ending| ending == "stderr")).collect();

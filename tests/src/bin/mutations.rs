@@ -164,7 +164,7 @@ fn simulate(tree: &Path, target: &Path) -> Found {
 }
 
 #[test]
-fn every_mutation_names_lines_that_are_there() {
+fn mutation_lines_exist_in_the_sources() {
     for mutation in listed(root()) {
         mutation.check(root());
     }

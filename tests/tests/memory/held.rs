@@ -153,7 +153,7 @@ fn handlers_with_small_replies_run_while_large_replies_wait() {
 }
 
 #[test]
-fn a_held_handler_ends_with_its_deadline() {
+fn paused_handler_ends_at_its_deadline() {
     peak(async {
         let waiting = Waiting::new(LARGE);
         let (_server, mut raw) = connect(&waiting, limits()).await;
@@ -209,13 +209,13 @@ fn check_held_handlers(deadline: impl Fn(u8) -> Duration) {
 }
 
 #[test]
-fn held_handler_of_a_trickling_reader_ends_its_session() {
+fn paused_handler_of_a_trickling_reader_ends_its_session() {
     check_held_handlers(|_| Duration::from_secs(600));
 }
 
 /// Each handler is held for less than the limit, and the next one gets the permit at its deadline.
 #[test]
-fn handlers_held_one_after_another_end_their_session() {
+fn handlers_paused_in_succession_end_their_session() {
     // The first reply is being written, the second one is queued, and the third one waits.
     const REPLIED: u8 = 3;
     check_held_handlers(|id| Duration::from_secs(if id < REPLIED { 600 } else { u64::from(id - REPLIED + 1) * 4 }));

@@ -102,7 +102,7 @@ fn answered_calls_release_their_memory() {
 }
 
 #[test]
-fn taken_messages_release_their_memory() {
+fn received_messages_release_their_memory() {
     const EMITS: usize = 20_000;
     let runtime = runtime();
     let (server, client, permits) = runtime.block_on(async {

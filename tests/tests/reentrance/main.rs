@@ -190,7 +190,7 @@ fn run(runtime: impl FnOnce() -> Runtime + Send + 'static) {
 }
 
 #[test]
-fn user_code_that_calls_the_library_never_hangs() {
+fn reentrant_user_code_never_hangs() {
     tracing::subscriber::set_global_default(Events).unwrap();
     run(|| Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap());
     run(|| Builder::new_current_thread().enable_all().build().unwrap());

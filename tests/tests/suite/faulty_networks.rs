@@ -83,14 +83,14 @@ async fn within<F: Future>(seconds: u64, what: F) -> F::Output {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_link_that_sends_each_byte_by_itself_changes_nothing() {
+async fn bytewise_connection_loses_nothing() {
     let mut rig = rig().await;
     rig.relay.set(Conditions { bytewise: true, ..Conditions::default() });
     within(60, everything_arrives(&mut rig, 20)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_slow_link_is_waited_for_until_a_deadline_and_late_replies_harm_nobody() {
+async fn delayed_connection_times_out_and_ignores_late_replies() {
     let mut rig = rig().await;
     rig.relay.set(Conditions { delay: Duration::from_millis(30), ..Conditions::default() });
     let hasty = NumbersClient::new(&rig.client).with_timeout(Duration::from_millis(20));
@@ -99,7 +99,7 @@ async fn a_slow_link_is_waited_for_until_a_deadline_and_late_replies_harm_nobody
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_link_that_is_frozen_for_a_while_loses_nothing() {
+async fn temporarily_frozen_connection_loses_nothing() {
     let mut rig = rig().await;
     for _ in 0..3 {
         rig.relay.set(Conditions { frozen: true, ..Conditions::default() });
@@ -117,7 +117,7 @@ async fn a_link_that_is_frozen_for_a_while_loses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_corrupt_link_says_hurts_neither_the_server_nor_other_clients() {
+async fn corrupt_connection_harms_no_other_client() {
     let mut rig = rig().await;
     let bad = Relay::to(rig.server.local_addr()).await;
     let outcomes = AtomicU32::new(0);

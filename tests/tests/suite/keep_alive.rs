@@ -92,7 +92,7 @@ fn bearing(silence: Duration) -> Limits {
 /// FAULTS 16.
 /// Fault 16 of RELIABILITY.md.
 #[tokio::test(start_paused = true)]
-async fn a_link_that_goes_silent_ends_on_both_sides_within_the_time_they_bear() {
+async fn silent_connection_ends_on_both_peers_in_time() {
     let (_server, socket, client, link) = connected(Limits::default(), Limits::default()).await;
     sleep(HOUR).await;
     assert!(socket.is_connected() && client.is_connected(), "an idle link is a good one");
@@ -109,7 +109,7 @@ async fn a_link_that_goes_silent_ends_on_both_sides_within_the_time_they_bear() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_idle_side_sends_a_heartbeat_every_20_seconds() {
+async fn idle_peer_sends_a_heartbeat_every_20_seconds() {
     let (_server, _socket, _client, link) = connected(Limits::default(), Limits::default()).await;
     sleep(HOUR).await;
     for heartbeats in link.heartbeats() {
@@ -118,7 +118,7 @@ async fn an_idle_side_sends_a_heartbeat_every_20_seconds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_busy_connection_has_no_heartbeats() {
+async fn busy_connection_sends_no_heartbeats() {
     let (_server, socket, client, link) = connected(Limits::default(), Limits::default()).await;
     for _ in 0..1000 {
         socket.emit("news", &"none").await.unwrap();
@@ -129,7 +129,7 @@ async fn a_busy_connection_has_no_heartbeats() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_who_only_listens_is_heard_as_well() {
+async fn receiving_peer_sends_heartbeats() {
     let (_server, socket, client, link) = connected(Limits::default(), Limits::default()).await;
     for _ in 0..1000 {
         client.emit("news", &"none").await.unwrap();
@@ -141,7 +141,7 @@ async fn one_who_only_listens_is_heard_as_well() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_side_that_bears_less_is_spoken_to_more_often() {
+async fn shorter_idle_timeout_causes_more_heartbeats() {
     let impatient = bearing(Duration::from_secs(1));
     let (_server, socket, client, link) = connected(Limits::default(), impatient).await;
     sleep(HOUR).await;
@@ -182,7 +182,7 @@ async fn raw_peer(server: &Server, bears: Option<u64>) -> Raw<DuplexStream> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_who_knows_no_heartbeats_may_be_silent_and_is_sent_none() {
+async fn peer_without_heartbeats_may_be_silent() {
     let server = Server::builder().build();
     let mut raw = raw_peer(&server, None).await;
     let heard = timeout(HOUR, raw.stream.read_u8()).await;
@@ -192,7 +192,7 @@ async fn one_who_knows_no_heartbeats_may_be_silent_and_is_sent_none() {
 
 /// FAULTS 16: one who agrees to send heartbeats and is frozen.
 #[tokio::test(start_paused = true)]
-async fn one_who_has_promised_heartbeats_and_sends_none_is_told_goodbye() {
+async fn silent_peer_with_heartbeats_is_disconnected() {
     let server = Server::builder().build();
     let mut raw = raw_peer(&server, Some(u64::MAX)).await;
     let since = Instant::now();
@@ -208,7 +208,7 @@ async fn one_who_has_promised_heartbeats_and_sends_none_is_told_goodbye() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_time_of_silence_that_does_not_decode_is_misunderstood() {
+async fn undecodable_idle_timeout_is_not_understood() {
     let server = Server::builder().build();
     let (near, far) = duplex(16 << 10);
     drop(server.accept(far));
@@ -221,7 +221,7 @@ async fn a_time_of_silence_that_does_not_decode_is_misunderstood() {
 
 /// FAULTS 15, after the handshake. Heartbeats are of no use within a frame, and not agreed here.
 #[tokio::test(start_paused = true)]
-async fn a_frame_that_trickles_in_is_given_up_within_the_time_of_silence() {
+async fn trickling_frame_ends_after_the_idle_timeout() {
     let server = Server::builder().build();
     for bears in [None, Some(45_000)] {
         let mut raw = raw_peer(&server, bears).await;
@@ -245,7 +245,7 @@ async fn a_frame_that_trickles_in_is_given_up_within_the_time_of_silence() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_large_frame_over_a_slow_link_arrives() {
+async fn large_frame_over_a_slow_connection_arrives() {
     const LARGE: usize = 1 << 20;
     let server = Server::builder().build();
     let mut raw = raw_peer(&server, Some(3_600_000)).await;
@@ -292,7 +292,7 @@ async fn heartbeats_of_many_connections_are_spread() {
 
 /// What came while this side could not listen is looked at before anybody is given up.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_side_that_could_not_listen_does_not_take_that_for_silence() {
+async fn blocked_peer_does_not_assume_silence() {
     let limits =
         Limits { heartbeat: Duration::from_millis(50), silence: Duration::from_millis(400), ..Limits::default() };
     let server = Server::builder().limits(limits).bind("tcp://127.0.0.1:0").await.unwrap();

@@ -84,7 +84,7 @@ async fn limits_at_their_minimum_are_accepted() {
 }
 
 #[tokio::test]
-async fn a_socket_is_in_no_more_rooms_and_listens_to_no_more_names_than_its_limits_say() {
+async fn rooms_and_names_of_a_socket_are_limited() {
     let limits = Limits { rooms_per_socket: 3, names_per_peer: 3, ..Limits::default() };
     let server = Server::builder().limits(limits).build();
     let client = Client::builder().connect_local(&server).await.unwrap();
@@ -106,7 +106,7 @@ async fn a_socket_is_in_no_more_rooms_and_listens_to_no_more_names_than_its_limi
 }
 
 #[test]
-fn the_defaults_of_the_limits_are_those_of_the_design() {
+fn limits_have_their_documented_defaults() {
     let limits = Limits::default();
     assert_eq!(limits.max_frame, 4 * 1024 * 1024);
     assert_eq!(limits.calls_in_flight, 1024);

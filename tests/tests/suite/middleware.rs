@@ -98,7 +98,7 @@ async fn said(said: &mut UnboundedReceiver<String>, expected: &[&str]) {
 }
 
 tcp_and_memory! {
-    async fn the_first_layer_is_the_outermost_around_what_comes_in_and_around_what_is_sent(net: Transport) {
+    async fn first_layer_is_the_outermost_in_both_directions(net: Transport) {
         let (says, mut heard) = unbounded_channel();
         let server = Server::builder().layer(layer_fn(spy("a", &says))).layer(layer_fn(spy("b", &says)));
         let server = net.serve(server.serve(VaultServer::new(Guard(says.clone())))).await;
@@ -122,7 +122,7 @@ tcp_and_memory! {
             "d: failed Some(NoSuchMethod)", "c: failed Some(NoSuchMethod)"]).await;
     }
 
-    async fn emits_pass_the_layers_of_both_sides(net: Transport) {
+    async fn emit_passes_the_layers_of_both_peers(net: Transport) {
         let (says, mut out) = unbounded_channel();
         let client_says = says;
         let (says, mut inside) = unbounded_channel();
@@ -134,7 +134,7 @@ tcp_and_memory! {
         said(&mut inside, &["server: in emit Vault.knock of 1", "knocked 3", "server: went well None"]).await;
     }
 
-    async fn a_server_calls_a_client_through_the_layers_of_both(net: Transport) {
+    async fn server_request_passes_the_layers_of_both_peers(net: Transport) {
         let (says, mut heard) = unbounded_channel();
         let server = net.serve(players().layer_outgoing(layer_fn(spy("server", &says)))).await;
         let builder = Client::builder().layer(layer_fn(spy("client", &says))).serve(VaultServer::new(Guard(says.clone())));
@@ -145,7 +145,7 @@ tcp_and_memory! {
             "client: went well None", "server: went well None"]).await;
     }
 
-    async fn an_emit_to_an_audience_passes_once_and_has_no_peer(net: Transport) {
+    async fn broadcast_passes_layers_once_without_a_peer(net: Transport) {
         let (says, mut heard) = unbounded_channel();
         let (watched, audience) = (says.clone(), |request: &Request<'_>| request.peer().is_none());
         let server = players().layer_outgoing(layer_fn(spy("server", &watched))).layer_outgoing(layer_fn(filter(audience)));
@@ -165,7 +165,7 @@ tcp_and_memory! {
         assert_eq!(VaultClient::new(&socket).knock(1).await, Err(CallError::Denied));
     }
 
-    async fn what_is_denied_on_its_way_in_reaches_no_handler_and_its_caller_is_told(net: Transport) {
+    async fn denied_incoming_call_reaches_no_handler(net: Transport) {
         let (says, mut heard) = unbounded_channel();
         let allows = |request: &Request<'_>| {
             let socket: Socket<Player> = request.socket().unwrap();
@@ -183,7 +183,7 @@ tcp_and_memory! {
         assert!(heard.try_recv().is_err());
     }
 
-    async fn layers_are_around_listeners_and_what_a_single_socket_serves_too(net: Transport) {
+    async fn layers_wrap_listeners_and_groups_of_a_socket(net: Transport) {
         let (says, mut heard) = unbounded_channel();
         let allows = |request: &Request<'_>| (request.path(), request.method()) != ("secret", "number");
         let server = players().layer(layer_fn(filter(allows))).connected(move |socket: Socket<Player>| {
@@ -202,7 +202,7 @@ tcp_and_memory! {
         said(&mut heard, &["opened with 7"]).await;
     }
 
-    async fn what_is_denied_on_its_way_out_is_not_sent(net: Transport) {
+    async fn denied_outgoing_call_is_not_sent(net: Transport) {
         let (says, mut heard) = unbounded_channel();
         let server = net.serve(Server::builder().serve(VaultServer::new(Guard(says)))).await;
         let allows = |request: &Request<'_>| request.method() != "knock";
@@ -213,7 +213,7 @@ tcp_and_memory! {
         said(&mut heard, &["opened with 7"]).await;
     }
 
-    async fn a_layer_that_panics_hurts_only_its_call(net: Transport) {
+    async fn layer_panic_fails_only_its_call(net: Transport) {
         let (says, _heard) = unbounded_channel();
         let panics = |request: &Request<'_>| {
             assert!(request.method() != "wait", "a layer's bug");
@@ -227,7 +227,7 @@ tcp_and_memory! {
         assert_eq!(vault.open(7).await, Ok("gold".into()));
     }
 
-    async fn a_cancelled_call_ends_its_layers_too(net: Transport) {
+    async fn cancelled_call_drops_its_layers(net: Transport) {
         let (says, mut heard) = unbounded_channel();
         let held = Arc::new(());
         let server = Server::builder().layer(layer_fn({
@@ -246,7 +246,7 @@ tcp_and_memory! {
         eventually("the layer has ended", || Arc::strong_count(&held) < while_it_runs).await;
     }
 
-    async fn a_layer_that_never_goes_on_is_stopped_by_the_calls_deadline(net: Transport) {
+    async fn layer_that_never_continues_ends_at_the_deadline(net: Transport) {
         let (says, mut heard) = unbounded_channel();
         let server = net.serve(Server::builder().layer(layer_fn(|_| Never)).serve(VaultServer::new(Guard(says)))).await;
         let soon = Duration::from_millis(50);
@@ -257,7 +257,7 @@ tcp_and_memory! {
         assert!(heard.try_recv().is_err());
     }
 
-    async fn a_layer_around_connecting_sees_who_comes_and_may_refuse_with_words(net: Transport) {
+    async fn connecting_layer_may_refuse_with_a_message(net: Transport) {
         let (seen, welcomed) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let layer = layer_fn({
             let (seen, welcomed) = (Arc::clone(&seen), Arc::clone(&welcomed));
@@ -316,7 +316,7 @@ impl<S: ConnectService<Player>> ConnectService<Player> for Doorman<S> {
 
 #[test]
 #[should_panic(expected = "call `authenticate` before `layer_connecting`")]
-fn a_layer_around_connecting_comes_after_authenticate() {
+fn connecting_layer_before_authenticate_panics() {
     struct Open<S>(S);
     impl<S: ConnectService<()>> ConnectService<()> for Open<S> {
         async fn connect(&self, connecting: Connecting) -> Result<(), Rejection> {

@@ -22,7 +22,7 @@ impl Accounts {
 }
 
 every_transport! {
-    async fn a_shop_and_its_lobby(net: Transport) {
+    async fn program_with_contracts_works(net: Transport) {
         let accounts = Arc::new(Accounts { names: vec!["ada", "bob", "cleo"] });
         let (left, mut leaving) = unbounded_channel();
         let server = net.serve(
@@ -86,7 +86,7 @@ every_transport! {
         }
     }
 
-    async fn a_program_in_the_manner_of_the_original(net: Transport) {
+    async fn program_by_name_works(net: Transport) {
         let (log, mut logged) = unbounded_channel::<String>();
         let log = Arc::new(move |line: String| log.send(line).unwrap());
 

@@ -43,7 +43,7 @@ async fn give_way(rng: &mut Rng) {
 }
 
 #[test]
-fn a_call_dropped_while_its_reply_comes_leaves_nothing_behind() {
+fn request_dropped_during_its_reply_leaves_nothing() {
     const CALLS: u32 = 4;
     play(|mut rng| async move {
         let limits = Limits { calls_in_flight: CALLS, ..Limits::default() };
@@ -82,7 +82,7 @@ fn a_call_dropped_while_its_reply_comes_leaves_nothing_behind() {
 
 /// Fault 27 of RELIABILITY.md.
 #[test]
-fn a_join_that_meets_a_disconnect_leaves_no_ghost() {
+fn join_racing_disconnect_leaves_no_member() {
     play(|mut rng| async move {
         let left = Arc::new(AtomicUsize::new(0));
         let hooks = Arc::clone(&left);
@@ -129,7 +129,7 @@ fn a_join_that_meets_a_disconnect_leaves_no_ghost() {
 }
 
 #[test]
-fn a_connect_that_meets_a_shutdown_is_refused_or_told() {
+fn connect_racing_shutdown_is_refused_or_disconnected() {
     play(|mut rng| async move {
         let server = Server::builder()
             .connected(|socket: Socket| async move {
@@ -169,7 +169,7 @@ fn a_connect_that_meets_a_shutdown_is_refused_or_told() {
 }
 
 #[test]
-fn an_audience_whose_members_leave_is_accounted_for() {
+fn broadcast_request_racing_disconnects_has_all_outcomes() {
     play(|mut rng| async move {
         let server = Server::builder().connected(|socket: Socket| async move { socket.join("room") }).build();
         let mut members = Vec::new();

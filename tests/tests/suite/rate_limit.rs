@@ -68,7 +68,7 @@ async fn paced(
 }
 
 #[tokio::test(start_paused = true)]
-async fn calls_beyond_the_rate_wait_and_are_answered_in_order() {
+async fn calls_beyond_the_rate_wait_in_order() {
     let mut rig = rig(calls(10), Limits::default()).await;
     let since = Instant::now();
     let stub = RatedClient::new(&rig.client);
@@ -79,7 +79,7 @@ async fn calls_beyond_the_rate_wait_and_are_answered_in_order() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_may_limit_its_server_too() {
+async fn client_limits_the_rate_of_its_server() {
     let mut rig = rig(Limits::default(), calls(10)).await;
     let since = Instant::now();
     let stub = RatedClient::new(&rig.server.all());
@@ -104,7 +104,7 @@ async fn bytes_beyond_the_rate_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_waits_keeps_its_deadline_and_more_than_may_be_in_flight_is_overloaded() {
+async fn held_calls_time_out_and_excess_calls_are_overloaded() {
     let limits = Limits { calls_in_flight: 4, ..calls(1) };
     let rig = rig(limits.clone(), limits).await;
     let stub = RatedClient::new(&rig.client).with_timeout(Duration::from_secs(2));
@@ -121,7 +121,7 @@ async fn what_waits_keeps_its_deadline_and_more_than_may_be_in_flight_is_overloa
 }
 
 #[tokio::test(start_paused = true)]
-async fn neither_answers_nor_others_are_held_up() {
+async fn rate_limit_delays_neither_replies_nor_other_peers() {
     let rig = rig(calls(1), Limits::default()).await;
     let (other, _heard) = mpsc::unbounded_channel();
     let other = Client::builder().serve(RatedServer::new(Handler(other))).connect_local(&rig.server).await.unwrap();

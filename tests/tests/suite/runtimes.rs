@@ -21,7 +21,7 @@ fn program(run: impl Future<Output = ()> + Send + 'static) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_client_that_is_closed_has_said_all_before_its_program_ends() {
+async fn closed_client_has_sent_its_emits_when_close_returns() {
     let heard = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&heard);
     let left = Arc::new(Mutex::new(None));
@@ -55,7 +55,7 @@ async fn a_client_that_is_closed_has_said_all_before_its_program_ends() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_is_shut_down_has_said_so_before_its_program_ends() {
+async fn server_has_sent_its_reason_when_shutdown_returns() {
     let (told, addr) = mpsc::channel();
     let (connected, ready) = tokio::sync::oneshot::channel::<()>();
     let serving = tokio::task::spawn_blocking(|| {
@@ -80,7 +80,7 @@ async fn a_server_that_is_shut_down_has_said_so_before_its_program_ends() {
 
 /// A thread with a runtime of its own emits once, and is gone before others do.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_room_is_heard_after_the_runtime_of_an_emitter_is_gone() {
+async fn emit_works_after_an_emitters_runtime_is_dropped() {
     let server = Server::builder().build();
     let heard = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&heard);
@@ -104,7 +104,7 @@ async fn a_room_is_heard_after_the_runtime_of_an_emitter_is_gone() {
 
 /// A program may poll an emit where there is no runtime, if only by mistake.
 #[test]
-fn a_room_is_heard_after_an_emit_outside_of_a_runtime() {
+fn emit_works_outside_of_a_runtime() {
     let runtime = Runtime::new().unwrap();
     let server = Server::builder().build();
     let heard = Arc::new(AtomicUsize::new(0));
@@ -124,7 +124,7 @@ fn a_room_is_heard_after_an_emit_outside_of_a_runtime() {
 }
 
 #[test]
-fn a_session_ends_also_if_its_driver_has_never_run() {
+fn session_ends_if_its_driver_never_ran() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let server = runtime.block_on(async {
         let server = Server::builder().build();
@@ -139,7 +139,7 @@ fn a_session_ends_also_if_its_driver_has_never_run() {
 
 /// A handler that never yields to its runtime while that is dropped: the end of every `main`.
 #[test]
-fn dropping_the_runtime_while_a_handler_is_about_to_suspend_does_not_hang() {
+fn runtime_dropped_during_a_handler_does_not_hang() {
     let (done, finished) = mpsc::channel();
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();

@@ -64,17 +64,17 @@ async fn emit_to_healthy_members(limits: Limits, frozen: bool) {
 
 /// Fault 17 of RELIABILITY.md. In paused time, so that a loaded machine makes no member slow.
 #[tokio::test(start_paused = true)]
-async fn a_member_that_stops_reading_is_disconnected_and_the_others_hear_everything_in_order() {
+async fn frozen_member_is_disconnected_and_others_lose_nothing() {
     emit_to_healthy_members(Limits { outgoing_queue: 1 << 20, ..Limits::default() }, true).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_loop_of_emits_outruns_no_healthy_member_also_when_little_may_wait() {
+async fn emit_loop_outruns_no_healthy_member() {
     emit_to_healthy_members(Limits { outgoing_queue: 32 << 10, ..Limits::default() }, false).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_peer_that_takes_nothing_for_too_long_is_disconnected() {
+async fn frozen_peer_is_disconnected_after_the_write_timeout() {
     let limits = Limits { stall: Duration::from_millis(300), ..Limits::default() };
     let server = Server::builder().limits(limits).build();
     let (io, relay) = Relay::in_memory(&server);
@@ -102,7 +102,7 @@ impl Serialize for Counted {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_flood_of_requests_whose_replies_are_not_read_stays_bounded_and_goes_on_after() {
+async fn unread_replies_are_bounded_and_continue_when_read() {
     let encoded = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&encoded);
     let server = Server::builder().limits(Limits { outgoing_queue: 100_000, ..Limits::default() });
@@ -177,7 +177,7 @@ async fn blocked(running: mpsc::Receiver<()>) -> Instant {
 /// A worker of tokio's that has just waited for all connections, and then blocks, may do so before another has taken over
 /// the waiting (tokio's issue 4730). So one that is awake is kept here, as a busy server has it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_handler_that_blocks_its_thread_delays_no_other_connection() {
+async fn blocking_handler_delays_no_other_connection() {
     let (server, running) = blocking_server(|_| async {}).await;
     let (blocker, other) = (
         Transport::Tcp.connect(&server, Client::builder()).await,
@@ -223,7 +223,7 @@ async fn what_was_sent_to_another_before_is_not_held_back<F>(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn an_emit_to_another_socket_is_not_held_back_by_a_handler_that_blocks_after_it() {
+async fn emit_before_blocking_reaches_another_socket() {
     what_was_sent_to_another_before_is_not_held_back(|socket| async move {
         socket.server().sockets().last().unwrap().emit("note", &()).await.unwrap();
     })
@@ -231,7 +231,7 @@ async fn an_emit_to_another_socket_is_not_held_back_by_a_handler_that_blocks_aft
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn an_emit_to_a_room_is_not_held_back_by_a_handler_that_blocks_after_it() {
+async fn emit_before_blocking_reaches_a_room() {
     what_was_sent_to_another_before_is_not_held_back(|socket| async move {
         socket.server().all().except(&socket).emit("note", &()).await.unwrap();
     })

@@ -166,7 +166,7 @@ async fn load_link(net: Transport, bytes_per_second: u32, limits: Limits, bursts
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn link_with_load_below_capacity_loses_nothing() {
+async fn connection_with_load_below_capacity_loses_nothing() {
     let mut loads = JoinSet::new();
     for net in [Transport::Tcp, Transport::Tls, Transport::Ws] {
         for limits in [Limits::default(), queue(64 << 10)] {
@@ -338,7 +338,7 @@ async fn emits_of_many_tasks_lose_no_member() {
 
 /// The message of the last emitter waits for longer than an emit does, since the member takes four seconds for all.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn slow_member_that_makes_room_outlasts_many_emitters() {
+async fn slow_member_that_keeps_reading_outlasts_many_emitters() {
     const EMITTERS: u32 = 20;
     let server = serve(Transport::Tcp, queue(64 << 10)).await;
     let (slow, _relay) = slow_member(Transport::Tcp, &server, EIGHT_MBIT).await;
@@ -356,7 +356,7 @@ async fn slow_member_that_makes_room_outlasts_many_emitters() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn members_that_join_and_leave_lose_nothing_between() {
+async fn joining_and_leaving_member_misses_no_emit_in_between() {
     let server = serve(Transport::Tcp, queue(64 << 10)).await;
     let stays = member(Transport::Tcp, &server).await;
     let moves = member(Transport::Tcp, &server).await;

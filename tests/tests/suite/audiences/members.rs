@@ -65,7 +65,7 @@ fn sorted(mut names: Vec<String>) -> Vec<String> {
 const HALL: &[(&str, &[&str])] = &[("ada", &["r", "s"]), ("bob", &["r"]), ("cleo", &["s"]), ("dan", &[])];
 
 tcp_and_memory! {
-    async fn all_and_rooms_and_who_is_left_out(net: Transport) {
+    async fn except_removes_members_from_all_and_rooms(net: Transport) {
         let mut hall = Hall::open(net, HALL).await;
         let (all, r, s) = (hall.server.all(), hall.server.room("r"), hall.server.room("s"));
         let ada = hall.socket("ada");
@@ -79,7 +79,7 @@ tcp_and_memory! {
         assert_eq!(hall.who_hears(&r.except(&r)).await, [""; 0]);
     }
 
-    async fn a_member_of_both_hears_once(net: Transport) {
+    async fn union_delivers_once_to_a_member_of_both(net: Transport) {
         let mut hall = Hall::open(net, HALL).await;
         let (r, s) = (hall.server.room("r"), hall.server.room("s"));
         assert_eq!(hall.who_hears(&r.union(&s)).await, ["ada", "bob", "cleo"]);
@@ -90,7 +90,7 @@ tcp_and_memory! {
         assert_eq!(hall.who_hears(&r.union(&hall.server.clients([hall.socket("ada")]))).await, ["ada", "bob"]);
     }
 
-    async fn sockets_and_identities_in_every_form(net: Transport) {
+    async fn audience_of_sockets_or_users_accepts_every_list_type(net: Transport) {
         let mut hall = Hall::open(net, &[("ada", &[]), ("bob", &[]), ("ada", &[]), ("cleo", &[])]).await;
         let server = hall.server.clone();
         let (ada, bob) = (Player::new("ada"), Player::new("bob"));
@@ -114,7 +114,7 @@ tcp_and_memory! {
         assert_eq!(hall.who_hears(&server.users(&[ada]).except(&first)).await, ["ada"]);
     }
 
-    async fn an_audience_is_evaluated_at_each_call(net: Transport) {
+    async fn audience_is_evaluated_at_each_call(net: Transport) {
         let mut hall = Hall::open(net, HALL).await;
         let (room, later) = (hall.server.room("r"), hall.server.users([&Player::new("eve")]));
         let rest = hall.server.all().except(&room);
@@ -128,7 +128,7 @@ tcp_and_memory! {
         assert_eq!(later.sockets().len(), 1);
     }
 
-    async fn who_has_left_belongs_to_no_audience(net: Transport) {
+    async fn disconnected_socket_is_in_no_audience(net: Transport) {
         let server = net.serve(players()).await;
         let client = net.join(&server, "ada", Client::builder()).await;
         let socket = server.sockets()[0].clone();
@@ -145,7 +145,7 @@ tcp_and_memory! {
         }
     }
 
-    async fn sockets_are_the_same_however_they_are_found(net: Transport) {
+    async fn socket_from_every_lookup_is_equal(net: Transport) {
         let server = net.serve(players()).await;
         let _client = net.join(&server, "ada", Client::builder()).await;
         let socket = server.socket(&Player::new("ada")).unwrap();
@@ -154,7 +154,7 @@ tcp_and_memory! {
         assert_eq!(socket.server().sockets(), [socket.clone()]);
     }
 
-    async fn a_stub_of_an_expression_may_be_used_at_once(net: Transport) {
+    async fn stub_of_a_temporary_audience_works(net: Transport) {
         let hall = Hall::open(net, HALL).await;
         let host = hall.socket("ada");
         let lobby = LobbyClient::new(&hall.server.room("r").except(&host));

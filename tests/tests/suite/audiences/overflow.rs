@@ -176,7 +176,7 @@ async fn all_is_heard(server: &Server, members: &[(Client, Heard)], frozen: &Fro
 }
 
 every_transport! {
-    async fn a_member_whose_queue_is_full_is_disconnected_if_nothing_else_is_said(net: Transport) {
+    async fn full_queue_without_policy_disconnects_member(net: Transport) {
         let (server, members, frozen) = room(net).await;
         let news = NewsClient::new(&server.room("room"));
         emit_many(&members, 0..MANY, |number| {
@@ -188,7 +188,7 @@ every_transport! {
         assert_eq!(frozen.socket.stats().dropped_emits, 0);
     }
 
-    async fn the_oldest_messages_are_dropped_for_a_member_whose_queue_is_full(net: Transport) {
+    async fn full_queue_with_drop_oldest_drops_oldest_emits(net: Transport) {
         let (server, members, frozen) = room(net).await;
         let news = NewsClient::new(&server.room("room"));
         emit_many(&members, 0..MANY, |number| news.oldest_dropped(number, &FILLER)).await;
@@ -201,7 +201,7 @@ every_transport! {
 }
 
 tcp_and_memory! {
-    async fn the_newest_messages_are_dropped_for_a_member_whose_queue_is_full(net: Transport) {
+    async fn full_queue_with_drop_newest_drops_newest_emits(net: Transport) {
         let (server, members, frozen) = room(net).await;
         let news = NewsClient::new(&server.room("room"));
         emit_many(&members, 0..MANY, |number| news.newest_dropped(number, &FILLER)).await;
@@ -213,7 +213,7 @@ tcp_and_memory! {
         eventually("it hears the next one", || frozen.heard.numbers().last() == Some(&MANY)).await;
     }
 
-    async fn only_the_latest_message_is_kept_for_a_member_whose_queue_is_full(net: Transport) {
+    async fn full_queue_with_latest_keeps_latest_emit(net: Transport) {
         let (server, members, frozen) = room(net).await;
         let news = NewsClient::new(&server.room("room"));
         emit_many(&members, 0..MANY, |number| news.latest(number, &FILLER)).await;
@@ -221,7 +221,7 @@ tcp_and_memory! {
         assert_eq!(frozen.thaw(MANY).await.last(), Some(&(MANY - 1)), "the latest arrives");
     }
 
-    async fn what_is_sent_to_a_member_alone_keeps_its_place_among_what_is_kept(net: Transport) {
+    async fn request_to_lagging_member_keeps_its_order(net: Transport) {
         let (server, members, frozen) = room(net).await;
         let news = NewsClient::new(&server.room("room"));
         let alone = NewsClient::new(&frozen.socket);

@@ -86,7 +86,7 @@ where
 }
 
 tcp_and_memory! {
-    async fn every_member_is_accounted_for_once_whatever_it_does(net: Transport) {
+    async fn broadcast_request_has_one_outcome_for_each_member(net: Transport) {
         let server = net.serve(players()).await;
         let mut members = Vec::new();
         for (name, manner) in [
@@ -122,7 +122,7 @@ tcp_and_memory! {
         assert!(started.elapsed() >= BEYOND_A_PANIC);
     }
 
-    async fn the_same_of_a_method_that_cannot_fail(net: Transport) {
+    async fn infallible_broadcast_request_has_one_outcome_for_each(net: Transport) {
         let server = net.serve(players()).await;
         let _fine = member(net, &server, "answers", Manner::Answers).await;
         let _panics = member(net, &server, "panics", Manner::Panics).await;
@@ -136,7 +136,7 @@ tcp_and_memory! {
         assert_eq!(outcomes.len(), 3);
     }
 
-    async fn replies_come_as_they_are_given_and_not_in_order(net: Transport) {
+    async fn replies_arrive_as_members_answer(net: Transport) {
         let server = net.serve(players()).await;
         let _hangs = member(net, &server, "hangs", Manner::Hangs).await;
         let _fine = member(net, &server, "answers", Manner::Answers).await;
@@ -146,7 +146,7 @@ tcp_and_memory! {
         never("one who hangs has answered", asked.next()).await;
     }
 
-    async fn the_question_is_sent_before_anybody_waits_for_replies(net: Transport) {
+    async fn broadcast_request_is_sent_before_replies_are_polled(net: Transport) {
         let server = net.serve(players()).await;
         let (_client, mut does) = member(net, &server, "answers", Manner::Answers).await;
         let asked = PollClient::new(&server.all()).answer();
@@ -154,7 +154,7 @@ tcp_and_memory! {
         assert_eq!(outcomes(asked).await.len(), 1);
     }
 
-    async fn dropping_the_replies_cancels_what_is_open(net: Transport) {
+    async fn dropped_replies_cancel_open_requests(net: Transport) {
         let server = net.serve(players()).await;
         let (_one, mut one) = member(net, &server, "one", Manner::Hangs).await;
         let (_two, mut two) = member(net, &server, "two", Manner::Hangs).await;
@@ -170,7 +170,7 @@ tcp_and_memory! {
         assert_eq!(two.recv().await, Some("dropped"));
     }
 
-    async fn a_callback_takes_each_reply(net: Transport) {
+    async fn reply_callback_receives_each_reply(net: Transport) {
         let server = net.serve(players()).await;
         let _fine = member(net, &server, "answers", Manner::Answers).await;
         let _errs = member(net, &server, "errs", Manner::Errs).await;
@@ -186,13 +186,13 @@ tcp_and_memory! {
         assert_eq!(outcomes.len(), 2);
     }
 
-    async fn nobody_gives_no_replies(net: Transport) {
+    async fn empty_audience_returns_no_replies(net: Transport) {
         let server = net.serve(players()).await;
         assert!(PollClient::new(&server.all()).answer().next().await.is_none());
         assert!(outcomes(PollClient::new(&server.room("empty")).answer()).await.is_empty());
     }
 
-    async fn two_questions_at_once_are_kept_apart(net: Transport) {
+    async fn concurrent_broadcast_requests_are_kept_apart(net: Transport) {
         let server = net.serve(players()).await;
         let mut members = Vec::new();
         for n in 0..20 {
@@ -210,7 +210,7 @@ tcp_and_memory! {
         }
     }
 
-    async fn a_dynamic_question_is_accounted_for_too(net: Transport) {
+    async fn dynamic_broadcast_request_has_one_outcome_for_each(net: Transport) {
         let server = net.serve(players()).await;
         let _fine = member(net, &server, "answers", Manner::Answers).await;
         let _errs = member(net, &server, "errs", Manner::Errs).await;
@@ -223,7 +223,7 @@ tcp_and_memory! {
         assert_eq!(outcomes.len(), 3);
     }
 
-    async fn shutting_down_accounts_for_everyone(net: Transport) {
+    async fn shutdown_completes_open_broadcast_requests(net: Transport) {
         let limits = sockets::Limits { shutdown_grace: Duration::from_millis(50), ..Default::default() };
         let server = net.serve(players().limits(limits)).await;
         let (_hangs, mut does) = member(net, &server, "hangs", Manner::Hangs).await;

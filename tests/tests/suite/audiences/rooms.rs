@@ -6,7 +6,7 @@ use sockets::{Client, Socket};
 use sockets_tests::*;
 
 tcp_and_memory! {
-    async fn a_room_is_there_while_somebody_is_in_it(net: Transport) {
+    async fn room_exists_while_it_has_members(net: Transport) {
         let server = net.serve(players()).await;
         let _ada = net.join(&server, "ada", Client::builder()).await;
         let _bob = net.join(&server, "bob", Client::builder()).await;
@@ -32,7 +32,7 @@ tcp_and_memory! {
         assert_eq!(server.rooms(), ["other"]);
     }
 
-    async fn a_socket_that_leaves_the_server_leaves_its_rooms(net: Transport) {
+    async fn disconnected_socket_leaves_its_rooms(net: Transport) {
         let server = net.serve(players().connected(|socket: Socket<Player>| async move {
             socket.join("r");
         })).await;
@@ -47,7 +47,7 @@ tcp_and_memory! {
         assert!(server.socket(&Player::new("ada")).is_none());
     }
 
-    async fn a_room_hears_what_is_said_to_it_and_nobody_else_does(net: Transport) {
+    async fn room_emit_reaches_only_its_members(net: Transport) {
         let server = net.serve(players()).await;
         let (ada, mut ada_heard) = Voter::new("");
         let (bob, mut bob_heard) = Voter::new("");
@@ -62,7 +62,7 @@ tcp_and_memory! {
         assert_eq!(bob_heard.recv().await.as_deref(), Some("to all"));
     }
 
-    async fn rooms_can_have_any_name_that_a_path_can_have(net: Transport) {
+    async fn room_accepts_any_legal_path_as_name(net: Transport) {
         let server = net.serve(players()).await;
         let _client = net.join(&server, "ada", Client::builder()).await;
         let ada = server.socket(&Player::new("ada")).unwrap();

@@ -20,7 +20,7 @@ use super::{
 tcp_and_memory! {
     /// A call that has been answered and not been polled is dropped as every loser of a `select!` may be; whichever call
     /// has come into its place since must not go with it.
-    async fn a_call_that_is_dropped_after_its_answer_came_cancels_no_later_one(net: Transport) {
+    async fn request_dropped_after_its_reply_cancels_no_later_one(net: Transport) {
         let gate = Arc::new(Semaphore::new(0));
         let server = net.serve(gated_server(&gate)).await;
         let client = net.connect(&server, Client::builder()).await;
@@ -52,7 +52,7 @@ tcp_and_memory! {
     }
 
     /// Fault 36 of RELIABILITY.md.
-    async fn calls_dropped_at_each_of_their_awaits_leak_no_place(net: Transport) {
+    async fn call_dropped_at_any_await_leaks_no_permit(net: Transport) {
         let limits = Limits { calls_in_flight: 8, ..Limits::default() };
         let server = net.serve(gated_server(&Arc::new(Semaphore::new(1 << 20))).limits(limits)).await;
         let client = net.connect(&server, Client::builder()).await;
@@ -78,7 +78,7 @@ tcp_and_memory! {
     }
 
     /// An audience's question that is refused here has no business with one that is open.
-    async fn a_refused_question_that_is_dropped_cancels_no_open_one(net: Transport) {
+    async fn dropped_refused_broadcast_request_cancels_no_other(net: Transport) {
         let server = net.serve(Server::builder()).await;
         let gate = Arc::new(Semaphore::new(0));
         let opened = Arc::clone(&gate);
@@ -99,7 +99,7 @@ tcp_and_memory! {
         drop(client);
     }
 
-    async fn a_call_that_is_dropped_is_cancelled_on_the_other_side(net: Transport) {
+    async fn dropped_request_cancels_its_handler(net: Transport) {
         let (ended, mut ends) = unbounded_channel();
         let server = net.serve(Server::builder().serve(CallsServer::new(Answers { ended }))).await;
         let client = net.connect(&server, Client::builder()).await;
@@ -118,7 +118,7 @@ tcp_and_memory! {
 
 /// A caller on another runtime is told when the one that carried its connection is gone.
 #[test]
-fn a_call_ends_when_the_runtime_that_carried_its_connection_is_dropped() {
+fn request_fails_when_the_connections_runtime_is_dropped() {
     let build = || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let (carrier, caller) = (build(), build());
     let gate = Arc::new(Semaphore::new(0));
@@ -138,7 +138,7 @@ fn a_call_ends_when_the_runtime_that_carried_its_connection_is_dropped() {
 }
 
 every_transport! {
-    async fn dropping_a_call_drops_its_handler_and_frees_its_place(net: Transport) {
+    async fn dropped_request_drops_its_handler_and_frees_window(net: Transport) {
         let worker = Worker::default();
         let (running, started) = (Arc::clone(&worker.running), Arc::clone(&worker.started));
         let limits = Limits { calls_in_flight: 1, ..Limits::default() };

@@ -8,7 +8,7 @@ use sockets_tests::*;
 use super::answers::{CallsClient, Point, answers};
 
 tcp_and_memory! {
-    async fn a_handler_knows_its_caller_and_the_server(net: Transport) {
+    async fn handler_on_a_server_has_caller_and_server(net: Transport) {
         let server = net.serve(players().serve(answers())).await;
         let ada = net.join(&server, "ada", Client::builder()).await;
         let bob = net.join(&server, "bob", Client::builder()).await;
@@ -20,7 +20,7 @@ tcp_and_memory! {
         assert_eq!(ada.strangers().await, Ok(true), "no socket has another identity");
     }
 
-    async fn a_handler_calls_its_caller_back(net: Transport) {
+    async fn handler_calls_its_caller_back(net: Transport) {
         let server = net.serve(players().serve(answers())).await;
         let (voter, mut heard) = Voter::new("tea");
         let client = net.join(&server, "ada", Client::builder().serve(LobbyServer::new(voter))).await;
@@ -29,7 +29,7 @@ tcp_and_memory! {
         assert_eq!(heard.recv().await.as_deref(), Some("hello, ada"));
     }
 
-    async fn on_a_client_a_call_has_a_peer_and_no_socket(net: Transport) {
+    async fn handler_on_a_client_has_peer_and_no_socket(net: Transport) {
         let (voter, _heard) = Voter::new("tea");
         let server = net.serve(players().serve(LobbyServer::new(voter))).await;
         let _client = net.join(&server, "ada", Client::builder().serve(answers())).await;
@@ -39,7 +39,7 @@ tcp_and_memory! {
         assert_eq!(calls.ask_back("tea".into()).await, Ok("tea".into()));
     }
 
-    async fn arguments_may_be_borrowed_owned_and_nested(net: Transport) {
+    async fn borrowed_owned_and_nested_arguments_arrive(net: Transport) {
         let server = net.serve(Server::builder().serve(answers())).await;
         let client = net.connect(&server, Client::builder()).await;
         let calls = CallsClient::new(&client);
@@ -52,7 +52,7 @@ tcp_and_memory! {
         assert_eq!(calls.nested(false).await, Err(CallError::Handler(Some(PurchaseError::SoldOut))));
     }
 
-    async fn groups_may_share_the_names_of_methods(net: Transport) {
+    async fn method_name_may_occur_in_several_groups(net: Transport) {
         let server = net.serve(
             Server::builder()
                 .serve(CatsServer::new(Cat))
@@ -67,7 +67,7 @@ tcp_and_memory! {
         assert_eq!(client.group("Animals/Dogs").request::<String>("name", &()).await, Ok("dog".into()));
     }
 
-    async fn many_calls_are_answered_each_with_its_own_answer(net: Transport) {
+    async fn concurrent_requests_receive_their_own_replies(net: Transport) {
         let server = net.serve(Server::builder().serve(CatsServer::new(Cat))).await;
         let client = net.connect(&server, Client::builder()).await;
         let cats = CatsClient::new(&client);

@@ -113,7 +113,7 @@ impl Office {
 }
 
 every_transport! {
-    async fn messages_that_are_too_large(net: Transport) {
+    async fn message_above_max_frame_fails_as_too_large(net: Transport) {
         let office = Office::open(net, Limits { max_frame: 1024, ..Limits::default() }).await;
         let (large, fits) = ("x".repeat(1025), "x".repeat(900));
         for peer in office.peers() {
@@ -139,7 +139,7 @@ every_transport! {
         office.is_unharmed().await;
     }
 
-    async fn a_large_message_within_the_limit_arrives(net: Transport) {
+    async fn large_message_below_max_frame_arrives(net: Transport) {
         let office = Office::open(net, Limits::default()).await;
         let large = "x".repeat(4_000_000);
         for peer in office.peers() {
@@ -150,7 +150,7 @@ every_transport! {
 }
 
 tcp_and_memory! {
-    async fn a_method_that_nobody_serves(net: Transport) {
+    async fn unserved_method_fails_as_no_such_method(net: Transport) {
         let mut office = Office::open(net, Limits::default()).await;
         for peer in office.peers() {
             let faults = misunderstood::FaultsClient::new(&peer);
@@ -165,7 +165,7 @@ tcp_and_memory! {
         office.is_unharmed().await;
     }
 
-    async fn a_method_of_which_the_sides_think_otherwise(net: Transport) {
+    async fn request_of_an_emit_fails_as_signature_mismatch(net: Transport) {
         let mut office = Office::open(net, Limits::default()).await;
         for peer in office.peers() {
             let faults = misunderstood::FaultsClient::new(&peer);
@@ -183,7 +183,7 @@ tcp_and_memory! {
         assert!(office.notes.try_recv().is_err(), "a request that was refused has not been executed");
     }
 
-    async fn arguments_and_replies_that_do_not_decode(net: Transport) {
+    async fn undecodable_argument_or_reply_fails_as_decode(net: Transport) {
         let office = Office::open(net, Limits::default()).await;
         for peer in office.peers() {
             let faults = peer.group("Faults");
@@ -199,7 +199,7 @@ tcp_and_memory! {
         office.is_unharmed().await;
     }
 
-    async fn arguments_and_replies_that_do_not_encode(net: Transport) {
+    async fn unencodable_argument_or_reply_fails_as_encode(net: Transport) {
         let office = Office::open(net, Limits::default()).await;
         for peer in office.peers() {
             let broken = peer.request::<u32>("anything", &Fragile).await.unwrap_err();
@@ -216,7 +216,7 @@ tcp_and_memory! {
         office.is_unharmed().await;
     }
 
-    async fn more_calls_than_the_other_side_takes(net: Transport) {
+    async fn requests_beyond_window_and_pending_fail_as_overloaded(net: Transport) {
         let office = Office::open(net, Limits { calls_in_flight: 4, ..Limits::default() }).await;
         for peer in office.peers() {
             let faults = FaultsClient::new(&peer);
@@ -238,7 +238,7 @@ tcp_and_memory! {
         office.is_unharmed().await;
     }
 
-    async fn a_server_that_is_shutting_down(net: Transport) {
+    async fn request_during_shutdown_fails_as_shutting_down(net: Transport) {
         let mut office = Office::open(net, Limits::default()).await;
         let client = office.client.clone();
         let under_way = tokio::spawn(async move { FaultsClient::new(&client).gate().await });
@@ -260,7 +260,7 @@ tcp_and_memory! {
         assert_eq!(office.client.disconnected().await, DisconnectReason::ShuttingDown);
     }
 
-    async fn a_connection_that_has_ended(net: Transport) {
+    async fn request_after_the_end_fails_as_disconnected(net: Transport) {
         let mut office = Office::open(net, Limits::default()).await;
         let client = office.client.clone();
         let under_way = tokio::spawn(async move { FaultsClient::new(&client).gate().await });
@@ -290,7 +290,7 @@ fn overloaded_names_the_limits_that_can_apply() {
 }
 
 #[test]
-fn each_reason_displays_itself_and_some_have_a_message() {
+fn disconnect_reasons_display_their_messages() {
     let reasons = [
         DisconnectReason::Closed,
         DisconnectReason::PeerClosed,

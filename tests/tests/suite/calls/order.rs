@@ -88,7 +88,7 @@ fn in_order(count: u32) -> Vec<u32> {
 }
 
 every_transport! {
-    async fn emits_and_requests_of_a_client_start_in_order(net: Transport) {
+    async fn client_calls_start_in_order(net: Transport) {
         let heard = Heard::default();
         let server = net.serve(listening_server(&heard)).await;
         let client = net.connect(&server, Client::builder()).await;
@@ -97,7 +97,7 @@ every_transport! {
         assert!(*heard.lock().unwrap() == in_order(20_000));
     }
 
-    async fn emits_and_requests_start_in_order_through_a_tiny_window(net: Transport) {
+    async fn client_calls_start_in_order_with_a_small_window(net: Transport) {
         let heard = Heard::default();
         let server = net.serve(listening_server(&heard).limits(tiny())).await;
         let client = net.connect(&server, Client::builder().limits(tiny())).await;
@@ -106,7 +106,7 @@ every_transport! {
         assert!(*heard.lock().unwrap() == in_order(3000));
     }
 
-    async fn what_goes_to_one_socket_and_to_an_audience_starts_in_order(net: Transport) {
+    async fn socket_and_audience_calls_start_in_order(net: Transport) {
         let heard = Heard::default();
         let server = net.serve(Server::builder().connected(|socket: Socket| async move { socket.join("room") })).await;
         let client = net.connect(&server, listening_client(&heard)).await;
@@ -126,7 +126,7 @@ every_transport! {
 }
 
 tcp_and_memory! {
-    async fn what_goes_to_an_audience_starts_in_order_through_a_tiny_window(net: Transport) {
+    async fn audience_calls_start_in_order_with_a_small_window(net: Transport) {
         let heard = Heard::default();
         let server = net.serve(Server::builder().limits(tiny())).await;
         let client = net.connect(&server, listening_client(&heard).limits(tiny())).await;
@@ -143,7 +143,7 @@ tcp_and_memory! {
         drop(client);
     }
 
-    async fn what_a_handler_sent_to_its_caller_arrives_before_its_reply(net: Transport) {
+    async fn emit_of_a_handler_arrives_before_its_reply(net: Transport) {
         let heard = Heard::default();
         let server = net.serve(Server::builder().limits(tiny()).connected(|socket: Socket| async move {
             let caller = socket.clone();
@@ -167,7 +167,7 @@ tcp_and_memory! {
         }
     }
 
-    async fn a_handler_that_calls_back_does_not_deadlock_at_any_depth(net: Transport) {
+    async fn nested_requests_do_not_deadlock(net: Transport) {
         let server = net.serve(Server::builder().connected(|socket: Socket| {
             bounce(&socket);
             async {}
@@ -183,7 +183,7 @@ tcp_and_memory! {
 
     /// There is no place for all of them; then some are refused, and the connection goes on.
     /// Fault 20 of RELIABILITY.md.
-    async fn nested_calls_beyond_a_tiny_window_end_and_leave_the_connection_well(net: Transport) {
+    async fn nested_requests_beyond_a_small_window_all_end(net: Transport) {
         let server = net.serve(Server::builder().limits(tiny()).connected(|socket: Socket| {
             bounce(&socket);
             async {}
@@ -200,7 +200,7 @@ tcp_and_memory! {
     }
 
     /// Each side's handlers emit to the other, and there are more of them than places.
-    async fn handlers_that_emit_back_to_their_caller_do_not_deadlock(net: Transport) {
+    async fn handlers_that_emit_to_their_caller_do_not_deadlock(net: Transport) {
         let heard = Heard::default();
         let server = net.serve(Server::builder().limits(tiny()).connected({
             let heard = Arc::clone(&heard);
@@ -252,7 +252,7 @@ fn echo(peer: &Peer, name: &str, back: &'static str, times: u32) {
 
 /// The reply waits for what was sent before it, also when the caller takes its time over that. No circle is here.
 #[tokio::test(start_paused = true)]
-async fn a_reply_does_not_overtake_what_its_handler_sent_when_the_caller_is_slow() {
+async fn reply_to_a_slow_caller_follows_its_handlers_emits() {
     let server = Server::builder().connected(|socket: Socket| async move {
         let caller = socket.clone();
         socket.listen("tell", move |(): ()| {
@@ -279,7 +279,7 @@ async fn a_reply_does_not_overtake_what_its_handler_sent_when_the_caller_is_slow
 }
 
 #[tokio::test]
-async fn each_handler_runs_up_to_its_first_suspension_before_the_next_starts() {
+async fn handler_runs_to_its_first_suspension_before_the_next() {
     let heard = Heard::default();
     let noted = Arc::clone(&heard);
     let net = Transport::Tcp;

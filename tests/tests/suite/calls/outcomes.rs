@@ -9,7 +9,7 @@ use super::worker::{WorkClient, WorkServer, Worker};
 
 every_transport! {
     /// Fault 18 of RELIABILITY.md.
-    async fn a_reply_a_handlers_error_and_a_panic_each_come_to_the_caller(net: Transport) {
+    async fn reply_error_and_panic_reach_the_caller(net: Transport) {
         let server = net.serve(Server::builder().serve(WorkServer::new(Worker::default()))).await;
         let client = net.connect(&server, Client::builder()).await;
         let work = WorkClient::new(&client);
@@ -22,7 +22,7 @@ every_transport! {
 }
 
 tcp_and_memory! {
-    async fn what_nobody_serves_and_what_differs_is_told_and_harms_nothing(net: Transport) {
+    async fn failed_calls_leave_the_connection_usable(net: Transport) {
         let worker = Worker::default();
         let noted = Arc::clone(&worker.noted);
         let server = net.serve(Server::builder().serve(WorkServer::new(worker))).await;

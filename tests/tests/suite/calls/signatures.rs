@@ -133,7 +133,7 @@ async fn differs(peer: &Peer, counter: &Counter) {
 
 tcp_and_memory! {
     /// Fault 7 of RELIABILITY.md.
-    async fn a_typed_call_that_differs_fails_before_it_is_sent_to_a_server(net: Transport) {
+    async fn mismatched_call_to_a_server_is_not_sent(net: Transport) {
         let counter = Counter::default();
         let server = net.serve(players().serve(new_shop(&counter))).await;
         let client = net.join(&server, "ada", Client::builder()).await;
@@ -141,7 +141,7 @@ tcp_and_memory! {
         assert_eq!(server.sockets()[0].stats(), Stats::default(), "no emit has come");
     }
 
-    async fn a_typed_call_that_differs_fails_before_it_is_sent_to_a_client(net: Transport) {
+    async fn mismatched_call_to_a_client_is_not_sent(net: Transport) {
         let counter = Counter::default();
         let server = net.serve(players()).await;
         let client = net.join(&server, "ada", Client::builder().serve(new_shop(&counter))).await;
@@ -150,13 +150,13 @@ tcp_and_memory! {
         assert_eq!(client.stats(), Stats::default(), "no emit has come");
     }
 
-    async fn a_call_that_the_other_side_does_not_serve_any_more_is_no_mismatch(net: Transport) {
+    async fn removed_method_fails_as_no_such_method(net: Transport) {
         let server = net.serve(players().serve(new_shop(&Counter::default()))).await;
         let client = net.join(&server, "ada", Client::builder()).await;
         assert_eq!(old::ShopClient::new(&client).closed().await, Err(CallError::NoSuchMethod));
     }
 
-    async fn callers_by_name_are_not_checked(net: Transport) {
+    async fn dynamic_call_is_not_checked(net: Transport) {
         let counter = Counter::default();
         let server = net.serve(players().serve(new_shop(&counter))).await;
         let client = net.join(&server, "ada", Client::builder()).await;
@@ -169,7 +169,7 @@ tcp_and_memory! {
         assert_eq!(counter.get(), 2);
     }
 
-    async fn each_member_of_an_audience_is_checked_by_itself(net: Transport) {
+    async fn audience_call_checks_each_member(net: Transport) {
         let (olds, news) = (Counter::default(), Counter::default());
         let server = net.serve(players()).await;
         let ada = net.join(&server, "ada", Client::builder().serve(old_shop(&olds))).await;
@@ -200,7 +200,7 @@ tcp_and_memory! {
         assert_eq!(news.get(), 1, "an emit by name is for all");
     }
 
-    async fn what_is_served_in_connected_is_known_from_the_first_call_on(net: Transport) {
+    async fn group_served_in_the_hook_is_checked_at_the_first_call(net: Transport) {
         let counter = Counter::default();
         let served = counter.clone();
         let server = net.serve(players().connected(move |socket| {
@@ -212,7 +212,7 @@ tcp_and_memory! {
         assert_eq!(counter.get(), 0);
     }
 
-    async fn what_is_served_later_is_checked_from_then_on(net: Transport) {
+    async fn group_served_later_is_checked_from_then_on(net: Transport) {
         let (counter, server) = (Counter::default(), net.serve(players()).await);
         let client = net.join(&server, "ada", Client::builder()).await;
         let socket = server.sockets()[0].clone();
@@ -225,7 +225,7 @@ tcp_and_memory! {
         assert_eq!(counter.get(), 0);
     }
 
-    async fn what_one_socket_is_served_counts_for_it_alone(net: Transport) {
+    async fn group_served_by_one_socket_is_checked_for_it_alone(net: Transport) {
         let counter = Counter::default();
         let server = net.serve(players().serve(old_shop(&counter))).await;
         let ada = net.join(&server, "ada", Client::builder()).await;
@@ -240,7 +240,7 @@ tcp_and_memory! {
         mismatch(new::ShopClient::new(&bob).price("sword").await);
     }
 
-    async fn what_is_served_no_more_because_of_another_group_is_taken_back(net: Transport) {
+    async fn replaced_group_withdraws_its_signatures(net: Transport) {
         let server = net.serve(players().serve(old_shop(&Counter::default()))).await;
         let client = net.join(&server, "ada", Client::builder()).await;
         mismatch(other::ShopClient::new(&client).closed().await);
@@ -249,7 +249,7 @@ tcp_and_memory! {
         assert_eq!(other::ShopClient::new(&client).closed().await, Err(CallError::NoSuchMethod));
     }
 
-    async fn a_name_that_is_listened_to_is_not_checked_until_that_stops(net: Transport) {
+    async fn listened_method_is_not_checked_until_the_listener_stops(net: Transport) {
         let server = net.serve(players().serve(new_shop(&Counter::default()))).await;
         let client = net.join(&server, "ada", Client::builder()).await;
         let shop = server.sockets()[0].group("Shop");
@@ -266,7 +266,7 @@ tcp_and_memory! {
         mismatch(old::ShopClient::new(&client).viewed("sword").await);
     }
 
-    async fn clients_with_small_frames_are_told_in_several(net: Transport) {
+    async fn announcement_above_max_frame_is_split(net: Transport) {
         let limits = sockets::Limits { max_frame: 256, ..Default::default() };
         let counter = Counter::default();
         let builder = players().serve(ManyServer::new(Every)).serve(new_shop(&counter));

@@ -15,7 +15,7 @@ use super::{
 };
 
 tcp_and_memory! {
-    async fn a_deadline_is_that_of_the_limits_the_trait_or_the_caller(net: Transport) {
+    async fn deadline_comes_from_limits_trait_or_caller(net: Transport) {
         let server = net.serve(players().serve(answers())).await;
         let limits = Limits { call_timeout: Duration::from_secs(7), ..Limits::default() };
         let client = net.join(&server, "ada", Client::builder().limits(limits)).await;
@@ -33,7 +33,7 @@ tcp_and_memory! {
         near(CallsClient::new(&default).time_left().await, 30);
     }
 
-    async fn a_timeout_ends_the_call_and_its_handler(net: Transport) {
+    async fn timeout_of_any_source_ends_request_and_handler(net: Transport) {
         let (ended, mut ends) = unbounded_channel();
         let server = net.serve(Server::builder().serve(CallsServer::new(Answers { ended }))).await;
         let brief = Duration::from_millis(50);
@@ -54,7 +54,7 @@ tcp_and_memory! {
     }
 
     /// Fault 19 of RELIABILITY.md.
-    async fn a_deadline_ends_the_call_and_its_handler_and_travels(net: Transport) {
+    async fn deadline_ends_request_and_handler_on_both_peers(net: Transport) {
         let worker = Worker::default();
         let running = Arc::clone(&worker.running);
         let server = net.serve(Server::builder().serve(WorkServer::new(worker))).await;
@@ -69,7 +69,7 @@ tcp_and_memory! {
 }
 
 #[tokio::test]
-async fn the_largest_call_timeout_is_a_legal_limit() {
+async fn largest_call_timeout_is_a_legal_limit() {
     let limits = Limits { call_timeout: Duration::MAX, ..Limits::default() };
     let server = gated_server(&Arc::new(Semaphore::new(0))).limits(limits.clone()).build();
     let client = Client::builder().limits(limits).connect_local(&server).await.unwrap();
@@ -78,7 +78,7 @@ async fn the_largest_call_timeout_is_a_legal_limit() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_deadline_ends_a_handler_at_its_next_suspension() {
+async fn deadline_ends_a_handler_at_its_next_suspension() {
     let alive = Arc::new(());
     let held = Arc::downgrade(&alive);
     let alive = Mutex::new(Some(alive));

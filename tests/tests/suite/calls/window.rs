@@ -20,7 +20,7 @@ use super::worker::{WorkClient, WorkServer, Worker, gated_server};
 
 every_transport! {
     /// Promise 3: a tight loop of emits waits for its receiver, and loses nothing.
-    async fn an_emit_waits_for_room_while_its_receiver_is_busy_and_none_is_lost(net: Transport) {
+    async fn emit_waits_for_a_busy_receiver_and_is_not_lost(net: Transport) {
         let limits = Limits { calls_in_flight: 16, outgoing_queue: 4096, ..Limits::default() };
         let server = net.serve(Server::builder().limits(limits.clone())).await;
         let client = net.connect(&server, Client::builder().limits(limits)).await;
@@ -53,7 +53,7 @@ every_transport! {
     }
 
     /// Lost wake-ups show as a call that takes longer than any scheduler's whim.
-    async fn no_wake_up_is_lost_when_small_queues_fill_from_many_threads(net: Transport) {
+    async fn full_small_queues_lose_no_wake_up(net: Transport) {
         // All 48 requests may wait, of some 22 bytes each, but not one of the larger replies.
         let limits = Limits { calls_in_flight: 48, bytes_in_flight: 8192, outgoing_queue: 2048, ..Limits::default() };
         let server = Server::builder().limits(limits.clone()).serve(WorkServer::new(Worker::default()));
@@ -84,7 +84,7 @@ every_transport! {
 }
 
 tcp_and_memory! {
-    async fn beyond_the_window_and_as_many_that_wait_calls_are_overloaded(net: Transport) {
+    async fn only_requests_beyond_window_and_pending_are_overloaded(net: Transport) {
         let worker = Worker::default();
         let limits = Limits { calls_in_flight: 4, ..Limits::default() };
         let server = net.serve(Server::builder().limits(limits.clone()).serve(WorkServer::new(worker))).await;
@@ -97,7 +97,7 @@ tcp_and_memory! {
     }
 
     /// Calls are always waiting for a place here; an emit must get one all the same.
-    async fn an_emit_is_not_starved_by_calls_beyond_the_window(net: Transport) {
+    async fn emit_is_not_starved_by_requests_beyond_the_window(net: Transport) {
         let limits = Limits { calls_in_flight: 4, ..Limits::default() };
         let heard = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&heard);
@@ -130,7 +130,7 @@ tcp_and_memory! {
     }
 
     /// Without its first message nothing may be stuck behind a call that has been given up.
-    async fn a_call_behind_one_that_was_dropped_goes_on(net: Transport) {
+    async fn pending_call_continues_when_an_earlier_one_is_dropped(net: Transport) {
         let gate = Arc::new(Semaphore::new(0));
         let limits = Limits { bytes_in_flight: 1000, ..Limits::default() };
         let server = net.serve(gated_server(&gate).limits(limits)).await;
@@ -156,7 +156,7 @@ tcp_and_memory! {
 
 /// A window that was full once, long ago, says nothing of now.
 #[tokio::test(start_paused = true)]
-async fn a_call_that_waits_for_a_place_is_not_given_up_for_a_wait_of_long_ago() {
+async fn pending_request_ignores_an_earlier_wait_for_window() {
     let gate = Arc::new(Semaphore::new(0));
     let limits = Limits { calls_in_flight: 1, ..Limits::default() };
     let server = gated_server(&gate).limits(limits).build();

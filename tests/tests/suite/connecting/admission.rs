@@ -21,7 +21,7 @@ fn is_full(error: &ConnectError) -> bool {
 }
 
 tcp_and_memory! {
-    async fn a_full_server_says_so_and_has_a_place_again_when_somebody_has_left(net: Transport) {
+    async fn full_server_refuses_until_a_client_leaves(net: Transport) {
         let server = net.serve(players().limits(Limits { connections: 2, ..Limits::default() })).await;
         let first = net.join(&server, "ada", Client::builder()).await;
         let _second = net.join(&server, "eve", Client::builder()).await;
@@ -35,7 +35,7 @@ tcp_and_memory! {
         net.connect(&server, bob()).await;
     }
 
-    async fn who_is_refused_or_never_ready_keeps_no_place(net: Transport) {
+    async fn refused_or_unready_client_keeps_no_permit(net: Transport) {
         let limits = Limits { connections: 1, handshakes: 1, connected: Duration::from_millis(50), ..Limits::default() };
         let server = players().limits(limits).connected(|socket| async move {
             if *socket.identity() == Player::new("slow") {
@@ -56,7 +56,7 @@ tcp_and_memory! {
     }
 
     /// FAULTS 28.
-    async fn a_crowd_is_let_in_up_to_the_limit_and_all_others_are_told(net: Transport) {
+    async fn concurrent_clients_connect_up_to_the_limit(net: Transport) {
         let limits = Limits { connections: 30, handshakes: 3, ..Limits::default() };
         let server = net.serve(players().limits(limits)).await;
         let crowd = (0..100).map(|number| {
@@ -85,7 +85,7 @@ fn gated(gate: &Arc<Semaphore>, limits: Limits) -> ServerBuilder<Player> {
 }
 
 #[tokio::test]
-async fn no_more_handshakes_than_the_limit_are_under_way() {
+async fn concurrent_handshakes_are_limited() {
     let (gate, limits) = (Arc::new(Semaphore::new(0)), Limits { handshakes: 3, ..Limits::default() });
     let server = gated(&gate, limits).bind("tcp://127.0.0.1:0").await.unwrap();
     let url = format!("tcp://{}", server.local_addr());
@@ -116,7 +116,7 @@ impl ConnectTo for sockets::ClientBuilder {
 
 /// FAULTS 15: a slow loris, and many of it.
 #[tokio::test]
-async fn peers_that_say_nothing_make_way_for_others() {
+async fn silent_peer_makes_way_for_a_waiting_client() {
     let limits = Limits { handshakes: 2, ..Limits::default() };
     let server = players().limits(limits).bind("tcp://127.0.0.1:0").await.unwrap();
     let started = Instant::now();
@@ -143,7 +143,7 @@ fn raw_peer<I: sockets::Identity>(server: &Server<I>) -> Raw<DuplexStream> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_storm_of_silent_peers_delays_others_by_a_second_for_each_limit_of_them() {
+async fn silent_peers_delay_others_by_a_second_per_batch() {
     const SILENT: u32 = 1000;
     const PLACES: u32 = 100;
     // It is less than what they would take one after the other, and more than what they take.
@@ -164,7 +164,7 @@ async fn a_storm_of_silent_peers_delays_others_by_a_second_for_each_limit_of_the
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_who_trickles_has_no_longer_than_one_who_is_silent() {
+async fn trickling_peer_makes_way_for_a_waiting_client() {
     let server = players().limits(Limits { handshakes: 1, ..Limits::default() }).build();
     let mut raw = raw_peer(&server);
     let trickle = tokio::spawn(async move {
@@ -182,7 +182,7 @@ async fn one_who_trickles_has_no_longer_than_one_who_is_silent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_who_was_refused_and_does_not_close_makes_way() {
+async fn refused_peer_that_stays_makes_way() {
     let turned_away = Arc::new(Notify::new());
     let turning = Arc::clone(&turned_away);
     let server = Server::builder()

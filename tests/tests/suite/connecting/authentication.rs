@@ -11,7 +11,7 @@ use sockets_tests::{every_transport, tcp_and_memory, *};
 use tokio::sync::mpsc::unbounded_channel;
 
 every_transport! {
-    async fn authentication_may_take_the_handshake_too(net: Transport) {
+    async fn authentication_receives_connection_info(net: Transport) {
         let server = net.serve(Server::builder().authenticate(|login: Login, handshake: ConnectInfo| async move {
             Ok::<_, Refusal>((login.name, handshake.peer_addr, handshake.transport))
         })).await;
@@ -24,7 +24,7 @@ every_transport! {
 }
 
 tcp_and_memory! {
-    async fn without_authenticate_the_identity_is_the_unit(net: Transport) {
+    async fn identity_without_authentication_is_unit(net: Transport) {
         let server: Server = net.serve(Server::builder().serve(PurchasesServer::new(Shop::unwatched()))).await;
         let client = net.connect(&server, Client::builder()).await;
         assert_eq!(PurchasesClient::new(&client).get_price("sword").await, Ok(Some(10)));
@@ -33,7 +33,7 @@ tcp_and_memory! {
         assert_eq!(server.sockets_of(&()), [socket]);
     }
 
-    async fn authentication_may_take_the_login_alone(net: Transport) {
+    async fn authentication_receives_the_login(net: Transport) {
         let server = net.serve(Server::builder().authenticate(|name: String| async move {
             if name.is_empty() { Err(Refusal::new("nameless")) } else { Ok(name) }
         })).await;
@@ -41,7 +41,7 @@ tcp_and_memory! {
         assert_eq!(*server.sockets()[0].identity(), "ada");
     }
 
-    async fn authentication_may_be_a_function(net: Transport) {
+    async fn function_serves_as_authentication(net: Transport) {
         async fn check(login: Login, _: ConnectInfo) -> Result<Player, Refusal> {
             admitting(login).await
         }
@@ -50,7 +50,7 @@ tcp_and_memory! {
         assert!(server.socket(&Player::new("ada")).is_some());
     }
 
-    async fn a_login_can_be_made_anew_for_each_connection(net: Transport) {
+    async fn login_function_runs_for_each_connection(net: Transport) {
         let server = net.serve(players()).await;
         let made = Arc::new(AtomicU32::new(0));
         let count = Arc::clone(&made);
@@ -66,14 +66,14 @@ tcp_and_memory! {
         assert!(server.socket(&Player::new("ticket 0")).is_some());
     }
 
-    async fn a_login_of_another_type_is_a_failed_handshake(net: Transport) {
+    async fn login_of_another_type_fails_the_handshake(net: Transport) {
         let server = net.serve(players()).await;
         let failed = net.try_connect(&server, Client::builder()).await.unwrap_err();
         assert!(matches!(failed, ConnectError::Handshake(_)), "{failed:?}");
         assert!(server.sockets().is_empty());
     }
 
-    async fn a_refused_client_reads_the_words_and_is_no_socket(net: Transport) {
+    async fn refused_client_receives_the_message_and_is_no_socket(net: Transport) {
         let (met, mut meeting) = unbounded_channel();
         let server = net.serve(players().connected(move |socket: Socket<Player>| {
             met.send(socket).unwrap();
@@ -87,7 +87,7 @@ tcp_and_memory! {
         assert!(meeting.try_recv().is_err());
     }
 
-    async fn identities_are_looked_up_by_what_they_are(net: Transport) {
+    async fn socket_is_found_by_its_identity(net: Transport) {
         #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
         enum Id { Guest(u64), Member { name: String, admin: bool } }
         let server = net.serve(Server::builder().authenticate(|id: Id| async { Ok(id) })).await;

@@ -44,7 +44,7 @@ fn cutting(relay: &Arc<Relay>, client: &Client, lifetime: Duration) -> impl Futu
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn connections_that_are_cut_at_once_are_made_ever_less_often() {
+async fn delays_grow_when_connections_are_cut_at_once() {
     let logins = Arc::default();
     let (server, relay) = counting(&logins).await;
     let relay = Arc::new(relay);
@@ -60,7 +60,7 @@ async fn connections_that_are_cut_at_once_are_made_ever_less_often() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn attempts_are_used_up_by_connections_that_are_cut_at_once() {
+async fn connection_cut_at_once_counts_as_an_attempt() {
     let (_server, relay) = counting(&Arc::default()).await;
     let relay = Arc::new(relay);
     let soon = Reconnect::default().first_within(Duration::from_millis(10)).attempts(3);
@@ -73,7 +73,7 @@ async fn attempts_are_used_up_by_connections_that_are_cut_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn connection_that_lasted_is_replaced_by_a_first_attempt() {
+async fn lasting_connection_resets_the_attempts() {
     let (server, relay) = counting(&Arc::default()).await;
     let client = within(Client::builder().connect(&relay.url())).await.unwrap();
     let mut states = client.states();
@@ -94,7 +94,7 @@ async fn connection_that_lasted_is_replaced_by_a_first_attempt() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn attempts_within_no_time_are_at_once_and_then_ever_less_often() {
+async fn zero_backoff_makes_one_immediate_attempt() {
     for policy in [
         Reconnect::default().first_within(Duration::ZERO),
         Reconnect::default().first_within(Duration::ZERO).at_most_every(Duration::ZERO),
@@ -121,7 +121,7 @@ async fn attempts_within_no_time_are_at_once_and_then_ever_less_often() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn calls_get_through_links_that_are_cut_all_the_time() {
+async fn requests_succeed_over_connections_that_are_cut() {
     let (server, relay) = counting(&Arc::default()).await;
     let relay = Arc::new(relay);
     let soon = Reconnect::default().first_within(Duration::from_millis(5)).at_most_every(Duration::from_millis(100));

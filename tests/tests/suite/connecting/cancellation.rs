@@ -11,7 +11,7 @@ use sockets_tests::{eventually, within};
 use tokio::sync::Notify;
 
 #[tokio::test]
-async fn a_connect_that_is_given_up_leaves_no_socket_behind() {
+async fn dropped_connect_leaves_no_socket() {
     let server = Server::builder().connected(|_: Socket| pending::<()>()).build();
     let connect = Client::builder().connect_local(&server);
     assert!(tokio::time::timeout(Duration::from_millis(50), connect).await.is_err());
@@ -19,7 +19,7 @@ async fn a_connect_that_is_given_up_leaves_no_socket_behind() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn connect_dropped_midway_leaves_no_detached_session() {
+async fn dropped_connect_leaves_no_detached_session() {
     let authenticated = Arc::new(Notify::new());
     let authenticating = Arc::clone(&authenticated);
     let server = Server::builder()
@@ -53,7 +53,7 @@ async fn connect_dropped_midway_leaves_no_detached_session() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn client_that_leaves_during_authentication_frees_its_permit() {
+async fn client_leaving_during_authentication_frees_its_permit() {
     let (begun, dropped) = (Arc::new(Notify::new()), Arc::new(()));
     let (beginning, guard) = (Arc::clone(&begun), Arc::clone(&dropped));
     let server = Server::builder()

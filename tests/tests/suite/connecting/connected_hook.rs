@@ -15,7 +15,7 @@ use tokio::sync::mpsc::unbounded_channel;
 use super::is_retry;
 
 every_transport! {
-    async fn connect_returns_when_connected_has_asked_the_client_and_finished(net: Transport) {
+    async fn connect_waits_until_the_hook_has_called_the_client(net: Transport) {
         let finished = Arc::new(AtomicBool::new(false));
         let set = Arc::clone(&finished);
         let server = net.serve(Server::builder().connected(move |socket: Socket| {
@@ -33,7 +33,7 @@ every_transport! {
         assert!(client.is_connected());
     }
 
-    async fn calls_from_the_client_are_held_until_connected_ends_and_come_in_order(net: Transport) {
+    async fn client_calls_wait_for_the_hook_and_keep_their_order(net: Transport) {
         let (ready, heard) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let (set, counted) = (Arc::clone(&ready), Arc::clone(&heard));
         let limits = Limits { calls_in_flight: 4, ..Limits::default() };
@@ -66,7 +66,7 @@ every_transport! {
 }
 
 tcp_and_memory! {
-    async fn a_connected_that_panics_ends_that_connection_alone(net: Transport) {
+    async fn hook_panic_ends_only_its_connection(net: Transport) {
         let count = AtomicUsize::new(0);
         let server = Server::builder().connected(move |_: Socket| {
             let first = count.fetch_add(1, Ordering::SeqCst) == 0;
@@ -79,7 +79,7 @@ tcp_and_memory! {
         assert!(client.is_connected());
     }
 
-    async fn connect_returns_when_connected_has_finished(net: Transport) {
+    async fn connect_waits_for_the_hook(net: Transport) {
         let server = net.serve(players().connected(|socket: Socket<Player>| async move {
             tokio::time::sleep(Duration::from_millis(30)).await;
             socket.join("late");
@@ -88,7 +88,7 @@ tcp_and_memory! {
         assert_eq!(server.room("late").sockets().len(), 1);
     }
 
-    async fn connected_may_ask_the_client_that_is_still_connecting(net: Transport) {
+    async fn hook_requests_a_connecting_client(net: Transport) {
         let (votes, mut voted) = unbounded_channel();
         let server = net.serve(players().connected(move |socket: Socket<Player>| {
             let votes = votes.clone();
@@ -102,7 +102,7 @@ tcp_and_memory! {
         assert_eq!(voted.try_recv().unwrap(), Ok("tea".into()));
     }
 
-    async fn the_client_sets_its_listeners_before_the_first_message(net: Transport) {
+    async fn client_hook_listens_before_the_first_message(net: Transport) {
         let server = net.serve(players().connected(|socket: Socket<Player>| async move {
             socket.emit("welcome", &("first",)).await.unwrap();
         })).await;

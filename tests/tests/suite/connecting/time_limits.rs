@@ -43,7 +43,7 @@ every_transport! {
 }
 
 tcp_and_memory! {
-    async fn authentication_that_panics_when_it_is_stopped_is_a_retry(net: Transport) {
+    async fn authentication_that_panics_when_stopped_is_a_retry(net: Transport) {
         let server = Server::builder().limits(brief()).authenticate(|waits: bool| async move {
             if waits {
                 never_and_panics_when_dropped().await;
@@ -56,14 +56,14 @@ tcp_and_memory! {
         net.connect(&server, Client::builder().auth(false)).await;
     }
 
-    async fn login_that_panics_when_it_is_stopped_ends_with_an_error(net: Transport) {
+    async fn login_that_panics_when_stopped_ends_with_an_error(net: Transport) {
         let server = net.serve(Server::builder()).await;
         let client = Client::builder().limits(brief()).auth_with(never_and_panics_when_dropped);
         let failed = net.try_connect(&server, client).await.unwrap_err();
         assert!(matches!(failed, ConnectError::Login(_)), "{failed:?}");
     }
 
-    async fn login_that_is_never_made_ends_connect_in_time(net: Transport) {
+    async fn login_that_never_completes_ends_connect_in_time(net: Transport) {
         let server = net.serve(Server::builder()).await;
         let since = Instant::now();
         let client = Client::builder().limits(brief()).auth_with(pending::<()>);
@@ -79,7 +79,7 @@ tcp_and_memory! {
         assert!(matches!(failed, ConnectError::Login(_)), "{failed:?}");
     }
 
-    async fn authentication_has_a_limit_of_time(net: Transport) {
+    async fn authentication_beyond_its_timeout_is_a_retry(net: Transport) {
         let limits = Limits { authentication: Duration::from_millis(50), ..Limits::default() };
         let server = net.serve(Server::builder().limits(limits).authenticate(|(): ()| async {
             pending::<Result<(), Refusal>>().await
@@ -88,7 +88,7 @@ tcp_and_memory! {
         assert!(matches!(failed, ConnectError::Refused(refusal) if refusal.retry_after().is_some()));
     }
 
-    async fn connected_has_a_time_limit_of_its_own(net: Transport) {
+    async fn hook_beyond_its_timeout_is_a_retry(net: Transport) {
         let limits = Limits { connected: Duration::from_millis(100), ..Limits::default() };
         let server = Server::builder().limits(limits).connected(|_: Socket| pending::<()>());
         let server = net.serve(server).await;
@@ -99,7 +99,7 @@ tcp_and_memory! {
 }
 
 #[tokio::test]
-async fn a_peer_that_says_nothing_is_hung_up_on() {
+async fn silent_peer_is_disconnected() {
     let limits = Limits { authentication: Duration::from_millis(100), ..Limits::default() };
     let server = Server::builder().limits(limits).build();
     let (mut silent, io) = duplex(1024);

@@ -13,7 +13,7 @@ use sockets_tests::*;
 use tokio::{sync::Notify, time::Instant};
 
 every_transport! {
-    async fn a_kick_arrives_behind_what_was_sent_before_it(net: Transport) {
+    async fn disconnect_arrives_after_earlier_emits(net: Transport) {
         let server = net.serve(Server::builder()).await;
         let heard = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&heard);
@@ -36,7 +36,7 @@ every_transport! {
 
 tcp_and_memory! {
     /// What was sent to an audience waits for a place, as what was sent to one socket does in its emitter.
-    async fn a_kick_arrives_behind_what_was_sent_to_an_audience_through_a_tiny_window(net: Transport) {
+    async fn disconnect_arrives_after_broadcasts_with_a_small_window(net: Transport) {
         let server = net.serve(Server::builder()).await;
         let heard = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&heard);
@@ -56,7 +56,7 @@ tcp_and_memory! {
         assert_eq!(heard.load(Ordering::Relaxed), 100);
     }
 
-    async fn on_disconnect_runs_once_also_when_it_is_set_late(net: Transport) {
+    async fn late_hook_runs_once(net: Transport) {
         let runs = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&runs);
         let server = net.serve(Server::builder().connected(move |socket: Socket| {
@@ -82,7 +82,7 @@ tcp_and_memory! {
     }
 
     /// Handlers, listeners and hooks own what they captured; a session that has ended owns nothing.
-    async fn all_that_a_session_kept_is_dropped_at_its_end(net: Transport) {
+    async fn ended_session_drops_handlers_and_hooks(net: Transport) {
         let kept = Arc::new(());
         let running = Arc::new(AtomicUsize::new(0));
         let (given, counted) = (Arc::clone(&kept), Arc::clone(&running));
@@ -116,7 +116,7 @@ tcp_and_memory! {
         assert!(since.elapsed() < Duration::from_secs(1), "{:?}", since.elapsed());
     }
 
-    async fn a_join_that_races_the_disconnect_leaves_no_ghost(net: Transport) {
+    async fn join_during_disconnect_leaves_no_member(net: Transport) {
         let server = net.serve(Server::builder()).await;
         for round in 0..100 {
             let client = net.connect(&server, Client::builder()).await;
@@ -140,7 +140,7 @@ tcp_and_memory! {
         }
     }
 
-    async fn a_kick_carries_its_words(net: Transport) {
+    async fn disconnect_message_reaches_the_client(net: Transport) {
         let server = net.serve(players()).await;
         let client = net.join(&server, "ada", Client::builder()).await;
         let socket = server.socket(&Player::new("ada")).unwrap();
@@ -156,7 +156,7 @@ tcp_and_memory! {
 
 /// Fault 26 of RELIABILITY.md.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_link_that_is_cut_fails_the_callers_of_both_sides_at_once_and_truthfully() {
+async fn lost_connection_fails_the_calls_of_both_peers() {
     let running = Arc::new(Notify::new());
     let runs = Arc::clone(&running);
     let limits = Limits { calls_in_flight: 2, ..Limits::default() };
@@ -204,7 +204,7 @@ async fn a_link_that_is_cut_fails_the_callers_of_both_sides_at_once_and_truthful
 }
 
 #[tokio::test]
-async fn words_of_a_handler_that_disconnects_its_caller_come_behind_its_reply() {
+async fn disconnect_by_a_handler_follows_its_reply() {
     let server = Server::builder().connected(|socket: Socket| async move {
         let caller = socket.clone();
         socket.listen("leave", move |(): ()| {

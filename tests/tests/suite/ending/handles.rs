@@ -39,7 +39,7 @@ impl Keeper for Keeps {
 }
 
 every_transport! {
-    async fn a_client_closes_when_its_last_handle_is_dropped(net: Transport) {
+    async fn last_client_handle_dropped_closes_the_client(net: Transport) {
         let server = net.serve(players()).await;
         let client = net.join(&server, "ada", Client::builder()).await;
         let socket = server.socket(&Player::new("ada")).unwrap();
@@ -54,7 +54,7 @@ every_transport! {
         net.deserted(&server).await;
     }
 
-    async fn what_was_sent_before_the_last_handle_was_dropped_arrives(net: Transport) {
+    async fn emits_before_the_last_handle_is_dropped_arrive(net: Transport) {
         let (shop, mut seen) = Shop::new();
         let server = net.serve(Server::builder().serve(PurchasesServer::new(shop))).await;
         let client = net.connect(&server, Client::builder()).await;
@@ -69,7 +69,7 @@ every_transport! {
 }
 
 tcp_and_memory! {
-    async fn peers_and_stubs_and_groups_and_listeners_keep_no_client_open(net: Transport) {
+    async fn peers_stubs_groups_and_listeners_keep_no_client_open(net: Transport) {
         let server = net.serve(players()).await;
         let client = net.join(&server, "ada", Client::builder()).await;
         let socket = server.socket(&Player::new("ada")).unwrap();
@@ -86,7 +86,7 @@ tcp_and_memory! {
         listener.stop();
     }
 
-    async fn a_server_closes_when_its_last_handle_is_dropped(net: Transport) {
+    async fn last_server_handle_dropped_closes_the_server(net: Transport) {
         let server = net.serve(players()).await;
         let client = net.join(&server, "ada", Client::builder()).await;
         let clone = server.clone();
@@ -99,7 +99,7 @@ tcp_and_memory! {
         assert_eq!(another.disconnected().await, DisconnectReason::PeerClosed);
     }
 
-    async fn what_a_server_hands_out_keeps_no_server_open(net: Transport) {
+    async fn sockets_audiences_and_stubs_keep_no_server_open(net: Transport) {
         let (keep, mut kept) = unbounded_channel();
         let keeper = KeeperServer::new(Keeps { server: keep, held: Arc::default() });
         let server = net.serve(players().serve(keeper)).await;
@@ -125,7 +125,7 @@ tcp_and_memory! {
         drop((of_a_call, stubs, group));
     }
 
-    async fn handlers_and_listeners_and_hooks_of_a_socket_are_dropped_with_its_session(net: Transport) {
+    async fn handlers_of_a_socket_are_dropped_with_its_session(net: Transport) {
         let held = Arc::new(());
         let server = net.serve(players()).await;
         let client = net.join(&server, "ada", Client::builder()).await;
@@ -147,7 +147,7 @@ tcp_and_memory! {
         drop((socket, listener));
     }
 
-    async fn what_a_client_serves_is_dropped_with_its_session(net: Transport) {
+    async fn handlers_of_a_client_are_dropped_with_its_session(net: Transport) {
         let held = Arc::new(());
         let server = net.serve(players()).await;
         let (keep, _) = unbounded_channel();
@@ -160,7 +160,7 @@ tcp_and_memory! {
         drop(client);
     }
 
-    async fn listeners_and_hooks_of_a_client_are_dropped_with_its_session(net: Transport) {
+    async fn listeners_of_a_client_are_dropped_with_its_session(net: Transport) {
         let held = Arc::new(());
         let server = net.serve(players()).await;
         let guard = Arc::clone(&held);
@@ -181,7 +181,7 @@ tcp_and_memory! {
         drop(client);
     }
 
-    async fn a_handler_that_runs_is_dropped_with_its_session(net: Transport) {
+    async fn running_handler_is_dropped_with_its_session(net: Transport) {
         let held = Arc::new(());
         let server = net.serve(players()).await;
         let client = net.join(&server, "ada", Client::builder()).await;
@@ -196,7 +196,7 @@ tcp_and_memory! {
         eventually("nothing is held", || Arc::strong_count(&held) == 1).await;
     }
 
-    async fn what_the_server_serves_is_dropped_with_the_server(net: Transport) {
+    async fn handlers_of_a_server_are_dropped_with_it(net: Transport) {
         let shop = Arc::new(Shop::unwatched());
         let server = net.serve(players().serve(PurchasesServer::from_arc(Arc::clone(&shop)))).await;
         let client = net.join(&server, "ada", Client::builder()).await;
@@ -208,7 +208,7 @@ tcp_and_memory! {
         eventually("the shop is ours again", || Arc::strong_count(&shop) == 1).await;
     }
 
-    async fn a_hook_runs_once_with_the_reason_whenever_it_is_set(net: Transport) {
+    async fn every_hook_runs_once_with_the_reason(net: Transport) {
         let server = net.serve(players()).await;
         let client = net.join(&server, "ada", Client::builder()).await;
         let socket = server.socket(&Player::new("ada")).unwrap();
@@ -262,7 +262,7 @@ impl AsyncWrite for Held {
 }
 
 #[tokio::test]
-async fn a_handle_does_not_keep_the_connection_of_an_ended_session() {
+async fn handle_does_not_hold_the_stream_of_an_ended_session() {
     let server = Server::builder().build();
     let (near, far) = tokio::io::duplex(1 << 16);
     let held = Arc::new(());
@@ -276,7 +276,7 @@ async fn a_handle_does_not_keep_the_connection_of_an_ended_session() {
 }
 
 #[tokio::test]
-async fn the_last_handle_closes_and_sockets_and_peers_do_not_hold_it_open() {
+async fn socket_and_peer_keep_nothing_open() {
     let server = Server::builder().build();
     let client = Client::builder().connect_local(&server).await.unwrap();
     let (peer, socket, clone) = (Peer::clone(&client), server.sockets().remove(0), client.clone());

@@ -10,7 +10,7 @@ use sockets_tests::{eventually, tcp_and_memory, within};
 use tokio::sync::mpsc::unbounded_channel;
 
 tcp_and_memory! {
-    async fn hook_runs_once_when_handlers_panic_while_they_are_dropped(net: Transport) {
+    async fn hook_runs_once_when_handlers_panic_on_drop(net: Transport) {
         let ended = Arc::new(AtomicU32::new(0));
         let counted = Arc::clone(&ended);
         let server = net.serve(Server::builder().connected(move |socket: Socket| {
@@ -71,7 +71,7 @@ impl Drop for Fragile {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn hook_runs_once_when_the_identity_panics_while_it_is_dropped() {
+async fn hook_runs_once_when_the_identity_panics_on_drop() {
     let (ended, mut is_ended) = unbounded_channel();
     let server = Server::builder()
         .authenticate(|(): ()| async { Ok::<_, Refusal>(Fragile(Arc::new(7))) })

@@ -35,7 +35,7 @@ fn slow_server(started: &Arc<Notify>, go: &Arc<Notify>) -> sockets::ServerBuilde
 }
 
 every_transport! {
-    async fn emits_that_are_queued_arrive_before_the_shutdown(net: Transport) {
+    async fn queued_emits_arrive_before_shutdown(net: Transport) {
         let server = net.serve(Server::builder()).await;
         let heard = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&heard);
@@ -53,7 +53,7 @@ every_transport! {
         assert_eq!(heard.load(Ordering::Relaxed), 3000);
     }
 
-    async fn emits_of_the_client_that_were_sent_before_the_shutdown_are_handled(net: Transport) {
+    async fn client_emits_before_shutdown_are_handled(net: Transport) {
         let heard = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&heard);
         let server = net.serve(Server::builder().connected(move |socket: Socket| {
@@ -73,7 +73,7 @@ every_transport! {
         assert_eq!(heard.load(Ordering::Relaxed), 3000);
     }
 
-    async fn a_connect_that_races_the_shutdown_ends_one_way_or_the_other(net: Transport) {
+    async fn connect_during_shutdown_fails_or_is_disconnected(net: Transport) {
         for round in 0..30 {
             let server = net.serve(Server::builder()).await;
             let connecting: Vec<_> = (0..4).map(|_| {
@@ -99,7 +99,7 @@ every_transport! {
 }
 
 tcp_and_memory! {
-    async fn an_idle_server_shuts_down_at_once(net: Transport) {
+    async fn idle_server_shuts_down_at_once(net: Transport) {
         let server = net.serve(Server::builder()).await;
         let client = net.connect(&server, Client::builder()).await;
         server.shutdown().await;
@@ -107,7 +107,7 @@ tcp_and_memory! {
     }
 
     /// The grace is 10 s here, so a shutdown that waits for all of it fails.
-    async fn shutdown_ends_as_soon_as_running_handlers_have_finished_and_their_replies_arrive(net: Transport) {
+    async fn shutdown_ends_when_running_handlers_have_replied(net: Transport) {
         let (started, go) = (Arc::default(), Arc::default());
         let server = net.serve(slow_server(&started, &go)).await;
         let client = net.connect(&server, Client::builder()).await;
@@ -133,7 +133,7 @@ tcp_and_memory! {
         assert_eq!(client.disconnected().await, DisconnectReason::ShuttingDown);
     }
 
-    async fn the_grace_ends_a_handler_that_never_ends(net: Transport) {
+    async fn handler_that_never_ends_is_stopped_after_the_grace(net: Transport) {
         let (started, go) = (Arc::default(), Arc::default());
         let limits = Limits { shutdown_grace: Duration::from_millis(200), ..Limits::default() };
         let server = net.serve(slow_server(&started, &go).limits(limits)).await;
@@ -150,7 +150,7 @@ tcp_and_memory! {
 
 /// Fault 34 of RELIABILITY.md.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn shutdown_under_load_gives_each_request_one_outcome_and_does_not_wait_for_the_grace() {
+async fn shutdown_under_load_gives_each_request_one_outcome() {
     for _ in 0..10 {
         let server = Server::builder().connected(|socket: Socket| async move {
             socket.listen("echo", |n: u32| async move {
@@ -187,7 +187,7 @@ async fn shutdown_under_load_gives_each_request_one_outcome_and_does_not_wait_fo
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn shutdown_ends_within_the_grace_when_a_peer_is_frozen() {
+async fn shutdown_with_a_frozen_peer_ends_after_the_grace() {
     let limits = Limits { shutdown_grace: Duration::from_millis(300), ..Limits::default() };
     let server = Server::builder().limits(limits).build();
     let (io, relay) = Relay::in_memory(&server);
@@ -203,7 +203,7 @@ async fn shutdown_ends_within_the_grace_when_a_peer_is_frozen() {
 }
 
 #[tokio::test]
-async fn a_client_that_connects_to_a_server_that_has_shut_down_is_told() {
+async fn connect_after_shutdown_is_refused() {
     let server = Server::builder().build();
     server.shutdown().await;
     let outcome = within(Client::builder().connect_local(&server)).await;
@@ -214,7 +214,7 @@ async fn a_client_that_connects_to_a_server_that_has_shut_down_is_told() {
 }
 
 #[tokio::test]
-async fn a_server_that_was_shut_down_lets_nobody_in() {
+async fn server_after_shutdown_accepts_no_client() {
     let server = Server::builder().bind("tcp://127.0.0.1:0").await.unwrap();
     let url = format!("tcp://{}", server.local_addr());
     server.shutdown().await;
@@ -224,7 +224,7 @@ async fn a_server_that_was_shut_down_lets_nobody_in() {
 }
 
 #[tokio::test]
-async fn shutdown_may_be_called_again_while_calls_are_under_way() {
+async fn shutdown_may_be_called_again() {
     let server = Server::builder().connected(|socket: Socket| async move {
         socket.listen("slow", |n: u32| async move {
             tokio::time::sleep(Duration::from_millis(200)).await;
@@ -246,7 +246,7 @@ async fn shutdown_may_be_called_again_while_calls_are_under_way() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn shutdown_waits_no_longer_than_it_may_for_a_handler_that_blocks() {
+async fn shutdown_with_a_blocking_handler_ends_after_the_grace() {
     let (entered, running) = mpsc::channel();
     let limits = Limits { shutdown_grace: Duration::from_millis(100), ..Limits::default() };
     let server = Server::builder().limits(limits).connected(move |socket: Socket| {

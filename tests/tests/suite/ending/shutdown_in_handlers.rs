@@ -24,7 +24,7 @@ impl Stopping for Stops {
 }
 
 tcp_and_memory! {
-    async fn shutdown_in_a_handler_returns_at_once_and_its_call_is_answered(net: Transport) {
+    async fn shutdown_in_a_handler_returns_and_its_reply_arrives(net: Transport) {
         let server = net.serve(Server::builder().connected(|socket: Socket| async move {
             let server = socket.server();
             socket.listen("stop", move |(): ()| {

@@ -78,7 +78,7 @@ fn assert_adjacent(ranges: &[Addresses], lengths: &[usize]) {
 }
 
 #[tokio::test]
-async fn path_argument_is_borrowed_like_a_string() {
+async fn path_argument_is_borrowed() {
     let (_server, _client, files) = connected().await;
     assert_eq!(files.name(Path::new("a/b"), None).await, Ok(Some("a/b".into())));
     assert_eq!(files.name(Path::new("b"), Some(Path::new("a"))).await, Ok(Some("a/b".into())));

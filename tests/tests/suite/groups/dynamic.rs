@@ -85,7 +85,7 @@ async fn call_by_type(root: RootClient) {
 }
 
 tcp_and_memory! {
-    async fn a_dynamic_client_calls_a_typed_server(net: Transport) {
+    async fn dynamic_client_calls_a_typed_server(net: Transport) {
         let (heard, mut hears) = unbounded_channel();
         let server = net.serve(players().serve(RootServer::new(Rooted(heard)))).await;
         let client = net.join(&server, "ada", Client::builder()).await;
@@ -94,7 +94,7 @@ tcp_and_memory! {
         assert_eq!(hears.recv().await.as_deref(), Some("rung"));
     }
 
-    async fn a_dynamic_server_calls_a_typed_client(net: Transport) {
+    async fn dynamic_server_calls_a_typed_client(net: Transport) {
         let (heard, mut hears) = unbounded_channel();
         let server = net.serve(players()).await;
         let _client = net.join(&server, "ada", Client::builder().serve(RootServer::new(Rooted(heard)))).await;
@@ -103,7 +103,7 @@ tcp_and_memory! {
         assert_eq!(hears.recv().await.as_deref(), Some("rung"));
     }
 
-    async fn a_typed_client_calls_a_dynamic_server(net: Transport) {
+    async fn typed_client_calls_a_dynamic_server(net: Transport) {
         let (heard, mut hears) = unbounded_channel();
         let server = net.serve(players().connected(move |socket: Socket<Player>| {
             listen_by_name(&socket, heard.clone());
@@ -115,7 +115,7 @@ tcp_and_memory! {
         assert_eq!(hears.recv().await.as_deref(), Some("rung"));
     }
 
-    async fn a_typed_server_calls_a_dynamic_client(net: Transport) {
+    async fn typed_server_calls_a_dynamic_client(net: Transport) {
         let (heard, mut hears) = unbounded_channel();
         let server = net.serve(players()).await;
         let client = Client::builder().connected(move |peer: Peer| async move { listen_by_name(&peer, heard) });
@@ -125,7 +125,7 @@ tcp_and_memory! {
         assert_eq!(hears.recv().await.as_deref(), Some("rung"));
     }
 
-    async fn groups_are_reached_by_their_path_however_it_is_put_together(net: Transport) {
+    async fn nested_group_equals_joined_path(net: Transport) {
         let server = net.serve(
             players().serve(PurchasesServer::new(Shop::unwatched())).serve(RefundsServer::new(Desk)),
         ).await;
@@ -142,7 +142,7 @@ tcp_and_memory! {
         assert_eq!(client.request::<Option<u32>>("get_price", "sword").await, Err(CallError::NoSuchMethod));
     }
 
-    async fn a_group_that_nobody_wrote_down_is_created_by_being_named(net: Transport) {
+    async fn group_without_a_contract_works_by_name(net: Transport) {
         let server = net.serve(players()).await;
         let client = net.join(&server, "ada", Client::builder()).await;
         let socket = server.sockets()[0].clone();
@@ -154,7 +154,7 @@ tcp_and_memory! {
         assert_eq!(socket.group("x").request::<i64>("sum", &[1_i64, 2][..].to_vec()).await, Ok(3));
     }
 
-    async fn an_audience_has_the_dynamic_side_too(net: Transport) {
+    async fn audience_is_called_by_name(net: Transport) {
         let server = net.serve(players()).await;
         let (heard, mut hears) = unbounded_channel();
         let mut clients = Vec::new();
@@ -193,7 +193,7 @@ tcp_and_memory! {
         assert!(votes.next().await.is_none());
     }
 
-    async fn a_listener_may_return_anything_or_nothing(net: Transport) {
+    async fn listener_may_return_any_serializable_type(net: Transport) {
         #[derive(Serialize)]
         struct Answer { item: &'static str, count: u32 }
         let server = net.serve(players()).await;

@@ -100,7 +100,7 @@ async fn connected(service: impl FnOnce(sockets::ServerBuilder) -> sockets::Serv
 }
 
 #[tokio::test]
-async fn arguments_are_borrowed_in_every_form() {
+async fn argument_is_borrowed_in_every_form() {
     let (_server, client) = connected(|server| server.serve(BorrowingServer::new(Borrower))).await;
     let stub = BorrowingClient::new(&client);
     let item = Item { name: "sword".to_owned(), price: 3 };
@@ -207,7 +207,7 @@ impl Detailed for Desk {
 }
 
 #[tokio::test]
-async fn everything_a_method_can_say_is_carried_over() {
+async fn method_attributes_defaults_and_bounds_are_kept() {
     let desk = Arc::new(Desk::default());
     let served = DetailedServer::from_arc(Arc::clone(&desk));
     let (_server, client) = connected(|server| server.serve(served.clone())).await;
@@ -227,7 +227,7 @@ async fn everything_a_method_can_say_is_carried_over() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_timeout_is_set_by_the_trait_and_the_stub_may_set_another() {
+async fn trait_timeout_is_overridden_by_the_stub() {
     let (_server, client) = connected(|server| server.serve(DetailedServer::new(Desk::default()))).await;
     let stub = DetailedClient::new(&client);
 
@@ -267,7 +267,7 @@ impl Counter for Desk {
 }
 
 #[tokio::test]
-async fn a_macro_may_write_a_group() {
+async fn group_may_be_written_by_a_macro() {
     let (_server, client) = connected(|server| server.serve(CounterServer::new(Desk::default()))).await;
     let stub = CounterClient::new(&client);
     assert_eq!(stub.add(1, &[2, 3], "").await, Ok(6));
@@ -277,7 +277,7 @@ async fn a_macro_may_write_a_group() {
 }
 
 #[tokio::test]
-async fn a_group_may_be_inside_a_function() {
+async fn group_may_be_inside_a_function() {
     #[sockets::group("Inside")]
     trait Inside {
         async fn ask(&self, item: &Local) -> Local;
@@ -331,7 +331,7 @@ mod inner {
 }
 
 #[tokio::test]
-async fn a_group_and_its_subgroup_may_have_the_same_methods_and_any_visibility() {
+async fn group_and_subgroup_may_share_method_names() {
     use inner::{Both, SameClient, SameServer};
     let (_server, client) = connected(|server| inner::hidden()(server.serve(SameServer::new(Both)))).await;
     assert_eq!(SameClient::new(&client).ask().await, Ok(1));

@@ -157,7 +157,7 @@ fn server() -> Server {
 }
 
 #[tokio::test]
-async fn groups_of_all_kinds_work_under_strict_lints() -> Result<(), Box<dyn std::error::Error>> {
+async fn every_kind_of_group_works_under_strict_lints() -> Result<(), Box<dyn std::error::Error>> {
     let server = server();
     let client = Client::builder().connect_local(&server).await?;
 
@@ -187,7 +187,7 @@ async fn groups_of_all_kinds_work_under_strict_lints() -> Result<(), Box<dyn std
 }
 
 #[tokio::test]
-async fn a_deprecated_method_is_deprecated_in_the_stub_alone() -> Result<(), Box<dyn std::error::Error>> {
+async fn deprecated_method_is_deprecated_in_the_stub_alone() -> Result<(), Box<dyn std::error::Error>> {
     let server = server();
     let client = Client::builder().connect_local(&server).await?;
     #[expect(deprecated, reason = "the stub says so")]

@@ -68,7 +68,7 @@ async fn price(client: &Client) -> Result<Option<u32>, CallError> {
 }
 
 tcp_and_memory! {
-    async fn all_hear_an_emit_and_the_first_answers(net: Transport) {
+    async fn emit_reaches_all_listeners_and_request_the_first(net: Transport) {
         let (_server, client, socket) = pair(net).await;
         let (heard, mut hears) = unbounded_channel();
         listen(&socket, 1, &heard);
@@ -78,7 +78,7 @@ tcp_and_memory! {
         assert_eq!(price(&client).await, Ok(Some(1)));
     }
 
-    async fn on_a_client_it_is_the_same(net: Transport) {
+    async fn client_listeners_follow_the_same_rules(net: Transport) {
         let (_server, client, socket) = pair(net).await;
         let (heard, mut hears) = unbounded_channel();
         listen(&client, 1, &heard);
@@ -92,7 +92,7 @@ tcp_and_memory! {
         assert_eq!(purchases.get_price("sword").await, Ok(Some(9)));
     }
 
-    async fn who_stops_hears_no_more_and_the_next_answers(net: Transport) {
+    async fn stopped_listener_is_replaced_by_the_next(net: Transport) {
         let (_server, client, socket) = pair(net).await;
         let (heard, mut hears) = unbounded_channel();
         let first = listen(&socket, 1, &heard);
@@ -110,7 +110,7 @@ tcp_and_memory! {
         assert_eq!(price(&client).await, Ok(Some(3)));
     }
 
-    async fn dropping_a_listener_does_not_unsubscribe(net: Transport) {
+    async fn dropped_listener_handle_keeps_the_listener(net: Transport) {
         let (_server, client, socket) = pair(net).await;
         let (heard, mut hears) = unbounded_channel();
         drop(listen(&socket, 1, &heard));
@@ -118,7 +118,7 @@ tcp_and_memory! {
         assert_eq!(price(&client).await, Ok(Some(1)));
     }
 
-    async fn a_callback_overrides_who_answers_and_not_who_hears(net: Transport) {
+    async fn callback_overrides_replies_and_not_emits(net: Transport) {
         let (_server, client, socket) = pair(net).await;
         let (heard, mut hears) = unbounded_channel();
         listen(&socket, 1, &heard);
@@ -131,7 +131,7 @@ tcp_and_memory! {
         assert_eq!(hear(&client, &mut hears, "sword").await, ["1: sword", "2: sword"]);
     }
 
-    async fn a_callback_overrides_a_typed_group(net: Transport) {
+    async fn callback_overrides_a_typed_group(net: Transport) {
         let (_server, client, socket) = pair(net).await;
         let (heard, mut hears) = unbounded_channel();
         socket.serve(counter(10, &heard));
@@ -140,7 +140,7 @@ tcp_and_memory! {
         assert_eq!(hear(&client, &mut hears, "sword").await, ["typed 10: sword"]);
     }
 
-    async fn a_callback_overrides_what_the_server_serves_for_all(net: Transport) {
+    async fn callback_overrides_a_group_of_the_server(net: Transport) {
         let (heard, _hears) = unbounded_channel();
         let server = net.serve(players().serve(counter(10, &heard))).await;
         let client = net.join(&server, "ada", Client::builder()).await;
@@ -151,7 +151,7 @@ tcp_and_memory! {
         assert_eq!(price(&other).await, Ok(Some(10)));
     }
 
-    async fn a_typed_group_counts_as_one_subscriber(net: Transport) {
+    async fn typed_group_counts_as_one_listener(net: Transport) {
         let (_server, client, socket) = pair(net).await;
         let (heard, mut hears) = unbounded_channel();
         socket.serve(counter(10, &heard));
@@ -160,7 +160,7 @@ tcp_and_memory! {
         assert_eq!(hear(&client, &mut hears, "sword").await, ["1: sword", "typed 10: sword"]);
     }
 
-    async fn a_listener_that_came_before_a_typed_group_answers(net: Transport) {
+    async fn listener_before_a_typed_group_replies(net: Transport) {
         let (_server, client, socket) = pair(net).await;
         let (heard, mut hears) = unbounded_channel();
         let (_, answering) = listen(&socket, 1, &heard);
@@ -171,7 +171,7 @@ tcp_and_memory! {
         assert_eq!(price(&client).await, Ok(Some(10)));
     }
 
-    async fn what_a_socket_serves_shadows_what_the_server_serves_for_all(net: Transport) {
+    async fn group_of_a_socket_shadows_the_servers(net: Transport) {
         let (heard, mut hears) = unbounded_channel();
         let server = net.serve(players().serve(counter(10, &heard))).await;
         let client = net.join(&server, "ada", Client::builder()).await;
@@ -184,7 +184,7 @@ tcp_and_memory! {
         assert_eq!(hear(&other, &mut hears, "sword").await, ["typed 10: sword"]);
     }
 
-    async fn a_panicking_listener_does_not_keep_the_others_from_hearing(net: Transport) {
+    async fn panicking_listener_does_not_stop_others(net: Transport) {
         let (_server, client, socket) = pair(net).await;
         let (heard, mut hears) = unbounded_channel();
         socket.group("Purchases").listen("viewed", |_: String| async { panic!("this is meant to happen") as () });
@@ -193,7 +193,7 @@ tcp_and_memory! {
         assert_eq!(price(&client).await, Ok(Some(2)));
     }
 
-    async fn a_listener_can_stop_itself_and_add_others(net: Transport) {
+    async fn listener_may_stop_itself_and_add_others(net: Transport) {
         let (_server, client, socket) = pair(net).await;
         let (heard, mut hears) = unbounded_channel();
         let (heard_once, peer) = (heard.clone(), socket.clone());
@@ -213,7 +213,7 @@ tcp_and_memory! {
 
 /// Dropping a listener runs what its closure has captured, which may come back here.
 #[tokio::test]
-async fn a_listener_that_stops_another_when_it_is_dropped_does_not_hang() {
+async fn listener_stopping_another_on_drop_does_not_hang() {
     struct StopsWhenDropped(Listener);
 
     impl Drop for StopsWhenDropped {

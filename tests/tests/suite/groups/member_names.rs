@@ -117,7 +117,7 @@ async fn connect(server: &Server) -> Client {
 }
 
 #[tokio::test]
-async fn arguments_may_have_the_names_that_generated_code_uses() {
+async fn argument_may_have_any_name() {
     let server = Server::builder().serve(ArgumentsServer::new(Handler)).build();
     let client = connect(&server).await;
     let stub = ArgumentsClient::new(&client);
@@ -128,7 +128,7 @@ async fn arguments_may_have_the_names_that_generated_code_uses() {
 }
 
 #[tokio::test]
-async fn methods_may_have_the_names_of_other_methods() {
+async fn method_may_have_any_name() {
     let server = Server::builder().serve(MethodsServer::new(Handler)).serve(asyncServer::new(Handler)).build();
     let client = connect(&server).await;
     let stub = MethodsClient::new(&client);
@@ -153,7 +153,7 @@ async fn methods_may_have_the_names_of_other_methods() {
 }
 
 #[tokio::test]
-async fn a_raw_name_is_plain_on_the_wire() {
+async fn raw_identifier_is_plain_on_the_wire() {
     let server = Server::builder().serve(MethodsServer::new(Handler)).build();
     let client = connect(&server).await;
     assert_eq!(client.group("Methods").request::<u8>("type", &()).await, Ok(9));

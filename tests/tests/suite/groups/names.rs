@@ -53,7 +53,7 @@ async fn works(group: &Group, at: &Group, name: &str) {
 }
 
 #[tokio::test]
-async fn legal_names_and_paths_work_at_their_limits() {
+async fn legal_name_works_at_its_limits() {
     let (_server, client, socket) = pair().await;
     for name in legal() {
         socket.listen(&name, |n: u8| async move { n + 1 });
@@ -68,7 +68,7 @@ async fn legal_names_and_paths_work_at_their_limits() {
 
 /// Fault 23 of RELIABILITY.md.
 #[tokio::test]
-async fn an_illegal_name_is_an_error_where_it_is_named() {
+async fn illegal_name_fails_where_it_is_used() {
     let (server, client, socket) = pair().await;
     for name in illegal() {
         for peer in [Peer::clone(&client), Peer::clone(&socket)] {
@@ -88,7 +88,7 @@ async fn an_illegal_name_is_an_error_where_it_is_named() {
 }
 
 #[tokio::test]
-async fn an_illegal_path_is_an_error_where_it_is_used() {
+async fn illegal_path_fails_where_it_is_used() {
     let (server, client, socket) = pair().await;
     for path in illegal_paths() {
         for group in [client.group(&path), socket.group(&path)] {
@@ -105,7 +105,7 @@ async fn an_illegal_path_is_an_error_where_it_is_used() {
 
 /// Fault 23 of RELIABILITY.md.
 #[tokio::test]
-async fn a_message_about_a_name_quotes_it_without_its_control_characters() {
+async fn name_error_escapes_control_characters() {
     let (_server, client, _socket) = pair().await;
     let error = client.emit("a\n\u{1b}[31mb", &()).await.unwrap_err().to_string();
     assert!(!error.contains(char::is_control), "{error:?}");
@@ -114,7 +114,7 @@ async fn a_message_about_a_name_quotes_it_without_its_control_characters() {
 }
 
 #[tokio::test]
-async fn a_room_with_an_illegal_name_is_not_joined() {
+async fn room_with_an_illegal_name_is_not_joined() {
     let (server, _client, socket) = pair().await;
     for name in illegal().into_iter().filter(|name| name != "a/b").chain(illegal_paths()) {
         socket.join(&name);
@@ -140,7 +140,7 @@ impl Deep for One {
 }
 
 #[tokio::test]
-async fn a_trait_may_have_any_legal_path() {
+async fn trait_may_have_any_legal_path() {
     let (_server, client, socket) = pair().await;
     socket.serve(DeepServer::new(One));
     assert_eq!(DeepClient::new(&client).name().await, Ok(1));

@@ -6,7 +6,7 @@ use sockets::{Client, Server};
 use sockets_tests::*;
 
 tcp_and_memory! {
-    async fn both_sides_may_serve_and_call_one_group(net: Transport) {
+    async fn both_peers_serve_and_call_one_group(net: Transport) {
         let server = net.serve(Server::builder().serve(PurchasesServer::new(Shop::unwatched()))).await;
         let client = Client::builder().serve(PurchasesServer::new(Shop::unwatched()));
         let client = net.connect(&server, client).await;
@@ -16,7 +16,7 @@ tcp_and_memory! {
         assert_eq!(back.get_price("shield").await, Ok(None));
     }
 
-    async fn one_handler_can_be_shared(net: Transport) {
+    async fn shared_handler_serves_several_clients(net: Transport) {
         let shop = Arc::new(Shop::unwatched());
         let server = net.serve(Server::builder()).await;
         let _a = net.connect(&server, Client::builder().serve(PurchasesServer::from_arc(Arc::clone(&shop)))).await;
@@ -28,7 +28,7 @@ tcp_and_memory! {
 }
 
 #[tokio::test]
-async fn one_path_served_twice_is_an_error_where_it_starts() {
+async fn group_served_twice_fails_at_start() {
     let twice =
         Server::builder().serve(PurchasesServer::new(Shop::unwatched())).serve(PurchasesServer::new(Shop::unwatched()));
     let failed = twice.bind("tcp://127.0.0.1:0").await.unwrap_err();
@@ -42,7 +42,7 @@ async fn one_path_served_twice_is_an_error_where_it_starts() {
 
 #[tokio::test]
 #[should_panic(expected = "Purchases")]
-async fn one_path_served_twice_on_a_live_socket_panics_with_its_name() {
+async fn group_served_twice_on_a_socket_panics() {
     let server = Server::builder().build();
     let _client = Client::builder().connect_local(&server).await.unwrap();
     let socket = &server.sockets()[0];

@@ -157,7 +157,7 @@ async fn connect(server: &Server) -> Client {
 }
 
 #[tokio::test]
-async fn a_module_without_a_prelude_can_have_groups() {
+async fn group_works_without_a_prelude() {
     let server = Server::builder().serve(bare::BareServer::new(bare::Handler)).build();
     let client = connect(&server).await;
     let stub = bare::BareClient::new(&client);
@@ -168,7 +168,7 @@ async fn a_module_without_a_prelude_can_have_groups() {
 }
 
 #[tokio::test]
-async fn the_users_types_may_have_the_names_of_the_prelude_and_of_ours() {
+async fn user_types_may_shadow_prelude_and_library() {
     use shadowed as s;
     let server = Server::builder().serve(s::ShadowedServer::new(s::Handler)).build();
     let client = connect(&server).await;
@@ -183,7 +183,7 @@ async fn the_users_types_may_have_the_names_of_the_prelude_and_of_ours() {
 }
 
 #[tokio::test]
-async fn an_option_and_a_call_of_the_users_are_not_taken_for_ours() {
+async fn user_option_and_call_are_ordinary_types() {
     use own_option::{Call, Option, OwnOptionClient, OwnOptionServer};
     let server = Server::builder().serve(OwnOptionServer::new(own_option::Handler)).build();
     let client = connect(&server).await;
@@ -193,7 +193,7 @@ async fn an_option_and_a_call_of_the_users_are_not_taken_for_ours() {
 }
 
 #[tokio::test]
-async fn the_runtime_may_have_another_name() {
+async fn library_may_be_renamed() {
     let server = Server::builder().serve(other_name::OtherServer::new(other_name::Handler)).build();
     let client = connect(&server).await;
     assert_eq!(other_name::OtherClient::new(&client).ask().await, Ok(true));

@@ -18,7 +18,7 @@ fn sent<F: Future + Send>(future: F) -> F {
 }
 
 #[test]
-fn handles_are_clone_and_send_and_sync() {
+fn handles_are_clone_send_and_sync() {
     handle::<Client>();
     handle::<Server>();
     handle::<Server<Player>>();
@@ -49,20 +49,20 @@ fn replies_are_a_stream_and_unpin() {
 }
 
 #[test]
-fn errors_are_errors() {
+fn errors_implement_error() {
     error::<CallError>();
     error::<CallError<PurchaseError>>();
     error::<ConnectError>();
 }
 
 #[test]
-fn a_socket_can_be_compared_and_kept_in_a_set() {
+fn socket_implements_eq_and_hash() {
     fn kept<T: Eq + Hash>() {}
     kept::<Socket<Player>>();
 }
 
 #[test]
-fn generated_traits_can_be_shared_between_threads() {
+fn generated_traits_are_send_and_sync() {
     fn shared<T: Send + Sync + 'static>() {}
     fn through_the_trait<T: Purchases>() {
         shared::<T>();
@@ -71,7 +71,7 @@ fn generated_traits_can_be_shared_between_threads() {
 }
 
 #[test]
-fn the_futures_of_a_trait_are_send() {
+fn futures_of_a_trait_are_send() {
     fn spawnable<T: Purchases>(handler: Arc<T>) -> impl Future<Output = Option<u32>> + Send + 'static {
         sent(async move { handler.get_price("sword").await })
     }
@@ -151,7 +151,7 @@ async fn errors_go_through_the_question_mark(client: &Client) -> Result<Receipt,
 }
 
 #[test]
-fn an_error_of_a_call_says_what_it_is() {
+fn call_error_displays_its_cause() {
     let error: CallError<PurchaseError> = CallError::Handler(PurchaseError::SoldOut);
     assert!(error.to_string().contains("sold out"), "{error}");
     for error in [CallError::<Infallible>::Timeout, CallError::NoSuchMethod, CallError::Overloaded, CallError::Denied] {
@@ -162,7 +162,7 @@ fn an_error_of_a_call_says_what_it_is() {
 }
 
 #[test]
-fn a_refusal_has_words() {
+fn refusal_displays_its_message() {
     assert_eq!(Refusal::new("not you").message(), "not you");
     assert_eq!(Refusal::new(String::from("nor you")).message(), "nor you");
     assert!(ConnectError::Refused(Refusal::new("not you")).to_string().contains("not you"));

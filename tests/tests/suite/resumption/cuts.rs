@@ -77,7 +77,7 @@ async fn address(server: Server<usize>, stop: Arc<AtomicBool>) -> (u64, u64) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_counter_adds_up() {
+async fn cut_connections_lose_and_repeat_no_message() {
     let seconds = env::var("CUT_SECONDS").map_or(2, |seconds| seconds.parse().expect("a number"));
     let accounts: Arc<Vec<Account>> = Arc::new((0..CLIENTS).map(|_| Account::default()).collect());
     let kept = Arc::clone(&accounts);

@@ -71,7 +71,7 @@ impl Board for Noting {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_idempotent_request_is_made_again_in_the_next_session_and_no_other_one() {
+async fn only_idempotent_request_is_repeated_in_a_new_session() {
     let noting = Noting::default();
     let server = Server::builder()
         .limits(Limits { resume_within: Duration::from_millis(50), ..Limits::default() })
@@ -94,7 +94,7 @@ async fn an_idempotent_request_is_made_again_in_the_next_session_and_no_other_on
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_volatile_emit_is_not_kept() {
+async fn volatile_emit_to_a_detached_client_is_dropped() {
     let server = Server::builder()
         .connected(|socket| async move { socket.join("room") })
         .bind("tcp://127.0.0.1:0")

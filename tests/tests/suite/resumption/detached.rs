@@ -48,7 +48,7 @@ async fn away(noting: &Noting, resume_within: Duration) -> (Server, Relay, Clien
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_call_that_ends_before_there_is_another_connection_is_never_made() {
+async fn call_ended_while_detached_is_never_sent() {
     let noting = Noting::default();
     let (server, relay, client) = away(&noting, Duration::from_secs(30)).await;
     let socket = server.sockets().remove(0);
@@ -65,7 +65,7 @@ async fn a_call_that_ends_before_there_is_another_connection_is_never_made() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_said_while_it_was_away_comes_to_the_next_session_in_its_order() {
+async fn calls_made_while_offline_reach_a_new_session_in_order() {
     let noting = Noting::default();
     let (server, relay, client) = away(&noting, Duration::ZERO).await;
     eventually("the session is over", || server.sockets().is_empty()).await;

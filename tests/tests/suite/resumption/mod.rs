@@ -28,7 +28,7 @@ async fn through_a_relay(server: &Server, builder: ClientBuilder) -> (Relay, Cli
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_session_goes_on_with_all_that_belongs_to_it() {
+async fn resumed_session_keeps_its_state_and_messages() {
     let left = Arc::new(AtomicU32::new(0));
     let leaving = Arc::clone(&left);
     let server = Server::builder()
@@ -82,7 +82,7 @@ async fn a_session_goes_on_with_all_that_belongs_to_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn calls_in_flight_in_both_directions_are_answered_behind_a_break() {
+async fn requests_in_flight_are_answered_after_resumption() {
     let (begun, go) = (Arc::new(Semaphore::new(0)), Arc::new(Notify::new()));
     let slow = |begun: &Arc<Semaphore>, go: &Arc<Notify>| {
         let (begun, go) = (Arc::clone(begun), Arc::clone(go));
@@ -123,7 +123,7 @@ async fn calls_in_flight_in_both_directions_are_answered_behind_a_break() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_that_stays_away_leaves_when_its_time_is_over_and_starts_anew() {
+async fn expired_session_ends_and_the_client_gets_a_new_one() {
     let limits = Limits { resume_within: Duration::from_millis(100), ..Limits::default() };
     let begun = Arc::new(Notify::new());
     let beginning = Arc::clone(&begun);
@@ -178,7 +178,7 @@ async fn one_that_stays_away_leaves_when_its_time_is_over_and_starts_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_that_never_reconnects_and_one_that_is_disconnected_are_over() {
+async fn client_without_reconnect_or_disconnected_ends() {
     let server = Server::builder().bind("tcp://127.0.0.1:0").await.unwrap();
     let (relay, once) = through_a_relay(&server, Client::builder().reconnect(Reconnect::never())).await;
     let socket = server.sockets().remove(0);
@@ -203,7 +203,7 @@ async fn one_that_never_reconnects_and_one_that_is_disconnected_are_over() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_session_goes_on_with_who_has_its_identity() {
+async fn session_is_resumed_only_by_its_identity() {
     let logins = Arc::new(AtomicU32::new(0));
     let server = Server::builder()
         .authenticate(|login: u32| async move { Ok::<_, Refusal>(login) })
@@ -236,7 +236,7 @@ impl Drop for Fragile {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn identity_that_panics_on_resumption_ends_nothing() {
+async fn identity_panicking_on_drop_does_not_end_resumption() {
     let server = Server::builder()
         .authenticate(|(): ()| async { Ok::<_, Refusal>(Fragile(Arc::new(7))) })
         .bind("tcp://127.0.0.1:0")
@@ -254,7 +254,7 @@ async fn identity_that_panics_on_resumption_ends_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_login_that_panics_ends_a_client_that_comes_back_with_words() {
+async fn login_panic_on_reconnect_ends_the_client() {
     let server = Server::builder().bind("tcp://127.0.0.1:0").await.unwrap();
     let logins = AtomicU32::new(0);
     let login = move || {
@@ -269,7 +269,7 @@ async fn a_login_that_panics_ends_a_client_that_comes_back_with_words() {
 
 /// Each name is given to one client at a time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn authentication_knows_who_returns_and_who_only_says_so_is_a_newcomer() {
+async fn authentication_distinguishes_resuming_and_new_clients() {
     let taken = Arc::new(Mutex::new(Vec::new()));
     let names = Arc::clone(&taken);
     let server = Server::builder()

@@ -7,7 +7,7 @@ use sockets::{Client, ClientState, DisconnectReason, Reconnect, Server, Socket};
 use sockets_tests::{eventually, path_of_its_own, reconnecting, within};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn clients_of_a_server_that_restarts_come_back_one_after_the_other() {
+async fn clients_of_a_restarting_server_reconnect_in_turn() {
     let server = Server::builder().bind("tcp://127.0.0.1:0").await.unwrap();
     let url = format!("tcp://{}", server.local_addr());
     let mut clients = Vec::new();
@@ -69,7 +69,7 @@ fn url_of(server: &Server) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn clients_are_sent_to_the_server_that_follows_and_from_there_to_the_next() {
+async fn redirected_client_follows_each_redirect() {
     let (first, second, third) = (named(1).await, named(2).await, named(3).await);
     let client = reconnecting().connect(&url_of(&first)).await.unwrap();
     assert_eq!(within(client.request::<u32>("name", &())).await, Ok(1));
@@ -82,7 +82,7 @@ async fn clients_are_sent_to_the_server_that_follows_and_from_there_to_the_next(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_client_whose_next_server_is_not_there_comes_back_to_the_first_one() {
+async fn unreachable_redirect_returns_to_the_first_server() {
     let first = named(1).await;
     let url = url_of(&first);
     let client = reconnecting().connect(&url).await.unwrap();
@@ -104,7 +104,7 @@ async fn a_client_whose_next_server_is_not_there_comes_back_to_the_first_one() {
 
 /// What is safe must not be talked out of that.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_client_is_not_sent_to_another_transport() {
+async fn redirect_to_another_transport_is_ignored() {
     let path = path_of_its_own();
     let url = format!("unix:{}", path.display());
     let first = Server::builder().bind(&url).await.unwrap();

@@ -12,7 +12,7 @@ use sockets::{Client, ClientState, Server};
 use tokio::{runtime, task::JoinSet};
 
 #[test]
-fn clients_whose_server_has_died_all_come_back_to_the_next_one() {
+fn clients_of_a_killed_server_all_reconnect() {
     let clients = env::var("STORM_CLIENTS").map_or(200, |clients| clients.parse().unwrap());
     let first = runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let server = first.block_on(Server::builder().bind("tcp://127.0.0.1:0")).unwrap();

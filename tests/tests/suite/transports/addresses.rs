@@ -11,7 +11,7 @@ fn free_port() -> u16 {
 }
 
 #[tokio::test]
-async fn a_room_spans_transports_and_all_in_it_hear_the_same_message() {
+async fn room_spans_all_transports() {
     let check = |name: String, handshake: ConnectInfo| async move { Ok::<_, Refusal>((name, handshake.transport)) };
     let server = Server::builder().authenticate(check).connected(|socket: Socket<(String, &str)>| async move {
         socket.join("lobby");
@@ -65,7 +65,7 @@ async fn a_room_spans_transports_and_all_in_it_hear_the_same_message() {
 }
 
 #[tokio::test]
-async fn errors_of_addresses_say_what_to_write_instead() {
+async fn address_error_states_the_remedy() {
     let wrong = [
         ("localhost:7000", "has no scheme: write tcp://host:port"),
         ("carrier://pigeon", r#"the scheme "carrier" is unknown: the known ones are tcp, unix, tls, ws and wss"#),
@@ -85,7 +85,7 @@ async fn errors_of_addresses_say_what_to_write_instead() {
 }
 
 #[tokio::test]
-async fn when_a_server_has_shut_down_another_can_take_its_addresses() {
+async fn address_is_free_after_shutdown() {
     let first = Server::builder().bind("tcp://127.0.0.1:0").await.unwrap();
     let (tcp, unix) = (format!("tcp://{}", first.local_addr()), unix_url(&first));
     first.bind(&unix).await.unwrap();
@@ -95,7 +95,7 @@ async fn when_a_server_has_shut_down_another_can_take_its_addresses() {
 }
 
 #[tokio::test]
-async fn a_server_may_have_several_listeners() {
+async fn server_accepts_on_several_addresses() {
     let server = Server::builder().build();
     server.bind("tcp://127.0.0.1:0").await.unwrap();
     let first = server.local_addr();
@@ -110,7 +110,7 @@ async fn a_server_may_have_several_listeners() {
 }
 
 #[tokio::test]
-async fn an_address_that_makes_no_sense_is_an_error_of_the_address() {
+async fn invalid_address_is_an_address_error() {
     for url in ["", "127.0.0.1:80", "http://127.0.0.1:80", "tcp://", "tcp://127.0.0.1", "tcp://127.0.0.1:http"] {
         let failed = Client::builder().connect(url).await.unwrap_err();
         assert!(matches!(failed, ConnectError::Address(_)), "{url}: {failed:?}");
@@ -120,7 +120,7 @@ async fn an_address_that_makes_no_sense_is_an_error_of_the_address() {
 }
 
 #[tokio::test]
-async fn where_nobody_listens_nobody_is_reached() {
+async fn unused_port_is_unreachable() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
@@ -129,7 +129,7 @@ async fn where_nobody_listens_nobody_is_reached() {
 }
 
 #[tokio::test]
-async fn an_address_in_use_cannot_be_bound() {
+async fn address_in_use_is_not_bound() {
     let server = Server::builder().bind("tcp://127.0.0.1:0").await.unwrap();
     let url = format!("tcp://{}", server.local_addr());
     let failed = Server::builder().bind(&url).await.unwrap_err();

@@ -38,7 +38,7 @@ fn noise(length: usize) -> String {
 }
 
 every_transport! {
-    async fn messages_of_all_sizes_arrive_as_they_are(net: Transport) {
+    async fn compressed_messages_of_all_sizes_arrive(net: Transport) {
         let server = net.serve(server()).await;
         let client = net.connect(&server, client()).await;
         for text in [String::new(), "short".into(), long(), noise(5000), noise(100_000), "x".repeat(3 << 20)] {
@@ -48,14 +48,14 @@ every_transport! {
 }
 
 tcp_and_memory! {
-    async fn it_needs_both_sides(net: Transport) {
+    async fn compression_needs_both_peers(net: Transport) {
         let one = net.serve(server()).await;
         echo(&net.connect(&one, Client::builder()).await, &long()).await;
         let other = net.serve(echoing(Server::builder())).await;
         echo(&net.connect(&other, client()).await, &long()).await;
     }
 
-    async fn a_room_of_those_who_compress_and_those_who_do_not_hears_the_same(net: Transport) {
+    async fn room_with_and_without_compression_receives_the_same(net: Transport) {
         let server = net.serve(server()).await;
         let (heard, mut hears) = unbounded_channel();
         let mut clients = Vec::new();
@@ -80,7 +80,7 @@ tcp_and_memory! {
         assert_eq!(counts, [clients.len(); 10]);
     }
 
-    async fn a_message_that_is_too_long_is_so_however_short_it_gets(net: Transport) {
+    async fn max_frame_limits_the_uncompressed_length(net: Transport) {
         let limits = Limits { max_frame: 10_000, ..Limits::default() };
         let server = net.serve(server().limits(limits)).await;
         let client = net.connect(&server, client()).await;
@@ -91,7 +91,7 @@ tcp_and_memory! {
 }
 
 #[tokio::test]
-async fn fewer_bytes_go_over_the_wire() {
+async fn compression_reduces_the_bytes_on_the_wire() {
     for (builder, least, most) in [(client(), 1, 20_000), (Client::builder(), 260_000, 300_000)] {
         let server = server().build();
         let ((near, mut middle), (mut other_middle, far)) = (duplex(1024), duplex(1024));

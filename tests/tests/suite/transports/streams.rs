@@ -9,7 +9,7 @@ use tokio::io::{AsyncWriteExt, BufStream, duplex};
 use tokio_util::codec::{Framed, LengthDelimitedCodec};
 
 #[tokio::test]
-async fn what_a_stream_keeps_until_it_is_flushed_arrives() {
+async fn stream_is_flushed() {
     let text = "long ".repeat(1000);
     let reply = text.clone();
     let server = Server::builder().connected(move |socket: Socket| {
@@ -30,7 +30,7 @@ async fn what_a_stream_keeps_until_it_is_flushed_arrives() {
 }
 
 #[tokio::test]
-async fn a_message_that_is_too_long_is_refused() {
+async fn message_above_the_limit_is_refused() {
     let server = Server::builder().build();
     let (mut near, far) = messages(1 << 20);
     let accepting = server.accept_messages(far);
@@ -44,7 +44,7 @@ async fn a_message_that_is_too_long_is_refused() {
 }
 
 #[tokio::test]
-async fn messages_that_cannot_be_received_end_their_connection() {
+async fn message_that_cannot_be_received_ends_the_connection() {
     let server = Server::builder().build();
     let (mut near, far) = duplex(1024);
     let accepting = server.accept_messages(Framed::new(far, LengthDelimitedCodec::new()));
@@ -55,7 +55,7 @@ async fn messages_that_cannot_be_received_end_their_connection() {
 }
 
 #[tokio::test]
-async fn a_user_may_accept_connections_of_its_own() {
+async fn stream_accepted_by_the_user_is_a_session() {
     let server = Server::builder().serve(PurchasesServer::new(Shop::unwatched())).build();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

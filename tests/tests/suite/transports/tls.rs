@@ -37,7 +37,7 @@ fn trusting(authority: &Authority) -> sockets::ClientBuilder {
 }
 
 #[tokio::test]
-async fn a_server_that_the_clients_authority_vouches_for_is_trusted() {
+async fn certificate_of_a_trusted_authority_is_accepted() {
     let authority = Authority::new();
     let (server, url) = serve(&authority.vouch_for("127.0.0.1")).await;
     let _by_address = trusting(&authority).connect(&url).await.unwrap();
@@ -49,7 +49,7 @@ async fn a_server_that_the_clients_authority_vouches_for_is_trusted() {
 }
 
 #[tokio::test]
-async fn a_certificate_that_is_not_trusted_is_said_to_be_so() {
+async fn untrusted_certificate_fails_as_untrusted() {
     let authority = Authority::new();
     let (server, url) = serve(&authority.vouch_for("127.0.0.1")).await;
     for client in [Client::builder(), trusting(&Authority::new())] {
@@ -64,7 +64,7 @@ async fn a_certificate_that_is_not_trusted_is_said_to_be_so() {
 }
 
 #[tokio::test]
-async fn a_client_may_be_known_by_its_certificate() {
+async fn client_certificate_reaches_authentication() {
     let (servers, clients) = (Authority::new(), Authority::new());
     let own = servers.vouch_for("127.0.0.1");
     let config = server_config(own.chain.as_bytes(), own.key.as_bytes(), Some(clients.pem().as_bytes())).unwrap();
@@ -95,14 +95,14 @@ async fn a_client_may_be_known_by_its_certificate() {
 }
 
 #[tokio::test]
-async fn without_a_certificate_nobody_listens_for_tls() {
+async fn tls_without_a_certificate_is_not_bound() {
     let failed = Server::builder().bind("tls://127.0.0.1:0").await.unwrap_err();
     assert!(matches!(failed, BindError::Listen { .. }), "{failed:?}");
     assert!(failed.to_string().contains("call its method `tls` first"), "{failed}");
 }
 
 #[tokio::test]
-async fn an_address_in_use_cannot_be_bound() {
+async fn address_in_use_is_not_bound() {
     let (server, url) = serve_with(Limits::default()).await;
     let failed = Server::builder().tls(Arc::clone(&LOOPBACK.0)).bind(&url).await.unwrap_err();
     assert!(failed.to_string().starts_with(&format!("cannot listen at {url}: ")), "{failed}");
@@ -110,7 +110,7 @@ async fn an_address_in_use_cannot_be_bound() {
 }
 
 #[test]
-fn what_is_no_certificate_is_refused_with_what_it_is_for() {
+fn invalid_certificate_error_states_the_cause() {
     let good = Authority::new().vouch_for("localhost");
     let other = Authority::new().vouch_for("localhost");
     let refused =
@@ -123,7 +123,7 @@ fn what_is_no_certificate_is_refused_with_what_it_is_for() {
 }
 
 #[tokio::test]
-async fn who_speaks_no_tls_is_told_and_harms_nobody() {
+async fn plain_peer_fails_the_tls_handshake() {
     let (server, url) = serve_with(Limits::default()).await;
     let failed = Client::builder().connect(&url.replace("tls", "tcp")).await.unwrap_err();
     assert!(matches!(failed, ConnectError::Handshake(_)), "{failed:?}");
@@ -136,7 +136,7 @@ async fn who_speaks_no_tls_is_told_and_harms_nobody() {
 }
 
 #[tokio::test]
-async fn one_that_never_finishes_its_tls_is_hung_up_on_in_time() {
+async fn unfinished_tls_handshake_times_out() {
     let limits = Limits { authentication: Duration::from_millis(50), ..Limits::default() };
     let (server, _) = serve_with(limits).await;
     let mut silent = TcpStream::connect(server.local_addr()).await.unwrap();
@@ -145,7 +145,7 @@ async fn one_that_never_finishes_its_tls_is_hung_up_on_in_time() {
 }
 
 #[tokio::test]
-async fn silent_ones_make_way_for_one_that_has_something_to_say() {
+async fn silent_tls_peers_make_way_for_a_client() {
     let limits = Limits { handshakes: 2, authentication: Duration::from_secs(60), ..Limits::default() };
     let (server, _) = serve_with(limits).await;
     let mut silent = Vec::new();
@@ -157,7 +157,7 @@ async fn silent_ones_make_way_for_one_that_has_something_to_say() {
 }
 
 #[tokio::test]
-async fn a_message_of_many_records_arrives_both_ways() {
+async fn message_of_many_records_arrives_both_ways() {
     let server = Server::builder().tls(Arc::clone(&LOOPBACK.0)).connected(|socket: Socket| async move {
         socket.listen("echo", |text: String| async { text });
     });
@@ -169,7 +169,7 @@ async fn a_message_of_many_records_arrives_both_ways() {
 }
 
 #[tokio::test]
-async fn the_end_is_told_within_tls_too() {
+async fn server_ends_with_a_tls_close_alert() {
     let (server, _) = serve_with(Limits::default()).await;
     let stream = TcpStream::connect(server.local_addr()).await.unwrap();
     let name = ServerName::try_from("127.0.0.1").unwrap();

@@ -30,7 +30,7 @@ fn is_in_use(failed: &BindError) -> bool {
 }
 
 #[tokio::test]
-async fn a_path_may_be_written_with_slashes_and_without() {
+async fn unix_path_is_accepted_with_and_without_slashes() {
     let (server, path) = serve().await;
     for url in [format!("unix:{}", path.display()), format!("unix://{}", path.display())] {
         drop(Client::builder().connect(&url).await.unwrap());
@@ -39,7 +39,7 @@ async fn a_path_may_be_written_with_slashes_and_without() {
 }
 
 #[tokio::test]
-async fn authentication_is_told_who_the_peer_is() {
+async fn authentication_receives_peer_credentials() {
     let path = path_of_its_own();
     let server = Server::builder().authenticate(|(): (), handshake: ConnectInfo| async move {
         assert_eq!(handshake.transport, "unix");
@@ -55,7 +55,7 @@ async fn authentication_is_told_who_the_peer_is() {
 }
 
 #[tokio::test]
-async fn the_file_is_gone_when_the_server_is() {
+async fn socket_file_is_removed_with_the_server() {
     let (server, path) = serve().await;
     assert!(path.exists());
     server.shutdown().await;
@@ -65,7 +65,7 @@ async fn the_file_is_gone_when_the_server_is() {
 }
 
 #[tokio::test]
-async fn a_path_where_somebody_listens_is_in_use_and_stays_so() {
+async fn path_in_use_is_not_bound() {
     let (server, path) = serve().await;
     let failed = Server::builder().bind(&url(&path)).await.unwrap_err();
     assert!(is_in_use(&failed), "{failed:?}");
@@ -75,7 +75,7 @@ async fn a_path_where_somebody_listens_is_in_use_and_stays_so() {
 }
 
 #[tokio::test]
-async fn a_dead_servers_file_is_taken_over() {
+async fn file_of_a_dead_server_is_replaced() {
     let path = path_of_its_own();
     // What a process leaves that is killed.
     drop(UnixListener::bind(&path).unwrap());
@@ -86,7 +86,7 @@ async fn a_dead_servers_file_is_taken_over() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_no_socket_is_left_alone() {
+async fn regular_file_is_left_alone() {
     let path = path_of_its_own();
     fs::write(&path, "dear diary").unwrap();
     let failed = Server::builder().bind(&url(&path)).await.unwrap_err();
@@ -98,7 +98,7 @@ async fn a_file_that_is_no_socket_is_left_alone() {
 }
 
 #[tokio::test]
-async fn the_file_of_a_successor_is_left_alone() {
+async fn file_of_a_successor_is_left_alone() {
     let (first, path) = serve().await;
     // By this name the first one's socket can be found as long as it listens.
     let other_name = path_of_its_own();
@@ -113,7 +113,7 @@ async fn the_file_of_a_successor_is_left_alone() {
 }
 
 #[tokio::test]
-async fn a_client_waits_for_its_place_in_a_full_queue() {
+async fn client_waits_for_a_full_accept_queue() {
     const CLIENTS: usize = 8;
     let path = path_of_its_own();
     let socket = tokio::net::UnixSocket::new_stream().unwrap();
@@ -147,7 +147,7 @@ async fn a_client_waits_for_its_place_in_a_full_queue() {
 }
 
 #[tokio::test]
-async fn a_path_that_is_too_long_is_an_error_of_the_path() {
+async fn path_above_the_length_limit_is_an_error() {
     let path = path_of_its_own().join("x".repeat(200));
     let failed = Server::builder().bind(&url(&path)).await.unwrap_err();
     assert!(failed.to_string().contains("path must be shorter"), "{failed}");

@@ -47,7 +47,7 @@ async fn is_not_called(peer: &Peer) {
 }
 
 #[tokio::test]
-async fn a_peer_that_announces_nothing_is_called_without_a_check() {
+async fn peer_without_announcement_is_not_checked() {
     let (server, healthy) = server_and_healthy().await;
     let (mut raw, peer) = raw_client(&server).await;
     is_called(&mut raw, &peer).await;
@@ -58,7 +58,7 @@ async fn a_peer_that_announces_nothing_is_called_without_a_check() {
 }
 
 #[tokio::test]
-async fn a_peer_that_announces_another_signature_is_not_called_until_it_takes_it_back() {
+async fn mismatched_signature_blocks_calls_until_withdrawn() {
     let (server, healthy) = server_and_healthy().await;
     let (mut raw, peer) = raw_client(&server).await;
     for _ in 0..3 {
@@ -75,7 +75,7 @@ async fn a_peer_that_announces_another_signature_is_not_called_until_it_takes_it
 }
 
 #[tokio::test]
-async fn an_announcement_that_is_cut_short_is_a_violation() {
+async fn truncated_announcement_is_a_protocol_error() {
     let (server, healthy) = server_and_healthy().await;
     for length in [1, 8, 15, 17, 31] {
         let (mut raw, _) = raw_client(&server).await;
@@ -87,7 +87,7 @@ async fn an_announcement_that_is_cut_short_is_a_violation() {
 }
 
 #[tokio::test]
-async fn optional_frames_of_other_kinds_are_passed_over() {
+async fn unknown_optional_frames_are_ignored() {
     let (server, healthy) = server_and_healthy().await;
     let (mut raw, peer) = raw_client(&server).await;
     for kind in 0x84..=0xff {
@@ -100,7 +100,7 @@ async fn optional_frames_of_other_kinds_are_passed_over() {
 
 /// Fault 22 of RELIABILITY.md.
 #[tokio::test]
-async fn names_beyond_the_limit_are_not_checked_and_harm_nothing() {
+async fn announced_names_beyond_the_limit_are_not_checked() {
     let (server, healthy) = server_and_healthy().await;
     let (mut raw, peer) = raw_client(&server).await;
     // Four times the limit, none of which is a name that is called.
@@ -123,7 +123,7 @@ async fn names_beyond_the_limit_are_not_checked_and_harm_nothing() {
 }
 
 #[tokio::test]
-async fn a_server_announces_what_it_serves_in_its_first_frame() {
+async fn server_announces_its_methods_in_its_first_frame() {
     let (server, _healthy) = server_and_healthy().await;
     let mut raw = Raw::connect(server.local_addr()).await;
     raw.send(&sockets_tests::raw::greeting(sockets_tests::raw::TERMS, &string("ada"))).await;

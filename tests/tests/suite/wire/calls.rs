@@ -19,7 +19,7 @@ async fn check(raw: &mut Raw) {
 
 /// Fault 6 of RELIABILITY.md.
 #[tokio::test]
-async fn each_bad_request_fails_with_its_own_words_and_the_connection_lives() {
+async fn bad_request_fails_and_the_connection_continues() {
     let (server, healthy) = server_and_healthy().await;
     let mut raw = Raw::welcomed(server.local_addr()).await;
     let decode = 3;
@@ -47,7 +47,7 @@ async fn each_bad_request_fails_with_its_own_words_and_the_connection_lives() {
 }
 
 #[tokio::test]
-async fn bad_emits_are_dropped_and_paid_for() {
+async fn bad_emits_are_dropped_and_return_credit() {
     let (server, healthy) = server_and_healthy().await;
     let mut raw = Raw::welcomed(server.local_addr()).await;
     let bad = [emit(UNKNOWN, b"x"), emit(NOTE, b""), emit(NOTE, b"\x01\x02"), emit(ECHO, &string("a request"))];
@@ -64,7 +64,7 @@ async fn bad_emits_are_dropped_and_paid_for() {
 
 /// Fault 10 of RELIABILITY.md.
 #[tokio::test]
-async fn answers_and_cancels_for_calls_that_nobody_made_are_ignored() {
+async fn replies_and_cancels_for_unknown_calls_are_ignored() {
     let (server, healthy) = server_and_healthy().await;
     let mut raw = Raw::welcomed(server.local_addr()).await;
     for id in [0, 1, 2, 1 << 7, u64::MAX] {
@@ -78,7 +78,7 @@ async fn answers_and_cancels_for_calls_that_nobody_made_are_ignored() {
 
 /// Fault 11 of RELIABILITY.md.
 #[tokio::test]
-async fn an_answer_to_another_connection_s_call_reaches_nothing() {
+async fn reply_for_another_connections_call_is_ignored() {
     let server = server_with(Limits::default()).await;
     let mut asked = Raw::welcomed(server.local_addr()).await;
     let socket = server.sockets().pop().expect("the one who is asked");
@@ -97,7 +97,7 @@ async fn an_answer_to_another_connection_s_call_reaches_nothing() {
 
 /// Fault 8 of RELIABILITY.md.
 #[tokio::test]
-async fn timeouts_of_any_length_are_legal() {
+async fn timeout_of_any_length_is_legal() {
     let (server, healthy) = server_and_healthy().await;
     let mut raw = Raw::welcomed(server.local_addr()).await;
     raw.send(&request_within(0, u64::MAX, ECHO, &string("for ever"))).await;
@@ -113,7 +113,7 @@ async fn timeouts_of_any_length_are_legal() {
 }
 
 #[tokio::test]
-async fn ids_are_opaque_and_may_be_used_again_when_answered() {
+async fn answered_id_may_be_used_again() {
     let (server, healthy) = server_and_healthy().await;
     let mut raw = Raw::welcomed(server.local_addr()).await;
     for id in [0, 0, 1, u64::MAX, u64::MAX] {

@@ -35,7 +35,7 @@ fn ones(bytes: usize) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_bomb_harms_nobody_and_is_told_what_is_wrong_with_it() {
+async fn compression_bomb_is_a_protocol_error() {
     let (server, healthy) = server_and_healthy().await;
     let good = request(0, ECHO, &string("a text"));
     let within = literals(&compressed(5000, &ones(20)));
@@ -60,7 +60,7 @@ async fn a_bomb_harms_nobody_and_is_told_what_is_wrong_with_it() {
 }
 
 #[tokio::test]
-async fn a_compressed_frame_is_one_only_where_both_sides_say_so() {
+async fn compressed_frame_needs_the_extension() {
     let (server, healthy) = server_and_healthy().await;
     let good = request(0, ECHO, &string("a text"));
     let frame = compressed(u32::try_from(good.len()).unwrap(), &literals(&good));

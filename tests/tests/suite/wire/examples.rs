@@ -112,7 +112,7 @@ async fn server(url: &str) -> (Server<String>, mpsc::UnboundedReceiver<String>) 
 }
 
 #[tokio::test]
-async fn the_examples_are_what_a_server_does() {
+async fn documented_examples_match_a_server() {
     let (server, mut views) = server("tcp://127.0.0.1:0").await;
     let mut stream = TcpStream::connect(server.local_addr()).await.unwrap();
 
@@ -132,7 +132,7 @@ async fn the_examples_are_what_a_server_does() {
 
 /// `.ci/run` installs it, and says so by the variable. Elsewhere it may be missing.
 #[tokio::test]
-async fn a_websocket_of_another_library_understands_the_examples() {
+async fn documented_examples_match_a_foreign_client() {
     let required = std::env::var("PYTHON_WITH_WEBSOCKETS").ok();
     let python = required.as_deref().unwrap_or("python3");
     let has_websockets = Command::new(python).args(["-c", "import websockets.sync.client"]).output().await;
@@ -153,7 +153,7 @@ async fn a_websocket_of_another_library_understands_the_examples() {
 }
 
 #[tokio::test]
-async fn the_examples_are_what_a_client_does() {
+async fn documented_examples_match_a_client() {
     let examples = examples();
     let [(Side::Client, greeting), (Side::Server, welcome)] = &examples[0][..] else { panic!("{:?}", examples[0]) };
     let [(_, request), (_, reply), (_, emit)] = &examples[1][..] else { panic!("{:?}", examples[1]) };

@@ -47,7 +47,7 @@ async fn flood(raw: &mut Raw<DuplexStream>, frames: impl Iterator<Item = Vec<u8>
 
 /// Fault 12 of RELIABILITY.md.
 #[tokio::test]
-async fn requests_that_are_cancelled_at_once_do_not_fill_the_memory() {
+async fn unread_cancelled_requests_are_bounded() {
     let server = server();
     let mut raw = raw_client(&server, TERMS).await;
     let frames = (0..40_000).flat_map(|number| [request(number * 2, UNKNOWN, &[]), cancel(number * 2)]);
@@ -56,7 +56,7 @@ async fn requests_that_are_cancelled_at_once_do_not_fill_the_memory() {
 }
 
 #[tokio::test]
-async fn answers_behind_messages_that_wait_for_a_window_do_not_fill_the_memory() {
+async fn unread_replies_after_pending_emits_are_bounded() {
     let server = server();
     // This peer gives no place back, so what is sent to it beyond its window waits.
     let mut raw = raw_client(&server, [4 << 20, 16, 1 << 20]).await;
@@ -69,7 +69,7 @@ async fn answers_behind_messages_that_wait_for_a_window_do_not_fill_the_memory()
 }
 
 #[tokio::test]
-async fn what_costs_no_answer_leaves_nothing_behind() {
+async fn frames_without_a_reply_queue_nothing() {
     let server = server();
     let mut raw = raw_client(&server, TERMS).await;
     let frames = (0..50_000).flat_map(|number| [reply(number, b"forged"), cancel(number), vec![0x80], vec![0x81]]);
@@ -78,7 +78,7 @@ async fn what_costs_no_answer_leaves_nothing_behind() {
 }
 
 #[tokio::test]
-async fn a_server_that_goes_away_again_and_again_does_not_fill_the_client_s_memory() {
+async fn repeated_go_away_is_bounded_on_a_client() {
     let (near, far) = duplex(PIPE);
     let mut raw = Raw { stream: near };
     let connect = Client::builder().limits(limits()).connect_over(far);

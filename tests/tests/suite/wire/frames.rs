@@ -25,7 +25,7 @@ async fn expect_violations(cases: Vec<Case>) {
 
 /// Fault 1 of RELIABILITY.md.
 #[tokio::test]
-async fn frames_of_a_wrong_length_are_refused() {
+async fn frame_of_a_wrong_length_is_refused() {
     expect_violations(vec![
         ("4 GiB announced", vec![0xff; 4], "limit"),
         ("a byte more than is accepted", ((4 << 20) + 1u32).to_le_bytes().to_vec(), "limit"),
@@ -36,7 +36,7 @@ async fn frames_of_a_wrong_length_are_refused() {
 }
 
 #[tokio::test]
-async fn a_frame_over_the_limit_whose_bytes_all_come_is_still_told() {
+async fn oversized_frame_that_arrives_whole_is_answered() {
     let (server, healthy) = server_and_healthy().await;
     let mut raw = Raw::welcomed(server.local_addr()).await;
     raw.send_bytes(&(8u32 << 20).to_le_bytes()).await;
@@ -49,7 +49,7 @@ async fn a_frame_over_the_limit_whose_bytes_all_come_is_still_told() {
 }
 
 #[tokio::test]
-async fn unknown_kinds_are_refused() {
+async fn unknown_frame_type_is_refused() {
     expect_violations(vec![
         ("kind 0", prefixed(&[0]), "unknown kind 0x00"),
         ("the first kind that is none", prefixed(&[0x0b]), "unknown kind 0x0b"),
@@ -60,7 +60,7 @@ async fn unknown_kinds_are_refused() {
 }
 
 #[tokio::test]
-async fn malformed_frames_are_refused() {
+async fn malformed_frame_is_refused() {
     let long_id = [&[0xff; 9][..], &[2]].concat();
     let request_of = |id: &[u8], rest: &[u8]| prefixed(&[&[2], id, rest].concat());
     expect_violations(vec![
@@ -91,13 +91,13 @@ async fn malformed_frames_are_refused() {
 }
 
 #[tokio::test]
-async fn what_only_a_server_says_is_refused_from_a_client() {
+async fn server_frame_from_a_client_is_refused() {
     expect_violations(vec![("ready", prefixed(&[7]), "wrong side"), ("going away", prefixed(&[8]), "wrong side")])
         .await;
 }
 
 #[tokio::test]
-async fn giving_back_what_was_not_taken_is_refused() {
+async fn excess_credit_is_refused() {
     expect_violations(vec![
         ("calls", prefixed(&credit(1, 0)), "given back"),
         ("a call and bytes", prefixed(&credit(1, 1)), "given back"),
@@ -108,13 +108,13 @@ async fn giving_back_what_was_not_taken_is_refused() {
 
 /// Fault 9 of RELIABILITY.md.
 #[tokio::test]
-async fn a_second_request_under_an_id_in_flight_is_refused() {
+async fn request_with_an_id_in_flight_is_refused() {
     let twice = [prefixed(&request(6, WAIT, &[])), prefixed(&request(6, ECHO, &string("x")))].concat();
     expect_violations(vec![("the id of a request that waits", twice, "in flight")]).await;
 }
 
 #[tokio::test]
-async fn more_calls_than_the_window_are_refused() {
+async fn calls_beyond_the_window_are_refused() {
     let server = server_with(Limits { calls_in_flight: 4, ..Limits::default() }).await;
     let healthy = Healthy::connect(&server).await;
     let mut raw = Raw::welcomed(server.local_addr()).await;
@@ -127,7 +127,7 @@ async fn more_calls_than_the_window_are_refused() {
 }
 
 #[tokio::test]
-async fn more_bytes_than_the_window_are_refused_and_a_large_frame_alone_is_not() {
+async fn bytes_beyond_the_window_are_refused() {
     let server = server_with(Limits { bytes_in_flight: 1000, ..Limits::default() }).await;
     let healthy = Healthy::connect(&server).await;
     let mut raw = Raw::welcomed(server.local_addr()).await;
@@ -148,7 +148,7 @@ async fn more_bytes_than_the_window_are_refused_and_a_large_frame_alone_is_not()
 }
 
 #[tokio::test]
-async fn a_frame_that_is_cut_off_ends_its_connection() {
+async fn truncated_frame_ends_its_connection() {
     let (gone, heard) = oneshot::channel();
     let gone = std::sync::Mutex::new(Some(gone));
     let server = sockets::Server::builder()

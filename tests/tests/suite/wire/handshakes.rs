@@ -13,7 +13,7 @@ use sockets_tests::{
 use super::served::{Healthy, server_and_healthy, server_with};
 
 #[tokio::test]
-async fn each_bad_greeting_is_told_what_is_wrong_with_it() {
+async fn bad_hello_is_answered_with_the_cause() {
     let (server, healthy) = server_and_healthy().await;
     let login_body = |login: &[u8]| [&terms(TERMS)[..], &varint(login.len() as u64), login, &NO_EXTENSIONS].concat();
     let good = greeting(TERMS, &string("ada"));
@@ -51,7 +51,7 @@ async fn each_bad_greeting_is_told_what_is_wrong_with_it() {
 
 /// Fault 15 of RELIABILITY.md.
 #[tokio::test]
-async fn a_login_over_the_limit_is_told_to_the_client_that_sent_it() {
+async fn oversized_login_is_answered_with_the_limit() {
     let (server, healthy) = server_and_healthy().await;
     let url = format!("tcp://{}", server.local_addr());
     // More than the system's buffers hold, so that the server must not just close on it.
@@ -65,7 +65,7 @@ async fn a_login_over_the_limit_is_told_to_the_client_that_sent_it() {
 }
 
 #[tokio::test]
-async fn a_refused_login_is_told_the_words() {
+async fn refused_login_receives_the_message() {
     let (server, healthy) = server_and_healthy().await;
     let mut raw = Raw::connect(server.local_addr()).await;
     raw.send(&greeting(TERMS, &string("mallory"))).await;
@@ -76,7 +76,7 @@ async fn a_refused_login_is_told_the_words() {
 }
 
 #[tokio::test]
-async fn a_peer_that_says_nothing_is_hung_up_on() {
+async fn silent_peer_is_disconnected() {
     let server = server_with(Limits { authentication: Duration::from_millis(100), ..Limits::default() }).await;
     let healthy = Healthy::connect(&server).await;
     let mut raw = Raw::connect(server.local_addr()).await;
@@ -87,7 +87,7 @@ async fn a_peer_that_says_nothing_is_hung_up_on() {
 
 /// Fault 15 of RELIABILITY.md.
 #[tokio::test]
-async fn a_greeting_that_trickles_in_is_hung_up_on() {
+async fn trickling_hello_is_disconnected() {
     let server = server_with(Limits { authentication: Duration::from_millis(300), ..Limits::default() }).await;
     let healthy = Healthy::connect(&server).await;
     let mut raw = Raw::connect(server.local_addr()).await;
@@ -106,7 +106,7 @@ async fn a_greeting_that_trickles_in_is_hung_up_on() {
 }
 
 #[tokio::test]
-async fn peers_that_leave_in_the_middle_of_their_greeting_are_forgotten() {
+async fn truncated_hello_leaves_no_socket() {
     let (server, healthy) = server_and_healthy().await;
     let whole = prefixed(&greeting(TERMS, &string("ada")));
     for length in 0..whole.len() {

@@ -51,7 +51,7 @@ async fn connected(limits: Limits) -> (Client, Raw) {
 }
 
 #[tokio::test]
-async fn each_bad_answer_to_the_greeting_is_an_error_that_says_so() {
+async fn bad_server_hello_fails_the_handshake() {
     let with_left_over = [&[0], &terms(TERMS)[..], &NO_EXTENSIONS, &[0]].concat();
     let cases: Vec<(&str, Vec<u8>)> = vec![
         ("wrong magic", prefixed(&envelope(*b"HTTP", 1, &[0, 1, 1, 1]))),
@@ -70,26 +70,26 @@ async fn each_bad_answer_to_the_greeting_is_an_error_that_says_so() {
 }
 
 #[tokio::test]
-async fn another_version_is_told_with_both_versions() {
+async fn version_error_has_both_versions() {
     let error = answered_with(prefixed(&envelope(*b"SKTS", 7, &[0xff; 9]))).await;
     assert!(matches!(error, ConnectError::Version { ours: 1, theirs: 7 }), "{error:?}");
 }
 
 #[tokio::test]
-async fn what_a_server_did_not_understand_reaches_the_user() {
+async fn misunderstood_hello_reaches_the_user() {
     let error = answered_with(prefixed(&envelope(*b"SKTS", 1, &[&[2], &string("speak up")[..]].concat()))).await;
     assert!(matches!(&error, ConnectError::Handshake(words) if words.contains("speak up")), "{error:?}");
 }
 
 #[tokio::test]
-async fn a_server_that_closes_without_an_answer_is_an_error() {
+async fn close_without_an_answer_fails_the_handshake() {
     let (client, ()) = connect_local(Limits::default(), |raw| async move { drop(raw) }).await;
     let error = client.expect_err("no server to talk to");
     assert!(matches!(error, ConnectError::Handshake(_)), "{error:?}");
 }
 
 #[tokio::test]
-async fn a_server_that_does_not_answer_is_given_up() {
+async fn silent_server_times_out() {
     let limits = Limits { authentication: Duration::from_millis(100), ..Limits::default() };
     let (client, _raw) = connect_local(limits, |raw| async move { raw }).await;
     let error = client.expect_err("no server to talk to");
@@ -97,7 +97,7 @@ async fn a_server_that_does_not_answer_is_given_up() {
 }
 
 #[tokio::test]
-async fn a_client_announces_what_it_serves_as_soon_as_it_is_welcome() {
+async fn client_announces_its_methods_after_the_server_hello() {
     let (client, announced) = connect_local(Limits::default(), |mut raw| async move {
         raw.send(&welcome(TERMS)).await;
         let announced = raw.receive_any().await.expect("an announcement");
@@ -110,7 +110,7 @@ async fn a_client_announces_what_it_serves_as_soon_as_it_is_welcome() {
 }
 
 #[tokio::test]
-async fn a_server_that_says_goodbye_before_it_is_ready_is_an_error_with_its_reason() {
+async fn close_before_ready_fails_with_its_reason() {
     let (client, _raw) = connect_local(Limits::default(), |mut raw| async move {
         raw.send(&welcome(TERMS)).await;
         raw.send(b"\x0a\x02full").await;
@@ -125,7 +125,7 @@ async fn a_server_that_says_goodbye_before_it_is_ready_is_an_error_with_its_reas
 }
 
 #[tokio::test]
-async fn a_server_that_breaks_the_protocol_is_told_and_left() {
+async fn protocol_error_of_a_server_ends_the_client() {
     let cases: Vec<(&str, Vec<u8>, &str)> = vec![
         ("an empty frame", prefixed(&[]), "empty"),
         ("4 GiB announced", vec![0xff; 4], "limit"),
@@ -146,7 +146,7 @@ async fn a_server_that_breaks_the_protocol_is_told_and_left() {
 }
 
 #[tokio::test]
-async fn a_server_that_overruns_the_client_s_window_is_told_and_left() {
+async fn server_beyond_the_clients_window_is_disconnected() {
     let (_client, mut raw) = connected(Limits { calls_in_flight: 2, ..Limits::default() }).await;
     for id in 0..3 {
         raw.send(&request(id * 2 + 1, WAIT, &[])).await;
@@ -156,7 +156,7 @@ async fn a_server_that_overruns_the_client_s_window_is_told_and_left() {
 }
 
 #[tokio::test]
-async fn what_an_honest_server_can_cause_does_not_end_the_connection() {
+async fn harmless_server_errors_keep_the_connection() {
     let (client, mut raw) = connected(Limits::default()).await;
     raw.send(&reply(0, b"to a call that nobody made")).await;
     raw.send(&emit(UNKNOWN, b"that nobody listens to")).await;
@@ -171,7 +171,7 @@ async fn what_an_honest_server_can_cause_does_not_end_the_connection() {
 }
 
 #[tokio::test]
-async fn a_reply_that_does_not_decode_fails_its_call_and_no_other() {
+async fn undecodable_reply_fails_only_its_request() {
     let (client, mut raw) = connected(Limits::default()).await;
     let bad = BadClient::new(&client);
     let answers = async {
@@ -191,7 +191,7 @@ async fn a_reply_that_does_not_decode_fails_its_call_and_no_other() {
 }
 
 #[tokio::test]
-async fn a_call_ends_when_its_place_is_given_back_twice() {
+async fn request_ends_when_its_credit_is_returned_twice() {
     let (client, mut raw) = connected(Limits::default()).await;
     let answers = async {
         let request = raw.receive().await.unwrap();
@@ -210,7 +210,7 @@ async fn a_call_ends_when_its_place_is_given_back_twice() {
 }
 
 #[tokio::test]
-async fn requests_that_were_made_before_a_server_went_away_come_before_drained() {
+async fn pending_requests_precede_drained_after_go_away() {
     let (client, mut raw) = connect_local(Limits::default(), |mut raw| async move {
         // One call at a time.
         raw.send(&welcome([4 << 20, 1, 1 << 20])).await;
@@ -238,7 +238,7 @@ async fn requests_that_were_made_before_a_server_went_away_come_before_drained()
 }
 
 #[tokio::test]
-async fn words_that_are_longer_than_a_frame_are_still_words() {
+async fn close_message_above_max_frame_is_truncated() {
     let server = sockets::Server::builder()
         .connected(|socket: sockets::Socket| async move { socket.disconnect(&"go away ".repeat(20_000)) })
         .bind("tcp://127.0.0.1:0")

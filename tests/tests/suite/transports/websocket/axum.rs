@@ -34,7 +34,7 @@ async fn head(address: SocketAddr, headers: &str) -> String {
 }
 
 #[tokio::test]
-async fn pages_and_sockets_are_on_one_port() {
+async fn pages_and_sockets_share_a_port() {
     let server = Server::builder().serve(PurchasesServer::new(Shop::unwatched())).build();
     let (address, _app) = application(&server).await;
     let client = Client::builder().connect(&format!("ws://{address}/live")).await.unwrap();
@@ -51,7 +51,7 @@ async fn pages_and_sockets_are_on_one_port() {
 }
 
 #[tokio::test]
-async fn authentication_sees_the_request() {
+async fn authentication_receives_the_upgrade_request() {
     let server = seeing_server().build();
     let (address, _app) = application(&server).await;
     let mut raw = be_seen(&server, address).await;
@@ -61,7 +61,7 @@ async fn authentication_sees_the_request() {
 }
 
 #[tokio::test]
-async fn pages_of_other_origins_are_forbidden_unless_they_are_on_the_list() {
+async fn foreign_origin_is_forbidden_unless_listed() {
     let server = Server::builder().build();
     let (address, _app) = application(&server).await;
     assert!(head(address, &format!("Origin: http://{address}\r\n")).await.starts_with("HTTP/1.1 101 "));
@@ -94,7 +94,7 @@ async fn bad_request_is_refused_with_the_reason() {
 struct User(&'static str);
 
 #[tokio::test]
-async fn authentication_sees_extensions_and_the_whole_path() {
+async fn authentication_receives_extensions_and_full_path() {
     let server = Server::builder().authenticate(|(): (), handshake: ConnectInfo| async move {
         let user = handshake.extensions().get::<User>().map(|user| user.0);
         Ok::<_, Refusal>((user, handshake.path().to_owned()))
@@ -154,7 +154,7 @@ async fn websocket_over_http_2_is_a_session() {
 }
 
 #[tokio::test]
-async fn what_is_no_request_for_a_websocket_is_told_so() {
+async fn non_websocket_request_is_refused_with_a_status() {
     let server = Server::builder().build();
     let (address, _app) = application(&server).await;
     let plain = "GET /live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".to_owned();

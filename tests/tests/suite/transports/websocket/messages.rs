@@ -25,7 +25,7 @@ fn echoed(id: u8, text: &str) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_message_is_a_frame_whole_or_in_fragments() {
+async fn message_arrives_whole_or_in_fragments() {
     let server = echoing().await;
     let mut raw = Raw::welcomed(server.local_addr()).await;
     let (first, rest) = (&echo(2, "in two")[..9], &echo(2, "in two")[9..]);
@@ -36,7 +36,7 @@ async fn a_message_is_a_frame_whole_or_in_fragments() {
 }
 
 #[tokio::test]
-async fn pings_are_answered_in_their_order_with_what_they_carry() {
+async fn pings_are_answered_in_order_with_their_payload() {
     let server = echoing().await;
     let mut raw = Raw::welcomed(server.local_addr()).await;
     raw.send(&[frame(FIN | PING, b""), frame(FIN | PING, &[7; 125])].concat()).await;
@@ -49,7 +49,7 @@ async fn pings_are_answered_in_their_order_with_what_they_carry() {
 }
 
 #[tokio::test]
-async fn a_close_is_answered_with_its_code() {
+async fn close_is_answered_with_its_code() {
     for payload in [&b""[..], b"\x03\xe8", b"\x03\xe9going away", &3000_u16.to_be_bytes()] {
         let server = echoing().await;
         let mut raw = Raw::welcomed(server.local_addr()).await;
@@ -63,7 +63,7 @@ async fn a_close_is_answered_with_its_code() {
 }
 
 #[tokio::test]
-async fn a_goodbye_is_answered_with_a_close() {
+async fn protocol_close_is_answered_with_a_websocket_close() {
     // A close may come with the goodbye, or later, or not at all.
     for close in [frame(FIN | CLOSE, &1000_u16.to_be_bytes()), vec![]] {
         let server = echoing().await;
@@ -76,7 +76,7 @@ async fn a_goodbye_is_answered_with_a_close() {
 }
 
 #[tokio::test]
-async fn the_server_says_goodbye_and_closes() {
+async fn server_disconnect_sends_both_closes() {
     let server = echoing().await;
     let mut raw = Raw::welcomed(server.local_addr()).await;
     server.sockets()[0].disconnect("be nice");
@@ -86,7 +86,7 @@ async fn the_server_says_goodbye_and_closes() {
 }
 
 #[tokio::test]
-async fn what_goes_out_in_one_turn_is_written_as_messages_of_their_own() {
+async fn batched_emits_are_separate_messages() {
     let (heard, mut hears) = mpsc::unbounded_channel();
     let server = Server::builder().connected(move |socket: Socket| {
         let heard = heard.clone();

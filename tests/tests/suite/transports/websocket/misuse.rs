@@ -31,20 +31,20 @@ async fn violation(bytes: &[u8], code: u16) -> String {
 }
 
 #[tokio::test]
-async fn text_is_not_taken() {
+async fn text_message_is_refused() {
     let text = violation(&frame(FIN | TEXT, b"hello"), 1003).await;
     assert!(text.contains("text"), "{text}");
 }
 
 #[tokio::test]
-async fn a_frame_that_is_not_masked_is_refused() {
+async fn unmasked_frame_is_refused() {
     let unmasked = [header(FIN | BINARY, 1, 0), b"x".to_vec()].concat();
     let text = violation(&unmasked, 1002).await;
     assert!(text.contains("masked"), "{text}");
 }
 
 #[tokio::test]
-async fn reserved_bits_and_opcodes_are_refused() {
+async fn reserved_bit_or_opcode_is_refused() {
     for first in
         [FIN | 0x40 | BINARY, FIN | 0x20 | BINARY, FIN | 0x10 | BINARY, FIN | 0x3, FIN | 0x7, FIN | 0xb, FIN | 0xf]
     {
@@ -54,7 +54,7 @@ async fn reserved_bits_and_opcodes_are_refused() {
 }
 
 #[tokio::test]
-async fn fragments_come_in_their_order_or_not_at_all() {
+async fn misordered_fragments_are_refused() {
     let text = violation(&frame(FIN | CONTINUATION, b"x"), 1002).await;
     assert!(text.contains("continues nothing"), "{text}");
     let text = violation(&[frame(BINARY, b"x"), frame(FIN | BINARY, b"y")].concat(), 1002).await;
@@ -62,7 +62,7 @@ async fn fragments_come_in_their_order_or_not_at_all() {
 }
 
 #[tokio::test]
-async fn control_frames_are_short_and_whole() {
+async fn long_or_fragmented_control_frame_is_refused() {
     for bytes in [frame(FIN | PING, &[0; 126]), frame(PING, b"x"), frame(CLOSE, b""), frame(PONG, b"")] {
         let text = violation(&bytes, 1002).await;
         assert!(text.contains("control frame"), "{text}");
@@ -70,7 +70,7 @@ async fn control_frames_are_short_and_whole() {
 }
 
 #[tokio::test]
-async fn payload_lengths_that_are_not_minimal_are_refused() {
+async fn overlong_payload_length_is_refused() {
     for header in [&[FIN | BINARY, 0xfe, 0, 125][..], &[FIN | BINARY, 0xff, 0, 0, 0, 0, 0, 0, 0xff, 0xff]] {
         let text = violation(&[header, &[0; 4]].concat(), 1002).await;
         assert!(text.contains("fewest bytes"), "{text}");
@@ -78,7 +78,7 @@ async fn payload_lengths_that_are_not_minimal_are_refused() {
 }
 
 #[tokio::test]
-async fn empty_fragments_in_a_row_are_limited() {
+async fn consecutive_empty_fragments_are_limited() {
     let text = violation(&[frame(BINARY, b"x"), frame(CONTINUATION, b"").repeat(65)].concat(), 1008).await;
     assert!(text.contains("empty fragments"), "{text}");
 
@@ -90,7 +90,7 @@ async fn empty_fragments_in_a_row_are_limited() {
 }
 
 #[tokio::test]
-async fn peer_that_keeps_sending_after_its_violation_is_disconnected() {
+async fn peer_sending_after_its_violation_is_disconnected() {
     let server = server().await;
     let mut raw = Raw::welcomed(server.local_addr()).await;
     let fragments = frame(CONTINUATION, b"").repeat(1000);
@@ -103,7 +103,7 @@ async fn peer_that_keeps_sending_after_its_violation_is_disconnected() {
 }
 
 #[tokio::test]
-async fn a_message_over_the_limit_is_refused_from_its_header_alone() {
+async fn oversized_message_is_refused_from_its_header() {
     for length in [5 << 20, u64::MAX] {
         let text = violation(&[header(FIN | BINARY, length, 0x80), vec![0; 4]].concat(), 1009).await;
         assert!(text.contains("over the limit"), "{text}");
@@ -111,7 +111,7 @@ async fn a_message_over_the_limit_is_refused_from_its_header_alone() {
 }
 
 #[tokio::test]
-async fn fragments_together_are_bound_by_the_limit_of_one_message() {
+async fn fragments_share_the_limit_of_one_message() {
     let server = Server::builder().limits(Limits { max_frame: 1000, ..Limits::default() });
     let server = server.bind("ws://127.0.0.1:0").await.unwrap();
     let mut raw = Raw::welcomed(server.local_addr()).await;
@@ -123,13 +123,13 @@ async fn fragments_together_are_bound_by_the_limit_of_one_message() {
 }
 
 #[tokio::test]
-async fn an_empty_message_is_a_violation_of_the_protocol() {
+async fn empty_message_is_a_protocol_error() {
     let text = violation(&frame(FIN | BINARY, b""), 1000).await;
     assert!(text.contains("empty"), "{text}");
 }
 
 #[tokio::test]
-async fn a_close_that_may_not_be_sent_is_refused() {
+async fn invalid_close_is_refused() {
     for (payload, code) in
         [(&[3][..], 1002), (&1005_u16.to_be_bytes(), 1002), (&999_u16.to_be_bytes(), 1002), (b"\x03\xe8\xff", 1007)]
     {
@@ -138,7 +138,7 @@ async fn a_close_that_may_not_be_sent_is_refused() {
 }
 
 #[tokio::test]
-async fn misuse_before_the_greeting_is_answered_in_the_words_of_the_handshake() {
+async fn misuse_before_the_hello_is_answered_by_the_handshake() {
     let server = server().await;
     let larger_than_a_greeting = [header(FIN | BINARY, 1 << 20, 0x80), vec![0; 4]].concat();
     for (bytes, code) in [(frame(FIN | TEXT, b"hello"), 1003), (larger_than_a_greeting, 1009)] {
@@ -151,7 +151,7 @@ async fn misuse_before_the_greeting_is_answered_in_the_words_of_the_handshake() 
 }
 
 #[tokio::test]
-async fn a_flood_of_pings_that_reads_no_pongs_hurts_nobody() {
+async fn ping_flood_harms_no_other_client() {
     let server = Server::builder().bind("ws://127.0.0.1:0").await.unwrap();
     let mut raw = Raw::welcomed(server.local_addr()).await;
     // More than the buffers of the system hold: if all were answered, the server would have to keep them.
@@ -210,7 +210,7 @@ async fn client_closes_connection_when_server_reads_no_pongs() {
 }
 
 #[tokio::test]
-async fn fragments_of_nothing_without_end_are_given_up() {
+async fn endless_empty_fragments_end_after_the_idle_timeout() {
     let limits = Limits { silence: Duration::from_millis(300), ..Limits::default() };
     let server = Server::builder().limits(limits).bind("ws://127.0.0.1:0").await.unwrap();
     let mut raw = Raw::welcomed(server.local_addr()).await;
@@ -226,7 +226,7 @@ async fn fragments_of_nothing_without_end_are_given_up() {
 }
 
 #[tokio::test]
-async fn a_greeting_in_fragments_between_pings_is_a_greeting() {
+async fn fragmented_hello_between_pings_is_accepted() {
     let server = server().await;
     let mut raw = Raw::upgraded(server.local_addr()).await;
     let (first, rest) = GREETING.split_at(7);

@@ -25,7 +25,7 @@ async fn head(server: &Server, headers: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_request_is_answered_as_in_the_rfc() {
+async fn upgrade_is_answered_as_rfc_6455_requires() {
     let head = head(&server().await, "").await.to_ascii_lowercase();
     assert!(head.starts_with("http/1.1 101 switching protocols\r\n"), "{head}");
     assert!(head.contains("\r\nsec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo=\r\n"), "{head}");
@@ -34,7 +34,7 @@ async fn a_request_is_answered_as_in_the_rfc() {
 }
 
 #[tokio::test]
-async fn pages_of_other_origins_are_forbidden_unless_they_are_on_the_list() {
+async fn foreign_origin_is_forbidden_unless_listed() {
     let server = server().await;
     let own = format!("Origin: http://{}\r\n", server.local_addr());
     assert!(head(&server, &own).await.starts_with("HTTP/1.1 101 "));
@@ -51,7 +51,7 @@ async fn pages_of_other_origins_are_forbidden_unless_they_are_on_the_list() {
 }
 
 #[tokio::test]
-async fn a_page_whose_name_was_made_to_mean_this_machine_is_forbidden() {
+async fn dns_rebinding_page_is_forbidden() {
     let server = server().await;
     let port = server.local_addr().port();
     let rebound = request(server.local_addr(), &format!("Origin: http://evil.example:{port}\r\n"))
@@ -91,7 +91,7 @@ pub(super) fn bad_requests(address: SocketAddr) -> Vec<(String, &'static str, &'
 }
 
 #[tokio::test]
-async fn lists_may_have_several_lines() {
+async fn header_lists_may_span_several_lines() {
     let server = server().await;
     let several = request(server.local_addr(), "Sec-WebSocket-Protocol: sockets.v1\r\nContent-Length: 0\r\n")
         .replace("Connection: keep-alive, Upgrade", "Connection: keep-alive\r\nConnection: Upgrade")
@@ -113,7 +113,7 @@ async fn bad_request_is_refused_with_the_reason() {
 }
 
 #[tokio::test]
-async fn what_is_no_request_for_this_websocket_is_told_what_it_is_not() {
+async fn non_upgrade_request_is_refused_with_a_status() {
     let server = server().await;
     let good = request(server.local_addr(), "");
     let long = request(server.local_addr(), &format!("Cookie: {}\r\n", "x".repeat(17_000)));
@@ -143,7 +143,7 @@ async fn what_is_no_request_for_this_websocket_is_told_what_it_is_not() {
 }
 
 #[tokio::test]
-async fn an_upgrade_that_takes_too_long_ends() {
+async fn unfinished_upgrade_times_out() {
     let limits = Limits { authentication: Duration::from_millis(200), ..Limits::default() };
     let server = Server::builder().limits(limits).bind("ws://127.0.0.1:0").await.unwrap();
     let mut raw = Raw::connect(server.local_addr()).await;
@@ -152,7 +152,7 @@ async fn an_upgrade_that_takes_too_long_ends() {
 }
 
 #[tokio::test]
-async fn an_address_with_a_path_is_at_that_path_alone() {
+async fn websocket_at_a_path_is_at_that_path_alone() {
     let server = Server::builder().bind("ws://127.0.0.1:0/live").await.unwrap();
     let address = server.local_addr();
     Client::builder().connect(&format!("ws://{address}/live?room=1")).await.unwrap();
@@ -191,13 +191,13 @@ pub(super) async fn be_seen(server: &Server<Seen>, address: SocketAddr) -> Raw {
 }
 
 #[tokio::test]
-async fn authentication_sees_the_request() {
+async fn authentication_receives_the_upgrade_request() {
     let server = seeing_server().bind("ws://127.0.0.1:0").await.unwrap();
     be_seen(&server, server.local_addr()).await;
 }
 
 #[tokio::test]
-async fn a_client_is_told_why_there_is_no_websocket() {
+async fn client_error_states_why_there_is_no_websocket() {
     let tcp = Server::builder().bind("tcp://127.0.0.1:0").await.unwrap();
     let error = Client::builder().connect(&format!("ws://{}", tcp.local_addr())).await.unwrap_err();
     assert!(matches!(error, ConnectError::Handshake(_)), "{error}");
@@ -223,7 +223,7 @@ async fn userinfo_of_an_address_reaches_authentication() {
 }
 
 #[tokio::test]
-async fn no_error_shows_the_password_of_an_address() {
+async fn address_errors_hide_the_password() {
     let tcp = Server::builder().bind("tcp://127.0.0.1:0").await.unwrap();
     let address = tcp.local_addr();
     for url in [
