@@ -1,4 +1,4 @@
-//! Certificates for TLS, and authorities that vouch for them.
+//! Certificates for TLS, and authorities that sign them.
 
 use std::sync::{Arc, LazyLock};
 
@@ -9,7 +9,7 @@ use sockets::tls::{
     server_config,
 };
 
-/// An authority of which nobody has heard.
+/// A certificate authority that no client trusts by default.
 pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 /// A certificate and its key, in PEM.
@@ -22,7 +22,7 @@ pub struct Certificate {
 }
 
 impl Authority {
-    /// A new one.
+    /// Creates an authority.
     #[expect(clippy::new_without_default, reason = "no two are alike")]
     pub fn new() -> Self {
         let mut params = CertificateParams::default();
@@ -35,7 +35,7 @@ impl Authority {
         self.0.pem()
     }
 
-    /// Vouches for a host.
+    /// Signs a certificate for a host.
     pub fn vouch_for(&self, host: &str) -> Certificate {
         let (params, key) = (CertificateParams::new([host.to_owned()]).expect("a name"), new_key());
         let certificate = params.signed_by(&key, &self.0).expect("a certificate");
@@ -54,7 +54,7 @@ impl Certificate {
     }
 }
 
-/// How servers and clients on loopback trust each other.
+/// The TLS configurations of servers and clients on loopback.
 pub static LOOPBACK: LazyLock<(Arc<ServerConfig>, Arc<ClientConfig>)> = LazyLock::new(|| {
     let authority = Authority::new();
     let client = client_config(Some(authority.pem().as_bytes()), None).expect("a configuration");

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// What a client logs in with.
+/// The login of a client.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Login {
     /// The player's name.
@@ -18,7 +18,7 @@ impl Login {
     }
 }
 
-/// Who a client is.
+/// The identity of a client.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Player {
     /// The player's name.
@@ -32,21 +32,21 @@ impl Player {
     }
 }
 
-/// What a buyer gets.
+/// The result of a purchase.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receipt {
-    /// What was bought.
+    /// The item that was bought.
     pub item: String,
-    /// How many of it.
+    /// The number of items.
     pub count: u32,
 }
 
-/// Why a purchase or a refund failed.
+/// The error of a purchase or a refund.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PurchaseError {
-    /// There is no such thing.
+    /// The item does not exist.
     Unknown(String),
-    /// There are too few.
+    /// There are too few items.
     SoldOut,
 }
 
@@ -64,11 +64,11 @@ impl std::error::Error for PurchaseError {}
 /// Served by the server.
 #[sockets::group("Purchases")]
 pub trait Purchases {
-    /// What an item costs.
+    /// Returns the price of an item.
     async fn get_price(&self, item: &str) -> Option<u32>;
-    /// Buys it.
+    /// Buys an item.
     async fn buy(&self, item: &str, count: u32) -> Result<Receipt, PurchaseError>;
-    /// Somebody has looked at it.
+    /// Reports that an item was viewed.
     #[emit]
     async fn viewed(&self, item: &str);
 }
@@ -76,16 +76,16 @@ pub trait Purchases {
 /// A subgroup, served by the server.
 #[sockets::group("Purchases/Refunds")]
 pub trait Refunds {
-    /// Takes it back.
+    /// Refunds a purchase.
     async fn refund(&self, receipt: Receipt) -> Result<(), PurchaseError>;
 }
 
 /// Served by the clients.
 #[sockets::group("Lobby")]
 pub trait Lobby {
-    /// Which of these?
+    /// Returns one of the choices.
     async fn vote(&self, choices: Vec<String>) -> String;
-    /// Something was said.
+    /// Receives a message.
     #[emit]
     async fn message(&self, text: &str);
 }

@@ -12,13 +12,13 @@ pub struct Shop {
 }
 
 impl Shop {
-    /// A shop, and what is looked at in it.
+    /// A shop, and the items viewed in it.
     pub fn new() -> (Self, UnboundedReceiver<String>) {
         let (viewed, seen) = unbounded_channel();
         (Self { viewed }, seen)
     }
 
-    /// A shop of which nobody needs to know what is looked at.
+    /// A shop whose viewed items are ignored.
     pub fn unwatched() -> Self {
         Self::new().0
     }
@@ -52,7 +52,7 @@ impl Refunds for Desk {
     }
 }
 
-/// A client in the lobby that always votes for the same.
+/// A client in the lobby that always votes for the same choice.
 #[derive(Clone, Debug)]
 pub struct Voter {
     choice: String,
@@ -60,7 +60,7 @@ pub struct Voter {
 }
 
 impl Voter {
-    /// A voter for this choice, and the messages that it hears.
+    /// A voter for this choice, and the messages that it receives.
     pub fn new(choice: &str) -> (Self, UnboundedReceiver<String>) {
         let (messages, heard) = unbounded_channel();
         (Self { choice: choice.into(), messages }, heard)
@@ -77,7 +77,7 @@ impl Lobby for Voter {
     }
 }
 
-/// Lets in everyone who has a name.
+/// Admits players that have a name.
 pub async fn admitting(login: Login) -> Result<Player, Refusal> {
     if login.name.is_empty() { Err(Refusal::new("a player needs a name")) } else { Ok(Player { name: login.name }) }
 }

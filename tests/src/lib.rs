@@ -1,4 +1,5 @@
-//! Shared parts of the integration tests: contracts and their handlers, transports, relays and raw peers.
+//! Shared parts of the integration tests: contracts and their handlers, transports, relays and raw
+//! peers.
 
 #![allow(clippy::missing_panics_doc, reason = "a test fails by panicking")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]

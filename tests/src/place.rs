@@ -1,4 +1,4 @@
-//! Places in the file system that are a test's own.
+//! Paths in the file system for one test.
 
 use std::{
     path::PathBuf,
@@ -6,7 +6,7 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-/// A path, for a socket or another file, that nothing else has. There is no file yet.
+/// A unique path of a socket or another file. The file does not exist yet.
 pub fn path_of_its_own() -> PathBuf {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);

@@ -1,4 +1,5 @@
-//! A peer that writes its own bytes, as PROTOCOL.md specifies them, without any code of the library.
+//! A peer that writes its own bytes, as PROTOCOL.md specifies them, without any code of the
+//! library.
 
 use std::{net::SocketAddr, time::Duration};
 

@@ -1,5 +1,5 @@
-//! A WebSocket client that writes its own bytes, as RFC 6455 and PROTOCOL.md specify them, without any code of the
-//! library.
+//! A WebSocket client that writes its own bytes, as RFC 6455 and PROTOCOL.md specify them, without
+//! any code of the library.
 
 use std::net::SocketAddr;
 
@@ -158,7 +158,8 @@ impl Raw {
         }
     }
 
-    /// Expects a Close frame of the protocol because of a protocol error, and a close with this code; returns the text.
+    /// Expects a Close frame of the protocol because of a protocol error, and a close with this
+    /// code; returns the text.
     pub async fn expect_violation(&mut self, code: u16) -> String {
         let goodbye = self.message().await;
         assert_eq!(goodbye[..2], [GOODBYE, 4], "{goodbye:?}");

@@ -1,4 +1,5 @@
-//! A relay between clients and a server that freezes, cuts, delays, splits and corrupts connections.
+//! A relay between clients and a server that freezes, cuts, delays, splits and corrupts
+//! connections.
 
 use std::{
     net::SocketAddr,
@@ -90,7 +91,8 @@ impl Relay {
         Self { addr: Some(addr), conditions, opens, made, task: listener.abort_handle() }
     }
 
-    /// A relay of one connection in memory, which works with paused time. Returns the client's end, too.
+    /// A relay of one connection in memory, which works with paused time. Returns the client's end,
+    /// too.
     pub fn in_memory<I: Identity>(server: &Server<I>) -> (DuplexStream, Self) {
         let (near, client) = duplex(MEMORY_BUFFER);
         let (far, accepted) = duplex(MEMORY_BUFFER);

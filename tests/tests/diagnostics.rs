@@ -1,4 +1,6 @@
 //! Errors, events and counts name the method, the argument, its type, the peer and the side.
+//!
+//! These tests have a process of their own since they install a subscriber for all of it.
 #![allow(clippy::unwrap_used, reason = "a test that unwraps fails there")]
 
 use std::{

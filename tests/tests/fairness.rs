@@ -1,4 +1,7 @@
-//! Clients whose handlers block the server's threads, on few workers: the other clients get their turns all the same.
+//! Clients whose handlers block the server's threads, on few workers: other clients are served.
+//!
+//! These tests have a process of their own, and run one at a time: they compare the shares of the
+//! processor.
 #![allow(clippy::unwrap_used, reason = "a test that unwraps fails there")]
 
 use std::{
@@ -134,9 +137,11 @@ impl Rig {
         attacks
     }
 
-    /// Returns how many handlers were started between each call of another client and its reply, in ascending order.
+    /// Returns how many handlers were started between each call of another client and its reply, in
+    /// ascending order.
     ///
-    /// Each call is sent when a handler has just been started, so that on a free worker it has the time of a handler.
+    /// Each call is sent when a handler has just been started, so that on a free worker it has the
+    /// time of a handler.
     async fn started_during_calls(&self) -> Vec<usize> {
         let client = self.client().await;
         eventually("all attackers have begun", || self.blocking.counts().iter().all(|count| *count > 0)).await;
@@ -154,7 +159,8 @@ impl Rig {
         started
     }
 
-    /// Attacks, and checks how many handlers are started before the other client's calls are answered.
+    /// Attacks, and checks how many handlers are started before the other client's calls are
+    /// answered.
     async fn check(workers: usize, in_flight: usize, suspends: bool, most: usize) {
         let _alone = ALONE.lock().await;
         let rig = Self::start(workers).await;

@@ -1,7 +1,10 @@
-//! Peers that flood a server, as fast as they can and within what the protocol allows: faults 12, 13 and 14 of
-//! RELIABILITY.md, and 28. What they
-//! cost in memory is bounded, and the server's other clients are served. `bad_input::floods` has those that read nothing;
-//! `cargo run --release -p sockets-tests --bin attacks` measures what all of them cost in time.
+//! Peers that flood a server as fast as they can, within the rules of the protocol.
+//!
+//! The memory that they cost is bounded, and other clients are served. In the suite, `wire::floods`
+//! tests peers that read nothing; `cargo run --release -p sockets-tests --bin attacks` measures the
+//! cost in time.
+//!
+//! These tests have a process of their own since they count allocations and load the processor.
 #![allow(clippy::unwrap_used, reason = "a test that unwraps fails there")]
 
 use std::{
@@ -28,7 +31,7 @@ use tokio::{
     sync::{Notify, Semaphore, oneshot, watch},
 };
 
-/// What the server serves.
+/// The group that the server serves.
 #[sockets::group("Bad")]
 trait Bad {
     async fn echo(&self, text: &str) -> String;
@@ -37,9 +40,9 @@ trait Bad {
     async fn note(&self);
 }
 
-/// How long the handler of a note takes: so few of them fill a turn of its connection's.
+/// The duration of a note's handler. A few of them fill a time slice of their connection.
 const NOTE_TAKES: Duration = Duration::from_micros(50);
-/// How long a handler takes that alone fills several turns of its connection.
+/// The duration of a handler that alone fills several time slices of its connection.
 const LONG: Duration = Duration::from_millis(5);
 
 #[derive(Clone)]
@@ -81,7 +84,7 @@ impl Bad for Counting {
     }
 }
 
-/// A server with one thread, which all of its clients share, and whose memory is counted.
+/// A server on one thread, whose allocations are counted.
 struct Alone {
     address: SocketAddr,
     counting: Counting,
@@ -142,15 +145,15 @@ impl Alone {
         sockets.into_iter().nth(1)
     }
 
-    /// The most bytes that the server has had beyond what it had before the flood.
+    /// The most bytes that the server has allocated since the flood began.
     async fn peak(self) -> u64 {
         self.ends.notify_one();
         self.peak.await.unwrap()
     }
 }
 
-/// Sends the same frames again and again, from a thread of its own, until the test has seen enough; what comes is read and
-/// counted if `counts` says that it ends a call.
+/// Sends the same frames repeatedly, from its own thread, until the test stops it. It reads the
+/// received frames, and counts those that end a call.
 struct Flooder {
     enough: mpsc::Sender<()>,
     /// How many lots it has made.
@@ -158,7 +161,7 @@ struct Flooder {
     thread: thread::JoinHandle<Flooded>,
 }
 
-/// What has become of a flood.
+/// The result of a flood.
 struct Flooded {
     lots: usize,
     /// The server has ended the connection, with this as its last frame.
@@ -170,8 +173,8 @@ const WINDOW: usize = 1024;
 const LOT: usize = 128;
 
 impl Flooder {
-    /// `lot` makes so many calls, or as many frames of another kind; `ended` says how many
-    /// places in the window a frame gives back, if they need any.
+    /// `lot` makes the frames of `LOT` calls. `ended` returns the number of calls whose window a
+    /// received frame returns, if the calls need window.
     fn start(
         address: SocketAddr,
         mut lot: impl FnMut(usize) -> Vec<u8> + Send + 'static,
@@ -254,7 +257,7 @@ fn lot_of(frames: impl Fn(u64) -> Vec<Vec<u8>>) -> impl FnMut(usize) -> Vec<u8> 
     move |first| (first as u64..(first + LOT) as u64).flat_map(&frames).flat_map(|frame| prefixed(&frame)).collect()
 }
 
-/// Floods the server with this, and gives what has become of it and how many bytes it has taken.
+/// Floods the server, and returns the result and the bytes allocated meanwhile.
 async fn flood(
     alone: Alone,
     lot: impl FnMut(usize) -> Vec<u8> + Send + 'static,
@@ -263,7 +266,7 @@ async fn flood(
     alone.begins.notify_one();
     let flooder = Flooder::start(alone.address, lot, ended);
     eventually("it comes in", || alone.flooder().is_some()).await;
-    // It goes on for as long as the others are served.
+    // The flood continues while other clients are served.
     eventually("it floods", || flooder.lots.load(Ordering::Relaxed) > 16).await;
     alone.serves_others().await;
     let flooded = flooder.stop();
@@ -271,11 +274,11 @@ async fn flood(
     (flooded, alone.peak().await)
 }
 
-/// More than any of them takes here, by far less than what they send.
+/// More than any flood needs, and far less than it sends.
 const BOUND: u64 = 1 << 20;
 
-/// FAULTS 12: the window bounds what a peer can have under way, since a cancelled call gives its place back with its
-/// answer alone.
+/// Fault 12 of RELIABILITY.md: the window bounds the calls in flight, since a cancelled call
+/// returns its window only with its reply.
 #[tokio::test]
 async fn cancelled_call_flood_is_bounded_and_others_are_served() {
     let alone = Alone::start().await;
@@ -288,7 +291,7 @@ async fn cancelled_call_flood_is_bounded_and_others_are_served() {
     eventually("no handler is left", || counting.waiting.load(Ordering::Relaxed) == 0).await;
 }
 
-/// FAULTS 13.
+/// Fault 13 of RELIABILITY.md.
 #[tokio::test]
 async fn empty_emit_flood_is_bounded_and_others_are_served() {
     for key in [NOTE, UNKNOWN] {
@@ -299,7 +302,7 @@ async fn empty_emit_flood_is_bounded_and_others_are_served() {
     }
 }
 
-/// FAULTS 14: a heartbeat is not answered. Neither is what belongs to no call.
+/// Fault 14 of RELIABILITY.md: heartbeats are not answered, nor are frames of unknown calls.
 #[tokio::test]
 async fn windowless_frame_flood_is_bounded() {
     let floods: [fn(u64) -> Vec<u8>; 4] =
@@ -332,7 +335,7 @@ async fn unread_replies_are_bounded_and_others_are_served() {
     drop(sending.await.unwrap());
 }
 
-/// FAULTS 28: half of them say nothing, and half are let in before they go.
+/// Fault 28 of RELIABILITY.md: half of the connections are silent, and half complete the handshake.
 #[tokio::test]
 async fn connection_storm_is_bounded_and_others_are_served() {
     let alone = Alone::start().await;
@@ -363,20 +366,20 @@ async fn connection_storm_is_bounded_and_others_are_served() {
     assert!(peak < 4 * BOUND, "{peak} bytes");
 }
 
-/// How many notes of a flood are heard while another client's call is under way: those of a turn or two, and not of the 61
-/// turns after which tokio looks what has arrived if a task wakes itself.
+/// Few notes of a flood are handled during another client's call: those of a time slice or two, and
+/// not of the 61 polls after which tokio polls I/O if a task wakes itself.
 #[tokio::test]
 async fn call_waits_for_few_time_slices_of_a_flood() {
     let alone = Alone::start().await;
     let flooder = Flooder::start(alone.address, lot_of(|_| vec![emit(NOTE, &[])]), Some(credited));
     let heard = notes_during_calls(&alone, 2 * WINDOW, 200).await;
     flooder.stop();
-    // A turn has 16 notes. The client's own thread may not be awake in time.
+    // A time slice has 16 notes. The client's own thread may be late.
     assert!(heard[heard.len() / 2] <= 6 * 16, "{heard:?}");
 }
 
-/// Returns how many notes the server handles during each of some calls of another client, in ascending order. The calls
-/// begin after `first` notes.
+/// Returns how many notes the server handles during each of some calls of another client, in
+/// ascending order. The calls begin after `first` notes.
 async fn notes_during_calls(alone: &Alone, first: usize, calls: usize) -> Vec<usize> {
     let notes = || alone.counting.notes.load(Ordering::Relaxed);
     eventually("it floods", || notes() >= first).await;
@@ -391,7 +394,7 @@ async fn notes_during_calls(alone: &Alone, first: usize, calls: usize) -> Vec<us
     heard
 }
 
-/// A turn ends after the handler that has used up its time, not after a number of them.
+/// A time slice ends after the handler that has used it up, not after a number of handlers.
 #[tokio::test]
 async fn flood_of_long_handlers_yields_after_each() {
     let alone = Alone::start_with(LONG).await;
@@ -402,7 +405,7 @@ async fn flood_of_long_handlers_yields_after_each() {
     assert!(heard[heard.len() / 2] <= 2, "{heard:?}");
 }
 
-/// Calls that were held until the connection was ready are started in turns, too.
+/// Calls that were held until the connection was ready are started in time slices, too.
 #[tokio::test]
 async fn held_calls_yield_after_each_long_handler() {
     let alone = Alone::start_with(LONG).await;

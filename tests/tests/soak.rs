@@ -1,4 +1,6 @@
 //! A short soak: few clients, and many faults.
+//!
+//! It has a process of its own since it counts the process's open files and tasks.
 
 use std::time::Duration;
 

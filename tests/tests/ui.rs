@@ -1,12 +1,13 @@
-//! What a user reads who has made a mistake: each has its own message at what was typed, all are told at once, and rustc
-//! has nothing to add to them.
+//! Mistakes of users and their error messages: each has its own at the typed token, all are
+//! reported at once, and rustc adds none.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot read its files fails")]
 
 use std::{fs, path::Path, process::Command};
 
-/// The compiler that wrote the expected output. Other versions phrase, order and mark their errors differently.
-/// Change it when you run `TRYBUILD=overwrite cargo test -p sockets-tests --test ui` with another one.
+/// The compiler that wrote the expected output. Other versions phrase, order and mark their errors
+/// differently. Change it when you run `TRYBUILD=overwrite cargo test -p sockets-tests --test ui`
+/// with another one.
 const EXPECTED_OF: &str = "rustc 1.95.0";
 
 /// Compares the compiler's output with the expected one, if it is of the same version.
@@ -40,9 +41,9 @@ fn strict_lints_find_nothing_in_generated_code() {
     compile_fail("tests/ui/lints/*.rs");
 }
 
-/// The lint for implementations whose methods return something else than the trait's. Where `async` is missing in the
-/// trait, what is left of the method goes with an implementation that is `async` and with one that is not, and this is
-/// the price.
+/// The lint for implementations whose methods return something else than the trait's. Where `async`
+/// is missing in the trait, what is left of the method goes with an implementation that is `async`
+/// and with one that is not, and this is the price.
 const LINT: &str = "warning: impl trait in impl method signature does not match trait method signature";
 
 /// Errors of rustc have a code, and ours have none.

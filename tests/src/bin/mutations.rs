@@ -1,7 +1,8 @@
-//! Breaks the protocol's core on purpose, one line at a time in a copy of this tree, and lets the simulation look for it.
+//! Breaks the protocol's core on purpose, one line at a time in a copy of this tree, and lets the
+//! simulation look for it.
 //!
-//! `cargo run -p sockets-tests --bin mutations` prints which seed has found what; `mutations WORD` tries those mutations
-//! whose names have the word in them. The list is `tests/mutations/list.txt`.
+//! `cargo run -p sockets-tests --bin mutations` prints which seed has found what; `mutations WORD`
+//! tries those mutations whose names have the word in them. The list is `tests/mutations/list.txt`.
 
 #![allow(clippy::unwrap_used, reason = "a tool for contributors, which ends with a message when something is missing")]
 

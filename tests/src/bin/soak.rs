@@ -1,5 +1,5 @@
-//! `soak [seconds [clients]]`: two thousand clients for five minutes, with a fault every second; what was counted, and what
-//! is left of it: after the second half no more than after the first.
+//! `soak [seconds [clients]]`: two thousand clients for five minutes, with a fault every second;
+//! what was counted, and what is left of it: after the second half no more than after the first.
 
 use std::{env, error::Error, time::Duration};
 

@@ -26,7 +26,7 @@ pub(super) struct Visitor {
     relay: Arc<Relay>,
     tally: Arc<Tally>,
     rest: Duration,
-    /// The last number that it has said.
+    /// The last number that it has sent.
     said: u64,
 }
 
@@ -42,7 +42,7 @@ impl Visitor {
             let ears = Ears { tally: Arc::clone(&self.tally), last: AtomicU64::new(0) };
             let limits = Limits { authentication: Duration::from_secs(5), ..Limits::default() };
             let client = Client::builder().auth(self.number as u64).limits(limits).serve(EarServer::new(ears));
-            // One half comes back by itself.
+            // One half reconnects.
             let comes_back = self.number.is_multiple_of(2);
             let client = client.reconnect(if comes_back { Reconnect::default() } else { Reconnect::never() });
             // A link may be frozen, or break at any time.

@@ -1,4 +1,4 @@
-//! Many clients that do all sorts of things over bad links, for a while; in the end all has to add up.
+//! Many clients that act at random over faulty connections. In the end all counts must add up.
 
 mod client;
 mod process;
@@ -20,27 +20,27 @@ pub use self::{
 };
 use crate::{Conditions, Relay, eventually};
 
-/// How large it is, and how long.
+/// The size and the duration of a soak.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
-    /// How many clients there are at once.
+    /// The number of clients at once.
     pub clients: usize,
-    /// For how long, in two halves, between which all clients leave.
+    /// The duration, in two halves between which all clients leave.
     pub time: Duration,
-    /// How long each client rests between two things that it does, on average.
+    /// The average pause of a client between two actions.
     pub rest: Duration,
-    /// Between them, over which they come; each has its own weather.
+    /// The number of relays to the server; each has its own conditions.
     pub relays: usize,
-    /// How long it is until the next fault.
+    /// The time between two faults.
     pub fault_every: Duration,
 }
 
-/// What it was like.
+/// The result of a soak.
 #[derive(Debug)]
 pub struct Report {
-    /// What has been counted.
+    /// The counts.
     pub tally: Arc<Tally>,
-    /// How many faults there were.
+    /// The number of faults.
     pub faults: u32,
     /// After its first half.
     pub before: Footprint,
@@ -60,7 +60,7 @@ pub async fn run(plan: Plan) -> Report {
     for _ in 0..plan.relays {
         relays.push(Arc::new(Relay::to(server.local_addr()).await));
     }
-    // What such a life needs at its worst, its memory keeps from here on.
+    // The first half allocates the memory that the second half may keep.
     let half = Plan { time: plan.time / 2, ..plan };
     let mut faults = visit(half, &relays, &server, &tally).await;
     let before = rest(&server).await;
@@ -72,7 +72,7 @@ pub async fn run(plan: Plan) -> Report {
     Report { tally, faults, before, after }
 }
 
-/// Lets all clients come, do things, and go; gives how many faults there were.
+/// Runs all clients, with faults, and waits for their end. Returns the number of faults.
 async fn visit(plan: Plan, relays: &[Arc<Relay>], server: &server::Server, tally: &Arc<Tally>) -> u32 {
     let (stop, until) = (CancellationToken::new(), Instant::now() + plan.time);
     let mut tasks = JoinSet::new();
@@ -102,7 +102,7 @@ async fn visit(plan: Plan, relays: &[Arc<Relay>], server: &server::Server, tally
     faults
 }
 
-/// One fault: what it is like on this relay from now on.
+/// Causes one fault on a relay.
 fn strike(relay: &Relay) {
     let weather = match fastrand::u8(..6) {
         0 | 1 => return relay.cut(),
@@ -114,7 +114,7 @@ fn strike(relay: &Relay) {
     relay.set(weather);
 }
 
-/// Waits until everybody has gone, and looks at what is left.
+/// Waits until the server has no sockets, and measures the resources in use.
 async fn rest(server: &server::Server) -> Footprint {
     eventually("the server has no sockets and no rooms", || server.sockets().is_empty() && server.rooms().is_empty())
         .await;

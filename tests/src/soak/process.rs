@@ -4,7 +4,7 @@ use std::fs;
 
 use tokio::runtime::Handle;
 
-/// What this process has in use.
+/// The resources that this process uses.
 #[derive(Clone, Copy, Debug)]
 pub struct Footprint {
     /// Tasks that have not ended.

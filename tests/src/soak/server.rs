@@ -40,7 +40,7 @@ pub(super) trait Ear {
     async fn asked(&self, number: u64) -> u64;
 }
 
-/// What serves one socket.
+/// The handlers of one socket.
 struct Worker {
     tally: Arc<Tally>,
     last_note: AtomicU64,
@@ -82,12 +82,12 @@ pub(super) async fn start(tally: &Arc<Tally>) -> Server {
         let worker = Worker { tally: Arc::clone(&tally), last_note: AtomicU64::new(0) };
         async move { socket.serve(WorkServer::new(worker)) }
     });
-    // Shorter than most faults: some clients go on with their sessions, and others start anew.
+    // Shorter than most faults: some clients resume their sessions, and others get new ones.
     let limits = Limits { resume_within: Duration::from_secs(2), ..Limits::default() };
     server.limits(limits).bind("tcp://127.0.0.1:0").await.expect("the server starts")
 }
 
-/// Says things to rooms and asks them, until it is told to stop.
+/// Sends broadcasts and broadcast requests to rooms until cancelled.
 pub(super) async fn speak(server: Server, tally: Arc<Tally>, stop: CancellationToken) {
     for number in 1.. {
         sleep(Duration::from_millis(20)).await;

@@ -19,7 +19,7 @@ impl Count {
     }
 }
 
-/// What both sides have counted.
+/// The counts of both peers.
 #[derive(Debug, Default)]
 #[allow(missing_docs, reason = "they say what they count")]
 pub struct Tally {
@@ -46,7 +46,7 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// What a call of a client has come to.
+    /// Records the outcome of a client's call.
     pub(super) fn count(&self, outcome: Result<(), CallError>) {
         match outcome {
             Ok(()) => self.replies.add(),
@@ -57,7 +57,8 @@ impl Tally {
         }
     }
 
-    /// Every call has one outcome, and the server has executed those that it must and none that it may not have.
+    /// Checks that every call has one outcome, and that the server has executed exactly the calls
+    /// that it must or may have.
     ///
     /// # Panics
     ///

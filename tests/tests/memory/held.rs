@@ -1,4 +1,5 @@
-//! What a peer can make a server hold, in bytes that are allocated. Each test has one thread, whose memory is counted.
+//! The bytes that a server allocates for a peer. Each test has one thread, whose allocations are
+//! counted.
 
 use std::{
     sync::{
@@ -22,7 +23,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-/// What a server serves.
+/// The group that a server serves.
 #[sockets::group("Bad")]
 trait Bad {
     async fn echo(&self, text: &str) -> String;
@@ -52,7 +53,7 @@ impl Waiting {
         }
     }
 
-    /// Waits until so many handlers have begun.
+    /// Waits until this many handlers have begun.
     async fn have_begun(&self, count: usize) {
         eventually("the handlers begin", || self.begun.load(Ordering::Relaxed) >= count).await;
     }
@@ -95,7 +96,7 @@ fn peak<F: Future<Output = ()>>(future: F) -> usize {
     usize::try_from(measure(|| runtime.block_on(future)).bytes_max).unwrap()
 }
 
-/// A server, and a client that reads only what a test reads.
+/// A server, and a raw client.
 async fn connect(waiting: &Waiting, limits: Limits) -> (Server, Raw<DuplexStream>) {
     let server = Server::builder().serve(BadServer::new(waiting.clone())).limits(limits).build();
     let (near, far) = duplex(64 * 1024);
@@ -174,8 +175,9 @@ fn paused_handler_ends_at_its_deadline() {
     });
 }
 
-/// Ends a session whose handlers are held, although its peer reads a byte a second. The handlers share one permit, as they
-/// may share a lock of the application. `deadline` returns the deadline of each of them.
+/// Ends a session whose handlers are held, although its peer reads a byte a second. The handlers
+/// share one permit, as they may share a lock of the application. `deadline` returns the deadline
+/// of each of them.
 fn check_held_handlers(deadline: impl Fn(u8) -> Duration) {
     let runtime = Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     runtime.block_on(async {
@@ -221,7 +223,7 @@ fn handlers_paused_in_succession_end_their_session() {
     check_held_handlers(|id| Duration::from_secs(if id < REPLIED { 600 } else { u64::from(id - REPLIED + 1) * 4 }));
 }
 
-/// A call of a few bytes, and before it so much of what says nothing that together they fill a read buffer.
+/// A call of a few bytes after heartbeats that fill the rest of a read buffer.
 fn padded(frame: &[u8]) -> Vec<u8> {
     let heartbeat = prefixed(&[0x81]);
     let mut bytes = heartbeat.repeat((16 * 1024 - frame.len() - 4) / heartbeat.len());
@@ -229,7 +231,7 @@ fn padded(frame: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// How many small calls are held at once.
+/// The number of small calls that are held at once.
 const HELD: u64 = 300;
 /// The most memory that they may take. Their read buffers would take 16 KiB each.
 const HELD_MAX: usize = 300 * 4096 + (1 << 20);

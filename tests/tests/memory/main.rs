@@ -1,6 +1,6 @@
 //! The memory that a server allocates for its peers, and its release.
 //!
-//! These tests have a process of their own since they count allocations: its global allocator is a counting one.
+//! These tests have a process of their own since its global allocator counts allocations.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod held;

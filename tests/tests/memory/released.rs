@@ -10,10 +10,11 @@ use sockets::{Client, Limits, Refusal, Server, Socket};
 use sockets_tests::eventually;
 use tokio::{runtime::Runtime, sync::Semaphore, task::JoinSet, time::sleep};
 
-/// What may stay allocated, such as buffers of this thread that all connections use.
+/// The bytes that may stay allocated, such as buffers of this thread that all connections use.
 const KEPT: i64 = 64 << 10;
 
-/// Runs a small load and then a peak of it, and waits until most of the peak's memory has been released.
+/// Runs a small load and then a peak of it, and waits until most of the peak's memory has been
+/// released.
 fn releases_memory(runtime: &Runtime, peak: usize, load: impl AsyncFn(usize)) {
     runtime.block_on(load(10));
     let mut kept = measure(|| runtime.block_on(load(peak))).bytes_current;
@@ -76,7 +77,8 @@ fn disconnected_users_release_their_memory() {
 fn answered_calls_release_their_memory() {
     let runtime = runtime();
     let (server, client, permits) = runtime.block_on(async {
-        // The tables of calls are released when a session is idle: when nothing has been sent for that time.
+        // The tables of calls are released when a session is idle: when nothing has been sent for
+        // that time.
         let limits = Limits { heartbeat: Duration::from_millis(100), ..Limits::default() };
         let server = Server::builder().limits(limits.clone()).build();
         let client = Client::builder().limits(limits).connect_local(&server).await.unwrap();

@@ -1,4 +1,4 @@
-//! User code of every kind, all of which calls the library back.
+//! User code of every kind that calls the library.
 
 use std::{
     cell::Cell,
@@ -23,7 +23,7 @@ use tracing::{
 
 use crate::WorldClient;
 
-/// What is called back.
+/// The handles on which user code calls the library.
 #[derive(Clone, Default)]
 struct Handles {
     servers: Vec<Server<Id>>,
@@ -39,7 +39,7 @@ thread_local! {
     static CALLING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// How often user code of this kind has called back.
+/// The number of calls from user code of this kind.
 pub(crate) fn count(place: &str) -> u64 {
     COUNTS.lock().unwrap().get(place).copied().unwrap_or(0)
 }
@@ -59,7 +59,8 @@ pub(crate) fn forget() {
     drop(handles);
 }
 
-/// How often user code of one kind may send messages in a stage of the test. Each message causes more user code.
+/// The number of times that user code of one kind may send messages in a stage. Each message causes
+/// more user code.
 const SENDS: u64 = 20;
 
 /// Begins a stage of the test, in which user code may send messages again.
@@ -212,7 +213,7 @@ impl Drop for LoudWaker {
     }
 }
 
-/// Polls a future with wakers that are new ones each time.
+/// Polls a future with a new waker each time.
 pub(crate) async fn loudly<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
     poll_fn(|cx| {

@@ -1,4 +1,7 @@
-//! User code may call the library wherever the library runs it: nothing waits for a lock that its own thread holds.
+//! User code may call the library wherever the library runs it: no lock is held then.
+//!
+//! This test has a process of its own since it installs a subscriber, and since a failure leaves
+//! threads that hang.
 #![allow(clippy::unwrap_used, reason = "a test that unwraps fails there")]
 
 mod loud;
@@ -160,7 +163,7 @@ async fn live() {
         talk(&clients[0]).await;
     }
 
-    // One side disconnects, and the other; the last handle is dropped.
+    // The server disconnects a client, a client closes, and the last handle is dropped.
     stage();
     let ended = server.sockets_of(&Id::new(2));
     ended[0].disconnect("enough");
@@ -176,7 +179,8 @@ async fn live() {
     forget();
 }
 
-/// Runs everything, and fails if it has not ended in time. A thread that hangs cannot be stopped, and is left.
+/// Runs everything, and fails if it has not ended in time. A thread that hangs cannot be stopped,
+/// and is left.
 fn run(runtime: impl FnOnce() -> Runtime + Send + 'static) {
     let (ended, end) = mpsc::channel();
     let running = thread::spawn(move || {

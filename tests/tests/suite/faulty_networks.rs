@@ -1,4 +1,4 @@
-//! The promises over real TCP links that are slow, chopped up, frozen for a while, or corrupt.
+//! TCP connections that are slow, split, frozen for a while, or corrupt.
 
 use std::{
     sync::atomic::{AtomicU32, Ordering},
@@ -42,7 +42,7 @@ struct Rig {
 
 async fn rig() -> Rig {
     let ((says, at_server), (tells, at_client)) = (unbounded_channel(), unbounded_channel());
-    // What is lost is not waited for.
+    // The server does not wait for lost connections.
     let limits = Limits { resume_within: Duration::ZERO, ..Limits::default() };
     let server = Server::builder().limits(limits).serve(NumbersServer::new(Counting(says)));
     let server = server.bind("tcp://127.0.0.1:0").await.unwrap();
@@ -51,8 +51,8 @@ async fn rig() -> Rig {
     Rig { server, relay, client, at_server, at_client }
 }
 
-/// Calls, emits, broadcasts and questions in both directions, all at once: each call has its own reply, and everything
-/// else comes once, in order.
+/// Calls, emits, broadcasts and questions in both directions, all at once: each call has its own
+/// reply, and everything else comes once, in order.
 async fn everything_arrives(rig: &mut Rig, rounds: u32) {
     let (up, down) = (NumbersClient::new(&rig.client), NumbersClient::new(&rig.server.all()));
     let calls = join_all((0..rounds).map(async |number| {
@@ -136,7 +136,7 @@ async fn corrupt_connection_harms_no_other_client() {
         bad.cut();
     }
     assert_eq!(outcomes.into_inner(), 600);
-    // Nobody of them is left, but the one whose link is good.
+    // Only the client with the good connection is left.
     let server = rig.server.clone();
     eventually("only one is left", move || server.sockets().len() == 1).await;
     while rig.at_server.try_recv().is_ok() {}

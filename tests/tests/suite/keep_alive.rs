@@ -1,4 +1,4 @@
-//! Links that go silent without being closed, and frames that begin and never end: FAULTS 14, 15 and 16.
+//! Connections that become silent without being closed, and frames that begin and never end.
 
 use std::{
     collections::BTreeSet,
@@ -21,7 +21,7 @@ const HEARTBEAT: u8 = 0x81;
 const SILENT: u8 = 7;
 const HOUR: Duration = Duration::from_secs(3600);
 const SILENCE: Duration = Duration::from_secs(45);
-/// For what a timer and a task's turn take.
+/// The imprecision of timers and of the scheduler.
 const SLACK: Duration = Duration::from_millis(50);
 
 /// A link that carries frames, counts heartbeats, and can go silent.
@@ -89,7 +89,6 @@ fn bearing(silence: Duration) -> Limits {
     Limits { silence, ..Limits::default() }
 }
 
-/// FAULTS 16.
 /// Fault 16 of RELIABILITY.md.
 #[tokio::test(start_paused = true)]
 async fn silent_connection_ends_on_both_peers_in_time() {
@@ -166,7 +165,7 @@ async fn connection_with_extreme_times_is_kept() {
     }
 }
 
-/// A peer with its own bytes; `bears` is what it says of heartbeats, if anything.
+/// A raw peer that announces this idle timeout, in milliseconds, if any.
 async fn raw_peer(server: &Server, bears: Option<u64>) -> Raw<DuplexStream> {
     let (near, far) = duplex(16 << 10);
     drop(server.accept(far));
@@ -190,7 +189,7 @@ async fn peer_without_heartbeats_may_be_silent() {
     assert_eq!(server.sockets().len(), 1);
 }
 
-/// FAULTS 16: one who agrees to send heartbeats and is frozen.
+/// Fault 16 of RELIABILITY.md: a peer that agrees to send heartbeats, and is frozen.
 #[tokio::test(start_paused = true)]
 async fn silent_peer_with_heartbeats_is_disconnected() {
     let server = Server::builder().build();
@@ -219,7 +218,7 @@ async fn undecodable_idle_timeout_is_not_understood() {
     assert!(told.contains("silence"), "{told}");
 }
 
-/// FAULTS 15, after the handshake. Heartbeats are of no use within a frame, and not agreed here.
+/// Fault 15 of RELIABILITY.md, after the handshake. Heartbeats cannot interrupt a frame.
 #[tokio::test(start_paused = true)]
 async fn trickling_frame_ends_after_the_idle_timeout() {
     let server = Server::builder().build();
@@ -286,11 +285,12 @@ async fn heartbeats_of_many_connections_are_spread() {
         assert!(after <= Duration::from_secs(20) + SLACK, "{after:?}");
         tenths.insert(after.as_millis() / 100);
     }
-    // All together would be one; evenly spread over ten seconds, they are a hundred.
+    // Heartbeats at once would share one tenth. Evenly spread over ten seconds, they use a hundred.
     assert!(tenths.len() > 90, "200 heartbeats come in {} tenths of a second", tenths.len());
 }
 
-/// What came while this side could not listen is looked at before anybody is given up.
+/// A peer reads the bytes that arrived while its thread was blocked before it checks the idle
+/// timeout.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn blocked_peer_does_not_assume_silence() {
     let limits =

@@ -1,4 +1,4 @@
-//! Limits below their minimum are rejected where they are set.
+//! Limits: their defaults, their minimums, and the limits of rooms and names.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},

@@ -1,4 +1,4 @@
-//! A user's own code around connecting, calls and emits.
+//! Layers around connecting, requests and emits.
 
 use std::{
     future::pending,
@@ -24,7 +24,7 @@ trait Vault {
     async fn wait(&self);
 }
 
-/// Says what it hears.
+/// Reports its calls.
 struct Guard(UnboundedSender<String>);
 
 impl Vault for Guard {
@@ -43,7 +43,7 @@ impl Vault for Guard {
     }
 }
 
-/// Says what goes through it, and what has come of it.
+/// Reports the calls that pass it, and their outcomes.
 struct Spy<S> {
     name: &'static str,
     says: UnboundedSender<String>,
@@ -68,7 +68,7 @@ fn spy<S>(name: &'static str, says: &UnboundedSender<String>) -> impl Fn(S) -> S
     move |next| Spy { name, says: says.clone(), next }
 }
 
-/// Lets through what `allows` allows.
+/// Passes on the requests that `allows` accepts.
 struct Filter<S, F> {
     allows: F,
     next: S,

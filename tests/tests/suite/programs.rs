@@ -90,7 +90,7 @@ every_transport! {
         let (log, mut logged) = unbounded_channel::<String>();
         let log = Arc::new(move |line: String| log.send(line).unwrap());
 
-        // `sockets.Connected`, `socket.Player`, `socket.Disconnected`, `ListenerService`, `JoinRoom`
+        // The `connected` hook, identities, the `on_disconnect` hook, listeners and rooms.
         let server_log = Arc::clone(&log);
         let server = net.serve(players().connected(move |socket: Socket<Player>| {
             let log = Arc::clone(&server_log);
@@ -122,18 +122,18 @@ every_transport! {
         }
         let ada = &clients[0];
 
-        // `GetSocket(player)`, `GetSockets()`
+        // Sockets by identity.
         let socket = server.socket(&Player::new("Ada")).unwrap();
         assert_eq!(server.sockets().len(), 2);
         assert_eq!(server.sockets_of(&Player::new("Bob")).len(), 1);
 
-        // `Emit(name, …)`, `Request(name, …)`, and under a group
+        // Emits and requests by name, and within groups.
         ada.emit("Say", "Howdy").await.unwrap();
         assert_eq!(logged.recv().await.unwrap(), "Ada said Howdy");
         assert_eq!(ada.request::<u32>("Add", &(4_u32, 6_u32)).await, Ok(10));
         assert_eq!(ada.group("Shop").group("Refunds").request::<u32>("Sum", &7_u32).await, Ok(7));
 
-        // `Emit`, `EmitClients`, `EmitRoom`
+        // Emits to audiences.
         server.all().emit("Hear", "all").await.unwrap();
         let mut heard = [logged.recv().await.unwrap(), logged.recv().await.unwrap()];
         heard.sort_unstable();
@@ -143,13 +143,13 @@ every_transport! {
         server.users([&Player::new("Bob")]).emit("Hear", "two").await.unwrap();
         assert_eq!(logged.recv().await.unwrap(), "Bob heard two");
 
-        // `LeaveRoom`, `Rooms[name]`
+        // Leaving a room, and its members.
         socket.leave("everyone");
         assert_eq!(server.rooms(), ["everyone"]);
         assert_eq!(server.room("everyone").sockets(), server.sockets_of(&Player::new("Bob")));
         assert!(socket.rooms().is_empty());
 
-        // `Request`, `RequestClients`, `RequestRoom` with a callback
+        // Broadcast requests with a callback.
         let mut ages = Vec::new();
         server
             .all()
@@ -162,7 +162,7 @@ every_transport! {
         server.room("everyone").request::<usize>("Age", &()).for_each_reply(|_, _| asked += 1).await;
         assert_eq!(asked, 1);
 
-        // `Disconnect(message)`
+        // A disconnect with a message.
         socket.disconnect("until tomorrow");
         assert_eq!(ada.disconnected().await.message(), Some("until tomorrow"));
         assert_eq!(logged.recv().await.unwrap(), "Ada has disconnected");

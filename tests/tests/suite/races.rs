@@ -1,5 +1,7 @@
-//! The races of a session's life, played in thousands of orders: each seed is one order, chosen by how often each side
-//! gives way to the others. A failed seed is printed, and plays the same again.
+//! Races of a session's life, in thousands of orders.
+//!
+//! Each seed is one order: it chooses how often each task yields. The seed of a failure is printed,
+//! and repeats it.
 
 use std::{
     future::Future,
@@ -17,13 +19,13 @@ use tokio::task::{JoinSet, yield_now};
 
 const SEEDS: u64 = 1_000;
 
-/// Plays a scenario with each seed, on one thread and with a clock that stands still while anybody has something to do.
+/// Runs a scenario with each seed, on one thread and with paused time.
 fn play<F: Future<Output = ()>>(scenario: impl Fn(Rng) -> F) {
     for seed in 0..SEEDS {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
         let played = catch_unwind(AssertUnwindSafe(|| {
             runtime.block_on(async {
-                // An hour of the stopped clock goes by only if nobody can go on.
+                // An hour of paused time passes only if no task can continue.
                 let hour = Duration::from_secs(3600);
                 tokio::time::timeout(hour, scenario(Rng::with_seed(seed))).await.expect("the scenario hangs");
             });
@@ -35,7 +37,7 @@ fn play<F: Future<Output = ()>>(scenario: impl Fn(Rng) -> F) {
     }
 }
 
-/// Lets the others run, some number of times.
+/// Yields a random number of times.
 async fn give_way(rng: &mut Rng) {
     for _ in 0..rng.u32(0..12) {
         yield_now().await;
@@ -71,7 +73,8 @@ fn request_dropped_during_its_reply_leaves_nothing() {
                 () = give_way(&mut rng) => {}
             }
         }
-        // Every place in the window is free again: as many calls as it holds are answered, each with its own reply.
+        // The whole window is free again: as many requests as it allows are answered, each with its
+        // own reply.
         let client = &client;
         let calls = (0..CALLS).map(|number| async move { client.request::<u32>("echo", &number).await });
         let replies = futures_util::future::join_all(calls).await;

@@ -1,4 +1,4 @@
-//! A peer that calls more often than it may: it is slowed down, and nobody else.
+//! Rate limits: a peer that exceeds its rate is delayed, and no other peer is.
 
 use std::{sync::Arc, time::Duration};
 
@@ -50,7 +50,7 @@ fn calls(per_second: u32) -> Limits {
     Limits { calls_per_second: Some(per_second), ..Limits::default() }
 }
 
-/// All come, in their order, as many as may at once and the others as fast as they may.
+/// Expects all calls in order: `at_once` at once, and the others at the rate.
 async fn paced(
     heard: &mut mpsc::UnboundedReceiver<(u32, Instant)>,
     since: Instant,

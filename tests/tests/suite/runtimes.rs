@@ -71,14 +71,14 @@ async fn server_has_sent_its_reason_when_shutdown_returns() {
     let addr = tokio::task::spawn_blocking(move || addr.recv().unwrap()).await.unwrap();
     let client = Client::builder().connect(&format!("tcp://{addr}")).await.unwrap();
     connected.send(()).unwrap();
-    // It goes on talking.
+    // The client continues to emit.
     let talking = client.clone();
     tokio::spawn(async move { while talking.emit("tick", &()).await.is_ok() {} });
     assert_eq!(within(client.disconnected()).await, DisconnectReason::ShuttingDown);
     within(serving).await.unwrap();
 }
 
-/// A thread with a runtime of its own emits once, and is gone before others do.
+/// A thread with its own runtime emits once, and ends before the other emits.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn emit_works_after_an_emitters_runtime_is_dropped() {
     let server = Server::builder().build();

@@ -1,4 +1,4 @@
-//! Promise 4: one slow or hostile peer, or one handler that blocks, hurts nobody else.
+//! Slow peers and blocking handlers: other peers and connections are not affected.
 
 use std::{
     sync::{
@@ -18,14 +18,15 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-/// As long as a handler blocks its thread here; what is delayed by it takes about as long.
+/// The time that a handler blocks its thread. A call that it delays takes about as long.
 const BLOCK: Duration = Duration::from_secs(2);
 
 fn is_prompt(since: Instant) -> bool {
     since.elapsed() < BLOCK / 2
 }
 
-/// Emits far more to a room than may wait for a member, one of whom is frozen if `frozen` says so.
+/// Emits far more to a room than the queue of a member holds. If `frozen`, one member reads
+/// nothing.
 async fn emit_to_healthy_members(limits: Limits, frozen: bool) {
     let server =
         Server::builder().limits(limits).connected(|socket: Socket| async move { socket.join("room") }).build();
@@ -81,7 +82,7 @@ async fn frozen_peer_is_disconnected_after_the_write_timeout() {
     let client = Client::builder().connect_over(io).await.unwrap();
     let socket = server.sockets().pop().unwrap();
     relay.set(Conditions { client_frozen: true, ..Conditions::default() });
-    // This gets stuck in the relay, so that nothing at all moves when the next one is sent.
+    // The relay holds this one, so that no byte moves when the next one is sent.
     socket.emit("nothing", &()).await.unwrap();
     sleep(Duration::from_millis(50)).await;
     socket.emit("nothing", &vec![0_u8; 200_000]).await.unwrap();
@@ -136,8 +137,9 @@ async fn unread_replies_are_bounded_and_continue_when_read() {
         std::mem::replace(&mut before, encoded.load(Ordering::Relaxed)) == encoded.load(Ordering::Relaxed)
     })
     .await;
-    // A queue, as much again on its way out, one reply of each thread that found room at the same time, and one of each
-    // handler that had been let in beside the first queue, and has encoded its reply in vain.
+    // A queue, as much again that is being written, one reply of each thread that found capacity at
+    // the same time, and one of each handler that was admitted beside the first queue, and has
+    // encoded its reply in vain.
     assert!(before <= 2 * 10 + 4 + 10, "{before} replies have been encoded");
     relay.set(Conditions::default());
     for call in calls {
@@ -145,7 +147,7 @@ async fn unread_replies_are_bounded_and_continue_when_read() {
     }
 }
 
-/// A server whose `block` tells that it runs and then blocks its thread, after it has done what `first` does.
+/// A server whose `block` awaits `first`, reports that it runs, and blocks its thread.
 async fn blocking_server<F>(first: impl Fn(Socket) -> F + Clone + Send + Sync + 'static) -> (Server, mpsc::Receiver<()>)
 where
     F: Future<Output = ()> + Send + 'static,
@@ -174,8 +176,9 @@ async fn blocked(running: mpsc::Receiver<()>) -> Instant {
     Instant::now()
 }
 
-/// A worker of tokio's that has just waited for all connections, and then blocks, may do so before another has taken over
-/// the waiting (tokio's issue 4730). So one that is awake is kept here, as a busy server has it.
+/// A worker of tokio's that has just waited for all connections, and then blocks, may do so before
+/// another has taken over the waiting (tokio's issue 4730). So one that is awake is kept here, as a
+/// busy server has it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn blocking_handler_delays_no_other_connection() {
     let (server, running) = blocking_server(|_| async {}).await;
@@ -198,7 +201,7 @@ async fn blocking_handler_delays_no_other_connection() {
     assert_eq!(blocking.await.unwrap(), Ok(()));
 }
 
-/// What it has sent to others is on its way, though it was sent from the thread that is blocked.
+/// Messages that a handler has sent to other peers are delivered while it blocks their thread.
 async fn what_was_sent_to_another_before_is_not_held_back<F>(
     first: impl Fn(Socket) -> F + Clone + Send + Sync + 'static,
 ) where

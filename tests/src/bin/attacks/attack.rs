@@ -35,7 +35,8 @@ const LOT: u64 = 256;
 const ALMOST_A_FRAME: usize = (4 << 20) - 64;
 /// The number of values of 32 bytes each that almost take `max_decoded`.
 const WIDE: usize = (64 << 20) / 32 - 1024;
-/// The number of sessions that are left: enough to exceed the limit many times without one that holds.
+/// The number of sessions that are left: enough to exceed the limit many times without one that
+/// holds.
 const LEFT: u32 = 200;
 
 /// One attack.
@@ -101,8 +102,8 @@ pub(crate) const ATTACKS: [Attack; 25] = [
     tcp("64 × replies that are not read", 64, unread_replies, |limits| 64 * connection_limit(limits)),
 ];
 
-/// What one connection may make the server hold: a frame that is being read; calls, of which the last may be a whole
-/// frame; replies and their queue, likewise; and what is kept to be sent again.
+/// What one connection may make the server hold: a frame that is being read; calls, of which the
+/// last may be a whole frame; replies and their queue, likewise; and what is kept to be sent again.
 fn connection_limit(limits: &Limits) -> u64 {
     let Limits { max_frame, bytes_in_flight, outgoing_queue, resume_bytes, .. } = limits;
     [3 * max_frame, *bytes_in_flight, *outgoing_queue, *resume_bytes].into_iter().map(u64::from).sum()
@@ -240,7 +241,8 @@ fn overdue_calls(server: SocketAddr) -> io::Result<()> {
     }
 }
 
-/// Ends the connection without a Goodbye. After enough sessions have been left it waits for the end of the attack.
+/// Ends the connection without a Goodbye. After enough sessions have been left it waits for the end
+/// of the attack.
 fn leave(peer: Peer) {
     static LEAVING: AtomicU32 = AtomicU32::new(0);
     sent(1);

@@ -35,8 +35,8 @@ pub(crate) fn run(busy: Duration, time: Duration) {
 /// Returns how much of the processor's time this process has used.
 pub(crate) fn processor_time() -> Duration {
     let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    // The name, in parentheses, may contain spaces. User and system time are the fields 14 and 15, in hundredths of a
-    // second.
+    // The name, in parentheses, may contain spaces. User and system time are the fields 14 and 15,
+    // in hundredths of a second.
     let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2);
     let hundredths: u64 = fields.filter_map(|field| field.parse::<u64>().ok()).sum();
     Duration::from_millis(10 * hundredths)

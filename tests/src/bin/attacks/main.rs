@@ -1,5 +1,5 @@
-//! Measures what hostile peers cost a server and its honest clients: its memory, and the latency of 20 clients that make
-//! 500 calls a second together, before and during each attack.
+//! Measures what hostile peers cost a server and its honest clients: its memory, and the latency of
+//! 20 clients that make 500 calls a second together, before and during each attack.
 //!
 //! ```sh
 //! cargo run --release -p sockets-tests --bin attacks                # medians of five runs, 15 minutes
@@ -7,11 +7,12 @@
 //! cargo run --release -p sockets-tests --bin attacks -- WebSocket   # the attacks with this word in their names
 //! ```
 //!
-//! Server, honest clients and attacker are processes of their own. Each run is followed by one with a control attacker,
-//! which uses the processor for as long as the attacker and the handlers that it called, and does not touch the server.
-//! The program fails if the server's memory grows by more than the sum of the limits that apply, or if the clients' 99th
-//! percentile is more than twice the one beside the control attacker. Latencies of a single run are too noisy for that,
-//! so `--quick` fails on memory alone. Use a machine that does nothing else.
+//! Server, honest clients and attacker are processes of their own. Each run is followed by one with
+//! a control attacker, which uses the processor for as long as the attacker and the handlers that
+//! it called, and does not touch the server. The program fails if the server's memory grows by more
+//! than the sum of the limits that apply, or if the clients' 99th percentile is more than twice the
+//! one beside the control attacker. Latencies of a single run are too noisy for that, so `--quick`
+//! fails on memory alone. Use a machine that does nothing else.
 
 #![allow(clippy::unwrap_used, reason = "a tool for contributors, which ends with a message when something is missing")]
 
@@ -74,7 +75,8 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// The attacker's process. Prints how long it has used the processor, in milliseconds, and how much it has sent.
+/// The attacker's process. Prints how long it has used the processor, in milliseconds, and how much
+/// it has sent.
 fn attack(name: &str, address: &str, time: Duration) {
     let attack = ATTACKS.iter().find(|attack| attack.name == name).unwrap();
     attack.start(address.parse().unwrap());

@@ -12,7 +12,8 @@ use sockets_tests::{
     raw_websocket,
 };
 
-/// The number of frames, calls or connections that the attacker has sent, as the attack counts them.
+/// The number of frames, calls or connections that the attacker has sent, as the attack counts
+/// them.
 pub(crate) static SENT: AtomicU64 = AtomicU64::new(0);
 
 pub(crate) fn sent(count: u64) {
@@ -128,8 +129,8 @@ impl Peer {
 
     fn receive_token(&mut self) -> io::Result<Token> {
         let welcome = self.receive()?;
-        // Magic, version, length of the body, answer; three terms, the number of extensions, and the only one's id and
-        // length; how much the server keeps; whether it resumes.
+        // Magic, version, length of the body, answer; three terms, the number of extensions, and
+        // the only one's id and length; how much the server keeps; whether it resumes.
         let mut rest = &welcome[5..];
         take_varint(&mut rest)?;
         rest = rest.get(1..).ok_or(ErrorKind::InvalidData)?;

@@ -1,4 +1,5 @@
-//! Large messages to audiences: a healthy member receives all of them, whatever its link and its queue.
+//! Large messages to audiences: a member that reads receives all of them, whatever its connection
+//! and its queue.
 
 use std::{
     sync::{Arc, Mutex},
@@ -109,7 +110,8 @@ fn queue(bytes: u32) -> Limits {
     Limits { outgoing_queue: bytes, ..Limits::default() }
 }
 
-/// Emits these sizes to the room, one after the other, and waits until all members have received them.
+/// Emits these sizes to the room, one after the other, and waits until all members have received
+/// them.
 async fn burst(limits: Limits, members: usize, sizes: &[usize]) {
     let server = serve(Transport::Tcp, limits).await;
     let mut all = Vec::new();
@@ -145,7 +147,8 @@ async fn burst_to_small_queues_loses_no_member() {
 /// About the largest payload that a message can have.
 const LARGEST: usize = (4 << 20) - 64;
 
-/// Emits bursts of these sizes to a room with a slow member. After each, its link is idle for a fifth of the time.
+/// Emits bursts of these sizes to a room with a slow member. After each, its link is idle for a
+/// fifth of the time.
 async fn load_link(net: Transport, bytes_per_second: u32, limits: Limits, bursts: Vec<Vec<usize>>) {
     let server = serve(net, limits).await;
     let (slow, _relay) = slow_member(net, &server, bytes_per_second).await;
@@ -179,7 +182,8 @@ async fn connection_with_load_below_capacity_loses_nothing() {
     loads.join_all().await;
 }
 
-/// The first message is larger than the queue, the window, the replay buffer and the kernel's buffers.
+/// The first message is larger than the queue, the window, the replay buffer and the kernel's
+/// buffers.
 async fn small_emit_after_large_one(net: Transport, limits: Limits) {
     let server = serve(net, limits).await;
     let (slow, _relay) = slow_member(net, &server, EIGHT_MBIT).await;
@@ -336,7 +340,8 @@ async fn emits_of_many_tasks_lose_no_member() {
     }
 }
 
-/// The message of the last emitter waits for longer than an emit does, since the member takes four seconds for all.
+/// The message of the last emitter waits for longer than an emit does, since the member takes four
+/// seconds for all.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slow_member_that_keeps_reading_outlasts_many_emitters() {
     const EMITTERS: u32 = 20;

@@ -1,4 +1,4 @@
-//! Audiences: who belongs to them, and that each member hears once.
+//! Audiences: their members, and delivery to each member once.
 
 #![allow(clippy::needless_borrows_for_generic_args, reason = "each form that a user may write is tried")]
 #![allow(clippy::cloned_ref_to_slice_refs, reason = "`[socket.clone()]` is what a reader expects a list to be")]
@@ -7,7 +7,7 @@ use sockets::{Audience, Client, Server, Socket};
 use sockets_tests::*;
 use tokio::sync::mpsc::UnboundedReceiver;
 
-/// A server with some players, each in rooms, and what they hear.
+/// A server with players in rooms, and the messages that they receive.
 struct Hall {
     server: Server<Player>,
     _clients: Vec<Client>,
@@ -32,7 +32,8 @@ impl Hall {
         self.server.socket(&Player::new(name)).unwrap()
     }
 
-    /// Speaks to an audience, then to all, and gives those who hear the first, each as often as it does.
+    /// Emits to an audience, then to all. Returns the members that receive the first emit, once for
+    /// each time.
     async fn who_hears(&mut self, audience: &Audience<Player>) -> Vec<String> {
         let listed: Vec<_> = audience.sockets().iter().map(|socket| socket.identity().name.clone()).collect();
         LobbyClient::new(audience).message("first").await.unwrap();

@@ -1,4 +1,4 @@
-//! What happens to an emit to an audience for a member whose queue is full: the policy of its method.
+//! Overflow policies: emits to an audience for a member whose queue is full.
 
 use std::{
     future::{Future, poll_fn},
@@ -24,11 +24,11 @@ trait News {
     async fn oldest_dropped(&self, number: u32, filler: &[u8]);
     #[emit(overflow = "latest")]
     async fn latest(&self, number: u32, filler: &[u8]);
-    /// Everything that was sent before has been heard.
+    /// Its reply follows the handling of all earlier emits.
     async fn fence(&self, number: u32);
 }
 
-/// The numbers that a member has heard, in their order.
+/// The numbers that a member has received, in order.
 #[derive(Clone, Default)]
 struct Heard(Arc<Mutex<Vec<u32>>>);
 
@@ -66,7 +66,7 @@ impl News for Heard {
 const FILLER: [u8; 1000] = [7; 1000];
 /// More than any transport takes of a peer that reads nothing, within its window and its queue.
 const MANY: u32 = 3000;
-/// So many go into the queue of one who reads.
+/// The number of emits that fit into the queue of a member that reads.
 const AT_ONCE: u32 = 16;
 
 fn limits() -> Limits {
@@ -105,7 +105,7 @@ impl Frozen {
         Self { socket, heard, thaw }
     }
 
-    /// It reads what there is for it, and everything is counted: gives what it has heard.
+    /// Lets the member read, checks the counts, and returns the numbers that it has received.
     async fn thaw(&self, sent: u32) -> Vec<u32> {
         self.thaw.send(()).unwrap();
         NewsClient::new(&self.socket).fence(u32::MAX).await.unwrap();
@@ -119,10 +119,11 @@ impl Frozen {
     }
 }
 
-/// The life of a client on a thread of its own. The server's side of it lives in the runtime outside.
+/// The life of a client on a thread of its own. The server's side of it lives in the runtime
+/// outside.
 fn live(net: Transport, server: &Server, builder: ClientBuilder, outside: Handle) {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-    // The first poll ends before the greeting, however long it takes: what comes of the answer lives here.
+    // The first poll ends before the client hello, so the client's tasks run on this runtime.
     let builder = builder.auth_with(tokio::task::yield_now);
     runtime.block_on(async {
         let mut connecting = pin!(net.connect(server, builder));
@@ -137,7 +138,7 @@ fn live(net: Transport, server: &Server, builder: ClientBuilder, outside: Handle
     });
 }
 
-/// A server with some members who read, and one who does not.
+/// A server with three members that read, and one that does not.
 async fn room(net: Transport) -> (Server, Vec<(Client, Heard)>, Frozen) {
     let server = Server::builder().limits(limits()).connected(|socket: Socket| async move { socket.join("room") });
     let server = net.serve(server).await;
@@ -151,7 +152,7 @@ async fn room(net: Transport) -> (Server, Vec<(Client, Heard)>, Frozen) {
     (server, members, frozen)
 }
 
-/// Emits numbers to the room, no faster than the members who read take them.
+/// Emits numbers to the room, no faster than the reading members receive them.
 async fn emit_many<F>(members: &[(Client, Heard)], numbers: std::ops::Range<u32>, emit: impl Fn(u32) -> F)
 where
     F: Future<Output = Result<(), sockets::CallError>>,
@@ -194,7 +195,7 @@ every_transport! {
         emit_many(&members, 0..MANY, |number| news.oldest_dropped(number, &FILLER)).await;
         all_is_heard(&server, &members, &frozen).await;
         let numbers = frozen.thaw(MANY).await;
-        // Half of the queue is what may be dropped.
+        // Half of the queue may be dropped.
         let newest = numbers.iter().rev().zip((0..MANY).rev()).take_while(|(heard, number)| *heard == number).count();
         assert!((24..=64).contains(&newest), "{newest} of the newest ones: {numbers:?}");
     }
@@ -226,7 +227,7 @@ tcp_and_memory! {
         let news = NewsClient::new(&server.room("room"));
         let alone = NewsClient::new(&frozen.socket);
         emit_many(&members, 0..MANY, |number| news.oldest_dropped(number, &FILLER)).await;
-        // It waits behind those, and before the others.
+        // The request waits after these emits, and before the later ones.
         let mut between = pin!(alone.fence(MANY));
         never("it is answered", between.as_mut()).await;
         emit_many(&members, MANY + 1..MANY + 9, |number| news.latest(number, &FILLER)).await;

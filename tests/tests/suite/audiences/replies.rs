@@ -1,4 +1,4 @@
-//! The replies of an audience: exactly one of each member, and then the end.
+//! Broadcast requests: exactly one reply of each member, and then the end.
 
 use std::{
     collections::BTreeMap,
@@ -56,7 +56,7 @@ impl Poll for Member {
     }
 }
 
-/// A client that answers in its manner, and what it does.
+/// A client that answers in this manner, and its events.
 async fn member(
     net: Transport,
     server: &Server<Player>,
@@ -70,7 +70,7 @@ async fn member(
 
 type Outcomes<T, E> = BTreeMap<String, Result<T, CallError<E>>>;
 
-/// Longer than a panic takes that writes its backtrace while others do so, too.
+/// Longer than several panics need that write their backtraces at once.
 const BEYOND_A_PANIC: Duration = Duration::from_millis(1500);
 
 /// All outcomes, of which each socket has one.

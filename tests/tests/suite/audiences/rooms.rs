@@ -1,4 +1,4 @@
-//! Rooms: joined, left, listed, and gone when empty.
+//! Rooms: join, leave, lists, and their end when empty.
 
 #![allow(clippy::cloned_ref_to_slice_refs, reason = "`[socket.clone()]` is what a reader expects a list to be")]
 

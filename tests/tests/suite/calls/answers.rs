@@ -1,4 +1,4 @@
-//! A handler that reports what it knows of a call.
+//! A handler that reports the context of its calls.
 
 use std::{
     collections::BTreeMap,

@@ -1,4 +1,4 @@
-//! Promise 2, where it is hard: a call that is dropped, crowded or orphaned takes no other call with it.
+//! Calls that are dropped before they complete: their handlers end, and no other call is affected.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -18,25 +18,27 @@ use super::{
 };
 
 tcp_and_memory! {
-    /// A call that has been answered and not been polled is dropped as every loser of a `select!` may be; whichever call
-    /// has come into its place since must not go with it.
+    /// A request that has its reply and was not polled may be dropped, as in a `select!`. A later
+    /// request that reuses its slot must not be cancelled.
     async fn request_dropped_after_its_reply_cancels_no_later_one(net: Transport) {
         let gate = Arc::new(Semaphore::new(0));
         let server = net.serve(gated_server(&gate)).await;
         let client = net.connect(&server, Client::builder()).await;
         for later in [14, 30, 62, 126, 254] {
-            // On several threads the answer may be there before the first poll ends; then it is asked again.
+            // On several threads the answer may be there before the first poll ends; then it is
+            // asked again.
             let answered = loop {
                 let mut call = Box::pin(client.request::<u32>("echo", &0_u32));
                 if poll_once(&mut call).is_pending() {
                     break call;
                 }
             };
-            // Answers come in order, so that of the first call is here after these; it is not polled.
+            // Answers come in order, so that of the first call is here after these; it is not
+            // polled.
             for n in 0..later {
                 assert_eq!(client.request::<u32>("echo", &n).await, Ok(n));
             }
-            // One takes the place of the last of these calls, the other that of the first.
+            // One reuses the slot of the last of these requests, the other that of the first.
             let mut others = [1, 2].map(|n: u32| {
                 let client = &client;
                 Box::pin(async move { client.request::<u32>("gated", &n).await })
@@ -68,7 +70,7 @@ tcp_and_memory! {
             let mut emit = Box::pin(client.emit("nobody", &round));
             let _ = (round % 2 == 0).then(|| poll_once(&mut emit));
         }
-        // As many as there are places, and as many again that wait for one.
+        // As many as the window allows, and as many that are pending.
         let all = (0..16_u32).map(|n| {
             let client = &client;
             async move { client.request::<u32>("echo", &n).await }
@@ -77,7 +79,7 @@ tcp_and_memory! {
         assert_eq!(outcomes, (0..16).map(Ok).collect::<Vec<_>>());
     }
 
-    /// An audience's question that is refused here has no business with one that is open.
+    /// A broadcast request that is refused locally must not affect an open one.
     async fn dropped_refused_broadcast_request_cancels_no_other(net: Transport) {
         let server = net.serve(Server::builder()).await;
         let gate = Arc::new(Semaphore::new(0));
@@ -116,7 +118,7 @@ tcp_and_memory! {
     }
 }
 
-/// A caller on another runtime is told when the one that carried its connection is gone.
+/// The caller runs on another runtime than the connection.
 #[test]
 fn request_fails_when_the_connections_runtime_is_dropped() {
     let build = || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();

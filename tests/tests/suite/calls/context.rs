@@ -1,4 +1,4 @@
-//! Calls to one peer: what handlers know of their caller, deadlines, cancelling, and arguments of every kind.
+//! The context of a handler: its caller, its server, and arguments of every kind.
 
 use std::collections::BTreeMap;
 

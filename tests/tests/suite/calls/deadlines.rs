@@ -135,7 +135,7 @@ async fn emit_held_until_overdue_starts_no_handler() {
     assert_eq!(rig.counting.started(), 2);
 }
 
-/// Of a rate of one call a second, those that are too late use nothing.
+/// Overdue requests use nothing of a rate of one call a second.
 #[tokio::test(start_paused = true)]
 async fn overdue_requests_use_nothing_of_the_rate() {
     let mut rig = rig(Limits { calls_per_second: Some(1), ..Limits::default() }).await;
@@ -151,7 +151,7 @@ async fn overdue_requests_use_nothing_of_the_rate() {
     assert_eq!(rig.counting.started(), 2);
 }
 
-/// The deadline counts from the arrival of the bytes, however many turns it takes to handle them.
+/// The deadline counts from the arrival of the bytes, however many time slices their handlers need.
 #[tokio::test]
 async fn requests_of_one_write_count_from_its_arrival() {
     let mut rig = rig(Limits::default()).await;

@@ -1,4 +1,4 @@
-//! What can go wrong with a call, each under its own name; the connection lives through all of it.
+//! Errors of calls, each with its own variant. The connection continues after all of them.
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,7 +19,7 @@ trait Faults {
     async fn note(&self, text: &str);
 }
 
-/// The same group as somebody else understands it: what is a request there is an emit here, and the other way round.
+/// The same group with requests and emits swapped.
 mod misunderstood {
     #[sockets::group("Faults")]
     pub(crate) trait Faults {

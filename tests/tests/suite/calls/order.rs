@@ -1,4 +1,5 @@
-//! Promise 1: calls start their handlers in the order in which they were sent, and nested calls do not deadlock.
+//! Calls start their handlers in the order in which they were sent, and nested calls do not
+//! deadlock.
 
 use std::{
     future::Future,
@@ -17,7 +18,8 @@ fn tiny() -> Limits {
     Limits { calls_in_flight: 4, bytes_in_flight: 64, ..Limits::default() }
 }
 
-/// Writes down what it hears, by emit or request, and suspends after that as often as the number says.
+/// Records the numbers that it receives, and then suspends up to two times, depending on the
+/// number.
 fn listen(peer: &Peer, heard: &Heard) {
     let emitted = Arc::clone(heard);
     peer.listen("note", move |n: u32| {
@@ -58,7 +60,7 @@ fn listening_client(heard: &Heard) -> sockets::ClientBuilder {
     })
 }
 
-/// Sends emits and requests in turn, without waiting for replies, and then waits for them.
+/// Sends emits and requests alternately, without waiting for replies, and then waits for them.
 async fn send_in_turn(peer: &Peer, count: u32, at_once: usize) {
     let mut open = std::collections::VecDeque::new();
     for n in 0..count {
@@ -181,7 +183,7 @@ tcp_and_memory! {
         assert!(outcomes.iter().all(|outcome| *outcome == Ok(40)), "{outcomes:?}");
     }
 
-    /// There is no place for all of them; then some are refused, and the connection goes on.
+    /// The window is too small for all of them. Some are refused, and the connection continues.
     /// Fault 20 of RELIABILITY.md.
     async fn nested_requests_beyond_a_small_window_all_end(net: Transport) {
         let server = net.serve(Server::builder().limits(tiny()).connected(|socket: Socket| {
@@ -199,7 +201,8 @@ tcp_and_memory! {
         assert_eq!(client.request::<u32>("bounce", &2_u32).await, Ok(2));
     }
 
-    /// Each side's handlers emit to the other, and there are more of them than places.
+    /// The handlers of each peer emit to the other one, and there are more of them than the window
+    /// allows.
     async fn handlers_that_emit_to_their_caller_do_not_deadlock(net: Transport) {
         let heard = Heard::default();
         let server = net.serve(Server::builder().limits(tiny()).connected({
@@ -224,7 +227,7 @@ tcp_and_memory! {
     }
 }
 
-/// Answers what the other side answers to one less, plus one.
+/// Requests itself from the peer with a smaller depth, and adds one to the reply.
 fn bounce(peer: &Peer) {
     let other = peer.clone();
     peer.listen("bounce", move |depth: u32| {
@@ -250,7 +253,7 @@ fn echo(peer: &Peer, name: &str, back: &'static str, times: u32) {
     });
 }
 
-/// The reply waits for what was sent before it, also when the caller takes its time over that. No circle is here.
+/// The reply waits for earlier emits, also if the caller handles them slowly.
 #[tokio::test(start_paused = true)]
 async fn reply_to_a_slow_caller_follows_its_handlers_emits() {
     let server = Server::builder().connected(|socket: Socket| async move {

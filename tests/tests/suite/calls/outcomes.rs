@@ -1,4 +1,4 @@
-//! Promises 2 and 5: every request has one outcome, which tells the truth, and both sides agree or are told.
+//! Outcomes: each request has exactly one, and failed calls do not disturb the connection.
 
 use std::sync::{Arc, atomic::Ordering};
 

@@ -1,4 +1,5 @@
-//! Typed calls to methods that the other side declares otherwise: they fail before they are sent, with both signatures.
+//! Typed calls to methods that the peer declares differently: they fail before they are sent, with
+//! both signatures.
 
 use std::{
     collections::BTreeMap,
@@ -35,7 +36,7 @@ mod new {
     }
 }
 
-/// What somebody else thinks of it.
+/// The same group with another return type.
 mod other {
     #[sockets::group("Shop")]
     pub(crate) trait Shop {
@@ -43,7 +44,7 @@ mod other {
     }
 }
 
-/// Counts what reaches it.
+/// Counts its calls.
 #[derive(Clone, Default)]
 struct Counter(Arc<AtomicUsize>);
 
@@ -99,7 +100,7 @@ fn new_shop(counter: &Counter) -> new::ShopServer<Counter> {
     new::ShopServer::new(counter.clone())
 }
 
-/// A round trip, after which all has been heard that either side had said before.
+/// A round trip, after which all earlier messages of both peers have been handled.
 async fn round_trip(peer: &Peer) {
     assert_eq!(peer.request::<()>("nothing", &()).await, Err(CallError::NoSuchMethod));
 }
@@ -108,7 +109,7 @@ async fn old_price(peer: &Peer) -> Result<Option<u32>, CallError> {
     old::ShopClient::new(peer).price("sword").await
 }
 
-/// It has to be a mismatch; gives its words.
+/// Expects a signature mismatch, and returns its message.
 fn mismatch<T: std::fmt::Debug>(outcome: Result<T, CallError>) -> String {
     match outcome {
         Err(error @ CallError::SignatureMismatch { .. }) => error.to_string(),
@@ -116,7 +117,7 @@ fn mismatch<T: std::fmt::Debug>(outcome: Result<T, CallError>) -> String {
     }
 }
 
-/// What a caller of the old shop finds at the other side's new one.
+/// Calls the new group with the stub of the old one.
 async fn differs(peer: &Peer, counter: &Counter) {
     let shop = old::ShopClient::new(peer);
     let price = mismatch(shop.price("sword").await);

@@ -19,7 +19,7 @@ use tokio::{
 use super::worker::{WorkClient, WorkServer, Worker, gated_server};
 
 every_transport! {
-    /// Promise 3: a tight loop of emits waits for its receiver, and loses nothing.
+    /// A tight loop of emits waits for its receiver, and loses nothing.
     async fn emit_waits_for_a_busy_receiver_and_is_not_lost(net: Transport) {
         let limits = Limits { calls_in_flight: 16, outgoing_queue: 4096, ..Limits::default() };
         let server = net.serve(Server::builder().limits(limits.clone())).await;
@@ -96,7 +96,7 @@ tcp_and_memory! {
         assert_eq!(work.double(1).await, Ok(2));
     }
 
-    /// Calls are always waiting for a place here; an emit must get one all the same.
+    /// Requests are pending all the time. An emit must get window, too.
     async fn emit_is_not_starved_by_requests_beyond_the_window(net: Transport) {
         let limits = Limits { calls_in_flight: 4, ..Limits::default() };
         let heard = Arc::new(AtomicUsize::new(0));
@@ -129,7 +129,7 @@ tcp_and_memory! {
         callers.iter().for_each(tokio::task::JoinHandle::abort);
     }
 
-    /// Without its first message nothing may be stuck behind a call that has been given up.
+    /// Pending messages must not wait for an earlier pending request that is dropped.
     async fn pending_call_continues_when_an_earlier_one_is_dropped(net: Transport) {
         let gate = Arc::new(Semaphore::new(0));
         let limits = Limits { bytes_in_flight: 1000, ..Limits::default() };
@@ -140,7 +140,7 @@ tcp_and_memory! {
         assert!(poll_once(&mut long).is_pending());
         let mut too_much = Box::pin(client.request::<()>("hold", &padding));
         assert!(poll_once(&mut too_much).is_pending());
-        // There is room for this one, only not before the one above.
+        // The window has space for this one, but not before the request above.
         let mut small = Box::pin(client.request::<u32>("echo", &2_u32));
         assert!(poll_once(&mut small).is_pending());
         let emitted = timeout(Duration::from_secs(2), client.emit("nobody", &())).await;
@@ -154,7 +154,7 @@ tcp_and_memory! {
     }
 }
 
-/// A window that was full once, long ago, says nothing of now.
+/// The window was full once before, and has been free since.
 #[tokio::test(start_paused = true)]
 async fn pending_request_ignores_an_earlier_wait_for_window() {
     let gate = Arc::new(Semaphore::new(0));

@@ -1,5 +1,4 @@
-//! How many may be in, and how many may be on their way in: FAULTS 15, 22 and 28. (Names and rooms have limits, too:
-//! `naming` and `promise_0_connecting` test them; `bad_input::greetings` the bytes and the time of one greeting.)
+//! The limits of connections and of concurrent handshakes. `limits` tests those of rooms and names.
 
 use std::{future::pending, sync::Arc, time::Duration};
 
@@ -55,7 +54,7 @@ tcp_and_memory! {
         net.join(&server, "ada", Client::builder()).await;
     }
 
-    /// FAULTS 28.
+    /// Fault 28 of RELIABILITY.md.
     async fn concurrent_clients_connect_up_to_the_limit(net: Transport) {
         let limits = Limits { connections: 30, handshakes: 3, ..Limits::default() };
         let server = net.serve(players().limits(limits)).await;
@@ -91,7 +90,7 @@ async fn concurrent_handshakes_are_limited() {
     let url = format!("tcp://{}", server.local_addr());
     let slow = (0..3).map(|_| tokio::spawn(Client::builder().auth(Login::new("slow")).connect_to_url(&url)));
     let slow: Vec<_> = slow.collect();
-    // They are with the server, which takes its time: they are not sent away for others.
+    // The server is authenticating these clients, so they are not disconnected for a waiting one.
     let mut quick = tokio::spawn(Client::builder().auth(Login::new("ada")).connect_to_url(&url));
     assert!(timeout(Duration::from_millis(1500), &mut quick).await.is_err(), "there is no place for a fourth");
     gate.add_permits(1);
@@ -114,7 +113,7 @@ impl ConnectTo for sockets::ClientBuilder {
     }
 }
 
-/// FAULTS 15: a slow loris, and many of it.
+/// Fault 15 of RELIABILITY.md: many peers that are silent.
 #[tokio::test]
 async fn silent_peer_makes_way_for_a_waiting_client() {
     let limits = Limits { handshakes: 2, ..Limits::default() };
@@ -124,7 +123,7 @@ async fn silent_peer_makes_way_for_a_waiting_client() {
     for _ in 0..4 {
         silent.push(Raw::connect(server.local_addr()).await);
     }
-    // Two of them have the places, the others and the client wait in the order of their coming.
+    // Two of them have the permits. The others and the client wait in order of arrival.
     let client = Client::builder().auth(Login::new("ada")).connect(&format!("tcp://{}", server.local_addr())).await;
     assert!(client.is_ok(), "{client:?}");
     assert!(
@@ -146,7 +145,7 @@ fn raw_peer<I: sockets::Identity>(server: &Server<I>) -> Raw<DuplexStream> {
 async fn silent_peers_delay_others_by_a_second_per_batch() {
     const SILENT: u32 = 1000;
     const PLACES: u32 = 100;
-    // It is less than what they would take one after the other, and more than what they take.
+    // Less than the peers need one after another, and more than they need in batches.
     let limits = Limits { handshakes: PLACES, ..Limits::default() };
     let patient = Limits { authentication: Duration::from_secs(60), ..Limits::default() };
     let server = players().limits(limits).build();

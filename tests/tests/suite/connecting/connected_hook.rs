@@ -1,4 +1,4 @@
-//! Promise 0, and the limits of promise 3 that concern the beginning of a connection.
+//! The `connected` hook: `connect` waits for it, and so do calls.
 
 use std::{
     sync::{

@@ -1,4 +1,4 @@
-//! Time limits of what a client awaits before it is connected.
+//! Time limits of authentication, of the `connected` hook, and of a client's login.
 
 use std::{future::pending, time::Duration};
 

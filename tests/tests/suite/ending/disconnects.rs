@@ -1,4 +1,4 @@
-//! How a connection ends: once, with a reason, leaving nothing behind.
+//! The end of a session: once, with a reason, after everything that was sent before.
 
 use std::{
     sync::{
@@ -35,7 +35,7 @@ every_transport! {
 }
 
 tcp_and_memory! {
-    /// What was sent to an audience waits for a place, as what was sent to one socket does in its emitter.
+    /// Broadcasts wait for window in the session, and emits to one socket wait in their emitter.
     async fn disconnect_arrives_after_broadcasts_with_a_small_window(net: Transport) {
         let server = net.serve(Server::builder()).await;
         let heard = Arc::new(AtomicUsize::new(0));

@@ -1,4 +1,4 @@
-//! Who keeps a server or client open, and what is dropped when a session ends.
+//! Handles that keep a server or client open, and the values that an ended session drops.
 
 use std::{
     io,

@@ -1,4 +1,4 @@
-//! Ending: from within a handler, with values whose drop panics, and midway.
+//! Sessions whose handlers or identities panic when they are dropped.
 
 use std::sync::{
     Arc,
@@ -31,7 +31,7 @@ tcp_and_memory! {
         })).await;
         for number in 1..=3 {
             let client = net.connect(&server, Client::builder()).await;
-            // The driver keeps what it has looked up.
+            // The driver caches handlers.
             assert_eq!(within(client.request::<()>("one", &())).await, Ok(()));
             assert_eq!(BoomClient::new(&client).boom().await, Ok(()));
             within(client.close()).await;

@@ -1,4 +1,4 @@
-//! `server.shutdown()` drains, and ends in time whatever the peers do.
+//! Graceful shutdown: it drains, and ends in time whatever the peers do.
 
 use std::{
     sync::{
@@ -16,7 +16,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-/// A server whose `slow` answers when `go` says so, and tells by `started` that it runs.
+/// A server whose `slow` notifies `started`, and replies when `go` is notified.
 fn slow_server(started: &Arc<Notify>, go: &Arc<Notify>) -> sockets::ServerBuilder {
     let (started, go) = (Arc::clone(started), Arc::clone(go));
     Server::builder().connected(move |socket: Socket| {
@@ -120,7 +120,7 @@ tcp_and_memory! {
             let server = server.clone();
             async move { server.shutdown().await }
         });
-        // The client has heard of it when new calls are refused.
+        // The client has received the notice when new calls are refused.
         let mut refused = client.request::<u32>("unknown", &()).await;
         while refused == Err(CallError::NoSuchMethod) {
             refused = client.request::<u32>("unknown", &()).await;

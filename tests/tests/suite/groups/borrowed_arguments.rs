@@ -70,7 +70,8 @@ async fn connected() -> (Server, Client, FilesClient) {
     (server, client, files)
 }
 
-/// Asserts that the ranges follow each other, with a length between each two: all lie in one message.
+/// Asserts that the ranges follow each other, with a length between each two: all lie in one
+/// message.
 fn assert_adjacent(ranges: &[Addresses], lengths: &[usize]) {
     let found: Vec<_> = ranges.iter().map(ExactSizeIterator::len).collect();
     assert_eq!(found, lengths);

@@ -1,4 +1,4 @@
-//! The dynamic interface, alone and against the typed one, in both directions.
+//! Calls and handlers by name, alone and with contracts at the peer, in both directions.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Groups of all kinds in a crate with strict lints, whose generated code must not trip them: clippy judges this file.
+//! Groups of all kinds under strict lints: clippy checks their generated code.
 
 #![deny(missing_docs, unused, unreachable_pub, unused_qualifications, rust_2018_idioms)]
 #![deny(clippy::all, clippy::pedantic, clippy::nursery, clippy::cargo)]
@@ -16,7 +16,7 @@ pub struct Note<'a> {
     pub text: &'a str,
 }
 
-/// What went wrong.
+/// An error.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refused(pub String);
 
@@ -40,7 +40,7 @@ pub trait Everything {
     #[doc(alias = "pause")]
     #[cfg_attr(all(), doc = "More.", allow(clippy::unused_async))]
     async fn wait(&self);
-    /// Is awaited by nobody.
+    /// Has no reply.
     #[emit]
     async fn viewed(&self, item: &str, by: u64);
     /// Is old.
@@ -51,7 +51,7 @@ pub trait Everything {
     async fn absent(&self, of: Absent) -> Absent;
 }
 
-/// Has nothing to say.
+/// Has no methods.
 #[sockets::group]
 pub trait Silent {}
 
@@ -68,7 +68,7 @@ trait OfTheFile {
     async fn told(&self);
 }
 
-/// What clippy has to say of these signatures, it says here, and not once more of the stub.
+/// Clippy reports these signatures here, and not again in the stub.
 #[sockets::group("Odd")]
 #[allow(clippy::wrong_self_convention, clippy::too_many_arguments, clippy::fn_params_excessive_bools)]
 #[allow(clippy::len_without_is_empty, clippy::ptr_arg, clippy::type_complexity)]

@@ -1,4 +1,4 @@
-//! Which handler hears, and which one answers.
+//! Listeners: all of them receive an emit, and the first replies to a request.
 
 use std::{
     sync::{Arc, mpsc},
@@ -52,11 +52,11 @@ async fn pair(net: Transport) -> (Server<Player>, Client, Socket<Player>) {
     (server, client, socket)
 }
 
-/// Emits, and gives all that was heard of it, in alphabetical order.
+/// Emits, and returns the received texts in alphabetical order.
 async fn hear(client: &Client, hears: &mut UnboundedReceiver<String>, item: &str) -> Vec<String> {
     let purchases = PurchasesClient::new(client);
     purchases.viewed(item).await.unwrap();
-    // Handlers here end before the next one starts: what was heard of the emit has been heard.
+    // These handlers end before the next one starts, so all listeners have received the emit.
     purchases.buy("anything", 1).await.ok();
     let mut all: Vec<_> = std::iter::from_fn(|| hears.try_recv().ok()).collect();
     all.sort_unstable();
@@ -211,7 +211,7 @@ tcp_and_memory! {
     }
 }
 
-/// Dropping a listener runs what its closure has captured, which may come back here.
+/// Dropping a listener drops the values that its closure has captured, which may call the library.
 #[tokio::test]
 async fn listener_stopping_another_on_drop_does_not_hang() {
     struct StopsWhenDropped(Listener);

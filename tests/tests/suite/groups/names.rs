@@ -1,4 +1,4 @@
-//! Which paths and names are legal, and where one hears that they are not.
+//! Legal paths and names, and the errors of illegal ones.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

@@ -1,4 +1,4 @@
-//! Generated code means the same whatever names the user has taken.
+//! Generated code has the same meaning whatever names the user's types have.
 
 #![allow(unreachable_pub, clippy::many_single_char_names, reason = "names are chosen for being in the way")]
 
@@ -44,7 +44,7 @@ mod bare {
     }
 }
 
-/// The user's types and functions are called like those of the prelude, and like what generated code uses.
+/// The user's types and functions have the names of the prelude and of items in generated code.
 mod shadowed {
     #![allow(dead_code, non_camel_case_types, non_snake_case, reason = "they are there to be in the way")]
 
@@ -99,7 +99,7 @@ mod shadowed {
     }
 }
 
-/// A `Result` and an `Option` of the user's own are what they are.
+/// An `Option` and a `Call` of the user.
 mod own_option {
     use serde::{Deserialize, Serialize};
 
@@ -131,7 +131,8 @@ mod own_option {
     }
 }
 
-/// The runtime's crate under another name. That generated code knows no other is a test of the macro's own.
+/// The runtime's crate under another name. That generated code knows no other is a test of the
+/// macro's own.
 mod other_name {
     use super::renamed as wire;
 

@@ -1,4 +1,4 @@
-//! What the compiler is asked to promise about the types that users hold.
+//! Traits that the public types implement, and types of calls.
 
 use std::{convert::Infallible, error::Error, future::Future, hash::Hash, sync::Arc, time::Duration};
 
@@ -78,7 +78,7 @@ fn futures_of_a_trait_are_send() {
     drop(spawnable(Arc::new(Shop::unwatched())));
 }
 
-/// Never called: it is enough that it compiles.
+/// Never called: the test is that it compiles.
 #[allow(dead_code, reason = "only the types matter")]
 fn the_futures_of_stubs_are_send(client: &Client, server: &Server<Player>, call: &Call) {
     let purchases = PurchasesClient::new(client);
@@ -106,7 +106,7 @@ fn the_futures_of_stubs_are_send(client: &Client, server: &Server<Player>, call:
     drop(sent(Client::builder().connect("tcp://127.0.0.1:0")));
 }
 
-/// Never called, too: what each target makes of a call.
+/// Never called: the result types of calls to each target.
 #[allow(dead_code, reason = "only the types matter")]
 async fn the_target_decides_what_a_request_gives(
     client: &Client,

@@ -1,4 +1,4 @@
-//! Many clients, whose connections are cut all the time, and who notice nothing: every counter adds up.
+//! Many clients whose connections are cut all the time: no message is lost or repeated.
 //!
 //! `cargo test` cuts for two seconds. For a minute:
 //!
@@ -22,7 +22,7 @@ use tokio::time::{sleep, timeout};
 const CLIENTS: usize = 50;
 const EVERY: Duration = Duration::from_millis(50);
 
-/// What comes in has to be this, again and again: 0, 1, 2 …
+/// Expects 0, 1, 2 and so on.
 #[derive(Default)]
 struct InOrder(AtomicU64);
 
@@ -37,7 +37,7 @@ impl InOrder {
     }
 }
 
-/// What one client has done and heard.
+/// The messages that one client has sent and received.
 #[derive(Default)]
 struct Account {
     emits: InOrder,
@@ -46,7 +46,7 @@ struct Account {
     asks: InOrder,
 }
 
-/// Emits and requests without an end, from one client; gives how many of each.
+/// Emits and requests from one client until stopped. Returns the number of each.
 async fn talk(client: Client, stop: Arc<AtomicBool>) -> (u64, u64) {
     let mut number = 0;
     while !stop.load(Ordering::Relaxed) {
@@ -58,7 +58,7 @@ async fn talk(client: Client, stop: Arc<AtomicBool>) -> (u64, u64) {
     (number, number)
 }
 
-/// Broadcasts and questions without an end, to the room; gives how many of each.
+/// Broadcasts and broadcast requests to the room until stopped. Returns the number of each.
 async fn address(server: Server<usize>, stop: Arc<AtomicBool>) -> (u64, u64) {
     let room = server.room("room");
     let mut number = 0;

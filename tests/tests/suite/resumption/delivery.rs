@@ -1,4 +1,4 @@
-//! What is done again, and what is not: methods that say so.
+//! Methods that are idempotent or volatile, over lost connections and sessions.
 
 use std::{
     sync::{Arc, Mutex},
@@ -22,7 +22,7 @@ trait Board {
     async fn said(&self, number: u32);
 }
 
-/// Notes what it is told. Of what it is asked, the first time never ends.
+/// Records its calls. Its first request never ends.
 #[derive(Clone)]
 struct Noting {
     noted: Arc<Mutex<Vec<(&'static str, u32)>>>,
@@ -111,7 +111,7 @@ async fn volatile_emit_to_a_detached_client_is_dropped() {
     eventually("they are heard", || noting.all().len() == 3).await;
     relay.shut();
     eventually("it is away", || matches!(client.state(), ClientState::Reconnecting { .. })).await;
-    // The server may not know yet: what it has written is lost, too.
+    // The server may not know yet. It loses the bytes that it has written, too.
     for number in 0..10 {
         one.moved(100 + number).await.unwrap();
         all.moved(200 + number).await.unwrap();

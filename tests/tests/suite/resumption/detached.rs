@@ -1,4 +1,4 @@
-//! What is said while there is no connection.
+//! Calls of a client that has no connection.
 
 use std::{
     sync::{Arc, Mutex},
@@ -18,7 +18,7 @@ trait Notes {
     async fn tell(&self, number: u32);
 }
 
-/// Notes what it hears.
+/// Records the numbers that it receives.
 #[derive(Clone, Default)]
 struct Noting(Arc<Mutex<Vec<u32>>>);
 

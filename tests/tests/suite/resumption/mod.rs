@@ -1,4 +1,4 @@
-//! Connections break; conversations do not.
+//! Sessions that are resumed on a new connection, or replaced.
 
 mod cuts;
 mod delivery;
@@ -61,7 +61,8 @@ async fn resumed_session_keeps_its_state_and_messages() {
     for round in 0..10 {
         assert_eq!(within(client.request::<u32>("count", &())).await, Ok(2 * round + 1));
         relay.shut();
-        // While there is no connection: said to it, said to its room, and asked of the server.
+        // Without a connection: an emit to the client, an emit to its room, and a request to the
+        // server.
         socket.emit("said", &(2 * round)).await.unwrap();
         server.room("room").emit("said", &(2 * round + 1)).await.unwrap();
         let asking = client.clone();
@@ -113,7 +114,7 @@ async fn requests_in_flight_are_answered_after_resumption() {
         begun.acquire_many(2).await.unwrap().forget();
         relay.cut();
         eventually("it is back", || relay.made() == 2).await;
-        // One handler ends on a connection that its call has not come over.
+        // One handler ends on another connection than its call arrived on.
         go.notify_one();
         relay.cut();
         go.notify_one();
@@ -151,7 +152,7 @@ async fn expired_session_ends_and_the_client_gets_a_new_one() {
         relay.shut();
         let reason = socket.disconnected().await;
         assert!(matches!(reason, DisconnectReason::Lost(_)), "{reason:?}");
-        // Made while there is no connection, it waits for the next one, whichever session that is.
+        // Made without a connection, the request waits for the next one, of whichever session.
         let waiting = client.request::<u32>("ping", &());
         relay.cut();
         assert_eq!(waiting.await, Ok(7));
@@ -161,7 +162,7 @@ async fn expired_session_ends_and_the_client_gets_a_new_one() {
     let first = within(states.next()).await.unwrap();
     assert!(matches!(first, ClientState::Reconnecting { .. } | ClientState::Connected { session: 2 }), "{first:?}");
     assert_eq!(client.state(), ClientState::Connected { session: 2 });
-    // What it serves is served still.
+    // The client's handlers serve the new session, too.
     let anew = server.sockets().remove(0);
     assert_ne!(anew, socket);
     assert_eq!(within(anew.request::<String>("greet", "ada")).await, Ok("hello ada".into()));
@@ -211,7 +212,7 @@ async fn session_is_resumed_only_by_its_identity() {
         .await
         .unwrap();
     let relay = Relay::to(server.local_addr()).await;
-    // It comes back as somebody else each time.
+    // The client has another identity on each connection.
     let client = reconnecting().auth_with(move || {
         let login = logins.fetch_add(1, Ordering::Relaxed);
         async move { login }

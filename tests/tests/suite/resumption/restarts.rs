@@ -1,4 +1,4 @@
-//! Servers that shut down and are followed by others.
+//! Servers that shut down for a restart or with a redirect.
 
 use std::time::{Duration, Instant};
 
@@ -56,7 +56,7 @@ async fn clients_of_a_restarting_server_reconnect_in_turn() {
     }
 }
 
-/// A server that says who it is.
+/// A server that replies with its name.
 async fn named(name: u32) -> Server {
     let connected = move |socket: Socket| async move {
         socket.listen("name", move |(): ()| async move { name });
@@ -102,7 +102,7 @@ async fn unreachable_redirect_returns_to_the_first_server() {
     assert_eq!(within(client.request::<u32>("name", &())).await, Ok(4));
 }
 
-/// What is safe must not be talked out of that.
+/// A server must not redirect a client to a less secure transport.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn redirect_to_another_transport_is_ignored() {
     let path = path_of_its_own();

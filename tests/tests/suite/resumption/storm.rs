@@ -1,4 +1,4 @@
-//! A server that dies, and clients that all come back to the next one: at random times, so that it can serve them.
+//! A server that is killed, and clients that all reconnect to the next one, after random delays.
 //!
 //! `cargo test` has 200 clients. For 5,000, which need 10,000 open files:
 //!
@@ -46,6 +46,6 @@ fn clients_of_a_killed_server_all_reconnect() {
         println!("{} clients were back after {:?}", clients.len(), back.last().unwrap());
         assert_eq!(next.sockets().len(), clients.len());
     });
-    // Not before: tasks that were still there would have said goodbye.
+    // Not before: tasks of the server would have sent their close reason.
     drop(server);
 }

@@ -1,11 +1,11 @@
-//! One server on several transports, and addresses of all kinds.
+//! Addresses: legal and illegal ones, in use and free, and several for one server.
 
 use std::{sync::Arc, task::Poll};
 
 use sockets::{BindError, Client, ConnectError, ConnectInfo, Refusal, Server, Socket};
 use sockets_tests::{within, *};
 
-/// A port where nobody listens.
+/// A port that is not in use.
 fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
@@ -58,7 +58,7 @@ async fn room_spans_all_transports() {
         counted.push(socket);
     }
     assert_eq!(counted.len(), clients.len());
-    // The vote came behind it.
+    // The votes arrived after it.
     for hears in &mut heard {
         assert_eq!(hears.try_recv().unwrap(), "the vote opens");
     }
@@ -137,7 +137,7 @@ async fn address_in_use_is_not_bound() {
     assert!(failed.to_string().starts_with(&format!("cannot listen at {url}: Address already in use")), "{failed}");
 }
 
-/// Drops the server, and binds another at once, without a turn of the runtime between.
+/// Drops the server, and binds another one at once. The runtime polls no other task in between.
 async fn rebind(url: &str) {
     let server = Server::builder().bind(url).await.unwrap();
     let url = match server.local_addrs().first() {

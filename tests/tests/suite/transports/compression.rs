@@ -7,7 +7,7 @@ use tokio::{
     sync::mpsc::unbounded_channel,
 };
 
-/// Gives back what it is given.
+/// Listens to `echo`.
 fn echoing(server: ServerBuilder) -> ServerBuilder {
     server.connected(|socket: Socket| async move {
         socket.listen("echo", |text: String| async { text });

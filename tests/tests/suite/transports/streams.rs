@@ -1,4 +1,4 @@
-//! Streams of bytes and of messages that the user brings.
+//! Streams of bytes and of messages that the user provides.
 
 use std::time::Duration;
 

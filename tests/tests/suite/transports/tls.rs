@@ -1,4 +1,4 @@
-//! TLS: who trusts whom, and what those are told who do not.
+//! TLS: certificates of servers and clients, and errors of the handshake.
 
 use std::{sync::Arc, time::Duration};
 
@@ -174,7 +174,7 @@ async fn server_ends_with_a_tls_close_alert() {
     let stream = TcpStream::connect(server.local_addr()).await.unwrap();
     let name = ServerName::try_from("127.0.0.1").unwrap();
     let mut stream = TlsConnector::from(Arc::clone(&LOOPBACK.1)).connect(name, stream).await.unwrap();
-    // A greeting that nobody understands, whose answer ends the connection.
+    // An invalid client hello. The server answers it and closes the connection.
     stream.write_all(&[4, 0, 0, 0, b'W', b'H', b'A', b'T']).await.unwrap();
     let mut answer = Vec::new();
     // Without the alert that closes TLS this is an error.

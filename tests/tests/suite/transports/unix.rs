@@ -1,4 +1,4 @@
-//! Unix sockets: their files, and who the peer is.
+//! Unix sockets: their files and the credentials of peers.
 
 #![cfg(unix)]
 
@@ -77,7 +77,7 @@ async fn path_in_use_is_not_bound() {
 #[tokio::test]
 async fn file_of_a_dead_server_is_replaced() {
     let path = path_of_its_own();
-    // What a process leaves that is killed.
+    // The file that a killed process leaves.
     drop(UnixListener::bind(&path).unwrap());
     assert!(path.exists());
     let server = Server::builder().bind(&url(&path)).await.unwrap();
@@ -100,7 +100,7 @@ async fn regular_file_is_left_alone() {
 #[tokio::test]
 async fn file_of_a_successor_is_left_alone() {
     let (first, path) = serve().await;
-    // By this name the first one's socket can be found as long as it listens.
+    // By this name the first server can be reached as long as it listens.
     let other_name = path_of_its_own();
     fs::hard_link(&path, &other_name).unwrap();
     fs::remove_file(&path).unwrap();

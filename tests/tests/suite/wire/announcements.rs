@@ -1,4 +1,4 @@
-//! Peers that announce signatures as no honest side does, or none at all.
+//! Peers that announce wrong signatures, or none.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use sockets_tests::{
 
 use super::served::{BadClient, server_and_healthy};
 
-/// Not those of any method.
+/// A signature that no method has.
 const OTHER: [u8; 8] = [7; 8];
 const NONE: [u8; 8] = [0; 8];
 
@@ -22,13 +22,13 @@ async fn raw_client(server: &Server<String>) -> (Raw, Peer) {
     (raw, Peer::clone(&server.socket(&"ada".to_owned()).unwrap()))
 }
 
-/// A round trip, after which the server has heard what was announced.
+/// A round trip, after which the server has handled the announcement.
 async fn round_trip(raw: &mut Raw) {
     raw.send(&request(100, UNKNOWN, b"")).await;
     raw.expect_failure(100, 1).await;
 }
 
-/// The server calls, and the raw client has to hear it and to answer.
+/// The server sends a request, which the raw client receives and answers.
 async fn is_called(raw: &mut Raw, peer: &Peer) {
     let answer = async {
         let call = raw.receive().await.unwrap();
@@ -113,7 +113,7 @@ async fn announced_names_beyond_the_limit_are_not_checked() {
     raw.send(&signatures(&[(ECHO, OTHER)])).await;
     round_trip(&mut raw).await;
     is_called(&mut raw, &peer).await;
-    // What is known can still be taken back.
+    // Known names can still be withdrawn.
     let known: Vec<_> = flood(0).into_iter().take(10).map(|(key, _)| (key, NONE)).collect();
     raw.send(&signatures(&known)).await;
     round_trip(&mut raw).await;

@@ -1,4 +1,4 @@
-//! Calls that are wrong inside, and answers that nobody waits for: the connection lives.
+//! Malformed calls, and replies to unknown calls: the connection continues.
 
 use std::{sync::mpsc, thread};
 
@@ -51,7 +51,7 @@ async fn bad_emits_are_dropped_and_return_credit() {
     let (server, healthy) = server_and_healthy().await;
     let mut raw = Raw::welcomed(server.local_addr()).await;
     let bad = [emit(UNKNOWN, b"x"), emit(NOTE, b""), emit(NOTE, b"\x01\x02"), emit(ECHO, &string("a request"))];
-    // A quarter of the window, and it comes back in one piece.
+    // A quarter of the window, which is returned in one credit.
     let all: Vec<_> = bad.iter().cycle().take(256).collect();
     for frame in &all {
         raw.send(frame).await;
@@ -89,7 +89,7 @@ async fn reply_for_another_connections_call_is_ignored() {
     assert!(id < 0x80, "an id of one byte: {question:?}");
     forger.send(&reply(id.into(), &string("forged"))).await;
     forger.send(&cancel(id.into())).await;
-    // What it has sent has been handled.
+    // The forged frames have been handled.
     check(&mut forger).await;
     asked.send(&reply(id.into(), &string("mine"))).await;
     assert_eq!(call.await.expect("no panic"), Ok("mine".to_owned()));
@@ -105,7 +105,7 @@ async fn timeout_of_any_length_is_legal() {
     raw.send(&request_within(0, u64::MAX, WAIT, &[])).await;
     raw.send(&request_within(2, 0, WAIT, &[])).await;
     assert_eq!(raw.expect_failure(2, 10).await, "");
-    // The other one waits still.
+    // The first request still waits.
     raw.send(&cancel(0)).await;
     assert_eq!(raw.expect_failure(0, 11).await, "");
     check(&mut raw).await;

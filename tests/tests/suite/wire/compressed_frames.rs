@@ -1,10 +1,10 @@
-//! Compressed frames that are not what they say.
+//! Malformed compressed frames.
 
 use sockets_tests::raw::{ECHO, REPLY, Raw, TERMS, envelope, request, string, terms};
 
 use super::served::server_and_healthy;
 
-/// The extension that says: I know LZ4.
+/// The extension by which a peer supports LZ4.
 const COMPRESSES: [u8; 4] = [1, 2, 1, 1];
 
 async fn welcomed(address: std::net::SocketAddr) -> Raw {
@@ -22,14 +22,14 @@ fn compressed(length: u32, block: &[u8]) -> Vec<u8> {
     [&[0x0b], &length.to_le_bytes()[..], block].concat()
 }
 
-/// A block that is so many literals, at least 15.
+/// A block of literals, at least 15.
 fn literals(bytes: &[u8]) -> Vec<u8> {
     let more = u8::try_from(bytes.len() - 15).unwrap();
     assert!(more < 255);
     [&[0xf0, more], bytes].concat()
 }
 
-/// A block that becomes ones, about 255 times as many as it has bytes.
+/// A block of ones that decompresses to about 255 times its length.
 fn ones(bytes: usize) -> Vec<u8> {
     [&[0x1f, 1, 1, 0], &vec![255; bytes][..]].concat()
 }

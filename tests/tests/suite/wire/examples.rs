@@ -1,4 +1,4 @@
-//! The examples of PROTOCOL.md are what a server and a client do: its hex blocks are sent and compared.
+//! The examples of PROTOCOL.md: their bytes are sent to a server and a client, and compared.
 
 use std::{collections::HashMap, future, time::Duration};
 
@@ -46,10 +46,10 @@ enum Side {
     Server,
 }
 
-/// What one side says before the other one does.
+/// The bytes that one peer sends before the other one does.
 type Turn = (Side, Vec<u8>);
 
-/// The turns of each example of the document.
+/// The alternating bytes of each example of the document.
 fn examples() -> Vec<Vec<Turn>> {
     let document = include_str!("../../../../PROTOCOL.md");
     let blocks = document.split("```hex\n").skip(1).map(|rest| rest.split("```").next().unwrap());
@@ -74,7 +74,7 @@ fn turns(block: &str) -> Vec<Turn> {
     turns
 }
 
-/// The example of section 17.4: one conversation over two connections.
+/// The example of section 17.4: one session over two connections.
 fn resumption() -> &'static str {
     let document = include_str!("../../../../PROTOCOL.md");
     document.split("```hex resumption\n").nth(1).unwrap().split("```").next().unwrap()
@@ -97,7 +97,7 @@ async fn expect_end(stream: &mut TcpStream, bytes: &[u8]) {
     assert_eq!(rest, bytes);
 }
 
-/// The server of the examples, and what is looked at in its shop.
+/// The server of the examples, and the items viewed in its shop.
 async fn server(url: &str) -> (Server<String>, mpsc::UnboundedReceiver<String>) {
     let (viewed, views) = mpsc::unbounded_channel();
     let server = Server::builder()
@@ -126,11 +126,11 @@ async fn documented_examples_match_a_server() {
     }
     let item = timeout(PATIENCE, views.recv()).await.expect("the emit was heard");
     assert_eq!(item.as_deref(), Some("sword"));
-    // Nothing that the document does not tell of came behind.
+    // No other bytes arrived.
     expect_end(&mut stream, b"").await;
 }
 
-/// `.ci/run` installs it, and says so by the variable. Elsewhere it may be missing.
+/// `.ci/run` installs the package and sets the variable. Elsewhere the package may be missing.
 #[tokio::test]
 async fn documented_examples_match_a_foreign_client() {
     let required = std::env::var("PYTHON_WITH_WEBSOCKETS").ok();
@@ -186,7 +186,8 @@ async fn documented_examples_match_a_client() {
     expect_end(&mut stream, goodbye).await;
 }
 
-/// Sends the client's lines of section 17.4 and compares the server's. `<secret N>` is 24 random bytes of the server.
+/// Sends the client's lines of section 17.4 and compares the server's. `<secret N>` is 24 random
+/// bytes of the server.
 #[tokio::test]
 async fn resumption_example_matches_the_server() {
     let (server, _views) = server("tcp://127.0.0.1:0").await;

@@ -1,4 +1,4 @@
-//! Peers that send without end and never read. What waits for them stays within the limits.
+//! Peers that send without end and never read. The bytes queued for them stay within the limits.
 
 use sockets::{Client, Limits, Server};
 use tokio::io::{DuplexStream, duplex};
@@ -7,11 +7,11 @@ use sockets_tests::raw::{ECHO, Raw, TERMS, UNKNOWN, cancel, prefixed, reply, req
 
 use super::served::{BadServer, Handler};
 
-/// What the pipe between the sides holds.
+/// The capacity of the pipe between the peers.
 const PIPE: usize = 4096;
-/// What may wait for a peer.
+/// The limits of the bytes that wait for a peer.
 const QUEUE: u32 = 16 * 1024;
-/// What is queued, what is being written and what is in the pipe; with as much again to be generous.
+/// The bytes that are queued, being written and in the pipe, doubled.
 const BOUND: usize = 4 * (QUEUE as usize + PIPE);
 
 fn limits() -> Limits {
@@ -31,7 +31,8 @@ async fn raw_client(server: &Server, terms: [u64; 3]) -> Raw<DuplexStream> {
     raw
 }
 
-/// Sends the frames in order and never reads. Then reads: what had been queued for it.
+/// Sends the frames in order without reading, and then reads. Returns the number of bytes that were
+/// queued.
 async fn flood(raw: &mut Raw<DuplexStream>, frames: impl Iterator<Item = Vec<u8>>) -> usize {
     let mut bytes = Vec::new();
     for frame in frames {
@@ -58,7 +59,7 @@ async fn unread_cancelled_requests_are_bounded() {
 #[tokio::test]
 async fn unread_replies_after_pending_emits_are_bounded() {
     let server = server();
-    // This peer gives no place back, so what is sent to it beyond its window waits.
+    // This peer returns no credit, so messages beyond its window wait.
     let mut raw = raw_client(&server, [4 << 20, 16, 1 << 20]).await;
     for _ in 0..20 {
         server.all().emit("news", &"of nothing").await.unwrap();

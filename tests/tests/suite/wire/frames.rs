@@ -9,7 +9,7 @@ use sockets_tests::raw::{
 
 use super::served::{BadServer, Handler, Healthy, server_and_healthy, server_with};
 
-/// What is wrong, the bytes, and what the goodbye's text has to say of it.
+/// The fault, the bytes, and a part of the Close frame's text.
 type Case = (&'static str, Vec<u8>, &'static str);
 
 async fn expect_violations(cases: Vec<Case>) {

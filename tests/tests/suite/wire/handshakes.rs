@@ -1,4 +1,4 @@
-//! Greetings that a server does not understand.
+//! Client hellos that a server does not understand.
 
 use std::time::{Duration, Instant};
 

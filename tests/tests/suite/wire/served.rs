@@ -1,4 +1,4 @@
-//! The server of these tests, and a healthy client that must not notice anything.
+//! The server of these tests, and a second client, which must not be affected.
 
 use std::future;
 
@@ -57,7 +57,7 @@ pub(crate) async fn server_with(limits: Limits) -> Server<String> {
         .unwrap()
 }
 
-/// A client that does what clients do.
+/// A client of the library.
 pub(crate) struct Healthy {
     client: Client,
 }

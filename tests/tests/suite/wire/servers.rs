@@ -1,4 +1,4 @@
-//! What a server may do wrong to our client.
+//! Servers that break the protocol, and the errors of a client.
 
 use std::{future::Future, time::Duration};
 
@@ -15,7 +15,7 @@ use sockets_tests::{
 
 use super::served::{BadClient, BadServer, Handler};
 
-/// Connects our client to a server that does what `answer` does when it has read the greeting.
+/// Connects a client to a raw server that reads the client hello and then runs `answer`.
 async fn connect_local<F: Future>(
     limits: Limits,
     answer: impl FnOnce(Raw) -> F,
@@ -202,7 +202,7 @@ async fn request_ends_when_its_credit_is_returned_twice() {
     let bad = BadClient::new(&client);
     let call = timeout(PATIENCE, bad.echo("x"));
     let (call, ()) = tokio::join!(call, answers);
-    // The reply came; or it was part of the violation. Not to be told anything is neither.
+    // The reply arrived, or it was part of the violation.
     match call.expect("the call has an outcome") {
         Ok(reply) => assert_eq!(reply, "x"),
         Err(error) => assert_eq!(error, CallError::Disconnected { maybe_executed: true }),

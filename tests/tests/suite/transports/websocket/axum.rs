@@ -17,7 +17,7 @@ use tokio::{
 
 use super::upgrade::{bad_requests, be_seen, seeing_server};
 
-/// An application, its address, and what runs it.
+/// An application: its address and its task.
 async fn application<I: Identity>(server: &Server<I>) -> (SocketAddr, JoinHandle<()>) {
     let app = Router::new().route("/", get(|| async { "a page" })).route("/live", sockets::axum_route(server));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -89,7 +89,7 @@ async fn bad_request_is_refused_with_the_reason() {
     }
 }
 
-/// What a layer of the application has found out about a request.
+/// A value that a layer of the application attaches to a request.
 #[derive(Clone, Debug, PartialEq)]
 struct User(&'static str);
 

@@ -1,4 +1,4 @@
-//! A well-behaved peer that the library has not written.
+//! WebSocket messages, pings and closes with a client of another implementation.
 
 use sockets::{DisconnectReason, Server, Socket};
 use sockets_tests::eventually;

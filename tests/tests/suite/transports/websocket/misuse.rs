@@ -1,5 +1,4 @@
-//! Peers that misuse the WebSocket below the protocol. Each is told how, with the code that RFC 6455 has for it, and
-//! its connection ends.
+//! Peers that violate RFC 6455. The server closes their connections with the code of the RFC.
 
 use std::time::Duration;
 
@@ -17,7 +16,8 @@ async fn server() -> Server {
     Server::builder().bind("ws://127.0.0.1:0").await.unwrap()
 }
 
-/// What `bytes` come to, sent by a client that has been let in; somebody else is not hurt.
+/// Sends `bytes` after the handshake, and returns the server's text. A second client is not
+/// affected.
 async fn violation(bytes: &[u8], code: u16) -> String {
     let server = server().await;
     let address = server.local_addr();
@@ -154,7 +154,8 @@ async fn misuse_before_the_hello_is_answered_by_the_handshake() {
 async fn ping_flood_harms_no_other_client() {
     let server = Server::builder().bind("ws://127.0.0.1:0").await.unwrap();
     let mut raw = Raw::welcomed(server.local_addr()).await;
-    // More than the buffers of the system hold: if all were answered, the server would have to keep them.
+    // More than the buffers of the system hold: if all were answered, the server would have to keep
+    // them.
     let pings = frame(FIN | PING, &[9; 125]).repeat(1000);
     for _ in 0..200 {
         raw.send(&pings).await;

@@ -1,4 +1,4 @@
-//! From a request to a connection, and who does not get one.
+//! The upgrade from HTTP: accepted and refused requests, origins and paths.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -10,7 +10,7 @@ async fn server() -> Server {
     Server::builder().bind("ws://127.0.0.1:0").await.unwrap()
 }
 
-/// The answer to a request, up to its end; for those that are declined.
+/// The whole response to a request that is refused.
 async fn answer(server: &Server, request: &str) -> String {
     let mut raw = Raw::connect(server.local_addr()).await;
     raw.send(request.as_bytes()).await;
@@ -163,7 +163,7 @@ async fn websocket_at_a_path_is_at_that_path_alone() {
     );
 }
 
-/// What authentication has seen: the transport, the path, a cookie, and whether the peer is here.
+/// The input of authentication: transport, path, a cookie, and `true` for a loopback address.
 type Seen = (&'static str, String, Option<String>, bool);
 
 /// A server for which that is the identity of a client.
@@ -180,7 +180,7 @@ pub(super) fn seeing_server() -> ServerBuilder<Seen> {
 pub(super) async fn be_seen(server: &Server<Seen>, address: SocketAddr) -> Raw {
     let mut raw = Raw::connect(address).await;
     let request = request(address, "Cookie: session=42\r\n").replace("GET / ", "GET /live?room=1 ");
-    // A client of another kind need not wait for the answer: what it sends behind its request is not lost.
+    // A client need not wait for the response: bytes after its request are not lost.
     raw.send(&[request.as_bytes(), &frame(FIN | BINARY, GREETING)].concat()).await;
     assert!(raw.head().await.starts_with("HTTP/1.1 101 "));
     assert_eq!(raw.message().await[6], 0, "welcome");
