@@ -45,7 +45,7 @@ fn left() -> Ended {
 }
 
 #[test]
-fn people_in_a_room_hear_each_other_and_those_elsewhere_do_not() {
+fn message_reaches_only_members_of_its_room() {
     let (_server, addr) = serve(&[]);
     let mut ada = join("ada", &addr, &mut []);
     let mut ben = join("ben", &addr, &mut [&mut ada]);
@@ -77,7 +77,7 @@ fn people_in_a_room_hear_each_other_and_those_elsewhere_do_not() {
 }
 
 #[test]
-fn a_vote_ends_when_all_have_answered() {
+fn vote_ends_when_all_have_answered() {
     let (_server, addr) = serve(&["--vote-time", "60"]);
     let mut ada = join("ada", &addr, &mut []);
     let mut ben = join("ben", &addr, &mut [&mut ada]);
@@ -103,7 +103,7 @@ fn a_vote_ends_when_all_have_answered() {
 }
 
 #[test]
-fn a_vote_does_not_wait_for_those_who_leave_or_do_not_answer() {
+fn vote_does_not_wait_for_absent_or_silent_members() {
     let (_server, addr) = serve(&["--vote-time", "4"]);
     let mut ada = join("ada", &addr, &mut []);
     let mut ben = join("ben", &addr, &mut [&mut ada]);
@@ -118,7 +118,7 @@ fn a_vote_does_not_wait_for_those_who_leave_or_do_not_answer() {
 }
 
 #[test]
-fn a_vote_needs_choices_and_somebody_to_ask() {
+fn vote_without_choices_or_members_is_refused() {
     let (_server, addr) = serve(&[]);
     let mut ada = join("ada", &addr, &mut []);
     ada.types("/vote pizza");
@@ -155,7 +155,7 @@ fn only_the_first_member_of_a_room_may_kick() {
 }
 
 #[test]
-fn a_name_that_is_taken_is_refused_with_words_until_it_is_free_again() {
+fn taken_name_is_refused_until_it_is_free() {
     let (_server, addr) = serve(&[]);
     let mut ada = join("ada", &addr, &mut []);
     let mut ben = join("ben", &addr, &mut [&mut ada]);
@@ -177,7 +177,7 @@ fn a_name_that_is_taken_is_refused_with_words_until_it_is_free_again() {
 }
 
 #[test]
-fn a_name_that_could_be_mistaken_is_refused_with_words() {
+fn misleading_name_is_refused() {
     let (_server, addr) = serve(&[]);
     for name in ["", "a b", "ada:", "\u{1b}[31mada", "a-name-of-21-characters"] {
         let ended = Program::start("chat", &["join", name, &addr]).end();
@@ -187,7 +187,7 @@ fn a_name_that_could_be_mistaken_is_refused_with_words() {
 }
 
 #[test]
-fn what_others_type_cannot_steer_the_terminal() {
+fn control_characters_do_not_reach_the_terminal() {
     let (_server, addr) = serve(&[]);
     let mut ada = join("ada", &addr, &mut []);
     let mut ben = join("ben", &addr, &mut [&mut ada]);
@@ -198,7 +198,7 @@ fn what_others_type_cannot_steer_the_terminal() {
 }
 
 #[test]
-fn the_end_of_the_input_leaves_the_chat() {
+fn end_of_input_leaves_the_chat() {
     let (mut server, addr) = serve(&[]);
     let mut ada = join("ada", &addr, &mut []);
     ada.ends_input();
@@ -208,7 +208,7 @@ fn the_end_of_the_input_leaves_the_chat() {
 
 #[cfg(unix)]
 #[test]
-fn ctrl_c_ends_a_client_cleanly_and_the_others_hear_of_it() {
+fn ctrl_c_ends_a_client_and_others_are_notified() {
     let (mut server, addr) = serve(&[]);
     let mut ada = join("ada", &addr, &mut []);
     let mut ben = join("ben", &addr, &mut [&mut ada]);
@@ -220,7 +220,7 @@ fn ctrl_c_ends_a_client_cleanly_and_the_others_hear_of_it() {
 
 #[cfg(unix)]
 #[test]
-fn ctrl_c_ends_the_server_cleanly_and_the_clients_are_told() {
+fn ctrl_c_ends_the_server_and_clients_are_notified() {
     let (mut server, addr) = serve(&[]);
     let mut ada = join("ada", &addr, &mut []);
     let mut ben = join("ben", &addr, &mut [&mut ada]);
@@ -251,7 +251,7 @@ fn ctrl_c_ends_the_server_while_a_vote_is_open() {
 const BROKEN: &str = "* The connection has broken. What you type is sent when there is another.";
 
 #[test]
-fn a_client_says_that_the_server_is_gone_when_it_crashes_and_that_it_is_another_one() {
+fn client_reports_a_server_crash_and_a_new_session() {
     let (mut server, addr) = serve(&[]);
     let mut ada = join("ada", &addr, &mut []);
     server.kill();
@@ -265,7 +265,7 @@ fn a_client_says_that_the_server_is_gone_when_it_crashes_and_that_it_is_another_
 }
 
 #[test]
-fn a_conversation_survives_what_it_goes_through() {
+fn messages_survive_lost_connections() {
     let (_server, addr) = serve(&[]);
     let mut relay = Relay::new("127.0.0.1:0", &addr);
     let mut ada = join("ada", &relay.addr, &mut []);
@@ -297,7 +297,7 @@ const OPEN: &str = "a relay is open at ";
 impl Relay {
     fn new(at: &str, to: &str) -> Self {
         let mut process = Command::new(env::current_exe().unwrap())
-            .args(["--exact", "relays_if_it_is_told_to", "--nocapture"])
+            .args(["--exact", "relay_runs_if_requested", "--nocapture"])
             .env(RELAY, format!("{at} {to}"))
             .stdout(Stdio::piped())
             .spawn()
@@ -322,7 +322,7 @@ impl Drop for Relay {
 }
 
 #[test]
-fn relays_if_it_is_told_to() {
+fn relay_runs_if_requested() {
     let Ok(told) = env::var(RELAY) else { return };
     let (at, to) = told.split_once(' ').unwrap();
     // While the port is free, the system may assign it to an outgoing connection.
@@ -345,7 +345,7 @@ fn relays_if_it_is_told_to() {
 }
 
 #[test]
-fn a_client_says_that_the_server_is_away() {
+fn client_without_a_server_states_the_remedy() {
     // A port without a listener.
     let addr = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let Ended { status, rest, errors } = Program::start("chat", &["join", "ada", &addr]).end();
@@ -355,7 +355,7 @@ fn a_client_says_that_the_server_is_away() {
 }
 
 #[test]
-fn an_address_that_is_none_is_refused_on_both_sides() {
+fn invalid_address_is_refused_by_client_and_server() {
     for args in [&["serve", "nowhere"][..], &["join", "ada", "nowhere"]] {
         let ended_with = Program::start("chat", args).end();
         let words = "nowhere is not an address. Write host:port, for example 127.0.0.1:7000.\n";

@@ -74,7 +74,7 @@ fn here(names: &[&str]) -> Seen {
 }
 
 #[tokio::test]
-async fn those_who_look_at_the_board_see_each_other() {
+async fn viewers_of_the_board_see_each_other() {
     let (_program, url) = serve();
     let (ada, mut seen_by_ada) = join(&url, "Ada").await;
     let (bob, mut seen_by_bob) = join(&url, "Bob").await;
@@ -94,7 +94,7 @@ async fn those_who_look_at_the_board_see_each_other() {
 
 /// `.ci/run` installs a browser, and sets `CHROMEDRIVER`. Elsewhere a browser may be missing.
 #[tokio::test]
-async fn two_pages_in_a_browser_and_a_client_in_rust_are_in_one_room() {
+async fn browser_pages_and_a_rust_client_share_a_room() {
     let required = std::env::var("CHROMEDRIVER").ok();
     let driver = required.clone().unwrap_or_else(|| "chromedriver".into());
     if required.is_none() && !Command::new(&driver).arg("--version").output().is_ok_and(|done| done.status.success()) {

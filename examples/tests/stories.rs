@@ -5,14 +5,14 @@
 mod common;
 
 #[test]
-fn at_a_glance_prints_its_four_lines_in_the_same_order_each_time() {
+fn at_a_glance_prints_its_lines_in_order() {
     for _ in 0..20 {
         assert_eq!(common::run("at_a_glance"), "Ada has connected\nAda said Howdy\n10\nAda has disconnected\n");
     }
 }
 
 #[test]
-fn permissions_shows_who_may_call_what() {
+fn permissions_prints_allowed_and_denied_calls() {
     let expected = "Ada hears that a sword costs 10\n\
         Ada hears that 5 of sword are on their way\n\
         Ben hears that a sword costs 10\n\
@@ -21,7 +21,7 @@ fn permissions_shows_who_may_call_what() {
 }
 
 #[test]
-fn timing_prints_the_times_of_both_sides() {
+fn timing_prints_the_times_of_both_peers() {
     let expected = "server: 3 of Oracle.guess, the longest took less than 500 ms\n\
         server: 1 of Oracle.think, the longest took more than 500 ms\n\
         client: 3 of Oracle.guess, the longest took less than 500 ms\n\
@@ -30,7 +30,7 @@ fn timing_prints_the_times_of_both_sides() {
 }
 
 #[test]
-fn shop_prints_its_story() {
+fn shop_prints_its_expected_lines() {
     let story = common::run("shop");
     let expected = include_str!("shop.expected").replace('\r', "");
     assert!(story == expected, "the story is another one than in tests/shop.expected:\n{story}");

@@ -36,7 +36,7 @@ impl Authority {
     }
 
     /// Signs a certificate for a host.
-    pub fn vouch_for(&self, host: &str) -> Certificate {
+    pub fn sign(&self, host: &str) -> Certificate {
         let (params, key) = (CertificateParams::new([host.to_owned()]).expect("a name"), new_key());
         let certificate = params.signed_by(&key, &self.0).expect("a certificate");
         Certificate { chain: certificate.pem(), key: key.serialize_pem() }
@@ -58,5 +58,5 @@ impl Certificate {
 pub static LOOPBACK: LazyLock<(Arc<ServerConfig>, Arc<ClientConfig>)> = LazyLock::new(|| {
     let authority = Authority::new();
     let client = client_config(Some(authority.pem().as_bytes()), None).expect("a configuration");
-    (authority.vouch_for("127.0.0.1").server().into(), client.into())
+    (authority.sign("127.0.0.1").server().into(), client.into())
 });

@@ -8,20 +8,22 @@
 mod certificates;
 mod contract;
 mod handlers;
-mod place;
+mod path;
 pub mod raw;
 pub mod raw_websocket;
 mod relay;
 pub mod soak;
 mod transport;
+mod values;
 mod wait;
 
 pub use self::{
     certificates::{Authority, Certificate, LOOPBACK},
     contract::*,
     handlers::{Desk, Shop, Voter, admitting, players},
-    place::path_of_its_own,
-    relay::{Conditions, Relay},
+    path::unique_path,
+    relay::{Conditions, Relay, connect_through_relay},
     transport::{Messages, Transport, messages, reconnecting, run, run_on_one_thread, unix_url},
-    wait::{PATIENCE, eventually, never, poll_once, within},
+    values::{Fragile, FragileIdentity, PanicsOnDrop},
+    wait::{PATIENCE, eventually, never, poll_once, within, within_time},
 };

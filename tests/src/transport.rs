@@ -111,7 +111,7 @@ impl Transport {
     }
 
     /// Waits until a server has no sockets.
-    pub async fn deserted<I: Identity>(self, server: &Server<I>) {
+    pub async fn wait_until_empty<I: Identity>(self, server: &Server<I>) {
         eventually("the server has no sockets", || server.sockets().is_empty()).await;
     }
 }

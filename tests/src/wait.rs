@@ -17,7 +17,12 @@ pub const PATIENCE: Duration = Duration::from_secs(8);
 
 /// Awaits a future, and fails after [`PATIENCE`].
 pub async fn within<F: Future>(future: F) -> F::Output {
-    timeout(PATIENCE, future).await.expect("it hangs")
+    within_time(PATIENCE, future).await
+}
+
+/// Awaits a future, and fails after this time.
+pub async fn within_time<F: Future>(limit: Duration, future: F) -> F::Output {
+    timeout(limit, future).await.expect("it hangs")
 }
 
 /// Waits until a condition holds, and fails after [`PATIENCE`].

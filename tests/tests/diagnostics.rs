@@ -10,9 +10,9 @@ use std::{
     time::Duration,
 };
 
-use serde::{Deserialize, Serialize, Serializer, ser::Error as _};
+use serde::{Deserialize, Serialize};
 use sockets::{CallError, Client, Limits, Peer, Refusal, Server, Socket};
-use sockets_tests::eventually;
+use sockets_tests::{Fragile, PanicsOnDrop, eventually};
 use tracing::{
     Event, Metadata, Subscriber,
     field::{Field, Visit},
@@ -71,16 +71,6 @@ async fn event(parts: &[&str]) {
 fn assert_names(text: &str, parts: &[&str]) {
     for part in parts {
         assert!(text.contains(part), "{part:?} is not in {text:?}");
-    }
-}
-
-/// A value that cannot be encoded.
-#[derive(Debug, PartialEq, Deserialize)]
-struct Fragile;
-
-impl Serialize for Fragile {
-    fn serialize<S: Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
-        Err(S::Error::custom("broken"))
     }
 }
 
@@ -283,15 +273,6 @@ async fn cancelled_handler_is_counted_and_reported() {
     event(&["method=\"Purchases/waits\"", "peer=server", "side=client", "left"]).await;
 }
 
-/// A value whose `Drop` panics.
-struct Explosive(&'static str);
-
-impl Drop for Explosive {
-    fn drop(&mut self) {
-        assert!(std::thread::panicking(), "dropped {}", self.0);
-    }
-}
-
 #[tokio::test]
 async fn hook_panic_is_reported_with_hook_and_peer() {
     record();
@@ -303,7 +284,7 @@ async fn hook_panic_is_reported_with_hook_and_peer() {
         .connected(|socket: Socket<u8>| async move {
             assert!(*socket.identity() > 1, "not prepared");
             socket.listen("panics", |(): ()| async { assert!(std::thread::panicking(), "not handled") });
-            let explosive = Explosive("a listener");
+            let explosive = PanicsOnDrop("a listener");
             socket.listen("explosive", move |(): ()| {
                 let _ = &explosive;
                 async {}

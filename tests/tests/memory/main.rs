@@ -3,5 +3,5 @@
 //! These tests have a process of their own since its global allocator counts allocations.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod held;
-mod released;
+mod peaks;
+mod release;

@@ -4,7 +4,7 @@
 //! threads that hang.
 #![allow(clippy::unwrap_used, reason = "a test that unwraps fails there")]
 
-mod loud;
+mod callbacks;
 
 use std::{sync::mpsc, thread, time::Duration};
 
@@ -17,7 +17,7 @@ use tokio::{
     time::timeout,
 };
 
-use self::loud::{Events, Id, Loud, LoudStream, calls, forget, loudly, register, register_client, stage};
+use self::callbacks::{Events, Id, Loud, LoudStream, calls, forget, loudly, register, register_client, stage};
 
 const PATIENCE: Duration = Duration::from_secs(90);
 
@@ -199,6 +199,6 @@ fn reentrant_user_code_never_hangs() {
     run(|| Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap());
     run(|| Builder::new_current_thread().enable_all().build().unwrap());
     for place in ["event", "hash", "eq", "drop", "serialize", "deserialize", "wake", "waker dropped", "read", "write"] {
-        assert!(loud::count(place) > 0, "nothing called back from {place}");
+        assert!(callbacks::count(place) > 0, "nothing called back from {place}");
     }
 }

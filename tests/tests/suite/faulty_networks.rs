@@ -7,11 +7,14 @@ use std::{
 
 use futures_util::{StreamExt, future::join_all};
 use sockets::{CallError, Client, Limits, Reconnect, Server};
-use sockets_tests::{Conditions, Relay, eventually};
+use sockets_tests::{Conditions, Relay, eventually, within, within_time};
 use tokio::{
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
-    time::{Instant, timeout},
+    time::Instant,
 };
+
+/// Longer than a faulty network needs for all messages.
+const MINUTE: Duration = Duration::from_secs(60);
 
 #[sockets::group("Numbers")]
 trait Numbers {
@@ -78,15 +81,11 @@ async fn everything_arrives(rig: &mut Rig, rounds: u32) {
     }
 }
 
-async fn within<F: Future>(seconds: u64, what: F) -> F::Output {
-    timeout(Duration::from_secs(seconds), what).await.expect("it hangs")
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bytewise_connection_loses_nothing() {
     let mut rig = rig().await;
     rig.relay.set(Conditions { bytewise: true, ..Conditions::default() });
-    within(60, everything_arrives(&mut rig, 20)).await;
+    within_time(MINUTE, everything_arrives(&mut rig, 20)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -94,8 +93,8 @@ async fn delayed_connection_times_out_and_ignores_late_replies() {
     let mut rig = rig().await;
     rig.relay.set(Conditions { delay: Duration::from_millis(30), ..Conditions::default() });
     let hasty = NumbersClient::new(&rig.client).with_timeout(Duration::from_millis(20));
-    assert_eq!(within(10, hasty.double(1, Vec::new())).await, Err(CallError::Timeout));
-    within(60, everything_arrives(&mut rig, 10)).await;
+    assert_eq!(within(hasty.double(1, Vec::new())).await, Err(CallError::Timeout));
+    within_time(MINUTE, everything_arrives(&mut rig, 10)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -104,15 +103,15 @@ async fn temporarily_frozen_connection_loses_nothing() {
     for _ in 0..3 {
         rig.relay.set(Conditions { frozen: true, ..Conditions::default() });
         let waiting = NumbersClient::new(&rig.client).with_timeout(Duration::from_millis(50));
-        assert_eq!(within(10, waiting.double(1, Vec::new())).await, Err(CallError::Timeout));
+        assert_eq!(within(waiting.double(1, Vec::new())).await, Err(CallError::Timeout));
         let thaw = async {
             tokio::time::sleep(Duration::from_millis(50)).await;
             rig.relay.set(Conditions::default());
         };
         let up = NumbersClient::new(&rig.client);
-        let (doubled, ()) = within(10, async { tokio::join!(up.double(21, vec![1; 100_000]), thaw) }).await;
+        let (doubled, ()) = within(async { tokio::join!(up.double(21, vec![1; 100_000]), thaw) }).await;
         assert_eq!(doubled, Ok((42, vec![1; 100_000])));
-        within(60, everything_arrives(&mut rig, 10)).await;
+        within_time(MINUTE, everything_arrives(&mut rig, 10)).await;
     }
 }
 
@@ -130,7 +129,7 @@ async fn corrupt_connection_harms_no_other_client() {
         let since = Instant::now();
         let calls = (0..10).map(|number| up.double(number, vec![3; 40]));
         // Whatever comes of each, something does.
-        outcomes.fetch_add(within(10, join_all(calls)).await.len().try_into().unwrap(), Ordering::Relaxed);
+        outcomes.fetch_add(within(join_all(calls)).await.len().try_into().unwrap(), Ordering::Relaxed);
         assert!(since.elapsed() < Duration::from_secs(5));
         drop(limited);
         bad.cut();
@@ -140,5 +139,5 @@ async fn corrupt_connection_harms_no_other_client() {
     let server = rig.server.clone();
     eventually("only one is left", move || server.sockets().len() == 1).await;
     while rig.at_server.try_recv().is_ok() {}
-    within(60, everything_arrives(&mut rig, 10)).await;
+    within_time(MINUTE, everything_arrives(&mut rig, 10)).await;
 }

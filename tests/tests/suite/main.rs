@@ -6,12 +6,12 @@
 
 mod audiences;
 mod calls;
-mod connecting;
-mod ending;
+mod connection;
 mod faulty_networks;
 #[allow(unreachable_pub, reason = "the lints of public items apply to generated code")]
 pub mod groups;
 mod keep_alive;
+mod lifetime;
 mod limits;
 mod middleware;
 mod programs;

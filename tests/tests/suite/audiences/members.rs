@@ -138,7 +138,7 @@ tcp_and_memory! {
         let audiences = [server.all(), server.room("r"), server.clients([&socket]), server.users([&ada])];
         assert!(audiences.iter().all(|audience| audience.sockets() == [socket.clone()]));
         drop(client);
-        net.deserted(&server).await;
+        net.wait_until_empty(&server).await;
         for audience in &audiences {
             assert!(audience.sockets().is_empty(), "{audience:?}");
             LobbyClient::new(audience).message("anybody?").await.unwrap();

@@ -3,7 +3,6 @@
 use std::{sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
-use serde::{Serialize, Serializer, ser::Error};
 use sockets::{CallError, Client, DisconnectReason, Limits, Peer, Server, Socket};
 use sockets_tests::*;
 use tokio::sync::{Semaphore, mpsc};
@@ -29,16 +28,6 @@ mod misunderstood {
         async fn number(&self, n: u32);
         #[emit]
         async fn unheard_of_too(&self);
-    }
-}
-
-/// A value that cannot be encoded.
-#[derive(Debug, PartialEq, serde::Deserialize)]
-struct Fragile;
-
-impl Serialize for Fragile {
-    fn serialize<S: Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
-        Err(S::Error::custom("it broke on the way"))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Contracts, their generated code, and handlers that are registered by name.
 
 mod borrowed_arguments;
-mod dynamic;
+mod calls_by_name;
 mod expansion;
 pub mod lints;
 mod listeners;

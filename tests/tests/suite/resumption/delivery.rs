@@ -6,10 +6,8 @@ use std::{
 };
 
 use sockets::{CallError, ClientState, Limits, Server};
-use sockets_tests::{Relay, eventually, reconnecting, within};
+use sockets_tests::{Relay, connect_through_relay, eventually, reconnecting, within};
 use tokio::sync::Semaphore;
-
-use super::through_a_relay;
 
 #[sockets::group("Board")]
 trait Board {
@@ -79,7 +77,7 @@ async fn only_idempotent_request_is_repeated_in_a_new_session() {
         .bind("tcp://127.0.0.1:0")
         .await
         .unwrap();
-    let (relay, client) = through_a_relay(&server, reconnecting()).await;
+    let (relay, client) = connect_through_relay(&server, reconnecting()).await;
     let board = BoardClient::new(&client);
     let breaking = async {
         noting.begun.acquire_many(2).await.unwrap().forget();

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use sockets::{Client, ClientState, DisconnectReason, Reconnect, Server, Socket};
-use sockets_tests::{eventually, path_of_its_own, reconnecting, within};
+use sockets_tests::{eventually, reconnecting, unique_path, within};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clients_of_a_restarting_server_reconnect_in_turn() {
@@ -105,7 +105,7 @@ async fn unreachable_redirect_returns_to_the_first_server() {
 /// A server must not redirect a client to a less secure transport.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn redirect_to_another_transport_is_ignored() {
-    let path = path_of_its_own();
+    let path = unique_path();
     let url = format!("unix:{}", path.display());
     let first = Server::builder().bind(&url).await.unwrap();
     let elsewhere = named(2).await;

@@ -161,7 +161,7 @@ async fn address_is_free_when_the_server_is_dropped_on_one_thread() {
     rebind("tcp://127.0.0.1:0").await;
     rebind("ws://127.0.0.1:0").await;
     #[cfg(unix)]
-    rebind(&format!("unix:{}", path_of_its_own().display())).await;
+    rebind(&format!("unix:{}", unique_path().display())).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -39,10 +39,10 @@ fn trusting(authority: &Authority) -> sockets::ClientBuilder {
 #[tokio::test]
 async fn certificate_of_a_trusted_authority_is_accepted() {
     let authority = Authority::new();
-    let (server, url) = serve(&authority.vouch_for("127.0.0.1")).await;
+    let (server, url) = serve(&authority.sign("127.0.0.1")).await;
     let _by_address = trusting(&authority).connect(&url).await.unwrap();
 
-    let (named, url) = serve(&authority.vouch_for("localhost")).await;
+    let (named, url) = serve(&authority.sign("localhost")).await;
     let url = url.replace("127.0.0.1", "localhost");
     let _by_name = trusting(&authority).connect(&url).await.unwrap();
     assert_eq!((server.sockets().len(), named.sockets().len()), (1, 1));
@@ -51,13 +51,13 @@ async fn certificate_of_a_trusted_authority_is_accepted() {
 #[tokio::test]
 async fn untrusted_certificate_fails_as_untrusted() {
     let authority = Authority::new();
-    let (server, url) = serve(&authority.vouch_for("127.0.0.1")).await;
+    let (server, url) = serve(&authority.sign("127.0.0.1")).await;
     for client in [Client::builder(), trusting(&Authority::new())] {
         let failed = client.connect(&url).await.unwrap_err();
         assert!(matches!(failed, ConnectError::Untrusted(_)), "{failed:?}");
         assert!(failed.to_string().starts_with("the server's certificate is not trusted: "), "{failed}");
     }
-    let (other, url) = serve(&authority.vouch_for("example.com")).await;
+    let (other, url) = serve(&authority.sign("example.com")).await;
     let failed = trusting(&authority).connect(&url).await.unwrap_err();
     assert!(matches!(failed, ConnectError::Untrusted(_)), "{failed:?}");
     assert!(server.sockets().is_empty() && other.sockets().is_empty());
@@ -66,7 +66,7 @@ async fn untrusted_certificate_fails_as_untrusted() {
 #[tokio::test]
 async fn client_certificate_reaches_authentication() {
     let (servers, clients) = (Authority::new(), Authority::new());
-    let own = servers.vouch_for("127.0.0.1");
+    let own = servers.sign("127.0.0.1");
     let config = server_config(own.chain.as_bytes(), own.key.as_bytes(), Some(clients.pem().as_bytes())).unwrap();
     let server = Server::builder().tls(config).authenticate(|(): (), handshake: ConnectInfo| async move {
         assert_eq!(handshake.transport, "tls");
@@ -81,12 +81,12 @@ async fn client_certificate_reaches_authentication() {
         Client::builder().tls(client_config(Some(roots.as_bytes()), certificate).unwrap()).connect(&url).await
     };
 
-    let ada = clients.vouch_for("ada");
+    let ada = clients.sign("ada");
     let _client = connect(Some(&ada)).await.unwrap();
     let der = CertificateDer::from_pem_slice(ada.chain.as_bytes()).unwrap();
     assert!(server.socket(&der.to_vec()).is_some());
 
-    for stranger in [None, Some(&Authority::new().vouch_for("ada"))] {
+    for stranger in [None, Some(&Authority::new().sign("ada"))] {
         let failed = connect(stranger).await.unwrap_err();
         assert!(matches!(failed, ConnectError::Handshake(_)), "{failed:?}");
         assert!(failed.to_string().contains("TLS"), "{failed}");
@@ -111,8 +111,8 @@ async fn address_in_use_is_not_bound() {
 
 #[test]
 fn invalid_certificate_error_states_the_cause() {
-    let good = Authority::new().vouch_for("localhost");
-    let other = Authority::new().vouch_for("localhost");
+    let good = Authority::new().sign("localhost");
+    let other = Authority::new().sign("localhost");
     let refused =
         |chain: &str, key: &str| server_config(chain.as_bytes(), key.as_bytes(), None).unwrap_err().to_string();
     assert_eq!(refused("", &good.key), "the certificates cannot be read: there are none in it");

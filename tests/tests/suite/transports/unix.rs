@@ -21,7 +21,7 @@ fn url(path: &Path) -> String {
 
 /// A server at a new path.
 async fn serve() -> (Server, PathBuf) {
-    let path = path_of_its_own();
+    let path = unique_path();
     (Server::builder().bind(&url(&path)).await.unwrap(), path)
 }
 
@@ -40,7 +40,7 @@ async fn unix_path_is_accepted_with_and_without_slashes() {
 
 #[tokio::test]
 async fn authentication_receives_peer_credentials() {
-    let path = path_of_its_own();
+    let path = unique_path();
     let server = Server::builder().authenticate(|(): (), handshake: ConnectInfo| async move {
         assert_eq!(handshake.transport, "unix");
         assert_eq!(handshake.peer_addr, None);
@@ -76,7 +76,7 @@ async fn path_in_use_is_not_bound() {
 
 #[tokio::test]
 async fn file_of_a_dead_server_is_replaced() {
-    let path = path_of_its_own();
+    let path = unique_path();
     // The file that a killed process leaves.
     drop(UnixListener::bind(&path).unwrap());
     assert!(path.exists());
@@ -87,7 +87,7 @@ async fn file_of_a_dead_server_is_replaced() {
 
 #[tokio::test]
 async fn regular_file_is_left_alone() {
-    let path = path_of_its_own();
+    let path = unique_path();
     fs::write(&path, "dear diary").unwrap();
     let failed = Server::builder().bind(&url(&path)).await.unwrap_err();
     assert!(is_in_use(&failed), "{failed:?}");
@@ -101,7 +101,7 @@ async fn regular_file_is_left_alone() {
 async fn file_of_a_successor_is_left_alone() {
     let (first, path) = serve().await;
     // By this name the first server can be reached as long as it listens.
-    let other_name = path_of_its_own();
+    let other_name = unique_path();
     fs::hard_link(&path, &other_name).unwrap();
     fs::remove_file(&path).unwrap();
     let second = Server::builder().bind(&url(&path)).await.unwrap();
@@ -115,7 +115,7 @@ async fn file_of_a_successor_is_left_alone() {
 #[tokio::test]
 async fn client_waits_for_a_full_accept_queue() {
     const CLIENTS: usize = 8;
-    let path = path_of_its_own();
+    let path = unique_path();
     let socket = tokio::net::UnixSocket::new_stream().unwrap();
     socket.bind(&path).unwrap();
     let listener = socket.listen(1).unwrap();
@@ -148,7 +148,7 @@ async fn client_waits_for_a_full_accept_queue() {
 
 #[tokio::test]
 async fn path_above_the_length_limit_is_an_error() {
-    let path = path_of_its_own().join("x".repeat(200));
+    let path = unique_path().join("x".repeat(200));
     let failed = Server::builder().bind(&url(&path)).await.unwrap_err();
     assert!(failed.to_string().contains("path must be shorter"), "{failed}");
     let failed = Client::builder().connect(&url(&path)).await.unwrap_err();

@@ -10,7 +10,7 @@ use sockets_tests::{
     raw::{ECHO, NOTE, Raw, UNKNOWN, reply, request, signatures, string},
 };
 
-use super::served::{BadClient, server_and_healthy};
+use super::fixture::{BadClient, server_and_healthy};
 
 /// A signature that no method has.
 const OTHER: [u8; 8] = [7; 8];

@@ -9,7 +9,7 @@ use sockets_tests::raw::{
     ECHO, NEST, NOTE, Raw, SUM, UNKNOWN, WAIT, cancel, credit, emit, reply, request, request_within, string, varint,
 };
 
-use super::served::{server_and_healthy, server_with};
+use super::fixture::{server_and_healthy, server_with};
 
 /// It is served as if nothing had happened.
 async fn check(raw: &mut Raw) {

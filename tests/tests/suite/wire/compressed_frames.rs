@@ -2,7 +2,7 @@
 
 use sockets_tests::raw::{ECHO, REPLY, Raw, TERMS, envelope, request, string, terms};
 
-use super::served::server_and_healthy;
+use super::fixture::server_and_healthy;
 
 /// The extension by which a peer supports LZ4.
 const COMPRESSES: [u8; 4] = [1, 2, 1, 1];

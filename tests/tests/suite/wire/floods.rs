@@ -5,7 +5,7 @@ use tokio::io::{DuplexStream, duplex};
 
 use sockets_tests::raw::{ECHO, Raw, TERMS, UNKNOWN, cancel, prefixed, reply, request, string, welcome};
 
-use super::served::{BadServer, Handler};
+use super::fixture::{BadServer, Handler};
 
 /// The capacity of the pipe between the peers.
 const PIPE: usize = 4096;

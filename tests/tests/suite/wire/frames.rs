@@ -7,7 +7,7 @@ use sockets_tests::raw::{
     ECHO, NOTE, Raw, TERMS, UNKNOWN, WAIT, cancel, credit, emit, greeting, prefixed, reply, request, string,
 };
 
-use super::served::{BadServer, Handler, Healthy, server_and_healthy, server_with};
+use super::fixture::{BadServer, Handler, Healthy, server_and_healthy, server_with};
 
 /// The fault, the bytes, and a part of the Close frame's text.
 type Case = (&'static str, Vec<u8>, &'static str);

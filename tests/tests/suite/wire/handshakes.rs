@@ -10,7 +10,7 @@ use sockets_tests::{
     raw::{NO_EXTENSIONS, Raw, TERMS, envelope, greeting, prefixed, string, terms, varint},
 };
 
-use super::served::{Healthy, server_and_healthy, server_with};
+use super::fixture::{Healthy, server_and_healthy, server_with};
 
 #[tokio::test]
 async fn bad_hello_is_answered_with_the_cause() {

@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use sockets::{Client, Refusal, Server, Socket};
-use sockets_tests::{eventually, tcp_and_memory, within};
+use sockets_tests::{FragileIdentity, PanicsOnDrop, eventually, tcp_and_memory, within};
 use tokio::sync::mpsc::unbounded_channel;
 
 tcp_and_memory! {
@@ -17,13 +17,13 @@ tcp_and_memory! {
             let ended = Arc::clone(&counted);
             async move {
                 for name in ["one", "two"] {
-                    let panicking = Panicking;
+                    let panicking = PanicsOnDrop("a listener");
                     socket.listen(name, move |(): ()| {
                         let _ = &panicking;
                         async {}
                     });
                 }
-                socket.serve(BoomServer::new(Panicking));
+                socket.serve(BoomServer::new(PanicsOnDrop("a handler")));
                 socket.on_disconnect(move |_| async move {
                     ended.fetch_add(1, Ordering::Relaxed);
                 });
@@ -36,7 +36,7 @@ tcp_and_memory! {
             assert_eq!(BoomClient::new(&client).boom().await, Ok(()));
             within(client.close()).await;
             eventually("the hook has run", || ended.load(Ordering::Relaxed) == number).await;
-            net.deserted(&server).await;
+            net.wait_until_empty(&server).await;
         }
         assert_eq!(ended.load(Ordering::Relaxed), 3);
     }
@@ -47,35 +47,16 @@ trait Boom {
     async fn boom(&self);
 }
 
-/// Panics when it is dropped.
-struct Panicking;
-
-impl Boom for Panicking {
+impl Boom for PanicsOnDrop {
     async fn boom(&self) {}
-}
-
-impl Drop for Panicking {
-    fn drop(&mut self) {
-        panic!("a value panics while it is dropped");
-    }
-}
-
-/// An identity that panics when it is dropped.
-#[derive(Clone, PartialEq, Eq, Hash)]
-struct Fragile(Arc<u32>);
-
-impl Drop for Fragile {
-    fn drop(&mut self) {
-        assert!(Arc::strong_count(&self.0) > 1, "an identity panics while it is dropped");
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hook_runs_once_when_the_identity_panics_on_drop() {
     let (ended, mut is_ended) = unbounded_channel();
     let server = Server::builder()
-        .authenticate(|(): ()| async { Ok::<_, Refusal>(Fragile(Arc::new(7))) })
-        .connected(move |socket: Socket<Fragile>| {
+        .authenticate(|(): ()| async { Ok::<_, Refusal>(FragileIdentity(Arc::new(7))) })
+        .connected(move |socket: Socket<FragileIdentity>| {
             let ended = ended.clone();
             async move {
                 socket.on_disconnect(move |_| async move { ended.send(()).unwrap() });

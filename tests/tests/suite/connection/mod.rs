@@ -5,9 +5,9 @@ mod authentication;
 mod backoff;
 mod cancellation;
 mod connected_hook;
+mod errors;
 mod identity;
 mod refusals;
-mod remedies;
 mod time_limits;
 
 use std::time::Duration;

@@ -13,7 +13,7 @@ use sockets_tests::{
     },
 };
 
-use super::served::{BadClient, BadServer, Handler};
+use super::fixture::{BadClient, BadServer, Handler};
 
 /// Connects a client to a raw server that reads the client hello and then runs `answer`.
 async fn connect_local<F: Future>(

@@ -10,7 +10,7 @@ use std::{
 };
 
 use sockets::{CallError, Client, ClientState, ConnectError, DisconnectReason, Limits, Refusal, Server, Socket};
-use sockets_tests::{Relay, eventually, every_transport, reconnecting, within};
+use sockets_tests::{connect_through_relay, eventually, every_transport, reconnecting, within};
 use tokio::sync::Notify;
 
 /// Sessions that end with their connections, so that a client that reconnects has another session.
@@ -35,13 +35,6 @@ async fn server(outcome: Outcome) -> Server {
         }
     };
     Server::builder().limits(forgetful()).connected(connected).bind("tcp://127.0.0.1:0").await.unwrap()
-}
-
-/// Connects through a relay.
-async fn through_a_relay(server: &Server) -> (Relay, Client) {
-    let relay = Relay::to(server.local_addr()).await;
-    let client = within(reconnecting().connect(&relay.url())).await.unwrap();
-    (relay, client)
 }
 
 every_transport! {
@@ -85,7 +78,7 @@ async fn final_refusal_ends_a_client_that_reconnects() {
         async move { if first { Ok(()) } else { Err(Refusal::new("your account is closed")) } }
     });
     let server = server.limits(forgetful()).bind("tcp://127.0.0.1:0").await.unwrap();
-    let (relay, client) = through_a_relay(&server).await;
+    let (relay, client) = connect_through_relay(&server, reconnecting()).await;
     relay.shut();
     eventually("the client is away", || client.is_away()).await;
     let (called, ()) = within(async { tokio::join!(client.request::<u32>("ping", &()), async { relay.cut() }) }).await;
@@ -110,7 +103,7 @@ async fn final_refusal_ends_the_session_on_the_server() {
         async move { if first { Ok(()) } else { Err(Refusal::new("your account is closed")) } }
     });
     let server = server.limits(patient()).bind("tcp://127.0.0.1:0").await.unwrap();
-    let (relay, client) = through_a_relay(&server).await;
+    let (relay, client) = connect_through_relay(&server, reconnecting()).await;
     let socket = server.sockets().remove(0);
     relay.cut();
     let refused = DisconnectReason::Refused(Refusal::new("your account is closed"));
@@ -127,7 +120,7 @@ async fn refusal_with_a_retry_keeps_the_session_on_the_server() {
         async move { if number == 1 { Err(Refusal::retry("busy")) } else { Ok(()) } }
     });
     let server = server.limits(patient()).bind("tcp://127.0.0.1:0").await.unwrap();
-    let (relay, client) = through_a_relay(&server).await;
+    let (relay, client) = connect_through_relay(&server, reconnecting()).await;
     let socket = server.sockets().remove(0);
     relay.cut();
     eventually("the client is away", || socket.is_away()).await;
@@ -139,7 +132,7 @@ async fn refusal_with_a_retry_keeps_the_session_on_the_server() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn final_refusal_by_a_hook_ends_a_client_that_reconnects() {
     let server = server(|number| if number == 0 { Ok(()) } else { Err(Refusal::new("closed")) }).await;
-    let (relay, client) = through_a_relay(&server).await;
+    let (relay, client) = connect_through_relay(&server, reconnecting()).await;
     relay.cut();
     let reason = within(client.disconnected()).await;
     assert_eq!(reason, DisconnectReason::Refused(Refusal::new("closed")));
@@ -161,7 +154,7 @@ async fn refusal_with_a_delay_is_followed_by_an_attempt_after_it() {
         async move { if number == 1 { Err(Refusal::retry("busy").after(WAIT)) } else { Ok(()) } }
     });
     let server = server.bind("tcp://127.0.0.1:0").await.unwrap();
-    let (relay, client) = through_a_relay(&server).await;
+    let (relay, client) = connect_through_relay(&server, reconnecting()).await;
     within(admitted.notified()).await;
     relay.cut();
     within(refused.notified()).await;
@@ -183,7 +176,7 @@ fn fails_a_while(number: u32) -> Result<(), Refusal> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hook_that_fails_for_a_while_ends_no_client_and_no_call() {
     let server = server(fails_a_while).await;
-    let (relay, client) = through_a_relay(&server).await;
+    let (relay, client) = connect_through_relay(&server, reconnecting()).await;
     relay.shut();
     eventually("the client is away", || client.is_away()).await;
     let (called, ()) = within(async { tokio::join!(client.request::<u32>("ping", &()), async { relay.cut() }) }).await;
@@ -195,7 +188,7 @@ async fn hook_that_fails_for_a_while_ends_no_client_and_no_call() {
 async fn reason_of_the_loss_is_kept_when_a_hook_refuses_the_client() {
     let busy = |number| if number == 0 { Ok(()) } else { Err(Refusal::retry("busy").after(PAUSE)) };
     let server = server(busy).await;
-    let (relay, client) = through_a_relay(&server).await;
+    let (relay, client) = connect_through_relay(&server, reconnecting()).await;
     relay.cut();
     let state = || match client.state() {
         ClientState::Reconnecting { attempt, reason, error: Some(error) } => Some((attempt, reason, error)),
@@ -211,7 +204,7 @@ async fn reason_of_the_loss_is_kept_when_a_hook_refuses_the_client() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn reason_of_the_loss_is_renewed_when_a_session_is_ready() {
     let server = server(fails_a_while).await;
-    let (relay, client) = through_a_relay(&server).await;
+    let (relay, client) = connect_through_relay(&server, reconnecting()).await;
     relay.cut();
     eventually("the second session is ready", || client.state() == ClientState::Connected { session: 2 }).await;
     within(server.shutdown_for_restart(Duration::ZERO)).await;
@@ -232,7 +225,7 @@ async fn hook_that_exceeds_its_time_limit_is_a_retry() {
         }
     };
     let server = Server::builder().limits(forgetful()).connected(connected).bind("tcp://127.0.0.1:0").await.unwrap();
-    let (relay, client) = through_a_relay(&server).await;
+    let (relay, client) = connect_through_relay(&server, reconnecting()).await;
     relay.cut();
     eventually("the client has another session", || client.state() == ClientState::Connected { session: 2 }).await;
 }

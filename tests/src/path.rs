@@ -7,7 +7,7 @@ use std::{
 };
 
 /// A unique path of a socket or another file. The file does not exist yet.
-pub fn path_of_its_own() -> PathBuf {
+pub fn unique_path() -> PathBuf {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     std::env::temp_dir().join(format!("sockets-tests-{}-{number}", process::id()))

@@ -51,7 +51,7 @@ every_transport! {
 
         drop(clone);
         assert_eq!(socket.disconnected().await, DisconnectReason::PeerClosed);
-        net.deserted(&server).await;
+        net.wait_until_empty(&server).await;
     }
 
     async fn emits_before_the_last_handle_is_dropped_arrive(net: Transport) {

@@ -97,7 +97,7 @@ tcp_and_memory! {
         server.sockets()[0].emit("stop", &()).await.unwrap();
         within(is_done).await.unwrap();
         within(client.disconnected()).await;
-        net.deserted(&server).await;
+        net.wait_until_empty(&server).await;
     }
 }
 

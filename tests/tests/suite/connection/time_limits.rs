@@ -3,7 +3,7 @@
 use std::{future::pending, time::Duration};
 
 use sockets::{AcceptError, Client, ConnectError, Limits, Refusal, Server, Socket};
-use sockets_tests::{every_transport, tcp_and_memory, *};
+use sockets_tests::{PanicsOnDrop, every_transport, tcp_and_memory, *};
 use tokio::{
     io::{AsyncReadExt, duplex},
     time::Instant,
@@ -16,18 +16,9 @@ fn brief() -> Limits {
     Limits { authentication: limit, connected: limit, ..Limits::default() }
 }
 
-/// A value whose `Drop` panics.
-struct Explosive;
-
-impl Drop for Explosive {
-    fn drop(&mut self) {
-        assert!(std::thread::panicking(), "it is dropped");
-    }
-}
-
 /// A future that never completes, and panics when it is dropped.
 async fn never_and_panics_when_dropped() {
-    let _held = Explosive;
+    let _held = PanicsOnDrop("a future");
     pending::<()>().await;
 }
 
@@ -38,7 +29,7 @@ every_transport! {
         let failed = net.try_connect(&server, Client::builder().limits(brief())).await.unwrap_err();
         assert!(matches!(failed, ConnectError::Handshake(_)), "{failed:?}");
         assert!(since.elapsed() < Duration::from_secs(2), "{:?}", since.elapsed());
-        net.deserted(&server).await;
+        net.wait_until_empty(&server).await;
     }
 }
 
@@ -94,7 +85,7 @@ tcp_and_memory! {
         let server = net.serve(server).await;
         let outcome = net.try_connect(&server, Client::builder()).await;
         assert!(is_retry(&outcome), "{outcome:?}");
-        net.deserted(&server).await;
+        net.wait_until_empty(&server).await;
     }
 }
 

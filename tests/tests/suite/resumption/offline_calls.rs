@@ -7,9 +7,7 @@ use std::{
 };
 
 use sockets::{CallError, Client, ClientState, Limits, Server};
-use sockets_tests::{Relay, eventually, reconnecting, within};
-
-use super::through_a_relay;
+use sockets_tests::{Relay, connect_through_relay, eventually, reconnecting, within};
 
 #[sockets::group("Notes")]
 trait Notes {
@@ -40,7 +38,7 @@ async fn away(noting: &Noting, resume_within: Duration) -> (Server, Relay, Clien
         .bind("tcp://127.0.0.1:0")
         .await
         .unwrap();
-    let (relay, client) = through_a_relay(&server, reconnecting()).await;
+    let (relay, client) = connect_through_relay(&server, reconnecting()).await;
     relay.shut();
     eventually("it is away", || matches!(client.state(), ClientState::Reconnecting { .. })).await;
     assert!(client.is_away() && client.is_connected());

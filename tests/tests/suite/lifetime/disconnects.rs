@@ -150,7 +150,7 @@ tcp_and_memory! {
         assert_eq!(reason.message(), Some("be nice"));
         assert!(reason.to_string().contains("be nice"), "{reason}");
         assert!(matches!(reason, DisconnectReason::Kicked(_)));
-        net.deserted(&server).await;
+        net.wait_until_empty(&server).await;
     }
 }
 

@@ -1,0 +1,37 @@
+//! Values that fail: when they are dropped, or when they are encoded.
+
+use std::{sync::Arc, thread};
+
+use serde::{Deserialize, Serialize, Serializer, ser::Error};
+
+/// A value that panics when it is dropped, with this name in the message.
+#[derive(Debug)]
+pub struct PanicsOnDrop(pub &'static str);
+
+impl Drop for PanicsOnDrop {
+    fn drop(&mut self) {
+        // A second panic would abort the process.
+        assert!(thread::panicking(), "dropped {}", self.0);
+    }
+}
+
+/// A value that cannot be encoded.
+#[derive(Debug, PartialEq, Eq, Deserialize)]
+pub struct Fragile;
+
+impl Serialize for Fragile {
+    fn serialize<S: Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+        Err(S::Error::custom("a value that cannot be encoded"))
+    }
+}
+
+/// An identity whose last clone panics when it is dropped.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct FragileIdentity(pub Arc<u32>);
+
+impl Drop for FragileIdentity {
+    fn drop(&mut self) {
+        let is_last = Arc::strong_count(&self.0) == 1;
+        assert!(thread::panicking() || !is_last, "an identity panics while it is dropped");
+    }
+}

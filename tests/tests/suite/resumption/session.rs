@@ -1,0 +1,283 @@
+//! Sessions that are resumed on a new connection, or replaced.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use sockets::{CallError, Client, ClientState, ConnectInfo, DisconnectReason, Limits, Reconnect, Refusal, Server};
+use sockets_tests::{FragileIdentity, Relay, connect_through_relay, eventually, never, reconnecting, within};
+use tokio::sync::{Notify, Semaphore};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn resumed_session_keeps_its_state_and_messages() {
+    let left = Arc::new(AtomicU32::new(0));
+    let leaving = Arc::clone(&left);
+    let server = Server::builder()
+        .connected(move |socket| {
+            let left = Arc::clone(&leaving);
+            async move {
+                socket.join("room");
+                let calls = AtomicU32::new(0);
+                // State of this one connection.
+                socket.listen("count", move |(): ()| {
+                    let count = calls.fetch_add(1, Ordering::Relaxed) + 1;
+                    async move { count }
+                });
+                socket.on_disconnect(move |_| async move {
+                    left.fetch_add(1, Ordering::Relaxed);
+                });
+            }
+        })
+        .bind("tcp://127.0.0.1:0")
+        .await
+        .unwrap();
+    let (relay, client) = connect_through_relay(&server, reconnecting()).await;
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let hearing = Arc::clone(&heard);
+    client.listen("said", move |number: u32| {
+        hearing.lock().unwrap().push(number);
+        async {}
+    });
+    let socket = server.sockets().remove(0);
+    for round in 0..10 {
+        assert_eq!(within(client.request::<u32>("count", &())).await, Ok(2 * round + 1));
+        relay.shut();
+        // Without a connection: an emit to the client, an emit to its room, and a request to the
+        // server.
+        socket.emit("said", &(2 * round)).await.unwrap();
+        server.room("room").emit("said", &(2 * round + 1)).await.unwrap();
+        let asking = client.clone();
+        let asked = tokio::spawn(async move { asking.request::<u32>("count", &()).await });
+        tokio::task::yield_now().await;
+        relay.cut();
+        assert_eq!(within(asked).await.unwrap(), Ok(2 * round + 2));
+    }
+    eventually("all was heard", || heard.lock().unwrap().len() == 20).await;
+    assert_eq!(*heard.lock().unwrap(), (0..20).collect::<Vec<_>>(), "each once, in order");
+    assert_eq!(server.sockets(), std::slice::from_ref(&socket));
+    assert_eq!(socket.rooms(), ["room"]);
+    assert_eq!(client.state(), ClientState::Connected { session: 1 });
+    assert!(relay.made() > 10);
+    assert_eq!(left.load(Ordering::Relaxed), 0, "it has not left");
+    drop(client);
+    eventually("it has left", || left.load(Ordering::Relaxed) == 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_in_flight_are_answered_after_resumption() {
+    let (begun, go) = (Arc::new(Semaphore::new(0)), Arc::new(Notify::new()));
+    let slow = |begun: &Arc<Semaphore>, go: &Arc<Notify>| {
+        let (begun, go) = (Arc::clone(begun), Arc::clone(go));
+        move |number: u32| {
+            let (begun, go) = (Arc::clone(&begun), Arc::clone(&go));
+            async move {
+                begun.add_permits(1);
+                go.notified().await;
+                number + 1
+            }
+        }
+    };
+    let (answering, begun_there, go_there) = (slow(&begun, &go), Arc::clone(&begun), Arc::clone(&go));
+    let server = Server::builder()
+        .connected(move |socket| {
+            socket.listen("slow", answering.clone());
+            async {}
+        })
+        .bind("tcp://127.0.0.1:0")
+        .await
+        .unwrap();
+    let (relay, client) = connect_through_relay(&server, reconnecting()).await;
+    client.listen("slow", slow(&begun_there, &go_there));
+    let socket = server.sockets().remove(0);
+    let there = client.request::<u32>("slow", &1_u32);
+    let back = socket.request::<u32>("slow", &2_u32);
+    let breaking = async {
+        begun.acquire_many(2).await.unwrap().forget();
+        relay.cut();
+        eventually("it is back", || relay.made() == 2).await;
+        // One handler ends on another connection than its call arrived on.
+        go.notify_one();
+        relay.cut();
+        go.notify_one();
+    };
+    let (there, back, ()) = within(async { tokio::join!(there, back, breaking) }).await;
+    assert_eq!((there, back), (Ok(2), Ok(3)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn expired_session_ends_and_the_client_gets_a_new_one() {
+    let limits = Limits { resume_within: Duration::from_millis(100), ..Limits::default() };
+    let begun = Arc::new(Notify::new());
+    let beginning = Arc::clone(&begun);
+    let server = Server::builder()
+        .limits(limits)
+        .connected(move |socket| {
+            let begun = Arc::clone(&beginning);
+            socket.listen("never", move |(): ()| {
+                begun.notify_one();
+                std::future::pending::<()>()
+            });
+            socket.listen("ping", |(): ()| async { 7_u32 });
+            async {}
+        })
+        .bind("tcp://127.0.0.1:0")
+        .await
+        .unwrap();
+    let (relay, client) = connect_through_relay(&server, reconnecting()).await;
+    client.listen("greet", |name: String| async move { format!("hello {name}") });
+    let mut states = client.states();
+    let socket = server.sockets().remove(0);
+    let under_way = client.request::<()>("never", &());
+    let going = async {
+        begun.notified().await;
+        relay.shut();
+        let reason = socket.disconnected().await;
+        assert!(matches!(reason, DisconnectReason::Lost(_)), "{reason:?}");
+        // Made without a connection, the request waits for the next one, of whichever session.
+        let waiting = client.request::<u32>("ping", &());
+        relay.cut();
+        assert_eq!(waiting.await, Ok(7));
+    };
+    let (under_way, ()) = within(async { tokio::join!(under_way, going) }).await;
+    assert_eq!(under_way, Err(CallError::Disconnected { maybe_executed: true }));
+    let first = within(states.next()).await.unwrap();
+    assert!(matches!(first, ClientState::Reconnecting { .. } | ClientState::Connected { session: 2 }), "{first:?}");
+    assert_eq!(client.state(), ClientState::Connected { session: 2 });
+    // The client's handlers serve the new session, too.
+    let anew = server.sockets().remove(0);
+    assert_ne!(anew, socket);
+    assert_eq!(within(anew.request::<String>("greet", "ada")).await, Ok("hello ada".into()));
+    drop(client);
+    let last = within(async {
+        loop {
+            if let Some(ClientState::Ended(reason)) = states.next().await {
+                break reason;
+            }
+        }
+    });
+    assert_eq!(last.await, DisconnectReason::Closed);
+    assert_eq!(within(states.next()).await, None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn client_without_reconnect_or_disconnected_ends() {
+    let server = Server::builder().bind("tcp://127.0.0.1:0").await.unwrap();
+    let (relay, once) = connect_through_relay(&server, Client::builder().reconnect(Reconnect::never())).await;
+    let socket = server.sockets().remove(0);
+    relay.cut();
+    assert!(matches!(within(once.disconnected()).await, DisconnectReason::Lost(_)));
+    assert!(matches!(within(socket.disconnected()).await, DisconnectReason::Lost(_)));
+    assert!(matches!(once.state(), ClientState::Ended(DisconnectReason::Lost(_))));
+
+    let again = reconnecting().connect(&relay.url()).await.unwrap();
+    server.sockets().remove(0).disconnect("be nice");
+    assert_eq!(within(again.disconnected()).await.message(), Some("be nice"));
+
+    // Away, it is gone at once, too.
+    let away = reconnecting().connect(&relay.url()).await.unwrap();
+    let socket = server.sockets().remove(0);
+    relay.shut();
+    eventually("it is away", || matches!(away.state(), ClientState::Reconnecting { .. })).await;
+    socket.disconnect("be nice");
+    assert_eq!(within(socket.disconnected()).await.message(), Some("be nice"));
+    relay.cut();
+    eventually("it has started anew", || away.state() == ClientState::Connected { session: 2 }).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn session_is_resumed_only_by_its_identity() {
+    let logins = Arc::new(AtomicU32::new(0));
+    let server = Server::builder()
+        .authenticate(|login: u32| async move { Ok::<_, Refusal>(login) })
+        .bind("tcp://127.0.0.1:0")
+        .await
+        .unwrap();
+    let relay = Relay::to(server.local_addr()).await;
+    // The client has another identity on each connection.
+    let client = reconnecting().auth_with(move || {
+        let login = logins.fetch_add(1, Ordering::Relaxed);
+        async move { login }
+    });
+    let client = within(client.connect(&relay.url())).await.unwrap();
+    relay.cut();
+    eventually("it has started anew", || client.state() == ClientState::Connected { session: 2 }).await;
+    let mut identities: Vec<_> = server.sockets().iter().map(|socket| *socket.identity()).collect();
+    identities.sort_unstable();
+    assert_eq!(identities, [0, 1], "the first one's session waits for its own client");
+    never("the first has left", server.socket(&0).unwrap().disconnected()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn identity_panicking_on_drop_does_not_end_resumption() {
+    let server = Server::builder()
+        .authenticate(|(): ()| async { Ok::<_, Refusal>(FragileIdentity(Arc::new(7))) })
+        .bind("tcp://127.0.0.1:0")
+        .await
+        .unwrap();
+    let relay = Relay::to(server.local_addr()).await;
+    let client = reconnecting().connect(&relay.url()).await.unwrap();
+    server.sockets().remove(0).listen("hello", |(): ()| async {});
+    for _ in 0..3 {
+        relay.cut();
+        // The resumed session drops the identity that it had, and keeps its handlers.
+        assert_eq!(within(client.request::<()>("hello", &())).await, Ok(()));
+    }
+    assert_eq!(client.state(), ClientState::Connected { session: 1 });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn login_panic_on_reconnect_ends_the_client() {
+    let server = Server::builder().bind("tcp://127.0.0.1:0").await.unwrap();
+    let logins = AtomicU32::new(0);
+    let login = move || {
+        let number = logins.fetch_add(1, Ordering::Relaxed);
+        async move { assert_eq!(number, 0, "there is no second one") }
+    };
+    let (relay, client) = connect_through_relay(&server, reconnecting().auth_with(login)).await;
+    relay.cut();
+    let reason = within(client.disconnected()).await;
+    assert!(reason.to_string().contains("panicked"), "{reason}");
+}
+
+/// Each name is given to one client at a time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn authentication_distinguishes_resuming_and_new_clients() {
+    let taken = Arc::new(Mutex::new(Vec::new()));
+    let names = Arc::clone(&taken);
+    let server = Server::builder()
+        .authenticate(move |login: u32, handshake: ConnectInfo| {
+            let names = Arc::clone(&names);
+            async move {
+                let mut names = names.lock().unwrap();
+                let known = names.contains(&login);
+                if known && !handshake.is_resumption() {
+                    return Err(Refusal::new("the name is taken"));
+                }
+                if !handshake.is_resumption() {
+                    names.push(login);
+                }
+                Ok(login)
+            }
+        })
+        .bind("tcp://127.0.0.1:0")
+        .await
+        .unwrap();
+    let relay = Relay::to(server.local_addr()).await;
+    let faithful = reconnecting().auth(1_u32).connect(&relay.url()).await.unwrap();
+    let logins = AtomicU32::new(2);
+    let faithless = reconnecting().auth_with(move || std::future::ready(logins.fetch_add(1, Ordering::Relaxed)));
+    let faithless = faithless.connect(&relay.url()).await.unwrap();
+    relay.cut();
+    eventually("the one that comes back as another is a newcomer", || {
+        faithless.state() == ClientState::Connected { session: 2 }
+    })
+    .await;
+    eventually("all are there", || relay.made() >= 4).await;
+    assert_eq!(within(faithful.request::<()>("nothing", &())).await, Err(CallError::NoSuchMethod));
+    assert_eq!(faithful.state(), ClientState::Connected { session: 1 });
+    assert_eq!(*taken.lock().unwrap(), [1, 2, 3], "each is given once");
+}
