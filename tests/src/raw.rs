@@ -143,9 +143,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
     /// Completes the handshake with these settings, up to Ready.
     pub async fn log_in(&mut self, terms: [u64; 3]) {
         self.send(&greeting(terms, &string("ada"))).await;
-        let answer = self.receive().await.expect("an answer to the greeting");
+        let answer = self.receive().await.expect("an answer to the client hello");
         assert_eq!(answer[..4], *b"SKTS");
-        assert_eq!(answer[6], 0, "not a welcome: {answer:?}");
+        assert_eq!(answer[6], 0, "not a server hello: {answer:?}");
         assert_eq!(self.receive().await.as_deref(), Some(&[7][..]), "Ready");
     }
 
@@ -197,7 +197,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
 
     /// Expects that the server does not understand the hello, and the end; returns its text.
     pub async fn expect_misunderstood(&mut self) -> String {
-        let answer = self.receive().await.expect("an answer to the greeting");
+        let answer = self.receive().await.expect("an answer to the client hello");
         assert_eq!(answer[..5], *b"SKTS\x01", "magic and our version come whatever was sent");
         // The length of the body takes one byte or two.
         let body = if answer[5] < 0x80 { &answer[6..] } else { &answer[7..] };

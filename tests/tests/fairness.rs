@@ -24,14 +24,14 @@ use tokio::{
     time::timeout,
 };
 
-/// How long a handler blocks its thread.
+/// The time that a handler blocks its thread.
 const BLOCKS: Duration = Duration::from_millis(30);
 const ATTACKERS: usize = 4;
-/// How many handlers are started before the attackers' shares are compared.
+/// The number of handlers after which the attackers' shares are compared.
 const COMPARED: usize = 100;
-/// How many calls an attacker has in flight.
+/// The number of calls that an attacker has in flight.
 const IN_FLIGHT: usize = 64;
-/// How many calls the other client makes.
+/// The number of calls of the other client.
 const CALLS: usize = 60;
 
 /// Each test needs the machine for itself.
@@ -47,7 +47,7 @@ trait Fair {
 
 #[derive(Clone, Default)]
 struct Blocking {
-    /// How many blocking handlers have been started, by attackers.
+    /// The number of blocking handlers started for each attacker.
     started: Arc<[AtomicUsize; ATTACKERS]>,
     /// Handlers that block in place may end.
     released: Arc<AtomicBool>,
@@ -171,7 +171,7 @@ impl Rig {
         attacks.iter().for_each(JoinHandle::abort);
         assert!(started[CALLS / 2] <= most, "handlers that were started during a call: {started:?}");
         let (least, most) = (counts.iter().min().unwrap(), counts.iter().max().unwrap());
-        assert!(least * 4 >= *most, "the attackers share what they get: {counts:?}");
+        assert!(least * 4 >= *most, "the attackers share the workers: {counts:?}");
     }
 }
 
@@ -195,7 +195,7 @@ async fn suspended_blocking_handlers_leave_a_worker_to_others() {
     Rig::check(2, IN_FLIGHT, true, 0).await;
 }
 
-/// Attackers each of whose calls follows the reply to the one before.
+/// Each call of an attacker follows the reply to its previous call.
 #[tokio::test]
 async fn sequential_blocking_calls_leave_a_worker_to_others() {
     Rig::check(2, 1, false, 0).await;

@@ -156,7 +156,7 @@ impl Alone {
 /// received frames, and counts those that end a call.
 struct Flooder {
     enough: mpsc::Sender<()>,
-    /// How many lots it has made.
+    /// The number of lots so far.
     lots: Arc<AtomicUsize>,
     thread: thread::JoinHandle<Flooded>,
 }
@@ -168,7 +168,7 @@ struct Flooded {
     goodbye: Option<Vec<u8>>,
 }
 
-/// How many calls may be in flight, and how many are made at once.
+/// The number of calls that may be in flight, and of those that are sent at once.
 const WINDOW: usize = 1024;
 const LOT: usize = 128;
 
@@ -265,7 +265,7 @@ async fn flood(
 ) -> (Flooded, u64) {
     alone.begins.notify_one();
     let flooder = Flooder::start(alone.address, lot, ended);
-    eventually("it comes in", || alone.flooder().is_some()).await;
+    eventually("the flooder is connected", || alone.flooder().is_some()).await;
     // The flood continues while other clients are served.
     eventually("it floods", || flooder.lots.load(Ordering::Relaxed) > 16).await;
     alone.serves_others().await;
@@ -323,7 +323,7 @@ async fn unread_replies_are_bounded_and_others_are_served() {
     let mut deaf = Raw::welcomed(alone.address).await;
     let text = string(&"x".repeat(900));
     let calls: Vec<_> = (0..WINDOW as u64).flat_map(|number| prefixed(&request(number * 2, ECHO, &text))).collect();
-    // All that its window allows, whether it is taken or not.
+    // All calls that its window allows.
     let sending = tokio::spawn(async move {
         deaf.send_bytes(&calls).await;
         deaf
@@ -361,7 +361,7 @@ async fn connection_storm_is_bounded_and_others_are_served() {
         opened += one.await.unwrap();
     }
     assert!(opened > 100, "{opened}");
-    eventually("those who have gone are forgotten", || alone.server.sockets().len() == 1).await;
+    eventually("ended connections leave no socket", || alone.server.sockets().len() == 1).await;
     let peak = alone.peak().await;
     assert!(peak < 4 * BOUND, "{peak} bytes");
 }
@@ -378,8 +378,8 @@ async fn call_waits_for_few_time_slices_of_a_flood() {
     assert!(heard[heard.len() / 2] <= 6 * 16, "{heard:?}");
 }
 
-/// Returns how many notes the server handles during each of some calls of another client, in
-/// ascending order. The calls begin after `first` notes.
+/// Returns the numbers of notes that are handled during each call of another client, in ascending
+/// order. The calls begin after `first` notes.
 async fn notes_during_calls(alone: &Alone, first: usize, calls: usize) -> Vec<usize> {
     let notes = || alone.counting.notes.load(Ordering::Relaxed);
     eventually("it floods", || notes() >= first).await;
@@ -415,7 +415,7 @@ async fn held_calls_yield_after_each_long_handler() {
     let notes: Vec<_> = (0..200).flat_map(|_| prefixed(&emit(NOTE, &[]))).collect();
     raw.send_bytes(&notes).await;
     // By then it has read the notes, too.
-    eventually("it comes in", || alone.flooder().is_some()).await;
+    eventually("the flooder is connected", || alone.flooder().is_some()).await;
     alone.serves_others().await;
     alone.ready.add_permits(1);
     let (bad, mut calls) = (BadClient::new(&alone.client), 0);

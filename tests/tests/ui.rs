@@ -41,9 +41,9 @@ fn strict_lints_find_nothing_in_generated_code() {
     compile_fail("tests/ui/lints/*.rs");
 }
 
-/// The lint for implementations whose methods return something else than the trait's. Where `async`
-/// is missing in the trait, what is left of the method goes with an implementation that is `async`
-/// and with one that is not, and this is the price.
+/// The lint for implementations whose methods return another type than the trait's. Where `async`
+/// is missing in the trait, the method accepts implementations with and without `async`, which
+/// causes this lint.
 const LINT: &str = "warning: impl trait in impl method signature does not match trait method signature";
 
 /// Errors of rustc have a code, and ours have none.

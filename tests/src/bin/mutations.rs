@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Within so many worlds a mutation has to be found.
+/// The number of worlds within which a mutation must be found.
 const WORLDS: u32 = 10_000;
 /// A mutation that makes the core turn in circles is found, too.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -116,7 +116,7 @@ fn parse(list: &str) -> Vec<Mutation> {
     mutations
 }
 
-/// Copies what is under version control, or may come to be.
+/// Copies the files that are under version control or not ignored.
 fn copy(root: &Path, tree: &Path) {
     let listed =
         Command::new("git").args(["ls-files", "-co", "--exclude-standard"]).current_dir(root).output().unwrap();

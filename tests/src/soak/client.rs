@@ -1,4 +1,4 @@
-//! A client that comes, does things, and comes again when it has been cut off.
+//! A client that acts at random, and reconnects after each loss.
 
 use std::{
     sync::{
@@ -36,7 +36,7 @@ impl Visitor {
     }
 
     pub(super) async fn run(mut self, stop: CancellationToken) {
-        // They do not all come at once.
+        // The clients connect one after another.
         sleep(self.rest.mul_f64(fastrand::f64())).await;
         while !stop.is_cancelled() {
             let ears = Ears { tally: Arc::clone(&self.tally), last: AtomicU64::new(0) };

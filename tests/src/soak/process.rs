@@ -1,4 +1,4 @@
-//! What this process has.
+//! The resources of this process.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! The server, and what it says by itself.
+//! The server and its broadcasts.
 
 use std::{
     sync::{
@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Tally;
 
-/// How many rooms there are.
+/// The number of rooms.
 const ROOMS: u32 = 50;
 /// Which calls never end by themselves.
 pub(super) const NEVER: u64 = u64::MAX;

@@ -171,7 +171,7 @@ fn paused_handler_ends_at_its_deadline() {
         }
         assert!(replies[0] >= 1 && replies[1] >= CALLS / 2, "{replies:?} replies and failures");
         raw.send(&request(200, WAIT, &[])).await;
-        assert_eq!(raw.receive().await.unwrap()[0], REPLY, "what was held has been released");
+        assert_eq!(raw.receive().await.unwrap()[0], REPLY, "the held replies have been released");
     });
 }
 

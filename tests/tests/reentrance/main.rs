@@ -171,7 +171,7 @@ async fn live() {
     let [first, second, third, fourth] = clients;
     loudly(third.close()).await;
     drop((second, third, ended));
-    eventually("they are gone", || server.sockets_of(&Id::new(2)).is_empty()).await;
+    eventually("the sockets are removed", || server.sockets_of(&Id::new(2)).is_empty()).await;
     stage();
     drop(fourth);
     loudly(server.shutdown()).await;

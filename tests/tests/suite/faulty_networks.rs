@@ -54,8 +54,8 @@ async fn rig() -> Rig {
     Rig { server, relay, client, at_server, at_client }
 }
 
-/// Calls, emits, broadcasts and questions in both directions, all at once: each call has its own
-/// reply, and everything else comes once, in order.
+/// Requests, emits, broadcasts and broadcast requests in both directions at once: each request has
+/// its own reply, and everything else arrives once, in order.
 async fn everything_arrives(rig: &mut Rig, rounds: u32) {
     let (up, down) = (NumbersClient::new(&rig.client), NumbersClient::new(&rig.server.all()));
     let calls = join_all((0..rounds).map(async |number| {
@@ -128,7 +128,7 @@ async fn corrupt_connection_harms_no_other_client() {
         let up = NumbersClient::new(&limited).with_timeout(Duration::from_millis(100));
         let since = Instant::now();
         let calls = (0..10).map(|number| up.double(number, vec![3; 40]));
-        // Whatever comes of each, something does.
+        // Each call has an outcome.
         outcomes.fetch_add(within(join_all(calls)).await.len().try_into().unwrap(), Ordering::Relaxed);
         assert!(since.elapsed() < Duration::from_secs(5));
         drop(limited);

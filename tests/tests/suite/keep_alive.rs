@@ -175,7 +175,7 @@ async fn raw_peer(server: &Server, bears: Option<u64>) -> Raw<DuplexStream> {
         [&[1, 1], &varint(millis.len() as u64)[..], &millis].concat()
     });
     raw.send(&envelope(*b"SKTS", 1, &[&terms(TERMS)[..], &string("")[..], &extensions].concat())).await;
-    raw.receive().await.expect("a welcome");
+    raw.receive().await.expect("a server hello");
     assert_eq!(raw.receive().await.as_deref(), Some(&[7][..]), "Ready");
     raw
 }
@@ -214,8 +214,8 @@ async fn undecodable_idle_timeout_is_not_understood() {
     let mut raw = Raw { stream: near };
     let extensions = [1, 1, 2, 0xff, 0xff];
     raw.send(&envelope(*b"SKTS", 1, &[&terms(TERMS)[..], &string("")[..], &extensions].concat())).await;
-    let told = raw.expect_misunderstood().await;
-    assert!(told.contains("silence"), "{told}");
+    let text = raw.expect_misunderstood().await;
+    assert!(text.contains("silence"), "{text}");
 }
 
 /// Fault 15 of RELIABILITY.md, after the handshake. Heartbeats cannot interrupt a frame.

@@ -49,7 +49,7 @@ async fn closed_client_has_sent_its_emits_when_close_returns() {
         });
     });
     within(ended).await.unwrap();
-    eventually("it has left", || left.lock().unwrap().is_some()).await;
+    eventually("the socket has ended", || left.lock().unwrap().is_some()).await;
     assert_eq!(*left.lock().unwrap(), Some(DisconnectReason::PeerClosed));
     assert_eq!(heard.load(Ordering::Relaxed), 100);
 }
@@ -99,7 +99,7 @@ async fn emit_works_after_an_emitters_runtime_is_dropped() {
     for _ in 0..200 {
         within(server.all().emit("news", &news)).await.unwrap();
     }
-    eventually("all is heard", || heard.load(Ordering::Relaxed) == 201).await;
+    eventually("all messages are received", || heard.load(Ordering::Relaxed) == 201).await;
 }
 
 /// A program may poll an emit where there is no runtime, if only by mistake.
@@ -119,7 +119,7 @@ fn emit_works_outside_of_a_runtime() {
     assert_eq!(server.all().emit("news", &()).now_or_never(), Some(Ok(())));
     runtime.block_on(async {
         within(server.all().emit("news", &())).await.unwrap();
-        eventually("both are heard", || heard.load(Ordering::Relaxed) == 2).await;
+        eventually("both emits are received", || heard.load(Ordering::Relaxed) == 2).await;
     });
 }
 

@@ -54,7 +54,7 @@ async fn emit_to_healthy_members(limits: Limits, frozen: bool) {
         within(server.room("room").emit("note", &(n, &text))).await.unwrap();
     }
     for (client, heard) in &healthy {
-        eventually("all is heard", || heard.lock().unwrap().len() == 4000 || !client.is_connected()).await;
+        eventually("all messages are received", || heard.lock().unwrap().len() == 4000 || !client.is_connected()).await;
         assert!(*heard.lock().unwrap() == (0..4000).collect::<Vec<_>>(), "{client:?}");
     }
     if frozen {
@@ -92,7 +92,7 @@ async fn frozen_peer_is_disconnected_after_the_write_timeout() {
     assert_eq!(within(client.disconnected()).await, DisconnectReason::TooSlow);
 }
 
-/// A reply that counts how often it has been turned into bytes.
+/// A reply that counts its encodings.
 struct Counted(Arc<AtomicUsize>);
 
 impl Serialize for Counted {
@@ -132,7 +132,7 @@ async fn unread_replies_are_bounded_and_continue_when_read() {
         })
         .collect();
     let mut before = usize::MAX;
-    eventually("it comes to rest", || {
+    eventually("the count is stable", || {
         std::thread::sleep(Duration::from_millis(100));
         std::mem::replace(&mut before, encoded.load(Ordering::Relaxed)) == encoded.load(Ordering::Relaxed)
     })

@@ -86,7 +86,7 @@ async fn member(net: Transport, server: &Server) -> Member {
     Member { client, socket, received }
 }
 
-/// A member whose link carries this many bytes a second.
+/// A member whose connection carries this many bytes a second.
 async fn slow_member(net: Transport, server: &Server, bytes_per_second: u32) -> (Member, Relay) {
     let relay = Relay::slow(server.local_addr(), bytes_per_second);
     let received = Received::default();
@@ -209,7 +209,7 @@ async fn small_emit_after_large_one_arrives() {
     tests.join_all().await;
 }
 
-/// How long the longest of these emits took.
+/// The duration of the longest of these emits.
 async fn longest<F: Future<Output = Result<(), sockets::CallError>>>(emits: impl Iterator<Item = F>) -> Duration {
     let mut longest = Duration::ZERO;
     for emit in emits {

@@ -45,7 +45,7 @@ impl Hall {
             }
         }
         hearers.sort_unstable();
-        assert_eq!(sorted(listed), hearers, "`sockets()` gives those who hear");
+        assert_eq!(sorted(listed), hearers, "`sockets()` returns the members that receive");
 
         let mut answered = Vec::new();
         let mut votes = LobbyClient::new(audience).vote(hearers.clone());
@@ -53,7 +53,7 @@ impl Hall {
             assert_eq!(vote.unwrap(), socket.identity().name);
             answered.push(socket.identity().name.clone());
         }
-        assert_eq!(sorted(answered), hearers, "those who hear answer too");
+        assert_eq!(sorted(answered), hearers, "the members that receive reply, too");
         hearers
     }
 }

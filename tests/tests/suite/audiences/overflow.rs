@@ -111,9 +111,9 @@ impl Frozen {
         NewsClient::new(&self.socket).fence(u32::MAX).await.unwrap();
         let mut numbers = self.heard.numbers();
         assert_eq!(numbers.pop(), Some(u32::MAX));
-        assert!(numbers.is_sorted_by(|one, next| one < next), "what is kept is in its order: {numbers:?}");
+        assert!(numbers.is_sorted_by(|one, next| one < next), "emits are received in order: {numbers:?}");
         let dropped = self.socket.stats().dropped_emits;
-        assert_eq!(numbers.len() as u64 + dropped, u64::from(sent), "what was sent has arrived or was dropped");
+        assert_eq!(numbers.len() as u64 + dropped, u64::from(sent), "each emit was received or dropped");
         assert!(dropped > u64::from(sent) / 4, "only {dropped} were dropped");
         numbers
     }
@@ -161,18 +161,18 @@ where
         emit(number).await.unwrap();
         if number % AT_ONCE == 0 {
             let is_heard = |(_, heard): &(_, Heard)| heard.0.lock().unwrap().last() == Some(&number);
-            eventually("those who read hear it", || members.iter().all(is_heard)).await;
+            eventually("reading members receive it", || members.iter().all(is_heard)).await;
         }
     }
 }
 
 async fn all_is_heard(server: &Server, members: &[(Client, Heard)], frozen: &Frozen) {
     for (_, heard) in members {
-        eventually("all is heard", || heard.0.lock().unwrap().len() == MANY as usize).await;
-        assert!(heard.numbers().into_iter().eq(0..MANY), "those who read have everything");
+        eventually("all messages are received", || heard.0.lock().unwrap().len() == MANY as usize).await;
+        assert!(heard.numbers().into_iter().eq(0..MANY), "reading members have received all");
     }
     for socket in server.sockets() {
-        assert!(socket == frozen.socket || socket.stats().dropped_emits == 0, "nothing is dropped for those who read");
+        assert!(socket == frozen.socket || socket.stats().dropped_emits == 0, "nothing is dropped for reading members");
     }
 }
 
@@ -211,7 +211,7 @@ tcp_and_memory! {
         assert_eq!(numbers.first(), Some(&0));
         assert!(numbers.last().is_some_and(|last| *last < MANY - 1), "the newest is not among them");
         emit_many(&members, MANY..MANY + 1, |number| news.newest_dropped(number, &FILLER)).await;
-        eventually("it hears the next one", || frozen.heard.numbers().last() == Some(&MANY)).await;
+        eventually("the member receives the next emit", || frozen.heard.numbers().last() == Some(&MANY)).await;
     }
 
     async fn full_queue_with_latest_keeps_latest_emit(net: Transport) {
@@ -231,7 +231,7 @@ tcp_and_memory! {
         let mut between = pin!(alone.fence(MANY));
         never("it is answered", between.as_mut()).await;
         emit_many(&members, MANY + 1..MANY + 9, |number| news.latest(number, &FILLER)).await;
-        eventually("those who read hear it", || members[0].1.numbers().last() == Some(&(MANY + 8))).await;
+        eventually("reading members receive it", || members[0].1.numbers().last() == Some(&(MANY + 8))).await;
         let numbers = frozen.thaw(MANY + 9).await;
         assert!(numbers.contains(&(MANY - 1)) && numbers.contains(&MANY) && numbers.contains(&(MANY + 8)));
         between.await.unwrap();

@@ -81,7 +81,7 @@ where
     let all: Vec<_> = replies.map(|(socket, outcome)| (socket.identity().name.clone(), outcome)).collect().await;
     let count = all.len();
     let outcomes: BTreeMap<_, _> = all.into_iter().collect();
-    assert_eq!(outcomes.len(), count, "nobody is counted twice");
+    assert_eq!(outcomes.len(), count, "one outcome for each socket");
     outcomes
 }
 
@@ -107,7 +107,7 @@ tcp_and_memory! {
         assert_eq!(leaving.recv().await, Some("asked"));
         drop(leaver);
         server.socket(&Player::new("is kicked")).unwrap().disconnect("out");
-        // It comes too late to be asked.
+        // This member connects after the request.
         let _late = member(net, &server, "late", Manner::Answers).await;
 
         let outcomes = outcomes(asked).await;
@@ -143,7 +143,7 @@ tcp_and_memory! {
         let mut asked = PollClient::new(&server.all()).answer();
         let (socket, answer) = asked.next().await.unwrap();
         assert_eq!((socket.identity().name.as_str(), answer), ("answers", Ok(7)));
-        never("one who hangs has answered", asked.next()).await;
+        never("a handler that hangs has replied", asked.next()).await;
     }
 
     async fn broadcast_request_is_sent_before_replies_are_polled(net: Transport) {

@@ -40,10 +40,10 @@ tcp_and_memory! {
         let ada = server.socket(&Player::new("ada")).unwrap();
         drop(client);
         ada.disconnected().await;
-        eventually("the room is gone", || server.rooms().is_empty()).await;
+        eventually("the room is removed", || server.rooms().is_empty()).await;
         assert!(ada.rooms().is_empty());
         ada.join("r");
-        assert!(server.rooms().is_empty(), "who has left joins nothing");
+        assert!(server.rooms().is_empty(), "an ended socket joins no room");
         assert!(server.socket(&Player::new("ada")).is_none());
     }
 

@@ -19,7 +19,7 @@ pub(super) struct Point {
 #[sockets::group("Calls")]
 pub(super) trait Calls {
     async fn who(&self, call: &Call) -> Option<String>;
-    #[allow(unused_qualifications, reason = "written as in the design")]
+    #[allow(unused_qualifications, reason = "a `Call` is recognised in both forms")]
     async fn room_mates(&self, call: &sockets::Call, room: &str) -> Vec<String>;
     async fn time_left(&self, call: &Call) -> Duration;
     async fn strangers(&self, call: &Call) -> bool;

@@ -33,8 +33,8 @@ tcp_and_memory! {
                     break call;
                 }
             };
-            // Answers come in order, so that of the first call is here after these; it is not
-            // polled.
+            // Replies arrive in order, so the reply to the first request is here after these. It is
+            // not polled.
             for n in 0..later {
                 assert_eq!(client.request::<u32>("echo", &n).await, Ok(n));
             }

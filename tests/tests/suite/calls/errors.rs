@@ -144,7 +144,7 @@ tcp_and_memory! {
         for peer in office.peers() {
             let faults = misunderstood::FaultsClient::new(&peer);
             assert_eq!(faults.unheard_of().await, Err(CallError::NoSuchMethod));
-            assert_eq!(faults.unheard_of_too().await, Ok(()), "an emit that nobody hears is dropped");
+            assert_eq!(faults.unheard_of_too().await, Ok(()), "an emit without a handler is dropped");
             assert_eq!(PurchasesClient::new(&peer).buy("axe", 1).await, Err(CallError::NoSuchMethod));
             assert_eq!(peer.request::<u32>("number", &1_u32).await, Err(CallError::NoSuchMethod));
             peer.group("Nowhere").emit("nothing", &(1, 2)).await.unwrap();
@@ -164,7 +164,7 @@ tcp_and_memory! {
             assert!(mismatch.to_string().contains("Faults"), "and its group: {mismatch}");
             let mismatch = faults.number(5).await.unwrap_err();
             assert!(matches!(mismatch, CallError::SignatureMismatch { .. }), "an emit that is a request: {mismatch:?}");
-            peer.group("Faults").emit("number", &5_u32).await.expect("nobody waits to be told of an emit");
+            peer.group("Faults").emit("number", &5_u32).await.expect("an emit reports no mismatch");
             let mismatch = peer.group("Faults").request::<()>("note", "by name").await.unwrap_err();
             assert!(matches!(mismatch, CallError::SignatureMismatch { .. }), "{mismatch:?}");
         }
@@ -243,7 +243,7 @@ tcp_and_memory! {
         assert_eq!(refused, CallError::ShuttingDown);
         assert!(!shutdown.is_finished());
         office.gate.add_permits(1);
-        assert_eq!(under_way.await.unwrap(), Ok(1), "what is under way is finished");
+        assert_eq!(under_way.await.unwrap(), Ok(1), "a running handler completes");
         let promptly = tokio::time::timeout(Duration::from_secs(5), shutdown).await;
         promptly.expect("nothing is left to wait for").unwrap();
         assert_eq!(office.client.disconnected().await, DisconnectReason::ShuttingDown);

@@ -95,7 +95,7 @@ every_transport! {
         let server = net.serve(listening_server(&heard)).await;
         let client = net.connect(&server, Client::builder()).await;
         send_in_turn(&client, 20_000, 300).await;
-        eventually("all is heard", || heard.lock().unwrap().len() == 20_000).await;
+        eventually("all messages are received", || heard.lock().unwrap().len() == 20_000).await;
         assert!(*heard.lock().unwrap() == in_order(20_000));
     }
 
@@ -104,7 +104,7 @@ every_transport! {
         let server = net.serve(listening_server(&heard).limits(tiny())).await;
         let client = net.connect(&server, Client::builder().limits(tiny())).await;
         send_in_turn(&client, 3000, 3).await;
-        eventually("all is heard", || heard.lock().unwrap().len() == 3000).await;
+        eventually("all messages are received", || heard.lock().unwrap().len() == 3000).await;
         assert!(*heard.lock().unwrap() == in_order(3000));
     }
 
@@ -121,7 +121,7 @@ every_transport! {
                 _ => assert_eq!(socket.request::<u32>("ask", &n).await, Ok(n)),
             }
         }
-        eventually("all is heard", || heard.lock().unwrap().len() == 4_000).await;
+        eventually("all messages are received", || heard.lock().unwrap().len() == 4_000).await;
         assert!(*heard.lock().unwrap() == in_order(4_000));
         drop(client);
     }
@@ -140,7 +140,7 @@ tcp_and_memory! {
                 server.all().emit("note", &n).await.unwrap();
             }
         }
-        eventually("all is heard", || heard.lock().unwrap().len() == 3000).await;
+        eventually("all messages are received", || heard.lock().unwrap().len() == 3000).await;
         assert!(*heard.lock().unwrap() == in_order(3000));
         drop(client);
     }
@@ -223,7 +223,7 @@ tcp_and_memory! {
         });
         let emitted = futures_util::future::join_all(pings).await;
         assert!(emitted.iter().all(Result::is_ok));
-        eventually("all have come back", || heard.lock().unwrap().len() == 400).await;
+        eventually("all emits have returned", || heard.lock().unwrap().len() == 400).await;
     }
 }
 

@@ -44,6 +44,6 @@ tcp_and_memory! {
         }
         work.note(3).await.unwrap();
         assert_eq!(work.double(1).await, Ok(2));
-        eventually("the emit is heard", || noted.load(Ordering::SeqCst) == 3).await;
+        eventually("the emit is received", || noted.load(Ordering::SeqCst) == 3).await;
     }
 }

@@ -127,9 +127,9 @@ async fn differs(peer: &Peer, counter: &Counter) {
     let viewed = mismatch(shop.viewed("sword").await);
     assert!(viewed.contains("Shop/viewed") && viewed.contains("emit (String)"), "{viewed}");
 
-    assert_eq!(shop.stock(vec!["sword".into()]).await, Ok(1), "what is the same on the wire is called");
+    assert_eq!(shop.stock(vec!["sword".into()]).await, Ok(1), "types with the same encoding match");
     round_trip(peer).await;
-    assert_eq!(counter.get(), 0, "nothing that differs has been sent");
+    assert_eq!(counter.get(), 0, "no mismatched call was sent");
 }
 
 tcp_and_memory! {
@@ -139,7 +139,7 @@ tcp_and_memory! {
         let server = net.serve(players().serve(new_shop(&counter))).await;
         let client = net.join(&server, "ada", Client::builder()).await;
         differs(&client, &counter).await;
-        assert_eq!(server.sockets()[0].stats(), Stats::default(), "no emit has come");
+        assert_eq!(server.sockets()[0].stats(), Stats::default(), "no emit was received");
     }
 
     async fn mismatched_call_to_a_client_is_not_sent(net: Transport) {
@@ -148,7 +148,7 @@ tcp_and_memory! {
         let client = net.join(&server, "ada", Client::builder().serve(new_shop(&counter))).await;
         round_trip(&client).await;
         differs(&server.sockets()[0], &counter).await;
-        assert_eq!(client.stats(), Stats::default(), "no emit has come");
+        assert_eq!(client.stats(), Stats::default(), "no emit was received");
     }
 
     async fn removed_method_fails_as_no_such_method(net: Transport) {

@@ -49,7 +49,7 @@ every_transport! {
         for emitter in emitters {
             emitter.await.unwrap();
         }
-        eventually("all are heard", || heard.load(Ordering::SeqCst) == 2000).await;
+        eventually("all emits are received", || heard.load(Ordering::SeqCst) == 2000).await;
     }
 
     /// Lost wake-ups show as a call that takes longer than any scheduler's whim.
@@ -125,7 +125,7 @@ tcp_and_memory! {
             let emitted = timeout(Duration::from_secs(3), client.emit("tick", &())).await;
             assert!(emitted.is_ok(), "emit {sent} is starved");
         }
-        eventually("all emits are heard", || heard.load(Ordering::Relaxed) == 20).await;
+        eventually("all emits are received", || heard.load(Ordering::Relaxed) == 20).await;
         callers.iter().for_each(tokio::task::JoinHandle::abort);
     }
 

@@ -50,12 +50,12 @@ impl Work for Worker {
     }
 
     async fn panics_at_once(&self) -> u32 {
-        panic!("it was told to")
+        panic!("the test requests a panic")
     }
 
     async fn panics_later(&self) -> u32 {
         tokio::task::yield_now().await;
-        panic!("it was told to")
+        panic!("the test requests a panic")
     }
 
     async fn hang(&self) {

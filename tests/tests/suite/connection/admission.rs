@@ -30,7 +30,7 @@ tcp_and_memory! {
             assert!(is_full(&refused), "{refused}");
         }
         drop(first);
-        eventually("ada has left", || server.sockets().len() == 1).await;
+        eventually("the first client has left", || server.sockets().len() == 1).await;
         net.connect(&server, bob()).await;
     }
 
@@ -49,7 +49,7 @@ tcp_and_memory! {
             assert!(matches!(refused, ConnectError::Handshake(_)), "{refused}");
             let refused = net.try_connect(&server, Client::builder().auth(Login::new("slow"))).await.unwrap_err();
             assert!(matches!(refused, ConnectError::Refused(_)), "{refused}");
-            eventually("it is gone", || server.sockets().is_empty()).await;
+            eventually("the socket is removed", || server.sockets().is_empty()).await;
         }
         net.join(&server, "ada", Client::builder()).await;
     }
@@ -128,11 +128,11 @@ async fn silent_peer_makes_way_for_a_waiting_client() {
     assert!(client.is_ok(), "{client:?}");
     assert!(
         started.elapsed() < Duration::from_secs(5),
-        "{:?}, half of what a silent peer has alone",
+        "{:?}, half of the timeout of a silent peer",
         started.elapsed()
     );
-    let told = silent[0].expect_misunderstood().await;
-    assert!(told.contains("others are waiting"), "{told}");
+    let text = silent[0].expect_misunderstood().await;
+    assert!(text.contains("others are waiting"), "{text}");
 }
 
 fn raw_peer<I: sockets::Identity>(server: &Server<I>) -> Raw<DuplexStream> {

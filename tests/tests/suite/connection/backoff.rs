@@ -87,7 +87,7 @@ async fn lasting_connection_resets_the_attempts() {
             Some(ClientState::Connected { .. }) => {}
             other => panic!("{other:?}"),
         }
-        eventually("it is back", || client.state() == ClientState::Connected { session: 1 }).await;
+        eventually("the client is connected again", || client.state() == ClientState::Connected { session: 1 }).await;
         assert!(since.elapsed() < Duration::from_secs(1), "{:?}", since.elapsed());
     }
     assert_eq!(server.sockets().len(), 1);

@@ -15,7 +15,7 @@ async fn dropped_connect_leaves_no_socket() {
     let server = Server::builder().connected(|_: Socket| pending::<()>()).build();
     let connect = Client::builder().connect_local(&server);
     assert!(tokio::time::timeout(Duration::from_millis(50), connect).await.is_err());
-    eventually("it is gone", || server.sockets().is_empty()).await;
+    eventually("the socket is removed", || server.sockets().is_empty()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

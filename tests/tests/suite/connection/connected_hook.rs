@@ -42,7 +42,7 @@ every_transport! {
             async move {
                 let opened = Arc::clone(&ready);
                 socket.listen("early", move |n: usize| {
-                    assert!(opened.load(Ordering::SeqCst), "it was not held");
+                    assert!(opened.load(Ordering::SeqCst), "the call was not held");
                     assert_eq!(heard.fetch_add(1, Ordering::SeqCst), n);
                     async move { n }
                 });
@@ -70,7 +70,7 @@ tcp_and_memory! {
         let count = AtomicUsize::new(0);
         let server = Server::builder().connected(move |_: Socket| {
             let first = count.fetch_add(1, Ordering::SeqCst) == 0;
-            async move { assert!(!first, "it was told to") }
+            async move { assert!(!first, "the test requests a panic") }
         });
         let server = net.serve(server).await;
         let outcome = net.try_connect(&server, Client::builder()).await;

@@ -11,7 +11,7 @@ use std::{
 use sockets::{Call, Client, Refusal, Server, ServerBuilder, Socket};
 use sockets_tests::{Relay, eventually, reconnecting, within};
 
-/// A user, of whom only the id is compared.
+/// A user, compared by the id alone.
 #[derive(Clone, Debug)]
 struct User {
     id: u32,
@@ -72,7 +72,7 @@ async fn resumed_session_has_the_new_identity_in_handlers() {
     let admin = AdminClient::new(&client);
     assert_eq!(admin.is_admin().await, Ok(true));
     relay.shut();
-    eventually("the client is away", || client.is_away()).await;
+    eventually("the client has no connection", || client.is_away()).await;
     let (is_admin, ()) = within(async { tokio::join!(admin.is_admin(), async { relay.cut() }) }).await;
     assert_eq!(is_admin, Ok(false), "a call over the new connection sees the new identity");
     assert_eq!(server.sockets().len(), 1, "the session was resumed");

@@ -80,7 +80,7 @@ async fn final_refusal_ends_a_client_that_reconnects() {
     let server = server.limits(forgetful()).bind("tcp://127.0.0.1:0").await.unwrap();
     let (relay, client) = connect_through_relay(&server, reconnecting()).await;
     relay.shut();
-    eventually("the client is away", || client.is_away()).await;
+    eventually("the client has no connection", || client.is_away()).await;
     let (called, ()) = within(async { tokio::join!(client.request::<u32>("ping", &()), async { relay.cut() }) }).await;
     assert!(matches!(called, Err(CallError::Disconnected { maybe_executed: false })), "{called:?}");
     let reason = within(client.disconnected()).await;
@@ -123,7 +123,7 @@ async fn refusal_with_a_retry_keeps_the_session_on_the_server() {
     let (relay, client) = connect_through_relay(&server, reconnecting()).await;
     let socket = server.sockets().remove(0);
     relay.cut();
-    eventually("the client is away", || socket.is_away()).await;
+    eventually("the client has no connection", || socket.is_away()).await;
     eventually("the session is resumed", || !socket.is_away()).await;
     assert_eq!(server.sockets(), [socket]);
     assert!(client.is_connected());
@@ -178,7 +178,7 @@ async fn hook_that_fails_for_a_while_ends_no_client_and_no_call() {
     let server = server(fails_a_while).await;
     let (relay, client) = connect_through_relay(&server, reconnecting()).await;
     relay.shut();
-    eventually("the client is away", || client.is_away()).await;
+    eventually("the client has no connection", || client.is_away()).await;
     let (called, ()) = within(async { tokio::join!(client.request::<u32>("ping", &()), async { relay.cut() }) }).await;
     assert_eq!(called, Ok(7), "the call waits for the session that becomes ready");
     assert_eq!(client.state(), ClientState::Connected { session: 2 }, "only sessions that became ready are counted");

@@ -238,7 +238,7 @@ tcp_and_memory! {
     }
 }
 
-/// A stream that knows whether it is held.
+/// A stream whose owner is counted.
 struct Held(DuplexStream, #[expect(dead_code, reason = "counted by its clones")] Arc<()>);
 
 impl AsyncRead for Held {

@@ -126,7 +126,7 @@ tcp_and_memory! {
             refused = client.request::<u32>("unknown", &()).await;
         }
         assert_eq!(refused, Err(CallError::ShuttingDown));
-        assert!(!shutdown.is_finished(), "it does not wait for the running handler");
+        assert!(!shutdown.is_finished(), "the shutdown waits for the running handler");
         go.notify_one();
         assert_eq!(call.await.unwrap(), Ok(2));
         shutdown.await.unwrap();

@@ -29,7 +29,7 @@ struct InOrder(AtomicU64);
 impl InOrder {
     fn take(&self, number: u64) {
         let expected = self.0.fetch_add(1, Ordering::Relaxed);
-        assert_eq!(number, expected, "one is lost, repeated or out of order");
+        assert_eq!(number, expected, "a message is lost, repeated or out of order");
     }
 
     fn count(&self) -> u64 {
@@ -131,12 +131,12 @@ async fn cut_connections_lose_and_repeat_no_message() {
     }
     stop.store(true, Ordering::Relaxed);
 
-    let (ticks, asks) = timeout(Duration::from_secs(20), addressing).await.expect("it comes to an end").unwrap();
+    let (ticks, asks) = timeout(Duration::from_secs(20), addressing).await.expect("the task ends").unwrap();
     let mut said = 0;
     for (talking, account) in talking.into_iter().zip(&*accounts) {
-        let (emits, requests) = timeout(Duration::from_secs(20), talking).await.expect("it comes to an end").unwrap();
+        let (emits, requests) = timeout(Duration::from_secs(20), talking).await.expect("the task ends").unwrap();
         assert_eq!((account.emits.count(), account.requests.count()), (emits, requests));
-        eventually("all ticks are heard", || account.ticks.count() == ticks).await;
+        eventually("all ticks are received", || account.ticks.count() == ticks).await;
         assert_eq!(account.asks.count(), asks);
         said += emits + requests;
     }
@@ -144,7 +144,7 @@ async fn cut_connections_lose_and_repeat_no_message() {
     eprintln!(
         "{cuts} cuts, {made} connections, {said} emits and requests, {ticks} broadcasts and questions to {CLIENTS}"
     );
-    assert!(made > CLIENTS * 2, "they have come back");
+    assert!(made > CLIENTS * 2, "the clients have reconnected");
     assert_eq!(server.sockets().len(), CLIENTS);
     assert!(clients.iter().all(|client| client.state() == sockets::ClientState::Connected { session: 1 }));
 }

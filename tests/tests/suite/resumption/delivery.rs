@@ -106,9 +106,9 @@ async fn volatile_emit_to_a_detached_client_is_dropped() {
     one.moved(1).await.unwrap();
     all.moved(2).await.unwrap();
     one.said(3).await.unwrap();
-    eventually("they are heard", || noting.all().len() == 3).await;
+    eventually("the emits are received", || noting.all().len() == 3).await;
     relay.shut();
-    eventually("it is away", || matches!(client.state(), ClientState::Reconnecting { .. })).await;
+    eventually("the client has no connection", || matches!(client.state(), ClientState::Reconnecting { .. })).await;
     // The server may not know yet. It loses the bytes that it has written, too.
     for number in 0..10 {
         one.moved(100 + number).await.unwrap();
@@ -116,9 +116,9 @@ async fn volatile_emit_to_a_detached_client_is_dropped() {
     }
     one.said(4).await.unwrap();
     relay.cut();
-    eventually("the other one is heard", || noting.all().contains(&("said", 4))).await;
+    eventually("the emit that is kept is received", || noting.all().contains(&("said", 4))).await;
     one.moved(5).await.unwrap();
     all.moved(6).await.unwrap();
-    eventually("what comes behind it, too", || noting.all().len() == 6).await;
+    eventually("later emits are received", || noting.all().len() == 6).await;
     assert_eq!(noting.all(), [("moved", 1), ("moved", 2), ("said", 3), ("said", 4), ("moved", 5), ("moved", 6)]);
 }

@@ -30,7 +30,7 @@ impl Notes for Noting {
     }
 }
 
-/// A client that is away from a server, which keeps its session so long.
+/// A client without a connection to a server, which keeps its session for this time.
 async fn away(noting: &Noting, resume_within: Duration) -> (Server, Relay, Client) {
     let server = Server::builder()
         .serve(NotesServer::new(noting.clone()))
@@ -40,7 +40,7 @@ async fn away(noting: &Noting, resume_within: Duration) -> (Server, Relay, Clien
         .unwrap();
     let (relay, client) = connect_through_relay(&server, reconnecting()).await;
     relay.shut();
-    eventually("it is away", || matches!(client.state(), ClientState::Reconnecting { .. })).await;
+    eventually("the client has no connection", || matches!(client.state(), ClientState::Reconnecting { .. })).await;
     assert!(client.is_away() && client.is_connected());
     (server, relay, client)
 }
@@ -50,7 +50,7 @@ async fn call_ended_while_detached_is_never_sent() {
     let noting = Noting::default();
     let (server, relay, client) = away(&noting, Duration::from_secs(30)).await;
     let socket = server.sockets().remove(0);
-    eventually("the server knows", || socket.is_away()).await;
+    eventually("the server has noticed the loss", || socket.is_away()).await;
     let notes = NotesClient::new(&client);
     let impatient = notes.clone().with_timeout(Duration::from_millis(20));
     assert_eq!(within(impatient.ask(1)).await, Err(CallError::Timeout));
@@ -66,7 +66,7 @@ async fn call_ended_while_detached_is_never_sent() {
 async fn calls_made_while_offline_reach_a_new_session_in_order() {
     let noting = Noting::default();
     let (server, relay, client) = away(&noting, Duration::ZERO).await;
-    eventually("the session is over", || server.sockets().is_empty()).await;
+    eventually("the session has ended", || server.sockets().is_empty()).await;
     let notes = NotesClient::new(&client);
     let mut asked = Vec::new();
     for number in 0..100 {

@@ -52,7 +52,7 @@ async fn clients_of_a_restarting_server_reconnect_in_turn() {
     let _server = Server::builder().connected(connected).bind(&url).await.unwrap();
     assert_eq!(within(called).await.unwrap(), Ok(7));
     for client in &clients {
-        eventually("it has come back", || client.state() == ClientState::Connected { session: 2 }).await;
+        eventually("the client is connected again", || client.state() == ClientState::Connected { session: 2 }).await;
     }
 }
 
@@ -74,10 +74,14 @@ async fn redirected_client_follows_each_redirect() {
     let client = reconnecting().connect(&url_of(&first)).await.unwrap();
     assert_eq!(within(client.request::<u32>("name", &())).await, Ok(1));
     within(first.shutdown_with_redirect(&url_of(&second), Duration::ZERO)).await;
-    eventually("it has followed", || client.state() == ClientState::Connected { session: 2 }).await;
+    eventually("the client has followed the redirect", || client.state() == ClientState::Connected { session: 2 })
+        .await;
     assert_eq!(within(client.request::<u32>("name", &())).await, Ok(2));
     within(second.shutdown_with_redirect(&url_of(&third), Duration::ZERO)).await;
-    eventually("it has followed once more", || client.state() == ClientState::Connected { session: 3 }).await;
+    eventually("the client has followed the second redirect", || {
+        client.state() == ClientState::Connected { session: 3 }
+    })
+    .await;
     assert_eq!(within(client.request::<u32>("name", &())).await, Ok(3));
 }
 

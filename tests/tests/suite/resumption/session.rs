@@ -56,15 +56,15 @@ async fn resumed_session_keeps_its_state_and_messages() {
         relay.cut();
         assert_eq!(within(asked).await.unwrap(), Ok(2 * round + 2));
     }
-    eventually("all was heard", || heard.lock().unwrap().len() == 20).await;
+    eventually("all emits are received", || heard.lock().unwrap().len() == 20).await;
     assert_eq!(*heard.lock().unwrap(), (0..20).collect::<Vec<_>>(), "each once, in order");
     assert_eq!(server.sockets(), std::slice::from_ref(&socket));
     assert_eq!(socket.rooms(), ["room"]);
     assert_eq!(client.state(), ClientState::Connected { session: 1 });
     assert!(relay.made() > 10);
-    assert_eq!(left.load(Ordering::Relaxed), 0, "it has not left");
+    assert_eq!(left.load(Ordering::Relaxed), 0, "the socket has not ended");
     drop(client);
-    eventually("it has left", || left.load(Ordering::Relaxed) == 1).await;
+    eventually("the socket has ended", || left.load(Ordering::Relaxed) == 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -98,7 +98,7 @@ async fn requests_in_flight_are_answered_after_resumption() {
     let breaking = async {
         begun.acquire_many(2).await.unwrap().forget();
         relay.cut();
-        eventually("it is back", || relay.made() == 2).await;
+        eventually("the client is connected again", || relay.made() == 2).await;
         // One handler ends on another connection than its call arrived on.
         go.notify_one();
         relay.cut();
@@ -181,11 +181,11 @@ async fn client_without_reconnect_or_disconnected_ends() {
     let away = reconnecting().connect(&relay.url()).await.unwrap();
     let socket = server.sockets().remove(0);
     relay.shut();
-    eventually("it is away", || matches!(away.state(), ClientState::Reconnecting { .. })).await;
+    eventually("the client has no connection", || matches!(away.state(), ClientState::Reconnecting { .. })).await;
     socket.disconnect("be nice");
     assert_eq!(within(socket.disconnected()).await.message(), Some("be nice"));
     relay.cut();
-    eventually("it has started anew", || away.state() == ClientState::Connected { session: 2 }).await;
+    eventually("the client has a new session", || away.state() == ClientState::Connected { session: 2 }).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -204,11 +204,11 @@ async fn session_is_resumed_only_by_its_identity() {
     });
     let client = within(client.connect(&relay.url())).await.unwrap();
     relay.cut();
-    eventually("it has started anew", || client.state() == ClientState::Connected { session: 2 }).await;
+    eventually("the client has a new session", || client.state() == ClientState::Connected { session: 2 }).await;
     let mut identities: Vec<_> = server.sockets().iter().map(|socket| *socket.identity()).collect();
     identities.sort_unstable();
     assert_eq!(identities, [0, 1], "the first one's session waits for its own client");
-    never("the first has left", server.socket(&0).unwrap().disconnected()).await;
+    never("the first session has ended", server.socket(&0).unwrap().disconnected()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -272,7 +272,7 @@ async fn authentication_distinguishes_resuming_and_new_clients() {
     let faithless = reconnecting().auth_with(move || std::future::ready(logins.fetch_add(1, Ordering::Relaxed)));
     let faithless = faithless.connect(&relay.url()).await.unwrap();
     relay.cut();
-    eventually("the one that comes back as another is a newcomer", || {
+    eventually("a client with another identity has a new session", || {
         faithless.state() == ClientState::Connected { session: 2 }
     })
     .await;

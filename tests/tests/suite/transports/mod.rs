@@ -1,4 +1,4 @@
-//! Transports, and what is particular to each.
+//! Transports and their particular behaviour.
 
 mod addresses;
 mod compression;

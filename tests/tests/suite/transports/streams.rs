@@ -36,8 +36,8 @@ async fn message_above_the_limit_is_refused() {
     let accepting = server.accept_messages(far);
     near.send(&vec![0; 70_000][..]).await.unwrap();
     let answer = near.next().await.unwrap().unwrap();
-    assert_eq!(answer[..4], *b"SKTS", "it is told in an envelope");
-    assert!(near.next().await.is_none(), "and hung up on");
+    assert_eq!(answer[..4], *b"SKTS", "the answer is a server hello");
+    assert!(near.next().await.is_none(), "and the connection is closed");
     drop(near);
     let refused = accepting.await.unwrap_err();
     assert!(matches!(&refused, AcceptError::Handshake(words) if words.contains("70000")), "{refused:?}");

@@ -37,7 +37,7 @@ async fn is_called(raw: &mut Raw, peer: &Peer) {
     };
     let (bad, call) = (BadClient::new(peer), timeout(PATIENCE, answer));
     let (echo, answered) = tokio::join!(bad.echo("x"), call);
-    answered.expect("the call comes");
+    answered.expect("the request arrives");
     assert_eq!(echo, Ok("well".to_owned()));
 }
 
@@ -80,8 +80,8 @@ async fn truncated_announcement_is_a_protocol_error() {
     for length in [1, 8, 15, 17, 31] {
         let (mut raw, _) = raw_client(&server).await;
         raw.send(&[&[0x80], &vec![1; length][..]].concat()).await;
-        let told = raw.expect_violation().await;
-        assert!(told.contains("cut short"), "{length}: {told}");
+        let text = raw.expect_violation().await;
+        assert!(text.contains("cut short"), "{length}: {text}");
     }
     healthy.check().await;
 }
@@ -127,7 +127,7 @@ async fn server_announces_its_methods_in_its_first_frame() {
     let (server, _healthy) = server_and_healthy().await;
     let mut raw = Raw::connect(server.local_addr()).await;
     raw.send(&sockets_tests::raw::greeting(sockets_tests::raw::TERMS, &string("ada"))).await;
-    raw.receive().await.expect("a welcome");
+    raw.receive().await.expect("a server hello");
     let announced = raw.receive_any().await.unwrap();
     assert_eq!((announced[0], announced.len()), (0x80, 1 + 5 * 16));
     assert_eq!(raw.receive_any().await.as_deref(), Some(&[7][..]), "Ready");

@@ -40,7 +40,7 @@ async fn bad_request_fails_and_the_connection_continues() {
         raw.send(&frame).await;
         let text = raw.expect_failure(0, code).await;
         assert!(text.contains(words), "{what}: {text}");
-        assert!(text.len() < 1000, "{what}: a text is for people");
+        assert!(text.len() < 1000, "{what}: the text is long");
         check(&mut raw).await;
     }
     healthy.check().await;
@@ -81,7 +81,7 @@ async fn replies_and_cancels_for_unknown_calls_are_ignored() {
 async fn reply_for_another_connections_call_is_ignored() {
     let server = server_with(Limits::default()).await;
     let mut asked = Raw::welcomed(server.local_addr()).await;
-    let socket = server.sockets().pop().expect("the one who is asked");
+    let socket = server.sockets().pop().expect("the socket of the first client");
     let mut forger = Raw::welcomed(server.local_addr()).await;
     let call = tokio::spawn(async move { socket.request::<String>("who", &()).await });
     let question = asked.receive().await.expect("a question");

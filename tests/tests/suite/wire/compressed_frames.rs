@@ -12,8 +12,8 @@ async fn welcomed(address: std::net::SocketAddr) -> Raw {
     let length = u8::try_from(login.len()).unwrap();
     let mut raw = Raw::connect(address).await;
     raw.send(&envelope(*b"SKTS", 1, &[&terms(TERMS)[..], &[length], &login, &COMPRESSES].concat())).await;
-    let answer = raw.receive().await.expect("an answer to the greeting");
-    assert_eq!(answer[6], 0, "not a welcome: {answer:?}");
+    let answer = raw.receive().await.expect("an answer to the client hello");
+    assert_eq!(answer[6], 0, "not a server hello: {answer:?}");
     assert_eq!(raw.receive().await.as_deref(), Some(&[7][..]), "Ready");
     raw
 }
@@ -40,12 +40,12 @@ async fn compression_bomb_is_a_protocol_error() {
     let good = request(0, ECHO, &string("a text"));
     let within = literals(&compressed(5000, &ones(20)));
     let cases: Vec<(&str, Vec<u8>, &str)> = vec![
-        ("4 GiB from 16 MiB that do not come", compressed(u32::MAX, &ones(64)), "limit"),
+        ("4 GiB from 16 MiB that are not sent", compressed(u32::MAX, &ones(64)), "limit"),
         ("a byte more than is accepted", compressed((4 << 20) + 1, &ones(20_000)), "limit"),
         ("much from little", compressed(4 << 20, &ones(64)), "so little cannot become that much"),
-        ("more than it says", compressed(100_000, &ones(2000)), "it does not become what it says"),
-        ("less than it says", compressed(100, &literals(&good)), "it does not become what it says"),
-        ("what goes back before its beginning", compressed(1000, &[0x0f, 9, 0, 255, 255, 255, 100]), "does not become"),
+        ("longer than announced", compressed(100_000, &ones(2000)), "it does not become what it says"),
+        ("shorter than announced", compressed(100, &literals(&good)), "it does not become what it says"),
+        ("an offset before the beginning", compressed(1000, &[0x0f, 9, 0, 255, 255, 255, 100]), "does not become"),
         ("one within another", compressed(u32::try_from(within.len() - 2).unwrap(), &within), "another one in it"),
         ("no length", vec![0x0b, 1, 0], "has no length"),
         ("nothing", compressed(0, &[0]), "empty"),
@@ -53,8 +53,8 @@ async fn compression_bomb_is_a_protocol_error() {
     for (what, frame, words) in cases {
         let mut raw = welcomed(server.local_addr()).await;
         raw.send(&frame).await;
-        let told = raw.expect_violation().await;
-        assert!(told.contains(words), "{what}: {told}");
+        let text = raw.expect_violation().await;
+        assert!(text.contains(words), "{what}: {text}");
         healthy.check().await;
     }
 }

@@ -65,7 +65,7 @@ fn turns(block: &str) -> Vec<Turn> {
             "server" => Side::Server,
             other => panic!("{other:?} is no side"),
         };
-        let (hex, _meaning) = rest.split_once('|').expect("each line says what its bytes are");
+        let (hex, _meaning) = rest.split_once('|').expect("each line describes its bytes");
         match turns.last_mut() {
             Some((last, turn)) if *last == side => turn.extend(bytes(hex)),
             _ => turns.push((side, bytes(hex))),
@@ -87,13 +87,13 @@ fn bytes(hex: &str) -> Vec<u8> {
 async fn expect(stream: &mut TcpStream, bytes: &[u8], what: &str) {
     let mut received = vec![0; bytes.len()];
     let read = timeout(PATIENCE, stream.read_exact(&mut received)).await;
-    read.unwrap_or_else(|_| panic!("it does not come: {what}")).unwrap();
+    read.unwrap_or_else(|_| panic!("not received: {what}")).unwrap();
     assert_eq!(received, bytes, "{what}");
 }
 
 async fn expect_end(stream: &mut TcpStream, bytes: &[u8]) {
     let mut rest = Vec::new();
-    timeout(PATIENCE, stream.read_to_end(&mut rest)).await.expect("the other side closes").unwrap();
+    timeout(PATIENCE, stream.read_to_end(&mut rest)).await.expect("the peer closes").unwrap();
     assert_eq!(rest, bytes);
 }
 
@@ -124,7 +124,7 @@ async fn documented_examples_match_a_server() {
             Side::Server => expect(&mut stream, bytes, &format!("turn {number}")).await,
         }
     }
-    let item = timeout(PATIENCE, views.recv()).await.expect("the emit was heard");
+    let item = timeout(PATIENCE, views.recv()).await.expect("the emit was received");
     assert_eq!(item.as_deref(), Some("sword"));
     // No other bytes arrived.
     expect_end(&mut stream, b"").await;

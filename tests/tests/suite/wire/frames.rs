@@ -17,8 +17,8 @@ async fn expect_violations(cases: Vec<Case>) {
     for (what, bytes, words) in cases {
         let mut raw = Raw::welcomed(server.local_addr()).await;
         raw.send_bytes(&bytes).await;
-        let told = raw.expect_violation().await;
-        assert!(told.contains(words), "{what}: {told}");
+        let text = raw.expect_violation().await;
+        assert!(text.contains(words), "{what}: {text}");
         healthy.check().await;
     }
 }
@@ -30,7 +30,7 @@ async fn frame_of_a_wrong_length_is_refused() {
         ("4 GiB announced", vec![0xff; 4], "limit"),
         ("a byte more than is accepted", ((4 << 20) + 1u32).to_le_bytes().to_vec(), "limit"),
         ("an empty frame", prefixed(&[]), "empty"),
-        ("a frame over the limit behind a good one", [prefixed(&emit(NOTE, &[1])), vec![0xff; 4]].concat(), "limit"),
+        ("a frame over the limit after a valid one", [prefixed(&emit(NOTE, &[1])), vec![0xff; 4]].concat(), "limit"),
     ])
     .await;
 }
@@ -43,8 +43,8 @@ async fn oversized_frame_that_arrives_whole_is_answered() {
     for _ in 0..8 {
         raw.send_bytes(&vec![0; 1 << 20]).await;
     }
-    let told = raw.expect_violation().await;
-    assert!(told.contains("limit"), "{told}");
+    let text = raw.expect_violation().await;
+    assert!(text.contains("limit"), "{text}");
     healthy.check().await;
 }
 
@@ -121,8 +121,8 @@ async fn calls_beyond_the_window_are_refused() {
     for id in 0..5 {
         raw.send(&request(id * 2, WAIT, &[])).await;
     }
-    let told = raw.expect_violation().await;
-    assert!(told.contains("window"), "{told}");
+    let text = raw.expect_violation().await;
+    assert!(text.contains("window"), "{text}");
     healthy.check().await;
 }
 
@@ -142,8 +142,8 @@ async fn bytes_beyond_the_window_are_refused() {
     for id in 3..100 {
         raw.send(&request(id * 2, WAIT, &[])).await;
     }
-    let told = raw.expect_violation().await;
-    assert!(told.contains("window"), "{told}");
+    let text = raw.expect_violation().await;
+    assert!(text.contains("window"), "{text}");
     healthy.check().await;
 }
 

@@ -42,8 +42,8 @@ async fn bad_hello_is_answered_with_the_cause() {
     for (what, bytes, words) in cases {
         let mut raw = Raw::connect(server.local_addr()).await;
         raw.send_bytes(&bytes).await;
-        let told = raw.expect_misunderstood().await;
-        assert!(told.contains(words), "{what}: {told}");
+        let text = raw.expect_misunderstood().await;
+        assert!(text.contains(words), "{what}: {text}");
         healthy.check().await;
     }
     assert_eq!(server.sockets().len(), 1, "only the healthy one");
@@ -58,8 +58,8 @@ async fn oversized_login_is_answered_with_the_limit() {
     for megabytes in [1, 16] {
         let connect = Client::builder().auth("x".repeat(megabytes << 20)).connect(&url);
         let refused = timeout(PATIENCE, connect).await.expect("an answer").unwrap_err();
-        let told = matches!(&refused, ConnectError::Handshake(words) if words.contains("limit"));
-        assert!(told, "{megabytes} MiB: {refused:?}");
+        let text = matches!(&refused, ConnectError::Handshake(words) if words.contains("limit"));
+        assert!(text, "{megabytes} MiB: {refused:?}");
     }
     healthy.check().await;
 }
@@ -80,8 +80,8 @@ async fn silent_peer_is_disconnected() {
     let server = server_with(Limits { authentication: Duration::from_millis(100), ..Limits::default() }).await;
     let healthy = Healthy::connect(&server).await;
     let mut raw = Raw::connect(server.local_addr()).await;
-    let told = raw.expect_misunderstood().await;
-    assert!(told.contains("too long"), "{told}");
+    let text = raw.expect_misunderstood().await;
+    assert!(text.contains("too long"), "{text}");
     healthy.check().await;
 }
 
@@ -92,7 +92,7 @@ async fn trickling_hello_is_disconnected() {
     let healthy = Healthy::connect(&server).await;
     let mut raw = Raw::connect(server.local_addr()).await;
     let started = Instant::now();
-    // Each byte comes well within the limit; all of them do not.
+    // Each byte arrives in time, but the whole hello does not.
     for byte in prefixed(&greeting(TERMS, &string(&"a".repeat(100)))) {
         raw.send_bytes(&[byte]).await;
         sleep(Duration::from_millis(20)).await;
@@ -100,8 +100,8 @@ async fn trickling_hello_is_disconnected() {
             break;
         }
     }
-    let told = raw.expect_misunderstood().await;
-    assert!(told.contains("too long"), "{told}");
+    let text = raw.expect_misunderstood().await;
+    assert!(text.contains("too long"), "{text}");
     healthy.check().await;
 }
 

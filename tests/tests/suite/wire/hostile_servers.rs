@@ -24,7 +24,7 @@ async fn connect_local<F: Future>(
     let url = format!("tcp://{}", listener.local_addr().unwrap());
     let server = async {
         let mut raw = Raw { stream: listener.accept().await.unwrap().0 };
-        raw.receive().await.expect("a greeting");
+        raw.receive().await.expect("a client hello");
         answer(raw).await
     };
     let connect = Client::builder().auth("ada").serve(BadServer::new(Handler)).limits(limits).connect(&url);
@@ -130,7 +130,7 @@ async fn protocol_error_of_a_server_ends_the_client() {
         ("an empty frame", prefixed(&[]), "empty"),
         ("4 GiB announced", vec![0xff; 4], "limit"),
         ("an unknown kind", prefixed(&[0x0b]), "unknown kind"),
-        ("what only a client says", prefixed(&[9]), "wrong side"),
+        ("a frame of clients", prefixed(&[9]), "wrong side"),
         ("a second welcome", prefixed(&welcome(TERMS)), "unknown kind"),
         ("more credit than was taken", prefixed(&credit(1, 1)), "given back"),
         ("an id in flight", prefixed(&request(1, WAIT, &[])).repeat(2), "in flight"),
@@ -138,8 +138,8 @@ async fn protocol_error_of_a_server_ends_the_client() {
     for (what, bytes, words) in cases {
         let (client, mut raw) = connected(Limits::default()).await;
         raw.send_bytes(&bytes).await;
-        let told = raw.expect_violation().await;
-        assert!(told.contains(words), "{what}: {told}");
+        let text = raw.expect_violation().await;
+        assert!(text.contains(words), "{what}: {text}");
         let reason = timeout(PATIENCE, client.disconnected()).await.expect("the client knows");
         assert!(matches!(&reason, DisconnectReason::ProtocolViolation(text) if text.contains(words)), "{reason:?}");
     }
@@ -151,15 +151,15 @@ async fn server_beyond_the_clients_window_is_disconnected() {
     for id in 0..3 {
         raw.send(&request(id * 2 + 1, WAIT, &[])).await;
     }
-    let told = raw.expect_violation().await;
-    assert!(told.contains("window"), "{told}");
+    let text = raw.expect_violation().await;
+    assert!(text.contains("window"), "{text}");
 }
 
 #[tokio::test]
 async fn harmless_server_errors_keep_the_connection() {
     let (client, mut raw) = connected(Limits::default()).await;
-    raw.send(&reply(0, b"to a call that nobody made")).await;
-    raw.send(&emit(UNKNOWN, b"that nobody listens to")).await;
+    raw.send(&reply(0, b"to an unknown call")).await;
+    raw.send(&emit(UNKNOWN, b"without a listener")).await;
     raw.send(&emit(NOTE, b"")).await;
     raw.send(&request(1, UNKNOWN, b"")).await;
     raw.expect_failure(1, 1).await;
@@ -225,7 +225,7 @@ async fn pending_requests_precede_drained_after_go_away() {
         raw.send(&[8]).await;
         raw.send(&[&[3, first[1]], &string("x")[..]].concat()).await;
         let second = raw.receive().await.unwrap();
-        assert_eq!(second[0], 2, "the request that waited comes first: {second:?}");
+        assert_eq!(second[0], 2, "the pending request comes first: {second:?}");
         let id_ends = 1 + second[1..].iter().position(|byte| *byte < 0x80).unwrap();
         raw.send(&[&[3], &second[1..=id_ends], &string("y")].concat()).await;
         assert_eq!(raw.receive().await.as_deref(), Some(&[9][..]), "Drained");

@@ -64,7 +64,7 @@ async fn close_is_answered_with_its_code() {
 
 #[tokio::test]
 async fn protocol_close_is_answered_with_a_websocket_close() {
-    // A close may come with the goodbye, or later, or not at all.
+    // The WebSocket close may follow the Close frame at once, later, or never.
     for close in [frame(FIN | CLOSE, &1000_u16.to_be_bytes()), vec![]] {
         let server = echoing().await;
         let mut raw = Raw::welcomed(server.local_addr()).await;
@@ -82,7 +82,7 @@ async fn server_disconnect_sends_both_closes() {
     server.sockets()[0].disconnect("be nice");
     assert_eq!(raw.message().await, [&[GOODBYE, 2], &b"be nice"[..]].concat());
     raw.expect_close(1000).await;
-    eventually("it is gone", || server.sockets().is_empty()).await;
+    eventually("the socket is removed", || server.sockets().is_empty()).await;
 }
 
 #[tokio::test]

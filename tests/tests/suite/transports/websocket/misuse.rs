@@ -25,7 +25,7 @@ async fn violation(bytes: &[u8], code: u16) -> String {
     let mut raw = Raw::welcomed(address).await;
     raw.send(bytes).await;
     let text = raw.expect_violation(code).await;
-    eventually("only the bystander is left", || server.sockets().len() == 1).await;
+    eventually("only the second client is left", || server.sockets().len() == 1).await;
     assert!(bystander.is_connected());
     text
 }
