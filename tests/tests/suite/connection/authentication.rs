@@ -109,7 +109,7 @@ tcp_and_memory! {
             assert!(!fails, "it fails");
             Ok::<_, Refusal>(())
         })).await;
-        let refused = net.try_connect(&server, Client::builder().auth(true)).await.unwrap_err();
+        let refused = within(net.try_connect(&server, Client::builder().auth(true))).await.unwrap_err();
         assert!(matches!(&refused, ConnectError::Refused(refusal) if refusal.retry_after().is_some()), "{refused:?}");
         net.connect(&server, Client::builder().auth(false)).await;
     }

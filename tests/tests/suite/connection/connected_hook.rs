@@ -73,7 +73,7 @@ tcp_and_memory! {
             async move { assert!(!first, "the test requests a panic") }
         });
         let server = net.serve(server).await;
-        let outcome = net.try_connect(&server, Client::builder()).await;
+        let outcome = within(net.try_connect(&server, Client::builder())).await;
         assert!(is_retry(&outcome), "{outcome:?}");
         let client = net.connect(&server, Client::builder()).await;
         assert!(client.is_connected());

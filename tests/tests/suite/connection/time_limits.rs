@@ -75,7 +75,7 @@ tcp_and_memory! {
         let server = net.serve(Server::builder().limits(limits).authenticate(|(): ()| async {
             pending::<Result<(), Refusal>>().await
         })).await;
-        let failed = net.try_connect(&server, Client::builder()).await.unwrap_err();
+        let failed = within(net.try_connect(&server, Client::builder())).await.unwrap_err();
         assert!(matches!(failed, ConnectError::Refused(refusal) if refusal.retry_after().is_some()));
     }
 
@@ -83,7 +83,7 @@ tcp_and_memory! {
         let limits = Limits { connected: Duration::from_millis(100), ..Limits::default() };
         let server = Server::builder().limits(limits).connected(|_: Socket| pending::<()>());
         let server = net.serve(server).await;
-        let outcome = net.try_connect(&server, Client::builder()).await;
+        let outcome = within(net.try_connect(&server, Client::builder())).await;
         assert!(is_retry(&outcome), "{outcome:?}");
         net.wait_until_empty(&server).await;
     }

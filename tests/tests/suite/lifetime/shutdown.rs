@@ -48,7 +48,7 @@ every_transport! {
         for _ in 0..3000 {
             server.all().emit("tick", &()).await.unwrap();
         }
-        server.shutdown().await;
+        within(server.shutdown()).await;
         client.disconnected().await;
         assert_eq!(heard.load(Ordering::Relaxed), 3000);
     }
@@ -69,7 +69,7 @@ every_transport! {
         for _ in 0..3000 {
             client.emit("tick", &()).await.unwrap();
         }
-        server.shutdown().await;
+        within(server.shutdown()).await;
         assert_eq!(heard.load(Ordering::Relaxed), 3000);
     }
 
@@ -83,7 +83,7 @@ every_transport! {
             for _ in 0..round {
                 tokio::task::yield_now().await;
             }
-            server.shutdown().await;
+            within(server.shutdown()).await;
             for connecting in connecting {
                 match connecting.await.unwrap() {
                     Ok(client) => assert_eq!(client.disconnected().await, DisconnectReason::ShuttingDown),
@@ -102,11 +102,11 @@ tcp_and_memory! {
     async fn idle_server_shuts_down_at_once(net: Transport) {
         let server = net.serve(Server::builder()).await;
         let client = net.connect(&server, Client::builder()).await;
-        server.shutdown().await;
+        within(server.shutdown()).await;
         assert_eq!(client.disconnected().await, DisconnectReason::ShuttingDown);
     }
 
-    /// The grace is 10 s here, so a shutdown that waits for all of it fails.
+    /// The grace of 10 s is longer than `within` waits.
     async fn shutdown_ends_when_running_handlers_have_replied(net: Transport) {
         let (started, go) = (Arc::default(), Arc::default());
         let server = net.serve(slow_server(&started, &go)).await;
@@ -129,7 +129,7 @@ tcp_and_memory! {
         assert!(!shutdown.is_finished(), "the shutdown waits for the running handler");
         go.notify_one();
         assert_eq!(call.await.unwrap(), Ok(2));
-        shutdown.await.unwrap();
+        within(shutdown).await.unwrap();
         assert_eq!(client.disconnected().await, DisconnectReason::ShuttingDown);
     }
 
@@ -141,7 +141,7 @@ tcp_and_memory! {
         let call = client.request::<u32>("slow", &1_u32);
         let (outcome, ()) = tokio::join!(call, async {
             started.notified().await;
-            server.shutdown().await;
+            within(server.shutdown()).await;
         });
         assert_eq!(outcome, Err(CallError::Disconnected { maybe_executed: true }));
         assert_eq!(client.disconnected().await, DisconnectReason::ShuttingDown);
