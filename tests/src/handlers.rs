@@ -62,8 +62,8 @@ pub struct Voter {
 impl Voter {
     /// A voter for this choice, and the messages that it receives.
     pub fn new(choice: &str) -> (Self, UnboundedReceiver<String>) {
-        let (messages, heard) = unbounded_channel();
-        (Self { choice: choice.into(), messages }, heard)
+        let (messages, received) = unbounded_channel();
+        (Self { choice: choice.into(), messages }, received)
     }
 }
 

@@ -184,8 +184,8 @@ async fn raw_peer(server: &Server, bears: Option<u64>) -> Raw<DuplexStream> {
 async fn peer_without_heartbeats_may_be_silent() {
     let server = Server::builder().build();
     let mut raw = raw_peer(&server, None).await;
-    let heard = timeout(HOUR, raw.stream.read_u8()).await;
-    assert!(heard.is_err(), "{heard:?}");
+    let received = timeout(HOUR, raw.stream.read_u8()).await;
+    assert!(received.is_err(), "{received:?}");
     assert_eq!(server.sockets().len(), 1);
 }
 
@@ -249,9 +249,9 @@ async fn large_frame_over_a_slow_connection_arrives() {
     let server = Server::builder().build();
     let mut raw = raw_peer(&server, Some(3_600_000)).await;
     let socket = server.sockets().pop().unwrap();
-    let (heard, mut arrived) = tokio::sync::mpsc::unbounded_channel();
+    let (received, mut arrived) = tokio::sync::mpsc::unbounded_channel();
     socket.listen("large", move |bytes: Vec<u8>| {
-        heard.send(bytes.len()).unwrap();
+        received.send(bytes.len()).unwrap();
         async {}
     });
     // The key of `large`, in no group.

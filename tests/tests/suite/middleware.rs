@@ -99,7 +99,7 @@ async fn said(said: &mut UnboundedReceiver<String>, expected: &[&str]) {
 
 tcp_and_memory! {
     async fn first_layer_is_the_outermost_in_both_directions(net: Transport) {
-        let (says, mut heard) = unbounded_channel();
+        let (says, mut received) = unbounded_channel();
         let server = Server::builder().layer(layer_fn(spy("a", &says))).layer(layer_fn(spy("b", &says)));
         let server = net.serve(server.serve(VaultServer::new(Guard(says.clone())))).await;
         let builder = Client::builder().layer_outgoing(layer_fn(spy("c", &says))).layer_outgoing(layer_fn(spy("d", &says)));
@@ -110,15 +110,15 @@ tcp_and_memory! {
         let way = ["c: out request Vault.open of 1", "d: out request Vault.open of 1",
             "a: in request Vault.open of 1", "b: in request Vault.open of 1", "opened with 7",
             "b: went well None", "a: went well None", "d: went well None", "c: went well None"];
-        said(&mut heard, &way).await;
+        said(&mut received, &way).await;
 
         // A handler's own error is a reply as any other.
         assert_eq!(vault.open(8).await, Err(CallError::Handler("wrong code".into())));
-        said(&mut heard, &way.map(|line| if line.starts_with("opened") { "opened with 8" } else { line })).await;
+        said(&mut received, &way.map(|line| if line.starts_with("opened") { "opened with 8" } else { line })).await;
 
         let error = client.request::<u32>("nobody", &()).await.unwrap_err();
         assert_eq!(error, CallError::NoSuchMethod);
-        said(&mut heard, &["c: out request .nobody of 0", "d: out request .nobody of 0",
+        said(&mut received, &["c: out request .nobody of 0", "d: out request .nobody of 0",
             "d: failed Some(NoSuchMethod)", "c: failed Some(NoSuchMethod)"]).await;
     }
 
@@ -135,18 +135,18 @@ tcp_and_memory! {
     }
 
     async fn server_request_passes_the_layers_of_both_peers(net: Transport) {
-        let (says, mut heard) = unbounded_channel();
+        let (says, mut received) = unbounded_channel();
         let server = net.serve(players().layer_outgoing(layer_fn(spy("server", &says)))).await;
         let builder = Client::builder().layer(layer_fn(spy("client", &says))).serve(VaultServer::new(Guard(says.clone())));
         let _client = net.join(&server, "ada", builder).await;
         let socket = server.socket(&Player::new("ada")).unwrap();
         assert_eq!(VaultClient::new(&socket).open(7).await, Ok("gold".into()));
-        said(&mut heard, &["server: out request Vault.open of 1", "client: in request Vault.open of 1", "opened with 7",
+        said(&mut received, &["server: out request Vault.open of 1", "client: in request Vault.open of 1", "opened with 7",
             "client: went well None", "server: went well None"]).await;
     }
 
     async fn broadcast_passes_layers_once_without_a_peer(net: Transport) {
-        let (says, mut heard) = unbounded_channel();
+        let (says, mut received) = unbounded_channel();
         let (watched, audience) = (says.clone(), |request: &Request<'_>| request.peer().is_none());
         let server = players().layer_outgoing(layer_fn(spy("server", &watched))).layer_outgoing(layer_fn(filter(audience)));
         let server = net.serve(server).await;
@@ -156,8 +156,8 @@ tcp_and_memory! {
             members.push(net.join(&server, name, builder).await);
         }
         VaultClient::new(&server.all()).knock(2).await.unwrap();
-        said(&mut heard, &["server: out emit Vault.knock of 1"]).await;
-        let mut rest = [heard.recv().await.unwrap(), heard.recv().await.unwrap(), heard.recv().await.unwrap()];
+        said(&mut received, &["server: out emit Vault.knock of 1"]).await;
+        let mut rest = [received.recv().await.unwrap(), received.recv().await.unwrap(), received.recv().await.unwrap()];
         rest.sort();
         assert_eq!(rest, ["knocked 2", "knocked 2", "server: went well None"]);
 
@@ -166,7 +166,7 @@ tcp_and_memory! {
     }
 
     async fn denied_incoming_call_reaches_no_handler(net: Transport) {
-        let (says, mut heard) = unbounded_channel();
+        let (says, mut received) = unbounded_channel();
         let allows = |request: &Request<'_>| {
             let socket: Socket<Player> = request.socket().unwrap();
             request.path() != "Vault" || *socket.identity() == Player::new("ada")
@@ -179,12 +179,12 @@ tcp_and_memory! {
         VaultClient::new(&ben).knock(9).await.unwrap();
         assert_eq!(VaultClient::new(&ben).open(7).await, Err(CallError::Denied));
         assert_eq!(VaultClient::new(&ada).open(7).await, Ok("gold".into()));
-        said(&mut heard, &["opened with 7"]).await;
-        assert!(heard.try_recv().is_err());
+        said(&mut received, &["opened with 7"]).await;
+        assert!(received.try_recv().is_err());
     }
 
     async fn layers_wrap_listeners_and_groups_of_a_socket(net: Transport) {
-        let (says, mut heard) = unbounded_channel();
+        let (says, mut received) = unbounded_channel();
         let allows = |request: &Request<'_>| (request.path(), request.method()) != ("secret", "number");
         let server = players().layer(layer_fn(filter(allows))).connected(move |socket: Socket<Player>| {
             let says = says.clone();
@@ -199,18 +199,18 @@ tcp_and_memory! {
         assert_eq!(client.request::<i32>("number", &()).await, Ok(5));
         assert_eq!(client.group("secret").request::<i32>("number", &()).await, Err(CallError::Denied));
         assert_eq!(VaultClient::new(&client).open(7).await, Ok("gold".into()));
-        said(&mut heard, &["opened with 7"]).await;
+        said(&mut received, &["opened with 7"]).await;
     }
 
     async fn denied_outgoing_call_is_not_sent(net: Transport) {
-        let (says, mut heard) = unbounded_channel();
+        let (says, mut received) = unbounded_channel();
         let server = net.serve(Server::builder().serve(VaultServer::new(Guard(says)))).await;
         let allows = |request: &Request<'_>| request.method() != "knock";
         let client = net.connect(&server, Client::builder().layer_outgoing(layer_fn(filter(allows)))).await;
         let vault = VaultClient::new(&client);
         assert_eq!(vault.knock(1).await, Err(CallError::Denied));
         assert_eq!(vault.open(7).await, Ok("gold".into()));
-        said(&mut heard, &["opened with 7"]).await;
+        said(&mut received, &["opened with 7"]).await;
     }
 
     async fn layer_panic_fails_only_its_call(net: Transport) {
@@ -228,7 +228,7 @@ tcp_and_memory! {
     }
 
     async fn cancelled_call_drops_its_layers(net: Transport) {
-        let (says, mut heard) = unbounded_channel();
+        let (says, mut received) = unbounded_channel();
         let held = Arc::new(());
         let server = Server::builder().layer(layer_fn({
             let held = Arc::clone(&held);
@@ -240,21 +240,21 @@ tcp_and_memory! {
             let vault = VaultClient::new(&client);
             async move { vault.wait().await }
         });
-        said(&mut heard, &["waits"]).await;
+        said(&mut received, &["waits"]).await;
         let while_it_runs = Arc::strong_count(&held);
         call.abort();
         eventually("the layer has ended", || Arc::strong_count(&held) < while_it_runs).await;
     }
 
     async fn layer_that_never_continues_ends_at_the_deadline(net: Transport) {
-        let (says, mut heard) = unbounded_channel();
+        let (says, mut received) = unbounded_channel();
         let server = net.serve(Server::builder().layer(layer_fn(|_| Never)).serve(VaultServer::new(Guard(says)))).await;
         let soon = Duration::from_millis(50);
         let client = net.connect(&server, Client::builder()).await;
         assert_eq!(VaultClient::new(&client).with_timeout(soon).open(7).await, Err(CallError::Timeout));
         let client = net.connect(&server, Client::builder().layer_outgoing(layer_fn(|_| Never))).await;
         assert_eq!(VaultClient::new(&client).with_timeout(soon).open(7).await, Err(CallError::Timeout));
-        assert!(heard.try_recv().is_err());
+        assert!(received.try_recv().is_err());
     }
 
     async fn connecting_layer_may_refuse_with_a_message(net: Transport) {

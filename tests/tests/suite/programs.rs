@@ -47,12 +47,12 @@ every_transport! {
         .await;
 
         let mut clients = BTreeMap::new();
-        let mut heard = BTreeMap::new();
+        let mut received = BTreeMap::new();
         for (name, choice) in [("ada", "tea"), ("bob", "tea"), ("cleo", "coffee")] {
             let (voter, messages) = Voter::new(choice);
             let client = Client::builder().auth(Login { name: name.into() }).serve(LobbyServer::new(voter));
             clients.insert(name, net.connect(&server, client).await);
-            heard.insert(name, messages);
+            received.insert(name, messages);
         }
         let ada = &clients["ada"];
 
@@ -72,10 +72,10 @@ every_transport! {
             counted.insert(socket.identity().name.clone(), choice.unwrap());
         }
         assert_eq!(counted, BTreeMap::from([("ada".into(), "tea".into()), ("bob".into(), "tea".into())]));
-        assert_eq!(heard.get_mut("ada").unwrap().recv().await.as_deref(), Some("the vote opens"));
-        assert_eq!(heard.get_mut("bob").unwrap().recv().await.as_deref(), Some("the vote opens"));
+        assert_eq!(received.get_mut("ada").unwrap().recv().await.as_deref(), Some("the vote opens"));
+        assert_eq!(received.get_mut("bob").unwrap().recv().await.as_deref(), Some("the vote opens"));
         LobbyClient::new(&server.room("lobby")).message("the vote is over").await.unwrap();
-        assert_eq!(heard.get_mut("cleo").unwrap().recv().await.as_deref(), Some("the vote is over"));
+        assert_eq!(received.get_mut("cleo").unwrap().recv().await.as_deref(), Some("the vote is over"));
 
         server.shutdown().await;
         for client in clients.values() {
@@ -135,9 +135,9 @@ every_transport! {
 
         // Emits to audiences.
         server.all().emit("Hear", "all").await.unwrap();
-        let mut heard = [logged.recv().await.unwrap(), logged.recv().await.unwrap()];
-        heard.sort_unstable();
-        assert_eq!(heard, ["Ada heard all", "Bob heard all"]);
+        let mut received = [logged.recv().await.unwrap(), logged.recv().await.unwrap()];
+        received.sort_unstable();
+        assert_eq!(received, ["Ada heard all", "Bob heard all"]);
         server.clients([&socket]).emit("Hear", "one").await.unwrap();
         assert_eq!(logged.recv().await.unwrap(), "Ada heard one");
         server.users([&Player::new("Bob")]).emit("Hear", "two").await.unwrap();

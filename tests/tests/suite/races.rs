@@ -193,13 +193,13 @@ fn broadcast_request_racing_disconnects_has_all_outcomes() {
             members.truncate(2);
         };
         let counts = async {
-            let mut heard = Vec::new();
+            let mut received = Vec::new();
             while let Some((socket, vote)) = votes.next().await {
                 assert!(matches!(vote, Ok(()) | Err(CallError::Disconnected { .. })), "{vote:?}");
-                assert!(!heard.contains(&socket), "one outcome for each member");
-                heard.push(socket);
+                assert!(!received.contains(&socket), "one outcome for each member");
+                received.push(socket);
             }
-            heard.len()
+            received.len()
         };
         let ((), outcomes) = tokio::join!(leaves, counts);
         assert_eq!(outcomes, 4);

@@ -31,19 +31,19 @@ struct Rig {
     server: Server,
     client: Client,
     socket: Socket,
-    heard_by_server: mpsc::UnboundedReceiver<(u32, Instant)>,
-    heard_by_client: mpsc::UnboundedReceiver<(u32, Instant)>,
+    received_by_server: mpsc::UnboundedReceiver<(u32, Instant)>,
+    received_by_client: mpsc::UnboundedReceiver<(u32, Instant)>,
 }
 
 /// A server and a client that answer the same; both with limits.
 async fn rig(server_limits: Limits, client_limits: Limits) -> Rig {
-    let ((at_server, heard_by_server), (at_client, heard_by_client)) =
+    let ((at_server, received_by_server), (at_client, received_by_client)) =
         (mpsc::unbounded_channel(), mpsc::unbounded_channel());
     let server = Server::builder().limits(server_limits).serve(RatedServer::new(Handler(at_server))).build();
     let client = Client::builder().limits(client_limits).serve(RatedServer::new(Handler(at_client)));
     let client = client.connect_local(&server).await.unwrap();
     let socket = server.sockets().pop().unwrap();
-    Rig { server, client, socket, heard_by_server, heard_by_client }
+    Rig { server, client, socket, received_by_server, received_by_client }
 }
 
 fn calls(per_second: u32) -> Limits {
@@ -52,14 +52,14 @@ fn calls(per_second: u32) -> Limits {
 
 /// Expects all calls in order: `at_once` at once, and the others at the rate.
 async fn paced(
-    heard: &mut mpsc::UnboundedReceiver<(u32, Instant)>,
+    received: &mut mpsc::UnboundedReceiver<(u32, Instant)>,
     since: Instant,
     count: u32,
     at_once: u32,
     each: Duration,
 ) {
     for expected in 0..count {
-        let (number, at) = heard.recv().await.unwrap();
+        let (number, at) = received.recv().await.unwrap();
         assert_eq!(number, expected);
         let due = each * (number + 1).saturating_sub(at_once);
         let after = at - since;
@@ -75,7 +75,7 @@ async fn calls_beyond_the_rate_wait_in_order() {
     let answers = join_all((0..30).map(|number| stub.number(number))).await;
     assert_eq!(answers, (0..30).map(Ok).collect::<Vec<_>>());
     assert!(since.elapsed().abs_diff(Duration::from_secs(2)) < Duration::from_millis(50), "{:?}", since.elapsed());
-    paced(&mut rig.heard_by_server, since, 30, 10, Duration::from_millis(100)).await;
+    paced(&mut rig.received_by_server, since, 30, 10, Duration::from_millis(100)).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -86,7 +86,7 @@ async fn client_limits_the_rate_of_its_server() {
     for number in 0..30 {
         stub.note(number, vec![]).await.unwrap();
     }
-    paced(&mut rig.heard_by_client, since, 30, 10, Duration::from_millis(100)).await;
+    paced(&mut rig.received_by_client, since, 30, 10, Duration::from_millis(100)).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -100,7 +100,7 @@ async fn bytes_beyond_the_rate_wait() {
         stub.note(number, vec![0; 1000 - 9 - 1 - 2]).await.unwrap();
     }
     // A byte of the eleventh is there at once.
-    paced(&mut rig.heard_by_server, since, 30, 11, Duration::from_millis(100)).await;
+    paced(&mut rig.received_by_server, since, 30, 11, Duration::from_millis(100)).await;
 }
 
 #[tokio::test(start_paused = true)]

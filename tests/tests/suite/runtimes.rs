@@ -22,8 +22,8 @@ fn program(run: impl Future<Output = ()> + Send + 'static) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn closed_client_has_sent_its_emits_when_close_returns() {
-    let heard = Arc::new(AtomicUsize::new(0));
-    let counted = Arc::clone(&heard);
+    let received = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&received);
     let left = Arc::new(Mutex::new(None));
     let leaving = Arc::clone(&left);
     let server = Server::builder().connected(move |socket: Socket| {
@@ -51,7 +51,7 @@ async fn closed_client_has_sent_its_emits_when_close_returns() {
     within(ended).await.unwrap();
     eventually("the socket has ended", || left.lock().unwrap().is_some()).await;
     assert_eq!(*left.lock().unwrap(), Some(DisconnectReason::PeerClosed));
-    assert_eq!(heard.load(Ordering::Relaxed), 100);
+    assert_eq!(received.load(Ordering::Relaxed), 100);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -82,8 +82,8 @@ async fn server_has_sent_its_reason_when_shutdown_returns() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn emit_works_after_an_emitters_runtime_is_dropped() {
     let server = Server::builder().build();
-    let heard = Arc::new(AtomicUsize::new(0));
-    let counted = Arc::clone(&heard);
+    let received = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&received);
     let client = Client::builder().connected(|peer| async move {
         peer.listen("news", move |_: Vec<u8>| {
             counted.fetch_add(1, Ordering::Relaxed);
@@ -99,7 +99,7 @@ async fn emit_works_after_an_emitters_runtime_is_dropped() {
     for _ in 0..200 {
         within(server.all().emit("news", &news)).await.unwrap();
     }
-    eventually("all messages are received", || heard.load(Ordering::Relaxed) == 201).await;
+    eventually("all messages are received", || received.load(Ordering::Relaxed) == 201).await;
 }
 
 /// A program may poll an emit where there is no runtime, if only by mistake.
@@ -107,8 +107,8 @@ async fn emit_works_after_an_emitters_runtime_is_dropped() {
 fn emit_works_outside_of_a_runtime() {
     let runtime = Runtime::new().unwrap();
     let server = Server::builder().build();
-    let heard = Arc::new(AtomicUsize::new(0));
-    let counted = Arc::clone(&heard);
+    let received = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&received);
     let client = Client::builder().connected(|peer| async move {
         peer.listen("news", move |(): ()| {
             counted.fetch_add(1, Ordering::Relaxed);
@@ -119,7 +119,7 @@ fn emit_works_outside_of_a_runtime() {
     assert_eq!(server.all().emit("news", &()).now_or_never(), Some(Ok(())));
     runtime.block_on(async {
         within(server.all().emit("news", &())).await.unwrap();
-        eventually("both emits are received", || heard.load(Ordering::Relaxed) == 2).await;
+        eventually("both emits are received", || received.load(Ordering::Relaxed) == 2).await;
     });
 }
 

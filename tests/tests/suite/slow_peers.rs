@@ -32,15 +32,15 @@ async fn emit_to_healthy_members(limits: Limits, frozen: bool) {
         Server::builder().limits(limits).connected(|socket: Socket| async move { socket.join("room") }).build();
     let mut healthy = Vec::new();
     for _ in 0..5 {
-        let heard = Arc::new(Mutex::new(Vec::new()));
-        let noted = Arc::clone(&heard);
+        let received = Arc::new(Mutex::new(Vec::new()));
+        let noted = Arc::clone(&received);
         let client = Client::builder().connected(|peer| async move {
             peer.listen("note", move |(n, _): (u32, String)| {
                 noted.lock().unwrap().push(n);
                 async {}
             });
         });
-        healthy.push((client.connect_local(&server).await.unwrap(), heard));
+        healthy.push((client.connect_local(&server).await.unwrap(), received));
     }
     let (io, relay) = Relay::in_memory(&server);
     let _last = Client::builder().connect_over(io).await.unwrap();
@@ -53,9 +53,10 @@ async fn emit_to_healthy_members(limits: Limits, frozen: bool) {
     for n in 0..4000_u32 {
         within(server.room("room").emit("note", &(n, &text))).await.unwrap();
     }
-    for (client, heard) in &healthy {
-        eventually("all messages are received", || heard.lock().unwrap().len() == 4000 || !client.is_connected()).await;
-        assert!(*heard.lock().unwrap() == (0..4000).collect::<Vec<_>>(), "{client:?}");
+    for (client, received) in &healthy {
+        eventually("all messages are received", || received.lock().unwrap().len() == 4000 || !client.is_connected())
+            .await;
+        assert!(*received.lock().unwrap() == (0..4000).collect::<Vec<_>>(), "{client:?}");
     }
     if frozen {
         assert_eq!(within(last.disconnected()).await, DisconnectReason::TooSlow);
@@ -209,8 +210,8 @@ async fn what_was_sent_to_another_before_is_not_held_back<F>(
 {
     let (server, running) = blocking_server(first).await;
     let blocker = Transport::Tcp.connect(&server, Client::builder()).await;
-    let heard = Arc::new(Notify::new());
-    let told = Arc::clone(&heard);
+    let received = Arc::new(Notify::new());
+    let told = Arc::clone(&received);
     let other = Client::builder().connected(|peer| async move {
         peer.listen("note", move |(): ()| {
             told.notify_one();
@@ -220,7 +221,7 @@ async fn what_was_sent_to_another_before_is_not_held_back<F>(
     let _other = Transport::Tcp.connect(&server, other).await;
     let blocking = tokio::spawn(async move { blocker.request::<()>("block", &()).await });
     let since = blocked(running).await;
-    timeout(BLOCK * 2, heard.notified()).await.unwrap();
+    timeout(BLOCK * 2, received.notified()).await.unwrap();
     assert!(is_prompt(since), "{:?}", since.elapsed());
     assert_eq!(blocking.await.unwrap(), Ok(()));
 }

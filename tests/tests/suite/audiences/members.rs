@@ -11,21 +11,21 @@ use tokio::sync::mpsc::UnboundedReceiver;
 struct Hall {
     server: Server<Player>,
     _clients: Vec<Client>,
-    heard: Vec<(String, UnboundedReceiver<String>)>,
+    received: Vec<(String, UnboundedReceiver<String>)>,
 }
 
 impl Hall {
     async fn open(net: Transport, players_and_rooms: &[(&str, &[&str])]) -> Self {
         let server = net.serve(players()).await;
-        let (mut clients, mut heard) = (Vec::new(), Vec::new());
+        let (mut clients, mut received) = (Vec::new(), Vec::new());
         for (name, rooms) in players_and_rooms {
             let (voter, messages) = Voter::new(name);
             clients.push(net.join(&server, name, Client::builder().serve(LobbyServer::new(voter))).await);
-            heard.push(((*name).to_owned(), messages));
+            received.push(((*name).to_owned(), messages));
             let socket = server.sockets().pop().unwrap();
             rooms.iter().for_each(|room| socket.join(room));
         }
-        Self { server, _clients: clients, heard }
+        Self { server, _clients: clients, received }
     }
 
     fn socket(&self, name: &str) -> Socket<Player> {
@@ -34,13 +34,13 @@ impl Hall {
 
     /// Emits to an audience, then to all. Returns the members that receive the first emit, once for
     /// each time.
-    async fn who_hears(&mut self, audience: &Audience<Player>) -> Vec<String> {
+    async fn receivers_of(&mut self, audience: &Audience<Player>) -> Vec<String> {
         let listed: Vec<_> = audience.sockets().iter().map(|socket| socket.identity().name.clone()).collect();
         LobbyClient::new(audience).message("first").await.unwrap();
         LobbyClient::new(&self.server.all()).message("end").await.unwrap();
         let mut hearers = Vec::new();
-        for (name, heard) in &mut self.heard {
-            while heard.recv().await.unwrap() != "end" {
+        for (name, received) in &mut self.received {
+            while received.recv().await.unwrap() != "end" {
                 hearers.push(name.clone());
             }
         }
@@ -70,60 +70,60 @@ tcp_and_memory! {
         let mut hall = Hall::open(net, HALL).await;
         let (all, r, s) = (hall.server.all(), hall.server.room("r"), hall.server.room("s"));
         let ada = hall.socket("ada");
-        assert_eq!(hall.who_hears(&all).await, ["ada", "bob", "cleo", "dan"]);
-        assert_eq!(hall.who_hears(&r).await, ["ada", "bob"]);
-        assert_eq!(hall.who_hears(&hall.server.room("nobody")).await, [""; 0]);
-        assert_eq!(hall.who_hears(&r.except(&ada)).await, ["bob"]);
-        assert_eq!(hall.who_hears(&all.except(&s)).await, ["bob", "dan"]);
-        assert_eq!(hall.who_hears(&all.except(&ada).except(&hall.socket("dan"))).await, ["bob", "cleo"]);
-        assert_eq!(hall.who_hears(&all.except(&r.except(&ada))).await, ["ada", "cleo", "dan"]);
-        assert_eq!(hall.who_hears(&r.except(&r)).await, [""; 0]);
+        assert_eq!(hall.receivers_of(&all).await, ["ada", "bob", "cleo", "dan"]);
+        assert_eq!(hall.receivers_of(&r).await, ["ada", "bob"]);
+        assert_eq!(hall.receivers_of(&hall.server.room("nobody")).await, [""; 0]);
+        assert_eq!(hall.receivers_of(&r.except(&ada)).await, ["bob"]);
+        assert_eq!(hall.receivers_of(&all.except(&s)).await, ["bob", "dan"]);
+        assert_eq!(hall.receivers_of(&all.except(&ada).except(&hall.socket("dan"))).await, ["bob", "cleo"]);
+        assert_eq!(hall.receivers_of(&all.except(&r.except(&ada))).await, ["ada", "cleo", "dan"]);
+        assert_eq!(hall.receivers_of(&r.except(&r)).await, [""; 0]);
     }
 
     async fn union_delivers_once_to_a_member_of_both(net: Transport) {
         let mut hall = Hall::open(net, HALL).await;
         let (r, s) = (hall.server.room("r"), hall.server.room("s"));
-        assert_eq!(hall.who_hears(&r.union(&s)).await, ["ada", "bob", "cleo"]);
-        assert_eq!(hall.who_hears(&r.union(&r)).await, ["ada", "bob"]);
-        assert_eq!(hall.who_hears(&r.union(&hall.server.all())).await, ["ada", "bob", "cleo", "dan"]);
-        assert_eq!(hall.who_hears(&r.except(&s).union(&s.except(&r))).await, ["bob", "cleo"]);
-        assert_eq!(hall.who_hears(&r.union(&s).except(&r)).await, ["cleo"]);
-        assert_eq!(hall.who_hears(&r.union(&hall.server.clients([hall.socket("ada")]))).await, ["ada", "bob"]);
+        assert_eq!(hall.receivers_of(&r.union(&s)).await, ["ada", "bob", "cleo"]);
+        assert_eq!(hall.receivers_of(&r.union(&r)).await, ["ada", "bob"]);
+        assert_eq!(hall.receivers_of(&r.union(&hall.server.all())).await, ["ada", "bob", "cleo", "dan"]);
+        assert_eq!(hall.receivers_of(&r.except(&s).union(&s.except(&r))).await, ["bob", "cleo"]);
+        assert_eq!(hall.receivers_of(&r.union(&s).except(&r)).await, ["cleo"]);
+        assert_eq!(hall.receivers_of(&r.union(&hall.server.clients([hall.socket("ada")]))).await, ["ada", "bob"]);
     }
 
     async fn audience_of_sockets_or_users_accepts_every_list_type(net: Transport) {
         let mut hall = Hall::open(net, &[("ada", &[]), ("bob", &[]), ("ada", &[]), ("cleo", &[])]).await;
         let server = hall.server.clone();
         let (ada, bob) = (Player::new("ada"), Player::new("bob"));
-        assert_eq!(hall.who_hears(&server.users([&bob])).await, ["bob"]);
-        assert_eq!(hall.who_hears(&server.users([&ada])).await, ["ada", "ada"], "all sockets of an identity");
-        assert_eq!(hall.who_hears(&server.users([ada.clone(), bob.clone()])).await, ["ada", "ada", "bob"]);
-        assert_eq!(hall.who_hears(&server.users(vec![bob.clone()])).await, ["bob"]);
-        assert_eq!(hall.who_hears(&server.users(&vec![bob.clone(), bob.clone()])).await, ["bob"]);
-        assert_eq!(hall.who_hears(&server.users([Player::new("eve")])).await, [""; 0]);
+        assert_eq!(hall.receivers_of(&server.users([&bob])).await, ["bob"]);
+        assert_eq!(hall.receivers_of(&server.users([&ada])).await, ["ada", "ada"], "all sockets of an identity");
+        assert_eq!(hall.receivers_of(&server.users([ada.clone(), bob.clone()])).await, ["ada", "ada", "bob"]);
+        assert_eq!(hall.receivers_of(&server.users(vec![bob.clone()])).await, ["bob"]);
+        assert_eq!(hall.receivers_of(&server.users(&vec![bob.clone(), bob.clone()])).await, ["bob"]);
+        assert_eq!(hall.receivers_of(&server.users([Player::new("eve")])).await, [""; 0]);
 
         let first = server.sockets()[0].clone();
         let bobs = hall.socket("bob");
-        assert_eq!(hall.who_hears(&server.clients([&first])).await, ["ada"]);
-        assert_eq!(hall.who_hears(&server.clients([first.clone(), first.clone()])).await, ["ada"]);
-        assert_eq!(hall.who_hears(&server.clients(vec![&first, &bobs])).await, ["ada", "bob"]);
-        assert_eq!(hall.who_hears(&server.clients(vec![first.clone(), bobs.clone()])).await, ["ada", "bob"]);
-        assert_eq!(hall.who_hears(&server.clients(&[bobs.clone()])).await, ["bob"]);
-        assert_eq!(hall.who_hears(&server.clients(server.sockets_of(&ada))).await, ["ada", "ada"]);
-        assert_eq!(hall.who_hears(&server.clients(server.sockets().iter().skip(1))).await, ["ada", "bob", "cleo"]);
-        assert_eq!(hall.who_hears(&server.clients(Vec::<Socket<Player>>::new())).await, [""; 0]);
-        assert_eq!(hall.who_hears(&server.users(&[ada]).except(&first)).await, ["ada"]);
+        assert_eq!(hall.receivers_of(&server.clients([&first])).await, ["ada"]);
+        assert_eq!(hall.receivers_of(&server.clients([first.clone(), first.clone()])).await, ["ada"]);
+        assert_eq!(hall.receivers_of(&server.clients(vec![&first, &bobs])).await, ["ada", "bob"]);
+        assert_eq!(hall.receivers_of(&server.clients(vec![first.clone(), bobs.clone()])).await, ["ada", "bob"]);
+        assert_eq!(hall.receivers_of(&server.clients(&[bobs.clone()])).await, ["bob"]);
+        assert_eq!(hall.receivers_of(&server.clients(server.sockets_of(&ada))).await, ["ada", "ada"]);
+        assert_eq!(hall.receivers_of(&server.clients(server.sockets().iter().skip(1))).await, ["ada", "bob", "cleo"]);
+        assert_eq!(hall.receivers_of(&server.clients(Vec::<Socket<Player>>::new())).await, [""; 0]);
+        assert_eq!(hall.receivers_of(&server.users(&[ada]).except(&first)).await, ["ada"]);
     }
 
     async fn audience_is_evaluated_at_each_call(net: Transport) {
         let mut hall = Hall::open(net, HALL).await;
         let (room, later) = (hall.server.room("r"), hall.server.users([&Player::new("eve")]));
         let rest = hall.server.all().except(&room);
-        assert_eq!(hall.who_hears(&room).await, ["ada", "bob"]);
+        assert_eq!(hall.receivers_of(&room).await, ["ada", "bob"]);
         hall.socket("dan").join("r");
         hall.socket("ada").leave("r");
-        assert_eq!(hall.who_hears(&room).await, ["bob", "dan"]);
-        assert_eq!(hall.who_hears(&rest).await, ["ada", "cleo"]);
+        assert_eq!(hall.receivers_of(&room).await, ["bob", "dan"]);
+        assert_eq!(hall.receivers_of(&rest).await, ["ada", "cleo"]);
         assert!(later.sockets().is_empty());
         let _eve = net.join(&hall.server, "eve", Client::builder()).await;
         assert_eq!(later.sockets().len(), 1);

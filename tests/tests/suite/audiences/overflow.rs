@@ -30,9 +30,9 @@ trait News {
 
 /// The numbers that a member has received, in order.
 #[derive(Clone, Default)]
-struct Heard(Arc<Mutex<Vec<u32>>>);
+struct Received(Arc<Mutex<Vec<u32>>>);
 
-impl Heard {
+impl Received {
     fn note(&self, number: u32) {
         self.0.lock().unwrap().push(number);
     }
@@ -42,7 +42,7 @@ impl Heard {
     }
 }
 
-impl News for Heard {
+impl News for Received {
     async fn kept(&self, number: u32, _filler: &[u8]) {
         self.note(number);
     }
@@ -76,7 +76,7 @@ fn limits() -> Limits {
 /// A client that reads nothing, since its only thread is blocked, until it is thawed.
 struct Frozen {
     socket: Socket,
-    heard: Heard,
+    heard: Received,
     thaw: mpsc::Sender<()>,
 }
 
@@ -86,7 +86,7 @@ impl Frozen {
         let (thaw, thawed) = mpsc::channel::<()>();
         let (freezes, frozen) = mpsc::channel();
         let thawed = Mutex::new(thawed);
-        let heard = Heard::default();
+        let heard = Received::default();
         let news = NewsServer::new(heard.clone());
         let builder = Client::builder().serve(news).connected(|peer| async move {
             peer.listen("freeze", move |(): ()| {
@@ -139,12 +139,12 @@ fn live(net: Transport, server: &Server, builder: ClientBuilder, outside: Handle
 }
 
 /// A server with three members that read, and one that does not.
-async fn room(net: Transport) -> (Server, Vec<(Client, Heard)>, Frozen) {
+async fn room(net: Transport) -> (Server, Vec<(Client, Received)>, Frozen) {
     let server = Server::builder().limits(limits()).connected(|socket: Socket| async move { socket.join("room") });
     let server = net.serve(server).await;
     let mut members = Vec::new();
     for _ in 0..3 {
-        let heard = Heard::default();
+        let heard = Received::default();
         let client = Client::builder().serve(NewsServer::new(heard.clone()));
         members.push((net.connect(&server, client).await, heard));
     }
@@ -153,20 +153,20 @@ async fn room(net: Transport) -> (Server, Vec<(Client, Heard)>, Frozen) {
 }
 
 /// Emits numbers to the room, no faster than the reading members receive them.
-async fn emit_many<F>(members: &[(Client, Heard)], numbers: std::ops::Range<u32>, emit: impl Fn(u32) -> F)
+async fn emit_many<F>(members: &[(Client, Received)], numbers: std::ops::Range<u32>, emit: impl Fn(u32) -> F)
 where
     F: Future<Output = Result<(), sockets::CallError>>,
 {
     for number in numbers {
         emit(number).await.unwrap();
         if number % AT_ONCE == 0 {
-            let is_heard = |(_, heard): &(_, Heard)| heard.0.lock().unwrap().last() == Some(&number);
-            eventually("reading members receive it", || members.iter().all(is_heard)).await;
+            let is_received = |(_, heard): &(_, Received)| heard.0.lock().unwrap().last() == Some(&number);
+            eventually("reading members receive it", || members.iter().all(is_received)).await;
         }
     }
 }
 
-async fn all_is_heard(server: &Server, members: &[(Client, Heard)], frozen: &Frozen) {
+async fn all_is_heard(server: &Server, members: &[(Client, Received)], frozen: &Frozen) {
     for (_, heard) in members {
         eventually("all messages are received", || heard.0.lock().unwrap().len() == MANY as usize).await;
         assert!(heard.numbers().into_iter().eq(0..MANY), "reading members have received all");

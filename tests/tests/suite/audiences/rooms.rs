@@ -49,17 +49,17 @@ tcp_and_memory! {
 
     async fn room_emit_reaches_only_its_members(net: Transport) {
         let server = net.serve(players()).await;
-        let (ada, mut ada_heard) = Voter::new("");
-        let (bob, mut bob_heard) = Voter::new("");
+        let (ada, mut ada_received) = Voter::new("");
+        let (bob, mut bob_received) = Voter::new("");
         let _ada = net.join(&server, "ada", Client::builder().serve(LobbyServer::new(ada))).await;
         let _bob = net.join(&server, "bob", Client::builder().serve(LobbyServer::new(bob))).await;
         server.socket(&Player::new("ada")).unwrap().join("r");
         LobbyClient::new(&server.room("r")).message("to the room").await.unwrap();
         LobbyClient::new(&server.room("empty")).message("to nobody").await.unwrap();
         LobbyClient::new(&server.all()).message("to all").await.unwrap();
-        assert_eq!(ada_heard.recv().await.as_deref(), Some("to the room"));
-        assert_eq!(ada_heard.recv().await.as_deref(), Some("to all"));
-        assert_eq!(bob_heard.recv().await.as_deref(), Some("to all"));
+        assert_eq!(ada_received.recv().await.as_deref(), Some("to the room"));
+        assert_eq!(ada_received.recv().await.as_deref(), Some("to all"));
+        assert_eq!(bob_received.recv().await.as_deref(), Some("to all"));
     }
 
     async fn room_accepts_any_legal_path_as_name(net: Transport) {

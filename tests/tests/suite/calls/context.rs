@@ -22,11 +22,11 @@ tcp_and_memory! {
 
     async fn handler_calls_its_caller_back(net: Transport) {
         let server = net.serve(players().serve(answers())).await;
-        let (voter, mut heard) = Voter::new("tea");
+        let (voter, mut received) = Voter::new("tea");
         let client = net.join(&server, "ada", Client::builder().serve(LobbyServer::new(voter))).await;
         assert_eq!(CallsClient::new(&client).ask_back("tea".into()).await, Ok("tea".into()));
         CallsClient::new(&client).greet_back("ada").await.unwrap();
-        assert_eq!(heard.recv().await.as_deref(), Some("hello, ada"));
+        assert_eq!(received.recv().await.as_deref(), Some("hello, ada"));
     }
 
     async fn handler_on_a_client_has_peer_and_no_socket(net: Transport) {

@@ -12,7 +12,7 @@ use std::{
 use sockets::{CallError, Client, Limits, Peer, Server, ServerBuilder, Socket};
 use sockets_tests::*;
 
-type Heard = Arc<Mutex<Vec<u32>>>;
+type Received = Arc<Mutex<Vec<u32>>>;
 
 fn tiny() -> Limits {
     Limits { calls_in_flight: 4, bytes_in_flight: 64, ..Limits::default() }
@@ -20,22 +20,22 @@ fn tiny() -> Limits {
 
 /// Records the numbers that it receives, and then suspends up to two times, depending on the
 /// number.
-fn listen(peer: &Peer, heard: &Heard) {
-    let emitted = Arc::clone(heard);
+fn listen(peer: &Peer, received: &Received) {
+    let emitted = Arc::clone(received);
     peer.listen("note", move |n: u32| {
-        let heard = Arc::clone(&emitted);
+        let received = Arc::clone(&emitted);
         async move {
-            heard.lock().unwrap().push(n);
+            received.lock().unwrap().push(n);
             for _ in 0..n % 3 {
                 tokio::task::yield_now().await;
             }
         }
     });
-    let asked = Arc::clone(heard);
+    let asked = Arc::clone(received);
     peer.listen("ask", move |n: u32| {
-        let heard = Arc::clone(&asked);
+        let received = Arc::clone(&asked);
         async move {
-            heard.lock().unwrap().push(n);
+            received.lock().unwrap().push(n);
             for _ in 0..n % 3 {
                 tokio::task::yield_now().await;
             }
@@ -44,18 +44,18 @@ fn listen(peer: &Peer, heard: &Heard) {
     });
 }
 
-fn listening_server(heard: &Heard) -> ServerBuilder {
-    let heard = Arc::clone(heard);
+fn listening_server(received: &Received) -> ServerBuilder {
+    let received = Arc::clone(received);
     Server::builder().connected(move |socket: Socket| {
-        listen(&socket, &heard);
+        listen(&socket, &received);
         async {}
     })
 }
 
-fn listening_client(heard: &Heard) -> sockets::ClientBuilder {
-    let heard = Arc::clone(heard);
+fn listening_client(received: &Received) -> sockets::ClientBuilder {
+    let received = Arc::clone(received);
     Client::builder().connected(move |peer| {
-        listen(&peer, &heard);
+        listen(&peer, &received);
         async {}
     })
 }
@@ -91,27 +91,27 @@ fn in_order(count: u32) -> Vec<u32> {
 
 every_transport! {
     async fn client_calls_start_in_order(net: Transport) {
-        let heard = Heard::default();
-        let server = net.serve(listening_server(&heard)).await;
+        let received = Received::default();
+        let server = net.serve(listening_server(&received)).await;
         let client = net.connect(&server, Client::builder()).await;
         send_in_turn(&client, 20_000, 300).await;
-        eventually("all messages are received", || heard.lock().unwrap().len() == 20_000).await;
-        assert!(*heard.lock().unwrap() == in_order(20_000));
+        eventually("all messages are received", || received.lock().unwrap().len() == 20_000).await;
+        assert!(*received.lock().unwrap() == in_order(20_000));
     }
 
     async fn client_calls_start_in_order_with_a_small_window(net: Transport) {
-        let heard = Heard::default();
-        let server = net.serve(listening_server(&heard).limits(tiny())).await;
+        let received = Received::default();
+        let server = net.serve(listening_server(&received).limits(tiny())).await;
         let client = net.connect(&server, Client::builder().limits(tiny())).await;
         send_in_turn(&client, 3000, 3).await;
-        eventually("all messages are received", || heard.lock().unwrap().len() == 3000).await;
-        assert!(*heard.lock().unwrap() == in_order(3000));
+        eventually("all messages are received", || received.lock().unwrap().len() == 3000).await;
+        assert!(*received.lock().unwrap() == in_order(3000));
     }
 
     async fn socket_and_audience_calls_start_in_order(net: Transport) {
-        let heard = Heard::default();
+        let received = Received::default();
         let server = net.serve(Server::builder().connected(|socket: Socket| async move { socket.join("room") })).await;
-        let client = net.connect(&server, listening_client(&heard)).await;
+        let client = net.connect(&server, listening_client(&received)).await;
         let socket = server.sockets().remove(0);
         for n in 0..4_000 {
             match n % 4 {
@@ -121,17 +121,17 @@ every_transport! {
                 _ => assert_eq!(socket.request::<u32>("ask", &n).await, Ok(n)),
             }
         }
-        eventually("all messages are received", || heard.lock().unwrap().len() == 4_000).await;
-        assert!(*heard.lock().unwrap() == in_order(4_000));
+        eventually("all messages are received", || received.lock().unwrap().len() == 4_000).await;
+        assert!(*received.lock().unwrap() == in_order(4_000));
         drop(client);
     }
 }
 
 tcp_and_memory! {
     async fn audience_calls_start_in_order_with_a_small_window(net: Transport) {
-        let heard = Heard::default();
+        let received = Received::default();
         let server = net.serve(Server::builder().limits(tiny())).await;
-        let client = net.connect(&server, listening_client(&heard).limits(tiny())).await;
+        let client = net.connect(&server, listening_client(&received).limits(tiny())).await;
         let socket = server.sockets().remove(0);
         for n in 0..3000_u32 {
             if n % 5 == 0 {
@@ -140,13 +140,13 @@ tcp_and_memory! {
                 server.all().emit("note", &n).await.unwrap();
             }
         }
-        eventually("all messages are received", || heard.lock().unwrap().len() == 3000).await;
-        assert!(*heard.lock().unwrap() == in_order(3000));
+        eventually("all messages are received", || received.lock().unwrap().len() == 3000).await;
+        assert!(*received.lock().unwrap() == in_order(3000));
         drop(client);
     }
 
     async fn emit_of_a_handler_arrives_before_its_reply(net: Transport) {
-        let heard = Heard::default();
+        let received = Received::default();
         let server = net.serve(Server::builder().limits(tiny()).connected(|socket: Socket| async move {
             let caller = socket.clone();
             socket.listen("tell", move |n: u32| {
@@ -162,10 +162,10 @@ tcp_and_memory! {
                 }
             });
         })).await;
-        let client = net.connect(&server, listening_client(&heard).limits(tiny())).await;
+        let client = net.connect(&server, listening_client(&received).limits(tiny())).await;
         for n in 0..1000 {
             client.request::<()>("tell", &n).await.unwrap();
-            assert_eq!(std::mem::take(&mut *heard.lock().unwrap()), in_order(n % 12), "call {n}");
+            assert_eq!(std::mem::take(&mut *received.lock().unwrap()), in_order(n % 12), "call {n}");
         }
     }
 
@@ -204,11 +204,11 @@ tcp_and_memory! {
     /// The handlers of each peer emit to the other one, and there are more of them than the window
     /// allows.
     async fn handlers_that_emit_to_their_caller_do_not_deadlock(net: Transport) {
-        let heard = Heard::default();
+        let received = Received::default();
         let server = net.serve(Server::builder().limits(tiny()).connected({
-            let heard = Arc::clone(&heard);
+            let received = Arc::clone(&received);
             move |socket: Socket| {
-                listen(&socket, &heard);
+                listen(&socket, &received);
                 echo(&socket, "ping", "pong", 2);
                 async {}
             }
@@ -223,7 +223,7 @@ tcp_and_memory! {
         });
         let emitted = futures_util::future::join_all(pings).await;
         assert!(emitted.iter().all(Result::is_ok));
-        eventually("all emits have returned", || heard.lock().unwrap().len() == 400).await;
+        eventually("all emits have returned", || received.lock().unwrap().len() == 400).await;
     }
 }
 
@@ -268,8 +268,8 @@ async fn reply_to_a_slow_caller_follows_its_handlers_emits() {
         });
     });
     let server = server.build();
-    let heard = Heard::default();
-    let noted = Arc::clone(&heard);
+    let received = Received::default();
+    let noted = Arc::clone(&received);
     let client = Client::builder().limits(tiny()).connected(|peer| async move {
         peer.listen("slow", move |n: u32| {
             noted.lock().unwrap().push(n);
@@ -278,13 +278,13 @@ async fn reply_to_a_slow_caller_follows_its_handlers_emits() {
     });
     let client = client.connect_local(&server).await.unwrap();
     tokio::time::timeout(Duration::from_secs(20), client.request::<()>("tell", &())).await.unwrap().unwrap();
-    assert_eq!(*heard.lock().unwrap(), in_order(12));
+    assert_eq!(*received.lock().unwrap(), in_order(12));
 }
 
 #[tokio::test]
 async fn handler_runs_to_its_first_suspension_before_the_next() {
-    let heard = Heard::default();
-    let noted = Arc::clone(&heard);
+    let received = Received::default();
+    let noted = Arc::clone(&received);
     let net = Transport::Tcp;
     let server = net
         .serve(Server::builder().connected(move |socket: Socket| {
@@ -310,5 +310,5 @@ async fn handler_runs_to_its_first_suspension_before_the_next() {
     for outcome in within(futures_util::future::join_all(calls)).await {
         assert_eq!(outcome, Ok(()));
     }
-    assert!(*heard.lock().unwrap() == in_order(1000));
+    assert!(*received.lock().unwrap() == in_order(1000));
 }

@@ -24,13 +24,13 @@ every_transport! {
         let limits = Limits { calls_in_flight: 16, outgoing_queue: 4096, ..Limits::default() };
         let server = net.serve(Server::builder().limits(limits.clone())).await;
         let client = net.connect(&server, Client::builder().limits(limits)).await;
-        let (go, heard) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(0)));
-        let (gate, counted) = (Arc::clone(&go), Arc::clone(&heard));
+        let (go, received) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(0)));
+        let (gate, counted) = (Arc::clone(&go), Arc::clone(&received));
         server.sockets()[0].listen("busy", move |_: Vec<u8>| {
-            let (gate, heard) = (Arc::clone(&gate), Arc::clone(&counted));
+            let (gate, received) = (Arc::clone(&gate), Arc::clone(&counted));
             async move {
                 gate.acquire().await.unwrap().forget();
-                heard.fetch_add(1, Ordering::SeqCst);
+                received.fetch_add(1, Ordering::SeqCst);
             }
         });
         let sent = Arc::new(AtomicUsize::new(0));
@@ -49,7 +49,7 @@ every_transport! {
         for emitter in emitters {
             emitter.await.unwrap();
         }
-        eventually("all emits are received", || heard.load(Ordering::SeqCst) == 2000).await;
+        eventually("all emits are received", || received.load(Ordering::SeqCst) == 2000).await;
     }
 
     /// Lost wake-ups show as a call that takes longer than any scheduler's whim.
@@ -99,8 +99,8 @@ tcp_and_memory! {
     /// Requests are pending all the time. An emit must get window, too.
     async fn emit_is_not_starved_by_requests_beyond_the_window(net: Transport) {
         let limits = Limits { calls_in_flight: 4, ..Limits::default() };
-        let heard = Arc::new(AtomicUsize::new(0));
-        let counted = Arc::clone(&heard);
+        let received = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&received);
         let server = net.serve(Server::builder().limits(limits).connected(move |socket: Socket| {
             let counted = Arc::clone(&counted);
             async move {
@@ -125,7 +125,7 @@ tcp_and_memory! {
             let emitted = timeout(Duration::from_secs(3), client.emit("tick", &())).await;
             assert!(emitted.is_ok(), "emit {sent} is starved");
         }
-        eventually("all emits are received", || heard.load(Ordering::Relaxed) == 20).await;
+        eventually("all emits are received", || received.load(Ordering::Relaxed) == 20).await;
         callers.iter().for_each(tokio::task::JoinHandle::abort);
     }
 

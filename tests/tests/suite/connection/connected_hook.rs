@@ -34,16 +34,16 @@ every_transport! {
     }
 
     async fn client_calls_wait_for_the_hook_and_keep_their_order(net: Transport) {
-        let (ready, heard) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-        let (set, counted) = (Arc::clone(&ready), Arc::clone(&heard));
+        let (ready, received) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let (set, counted) = (Arc::clone(&ready), Arc::clone(&received));
         let limits = Limits { calls_in_flight: 4, ..Limits::default() };
         let server = net.serve(Server::builder().limits(limits).connected(move |socket: Socket| {
-            let (ready, heard) = (Arc::clone(&set), Arc::clone(&counted));
+            let (ready, received) = (Arc::clone(&set), Arc::clone(&counted));
             async move {
                 let opened = Arc::clone(&ready);
                 socket.listen("early", move |n: usize| {
                     assert!(opened.load(Ordering::SeqCst), "the call was not held");
-                    assert_eq!(heard.fetch_add(1, Ordering::SeqCst), n);
+                    assert_eq!(received.fetch_add(1, Ordering::SeqCst), n);
                     async move { n }
                 });
                 // The client calls while it answers.
@@ -106,15 +106,15 @@ tcp_and_memory! {
         let server = net.serve(players().connected(|socket: Socket<Player>| async move {
             socket.emit("welcome", &("first",)).await.unwrap();
         })).await;
-        let (heard, mut hears) = unbounded_channel();
+        let (received, mut receives) = unbounded_channel();
         let client = Client::builder().connected(move |peer: Peer| {
             peer.listen("welcome", move |(text,): (String,)| {
-                heard.send(text).unwrap();
+                received.send(text).unwrap();
                 async {}
             });
             async {}
         });
         let _client = net.join(&server, "ada", client).await;
-        assert_eq!(hears.recv().await.as_deref(), Some("first"));
+        assert_eq!(receives.recv().await.as_deref(), Some("first"));
     }
 }

@@ -58,19 +58,19 @@ async fn call_by_name(peer: &Peer) {
 }
 
 /// Listeners as a typed caller expects them.
-fn listen_by_name(peer: &Peer, heard: UnboundedSender<String>) {
+fn listen_by_name(peer: &Peer, received: UnboundedSender<String>) {
     peer.listen("add", |(a, b): (u32, u32)| async move { a + b });
     peer.listen("twice", |n: u32| async move { 2 * n });
     peer.listen("halve", |(n,): (u32,)| async move {
         if n.is_multiple_of(2) { Ok(n / 2) } else { Err(format!("{n} is odd")) }
     });
-    let told = heard.clone();
+    let told = received.clone();
     peer.listen("told", move |(text, n): (String, u8)| {
         let told = told.clone();
         async move { told.send(format!("{text} {n}")).unwrap() }
     });
     peer.listen("rung", move |(): ()| {
-        heard.send("rung".into()).unwrap();
+        received.send("rung".into()).unwrap();
         async {}
     });
 }
@@ -86,43 +86,43 @@ async fn call_by_type(root: RootClient) {
 
 tcp_and_memory! {
     async fn dynamic_client_calls_a_typed_server(net: Transport) {
-        let (heard, mut hears) = unbounded_channel();
-        let server = net.serve(players().serve(RootServer::new(Rooted(heard)))).await;
+        let (received, mut receives) = unbounded_channel();
+        let server = net.serve(players().serve(RootServer::new(Rooted(received)))).await;
         let client = net.join(&server, "ada", Client::builder()).await;
         call_by_name(&client).await;
-        assert_eq!(hears.recv().await.as_deref(), Some("hello 1"));
-        assert_eq!(hears.recv().await.as_deref(), Some("rung"));
+        assert_eq!(receives.recv().await.as_deref(), Some("hello 1"));
+        assert_eq!(receives.recv().await.as_deref(), Some("rung"));
     }
 
     async fn dynamic_server_calls_a_typed_client(net: Transport) {
-        let (heard, mut hears) = unbounded_channel();
+        let (received, mut receives) = unbounded_channel();
         let server = net.serve(players()).await;
-        let _client = net.join(&server, "ada", Client::builder().serve(RootServer::new(Rooted(heard)))).await;
+        let _client = net.join(&server, "ada", Client::builder().serve(RootServer::new(Rooted(received)))).await;
         call_by_name(&server.sockets()[0]).await;
-        assert_eq!(hears.recv().await.as_deref(), Some("hello 1"));
-        assert_eq!(hears.recv().await.as_deref(), Some("rung"));
+        assert_eq!(receives.recv().await.as_deref(), Some("hello 1"));
+        assert_eq!(receives.recv().await.as_deref(), Some("rung"));
     }
 
     async fn typed_client_calls_a_dynamic_server(net: Transport) {
-        let (heard, mut hears) = unbounded_channel();
+        let (received, mut receives) = unbounded_channel();
         let server = net.serve(players().connected(move |socket: Socket<Player>| {
-            listen_by_name(&socket, heard.clone());
+            listen_by_name(&socket, received.clone());
             async {}
         })).await;
         let client = net.join(&server, "ada", Client::builder()).await;
         call_by_type(RootClient::new(&client)).await;
-        assert_eq!(hears.recv().await.as_deref(), Some("hello 1"));
-        assert_eq!(hears.recv().await.as_deref(), Some("rung"));
+        assert_eq!(receives.recv().await.as_deref(), Some("hello 1"));
+        assert_eq!(receives.recv().await.as_deref(), Some("rung"));
     }
 
     async fn typed_server_calls_a_dynamic_client(net: Transport) {
-        let (heard, mut hears) = unbounded_channel();
+        let (received, mut receives) = unbounded_channel();
         let server = net.serve(players()).await;
-        let client = Client::builder().connected(move |peer: Peer| async move { listen_by_name(&peer, heard) });
+        let client = Client::builder().connected(move |peer: Peer| async move { listen_by_name(&peer, received) });
         let _client = net.join(&server, "ada", client).await;
         call_by_type(RootClient::new(&server.sockets()[0])).await;
-        assert_eq!(hears.recv().await.as_deref(), Some("hello 1"));
-        assert_eq!(hears.recv().await.as_deref(), Some("rung"));
+        assert_eq!(receives.recv().await.as_deref(), Some("hello 1"));
+        assert_eq!(receives.recv().await.as_deref(), Some("rung"));
     }
 
     async fn nested_group_equals_joined_path(net: Transport) {
@@ -156,14 +156,14 @@ tcp_and_memory! {
 
     async fn audience_is_called_by_name(net: Transport) {
         let server = net.serve(players()).await;
-        let (heard, mut hears) = unbounded_channel();
+        let (received, mut receives) = unbounded_channel();
         let mut clients = Vec::new();
         for name in ["ada", "bob"] {
-            let heard = heard.clone();
+            let received = received.clone();
             let (voter, _) = Voter::new("tea");
             let client = Client::builder().serve(LobbyServer::new(voter)).connected(move |peer| {
                 peer.listen("news", move |text: String| {
-                    heard.send(format!("{name}: {text}")).unwrap();
+                    received.send(format!("{name}: {text}")).unwrap();
                     async {}
                 });
                 peer.listen("age", move |(): ()| async move { name.len() });
@@ -174,7 +174,7 @@ tcp_and_memory! {
         server.socket(&Player::new("bob")).unwrap().join("r");
         server.room("r").emit("news", "to the room").await.unwrap();
         server.users([&Player::new("ada")]).emit("news", &("to one",)).await.unwrap();
-        let mut all = [hears.recv().await.unwrap(), hears.recv().await.unwrap()];
+        let mut all = [receives.recv().await.unwrap(), receives.recv().await.unwrap()];
         all.sort_unstable();
         assert_eq!(all, ["ada: to one", "bob: to the room"]);
 

@@ -9,10 +9,10 @@ use sockets::{CallError, Client, Listener, Peer, Server, Socket};
 use sockets_tests::*;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-type Heard = UnboundedSender<String>;
+type Received = UnboundedSender<String>;
 
 /// Listens to `Purchases.viewed` and `Purchases.get_price`, and answers with its number.
-fn listen(peer: &Peer, number: u32, heard: &Heard) -> (Listener, Listener) {
+fn listen(peer: &Peer, number: u32, heard: &Received) -> (Listener, Listener) {
     let heard = heard.clone();
     let group = peer.group("Purchases");
     let viewed = group.listen("viewed", move |item: String| {
@@ -24,7 +24,7 @@ fn listen(peer: &Peer, number: u32, heard: &Heard) -> (Listener, Listener) {
 
 struct Counter {
     price: u32,
-    heard: Heard,
+    heard: Received,
 }
 
 impl Purchases for Counter {
@@ -41,7 +41,7 @@ impl Purchases for Counter {
     }
 }
 
-fn counter(price: u32, heard: &Heard) -> PurchasesServer<Counter> {
+fn counter(price: u32, heard: &Received) -> PurchasesServer<Counter> {
     PurchasesServer::new(Counter { price, heard: heard.clone() })
 }
 
@@ -53,12 +53,12 @@ async fn pair(net: Transport) -> (Server<Player>, Client, Socket<Player>) {
 }
 
 /// Emits, and returns the received texts in alphabetical order.
-async fn hear(client: &Client, hears: &mut UnboundedReceiver<String>, item: &str) -> Vec<String> {
+async fn hear(client: &Client, receives: &mut UnboundedReceiver<String>, item: &str) -> Vec<String> {
     let purchases = PurchasesClient::new(client);
     purchases.viewed(item).await.unwrap();
     // These handlers end before the next one starts, so all listeners have received the emit.
     purchases.buy("anything", 1).await.ok();
-    let mut all: Vec<_> = std::iter::from_fn(|| hears.try_recv().ok()).collect();
+    let mut all: Vec<_> = std::iter::from_fn(|| receives.try_recv().ok()).collect();
     all.sort_unstable();
     all
 }
@@ -70,41 +70,41 @@ async fn price(client: &Client) -> Result<Option<u32>, CallError> {
 tcp_and_memory! {
     async fn emit_reaches_all_listeners_and_request_the_first(net: Transport) {
         let (_server, client, socket) = pair(net).await;
-        let (heard, mut hears) = unbounded_channel();
+        let (heard, mut receives) = unbounded_channel();
         listen(&socket, 1, &heard);
         listen(&socket, 2, &heard);
         listen(&socket, 3, &heard);
-        assert_eq!(hear(&client, &mut hears, "sword").await, ["1: sword", "2: sword", "3: sword"]);
+        assert_eq!(hear(&client, &mut receives, "sword").await, ["1: sword", "2: sword", "3: sword"]);
         assert_eq!(price(&client).await, Ok(Some(1)));
     }
 
     async fn client_listeners_follow_the_same_rules(net: Transport) {
         let (_server, client, socket) = pair(net).await;
-        let (heard, mut hears) = unbounded_channel();
+        let (heard, mut receives) = unbounded_channel();
         listen(&client, 1, &heard);
         listen(&client, 2, &heard);
         let purchases = PurchasesClient::new(&socket);
         purchases.viewed("sword").await.unwrap();
         assert_eq!(purchases.get_price("sword").await, Ok(Some(1)));
-        assert_eq!(hears.try_recv().unwrap(), "1: sword");
-        assert_eq!(hears.try_recv().unwrap(), "2: sword");
+        assert_eq!(receives.try_recv().unwrap(), "1: sword");
+        assert_eq!(receives.try_recv().unwrap(), "2: sword");
         client.group("Purchases").set_callback("get_price", |_: String| async { Some(9_u32) });
         assert_eq!(purchases.get_price("sword").await, Ok(Some(9)));
     }
 
     async fn stopped_listener_is_replaced_by_the_next(net: Transport) {
         let (_server, client, socket) = pair(net).await;
-        let (heard, mut hears) = unbounded_channel();
+        let (heard, mut receives) = unbounded_channel();
         let first = listen(&socket, 1, &heard);
         let second = listen(&socket, 2, &heard);
         first.0.stop();
         first.1.stop();
         first.1.stop();
-        assert_eq!(hear(&client, &mut hears, "sword").await, ["2: sword"]);
+        assert_eq!(hear(&client, &mut receives, "sword").await, ["2: sword"]);
         assert_eq!(price(&client).await, Ok(Some(2)));
         second.0.stop();
         second.1.stop();
-        assert!(hear(&client, &mut hears, "sword").await.is_empty());
+        assert!(hear(&client, &mut receives, "sword").await.is_empty());
         assert_eq!(price(&client).await, Err(CallError::NoSuchMethod));
         listen(&socket, 3, &heard);
         assert_eq!(price(&client).await, Ok(Some(3)));
@@ -112,15 +112,15 @@ tcp_and_memory! {
 
     async fn dropped_listener_handle_keeps_the_listener(net: Transport) {
         let (_server, client, socket) = pair(net).await;
-        let (heard, mut hears) = unbounded_channel();
+        let (heard, mut receives) = unbounded_channel();
         drop(listen(&socket, 1, &heard));
-        assert_eq!(hear(&client, &mut hears, "sword").await, ["1: sword"]);
+        assert_eq!(hear(&client, &mut receives, "sword").await, ["1: sword"]);
         assert_eq!(price(&client).await, Ok(Some(1)));
     }
 
     async fn callback_overrides_replies_and_not_emits(net: Transport) {
         let (_server, client, socket) = pair(net).await;
-        let (heard, mut hears) = unbounded_channel();
+        let (heard, mut receives) = unbounded_channel();
         listen(&socket, 1, &heard);
         let purchases = socket.group("Purchases");
         purchases.set_callback("get_price", |_: String| async { Some(7_u32) });
@@ -128,16 +128,16 @@ tcp_and_memory! {
         assert_eq!(price(&client).await, Ok(Some(7)));
         purchases.set_callback("get_price", |_: String| async { Some(8_u32) });
         assert_eq!(price(&client).await, Ok(Some(8)), "the last callback counts");
-        assert_eq!(hear(&client, &mut hears, "sword").await, ["1: sword", "2: sword"]);
+        assert_eq!(hear(&client, &mut receives, "sword").await, ["1: sword", "2: sword"]);
     }
 
     async fn callback_overrides_a_typed_group(net: Transport) {
         let (_server, client, socket) = pair(net).await;
-        let (heard, mut hears) = unbounded_channel();
+        let (heard, mut receives) = unbounded_channel();
         socket.serve(counter(10, &heard));
         socket.group("Purchases").set_callback("get_price", |_: String| async { Some(7_u32) });
         assert_eq!(price(&client).await, Ok(Some(7)));
-        assert_eq!(hear(&client, &mut hears, "sword").await, ["typed 10: sword"]);
+        assert_eq!(hear(&client, &mut receives, "sword").await, ["typed 10: sword"]);
     }
 
     async fn callback_overrides_a_group_of_the_server(net: Transport) {
@@ -153,26 +153,26 @@ tcp_and_memory! {
 
     async fn typed_group_counts_as_one_listener(net: Transport) {
         let (_server, client, socket) = pair(net).await;
-        let (heard, mut hears) = unbounded_channel();
+        let (heard, mut receives) = unbounded_channel();
         socket.serve(counter(10, &heard));
         listen(&socket, 1, &heard);
         assert_eq!(price(&client).await, Ok(Some(10)), "the group was first");
-        assert_eq!(hear(&client, &mut hears, "sword").await, ["1: sword", "typed 10: sword"]);
+        assert_eq!(hear(&client, &mut receives, "sword").await, ["1: sword", "typed 10: sword"]);
     }
 
     async fn listener_before_a_typed_group_replies(net: Transport) {
         let (_server, client, socket) = pair(net).await;
-        let (heard, mut hears) = unbounded_channel();
+        let (heard, mut receives) = unbounded_channel();
         let (_, answering) = listen(&socket, 1, &heard);
         socket.serve(counter(10, &heard));
         assert_eq!(price(&client).await, Ok(Some(1)));
-        assert_eq!(hear(&client, &mut hears, "sword").await, ["1: sword", "typed 10: sword"]);
+        assert_eq!(hear(&client, &mut receives, "sword").await, ["1: sword", "typed 10: sword"]);
         answering.stop();
         assert_eq!(price(&client).await, Ok(Some(10)));
     }
 
     async fn group_of_a_socket_shadows_the_servers(net: Transport) {
-        let (heard, mut hears) = unbounded_channel();
+        let (heard, mut receives) = unbounded_channel();
         let server = net.serve(players().serve(counter(10, &heard))).await;
         let client = net.join(&server, "ada", Client::builder()).await;
         let other = net.join(&server, "bob", Client::builder()).await;
@@ -180,34 +180,34 @@ tcp_and_memory! {
         socket.serve(counter(20, &heard));
         assert_eq!(price(&client).await, Ok(Some(20)));
         assert_eq!(price(&other).await, Ok(Some(10)));
-        assert_eq!(hear(&client, &mut hears, "sword").await, ["typed 20: sword"]);
-        assert_eq!(hear(&other, &mut hears, "sword").await, ["typed 10: sword"]);
+        assert_eq!(hear(&client, &mut receives, "sword").await, ["typed 20: sword"]);
+        assert_eq!(hear(&other, &mut receives, "sword").await, ["typed 10: sword"]);
     }
 
     async fn panicking_listener_does_not_stop_others(net: Transport) {
         let (_server, client, socket) = pair(net).await;
-        let (heard, mut hears) = unbounded_channel();
+        let (heard, mut receives) = unbounded_channel();
         socket.group("Purchases").listen("viewed", |_: String| async { panic!("this is meant to happen") as () });
         listen(&socket, 2, &heard);
-        assert_eq!(hear(&client, &mut hears, "sword").await, ["2: sword"]);
+        assert_eq!(hear(&client, &mut receives, "sword").await, ["2: sword"]);
         assert_eq!(price(&client).await, Ok(Some(2)));
     }
 
     async fn listener_may_stop_itself_and_add_others(net: Transport) {
         let (_server, client, socket) = pair(net).await;
-        let (heard, mut hears) = unbounded_channel();
-        let (heard_once, peer) = (heard.clone(), socket.clone());
+        let (heard, mut receives) = unbounded_channel();
+        let (received_once, peer) = (heard.clone(), socket.clone());
         let slot = Arc::new(std::sync::OnceLock::<Listener>::new());
         let own = Arc::clone(&slot);
         let once = socket.group("Purchases").listen("viewed", move |item: String| {
-            heard_once.send(format!("once: {item}")).unwrap();
+            received_once.send(format!("once: {item}")).unwrap();
             own.get().unwrap().stop();
-            listen(&peer, 5, &heard_once);
+            listen(&peer, 5, &received_once);
             async {}
         });
         slot.set(once).unwrap();
-        assert_eq!(hear(&client, &mut hears, "a").await, ["once: a"]);
-        assert_eq!(hear(&client, &mut hears, "b").await, ["5: b"]);
+        assert_eq!(hear(&client, &mut receives, "a").await, ["once: a"]);
+        assert_eq!(hear(&client, &mut receives, "b").await, ["5: b"]);
     }
 }
 

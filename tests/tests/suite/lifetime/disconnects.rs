@@ -15,8 +15,8 @@ use tokio::{sync::Notify, time::Instant};
 every_transport! {
     async fn disconnect_arrives_after_earlier_emits(net: Transport) {
         let server = net.serve(Server::builder()).await;
-        let heard = Arc::new(AtomicUsize::new(0));
-        let counted = Arc::clone(&heard);
+        let received = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&received);
         let client = net.connect(&server, Client::builder().connected(|peer| async move {
             peer.listen("tick", move |(): ()| {
                 counted.fetch_add(1, Ordering::Relaxed);
@@ -29,7 +29,7 @@ every_transport! {
         }
         socket.disconnect("be nice");
         assert_eq!(client.disconnected().await.message(), Some("be nice"));
-        assert_eq!(heard.load(Ordering::Relaxed), 500);
+        assert_eq!(received.load(Ordering::Relaxed), 500);
         assert_eq!(socket.disconnected().await.message(), Some("be nice"));
     }
 }
@@ -38,8 +38,8 @@ tcp_and_memory! {
     /// Broadcasts wait for window in the session, and emits to one socket wait in their emitter.
     async fn disconnect_arrives_after_broadcasts_with_a_small_window(net: Transport) {
         let server = net.serve(Server::builder()).await;
-        let heard = Arc::new(AtomicUsize::new(0));
-        let counted = Arc::clone(&heard);
+        let received = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&received);
         let limits = Limits { calls_in_flight: 4, ..Limits::default() };
         let client = net.connect(&server, Client::builder().limits(limits).connected(|peer| async move {
             peer.listen("tick", move |(): ()| {
@@ -53,7 +53,7 @@ tcp_and_memory! {
         }
         socket.disconnect("be nice");
         assert_eq!(client.disconnected().await.message(), Some("be nice"));
-        assert_eq!(heard.load(Ordering::Relaxed), 100);
+        assert_eq!(received.load(Ordering::Relaxed), 100);
     }
 
     async fn late_hook_runs_once(net: Transport) {

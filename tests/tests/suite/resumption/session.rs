@@ -36,8 +36,8 @@ async fn resumed_session_keeps_its_state_and_messages() {
         .await
         .unwrap();
     let (relay, client) = connect_through_relay(&server, reconnecting()).await;
-    let heard = Arc::new(Mutex::new(Vec::new()));
-    let hearing = Arc::clone(&heard);
+    let received = Arc::new(Mutex::new(Vec::new()));
+    let hearing = Arc::clone(&received);
     client.listen("said", move |number: u32| {
         hearing.lock().unwrap().push(number);
         async {}
@@ -56,8 +56,8 @@ async fn resumed_session_keeps_its_state_and_messages() {
         relay.cut();
         assert_eq!(within(asked).await.unwrap(), Ok(2 * round + 2));
     }
-    eventually("all emits are received", || heard.lock().unwrap().len() == 20).await;
-    assert_eq!(*heard.lock().unwrap(), (0..20).collect::<Vec<_>>(), "each once, in order");
+    eventually("all emits are received", || received.lock().unwrap().len() == 20).await;
+    assert_eq!(*received.lock().unwrap(), (0..20).collect::<Vec<_>>(), "each once, in order");
     assert_eq!(server.sockets(), std::slice::from_ref(&socket));
     assert_eq!(socket.rooms(), ["room"]);
     assert_eq!(client.state(), ClientState::Connected { session: 1 });

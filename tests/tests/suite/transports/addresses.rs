@@ -24,10 +24,10 @@ async fn room_spans_all_transports() {
         server.bind(url).await.unwrap();
     }
 
-    let mut heard = Vec::new();
+    let mut received = Vec::new();
     let mut client = |name: &str| {
-        let (voter, hears) = Voter::new(name);
-        heard.push(hears);
+        let (voter, receives) = Voter::new(name);
+        received.push(receives);
         Client::builder().auth(name.to_owned()).serve(LobbyServer::new(voter)).tls(Arc::clone(&LOOPBACK.1))
     };
     let (near, far) = tokio::io::duplex(1024);
@@ -59,8 +59,8 @@ async fn room_spans_all_transports() {
     }
     assert_eq!(counted.len(), clients.len());
     // The votes arrived after it.
-    for hears in &mut heard {
-        assert_eq!(hears.try_recv().unwrap(), "the vote opens");
+    for receives in &mut received {
+        assert_eq!(receives.try_recv().unwrap(), "the vote opens");
     }
 }
 

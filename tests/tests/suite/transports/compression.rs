@@ -57,13 +57,13 @@ tcp_and_memory! {
 
     async fn room_with_and_without_compression_receives_the_same(net: Transport) {
         let server = net.serve(server()).await;
-        let (heard, mut hears) = unbounded_channel();
+        let (received, mut receives) = unbounded_channel();
         let mut clients = Vec::new();
         for builder in [client(), Client::builder(), client()] {
             let client = net.connect(&server, builder).await;
-            let heard = heard.clone();
+            let received = received.clone();
             client.listen("story", move |(number, text): (u32, String)| {
-                heard.send((number, text)).unwrap();
+                received.send((number, text)).unwrap();
                 async {}
             });
             clients.push(client);
@@ -73,7 +73,7 @@ tcp_and_memory! {
         }
         let mut counts = [0; 10];
         for _ in 0..10 * clients.len() {
-            let (number, text) = hears.recv().await.unwrap();
+            let (number, text) = receives.recv().await.unwrap();
             assert!(text == long());
             counts[number as usize] += 1;
         }

@@ -149,7 +149,7 @@ async fn bytes_beyond_the_window_are_refused() {
 
 #[tokio::test]
 async fn truncated_frame_ends_its_connection() {
-    let (gone, heard) = oneshot::channel();
+    let (gone, received) = oneshot::channel();
     let gone = std::sync::Mutex::new(Some(gone));
     let server = sockets::Server::builder()
         .authenticate(|login: String| async move { Ok::<_, sockets::Refusal>(login) })
@@ -169,7 +169,7 @@ async fn truncated_frame_ends_its_connection() {
     let whole = prefixed(&request(0, UNKNOWN, b"arguments"));
     raw.send_bytes(&whole[..whole.len() - 1]).await;
     drop(raw);
-    let reason = tokio::time::timeout(sockets_tests::PATIENCE, heard).await.expect("the hook runs").unwrap();
+    let reason = tokio::time::timeout(sockets_tests::PATIENCE, received).await.expect("the hook runs").unwrap();
     assert!(matches!(reason, sockets::DisconnectReason::Lost(_)), "{reason:?}");
     healthy.check().await;
 }

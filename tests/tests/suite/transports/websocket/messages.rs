@@ -87,14 +87,14 @@ async fn server_disconnect_sends_both_closes() {
 
 #[tokio::test]
 async fn batched_emits_are_separate_messages() {
-    let (heard, mut hears) = mpsc::unbounded_channel();
+    let (received, mut receives) = mpsc::unbounded_channel();
     let server = Server::builder().connected(move |socket: Socket| {
-        let heard = heard.clone();
-        async move { heard.send(socket).unwrap() }
+        let received = received.clone();
+        async move { received.send(socket).unwrap() }
     });
     let server = server.bind("ws://127.0.0.1:0").await.unwrap();
     let mut raw = Raw::welcomed(server.local_addr()).await;
-    let socket = hears.recv().await.unwrap();
+    let socket = receives.recv().await.unwrap();
     let sizes = [0, 1, 117, 118, 200, 5000, 65_526, 65_527, 200_000];
     for size in sizes {
         socket.emit("note", &"x".repeat(size)).await.unwrap();
