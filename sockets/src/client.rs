@@ -372,7 +372,7 @@ impl ClientBuilder {
         let mut driver = Driver::new(Arc::clone(&session), receiver, received);
         if let (Some(address), Some(ResumeGrant { token, .. })) = (address, granted) {
             let way_back = Reconnector::new(address, options, limits, login, reconnect, token, changed);
-            driver = driver.recovering(Arc::new(way_back));
+            driver = driver.with_reattach(Arc::new(way_back));
         }
         let mut driver = Box::pin(driver.run(|| {}));
         // Mostly the server has said with its welcome that it is ready: then nobody has to be woken to hear it.

@@ -1,4 +1,4 @@
-//! Starts the handler of a received call, and polls it to its first suspension.
+//! Starts the handlers of received calls, and polls each to its first suspension.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -25,24 +25,24 @@ use sockets_proto::{CallId, FailureCode, HandlerId, IncomingCall, ProtocolError,
 
 /// A call that waits to be started.
 struct HeldCall {
-    called: IncomingCall,
+    call: IncomingCall,
     /// The time at which its bytes were received.
     arrived: Instant,
     revoked: bool,
 }
 
 /// The time slice in which calls are started.
-pub(super) struct Moment {
+pub(super) struct TimeSlice {
     pub(super) now: Instant,
-    /// The end of the time slice of the connection.
+    /// The end of the time slice.
     pub(super) until: Instant,
 }
 
 /// The handlers of a key.
-struct Known {
+struct KnownKey {
     resolved: Resolved,
     /// A handler has suspended. Later handlers get their arguments in a buffer of their own, which
-    /// they may keep for long. The first one keeps the buffer of the received batch, since its
+    /// they may keep for long. The first handler keeps the buffer of the received batch, since its
     /// arguments are borrowed from it.
     suspends: bool,
 }
@@ -51,10 +51,10 @@ struct Known {
 pub(super) struct Dispatcher {
     session: Arc<Session>,
     /// The handlers by key, as the routes returned them. Keys without a handler are not kept.
-    known: Vec<(u64, Box<Known>)>,
+    known: Vec<(u64, Box<KnownKey>)>,
     /// The version of the routes from which `known` was made.
     version: u64,
-    /// The keys of methods whose handlers have suspended.
+    /// The keys of methods with handlers that have suspended.
     suspending: BTreeSet<u64>,
     held: VecDeque<HeldCall>,
     /// The last emit, if the time slice ended before all of its handlers had been started.
@@ -82,37 +82,38 @@ impl Dispatcher {
     #[inline]
     pub(super) fn accept(
         &mut self,
-        called: IncomingCall,
+        call: IncomingCall,
         arrived: Instant,
-        moment: &Moment,
+        slice: &TimeSlice,
         gate_is_open: bool,
-        places: &mut HandlerSlots,
+        slots: &mut HandlerSlots,
         batch: &Batch,
     ) -> Result<(), ProtocolError> {
-        if gate_is_open && self.held.is_empty() && self.is_within_rate(moment.now) {
-            self.start(called, arrived, moment, places, Some(batch));
+        if gate_is_open && self.held.is_empty() && self.is_within_rate(slice.now) {
+            self.start(call, arrived, slice, slots, Some(batch));
             return Ok(());
         }
-        self.hold(called, arrived, batch)
+        self.hold(call, arrived, batch)
     }
 
     #[cold]
-    fn hold(&mut self, called: IncomingCall, arrived: Instant, batch: &Batch) -> Result<(), ProtocolError> {
-        if self.held.iter().any(|held| held.called.handler == called.handler) {
+    fn hold(&mut self, call: IncomingCall, arrived: Instant, batch: &Batch) -> Result<(), ProtocolError> {
+        if self.held.iter().any(|held| held.call.handler == call.handler) {
             return Err(ProtocolError::DuplicateId);
         }
-        let called = IncomingCall { payload: batch.detach(called.payload), ..called };
-        self.held.push_back(HeldCall { called, arrived, revoked: false });
+        let call = IncomingCall { payload: batch.detach(call.payload), ..call };
+        self.held.push_back(HeldCall { call, arrived, revoked: false });
         Ok(())
     }
 
     /// Continues the unfinished emit, or starts the oldest held call.
     #[cold]
-    pub(super) fn release_next(&mut self, moment: &Moment, places: &mut HandlerSlots) -> Result<(), ProtocolError> {
-        if let Some(Unfinished { emit, left }) = self.unfinished.take().map(|unfinished| *unfinished) {
-            if moment.now <= emit.call.deadline() {
+    pub(super) fn release_next(&mut self, slice: &TimeSlice, slots: &mut HandlerSlots) -> Result<(), ProtocolError> {
+        if let Some(Unfinished { emit, remaining }) = self.unfinished.take().map(|unfinished| *unfinished) {
+            if slice.now <= emit.call.deadline() {
                 let (key, mut suspended) = (emit.key, false);
-                self.unfinished = emit.start(&self.session, &left.hearers, moment.until, places, &mut suspended);
+                self.unfinished =
+                    emit.start(&self.session, &remaining.emit_handlers, slice.until, slots, &mut suspended);
                 if suspended {
                     self.note_suspended(key);
                 }
@@ -122,16 +123,16 @@ impl Dispatcher {
             }
             return Ok(());
         }
-        let Some(HeldCall { called, arrived, revoked }) = self.held.pop_front() else { return Ok(()) };
+        let Some(HeldCall { call, arrived, revoked }) = self.held.pop_front() else { return Ok(()) };
         self.held.release_unused();
-        match called.handler {
+        match call.handler {
             HandlerId::Request(id) if revoked => {
                 let cancelled = Response::Failure(FailureCode::Cancelled, "");
-                self.session.respond(called.key, id, called.permit, &cancelled, QueuePolicy::Always);
+                self.session.respond(call.key, id, call.permit, &cancelled, QueuePolicy::Always);
             }
-            open => {
-                self.session.check_id(open)?;
-                self.start(called, arrived, moment, places, None);
+            handler => {
+                self.session.check_id(handler)?;
+                self.start(call, arrived, slice, slots, None);
             }
         }
         Ok(())
@@ -158,12 +159,12 @@ impl Dispatcher {
     /// be started, and no handler runs. An answer at once would let a peer that does not read fill
     /// the queue without bound.
     pub(super) fn revoke(&mut self, id: CallId) {
-        if let Some(held) = self.held.iter_mut().find(|held| held.called.handler == HandlerId::Request(id)) {
+        if let Some(held) = self.held.iter_mut().find(|held| held.call.handler == HandlerId::Request(id)) {
             held.revoked = true;
         }
     }
 
-    /// Drops the held calls, whose callers have received their results.
+    /// Drops the held calls, which have failed at their callers.
     pub(super) fn clear_held(&mut self) {
         self.held = VecDeque::new();
         self.unfinished = None;
@@ -173,40 +174,40 @@ impl Dispatcher {
     /// the call was received, unless its payload has been detached.
     fn start(
         &mut self,
-        mut called: IncomingCall,
+        mut incoming: IncomingCall,
         arrived: Instant,
-        &Moment { now, until }: &Moment,
-        places: &mut HandlerSlots,
+        &TimeSlice { now, until }: &TimeSlice,
+        slots: &mut HandlerSlots,
         batch: Option<&Batch>,
     ) {
-        let Some(deadline) = called.deadline(arrived, self.session.limits().call_timeout, now) else {
+        let Some(deadline) = incoming.deadline(arrived, self.session.limits().call_timeout, now) else {
             // It does not count for the rate, so that overdue calls do not delay later ones.
-            return self.expire(&called);
+            return self.expire(&incoming);
         };
         if let Some(rate) = &mut self.rate {
-            rate.take(now, called.permit.length());
+            rate.take(now, incoming.permit.length());
         }
         let call = Call::new(Peer::new(Arc::clone(&self.session)), deadline);
-        let key = called.key;
+        let key = incoming.key;
         let known = look_up(&self.session, &mut self.known, &mut self.version, &self.suspending, key);
-        if let (Some(batch), Some(Known { suspends: true, .. })) = (batch, known) {
-            called.payload = batch.detach(called.payload);
+        if let (Some(batch), Some(KnownKey { suspends: true, .. })) = (batch, known) {
+            incoming.payload = batch.detach(incoming.payload);
         }
-        let found = known.map(|known| &known.resolved);
+        let resolved = known.map(|known| &known.resolved);
         let session = &self.session;
-        let suspended = match called.handler {
+        let suspended = match incoming.handler {
             HandlerId::Request(id) => {
-                let incoming = Responder::request(call, called.payload, key, id, called.permit);
-                request(session, key, incoming, called.handler, found, places.slot_for(key))
+                let responder = Responder::request(call, incoming.payload, key, id, incoming.permit);
+                request(session, key, responder, incoming.handler, resolved, slots.slot_for(key))
             }
-            HandlerId::Emit(_) => match found.map(|found| &found.hearers[..]) {
-                Some([hearer]) => {
-                    let incoming = Responder::emit(call, called.payload, key, called.handler, called.permit);
-                    run(session, hearer, key, incoming, called.handler, places.slot_for(key))
+            HandlerId::Emit(_) => match resolved.map(|resolved| &resolved.emit_handlers[..]) {
+                Some([subscriber]) => {
+                    let responder = Responder::emit(call, incoming.payload, key, incoming.handler, incoming.permit);
+                    run(session, subscriber, key, responder, incoming.handler, slots.slot_for(key))
                 }
-                hearers => {
-                    let (hearers, mut suspended) = (hearers.unwrap_or_default(), false);
-                    self.unfinished = emit(session, call, called, hearers, until, places, &mut suspended);
+                subscribers => {
+                    let (subscribers, mut suspended) = (subscribers.unwrap_or_default(), false);
+                    self.unfinished = emit(session, call, incoming, subscribers, until, slots, &mut suspended);
                     suspended
                 }
             },
@@ -216,17 +217,17 @@ impl Dispatcher {
         }
     }
 
-    /// Ends a call whose deadline has passed before its handler could start.
-    fn expire(&self, called: &IncomingCall) {
-        self.note_expired(called.key);
-        match called.handler {
+    /// Ends a call that was not started before its deadline.
+    fn expire(&self, call: &IncomingCall) {
+        self.note_expired(call.key);
+        match call.handler {
             HandlerId::Request(id) => {
                 let timeout = Response::Failure(FailureCode::Timeout, "");
-                self.session.respond(called.key, id, called.permit, &timeout, QueuePolicy::Always);
+                self.session.respond(call.key, id, call.permit, &timeout, QueuePolicy::Always);
             }
-            open @ HandlerId::Emit(_) => {
+            handler @ HandlerId::Emit(_) => {
                 self.session.count_timed_out_emit();
-                self.session.end_emit(open, called.permit);
+                self.session.end_emit(handler, call.permit);
             }
         }
     }
@@ -252,11 +253,11 @@ impl Dispatcher {
 /// Finds the handlers of a key.
 fn look_up<'a>(
     session: &Arc<Session>,
-    known: &'a mut Vec<(u64, Box<Known>)>,
+    known: &'a mut Vec<(u64, Box<KnownKey>)>,
     version: &mut u64,
     suspending: &BTreeSet<u64>,
     key: u64,
-) -> Option<&'a Known> {
+) -> Option<&'a KnownKey> {
     let current = session.routes_version();
     if *version != current {
         *version = current;
@@ -272,7 +273,7 @@ fn look_up<'a>(
             let suspends = suspending.contains(&key);
             // A connection calls few methods, and there are many connections.
             known.reserve_exact(1);
-            known.insert(at, (key, Box::new(Known { resolved, suspends })));
+            known.insert(at, (key, Box::new(KnownKey { resolved, suspends })));
             at
         }
     };
@@ -283,21 +284,21 @@ fn look_up<'a>(
 fn request(
     session: &Arc<Session>,
     key: u64,
-    incoming: Responder,
-    open: HandlerId,
-    found: Option<&Resolved>,
-    place: &mut HandlerSlot,
+    responder: Responder,
+    handler: HandlerId,
+    resolved: Option<&Resolved>,
+    slot: &mut HandlerSlot,
 ) -> bool {
-    let Some(Resolved { answerer: Some(answerer), .. }) = found else {
-        incoming.refuse();
+    let Some(Resolved { request_handler: Some(subscriber), .. }) = resolved else {
+        responder.refuse();
         return false;
     };
-    if answerer.accepts(Kind::Request) {
-        return run(session, answerer, key, incoming, open, place);
+    if subscriber.accepts(Kind::Request) {
+        return run(session, subscriber, key, responder, handler, slot);
     }
     let name = session.describe(key).name();
-    let text = format!("{name} is requested by the caller and an emit where it is served");
-    incoming.fail(FailureCode::SignatureMismatch, &text);
+    let text = format!("`{name}` is a request at the caller and an emit at the callee");
+    responder.fail(FailureCode::SignatureMismatch, &text);
     false
 }
 
@@ -307,20 +308,20 @@ fn emit(
     session: &Arc<Session>,
     call: Call,
     emitted: IncomingCall,
-    hearers: &[Subscriber],
+    subscribers: &[Subscriber],
     until: Instant,
-    places: &mut HandlerSlots,
+    slots: &mut HandlerSlots,
     suspended: &mut bool,
 ) -> Option<Box<Unfinished>> {
-    let IncomingCall { key, handler: open, payload, permit: occupied, .. } = emitted;
-    if hearers.is_empty() {
+    let IncomingCall { key, handler, payload, permit, .. } = emitted;
+    if subscribers.is_empty() {
         session.count_unhandled_emit();
-        event!(debug, key, peer = %session.label(), "an emit has no handler; it is dropped");
-        session.end_emit(open, occupied);
+        event!(debug, key, peer = %session.label(), "dropped an emit that has no handler");
+        session.end_emit(handler, permit);
         return None;
     }
-    let lease = Arc::new(SharedPermit::new(Arc::clone(session), open, occupied));
-    SharedEmit { key, call, payload, lease }.start(session, hearers, until, places, suspended)
+    let permit = Arc::new(SharedPermit::new(Arc::clone(session), handler, permit));
+    SharedEmit { key, call, payload, permit }.start(session, subscribers, until, slots, suspended)
 }
 
 /// An emit with several handlers.
@@ -328,13 +329,13 @@ struct SharedEmit {
     key: u64,
     call: Call,
     payload: Bytes,
-    lease: Arc<SharedPermit>,
+    permit: Arc<SharedPermit>,
 }
 
 /// An emit with handlers that have not been started.
 struct Unfinished {
     emit: SharedEmit,
-    left: Resolved,
+    remaining: Resolved,
 }
 
 impl SharedEmit {
@@ -343,25 +344,25 @@ impl SharedEmit {
     fn start(
         self,
         session: &Arc<Session>,
-        listeners: &[Subscriber],
+        subscribers: &[Subscriber],
         until: Instant,
-        places: &mut HandlerSlots,
+        slots: &mut HandlerSlots,
         suspended: &mut bool,
     ) -> Option<Box<Unfinished>> {
-        for (index, listener) in listeners.iter().enumerate() {
+        for (index, subscriber) in subscribers.iter().enumerate() {
             if index > 0 && clock::now() >= until {
-                let left = Resolved::new(Arc::clone(session), listeners[index..].into(), None);
-                return Some(Box::new(Unfinished { emit: self, left }));
+                let remaining = Resolved::new(Arc::clone(session), subscribers[index..].into(), None);
+                return Some(Box::new(Unfinished { emit: self, remaining }));
             }
-            let open = session.next_handler_id();
-            let incoming = Responder::shared_emit(
+            let handler = session.next_handler_id();
+            let responder = Responder::shared_emit(
                 self.call.clone(),
                 self.payload.clone(),
                 self.key,
-                Arc::clone(&self.lease),
-                open,
+                Arc::clone(&self.permit),
+                handler,
             );
-            *suspended |= run(session, listener, self.key, incoming, open, places.slot_for(self.key));
+            *suspended |= run(session, subscriber, self.key, responder, handler, slots.slot_for(self.key));
         }
         None
     }
@@ -373,21 +374,21 @@ fn run(
     session: &Arc<Session>,
     subscriber: &Subscriber,
     key: u64,
-    incoming: Responder,
-    open: HandlerId,
-    place: &mut HandlerSlot,
+    responder: Responder,
+    handler: HandlerId,
+    slot: &mut HandlerSlot,
 ) -> bool {
-    let deadline = incoming.call().deadline();
+    let deadline = responder.call().deadline();
     assert_unlocked();
     match subscriber {
-        Subscriber::Group { service, .. } => service.start(key, incoming, place),
-        Subscriber::Listener { listen, .. } => listen.start(incoming, place),
+        Subscriber::Group { service, .. } => service.start(key, responder, slot),
+        Subscriber::Listener { listen, .. } => listen.start(responder, slot),
     }
-    let Some(running) = place.poll_once(session) else { return false };
-    let (running, handle) = abortable(run_suspended(Arc::clone(session), key, open, running));
+    let Some(future) = slot.poll_once(session) else { return false };
+    let (task, handle) = abortable(run_suspended(Arc::clone(session), key, handler, future));
     // It is registered before it can end. It is not spawned under the lock of the session: a
     // runtime that is being dropped drops the handler at once, which answers its call.
-    session.suspend(open, handle);
-    tokio::spawn(timeout_at(deadline.into(), running));
+    session.suspend(handler, handle);
+    tokio::spawn(timeout_at(deadline.into(), task));
     true
 }

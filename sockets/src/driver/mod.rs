@@ -1,4 +1,4 @@
-//! The task of a session: it reads, dispatches, writes, keeps time, and says goodbye.
+//! The task of a session: it reads, dispatches, writes, keeps time, and closes the connection.
 
 mod dispatch;
 mod handler_slots;
@@ -23,7 +23,7 @@ use tokio::{
 
 pub(crate) use self::reattach::{Reattach, ReattachFuture, Reattached};
 use self::{
-    dispatch::{Dispatcher, Moment},
+    dispatch::{Dispatcher, TimeSlice},
     handler_slots::HandlerSlots,
     pause::Pauses,
 };
@@ -37,10 +37,11 @@ use crate::{
 };
 use sockets_proto::{Frame, ProtocolError};
 
-/// How long a dispatch goes on before what it has answered is written.
+/// The time after which a dispatch stops, so that queued replies are written.
 const SLICE: Duration = Duration::from_micros(500);
-const _: () = assert!(SLICE.as_nanos() <= SLOW.as_nanos(), "a slow handler ends its turn");
-/// After so long, what has arrived meanwhile may not be known yet: tokio has to look for it first.
+const _: () = assert!(SLICE.as_nanos() <= SLOW.as_nanos(), "a slow handler ends its time slice");
+/// The time since the start of a time slice after which a pending read proves nothing: bytes may
+/// have arrived since tokio last polled for I/O.
 const CLOCK_STALENESS: Duration = Duration::from_millis(5);
 
 /// The driver of a session. One task runs it.
@@ -49,22 +50,22 @@ pub(crate) struct Driver {
     receiver: Box<dyn Receive>,
     /// Frames that have been received and not been handled.
     batch: Batch,
-    /// When they were received: the deadlines of the calls among them count from then.
+    /// The time at which they were received, from which the deadlines of their calls count.
     arrived: Instant,
-    /// The rest of an announcement, which comes before the batch.
+    /// The rest of an announcement, which is recorded before the batch is handled.
     announced: Option<Box<Bytes>>,
     dispatcher: Dispatcher,
-    /// Set between two turns that follow each other.
+    /// The pauses between time slices.
     pauses: Pauses,
     sleep: Option<Pin<Box<Sleep>>>,
-    /// Callers have been let run before their messages are written.
+    /// The driver has yielded to callers before it writes their messages.
     yielded: bool,
-    /// The other side has said goodbye, and hears none.
+    /// The peer has closed the session, so no close frame is sent.
     peer_closed: bool,
-    /// What finds another link when this one has broken.
-    recovery: Option<Arc<dyn Reattach>>,
-    /// Tells one that its session goes on over another link.
-    superseded: Option<AbortHandle>,
+    /// Finds another connection after a loss. `None` if the session ends with its connection.
+    reattach: Option<Arc<dyn Reattach>>,
+    /// The task that closes a superseded connection.
+    supersede_task: Option<AbortHandle>,
 }
 
 impl Driver {
@@ -81,50 +82,50 @@ impl Driver {
             sleep: None,
             yielded: false,
             peer_closed: false,
-            recovery: None,
-            superseded: None,
+            reattach: None,
+            supersede_task: None,
         }
     }
 
-    /// The same for a session that goes on when its link has broken.
-    pub(crate) fn recovering(self, recovery: Arc<dyn Reattach>) -> Self {
-        Self { recovery: Some(recovery), ..self }
+    /// Makes the session survive the loss of its connection.
+    pub(crate) fn with_reattach(self, reattach: Arc<dyn Reattach>) -> Self {
+        Self { reattach: Some(reattach), ..self }
     }
 
-    /// Runs the session to its end. `leave` runs first then, before anybody hears of it.
-    pub(crate) fn run<L: FnOnce()>(mut self, leave: L) -> impl Future<Output = ()> {
-        // Made here, so that it ends the session also if the future is never polled.
-        let mut end = EndGuard { session: Arc::clone(&self.session), leave: Some(leave) };
+    /// Runs the session to its end. `on_end` runs before any other effect of the end.
+    pub(crate) fn run<F: FnOnce()>(mut self, on_end: F) -> impl Future<Output = ()> {
+        // Created here, so that it ends the session even if the future is never polled.
+        let mut guard = EndGuard { session: Arc::clone(&self.session), on_end: Some(on_end) };
         async move {
             let reason = loop {
                 let reason = poll_fn(|cx| self.poll_run(cx)).await;
-                // Boxed, so that a session that is far from its end holds no room for it.
+                // Boxed, so that the future of a connected session is not larger for it.
                 if let Err(reason) = Box::pin(self.reattach(reason)).await {
                     break reason;
                 }
             };
             let peer = self.session.label();
             if let DisconnectReason::ProtocolViolation(violation) = &reason {
-                event!(warn, %peer, violation, "a peer broke the protocol");
+                event!(warn, %peer, violation, "a peer has caused a protocol error");
             }
             event!(debug, %peer, %reason, "a session has ended");
-            end.because(&reason);
+            guard.end(&reason);
             Box::pin(self.close(reason)).await;
         }
     }
 
-    /// Says goodbye, if the other side has not.
+    /// Sends a close frame, unless the peer has sent a close frame, and closes the connection.
     async fn close(self, reason: DisconnectReason) {
-        let Self { session, mut receiver, dispatcher, pauses, peer_closed: told, .. } = self;
-        // Neither the handlers nor a permit are kept for the time of a goodbye.
+        let Self { session, mut receiver, dispatcher, pauses, peer_closed, .. } = self;
+        // Neither handlers nor a permit are kept while the connection is closed.
         drop((dispatcher, pauses));
-        let farewell = session.farewell(&reason).filter(|_| !told);
-        let says_goodbye = farewell.is_some();
-        if let Some((farewell, text)) = farewell {
-            session.send_control(Frame::Close { reason: farewell }, &text);
+        let close = session.close_reason(&reason).filter(|_| !peer_closed);
+        let sends_close = close.is_some();
+        if let Some((reason, text)) = close {
+            session.send_control(Frame::Close { reason }, &text);
         }
-        // One who has said goodbye may have to be told by the transport that it was heard.
-        if told || says_goodbye {
+        // The transport of a peer that has sent a close frame may wait for the close of this half.
+        if peer_closed || sends_close {
             close_gracefully(&mut *receiver, |cx| session.poll_finish(cx)).await;
         }
     }
@@ -136,18 +137,18 @@ impl Driver {
         }
     }
 
-    /// Does all there is to do now. An error is the end.
+    /// Reads, dispatches and writes for a time slice. An error ends the connection.
     fn poll_step(&mut self, cx: &mut Context<'_>) -> Result<(), DisconnectReason> {
         let began = clock::now();
         let (mut now, until) = (began, began + SLICE);
         self.session.prepare(now, cx)?;
-        // Held to the end of the turn.
+        // The permit is held to the end of the time slice.
         let Poll::Ready(_permit) = self.poll_pause(now, cx) else {
             self.poll_requested_flush(cx);
             return self.poll_timers(now, false, cx);
         };
         let mut listened = false;
-        let goes_on = loop {
+        let has_more = loop {
             if self.has_work(now) {
                 if now >= until {
                     break true;
@@ -158,19 +159,19 @@ impl Driver {
             let max_frame = self.session.limits().max_frame as usize;
             match in_transport(|| self.receiver.poll_receive(cx, max_frame)) {
                 Poll::Ready(Ok(batch)) => (self.batch, self.arrived) = (batch.into(), now),
-                Poll::Ready(Err(error)) => return Err(end_of_receiving(error)),
+                Poll::Ready(Err(error)) => return Err(receive_error_reason(error)),
                 Poll::Pending => {
                     listened = now < began + CLOCK_STALENESS;
                     break !listened;
                 }
             }
         };
-        if goes_on {
+        if has_more {
             self.pauses.wait_for_others(now, cx);
         }
-        let begun = self.receiver.partial_bytes();
-        if listened && begun > 0 {
-            self.session.on_partial(now, begun);
+        let partial = self.receiver.partial_bytes();
+        if listened && partial > 0 {
+            self.session.on_partial(now, partial);
         }
         if self.receiver.has_unsent_replies() {
             self.session.flush_transport();
@@ -179,7 +180,7 @@ impl Driver {
         self.poll_timers(now, listened, cx)
     }
 
-    /// Waits until the next turn may begin. A slow session gets a permit for it.
+    /// Waits until the next time slice may begin. A slow session gets a permit for it.
     fn poll_pause(&mut self, now: Instant, cx: &mut Context<'_>) -> Poll<Option<SlowPermit>> {
         loop {
             if let Some(permit) = ready!(self.pauses.poll(now, cx)) {
@@ -195,41 +196,42 @@ impl Driver {
         }
     }
 
-    /// Whether something that has been received can be handled.
+    /// Returns `true` if received frames or calls can be handled.
     fn has_work(&self, now: Instant) -> bool {
         self.announced.is_some() || !self.batch.is_empty() || self.dispatcher.has_work(now)
     }
 
-    /// Starts held calls and handles received frames until none are left or the time is up, and writes what they
-    /// have queued. Returns the time at which it stopped.
+    /// Starts held calls and handles received frames until none are left or `until` is reached, and
+    /// writes the messages that they have queued. Returns the time at which it stopped.
     fn dispatch(&mut self, began: Instant, until: Instant) -> Result<Instant, DisconnectReason> {
         self.session.begin_batch(began);
-        let mut notices = WakeList::new();
-        let mut places = HandlerSlots::take_from_thread();
-        let mut moment = Moment { now: began, until };
+        let mut wakes = WakeList::new();
+        let mut slots = HandlerSlots::take_from_thread();
+        let mut slice = TimeSlice { now: began, until };
         let mut handled = Ok(());
-        while handled.is_ok() && self.has_work(moment.now) {
-            handled = self.step(&moment, &mut notices, &mut places);
-            // A step may have polled a handler, which is user code and may take any time. So every step is timed.
-            let before = mem::replace(&mut moment.now, clock::now());
-            if moment.now >= until {
-                // A handler that is slow takes longer than a turn, so only the last step of one can be slow.
-                self.session.record_poll(before, moment.now);
+        while handled.is_ok() && self.has_work(slice.now) {
+            handled = self.step(&slice, &mut wakes, &mut slots);
+            // A step may have polled a handler, which is user code and may take any time. So every
+            // step is timed.
+            let before = mem::replace(&mut slice.now, clock::now());
+            if slice.now >= until {
+                // A slow handler takes longer than a time slice, so only the last step can be slow.
+                self.session.record_poll(before, slice.now);
                 break;
             }
         }
-        places.return_to_thread();
+        slots.return_to_thread();
         self.session.end_batch();
-        handled.map(|()| moment.now)
+        handled.map(|()| slice.now)
     }
 
-    /// Handles a bounded part of what has been received, and starts at most one call.
+    /// Handles a bounded number of received frames, and starts at most one call.
     #[inline]
     fn step(
         &mut self,
-        moment: &Moment,
-        notices: &mut WakeList,
-        places: &mut HandlerSlots,
+        slice: &TimeSlice,
+        wakes: &mut WakeList,
+        slots: &mut HandlerSlots,
     ) -> Result<(), DisconnectReason> {
         if let Some(announced) = &mut self.announced {
             if self.session.record_signatures(announced) {
@@ -237,28 +239,28 @@ impl Driver {
             }
             return Ok(());
         }
-        if self.dispatcher.has_work(moment.now) {
-            return self.dispatcher.release_next(moment, places).map_err(protocol_error_reason);
+        if self.dispatcher.has_work(slice.now) {
+            return self.dispatcher.release_next(slice, slots).map_err(protocol_error_reason);
         }
         // One match, so that a call is moved once.
-        match self.session.handle(moment.now, &mut self.batch, notices) {
+        match self.session.handle(slice.now, &mut self.batch, wakes) {
             Ok(None) => {}
-            Ok(Some(Received::Call { called, gate_is_open })) => {
-                // The handler may take its time.
-                notices.wake_all();
+            Ok(Some(Received::Call { call, gate_is_open })) => {
+                // Callers must not wait for this handler.
+                wakes.wake_all();
                 self.dispatcher
-                    .accept(called, self.arrived, moment, gate_is_open, places, &self.batch)
+                    .accept(call, self.arrived, slice, gate_is_open, slots, &self.batch)
                     .map_err(protocol_error_reason)?;
             }
             Ok(Some(Received::Cancelled(handler))) => handler.abort(),
             Ok(Some(Received::Revoked(id))) => self.dispatcher.revoke(id),
             Ok(Some(Received::Announced(signatures))) => self.announced = Some(Box::new(signatures)),
             Ok(Some(Received::Ready)) => {
-                if let Some(recovery) = &self.recovery {
-                    recovery.on_established();
+                if let Some(reattach) = &self.reattach {
+                    reattach.on_established();
                 }
             }
-            Ok(Some(Received::Goodbye(reason))) => {
+            Ok(Some(Received::Closed(reason))) => {
                 self.peer_closed = true;
                 return Err(reason);
             }
@@ -267,8 +269,8 @@ impl Driver {
         Ok(())
     }
 
-    /// Writes what callers have asked to be written, after the others that are about to run have had their turn: a task
-    /// that wakes itself goes to the back of the run queue.
+    /// Writes the messages for which callers have requested a flush. First it yields once to tasks
+    /// that are ready: a task that wakes itself goes to the back of the run queue.
     fn poll_requested_flush(&mut self, cx: &Context<'_>) {
         if !self.session.flush_is_requested() {
             return;
@@ -281,8 +283,8 @@ impl Driver {
         }
     }
 
-    /// Ends overdue calls and sleeps until the next deadline. While the driver pauses, held calls are not among them: the
-    /// end of the pause wakes it.
+    /// Handles expired deadlines and sleeps until the next deadline. While the driver pauses, it
+    /// does not sleep for held calls: the end of the pause wakes it.
     fn poll_timers(&mut self, mut now: Instant, listened: bool, cx: &mut Context<'_>) -> Result<(), DisconnectReason> {
         loop {
             let next = self.session.handle_timeout(now, listened)?;
@@ -313,24 +315,26 @@ impl Driver {
     }
 }
 
-/// Ends a session, also when its driver is dropped with its runtime: callers on another one are told.
-struct EndGuard<L: FnOnce()> {
+/// Ends a session, also if its driver is dropped with its runtime, so that calls from other
+/// runtimes fail.
+struct EndGuard<F: FnOnce()> {
     session: Arc<Session>,
-    leave: Option<L>,
+    on_end: Option<F>,
 }
 
-impl<L: FnOnce()> EndGuard<L> {
-    fn because(&mut self, reason: &DisconnectReason) {
-        if let Some(leave) = self.leave.take() {
-            contain(leave);
+impl<F: FnOnce()> EndGuard<F> {
+    fn end(&mut self, reason: &DisconnectReason) {
+        if let Some(on_end) = self.on_end.take() {
+            contain(on_end);
             self.session.end(reason);
         }
     }
 }
 
-impl<L: FnOnce()> Drop for EndGuard<L> {
+impl<F: FnOnce()> Drop for EndGuard<F> {
     fn drop(&mut self) {
-        self.because(&DisconnectReason::Lost("its driver was stopped, with its runtime or by a panic".into()));
+        let reason = "the driver was stopped by the shutdown of its runtime or a panic";
+        self.end(&DisconnectReason::Lost(reason.into()));
         self.session.release();
     }
 }
@@ -339,9 +343,9 @@ fn protocol_error_reason(violation: ProtocolError) -> DisconnectReason {
     DisconnectReason::ProtocolViolation(violation.to_string())
 }
 
-fn end_of_receiving(error: ReceiveError) -> DisconnectReason {
+fn receive_error_reason(error: ReceiveError) -> DisconnectReason {
     match error {
-        ReceiveError::Closed => DisconnectReason::Lost("the other side closed it without a goodbye".into()),
+        ReceiveError::Closed => DisconnectReason::Lost("the peer closed it without a close frame".into()),
         ReceiveError::Io(error) => DisconnectReason::Lost(error.to_string()),
         ReceiveError::Violation(violation) => protocol_error_reason(violation),
     }

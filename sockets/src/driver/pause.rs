@@ -1,4 +1,4 @@
-//! The pause between two turns of a driver.
+//! The pause between two time slices of a driver.
 
 use std::{
     future::Future,
@@ -19,11 +19,12 @@ use crate::{
     transport::{LONGEST_PAUSE, wake_after_others},
 };
 
-/// A pause. The driver's task may be woken for other reasons meanwhile, so these wake-ups do not end it.
+/// A pause. It does not end when the driver's task is woken for other reasons.
 pub(super) enum Pause {
-    /// Until the worker has run the tasks that are ready and has polled for I/O, or until this time.
+    /// Lasts until the worker has run the tasks that are ready and has polled for I/O, or until
+    /// this time.
     Others(Instant),
-    /// Until a slow session has its permit, in a task of its own.
+    /// Lasts until a slow session has its permit, for which a task of its own waits.
     Permit(JoinHandle<SlowPermit>),
 }
 
@@ -31,7 +32,7 @@ pub(super) enum Pause {
 #[derive(Default)]
 pub(super) struct Pauses {
     current: Option<Pause>,
-    /// Kept from pause to pause, so that a turn that ends costs no allocation.
+    /// Reused by the next pause, so that the end of a time slice does not allocate.
     signal: Option<Arc<Signal>>,
 }
 
@@ -49,7 +50,7 @@ impl Wake for Signal {
 }
 
 impl Pauses {
-    /// Lets other tasks run before the next turn.
+    /// Lets other tasks run before the next time slice.
     pub(super) fn wait_for_others(&mut self, now: Instant, cx: &Context<'_>) {
         let known = self.signal.take().filter(|signal| signal.driver.will_wake(cx.waker()));
         let signal =
@@ -60,7 +61,7 @@ impl Pauses {
         self.current = Some(Pause::Others(now + LONGEST_PAUSE));
     }
 
-    /// Waits for a permit before the next turn.
+    /// Waits for a permit before the next time slice.
     pub(super) fn wait_for_permit(&mut self, cx: &Context<'_>) {
         let driver = cx.waker().clone();
         self.current = Some(Pause::Permit(tokio::spawn(async move {
@@ -80,7 +81,8 @@ impl Pauses {
                     return Poll::Pending;
                 }
                 if !is_over {
-                    // Its wake-up may come during the next pause.
+                    // The wake-up of this signal may come during the next pause, which it must not
+                    // end.
                     self.signal = None;
                 }
                 None
@@ -94,7 +96,7 @@ impl Pauses {
         Poll::Ready(permit)
     }
 
-    /// Returns `true` between two turns.
+    /// Returns `true` between two time slices.
     pub(super) fn is_pausing(&self) -> bool {
         self.current.is_some()
     }

@@ -1,10 +1,10 @@
-//! How many calls and bytes a second are taken from a peer: token buckets that hold a second's worth.
+//! Limits the calls and bytes per second that are accepted from a peer, by token buckets.
 
 use std::time::{Duration, Instant};
 
 use crate::limits::Limits;
 
-/// What a bucket holds, in time.
+/// The capacity of a bucket, as the time in which it fills.
 const BURST: Duration = Duration::from_secs(1);
 
 /// The buckets of a connection.
@@ -14,14 +14,14 @@ pub(super) struct RateLimiter {
 }
 
 impl RateLimiter {
-    /// `None` if the limits set none.
+    /// Creates the buckets at `now`, full. Returns `None` if the limits set no rate.
     pub(super) fn new(limits: &Limits, now: Instant) -> Option<Self> {
         let bucket = |per_second: Option<u32>| per_second.map(|per_second| TokenBucket::new(per_second, now));
         let (calls, bytes) = (bucket(limits.calls_per_second), bucket(limits.bytes_per_second));
         (calls.is_some() || bytes.is_some()).then_some(Self { calls, bytes })
     }
 
-    /// When the next call may start, however large it is.
+    /// Returns the time at which the next call of any size may start.
     pub(super) fn ready_at(&self) -> Option<Instant> {
         [&self.calls, &self.bytes].into_iter().flatten().filter_map(TokenBucket::ready_at).max()
     }
@@ -30,7 +30,7 @@ impl RateLimiter {
         self.ready_at().is_none_or(|at| at <= now)
     }
 
-    /// A call of so many bytes starts.
+    /// Takes the tokens of a call of `bytes`. The buckets may become negative.
     pub(super) fn take(&mut self, now: Instant, bytes: usize) {
         for (bucket, amount) in [(&mut self.calls, 1), (&mut self.bytes, bytes)] {
             if let Some(bucket) = bucket {
@@ -42,7 +42,8 @@ impl RateLimiter {
 
 struct TokenBucket {
     per_second: u64,
-    /// When it is full again. More than a burst from now, something has been taken in advance.
+    /// The time at which the bucket is full again. If it is more than a burst from now, the bucket
+    /// is negative.
     full_at: Instant,
 }
 
@@ -51,7 +52,7 @@ impl TokenBucket {
         Self { per_second: per_second.into(), full_at: now }
     }
 
-    /// When there is something in it: a call, or a byte of one.
+    /// Returns the time at which the bucket has a token: a call, or a byte.
     fn ready_at(&self) -> Option<Instant> {
         (self.full_at + self.time_of(1)).checked_sub(BURST)
     }
@@ -70,13 +71,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_second_s_worth_may_come_at_once_and_then_one_at_a_time() {
+    fn burst_of_a_second_is_accepted_then_calls_at_the_rate() {
         let start = Instant::now();
         for per_second in [1, 3, 7, 1000] {
             let limits = Limits { calls_per_second: Some(per_second), ..Limits::default() };
             let mut rate = RateLimiter::new(&limits, start).expect("a rate");
             let mut taken = 0;
-            // Ten seconds, in steps of a millisecond.
+            // The steps of a millisecond add up to ten seconds.
             for millis in 0..10_000 {
                 let now = start + Duration::from_millis(millis);
                 while rate.is_ready(now) {
@@ -91,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_larger_than_the_bucket_is_paid_for_afterwards() {
+    fn call_larger_than_the_bucket_delays_later_calls() {
         let start = Instant::now();
         let limits = Limits { bytes_per_second: Some(1000), ..Limits::default() };
         let mut rate = RateLimiter::new(&limits, start).expect("a rate");

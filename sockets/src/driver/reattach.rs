@@ -1,4 +1,4 @@
-//! What becomes of a session whose link has broken.
+//! Attaches a session to another connection after it has lost its connection.
 
 use std::{
     future::{Future, poll_fn},
@@ -23,99 +23,105 @@ use crate::{
 };
 use sockets_proto::{CloseReason, Frame, SendBuffer};
 
-/// So many batches that a broken link still has are taken in before it is left, and for one that comes so long is waited.
+/// The number of batches that are still received from a broken connection.
 const MAX_DRAIN_BATCHES: usize = 64;
+/// The time to wait for each of these batches.
 const DRAIN_TIMEOUT: Duration = Duration::from_millis(5);
 
-/// Another link for a session.
+/// Another connection for a session.
 pub(crate) enum Reattached {
-    /// The client has come back.
+    /// On the server: a connection of the client.
     Accepted(Box<ResumedConnection>),
-    /// The server has, and has received everything up to here.
+    /// On the client: the server resumes the session, and has received all frames up to this
+    /// position.
     Resumed(Link, u64),
-    /// The server knows nothing of the session, and begins another one.
+    /// On the client: the server does not know the session, and starts a new session.
     NewSession(Link, PeerSettings),
 }
 
 pub(crate) type ReattachFuture = Pin<Box<dyn Future<Output = Result<Reattached, DisconnectReason>> + Send>>;
 
-/// Finds other links.
+/// Finds another connection for a session.
 pub(crate) trait Reattach: Send + Sync {
-    /// Finds another link for a session whose link has ended for this reason. It is polled by the session's driver.
+    /// Finds another connection for a session that has lost its connection for this reason. The
+    /// driver of the session polls the future.
     fn next_link(self: Arc<Self>, session: Arc<Session>, reason: DisconnectReason) -> ReattachFuture;
 
-    /// Returns the share in which a server counts the bytes of a session that loses its link.
+    /// Returns the share in which a server counts the bytes of a detached session.
     fn share(&self) -> Option<DetachedShare> {
         None
     }
 
-    /// Runs when the session is established over a link: it is ready, and was so before if it was resumed.
+    /// Runs when the session is established over a connection: it has become ready, or it is
+    /// resumed and was ready before.
     fn on_established(&self) {}
 }
 
 impl Driver {
-    /// Goes on over another link, if the session outlives this end of its link and one is found.
+    /// Attaches the session to another connection, if it survives this reason and a connection is
+    /// found. Otherwise returns the reason of its end.
     pub(super) async fn reattach(&mut self, mut reason: DisconnectReason) -> Result<(), DisconnectReason> {
-        let Some(recovery) = self.recovery.clone() else { return Err(reason) };
+        let Some(reattach) = self.reattach.clone() else { return Err(reason) };
         if !self.session.survives(&reason, self.peer_closed) {
             return Err(reason);
         }
-        // A permit is not kept for the time without a link.
+        // A detached session keeps no permit.
         self.pauses.cancel();
-        let (transmitter, unwritten) = self.session.detach(recovery.share());
+        let (transmitter, unwritten) = self.session.detach(reattach.share());
         if self.session.has_resumed_connection() {
             let receiver = mem::replace(&mut self.receiver, Box::new(DetachedReceiver));
-            let telling = tokio::spawn(supersede(receiver, transmitter, unwritten)).abort_handle();
-            // One who comes again and again keeps only the last of its links.
-            if let Some(before) = self.superseded.replace(telling) {
-                before.abort();
+            let task = tokio::spawn(supersede(receiver, transmitter, unwritten)).abort_handle();
+            // A client that resumes again and again keeps only its last superseded connection.
+            if let Some(previous) = self.supersede_task.replace(task) {
+                previous.abort();
             }
         } else {
             drop(transmitter);
-            if let Err(last) = self.drain_receiver().await {
-                if !self.session.survives(&last, self.peer_closed) {
-                    return Err(last);
+            if let Err(last_reason) = self.drain_receiver().await {
+                if !self.session.survives(&last_reason, self.peer_closed) {
+                    return Err(last_reason);
                 }
-                (reason, self.batch) = (last, Batch::default());
+                (reason, self.batch) = (last_reason, Batch::default());
             }
             self.receiver = Box::new(DetachedReceiver);
         }
-        event!(debug, peer = %self.session.label(), %reason, "a link has ended; its session goes on");
+        event!(debug, peer = %self.session.label(), %reason, "a connection has ended; its session waits for another connection");
         self.peer_closed = false;
         self.handle_batch().await?;
-        let mut search = Arc::clone(&recovery).next_link(Arc::clone(&self.session), reason);
-        let found = poll_fn(|cx| match self.poll_detached(cx) {
+        let mut search = Arc::clone(&reattach).next_link(Arc::clone(&self.session), reason);
+        let attached = poll_fn(|cx| match self.poll_detached(cx) {
             Ok(()) => search.as_mut().poll(cx),
             Err(reason) => Poll::Ready(Err(reason)),
         });
-        let found = found.await?;
+        let reattached = attached.await?;
         drop(search);
-        self.attach(found)?;
-        // Not before: the user may send something at once. A new session becomes ready later.
+        self.attach(reattached)?;
+        // After `attach`, since the user may send messages at once. A new session becomes ready
+        // later.
         if self.session.is_ready() {
-            recovery.on_established();
+            reattach.on_established();
         }
         Ok(())
     }
 
-    /// Takes in what the link still has: it may have brought the reason of its end, as yet unread.
+    /// Handles the frames that the connection still has. An unread frame may have the close reason.
     async fn drain_receiver(&mut self) -> Result<(), DisconnectReason> {
         self.handle_batch().await?;
         for _ in 0..MAX_DRAIN_BATCHES {
             let max_frame = self.session.limits().max_frame as usize;
-            let hear = poll_fn(|cx| match self.poll_detached(cx) {
+            let receive = poll_fn(|cx| match self.poll_detached(cx) {
                 Ok(()) => in_transport(|| self.receiver.poll_receive(cx, max_frame)).map(Ok),
                 Err(reason) => Poll::Ready(Err(reason)),
             });
-            let Ok(heard) = timeout(DRAIN_TIMEOUT, hear).await else { break };
-            let Ok(batch) = heard? else { break };
+            let Ok(received) = timeout(DRAIN_TIMEOUT, receive).await else { break };
+            let Ok(batch) = received? else { break };
             (self.batch, self.arrived) = (batch.into(), clock::now());
             self.handle_batch().await?;
         }
         Ok(())
     }
 
-    /// Handles what has been received, and lets others run meanwhile.
+    /// Handles all received frames, and lets other tasks run meanwhile.
     async fn handle_batch(&mut self) -> Result<(), DisconnectReason> {
         poll_fn(|cx| match self.poll_detached(cx) {
             Ok(()) if !self.batch.is_empty() => Poll::Pending,
@@ -124,7 +130,8 @@ impl Driver {
         .await
     }
 
-    /// Handles what has been received, and keeps time. It wakes its task while there is more to handle.
+    /// Handles received frames for a time slice, and expired deadlines. Wakes its task if frames
+    /// are left.
     fn poll_detached(&mut self, cx: &mut Context<'_>) -> Result<(), DisconnectReason> {
         let mut now = clock::now();
         self.session.prepare_detached(now, cx)?;
@@ -137,21 +144,22 @@ impl Driver {
         self.poll_timers(now, false, cx)
     }
 
-    fn attach(&mut self, found: Reattached) -> Result<(), DisconnectReason> {
-        let missed = || DisconnectReason::Lost("the other side has missed more than is kept for it".into());
-        let (receiver, received) = match found {
+    fn attach(&mut self, reattached: Reattached) -> Result<(), DisconnectReason> {
+        let missed = || DisconnectReason::Lost("frames that the peer has missed are not retained any more".into());
+        let (receiver, received) = match reattached {
             Reattached::Accepted(offer) => {
                 if !self.session.can_resume(&offer.request) {
-                    // More has been sent since the claim was checked. The client is answered when the session has ended.
+                    // More frames have been sent since the request was checked. The client is
+                    // answered when the session has ended.
                     self.session.keep_offer(offer);
                     return Err(missed());
                 }
-                let ResumedConnection { link, request: claim, token, adopt, welcome, declined: _declined } = *offer;
+                let ResumedConnection { link, request, token, adopt, accept, declined: _declined } = *offer;
                 adopt();
                 let granted = ResumeGrant { received: Some(self.session.positions().0), token };
-                let (link, welcome) = welcome(link, &granted);
-                let tokens = Some((claim.token, granted.token));
-                if !self.session.resume(link.transmitter, welcome, claim.received, tokens) {
+                let (link, server_hello) = accept(link, &granted);
+                let tokens = Some((request.token, granted.token));
+                if !self.session.resume(link.transmitter, server_hello, request.received, tokens) {
                     return Err(missed());
                 }
                 (link.receiver, link.received)
@@ -162,10 +170,10 @@ impl Driver {
                 }
                 (link.receiver, link.received)
             }
-            Reattached::NewSession(link, theirs) => {
+            Reattached::NewSession(link, peer_settings) => {
                 self.dispatcher.clear_held();
                 self.announced = None;
-                self.session.reset(link.transmitter, theirs);
+                self.session.reset(link.transmitter, peer_settings);
                 (link.receiver, link.received)
             }
         };
@@ -174,7 +182,7 @@ impl Driver {
     }
 }
 
-/// Tells one that another connection has taken its session over.
+/// Closes a connection after its session has moved to another connection.
 async fn supersede(mut receiver: Box<dyn Receive>, mut transmitter: Box<dyn Transmit>, mut outbox: SendBuffer) {
     outbox.push_header_only(Frame::Close { reason: CloseReason::Superseded });
     let finish = |cx: &mut Context<'_>| -> Poll<io::Result<()>> {
@@ -184,7 +192,7 @@ async fn supersede(mut receiver: Box<dyn Receive>, mut transmitter: Box<dyn Tran
     close_gracefully(&mut *receiver, finish).await;
 }
 
-/// Stands for a link that there is not.
+/// The receiving half of a detached session.
 struct DetachedReceiver;
 
 impl Receive for DetachedReceiver {
@@ -209,8 +217,9 @@ mod tests {
     use crate::{limits::Limits, lock::Mutex, peer_label::PeerLabel, session::Routes};
     use sockets_proto::codec::Payload;
 
-    /// A link whose other end is gone. That is known when something is written, and only then its last word is there to be read.
-    struct Ending {
+    /// A connection that the peer has closed. The last frame can be read only after a write has
+    /// failed.
+    struct ClosedByPeer {
         written: watch::Sender<bool>,
         last: Option<Bytes>,
     }
@@ -230,7 +239,7 @@ mod tests {
         }
     }
 
-    impl Receive for Ending {
+    impl Receive for ClosedByPeer {
         fn poll_receive(&mut self, _: &mut Context<'_>, _: usize) -> Poll<Result<Bytes, ReceiveError>> {
             if !*self.written.borrow() {
                 return Poll::Pending;
@@ -247,25 +256,26 @@ mod tests {
         }
     }
 
-    /// Finds nothing, and records the reasons and the delays of restarts.
+    /// Finds no connection, and records the reasons and the restart delays.
     #[derive(Default)]
-    struct Noting(Mutex<Vec<(DisconnectReason, Duration)>>);
+    struct Recorder(Mutex<Vec<(DisconnectReason, Duration)>>);
 
-    impl Reattach for Noting {
+    impl Reattach for Recorder {
         fn next_link(self: Arc<Self>, session: Arc<Session>, reason: DisconnectReason) -> ReattachFuture {
             self.0.lock().push((reason.clone(), session.restart_delay()));
             Box::pin(async { Err(reason) })
         }
     }
 
-    /// A client's session over such a link, until it has ended; and for what reasons another link was searched.
-    async fn end_with(farewell: CloseReason, text: &str) -> (DisconnectReason, Vec<(DisconnectReason, Duration)>) {
+    /// Runs a client's session over such a connection until it has ended. Returns its reason, and
+    /// the reasons for which another connection was searched.
+    async fn end_with(reason: CloseReason, text: &str) -> (DisconnectReason, Vec<(DisconnectReason, Duration)>) {
         let mut last = SendBuffer::default();
-        last.push(Frame::Close { reason: farewell }.header(), &Payload::Copied(text.as_bytes()));
+        last.push(Frame::Close { reason }.header(), &Payload::Copied(text.as_bytes()));
         let written = watch::Sender::new(false);
-        let receiver = Ending { written: written.clone(), last: Some(last.take_all()) };
+        let receiver = ClosedByPeer { written: written.clone(), last: Some(last.take_all()) };
         let limits = Arc::new(Limits::default());
-        let theirs = PeerSettings {
+        let peer_settings = PeerSettings {
             settings: limits.settings(),
             idle_timeout: None,
             supports_compression: false,
@@ -273,19 +283,20 @@ mod tests {
             retries: true,
         };
         let (routes, shared) = (Routes::new(1), Arc::new(Routes::new(0)));
-        let session = Session::new(PeerLabel::Server, Box::new(written), theirs, limits, routes, shared, true);
-        let noting = Arc::new(Noting::default());
-        let driver = Driver::new(Arc::clone(&session), Box::new(receiver), Bytes::new()).recovering(noting.clone());
+        let session = Session::new(PeerLabel::Server, Box::new(written), peer_settings, limits, routes, shared, true);
+        let recorder = Arc::new(Recorder::default());
+        let driver =
+            Driver::new(Arc::clone(&session), Box::new(receiver), Bytes::new()).with_reattach(recorder.clone());
         let driver = tokio::spawn(driver.run(|| {}));
         session.send_control(Frame::Heartbeat, "");
         session.flush();
         driver.await.unwrap();
-        let searched = noting.0.lock().clone();
-        (session.reason().unwrap().clone(), searched)
+        let searches = recorder.0.lock().clone();
+        (session.reason().unwrap().clone(), searches)
     }
 
     #[tokio::test]
-    async fn a_goodbye_that_was_not_read_when_the_link_broke_is_the_reason() {
+    async fn close_reason_unread_at_the_loss_is_used() {
         let restarting = DisconnectReason::Restarting { at: None };
         assert_eq!(
             end_with(CloseReason::Restarting, "7").await,

@@ -309,7 +309,14 @@ async fn resume<I: Identity>(
         hooks::run("drop of an identity", adopted.session().label(), || drop(replaced));
     };
     let (adopt, welcome) = (Box::new(adopt), Box::new(welcome));
-    socket.session().offer_connection(ResumedConnection { link, request: claim, token, adopt, welcome, declined });
+    socket.session().offer_connection(ResumedConnection {
+        link,
+        request: claim,
+        token,
+        adopt,
+        accept: welcome,
+        declined,
+    });
     match answer.await {
         Ok(declined) => Err(declined),
         // The session has taken the link.
@@ -354,7 +361,7 @@ fn start<I: Identity>(
     };
     let mut driver = Driver::new(session, receiver, received);
     if theirs.retransmit_limit.is_some() {
-        driver = driver.recovering(server.detached.clone());
+        driver = driver.with_reattach(server.detached.clone());
     }
     Ok((socket, driver.run(leave)))
 }

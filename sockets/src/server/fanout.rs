@@ -1,8 +1,10 @@
-//! Writing for many: an emit to a room costs an entry in a log per shard, not a copy and a wake per member.
+//! Broadcasts: an emit to a room costs an entry in the log of each shard, and not a copy and a wake
+//! for each member.
 //!
-//! The shards, a few tasks, own the members. Each takes all that is new in its log, gives it to its members, and tries one
-//! write for each. After a round that found more than one message a shard rests for a millisecond, in which more may be
-//! gathered; a lone message never waits.
+//! The sockets of a server are divided among a few shards. The task of a shard takes all new
+//! entries of its log, delivers them to its members, and tries a write for each. After a round with
+//! several messages it pauses for a millisecond, in which more messages may arrive. A lone message
+//! does not wait.
 
 use std::{
     pin::pin,
@@ -30,60 +32,66 @@ use crate::{
 };
 use sockets_proto::{PREFIX, SendOutcome};
 
-/// More shards than this would only share the same processors.
+/// The largest number of shards. There is at most one for each processor: more shards would share
+/// the same processors.
 const SHARDS_MAX: usize = 4;
-/// How long a shard rests after a busy round.
+/// The pause of a shard after a round with several messages.
 const BUSY_PAUSE: Duration = Duration::from_millis(1);
-/// After so many writes a shard lets others run: an emitter on its thread, for one.
+/// The number of writes after which a shard yields, for example to an emitter on its thread.
 const FLUSHES_PER_YIELD: usize = 32;
-/// After so many members who have only been given something, which takes less.
+/// The number of deliveries after which a shard yields. They take less time than writes.
 const DELIVERIES_PER_YIELD: usize = 256;
-/// So many bytes may be in a log before emitters wait for its shard; less where little may wait for a member.
+/// The bytes in a log from which emitters wait for its shard. A small limit of the members' queues
+/// reduces it.
 const LOG_MAX: usize = 256 * 1024;
-/// How long an emitter waits for members with long queues if others keep up.
+/// The time for which an emitter waits for members with long queues, if other members keep up.
 const WAIT_FOR_SOME: Duration = Duration::from_millis(10);
-/// How long an emitter waits for members with full queues, and with long queues if no member keeps up.
+/// The time for which an emitter waits for members with full queues. If no member keeps up, it is
+/// also the time for members with long queues.
 const WAIT_FOR_ALL: Duration = Duration::from_secs(1);
 
 /// The shards of a server.
 pub(super) struct Fanout {
     shards: Vec<Arc<Shard>>,
-    /// Held while an emitter finds room in the logs and adds its message: several at once may not take the same room.
+    /// Held while an emitter checks the logs and adds its message, so that concurrent emitters do
+    /// not use the same capacity.
     gate: Mutex<()>,
-    /// Notified when there may be room in a log, or in the queue of a member.
+    /// Notified when there may be capacity in a log, or in the queue of a member.
     changed: Arc<Notify>,
-    /// How many bytes have been emitted since an emitter last waited for members with long queues.
+    /// The bytes emitted since an emitter last waited for members with long queues.
     emitted: AtomicUsize,
     log_limit: usize,
 }
 
 struct Shard {
     log: Arc<BroadcastLog>,
-    due: Mutex<PendingWork>,
+    pending: Mutex<PendingWork>,
     /// Notified when a round has ended.
     changed: Arc<Notify>,
 }
 
-/// What a shard has to do.
+/// The work of a shard, beside its log.
 #[derive(Default)]
 struct PendingWork {
-    /// Those who have been asked, and have to be written for.
+    /// The members of broadcast requests that need a write.
     requested: Vec<Arc<Session>>,
+    /// The number of these broadcast requests.
     requests: usize,
+    /// The shard has a task.
     running: bool,
 }
 
-/// Why an emitter waits.
+/// The reason why an emitter waits.
 enum Blocked {
     /// A log is full.
     Log,
-    /// Members of its audience have to take some of their queues, for which it waits until then.
+    /// Members of its audience have full or long queues. It waits for them until this time.
     Members(Instant),
 }
 
-/// How long one emit waits for members, all together.
+/// The time for which an emit waits for members, in total.
 struct Patience {
-    /// When it first found members to wait for.
+    /// The time at which it first found members to wait for.
     began: Option<Instant>,
     /// It waits for members with long queues, too.
     waits_for_long: bool,
@@ -92,7 +100,7 @@ struct Patience {
 }
 
 impl Fanout {
-    /// `queue` is how many bytes may wait for each member.
+    /// Creates the shards. `queue` is the limit of each member's queue in bytes.
     pub(super) fn new(queue: usize) -> Self {
         let shards = thread::available_parallelism().map_or(1, usize::from).min(SHARDS_MAX);
         let changed = Arc::<Notify>::default();
@@ -105,25 +113,28 @@ impl Fanout {
         }
     }
 
-    /// How many there are.
+    /// Returns the number of shards.
     pub(super) fn shards(&self) -> usize {
         self.shards.len()
     }
 
-    /// The log that the socket with this number follows.
+    /// Returns the log to which the socket with this number subscribes.
     pub(super) fn log(&self, number: u64) -> Arc<BroadcastLog> {
         Arc::clone(&self.shards[shard_of(number, self.shards.len())].log)
     }
 
-    /// Sends a message to an audience, whose members `roster` returns, when there is room for it.
+    /// Sends a message to an audience, whose members `find_members` returns, when there is
+    /// capacity.
     ///
-    /// Waits for the shards, and at most a second for members whose queues are full, however often that happens. A member
-    /// whose queue was full all that time meets the method's policy. One that made room, which other emitters took,
-    /// accepts the message beyond its limit.
+    /// It waits for the shards, and for members with full queues. The wait for members takes at
+    /// most a second in total. If a queue was full all that time, the overflow policy of the method
+    /// applies. If it had capacity meanwhile, which other emitters used, it accepts the message
+    /// above its limit.
     ///
     /// # Errors
     ///
-    /// [`SendOutcome::TooLarge`] if no member accepts so large a frame. Members that do not are skipped if others do.
+    /// [`SendOutcome::TooLarge`] if no member accepts a frame of this size. If only some members accept
+    /// it, the others are skipped.
     ///
     /// # Cancel safety
     ///
@@ -134,7 +145,7 @@ impl Fanout {
         frame: &Bytes,
         find_members: impl Fn() -> MemberList,
     ) -> Result<(), SendOutcome> {
-        // A loop that never waits would keep its thread from everyone else.
+        // A loop of emits that never waits would starve the other tasks of its thread.
         let can_wait = Handle::try_current().is_ok();
         if can_wait {
             consume_budget().await;
@@ -146,42 +157,44 @@ impl Fanout {
         }
         let mut patience = Patience { began: None, waits_for_long, can_wait };
         loop {
-            // Whoever joins or leaves while the emit waits does or does not get the message.
-            let roster = find_members();
-            if let Some(limit) = roster.max_frame().filter(|limit| frame.len() - PREFIX > *limit) {
+            // A member that joins or leaves while the emit waits may or may not receive the
+            // message.
+            let members = find_members();
+            if let Some(limit) = members.max_frame().filter(|limit| frame.len() - PREFIX > *limit) {
                 return Err(SendOutcome::TooLarge { limit });
             }
-            if self.try_emit(callee, frame, &roster, &mut patience) {
+            if self.try_emit(callee, frame, &members, &mut patience) {
                 return Ok(());
             }
-            self.wait_for_room(callee, &roster, &mut patience).await;
+            self.wait_for_capacity(callee, &members, &mut patience).await;
         }
     }
 
-    /// Adds a message to the logs and returns `true`, if they and the queues of the members have room.
-    fn try_emit(&self, callee: Callee<'_>, frame: &Bytes, roster: &MemberList, patience: &mut Patience) -> bool {
-        if self.members_until(callee, roster, patience).is_some() {
+    /// Adds a message to the logs and returns `true`, if they and the queues of the members have
+    /// capacity.
+    fn try_emit(&self, callee: Callee<'_>, frame: &Bytes, list: &MemberList, patience: &mut Patience) -> bool {
+        if self.members_until(callee, list, patience).is_some() {
             return false;
         }
         let gate = self.gate.lock();
-        if self.log_is_full(roster) {
+        if self.log_is_full(list) {
             return false;
         }
-        for (shard, members) in self.shards_of(roster) {
+        for (shard, members) in self.shards_of(list) {
             shard.log.push(frame.clone(), callee, Arc::clone(members));
         }
         drop(gate);
-        self.shards_of(roster).for_each(|(shard, _)| shard.ensure_task());
+        self.shards_of(list).for_each(|(shard, _)| shard.ensure_task());
         true
     }
 
-    /// Waits until [`try_emit`](Self::try_emit) may succeed. Finding the members again after each round would cost every
-    /// waiting emitter as much as the round itself.
-    async fn wait_for_room(&self, callee: Callee<'_>, roster: &MemberList, patience: &mut Patience) {
+    /// Waits until [`try_emit`](Self::try_emit) may succeed. It does not find the members again
+    /// after each round, which would cost each waiting emitter as much as the round itself.
+    async fn wait_for_capacity(&self, callee: Callee<'_>, list: &MemberList, patience: &mut Patience) {
         loop {
             let mut changed = pin!(self.changed.notified());
             changed.as_mut().enable();
-            match self.blocked(callee, roster, patience) {
+            match self.blocked(callee, list, patience) {
                 None => return,
                 Some(Blocked::Log) => changed.await,
                 Some(Blocked::Members(until)) => _ = timeout_at(until.into(), changed).await,
@@ -189,33 +202,34 @@ impl Fanout {
         }
     }
 
-    /// Returns what an emit has to wait for.
-    fn blocked(&self, callee: Callee<'_>, roster: &MemberList, patience: &mut Patience) -> Option<Blocked> {
-        let members = self.members_until(callee, roster, patience).map(Blocked::Members);
-        members.or_else(|| self.log_is_full(roster).then_some(Blocked::Log))
+    /// Returns the reason why an emit has to wait, if it has to.
+    fn blocked(&self, callee: Callee<'_>, list: &MemberList, patience: &mut Patience) -> Option<Blocked> {
+        let members = self.members_until(callee, list, patience).map(Blocked::Members);
+        members.or_else(|| self.log_is_full(list).then_some(Blocked::Log))
     }
 
-    fn log_is_full(&self, roster: &MemberList) -> bool {
-        self.shards_of(roster).any(|(shard, _)| shard.log.bytes() >= self.log_limit)
+    fn log_is_full(&self, list: &MemberList) -> bool {
+        self.shards_of(list).any(|(shard, _)| shard.log.bytes() >= self.log_limit)
     }
 
-    /// The shards that have members of an audience, and these members.
-    fn shards_of<'a>(&'a self, roster: &'a MemberList) -> impl Iterator<Item = (&'a Arc<Shard>, &'a Arc<Members>)> {
-        self.shards.iter().zip(roster.shards()).filter(|(_, members)| !members.is_empty())
+    /// Returns the shards that have members of an audience, with these members.
+    fn shards_of<'a>(&'a self, list: &'a MemberList) -> impl Iterator<Item = (&'a Arc<Shard>, &'a Arc<Members>)> {
+        self.shards.iter().zip(list.shards()).filter(|(_, members)| !members.is_empty())
     }
 
-    /// Returns until when an emitter waits for members of its audience, if it does.
-    fn members_until(&self, callee: Callee<'_>, roster: &MemberList, patience: &mut Patience) -> Option<Instant> {
+    /// Returns the time until which an emitter waits for members of its audience, if it waits for
+    /// any.
+    fn members_until(&self, callee: Callee<'_>, list: &MemberList, patience: &mut Patience) -> Option<Instant> {
         if !callee.overflow().waits() {
             return None;
         }
-        let mut found = Vec::new();
-        self.laggards(roster).for_each(|(laggards, members)| laggards.full(members, &mut found));
-        if !found.is_empty() {
+        let mut lagging = Vec::new();
+        self.laggards(list).for_each(|(laggards, members)| laggards.full(members, &mut lagging));
+        if !lagging.is_empty() {
             let now = now();
             let began = *patience.began.get_or_insert(now);
             let last = if patience.can_wait { began + WAIT_FOR_ALL } else { now };
-            let until = found.iter().filter_map(|session| session.full_until(now, began, last)).min();
+            let until = lagging.iter().filter_map(|session| session.full_until(now, began, last)).min();
             if until.is_some() {
                 return until;
             }
@@ -223,48 +237,49 @@ impl Fanout {
         if !patience.waits_for_long || !patience.can_wait {
             return None;
         }
-        found.clear();
-        self.laggards(roster).for_each(|(laggards, members)| laggards.long(members, &mut found));
-        if found.is_empty() {
+        lagging.clear();
+        self.laggards(list).for_each(|(laggards, members)| laggards.long(members, &mut lagging));
+        if lagging.is_empty() {
             return None;
         }
         let now = now();
-        let some_keep_up = found.len() < roster.len();
+        let some_keep_up = lagging.len() < list.len();
         let last = *patience.began.get_or_insert(now) + if some_keep_up { WAIT_FOR_SOME } else { WAIT_FOR_ALL };
-        let until = found.iter().filter_map(|session| session.long_until(now)).min()?.min(last);
+        let until = lagging.iter().filter_map(|session| session.long_until(now)).min()?.min(last);
         (now < until).then_some(until)
     }
 
-    /// The lagging members of each shard, and the shard's members of an audience.
-    fn laggards<'a>(&'a self, roster: &'a MemberList) -> impl Iterator<Item = (&'a Laggards, &'a Members)> {
-        self.shards.iter().zip(roster.shards()).map(|(shard, members)| (shard.log.laggards(), &**members))
+    /// Returns the lagging members of each shard, with the members of an audience in it.
+    fn laggards<'a>(&'a self, list: &'a MemberList) -> impl Iterator<Item = (&'a Laggards, &'a Members)> {
+        self.shards.iter().zip(list.shards()).map(|(shard, members)| (shard.log.laggards(), &**members))
     }
 
-    /// Begins to gather those who are asked something.
+    /// Returns an empty batch of members that need a write.
     pub(super) fn flush_batch(&self) -> FlushBatch<'_> {
-        FlushBatch { fanout: self, found: self.shards.iter().map(|_| Vec::new()).collect() }
+        FlushBatch { fanout: self, sessions: self.shards.iter().map(|_| Vec::new()).collect() }
     }
 }
 
-/// One question's members who have to be written for, by shard.
+/// The members of a broadcast request that need a write, by shard. Their shards write when it is
+/// dropped.
 pub(super) struct FlushBatch<'a> {
     fanout: &'a Fanout,
-    found: Vec<Vec<Arc<Session>>>,
+    sessions: Vec<Vec<Arc<Session>>>,
 }
 
 impl FlushBatch<'_> {
-    /// Leaves a member to its shard.
+    /// Adds a member, for which its shard writes.
     pub(super) fn add(&mut self, number: u64, session: &Arc<Session>) {
-        let shard = shard_of(number, self.found.len());
-        self.found[shard].push(Arc::clone(session));
+        let shard = shard_of(number, self.sessions.len());
+        self.sessions[shard].push(Arc::clone(session));
     }
 }
 
 impl Drop for FlushBatch<'_> {
     fn drop(&mut self) {
-        for (shard, found) in self.fanout.shards.iter().zip(std::mem::take(&mut self.found)) {
-            if !found.is_empty() {
-                shard.request_flush(found);
+        for (shard, sessions) in self.fanout.shards.iter().zip(std::mem::take(&mut self.sessions)) {
+            if !sessions.is_empty() {
+                shard.request_flush(sessions);
             }
         }
     }
@@ -272,63 +287,64 @@ impl Drop for FlushBatch<'_> {
 
 impl Shard {
     fn new(changed: Arc<Notify>) -> Self {
-        Self { log: Arc::new(BroadcastLog::new(Arc::clone(&changed))), due: Mutex::default(), changed }
+        Self { log: Arc::new(BroadcastLog::new(Arc::clone(&changed))), pending: Mutex::default(), changed }
     }
 
-    /// Takes over those who have been asked something.
+    /// Adds members of a broadcast request that need a write.
     fn request_flush(self: &Arc<Self>, mut members: Vec<Arc<Session>>) {
-        let mut due = self.due.lock();
-        due.requests += 1;
-        if due.requested.is_empty() {
-            due.requested = members;
+        let mut pending = self.pending.lock();
+        pending.requests += 1;
+        if pending.requested.is_empty() {
+            pending.requested = members;
         } else {
-            due.requested.append(&mut members);
+            pending.requested.append(&mut members);
         }
-        drop(due);
+        drop(pending);
         self.ensure_task();
     }
 
-    /// Sees to it that somebody does what there is to do.
+    /// Starts the task of the shard, unless it runs.
     fn ensure_task(self: &Arc<Self>) {
-        if std::mem::replace(&mut self.due.lock().running, true) {
+        if std::mem::replace(&mut self.pending.lock().running, true) {
             return;
         }
-        let writing = ShardTask { shard: Arc::clone(self), runs: Vec::new(), sessions: Vec::new(), ended: false };
-        // Outside of a runtime the emitter writes itself, by dropping it.
+        let task = ShardTask { shard: Arc::clone(self), batches: Vec::new(), sessions: Vec::new(), ended: false };
+        // Outside of a runtime the emitter does the work, by dropping the task.
         if let Ok(runtime) = Handle::try_current() {
-            runtime.spawn(writing.run());
+            runtime.spawn(task.run());
             release_lifo_slot();
         }
     }
 }
 
-/// What a shard does. Should its task be stopped, with the runtime of the emitter that started it, all is done at once:
-/// the next emitter starts another, and nobody waits for this one.
+/// The task of a shard. It runs on the runtime of the emitter that started it. If that runtime is
+/// shut down, the drop of the task does all work at once. The next emitter starts another task.
 struct ShardTask {
     shard: Arc<Shard>,
-    runs: Vec<Batch>,
-    /// Those who have to be written for.
+    /// The messages of this round.
+    batches: Vec<Batch>,
+    /// The members that need a write.
     sessions: Vec<Arc<Session>>,
-    /// There was nothing left to do. Another task may have begun since.
+    /// There was no more work. Another task may have been started since.
     ended: bool,
 }
 
 impl ShardTask {
-    /// It ends when there is nothing to do, so that a quiet server has no such task.
+    /// Runs rounds until there is no more work, so that an idle server has no such task.
     async fn run(mut self) {
         while let Some(messages) = self.begin() {
-            for run in &self.runs {
-                for members in run.members().chunks(DELIVERIES_PER_YIELD) {
-                    deliver(run, members, &mut self.sessions);
+            for batch in &self.batches {
+                for members in batch.members().chunks(DELIVERIES_PER_YIELD) {
+                    deliver(batch, members, &mut self.sessions);
                     yield_now().await;
                 }
             }
-            self.end();
-            let mut turn = 0;
+            self.remove_delivered();
+            let mut flushed = 0;
             while let Some(session) = self.sessions.pop() {
                 session.flush_shard_member();
-                turn += 1;
-                if turn % FLUSHES_PER_YIELD == 0 {
+                flushed += 1;
+                if flushed % FLUSHES_PER_YIELD == 0 {
                     yield_now().await;
                 }
             }
@@ -341,38 +357,39 @@ impl ShardTask {
         }
     }
 
-    /// Takes what is to be done, and says of how many messages it is.
+    /// Begins a round. Returns the number of its messages, or `None` if there is no work.
     fn begin(&mut self) -> Option<usize> {
-        let mut due = self.shard.due.lock();
-        std::mem::swap(&mut due.requested, &mut self.sessions);
+        let mut pending = self.shard.pending.lock();
+        std::mem::swap(&mut pending.requested, &mut self.sessions);
         self.ended = self.sessions.is_empty() && self.shard.log.is_empty();
-        due.running = !self.ended;
+        pending.running = !self.ended;
         if self.ended {
-            due.requested = Vec::new();
+            pending.requested = Vec::new();
         }
-        let questions = std::mem::take(&mut due.requests);
-        drop(due);
+        let requests = std::mem::take(&mut pending.requests);
+        drop(pending);
         if self.ended {
             return None;
         }
-        self.runs = self.shard.log.batches();
-        Some(questions + self.runs.iter().map(Batch::len).sum::<usize>())
+        self.batches = self.shard.log.batches();
+        Some(requests + self.batches.iter().map(Batch::len).sum::<usize>())
     }
 
-    /// All members have been given what was new.
-    fn end(&mut self) {
-        let runs = std::mem::take(&mut self.runs);
-        self.shard.log.remove(&runs);
+    /// Removes the messages of this round from the log, after they have been delivered to all
+    /// members.
+    fn remove_delivered(&mut self) {
+        let batches = std::mem::take(&mut self.batches);
+        self.shard.log.remove(&batches);
     }
 }
 
 impl Drop for ShardTask {
     fn drop(&mut self) {
         while !self.ended {
-            for run in &self.runs {
-                deliver(run, run.members(), &mut self.sessions);
+            for batch in &self.batches {
+                deliver(batch, batch.members(), &mut self.sessions);
             }
-            self.end();
+            self.remove_delivered();
             self.sessions.drain(..).for_each(|session| session.flush_shard_member());
             self.begin();
         }
@@ -380,12 +397,12 @@ impl Drop for ShardTask {
     }
 }
 
-/// Gives members what is new to them.
-fn deliver(run: &Batch, members: &[(u64, Arc<Session>)], write: &mut Vec<Arc<Session>>) {
+/// Delivers the new messages of a batch to members. Appends the members that need a write.
+fn deliver(batch: &Batch, members: &[(u64, Arc<Session>)], needs_write: &mut Vec<Arc<Session>>) {
     let now = now();
     for (_, session) in members {
-        if session.deliver(now, run) {
-            write.push(Arc::clone(session));
+        if session.deliver(now, batch) {
+            needs_write.push(Arc::clone(session));
         }
     }
 }

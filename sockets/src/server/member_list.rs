@@ -1,4 +1,4 @@
-//! The members of an audience at one time, as the shards want them.
+//! The members of an audience at one time, by shard.
 
 use std::sync::Arc;
 
@@ -12,13 +12,13 @@ pub(super) struct MemberList {
     max_frame: Option<u32>,
 }
 
-/// The shard of the socket with this number.
+/// Returns the shard of the socket with this number.
 pub(super) fn shard_of(number: u64, shards: usize) -> usize {
     usize::try_from(number % shards as u64).unwrap_or(0)
 }
 
 impl MemberList {
-    /// `members` need not be in order.
+    /// Creates a list of `members`, in any order.
     pub(super) fn new<'a>(shards: usize, members: impl Iterator<Item = (u64, &'a Arc<Session>)>) -> Self {
         let mut by_shard = vec![Vec::new(); shards];
         let mut max_frame = None;

@@ -121,7 +121,7 @@ impl<I, T, E> Replies<I, T, E> {
         while self.open > 0 {
             let (index, reply) = match self.failed.pop_front() {
                 Some((index, error)) => (index, Err(error)),
-                None => match self.ask.poll_answer(cx) {
+                None => match self.ask.poll_result(cx) {
                     Poll::Ready((index, answer)) => (index, CallError::from_call_result(answer)),
                     Poll::Pending => return Poll::Pending,
                 },

@@ -1,4 +1,4 @@
-//! A session receives the emits and requests to audiences of which its socket is a member.
+//! The emits and requests to audiences, at the session of a member.
 
 use std::{
     sync::{Arc, Weak},
@@ -13,7 +13,7 @@ use super::{
 use crate::{call_error::CallError, clock::now, disconnect_reason::DisconnectReason, method::Callee};
 use sockets_proto::{CallId, SendOutcome, SharedRequest, VolatileEmit, WhenFull};
 
-/// The log of the emits to audiences, for a member.
+/// The subscription of a member to the log of its shard.
 pub(super) struct BroadcastCursor {
     pub(super) log: Arc<BroadcastLog>,
     /// The number of the member.
@@ -22,29 +22,29 @@ pub(super) struct BroadcastCursor {
 }
 
 impl Session {
-    /// Makes this session a member of a shard, whose log it follows from now on. It is called once,
-    /// before anything is sent.
+    /// Subscribes this session to the log of a shard. It is called once, before any message is
+    /// sent.
     pub(crate) fn subscribe(self: &Arc<Self>, log: Arc<BroadcastLog>, member: u64) {
         self.state.lock().cursor = log.newest();
         // It is set once, before the session is shared.
-        let _ = self.following.set(BroadcastCursor { log, member, session: Arc::downgrade(self) });
+        let _ = self.broadcast_cursor.set(BroadcastCursor { log, member, session: Arc::downgrade(self) });
     }
 
-    /// Queues the new messages of a run. Returns `true` if the shard has to write for this member.
-    /// A member whose queue is full is disconnected.
-    pub(crate) fn deliver(&self, now: Instant, run: &Batch) -> bool {
+    /// Queues the new messages of a batch. Returns `true` if the shard has to write for this
+    /// member. If a message does not fit into the queue of the member, the session closes.
+    pub(crate) fn deliver(&self, now: Instant, batch: &Batch) -> bool {
         let mut state = self.state.lock();
         if self.is_over(&state) {
             return false;
         }
         Self::before_delivery(&mut state);
-        let new = run.since(state.cursor);
-        state.cursor = state.cursor.max(run.last_number());
-        let (joined, largest) = run.concatenated();
-        let all_at_once = new.len() == run.len()
-            && !run.is_volatile()
-            && run.method().is_none_or(|method| state.signatures.matches(method))
-            && state.core.broadcast_all(joined, new.len(), largest, run.overflow());
+        let new = batch.since(state.cursor);
+        state.cursor = state.cursor.max(batch.last_number());
+        let (joined, largest) = batch.concatenated();
+        let all_at_once = new.len() == batch.len()
+            && !batch.is_volatile()
+            && batch.method().is_none_or(|method| state.signatures.matches(method))
+            && state.core.broadcast_all(joined, new.len(), largest, batch.overflow());
         if !all_at_once && !new.iter().all(|entry| self.deliver_entry(&mut state, now, entry.message())) {
             return false;
         }
@@ -54,7 +54,7 @@ impl Session {
 
     /// Queues the emits to audiences of this session that precede the next message.
     pub(super) fn sync_broadcasts(&self, state: &mut State) {
-        if let Some(BroadcastCursor { log, member, .. }) = self.following.get()
+        if let Some(BroadcastCursor { log, member, .. }) = self.broadcast_cursor.get()
             && log.newest() != state.cursor
             && !self.is_over(state)
         {
@@ -62,15 +62,15 @@ impl Session {
             state.cursor = newest;
             let now = state.now();
             Self::before_delivery(state);
-            // If one does not fit, the session closes.
+            // If a message does not fit, the session closes.
             if new.iter().all(|entry| self.deliver_entry(state, now, entry)) && !new.is_empty() {
                 self.after_delivery(state);
             }
         }
     }
 
-    /// Queues a message to an audience. Returns `false` if it does not fit into the queue: the
-    /// session closes then.
+    /// Queues a message to an audience. Returns `false` and closes the session if the message does
+    /// not fit into the queue.
     fn deliver_entry(&self, state: &mut State, now: Instant, entry: &Message) -> bool {
         if entry.method().is_some_and(|method| !state.signatures.matches(method)) {
             self.counters.count_mismatched_emit();
@@ -78,13 +78,13 @@ impl Session {
             return true;
         }
         let dropped = state.core.dropped();
-        let admission = if entry.is_volatile() {
+        let outcome = if entry.is_volatile() {
             state.core.emit_volatile(&VolatileEmit::Shared(entry.frame()))
         } else {
             let when_full = if state.lag.is_given_up() { WhenFull::ApplyPolicy } else { WhenFull::Accept };
             state.core.broadcast(now, entry.frame(), entry.key(), entry.overflow(), when_full)
         };
-        match admission {
+        match outcome {
             SendOutcome::Full => {
                 state.close(DisconnectReason::TooSlow);
                 return false;
@@ -104,7 +104,7 @@ impl Session {
         &self,
         now: Instant,
         callee: Callee<'_>,
-        ask: &SharedRequest,
+        request: &SharedRequest,
         member: MultiCallSlot,
     ) -> (bool, Result<(), (CallError, MultiCallSlot)>) {
         let mut state = match self.begin_sending() {
@@ -114,7 +114,7 @@ impl Session {
         if let Err(error) = state.signatures.check(callee) {
             return (false, Err((error, member)));
         }
-        match state.core.request_shared(now, ask, Waiter::Member(member), call_origin()) {
+        match state.core.request_shared(now, request, Waiter::Member(member), call_origin()) {
             Ok(()) => {
                 state.arm_timer();
                 (self.needs_write(&mut state), Ok(()))
@@ -127,7 +127,7 @@ impl Session {
         }
     }
 
-    /// Cancels a broadcast request at this member, since the caller has dropped it.
+    /// Cancels a broadcast request to this member, since the caller has dropped it.
     pub(crate) fn cancel_request(&self, id: CallId) {
         let mut state = self.state.lock();
         state.core.cancel(now(), id);
@@ -138,8 +138,8 @@ impl Session {
 
     /// Returns `true` if the shard has to write for this session, since no other task will.
     fn needs_write(&self, state: &mut State) -> bool {
-        let idle = state.core.outbox().is_empty() || state.dispatching.is_some() || state.flush_requested;
-        if idle || self.is_blocked() {
+        let is_covered = state.core.outbox().is_empty() || state.dispatching.is_some() || state.flush_requested;
+        if is_covered || self.is_blocked() {
             state.update_share();
             return false;
         }

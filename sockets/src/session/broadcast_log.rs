@@ -1,7 +1,9 @@
-//! What is said to many: an entry in a log for each shard of a server's sessions, instead of a copy for each session.
+//! The log of a shard. A message to an audience is an entry for each shard, and not a copy for each
+//! session.
 //!
-//! The shard goes through its log and gives each member all that is new to it at once. Whoever sends something to one
-//! member alone first gives it what the log has for it, so that what is sent to it in both ways keeps its order.
+//! The shard delivers all new entries to each member at once. Before a message is sent to a single
+//! member, the new entries for that member are queued. So unicast and broadcast messages keep their
+//! order.
 
 use crate::method::Callee;
 use std::{
@@ -18,46 +20,46 @@ use super::{Laggards, Session};
 use crate::lock::{Mutex, Notify};
 use sockets_proto::{Overflow, PREFIX, ReleaseUnused, codec::SHARE_FROM};
 
-/// The members of an audience who belong to one shard, in the order of their numbers.
+/// The members of an audience that belong to the same shard, in the order of their numbers.
 pub(crate) type Members = [(u64, Arc<Session>)];
 
-/// The messages of one shard that have not been given to all their members.
+/// The messages of a shard that have not been delivered to all their members.
 #[derive(Default)]
 pub(crate) struct BroadcastLog {
     /// The number of the last entry; the first has number 1.
     newest: AtomicU64,
     pending: Mutex<LogState>,
-    /// The shard's members that lag.
+    /// The lagging members of the shard.
     laggards: Laggards,
 }
 
 #[derive(Default)]
 struct LogState {
     entries: VecDeque<LogEntry>,
-    /// Of all their frames.
+    /// The total length of their frames.
     bytes: usize,
 }
 
-/// A message for many.
+/// A message and the members that receive it.
 #[derive(Clone)]
 pub(crate) struct LogEntry {
     message: Message,
     members: Arc<Members>,
 }
 
-/// A message without its members: a copy keeps no session.
+/// A message without its members, so that a copy keeps no session alive.
 #[derive(Clone)]
 pub(super) struct Message {
     number: u64,
     frame: Bytes,
     key: u64,
     overflow: Overflow,
-    /// Key and signature, if its sender knows the method's types.
+    /// Key and signature, if the emitter knows the types of the method.
     method: Option<(u64, u64)>,
 }
 
 impl BroadcastLog {
-    /// The log of a shard whose emitters wait for `changed`.
+    /// Creates the log of a shard. `changed` notifies its emitters.
     pub(crate) fn new(changed: Arc<Notify>) -> Self {
         Self { laggards: Laggards::new(changed), ..Self::default() }
     }
@@ -81,46 +83,46 @@ impl BroadcastLog {
         self.newest.load(Ordering::Acquire)
     }
 
-    /// What is in it now, as few runs.
+    /// Returns the current entries, in as few batches as possible.
     pub(crate) fn batches(&self) -> Vec<Batch> {
-        let mut runs: Vec<Batch> = Vec::new();
+        let mut batches: Vec<Batch> = Vec::new();
         for entry in &self.pending.lock().entries {
-            match runs.last_mut() {
-                Some(run) if run.accepts(entry) => run.entries.push(entry.clone()),
-                _ => runs.push(Batch { entries: vec![entry.clone()], concatenated: Bytes::new(), largest: 0 }),
+            match batches.last_mut() {
+                Some(batch) if batch.accepts(entry) => batch.entries.push(entry.clone()),
+                _ => batches.push(Batch { entries: vec![entry.clone()], concatenated: Bytes::new(), largest: 0 }),
             }
         }
         // Without the lock.
-        runs.iter_mut().for_each(Batch::concatenate);
-        runs
+        batches.iter_mut().for_each(Batch::concatenate);
+        batches
     }
 
-    /// Forgets what all members have been given.
-    pub(crate) fn remove(&self, runs: &[Batch]) {
-        let Some(last) = runs.last().map(Batch::last_number) else { return };
+    /// Removes the entries of these batches, which have been delivered to all members.
+    pub(crate) fn remove(&self, batches: &[Batch]) {
+        let Some(last) = batches.last().map(Batch::last_number) else { return };
         let mut pending = self.pending.lock();
-        let heard = pending.entries.partition_point(|entry| entry.message.number <= last);
-        let forgotten: Vec<_> = pending.entries.drain(..heard).collect();
+        let delivered = pending.entries.partition_point(|entry| entry.message.number <= last);
+        let removed: Vec<_> = pending.entries.drain(..delivered).collect();
         pending.entries.release_unused();
-        pending.bytes -= forgotten.iter().map(|entry| entry.message.frame.len()).sum::<usize>();
+        pending.bytes -= removed.iter().map(|entry| entry.message.frame.len()).sum::<usize>();
         drop(pending);
         // Without the lock, since they may hold the last handle of a session.
-        drop(forgotten);
+        drop(removed);
     }
 
     pub(crate) fn is_empty(&self) -> bool {
         self.pending.lock().entries.is_empty()
     }
 
-    /// How many bytes its messages have.
+    /// Returns the total length of its messages.
     pub(crate) fn bytes(&self) -> usize {
         self.pending.lock().bytes
     }
 
-    /// What is behind `number` for one member, and the number of the last entry.
-    pub(super) fn since(&self, number: u64, member: u64) -> (Vec<Message>, u64) {
+    /// Returns the messages to a member after `cursor`, and the number of the last entry.
+    pub(super) fn since(&self, cursor: u64, member: u64) -> (Vec<Message>, u64) {
         let entries = &self.pending.lock().entries;
-        let new = entries.iter().skip(entries.partition_point(|entry| entry.message.number <= number));
+        let new = entries.iter().skip(entries.partition_point(|entry| entry.message.number <= cursor));
         let messages = new.filter(|entry| entry.is_for(member)).map(|entry| entry.message.clone());
         (messages.collect(), self.newest())
     }
@@ -158,8 +160,8 @@ impl Message {
     }
 }
 
-/// Messages one behind the other that have the same method and the same members: those who have heard none of them take
-/// all at once.
+/// Consecutive messages of the same method to the same members. A member that has received none of
+/// them gets all at once.
 pub(crate) struct Batch {
     entries: Vec<LogEntry>,
     concatenated: Bytes,
@@ -171,7 +173,7 @@ impl Batch {
         let first = &self.entries[0];
         (first.message.method, first.message.overflow) == (entry.message.method, entry.message.overflow)
             && Arc::ptr_eq(&first.members, &entry.members)
-            // Large frames are shared one by one, without being copied even once.
+            // Large frames are shared separately, so that they are never copied.
             && first.message.frame.len().max(entry.message.frame.len()) < SHARE_FROM
     }
 
@@ -189,7 +191,7 @@ impl Batch {
         };
     }
 
-    /// How many messages it has.
+    /// Returns the number of messages.
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }
@@ -214,12 +216,12 @@ impl Batch {
         self.entries[self.entries.len() - 1].message.number
     }
 
-    /// What is new to one who has heard everything up to `number`.
-    pub(super) fn since(&self, number: u64) -> &[LogEntry] {
-        &self.entries[self.entries.partition_point(|entry| entry.message.number <= number)..]
+    /// Returns the entries after `cursor`.
+    pub(super) fn since(&self, cursor: u64) -> &[LogEntry] {
+        &self.entries[self.entries.partition_point(|entry| entry.message.number <= cursor)..]
     }
 
-    /// All frames in one piece, and the length of the largest.
+    /// Returns all frames in a single buffer, and the length of the largest.
     pub(super) fn concatenated(&self) -> (&Bytes, usize) {
         (&self.concatenated, self.largest)
     }
@@ -229,7 +231,7 @@ impl Batch {
 mod tests {
     use super::*;
 
-    fn said(log: &BroadcastLog, text: &'static [u8]) {
+    fn push(log: &BroadcastLog, text: &'static [u8]) {
         log.push(
             Bytes::from_static(text),
             Callee::Named(&crate::method::Named { key: 1, path: "", name: "text" }),
@@ -238,13 +240,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_while_a_shard_is_at_work_is_all_that_is_left_behind_it() {
+    fn log_keeps_entries_pushed_after_a_batch_was_taken() {
         let log = BroadcastLog::default();
-        said(&log, b"frame one");
-        let runs = log.batches();
-        said(&log, b"another frame");
+        push(&log, b"frame one");
+        let batches = log.batches();
+        push(&log, b"another frame");
         assert_eq!(log.bytes(), 22);
-        log.remove(&runs);
+        log.remove(&batches);
         assert_eq!(log.bytes(), 13);
         log.remove(&log.batches());
         assert_eq!((log.bytes(), log.is_empty()), (0, true));

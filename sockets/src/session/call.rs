@@ -1,11 +1,14 @@
-//! What a handler may know of its caller.
+//! The call as its handler sees it.
 
 use std::{sync::Arc, time::Instant};
 
 use super::{Peer, Session};
 
-/// A call, as its handler sees it. A method whose handler needs it declares `call: &sockets::Call` as its first argument
-/// after `&self`, in the trait as in its implementations; it is not on the wire, and the stub has no such parameter.
+/// A call, as its handler sees it.
+///
+/// A method that needs it declares `call: &sockets::Call` as its first argument after `&self`, in
+/// the trait and in its implementations. It is not sent, and the method of the stub does not have
+/// this parameter.
 #[derive(Clone, Debug)]
 pub struct Call {
     peer: Peer,
@@ -21,15 +24,15 @@ impl Call {
         self.peer.session()
     }
 
-    /// The caller, which can be called back.
+    /// Returns the caller, which can be called back.
     pub fn peer(&self) -> &Peer {
         &self.peer
     }
 
-    /// When the handler is stopped, at its next suspension, because nobody waits any more.
+    /// Returns the time at which the handler is stopped, at its next suspension.
     ///
-    /// It is the caller's deadline, counted from when the call came in. An emit, which brings none, has the receiver's
-    /// [`Limits::call_timeout`](crate::Limits::call_timeout).
+    /// It is the time at which the call was received, plus the timeout of the caller. An emit has
+    /// no timeout: the receiver's [`Limits::call_timeout`](crate::Limits::call_timeout) applies.
     pub fn deadline(&self) -> Instant {
         self.deadline
     }

@@ -1,4 +1,4 @@
-//! A request that waits for its reply.
+//! A request that waits for its result.
 
 use crate::method::Callee;
 use std::{
@@ -20,28 +20,28 @@ use crate::failing_element::failing_element;
 use crate::{call_error::CallError, clock::now};
 use sockets_proto::{CallId, CallResult, clamp_timeout};
 
-/// The slot for the answer to a request, and the waker of its caller.
+/// The slot for the result of a request, and the waker of its caller.
 pub(super) struct WaitSlot {
-    answer: Option<CallResult>,
+    result: Option<CallResult>,
     waker: Option<Waker>,
-    /// The answer is in a buffer of its own.
+    /// The result is in a buffer of its own.
     detached: bool,
 }
 
-/// The number of batches after which answers are copied out of them, if their callers do not take
-/// them.
-const KEPT_BATCHES: u8 = 64;
-/// The length from which an answer is not copied: it is most of its buffer.
-const DETACHED: usize = 8 * 1024;
+/// The number of batches after which results are copied out of their buffers, if their callers have
+/// not taken them.
+const DETACH_AFTER_BATCHES: u8 = 64;
+/// The length from which a reply is not copied: it takes most of its buffer.
+const MAX_COPIED: usize = 8 * 1024;
 
-/// The future of a request that has been sent. If it is dropped before the answer arrives, it
+/// The future of a request that has been sent. If it is dropped before the result arrives, it
 /// cancels the request.
 pub(crate) struct CallFuture<'a> {
     session: &'a Session,
     id: CallId,
     slot: usize,
     deadline: Instant,
-    answered: bool,
+    is_complete: bool,
     /// It has been polled. Before the first poll, the slot has the waker of `request`.
     polled: bool,
 }
@@ -56,8 +56,8 @@ impl Session {
         args: &(impl Serialize + ?Sized),
     ) -> Result<R, CallError> {
         let mut timeout = timeout.unwrap_or(self.limits.call_timeout);
-        if let Some(around) = self.around.as_deref() {
-            return Box::pin(self.call_intercepted(around, callee, timeout, args)).await;
+        if let Some(interceptor) = self.interceptor.as_deref() {
+            return Box::pin(self.call_intercepted(interceptor, callee, timeout, args)).await;
         }
         loop {
             let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
@@ -66,9 +66,9 @@ impl Session {
                 Err(error) => return Err(self.cannot_encode(callee, &error, args)),
             };
             let deadline = waiting.deadline;
-            let answer = waiting.await;
-            if !self.may_repeat(callee, &answer) {
-                let reply = CallError::from_call_result(answer)?;
+            let result = waiting.await;
+            if !self.may_repeat(callee, &result) {
+                let reply = CallError::from_call_result(result)?;
                 return decode_within(&reply, self.limits.max_decoded as usize)
                     .map_err(|error| self.cannot_decode_reply::<R>(callee, &error));
             }
@@ -94,15 +94,15 @@ impl Session {
         Described::new(callee).cannot_decode_reply(self.side(), error, type_name::<R>())
     }
 
-    /// Returns `true` if a call with this answer can be made again, in the next session of the
+    /// Returns `true` if a call with this result can be made again, in a new session with the
     /// server.
-    fn may_repeat(&self, callee: Callee<'_>, answer: &CallResult) -> bool {
-        let CallResult::Disconnected { maybe_executed } = *answer else { return false };
+    fn may_repeat(&self, callee: Callee<'_>, result: &CallResult) -> bool {
+        let CallResult::Disconnected { maybe_executed } = *result else { return false };
         (!maybe_executed || callee.is_idempotent()) && !self.is_ending()
     }
 
-    /// As [`call`](Self::call), with arguments that have been encoded and a reply that is not
-    /// decoded yet.
+    /// Makes a request as [`call`](Self::call) does, with encoded arguments. Returns the encoded
+    /// reply.
     pub(super) async fn call_encoded(
         &self,
         callee: Callee<'_>,
@@ -113,9 +113,9 @@ impl Session {
             let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
             let waiting = self.request(callee, timeout, args, waker)?;
             let deadline = waiting.deadline;
-            let answer = waiting.await;
-            if !self.may_repeat(callee, &answer) {
-                return CallError::from_call_result(answer);
+            let result = waiting.await;
+            if !self.may_repeat(callee, &result) {
+                return CallError::from_call_result(result);
             }
             timeout = deadline.saturating_duration_since(now());
         }
@@ -132,15 +132,15 @@ impl Session {
         let now = now();
         let mut state = self.begin_sending()?;
         state.signatures.check(callee)?;
-        let slot = state.wait_slots.insert(WaitSlot { answer: None, waker: Some(waker), detached: false });
+        let slot = state.wait_slots.insert(WaitSlot { result: None, waker: Some(waker), detached: false });
         match state.core.request(now, callee.key(), timeout, payload, Waiter::Caller(slot), call_origin()) {
             Ok(id) => {
                 state.arm_for(timeout, now);
-                // Callers whose answers have arrived are about to run, and may call again.
+                // Callers of completed calls are about to run, and may call again.
                 let lone = state.core.calls_in_flight() == 1 && state.wait_slots.len() == 1;
                 self.after_queueing(state, lone);
                 let deadline = now + clamp_timeout(timeout);
-                Ok(CallFuture { session: self, id, slot, deadline, answered: false, polled: false })
+                Ok(CallFuture { session: self, id, slot, deadline, is_complete: false, polled: false })
             }
             Err(refused) => {
                 let unused = state.wait_slots.remove(slot);
@@ -154,41 +154,41 @@ impl Session {
 }
 
 impl State {
-    /// Stores the answers of calls that have ended together. Returns the notices to their callers.
-    pub(super) fn deliver_all(&mut self, ended: Vec<(Waiter, CallResult)>) -> WakeList {
-        let mut notices = WakeList::new();
-        for (consumer, answer) in ended {
-            notices.add(self.complete(consumer, answer));
+    /// Stores the results of calls that have ended together. Returns the wake-ups of their callers.
+    pub(super) fn deliver_all(&mut self, results: Vec<(Waiter, CallResult)>) -> WakeList {
+        let mut wakes = WakeList::new();
+        for (consumer, result) in results {
+            wakes.add(self.complete(consumer, result));
         }
-        notices
+        wakes
     }
 
-    /// Copies answers out of the buffers in which they were received, if their callers have not
-    /// taken them for a while. Otherwise each could keep a whole buffer. Answers that are taken at
+    /// Copies replies out of the buffers in which they were received, if their callers have not
+    /// taken them for a while. Otherwise each could keep a whole buffer. Replies that are taken at
     /// once are not copied.
-    pub(super) fn detach_old_answers(&mut self) {
-        self.batches = (self.batches + 1) % KEPT_BATCHES;
+    pub(super) fn detach_old_results(&mut self) {
+        self.batches = (self.batches + 1) % DETACH_AFTER_BATCHES;
         if self.batches > 0 {
             return;
         }
         for (_, slot) in &mut self.wait_slots {
-            if let Some(CallResult::Reply(reply)) = &mut slot.answer
+            if let Some(CallResult::Reply(reply)) = &mut slot.result
                 && !mem::replace(&mut slot.detached, true)
-                && reply.len() < DETACHED
+                && reply.len() < MAX_COPIED
             {
                 *reply = Bytes::copy_from_slice(reply);
             }
         }
     }
 
-    /// Stores an answer. The lock is the one under which the call was removed from the table: once
-    /// it is released, the caller may drop its future, and another call may use the slot.
-    pub(super) fn complete(&mut self, consumer: Waiter, answer: CallResult) -> Option<Wakeup> {
+    /// Stores a result. The lock is held since the call was removed from the table. Once it is
+    /// released, the caller may drop its future, and another call may use the slot.
+    pub(super) fn complete(&mut self, consumer: Waiter, result: CallResult) -> Option<Wakeup> {
         match consumer {
-            Waiter::Member(member) => Some(Wakeup::Member(member, answer)),
+            Waiter::Member(member) => Some(Wakeup::Member(member, result)),
             Waiter::Caller(slot) => {
                 let slot = self.wait_slots.get_mut(slot)?;
-                slot.answer = Some(answer);
+                slot.result = Some(result);
                 slot.waker.take().map(Wakeup::Wake)
             }
         }
@@ -200,7 +200,7 @@ impl Future for CallFuture<'_> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<CallResult> {
         if !mem::replace(&mut self.polled, true) {
-            // If the answer has arrived already, the waker has been woken.
+            // If the result has arrived already, the waker has been woken.
             return Poll::Pending;
         }
         // Wakers are cloned and dropped without the lock.
@@ -208,11 +208,11 @@ impl Future for CallFuture<'_> {
         loop {
             let mut state = self.session.state.lock();
             let slot = &mut state.wait_slots[self.slot];
-            if slot.answer.is_some() {
+            if slot.result.is_some() {
                 let slot = state.wait_slots.remove(self.slot);
                 drop(state);
-                self.answered = true;
-                return slot.answer.map_or(Poll::Pending, Poll::Ready);
+                self.is_complete = true;
+                return slot.result.map_or(Poll::Pending, Poll::Ready);
             }
             if waker.is_some() {
                 mem::swap(&mut slot.waker, &mut waker);
@@ -226,18 +226,18 @@ impl Future for CallFuture<'_> {
 
 impl Drop for CallFuture<'_> {
     fn drop(&mut self) {
-        if self.answered {
+        if self.is_complete {
             return;
         }
         let mut state = self.session.state.lock();
         // Its waker is dropped without the lock.
         let slot = state.wait_slots.remove(self.slot);
-        if slot.answer.is_some() {
+        if slot.result.is_some() {
             // The core has removed the call, and another call may have its id.
             drop(state);
             return;
         }
-        // The consumer is removed with the slot, so no later answer finds it.
+        // The consumer is removed with the slot, so a late result has no effect.
         state.core.cancel(now(), self.id);
         self.session.notify_capacity(&mut state);
         self.session.notify_if_idle(&mut state);

@@ -12,14 +12,14 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(crate) enum Described {
     Declared(&'static Method),
-    /// A path and a name, of which the types are not known.
+    /// The full name of a method with unknown types.
     Named(String),
 }
 
-/// What could not be encoded or decoded.
+/// The values that could not be encoded or decoded.
 #[derive(Clone, Copy)]
 enum Subject {
-    /// An argument, by its position, or all of them.
+    /// The argument at this position, or all arguments.
     Arguments(Option<usize>),
     Reply,
 }
@@ -32,7 +32,7 @@ impl Described {
         }
     }
 
-    /// The full name.
+    /// Returns the full name.
     pub(crate) fn name(&self) -> String {
         match self {
             Self::Declared(method) => full_name(method.path, method.name),
@@ -40,7 +40,8 @@ impl Described {
         }
     }
 
-    /// Describes arguments, of this Rust type, that could not be encoded; `failed` is the position of the first.
+    /// Describes arguments of this Rust type that could not be encoded. `failed` is the position of
+    /// the first of them.
     #[cold]
     pub(crate) fn cannot_encode_arguments(
         &self,
@@ -52,7 +53,8 @@ impl Described {
         CallError::Encode(cannot_encode(&self.subject(Subject::Arguments(failed), rust_type), side, error))
     }
 
-    /// Describes arguments that could not be decoded; so many of them follow the one at fault, if that is known.
+    /// Describes arguments that could not be decoded. `following` is the number of arguments after
+    /// the faulty argument, if that is known.
     #[cold]
     pub(crate) fn cannot_decode_arguments(
         &self,
@@ -115,12 +117,13 @@ pub(crate) fn cannot_encode(subject: &str, side: Role, error: &EncodeError) -> S
 pub(crate) fn cannot_decode(subject: &str, side: Role, error: &DecodeError) -> String {
     let remedy = match error {
         DecodeError::Custom(_) | DecodeError::NotSelfDescribing | DecodeError::TooDeep => "",
-        _ => "; the two sides may have been built with different versions of the type",
+        _ => "; the peers may have been built with different versions of the type",
     };
     format!("cannot decode {subject} at the {side}: {error}{remedy}")
 }
 
-/// The types of the arguments, and that of the reply, in a text such as `(String, u32) -> Option<u32>`.
+/// Splits a text such as `(String, u32) -> Option<u32>` into the types of the arguments and of the
+/// reply.
 fn split(types: &'static str) -> (Vec<&'static str>, &'static str) {
     let (mut depth, mut begin, mut arguments) = (0_usize, 0, Vec::new());
     for (at, letter) in types.char_indices() {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::lock::Mutex;
 
-/// A share is adjusted as soon as its session's bytes have changed by so many.
+/// The change of a session's bytes from which its share is adjusted.
 const PRECISION: usize = 16 * 1024;
 
 /// The bytes that the detached sessions of a server hold together, and their limit.
@@ -19,7 +19,7 @@ struct Total {
     bytes: usize,
 }
 
-/// The bytes of one detached session among those of all, until it is dropped.
+/// The bytes of a detached session in the total. They are subtracted when the share is dropped.
 pub(crate) struct DetachedShare {
     all: Arc<DetachedBytes>,
     bytes: usize,
@@ -30,7 +30,7 @@ impl DetachedBytes {
         Arc::new(Self { limit, total: Mutex::default() })
     }
 
-    /// Returns the share of one more session, which is empty.
+    /// Returns the empty share of a further session.
     pub(crate) fn share(self: &Arc<Self>) -> DetachedShare {
         self.total.lock().sessions += 1;
         DetachedShare { all: Arc::clone(self), bytes: 0 }
@@ -45,8 +45,8 @@ impl DetachedShare {
 
     /// Adjusts the share to the bytes that the session holds, or is about to hold.
     ///
-    /// Returns `false` if all sessions together would exceed the limit and this one more than an equal part of it. Then
-    /// the share does not grow.
+    /// Returns `false` if all sessions together would exceed the limit, and this session more than
+    /// an equal part of it. Then the share does not grow.
     pub(super) fn adjust(&mut self, bytes: usize) -> bool {
         let mut total = self.all.total.lock();
         let adjusted = total.bytes - self.bytes + bytes;
@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn share_beyond_its_part_does_not_grow_past_the_limit() {
+    fn share_above_an_equal_part_does_not_grow_past_the_limit() {
         let all = DetachedBytes::new(100);
         let [mut large, mut small] = [(); 2].map(|()| all.share());
         assert!(large.adjust(90) && small.adjust(10), "together they are at the limit");

@@ -1,4 +1,4 @@
-//! Whether this thread runs a handler, and what follows from that.
+//! The handler or hook that runs on this thread.
 
 use std::{cell::Cell, sync::Arc};
 
@@ -8,13 +8,13 @@ use super::Session;
 
 thread_local! {
     static RUNS_HANDLER: Cell<bool> = const { Cell::new(false) };
-    /// The address of the session whose handler or hook runs, or 0.
+    /// The address of the session of the running handler or hook, or 0.
     static SESSION: Cell<usize> = const { Cell::new(0) };
 }
 
 /// Runs a step of a handler of this session.
 pub(crate) fn run_handler<T>(session: &Arc<Session>, step: impl FnOnce() -> T) -> T {
-    /// Also when the step panics.
+    /// Restores the mark, also if the step panics.
     struct Reset(bool);
     impl Drop for Reset {
         fn drop(&mut self) {
@@ -38,21 +38,23 @@ pub(crate) fn run_hook<T>(session: &Arc<Session>, step: impl FnOnce() -> T) -> T
 }
 
 impl Session {
-    /// Returns `true` if a handler or hook of this session runs on this thread: it must not wait for the session's end.
+    /// Returns `true` if a handler or hook of this session runs on this thread. It must not wait
+    /// for the end of the session.
     pub(crate) fn runs_here(self: &Arc<Self>) -> bool {
         SESSION.get() == Arc::as_ptr(self).addr()
     }
 }
 
-/// Who calls, on this thread.
+/// Returns the origin of calls that are made on this thread.
 pub(super) fn call_origin() -> CallOrigin {
     if RUNS_HANDLER.get() { CallOrigin::Handler } else { CallOrigin::Other }
 }
 
 /// Lets another worker run the task that has just been woken, if a handler woke it.
 ///
-/// A worker keeps the last task that it has woken for itself, in a slot from which nobody can steal. If the handler then
-/// blocks its thread, that task waits with it. One more task pushes it out of the slot, to where others find it.
+/// A worker of tokio keeps the last task that it has woken in its LIFO slot, from which other
+/// workers cannot steal. If the handler then blocks its thread, that task waits with it. Spawning a
+/// further task moves it from the slot to the run queue, from which other workers can steal.
 pub(crate) fn release_lifo_slot() {
     if RUNS_HANDLER.get() {
         tokio::spawn(std::future::ready(()));

@@ -1,4 +1,4 @@
-//! Where a handler's future is polled first.
+//! The slot in which the future of a handler is polled first.
 
 use std::{
     future::Future,
@@ -13,60 +13,67 @@ use tokio_util::sync::ReusableBoxFuture;
 
 use super::{Session, handler_context::run_handler};
 
-/// Says that a call has ended. Only [`Responder`](super::Responder) makes one, so a handler's future cannot forget to.
+/// Proof that a call has ended. Only [`Responder`](super::Responder) creates it, so the future of a
+/// handler cannot return without it.
 #[derive(Debug)]
 pub struct Completed(pub(super) ());
 
 impl Completed {
-    /// Of a call that nobody here has any more: it has been answered, or dropped, which is an answer.
+    /// Returns the proof for a call after its `Responder` has been moved elsewhere. The call has
+    /// been answered, or dropped, which answers it.
     #[cfg(feature = "middleware")]
     pub(crate) fn elsewhere() -> Self {
         Self(())
     }
 }
 
-/// A handler's future, wherever it runs.
+/// The future of a handler.
 pub(crate) type HandlerFuture = ReusableBoxFuture<'static, Result<Completed, Completed>>;
 
-/// The place of one method's handler. A future that has been polled cannot move, so it is put here before; a handler
-/// that never suspends leaves its memory to the next call.
+/// A slot for the handlers of a method.
+///
+/// A future that has been polled cannot be moved, so it is put here before. If it completes without
+/// suspension, its memory is reused by the next call.
 #[derive(Default)]
 pub struct HandlerSlot {
     future: Option<HandlerFuture>,
-    waiting: bool,
+    /// The future has not been polled. Otherwise only its memory is left.
+    is_unpolled: bool,
 }
 
 impl HandlerSlot {
-    /// Puts a handler here.
+    /// Puts the future of a handler into the slot.
     pub fn put(&mut self, future: impl Future<Output = Result<Completed, Completed>> + Send + 'static) {
-        self.waiting = true;
+        self.is_unpolled = true;
         match &mut self.future {
-            Some(place) => place.set(future),
+            Some(boxed) => boxed.set(future),
             None => self.future = Some(ReusableBoxFuture::new(future)),
         }
     }
 
-    /// Takes the handler out, to be run elsewhere. None has been put here if its call was refused.
+    /// Returns the future, to be polled elsewhere. There is none if the call was refused.
     #[cfg(feature = "middleware")]
     pub(crate) fn into_future(self) -> Option<HandlerFuture> {
-        self.future.filter(|_| self.waiting)
+        self.future.filter(|_| self.is_unpolled)
     }
 
-    /// Polls the handler once. One that suspends comes back, to be run by a task of its own.
+    /// Polls the future once. Returns it if it suspends, to be polled by a task of its own.
     pub(crate) fn poll_once(&mut self, session: &Arc<Session>) -> Option<HandlerFuture> {
-        if !std::mem::take(&mut self.waiting) {
+        if !std::mem::take(&mut self.is_unpolled) {
             return None;
         }
         let future = self.future.as_mut()?;
-        // The task that a suspended handler is given polls it again at once, with a waker of its own.
+        // The task of a suspended handler polls it again at once, with a waker of its own.
         let mut cx = Context::from_waker(Waker::noop());
-        // Outside of tokio's budget: within it, handlers that are ready would be turned away in a large batch.
+        // Within tokio's cooperative budget, ready handlers of a large batch would appear
+        // suspended.
         let polled =
             catch_unwind(AssertUnwindSafe(|| run_handler(session, || pin!(unconstrained(future)).poll(&mut cx))));
         match polled {
             Ok(Poll::Ready(_)) => None,
             Ok(Poll::Pending) => self.future.take(),
-            // The call has been answered while it was dropped; what is left of the future must not be polled again.
+            // The panic has dropped the `Responder`, which has answered the call. The future must
+            // not be polled again.
             Err(_) => {
                 self.future = None;
                 None

@@ -1,4 +1,4 @@
-//! What a driver does with its session.
+//! The methods by which a driver runs its session.
 
 use std::{
     mem,
@@ -17,40 +17,42 @@ use crate::{
 };
 use sockets_proto::{CallId, CloseReason, Event, Frame, HandlerId, IncomingCall, ProtocolError, announced};
 
-/// How many frames are taken in under one lock: callers wait for it.
-const GATHER_LIMIT: usize = 32;
-/// And how many bytes, if the last frame is not longer: texts are copied.
-const BYTES_TOGETHER: usize = 64 * 1024;
-/// How many signatures are recorded under one lock.
-const SIGNATURES_TOGETHER: usize = 512;
+/// The number of frames that are handled while the lock is held, for which callers wait.
+const MAX_FRAMES_PER_LOCK: usize = 32;
+/// The bytes that are handled while the lock is held, unless a single frame is longer: texts are
+/// copied.
+const MAX_BYTES_PER_LOCK: usize = 64 * 1024;
+/// The number of signatures that are recorded while the lock is held.
+const MAX_SIGNATURES_PER_LOCK: usize = 512;
 
-/// What a frame leaves for the driver to do.
+/// The action that a received frame requires of the driver.
 pub(crate) enum Received {
-    /// A handler is to be started: at once, or when the gate opens.
-    Call { called: IncomingCall, gate_is_open: bool },
-    /// A handler is to be stopped.
+    /// Start a handler: at once, or when the gate opens.
+    Call { call: IncomingCall, gate_is_open: bool },
+    /// Stop a suspended handler.
     Cancelled(AbortHandle),
-    /// A request is revoked that has no suspended handler.
+    /// Revoke a request that has no suspended handler.
     Revoked(CallId),
-    /// Signatures are to be recorded before anything else is handled.
+    /// Record these signatures before anything else is handled.
     Announced(Bytes),
     /// The server is ready.
     Ready,
-    /// The other side has left.
-    Goodbye(DisconnectReason),
+    /// The peer has closed the session.
+    Closed(DisconnectReason),
 }
 
 impl Session {
-    /// Makes sure that the driver is woken, writes what the connection did not take before, and looks whether the
-    /// session is to go on.
+    /// Registers the driver's waker, and writes bytes that the connection did not accept before.
+    /// Returns an error if the session leaves its connection.
     pub(crate) fn prepare(&self, now: Instant, cx: &Context<'_>) -> Result<(), DisconnectReason> {
         let mut state = self.state.lock();
-        let known = state.driver.will_wake(cx.waker());
-        if !known {
+        let is_registered = state.driver.will_wake(cx.waker());
+        if !is_registered {
             drop(state);
             self.register_driver(cx.waker());
             state = self.state.lock();
-            // What has been said before. A first call may be about to be made, and goes with it.
+            // Messages were queued before the driver started. If the first call follows at once, it
+            // is written with them.
             state.flush_requested |= !state.core.outbox().is_empty();
         }
         state.closing(now)?;
@@ -70,26 +72,27 @@ impl Session {
 
     /// Registers the waker of the driver's task. Wakers are cloned and dropped without a lock.
     pub(super) fn register_driver(&self, waker: &Waker) {
-        let (waker, writers) = (waker.clone(), waker.clone());
+        let (waker, writer_waker) = (waker.clone(), waker.clone());
         let replaced = mem::replace(&mut self.state.lock().driver, waker);
         drop(replaced);
-        let replaced = self.writer.lock().set_waker(writers);
+        let replaced = self.writer.lock().set_waker(writer_waker);
         drop(replaced);
     }
 
-    /// Handlers are going to be started: what they send and answer is written together.
+    /// Begins a batch of received frames. Messages that its handlers queue are written together.
     pub(crate) fn begin_batch(&self, now: Instant) {
         let mut state = self.state.lock();
         state.dispatching = Some(now);
         state.queued_before = state.core.outbox().len();
-        state.detach_old_answers();
+        state.detach_old_results();
     }
 
-    /// Writes what the batch has left.
+    /// Ends a batch, and writes the messages that it has queued.
     pub(crate) fn end_batch(&self) {
         let mut state = self.state.lock();
         state.dispatching = None;
-        // What was there before may wait for more to go with it, as somebody has asked for.
+        // Messages that were queued before the batch may wait for more: a caller has requested a
+        // later flush.
         let queued = state.core.outbox().len() > state.queued_before || state.core.has_control_frames();
         self.notify_if_idle(&mut state);
         drop(state);
@@ -98,32 +101,34 @@ impl Session {
         }
     }
 
-    /// Takes frames in, until one leaves something for the driver to do. `notices` are of those who have been answered.
+    /// Handles frames until a frame requires an action of the driver. Adds the consumers of results
+    /// to `wakes`.
     pub(crate) fn handle(
         &self,
         now: Instant,
         batch: &mut Batch,
-        notices: &mut WakeList,
+        wakes: &mut WakeList,
     ) -> Result<Option<Received>, ProtocolError> {
         let mut state = self.state.lock();
-        let enough = batch.len().saturating_sub(BYTES_TOGETHER);
-        for _ in 0..GATHER_LIMIT {
-            if batch.len() < enough {
+        let stop_at = batch.len().saturating_sub(MAX_BYTES_PER_LOCK);
+        for _ in 0..MAX_FRAMES_PER_LOCK {
+            if batch.len() < stop_at {
                 break;
             }
             let Some(frame) = batch.next_frame() else { break };
             let event = state.core.handle(now, frame)?;
             self.notify_capacity(&mut state);
             match event {
-                Event::Call(called) => {
+                Event::Call(call) => {
                     let gate_is_open = state.can_dispatch();
-                    return Ok(Some(Received::Call { called, gate_is_open }));
+                    return Ok(Some(Received::Call { call, gate_is_open }));
                 }
                 Event::Completed { consumer: consumer @ Waiter::Member(_), answer } => {
-                    // It waits until the program takes it, with the answers of many others.
-                    notices.add(state.complete(consumer, batch.detach_answer(answer)));
+                    // The program may take it late, with the results of many other members. It must
+                    // not keep the buffer of the batch.
+                    wakes.add(state.complete(consumer, batch.detach_answer(answer)));
                 }
-                Event::Completed { consumer, answer } => notices.add(state.complete(consumer, answer)),
+                Event::Completed { consumer, answer } => wakes.add(state.complete(consumer, answer)),
                 Event::Handled => {}
                 Event::Cancelled(handler) => return Ok(Some(Received::Cancelled(handler))),
                 Event::Revoked(id) => return Ok(Some(Received::Revoked(id))),
@@ -136,14 +141,14 @@ impl Session {
                     return Ok(Some(Received::Ready));
                 }
                 Event::Drained => {
-                    self.drained.store(true, Ordering::Release);
+                    self.peer_drained.store(true, Ordering::Release);
                     self.notify_if_idle(&mut state);
                 }
                 Event::Announcement(signatures) => return Ok(Some(Received::Announced(signatures))),
                 Event::Acknowledged => {
                     state.confirm_token();
                     state.lag.note_progress();
-                    if state.replies_wait() {
+                    if state.has_pending_replies() {
                         state.notify_capacity();
                     }
                 }
@@ -151,7 +156,7 @@ impl Session {
                     if reason == CloseReason::Restarting {
                         state.set_restart_delay(delayed(&text).0);
                     }
-                    return Ok(Some(Received::Goodbye(DisconnectReason::from_close(reason, text))));
+                    return Ok(Some(Received::Closed(DisconnectReason::from_close(reason, text))));
                 }
             }
         }
@@ -161,38 +166,38 @@ impl Session {
     /// Records some of the signatures that the peer has announced. Returns `true` if none are left.
     pub(crate) fn record_signatures(&self, signatures: &mut Bytes) -> bool {
         let mut state = self.state.lock();
-        let some = announced(&mut *signatures).take(SIGNATURES_TOGETHER);
-        state.signatures.extend(some, self.limits.names_per_peer as usize);
-        let is_over = signatures.is_empty();
-        if is_over {
+        let next = announced(&mut *signatures).take(MAX_SIGNATURES_PER_LOCK);
+        state.signatures.extend(next, self.limits.names_per_peer as usize);
+        let is_finished = signatures.is_empty();
+        if is_finished {
             state.signatures.finish();
         }
-        is_over
+        is_finished
     }
 
-    /// So many bytes have come of a frame that is not whole.
+    /// Records that `bytes` of an incomplete frame have been received.
     pub(crate) fn on_partial(&self, now: Instant, bytes: usize) {
         self.state.lock().core.on_partial(now, bytes);
     }
 
-    /// Whether calls may be started.
+    /// Returns `true` if calls may start.
     pub(crate) fn can_dispatch(&self) -> bool {
         self.state.lock().can_dispatch()
     }
 
-    /// Whether a call that was held may start: no other has its id.
-    pub(crate) fn check_id(&self, open: HandlerId) -> Result<(), ProtocolError> {
-        self.state.lock().core.check_id(open)
+    /// Checks that a held call may start: no other call has its id.
+    pub(crate) fn check_id(&self, handler: HandlerId) -> Result<(), ProtocolError> {
+        self.state.lock().core.check_id(handler)
     }
 
-    /// A name for one more handler of an emit that several hear.
+    /// Returns an id for a further handler of an emit with several handlers.
     pub(crate) fn next_handler_id(&self) -> HandlerId {
         self.state.lock().core.next_handler_id()
     }
 
-    /// Keeps a handler that has suspended, and is going to be given a task.
-    pub(crate) fn suspend(&self, open: HandlerId, handler: AbortHandle) {
-        self.state.lock().core.insert_handler(open, handler);
+    /// Registers a suspended handler, before a task is spawned for it.
+    pub(crate) fn suspend(&self, handler: HandlerId, task: AbortHandle) {
+        self.state.lock().core.insert_handler(handler, task);
     }
 
     pub(crate) fn count_timed_out_emit(&self) {
@@ -203,19 +208,19 @@ impl Session {
         self.counters.count_unhandled_emit();
     }
 
-    /// Whether callers have asked for a write.
+    /// Returns `true` if callers have requested a flush.
     pub(crate) fn flush_is_requested(&self) -> bool {
         self.state.lock().flush_requested
     }
 
-    /// Writes what callers have queued.
+    /// Writes queued messages, for callers or a shard that requested it.
     pub(crate) fn flush_shard_member(&self) {
         self.state.lock().flush_requested = false;
         self.flush();
     }
 
-    /// Ends what is overdue, and says when that is to be done next, for which the driver then is armed. `listened` says
-    /// that nothing has come that was not handled.
+    /// Handles expired deadlines, and returns the next deadline, at which the driver wakes up.
+    /// `listened` is `true` if all received bytes have been handled.
     pub(crate) fn handle_timeout(&self, now: Instant, listened: bool) -> Result<Option<Instant>, DisconnectReason> {
         let stalled = self.stall_limit();
         if stalled.is_some_and(|limit| now >= limit) {
@@ -232,24 +237,25 @@ impl Session {
             // The session is idle. The core has released its memory, too.
             state.wait_slots.shrink_to_fit();
         }
-        let notices = state.deliver_all(ended);
-        // What callers have queued is not this function's to write: they may have more in a moment.
+        let wakes = state.deliver_all(ended);
+        // Messages of callers are left to their requested flush: the callers may queue more before
+        // it.
         let queued = state.core.outbox().len() > before || state.core.has_control_frames();
-        if queued || !notices.is_empty() {
+        if queued || !wakes.is_empty() {
             self.notify_capacity(&mut state);
             self.notify_if_idle(&mut state);
         }
         let next = [state.core.next_timeout(), stalled, closing].into_iter().flatten().min();
         state.timer = next;
         drop(state);
-        drop(notices);
+        drop(wakes);
         if queued {
             self.flush_unless_blocked();
         }
         Ok(next)
     }
 
-    /// When the connection will have taken nothing for too long, if it takes nothing now.
+    /// Returns the time at which the write timeout expires, if the connection is blocked.
     fn stall_limit(&self) -> Option<Instant> {
         if !self.is_blocked() {
             return None;
@@ -258,8 +264,8 @@ impl Session {
         since.checked_add(self.limits.stall)
     }
 
-    /// Queues the goodbye.
-    pub(crate) fn send_control(&self, farewell: Frame, text: &str) {
-        self.state.lock().core.send_control(farewell, text);
+    /// Queues a control frame, such as the last frame of the session.
+    pub(crate) fn send_control(&self, frame: Frame, text: &str) {
+        self.state.lock().core.send_control(frame, text);
     }
 }

@@ -1,4 +1,4 @@
-//! What a user has put around calls and emits. Without the feature `middleware` there is nothing that could be.
+//! The layers of a user around calls and emits. Without the feature `middleware` there are none.
 
 use crate::method::{Callee, Kind};
 use std::{sync::Arc, time::Duration};
@@ -13,16 +13,19 @@ use crate::call_error::CallError;
 use crate::codec::{self, Payload, decode_within};
 use sockets_proto::clamp_timeout;
 
-/// Sends it; gives the reply's bytes, which an emit has none of.
+/// Sends a call or an emit. Returns the encoded reply, which is empty for an emit.
 pub(crate) type SendFn<'a> = Box<dyn FnOnce() -> BoxFuture<'a, Result<Bytes, CallError>> + Send + 'a>;
 
-/// What is put around handlers, and around what is sent.
+/// The layers around handlers, and around outgoing calls.
 pub(crate) trait Interceptor: Send + Sync {
+    /// Wraps a group.
     fn service(&self, service: Arc<dyn Service>) -> Arc<dyn Service>;
 
+    /// Wraps a listener.
     fn listen(&self, path: &str, name: &str, listen: Arc<dyn ListenerService>) -> Arc<dyn ListenerService>;
 
-    /// Sends a call or an emit, or does not; gives the reply's bytes, which an emit has none of.
+    /// Runs the outgoing layers, which may send the call or refuse it. Returns the encoded reply,
+    /// which is empty for an emit.
     fn send<'a>(&'a self, outgoing: OutgoingCall<'a>) -> BoxFuture<'a, Result<Bytes, CallError>>;
 }
 
@@ -31,18 +34,19 @@ pub(crate) trait Interceptor: Send + Sync {
 pub(crate) struct OutgoingCall<'a> {
     pub(crate) callee: Callee<'a>,
     pub(crate) kind: Kind,
-    /// None is an audience.
+    /// The callee, or `None` for an audience.
     pub(crate) peer: Option<Peer>,
-    /// How long its arguments are.
+    /// The length of the encoded arguments.
     pub(crate) length: usize,
     pub(crate) send: SendFn<'a>,
 }
 
 impl Session {
-    /// As [`call`](Session::call), through what has been put around it, all within the timeout.
+    /// Makes a request as [`call`](Session::call) does, through the layers. The timeout includes
+    /// them.
     pub(super) async fn call_intercepted<R: DeserializeOwned>(
         self: &Arc<Self>,
-        around: &dyn Interceptor,
+        interceptor: &dyn Interceptor,
         callee: Callee<'_>,
         timeout: Duration,
         args: &(impl Serialize + ?Sized),
@@ -56,20 +60,20 @@ impl Session {
             length: args.len(),
             send: Box::new(move || {
                 Box::pin(async move {
-                    let left = until.saturating_duration_since(Instant::now());
-                    self.call_encoded(callee, left, &Payload::of(&args)).await
+                    let remaining = until.saturating_duration_since(Instant::now());
+                    self.call_encoded(callee, remaining, &Payload::of(&args)).await
                 })
             }),
         };
-        let reply = timeout_at(until, around.send(outgoing)).await.unwrap_or(Err(CallError::Timeout))?;
+        let reply = timeout_at(until, interceptor.send(outgoing)).await.unwrap_or(Err(CallError::Timeout))?;
         decode_within(&reply, self.limits.max_decoded as usize)
             .map_err(|error| self.cannot_decode_reply::<R>(callee, &error))
     }
 
-    /// As [`emit`](Session::emit), through what has been put around it.
+    /// Sends an emit as [`emit`](Session::emit) does, through the layers.
     pub(super) async fn emit_intercepted(
         self: &Arc<Self>,
-        around: &dyn Interceptor,
+        interceptor: &dyn Interceptor,
         callee: Callee<'_>,
         args: &(impl Serialize + ?Sized),
     ) -> Result<(), CallError> {
@@ -89,6 +93,6 @@ impl Session {
                 })
             }),
         };
-        around.send(outgoing).await.map(drop)
+        interceptor.send(outgoing).await.map(drop)
     }
 }

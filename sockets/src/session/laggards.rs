@@ -1,4 +1,4 @@
-//! Members of audiences whose queues are long, which emitters to these audiences wait for.
+//! Members of audiences with long queues, for which emitters to these audiences wait.
 
 use std::{
     collections::BTreeMap,
@@ -11,12 +11,12 @@ use std::{
 use super::{Members, Session};
 use crate::lock::{Mutex, Notify};
 
-/// The lagging members of one shard. Most of the time there are none.
+/// The lagging members of a shard. Usually there are none.
 #[derive(Default)]
 pub(crate) struct Laggards {
-    /// Members with a long queue, full ones included.
+    /// Members with a long or full queue.
     long: MemberSet,
-    /// Members whose queue is full.
+    /// Members with a full queue.
     full: MemberSet,
     /// Notified when a member has caught up, and when the shard has delivered messages.
     changed: Arc<Notify>,
@@ -34,25 +34,26 @@ impl Laggards {
         }
     }
 
-    /// The member's queue is below its limit again, and no longer long unless `is_long`. Returns what to notify of that.
+    /// Records that the member's queue is no longer full, and no longer long unless `is_long`.
+    /// Returns the emitters to notify.
     #[must_use]
     pub(super) fn remove(&self, member: u64, is_long: bool) -> Option<Arc<Notify>> {
         let (full, long) = (self.full.remove(member), !is_long && self.long.remove(member));
         (full || long).then(|| Arc::clone(&self.changed))
     }
 
-    /// Appends the members of an audience whose queues are full.
-    pub(crate) fn full(&self, audience: &Members, found: &mut Vec<Arc<Session>>) {
-        self.full.intersect(audience, found);
+    /// Appends the members of an audience that have full queues.
+    pub(crate) fn full(&self, audience: &Members, laggards: &mut Vec<Arc<Session>>) {
+        self.full.intersect(audience, laggards);
     }
 
-    /// Appends the members of an audience whose queues are long.
-    pub(crate) fn long(&self, audience: &Members, found: &mut Vec<Arc<Session>>) {
-        self.long.intersect(audience, found);
+    /// Appends the members of an audience that have long queues.
+    pub(crate) fn long(&self, audience: &Members, laggards: &mut Vec<Arc<Session>>) {
+        self.long.intersect(audience, laggards);
     }
 }
 
-/// A set of members by number, which is cheap to look at while it is empty.
+/// A set of members by number. An empty set is found empty without a lock.
 #[derive(Default)]
 struct MemberSet {
     len: AtomicUsize,
@@ -68,23 +69,24 @@ impl MemberSet {
 
     fn remove(&self, member: u64) -> bool {
         let mut members = self.members.lock();
-        // Its caller has a handle of this session, so that this is not the last one.
+        // The caller has a handle of this session, so the last one is not dropped here.
         let removed = members.remove(&member).is_some();
         self.len.store(members.len(), Ordering::Release);
         removed
     }
 
-    fn intersect(&self, audience: &Members, found: &mut Vec<Arc<Session>>) {
+    /// Appends the members of `audience` that are in this set.
+    fn intersect(&self, audience: &Members, common: &mut Vec<Arc<Session>>) {
         if self.len.load(Ordering::Acquire) == 0 {
             return;
         }
         let members = self.members.lock();
         if audience.len() < members.len() {
-            found
-                .extend(audience.iter().filter(|(number, _)| members.contains_key(number)).map(|(_, one)| one.clone()));
+            let is_in = |(number, _): &&(u64, Arc<Session>)| members.contains_key(number);
+            common.extend(audience.iter().filter(is_in).map(|(_, session)| Arc::clone(session)));
         } else {
             let is_in = |number: &u64| audience.binary_search_by_key(number, |(number, _)| *number).is_ok();
-            found.extend(members.iter().filter(|(number, _)| is_in(number)).map(|(_, one)| one.clone()));
+            common.extend(members.iter().filter(|(number, _)| is_in(number)).map(|(_, session)| Arc::clone(session)));
         }
     }
 }

@@ -1,19 +1,21 @@
-//! How a member keeps up with what is sent to its audiences, and how long emitters wait for it.
+//! Lagging members of audiences, and the time for which emitters wait for them.
 
 use std::time::{Duration, Instant};
 
 use super::{Session, State, broadcast_cursor::BroadcastCursor};
 use crate::clock::now;
 
-/// Of a larger queue, emitters that send much wait for it to become shorter: so a loop of emits does not fill the queues
-/// of healthy members. It is less where the queue's limit is.
+/// The bytes from which a queue is long. Emitters that send much wait until it is shorter, so that
+/// a loop of emits does not fill the queues of healthy members. A small limit of the queue reduces
+/// it.
 const LONG: usize = 512 * 1024;
-/// How recently a member with a full queue must have taken bytes, so that emitters wait for it.
+/// The time since the last progress for which emitters wait for a member with a full queue.
 const WAIT_FOR_FULL: Duration = Duration::from_secs(1);
-/// How recently a member with a long queue must have taken bytes: the round trip of a distant one.
+/// The time since the last progress for which emitters wait for a member with a long queue: the
+/// round trip of a distant member.
 const WAIT_FOR_LONG: Duration = Duration::from_millis(300);
 
-/// How a member keeps up.
+/// The lag of a member.
 #[derive(Debug, Default)]
 pub(super) enum Lag {
     /// Its queue is short.
@@ -21,26 +23,26 @@ pub(super) enum Lag {
     None,
     /// Its queue is long or full, and it is among the [laggards](super::Laggards) of its shard.
     Lagging(Box<Lagging>),
-    /// It did not make room for an emitter in time. Its methods' policies apply, and no emitter waits for it, until its
-    /// queue is empty.
+    /// Its queue stayed full while an emitter waited. Until the queue is empty, the overflow policy
+    /// of each method applies, and no emitter waits for this member.
     GivenUp,
 }
 
 #[derive(Debug)]
 pub(super) struct Lagging {
-    /// Since when its queue has been full without a break, if it is.
+    /// The time since which its queue has been full without a break, if it is full.
     full_since: Option<Instant>,
-    /// When its connection last took bytes, as far as the queue shows.
+    /// The time at which its connection last accepted bytes, as far as the queue shows.
     progress: Instant,
 }
 
 impl Lag {
-    /// Returns `true` if a full queue is to be met with the method's policy.
+    /// Returns `true` if the overflow policy of the method applies to a full queue.
     pub(super) fn is_given_up(&self) -> bool {
         matches!(self, Self::GivenUp)
     }
 
-    /// The peer has taken bytes.
+    /// Records that the connection has accepted bytes.
     #[inline]
     pub(super) fn note_progress(&mut self) {
         if let Self::Lagging(lagging) = self {
@@ -55,7 +57,7 @@ fn is_long(state: &State) -> bool {
 }
 
 impl Session {
-    /// Messages are going to be queued for this member.
+    /// Prepares for messages that are about to be queued for this member.
     #[inline]
     pub(super) fn before_delivery(state: &mut State) {
         if state.lag.is_given_up() && state.core.queued() == 0 {
@@ -63,7 +65,7 @@ impl Session {
         }
     }
 
-    /// Messages have been queued for this member.
+    /// Updates the lag after messages have been queued for this member.
     #[inline]
     pub(super) fn after_delivery(&self, state: &mut State) {
         if !matches!(state.lag, Lag::None) || is_long(state) {
@@ -77,15 +79,15 @@ impl Session {
         if !is_full && !is_long(state) {
             return self.queue_has_shrunk(state);
         }
-        let is_new = match &state.lag {
+        let has_changed = match &state.lag {
             Lag::None => true,
             Lag::Lagging(lagging) => lagging.full_since.is_some() != is_full,
             Lag::GivenUp => false,
         };
-        if !is_new {
+        if !has_changed {
             return;
         }
-        let Some(BroadcastCursor { log, member, session }) = self.following.get() else { return };
+        let Some(BroadcastCursor { log, member, session }) = self.broadcast_cursor.get() else { return };
         let Some(session) = session.upgrade() else { return };
         let now = now();
         let full_since = is_full.then_some(now);
@@ -98,7 +100,7 @@ impl Session {
         log.laggards().add(*member, &session, is_full);
     }
 
-    /// The queue may have become shorter.
+    /// Updates the lag after the queue may have become shorter.
     #[inline]
     pub(super) fn queue_has_shrunk(&self, state: &mut State) {
         if matches!(state.lag, Lag::Lagging(_)) && state.core.has_capacity() {
@@ -118,30 +120,34 @@ impl Session {
         }
     }
 
-    /// No emitter waits for this member any more.
+    /// Stops all emitters from waiting for this member.
     pub(super) fn give_up_waiting(&self, state: &mut State) {
         state.lag = Lag::GivenUp;
         self.leave_laggards(state, false);
     }
 
     fn leave_laggards(&self, state: &mut State, is_long: bool) {
-        if let Some(BroadcastCursor { log, member, .. }) = self.following.get()
+        if let Some(BroadcastCursor { log, member, .. }) = self.broadcast_cursor.get()
             && let Some(emitters) = log.laggards().remove(*member, is_long)
         {
             state.notify_emitters(emitters);
         }
     }
 
-    /// Returns until when an emitter that began to wait at `began` waits for room in this member's queue, `last` or
-    /// earlier. Returns `None` if there is room, and if that time has passed. Then the methods' policies apply to this
-    /// member, unless it has made room meanwhile and other emitters have taken it: it accepts this message, too.
+    /// Returns the time until which an emitter waits for capacity in this member's queue, at most
+    /// `last`. The emitter began to wait at `began`. Returns `None` if there is capacity, or if
+    /// that time has passed.
+    ///
+    /// When the time has passed, the overflow policies of the methods apply to this member. If it
+    /// had capacity meanwhile, which other emitters used, it accepts this message above its limit
+    /// instead.
     pub(crate) fn full_until(&self, now: Instant, began: Instant, last: Instant) -> Option<Instant> {
-        let taken = self.write_progress.last_taken();
+        let accepted_at = self.write_progress.last_accepted();
         let mut state = self.state.lock();
         self.queue_has_shrunk(&mut state);
         let Lag::Lagging(lagging) = &mut state.lag else { return None };
         let full_since = lagging.full_since?;
-        lagging.progress = lagging.progress.max(taken.unwrap_or(lagging.progress));
+        lagging.progress = lagging.progress.max(accepted_at.unwrap_or(lagging.progress));
         let until = last.min(lagging.progress + WAIT_FOR_FULL);
         let is_over = self.is_over(&state);
         if now < until && !is_over {
@@ -153,13 +159,14 @@ impl Session {
         None
     }
 
-    /// Returns until when an emitter that sends much waits for this member's queue to become shorter; `None` if it is
-    /// short, or if the member has taken nothing for a while.
+    /// Returns the time until which an emitter that sends much waits for a shorter queue of this
+    /// member. Returns `None` if the queue is short, or if the connection has accepted no bytes for
+    /// a while.
     pub(crate) fn long_until(&self, now: Instant) -> Option<Instant> {
-        let taken = self.write_progress.last_taken();
+        let accepted_at = self.write_progress.last_accepted();
         let state = self.state.lock();
         let Lag::Lagging(lagging) = &state.lag else { return None };
-        let until = lagging.progress.max(taken.unwrap_or(lagging.progress)) + WAIT_FOR_LONG;
+        let until = lagging.progress.max(accepted_at.unwrap_or(lagging.progress)) + WAIT_FOR_LONG;
         (now < until && !self.is_over(&state)).then_some(until)
     }
 }

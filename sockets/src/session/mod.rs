@@ -1,7 +1,8 @@
-//! A session: what two peers have in common, whichever connection carries it.
+//! A session: the state that two peers share, over one connection after another.
 //!
-//! Callers and handlers use it from any thread; a [`Driver`](crate::driver::Driver) reads, dispatches and keeps time.
-//! The protocol's state is under one short lock, which is never held while a handler, listener or hook runs or is dropped.
+//! Callers and handlers use it from any thread. A [`Driver`](crate::driver::Driver) reads,
+//! dispatches and keeps time. One lock protects the state of the protocol. It is held briefly, and
+//! never while a handler, listener or hook runs or is dropped.
 
 mod broadcast_cursor;
 mod broadcast_log;
@@ -99,62 +100,63 @@ use crate::{
 };
 use sockets_proto::{Announcement, Frame, KeepAlive, Role, SessionCore, clamp_timeout};
 
-/// Who waits for an answer.
+/// The consumer of a call's result.
 enum Waiter {
     /// The future of a call, by its slot.
     Caller(usize),
-    /// A question to an audience.
+    /// A broadcast request, by its slot for this member.
     Member(MultiCallSlot),
 }
 
-/// What the session's users share under its lock.
+/// The part of a session that its lock protects.
 #[expect(clippy::struct_excessive_bools, reason = "they are independent of each other")]
 struct State {
     core: SessionCore<Waiter, AbortHandle>,
     wait_slots: Slab<WaitSlot>,
-    /// How many batches have been handled since old answers were detached.
+    /// The number of batches that were handled since old results were detached, modulo a constant.
     batches: u8,
-    /// What the peer serves.
+    /// The signatures of the methods that the peer serves.
     signatures: Signatures,
-    /// The driver dispatches a batch, which came at this time, and writes when it is through.
+    /// The time at which the driver began to dispatch the current batch. It writes after the batch.
     dispatching: Option<Instant>,
-    /// How many bytes waited to be written when that batch began, unless somebody has begun to write them since.
+    /// The bytes that were queued when that batch began; 0 if a write of them has begun since.
     queued_before: usize,
     /// The driver has been asked to write.
     flush_requested: bool,
-    /// Emits that wait for room; others must not overtake them.
+    /// The number of emits that wait for capacity. Other emits must not overtake them.
     emits_waiting: usize,
-    /// Replies that wait for room, once there have been any.
+    /// The replies that wait for capacity. `None` until there was a waiting or a large reply.
     replies: Option<Box<PendingReplies>>,
-    /// Until when the driver sleeps.
+    /// The time until which the driver sleeps.
     timer: Option<Instant>,
     driver: Waker,
     /// Calls from the peer may be dispatched.
     ready: bool,
-    /// The peer has been told that this server goes away.
+    /// The server has sent a go away frame.
     going_away: bool,
-    /// Calls are held until replies have been written.
+    /// Calls are held until queued replies have been written.
     backpressured: bool,
-    /// How it stands between two links.
+    /// The data with which the session moves to another connection.
     reattach: ReattachState,
-    /// How this side wants to end the session.
+    /// Set if the local endpoint ends the session.
     closing: Option<Box<Closing>>,
     hooks: Vec<Hook>,
-    /// Up to where this session has been given what its shard's log has for it.
+    /// The number of the last entry of its shard's log that has been queued for this session.
     cursor: u64,
-    /// How it keeps up with that.
+    /// The lag of this member.
     lag: Lag,
-    /// What runs when the lock has been released.
+    /// The wakes and events that run after the lock has been released.
     recorded: Option<Recorded>,
 }
 
 impl State {
-    /// Returns how many bytes the session holds for its peer.
-    fn held(&self) -> usize {
+    /// Returns the number of bytes that the session holds for its peer.
+    fn held_bytes(&self) -> usize {
         self.core.held_bytes() + self.pending_reply_bytes() + self.signatures.bytes()
     }
 
-    /// Now, or a moment ago: a look at the clock for each message of a batch would be as dear as the rest of its answer.
+    /// Returns the current time, or the start of the current batch. Reading the clock for each
+    /// message of a batch would cost as much as the rest of a reply.
     fn now(&self) -> Instant {
         self.dispatching.unwrap_or_else(now)
     }
@@ -168,22 +170,24 @@ impl State {
         }
     }
 
-    /// Makes the driver wake up in time for a call that has just been made. It mostly is in time.
+    /// Makes the driver wake up in time for the deadline of a new call. Usually the driver wakes up
+    /// earlier anyway.
     fn arm_for(&mut self, timeout: Duration, now: Instant) {
         if self.core.has_pending() || self.timer.is_none_or(|armed| now + clamp_timeout(timeout) < armed) {
             self.arm_timer();
         }
     }
 
-    /// Answers and emits that are parked have a time of their own.
+    /// Makes the driver wake up in time for replies and emits that wait for window. They have a
+    /// deadline of their own.
     fn arm_timer_if_pending(&mut self) {
         if self.core.is_window_exhausted() {
             self.arm_timer();
         }
     }
 
-    /// Whether calls may be started: the hook that prepares for them has ended, the peer takes its replies, and this side
-    /// does not want to end.
+    /// Returns `true` if calls may start: the `connected` hook has finished, the peer reads its
+    /// replies, and the local endpoint does not end the session.
     fn can_dispatch(&mut self) -> bool {
         let full = self.core.is_full();
         self.backpressured |= full;
@@ -191,40 +195,41 @@ impl State {
     }
 }
 
-/// What two peers have in common.
+/// A session of two peers.
 pub(crate) struct Session {
     state: StateLock,
-    /// A concurrent [`flush`](Self::flush) leaves its messages to the holder of this lock, which flushes afterwards.
+    /// A concurrent [`flush`](Self::flush) leaves its messages to the holder of this lock, which
+    /// flushes after it has released the lock.
     writer: Mutex<Writer>,
     write_progress: WriteProgress,
     routes: RwLock<Routes>,
-    /// Changes with every change of the routes.
+    /// Incremented with each change of the routes.
     routes_version: AtomicU64,
-    /// What a server serves for all its sessions.
+    /// The routes that a server shares among all its sessions.
     shared_routes: Arc<Routes>,
-    /// What has been put around what is sent.
-    around: Option<Arc<dyn Interceptor>>,
+    /// The layers around outgoing calls.
+    interceptor: Option<Arc<dyn Interceptor>>,
     limits: Arc<Limits>,
-    /// The peer knows refusals after which it tries again.
+    /// The peer understands refusals that ask it to retry.
     peer_retries: bool,
     /// The largest frame that the client of this session accepts, on a server.
     peer_max_frame: u32,
     counters: Counters,
     slowness: Slowness,
-    /// Orders the emits that wait for room.
-    emit_turn: tokio::sync::Mutex<()>,
-    /// So many bytes of replies wait that handlers are held.
+    /// The queue of the emits that wait for capacity.
+    emit_queue: tokio::sync::Mutex<()>,
+    /// Handlers are held, since too many bytes of replies wait.
     reply_pressure: AtomicBool,
-    /// Orders the handlers that are held.
-    resuming: OnceLock<Box<tokio::sync::Mutex<()>>>,
-    /// The client has heard that the server goes away.
-    drained: AtomicBool,
+    /// The queue of the handlers that are held.
+    held_handlers: OnceLock<Box<tokio::sync::Mutex<()>>>,
+    /// The client has acknowledged the server's go away frame: it sends no new calls.
+    peer_drained: AtomicBool,
     /// The session has ended, and its connection is closed.
-    parted: AtomicBool,
+    is_released: AtomicBool,
     reason: OnceLock<DisconnectReason>,
-    /// On a server: the log of what is said to audiences.
-    following: OnceLock<BroadcastCursor>,
-    /// Whose session this is: on a server, its socket.
+    /// On a server: the log of the emits to audiences.
+    broadcast_cursor: OnceLock<BroadcastCursor>,
+    /// The owner of the session: on a server, its socket.
     owner: OnceLock<Box<dyn Any + Send + Sync>>,
     _unlocked: DroppedUnlocked,
 }
@@ -236,22 +241,26 @@ impl std::fmt::Debug for Session {
 }
 
 impl Session {
-    /// A session that calls nothing and dispatches nothing yet. `theirs` is what the other side accepts, `routes` what this
-    /// side serves, beside what it shares with others; `ready` says whether calls may come in at once.
+    /// Creates a session that neither calls nor dispatches yet. `routes` are served to this peer,
+    /// in addition to `shared_routes`. If `ready` is `true`, calls of the peer may start at once.
     pub(crate) fn new(
         label: PeerLabel,
         transmitter: Box<dyn Transmit>,
-        theirs: PeerSettings,
+        peer_settings: PeerSettings,
         limits: Arc<Limits>,
         routes: Routes,
         shared_routes: Arc<Routes>,
         ready: bool,
     ) -> Arc<Self> {
-        let mut core =
-            SessionCore::new(label.own_side(), limits.settings(), theirs.settings, limits.outgoing_queue as usize);
-        core.set_keep_alive(KeepAlive::new(now(), limits.keep_alive(), theirs.idle_timeout, phase()));
-        if let Some(keeps) = theirs.retransmit_limit {
-            core.enable_resumption(limits.resume_bytes as usize, keeps as usize);
+        let mut core = SessionCore::new(
+            label.own_side(),
+            limits.settings(),
+            peer_settings.settings,
+            limits.outgoing_queue as usize,
+        );
+        core.set_keep_alive(KeepAlive::new(now(), limits.keep_alive(), peer_settings.idle_timeout, phase()));
+        if let Some(limit) = peer_settings.retransmit_limit {
+            core.enable_resumption(limits.resume_bytes as usize, limit as usize);
         }
         Arc::new(Self {
             state: StateLock::new(
@@ -281,22 +290,22 @@ impl Session {
             ),
             writer: Mutex::new(Writer::new(transmitter)),
             write_progress: WriteProgress::default(),
-            around: routes.interceptor().cloned(),
+            interceptor: routes.interceptor().cloned(),
             routes: RwLock::new(routes),
             routes_version: AtomicU64::new(0),
             shared_routes,
             limits,
-            peer_retries: theirs.retries,
-            peer_max_frame: theirs.settings.max_frame,
+            peer_retries: peer_settings.retries,
+            peer_max_frame: peer_settings.settings.max_frame,
             counters: Counters::default(),
             slowness: Slowness::default(),
-            emit_turn: tokio::sync::Mutex::new(()),
+            emit_queue: tokio::sync::Mutex::new(()),
             reply_pressure: AtomicBool::new(false),
-            resuming: OnceLock::new(),
-            drained: AtomicBool::new(false),
-            parted: AtomicBool::new(false),
+            held_handlers: OnceLock::new(),
+            peer_drained: AtomicBool::new(false),
+            is_released: AtomicBool::new(false),
             reason: OnceLock::new(),
-            following: OnceLock::new(),
+            broadcast_cursor: OnceLock::new(),
             owner: OnceLock::new(),
             _unlocked: DroppedUnlocked,
         })
@@ -310,7 +319,7 @@ impl Session {
         self.state.label
     }
 
-    /// Which side of the connection this is.
+    /// Returns the role of the local endpoint.
     pub(crate) fn side(&self) -> Role {
         self.state.label.own_side()
     }
@@ -324,14 +333,15 @@ impl Session {
         self.counters.read(self.state.lock().core.dropped())
     }
 
-    /// Says what comes before all frames of the session.
-    pub(crate) fn send_server_hello(&self, welcome: Bytes) {
+    /// Queues the server hello, which precedes all frames of the session.
+    pub(crate) fn send_server_hello(&self, hello: Bytes) {
         let mut state = self.state.lock();
-        state.core.exclude_prefix(welcome.len());
-        state.core.outbox().push_exact(welcome);
+        state.core.exclude_prefix(hello.len());
+        state.core.outbox().push_exact(hello);
     }
 
-    /// Says what this side serves. From the beginning, this is written when the driver starts, or with what is said before.
+    /// Announces the methods that are served here. The first announcement is written when the
+    /// driver starts, or with a message that is written before.
     pub(crate) fn announce(&self, announcement: &Announcement) {
         let mut state = self.state.lock();
         if self.reason.get().is_none() {
@@ -339,8 +349,8 @@ impl Session {
         }
     }
 
-    /// Changes what this side serves or listens to under some keys. The driver looks handlers up anew, and the peer is
-    /// told of signatures that have changed.
+    /// Changes the routes of some keys. The driver looks its handlers up again. Changed signatures
+    /// are announced to the peer.
     pub(crate) fn change_routes<T>(&self, keys: &[u64], change: impl FnOnce(&mut Routes) -> T) -> T {
         let mut routes = self.routes.write();
         let before: Vec<_> = keys.iter().map(|key| routes.signature(&self.shared_routes, *key)).collect();
@@ -349,15 +359,15 @@ impl Session {
         let changed = after.zip(before).filter(|((_, after), before)| after != before);
         let changed = Announcement::new(changed.map(|((key, signature), _)| (key, signature.unwrap_or(0))));
         if let Some(changed) = &changed {
-            // Under the routes' lock: announcements are in the order of the changes.
+            // Under the lock of the routes, so that announcements have the order of the changes.
             self.announce(changed);
         }
-        // A session that has ended hears nothing more, and must not keep handlers alive.
-        let late = self.reason.get().map(|_| routes.clear());
+        // A session that has ended receives no more calls, and must not keep handlers alive.
+        let unused = self.reason.get().map(|_| routes.clear());
         self.routes_version.fetch_add(1, Ordering::Release);
         drop(routes);
-        // Outside of the lock, since dropping a handler runs a user's code.
-        drop(late);
+        // Outside of the lock, since dropping a handler runs user code.
+        drop(unused);
         if changed.is_some() {
             self.after_queueing(self.state.lock(), false);
         }
@@ -366,25 +376,26 @@ impl Session {
 
     /// Serves a group to this peer alone.
     fn serve(&self, service: &Arc<dyn Service>) -> Result<(), RegistrationError> {
-        // What everyone is served under this path is not heard any more.
+        // The group shadows the shared group with the same path.
         let shadowed = self.shared_routes.keys_of(service.path());
         let keys: BTreeSet<_> = service.methods().iter().map(|method| method.key).chain(shadowed).collect();
         let keys: Vec<_> = keys.into_iter().collect();
         self.change_routes(&keys, |routes| routes.serve(Arc::clone(service)))
     }
 
-    /// A number that changes whenever what [`resolve`](Self::resolve) gives may change.
+    /// Returns a number that changes whenever the result of [`resolve`](Self::resolve) may change.
     pub(crate) fn routes_version(&self) -> u64 {
         self.routes_version.load(Ordering::Acquire)
     }
 
-    /// Who hears a key, and who answers it.
+    /// Returns the subscribers of a key that handle emits, and the subscriber that answers
+    /// requests.
     pub(crate) fn resolve(self: &Arc<Self>, key: u64) -> Resolved {
-        let (hearers, answerer) = self.routes.read().resolve(&self.shared_routes, key);
-        Resolved::new(Arc::clone(self), hearers, answerer)
+        let (emit_handlers, request_handler) = self.routes.read().resolve(&self.shared_routes, key);
+        Resolved::new(Arc::clone(self), emit_handlers, request_handler)
     }
 
-    /// Describes the method that is served here under a key, for messages about it.
+    /// Describes the method with this key that is served here, for messages about it.
     pub(crate) fn describe(&self, key: u64) -> Described {
         let routes = self.routes.read();
         routes
@@ -393,9 +404,9 @@ impl Session {
             .unwrap_or(Described::Named("the method".into()))
     }
 
-    /// Says whose session this is.
+    /// Sets the owner of the session.
     pub(crate) fn set_owner(&self, owner: impl Any + Send + Sync) {
-        // There is one owner, set before anybody can look.
+        // It is set once, before the session is shared.
         let _ = self.owner.set(Box::new(owner));
     }
 
@@ -403,22 +414,23 @@ impl Session {
         self.owner.get()?.downcast_ref()
     }
 
-    /// The server's `connected` has finished: the peer's calls may come in.
+    /// Lets calls of the client start, after the server's `connected` has finished.
     pub(crate) fn set_ready(&self) {
         let mut state = self.state.lock();
         self.sync_broadcasts(&mut state);
-        // A session that was closed meanwhile does not become ready: the client's `connect` returns the reason.
+        // A session that has been closed does not become ready: the client's `connect` returns the
+        // reason.
         if self.is_over(&state) {
             return;
         }
         state.ready = true;
-        // Calls may be held already.
+        // The driver may hold calls.
         state.wake_driver();
         state.core.send_control(Frame::Ready, "");
         self.after_queueing(state, true);
     }
 
-    /// A client's `connected` has set its listeners: the server's calls may come in.
+    /// Lets calls of the server start, after the client's `connected` has set its listeners.
     pub(crate) fn set_client_ready(&self) {
         self.state.lock().ready = true;
     }
@@ -436,20 +448,22 @@ impl Session {
         .await
     }
 
-    /// Waits until `look` sees something, whenever the session has become ready or idle, or has ended.
-    async fn wait_until<T>(&self, look: impl Fn() -> Option<T>) -> T {
+    /// Waits until `condition` returns a value. It is called again after each change: the session
+    /// has become ready or idle, or has ended.
+    async fn wait_until<T>(&self, condition: impl Fn() -> Option<T>) -> T {
         loop {
-            let mut turned = std::pin::pin!(self.state.changed.notified());
-            turned.as_mut().enable();
-            if let Some(seen) = look() {
-                return seen;
+            let mut changed = std::pin::pin!(self.state.changed.notified());
+            changed.as_mut().enable();
+            if let Some(value) = condition() {
+                return value;
             }
-            turned.await;
+            changed.await;
         }
     }
 }
 
-/// Where a session's heartbeats begin, as a part of the time between two: spread evenly, whatever is open at once.
+/// Returns the phase of a session's keep-alive frames, as a fraction of their interval. The phases
+/// of all open sessions are spread evenly.
 fn phase() -> f32 {
     static SESSIONS: AtomicU16 = AtomicU16::new(0);
     /// 2¹⁶ divided by the golden ratio.

@@ -1,4 +1,4 @@
-//! A question to an audience: where its answers meet.
+//! The results of a broadcast request.
 
 use std::{
     collections::VecDeque,
@@ -10,7 +10,7 @@ use std::{
 use crate::lock::{Mutex, wake};
 use sockets_proto::CallResult;
 
-/// The answers that have come and have not been taken.
+/// A broadcast request. It collects the results that the caller has not taken.
 #[derive(Default)]
 pub(crate) struct MultiCall {
     inbox: Mutex<MultiCallResults>,
@@ -18,28 +18,28 @@ pub(crate) struct MultiCall {
 
 #[derive(Default)]
 struct MultiCallResults {
-    answers: VecDeque<(usize, CallResult)>,
+    results: VecDeque<(usize, CallResult)>,
     waker: Option<Waker>,
 }
 
-/// One member's part in a question.
+/// The slot of a member in a broadcast request.
 pub(crate) struct MultiCallSlot {
-    ask: Arc<MultiCall>,
+    request: Arc<MultiCall>,
     index: usize,
 }
 
 impl MultiCall {
-    /// The next answer, with the index of the member who gave it.
-    pub(crate) fn poll_answer(&self, cx: &mut Context<'_>) -> Poll<(usize, CallResult)> {
-        let answer = self.inbox.lock().answers.pop_front();
-        if let Some(answer) = answer {
-            return Poll::Ready(answer);
+    /// Waits for the next result. Returns it with the index of its member.
+    pub(crate) fn poll_result(&self, cx: &mut Context<'_>) -> Poll<(usize, CallResult)> {
+        let result = self.inbox.lock().results.pop_front();
+        if let Some(result) = result {
+            return Poll::Ready(result);
         }
         // Wakers are cloned and dropped without the lock.
         let mut waker = Some(cx.waker().clone());
         let mut inbox = self.inbox.lock();
-        if let Some(answer) = inbox.answers.pop_front() {
-            return Poll::Ready(answer);
+        if let Some(result) = inbox.results.pop_front() {
+            return Poll::Ready(result);
         }
         mem::swap(&mut inbox.waker, &mut waker);
         Poll::Pending
@@ -47,14 +47,14 @@ impl MultiCall {
 }
 
 impl MultiCallSlot {
-    pub(crate) fn new(ask: &Arc<MultiCall>, index: usize) -> Self {
-        Self { ask: Arc::clone(ask), index }
+    pub(crate) fn new(request: &Arc<MultiCall>, index: usize) -> Self {
+        Self { request: Arc::clone(request), index }
     }
 
-    /// Hands the member's answer over.
-    pub(crate) fn complete(self, answer: CallResult) {
-        let mut inbox = self.ask.inbox.lock();
-        inbox.answers.push_back((self.index, answer));
+    /// Stores the result of the member, and wakes the caller.
+    pub(crate) fn complete(self, result: CallResult) {
+        let mut inbox = self.request.inbox.lock();
+        inbox.results.push_back((self.index, result));
         let waker = inbox.waker.take();
         drop(inbox);
         waker.into_iter().for_each(wake);

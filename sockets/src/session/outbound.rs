@@ -1,4 +1,4 @@
-//! Emits and answers.
+//! Emits and replies.
 
 use crate::method::Callee;
 use std::sync::{Arc, atomic::Ordering};
@@ -10,7 +10,7 @@ use crate::codec::{self, Payload};
 use crate::{call_error::CallError, clock::now};
 use sockets_proto::{CallId, HandlerId, Response, SendOutcome, VolatileEmit, WindowPermit};
 
-/// Whether an answer needs room in the outgoing queue.
+/// Decides if a reply is queued while the send queue is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum QueuePolicy {
     IfCapacity,
@@ -18,42 +18,46 @@ pub(crate) enum QueuePolicy {
 }
 
 impl Session {
-    /// Sends an emit; waits for room in the peer's window and in the outgoing queue, in turn.
+    /// Sends an emit, or keeps it pending if there is no window. Waits for capacity in the send
+    /// queue, after the emits that already wait.
     ///
-    /// Cancel safe: either the emit is queued or it is not.
+    /// # Cancel safety
+    ///
+    /// The emit is queued or not sent at all.
     pub(crate) async fn emit<A: serde::Serialize + ?Sized>(
         self: &Arc<Self>,
         callee: Callee<'_>,
         args: &A,
     ) -> Result<(), CallError> {
-        if let Some(around) = self.around.as_deref() {
-            return Box::pin(self.emit_intercepted(around, callee, args)).await;
+        if let Some(interceptor) = self.interceptor.as_deref() {
+            return Box::pin(self.emit_intercepted(interceptor, callee, args)).await;
         }
         match codec::with_scratch(args, |payload| self.try_emit(callee, payload, true)) {
             Ok(Ok(false)) => {}
             Ok(queued) => return queued.map(drop),
             Err(error) => return Err(self.cannot_encode(callee, &error, args)),
         }
-        // Encoded before it waits for its turn: that runs user code.
+        // Encoding runs user code, so it happens before the emit enters the queue.
         let args = Bytes::from(codec::encode(args).map_err(|error| self.cannot_encode(callee, &error, args))?);
         self.emit_queued(callee, &Payload::of(&args)).await
     }
 
-    /// Waits until there is room for an emit, after those that wait already.
+    /// Sends an emit as soon as there is capacity, after the emits that already wait.
     pub(super) async fn emit_queued(&self, callee: Callee<'_>, payload: &Payload<'_>) -> Result<(), CallError> {
         let _waiting = CountGuard::new(self, |state| &mut state.emits_waiting);
-        let _turn = self.emit_turn.lock().await;
+        let _first = self.emit_queue.lock().await;
         loop {
-            let mut room = std::pin::pin!(self.state.capacity.notified());
-            room.as_mut().enable();
+            let mut capacity = std::pin::pin!(self.state.capacity.notified());
+            capacity.as_mut().enable();
             if self.try_emit(callee, payload, false)? {
                 return Ok(());
             }
-            room.await;
+            capacity.await;
         }
     }
 
-    /// The state, to queue a message; what was said before to an audience of this session is queued first.
+    /// Locks the state to queue a message. Earlier emits to audiences of this session are queued
+    /// first.
     #[inline]
     pub(super) fn begin_sending(&self) -> Result<StateGuard<'_>, CallError> {
         let mut state = self.state.lock();
@@ -61,19 +65,20 @@ impl Session {
         if self.is_over(&state) { Err(CallError::Disconnected { maybe_executed: false }) } else { Ok(state) }
     }
 
-    /// Whether the emit is queued. A first attempt must not overtake emits that wait.
+    /// Returns `true` if the emit has been queued or dropped. A first attempt must not overtake
+    /// emits that wait.
     pub(super) fn try_emit(&self, callee: Callee<'_>, payload: &Payload<'_>, first: bool) -> Result<bool, CallError> {
         let mut state = self.begin_sending()?;
         state.signatures.check(callee)?;
         if first && state.emits_waiting > 0 {
             return Ok(false);
         }
-        let admission = if callee.is_volatile() {
+        let outcome = if callee.is_volatile() {
             state.core.emit_volatile(&VolatileEmit::Own(callee.key(), payload))
         } else {
             state.core.emit(now, callee.key(), payload, call_origin())
         };
-        match admission {
+        match outcome {
             SendOutcome::Dropped => Ok(true),
             SendOutcome::Sent | SendOutcome::Pending => {
                 state.arm_timer_if_pending();
@@ -95,52 +100,52 @@ impl Session {
         }
     }
 
-    /// Answers a request to the method with this key; `false` if there is no room.
+    /// Answers a request to the method with this key. Returns `false` if there is no capacity.
     pub(crate) fn respond(
         &self,
         key: u64,
         id: CallId,
-        place: WindowPermit,
-        outcome: &Response<'_>,
-        room: QueuePolicy,
+        permit: WindowPermit,
+        response: &Response<'_>,
+        policy: QueuePolicy,
     ) -> bool {
         let mut state = self.state.lock();
         if self.reason.get().is_some() {
             return true;
         }
         self.sync_broadcasts(&mut state);
-        if let Response::Reply(payload) = outcome {
+        if let Response::Reply(payload) = response {
             state.record_reply(key, payload.len());
             if !state.admits_reply(payload.len()) {
                 self.update_pressure(&mut state);
                 return true;
             }
         }
-        if room == QueuePolicy::IfCapacity && state.core.is_full() && state.core.may_send(id, outcome) {
+        if policy == QueuePolicy::IfCapacity && state.core.is_full() && state.core.may_send(id, response) {
             return false;
         }
         let now = state.now();
-        state.core.respond(now, id, place, outcome);
+        state.core.respond(now, id, permit, response);
         state.arm_timer_if_pending();
         self.notify_if_idle(&mut state);
         self.after_queueing(state, false);
         true
     }
 
-    /// The last handler of an emit has ended.
-    pub(crate) fn end_emit(&self, open: HandlerId, place: WindowPermit) {
+    /// Records that the last handler of an emit has ended.
+    pub(crate) fn end_emit(&self, handler: HandlerId, permit: WindowPermit) {
         let mut state = self.state.lock();
         if self.reason.get().is_some() {
             return;
         }
-        state.core.end_emit(open, place);
+        state.core.end_emit(handler, permit);
         self.notify_if_idle(&mut state);
         if !state.core.outbox().is_empty() {
             self.after_queueing(state, false);
         }
     }
 
-    /// Wakes the emits that wait, for there may be room for the first of them.
+    /// Wakes the first emit that waits, since there may be capacity for it.
     pub(super) fn notify_capacity(&self, state: &mut State) {
         self.queue_has_shrunk(state);
         if state.emits_waiting > 0 {
@@ -148,33 +153,34 @@ impl Session {
         }
     }
 
-    /// Repeats `attempt` until there is room for a call's reply, which holds so many bytes meanwhile.
-    pub(super) async fn reply_in_turn(&self, call: CallId, bytes: usize, attempt: impl Fn() -> bool) {
+    /// Repeats `attempt` until it has queued a call's reply. The reply counts as `bytes` while it
+    /// waits.
+    pub(super) async fn reply_when_possible(&self, call: CallId, bytes: usize, attempt: impl Fn() -> bool) {
         let _pending = PendingReply::new(self, call, bytes);
         loop {
-            let mut room = std::pin::pin!(self.state.capacity.notified());
-            room.as_mut().enable();
+            let mut capacity = std::pin::pin!(self.state.capacity.notified());
+            capacity.as_mut().enable();
             if attempt() {
                 return;
             }
-            room.await;
+            capacity.await;
         }
     }
 
-    /// One of several handlers of an emit has ended.
-    pub(crate) fn remove_handler(&self, open: HandlerId) {
-        self.state.lock().core.remove_handler(open);
+    /// Records that one of several handlers of an emit has ended.
+    pub(crate) fn remove_handler(&self, handler: HandlerId) {
+        self.state.lock().core.remove_handler(handler);
     }
 
-    /// Wakes who waits for the session to become idle, if it is.
+    /// Wakes tasks that wait for the session to become idle, if it is idle.
     pub(super) fn notify_if_idle(&self, state: &mut State) {
-        if self.drained.load(Ordering::Relaxed) && state.core.is_idle() {
+        if self.peer_drained.load(Ordering::Relaxed) && state.core.is_idle() {
             state.notify_changed();
         }
     }
 }
 
-/// Counts one that waits, until it is dropped.
+/// Increments a count of the state until it is dropped.
 struct CountGuard<'a> {
     session: &'a Session,
     count: fn(&mut State) -> &mut usize,

@@ -1,14 +1,14 @@
-//! The other side of a connection.
+//! The handle of a session.
 
 use std::{future::Future, sync::Arc};
 
 use super::{Service, Session, Stats};
 use crate::disconnect_reason::DisconnectReason;
 
-/// The other side of a connection: what can be called, and what calls.
+/// The remote endpoint of a session, which can call and be called.
 ///
-/// [`Client`](crate::Client) and [`Socket`](crate::Socket) are peers too: they dereference to this. A peer is a handle;
-/// clones mean the same one, and none of them keeps the connection open.
+/// [`Client`](crate::Client) and [`Socket`](crate::Socket) are peers too: they dereference to this.
+/// A peer is a handle. Its clones refer to the same session, and do not keep it open.
 #[derive(Clone)]
 pub struct Peer {
     session: Arc<Session>,
@@ -23,27 +23,31 @@ impl Peer {
         &self.session
     }
 
-    /// Serves a group to this peer alone. It shadows what is served under the same path for all.
+    /// Serves a group to this peer alone. It shadows the group that is served to all peers under
+    /// the same path.
     ///
     /// # Panics
     ///
-    /// If the path is served to this peer already, a method has the key of another name, or there are too many names.
+    /// - The path is already served to this peer.
+    /// - A method has the key of another name.
+    /// - There are more names than [`Limits::names_per_peer`](crate::Limits::names_per_peer).
     pub fn serve(&self, service: impl Service) {
         let service: Arc<dyn Service> = Arc::new(service);
-        // A clone is kept here, so that one that is refused is not dropped under the lock.
+        // A clone is kept here, so that a refused service is not dropped under the lock.
         let served = self.session.serve(&service);
         if let Err(error) = served {
             panic!("{error}");
         }
     }
 
-    /// Runs `f` once when the session has ended, whatever the reason; at once if it has. A socket has left its rooms by then.
+    /// Runs `f` once when the session has ended, for any reason; at once if it has already ended. A
+    /// socket has left its rooms by then.
     ///
-    /// It runs on tokio's runtime, and not at all if the runtime itself has been shut down.
+    /// It runs on the tokio runtime. If the runtime has been shut down, it does not run.
     ///
     /// # Panics
     ///
-    /// If the session has ended, and this is called outside of a tokio runtime.
+    /// The session has ended, and this is called outside of a tokio runtime.
     pub fn on_disconnect<F, Fut>(&self, f: F)
     where
         F: FnOnce(DisconnectReason) -> Fut + Send + 'static,
@@ -52,27 +56,29 @@ impl Peer {
         self.session.on_disconnect(Box::new(|reason| Box::pin(f(reason))));
     }
 
-    /// Waits until the session has ended, and says why.
+    /// Waits until the session has ended, and returns the reason.
     ///
     /// # Cancel safety
     ///
-    /// It may be dropped and called again.
+    /// The future may be dropped, and the method called again.
     pub async fn disconnected(&self) -> DisconnectReason {
         self.session.disconnected().await
     }
 
-    /// Whether the session has not ended and is not about to. It may be [away](Self::is_detached).
+    /// Returns `true` if the session has not ended and is not ending. It may be
+    /// [detached](Self::is_away).
     pub fn is_connected(&self) -> bool {
         !self.session.is_ending()
     }
 
-    /// Whether its connection has broken, and another one is waited for: what is said to it waits, too. A server waits for
+    /// Returns `true` if the session is detached: its connection was lost, and it waits for another
+    /// connection. Messages to the peer wait, too. A server waits for
     /// [`Limits::resume_within`](crate::Limits::resume_within).
     pub fn is_away(&self) -> bool {
         !self.session.is_ending() && self.session.is_detached()
     }
 
-    /// What has been dropped on this connection.
+    /// Returns the counts of messages and handlers that this session has dropped.
     pub fn stats(&self) -> Stats {
         self.session.stats()
     }

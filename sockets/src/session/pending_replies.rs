@@ -1,4 +1,4 @@
-//! Replies that wait for room in the outgoing queue, encoded.
+//! Encoded replies that wait for capacity in the send queue.
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -11,59 +11,64 @@ use sockets_proto::{CallId, ReleaseUnused, codec::SHARE_FROM};
 use super::{Session, State};
 use crate::clock::now;
 
-/// The replies of a session that wait for room, and the methods whose handlers may add large ones.
+/// The replies of a session that wait for capacity, and the methods that may return further
+/// large replies.
 #[derive(Default)]
 pub(super) struct PendingReplies {
-    /// The calls whose replies wait.
+    /// The calls of the replies that wait.
     calls: HashSet<CallId>,
     bytes: usize,
-    /// The keys of methods that have returned large replies. Only methods that are served here are among them.
+    /// The keys of methods that have returned large replies. Only methods that are served here are
+    /// among them.
     large: BTreeSet<u64>,
-    /// How many handlers are held.
+    /// The number of held handlers.
     held: usize,
-    /// Since when a handler was held that ended without being resumed. `None` after all held handlers have been resumed.
+    /// The time since which handlers are held, if a held handler has ended without being resumed.
+    /// `None` after all held handlers have been resumed.
     unresumed_since: Option<Instant>,
 }
 
 impl State {
-    /// Whether replies wait for room.
-    pub(super) fn replies_wait(&self) -> bool {
+    /// Returns `true` if replies wait for capacity.
+    pub(super) fn has_pending_replies(&self) -> bool {
         self.replies.as_ref().is_some_and(|replies| !replies.calls.is_empty())
     }
 
-    /// Returns how many bytes of encoded replies wait.
+    /// Returns the number of bytes of the replies that wait.
     pub(super) fn pending_reply_bytes(&self) -> usize {
         self.replies.as_ref().map_or(0, |replies| replies.bytes)
     }
 
-    /// Takes note of a reply's length, since further replies of its method may be as long.
+    /// Records the length of a reply, since further replies of its method may be as long.
     pub(super) fn record_reply(&mut self, key: u64, length: usize) {
         if length >= SHARE_FROM {
             self.replies.get_or_insert_default().large.insert(key);
         }
     }
 
-    /// Whether the handlers of methods with large replies are held: so many bytes of replies wait, or the session ends
-    /// since it would hold too much while it is detached.
+    /// Returns `true` if the handlers of methods with large replies are held. Either a full queue
+    /// of replies waits, or the session ends since it would hold too many bytes while it is
+    /// detached.
     pub(super) fn is_under_pressure(&self) -> bool {
         self.pending_reply_bytes() >= self.core.queue_limit() || self.is_detached() && self.closing.is_some()
     }
 
-    /// Forgets handlers that ended while they were held, if none is held any more.
+    /// Resets the time since which handlers are held, if no handler is held.
     pub(super) fn end_pressure(&mut self) {
         if let Some(replies) = self.replies.as_deref_mut().filter(|replies| replies.held == 0) {
             replies.unresumed_since = None;
         }
     }
 
-    /// Whether this call's handler is not to be resumed now. One that has returned is: its reply may go.
+    /// Returns `true` if the handler of this call must not be resumed now. If its reply already
+    /// waits, it may be resumed, to try to queue it.
     pub(super) fn holds_handler(&self, key: u64, call: CallId) -> bool {
         let may_add = |replies: &PendingReplies| replies.large.contains(&key) && !replies.calls.contains(&call);
         self.is_under_pressure() && self.replies.as_deref().is_some_and(may_add)
     }
 }
 
-/// Counts an encoded reply that waits for room, until it is dropped.
+/// Counts an encoded reply that waits for capacity, until it is dropped.
 pub(super) struct PendingReply<'a> {
     session: &'a Session,
     call: CallId,
@@ -91,7 +96,7 @@ impl Drop for PendingReply<'_> {
             replies.bytes -= self.bytes;
         }
         self.session.update_pressure(&mut state);
-        if self.session.parted.load(Ordering::Relaxed) {
+        if self.session.is_released.load(Ordering::Relaxed) {
             state.release_share();
         }
     }
@@ -99,8 +104,9 @@ impl Drop for PendingReply<'_> {
 
 /// Counts a handler that is held, until it is dropped.
 ///
-/// A handler may end while it is held, at its deadline or since its call is cancelled. Then the next handler counts as
-/// held since that one was. Otherwise a peer could hold one handler after another, each for less than the limit.
+/// A handler may end while it is held, at its deadline or since its call is cancelled. Then the
+/// next held handler takes over the time at which this handler was first held. Otherwise a peer
+/// could hold one handler after another, each for less than the limit.
 pub(super) struct HeldHandler<'a> {
     session: &'a Session,
     since: Instant,
@@ -116,7 +122,7 @@ impl<'a> HeldHandler<'a> {
         Self { session, since, is_resumed: false }
     }
 
-    /// Returns since when the handler counts as held.
+    /// Returns the time since which the handler counts as held.
     pub(super) fn since(&self) -> Instant {
         self.since
     }

@@ -1,33 +1,38 @@
-//! The handlers of a key, whose drop is contained.
+//! The subscribers of a key, as the dispatcher holds them.
 
 use std::{mem, sync::Arc};
 
 use super::{Session, routes::Subscriber};
 use crate::hooks;
 
-/// The handlers that hear an emit, and the one that answers a request.
+/// The subscribers that handle an emit, and the subscriber that answers a request.
 ///
-/// These may be the last handles of a handler. A panic of its `Drop` is reported, and ends nothing else.
+/// These may be the last handles of a handler. A panic of its `Drop` is reported, and has no other
+/// effect.
 pub(crate) struct Resolved {
     session: Arc<Session>,
-    pub(crate) hearers: Box<[Subscriber]>,
-    pub(crate) answerer: Option<Subscriber>,
+    pub(crate) emit_handlers: Box<[Subscriber]>,
+    pub(crate) request_handler: Option<Subscriber>,
 }
 
 impl Resolved {
-    pub(crate) fn new(session: Arc<Session>, hearers: Box<[Subscriber]>, answerer: Option<Subscriber>) -> Self {
-        Self { session, hearers, answerer }
+    pub(crate) fn new(
+        session: Arc<Session>,
+        emit_handlers: Box<[Subscriber]>,
+        request_handler: Option<Subscriber>,
+    ) -> Self {
+        Self { session, emit_handlers, request_handler }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.hearers.is_empty() && self.answerer.is_none()
+        self.emit_handlers.is_empty() && self.request_handler.is_none()
     }
 }
 
 impl Drop for Resolved {
     fn drop(&mut self) {
-        // Each by itself: a second panic while one unwinds would end the process.
-        for handler in mem::take(&mut self.hearers).into_iter().chain(self.answerer.take()) {
+        // Each is dropped by itself: a second panic during unwinding would abort the process.
+        for handler in mem::take(&mut self.emit_handlers).into_iter().chain(self.request_handler.take()) {
             hooks::run("drop of a handler", self.session.label(), || drop(handler));
         }
     }

@@ -1,4 +1,4 @@
-//! A call that has come in, from its start to its one outcome.
+//! A received call, from its start to its single result.
 
 use std::{
     any::type_name,
@@ -20,90 +20,97 @@ use crate::lock::event;
 use crate::method::Kind;
 use sockets_proto::{CallId, FailureCode, HandlerId, Response, WindowPermit};
 
-/// A call or an emit that has come in. It ends exactly once: with a reply, a failure, or, dropped before that, with
-/// what its being dropped means.
+/// A received request or emit. It ends exactly once, with a reply or a failure. If it is dropped
+/// before that, the failure depends on why.
 pub struct Responder {
     call: Call,
     payload: Bytes,
     /// The key of the method.
     key: u64,
     obligation: Obligation,
-    /// The handler has ended: a request has been answered.
+    /// The handler has ended; if the call is a request, it has been answered.
     ended: AtomicBool,
 }
 
-/// What is owed to the peer for a call: an answer, or its place in the window.
+/// The duty towards the caller: to answer a request, or to return the permit of an emit.
 enum Obligation {
     Request {
         id: CallId,
-        place: WindowPermit,
+        permit: WindowPermit,
     },
     Emit {
-        open: HandlerId,
-        place: WindowPermit,
+        handler: HandlerId,
+        permit: WindowPermit,
     },
-    /// Several hear the emit, each under a name of its own.
+    /// An emit with several handlers, each with an id of its own.
     SharedEmit(#[expect(dead_code, reason = "held until all handlers have ended")] Arc<SharedPermit>, HandlerId),
 }
 
-/// The place in the window of an emit that several hear, which is given back when the last of its handlers has ended.
+/// The window permit of an emit with several handlers. It is returned when the last of them has
+/// ended.
 pub(crate) struct SharedPermit {
     session: Arc<Session>,
-    open: HandlerId,
-    place: WindowPermit,
+    handler: HandlerId,
+    permit: WindowPermit,
 }
 
 impl SharedPermit {
-    pub(crate) fn new(session: Arc<Session>, open: HandlerId, place: WindowPermit) -> Self {
-        Self { session, open, place }
+    pub(crate) fn new(session: Arc<Session>, handler: HandlerId, permit: WindowPermit) -> Self {
+        Self { session, handler, permit }
     }
 }
 
 impl Drop for SharedPermit {
     fn drop(&mut self) {
-        self.session.end_emit(self.open, self.place);
+        self.session.end_emit(self.handler, self.permit);
     }
 }
 
 impl Responder {
-    fn new(call: Call, payload: Bytes, key: u64, ticket: Obligation) -> Self {
-        Self { call, payload, key, obligation: ticket, ended: AtomicBool::new(false) }
+    fn new(call: Call, payload: Bytes, key: u64, obligation: Obligation) -> Self {
+        Self { call, payload, key, obligation, ended: AtomicBool::new(false) }
     }
 
-    pub(crate) fn request(call: Call, payload: Bytes, key: u64, id: CallId, place: WindowPermit) -> Self {
-        Self::new(call, payload, key, Obligation::Request { id, place })
+    pub(crate) fn request(call: Call, payload: Bytes, key: u64, id: CallId, permit: WindowPermit) -> Self {
+        Self::new(call, payload, key, Obligation::Request { id, permit })
     }
 
-    pub(crate) fn emit(call: Call, payload: Bytes, key: u64, open: HandlerId, place: WindowPermit) -> Self {
-        Self::new(call, payload, key, Obligation::Emit { open, place })
+    pub(crate) fn emit(call: Call, payload: Bytes, key: u64, handler: HandlerId, permit: WindowPermit) -> Self {
+        Self::new(call, payload, key, Obligation::Emit { handler, permit })
     }
 
-    pub(crate) fn shared_emit(call: Call, payload: Bytes, key: u64, lease: Arc<SharedPermit>, open: HandlerId) -> Self {
-        Self::new(call, payload, key, Obligation::SharedEmit(lease, open))
+    pub(crate) fn shared_emit(
+        call: Call,
+        payload: Bytes,
+        key: u64,
+        permit: Arc<SharedPermit>,
+        handler: HandlerId,
+    ) -> Self {
+        Self::new(call, payload, key, Obligation::SharedEmit(permit, handler))
     }
 
-    /// What the handler may know of its caller.
+    /// Returns the call as the handler sees it.
     pub fn call(&self) -> &Call {
         &self.call
     }
 
-    /// Whether the caller waits for an answer.
+    /// Returns the kind of the call.
     #[cfg(feature = "middleware")]
     pub(crate) fn kind(&self) -> Kind {
         if self.is_request() { Kind::Request } else { Kind::Emit }
     }
 
-    /// How long the arguments are, in bytes.
+    /// Returns the length of the encoded arguments in bytes.
     #[cfg(feature = "middleware")]
     pub(crate) fn arguments_len(&self) -> usize {
         self.payload.len()
     }
 
-    /// The arguments, which may borrow from the received bytes.
+    /// Decodes the arguments, which may borrow from the received bytes.
     ///
     /// # Errors
     ///
-    /// If they do not decode; the caller has been told.
+    /// The arguments cannot be decoded. The caller has received the failure.
     pub fn decode<'de, A: Deserialize<'de>>(&'de self) -> Result<A, Completed> {
         let limit = self.call.session().limits().max_decoded as usize;
         decode_elements(&self.payload, limit).map_err(|error| self.reject_arguments(&error, type_name::<A>()))
@@ -134,24 +141,25 @@ impl Responder {
         matches!(self.obligation, Obligation::Request { .. })
     }
 
-    /// Answers with a reply; for an emit, which nobody waits for, it does nothing.
+    /// Answers a request with a reply. An emit has no reply, so it only ends.
     ///
     /// # Errors
     ///
-    /// If the reply cannot be encoded; the caller has been told.
+    /// The reply cannot be encoded. The caller has received the failure.
     pub async fn reply<R: Serialize>(&self, reply: R) -> Result<Completed, Completed> {
         let Obligation::Request { id, .. } = self.obligation else { return self.done() };
         if let Some(encoded) = self.try_reply(&reply)? {
-            // What waits is the encoded reply, whose bytes are counted.
+            // Only the encoded reply waits, since its bytes are counted.
             drop(reply);
             let attempt = || self.respond(&Response::Reply(&Payload::of(&encoded)), QueuePolicy::IfCapacity);
-            // Boxed, so that handlers whose replies find room hold no room for this.
-            Box::pin(self.call.session().reply_in_turn(id, encoded.len(), attempt)).await;
+            // Boxed, so that the future of a handler is not larger for this rare case.
+            Box::pin(self.call.session().reply_when_possible(id, encoded.len(), attempt)).await;
         }
         Ok(Completed(()))
     }
 
-    /// Encodes a reply and answers with it. Returns the encoded reply if there is no room for it.
+    /// Encodes a reply and answers with it. Returns the encoded reply if there is no capacity for
+    /// it.
     fn try_reply<R: Serialize>(&self, reply: &R) -> Result<Option<Bytes>, Completed> {
         let answer = |payload: &Payload<'_>| {
             let is_answered = self.respond(&Response::Reply(payload), QueuePolicy::IfCapacity);
@@ -161,7 +169,7 @@ impl Responder {
             let session = self.call.session();
             let method = session.describe(self.key);
             let error = method.cannot_encode_reply(session.side(), &error, type_name::<R>());
-            event!(warn, method = method.name(), peer = %session.label(), error, "a call has no reply");
+            event!(warn, method = method.name(), peer = %session.label(), error, "failed to encode the reply of a call");
             self.fail(FailureCode::Encode, &error)
         })
     }
@@ -170,13 +178,13 @@ impl Responder {
     ///
     /// # Errors
     ///
-    /// None; the type is that of a request's end.
+    /// Never. Generated code needs the return type of [`reply`](Self::reply).
     pub fn done(&self) -> Result<Completed, Completed> {
         self.ended.store(true, Ordering::Relaxed);
         Ok(Completed(()))
     }
 
-    /// Answers that nobody serves the method.
+    /// Answers that the method is not served.
     pub fn refuse(self) {
         self.fail(FailureCode::NoSuchMethod, "");
     }
@@ -187,18 +195,18 @@ impl Responder {
         Completed(())
     }
 
-    /// Whether it is answered now, or was before.
-    fn respond(&self, outcome: &Response<'_>, room: QueuePolicy) -> bool {
+    /// Answers a request. Returns `true` if it has been answered now or before, and for emits.
+    fn respond(&self, response: &Response<'_>, policy: QueuePolicy) -> bool {
         if self.ended.load(Ordering::Relaxed) {
             return true;
         }
-        let had_room = match self.obligation {
-            Obligation::Request { id, place } => self.call.session().respond(self.key, id, place, outcome, room),
+        let is_answered = match self.obligation {
+            Obligation::Request { id, permit } => self.call.session().respond(self.key, id, permit, response, policy),
             Obligation::Emit { .. } | Obligation::SharedEmit(..) => true,
         };
-        // Only its handler answers a call, and then whoever drops it.
-        self.ended.store(had_room, Ordering::Relaxed);
-        had_room
+        // No other thread answers meanwhile: the handler answers a call, and its drop comes later.
+        self.ended.store(is_answered, Ordering::Relaxed);
+        is_answered
     }
 }
 
@@ -208,14 +216,15 @@ impl Drop for Responder {
         match (&self.obligation, code) {
             (Obligation::Request { .. }, Some(code)) => drop(self.fail(code, "")),
             (Obligation::Request { .. }, None) => {}
-            (Obligation::Emit { open, place }, _) => self.call.session().end_emit(*open, *place),
-            (Obligation::SharedEmit(_, open), _) => self.call.session().remove_handler(*open),
+            (Obligation::Emit { handler, permit }, _) => self.call.session().end_emit(*handler, *permit),
+            (Obligation::SharedEmit(_, handler), _) => self.call.session().remove_handler(*handler),
         }
     }
 }
 
 impl Responder {
-    /// Counts and reports a handler that is stopped before its end, and returns why.
+    /// Counts and reports a handler that was stopped before its end. Returns the failure for the
+    /// caller.
     #[cold]
     fn report_stopped(&self) -> FailureCode {
         let session = self.call.session();
@@ -227,7 +236,7 @@ impl Responder {
         }
         if now() < self.call.deadline() {
             session.counters.count_cancelled_handler();
-            event!(debug, method, %peer, %side, "stopped a handler, since its caller cancelled the call or left");
+            event!(debug, method, %peer, %side, "stopped a handler, since its caller cancelled the call or disconnected");
             return FailureCode::Cancelled;
         }
         if self.is_request() {

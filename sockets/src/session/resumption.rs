@@ -1,4 +1,4 @@
-//! A session between two links: it rests, and goes on over the next one, or anew.
+//! A session between two connections: it is detached, and then resumed or reset.
 
 use std::{
     future::poll_fn,
@@ -19,73 +19,78 @@ use crate::{
 };
 use sockets_proto::{KeepAlive, SendBuffer, Token, Tokens};
 
-/// What a server's session can be gone on with: another link, to its client.
+/// A connection with which a client resumes its session on the server.
 pub(crate) struct ResumedConnection {
     pub(crate) link: Link,
     pub(crate) request: ResumeRequest,
-    /// For the next time.
+    /// The token for the next resumption.
     pub(crate) token: Token,
-    /// Replaces the identity of the socket. It runs before the connection is used, and only if the session is resumed.
+    /// Replaces the identity of the socket. It runs before the connection is used, and only if the
+    /// session is resumed.
     pub(crate) adopt: Box<dyn FnOnce() + Send>,
-    pub(crate) welcome: Box<Welcome>,
-    /// Returns the link if the session does not take it. Dropped without that, it says that the session has.
+    pub(crate) accept: Box<AcceptResumption>,
+    /// Returns the connection if the session does not accept it. If the sender is dropped, the
+    /// session has accepted.
     pub(crate) declined: oneshot::Sender<Declined>,
 }
 
-/// Prepares a link for a session, and returns it with the message to the client that the session is resumed.
-pub(crate) type Welcome = dyn FnOnce(Link, &ResumeGrant) -> (Link, Bytes) + Send;
+/// Prepares a connection for a session, and returns it with the server hello that grants the
+/// resumption.
+pub(crate) type AcceptResumption = dyn FnOnce(Link, &ResumeGrant) -> (Link, Bytes) + Send;
 
-/// A link that a session has not taken. Its client waits for an answer.
+/// A connection that a session has not accepted. Its client still waits for a server hello or a
+/// refusal.
 pub(crate) struct Declined {
     pub(crate) link: Link,
-    /// The reason, for the client.
+    /// The reason, which is sent to the client.
     pub(crate) message: &'static str,
 }
 
 impl ResumedConnection {
-    /// Gives the link back.
+    /// Returns the connection to the task that offered it.
     pub(crate) fn decline(self, message: &'static str) {
-        // The task that offered it ends only with its runtime.
+        // If that task does not wait any more, its runtime has been shut down.
         let _ = self.declined.send(Declined { link: self.link, message });
     }
 }
 
-/// The message to a client whose session has ended, or ends since it cannot be resumed.
-pub(super) const OVER: &str = "the session cannot be resumed any more: the next attempt begins another one";
+/// The message to a client if its session has ended, or ends since it cannot be resumed.
+pub(super) const OVER: &str = "the session cannot be resumed any more; the next attempt starts a new session";
 
-/// The message to a client that has claimed its session over another connection since.
+/// The message to a client that has since requested its session over another connection.
 pub(crate) const SUPERSEDED: &str = "another connection resumes the session";
 
-/// What a session makes of a claim.
+/// The result of the check of a resumption request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Checked {
     /// The session can be resumed.
     Resumable,
-    /// The client has made a later claim: this one was delayed.
+    /// The client has made a later request: this request was delayed.
     Superseded,
-    /// The claim is not valid, or the session ends.
+    /// The request is not valid, or the session ends.
     Invalid,
 }
 
-/// The reason of a detached session that ends since it holds too much.
-const TOO_MUCH: &str = "its connection was lost, and detached sessions hold more than `resume_sessions_bytes`";
+/// The reason of a detached session that ends since it holds too many bytes.
+const TOO_MANY_BYTES: &str = "its connection was lost, and detached sessions hold more than `resume_sessions_bytes`";
 
-/// How a session stands between two links.
+/// The data of a session that concerns its next connection.
 #[derive(Default)]
 pub(super) struct ReattachState {
+    /// A connection that the driver has not attached yet.
     offer: Option<Box<ResumedConnection>>,
-    /// Those that go on with a server's session.
+    /// The tokens that resume a server's session.
     tokens: Option<Box<Tokens>>,
-    /// The number of the latest attempt whose claim was accepted.
+    /// The number of the latest attempt with an accepted request.
     attempt: u64,
-    /// The bytes of a detached session among those of all of its server.
+    /// The share of a detached session in the bytes that all detached sessions of its server hold.
     share: Option<DetachedShare>,
     /// The milliseconds after which the client reconnects if the server restarts.
     restart_delay: u32,
 }
 
 impl State {
-    /// Whether another link takes the place of this one.
+    /// Returns `true` if another connection replaces the current connection.
     pub(super) fn has_resumed_connection(&self) -> bool {
         self.reattach.offer.is_some()
     }
@@ -103,38 +108,42 @@ impl State {
         self.reattach.restart_delay = u32::try_from(delay.as_millis()).unwrap_or(u32::MAX);
     }
 
-    /// Adjusts the share of a detached session that has queued something. It is closed if it holds too much.
+    /// Adjusts the share of a detached session that has queued a message. The session is closed if
+    /// it holds too many bytes.
     pub(super) fn update_share(&mut self) {
         if self.reattach.share.is_some() {
-            let held = self.held();
-            if self.reattach.share.as_ref().is_some_and(|share| share.is_outdated(held)) {
-                self.adjust_share(held);
+            let bytes = self.held_bytes();
+            if self.reattach.share.as_ref().is_some_and(|share| share.is_outdated(bytes)) {
+                self.adjust_share(bytes);
             }
         }
     }
 
-    /// Returns `true` if the session may hold a reply of so many bytes. A detached session that may not is closed.
+    /// Returns `true` if the session may hold a reply of `bytes`. Otherwise a detached session is
+    /// closed.
     ///
-    /// The reply is counted before it is queued. Handlers of many sessions may return large replies at the same time,
-    /// all of them before one of the drivers runs.
+    /// The reply is counted before it is queued. Handlers of many sessions may return large replies
+    /// at the same time, all of them before a driver runs.
     pub(super) fn admits_reply(&mut self, bytes: usize) -> bool {
         if !self.is_detached() {
             return true;
         }
-        self.closing.is_none() && self.adjust_share(self.held() + bytes)
+        self.closing.is_none() && self.adjust_share(self.held_bytes() + bytes)
     }
 
-    /// Closes the session if all detached sessions hold too much, and this one more than its part.
+    /// Closes the session and returns `false` if all detached sessions together hold too many
+    /// bytes, and this session holds more than an equal part.
     #[cold]
     fn adjust_share(&mut self, bytes: usize) -> bool {
         let fits = self.reattach.share.as_mut().is_none_or(|share| share.adjust(bytes));
         if !fits {
-            self.close(DisconnectReason::Lost(TOO_MUCH.into()));
+            self.close(DisconnectReason::Lost(TOO_MANY_BYTES.into()));
         }
         fits
     }
 
-    /// Counts no bytes any more, once a session that has ended holds none.
+    /// Releases the share of a session that has ended, except for the bytes of replies that still
+    /// wait.
     pub(super) fn release_share(&mut self) {
         let bytes = self.pending_reply_bytes();
         let share = self.reattach.share.as_mut().filter(|_| bytes > 0);
@@ -143,7 +152,8 @@ impl State {
         }
     }
 
-    /// The client has said something, which it may have done after it has heard of its token.
+    /// Confirms the new token after an acknowledgement. The client sends frames only after it has
+    /// received the token.
     #[cold]
     pub(super) fn confirm_token(&mut self) {
         if let Some(tokens) = &mut self.reattach.tokens {
@@ -153,56 +163,58 @@ impl State {
 }
 
 impl Session {
-    /// This token is the first that goes on with this session.
+    /// Sets the first token that resumes this session.
     pub(crate) fn set_token(&self, token: Token) {
         self.state.lock().reattach.tokens = Some(Box::new(Tokens::new(token)));
     }
 
-    /// Whether one who shows this token may go on with this session.
+    /// Returns `true` if this token resumes this session.
     pub(crate) fn verify_token(&self, token: &Token) -> bool {
         self.state.lock().reattach.tokens.as_ref().is_some_and(|tokens| tokens.verify(token))
     }
 
-    /// Checks a claim. If the sides have missed too much, the session ends.
-    pub(crate) fn check(&self, claim: &ResumeRequest) -> Checked {
+    /// Checks a resumption request. The session ends if a peer needs frames that are not retained
+    /// any more.
+    pub(crate) fn check(&self, request: &ResumeRequest) -> Checked {
         let mut state = self.state.lock();
-        let admitted = self.is_valid_resume(&state, claim);
-        if admitted != Checked::Resumable || state.core.can_resume(claim.received, claim.kept) {
-            return admitted;
+        let checked = self.check_request(&state, request);
+        if checked != Checked::Resumable || state.core.can_resume(request.received, request.kept) {
+            return checked;
         }
-        state.close(DisconnectReason::Lost("a side has missed more than the other keeps".into()));
+        state.close(DisconnectReason::Lost("frames that a peer has missed are not retained any more".into()));
         Checked::Invalid
     }
 
-    /// Ends the session of a client that has been refused finally. A claim that was delayed does not end it.
-    pub(crate) fn refuse(&self, claim: &ResumeRequest, refusal: Refusal) {
+    /// Ends the session of a client with a final refusal. A delayed request does not end it.
+    pub(crate) fn refuse(&self, request: &ResumeRequest, refusal: Refusal) {
         let mut state = self.state.lock();
-        if self.is_valid_resume(&state, claim) == Checked::Resumable {
+        if self.check_request(&state, request) == Checked::Resumable {
             state.close(DisconnectReason::Refused(refusal));
         }
     }
 
-    /// Returns `true` if both sides keep what the other has missed. While the session is detached, only the driver's
-    /// task changes that.
-    pub(crate) fn can_resume(&self, claim: &ResumeRequest) -> bool {
-        self.state.lock().core.can_resume(claim.received, claim.kept)
+    /// Returns `true` if both peers retain the frames that the other has missed. While the session
+    /// is detached, only the driver's task changes that.
+    pub(crate) fn can_resume(&self, request: &ResumeRequest) -> bool {
+        self.state.lock().core.can_resume(request.received, request.kept)
     }
 
-    fn is_valid_resume(&self, state: &State, claim: &ResumeRequest) -> Checked {
-        let known = state.reattach.tokens.as_ref().is_some_and(|tokens| tokens.verify(&claim.token));
-        if !known || self.is_over(state) || state.going_away {
+    fn check_request(&self, state: &State, request: &ResumeRequest) -> Checked {
+        let is_token_valid = state.reattach.tokens.as_ref().is_some_and(|tokens| tokens.verify(&request.token));
+        if !is_token_valid || self.is_over(state) || state.going_away {
             Checked::Invalid
-        } else if claim.attempt <= state.reattach.attempt {
+        } else if request.attempt <= state.reattach.attempt {
             Checked::Superseded
         } else {
             Checked::Resumable
         }
     }
 
-    /// Offers another link to this session, which takes the one of the latest attempt. It is declined if that comes too late.
+    /// Offers a connection to this session, which accepts the connection of the latest attempt.
+    /// Other connections are declined.
     pub(crate) fn offer_connection(&self, offer: ResumedConnection) {
         let mut state = self.state.lock();
-        let (left, message) = match self.is_valid_resume(&state, &offer.request) {
+        let (declined, message) = match self.check_request(&state, &offer.request) {
             Checked::Resumable => {
                 state.reattach.attempt = offer.request.attempt;
                 state.wake_driver();
@@ -212,12 +224,12 @@ impl Session {
             Checked::Invalid => (Some(Box::new(offer)), OVER),
         };
         drop(state);
-        if let Some(left) = left {
-            left.decline(message);
+        if let Some(declined) = declined {
+            declined.decline(message);
         }
     }
 
-    /// Keeps an offer that cannot be taken. It is declined when the session has ended.
+    /// Keeps a connection that cannot be accepted. It is declined when the session has ended.
     pub(crate) fn keep_offer(&self, offer: Box<ResumedConnection>) {
         let mut state = self.state.lock();
         if state.has_resumed_connection() {
@@ -228,9 +240,9 @@ impl Session {
         }
     }
 
-    /// Waits for another link. Only the driver's task does.
+    /// Waits for another connection. Only the driver's task calls this.
     pub(crate) async fn resumed_connection(&self) -> Box<ResumedConnection> {
-        // The driver is woken by an offer.
+        // `offer_connection` wakes the driver.
         poll_fn(|_| match self.state.lock().take_resumed_connection() {
             Some(offer) => Poll::Ready(offer),
             None => Poll::Pending,
@@ -238,12 +250,13 @@ impl Session {
         .await
     }
 
-    /// Returns the time after which the client reconnects if the server restarts. Each client has its own.
+    /// Returns the time after which the client reconnects if the server restarts. Each client has
+    /// its own.
     pub(crate) fn restart_delay(&self) -> Duration {
         Duration::from_millis(self.state.lock().reattach.restart_delay.into())
     }
 
-    /// Whether there is no link.
+    /// Returns `true` if the session has no connection.
     pub(crate) fn is_detached(&self) -> bool {
         self.state.lock().is_detached()
     }
@@ -252,29 +265,31 @@ impl Session {
         self.state.lock().has_resumed_connection()
     }
 
-    /// Up to where everything of the other side's has been received, and from where on what this side has sent is kept.
+    /// Returns the position up to which frames have been received, and the position from which sent
+    /// frames are retained.
     pub(crate) fn positions(&self) -> (u64, u64) {
         self.state.lock().core.positions().unwrap_or_default()
     }
 
-    /// Returns how many bytes the session holds for its peer, whether these are connected or not: messages that wait, messages
-    /// that are retained for another link, and calls whose handlers have not ended, with the replies that wait.
+    /// Returns the number of bytes that the session holds for its peer, connected or detached:
+    /// queued messages, retained frames, calls with running handlers, and replies that wait.
     #[cfg(test)]
     pub(crate) fn held_bytes(&self) -> usize {
-        self.state.lock().held()
+        self.state.lock().held_bytes()
     }
 
-    /// Counts the bytes of a detached session again, which is closed if it holds too much.
+    /// Counts the bytes of a detached session again. The session is closed if it holds too many.
     pub(crate) fn recount(&self) {
         let mut state = self.state.lock();
-        let held = state.held();
-        state.adjust_share(held);
+        let bytes = state.held_bytes();
+        state.adjust_share(bytes);
     }
 
-    /// Whether it goes on when its link has ended in this way; `told` says that the other side has said so.
-    pub(crate) fn survives(&self, reason: &DisconnectReason, told: bool) -> bool {
+    /// Returns `true` if the session survives the end of its connection for this reason.
+    /// `peer_closed` is `true` if the peer has sent the reason.
+    pub(crate) fn survives(&self, reason: &DisconnectReason, peer_closed: bool) -> bool {
         let state = self.state.lock();
-        let broken = match reason {
+        let is_recoverable = match reason {
             DisconnectReason::Lost(_)
             | DisconnectReason::Silent
             | DisconnectReason::TooSlow
@@ -283,14 +298,14 @@ impl Session {
             DisconnectReason::Refused(refusal) => refusal.retry_after().is_some() && !state.core.is_server(),
             _ => false,
         };
-        // A client that says goodbye does not come back. One that is too slow for what is said to it is closed, where it is not the link
-        // that stalls.
-        let stays = broken && !(told && state.core.is_server());
-        stays && state.core.positions().is_some() && !self.is_over(&state) && !state.going_away
+        // A client that has closed its session does not resume it. If a client is too slow for a
+        // broadcast, while its connection does not stall, the session is already closing.
+        let may_resume = is_recoverable && !(peer_closed && state.core.is_server());
+        may_resume && state.core.positions().is_some() && !self.is_over(&state) && !state.going_away
     }
 
-    /// There is no link any more: what is said waits. Gives back what has been written with, and what it was writing.
-    /// A server's session counts its bytes in `share` from now on.
+    /// Detaches the session from its connection: messages wait from now on. A server's session
+    /// counts its bytes in `share`. Returns the transmitter and its unwritten bytes.
     pub(crate) fn detach(&self, share: Option<DetachedShare>) -> (Box<dyn Transmit>, SendBuffer) {
         let mut writer = self.writer.lock();
         let mut state = self.state.lock();
@@ -305,7 +320,7 @@ impl Session {
         stopped.into_parts()
     }
 
-    /// Makes sure that the driver is woken, and looks whether the session is to go on.
+    /// Registers the driver's waker. Returns an error if the local endpoint ends the session.
     pub(crate) fn prepare_detached(&self, now: Instant, cx: &Context<'_>) -> Result<(), DisconnectReason> {
         let mut state = self.state.lock();
         if !state.driver.will_wake(cx.waker()) {
@@ -317,8 +332,10 @@ impl Session {
         state.closing(now).map(|_| ())
     }
 
-    /// Goes on over another link, to one who has received everything up to `position`. `first` comes before all frames.
-    /// `tokens` are the one that was used and the next one. `false` if some of what that side has missed is not kept any more.
+    /// Resumes the session over another connection. The peer has received all frames up to
+    /// `position`. `first` precedes all frames. `tokens` are the used token and the next token.
+    ///
+    /// Returns `false` if some frames that the peer has missed are not retained any more.
     pub(crate) fn resume(
         &self,
         transmitter: Box<dyn Transmit>,
@@ -328,13 +345,13 @@ impl Session {
     ) -> bool {
         let mut writer = self.writer.lock();
         let mut state = self.state.lock();
-        let Some(resent) = state.core.resume(now(), position) else { return false };
+        let Some(retransmitted) = state.core.resume(now(), position) else { return false };
         state.reattach.share = None;
         let mut outbox = SendBuffer::default();
         outbox.push_exact(first);
-        outbox.extend(&resent);
-        if let (Some(known), Some((used, next))) = (&mut state.reattach.tokens, tokens) {
-            known.rotate(used, next);
+        outbox.extend(&retransmitted);
+        if let (Some(tokens), Some((used, next))) = (&mut state.reattach.tokens, tokens) {
+            tokens.rotate(used, next);
         }
         state.queued_before = 0;
         state.lag.note_progress();
@@ -349,22 +366,23 @@ impl Session {
         true
     }
 
-    /// Goes on with one who knows nothing of this session. Calls under way fail, and handlers are stopped. What this side serves is
-    /// announced once more; what was said while there was no link comes behind that.
-    pub(crate) fn reset(&self, transmitter: Box<dyn Transmit>, theirs: PeerSettings) {
-        // In this order, as where they change.
+    /// Starts a new session with a server that does not know the old session. Calls in flight fail,
+    /// and handlers are stopped. The methods that are served here are announced again. Messages
+    /// that were queued while there was no connection follow the announcement.
+    pub(crate) fn reset(&self, transmitter: Box<dyn Transmit>, peer_settings: PeerSettings) {
+        // The routes are locked first, as in `change_routes`.
         let routes = self.routes.read();
         let mut writer = self.writer.lock();
         let mut state = self.state.lock();
-        let (ended, handlers) = state.core.reset(
+        let (results, handlers) = state.core.reset(
             now(),
             self.limits.settings(),
-            theirs.settings,
-            theirs.retransmit_limit.unwrap_or(0) as usize,
+            peer_settings.settings,
+            peer_settings.retransmit_limit.unwrap_or(0) as usize,
         );
-        // It may bear less silence than the one before.
-        state.core.set_keep_alive(KeepAlive::new(now(), self.limits.keep_alive(), theirs.idle_timeout, phase()));
-        let notices = state.deliver_all(ended);
+        // The new server may have a shorter idle timeout.
+        state.core.set_keep_alive(KeepAlive::new(now(), self.limits.keep_alive(), peer_settings.idle_timeout, phase()));
+        let wakes = state.deliver_all(results);
         state.signatures = Signatures::default();
         state.queued_before = 0;
         if let Some(announcement) = routes.announcement() {
@@ -377,7 +395,7 @@ impl Session {
         let deferred = state.unlock();
         drop((writer, routes));
         drop(deferred);
-        drop(notices);
+        drop(wakes);
         for handler in handlers {
             handler.abort();
         }

@@ -1,4 +1,4 @@
-//! Which handlers answer to which key.
+//! The subscribers of the keys.
 
 use std::{collections::BTreeMap, mem, sync::Arc};
 
@@ -16,39 +16,37 @@ use sockets_proto::{
     name::{full_name, key},
 };
 
-/// One who hears a name.
+/// A handler or listener of a name.
 #[derive(Clone)]
 pub(crate) enum Subscriber {
     Group { service: Arc<dyn Service>, kind: Kind, signature: u64 },
     Listener { id: u64, listen: Arc<dyn ListenerService> },
 }
 
-/// Everything under one key.
+/// The subscribers of a key.
 #[derive(Clone)]
 struct Route {
-    /// The full name, for messages about it.
+    /// The full name, for messages.
     name: String,
     path: String,
     /// The method, if a group declares it.
     method: Option<&'static Method>,
-    /// In the order in which they came: the first answers requests.
+    /// In the order of their registration: the first answers requests.
     subscribers: Vec<Subscriber>,
-    /// Answers instead of the first.
+    /// Answers requests instead of the first subscriber, with its id.
     callback: Option<(u64, Arc<dyn ListenerService>)>,
 }
 
 impl Subscriber {
-    /// Whether it can be called in this way. A listener can be in both.
+    /// Returns `true` if it accepts calls of this kind. A listener accepts both kinds.
     pub(crate) fn accepts(&self, called: Kind) -> bool {
         match self {
             Self::Group { kind, .. } => *kind == called,
             Self::Listener { .. } => true,
         }
     }
-}
 
-impl Subscriber {
-    /// A function that listens to a name takes what it is given.
+    /// Returns the signature of the method. A listener has none: it tries to decode any arguments.
     fn signature(&self) -> Option<u64> {
         match self {
             Self::Group { signature, .. } => Some(*signature),
@@ -57,14 +55,14 @@ impl Subscriber {
     }
 }
 
-/// The groups, listeners and callbacks of one side.
+/// The groups, listeners and callbacks of an endpoint.
 #[derive(Clone)]
 pub(crate) struct Routes {
     by_key: BTreeMap<u64, Route>,
     groups: Vec<&'static str>,
     next_id: u64,
     max_names: usize,
-    /// What is put around whoever is added.
+    /// The layers around subscribers.
     interceptor: Option<Arc<dyn Interceptor>>,
 }
 
@@ -73,7 +71,8 @@ impl Routes {
         Self { by_key: BTreeMap::new(), groups: Vec::new(), next_id: 0, max_names, interceptor: None }
     }
 
-    /// Removes all handlers, and returns them to be dropped without a lock. Names stay known, for messages.
+    /// Removes all subscribers, and returns them to be dropped without a lock. Names are kept, for
+    /// messages.
     pub(super) fn clear(&mut self) -> Vec<Subscriber> {
         self.groups.clear();
         self.interceptor = None;
@@ -84,9 +83,9 @@ impl Routes {
         removed.collect()
     }
 
-    /// Puts something around whoever is added from now on.
-    pub(crate) fn with_interceptor(self, around: Option<Arc<dyn Interceptor>>) -> Self {
-        Self { interceptor: around, ..self }
+    /// Sets the layers around subscribers that are added from now on.
+    pub(crate) fn with_interceptor(self, interceptor: Option<Arc<dyn Interceptor>>) -> Self {
+        Self { interceptor, ..self }
     }
 
     pub(super) fn interceptor(&self) -> Option<&Arc<dyn Interceptor>> {
@@ -99,14 +98,14 @@ impl Routes {
         if self.groups.contains(&path) {
             return Err(RegistrationError::ServedTwice { path: path.to_owned() });
         }
-        // All or nothing: every method is checked before the first is added.
+        // Every method is checked before the first is added, so that all or none are added.
         let names = service.methods().iter().map(|method| (method.key, method.path, method.name));
         let new = names.map(|(key, path, name)| self.check(key, path, name));
         let new = new.collect::<Result<Vec<bool>, _>>()?.into_iter().filter(|new| *new).count();
         self.check_capacity(new)?;
         self.groups.push(path);
         let service = match &self.interceptor {
-            Some(around) => around.service(service),
+            Some(interceptor) => interceptor.service(service),
             None => service,
         };
         for method in service.methods() {
@@ -119,7 +118,7 @@ impl Routes {
         Ok(())
     }
 
-    /// Adds a listener, and gives the number under which it is removed.
+    /// Adds a listener, and returns the id with which it is removed.
     pub(crate) fn listen(
         &mut self,
         path: &str,
@@ -131,7 +130,7 @@ impl Routes {
         Ok(id)
     }
 
-    /// Sets who answers requests. The one who did so far does no more, and is given back like a removed one.
+    /// Sets the callback that answers requests. Returns its id, and the callback that it replaces.
     pub(crate) fn set_callback(
         &mut self,
         path: &str,
@@ -139,24 +138,25 @@ impl Routes {
         listen: Arc<dyn ListenerService>,
     ) -> Result<(u64, Option<Arc<dyn ListenerService>>), RegistrationError> {
         let (id, listen) = (self.next_id(), self.intercept_listener(path, name, listen));
-        let before = self.checked_route(path, name)?.callback.replace((id, listen));
-        Ok((id, before.map(|(_, listen)| listen)))
+        let replaced = self.checked_route(path, name)?.callback.replace((id, listen));
+        Ok((id, replaced.map(|(_, listen)| listen)))
     }
 
     fn intercept_listener(&self, path: &str, name: &str, listen: Arc<dyn ListenerService>) -> Arc<dyn ListenerService> {
         match &self.interceptor {
-            Some(around) => around.listen(path, name, listen),
+            Some(interceptor) => interceptor.listen(path, name, listen),
             None => listen,
         }
     }
 
-    /// Removes a listener or callback, and its name if nobody else hears it. What is removed is given back, to be dropped
-    /// without a lock: that runs a user's code.
+    /// Removes a listener or callback, and its name if no subscriber is left. Returns it, to be
+    /// dropped without a lock: that runs user code.
     #[must_use]
     pub(crate) fn remove(&mut self, key: u64, id: u64) -> Option<Subscriber> {
         let route = self.by_key.get_mut(&key)?;
-        let is_it = |one: &Subscriber| matches!(one, Subscriber::Listener { id: this, .. } if *this == id);
-        let listener = route.subscribers.iter().position(is_it).map(|at| route.subscribers.remove(at));
+        let has_id =
+            |subscriber: &Subscriber| matches!(subscriber, Subscriber::Listener { id: this, .. } if *this == id);
+        let listener = route.subscribers.iter().position(has_id).map(|at| route.subscribers.remove(at));
         route.subscribers.release_unused();
         let callback = route.callback.take_if(|(this, _)| *this == id);
         if route.subscribers.is_empty() && route.callback.is_none() {
@@ -165,48 +165,47 @@ impl Routes {
         listener.or(callback.map(|(id, listen)| Subscriber::Listener { id, listen }))
     }
 
-    /// Who hears `key`, those of `shared` first, which everyone has, unless a group here has their path; and who answers it.
+    /// Returns the handlers of emits of `key`, and the handler of its requests. Subscribers of
+    /// `shared` come first. They are left out if a group of this peer has their path.
     pub(super) fn resolve(&self, shared: &Self, key: u64) -> (Box<[Subscriber]>, Option<Subscriber>) {
-        let routes = || self.subscribers(shared, key);
+        let routes = || self.routes_of(shared, key);
         let subscribers = || routes().flat_map(|route| &route.subscribers);
         let callback = routes().filter_map(|route| route.callback.clone()).next_back();
         let callback = callback.map(|(id, listen)| Subscriber::Listener { id, listen });
-        let answerer = callback.or_else(|| subscribers().next().cloned());
-        (subscribers().filter(|one| one.accepts(Kind::Emit)).cloned().collect(), answerer)
+        let request_handler = callback.or_else(|| subscribers().next().cloned());
+        let emit_handlers = subscribers().filter(|subscriber| subscriber.accepts(Kind::Emit)).cloned().collect();
+        (emit_handlers, request_handler)
     }
 
-    /// Those routes of `shared` and of this that are heard under a key.
-    fn subscribers<'a>(&'a self, shared: &'a Self, key: u64) -> impl DoubleEndedIterator<Item = &'a Route> {
+    /// Returns the routes of `shared` and of this peer that have subscribers of a key.
+    fn routes_of<'a>(&'a self, shared: &'a Self, key: u64) -> impl DoubleEndedIterator<Item = &'a Route> {
         let (own, shared) = (self.by_key.get(&key), shared.by_key.get(&key));
         let shared = shared.filter(|route| !self.groups.contains(&route.path.as_str()));
         shared.into_iter().chain(own)
     }
 
-    /// The signature that calls of a key have to have. There is none if anybody listens to it by name.
+    /// Returns the signature that calls of a key must have. There is none if the key has a listener
+    /// or callback.
     pub(super) fn signature(&self, shared: &Self, key: u64) -> Option<u64> {
-        let by_name = self.subscribers(shared, key).any(|route| route.callback.is_some());
+        let by_name = self.routes_of(shared, key).any(|route| route.callback.is_some());
         let mut signatures =
-            self.subscribers(shared, key).flat_map(|route| route.subscribers.iter().map(Subscriber::signature));
+            self.routes_of(shared, key).flat_map(|route| route.subscribers.iter().map(Subscriber::signature));
         let first = signatures.next().filter(|_| !by_name)??;
         signatures.all(|other| other == Some(first)).then_some(first)
     }
 
-    /// The signatures of all that is served here. `None` if there are none.
+    /// Returns the signatures of all methods that are served here, or `None` if there are none.
     pub(crate) fn announcement(&self) -> Option<Announcement> {
         let nothing = Self::new(0);
-        let known = self.by_key.keys().filter_map(|key| Some((*key, self.signature(&nothing, *key)?)));
-        let mut known: Vec<_> = known.collect();
-        // The map's order is another one each time.
-        known.sort_unstable();
-        Announcement::new(known)
+        Announcement::new(self.by_key.keys().filter_map(|key| Some((*key, self.signature(&nothing, *key)?))))
     }
 
-    /// The keys of the group with this path.
+    /// Returns the keys of the group with this path.
     pub(super) fn keys_of(&self, path: &str) -> impl Iterator<Item = u64> {
         self.by_key.iter().filter(move |(_, route)| route.path == path).map(|(key, _)| *key)
     }
 
-    /// Describes the method under a key that is known here.
+    /// Describes the method with this key, if it is known here.
     pub(super) fn describe(&self, key: u64) -> Option<Described> {
         let route = self.by_key.get(&key)?;
         Some(route.method.map_or_else(|| Described::Named(route.name.clone()), Described::Declared))
@@ -224,7 +223,7 @@ impl Routes {
         Ok(self.route(key, path, name))
     }
 
-    /// Whether the name is new. It must not share its key with another.
+    /// Returns `true` if the name is new, and an error if another name has its key.
     fn check(&self, key: u64, path: &str, name: &str) -> Result<bool, RegistrationError> {
         let full = full_name(path, name);
         match self.by_key.get(&key) {
@@ -292,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn one_path_served_twice_is_refused() {
+    fn path_served_twice_is_refused() {
         let mut routes = Routes::new(10);
         assert_eq!(routes.serve(group(vec![method("a", "x", 1)])), Ok(()));
         let again = routes.serve(group(vec![method("a", "y", 2)]));
@@ -300,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn two_names_with_one_key_are_refused_by_name_and_nothing_is_added() {
+    fn group_with_a_key_of_another_name_is_refused_entirely() {
         let mut routes = Routes::new(10);
         assert_eq!(routes.serve(group(vec![method("a", "x", 1)])), Ok(()));
         let same = routes.serve(group(vec![method("b", "new", 3), method("b", "y", 1)]));
@@ -309,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn names_beyond_the_limit_are_refused() {
+    fn names_above_the_limit_are_refused() {
         let mut routes = Routes::new(1);
         let two = routes.serve(group(vec![method("a", "x", 1), method("a", "y", 2)]));
         assert_eq!(two, Err(RegistrationError::TooManyNames { limit: 1 }));

@@ -1,22 +1,22 @@
-//! What generated code and dynamic listeners have in common: methods that can be started.
+//! The interfaces by which the dispatcher starts generated code and listeners.
 
 use super::{HandlerSlot, Responder};
 use crate::method::Method;
 
-/// A group that is served: what the macro implements for `XServer<H>`.
+/// A served group. The macro implements it for `XServer<H>`.
 pub trait Service: Send + Sync + 'static {
-    /// The group's path.
+    /// Returns the path of the group.
     fn path(&self) -> &'static str;
 
-    /// The group's methods.
+    /// Returns the methods of the group.
     fn methods(&self) -> &'static [Method];
 
-    /// Puts the handler of the method with this key, ready to run, into its place.
-    fn start(&self, key: u64, call: Responder, place: &mut HandlerSlot);
+    /// Puts the future of the handler of this method into `slot`, without polling it.
+    fn start(&self, key: u64, call: Responder, slot: &mut HandlerSlot);
 }
 
-/// A function that listens to one name.
+/// A function that handles the calls of a name.
 pub(crate) trait ListenerService: Send + Sync {
-    /// Puts the function, ready to run, into its place.
-    fn start(&self, call: Responder, place: &mut HandlerSlot);
+    /// Puts the future of the function into `slot`, without polling it.
+    fn start(&self, call: Responder, slot: &mut HandlerSlot);
 }

@@ -1,7 +1,8 @@
-//! What the other side has announced of the methods that it serves, to be compared with what a caller is about to send.
+//! The signatures of the methods that a peer has announced, with which outgoing calls are compared.
 //!
-//! It costs a call one look into a sorted list, or none if the last one was of the same method; and a connection a pointer
-//! to that list: peers that announce the same, as all clients of one program do, share it.
+//! A call costs a lookup in a sorted table, or none if the previous call was to the same method. A
+//! session costs a pointer to the table. Peers with the same announcement share a table, such as
+//! all clients of the same program.
 
 use crate::method::Callee;
 use std::{
@@ -13,35 +14,36 @@ use sha2::{Digest, Sha256};
 
 use crate::{call_error::CallError, lock::Mutex};
 
-/// The signatures that a peer has announced, by key. What is not in it is not checked.
+/// The signatures that a peer has announced, by key. Calls of other keys are not checked.
 #[derive(Default)]
 pub(super) struct Signatures {
-    /// What it announced first, when the session began.
+    /// The first announcement, at the start of the session.
     first: Option<Arc<Table>>,
-    /// What it has changed since then; 0 for what it has taken back.
+    /// The changes since then. A withdrawn signature is 0.
     changes: BTreeMap<u64, u64>,
-    /// Key and signature of the method that was compared last and may be called.
-    agreed: (u64, u64),
+    /// Key and signature of the method that was compared last with success.
+    last_match: (u64, u64),
 }
 
-/// What a signature takes, about.
+/// The approximate memory of a signature, in bytes.
 const SIGNATURE: usize = 32;
 
 impl Signatures {
-    /// Records some signatures of an announcement. Beyond `most` names no new ones are kept.
-    pub(super) fn extend(&mut self, announced: impl Iterator<Item = (u64, u64)>, most: usize) {
-        self.agreed = (0, 0);
+    /// Records signatures of an announcement. New names above `max_names` are ignored.
+    pub(super) fn extend(&mut self, announced: impl Iterator<Item = (u64, u64)>, max_names: usize) {
+        self.last_match = (0, 0);
         for (key, signature) in announced {
             let in_first = self.first.as_ref().is_some_and(|first| first.get(key).is_some());
             if signature == 0 && !in_first {
                 self.changes.remove(&key);
-            } else if in_first || self.changes.contains_key(&key) || self.len() < most {
+            } else if in_first || self.changes.contains_key(&key) || self.len() < max_names {
                 self.changes.insert(key, signature);
             }
         }
     }
 
-    /// Ends an announcement. What the first one has left is shared with other sessions.
+    /// Ends an announcement. The signatures of the first announcement are shared with other
+    /// sessions.
     pub(super) fn finish(&mut self) {
         if self.first.is_none() && !self.changes.is_empty() {
             let entries = std::mem::take(&mut self.changes).into_iter().collect();
@@ -49,7 +51,8 @@ impl Signatures {
         }
     }
 
-    /// Returns the memory that the signatures take, about. A table that sessions share counts for each of them in part.
+    /// Returns the approximate memory of the signatures. A shared table is divided among its
+    /// sessions.
     pub(super) fn bytes(&self) -> usize {
         let shared = self.first.as_ref().map_or(0, |first| first.entries.len().div_ceil(Arc::strong_count(first)));
         (shared + self.changes.len()) * SIGNATURE
@@ -60,12 +63,12 @@ impl Signatures {
     }
 
     fn get(&self, key: u64) -> Option<u64> {
-        // Most peers never change anything.
+        // Most peers never change an announcement.
         let changed = if self.changes.is_empty() { None } else { self.changes.get(&key).copied() };
         changed.or_else(|| self.first.as_ref()?.get(key)).filter(|signature| *signature != 0)
     }
 
-    /// Refuses a call to a method that the other side serves with another signature.
+    /// Returns an error if the peer serves the method with another signature.
     pub(super) fn check(&mut self, callee: Callee<'_>) -> Result<(), CallError> {
         match callee {
             Callee::Declared(method) if !self.matches((method.key, method.signature)) => {
@@ -75,30 +78,32 @@ impl Signatures {
         }
     }
 
-    /// Whether the other side serves a method, by its key, with this signature, or has not said with which.
+    /// Returns `true` if the peer serves the method with this signature, or has announced none.
     pub(super) fn matches(&mut self, (key, signature): (u64, u64)) -> bool {
-        let agree = self.agreed == (key, signature) || self.get(key).is_none_or(|theirs| theirs == signature);
-        if agree {
-            self.agreed = (key, signature);
+        let matches =
+            self.last_match == (key, signature) || self.get(key).is_none_or(|announced| announced == signature);
+        if matches {
+            self.last_match = (key, signature);
         }
-        agree
+        matches
     }
 }
 
-/// Signatures that one or many peers have announced.
+/// The signatures that a peer has announced. Several sessions may share them.
 struct Table {
-    /// In the order of the keys.
+    /// Sorted by key.
     entries: Box<[(u64, u64)]>,
     hash: Hash,
 }
 
 type Hash = [u8; 32];
 
-/// The tables of all sessions in this process, by a hash of what is in them that cannot be made to collide.
+/// The tables of all sessions in this process, by a hash of their entries. A peer cannot produce
+/// collisions.
 static TABLES: Mutex<BTreeMap<Hash, Weak<Table>>> = Mutex::new(BTreeMap::new());
 
 impl Table {
-    /// The one table with these entries, which are in the order of their keys.
+    /// Returns the shared table with these entries, which are sorted by key.
     fn shared(entries: Box<[(u64, u64)]>) -> Arc<Self> {
         let mut hash = Sha256::new();
         for (key, signature) in &entries {
@@ -123,7 +128,7 @@ impl Table {
 impl Drop for Table {
     fn drop(&mut self) {
         let mut tables = TABLES.lock();
-        // Another one with these entries may have taken its place.
+        // Another session may have inserted a new table with these entries.
         if tables.get(&self.hash).is_some_and(|table| table.strong_count() == 0) {
             tables.remove(&self.hash);
         }
@@ -136,33 +141,33 @@ mod tests {
     use crate::method::{Kind, Method, Named};
     use sockets_proto::Overflow;
 
-    fn after(announcements: &[&[(u64, u64)]], most: usize) -> Signatures {
+    fn after(announcements: &[&[(u64, u64)]], max_names: usize) -> Signatures {
         let mut signatures = Signatures::default();
         for announced in announcements {
-            signatures.extend(announced.iter().copied(), most);
+            signatures.extend(announced.iter().copied(), max_names);
             signatures.finish();
         }
         signatures
     }
 
     #[test]
-    fn the_last_word_on_a_key_counts() {
+    fn last_announcement_of_a_key_counts() {
         let signatures = after(&[&[(1, 10), (2, 20), (3, 30), (3, 31)], &[(2, 21), (4, 40), (5, 50)], &[(4, 41)]], 100);
-        let found = (0..7).map(|key| signatures.get(key));
-        assert_eq!(found.collect::<Vec<_>>(), [None, Some(10), Some(21), Some(31), Some(41), Some(50), None]);
+        let current = (0..7).map(|key| signatures.get(key));
+        assert_eq!(current.collect::<Vec<_>>(), [None, Some(10), Some(21), Some(31), Some(41), Some(50), None]);
     }
 
     #[test]
-    fn what_is_taken_back_is_not_known() {
-        let taken_back = [(1, 0), (3, 0), (7, 0)];
-        let signatures = after(&[&[(1, 10), (2, 20)], &[(3, 30)], &taken_back], 100);
+    fn withdrawn_signature_is_not_known() {
+        let withdrawn = [(1, 0), (3, 0), (7, 0)];
+        let signatures = after(&[&[(1, 10), (2, 20)], &[(3, 30)], &withdrawn], 100);
         assert_eq!([1, 2, 3, 7].map(|key| signatures.get(key)), [None, Some(20), None, None]);
         let signatures = after(&[&[(1, 10), (1, 0)], &[(1, 11)]], 100);
         assert_eq!(signatures.get(1), Some(11));
     }
 
     #[test]
-    fn names_beyond_the_limit_are_not_known_and_known_ones_can_still_change() {
+    fn limit_of_names_rejects_new_names_but_not_changes() {
         let many: Vec<_> = (1..1000).map(|key| (key, key)).collect();
         let changed: Vec<_> = (1..1000).map(|key| (key, 2 * key)).collect();
         let signatures = after(&[&many, &many, &changed, &many[5..], &changed], 10);
@@ -175,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_method_that_was_called_before_is_checked_against_what_has_changed() {
+    fn method_called_before_is_checked_against_changes() {
         let method: &'static Method = Box::leak(Box::new(Method {
             path: "a",
             name: "b",
@@ -200,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shared_table_counts_in_part_for_each_session() {
+    fn memory_of_a_shared_table_is_divided_among_sessions() {
         let announced: Vec<_> = (9000..9600).map(|key| (key, key)).collect();
         let sessions: Vec<_> = (0..100).map(|_| after(&[&announced], 1000)).collect();
         let bytes: usize = sessions.iter().map(Signatures::bytes).sum();
@@ -212,10 +217,10 @@ mod tests {
     }
 
     #[test]
-    fn peers_that_announce_the_same_share_a_table_while_one_of_them_is_there() {
+    fn table_is_shared_while_a_session_uses_it() {
         let (a, b) = (after(&[&[(71, 1), (72, 2)]], 10), after(&[&[(72, 2), (71, 1)]], 10));
         let other = after(&[&[(71, 1), (72, 3)]], 10);
-        let table = |one: &Signatures| Arc::clone(one.first.as_ref().unwrap());
+        let table = |signatures: &Signatures| Arc::clone(signatures.first.as_ref().unwrap());
         assert!(Arc::ptr_eq(&table(&a), &table(&b)));
         assert!(!Arc::ptr_eq(&table(&a), &table(&other)));
         let hash = table(&a).hash;

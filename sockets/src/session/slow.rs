@@ -1,10 +1,10 @@
-//! Keeps sessions whose handlers block their threads from occupying all workers of a runtime.
+//! Prevents handlers that block their threads from occupying all workers of a runtime.
 //!
 //! A handler that runs for milliseconds without a suspension cannot be interrupted. A few sessions
 //! with such handlers occupy all workers. Every other session then waits for several of these
-//! handlers. So handlers of such a session need a permit. A runtime has one permit less than it has
-//! workers, and at least one. If the handlers were slow again, the permit is returned only after
-//! the worker has run the tasks that were ready, and has polled for I/O.
+//! handlers. So handlers of such a session need a permit. The number of permits of a runtime is its
+//! number of workers less one, and at least one. If the handlers were slow again, the permit is
+//! returned only after the worker has run the tasks that were ready, and has polled for I/O.
 //!
 //! A handler may block its thread for ever, or free its worker with `block_in_place`. So a session
 //! continues without a permit while no permit is granted or returned.
@@ -106,7 +106,7 @@ pub(crate) struct SlowPermit {
 }
 
 impl SlowPermit {
-    /// Returns a permit if one is available, or if the handlers that hold permits are stuck.
+    /// Returns a permit if there is one, or if the handlers that hold permits are stuck.
     pub(crate) fn try_acquire() -> Option<Self> {
         let permits = Permits::current();
         if permits.semaphore.try_acquire().map(SemaphorePermit::forget).is_ok() {

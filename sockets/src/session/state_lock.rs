@@ -1,4 +1,4 @@
-//! The lock over a session's state, and what runs once it has been released.
+//! The lock of a session's state, and the wakes and events that run after its release.
 
 use crate::peer_label::PeerLabel;
 use std::{
@@ -25,22 +25,22 @@ pub(super) struct StateLock {
 
 /// Access to a session's state.
 ///
-/// Waking a task and sending an event run user code, so the state only records them. They run when the guard is dropped,
-/// after the lock has been released.
+/// Waking a task and sending an event run user code, so the state only records them. They run when
+/// the guard is dropped, after the lock has been released.
 pub(super) struct StateGuard<'a> {
     state: MutexGuard<'a, State>,
     lock: &'a StateLock,
 }
 
-/// What the holder of the lock has recorded.
+/// The wakes and events that the holder of the lock has recorded.
 #[derive(Default)]
 pub(super) struct Recorded {
     wake_driver: bool,
     notify_capacity: bool,
     notify_changed: bool,
-    /// Emitters to an audience of this session, which wait for it.
+    /// Notifies emitters to an audience of this session that wait for its queue.
     emitters: Option<Arc<Notify>>,
-    /// Boxed, since most sessions never have one.
+    /// Boxed, since most sessions never have events.
     events: Option<Box<Events>>,
 }
 
@@ -53,7 +53,7 @@ struct Events {
     dropped_emits: Vec<(u64, Overflow)>,
 }
 
-/// What runs outside of the lock, when this is dropped.
+/// Runs the recorded wakes and events when it is dropped, outside of the lock.
 #[must_use = "drop it when no lock is held"]
 pub(super) struct Deferred<'a> {
     lock: &'a StateLock,
@@ -71,7 +71,7 @@ impl StateLock {
         StateGuard { state: self.state.lock(), lock: self }
     }
 
-    /// Wakes the driver when what it returns is dropped.
+    /// Returns a value that wakes the driver when it is dropped.
     #[cold]
     pub(super) fn waking_driver(&self) -> Option<Deferred<'_>> {
         let mut state = self.lock();
@@ -81,7 +81,8 @@ impl StateLock {
 }
 
 impl<'a> StateGuard<'a> {
-    /// Releases the lock, and returns what has to run. For a holder of further locks, which releases them first.
+    /// Releases the lock, and returns the recorded wakes and events. The caller holds further
+    /// locks, which it releases before it drops the value.
     #[inline]
     pub(super) fn unlock(mut self) -> Option<Deferred<'a>> {
         if self.state.recorded.is_some() { self.take_deferred() } else { None }
@@ -90,13 +91,14 @@ impl<'a> StateGuard<'a> {
     #[cold]
     fn take_deferred(&mut self) -> Option<Deferred<'a>> {
         let recorded = self.state.recorded.take()?;
-        // The driver is polled by a task of tokio's alone, so cloning its waker runs no user code.
+        // Only a task of tokio polls the driver, so cloning its waker runs no user code.
         let driver = recorded.wake_driver.then(|| self.state.driver.clone());
         Some(Deferred { lock: self.lock, driver, recorded })
     }
 
-    /// Locks once more at its end. So a guard has no field for what runs after the lock has been released, and is
-    /// dropped and passed on in few instructions where nothing has been recorded, as mostly.
+    /// Runs the recorded wakes and events without the lock, and locks again. So a guard needs no
+    /// field for them. Usually nothing is recorded, and moving or dropping a guard takes few
+    /// instructions.
     #[cold]
     #[inline(never)]
     fn run_deferred(&mut self) {
@@ -177,7 +179,7 @@ impl Events {
 }
 
 impl Deferred<'_> {
-    /// Adds what another holder of the same lock has recorded.
+    /// Adds the wakes and events of another holder of the same lock.
     #[inline]
     pub(super) fn merge(into: &mut Option<Self>, other: Option<Self>) {
         if let Some(other) = other {
@@ -252,7 +254,7 @@ impl State {
         self.recorded().events().unknown_replies += 1;
     }
 
-    /// Reports an emit that is not sent to this member of an audience, whose signature differs.
+    /// Reports an emit that is not sent to this member of an audience, since its signature differs.
     pub(super) fn report_mismatched_emit(&mut self) {
         self.recorded().events().mismatched_emits += 1;
     }
@@ -262,11 +264,11 @@ impl State {
         self.recorded().events().too_large_emits += 1;
     }
 
-    /// Reports emits that this member of an audience does not get, since its queue is full.
+    /// Reports emits that are dropped for this member of an audience, since its queue is full.
     pub(super) fn report_dropped_emits(&mut self, count: u64, overflow: Overflow) {
         let dropped = &mut self.recorded().events().dropped_emits;
         match dropped.last_mut() {
-            Some((before, policy)) if *policy == overflow => *before += count,
+            Some((total, policy)) if *policy == overflow => *total += count,
             _ => dropped.push((count, overflow)),
         }
     }

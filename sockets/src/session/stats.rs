@@ -1,26 +1,29 @@
-//! What a session counts.
+//! The counters of a session.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What has been dropped on a connection because it was not taken. None of it harms the connection.
+/// The counts of messages and handlers that a session has dropped. None of these events ends it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Emits from the other side to which nobody here listened.
+    /// Emits from the peer that had no handler here.
     pub unheard_emits: u64,
-    /// Answers from the other side to calls that nobody made, or that had been answered before.
+    /// Results from the peer for calls that were not made, or had been completed before.
     pub stray_answers: u64,
-    /// Emits that were dropped by the policy of their method: those to an audience for this member of it, since its queue was
-    /// full (`#[emit(overflow = "…")]`), and those that could not be sent at once (`#[emit(volatile)]`).
+    /// Emits that the policy of their method has dropped. With `#[emit(overflow = "…")]`, an emit
+    /// to an audience was dropped for this member, since its queue was full. With
+    /// `#[emit(volatile)]`, an emit could not be sent at once.
     pub dropped_emits: u64,
-    /// Emits to an audience that were not sent to this member of it, which serves the method with another signature.
+    /// Emits to an audience that were not sent to this member, since it serves the method with
+    /// another signature.
     pub mismatched_emits: u64,
-    /// Emits from the peer whose arguments could not be decoded.
+    /// Emits from the peer with arguments that could not be decoded.
     pub undecodable_emits: u64,
-    /// Emits from the peer whose handlers were stopped at their deadline
+    /// Emits from the peer with handlers that were stopped at their deadline
     /// ([`Limits::call_timeout`](crate::Limits::call_timeout)).
     pub timed_out_emits: u64,
-    /// Handlers that were stopped before their end, since the peer cancelled the call or the session ended.
+    /// Handlers that were stopped before their end, since the peer cancelled the call or the
+    /// session ended.
     pub cancelled_handlers: u64,
 }
 

@@ -1,4 +1,4 @@
-//! A suspended handler, in a task of its own.
+//! The task of a suspended handler.
 
 use std::{
     future::poll_fn,
@@ -15,20 +15,21 @@ use crate::{clock::now, disconnect_reason::DisconnectReason};
 
 /// Runs a suspended handler of the method with this key to its end.
 ///
-/// While a queue's worth of replies waits for the peer to read, a handler whose method returns large replies is not
-/// resumed: its reply would have to wait, too. Handlers of other methods always are, since they may hold a lock that
-/// handlers of other sessions wait for. A handler that is held may own such a lock as well. So a handler is held for at
-/// most [`Limits::stall`](crate::Limits::stall), even if the peer reads: then the session ends.
-pub(crate) async fn run_suspended(session: Arc<Session>, key: u64, open: HandlerId, mut running: HandlerFuture) {
+/// While a full queue of replies waits for the peer to read, a handler is held if its method
+/// returns large replies: its reply would have to wait, too. Handlers of other methods are not
+/// held, since they may own a lock that handlers of other sessions wait for. A held handler may own
+/// such a lock as well. So a handler is held for at most [`Limits::stall`](crate::Limits::stall),
+/// even if the peer reads. Then the session ends.
+pub(crate) async fn run_suspended(session: Arc<Session>, key: u64, handler: HandlerId, mut future: HandlerFuture) {
     loop {
-        let polled = if session.holds_handler(key, open) {
-            let Some(polled) = Box::pin(session.resume_in_time(key, open, &mut running)).await else {
+        let polled = if session.holds_handler(key, handler) {
+            let Some(polled) = Box::pin(session.resume_in_time(key, handler, &mut future)).await else {
                 session.state.lock().close(DisconnectReason::TooSlow);
                 return;
             };
             Some(polled)
         } else {
-            session.poll_once(key, open, &mut running).await
+            session.poll_once(key, handler, &mut future).await
         };
         match polled {
             Some(Poll::Ready(())) => return,
@@ -45,20 +46,22 @@ async fn until_woken() {
 }
 
 impl Session {
-    fn holds_handler(&self, key: u64, open: HandlerId) -> bool {
-        let HandlerId::Request(call) = open else { return false };
+    /// Returns `true` if this handler must not be resumed now.
+    fn holds_handler(&self, key: u64, handler: HandlerId) -> bool {
+        let HandlerId::Request(call) = handler else { return false };
         self.reply_pressure.load(Ordering::Relaxed) && self.state.lock().holds_handler(key, call)
     }
 
-    /// Polls the handler once, with a permit if handlers of this session are slow. Returns `None` if the handler is held
-    /// when it gets its permit: handlers that had one before may have filled the queue.
+    /// Polls the handler once, with a permit if handlers of this session are slow. Returns `None`
+    /// if the handler is held when it gets its permit: handlers with earlier permits may have
+    /// filled the queue.
     ///
-    /// A handler of a detached session always needs a permit. Many sessions that have been left may have one slow handler
-    /// each, and their clients do not wait for the replies.
-    async fn poll_once(self: &Arc<Self>, key: u64, open: HandlerId, running: &mut HandlerFuture) -> Option<Poll<()>> {
+    /// A handler of a detached session always needs a permit. Many abandoned sessions may have one
+    /// slow handler each, and their clients do not wait for the replies.
+    async fn poll_once(self: &Arc<Self>, key: u64, handler: HandlerId, future: &mut HandlerFuture) -> Option<Poll<()>> {
         let _permit = if self.needs_permit() {
             let permit = Box::pin(self.slowness.permit(|| self.needs_permit())).await;
-            if self.holds_handler(key, open) {
+            if self.holds_handler(key, handler) {
                 return None;
             }
             permit
@@ -66,7 +69,7 @@ impl Session {
             None
         };
         let began = now();
-        let polled = poll_fn(|cx| Poll::Ready(run_handler(self, || running.poll(cx).map(drop)))).await;
+        let polled = poll_fn(|cx| Poll::Ready(run_handler(self, || future.poll(cx).map(drop)))).await;
         self.record_poll(began, now());
         Some(polled)
     }
@@ -75,41 +78,43 @@ impl Session {
     async fn resume_in_time(
         self: &Arc<Self>,
         key: u64,
-        open: HandlerId,
-        running: &mut HandlerFuture,
+        handler: HandlerId,
+        future: &mut HandlerFuture,
     ) -> Option<Poll<()>> {
         let mut held = HeldHandler::new(self);
         let until = held.since() + clamp_timeout(self.limits.stall);
-        let polled = timeout_at(until.into(), self.resume_in_turn(key, open, running)).await.ok();
+        let polled = timeout_at(until.into(), self.resume_in_order(key, handler, future)).await.ok();
         if polled.is_some() {
             held.resume();
         }
         polled
     }
 
-    /// Whether a handler needs a permit. Takes no lock while the connection accepts bytes.
+    /// Returns `true` if a handler needs a permit. Takes no lock while the connection accepts
+    /// bytes.
     fn needs_permit(&self) -> bool {
         self.is_slow() || self.is_blocked() && self.is_detached()
     }
 
-    /// Waits until fewer bytes of replies wait, and resumes the handler. One at a time: each may add a reply.
-    async fn resume_in_turn(self: &Arc<Self>, key: u64, open: HandlerId, running: &mut HandlerFuture) -> Poll<()> {
-        let _turn = self.resuming.get_or_init(|| Box::new(Mutex::new(()))).lock().await;
+    /// Waits until fewer bytes of replies wait, and resumes the handler. Only one handler at a time
+    /// is resumed, since each may add a reply.
+    async fn resume_in_order(self: &Arc<Self>, key: u64, handler: HandlerId, future: &mut HandlerFuture) -> Poll<()> {
+        let _first = self.held_handlers.get_or_init(|| Box::new(Mutex::new(()))).lock().await;
         loop {
-            let mut room = pin!(self.state.capacity.notified());
-            room.as_mut().enable();
-            if self.holds_handler(key, open) {
-                room.await;
-            } else if let Some(polled) = self.poll_once(key, open, running).await {
+            let mut capacity = pin!(self.state.capacity.notified());
+            capacity.as_mut().enable();
+            if self.holds_handler(key, handler) {
+                capacity.await;
+            } else if let Some(polled) = self.poll_once(key, handler, future).await {
                 return polled;
             }
         }
     }
 
-    /// Publishes whether handlers are held, and wakes the first of them when they are not any more.
+    /// Updates the flag that handlers are held, and wakes the first of them when it is cleared.
     pub(super) fn update_pressure(&self, state: &mut State) {
-        let pressure = state.is_under_pressure();
-        if self.reply_pressure.swap(pressure, Ordering::Relaxed) && !pressure {
+        let is_under_pressure = state.is_under_pressure();
+        if self.reply_pressure.swap(is_under_pressure, Ordering::Relaxed) && !is_under_pressure {
             state.end_pressure();
             state.notify_capacity();
         }

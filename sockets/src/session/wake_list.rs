@@ -1,5 +1,4 @@
-//! Notices of answers, which are delivered without the lock of the session: a waker may run any
-//! code.
+//! Wake-ups for results, which run without the lock of the session: a waker may run any code.
 
 use std::{cell::Cell, mem, task::Waker};
 
@@ -11,11 +10,11 @@ use sockets_proto::CallResult;
 const KEEP: usize = 1024;
 
 thread_local! {
-    /// The memory of a list. It belongs to the thread, so that waiting connections hold none.
+    /// The memory of a list. It belongs to the thread, so that idle connections hold none.
     static SPARE: Cell<Vec<Wakeup>> = const { Cell::new(Vec::new()) };
 }
 
-/// A caller or member that is notified of an answer.
+/// Wakes the consumer of a result.
 pub(super) enum Wakeup {
     Wake(Waker),
     Member(MultiCallSlot, CallResult),
@@ -23,15 +22,15 @@ pub(super) enum Wakeup {
 
 impl Wakeup {
     #[inline]
-    fn give(self) {
+    fn run(self) {
         match self {
             Self::Wake(waker) => wake(waker),
-            Self::Member(member, answer) => member.complete(answer),
+            Self::Member(member, result) => member.complete(result),
         }
     }
 }
 
-/// A list of notices. They are delivered when it is dropped.
+/// A list of wake-ups. They run when it is dropped.
 pub(crate) struct WakeList(Vec<Wakeup>);
 
 impl WakeList {
@@ -39,34 +38,34 @@ impl WakeList {
         Self(SPARE.take())
     }
 
-    pub(super) fn add(&mut self, notice: Option<Wakeup>) {
-        self.0.extend(notice);
+    pub(super) fn add(&mut self, wakeup: Option<Wakeup>) {
+        self.0.extend(wakeup);
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Delivers all notices without a pause. A worker that is woken to help then finds tasks, and
-    /// does not sleep between two notices.
+    /// Runs all wake-ups without a pause. A worker that is woken to help then finds tasks, and does
+    /// not sleep between two wake-ups.
     pub(crate) fn wake_all(&mut self) {
         if self.is_empty() {
             return;
         }
-        let mut rest = Rest(self.0.drain(..));
-        for notice in &mut rest.0 {
-            notice.give();
+        let mut remaining = Remaining(self.0.drain(..));
+        for wakeup in &mut remaining.0 {
+            wakeup.run();
         }
     }
 }
 
-/// The notices that are left. They are delivered even if a waker panics.
-struct Rest<'a>(std::vec::Drain<'a, Wakeup>);
+/// The remaining wake-ups. They run even if a waker panics.
+struct Remaining<'a>(std::vec::Drain<'a, Wakeup>);
 
-impl Drop for Rest<'_> {
+impl Drop for Remaining<'_> {
     fn drop(&mut self) {
-        for notice in &mut self.0 {
-            contain(|| notice.give());
+        for wakeup in &mut self.0 {
+            contain(|| wakeup.run());
         }
     }
 }

@@ -1,4 +1,4 @@
-//! How the connection takes bytes, for tasks that do not hold the writer.
+//! The progress of writes, for tasks that do not hold the writer.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -7,15 +7,16 @@ use std::{
 
 use crate::{clock::now, lock::Mutex};
 
-/// How the connection takes bytes.
+/// The progress of writes to the connection.
 ///
-/// The holder of the writer records it here. A reader must not lock the writer: a concurrent [`flush`] leaves its
-/// messages to the holder of that lock, which a reader would not write.
+/// The holder of the writer records it here. A task that reads it must not lock the writer: a
+/// concurrent [`flush`] leaves its messages to the holder of that lock, and this task would not
+/// write them.
 ///
 /// [`flush`]: super::Session::flush
 #[derive(Default)]
 pub(super) struct WriteProgress {
-    /// The connection accepts nothing, or there is none. Only the driver tries again.
+    /// The connection accepts no bytes, or there is none. Only the driver tries again.
     is_blocked: AtomicBool,
     times: Mutex<Times>,
 }
@@ -23,14 +24,14 @@ pub(super) struct WriteProgress {
 #[derive(Default)]
 struct Times {
     blocked: Option<Blocked>,
-    /// When the connection last accepted everything after it had been blocked.
+    /// The time at which a blocked connection last accepted all bytes.
     unblocked: Option<Instant>,
 }
 
-/// Bytes wait, and the connection accepts none.
+/// A connection that accepts none of the waiting bytes.
 struct Blocked {
     since: Instant,
-    /// How many bytes the connection had accepted then, in total.
+    /// The total number of bytes that the connection had accepted at that time.
     accepted: u64,
 }
 
@@ -54,8 +55,8 @@ impl WriteProgress {
         self.is_blocked.store(false, Ordering::Release);
     }
 
-    /// Records that the connection accepts no more bytes after `accepted` in total. Returns `true` if it was not blocked
-    /// before.
+    /// Records that the connection accepts no more bytes after a total of `accepted`. Returns
+    /// `true` if it was not blocked before.
     pub(super) fn record_pending(&self, accepted: u64) -> bool {
         let mut times = self.times.lock();
         if times.blocked.as_ref().is_none_or(|blocked| blocked.accepted != accepted) {
@@ -76,13 +77,13 @@ impl WriteProgress {
         self.is_blocked.store(false, Ordering::Release);
     }
 
-    /// Returns when the connection last accepted bytes, if it is blocked.
+    /// Returns the time at which the connection last accepted bytes, if it is blocked.
     pub(super) fn blocked_since(&self) -> Option<Instant> {
         self.times.lock().blocked.as_ref().map(|blocked| blocked.since)
     }
 
-    /// Returns when the connection last accepted bytes, if it has ever been blocked.
-    pub(super) fn last_taken(&self) -> Option<Instant> {
+    /// Returns the time at which the connection last accepted bytes, if it has ever been blocked.
+    pub(super) fn last_accepted(&self) -> Option<Instant> {
         let times = self.times.lock();
         times.blocked.as_ref().map(|blocked| blocked.since).or(times.unblocked)
     }

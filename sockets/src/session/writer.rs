@@ -1,9 +1,12 @@
-//! Who writes, and when.
+//! The writer of a session, and the decision which task writes.
 //!
-//! A write to the system costs more than everything else about a small message, and waking another task to do it costs
-//! about as much again. So whoever has something to write may write: a lone caller at once, a caller behind a long
-//! queue at once, the driver when it has dispatched a batch. Between these, the first of several concurrent callers
-//! asks the driver, which lets the others run first and then writes for all.
+//! For a small message, the system call of a write costs more than everything else. Waking another
+//! task to write costs about as much again. So any task may write:
+//!
+//! - A lone caller writes at once, and so does a caller that finds a long queue.
+//! - The driver writes when it has dispatched a batch.
+//! - Otherwise the first of several concurrent callers asks the driver. The driver lets the other
+//!   callers run first, and then writes for all.
 
 use std::{
     future::{Future, poll_fn},
@@ -25,17 +28,18 @@ use crate::{
 };
 use sockets_proto::SendBuffer;
 
-/// From this many queued bytes on, a caller writes itself: later ones would gain little by its waiting.
+/// The queued bytes from which a caller writes itself: waiting for further messages would save
+/// little.
 const WRITE_FROM: usize = 8 * 1024;
 
-/// The sending half of the connection, and what it is in the middle of writing.
+/// The sending half of the connection, and the bytes that it is writing.
 pub(super) struct Writer {
     transmitter: Box<dyn Transmit>,
     outbox: SendBuffer,
-    /// The driver's.
+    /// The waker of the driver.
     waker: Waker,
     error: Option<io::Error>,
-    /// The connection has not accepted everything. It may have taken all of the outbox.
+    /// The last write is not complete. The transmitter may have taken all bytes of `outbox` anyway.
     is_pending: bool,
 }
 
@@ -52,14 +56,14 @@ impl Writer {
 
     fn poll_write(&mut self) -> Poll<io::Result<()>> {
         let Self { transmitter, outbox, waker, .. } = self;
-        // A caller's or a shard's budget must not end its writing: the connection is ready or it is not.
+        // The cooperative budget of a caller or shard must not make the connection appear blocked.
         let write = unconstrained(poll_fn(|cx| transmitter.poll_transmit(cx, outbox)));
         let polled = in_transport(|| pin!(write).poll(&mut Context::from_waker(waker)));
         self.is_pending = polled.is_pending();
         polled
     }
 
-    /// Waits until everything is written.
+    /// Waits until all bytes have been written.
     pub(super) fn poll_all(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         in_transport(|| self.transmitter.poll_transmit(cx, &mut self.outbox))
     }
@@ -68,7 +72,8 @@ impl Writer {
         in_transport(|| self.transmitter.poll_finish(cx))
     }
 
-    /// There is no connection any more. Returns the writer of the last one, which is dropped without the lock.
+    /// Detaches the writer from its connection, and returns the old writer, which the caller drops
+    /// without the lock.
     pub(super) fn stop(&mut self) -> Self {
         let stopped = Self {
             waker: mem::replace(&mut self.waker, Waker::noop().clone()),
@@ -77,17 +82,17 @@ impl Writer {
         mem::replace(self, stopped)
     }
 
-    /// There is another connection, over which `outbox` is written before everything else.
+    /// Attaches the writer to another connection, over which `outbox` is written first.
     pub(super) fn start(&mut self, transmitter: Box<dyn Transmit>, outbox: SendBuffer) {
         (self.transmitter, self.outbox) = (transmitter, outbox);
     }
 
-    /// Closes the connection, as far as it is this half's, when what it returns is dropped.
+    /// Returns the sending half of the connection, which is closed when the value is dropped.
     pub(super) fn release(&mut self) -> Self {
         mem::replace(self, Self::new(Box::new(ClosedTransmitter)))
     }
 
-    /// The connection's half, and what it was writing.
+    /// Returns the sending half of the connection, and its unwritten bytes.
     pub(super) fn into_parts(self) -> (Box<dyn Transmit>, SendBuffer) {
         (self.transmitter, self.outbox)
     }
@@ -96,18 +101,18 @@ impl Writer {
         self.error.take()
     }
 
-    /// Returns how many bytes the connection has accepted, in total.
+    /// Returns the total number of bytes that the connection has accepted.
     fn accepted(&self) -> u64 {
         self.transmitter.accepted()
     }
 
-    /// Returns the one before, which is dropped without the lock.
+    /// Returns the old waker, which the caller drops without the lock.
     pub(super) fn set_waker(&mut self, waker: Waker) -> Waker {
         mem::replace(&mut self.waker, waker)
     }
 }
 
-/// Stands for a connection that has been closed.
+/// The sending half of a closed connection.
 struct ClosedTransmitter;
 
 impl Transmit for ClosedTransmitter {
@@ -125,10 +130,11 @@ impl Transmit for ClosedTransmitter {
 }
 
 impl Session {
-    /// Decides who writes what has just been queued. `lone` says that nothing else is under way.
+    /// Decides which task writes the messages that have just been queued. `lone` is `true` if no
+    /// other call is in flight.
     #[inline]
     pub(super) fn after_queueing(&self, state: StateGuard<'_>, lone: bool) {
-        // Handlers of a batch and concurrent callers find that the driver is going to write.
+        // While the driver dispatches a batch, it writes afterwards, also for concurrent callers.
         if state.dispatching.is_none() {
             self.write_soon(state, lone);
         }
@@ -150,10 +156,10 @@ impl Session {
         }
     }
 
-    /// Writes what is queued, unless somebody else is writing, who then does.
+    /// Writes all queued messages. If another task is writing, that task writes them.
     pub(crate) fn flush(&self) {
         if is_in_transport() {
-            // It may hold a lock that writing needs.
+            // This thread may hold a lock that writing needs.
             return self.state.lock().request_flush();
         }
         loop {
@@ -161,31 +167,34 @@ impl Session {
             let deferred = self.write(&mut writer);
             drop(writer);
             drop(deferred);
-            // Somebody may have queued while we held the writer, and gone away because we did.
+            // Another task may have queued a message and left it to this one, which held the
+            // writer.
             if self.is_blocked() || !self.state.lock().core.wants_write() {
                 return;
             }
         }
     }
 
-    /// Writes replies of the transport itself, such as pongs. While the peer does not read them, the connection counts
-    /// as blocked, as it does for messages, so that the write timeout applies.
+    /// Writes replies of the transport itself, such as pongs. While the peer does not read them,
+    /// the connection counts as blocked, as it does for messages, so that the write timeout
+    /// applies.
     #[cold]
     pub(crate) fn flush_transport(&self) {
         let mut deferred = None;
-        let all_written = self.poll_writer(&mut self.writer.lock(), &mut deferred);
+        let is_written = self.poll_writer(&mut self.writer.lock(), &mut deferred);
         drop(deferred);
-        if all_written {
+        if is_written {
             // Callers may have queued messages while the connection was blocked.
             self.flush();
         }
     }
 
-    /// Writes what is queued, and returns what runs when the writer has been released.
+    /// Writes all queued messages. Returns the wakes and events that run after the writer has been
+    /// released.
     fn write(&self, writer: &mut Writer) -> Option<Deferred<'_>> {
         let mut deferred = None;
         loop {
-            // A stream may have taken all of it, and not be through with it.
+            // A transport may have taken all bytes without having written them.
             if writer.outbox.is_empty() && !writer.is_pending {
                 let mut state = self.state.lock();
                 if state.is_detached() {
@@ -206,7 +215,7 @@ impl Session {
                 if mem::take(&mut state.backpressured) {
                     state.wake_driver();
                 }
-                if state.emits_waiting > 0 || state.replies_wait() {
+                if state.emits_waiting > 0 || state.has_pending_replies() {
                     state.notify_capacity();
                 }
                 Deferred::merge(&mut deferred, state.unlock());
@@ -217,7 +226,7 @@ impl Session {
         }
     }
 
-    /// Returns `true` if everything has been written.
+    /// Returns `true` if all bytes of the writer have been written.
     #[inline]
     fn poll_writer<'a>(&'a self, writer: &mut Writer, deferred: &mut Option<Deferred<'a>>) -> bool {
         match writer.poll_write() {
@@ -227,7 +236,7 @@ impl Session {
             }
             Poll::Ready(Err(error)) => {
                 writer.error = Some(error);
-                // Nothing can be written any more; the driver ends the session.
+                // No more bytes can be written. The driver ends the session.
                 self.write_progress.record_closed();
                 self.wake_driver_after(deferred);
                 false
@@ -242,7 +251,7 @@ impl Session {
         }
     }
 
-    /// Has the driver woken when `deferred` is dropped.
+    /// Makes `deferred` wake the driver when it is dropped.
     #[cold]
     fn wake_driver_after<'a>(&'a self, deferred: &mut Option<Deferred<'a>>) {
         Deferred::merge(deferred, self.state.waking_driver());
@@ -253,16 +262,14 @@ impl Session {
     pub(crate) fn is_blocked(&self) -> bool {
         self.write_progress.is_blocked()
     }
-}
 
-impl Session {
-    /// Writes everything that is queued and closes this half of the connection.
+    /// Writes all queued messages and closes this half of the connection.
     pub(crate) fn poll_finish(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut writer = self.writer.lock();
         loop {
             match writer.poll_all(cx) {
                 Poll::Ready(Ok(())) => {}
-                not_yet => return not_yet,
+                unfinished => return unfinished,
             }
             mem::swap(self.state.lock().core.outbox(), &mut writer.outbox);
             if writer.outbox.is_empty() {
