@@ -28,13 +28,14 @@ use crate::{
     connector::open,
     disconnect_reason::DisconnectReason,
     driver::Driver,
+    handler_context::run_hook,
     handshake::{self, ResumeGrant, Resumption},
     limits::Limits,
     peer_label::PeerLabel,
     reconnect::Reconnect,
     reconnector::{Login, Reconnector, make_login},
     server::{Identity, Server},
-    session::{Peer, Routes, Service, Session, cannot_encode, run_hook},
+    session::{Peer, Routes, Service, Session, cannot_encode},
     transport::{BoxError, ClientOptions, ConnectInfo, Incoming, Link, memory_pair, over_messages, over_stream},
 };
 use crate::{codec, hooks};

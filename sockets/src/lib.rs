@@ -81,6 +81,7 @@ mod address;
 #[cfg(feature = "axum")]
 mod axum_route;
 mod backoff;
+mod broadcast;
 mod call_error;
 mod client;
 mod client_state;
@@ -93,6 +94,7 @@ mod disconnect_reason;
 mod driver;
 mod failing_element;
 mod group;
+mod handler_context;
 mod handshake;
 mod hooks;
 #[cfg(feature = "middleware")]

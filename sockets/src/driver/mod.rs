@@ -279,7 +279,7 @@ impl Driver {
         if self.yielded {
             cx.waker().wake_by_ref();
         } else {
-            self.session.flush_shard_member();
+            self.session.flush_requested();
         }
     }
 

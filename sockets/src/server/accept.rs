@@ -27,12 +27,13 @@ use crate::{
     connect_error::AcceptError,
     disconnect_reason::DisconnectReason,
     driver::Driver,
+    handler_context::run_hook,
     handshake::{self, PeerSettings, ResumeGrant, ResumeRequest},
     hooks,
     lock::event,
     peer_label::PeerLabel,
     refusal::Refusal,
-    session::{Declined, Peer, ResumedConnection, Routes, Session, run_hook},
+    session::{Declined, Peer, ResumedConnection, Routes, Session},
     transport::{BoxError, ConnectInfo, Incoming, Link, over_messages, over_stream},
 };
 use sockets_proto::{Token, clamp_timeout};

@@ -6,15 +6,16 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use serde::Serialize;
 
-use super::{Identity, Inner, Replies, Socket, member_list::MemberList, registry::Registry, replies::Decode};
+use super::{Identity, Inner, Replies, Socket, registry::Registry, replies::Decode};
 use crate::codec::{self, EncodeError, Payload};
 use crate::failing_element::failing_element;
 use crate::lock::{self, RwLock};
 use crate::{
+    broadcast::MemberList,
     call_error::CallError,
     clock::now,
     method::{Callee, Kind},
-    session::{Described, MultiCall, MultiCallSlot, OutgoingCall},
+    session::{Described, MultiCall, MultiCallSlot, OutgoingCall, Session},
 };
 use sockets_proto::{Role, shared_emit, shared_request};
 
@@ -73,7 +74,7 @@ impl<I: Identity> Selector<I> {
     }
 
     /// The members by shard.
-    fn member_list(&self, registry: &RwLock<Registry<I>>, shards: usize) -> MemberList {
+    fn member_list(&self, registry: &RwLock<Registry<I>>, shards: usize) -> MemberList<Session> {
         match self {
             Self::All => registry.read().all_members(shards),
             Self::Room(name) => {

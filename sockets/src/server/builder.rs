@@ -13,12 +13,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     AuthFailure, Authenticator, ConnectedHook, HookOutcome, Identity, Inner, Server, detached::DetachedSessions,
-    fanout::Fanout, hook::sealed::Outcome, limiter::ConnectionLimiter, registry::Registry, socket::Socket,
+    hook::sealed::Outcome, limiter::ConnectionLimiter, registry::Registry, socket::Socket,
 };
 use crate::codec::{DecodeError, decode_within};
 #[cfg(feature = "middleware")]
 use crate::layer::{Authentication, CallService, ConnectLayers, ConnectService, Layer, Layers, Next};
 use crate::{
+    broadcast::Fanout,
     connect_error::BindError,
     limits::Limits,
     lock::{Mutex, RwLock, event},

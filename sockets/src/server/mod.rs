@@ -7,12 +7,12 @@ mod builder;
 mod call;
 mod detached;
 mod dynamic;
-mod fanout;
+
 mod hook;
 mod limiter;
 mod listen;
 mod listening;
-mod member_list;
+
 mod registry;
 mod replies;
 mod socket;
@@ -43,12 +43,13 @@ pub use self::{
     socket::Socket,
 };
 use self::{
-    audience::Selector, detached::DetachedSessions, fanout::Fanout, limiter::ConnectionLimiter, listening::Listening,
+    audience::Selector, detached::DetachedSessions, limiter::ConnectionLimiter, listening::Listening,
     registry::Registry,
 };
 use crate::lock::{self, Mutex, RwLock};
 use crate::{
     address::without_userinfo,
+    broadcast::Fanout,
     disconnect_reason::DisconnectReason,
     limits::Limits,
     refusal::Refusal,
@@ -95,7 +96,7 @@ struct Inner<I> {
     registry: RwLock<Registry<I>>,
     /// Hashes identities, without the registry's lock.
     identity_hasher: RandomState,
-    fanout: Fanout,
+    fanout: Fanout<Session>,
     limiter: Arc<ConnectionLimiter>,
     detached: Arc<DetachedSessions>,
     limits: Arc<Limits>,

@@ -5,8 +5,8 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use super::{Socket, member_list::MemberList};
-use crate::session::Session;
+use super::Socket;
+use crate::{broadcast::MemberList, session::Session};
 use sockets_proto::ReleaseUnused;
 
 /// A server's sockets, by the number of their coming, and the index of rooms. A room is there while it has members.
@@ -32,7 +32,7 @@ impl<I> Default for Room<I> {
 }
 
 /// The roster of those who are in now, once somebody has asked for it. It is made anew after each change.
-type CachedMemberList = OnceLock<MemberList>;
+type CachedMemberList = OnceLock<MemberList<Session>>;
 
 struct SocketEntry<I> {
     socket: Socket<I>,
@@ -117,12 +117,12 @@ impl<I> Registry<I> {
     }
 
     /// Everyone, by shard.
-    pub(super) fn all_members(&self, shards: usize) -> MemberList {
+    pub(super) fn all_members(&self, shards: usize) -> MemberList<Session> {
         self.all_members.get_or_init(|| MemberList::new(shards, self.sockets().map(Socket::with_number))).clone()
     }
 
     /// Those in a room, by shard.
-    pub(super) fn member_list(&self, room: &str, shards: usize) -> Option<MemberList> {
+    pub(super) fn member_list(&self, room: &str, shards: usize) -> Option<MemberList<Session>> {
         let Room { members, rostered } = self.rooms.get(room)?;
         Some(rostered.get_or_init(|| MemberList::new(shards, members.values().map(Socket::with_number))).clone())
     }

@@ -14,10 +14,10 @@ use std::{
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Described, Session, State, Waiter, WakeList, handler_context::call_origin, wake_list::Wakeup};
+use super::{Described, Session, State, Waiter, WakeList, wake_list::Wakeup};
 use crate::codec::{self, DecodeError, EncodeError, Payload, decode_within};
 use crate::failing_element::failing_element;
-use crate::{call_error::CallError, clock::now};
+use crate::{call_error::CallError, clock::now, handler_context::call_origin};
 use sockets_proto::{CallId, CallResult, clamp_timeout};
 
 /// The slot for the result of a request, and the waker of its caller.
@@ -239,7 +239,7 @@ impl Drop for CallFuture<'_> {
         }
         // The consumer is removed with the slot, so a late result has no effect.
         state.core.cancel(now(), self.id);
-        self.session.notify_capacity(&mut state);
+        state.check_capacity();
         self.session.notify_if_idle(&mut state);
         self.session.after_queueing(state, false);
     }

@@ -11,7 +11,8 @@ use std::{
 use tokio::task::unconstrained;
 use tokio_util::sync::ReusableBoxFuture;
 
-use super::{Session, handler_context::run_handler};
+use super::Session;
+use crate::handler_context::run_handler;
 
 /// Proof that a call has ended. Only [`Responder`](super::Responder) creates it, so the future of a
 /// handler cannot return without it.

@@ -117,7 +117,7 @@ impl Session {
             }
             let Some(frame) = batch.next_frame() else { break };
             let event = state.core.handle(now, frame)?;
-            self.notify_capacity(&mut state);
+            state.check_capacity();
             match event {
                 Event::Call(call) => {
                     let gate_is_open = state.can_dispatch();
@@ -147,7 +147,7 @@ impl Session {
                 Event::Announcement(signatures) => return Ok(Some(Received::Announced(signatures))),
                 Event::Acknowledged => {
                     state.confirm_token();
-                    state.lag.note_progress();
+                    state.broadcast.note_progress();
                     if state.has_pending_replies() {
                         state.notify_capacity();
                     }
@@ -214,7 +214,7 @@ impl Session {
     }
 
     /// Writes queued messages, for callers or a shard that requested it.
-    pub(crate) fn flush_shard_member(&self) {
+    pub(crate) fn flush_requested(&self) {
         self.state.lock().flush_requested = false;
         self.flush();
     }
@@ -242,7 +242,7 @@ impl Session {
         // it.
         let queued = state.core.outbox().len() > before || state.core.has_control_frames();
         if queued || !wakes.is_empty() {
-            self.notify_capacity(&mut state);
+            state.check_capacity();
             self.notify_if_idle(&mut state);
         }
         let next = [state.core.next_timeout(), stalled, closing].into_iter().flatten().min();

@@ -78,7 +78,7 @@ impl Session {
         let wakes = state.deliver_all(results);
         let hooks = std::mem::take(&mut state.hooks);
         let offer = state.take_resumed_connection();
-        self.give_up_waiting(&mut state);
+        state.give_up_waiting();
         drop(state);
         // Hooks come first, so that they run whatever a user's value does when it is dropped below.
         // There is no runtime if its shutdown has ended the session.

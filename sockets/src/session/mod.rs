@@ -4,19 +4,17 @@
 //! dispatches and keeps time. One lock protects the state of the protocol. It is held briefly, and
 //! never while a handler, listener or hook runs or is dropped.
 
-mod broadcast_cursor;
-mod broadcast_log;
 mod call;
 mod call_future;
 mod describe;
 mod detached_bytes;
-mod handler_context;
+
 mod handler_slot;
 mod inbound;
 mod interceptor;
-mod laggards;
-mod lagging;
+
 mod lifecycle;
+mod member;
 mod multi_call;
 mod outbound;
 mod peer;
@@ -52,10 +50,16 @@ use slab::Slab;
 
 #[cfg(feature = "middleware")]
 pub(crate) use self::interceptor::SendFn;
+pub use self::{
+    call::Call,
+    handler_slot::{Completed, HandlerSlot},
+    peer::Peer,
+    responder::Responder,
+    service::Service,
+    stats::Stats,
+};
 use self::{
-    broadcast_cursor::BroadcastCursor,
     call_future::WaitSlot,
-    lagging::Lag,
     lifecycle::{Closing, Hook},
     pending_replies::PendingReplies,
     resumption::ReattachState,
@@ -67,13 +71,10 @@ use self::{
     writer::Writer,
 };
 pub(crate) use self::{
-    broadcast_log::{Batch, BroadcastLog, Members},
     describe::{Described, cannot_decode, cannot_encode},
     detached_bytes::{DetachedBytes, DetachedShare},
-    handler_context::{release_lifo_slot, run_hook},
     inbound::Received,
     interceptor::{Interceptor, OutgoingCall},
-    laggards::Laggards,
     multi_call::{MultiCall, MultiCallSlot},
     outbound::QueuePolicy,
     resolved::Resolved,
@@ -85,18 +86,11 @@ pub(crate) use self::{
     suspended::run_suspended,
     wake_list::WakeList,
 };
-pub use self::{
-    call::Call,
-    handler_slot::{Completed, HandlerSlot},
-    peer::Peer,
-    responder::Responder,
-    service::Service,
-    stats::Stats,
-};
 use crate::lock::{DroppedUnlocked, Mutex, RwLock};
 use crate::{
-    clock::now, disconnect_reason::DisconnectReason, handshake::PeerSettings, limits::Limits, peer_label::PeerLabel,
-    registration_error::RegistrationError, transport::Transmit,
+    broadcast::BroadcastState, clock::now, disconnect_reason::DisconnectReason, handler_context,
+    handshake::PeerSettings, limits::Limits, peer_label::PeerLabel, registration_error::RegistrationError,
+    transport::Transmit,
 };
 use sockets_proto::{Announcement, Frame, KeepAlive, Role, SessionCore, clamp_timeout};
 
@@ -141,10 +135,8 @@ struct State {
     /// Set if the local endpoint ends the session.
     closing: Option<Box<Closing>>,
     hooks: Vec<Hook>,
-    /// The number of the last entry of its shard's log that has been queued for this session.
-    cursor: u64,
-    /// The lag of this member.
-    lag: Lag,
+    /// The state of this member in broadcasts. A client has an empty state.
+    broadcast: BroadcastState<Session>,
     /// The wakes and events that run after the lock has been released.
     recorded: Option<Recorded>,
 }
@@ -227,8 +219,7 @@ pub(crate) struct Session {
     /// The session has ended, and its connection is closed.
     is_released: AtomicBool,
     reason: OnceLock<DisconnectReason>,
-    /// On a server: the log of the emits to audiences.
-    broadcast_cursor: OnceLock<BroadcastCursor>,
+
     /// The owner of the session: on a server, its socket.
     owner: OnceLock<Box<dyn Any + Send + Sync>>,
     _unlocked: DroppedUnlocked,
@@ -283,8 +274,7 @@ impl Session {
                     reattach: ReattachState::default(),
                     closing: None,
                     hooks: Vec::new(),
-                    cursor: 0,
-                    lag: Lag::default(),
+                    broadcast: BroadcastState::new(),
                     recorded: None,
                 },
             ),
@@ -305,7 +295,7 @@ impl Session {
             peer_drained: AtomicBool::new(false),
             is_released: AtomicBool::new(false),
             reason: OnceLock::new(),
-            broadcast_cursor: OnceLock::new(),
+
             owner: OnceLock::new(),
             _unlocked: DroppedUnlocked,
         })
@@ -322,11 +312,6 @@ impl Session {
     /// Returns the role of the local endpoint.
     pub(crate) fn side(&self) -> Role {
         self.state.label.own_side()
-    }
-
-    /// Returns the largest frame that the client of this session accepts, on a server.
-    pub(crate) fn peer_max_frame(&self) -> u32 {
-        self.peer_max_frame
     }
 
     pub(crate) fn stats(&self) -> Stats {
@@ -402,6 +387,12 @@ impl Session {
             .describe(key)
             .or_else(|| self.shared_routes.describe(key))
             .unwrap_or(Described::Named("the method".into()))
+    }
+
+    /// Returns `true` if a handler or hook of this session runs on this thread. It must not wait
+    /// for the end of the session.
+    pub(crate) fn runs_here(self: &Arc<Self>) -> bool {
+        handler_context::runs_here(self)
     }
 
     /// Sets the owner of the session.

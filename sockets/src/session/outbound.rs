@@ -5,9 +5,9 @@ use std::sync::{Arc, atomic::Ordering};
 
 use bytes::Bytes;
 
-use super::{Session, State, StateGuard, handler_context::call_origin, pending_replies::PendingReply};
+use super::{Session, State, StateGuard, pending_replies::PendingReply};
 use crate::codec::{self, Payload};
-use crate::{call_error::CallError, clock::now};
+use crate::{call_error::CallError, clock::now, handler_context::call_origin};
 use sockets_proto::{CallId, HandlerId, Response, SendOutcome, VolatileEmit, WindowPermit};
 
 /// Decides if a reply is queued while the send queue is full.
@@ -145,14 +145,6 @@ impl Session {
         }
     }
 
-    /// Wakes the first emit that waits, since there may be capacity for it.
-    pub(super) fn notify_capacity(&self, state: &mut State) {
-        self.queue_has_shrunk(state);
-        if state.emits_waiting > 0 {
-            state.notify_capacity();
-        }
-    }
-
     /// Repeats `attempt` until it has queued a call's reply. The reply counts as `bytes` while it
     /// waits.
     pub(super) async fn reply_when_possible(&self, call: CallId, bytes: usize, attempt: impl Fn() -> bool) {
@@ -176,6 +168,16 @@ impl Session {
     pub(super) fn notify_if_idle(&self, state: &mut State) {
         if self.peer_drained.load(Ordering::Relaxed) && state.core.is_idle() {
             state.notify_changed();
+        }
+    }
+}
+
+impl State {
+    /// Wakes the first emit that waits, if the queue may have become shorter.
+    pub(super) fn check_capacity(&mut self) {
+        self.queue_has_shrunk();
+        if self.emits_waiting > 0 {
+            self.notify_capacity();
         }
     }
 }

@@ -354,8 +354,8 @@ impl Session {
             tokens.rotate(used, next);
         }
         state.queued_before = 0;
-        state.lag.note_progress();
-        self.queue_has_shrunk(&mut state);
+        state.broadcast.note_progress();
+        state.queue_has_shrunk();
         self.write_progress.record_opened();
         writer.start(transmitter, outbox);
         state.notify_capacity();

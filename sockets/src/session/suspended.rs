@@ -10,8 +10,8 @@ use std::{
 use sockets_proto::{HandlerId, clamp_timeout};
 use tokio::{sync::Mutex, time::timeout_at};
 
-use super::{Session, State, handler_context::run_handler, handler_slot::HandlerFuture, pending_replies::HeldHandler};
-use crate::{clock::now, disconnect_reason::DisconnectReason};
+use super::{Session, State, handler_slot::HandlerFuture, pending_replies::HeldHandler};
+use crate::{clock::now, disconnect_reason::DisconnectReason, handler_context::run_handler};
 
 /// Runs a suspended handler of the method with this key to its end.
 ///

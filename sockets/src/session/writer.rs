@@ -19,10 +19,10 @@ use tokio::task::unconstrained;
 
 use super::{
     Session,
-    handler_context::release_lifo_slot,
     state_lock::{Deferred, StateGuard},
 };
 use crate::{
+    handler_context::release_lifo_slot,
     lock::{in_transport, is_in_transport},
     transport::Transmit,
 };
@@ -206,12 +206,12 @@ impl Session {
                 if writer.outbox.is_empty() {
                     return deferred;
                 }
-                state.lag.note_progress();
+                state.broadcast.note_progress();
                 if state.core.has_evictable() && self.reason.get().is_none() {
                     let now = state.now();
                     state.core.on_writable(now);
                 }
-                self.queue_has_shrunk(&mut state);
+                state.queue_has_shrunk();
                 if mem::take(&mut state.backpressured) {
                     state.wake_driver();
                 }

@@ -4,8 +4,6 @@ use std::{cell::Cell, sync::Arc};
 
 use sockets_proto::CallOrigin;
 
-use super::Session;
-
 thread_local! {
     static RUNS_HANDLER: Cell<bool> = const { Cell::new(false) };
     /// The address of the session of the running handler or hook, or 0.
@@ -13,7 +11,7 @@ thread_local! {
 }
 
 /// Runs a step of a handler of this session.
-pub(crate) fn run_handler<T>(session: &Arc<Session>, step: impl FnOnce() -> T) -> T {
+pub(crate) fn run_handler<S, T>(session: &Arc<S>, step: impl FnOnce() -> T) -> T {
     /// Restores the mark, also if the step panics.
     struct Reset(bool);
     impl Drop for Reset {
@@ -26,7 +24,7 @@ pub(crate) fn run_handler<T>(session: &Arc<Session>, step: impl FnOnce() -> T) -
 }
 
 /// Runs a step of a hook of this session.
-pub(crate) fn run_hook<T>(session: &Arc<Session>, step: impl FnOnce() -> T) -> T {
+pub(crate) fn run_hook<S, T>(session: &Arc<S>, step: impl FnOnce() -> T) -> T {
     struct Reset(usize);
     impl Drop for Reset {
         fn drop(&mut self) {
@@ -37,16 +35,14 @@ pub(crate) fn run_hook<T>(session: &Arc<Session>, step: impl FnOnce() -> T) -> T
     step()
 }
 
-impl Session {
-    /// Returns `true` if a handler or hook of this session runs on this thread. It must not wait
-    /// for the end of the session.
-    pub(crate) fn runs_here(self: &Arc<Self>) -> bool {
-        SESSION.get() == Arc::as_ptr(self).addr()
-    }
+/// Returns `true` if a handler or hook of this session runs on this thread. It must not wait for
+/// the end of the session.
+pub(crate) fn runs_here<S>(session: &Arc<S>) -> bool {
+    SESSION.get() == Arc::as_ptr(session).addr()
 }
 
 /// Returns the origin of calls that are made on this thread.
-pub(super) fn call_origin() -> CallOrigin {
+pub(crate) fn call_origin() -> CallOrigin {
     if RUNS_HANDLER.get() { CallOrigin::Handler } else { CallOrigin::Other }
 }
 

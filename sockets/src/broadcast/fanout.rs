@@ -1,0 +1,190 @@
+//! The shards of a server, and emits to them.
+
+use std::{
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+    time::Instant,
+};
+
+use bytes::Bytes;
+use tokio::{runtime::Handle, task::coop::consume_budget, time::timeout_at};
+
+use super::{
+    BroadcastLog, Member, MemberList, Members, flush_batch::FlushBatch, laggards::Laggards, member_list::shard_of,
+    pacing::Pacing, shard::Shard,
+};
+use crate::{
+    lock::{Mutex, Notify},
+    method::Callee,
+};
+use sockets_proto::{PREFIX, SendOutcome};
+
+/// The largest number of shards. There is at most one for each processor: more shards would share
+/// the same processors.
+const SHARDS_MAX: usize = 4;
+/// The bytes in a log from which emitters wait for its shard. A small limit of the members' queues
+/// reduces it.
+const LOG_MAX: usize = 256 * 1024;
+
+/// The shards of a server.
+pub(crate) struct Fanout<M> {
+    shards: Vec<Arc<Shard<M>>>,
+    /// Held while an emitter checks the logs and adds its message, so that concurrent emitters do
+    /// not use the same capacity.
+    gate: Mutex<()>,
+    /// Notified when there may be capacity in a log, or in the queue of a member.
+    changed: Arc<Notify>,
+    /// The bytes emitted since an emitter last waited for members with long queues.
+    emitted: AtomicUsize,
+    log_limit: usize,
+}
+
+/// The reason why an emitter waits.
+enum Blocked {
+    /// A log is full.
+    Log,
+    /// Members of its audience have full or long queues. It waits for them until this time.
+    Members(Instant),
+}
+
+impl<M: Member> Fanout<M> {
+    /// Creates the shards. `queue` is the limit of each member's queue in bytes.
+    pub(crate) fn new(queue: usize) -> Self {
+        let shards = thread::available_parallelism().map_or(1, usize::from).min(SHARDS_MAX);
+        let changed = Arc::<Notify>::default();
+        Self {
+            shards: (0..shards).map(|_| Arc::new(Shard::new(Arc::clone(&changed)))).collect(),
+            gate: Mutex::new(()),
+            changed,
+            emitted: AtomicUsize::new(0),
+            log_limit: LOG_MAX.min(queue / 8).max(1),
+        }
+    }
+
+    /// Returns the number of shards.
+    pub(crate) fn shards(&self) -> usize {
+        self.shards.len()
+    }
+
+    /// Returns the log to which the member with this number subscribes.
+    pub(crate) fn log(&self, number: u64) -> Arc<BroadcastLog<M>> {
+        Arc::clone(&self.shards[shard_of(number, self.shards.len())].log)
+    }
+
+    /// Sends a message to an audience, whose members `find_members` returns, when there is
+    /// capacity.
+    ///
+    /// It waits for the shards, and for members with full queues. The wait for members takes at
+    /// most a second in total. If a queue was full all that time, the overflow policy of the method
+    /// applies. If it had capacity meanwhile, which other emitters used, it accepts the message
+    /// above its limit.
+    ///
+    /// # Errors
+    ///
+    /// [`SendOutcome::TooLarge`] if no member accepts a frame of this size. If only some members
+    /// accept it, the others are skipped.
+    ///
+    /// # Cancel safety
+    ///
+    /// The message is sent to all members or to none.
+    pub(crate) async fn emit(
+        &self,
+        callee: Callee<'_>,
+        frame: &Bytes,
+        find_members: impl Fn() -> MemberList<M>,
+    ) -> Result<(), SendOutcome> {
+        // A loop of emits that never waits would starve the other tasks of its thread.
+        let can_wait = Handle::try_current().is_ok();
+        if can_wait {
+            consume_budget().await;
+        }
+        let emitted = self.emitted.fetch_add(frame.len(), Ordering::Relaxed) + frame.len();
+        let waits_for_long = emitted >= self.log_limit;
+        if waits_for_long {
+            self.emitted.store(0, Ordering::Relaxed);
+        }
+        let mut pacing = Pacing::new(waits_for_long, can_wait);
+        loop {
+            // A member that joins or leaves while the emit waits may or may not receive the
+            // message.
+            let members = find_members();
+            if let Some(limit) = members.max_frame().filter(|limit| frame.len() - PREFIX > *limit) {
+                return Err(SendOutcome::TooLarge { limit });
+            }
+            if self.try_emit(callee, frame, &members, &mut pacing) {
+                return Ok(());
+            }
+            self.wait_for_capacity(callee, &members, &mut pacing).await;
+        }
+    }
+
+    /// Adds a message to the logs and returns `true`, if they and the queues of the members have
+    /// capacity.
+    fn try_emit(&self, callee: Callee<'_>, frame: &Bytes, list: &MemberList<M>, pacing: &mut Pacing) -> bool {
+        if self.members_until(callee, list, pacing).is_some() {
+            return false;
+        }
+        let gate = self.gate.lock();
+        if self.log_is_full(list) {
+            return false;
+        }
+        for (shard, members) in self.shards_of(list) {
+            shard.log.push(frame.clone(), callee, Arc::clone(members));
+        }
+        drop(gate);
+        self.shards_of(list).for_each(|(shard, _)| shard.ensure_task());
+        true
+    }
+
+    /// Waits until [`try_emit`](Self::try_emit) may succeed. It does not find the members again
+    /// after each round, which would cost each waiting emitter as much as the round itself.
+    async fn wait_for_capacity(&self, callee: Callee<'_>, list: &MemberList<M>, pacing: &mut Pacing) {
+        loop {
+            let mut changed = pin!(self.changed.notified());
+            changed.as_mut().enable();
+            match self.blocked(callee, list, pacing) {
+                None => return,
+                Some(Blocked::Log) => changed.await,
+                Some(Blocked::Members(until)) => _ = timeout_at(until.into(), changed).await,
+            }
+        }
+    }
+
+    /// Returns the reason why an emit has to wait, if it has to.
+    fn blocked(&self, callee: Callee<'_>, list: &MemberList<M>, pacing: &mut Pacing) -> Option<Blocked> {
+        let members = self.members_until(callee, list, pacing).map(Blocked::Members);
+        members.or_else(|| self.log_is_full(list).then_some(Blocked::Log))
+    }
+
+    fn log_is_full(&self, list: &MemberList<M>) -> bool {
+        self.shards_of(list).any(|(shard, _)| shard.log.bytes() >= self.log_limit)
+    }
+
+    /// Returns the shards that have members of an audience, with these members.
+    fn shards_of<'a>(
+        &'a self,
+        list: &'a MemberList<M>,
+    ) -> impl Iterator<Item = (&'a Arc<Shard<M>>, &'a Arc<Members<M>>)> {
+        self.shards.iter().zip(list.shards()).filter(|(_, members)| !members.is_empty())
+    }
+
+    /// Returns the time until which an emitter waits for members of its audience, if it waits for
+    /// any.
+    fn members_until(&self, callee: Callee<'_>, list: &MemberList<M>, pacing: &mut Pacing) -> Option<Instant> {
+        if callee.overflow().waits() { pacing.wait_until(list.len(), || self.laggards(list)) } else { None }
+    }
+
+    /// Returns the lagging members of each shard, with the members of an audience in it.
+    fn laggards<'a>(&'a self, list: &'a MemberList<M>) -> impl Iterator<Item = (&'a Laggards<M>, &'a Members<M>)> {
+        self.shards.iter().zip(list.shards()).map(|(shard, members)| (shard.log.laggards(), &**members))
+    }
+
+    /// Returns an empty batch of members that need a write.
+    pub(crate) fn flush_batch(&self) -> FlushBatch<'_, M> {
+        FlushBatch::new(&self.shards)
+    }
+}

@@ -1,0 +1,82 @@
+//! The lag of a member, and the time for which emitters wait for it.
+
+use std::time::{Duration, Instant};
+
+use crate::clock::now;
+
+/// The time since the last progress for which emitters wait for a member with a full queue.
+const WAIT_FOR_FULL: Duration = Duration::from_secs(1);
+/// The time since the last progress for which emitters wait for a member with a long queue: the
+/// round trip of a distant member.
+const WAIT_FOR_LONG: Duration = Duration::from_millis(300);
+
+/// The lag of a member.
+#[derive(Debug, Default)]
+pub(super) enum Lag {
+    /// Its queue is short.
+    #[default]
+    None,
+    /// Its queue is long or full, and it is among the [laggards](super::laggards::Laggards) of its
+    /// shard.
+    Lagging(Box<Lagging>),
+    /// Its queue stayed full while an emitter waited. Until the queue is empty, the overflow policy
+    /// of each method applies, and no emitter waits for this member.
+    GivenUp,
+}
+
+#[derive(Debug)]
+pub(super) struct Lagging {
+    /// The time since which its queue has been full without a break, if it is full.
+    pub(super) full_since: Option<Instant>,
+    /// The time at which its connection last accepted bytes, as far as the queue shows.
+    pub(super) progress: Instant,
+}
+
+/// The decision if an emitter waits for a member with a full queue.
+pub(crate) enum FullWait {
+    /// It waits until this time.
+    Until(Instant),
+    /// It does not wait any more, and the overflow policies apply.
+    GivenUp,
+    /// It does not wait, and the member accepts the message.
+    Accepts,
+}
+
+impl Lag {
+    /// Records that the connection has accepted bytes.
+    #[inline]
+    pub(super) fn note_progress(&mut self) {
+        if let Self::Lagging(lagging) = self {
+            lagging.progress = now();
+        }
+    }
+
+    /// Decides if an emitter that began to wait at `began` waits for a full queue, at most until
+    /// `last`. `accepted_at` is the time at which the connection last accepted bytes.
+    pub(super) fn wait_for_full(
+        &mut self,
+        now: Instant,
+        (began, last): (Instant, Instant),
+        accepted_at: Option<Instant>,
+        is_over: bool,
+    ) -> FullWait {
+        let Self::Lagging(lagging) = self else { return FullWait::Accepts };
+        let Some(full_since) = lagging.full_since else { return FullWait::Accepts };
+        lagging.progress = lagging.progress.max(accepted_at.unwrap_or(lagging.progress));
+        let until = last.min(lagging.progress + WAIT_FOR_FULL);
+        if now < until && !is_over {
+            FullWait::Until(until)
+        } else if now < last || full_since <= began || is_over {
+            FullWait::GivenUp
+        } else {
+            FullWait::Accepts
+        }
+    }
+
+    /// Returns the time until which an emitter that sends much waits for a shorter queue.
+    pub(super) fn long_until(&self, now: Instant, accepted_at: Option<Instant>) -> Option<Instant> {
+        let Self::Lagging(lagging) = self else { return None };
+        let until = lagging.progress.max(accepted_at.unwrap_or(lagging.progress)) + WAIT_FOR_LONG;
+        (now < until).then_some(until)
+    }
+}

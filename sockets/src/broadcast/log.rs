@@ -1,0 +1,130 @@
+//! The log of a shard.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use bytes::Bytes;
+
+use super::{Batch, Members, Message, laggards::Laggards, log_entry::LogEntry};
+use crate::{
+    lock::{Mutex, Notify},
+    method::Callee,
+};
+use sockets_proto::ReleaseUnused;
+
+/// The messages of a shard that have not been delivered to all their members.
+pub(crate) struct BroadcastLog<M> {
+    /// The number of the last entry; the first has number 1.
+    newest: AtomicU64,
+    pending: Mutex<LogState<M>>,
+    /// The lagging members of the shard.
+    laggards: Laggards<M>,
+}
+
+struct LogState<M> {
+    entries: VecDeque<LogEntry<M>>,
+    /// The total length of their frames.
+    bytes: usize,
+}
+
+impl<M> BroadcastLog<M> {
+    /// Creates the log of a shard. `changed` notifies its emitters.
+    pub(super) fn new(changed: Arc<Notify>) -> Self {
+        Self {
+            newest: AtomicU64::new(0),
+            pending: Mutex::new(LogState { entries: VecDeque::new(), bytes: 0 }),
+            laggards: Laggards::new(changed),
+        }
+    }
+
+    pub(super) fn laggards(&self) -> &Laggards<M> {
+        &self.laggards
+    }
+
+    /// Adds a message.
+    pub(super) fn push(&self, frame: Bytes, callee: Callee<'_>, members: Arc<Members<M>>) {
+        let mut pending = self.pending.lock();
+        let number = self.newest.load(Ordering::Relaxed) + 1;
+        pending.bytes += frame.len();
+        pending.entries.push_back(LogEntry { message: Message::new(number, frame, callee), members });
+        self.newest.store(number, Ordering::Release);
+    }
+
+    pub(super) fn newest(&self) -> u64 {
+        self.newest.load(Ordering::Acquire)
+    }
+
+    /// Returns the current entries, in as few batches as possible.
+    pub(super) fn batches(&self) -> Vec<Batch<M>> {
+        let mut batches: Vec<Batch<M>> = Vec::new();
+        for entry in &self.pending.lock().entries {
+            if !batches.last_mut().is_some_and(|batch| batch.try_add(entry)) {
+                batches.push(Batch::new(entry.clone()));
+            }
+        }
+        // Without the lock.
+        batches.iter_mut().for_each(Batch::concatenate);
+        batches
+    }
+
+    /// Removes the entries of these batches, which have been delivered to all members.
+    pub(super) fn remove(&self, batches: &[Batch<M>]) {
+        let Some(last) = batches.last().map(Batch::last_number) else { return };
+        let mut pending = self.pending.lock();
+        let delivered = pending.entries.partition_point(|entry| entry.message.number <= last);
+        let removed: Vec<_> = pending.entries.drain(..delivered).collect();
+        pending.entries.release_unused();
+        pending.bytes -= removed.iter().map(|entry| entry.message.frame().len()).sum::<usize>();
+        drop(pending);
+        // Without the lock, since they may hold the last handle of a member.
+        drop(removed);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.pending.lock().entries.is_empty()
+    }
+
+    /// Returns the total length of its messages.
+    pub(super) fn bytes(&self) -> usize {
+        self.pending.lock().bytes
+    }
+
+    /// Returns the messages to a member after `cursor`, and the number of the last entry.
+    pub(super) fn since(&self, cursor: u64, member: u64) -> (Vec<Message>, u64) {
+        let entries = &self.pending.lock().entries;
+        let new = entries.iter().skip(entries.partition_point(|entry| entry.message.number <= cursor));
+        let messages = new.filter(|entry| entry.is_for(member)).map(|entry| entry.message.clone());
+        (messages.collect(), self.newest())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn push(log: &BroadcastLog<()>, text: &'static [u8]) {
+        log.push(
+            Bytes::from_static(text),
+            Callee::Named(&crate::method::Named { key: 1, path: "", name: "text" }),
+            Arc::default(),
+        );
+    }
+
+    #[test]
+    fn log_keeps_entries_pushed_after_a_batch_was_taken() {
+        let log = BroadcastLog::new(Arc::default());
+        push(&log, b"frame one");
+        let batches = log.batches();
+        push(&log, b"another frame");
+        assert_eq!(log.bytes(), 22);
+        log.remove(&batches);
+        assert_eq!(log.bytes(), 13);
+        log.remove(&log.batches());
+        assert_eq!((log.bytes(), log.is_empty()), (0, true));
+    }
+}
