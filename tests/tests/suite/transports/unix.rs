@@ -1,7 +1,5 @@
 //! Unix sockets: their files and the credentials of peers.
 
-#![cfg(unix)]
-
 use std::{
     fs, io,
     os::unix::{
