@@ -1,4 +1,4 @@
-//! What `#[sockets::group(..)]` says, and how the arguments of our attributes are read.
+//! Parses the arguments of `#[sockets::group(..)]` and of the attributes of methods.
 
 use proc_macro2::{Span, TokenStream};
 use syn::{
@@ -11,7 +11,7 @@ use syn::{
 
 use crate::{errors::Errors, name};
 
-/// One argument of an attribute of ours.
+/// An argument of one of the macro's attributes.
 pub(crate) enum Arg {
     /// `name = value`
     Named(Ident, Expr),
@@ -19,7 +19,7 @@ pub(crate) enum Arg {
     Plain(Expr),
 }
 
-/// The groups without delimiters that `macro_rules` leaves mean nothing here.
+/// Removes the groups without delimiters that `macro_rules` inserts.
 fn plain(expr: Expr) -> Expr {
     match expr {
         Expr::Group(group) => plain(*group.expr),
@@ -39,7 +39,7 @@ impl Parse for Arg {
 }
 
 impl Arg {
-    /// The arguments that can be read; what cannot is reported.
+    /// Returns the arguments that can be parsed, and reports the others.
     pub(crate) fn list(tokens: TokenStream, errors: &mut Errors) -> Vec<Self> {
         match Punctuated::<Self, Token![,]>::parse_terminated.parse2(tokens) {
             Ok(args) => args.into_iter().collect(),
@@ -50,7 +50,7 @@ impl Arg {
         }
     }
 
-    /// Where to report: at the name, or at all of a value without one.
+    /// Returns the span for errors: the name, or the whole value of an argument without a name.
     pub(crate) fn span(&self) -> Span {
         match self {
             Self::Named(name, _) => name.span(),
@@ -58,7 +58,7 @@ impl Arg {
         }
     }
 
-    /// The argument as an error message calls it.
+    /// Returns the description of the argument for error messages.
     pub(crate) fn describe(&self) -> String {
         match self {
             Self::Named(name, _) => format!("unknown argument `{name}`"),
@@ -71,12 +71,12 @@ impl Arg {
     }
 }
 
-/// What stands in `#[sockets::group(..)]`.
+/// The arguments of `#[sockets::group(..)]`.
 #[derive(Default)]
 pub(crate) struct GroupArgs {
-    /// The path; empty for the root.
+    /// The path, which is empty for the root.
     pub(crate) path: String,
-    /// The runtime crate, if it has another name.
+    /// The path of the runtime crate, if it is renamed.
     pub(crate) krate: Option<Path>,
 }
 
@@ -88,7 +88,7 @@ impl GroupArgs {
             match &arg {
                 Arg::Plain(Expr::Lit(ExprLit { lit: Lit::Str(literal), .. })) => {
                     if path.replace(literal.value()).is_some() {
-                        errors.on(literal, "a second path; a group has one");
+                        errors.on(literal, "a second path, but a group has one path; remove it");
                     } else if let Err(message) = name::check_path(&literal.value()) {
                         errors.on(literal, message);
                     }
@@ -96,16 +96,16 @@ impl GroupArgs {
                 Arg::Named(name, value) if name == "crate" => match value {
                     Expr::Path(ExprPath { attrs, qself: None, path }) if attrs.is_empty() => {
                         if args.krate.replace(path.clone()).is_some() {
-                            errors.on(name, "`crate` is given twice");
+                            errors.on(name, "`crate` is set twice; remove one");
                         }
                     }
                     _ => errors.on(value, "`crate` takes a path without quotes, such as `crate = renamed`"),
                 },
                 Arg::Named(name, _) if name == "path" || name == "name" => {
-                    errors.on(name, "the path stands alone; write `#[sockets::group(\"Path\")]`");
+                    errors.on(name, "the path has no name; write `#[sockets::group(\"Path\")]`");
                 }
                 Arg::Named(..) => {
-                    errors.at(arg.span(), format!("{}; legal are a path (a string) and `crate`", arg.describe()));
+                    errors.at(arg.span(), format!("{}; expected a path (a string) or `crate`", arg.describe()));
                 }
                 Arg::Plain(value) => {
                     errors.on(value, "the path is a string literal; write `#[sockets::group(\"Path\")]`");

@@ -1,4 +1,4 @@
-//! The rules for groups. Each has its own message, at what the user typed.
+//! The rules for groups. Each has its own error message, at the tokens of the user.
 
 use std::collections::HashMap;
 
@@ -12,12 +12,12 @@ use crate::{
     types::{self, ArgumentPassing, CallParam, Reply},
 };
 
-/// Functions that the stub has itself.
+/// The functions of the stub itself.
 pub(crate) const RESERVED: &[&str] = &["new", "with_timeout"];
-/// serde's tuples end here.
+/// The maximum number of arguments: serde implements no longer tuples.
 const ARGS_MAX: usize = 16;
 
-/// Reports everything that is wrong.
+/// Reports all errors of a group.
 pub(crate) fn check(group: &Group, errors: &mut Errors) {
     check_trait(&group.item, errors);
     let mut methods = group.methods.iter();
@@ -25,7 +25,7 @@ pub(crate) fn check(group: &Group, errors: &mut Errors) {
     for member in &group.item.items {
         match member {
             TraitItem::Fn(member) => {
-                // The model has one method for each of the trait's.
+                // The model has a method for each method of the trait.
                 let Some(method) = methods.next() else { return };
                 check_signature(&member.sig, errors);
                 check_params(&member.sig, method, &group.krate, errors);
@@ -40,24 +40,27 @@ pub(crate) fn check(group: &Group, errors: &mut Errors) {
     }
 }
 
-const ONLY_METHODS: &str = "a group has nothing but methods; move this out of the trait";
+const ONLY_METHODS: &str = "a group can contain only methods; move this out of the trait";
 
 fn check_trait(item: &ItemTrait, errors: &mut Errors) {
     for attr in item.attrs.iter().filter(|attr| is_group(attr)) {
-        errors.on(attr, "the trait is a group already; one path is all that a group has");
+        errors.on(attr, "the trait is a group already; remove the second `#[sockets::group]`");
     }
     if let Some(unsafety) = &item.unsafety {
         errors.at(unsafety.span, "a group is safe to serve; remove `unsafe`");
     }
     if !item.generics.params.is_empty() {
-        errors.on(&item.generics, "a group cannot be generic, since both sides must mean the same; name the types");
+        errors.on(
+            &item.generics,
+            "a group cannot be generic, since both peers need the same types; write concrete types",
+        );
     }
     if let Some(clause) = &item.generics.where_clause {
         errors.on(clause, "a group has no `where` clause; remove it");
     }
 }
 
-/// A second `#[sockets::group]` on a trait.
+/// Returns `true` for a second `#[sockets::group]` on a trait.
 pub(crate) fn is_group(attr: &Attribute) -> bool {
     let mut segments = attr.path().segments.iter().rev();
     let group = segments.next().is_some_and(|last| last.ident == "group");
@@ -66,19 +69,19 @@ pub(crate) fn is_group(attr: &Attribute) -> bool {
 
 fn check_signature(sig: &Signature, errors: &mut Errors) {
     if sig.asyncness.is_none() {
-        errors.at(sig.fn_token.span, "missing `async`, since every call goes over the wire; write `async fn`");
+        errors.at(sig.fn_token.span, "missing `async`, since each call is sent over the connection; write `async fn`");
     }
     if let Some(token) = &sig.constness {
-        errors.at(token.span, "a call over the wire is no constant; remove `const`");
+        errors.at(token.span, "a call to a peer is not a constant; remove `const`");
     }
     if let Safety::Unsafe(token) = &sig.safety {
-        errors.at(token.span, "a call over the wire is safe; remove `unsafe`");
+        errors.at(token.span, "a call to a peer is safe; remove `unsafe`");
     }
     if let Some(abi) = &sig.abi {
         errors.on(abi, "a method of a group has no ABI; remove it");
     }
     if !sig.generics.params.is_empty() {
-        errors.on(&sig.generics, "a method of a group cannot be generic; name the types and leave out the lifetimes");
+        errors.on(&sig.generics, "a method of a group cannot be generic; write concrete types without lifetimes");
     }
     if let Some(clause) = &sig.generics.where_clause {
         errors.on(clause, "a method of a group has no `where` clause; remove it");
@@ -93,10 +96,10 @@ fn check_receiver(receiver: &Receiver, errors: &mut Errors) {
     match &receiver.kind {
         ReceiverKind::Reference(_, None, None) => {}
         ReceiverKind::Reference(_, Some(lifetime), _) => {
-            errors.on(lifetime, "a method of a group names no lifetimes; take `&self`");
+            errors.on(lifetime, "a method of a group has no named lifetimes; take `&self`");
         }
-        ReceiverKind::Reference(..) => errors.on(receiver, "a handler answers many calls at once; take `&self`"),
-        _ => errors.on(receiver, "a handler is kept for the next call; take `&self`"),
+        ReceiverKind::Reference(..) => errors.on(receiver, "a handler serves calls concurrently; take `&self`"),
+        _ => errors.on(receiver, "a handler cannot be moved, since it serves further calls; take `&self`"),
     }
 }
 
@@ -108,10 +111,16 @@ fn check_params(sig: &Signature, method: &Method, krate: &Path, errors: &mut Err
             Some(CallParam::Other) if i == 0 => {
                 errors.on(&param.ty, "a handler borrows the call; write `call: &sockets::Call`");
             }
-            Some(_) => errors.on(&param.ty, "a `Call` comes first; put `call: &sockets::Call` directly after `&self`"),
+            Some(_) => errors.on(
+                &param.ty,
+                "a `Call` must be the first argument; write `call: &sockets::Call` directly after `&self`",
+            ),
             None => {
                 if plain_name(&param.pat).is_none() {
-                    errors.on(&param.pat, "an argument is a plain name, which the stub has too; write `name: Type`");
+                    errors.on(
+                        &param.pat,
+                        "an argument cannot be a pattern, since the stub has it too; write `name: Type`",
+                    );
                 }
                 if let Some(ArgumentPassing::Refused(refusal)) = args.next().map(|arg| &arg.pass) {
                     errors.push(refusal.error.clone());
@@ -130,14 +139,14 @@ fn check_params(sig: &Signature, method: &Method, krate: &Path, errors: &mut Err
 fn check_kind(sig: &Signature, method: &Method, errors: &mut Errors) {
     match (&method.kind, &sig.output) {
         (_, ReturnType::Type(arrow, ty)) if method.emit => {
-            errors.on(quote!(#arrow #ty), "nobody waits for an emit; remove the return type, or remove `#[emit]`");
+            errors.on(quote!(#arrow #ty), "an emit has no reply; remove the return type, or remove `#[emit]`");
         }
         (Kind::Request { reply: Reply::Refused(refusal), .. }, _) => errors.push(refusal.error.clone()),
         _ => {}
     }
 }
 
-/// The methods before the one that is looked at.
+/// The methods before the current one.
 #[derive(Default)]
 struct SeenNames<'a> {
     names: HashMap<&'a str, &'a Method>,
@@ -148,21 +157,18 @@ impl<'a> SeenNames<'a> {
     fn check_name(&mut self, method: &'a Method, errors: &mut Errors) {
         let name = &method.name;
         if RESERVED.contains(&name.as_str()) {
-            errors.on(&method.ident, format!("the stub has a function `{name}` itself; give the method another name"));
+            errors.on(&method.ident, format!("the stub has a function `{name}` itself; rename the method"));
         }
         if let Err(message) = name::check_segment(name) {
             errors.on(&method.ident, message);
         }
-        // Of two with opposite `#[cfg]`s only one is there; if both are, rustc says so.
+        // Two methods with the same name and opposite `#[cfg]`s are allowed. If both exist, rustc
+        // reports it.
         let clash = |earlier: &&Method| earlier.cfg.is_empty() && method.cfg.is_empty();
         if let Some(_earlier) = self.names.insert(name, method).filter(clash) {
-            errors
-                .on(&method.ident, format!("a second method `{name}`; names address methods, so give it another one"));
+            errors.on(&method.ident, format!("a second method `{name}`; names identify methods, so rename it"));
         } else if let Some(earlier) = self.keys.insert(method.key, method).filter(|earlier| earlier.name != *name) {
-            errors.on(
-                &method.ident,
-                format!("`{name}` has the same key on the wire as `{}`; give one of them another name", earlier.name),
-            );
+            errors.on(&method.ident, format!("`{name}` has the same key as `{}`; rename one of them", earlier.name));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Everything that is wrong with a group, to be reported at once.
+//! All errors of a group, which are reported together.
 
 use std::fmt::Display;
 
@@ -6,19 +6,19 @@ use proc_macro2::{Span, TokenStream};
 use quote::ToTokens;
 use syn::Error;
 
-/// Collects errors, so that the user sees all of them and not one per build.
+/// Collects errors, so that the user sees all of them in one build.
 #[derive(Default)]
 pub(crate) struct Errors(Vec<Error>);
 
 impl Errors {
-    /// Reports at one token.
+    /// Reports an error at a single token.
     pub(crate) fn at(&mut self, span: Span, message: impl Display) {
         self.push(Error::new(span, message));
     }
 
-    /// Reports at all of what the user typed.
-    pub(crate) fn on(&mut self, typed: impl ToTokens, message: impl Display) {
-        self.push(Error::new_spanned(typed, message));
+    /// Reports an error at all tokens of a syntax element.
+    pub(crate) fn on(&mut self, tokens: impl ToTokens, message: impl Display) {
+        self.push(Error::new_spanned(tokens, message));
     }
 
     pub(crate) fn push(&mut self, error: Error) {
@@ -29,7 +29,7 @@ impl Errors {
         self.0.is_empty()
     }
 
-    /// A `compile_error!` for each.
+    /// Returns a `compile_error!` for each error.
     pub(crate) fn into_tokens(self) -> TokenStream {
         self.0.into_iter().map(Error::into_compile_error).collect()
     }

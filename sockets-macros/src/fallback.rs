@@ -1,5 +1,5 @@
-//! What is left behind of a group with errors, so that rustc has nothing to add to them: all names that the rest of the
-//! program uses, with the types that they should have, and nothing inside.
+//! The skeleton of a group with errors, which prevents further errors of rustc: all names that the
+//! rest of the program uses, with the intended types and without code.
 
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -11,7 +11,7 @@ use crate::{
     model::{Group, plain_name},
 };
 
-/// The skeleton of a group.
+/// Returns the skeleton of a group.
 pub(crate) fn skeleton(group: &Group) -> TokenStream {
     let Group { krate, path, server, .. } = group;
     let contract = contract::expand(&trait_of(group), contract::Form::Skeleton);
@@ -38,7 +38,7 @@ pub(crate) fn skeleton(group: &Group) -> TokenStream {
     in_const(group, &quote! { #contract #types }, &quote! { #server_basics #service #client_basics #stubs })
 }
 
-/// The trait without what rustc would complain about, too.
+/// Returns the trait without the items that rustc would also report.
 fn trait_of(group: &Group) -> ItemTrait {
     let mut item = group.item.clone();
     item.attrs.retain(|attr| !check::is_group(attr));

@@ -230,7 +230,7 @@ pub fn group(args: proc_macro::TokenStream, item: proc_macro::TokenStream) -> pr
     expand(args.into(), item.into()).into()
 }
 
-/// The attribute, callable by tests.
+/// Expands the attribute. Tests can call this function, unlike a procedural macro.
 fn expand(args: TokenStream, item: TokenStream) -> TokenStream {
     let mut errors = Errors::default();
     let args = GroupArgs::parse(args, &mut errors);
@@ -239,9 +239,12 @@ fn expand(args: TokenStream, item: TokenStream) -> TokenStream {
         Ok(_) => {
             match keyword(item.clone()) {
                 Some(keyword) => {
-                    errors.on(&keyword, format!("a group is a trait; `#[sockets::group]` cannot go on `{keyword}`"));
+                    errors.on(
+                        &keyword,
+                        format!("a group is a trait; `#[sockets::group]` cannot be applied to `{keyword}`"),
+                    );
                 }
-                None => errors.on(&item, "a group is a trait; put `#[sockets::group]` on one"),
+                None => errors.on(&item, "a group is a trait; apply `#[sockets::group]` to a trait"),
             }
             return [item, errors.into_tokens()].into_iter().collect();
         }

@@ -1,5 +1,5 @@
-//! A group as the macro sees it. Building it never fails: what is wrong has its best interpretation here, from which
-//! the skeleton is made, and is reported by [`check`](crate::check).
+//! The model of a group. Its construction never fails: an invalid element is replaced by its most
+//! likely meaning, from which the skeleton is made, and is reported by [`check`](crate::check).
 
 use std::time::Duration;
 
@@ -20,19 +20,19 @@ use crate::{
     types::{self, ArgumentPassing, CallParam, Reply},
 };
 
-/// The trait, and what becomes of it.
+/// The trait and the names of its generated types.
 pub(crate) struct Group {
-    /// The runtime: `::sockets`, or what `crate = ..` says.
+    /// The runtime crate: `::sockets`, or the value of `crate = ..`.
     pub(crate) krate: Path,
-    /// The path; empty for the root.
+    /// The path, which is empty for the root.
     pub(crate) path: String,
-    /// The trait, without our attributes.
+    /// The trait without the macro's attributes.
     pub(crate) item: ItemTrait,
-    /// The visibility of what is generated.
+    /// The visibility of the generated types.
     vis: TokenStream,
-    /// Attributes of the functions that make a server or a stub: `#[deprecated]`.
+    /// Attributes of the functions that create a server or a stub: `#[deprecated]`.
     pub(crate) deprecated: Vec<Attribute>,
-    /// Its methods, in the order of the trait.
+    /// The methods in the order of the trait.
     pub(crate) methods: Vec<Method>,
     /// `PurchasesServer`
     pub(crate) server: Ident,
@@ -46,20 +46,21 @@ pub(crate) struct Method {
     /// The name on the wire.
     pub(crate) name: String,
     pub(crate) key: u64,
-    /// Attributes that everything generated for the method has: `#[cfg]`.
+    /// Attributes of everything that is generated for the method: `#[cfg]`.
     pub(crate) cfg: Vec<Attribute>,
-    /// Attributes that the stub has besides: its documentation.
+    /// Additional attributes of the stub's method: its documentation.
     pub(crate) docs: Vec<Attribute>,
-    /// Whether it is declared an emit.
+    /// `true` if the method is declared as an emit.
     pub(crate) emit: bool,
     pub(crate) kind: Kind,
-    /// Whether the handler takes a `Call`.
+    /// `true` if the handler takes a `Call`.
     pub(crate) call: bool,
-    /// What is on the wire.
+    /// The arguments that are sent.
     pub(crate) args: Vec<Arg>,
-    /// Its types, as both sides compare them.
+    /// The text of the types that the peers compare.
     pub(crate) types: String,
-    /// Generic parameters, which are refused: the method's and those of the trait that it mentions.
+    /// The generic parameters, which are rejected: those of the method, and those of the trait that
+    /// it uses.
     pub(crate) generics: Generics,
 }
 
@@ -70,7 +71,7 @@ pub(crate) enum Kind {
 
 /// An argument.
 pub(crate) struct Arg {
-    /// Its name; `arg0` for one whose pattern is refused.
+    /// The name, or `arg0` for an argument whose pattern is rejected.
     pub(crate) ident: Ident,
     pub(crate) ty: Type,
     pub(crate) pass: ArgumentPassing,
@@ -128,7 +129,8 @@ impl Method {
         let name = item.sig.ident.unraw().to_string();
         let first = typed(&item.sig).next();
         let attrs = item.attrs.clone();
-        // Of callers, only those of the stub are warned: generated code calls the trait's methods, too.
+        // Only callers of the stub receive the warning: the generated code also calls the trait's
+        // methods.
         item.attrs.retain(|attr| !attr.path().is_ident("deprecated"));
         Self {
             key: key(path, &name),
@@ -145,31 +147,32 @@ impl Method {
         }
     }
 
-    /// Whether the user has documented the method.
-    pub(crate) fn documented(&self) -> bool {
+    /// Returns `true` if the user has documented the method.
+    pub(crate) fn is_documented(&self) -> bool {
         self.docs.iter().any(|attr| attr.path().is_ident("doc") && matches!(attr.meta, Meta::NameValue(_)))
     }
 }
 
 impl Kind {
     fn new(options: &Options, output: &ReturnType) -> Self {
-        let nothing = match output {
+        let is_unit = match output {
             ReturnType::Default => true,
             ReturnType::Type(_, ty) => matches!(peel::peel(ty), Type::Tuple(tuple) if tuple.elems.is_empty()),
         };
-        // An emit that returns something may be meant as a request, and an unknown attribute as an emit.
-        if (options.emit || options.unknown) && nothing {
+        // An emit with a return type may be intended as a request, and a method with an unknown
+        // attribute as an emit.
+        if (options.emit || options.unknown) && is_unit {
             return Self::Emit { overflow: options.overflow };
         }
         Self::Request { timeout: options.timeout, idempotent: options.idempotent, reply: types::reply(output) }
     }
 }
 
-/// The generic parameters that a method's signature needs.
+/// Returns the generic parameters that a method's signature needs.
 fn needed(outer: &Generics, sig: &Signature) -> Generics {
     let mut generics = sig.generics.clone();
     let (inputs, output) = (&sig.inputs, &sig.output);
-    let mentioned = outer.params.iter().filter(|param| {
+    let used = outer.params.iter().filter(|param| {
         let name = match param {
             GenericParam::Type(param) => &param.ident,
             GenericParam::Const(param) => &param.ident,
@@ -177,11 +180,11 @@ fn needed(outer: &Generics, sig: &Signature) -> Generics {
         };
         contains_ident(quote!(#inputs #output), &name.unraw().to_string())
     });
-    generics.params.extend(mentioned.cloned());
+    generics.params.extend(used.cloned());
     generics
 }
 
-/// The parameters after `self`.
+/// Returns the parameters after `self`.
 pub(crate) fn typed(sig: &Signature) -> impl Iterator<Item = &PatType> {
     sig.inputs.iter().filter_map(|input| match input {
         FnArg::Typed(typed) => Some(typed),
@@ -189,7 +192,7 @@ pub(crate) fn typed(sig: &Signature) -> impl Iterator<Item = &PatType> {
     })
 }
 
-/// The name of an argument that is nothing but a name.
+/// Returns the name of an argument, unless its pattern is more than a name.
 pub(crate) fn plain_name(pat: &Pat) -> Option<&Ident> {
     match pat {
         Pat::Ident(pat) if pat.by_ref.is_none() && pat.mutability.is_none() && pat.subpat.is_none() => Some(&pat.ident),
@@ -197,8 +200,9 @@ pub(crate) fn plain_name(pat: &Pat) -> Option<&Ident> {
     }
 }
 
-/// The span of a token that is generated for one of the user's. Errors are shown there, and lints know that the user has
-/// not written it: so nothing has to be allowed that a user may forbid.
+/// Returns the span of a token that is generated for a token of the user. Errors are shown at the
+/// user's token. Lints ignore generated tokens, so that no lint that a user may forbid has to be
+/// allowed.
 pub(crate) fn generated(span: Span) -> Span {
     Span::call_site().located_at(span)
 }
@@ -227,7 +231,7 @@ fn select(attrs: &[Attribute], names: &[&str]) -> Vec<Attribute> {
     attrs.iter().filter(|attr| names.iter().any(|name| attr.path().is_ident(name))).cloned().collect()
 }
 
-/// Whether a name occurs anywhere.
+/// Returns `true` if the tokens contain the name.
 pub(crate) fn contains_ident(tokens: TokenStream, name: &str) -> bool {
     tokens.into_iter().any(|token| match token {
         TokenTree::Ident(ident) => ident.unraw() == name,

@@ -1,31 +1,31 @@
-//! The rules for paths and names; the runtime checks dynamic ones by the same.
+//! The rules for paths and names. The runtime applies the same rules to dynamic names.
 
-/// The longest segment of a path, and the longest name, in bytes.
+/// The maximum length of a name, and of a segment of a path, in bytes.
 const SEGMENT_MAX: usize = 128;
-/// The longest path, in bytes.
+/// The maximum length of a path, in bytes.
 const PATH_MAX: usize = 512;
 
-/// Says what is wrong with a path, if anything is. The root, which is no path, is not for this function.
+/// Checks a path. The root has no path and must not be checked.
 pub(crate) fn check_path(path: &str) -> Result<(), &'static str> {
     if path.is_empty() {
         return Err("an empty path; write `#[sockets::group]` for the root");
     }
     if path.len() > PATH_MAX {
-        return Err("this path is too long; it has at most 512 bytes");
+        return Err("this path is too long; use at most 512 bytes");
     }
     path.split('/').try_for_each(check_segment)
 }
 
-/// Says what is wrong with one segment of a path or a method's name, if anything is.
+/// Checks a segment of a path or the name of a method.
 pub(crate) fn check_segment(segment: &str) -> Result<(), &'static str> {
     if segment.is_empty() {
         return Err("an empty segment; write the names between single slashes, as in \"Purchases/Refunds\"");
     }
     if segment.len() > SEGMENT_MAX {
-        return Err("this name is too long; a name, or a segment of a path, has at most 128 bytes");
+        return Err("this name is too long; use at most 128 bytes for a name or a segment of a path");
     }
     if segment.chars().any(char::is_control) {
-        return Err("a control character in a path; remove it");
+        return Err("a path or name contains a control character; remove it");
     }
     Ok(())
 }
@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_at_their_limits() {
+    fn path_limits_are_enforced() {
         assert!(check_path("Purchases").is_ok());
         assert!(check_path("Purchases/Zurück").is_ok());
         for bad in ["", "/", "a/", "/a", "a//b", "a\nb", "a\0b"] {

@@ -1,4 +1,4 @@
-//! What the attributes inside the trait say: `#[emit]` and `#[request(..)]` on its methods, and what else may be there.
+//! The attributes in the trait: `#[emit]` and `#[request(..)]` on methods, and other attributes.
 
 use std::{mem, time::Duration};
 
@@ -16,8 +16,9 @@ use crate::{
     timeout,
 };
 
-/// Attributes of Rust's own that a method may have. Others of one word are taken for mistyped ones of ours; an
-/// attribute macro can be written with its path.
+/// The attributes of Rust that a method may have. Other attributes of one word are reported, since
+/// they are likely misspelled attributes of the macro. An attribute macro can be written with its
+/// path.
 const BUILT_IN: &[&str] = &[
     "allow",
     "cfg",
@@ -34,24 +35,24 @@ const BUILT_IN: &[&str] = &[
     "warn",
 ];
 
-/// What a parameter may have.
+/// The attributes that a parameter may have.
 const LINTS: &[&str] = &["allow", "deny", "expect", "forbid", "warn"];
 
-/// What `#[emit]` and `#[request(..)]` say of a method.
+/// The options of a method, from `#[emit]` and `#[request(..)]`.
 #[derive(Default)]
 pub(crate) struct Options {
     pub(crate) emit: bool,
     pub(crate) overflow: Overflow,
     pub(crate) timeout: Option<Duration>,
     pub(crate) idempotent: bool,
-    /// Whether there was something else, which has been reported.
+    /// `true` if the method had an unknown attribute, which has been reported.
     pub(crate) unknown: bool,
-    /// Which of our attributes has been read.
+    /// The macro's attribute that has been read.
     read: Option<String>,
 }
 
 impl Options {
-    /// Reads our attributes and takes them away, with those that nobody knows.
+    /// Reads the macro's attributes, and removes them and the unknown ones.
     pub(crate) fn take(attrs: &mut Vec<Attribute>, errors: &mut Errors) -> Self {
         let mut options = Self::default();
         attrs.retain(|attr| match attr.path().get_ident().map(|name| name.unraw().to_string()) {
@@ -65,10 +66,10 @@ impl Options {
         options
     }
 
-    /// Reads an attribute of ours.
+    /// Reads an attribute of the macro.
     fn read(&mut self, name: String, attr: &Attribute, errors: &mut Errors) {
         match &self.read {
-            Some(earlier) if *earlier == name => errors.on(attr, format!("`#[{name}]` is given twice; remove one")),
+            Some(earlier) if *earlier == name => errors.on(attr, format!("`#[{name}]` is set twice; remove one")),
             Some(_) => errors.on(attr, "a method is an emit or a request; remove `#[emit]` or `#[request]`"),
             None if name == "emit" => self.emit(attr, errors),
             None => self.request(attr, errors),
@@ -76,9 +77,9 @@ impl Options {
         self.read.get_or_insert(name);
     }
 
-    /// Whether an attribute of one word, which is not ours, can stay.
+    /// Returns `true` if an attribute of one word that is not the macro's is kept.
     fn keeps(&mut self, name: &str, attr: &Attribute, errors: &mut Errors) -> bool {
-        let legal = if name == "cfg_attr" {
+        let is_allowed = if name == "cfg_attr" {
             check_conditional(attr, errors)
         } else if BUILT_IN.contains(&name) {
             true
@@ -86,17 +87,18 @@ impl Options {
             errors.on(
                 attr.path(),
                 format!(
-                    "unknown attribute `{name}`; legal are `#[emit]`, `#[request(timeout = \"2s\")]` and Rust's own (an \
-                     attribute macro is written with its path)"
+                    "unknown attribute `{name}`; expected `#[emit]`, `#[request(timeout = \"2s\")]` or an attribute of Rust (an \
+                     attribute macro must be written with its path)"
                 ),
             );
             false
         };
-        self.unknown |= !legal;
-        legal
+        self.unknown |= !is_allowed;
+        is_allowed
     }
 
-    /// Whether an attribute with a path can stay: attribute macros and those of tools are the user's affair.
+    /// Returns `true` if an attribute with a path is kept: attribute macros and attributes of
+    /// tools.
     fn keeps_path(&mut self, attr: &Attribute, errors: &mut Errors) -> bool {
         let names: Vec<_> = attr.path().segments.iter().map(|segment| segment.ident.to_string()).collect();
         match &names[..] {
@@ -117,11 +119,13 @@ impl Options {
                 Arg::Named(name, value) if name == "overflow" => {
                     once(name, &mut seen, errors);
                     if volatile {
-                        errors
-                            .on(name, "a volatile emit that finds no room is dropped; remove `overflow` or `volatile`");
+                        errors.on(
+                            name,
+                            "a volatile emit is dropped if the queue is full; remove `overflow` or `volatile`",
+                        );
                     }
-                    let what = format!("a policy is a string; legal are {}", overflow::LEGAL);
-                    if let Some(overflow) = parsed(value, Overflow::parse, &what, errors) {
+                    let expected = format!("a policy is a string; expected {}", overflow::EXPECTED);
+                    if let Some(overflow) = parsed(value, Overflow::parse, &expected, errors) {
                         self.overflow = overflow;
                     }
                 }
@@ -129,18 +133,19 @@ impl Options {
                     flag(word, "volatile", &mut volatile, errors);
                     self.overflow = Overflow::VOLATILE;
                     if seen {
-                        errors
-                            .on(word, "a volatile emit that finds no room is dropped; remove `overflow` or `volatile`");
+                        errors.on(
+                            word,
+                            "a volatile emit is dropped if the queue is full; remove `overflow` or `volatile`",
+                        );
                     }
                 }
                 Arg::Plain(word) if is(word, "idempotent") => {
-                    errors.on(word, "`idempotent` is for requests, which can be made again; an emit is sent once");
+                    errors
+                        .on(word, "`idempotent` is for requests, since an emit is never repeated; remove `idempotent`");
                 }
-                Arg::Named(name, _) if name == "volatile" => errors.on(name, "write `volatile` alone, without a value"),
-                _ => errors.at(
-                    arg.span(),
-                    format!("{}; legal are `overflow = \"drop_oldest\"` and `volatile`", arg.describe()),
-                ),
+                Arg::Named(name, _) if name == "volatile" => errors.on(name, "write `volatile` without a value"),
+                _ => errors
+                    .at(arg.span(), format!("{}; expected `overflow = \"drop_oldest\"` or `volatile`", arg.describe())),
             }
         }
     }
@@ -151,53 +156,50 @@ impl Options {
             match &arg {
                 Arg::Named(name, value) if name == "timeout" => {
                     once(name, &mut seen, errors);
-                    let what = "a timeout is a string, such as \"500ms\" or \"2s\"";
-                    self.timeout = parsed(value, timeout::parse, what, errors).or(self.timeout);
+                    let expected = "a timeout is a string, such as \"500ms\" or \"2s\"";
+                    self.timeout = parsed(value, timeout::parse, expected, errors).or(self.timeout);
                 }
                 Arg::Named(name, _) if name == "overflow" => {
-                    errors.on(
-                        name,
-                        "`overflow` is for emits, which nobody waits for; a request that finds no room fails",
-                    );
+                    errors.on(name, "`overflow` is for emits; a request fails if the queue is full; remove `overflow`");
                 }
                 Arg::Plain(word) if is(word, "idempotent") => flag(word, "idempotent", &mut self.idempotent, errors),
                 Arg::Plain(word) if is(word, "volatile") => {
-                    errors.on(word, "`volatile` is for emits, which nobody waits for; a request is answered or fails");
+                    errors.on(word, "`volatile` is for emits; a request completes or fails; remove `volatile`");
                 }
                 Arg::Named(name, _) if name == "idempotent" => {
-                    errors.on(name, "write `idempotent` alone, without a value");
+                    errors.on(name, "write `idempotent` without a value");
                 }
                 _ => {
-                    errors.at(arg.span(), format!("{}; legal are `timeout = \"2s\"` and `idempotent`", arg.describe()));
+                    errors.at(arg.span(), format!("{}; expected `timeout = \"2s\"` or `idempotent`", arg.describe()));
                 }
             }
         }
     }
 }
 
-/// Reports an argument that was given before.
+/// Reports an argument that occurs a second time.
 fn once(name: &Ident, seen: &mut bool, errors: &mut Errors) {
     if mem::replace(seen, true) {
-        errors.on(name, format!("`{name}` is given twice; remove one"));
+        errors.on(name, format!("`{name}` is set twice; remove one"));
     }
 }
 
-/// Whether an argument is this one word.
+/// Returns `true` if an argument is this word.
 fn is(value: &Expr, word: &str) -> bool {
     matches!(value, Expr::Path(path) if path.path.is_ident(word))
 }
 
-/// Takes an argument in that is one word.
+/// Reads an argument that consists of one word.
 fn flag(value: &Expr, word: &str, seen: &mut bool, errors: &mut Errors) {
     if mem::replace(seen, true) {
-        errors.on(value, format!("`{word}` is given twice; remove one"));
+        errors.on(value, format!("`{word}` is set twice; remove one"));
     }
 }
 
-/// What the text of an argument means; `what` is told if it is none.
-fn parsed<T>(value: &Expr, parse: fn(&str) -> Result<T, String>, what: &str, errors: &mut Errors) -> Option<T> {
+/// Parses the string of an argument. If the argument is not a string, reports `expected`.
+fn parsed<T>(value: &Expr, parse: fn(&str) -> Result<T, String>, expected: &str, errors: &mut Errors) -> Option<T> {
     let Some(text) = string(value) else {
-        errors.on(value, what);
+        errors.on(value, expected);
         return None;
     };
     parse(&text.value()).map_err(|message| errors.at(text.span(), message)).ok()
@@ -208,7 +210,7 @@ fn arguments(attr: &Attribute, errors: &mut Errors) -> Vec<Arg> {
         Meta::Path(_) => Vec::new(),
         Meta::List(list) => Arg::list(list.tokens.clone(), errors),
         Meta::NameValue(pair) => {
-            errors.at(pair.eq_token.span, "no `=` here; write `#[emit]` or `#[request(timeout = \"2s\")]`");
+            errors.at(pair.eq_token.span, "unexpected `=`; write `#[emit]` or `#[request(timeout = \"2s\")]`");
             Vec::new()
         }
     }
@@ -221,27 +223,28 @@ fn string(value: &Expr) -> Option<&LitStr> {
     }
 }
 
-/// Whether a `#[cfg_attr(..)]` can stay: a method's kind, and whether it is there, are the same for all that is generated.
+/// Returns `true` if a `#[cfg_attr(..)]` is kept. It must not affect the method's kind or
+/// existence, which are the same for all generated items.
 fn check_conditional(attr: &Attribute, errors: &mut Errors) -> bool {
     let metas = attr.parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated).unwrap_or_default();
-    let mut legal = true;
+    let mut is_allowed = true;
     for meta in metas.iter().skip(1) {
         if meta.path().is_ident("cfg") {
             errors.on(meta, "this `cfg` is hidden from the group; write `#[cfg(..)]` by itself");
         } else if meta.path().is_ident("emit") || meta.path().is_ident("request") {
             errors.on(
                 meta,
-                "what a method is cannot depend on `cfg_attr`; write two methods, each with its `#[cfg(..)]`",
+                "the kind of a method cannot depend on `cfg_attr`; write two methods, each with its `#[cfg(..)]`",
             );
         } else {
             continue;
         }
-        legal = false;
+        is_allowed = false;
     }
-    legal
+    is_allowed
 }
 
-/// Takes away a member's `pub`.
+/// Removes the `pub` of a member and reports it.
 pub(crate) fn take_visibility(member: &mut TraitItem, errors: &mut Errors) {
     let TraitItem::Verbatim(tokens) = member else { return };
     let parser = |input: ParseStream<'_>| {
@@ -254,25 +257,27 @@ pub(crate) fn take_visibility(member: &mut TraitItem, errors: &mut Errors) {
         Ok((vis, item))
     };
     if let Ok((vis, item @ TraitItem::Fn(_))) = parser.parse2(tokens.clone()) {
-        errors.on(vis, "a method of a group is as visible as the trait; remove this");
+        errors.on(vis, "a method of a group has the visibility of the trait; remove this");
         *member = item;
     }
 }
 
-/// Takes away a parameter's attributes that cannot be there.
+/// Removes and reports the attributes that a parameter must not have.
 pub(crate) fn take_from_param(param: &mut FnArg, errors: &mut Errors) {
     let attrs = match param {
         FnArg::Receiver(receiver) => &mut receiver.attrs,
         FnArg::Typed(typed) => &mut typed.attrs,
     };
     attrs.retain(|attr| {
-        let legal = LINTS.iter().any(|lint| attr.path().is_ident(lint));
-        if !legal && (attr.path().is_ident("cfg") || attr.path().is_ident("cfg_attr")) {
-            errors.on(attr, "an argument is there on both sides or on none; put `#[cfg]` on the method");
-        } else if !legal {
-            errors
-                .on(attr, "an argument has no attributes but those for lints, such as `#[allow(..)]`; remove this one");
+        let is_allowed = LINTS.iter().any(|lint| attr.path().is_ident(lint));
+        if !is_allowed && (attr.path().is_ident("cfg") || attr.path().is_ident("cfg_attr")) {
+            errors.on(attr, "both peers need the same arguments; write `#[cfg]` on the method");
+        } else if !is_allowed {
+            errors.on(
+                attr,
+                "an argument can only have attributes for lints, such as `#[allow(..)]`; remove this attribute",
+            );
         }
-        legal
+        is_allowed
     });
 }

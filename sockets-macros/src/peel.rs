@@ -1,8 +1,9 @@
-//! What a type looks like, without what does not matter.
+//! Removes syntax that does not change a type.
 
 use syn::Type;
 
-/// Parentheses, and the groups without delimiters that `macro_rules` leaves, mean nothing here.
+/// Returns the type without parentheses and without the invisible groups that `macro_rules`
+/// inserts.
 pub(crate) fn peel(mut ty: &Type) -> &Type {
     loop {
         ty = match ty {

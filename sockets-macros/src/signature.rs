@@ -1,8 +1,9 @@
-//! What the two sides of a method compare: its types in a text that is the same wherever the bytes on the wire are, and
-//! the text's hash.
+//! Signatures of methods: the text of a method's types, and its hash. Texts are equal if the
+//! encodings of the types are equal.
 //!
-//! Types are compared by their names, since a macro knows nothing else of them. Where it is not sure, two types should
-//! look the same rather than differ: that costs a check, the other a call that would have worked.
+//! A macro knows only the names of types, so types are compared by their names. In doubt, the texts
+//! of two types should be equal: a wrong match only skips a check, while a wrong mismatch rejects a
+//! valid call.
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 use quote::ToTokens;
@@ -16,7 +17,8 @@ use crate::{
     types::Reply,
 };
 
-/// `(String, u32) -> Option<u32>` for a request, `emit (String)` for an emit.
+/// Returns the text of a method: `(String, u32) -> Option<u32>` for a request, `emit (String)` for
+/// an emit.
 pub(crate) fn text(args: &[Arg], kind: &Kind) -> String {
     let args = list(args.iter().map(|arg| of(&arg.ty)));
     match kind {
@@ -30,13 +32,13 @@ pub(crate) fn text(args: &[Arg], kind: &Kind) -> String {
     }
 }
 
-/// The first eight bytes of the text's SHA-256, as a little-endian number. On the wire 0 means that there is none, so the
-/// one text in 2^64 that has it gets 1.
+/// Returns the first eight bytes of the text's SHA-256, as a little-endian number. On the wire, 0
+/// means that there is no signature, so a hash of 0 is replaced by 1.
 pub(crate) fn hash(text: &str) -> u64 {
     first_eight(Sha256::new().chain_update(text)).max(1)
 }
 
-/// A type, without what its encoding does not depend on.
+/// Returns the text of a type, without the parts that do not affect its encoding.
 fn of(ty: &Type) -> String {
     match peel(ty) {
         Type::Reference(reference) => of(&reference.elem),
@@ -51,7 +53,8 @@ fn of(ty: &Type) -> String {
     }
 }
 
-/// A type by the last segment of its path; those of the standard library that are encoded alike by one name for all.
+/// Returns the text of a named type: the last segment of its path. Types of the standard library
+/// with the same encoding have the same text.
 fn named(TypePath { qself, path, .. }: &TypePath) -> String {
     let Some(last) = path.segments.last() else { return normalized_tokens(path.to_token_stream()) };
     let name = last.ident.unraw().to_string();
@@ -81,7 +84,7 @@ fn applied(name: &str, args: &[String]) -> String {
     if args.is_empty() { name.to_owned() } else { format!("{name}<{}>", args.join(", ")) }
 }
 
-/// A generic argument, unless it is a lifetime.
+/// Returns the text of a generic argument, unless it is a lifetime.
 fn argument(argument: &GenericArgument) -> Option<String> {
     match argument {
         GenericArgument::Lifetime(_) => None,
@@ -91,7 +94,7 @@ fn argument(argument: &GenericArgument) -> Option<String> {
     }
 }
 
-/// A length, or the argument of a const parameter.
+/// Returns the text of an array length or of a const argument.
 fn constant(value: &Expr) -> String {
     match value {
         Expr::Group(group) => constant(&group.expr),
@@ -105,7 +108,8 @@ fn constant(value: &Expr) -> String {
     }
 }
 
-/// Tokens with one space between each two: how the compiler would write them is not the same in all its versions.
+/// Returns the tokens with single spaces between them. The spacing of the compiler differs between
+/// its versions.
 fn normalized_tokens(tokens: TokenStream) -> String {
     let words = tokens.into_iter().map(|token| match token {
         TokenTree::Group(group) => {
@@ -133,13 +137,13 @@ mod tests {
     use super::*;
     use crate::{attr::GroupArgs, errors::Errors, model::Group};
 
-    fn same(types: &[Type]) {
+    fn assert_same(types: &[Type]) {
         for ty in types {
             assert_eq!(of(ty), of(&types[0]), "{}", ty.to_token_stream());
         }
     }
 
-    fn all_differ(types: &[Type]) {
+    fn assert_all_differ(types: &[Type]) {
         for (i, ty) in types.iter().enumerate() {
             for other in &types[..i] {
                 assert_ne!(of(ty), of(other));
@@ -147,7 +151,7 @@ mod tests {
         }
     }
 
-    /// The signatures of a trait's methods.
+    /// Returns the signatures of a trait's methods.
     fn signatures(item: ItemTrait) -> Vec<String> {
         let mut errors = Errors::default();
         let group = Group::new(GroupArgs::default(), item, &mut errors);
@@ -156,8 +160,8 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_as_the_types_would_be_owned() {
-        let found = signatures(parse_quote! {
+    fn text_contains_owned_types() {
+        let texts = signatures(parse_quote! {
             trait Shop {
                 async fn ping(&self);
                 async fn get_price(&self, item: &str) -> Option<u32>;
@@ -167,7 +171,7 @@ mod tests {
             }
         });
         assert_eq!(
-            found,
+            texts,
             [
                 "() -> ()",
                 "(String) -> Option<u32>",
@@ -178,14 +182,14 @@ mod tests {
     }
 
     #[test]
-    fn a_hash_is_truncated_sha256_over_the_text() {
+    fn hash_is_truncated_sha256_of_text() {
         // printf '(String) -> Option<u32>' | sha256sum
         assert_eq!(hash("(String) -> Option<u32>").to_le_bytes(), [0xea, 0x74, 0x3d, 0x74, 0xa1, 0xd7, 0xf9, 0x8f]);
     }
 
     #[test]
-    fn borrowing_does_not_matter() {
-        same(&[
+    fn borrowed_and_owned_types_are_equal() {
+        assert_same(&[
             parse_quote!(String),
             parse_quote!(&str),
             parse_quote!(&'static str),
@@ -196,7 +200,7 @@ mod tests {
             parse_quote!(Arc<str>),
             parse_quote!((String)),
         ]);
-        same(&[
+        assert_same(&[
             parse_quote!(Vec<Part>),
             parse_quote!(&[Part]),
             parse_quote!(&Vec<Part>),
@@ -204,44 +208,49 @@ mod tests {
             parse_quote!(Box<[Rc<Part>]>),
             parse_quote!(&[&Part]),
         ]);
-        same(&[parse_quote!(Note), parse_quote!(Note<'_>), parse_quote!(&Note<'_>), parse_quote!(Box<Arc<Note>>)]);
+        assert_same(&[
+            parse_quote!(Note),
+            parse_quote!(Note<'_>),
+            parse_quote!(&Note<'_>),
+            parse_quote!(Box<Arc<Note>>),
+        ]);
     }
 
     #[test]
-    fn where_a_path_begins_does_not_matter() {
-        same(&[
+    fn paths_to_a_type_are_equal() {
+        assert_same(&[
             parse_quote!(Option<Receipt>),
             parse_quote!(std::option::Option<Receipt>),
             parse_quote!(::core::option::Option<crate::shop::Receipt>),
             parse_quote!(Option<super::r#Receipt>),
         ]);
-        same(&[parse_quote!([u8; 4]), parse_quote!([core::primitive::u8; 4usize]), parse_quote!([u8; (0b100)])]);
-        same(&[parse_quote!([u8; SIZE]), parse_quote!([u8; crate::SIZE])]);
-        same(&[parse_quote!(Grid<3, { N + 1 }>), parse_quote!(a::Grid< 3u8 , {N+1} >)]);
-        same(&[parse_quote!(<Shop as Sells>::Item), parse_quote!(<a::Shop as b::Sells>::Item)]);
+        assert_same(&[parse_quote!([u8; 4]), parse_quote!([core::primitive::u8; 4usize]), parse_quote!([u8; (0b100)])]);
+        assert_same(&[parse_quote!([u8; SIZE]), parse_quote!([u8; crate::SIZE])]);
+        assert_same(&[parse_quote!(Grid<3, { N + 1 }>), parse_quote!(a::Grid< 3u8 , {N+1} >)]);
+        assert_same(&[parse_quote!(<Shop as Sells>::Item), parse_quote!(<a::Shop as b::Sells>::Item)]);
     }
 
     #[test]
-    fn what_is_encoded_alike_does_not_matter() {
-        same(&[
+    fn types_with_equal_encoding_are_equal() {
+        assert_same(&[
             parse_quote!(Vec<u64>),
             parse_quote!(VecDeque<u64>),
             parse_quote!(std::collections::HashSet<usize>),
             parse_quote!(HashSet<u64, Hasher>),
             parse_quote!(BTreeSet<u64>),
         ]);
-        same(&[
+        assert_same(&[
             parse_quote!(HashMap<String, u8>),
             parse_quote!(BTreeMap<&str, u8>),
             parse_quote!(HashMap<String, u8, S>),
         ]);
-        same(&[parse_quote!(&Path), parse_quote!(PathBuf)]);
-        same(&[parse_quote!(isize), parse_quote!(i64)]);
+        assert_same(&[parse_quote!(&Path), parse_quote!(PathBuf)]);
+        assert_same(&[parse_quote!(isize), parse_quote!(i64)]);
     }
 
     #[test]
-    fn everything_else_matters() {
-        all_differ(&[
+    fn types_with_other_encoding_differ() {
+        assert_all_differ(&[
             parse_quote!(u32),
             parse_quote!(u64),
             parse_quote!(i32),
@@ -267,8 +276,8 @@ mod tests {
     }
 
     #[test]
-    fn an_emit_and_requests_with_and_without_an_error_differ() {
-        let found = signatures(parse_quote! {
+    fn emits_and_fallible_requests_differ() {
+        let texts = signatures(parse_quote! {
             trait Shop {
                 #[emit]
                 async fn a(&self, n: u32);
@@ -278,20 +287,20 @@ mod tests {
                 async fn e(&self);
             }
         });
-        for (i, one) in found.iter().enumerate() {
-            assert!(!found[..i].contains(one), "{one}");
+        for (i, text) in texts.iter().enumerate() {
+            assert!(!texts[..i].contains(text), "{text}");
         }
     }
 
     #[test]
-    fn names_of_arguments_and_attributes_do_not_matter() {
-        let found = signatures(parse_quote! {
+    fn argument_names_and_attributes_are_ignored() {
+        let texts = signatures(parse_quote! {
             trait Shop {
                 async fn a(&self, item: String) -> ();
                 #[request(timeout = "2s")]
                 async fn b(&self, call: &Call, what: &str);
             }
         });
-        assert_eq!(found[0], found[1]);
+        assert_eq!(texts[0], texts[1]);
     }
 }

@@ -1,4 +1,5 @@
-//! The expansion as a whole: a snapshot, which is the budget against bloat, and the errors that need no compiler.
+//! Tests of the whole expansion: a snapshot, the number of lines, and errors that are reported
+//! without the compiler.
 
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -6,8 +7,8 @@ use syn::parse_quote;
 
 use crate::{attr::GroupArgs, check::check, errors::Errors, expand, model::Group};
 
-/// The (short) lines that a method may cost: in the trait 8, as data 13, in the server 24, and in each
-/// of the two stubs 19.
+/// The maximum number of (short) lines that a method adds: 8 in the trait, 13 as data, 24 in the
+/// server, and 19 in each of the two stubs.
 const LINES_PER_METHOD: usize = 84;
 
 fn pretty(args: TokenStream, item: TokenStream) -> String {
@@ -23,13 +24,13 @@ fn errors(args: TokenStream, item: TokenStream) -> Vec<String> {
 }
 
 #[test]
-fn a_small_group() {
+fn small_group_expands_as_in_snapshot() {
     let shop = pretty(
         quote!("Purchases"),
         quote! {
-            /// What a shop does.
+            /// The methods of a shop.
             pub trait Purchases {
-                /// Buys.
+                /// Buys an item.
                 #[request(timeout = "2s")]
                 async fn buy(&self, call: &sockets::Call, item: &str, parts: &[Part]) -> Result<Receipt, PurchaseError>;
                 #[cfg(feature = "views")]
@@ -42,7 +43,7 @@ fn a_small_group() {
 }
 
 #[test]
-fn a_method_costs_few_lines() {
+fn method_adds_few_lines() {
     let method = |name| {
         let name = quote::format_ident!("{name}");
         quote! { async fn #name(&self, item: &str, count: u32, list: &[u8]) -> Result<Receipt, PurchaseError>; }
@@ -54,7 +55,7 @@ fn a_method_costs_few_lines() {
 }
 
 #[test]
-fn all_errors_at_once() {
+fn all_errors_are_reported_together() {
     let found = errors(
         quote!("a//b", color = 3),
         quote! {
@@ -71,7 +72,7 @@ fn all_errors_at_once() {
 }
 
 #[test]
-fn two_methods_never_share_a_key() {
+fn methods_with_the_same_key_are_reported() {
     let item = parse_quote!(
         trait Shop {
             async fn buy(&self);
@@ -80,15 +81,15 @@ fn two_methods_never_share_a_key() {
     );
     let mut found = Errors::default();
     let mut group = Group::new(GroupArgs::default(), item, &mut found);
-    // Names whose keys collide are out of reach.
+    // Names with the same key cannot be found by search.
     group.methods[1].key = group.methods[0].key;
     check(&group, &mut found);
     let found = found.into_tokens().to_string();
-    assert!(found.contains("`sell` has the same key on the wire as `buy`"), "{found}");
+    assert!(found.contains("`sell` has the same key as `buy`"), "{found}");
 }
 
 #[test]
-fn names_that_the_user_took_are_left_alone() {
+fn type_parameters_avoid_names_of_the_user() {
     let pretty = pretty(
         quote!(),
         quote!(
@@ -102,7 +103,7 @@ fn names_that_the_user_took_are_left_alone() {
 }
 
 #[test]
-fn the_runtime_may_have_another_name() {
+fn renamed_runtime_crate_is_used() {
     let pretty = pretty(
         quote!("A", crate = renamed),
         quote!(
@@ -116,7 +117,7 @@ fn the_runtime_may_have_another_name() {
 }
 
 #[test]
-fn raw_names_are_plain_on_the_wire() {
+fn raw_identifiers_are_plain_on_the_wire() {
     let pretty = pretty(
         quote!(),
         quote!(

@@ -1,4 +1,4 @@
-//! Which types can go over the wire, and in what form the other side takes them from it.
+//! The types of arguments and replies, and the forms in which they are decoded.
 
 use syn::{Error, GenericArgument, Path, PathArguments, ReturnType, Type, TypePath};
 
@@ -7,36 +7,37 @@ use crate::{
     unsupported::{self, Position, UnsupportedType},
 };
 
-/// How a handler gets an argument.
+/// The form in which a handler receives an argument.
 pub(crate) enum ArgumentPassing {
-    /// The type that is decoded, which may borrow from the received bytes.
+    /// A value of the type, which may borrow from the received bytes.
     ByValue,
-    /// A reference to this type. The compiler decides from the type whether the reference itself is
-    /// decoded, or an owned value.
+    /// A reference to this type. The compiler decides by the type whether the reference itself or
+    /// an owned value is decoded.
     Reference(Box<Type>),
-    /// It cannot travel.
+    /// The type cannot be sent.
     Refused(UnsupportedType),
 }
 
-/// What a request is answered with.
+/// The reply of a request.
 pub(crate) enum Reply {
     Value(Box<Type>),
     Fallible {
         ok: Box<Type>,
         err: Box<Type>,
     },
-    /// It cannot travel.
+    /// The type cannot be sent.
     Refused(UnsupportedType),
 }
 
-/// How a parameter of type `Call` is written.
+/// The form of a parameter of type `Call`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CallParam {
     Shared,
     Other,
 }
 
-/// Recognises `sockets::Call`: `Call` alone, or after the name of the runtime's crate. `phone::Call` is the user's.
+/// Recognises `sockets::Call`: `Call` alone, or after the name of the runtime crate. Any other
+/// path, such as `phone::Call`, is a type of the user.
 pub(crate) fn as_call(ty: &Type, krate: &Path) -> Option<CallParam> {
     match peel(ty) {
         Type::Reference(reference) => {
@@ -57,7 +58,7 @@ pub(crate) fn as_call(ty: &Type, krate: &Path) -> Option<CallParam> {
     }
 }
 
-/// Sorts an argument's type.
+/// Classifies the type of an argument.
 pub(crate) fn argument(ty: &Type) -> ArgumentPassing {
     if let Some(refusal) = unsupported::find_unsupported(ty, Position::Argument) {
         return ArgumentPassing::Refused(refusal);
@@ -68,7 +69,7 @@ pub(crate) fn argument(ty: &Type) -> ArgumentPassing {
     }
 }
 
-/// Sorts a return type.
+/// Classifies a return type.
 pub(crate) fn reply(output: &ReturnType) -> Reply {
     let ReturnType::Type(_, ty) = output else { return Reply::Value(syn::parse_quote!(())) };
     if let Some(refusal) = unsupported::find_unsupported(ty, Position::Reply) {
@@ -80,7 +81,7 @@ pub(crate) fn reply(output: &ReturnType) -> Reply {
     }
 }
 
-/// Recognises `Result`, by its last segment.
+/// Recognises `Result` by the last segment of its path.
 fn result(path: &Path) -> Option<Reply> {
     let last = path.segments.last().filter(|last| last.ident == "Result")?;
     let types: Vec<_> = match &last.arguments {
@@ -90,13 +91,13 @@ fn result(path: &Path) -> Option<Reply> {
     if let [GenericArgument::Type(ok), GenericArgument::Type(err)] = types[..] {
         return Some(Reply::Fallible { ok: Box::new(ok.clone()), err: Box::new(err.clone()) });
     }
-    let meant = match types[..] {
+    let intended = match types[..] {
         [GenericArgument::Type(ok), ..] => Some(Box::new(ok.clone())),
         _ => None,
     };
     let error = Error::new_spanned(
         path,
-        "this alias hides the error, which the caller gets back; write `Result<T, E>` with both types",
+        "this alias hides the type of the error, which the caller receives; write `Result<T, E>` with both types",
     );
-    Some(Reply::Refused(UnsupportedType { error, meant }))
+    Some(Reply::Refused(UnsupportedType { error, intended }))
 }

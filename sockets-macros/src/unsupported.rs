@@ -1,4 +1,4 @@
-//! What a type may contain that can never travel, however deep.
+//! Finds types that can never be sent, at any depth of a type.
 
 use proc_macro2::{TokenStream, TokenTree};
 use quote::{ToTokens, quote};
@@ -9,55 +9,56 @@ use syn::{
 
 use crate::peel::peel;
 
-/// Where a type stands.
+/// The position of a type in a method.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Position {
     Argument,
     Reply,
 }
 
-/// What is wrong with a type.
+/// A type that cannot be sent.
 pub(crate) struct UnsupportedType {
     pub(crate) error: Error,
-    /// What the skeleton has instead: what the user may have meant. `None` if that cannot be told.
-    pub(crate) meant: Option<Box<Type>>,
+    /// The type in the skeleton, which is the most likely meaning. `None` if there is none.
+    pub(crate) intended: Option<Box<Type>>,
 }
 
-/// Looks for all that cannot travel.
-pub(crate) fn find_unsupported(ty: &Type, place: Position) -> Option<UnsupportedType> {
-    let mut finder = UnsupportedVisitor { place, error: None, nameable: !matches!(peel(ty), Type::TraitObject(_)) };
+/// Reports all parts of a type that cannot be sent.
+pub(crate) fn find_unsupported(ty: &Type, position: Position) -> Option<UnsupportedType> {
+    let mut finder =
+        UnsupportedVisitor { position, error: None, is_valid_in_stub: !matches!(peel(ty), Type::TraitObject(_)) };
     finder.visit_type(ty);
     let error = finder.error?;
-    let meant = match place {
-        _ if !finder.nameable => None,
+    let intended = match position {
+        _ if !finder.is_valid_in_stub => None,
         Position::Argument => Some(Box::new(ty.clone())),
         Position::Reply => syn::parse2(with_static_lifetimes(ty.to_token_stream())).ok(),
     };
-    Some(UnsupportedType { error, meant })
+    Some(UnsupportedType { error, intended })
 }
 
 struct UnsupportedVisitor {
-    place: Position,
+    position: Position,
     error: Option<Error>,
-    /// Whether the type means something in the stub.
-    nameable: bool,
+    /// `true` if the type is also valid in the stub.
+    is_valid_in_stub: bool,
 }
 
 impl UnsupportedVisitor {
-    fn report(&mut self, typed: impl ToTokens, message: &str) {
-        let error = Error::new_spanned(typed, message);
+    fn report(&mut self, tokens: impl ToTokens, message: &str) {
+        let error = Error::new_spanned(tokens, message);
         match &mut self.error {
             Some(earlier) => earlier.combine(error),
             None => self.error = Some(error),
         }
     }
 
-    /// What is wrong with an argument's reference, if anything is.
-    fn wrong_borrow(reference: &TypeReference) -> Option<(TokenStream, &'static str)> {
+    /// Returns the error of an argument's reference, if it has one.
+    fn borrow_error(reference: &TypeReference) -> Option<(TokenStream, &'static str)> {
         if let Some(mutability) = &reference.mutability {
             Some((
                 mutability.to_token_stream(),
-                "an argument cannot be changed on the other side; take it by value or by `&`",
+                "an argument cannot be mutable, since it is a copy of the caller's value; take it by value or by `&`",
             ))
         } else if let Some(lifetime) = reference.lifetime.as_ref().filter(|lifetime| lifetime.ident != "_") {
             Some((lifetime.to_token_stream(), ARGUMENT_LIFETIME))
@@ -68,15 +69,16 @@ impl UnsupportedVisitor {
 }
 
 const ARGUMENT_LIFETIME: &str =
-    "an argument borrows from the received bytes; leave the lifetime out, or write `'_` inside a type";
-const REPLY_LIFETIME: &str = "a reply must be owned, since it is decoded on the other side; remove the lifetime";
+    "an argument borrows from the received bytes; omit the lifetime, or write `'_` inside a type";
+const REPLY_LIFETIME: &str = "a reply must be owned, since the caller decodes it; remove the lifetime";
 const REPLY_BORROW: &str =
-    "a reply must be owned, since it is decoded on the other side; return `String`, `Vec<T>` or the like";
+    "a reply must be owned, since the caller decodes it; return `String`, `Vec<T>` or another owned type";
 
 impl<'ast> Visit<'ast> for UnsupportedVisitor {
     fn visit_lifetime(&mut self, lifetime: &'ast Lifetime) {
-        // `'static` may stand in a path: `Cow<'static, str>` is owned. References are looked at by themselves.
-        match self.place {
+        // `'static` is allowed in a path: `Cow<'static, str>` is owned. References are checked
+        // separately.
+        match self.position {
             _ if lifetime.ident == "static" => {}
             Position::Argument if lifetime.ident == "_" => {}
             Position::Argument => self.report(lifetime, ARGUMENT_LIFETIME),
@@ -85,52 +87,52 @@ impl<'ast> Visit<'ast> for UnsupportedVisitor {
     }
 
     fn visit_type_reference(&mut self, reference: &'ast TypeReference) {
-        let wrong = match self.place {
-            Position::Argument => Self::wrong_borrow(reference),
+        let error = match self.position {
+            Position::Argument => Self::borrow_error(reference),
             Position::Reply => Some((reference.and_token.to_token_stream(), REPLY_BORROW)),
         };
-        if let Some((typed, message)) = wrong {
-            self.report(typed, message);
+        if let Some((tokens, message)) = error {
+            self.report(tokens, message);
         }
         self.visit_type(&reference.elem);
     }
 
     fn visit_type_impl_trait(&mut self, ty: &'ast TypeImplTrait) {
-        self.nameable &= self.place == Position::Argument;
-        let message = match self.place {
-            Position::Argument => "`impl Trait` is not one type on both sides; name the type",
-            Position::Reply => "the caller must know the type of the reply; name the type",
+        self.is_valid_in_stub &= self.position == Position::Argument;
+        let message = match self.position {
+            Position::Argument => "`impl Trait` is not the same type at both peers; write a concrete type",
+            Position::Reply => "the caller must know the type of the reply; write a concrete type",
         };
         self.report(ty, message);
     }
 
     fn visit_type_trait_object(&mut self, ty: &'ast TypeTraitObject) {
-        self.report(ty, "a trait object cannot go over the wire; name the type");
+        self.report(ty, "a trait object cannot be serialized; write a concrete type");
     }
 
     fn visit_type_fn_ptr(&mut self, ty: &'ast TypeFnPtr) {
-        self.report(ty, "a function cannot go over the wire; send what it should do as data");
+        self.report(ty, "a function cannot be serialized; send data that describes the operation");
     }
 
     fn visit_type_ptr(&mut self, ty: &'ast TypePtr) {
-        self.report(ty, "a pointer cannot go over the wire; take the value");
+        self.report(ty, "a pointer cannot be serialized; take the value");
     }
 
     fn visit_type_infer(&mut self, ty: &'ast TypeInfer) {
-        self.nameable = false;
-        self.report(ty, "both sides must know the type; name it");
+        self.is_valid_in_stub = false;
+        self.report(ty, "both peers must know the type; write a concrete type");
     }
 
     fn visit_path(&mut self, path: &'ast Path) {
         if let Some(first) = path.segments.first().filter(|first| first.ident == "Self") {
-            self.nameable = false;
-            self.report(first, "`Self` is the handler on one side and the stub on the other; name the type");
+            self.is_valid_in_stub = false;
+            self.report(first, "`Self` is the handler at one peer and the stub at the other; write a concrete type");
         }
         visit::visit_path(self, path);
     }
 }
 
-/// Writes `'static` wherever a lifetime is or may be.
+/// Replaces each explicit or elided lifetime by `'static`.
 fn with_static_lifetimes(tokens: TokenStream) -> TokenStream {
     let mut tokens = tokens.into_iter().peekable();
     let is = |token: &TokenTree, char| matches!(token, TokenTree::Punct(punct) if punct.as_char() == char);

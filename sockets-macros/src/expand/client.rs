@@ -1,4 +1,4 @@
-//! `PurchasesClient<T>`: from method calls to the runtime.
+//! `PurchasesClient<T>`: turns method calls into calls of the runtime.
 
 use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
@@ -12,36 +12,37 @@ use crate::{
     unsupported::UnsupportedType,
 };
 
-/// What the stub's functions do.
+/// The bodies of the stub's functions.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Body {
     Call,
-    /// Nothing: they are there to keep rustc from complaining, while other errors are reported.
+    /// An unimplemented body, so that rustc reports no missing functions in addition to the macro's
+    /// errors.
     Skeleton,
 }
 
-/// What a stub calls, which decides what a request gives.
+/// The target of a stub, which determines the result of a request.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Target {
     Peer,
     Audience,
 }
 
-/// What does not depend on the methods.
+/// Returns the items that do not depend on the methods.
 pub(crate) fn basics(group: &Group) -> TokenStream {
     let Group { krate, client, deprecated, .. } = group;
     let vis = group.vis();
     let name = client.to_string();
     quote! {
         impl<T> #client<T> {
-            /// A stub for a client, a socket or a peer, or for an audience.
+            /// Returns a stub for a client, a socket or a peer, or for an audience.
             #[must_use]
             #(#deprecated)*
             #vis fn new<C: #krate::Callable<Target = T> + ?::core::marker::Sized>(target: &C) -> Self {
                 Self { stub: #krate::__private::Stub::new(target) }
             }
 
-            /// The same stub, with a deadline for each of its requests.
+            /// Returns the stub with a timeout for each of its requests.
             #[must_use]
             #vis fn with_timeout(self, timeout: ::core::time::Duration) -> Self {
                 Self { stub: self.stub.with_timeout(timeout) }
@@ -57,17 +58,17 @@ pub(crate) fn basics(group: &Group) -> TokenStream {
     }
 }
 
-/// The group's methods, for both kinds of targets.
+/// Returns the methods of the stub, for both kinds of targets.
 pub(crate) fn stubs(group: &Group, body: Body) -> TokenStream {
     let Group { krate, client, methods, .. } = group;
     let identity = fresh(group, "I");
-    // In a skeleton there may be methods that cannot be there: those called like another one, or like `new`.
-    let here = |i: &usize| {
+    // A skeleton cannot contain a second method with a name, or a method with a reserved name.
+    let is_possible = |i: &usize| {
         let name = &methods[*i].name;
         let second = methods[..*i].iter().any(|earlier| earlier.name == *name && earlier.cfg.is_empty());
         body == Body::Call || !(second || RESERVED.contains(&name.as_str()))
     };
-    let numbers = (0..methods.len()).filter(here);
+    let numbers = (0..methods.len()).filter(is_possible);
     let on_peer = numbers.clone().map(|i| stub(group, i, Target::Peer, &identity, body));
     let on_audience = numbers.map(|i| stub(group, i, Target::Audience, &identity, body));
     quote! {
@@ -81,7 +82,7 @@ pub(crate) fn stubs(group: &Group, body: Body) -> TokenStream {
     }
 }
 
-/// One method of the stub.
+/// Returns a method of the stub.
 fn stub(group: &Group, index: usize, target: Target, identity: &Ident, body: Body) -> TokenStream {
     let krate = &group.krate;
     let vis = group.vis();
@@ -90,15 +91,15 @@ fn stub(group: &Group, index: usize, target: Target, identity: &Ident, body: Bod
     let ident = respan_ident(&method.ident);
     // Empty, except in a skeleton.
     let conditions = &generics.where_clause;
-    let line = (!method.documented()).then(|| {
+    let line = (!method.is_documented()).then(|| {
         let line = describe(method, target);
         quote!(#[doc = #line])
     });
     let names = args.iter().map(|arg| respan_ident(&arg.ident));
     let params = args.iter().map(|arg| {
         let (name, ty) = (respan_ident(&arg.ident), &arg.ty);
-        if let ArgumentPassing::Refused(UnsupportedType { meant: None, .. }) = &arg.pass {
-            // Only in a skeleton: takes whatever the caller gives.
+        if let ArgumentPassing::Refused(UnsupportedType { intended: None, .. }) = &arg.pass {
+            // Only in a skeleton: accepts any value of the caller.
             quote!(#name: impl ::core::marker::Sized)
         } else {
             quote!(#name: #ty)
@@ -110,22 +111,22 @@ fn stub(group: &Group, index: usize, target: Target, identity: &Ident, body: Bod
         Kind::Request { reply: Reply::Fallible { ok, err }, .. } => vec![ok, err],
         _ => Vec::new(),
     };
-    let wait = target == Target::Peer || matches!(method.kind, Kind::Emit { .. });
-    let asyncness = wait.then(|| quote!(async));
+    let is_async = target == Target::Peer || matches!(method.kind, Kind::Emit { .. });
+    let asyncness = is_async.then(|| quote!(async));
     let constant = constant(index);
-    // Errors of a type that borrows are shown at the reply.
+    // rustc reports errors about borrowing types at the reply.
     let at = generated(replies.last().map_or_else(|| ident.span(), Spanned::span));
     let body = match body {
         Body::Skeleton => quote!(::core::unimplemented!()),
         Body::Call => {
             let function = Ident::new(function, at);
-            let wait = wait.then(|| quote_spanned!(at=> .await));
+            let await_call = is_async.then(|| quote_spanned!(at=> .await));
             let call = quote_spanned!(at=> self.stub.#function(#constant, &__sockets::Outgoing((#(#names,)*)).value()));
             let call = replies.iter().rev().fold(call, |call, ty| {
                 let check = type_check(ty, "reply");
                 quote_spanned!(generated(ty.span())=> #check.returns(#call))
             });
-            quote_spanned!(at=> #call #wait)
+            quote_spanned!(at=> #call #await_call)
         }
     };
     quote! {
@@ -136,7 +137,7 @@ fn stub(group: &Group, index: usize, target: Target, identity: &Ident, body: Bod
 
 struct Output {
     ty: TokenStream,
-    /// The runtime's function that gives it.
+    /// The function of the runtime that returns `ty`.
     function: &'static str,
 }
 
@@ -151,7 +152,7 @@ fn output(krate: &syn::Path, kind: &Kind, target: Target, identity: &Ident) -> O
         Kind::Request { reply: Reply::Fallible { ok, err }, .. } => ("try_request", ok, Some(err)),
         // Only in a skeleton.
         Kind::Request { reply: Reply::Refused(refusal), .. } => {
-            ("request", refusal.meant.as_ref().unwrap_or(&unit), None)
+            ("request", refusal.intended.as_ref().unwrap_or(&unit), None)
         }
     };
     let ty = match (target, err) {
@@ -163,15 +164,15 @@ fn output(krate: &syn::Path, kind: &Kind, target: Target, identity: &Ident) -> O
     Output { ty, function }
 }
 
-/// The documentation of a method that has none.
+/// Returns the documentation of a method that the user has not documented.
 fn describe(method: &Method, target: Target) -> String {
     let name = &method.name;
     match (&method.kind, target) {
-        (Kind::Emit { .. }, Target::Peer) => format!(" Emits `{name}`, which nobody waits for."),
-        (Kind::Emit { .. }, Target::Audience) => format!(" Emits `{name}` to every member."),
+        (Kind::Emit { .. }, Target::Peer) => format!(" Sends the emit `{name}`."),
+        (Kind::Emit { .. }, Target::Audience) => format!(" Sends the emit `{name}` to every member."),
         (Kind::Request { .. }, Target::Peer) => format!(" Calls `{name}` and waits for the reply."),
         (Kind::Request { .. }, Target::Audience) => {
-            format!(" Calls `{name}` on every member; gives a stream of replies.")
+            format!(" Calls `{name}` on every member and returns a stream of replies.")
         }
     }
 }

@@ -1,19 +1,20 @@
-//! The trait, as both sides compile it.
+//! The trait of the group, with the changes for both peers.
 
 use proc_macro2::TokenStream;
 use quote::{ToTokens, quote};
 use syn::{ItemTrait, ReturnType, Token, TraitItem, TraitItemFn, Type, TypeParamBound, parse_quote};
 
-/// What the trait is for.
+/// The purpose of the trait.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {
-    /// To be implemented and called.
+    /// The trait is implemented and called.
     Final,
-    /// To keep rustc from complaining about implementations, while other errors are reported.
+    /// The trait prevents rustc from reporting further errors about implementations, in addition to
+    /// the macro's errors.
     Skeleton,
 }
 
-/// The trait with futures that are `Send`.
+/// Returns the trait with futures that are `Send`.
 pub(crate) fn expand(item: &ItemTrait, form: Form) -> TokenStream {
     let mut item = item.clone();
     item.colon_token.get_or_insert_default();
@@ -21,7 +22,7 @@ pub(crate) fn expand(item: &ItemTrait, form: Form) -> TokenStream {
         [parse_quote!(::core::marker::Send), parse_quote!(::core::marker::Sync), parse_quote!('static)];
     item.supertraits.extend(bounds);
     if form == Form::Skeleton {
-        // Bodies may take `self` in ways that are refused.
+        // Default bodies may take `self` in ways that the macro rejects.
         item.supertraits.push(parse_quote!(::core::marker::Sized));
     }
     for member in &mut item.items {
@@ -32,13 +33,14 @@ pub(crate) fn expand(item: &ItemTrait, form: Form) -> TokenStream {
     item.into_token_stream()
 }
 
-/// Makes `async fn f() -> R` a function that returns a future.
+/// Turns `async fn f() -> R` into a function that returns a future.
 fn desugar(method: &mut TraitItemFn, form: Form) {
     let sig = &mut method.sig;
-    // Reported, if it is there.
+    // `check` reports a `const`.
     sig.constness = None;
     if sig.asyncness.take().is_none() {
-        // Reported. The user's implementation may be `async` or not: this allows both.
+        // `check` reports the missing `async`. The user's implementation may be `async` or not;
+        // this return type allows both.
         if let ReturnType::Type(_, ty) = &mut sig.output {
             **ty = parse_quote!(impl ::core::marker::Sized);
         } else {
@@ -54,7 +56,8 @@ fn desugar(method: &mut TraitItemFn, form: Form) {
     sig.output = ReturnType::Type(<Token![->]>::default(), Box::new(future));
     if let Some(body) = &mut method.default {
         let block = body.to_token_stream();
-        // The call keeps clippy from advice to write an `async fn`, which nothing has to allow then.
+        // `identity` prevents clippy from suggesting an `async fn`, so that no lint has to be
+        // allowed.
         *body = parse_quote!({ ::core::convert::identity(async move #block) });
     }
 }

@@ -1,4 +1,4 @@
-//! The code that a group becomes.
+//! The expansion of a group.
 
 pub(crate) mod client;
 pub(crate) mod contract;
@@ -14,7 +14,7 @@ use crate::{
     signature,
 };
 
-/// The trait, the server and the client of a group without errors.
+/// Returns the trait, the server and the client of a group without errors.
 pub(crate) fn expand(group: &Group) -> TokenStream {
     let contract = contract::expand(&group.item, contract::Form::Final);
     let types = types(group);
@@ -26,11 +26,13 @@ pub(crate) fn expand(group: &Group) -> TokenStream {
     in_const(group, &quote! { #contract #types }, &quote! { #methods #server_basics #service #client_basics #stubs })
 }
 
-/// Puts implementations and their constants where they cannot clash with anything of the user's.
+/// Puts implementations and their constants into a scope in which they cannot conflict with the
+/// user's items.
 ///
-/// No lint is allowed here but those that the user allows in the trait, since a user may forbid others. Generated tokens
-/// have spans of the expansion, so that lints do not report them.
-/// The innermost constant uses both types, so that a program that needs only one of them has no dead code.
+/// Only the lints that the user allows in the trait are allowed here, since a user may forbid
+/// others. Generated tokens have spans of the expansion, so that lints do not report them. The
+/// innermost constant uses both types, so that a program that needs only one of them has no dead
+/// code.
 pub(crate) fn in_const(group: &Group, outside: &TokenStream, inside: &TokenStream) -> TokenStream {
     let Group { krate, server, client, .. } = group;
     let allowed = allowed(&group.item);
@@ -46,13 +48,13 @@ pub(crate) fn in_const(group: &Group, outside: &TokenStream, inside: &TokenStrea
     }
 }
 
-/// `PurchasesServer<H>` and `PurchasesClient<T>`.
+/// Returns `PurchasesServer<H>` and `PurchasesClient<T>`.
 pub(crate) fn types(group: &Group) -> TokenStream {
     let Group { krate, server, client, .. } = group;
     let vis = group.vis();
     let name = group.ident().to_string();
-    let server_doc = format!(" Serves [`{name}`]: hands the calls that come in to a handler of type `H`.");
-    let client_doc = format!(" Calls [`{name}`], on one peer or on an audience: see [`new`](Self::new).");
+    let server_doc = format!(" Serves [`{name}`] with a handler of type `H`.");
+    let client_doc = format!(" A stub that calls [`{name}`] on a peer or an audience: see [`new`](Self::new).");
     let attrs: Vec<_> = inherited(&group.item.attrs).collect();
     quote! {
         #[doc = #server_doc]
@@ -70,7 +72,8 @@ pub(crate) fn types(group: &Group) -> TokenStream {
     }
 }
 
-/// The lints that the user allows or expects in the trait, whose types and names are in the generated code, too.
+/// Returns the lints that the user allows or expects in the trait. The generated code contains the
+/// same types and names.
 fn allowed(item: &ItemTrait) -> Vec<TokenStream> {
     let methods = item.items.iter().filter_map(|member| match member {
         TraitItem::Fn(method) => Some(method),
@@ -87,7 +90,7 @@ fn allowed(item: &ItemTrait) -> Vec<TokenStream> {
     lints.collect()
 }
 
-/// What is said of the trait and goes for its types, too.
+/// Returns the attributes of the trait that also apply to the generated types.
 fn inherited(attrs: &[Attribute]) -> impl Iterator<Item = &Attribute> {
     attrs.iter().filter(|attr| {
         let hidden = attr.path().is_ident("doc") && matches!(attr.meta, Meta::List(_));
@@ -95,7 +98,8 @@ fn inherited(attrs: &[Attribute]) -> impl Iterator<Item = &Attribute> {
     })
 }
 
-/// The methods as data: a constant for each, and the list of those that `#[cfg]` leaves.
+/// Returns the methods as data: a constant for each, and the list of the methods that `#[cfg]`
+/// includes.
 fn methods(group: &Group) -> TokenStream {
     let Group { krate, path, methods, .. } = group;
     let consts = (0..methods.len()).map(constant);
@@ -103,13 +107,13 @@ fn methods(group: &Group) -> TokenStream {
     let cfgs: Vec<_> = methods.iter().map(|method| &method.cfg).collect();
     let data = methods.iter().map(|Method { name, key, kind, types, args, .. }| {
         let arguments = args.iter().map(|arg| arg.ident.unraw().to_string());
-        let asked = kind;
+        let declared = kind;
         let (key, signature) = (literal(*key), literal(signature::hash(types)));
         let (kind, timeout, overflow) = match kind {
             Kind::Emit { overflow } => (quote!(Emit), None, *overflow),
             Kind::Request { timeout, .. } => (quote!(Request), *timeout, Overflow::default()),
         };
-        let idempotent = matches!(asked, Kind::Request { idempotent: true, .. });
+        let idempotent = matches!(declared, Kind::Request { idempotent: true, .. });
         let overflow = format_ident!("{}", overflow.0);
         let timeout = if let Some(timeout) = timeout {
             let millis = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
@@ -139,29 +143,30 @@ fn methods(group: &Group) -> TokenStream {
     }
 }
 
-/// The name of a method's constant. Not made from the method's name: `a` and `A` would clash.
+/// Returns the name of a method's constant. It does not contain the method's name, since the
+/// constants of `a` and `A` would conflict.
 pub(crate) fn constant(index: usize) -> Ident {
     format_ident!("__METHOD_{index}")
 }
 
-/// A key or signature as a number of sixteen digits.
+/// Returns a key or signature as a number of sixteen digits.
 pub(crate) fn literal(key: u64) -> TokenStream {
     // A literal of this form always parses.
     format!("0x{key:016x}_u64").parse().unwrap_or_else(|_| key.to_token_stream())
 }
 
-/// A name for a type parameter that means nothing in what the user wrote.
-pub(crate) fn fresh(group: &Group, wish: &str) -> Ident {
+/// Returns a name for a type parameter that does not occur in the user's code.
+pub(crate) fn fresh(group: &Group, preferred: &str) -> Ident {
     let taken = |name: &str| contains_ident(group.item.to_token_stream(), name);
-    let mut name = wish.to_owned();
+    let mut name = preferred.to_owned();
     while taken(&name) {
         name.insert(0, '_');
     }
     format_ident!("{name}")
 }
 
-/// Names the type that is decoded for a type in a method. The compiler reports a type that cannot be
-/// decoded there, at the user's tokens.
+/// Names the type that is decoded for a type of a method. If the type cannot be decoded, the
+/// compiler reports it at the user's tokens.
 pub(crate) fn type_check(ty: &Type, form: &str) -> TokenStream {
     let at = generated(ty.span());
     let form = Ident::new(form, at);

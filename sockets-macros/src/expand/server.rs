@@ -1,4 +1,4 @@
-//! `PurchasesServer<H>`: from calls that come in to the handler's methods.
+//! `PurchasesServer<H>`: passes received calls to the methods of the handler.
 
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote, quote_spanned};
@@ -10,21 +10,21 @@ use crate::{
     types::ArgumentPassing,
 };
 
-/// What does not depend on the methods.
+/// Returns the items that do not depend on the methods.
 pub(crate) fn basics(group: &Group) -> TokenStream {
     let Group { server, deprecated, .. } = group;
     let vis = group.vis();
     let name = server.to_string();
     quote! {
         impl<H> #server<H> {
-            /// Serves with this handler.
+            /// Serves the group with this handler.
             #[must_use]
             #(#deprecated)*
             #vis fn new(handler: H) -> Self {
                 Self { handler: ::std::sync::Arc::new(handler) }
             }
 
-            /// Serves with a handler that is shared.
+            /// Serves the group with a shared handler.
             #[must_use]
             #(#deprecated)*
             #vis fn from_arc(handler: ::std::sync::Arc<H>) -> Self {
@@ -48,7 +48,7 @@ pub(crate) fn basics(group: &Group) -> TokenStream {
     }
 }
 
-/// The dispatch.
+/// Returns the dispatch of calls to methods.
 pub(crate) fn service(group: &Group) -> TokenStream {
     let Group { krate, path, server, methods, .. } = group;
     let contract = group.ident();
@@ -65,7 +65,7 @@ pub(crate) fn service(group: &Group) -> TokenStream {
                 __METHODS
             }
 
-            fn start(&self, key: u64, call: #krate::__private::Responder, place: &mut #krate::__private::HandlerSlot) {
+            fn start(&self, key: u64, call: #krate::__private::Responder, slot: &mut #krate::__private::HandlerSlot) {
                 let handler = ::core::clone::Clone::clone(&self.handler);
                 match key {
                     #(#arms)*
@@ -76,12 +76,13 @@ pub(crate) fn service(group: &Group) -> TokenStream {
     }
 }
 
-/// Decodes, calls and answers.
+/// Returns the match arm of a method: decodes the arguments, runs the handler and encodes the
+/// reply.
 fn arm(contract: &Ident, handler: &Ident, method: &Method) -> TokenStream {
     let Method { cfg, args, kind, .. } = method;
     let ident = respan_ident(&method.ident);
     let key = literal(method.key);
-    // Fresh names: the user's arguments may be called like what is here.
+    // New names, since the user's arguments may have the names of variables here.
     let names: Vec<_> = (0..args.len()).map(|i| format_ident!("arg{i}")).collect();
     let checks = args.iter().map(|arg| match &arg.pass {
         ArgumentPassing::Reference(target) => type_check(target, "by_reference"),
@@ -92,16 +93,16 @@ fn arm(contract: &Ident, handler: &Ident, method: &Method) -> TokenStream {
         ArgumentPassing::ByValue | ArgumentPassing::Refused(_) => quote!(#name),
     });
     let call = method.call.then(|| quote!(call.call(),));
-    // What rustc has to say of types that cannot be decoded, encoded or shared, it says at the method.
+    // rustc reports errors about types that cannot be decoded, encoded or shared at the method.
     let at = generated(ident.span());
     let run = quote_spanned!(at=> <#handler as #contract>::#ident(&handler, #call #(#passed),*).await);
-    let answer = match kind {
+    let complete = match kind {
         Kind::Request { .. } => {
             quote_spanned!(at=> let reply = #run; call.reply(__sockets::Outgoing(reply).value()).await)
         }
         Kind::Emit { .. } => quote_spanned!(at=> #run; call.done()),
     };
     let decode = quote_spanned!(at=> let (#(#names,)*) = call.decode_as(|| (#(#checks.name(),)*))?;);
-    let arm = quote_spanned!(at=> #key => place.put(async move { #decode #answer }),);
+    let arm = quote_spanned!(at=> #key => slot.put(async move { #decode #complete }),);
     quote!(#(#cfg)* #arm)
 }
