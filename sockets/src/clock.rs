@@ -1,8 +1,8 @@
-//! The time, by tokio's clock, which tests can stop.
+//! The current time of tokio's clock, which tests can pause.
 
 use std::time::Instant;
 
-/// Now.
+/// Returns the current time.
 pub(crate) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }

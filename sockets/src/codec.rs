@@ -1,4 +1,5 @@
-//! The codec of the protocol, for values of users' types, whose `Serialize` and `Deserialize` run without a lock.
+//! Encodes and decodes values of users' types. Asserts that no lock is held, since their
+//! `Serialize` and `Deserialize` are user code.
 #![expect(clippy::disallowed_methods, reason = "no lock is held")]
 
 use serde::{Deserialize, Serialize};
@@ -8,21 +9,22 @@ pub(crate) use sockets_proto::codec::{DecodeError, EncodeError, Payload};
 
 use crate::lock::assert_unlocked;
 
-/// Decodes a value that takes up all of `bytes`.
+/// Decodes a value that occupies all of `bytes`.
 #[inline]
 pub(crate) fn decode<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, DecodeError> {
     assert_unlocked();
     codec::decode(bytes)
 }
 
-/// Decodes a value that takes up all of `bytes`, and about `limit` bytes of memory at most.
+/// Decodes a value that occupies all of `bytes`, and limits its memory to about `limit` bytes.
 #[inline]
 pub(crate) fn decode_within<'de, T: Deserialize<'de>>(bytes: &'de [u8], limit: usize) -> Result<T, DecodeError> {
     assert_unlocked();
     codec::decode_within(bytes, limit)
 }
 
-/// Decodes as [`decode_within`] does, and tells which element of a tuple is at fault: by how many elements follow it.
+/// Decodes as [`decode_within`] does. On failure, also returns the number of elements of the tuple
+/// that follow the failed one.
 #[inline]
 pub(crate) fn decode_elements<'de, T: Deserialize<'de>>(
     bytes: &'de [u8],
@@ -38,7 +40,7 @@ pub(crate) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, Encode
     codec::encode(value)
 }
 
-/// Encodes a value into a buffer of this thread and passes it to `consume`.
+/// Encodes a value into a thread-local buffer and passes it to `consume`.
 #[inline]
 pub(crate) fn with_scratch<T, R>(value: &T, consume: impl FnOnce(&Payload<'_>) -> R) -> Result<R, EncodeError>
 where

@@ -1,4 +1,4 @@
-//! Containing the panics of a user's code.
+//! Contains panics of user code.
 
 use std::{
     mem,
@@ -7,11 +7,11 @@ use std::{
 
 use crate::lock::event;
 
-/// Runs a user's code, such as the drop of a value or a waker. Its panic is logged, and ends here.
+/// Runs user code, such as the drop of a value or a waker. Logs a panic and does not propagate it.
 pub(crate) fn contain(code: impl FnOnce()) {
     let Err(panic) = catch_unwind(AssertUnwindSafe(code)) else { return };
     event!(error, "a value of the user panicked while it was dropped or woken");
-    // The payload is the user's, too.
+    // Dropping the payload runs user code, too.
     if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
         mem::forget(again);
     }

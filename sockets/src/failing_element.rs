@@ -1,4 +1,4 @@
-//! Finds the argument that cannot be encoded, for messages about it.
+//! Finds the argument that cannot be encoded, for error messages.
 
 use std::fmt;
 
@@ -9,16 +9,17 @@ use serde::{
 
 use crate::codec;
 
-/// Returns the position of the first element of a tuple that cannot be encoded; `None` if the value is not a tuple.
+/// Returns the position of the first element of a tuple that cannot be encoded, or `None` if the
+/// value is not a tuple.
 #[cold]
 pub(crate) fn failing_element<T: Serialize + ?Sized>(tuple: &T) -> Option<usize> {
     tuple.serialize(Probe).err().and_then(|Failed(position)| position)
 }
 
-/// A serializer of tuples alone, which encodes their elements one by one.
+/// A serializer that accepts only tuples and encodes each element separately.
 struct Probe;
 
-/// The element that cannot be encoded.
+/// The position of the element that cannot be encoded.
 #[derive(Debug)]
 struct Failed(Option<usize>);
 
@@ -136,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn failing_element_of_a_tuple_is_found_by_its_position() {
+    fn failing_element_of_tuple_is_found() {
         assert_eq!(failing_element(&(1_u8, "text", Fragile, Fragile)), Some(2));
         assert_eq!(failing_element(&(1_u8, 2_u8)), None);
         assert_eq!(failing_element(&Fragile), None);

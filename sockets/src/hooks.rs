@@ -1,4 +1,4 @@
-//! Hooks: user code whose panics are reported and end nothing else.
+//! Runs hooks, which are user code. A panic of a hook is reported and does not propagate.
 
 use std::{
     any::Any,
@@ -13,13 +13,14 @@ use crate::{
     peer_label::PeerLabel,
 };
 
-/// Runs user code, and reports its panic.
+/// Runs user code, and reports a panic.
 pub(crate) fn run<T>(hook: &'static str, peer: PeerLabel, code: impl FnOnce() -> T) -> Option<T> {
     assert_unlocked();
     catch_unwind(AssertUnwindSafe(code)).map_err(|panic| report(hook, peer, &*panic)).ok()
 }
 
-/// Runs user code that is a future, and reports its panic. `code` is called in the future, too.
+/// Returns a future that runs user code and reports a panic. `code` is also called when the future
+/// is polled.
 pub(crate) fn run_future<C, F>(hook: &'static str, peer: PeerLabel, code: C) -> Running<C, F>
 where
     C: FnOnce() -> F,
@@ -28,7 +29,8 @@ where
     Running { hook, peer, code: Some(code), future: None }
 }
 
-/// User code that is a future. It may also panic when it is dropped before completion, such as at a time limit.
+/// Runs user code that is a future. That future may also panic when it is dropped before
+/// completion, such as after a timeout.
 pub(crate) struct Running<C, F> {
     hook: &'static str,
     peer: PeerLabel,
@@ -36,7 +38,7 @@ pub(crate) struct Running<C, F> {
     future: Option<F>,
 }
 
-// The code is called by value, and the future is `Unpin`.
+// `code` is called by value, and the future is `Unpin`.
 impl<C, F> Unpin for Running<C, F> {}
 
 impl<C: FnOnce() -> F, F: Future + Unpin> Future for Running<C, F> {
@@ -65,9 +67,9 @@ impl<C, F> Drop for Running<C, F> {
     }
 }
 
-/// Reports the panic of a hook.
+/// Logs the panic of a hook.
 pub(crate) fn report(hook: &'static str, peer: PeerLabel, panic: &(dyn Any + Send)) {
     let message = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref().map(String::as_str));
-    let (side, message) = (peer.own_side(), message.unwrap_or("the panic has no message"));
+    let (side, message) = (peer.own_role(), message.unwrap_or("the panic has no message"));
     event!(error, hook, %peer, %side, panic = message, "a hook panicked");
 }

@@ -1,15 +1,18 @@
 #![expect(clippy::disallowed_types, reason = "the library's locks are made of these")]
 //! Locks under which no user code runs.
 //!
-//! User code is everything that the library calls and did not write: handlers, hooks, layers, wakers, subscribers of
-//! `tracing`, and the `Clone`, `Eq`, `Hash`, `Serialize`, `Deserialize`, `Debug` and `Drop` of a user's types. It may call
-//! the library, so it would wait for a lock that its own thread holds.
+//! User code is everything that the library calls and that its users wrote: handlers, hooks,
+//! layers, wakers, subscribers of `tracing`, and the `Clone`, `Eq`, `Hash`, `Serialize`,
+//! `Deserialize`, `Debug` and `Drop` of a user's types. User code may call the library, and would
+//! then wait for a lock that its own thread holds.
 //!
-//! Debug builds count the locks that a thread holds. Each place that runs user code calls [`assert_unlocked`].
+//! Debug builds count the locks that a thread holds. All code that runs user code calls
+//! [`assert_unlocked`] first.
 //!
-//! A transport is the exception: it is polled while its half of the connection is locked, since nothing else can keep two
-//! threads from writing at once. [`in_transport`] marks the time for which it is polled. What it calls in the library
-//! leaves the writing to the driver, and never waits for such a lock.
+//! A transport is the exception: it is polled while its half of the connection is locked, since
+//! only the lock keeps two threads from writing at the same time. [`in_transport`] marks the time
+//! for which it is polled. Library functions that the transport calls leave the writing to the
+//! driver, and never wait for such a lock.
 
 use std::{
     cell::Cell,
@@ -41,10 +44,10 @@ pub(crate) fn assert_unlocked() {
     );
 }
 
-/// Polls a transport, which may be a user's.
+/// Polls a transport, which may be user code.
 #[inline]
 pub(crate) fn in_transport<T>(poll: impl FnOnce() -> T) -> T {
-    /// Restores the marks, also if the transport panics.
+    /// Restores the marks, even if the transport panics.
     struct Restore {
         in_transport: bool,
         #[cfg(debug_assertions)]
@@ -80,7 +83,7 @@ pub(crate) fn wake(waker: Waker) {
     waker.wake();
 }
 
-/// Tells tasks that something has changed.
+/// Notifies tasks of a change.
 #[derive(Default)]
 pub(crate) struct Notify(tokio::sync::Notify);
 
@@ -109,7 +112,8 @@ impl Notify {
     }
 }
 
-/// A part of a value whose `Drop` may run user code. It asserts that no lock is held when the value is dropped.
+/// A field for a type whose `Drop` may run user code. It asserts that no lock is held when the
+/// value is dropped.
 #[derive(Default)]
 pub(crate) struct DroppedUnlocked;
 
@@ -120,7 +124,7 @@ impl Drop for DroppedUnlocked {
     }
 }
 
-/// Sends an event of `tracing`, whose subscribers run user code: `event!(debug, field, "message")`.
+/// Emits an event of `tracing`, whose subscribers are user code: `event!(debug, field, "message")`.
 macro_rules! event {
     ($level:ident, $($arguments:tt)+) => {{
         $crate::lock::assert_unlocked();
@@ -129,7 +133,7 @@ macro_rules! event {
 }
 pub(crate) use event;
 
-/// Counts a lock that this thread holds.
+/// The registration of a lock that this thread holds.
 struct Held;
 
 impl Held {
@@ -152,7 +156,7 @@ impl Drop for Held {
 
 /// Access to a locked value.
 pub(crate) struct Guard<G> {
-    // Released first, and then no longer counted.
+    // Dropped first, so the lock is counted until it is released.
     guard: G,
     _held: Held,
 }
@@ -181,9 +185,9 @@ impl<G: DerefMut> DerefMut for Guard<G> {
 }
 
 impl<T> Guard<parking_lot::MutexGuard<'_, T>> {
-    /// Releases the lock, runs `run`, which may be user code, and locks again.
+    /// Releases the lock, calls `run`, which may run user code, and locks again.
     pub(crate) fn unlocked(&mut self, run: impl FnOnce()) {
-        /// Counts the lock again, also if `run` panics.
+        /// Counts the lock again, even if `run` panics.
         struct Recount;
         impl Drop for Recount {
             fn drop(&mut self) {
@@ -229,7 +233,7 @@ impl<T> fmt::Debug for Mutex<T> {
     }
 }
 
-/// A lock for many readers or one writer, under which no user code runs.
+/// A reader-writer lock under which no user code runs.
 pub(crate) struct RwLock<T>(parking_lot::RwLock<T>);
 
 impl<T> RwLock<T> {
@@ -248,7 +252,8 @@ impl<T> RwLock<T> {
     }
 }
 
-/// A lock that a transport holds while it is polled. It is not counted: a user's stream may run under it.
+/// A lock that a transport holds while it is polled. It is not counted, since a user's stream may
+/// run under it.
 #[cfg(feature = "ws")]
 pub(crate) struct TransportMutex<T>(parking_lot::Mutex<T>);
 
@@ -275,7 +280,8 @@ mod tests {
 
     use super::*;
 
-    /// Clippy finds locks and wakers that are not from here (see `clippy.toml`), but no macros.
+    /// Asserts that no file uses the macros of `tracing` directly. Clippy detects other locks and
+    /// wakers (see `clippy.toml`), but not macros.
     fn assert_no_direct_events(directory: &Path) {
         for entry in fs::read_dir(directory).unwrap() {
             let path = entry.unwrap().path();
@@ -291,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn events_are_sent_by_the_macro_that_checks_for_locks() {
+    fn events_use_the_macro_that_checks_for_locks() {
         assert_no_direct_events(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
     }
 
@@ -306,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn transport_that_panics_leaves_no_mark() {
+    fn panic_of_transport_restores_marks() {
         let mutex = Mutex::new(1);
         let writer = mutex.lock();
         let polled = catch_unwind(AssertUnwindSafe(|| {

@@ -1,54 +1,55 @@
-//! The methods of groups, and their callers' names for them.
+//! Descriptions of the methods of groups.
 
 use std::time::Duration;
 
 use sockets_proto::Overflow;
 
-/// Whether a method is answered.
+/// The kind of a method: a request or an emit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Awaited and answered.
+    /// A method with a reply.
     Request,
-    /// Fire and forget.
+    /// A method without a reply.
     Emit,
 }
 
-/// A method of a group, as its trait declares it.
+/// A method of a group, as declared in its trait.
 #[derive(Clone, Copy, Debug)]
 pub struct Method {
     /// The group's path.
     pub path: &'static str,
     /// The method's name.
     pub name: &'static str,
-    /// Their key on the wire.
+    /// The key of the path and the name, which identifies the method on the wire.
     pub key: u64,
-    /// Whether it is answered.
+    /// The kind of the method.
     pub kind: Kind,
-    /// The deadline that the trait sets for its calls.
+    /// The timeout that the trait sets for calls of the method.
     pub timeout: Option<Duration>,
-    /// Whether a client may make a call again that may have been executed.
+    /// `true` if a client may repeat a call after a connection loss although it may have been
+    /// executed.
     pub idempotent: bool,
-    /// What happens to an emit of it for a member of an audience whose queue is full.
+    /// The overflow policy of an emit for a member of an audience whose queue is full.
     pub overflow: Overflow,
-    /// The names of its arguments.
+    /// The names of the arguments.
     pub arguments: &'static [&'static str],
-    /// Its types, in a text that is the same wherever they are the same on the wire.
+    /// The types of the method, as a text that is equal if the types have the same encoding.
     pub types: &'static str,
-    /// The beginning of that text's hash, which is not 0.
+    /// The beginning of the hash of [`types`](Self::types). It is never 0.
     pub signature: u64,
 }
 
-/// What is called by its name.
+/// A method that is called by its name.
 pub(crate) struct Named<'a> {
     pub(crate) key: u64,
     pub(crate) path: &'a str,
     pub(crate) name: &'a str,
 }
 
-/// What is called: a name, or a method as the caller's trait declares it.
+/// The method of a call: by name, or as declared in the caller's trait.
 #[derive(Clone, Copy)]
 pub(crate) enum Callee<'a> {
-    /// Nobody knows its types.
+    /// A method whose types are unknown.
     Named(&'a Named<'a>),
     Declared(&'static Method),
 }
@@ -61,7 +62,7 @@ impl Callee<'_> {
         }
     }
 
-    /// The group's path, and the method's name.
+    /// Returns the path of the group and the name of the method.
     #[cfg(feature = "middleware")]
     pub(crate) fn names<'a>(self) -> (&'a str, &'a str)
     where
@@ -73,7 +74,7 @@ impl Callee<'_> {
         }
     }
 
-    /// What happens to it for a member of an audience whose queue is full.
+    /// Returns the overflow policy for a member of an audience whose queue is full.
     pub(crate) fn overflow(self) -> Overflow {
         match self {
             Self::Named(_) => Overflow::default(),
@@ -81,17 +82,17 @@ impl Callee<'_> {
         }
     }
 
-    /// Whether it is a request that can be made again.
+    /// Returns `true` for a request that may be repeated.
     pub(crate) fn is_idempotent(self) -> bool {
         matches!(self, Self::Declared(method) if method.idempotent)
     }
 
-    /// Whether it is an emit that is not kept for another connection.
+    /// Returns `true` for an emit that is not retained for retransmission.
     pub(crate) fn is_volatile(self) -> bool {
         self.overflow() == Overflow::Volatile
     }
 
-    /// Its key and signature, if its types are known.
+    /// Returns the key and the signature, if the types are known.
     pub(crate) fn signed(self) -> Option<(u64, u64)> {
         match self {
             Self::Named(_) => None,

@@ -1,10 +1,10 @@
-//! The name of a peer in events.
+//! The description of a peer in log events.
 
 use std::{fmt, net::SocketAddr};
 
 use sockets_proto::Role;
 
-/// Names a peer in events: by the number of its session and its address, as far as they are known.
+/// Describes a peer in log events by its session number and its address, as far as they are known.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum PeerLabel {
     /// A client that has no session yet.
@@ -16,8 +16,8 @@ pub(crate) enum PeerLabel {
 }
 
 impl PeerLabel {
-    /// Which side this side is.
-    pub(crate) fn own_side(self) -> Role {
+    /// Returns the role of the local peer.
+    pub(crate) fn own_role(self) -> Role {
         match self {
             Self::Server => Role::Client,
             Self::Connecting { .. } | Self::Client { .. } => Role::Server,

@@ -1,4 +1,4 @@
-//! The same bytes for tokio-serde, which frames the handshake.
+//! The codec of the protocol for tokio-serde, which encodes the messages of the handshake.
 
 use std::{io, marker::PhantomData, pin::Pin};
 
@@ -8,13 +8,13 @@ use tokio_serde::{Deserializer, Serializer};
 
 use crate::codec::{decode, encode};
 
-/// Decodes each message as an `Item`, and encodes a `SinkItem` as each message.
+/// Decodes each received message as an `Item`, and encodes each sent `SinkItem`.
 pub(crate) struct Postcard<Item, SinkItem> {
-    /// Holds neither of them, so this is `Send` and `Unpin` whatever they are.
+    /// The type contains no item, so that it is `Send` and `Unpin` for all items.
     items: PhantomData<fn(SinkItem) -> Item>,
 }
 
-/// Not derived, because that would ask the items for a default of their own.
+/// Not derived, since that would require `Default` of the items.
 impl<Item, SinkItem> Default for Postcard<Item, SinkItem> {
     fn default() -> Self {
         Self { items: PhantomData }
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_codec_of_the_handshake_has_the_same_bytes_and_its_errors_are_of_the_data() {
+    fn handshake_codec_is_postcard_with_invalid_data_errors() {
         let mut codec = Postcard::<(u16, String), (u16, &str)>::default();
         let encoded = Serializer::serialize(Pin::new(&mut codec), &(300, "hi")).unwrap();
         assert_eq!(*encoded, *encode(&(300_u16, "hi")).unwrap());

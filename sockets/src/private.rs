@@ -1,4 +1,4 @@
-//! What generated code uses. None of it is part of the public interface.
+//! Items that generated code uses. They are not part of the public interface.
 
 pub use crate::{
     method::{Kind, Method},

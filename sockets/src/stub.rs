@@ -1,4 +1,4 @@
-//! What the stubs of all groups have in common.
+//! The common part of all generated stubs.
 
 use std::time::Duration;
 
@@ -12,16 +12,17 @@ use crate::{
     session::Peer,
 };
 
-/// What a stub can be made for: a [`Client`], a [`Socket`], a [`Peer`], an [`Audience`], or a reference to one.
+/// The target of a stub: a [`Client`], a [`Socket`], a [`Peer`], an [`Audience`], or a reference to
+/// one of them.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be called",
-    label = "give a `&Client`, `&Socket`, `&Peer` or `&Audience`"
+    label = "pass a `&Client`, `&Socket`, `&Peer` or `&Audience`"
 )]
 pub trait Callable {
-    /// What the stub calls. It decides what a request gives.
+    /// The type of the handle that the stub holds. It determines the result of a request.
     type Target;
 
-    /// The target, as a handle that keeps nothing open.
+    /// Returns a handle to the target that does not keep it open.
     fn target(&self) -> Self::Target;
 }
 
@@ -65,7 +66,7 @@ impl<C: Callable + ?Sized> Callable for &C {
     }
 }
 
-/// The inside of every `XClient<T>`.
+/// The implementation of every generated `XClient<T>`.
 #[derive(Clone, Debug)]
 pub struct Stub<T> {
     target: T,
@@ -73,24 +74,25 @@ pub struct Stub<T> {
 }
 
 impl<T> Stub<T> {
-    /// A stub for a target.
+    /// Returns a stub for a target.
     pub fn new<C: Callable<Target = T> + ?Sized>(target: &C) -> Self {
         Self { target: target.target(), timeout: None }
     }
 
-    /// The same with a deadline for every request.
+    /// Sets a timeout for every request of this stub.
     pub fn with_timeout(self, timeout: Duration) -> Self {
         Self { timeout: Some(timeout), ..self }
     }
 
-    /// What the caller has set, or the trait.
+    /// Returns the timeout of the stub, or else the timeout of the trait.
     fn timeout(&self, method: &Method) -> Option<Duration> {
         self.timeout.or(method.timeout)
     }
 }
 
 impl Stub<Peer> {
-    /// Calls a method that returns a plain value. Dropping the future stops the handler at its next suspension.
+    /// Sends a request of a method that returns a plain value. Dropping the future stops the
+    /// handler at its next suspension.
     ///
     /// # Errors
     ///
@@ -103,11 +105,13 @@ impl Stub<Peer> {
         self.target.session().call(Callee::Declared(method), self.timeout(method), args).await
     }
 
-    /// Calls a method that returns a `Result`.
+    /// Sends a request of a method that returns a `Result`. Dropping the future stops the handler
+    /// at its next suspension.
     ///
     /// # Errors
     ///
-    /// The handler's own error, and what else can happen to a call: see [`CallError`].
+    /// [`CallError::Handler`] with the handler's own error. For the other variants, see
+    /// [`CallError`].
     pub async fn try_request<R: DeserializeOwned, E: DeserializeOwned>(
         &self,
         method: &'static Method,
@@ -117,19 +121,19 @@ impl Stub<Peer> {
         reply.map_err(CallError::Handler)
     }
 
-    /// Sends an emit.
+    /// Sends an emit. Waits for capacity in the outgoing queue.
     ///
     /// # Errors
     ///
-    /// If the arguments do not encode or are too large, the other side serves the method with another signature, or the
-    /// connection has ended.
+    /// If the arguments cannot be encoded or are too large, the peer serves the method with another
+    /// signature, or the session has ended.
     pub async fn emit<A: Serialize + ?Sized>(&self, method: &'static Method, args: &A) -> Result<(), CallError> {
         self.target.session().emit(Callee::Declared(method), args).await
     }
 }
 
 impl<I: Identity> Stub<Audience<I>> {
-    /// Asks every member by a method that returns a plain value.
+    /// Sends a request of a method that returns a plain value to every member.
     pub fn request<R: DeserializeOwned>(
         &self,
         method: &'static Method,
@@ -138,7 +142,7 @@ impl<I: Identity> Stub<Audience<I>> {
         self.target.request_all(Callee::Declared(method), self.timeout(method), args, decode_plain)
     }
 
-    /// Asks every member by a method that returns a `Result`.
+    /// Sends a request of a method that returns a `Result` to every member.
     pub fn try_request<R: DeserializeOwned, E: DeserializeOwned>(
         &self,
         method: &'static Method,
@@ -147,11 +151,12 @@ impl<I: Identity> Stub<Audience<I>> {
         self.target.request_all(Callee::Declared(method), self.timeout(method), args, decode_fallible)
     }
 
-    /// Sends an emit to every member.
+    /// Sends an emit to every member. Waits for slow members as [every emit to an
+    /// audience](Audience) does.
     ///
     /// # Errors
     ///
-    /// If the arguments do not encode or are too large.
+    /// If the arguments cannot be encoded or are too large.
     pub async fn emit<A: Serialize + ?Sized>(&self, method: &'static Method, args: &A) -> Result<(), CallError> {
         self.target.emit_to_all(Callee::Declared(method), args).await
     }

@@ -2,19 +2,20 @@
 //!
 //! A type that cannot be sent would break several bounds in the stubs and in the server. Therefore
 //! each type first goes through a method of [`Probe`]. The compiler chooses the first method that
-//! applies: an inherent one, one of [`Owned`], one of [`Unsendable`]. Only the last has a bound
-//! that is not met. It is reported there, once. The compiler then knows nothing of the method's
-//! result, nor of all that passes through [`Decoded::returns`], and reports nothing more of it.
+//! applies: an inherent method, a method of [`Owned`], or a method of [`Unsendable`]. Only the last
+//! has a bound that is not met, so the compiler reports the type there, once. It then knows neither
+//! the method's result nor the values that pass through [`Decoded::returns`], and reports no
+//! further errors about them.
 //!
-//! The parameter `U` of these methods is the probed type again. A bound of it does not affect the
+//! The parameter `U` of these methods is the probed type again. A bound on it does not affect the
 //! choice.
 
 use std::marker::PhantomData;
 
 use serde::{Deserialize, Serialize, Serializer, ser::Error};
 
-/// A type of an argument, or the type that it refers to. No type implements this: only types that
-/// cannot be sent are asked for it.
+/// A type of an argument, or the type that the argument refers to. No type implements this trait:
+/// the compiler requires it only of types that cannot be sent.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be an argument of a group's method",
     label = "not `Serialize` and `Deserialize`",
@@ -29,8 +30,8 @@ pub trait Argument {
     fn form() -> Self::Form;
 }
 
-/// A type of a reply, or of the error in it. No type implements this: only types that cannot be
-/// sent are asked for it.
+/// A type of a reply, or of the error in it. No type implements this trait: the compiler requires
+/// it only of types that cannot be sent.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a reply of a group's method",
     label = "not `Serialize` and `DeserializeOwned`",
@@ -51,7 +52,7 @@ pub struct Decoded<D>(PhantomData<fn() -> D>);
 impl<D> Decoded<D> {
     const NEW: Self = Self(PhantomData);
 
-    /// Names the type. It is not called.
+    /// Names the type `D`. It is never called.
     pub fn name(&self) -> D {
         unreachable!("only names a type")
     }
@@ -67,12 +68,12 @@ impl<D> Decoded<D> {
 pub struct Probe<'de, T: ?Sized>(PhantomData<(&'de (), PhantomData<T>)>);
 
 impl<T: ?Sized> Probe<'_, T> {
-    /// The only value.
+    /// The only value of the type.
     pub const NEW: Self = Self(PhantomData);
 }
 
 impl<'de, T: Serialize + Deserialize<'de>> Probe<'de, T> {
-    /// An argument `T`, which may borrow from the received bytes.
+    /// Checks an argument `T`, which may borrow from the received bytes.
     #[inline]
     pub fn by_value<U: ?Sized>(self) -> Decoded<T> {
         Decoded::NEW
@@ -83,7 +84,7 @@ impl<'de, T: ?Sized + 'de> Probe<'de, T>
 where
     &'de T: Serialize + Deserialize<'de>,
 {
-    /// An argument `&T` that is borrowed from the received bytes, such as `&str`.
+    /// Checks an argument `&T` that is borrowed from the received bytes, such as `&str`.
     #[inline]
     pub fn by_reference<U: ?Sized>(self) -> Decoded<&'de T> {
         Decoded::NEW
@@ -91,7 +92,7 @@ where
 }
 
 impl<T: ?Sized> Probe<'_, &T> {
-    /// A reply that is an alias of a reference.
+    /// Checks a reply that is an alias of a reference.
     pub fn reply<U: Reply + ?Sized>(self) -> U::Form {
         U::form()
     }
@@ -102,13 +103,13 @@ pub trait Owned: Sized {
     /// The owned type.
     type Owned;
 
-    /// An argument `&T` that is borrowed from an owned value.
+    /// Checks an argument `&T` that is borrowed from an owned value.
     #[inline]
     fn by_reference<U: ?Sized>(self) -> Decoded<Self::Owned> {
         Decoded::NEW
     }
 
-    /// A reply.
+    /// Checks a reply.
     #[inline]
     fn reply<U: ?Sized>(self) -> Decoded<Self::Owned> {
         Decoded::NEW
@@ -125,17 +126,17 @@ impl<'de, T: Serialize + Deserialize<'de>> Owned for Probe<'de, [T]> {
 
 /// All other types. The receiver `&self` makes these methods the last choice.
 pub trait Unsendable {
-    /// An argument `T`.
+    /// Checks an argument `T`.
     fn by_value<U: Argument + ?Sized>(&self) -> U::Form {
         U::form()
     }
 
-    /// An argument `&T`.
+    /// Checks an argument `&T`.
     fn by_reference<U: Argument + ?Sized>(&self) -> U::Form {
         U::form()
     }
 
-    /// A reply.
+    /// Checks a reply.
     fn reply<U: Reply + ?Sized>(&self) -> U::Form {
         U::form()
     }
@@ -147,16 +148,16 @@ impl<T: ?Sized> Unsendable for Probe<'_, T> {}
 pub struct Outgoing<T>(pub T);
 
 impl<T: Serialize> Outgoing<T> {
-    /// The value.
+    /// Returns the value.
     #[inline]
     pub fn value(self) -> T {
         self.0
     }
 }
 
-/// The stand-in for a value that cannot be encoded, of which a [`Probe`] has reported the type.
+/// A substitute for a value that cannot be encoded and whose type a [`Probe`] has reported.
 pub trait Unencodable: Sized {
-    /// A value that fails to encode.
+    /// Returns a value that fails to encode.
     fn value(self) -> Never {
         Never
     }
@@ -164,7 +165,7 @@ pub trait Unencodable: Sized {
 
 impl<T> Unencodable for Outgoing<T> {}
 
-/// A value that cannot be encoded.
+/// A value that fails to encode.
 pub struct Never;
 
 impl Serialize for Never {

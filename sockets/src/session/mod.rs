@@ -244,7 +244,7 @@ impl Session {
         ready: bool,
     ) -> Arc<Self> {
         let mut core = SessionCore::new(
-            label.own_side(),
+            label.own_role(),
             limits.settings(),
             peer_settings.settings,
             limits.outgoing_queue as usize,
@@ -311,7 +311,7 @@ impl Session {
 
     /// Returns the role of the local endpoint.
     pub(crate) fn side(&self) -> Role {
-        self.state.label.own_side()
+        self.state.label.own_role()
     }
 
     pub(crate) fn stats(&self) -> Stats {
