@@ -203,7 +203,7 @@ fn end_of_input_leaves_the_chat() {
     let mut ada = join("ada", &addr, &mut []);
     ada.ends_input();
     assert_eq!(ada.end(), left());
-    server.prints(&["ada comes in", "ada goes: the other side closed the connection"]);
+    server.prints(&["ada comes in", "ada goes: the remote peer closed the connection"]);
 }
 
 #[cfg(unix)]
@@ -215,7 +215,7 @@ fn ctrl_c_ends_a_client_and_others_are_notified() {
     ben.interrupt();
     assert_eq!(ben.end(), left());
     ada.prints(&["* ben leaves"]);
-    server.prints(&["ada comes in", "ben comes in", "ben goes: the other side closed the connection"]);
+    server.prints(&["ada comes in", "ben comes in", "ben goes: the remote peer closed the connection"]);
 }
 
 #[cfg(unix)]

@@ -1,4 +1,4 @@
-//! Addresses, as users write them.
+//! Addresses as users write them, such as `tcp://host:port`.
 
 use std::{fmt, net::Ipv6Addr, path::PathBuf};
 
@@ -10,7 +10,7 @@ mod tests;
 #[cfg(feature = "ws")]
 use self::credentials::Credentials;
 
-/// Where to listen or to connect to.
+/// An address to listen on or to connect to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Address {
     Tcp(Authority),
@@ -24,43 +24,43 @@ pub(crate) enum Address {
 /// A host and a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Authority {
-    /// A name, or an IP address, without the brackets of IPv6.
+    /// A name or an IP address. An IPv6 address has no brackets.
     pub(crate) host: String,
     pub(crate) port: u16,
 }
 
-/// `ws://host:port/path`, or `wss://`, which is the same within TLS.
+/// `ws://host:port/path`, or `wss://` for the same over TLS.
 #[cfg(feature = "ws")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct WebAddress {
     pub(crate) secure: bool,
     pub(crate) authority: Authority,
-    /// From its `/` on, with the query.
+    /// The path with its leading `/`, and the query.
     pub(crate) path: String,
     pub(crate) credentials: Option<Credentials>,
 }
 
-/// An address that cannot be used.
+/// The error of an address that cannot be used.
 ///
-/// It shows the address without its user, its password and its query, which may be secrets.
+/// It contains the address without user, password and query, which may be secrets.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ParseAddressError {
     #[error("the address {0:?} has no scheme: write tcp://host:port, or one of {SCHEMES}")]
     NoScheme(String),
-    #[error("the scheme {0:?} is unknown: the known ones are {SCHEMES}")]
+    #[error("the scheme {0:?} is unknown: write one of {SCHEMES}")]
     UnknownScheme(String),
-    #[error("the scheme {scheme:?} is not built in: give the crate `sockets` {needs}")]
-    NotBuiltIn { scheme: String, needs: &'static str },
+    #[error("the scheme {scheme:?} is not enabled: enable {needs} of the crate `sockets`")]
+    NotEnabled { scheme: String, needs: &'static str },
     #[error("the address {url:?} has no host: write {scheme}://host:port")]
     NoHost { url: String, scheme: String },
-    #[error("the address {0:?} has characters that a host cannot have: write a name in ASCII, or an IP address")]
+    #[error("the address {0:?} has characters that are not allowed in a host: write a name in ASCII, or an IP address")]
     InvalidHost(String),
     #[error("the address {0:?} has an IPv6 address without brackets: write [address]:port")]
     NoBrackets(String),
-    #[error("the address {url:?} has no legal port: write {scheme}://host:port, with a port from 0 to 65535")]
+    #[error("the address {url:?} has no valid port: write {scheme}://host:port, with a port from 0 to 65535")]
     NoPort { url: String, scheme: String },
-    #[error("the address {0:?} has something behind its port: write a host and a port alone")]
-    NotAlone(String),
+    #[error("the address {0:?} has a path or a query: write a host and a port only")]
+    PathNotAllowed(String),
     #[error("the address {0:?} has a user or a password, which only clients of ws and wss can send: remove it")]
     UserInfo(String),
     #[error("the address {0:?} has a user or a password with wrong escapes: write %40 for @, %3A for :, %25 for %")]
@@ -69,12 +69,10 @@ pub(crate) enum ParseAddressError {
     #[error("the address {0:?} has a fragment, which WebSockets do not have: remove it, or write %23 for #")]
     #[cfg(feature = "ws")]
     Fragment(String),
-    #[error(
-        "nobody can listen at {0:?}: its path has a query or needs escapes, and requests are told apart by plain paths"
-    )]
+    #[error("cannot listen on {0:?}: remove the query, and characters that need percent-encoding, from the path")]
     #[cfg(feature = "ws")]
-    NotAPath(String),
-    #[error("the address {0:?} has no usable path: write unix:///path/to/socket, from the root on")]
+    InvalidListenPath(String),
+    #[error("the address {0:?} has no usable path: write unix:///path/to/socket, with an absolute path")]
     NoPath(String),
 }
 
@@ -87,15 +85,15 @@ impl Address {
         if scheme == "unix" {
             return unix_path(rest).map(Self::Unix).ok_or_else(|| ParseAddressError::NoPath(redacted(url)));
         }
-        // `localhost:7000` has a colon, and no scheme.
+        // `localhost:7000` contains a colon, but no scheme.
         let Some(rest) = rest.strip_prefix("//") else { return Err(ParseAddressError::NoScheme(redacted(url))) };
         if let Some(needs) = missing_features(scheme) {
-            return Err(ParseAddressError::NotBuiltIn { scheme: scheme.to_owned(), needs });
+            return Err(ParseAddressError::NotEnabled { scheme: scheme.to_owned(), needs });
         }
         match scheme {
-            "tcp" => Ok(Self::Tcp(Authority::alone(url, scheme, rest)?)),
+            "tcp" => Ok(Self::Tcp(Authority::parse_without_path(url, scheme, rest)?)),
             #[cfg(feature = "tls")]
-            "tls" => Ok(Self::Tls(Authority::alone(url, scheme, rest)?)),
+            "tls" => Ok(Self::Tls(Authority::parse_without_path(url, scheme, rest)?)),
             #[cfg(feature = "ws")]
             "ws" | "wss" => Ok(Self::Web(WebAddress::parse(url, scheme, rest)?)),
             _ => Err(ParseAddressError::UnknownScheme(scheme.to_owned())),
@@ -110,7 +108,7 @@ fn split_scheme(url: &str) -> Option<(String, &str)> {
     is_scheme.then(|| (scheme.to_ascii_lowercase(), rest))
 }
 
-/// Returns an address as it is safe to show: without user, password and query.
+/// Returns an address that is safe to log: without user, password and query.
 pub(crate) fn redacted(url: &str) -> String {
     let start = match split_scheme(url) {
         Some((scheme, rest)) if scheme == "unix" && rest.strip_prefix("//").unwrap_or(rest).starts_with('/') => {
@@ -120,7 +118,7 @@ pub(crate) fn redacted(url: &str) -> String {
         _ => 0,
     };
     let (scheme, rest) = url.split_at(start);
-    // Such an `@` may end a password that is not escaped, or be part of a query. Either is to be hidden.
+    // Such an `@` may end a password that is not escaped, or be part of a query. Both are secrets.
     if rest.find(['?', '#']).is_some_and(|query| rest[query..].contains('@')) {
         return format!("{scheme}***");
     }
@@ -129,7 +127,8 @@ pub(crate) fn redacted(url: &str) -> String {
     format!("{scheme}{userinfo}{rest}{query}")
 }
 
-/// Returns an address without its user and password. One that cannot be used loses everything that may be one.
+/// Returns an address without its user and password. From an invalid address, removes everything
+/// that may be one of them.
 pub(crate) fn without_userinfo(url: &str) -> String {
     match Address::parse(url) {
         #[cfg(feature = "ws")]
@@ -143,16 +142,16 @@ pub(crate) fn without_userinfo(url: &str) -> String {
 }
 
 impl Address {
-    /// Whether both are over the same transport.
+    /// Returns `true` if both addresses use the same transport.
     pub(crate) fn same_kind(&self, other: &Self) -> bool {
         #[cfg(feature = "ws")]
-        if let (Self::Web(one), Self::Web(other)) = (self, other) {
-            return one.secure == other.secure;
+        if let (Self::Web(web), Self::Web(other)) = (self, other) {
+            return web.secure == other.secure;
         }
         std::mem::discriminant(self) == std::mem::discriminant(other)
     }
 
-    /// Returns this address with the credentials of another one, unless it has its own.
+    /// Returns this address with its own credentials, or else with those of `other`.
     pub(crate) fn with_credentials_of(self, other: &Self) -> Self {
         match (self, other) {
             #[cfg(feature = "ws")]
@@ -163,7 +162,7 @@ impl Address {
         }
     }
 
-    /// Reads the address of a listener.
+    /// Parses the address of a listener, for which more rules apply.
     pub(crate) fn to_listen(url: &str) -> Result<Self, ParseAddressError> {
         let address = Self::parse(url)?;
         #[cfg(feature = "ws")]
@@ -172,24 +171,25 @@ impl Address {
                 return Err(ParseAddressError::UserInfo(redacted(url)));
             }
             if web.path.contains(|c: char| !c.is_ascii_graphic() || "?#\"<>\\^`{|}".contains(c)) {
-                return Err(ParseAddressError::NotAPath(redacted(url)));
+                return Err(ParseAddressError::InvalidListenPath(redacted(url)));
             }
         }
         Ok(address)
     }
 }
 
-/// What has to be built in for a scheme, and is not.
+/// Returns the Cargo features that a scheme needs, if they are not enabled.
 fn missing_features(scheme: &str) -> Option<&'static str> {
     match scheme {
-        "tls" if !cfg!(feature = "tls") => Some("its feature `tls`"),
-        "ws" if !cfg!(feature = "ws") => Some("its feature `ws`"),
-        "wss" if !cfg!(all(feature = "ws", feature = "tls")) => Some("its features `ws` and `tls`"),
+        "tls" if !cfg!(feature = "tls") => Some("the feature `tls`"),
+        "ws" if !cfg!(feature = "ws") => Some("the feature `ws`"),
+        "wss" if !cfg!(all(feature = "ws", feature = "tls")) => Some("the features `ws` and `tls`"),
         _ => None,
     }
 }
 
-/// The path of `unix:///path` or `unix:/path`, as it is written: nothing in it is escaped.
+/// Returns the path of `unix:///path` or `unix:/path`. It is taken literally, without
+/// percent-decoding.
 fn unix_path(rest: &str) -> Option<PathBuf> {
     let path = rest.strip_prefix("//").unwrap_or(rest);
     let is_file = path.starts_with('/') && !path.ends_with('/') && !path.contains('\0');
@@ -197,17 +197,17 @@ fn unix_path(rest: &str) -> Option<PathBuf> {
 }
 
 impl Authority {
-    /// Reads `host:port`. Where the scheme has a usual port, it need not be there.
-    fn parse(url: &str, scheme: &str, text: &str, usual_port: Option<u16>) -> Result<Self, ParseAddressError> {
+    /// Parses `host:port`. The port may be omitted if the scheme has a default port.
+    fn parse(url: &str, scheme: &str, text: &str, default_port: Option<u16>) -> Result<Self, ParseAddressError> {
         let no_port = || ParseAddressError::NoPort { url: redacted(url), scheme: scheme.to_owned() };
-        // The colons within the brackets of IPv6 are none before a port.
+        // Colons in the brackets of an IPv6 address do not separate a port.
         let end = text.rfind(']').map_or(0, |bracket| bracket + 1);
         let (host, port) = match text[end..].rfind(':').map(|colon| text.split_at(end + colon)) {
             Some((host, port)) => (host, &port[1..]),
             None => (text, ""),
         };
         let port = match port.bytes().all(|digit| digit.is_ascii_digit()) {
-            true if port.is_empty() => usual_port.ok_or_else(no_port)?,
+            true if port.is_empty() => default_port.ok_or_else(no_port)?,
             true => port.parse().map_err(|_| no_port())?,
             false => return Err(no_port()),
         };
@@ -217,7 +217,7 @@ impl Authority {
             return Err(ParseAddressError::NoHost { url: redacted(url), scheme: scheme.to_owned() });
         }
         match in_brackets {
-            // The `%` before a zone is escaped in addresses (RFC 6874).
+            // In addresses, the `%` before a zone is percent-encoded (RFC 6874).
             Some(ip) if is_ipv6(ip) => Ok(Self { host: ip.replacen("%25", "%", 1), port }),
             None if host.contains(':') => Err(ParseAddressError::NoBrackets(redacted(url))),
             None if is_name(host) => Ok(Self { host: host.to_ascii_lowercase(), port }),
@@ -225,19 +225,19 @@ impl Authority {
         }
     }
 
-    /// Reads `host:port`, behind which there is at most a `/`.
-    fn alone(url: &str, scheme: &str, text: &str) -> Result<Self, ParseAddressError> {
+    /// Parses `host:port` with an optional `/` at the end.
+    fn parse_without_path(url: &str, scheme: &str, text: &str) -> Result<Self, ParseAddressError> {
         if text.contains('@') {
             return Err(ParseAddressError::UserInfo(redacted(url)));
         }
         let text = text.strip_suffix('/').unwrap_or(text);
         if text.contains(['/', '?', '#']) {
-            return Err(ParseAddressError::NotAlone(redacted(url)));
+            return Err(ParseAddressError::PathNotAllowed(redacted(url)));
         }
         Self::parse(url, scheme, text, None)
     }
 
-    /// As the functions of the system want it.
+    /// Returns the host and the port in the form that the functions of tokio take.
     pub(crate) fn pair(&self) -> (&str, u16) {
         (&self.host, self.port)
     }
@@ -269,13 +269,13 @@ impl WebAddress {
     }
 }
 
-/// Returns `true` if this is an IPv6 address, maybe with a zone.
+/// Returns `true` if the text is an IPv6 address, with or without a zone.
 fn is_ipv6(text: &str) -> bool {
     let (ip, zone) = text.split_once('%').unwrap_or((text, "0"));
     ip.parse::<Ipv6Addr>().is_ok() && is_name(zone)
 }
 
-/// Returns `true` if this may be a host name or an IPv4 address.
+/// Returns `true` if the text may be a host name or an IPv4 address.
 fn is_name(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte))
 }

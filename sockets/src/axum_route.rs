@@ -1,4 +1,4 @@
-//! Sockets at a path of an [axum] application: its pages and its sockets on one port.
+//! WebSockets at a path of an [axum] application, on the same port as its pages.
 
 use std::net::SocketAddr;
 
@@ -26,8 +26,10 @@ use crate::{
     },
 };
 
-/// Serves WebSockets at a path of a [`Router`](::axum::Router). A request for one becomes a connection to `server`; clients
-/// reach it at `ws://host:port/path`, and browsers, too.
+/// Returns a route that serves WebSockets at a path of a [`Router`](::axum::Router).
+///
+/// A request for a WebSocket becomes a connection to `server`. Clients, browsers included, connect
+/// to `ws://host:port/path`.
 ///
 /// ```no_run
 /// use axum::{Router, response::Html, routing::get};
@@ -46,21 +48,28 @@ use crate::{
 /// # }
 /// ```
 ///
-/// What the server is built with holds here, too: its limits, its authentication, and whose pages may connect
-/// ([`origins`](crate::ServerBuilder::origins); by default those of the same host). A page that is refused is logged as a
-/// warning, with its origin.
+/// The settings of the server's builder apply: its limits, its authentication and its
+/// [`origins`](crate::ServerBuilder::origins). By default, only pages of the same host may connect.
+/// If a page is refused, a warning with its origin is logged.
 ///
-/// Authentication receives the request in its [`ConnectInfo`]: [`path`](ConnectInfo::path), the whole one also in a nested
-/// router, [`headers`](ConnectInfo::headers) with their cookies, [`extensions`](ConnectInfo::extensions) with the values
-/// that layers of the router have inserted, and [`peer_addr`](ConnectInfo::peer_addr) if the application is served by
-/// `app.into_make_service_with_connect_info::<SocketAddr>()`.
+/// Authentication receives the facts of the request in its [`ConnectInfo`]:
 ///
-/// A request is an upgrade over HTTP/1.1, or an extended CONNECT over HTTP/2 (RFC 8441) if axum's feature `http2` is
-/// enabled. The transport's name is `ws`, also if a proxy in front of the application speaks TLS. A request that waits
-/// too long for others that are connecting is answered with 503.
+/// - [`path`](ConnectInfo::path), which is the whole path also in a nested router;
+/// - [`headers`](ConnectInfo::headers), which include the cookies;
+/// - [`extensions`](ConnectInfo::extensions) with the values that layers of the router inserted;
+/// - [`peer_addr`](ConnectInfo::peer_addr), if the application is served by
+///   `app.into_make_service_with_connect_info::<SocketAddr>()`.
 ///
-/// The route keeps the server open. [`Server::shutdown`] ends its connections; that the application stops, too, is up to
-/// the application.
+/// A request is an upgrade over HTTP/1.1, or an extended CONNECT over HTTP/2 (RFC 8441) if axum's
+/// feature `http2` is enabled. The transport's name is `ws`, also if a proxy before the application
+/// terminates TLS.
+///
+/// At most [`Limits::handshakes`](crate::Limits::handshakes) clients connect at the same time. A
+/// request that waits longer than [`Limits::authentication`](crate::Limits::authentication) for its
+/// permit is answered with status 503.
+///
+/// The route keeps the server open. [`Server::shutdown`] ends the connections of the server, but
+/// does not stop the application.
 pub fn axum_route<S, I>(server: &Server<I>) -> MethodRouter<S>
 where
     S: Clone + Send + Sync + 'static,
@@ -73,13 +82,13 @@ where
     })
 }
 
-/// Answers a request, and goes on with its connection when the answer has been sent.
+/// Responds to a request, and serves its connection when the response has been sent.
 async fn upgrade<I: Identity>(server: &Server<I>, mut request: Request) -> Result<Response, UpgradeError> {
     let peer_addr = request.extensions().get::<extract::ConnectInfo<SocketAddr>>().map(|address| address.0);
     let response = accept_upgrade(&request, server.origins(), peer_addr)?;
     let upgrade = request.extensions_mut().remove::<OnUpgrade>().ok_or(UpgradeError::NOT_UPGRADABLE)?;
     if let Some(OriginalUri(whole)) = request.extensions().get().cloned() {
-        // A nested router has removed its prefix.
+        // A nested router removes its prefix from the URI of the request.
         *request.uri_mut() = whole;
     }
     let handshake = of_request(ConnectInfo { peer_addr, ..ConnectInfo::over("ws") }, request);
@@ -87,20 +96,20 @@ async fn upgrade<I: Identity>(server: &Server<I>, mut request: Request) -> Resul
         let upgraded = upgrade.await.map_err(|error| AcceptError::Handshake(error.to_string()))?;
         Ok((link(upgraded), handshake))
     };
-    // While too many are on their way in, the others wait for their answer, but not longer than a handshake may take.
+    // The response waits for a permit, but not longer than a handshake may take.
     let accepted =
         timeout(server.authentication_timeout(), server.accept_with_permit(Incoming::opening(opening))).await;
     accepted.map_err(|_| UpgradeError::BUSY)?;
     Ok(response.map(|()| Body::empty()))
 }
 
-/// A connection that axum has given away.
+/// Makes a link of an upgraded connection.
 fn link(upgraded: Upgraded) -> Link {
     match downcast::<TokioIo<TcpStream>>(upgraded) {
         Ok(Parts { io, read_buf, .. }) => {
             let stream = io.into_inner();
-            // Messages are gathered before they are written; the system must not wait for more. It fails if the
-            // connection is lost already, which the first read tells.
+            // Messages are batched before they are written, so the system must not delay them. This
+            // fails only if the connection is lost, which the first read reports.
             let _ = stream.set_nodelay(true);
             let (reader, writer) = stream.into_split();
             over_websocket(Role::Server, read_buf.into(), reader, writer)

@@ -6,23 +6,28 @@ use tokio::time::Instant;
 
 use crate::reconnect::Reconnect;
 
-/// The least lifetime of a steady connection, after which the next attempt is the first again. A shorter one counts as a
-/// failed attempt, so that a server or network that ends each connection soon is not flooded.
+/// The minimum lifetime of a steady connection, after which attempts are counted from 1 again. A
+/// shorter connection counts as a failed attempt, so that a server or network that ends each
+/// connection soon is not flooded.
 const STEADY_MIN: Duration = Duration::from_secs(1);
-/// A connection that has lasted for this long is steady, whatever the longest delay of the policy is.
+/// The lifetime after which a connection is steady, however long the longest delay of the policy
+/// is.
 const STEADY_MAX: Duration = Duration::from_secs(60);
 
-/// While the session can still be resumed, a delay is at most this part of the time for that.
-const PARTS: u32 = 3;
+/// The divisor of the time for resumption that limits a delay while the session can still be
+/// resumed.
+const RESUME_DIVISOR: u32 = 3;
 
-/// Counts a client's consecutive attempts to reconnect, and spaces them.
+/// Counts the consecutive attempts of a client to reconnect, and determines the delays between
+/// them.
 pub(crate) struct Backoff {
     policy: Reconnect,
-    /// The time for which the server is expected to keep a session.
+    /// The time for which the server is expected to keep a detached session.
     resume_within: Duration,
-    /// The consecutive attempts, those included whose connections were short.
+    /// The number of consecutive attempts, including attempts whose connections were not steady.
     attempts: u32,
-    /// The attempts since a connection has lasted for the longest delay. They determine the lifetime of a steady one.
+    /// The number of attempts since a connection lasted for the longest delay. It determines the
+    /// minimum lifetime of a steady connection.
     recent: u32,
     established: Option<Instant>,
     lost: Option<Instant>,
@@ -33,12 +38,12 @@ impl Backoff {
         Self { policy, resume_within, attempts: 0, recent: 0, established: None, lost: None }
     }
 
-    /// Notes that the connection is established: the session was resumed, or the server is ready.
+    /// Records that the connection is established: the session was resumed, or the server is ready.
     pub(crate) fn on_established(&mut self, now: Instant) {
         self.established.get_or_insert(now);
     }
 
-    /// Notes that the connection has ended.
+    /// Records that the connection has ended.
     pub(crate) fn on_lost(&mut self, now: Instant) {
         if let Some(since) = self.established.take() {
             let lifetime = now.saturating_duration_since(since);
@@ -52,13 +57,13 @@ impl Backoff {
         self.lost = Some(now);
     }
 
-    /// Returns the least lifetime of a steady connection after this many attempts.
+    /// Returns the minimum lifetime of a steady connection after this number of attempts.
     fn steady(&self, attempts: u32) -> Duration {
         self.policy.longest_delay(attempts).clamp(STEADY_MIN, STEADY_MAX)
     }
 
-    /// Returns the number of the next attempt and the delay before it, or `None` if there are no more attempts. `part` is a
-    /// random number from 0 to 1.
+    /// Returns the number of the next attempt and the delay before it, or `None` if there are no
+    /// more attempts. `part` is a random number from 0 to 1 that scales the delay.
     pub(crate) fn next(&mut self, now: Instant, part: f64) -> Option<(u32, Duration)> {
         if self.attempts >= self.policy.max_attempts() {
             return None;
@@ -67,7 +72,7 @@ impl Backoff {
         self.recent = self.recent.saturating_add(1);
         let longest = self.policy.longest_delay(self.attempts);
         let can_be_resumed = self.lost.is_some_and(|lost| now.saturating_duration_since(lost) < self.resume_within);
-        let limit = (self.resume_within / PARTS).max(self.policy.longest_delay(1));
+        let limit = (self.resume_within / RESUME_DIVISOR).max(self.policy.longest_delay(1));
         let longest = if can_be_resumed { longest.min(limit) } else { longest };
         Some((self.attempts, longest.mul_f64(part)))
     }
@@ -79,7 +84,8 @@ mod tests {
 
     const MINUTE: Duration = Duration::from_secs(60);
 
-    /// Returns the longest possible delays of attempts after connections that each lasted for `lifetime`.
+    /// Returns the longest possible delays of attempts after connections that each lasted for
+    /// `lifetime`.
     fn delays(policy: Reconnect, lifetime: Duration) -> Vec<u128> {
         let mut backoff = Backoff::new(policy, Duration::from_secs(30));
         let mut now = Instant::now();
@@ -95,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn delay_grows_while_connections_are_short() {
+    fn short_connections_increase_delay() {
         let growing = [100, 200, 400, 800, 1600, 3200, 6400, 10_000, 10_000, 10_000, 10_000, 10_000];
         for lifetime in [0, 5, 50, 999] {
             assert_eq!(delays(Reconnect::default(), Duration::from_millis(lifetime)), growing);
@@ -103,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn delay_is_the_first_after_a_steady_connection() {
+    fn steady_connection_resets_delay() {
         for lifetime in [10_000, 60_000] {
             assert_eq!(delays(Reconnect::default(), Duration::from_millis(lifetime)), [100; 12]);
         }
@@ -112,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn delay_grows_after_several_connections_of_a_second() {
+    fn delay_grows_after_several_short_connections() {
         let expected = [100, 100, 100, 100, 100, 200, 400, 800, 1600, 3200, 6400, 10_000];
         assert_eq!(delays(Reconnect::default(), Duration::from_millis(1100)), expected);
         assert_eq!(delays(Reconnect::default(), Duration::from_secs(5))[..7], [100; 7]);
@@ -120,10 +126,10 @@ mod tests {
     }
 
     #[test]
-    fn attempts_end_although_each_connection_lasts_a_second() {
+    fn attempts_are_limited_across_short_connections() {
         let mut backoff = Backoff::new(Reconnect::default().attempts(3), MINUTE);
         let mut now = Instant::now();
-        let mut made = 0;
+        let mut count = 0;
         loop {
             backoff.on_established(now);
             now += Duration::from_millis(1100);
@@ -131,14 +137,14 @@ mod tests {
             if backoff.next(now, 1.0).is_none() {
                 break;
             }
-            made += 1;
-            assert!(made < 100, "the attempts do not end");
+            count += 1;
+            assert!(count < 100, "the attempts do not end");
         }
-        assert_eq!(made, 7);
+        assert_eq!(count, 7);
     }
 
     #[test]
-    fn delay_is_below_the_time_for_resuming_a_session() {
+    fn delay_is_limited_while_session_can_resume() {
         let policy = Reconnect::default().at_most_every(10 * MINUTE);
         assert_eq!(delays(policy.clone(), Duration::ZERO).last(), Some(&10_000));
         let mut backoff = Backoff::new(policy, Duration::from_secs(30));
@@ -150,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn attempts_include_those_with_short_connections() {
+    fn short_connection_counts_as_failed_attempt() {
         let mut backoff = Backoff::new(Reconnect::default().attempts(3), MINUTE);
         let now = Instant::now();
         for attempt in 1..=3 {
@@ -162,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn connection_that_never_was_established_is_no_steady_one() {
+    fn connection_never_established_is_not_steady() {
         let mut backoff = Backoff::new(Reconnect::default(), MINUTE);
         let now = Instant::now();
         backoff.next(now, 0.0);

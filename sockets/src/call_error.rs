@@ -1,4 +1,4 @@
-//! How a call fails.
+//! The errors of calls.
 
 use crate::method::Method;
 use std::{
@@ -11,56 +11,61 @@ use sockets_proto::{
     name::{InvalidName, full_name},
 };
 
-/// Why a call or an emit failed.
+/// The error of a call or an emit.
 ///
-/// `E` is the error of the method's own `Result`; a method that returns something else cannot fail in its handler,
-/// and `E` is [`Infallible`].
+/// `E` is the error type of the method's `Result`. Its default is [`Infallible`], for methods whose
+/// handlers return other types and cannot fail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CallError<E = Infallible> {
-    /// The handler ran and returned this error.
+    /// The handler completed with this error.
     Handler(E),
-    /// The deadline passed. The handler may have run, and is stopped at its next suspension.
+    /// The deadline passed before the reply arrived. The handler may have run, and is stopped at
+    /// its next suspension.
     Timeout,
-    /// The connection ended before the answer came.
+    /// The connection ended before the reply arrived.
     Disconnected {
-        /// Whether the call had been handed to the connection, so that the other side may have run it.
+        /// `true` if the call had been passed to the transport, so that the peer may have executed
+        /// it.
         maybe_executed: bool,
     },
-    /// Nobody on the other side serves or listens to this method.
+    /// The peer has no handler and no listener for this method.
     NoSuchMethod,
-    /// Both sides know the method, and disagree about its types, or whether it is a request or an emit. It has not been
-    /// executed; a typed caller is told before anything is sent.
+    /// The two peers disagree about the method's types, or whether it is a request or an emit. It
+    /// has not been executed. A call by a stub fails before anything is sent, once the peer has
+    /// announced its methods.
     SignatureMismatch {
-        /// The method's path and name, and both signatures: that of a method is the beginning of a hash of its types.
+        /// The path and name of the method, and both signatures. A signature is the beginning of a
+        /// hash of the method's types.
         message: String,
     },
-    /// The arguments, or the peer's reply, could not be encoded. The message names the method, the argument or the
-    /// reply, its type and the side.
+    /// The arguments, or the peer's reply, could not be encoded. The message names the method, the
+    /// argument or the reply, its type and the peer that failed.
     Encode(String),
-    /// The arguments, or the peer's reply, could not be decoded. The message names the method, the argument or the
-    /// reply, its type and the side.
+    /// The arguments, or the peer's reply, could not be decoded. The message names the method, the
+    /// argument or the reply, its type and the peer that failed.
     Decode(String),
-    /// A message is over the limit of the side that was to receive it.
+    /// A message exceeds the limit of its receiver.
     TooLarge {
-        /// What was too large, and the limit.
+        /// The message that is too large, and the limit.
         message: String,
     },
-    /// Too many calls are in flight and waiting; try again later. A call made by a handler ends so when it has waited for a
-    /// place while nothing moved for a second: both sides' handlers may be waiting for each other.
+    /// Too many calls are in flight or pending; try again later. A call made by a handler also
+    /// fails with this error if it is pending and nothing moved for a second: the handlers of both
+    /// peers may be waiting for each other.
     Overloaded,
-    /// The call is not allowed: by a layer of the other side, or of this one.
+    /// The call was denied by a layer of the peer or of the caller.
     Denied,
-    /// The other side is shutting down and takes no new calls.
+    /// The peer is shutting down and accepts no new calls.
     ShuttingDown,
     /// The handler panicked.
     Panicked,
-    /// The name or path of a dynamic call is not a legal one.
+    /// The name or the path of a dynamic call is invalid.
     InvalidName(String),
 }
 
 impl CallError {
-    /// The same failure of a method whose handler can fail, too.
+    /// Converts the error to that of a method whose handler can fail.
     pub(crate) fn widen<F>(self) -> CallError<F> {
         match self {
             CallError::Handler(never) => match never {},
@@ -84,15 +89,15 @@ impl<E: Display> Display for CallError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Handler(error) => write!(f, "the handler failed: {error}"),
-            Self::Timeout => f.write_str("the deadline passed before the answer came"),
+            Self::Timeout => f.write_str("the deadline passed before the reply arrived"),
             Self::Disconnected { maybe_executed: true } => {
-                f.write_str("the connection ended before the answer came; the call may have been executed")
+                f.write_str("the connection ended before the reply arrived; the call may have been executed")
             }
             Self::Disconnected { maybe_executed: false } => {
                 f.write_str("the connection had ended; the call was not executed")
             }
-            Self::NoSuchMethod => f.write_str("nobody on the other side serves or listens to this method"),
-            Self::SignatureMismatch { message } => write!(f, "the two sides disagree about the method: {message}"),
+            Self::NoSuchMethod => f.write_str("the peer does not serve or listen to this method"),
+            Self::SignatureMismatch { message } => write!(f, "the two peers disagree about the method: {message}"),
             Self::TooLarge { message } => {
                 write!(f, "the message is too large: {message}; raise `Limits::max_frame` of its receiver")
             }
@@ -101,7 +106,7 @@ impl<E: Display> Display for CallError<E> {
                  `Limits::bytes_in_flight` or `Limits::outgoing_queue`",
             ),
             Self::Denied => f.write_str("the call is not allowed"),
-            Self::ShuttingDown => f.write_str("the other side is shutting down and takes no new calls"),
+            Self::ShuttingDown => f.write_str("the peer is shutting down and accepts no new calls"),
             Self::Panicked => f.write_str("the handler panicked"),
             Self::Encode(message) | Self::Decode(message) | Self::InvalidName(message) => f.write_str(message),
         }
@@ -124,23 +129,23 @@ impl From<InvalidName> for CallError {
 }
 
 impl CallError {
-    /// The other side has announced another signature for a method.
+    /// Returns the error of a method for which the peer has announced another signature.
     #[cold]
     pub(crate) fn mismatch(method: &Method, theirs: u64) -> Self {
         let name = full_name(method.path, method.name);
-        // In the order of the hash's bytes.
+        // Shows the bytes in the order of the hash.
         let (ours, theirs) = (method.signature.swap_bytes(), theirs.swap_bytes());
         let types = method.types;
         Self::SignatureMismatch {
             message: format!(
-                "`{name}` is `{types}` here, signature {ours:016x}, and there its signature is {theirs:016x}"
+                "`{name}` is `{types}` with signature {ours:016x} here, and has signature {theirs:016x} at the peer"
             ),
         }
     }
 
-    /// What an admission that is a refusal means to the caller.
-    pub(crate) fn from_send_outcome(admission: SendOutcome) -> Self {
-        match admission {
+    /// Returns the error of a message that was not sent.
+    pub(crate) fn from_send_outcome(outcome: SendOutcome) -> Self {
+        match outcome {
             SendOutcome::TooLarge { limit } => {
                 Self::TooLarge { message: format!("the peer accepts frames of at most {limit} bytes") }
             }
@@ -149,7 +154,7 @@ impl CallError {
         }
     }
 
-    /// The bytes of the reply, or what the answer means to the caller.
+    /// Returns the bytes of the reply, or the caller's error.
     pub(crate) fn from_call_result(answer: CallResult) -> Result<bytes::Bytes, Self> {
         Err(match answer {
             CallResult::Reply(payload) => return Ok(payload),
@@ -167,7 +172,8 @@ impl CallError {
                 FailureCode::ShuttingDown => Self::ShuttingDown,
                 FailureCode::Panicked => Self::Panicked,
                 FailureCode::Timeout => Self::Timeout,
-                // We only see this for calls that we gave up, or whose handler was stopped with its session.
+                // The library sends this code only for calls that the caller cancelled, or whose
+                // handlers were stopped with the session.
                 FailureCode::Cancelled => Self::Disconnected { maybe_executed: true },
             },
         })

@@ -43,8 +43,10 @@ use sockets_proto::{Role, clamp_timeout};
 
 type ConnectedHook = Box<dyn FnOnce(Peer) -> BoxFuture<'static, ()> + Send>;
 
-/// A connection to a server. It is a [`Peer`] that keeps the connection open: when the last clone is dropped, the
-/// client says goodbye and closes.
+/// A handle to the session of a client with its server.
+///
+/// It derefs to [`Peer`], and additionally keeps the session open. Dropping the last clone closes
+/// the session, as [`close`](Self::close) does, but in the background.
 #[derive(Clone, Debug)]
 pub struct Client {
     peer: Peer,
@@ -53,7 +55,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// A builder for a client.
+    /// Returns a builder with default settings.
     pub fn builder() -> ClientBuilder {
         ClientBuilder {
             limits: Limits::default(),
@@ -67,9 +69,13 @@ impl Client {
         }
     }
 
-    /// Says goodbye, behind all that has been sent, and waits until the server has heard it. To drop the last clone says
-    /// goodbye, too, but in the background: a program that ends at once does not get to it. A client without a connection
-    /// just ends.
+    /// Closes the session and waits until the server has received the close reason.
+    ///
+    /// The close reason is sent after all messages that are queued already. Without a connection,
+    /// the session ends without notice to the server.
+    ///
+    /// Dropping the last clone of the client also sends the close reason, but in the background. A
+    /// program that exits immediately afterwards may end before it is sent.
     ///
     /// ```
     /// # async fn example(client: sockets::Client) -> Result<(), sockets::CallError> {
@@ -79,11 +85,12 @@ impl Client {
     /// # }
     /// ```
     ///
-    /// Called by a handler, listener or layer of this client, which it would wait for, it returns at once.
+    /// A handler, listener or layer of this client would wait for itself. Called there, the method
+    /// returns without waiting.
     ///
     /// # Cancel safety
     ///
-    /// The client closes, whether this is waited for or not once it has been polled.
+    /// The client closes once this future has been polled, even if it is then dropped.
     pub async fn close(&self) {
         let session = self.peer.session();
         session.close(DisconnectReason::Closed);
@@ -92,7 +99,7 @@ impl Client {
         }
     }
 
-    /// How it stands with its server now.
+    /// Returns the current connection state.
     pub fn state(&self) -> ClientState {
         match self.peer.session().reason() {
             Some(reason) => ClientState::Ended(reason.clone()),
@@ -100,7 +107,9 @@ impl Client {
         }
     }
 
-    /// How that changes from now on: a stream that ends behind [`ClientState::Completed`], and keeps nothing open.
+    /// Returns a stream of the state changes from now on.
+    ///
+    /// The stream ends after [`ClientState::Ended`]. It does not keep the client open.
     ///
     /// ```
     /// # async fn example(client: &sockets::Client) {
@@ -110,7 +119,7 @@ impl Client {
     /// while let Some(state) = states.next().await {
     ///     match state {
     ///         ClientState::Connected { session } => println!("connected, in session {session}"),
-    ///         ClientState::Reconnecting { attempt, reason, .. } => println!("{reason}; attempt {attempt} to come back"),
+    ///         ClientState::Reconnecting { attempt, reason, .. } => println!("{reason}; reconnecting, attempt {attempt}"),
     ///         other => println!("{other:?}"),
     ///     }
     /// }
@@ -131,9 +140,9 @@ impl Deref for Client {
     }
 }
 
-/// How to reach a server.
+/// The way in which a client reaches its server.
 enum ConnectTarget {
-    /// Once, and again when the connection has broken.
+    /// Connects to an address, and can reconnect after a connection loss.
     To(Address),
     Over(Link),
 }
@@ -168,15 +177,18 @@ impl std::fmt::Debug for ClientBuilder {
 }
 
 impl ClientBuilder {
-    /// Sets the login, of the type that the server's `authenticate` takes. Without it, the login is `()`.
+    /// Sets the login, which must have the type that the server's
+    /// [`authenticate`](crate::ServerBuilder::authenticate) takes. Default: `()`.
     ///
-    /// A server without [`authenticate`](crate::ServerBuilder::authenticate) ignores the login.
+    /// A server without `authenticate` ignores the login.
     pub fn auth(self, login: impl Serialize + Send + Sync + 'static) -> Self {
         Self { login: Box::new(move || Box::pin(std::future::ready(encode_credentials(&login)))), ..self }
     }
 
-    /// Logs in with what `f` returns, which is called for each connection: for logins that expire. It is limited by
-    /// [`Limits::authentication`], which includes opening the connection.
+    /// Sets a function that returns the login for each connection, such as a token that expires.
+    ///
+    /// The time of the function counts towards [`Limits::authentication`], as does the time to open
+    /// the connection.
     pub fn auth_with<L, F, Fut>(self, f: F) -> Self
     where
         L: Serialize,
@@ -191,13 +203,17 @@ impl ClientBuilder {
     }
 
     /// Serves a group to the server.
+    ///
+    /// A path that is served twice is an error of `connect`.
     pub fn serve(mut self, service: impl Service) -> Self {
         self.services.push(Arc::new(service));
         self
     }
 
-    /// Runs `f` before the first message of the server is handled. Listeners that it sets before it first waits hear
-    /// all messages; it may call the server, too.
+    /// Sets a hook that runs before the first message of the server is handled.
+    ///
+    /// Listeners that the hook adds before its first suspension receive all messages. The hook may
+    /// also call the server.
     pub fn connected<F, Fut>(self, f: F) -> Self
     where
         F: FnOnce(Peer) -> Fut + Send + 'static,
@@ -206,13 +222,16 @@ impl ClientBuilder {
         Self { connected: Some(Box::new(|peer| Box::pin(f(peer)))), ..self }
     }
 
-    /// How the client comes back when its connection has broken. By default, it tries until it succeeds. Its session then goes on,
-    /// if the server still keeps it: see [`ClientState`]. This is about [`connect`](Self::connect): the other ways to
-    /// connect have no way back.
+    /// Sets how the client reconnects after a connection loss. By default, it tries until it
+    /// succeeds.
     ///
-    /// A client is over, and does not come back, when its last handle is dropped, when the server says that it disconnects it or shuts
-    /// down, and when a side breaks the protocol. If the last handle is dropped while there is no connection, the server finds out when
-    /// it has waited for [`Limits::resume_within`]. [`on_disconnect`](Peer::on_disconnect) runs then.
+    /// The session then resumes if the server still has it: see [`ClientState`]. Only clients made
+    /// by [`connect`](Self::connect) can reconnect. All others end with their connection.
+    ///
+    /// A client does not reconnect after its last handle was dropped, after the server disconnected
+    /// it or shut down, or after a protocol error. If the last handle is dropped while there is no
+    /// connection, the server receives no close reason. It ends the session after
+    /// [`Limits::resume_within`], and [`on_disconnect`](Peer::on_disconnect) runs then.
     pub fn reconnect(self, reconnect: Reconnect) -> Self {
         Self { reconnect, ..self }
     }
@@ -221,32 +240,36 @@ impl ClientBuilder {
     ///
     /// # Panics
     ///
-    /// If a limit is below its minimum, which [`Limits`] states.
+    /// If a limit is below its minimum. [`Limits`] lists the minimums.
     #[track_caller]
     pub fn limits(self, limits: Limits) -> Self {
         limits.check();
         Self { limits, ..self }
     }
 
-    /// Whom to trust over TLS, and perhaps a certificate of the client's own:
-    /// [`tls::client_config`](crate::tls::client_config), or a configuration of [`rustls`](crate::tls::rustls). Without it
-    /// public authorities are trusted.
+    /// Sets the TLS configuration: the trusted authorities and an optional client certificate.
+    /// Default: the public authorities that Mozilla trusts, and no client certificate.
+    ///
+    /// [`tls::client_config`](crate::tls::client_config) makes a configuration from PEM. Any
+    /// configuration of [`rustls`](crate::tls::rustls) can be passed, too.
     #[cfg(feature = "tls")]
     pub fn tls(mut self, config: impl Into<Arc<crate::tls::rustls::ClientConfig>>) -> Self {
         self.options.tls = Some(config.into());
         self
     }
 
-    /// Compresses messages of so many bytes and more, if the server does that, too
-    /// ([`ServerBuilder::compress_from`](crate::ServerBuilder::compress_from)).
+    /// Compresses messages of `bytes` bytes and more. Default: no compression.
+    ///
+    /// The server must enable compression, too: see
+    /// [`ServerBuilder::compress_from`](crate::ServerBuilder::compress_from).
     #[cfg(feature = "compression")]
     pub fn compress_from(mut self, bytes: u32) -> Self {
         self.options.compression = crate::transport::Compression::from(bytes);
         self
     }
 
-    /// Puts a layer around all handlers and listeners: around every call and emit that
-    /// comes in. Of several, the first is the outermost. See [`layer`](crate::layer).
+    /// Adds a layer around each received call and emit, outside of all handlers and listeners. The
+    /// first layer added is the outermost. See [`layer`](crate::layer).
     #[cfg(feature = "middleware")]
     pub fn layer<L>(mut self, layer: L) -> Self
     where
@@ -256,8 +279,8 @@ impl ClientBuilder {
         self
     }
 
-    /// Puts a layer around every call and emit that is sent, by stubs and by name. Of several, the first is the outermost. See
-    /// [`layer`](crate::layer).
+    /// Adds a layer around each call and emit that is sent, by stubs and by name. The first layer
+    /// added is the outermost. See [`layer`](crate::layer).
     #[cfg(feature = "middleware")]
     pub fn layer_outgoing<L>(mut self, layer: L) -> Self
     where
@@ -267,20 +290,33 @@ impl ClientBuilder {
         self
     }
 
-    /// Connects to an address, such as `tcp://host:port`, and returns when the server's `connected` has finished: at the latest when this
-    /// client's [`Limits::authentication`] and [`Limits::connected`] are over.
+    /// Connects to an address, such as `tcp://host:port`, and waits until the server's `connected`
+    /// hook has completed.
     ///
-    /// `ws://user:password@host` sends the user and the password by HTTP basic authentication, with special characters
-    /// percent-encoded. Other schemes refuse them: use [`auth`](Self::auth). No error and no log shows them.
+    /// The hook must complete within [`Limits::authentication`] and [`Limits::connected`] of this
+    /// client together. Opening the connection and the handshake must complete within
+    /// [`Limits::authentication`].
+    ///
+    /// `ws://user:password@host` sends the user and the password by HTTP basic authentication.
+    /// Special characters must be percent-encoded. Addresses of other schemes must not contain
+    /// them: use [`auth`](Self::auth). The user and the password do not appear in errors and logs.
     ///
     /// # Errors
     ///
-    /// [`ConnectError`] says whether the address, the handshake, the version or the authentication was at fault.
+    /// [`ConnectError`] distinguishes failures of the address, the transport, the handshake, the
+    /// version and the authentication.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped before completion, the connection is closed.
     pub async fn connect(self, url: &str) -> Result<Client, ConnectError> {
         self.connect_by(ConnectTarget::To(Address::parse(url)?)).await
     }
 
-    /// Connects over a stream of bytes whose other end is given to [`Server::accept`].
+    /// Connects over a byte stream. The other end of the stream must be passed to
+    /// [`Server::accept`].
+    ///
+    /// The client cannot reconnect.
     ///
     /// # Errors
     ///
@@ -293,8 +329,10 @@ impl ClientBuilder {
         self.connect_by(ConnectTarget::Over(over_stream(read, write))).await
     }
 
-    /// Connects over a stream and sink of whole messages whose other end is given to [`Server::accept_messages`], which
-    /// says what they have to do.
+    /// Connects over a stream and sink of whole messages. The other end must be passed to
+    /// [`Server::accept_messages`], which states the requirements for the stream.
+    ///
+    /// The client cannot reconnect.
     ///
     /// # Errors
     ///
@@ -308,8 +346,10 @@ impl ClientBuilder {
         self.connect_by(ConnectTarget::Over(over_messages(messages))).await
     }
 
-    /// Connects to a server in the same process: no byte goes through the system. For tests, and for programs that
-    /// are their own first client.
+    /// Connects to a server in the same process, without a socket of the operating system.
+    ///
+    /// It is meant for tests, and for programs that are clients of themselves. The client cannot
+    /// reconnect.
     ///
     /// # Errors
     ///
@@ -320,21 +360,22 @@ impl ClientBuilder {
         self.connect_by(ConnectTarget::Over(ours)).await
     }
 
-    async fn connect_by(self, way: ConnectTarget) -> Result<Client, ConnectError> {
+    async fn connect_by(self, target: ConnectTarget) -> Result<Client, ConnectError> {
         #[cfg(feature = "middleware")]
-        let around = self.layers.around();
+        let interceptor = self.layers.interceptor();
         #[cfg(not(feature = "middleware"))]
-        let around = None;
+        let interceptor = None;
         let Self { limits, options, services, login, connected, reconnect, .. } = self;
         let limits = Arc::new(limits);
-        let mut routes = Routes::new(limits.names_per_peer as usize).with_interceptor(around);
+        let mut routes = Routes::new(limits.names_per_peer as usize).with_interceptor(interceptor);
         services.into_iter().try_for_each(|service| routes.serve(service))?;
         let announcement = routes.announcement();
         let deadline = Instant::now() + clamp_timeout(limits.authentication);
-        // First of all: a server does not wait for it long.
+        // Before the connection is opened: the server limits the time until the login arrives.
         let made = timeout_at(deadline, make_login(&login)).await;
-        let greeting = made.map_err(|_| ConnectError::Login("it was not made in time".into()))??;
-        let (mut link, address) = match way {
+        let encoded_login =
+            made.map_err(|_| ConnectError::Login("`auth_with` was too slow; raise `Limits::authentication`".into()))??;
+        let (mut link, address) = match target {
             ConnectTarget::To(address) => {
                 let opened = timeout_at(deadline, open(&address, &options, &limits)).await;
                 let link = opened.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
@@ -343,16 +384,18 @@ impl ClientBuilder {
             ConnectTarget::Over(link) => (link, None),
         };
         let resumption = address.is_some().then_some(Resumption::New);
-        let greeting = handshake::send_hello(&mut link, &limits, &options.compression, greeting, resumption, deadline);
-        let (theirs, granted) = greeting.await?;
+        let handshake =
+            handshake::send_hello(&mut link, &limits, &options.compression, encoded_login, resumption, deadline);
+        let (peer_settings, grant) = handshake.await?;
 
         let ready = connected.is_none();
         let deadline = deadline + clamp_timeout(limits.connected);
-        let Link { receiver, transmitter, received } = options.compression.around(link, theirs.supports_compression);
+        let Link { receiver, transmitter, received } =
+            options.compression.around(link, peer_settings.supports_compression);
         let session = Session::new(
             PeerLabel::Server,
             transmitter,
-            theirs,
+            peer_settings,
             Arc::clone(&limits),
             routes,
             Arc::new(Routes::new(0)),
@@ -371,13 +414,14 @@ impl ClientBuilder {
             run_connected(connected(client.peer.clone()), &session);
         }
         let mut driver = Driver::new(Arc::clone(&session), receiver, received);
-        if let (Some(address), Some(ResumeGrant { token, .. })) = (address, granted) {
-            let way_back = Reconnector::new(address, options, limits, login, reconnect, token, changed);
-            driver = driver.with_reattach(Arc::new(way_back));
+        if let (Some(address), Some(ResumeGrant { token, .. })) = (address, grant) {
+            let reconnector = Reconnector::new(address, options, limits, login, reconnect, token, changed);
+            driver = driver.with_reattach(Arc::new(reconnector));
         }
         let mut driver = Box::pin(driver.run(|| {}));
-        // Mostly the server has said with its welcome that it is ready: then nobody has to be woken to hear it.
-        // Its wakers are always those of its own task, which run no user code.
+        // The server's hello usually reports that it is ready. Polling here completes the
+        // connection without a wake-up. The poll runs no user code: the driver's wakers belong to
+        // its own task.
         if driver.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
             tokio::spawn(driver);
         }
@@ -388,8 +432,9 @@ impl ClientBuilder {
     }
 }
 
-/// Runs the hook to its first suspension, so that the listeners it sets are there, before calls may come in: the server
-/// may be waiting for their answers, and must not wait for the rest of the hook.
+/// Polls the hook once before calls are handled, so that the listeners it adds receive all
+/// messages. Waiting for its completion could be a deadlock: the server may await replies of these
+/// listeners.
 fn run_connected(mut hook: BoxFuture<'static, ()>, session: &Arc<Session>) {
     let polled = run_hook(session, || hook.as_mut().poll(&mut Context::from_waker(Waker::noop())));
     session.set_client_ready();

@@ -1,4 +1,4 @@
-//! The connection of a client to its server, as programs observe it.
+//! The states of a client's connection to its server.
 
 use std::{
     pin::Pin,
@@ -12,16 +12,17 @@ use tokio_util::sync::ReusableBoxFuture;
 
 use crate::{disconnect_reason::DisconnectReason, session::Session};
 
-/// How a client stands with its server.
+/// The state of a client's connection to its server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ClientState {
-    /// It is connected.
+    /// The client is connected.
     Connected {
-        /// The number of the session among those that became ready, from 1 on. A session continues
-        /// over any number of connections without a loss. If it cannot be resumed, the client has a
-        /// new session with the next number. Calls in flight have failed then, and emits in flight
-        /// may be lost. The server has none of the rooms and listeners of the former session.
+        /// The number of the session among those that became ready, starting at 1. A session
+        /// continues over any number of connections without a loss. If it cannot be resumed, the
+        /// client has a new session with the next number. Calls in flight have then failed, and
+        /// emits in flight may be lost. The server has none of the rooms and listeners of the
+        /// former session.
         session: u64,
     },
     /// The connection is lost, and the client reconnects.
@@ -38,11 +39,11 @@ pub enum ClientState {
         /// the client.
         error: Option<String>,
     },
-    /// It is over.
+    /// The session has ended, and the client does not reconnect.
     Ended(DisconnectReason),
 }
 
-/// How a client's state changes: see [`Client::states`](crate::Client::states).
+/// A stream of the states of a client, returned by [`Client::states`](crate::Client::states).
 pub struct StateChanges {
     next: ReusableBoxFuture<'static, (StateWatch, Option<ClientState>)>,
 }
@@ -60,7 +61,7 @@ impl StateWatch {
         }
         tokio::select! {
             biased;
-            // It fails where nobody changes it.
+            // Fails if the client cannot reconnect, since the state has no sender then.
             Ok(()) = self.states.changed() => {
                 let state = self.states.borrow_and_update().clone();
                 (self, Some(state))
@@ -78,12 +79,14 @@ impl StateChanges {
         Self { next: ReusableBoxFuture::new(StateWatch { states, session, ended: false }.next()) }
     }
 
-    /// The next state. Those that have come and gone meanwhile are passed over; the last is
-    /// [`ClientState::Completed`].
+    /// Returns the next state, or `None` after [`ClientState::Ended`].
+    ///
+    /// The stream holds only the newest state: states that the client has left before this call are
+    /// skipped.
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it is ready, it has taken nothing.
+    /// If the future is dropped before completion, no state is lost.
     pub async fn next(&mut self) -> Option<ClientState> {
         std::future::poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
     }

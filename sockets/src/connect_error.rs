@@ -1,4 +1,4 @@
-//! Why a connection or a listener did not come about.
+//! The errors of connecting, listening and accepting.
 
 use std::io;
 
@@ -7,47 +7,49 @@ use crate::{
     registration_error::RegistrationError,
 };
 
-/// Why `connect` failed.
+/// The error of [`ClientBuilder::connect`](crate::ClientBuilder::connect) and its variants.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// The address cannot be understood.
+    /// The address is invalid. The message states the correction.
     #[error("{0}")]
     Address(String),
-    /// Nothing answers at the address, or the link broke.
+    /// No server responds at the address, or the connection broke.
     #[error("the server cannot be reached: {0}")]
     Unreachable(#[source] io::Error),
-    /// The certificate that the server shows over TLS is not trusted, or not for this host.
+    /// The server's certificate is not trusted, or is not valid for this host.
     #[error("the server's certificate is not trusted: {0}")]
     Untrusted(String),
-    /// What answers does not speak this protocol, or not in time, or could not understand the greeting.
+    /// The peer does not speak this protocol, was not ready in time, or could not decode the
+    /// client's hello.
     #[error("the handshake failed: {0}")]
     Handshake(String),
-    /// The server speaks another version of the protocol.
-    #[error("the server speaks version {theirs} of the protocol, this client version {ours}")]
+    /// The server speaks another version of the protocol. Update the older of the two peers.
+    #[error("the server speaks version {theirs} of the protocol, and this client version {ours}; update the older one")]
     Version {
-        /// The client's.
+        /// The client's version.
         ours: u16,
-        /// The server's.
+        /// The server's version.
         theirs: u16,
     },
-    /// The server's authentication or its `connected` hook refused the client, or the server is full or shuts down.
-    /// [`UnsupportedType::retry_after`] tells whether another attempt may succeed.
+    /// The server refused the client: by its authentication, by its `connected` hook, because it is
+    /// full, or because it is shutting down. [`Refusal::retry_after`] returns `Some` if another
+    /// attempt may succeed.
     #[error("the server refused the connection: {0}")]
     Refused(Refusal),
-    /// The login could not be made, or not be encoded.
+    /// The login could not be created or encoded.
     #[error("the login cannot be sent: {0}")]
     Login(String),
-    /// The session ended before the server's `connected` had finished.
-    #[error("the session ended before it began: {0}")]
+    /// The session ended before the server's `connected` hook had completed.
+    #[error("the session ended before it was ready: {0}")]
     Disconnected(DisconnectReason),
-    /// What the builder was told to serve does not go together.
+    /// Two groups that the builder serves conflict, or there are too many.
     #[error("{0}")]
     Registration(String),
 }
 
 impl ConnectError {
-    /// Returns the error of a `connect` whose session has ended for this reason before it was ready.
+    /// Returns the error of a `connect` whose session ended for this reason before it was ready.
     pub(crate) fn ended(reason: DisconnectReason) -> Self {
         match reason {
             DisconnectReason::Refused(refusal) => Self::Refused(refusal),
@@ -68,23 +70,24 @@ impl From<RegistrationError> for ConnectError {
     }
 }
 
-/// Why `bind` failed.
+/// The error of listening on an address, such as by
+/// [`ServerBuilder::bind`](crate::ServerBuilder::bind).
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BindError {
-    /// The address cannot be understood.
+    /// The address is invalid. The message states the correction.
     #[error("{0}")]
     Address(String),
-    /// The address cannot be listened at.
-    #[error("cannot listen at {address}: {error}")]
+    /// The operating system refused to listen on the address.
+    #[error("cannot listen on {address}: {error}")]
     Listen {
-        /// The address, as it was given.
+        /// The address as passed by the caller.
         address: String,
-        /// What the system says.
+        /// The error of the operating system.
         #[source]
         error: io::Error,
     },
-    /// What the builder was told to serve does not go together.
+    /// Two groups that the builder serves conflict, or there are too many.
     #[error("{0}")]
     Registration(String),
     /// The server has been shut down.
@@ -104,20 +107,22 @@ impl From<RegistrationError> for BindError {
     }
 }
 
-/// Why a connection that was handed to [`Server::accept`](crate::Server::accept) did not become a socket.
+/// The error of a connection that was passed to [`Server::accept`](crate::Server::accept) and did
+/// not become a socket.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AcceptError {
-    /// The link broke.
+    /// The connection broke.
     #[error("the connection was lost: {0}")]
     Io(#[from] io::Error),
-    /// The peer does not speak this protocol or version, or not in time, or its login does not decode.
+    /// The peer does not speak this protocol or this version, was too slow, or sent a login that
+    /// cannot be decoded.
     #[error("the handshake failed: {0}")]
     Handshake(String),
-    /// Authentication refused the client, or the server is full.
+    /// The client was refused: by the authentication, or because the server is full.
     #[error("the connection was refused: {0}")]
     Refused(Refusal),
-    /// What the builder was told to serve does not go together.
+    /// Two groups that the builder serves conflict, or there are too many.
     #[error("{0}")]
     Registration(String),
 }

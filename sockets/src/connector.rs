@@ -1,11 +1,15 @@
 //! Opens connections to a server whose name may have several addresses.
 //!
-//! The addresses are tried as in RFC 8305: alternating between IPv6 and IPv4, the next one when an attempt has failed or
-//! has taken 250 ms, and up to eight of them in parallel. An attempt wins when the server has answered, not when the
-//! connection is open: a proxy or a stuck process may accept a connection and never send anything. The login must reach
-//! one server only, since it may be valid once. The handshakes of TLS and WebSocket are such an answer. Over plain TCP
-//! the client sends a probe, which has no login, and sends its greeting over the connection on which the first answer
-//! came.
+//! The addresses are tried as in RFC 8305, alternating between IPv6 and IPv4. The next attempt
+//! starts when one has failed or 250 ms have passed. Up to eight attempts run in parallel.
+//!
+//! An attempt succeeds when the server has responded, not when the connection is open: a proxy or a
+//! stuck process may accept a connection and never send anything. The handshakes of TLS and
+//! WebSocket are such a response. Over plain TCP, the client sends a probe, which contains no
+//! login.
+//!
+//! The login must reach only one server, since it may be valid once. The client therefore sends its
+//! hello only over the connection with the first response.
 
 use std::{
     collections::VecDeque,
@@ -27,13 +31,14 @@ use crate::{
     transport::{ClientOptions, Link, open_at, resolve},
 };
 
-/// The time after which the next address is tried, as RFC 8305 recommends.
+/// The delay before the next address is tried, as RFC 8305 recommends.
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
-/// The number of attempts that run in parallel. For the next one, the oldest is given up.
+/// The maximum number of parallel attempts. Starting another one drops the oldest.
 const MAX_PARALLEL: usize = 8;
 
-/// Opens a connection, TLS and the upgrade to WebSocket included, within the time for authentication.
+/// Opens a connection, including TLS and the upgrade to WebSocket, within
+/// [`Limits::authentication`].
 pub(crate) async fn open(address: &Address, options: &ClientOptions, limits: &Limits) -> Result<Link, ConnectError> {
     let opening = async {
         let targets = resolve(address).await?;
@@ -43,7 +48,7 @@ pub(crate) async fn open(address: &Address, options: &ClientOptions, limits: &Li
     opened.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
 }
 
-/// Opens a connection to the first of these targets that answers.
+/// Opens a connection to the first of these targets that responds.
 async fn open_any(
     address: &Address,
     targets: &[Option<SocketAddr>],
@@ -62,7 +67,7 @@ async fn open_any(
     race(attempts.collect()).await
 }
 
-/// Opens a connection to one of several targets, and waits until the server answers.
+/// Opens a connection to one of several targets, and waits until the server responds.
 async fn open_and_probe(
     address: &Address,
     target: Option<SocketAddr>,
@@ -71,13 +76,13 @@ async fn open_and_probe(
     let mut link = open_at(address, target, options).await?;
     match handshake::probe(&mut link).await? {
         Probed::Here => Ok(link),
-        // It answers, and has closed the connection.
+        // The server does not know probes: it has responded and closed the connection.
         Probed::Unknown => open_at(address, target, options).await,
     }
 }
 
-/// Runs up to [`MAX_PARALLEL`] attempts in parallel: the next one begins when one has failed or [`ATTEMPT_DELAY`] has
-/// passed. The first success ends the others.
+/// Runs up to [`MAX_PARALLEL`] attempts in parallel. The next one starts when one has failed or
+/// [`ATTEMPT_DELAY`] has passed. The first success cancels the rest.
 async fn race<T>(attempts: Vec<BoxFuture<'_, Result<T, ConnectError>>>) -> Result<T, ConnectError> {
     let mut attempts = attempts.into_iter();
     let mut running = VecDeque::new();
@@ -92,7 +97,7 @@ async fn race<T>(attempts: Vec<BoxFuture<'_, Result<T, ConnectError>>>) -> Resul
         tokio::select! {
             outcome = poll_fn(|cx| poll_first(&mut running, cx)) => match outcome {
                 Some(Ok(won)) => return Ok(won),
-                Some(Err(error)) => failure = Some(more_telling(failure, error)),
+                Some(Err(error)) => failure = Some(more_informative(failure, error)),
                 None => return Err(failure.unwrap_or_else(|| io::Error::from(io::ErrorKind::NotFound).into())),
             },
             () = sleep(ATTEMPT_DELAY), if attempts.len() > 0 => {}
@@ -100,7 +105,7 @@ async fn race<T>(attempts: Vec<BoxFuture<'_, Result<T, ConnectError>>>) -> Resul
     }
 }
 
-/// Removes the first attempt that is complete and returns its outcome, or `None` if there are no attempts.
+/// Removes the first completed attempt and returns its outcome, or `None` if there are no attempts.
 fn poll_first<T>(running: &mut VecDeque<BoxFuture<'_, T>>, cx: &mut Context<'_>) -> Poll<Option<T>> {
     if running.is_empty() {
         return Poll::Ready(None);
@@ -114,25 +119,26 @@ fn poll_first<T>(running: &mut VecDeque<BoxFuture<'_, T>>, cx: &mut Context<'_>)
     Poll::Pending
 }
 
-/// Of the failures of two addresses, the one that tells more: a server that refuses a connection may be one that is not
-/// meant.
-fn more_telling(former: Option<ConnectError>, latter: ConnectError) -> ConnectError {
+/// Returns the more informative of two failures. A refused connection is the less informative: the
+/// address may belong to an unrelated host.
+fn more_informative(former: Option<ConnectError>, latter: ConnectError) -> ConnectError {
     match former {
         Some(former) if !matches!(former, ConnectError::Unreachable(_)) => former,
         _ => latter,
     }
 }
 
-/// Alternates between the two families of addresses, in the order of each, beginning with the first address.
+/// Alternates between IPv6 and IPv4, starting with the family of the first address. Keeps the order
+/// within each family.
 fn interleaved(targets: Vec<Option<SocketAddr>>) -> Vec<Option<SocketAddr>> {
     let is_like_first = |target: &Option<SocketAddr>| {
         target.map(|target| target.is_ipv4()) == targets[0].map(|target| target.is_ipv4())
     };
-    let (mut these, mut those): (Vec<_>, Vec<_>) = targets.iter().copied().rev().partition(is_like_first);
+    let (mut first_family, mut other_family): (Vec<_>, Vec<_>) = targets.iter().copied().rev().partition(is_like_first);
     let mut all = Vec::with_capacity(targets.len());
-    while !these.is_empty() || !those.is_empty() {
-        all.extend(these.pop());
-        all.extend(those.pop());
+    while !first_family.is_empty() || !other_family.is_empty() {
+        all.extend(first_family.pop());
+        all.extend(other_family.pop());
     }
     all
 }
@@ -173,7 +179,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn silent_attempt_is_followed_by_the_next_within_the_delay() {
+    async fn attempt_without_response_starts_the_next_after_the_delay() {
         let began = Instant::now();
         let won = race(vec![never(), never(), wins(3, Duration::ZERO)]).await;
         assert_eq!(won.unwrap(), 3);
@@ -181,7 +187,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn failed_attempt_is_followed_by_the_next_at_once() {
+    async fn failed_attempt_starts_the_next_immediately() {
         let began = Instant::now();
         let attempts = [fails(io::ErrorKind::ConnectionRefused), wins(2, Duration::ZERO)];
         assert_eq!(race(attempts.into()).await.unwrap(), 2);
@@ -189,13 +195,13 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn slow_attempt_still_wins_before_a_slower_one() {
+    async fn first_attempt_to_complete_wins() {
         let attempts = [wins(1, 2 * ATTEMPT_DELAY), wins(2, 3 * ATTEMPT_DELAY)];
         assert_eq!(race(attempts.into()).await.unwrap(), 1);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn most_telling_failure_is_returned() {
+    async fn refused_connection_does_not_hide_handshake_failure() {
         let handshake = || -> Attempt { Box::pin(ready(Err(ConnectError::Handshake("no".into())))) };
         let failed = race(vec![handshake(), fails(io::ErrorKind::ConnectionRefused)]).await;
         assert!(matches!(failed, Err(ConnectError::Handshake(_))), "{failed:?}");
@@ -204,7 +210,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn attempts_in_parallel_are_limited() {
+    async fn parallel_attempts_are_limited() {
         let alive = Arc::new(());
         let attempts = (0..40).map(|_| -> Attempt {
             let alive = Arc::downgrade(&alive);
@@ -215,34 +221,34 @@ mod tests {
         });
         let mut attempts: Vec<_> = attempts.collect();
         attempts.push(wins(41, Duration::ZERO));
-        let mut racing = Box::pin(race(attempts));
+        let mut running = Box::pin(race(attempts));
         for _ in 0..30 {
-            assert!(timeout(ATTEMPT_DELAY, &mut racing).await.is_err());
+            assert!(timeout(ATTEMPT_DELAY, &mut running).await.is_err());
             assert!(Arc::strong_count(&alive) <= 1 + MAX_PARALLEL);
         }
-        assert_eq!(racing.await.unwrap(), 41, "all addresses are tried");
+        assert_eq!(running.await.unwrap(), 41, "all addresses are tried");
     }
 
     #[cfg(feature = "ws")]
     #[tokio::test]
-    async fn websocket_without_a_greeting_wins_without_a_probe() {
+    async fn websocket_without_hello_needs_no_probe() {
         use crate::transport::{ConnectInfo, websocket};
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let targets = [Some(listener.local_addr().unwrap()); 2];
         let silent = tokio::spawn(async move {
             let (read, write) = listener.accept().await.unwrap().0.into_split();
-            let entrance = Arc::new(websocket::UpgradePolicy::new(&websocket::Origins::default(), "/".to_owned()));
-            let _upgraded = websocket::accept(read, write, entrance, ConnectInfo::over("ws")).await;
+            let policy = Arc::new(websocket::UpgradePolicy::new(&websocket::Origins::default(), "/".to_owned()));
+            let _upgraded = websocket::accept(read, write, policy, ConnectInfo::over("ws")).await;
             pending::<()>().await;
         });
         let (address, options) = (Address::parse("ws://127.0.0.1:1").unwrap(), ClientOptions::default());
         let opening = timeout(Duration::from_secs(5), open_any(&address, &targets, &options));
-        assert!(opening.await.expect("it does not wait for a response to a probe").is_ok());
+        assert!(opening.await.expect("a WebSocket needs no probe").is_ok());
         silent.abort();
     }
 
     #[test]
-    fn families_of_addresses_alternate() {
+    fn address_families_alternate() {
         let addresses = |list: &[&str]| list.iter().map(|text| Some(text.parse().unwrap())).collect::<Vec<_>>();
         let resolved = addresses(&["[::1]:1", "[::2]:1", "[::3]:1", "1.0.0.1:1", "1.0.0.2:1"]);
         let expected = addresses(&["[::1]:1", "1.0.0.1:1", "[::2]:1", "1.0.0.2:1", "[::3]:1"]);
@@ -250,8 +256,9 @@ mod tests {
         assert_eq!(interleaved(vec![None]), [None]);
     }
 
-    /// Returns a server that counts logins, each of which takes a while.
-    async fn counting(url: &str, logins: &Arc<AtomicU32>) -> Server {
+    /// Returns a server that counts logins. Each authentication takes twice the delay between
+    /// attempts.
+    async fn counting_server(url: &str, logins: &Arc<AtomicU32>) -> Server {
         let logins = Arc::clone(logins);
         let authenticate = move |(): ()| {
             logins.fetch_add(1, Ordering::Relaxed);
@@ -263,8 +270,8 @@ mod tests {
         Server::builder().authenticate(authenticate).bind(url).await.unwrap()
     }
 
-    /// Opens a connection to one of these targets, and makes the handshake.
-    async fn greet(scheme: &str, targets: &[SocketAddr]) -> Result<(), ConnectError> {
+    /// Opens a connection to one of these targets and performs the handshake.
+    async fn connect_to_any(scheme: &str, targets: &[SocketAddr]) -> Result<(), ConnectError> {
         let address = Address::parse(&format!("{scheme}://127.0.0.1:1")).unwrap();
         let (options, limits) = (ClientOptions::default(), Limits::default());
         let targets: Vec<_> = targets.iter().copied().map(Some).collect();
@@ -278,36 +285,36 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn address_that_accepts_and_stays_silent_is_raced() {
+    async fn unresponsive_address_does_not_delay_connection() {
         let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
         for scheme in schemes() {
             let logins = Arc::default();
-            let server = counting(&format!("{scheme}://127.0.0.1:0"), &logins).await;
+            let server = counting_server(&format!("{scheme}://127.0.0.1:0"), &logins).await;
             let targets = [silent.local_addr().unwrap(), server.local_addr()];
             let began = Instant::now();
-            timeout(Duration::from_secs(5), greet(scheme, &targets)).await.unwrap().unwrap();
+            timeout(Duration::from_secs(5), connect_to_any(scheme, &targets)).await.unwrap().unwrap();
             assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
             assert_eq!(logins.load(Ordering::Relaxed), 1);
         }
     }
 
     #[tokio::test]
-    async fn login_is_sent_to_one_address_only() {
+    async fn login_is_sent_to_one_address() {
         for scheme in schemes() {
             let url = format!("{scheme}://127.0.0.1:0");
             let logins = Arc::default();
-            let (first, second) = (counting(&url, &logins).await, counting(&url, &logins).await);
-            greet(scheme, &[first.local_addr(), second.local_addr()]).await.unwrap();
+            let (first, second) = (counting_server(&url, &logins).await, counting_server(&url, &logins).await);
+            connect_to_any(scheme, &[first.local_addr(), second.local_addr()]).await.unwrap();
             assert_eq!(logins.load(Ordering::Relaxed), 1, "authentication takes longer than the delay");
         }
     }
 
     #[tokio::test]
-    async fn address_that_refuses_is_followed_by_the_next() {
+    async fn refusing_address_is_followed_by_the_next() {
         let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
         let logins = Arc::default();
-        let server = counting("tcp://127.0.0.1:0", &logins).await;
-        greet("tcp", &[closed, server.local_addr()]).await.unwrap();
-        assert!(greet("tcp", &[closed, closed]).await.is_err());
+        let server = counting_server("tcp://127.0.0.1:0", &logins).await;
+        connect_to_any("tcp", &[closed, server.local_addr()]).await.unwrap();
+        assert!(connect_to_any("tcp", &[closed, closed]).await.is_err());
     }
 }

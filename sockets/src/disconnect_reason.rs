@@ -1,4 +1,4 @@
-//! Why a session ended.
+//! The reason for the end of a session.
 
 use std::{
     borrow::Cow,
@@ -10,44 +10,47 @@ use crate::address::without_userinfo;
 use crate::refusal::Refusal;
 use sockets_proto::{CloseReason, clamp_timeout};
 
-/// Why a session ended. It displays itself as a sentence.
+/// The reason for the end of a session. Its [`Display`](std::fmt::Display) form is a sentence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DisconnectReason {
-    /// This side closed it: its last handle was dropped.
+    /// The local peer closed the session: its last handle was dropped, or it called `close`.
     Closed,
-    /// The other side closed it: its last handle was dropped.
+    /// The remote peer closed the session: its last handle was dropped, or it called `close`.
     PeerClosed,
-    /// The server disconnected the client, with these words.
+    /// The server disconnected the client with this message.
     Kicked(String),
     /// The server shut down.
     ShuttingDown,
-    /// The server shut down, and expects the client to reconnect, after a time of its own: see
+    /// The server shut down and asks the client to reconnect after a delay. The delay of each
+    /// client is different. See
     /// [`Server::shutdown_for_restart`](crate::Server::shutdown_for_restart) and
     /// [`Server::shutdown_with_redirect`](crate::Server::shutdown_with_redirect).
     Restarting {
-        /// The address to which the client reconnects, if it is another one.
+        /// The address to which the client reconnects, if it differs from the current one.
         at: Option<String>,
     },
-    /// The link broke without a goodbye.
+    /// The connection broke without a close reason. The text describes the failure.
     Lost(String),
-    /// The peer does not take bytes fast enough. Its queue was full
+    /// The peer does not receive bytes fast enough. Its queue was full
     /// ([`Limits::outgoing_queue`](crate::Limits::outgoing_queue)), or it accepted no bytes for
-    /// [`Limits::stall`](crate::Limits::stall). A handler that waits for it to read replies is also held for `stall` at
-    /// most, even if it reads a little meanwhile.
+    /// [`Limits::stall`](crate::Limits::stall). A handler that waits for the peer to read replies
+    /// is also held for at most `stall`, even if the peer reads a little meanwhile.
     TooSlow,
-    /// One side heard nothing of the other for too long: see [`Limits::silence`](crate::Limits::silence).
+    /// One peer received nothing from the other for longer than its idle timeout: see
+    /// [`Limits::silence`](crate::Limits::silence).
     Silent,
     /// The server's authentication or its `connected` hook refused the client.
     Refused(Refusal),
-    /// Somebody else has gone on with this session, over another connection, with the token that this client had.
+    /// Another connection resumed this session with the resumption token of this client, which
+    /// another program may have copied.
     Superseded,
-    /// One side broke the protocol; this says which, and how.
+    /// One of the peers breached the protocol. The text names the peer and the error.
     ProtocolViolation(String),
 }
 
 impl DisconnectReason {
-    /// Returns the server's message: that of `disconnect("…")`, or of a [`UnsupportedType`].
+    /// Returns the message of the server: that of `disconnect("…")` or of a [`Refusal`].
     ///
     /// ```
     /// # use sockets::DisconnectReason;
@@ -62,14 +65,14 @@ impl DisconnectReason {
         }
     }
 
-    /// What the other side's goodbye means to this one.
+    /// Returns the local meaning of a close reason that the peer sent.
     pub(crate) fn from_close(reason: CloseReason, text: String) -> Self {
         match reason {
             CloseReason::Closed => Self::PeerClosed,
             CloseReason::Kicked => Self::Kicked(text),
             CloseReason::ShuttingDown => Self::ShuttingDown,
             CloseReason::Restarting => Self::Restarting { at: delayed(&text).1.map(without_userinfo) },
-            CloseReason::ProtocolError => Self::ProtocolViolation(format!("the other side says: {text}")),
+            CloseReason::ProtocolError => Self::ProtocolViolation(format!("the peer reports: {text}")),
             CloseReason::TooSlow => Self::TooSlow,
             CloseReason::NotReady => Self::Refused(Refusal::retry("the server did not prepare the session in time")),
             CloseReason::Refused => Self::Refused(Refusal::new(text)),
@@ -82,8 +85,9 @@ impl DisconnectReason {
         }
     }
 
-    /// Returns the goodbye for the peer, unless the connection is lost or the peer has sent one. `retries` is set if the
-    /// peer knows the reasons for refusals. The client of a server that restarts reconnects after `delay`.
+    /// Returns the close reason to send to the peer, or `None` if the connection is lost or the
+    /// peer has closed. `retries` is `true` if the peer knows the reasons for refusals. The client
+    /// of a server that restarts reconnects after `delay`.
     pub(crate) fn to_close(&self, retries: bool, delay: Duration) -> Option<(CloseReason, Cow<'_, str>)> {
         let text = Cow::Borrowed;
         match self {
@@ -94,7 +98,7 @@ impl DisconnectReason {
                 let at = at.iter().flat_map(|at| [" ", at]);
                 Some((CloseReason::Restarting, Cow::Owned(delay.as_millis().to_string() + &at.collect::<String>())))
             }
-            Self::ProtocolViolation(what) => Some((CloseReason::ProtocolError, text(what))),
+            Self::ProtocolViolation(error) => Some((CloseReason::ProtocolError, text(error))),
             Self::TooSlow => Some((CloseReason::TooSlow, text(""))),
             Self::Refused(refusal) => Some(match refusal.retry_after() {
                 None if retries => (CloseReason::Refused, text(refusal.message())),
@@ -111,7 +115,7 @@ impl DisconnectReason {
     }
 }
 
-/// Returns the delay at the beginning of a goodbye's text, and the rest.
+/// Splits the text of a close reason into the delay at its beginning and the rest.
 pub(crate) fn delayed(text: &str) -> (Duration, Option<&str>) {
     let (millis, rest) = text.split_once(' ').map_or((text, None), |(millis, rest)| (millis, Some(rest)));
     (clamp_timeout(Duration::from_millis(millis.parse().unwrap_or(0))), rest)
@@ -120,20 +124,20 @@ pub(crate) fn delayed(text: &str) -> (Duration, Option<&str>) {
 impl Display for DisconnectReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Closed => f.write_str("this side closed the connection"),
-            Self::PeerClosed => f.write_str("the other side closed the connection"),
+            Self::Closed => f.write_str("the local peer closed the connection"),
+            Self::PeerClosed => f.write_str("the remote peer closed the connection"),
             Self::Kicked(message) => write!(f, "the server disconnected the client: {message}"),
             Self::ShuttingDown => f.write_str("the server shut down"),
-            Self::Restarting { at: None } => f.write_str("the server shut down, and is expected back"),
-            Self::Restarting { at: Some(at) } => write!(f, "the server shut down, and is followed by {at}"),
-            Self::Lost(what) => write!(f, "the connection was lost: {what}"),
+            Self::Restarting { at: None } => f.write_str("the server is restarting"),
+            Self::Restarting { at: Some(at) } => write!(f, "the server shut down; the client reconnects to {at}"),
+            Self::Lost(error) => write!(f, "the connection was lost: {error}"),
             Self::TooSlow => {
                 f.write_str("a peer did not read fast enough (see `Limits::outgoing_queue` and `Limits::stall`)")
             }
-            Self::Silent => f.write_str("a side heard nothing of the other for too long"),
-            Self::Superseded => f.write_str("the session goes on over another connection"),
+            Self::Silent => f.write_str("the idle timeout expired (see `Limits::silence` and `Limits::heartbeat`)"),
+            Self::Superseded => f.write_str("the session was resumed over another connection"),
             Self::Refused(refusal) => write!(f, "the server refused the client: {refusal}"),
-            Self::ProtocolViolation(what) => write!(f, "the protocol was broken: {what}"),
+            Self::ProtocolViolation(error) => write!(f, "protocol error: {error}"),
         }
     }
 }
@@ -143,12 +147,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn goodbye_of_a_restart_has_the_delay_of_its_client() {
+    fn close_reason_of_restart_contains_delay() {
         for at in [None, Some("tcp://next:1".to_owned())] {
             let reason = DisconnectReason::Restarting { at };
-            let (farewell, text) = reason.to_close(true, Duration::from_millis(250)).unwrap();
+            let (reason_sent, text) = reason.to_close(true, Duration::from_millis(250)).unwrap();
             assert_eq!(delayed(&text).0, Duration::from_millis(250));
-            assert_eq!(DisconnectReason::from_close(farewell, text.into_owned()), reason);
+            assert_eq!(DisconnectReason::from_close(reason_sent, text.into_owned()), reason);
         }
     }
 }

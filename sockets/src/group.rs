@@ -12,7 +12,10 @@ use crate::{
 };
 use sockets_proto::name::{InvalidName, check_path, check_segment, key};
 
-/// A group by its path, on a peer or an audience: the dynamic interface, on the same wire as the typed one.
+/// A handle to a group, by its path, of a peer or an audience.
+///
+/// Its methods call and serve by name, without a contract. Calls by name and calls by stubs are the
+/// same on the wire.
 ///
 /// ```
 /// # async fn example(client: &sockets::Client) -> Result<(), sockets::CallError> {
@@ -32,18 +35,18 @@ impl<T: Clone> Group<T> {
         Self { target, path: String::new() }
     }
 
-    /// The subgroup under this path.
+    /// Returns the subgroup under this path.
     pub fn group(&self, path: &str) -> Self {
         let path = if self.path.is_empty() { path.to_owned() } else { format!("{}/{path}", self.path) };
         Self { target: self.target.clone(), path }
     }
 
-    /// What is called.
+    /// Returns the peer or audience that is called.
     pub(crate) fn target(&self) -> &T {
         &self.target
     }
 
-    /// The path.
+    /// Returns the path, with `/` between its segments.
     pub fn path(&self) -> &str {
         &self.path
     }
@@ -56,32 +59,39 @@ impl<T: Clone> Group<T> {
 }
 
 impl Peer {
-    /// The group under this path, for dynamic calls; a group is created by being named. A path that breaks the rules is
-    /// an error of the calls that use it.
+    /// Returns the group under this path, for calls by name. Nothing is created or checked.
+    ///
+    /// An invalid path is an error of the calls that use it.
     pub fn group(&self, path: &str) -> Group<Self> {
         Group::root(self.clone()).group(path)
     }
 
-    /// Sends an emit to the listeners of `name` that are in no group, and waits for room in the outgoing buffer.
+    /// Sends an emit to the listeners of `name` outside of any group. Waits for capacity in the
+    /// outgoing queue.
     ///
-    /// `args` is one tuple; a single argument may stand alone, since `(x,)` and `x` are the same bytes. Nobody checks types
-    /// here, so mind those of literals: `2` is an `i32`, and for a listener that takes a `u32` it has to be `2_u32`.
+    /// `args` is a tuple. A single argument can be passed without a tuple, since `(x,)` and `x`
+    /// have the same encoding.
+    ///
+    /// Types are not checked here, so literals need the type of the listener. For a listener that
+    /// takes a `u32`, pass `2_u32`, since `2` is an `i32`.
     ///
     /// # Errors
     ///
-    /// If the name is not legal, the arguments do not encode or are too large, or the connection has ended.
+    /// If the name is invalid, the arguments cannot be encoded or are too large, or the session has
+    /// ended.
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it is ready, it has sent nothing.
+    /// If the future is dropped before completion, nothing has been sent.
     pub async fn emit<A: Serialize + ?Sized>(&self, name: &str, args: &A) -> Result<(), CallError> {
         Group::root(self.clone()).emit(name, args).await
     }
 
-    /// Makes a request of whoever answers `name` and is in no group.
+    /// Sends a request to the handler or listener of `name` outside of any group, and waits for the
+    /// reply.
     ///
-    /// `args` is as for [`emit`](Self::emit). A method that returns a `Result` is answered with that: `R` is `Result<T, E>`
-    /// then.
+    /// `args` is as for [`emit`](Self::emit). If the method returns a `Result`, `R` is that
+    /// `Result<T, E>`.
     ///
     /// # Errors
     ///
@@ -89,7 +99,8 @@ impl Peer {
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it is ready, it cancels the call: its handler is stopped at its next suspension.
+    /// If the future is dropped before completion, the call is cancelled: its handler is stopped at
+    /// its next suspension.
     pub async fn request<R: DeserializeOwned>(
         &self,
         name: &str,
@@ -98,13 +109,17 @@ impl Peer {
         Group::root(self.clone()).request(name, args).await
     }
 
-    /// Listens to `name`, in no group. Emits are heard by all listeners; a request is answered by the first.
+    /// Adds a listener for `name` outside of any group.
     ///
-    /// Arguments are one tuple: `|(item, count): (String, u32)| async move { … }`. What is returned is the reply.
+    /// An emit is passed to all listeners of the name. A request is answered by the first of them.
+    ///
+    /// Several arguments are a tuple: `|(item, count): (String, u32)| async move { … }`. The value
+    /// that the function returns is the reply.
     ///
     /// # Panics
     ///
-    /// If the name is not legal, has the key of another one, or is one too many.
+    /// If the name is invalid, has the same key as another name, or exceeds
+    /// [`Limits::names_per_peer`](crate::Limits::names_per_peer).
     pub fn listen<A, F, Fut>(&self, name: &str, f: F) -> Listener
     where
         A: DeserializeOwned + Send + 'static,
@@ -114,7 +129,8 @@ impl Peer {
         Group::root(self.clone()).listen(name, f)
     }
 
-    /// Answers requests to `name`, in no group, instead of whoever does now.
+    /// Adds a listener for `name`, outside of any group, that answers its requests. It replaces the
+    /// function that answered them before.
     ///
     /// # Panics
     ///
@@ -130,20 +146,20 @@ impl Peer {
 }
 
 impl Group<Peer> {
-    /// As [`Peer::emit`], in this group.
+    /// Sends an emit, as [`Peer::emit`] does, in this group.
     ///
     /// # Errors
     ///
-    /// As [`Peer::emit`].
+    /// As [`Peer::emit`], and if the path is invalid.
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it is ready, it has sent nothing.
+    /// If the future is dropped before completion, nothing has been sent.
     pub async fn emit<A: Serialize + ?Sized>(&self, name: &str, args: &A) -> Result<(), CallError> {
         self.target.session().emit(Callee::Named(&self.named(name)?), args).await
     }
 
-    /// As [`Peer::request`], in this group.
+    /// Sends a request, as [`Peer::request`] does, in this group.
     ///
     /// # Errors
     ///
@@ -151,7 +167,8 @@ impl Group<Peer> {
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it is ready, it cancels the call on the other side.
+    /// If the future is dropped before completion, the call is cancelled, and the peer stops its
+    /// handler.
     pub async fn request<R: DeserializeOwned>(
         &self,
         name: &str,
@@ -160,40 +177,40 @@ impl Group<Peer> {
         self.target.session().call(Callee::Named(&self.named(name)?), None, args).await
     }
 
-    /// As [`Peer::listen`], in this group.
+    /// Adds a listener, as [`Peer::listen`] does, in this group.
     ///
     /// # Panics
     ///
-    /// As [`Peer::listen`], and if the path is not legal.
+    /// As [`Peer::listen`], and if the path is invalid.
     pub fn listen<A, F, Fut>(&self, name: &str, f: F) -> Listener
     where
         A: DeserializeOwned + Send + 'static,
         F: Fn(A) -> Fut + Send + Sync + 'static,
         Fut: Future<Output: Serialize + Send> + Send + 'static,
     {
-        self.add_listener(name, f, ListenerKind::InTurn)
+        self.add_listener(name, f, ListenerKind::Listener)
     }
 
-    /// As [`Peer::set_callback`], in this group.
+    /// Adds a listener that answers requests, as [`Peer::set_callback`] does, in this group.
     ///
     /// # Panics
     ///
-    /// As [`Peer::listen`], and if the path is not legal.
+    /// As [`Peer::listen`], and if the path is invalid.
     pub fn set_callback<A, F, Fut>(&self, name: &str, f: F) -> Listener
     where
         A: DeserializeOwned + Send + 'static,
         F: Fn(A) -> Fut + Send + Sync + 'static,
         Fut: Future<Output: Serialize + Send> + Send + 'static,
     {
-        self.add_listener(name, f, ListenerKind::Always)
+        self.add_listener(name, f, ListenerKind::Callback)
     }
 
-    fn add_listener<A, F>(&self, name: &str, f: F, answering: ListenerKind) -> Listener
+    fn add_listener<A, F>(&self, name: &str, f: F, kind: ListenerKind) -> Listener
     where
         ListenerFn<F, A>: ListenerService + 'static,
     {
         let listen = Arc::new(ListenerFn::new(f));
-        match Listener::add(self.target.session(), &self.path, name, listen, answering) {
+        match Listener::add(self.target.session(), &self.path, name, listen, kind) {
             Ok(listener) => listener,
             Err(error) => panic!("{error}"),
         }

@@ -43,13 +43,18 @@
 //!
 //! - [`group`] describes contracts: arguments, replies, deadlines and overflow policies.
 //! - [`Server`] and [`ServerBuilder`] listen, authenticate clients and hold their [`Socket`]s.
+//! - [`Authenticate`] maps a client's login and its [`ConnectInfo`] to an [`Identity`], or to a
+//!   [`Refusal`].
 //! - [`Client`] and [`ClientBuilder`] connect, and reconnect after a connection has broken. The
-//!   session then resumes, and no message is lost or delivered twice; see [`ClientState`].
+//!   session then resumes, and no message is lost or delivered twice; see [`ClientState`] and
+//!   [`Reconnect`].
 //! - [`Audience`] addresses a room, a list of users or all clients. An emit goes to every member, and
 //!   a request returns [`Replies`], a stream with one result for each member.
 //! - [`Peer`], [`Group`] and [`Listener`] call and serve methods by name, without a contract.
 //! - [`CallError`], [`ConnectError`] and [`DisconnectReason`] describe failures.
-//! - [`Limits`] bounds everything that a peer can consume.
+//! - [`Call`] provides a handler with its caller: a [`Peer`], and on a server a [`Socket`].
+//! - [`Limits`] bounds everything that a peer can consume. [`Stats`] counts the messages of a
+//!   session that were dropped or failed.
 //!
 //! The library runs on [tokio](https://docs.rs/tokio), and encodes arguments and replies with
 //! [postcard](https://docs.rs/postcard).

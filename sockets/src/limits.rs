@@ -1,4 +1,4 @@
-//! The limits that keep a peer from using more than its share.
+//! Limits on the resources that a peer can use.
 
 use std::time::Duration;
 
@@ -8,17 +8,27 @@ use sockets_proto::{KeepAliveConfig, Settings};
 const MAX_FRAME_MIN: u32 = 256;
 /// The minimum of `max_decoded`, in bytes. With 0, no `String` or `Vec` could be received.
 const MAX_DECODED_MIN: u32 = 256;
-/// The minimum of the time limits.
+/// The minimum of the limits that are times.
 const TIME_MIN: Duration = Duration::from_millis(1);
 /// The minimum of `heartbeat`.
 const HEARTBEAT_MIN: Duration = Duration::from_millis(50);
 /// The minimum of `silence`.
 const SILENCE_MIN: Duration = Duration::from_millis(200);
 
-/// What one connection may use, and how many of them a server has. Every limit has a sane default, and none but the two
-/// rates can be switched off. The builders' `limits` panics if one is below its minimum: 256 bytes for `max_frame` and
-/// `max_decoded`, 200 ms for `silence`, 50 ms for `heartbeat`, 1 ms for `authentication`, `connected`, `call_timeout` and
-/// `stall`, and 1 for the other numbers. `shutdown_grace` and the limits of resumption may be 0.
+/// Limits on the resources of a connection, and on the number of connections of a server.
+///
+/// Every limit has a default. Only the two rates, `calls_per_second` and `bytes_per_second`, can be
+/// disabled, and are by default. The `limits` methods of the builders panic if a limit is below its
+/// minimum:
+///
+/// | limit | minimum |
+/// | --- | --- |
+/// | `max_frame`, `max_decoded` | 256 bytes |
+/// | `silence` | 200 ms |
+/// | `heartbeat` | 50 ms |
+/// | `authentication`, `connected`, `call_timeout`, `stall` | 1 ms |
+/// | `shutdown_grace`, `resume_within`, `resume_bytes`, `resume_sessions`, `resume_sessions_bytes` | 0 |
+/// | all other numbers | 1 |
 ///
 /// ```
 /// use std::time::Duration;
@@ -29,115 +39,157 @@ const SILENCE_MIN: Duration = Duration::from_millis(200);
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// The largest message that is accepted, in bytes. Default: 4 MiB. A peer that announces a larger one is
-    /// disconnected before any memory is set aside for it; a call that is too large to send fails with
+    /// The maximum size of a received message, in bytes. Default: 4 MiB.
+    ///
+    /// A peer that announces a larger message is disconnected before memory is allocated for it. A
+    /// call that is too large for its receiver fails with
     /// [`CallError::TooLarge`](crate::CallError::TooLarge).
     ///
-    /// Arguments have 9 bytes less for an emit and 29 bytes less for a request, whether they are sent to one peer or
-    /// to an audience. An emit to an audience fails if no member accepts it, and skips members that do not if others do.
+    /// The arguments of an emit can have 9 bytes less, and the arguments of a request 29 bytes
+    /// less. This holds for calls to a single peer and to an audience. An emit to an audience fails
+    /// if no member accepts its size. Otherwise members that do not accept it are skipped.
     pub max_frame: u32,
-    /// The most memory that the decoded arguments or reply of one message may take, in bytes. Default: 64 MiB. A value may
-    /// take much more memory than its bytes on the wire: a `Vec` of an enum of 32 bytes takes 32 bytes for each byte
-    /// received. A larger value fails with [`CallError::Decode`](crate::CallError::Decode), whose text names this limit.
+    /// The maximum memory of the decoded arguments or reply of one message, in bytes. Default: 64
+    /// MiB.
     ///
-    /// The memory is estimated by the sizes and numbers of elements, before they are decoded. Spare capacity of
-    /// collections comes on top: `Vec` may reserve twice what it needs.
+    /// A decoded value may take much more memory than its encoding: a `Vec` of an enum of 32 bytes
+    /// takes 32 bytes for each received byte. A larger value fails with
+    /// [`CallError::Decode`](crate::CallError::Decode), whose message names this limit.
+    ///
+    /// The memory is estimated from the sizes and numbers of elements, before they are decoded. It
+    /// does not include spare capacity of collections: `Vec` may reserve twice the memory that it
+    /// needs.
     pub max_decoded: u32,
-    /// How many calls and emits may be in flight on a connection, in each direction. Default: 1,024. Of the two sides'
-    /// numbers, the smaller one counts. As many calls again may wait for a place,
-    /// within [`outgoing_queue`](Self::outgoing_queue) bytes; the next one fails with
+    /// The maximum number of calls and emits in flight on a connection, in each direction. Default:
+    /// 1,024.
+    ///
+    /// The smaller limit of the two peers applies. The same number of calls can be pending, within
+    /// [`outgoing_queue`](Self::outgoing_queue) bytes. A further call fails with
     /// [`CallError::Overloaded`](crate::CallError::Overloaded).
     pub calls_in_flight: u32,
-    /// How many bytes of calls and emits may be in flight on a connection, in each direction, counted until their handlers
-    /// end. Default: 1 MiB. Of the two sides' numbers, the smaller one counts. A message that does not fit is let
-    /// through while at most half of them are in use.
+    /// The maximum size of all calls and emits in flight on a connection, in bytes and in each
+    /// direction. Default: 1 MiB.
+    ///
+    /// A message counts until its handler has completed. The smaller limit of the two peers
+    /// applies. While at most half of the limit is in use, a message of any size is sent.
     pub bytes_in_flight: u32,
-    /// The number of bytes that may wait to be sent to a peer. Default: 4 MiB. A queue below this limit accepts one
-    /// more message of any size.
+    /// The maximum number of bytes that wait to be sent to a peer. Default: 4 MiB. A queue below
+    /// this limit accepts one more message of any size.
     ///
-    /// An emit to a single peer waits for room. An emit to an audience waits at most 1 s, for members that have taken
-    /// bytes within that second. Then the method's [policy](macro@crate::group#emits-to-slow-members) applies: by
-    /// default, the member is disconnected.
+    /// An emit to a single peer waits for capacity. An emit to an audience waits at most 1 s, and
+    /// only for members that received bytes within that second. Then the method's [overflow
+    /// policy](macro@crate::group#emits-to-slow-members) applies. By default, the member is
+    /// disconnected.
     ///
-    /// A reply that finds no room waits, encoded. While as many bytes of replies wait as this limit, handlers are not
-    /// resumed whose method has returned replies of 4 KiB or more.
+    /// A reply that exceeds the capacity waits in encoded form. While the bytes of waiting replies
+    /// reach this limit, some handlers are not resumed: those of methods that have returned replies
+    /// of 4 KiB or more.
     pub outgoing_queue: u32,
-    /// How long a peer may take to greet and to authenticate. Default: 10 s.
+    /// The maximum time until a client has sent its hello and is authenticated. Default: 10 s.
+    ///
+    /// For a client, it is the time for the login function, opening the connection and the server's
+    /// authentication.
     pub authentication: Duration,
-    /// How many bytes a peer's greeting, login included, may have. Default: 64 KiB.
+    /// The maximum size of a client's hello with its login, in bytes. Default: 64 KiB.
     pub login_bytes: u32,
-    /// How long the `connected` hook may take. Default: 10 s.
+    /// The maximum time of the `connected` hook. Default: 10 s.
     pub connected: Duration,
-    /// The deadline of a call that sets none of its own, and the longest that the handler of an emit may run.
-    /// Default: 30 s.
+    /// The timeout of calls that set none of their own, and the maximum time of the handler of an
+    /// emit. Default: 30 s.
     pub call_timeout: Duration,
-    /// How long [`Server::shutdown`](crate::Server::shutdown) waits for calls under way. Default: 10 s.
+    /// The time for which [`Server::shutdown`](crate::Server::shutdown) waits for calls in flight.
+    /// Default: 10 s.
     pub shutdown_grace: Duration,
-    /// How long a peer may accept no bytes at all while some wait to be sent. Default: 30 s.
+    /// The write timeout: the maximum time for which a peer accepts no bytes while bytes wait to be
+    /// sent. Default: 30 s.
     ///
-    /// It is also how long a handler may be held since too many bytes of replies wait for the peer.
+    /// It also limits the time for which a handler is held because too many bytes of replies wait
+    /// for the peer.
     pub stall: Duration,
-    /// How long this side may say nothing on an idle connection: then it sends a heartbeat, sooner if the other side
-    /// bears less. Default: 20 s. A busy connection has none.
+    /// The maximum time without a sent frame. Then a keep-alive frame is sent. Default: 20 s.
+    ///
+    /// Keep-alive frames are sent sooner if the idle timeout of the peer requires it. A busy
+    /// connection has none.
     pub heartbeat: Duration,
-    /// How long the other side may say nothing: then the connection ends with
-    /// [`DisconnectReason::Silent`](crate::DisconnectReason::Silent). Default: 45 s. A frame counts when it is
-    /// whole, when it begins, and with each 64 KiB of it. The other side is told of this limit, and keeps it with its
-    /// heartbeats; one that knows none is held to it only within a frame.
+    /// The idle timeout: the maximum time without received data. Then the connection ends with
+    /// [`DisconnectReason::Silent`](crate::DisconnectReason::Silent). Default: 45 s.
     ///
-    /// A handler that blocks its thread keeps its connection from sending heartbeats.
+    /// The timeout restarts when a frame begins, when it is complete, and with each 64 KiB of it.
+    /// The peer receives this limit in the handshake, and sends keep-alive frames often enough. To
+    /// a peer that does not support keep-alive frames, the limit applies only within a frame.
+    ///
+    /// A handler that blocks its thread delays the keep-alive frames of its connection.
     pub silence: Duration,
-    /// How many connections a server has at once. Default: 65,536. One more is refused:
-    /// [`ConnectError::Refused`](crate::ConnectError::Refused) says that the server is full. Only those who have
-    /// authenticated count, with those whose connection has broken while their session is kept.
+    /// The maximum number of connections of a server. Default: 65,536.
+    ///
+    /// A further client is refused: its [`ConnectError::Refused`](crate::ConnectError::Refused)
+    /// reports that the server is full. Only authenticated clients count. Detached sessions count,
+    /// too.
     pub connections: u32,
-    /// How many peers a server greets and authenticates at once. Default: 1,024. More wait, in the system's queue of
-    /// new connections, until one of those is through. One that has sent no greeting for a second is hung up on if
-    /// others wait; so peers that connect and say nothing delay the others by about a second for each so many of them.
+    /// The maximum number of clients in the handshake or in authentication at the same time.
+    /// Default: 1,024.
     ///
-    /// Each connection needs a file descriptor. Raise the limit of open files above the sum of this limit and
-    /// [`connections`](Self::connections); many systems start with 1,024. If the system has none left, the server
-    /// disconnects clients that have sent nothing for a second.
+    /// Further clients wait in the system's queue of new connections. While others wait, a client
+    /// that has not sent its hello within a second is disconnected. With the default, each 1,024
+    /// clients that send nothing delay the others by about a second.
+    ///
+    /// Each connection needs a file descriptor. Raise the limit of open files above the sum of this
+    /// limit and [`connections`](Self::connections). The default of many systems is 1,024. If the
+    /// system has no descriptor left, the server disconnects clients that have sent nothing for a
+    /// second.
     pub handshakes: u32,
-    /// How many rooms a socket may be in. Default: 1,024.
+    /// The maximum number of rooms of a socket. Default: 1,024.
     pub rooms_per_socket: u32,
-    /// How many names a connection may listen to. Default: 4,096. Of about as many names of the other side the signatures
-    /// are known; calls to others are not compared in advance.
-    pub names_per_peer: u32,
-    /// How long a server keeps the session of a client whose connection has broken, so that the client can go on with it over
-    /// another one. Default: 30 s.
-    pub resume_within: Duration,
-    /// How many bytes that have been sent to a peer, and that it has not acknowledged, are kept to be sent again over another connection.
-    /// Default: 1 MiB. One who has missed more than that cannot go on with its session. A longer message survives a break as long as
-    /// nothing is sent behind it.
-    pub resume_bytes: u32,
-    /// How many sessions a server keeps whose connections have broken. Default: 4,096. For one more, the one that has waited longest
-    /// ends. With 0, sessions end with their connections.
-    pub resume_sessions: u32,
-    /// The number of bytes that all of these sessions may hold together. Default: 64 MiB. While they hold more, sessions end that
-    /// hold more than their part of it. A reply that would exceed it ends its session, and is not kept.
+    /// The maximum number of names that a connection listens to. Default: 4,096.
     ///
-    /// This counts messages that wait, messages that are retained for another connection, replies, and received calls whose
-    /// handlers have not ended. Such a call counts as twice its bytes, since its arguments are decoded, and 2 KiB.
+    /// The signatures of about the same number of the peer's names are stored. Calls to other names
+    /// are not compared before they are sent.
+    pub names_per_peer: u32,
+    /// The time for which a server keeps a detached session, which the client can resume over
+    /// another connection. Default: 30 s.
+    pub resume_within: Duration,
+    /// The maximum number of bytes that were sent to a peer, are not acknowledged, and are retained
+    /// for retransmission. Default: 1 MiB.
+    ///
+    /// A client that missed more than that cannot resume its session. A longer message survives a
+    /// connection loss as long as nothing is sent after it.
+    pub resume_bytes: u32,
+    /// The maximum number of detached sessions of a server. Default: 4,096.
+    ///
+    /// For a further session, the one that has been detached longest ends. With 0, sessions end
+    /// with their connections.
+    pub resume_sessions: u32,
+    /// The maximum number of bytes that all detached sessions hold together. Default: 64 MiB.
+    ///
+    /// While they hold more, sessions end that hold more than an equal share. A reply that would
+    /// exceed the limit ends its session and is not stored.
+    ///
+    /// The limit counts queued messages, messages retained for retransmission, replies, and
+    /// received calls whose handlers have not completed. Such a call counts as twice its bytes,
+    /// since its arguments are decoded, and 2 KiB.
     pub resume_sessions_bytes: u32,
-    /// How many calls and emits a second are taken from a peer, if that is limited. Default: `None`. A second's worth
-    /// may come at once. The others wait, in their order and with their deadlines running, where they count as in flight: so
-    /// the peer is slowed down, and fails its own further calls with
-    /// [`CallError::Overloaded`](crate::CallError::Overloaded). Answers are not held up.
+    /// The maximum rate of calls and emits from a peer, in messages per second. Default: `None`,
+    /// which is no limit.
+    ///
+    /// A burst of one second's messages is accepted. Further messages wait in order, while their
+    /// deadlines run. They count as in flight, so the peer slows down: its further calls fail with
+    /// [`CallError::Overloaded`](crate::CallError::Overloaded). Replies are not delayed.
     pub calls_per_second: Option<u32>,
-    /// How many bytes of calls and emits a second are taken from a peer, if that is limited. Default: `None`. As
-    /// [`calls_per_second`](Self::calls_per_second); a message of more than a second's worth is taken, and the next
-    /// ones wait the longer.
+    /// The maximum rate of calls and emits from a peer, in bytes per second. Default: `None`, which
+    /// is no limit.
+    ///
+    /// It works as [`calls_per_second`](Self::calls_per_second) does. A message of more than one
+    /// second's bytes is accepted, and the following messages wait longer.
     pub bytes_per_second: Option<u32>,
 }
 
 impl Limits {
-    /// Returns the settings that this side announces in the handshake.
+    /// Returns the settings that this peer announces in the handshake.
     pub(crate) fn settings(&self) -> Settings {
         Settings::new(self.max_frame, self.calls_in_flight, self.bytes_in_flight)
     }
 
-    /// Returns the times by which this side detects a dead connection.
+    /// Returns the idle timeout and the keep-alive interval.
     pub(crate) fn keep_alive(&self) -> KeepAliveConfig {
         KeepAliveConfig { idle_timeout: self.silence, interval: self.heartbeat }
     }
@@ -191,8 +243,8 @@ impl Limits {
             ("calls_per_second", calls_per_second.unwrap_or(1), 1),
             ("bytes_per_second", bytes_per_second.unwrap_or(1), 1),
         ];
-        for (name, value, least) in numbers {
-            assert!(value >= least, "`Limits::{name}` is {value}: set it to at least {least}");
+        for (name, value, minimum) in numbers {
+            assert!(value >= minimum, "`Limits::{name}` is {value}: set it to at least {minimum}");
         }
         let times = [
             ("authentication", *authentication, TIME_MIN),
@@ -202,8 +254,8 @@ impl Limits {
             ("heartbeat", *heartbeat, HEARTBEAT_MIN),
             ("silence", *silence, SILENCE_MIN),
         ];
-        for (name, value, least) in times {
-            assert!(value >= least, "`Limits::{name}` is {value:?}: set it to at least {least:?}");
+        for (name, value, minimum) in times {
+            assert!(value >= minimum, "`Limits::{name}` is {value:?}: set it to at least {minimum:?}");
         }
     }
 }

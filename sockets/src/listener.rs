@@ -1,4 +1,4 @@
-//! Functions that listen to a name.
+//! Functions that serve a name.
 
 use std::{
     future::Future,
@@ -14,7 +14,8 @@ use crate::{
 };
 use sockets_proto::name::{InvalidName, check_path, check_segment, key};
 
-/// A subscription to a name. Dropping it changes nothing; [`stop`](Self::stop) unsubscribes.
+/// A handle to a function that listens to a name. Dropping the handle does not remove the function;
+/// [`stop`](Self::stop) does.
 #[derive(Clone, Debug)]
 pub struct Listener {
     session: Weak<Session>,
@@ -22,11 +23,12 @@ pub struct Listener {
     id: u64,
 }
 
-/// Whether a function is one of many that hear, or the one that answers.
+/// The kind of a listener: it receives emits in the order of registration, or it also answers all
+/// requests.
 #[derive(Clone, Copy)]
 pub(crate) enum ListenerKind {
-    InTurn,
-    Always,
+    Listener,
+    Callback,
 }
 
 impl Listener {
@@ -35,21 +37,21 @@ impl Listener {
         path: &str,
         name: &str,
         listen: Arc<dyn ListenerService>,
-        answering: ListenerKind,
+        kind: ListenerKind,
     ) -> Result<Self, ListenError> {
         check_path(path)?;
         check_segment(name)?;
-        // A clone is kept here, so that one that is refused is not dropped under the lock.
+        // `listen` is cloned, so that a function that is refused is not dropped under the lock.
         let key = key(path, name);
-        let added = session.change_routes(&[key], |routes| match answering {
-            ListenerKind::InTurn => routes.listen(path, name, Arc::clone(&listen)).map(|id| (id, None)),
-            ListenerKind::Always => routes.set_callback(path, name, Arc::clone(&listen)),
+        let added = session.change_routes(&[key], |routes| match kind {
+            ListenerKind::Listener => routes.listen(path, name, Arc::clone(&listen)).map(|id| (id, None)),
+            ListenerKind::Callback => routes.set_callback(path, name, Arc::clone(&listen)),
         });
         let (id, _replaced) = added?;
         Ok(Self { session: Arc::downgrade(session), key, id })
     }
 
-    /// Unsubscribes. Calls that have started go on.
+    /// Removes the function. Calls that have started continue.
     pub fn stop(&self) {
         if let Some(session) = self.session.upgrade() {
             drop(session.change_routes(&[self.key], |routes| routes.remove(self.key, self.id)));
@@ -57,7 +59,7 @@ impl Listener {
     }
 }
 
-/// Why a name cannot be listened to.
+/// The error of a name that cannot be listened to.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub(crate) enum ListenError {
@@ -65,7 +67,7 @@ pub(crate) enum ListenError {
     Registration(#[from] RegistrationError),
 }
 
-/// A user's function over arguments of type `A`.
+/// A user's function that takes arguments of type `A`.
 pub(crate) struct ListenerFn<F, A> {
     f: Arc<F>,
     arguments: PhantomData<fn(A)>,
@@ -83,9 +85,9 @@ where
     F: Fn(A) -> Fut + Send + Sync + 'static,
     Fut: Future<Output: Serialize + Send> + Send + 'static,
 {
-    fn start(&self, call: Responder, place: &mut HandlerSlot) {
+    fn start(&self, call: Responder, slot: &mut HandlerSlot) {
         let f = Arc::clone(&self.f);
-        place.put(async move {
+        slot.put(async move {
             let args = call.decode::<A>()?;
             let reply = f(args).await;
             call.reply(reply).await

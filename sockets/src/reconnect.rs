@@ -1,17 +1,23 @@
-//! The settings for the attempts of a client to connect again.
+//! The settings for reconnection.
 
 use std::time::Duration;
 
-/// How a client reconnects when its connection has broken. By default it tries until it succeeds: the first time after a
-/// random fraction of 100 ms, the next times after random fractions of times that double, up to 10 s. So the clients that
-/// a server has lost at once do not come back at once.
+/// The policy by which a client reconnects after a connection loss.
 ///
-/// The attempts are consecutive until a connection was steady. A shorter connection counts as a failed attempt, so the
-/// delays grow while each connection ends soon. A connection is steady after a second at first. While connections are
-/// lost again and again, that time grows like the delays, up to the longest delay or a minute. It is a second again after
-/// a connection of that length. While the session can still be resumed
-/// ([`Limits::resume_within`](crate::Limits::resume_within)), a delay is at most a third of the time for that, unless the
-/// first one may be longer.
+/// By default, it tries until it succeeds. The delay before the first attempt is a random fraction
+/// of 100 ms. The maximum doubles with each further attempt, up to 10 s. The random fractions
+/// spread the load when a server loses all its clients at the same time.
+///
+/// Attempts are counted until a connection is steady. A connection that ends before counts as a
+/// failed attempt, so the delays grow while each connection ends soon.
+///
+/// A connection is steady after one second at first. While connections are lost repeatedly, that
+/// time grows with the delays, up to the longest delay or one minute. It is one second again after
+/// a connection of that length.
+///
+/// While the session can still be resumed, a delay is at most a third of
+/// [`Limits::resume_within`](crate::Limits::resume_within). The limit does not apply below the
+/// delay of the first attempt.
 ///
 /// ```
 /// use std::time::Duration;
@@ -27,11 +33,11 @@ pub struct Reconnect {
     attempts: u32,
 }
 
-/// The least of [`Reconnect::at_most_every`].
+/// The minimum of [`Reconnect::at_most_every`].
 const LONGEST_MIN: Duration = Duration::from_millis(100);
-/// The most of [`Reconnect::at_most_every`].
+/// The maximum of [`Reconnect::at_most_every`].
 const LONGEST_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-/// The time that is doubled if the first attempt is made at once.
+/// The delay that is doubled if the first attempt has no delay.
 const STEP_MIN: Duration = Duration::from_millis(1);
 
 impl Default for Reconnect {
@@ -46,20 +52,22 @@ impl Reconnect {
         Self { attempts: 0, ..Self::default() }
     }
 
-    /// Sets the longest time before the first attempt. Default: 100 ms. With zero, the first attempt is made at once; the
-    /// times before the next ones grow from 2 ms.
+    /// Sets the maximum delay before the first attempt. Default: 100 ms.
+    ///
+    /// With zero, the client makes the first attempt immediately. The maximum delays of further
+    /// attempts then start at 2 ms.
     pub fn first_within(self, first: Duration) -> Self {
         Self { first, ..self }
     }
 
-    /// Sets the longest time between two attempts. Default: 10 s. Less than 100 ms counts as 100 ms, and more than seven
-    /// days as seven days.
+    /// Sets the maximum delay between two attempts. Default: 10 s. The value is clamped to the
+    /// range from 100 ms to seven days.
     pub fn at_most_every(self, longest: Duration) -> Self {
         Self { longest: longest.clamp(LONGEST_MIN, LONGEST_MAX), ..self }
     }
 
-    /// Sets the number of consecutive attempts after which the client gives up. By default, it does not. With 0, it makes
-    /// none, as with [`never`](Self::never).
+    /// Sets the number of consecutive attempts after which the client gives up. Default: no limit.
+    /// 0 makes no attempts, as [`never`](Self::never) does.
     pub fn attempts(self, attempts: u32) -> Self {
         Self { attempts, ..self }
     }
@@ -72,7 +80,7 @@ impl Reconnect {
         self.attempts
     }
 
-    /// Returns the longest delay before an attempt, of which the first is number 1.
+    /// Returns the maximum delay before an attempt. The first attempt has number 1.
     pub(crate) fn longest_delay(&self, attempt: u32) -> Duration {
         if attempt <= 1 {
             return self.first.min(self.longest);
@@ -91,14 +99,14 @@ mod tests {
     }
 
     #[test]
-    fn delay_doubles_up_to_the_longest() {
+    fn delay_doubles_up_to_the_maximum() {
         let policy = Reconnect::default();
         assert_eq!(delays(&policy, 9), [100, 200, 400, 800, 1600, 3200, 6400, 10_000, 10_000]);
         assert_eq!(policy.longest_delay(u32::MAX), Duration::from_secs(10));
     }
 
     #[test]
-    fn delay_after_a_first_attempt_at_once_grows() {
+    fn delay_grows_from_zero_first_delay() {
         let policy = Reconnect::default().first_within(Duration::ZERO);
         assert_eq!(delays(&policy, 8), [0, 2, 4, 8, 16, 32, 64, 128]);
         assert_eq!(policy.longest_delay(u32::MAX), Duration::from_secs(10));

@@ -1,4 +1,4 @@
-//! The attempts of a client to connect again after its connection has broken.
+//! The reconnection of a client after a connection loss.
 
 use std::{future::Future, mem, pin::Pin, sync::Arc, time::Duration};
 
@@ -26,39 +26,40 @@ use crate::{
 };
 use sockets_proto::{Token, clamp_timeout};
 
-/// Makes a login, encoded.
+/// A function that returns the encoded login.
 pub(crate) type Login =
     Box<dyn Fn() -> Pin<Box<dyn Future<Output = Result<Vec<u8>, ConnectError>> + Send>> + Send + Sync>;
 
-/// Makes the login. Its panic is an error, since it must not be the panic of the task that awaits it.
+/// Calls the login function. Its panic is returned as an error, so that it does not end the task of
+/// the caller.
 pub(crate) async fn make_login(login: &Login) -> Result<Vec<u8>, ConnectError> {
     let made = hooks::run_future("auth_with", PeerLabel::Server, login).await;
-    made.unwrap_or_else(|| Err(ConnectError::Login("the function that makes it panicked".into())))
+    made.unwrap_or_else(|| Err(ConnectError::Login("the function of `auth_with` panicked".into())))
 }
 
-/// Knows the way back to the server.
+/// Opens new connections for a client's session.
 pub(crate) struct Reconnector {
     options: ClientOptions,
     limits: Arc<Limits>,
     login: Login,
     states: watch::Sender<ClientState>,
     backoff: Mutex<Backoff>,
-    ticket: Mutex<ReconnectState>,
+    reconnect_state: Mutex<ReconnectState>,
 }
 
-/// With what it goes on.
+/// The state with which the next connection resumes the session.
 struct ReconnectState {
     token: Token,
-    /// How many claims have been made, of this session and of former ones.
+    /// The number of resume requests sent for this session and former sessions.
     attempts: u64,
-    /// The sessions that became ready, and whether the current one is among them.
+    /// The number of sessions that became ready.
     sessions: u64,
     is_counted: bool,
-    /// Where the server is.
+    /// The address of the server.
     address: Address,
-    /// Where it has said that the next one is.
+    /// The address to which the server redirected the client.
     redirected: Option<Address>,
-    /// The reason of the loss, until a session is established again.
+    /// The reason for the connection loss, until a session is established again.
     lost: Option<DisconnectReason>,
 }
 
@@ -72,7 +73,7 @@ impl Reconnector {
         token: Token,
         states: watch::Sender<ClientState>,
     ) -> Self {
-        let ticket = ReconnectState {
+        let reconnect_state = ReconnectState {
             token,
             attempts: 0,
             sessions: 0,
@@ -82,13 +83,20 @@ impl Reconnector {
             lost: None,
         };
         let backoff = Backoff::new(policy, limits.resume_within);
-        Self { options, limits, login, states, backoff: Mutex::new(backoff), ticket: Mutex::new(ticket) }
+        Self {
+            options,
+            limits,
+            login,
+            states,
+            backoff: Mutex::new(backoff),
+            reconnect_state: Mutex::new(reconnect_state),
+        }
     }
 
-    /// Waits for the time of the next attempt, and at least for `wait`. Returns the number of the attempt, or `None` if there
-    /// are no more.
+    /// Waits for the next attempt, for at least `wait`. Returns the number of the attempt, or
+    /// `None` if there are no more.
     async fn next_attempt(&self, wait: Duration, state: impl FnOnce(u32) -> ClientState) -> Option<u32> {
-        let (attempt, delay) = self.backoff.lock().next(Instant::now(), part())?;
+        let (attempt, delay) = self.backoff.lock().next(Instant::now(), random_fraction())?;
         self.states.send_replace(state(attempt));
         sleep(delay.max(wait)).await;
         Some(attempt)
@@ -99,26 +107,30 @@ impl Reattach for Reconnector {
     fn next_link(self: Arc<Self>, session: Arc<Session>, reason: DisconnectReason) -> ReattachFuture {
         Box::pin(async move {
             self.backoff.lock().on_lost(Instant::now());
-            if self.ticket.lock().sessions == 0 {
-                // The first `connect` has not returned, and reports the reason.
+            if self.reconnect_state.lock().sessions == 0 {
+                // `connect` has not returned yet, and reports the reason.
                 return Err(reason);
             }
             let positions = session.positions();
-            let (lost, mut last) = self.ticket.lock().lose(&reason);
-            let tries = |attempt, error: Option<&ConnectError>| {
+            let (lost, mut last) = self.reconnect_state.lock().lose(&reason);
+            let reconnecting = |attempt, error: Option<&ConnectError>| {
                 let error = error.map(ConnectError::to_string);
                 ClientState::Reconnecting { attempt, reason: lost.clone(), error }
             };
-            // The time for which the server wants no attempt.
+            // The minimum delay, as requested by the server.
             let mut wait = Duration::ZERO;
             match &reason {
                 DisconnectReason::Restarting { at } => {
-                    self.states.send_replace(tries(0, last.as_ref()));
+                    self.states.send_replace(reconnecting(0, last.as_ref()));
                     if let Some(url) = at {
-                        let is_used = self.ticket.lock().redirect(url);
-                        if !is_used {
+                        let is_accepted = self.reconnect_state.lock().redirect(url);
+                        if !is_accepted {
                             let url = redacted(url);
-                            event!(warn, url, "the server has named another one, whose address is of no use here");
+                            event!(
+                                warn,
+                                url,
+                                "the redirect is ignored: its address is invalid or uses another transport"
+                            );
                         }
                     }
                     sleep(session.restart_delay()).await;
@@ -126,9 +138,9 @@ impl Reattach for Reconnector {
                 DisconnectReason::Refused(refusal) => wait = refusal.retry_after().unwrap_or_default(),
                 _ => {}
             }
-            while let Some(attempt) = self.next_attempt(wait, |attempt| tries(attempt, last.as_ref())).await {
+            while let Some(attempt) = self.next_attempt(wait, |attempt| reconnecting(attempt, last.as_ref())).await {
                 let error = match self.attempt(attempt, positions).await {
-                    Ok(found) => return Ok(found),
+                    Ok(reattached) => return Ok(reattached),
                     Err(error) => error,
                 };
                 event!(debug, %error, attempt, "an attempt to reconnect has failed");
@@ -145,7 +157,7 @@ impl Reattach for Reconnector {
                 None => reason,
                 Some(ConnectError::Disconnected(reason)) => reason,
                 Some(ConnectError::Refused(refusal)) => DisconnectReason::Refused(refusal),
-                Some(error) => DisconnectReason::Lost(format!("it could not reconnect: {error}")),
+                Some(error) => DisconnectReason::Lost(format!("the client could not reconnect: {error}")),
             })
         })
     }
@@ -153,10 +165,10 @@ impl Reattach for Reconnector {
     fn on_established(&self) {
         self.backoff.lock().on_established(Instant::now());
         let session = {
-            let mut ticket = self.ticket.lock();
-            ticket.lost = None;
-            ticket.sessions += u64::from(!mem::replace(&mut ticket.is_counted, true));
-            ticket.sessions
+            let mut reconnect_state = self.reconnect_state.lock();
+            reconnect_state.lost = None;
+            reconnect_state.sessions += u64::from(!mem::replace(&mut reconnect_state.is_counted, true));
+            reconnect_state.sessions
         };
         let connected = ClientState::Connected { session };
         self.states.send_if_modified(|state| {
@@ -168,7 +180,8 @@ impl Reattach for Reconnector {
 }
 
 impl ReconnectState {
-    /// Returns the reason of the loss, and the error of the last attempt if its session ended before it was ready.
+    /// Returns the reason for the loss, and the error of the last attempt if its session ended
+    /// before it was ready.
     fn lose(&mut self, reason: &DisconnectReason) -> (DisconnectReason, Option<ConnectError>) {
         match &self.lost {
             Some(lost) => (lost.clone(), Some(ConnectError::ended(reason.clone()))),
@@ -179,17 +192,19 @@ impl ReconnectState {
         }
     }
 
-    /// The server is followed by another one. Not over another transport: that might be less safe. Returns `false` if the
-    /// address is of no use.
+    /// Sets the address of the server that replaces this one. An address of another transport is
+    /// rejected, since that transport may be less secure. Returns `false` if the address is
+    /// rejected or invalid.
     fn redirect(&mut self, url: &str) -> bool {
         let address = Address::parse(url).ok().filter(|address| address.same_kind(&self.address));
         let address = address.map(|address| address.with_credentials_of(&self.address));
-        let is_used = address.is_some();
+        let is_accepted = address.is_some();
         self.redirected = address.or(self.redirected.take());
-        is_used
+        is_accepted
     }
 
-    /// Where to try: by turns where the server has said, if it has, and where it was.
+    /// Returns the address for an attempt. After a redirect, attempts alternate between the new and
+    /// the old address.
     fn address(&self, attempt: u32) -> Address {
         self.redirected.as_ref().filter(|_| attempt % 2 == 1).unwrap_or(&self.address).clone()
     }
@@ -197,43 +212,48 @@ impl ReconnectState {
 
 impl Reconnector {
     async fn attempt(&self, attempt: u32, (received, kept): (u64, u64)) -> Result<Reattached, ConnectError> {
-        let (claim, address) = {
-            let mut ticket = self.ticket.lock();
-            ticket.attempts += 1;
-            let claim = ResumeRequest { token: ticket.token.clone(), received, kept, attempt: ticket.attempts };
-            (claim, ticket.address(attempt))
+        let (request, address) = {
+            let mut reconnect_state = self.reconnect_state.lock();
+            reconnect_state.attempts += 1;
+            let request = ResumeRequest {
+                token: reconnect_state.token.clone(),
+                received,
+                kept,
+                attempt: reconnect_state.attempts,
+            };
+            (request, reconnect_state.address(attempt))
         };
-        let resumption = Some(Resumption::Resume(claim));
-        let patience = self.limits.authentication;
-        // Before the server waits for it.
-        let login = timeout(patience, make_login(&self.login)).await.map_err(|_| late())??;
+        let resumption = Some(Resumption::Resume(request));
+        let limit = self.limits.authentication;
+        // Before the connection is opened: the server limits the time until the login arrives.
+        let login = timeout(limit, make_login(&self.login)).await.map_err(|_| timed_out())??;
         let mut link = open(&address, &self.options, &self.limits).await?;
-        let deadline = Instant::now() + clamp_timeout(patience);
+        let deadline = Instant::now() + clamp_timeout(limit);
         let compression = &self.options.compression;
-        let (theirs, granted) =
+        let (peer_settings, grant) =
             handshake::send_hello(&mut link, &self.limits, compression, login, resumption, deadline).await?;
-        let Some(granted) = granted else {
-            return Err(ConnectError::Handshake("the server does not know resumption any more".into()));
+        let Some(grant) = grant else {
+            return Err(ConnectError::Handshake("the server no longer supports resumption".into()));
         };
-        let link = self.options.compression.around(link, theirs.supports_compression);
-        let mut ticket = self.ticket.lock();
-        (ticket.token, ticket.address, ticket.redirected) = (granted.token, address, None);
-        let found = match granted.received {
+        let link = self.options.compression.around(link, peer_settings.supports_compression);
+        let mut reconnect_state = self.reconnect_state.lock();
+        (reconnect_state.token, reconnect_state.address, reconnect_state.redirected) = (grant.token, address, None);
+        let reattached = match grant.received {
             Some(position) => Reattached::Resumed(link, position),
             None => {
-                ticket.is_counted = false;
-                Reattached::NewSession(link, theirs)
+                reconnect_state.is_counted = false;
+                Reattached::NewSession(link, peer_settings)
             }
         };
-        Ok(found)
+        Ok(reattached)
     }
 }
 
-fn late() -> ConnectError {
+fn timed_out() -> ConnectError {
     ConnectError::Unreachable(std::io::ErrorKind::TimedOut.into())
 }
 
-/// A random number from 0 to 1.
-fn part() -> f64 {
+/// Returns a random number from 0 to 1.
+fn random_fraction() -> f64 {
     f64::from(getrandom::u32().unwrap_or(u32::MAX / 2)) / f64::from(u32::MAX)
 }

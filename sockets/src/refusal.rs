@@ -1,15 +1,16 @@
-//! A rejection of a client.
+//! The refusal of a client by a server.
 
 use std::time::Duration;
 
-/// The longest message that is sent, in bytes.
+/// The maximum length of a message, in bytes.
 const MESSAGE_MAX: usize = 16 * 1024;
 
-/// A rejection of a client, by authentication or by the `connected` hook.
+/// The refusal of a client, by the authentication or by the `connected` hook.
 ///
-/// The client's first `connect` fails with [`ConnectError::Refused`](crate::ConnectError::Refused), which carries it.
-/// A client that reconnects ends with [`DisconnectReason::Refused`](crate::DisconnectReason::Refused) if the refusal is
-/// final, and otherwise tries again.
+/// The client's first `connect` fails with [`ConnectError::Refused`](crate::ConnectError::Refused),
+/// which contains the refusal. A client that reconnects ends with
+/// [`DisconnectReason::Refused`](crate::DisconnectReason::Refused) if the refusal is final.
+/// Otherwise it tries again.
 ///
 /// ```
 /// use std::time::Duration;
@@ -27,32 +28,36 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// Returns a final refusal: the client does not try again. A message over 16 KiB is truncated.
+    /// Returns a final refusal: the client makes no other attempt. A message of more than 16 KiB is
+    /// truncated.
     pub fn new(message: impl Into<String>) -> Self {
         let mut message = message.into();
         message.truncate((0..=MESSAGE_MAX).rev().find(|end| message.is_char_boundary(*end)).unwrap_or(0));
         Self { message, retry: None }
     }
 
-    /// Returns a refusal that ends this attempt only: a client that reconnects tries again. A message over 16 KiB is
-    /// truncated.
+    /// Returns a refusal of this attempt only: a client that reconnects tries again. A message of
+    /// more than 16 KiB is truncated.
     pub fn retry(message: impl Into<String>) -> Self {
         Self { retry: Some(Duration::ZERO), ..Self::new(message) }
     }
 
-    /// Sets the time before which the client makes no other attempt. It is sent in milliseconds, and a client waits for
-    /// seven days at most. On a final refusal it has no effect.
+    /// Sets the minimum delay before the client's next attempt. Default: zero.
+    ///
+    /// The delay is sent in milliseconds, and clients wait for at most seven days. It has no effect
+    /// on a final refusal.
     #[must_use]
     pub fn after(self, wait: Duration) -> Self {
         Self { retry: self.retry.map(|_| wait), ..self }
     }
 
-    /// Returns the message.
+    /// Returns the message for the client.
     pub fn message(&self) -> &str {
         &self.message
     }
 
-    /// Returns the time before which the client makes no other attempt, or `None` if the refusal is final.
+    /// Returns the minimum delay before the client's next attempt, or `None` if the refusal is
+    /// final.
     pub fn retry_after(&self) -> Option<Duration> {
         self.retry
     }

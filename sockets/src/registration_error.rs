@@ -1,12 +1,12 @@
-//! What cannot be served together.
+//! The error of registering handlers.
 
-/// What cannot be served beside what is served already.
+/// The error of serving a group or a name in addition to the groups that are served already.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum RegistrationError {
-    #[error("the group {path:?} is served twice on one connection")]
+    #[error("the group {path:?} is served twice on one connection; remove one of the two handlers")]
     ServedTwice { path: String },
     #[error("the names {first:?} and {second:?} have the same key; rename one of them")]
     SameKey { first: String, second: String },
-    #[error("more than {limit} names on one connection; raise `Limits::names_per_peer` if that is meant")]
+    #[error("more than {limit} names on one connection; raise `Limits::names_per_peer`")]
     TooManyNames { limit: usize },
 }

@@ -1,7 +1,8 @@
 //! Configurations of TLS, for [`ServerBuilder::tls`](crate::ServerBuilder::tls) and
 //! [`ClientBuilder::tls`](crate::ClientBuilder::tls).
 //!
-//! These functions make the usual ones from PEM. Any other can be made with [`rustls`], which is given again here.
+//! The functions of this module make common configurations from PEM. For any other configuration,
+//! use [`rustls`], which is re-exported here.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -10,7 +11,7 @@
 //! let (chain, key) = (std::fs::read("shop.crt")?, std::fs::read("shop.key")?);
 //! let server = Server::builder().tls(tls::server_config(&chain, &key, None)?).bind("tls://0.0.0.0:7443").await?;
 //!
-//! // A server that public authorities vouch for needs no `tls` here.
+//! // Not needed if a public authority issued the certificate of the server.
 //! let authorities = std::fs::read("company.crt")?;
 //! let client = Client::builder().tls(tls::client_config(Some(&authorities), None)?).connect("tls://shop:7443").await?;
 //! # Ok(()) }
@@ -26,44 +27,52 @@ use tokio_rustls::rustls::{
     server::WebPkiClientVerifier,
 };
 
-/// Why a configuration cannot be made.
+/// The error of making a TLS configuration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{what}: {error}")]
+#[error("{context}: {error}")]
 pub struct TlsError {
-    what: &'static str,
+    context: &'static str,
     error: String,
 }
 
-/// A server's configuration: its certificate, with those between it and its authority behind it, and the certificate's
-/// key.
+/// Returns a configuration for a server.
 ///
-/// With `clients`, every client has to show a certificate that one of these authorities vouches for;
-/// [`ConnectInfo::certificates`](crate::ConnectInfo::certificates) is what it shows.
+/// `certificate` contains the certificate of the server in PEM, followed by the intermediate
+/// certificates up to its authority. `key` is the private key of the certificate.
+///
+/// `clients` contains the certificates of authorities. If it is set, every client must present a
+/// certificate that one of them issued.
+/// [`ConnectInfo::certificates`](crate::ConnectInfo::certificates) returns the certificates of a
+/// client.
 ///
 /// # Errors
 ///
-/// If something is not PEM, or does not go together.
+/// If a parameter is not valid PEM, or the key does not belong to the certificate.
 pub fn server_config(certificate: &[u8], key: &[u8], clients: Option<&[u8]>) -> Result<ServerConfig, TlsError> {
     let builder = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
-        .map_err(because("TLS cannot be set up"))?;
+        .map_err(with_context("TLS cannot be set up"))?;
     let builder = match clients {
         Some(authorities) => {
             let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(authorities)?), provider());
-            builder.with_client_cert_verifier(verifier.build().map_err(because("the clients' authorities do not do"))?)
+            builder.with_client_cert_verifier(verifier.build().map_err(with_context("invalid client CA certificates"))?)
         }
         None => builder.with_no_client_auth(),
     };
-    builder.with_single_cert(chain(certificate)?, private_key(key)?).map_err(because("the certificate does not do"))
+    builder.with_single_cert(chain(certificate)?, private_key(key)?).map_err(with_context("invalid certificate or key"))
 }
 
-/// A client's configuration. It trusts these `authorities` alone, or, without them, the public ones that Mozilla does.
+/// Returns a configuration for a client.
 ///
-/// A server that wants to know its clients is shown the `certificate`, which is given with its key.
+/// The client trusts only servers whose certificates one of the `authorities` issued. If it is
+/// `None`, the client trusts the public authorities that Mozilla trusts.
+///
+/// `certificate` is an optional certificate of the client with its private key. It is presented to
+/// servers that request one.
 ///
 /// # Errors
 ///
-/// If something is not PEM, or does not go together.
+/// If a parameter is not valid PEM, or the key does not belong to the certificate.
 pub fn client_config(
     authorities: Option<&[u8]>,
     certificate: Option<(&[u8], &[u8])>,
@@ -74,17 +83,18 @@ pub fn client_config(
     };
     let builder = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
-        .map_err(because("TLS cannot be set up"))?
+        .map_err(with_context("TLS cannot be set up"))?
         .with_root_certificates(roots);
     match certificate {
         Some((certificate, key)) => builder
             .with_client_auth_cert(chain(certificate)?, private_key(key)?)
-            .map_err(because("the certificate does not do")),
+            .map_err(with_context("invalid certificate or key")),
         None => Ok(builder.with_no_client_auth()),
     }
 }
 
-/// Named, so that a program with several of them in it needs no default.
+/// Returns the provider explicitly, so that a program that links several providers needs no
+/// default.
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
 }
@@ -92,24 +102,24 @@ fn provider() -> Arc<CryptoProvider> {
 fn roots(pem: &[u8]) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
     for certificate in chain(pem)? {
-        roots.add(certificate).map_err(because("the certificate of an authority does not do"))?;
+        roots.add(certificate).map_err(with_context("invalid CA certificate"))?;
     }
     Ok(roots)
 }
 
 fn chain(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
-    let certificates = certificates.map_err(because("the certificates cannot be read"))?;
+    let certificates = certificates.map_err(with_context("invalid PEM of certificates"))?;
     if certificates.is_empty() {
-        return Err(because("the certificates cannot be read")("there are none in it"));
+        return Err(with_context("invalid PEM of certificates")("it contains no certificate"));
     }
     Ok(certificates)
 }
 
 fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, TlsError> {
-    PrivateKeyDer::from_pem_slice(pem).map_err(because("the key cannot be read"))
+    PrivateKeyDer::from_pem_slice(pem).map_err(with_context("invalid PEM of the private key"))
 }
 
-fn because<E: ToString>(what: &'static str) -> impl FnOnce(E) -> TlsError {
-    move |error| TlsError { what, error: error.to_string() }
+fn with_context<E: ToString>(context: &'static str) -> impl FnOnce(E) -> TlsError {
+    move |error| TlsError { context, error: error.to_string() }
 }

@@ -4,7 +4,8 @@ use std::fmt;
 
 const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-/// A user and a password for HTTP basic authentication (RFC 7617). Its `Debug` output does not contain them.
+/// The user and password for HTTP basic authentication (RFC 7617). The `Debug` output does not
+/// contain them.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Credentials {
     /// `user:password` in base64.
@@ -12,8 +13,8 @@ pub(crate) struct Credentials {
 }
 
 impl Credentials {
-    /// Parses the part of an address before its `@`. `None` if it has wrong escapes, a user with a colon, or control
-    /// characters, which RFC 7617 does not allow.
+    /// Parses the part of an address before its `@`. Returns `None` for invalid percent-encoding, a
+    /// user with a colon, or control characters, which RFC 7617 forbids.
     pub(super) fn parse(userinfo: &str) -> Option<Self> {
         let (user, password) = userinfo.split_once(':').unwrap_or((userinfo, ""));
         let (user, password) = (unescape(user)?, unescape(password)?);

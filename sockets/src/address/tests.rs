@@ -4,12 +4,12 @@ fn authority(host: &str, port: u16) -> Authority {
     Authority { host: host.to_owned(), port }
 }
 
-fn words(url: &str) -> String {
+fn error_of(url: &str) -> String {
     Address::parse(url).unwrap_err().to_string()
 }
 
 #[test]
-fn a_host_and_a_port_are_read() {
+fn host_and_port_are_parsed() {
     assert_eq!(Address::parse("tcp://127.0.0.1:7000"), Ok(Address::Tcp(authority("127.0.0.1", 7000))));
     assert_eq!(Address::parse("tcp://localhost:0/"), Ok(Address::Tcp(authority("localhost", 0))));
     assert_eq!(Address::parse("tcp://[::1]:7000"), Ok(Address::Tcp(authority("::1", 7000))));
@@ -18,56 +18,56 @@ fn a_host_and_a_port_are_read() {
 }
 
 #[test]
-fn a_path_is_read_with_and_without_an_empty_host() {
+fn unix_path_is_parsed_with_and_without_empty_host() {
     let path = Ok(Address::Unix("/run/shop.sock".into()));
     assert_eq!(Address::parse("unix:///run/shop.sock"), path);
     assert_eq!(Address::parse("unix:/run/shop.sock"), path);
 }
 
 #[test]
-fn errors_say_what_to_write_instead() {
+fn errors_state_the_correction() {
     assert_eq!(
-        words("localhost:7000"),
+        error_of("localhost:7000"),
         r#"the address "localhost:7000" has no scheme: write tcp://host:port, or one of tcp, unix, tls, ws and wss"#
     );
     assert_eq!(
-        words("carrier://pigeon"),
-        r#"the scheme "carrier" is unknown: the known ones are tcp, unix, tls, ws and wss"#
+        error_of("carrier://pigeon"),
+        r#"the scheme "carrier" is unknown: write one of tcp, unix, tls, ws and wss"#
     );
     for url in ["tcp://localhost", "tcp://localhost:", "tcp://localhost:http", "tcp://localhost:65536", "tcp://[::1]"] {
         let expected =
-            format!("the address {url:?} has no legal port: write tcp://host:port, with a port from 0 to 65535");
-        assert_eq!(words(url), expected);
+            format!("the address {url:?} has no valid port: write tcp://host:port, with a port from 0 to 65535");
+        assert_eq!(error_of(url), expected);
     }
     for url in ["tcp://:7000", "tcp://[]:7000"] {
-        assert_eq!(words(url), format!("the address {url:?} has no host: write tcp://host:port"));
+        assert_eq!(error_of(url), format!("the address {url:?} has no host: write tcp://host:port"));
     }
     assert_eq!(
-        words("tcp://localhost:7000/live"),
-        r#"the address "tcp://localhost:7000/live" has something behind its port: write a host and a port alone"#
+        error_of("tcp://localhost:7000/live"),
+        r#"the address "tcp://localhost:7000/live" has a path or a query: write a host and a port only"#
     );
     for url in ["unix:", "unix://", "unix://run/shop.sock", "unix:shop.sock", "unix:///run/", "unix:///a\0b"] {
         let expected =
-            format!("the address {url:?} has no usable path: write unix:///path/to/socket, from the root on");
-        assert_eq!(words(url), expected);
+            format!("the address {url:?} has no usable path: write unix:///path/to/socket, with an absolute path");
+        assert_eq!(error_of(url), expected);
     }
 }
 
 #[test]
 #[cfg(not(feature = "tls"))]
-fn without_its_feature_tls_is_named_as_missing() {
+fn error_without_feature_tls_names_it() {
     assert_eq!(
-        words("tls://localhost:7000"),
-        r#"the scheme "tls" is not built in: give the crate `sockets` its feature `tls`"#
+        error_of("tls://localhost:7000"),
+        r#"the scheme "tls" is not enabled: enable the feature `tls` of the crate `sockets`"#
     );
 }
 
 #[test]
 #[cfg(not(feature = "ws"))]
-fn without_its_feature_ws_is_named_as_missing() {
+fn error_without_feature_ws_names_it() {
     assert_eq!(
-        words("ws://localhost:7000"),
-        r#"the scheme "ws" is not built in: give the crate `sockets` its feature `ws`"#
+        error_of("ws://localhost:7000"),
+        r#"the scheme "ws" is not enabled: enable the feature `ws` of the crate `sockets`"#
     );
 }
 
@@ -75,14 +75,14 @@ fn without_its_feature_ws_is_named_as_missing() {
 #[cfg(not(all(feature = "ws", feature = "tls")))]
 fn wss_needs_both_features() {
     assert_eq!(
-        words("wss://localhost:7000"),
-        r#"the scheme "wss" is not built in: give the crate `sockets` its features `ws` and `tls`"#
+        error_of("wss://localhost:7000"),
+        r#"the scheme "wss" is not enabled: enable the features `ws` and `tls` of the crate `sockets`"#
     );
 }
 
 #[test]
 #[cfg(feature = "ws")]
-fn addresses_of_the_web_have_a_usual_port_and_a_path() {
+fn websocket_address_has_default_port_and_path() {
     let web = |authority, path: &str| {
         Ok(Address::Web(WebAddress { secure: false, authority, path: path.to_owned(), credentials: None }))
     };
@@ -90,14 +90,14 @@ fn addresses_of_the_web_have_a_usual_port_and_a_path() {
     assert_eq!(Address::parse("ws://[::1]:7000/live?room=1"), web(authority("::1", 7000), "/live?room=1"));
     assert_eq!(Address::parse("ws://localhost?room=1"), web(authority("localhost", 80), "/?room=1"));
     assert_eq!(
-        words("ws://localhost:http/live"),
-        r#"the address "ws://localhost:http/live" has no legal port: write ws://host:port, with a port from 0 to 65535"#
+        error_of("ws://localhost:http/live"),
+        r#"the address "ws://localhost:http/live" has no valid port: write ws://host:port, with a port from 0 to 65535"#
     );
 }
 
 #[test]
 #[cfg(all(feature = "ws", feature = "tls"))]
-fn wss_is_the_web_within_tls() {
+fn wss_is_websocket_over_tls() {
     let secure = WebAddress {
         secure: true,
         authority: authority("localhost", 443),
@@ -109,16 +109,16 @@ fn wss_is_the_web_within_tls() {
 
 #[test]
 #[cfg(feature = "ws")]
-fn a_listener_has_a_plain_path() {
+fn listener_accepts_plain_paths_only() {
     assert!(Address::to_listen("ws://localhost:80/live/2").is_ok());
     for url in ["ws://localhost:80/live?room=1", "ws://localhost:80?", "ws://localhost:80/a b", "ws://localhost:80/ä"]
     {
         let shown = redacted(url);
         let expected = format!(
-            "nobody can listen at {shown:?}: its path has a query or needs escapes, and requests are told apart by plain paths"
+            "cannot listen on {shown:?}: remove the query, and characters that need percent-encoding, from the path"
         );
         assert_eq!(Address::to_listen(url).unwrap_err().to_string(), expected);
-        assert!(Address::parse(url).is_ok(), "a client may say it");
+        assert!(Address::parse(url).is_ok(), "a client may connect to it");
     }
 }
 
@@ -128,18 +128,18 @@ fn scheme_and_host_are_case_insensitive() {
     assert_eq!(Address::parse("Unix:///Run/Shop.sock"), Ok(Address::Unix("/Run/Shop.sock".into())));
     #[cfg(feature = "ws")]
     assert_eq!(Address::parse("WS://Example.COM/Live"), Address::parse("ws://example.com:80/Live"));
-    assert_eq!(words("Carrier://pigeon"), words("carrier://pigeon"));
+    assert_eq!(error_of("Carrier://pigeon"), error_of("carrier://pigeon"));
 }
 
 #[test]
-fn hosts_that_cannot_be_looked_up_are_refused() {
+fn invalid_hosts_are_rejected() {
     for url in ["tcp://h\u{f6}st:7000", "tcp://a b:7000", "tcp://%61:7000", "tcp://[localhost]:7000", "tcp://[::1:7000"]
     {
         assert!(Address::parse(url).is_err(), "{url}");
     }
-    assert!(words("tcp://h\u{f6}st:7000").contains("write a name in ASCII"));
-    assert!(words("tcp://::1:7000").contains("write [address]:port"));
-    assert!(words("tcp://localhost:+80").contains("no legal port"));
+    assert!(error_of("tcp://h\u{f6}st:7000").contains("write a name in ASCII"));
+    assert!(error_of("tcp://::1:7000").contains("write [address]:port"));
+    assert!(error_of("tcp://localhost:+80").contains("no valid port"));
     assert_eq!(Address::parse("tcp://[fe80::1%25eth0]:7000"), Ok(Address::Tcp(authority("fe80::1%eth0", 7000))));
     #[cfg(feature = "ws")]
     {
@@ -149,7 +149,7 @@ fn hosts_that_cannot_be_looked_up_are_refused() {
 }
 
 #[test]
-fn no_error_shows_a_password_or_a_query() {
+fn errors_do_not_contain_passwords_or_queries() {
     let schemes = ["tcp", "unix", "tls", "ws", "wss", "WS", "carrier", "user"];
     let rests = [
         "user:secret@host",
@@ -174,7 +174,7 @@ fn no_error_shows_a_password_or_a_query() {
                 Ok(address) => format!("{address:?}"),
                 Err(error) => format!("{error} {error:?}"),
             };
-            // What is no password is shown: without it, an error would not help.
+            // Everything that is not a secret is shown, since the error would not help without it.
             let is_path = url.contains("sec/secret@host") && shown.starts_with("Web(");
             assert!(is_path || !shown.contains("secret"), "{url}: {shown}");
         }
@@ -183,15 +183,15 @@ fn no_error_shows_a_password_or_a_query() {
 }
 
 #[test]
-fn userinfo_is_for_clients_of_the_web() {
+fn userinfo_is_accepted_for_websocket_clients_only() {
     for url in ["tcp://user:secret@localhost:7000", "tcp://user@localhost:7000"] {
-        assert!(words(url).contains("which only clients of ws and wss can send"), "{}", words(url));
+        assert!(error_of(url).contains("which only clients of ws and wss can send"), "{}", error_of(url));
     }
     #[cfg(feature = "ws")]
     {
         let error = Address::to_listen("ws://user:secret@localhost:7000").unwrap_err();
         assert!(matches!(error, ParseAddressError::UserInfo(_)), "{error}");
-        assert!(words("ws://us%3Aer:secret@localhost").contains("wrong escapes"));
+        assert!(error_of("ws://us%3Aer:secret@localhost").contains("wrong escapes"));
         let Ok(Address::Web(web)) = Address::parse("ws://user:p@ss@localhost/@alice?a@b") else { panic!() };
         assert_eq!((web.authority, &*web.path), (authority("localhost", 80), "/@alice?a@b"));
         assert!(web.credentials.is_some());
@@ -205,14 +205,15 @@ fn userinfo_is_for_clients_of_the_web() {
     }
 }
 
-/// Without TLS the address cannot be used, so that its query is removed, too.
+/// Returns the address without its user and password. Without TLS the address is invalid, so its
+/// query is removed, too.
 #[cfg(feature = "ws")]
 fn wss_without_userinfo() -> &'static str {
     if cfg!(feature = "tls") { "wss://host:443/live?x=1" } else { "wss://***@host/live?***" }
 }
 
 #[test]
-fn error_shows_nothing_of_a_query_with_an_at_sign() {
+fn query_with_at_sign_is_redacted() {
     for (url, shown) in [
         ("ws://host/live?token=abc@secret#x", "ws://***"),
         ("ws://host/live#abc@secret", "ws://***"),

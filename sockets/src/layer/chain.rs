@@ -1,4 +1,4 @@
-//! The services that a call goes through.
+//! The services through which a call passes.
 
 use std::{future::Future, sync::Arc};
 
@@ -15,18 +15,24 @@ use crate::{
     session::{Interceptor, ListenerService, OutgoingCall, Service},
 };
 
-/// A service that calls and emits go through. A layer makes one around the rest of the way.
+/// A service through which calls and emits pass. A layer creates it around the next service.
 pub trait CallService: Send + Sync + 'static {
-    /// Handles a call, mostly by passing it on. It may do something before and after that, and may deny the call instead.
+    /// Handles a call, usually by passing it to the next service. It can run code before and after
+    /// that, or deny the call instead.
     ///
-    /// All layers of a call that comes in are a part of its handler: they run on the connection's own task until they first wait,
-    /// end with it when it is cancelled or its deadline has passed, and their panic is its panic. The next call may start
-    /// when they first wait: a layer that waits before it passes calls on gives up the order in which handlers start. A call
-    /// of this side has all of it within its timeout.
+    /// The layers of a received call are part of its handler. They run in the task of the
+    /// connection until their first suspension. They are stopped with the handler when the call is
+    /// cancelled or its deadline passes. Their panic is a panic of the handler.
+    ///
+    /// The next call may start at the first suspension. A layer that suspends before it passes
+    /// calls on therefore loses the order in which handlers start.
+    ///
+    /// For a call that is sent, the time of the layers counts towards its timeout.
     fn call(&self, request: Request<'_>) -> impl Future<Output = Response> + Send;
 }
 
-/// The rest of the way of a call: other layers, and then the handler or the connection.
+/// The next service of a layer: another layer, and after the last layer the handler or the
+/// connection.
 #[derive(Clone)]
 pub struct Next(Arc<dyn ErasedCall>);
 
@@ -42,7 +48,7 @@ impl std::fmt::Debug for Next {
     }
 }
 
-/// A [`CallService`] whose type is forgotten, so that it is not a part of every other type.
+/// A type-erased [`CallService`], so that its type is not part of other types.
 pub(super) trait ErasedCall: Send + Sync {
     fn call<'s: 'f, 'r: 'f, 'f>(&'s self, request: Request<'r>) -> BoxFuture<'f, Response>;
 }
@@ -53,7 +59,7 @@ impl<S: CallService> ErasedCall for S {
     }
 }
 
-/// The end of all ways.
+/// The last service of each chain: the handler or the connection.
 struct Destination;
 
 impl CallService for Destination {
@@ -64,7 +70,7 @@ impl CallService for Destination {
 
 type BoxLayer = Box<dyn Fn(Next) -> Next + Send + Sync>;
 
-/// Layers, the outermost first.
+/// The layers of a server or client, the outermost first.
 #[derive(Default)]
 pub(crate) struct Layers {
     incoming: Vec<BoxLayer>,
@@ -76,24 +82,24 @@ impl Layers {
     where
         L: Layer<Next, Service: CallService> + Send + Sync + 'static,
     {
-        self.incoming.push(any(layer));
+        self.incoming.push(boxed(layer));
     }
 
     pub(crate) fn add_outgoing<L>(&mut self, layer: L)
     where
         L: Layer<Next, Service: CallService> + Send + Sync + 'static,
     {
-        self.outgoing.push(any(layer));
+        self.outgoing.push(boxed(layer));
     }
 
-    /// What they are together, if there are any.
-    pub(crate) fn around(&self) -> Option<Arc<dyn Interceptor>> {
+    /// Returns the interceptor that consists of the layers, or `None` if there are no layers.
+    pub(crate) fn interceptor(&self) -> Option<Arc<dyn Interceptor>> {
         let chains = LayerChains { incoming: chain(&self.incoming), outgoing: chain(&self.outgoing) };
         (chains.incoming.is_some() || chains.outgoing.is_some()).then(|| Arc::new(chains) as Arc<dyn Interceptor>)
     }
 }
 
-fn any<L>(layer: L) -> BoxLayer
+fn boxed<L>(layer: L) -> BoxLayer
 where
     L: Layer<Next, Service: CallService> + Send + Sync + 'static,
 {
@@ -132,7 +138,7 @@ impl Interceptor for LayerChains {
         let Some(chain) = &self.outgoing else { return (outgoing.send)() };
         let OutgoingCall { callee, kind, peer, length, send } = outgoing;
         let (path, method) = callee.names();
-        let request = Request { path, method, kind, peer, length, way: Direction::Out(send) };
+        let request = Request { path, method, kind, peer, length, direction: Direction::Out(send) };
         Box::pin(async move { chain.call(request).await.sent() })
     }
 }

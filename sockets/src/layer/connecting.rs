@@ -1,4 +1,4 @@
-//! Layers around connecting.
+//! Layers around the authentication of clients.
 
 use std::{future::Future, sync::Arc};
 
@@ -11,27 +11,29 @@ use crate::{
     transport::ConnectInfo,
 };
 
-/// A service that those who connect to a server go through, to the server's authentication.
+/// A service through which connecting clients pass before the server's authentication.
 pub trait ConnectService<I>: Send + Sync + 'static {
-    /// Lets somebody in, mostly by passing on: it gives the identity, or says why not.
+    /// Authenticates a client, usually by passing it to the next service. Returns the client's
+    /// identity, or a rejection.
     ///
-    /// It is a part of the handshake, and has to end within [`Limits::authentication`](crate::Limits::authentication).
+    /// It is part of the handshake, and must complete within
+    /// [`Limits::authentication`](crate::Limits::authentication).
     fn connect(&self, connecting: Connecting) -> impl Future<Output = Result<I, Rejection>> + Send;
 }
 
-/// Somebody who connects, and has not been authenticated yet.
+/// A client that is connecting and is not authenticated yet.
 pub struct Connecting {
     login: Vec<u8>,
-    handshake: ConnectInfo,
+    info: ConnectInfo,
 }
 
 impl Connecting {
-    /// What the transport tells.
+    /// Returns the facts about the connection.
     pub fn handshake(&self) -> &ConnectInfo {
-        &self.handshake
+        &self.info
     }
 
-    /// What it has sent to log in with, encoded.
+    /// Returns the encoded login of the client.
     pub fn login(&self) -> &[u8] {
         &self.login
     }
@@ -39,12 +41,13 @@ impl Connecting {
 
 impl std::fmt::Debug for Connecting {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // Not the login, which may be a secret.
-        f.debug_struct("Connecting").field("handshake", &self.handshake).finish_non_exhaustive()
+        // Without the login, which may be a secret.
+        f.debug_struct("Connecting").field("info", &self.info).finish_non_exhaustive()
     }
 }
 
-/// Why somebody is not let in: a [`UnsupportedType`], whose words the client is told, or a login that does not decode.
+/// The reason for rejecting a client: a [`Refusal`], whose message the client receives, or a login
+/// that cannot be decoded.
 #[derive(Debug)]
 pub struct Rejection(AuthFailure);
 
@@ -58,14 +61,15 @@ impl std::fmt::Display for Rejection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.0 {
             AuthFailure::Refused(refusal) => f.write_str(refusal.message()),
-            AuthFailure::Misunderstood(what) => f.write_str(what),
+            AuthFailure::InvalidLogin(message) => f.write_str(message),
         }
     }
 }
 
 impl std::error::Error for Rejection {}
 
-/// The rest of the way of those who connect: other layers, and then the server's authentication.
+/// The next service of a layer: another layer, and after the last layer the server's
+/// authentication.
 pub struct Authentication<I>(Arc<dyn ErasedConnect<I>>);
 
 impl<I: Identity> ConnectService<I> for Authentication<I> {
@@ -96,19 +100,19 @@ impl<I: Identity, S: ConnectService<I>> ErasedConnect<I> for S {
     }
 }
 
-/// What the server's builder was given.
+/// The function that was passed to the server's builder.
 struct Authenticating<I>(Box<Authenticator<I>>);
 
 impl<I: Identity> ConnectService<I> for Authenticating<I> {
     async fn connect(&self, connecting: Connecting) -> Result<I, Rejection> {
-        let Connecting { login, handshake } = connecting;
-        (self.0)(&login, handshake).await.map_err(Rejection)
+        let Connecting { login, info } = connecting;
+        (self.0)(&login, info).await.map_err(Rejection)
     }
 }
 
 type BoxConnectLayer<I> = Box<dyn Fn(Authentication<I>) -> Authentication<I> + Send + Sync>;
 
-/// Layers, the outermost first.
+/// The layers, the outermost first.
 pub(crate) struct ConnectLayers<I>(Vec<BoxConnectLayer<I>>);
 
 impl<I> Default for ConnectLayers<I> {
@@ -129,15 +133,15 @@ impl<I: Identity> ConnectLayers<I> {
         self.0.push(Box::new(move |next| Authentication(Arc::new(layer.layer(next)))));
     }
 
-    /// Puts them around an authentication.
-    pub(crate) fn around(self, authenticate: Box<Authenticator<I>>) -> Box<Authenticator<I>> {
+    /// Returns the authentication with the layers around it.
+    pub(crate) fn wrap(self, authenticate: Box<Authenticator<I>>) -> Box<Authenticator<I>> {
         if self.0.is_empty() {
             return authenticate;
         }
         let innermost = Authentication(Arc::new(Authenticating(authenticate)) as Arc<dyn ErasedConnect<I>>);
         let chain = self.0.iter().rfold(innermost, |next, layer| layer(next));
-        Box::new(move |login, handshake| {
-            let (chain, connecting) = (chain.clone(), Connecting { login: login.to_vec(), handshake });
+        Box::new(move |login, info| {
+            let (chain, connecting) = (chain.clone(), Connecting { login: login.to_vec(), info });
             Box::pin(async move { chain.0.connect(connecting).await.map_err(|rejection| rejection.0) })
         })
     }

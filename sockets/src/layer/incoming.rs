@@ -10,9 +10,9 @@ use super::{
 use crate::session::{Completed, HandlerSlot, ListenerService, Responder, Service};
 use sockets_proto::FailureCode;
 
-/// A call that has come in, and who is to handle it.
+/// A received call and its handler.
 pub(super) struct ReceivedCall {
-    incoming: Responder,
+    responder: Responder,
     handler: HandlerTarget,
 }
 
@@ -26,32 +26,33 @@ impl ReceivedCall {
         Request {
             path,
             method,
-            kind: self.incoming.kind(),
-            peer: Some(self.incoming.call().peer().clone()),
-            length: self.incoming.arguments_len(),
-            way: Direction::In(self),
+            kind: self.responder.kind(),
+            peer: Some(self.responder.call().peer().clone()),
+            length: self.responder.arguments_len(),
+            direction: Direction::In(self),
         }
     }
 
     pub(super) fn deny(self) -> Completed {
-        self.incoming.fail(FailureCode::Denied, "")
+        self.responder.fail(FailureCode::Denied, "")
     }
 
-    /// Runs the handler. All layers and it are one future for whoever started them, with one deadline.
+    /// Runs the handler. For the driver, the layers and the handler are one future with one
+    /// deadline.
     pub(super) async fn run(self) -> Result<Completed, Completed> {
-        let mut place = HandlerSlot::default();
+        let mut slot = HandlerSlot::default();
         match self.handler {
-            HandlerTarget::Group(service, key) => service.start(key, self.incoming, &mut place),
-            HandlerTarget::Listener(listen) => listen.start(self.incoming, &mut place),
+            HandlerTarget::Group(service, key) => service.start(key, self.responder, &mut slot),
+            HandlerTarget::Listener(listen) => listen.start(self.responder, &mut slot),
         }
-        match place.into_future() {
-            Some(running) => running.await,
+        match slot.into_future() {
+            Some(future) => future.await,
             None => Err(Completed::elsewhere()),
         }
     }
 }
 
-/// A group with layers around it.
+/// A group with layers around its handler.
 pub(super) struct LayeredService {
     pub(super) chain: Arc<dyn ErasedCall>,
     pub(super) service: Arc<dyn Service>,
@@ -66,12 +67,12 @@ impl Service for LayeredService {
         self.service.methods()
     }
 
-    fn start(&self, key: u64, incoming: Responder, place: &mut HandlerSlot) {
-        let Some(method) = self.methods().iter().find(|method| method.key == key) else { return incoming.refuse() };
+    fn start(&self, key: u64, responder: Responder, slot: &mut HandlerSlot) {
+        let Some(method) = self.methods().iter().find(|method| method.key == key) else { return responder.refuse() };
         let (path, name) = (method.path, method.name);
         let chain = Arc::clone(&self.chain);
-        let arrived = ReceivedCall { incoming, handler: HandlerTarget::Group(Arc::clone(&self.service), key) };
-        place.put(async move { chain.call(arrived.request(path, name)).await.handled() });
+        let received = ReceivedCall { responder, handler: HandlerTarget::Group(Arc::clone(&self.service), key) };
+        slot.put(async move { chain.call(received.request(path, name)).await.handled() });
     }
 }
 
@@ -79,17 +80,17 @@ impl Service for LayeredService {
 pub(super) struct LayeredListener {
     pub(super) chain: Arc<dyn ErasedCall>,
     pub(super) listen: Arc<dyn ListenerService>,
-    /// The group's path, and the name.
+    /// The path of the group, and the name.
     pub(super) names: Arc<(String, String)>,
 }
 
 impl ListenerService for LayeredListener {
-    fn start(&self, incoming: Responder, place: &mut HandlerSlot) {
+    fn start(&self, responder: Responder, slot: &mut HandlerSlot) {
         let (chain, names) = (Arc::clone(&self.chain), Arc::clone(&self.names));
-        let arrived = ReceivedCall { incoming, handler: HandlerTarget::Listener(Arc::clone(&self.listen)) };
-        place.put(async move {
+        let received = ReceivedCall { responder, handler: HandlerTarget::Listener(Arc::clone(&self.listen)) };
+        slot.put(async move {
             let (path, name) = &*names;
-            chain.call(arrived.request(path, name)).await.handled()
+            chain.call(received.request(path, name)).await.handled()
         });
     }
 }

@@ -1,15 +1,20 @@
-//! Your own code around connecting, calls and emits: logging, counting, permissions, time limits. Feature `middleware`.
+//! Middleware around connecting, calls and emits, such as logging, metrics, permissions and
+//! timeouts. Requires the feature `middleware`.
 //!
-//! A layer is a [`tower_layer::Layer`] that wraps the rest of the way of a call in a service of yours: a [`CallService`], which
-//! gets each [`Request`], passes it on or does not, and sees what has come of it. It can be put around
+//! A layer is a [`tower_layer::Layer`] that wraps the next service in a service of its own, a
+//! [`CallService`]. The service receives each [`Request`], passes it on or denies it, and receives
+//! the [`Response`]. Layers can be added around
 //!
-//! - what comes in, to handlers and listeners: [`ServerBuilder::layer`](crate::ServerBuilder::layer),
+//! - received calls, before handlers and listeners:
+//!   [`ServerBuilder::layer`](crate::ServerBuilder::layer) and
 //!   [`ClientBuilder::layer`](crate::ClientBuilder::layer);
-//! - what is sent, by stubs and by name: [`ServerBuilder::layer_outgoing`](crate::ServerBuilder::layer_outgoing),
+//! - sent calls, by stubs and by name:
+//!   [`ServerBuilder::layer_outgoing`](crate::ServerBuilder::layer_outgoing) and
 //!   [`ClientBuilder::layer_outgoing`](crate::ClientBuilder::layer_outgoing);
-//! - connecting to a server, as a [`ConnectService`]: [`ServerBuilder::layer_connecting`](crate::ServerBuilder::layer_connecting).
+//! - the authentication of clients, as a [`ConnectService`]:
+//!   [`ServerBuilder::layer_connecting`](crate::ServerBuilder::layer_connecting).
 //!
-//! Of several layers the first is the outermost: it sees a call first, and what has come of it last.
+//! The first layer added is the outermost: it receives a call first, and its response last.
 //!
 //! ```
 //! use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,7 +22,7 @@
 //! use sockets::layer::{CallService, Request, Response, layer_fn};
 //! use sockets::{Client, Server};
 //!
-//! /// Counts calls, and passes them on.
+//! /// Counts calls and passes them on.
 //! struct Count<S> {
 //!     calls: Arc<AtomicU64>,
 //!     next: S,
@@ -46,13 +51,14 @@
 //! # }
 //! ```
 //!
-//! What does not pass the layers, or passes them more than once:
+//! Some calls do not pass the layers, or pass them several times:
 //!
-//! - A question to an audience does not pass the layers around what is sent.
-//! - What comes in for a name that nobody serves does not pass the layers around what comes in.
-//! - An emit that several hear passes the layers around what comes in once for each of them.
+//! - A request to an audience does not pass the layers around sent calls.
+//! - A received call for a name without a handler does not pass the layers around received calls.
+//! - A received emit with several listeners passes the layers once for each listener.
 //!
-//! A call with a layer around it costs a few allocations more; without layers nothing changes.
+//! Each layer costs a few allocations for each call. Without layers, calls cost the same as without
+//! the feature.
 
 mod chain;
 mod connecting;

@@ -1,4 +1,4 @@
-//! A call on its way through the layers, and what has come of it.
+//! A call that passes through the layers, and its response.
 
 use bytes::Bytes;
 
@@ -10,18 +10,18 @@ use crate::{
     session::{Completed, Peer, SendFn},
 };
 
-/// A call or an emit on its way, either in, to its handler, or out, to the other side.
+/// A call or an emit that passes through the layers, to the handler or to the peer.
 ///
-/// It is passed on to the next service, or [denied](Self::deny). Dropped instead, a call that has come in is answered as
-/// one whose handler was stopped, and one that was to be sent is not.
-#[must_use = "pass it on, or deny it"]
+/// A service passes it to the next service or [denies](Self::deny) it. If it is dropped instead, a
+/// received call fails as if its handler had been stopped, and a call to be sent is not sent.
+#[must_use = "a request must be passed to the next service or denied"]
 pub struct Request<'a> {
     pub(super) path: &'a str,
     pub(super) method: &'a str,
     pub(super) kind: Kind,
     pub(super) peer: Option<Peer>,
     pub(super) length: usize,
-    pub(super) way: Direction<'a>,
+    pub(super) direction: Direction<'a>,
 }
 
 pub(super) enum Direction<'a> {
@@ -29,9 +29,9 @@ pub(super) enum Direction<'a> {
     Out(SendFn<'a>),
 }
 
-/// What has come of a [`Request`]: only the rest of its way, or its [denial](Request::deny), gives one.
+/// The response to a [`Request`]. It is returned by the next service or by [`Request::deny`].
 #[derive(Debug)]
-#[must_use = "give it back to the layer before"]
+#[must_use = "a response must be returned to the previous layer"]
 pub struct Response(pub(super) ResponseState);
 
 #[derive(Debug)]
@@ -41,66 +41,73 @@ pub(super) enum ResponseState {
 }
 
 impl<'a> Request<'a> {
-    /// The path of the group. It is empty for names that are in no group.
+    /// Returns the path of the group. It is empty for names outside of any group.
     pub fn path(&self) -> &'a str {
         self.path
     }
 
-    /// The method's name.
+    /// Returns the name of the method.
     pub fn method(&self) -> &'a str {
         self.method
     }
 
-    /// Whether nobody waits for an answer.
+    /// Returns `true` for an emit, which has no reply.
     pub fn is_emit(&self) -> bool {
         self.kind == Kind::Emit
     }
 
-    /// Whether this side makes the call, rather than the other.
+    /// Returns `true` if the local peer sends the call, and `false` if it received it.
     pub fn is_outgoing(&self) -> bool {
-        matches!(self.way, Direction::Out(_))
+        matches!(self.direction, Direction::Out(_))
     }
 
-    /// The other side: who calls, or who is called. There is none for an emit to an audience.
+    /// Returns the remote peer: the caller of a received call, or the callee of a sent one. It is
+    /// `None` for an emit to an audience.
     pub fn peer(&self) -> Option<&Peer> {
         self.peer.as_ref()
     }
 
-    /// On a server whose sockets have identities of this type, the socket of the other side.
+    /// Returns the socket of the remote peer. It is `None` on a client, and on a server whose
+    /// identity type is not `I`.
     pub fn socket<I: Identity>(&self) -> Option<Socket<I>> {
         self.peer.as_ref()?.session().owner::<WeakSocket<I>>()?.upgrade()
     }
 
-    /// How many bytes the arguments are, encoded.
+    /// Returns the size of the encoded arguments, in bytes.
     pub fn arguments_len(&self) -> usize {
         self.length
     }
 
-    /// Ends it here: its caller gets [`CallError::Denied`], and an emit that has come in is dropped.
+    /// Denies the call: the caller's call fails with [`CallError::Denied`]. A received emit is
+    /// dropped.
     pub fn deny(self) -> Response {
-        Response(match self.way {
-            Direction::In(arrived) => ResponseState::Handled(Err(arrived.deny())),
+        Response(match self.direction {
+            Direction::In(received) => ResponseState::Handled(Err(received.deny())),
             Direction::Out(_) => ResponseState::Sent(Err(CallError::Denied)),
         })
     }
 
-    /// Goes to where it is going: the handler, or the connection.
+    /// Passes the call to the handler or to the connection.
     pub(super) async fn finish(self) -> Response {
-        Response(match self.way {
-            Direction::In(arrived) => ResponseState::Handled(arrived.run().await),
+        Response(match self.direction {
+            Direction::In(received) => ResponseState::Handled(received.run().await),
             Direction::Out(send) => ResponseState::Sent(send().await),
         })
     }
 }
 
 impl Response {
-    /// Whether it has gone well: a handler has run to its end, and its reply, which may be an error of its own, has been
-    /// encoded, or has come from the other side; an emit has been sent.
+    /// Returns `true` if the call succeeded.
+    ///
+    /// For a request, the handler has completed, and its reply was encoded or received. The reply
+    /// may be an error of the handler. For an emit, the handler has completed, or the emit was
+    /// sent.
     pub fn is_ok(&self) -> bool {
         matches!(&self.0, ResponseState::Handled(Ok(_)) | ResponseState::Sent(Ok(_)))
     }
 
-    /// Why a call or an emit of this side has failed. Of one that has come in, its caller is told.
+    /// Returns the error of a sent call. It is `None` for a received call, whose error is sent to
+    /// the caller.
     pub fn error(&self) -> Option<&CallError> {
         match &self.0 {
             ResponseState::Sent(Err(error)) => Some(error),
@@ -108,7 +115,8 @@ impl Response {
         }
     }
 
-    /// What it is for a call that came in. A layer may have mixed up two, which then have ended both.
+    /// Returns the result of a received call. A layer may have mixed up the responses of a received
+    /// and a sent call, which ends both.
     pub(super) fn handled(self) -> Result<Completed, Completed> {
         match self.0 {
             ResponseState::Handled(ended) => ended,
@@ -116,7 +124,7 @@ impl Response {
         }
     }
 
-    /// What it is for a call of this side.
+    /// Returns the result of a sent call.
     pub(super) fn sent(self) -> Result<Bytes, CallError> {
         match self.0 {
             ResponseState::Sent(sent) => sent,

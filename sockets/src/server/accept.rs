@@ -1,4 +1,4 @@
-//! From a new connection to a socket.
+//! Accepts connections: the handshake, and the start or resumption of a session.
 
 use std::{
     future::{Future, poll_fn},
@@ -39,14 +39,15 @@ use crate::{
 use sockets_proto::{Token, clamp_timeout};
 
 impl<I: Identity> Server<I> {
-    /// Serves one connection over a stream of bytes, whose other end is given to
+    /// Serves a connection over a byte stream. The other end of the stream must be passed to
     /// [`ClientBuilder::connect_over`](crate::ClientBuilder::connect_over).
     ///
-    /// It begins at once. The future that it gives need not be awaited: it tells when the client has been let in.
+    /// The connection is served in the background, whether the returned future is awaited or not.
+    /// The future completes when the client is admitted or refused.
     ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime.
+    /// If called outside of a tokio runtime.
     pub fn accept<S>(&self, io: S) -> Accepting<I>
     where
         S: AsyncRead + AsyncWrite + Send + 'static,
@@ -55,16 +56,24 @@ impl<I: Identity> Server<I> {
         self.accept_incoming(Incoming::Open(over_stream(read, write), ConnectInfo::over("stream")))
     }
 
-    /// Serves one connection over a stream and sink of whole messages, whose other end is given to
-    /// [`ClientBuilder::connect_over_messages`](crate::ClientBuilder::connect_over_messages): for transports that keep
-    /// the boundaries of messages, such as a queue, a data channel, or a channel within the process.
+    /// Serves a connection over a stream and sink of whole messages. The other end must be passed
+    /// to [`ClientBuilder::connect_over_messages`](crate::ClientBuilder::connect_over_messages).
     ///
-    /// Each item is one frame of the protocol. They have to arrive in their order, each once. No item that this side sends is longer
-    /// than the other side's [`Limits::max_frame`](crate::Limits::max_frame), or 64 KiB before the other side is known;
-    /// what comes in has been set aside by the stream before it can be measured here, so the stream should have such a
-    /// limit, too. The end of the stream is the end of the connection.
+    /// It is meant for transports that preserve the boundaries of messages, such as a queue, a data
+    /// channel or a channel within the process. Requirements:
     ///
-    /// It begins at once, as [`accept`](Self::accept) does.
+    /// - Each item is one frame of the protocol. Frames must arrive in order and without
+    ///   duplicates.
+    /// - The end of the stream is the end of the connection.
+    /// - The stream should limit the size of received items to
+    ///   [`Limits::max_frame`](crate::Limits::max_frame). The library can check the size only after
+    ///   the stream has allocated the item.
+    ///
+    /// The server sends no item that is longer than the client's
+    /// [`Limits::max_frame`](crate::Limits::max_frame). During the handshake, items have at most 64
+    /// KiB.
+    ///
+    /// The connection is served in the background, as by [`accept`](Self::accept).
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -72,7 +81,7 @@ impl<I: Identity> Server<I> {
     /// use sockets::{Client, Server};
     /// use tokio_util::codec::{Framed, LengthDelimitedCodec};
     ///
-    /// // Anything that is a `Stream<Item = Result<Bytes, _>>` and a `Sink<Bytes>` will do.
+    /// // Any `Stream<Item = Result<Bytes, _>>` that is a `Sink<Bytes>` can be used.
     /// let (near, far) = tokio::io::duplex(1024);
     /// let (near, far) = (Framed::new(near, LengthDelimitedCodec::new()), Framed::new(far, LengthDelimitedCodec::new()));
     ///
@@ -87,7 +96,7 @@ impl<I: Identity> Server<I> {
     ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime.
+    /// If called outside of a tokio runtime.
     pub fn accept_messages<S, M, E>(&self, messages: S) -> Accepting<I>
     where
         S: Stream<Item = Result<M, E>> + Sink<Bytes, Error: Into<BoxError>> + Send + 'static,
@@ -97,33 +106,33 @@ impl<I: Identity> Server<I> {
         self.accept_incoming(Incoming::Open(over_messages(messages), ConnectInfo::over("messages")))
     }
 
-    /// Serves one connection when its turn comes, which is waited for.
+    /// Waits for a handshake permit, and then serves a connection in the background.
     #[cfg(feature = "axum")]
-    pub(crate) async fn accept_with_permit(&self, arrival: Incoming) {
-        let turn = self.inner.limiter.acquire_handshake().await;
-        self.inner.serve_in_background(arrival, turn);
+    pub(crate) async fn accept_with_permit(&self, incoming: Incoming) {
+        let permit = self.inner.limiter.acquire_handshake().await;
+        self.inner.serve_in_background(incoming, permit);
     }
 
-    pub(crate) fn accept_incoming(&self, arrival: Incoming) -> Accepting<I> {
+    pub(crate) fn accept_incoming(&self, incoming: Incoming) -> Accepting<I> {
         let (done, accepted) = oneshot::channel();
         let server = Arc::clone(&self.inner);
         spawn(async move {
-            let turn = server.limiter.acquire_handshake().await;
-            run_handshake(server, arrival, turn, done).await
+            let permit = server.limiter.acquire_handshake().await;
+            run_handshake(server, incoming, permit, done).await
         });
         Accepting(accepted)
     }
 }
 
 impl<I: Identity> Inner<I> {
-    /// Serves a connection whose turn has come; nobody waits for it.
-    pub(super) fn serve_in_background(self: &Arc<Self>, arrival: Incoming, turn: HandshakePermit) {
+    /// Serves a connection that has a handshake permit.
+    pub(super) fn serve_in_background(self: &Arc<Self>, incoming: Incoming, permit: HandshakePermit) {
         let (done, _) = oneshot::channel();
-        spawn(run_handshake(Arc::clone(self), arrival, turn, done));
+        spawn(run_handshake(Arc::clone(self), incoming, permit, done));
     }
 }
 
-/// A connection that is being let in; see [`Server::accept`].
+/// A future that completes when a connection is admitted or refused. See [`Server::accept`].
 #[derive(Debug)]
 pub struct Accepting<I>(oneshot::Receiver<Result<Socket<I>, AcceptError>>);
 
@@ -137,46 +146,48 @@ impl<I> Future for Accepting<I> {
     }
 }
 
-/// Who may come in, and has not been told yet.
+/// An admitted client that has not been notified yet.
 enum Accepted<I> {
     New(NewConnection<I>),
-    /// One who goes on with its session.
+    /// A client that resumes its session.
     Resumed(Socket<I>),
 }
 
-/// A connection that is going to have a session of its own.
+/// An admitted connection for a new session.
 struct NewConnection<I> {
     link: Link,
-    theirs: PeerSettings,
+    peer_settings: PeerSettings,
     identity: I,
     address: Option<SocketAddr>,
-    place: ConnectionPermit,
+    connection_permit: ConnectionPermit,
 }
 
-/// Runs a connection's beginning and then the driver that it gives, in one task.
-fn spawn<D: Future<Output = ()> + Send + 'static>(beginning: impl Future<Output = Option<D>> + Send + 'static) {
-    // Boxed, and in one place with the driver: that lives long, and has no use for the room that a beginning takes.
-    tokio::spawn(Box::pin(beginning).map(OptionFuture::from).flatten());
+/// Runs a handshake and then the driver that it returns, in one task.
+fn spawn<D: Future<Output = ()> + Send + 'static>(handshake: impl Future<Output = Option<D>> + Send + 'static) {
+    // Boxed together with the driver: the driver lives long and should not keep the larger memory
+    // of the handshake.
+    tokio::spawn(Box::pin(handshake).map(OptionFuture::from).flatten());
 }
 
-/// Lets a connection in, runs `connected` for it, and opens the gate for its calls. Gives the driver, unless it runs already.
+/// Performs the handshake, runs `connected`, and lets the session handle calls. Returns the driver,
+/// unless it runs already.
 async fn run_handshake<I: Identity>(
     server: Arc<Inner<I>>,
-    arrival: Incoming,
-    mut turn: HandshakePermit,
+    incoming: Incoming,
+    mut permit: HandshakePermit,
     done: oneshot::Sender<Result<Socket<I>, AcceptError>>,
 ) -> Option<impl Future<Output = ()> + Send + use<I>> {
-    let admitted = match accept_connection(&server, arrival, &mut turn).await {
-        Ok(admitted) => admitted,
+    let accepted = match accept_connection(&server, incoming, &mut permit).await {
+        Ok(accepted) => accepted,
         Err(error) => {
-            event!(debug, %error, "a connection was not let in");
-            // Nobody has to be waiting.
+            event!(debug, %error, "a connection was rejected");
+            // The caller may have dropped the receiver.
             let _ = done.send(Err(error));
             return None;
         }
     };
-    let started = match admitted {
-        Accepted::New(newcomer) => start(&server, newcomer),
+    let started = match accepted {
+        Accepted::New(connection) => start(&server, connection),
         Accepted::Resumed(socket) => {
             let _ = done.send(Ok(socket));
             return None;
@@ -189,7 +200,7 @@ async fn run_handshake<I: Identity>(
             return None;
         }
     };
-    drop(turn);
+    drop(permit);
     let _ = done.send(Ok(socket.clone()));
     let session = Arc::clone(socket.session());
     if session.is_ending() {
@@ -201,7 +212,7 @@ async fn run_handshake<I: Identity>(
     }
     tokio::spawn(driver);
     let limit = server.limits.connected;
-    // The hook is called in its own task, which a panic ends alone.
+    // The hook is called in its own task, so that its panic ends no other task.
     let hook = async move {
         match &server.connected {
             Some(connected) => connected(socket).await,
@@ -214,7 +225,8 @@ async fn run_handshake<I: Identity>(
     None
 }
 
-/// Opens the gate when the hook has finished. If it fails, panics or takes too long, the session ends.
+/// Lets the session handle calls when the hook has completed. If the hook fails, panics or takes
+/// too long, ends the session.
 async fn run_connected(
     hook: impl Future<Output = Result<(), Refusal>> + Send + 'static,
     session: &Session,
@@ -247,100 +259,103 @@ async fn run_connected(
     }
 }
 
-/// Opens the connection and makes the handshake, within one limit of time.
+/// Opens the connection and performs the handshake within one time limit.
 async fn accept_connection<I: Identity>(
     server: &Arc<Inner<I>>,
-    arrival: Incoming,
-    turn: &mut HandshakePermit,
+    incoming: Incoming,
+    permit: &mut HandshakePermit,
 ) -> Result<Accepted<I>, AcceptError> {
     let deadline = Instant::now() + clamp_timeout(server.limits.authentication);
-    let opened = timeout_at(deadline, open(arrival, turn)).await;
-    let late = || AcceptError::Handshake("the connection was not opened in time".into());
-    let (mut link, handshake) = opened.map_err(|_| late())??;
-    let address = handshake.peer_addr;
-    let (theirs, entry) = establish(server, &mut link, handshake, turn, deadline).await?;
-    Ok(match entry {
-        Authenticated::New(identity, place) => Accepted::New(NewConnection { link, theirs, identity, address, place }),
-        Authenticated::Resumed(socket, identity, claim, token) => {
-            // A driver whose handlers block their thread takes its time, which is not at the cost of other handshakes.
-            turn.release();
-            let resumed = resume(server, &socket, identity, link, theirs, claim, token);
-            let late = |_| AcceptError::Handshake("the session did not take its next connection in time".into());
-            if let Err(Declined { mut link, message }) = timeout_at(deadline, resumed).await.map_err(late)? {
-                let again = timeout_at(deadline, server.limiter.acquire_handshake()).await;
-                *turn = again.map_err(|_| AcceptError::Refused(Refusal::retry(message)))?;
-                return refuse(server, &mut link, Refusal::retry(message), &theirs, turn).await;
+    let opened = timeout_at(deadline, open(incoming, permit)).await;
+    let late =
+        || AcceptError::Handshake("the connection was not opened in time; raise `Limits::authentication`".into());
+    let (mut link, info) = opened.map_err(|_| late())??;
+    let address = info.peer_addr;
+    let (peer_settings, authenticated) = establish(server, &mut link, info, permit, deadline).await?;
+    Ok(match authenticated {
+        Authenticated::New(identity, connection_permit) => {
+            Accepted::New(NewConnection { link, peer_settings, identity, address, connection_permit })
+        }
+        Authenticated::Resumed(socket, identity, request, token) => {
+            // A driver whose handlers block their thread may accept the connection late, which must
+            // not delay other handshakes.
+            permit.release();
+            let resuming = resume(server, &socket, identity, link, peer_settings, request, token);
+            let late = |_| AcceptError::Handshake("the session did not accept its next connection in time".into());
+            if let Err(Declined { mut link, message }) = timeout_at(deadline, resuming).await.map_err(late)? {
+                let reacquired = timeout_at(deadline, server.limiter.acquire_handshake()).await;
+                *permit = reacquired.map_err(|_| AcceptError::Refused(Refusal::retry(message)))?;
+                return refuse(server, &mut link, Refusal::retry(message), &peer_settings, permit).await;
             }
             Accepted::Resumed(socket)
         }
     })
 }
 
-async fn open(arrival: Incoming, turn: &mut HandshakePermit) -> Result<(Link, ConnectInfo), AcceptError> {
-    match arrival {
-        Incoming::Open(link, handshake) => Ok((link, handshake)),
+async fn open(incoming: Incoming, permit: &mut HandshakePermit) -> Result<(Link, ConnectInfo), AcceptError> {
+    match incoming {
+        Incoming::Open(link, info) => Ok((link, info)),
         Incoming::Opening(opening) => {
-            let lost = || Err(AcceptError::Handshake("others were waiting, and the connection did not open".into()));
-            turn.wait_for_peer(opening).await.unwrap_or_else(lost)
+            let revoked = || {
+                Err(AcceptError::Handshake(
+                    "the connection was not opened within a second, and its permit was needed for another client"
+                        .into(),
+                ))
+            };
+            permit.wait_for_peer(opening).await.unwrap_or_else(revoked)
         }
     }
 }
 
-/// Gives a session its client's next connection, and waits until the session uses it.
+/// Passes a new connection to a session, and waits until the session uses it.
 async fn resume<I: Identity>(
     server: &Arc<Inner<I>>,
     socket: &Socket<I>,
     identity: I,
     link: Link,
-    theirs: PeerSettings,
-    claim: ResumeRequest,
+    peer_settings: PeerSettings,
+    request: ResumeRequest,
     token: Token,
 ) -> Result<(), Declined> {
-    let greeter = Arc::clone(server);
-    let welcome = move |link: Link, granted: &ResumeGrant| {
-        let compression = &greeter.options.compression;
-        // One that cannot be encoded is not understood, so that the client tries again.
-        let welcome = handshake::welcome(&greeter.limits, compression, Some(granted)).unwrap_or_default();
-        (compression.around(link, theirs.supports_compression), welcome)
+    let inner = Arc::clone(server);
+    let welcome = move |link: Link, grant: &ResumeGrant| {
+        let compression = &inner.options.compression;
+        // An empty hello is invalid, so the client tries again.
+        let welcome = handshake::welcome(&inner.limits, compression, Some(grant)).unwrap_or_default();
+        (compression.around(link, peer_settings.supports_compression), welcome)
     };
-    let (declined, answer) = oneshot::channel();
-    let adopted = socket.clone();
+    let (declined, outcome) = oneshot::channel();
+    let resumed = socket.clone();
     let adopt = move || {
-        let replaced = adopted.replace_identity(Arc::new(identity));
-        hooks::run("drop of an identity", adopted.session().label(), || drop(replaced));
+        let replaced = resumed.replace_identity(Arc::new(identity));
+        hooks::run("drop of an identity", resumed.session().label(), || drop(replaced));
     };
     let (adopt, welcome) = (Box::new(adopt), Box::new(welcome));
-    socket.session().offer_connection(ResumedConnection {
-        link,
-        request: claim,
-        token,
-        adopt,
-        accept: welcome,
-        declined,
-    });
-    match answer.await {
+    socket.session().offer_connection(ResumedConnection { link, request, token, adopt, accept: welcome, declined });
+    match outcome.await {
         Ok(declined) => Err(declined),
-        // The session has taken the link.
+        // The session has accepted the link.
         Err(_) => Ok(()),
     }
 }
 
-/// Registers the socket, and gives its driver.
+/// Registers the socket and returns its driver.
 fn start<I: Identity>(
     server: &Arc<Inner<I>>,
-    newcomer: NewConnection<I>,
+    connection: NewConnection<I>,
 ) -> Result<(Socket<I>, impl Future<Output = ()> + Send + use<I>), AcceptError> {
-    let NewConnection { link, mut theirs, identity, address, place } = newcomer;
+    let NewConnection { link, mut peer_settings, identity, address, connection_permit } = connection;
     let number = server.next_socket.fetch_add(1, Ordering::Relaxed);
-    let token = Token::new(number).filter(|_| theirs.retransmit_limit.is_some());
-    theirs.retransmit_limit = theirs.retransmit_limit.filter(|_| token.is_some());
-    let granted = token.clone().map(|token| ResumeGrant { received: None, token });
-    let welcome = handshake::welcome(&server.limits, &server.options.compression, granted.as_ref())?;
-    let Link { receiver, transmitter, received } = server.options.compression.around(link, theirs.supports_compression);
+    let token = Token::new(number).filter(|_| peer_settings.retransmit_limit.is_some());
+    peer_settings.retransmit_limit = peer_settings.retransmit_limit.filter(|_| token.is_some());
+    let grant = token.clone().map(|token| ResumeGrant { received: None, token });
+    let welcome = handshake::welcome(&server.limits, &server.options.compression, grant.as_ref())?;
+    let Link { receiver, transmitter, received } =
+        server.options.compression.around(link, peer_settings.supports_compression);
     let (limits, shared) = (Arc::clone(&server.limits), Arc::clone(&server.routes));
     let label = PeerLabel::Client { session: number, address };
-    let routes = Routes::new(limits.names_per_peer as usize).with_interceptor(server.around.clone());
-    let session = Session::new(label, transmitter, theirs, limits, routes, shared, false);
+    let routes = Routes::new(limits.names_per_peer as usize).with_interceptor(server.interceptor.clone());
+    let session = Session::new(label, transmitter, peer_settings, limits, routes, shared, false);
     session.send_server_hello(welcome);
     if let Some(token) = token {
         session.set_token(token);
@@ -356,12 +371,12 @@ fn start<I: Identity>(
     }
     let registered = Arc::clone(server);
     let leave = move || {
-        let left = registered.registry.write().remove(number);
-        drop(place);
-        hooks::run("drop of an identity", label, || drop(left));
+        let removed = registered.registry.write().remove(number);
+        drop(connection_permit);
+        hooks::run("drop of an identity", label, || drop(removed));
     };
     let mut driver = Driver::new(session, receiver, received);
-    if theirs.retransmit_limit.is_some() {
+    if peer_settings.retransmit_limit.is_some() {
         driver = driver.with_reattach(server.detached.clone());
     }
     Ok((socket, driver.run(leave)))

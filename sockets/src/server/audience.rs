@@ -1,4 +1,4 @@
-//! Whom a message is for.
+//! Audiences: the sockets that a message is sent to.
 
 use std::{any::type_name, borrow::Borrow, collections::BTreeMap, iter, sync::Arc, time::Duration};
 
@@ -19,19 +19,23 @@ use crate::{
 };
 use sockets_proto::{Role, shared_emit, shared_request};
 
-/// A set of sockets, by a description that is evaluated at each call: a room means those who are in it then.
+/// A set of sockets, such as a room. The set is evaluated at each call: a room then consists of its
+/// current members.
 ///
-/// An emit to an audience is encoded once. It waits at most 1 s for members whose queues are full, by
-/// [`Limits::outgoing_queue`](crate::Limits::outgoing_queue), and only while they take bytes. Then the method's
-/// [policy](macro@crate::group#emits-to-slow-members) applies: they are disconnected or miss messages. It never waits
-/// for sockets outside of the audience.
+/// An emit to an audience is encoded once. It waits at most 1 s for members whose queues are full
+/// ([`Limits::outgoing_queue`](crate::Limits::outgoing_queue)), and only while they accept bytes.
+/// Then the method's [overflow policy](macro@crate::group#emits-to-slow-members) applies: the
+/// members are disconnected or miss messages. It never waits for sockets outside of the audience.
 ///
-/// To slow loops of emits down, an emit also waits for long queues from time to time. The bytes of all emits to audiences
-/// of the server are counted together, whatever the audience. An emit with which they reach 256 KiB, or an eighth of
-/// `outgoing_queue` if that is less, starts the count again. It waits for members of its own audience that have queued
-/// more than 512 KiB, or more than half of `outgoing_queue` if that is less, and that took bytes in the last 300 ms. It
-/// waits at most 10 ms, or at most 1 s if all members of its audience have such queues. So an emit to one room may wait
-/// that long even if emits to other rooms reached the limit.
+/// An emit also waits for long queues from time to time, so that loops of emits slow down. The
+/// bytes of all emits to audiences of the server are counted together, whatever the audience. The
+/// count restarts at 256 KiB, or at an eighth of `outgoing_queue` if that is less. The emit that
+/// reaches this count waits for slow members of its own audience:
+///
+/// - A member is slow if it has queued more than 512 KiB, or half of `outgoing_queue` if that is
+///   less. Members that have accepted no bytes in the last 300 ms are not waited for.
+/// - The emit waits at most 10 ms, or at most 1 s if all members of its audience are slow. It may
+///   wait that long even if the bytes were emitted to other rooms.
 pub struct Audience<I = ()> {
     server: Arc<Inner<I>>,
     selector: Arc<Selector<I>>,
@@ -42,7 +46,7 @@ pub(super) enum Selector<I> {
     All,
     Room(String),
     Sockets(BTreeMap<u64, Socket<I>>),
-    /// By their hash.
+    /// The identities by their hash.
     Users(BTreeMap<u64, Vec<I>>),
     Union(Arc<Self>, Arc<Self>),
     Except(Arc<Self>, Arc<Self>),
@@ -58,34 +62,34 @@ impl<I: Identity> Selector<I> {
         let mut by_hash: BTreeMap<u64, Vec<I>> = BTreeMap::new();
         for identity in identities {
             let identity = identity.borrow();
-            let alike = by_hash.entry(server.hash(identity)).or_default();
-            if !alike.contains(identity) {
-                alike.push(identity.clone());
+            let identities = by_hash.entry(server.hash(identity)).or_default();
+            if !identities.contains(identity) {
+                identities.push(identity.clone());
             }
         }
         Self::Users(by_hash)
     }
 
-    /// The sockets that belong to it now, in the order in which they connected.
+    /// Returns the current members, in the order in which they connected.
     fn members(&self, registry: &RwLock<Registry<I>>) -> Vec<Socket<I>> {
         let found = self.find(&registry.read());
         lock::assert_unlocked();
         found.members()
     }
 
-    /// The members by shard.
+    /// Returns the current members by shard.
     fn member_list(&self, registry: &RwLock<Registry<I>>, shards: usize) -> MemberList<Session> {
         match self {
             Self::All => registry.read().all_members(shards),
             Self::Room(name) => {
-                let roster = registry.read().member_list(name, shards);
-                roster.unwrap_or_else(|| MemberList::new(shards, iter::empty()))
+                let members = registry.read().member_list(name, shards);
+                members.unwrap_or_else(|| MemberList::new(shards, iter::empty()))
             }
             _ => MemberList::new(shards, self.members(registry).iter().map(Socket::with_number)),
         }
     }
 
-    /// Looks up what does not depend on an identity's `Eq`, which is user code.
+    /// Evaluates everything that does not depend on the `Eq` of identities, which is user code.
     fn find(&self, registry: &Registry<I>) -> Found<'_, I> {
         match self {
             Self::All => Found::Sockets(registry.sockets().cloned().collect()),
@@ -98,13 +102,13 @@ impl<I: Identity> Selector<I> {
                 let candidates = by_hash.keys().flat_map(|hash| registry.sockets_with(*hash)).cloned().collect();
                 Found::Users(by_hash, candidates)
             }
-            Self::Union(one, other) => Found::Union(Box::new((one.find(registry), other.find(registry)))),
+            Self::Union(first, second) => Found::Union(Box::new((first.find(registry), second.find(registry)))),
             Self::Except(from, left_out) => Found::Except(Box::new((from.find(registry), left_out.find(registry)))),
         }
     }
 }
 
-/// The sockets of an audience's parts, all looked up at the same time.
+/// The sockets of the parts of an audience, all looked up under one lock.
 enum Found<'a, I> {
     Sockets(Vec<Socket<I>>),
     /// Identities by their hash, and the sockets whose identities have one of these hashes.
@@ -114,21 +118,23 @@ enum Found<'a, I> {
 }
 
 impl<I: Identity> Found<'_, I> {
-    /// The sockets, each once, in the order in which they connected.
+    /// Returns the sockets without duplicates, in the order in which they connected.
     fn members(self) -> Vec<Socket<I>> {
         match self {
             Self::Sockets(sockets) => sockets,
             Self::Users(by_hash, mut sockets) => {
                 sockets.retain(|socket| {
-                    by_hash.get(&socket.identity_hash()).is_some_and(|alike| alike.contains(&*socket.identity()))
+                    by_hash
+                        .get(&socket.identity_hash())
+                        .is_some_and(|identities| identities.contains(&*socket.identity()))
                 });
                 sockets.sort_by_key(Socket::number);
                 sockets
             }
             Self::Union(parts) => {
-                let (one, other) = *parts;
-                let mut sockets = one.members();
-                sockets.extend(other.members());
+                let (first, second) = *parts;
+                let mut sockets = first.members();
+                sockets.extend(second.members());
                 sockets.sort_by_key(Socket::number);
                 sockets.dedup();
                 sockets
@@ -143,7 +149,7 @@ impl<I: Identity> Found<'_, I> {
     }
 }
 
-/// What can be left out of an audience: a [`Socket`] or another [`Audience`].
+/// A set that can be excluded from an audience: a [`Socket`] or another [`Audience`]. Sealed.
 pub trait Excluded<I>: sealed::Selects<I> {}
 
 impl<I: Identity> Excluded<I> for Socket<I> {}
@@ -183,17 +189,18 @@ impl<I: Identity> Audience<I> {
         Self::new(Arc::clone(&self.server), selector)
     }
 
-    /// Those of both; a member of both hears once.
+    /// Returns the audience of the members of both audiences. A member of both receives a message
+    /// once.
     pub fn union(&self, other: &Self) -> Self {
         self.with(Selector::Union(Arc::clone(&self.selector), Arc::clone(&other.selector)))
     }
 
-    /// Those who are not in `left_out`: a socket or an audience.
+    /// Returns the audience without `left_out`, which is a socket or an audience.
     pub fn except(&self, left_out: &impl Excluded<I>) -> Self {
         self.with(Selector::Except(Arc::clone(&self.selector), left_out.selector()))
     }
 
-    /// Those who belong to it now.
+    /// Returns the current members, in the order in which they connected.
     pub fn sockets(&self) -> Vec<Socket<I>> {
         self.selector.members(&self.server.registry)
     }
@@ -205,21 +212,21 @@ impl<I: Identity> Audience<I> {
     ) -> Result<(), CallError> {
         let encode = |payload: &Payload<'_>| (shared_emit(callee.key(), payload), payload.len());
         let (frame, length) = codec::with_scratch(args, encode).map_err(|error| cannot_encode(callee, &error, args))?;
-        let Some(around) = self.server.around.as_deref() else { return self.emit_frame(callee, frame).await };
+        let Some(interceptor) = self.server.interceptor.as_deref() else { return self.emit_frame(callee, frame).await };
         let send = || -> BoxFuture<'_, _> {
             Box::pin(async move { self.emit_frame(callee, frame).await.map(|()| Bytes::new()) })
         };
         let outgoing = OutgoingCall { callee, kind: Kind::Emit, peer: None, length, send: Box::new(send) };
-        around.send(outgoing).await.map(drop)
+        interceptor.send(outgoing).await.map(drop)
     }
 
     async fn emit_frame(&self, callee: Callee<'_>, frame: Bytes) -> Result<(), CallError> {
         let fanout = &self.server.fanout;
-        let roster = || self.selector.member_list(&self.server.registry, fanout.shards());
-        fanout.emit(callee, &frame, roster).await.map_err(CallError::from_send_outcome)
+        let members = || self.selector.member_list(&self.server.registry, fanout.shards());
+        fanout.emit(callee, &frame, members).await.map_err(CallError::from_send_outcome)
     }
 
-    /// Asks every member.
+    /// Sends a request to every member.
     pub(crate) fn request_all<R, E>(
         &self,
         callee: Callee<'_>,
@@ -230,23 +237,23 @@ impl<I: Identity> Audience<I> {
         let decoder = (Described::new(callee), decode);
         let timeout = timeout.unwrap_or(self.server.limits.call_timeout);
         let number = self.server.next_multi_call();
-        let question = codec::with_scratch(args, |payload| shared_request(number, callee.key(), timeout, payload));
-        let question = match question {
-            Ok(question) => question,
+        let request = codec::with_scratch(args, |payload| shared_request(number, callee.key(), timeout, payload));
+        let request = match request {
+            Ok(request) => request,
             Err(error) => return Replies::failed(self.sockets(), &cannot_encode(callee, &error, args), decoder),
         };
-        let (now, ask) = (now(), Arc::new(MultiCall::default()));
-        let mut replies = Replies::new(Arc::clone(&ask), Some(question.id()), decoder);
-        let mut round = self.server.fanout.flush_batch();
+        let (now, multi_call) = (now(), Arc::new(MultiCall::default()));
+        let mut replies = Replies::new(Arc::clone(&multi_call), Some(request.id()), decoder);
+        let mut batch = self.server.fanout.flush_batch();
         for socket in self.selector.members(&self.server.registry) {
             let session = Arc::clone(socket.session());
             let number = socket.number();
-            let member = MultiCallSlot::new(&ask, replies.add(socket));
-            let (write, asked) = session.request_shared(now, callee, &question, member);
+            let member = MultiCallSlot::new(&multi_call, replies.add(socket));
+            let (write, outcome) = session.request_shared(now, callee, &request, member);
             if write {
-                round.add(number, &session);
+                batch.add(number, &session);
             }
-            if let Err((error, _)) = asked {
+            if let Err((error, _)) = outcome {
                 replies.fail_last(error);
             }
         }

@@ -1,4 +1,4 @@
-//! The handshake of a connection: which clients are admitted, and to which session.
+//! The handshake of a connection: admits clients, and selects their sessions.
 
 use std::future::poll_fn;
 
@@ -22,7 +22,7 @@ use crate::{
 };
 use sockets_proto::Token;
 
-/// The message to a client for which there is no capacity.
+/// The message to a client if there is no connection permit.
 const FULL: &str = "the server is full";
 /// The message to a client whose handshake exceeds its time limit.
 const TOO_LATE: &str = "authentication took too long";
@@ -30,112 +30,117 @@ const TOO_LATE: &str = "authentication took too long";
 /// The session of an admitted client.
 pub(super) enum Authenticated<I> {
     New(I, ConnectionPermit),
-    /// A session that is resumed, with the identity that it takes and the token for the next time.
+    /// A session that is resumed, with its new identity, the request, and the next resumption
+    /// token.
     Resumed(Socket<I>, I, ResumeRequest, Token),
 }
 
-/// Makes the handshake, up to its welcome, until `deadline`.
+/// Performs the handshake up to the server hello, until `deadline`.
 pub(super) async fn establish<I: Identity>(
     server: &Inner<I>,
     link: &mut Link,
-    handshake: ConnectInfo,
-    turn: &mut HandshakePermit,
+    info: ConnectInfo,
+    permit: &mut HandshakePermit,
     deadline: Instant,
 ) -> Result<(PeerSettings, Authenticated<I>), AcceptError> {
     if let Err(error) = &server.registration {
         return Err(AcceptError::Registration(error.to_string()));
     }
-    let heard = timeout_at(deadline, turn.wait_for_peer(handshake::read_hello(link, &server.limits))).await;
-    let Ok(heard) = heard else { return reject_malformed(server, link, TOO_LATE.into(), turn).await };
-    let ReceivedHello { theirs, login, claim } = heard.unwrap_or_else(|| handshake::evict(link))?;
-    let claimed = claim.clone();
+    let hello = timeout_at(deadline, permit.wait_for_peer(handshake::read_hello(link, &server.limits))).await;
+    let Ok(hello) = hello else { return reject_malformed(server, link, TOO_LATE.into(), permit).await };
+    let ReceivedHello { theirs: peer_settings, login, claim: request } =
+        hello.unwrap_or_else(|| handshake::evict(link))?;
+    let requested = request.clone();
     let decided = tokio::select! {
         biased;
-        decided = timeout_at(deadline, decide(server, &login, claim, handshake)) => decided,
-        // Its permit is for others.
+        decided = timeout_at(deadline, decide(server, &login, request, info)) => decided,
+        // The permit of a disconnected client is returned to other handshakes.
         left = closed(link, server.limits.login_bytes as usize) => return Err(left),
     };
     match decided.unwrap_or_else(|_| Err(Refusal::retry(TOO_LATE).into())) {
-        Ok(entry) => Ok((theirs, entry)),
+        Ok(authenticated) => Ok((peer_settings, authenticated)),
         Err(AuthFailure::Refused(refusal)) => {
-            // A client that does not know retries makes no other attempt after any refusal.
-            let is_final = refusal.retry_after().is_none() || !theirs.retries;
-            if let Some(claim) = claimed.filter(|_| is_final) {
-                end_claimed(server, &claim, &refusal);
+            // A client that does not support retries makes no other attempt after any refusal.
+            let is_final = refusal.retry_after().is_none() || !peer_settings.retries;
+            if let Some(request) = requested.filter(|_| is_final) {
+                end_requested(server, &request, &refusal);
             }
-            refuse(server, link, refusal, &theirs, turn).await
+            refuse(server, link, refusal, &peer_settings, permit).await
         }
-        Err(AuthFailure::Misunderstood(what)) => reject_malformed(server, link, what, turn).await,
+        Err(AuthFailure::InvalidLogin(error)) => reject_malformed(server, link, error, permit).await,
     }
 }
 
-/// Ends the session that a finally refused client has claimed, since the client does not try again.
-fn end_claimed<I: Identity>(server: &Inner<I>, claim: &ResumeRequest, refusal: &Refusal) {
-    let claimed = server.registry.read().socket(claim.token.session()).cloned();
-    if let Some(socket) = claimed {
-        socket.session().refuse(claim, refusal.clone());
+/// Ends the session that a finally refused client requested, since the client makes no other
+/// attempt.
+fn end_requested<I: Identity>(server: &Inner<I>, request: &ResumeRequest, refusal: &Refusal) {
+    let requested = server.registry.read().socket(request.token.session()).cloned();
+    if let Some(socket) = requested {
+        socket.session().refuse(request, refusal.clone());
     }
 }
 
-/// Authenticates a client, and decides which session it has.
+/// Authenticates a client and selects its session.
 async fn decide<I: Identity>(
     server: &Inner<I>,
     login: &[u8],
-    claim: Option<ResumeRequest>,
-    handshake: ConnectInfo,
+    request: Option<ResumeRequest>,
+    info: ConnectInfo,
 ) -> Result<Authenticated<I>, AuthFailure> {
-    if let Some(claim) = claim
-        && let Some((socket, identity, token)) = find_session(server, &claim, login, &handshake).await?
+    if let Some(request) = request
+        && let Some((socket, identity, token)) = find_session(server, &request, login, &info).await?
     {
-        // It has a permit.
-        return Ok(Authenticated::Resumed(socket, identity, claim, token));
+        // The session has a connection permit already.
+        return Ok(Authenticated::Resumed(socket, identity, request, token));
     }
     if server.limiter.is_full() {
         return Err(Refusal::retry(FULL).into());
     }
-    let identity = authenticate(server, login, handshake).await?;
+    let identity = authenticate(server, login, info).await?;
     if server.registry.read().is_closed() {
         return Err(Refusal::retry("the server is shutting down").into());
     }
-    // Others may have been admitted meanwhile.
-    let place = server.limiter.try_acquire_connection().ok_or_else(|| Refusal::retry(FULL))?;
-    Ok(Authenticated::New(identity, place))
+    // Other clients may have been admitted during the authentication.
+    let connection_permit = server.limiter.try_acquire_connection().ok_or_else(|| Refusal::retry(FULL))?;
+    Ok(Authenticated::New(identity, connection_permit))
 }
 
-/// The session that a client resumes which shows a valid token and authenticates with an equal identity, that identity,
-/// and the token for the next time.
+/// Returns the session that a client resumes, its new identity and the next resumption token. The
+/// client must present a valid token and authenticate with an equal identity. Otherwise returns
+/// `None`.
 async fn find_session<I: Identity>(
     server: &Inner<I>,
-    claim: &ResumeRequest,
+    request: &ResumeRequest,
     login: &[u8],
-    handshake: &ConnectInfo,
+    info: &ConnectInfo,
 ) -> Result<Option<(Socket<I>, I, Token)>, AuthFailure> {
-    let found = server.registry.read().socket(claim.token.session()).cloned();
+    let found = server.registry.read().socket(request.token.session()).cloned();
     let known =
-        found.filter(|socket| socket.session().verify_token(&claim.token) && !server.registry.read().is_closed());
+        found.filter(|socket| socket.session().verify_token(&request.token) && !server.registry.read().is_closed());
     let Some(socket) = known else { return Ok(None) };
-    let handshake = ConnectInfo { is_resumption: true, ..handshake.clone() };
-    let identity = authenticate(server, login, handshake).await?;
+    let info = ConnectInfo { is_resumption: true, ..info.clone() };
+    let identity = authenticate(server, login, info).await?;
     if *socket.identity() != identity {
         return Ok(None);
     }
-    match socket.session().check(claim) {
+    match socket.session().check(request) {
         Checked::Resumable => Ok(Token::new(socket.number()).map(|next| (socket, identity, next))),
-        // Another session would be for a connection that the client has given up.
+        // A new session would belong to a connection that the client has abandoned.
         Checked::Superseded => Err(Refusal::retry(SUPERSEDED).into()),
         Checked::Invalid => Ok(None),
     }
 }
 
-/// Runs the user's authentication. Its panic is a refusal, since the next attempt may succeed.
-async fn authenticate<I: Identity>(server: &Inner<I>, login: &[u8], handshake: ConnectInfo) -> Result<I, AuthFailure> {
-    let peer = PeerLabel::Connecting { address: handshake.peer_addr };
-    let identity = hooks::run_future("authenticate", peer, || (server.authenticate)(login, handshake)).await;
+/// Runs the user's authentication. A panic is a refusal that the client may retry, since the next
+/// attempt may succeed.
+async fn authenticate<I: Identity>(server: &Inner<I>, login: &[u8], info: ConnectInfo) -> Result<I, AuthFailure> {
+    let peer = PeerLabel::Connecting { address: info.peer_addr };
+    let identity = hooks::run_future("authenticate", peer, || (server.authenticate)(login, info)).await;
     identity.unwrap_or_else(|| Err(Refusal::retry("the server failed to authenticate the client").into()))
 }
 
-/// Waits until the client has closed the connection, or sends more than it may before the welcome. What it sends
-/// meanwhile is kept.
+/// Waits until the client has closed the connection, or has sent too much before the server hello.
+/// The bytes that it sends meanwhile are kept.
 async fn closed(link: &mut Link, limit: usize) -> AcceptError {
     loop {
         match poll_fn(|cx| link.receiver.poll_receive(cx, limit)).await {
@@ -146,13 +151,13 @@ async fn closed(link: &mut Link, limit: usize) -> AcceptError {
                 link.received = received.freeze();
             }
             Err(ReceiveError::Closed) => {
-                return AcceptError::Handshake("the client disconnected while it was authenticated".into());
+                return AcceptError::Handshake("the client disconnected during authentication".into());
             }
             Err(ReceiveError::Io(error)) => return error.into(),
             Err(ReceiveError::Violation(violation)) => return AcceptError::Handshake(violation.to_string()),
         }
         if link.received.len() > limit {
-            return AcceptError::Handshake("the client sent too much before the welcome".into());
+            return AcceptError::Handshake("the client sent too many bytes before the server hello".into());
         }
     }
 }
@@ -161,11 +166,11 @@ pub(super) async fn refuse<I, T>(
     server: &Inner<I>,
     link: &mut Link,
     refusal: Refusal,
-    theirs: &PeerSettings,
-    turn: &mut HandshakePermit,
+    peer_settings: &PeerSettings,
+    permit: &mut HandshakePermit,
 ) -> Result<T, AcceptError> {
-    let refusing = turn.wait_for_peer(handshake::refuse(link, refusal.clone(), theirs.retries));
-    // A client that sends nothing may read nothing either.
+    let refusing = permit.wait_for_peer(handshake::refuse(link, refusal.clone(), peer_settings.retries));
+    // A client that sends nothing may not read either.
     let refused = timeout(server.limits.authentication, refusing).await;
     refused.ok().flatten().unwrap_or(Err(AcceptError::Refused(refusal)))
 }
@@ -173,10 +178,10 @@ pub(super) async fn refuse<I, T>(
 async fn reject_malformed<I, T>(
     server: &Inner<I>,
     link: &mut Link,
-    what: String,
-    turn: &mut HandshakePermit,
+    error: String,
+    permit: &mut HandshakePermit,
 ) -> Result<T, AcceptError> {
-    let telling = turn.wait_for_peer(handshake::reject_malformed(link, what.clone()));
-    let told = timeout(server.limits.authentication, telling).await;
-    told.ok().flatten().unwrap_or(Err(AcceptError::Handshake(what)))
+    let rejecting = permit.wait_for_peer(handshake::reject_malformed(link, error.clone()));
+    let rejected = timeout(server.limits.authentication, rejecting).await;
+    rejected.ok().flatten().unwrap_or(Err(AcceptError::Handshake(error)))
 }

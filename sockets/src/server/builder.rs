@@ -1,4 +1,4 @@
-//! Building a server.
+//! The builder of a server.
 
 use std::{
     any::type_name,
@@ -31,26 +31,26 @@ use crate::{
 };
 use sockets_proto::Role;
 
-/// How much memory a decoded login may take: so much for each of its bytes, and so much beside. It comes before the client
-/// has been authenticated.
+/// The memory limit of a decoded login: [`LOGIN_FREE`] bytes and this number of bytes for each
+/// encoded byte. The login is decoded before the client is authenticated.
 const LOGIN_FACTOR: usize = 16;
 const LOGIN_FREE: usize = 64 * 1024;
 
-/// A function that authenticates: it takes the login, or the login and a [`ConnectInfo`], and gives
-/// `Result<I, UnsupportedType>` in a future.
+/// A function that authenticates clients. It takes the login, or the login and a [`ConnectInfo`],
+/// and returns a future of `Result<I, Refusal>`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot authenticate",
-    label = "write `|login: Login| async move ` or `|login: Login, handshake: Handshake| async move`, giving `Result<I, Refusal>`"
+    label = "write `|login: Login| async move {{ .. }}` or `|login: Login, info: ConnectInfo| async move {{ .. }}`, which return `Result<I, Refusal>`"
 )]
 pub trait Authenticate<Args, I>: Send + Sync + 'static {
-    /// What the client sends.
+    /// The type of the login that the client sends.
     type Login: DeserializeOwned;
 
-    /// Decides.
+    /// Returns the identity of the client, or a refusal.
     fn authenticate(
         &self,
         login: Self::Login,
-        handshake: ConnectInfo,
+        info: ConnectInfo,
     ) -> impl Future<Output = Result<I, Refusal>> + Send + 'static;
 }
 
@@ -75,16 +75,13 @@ where
 {
     type Login = L;
 
-    fn authenticate(
-        &self,
-        login: L,
-        handshake: ConnectInfo,
-    ) -> impl Future<Output = Result<I, Refusal>> + Send + 'static {
-        self(login, handshake)
+    fn authenticate(&self, login: L, info: ConnectInfo) -> impl Future<Output = Result<I, Refusal>> + Send + 'static {
+        self(login, info)
     }
 }
 
-/// Builds a [`Server`]. `I` is the identity that [`authenticate`](ServerBuilder::authenticate) gives; without it, `()`.
+/// A builder for a [`Server`]. `I` is the identity type that
+/// [`authenticate`](ServerBuilder::authenticate) returns. Default: `()`.
 #[must_use = "a builder does nothing until it is built or bound"]
 pub struct ServerBuilder<I = ()> {
     limits: Limits,
@@ -104,9 +101,9 @@ impl ServerBuilder {
             limits: Limits::default(),
             options: ServerOptions::default(),
             services: Vec::new(),
-            authenticate: Box::new(|login, handshake| {
+            authenticate: Box::new(|login, info| {
                 if !login.is_empty() {
-                    let peer = PeerLabel::Connecting { address: handshake.peer_addr };
+                    let peer = PeerLabel::Connecting { address: info.peer_addr };
                     event!(debug, %peer, "a login is ignored: the server has no `ServerBuilder::authenticate`");
                 }
                 Box::pin(async { Ok(()) })
@@ -119,28 +116,36 @@ impl ServerBuilder {
         }
     }
 
-    /// Authenticates every client before anything else, and gives it its identity.
+    /// Sets the function that authenticates each client and returns its identity. Default: every
+    /// client is admitted with the identity `()`.
     ///
-    /// A [`UnsupportedType`] ends the client's attempt. If `f` panics, or takes longer than [`Limits::authentication`], that is a
-    /// [`UnsupportedType::retry`]. If the client disconnects meanwhile, the future that `f` returned is dropped.
+    /// A [`Refusal`] ends the client's attempt to connect. If `f` panics or takes longer than
+    /// [`Limits::authentication`], the client receives a [`Refusal::retry`]. If the client
+    /// disconnects meanwhile, the future that `f` returned is dropped.
     ///
     /// # Panics
     ///
-    /// If [`connected`](Self::connected) has been called, whose sockets would have another identity: authenticate
-    /// first. The same goes for `layer_connecting`.
+    /// If [`connected`](Self::connected) or `layer_connecting` has been called, since their sockets
+    /// would have another identity type. Call `authenticate` first.
     pub fn authenticate<Args, I: Identity, F: Authenticate<Args, I>>(self, f: F) -> ServerBuilder<I> {
-        assert!(self.connected.is_none(), "call `authenticate` before `connected`: it decides what its sockets are");
+        assert!(
+            self.connected.is_none(),
+            "`authenticate` was called after `connected`: call it first, since it sets the identity type of sockets"
+        );
         #[cfg(feature = "middleware")]
-        assert!(self.connect_layers.is_empty(), "call `authenticate` before `layer_connecting`: that is put around it");
-        let authenticate = move |login: &[u8], handshake: ConnectInfo| -> BoxFuture<'static, _> {
+        assert!(
+            self.connect_layers.is_empty(),
+            "`authenticate` was called after `layer_connecting`: call it first, since it sets the identity type"
+        );
+        let authenticate = move |login: &[u8], info: ConnectInfo| -> BoxFuture<'static, _> {
             match decode_within(login, LOGIN_FACTOR * login.len() + LOGIN_FREE) {
                 Ok(login) => {
-                    let decision = f.authenticate(login, handshake);
+                    let decision = f.authenticate(login, info);
                     Box::pin(async move { decision.await.map_err(AuthFailure::Refused) })
                 }
                 Err(error) => {
-                    let what = describe_login::<F::Login>(login, &error);
-                    Box::pin(async { Err(AuthFailure::Misunderstood(what)) })
+                    let message = describe_login::<F::Login>(login, &error);
+                    Box::pin(async { Err(AuthFailure::InvalidLogin(message)) })
                 }
             }
         };
@@ -159,10 +164,12 @@ impl ServerBuilder {
 }
 
 impl<I: Identity> ServerBuilder<I> {
-    /// Runs `f` for every new session, before the client's `connect` returns and its calls are received.
+    /// Sets a hook that runs for each new session, before the client's `connect` returns and before
+    /// its calls are handled.
     ///
-    /// `f` may fail with a [`UnsupportedType`], which ends the session and is the client's error. If `f` panics, or takes longer
-    /// than [`Limits::connected`], that is a [`UnsupportedType::retry`]: a client that reconnects tries again.
+    /// The hook may return a [`Refusal`], which ends the session and is the error of the client's
+    /// `connect`. If the hook panics or takes longer than [`Limits::connected`], the client
+    /// receives a [`Refusal::retry`]: a client that reconnects tries again.
     pub fn connected<F, Fut>(self, f: F) -> Self
     where
         F: Fn(Socket<I>) -> Fut + Send + Sync + 'static,
@@ -175,63 +182,81 @@ impl<I: Identity> ServerBuilder<I> {
         Self { connected: Some(Box::new(connected)), ..self }
     }
 
-    /// Serves a group to all sockets, with one handler.
+    /// Serves a group to all sockets with one handler.
+    ///
+    /// A path that is served twice is an error of [`bind`](Self::bind).
     pub fn serve(mut self, service: impl Service) -> Self {
         self.services.push(Arc::new(service));
         self
     }
 
-    /// Sets the limits of every connection.
+    /// Sets the limits of the server and of each connection.
     ///
     /// # Panics
     ///
-    /// If a limit is below its minimum, which [`Limits`] states.
+    /// If a limit is below its minimum. [`Limits`] lists the minimums.
     #[track_caller]
     pub fn limits(self, limits: Limits) -> Self {
         limits.check();
         Self { limits, ..self }
     }
 
-    /// The certificate and whatever else TLS needs, for addresses with `tls://` and `wss://`:
-    /// [`tls::server_config`](crate::tls::server_config), or a configuration of [`rustls`](crate::tls::rustls).
+    /// Sets the TLS configuration with the server's certificate, for addresses with `tls://` and
+    /// `wss://`.
+    ///
+    /// [`tls::server_config`](crate::tls::server_config) makes a configuration from PEM. Any
+    /// configuration of [`rustls`](crate::tls::rustls) can be passed, too.
     #[cfg(feature = "tls")]
     pub fn tls(mut self, config: impl Into<Arc<crate::tls::rustls::ServerConfig>>) -> Self {
         self.options.tls = Some(config.into());
         self
     }
 
-    /// Lets pages of these origins connect over WebSockets, and no others: `["https://example.com"]`.
+    /// Sets the origins whose pages may connect over WebSockets, such as `["https://example.com"]`.
+    /// Pages of other origins are refused. Default: pages of the host that the WebSocket connects
+    /// to.
     ///
-    /// Browsers say which page a WebSocket is for. Unless this says otherwise, it has to come from the host that it
-    /// connects to: so no other page can use what a visitor's browser is allowed to do. A page that reaches a server on
-    /// its own machine under a name other than `localhost` is refused, too, since whoever owns a name can make it mean
-    /// any machine; so name your origins here if there is a proxy on the same machine. Programs other than
-    /// browsers say nothing of the kind, and are not asked.
+    /// Browsers send the origin of the page that opens a WebSocket. The default prevents other
+    /// pages from using the permissions of a visitor's browser, such as its cookies.
     ///
-    /// A page that is refused is logged as a warning, with its origin and the host that it connected to.
+    /// The default also refuses a page that reaches a server on its own machine under a name other
+    /// than `localhost`. The owner of a name can let it point to any machine (DNS rebinding).
+    /// If a proxy runs on the same machine, the origins must therefore be set.
+    ///
+    /// Programs other than browsers send no origin, and are not checked. If a page is refused, a
+    /// warning with its origin and its host is logged.
     #[cfg(feature = "ws")]
     pub fn origins<O: Into<String>>(mut self, origins: impl IntoIterator<Item = O>) -> Self {
         self.options.origins = crate::transport::Origins::allow_list(origins);
         self
     }
 
-    /// Compresses messages of so many bytes and more, by LZ4, on connections whose client does that, too
-    /// ([`ClientBuilder::compress_from`](crate::ClientBuilder::compress_from)). It is for connections that are slower than the
-    /// processor. The least is 256 bytes. A message of 4 KiB or more to an audience is compressed once for all its members, and one
-    /// that gets no shorter is sent as it is.
+    /// Compresses messages of `bytes` bytes and more with LZ4. Default: no compression. Values
+    /// below 256 count as 256.
     ///
-    /// What a peer sends is inflated only within [`Limits::max_frame`], and its messages count as long as they are then.
+    /// Only messages to clients that enable compression are compressed: see
+    /// [`ClientBuilder::compress_from`](crate::ClientBuilder::compress_from). Compression is useful
+    /// for connections that are slower than the processor. A message of 4 KiB or more to an
+    /// audience is compressed once for all its members. A message that would not become shorter is
+    /// sent uncompressed.
     ///
-    /// Who can choose a part of a message, and see how long messages are, may guess the rest of it from that, also within TLS: do not
-    /// compress secrets together with what others choose.
+    /// A received message is decompressed only within [`Limits::max_frame`]. Its uncompressed size
+    /// counts towards all limits.
+    ///
+    /// # Security
+    ///
+    /// An attacker who controls part of a message and sees its compressed length can infer the
+    /// rest, also over TLS (compare CRIME and BREACH). Do not compress secrets together with data
+    /// that other parties choose.
     #[cfg(feature = "compression")]
     pub fn compress_from(mut self, bytes: u32) -> Self {
         self.options.compression = crate::transport::Compression::from(bytes);
         self
     }
 
-    /// Puts a layer around all handlers and listeners, also those that a single socket serves: around every call and emit that
-    /// comes in. Of several, the first is the outermost. See [`layer`](crate::layer).
+    /// Adds a layer around each received call and emit, outside of all handlers and listeners,
+    /// including those of single sockets. The first layer added is the outermost. See
+    /// [`layer`](crate::layer).
     #[cfg(feature = "middleware")]
     pub fn layer<L>(mut self, layer: L) -> Self
     where
@@ -241,9 +266,11 @@ impl<I: Identity> ServerBuilder<I> {
         self
     }
 
-    /// Puts a layer around every call and emit of this side, by stubs and by name, to a socket or to an audience; one to an audience
-    /// passes it once. Questions to audiences do not pass it. Of several, the first is the outermost. See
-    /// [`layer`](crate::layer).
+    /// Adds a layer around each call and emit that the server sends, by stubs and by name, to a
+    /// socket or to an audience.
+    ///
+    /// An emit to an audience passes the layer once. Requests to audiences do not pass it. The
+    /// first layer added is the outermost. See [`layer`](crate::layer).
     #[cfg(feature = "middleware")]
     pub fn layer_outgoing<L>(mut self, layer: L) -> Self
     where
@@ -253,8 +280,8 @@ impl<I: Identity> ServerBuilder<I> {
         self
     }
 
-    /// Puts a layer around authentication: around everyone who connects. Of several, the first is the outermost. See
-    /// [`layer`](crate::layer).
+    /// Adds a layer around the authentication of each client. The first layer added is the
+    /// outermost. See [`layer`](crate::layer).
     #[cfg(feature = "middleware")]
     pub fn layer_connecting<L>(mut self, layer: L) -> Self
     where
@@ -264,13 +291,14 @@ impl<I: Identity> ServerBuilder<I> {
         self
     }
 
-    /// A server that listens nowhere yet. If what it serves does not go together, [`Server::bind`] says so.
+    /// Returns a server that does not listen yet. If the served groups conflict, [`Server::bind`]
+    /// returns the error.
     pub fn build(self) -> Server<I> {
         #[cfg(feature = "middleware")]
-        let (around, authenticate) = (self.layers.around(), self.connect_layers.around(self.authenticate));
+        let (interceptor, authenticate) = (self.layers.interceptor(), self.connect_layers.wrap(self.authenticate));
         #[cfg(not(feature = "middleware"))]
-        let (around, authenticate) = (None, self.authenticate);
-        let routes = Routes::new(self.limits.names_per_peer as usize).with_interceptor(around.clone());
+        let (interceptor, authenticate) = (None, self.authenticate);
+        let routes = Routes::new(self.limits.names_per_peer as usize).with_interceptor(interceptor.clone());
         let (routes, registration) = register(self.services, routes);
         let limits = Arc::new(self.limits);
         Server::open(Inner {
@@ -281,7 +309,7 @@ impl<I: Identity> ServerBuilder<I> {
             detached: DetachedSessions::new(&limits),
             limits,
             options: self.options,
-            around,
+            interceptor,
             announcement: routes.announcement(),
             routes: Arc::new(routes),
             registration,
@@ -295,7 +323,8 @@ impl<I: Identity> ServerBuilder<I> {
         })
     }
 
-    /// A server that listens at `url`: [`build`](Self::build) and [`Server::bind`] in one.
+    /// Returns a server that listens on `url`. It combines [`build`](Self::build) and
+    /// [`Server::bind`].
     ///
     /// # Errors
     ///
@@ -307,7 +336,7 @@ impl<I: Identity> ServerBuilder<I> {
     }
 }
 
-/// Describes a login that cannot be decoded as `L`.
+/// Returns the error message for a login that cannot be decoded as `L`.
 fn describe_login<L: DeserializeOwned>(login: &[u8], error: &DecodeError) -> String {
     let expected = type_name::<L>();
     if login.is_empty() {

@@ -1,16 +1,19 @@
-//! A call on a server: its socket, and the server.
+//! The methods of a call that only a server has: its socket and its server.
 
 use super::{Identity, Server, Socket, socket::WeakSocket};
 use crate::session::Call;
 
 impl Call {
-    /// The caller's socket. `None` on a client, or if `I` is not the server's identity; also when the caller has left and
-    /// nobody holds its socket.
+    /// Returns the caller's socket.
+    ///
+    /// It is `None` on a client, and if `I` is not the server's identity type. It is also `None` if
+    /// the caller has left and no handle to its socket exists.
     pub fn socket<I: Identity>(&self) -> Option<Socket<I>> {
         self.peer().session().owner::<WeakSocket<I>>()?.upgrade()
     }
 
-    /// The server, for its rooms and sockets. `None` when [`socket`](Self::socket) is. It does not keep the server open.
+    /// Returns the server, for its rooms and sockets. It is `None` when [`socket`](Self::socket)
+    /// is. The handle does not keep the server open.
     pub fn server<I: Identity>(&self) -> Option<Server<I>> {
         self.socket().map(|socket| socket.server())
     }

@@ -1,4 +1,4 @@
-//! How often a message is compressed.
+//! Tests that a message is compressed once.
 
 use tokio::sync::mpsc::unbounded_channel;
 
@@ -6,15 +6,15 @@ use super::Server;
 use crate::Client;
 
 #[tokio::test]
-async fn a_message_to_an_audience_is_compressed_once() {
+async fn message_to_audience_is_compressed_once() {
     let server = Server::builder().compress_from(1000).build();
-    let (heard, mut hears) = unbounded_channel();
+    let (sender, mut received) = unbounded_channel();
     let mut clients = Vec::new();
     for _ in 0..5 {
-        let heard = heard.clone();
+        let sender = sender.clone();
         let client = Client::builder().compress_from(1000).connected(move |peer| {
             peer.listen("text", move |text: String| {
-                heard.send(text).unwrap();
+                sender.send(text).unwrap();
                 async {}
             });
             async {}
@@ -24,7 +24,7 @@ async fn a_message_to_an_audience_is_compressed_once() {
     let text = "the same for all ".repeat(1000);
     server.all().emit("text", &text).await.unwrap();
     for _ in &clients {
-        assert!(hears.recv().await.unwrap() == text);
+        assert!(received.recv().await.unwrap() == text);
     }
     assert_eq!(server.inner.options.compression.kept(), 1);
 }

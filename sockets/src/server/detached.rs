@@ -1,4 +1,4 @@
-//! Sessions whose connections have broken: how many are kept, for how long, and with how much.
+//! Detached sessions of a server, and the limits on their number, time and bytes.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -16,45 +16,46 @@ use crate::{
 };
 use sockets_proto::clamp_timeout;
 
-/// How often the bytes that a session holds are counted again.
+/// The interval at which the bytes of a detached session are counted again.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
-/// The places of a server for sessions without a connection.
+/// The slots of a server for detached sessions.
 pub(super) struct DetachedSessions {
     limits: Arc<Limits>,
-    taken: Mutex<DetachedState>,
+    state: Mutex<DetachedState>,
     bytes: Arc<DetachedBytes>,
 }
 
 #[derive(Default)]
 struct DetachedState {
-    /// By when they came. A session hears of it when its sender is dropped.
-    places: BTreeMap<u64, oneshot::Sender<()>>,
+    /// The slots in the order in which sessions were detached. Dropping the sender ends the
+    /// session.
+    slots: BTreeMap<u64, oneshot::Sender<()>>,
     next: u64,
 }
 
 impl DetachedSessions {
     pub(super) fn new(limits: &Arc<Limits>) -> Arc<Self> {
         let bytes = DetachedBytes::new(limits.resume_sessions_bytes as usize);
-        Arc::new(Self { limits: Arc::clone(limits), taken: Mutex::default(), bytes })
+        Arc::new(Self { limits: Arc::clone(limits), state: Mutex::default(), bytes })
     }
 
-    /// A place for a session, if there are any. The one who has waited longest makes room: of all it is the least
-    /// likely to come back.
+    /// Returns a slot, or `None` if the limit is 0. If all slots are taken, ends the session that
+    /// has been detached longest, since it is the least likely to be resumed.
     fn acquire(self: &Arc<Self>) -> Option<DetachedSlot> {
-        let most = self.limits.resume_sessions as usize;
-        let (stays, given_up) = oneshot::channel();
-        let mut given_away = Vec::new();
-        let mut taken = self.taken.lock();
-        while taken.places.len() >= most {
-            given_away.push(taken.places.pop_first()?);
+        let limit = self.limits.resume_sessions as usize;
+        let (keep, evicted) = oneshot::channel();
+        let mut evicted_slots = Vec::new();
+        let mut state = self.state.lock();
+        while state.slots.len() >= limit {
+            evicted_slots.push(state.slots.pop_first()?);
         }
-        taken.next += 1;
-        let number = taken.next;
-        taken.places.insert(number, stays);
-        drop(taken);
-        // Without the lock, since that wakes their sessions.
-        drop(given_away);
-        Some(DetachedSlot { parking: Arc::clone(self), number, evicted: given_up })
+        state.next += 1;
+        let number = state.next;
+        state.slots.insert(number, keep);
+        drop(state);
+        // After the lock is released, since dropping the senders wakes the sessions.
+        drop(evicted_slots);
+        Some(DetachedSlot { sessions: Arc::clone(self), number, evicted })
     }
 }
 
@@ -64,14 +65,14 @@ impl Reattach for DetachedSessions {
             if session.has_resumed_connection() {
                 return Ok(Reattached::Accepted(session.resumed_connection().await));
             }
-            let Some(mut place) = self.acquire() else { return Err(reason) };
+            let Some(mut slot) = self.acquire() else { return Err(reason) };
             let until = Instant::now() + clamp_timeout(self.limits.resume_within);
             loop {
                 session.recount();
                 tokio::select! {
                     biased;
-                    offer = session.resumed_connection() => return Ok(Reattached::Accepted(offer)),
-                    _ = &mut place.evicted => break,
+                    connection = session.resumed_connection() => return Ok(Reattached::Accepted(connection)),
+                    _ = &mut slot.evicted => break,
                     () = sleep_until(until) => break,
                     () = sleep(CHECK_INTERVAL) => {}
                 }
@@ -85,20 +86,20 @@ impl Reattach for DetachedSessions {
     }
 }
 
-/// A session's place, until it is dropped.
+/// The slot of a detached session, until it is dropped.
 struct DetachedSlot {
-    parking: Arc<DetachedSessions>,
+    sessions: Arc<DetachedSessions>,
     number: u64,
-    /// Fails when the place is given to another one.
+    /// Fails when the slot is taken by another session.
     evicted: oneshot::Receiver<()>,
 }
 
 impl Drop for DetachedSlot {
     fn drop(&mut self) {
-        let mut taken = self.parking.taken.lock();
-        let stays = taken.places.remove(&self.number);
-        drop(taken);
-        drop(stays);
+        let mut state = self.sessions.state.lock();
+        let keep = state.slots.remove(&self.number);
+        drop(state);
+        drop(keep);
     }
 }
 
@@ -106,27 +107,26 @@ impl Drop for DetachedSlot {
 mod tests {
     use super::*;
 
-    fn parking(resume_sessions: u32) -> Arc<DetachedSessions> {
+    fn detached_sessions(resume_sessions: u32) -> Arc<DetachedSessions> {
         let limits = Limits { resume_sessions, ..Limits::default() };
         DetachedSessions::new(&Arc::new(limits))
     }
 
     #[test]
-    fn who_has_waited_longest_makes_room() {
-        let parking = parking(2);
-        let [mut first, mut second, mut third] = [(); 3].map(|()| parking.acquire().unwrap());
-        let is_given_up =
-            |place: &mut DetachedSlot| place.evicted.try_recv() == Err(oneshot::error::TryRecvError::Closed);
-        assert!(is_given_up(&mut first) && !is_given_up(&mut second) && !is_given_up(&mut third));
+    fn oldest_detached_session_is_evicted_first() {
+        let detached_sessions = detached_sessions(2);
+        let [mut first, mut second, mut third] = [(); 3].map(|()| detached_sessions.acquire().unwrap());
+        let is_evicted = |slot: &mut DetachedSlot| slot.evicted.try_recv() == Err(oneshot::error::TryRecvError::Closed);
+        assert!(is_evicted(&mut first) && !is_evicted(&mut second) && !is_evicted(&mut third));
         drop(second);
-        let mut fourth = parking.acquire().unwrap();
-        assert!(!is_given_up(&mut third) && !is_given_up(&mut fourth), "there was a place");
+        let mut fourth = detached_sessions.acquire().unwrap();
+        assert!(!is_evicted(&mut third) && !is_evicted(&mut fourth), "a slot was free");
         drop(first);
-        assert_eq!(parking.taken.lock().places.len(), 2, "one who is given up has none to give back");
+        assert_eq!(detached_sessions.state.lock().slots.len(), 2, "an evicted session returns no slot");
     }
 
     #[test]
-    fn where_there_are_no_places_nobody_waits() {
-        assert!(parking(0).acquire().is_none());
+    fn limit_of_zero_detaches_no_session() {
+        assert!(detached_sessions(0).acquire().is_none());
     }
 }

@@ -1,4 +1,5 @@
-//! The handlers of detached sessions: they leave a worker of the runtime to other sessions.
+//! Tests of the handlers of detached sessions, which leave a worker of the runtime to other
+//! sessions.
 
 use std::{
     sync::{
@@ -17,20 +18,20 @@ use tokio::{
 
 use super::{
     Server, Socket,
-    resumption_tests::{PATIENCE, come},
+    resumption_tests::{TIMEOUT, connect_raw},
 };
 use crate::{codec::encode, handshake::Resumption, refusal::Refusal};
 
 const CLIENTS: u32 = 8;
-/// The time that a handler blocks its thread.
+/// The time for which a handler blocks its thread.
 const BLOCKS: Duration = Duration::from_millis(20);
 
-/// Counts handlers.
+/// Counts of handlers.
 #[derive(Default)]
 struct Counts {
     begun: AtomicUsize,
     blocking: AtomicUsize,
-    most_blocking: AtomicUsize,
+    max_blocking: AtomicUsize,
     ended: AtomicUsize,
 }
 
@@ -41,7 +42,7 @@ async fn reach(count: &AtomicUsize) {
             sleep(Duration::from_millis(1)).await;
         }
     };
-    timeout(PATIENCE, waiting).await.unwrap();
+    timeout(TIMEOUT, waiting).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -58,7 +59,7 @@ async fn blocking_handlers_of_detached_sessions_leave_a_worker() {
                     counts.begun.fetch_add(1, Ordering::Relaxed);
                     let _permit = go.acquire().await;
                     let blocking = counts.blocking.fetch_add(1, Ordering::Relaxed) + 1;
-                    counts.most_blocking.fetch_max(blocking, Ordering::Relaxed);
+                    counts.max_blocking.fetch_max(blocking, Ordering::Relaxed);
                     thread::sleep(BLOCKS);
                     counts.blocking.fetch_sub(1, Ordering::Relaxed);
                     counts.ended.fetch_add(1, Ordering::Relaxed);
@@ -67,20 +68,20 @@ async fn blocking_handlers_of_detached_sessions_leave_a_worker() {
             async {}
         })
         .build();
-    let mut visitors = Vec::new();
+    let mut clients = Vec::new();
     for login in 0..CLIENTS {
-        let mut visitor = come(&server, login, Resumption::New).await;
+        let mut client = connect_raw(&server, login, Resumption::New).await;
         let id = CallId { number: 0, shared: false };
         let request = Frame::Request { id, timeout: 3_600_000, key: name::key("", "block") };
-        visitor.say_with(request, &encode(&()).unwrap()).await;
-        visitors.push(visitor);
+        client.send_with(request, &encode(&()).unwrap()).await;
+        clients.push(client);
     }
     reach(&counts.begun).await;
-    drop(visitors);
+    drop(clients);
     while !server.sockets().iter().all(|socket| socket.is_away()) {
         sleep(Duration::from_millis(1)).await;
     }
     go.close();
     reach(&counts.ended).await;
-    assert_eq!(counts.most_blocking.load(Ordering::Relaxed), 1, "handlers that blocked at the same time");
+    assert_eq!(counts.max_blocking.load(Ordering::Relaxed), 1, "handlers that blocked at the same time");
 }

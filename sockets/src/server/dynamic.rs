@@ -1,4 +1,4 @@
-//! Dynamic calls to audiences, by path and name.
+//! Calls to audiences by path and name.
 
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -9,44 +9,46 @@ use super::{
 use crate::{call_error::CallError, group::Group, method::Callee, session::Described};
 
 impl<I: Identity> Audience<I> {
-    /// The group under this path, for dynamic calls.
+    /// Returns the group under this path, for calls by name.
     pub fn group(&self, path: &str) -> Group<Self> {
         Group::root(self.clone()).group(path)
     }
 
-    /// Sends an emit to every member's listeners of `name` that are in no group. It waits for slow members as
-    /// [every emit to an audience](Audience) does.
+    /// Sends an emit to the listeners of `name`, outside of any group, of every member. Waits for
+    /// slow members as [every emit to an audience](Audience) does.
     ///
     /// # Errors
     ///
-    /// If the name is not legal, or the arguments do not encode or are too large. A member that accepts only smaller
-    /// messages is passed over.
+    /// If the name is invalid, or the arguments cannot be encoded or are too large. Members that
+    /// accept only smaller messages are skipped.
     ///
     /// # Cancel safety
     ///
-    /// It is sent to all members before it first waits.
+    /// If the future is dropped before completion, the emit has been sent to all members or to none.
     pub async fn emit<A: Serialize + ?Sized>(&self, name: &str, args: &A) -> Result<(), CallError> {
         Group::root(self.clone()).emit(name, args).await
     }
 
-    /// Asks every member's answerer of `name` that is in no group. The question is sent now, to those who are members
-    /// now.
+    /// Sends a request for `name`, outside of any group, to every member. It is sent by this
+    /// method, to the current members.
     pub fn request<R: DeserializeOwned>(&self, name: &str, args: &(impl Serialize + ?Sized)) -> Replies<I, R> {
         Group::root(self.clone()).request(name, args)
     }
 }
 
 impl<I: Identity> Group<Audience<I>> {
-    /// Sends an emit to every member. It waits for slow members as [every emit to an audience](Audience) does.
+    /// Sends an emit to every member. Waits for slow members as [every emit to an
+    /// audience](Audience) does.
     ///
     /// # Errors
     ///
-    /// If the name is not legal, or the arguments do not encode or are too large.
+    /// If the name or the path is invalid, or the arguments cannot be encoded or are too large.
+    /// Members that accept only smaller messages are skipped.
     pub async fn emit<A: Serialize + ?Sized>(&self, name: &str, args: &A) -> Result<(), CallError> {
         self.target().emit_to_all(Callee::Named(&self.named(name)?), args).await
     }
 
-    /// Asks every member. The question is sent now, to those who are members now.
+    /// Sends a request to every member. It is sent by this method, to the current members.
     pub fn request<R: DeserializeOwned>(&self, name: &str, args: &(impl Serialize + ?Sized)) -> Replies<I, R> {
         match self.named(name) {
             Ok(named) => self.target().request_all(Callee::Named(&named), None, args, decode_plain),

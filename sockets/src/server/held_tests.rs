@@ -1,4 +1,4 @@
-//! What is held for clients that are away: all of it counts, and what is too much ends their sessions.
+//! Tests of the bytes that detached sessions hold: all are counted, and an excess ends sessions.
 
 use std::{
     sync::{
@@ -18,35 +18,35 @@ use tokio::{
 
 use super::{
     Server, Socket,
-    resumption_tests::{PATIENCE, Visitor, come},
+    resumption_tests::{RawClient, TIMEOUT, connect_raw},
 };
 use crate::{handshake::Resumption, limits::Limits, refusal::Refusal};
 
-/// What all sessions that are away may hold together.
-const MOST: u32 = 4 << 20;
-/// How many clients go away.
+/// The limit on the bytes of all detached sessions.
+const LIMIT: u32 = 4 << 20;
+/// The number of clients.
 const CLIENTS: u32 = 8;
 
-/// Waits until it is so, while time passes.
-async fn until(what: &str, is_so: impl Fn() -> bool) {
-    let waiting = async {
-        while !is_so() {
+/// Waits until a condition is met.
+async fn until(condition: &str, is_met: impl Fn() -> bool) {
+    let wait = async {
+        while !is_met() {
             sleep(Duration::from_millis(1)).await;
         }
     };
-    timeout(PATIENCE, waiting).await.expect(what);
+    timeout(TIMEOUT, wait).await.expect(condition);
 }
 
-/// A server whose handlers wait for permission, and return replies of this length.
-struct Waiting {
+/// A server whose handlers wait for permission and return replies of a given length.
+struct TestServer {
     server: Server<u32>,
     begun: Arc<AtomicUsize>,
     go: Arc<Semaphore>,
 }
 
-impl Waiting {
+impl TestServer {
     fn new(reply: usize) -> Self {
-        let limits = Limits { resume_sessions_bytes: MOST, bytes_in_flight: 64 << 20, ..Limits::default() };
+        let limits = Limits { resume_sessions_bytes: LIMIT, bytes_in_flight: 64 << 20, ..Limits::default() };
         let (begun, go) = (Arc::new(AtomicUsize::new(0)), Arc::new(Semaphore::new(0)));
         let (beginning, going) = (Arc::clone(&begun), Arc::clone(&go));
         let server = Server::builder()
@@ -68,29 +68,29 @@ impl Waiting {
         Self { server, begun, go }
     }
 
-    /// Clients that have made so many calls with so long arguments.
-    async fn calls(&self, calls: u32, length: usize) -> Vec<Visitor> {
+    /// Connects clients, each of which makes `calls` calls with arguments of `length` bytes.
+    async fn calls(&self, calls: u32, length: usize) -> Vec<RawClient> {
         let arguments = encode(&vec![7_u8; length]).unwrap();
-        let mut visitors = Vec::new();
+        let mut clients = Vec::new();
         for login in 0..CLIENTS {
-            let mut visitor = come(&self.server, login, Resumption::New).await;
+            let mut client = connect_raw(&self.server, login, Resumption::New).await;
             for number in 0..calls {
                 let id = CallId { number: number.into(), shared: false };
                 let request = Frame::Request { id, timeout: 3_600_000, key: name::key("", "wait") };
-                visitor.say_with(request, &arguments).await;
+                client.send_with(request, &arguments).await;
             }
-            visitors.push(visitor);
+            clients.push(client);
         }
         until("all handlers have begun", || self.begun.load(Ordering::Relaxed) == (CLIENTS * calls) as usize).await;
-        visitors
+        clients
     }
 
-    /// All clients go away.
-    async fn leave(&self, visitors: Vec<Visitor>) {
+    /// Disconnects all clients.
+    async fn detach(&self, clients: Vec<RawClient>) {
         let sockets = self.server.sockets();
-        drop(visitors);
-        until("all are away", || sockets.iter().all(|socket| !socket.is_connected() || socket.is_away())).await;
-        // The sessions that hold too much end.
+        drop(clients);
+        until("all are detached", || sockets.iter().all(|socket| !socket.is_connected() || socket.is_away())).await;
+        // Sessions that hold too much end meanwhile.
         sleep(Duration::from_millis(1)).await;
     }
 
@@ -101,68 +101,69 @@ impl Waiting {
 
 #[tokio::test(start_paused = true)]
 async fn received_calls_of_detached_sessions_count() {
-    let waiting = Waiting::new(0);
-    let visitors = waiting.calls(2, 450 << 10).await;
-    // As they were received, and decoded.
-    assert!(waiting.held() >= CLIENTS as usize * 2 * (900 << 10), "{} bytes are held", waiting.held());
-    waiting.leave(visitors).await;
-    let sockets = waiting.server.sockets().len();
-    assert!(waiting.held() <= MOST as usize && sockets >= 1, "{sockets} sessions hold {} bytes", waiting.held());
+    let test = TestServer::new(0);
+    let clients = test.calls(2, 450 << 10).await;
+    // A call counts as received and as decoded.
+    assert!(test.held() >= CLIENTS as usize * 2 * (900 << 10), "{} bytes are held", test.held());
+    test.detach(clients).await;
+    let sockets = test.server.sockets().len();
+    assert!(test.held() <= LIMIT as usize && sockets >= 1, "{sockets} sessions hold {} bytes", test.held());
 }
 
 #[tokio::test(start_paused = true)]
 async fn waiting_handlers_of_detached_sessions_count() {
-    let waiting = Waiting::new(0);
-    let visitors = waiting.calls(1000, 0).await;
-    waiting.leave(visitors).await;
-    let sockets = waiting.server.sockets().len();
+    let test = TestServer::new(0);
+    let clients = test.calls(1000, 0).await;
+    test.detach(clients).await;
+    let sockets = test.server.sockets().len();
     assert!(
-        waiting.held() <= MOST as usize && sockets < CLIENTS as usize,
+        test.held() <= LIMIT as usize && sockets < CLIENTS as usize,
         "{sockets} sessions hold {} bytes",
-        waiting.held()
+        test.held()
     );
 }
 
 #[tokio::test(start_paused = true)]
-async fn late_replies_to_detached_sessions_are_bounded_at_once() {
-    let waiting = Waiting::new(2 << 20);
-    let visitors = waiting.calls(50, 0).await;
-    waiting.leave(visitors).await;
-    assert_eq!(waiting.server.sockets().len(), CLIENTS as usize, "they hold little yet");
-    waiting.go.close();
-    // Each handler adds a reply when it is woken. The drivers, which end sessions, run only after all handlers.
-    let mut most = 0;
+async fn late_replies_to_detached_sessions_are_bounded() {
+    let test = TestServer::new(2 << 20);
+    let clients = test.calls(50, 0).await;
+    test.detach(clients).await;
+    assert_eq!(test.server.sockets().len(), CLIENTS as usize, "the sessions hold few bytes yet");
+    test.go.close();
+    // Each handler adds a reply when it is woken. The drivers, which end sessions, run after all
+    // handlers.
+    let mut max_held = 0;
     for _ in 0..CLIENTS * 200 {
         yield_now().await;
-        most = most.max(waiting.held());
+        max_held = max_held.max(test.held());
     }
-    assert!(most <= MOST as usize, "they held {most} bytes");
-    let sockets = waiting.server.sockets().len();
+    assert!(max_held <= LIMIT as usize, "the sessions held {max_held} bytes");
+    let sockets = test.server.sockets().len();
     assert!(sockets < CLIENTS as usize, "{sockets} sessions are left");
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_held_is_released_when_handlers_end() {
-    let waiting = Waiting::new(100 << 10);
-    let _visitors = waiting.calls(20, 10 << 10).await;
-    assert!(waiting.held() > CLIENTS as usize * 20 * (10 << 10));
-    waiting.go.close();
+async fn held_bytes_are_released_when_handlers_complete() {
+    let test = TestServer::new(100 << 10);
+    let _clients = test.calls(20, 10 << 10).await;
+    assert!(test.held() > CLIENTS as usize * 20 * (10 << 10));
+    test.go.close();
     sleep(Duration::from_millis(10)).await;
-    // What has been sent is retained until it is acknowledged, and what is not read waits.
+    // Sent messages are retained until they are acknowledged, and messages that are not read wait.
     let limits = Limits::default();
-    let most = CLIENTS as usize * (limits.resume_bytes + 2 * limits.outgoing_queue) as usize;
-    assert!(waiting.held() < most, "{} bytes are held", waiting.held());
+    let max_held = CLIENTS as usize * (limits.resume_bytes + 2 * limits.outgoing_queue) as usize;
+    assert!(test.held() < max_held, "{} bytes are held", test.held());
 }
 
 #[tokio::test(start_paused = true)]
-async fn session_that_has_ended_retains_no_messages() {
-    let waiting = Waiting::new(0);
-    let _visitors = waiting.calls(0, 0).await;
-    let socket = waiting.server.sockets().remove(0);
+async fn ended_session_retains_no_messages() {
+    let test = TestServer::new(0);
+    let _clients = test.calls(0, 0).await;
+    let socket = test.server.sockets().remove(0);
     let before = socket.session().held_bytes();
     socket.emit("hello", &[7_u8; 10_000][..]).await.unwrap();
     sleep(Duration::from_millis(1)).await;
-    assert!(socket.session().held_bytes() >= before + 10_000, "it is retained until it is acknowledged");
+    assert!(socket.session().held_bytes() >= before + 10_000, "the message is retained until it is acknowledged");
     socket.disconnect("enough");
     socket.disconnected().await;
     socket.session().released().await;
@@ -171,18 +172,19 @@ async fn session_that_has_ended_retains_no_messages() {
 
 #[tokio::test(start_paused = true)]
 async fn announced_signatures_of_detached_sessions_count() {
-    let waiting = Waiting::new(0);
-    let mut visitors = waiting.calls(0, 0).await;
-    let before = waiting.held();
+    let test = TestServer::new(0);
+    let mut clients = test.calls(0, 0).await;
+    let before = test.held();
     let mut announced = 0;
-    // Tables with the same signatures would be shared.
-    for (signature, visitor) in (1_u64..).zip(&mut visitors) {
+    // Tables with equal signatures would be shared.
+    // Tables with equal signatures would be shared.
+    for (signature, client) in (1_u64..).zip(&mut clients) {
         let signatures = (1..3000_u64).flat_map(|key| [key.to_le_bytes(), signature.to_le_bytes()]);
         let signatures: Vec<u8> = signatures.flatten().collect();
-        visitor.say_with(Frame::Signatures, &signatures).await;
+        client.send_with(Frame::Signatures, &signatures).await;
         announced += signatures.len();
     }
-    waiting.leave(visitors).await;
-    let counted = waiting.held() - before;
+    test.detach(clients).await;
+    let counted = test.held() - before;
     assert!(counted >= announced, "{counted} bytes are counted");
 }

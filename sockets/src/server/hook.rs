@@ -2,7 +2,7 @@
 
 use crate::refusal::Refusal;
 
-/// The return type of a hook: `()` or `Result<(), UnsupportedType>`. Sealed.
+/// The return type of a hook: `()` or `Result<(), Refusal>`. Sealed.
 #[diagnostic::on_unimplemented(
     message = "a hook returns `()` or `Result<(), Refusal>`, not `{Self}`",
     note = "use `?` on other errors, and return `Ok(())` at the end"

@@ -1,4 +1,4 @@
-//! Where a server listens.
+//! Listening on addresses.
 
 use std::{future::poll_fn, sync::Arc, time::Duration};
 
@@ -10,21 +10,28 @@ use super::{
 };
 use crate::{address::Address, connect_error::BindError, lock::event, transport::Acceptor};
 
-/// How long a listener waits when the system has no more sockets to give.
+/// The delay after the system has refused to accept a connection, such as when it has no file
+/// descriptor left.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 
 impl<I: Identity> Server<I> {
-    /// Listens at an address. It may be called more than once, also for addresses of several kinds: rooms and
-    /// audiences span them.
+    /// Listens on an address. It can be called several times, with addresses of different
+    /// transports. Rooms and audiences include the clients of all of them.
     ///
-    /// With `tcp://host:0` the system chooses the port, and [`local_addrs`](Self::local_addrs) tells. With
-    /// `ws://host:port/path` WebSockets are at that path alone; without one, or with `/`, at all, and authentication may look
-    /// at which. The file of a Unix socket at which nobody listens any more is replaced.
+    /// - With `tcp://host:0`, the system chooses the port, which [`local_addrs`](Self::local_addrs)
+    ///   returns.
+    /// - With `ws://host:port/path`, WebSockets are accepted at that path only. Without a path, or
+    ///   with `/`, they are accepted at every path, and the authentication can check it.
+    /// - The file of a Unix socket on which no process listens any more is replaced.
     ///
     /// # Errors
     ///
-    /// If the address cannot be understood or listened at, what the builder was told to serve does not go together, or
-    /// the server has been shut down.
+    /// See [`BindError`]: the address is invalid, the system refuses to listen on it, groups of the
+    /// builder conflict, or the server has been shut down.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped before completion, the server does not listen on the address.
     pub async fn bind(&self, url: &str) -> Result<(), BindError> {
         self.inner.registration.clone()?;
         if self.inner.registry.read().is_closed() {
@@ -40,7 +47,7 @@ impl<I: Identity> Server<I> {
         let listening = Arc::new(Listening::new(acceptor));
         self.inner.listeners.lock().push(Arc::clone(&listening));
         if self.inner.stop.is_cancelled() {
-            // Nothing else may close it.
+            // `shutdown` has closed the other listeners already.
             listening.close();
             return Err(BindError::ShutDown);
         }
@@ -49,7 +56,7 @@ impl<I: Identity> Server<I> {
     }
 }
 
-/// Takes connections until the server stops.
+/// Accepts connections until the server stops.
 async fn listen<I: Identity>(server: Arc<Inner<I>>, accepting: Accepting) {
     let stop = server.stop.clone();
     loop {
@@ -59,8 +66,8 @@ async fn listen<I: Identity>(server: Arc<Inner<I>>, accepting: Accepting) {
             accepted = poll_fn(|cx| accepting.0.poll_accept(cx)) => accepted,
         };
         let Some(accepted) = accepted else { return };
-        let arrival = match accepted {
-            Ok(arrival) => arrival,
+        let incoming = match accepted {
+            Ok(incoming) => incoming,
             Err(error) => {
                 let remedy = "raise the limit of open files, or lower `Limits::handshakes` and `connections`";
                 event!(warn, %error, remedy, "a connection could not be accepted");
@@ -69,12 +76,12 @@ async fn listen<I: Identity>(server: Arc<Inner<I>>, accepting: Accepting) {
                 continue;
             }
         };
-        // Those behind it wait in the system's queue.
-        let turn = tokio::select! {
+        // Without a permit, further connections wait in the system's queue.
+        let permit = tokio::select! {
             biased;
             () = stop.cancelled() => return,
-            turn = server.limiter.acquire_handshake() => turn,
+            permit = server.limiter.acquire_handshake() => permit,
         };
-        server.serve_in_background(arrival, turn);
+        server.serve_in_background(incoming, permit);
     }
 }

@@ -1,4 +1,4 @@
-//! A listener of a server, until the server stops.
+//! A listener of a server that can be closed from another task.
 
 use std::{
     io,
@@ -11,11 +11,11 @@ use crate::{
     transport::{Acceptor, Incoming},
 };
 
-/// A listener. The server closes it, wherever the task is that accepts its connections. It is also closed when that task is
-/// dropped, with its runtime.
+/// A listener. The server can close it independently of the task that accepts its connections. It
+/// is also closed when that task is dropped with its runtime.
 pub(super) struct Listening(Mutex<Option<Acceptor>>);
 
-/// The handle of the task that accepts the connections.
+/// The handle of the task that accepts connections. Dropping it closes the listener.
 pub(super) struct Accepting(pub(super) Arc<Listening>);
 
 impl Drop for Accepting {
@@ -29,7 +29,7 @@ impl Listening {
         Self(Mutex::new(Some(acceptor)))
     }
 
-    /// Waits for the next connection. `None` if the listener is closed.
+    /// Waits for the next connection. Returns `None` if the listener is closed.
     pub(super) fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Incoming>>> {
         match &*self.0.lock() {
             Some(acceptor) => acceptor.poll_accept(cx).map(Some),
@@ -37,7 +37,7 @@ impl Listening {
         }
     }
 
-    /// Closes it. The address is free when this returns.
+    /// Closes the listener. The address is free when this method returns.
     pub(super) fn close(&self) {
         let acceptor = self.0.lock().take();
         drop(acceptor);

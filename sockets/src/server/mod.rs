@@ -59,7 +59,8 @@ use crate::{
 };
 use sockets_proto::Announcement;
 
-/// What a server's authentication gives for a login: who the client is. Every type that can be one is one.
+/// The identity of a client, as returned by the server's authentication. Implemented for all types
+/// that meet the bounds.
 pub trait Identity: Clone + Eq + Hash + Send + Sync + 'static {}
 
 impl<T: Clone + Eq + Hash + Send + Sync + 'static> Identity for T {}
@@ -73,12 +74,12 @@ mod held_tests;
 #[cfg(test)]
 mod resumption_tests;
 
-/// How authentication fails.
+/// The error of an authentication.
 #[derive(Debug)]
 pub(crate) enum AuthFailure {
     Refused(Refusal),
-    /// The login is not of the type that is asked for.
-    Misunderstood(String),
+    /// The login cannot be decoded as the type of the authentication.
+    InvalidLogin(String),
 }
 
 impl From<Refusal> for AuthFailure {
@@ -91,44 +92,46 @@ pub(crate) type Authenticator<I> =
     dyn Fn(&[u8], ConnectInfo) -> BoxFuture<'static, Result<I, AuthFailure>> + Send + Sync;
 type ConnectedHook<I> = dyn Fn(Socket<I>) -> BoxFuture<'static, Result<(), Refusal>> + Send + Sync;
 
-/// What a server's handles and sockets share.
+/// The state that the handles and sockets of a server share.
 struct Inner<I> {
     registry: RwLock<Registry<I>>,
-    /// Hashes identities, without the registry's lock.
+    /// Hashes identities without the registry's lock.
     identity_hasher: RandomState,
     fanout: Fanout<Session>,
     limiter: Arc<ConnectionLimiter>,
     detached: Arc<DetachedSessions>,
     limits: Arc<Limits>,
     options: ServerOptions,
-    /// What has been put around calls and emits.
-    around: Option<Arc<dyn Interceptor>>,
+    /// The layers around calls and emits.
+    interceptor: Option<Arc<dyn Interceptor>>,
     routes: Arc<Routes>,
-    /// Their signatures, as every client is told them.
+    /// The announcement of the methods of `routes`, which is sent to each client.
     announcement: Option<Announcement>,
-    /// What the builder was told to serve may not go together; `bind` says so.
+    /// The error of the groups that the builder serves, which `bind` returns.
     registration: Result<(), RegistrationError>,
     authenticate: Box<Authenticator<I>>,
     connected: Option<Box<ConnectedHook<I>>>,
     next_socket: AtomicU64,
     next_multi_call: AtomicU64,
-    /// In the order in which they were bound.
+    /// The addresses in the order in which they were bound.
     local_addrs: Mutex<Vec<SocketAddr>>,
     /// Stops the listeners.
     stop: CancellationToken,
     listeners: Mutex<Vec<Arc<Listening>>>,
 }
 
-/// A server. Clones mean the same one; when the last of those that `build` or `bind` returned is dropped, it says
-/// goodbye to its sockets and closes. Its addresses are free then.
+/// A handle to a server.
+///
+/// Clones refer to the same server. When the last clone of the handle that `build` or `bind`
+/// returned is dropped, the server closes all sessions and listeners. Its addresses are then free.
 pub struct Server<I = ()> {
     inner: Arc<Inner<I>>,
-    /// What keeps the server open, held for its `Drop`. The handles that sockets and calls give have none.
+    /// Keeps the server open. Handles from sockets and calls do not.
     keep_open: Option<Arc<ShutdownOnDrop<I>>>,
 }
 
 impl Server {
-    /// A builder for a server.
+    /// Returns a builder with default settings.
     pub fn builder() -> ServerBuilder {
         ServerBuilder::new()
     }
@@ -152,54 +155,56 @@ impl<I: Identity> Server<I> {
         Self { keep_open: Some(Arc::new(ShutdownOnDrop(Arc::clone(&inner)))), inner }
     }
 
-    /// A handle that does not keep the server open.
+    /// Returns a handle that does not keep the server open.
     fn weak_handle(inner: Arc<Inner<I>>) -> Self {
         Self { inner, keep_open: None }
     }
 
-    /// The address of the first listener that has one: where `tcp://127.0.0.1:0` ended up.
+    /// Returns the address of the first listener that has one, such as the address to which
+    /// `tcp://127.0.0.1:0` was bound.
     ///
     /// # Panics
     ///
-    /// If the server listens at no such address yet.
-    #[expect(clippy::expect_used, reason = "asking a server that listens nowhere where it listens is a mistake")]
+    /// If the server listens on no such address.
+    #[expect(clippy::expect_used, reason = "the caller must have bound an address")]
     pub fn local_addr(&self) -> SocketAddr {
-        *self.local_addrs().first().expect("the server has no listener with an address yet: bind one first")
+        *self.local_addrs().first().expect("the server does not listen on an address: call `bind` first")
     }
 
-    /// The addresses of all listeners that have one, in the order in which they were bound. Those of Unix sockets have none.
+    /// Returns the addresses of all listeners, in the order in which they were bound. Unix sockets
+    /// are not included.
     pub fn local_addrs(&self) -> Vec<SocketAddr> {
         self.inner.local_addrs.lock().clone()
     }
 
-    /// How long one may take to come in.
+    /// Returns the time limit of a handshake.
     #[cfg(feature = "axum")]
     pub(crate) fn authentication_timeout(&self) -> Duration {
         self.inner.limits.authentication
     }
 
-    /// Which pages may connect.
+    /// Returns the origins whose pages may connect.
     #[cfg(feature = "axum")]
     pub(crate) fn origins(&self) -> &crate::transport::Origins {
         &self.inner.options.origins
     }
 
-    /// Everyone.
+    /// Returns the audience of all sockets.
     pub fn all(&self) -> Audience<I> {
         self.audience(Selector::All)
     }
 
-    /// Those who are in a room. A room exists while somebody is in it.
+    /// Returns the audience of the members of a room. A room exists while it has members.
     pub fn room(&self, name: &str) -> Audience<I> {
         self.audience(Selector::Room(name.to_owned()))
     }
 
-    /// These sockets, as far as they are connected.
+    /// Returns the audience of these sockets. Disconnected sockets are ignored.
     pub fn clients<S: std::borrow::Borrow<Socket<I>>>(&self, sockets: impl IntoIterator<Item = S>) -> Audience<I> {
         self.audience(Selector::sockets(sockets))
     }
 
-    /// All sockets of these identities.
+    /// Returns the audience of all sockets of these identities.
     pub fn users<U: std::borrow::Borrow<I>>(&self, identities: impl IntoIterator<Item = U>) -> Audience<I> {
         self.audience(Selector::users(&self.inner, identities))
     }
@@ -208,17 +213,17 @@ impl<I: Identity> Server<I> {
         Audience::new(Arc::clone(&self.inner), selector)
     }
 
-    /// All sockets, in the order in which they connected.
+    /// Returns all sockets, in the order in which they connected.
     pub fn sockets(&self) -> Vec<Socket<I>> {
         self.all().sockets()
     }
 
-    /// The newest socket of an identity.
+    /// Returns the socket of an identity that connected last.
     pub fn socket(&self, identity: &I) -> Option<Socket<I>> {
         self.sockets_of(identity).pop()
     }
 
-    /// The sockets of an identity, oldest first.
+    /// Returns the sockets of an identity, in the order in which they connected.
     pub fn sockets_of(&self, identity: &I) -> Vec<Socket<I>> {
         let hash = self.inner.hash(identity);
         let mut sockets: Vec<_> = self.inner.registry.read().sockets_with(hash).cloned().collect();
@@ -227,28 +232,37 @@ impl<I: Identity> Server<I> {
         sockets
     }
 
-    /// The names of all rooms, in alphabetical order.
+    /// Returns the names of all rooms, in alphabetical order.
     pub fn rooms(&self) -> Vec<String> {
         self.inner.registry.read().rooms()
     }
 
-    /// Shuts the server down: it listens no more and takes no new calls, tells its clients so, waits for what is under
-    /// way, at most for [`Limits::shutdown_grace`], and then disconnects everyone. `on_disconnect` hooks have been started
-    /// by then, and are not waited for. A handler that blocks its thread is given up on after another second.
+    /// Shuts the server down gracefully.
     ///
-    /// Called by a handler, listener, layer or `connected` hook of one of its sessions, which it would wait for, it returns at
-    /// once, and the server drains in the background.
+    /// The server stops listening, refuses new calls, and notifies its clients. It waits for the
+    /// calls in flight, for at most [`Limits::shutdown_grace`], and then disconnects all clients.
+    /// `on_disconnect` hooks have then been started, but are not awaited. A handler that blocks its
+    /// thread is abandoned after another second.
+    ///
+    /// A handler, listener, layer or `connected` hook of this server would wait for itself. Called
+    /// there, the method returns without waiting, and the server drains in the background.
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it is ready, it leaves sockets that are not drained connected; it may be called again.
+    /// If the future is dropped before completion, sockets that are not drained stay connected. The
+    /// method can be called again.
     pub async fn shutdown(&self) {
         self.shut_down(None).await;
     }
 
-    /// As [`shutdown`](Self::shutdown), for a server that is going to be there again, or another one at its address: clients that
-    /// come back by themselves ([`ClientBuilder::reconnect`](crate::ClientBuilder::reconnect)) are told to do so, each after its own
-    /// part of this time, so that they do not come all at once. They start anew then. The others hear of a shutdown.
+    /// Shuts the server down, as [`shutdown`](Self::shutdown) does, and asks the clients to
+    /// reconnect. It is meant for a server that restarts, or that is replaced by another one at its
+    /// address.
+    ///
+    /// Each client that can reconnect
+    /// ([`ClientBuilder::reconnect`](crate::ClientBuilder::reconnect)) waits for its own part of
+    /// `within`, so that the clients do not reconnect at the same time. It then has a new session.
+    /// Other clients are notified of a shutdown.
     ///
     /// # Cancel safety
     ///
@@ -257,9 +271,12 @@ impl<I: Identity> Server<I> {
         self.shut_down(Some((within, None))).await;
     }
 
-    /// As [`shutdown_for_restart`](Self::shutdown_for_restart), for a server that another one follows at another address. Clients
-    /// that have come over the same transport (`tcp://` and so on) go there, with their logins; they try their old address, too, until one
-    /// of the two takes them in. A user and a password in the address are removed: clients send those of their own
+    /// Shuts the server down, as [`shutdown_for_restart`](Self::shutdown_for_restart) does, and
+    /// redirects the clients to another address.
+    ///
+    /// Clients that are connected over the same transport (`tcp://` and so on) reconnect to `url`
+    /// with their logins. They alternate between `url` and their old address until one of the two
+    /// accepts them. A user and a password in `url` are removed: clients send those of their own
     /// address.
     ///
     /// # Cancel safety
@@ -269,19 +286,19 @@ impl<I: Identity> Server<I> {
         self.shut_down(Some((within, Some(&without_userinfo(url))))).await;
     }
 
-    /// `back` states within which time clients come back, and perhaps where.
-    async fn shut_down(&self, back: Option<(Duration, Option<&str>)>) {
+    /// `restart` is the time within which clients reconnect, and the address if it is a new one.
+    async fn shut_down(&self, restart: Option<(Duration, Option<&str>)>) {
         let sessions = self.inner.close();
         let is_own = sessions.iter().any(Session::runs_here);
         let grace = self.inner.limits.shutdown_grace;
         let count = u32::try_from(sessions.len()).unwrap_or(u32::MAX);
         let drains = (0..).zip(sessions).map(|(number, session)| {
-            let back = back.map(|(within, at)| ((within / count).saturating_mul(number), at.map(str::to_owned)));
-            session.drain(grace, back)
+            let restart = restart.map(|(within, at)| ((within / count).saturating_mul(number), at.map(str::to_owned)));
+            session.drain(grace, restart)
         });
         let drained = futures_util::future::join_all(drains);
         if is_own {
-            // It would wait for its own caller.
+            // Awaiting it would wait for the caller itself.
             tokio::spawn(drained);
         } else {
             drained.await;
@@ -290,7 +307,7 @@ impl<I: Identity> Server<I> {
 }
 
 impl<I: Hash> Inner<I> {
-    /// Hashes an identity, as the registry knows it.
+    /// Returns the hash of an identity in the registry.
     fn hash(&self, identity: &I) -> u64 {
         lock::assert_unlocked();
         self.identity_hasher.hash_one(identity)
@@ -298,8 +315,8 @@ impl<I: Hash> Inner<I> {
 }
 
 impl<I> Inner<I> {
-    /// Closes the listeners, whose addresses are free when this returns, and admits no client any more. Returns the sessions
-    /// of the server.
+    /// Closes the listeners and admits no further clients. The addresses are free when this method
+    /// returns. Returns the sessions of the server.
     fn close(&self) -> Vec<Arc<Session>> {
         self.stop.cancel();
         for listening in mem::take(&mut *self.listeners.lock()) {
@@ -321,7 +338,7 @@ impl<I> Clone for Server<I> {
 
 impl<I> std::fmt::Debug for Server<I> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // Formatting runs the code of whoever takes the text.
+        // The lock is released first, since the formatter is user code.
         let local_addrs = self.inner.local_addrs.lock().clone();
         f.debug_struct("Server").field("local_addrs", &local_addrs).finish_non_exhaustive()
     }

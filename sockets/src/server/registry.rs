@@ -1,4 +1,4 @@
-//! Who is connected, and in which rooms.
+//! The connected sockets and their rooms.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -9,10 +9,12 @@ use super::Socket;
 use crate::{broadcast::MemberList, session::Session};
 use sockets_proto::ReleaseUnused;
 
-/// A server's sockets, by the number of their coming, and the index of rooms. A room is there while it has members.
+/// The sockets of a server by number, in the order in which they connected, and the rooms. A room
+/// exists while it has members.
 pub(super) struct Registry<I> {
     sockets: BTreeMap<u64, SocketEntry<I>>,
-    /// The numbers of the sockets whose identities have this hash. They are compared without the lock.
+    /// The numbers of the sockets by the hash of their identities. Identities are compared without
+    /// the lock.
     by_identity: HashMap<u64, BTreeSet<u64>>,
     rooms: HashMap<String, Room<I>>,
     all_members: CachedMemberList,
@@ -22,16 +24,16 @@ pub(super) struct Registry<I> {
 
 struct Room<I> {
     members: BTreeMap<u64, Socket<I>>,
-    rostered: CachedMemberList,
+    member_list: CachedMemberList,
 }
 
 impl<I> Default for Room<I> {
     fn default() -> Self {
-        Self { members: BTreeMap::new(), rostered: CachedMemberList::new() }
+        Self { members: BTreeMap::new(), member_list: CachedMemberList::new() }
     }
 }
 
-/// The roster of those who are in now, once somebody has asked for it. It is made anew after each change.
+/// The members by shard, created when first needed and discarded after each change.
 type CachedMemberList = OnceLock<MemberList<Session>>;
 
 struct SocketEntry<I> {
@@ -51,7 +53,7 @@ impl<I> Registry<I> {
         }
     }
 
-    /// Lets nobody in any more, and gives the sessions of those who are in.
+    /// Admits no further sockets, and returns the sessions of the registered sockets.
     pub(super) fn close(&mut self) -> Vec<Arc<Session>> {
         self.closed = true;
         self.sockets.values().map(|entry| Arc::clone(entry.socket.session())).collect()
@@ -83,8 +85,8 @@ impl<I> Registry<I> {
         self.sockets.get(&id).into_iter().flat_map(|entry| entry.rooms.iter().cloned()).collect()
     }
 
-    /// Puts a socket into a room. It is `false` if that would be one room too many; a socket that has left joins
-    /// nothing, so that no room keeps a ghost.
+    /// Adds a socket to a room. Returns `false` if the socket is in too many rooms. A socket that
+    /// has left joins no room, so that no room keeps a disconnected member.
     pub(super) fn join(&mut self, id: u64, room: &str) -> bool {
         let Some(entry) = self.sockets.get_mut(&id) else { return true };
         if entry.rooms.len() >= self.rooms_per_socket && !entry.rooms.contains(room) {
@@ -93,7 +95,7 @@ impl<I> Registry<I> {
         entry.rooms.insert(room.to_owned());
         let room = self.rooms.entry(room.to_owned()).or_default();
         if room.members.insert(id, entry.socket.clone()).is_none() {
-            room.rostered.take();
+            room.member_list.take();
         }
         true
     }
@@ -106,9 +108,9 @@ impl<I> Registry<I> {
     }
 
     fn remove_member(&mut self, id: u64, room: &str) {
-        let Some(Room { members, rostered }) = self.rooms.get_mut(room) else { return };
+        let Some(Room { members, member_list }) = self.rooms.get_mut(room) else { return };
         if members.remove(&id).is_some() {
-            rostered.take();
+            member_list.take();
         }
         if members.is_empty() {
             self.rooms.remove(room);
@@ -116,18 +118,18 @@ impl<I> Registry<I> {
         }
     }
 
-    /// Everyone, by shard.
+    /// Returns all sockets by shard.
     pub(super) fn all_members(&self, shards: usize) -> MemberList<Session> {
         self.all_members.get_or_init(|| MemberList::new(shards, self.sockets().map(Socket::with_number))).clone()
     }
 
-    /// Those in a room, by shard.
+    /// Returns the members of a room by shard.
     pub(super) fn member_list(&self, room: &str, shards: usize) -> Option<MemberList<Session>> {
-        let Room { members, rostered } = self.rooms.get(room)?;
-        Some(rostered.get_or_init(|| MemberList::new(shards, members.values().map(Socket::with_number))).clone())
+        let Room { members, member_list } = self.rooms.get(room)?;
+        Some(member_list.get_or_init(|| MemberList::new(shards, members.values().map(Socket::with_number))).clone())
     }
 
-    /// Lets a socket in; `false` if the server lets nobody in any more.
+    /// Registers a socket. Returns `false` if the server is closed.
     pub(super) fn insert(&mut self, socket: Socket<I>) -> bool {
         if self.closed {
             return false;
@@ -138,8 +140,8 @@ impl<I> Registry<I> {
         true
     }
 
-    /// Takes a socket out, of its rooms too. It is given back, to be dropped without the registry's lock: that runs a
-    /// user's code.
+    /// Removes a socket from the registry and from its rooms. The caller drops it without the
+    /// registry's lock, since that runs user code.
     pub(super) fn remove(&mut self, id: u64) -> Option<Socket<I>> {
         let entry = self.sockets.remove(&id)?;
         self.all_members.take();
@@ -157,7 +159,7 @@ impl<I> Registry<I> {
         Some(entry.socket)
     }
 
-    /// The sockets whose identities have this hash, oldest first.
+    /// Returns the sockets whose identities have this hash, oldest first.
     pub(super) fn sockets_with(&self, identity_hash: u64) -> impl Iterator<Item = &Socket<I>> {
         self.by_identity.get(&identity_hash).into_iter().flatten().filter_map(|id| self.socket(*id))
     }

@@ -1,4 +1,4 @@
-//! The answers of an audience.
+//! The replies of an audience.
 
 use std::{
     any::type_name,
@@ -21,33 +21,36 @@ use crate::{
 };
 use sockets_proto::{CallId, Role};
 
-/// The replies to a question, as they come: exactly one for each member that was asked, be it a reply, a failure, a
-/// timeout or that the member has left. Then the stream ends.
+/// A stream of the results of a request to an audience.
 ///
-/// Dropping it cancels what is open.
-#[must_use = "a question whose replies are dropped is cancelled"]
+/// It yields exactly one result for each member to which the request was sent, in the order of
+/// arrival: a reply, a failure, a timeout, or [`CallError::Disconnected`] for a member that has
+/// left. Then the stream ends.
+///
+/// Dropping the stream cancels the calls that have not completed.
+#[must_use = "dropping the replies cancels the request"]
 pub struct Replies<I, T, E = Infallible> {
-    /// Those who were asked; `None` once they have answered.
+    /// The members of the request; `None` for members whose results were yielded.
     members: Vec<Option<Socket<I>>>,
-    ask: Arc<MultiCall>,
-    /// Those who could not be asked.
+    multi_call: Arc<MultiCall>,
+    /// The members to which the request could not be sent.
     failed: VecDeque<(usize, CallError)>,
-    open: usize,
-    /// `None` if it could be put to nobody.
+    remaining: usize,
+    /// `None` if the request was sent to no member.
     id: Option<CallId>,
     decoder: Decoder<T, E>,
 }
 
-/// Decodes a reply, which may be the error of its handler.
+/// A function that decodes a reply, which may be the error of its handler.
 pub(crate) type Decode<T, E> = fn(&[u8], usize) -> Result<Result<T, CallError<E>>, DecodeError>;
 
-/// The method that was called, and how its reply is decoded.
+/// The method of the request, and the function that decodes its replies.
 type Decoder<T, E> = (Described, Decode<T, E>);
 
-/// A reply, with the socket that it came from.
+/// A result with the socket of its member.
 type Reply<I, T, E> = (Socket<I>, Result<T, CallError<E>>);
 
-/// A reply that is the value itself.
+/// Decodes a reply of a method that returns a plain value.
 pub(crate) fn decode_plain<T: DeserializeOwned>(
     reply: &[u8],
     limit: usize,
@@ -55,7 +58,7 @@ pub(crate) fn decode_plain<T: DeserializeOwned>(
     decode_within(reply, limit).map(Ok)
 }
 
-/// A reply that is a `Result`.
+/// Decodes a reply of a method that returns a `Result`.
 pub(crate) fn decode_fallible<T: DeserializeOwned, E: DeserializeOwned>(
     reply: &[u8],
     limit: usize,
@@ -64,11 +67,11 @@ pub(crate) fn decode_fallible<T: DeserializeOwned, E: DeserializeOwned>(
 }
 
 impl<I, T, E> Replies<I, T, E> {
-    pub(super) fn new(ask: Arc<MultiCall>, id: Option<CallId>, decoder: Decoder<T, E>) -> Self {
-        Self { members: Vec::new(), ask, failed: VecDeque::new(), open: 0, id, decoder }
+    pub(super) fn new(multi_call: Arc<MultiCall>, id: Option<CallId>, decoder: Decoder<T, E>) -> Self {
+        Self { members: Vec::new(), multi_call, failed: VecDeque::new(), remaining: 0, id, decoder }
     }
 
-    /// A question that could be put to nobody.
+    /// Returns the results of a request that could be sent to no member.
     pub(super) fn failed(sockets: Vec<Socket<I>>, error: &CallError, decoder: Decoder<T, E>) -> Self {
         let mut replies = Self::new(Arc::default(), None, decoder);
         for socket in sockets {
@@ -78,37 +81,42 @@ impl<I, T, E> Replies<I, T, E> {
         replies
     }
 
-    /// Adds a member, and gives its index.
+    /// Adds a member and returns its index.
     pub(super) fn add(&mut self, socket: Socket<I>) -> usize {
         self.members.push(Some(socket));
-        self.open += 1;
+        self.remaining += 1;
         self.members.len() - 1
     }
 
-    /// The member that was added last could not be asked.
+    /// Sets the result of the member that was added last, to which the request could not be sent.
     pub(super) fn fail_last(&mut self, error: CallError) {
         self.failed.push_back((self.members.len() - 1, error));
     }
 
-    /// The next reply, with the socket that it came from; `None` when all have answered.
+    /// Returns the next result with the socket of its member, or `None` when all members have
+    /// results.
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it is ready, it has taken nothing.
+    /// If the future is dropped before completion, no result is lost.
     pub async fn next(&mut self) -> Option<(Socket<I>, Result<T, CallError<E>>)> {
         poll_fn(|cx| self.poll_reply(cx)).await
     }
 
-    /// Calls `f` for each reply as it comes, until all have answered.
+    /// Calls `f` with each result as it arrives, until all members have results.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped before completion, the calls that have not completed are cancelled.
     pub async fn for_each_reply(mut self, mut f: impl FnMut(Socket<I>, Result<T, CallError<E>>)) {
         while let Some((socket, reply)) = self.next().await {
             f(socket, reply);
         }
     }
 
-    /// How many outcomes are still to come out of this stream.
+    /// Returns the number of results that the stream has not yielded yet.
     pub fn open(&self) -> usize {
-        self.open
+        self.remaining
     }
 
     fn decode(&self, reply: &[u8], limit: usize) -> Result<T, CallError<E>> {
@@ -118,16 +126,16 @@ impl<I, T, E> Replies<I, T, E> {
     }
 
     fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<Option<Reply<I, T, E>>> {
-        while self.open > 0 {
+        while self.remaining > 0 {
             let (index, reply) = match self.failed.pop_front() {
                 Some((index, error)) => (index, Err(error)),
-                None => match self.ask.poll_result(cx) {
-                    Poll::Ready((index, answer)) => (index, CallError::from_call_result(answer)),
+                None => match self.multi_call.poll_result(cx) {
+                    Poll::Ready((index, result)) => (index, CallError::from_call_result(result)),
                     Poll::Pending => return Poll::Pending,
                 },
             };
             if let Some(socket) = self.members[index].take() {
-                self.open -= 1;
+                self.remaining -= 1;
                 let limit = socket.session().limits().max_decoded as usize;
                 let reply = reply.map_err(CallError::widen).and_then(|reply| self.decode(&reply, limit));
                 return Poll::Ready(Some((socket, reply)));
@@ -145,7 +153,7 @@ impl<I, T, E> Stream for Replies<I, T, E> {
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        (self.open, Some(self.open))
+        (self.remaining, Some(self.remaining))
     }
 }
 
@@ -160,6 +168,6 @@ impl<I, T, E> Drop for Replies<I, T, E> {
 
 impl<I, T, E> std::fmt::Debug for Replies<I, T, E> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Replies").field("open", &self.open).finish_non_exhaustive()
+        f.debug_struct("Replies").field("remaining", &self.remaining).finish_non_exhaustive()
     }
 }

@@ -1,4 +1,4 @@
-//! A client, as the server sees it.
+//! A connected client, from the server's point of view.
 
 use std::{
     hash::{Hash, Hasher},
@@ -15,14 +15,16 @@ use crate::{
 };
 use sockets_proto::name::check_room;
 
-/// A connected client. It is a [`Peer`], with an identity and rooms; clones mean the same one, and none of them keeps
-/// the connection open.
+/// A handle to a connected client.
+///
+/// It derefs to [`Peer`], and adds the client's identity and rooms. Clones refer to the same
+/// client. A socket does not keep the connection open.
 pub struct Socket<I = ()>(Arc<SocketInner<I>>);
 
 struct SocketInner<I> {
     number: u64,
     peer: Peer,
-    /// A resumption replaces it by an equal one.
+    /// A resumption replaces the identity by an equal one.
     identity: RwLock<Arc<I>>,
     identity_hash: u64,
     server: Arc<Inner<I>>,
@@ -39,65 +41,72 @@ impl<I> Socket<I> {
         Self(Arc::new(SocketInner { number, peer, identity, identity_hash, server, _unlocked: DroppedUnlocked }))
     }
 
-    /// The hash of its identity, which is computed once and without a lock.
+    /// Returns the hash of the identity, which is computed once and without a lock.
     pub(super) fn identity_hash(&self) -> u64 {
         self.0.identity_hash
     }
 
-    /// The number of its coming.
+    /// Returns the sequence number of the socket, in the order of connecting.
     pub(super) fn number(&self) -> u64 {
         self.0.number
     }
 
-    /// Its number and session, as audiences know them.
+    /// Returns the number and the session, as audiences need them.
     pub(super) fn with_number(&self) -> (u64, &Arc<Session>) {
         (self.0.number, self.0.peer.session())
     }
 
-    /// Returns the identity that authentication returned last.
+    /// Returns the identity from the last authentication.
     ///
-    /// It can change when the session is resumed over another connection: that client authenticates too, and its
-    /// identity replaces the earlier one if the two are equal. So call this where the identity is needed, and do not
-    /// keep a copy.
+    /// It can change when the session is resumed over another connection. The client is then
+    /// authenticated again, and the new identity replaces the former one if the two are equal. Call
+    /// this method whenever the identity is needed, and do not store a copy.
     pub fn identity(&self) -> Arc<I> {
         Arc::clone(&self.0.identity.read())
     }
 
-    /// Replaces the identity by an equal one and returns the earlier one, which is dropped without a lock.
+    /// Replaces the identity by an equal one. Returns the former one, which the caller drops
+    /// without a lock.
     pub(super) fn replace_identity(&self, identity: Arc<I>) -> Arc<I> {
         mem::replace(&mut *self.0.identity.write(), identity)
     }
 }
 
 impl<I: Identity> Socket<I> {
-    /// The server. The handle does not keep it open.
+    /// Returns the server. The handle does not keep the server open.
     pub fn server(&self) -> Server<I> {
         Server::weak_handle(Arc::clone(&self.0.server))
     }
 
-    /// Joins a room, which is created by that.
+    /// Joins a room. The room is created if it does not exist.
     ///
-    /// A name that is empty, too long or has control characters in it, and one that is more than
-    /// [`Limits::rooms_per_socket`](crate::Limits::rooms_per_socket) allows, is not joined; a warning is traced.
+    /// Two errors are only logged, as warnings: an invalid name, which is empty, too long or
+    /// contains control characters, and a room beyond
+    /// [`Limits::rooms_per_socket`](crate::Limits::rooms_per_socket). The socket does not join the
+    /// room then.
     pub fn join(&self, room: &str) {
         if let Err(error) = check_room(room) {
             event!(warn, %error, "a room is not joined");
         } else if !self.0.server.registry.write().join(self.number(), room) {
-            event!(warn, "a room is not joined: the socket is in as many rooms as it may be");
+            event!(warn, "a room is not joined: the socket is in too many rooms; raise `Limits::rooms_per_socket`");
         }
     }
 
-    /// Leaves a room, which is gone when it is empty.
+    /// Leaves a room. A room without members is removed.
     pub fn leave(&self, room: &str) {
         self.0.server.registry.write().leave(self.number(), room);
     }
 
-    /// The rooms that it is in, in alphabetical order.
+    /// Returns the names of the socket's rooms, in alphabetical order.
     pub fn rooms(&self) -> Vec<String> {
         self.0.server.registry.read().rooms_of(self.number())
     }
 
-    /// Ends the connection with words for the client. What was sent before arrives before them.
+    /// Disconnects the client with a message, which is sent after everything that is queued
+    /// already.
+    ///
+    /// The client's session ends with [`DisconnectReason::Kicked`], and the client does not
+    /// reconnect.
     pub fn disconnect(&self, message: &str) {
         self.session().close(DisconnectReason::Kicked(message.to_owned()));
     }
@@ -141,7 +150,7 @@ impl<I> std::fmt::Debug for Socket<I> {
     }
 }
 
-/// A socket that its session can know without keeping it.
+/// A weak reference, by which a session refers to its socket.
 pub(crate) struct WeakSocket<I>(Weak<SocketInner<I>>);
 
 impl<I> WeakSocket<I> {

@@ -1,4 +1,5 @@
-//! Greetings and answers that are cut, flipped or made up are refused, and nothing panics or waits.
+//! Truncated, corrupted and random handshake messages are refused, without a panic and without
+//! waiting.
 
 use std::{future::Future, time::Duration};
 
@@ -20,7 +21,7 @@ use crate::{
 
 fn run<T>(work: impl Future<Output = T>) -> T {
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
-    runtime.block_on(async { timeout(Duration::from_secs(10), work).await }).expect("nothing waits")
+    runtime.block_on(async { timeout(Duration::from_secs(10), work).await }).expect("the handshake does not wait")
 }
 
 fn link() -> (Link, DuplexStream) {
@@ -29,7 +30,7 @@ fn link() -> (Link, DuplexStream) {
     (over_stream(read, write), far)
 }
 
-/// All that is sent on a link by `send`.
+/// Returns the bytes that `send` sends on a link.
 fn bytes_of(send: impl AsyncFnOnce(&mut Link)) -> Vec<u8> {
     run(async {
         let (mut link, mut far) = link();
@@ -41,7 +42,7 @@ fn bytes_of(send: impl AsyncFnOnce(&mut Link)) -> Vec<u8> {
     })
 }
 
-fn greeting(login: &[u8]) -> Vec<u8> {
+fn client_hello(login: &[u8]) -> Vec<u8> {
     run(async {
         let (mut link, mut far) = link();
         let limits = Limits::default();
@@ -62,18 +63,18 @@ fn greeting(login: &[u8]) -> Vec<u8> {
     })
 }
 
-/// What a server makes of these bytes.
-fn heard(bytes: &[u8]) -> Result<Vec<u8>, AcceptError> {
+/// Returns the login that a server reads from these bytes.
+fn read_by_server(bytes: &[u8]) -> Result<Vec<u8>, AcceptError> {
     run(async {
         let (mut link, mut far) = link();
         far.write_all(bytes).await.expect("a pipe in memory");
         far.shutdown().await.expect("a pipe in memory");
-        read_hello(&mut link, &Limits::default()).await.map(|heard| heard.login)
+        read_hello(&mut link, &Limits::default()).await.map(|hello| hello.login)
     })
 }
 
-/// What a client makes of these bytes.
-fn greeted(bytes: &[u8]) -> Result<u32, ConnectError> {
+/// Returns the frame limit that a client reads from these bytes.
+fn read_by_client(bytes: &[u8]) -> Result<u32, ConnectError> {
     run(async {
         let (mut link, mut far) = link();
         far.write_all(bytes).await.expect("a pipe in memory");
@@ -91,7 +92,7 @@ fn greeted(bytes: &[u8]) -> Result<u32, ConnectError> {
     })
 }
 
-fn answers() -> [Vec<u8>; 2] {
+fn server_messages() -> [Vec<u8>; 2] {
     let welcome = welcome(&Limits::default(), &Compression::default(), None).expect("it can be encoded").into();
     let refusal = bytes_of(async |link| {
         let refused: Result<(), _> = refuse(link, Refusal::new("not today"), false).await;
@@ -101,55 +102,60 @@ fn answers() -> [Vec<u8>; 2] {
 }
 
 #[test]
-fn whole_messages_are_understood() {
-    assert_eq!(heard(&greeting(b"a login")).expect("a greeting"), b"a login");
-    let [welcome, refusal] = answers();
-    assert_eq!(greeted(&welcome).expect("a welcome"), Limits::default().max_frame);
-    assert!(matches!(greeted(&refusal), Err(ConnectError::Refused(words)) if words.message() == "not today"));
+fn complete_messages_are_decoded() {
+    assert_eq!(read_by_server(&client_hello(b"a login")).expect("a client hello"), b"a login");
+    let [welcome, refusal] = server_messages();
+    assert_eq!(read_by_client(&welcome).expect("a server hello"), Limits::default().max_frame);
+    assert!(
+        matches!(read_by_client(&refusal), Err(ConnectError::Refused(received)) if received.message() == "not today")
+    );
 }
 
 /// Fault 4 of RELIABILITY.md.
 #[test]
-fn every_truncation_is_refused() {
-    let greeting = greeting(b"a login");
-    for length in 0..greeting.len() {
-        assert!(heard(&greeting[..length]).is_err(), "{length} bytes of a greeting");
+fn truncated_messages_are_refused() {
+    let client_hello = client_hello(b"a login");
+    for length in 0..client_hello.len() {
+        assert!(read_by_server(&client_hello[..length]).is_err(), "{length} bytes of a client hello");
     }
-    for answer in answers() {
-        for length in 0..answer.len() {
-            let outcome = greeted(&answer[..length]);
-            assert!(matches!(outcome, Err(ConnectError::Handshake(_))), "{length} bytes of an answer: {outcome:?}");
+    for message in server_messages() {
+        for length in 0..message.len() {
+            let outcome = read_by_client(&message[..length]);
+            assert!(
+                matches!(outcome, Err(ConnectError::Handshake(_))),
+                "{length} bytes of a server message: {outcome:?}"
+            );
         }
     }
 }
 
 #[test]
-fn every_truncation_inside_of_its_prefix_is_refused() {
-    // The prefix tells the truth, and the message is what is cut.
+fn truncated_messages_with_matching_prefix_are_refused() {
+    // The prefix has the length of the truncated message.
     let shorten = |message: &[u8], length: usize| {
         let prefix = u32::try_from(length).expect("a short message").to_le_bytes();
         [&prefix[..], &message[4..4 + length]].concat()
     };
-    let greeting = greeting(b"a login");
-    for length in 0..greeting.len() - 4 {
-        assert!(heard(&shorten(&greeting, length)).is_err(), "{length} bytes of a greeting");
+    let client_hello = client_hello(b"a login");
+    for length in 0..client_hello.len() - 4 {
+        assert!(read_by_server(&shorten(&client_hello, length)).is_err(), "{length} bytes of a client hello");
     }
-    for answer in answers() {
-        for length in 0..answer.len() - 4 {
-            assert!(greeted(&shorten(&answer, length)).is_err(), "{length} bytes of an answer");
+    for message in server_messages() {
+        for length in 0..message.len() - 4 {
+            assert!(read_by_client(&shorten(&message, length)).is_err(), "{length} bytes of a server message");
         }
     }
 }
 
 #[test]
-fn another_version_is_told_apart_whatever_its_body_is() {
-    for answer in answers() {
-        let mut other = Bytes::from(answer).to_vec();
+fn other_version_is_detected_with_any_body() {
+    for message in server_messages() {
+        let mut other = Bytes::from(message).to_vec();
         other[8] = 2;
         for byte in &mut other[10..] {
             *byte = 0xff;
         }
-        assert!(matches!(greeted(&other), Err(ConnectError::Version { ours: 1, theirs: 2 })));
+        assert!(matches!(read_by_client(&other), Err(ConnectError::Version { ours: 1, theirs: 2 })));
     }
 }
 
@@ -157,28 +163,28 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn flipped_bytes_are_refused_or_another_message(flip in 1..=255u8, login in vec(any::<u8>(), 0..20)) {
-        let greeting = greeting(&login);
-        for at in 0..greeting.len() {
-            let mut flipped = greeting.clone();
+    fn flipped_bytes_are_refused_or_decoded(flip in 1..=255u8, login in vec(any::<u8>(), 0..20)) {
+        let client_hello = client_hello(&login);
+        for at in 0..client_hello.len() {
+            let mut flipped = client_hello.clone();
             flipped[at] ^= flip;
-            let heard = heard(&flipped);
-            // The prefix, the magic bytes and the version leave no choice.
-            prop_assert!(at >= 9 || heard.is_err(), "byte {at}");
+            let outcome = read_by_server(&flipped);
+            // Any other prefix, magic bytes or version is invalid.
+            prop_assert!(at >= 9 || outcome.is_err(), "byte {at}");
         }
-        for answer in answers() {
-            for at in 0..answer.len() {
-                let mut flipped = answer.clone();
+        for message in server_messages() {
+            for at in 0..message.len() {
+                let mut flipped = message.clone();
                 flipped[at] ^= flip;
-                let greeted = greeted(&flipped);
-                prop_assert!(at >= 9 || greeted.is_err(), "byte {at}");
+                let outcome = read_by_client(&flipped);
+                prop_assert!(at >= 9 || outcome.is_err(), "byte {at}");
             }
         }
     }
 
     #[test]
-    fn made_up_bytes_are_refused(bytes in vec(any::<u8>(), 0..100)) {
-        prop_assert!(heard(&bytes).is_err());
-        prop_assert!(greeted(&bytes).is_err());
+    fn random_bytes_are_refused(bytes in vec(any::<u8>(), 0..100)) {
+        prop_assert!(read_by_server(&bytes).is_err());
+        prop_assert!(read_by_client(&bytes).is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! Frames over a stream of bytes, however it is cut.
+//! Frames over a byte stream that is split at arbitrary positions.
 
 use std::{future::poll_fn, time::Duration};
 
@@ -11,7 +11,8 @@ use sockets_proto::next_frame;
 
 const MAX_FRAME: usize = 100;
 
-/// Sends the pieces one after another and receives to the end: the frames, and why there are no more.
+/// Sends the pieces one after another, and receives to the end. Returns the frames and the final
+/// error.
 fn receive(pieces: &[Vec<u8>]) -> (Vec<Bytes>, ReceiveError) {
     let runtime = Builder::new_current_thread().enable_time().build().expect("a runtime");
     let (near, mut far) = tokio::io::duplex(16);
@@ -19,7 +20,7 @@ fn receive(pieces: &[Vec<u8>]) -> (Vec<Bytes>, ReceiveError) {
     let link = over_stream(read, write);
     let sender = async move {
         for piece in pieces {
-            // The receiver may have refused what came before.
+            // The receiver may have refused an earlier piece.
             if far.write_all(piece).await.is_err() {
                 break;
             }
@@ -27,7 +28,7 @@ fn receive(pieces: &[Vec<u8>]) -> (Vec<Bytes>, ReceiveError) {
         }
     };
     let receiver = async move {
-        // All of it, so that both halves are closed at its end.
+        // Moves the whole link, so that both halves are closed at the end.
         let mut link = link;
         let mut frames = Vec::new();
         loop {
@@ -52,17 +53,17 @@ fn prefixed(frames: &[Vec<u8>]) -> Vec<u8> {
     frames.iter().flat_map(|frame| [&prefix(frame)[..], frame].concat()).collect()
 }
 
-/// The bytes in pieces of these lengths, again and again.
-fn cut(bytes: &[u8], lengths: &[usize]) -> Vec<Vec<u8>> {
+/// Splits the bytes into pieces of these lengths, repeatedly.
+fn split(bytes: &[u8], lengths: &[usize]) -> Vec<Vec<u8>> {
     let mut pieces = Vec::new();
     let mut rest = bytes;
     for length in lengths.iter().cycle() {
         if rest.is_empty() {
             break;
         }
-        let (piece, behind) = rest.split_at((*length).min(rest.len()));
+        let (piece, remaining) = rest.split_at((*length).min(rest.len()));
         pieces.push(piece.to_vec());
-        rest = behind;
+        rest = remaining;
     }
     pieces
 }
@@ -71,26 +72,26 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn frames_arrive_as_they_were_sent_however_the_stream_is_cut(
+    fn frames_are_received_from_any_split_of_the_stream(
         frames in vec(vec(any::<u8>(), 0..=MAX_FRAME), 0..8),
         lengths in vec(1..40usize, 1..6),
     ) {
-        let (received, end) = receive(&cut(&prefixed(&frames), &lengths));
+        let (received, end) = receive(&split(&prefixed(&frames), &lengths));
         prop_assert_eq!(received, frames);
         prop_assert!(matches!(end, ReceiveError::Closed), "{end:?}");
     }
 
     #[test]
-    fn no_stream_of_bytes_makes_receiving_panic_or_exceed_the_limit(
+    fn random_bytes_cause_no_panic_and_no_large_frame(
         bytes in vec(prop_oneof![4 => Just(0), 1 => any::<u8>()], 0..300),
         lengths in vec(1..40usize, 1..6),
     ) {
-        let (received, _) = receive(&cut(&bytes, &lengths));
+        let (received, _) = receive(&split(&bytes, &lengths));
         prop_assert!(received.iter().map(Bytes::len).sum::<usize>() <= bytes.len());
     }
 
     #[test]
-    fn a_frame_over_the_limit_ends_it_and_the_frames_before_it_count(
+    fn frame_over_the_limit_ends_after_earlier_frames(
         frames in vec(vec(any::<u8>(), 0..=MAX_FRAME), 0..4),
         length in u32::try_from(MAX_FRAME).expect("a short frame") + 1..,
     ) {

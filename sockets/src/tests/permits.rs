@@ -1,4 +1,4 @@
-//! Sessions that wait for a permit, since their handlers were slow.
+//! Sessions that wait for a permit because their handlers were slow.
 
 use std::{future::ready, sync::mpsc, thread, time::Duration};
 
@@ -9,8 +9,9 @@ use tokio::{
 
 use crate::{Client, Limits, Server, Socket, session::SlowPermit};
 
-/// Calls at a limited rate from a slow session, while a handler of another session holds the only permit.
-async fn call_at_a_rate_without_permit() {
+/// Makes two calls at a limited rate from a slow session, while a handler of another session holds
+/// the only permit.
+async fn call_with_rate_limit_without_permit() {
     let limits = Limits { calls_per_second: Some(1), ..Limits::default() };
     let connected = |socket: Socket| {
         socket.listen("called", |()| ready(()));
@@ -31,21 +32,21 @@ async fn call_at_a_rate_without_permit() {
     };
     let (called, ()) = tokio::join!(call(), hold);
     assert_eq!(called, Ok(()));
-    assert!(began.elapsed() >= Duration::from_secs(1), "the call was held for the rate");
+    assert!(began.elapsed() >= Duration::from_secs(1), "the call was delayed by the rate limit");
 }
 
-/// The clock of the runtime advances only while no task runs.
+/// The paused clock of the runtime advances only while no task runs.
 #[test]
 fn rate_limited_driver_that_waits_for_a_permit_sleeps() {
     let (send_end, end) = mpsc::channel();
     let runs = thread::spawn(move || {
         let runtime = Builder::new_current_thread().enable_all().start_paused(true).build().expect("a runtime");
         runtime.block_on(async {
-            timeout(Duration::from_secs(10), call_at_a_rate_without_permit()).await.expect("the calls end");
+            timeout(Duration::from_secs(10), call_with_rate_limit_without_permit()).await.expect("the calls complete");
         });
         let _ = send_end.send(());
     });
     let ended = end.recv_timeout(Duration::from_secs(20));
     assert_ne!(ended, Err(mpsc::RecvTimeoutError::Timeout), "the driver wakes itself while it waits");
-    runs.join().expect("the calls end as they should");
+    runs.join().expect("the calls complete without a panic");
 }

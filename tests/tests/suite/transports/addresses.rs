@@ -68,10 +68,10 @@ async fn room_spans_all_transports() {
 async fn address_error_states_the_remedy() {
     let wrong = [
         ("localhost:7000", "has no scheme: write tcp://host:port"),
-        ("carrier://pigeon", r#"the scheme "carrier" is unknown: the known ones are tcp, unix, tls, ws and wss"#),
-        ("tcp://localhost:70000", "has no legal port: write tcp://host:port"),
-        ("tls://localhost", "has no legal port: write tls://host:port"),
-        ("tcp://localhost:7000/live", "has something behind its port"),
+        ("carrier://pigeon", r#"the scheme "carrier" is unknown: write one of tcp, unix, tls, ws and wss"#),
+        ("tcp://localhost:70000", "has no valid port: write tcp://host:port"),
+        ("tls://localhost", "has no valid port: write tls://host:port"),
+        ("tcp://localhost:7000/live", "has a path or a query"),
         ("unix:shop.sock", "has no usable path: write unix:///path/to/socket"),
     ];
     for (url, words) in wrong {
@@ -134,7 +134,7 @@ async fn address_in_use_is_not_bound() {
     let url = format!("tcp://{}", server.local_addr());
     let failed = Server::builder().bind(&url).await.unwrap_err();
     assert!(matches!(failed, BindError::Listen { .. }), "{failed:?}");
-    assert!(failed.to_string().starts_with(&format!("cannot listen at {url}: Address already in use")), "{failed}");
+    assert!(failed.to_string().starts_with(&format!("cannot listen on {url}: Address already in use")), "{failed}");
 }
 
 /// Drops the server, and binds another one at once. The runtime polls no other task in between.

@@ -105,7 +105,7 @@ async fn tls_without_a_certificate_is_not_bound() {
 async fn address_in_use_is_not_bound() {
     let (server, url) = serve_with(Limits::default()).await;
     let failed = Server::builder().tls(Arc::clone(&LOOPBACK.0)).bind(&url).await.unwrap_err();
-    assert!(failed.to_string().starts_with(&format!("cannot listen at {url}: ")), "{failed}");
+    assert!(failed.to_string().starts_with(&format!("cannot listen on {url}: ")), "{failed}");
     drop(server);
 }
 
@@ -115,11 +115,11 @@ fn invalid_certificate_error_states_the_cause() {
     let other = Authority::new().sign("localhost");
     let refused =
         |chain: &str, key: &str| server_config(chain.as_bytes(), key.as_bytes(), None).unwrap_err().to_string();
-    assert_eq!(refused("", &good.key), "the certificates cannot be read: there are none in it");
-    assert!(refused(&good.chain, "").starts_with("the key cannot be read: "));
-    assert!(refused(&good.chain, &other.key).starts_with("the certificate does not do: "));
+    assert_eq!(refused("", &good.key), "invalid PEM of certificates: it contains no certificate");
+    assert!(refused(&good.chain, "").starts_with("invalid PEM of the private key: "));
+    assert!(refused(&good.chain, &other.key).starts_with("invalid certificate or key: "));
     let failed = client_config(Some(b"trust me"), None).unwrap_err();
-    assert_eq!(failed.to_string(), "the certificates cannot be read: there are none in it");
+    assert_eq!(failed.to_string(), "invalid PEM of certificates: it contains no certificate");
 }
 
 #[tokio::test]
