@@ -22,7 +22,7 @@ use crate::{
     server::{Identity, Server},
     transport::{
         ConnectInfo, Incoming, Link,
-        websocket::{UpgradeError, accept_upgrade, of_request, over_websocket},
+        websocket::{UpgradeError, accept_upgrade, connect_info, over_websocket},
     },
 };
 
@@ -91,7 +91,7 @@ async fn upgrade<I: Identity>(server: &Server<I>, mut request: Request) -> Resul
         // A nested router removes its prefix from the URI of the request.
         *request.uri_mut() = whole;
     }
-    let handshake = of_request(ConnectInfo { peer_addr, ..ConnectInfo::over("ws") }, request);
+    let handshake = connect_info(ConnectInfo { peer_addr, ..ConnectInfo::over("ws") }, request);
     let opening = async move {
         let upgraded = upgrade.await.map_err(|error| AcceptError::Handshake(error.to_string()))?;
         Ok((link(upgraded), handshake))

@@ -264,7 +264,7 @@ impl ClientBuilder {
     /// [`ServerBuilder::compress_from`](crate::ServerBuilder::compress_from).
     #[cfg(feature = "compression")]
     pub fn compress_from(mut self, bytes: u32) -> Self {
-        self.options.compression = crate::transport::Compression::from(bytes);
+        self.options.compression = crate::transport::Compression::with_min_size(bytes);
         self
     }
 
@@ -391,7 +391,7 @@ impl ClientBuilder {
         let ready = connected.is_none();
         let deadline = deadline + clamp_timeout(limits.connected);
         let Link { receiver, transmitter, received } =
-            options.compression.around(link, peer_settings.supports_compression);
+            options.compression.wrap(link, peer_settings.supports_compression);
         let session = Session::new(
             PeerLabel::Server,
             transmitter,

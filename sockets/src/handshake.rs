@@ -105,7 +105,7 @@ type ResumptionExtension<T> = (u32, T);
 
 fn extensions(limits: &Limits, compression: &Compression, resumption: Option<&impl Serialize>) -> Extensions {
     let millis = u64::try_from(limits.keep_alive().announced_idle_timeout().as_millis()).unwrap_or(u64::MAX);
-    let said = [(KEEP_ALIVE, Some(millis)), (COMPRESSION, compression.is_on().then_some(LZ4))];
+    let said = [(KEEP_ALIVE, Some(millis)), (COMPRESSION, compression.is_enabled().then_some(LZ4))];
     // All of this always encodes.
     let numbers = said.into_iter().filter_map(|(id, number)| Some((id, encode(&number?).ok()?)));
     let resumption = resumption.and_then(|said| encode(&(limits.resume_bytes, said)).ok());
@@ -245,7 +245,7 @@ async fn receive_answer(link: &mut Link) -> Result<Envelope, ConnectError> {
     match messages(link, MAX_SERVER_HELLO).next().await {
         Some(Ok(answer)) => Ok(answer),
         Some(Err(error)) => {
-            if let Some(foreign) = too_large(&error).and_then(|(length, _)| Foreign::of_length(length)) {
+            if let Some(foreign) = too_large(&error).and_then(|(length, _)| Foreign::from_length(length)) {
                 return Err(ConnectError::Handshake(foreign.to_string()));
             }
             Err(match error.into() {
@@ -336,7 +336,7 @@ fn too_large(error: &io::Error) -> Option<(usize, usize)> {
 
 /// Describes a greeting that is too large. The first bytes of most other protocols are the length of such a frame.
 fn describe_too_large(length: usize, limit: usize) -> String {
-    match Foreign::of_length(length) {
+    match Foreign::from_length(length) {
         Some(foreign) => foreign.to_string(),
         None => format!(
             "the greeting of {length} bytes exceeds `Limits::login_bytes` ({limit}): shorten the login or raise the limit"

@@ -235,7 +235,7 @@ impl Reconnector {
         let Some(grant) = grant else {
             return Err(ConnectError::Handshake("the server no longer supports resumption".into()));
         };
-        let link = self.options.compression.around(link, peer_settings.supports_compression);
+        let link = self.options.compression.wrap(link, peer_settings.supports_compression);
         let mut reconnect_state = self.reconnect_state.lock();
         (reconnect_state.token, reconnect_state.address, reconnect_state.redirected) = (grant.token, address, None);
         let reattached = match grant.received {

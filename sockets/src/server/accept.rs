@@ -322,7 +322,7 @@ async fn resume<I: Identity>(
         let compression = &inner.options.compression;
         // An empty hello is invalid, so the client tries again.
         let welcome = handshake::welcome(&inner.limits, compression, Some(grant)).unwrap_or_default();
-        (compression.around(link, peer_settings.supports_compression), welcome)
+        (compression.wrap(link, peer_settings.supports_compression), welcome)
     };
     let (declined, outcome) = oneshot::channel();
     let resumed = socket.clone();
@@ -351,7 +351,7 @@ fn start<I: Identity>(
     let grant = token.clone().map(|token| ResumeGrant { received: None, token });
     let welcome = handshake::welcome(&server.limits, &server.options.compression, grant.as_ref())?;
     let Link { receiver, transmitter, received } =
-        server.options.compression.around(link, peer_settings.supports_compression);
+        server.options.compression.wrap(link, peer_settings.supports_compression);
     let (limits, shared) = (Arc::clone(&server.limits), Arc::clone(&server.routes));
     let label = PeerLabel::Client { session: number, address };
     let routes = Routes::new(limits.names_per_peer as usize).with_interceptor(server.interceptor.clone());

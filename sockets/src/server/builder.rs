@@ -250,7 +250,7 @@ impl<I: Identity> ServerBuilder<I> {
     /// that other parties choose.
     #[cfg(feature = "compression")]
     pub fn compress_from(mut self, bytes: u32) -> Self {
-        self.options.compression = crate::transport::Compression::from(bytes);
+        self.options.compression = crate::transport::Compression::with_min_size(bytes);
         self
     }
 

@@ -26,5 +26,5 @@ async fn message_to_audience_is_compressed_once() {
     for _ in &clients {
         assert!(received.recv().await.unwrap() == text);
     }
-    assert_eq!(server.inner.options.compression.kept(), 1);
+    assert_eq!(server.inner.options.compression.cached(), 1);
 }

@@ -126,7 +126,7 @@ impl Session {
                 Event::Completed { consumer: consumer @ Waiter::Member(_), answer } => {
                     // The program may take it late, with the results of many other members. It must
                     // not keep the buffer of the batch.
-                    wakes.add(state.complete(consumer, batch.detach_answer(answer)));
+                    wakes.add(state.complete(consumer, batch.detach_result(answer)));
                 }
                 Event::Completed { consumer, answer } => wakes.add(state.complete(consumer, answer)),
                 Event::Handled => {}

@@ -1,4 +1,4 @@
-//! The side of a transport that listens.
+//! Accepts connections from clients.
 
 use std::{
     io,
@@ -21,7 +21,7 @@ use crate::{
     limits::Limits,
 };
 
-/// Listens, and takes connections as they come.
+/// A bound listener of one transport.
 pub(crate) enum Acceptor {
     Tcp(TcpListener),
     Unix(UnixAcceptor),
@@ -34,7 +34,7 @@ pub(crate) enum Acceptor {
 }
 
 impl Acceptor {
-    #[allow(unused_variables, reason = "what is built in may need none of them")]
+    #[allow(unused_variables, reason = "without features no transport needs them")]
     pub(crate) async fn bind(address: Address, options: &ServerOptions, limits: &Arc<Limits>) -> io::Result<Self> {
         match address {
             Address::Tcp(authority) => Ok(Self::Tcp(listen(&authority).await?)),
@@ -46,13 +46,13 @@ impl Acceptor {
             }
             #[cfg(all(feature = "ws", feature = "tls"))]
             Address::Web(web) if web.secure => {
-                let (config, entrance) = (options.tls()?, UpgradePolicy::new(&options.origins, web.path));
-                Ok(Self::Wss(listen(&web.authority).await?, config, Arc::new(entrance)))
+                let (config, policy) = (options.tls()?, UpgradePolicy::new(&options.origins, web.path));
+                Ok(Self::Wss(listen(&web.authority).await?, config, Arc::new(policy)))
             }
             #[cfg(feature = "ws")]
             Address::Web(web) => {
-                let entrance = UpgradePolicy::new(&options.origins, web.path);
-                Ok(Self::Ws(listen(&web.authority).await?, Arc::new(entrance)))
+                let policy = UpgradePolicy::new(&options.origins, web.path);
+                Ok(Self::Ws(listen(&web.authority).await?, Arc::new(policy)))
             }
         }
     }
@@ -70,16 +70,17 @@ impl Acceptor {
         }
     }
 
-    /// Takes the next connection. It does not wait for what the other side has to say: that is for [`Incoming::Connecting`].
+    /// Accepts the next connection.
     ///
-    /// An error may be of one connection alone; the next ones can still be taken.
+    /// It does not wait for bytes of the client: the future in [`Incoming::Opening`] does. An error may
+    /// concern a single connection: the acceptor can still accept further connections.
     pub(crate) fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Incoming>> {
         Poll::Ready(match self {
             Self::Tcp(listener) => {
                 let (stream, peer_addr) = ready!(poll_accept(listener, cx))?;
                 let (read, write) = stream.into_split();
-                let handshake = ConnectInfo { peer_addr: Some(peer_addr), ..ConnectInfo::over("tcp") };
-                Ok(Incoming::Open(over_stream(read, write), handshake))
+                let info = ConnectInfo { peer_addr: Some(peer_addr), ..ConnectInfo::over("tcp") };
+                Ok(Incoming::Open(over_stream(read, write), info))
             }
             Self::Unix(acceptor) => ready!(acceptor.poll_accept(cx)),
             #[cfg(feature = "tls")]
@@ -88,28 +89,26 @@ impl Acceptor {
                 let config = Arc::clone(config);
                 Ok(Incoming::opening(async move {
                     let (stream, certificates) = tls::accept(stream, config).await?;
-                    let handshake =
-                        ConnectInfo { peer_addr: Some(peer_addr), certificates, ..ConnectInfo::over("tls") };
-                    Ok((tls::link(stream), handshake))
+                    let info = ConnectInfo { peer_addr: Some(peer_addr), certificates, ..ConnectInfo::over("tls") };
+                    Ok((tls::link(stream), info))
                 }))
             }
             #[cfg(feature = "ws")]
-            Self::Ws(listener, entrance) => {
+            Self::Ws(listener, policy) => {
                 let (stream, peer_addr) = ready!(poll_accept(listener, cx))?;
                 let (read, write) = stream.into_split();
-                let handshake = ConnectInfo { peer_addr: Some(peer_addr), ..ConnectInfo::over("ws") };
-                Ok(Incoming::opening(websocket::accept(read, write, Arc::clone(entrance), handshake)))
+                let info = ConnectInfo { peer_addr: Some(peer_addr), ..ConnectInfo::over("ws") };
+                Ok(Incoming::opening(websocket::accept(read, write, Arc::clone(policy), info)))
             }
             #[cfg(all(feature = "ws", feature = "tls"))]
-            Self::Wss(listener, config, entrance) => {
+            Self::Wss(listener, config, policy) => {
                 let (stream, peer_addr) = ready!(poll_accept(listener, cx))?;
-                let (config, entrance) = (Arc::clone(config), Arc::clone(entrance));
+                let (config, policy) = (Arc::clone(config), Arc::clone(policy));
                 Ok(Incoming::opening(async move {
                     let (stream, certificates) = tls::accept(stream, config).await?;
-                    let handshake =
-                        ConnectInfo { peer_addr: Some(peer_addr), certificates, ..ConnectInfo::over("wss") };
+                    let info = ConnectInfo { peer_addr: Some(peer_addr), certificates, ..ConnectInfo::over("wss") };
                     let (read, write) = tokio::io::split(stream);
-                    websocket::accept(read, write, entrance, handshake).await
+                    websocket::accept(read, write, policy, info).await
                 }))
             }
         })
@@ -122,8 +121,8 @@ async fn listen(authority: &Authority) -> io::Result<TcpListener> {
 
 fn poll_accept(listener: &TcpListener, cx: &mut Context<'_>) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
     let (stream, peer_addr) = ready!(listener.poll_accept(cx))?;
-    // Messages are gathered before they are written; the system must not wait for more. It fails if the connection is
-    // lost already, which the first read tells.
+    // Frames are batched before they are written: Nagle's algorithm would only delay them. The call
+    // fails if the connection is lost already, which the first read reports.
     let _ = stream.set_nodelay(true);
     Poll::Ready(Ok((stream, peer_addr)))
 }

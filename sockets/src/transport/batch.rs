@@ -9,7 +9,7 @@ use super::pool::READ_SIZE;
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
     frames: Bytes,
-    /// The length of the buffer, at least. A single payload keeps all of it in memory.
+    /// The minimum length of the buffer. A single payload keeps all of it in memory.
     buffer: usize,
 }
 
@@ -33,14 +33,16 @@ impl Batch {
         next_frame(&mut self.frames)
     }
 
-    /// Returns a payload of this batch so that it can be kept: in a buffer of its own, unless it is most of its buffer.
+    /// Returns a payload of this batch for storage.
+    ///
+    /// It is copied to its own buffer, unless it fills most of the buffer of the batch.
     pub(crate) fn detach(&self, payload: Bytes) -> Bytes {
         if payload.len() < self.buffer / 2 { Bytes::copy_from_slice(&payload) } else { payload }
     }
 
-    /// The same for an answer.
-    pub(crate) fn detach_answer(&self, answer: CallResult) -> CallResult {
-        match answer {
+    /// Returns a result for storage, as [`detach`](Self::detach) does.
+    pub(crate) fn detach_result(&self, result: CallResult) -> CallResult {
+        match result {
             CallResult::Reply(reply) => CallResult::Reply(self.detach(reply)),
             other => other,
         }
@@ -59,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn a_payload_that_is_a_part_of_its_buffer_is_copied() {
+    fn payload_of_a_part_of_the_buffer_is_copied() {
         for (payload, rest) in [(0, 0), (10, 0), (READ_SIZE / 2 - 1, 0), (READ_SIZE, 2 * READ_SIZE)] {
             let (batch, payload) = batch(payload, rest);
             let (start, detached) = (payload.as_ptr(), batch.detach(payload.clone()));
@@ -69,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn a_payload_that_is_most_of_its_buffer_is_not_copied() {
+    fn payload_of_most_of_the_buffer_is_not_copied() {
         let (batch, payload) = batch(READ_SIZE, 10);
         assert_eq!(batch.detach(payload.clone()).as_ptr(), payload.as_ptr());
     }

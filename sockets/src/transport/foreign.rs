@@ -1,53 +1,53 @@
-//! Recognizes the protocol of a peer that uses another scheme, so that an error can name it.
+//! Detection of the protocol of a peer that uses another scheme, so that an error can name it.
 
 use std::fmt::{self, Display};
 
-/// The bytes with which both messages of the handshake begin, after the length.
+/// The first bytes of both messages of the handshake, after the length.
 pub(crate) const MAGIC: [u8; 4] = *b"SKTS";
 
-/// A protocol that differs from the one of this scheme.
+/// A protocol other than that of the scheme.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Foreign {
     Http,
     Tls,
-    /// The protocol of this library, without WebSocket.
+    /// The protocol of this library without WebSocket.
     Frames,
 }
 
 impl Foreign {
-    /// The number of bytes that are enough.
+    /// The number of bytes that suffice to detect a protocol.
     #[cfg(feature = "ws")]
-    pub(crate) const ENOUGH: usize = 8;
+    pub(crate) const DETECTION_LENGTH: usize = 8;
 
-    /// Recognizes a protocol by its first bytes.
-    pub(crate) fn recognize(first: &[u8]) -> Option<Self> {
+    /// Detects a protocol by its first bytes.
+    pub(crate) fn detect(first: &[u8]) -> Option<Self> {
         if first.get(4..8) == Some(&MAGIC) {
             return Some(Self::Frames);
         }
         let [first, second, third, fourth] = *first.first_chunk()?;
-        let begins_http = |byte: u8| byte.is_ascii_uppercase() || byte == b' ';
+        let is_http_start = |byte: u8| byte.is_ascii_uppercase() || byte == b' ';
         match first {
-            // An alert or a handshake of TLS.
+            // A TLS alert or handshake record.
             0x15 | 0x16 if second == 3 => Some(Self::Tls),
-            b'A'..=b'Z' if [second, third, fourth].into_iter().all(begins_http) => Some(Self::Http),
+            b'A'..=b'Z' if [second, third, fourth].into_iter().all(is_http_start) => Some(Self::Http),
             _ => None,
         }
     }
 
-    /// Recognizes a protocol by what would be the length of the first frame.
-    pub(crate) fn of_length(length: usize) -> Option<Self> {
-        u32::try_from(length).ok().and_then(|length| Self::recognize(&length.to_le_bytes()))
+    /// Detects a protocol by the bytes that were read as the length of the first frame.
+    pub(crate) fn from_length(length: usize) -> Option<Self> {
+        u32::try_from(length).ok().and_then(|length| Self::detect(&length.to_le_bytes()))
     }
 }
 
 impl Display for Foreign {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let spoken = match self {
+        let protocol = match self {
             Self::Http => "HTTP, as for `ws://` and `wss://`",
             Self::Tls => "TLS, as for `tls://` and `wss://`",
             Self::Frames => "this protocol without WebSocket, as for `tcp://` and `tls://`",
         };
-        write!(f, "the peer speaks {spoken}: give client and server the same scheme")
+        write!(f, "the peer uses {protocol}; use the same scheme for client and server")
     }
 }
 
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn protocols_are_recognized_by_their_first_bytes() {
+    fn protocols_are_detected_by_their_first_bytes() {
         let cases: [(&[u8], Option<Foreign>); 9] = [
             (b"GET / HTTP/1.1", Some(Foreign::Http)),
             (b"PRI * HTTP/2.0", Some(Foreign::Http)),
@@ -69,10 +69,10 @@ mod tests {
             (b"GE", None),
         ];
         for (first, expected) in cases {
-            assert_eq!(Foreign::recognize(first), expected, "{first:?}");
+            assert_eq!(Foreign::detect(first), expected, "{first:?}");
         }
         let http = u32::from_le_bytes(*b"GET ");
-        assert_eq!(Foreign::of_length(http as usize), Some(Foreign::Http));
-        assert_eq!(Foreign::of_length(usize::MAX), None);
+        assert_eq!(Foreign::from_length(http as usize), Some(Foreign::Http));
+        assert_eq!(Foreign::from_length(usize::MAX), None);
     }
 }

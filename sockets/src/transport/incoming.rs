@@ -1,4 +1,4 @@
-//! Somebody who has come to a server, and what is known of it.
+//! Accepted connections, and the facts that a server knows about them.
 
 use std::{future::Future, net::SocketAddr, pin::Pin};
 
@@ -8,14 +8,16 @@ use tokio_rustls::rustls::pki_types::CertificateDer;
 use super::Link;
 use crate::connect_error::AcceptError;
 
-/// What a server knows of a peer before its login: the second argument that `authenticate` may take.
+/// Facts about a connection: addresses, headers, certificates, credentials.
+///
+/// It is the optional second argument of the function that is passed to `authenticate`.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ConnectInfo {
-    /// Where the peer comes from, if the transport knows.
+    /// The peer's address, if the transport has addresses.
     pub peer_addr: Option<SocketAddr>,
-    /// The transport's name: `"tcp"`, `"unix"`, `"tls"`, `"ws"`, `"wss"`, `"memory"`, or, where the user has brought it,
-    /// `"stream"` or `"messages"`.
+    /// The transport's name: `"tcp"`, `"unix"`, `"tls"`, `"ws"`, `"wss"`, or `"memory"`. A transport of
+    /// the user is `"stream"` or `"messages"`.
     pub transport: &'static str,
     pub(crate) is_resumption: bool,
     pub(crate) credentials: Option<PeerCredentials>,
@@ -30,7 +32,7 @@ pub struct ConnectInfo {
 }
 
 impl ConnectInfo {
-    /// Nothing is known but the way.
+    /// Creates the info of a connection about which only the transport is known.
     pub(crate) fn over(transport: &'static str) -> Self {
         Self {
             peer_addr: None,
@@ -48,75 +50,84 @@ impl ConnectInfo {
         }
     }
 
-    /// Whether the client has shown the token of a session that is there, and goes on with that if it gets the identity that it has.
-    /// Where an identity is given to one client at a time, it is given once more then. If the client cannot go on after all,
-    /// authentication is asked again, as for a newcomer.
+    /// Returns `true` if the client presents a valid resumption token.
+    ///
+    /// The session resumes only if authentication returns the same identity. A server that admits one
+    /// connection per identity must admit this identity again. If the session cannot be resumed after
+    /// all, the client is authenticated once more, as a new client.
     pub fn is_resumption(&self) -> bool {
         self.is_resumption
     }
 
-    /// Who the peer is to the system: for Unix sockets.
+    /// Returns the peer's user and process, for Unix sockets.
     pub fn credentials(&self) -> Option<PeerCredentials> {
         self.credentials
     }
 
-    /// The certificates that the peer has shown over TLS, its own first. They have been verified as the server's
-    /// configuration says, which has to ask for them: see [`tls::server_config`](crate::tls::server_config). Elsewhere
-    /// there are none.
+    /// Returns the certificate chain that the client presented over TLS, its own certificate first.
+    ///
+    /// The server's TLS configuration must request client certificates, and determines how they are
+    /// verified: see [`tls::server_config`](crate::tls::server_config). Without TLS the slice is empty.
     #[cfg(feature = "tls")]
     pub fn certificates(&self) -> &[CertificateDer<'static>] {
         &self.certificates
     }
 
-    /// The path of the request that became this connection, with its query: for WebSockets. Elsewhere it is empty.
+    /// Returns the path and the query of the WebSocket's HTTP request.
     ///
-    /// In an axum application it is the whole path, also in a nested router.
+    /// For other transports it is empty. In an axum application it is the whole path, also in a nested
+    /// router.
     #[cfg(feature = "ws")]
     pub fn path(&self) -> &str {
         &self.path
     }
 
-    /// The headers of the request that became this connection, cookies among them: for `ws` and `wss`. Elsewhere there
-    /// are none.
+    /// Returns the headers of the WebSocket's HTTP request, including cookies.
+    ///
+    /// For other transports it is empty.
     #[cfg(feature = "ws")]
     pub fn headers(&self) -> &http::HeaderMap {
         &self.headers
     }
 
-    /// The extensions of the request that became this connection: values that layers of an axum application have
-    /// inserted, such as a session. Elsewhere there are none.
+    /// Returns the extensions of the WebSocket's HTTP request.
+    ///
+    /// Layers of an axum application insert such values, for example a session. For other transports
+    /// it is empty.
     #[cfg(feature = "ws")]
     pub fn extensions(&self) -> &http::Extensions {
         &self.extensions
     }
 }
 
-/// The user and the process at the other end of a Unix socket, as the system tells.
+/// The user and the process of the peer of a Unix socket, as the system reports them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PeerCredentials {
-    /// The user's id.
+    /// The user ID.
     pub uid: u32,
-    /// The group's id.
+    /// The group ID.
     pub gid: u32,
-    /// The process, where the system tells.
+    /// The process ID, if the system reports it.
     pub pid: Option<i32>,
 }
 
-/// A connection that a server has taken.
-#[allow(clippy::large_enum_variant, reason = "it is handed on once or twice, and not kept")]
+/// A connection that a server has accepted.
+#[allow(clippy::large_enum_variant, reason = "it is moved once or twice and not stored")]
 pub(crate) enum Incoming {
-    /// It can be spoken with.
+    /// The connection is open.
     Open(Link, ConnectInfo),
-    /// The other side has to take part in opening it first: TLS, or an upgrade to WebSocket.
+    /// The client has to complete a TLS handshake or an upgrade to WebSocket first.
     Opening(Connecting),
 }
 
 type Connecting = Pin<Box<dyn Future<Output = Result<(Link, ConnectInfo), AcceptError>> + Send>>;
 
 impl Incoming {
-    /// It is opened by the connection's own task, within the time for authentication and its turn.
-    #[allow(dead_code, reason = "without features nothing has to be opened")]
+    /// Wraps the future that opens the connection.
+    ///
+    /// The connection's own task polls it, within the timeout of the handshake and with its permit.
+    #[allow(dead_code, reason = "without features every connection is open at once")]
     pub(crate) fn opening(
         opening: impl Future<Output = Result<(Link, ConnectInfo), AcceptError>> + Send + 'static,
     ) -> Self {

@@ -1,4 +1,4 @@
-//! A connection within the process: batches change hands, no byte goes through the system.
+//! Connections within the process. Batches are moved from one peer to the other.
 
 use std::{
     collections::VecDeque,
@@ -13,30 +13,30 @@ use super::{Discarded, Link, Receive, ReceiveError, Transmit, poll_discard};
 use crate::lock::{Mutex, wake};
 use sockets_proto::SendBuffer;
 
-/// How many bytes one direction holds before its sender has to wait, as a TCP connection's buffers would.
+/// The capacity of one direction in bytes. A sender waits while it is full, as with the buffers of TCP.
 const CAPACITY: usize = 256 * 1024;
 
-/// Two ends of one connection.
+/// Creates the two ends of a connection.
 pub(crate) fn pair() -> (Link, Link) {
-    let (there, back) = (Pipe::default(), Pipe::default());
+    let (forward, backward) = (Pipe::default(), Pipe::default());
     let end = |from: &Pipe, to: &Pipe| Link::new(PipeReceiver(from.clone()), PipeTransmitter(to.clone()));
-    (end(&back, &there), end(&there, &back))
+    (end(&backward, &forward), end(&forward, &backward))
 }
 
 type Pipe = Arc<Mutex<Buffer>>;
 
-/// One direction.
+/// One direction of a connection.
 #[derive(Default)]
 struct Buffer {
     batches: VecDeque<Bytes>,
     bytes: usize,
     finished: bool,
-    receiver_is_gone: bool,
+    receiver_dropped: bool,
     receiver: Option<Waker>,
     sender: Option<Waker>,
 }
 
-/// One direction's last batch has been sent. Wakers are cloned, woken and dropped without the lock.
+/// Marks a direction as finished. Wakers are cloned, woken and dropped without the lock.
 fn finish(pipe: &Pipe) {
     let mut buffer = pipe.lock();
     buffer.finished = true;
@@ -48,7 +48,7 @@ fn finish(pipe: &Pipe) {
 struct PipeReceiver(Pipe);
 
 impl PipeReceiver {
-    /// Takes the next batch, or the end, if there is one.
+    /// Takes the next batch, or the end of the connection. `None` if the receiver has to wait.
     fn take(&self) -> Option<Result<Bytes, ReceiveError>> {
         let mut buffer = self.0.lock();
         let Some(batch) = buffer.batches.pop_front() else {
@@ -63,7 +63,7 @@ impl PipeReceiver {
 }
 
 impl Receive for PipeReceiver {
-    // Both ends are ours, and the sender has checked the other side's limit.
+    // The sender is of this library, and has checked the receiver's limit.
     fn poll_receive(&mut self, cx: &mut Context<'_>, _max_frame: usize) -> Poll<Result<Bytes, ReceiveError>> {
         if let Some(received) = self.take() {
             return Poll::Ready(received);
@@ -78,7 +78,7 @@ impl Receive for PipeReceiver {
         self.take().map_or(Poll::Pending, Poll::Ready)
     }
 
-    // Frames change hands whole.
+    // Frames are moved whole.
     fn partial_bytes(&self) -> usize {
         0
     }
@@ -91,7 +91,7 @@ impl Receive for PipeReceiver {
 impl Drop for PipeReceiver {
     fn drop(&mut self) {
         let mut buffer = self.0.lock();
-        buffer.receiver_is_gone = true;
+        buffer.receiver_dropped = true;
         mem::take(&mut buffer.batches);
         let sender = buffer.sender.take();
         drop(buffer);
@@ -102,8 +102,8 @@ impl Drop for PipeReceiver {
 struct PipeTransmitter(Pipe);
 
 impl Transmit for PipeTransmitter {
-    fn poll_transmit(&mut self, cx: &mut Context<'_>, outbox: &mut SendBuffer) -> Poll<io::Result<()>> {
-        if outbox.is_empty() {
+    fn poll_transmit(&mut self, cx: &mut Context<'_>, send_buffer: &mut SendBuffer) -> Poll<io::Result<()>> {
+        if send_buffer.is_empty() {
             return Poll::Ready(Ok(()));
         }
         let mut waker = None;
@@ -113,22 +113,22 @@ impl Transmit for PipeTransmitter {
             waker = Some(cx.waker().clone());
             buffer = self.0.lock();
         }
-        if buffer.receiver_is_gone || buffer.finished {
+        if buffer.receiver_dropped || buffer.finished {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
         if waker.is_some() && buffer.bytes >= CAPACITY {
             mem::swap(&mut buffer.sender, &mut waker);
             return Poll::Pending;
         }
-        buffer.bytes += outbox.len();
-        buffer.batches.push_back(outbox.take_all());
+        buffer.bytes += send_buffer.len();
+        buffer.batches.push_back(send_buffer.take_all());
         let receiver = buffer.receiver.take();
         drop(buffer);
         receiver.into_iter().for_each(wake);
         Poll::Ready(Ok(()))
     }
 
-    // An outbox is accepted whole or not at all, so that there is no progress to see while it waits.
+    // A send buffer is accepted whole or not at all: there is no progress while it waits.
     fn accepted(&self) -> u64 {
         0
     }
@@ -151,18 +151,18 @@ mod tests {
     use crate::transport::DISCARD_AT_ONCE;
 
     #[test]
-    fn one_who_goes_on_talking_does_not_keep_others_from_their_turn() {
+    fn discarding_pauses_while_peer_keeps_sending() {
         let (mut near, Link { mut transmitter, .. }) = pair();
         let mut cx = Context::from_waker(Waker::noop());
         for _ in 0..=DISCARD_AT_ONCE {
-            let mut outbox = SendBuffer::default();
-            outbox.push_message(b"again");
-            assert!(transmitter.poll_transmit(&mut cx, &mut outbox).is_ready());
+            let mut send_buffer = SendBuffer::default();
+            send_buffer.push_message(b"again");
+            assert!(transmitter.poll_transmit(&mut cx, &mut send_buffer).is_ready());
         }
         assert!(transmitter.poll_finish(&mut cx).is_ready());
         assert!(
             near.receiver.poll_closed(&mut cx) == Poll::Ready(Discarded::Part),
-            "there is more than is thrown away at once"
+            "more batches are left than one pass discards"
         );
         assert!(near.receiver.poll_closed(&mut cx) == Poll::Ready(Discarded::Closed));
     }

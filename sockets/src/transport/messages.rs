@@ -1,4 +1,4 @@
-//! Frames over a stream and sink of whole messages that the user brings: each message is one frame, without its prefix.
+//! Frames over a user's stream and sink of messages. Each message is one frame without its prefix.
 
 use std::{
     error::Error,
@@ -17,13 +17,13 @@ use futures_util::{
 use super::{Discarded, Link, Receive, ReceiveError, Transmit, poll_discard, take_frame};
 use sockets_proto::{PREFIX, ProtocolError, SendBuffer};
 
-/// So many bytes of messages are handed on together.
-const BATCH: usize = 16 * 1024;
+/// The target size of a batch in bytes.
+const BATCH_SIZE: usize = 16 * 1024;
 
-/// What any error becomes.
+/// An error of the user's stream or sink.
 pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
 
-/// A connection over messages.
+/// Creates a connection over a stream and sink of messages.
 pub(crate) fn over_messages<S, M, E>(messages: S) -> Link
 where
     S: Stream<Item = Result<M, E>> + Sink<Bytes, Error: Into<BoxError>> + Send + 'static,
@@ -36,7 +36,7 @@ where
 
 struct MessageReceiver<S> {
     stream: Fuse<SplitStream<S>>,
-    /// What has come behind the messages that were handed on.
+    /// The end of the stream, reported after the messages before it.
     end: Option<ReceiveError>,
 }
 
@@ -48,7 +48,7 @@ where
 {
     fn poll_receive(&mut self, cx: &mut Context<'_>, max_frame: usize) -> Poll<Result<Bytes, ReceiveError>> {
         let mut batch = BytesMut::new();
-        while self.end.is_none() && batch.len() < BATCH {
+        while self.end.is_none() && batch.len() < BATCH_SIZE {
             match self.stream.poll_next_unpin(cx) {
                 Poll::Ready(Some(Ok(message))) => {
                     let message = message.into();
@@ -59,8 +59,8 @@ where
                             batch.put_slice(&message);
                         }
                         _ => {
-                            let violation = ProtocolError::FrameTooLarge { length: message.len(), limit: max_frame };
-                            self.end = Some(violation.into());
+                            let error = ProtocolError::FrameTooLarge { length: message.len(), limit: max_frame };
+                            self.end = Some(error.into());
                         }
                     }
                 }
@@ -76,7 +76,7 @@ where
         Poll::Ready(Ok(batch.freeze()))
     }
 
-    // Messages come whole.
+    // A message is received whole.
     fn partial_bytes(&self) -> usize {
         0
     }
@@ -92,11 +92,11 @@ struct MessageTransmitter<S> {
 }
 
 impl<S: Sink<Bytes, Error: Into<BoxError>> + Send> Transmit for MessageTransmitter<S> {
-    fn poll_transmit(&mut self, cx: &mut Context<'_>, outbox: &mut SendBuffer) -> Poll<io::Result<()>> {
+    fn poll_transmit(&mut self, cx: &mut Context<'_>, send_buffer: &mut SendBuffer) -> Poll<io::Result<()>> {
         let mut sink = Pin::new(&mut self.sink);
-        while !outbox.is_empty() {
+        while !send_buffer.is_empty() {
             ready!(sink.as_mut().poll_ready(cx)).map_err(io::Error::other)?;
-            let mut frame = take_frame(outbox).ok_or(io::ErrorKind::InvalidData)?;
+            let mut frame = take_frame(send_buffer).ok_or(io::ErrorKind::InvalidData)?;
             self.accepted += frame.len() as u64;
             sink.as_mut().start_send(frame.split_off(PREFIX)).map_err(io::Error::other)?;
         }

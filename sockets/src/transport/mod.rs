@@ -1,4 +1,6 @@
-//! The seam between a session and what carries it: batches of whole frames come in, an outbox goes out.
+//! The interface between a session and its connection.
+//!
+//! A transport delivers batches of whole frames, and transmits a send buffer.
 
 mod acceptor;
 mod batch;
@@ -52,7 +54,7 @@ pub(crate) use self::{
     stream::over_stream,
 };
 
-/// Why nothing more comes in.
+/// The reason for which a connection delivers no more frames.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ReceiveError {
     #[error("the connection was closed")]
@@ -65,40 +67,43 @@ pub(crate) enum ReceiveError {
 
 /// The receiving half of a connection.
 pub(crate) trait Receive: Send {
-    /// Waits for at least one frame and returns all that have arrived whole, each with its prefix. A frame of more than
-    /// `max_frame` bytes is refused before any memory is set aside for it.
+    /// Waits for at least one frame and returns all complete frames, each with its prefix.
+    ///
+    /// A frame of more than `max_frame` bytes is rejected before memory is allocated for it.
     fn poll_receive(&mut self, cx: &mut Context<'_>, max_frame: usize) -> Poll<Result<Bytes, ReceiveError>>;
 
-    /// How many bytes have arrived of a frame that is not whole.
+    /// Returns the number of received bytes of the frame that is incomplete.
     fn partial_bytes(&self) -> usize;
 
-    /// Returns `true` while replies of the transport itself, such as pongs, wait for the peer to read. The transmitter
-    /// writes them.
+    /// Returns `true` while replies of the transport itself, such as pongs, wait for the peer to
+    /// read. The transmitter writes them.
     fn has_unsent_replies(&self) -> bool {
         false
     }
 
-    /// Waits until the other side has closed, and forgets whatever else it sends.
+    /// Waits until the peer has closed the connection, and discards all received bytes.
     fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<Discarded>;
 }
 
 /// The sending half of a connection.
 pub(crate) trait Transmit: Send {
-    /// Writes until `outbox` is empty, and the transport's own replies, such as pongs.
-    fn poll_transmit(&mut self, cx: &mut Context<'_>, outbox: &mut SendBuffer) -> Poll<io::Result<()>>;
+    /// Writes until `send_buffer` is empty, and writes the transport's own replies, such as pongs.
+    fn poll_transmit(&mut self, cx: &mut Context<'_>, send_buffer: &mut SendBuffer) -> Poll<io::Result<()>>;
 
-    /// Returns how many bytes the connection has accepted, in total. A growing number shows that the peer reads.
+    /// Returns the total number of bytes that the connection has accepted.
+    ///
+    /// An increase shows that the peer reads.
     fn accepted(&self) -> u64;
 
-    /// Tells the other side that nothing more will come.
+    /// Closes the sending half.
     fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 }
 
-/// A connection that is open and says nothing yet.
+/// The two halves of an open connection.
 pub(crate) struct Link {
     pub(crate) receiver: Box<dyn Receive>,
     pub(crate) transmitter: Box<dyn Transmit>,
-    /// Frames that have been received and not been handled.
+    /// Received frames that have not been handled.
     pub(crate) received: Bytes,
 }
 
@@ -108,11 +113,13 @@ impl Link {
     }
 }
 
-/// How long a farewell may take to be written, and then how long the other side has to close.
+/// The time to write the last frames, and then the time that the peer has to close the connection.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Closes one half with `finish`, which writes what is left, and waits for the other side to close: a socket that is
-/// dropped with unread bytes would take back what was just written.
+/// Closes the sending half with `finish`, which writes the last frames, and waits for the peer to close.
+///
+/// A TCP socket that is dropped with unread bytes resets the connection, and the peer could lose the
+/// last frames.
 pub(crate) async fn close_gracefully(
     receiver: &mut dyn Receive,
     mut finish: impl FnMut(&mut Context<'_>) -> Poll<io::Result<()>>,
@@ -120,43 +127,47 @@ pub(crate) async fn close_gracefully(
     let written = timeout(CLOSE_TIMEOUT, poll_fn(|cx| finish(cx))).await;
     if matches!(written, Ok(Ok(()))) {
         let closed = discard(|cx| in_transport(|| receiver.poll_closed(cx)));
-        // A peer that keeps sending is not waited for.
+        // A peer that keeps sending does not extend the timeout.
         let _ = timeout(CLOSE_TIMEOUT, closed).await;
     }
 }
 
-/// Discards what a peer still sends, at a bounded rate, until it has closed the connection.
-async fn discard(mut part: impl FnMut(&mut Context<'_>) -> Poll<Discarded>) {
-    while poll_fn(&mut part).await == Discarded::Part {
+/// Discards received bytes, at a bounded rate, until the peer has closed the connection.
+async fn discard(mut poll_part: impl FnMut(&mut Context<'_>) -> Poll<Discarded>) {
+    while poll_fn(&mut poll_part).await == Discarded::Part {
         sleep(DISCARD_PAUSE).await;
     }
 }
 
 /// Wakes this task after all tasks that are ready and those for which I/O has arrived.
 ///
-/// A task that wakes itself directly runs before the latter: tokio polls for I/O only after 61 such turns.
+/// A task that wakes itself directly runs before the latter: tokio polls for I/O only once in 61 polls
+/// of tasks.
 pub(crate) fn wake_after_others(cx: &mut Context<'_>) {
     let _ = pin!(yield_now()).poll(cx);
 }
 
-/// The longest wait for [`wake_after_others`]: meanwhile the worker may be blocked, and another one idle.
+/// The maximum wait for [`wake_after_others`].
+///
+/// Its worker thread may be blocked meanwhile while another worker is idle.
 pub(crate) const LONGEST_PAUSE: Duration = Duration::from_millis(2);
 
-/// How many reads a connection discards before it pauses.
+/// The number of reads that a connection discards before it pauses.
 const DISCARD_AT_ONCE: u32 = 16;
-/// How long it pauses. Otherwise a peer that keeps sending would keep a processor busy until [`CLOSE_TIMEOUT`] is over.
+/// The length of the pause. Without it, a peer that keeps sending would occupy a processor until
+/// [`CLOSE_TIMEOUT`] has elapsed.
 const DISCARD_PAUSE: Duration = Duration::from_millis(1);
 
-/// What came of discarding what a peer still sends.
+/// The result of discarding received bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Discarded {
-    /// Everything: the peer has closed.
+    /// The peer has closed the connection: all its bytes are discarded.
     Closed,
-    /// A part: the peer may have sent more.
+    /// The limit of one pass is reached: the peer may have sent more.
     Part,
 }
 
-/// Discards a part of what a peer still sends. `read` returns `false` at the end of the connection.
+/// Discards up to [`DISCARD_AT_ONCE`] reads. `read` returns `false` at the end of the connection.
 fn poll_discard(cx: &mut Context<'_>, mut read: impl FnMut(&mut Context<'_>) -> Poll<bool>) -> Poll<Discarded> {
     for _ in 0..DISCARD_AT_ONCE {
         if !ready!(read(cx)) {
@@ -166,19 +177,19 @@ fn poll_discard(cx: &mut Context<'_>, mut read: impl FnMut(&mut Context<'_>) -> 
     Poll::Ready(Discarded::Part)
 }
 
-/// In how many pieces a frame is in an outbox, at most: its prefix with its header, and its payload.
-const PIECES: usize = 2;
+/// The maximum number of chunks of a frame in a send buffer: the prefix with the header, and the payload.
+const MAX_CHUNKS: usize = 2;
 
-/// Copies the first frame out of an outbox that holds whole ones, with its prefix.
-fn take_frame(outbox: &mut SendBuffer) -> Option<Bytes> {
-    let mut pieces = [IoSlice::new(&[]); PIECES];
-    let filled = outbox.slices(&mut pieces);
-    let length = frame_with_prefix(&pieces[0]).filter(|length| *length <= outbox.len())?;
+/// Copies the first frame, with its prefix, out of a send buffer of whole frames.
+fn take_frame(send_buffer: &mut SendBuffer) -> Option<Bytes> {
+    let mut chunks = [IoSlice::new(&[]); MAX_CHUNKS];
+    let filled = send_buffer.slices(&mut chunks);
+    let length = frame_with_prefix(&chunks[0]).filter(|length| *length <= send_buffer.len())?;
     let mut frame = BytesMut::with_capacity(length);
-    for piece in &pieces[..filled] {
+    for chunk in &chunks[..filled] {
         let missing = length - frame.len();
-        frame.extend_from_slice(&piece[..missing.min(piece.len())]);
+        frame.extend_from_slice(&chunk[..missing.min(chunk.len())]);
     }
-    outbox.advance(length);
+    send_buffer.advance(length);
     Some(frame.freeze())
 }

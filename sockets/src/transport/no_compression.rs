@@ -1,17 +1,17 @@
-//! Stands for compression where it is not built in.
+//! Stub for builds without the feature `compression`.
 
 use super::Link;
 
 #[derive(Clone, Default)]
 pub(crate) struct Compression(());
 
-#[expect(clippy::unused_self, reason = "where it is built in, it is used")]
+#[expect(clippy::unused_self, reason = "with the feature, it is used")]
 impl Compression {
-    pub(crate) fn is_on(&self) -> bool {
+    pub(crate) fn is_enabled(&self) -> bool {
         false
     }
 
-    pub(crate) fn around(&self, link: Link, _theirs: bool) -> Link {
+    pub(crate) fn wrap(&self, link: Link, _peer_compresses: bool) -> Link {
         link
     }
 }

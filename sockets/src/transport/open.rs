@@ -1,4 +1,4 @@
-//! The side of a transport that connects.
+//! Opens connections to servers.
 
 use std::{collections::HashSet, io, net::SocketAddr};
 
@@ -21,7 +21,9 @@ impl From<io::Error> for ConnectError {
     }
 }
 
-/// Returns the addresses of a server, in the order of the system. A Unix socket has one, without a number.
+/// Returns the socket addresses of a server, in the order of the resolver.
+///
+/// A Unix socket has a single target, which is `None`.
 pub(crate) async fn resolve(address: &Address) -> io::Result<Vec<Option<SocketAddr>>> {
     let authority = match address {
         Address::Unix(_) => return Ok(vec![None]),
@@ -37,8 +39,8 @@ pub(crate) async fn resolve(address: &Address) -> io::Result<Vec<Option<SocketAd
     Ok(targets)
 }
 
-/// Opens a connection to one address of a server, TLS and the upgrade to WebSocket included.
-#[allow(unused_variables, reason = "what is built in may need no options")]
+/// Opens a connection to one address of a server, including TLS and the upgrade to WebSocket.
+#[allow(unused_variables, reason = "without features no transport needs options")]
 pub(crate) async fn open_at(
     address: &Address,
     target: Option<SocketAddr>,
@@ -72,19 +74,21 @@ pub(crate) async fn open_at(
 async fn connect(target: Option<SocketAddr>) -> io::Result<TcpStream> {
     let target = target.ok_or(io::ErrorKind::NotFound)?;
     let stream = TcpStream::connect(target).await?;
-    if reaches_itself(&stream) {
+    if is_self_connected(&stream) {
         return Err(io::ErrorKind::ConnectionRefused.into());
     }
-    // Messages are gathered before they are written; the system must not wait for more.
+    // Frames are batched before they are written: Nagle's algorithm would only delay them.
     stream.set_nodelay(true)?;
     Ok(stream)
 }
 
-/// Whether the system has connected a socket with itself. That can happen on one machine: the port that is connected to may be
-/// the very one that the system gives to who connects, if nobody listens there. One who tries again and again comes to that, and
-/// would then keep the server from its port.
-fn reaches_itself(stream: &TcpStream) -> bool {
-    matches!((stream.local_addr(), stream.peer_addr()), (Ok(near), Ok(far)) if near == far)
+/// Returns `true` if the system has connected the socket with itself.
+///
+/// On one machine, the system may choose the port of the server as the local port of the client while
+/// the server does not listen there. A client that retries meets this eventually, and would then keep
+/// the server from binding its port.
+fn is_self_connected(stream: &TcpStream) -> bool {
+    matches!((stream.local_addr(), stream.peer_addr()), (Ok(local), Ok(peer)) if local == peer)
 }
 
 #[cfg(test)]
@@ -94,13 +98,13 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_socket_that_is_connected_with_itself_is_told_from_others() {
+    async fn self_connected_socket_is_detected() {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = socket.local_addr().unwrap();
-        assert!(reaches_itself(&socket.connect(address).await.unwrap()));
+        assert!(is_self_connected(&socket.connect(address).await.unwrap()));
 
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        assert!(!reaches_itself(&TcpStream::connect(listener.local_addr().unwrap()).await.unwrap()));
+        assert!(!is_self_connected(&TcpStream::connect(listener.local_addr().unwrap()).await.unwrap()));
     }
 }

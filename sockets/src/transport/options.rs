@@ -1,4 +1,4 @@
-//! What transports are told by the builders.
+//! Options of transports, set by the builders.
 
 #[cfg(feature = "tls")]
 use std::sync::Arc;
@@ -8,31 +8,31 @@ use tokio_rustls::rustls::{ClientConfig, ServerConfig};
 
 use super::Compression;
 
-/// For the side that listens.
+/// The options of a listening transport.
 #[derive(Clone, Default)]
 pub(crate) struct ServerOptions {
     pub(crate) compression: Compression,
     #[cfg(feature = "tls")]
     pub(crate) tls: Option<Arc<ServerConfig>>,
-    /// Which pages may connect over WebSockets.
+    /// The origins of web pages that may connect over WebSocket.
     #[cfg(feature = "ws")]
     pub(crate) origins: super::Origins,
 }
 
-/// For the side that connects.
+/// The options of a connecting transport.
 #[derive(Clone, Default)]
 pub(crate) struct ClientOptions {
     pub(crate) compression: Compression,
-    /// Without one, public authorities are trusted.
+    /// If `None`, public certificate authorities are trusted.
     #[cfg(feature = "tls")]
     pub(crate) tls: Option<Arc<ClientConfig>>,
 }
 
 #[cfg(feature = "tls")]
 impl ServerOptions {
-    /// The configuration, without which a server cannot listen for TLS.
+    /// Returns the TLS configuration, or an error if the builder has none.
     pub(super) fn tls(&self) -> std::io::Result<Arc<ServerConfig>> {
-        let missing = "the builder was given no certificate: call its method `tls` first";
+        let missing = "no TLS certificate; call `ServerBuilder::tls` first";
         self.tls.clone().ok_or_else(|| std::io::Error::new(std::io::ErrorKind::InvalidInput, missing))
     }
 }

@@ -1,4 +1,4 @@
-//! Read buffers, shared by the connections of a thread: a connection that waits holds none.
+//! Read buffers, shared by the connections of a thread. An idle connection holds none.
 
 use std::{
     cell::{Cell, RefCell},
@@ -7,28 +7,28 @@ use std::{
 
 use bytes::BytesMut;
 
-/// How much is read at once, unless a frame is larger.
+/// The size of one read in bytes, unless a frame is larger.
 pub(super) const READ_SIZE: usize = 16 * 1024;
-/// How many buffers a thread keeps.
+/// The number of buffers that a thread keeps.
 const MAX_POOLED: usize = 4;
-/// The memory of a longer frame is not used again.
+/// The maximum size of a frame whose memory is reused.
 const KEEP_LARGE: usize = 2 * 1024 * 1024;
 
 thread_local! {
     static BUFFERS: RefCell<Vec<BytesMut>> = const { RefCell::new(Vec::new()) };
-    /// What is left of the buffer of the last large frame, whose memory is used again when nobody has a part of it any
-    /// more: fresh memory costs a page fault for every 4 KiB of it, which is more than reading into it.
+    /// The rest of the buffer of the last large frame. Its memory is reused once no payload refers to
+    /// it: new memory costs a page fault for each 4 KiB, which is more than the read itself.
     static LARGE: Cell<BytesMut> = Cell::new(BytesMut::new());
 }
 
-/// Takes a buffer. It is empty, but its capacity may be what another connection left of it.
+/// Takes an empty buffer from the pool. Its capacity may be smaller than [`READ_SIZE`].
 pub(super) fn take() -> BytesMut {
     BUFFERS.with_borrow_mut(Vec::pop).unwrap_or_default()
 }
 
-/// Gives an empty buffer back.
-pub(super) fn give_back(buffer: BytesMut) {
-    // A larger one was grown for a large frame; one without memory is none.
+/// Returns an empty buffer to the pool.
+pub(super) fn put(buffer: BytesMut) {
+    // A buffer with more capacity was grown for a large frame.
     if buffer.capacity() > READ_SIZE || buffer.capacity() == 0 {
         return;
     }
@@ -39,20 +39,20 @@ pub(super) fn give_back(buffer: BytesMut) {
     });
 }
 
-/// Makes room to read into, for at least `missing` bytes. A buffer without memory takes one of this thread's.
+/// Reserves capacity for at least `missing` bytes. A buffer without memory is taken from the pool.
 pub(super) fn reserve(buffer: &mut BytesMut, missing: usize) {
     if buffer.capacity() == 0 {
         *buffer = take();
     }
-    // All of the buffer, if nobody has kept any of what was in it before.
-    let room = buffer.capacity() - buffer.len();
-    let enough = room >= READ_SIZE || buffer.try_reclaim(READ_SIZE);
-    if !enough && room < missing.max(READ_SIZE / 4) {
+    // `try_reclaim` succeeds if no payload refers to the buffer's memory any more.
+    let spare = buffer.capacity() - buffer.len();
+    let enough = spare >= READ_SIZE || buffer.try_reclaim(READ_SIZE);
+    if !enough && spare < missing.max(READ_SIZE / 4) {
         buffer.reserve(READ_SIZE);
     }
 }
 
-/// Makes room for `more` bytes of a large frame.
+/// Reserves capacity for `more` bytes of a large frame.
 pub(super) fn grow(buffer: &mut BytesMut, more: usize) {
     if buffer.capacity() - buffer.len() >= more {
         return;
@@ -62,14 +62,14 @@ pub(super) fn grow(buffer: &mut BytesMut, more: usize) {
         large.extend_from_slice(buffer);
         let mut small = mem::replace(buffer, large);
         small.clear();
-        give_back(small);
+        put(small);
     } else {
         buffer.reserve(more);
     }
 }
 
-/// Takes back what is left of the buffer of a large frame.
-pub(super) fn give_back_large(rest: BytesMut, frame: usize) {
+/// Returns the rest of the buffer of a large frame to the pool.
+pub(super) fn put_large(rest: BytesMut, frame: usize) {
     if frame <= KEEP_LARGE {
         LARGE.set(rest);
     }

@@ -1,4 +1,4 @@
-//! Frames over a stream of bytes: TCP, or whatever the user brings.
+//! Frames over a byte stream: TCP, or a stream of the user.
 
 use std::{
     io::{self, IoSlice},
@@ -14,15 +14,16 @@ use tokio_util::io::poll_read_buf;
 use super::{Discarded, Link, Receive, ReceiveError, Transmit, poll_discard, pool, wake_after_others};
 use sockets_proto::{PREFIX, ProtocolError, SendBuffer, frame_length};
 
-/// How many pieces one write gathers.
-const GATHER: usize = 32;
-/// A large frame's buffer grows in steps of at least this size, and by what has arrived: beyond the first step, a peer has
-/// to send half of what it makes us set aside.
+/// The number of chunks in one vectored write.
+const MAX_SLICES: usize = 32;
+/// The minimum growth in bytes of the buffer of a large frame. A larger buffer doubles at most: after
+/// the first step, a peer has to send half of the bytes that it causes to be allocated.
 const GROW: usize = 1024 * 1024;
-/// How many reads one turn makes without receiving a whole frame. A stream that is always ready may deliver single bytes.
+/// The number of reads in one poll without a complete frame. A stream that is always ready may deliver
+/// single bytes.
 const READS: u32 = 128;
 
-/// A connection over the two halves of a byte stream.
+/// Creates a connection over the two halves of a byte stream.
 pub(crate) fn over_stream(
     read: impl AsyncRead + Send + Unpin + 'static,
     write: impl AsyncWrite + Send + Unpin + 'static,
@@ -32,22 +33,24 @@ pub(crate) fn over_stream(
 
 struct StreamReceiver<R> {
     io: R,
-    /// What has arrived of a frame that is not whole.
+    /// The received part of an incomplete frame.
     buffer: BytesMut,
 }
 
 impl<R: AsyncRead + Unpin> StreamReceiver<R> {
-    /// Reads once. Of a large frame nothing beyond its end: what comes behind it must not keep its buffer.
+    /// Reads once.
+    ///
+    /// A read of a large frame stops at its end: frames after it must not keep its buffer in memory.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let have = self.buffer.len();
-        let missing = frame_length(&self.buffer).map_or(0, |length| (PREFIX + length).saturating_sub(have));
+        let received = self.buffer.len();
+        let missing = frame_length(&self.buffer).map_or(0, |length| (PREFIX + length).saturating_sub(received));
         let io = Pin::new(&mut self.io);
         if missing > pool::READ_SIZE {
-            let step = missing.min(GROW.max(have));
+            let step = missing.min(GROW.max(received));
             pool::grow(&mut self.buffer, step);
             return poll_read_buf(io, cx, &mut (&mut self.buffer).limit(step));
         }
-        if have > pool::READ_SIZE {
+        if received > pool::READ_SIZE {
             self.buffer.reserve(missing);
             return poll_read_buf(io, cx, &mut (&mut self.buffer).limit(missing));
         }
@@ -63,8 +66,8 @@ impl<R: AsyncRead + Send + Unpin> Receive for StreamReceiver<R> {
             if whole > 0 {
                 let batch = self.buffer.split_to(whole).freeze();
                 if self.buffer.is_empty() && whole > pool::READ_SIZE {
-                    // What comes next must not keep the memory of a large frame.
-                    pool::give_back_large(mem::take(&mut self.buffer), whole);
+                    // The next frames must not keep the memory of a large frame.
+                    pool::put_large(mem::take(&mut self.buffer), whole);
                 }
                 return Poll::Ready(Ok(batch));
             }
@@ -74,7 +77,7 @@ impl<R: AsyncRead + Send + Unpin> Receive for StreamReceiver<R> {
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error.into())),
                 Poll::Pending => {
                     if self.buffer.is_empty() {
-                        pool::give_back(mem::take(&mut self.buffer));
+                        pool::put(mem::take(&mut self.buffer));
                     }
                     return Poll::Pending;
                 }
@@ -96,7 +99,7 @@ impl<R: AsyncRead + Send + Unpin> Receive for StreamReceiver<R> {
     }
 }
 
-/// How many bytes at the beginning are whole frames.
+/// Returns the length of the complete frames at the beginning.
 fn whole_frames(bytes: &[u8], max_frame: usize) -> Result<usize, ProtocolError> {
     let mut whole = 0;
     while let Some(length) = frame_length(&bytes[whole..]) {
@@ -118,10 +121,10 @@ struct StreamTransmitter<W> {
 }
 
 impl<W: AsyncWrite + Send + Unpin> Transmit for StreamTransmitter<W> {
-    fn poll_transmit(&mut self, cx: &mut Context<'_>, outbox: &mut SendBuffer) -> Poll<io::Result<()>> {
-        while !outbox.is_empty() {
-            let mut slices = [IoSlice::new(&[]); GATHER];
-            let filled = outbox.slices(&mut slices);
+    fn poll_transmit(&mut self, cx: &mut Context<'_>, send_buffer: &mut SendBuffer) -> Poll<io::Result<()>> {
+        while !send_buffer.is_empty() {
+            let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+            let filled = send_buffer.slices(&mut slices);
             let io = Pin::new(&mut self.io);
             let written = match &slices[..filled] {
                 [only] => ready!(io.poll_write(cx, only))?,
@@ -130,7 +133,7 @@ impl<W: AsyncWrite + Send + Unpin> Transmit for StreamTransmitter<W> {
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            outbox.advance(written);
+            send_buffer.advance(written);
             self.accepted += written as u64;
         }
         Pin::new(&mut self.io).poll_flush(cx)
@@ -151,21 +154,21 @@ mod tests {
 
     /// Fault 1 of RELIABILITY.md.
     #[test]
-    fn a_length_over_the_limit_is_refused_from_its_prefix_alone() {
+    fn frame_over_limit_is_rejected_by_its_prefix() {
         let bytes = u32::MAX.to_le_bytes();
-        let refused = whole_frames(&bytes, 4 << 20);
-        assert_eq!(refused, Err(ProtocolError::FrameTooLarge { length: u32::MAX as usize, limit: 4 << 20 }));
+        let rejected = whole_frames(&bytes, 4 << 20);
+        assert_eq!(rejected, Err(ProtocolError::FrameTooLarge { length: u32::MAX as usize, limit: 4 << 20 }));
     }
 
     #[test]
-    fn frames_before_one_that_is_too_large_still_count() {
+    fn frames_before_too_large_frame_are_delivered() {
         let bytes = [1, 0, 0, 0, 9, 255, 255, 255, 255];
         assert_eq!(whole_frames(&bytes, 10), Ok(5));
         assert_eq!(whole_frames(&bytes[..4], 10), Ok(0));
     }
 
     #[tokio::test]
-    async fn a_frame_that_comes_byte_by_byte_is_put_together() {
+    async fn frame_received_byte_by_byte_is_assembled() {
         use tokio::io::AsyncWriteExt;
         let (near, mut far) = tokio::io::duplex(64);
         let (read, write) = tokio::io::split(near);
@@ -182,7 +185,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_comes_behind_a_large_frame_does_not_keep_its_buffer() {
+    async fn frame_after_large_frame_has_its_own_buffer() {
         use tokio::io::AsyncWriteExt;
         const LARGE: usize = 3 * GROW;
         let (near, mut far) = tokio::io::duplex(2 * LARGE);
@@ -198,7 +201,7 @@ mod tests {
         drop(link);
         assert!(
             second.try_into_mut().is_ok_and(|buffer| buffer.capacity() <= pool::READ_SIZE),
-            "in a buffer of its own"
+            "it has its own buffer"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! TLS around a stream, on either side.
+//! TLS over a byte stream, for servers and clients.
 
 use std::{
     io,
@@ -24,7 +24,7 @@ use crate::{
     tls::client_config,
 };
 
-/// The server's side, with what the client has shown, its own certificate first.
+/// Performs the server's handshake. Returns the stream and the client's certificate chain, its own first.
 pub(crate) async fn accept(
     stream: TcpStream,
     config: Arc<ServerConfig>,
@@ -37,29 +37,32 @@ pub(crate) async fn accept(
     Ok((stream, certificates))
 }
 
-/// The client's side. The server has to show a certificate for `host`.
+/// Performs the client's handshake. The server must present a certificate for `host`.
 pub(crate) async fn connect(
     stream: TcpStream,
     host: &str,
     options: &ClientOptions,
 ) -> Result<client::TlsStream<TcpStream>, ConnectError> {
-    let name = ServerName::try_from(host.to_owned())
-        .map_err(|_| ConnectError::Address(format!("no certificate can be for the host {host:?}")))?;
-    let config = options.tls.as_ref().unwrap_or(&PUBLIC);
+    let name = ServerName::try_from(host.to_owned()).map_err(|_| {
+        ConnectError::Address(format!(
+            "a TLS certificate cannot name the host {host:?}; use a DNS name or an IP address"
+        ))
+    })?;
+    let config = options.tls.as_ref().unwrap_or(&DEFAULT_CONFIG);
     Ok(TlsConnector::from(Arc::clone(config)).connect(name, stream).await?)
 }
 
-/// Trusts public authorities.
-#[expect(clippy::expect_used, reason = "it depends on nothing that differs from one program to another")]
-static PUBLIC: LazyLock<Arc<ClientConfig>> =
-    LazyLock::new(|| Arc::new(client_config(None, None).expect("the defaults of a client go together")));
+/// The default configuration, which trusts public certificate authorities.
+#[expect(clippy::expect_used, reason = "the default configuration is the same in every program")]
+static DEFAULT_CONFIG: LazyLock<Arc<ClientConfig>> =
+    LazyLock::new(|| Arc::new(client_config(None, None).expect("the default TLS configuration is valid")));
 
 pub(super) fn link(stream: impl AsyncRead + AsyncWrite + Send + 'static) -> Link {
     let (read, write) = tokio::io::split(stream);
     over_stream(read, write)
 }
 
-/// Returns the error of a client whose connection failed in TLS.
+/// Returns the error for a connection of a client that failed in TLS.
 pub(super) fn connect_error(error: &io::Error) -> Option<ConnectError> {
     tls_error(error).map(|error| match error {
         Error::InvalidCertificate(error) => ConnectError::Untrusted(error.to_string()),

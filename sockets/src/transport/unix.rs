@@ -16,24 +16,25 @@ use tokio::{
 use super::{ConnectInfo, Incoming, Link, PeerCredentials, over_stream};
 use crate::lock::event;
 
-/// How long a client waits before it tries again to get into a full queue: the system does not tell when there is room.
-const FULL_QUEUE: Duration = Duration::from_millis(5);
+/// The pause before the next attempt if the server's accept queue is full. The system does not notify the
+/// client when the queue has capacity again.
+const FULL_QUEUE_PAUSE: Duration = Duration::from_millis(5);
 
-/// Listens at a path, whose file is there for as long as this is.
+/// A listener at a path. Dropping it removes the file.
 pub(crate) struct UnixAcceptor {
     listener: UnixListener,
     path: PathBuf,
     file: FileId,
 }
 
-/// What makes a file that one and no other with its path: its device and its number there.
+/// The identity of a file: its device and its inode number.
 type FileId = (u64, u64);
 
 impl UnixAcceptor {
-    /// Listens at `path`. A socket file where nobody listens any more is replaced.
+    /// Listens at `path`. A socket file without a listening process is replaced.
     pub(super) async fn bind(path: PathBuf) -> io::Result<Self> {
         let listener = match UnixListener::bind(&path) {
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_deserted(&path).await => {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_stale(&path).await => {
                 fs::remove_file(&path)?;
                 UnixListener::bind(&path)?
             }
@@ -48,18 +49,18 @@ impl UnixAcceptor {
         let (stream, _) = ready!(self.listener.poll_accept(cx))?;
         let peer = stream.peer_cred()?;
         let credentials = PeerCredentials { uid: peer.uid(), gid: peer.gid(), pid: peer.pid() };
-        let handshake = ConnectInfo { credentials: Some(credentials), ..ConnectInfo::over("unix") };
-        Poll::Ready(Ok(Incoming::Open(link(stream), handshake)))
+        let info = ConnectInfo { credentials: Some(credentials), ..ConnectInfo::over("unix") };
+        Poll::Ready(Ok(Incoming::Open(link(stream), info)))
     }
 }
 
 impl Drop for UnixAcceptor {
     fn drop(&mut self) {
-        // Another server may have its socket there by now, if somebody has removed ours.
+        // If the file was removed, another server may have bound its socket there.
         if file_id(&self.path).is_ok_and(|file| file == self.file)
             && let Err(error) = fs::remove_file(&self.path)
         {
-            event!(debug, %error, path = %self.path.display(), "a socket's file could not be removed");
+            event!(debug, %error, path = %self.path.display(), "could not remove the file of a Unix socket");
         }
     }
 }
@@ -69,27 +70,27 @@ fn file_id(path: &Path) -> io::Result<FileId> {
     Ok((file.dev(), file.ino()))
 }
 
-/// Whether a socket is there that nobody listens at.
-async fn is_deserted(path: &Path) -> bool {
+/// Returns `true` if there is a socket file at which no process listens.
+async fn is_stale(path: &Path) -> bool {
     // The system refuses connections to files of other kinds, too.
     let is_socket = fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
     is_socket && UnixStream::connect(path).await.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
 }
 
-/// Describes a path that is in use.
+/// Adds the cause and the remedy to an error for a path that is in use.
 fn describe_in_use(error: io::Error, path: &Path) -> io::Error {
-    let what = match fs::symlink_metadata(path) {
+    let description = match fs::symlink_metadata(path) {
         Ok(file) if file.file_type().is_socket() => "another server listens there; stop it or choose another path",
         Ok(_) => "the file there is not a socket; remove it or choose another path",
         Err(_) => return error,
     };
-    io::Error::new(error.kind(), what)
+    io::Error::new(error.kind(), description)
 }
 
 pub(super) async fn connect(path: &Path) -> io::Result<Link> {
     loop {
         match UnixStream::connect(path).await {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => sleep(FULL_QUEUE).await,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => sleep(FULL_QUEUE_PAUSE).await,
             connected => return connected.map(link),
         }
     }

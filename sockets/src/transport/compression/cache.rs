@@ -1,4 +1,6 @@
-//! What was compressed just now: a message to an audience is the same bytes for all its members, and is compressed once.
+//! A cache of recently compressed frames.
+//!
+//! A message to an audience is one buffer that its members share, and is compressed once.
 
 use std::{
     collections::VecDeque,
@@ -10,8 +12,8 @@ use bytes::Bytes;
 use super::lz4::compress;
 use crate::lock::Mutex;
 
-/// So many bytes of frames are kept, or a single one that is longer.
-const KEEP: usize = 1 << 20;
+/// The capacity in bytes of uncompressed frames. A single longer frame is cached, too.
+const CAPACITY: usize = 1 << 20;
 
 #[derive(Default)]
 pub(super) struct CompressedCache(Mutex<CacheState>);
@@ -23,20 +25,20 @@ struct CacheState {
 }
 
 struct CacheEntry {
-    /// Kept, so that nothing else can be where it is.
+    /// Keeps the memory in use, so that its address identifies the frame.
     frame: Bytes,
-    deflated: Arc<OnceLock<Option<Bytes>>>,
+    compressed: Arc<OnceLock<Option<Bytes>>>,
 }
 
 impl CompressedCache {
-    /// The frame compressed, unless that does not make it shorter. Who asks for the same one meanwhile waits.
+    /// Returns the compressed frame, or `None` if it is not shorter.
+    ///
+    /// Concurrent callers with the same frame wait for the first one to compress it.
     pub(super) fn get_or_compress(&self, frame: &Bytes) -> Option<Bytes> {
-        let deflated = self.0.lock().entry(frame);
-        deflated.get_or_init(|| compress(frame)).clone()
+        let compressed = self.0.lock().entry(frame);
+        compressed.get_or_init(|| compress(frame)).clone()
     }
-}
 
-impl CompressedCache {
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.0.lock().entries.len()
@@ -45,18 +47,18 @@ impl CompressedCache {
 
 impl CacheState {
     fn entry(&mut self, frame: &Bytes) -> Arc<OnceLock<Option<Bytes>>> {
-        let place = |bytes: &Bytes| (bytes.as_ptr(), bytes.len());
-        if let Some(known) = self.entries.iter().rev().find(|entry| place(&entry.frame) == place(frame)) {
-            return Arc::clone(&known.deflated);
+        let address = |bytes: &Bytes| (bytes.as_ptr(), bytes.len());
+        if let Some(known) = self.entries.iter().rev().find(|entry| address(&entry.frame) == address(frame)) {
+            return Arc::clone(&known.compressed);
         }
         self.bytes += frame.len();
-        while self.bytes > KEEP
+        while self.bytes > CAPACITY
             && let Some(oldest) = self.entries.pop_front()
         {
             self.bytes -= oldest.frame.len();
         }
-        let deflated = Arc::default();
-        self.entries.push_back(CacheEntry { frame: frame.clone(), deflated: Arc::clone(&deflated) });
-        deflated
+        let compressed = Arc::default();
+        self.entries.push_back(CacheEntry { frame: frame.clone(), compressed: Arc::clone(&compressed) });
+        compressed
     }
 }

@@ -1,4 +1,4 @@
-//! The sending half.
+//! The sending half, which compresses frames.
 
 use std::{
     io,
@@ -12,12 +12,12 @@ use super::{Setting, lz4::compress};
 use crate::transport::{Transmit, take_frame};
 use sockets_proto::{SendBuffer, frame_with_prefix};
 
-/// So many bytes are prepared together.
-const AT_ONCE: usize = 64 * 1024;
+/// The target size in bytes of the frames that are compressed before the next write.
+const BATCH_SIZE: usize = 64 * 1024;
 
 pub(super) struct CompressingTransmitter {
     transmitter: Box<dyn Transmit>,
-    /// What has been taken out of the session's outbox and is not written.
+    /// Frames taken out of the session's send buffer that have not been written.
     prepared: SendBuffer,
     setting: Arc<Setting>,
 }
@@ -27,44 +27,44 @@ impl CompressingTransmitter {
         Self { transmitter, prepared: SendBuffer::default(), setting: Arc::clone(setting) }
     }
 
-    /// Takes frames out of an outbox that holds whole ones.
-    fn prepare(&mut self, outbox: &mut SendBuffer) -> io::Result<()> {
-        while !outbox.is_empty() && self.prepared.len() < AT_ONCE {
-            let frame = self.next(outbox).ok_or(io::ErrorKind::InvalidData)?;
+    /// Moves frames from a send buffer of whole frames to `prepared`.
+    fn prepare(&mut self, send_buffer: &mut SendBuffer) -> io::Result<()> {
+        while !send_buffer.is_empty() && self.prepared.len() < BATCH_SIZE {
+            let frame = self.next_frame(send_buffer).ok_or(io::ErrorKind::InvalidData)?;
             self.prepared.push_encoded(&frame);
         }
         Ok(())
     }
 
-    fn next(&self, outbox: &mut SendBuffer) -> Option<Bytes> {
-        // In a piece of its own, a frame may be in the outboxes of others, too.
-        if let Some(piece) = outbox.first_chunk()
-            && frame_with_prefix(piece) == Some(piece.len())
+    fn next_frame(&self, send_buffer: &mut SendBuffer) -> Option<Bytes> {
+        // A frame that is a chunk of its own may be in the send buffers of other sessions, too.
+        if let Some(chunk) = send_buffer.first_chunk()
+            && frame_with_prefix(chunk) == Some(chunk.len())
         {
-            let frame = piece.clone();
-            outbox.advance(frame.len());
-            let deflated =
-                if frame.len() >= self.setting.from { self.setting.recent.get_or_compress(&frame) } else { None };
-            return Some(deflated.unwrap_or(frame));
+            let frame = chunk.clone();
+            send_buffer.advance(frame.len());
+            let compressed =
+                if frame.len() >= self.setting.min_size { self.setting.cache.get_or_compress(&frame) } else { None };
+            return Some(compressed.unwrap_or(frame));
         }
-        let frame = take_frame(outbox)?;
-        let deflated = if frame.len() >= self.setting.from { compress(&frame) } else { None };
-        Some(deflated.unwrap_or(frame))
+        let frame = take_frame(send_buffer)?;
+        let compressed = if frame.len() >= self.setting.min_size { compress(&frame) } else { None };
+        Some(compressed.unwrap_or(frame))
     }
 }
 
 impl Transmit for CompressingTransmitter {
-    fn poll_transmit(&mut self, cx: &mut Context<'_>, outbox: &mut SendBuffer) -> Poll<io::Result<()>> {
+    fn poll_transmit(&mut self, cx: &mut Context<'_>, send_buffer: &mut SendBuffer) -> Poll<io::Result<()>> {
         loop {
             ready!(self.transmitter.poll_transmit(cx, &mut self.prepared))?;
-            if outbox.is_empty() {
+            if send_buffer.is_empty() {
                 return Poll::Ready(Ok(()));
             }
-            if outbox.len() < self.setting.from {
-                // Among so few bytes no frame is to be compressed. It gets no longer until all of it is written.
-                return self.transmitter.poll_transmit(cx, outbox);
+            if send_buffer.len() < self.setting.min_size {
+                // No frame reaches the minimum, and the buffer does not grow until it is written.
+                return self.transmitter.poll_transmit(cx, send_buffer);
             }
-            self.prepare(outbox)?;
+            self.prepare(send_buffer)?;
         }
     }
 

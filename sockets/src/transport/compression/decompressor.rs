@@ -1,4 +1,4 @@
-//! The receiving half.
+//! The receiving half, which decompresses frames.
 
 use std::task::{Context, Poll, ready};
 
@@ -10,7 +10,7 @@ use sockets_proto::{PREFIX, frame_with_prefix, next_frame};
 
 pub(super) struct DecompressingReceiver {
     receiver: Box<dyn Receive>,
-    /// Whole frames that have been received and not been handed on.
+    /// Complete frames that have been received and not been returned.
     received: Bytes,
 }
 
@@ -19,15 +19,15 @@ impl DecompressingReceiver {
         Self { receiver, received }
     }
 
-    /// How many bytes at the beginning are frames that are as they are to be.
-    fn plain(&self) -> usize {
-        let mut plain = 0;
-        while let Some(length) = self.received.get(plain..).and_then(frame_with_prefix)
-            && self.received.get(plain + PREFIX) != Some(&COMPRESSED)
+    /// Returns the length of the uncompressed frames at the beginning.
+    fn uncompressed_length(&self) -> usize {
+        let mut length = 0;
+        while let Some(next) = self.received.get(length..).and_then(frame_with_prefix)
+            && self.received.get(length + PREFIX) != Some(&COMPRESSED)
         {
-            plain += length;
+            length += next;
         }
-        plain.min(self.received.len())
+        length.min(self.received.len())
     }
 }
 
@@ -36,11 +36,11 @@ impl Receive for DecompressingReceiver {
         if self.received.is_empty() {
             self.received = ready!(self.receiver.poll_receive(cx, max_frame))?;
         }
-        let plain = self.plain();
-        if plain > 0 {
-            return Poll::Ready(Ok(self.received.split_to(plain)));
+        let length = self.uncompressed_length();
+        if length > 0 {
+            return Poll::Ready(Ok(self.received.split_to(length)));
         }
-        // One at a time: so they never take more memory than the longest frame.
+        // One frame at a time: decompressed frames take at most the memory of the longest frame.
         match next_frame(&mut self.received) {
             Some(compressed) => Poll::Ready(Ok(decompress(&compressed, max_frame)?)),
             None => Poll::Ready(Err(ReceiveError::Closed)),

@@ -1,6 +1,6 @@
-//! Large frames are compressed between two sides that both do it.
+//! Compression of large frames, if both peers announce it.
 //!
-//! It happens below the session: the core sees frames as they are, and counts them so.
+//! It is a layer of the transport: sessions handle and count uncompressed frames.
 
 mod cache;
 mod compressor;
@@ -12,40 +12,40 @@ use std::sync::Arc;
 use self::{cache::CompressedCache, compressor::CompressingTransmitter, decompressor::DecompressingReceiver};
 use super::Link;
 
-/// Smaller ones are not worth it, nor may the welcome be compressed.
+/// The least value of `min_size`. Smaller frames do not benefit, and a server hello must not be compressed.
 const MIN_SIZE: u32 = 256;
 
-/// Whether this side compresses, and what it knows for that.
+/// The local setting for compression, with its cache. `None` disables compression.
 #[derive(Clone, Default)]
 pub(crate) struct Compression(Option<Arc<Setting>>);
 
 struct Setting {
-    /// From how many bytes on, with the prefix.
-    from: usize,
-    recent: CompressedCache,
+    /// The minimum length of a compressed frame, including the prefix.
+    min_size: usize,
+    cache: CompressedCache,
 }
 
 impl Compression {
-    /// Frames of at least so many bytes are compressed.
-    pub(crate) fn from(bytes: u32) -> Self {
-        Self(Some(Arc::new(Setting { from: bytes.max(MIN_SIZE) as usize, recent: CompressedCache::default() })))
+    /// Enables compression of frames of at least `bytes` bytes.
+    pub(crate) fn with_min_size(bytes: u32) -> Self {
+        Self(Some(Arc::new(Setting { min_size: bytes.max(MIN_SIZE) as usize, cache: CompressedCache::default() })))
     }
 
-    /// Whether this side says that it compresses.
-    pub(crate) fn is_on(&self) -> bool {
+    /// Returns `true` if the local peer announces compression.
+    pub(crate) fn is_enabled(&self) -> bool {
         self.0.is_some()
     }
 
-    /// How many frames that were for many are still kept.
+    /// Returns the number of cached frames.
     #[cfg(test)]
-    pub(crate) fn kept(&self) -> usize {
-        self.0.as_ref().map_or(0, |setting| setting.recent.len())
+    pub(crate) fn cached(&self) -> usize {
+        self.0.as_ref().map_or(0, |setting| setting.cache.len())
     }
 
-    /// The same link for a session, after the handshake. `theirs` says whether the other side compresses.
-    pub(crate) fn around(&self, link: Link, theirs: bool) -> Link {
+    /// Adds compression to a link after the handshake, if the peer announced it, too.
+    pub(crate) fn wrap(&self, link: Link, peer_compresses: bool) -> Link {
         match &self.0 {
-            Some(setting) if theirs => Link::new(
+            Some(setting) if peer_compresses => Link::new(
                 DecompressingReceiver::new(link.receiver, link.received),
                 CompressingTransmitter::new(link.transmitter, setting),
             ),

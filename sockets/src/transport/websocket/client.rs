@@ -1,4 +1,4 @@
-//! The client's side of the way from HTTP to WebSocket.
+//! The client's upgrade from HTTP to WebSocket.
 
 use std::{io, time::Duration};
 
@@ -24,16 +24,16 @@ use crate::{
     transport::{Foreign, Link},
 };
 
-/// How many characters of an answer are shown to the user.
-const SHOWN: usize = 200;
+/// The maximum number of characters of a response in an error message.
+const MAX_EXCERPT: usize = 200;
 
-/// How long the rest of an answer that is an error is waited for.
-const LISTEN: Duration = Duration::from_secs(1);
+/// The timeout for the rest of an error response.
+const ERROR_BODY_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How many interim responses may precede the answer (RFC 9110, 15.2).
-const INTERIM_RESPONSES: u32 = 8;
+/// The maximum number of interim responses before the final response (RFC 9110, 15.2).
+const MAX_INTERIM_RESPONSES: u32 = 8;
 
-/// Asks the server at `address` to speak WebSocket from now on.
+/// Upgrades a connection to the server at `address` to WebSocket.
 pub(crate) async fn connect<R, W>(mut reader: R, mut writer: W, address: &WebAddress) -> Result<Link, ConnectError>
 where
     R: AsyncRead + Send + Unpin + 'static,
@@ -43,14 +43,14 @@ where
     writer.write_all(request(address, &key)?.as_bytes()).await?;
     writer.flush().await?;
     let mut read = BytesMut::new();
-    let response = answer(&mut reader, &mut read).await?;
+    let response = read_response(&mut reader, &mut read).await?;
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        // A server that announces more than it sends is not waited for.
-        let _ = timeout(LISTEN, read_body(&mut reader, response.headers(), &mut read)).await;
-        return Err(refused(&response, &read));
+        // The server may announce more bytes than it sends.
+        let _ = timeout(ERROR_BODY_TIMEOUT, read_body(&mut reader, response.headers(), &mut read)).await;
+        return Err(rejection(&response, &read));
     }
     check(response.headers(), &derive_accept_key(key.as_bytes()))
-        .map_err(|what| ConnectError::Handshake(format!("the server does not agree to a WebSocket: {what}")))?;
+        .map_err(|reason| ConnectError::Handshake(format!("invalid WebSocket upgrade by the server: {reason}")))?;
     Ok(over_websocket(Role::Client, read, reader, writer))
 }
 
@@ -58,7 +58,7 @@ fn request(address: &WebAddress, key: &str) -> Result<String, ConnectError> {
     let WebAddress { path, credentials, .. } = address;
     if !path.bytes().all(|byte| byte.is_ascii_graphic()) {
         let path = address::redacted(path);
-        let error = format!("the path {path:?} or its query has characters that have to be escaped");
+        let error = format!("the path {path:?} or its query has special characters; percent-encode them");
         return Err(ConnectError::Address(error));
     }
     let authorization = credentials.as_ref().map(|it| format!("Authorization: {}\r\n", it.authorization()));
@@ -70,21 +70,23 @@ fn request(address: &WebAddress, key: &str) -> Result<String, ConnectError> {
     ))
 }
 
-/// Reads the answer to a request.
-async fn answer(
+/// Reads the response to the upgrade request, and skips interim responses.
+async fn read_response(
     reader: &mut (impl AsyncRead + Unpin),
     read: &mut BytesMut,
 ) -> Result<Response<Option<Vec<u8>>>, ConnectError> {
-    for _ in 0..=INTERIM_RESPONSES {
+    for _ in 0..=MAX_INTERIM_RESPONSES {
         let response = match head::read::<Response<Option<Vec<u8>>>>(reader, read).await {
             Ok(response) => response,
             Err(HeadError::Io(error)) => return Err(error.into()),
             Err(error) => {
-                // A server that sends less is not waited for.
-                let _ = timeout(LISTEN, read_up_to(reader, Foreign::ENOUGH, read)).await;
-                let what = Foreign::recognize(read).filter(|foreign| *foreign != Foreign::Http);
-                let what = what.map_or_else(|| error.to_string(), |foreign| foreign.to_string());
-                return Err(ConnectError::Handshake(format!("the server does not answer as a WebSocket: {what}")));
+                // The server may send fewer bytes.
+                let _ = timeout(ERROR_BODY_TIMEOUT, read_up_to(reader, Foreign::DETECTION_LENGTH, read)).await;
+                let reason = Foreign::detect(read).filter(|foreign| *foreign != Foreign::Http);
+                let reason = reason.map_or_else(|| error.to_string(), |foreign| foreign.to_string());
+                return Err(ConnectError::Handshake(format!(
+                    "the server did not respond as a WebSocket server: {reason}"
+                )));
             }
         };
         let status = response.status();
@@ -92,16 +94,16 @@ async fn answer(
             return Ok(response);
         }
     }
-    Err(ConnectError::Handshake("the server sends interim responses only".into()))
+    Err(ConnectError::Handshake("the server sends only interim responses".into()))
 }
 
-/// Reads as much of a body as is going to be shown.
+/// Reads the part of a body that the error message shows.
 async fn read_body(reader: &mut (impl AsyncRead + Unpin), headers: &HeaderMap, read: &mut BytesMut) -> io::Result<()> {
     let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-    read_up_to(reader, length.unwrap_or(0).min(SHOWN), read).await
+    read_up_to(reader, length.unwrap_or(0).min(MAX_EXCERPT), read).await
 }
 
-/// Reads until there are `length` bytes, or to the end.
+/// Reads until `read` has `length` bytes, or to the end of the stream.
 async fn read_up_to(reader: &mut (impl AsyncRead + Unpin), length: usize, read: &mut BytesMut) -> io::Result<()> {
     while read.len() < length {
         let missing = length - read.len();
@@ -112,43 +114,44 @@ async fn read_up_to(reader: &mut (impl AsyncRead + Unpin), length: usize, read: 
     Ok(())
 }
 
-/// The error for an answer that is no WebSocket.
-fn refused(response: &Response<Option<Vec<u8>>>, body: &[u8]) -> ConnectError {
+/// Returns the error for a response without an upgrade.
+fn rejection(response: &Response<Option<Vec<u8>>>, body: &[u8]) -> ConnectError {
     let status = response.status();
     let advice = match response.headers().get(header::LOCATION) {
         Some(location) if status.is_redirection() => {
-            let location = address::redacted(&shown(location.as_bytes()));
-            format!("; redirects are not followed, so connect to where it redirects: {location}")
+            let location = address::redacted(&excerpt(location.as_bytes()));
+            format!("; clients do not follow redirects; connect to {location}")
         }
         _ => String::new(),
     };
-    ConnectError::Handshake(format!("the server answered {status}: {}{advice}", shown(body)))
+    ConnectError::Handshake(format!("the server responded with {status}: {}{advice}", excerpt(body)))
 }
 
-/// The beginning of a server's text, as it is safe to show.
-fn shown(text: &[u8]) -> String {
+/// Returns the beginning of a server's text, without control characters.
+fn excerpt(text: &[u8]) -> String {
     let text = String::from_utf8_lossy(text);
-    text.trim().chars().filter(|shown| !shown.is_control()).take(SHOWN).collect()
+    text.trim().chars().filter(|character| !character.is_control()).take(MAX_EXCERPT).collect()
 }
 
-/// Returns the host as browsers write it: without the usual port, and without the zone of an IPv6 address.
+/// Returns the `Host` as browsers write it: without the default port, and without the zone of an IPv6
+/// address.
 fn host(WebAddress { secure, authority, .. }: &WebAddress) -> String {
-    let usual = if *secure { ":443" } else { ":80" };
+    let default_port = if *secure { ":443" } else { ":80" };
     let host = authority.host.split('%').next().unwrap_or_default().to_owned();
     let host = Authority { host, ..*authority }.to_string();
-    host.strip_suffix(usual).unwrap_or(&host).to_owned()
+    host.strip_suffix(default_port).unwrap_or(&host).to_owned()
 }
 
-/// Checks that a response is the answer to the request.
+/// Checks that a response accepts the upgrade request.
 fn check(headers: &HeaderMap, accept: &str) -> Result<(), &'static str> {
     if !fields::has(headers, header::UPGRADE, "websocket") || !fields::has(headers, header::CONNECTION, "upgrade") {
-        Err("it does not upgrade")
+        Err("the response has no `Upgrade` or `Connection` header for WebSocket")
     } else if fields::single(headers, header::SEC_WEBSOCKET_ACCEPT) != Some(accept) {
-        Err("it does not answer the key")
+        Err("`Sec-WebSocket-Accept` does not match the key")
     } else if fields::elements(headers, header::SEC_WEBSOCKET_EXTENSIONS).next().is_some() {
-        Err("it uses an extension that was not offered")
+        Err("it selects an extension that was not offered")
     } else if fields::single(headers, header::SEC_WEBSOCKET_PROTOCOL) != Some(SUBPROTOCOL) {
-        Err("it does not choose the subprotocol sockets.v1")
+        Err("it does not select the subprotocol sockets.v1")
     } else {
         Ok(())
     }
@@ -209,23 +212,25 @@ mod tests {
         assert!(!super::request(&web("ws://example.com"), "key").unwrap().contains("Authorization"));
     }
 
-    async fn answered(answer: &'static str) -> String {
+    async fn connect_error(response: &'static str) -> String {
         let (near, mut far) = duplex(10_000);
-        far.write_all(answer.as_bytes()).await.unwrap();
+        far.write_all(response.as_bytes()).await.unwrap();
         let (reader, writer) = split(near);
-        let Err(error) = connect(reader, writer, &web("ws://user:secret@localhost")).await else { panic!("{answer}") };
+        let Err(error) = connect(reader, writer, &web("ws://user:secret@localhost")).await else {
+            panic!("{response}")
+        };
         error.to_string()
     }
 
     #[tokio::test]
     async fn refusal_names_status_and_redirect() {
         let redirected =
-            answered("HTTP/1.1 301 Moved Permanently\r\nLocation: wss://u:pw@example.com/live\r\n\r\n").await;
+            connect_error("HTTP/1.1 301 Moved Permanently\r\nLocation: wss://u:pw@example.com/live\r\n\r\n").await;
         assert!(redirected.contains("301 Moved Permanently"), "{redirected}");
         assert!(redirected.contains("wss://***@example.com/live"), "{redirected}");
         let early = "HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\nno";
-        assert!(answered(early).await.ends_with("401 Unauthorized: no"));
-        let old = answered("HTTP/1.0 101 Switching Protocols\r\n\r\n").await;
+        assert!(connect_error(early).await.ends_with("401 Unauthorized: no"));
+        let old = connect_error("HTTP/1.0 101 Switching Protocols\r\n\r\n").await;
         assert!(old.contains("HTTP/1.0"), "{old}");
     }
 }

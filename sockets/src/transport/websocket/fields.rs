@@ -1,20 +1,21 @@
-//! Reading of HTTP fields.
+//! Functions that read HTTP fields.
 
 use http::{HeaderMap, HeaderName};
 
-/// Returns the elements of a list. Several lines of a field are one list (RFC 9110, 5.3).
+/// Returns the elements of a list field. Several lines of a field form one list (RFC 9110, 5.3).
 pub(super) fn elements(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
     let lines = headers.get_all(name).into_iter().filter_map(|line| line.to_str().ok());
     let elements = lines.flat_map(|line| line.split(',')).map(|element| element.trim_matches([' ', '\t']));
     elements.filter(|element| !element.is_empty())
 }
 
-/// Returns `true` if a list has this element, in any case.
+/// Returns `true` if a list field has this element. The comparison ignores ASCII case.
 pub(super) fn has(headers: &HeaderMap, name: HeaderName, element: &str) -> bool {
     elements(headers, name).any(|other| other.eq_ignore_ascii_case(element))
 }
 
-/// Returns the value of a field that is no list. `None` if it is absent, repeated or not visible ASCII.
+/// Returns the value of a field that is not a list. `None` if it is absent, repeated or not visible
+/// ASCII.
 pub(super) fn single(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     let mut lines = headers.get_all(name).into_iter();
     let line = lines.next()?.to_str().ok()?;
@@ -32,7 +33,7 @@ mod tests {
     }
 
     #[test]
-    fn several_lines_are_one_list() {
+    fn several_lines_form_one_list() {
         let lists: [&[_]; 3] =
             [&["keep-alive, Upgrade"], &["keep-alive", "Upgrade"], &[",keep-alive\t,", "", " ,Upgrade,"]];
         for lines in lists {
@@ -45,8 +46,8 @@ mod tests {
 
     #[test]
     fn repeated_field_is_not_single() {
-        assert_eq!(single(&headers(&["one"]), header::CONNECTION), Some("one"));
-        assert_eq!(single(&headers(&["one", "one"]), header::CONNECTION), None);
+        assert_eq!(single(&headers(&["value"]), header::CONNECTION), Some("value"));
+        assert_eq!(single(&headers(&["value", "value"]), header::CONNECTION), None);
         assert_eq!(single(&headers(&[]), header::CONNECTION), None);
     }
 }

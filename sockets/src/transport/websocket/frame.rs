@@ -1,4 +1,4 @@
-//! Frames of a WebSocket, as bytes.
+//! Encoding and decoding of WebSocket frames.
 
 use std::io::Cursor;
 
@@ -10,40 +10,40 @@ use tungstenite::protocol::{
     },
 };
 
-/// The most that a control frame carries.
+/// The maximum length of the payload of a control frame.
 pub(super) const CONTROL_MAX: usize = 125;
-/// The longest header.
+/// The maximum length of a header.
 pub(super) const HEADER_MAX: usize = 14;
 
-/// What a peer did that RFC 6455 does not allow, or what we do not take; and how it is told.
+/// A violation of RFC 6455 or of the subprotocol by the peer, and the close code for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct WsProtocolError {
     pub(super) code: CloseCode,
-    pub(super) what: &'static str,
+    pub(super) reason: &'static str,
 }
 
 impl WsProtocolError {
-    pub(super) const fn new(what: &'static str) -> Self {
-        Self { code: CloseCode::Protocol, what }
+    pub(super) const fn new(reason: &'static str) -> Self {
+        Self { code: CloseCode::Protocol, reason }
     }
 }
 
-/// A frame that has begun.
+/// A frame whose header has been received.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct FrameInProgress {
     pub(super) kind: Kind,
     pub(super) is_final: bool,
-    /// How much of its payload has not come.
+    /// The number of payload bytes that have not been received.
     pub(super) missing: usize,
     pub(super) mask: Mask,
 }
 
-/// What a frame is.
+/// The type of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// The first frame of a binary message.
     Message,
-    /// A further one.
+    /// A further frame of a message.
     Continuation,
     Ping,
     Pong,
@@ -56,13 +56,14 @@ impl Kind {
     }
 }
 
-/// Reads the header of a frame that `role` receives, and how long it is. `None` if it is not whole.
+/// Reads the header of a frame that `role` receives. Returns the frame and the length of the header, or
+/// `None` if it is incomplete.
 pub(super) fn parse(bytes: &[u8], role: Role) -> Result<Option<(FrameInProgress, usize)>, WsProtocolError> {
     let mut cursor = Cursor::new(bytes);
     let parsed = FrameHeader::parse(&mut cursor).map_err(|_| WsProtocolError::new("a frame has a reserved opcode"))?;
     let Some((header, length)) = parsed else { return Ok(None) };
     if header.rsv1 || header.rsv2 || header.rsv3 {
-        return Err(WsProtocolError::new("a reserved bit is set, and no extension has been agreed"));
+        return Err(WsProtocolError::new("a frame sets a reserved bit without a negotiated extension"));
     }
     let mask = match (role, header.mask) {
         (Role::Server, Some(mask)) => Mask(mask),
@@ -76,7 +77,7 @@ pub(super) fn parse(bytes: &[u8], role: Role) -> Result<Option<(FrameInProgress,
         OpCode::Data(Data::Text) => {
             return Err(WsProtocolError {
                 code: CloseCode::Unsupported,
-                what: "a message is text: all are binary here",
+                reason: "a message is text; send binary messages",
             });
         }
         OpCode::Control(Control::Ping) => Kind::Ping,
@@ -106,12 +107,12 @@ fn is_minimal(header: &[u8], length: u64) -> bool {
     }
 }
 
-/// The header of a whole binary message.
+/// Returns the header of an unfragmented binary message.
 pub(super) fn message(length: usize, mask: Option<Mask>) -> Header {
     Header::new(OpCode::Data(Data::Binary), length, mask)
 }
 
-/// Appends a whole control frame.
+/// Appends a control frame.
 pub(super) fn push_control(kind: Control, payload: &[u8], mask: Option<Mask>, out: &mut Vec<u8>) {
     out.extend_from_slice(Header::new(OpCode::Control(kind), payload.len(), mask).as_slice());
     let start = out.len();
@@ -119,7 +120,7 @@ pub(super) fn push_control(kind: Control, payload: &[u8], mask: Option<Mask>, ou
     mask.unwrap_or(Mask::NONE).apply(&mut out[start..]);
 }
 
-/// A header, encoded.
+/// An encoded header.
 pub(super) struct Header {
     bytes: [u8; HEADER_MAX],
     length: usize,
@@ -129,10 +130,10 @@ impl Header {
     fn new(opcode: OpCode, length: usize, mask: Option<Mask>) -> Self {
         let header = FrameHeader { opcode, mask: mask.map(|mask| mask.0), ..FrameHeader::default() };
         let mut bytes = [0; HEADER_MAX];
-        let mut room = &mut bytes[..];
-        // It always fits.
-        let _ = header.format(length as u64, &mut room);
-        let length = HEADER_MAX - room.len();
+        let mut unused = &mut bytes[..];
+        // Any header fits into `HEADER_MAX` bytes.
+        let _ = header.format(length as u64, &mut unused);
+        let length = HEADER_MAX - unused.len();
         Self { bytes, length }
     }
 
@@ -141,29 +142,29 @@ impl Header {
     }
 }
 
-/// What a client's bytes are combined with, and how far that has come.
+/// The masking key of a frame, rotated so that it begins with the byte for the next payload byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Mask([u8; 4]);
 
 impl Mask {
-    /// Changes nothing.
+    /// The key that leaves bytes unchanged.
     pub(super) const NONE: Self = Self([0; 4]);
 
-    /// One that nobody can foresee.
+    /// Returns a random key, as RFC 6455, 5.3 requires.
     pub(super) fn random() -> Self {
         Self(rand::random())
     }
 
-    /// Masks the next bytes of a frame, or takes the mask away.
+    /// Masks or unmasks the next bytes of a frame.
     pub(super) fn apply(&mut self, bytes: &mut [u8]) {
         if *self == Self::NONE {
             return;
         }
-        let word = u32::from_ne_bytes(self.0);
+        let key = u32::from_ne_bytes(self.0);
         let mut words = bytes.chunks_exact_mut(4);
         for chunk in &mut words {
             if let Some(chunk) = chunk.first_chunk_mut::<4>() {
-                *chunk = (u32::from_ne_bytes(*chunk) ^ word).to_ne_bytes();
+                *chunk = (u32::from_ne_bytes(*chunk) ^ key).to_ne_bytes();
             }
         }
         let rest = words.into_remainder();
@@ -178,7 +179,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mask_goes_on_where_it_stopped() {
+    fn mask_continues_after_a_partial_payload() {
         let plain: Vec<u8> = (0..23).collect();
         let mask = Mask([1, 2, 3, 200]);
         let mut whole = plain.clone();
@@ -188,7 +189,7 @@ mod tests {
             let (mut parts, mut mask) = (plain.clone(), mask);
             mask.apply(&mut parts[..split]);
             mask.apply(&mut parts[split..]);
-            assert_eq!(parts, whole, "in two parts, the first of {split} bytes");
+            assert_eq!(parts, whole, "in two parts, the first with {split} bytes");
         }
     }
 
@@ -202,10 +203,10 @@ mod tests {
             &[0x00, 126, 0, 0],
         ];
         for bytes in cases {
-            assert_eq!(parse(&bytes[..bytes.len() - 1], Role::Client).map(|begun| begun.is_none()), Ok(true));
-            let misuse = parse(bytes, Role::Client).unwrap_err();
-            assert!(misuse.what.contains("fewest bytes"), "{bytes:?}: {misuse:?}");
-            assert_eq!(misuse.code, CloseCode::Protocol);
+            assert_eq!(parse(&bytes[..bytes.len() - 1], Role::Client).map(|parsed| parsed.is_none()), Ok(true));
+            let error = parse(bytes, Role::Client).unwrap_err();
+            assert!(error.reason.contains("fewest bytes"), "{bytes:?}: {error:?}");
+            assert_eq!(error.code, CloseCode::Protocol);
         }
         for bytes in [&[0x82, 126, 0, 126][..], &[0x82, 127, 0, 0, 0, 0, 0, 1, 0, 0], &[0x82, 0]] {
             assert!(parse(bytes, Role::Client).unwrap().is_some(), "{bytes:?}");
@@ -213,14 +214,14 @@ mod tests {
     }
 
     #[test]
-    fn headers_are_read_as_they_are_written() {
+    fn parsed_header_equals_encoded_header() {
         for length in [0, 125, 126, 65_535, 65_536, 1 << 22] {
             for (role, mask) in [(Role::Client, None), (Role::Server, Some(Mask([9, 8, 7, 6])))] {
                 let header = message(length, mask);
                 let bytes = header.as_slice();
-                let (begun, read) = parse(bytes, role).unwrap().unwrap();
-                assert_eq!((begun.kind, begun.missing, read), (Kind::Message, length, bytes.len()));
-                assert_eq!(begun.mask, mask.unwrap_or(Mask::NONE));
+                let (frame, read) = parse(bytes, role).unwrap().unwrap();
+                assert_eq!((frame.kind, frame.missing, read), (Kind::Message, length, bytes.len()));
+                assert_eq!(frame.mask, mask.unwrap_or(Mask::NONE));
                 for cut in 0..bytes.len() {
                     assert!(parse(&bytes[..cut], role).unwrap().is_none(), "cut at {cut}");
                 }

@@ -1,4 +1,4 @@
-//! What goes out: messages, and between them what the receiver answers to control frames.
+//! The writer of a connection: messages, and between them replies to control frames.
 
 use std::{
     io::{self, IoSlice},
@@ -20,32 +20,35 @@ use super::{
 };
 use sockets_proto::{PREFIX, SendBuffer};
 
-/// How many pieces of an outbox are looked at at once.
-const GATHER: usize = 32;
-/// So many bytes are written at once of an outbox that holds much.
-const LARGE: usize = 64 * 1024;
-/// The limit, in bytes, of pongs that wait to be written. When it is exceeded, only the latest ping is answered, as
-/// RFC 6455, 5.5.3 allows.
-const PONGS: usize = 4096;
+/// The number of chunks of a send buffer that are read at once.
+const MAX_SLICES: usize = 32;
+/// The size of a write in bytes if the send buffer holds more than [`pool::READ_SIZE`].
+const LARGE_WRITE: usize = 64 * 1024;
+/// The limit of unwritten pongs in bytes. Beyond it, only the latest ping is answered, as RFC 6455, 5.5.3
+/// allows.
+const MAX_PONG_BYTES: usize = 4096;
 
-/// The sending half of a connection, which the receiver shares.
+/// The sending half of a connection. The receiver shares it to reply to control frames.
 pub(super) struct FrameWriter<W> {
     io: W,
     role: Role,
-    /// Bytes that are about to be written, and how many of them have been. Nothing is added until all are.
+    /// Bytes to be written. Nothing is added until all of them are written.
     staged: BytesMut,
+    /// The number of written bytes of `staged`.
     written: usize,
-    /// How many bytes the connection has accepted, in total.
+    /// The total number of bytes that the connection has accepted.
     accepted: u64,
-    /// How much of the outbox is in `staged`: as long as some of it is not written, the outbox is not empty.
+    /// The number of bytes of the send buffer in `staged`. They remain in the send buffer until they are
+    /// written, so that it is not empty before.
     taken: usize,
-    /// What is missing in `staged` of the message that was begun in it, and its mask.
+    /// The number of bytes of the current message that have not been staged.
     missing: usize,
+    /// The mask of the current message.
     mask: Mask,
-    /// Pongs and a close, to be sent between two messages.
+    /// Pongs and a close frame, to be sent between two messages.
     control: Vec<u8>,
-    /// With which code this side closes.
-    code: CloseCode,
+    /// The code of the local close frame.
+    close_code: CloseCode,
     closed: bool,
 }
 
@@ -61,32 +64,32 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
             missing: 0,
             mask: Mask::NONE,
             control: Vec::new(),
-            code: CloseCode::Normal,
+            close_code: CloseCode::Normal,
             closed: false,
         }
     }
 
-    /// Answers a ping.
-    pub(super) fn pong(&mut self, cx: &mut Context<'_>, payload: &[u8]) {
-        if self.control.len() > PONGS {
-            // An error is reported to the reader, too.
+    /// Replies to a ping.
+    pub(super) fn push_pong(&mut self, cx: &mut Context<'_>, payload: &[u8]) {
+        if self.control.len() > MAX_PONG_BYTES {
+            // The reader reports the error, too.
             let _ = self.poll_control(cx);
         }
-        if self.control.len() > PONGS && !self.closed {
+        if self.control.len() > MAX_PONG_BYTES && !self.closed {
             self.control.clear();
         }
         self.push_control(Control::Pong, payload);
     }
 
-    /// Closes, or answers a close: nothing goes out behind it.
-    pub(super) fn close(&mut self, payload: &[u8]) {
+    /// Sends or replies to a close frame. Nothing is sent after it.
+    pub(super) fn push_close(&mut self, payload: &[u8]) {
         self.push_control(Control::Close, payload);
         self.closed = true;
     }
 
-    /// Says with which code this side is going to close.
-    pub(super) fn fail(&mut self, code: CloseCode) {
-        self.code = code;
+    /// Sets the code of the local close frame.
+    pub(super) fn set_close_code(&mut self, code: CloseCode) {
+        self.close_code = code;
     }
 
     fn push_control(&mut self, kind: Control, payload: &[u8]) {
@@ -95,17 +98,17 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
         }
     }
 
-    /// Only clients mask.
+    /// Returns a mask for a new frame of a client. Servers do not mask.
     fn new_mask(&self) -> Option<Mask> {
         (self.role == Role::Client).then(Mask::random)
     }
 
-    /// Returns how many bytes the connection has accepted, in total.
+    /// Returns the total number of bytes that the connection has accepted.
     pub(super) fn accepted(&self) -> u64 {
         self.accepted
     }
 
-    /// Writes control frames. If a message is under way, they are left to the task that writes it.
+    /// Writes control frames. If a message is being written, its writer writes them after it.
     pub(super) fn poll_control(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.taken > 0 {
             return Poll::Ready(Ok(()));
@@ -114,7 +117,7 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
         Pin::new(&mut self.io).poll_flush(cx)
     }
 
-    /// Writes staged bytes, and then control frames as long as there are any.
+    /// Writes staged bytes, and then all control frames.
     fn poll_all_control(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             ready!(self.poll_write_staged(cx))?;
@@ -125,32 +128,36 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
         }
     }
 
-    /// Writes until `outbox` is empty.
-    pub(super) fn poll_outbox(&mut self, cx: &mut Context<'_>, outbox: &mut SendBuffer) -> Poll<io::Result<()>> {
+    /// Writes until `send_buffer` is empty.
+    pub(super) fn poll_transmit(&mut self, cx: &mut Context<'_>, send_buffer: &mut SendBuffer) -> Poll<io::Result<()>> {
         loop {
             ready!(self.poll_write_staged(cx))?;
-            outbox.advance(mem::take(&mut self.taken));
+            send_buffer.advance(mem::take(&mut self.taken));
             if self.closed {
-                // Nobody hears it any more. What the other side said before it closed may still have to be handled.
-                outbox.advance(outbox.len());
+                // Frames after the close frame would be ignored by the peer. This is no error: received frames
+                // may still have to be handled.
+                send_buffer.advance(send_buffer.len());
             }
-            self.stage(outbox)?;
+            self.stage(send_buffer)?;
             if self.staged.is_empty() {
                 return Pin::new(&mut self.io).poll_flush(cx);
             }
         }
     }
 
-    /// Says that nothing more will come.
+    /// Sends a close frame and closes the sending half.
     pub(super) fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.close(&u16::from(self.code).to_be_bytes());
+        self.push_close(&u16::from(self.close_code).to_be_bytes());
         ready!(self.poll_all_control(cx))?;
         Pin::new(&mut self.io).poll_shutdown(cx)
     }
 
-    /// Stages control frames. Staged bytes must have been written: otherwise the limit of `control` would limit nothing.
+    /// Stages control frames.
+    ///
+    /// Staged bytes must have been written. Otherwise `staged` would grow, and the limit of `control` would
+    /// have no effect.
     fn stage_control(&mut self) {
-        debug_assert!(self.staged.is_empty(), "control frames are staged once the staged bytes are written");
+        debug_assert!(self.staged.is_empty(), "control frames are staged only after all staged bytes are written");
         // Control frames may not interrupt a frame of a message.
         if self.missing == 0 && !self.control.is_empty() {
             self.staged.extend_from_slice(&self.control);
@@ -158,37 +165,37 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
         }
     }
 
-    /// Stages what is to be written next: of messages, what is at the front of the outbox.
-    fn stage(&mut self, outbox: &SendBuffer) -> io::Result<()> {
+    /// Stages the next bytes to write: control frames, then the front of the send buffer.
+    fn stage(&mut self, send_buffer: &SendBuffer) -> io::Result<()> {
         self.stage_control();
-        if outbox.is_empty() {
+        if send_buffer.is_empty() {
             return Ok(());
         }
-        let room = if outbox.len() > pool::READ_SIZE { LARGE } else { pool::READ_SIZE };
+        let capacity = if send_buffer.len() > pool::READ_SIZE { LARGE_WRITE } else { pool::READ_SIZE };
         if self.staged.capacity() == 0 {
             self.staged = pool::take();
         }
-        self.staged.reserve(room);
-        let mut slices = [IoSlice::new(&[]); GATHER];
-        let filled = outbox.slices(&mut slices);
+        self.staged.reserve(capacity);
+        let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+        let filled = send_buffer.slices(&mut slices);
         let mut front = FrontMessage { slices: &slices[..filled], at: 0, taken: 0 };
-        while self.staged.len() + HEADER_MAX < room {
+        while self.staged.len() + HEADER_MAX < capacity {
             if self.missing == 0 {
-                let Some(length) = front.prefix() else { break };
+                let Some(length) = front.read_prefix() else { break };
                 let mask = self.new_mask();
                 self.missing = length;
                 self.mask = mask.unwrap_or(Mask::NONE);
                 self.staged.extend_from_slice(frame::message(length, mask).as_slice());
             }
             let start = self.staged.len();
-            self.missing -= front.copy(self.missing.min(room - start), &mut self.staged);
+            self.missing -= front.copy(self.missing.min(capacity - start), &mut self.staged);
             self.mask.apply(&mut self.staged[start..]);
             if self.missing > 0 {
                 break;
             }
         }
         self.taken = front.taken;
-        // An outbox holds whole frames, each prefix in one piece.
+        // A send buffer holds whole frames, each prefix in one chunk.
         if self.taken == 0 { Err(io::ErrorKind::InvalidData.into()) } else { Ok(()) }
     }
 
@@ -204,48 +211,49 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
         self.written = 0;
         self.staged.clear();
         // An idle connection holds no buffer.
-        pool::give_back(mem::take(&mut self.staged));
+        pool::put(mem::take(&mut self.staged));
         Poll::Ready(Ok(()))
     }
 }
 
-/// The front of an outbox, of which some has been taken.
+/// A reader of the front of a send buffer.
 struct FrontMessage<'a> {
     slices: &'a [IoSlice<'a>],
-    /// Where in the first slice.
+    /// The position in the first slice.
     at: usize,
+    /// The total number of bytes read.
     taken: usize,
 }
 
 impl FrontMessage<'_> {
-    /// What is left of the first slice that is not through.
-    fn rest(&mut self) -> &[u8] {
-        while let Some((first, others)) = self.slices.split_first()
+    /// Returns the unread part of the first slice that has one.
+    fn chunk(&mut self) -> &[u8] {
+        while let Some((first, rest)) = self.slices.split_first()
             && self.at == first.len()
         {
-            self.slices = others;
+            self.slices = rest;
             self.at = 0;
         }
         self.slices.first().map_or(&[], |first| &first[self.at..])
     }
 
-    /// Takes the prefix of a frame: the frame's length.
-    fn prefix(&mut self) -> Option<usize> {
-        let prefix = *self.rest().first_chunk::<PREFIX>()?;
+    /// Reads the prefix of a frame, which is the frame's length.
+    fn read_prefix(&mut self) -> Option<usize> {
+        let prefix = *self.chunk().first_chunk::<PREFIX>()?;
         self.skip(PREFIX);
         usize::try_from(u32::from_le_bytes(prefix)).ok()
     }
 
-    /// Copies up to `count` bytes, and says how many there were.
+    /// Copies up to `count` bytes, and returns the number of copied bytes.
     fn copy(&mut self, count: usize, out: &mut BytesMut) -> usize {
         let mut copied = 0;
         while copied < count {
-            let rest = self.rest();
-            let step = rest.len().min(count - copied);
+            let chunk = self.chunk();
+            let step = chunk.len().min(count - copied);
             if step == 0 {
                 break;
             }
-            out.extend_from_slice(&rest[..step]);
+            out.extend_from_slice(&chunk[..step]);
             self.skip(step);
             copied += step;
         }
@@ -268,15 +276,15 @@ mod tests {
     fn pongs_unread_by_peer_are_bounded() {
         for role in [Role::Server, Role::Client] {
             let (near, _unread) = tokio::io::duplex(64);
-            let mut outgoing = FrameWriter::new(role, near);
+            let mut writer = FrameWriter::new(role, near);
             let mut cx = Context::from_waker(Waker::noop());
             for number in 0..10_000_u32 {
-                outgoing.pong(&mut cx, &[&number.to_le_bytes()[..], &[0; 100]].concat());
+                writer.push_pong(&mut cx, &[&number.to_le_bytes()[..], &[0; 100]].concat());
                 if number % 7 == 0 {
-                    let _ = outgoing.poll_control(&mut cx);
+                    let _ = writer.poll_control(&mut cx);
                 }
-                let waiting = outgoing.staged.len() + outgoing.control.len();
-                assert!(waiting <= 2 * (PONGS + HEADER_MAX + 125), "{waiting} bytes wait");
+                let unwritten = writer.staged.len() + writer.control.len();
+                assert!(unwritten <= 2 * (MAX_PONG_BYTES + HEADER_MAX + 125), "{unwritten} unwritten bytes");
             }
         }
     }

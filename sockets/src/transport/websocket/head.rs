@@ -1,4 +1,4 @@
-//! The heads of HTTP/1.1 messages, read within a limit.
+//! Reads the start line and the headers of HTTP/1.1 messages, within a limit.
 
 use std::io;
 
@@ -10,21 +10,21 @@ use tungstenite::{
     handshake::machine::TryParse,
 };
 
-/// The limit of a head in bytes. It has room for the cookies of a browser.
+/// The maximum length of a head in bytes. The cookies of a browser fit.
 pub(super) const HEAD_MAX: usize = 16 * 1024;
-/// What ends a head.
+/// The end of a head.
 const END: &[u8] = b"\r\n\r\n";
 
-/// Why there is no head.
+/// The reason for which a head could not be read.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum HeadError {
     #[error(transparent)]
     Io(#[from] io::Error),
-    #[error("the connection was closed before the HTTP headers had ended")]
+    #[error("the connection was closed within the HTTP headers")]
     Cut,
-    #[error("this is not HTTP/1.1")]
+    #[error("the peer does not use HTTP/1.1")]
     NotHttp,
-    #[error("WebSockets need HTTP/1.1, and this is HTTP/1.0")]
+    #[error("WebSocket requires HTTP/1.1, and the peer uses HTTP/1.0")]
     Old,
     #[error("the HTTP headers are malformed: {0}")]
     Malformed(Error),
@@ -34,34 +34,35 @@ pub(super) enum HeadError {
     TooLong,
     #[error("there are more than 124 HTTP headers")]
     TooMany,
-    #[error("a WebSocket begins with GET")]
+    #[error("a WebSocket over HTTP/1.1 requires the method GET")]
     NotGet,
 }
 
-/// Reads a head. `read` has the bytes that have been read before, and then those after the head.
+/// Reads a head. `read` holds received bytes; on return, it holds the bytes after the head.
 pub(super) async fn read<T: TryParse>(
     reader: &mut (impl AsyncRead + Unpin),
     read: &mut BytesMut,
 ) -> Result<T, HeadError> {
     let mut searched = 0;
     loop {
-        // Another protocol is recognized by its first bytes, without waiting for more. They may be a length, whose first
-        // byte is an uppercase letter and whose last is 0.
-        let begins_otherwise = read.first().is_some_and(|first| !first.is_ascii_uppercase());
-        if begins_otherwise || read.iter().take(4).any(u8::is_ascii_control) {
+        // Another protocol is detected by its first bytes, without waiting for the end of a head. In this
+        // protocol without WebSocket they are a length: its first byte may be an uppercase letter, but its
+        // last is 0.
+        let is_foreign = read.first().is_some_and(|first| !first.is_ascii_uppercase());
+        if is_foreign || read.iter().take(4).any(u8::is_ascii_control) {
             return Err(HeadError::NotHttp);
         }
-        // Each byte is searched once: the head may arrive byte by byte.
+        // Each byte is searched once, since the head may arrive byte by byte.
         if read[searched..].windows(END.len()).any(|window| window == END) {
             break;
         }
         searched = read.len().saturating_sub(END.len() - 1);
-        let room = HEAD_MAX.saturating_sub(read.len());
-        if room == 0 {
+        let capacity = HEAD_MAX.saturating_sub(read.len());
+        if capacity == 0 {
             let has_line = read.windows(2).any(|window| window == b"\r\n");
             return Err(if has_line { HeadError::TooLong } else { HeadError::LineTooLong });
         }
-        if reader.read_buf(&mut (&mut *read).limit(room)).await? == 0 {
+        if reader.read_buf(&mut (&mut *read).limit(capacity)).await? == 0 {
             return Err(HeadError::Cut);
         }
     }

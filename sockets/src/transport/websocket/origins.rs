@@ -1,4 +1,4 @@
-//! Which pages of browsers may connect.
+//! The check of the `Origin` of web pages.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -6,40 +6,47 @@ use http::{HeaderMap, header};
 
 use super::fields;
 
-/// The origins of pages that may connect. Whoever sends no `Origin` is no browser, and is not asked.
+/// The origins of web pages that may connect.
+///
+/// A request without `Origin` is accepted: it is not from a browser.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Origins {
-    /// Those that come from the host that they connect to.
+    /// Pages of the host to which they connect.
     #[default]
     Same,
-    /// These alone.
-    Only(Vec<String>),
+    /// Pages of the listed origins.
+    AllowList(Vec<String>),
 }
 
 impl Origins {
     pub(crate) fn allow_list<O: Into<String>>(origins: impl IntoIterator<Item = O>) -> Self {
-        Self::Only(origins.into_iter().map(|origin| normal(&origin.into())).collect())
+        Self::AllowList(origins.into_iter().map(|origin| normalize(&origin.into())).collect())
     }
 
-    /// Checks the headers of a request for this host.
+    /// Checks the headers of a request to `host`.
     ///
     /// # Errors
     ///
-    /// Returns the reason for which the page may not connect.
+    /// Returns the reason if the page may not connect.
     pub(super) fn check(&self, headers: &HeaderMap, host: &str, peer: Option<SocketAddr>) -> Result<(), &'static str> {
         if !headers.contains_key(header::ORIGIN) {
             return Ok(());
         }
-        let origin = normal(fields::single(headers, header::ORIGIN).ok_or("the request has no legible Origin")?);
+        let origin = normalize(
+            fields::single(headers, header::ORIGIN)
+                .ok_or("the request has several Origin headers, or an invalid one")?,
+        );
         match self {
-            Self::Only(origins) if origins.contains(&origin) => Ok(()),
-            Self::Only(_) => Err("pages of this Origin may not connect"),
+            Self::AllowList(origins) if origins.contains(&origin) => Ok(()),
+            Self::AllowList(_) => Err("the origin of the page is not in the list of allowed origins"),
             Self::Same => {
-                is_same(&origin, host).then_some(()).ok_or("pages of another origin may not connect")?;
-                let from_here = peer.is_some_and(|peer| peer.ip().to_canonical().is_loopback());
-                if from_here && !is_here(host) {
+                is_same_host(&origin, host)
+                    .then_some(())
+                    .ok_or("the origin of the page is not the host of the request")?;
+                let is_local_peer = peer.is_some_and(|peer| peer.ip().to_canonical().is_loopback());
+                if is_local_peer && !is_fixed_name(host) {
                     return Err(
-                        "a page of a name that means this machine may connect only if the server allows its origin",
+                        "the page connects to this machine by a foreign name; add its origin to the allowed origins",
                     );
                 }
                 Ok(())
@@ -48,28 +55,32 @@ impl Origins {
     }
 }
 
-/// As origins are compared: in lower case, without a port that is the usual one.
-fn normal(origin: &str) -> String {
+/// Returns an origin in the form for comparison: in lower case, without a default port.
+fn normalize(origin: &str) -> String {
     let origin = origin.trim_end_matches('/').to_ascii_lowercase();
-    let usual = match origin.split_once("://") {
+    let default_port = match origin.split_once("://") {
         Some(("http", _)) => ":80",
         Some(("https", _)) => ":443",
         _ => return origin,
     };
-    origin.strip_suffix(usual).unwrap_or(&origin).to_owned()
+    origin.strip_suffix(default_port).unwrap_or(&origin).to_owned()
 }
 
-/// Whether a page comes from the host that it connects to. The scheme may differ: a proxy may have taken TLS away.
-fn is_same(origin: &str, host: &str) -> bool {
+/// Returns `true` if a page is from the host to which it connects.
+///
+/// The schemes may differ, since a proxy may terminate TLS.
+fn is_same_host(origin: &str, host: &str) -> bool {
     match origin.split_once("://") {
-        Some((scheme @ ("http" | "https"), _)) => origin == normal(&format!("{scheme}://{host}")),
+        Some((scheme @ ("http" | "https"), _)) => origin == normalize(&format!("{scheme}://{host}")),
         _ => false,
     }
 }
 
-/// Whether a host can mean nothing but the machine or address that it names. Any other name may have been made to mean
-/// this machine by its owner, whose page the browser then takes to be ours (DNS rebinding).
-fn is_here(host: &str) -> bool {
+/// Returns `true` if DNS cannot change the address of `host`: an IP address or `localhost`.
+///
+/// The owner of any other name may point it to this machine. A browser then considers the owner's page
+/// to be of the same origin as this server (DNS rebinding).
+fn is_fixed_name(host: &str) -> bool {
     let name = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
         _ => host,
@@ -89,55 +100,55 @@ mod tests {
         HeaderMap::from_iter([(header::ORIGIN, HeaderValue::from_str(origin).unwrap())])
     }
 
-    fn passes(origins: &Origins, origin: &'static str, host: &'static str) -> bool {
+    fn allows(origins: &Origins, origin: &'static str, host: &'static str) -> bool {
         let peer = Some(([192, 0, 2, 1], 5000).into());
         origins.check(&request(origin), host, peer).is_ok()
     }
 
     #[test]
-    fn one_who_names_no_origin_is_no_browser() {
+    fn request_without_origin_is_accepted() {
         assert_eq!(Origins::allow_list(["https://example.com"]).check(&HeaderMap::new(), "example.com", None), Ok(()));
     }
 
     #[test]
-    fn a_page_of_the_same_host_passes_and_others_do_not() {
+    fn only_page_of_same_host_is_accepted_by_default() {
         let same = Origins::default();
-        assert!(passes(&same, "https://example.com", "example.com"));
-        assert!(passes(&same, "https://example.com", "Example.COM:443"));
-        assert!(passes(&same, "http://example.com:7000", "example.com:7000"));
-        assert!(passes(&same, "http://[2001:db8::1]:7000", "[2001:db8::1]:7000"));
-        assert!(!passes(&same, "https://evil.example", "example.com"));
-        assert!(!passes(&same, "https://example.com.evil.example", "example.com"));
-        assert!(!passes(&same, "http://example.com:8080", "example.com:7000"));
-        assert!(!passes(&same, "null", "example.com"));
-        assert!(!passes(&same, "file://", ""));
-        assert!(!passes(&same, "", ""));
+        assert!(allows(&same, "https://example.com", "example.com"));
+        assert!(allows(&same, "https://example.com", "Example.COM:443"));
+        assert!(allows(&same, "http://example.com:7000", "example.com:7000"));
+        assert!(allows(&same, "http://[2001:db8::1]:7000", "[2001:db8::1]:7000"));
+        assert!(!allows(&same, "https://evil.example", "example.com"));
+        assert!(!allows(&same, "https://example.com.evil.example", "example.com"));
+        assert!(!allows(&same, "http://example.com:8080", "example.com:7000"));
+        assert!(!allows(&same, "null", "example.com"));
+        assert!(!allows(&same, "file://", ""));
+        assert!(!allows(&same, "", ""));
     }
 
     #[test]
-    fn a_list_is_all_that_passes() {
+    fn only_listed_origins_are_accepted() {
         let listed = Origins::allow_list(["https://Example.com/", "http://localhost:3000"]);
-        assert!(passes(&listed, "https://example.com", "api.example.com"));
-        assert!(passes(&listed, "https://example.com:443", "api.example.com"));
-        assert!(passes(&listed, "http://localhost:3000", "localhost:7000"));
-        assert!(!passes(&listed, "http://example.com", "example.com"), "another scheme");
-        assert!(!passes(&listed, "https://api.example.com", "api.example.com"), "not even the same host");
+        assert!(allows(&listed, "https://example.com", "api.example.com"));
+        assert!(allows(&listed, "https://example.com:443", "api.example.com"));
+        assert!(allows(&listed, "http://localhost:3000", "localhost:7000"));
+        assert!(!allows(&listed, "http://example.com", "example.com"), "another scheme");
+        assert!(!allows(&listed, "https://api.example.com", "api.example.com"), "a list excludes the same host");
     }
 
     #[test]
-    fn a_name_that_was_made_to_mean_this_machine_does_not_pass() {
-        let here = Some(([127, 0, 0, 1], 5000).into());
+    fn origin_of_rebound_name_is_rejected_on_loopback() {
+        let local = Some(([127, 0, 0, 1], 5000).into());
         let rebound = request("http://evil.example:7000");
-        assert!(Origins::default().check(&rebound, "evil.example:7000", here).is_err());
-        assert!(Origins::allow_list(["http://localhost:7000"]).check(&rebound, "evil.example:7000", here).is_err());
+        assert!(Origins::default().check(&rebound, "evil.example:7000", local).is_err());
+        assert!(Origins::allow_list(["http://localhost:7000"]).check(&rebound, "evil.example:7000", local).is_err());
         for host in ["localhost:7000", "127.0.0.1:7000", "[::1]:7000", "app.localhost:7000"] {
             let honest = request(&format!("http://{host}"));
-            assert_eq!(Origins::default().check(&honest, host, here), Ok(()));
+            assert_eq!(Origins::default().check(&honest, host, local), Ok(()));
         }
     }
 
     #[test]
-    fn two_origins_are_none() {
+    fn request_with_two_origins_is_rejected() {
         let mut twice = request("http://localhost:7000");
         twice.append(header::ORIGIN, HeaderValue::from_static("http://localhost:7000"));
         assert!(Origins::default().check(&twice, "localhost:7000", None).is_err());

@@ -1,4 +1,4 @@
-//! Messages as they come in, in fragments maybe, become frames of ours.
+//! Reassembly of fragmented messages into frames of the protocol.
 
 use std::{
     io, mem,
@@ -14,45 +14,45 @@ use super::frame::Mask;
 use crate::transport::pool;
 use sockets_proto::PREFIX;
 
-/// A large message's buffer grows in steps of at least this size, and by what has arrived: a peer has to send half of
-/// what it makes us set aside.
+/// The minimum growth in bytes of the buffer of a large message. A larger buffer doubles at most: a peer
+/// has to send half of the bytes that it causes to be allocated.
 const GROW: usize = 256 * 1024;
 
 #[derive(Default)]
 pub(super) struct Reassembly {
-    /// Whole frames, and behind them what there is of one that is not whole.
+    /// Complete frames, then the received part of an incomplete frame.
     frames: BytesMut,
-    /// How many bytes of `frames` are whole frames.
-    whole: usize,
-    /// A message has begun, and its last fragment has not ended.
+    /// The length of the complete frames in `frames`.
+    complete: usize,
+    /// `true` from the begin of a message to the end of its last fragment.
     in_message: bool,
 }
 
 impl Reassembly {
-    pub(super) fn has_whole(&self) -> bool {
-        self.whole > 0
+    pub(super) fn has_complete(&self) -> bool {
+        self.complete > 0
     }
 
-    /// Whether what is whole is more than is read at once.
+    /// Returns `true` if the complete frames are longer than one read.
     pub(super) fn has_large(&self) -> bool {
-        self.whole > pool::READ_SIZE
+        self.complete > pool::READ_SIZE
     }
 
     pub(super) fn in_message(&self) -> bool {
         self.in_message
     }
 
-    /// How many bytes there are of what is not whole, the frame's prefix included.
-    pub(super) fn begun(&self) -> usize {
-        self.frames.len() - self.whole
+    /// Returns the received length of the incomplete frame, including its prefix.
+    pub(super) fn partial_bytes(&self) -> usize {
+        self.frames.len() - self.complete
     }
 
-    /// How long the message is, as far as it has come.
-    pub(super) fn length(&self) -> usize {
-        self.begun().saturating_sub(PREFIX)
+    /// Returns the received length of the incomplete message.
+    pub(super) fn message_length(&self) -> usize {
+        self.partial_bytes().saturating_sub(PREFIX)
     }
 
-    /// A message begins.
+    /// Begins a message.
     pub(super) fn begin(&mut self) {
         self.in_message = true;
         if self.frames.is_empty() {
@@ -61,14 +61,14 @@ impl Reassembly {
         self.frames.put_bytes(0, PREFIX);
     }
 
-    /// More of it has come.
+    /// Appends payload to the message.
     pub(super) fn extend(&mut self, bytes: &[u8], mask: &mut Mask) {
         let start = self.frames.len();
         self.frames.extend_from_slice(bytes);
         mask.apply(&mut self.frames[start..]);
     }
 
-    /// Reads more of it, at most `missing` bytes.
+    /// Reads payload of the message, at most `missing` bytes.
     pub(super) fn poll_read(
         &mut self,
         io: &mut (impl AsyncRead + Unpin),
@@ -78,7 +78,7 @@ impl Reassembly {
     ) -> Poll<io::Result<usize>> {
         let start = self.frames.len();
         if self.frames.capacity() - start < missing.min(pool::READ_SIZE) {
-            let step = missing.min(GROW.max(self.begun()));
+            let step = missing.min(GROW.max(self.partial_bytes()));
             pool::grow(&mut self.frames, step);
         }
         let read = ready!(poll_read_buf(Pin::new(io), cx, &mut (&mut self.frames).limit(missing)))?;
@@ -86,29 +86,29 @@ impl Reassembly {
         Poll::Ready(Ok(read))
     }
 
-    /// The message is whole.
+    /// Completes the message.
     pub(super) fn end(&mut self) {
-        let length = u32::try_from(self.length()).unwrap_or(u32::MAX);
-        self.frames[self.whole..][..PREFIX].copy_from_slice(&length.to_le_bytes());
-        self.whole = self.frames.len();
+        let length = u32::try_from(self.message_length()).unwrap_or(u32::MAX);
+        self.frames[self.complete..][..PREFIX].copy_from_slice(&length.to_le_bytes());
+        self.complete = self.frames.len();
         self.in_message = false;
     }
 
-    /// Takes what is whole.
+    /// Takes the complete frames.
     pub(super) fn take(&mut self) -> Bytes {
-        let whole = mem::take(&mut self.whole);
-        let batch = self.frames.split_to(whole).freeze();
-        if self.frames.is_empty() && whole > pool::READ_SIZE {
-            // What comes next must not keep the memory of a large message.
-            pool::give_back_large(mem::take(&mut self.frames), whole);
+        let complete = mem::take(&mut self.complete);
+        let batch = self.frames.split_to(complete).freeze();
+        if self.frames.is_empty() && complete > pool::READ_SIZE {
+            // The next messages must not keep the memory of a large message.
+            pool::put_large(mem::take(&mut self.frames), complete);
         }
         batch
     }
 
-    /// Keeps no memory while nothing comes.
-    pub(super) fn rest(&mut self) {
+    /// Returns the buffer to the pool while the connection is idle.
+    pub(super) fn release_buffer(&mut self) {
         if self.frames.is_empty() {
-            pool::give_back(mem::take(&mut self.frames));
+            pool::put(mem::take(&mut self.frames));
         }
     }
 }
@@ -122,34 +122,37 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_peer_has_to_send_half_of_what_it_makes_us_set_aside() {
+    async fn allocation_is_at_most_twice_the_received_bytes() {
         const MESSAGE: usize = 8 * GROW;
         let (mut near, mut far) = tokio::io::duplex(GROW / 4);
         let mut messages = Reassembly::default();
         messages.begin();
-        while messages.length() < MESSAGE {
+        while messages.message_length() < MESSAGE {
             far.write_all(&vec![7; GROW / 4]).await.unwrap();
-            let (missing, mut mask) = (MESSAGE - messages.length(), Mask::NONE);
+            let (missing, mut mask) = (MESSAGE - messages.message_length(), Mask::NONE);
             poll_fn(|cx| messages.poll_read(&mut near, cx, missing, &mut mask)).await.unwrap();
-            let (come, set_aside) = (messages.length(), messages.frames.capacity());
-            assert!(set_aside <= 2 * (come.max(GROW) + pool::READ_SIZE), "{set_aside} bytes for {come}");
+            let (received, allocated) = (messages.message_length(), messages.frames.capacity());
+            assert!(
+                allocated <= 2 * (received.max(GROW) + pool::READ_SIZE),
+                "{allocated} bytes allocated, {received} received"
+            );
         }
         messages.end();
         assert_eq!(messages.take().len(), PREFIX + MESSAGE);
-        assert_eq!(messages.frames.capacity(), 0, "what comes next does not keep the memory of a large message");
+        assert_eq!(messages.frames.capacity(), 0, "the next message does not keep the memory of a large one");
     }
 
     #[test]
-    fn while_nothing_comes_no_memory_is_kept() {
+    fn idle_connection_holds_no_buffer() {
         let (mut messages, mut mask) = (Reassembly::default(), Mask::NONE);
         for _ in 0..3 {
             messages.begin();
             messages.extend(b"hello", &mut mask);
-            assert_eq!(messages.begun(), PREFIX + 5);
+            assert_eq!(messages.partial_bytes(), PREFIX + 5);
             messages.end();
             let batch = messages.take();
             assert!(batch.iter().copied().eq([5, 0, 0, 0].into_iter().chain(*b"hello")));
-            messages.rest();
+            messages.release_buffer();
             assert_eq!(messages.frames.capacity(), 0);
         }
     }

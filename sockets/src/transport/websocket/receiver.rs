@@ -1,4 +1,4 @@
-//! The receiving half: messages become frames of ours, and control frames are answered.
+//! The receiving half: converts messages to frames of the protocol, and replies to control frames.
 
 use std::{
     io, mem,
@@ -22,107 +22,110 @@ use crate::lock::TransportMutex;
 use crate::transport::{Discarded, Receive, ReceiveError, poll_discard, pool, wake_after_others};
 use sockets_proto::ProtocolError;
 
-/// How many reads one turn makes without receiving a whole message. A read may hold thousands of control frames and empty
-/// fragments, which take about 100 µs.
+/// The number of reads in one poll without a complete message. A read may hold thousands of control
+/// frames and empty fragments, which take about 100 µs.
 const READS: u32 = 4;
-/// How many fragments in a row may be empty. RFC 6455 sets no limit, but only an attacker has a use for more.
-const EMPTY_FRAGMENTS: u32 = 64;
+/// The maximum number of consecutive empty fragments. RFC 6455 sets no limit, but only an attacker has a
+/// use for more.
+const MAX_EMPTY_FRAGMENTS: u32 = 64;
 
 pub(super) struct Receiver<R, W> {
     role: Role,
     io: R,
-    outgoing: Arc<TransportMutex<FrameWriter<W>>>,
-    /// What has been read and not been looked at.
+    writer: Arc<TransportMutex<FrameWriter<W>>>,
+    /// Received bytes that have not been parsed.
     read: BytesMut,
     messages: Reassembly,
-    /// The frame whose payload is coming.
+    /// The frame whose payload is being received.
     current: Option<FrameInProgress>,
-    /// How many fragments in a row have been empty.
+    /// The number of consecutive empty fragments.
     empty_fragments: u32,
     /// The payload of a control frame.
     control: Vec<u8>,
-    /// There may be an answer to a control frame that is not written.
-    answering: bool,
+    /// `true` while a reply to a control frame may be unwritten.
+    has_unsent_replies: bool,
     end: Option<ReceiveEnd>,
 }
 
-/// Why nothing more is taken.
+/// The reason for which the receiver stops.
 #[derive(Clone, Copy)]
 enum ReceiveEnd {
     Closed,
-    Misuse(WsProtocolError),
+    ProtocolError(WsProtocolError),
     TooLarge { length: usize, limit: usize },
 }
 
 impl From<WsProtocolError> for ReceiveEnd {
-    fn from(misuse: WsProtocolError) -> Self {
-        Self::Misuse(misuse)
+    fn from(error: WsProtocolError) -> Self {
+        Self::ProtocolError(error)
     }
 }
 
 impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Receiver<R, W> {
-    pub(super) fn new(role: Role, read: BytesMut, io: R, outgoing: Arc<TransportMutex<FrameWriter<W>>>) -> Self {
+    pub(super) fn new(role: Role, read: BytesMut, io: R, writer: Arc<TransportMutex<FrameWriter<W>>>) -> Self {
         Self {
             role,
             io,
-            outgoing,
+            writer,
             read,
             messages: Reassembly::default(),
             current: None,
             empty_fragments: 0,
             control: Vec::new(),
-            answering: false,
+            has_unsent_replies: false,
             end: None,
         }
     }
 
-    /// Looks at what has been read, as far as it goes.
+    /// Parses received bytes, up to an incomplete header or a large message.
     fn parse_buffered(&mut self, cx: &mut Context<'_>, max_frame: usize) -> Result<(), ReceiveEnd> {
-        // Nothing comes into a batch behind a large message: a small one there would keep the memory of both.
+        // A large message ends its batch: a small message after it would keep the memory of both.
         while !self.messages.has_large() {
-            if self.current.is_none() && !self.begin(max_frame)? {
+            if self.current.is_none() && !self.begin_frame(max_frame)? {
                 return Ok(());
             }
-            let Some(begun) = &mut self.current else { return Ok(()) };
-            let (come, _) = self.read.split_at(begun.missing.min(self.read.len()));
-            let count = come.len();
-            if begun.kind.is_control() {
-                self.control.extend_from_slice(come);
+            let Some(frame) = &mut self.current else { return Ok(()) };
+            let (payload, _) = self.read.split_at(frame.missing.min(self.read.len()));
+            let count = payload.len();
+            if frame.kind.is_control() {
+                self.control.extend_from_slice(payload);
             } else {
-                self.messages.extend(come, &mut begun.mask);
+                self.messages.extend(payload, &mut frame.mask);
             }
             self.read.advance(count);
-            begun.missing -= count;
-            if begun.missing > 0 {
+            frame.missing -= count;
+            if frame.missing > 0 {
                 return Ok(());
             }
-            let ended = *begun;
+            let frame = *frame;
             self.current = None;
-            self.ended(cx, ended)?;
+            self.end_frame(cx, frame)?;
         }
         Ok(())
     }
 
-    /// Reads the header of the next frame. `false` if that has to wait.
-    fn begin(&mut self, max_frame: usize) -> Result<bool, ReceiveEnd> {
-        let Some((begun, header)) = frame::parse(&self.read, self.role)? else { return Ok(false) };
-        match (begun.kind, self.messages.in_message()) {
-            (Kind::Continuation, false) => return Err(WsProtocolError::new("a continuation continues nothing").into()),
-            (Kind::Message, true) => return Err(WsProtocolError::new("a message begins within another one").into()),
+    /// Parses the header of the next frame. Returns `false` if it is incomplete, or has to wait until the
+    /// complete messages are handled.
+    fn begin_frame(&mut self, max_frame: usize) -> Result<bool, ReceiveEnd> {
+        let Some((frame, header)) = frame::parse(&self.read, self.role)? else { return Ok(false) };
+        match (frame.kind, self.messages.in_message()) {
+            (Kind::Continuation, false) => return Err(WsProtocolError::new("a continuation without a message").into()),
+            (Kind::Message, true) => return Err(WsProtocolError::new("a message begins within another message").into()),
             (Kind::Continuation | Kind::Message, _) => {
-                let length = begun.missing.saturating_add(self.messages.length());
-                if length > max_frame && self.messages.has_whole() {
-                    // Those before it are still handled, and the limit may be another one then.
+                let length = frame.missing.saturating_add(self.messages.message_length());
+                if length > max_frame && self.messages.has_complete() {
+                    // The complete messages are handled first, and may change the limit: that of the handshake
+                    // differs from that of the session.
                     return Ok(false);
                 }
                 if length > max_frame {
                     return Err(ReceiveEnd::TooLarge { length, limit: max_frame });
                 }
-                let is_empty_fragment = begun.missing == 0 && !begun.is_final;
+                let is_empty_fragment = frame.missing == 0 && !frame.is_final;
                 self.empty_fragments = if is_empty_fragment { self.empty_fragments + 1 } else { 0 };
-                if self.empty_fragments > EMPTY_FRAGMENTS {
-                    let what = "a message has more than 64 empty fragments in a row";
-                    return Err(WsProtocolError { code: CloseCode::Policy, what }.into());
+                if self.empty_fragments > MAX_EMPTY_FRAGMENTS {
+                    let reason = "a message has more than 64 consecutive empty fragments";
+                    return Err(WsProtocolError { code: CloseCode::Policy, reason }.into());
                 }
                 if !self.messages.in_message() {
                     self.messages.begin();
@@ -131,36 +134,36 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Receiver<R, W> {
             (Kind::Ping | Kind::Pong | Kind::Close, _) => {}
         }
         self.read.advance(header);
-        self.current = Some(begun);
+        self.current = Some(frame);
         Ok(true)
     }
 
-    fn ended(&mut self, cx: &mut Context<'_>, mut frame: FrameInProgress) -> Result<(), ReceiveEnd> {
+    fn end_frame(&mut self, cx: &mut Context<'_>, mut frame: FrameInProgress) -> Result<(), ReceiveEnd> {
         let mut payload = mem::take(&mut self.control);
         frame.mask.apply(&mut payload);
         match frame.kind {
             Kind::Message | Kind::Continuation if frame.is_final => self.messages.end(),
             Kind::Message | Kind::Continuation | Kind::Pong => {}
             Kind::Ping => {
-                self.outgoing.lock().pong(cx, &payload);
-                self.answering = true;
+                self.writer.lock().push_pong(cx, &payload);
+                self.has_unsent_replies = true;
             }
             Kind::Close => {
                 check_close(&payload)?;
-                // The same code comes back; the words need not.
+                // The reply repeats the code. It may omit the reason.
                 payload.truncate(2);
-                self.outgoing.lock().close(&payload);
-                self.answering = true;
+                self.writer.lock().push_close(&payload);
+                self.has_unsent_replies = true;
                 return Err(ReceiveEnd::Closed);
             }
         }
         Ok(())
     }
 
-    fn answer(&mut self, cx: &mut Context<'_>) {
-        if self.answering {
-            // What is wrong with the connection is found out by reading.
-            self.answering = self.outgoing.lock().poll_control(cx).is_pending();
+    fn poll_replies(&mut self, cx: &mut Context<'_>) {
+        if self.has_unsent_replies {
+            // The next read reports an error of the connection.
+            self.has_unsent_replies = self.writer.lock().poll_control(cx).is_pending();
         }
     }
 
@@ -182,25 +185,25 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Receiver<R, W> {
         poll_read_buf(Pin::new(&mut self.io), cx, &mut self.read)
     }
 
-    /// Keeps no memory while nothing comes.
-    fn rest(&mut self) {
+    /// Returns the buffers to the pool while the connection is idle.
+    fn release_buffers(&mut self) {
         if self.read.is_empty() {
-            // All of it is of use to the next one.
+            // The next user of the buffer gets its whole memory.
             let _ = self.read.try_reclaim(pool::READ_SIZE);
-            pool::give_back(mem::take(&mut self.read));
+            pool::put(mem::take(&mut self.read));
         }
-        self.messages.rest();
+        self.messages.release_buffer();
     }
 
-    /// The other side is told when this one closes.
+    /// Returns the error for `end`, and sets the close code that the peer will receive.
     fn fail(&self, end: ReceiveEnd) -> ReceiveError {
-        let (code, violation) = match end {
+        let (code, error) = match end {
             ReceiveEnd::Closed => return ReceiveError::Closed,
-            ReceiveEnd::Misuse(WsProtocolError { code, what }) => (code, ProtocolError::WebSocket(what)),
+            ReceiveEnd::ProtocolError(WsProtocolError { code, reason }) => (code, ProtocolError::WebSocket(reason)),
             ReceiveEnd::TooLarge { length, limit } => (CloseCode::Size, ProtocolError::FrameTooLarge { length, limit }),
         };
-        self.outgoing.lock().fail(code);
-        violation.into()
+        self.writer.lock().set_close_code(code);
+        error.into()
     }
 }
 
@@ -210,8 +213,8 @@ impl<R: AsyncRead + Send + Unpin, W: AsyncWrite + Send + Unpin> Receive for Rece
             if self.end.is_none() {
                 self.end = self.parse_buffered(cx, max_frame).err();
             }
-            self.answer(cx);
-            if self.messages.has_whole() {
+            self.poll_replies(cx);
+            if self.messages.has_complete() {
                 return Poll::Ready(Ok(self.messages.take()));
             }
             if let Some(end) = self.end {
@@ -222,7 +225,7 @@ impl<R: AsyncRead + Send + Unpin, W: AsyncWrite + Send + Unpin> Receive for Rece
                 Poll::Ready(Ok(_)) => {}
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error.into())),
                 Poll::Pending => {
-                    self.rest();
+                    self.release_buffers();
                     return Poll::Pending;
                 }
             }
@@ -232,14 +235,14 @@ impl<R: AsyncRead + Send + Unpin, W: AsyncWrite + Send + Unpin> Receive for Rece
     }
 
     fn partial_bytes(&self) -> usize {
-        self.messages.begun()
+        self.messages.partial_bytes()
     }
 
     fn has_unsent_replies(&self) -> bool {
-        self.answering
+        self.has_unsent_replies
     }
 
-    // Our close has been written, and the end of the stream behind it: nothing is parsed any more.
+    // The local close frame and the end of the stream have been sent: received bytes are not parsed.
     fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<Discarded> {
         poll_discard(cx, |cx| {
             self.read.clear();
@@ -249,16 +252,16 @@ impl<R: AsyncRead + Send + Unpin, W: AsyncWrite + Send + Unpin> Receive for Rece
     }
 }
 
-/// Whether a peer may close like this.
+/// Checks the payload of a close frame.
 fn check_close(payload: &[u8]) -> Result<(), WsProtocolError> {
     match payload.split_first_chunk::<2>() {
         None if payload.is_empty() => Ok(()),
-        None => Err(WsProtocolError::new("a close has half a code")),
+        None => Err(WsProtocolError::new("a close frame has an incomplete code")),
         Some((code, _)) if !CloseCode::from(u16::from_be_bytes(*code)).is_allowed() => {
-            Err(WsProtocolError::new("a close has a code that is not to be sent"))
+            Err(WsProtocolError::new("a close frame has a reserved code"))
         }
         Some((_, reason)) if str::from_utf8(reason).is_err() => {
-            Err(WsProtocolError { code: CloseCode::Invalid, what: "a close has a reason that is not UTF-8" })
+            Err(WsProtocolError { code: CloseCode::Invalid, reason: "the reason of a close frame is not UTF-8" })
         }
         Some(_) => Ok(()),
     }
@@ -272,7 +275,7 @@ mod tests {
 
     use super::*;
 
-    /// Is always ready, and repeats a frame without end.
+    /// An endless stream of one frame, which is always ready.
     struct Flood {
         frame: &'static [u8],
         reads: u32,
@@ -289,18 +292,18 @@ mod tests {
     }
 
     fn receiver(frame: &'static [u8]) -> Receiver<Flood, tokio::io::Sink> {
-        let outgoing = Arc::new(TransportMutex::new(FrameWriter::new(Role::Client, tokio::io::sink())));
-        Receiver::new(Role::Client, BytesMut::new(), Flood { frame, reads: 0 }, outgoing)
+        let writer = Arc::new(TransportMutex::new(FrameWriter::new(Role::Client, tokio::io::sink())));
+        Receiver::new(Role::Client, BytesMut::new(), Flood { frame, reads: 0 }, writer)
     }
 
     #[test]
-    fn control_frames_without_end_leave_other_tasks_their_turn() {
+    fn endless_control_frames_do_not_block_other_tasks() {
         for frame in [&[0x8a, 0][..], &[0x89, 0]] {
             let mut receiver = receiver(frame);
             let mut cx = Context::from_waker(Waker::noop());
-            for turn in 1..10 {
+            for polls in 1..10 {
                 assert!(receiver.poll_receive(&mut cx, 100).is_pending());
-                assert_eq!(receiver.io.reads, turn * READS);
+                assert_eq!(receiver.io.reads, polls * READS);
             }
             assert!(receiver.poll_closed(&mut cx) == Poll::Ready(Discarded::Part), "discarding pauses");
         }
@@ -315,11 +318,11 @@ mod tests {
     }
 
     #[test]
-    fn too_many_empty_fragments_in_a_row_are_refused() {
+    fn too_many_consecutive_empty_fragments_are_rejected() {
         let mut receiver = receiver(&[0x00, 0]);
         receiver.read.extend_from_slice(&[0x02, 0]);
         let polled = receiver.poll_receive(&mut Context::from_waker(Waker::noop()), 100);
-        let Poll::Ready(Err(ReceiveError::Violation(violation))) = polled else { panic!("{polled:?}") };
-        assert!(violation.to_string().contains("empty fragments"), "{violation}");
+        let Poll::Ready(Err(ReceiveError::Violation(error))) = polled else { panic!("{polled:?}") };
+        assert!(error.to_string().contains("empty fragments"), "{error}");
     }
 }

@@ -1,4 +1,4 @@
-//! Both ends of a connection.
+//! Tests of both ends of a connection.
 
 use std::{future::poll_fn, task::Poll};
 
@@ -11,16 +11,16 @@ use super::over_websocket;
 use crate::transport::Link;
 use sockets_proto::{SendBuffer, next_frame};
 
-/// A client's and a server's end over a pipe that holds so much.
-fn ends(pipe: usize) -> [Link; 2] {
-    let (near, far) = duplex(pipe);
+/// Returns the ends of a client and a server over a pipe of this capacity.
+fn ends(capacity: usize) -> [Link; 2] {
+    let (near, far) = duplex(capacity);
     [(Role::Client, near), (Role::Server, far)].map(|(role, end)| {
         let (reader, writer) = split(end);
         over_websocket(role, BytesMut::new(), reader, writer)
     })
 }
 
-/// Frames of many sizes, around those where something changes.
+/// Returns frames of many sizes, including the limits of headers and buffers.
 fn frames() -> Vec<Bytes> {
     let sizes = [1, 2, 125, 126, 127, 4095, 4096, 16_383, 16_384, 65_535, 65_536, 300_000];
     let bytes = || (0..=250_u8).cycle();
@@ -28,15 +28,15 @@ fn frames() -> Vec<Bytes> {
 }
 
 async fn send(link: &mut Link, frames: &[Bytes]) {
-    let mut outbox = SendBuffer::default();
+    let mut send_buffer = SendBuffer::default();
     for (number, frame) in frames.iter().enumerate() {
         let length = u32::try_from(frame.len()).unwrap().to_le_bytes();
         let whole: Bytes = [&length, &frame[..]].concat().into();
-        // In pieces of their own, or side by side.
-        if number % 3 == 0 { outbox.push_exact(whole) } else { outbox.push_encoded(&whole) }
+        // As chunks of their own, or in a shared chunk.
+        if number % 3 == 0 { send_buffer.push_exact(whole) } else { send_buffer.push_encoded(&whole) }
     }
-    poll_fn(|cx| link.transmitter.poll_transmit(cx, &mut outbox)).await.unwrap();
-    assert!(outbox.is_empty());
+    poll_fn(|cx| link.transmitter.poll_transmit(cx, &mut send_buffer)).await.unwrap();
+    assert!(send_buffer.is_empty());
     poll_fn(|cx| link.transmitter.poll_finish(cx)).await.unwrap();
 }
 
@@ -45,16 +45,16 @@ async fn accepted_bytes_grow_while_peer_reads_slowly() {
     let (near, mut far) = duplex(100);
     let (reader, writer) = split(near);
     let mut link = over_websocket(Role::Server, BytesMut::new(), reader, writer);
-    let mut outbox = SendBuffer::default();
-    outbox.push_message(&[7; 10_000]);
+    let mut send_buffer = SendBuffer::default();
+    send_buffer.push_message(&[7; 10_000]);
     let mut accepted = 0;
     while accepted < 9900 {
-        let polled = poll_fn(|cx| Poll::Ready(link.transmitter.poll_transmit(cx, &mut outbox))).await;
-        assert!(polled.is_pending() && !outbox.is_empty());
+        let polled = poll_fn(|cx| Poll::Ready(link.transmitter.poll_transmit(cx, &mut send_buffer))).await;
+        assert!(polled.is_pending() && !send_buffer.is_empty());
         assert_eq!(link.transmitter.accepted(), accepted + 100);
         accepted += 100;
         far.read_exact(&mut [0; 100]).await.unwrap();
-        // Otherwise the task's budget would end, which is the same to the caller as a full pipe.
+        // A new coop budget: without one, `poll_transmit` returns `Pending` as for a full pipe.
         tokio::task::yield_now().await;
     }
 }
@@ -98,17 +98,17 @@ async fn receive(link: &mut Link, mut count: usize) -> Vec<Bytes> {
 }
 
 #[tokio::test]
-async fn what_goes_in_at_one_end_comes_out_at_the_other() {
+async fn frames_of_all_sizes_arrive_in_order() {
     let frames = frames();
-    for pipe in [17, 1000, 1 << 20] {
+    for capacity in [17, 1000, 1 << 20] {
         for sender_is_server in [false, true] {
-            let mut ends = ends(pipe);
+            let mut ends = ends(capacity);
             if sender_is_server {
                 ends.reverse();
             }
             let [mut from, mut to] = ends;
             let ((), received) = tokio::join!(send(&mut from, &frames), receive(&mut to, frames.len()));
-            assert!(received == frames, "through a pipe of {pipe} bytes, from the server: {sender_is_server}");
+            assert!(received == frames, "through a pipe of {capacity} bytes, from the server: {sender_is_server}");
             let end = poll_fn(|cx| to.receiver.poll_receive(cx, 300_000)).await;
             assert!(matches!(end, Err(crate::transport::ReceiveError::Closed)));
         }
@@ -116,23 +116,23 @@ async fn what_goes_in_at_one_end_comes_out_at_the_other() {
 }
 
 #[tokio::test]
-async fn a_message_over_the_limit_is_refused_when_those_before_it_are_through() {
+async fn too_large_message_is_rejected_after_earlier_ones() {
     let [mut client, mut server] = ends(1 << 20);
     send(&mut client, &[Bytes::from_static(b"first"), Bytes::from_static(b"longer")]).await;
     let first = poll_fn(|cx| server.receiver.poll_receive(cx, 5)).await.unwrap();
     assert_eq!(first, b"\x05\0\0\0first"[..]);
-    // As the greeting's limit is not that of the session.
+    // As after the handshake, whose limit differs from that of the session.
     let second = poll_fn(|cx| server.receiver.poll_receive(cx, 6)).await.unwrap();
     assert_eq!(second, b"\x06\0\0\0longer"[..]);
 
     let [mut client, mut server] = ends(1 << 20);
     send(&mut client, &[Bytes::from_static(b"longer")]).await;
-    let refused = poll_fn(|cx| server.receiver.poll_receive(cx, 5)).await.unwrap_err();
-    assert_eq!(refused.to_string(), "a frame of 6 bytes is over the limit of 5");
+    let error = poll_fn(|cx| server.receiver.poll_receive(cx, 5)).await.unwrap_err();
+    assert_eq!(error.to_string(), "a frame of 6 bytes is over the limit of 5");
 }
 
 #[tokio::test]
-async fn bytes_that_came_with_the_upgrade_are_not_lost() {
+async fn bytes_received_with_upgrade_are_delivered() {
     let (near, mut far) = duplex(64);
     let (reader, writer) = split(near);
     let mut link = over_websocket(Role::Client, BytesMut::from(&b"\x82\x05he"[..]), reader, writer);
@@ -141,8 +141,8 @@ async fn bytes_that_came_with_the_upgrade_are_not_lost() {
     assert_eq!(received, b"\x05\0\0\0hello"[..]);
 }
 
-/// The first bytes of frames that are worth something; a client masks with nothing.
-fn beginnings() -> impl Strategy<Value = Vec<u8>> {
+/// Generates frames with plausible first bytes. The mask of a client is zero.
+fn frame_like() -> impl Strategy<Value = Vec<u8>> {
     let first =
         prop_oneof![Just(0x82_u8), Just(0x02), Just(0x00), Just(0x80), Just(0x88), Just(0x89), Just(0x8a), any::<u8>()];
     (first, 0_u8..=130, any::<bool>(), proptest::collection::vec(any::<u8>(), 0..130)).prop_map(
@@ -156,8 +156,8 @@ fn beginnings() -> impl Strategy<Value = Vec<u8>> {
 
 proptest! {
     #[test]
-    fn whatever_comes_is_taken_or_refused(
-        pieces in proptest::collection::vec(beginnings(), 0..20),
+    fn any_bytes_are_accepted_or_rejected(
+        pieces in proptest::collection::vec(frame_like(), 0..20),
         role in prop_oneof![Just(Role::Client), Just(Role::Server)],
     ) {
         const LIMIT: usize = 200;
@@ -166,9 +166,9 @@ proptest! {
             let (near, far) = duplex(1 << 20);
             let (reader, writer) = split(near);
             let mut link = over_websocket(role, BytesMut::new(), reader, writer);
-            let (mut answers, mut said) = split(far);
-            said.write_all(&pieces.concat()).await.unwrap();
-            said.shutdown().await.unwrap();
+            let (mut replies, mut sent) = split(far);
+            sent.write_all(&pieces.concat()).await.unwrap();
+            sent.shutdown().await.unwrap();
             while let Ok(mut batch) = poll_fn(|cx| link.receiver.poll_receive(cx, LIMIT)).await {
                 assert!(!batch.is_empty());
                 while let Some(frame) = next_frame(&mut batch) {
@@ -178,15 +178,15 @@ proptest! {
             }
             poll_fn(|cx| link.transmitter.poll_finish(cx)).await.unwrap();
             drop(link);
-            let mut answered = Vec::new();
-            answers.read_to_end(&mut answered).await.unwrap();
-            assert!(!answered.is_empty(), "at least a close");
+            let mut reply = Vec::new();
+            replies.read_to_end(&mut reply).await.unwrap();
+            assert!(!reply.is_empty(), "at least a close frame");
         });
     }
 }
 
 #[tokio::test]
-async fn a_message_after_a_large_one_comes_in_a_batch_of_its_own() {
+async fn message_after_large_message_has_its_own_batch() {
     let [mut client, mut server] = ends(1 << 20);
     let large = Bytes::from(vec![7; 100_000]);
     send(&mut client, &[large.clone(), Bytes::from_static(b"small")]).await;

@@ -1,4 +1,4 @@
-//! The sending half of a session, over what it shares with the receiver.
+//! The sending half, over the frame writer that it shares with the receiver.
 
 use std::{
     io,
@@ -16,14 +16,14 @@ use sockets_proto::SendBuffer;
 pub(super) struct Transmitter<W>(Arc<TransportMutex<FrameWriter<W>>>);
 
 impl<W> Transmitter<W> {
-    pub(super) fn new(outgoing: Arc<TransportMutex<FrameWriter<W>>>) -> Self {
-        Self(outgoing)
+    pub(super) fn new(writer: Arc<TransportMutex<FrameWriter<W>>>) -> Self {
+        Self(writer)
     }
 }
 
 impl<W: AsyncWrite + Send + Unpin> Transmit for Transmitter<W> {
-    fn poll_transmit(&mut self, cx: &mut Context<'_>, outbox: &mut SendBuffer) -> Poll<io::Result<()>> {
-        self.0.lock().poll_outbox(cx, outbox)
+    fn poll_transmit(&mut self, cx: &mut Context<'_>, send_buffer: &mut SendBuffer) -> Poll<io::Result<()>> {
+        self.0.lock().poll_transmit(cx, send_buffer)
     }
 
     fn accepted(&self) -> u64 {

@@ -1,4 +1,4 @@
-//! The server's side of the way from HTTP to WebSocket.
+//! The server's upgrade from HTTP to WebSocket.
 
 use std::{net::SocketAddr, pin::Pin, sync::Arc};
 
@@ -25,10 +25,10 @@ use crate::{
     transport::{CLOSE_TIMEOUT, ConnectInfo, Link, discard, poll_discard},
 };
 
-/// Who may come in at an address.
+/// The conditions under which a listener accepts upgrades.
 pub(crate) struct UpgradePolicy {
     origins: Origins,
-    /// Without one, the WebSocket is at every path, and authentication may look at which.
+    /// The required path. If `None`, every path is accepted, and authentication may check it.
     path: Option<String>,
 }
 
@@ -39,62 +39,64 @@ impl UpgradePolicy {
 
     fn check(&self, request: &Request<()>, peer: Option<SocketAddr>) -> Result<Response<()>, UpgradeError> {
         if self.path.as_ref().is_some_and(|path| path != request.uri().path()) {
-            return Err(UpgradeError::new(StatusCode::NOT_FOUND, "the WebSocket is at another path"));
+            return Err(UpgradeError::new(StatusCode::NOT_FOUND, "no WebSocket is served at this path"));
         }
         accept_upgrade(request, &self.origins, peer)
     }
 }
 
-/// Reads a request, and answers it.
+/// Reads a request, and upgrades or rejects it.
 pub(crate) async fn accept<R, W>(
     mut reader: R,
     mut writer: W,
-    entrance: Arc<UpgradePolicy>,
-    handshake: ConnectInfo,
+    policy: Arc<UpgradePolicy>,
+    info: ConnectInfo,
 ) -> Result<(Link, ConnectInfo), AcceptError>
 where
     R: AsyncRead + Send + Unpin + 'static,
     W: AsyncWrite + Send + Unpin + 'static,
 {
     let mut read = BytesMut::new();
-    let answered = match head::read::<Request<()>>(&mut reader, &mut read).await {
-        Ok(request) => entrance.check(&request, handshake.peer_addr).map(|response| (request, response)),
+    let checked = match head::read::<Request<()>>(&mut reader, &mut read).await {
+        Ok(request) => policy.check(&request, info.peer_addr).map(|response| (request, response)),
         Err(HeadError::Io(error)) => return Err(error.into()),
         Err(HeadError::Cut) => return Err(AcceptError::Handshake(HeadError::Cut.to_string())),
         Err(HeadError::NotHttp) => {
-            Err(UpgradeError::bad_request("this is not HTTP/1.1: the client needs `ws://` or `wss://`"))
+            Err(UpgradeError::bad_request("the request is not HTTP/1.1; use `ws://` or `wss://` in the client"))
         }
-        Err(HeadError::Old) => Err(UpgradeError::bad_request("WebSockets need HTTP/1.1, and this is HTTP/1.0")),
+        Err(HeadError::Old) => {
+            Err(UpgradeError::bad_request("WebSocket requires HTTP/1.1, and the request is HTTP/1.0"))
+        }
         Err(HeadError::Malformed(_)) => Err(UpgradeError::bad_request("the HTTP request is malformed")),
         Err(HeadError::NotGet) => Err(UpgradeError::NOT_GET),
         Err(HeadError::LineTooLong) => {
-            Err(UpgradeError::new(StatusCode::URI_TOO_LONG, "the path is too long: shorten its query"))
+            Err(UpgradeError::new(StatusCode::URI_TOO_LONG, "the path is too long; shorten its query"))
         }
         Err(HeadError::TooLong) => {
-            let reason = "the headers are too long: send fewer cookies";
+            let reason = "the headers are too long; send fewer cookies";
             Err(UpgradeError::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, reason))
         }
         Err(HeadError::TooMany) => {
-            let reason = "there are too many headers: send at most 124";
+            let reason = "the request has too many headers; send at most 124";
             Err(UpgradeError::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, reason))
         }
     };
-    match answered {
+    match checked {
         Ok((request, response)) => {
             let mut head = Vec::new();
             write_response(&mut head, &response).map_err(|error| AcceptError::Handshake(error.to_string()))?;
             writer.write_all(&head).await?;
             writer.flush().await?;
-            Ok((over_websocket(Role::Server, read, reader, writer), of_request(handshake, request)))
+            Ok((over_websocket(Role::Server, read, reader, writer), connect_info(info, request)))
         }
-        Err(declined) => {
-            reject_upgrade(reader, writer, &declined).await;
-            Err(declined.into())
+        Err(error) => {
+            reject_upgrade(reader, writer, &error).await;
+            Err(error.into())
         }
     }
 }
 
-/// Checks a request to become a WebSocket, and returns the answer that accepts it.
+/// Checks an upgrade request, and returns the response that accepts it.
 ///
 /// Over HTTP/1.1 the request is an upgrade (RFC 6455, 4.2), over HTTP/2 an extended CONNECT (RFC 8441).
 pub(crate) fn accept_upgrade<T>(
@@ -105,7 +107,7 @@ pub(crate) fn accept_upgrade<T>(
     let headers = request.headers();
     let mut response = Response::new(());
     if request.version() == Version::HTTP_2 {
-        // HTTP/2 has no other CONNECT with a path, so that its protocol needs no check of its own.
+        // In HTTP/2, only an extended CONNECT has a path: no check of its `:protocol` is needed.
         if request.method() != Method::CONNECT {
             return Err(UpgradeError::NOT_CONNECT);
         }
@@ -121,7 +123,7 @@ pub(crate) fn accept_upgrade<T>(
         response.headers_mut().extend(accept);
     }
     if has_body(headers) {
-        return Err(UpgradeError::bad_request("a request for a WebSocket has no body"));
+        return Err(UpgradeError::bad_request("the upgrade request must not have a body"));
     }
     let host = host(request)?;
     origins.check(headers, host, peer).map_err(|reason| {
@@ -132,43 +134,47 @@ pub(crate) fn accept_upgrade<T>(
             origin = ?origin,
             host = ?host,
             reason,
-            "a WebSocket was refused because of its Origin; if the page is yours, allow it with `ServerBuilder::origins`"
+            "WebSocket rejected because of its Origin; to accept the page, add it to `ServerBuilder::origins`"
         );
         UpgradeError::new(StatusCode::FORBIDDEN, reason)
     })?;
     if !fields::elements(headers, header::SEC_WEBSOCKET_PROTOCOL).any(|name| name == SUBPROTOCOL) {
-        return Err(UpgradeError::bad_request("the WebSocket has to offer the subprotocol sockets.v1"));
+        return Err(UpgradeError::bad_request("the request does not offer the subprotocol sockets.v1"));
     }
     response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
     Ok(response)
 }
 
-/// Checks an upgrade over HTTP/1.1, and returns the answer to its key.
+/// Checks an upgrade over HTTP/1.1, and returns the value of `Sec-WebSocket-Accept`.
 fn check_upgrade<T>(request: &Request<T>) -> Result<HeaderValue, UpgradeError> {
     let headers = request.headers();
     if request.method() != Method::GET {
         return Err(UpgradeError::NOT_GET);
     }
     if request.version() != Version::HTTP_11 {
-        return Err(UpgradeError::bad_request("WebSockets need HTTP/1.1 or HTTP/2"));
+        return Err(UpgradeError::bad_request("WebSocket requires HTTP/1.1 or HTTP/2"));
     }
     if !fields::has(headers, header::CONNECTION, "upgrade") || !fields::has(headers, header::UPGRADE, "websocket") {
-        return Err(UpgradeError::new(StatusCode::UPGRADE_REQUIRED, "only WebSockets are served here"));
+        return Err(UpgradeError::new(
+            StatusCode::UPGRADE_REQUIRED,
+            "the server accepts only WebSocket connections at this path",
+        ));
     }
     check_version(headers)?;
     let key = fields::single(headers, header::SEC_WEBSOCKET_KEY).filter(|key| is_key(key));
-    let key = key.ok_or(UpgradeError::bad_request("the request needs one Sec-WebSocket-Key, of 16 bytes in base64"))?;
+    let key =
+        key.ok_or(UpgradeError::bad_request("the request needs a single Sec-WebSocket-Key of 16 bytes in base64"))?;
     let accept = HeaderValue::try_from(derive_accept_key(key.as_bytes()));
-    accept.map_err(|_| UpgradeError::bad_request("the Sec-WebSocket-Key cannot be answered"))
+    accept.map_err(|_| UpgradeError::bad_request("the Sec-WebSocket-Key is invalid"))
 }
 
 fn check_version(headers: &HeaderMap) -> Result<(), UpgradeError> {
     let is_13 = fields::single(headers, header::SEC_WEBSOCKET_VERSION) == Some("13");
-    let declined = UpgradeError::new(StatusCode::UPGRADE_REQUIRED, "only WebSockets of version 13 are served here");
-    if is_13 { Ok(()) } else { Err(declined) }
+    let error = UpgradeError::new(StatusCode::UPGRADE_REQUIRED, "the server supports only WebSocket version 13");
+    if is_13 { Ok(()) } else { Err(error) }
 }
 
-/// Returns `true` if this is the base64 form of 16 bytes.
+/// Returns `true` if `key` is the base64 encoding of 16 bytes.
 fn is_key(key: &str) -> bool {
     let digits = key.strip_suffix("==").unwrap_or_default();
     digits.len() == 22 && digits.bytes().all(|digit| digit.is_ascii_alphanumeric() || digit == b'+' || digit == b'/')
@@ -180,53 +186,50 @@ fn has_body(headers: &HeaderMap) -> bool {
     headers.contains_key(header::TRANSFER_ENCODING) || has_length && !is_empty
 }
 
-/// Returns the host that a request is for. Over HTTP/1.1 there has to be one Host; a target with an authority overrides
-/// it (RFC 9112, 3.2).
+/// Returns the host of a request.
+///
+/// Over HTTP/1.1 a single `Host` is required. A target with an authority overrides it (RFC 9112, 3.2).
 fn host<T>(request: &Request<T>) -> Result<&str, UpgradeError> {
     let host = fields::single(request.headers(), header::HOST).filter(|host| is_host(host));
     let target = request.uri().authority().map(uri::Authority::as_str).filter(|host| is_host(host));
     let host =
         if request.version() == Version::HTTP_2 { target.or(host) } else { host.map(|host| target.unwrap_or(host)) };
-    host.ok_or(UpgradeError::bad_request("the request needs one Host, with a host and maybe a port"))
+    host.ok_or(UpgradeError::bad_request("the request needs a single Host: a host name with an optional port"))
 }
 
 fn is_host(host: &str) -> bool {
     !host.contains('@') && host.parse::<uri::Authority>().is_ok_and(|authority| !authority.host().is_empty())
 }
 
-/// The handshake that began with this request.
-pub(crate) fn of_request<T>(handshake: ConnectInfo, request: Request<T>) -> ConnectInfo {
+/// Adds the facts of the upgrade request to `info`.
+pub(crate) fn connect_info<T>(info: ConnectInfo, request: Request<T>) -> ConnectInfo {
     let (parts, _) = request.into_parts();
     let path = parts.uri.path_and_query().map_or_else(String::new, ToString::to_string);
     let mut headers = parts.headers;
     for secret in [header::COOKIE, header::AUTHORIZATION, header::PROXY_AUTHORIZATION] {
-        // They do not belong into a log that a handshake is printed to.
+        // Secrets must not appear in the `Debug` output of a `ConnectInfo`.
         if let Entry::Occupied(mut values) = headers.entry(secret) {
             values.iter_mut().for_each(|value| value.set_sensitive(true));
         }
     }
-    ConnectInfo { path, headers, extensions: parts.extensions, ..handshake }
+    ConnectInfo { path, headers, extensions: parts.extensions, ..info }
 }
 
-/// Sends the reason, and waits for the client to have read it.
-async fn reject_upgrade(
-    mut reader: impl AsyncRead + Unpin,
-    mut writer: impl AsyncWrite + Unpin,
-    declined: &UpgradeError,
-) {
+/// Sends the error response, and waits until the client has read it.
+async fn reject_upgrade(mut reader: impl AsyncRead + Unpin, mut writer: impl AsyncWrite + Unpin, error: &UpgradeError) {
     let mut response = Response::new(());
-    *response.status_mut() = declined.status;
-    *response.headers_mut() = declined.headers();
-    let length = HeaderValue::from(declined.reason.len() + 1);
+    *response.status_mut() = error.status;
+    *response.headers_mut() = error.headers();
+    let length = HeaderValue::from(error.reason.len() + 1);
     response.headers_mut().insert(header::CONTENT_LENGTH, length);
     response.headers_mut().append(header::CONNECTION, HeaderValue::from_static("close"));
     let mut bytes = Vec::new();
     if write_response(&mut bytes, &response).is_err() {
         return;
     }
-    bytes.extend_from_slice(declined.reason.as_bytes());
+    bytes.extend_from_slice(error.reason.as_bytes());
     bytes.push(b'\n');
-    let told = async {
+    let sent = async {
         writer.write_all(&bytes).await?;
         writer.shutdown().await?;
         let mut rest = [0; 1024];
@@ -241,7 +244,7 @@ async fn reject_upgrade(
         std::io::Result::Ok(())
     };
     // The client may have left, or keep sending.
-    let _ = tokio::time::timeout(CLOSE_TIMEOUT, told).await;
+    let _ = tokio::time::timeout(CLOSE_TIMEOUT, sent).await;
 }
 
 #[cfg(test)]
@@ -282,7 +285,7 @@ mod tests {
         ("Sec-WebSocket-Protocol", "chat, sockets.v1"),
     ];
 
-    fn agreed(headers: &[(&str, &str)]) -> Result<Response<()>, UpgradeError> {
+    fn upgrade(headers: &[(&str, &str)]) -> Result<Response<()>, UpgradeError> {
         accept_upgrade(&request(headers), &Origins::default(), None)
     }
 
@@ -298,7 +301,7 @@ mod tests {
             ("Sec-WebSocket-Protocol", "chat"),
             ("Sec-WebSocket-Protocol", "sockets.v1"),
         ];
-        let response = agreed(&others.copied().chain(lists).collect::<Vec<_>>()).unwrap();
+        let response = upgrade(&others.copied().chain(lists).collect::<Vec<_>>()).unwrap();
         assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
         assert_eq!(response.headers()[header::SEC_WEBSOCKET_ACCEPT], "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
     }
@@ -319,11 +322,11 @@ mod tests {
     }
 
     #[test]
-    fn host_is_the_authority_of_the_target_if_it_has_one() {
+    fn authority_of_target_overrides_host() {
         let mut request = request(&GOOD);
         assert_eq!(host(&request), Ok("example.com"));
         *request.uri_mut() = "ws://user@other.example/live".parse().unwrap();
-        assert_eq!(host(&request), Ok("example.com"), "an authority with a user is none");
+        assert_eq!(host(&request), Ok("example.com"), "an authority with a user is ignored");
         *request.uri_mut() = "ws://other.example:80/live".parse().unwrap();
         assert_eq!(host(&request), Ok("other.example:80"));
         request.headers_mut().remove(header::HOST);
@@ -332,7 +335,7 @@ mod tests {
         assert_eq!(host(&request), Ok("other.example:80"));
     }
 
-    /// Keeps the last event's fields.
+    /// A subscriber that stores the fields of the last event.
     #[derive(Clone, Default)]
     struct Log(Arc<Mutex<String>>);
 
@@ -361,18 +364,18 @@ mod tests {
     }
 
     #[test]
-    fn refused_origin_is_logged_with_the_setting_to_change() {
+    fn rejected_origin_is_logged_with_the_remedy() {
         let log = Log::default();
         let headers = [&GOOD[..], &[("Origin", "https://evil.example")]].concat();
-        let declined = tracing::subscriber::with_default(log.clone(), || agreed(&headers)).unwrap_err();
-        assert_eq!(declined.status, StatusCode::FORBIDDEN);
+        let error = tracing::subscriber::with_default(log.clone(), || upgrade(&headers)).unwrap_err();
+        assert_eq!(error.status, StatusCode::FORBIDDEN);
         let logged = log.0.lock().clone();
         for part in ["WARN", "origin=\"https://evil.example\"", "host=\"example.com\"", "ServerBuilder::origins"] {
             assert!(logged.contains(part), "{part}: {logged}");
         }
     }
 
-    /// A line of a request, which may be a good one, or a part of one.
+    /// Generates a line of a request: a valid one, an invalid one, or a part of one.
     fn line() -> impl Strategy<Value = String> {
         let good = prop::sample::select(GOOD.to_vec()).prop_map(|(name, value)| format!("{name}: {value}\r\n"));
         prop_oneof![
@@ -387,7 +390,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_request_is_answered(
+        fn any_request_receives_a_response(
             first in prop_oneof![Just("GET / HTTP/1.1\r\n".to_owned()), "[A-Z]{1,7} /.{0,5} HTTP/[0-3].[01]\r\n", ".{1,20}\r\n"],
             lines in prop::collection::vec(line(), 0..12),
         ) {
@@ -395,22 +398,22 @@ mod tests {
             runtime.block_on(async {
                 let (near, far) = duplex(1 << 16);
                 let (reader, writer) = split(near);
-                let (mut answers, mut requests) = split(far);
+                let (mut responses, mut requests) = split(far);
                 requests.write_all(format!("{first}{}\r\n\r\n", lines.concat()).as_bytes()).await.unwrap();
                 requests.shutdown().await.unwrap();
-                let entrance = Arc::new(UpgradePolicy::new(&Origins::default(), "/".to_owned()));
-                let accepted = accept(reader, writer, entrance, ConnectInfo::over("ws")).await;
+                let policy = Arc::new(UpgradePolicy::new(&Origins::default(), "/".to_owned()));
+                let accepted = accept(reader, writer, policy, ConnectInfo::over("ws")).await;
                 let is_accepted = accepted.is_ok();
                 drop(accepted);
-                let mut answer = String::new();
-                answers.read_to_string(&mut answer).await.unwrap();
+                let mut response = String::new();
+                responses.read_to_string(&mut response).await.unwrap();
                 let expected = if is_accepted { "HTTP/1.1 101 " } else { "HTTP/1.1 4" };
-                assert!(answer.starts_with(expected), "{answer}");
+                assert!(response.starts_with(expected), "{response}");
             });
         }
     }
 
-    /// Sends without end, and counts how often it is read.
+    /// An endless stream that counts reads.
     struct Endless(Arc<AtomicU32>);
 
     impl AsyncRead for Endless {
@@ -422,7 +425,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn declined_client_that_keeps_sending_is_read_at_a_bounded_rate() {
+    async fn rejected_client_is_read_at_a_bounded_rate() {
         let reads = Arc::new(AtomicU32::new(0));
         reject_upgrade(Endless(Arc::clone(&reads)), tokio::io::sink(), &UpgradeError::NOT_GET).await;
         let reads = reads.load(Ordering::Relaxed);

@@ -98,7 +98,7 @@ async fn client_certificate_reaches_authentication() {
 async fn tls_without_a_certificate_is_not_bound() {
     let failed = Server::builder().bind("tls://127.0.0.1:0").await.unwrap_err();
     assert!(matches!(failed, BindError::Listen { .. }), "{failed:?}");
-    assert!(failed.to_string().contains("call its method `tls` first"), "{failed}");
+    assert!(failed.to_string().contains("call `ServerBuilder::tls` first"), "{failed}");
 }
 
 #[tokio::test]

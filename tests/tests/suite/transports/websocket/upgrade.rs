@@ -68,8 +68,8 @@ pub(super) fn bad_requests(address: SocketAddr) -> Vec<(String, &'static str, &'
     let with = |headers: &str| request(address, headers);
     vec![
         (good.replace("GET", "POST"), "405", "GET"),
-        (good.replace("Upgrade: WebSocket", "X: y"), "426", "only WebSockets"),
-        (good.replace("Connection: keep-alive, Upgrade", "Connection: close"), "426", "only WebSockets"),
+        (good.replace("Upgrade: WebSocket", "X: y"), "426", "only WebSocket connections"),
+        (good.replace("Connection: keep-alive, Upgrade", "Connection: close"), "426", "only WebSocket connections"),
         (good.replace("Version: 13", "Version: 8"), "426", "version 13"),
         (with("Sec-WebSocket-Version: 13\r\n"), "426", "version 13"),
         (good.replace("HTTP/1.1", "HTTP/1.0"), "400", "HTTP/1"),
@@ -158,7 +158,7 @@ async fn websocket_at_a_path_is_at_that_path_alone() {
     Client::builder().connect(&format!("ws://{address}/live?room=1")).await.unwrap();
     let elsewhere = Client::builder().connect(&format!("ws://{address}/dead")).await.unwrap_err();
     assert!(
-        matches!(&elsewhere, ConnectError::Handshake(words) if words.contains("404") && words.ends_with("the WebSocket is at another path")),
+        matches!(&elsewhere, ConnectError::Handshake(words) if words.contains("404") && words.ends_with("no WebSocket is served at this path")),
         "{elsewhere}"
     );
 }

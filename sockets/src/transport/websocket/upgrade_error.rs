@@ -1,32 +1,32 @@
-//! How a server answers a request that does not become a WebSocket.
+//! Responses to requests that are not upgraded to WebSocket.
 
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use crate::connect_error::AcceptError;
 
-/// The answer to a request that does not become a WebSocket.
+/// The error response to a request that is not upgraded to WebSocket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct UpgradeError {
     pub(crate) status: StatusCode,
-    /// The reason, in the body of the answer and in the server's log.
+    /// The reason, in the body of the response and in the server's log.
     pub(crate) reason: &'static str,
-    /// The method that the request should have had, if it had another one.
+    /// The expected method, if the request has another one.
     method: Option<&'static str>,
 }
 
 impl UpgradeError {
-    pub(super) const NOT_GET: Self = Self::method("GET", "a WebSocket over HTTP/1.1 begins with GET");
-    pub(super) const NOT_CONNECT: Self = Self::method("CONNECT", "a WebSocket over HTTP/2 begins with CONNECT");
+    pub(super) const NOT_GET: Self = Self::method("GET", "a WebSocket over HTTP/1.1 requires the method GET");
+    pub(super) const NOT_CONNECT: Self = Self::method("CONNECT", "a WebSocket over HTTP/2 requires the method CONNECT");
 
-    /// The connection of the request is not this side's to use.
+    /// The HTTP server does not hand over the connection of the request.
     #[cfg(feature = "axum")]
     pub(crate) const NOT_UPGRADABLE: Self =
-        Self::new(StatusCode::UPGRADE_REQUIRED, "this connection cannot become a WebSocket");
+        Self::new(StatusCode::UPGRADE_REQUIRED, "this connection cannot be upgraded to WebSocket");
 
-    /// Too many clients are connecting.
+    /// The maximum number of pending handshakes is reached.
     #[cfg(feature = "axum")]
     pub(crate) const BUSY: Self =
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "too many others are connecting: try again later");
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "too many pending handshakes; try again later");
 
     pub(super) const fn new(status: StatusCode, reason: &'static str) -> Self {
         Self { status, reason, method: None }
@@ -40,7 +40,7 @@ impl UpgradeError {
         Self { status: StatusCode::METHOD_NOT_ALLOWED, reason, method: Some(method) }
     }
 
-    /// The headers that go with the status.
+    /// Returns the headers of the response.
     pub(crate) fn headers(&self) -> HeaderMap {
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
@@ -58,6 +58,6 @@ impl UpgradeError {
 
 impl From<UpgradeError> for AcceptError {
     fn from(UpgradeError { status, reason, .. }: UpgradeError) -> Self {
-        Self::Handshake(format!("the request was answered with {status}: {reason}"))
+        Self::Handshake(format!("the WebSocket request was rejected with {status}: {reason}"))
     }
 }
