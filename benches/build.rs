@@ -1,4 +1,5 @@
-//! What `tonic` is to serve, written in Rust and not as a .proto file, so that no `protoc` has to be installed.
+//! Generates the gRPC service for `tonic`. It is defined in Rust, because a .proto file would
+//! require `protoc`.
 
 use tonic_prost_build::manual::{Builder, Method, Service};
 
@@ -7,14 +8,14 @@ fn main() {
         let codec = "tonic_prost::ProstCodec";
         Method::builder().name(name).route_name(route).input_type(input).output_type(output).codec_path(codec)
     };
-    let (order, blob, news, nothing) = ("super::OrderMessage", "super::Blob", "super::NewsMessage", "super::Nothing");
+    let (order, blob, news, empty) = ("super::OrderMessage", "super::Blob", "super::NewsMessage", "super::Empty");
     let orders = Service::builder()
         .name("Orders")
         .package("bench")
         .method(method("echo", "Echo", order, order).build())
         .method(method("large", "Large", blob, blob).build())
-        .method(method("placed", "Placed", order, nothing).client_streaming().build())
-        .method(method("join", "Join", nothing, news).server_streaming().build())
+        .method(method("placed", "Placed", order, empty).client_streaming().build())
+        .method(method("join", "Join", empty, news).server_streaming().build())
         .build();
     Builder::new().compile(&[orders]);
 }

@@ -1,5 +1,5 @@
-// The server of the contestant `socket.io`. It prints its addresses, serves, and obeys orders on the control
-// connection, as src/control.rs describes.
+// The server of the subject `socket.io`. It prints its addresses, serves, and executes commands of the
+// control connection, see src/control.rs.
 
 import { createServer } from "node:http";
 import net from "node:net";
@@ -16,7 +16,7 @@ let reached;
 const http = createServer();
 const io = new Server(http, { transports: ["websocket"], serveClient: false, maxHttpBufferSize: 8e6 });
 
-// As the library's page on performance advises, for memory.
+// Saves memory, as the performance page of the library's documentation advises.
 io.engine.on("connection", (connection) => {
   connection.request = null;
 });
@@ -52,34 +52,34 @@ async function broadcast({ messages, size, pace }) {
   return "done";
 }
 
-async function ask(questions) {
+async function broadcastRequests(requests) {
   const started = performance.now();
   let replies = 0;
-  for (let id = 0; id < questions; id += 1) {
+  for (let id = 0; id < requests; id += 1) {
     const order = { id, item: "broadsword", count: 3, price: 12.5 };
-    replies += (await io.to(ROOM).timeout(30_000).emitWithAck("ask", order)).length;
+    replies += (await io.to(ROOM).timeout(30_000).emitWithAck("echo", order)).length;
   }
   return { replies: { replies, seconds: (performance.now() - started) / 1000 } };
 }
 
-async function obey(order) {
-  if (order.emits !== undefined) {
-    if (emits < order.emits) {
+async function execute(command) {
+  if (command.emits !== undefined) {
+    if (emits < command.emits) {
       await new Promise((resolve) => {
-        awaited = order.emits;
+        awaited = command.emits;
         reached = resolve;
       });
     }
     return "done";
   }
-  return order.broadcast ? broadcast(order.broadcast) : ask(order.ask);
+  return command.broadcast ? broadcast(command.broadcast) : broadcastRequests(command.broadcast_requests);
 }
 
 const control = net.createServer({ noDelay: true }, async (connection) => {
   // The client's process may be killed.
   connection.on("error", () => connection.destroy());
   for await (const line of readline.createInterface({ input: connection })) {
-    const outcome = await obey(JSON.parse(line)).catch((error) => ({ failed: String(error) }));
+    const outcome = await execute(JSON.parse(line)).catch((error) => ({ failed: String(error) }));
     connection.write(JSON.stringify(outcome) + "\n");
   }
 });

@@ -1,5 +1,7 @@
-//! How a client's process tells the server's process what to do: a connection of its own beside what is measured, one
-//! line of JSON for each order and one for its completion. The same for contestants in other languages.
+//! The control protocol, by which a client's process sends commands to its server's process.
+//!
+//! It uses a separate connection, which is not measured. A command and its outcome are one line of
+//! JSON each, also for subjects in other languages.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -12,23 +14,23 @@ use tokio::{
 };
 
 use crate::{
-    contestant::Contestant,
     counter::Counter,
     payload::{News, Order},
+    subject::Subject,
 };
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Command {
-    /// Wait until so many emits have been handled since the server began.
+    /// Waits until this number of emits has been handled since the start of the server.
     Emits(u64),
     Broadcast {
         messages: u64,
         size: usize,
         pace: Pace,
     },
-    /// So many questions, one after another.
-    Ask(u64),
+    /// Sends this number of sequential broadcast requests.
+    BroadcastRequests(u64),
 }
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -36,9 +38,9 @@ pub enum Command {
 pub enum Pace {
     /// The emitter yields after each message.
     Steady,
-    /// It does not.
+    /// The emitter does not yield.
     Burst,
-    /// So many a second.
+    /// The emitter sends this number of messages each second.
     PerSecond(u32),
 }
 
@@ -50,7 +52,7 @@ pub enum Outcome {
     Failed(String),
 }
 
-/// The client's end.
+/// The client of the control connection.
 pub struct Control(BufReader<TcpStream>);
 
 impl Control {
@@ -60,20 +62,20 @@ impl Control {
         Ok(Self(BufReader::new(stream)))
     }
 
-    pub async fn order(&mut self, command: &Command) -> Result<Outcome> {
+    pub async fn execute(&mut self, command: &Command) -> Result<Outcome> {
         let line = serde_json::to_string(command)? + "\n";
         self.0.get_mut().write_all(line.as_bytes()).await?;
-        let mut answer = String::new();
-        self.0.read_line(&mut answer).await?;
-        match serde_json::from_str(&answer).context("the server's answer")? {
-            Outcome::Failed(reason) => bail!("the server: {reason}"),
+        let mut outcome = String::new();
+        self.0.read_line(&mut outcome).await?;
+        match serde_json::from_str(&outcome).context("invalid outcome")? {
+            Outcome::Failed(reason) => bail!("the server failed: {reason}"),
             outcome => Ok(outcome),
         }
     }
 }
 
-/// The server's end: obeys for ever.
-pub async fn obey<C: Contestant>(listener: TcpListener, server: Arc<C::Server>, emits: Arc<Counter>) -> Result<()> {
+/// Executes commands of clients, and never returns.
+pub async fn serve<C: Subject>(listener: TcpListener, server: Arc<C::Server>, emits: Arc<Counter>) -> Result<()> {
     loop {
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;
@@ -82,7 +84,7 @@ pub async fn obey<C: Contestant>(listener: TcpListener, server: Arc<C::Server>, 
             let (read, mut write) = stream.into_split();
             let mut lines = BufReader::new(read).lines();
             while let Some(line) = lines.next_line().await? {
-                let outcome = match carry_out::<C>(&server, &emits, serde_json::from_str(&line)?).await {
+                let outcome = match execute::<C>(&server, &emits, serde_json::from_str(&line)?).await {
                     Ok(outcome) => outcome,
                     Err(error) => Outcome::Failed(format!("{error:#}")),
                 };
@@ -93,10 +95,10 @@ pub async fn obey<C: Contestant>(listener: TcpListener, server: Arc<C::Server>, 
     }
 }
 
-async fn carry_out<C: Contestant>(server: &C::Server, emits: &Counter, command: Command) -> Result<Outcome> {
+async fn execute<C: Subject>(server: &C::Server, emits: &Counter, command: Command) -> Result<Outcome> {
     match command {
         Command::Emits(number) => {
-            emits.reached(number).await;
+            emits.wait_for(number).await;
             Ok(Outcome::Done)
         }
         Command::Broadcast { messages, size, pace } => {
@@ -118,10 +120,10 @@ async fn carry_out<C: Contestant>(server: &C::Server, emits: &Counter, command: 
             }
             Ok(Outcome::Done)
         }
-        Command::Ask(questions) => {
+        Command::BroadcastRequests(requests) => {
             let (started, mut replies) = (Instant::now(), 0);
-            for id in 0..questions {
-                replies += C::ask(server, Order::new(id)).await? as u64;
+            for id in 0..requests {
+                replies += C::broadcast_request(server, Order::new(id)).await? as u64;
             }
             Ok(Outcome::Replies { replies, seconds: started.elapsed().as_secs_f64() })
         }

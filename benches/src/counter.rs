@@ -1,4 +1,4 @@
-//! Counting what arrives, and waiting for it.
+//! Counters of received messages, and waiting for a count.
 
 use std::sync::{
     Arc,
@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 
 use crate::payload::now;
 
-/// Counts up, and tells one waiter when a number is reached.
+/// A counter that wakes a single waiter when it reaches a number.
 #[derive(Debug, Default)]
 pub struct Counter {
     count: AtomicU64,
@@ -19,16 +19,16 @@ pub struct Counter {
 }
 
 impl Counter {
-    pub fn add(&self, more: u64) {
-        let count = self.count.fetch_add(more, Ordering::SeqCst) + more;
+    pub fn add(&self, count: u64) {
+        let total = self.count.fetch_add(count, Ordering::SeqCst) + count;
         let awaited = self.awaited.load(Ordering::SeqCst);
-        if count >= awaited && count - more < awaited {
+        if total >= awaited && total - count < awaited {
             self.reached.notify_one();
         }
     }
 
-    /// Waits until `number` has been counted since the beginning.
-    pub async fn reached(&self, number: u64) {
+    /// Waits until the counter has reached `number`.
+    pub async fn wait_for(&self, number: u64) {
         self.awaited.store(number, Ordering::SeqCst);
         while self.count.load(Ordering::SeqCst) < number {
             self.reached.notified().await;
@@ -36,51 +36,54 @@ impl Counter {
     }
 }
 
-/// The members of a room, in the client's process: notes what has reached the last of them.
+/// The members of a room, in the client's process. Records when the last member receives a message.
 #[derive(Debug)]
 pub struct Room {
     members: u64,
-    /// After so many messages a member has all.
+    /// The number of messages after which a member is complete.
     expected: AtomicU64,
     complete: Counter,
-    /// For each message how many members have it, and when the last one did since it was sent: if anybody wants to know.
+    /// For each timed message, the number of members that have received it.
     arrivals: Vec<AtomicU64>,
+    /// For each timed message, the time from sending to the last member.
     delays: Mutex<Vec<u64>>,
 }
 
 impl Room {
-    /// Notes the delays of `paced` messages.
-    pub fn new(members: usize, paced: usize) -> Arc<Self> {
+    /// Creates a room that records the delays of its first `timed` messages.
+    pub fn new(members: usize, timed: usize) -> Arc<Self> {
         Arc::new(Self {
             members: members as u64,
             expected: AtomicU64::new(u64::MAX),
             complete: Counter::default(),
-            arrivals: (0..paced).map(|_| AtomicU64::new(0)).collect(),
+            arrivals: (0..timed).map(|_| AtomicU64::new(0)).collect(),
             delays: Mutex::default(),
         })
     }
 
-    /// To be called before the messages are sent; all counts are since the beginning.
+    /// Sets the total number of messages after which a member is complete. Call it before they are
+    /// sent.
     pub fn expect(&self, messages: u64) {
         self.expected.store(messages, Ordering::SeqCst);
     }
 
-    /// Waits until every member has had all that it expects, for the `time`th time.
+    /// Waits until all members are complete, for the `time`th time.
     pub async fn complete(&self, time: u64) {
-        self.complete.reached(self.members * time).await;
+        self.complete.wait_for(self.members * time).await;
     }
 
-    /// Nanoseconds from the sending of each message to its arrival at the last member.
+    /// Returns the time in nanoseconds from the sending of each message to its receipt by the last
+    /// member.
     pub fn take_delays(&self) -> Vec<u64> {
         std::mem::take(&mut self.delays.lock())
     }
 
-    fn last_has(&self, sent: u64) {
+    fn record_delay(&self, sent: u64) {
         self.delays.lock().push(now().saturating_sub(sent));
     }
 }
 
-/// One member: each connection has one, whether it joins the room or not.
+/// The state of a connection as a member. Each connection has one, even if it does not join.
 #[derive(Debug)]
 pub struct Member {
     room: Arc<Room>,
@@ -92,12 +95,12 @@ impl Member {
         Arc::new(Self { room: Arc::clone(room), messages: AtomicU64::new(0) })
     }
 
-    /// A message has arrived and has been decoded; `sent` is what it says.
-    pub fn arrived(&self, sent: u64) {
+    /// Counts a decoded message, which was sent at `sent`.
+    pub fn received(&self, sent: u64) {
         let before = self.messages.fetch_add(1, Ordering::Relaxed);
         let arrivals = usize::try_from(before).ok().and_then(|message| self.room.arrivals.get(message));
         if arrivals.is_some_and(|members| members.fetch_add(1, Ordering::Relaxed) + 1 == self.room.members) {
-            self.room.last_has(sent);
+            self.room.record_delay(sent);
         }
         if before + 1 == self.room.expected.load(Ordering::Relaxed) {
             self.room.complete.add(1);

@@ -1,9 +1,9 @@
-//! What a workload finds out: a few numbers under a name, which says the unit.
+//! The results of a workload: numbers with a name, which includes the unit.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// Printed by a client's process as one line of JSON, an object of numbers.
+/// Named numbers, which a client's process prints as one line of JSON.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Figures(pub Map<String, Value>);
@@ -14,14 +14,14 @@ impl Figures {
         self
     }
 
-    /// The two percentiles of these times in nanoseconds, as microseconds.
+    /// Adds the 50th and 99th percentile, in microseconds, of times in nanoseconds.
     pub fn with_percentiles(self, mut nanoseconds: Vec<u64>) -> Self {
         nanoseconds.sort_unstable();
         let percentile = |percent: usize| {
             let index = (nanoseconds.len() * percent / 100).min(nanoseconds.len().saturating_sub(1));
             nanoseconds.get(index).map_or(f64::NAN, |&time| time as f64 / 1000.0)
         };
-        let (half, most) = (percentile(50), percentile(99));
-        self.with("p50 µs", half).with("p99 µs", most)
+        let (p50, p99) = (percentile(50), percentile(99));
+        self.with("p50 µs", p50).with("p99 µs", p99)
     }
 }

@@ -1,12 +1,13 @@
-//! The bench: the same workloads through `sockets`, through its rivals, and by hand. See README.md.
+//! Runs the same workloads with `sockets`, with other libraries and with hand-written code. See
+//! README.md.
 
-mod contestant;
-mod contestants;
 mod control;
 mod counter;
 mod figures;
 mod orchestrator;
 mod payload;
+mod subject;
+mod subjects;
 mod usage;
 mod wire;
 mod workloads;
@@ -22,9 +23,9 @@ use tokio::{
 };
 
 use crate::{
-    contestant::Contestant,
-    contestants::with_contestant,
     counter::Counter,
+    subject::Subject,
+    subjects::with_subject,
     usage::Process,
     workloads::{Setting, Workload},
 };
@@ -38,43 +39,43 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Everything: contestants interleaved in rounds, medians, and a table.
+    /// Runs all workloads, with subjects interleaved in rounds, and prints a table of medians.
     Run(orchestrator::RunOptions),
-    /// One server. Prints a line with its two addresses, and runs until it is killed.
+    /// Runs a server, which prints a line with its two addresses and runs until it is killed.
     Server {
-        contestant: String,
+        subject: String,
         #[arg(long, value_enum, default_value_t)]
         runtime: Flavour,
     },
-    /// How many bytes calls, emits and messages to a room are on the wire.
+    /// Counts the bytes of calls, emits and messages to a room on the wire.
     Wire {
-        /// All, or these.
-        contestants: Vec<String>,
+        /// The subjects. Without any, all.
+        subjects: Vec<String>,
     },
-    /// One workload against a server. Prints a line of figures.
+    /// Runs a workload against a server, and prints a line of figures.
     Client(ClientOptions),
 }
 
 #[derive(Args)]
 struct ClientOptions {
-    contestant: String,
+    subject: String,
     workload: Workload,
-    /// As the server printed it.
+    /// The address that the server printed.
     #[arg(long)]
     address: SocketAddr,
     #[arg(long)]
     control: SocketAddr,
-    /// The server's process, for its processor time and memory.
+    /// The process ID of the server, whose processor time and memory are measured.
     #[arg(long)]
     server_pid: u32,
     #[arg(long, value_enum, default_value_t)]
     runtime: Flavour,
-    /// A tenth of the usual time.
+    /// Takes a tenth of the usual time.
     #[arg(long)]
     quick: bool,
 }
 
-/// Which of tokio's runtimes both processes have.
+/// The tokio runtime of both processes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Flavour {
@@ -92,7 +93,8 @@ impl Flavour {
         Ok(builder.enable_all().build()?)
     }
 
-    /// Runs on a worker, as a program's tasks do, and not on the thread that waits for them.
+    /// Runs a future on a worker thread, like the tasks of a program, and not on the blocked main
+    /// thread.
     fn run<T: Send + 'static>(self, future: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
         let runtime = self.runtime()?;
         let result = runtime.block_on(async { tokio::spawn(future).await? });
@@ -101,7 +103,7 @@ impl Flavour {
     }
 }
 
-/// What a server prints.
+/// The addresses that a server prints.
 #[derive(Debug, Serialize, Deserialize)]
 struct Addresses {
     address: SocketAddr,
@@ -109,13 +111,13 @@ struct Addresses {
 }
 
 fn main() -> ExitCode {
-    let done = match Arguments::parse().command {
+    let result = match Arguments::parse().command {
         Command::Run(options) => options.run(),
-        Command::Server { contestant, runtime } => with_contestant!(&contestant, C => serve::<C>(runtime)),
-        Command::Wire { contestants } => wire::run(&contestants),
-        Command::Client(options) => with_contestant!(&options.contestant, C => client::<C>(&options)),
+        Command::Server { subject, runtime } => with_subject!(&subject, C => serve::<C>(runtime)),
+        Command::Wire { subjects } => wire::run(&subjects),
+        Command::Client(options) => with_subject!(&options.subject, C => client::<C>(&options)),
     };
-    match done {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error:#}");
@@ -124,18 +126,18 @@ fn main() -> ExitCode {
     }
 }
 
-fn serve<C: Contestant>(flavour: Flavour) -> Result<()> {
+fn serve<C: Subject>(flavour: Flavour) -> Result<()> {
     rlimit::increase_nofile_limit(u64::MAX)?;
     flavour.run(async {
         let emits = Arc::new(Counter::default());
         let (address, server) = C::serve(Arc::clone(&emits)).await?;
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         print_line(&Addresses { address, control: listener.local_addr()? })?;
-        control::obey::<C>(listener, Arc::new(server), emits).await
+        control::serve::<C>(listener, Arc::new(server), emits).await
     })
 }
 
-fn client<C: Contestant>(options: &ClientOptions) -> Result<()> {
+fn client<C: Subject>(options: &ClientOptions) -> Result<()> {
     rlimit::increase_nofile_limit(u64::MAX)?;
     let workload = options.workload;
     let setting = Setting {

@@ -1,8 +1,8 @@
-//! What travels: the same types for every contestant.
+//! The payload types of all subjects.
 
 use serde::{Deserialize, Serialize};
 
-/// What calls and emits carry: the small struct of an everyday program.
+/// The payload of calls and emits: a small struct, as in a typical program.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Order {
     pub id: u64,
@@ -17,22 +17,23 @@ impl Order {
     }
 }
 
-/// What a server tells a room, about 128 bytes of it.
+/// The payload of a message to a room, usually 128 bytes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct News {
-    /// When it was sent, by [`now`].
+    /// The time of sending, from [`now`].
     pub sent: u64,
     pub text: String,
 }
 
 impl News {
-    /// A message that postcard encodes in `size` bytes: 9 for the time, 1 for the length of the text.
+    /// Creates a message that postcard encodes in `size` bytes: 9 for the time, 1 for the length of
+    /// the text.
     pub fn new(size: usize) -> Self {
         Self { sent: now(), text: "n".repeat(size.saturating_sub(10)) }
     }
 }
 
-/// Nanoseconds of a clock that the two processes share.
+/// Returns the time of the system clock, which both processes share, in nanoseconds.
 pub fn now() -> u64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)

@@ -1,28 +1,29 @@
-//! What the system says about the server's process.
+//! The resource usage of the server's process.
 
 use std::{fs, time::Duration};
 
 use anyhow::{Context, Result};
 
-/// A process by its number.
+/// A process, by its ID.
 #[derive(Clone, Copy, Debug)]
 pub struct Process(pub u32);
 
 impl Process {
-    /// The processor time that its threads have used, their own and the system's for them. It is in `stat` too, but in
-    /// hundredths of a second, which are too coarse here.
+    /// Returns the processor time of all threads, in user and kernel mode.
+    ///
+    /// `stat` has it, too, but its unit of 10 ms is too coarse.
     pub fn cpu(self) -> Result<Duration> {
         let mut total = Duration::ZERO;
         for thread in fs::read_dir(format!("/proc/{}/task", self.0))? {
-            // It may have ended meanwhile.
+            // The thread may have ended.
             let Ok(schedstat) = fs::read_to_string(thread?.path().join("schedstat")) else { continue };
-            let running = schedstat.split_whitespace().next().context("no times")?;
+            let running = schedstat.split_whitespace().next().context("empty schedstat")?;
             total += Duration::from_nanos(running.parse()?);
         }
         Ok(total)
     }
 
-    /// The memory that it occupies, in bytes.
+    /// Returns the resident memory in bytes.
     pub fn memory(self) -> Result<u64> {
         let rollup = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.0))?;
         let line = rollup.lines().find_map(|line| line.strip_prefix("Rss:")).context("no Rss")?;

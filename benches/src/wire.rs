@@ -1,5 +1,6 @@
-//! `bench wire`: how many bytes a call, an emit and a message to a room are on the wire. Counted, not timed: the client
-//! talks to its server through a proxy.
+//! `bench wire`: counts the bytes of a call, an emit and a message to a room on the wire.
+//!
+//! The client connects to its server through a proxy, which counts.
 
 use std::{
     env,
@@ -22,68 +23,70 @@ use tokio::{
 
 use crate::{
     Addresses, Flavour,
-    contestant::Contestant,
-    contestants::{ALL, with_contestant},
     control::{self, Control, Pace},
     counter::{Member, Room},
     payload::Order,
+    subject::Subject,
+    subjects::{ALL, with_subject},
     workloads::Workload,
 };
 
-/// What comes once, such as a stream's headers, hardly counts.
-const TIMES: u64 = 1_000;
+/// The number of repetitions. One-time costs, such as the headers of a stream, become negligible.
+const REPETITIONS: u64 = 1_000;
 const MESSAGE: usize = 128;
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
-/// Prints a table in Markdown.
+/// Prints a Markdown table.
 pub fn run(names: &[String]) -> Result<()> {
     println!("| bytes | request | reply | emit | message of {MESSAGE} bytes to a member |");
     println!("| --- | ---: | ---: | ---: | ---: |");
     for entry in ALL.iter().filter(|entry| names.is_empty() || names.iter().any(|name| name == entry.name)) {
         let name = entry.name.to_owned();
-        if (entry.does)(Workload::Latency) {
-            with_contestant!(&name, C => Flavour::default().run(count_in_time::<C>()))?;
+        if (entry.supports)(Workload::Latency) {
+            with_subject!(&name, C => Flavour::default().run(count_with_timeout::<C>()))?;
         }
     }
     Ok(())
 }
 
-async fn count_in_time<C: Contestant>() -> Result<()> {
-    timeout(PATIENCE, count::<C>()).await.context(C::NAME)?.context(C::NAME)
+async fn count_with_timeout<C: Subject>() -> Result<()> {
+    timeout(TIMEOUT, count::<C>()).await.context(C::NAME)?.context(C::NAME)
 }
 
-async fn count<C: Contestant>() -> Result<()> {
+async fn count<C: Subject>() -> Result<()> {
     let (_server, addresses) = Server::start(C::NAME)?;
     let (proxy, traffic) = Traffic::proxy(addresses.address).await?;
     let mut control = Control::connect(addresses.control).await?;
     let room = Room::new(1, 0);
     let client = C::connect(proxy, Member::new(&room)).await?;
-    for id in 0..TIMES / 10 {
+    for id in 0..REPETITIONS / 10 {
         C::echo(&client, Order::new(id)).await?;
     }
 
-    let before = traffic.so_far();
-    for id in 0..TIMES {
+    let before = traffic.counts();
+    for id in 0..REPETITIONS {
         C::echo(&client, Order::new(id)).await?;
     }
-    let [request, reply] = each(before, traffic.so_far());
+    let [request, reply] = bytes_each(before, traffic.counts());
 
     let mut emit = None;
-    if C::does(Workload::Emit) {
-        let before = traffic.so_far();
-        C::emit(&client, TIMES).await?;
-        control.order(&control::Command::Emits(TIMES)).await?;
-        emit = Some(each(before, traffic.so_far())[0]);
+    if C::supports(Workload::Emit) {
+        let before = traffic.counts();
+        C::emit(&client, REPETITIONS).await?;
+        control.execute(&control::Command::Emits(REPETITIONS)).await?;
+        emit = Some(bytes_each(before, traffic.counts())[0]);
     }
 
     let mut message = None;
-    if C::does(Workload::Paced) {
+    if C::supports(Workload::FixedRate) {
         C::join(&client).await?;
-        room.expect(TIMES);
-        let before = traffic.so_far();
-        control.order(&control::Command::Broadcast { messages: TIMES, size: MESSAGE, pace: Pace::Steady }).await?;
+        room.expect(REPETITIONS);
+        let before = traffic.counts();
+        control
+            .execute(&control::Command::Broadcast { messages: REPETITIONS, size: MESSAGE, pace: Pace::Steady })
+            .await?;
         room.complete(1).await;
-        message = Some(each(before, traffic.so_far())[1]);
+        message = Some(bytes_each(before, traffic.counts())[1]);
     }
 
     let cell = |bytes: Option<f64>| bytes.map_or_else(|| "–".into(), |bytes| format!("{bytes:.1}"));
@@ -91,16 +94,16 @@ async fn count<C: Contestant>() -> Result<()> {
     Ok(())
 }
 
-fn each(before: [u64; 2], after: [u64; 2]) -> [f64; 2] {
-    [0, 1].map(|way| (after[way] - before[way]) as f64 / TIMES as f64)
+fn bytes_each(before: [u64; 2], after: [u64; 2]) -> [f64; 2] {
+    [0, 1].map(|direction| (after[direction] - before[direction]) as f64 / REPETITIONS as f64)
 }
 
-/// The bytes from clients, and those to them.
+/// The number of bytes from clients, and to clients.
 #[derive(Default)]
 struct Traffic([AtomicU64; 2]);
 
 impl Traffic {
-    /// Passes connections on to `server`.
+    /// Starts a proxy for `server`.
     async fn proxy(server: SocketAddr) -> Result<(SocketAddr, Arc<Self>)> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
@@ -112,18 +115,19 @@ impl Traffic {
                 client.set_nodelay(true)?;
                 server.set_nodelay(true)?;
                 let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
-                tokio::spawn(Arc::clone(&counted).pass(0, from_client, to_server));
-                tokio::spawn(Arc::clone(&counted).pass(1, from_server, to_client));
+                tokio::spawn(Arc::clone(&counted).copy(0, from_client, to_server));
+                tokio::spawn(Arc::clone(&counted).copy(1, from_server, to_client));
             }
             anyhow::Ok(())
         });
         Ok((address, traffic))
     }
 
-    /// Counts before it passes on: what has arrived has been counted.
-    async fn pass(
+    /// Copies one direction. Bytes are counted before they are written, so received bytes are
+    /// always counted.
+    async fn copy(
         self: Arc<Self>,
-        way: usize,
+        direction: usize,
         mut from: impl AsyncRead + Unpin,
         mut to: impl AsyncWrite + Unpin,
     ) -> Result<()> {
@@ -133,33 +137,33 @@ impl Traffic {
             if read == 0 {
                 return Ok(to.shutdown().await?);
             }
-            self.0[way].fetch_add(read as u64, Ordering::SeqCst);
+            self.0[direction].fetch_add(read as u64, Ordering::SeqCst);
             to.write_all(&bytes[..read]).await?;
         }
     }
 
-    fn so_far(&self) -> [u64; 2] {
-        [0, 1].map(|way| self.0[way].load(Ordering::SeqCst))
+    fn counts(&self) -> [u64; 2] {
+        [0, 1].map(|direction| self.0[direction].load(Ordering::SeqCst))
     }
 }
 
-/// A server's process, killed when it is dropped.
+/// A server's process, which is killed on drop.
 struct Server(Child);
 
 impl Server {
-    fn start(contestant: &str) -> Result<(Self, Addresses)> {
+    fn start(subject: &str) -> Result<(Self, Addresses)> {
         let mut command = Command::new(env::current_exe()?);
-        command.args(["server", contestant]).stdin(Stdio::null()).stdout(Stdio::piped());
+        command.args(["server", subject]).stdin(Stdio::null()).stdout(Stdio::piped());
         let mut server = Self(command.spawn()?);
         let mut line = String::new();
-        BufReader::new(server.0.stdout.take().context("the server has no output")?).read_line(&mut line)?;
-        Ok((server, serde_json::from_str(&line).context("the server has not started")?))
+        BufReader::new(server.0.stdout.take().context("the server's output is not captured")?).read_line(&mut line)?;
+        Ok((server, serde_json::from_str(&line).context("the server did not print its addresses")?))
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It may have ended already.
+        // The process may have ended already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }

@@ -1,5 +1,5 @@
-//! The contract, written in Rust and not as a .proto file, so that no `protoc` has to be installed. The crates
-//! that are compiled are the same.
+//! The contract, written in Rust and not as a .proto file, so that no `protoc` has to be installed.
+//! The crates that are compiled are the same.
 
 use tonic_prost_build::manual::{Builder, Method, Service};
 

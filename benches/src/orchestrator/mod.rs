@@ -1,4 +1,4 @@
-//! `bench run`: all contestants interleaved, in rounds, each workload in fresh processes.
+//! `bench run`: runs subjects interleaved, in rounds, each workload in two new processes.
 
 mod plan;
 mod process;
@@ -17,25 +17,25 @@ use crate::{Flavour, figures::Figures, workloads::Workload};
 pub struct RunOptions {
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// These workloads only.
+    /// Selects workloads.
     #[arg(long, value_delimiter = ',')]
     only: Vec<Workload>,
-    /// These contestants only.
+    /// Selects subjects.
     #[arg(long, value_delimiter = ',')]
-    contestants: Vec<String>,
-    /// All workloads on this runtime; by default each on those that it has a goal for.
+    subjects: Vec<String>,
+    /// The runtime of all workloads. By default, each runs on the runtimes for which it has a goal.
     #[arg(long, value_enum)]
     runtime: Option<Flavour>,
-    /// All workloads with both processes on one core.
+    /// Runs all workloads with both processes on one core.
     #[arg(long)]
     pinned: bool,
-    /// A tenth of the usual time: to see that everything works.
+    /// Takes a tenth of the usual time, for a check of all workloads.
     #[arg(long)]
     quick: bool,
-    /// Writes the table to this file too.
+    /// Also writes the table to this file.
     #[arg(long)]
     markdown: Option<PathBuf>,
-    /// Writes a line for every single run to this file.
+    /// Writes a line for each run to this file.
     #[arg(long)]
     json: Option<PathBuf>,
 }
@@ -44,7 +44,7 @@ pub struct RunOptions {
 #[derive(Serialize)]
 struct Measured<'a> {
     round: usize,
-    contestant: &'a str,
+    subject: &'a str,
     run: &'a Run,
     #[serde(skip_serializing_if = "Option::is_none")]
     figures: Option<&'a Figures>,
@@ -54,24 +54,24 @@ struct Measured<'a> {
 
 impl RunOptions {
     pub fn run(self) -> Result<()> {
-        let contestants = plan::contestants(&self.contestants)?;
+        let subjects = plan::subjects(&self.subjects)?;
         let runs = plan::runs(&self.only, self.runtime, self.pinned);
         let mut results = Results::default();
         let mut lines = String::new();
         for round in 1..=self.rounds {
             for run in &runs {
-                for &contestant in &contestants {
-                    if !(contestant.does)(run.workload) {
+                for &subject in &subjects {
+                    if !(subject.supports)(run.workload) {
                         continue;
                     }
-                    let measured = process::measure(contestant, run, self.quick);
+                    let measured = process::measure(subject, run, self.quick);
                     let error = measured.as_ref().err().map(|error| format!("{error:#}"));
-                    eprintln!("round {round}  {:<28} {:<14} {}", run.title(), contestant.name, told(&measured));
+                    eprintln!("round {round}  {:<28} {:<14} {}", run.title(), subject.name, summary(&measured));
                     let figures = measured.as_ref().ok();
-                    let line = Measured { round, contestant: contestant.name, run, figures, error };
+                    let line = Measured { round, subject: subject.name, run, figures, error };
                     lines += &(serde_json::to_string(&line)? + "\n");
                     for (name, value) in figures.into_iter().flat_map(|figures| &figures.0) {
-                        results.add(&format!("{}: {name}", run.title()), contestant.name, value.as_f64());
+                        results.add(&format!("{}: {name}", run.title()), subject.name, value.as_f64());
                     }
                 }
             }
@@ -79,7 +79,7 @@ impl RunOptions {
                 fs::write(file, &lines)?;
             }
         }
-        let names: Vec<_> = contestants.iter().map(|contestant| contestant.name).collect();
+        let names: Vec<_> = subjects.iter().map(|subject| subject.name).collect();
         let table = results.markdown(&names, &table::circumstances(self.rounds)?);
         print!("{table}");
         if let Some(file) = &self.markdown {
@@ -89,7 +89,7 @@ impl RunOptions {
     }
 }
 
-fn told(measured: &Result<Figures>) -> String {
+fn summary(measured: &Result<Figures>) -> String {
     match measured {
         Ok(figures) => {
             let figures = figures.0.iter().map(|(name, value)| match value.as_f64() {

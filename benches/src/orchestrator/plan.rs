@@ -1,4 +1,4 @@
-//! What is run.
+//! Selection of workloads and subjects.
 
 use anyhow::{Result, bail};
 use clap::ValueEnum;
@@ -6,16 +6,16 @@ use serde::Serialize;
 
 use crate::{
     Flavour,
-    contestants::{ALL, Entry, TRANSPORTS},
+    subjects::{ALL, Entry, TRANSPORTS},
     workloads::Workload,
 };
 
-/// A workload in certain circumstances.
+/// A workload and its environment.
 #[derive(Clone, Debug, Serialize)]
 pub struct Run {
     pub workload: Workload,
     pub runtime: Flavour,
-    /// Both processes on one core.
+    /// `true` if both processes run on one core.
     pub pinned: bool,
 }
 
@@ -28,7 +28,7 @@ impl Run {
     }
 }
 
-/// The workloads asked for, or all, on the runtimes for which there are goals.
+/// Returns the selected workloads, or all, on the runtimes for which they have goals.
 pub fn runs(only: &[Workload], runtime: Option<Flavour>, pinned: bool) -> Vec<Run> {
     let mut runs = Vec::new();
     for &workload in Workload::value_variants() {
@@ -48,15 +48,16 @@ pub fn runs(only: &[Workload], runtime: Option<Flavour>, pinned: bool) -> Vec<Ru
     runs
 }
 
-/// The contestants asked for, or all but the other transports, in the order of the table.
-pub fn contestants(names: &[String]) -> Result<Vec<&'static Entry>> {
+/// Returns the selected subjects in the order of the table. By default these are all over their
+/// main transport.
+pub fn subjects(names: &[String]) -> Result<Vec<&'static Entry>> {
     if names.is_empty() {
         return Ok(ALL.iter().collect());
     }
-    let mut chosen: Vec<_> = ALL.iter().chain(TRANSPORTS).collect();
-    if let Some(name) = names.iter().find(|name| chosen.iter().all(|entry| entry.name != name.as_str())) {
-        bail!("there is no contestant {name}");
+    let mut selected: Vec<_> = ALL.iter().chain(TRANSPORTS).collect();
+    if let Some(name) = names.iter().find(|name| selected.iter().all(|entry| entry.name != name.as_str())) {
+        bail!("unknown subject {name}");
     }
-    chosen.retain(|entry| names.iter().any(|name| name == entry.name));
-    Ok(chosen)
+    selected.retain(|entry| names.iter().any(|name| name == entry.name));
+    Ok(selected)
 }

@@ -1,4 +1,4 @@
-//! A server's and a client's process.
+//! Starts the processes of a server and a client.
 
 use std::{
     env,
@@ -12,31 +12,31 @@ use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 
 use super::plan::Run;
-use crate::{Addresses, contestants::Entry, figures::Figures};
+use crate::{Addresses, figures::Figures, subjects::Entry};
 
-/// No workload of any contestant takes longer unless it hangs.
-const PATIENCE: Duration = Duration::from_mins(2);
+/// The timeout of a run. All workloads of all subjects are faster.
+const TIMEOUT: Duration = Duration::from_mins(2);
 
-/// Ends its process when it is dropped.
-struct Running(Child);
+/// A process that is killed on drop.
+struct ChildProcess(Child);
 
-impl Drop for Running {
+impl Drop for ChildProcess {
     fn drop(&mut self) {
-        // It may have ended already.
+        // The process may have ended already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// One run in two fresh processes.
-pub fn measure(contestant: &Entry, run: &Run, quick: bool) -> Result<Figures> {
-    let mut server = Running(command(contestant, "server", run)?.spawn()?);
-    let stdout = server.0.stdout.take().context("the server has no output")?;
+/// Runs a workload in two new processes.
+pub fn measure(subject: &Entry, run: &Run, quick: bool) -> Result<Figures> {
+    let mut server = ChildProcess(command(subject, "server", run)?.spawn()?);
+    let stdout = server.0.stdout.take().context("the server's output is not captured")?;
     let mut line = String::new();
     BufReader::new(stdout).read_line(&mut line)?;
-    let addresses: Addresses = serde_json::from_str(&line).context("the server has not started")?;
+    let addresses: Addresses = serde_json::from_str(&line).context("the server did not print its addresses")?;
 
-    let mut client = command(contestant, "client", run)?;
+    let mut client = command(subject, "client", run)?;
     client.arg(run.workload.name());
     client.arg("--address").arg(addresses.address.to_string());
     client.arg("--control").arg(addresses.control.to_string());
@@ -44,7 +44,7 @@ pub fn measure(contestant: &Entry, run: &Run, quick: bool) -> Result<Figures> {
     if quick {
         client.arg("--quick");
     }
-    let mut client = Running(client.spawn()?);
+    let mut client = ChildProcess(client.spawn()?);
     let started = Instant::now();
     loop {
         if let Some(status) = client.0.try_wait()? {
@@ -53,18 +53,18 @@ pub fn measure(contestant: &Entry, run: &Run, quick: bool) -> Result<Figures> {
             }
             break;
         }
-        if started.elapsed() > PATIENCE {
-            bail!("not done after {} s", PATIENCE.as_secs());
+        if started.elapsed() > TIMEOUT {
+            bail!("not complete after {} s", TIMEOUT.as_secs());
         }
         thread::sleep(Duration::from_millis(10));
     }
     let mut figures = String::new();
-    client.0.stdout.take().context("the client has no output")?.read_to_string(&mut figures)?;
-    serde_json::from_str(&figures).context("the client's figures")
+    client.0.stdout.take().context("the client's output is not captured")?.read_to_string(&mut figures)?;
+    serde_json::from_str(&figures).context("the client did not print figures")
 }
 
-/// `role` is `server` or `client`.
-fn command(contestant: &Entry, role: &str, run: &Run) -> Result<Command> {
+/// Returns the command for a process. `role` is `server` or `client`.
+fn command(subject: &Entry, role: &str, run: &Run) -> Result<Command> {
     let program = env::current_exe()?;
     let mut command = if run.pinned {
         let mut taskset = Command::new("taskset");
@@ -73,8 +73,8 @@ fn command(contestant: &Entry, role: &str, run: &Run) -> Result<Command> {
     } else {
         Command::new(program)
     };
-    let runtime = run.runtime.to_possible_value().context("a runtime without a name")?;
-    command.args([role, contestant.name, "--runtime", runtime.get_name()]);
+    let runtime = run.runtime.to_possible_value().context("the runtime has no name")?;
+    command.args([role, subject.name, "--runtime", runtime.get_name()]);
     command.stdin(Stdio::null()).stdout(Stdio::piped());
     Ok(command)
 }

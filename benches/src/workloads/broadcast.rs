@@ -1,4 +1,4 @@
-//! A room of 1,000.
+//! Workloads with a room of 1,000 members.
 
 use std::sync::Arc;
 
@@ -7,75 +7,75 @@ use tokio::time::Instant;
 
 use super::Setting;
 use crate::{
-    contestant::Contestant,
     control::{Command, Outcome, Pace},
     counter::{Member, Room},
     figures::Figures,
+    subject::Subject,
 };
 
 const MEMBERS: usize = 1_000;
 const MESSAGE: usize = 128;
 
-pub async fn steady<C: Contestant>(setting: &Setting) -> Result<Figures> {
+pub async fn steady<C: Subject>(setting: &Setting) -> Result<Figures> {
     deliveries::<C>(setting, Pace::Steady).await
 }
 
-pub async fn burst<C: Contestant>(setting: &Setting) -> Result<Figures> {
+pub async fn burst<C: Subject>(setting: &Setting) -> Result<Figures> {
     deliveries::<C>(setting, Pace::Burst).await
 }
 
-async fn deliveries<C: Contestant>(setting: &Setting, pace: Pace) -> Result<Figures> {
+async fn deliveries<C: Subject>(setting: &Setting, pace: Pace) -> Result<Figures> {
     let room = Room::new(MEMBERS, 0);
     let _members = join::<C>(setting, &room).await?;
     let mut control = setting.control().await?;
     let (warm_up, messages) = (100, setting.scaled(1_000));
     room.expect(warm_up);
-    control.order(&Command::Broadcast { messages: warm_up, size: MESSAGE, pace }).await?;
+    control.execute(&Command::Broadcast { messages: warm_up, size: MESSAGE, pace }).await?;
     room.complete(1).await;
 
     room.expect(warm_up + messages);
     let (started, cpu) = (Instant::now(), setting.server.cpu()?);
-    control.order(&Command::Broadcast { messages, size: MESSAGE, pace }).await?;
+    control.execute(&Command::Broadcast { messages, size: MESSAGE, pace }).await?;
     room.complete(2).await;
     let (elapsed, cpu) = (started.elapsed(), setting.server.cpu()?.saturating_sub(cpu));
     let deliveries = messages as f64 * MEMBERS as f64;
     Ok(Figures::default()
         .with("deliveries/s", deliveries / elapsed.as_secs_f64())
         .with("server CPU s/million", cpu.as_secs_f64() * 1e6 / deliveries)
-        .with("last has all, ms", elapsed.as_secs_f64() * 1e3))
+        .with("complete after ms", elapsed.as_secs_f64() * 1e3))
 }
 
-pub async fn paced<C: Contestant>(setting: &Setting) -> Result<Figures> {
+pub async fn fixed_rate<C: Subject>(setting: &Setting) -> Result<Figures> {
     const PER_SECOND: u32 = 60;
     let messages = setting.scaled(300) + u64::from(PER_SECOND);
     let room = Room::new(MEMBERS, usize::try_from(messages)?);
     let _members = join::<C>(setting, &room).await?;
     room.expect(messages);
     let pace = Pace::PerSecond(PER_SECOND);
-    setting.control().await?.order(&Command::Broadcast { messages, size: MESSAGE, pace }).await?;
+    setting.control().await?.execute(&Command::Broadcast { messages, size: MESSAGE, pace }).await?;
     room.complete(1).await;
-    // Without those of the first second, which warm up.
+    // Without the messages of the first second, which are the warm-up.
     Ok(Figures::default().with_percentiles(room.take_delays().split_off(PER_SECOND as usize)))
 }
 
-pub async fn ask<C: Contestant>(setting: &Setting) -> Result<Figures> {
+pub async fn request<C: Subject>(setting: &Setting) -> Result<Figures> {
     let room = Room::new(MEMBERS, 0);
     let _members = join::<C>(setting, &room).await?;
     let mut control = setting.control().await?;
-    let questions = setting.scaled(200);
-    control.order(&Command::Ask(questions / 10)).await?;
+    let requests = setting.scaled(200);
+    control.execute(&Command::BroadcastRequests(requests / 10)).await?;
     let cpu = setting.server.cpu()?;
-    let Outcome::Replies { replies, seconds } = control.order(&Command::Ask(questions)).await? else {
-        bail!("the server counted no replies");
+    let Outcome::Replies { replies, seconds } = control.execute(&Command::BroadcastRequests(requests)).await? else {
+        bail!("the server returned no count of replies");
     };
-    ensure!(replies == questions * MEMBERS as u64, "{replies} replies to {questions} questions");
+    ensure!(replies == requests * MEMBERS as u64, "{replies} replies to {requests} requests");
     let cpu = setting.server.cpu()?.saturating_sub(cpu);
     Ok(Figures::default()
         .with("replies/s", replies as f64 / seconds)
         .with("server CPU s/million", cpu.as_secs_f64() * 1e6 / replies as f64))
 }
 
-async fn join<C: Contestant>(setting: &Setting, room: &Arc<Room>) -> Result<Vec<C::Client>> {
+async fn join<C: Subject>(setting: &Setting, room: &Arc<Room>) -> Result<Vec<C::Client>> {
     let mut members = Vec::new();
     for _ in 0..MEMBERS {
         let client = C::connect(setting.address, Member::new(room)).await?;

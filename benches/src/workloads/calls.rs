@@ -1,4 +1,4 @@
-//! Calls and emits on busy connections.
+//! Workloads with calls and emits on busy connections.
 
 use std::time::Duration;
 
@@ -11,17 +11,17 @@ use tokio::{
 
 use super::Setting;
 use crate::{
-    contestant::{Contestant, Stop},
     control::Command,
     figures::Figures,
     payload::Order,
+    subject::{Stop, Subject},
 };
 
 const CONNECTIONS: usize = 64;
 const IN_FLIGHT: usize = 16;
 const MEBIBYTE: usize = 1 << 20;
 
-pub async fn latency<C: Contestant>(setting: &Setting) -> Result<Figures> {
+pub async fn latency<C: Subject>(setting: &Setting) -> Result<Figures> {
     let client = setting.connect::<C>().await?;
     let calls = setting.scaled(20_000);
     let mut times = Vec::new();
@@ -30,18 +30,18 @@ pub async fn latency<C: Contestant>(setting: &Setting) -> Result<Figures> {
         let started = Instant::now();
         let reply = C::echo(&client, order).await?;
         times.push(nanoseconds(started.elapsed()));
-        ensure!(reply == Order::new(id), "the reply to another call");
+        ensure!(reply == Order::new(id), "the reply does not match the call");
     }
-    // Without the calls that warm up.
+    // Without the calls of the warm-up.
     Ok(Figures::default().with_percentiles(times.split_off(usize::try_from(calls / 10)?)))
 }
 
-pub async fn pipeline<C: Contestant>(setting: &Setting, depth: usize) -> Result<Figures> {
+pub async fn pipeline<C: Subject>(setting: &Setting, depth: usize) -> Result<Figures> {
     let client = setting.connect::<C>().await?;
     calls_per_second::<C>(&[client], depth, setting).await
 }
 
-pub async fn fan_in<C: Contestant>(setting: &Setting) -> Result<Figures> {
+pub async fn fan_in<C: Subject>(setting: &Setting) -> Result<Figures> {
     let mut clients = Vec::new();
     for _ in 0..CONNECTIONS {
         clients.push(setting.connect::<C>().await?);
@@ -49,8 +49,8 @@ pub async fn fan_in<C: Contestant>(setting: &Setting) -> Result<Figures> {
     calls_per_second::<C>(&clients, IN_FLIGHT, setting).await
 }
 
-/// First a while to warm up.
-async fn calls_per_second<C: Contestant>(clients: &[C::Client], depth: usize, setting: &Setting) -> Result<Figures> {
+/// Measures the rate of calls, after a warm-up.
+async fn calls_per_second<C: Subject>(clients: &[C::Client], depth: usize, setting: &Setting) -> Result<Figures> {
     calls_within::<C>(clients, depth, Duration::from_millis(setting.scaled(300))).await?;
     let (started, cpu) = (Instant::now(), setting.server.cpu()?);
     let calls = calls_within::<C>(clients, depth, Duration::from_millis(setting.scaled(1_500))).await?;
@@ -60,12 +60,12 @@ async fn calls_per_second<C: Contestant>(clients: &[C::Client], depth: usize, se
         .with("server CPU s/million", cpu.as_secs_f64() * 1e6 / calls as f64))
 }
 
-async fn calls_within<C: Contestant>(clients: &[C::Client], depth: usize, time: Duration) -> Result<u64> {
+async fn calls_within<C: Subject>(clients: &[C::Client], depth: usize, time: Duration) -> Result<u64> {
     let stop = Stop::default();
     let mut pipelines: JoinSet<_> =
         clients.iter().map(|client| C::pipeline(client.clone(), depth, stop.clone())).collect();
     sleep(time).await;
-    stop.now();
+    stop.set();
     let mut calls = 0;
     while let Some(pipeline) = pipelines.join_next().await {
         calls += pipeline??;
@@ -73,22 +73,22 @@ async fn calls_within<C: Contestant>(clients: &[C::Client], depth: usize, time: 
     Ok(calls)
 }
 
-pub async fn emit<C: Contestant>(setting: &Setting) -> Result<Figures> {
+pub async fn emit<C: Subject>(setting: &Setting) -> Result<Figures> {
     let client = setting.connect::<C>().await?;
     let mut control = setting.control().await?;
     let emits = setting.scaled(1_000_000);
     C::emit(&client, emits / 10).await?;
-    control.order(&Command::Emits(emits / 10)).await?;
+    control.execute(&Command::Emits(emits / 10)).await?;
     let (started, cpu) = (Instant::now(), setting.server.cpu()?);
     C::emit(&client, emits).await?;
-    control.order(&Command::Emits(emits / 10 + emits)).await?;
+    control.execute(&Command::Emits(emits / 10 + emits)).await?;
     let (elapsed, cpu) = (started.elapsed(), setting.server.cpu()?.saturating_sub(cpu));
     Ok(Figures::default()
         .with("emits/s", emits as f64 / elapsed.as_secs_f64())
         .with("server CPU s/million", cpu.as_secs_f64() * 1e6 / emits as f64))
 }
 
-pub async fn large<C: Contestant>(setting: &Setting) -> Result<Figures> {
+pub async fn large<C: Subject>(setting: &Setting) -> Result<Figures> {
     let client = setting.connect::<C>().await?;
     let data: Bytes = (0..=250).cycle().take(MEBIBYTE).collect();
     let calls = setting.scaled(500);
@@ -98,9 +98,9 @@ pub async fn large<C: Contestant>(setting: &Setting) -> Result<Figures> {
             started = Instant::now();
         }
         let reply = C::large(&client, data.clone()).await?;
-        ensure!(reply.len() == MEBIBYTE && reply[MEBIBYTE - 1] == data[MEBIBYTE - 1], "other bytes came back");
+        ensure!(reply.len() == MEBIBYTE && reply[MEBIBYTE - 1] == data[MEBIBYTE - 1], "the returned bytes differ");
     }
-    // Each way: the bytes of the call and those of the reply count.
+    // The bytes of the call and of the reply count.
     let megabytes = calls as f64 * 2.0 * MEBIBYTE as f64 / 1e6;
     Ok(Figures::default().with("MB/s", megabytes / started.elapsed().as_secs_f64()))
 }

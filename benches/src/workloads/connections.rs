@@ -1,4 +1,4 @@
-//! Many connections: idle, new, or quiet beside a busy one.
+//! Workloads with many connections: idle, new, or with little load beside a busy connection.
 
 use std::time::Duration;
 
@@ -10,30 +10,30 @@ use tokio::{
 
 use super::{Setting, calls::nanoseconds};
 use crate::{
-    contestant::{Contestant, Stop},
     figures::Figures,
     payload::Order,
+    subject::{Stop, Subject},
 };
 
-/// What a process has open beside its connections.
+/// The number of open files other than connections.
 const OTHER_FILES: u64 = 100;
-const AT_ONCE: u64 = 64;
-const QUIET: u64 = 1_000;
+const CONCURRENT: u64 = 64;
+const LIGHT_CONNECTIONS: u64 = 1_000;
 const BUSY_DEPTH: usize = 512;
-/// A quiet connection waits so long between two calls, more or less.
-const SILENCE: Duration = Duration::from_millis(500);
+/// The mean pause between two calls of a connection with little load.
+const MEAN_PAUSE: Duration = Duration::from_millis(500);
 
-pub async fn idle<C: Contestant>(setting: &Setting, connections: u64) -> Result<Figures> {
+pub async fn idle<C: Subject>(setting: &Setting, connections: u64) -> Result<Figures> {
     let (allowed, _) = rlimit::Resource::NOFILE.get()?;
-    ensure!(allowed >= connections + OTHER_FILES, "only {allowed} files may be open");
-    // The first connections bring what the server needs once.
-    let mut clients = connect_at_once::<C>(setting, AT_ONCE).await?;
+    ensure!(allowed >= connections + OTHER_FILES, "the limit of open files is {allowed}; raise it with `ulimit -n`");
+    // The first connections cause the one-time allocations of the server.
+    let mut clients = connect_concurrently::<C>(setting, CONCURRENT).await?;
     let before = settled_memory(setting).await?;
-    for _ in 0..connections / AT_ONCE {
-        clients.extend(connect_at_once::<C>(setting, AT_ONCE).await?);
+    for _ in 0..connections / CONCURRENT {
+        clients.extend(connect_concurrently::<C>(setting, CONCURRENT).await?);
     }
-    let more = settled_memory(setting).await?.saturating_sub(before);
-    Ok(Figures::default().with("bytes/connection", more as f64 / (connections / AT_ONCE * AT_ONCE) as f64))
+    let growth = settled_memory(setting).await?.saturating_sub(before);
+    Ok(Figures::default().with("bytes/connection", growth as f64 / (connections / CONCURRENT * CONCURRENT) as f64))
 }
 
 async fn settled_memory(setting: &Setting) -> Result<u64> {
@@ -41,9 +41,9 @@ async fn settled_memory(setting: &Setting) -> Result<u64> {
     setting.server.memory()
 }
 
-pub async fn connect<C: Contestant>(setting: &Setting) -> Result<Figures> {
+pub async fn connect<C: Subject>(setting: &Setting) -> Result<Figures> {
     let connections = setting.scaled(1_000);
-    connect_at_once::<C>(setting, AT_ONCE).await?;
+    connect_concurrently::<C>(setting, CONCURRENT).await?;
     let started = Instant::now();
     for id in 0..connections {
         connect_and_call::<C>(setting, id).await?;
@@ -53,13 +53,13 @@ pub async fn connect<C: Contestant>(setting: &Setting) -> Result<Figures> {
     let rounds = setting.scaled(30);
     let started = Instant::now();
     for _ in 0..rounds {
-        connect_at_once::<C>(setting, AT_ONCE).await?;
+        connect_concurrently::<C>(setting, CONCURRENT).await?;
     }
-    let at_once = (rounds * AT_ONCE) as f64 / started.elapsed().as_secs_f64();
-    Ok(Figures::default().with("connections/s", sequential).with("connections/s, 64 at once", at_once))
+    let concurrent = (rounds * CONCURRENT) as f64 / started.elapsed().as_secs_f64();
+    Ok(Figures::default().with("connections/s", sequential).with("connections/s, 64 concurrent", concurrent))
 }
 
-async fn connect_at_once<C: Contestant>(setting: &Setting, connections: u64) -> Result<Vec<C::Client>> {
+async fn connect_concurrently<C: Subject>(setting: &Setting, connections: u64) -> Result<Vec<C::Client>> {
     let mut connecting = JoinSet::new();
     for id in 0..connections {
         let setting = setting.clone();
@@ -72,26 +72,26 @@ async fn connect_at_once<C: Contestant>(setting: &Setting, connections: u64) -> 
     Ok(clients)
 }
 
-async fn connect_and_call<C: Contestant>(setting: &Setting, id: u64) -> Result<C::Client> {
+async fn connect_and_call<C: Subject>(setting: &Setting, id: u64) -> Result<C::Client> {
     let client = setting.connect::<C>().await?;
-    ensure!(C::echo(&client, Order::new(id)).await?.id == id, "the reply to another call");
+    ensure!(C::echo(&client, Order::new(id)).await?.id == id, "the reply does not match the call");
     Ok(client)
 }
 
-pub async fn quiet<C: Contestant>(setting: &Setting) -> Result<Figures> {
+pub async fn background_load<C: Subject>(setting: &Setting) -> Result<Figures> {
     let stop = Stop::default();
     let busy = setting.connect::<C>().await?;
-    let mut quiet = JoinSet::new();
-    for client in connect_at_once::<C>(setting, QUIET).await? {
+    let mut light = JoinSet::new();
+    for client in connect_concurrently::<C>(setting, LIGHT_CONNECTIONS).await? {
         let stop = stop.clone();
-        quiet.spawn(async move {
+        light.spawn(async move {
             let mut times = Vec::new();
-            sleep(SILENCE.mul_f64(fastrand::f64())).await;
+            sleep(MEAN_PAUSE.mul_f64(fastrand::f64())).await;
             while !stop.is_set() {
                 let started = Instant::now();
                 C::echo(&client, Order::new(0)).await?;
                 times.push(nanoseconds(started.elapsed()));
-                sleep(SILENCE.mul_f64(0.5 + fastrand::f64())).await;
+                sleep(MEAN_PAUSE.mul_f64(0.5 + fastrand::f64())).await;
             }
             anyhow::Ok(times)
         });
@@ -99,12 +99,14 @@ pub async fn quiet<C: Contestant>(setting: &Setting) -> Result<Figures> {
     let started = Instant::now();
     let busy = tokio::spawn(C::pipeline(busy, BUSY_DEPTH, stop.clone()));
     sleep(Duration::from_millis(setting.scaled(3_000))).await;
-    stop.now();
+    stop.set();
     let calls = busy.await??;
     let elapsed = started.elapsed();
     let mut times = Vec::new();
-    while let Some(connection) = quiet.join_next().await {
+    while let Some(connection) = light.join_next().await {
         times.extend(connection??);
     }
-    Ok(Figures::default().with_percentiles(times).with("busy one's calls/s", calls as f64 / elapsed.as_secs_f64()))
+    Ok(Figures::default()
+        .with_percentiles(times)
+        .with("calls/s of the busy connection", calls as f64 / elapsed.as_secs_f64()))
 }

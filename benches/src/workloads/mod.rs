@@ -1,4 +1,5 @@
-//! What is measured, the same for every contestant. The client's process runs it and prints figures.
+//! The workloads, which are the same for all subjects. The client's process runs them and prints
+//! figures.
 
 mod broadcast;
 mod calls;
@@ -11,10 +12,10 @@ use clap::ValueEnum;
 use serde::Serialize;
 
 use crate::{
-    contestant::Contestant,
     control::Control,
     counter::{Member, Room},
     figures::Figures,
+    subject::Subject,
     usage::Process,
 };
 
@@ -35,49 +36,49 @@ pub enum Workload {
     FanIn,
     /// One connection, a million emits.
     Emit,
-    /// A room of 1,000, 1,000 messages of 128 bytes, the emitter yielding after each.
+    /// A room of 1,000 members, 1,000 messages of 128 bytes; the emitter yields after each.
     BroadcastSteady,
-    /// The same in one burst.
+    /// The same, but the emitter does not yield.
     BroadcastBurst,
-    /// A room of 1,000, 60 messages a second.
-    Paced,
-    /// Questions to a room of 1,000, one after another.
-    Ask,
-    /// 5,000 connections that have made one call.
+    /// A room of 1,000 members, 60 messages each second.
+    FixedRate,
+    /// Sequential requests to a room of 1,000 members.
+    BroadcastRequest,
+    /// 5,000 connections that made one call and are idle.
     #[value(name = "idle-5000")]
     #[serde(rename = "idle-5000")]
     Idle5000,
-    /// 15,000 of them.
+    /// 15,000 connections that made one call and are idle.
     #[value(name = "idle-15000")]
     #[serde(rename = "idle-15000")]
     Idle15000,
-    /// 1 MiB each way, one call after another.
+    /// Sequential calls with 1 MiB in each direction.
     Large,
-    /// Set-up and first call, one after another and 64 at once.
+    /// Connections with a single call, sequential and 64 concurrent.
     Connect,
-    /// One connection with 512 calls in flight beside 1,000 that make one now and then.
-    Quiet,
+    /// 1,000 connections with occasional calls, beside one with 512 calls in flight.
+    BackgroundLoad,
 }
 
 impl Workload {
-    /// As on the command line.
+    /// Returns the name on the command line.
     pub fn name(self) -> String {
         self.to_possible_value().map_or_else(String::new, |value| value.get_name().into())
     }
 }
 
-/// Where a client's process finds its server, and how thorough it should be.
+/// The addresses of the server, and the extent of a workload.
 #[derive(Clone)]
 pub struct Setting {
     pub address: SocketAddr,
     pub control: SocketAddr,
     pub server: Process,
-    /// A tenth of the usual time.
+    /// `true` for a tenth of the usual time.
     pub quick: bool,
 }
 
 impl Setting {
-    /// Of a number of calls, messages or milliseconds, how many.
+    /// Scales a number of calls, messages or milliseconds.
     fn scaled(&self, usual: u64) -> u64 {
         if self.quick { usual.div_ceil(10) } else { usual }
     }
@@ -86,13 +87,13 @@ impl Setting {
         Control::connect(self.control).await
     }
 
-    /// Connections that belong to no room.
-    async fn connect<C: Contestant>(&self) -> Result<C::Client> {
+    /// Opens a connection that does not join the room.
+    async fn connect<C: Subject>(&self) -> Result<C::Client> {
         C::connect(self.address, Member::new(&Room::new(1, 0))).await
     }
 }
 
-pub async fn run<C: Contestant>(workload: Workload, setting: Setting) -> Result<Figures> {
+pub async fn run<C: Subject>(workload: Workload, setting: Setting) -> Result<Figures> {
     match workload {
         Workload::Latency => calls::latency::<C>(&setting).await,
         Workload::Pipeline64 => calls::pipeline::<C>(&setting, 64).await,
@@ -102,11 +103,11 @@ pub async fn run<C: Contestant>(workload: Workload, setting: Setting) -> Result<
         Workload::Large => calls::large::<C>(&setting).await,
         Workload::BroadcastSteady => broadcast::steady::<C>(&setting).await,
         Workload::BroadcastBurst => broadcast::burst::<C>(&setting).await,
-        Workload::Paced => broadcast::paced::<C>(&setting).await,
-        Workload::Ask => broadcast::ask::<C>(&setting).await,
+        Workload::FixedRate => broadcast::fixed_rate::<C>(&setting).await,
+        Workload::BroadcastRequest => broadcast::request::<C>(&setting).await,
         Workload::Idle5000 => connections::idle::<C>(&setting, 5_000).await,
         Workload::Idle15000 => connections::idle::<C>(&setting, 15_000).await,
         Workload::Connect => connections::connect::<C>(&setting).await,
-        Workload::Quiet => connections::quiet::<C>(&setting).await,
+        Workload::BackgroundLoad => connections::background_load::<C>(&setting).await,
     }
 }

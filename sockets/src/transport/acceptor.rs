@@ -72,8 +72,8 @@ impl Acceptor {
 
     /// Accepts the next connection.
     ///
-    /// It does not wait for bytes of the client: the future in [`Incoming::Opening`] does. An error may
-    /// concern a single connection: the acceptor can still accept further connections.
+    /// It does not wait for bytes of the client: the future in [`Incoming::Opening`] does. An error
+    /// may concern a single connection: the acceptor can still accept further connections.
     pub(crate) fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Incoming>> {
         Poll::Ready(match self {
             Self::Tcp(listener) => {

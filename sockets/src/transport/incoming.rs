@@ -16,8 +16,8 @@ use crate::connect_error::AcceptError;
 pub struct ConnectInfo {
     /// The peer's address, if the transport has addresses.
     pub peer_addr: Option<SocketAddr>,
-    /// The transport's name: `"tcp"`, `"unix"`, `"tls"`, `"ws"`, `"wss"`, or `"memory"`. A transport of
-    /// the user is `"stream"` or `"messages"`.
+    /// The transport's name: `"tcp"`, `"unix"`, `"tls"`, `"ws"`, `"wss"`, or `"memory"`. A
+    /// transport of the user is `"stream"` or `"messages"`.
     pub transport: &'static str,
     pub(crate) is_resumption: bool,
     pub(crate) credentials: Option<PeerCredentials>,
@@ -52,9 +52,9 @@ impl ConnectInfo {
 
     /// Returns `true` if the client presents a valid resumption token.
     ///
-    /// The session resumes only if authentication returns the same identity. A server that admits one
-    /// connection per identity must admit this identity again. If the session cannot be resumed after
-    /// all, the client is authenticated once more, as a new client.
+    /// The session resumes only if authentication returns the same identity. A server that admits
+    /// one connection per identity must admit this identity again. If the session cannot be resumed
+    /// after all, the client is authenticated once more, as a new client.
     pub fn is_resumption(&self) -> bool {
         self.is_resumption
     }
@@ -67,7 +67,8 @@ impl ConnectInfo {
     /// Returns the certificate chain that the client presented over TLS, its own certificate first.
     ///
     /// The server's TLS configuration must request client certificates, and determines how they are
-    /// verified: see [`tls::server_config`](crate::tls::server_config). Without TLS the slice is empty.
+    /// verified: see [`tls::server_config`](crate::tls::server_config). Without TLS the slice is
+    /// empty.
     #[cfg(feature = "tls")]
     pub fn certificates(&self) -> &[CertificateDer<'static>] {
         &self.certificates
@@ -75,8 +76,8 @@ impl ConnectInfo {
 
     /// Returns the path and the query of the WebSocket's HTTP request.
     ///
-    /// For other transports it is empty. In an axum application it is the whole path, also in a nested
-    /// router.
+    /// For other transports it is empty. In an axum application it is the whole path, also in a
+    /// nested router.
     #[cfg(feature = "ws")]
     pub fn path(&self) -> &str {
         &self.path
@@ -92,8 +93,8 @@ impl ConnectInfo {
 
     /// Returns the extensions of the WebSocket's HTTP request.
     ///
-    /// Layers of an axum application insert such values, for example a session. For other transports
-    /// it is empty.
+    /// Layers of an axum application insert such values, for example a session. For other
+    /// transports it is empty.
     #[cfg(feature = "ws")]
     pub fn extensions(&self) -> &http::Extensions {
         &self.extensions

@@ -13,7 +13,8 @@ use super::{Discarded, Link, Receive, ReceiveError, Transmit, poll_discard};
 use crate::lock::{Mutex, wake};
 use sockets_proto::SendBuffer;
 
-/// The capacity of one direction in bytes. A sender waits while it is full, as with the buffers of TCP.
+/// The capacity of one direction in bytes. A sender waits while it is full, as with the buffers of
+/// TCP.
 const CAPACITY: usize = 256 * 1024;
 
 /// Creates the two ends of a connection.

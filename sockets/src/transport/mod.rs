@@ -116,10 +116,11 @@ impl Link {
 /// The time to write the last frames, and then the time that the peer has to close the connection.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Closes the sending half with `finish`, which writes the last frames, and waits for the peer to close.
+/// Closes the sending half with `finish`, which writes the last frames, and waits for the peer to
+/// close.
 ///
-/// A TCP socket that is dropped with unread bytes resets the connection, and the peer could lose the
-/// last frames.
+/// A TCP socket that is dropped with unread bytes resets the connection, and the peer could lose
+/// the last frames.
 pub(crate) async fn close_gracefully(
     receiver: &mut dyn Receive,
     mut finish: impl FnMut(&mut Context<'_>) -> Poll<io::Result<()>>,
@@ -141,8 +142,8 @@ async fn discard(mut poll_part: impl FnMut(&mut Context<'_>) -> Poll<Discarded>)
 
 /// Wakes this task after all tasks that are ready and those for which I/O has arrived.
 ///
-/// A task that wakes itself directly runs before the latter: tokio polls for I/O only once in 61 polls
-/// of tasks.
+/// A task that wakes itself directly runs before the latter: tokio polls for I/O only once in 61
+/// polls of tasks.
 pub(crate) fn wake_after_others(cx: &mut Context<'_>) {
     let _ = pin!(yield_now()).poll(cx);
 }
@@ -177,7 +178,8 @@ fn poll_discard(cx: &mut Context<'_>, mut read: impl FnMut(&mut Context<'_>) -> 
     Poll::Ready(Discarded::Part)
 }
 
-/// The maximum number of chunks of a frame in a send buffer: the prefix with the header, and the payload.
+/// The maximum number of chunks of a frame in a send buffer: the prefix with the header, and the
+/// payload.
 const MAX_CHUNKS: usize = 2;
 
 /// Copies the first frame, with its prefix, out of a send buffer of whole frames.

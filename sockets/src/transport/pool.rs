@@ -16,8 +16,8 @@ const KEEP_LARGE: usize = 2 * 1024 * 1024;
 
 thread_local! {
     static BUFFERS: RefCell<Vec<BytesMut>> = const { RefCell::new(Vec::new()) };
-    /// The rest of the buffer of the last large frame. Its memory is reused once no payload refers to
-    /// it: new memory costs a page fault for each 4 KiB, which is more than the read itself.
+    /// The rest of the buffer of the last large frame. Its memory is reused once no payload refers
+    /// to it: new memory costs a page fault for each 4 KiB, which is more than the read itself.
     static LARGE: Cell<BytesMut> = Cell::new(BytesMut::new());
 }
 

@@ -1,8 +1,8 @@
-//! The contract.
+//! The contract of the client and the server.
 
-/// Adds.
+/// A service that adds numbers.
 #[sockets::group("Sums")]
 pub trait Sums {
-    /// The sum of two numbers.
+    /// Returns the sum of two numbers.
     async fn add(&self, a: u32, b: u32) -> u32;
 }

@@ -1,8 +1,8 @@
-//! The contract.
+//! The contract of the client and the server.
 
-/// Adds.
+/// A service that adds numbers.
 #[tarpc::service]
 pub trait Sums {
-    /// The sum of two numbers.
+    /// Returns the sum of two numbers.
     async fn add(a: u32, b: u32) -> u32;
 }

@@ -1,14 +1,14 @@
-//! The contract.
+//! The contract of the client and the server.
 
 tonic::include_proto!("minimal.Sums");
 
-/// What is added.
+/// The two numbers.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Terms {
-    /// One.
+    /// The first number.
     #[prost(uint32, tag = "1")]
     pub a: u32,
-    /// The other.
+    /// The second number.
     #[prost(uint32, tag = "2")]
     pub b: u32,
 }

@@ -1,4 +1,5 @@
-//! The format of a compressed frame: a kind, the length of the original frame, and an LZ4 block of it.
+//! The format of a compressed frame: a kind, the length of the original frame, and an LZ4 block of
+//! it.
 
 use bytes::Bytes;
 use lz4_flex::block::{compress_into, decompress_into, get_maximum_output_size};
@@ -12,7 +13,8 @@ const HEADER: usize = 1 + 4;
 /// The maximum ratio of the original length to the length of an LZ4 block.
 const MAX_RATIO: usize = 255;
 
-/// Compresses a frame with its prefix. Returns the result with its prefix, or `None` if it is not shorter.
+/// Compresses a frame with its prefix. Returns the result with its prefix, or `None` if it is not
+/// shorter.
 pub(super) fn compress(frame: &[u8]) -> Option<Bytes> {
     let original = frame.get(PREFIX..)?;
     let mut compressed = vec![0; PREFIX + HEADER + get_maximum_output_size(original.len())];

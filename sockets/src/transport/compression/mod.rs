@@ -12,7 +12,8 @@ use std::sync::Arc;
 use self::{cache::CompressedCache, compressor::CompressingTransmitter, decompressor::DecompressingReceiver};
 use super::Link;
 
-/// The least value of `min_size`. Smaller frames do not benefit, and a server hello must not be compressed.
+/// The least value of `min_size`. Smaller frames do not benefit, and a server hello must not be
+/// compressed.
 const MIN_SIZE: u32 = 256;
 
 /// The local setting for compression, with its cache. `None` disables compression.

@@ -133,8 +133,8 @@ fn excerpt(text: &[u8]) -> String {
     text.trim().chars().filter(|character| !character.is_control()).take(MAX_EXCERPT).collect()
 }
 
-/// Returns the `Host` as browsers write it: without the default port, and without the zone of an IPv6
-/// address.
+/// Returns the `Host` as browsers write it: without the default port, and without the zone of an
+/// IPv6 address.
 fn host(WebAddress { secure, authority, .. }: &WebAddress) -> String {
     let default_port = if *secure { ":443" } else { ":80" };
     let host = authority.host.split('%').next().unwrap_or_default().to_owned();

@@ -56,8 +56,8 @@ impl Kind {
     }
 }
 
-/// Reads the header of a frame that `role` receives. Returns the frame and the length of the header, or
-/// `None` if it is incomplete.
+/// Reads the header of a frame that `role` receives. Returns the frame and the length of the
+/// header, or `None` if it is incomplete.
 pub(super) fn parse(bytes: &[u8], role: Role) -> Result<Option<(FrameInProgress, usize)>, WsProtocolError> {
     let mut cursor = Cursor::new(bytes);
     let parsed = FrameHeader::parse(&mut cursor).map_err(|_| WsProtocolError::new("a frame has a reserved opcode"))?;
@@ -98,7 +98,8 @@ pub(super) fn parse(bytes: &[u8], role: Role) -> Result<Option<(FrameInProgress,
     Ok(Some((FrameInProgress { kind, is_final: header.is_final, missing, mask }, read)))
 }
 
-/// Returns `true` if a header encodes its payload's length in the fewest bytes, as RFC 6455, 5.2 requires.
+/// Returns `true` if a header encodes its payload's length in the fewest bytes, as RFC 6455, 5.2
+/// requires.
 fn is_minimal(header: &[u8], length: u64) -> bool {
     match header.get(1).map(|second| second & 0x7f) {
         Some(126) => length >= 126,

@@ -24,8 +24,8 @@ use sockets_proto::{PREFIX, SendBuffer};
 const MAX_SLICES: usize = 32;
 /// The size of a write in bytes if the send buffer holds more than [`pool::READ_SIZE`].
 const LARGE_WRITE: usize = 64 * 1024;
-/// The limit of unwritten pongs in bytes. Beyond it, only the latest ping is answered, as RFC 6455, 5.5.3
-/// allows.
+/// The limit of unwritten pongs in bytes. Beyond it, only the latest ping is answered, as RFC 6455,
+/// 5.5.3 allows.
 const MAX_PONG_BYTES: usize = 4096;
 
 /// The sending half of a connection. The receiver shares it to reply to control frames.
@@ -38,8 +38,8 @@ pub(super) struct FrameWriter<W> {
     written: usize,
     /// The total number of bytes that the connection has accepted.
     accepted: u64,
-    /// The number of bytes of the send buffer in `staged`. They remain in the send buffer until they are
-    /// written, so that it is not empty before.
+    /// The number of bytes of the send buffer in `staged`. They remain in the send buffer until
+    /// they are written, so that it is not empty before.
     taken: usize,
     /// The number of bytes of the current message that have not been staged.
     missing: usize,
@@ -134,8 +134,8 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
             ready!(self.poll_write_staged(cx))?;
             send_buffer.advance(mem::take(&mut self.taken));
             if self.closed {
-                // Frames after the close frame would be ignored by the peer. This is no error: received frames
-                // may still have to be handled.
+                // Frames after the close frame would be ignored by the peer. This is no error:
+                // received frames may still have to be handled.
                 send_buffer.advance(send_buffer.len());
             }
             self.stage(send_buffer)?;
@@ -154,8 +154,8 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
 
     /// Stages control frames.
     ///
-    /// Staged bytes must have been written. Otherwise `staged` would grow, and the limit of `control` would
-    /// have no effect.
+    /// Staged bytes must have been written. Otherwise `staged` would grow, and the limit of
+    /// `control` would have no effect.
     fn stage_control(&mut self) {
         debug_assert!(self.staged.is_empty(), "control frames are staged only after all staged bytes are written");
         // Control frames may not interrupt a frame of a message.

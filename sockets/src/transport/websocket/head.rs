@@ -45,9 +45,9 @@ pub(super) async fn read<T: TryParse>(
 ) -> Result<T, HeadError> {
     let mut searched = 0;
     loop {
-        // Another protocol is detected by its first bytes, without waiting for the end of a head. In this
-        // protocol without WebSocket they are a length: its first byte may be an uppercase letter, but its
-        // last is 0.
+        // Another protocol is detected by its first bytes, without waiting for the end of a head.
+        // In this protocol without WebSocket they are a length: its first byte may be an uppercase
+        // letter, but its last is 0.
         let is_foreign = read.first().is_some_and(|first| !first.is_ascii_uppercase());
         if is_foreign || read.iter().take(4).any(u8::is_ascii_control) {
             return Err(HeadError::NotHttp);

@@ -1,9 +1,9 @@
 //! WebSocket (RFC 6455): one binary message for each frame of the protocol, without its prefix.
 //!
-//! The upgrade, the frame headers and the close codes are those of `tungstenite`. Its `WebSocket` is
-//! not used, for three reasons. It allocates a buffer for each connection, even an idle one. It
-//! allocates a whole message when its header arrives. And it does not report the received length of an
-//! incomplete message, which a session needs.
+//! The upgrade, the frame headers and the close codes are those of `tungstenite`. Its `WebSocket`
+//! is not used, for three reasons. It allocates a buffer for each connection, even an idle one. It
+//! allocates a whole message when its header arrives. And it does not report the received length of
+//! an incomplete message, which a session needs.
 
 mod client;
 mod fields;
@@ -35,11 +35,12 @@ use self::{frame_writer::FrameWriter, receiver::Receiver, transmitter::Transmitt
 use super::Link;
 use crate::lock::TransportMutex;
 
-/// The WebSocket subprotocol that clients offer and servers select. It includes the protocol's version.
+/// The WebSocket subprotocol that clients offer and servers select. It includes the protocol's
+/// version.
 pub(crate) const SUBPROTOCOL: &str = "sockets.v1";
 
-/// Creates a connection over an upgraded byte stream. `read` has the bytes that were received after the
-/// upgrade.
+/// Creates a connection over an upgraded byte stream. `read` has the bytes that were received after
+/// the upgrade.
 pub(crate) fn over_websocket(
     role: Role,
     read: BytesMut,

@@ -78,8 +78,8 @@ fn is_same_host(origin: &str, host: &str) -> bool {
 
 /// Returns `true` if DNS cannot change the address of `host`: an IP address or `localhost`.
 ///
-/// The owner of any other name may point it to this machine. A browser then considers the owner's page
-/// to be of the same origin as this server (DNS rebinding).
+/// The owner of any other name may point it to this machine. A browser then considers the owner's
+/// page to be of the same origin as this server (DNS rebinding).
 fn is_fixed_name(host: &str) -> bool {
     let name = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,

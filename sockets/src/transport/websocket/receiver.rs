@@ -25,8 +25,8 @@ use sockets_proto::ProtocolError;
 /// The number of reads in one poll without a complete message. A read may hold thousands of control
 /// frames and empty fragments, which take about 100 µs.
 const READS: u32 = 4;
-/// The maximum number of consecutive empty fragments. RFC 6455 sets no limit, but only an attacker has a
-/// use for more.
+/// The maximum number of consecutive empty fragments. RFC 6455 sets no limit, but only an attacker
+/// has a use for more.
 const MAX_EMPTY_FRAGMENTS: u32 = 64;
 
 pub(super) struct Receiver<R, W> {
@@ -104,8 +104,8 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Receiver<R, W> {
         Ok(())
     }
 
-    /// Parses the header of the next frame. Returns `false` if it is incomplete, or has to wait until the
-    /// complete messages are handled.
+    /// Parses the header of the next frame. Returns `false` if it is incomplete, or has to wait
+    /// until the complete messages are handled.
     fn begin_frame(&mut self, max_frame: usize) -> Result<bool, ReceiveEnd> {
         let Some((frame, header)) = frame::parse(&self.read, self.role)? else { return Ok(false) };
         match (frame.kind, self.messages.in_message()) {
@@ -114,8 +114,8 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Receiver<R, W> {
             (Kind::Continuation | Kind::Message, _) => {
                 let length = frame.missing.saturating_add(self.messages.message_length());
                 if length > max_frame && self.messages.has_complete() {
-                    // The complete messages are handled first, and may change the limit: that of the handshake
-                    // differs from that of the session.
+                    // The complete messages are handled first, and may change the limit: that of
+                    // the handshake differs from that of the session.
                     return Ok(false);
                 }
                 if length > max_frame {
@@ -242,7 +242,8 @@ impl<R: AsyncRead + Send + Unpin, W: AsyncWrite + Send + Unpin> Receive for Rece
         self.has_unsent_replies
     }
 
-    // The local close frame and the end of the stream have been sent: received bytes are not parsed.
+    // The local close frame and the end of the stream have been sent: received bytes are not
+    // parsed.
     fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<Discarded> {
         poll_discard(cx, |cx| {
             self.read.clear();

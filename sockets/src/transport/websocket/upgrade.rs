@@ -98,7 +98,8 @@ where
 
 /// Checks an upgrade request, and returns the response that accepts it.
 ///
-/// Over HTTP/1.1 the request is an upgrade (RFC 6455, 4.2), over HTTP/2 an extended CONNECT (RFC 8441).
+/// Over HTTP/1.1 the request is an upgrade (RFC 6455, 4.2), over HTTP/2 an extended CONNECT (RFC
+/// 8441).
 pub(crate) fn accept_upgrade<T>(
     request: &Request<T>,
     origins: &Origins,
@@ -188,7 +189,8 @@ fn has_body(headers: &HeaderMap) -> bool {
 
 /// Returns the host of a request.
 ///
-/// Over HTTP/1.1 a single `Host` is required. A target with an authority overrides it (RFC 9112, 3.2).
+/// Over HTTP/1.1 a single `Host` is required. A target with an authority overrides it (RFC 9112,
+/// 3.2).
 fn host<T>(request: &Request<T>) -> Result<&str, UpgradeError> {
     let host = fields::single(request.headers(), header::HOST).filter(|host| is_host(host));
     let target = request.uri().authority().map(uri::Authority::as_str).filter(|host| is_host(host));

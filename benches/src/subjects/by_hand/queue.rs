@@ -1,5 +1,5 @@
-//! `queue`: the usual way to do rooms. Each member has a bounded queue of shared bytes and a task that writes what is in
-//! it: one write each time that it is woken.
+//! `queue`: the usual design of rooms. Each member has a bounded queue of shared bytes, and a task
+//! that writes the content of the queue at once when it is woken.
 
 use std::{future::poll_fn, net::SocketAddr, sync::Arc};
 
@@ -13,19 +13,19 @@ use tokio::{
 };
 
 use super::{
-    asks::Asks,
     batches::Batches,
+    broadcast_requests::BroadcastRequests,
     frame::{Frame, Kind, put_frame},
     incoming::Incoming,
 };
 use crate::{
-    contestant::Contestant,
     counter::{Counter, Member},
     payload::{News, Order},
+    subject::Subject,
     workloads::Workload,
 };
 
-/// How many frames may wait for a member.
+/// The capacity of a member's queue in frames.
 const QUEUE: usize = 2 << 10;
 
 pub struct Queue;
@@ -35,11 +35,11 @@ type Sender = mpsc::Sender<Bytes>;
 #[derive(Default)]
 pub struct Server {
     members: Mutex<Vec<Sender>>,
-    asks: Asks,
+    requests: BroadcastRequests,
 }
 
 impl Server {
-    /// A member whose queue is full, or who has gone, is a member no longer.
+    /// Sends a frame to all members. Removes members that have disconnected or whose queue is full.
     fn send(&self, frame: &Bytes) {
         self.members.lock().retain(|member| member.try_send(frame.clone()).is_ok());
     }
@@ -52,8 +52,8 @@ impl Server {
                 self.members.lock().push(sender.clone());
                 put_frame(&mut reply, Kind::Reply, frame.id, &())?;
             }
-            Kind::Answer => return self.asks.answer(frame.id, frame.decode()?),
-            other => bail!("{other:?} from a client"),
+            Kind::RoomReply => return self.requests.add_reply(frame.id, frame.decode()?),
+            other => bail!("unexpected {other:?} from a client"),
         }
         Ok(sender.try_send(reply.into())?)
     }
@@ -65,7 +65,7 @@ async fn connection(stream: TcpStream, server: Arc<Server>) -> Result<()> {
     let (sender, queue) = mpsc::channel(QUEUE);
     tokio::spawn(write_queue(queue, write));
     let mut incoming = Incoming::new(read);
-    while poll_fn(|cx| incoming.poll_frames(cx, |received| server.handle(&received.short()?, &sender))).await? {}
+    while poll_fn(|cx| incoming.poll_frames(cx, |received| server.handle(&received.expect_small()?, &sender))).await? {}
     Ok(())
 }
 
@@ -82,14 +82,14 @@ async fn write_queue(mut queue: mpsc::Receiver<Bytes>, mut write: OwnedWriteHalf
     Ok(())
 }
 
-impl Contestant for Queue {
+impl Subject for Queue {
     const NAME: &'static str = "queue";
     type Client = Arc<Batches>;
     type Server = Arc<Server>;
 
-    fn does(workload: Workload) -> bool {
-        use Workload::{Ask, BroadcastBurst, BroadcastSteady, Paced};
-        matches!(workload, BroadcastSteady | BroadcastBurst | Paced | Ask)
+    fn supports(workload: Workload) -> bool {
+        use Workload::{BroadcastBurst, BroadcastRequest, BroadcastSteady, FixedRate};
+        matches!(workload, BroadcastSteady | BroadcastBurst | FixedRate | BroadcastRequest)
     }
 
     async fn serve(_: Arc<Counter>) -> Result<(SocketAddr, Arc<Server>)> {
@@ -112,15 +112,15 @@ impl Contestant for Queue {
         Ok(())
     }
 
-    async fn ask(server: &Arc<Server>, question: Order) -> Result<usize> {
+    async fn broadcast_request(server: &Arc<Server>, order: Order) -> Result<usize> {
         let send = async |id| {
             let mut frame = Vec::with_capacity(64);
-            put_frame(&mut frame, Kind::Question, id, &question)?;
+            put_frame(&mut frame, Kind::RoomRequest, id, &order)?;
             server.send(&frame.into());
             Ok(())
         };
         let members = server.members.lock().len();
-        Ok(server.asks.ask(members, send).await?.len())
+        Ok(server.requests.request(members, send).await?.len())
     }
 
     async fn connect(address: SocketAddr, member: Arc<Member>) -> Result<Arc<Batches>> {

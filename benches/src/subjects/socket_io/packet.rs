@@ -1,5 +1,7 @@
-//! What a Socket.IO packet in a text message says: `42["news",{…}]` is an event, `421["echo",{…}]` one that is to be
-//! acknowledged as 1, `431[{…}]` its acknowledgement. With `-` after a number of attachments, binary messages follow.
+//! Socket.IO packets in text messages.
+//!
+//! `42["news",{…}]` is an event, `421["echo",{…}]` an event with the ID 1 for its acknowledgement,
+//! and `431[{…}]` that acknowledgement. A number and `-` announce binary messages that follow.
 
 use anyhow::{Context, Result, bail};
 use serde::de::DeserializeOwned;
@@ -7,22 +9,22 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Of the connection below: is the client there?
+    /// The keep-alive of Engine.IO, below Socket.IO.
     Ping,
     Connected,
     Event,
     Reply,
-    /// A reply whose bytes are the next message.
+    /// A reply with an attachment in the next message.
     BinaryReply,
 }
 
-/// A packet that keeps the text it came in.
+/// A packet with its text.
 #[derive(Debug)]
 pub struct Packet {
     pub kind: Kind,
     pub id: Option<u32>,
     text: Utf8Bytes,
-    /// Where the JSON begins.
+    /// The position of the JSON in `text`.
     json: usize,
 }
 
@@ -35,7 +37,7 @@ impl Packet {
             [b'4', b'2', ..] => Kind::Event,
             [b'4', b'3', ..] => Kind::Reply,
             [b'4', b'6', b'1', b'-', ..] => Kind::BinaryReply,
-            _ => bail!("an unknown packet: {text}"),
+            _ => bail!("unknown packet: {text}"),
         };
         let start = if kind == Kind::BinaryReply { 4 } else { 2.min(bytes.len()) };
         let digits = bytes[start..].iter().take_while(|byte| byte.is_ascii_digit()).count();
@@ -44,16 +46,17 @@ impl Packet {
         Ok(Self { kind, id, text, json })
     }
 
-    /// The one argument of the event of this name, still in JSON, or `None` if it is another event.
+    /// Returns the JSON of the single argument, or `None` if the event has another name.
     pub fn argument_of(&self, name: &str) -> Option<&str> {
         let rest = self.text[self.json..].strip_prefix("[\"")?.strip_prefix(name)?;
         rest.strip_prefix("\",")?.strip_suffix(']')
     }
 
-    /// What a reply says.
+    /// Decodes the value of a reply.
     pub fn value<T: DeserializeOwned>(&self) -> Result<T> {
         let list = &self.text[self.json..];
-        let value = list.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).context("not a list")?;
+        let value =
+            list.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).context("the payload is not a list")?;
         Ok(serde_json::from_str(value)?)
     }
 }

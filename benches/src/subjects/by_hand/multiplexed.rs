@@ -1,12 +1,13 @@
-//! `multiplexed`: the server of `loop`, under a client in which every call is a future of its own.
+//! `multiplexed`: the server of `ideal`, with a client in which each call is a separate future.
 //!
-//! Calls encode into one buffer under a short lock. A call's number is the place of its slot, which has its waker and
-//! then its reply. One task reads and writes, but who writes is decided by each call:
+//! Calls are encoded into one buffer under a short lock. A call's ID is the index of its slot,
+//! which holds its waker and then its reply. One task reads. After encoding, each call decides who
+//! writes:
 //!
-//! - If it is the only one in flight it writes itself, and nobody waits for anybody.
-//! - If much has gathered it writes too.
-//! - Otherwise it wakes the task, which wakes itself again, to the back of the queue of tasks that can run: so all others
-//!   make their calls first, and one write takes them all.
+//! - A single call in flight writes the buffer itself, without waiting for another task.
+//! - If the buffer is large, the call also writes it.
+//! - Otherwise it wakes the task, which wakes itself once more. It then runs after all other ready
+//!   tasks, so that a single write contains all their calls.
 
 use std::{
     future::poll_fn,
@@ -24,36 +25,36 @@ use tokio::{net::TcpStream, sync::Notify, task::JoinSet};
 use super::{
     connection::Server,
     frame::{Kind, put_frame},
+    ideal,
     incoming::Incoming,
     outgoing::Outgoing,
-    the_loop,
 };
 use crate::{
-    contestant::Contestant,
     counter::{Counter, Member},
     payload::Order,
+    subject::Subject,
     workloads::Workload,
 };
 
-/// From so many bytes on a caller writes.
-const MUCH: usize = 4 << 10;
-/// An emit waits while more is to be written.
-const MOST_WAITING: usize = 64 << 10;
+/// The size of the buffer in bytes from which a caller writes.
+const WRITE_THRESHOLD: usize = 4 << 10;
+/// The limit of unwritten bytes, beyond which emits wait.
+const MAX_UNWRITTEN: usize = 64 << 10;
 
 pub struct Multiplexed;
 
-impl Contestant for Multiplexed {
+impl Subject for Multiplexed {
     const NAME: &'static str = "multiplexed";
     type Client = Arc<Client>;
     type Server = Arc<Server>;
 
-    fn does(workload: Workload) -> bool {
-        use Workload::{Connect, Emit, FanIn, Latency, Pipeline64, Pipeline512, Quiet};
-        matches!(workload, Latency | Pipeline64 | Pipeline512 | FanIn | Emit | Connect | Quiet)
+    fn supports(workload: Workload) -> bool {
+        use Workload::{BackgroundLoad, Connect, Emit, FanIn, Latency, Pipeline64, Pipeline512};
+        matches!(workload, Latency | Pipeline64 | Pipeline512 | FanIn | Emit | Connect | BackgroundLoad)
     }
 
     async fn serve(emits: Arc<Counter>) -> Result<(SocketAddr, Arc<Server>)> {
-        the_loop::serve(emits).await
+        ideal::serve(emits).await
     }
 
     async fn connect(address: SocketAddr, _: Arc<Member>) -> Result<Arc<Client>> {
@@ -76,25 +77,25 @@ impl Contestant for Multiplexed {
 
 pub struct Client {
     shared: Arc<Shared>,
-    /// Ends with the client.
+    /// The driver's task, which ends with the client.
     _task: JoinSet<()>,
 }
 
 impl Client {
     fn new(stream: TcpStream) -> Self {
         let (read, write) = stream.into_split();
-        let state = State { outgoing: Outgoing::new(write), slots: Slab::new(), due: false, closed: false };
-        let shared = Arc::new(Shared { state: Mutex::new(state), room: Notify::new() });
+        let state = State { outgoing: Outgoing::new(write), slots: Slab::new(), write_requested: false, closed: false };
+        let shared = Arc::new(Shared { state: Mutex::new(state), capacity: Notify::new() });
         let mut driver = Driver {
             incoming: Incoming::new(read),
             shared: Arc::clone(&shared),
-            at_the_back: false,
+            yielded: false,
             replies: Vec::new(),
             wakers: Vec::new(),
         };
         let mut task = JoinSet::new();
         task.spawn(async move {
-            // Whatever ended the connection, the callers learn that it has.
+            // Callers are notified of the end of the connection, whatever its reason.
             let _ = poll_fn(|cx| driver.poll(cx)).await;
             driver.shared.close();
         });
@@ -104,23 +105,23 @@ impl Client {
 
 struct Shared {
     state: Mutex<State>,
-    /// Less waits to be written than before.
-    room: Notify,
+    /// Notified when fewer bytes are unwritten.
+    capacity: Notify,
 }
 
 struct State {
     outgoing: Outgoing,
     slots: Slab<Slot>,
-    /// The task has been woken to write.
-    due: bool,
+    /// `true` if the driver has been woken to write.
+    write_requested: bool,
     closed: bool,
 }
 
 enum Slot {
     Waiting(Waker),
     Replied(Order),
-    /// The caller has gone away.
-    Abandoned,
+    /// The call was cancelled.
+    Cancelled,
 }
 
 impl Shared {
@@ -131,7 +132,7 @@ impl Shared {
             ensure!(!state.closed, "the connection is closed");
             let slot = state.slots.insert(Slot::Waiting(waker));
             put_frame(state.outgoing.buffer(), Kind::Echo, u32::try_from(slot)?, order)?;
-            state.after_encoding(true)?;
+            state.schedule_write(true)?;
             Call { shared: self, slot, state: Progress::New }
         };
         poll_fn(|cx| call.poll(cx)).await
@@ -142,12 +143,12 @@ impl Shared {
             {
                 let mut state = self.state.lock();
                 ensure!(!state.closed, "the connection is closed");
-                if state.outgoing.len() < MOST_WAITING {
+                if state.outgoing.len() < MAX_UNWRITTEN {
                     put_frame(state.outgoing.buffer(), Kind::Emit, 0, order)?;
-                    return state.after_encoding(false);
+                    return state.schedule_write(false);
                 }
             }
-            self.room.notified().await;
+            self.capacity.notified().await;
         }
     }
 
@@ -159,18 +160,18 @@ impl Shared {
                 waker.wake_by_ref();
             }
         }
-        self.room.notify_waiters();
+        self.capacity.notify_waiters();
     }
 }
 
 impl State {
-    /// Decides who writes.
-    fn after_encoding(&mut self, call: bool) -> Result<()> {
-        let alone = call && self.slots.len() == 1 && !self.due;
-        if alone || self.outgoing.len() >= MUCH {
+    /// Writes, or requests a write of the driver.
+    fn schedule_write(&mut self, is_call: bool) -> Result<()> {
+        let is_alone = is_call && self.slots.len() == 1 && !self.write_requested;
+        if is_alone || self.outgoing.len() >= WRITE_THRESHOLD {
             self.outgoing.flush()?;
-        } else if !self.due {
-            self.due = true;
+        } else if !self.write_requested {
+            self.write_requested = true;
             self.outgoing.waker().wake_by_ref();
         }
         Ok(())
@@ -186,7 +187,7 @@ struct Call<'a> {
 
 #[derive(PartialEq, Eq)]
 enum Progress {
-    /// Nothing can have come without waking the caller, so the first look is spared.
+    /// Not polled yet. The first poll is always pending: a reply would have woken the caller.
     New,
     Polled,
     Done,
@@ -210,7 +211,7 @@ impl Call<'_> {
         self.state = Progress::Done;
         match state.slots.remove(self.slot) {
             Slot::Replied(order) => Poll::Ready(Ok(order)),
-            Slot::Waiting(_) | Slot::Abandoned => Poll::Ready(Err(anyhow!("the slot of another call"))),
+            Slot::Waiting(_) | Slot::Cancelled => Poll::Ready(Err(anyhow!("the slot is not of this call"))),
         }
     }
 }
@@ -222,21 +223,22 @@ impl Drop for Call<'_> {
             if let Some(Slot::Replied(_)) = state.slots.get(self.slot) {
                 state.slots.remove(self.slot);
             } else {
-                // The place is free when the reply has come.
-                state.slots[self.slot] = Slot::Abandoned;
+                // The reply frees the slot.
+                state.slots[self.slot] = Slot::Cancelled;
             }
         }
     }
 }
 
-/// The connection's task.
+/// The task of the connection.
 struct Driver {
     incoming: Incoming,
     shared: Arc<Shared>,
-    /// It has woken itself, to write when its turn comes again.
-    at_the_back: bool,
-    /// Of one read, and who has to be woken for them.
+    /// `true` after it has woken itself, to write in the next poll.
+    yielded: bool,
+    /// The replies of one read.
     replies: Vec<(usize, Order)>,
+    /// The wakers of their callers.
     wakers: Vec<Waker>,
 }
 
@@ -246,15 +248,15 @@ impl Driver {
         loop {
             let Self { incoming, replies, .. } = self;
             let open = ready!(incoming.poll_frames(cx, |received| {
-                let frame = received.short()?;
-                ensure!(frame.kind == Kind::Reply, "{:?} to a client", frame.kind);
+                let frame = received.expect_small()?;
+                ensure!(frame.kind == Kind::Reply, "unexpected {:?} to a client", frame.kind);
                 replies.push((frame.id as usize, frame.decode()?));
                 Ok(())
             }))?;
             if !open {
                 return Poll::Ready(Ok(()));
             }
-            self.hand_over()?;
+            self.store_replies()?;
             self.wakers.drain(..).for_each(Waker::wake);
         }
     }
@@ -262,27 +264,27 @@ impl Driver {
     fn write(&mut self, cx: &mut Context<'_>) -> Result<()> {
         let mut state = self.shared.state.lock();
         state.outgoing.set_waker(cx.waker());
-        if state.due && !mem::replace(&mut self.at_the_back, true) {
+        if state.write_requested && !mem::replace(&mut self.yielded, true) {
             cx.waker().wake_by_ref();
             return Ok(());
         }
-        self.at_the_back = false;
-        state.due = false;
+        self.yielded = false;
+        state.write_requested = false;
         if state.outgoing.poll_flush(cx)?.is_ready() {
-            self.shared.room.notify_waiters();
+            self.shared.capacity.notify_waiters();
         }
         Ok(())
     }
 
-    /// Puts the replies in their slots.
-    fn hand_over(&mut self) -> Result<()> {
+    /// Moves the replies to their slots.
+    fn store_replies(&mut self) -> Result<()> {
         let mut state = self.shared.state.lock();
         for (id, reply) in self.replies.drain(..) {
-            let slot = state.slots.get_mut(id).context("a reply to nothing")?;
+            let slot = state.slots.get_mut(id).context("a reply to an unknown call")?;
             match mem::replace(slot, Slot::Replied(reply)) {
                 Slot::Waiting(waker) => self.wakers.push(waker),
                 Slot::Replied(_) => bail!("a second reply"),
-                Slot::Abandoned => drop(state.slots.remove(id)),
+                Slot::Cancelled => drop(state.slots.remove(id)),
             }
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! What carries the library's connections. The server tells its port, from which a client knows the rest.
+//! The transports of the library. The client derives the address from the server's port.
 
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -6,15 +6,15 @@ use anyhow::Result;
 use sockets::{ClientBuilder, Server, ServerBuilder, tls};
 
 pub trait Transport: 'static {
-    const CONTESTANT: &'static str;
+    const SUBJECT: &'static str;
 
     fn serve(builder: ServerBuilder) -> impl Future<Output = Result<Server>> + Send;
 
-    /// The builder, with what the transport needs, and where the server is.
-    fn reach(builder: ClientBuilder, server: SocketAddr) -> Result<(ClientBuilder, String)>;
+    /// Returns the builder with the options of the transport, and the URL of the server.
+    fn configure(builder: ClientBuilder, server: SocketAddr) -> Result<(ClientBuilder, String)>;
 }
 
-/// A file of the server at this address.
+/// Returns the path of the socket or certificate file for the server at this address.
 fn file(server: SocketAddr) -> PathBuf {
     std::env::temp_dir().join(format!("sockets-bench-{}", server.port()))
 }
@@ -22,13 +22,13 @@ fn file(server: SocketAddr) -> PathBuf {
 pub struct Tcp;
 
 impl Transport for Tcp {
-    const CONTESTANT: &'static str = "sockets";
+    const SUBJECT: &'static str = "sockets";
 
     async fn serve(builder: ServerBuilder) -> Result<Server> {
         Ok(builder.bind("tcp://127.0.0.1:0").await?)
     }
 
-    fn reach(builder: ClientBuilder, server: SocketAddr) -> Result<(ClientBuilder, String)> {
+    fn configure(builder: ClientBuilder, server: SocketAddr) -> Result<(ClientBuilder, String)> {
         Ok((builder, format!("tcp://{server}")))
     }
 }
@@ -36,7 +36,7 @@ impl Transport for Tcp {
 pub struct Unix;
 
 impl Transport for Unix {
-    const CONTESTANT: &'static str = "sockets-unix";
+    const SUBJECT: &'static str = "sockets-unix";
 
     async fn serve(builder: ServerBuilder) -> Result<Server> {
         let server = Tcp::serve(builder).await?;
@@ -44,7 +44,7 @@ impl Transport for Unix {
         Ok(server)
     }
 
-    fn reach(builder: ClientBuilder, server: SocketAddr) -> Result<(ClientBuilder, String)> {
+    fn configure(builder: ClientBuilder, server: SocketAddr) -> Result<(ClientBuilder, String)> {
         Ok((builder, format!("unix:{}", file(server).display())))
     }
 }
@@ -52,7 +52,7 @@ impl Transport for Unix {
 pub struct Tls;
 
 impl Transport for Tls {
-    const CONTESTANT: &'static str = "sockets-tls";
+    const SUBJECT: &'static str = "sockets-tls";
 
     async fn serve(builder: ServerBuilder) -> Result<Server> {
         let own = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()])?;
@@ -63,7 +63,7 @@ impl Transport for Tls {
         Ok(server)
     }
 
-    fn reach(builder: ClientBuilder, server: SocketAddr) -> Result<(ClientBuilder, String)> {
+    fn configure(builder: ClientBuilder, server: SocketAddr) -> Result<(ClientBuilder, String)> {
         let certificate = std::fs::read(file(server))?;
         Ok((builder.tls(tls::client_config(Some(&certificate), None)?), format!("tls://{server}")))
     }
@@ -72,13 +72,13 @@ impl Transport for Tls {
 pub struct Ws;
 
 impl Transport for Ws {
-    const CONTESTANT: &'static str = "sockets-ws";
+    const SUBJECT: &'static str = "sockets-ws";
 
     async fn serve(builder: ServerBuilder) -> Result<Server> {
         Ok(builder.bind("ws://127.0.0.1:0").await?)
     }
 
-    fn reach(builder: ClientBuilder, server: SocketAddr) -> Result<(ClientBuilder, String)> {
+    fn configure(builder: ClientBuilder, server: SocketAddr) -> Result<(ClientBuilder, String)> {
         Ok((builder, format!("ws://{server}")))
     }
 }

@@ -1,4 +1,5 @@
-//! The client of `loop` and `queue`: it writes a batch of calls at once, and then reads all replies.
+//! The client of `ideal` and `queue`. It writes a batch of calls at once, and then reads all
+//! replies.
 
 use std::{future::poll_fn, io::IoSlice, net::SocketAddr, sync::Arc};
 
@@ -17,18 +18,18 @@ use super::{
     incoming::{Incoming, Received},
 };
 use crate::{
-    contestant::Stop,
     counter::Member,
     payload::{News, Order},
+    subject::Stop,
 };
 
-const IN_A_ROOM: &str = "a connection in a room makes no calls";
-/// How many bytes of emits are written at once.
-const EMITS: usize = 32 << 10;
+const IS_MEMBER: &str = "a connection that is a member cannot make calls";
+/// The size in bytes of a write of emits.
+const EMIT_BATCH: usize = 32 << 10;
 
 pub struct Batches {
     member: Arc<Member>,
-    /// Until the connection joins the room: from then on a task reads.
+    /// The stream until the connection joins the room. Afterwards a task reads from it.
     stream: Mutex<Option<Stream>>,
     reader: SyncMutex<JoinSet<Result<()>>>,
 }
@@ -50,7 +51,7 @@ impl Batches {
 
     pub async fn echo(&self, order: Order) -> Result<Order> {
         let mut stream = self.stream.lock().await;
-        let stream = stream.as_mut().context(IN_A_ROOM)?;
+        let stream = stream.as_mut().context(IS_MEMBER)?;
         put_frame(&mut stream.out, Kind::Echo, 0, &order)?;
         let mut reply = None;
         let decode = |frame: Frame<'_>| {
@@ -63,14 +64,17 @@ impl Batches {
 
     pub async fn pipeline(&self, depth: usize, stop: Stop) -> Result<u64> {
         let mut stream = self.stream.lock().await;
-        let stream = stream.as_mut().context(IN_A_ROOM)?;
+        let stream = stream.as_mut().context(IS_MEMBER)?;
         let mut calls = 0;
         while !stop.is_set() {
             for lane in 0..depth {
                 put_frame(&mut stream.out, Kind::Echo, u32::try_from(lane)?, &Order::new(calls + lane as u64))?;
             }
             let check = |frame: Frame<'_>| {
-                ensure!(frame.decode::<Order>()?.id == calls + u64::from(frame.id), "the reply to another call");
+                ensure!(
+                    frame.decode::<Order>()?.id == calls + u64::from(frame.id),
+                    "the reply does not match the call"
+                );
                 Ok(())
             };
             stream.exchange(depth, check).await?;
@@ -81,10 +85,10 @@ impl Batches {
 
     pub async fn emit(&self, emits: u64) -> Result<()> {
         let mut stream = self.stream.lock().await;
-        let Stream { write, out, .. } = stream.as_mut().context(IN_A_ROOM)?;
+        let Stream { write, out, .. } = stream.as_mut().context(IS_MEMBER)?;
         for id in 0..emits {
             put_frame(out, Kind::Emit, 0, &Order::new(id))?;
-            if out.len() >= EMITS || id + 1 == emits {
+            if out.len() >= EMIT_BATCH || id + 1 == emits {
                 write.write_all(out).await?;
                 out.clear();
             }
@@ -94,7 +98,7 @@ impl Batches {
 
     pub async fn large(&self, data: &Bytes) -> Result<Bytes> {
         let mut stream = self.stream.lock().await;
-        let Stream { incoming, write, .. } = stream.as_mut().context(IN_A_ROOM)?;
+        let Stream { incoming, write, .. } = stream.as_mut().context(IS_MEMBER)?;
         let mut header = Vec::new();
         put_large_header(&mut header, Kind::Large, 0, data.len())?;
         let mut written = 0;
@@ -106,7 +110,7 @@ impl Batches {
         let mut reply = None;
         while reply.is_none() {
             read(incoming, |received| {
-                let Received::Large(frame) = received else { bail!("a short reply to a long call") };
+                let Received::Large(frame) = received else { bail!("a small reply to a large call") };
                 reply = Some(Bytes::from(frame));
                 Ok(())
             })
@@ -118,18 +122,18 @@ impl Batches {
         Ok(reply.slice_ref(frame.decode::<&[u8]>()?))
     }
 
-    /// From now on a task reads what the room is told, and answers what it is asked.
+    /// Joins the room. From then on, a task handles messages and requests to the room.
     pub async fn join(&self) -> Result<()> {
-        let mut stream = self.stream.lock().await.take().context(IN_A_ROOM)?;
+        let mut stream = self.stream.lock().await.take().context(IS_MEMBER)?;
         put_frame(&mut stream.out, Kind::Join, 0, &())?;
         stream.exchange(1, |frame| frame.decode()).await?;
-        self.reader.lock().spawn(stream.listen(Arc::clone(&self.member)));
+        self.reader.lock().spawn(stream.run_member(Arc::clone(&self.member)));
         Ok(())
     }
 }
 
 impl Stream {
-    /// Writes what has been encoded, and reads until so many replies have come.
+    /// Writes the encoded frames, and reads the given number of replies.
     async fn exchange(&mut self, replies: usize, mut handle: impl FnMut(Frame<'_>) -> Result<()>) -> Result<()> {
         self.write.write_all(&self.out).await?;
         self.out.clear();
@@ -137,37 +141,37 @@ impl Stream {
         while missing > 0 {
             read(&mut self.incoming, |received| {
                 missing -= 1;
-                handle(received.short()?)
+                handle(received.expect_small()?)
             })
             .await?;
         }
         Ok(())
     }
 
-    async fn listen(mut self, member: Arc<Member>) -> Result<()> {
-        let mut answers = Vec::new();
+    async fn run_member(mut self, member: Arc<Member>) -> Result<()> {
+        let mut replies = Vec::new();
         loop {
             read(&mut self.incoming, |received| {
-                let frame = received.short()?;
+                let frame = received.expect_small()?;
                 match frame.kind {
-                    Kind::News => member.arrived(frame.decode::<News>()?.sent),
-                    Kind::Question => {
-                        put_frame(&mut answers, Kind::Answer, frame.id, &frame.decode::<Order>()?)?;
+                    Kind::News => member.received(frame.decode::<News>()?.sent),
+                    Kind::RoomRequest => {
+                        put_frame(&mut replies, Kind::RoomReply, frame.id, &frame.decode::<Order>()?)?;
                     }
-                    other => bail!("{other:?} to a member"),
+                    other => bail!("unexpected {other:?} to a member"),
                 }
                 Ok(())
             })
             .await?;
-            if !answers.is_empty() {
-                self.write.write_all(&answers).await?;
-                answers.clear();
+            if !replies.is_empty() {
+                self.write.write_all(&replies).await?;
+                replies.clear();
             }
         }
     }
 }
 
-/// Reads once.
+/// Reads once, and handles the complete frames.
 async fn read(incoming: &mut Incoming, mut handle: impl FnMut(Received<'_>) -> Result<()>) -> Result<()> {
     let open = poll_fn(|cx| incoming.poll_frames(cx, &mut handle)).await?;
     ensure!(open, "the server has closed the connection");

@@ -1,4 +1,4 @@
-//! `loop`: the limit, which defines 1.00.
+//! `ideal`: the upper limit, which defines 1.00.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -12,15 +12,15 @@ use super::{
     frame::{Kind, put_frame},
 };
 use crate::{
-    contestant::{Contestant, Stop},
     counter::{Counter, Member},
     payload::{News, Order},
+    subject::{Stop, Subject},
 };
 
-pub struct Loop;
+pub struct Ideal;
 
-impl Contestant for Loop {
-    const NAME: &'static str = "loop";
+impl Subject for Ideal {
+    const NAME: &'static str = "ideal";
     type Client = Arc<Batches>;
     type Server = Arc<Server>;
 
@@ -34,13 +34,13 @@ impl Contestant for Loop {
         server.room.send(frame.into()).await
     }
 
-    async fn ask(server: &Arc<Server>, question: Order) -> Result<usize> {
+    async fn broadcast_request(server: &Arc<Server>, order: Order) -> Result<usize> {
         let send = async |id| {
             let mut frame = Vec::with_capacity(64);
-            put_frame(&mut frame, Kind::Question, id, &question)?;
+            put_frame(&mut frame, Kind::RoomRequest, id, &order)?;
             server.room.send(frame.into()).await
         };
-        Ok(server.asks.ask(server.room.members(), send).await?.len())
+        Ok(server.requests.request(server.room.members(), send).await?.len())
     }
 
     async fn connect(address: SocketAddr, member: Arc<Member>) -> Result<Arc<Batches>> {
@@ -68,7 +68,7 @@ impl Contestant for Loop {
     }
 }
 
-/// The server of `loop` and `multiplexed`.
+/// The server of `ideal` and `multiplexed`.
 pub async fn serve(emits: Arc<Counter>) -> Result<(SocketAddr, Arc<Server>)> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;

@@ -1,16 +1,16 @@
-//! The same by hand, over tokio's TCP: three contestants from a few parts.
+//! Hand-written subjects over tokio's TCP.
 
-mod asks;
 mod batches;
+mod broadcast_requests;
 mod connection;
 mod frame;
+mod ideal;
 mod incoming;
 mod multiplexed;
 mod outgoing;
 mod queue;
 mod shards;
-mod the_loop;
 
+pub use ideal::Ideal;
 pub use multiplexed::Multiplexed;
 pub use queue::Queue;
-pub use the_loop::Loop;

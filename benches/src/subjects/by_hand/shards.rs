@@ -1,9 +1,12 @@
-//! The room of `loop`: a few tasks own the members. Each takes a message once, and in a round appends all that it has
-//! taken to each member's buffer and tries one write. After a round that found more than one message it rests for a
-//! millisecond, in which more gather; a lone message never waits.
+//! The room of `ideal`: a few tasks, the shards, own the members.
 //!
-//! Within a round a shard lets others run now and then. Where there are as many shards as processors, they would else
-//! keep the emitter from running until each message was written, and every message would be a lone one.
+//! A shard receives a message once. In each round it appends all received messages to the buffer of
+//! each member, and tries one write. After a round with more than one message it pauses for a
+//! millisecond, so that messages accumulate. A single message is never delayed.
+//!
+//! Within a round, a shard yields periodically. With as many shards as processors, the emitter
+//! would otherwise not run before a message is written to all members, and each round would have
+//! one message.
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering},
@@ -14,13 +17,13 @@ use anyhow::{Context, Result};
 use bytes::Bytes;
 use tokio::{runtime::Handle, sync::mpsc, task::yield_now, time::sleep};
 
-use super::connection::{MOST_WAITING, Sender};
+use super::connection::{MAX_UNWRITTEN, Sender};
 
-const REST: Duration = Duration::from_millis(1);
-/// After so many writes others may run.
-const TURN: usize = 32;
-/// How many messages may wait for a shard.
-const MESSAGES: usize = 8 << 10;
+const PAUSE: Duration = Duration::from_millis(1);
+/// The number of writes after which a shard yields.
+const WRITES_PER_YIELD: usize = 32;
+/// The capacity of a shard's queue in messages.
+const QUEUE: usize = 8 << 10;
 
 enum Command {
     Join(Sender),
@@ -35,7 +38,7 @@ pub struct Shards {
 impl Shards {
     pub fn start() -> Self {
         let start = |_| {
-            let (sender, commands) = mpsc::channel(MESSAGES);
+            let (sender, commands) = mpsc::channel(QUEUE);
             tokio::spawn(run(commands));
             sender
         };
@@ -48,7 +51,7 @@ impl Shards {
     pub fn join(&self, member: Sender) -> Result<()> {
         let number = self.members.fetch_add(1, Ordering::Relaxed);
         let shard = &self.shards[number % self.shards.len()];
-        shard.try_send(Command::Join(member)).ok().context("the room is too busy to be joined")
+        shard.try_send(Command::Join(member)).ok().context("the queue of the shard is full")
     }
 
     pub fn members(&self) -> usize {
@@ -76,7 +79,7 @@ async fn run(mut commands: mpsc::Receiver<Command>) {
                     messages += 1;
                 }
                 Command::Join(member) => {
-                    // What was sent before is not for it.
+                    // Earlier messages are not for the new member.
                     deliver(&mut members, &mut pending).await;
                     members.push(member);
                 }
@@ -85,12 +88,12 @@ async fn run(mut commands: mpsc::Receiver<Command>) {
         }
         deliver(&mut members, &mut pending).await;
         if messages > 1 {
-            sleep(REST).await;
+            sleep(PAUSE).await;
         }
     }
 }
 
-/// One write for each member; those who have gone, or do not read, are members no longer.
+/// Writes once to each member. Removes members that have disconnected or do not read.
 async fn deliver(members: &mut Vec<Sender>, pending: &mut Vec<u8>) {
     if pending.is_empty() {
         return;
@@ -100,7 +103,7 @@ async fn deliver(members: &mut Vec<Sender>, pending: &mut Vec<u8>) {
         if !push(member, pending) {
             lost.push(index);
         }
-        if index % TURN == TURN - 1 {
+        if index % WRITES_PER_YIELD == WRITES_PER_YIELD - 1 {
             yield_now().await;
         }
     }
@@ -112,5 +115,5 @@ async fn deliver(members: &mut Vec<Sender>, pending: &mut Vec<u8>) {
 
 fn push(member: &Sender, bytes: &[u8]) -> bool {
     let mut outgoing = member.lock();
-    outgoing.len() <= MOST_WAITING && outgoing.push(bytes).is_ok()
+    outgoing.len() <= MAX_UNWRITTEN && outgoing.push(bytes).is_ok()
 }

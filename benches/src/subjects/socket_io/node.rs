@@ -1,4 +1,4 @@
-//! `socket.io`: the original server on Node, node/server.js.
+//! `socket.io`: the original server on Node, see node/server.js.
 
 use std::{
     net::SocketAddr,
@@ -13,40 +13,40 @@ use bytes::Bytes;
 
 use super::{client::Client, socketioxide::Socketioxide};
 use crate::{
-    contestant::Contestant,
     counter::{Counter, Member},
     payload::Order,
+    subject::Subject,
     workloads::Workload,
 };
 
-const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/node");
+const DIRECTORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/node");
 
-/// Whether there is Node, and `npm ci` has been run.
+/// `true` if Node and the packages in `node/` are installed.
 static INSTALLED: LazyLock<bool> = LazyLock::new(|| {
     let node =
         Command::new("node").arg("--version").stdout(Stdio::null()).status().is_ok_and(|status| status.success());
-    let installed = node && Path::new(FOLDER).join("node_modules/socket.io").exists();
+    let installed = node && Path::new(DIRECTORY).join("node_modules/socket.io").exists();
     if !installed {
-        eprintln!("{} is left out: it needs node, and `npm ci` in {FOLDER}", SocketIo::NAME);
+        eprintln!("{} is skipped: install node and run `npm ci` in {DIRECTORY}", SocketIo::NAME);
     }
     installed
 });
 
 pub struct SocketIo;
 
-/// The client's side is that of [`Socketioxide`].
-impl Contestant for SocketIo {
+/// It has the client of [`Socketioxide`].
+impl Subject for SocketIo {
     const NAME: &'static str = "socket.io";
     type Client = Client;
     type Server = ();
 
-    fn does(_: Workload) -> bool {
+    fn supports(_: Workload) -> bool {
         *INSTALLED
     }
 
-    /// Becomes Node, which does all the rest: the same process, so that its processor time and memory are measured.
+    /// Replaces this process by Node, so that its processor time and memory are measured.
     async fn serve(_: Arc<Counter>) -> Result<(SocketAddr, ())> {
-        Err(Command::new("node").arg("server.js").current_dir(FOLDER).exec()).context("node")
+        Err(Command::new("node").arg("server.js").current_dir(DIRECTORY).exec()).context("node")
     }
 
     async fn connect(address: SocketAddr, member: Arc<Member>) -> Result<Client> {

@@ -1,7 +1,8 @@
-//! What a contestant is: a server and a client of one kind.
+//! The interface of a subject: its server and its client.
 //!
-//! The workloads know nothing else of it. The defaults are what a program does that uses a library: every call is a
-//! future of its own. What a contestant has no way to do it leaves at its default, and says so in [`Contestant::does`].
+//! Workloads use only this trait. The default of `pipeline` is the code of a library's user, in
+//! which each call is a separate future. Other defaults return an error: a subject that does not
+//! support an operation declares the workloads in [`Subject::supports`].
 
 use std::{
     net::SocketAddr,
@@ -21,12 +22,12 @@ use crate::{
     workloads::Workload,
 };
 
-/// Ends what runs for a time rather than for a number of calls.
+/// A flag that ends a workload with a fixed duration.
 #[derive(Clone, Debug, Default)]
 pub struct Stop(Arc<AtomicBool>);
 
 impl Stop {
-    pub fn now(&self) {
+    pub fn set(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
 
@@ -35,46 +36,47 @@ impl Stop {
     }
 }
 
-pub trait Contestant: 'static {
-    /// As on the command line and in the tables.
+pub trait Subject: 'static {
+    /// The name on the command line and in the tables.
     const NAME: &'static str;
 
-    /// Dropping it closes the connection.
+    /// A connection, which closes when the last clone is dropped.
     type Client: Clone + Send + Sync + 'static;
     type Server: Send + Sync + 'static;
 
-    /// Whether it has a way to do this workload. By default all of them.
-    fn does(workload: Workload) -> bool {
+    /// Returns `true` if the subject supports the workload. The default is `true`.
+    fn supports(workload: Workload) -> bool {
         let _ = workload;
         true
     }
 
-    // ---- the server's process
+    // ---- in the server's process
 
-    /// Serves on a free port of the loopback interface. The handler of an emit adds one to `emits`.
+    /// Serves at a free port of the loopback interface. The handler of emits increments `emits`.
     fn serve(emits: Arc<Counter>) -> impl Future<Output = Result<(SocketAddr, Self::Server)>> + Send;
 
-    /// Sends a message to the room; does not wait for its members.
+    /// Sends a message to the room, without waiting for its members.
     fn broadcast(server: &Self::Server, news: News) -> impl Future<Output = Result<()>> + Send {
         let _ = (server, news);
-        async { bail!("{} has no broadcasts", Self::NAME) }
+        async { bail!("{} does not support broadcasts", Self::NAME) }
     }
 
-    /// Asks every member of the room and awaits all replies: how many came. A member echoes the order.
-    fn ask(server: &Self::Server, question: Order) -> impl Future<Output = Result<usize>> + Send {
-        let _ = (server, question);
-        async { bail!("{} has no questions to a room", Self::NAME) }
+    /// Sends a request to each member of the room, and returns the number of replies. Members echo
+    /// the order.
+    fn broadcast_request(server: &Self::Server, order: Order) -> impl Future<Output = Result<usize>> + Send {
+        let _ = (server, order);
+        async { bail!("{} does not support broadcast requests", Self::NAME) }
     }
 
-    // ---- the client's process
+    // ---- in the client's process
 
-    /// A new connection. `member` is to be told of every message to the room, once the connection has joined it.
+    /// Opens a connection. After it has joined the room, `member` is notified of each message.
     fn connect(address: SocketAddr, member: Arc<Member>) -> impl Future<Output = Result<Self::Client>> + Send;
 
-    /// One call: the server's handler returns the order that it gets.
+    /// Makes a call, whose handler returns the order.
     fn echo(client: &Self::Client, order: Order) -> impl Future<Output = Result<Order>> + Send;
 
-    /// Keeps `depth` calls in flight until it is told to stop: how many were made.
+    /// Keeps `depth` calls in flight until `stop` is set. Returns the number of calls.
     fn pipeline(client: Self::Client, depth: usize, stop: Stop) -> impl Future<Output = Result<u64>> + Send {
         async move {
             let mut lanes = JoinSet::new();
@@ -85,7 +87,7 @@ pub trait Contestant: 'static {
                     while !stop.is_set() {
                         let id = calls * 1024 + lane as u64;
                         if Self::echo(&client, Order::new(id)).await?.id != id {
-                            bail!("the reply to another call");
+                            bail!("the reply does not match the call");
                         }
                         calls += 1;
                     }
@@ -100,21 +102,21 @@ pub trait Contestant: 'static {
         }
     }
 
-    /// Sends so many orders to a handler that returns nothing, and leaves none behind unsent.
+    /// Sends `emits` emits, and returns when all are sent.
     fn emit(client: &Self::Client, emits: u64) -> impl Future<Output = Result<()>> + Send {
         let _ = (client, emits);
-        async { bail!("{} has no emits", Self::NAME) }
+        async { bail!("{} does not support emits", Self::NAME) }
     }
 
-    /// Has the server put this connection in the room; returns when it is there.
+    /// Joins the room, and returns when the connection is a member.
     fn join(client: &Self::Client) -> impl Future<Output = Result<()>> + Send {
         let _ = client;
-        async { bail!("{} has no rooms", Self::NAME) }
+        async { bail!("{} does not support rooms", Self::NAME) }
     }
 
-    /// One call with large arguments: the server's handler returns the bytes that it gets.
+    /// Makes a call with large arguments, whose handler returns the bytes.
     fn large(client: &Self::Client, data: Bytes) -> impl Future<Output = Result<Bytes>> + Send {
         let _ = (client, data);
-        async { bail!("{} does not send bytes", Self::NAME) }
+        async { bail!("{} does not support byte strings", Self::NAME) }
     }
 }

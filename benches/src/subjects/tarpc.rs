@@ -1,4 +1,4 @@
-//! `tarpc`: bincode in frames with a length, over TCP.
+//! `tarpc`: bincode with a length prefix, over TCP.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -14,13 +14,13 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_serde::formats::Bincode;
 
 use crate::{
-    contestant::Contestant,
     counter::{Counter, Member},
     payload::Order,
+    subject::Subject,
     workloads::Workload,
 };
 
-/// More than any workload has in flight: nothing is refused or waits for a place.
+/// The capacity of queues in calls. It exceeds the calls in flight of any workload.
 const BUFFER: usize = 4096;
 
 #[tarpc::service]
@@ -47,24 +47,28 @@ async fn serve_connection(stream: TcpStream) {
     let config = server::Config { pending_response_buffer: BUFFER };
     BaseChannel::new(config, serde_transport::new(framed, Bincode::default()))
         .execute(Desk.serve())
-        .for_each(|answer| async {
-            tokio::spawn(answer);
+        .for_each(|call| async {
+            tokio::spawn(call);
         })
         .await;
 }
 
 pub struct Tarpc;
 
-impl Contestant for Tarpc {
+impl Subject for Tarpc {
     const NAME: &'static str = "tarpc";
     type Client = OrdersClient;
     type Server = ();
 
-    /// Every call has a reply, and only clients call.
-    fn does(workload: Workload) -> bool {
+    /// Every call has a reply, and only clients can call.
+    fn supports(workload: Workload) -> bool {
         !matches!(
             workload,
-            Workload::Emit | Workload::BroadcastSteady | Workload::BroadcastBurst | Workload::Paced | Workload::Ask
+            Workload::Emit
+                | Workload::BroadcastSteady
+                | Workload::BroadcastBurst
+                | Workload::FixedRate
+                | Workload::BroadcastRequest
         )
     }
 

@@ -1,4 +1,5 @@
-//! `tonic`: protobuf in gRPC over HTTP/2. Emits are a stream of the client's, a room is a stream for each member.
+//! `tonic`: gRPC with protobuf over HTTP/2. Emits are a stream of the client. A room is a stream
+//! for each member.
 
 use std::{net::SocketAddr, pin::Pin, sync::Arc};
 
@@ -13,22 +14,22 @@ use tonic::{
 };
 
 use self::wire::{
-    Blob, NewsMessage, Nothing, OrderMessage,
+    Blob, Empty, NewsMessage, OrderMessage,
     orders_client::OrdersClient,
     orders_server::{Orders, OrdersServer},
 };
 use crate::{
-    contestant::Contestant,
     counter::{Counter, Member},
     payload::{News, Order},
+    subject::Subject,
     workloads::Workload,
 };
 
-/// More than any workload has in flight.
+/// The maximum number of streams, which exceeds the calls in flight of any workload.
 const STREAMS: u32 = 4096;
-/// Flow control must not hold up a mebibyte.
+/// The window in bytes. Flow control does not delay a message of 1 MiB.
 const WINDOW: u32 = 8 << 20;
-/// All of a burst: no member misses a message.
+/// The capacity of a room in messages. A whole burst fits, so no member misses a message.
 const ROOM_BUFFER: usize = 4096;
 
 pub mod wire {
@@ -63,7 +64,7 @@ pub mod wire {
     }
 
     #[derive(Clone, PartialEq, prost::Message)]
-    pub struct Nothing {}
+    pub struct Empty {}
 }
 
 impl From<Order> for OrderMessage {
@@ -93,20 +94,20 @@ impl Orders for Desk {
         Ok(Response::new(request.into_inner()))
     }
 
-    async fn placed(&self, request: Request<Streaming<OrderMessage>>) -> Result<Response<Nothing>, Status> {
+    async fn placed(&self, request: Request<Streaming<OrderMessage>>) -> Result<Response<Empty>, Status> {
         let mut orders = request.into_inner();
         while let Some(order) = orders.next().await {
             order?;
             self.emits.add(1);
         }
-        Ok(Response::new(Nothing {}))
+        Ok(Response::new(Empty {}))
     }
 
     type JoinStream = Pin<Box<dyn Stream<Item = Result<NewsMessage, Status>> + Send>>;
 
-    async fn join(&self, _: Request<Nothing>) -> Result<Response<Self::JoinStream>, Status> {
+    async fn join(&self, _: Request<Empty>) -> Result<Response<Self::JoinStream>, Status> {
         let news = BroadcastStream::new(self.room.subscribe());
-        Ok(Response::new(Box::pin(news.map(|news| news.map_err(|missed| Status::data_loss(missed.to_string()))))))
+        Ok(Response::new(Box::pin(news.map(|news| news.map_err(|lagged| Status::data_loss(lagged.to_string()))))))
     }
 }
 
@@ -118,14 +119,14 @@ pub struct Connection {
 
 pub struct Tonic;
 
-impl Contestant for Tonic {
+impl Subject for Tonic {
     const NAME: &'static str = "tonic";
     type Client = Connection;
     type Server = broadcast::Sender<NewsMessage>;
 
-    /// A stream is not answered.
-    fn does(workload: Workload) -> bool {
-        workload != Workload::Ask
+    /// Streams have no replies.
+    fn supports(workload: Workload) -> bool {
+        workload != Workload::BroadcastRequest
     }
 
     async fn serve(emits: Arc<Counter>) -> Result<(SocketAddr, Self::Server)> {
@@ -167,11 +168,11 @@ impl Contestant for Tonic {
     }
 
     async fn join(client: &Connection) -> Result<()> {
-        let mut news = client.orders.clone().join(Nothing {}).await?.into_inner();
+        let mut news = client.orders.clone().join(Empty {}).await?.into_inner();
         let member = Arc::clone(&client.member);
         tokio::spawn(async move {
             while let Some(Ok(news)) = news.next().await {
-                member.arrived(news.sent);
+                member.received(news.sent);
             }
         });
         Ok(())

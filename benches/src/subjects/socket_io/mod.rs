@@ -1,4 +1,5 @@
-//! Socket.IO, served by `socketioxide` and by the original on Node. Both have the same client, see [`client`].
+//! Socket.IO servers: `socketioxide`, and the original on Node. Both have the same client, see
+//! [`client`].
 
 mod client;
 mod node;

@@ -1,4 +1,4 @@
-//! The library, as its users write it, over one of its transports.
+//! This library with its public interface, over one of its transports.
 
 mod transports;
 
@@ -10,9 +10,9 @@ use sockets::{Call, Client, Server};
 
 use self::transports::{Tcp, Tls, Transport, Unix, Ws};
 use crate::{
-    contestant::Contestant,
     counter::{Counter, Member},
     payload::{News, Order},
+    subject::Subject,
 };
 
 const ROOM: &str = "lobby";
@@ -28,7 +28,7 @@ pub trait Orders {
 
 #[sockets::group("Lobby")]
 pub trait Lobby {
-    async fn ask(&self, question: Order) -> Order;
+    async fn echo(&self, order: Order) -> Order;
     #[emit]
     async fn news(&self, news: News);
 }
@@ -60,12 +60,12 @@ impl Orders for Desk {
 pub struct Guest(Arc<Member>);
 
 impl Lobby for Guest {
-    async fn ask(&self, question: Order) -> Order {
-        question
+    async fn echo(&self, order: Order) -> Order {
+        order
     }
 
     async fn news(&self, news: News) {
-        self.0.arrived(news.sent);
+        self.0.received(news.sent);
     }
 }
 
@@ -75,8 +75,8 @@ pub type OverWs = Sockets<Ws>;
 
 pub struct Sockets<T = Tcp>(PhantomData<T>);
 
-impl<T: Transport> Contestant for Sockets<T> {
-    const NAME: &'static str = T::CONTESTANT;
+impl<T: Transport> Subject for Sockets<T> {
+    const NAME: &'static str = T::SUBJECT;
     type Client = Client;
     type Server = Server<()>;
 
@@ -89,8 +89,8 @@ impl<T: Transport> Contestant for Sockets<T> {
         Ok(LobbyClient::new(&server.room(ROOM)).news(news).await?)
     }
 
-    async fn ask(server: &Server<()>, question: Order) -> Result<usize> {
-        let mut replies = LobbyClient::new(&server.room(ROOM)).ask(question);
+    async fn broadcast_request(server: &Server<()>, order: Order) -> Result<usize> {
+        let mut replies = LobbyClient::new(&server.room(ROOM)).echo(order);
         let mut count = 0;
         while let Some((_, reply)) = replies.next().await {
             reply?;
@@ -100,7 +100,7 @@ impl<T: Transport> Contestant for Sockets<T> {
     }
 
     async fn connect(address: SocketAddr, member: Arc<Member>) -> Result<Client> {
-        let (builder, url) = T::reach(Client::builder().serve(LobbyServer::new(Guest(member))), address)?;
+        let (builder, url) = T::configure(Client::builder().serve(LobbyServer::new(Guest(member))), address)?;
         Ok(builder.connect(&url).await?)
     }
 

@@ -1,34 +1,37 @@
-//! What is on the wire: the length of what follows, the kind, the number of the call, and a payload in postcard.
+//! The wire format: the length of the rest, the kind, the ID of the call, and a payload in
+//! postcard.
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 
-/// The lengths of the prefix, and of the kind and the number.
+/// The length of the prefix.
 pub const PREFIX: usize = 4;
+/// The length of the kind and the ID.
 const HEADER: usize = 5;
-/// More is refused.
-const LONGEST: usize = 4 << 20;
+/// The maximum length of a frame.
+const MAX_LENGTH: usize = 4 << 20;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Kind {
-    /// An order, to be returned.
+    /// A call with an order, which the reply returns.
     Echo,
     Emit,
-    /// Bytes, to be returned.
+    /// A call with bytes, which the reply returns.
     Large,
     Join,
-    /// To any of these.
+    /// A reply to one of these calls.
     Reply,
-    /// To a room: a message, and an order to be returned in an answer.
+    /// A message to a room.
     News,
-    Question,
-    Answer,
+    /// A request to a room with an order, which the reply returns.
+    RoomRequest,
+    RoomReply,
 }
 
 impl Kind {
     const ALL: [Self; 8] =
-        [Self::Echo, Self::Emit, Self::Large, Self::Join, Self::Reply, Self::News, Self::Question, Self::Answer];
+        [Self::Echo, Self::Emit, Self::Large, Self::Join, Self::Reply, Self::News, Self::RoomRequest, Self::RoomReply];
 }
 
 pub struct Frame<'a> {
@@ -38,30 +41,30 @@ pub struct Frame<'a> {
 }
 
 impl<'a> Frame<'a> {
-    /// All of the payload is this value.
+    /// Decodes the payload, which must not have further bytes.
     pub fn decode<T: Deserialize<'a>>(&self) -> Result<T> {
         let (value, rest) = postcard::take_from_bytes(self.payload)?;
-        ensure!(rest.is_empty(), "bytes left over");
+        ensure!(rest.is_empty(), "bytes after the payload");
         Ok(value)
     }
 }
 
-/// How long the frame at the beginning is, all in all; `None` before that has arrived.
+/// Returns the total length of the first frame, or `None` if the prefix is incomplete.
 pub fn frame_length(bytes: &[u8]) -> Result<Option<usize>> {
     let Some(prefix) = bytes.first_chunk::<PREFIX>() else { return Ok(None) };
     let length = u32::from_le_bytes(*prefix) as usize;
-    ensure!((HEADER..=LONGEST).contains(&length), "a frame of {length} bytes");
+    ensure!((HEADER..=MAX_LENGTH).contains(&length), "invalid frame length {length}");
     Ok(Some(PREFIX + length))
 }
 
-/// The frame at the beginning, if it is whole; `bytes` are then those behind it.
+/// Splits off the first frame. `None` if it is incomplete.
 pub fn take_frame<'a>(bytes: &mut &'a [u8]) -> Result<Option<Frame<'a>>> {
     let Some(length) = frame_length(bytes)? else { return Ok(None) };
     let Some((frame, rest)) = bytes.split_at_checked(length) else { return Ok(None) };
     *bytes = rest;
-    let kind = *Kind::ALL.get(frame[PREFIX] as usize).context("an unknown kind")?;
+    let kind = *Kind::ALL.get(frame[PREFIX] as usize).context("unknown kind")?;
     let (header, payload) = frame.split_at(PREFIX + HEADER);
-    let Some(&id) = header.last_chunk::<4>() else { bail!("no id") };
+    let Some(&id) = header.last_chunk::<4>() else { bail!("the frame has no ID") };
     Ok(Some(Frame { kind, id: u32::from_le_bytes(id), payload }))
 }
 
@@ -77,7 +80,7 @@ pub fn put_frame(out: &mut Vec<u8>, kind: Kind, id: u32, payload: &impl Serializ
     Ok(())
 }
 
-/// Appends the beginning of a frame whose payload is so many bytes.
+/// Appends the start of a frame, up to a payload of `bytes` bytes.
 pub fn put_large_header(out: &mut Vec<u8>, kind: Kind, id: u32, bytes: usize) -> Result<()> {
     let start = out.len();
     put_frame(out, kind, id, &bytes)?;
@@ -86,7 +89,7 @@ pub fn put_large_header(out: &mut Vec<u8>, kind: Kind, id: u32, bytes: usize) ->
     Ok(())
 }
 
-/// Has postcard append to a buffer.
+/// A postcard flavor that appends to a buffer.
 struct Tail<'a>(&'a mut Vec<u8>);
 
 impl postcard::ser_flavors::Flavor for Tail<'_> {
@@ -107,7 +110,7 @@ impl postcard::ser_flavors::Flavor for Tail<'_> {
     }
 }
 
-/// Makes the frame at the beginning one of another kind.
+/// Changes the kind of the first frame.
 pub fn set_kind(frame: &mut [u8], kind: Kind) {
     frame[PREFIX] = kind as u8;
 }

@@ -1,8 +1,8 @@
-//! A client of Socket.IO (protocol 5, WebSocket alone) with no more to it than the workloads need, so that what is
-//! measured is the server: the one client that is published for Rust sends each packet by itself and waits for it.
+//! A minimal client of Socket.IO (protocol 5, WebSocket only).
 //!
-//! One task writes and reads. It takes all that is waiting to be sent, and writes it at once; replies go to their
-//! callers as they arrive, in whatever order.
+//! It makes the server the bottleneck: `rust_socketio`, the published client for Rust, writes each
+//! packet separately. One task reads and writes. It writes all queued packets at once, and passes
+//! replies to their callers in the order of arrival.
 
 use std::{
     collections::HashMap,
@@ -34,16 +34,16 @@ use crate::{
     payload::{News, Order},
 };
 
-/// Emits wait when so many packets have not been written.
+/// The capacity of the queue in packets. Emits wait while it is full.
 const QUEUE: usize = 1024;
-/// Of each connection, and there may be 15,000.
+/// The size in bytes for each connection, of which there may be 15,000.
 const READ_BUFFER: usize = 16 << 10;
 
 const PONG: &str = "3";
 
 type Stream = WebSocketStream<TcpStream>;
 
-/// A reply, and the bytes that came with it.
+/// A reply and its binary attachment.
 pub struct Reply {
     pub packet: Packet,
     pub attachment: Bytes,
@@ -51,7 +51,7 @@ pub struct Reply {
 
 enum Outgoing {
     Emit(String),
-    /// An event without its number, and bytes that are to follow it.
+    /// An event without its ID, and its binary attachment.
     Request {
         event: String,
         attachment: Option<Bytes>,
@@ -74,16 +74,16 @@ impl Client {
         let (mut stream, _) = client_async_with_config(url, tcp, Some(config)).await?;
         let open = stream.next().await.context("closed")??;
         if !open.to_text()?.starts_with('0') {
-            bail!("not an opening: {open}");
+            bail!("unexpected first packet: {open}");
         }
         stream.send(Message::text("40")).await?;
         loop {
             let packet = Packet::parse(stream.next().await.context("closed")??.into_text()?)?;
             match packet.kind {
                 Kind::Connected => break,
-                // `socketioxide` pings at once.
+                // `socketioxide` sends a ping at once.
                 Kind::Ping => stream.send(Message::text(PONG)).await?,
-                other => bail!("{other:?} before the connection"),
+                other => bail!("unexpected {other:?} before the connection"),
             }
         }
         let (queue, outgoing) = mpsc::channel(QUEUE);
@@ -91,7 +91,7 @@ impl Client {
         let connection = Connection { stream, member, waiting: Arc::clone(&waiting), calls: HashMap::new(), next: 0 };
         tokio::spawn(async move {
             if let Err(error) = connection.run(outgoing).await {
-                eprintln!("a connection has ended: {error:#}");
+                eprintln!("connection lost: {error:#}");
             }
         });
         Ok(Self { queue, waiting })
@@ -102,12 +102,12 @@ impl Client {
         self.queue.send(Outgoing::Emit(packet)).await.map_err(|_| anyhow!("disconnected"))
     }
 
-    /// An event that is acknowledged.
+    /// Sends an event, and waits for its acknowledgement.
     pub async fn request(&self, name: &str, argument: &impl Serialize) -> Result<Reply> {
         self.exchange(format!("[\"{name}\",{}]", serde_json::to_string(argument)?), None).await
     }
 
-    /// The same whose argument is bytes.
+    /// Sends an event with a binary argument, and waits for its acknowledgement.
     pub async fn request_with_bytes(&self, name: &str, bytes: Bytes) -> Result<Reply> {
         self.exchange(format!(r#"["{name}",{{"_placeholder":true,"num":0}}]"#), Some(bytes)).await
     }
@@ -126,7 +126,7 @@ impl Client {
 struct Connection {
     stream: Stream,
     member: Arc<Member>,
-    /// How many callers there are.
+    /// The number of callers that wait for a reply.
     waiting: Arc<AtomicUsize>,
     calls: HashMap<u32, oneshot::Sender<Reply>>,
     next: u32,
@@ -142,20 +142,20 @@ impl Connection {
                         return Ok(self.stream.close(None).await?);
                     }
                     if self.waiting.load(Ordering::Relaxed) > count {
-                        // Others are about to call: theirs go along.
+                        // Other callers are about to send: their packets join the batch.
                         yield_now().await;
-                        while let Ok(more) = outgoing.try_recv() {
-                            batch.push(more);
+                        while let Ok(packet) = outgoing.try_recv() {
+                            batch.push(packet);
                         }
                     }
                     for packet in batch.drain(..) {
-                        self.put(packet).await?;
+                        self.write_packet(packet).await?;
                     }
                     self.stream.flush().await?;
                 }
                 message = self.stream.next() => {
                     let Some(message) = message else { return Ok(()) };
-                    if self.take(message?).await? {
+                    if self.handle_message(message?).await? {
                         self.stream.flush().await?;
                     }
                 }
@@ -163,7 +163,7 @@ impl Connection {
         }
     }
 
-    async fn put(&mut self, packet: Outgoing) -> Result<()> {
+    async fn write_packet(&mut self, packet: Outgoing) -> Result<()> {
         match packet {
             Outgoing::Emit(packet) => feed(&mut self.stream, packet).await,
             Outgoing::Request { event, attachment, reply } => {
@@ -181,8 +181,8 @@ impl Connection {
         }
     }
 
-    /// Handles a message; whether something is to be flushed.
-    async fn take(&mut self, message: Message) -> Result<bool> {
+    /// Handles a message. Returns `true` if a flush is needed.
+    async fn handle_message(&mut self, message: Message) -> Result<bool> {
         let Message::Text(text) = message else { return Ok(false) };
         let packet = Packet::parse(text)?;
         match packet.kind {
@@ -191,32 +191,32 @@ impl Connection {
                 return Ok(true);
             }
             Kind::Connected => {}
-            Kind::Event => return self.hear(&packet).await,
-            Kind::Reply => self.answer(packet, Bytes::new())?,
+            Kind::Event => return self.handle_event(&packet).await,
+            Kind::Reply => self.complete(packet, Bytes::new())?,
             Kind::BinaryReply => {
                 let Message::Binary(bytes) = self.stream.next().await.context("closed")?? else { bail!("no bytes") };
-                self.answer(packet, bytes)?;
+                self.complete(packet, bytes)?;
             }
         }
         Ok(false)
     }
 
-    async fn hear(&mut self, event: &Packet) -> Result<bool> {
+    async fn handle_event(&mut self, event: &Packet) -> Result<bool> {
         if let Some(news) = event.argument_of("news") {
-            self.member.arrived(serde_json::from_str::<News>(news)?.sent);
-        } else if let (Some(question), Some(id)) = (event.argument_of("ask"), event.id) {
-            let order: Order = serde_json::from_str(question)?;
-            let mut answer = format!("43{id}[");
-            write!(answer, "{}]", serde_json::to_string(&order)?)?;
-            feed(&mut self.stream, answer).await?;
+            self.member.received(serde_json::from_str::<News>(news)?.sent);
+        } else if let (Some(order), Some(id)) = (event.argument_of("echo"), event.id) {
+            let order: Order = serde_json::from_str(order)?;
+            let mut reply = format!("43{id}[");
+            write!(reply, "{}]", serde_json::to_string(&order)?)?;
+            feed(&mut self.stream, reply).await?;
             return Ok(true);
         }
         Ok(false)
     }
 
-    fn answer(&mut self, packet: Packet, attachment: Bytes) -> Result<()> {
-        let caller = packet.id.and_then(|id| self.calls.remove(&id)).context("a reply to no call")?;
-        // Who has gone needs none.
+    fn complete(&mut self, packet: Packet, attachment: Bytes) -> Result<()> {
+        let caller = packet.id.and_then(|id| self.calls.remove(&id)).context("a reply to an unknown call")?;
+        // The caller may have been cancelled.
         let _ = caller.send(Reply { packet, attachment });
         Ok(())
     }

@@ -1,4 +1,5 @@
-//! `jsonrpsee`: JSON-RPC over WebSocket. Emits are notifications, a room is a subscription for each member.
+//! `jsonrpsee`: JSON-RPC over WebSocket. Emits are notifications. A room is a subscription for each
+//! member.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -24,15 +25,15 @@ use serde_json::value::RawValue;
 use tokio::sync::broadcast::{self, error::RecvError};
 
 use crate::{
-    contestant::Contestant,
     counter::{Counter, Member},
     payload::{News, Order},
+    subject::Subject,
     workloads::Workload,
 };
 
-/// More than any workload has in flight or connects.
-const MOST: u32 = 20_000;
-/// All of a burst.
+/// The maximum number of connections, which exceeds that of any workload.
+const MAX_CONNECTIONS: u32 = 20_000;
+/// The capacity of queues in messages. A whole burst fits.
 const BUFFER: usize = 4096;
 
 #[rpc(server, client)]
@@ -40,7 +41,7 @@ pub trait Orders {
     #[method(name = "echo")]
     async fn echo(&self, order: Order) -> jsonrpsee::core::RpcResult<Order>;
 
-    /// JSON has no bytes: base64 there and back.
+    /// JSON has no byte strings: the argument and the reply are base64.
     #[method(name = "large")]
     async fn large(&self, data: String) -> jsonrpsee::core::RpcResult<String>;
 
@@ -72,21 +73,22 @@ impl OrdersServer for Desk {
                 message = news.recv() => match message {
                     Ok(message) => sink.send(SubscriptionMessage::from(message)).await?,
                     Err(RecvError::Closed) => return Ok(()),
-                    Err(missed @ RecvError::Lagged(_)) => return Err(missed.to_string().into()),
+                    Err(lagged @ RecvError::Lagged(_)) => return Err(lagged.to_string().into()),
                 },
             }
         }
     }
 }
 
-/// Handles notifications, which the server itself passes over: its only way to have them handled.
+/// A middleware that handles notifications. The server itself ignores them, and offers no other
+/// way.
 #[derive(Clone)]
-struct Notified<S> {
+struct NotificationHandler<S> {
     inner: S,
     emits: Arc<Counter>,
 }
 
-impl<S> RpcServiceT for Notified<S>
+impl<S> RpcServiceT for NotificationHandler<S>
 where
     S: RpcServiceT<MethodResponse = MethodResponse, NotificationResponse = MethodResponse> + Send + Sync,
 {
@@ -119,25 +121,26 @@ pub struct Connection {
 
 pub struct Jsonrpsee;
 
-impl Contestant for Jsonrpsee {
+impl Subject for Jsonrpsee {
     const NAME: &'static str = "jsonrpsee";
     type Client = Connection;
     type Server = (ServerHandle, broadcast::Sender<Box<RawValue>>);
 
-    /// A subscription is not answered.
-    fn does(workload: Workload) -> bool {
-        workload != Workload::Ask
+    /// Subscriptions have no replies.
+    fn supports(workload: Workload) -> bool {
+        workload != Workload::BroadcastRequest
     }
 
     async fn serve(emits: Arc<Counter>) -> Result<(SocketAddr, Self::Server)> {
         let config = ServerConfig::builder()
             .ws_only()
-            .max_connections(MOST)
+            .max_connections(MAX_CONNECTIONS)
             .set_message_buffer_capacity(u32::try_from(BUFFER)?)
             .set_tcp_no_delay(true)
             .build();
-        let handled = RpcServiceBuilder::new().layer_fn(move |inner| Notified { inner, emits: Arc::clone(&emits) });
-        let server = Server::builder().set_config(config).set_rpc_middleware(handled).build("127.0.0.1:0").await?;
+        let middleware =
+            RpcServiceBuilder::new().layer_fn(move |inner| NotificationHandler { inner, emits: Arc::clone(&emits) });
+        let server = Server::builder().set_config(config).set_rpc_middleware(middleware).build("127.0.0.1:0").await?;
         let address = server.local_addr()?;
         let (room, _) = broadcast::channel(BUFFER);
         let handle = server.start(Desk { room: room.clone() }.into_rpc());
@@ -175,7 +178,7 @@ impl Contestant for Jsonrpsee {
         let member = Arc::clone(&client.member);
         tokio::spawn(async move {
             while let Some(Ok(news)) = news.next().await {
-                member.arrived(news.sent);
+                member.received(news.sent);
             }
         });
         Ok(())

@@ -1,4 +1,5 @@
-//! A connection on the server: one task that reads, handles every frame in place, and writes all replies at once.
+//! A server connection: a task that reads, handles each frame in place, and writes all replies at
+//! once.
 
 use std::{
     cell::RefCell,
@@ -12,7 +13,7 @@ use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::{
-    asks::Asks,
+    broadcast_requests::BroadcastRequests,
     frame::{Frame, Kind, put_frame, set_kind, take_frame},
     incoming::{Incoming, Received},
     outgoing::Outgoing,
@@ -20,23 +21,24 @@ use super::{
 };
 use crate::{counter::Counter, payload::Order};
 
-/// So much may wait for a connection: it is not read from while more does, and a room leaves it behind.
-pub const MOST_WAITING: usize = 1 << 20;
+/// The limit of unwritten bytes of a connection. Beyond it, its frames are not read, and it is
+/// removed from the room.
+pub const MAX_UNWRITTEN: usize = 1 << 20;
 
 thread_local! {
-    /// Where the replies of one read are gathered.
+    /// The replies to the frames of one read.
     static REPLIES: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
 pub struct Server {
     pub emits: Arc<Counter>,
     pub room: Shards,
-    pub asks: Asks,
+    pub requests: BroadcastRequests,
 }
 
 impl Server {
     pub fn new(emits: Arc<Counter>) -> Arc<Self> {
-        Arc::new(Self { emits, room: Shards::start(), asks: Asks::default() })
+        Arc::new(Self { emits, room: Shards::start(), requests: BroadcastRequests::default() })
     }
 
     pub async fn accept(self: Arc<Self>, listener: TcpListener) -> Result<()> {
@@ -70,8 +72,8 @@ impl Connection {
                 let mut outgoing = self.sender.lock();
                 outgoing.set_waker(cx.waker());
                 if outgoing.poll_flush(cx)?.is_ready() {
-                    outgoing.free();
-                } else if outgoing.len() > MOST_WAITING {
+                    outgoing.release_buffer();
+                } else if outgoing.len() > MAX_UNWRITTEN {
                     return Poll::Pending;
                 }
             }
@@ -81,7 +83,7 @@ impl Connection {
         }
     }
 
-    /// One read, and one write of all the replies.
+    /// Reads once, and writes all replies at once.
     fn poll_handle(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool>> {
         let Self { incoming, sender, server } = self;
         REPLIES.with_borrow_mut(|replies| {
@@ -119,12 +121,12 @@ fn handle(frame: &Frame<'_>, sender: &Sender, server: &Server, replies: &mut Vec
             server.room.join(Arc::clone(sender))?;
             put_frame(replies, Kind::Reply, frame.id, &())
         }
-        Kind::Answer => server.asks.answer(frame.id, frame.decode()?),
-        other => bail!("{other:?} from a client"),
+        Kind::RoomReply => server.requests.add_reply(frame.id, frame.decode()?),
+        other => bail!("unexpected {other:?} from a client"),
     }
 }
 
-/// The reply to bytes is the same bytes: all that changes is the kind of the frame.
+/// Converts a large frame to its reply, which differs only in the kind.
 fn large_reply(mut frame: Vec<u8>) -> Result<Vec<u8>> {
     let mut bytes = &frame[..];
     match take_frame(&mut bytes)? {
@@ -133,6 +135,6 @@ fn large_reply(mut frame: Vec<u8>) -> Result<Vec<u8>> {
             set_kind(&mut frame, Kind::Reply);
             Ok(frame)
         }
-        _ => bail!("a long frame of another kind"),
+        _ => bail!("a large frame of an unexpected kind"),
     }
 }

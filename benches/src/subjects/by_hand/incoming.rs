@@ -1,7 +1,8 @@
-//! Reading: one read, and all frames that came with it.
+//! The receiving half of a connection.
 //!
-//! Bytes are read into a buffer that the connections of a thread share, so an idle connection has none. Only a frame
-//! that has not come whole is kept, and one that is longer than the buffer is read into its place from then on.
+//! The connections of a thread share a read buffer, so an idle connection holds none. Only an
+//! incomplete frame is copied. A frame that is longer than the shared buffer is read into a buffer
+//! of its own.
 
 use std::{
     cell::RefCell,
@@ -27,23 +28,23 @@ thread_local! {
 
 pub enum Received<'a> {
     Frame(Frame<'a>),
-    /// A whole frame of more than [`SHARED`] bytes, in a buffer of its own.
+    /// A frame of more than [`SHARED`] bytes, in a buffer of its own.
     Large(Vec<u8>),
 }
 
 impl<'a> Received<'a> {
-    /// Where long frames are not expected.
-    pub fn short(self) -> Result<Frame<'a>> {
+    /// Returns the frame, or an error if it is large.
+    pub fn expect_small(self) -> Result<Frame<'a>> {
         match self {
             Self::Frame(frame) => Ok(frame),
-            Self::Large(_) => bail!("a long frame"),
+            Self::Large(_) => bail!("an unexpected large frame"),
         }
     }
 }
 
 pub struct Incoming {
     read: OwnedReadHalf,
-    /// The beginning of a frame.
+    /// The received part of an incomplete frame.
     partial: Vec<u8>,
 }
 
@@ -52,7 +53,8 @@ impl Incoming {
         Self { read, partial: Vec::new() }
     }
 
-    /// Reads once and hands over what is whole. `false`: the other side has closed the connection.
+    /// Reads once and handles the complete frames. Returns `false` if the peer has closed the
+    /// connection.
     pub fn poll_frames(
         &mut self,
         cx: &mut Context<'_>,
@@ -64,9 +66,9 @@ impl Incoming {
         BUFFER.with_borrow_mut(|buffer| {
             let before = self.partial.len();
             buffer[..before].copy_from_slice(&self.partial);
-            let mut room = ReadBuf::new(&mut buffer[before..]);
-            ready!(Pin::new(&mut self.read).poll_read(cx, &mut room))?;
-            let read = room.filled().len();
+            let mut unfilled = ReadBuf::new(&mut buffer[before..]);
+            ready!(Pin::new(&mut self.read).poll_read(cx, &mut unfilled))?;
+            let read = unfilled.filled().len();
             let mut rest = &buffer[..before + read];
             while let Some(frame) = take_frame(&mut rest)? {
                 handle(Received::Frame(frame))?;
@@ -84,8 +86,8 @@ impl Incoming {
     ) -> Poll<Result<bool>> {
         let missing = length - self.partial.len();
         self.partial.reserve_exact(missing);
-        let mut place = (&mut self.partial).limit(missing);
-        let read = ready!(poll_read_buf(Pin::new(&mut self.read), cx, &mut place))?;
+        let mut unfilled = (&mut self.partial).limit(missing);
+        let read = ready!(poll_read_buf(Pin::new(&mut self.read), cx, &mut unfilled))?;
         if read == missing {
             handle(Received::Large(std::mem::take(&mut self.partial)))?;
         }

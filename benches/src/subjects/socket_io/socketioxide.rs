@@ -1,4 +1,4 @@
-//! `socketioxide`: Socket.IO in Rust, with its usual parser, in `hyper`.
+//! `socketioxide`: Socket.IO in Rust, with its default parser, over `hyper`.
 
 use std::{convert::Infallible, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
@@ -16,20 +16,20 @@ use tokio::net::TcpListener;
 
 use super::client::Client;
 use crate::{
-    contestant::Contestant,
     counter::{Counter, Member},
     payload::{News, Order},
+    subject::Subject,
 };
 
 const ROOM: &str = "lobby";
-/// Packets for one client: all of a burst, or emits would be refused.
+/// The capacity of a client's queue in packets. A whole burst fits; otherwise emits would fail.
 const BUFFER: usize = 4096;
-const LARGEST: u64 = 8 << 20;
-const PATIENCE: Duration = Duration::from_secs(30);
+const MAX_PAYLOAD: u64 = 8 << 20;
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 pub struct Socketioxide;
 
-impl Contestant for Socketioxide {
+impl Subject for Socketioxide {
     const NAME: &'static str = "socketioxide";
     type Client = Client;
     type Server = SocketIo;
@@ -38,10 +38,11 @@ impl Contestant for Socketioxide {
         let (service, io) = SocketIo::builder()
             .transports([TransportType::Websocket])
             .max_buffer_size(BUFFER)
-            .max_payload(LARGEST)
+            .max_payload(MAX_PAYLOAD)
             .build_svc();
-        // In a middleware, which is done before the client hears that it is connected. A connect handler may run after that,
-        // and an event without a listener is lost, so that its sender would wait for ever.
+        // The listeners are added in a middleware, which completes before the client is notified of
+        // the connection. A connect handler may run later: an event without a listener is lost, and
+        // its sender would wait forever.
         let listen = async move |socket: SocketRef| {
             socket.on("echo", async |Data(order): Data<Order>, reply: AckSender| {
                 reply.send(&order).ok();
@@ -75,9 +76,9 @@ impl Contestant for Socketioxide {
         io.to(ROOM).emit("news", &news).await.map_err(|error| anyhow!("{error}"))
     }
 
-    async fn ask(io: &SocketIo, question: Order) -> Result<usize> {
-        let asked = io.to(ROOM).timeout(PATIENCE).emit_with_ack::<_, Order>("ask", &question).await;
-        let mut replies = pin!(asked.map_err(|error| anyhow!("{error}"))?);
+    async fn broadcast_request(io: &SocketIo, order: Order) -> Result<usize> {
+        let replies = io.to(ROOM).timeout(TIMEOUT).emit_with_ack::<_, Order>("echo", &order).await;
+        let mut replies = pin!(replies.map_err(|error| anyhow!("{error}"))?);
         let mut count = 0;
         while let Some((_, reply)) = replies.next().await {
             reply?;

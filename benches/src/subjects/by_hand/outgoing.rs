@@ -1,4 +1,5 @@
-//! Writing: whoever has something to send tries to write it at once; what does not fit waits for the connection's task.
+//! The sending half of a connection. A sender tries to write at once; the connection's task writes
+//! the rest.
 
 use std::{
     io,
@@ -11,11 +12,11 @@ use tokio::{io::AsyncWrite, net::tcp::OwnedWriteHalf};
 pub struct Outgoing {
     write: OwnedWriteHalf,
     buffer: Vec<u8>,
-    /// How many bytes at the beginning of the buffer have been written.
+    /// The number of bytes at the beginning of the buffer that have been written.
     written: usize,
-    /// The connection takes no more: its task waits until it does.
+    /// `true` while the connection accepts no bytes, and its task waits.
     blocked: bool,
-    /// The task's.
+    /// The waker of the connection's task.
     waker: Waker,
 }
 
@@ -32,17 +33,17 @@ impl Outgoing {
         &self.waker
     }
 
-    /// How many bytes wait.
+    /// Returns the number of unwritten bytes.
     pub fn len(&self) -> usize {
         self.buffer.len() - self.written
     }
 
-    /// To append to.
+    /// Returns the buffer, to append frames.
     pub fn buffer(&mut self) -> &mut Vec<u8> {
         &mut self.buffer
     }
 
-    /// Writes these bytes behind those that wait, as far as that is possible now.
+    /// Writes as many bytes as possible, after the unwritten ones, and buffers the rest.
     pub fn push(&mut self, bytes: &[u8]) -> io::Result<()> {
         let mut rest = bytes;
         if self.len() == 0 && !self.blocked {
@@ -52,7 +53,7 @@ impl Outgoing {
         Ok(())
     }
 
-    /// The same, without copying what does not fit.
+    /// Writes a buffer, as [`push`](Self::push) does, without copying the rest.
     pub fn push_buffer(&mut self, buffer: Vec<u8>) -> io::Result<()> {
         if self.len() > 0 {
             return self.push(&buffer);
@@ -62,7 +63,7 @@ impl Outgoing {
         self.flush()
     }
 
-    /// Writes what waits, as far as that is possible now.
+    /// Writes as many unwritten bytes as possible.
     pub fn flush(&mut self) -> io::Result<()> {
         if !self.blocked && self.len() > 0 {
             let buffer = std::mem::take(&mut self.buffer);
@@ -73,7 +74,7 @@ impl Outgoing {
         Ok(())
     }
 
-    /// Has the task write what does not fit.
+    /// Writes once, and wakes the task if bytes are left.
     fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = match self.write.try_write(bytes) {
             Ok(written) => written,
@@ -87,7 +88,7 @@ impl Outgoing {
         Ok(written)
     }
 
-    /// For the connection's task: writes everything.
+    /// Writes all bytes, in the connection's task.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.len() > 0 {
             let poll = Pin::new(&mut self.write).poll_write(cx, &self.buffer[self.written..]);
@@ -112,8 +113,8 @@ impl Outgoing {
         }
     }
 
-    /// Gives the buffer back, for a connection that may be idle from now on.
-    pub fn free(&mut self) {
+    /// Frees the empty buffer, since the connection may become idle.
+    pub fn release_buffer(&mut self) {
         if self.len() == 0 {
             self.buffer = Vec::new();
         }
