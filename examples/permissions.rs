@@ -61,9 +61,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     for name in ["Ada", "Ben"] {
         let client = Client::builder().auth(name).connect(&url).await?;
-        println!("{name} hears that a sword costs {}", ShopClient::new(&client).price("sword").await?);
+        println!("{name} learns that a sword costs {}", ShopClient::new(&client).price("sword").await?);
         match StockClient::new(&client).order("sword", 5).await {
-            Ok(done) => println!("{name} hears that {done}"),
+            Ok(done) => println!("{name} learns that {done}"),
             Err(error) => println!("{name} orders none: {error}"),
         }
     }

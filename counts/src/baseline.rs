@@ -1,45 +1,46 @@
-//! The counts that were measured last, and are kept in the repository.
+//! The baseline: the counts in the repository, with which new ones are compared.
 
 use std::{
     fmt::{self, Write},
     fs,
 };
 
-use sockets_counts::Sides;
+use sockets_counts::PerPeer;
 
 use crate::{Result, toolchain::Toolchain};
 
 const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/baseline.txt");
 const HEADER: &str = "\
-# Instructions (server, client) and system calls (server, client) per call, emit or delivery, and the toolchain that they
-# depend on. Written by `bash .ci/counts --renew`.";
+# Instructions (server, client) and system calls (server, client) per call, emit or delivery, and
+# the toolchain on which they depend. Written by `bash .ci/counts --renew`.";
 
-/// How much a figure may exceed the baseline: 0.02 is two per cent. Two runs of one program differ by less than 0.003.
+/// The tolerance relative to the baseline: 0.02 is two per cent. Runs of one program differ by less
+/// than 0.003.
 const TOLERANCE: f64 = 0.02;
 
-/// What a scenario costs per call, emit or delivery.
+/// The cost of a scenario per call, emit or delivery.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Counts {
-    /// In user space.
-    pub(crate) instructions: Sides,
-    /// Of any kind.
-    pub(crate) system_calls: Sides,
+    /// Instructions in user space.
+    pub(crate) instructions: PerPeer,
+    /// System calls.
+    pub(crate) system_calls: PerPeer,
 }
 
 impl Counts {
     /// Returns the figures that exceed `baseline` by more than the tolerance.
     pub(crate) fn regressions(&self, baseline: &Self) -> impl Iterator<Item = &'static str> {
-        let most = Sides { server: TOLERANCE, client: TOLERANCE };
+        let tolerance = PerPeer { server: TOLERANCE, client: TOLERANCE };
         let figures = [
             ("instructions", self.instructions, baseline.instructions),
             ("system calls", self.system_calls, baseline.system_calls),
         ];
-        figures.into_iter().filter(move |(_, new, old)| !new.change_from(*old).within(most)).map(|(what, ..)| what)
+        figures.into_iter().filter(move |(_, new, old)| !new.change_from(*old).within(tolerance)).map(|(name, ..)| name)
     }
 
     /// Returns a line with the figures and their changes in per cent.
     pub(crate) fn compared_with(&self, baseline: &Self) -> String {
-        let figure = |new: Sides, old| {
+        let figure = |new: PerPeer, old| {
             let change = new.change_from(old);
             format!("{new} ({:+5.1}% {:+5.1}%)", change.server * 100.0, change.client * 100.0)
         };
@@ -51,8 +52,8 @@ impl Counts {
         let figures: Vec<f64> = text.split_whitespace().map(str::parse).collect::<std::result::Result<_, _>>().ok()?;
         let &[server, client, server_calls, client_calls] = &figures[..] else { return None };
         Some(Self {
-            instructions: Sides { server, client },
-            system_calls: Sides { server: server_calls, client: client_calls },
+            instructions: PerPeer { server, client },
+            system_calls: PerPeer { server: server_calls, client: client_calls },
         })
     }
 }
@@ -63,7 +64,7 @@ impl fmt::Display for Counts {
     }
 }
 
-/// The counts of every scenario, by name, and the toolchain that they depend on.
+/// The counts of each scenario by name, and the toolchain on which they depend.
 #[derive(Debug)]
 pub(crate) struct Baseline {
     pub(crate) toolchain: Toolchain,
@@ -75,20 +76,20 @@ impl Baseline {
         Self { toolchain, counts: Vec::new() }
     }
 
-    /// Reads the file of the repository.
+    /// Reads the baseline of the repository.
     pub(crate) fn read() -> Result<Self> {
         let text = fs::read_to_string(PATH)?;
         let mut lines = text.lines().filter(|line| !line.starts_with('#'));
         let mut baseline = Self::new(Toolchain::from_lines(lines.by_ref()));
         for line in lines {
             let parsed = line.split_once(':').and_then(|(name, counts)| Some((name, Counts::parse(counts)?)));
-            let (name, counts) = parsed.ok_or_else(|| format!("{PATH}: not a line of counts: {line}"))?;
+            let (name, counts) = parsed.ok_or_else(|| format!("{PATH}: invalid line: {line}"))?;
             baseline.insert(name, counts);
         }
         Ok(baseline)
     }
 
-    /// Replaces the file of the repository.
+    /// Replaces the baseline of the repository.
     pub(crate) fn write(&self) -> Result<()> {
         let mut text = format!("{HEADER}\n{}\n", self.toolchain);
         for (name, counts) in &self.counts {
@@ -98,7 +99,7 @@ impl Baseline {
     }
 
     pub(crate) fn counts(&self, name: &str) -> Option<Counts> {
-        self.counts.iter().find(|(known, _)| known == name).map(|(_, counts)| *counts)
+        self.counts.iter().find(|(scenario, _)| scenario == name).map(|(_, counts)| *counts)
     }
 
     pub(crate) fn insert(&mut self, name: &str, counts: Counts) {

@@ -1,51 +1,51 @@
-//! What the two sides say to each other.
+//! The contracts between the server and the clients.
 
 use serde::{Deserialize, Serialize};
 
-/// The answer of the larger method: plain data.
+/// The reply of the larger method: plain data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receipt {
-    /// How many were bought.
+    /// The number of items.
     pub count: u32,
-    /// What they cost.
+    /// The price.
     pub price: u64,
-    /// When, in seconds.
+    /// The time of the purchase in seconds.
     pub time: u64,
 }
 
-/// Why nothing is sold.
+/// The error of a purchase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SoldOut {
-    /// There were none to begin with.
+    /// The item does not exist.
     Never,
-    /// There are too few.
+    /// The number of items that are left.
     Left(u32),
 }
 
-/// Served by the server, one handler for all sockets.
+/// Served by the server, with a single handler for all sockets.
 #[sockets::group("Shop")]
 pub trait Shop {
-    /// The smaller of the two methods that are called in turn.
+    /// The smaller of two alternating methods.
     async fn price(&self, item: &str) -> Option<u32>;
-    /// Nobody waits for it.
+    /// An emit.
     #[emit]
     async fn viewed(&self, item: &str);
 }
 
-/// Served by the server, to each socket by a handler of its own.
+/// Served by the server, with a separate handler for each socket.
 #[sockets::group("Shop/Till")]
 pub trait Till {
-    /// The larger of the two methods that are called in turn.
+    /// The larger of two alternating methods.
     async fn buy(&self, item: &str, count: u32, code: [u32; 4]) -> Result<Receipt, SoldOut>;
 }
 
-/// Served by the server: what it does at a client's word.
+/// Served by the server: the commands of a client.
 #[sockets::group("Control")]
 pub trait Control {
-    /// Puts the caller into the room.
+    /// Adds the caller to the room.
     async fn join(&self, call: &sockets::Call);
-    /// Says something so often to the room.
-    async fn say(&self, call: &sockets::Call, messages: u32);
+    /// Sends this number of messages to the room.
+    async fn broadcast(&self, call: &sockets::Call, messages: u32);
     /// Ends the server.
     #[emit]
     async fn stop(&self);
@@ -54,7 +54,7 @@ pub trait Control {
 /// Served by the members of the room.
 #[sockets::group("Room")]
 pub trait Room {
-    /// Something was said.
+    /// Receives a message.
     #[emit]
     async fn message(&self, text: &str);
 }

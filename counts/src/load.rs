@@ -1,4 +1,4 @@
-//! What is counted: the loads that a client puts on a server.
+//! The loads that a client puts on a server.
 
 use std::{
     env,
@@ -13,35 +13,35 @@ use tokio::{sync::Notify, task::JoinSet};
 
 use crate::{ControlClient, Room, RoomServer, ShopClient, TillClient};
 
-/// What is said to a room.
+/// The message to a room.
 pub(crate) const MESSAGE: &str = "a message of a hundred and twenty-eight bytes of text, as long as those that the \
     bench has said in a room of a thousand clients.";
 const _: () = assert!(MESSAGE.len() == 128);
 
-/// What a client does, in rounds.
+/// The work of a client in each round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Load {
-    /// Two requests by each of so many tasks at once.
+    /// Concurrent tasks that make two requests each.
     Calls {
-        /// How many.
+        /// The number of tasks.
         in_flight: u32,
     },
-    /// Sixteen emits in a row.
+    /// Sixteen consecutive emits.
     Emits,
-    /// Messages to a room, said together; the next are said when all members have heard these.
+    /// Messages to a room, sent together. A round ends when all members have received them.
     Room {
-        /// How many are in it.
+        /// The number of members.
         members: u32,
-        /// How many are said together.
+        /// The number of messages in a round.
         messages: u32,
     },
 }
 
-/// Emits in a round, which ends with a request.
+/// The number of emits in a round, which ends with a request.
 const EMITS: u32 = 16;
 
 impl Load {
-    /// How many calls, emits or deliveries a round is.
+    /// Returns the number of calls, emits or deliveries in a round.
     pub fn size(self) -> u32 {
         match self {
             Self::Calls { in_flight } => 2 * in_flight,
@@ -51,42 +51,43 @@ impl Load {
     }
 }
 
-/// A client that is ready for its load.
+/// A connected client with its load.
 pub struct Loader {
     load: Load,
     client: Client,
     members: Vec<Client>,
-    heard: Arc<Heard>,
+    received: Arc<Received>,
 }
 
 impl Loader {
-    /// Connects.
+    /// Connects the client, and the members of a room.
     ///
     /// # Panics
     ///
-    /// If that fails.
+    /// Panics if that fails.
     pub async fn connect(url: &str, load: Load) -> Self {
-        let client = builder().connect(url).await.expect("the server is there");
-        let mut loader = Self { load, client, members: Vec::new(), heard: Arc::default() };
+        let client = builder().connect(url).await.expect("the server is running");
+        let mut loader = Self { load, client, members: Vec::new(), received: Arc::default() };
         let Load::Room { members, .. } = load else { return loader };
         for _ in 0..members {
-            let ears = RoomServer::from_arc(Arc::clone(&loader.heard));
-            let member = builder().serve(ears).connect(url).await.expect("the server is there");
-            ControlClient::new(&member).join().await.expect("the server lets members in");
+            let room = RoomServer::from_arc(Arc::clone(&loader.received));
+            let member = builder().serve(room).connect(url).await.expect("the server is running");
+            ControlClient::new(&member).join().await.expect("the server adds the member");
             loader.members.push(member);
         }
         loader
     }
 
-    /// Runs so many rounds.
+    /// Runs this number of rounds.
     ///
     /// # Panics
     ///
-    /// If a call fails.
+    /// Panics if a call fails.
     pub async fn run(&self, rounds: u32) {
         match self.load {
             Load::Calls { in_flight } => {
-                // Also a lone one in a task of its own: tokio asks the system once more for each wake of the first future.
+                // A single caller also has its own task: each wake of the future in `block_on`
+                // costs a further system call of tokio.
                 let mut callers = JoinSet::new();
                 for _ in 0..in_flight {
                     let client = self.client.clone();
@@ -102,32 +103,36 @@ impl Loader {
     async fn broadcast(&self, rounds: u32, members: u32, messages: u32) {
         let control = ControlClient::new(&self.client);
         for _ in 0..rounds {
-            self.heard.missing.store(members * messages, Ordering::Relaxed);
-            control.say(messages).await.expect("the server says it");
-            self.heard.all.notified().await;
+            self.received.missing.store(members * messages, Ordering::Relaxed);
+            control.broadcast(messages).await.expect("the server broadcasts");
+            self.received.all.notified().await;
         }
     }
 
-    /// Ends the server.
+    /// Stops the server.
     ///
     /// # Panics
     ///
-    /// If it has ended before.
+    /// Panics if it has stopped before.
     pub async fn stop_server(&self) {
         let mut states = self.client.states();
-        ControlClient::new(&self.client).stop().await.expect("the server is there");
-        // It is gone, or has said goodbye; this client would wait for its return.
+        ControlClient::new(&self.client).stop().await.expect("the server is running");
+        // The client would try to reconnect: the first state change shows that the server has
+        // stopped.
         states.next().await;
     }
 }
 
-/// A client whose session outlives its connection, unless `WITHOUT_RESUMPTION` is set: to see what that costs.
+/// Returns a builder of clients that can resume their sessions.
+///
+/// `WITHOUT_RESUMPTION` disables it, to show the cost of resumption.
 fn builder() -> ClientBuilder {
     let builder = Client::builder();
     if env::var_os("WITHOUT_RESUMPTION").is_some() { builder.reconnect(Reconnect::never()) } else { builder }
 }
 
-/// Two methods of different sizes in turn, with borrowed arguments; one is served for all, one for this socket.
+/// Alternates between two methods of different sizes, with borrowed arguments. The server has a
+/// common handler for one, and a handler of the socket for the other.
 async fn call(client: &Client, rounds: u32) {
     let (shop, till) = (ShopClient::new(client), TillClient::new(client));
     for _ in 0..rounds {
@@ -142,20 +147,20 @@ async fn emit(client: &Client, rounds: u32) {
     let shop = ShopClient::new(client);
     for _ in 0..rounds {
         for _ in 0..EMITS {
-            shop.viewed("sword").await.expect("it is sent");
+            shop.viewed("sword").await.expect("the emit is sent");
         }
         shop.price("sword").await.expect("a price");
     }
 }
 
-/// How many messages are still to be heard.
+/// Counts received messages.
 #[derive(Default)]
-struct Heard {
+struct Received {
     missing: AtomicU32,
     all: Notify,
 }
 
-impl Room for Heard {
+impl Room for Received {
     async fn message(&self, text: &str) {
         assert_eq!(text.len(), MESSAGE.len());
         if self.missing.fetch_sub(1, Ordering::Relaxed) == 1 {

@@ -1,8 +1,9 @@
-//! Two processes that run in turns, so that their work is the same in every run.
+//! Makes two processes alternate, so that their work is the same in each run.
 //!
-//! Left to the kernel, the size of a batch depends on when a process is preempted, and a turn that ends by time depends
-//! on how busy the machine is. Here a process runs until it has nothing left to do, and then waits for its peer to do
-//! the same. Time is virtual: it stands still within a turn and advances by one millisecond between two turns.
+//! With the scheduling of the kernel, the size of a batch depends on preemption, and a time slice
+//! depends on the load of the machine. Here a process runs until it is idle, and then waits until
+//! its peer is idle. Time is virtual: it advances by one millisecond between two time slices, and
+//! not within one.
 
 use std::{
     future::Future,
@@ -17,28 +18,28 @@ use tokio::{
     time::advance,
 };
 
-/// How far time advances between two turns of a process.
-const TURN: Duration = Duration::from_millis(1);
+/// The virtual time between two time slices of a process.
+const STEP: Duration = Duration::from_millis(1);
 
-/// Returns a runtime of one thread that yields to the peer whenever it would block.
+/// Returns a single-threaded runtime that yields to the peer when it would block.
 pub(crate) fn runtime() -> Runtime {
     let mut builder = Builder::new_current_thread();
-    builder.enable_all().start_paused(true).on_thread_park(hand_over);
-    builder.build().expect("a runtime of one thread starts")
+    builder.enable_all().start_paused(true).on_thread_park(yield_to_peer);
+    builder.build().expect("a runtime starts")
 }
 
-/// Blocks until the peer ends its turn, or exits.
-pub(crate) fn wait_for_turn() {
-    // Without a peer there are no turns, so the end of the pipe is no error.
+/// Blocks until the peer yields, or exits.
+pub(crate) fn wait_for_peer() {
+    // The end of the pipe is no error: without a peer, this process runs alone.
     let _ = stdin().read(&mut [0]);
 }
 
-/// Lets the peer have a turn. The tools do not count what happens in here.
+/// Yields to the peer. The tools do not count the cost of this function.
 #[inline(never)]
-fn hand_over() {
+fn yield_to_peer() {
     let _ = stdout().write_all(b"\n");
-    wait_for_turn();
-    // The first poll moves the clock. It also defers a waker, so tokio polls for I/O without blocking, and leaves the
-    // paused clock alone.
-    let _ = pin!(advance(TURN)).poll(&mut Context::from_waker(Waker::noop()));
+    wait_for_peer();
+    // The first poll advances the clock. It also defers a waker, so that tokio polls for I/O
+    // without blocking, and does not advance the paused clock itself.
+    let _ = pin!(advance(STEP)).poll(&mut Context::from_waker(Waker::noop()));
 }

@@ -1,4 +1,5 @@
-//! Counts instructions and system calls per call, and compares them with a baseline. See `.ci/counts`.
+//! Counts instructions and system calls per call, and compares them with a baseline. See
+//! `.ci/counts`.
 
 mod baseline;
 mod lockstep;
@@ -28,7 +29,8 @@ fn main() -> Result<ExitCode> {
     }
 }
 
-/// Prints what each scenario costs and how that differs from the baseline. Fails if a figure exceeds its tolerance.
+/// Prints the cost of each scenario and its change from the baseline. Fails if a figure exceeds its
+/// tolerance.
 fn compare() -> Result<ExitCode> {
     let baseline = Baseline::read()?;
     println!("per call, emit or delivery: server and client, and their change from the baseline");
@@ -42,13 +44,13 @@ fn compare() -> Result<ExitCode> {
             continue;
         };
         println!("{:<27} {}", scenario.name, counts.compared_with(&expected));
-        regressions.extend(counts.regressions(&expected).map(|what| format!("{}: {what}", scenario.name)));
-        improvements.extend(expected.regressions(&counts).map(|what| format!("{}: {what}", scenario.name)));
+        regressions.extend(counts.regressions(&expected).map(|figure| format!("{}: {figure}", scenario.name)));
+        improvements.extend(expected.regressions(&counts).map(|figure| format!("{}: {figure}", scenario.name)));
     }
     let toolchain = Toolchain::current()?;
     if baseline.toolchain != toolchain {
-        println!("not compared, since the baseline is of another toolchain:\n{}", baseline.toolchain);
-        println!("this one is:\n{toolchain}");
+        println!("not compared: the baseline is of another toolchain:\n{}", baseline.toolchain);
+        println!("the current toolchain is:\n{toolchain}");
         println!("to compare a change: run `bash .ci/counts --renew` before it, and `bash .ci/counts` with it");
         return Ok(ExitCode::SUCCESS);
     }
@@ -66,7 +68,7 @@ fn compare() -> Result<ExitCode> {
     Ok(ExitCode::FAILURE)
 }
 
-/// Writes the baseline anew.
+/// Replaces the baseline.
 fn renew() -> Result<ExitCode> {
     let mut baseline = Baseline::new(Toolchain::current()?);
     for scenario in Scenario::ALL {
@@ -85,7 +87,7 @@ fn count(scenario: &Scenario) -> Result<Counts> {
     })
 }
 
-/// Runs the server, which has the first turn: the client starts when the server listens.
+/// Runs the server, which has the first time slice: the client starts when the server listens.
 fn run_server(url: &str) -> Result<ExitCode> {
     lockstep::runtime().block_on(async {
         let (server, stopped) = server();
@@ -97,8 +99,8 @@ fn run_server(url: &str) -> Result<ExitCode> {
 }
 
 fn run_client(url: &str, name: &str, rounds: u32) -> Result<ExitCode> {
-    let scenario = Scenario::named(name).ok_or("there is no such scenario")?;
-    lockstep::wait_for_turn();
+    let scenario = Scenario::named(name).ok_or("unknown scenario")?;
+    lockstep::wait_for_peer();
     lockstep::runtime().block_on(async {
         let loader = Loader::connect(url, scenario.load).await;
         loader.run(rounds).await;

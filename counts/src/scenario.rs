@@ -1,20 +1,20 @@
-//! The scenarios whose cost is counted.
+//! The scenarios of which the cost is counted.
 
 use crate::Load;
 
-/// A load, and how long it runs.
+/// A load with its number of rounds.
 #[derive(Clone, Copy, Debug)]
 pub struct Scenario {
-    /// Its name in the report and in the baseline.
+    /// The name in the report and in the baseline.
     pub name: &'static str,
-    /// What the client does.
+    /// The load.
     pub load: Load,
     /// The number of rounds of the shorter of two runs. The longer one has twice as many.
     pub rounds: u32,
 }
 
 impl Scenario {
-    /// Every scenario, in the order of the report.
+    /// All scenarios, in the order of the report.
     pub const ALL: [Self; 6] = [
         Self { name: "1 call in flight", load: Load::Calls { in_flight: 1 }, rounds: 1000 },
         Self { name: "64 calls in flight", load: Load::Calls { in_flight: 64 }, rounds: 50 },

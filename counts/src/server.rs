@@ -23,7 +23,7 @@ struct OwnTill;
 
 impl Till for OwnTill {
     async fn buy(&self, item: &str, count: u32, code: [u32; 4]) -> Result<Receipt, SoldOut> {
-        // Kept over an await, so that this method's future is larger than the other's.
+        // Stored across an await, so that this method's future is larger than the other's.
         let checked = code.map(u64::from);
         ready(()).await;
         if item != "sword" {
@@ -43,7 +43,7 @@ impl Control for Desk {
         }
     }
 
-    async fn say(&self, call: &Call, messages: u32) {
+    async fn broadcast(&self, call: &Call, messages: u32) {
         let Some(server) = call.server::<()>() else { return };
         let room = RoomClient::new(&server.room("room"));
         for _ in 0..messages {
@@ -56,7 +56,7 @@ impl Control for Desk {
     }
 }
 
-/// A server that listens nowhere yet, and who is told when it is to stop.
+/// Returns a server without a listener, and the notification to stop it.
 pub fn server() -> (Server, Arc<Notify>) {
     let stopped = Arc::new(Notify::new());
     let server = Server::builder()

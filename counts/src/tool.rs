@@ -1,4 +1,4 @@
-//! Running the two processes under a tool that counts.
+//! Runs the two processes under a tool that counts.
 
 use std::{
     env, fs, io,
@@ -6,11 +6,12 @@ use std::{
     process::{Child, Command, Stdio, id},
 };
 
-use sockets_counts::{Scenario, Sides};
+use sockets_counts::{PerPeer, Scenario};
 
 use crate::Result;
 
-/// Selects the same string functions of the C library on every processor, and the same strategy for large copies.
+/// Selects the same string functions of the C library on every processor, and the same strategy for
+/// large copies.
 const TUNABLES: &str = "glibc.cpu.hwcaps=-AVX512F,-AVX512VL,-AVX512BW,-AVX2,-AVX_Fast_Unaligned_Load,-BMI2,-ERMS,-FSRM,\
     -SSE4_2,-SSSE3:glibc.cpu.x86_non_temporal_threshold=0xc0000";
 
@@ -23,22 +24,24 @@ pub(crate) enum Tool {
     Strace,
 }
 
-/// Returns the cost of each call, emit or delivery: the difference between two runs, in which starting, connecting and
-/// ending cancel out.
-pub(crate) fn count(tool: Tool, scenario: &Scenario) -> Result<Sides> {
+/// Returns the cost of a call, emit or delivery.
+///
+/// It is the difference of two runs, so that the costs of start, connection and end cancel out.
+pub(crate) fn count(tool: Tool, scenario: &Scenario) -> Result<PerPeer> {
     let fewer = run(tool, scenario.name, scenario.rounds)?;
     let more = run(tool, scenario.name, 2 * scenario.rounds)?;
     let units = f64::from(scenario.units());
-    Ok(Sides { server: (more.server - fewer.server) / units, client: (more.client - fewer.client) / units })
+    Ok(PerPeer { server: (more.server - fewer.server) / units, client: (more.client - fewer.client) / units })
 }
 
-/// Runs server and client, and returns the totals. The tool's files stay beside the program, for a closer look.
-fn run(tool: Tool, name: &str, rounds: u32) -> Result<Sides> {
-    let this = env::current_exe()?;
+/// Runs server and client, and returns the totals. The tool's files remain in the directory of the
+/// program.
+fn run(tool: Tool, name: &str, rounds: u32) -> Result<PerPeer> {
+    let program = env::current_exe()?;
     let counts =
-        ["server", "client"].map(|side| this.with_extension(format!("{}.{side}.{tool:?}", name.replace(' ', "-"))));
-    // Loopback TCP is delivered by a softirq, which the kernel postpones under load. A Unix socket delivers at once.
-    // The path has the same length each time, since it moves what comes after it in memory.
+        ["server", "client"].map(|role| program.with_extension(format!("{}.{role}.{tool:?}", name.replace(' ', "-"))));
+    // Loopback TCP delivers in a softirq, which the kernel postpones under load. A Unix socket
+    // delivers at once. The length of the path is constant, since it affects memory addresses.
     let socket = env::temp_dir().join(format!("sockets-counts-{:010}", id()));
     let url = format!("unix://{}", socket.display());
     let (server_input, client_output) = io::pipe()?;
@@ -55,23 +58,23 @@ fn run(tool: Tool, name: &str, rounds: u32) -> Result<Sides> {
     if !ends.iter().all(std::process::ExitStatus::success) {
         return Err(format!("{tool:?}, {name}: client and server ended with {ends:?}").into());
     }
-    Ok(Sides { server: tool.read(&counts[0])?, client: tool.read(&counts[1])? })
+    Ok(PerPeer { server: tool.read(&counts[0])?, client: tool.read(&counts[1])? })
 }
 
 impl Tool {
-    /// Starts this program under the tool. Both leave out how two processes take turns.
+    /// Starts this program under the tool. Both tools exclude the cost of the alternation.
     fn start(self, counts: &Path, arguments: &[&str], input: Stdio, output: Stdio) -> Result<Child> {
         let mut command = match self {
             Self::Callgrind => {
                 let mut command = Command::new("valgrind");
                 let file = format!("--callgrind-out-file={}", counts.display());
                 command.args(["--quiet", "--tool=callgrind", &file]);
-                command.args(["--toggle-collect=*lockstep::hand_over*", "--collect-atstart=yes"]);
+                command.args(["--toggle-collect=*lockstep::yield_to_peer*", "--collect-atstart=yes"]);
                 command
             }
             Self::Strace => {
                 let mut command = Command::new("strace");
-                // Sockets are not read and written by these two, but pipes are.
+                // Pipes of the alternation use these two system calls. Sockets do not.
                 command.args(["-f", "-c", "-e", "trace=!read,write", "-o"]).arg(counts);
                 command
             }
@@ -80,7 +83,7 @@ impl Tool {
         Ok(command.arg(env::current_exe()?).args(arguments).spawn()?)
     }
 
-    /// Returns the total in the tool's file.
+    /// Reads the total from the tool's file.
     fn read(self, counts: &Path) -> Result<f64> {
         let counts = fs::read_to_string(counts)?;
         match self {
@@ -88,7 +91,8 @@ impl Tool {
                 let total = counts.lines().find_map(|line| line.strip_prefix("totals: "));
                 Ok(total.ok_or("callgrind wrote no total")?.trim().parse()?)
             }
-            // The columns are share, seconds, microseconds each, calls, errors (often empty) and name.
+            // The columns are share, seconds, microseconds each, calls, errors (often empty) and
+            // name.
             Self::Strace => {
                 let lines = counts.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
                 let calls = lines.filter(|line| line.len() >= 5 && line.last() != Some(&"total"));

@@ -1,17 +1,18 @@
-//! The toolchain that counts depend on.
+//! The toolchain on which counts depend.
 
 use std::{fmt, process::Command};
 
 use crate::Result;
 
-/// The versions of compiler, C library and callgrind. Counts of different toolchains cannot be compared.
+/// The versions of compiler, C library and callgrind. Counts of different toolchains cannot be
+/// compared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Toolchain {
     lines: Vec<String>,
 }
 
 impl Toolchain {
-    /// How many lines it has in a baseline.
+    /// The number of lines in a baseline.
     pub(crate) const LINES: usize = 3;
 
     /// Returns the toolchain of this machine.
@@ -25,7 +26,7 @@ impl Toolchain {
         Ok(Self { lines })
     }
 
-    /// Parses the lines that [`Display`](fmt::Display) has written.
+    /// Parses the lines that [`Display`](fmt::Display) writes.
     pub(crate) fn from_lines<'a>(lines: impl Iterator<Item = &'a str>) -> Self {
         Self { lines: lines.take(Self::LINES).map(str::to_owned).collect() }
     }
@@ -40,5 +41,5 @@ impl fmt::Display for Toolchain {
 fn first_line(program: &str, arguments: &[&str]) -> Result<String> {
     let output = Command::new(program).args(arguments).output()?;
     let text = String::from_utf8(output.stdout)?;
-    Ok(text.lines().next().ok_or_else(|| format!("{program} prints no version"))?.to_owned())
+    Ok(text.lines().next().ok_or_else(|| format!("{program} printed no version"))?.to_owned())
 }

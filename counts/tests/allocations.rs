@@ -1,4 +1,5 @@
-//! Allocations in steady state, counted for each side apart: each has a thread of its own.
+//! Counts allocations in steady state. The server and the client have separate threads, and are
+//! counted separately.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -8,84 +9,86 @@ use std::{
 };
 
 use allocation_counter::measure;
-use sockets_counts::{ALLOCATIONS, ALLOCATIONS_PER_MEMBER, Load, Loader, Sides, runtime, server};
+use sockets_counts::{ALLOCATIONS, ALLOCATIONS_PER_MEMBER, Load, Loader, PerPeer, runtime, server};
 use tokio::sync::Notify;
 
-/// Of counting, one after another.
-const TURNS: std::ops::Range<u32> = 0..3;
+/// The repetitions of a count.
+const REPETITIONS: std::ops::Range<u32> = 0..3;
 
-/// How many allocations so many rounds make in steady state: after as many others, and in the best of three turns, since
-/// a buffer may still have to grow for the largest batch of all.
-fn allocations(load: Load, rounds: u32) -> Sides {
+/// Returns the number of allocations of `rounds` rounds in steady state.
+///
+/// A warm-up has the same number of rounds. The result is the minimum of three repetitions, since a
+/// buffer may still grow for the largest batch.
+fn allocations(load: Load, rounds: u32) -> PerPeer {
     rlimit::increase_nofile_limit(4096).unwrap();
-    let (tell, told) = mpsc::channel();
-    let together = Arc::new(Barrier::new(2));
+    let (url_sender, url) = mpsc::channel();
+    let start = Arc::new(Barrier::new(2));
     let next = Arc::new(Notify::new());
     let server = thread::spawn({
-        let (next, together) = (Arc::clone(&next), Arc::clone(&together));
+        let (next, start) = (Arc::clone(&next), Arc::clone(&start));
         move || {
             let runtime = runtime();
             let (server, _) = server();
             runtime.block_on(server.bind("tcp://127.0.0.1:0")).unwrap();
-            tell.send(format!("tcp://{}", server.local_addr())).unwrap();
+            url_sender.send(format!("tcp://{}", server.local_addr())).unwrap();
             runtime.block_on(next.notified());
             let count = |_| {
-                together.wait();
+                start.wait();
                 measure(|| runtime.block_on(next.notified())).count_total
             };
-            TURNS.map(count).min()
+            REPETITIONS.map(count).min()
         }
     });
     let runtime = runtime();
-    let loader = runtime.block_on(Loader::connect(&told.recv().unwrap(), load));
+    let loader = runtime.block_on(Loader::connect(&url.recv().unwrap(), load));
     runtime.block_on(loader.run(rounds));
     next.notify_one();
     let count = |_| {
-        together.wait();
+        start.wait();
         let [none, all] = [0, rounds].map(|rounds| measure(|| runtime.block_on(loader.run(rounds))).count_total);
         next.notify_one();
-        // Without what the tasks of the callers themselves are made of.
+        // Without the allocations of the callers' tasks.
         all.saturating_sub(none)
     };
-    let counts = [TURNS.map(count).min(), server.join().unwrap()];
+    let counts = [REPETITIONS.map(count).min(), server.join().unwrap()];
     let [client, server] = counts.map(|count| f64::from(u32::try_from(count.unwrap()).unwrap()));
-    Sides { server, client }
+    PerPeer { server, client }
 }
 
-/// Fails if a call costs more than it may.
+/// Fails if a call exceeds the bounds.
 fn check(load: Load, rounds: u32) {
-    let spent = allocations(load, rounds);
+    let counts = allocations(load, rounds);
     let calls = f64::from(rounds * load.size());
-    let each = Sides { server: spent.server / calls, client: spent.client / calls };
+    let each = PerPeer { server: counts.server / calls, client: counts.client / calls };
     assert!(each.within(ALLOCATIONS), "{load:?}: {each:?} allocations per call; bounds: {ALLOCATIONS:?}");
 }
 
 #[test]
-fn a_lone_call_allocates_nothing_on_the_server_and_little_on_the_client() {
+fn single_call_allocates_within_bounds() {
     check(Load::Calls { in_flight: 1 }, 500);
 }
 
 #[test]
-fn one_of_64_calls_in_flight_allocates_nothing_on_the_server_and_little_on_the_client() {
+fn calls_with_64_in_flight_allocate_within_bounds() {
     check(Load::Calls { in_flight: 64 }, 20);
 }
 
 #[test]
-fn one_of_512_calls_in_flight_allocates_nothing_on_the_server_and_little_on_the_client() {
+fn calls_with_512_in_flight_allocate_within_bounds() {
     check(Load::Calls { in_flight: 512 }, 4);
 }
 
 #[test]
-fn an_emit_allocates_nothing_on_the_server_and_little_on_the_client() {
+fn emits_allocate_within_bounds() {
     check(Load::Emits, 100);
 }
 
 #[test]
-fn a_broadcast_allocates_nothing_for_a_member() {
+fn broadcast_does_not_allocate_per_member() {
     const ROUNDS: u32 = 2;
     const MESSAGES: u32 = 16;
     let room = |members| Load::Room { members, messages: MESSAGES };
     let [few, many] = [10, 1000].map(|members| allocations(room(members), ROUNDS).server);
     let each = (many - few) / f64::from((1000 - 10) * MESSAGES * ROUNDS);
-    assert!(each <= ALLOCATIONS_PER_MEMBER, "{each} allocations for each further member");
+    assert!(each <= ALLOCATIONS_PER_MEMBER, "{each} allocations for each additional member");
 }

@@ -1,4 +1,4 @@
-//! Bytes on the wire, of each kind of message.
+//! Counts the bytes on the wire for each kind of message.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -16,7 +16,7 @@ use sockets::{Client, ClientBuilder, Server};
 use sockets_counts::{ControlClient, Room, RoomServer, ShopClient, TillClient, runtime, server};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 
-/// A client's connection, and how many bytes have gone through it.
+/// A client's connection that counts bytes.
 struct Counted {
     io: DuplexStream,
     bytes: Arc<Bytes>,
@@ -29,7 +29,7 @@ struct Bytes {
 }
 
 impl Bytes {
-    /// Sent and received since the last time.
+    /// Returns the numbers of sent and received bytes since the last call.
     fn take(&self) -> (usize, usize) {
         (self.sent.swap(0, Ordering::Relaxed), self.received.swap(0, Ordering::Relaxed))
     }
@@ -60,7 +60,7 @@ impl AsyncWrite for Counted {
     }
 }
 
-/// A client and what goes through its connection.
+/// Connects a client whose bytes are counted.
 async fn connected(builder: ClientBuilder) -> (Server, Client, Arc<Bytes>) {
     let (server, _) = server();
     let (near, far) = tokio::io::duplex(1 << 16);
@@ -72,10 +72,10 @@ async fn connected(builder: ClientBuilder) -> (Server, Client, Arc<Bytes>) {
 }
 
 #[test]
-fn a_request_is_17_bytes_and_its_arguments_and_a_reply_is_6_and_its_value() {
+fn request_has_17_bytes_and_reply_6_plus_payload() {
     runtime().block_on(async {
         let (_server, client, bytes) = connected(Client::builder()).await;
-        // Ids are used again, so the last call is as short as the first.
+        // IDs are reused, so the last call is as short as the first.
         for _ in 0..1000 {
             ShopClient::new(&client).price("sword").await.unwrap();
             assert_eq!(bytes.take(), (17 + 1 + 5, 6 + 2));
@@ -86,35 +86,35 @@ fn a_request_is_17_bytes_and_its_arguments_and_a_reply_is_6_and_its_value() {
 }
 
 #[test]
-fn an_emit_is_13_bytes_and_its_arguments_and_a_credit_9_for_many() {
+fn emit_has_13_bytes_plus_payload_and_credit_9_for_many() {
     runtime().block_on(async {
         let (_server, client, bytes) = connected(Client::builder()).await;
         let shop = ShopClient::new(&client);
         for _ in 0..1000 {
             shop.viewed("sword").await.unwrap();
         }
-        // A request behind them: when it is answered, they have been heard.
+        // After the reply to a later request, all emits have been received.
         shop.price("sword").await.unwrap();
         let (sent, received) = bytes.take();
         assert_eq!(sent, 1000 * (13 + 6) + 23);
-        assert!(received <= 8 + 5 * 9, "{received} bytes back for a thousand emits");
+        assert!(received <= 8 + 5 * 9, "{received} bytes received for a thousand emits");
     });
 }
 
 #[test]
-fn a_broadcast_is_an_emit_to_each_member() {
+fn broadcast_is_one_emit_for_each_member() {
     runtime().block_on(async {
-        let (_server, client, bytes) = connected(Client::builder().serve(RoomServer::new(Deaf))).await;
+        let (_server, client, bytes) = connected(Client::builder().serve(RoomServer::new(Discarding))).await;
         let control = ControlClient::new(&client);
         control.join().await.unwrap();
         bytes.take();
-        control.say(3).await.unwrap();
+        control.broadcast(3).await.unwrap();
         assert_eq!(bytes.take(), (17 + 1, 3 * (13 + 2 + 128) + 6));
     });
 }
 
-struct Deaf;
+struct Discarding;
 
-impl Room for Deaf {
+impl Room for Discarding {
     async fn message(&self, _text: &str) {}
 }

@@ -37,7 +37,7 @@ pub async fn join(name: &str, addr: &str, stop: &Notify) -> Result<(), String> {
     tokio::select! {
         () = stop.notified() => {}
         () = converse(&client, &screen) => {}
-        () = tell_of_breaks(client.states()) => {}
+        () = report_state_changes(client.states()) => {}
         reason = client.disconnected() => return Err(farewell(&reason)),
     }
     // Dropping the last handle closes the client. A `Peer` does not keep it open.
@@ -49,21 +49,21 @@ pub async fn join(name: &str, addr: &str, stop: &Notify) -> Result<(), String> {
 }
 
 /// Reports the loss of the connection, and after a reconnection whether the session resumed.
-async fn tell_of_breaks(mut states: StateChanges) {
-    let (mut known, mut away) = (1, false);
+async fn report_state_changes(mut states: StateChanges) {
+    let (mut current, mut offline) = (1, false);
     while let Some(state) = states.next().await {
         match state {
-            ClientState::Connected { session } if session > known => {
-                print("* You are back. The chat has started anew: you are in the lobby.");
-                (known, away) = (session, false);
+            ClientState::Connected { session } if session > current => {
+                print("* You are back. You have a new session, and are in the lobby.");
+                (current, offline) = (session, false);
             }
-            ClientState::Connected { .. } if away => {
+            ClientState::Connected { .. } if offline => {
                 print("* You are back, and have missed nothing.");
-                away = false;
+                offline = false;
             }
-            ClientState::Reconnecting { .. } if !away => {
-                print("* The connection has broken. What you type is sent when there is another.");
-                away = true;
+            ClientState::Reconnecting { .. } if !offline => {
+                print("* The connection is lost. Your messages are sent after the reconnection.");
+                offline = true;
             }
             _ => {}
         }
@@ -109,17 +109,17 @@ async fn converse(client: &Client, screen: &Screen) {
             ("/kick", "") => print("* Whom? /kick NAME [WHY]"),
             ("/kick", rest) => {
                 let (name, words) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
-                complain(chat.kick(name, words.trim()).await);
+                print_error(chat.kick(name, words.trim()).await);
             }
             (unknown, _) if unknown.starts_with('/') => print(&format!("* There is no {unknown}; /help shows all.")),
             _ if screen.answers_vote(line) => {}
-            _ => complain(chat.say(line).await),
+            _ => print_error(chat.say(line).await),
         }
     }
 }
 
-/// Returns the typed lines. A separate thread reads them: a read from a terminal cannot be cancelled,
-/// and a thread does not prevent the program from exiting.
+/// Returns the typed lines. A separate thread reads them: a read from a terminal cannot be
+/// cancelled, and a thread does not prevent the program from exiting.
 fn typed_lines() -> mpsc::Receiver<String> {
     let (typed, lines) = mpsc::channel(16);
     std::thread::spawn(move || {
@@ -137,14 +137,14 @@ fn typed_lines() -> mpsc::Receiver<String> {
 async fn show_room(chat: &ChatClient) {
     match chat.who().await {
         Ok((room, members)) => print(&format!("* In {room}: {}", members.join(", "))),
-        Err(error) => complain::<Infallible>(Err(error)),
+        Err(error) => print_error::<Infallible>(Err(error)),
     }
 }
 
 async fn change_room(chat: &ChatClient, room: &str) {
     match chat.join(room).await {
         Ok(()) => show_room(chat).await,
-        Err(error) => complain(Err(error)),
+        Err(error) => print_error(Err(error)),
     }
 }
 
@@ -152,11 +152,11 @@ async fn change_room(chat: &ChatClient, room: &str) {
 fn ask(chat: &ChatClient, choices: &str) {
     let choices: Vec<_> = choices.split_whitespace().map(str::to_owned).collect();
     let chat = chat.clone();
-    tokio::spawn(async move { complain(chat.vote(choices).await) });
+    tokio::spawn(async move { print_error(chat.vote(choices).await) });
 }
 
 /// Prints the error of a call.
-fn complain<E: Display>(outcome: Result<(), CallError<E>>) {
+fn print_error<E: Display>(outcome: Result<(), CallError<E>>) {
     match outcome {
         // The end of the session is reported once, by `join`.
         Ok(()) | Err(CallError::Disconnected { .. }) => {}

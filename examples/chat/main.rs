@@ -1,6 +1,6 @@
 //! A chat for terminals: run `chat serve` in one terminal, and `chat join NAME` in others.
 
-#![expect(unreachable_pub, reason = "the modules are written as they would be in crates of their own")]
+#![expect(unreachable_pub, reason = "the modules are written as for separate crates")]
 
 mod client;
 mod contract;

@@ -20,14 +20,14 @@ pub async fn serve(addr: &str, vote_time: Duration, stop: &Notify) -> Result<(),
     let server = Server::builder()
         // Lines of text are short. The shutdown does not wait for open votes.
         .limits(Limits { max_frame: 16 << 10, shutdown_grace: Duration::from_secs(1), ..Limits::default() })
-        .authenticate(move |name: String, handshake: ConnectInfo| {
+        .authenticate(move |name: String, info: ConnectInfo| {
             let names = names.clone();
             async move {
                 if !is_name(&name) {
                     return Err(Refusal::new(format!("that is not a name for the chat: {NAME_RULE}")));
                 }
                 // A session that resumes already has the name.
-                let person = if handshake.is_resumption() { names.known(&name) } else { names.take(&name) };
+                let person = if info.is_resumption() { names.known(&name) } else { names.take(&name) };
                 person.ok_or_else(|| Refusal::new(format!("the name {name} is taken")))
             }
         })
@@ -112,14 +112,14 @@ impl Visitor {
 /// Notifies an audience of an event.
 async fn tell(audience: &Audience<Person>, what: &str) {
     if let Err(error) = TerminalClient::new(audience).happened(what).await {
-        print(&format!("Nobody was told that {what}: {error}"));
+        print(&format!("The members were not notified that {what}: {error}"));
     }
 }
 
 impl Chat for Visitor {
     async fn say(&self, text: &str) {
         if let Err(error) = TerminalClient::new(&self.others()).said(&self.name(), text).await {
-            print(&format!("Nobody heard {}: {error}", self.name()));
+            print(&format!("The message of {} was not sent: {error}", self.name()));
         }
     }
 
@@ -131,10 +131,10 @@ impl Chat for Visitor {
         if old == room {
             return Err(ChatError::HereAlready);
         }
-        let left_behind = self.others();
+        let former_room = self.others();
         self.socket.leave(&old);
         self.enter(room);
-        tell(&left_behind, &format!("{} goes to {room}", self.name())).await;
+        tell(&former_room, &format!("{} goes to {room}", self.name())).await;
         self.tell_others("comes in").await;
         Ok(())
     }

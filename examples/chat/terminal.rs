@@ -13,8 +13,8 @@ pub fn print_error(line: &str) {
     let _ = writeln!(stderr(), "{}", plain(line));
 }
 
-/// Returns the error for an invalid address. The library's own error is about URLs, which users of the
-/// chat do not type.
+/// Returns the error for an invalid address. The library's own error is about URLs, which users of
+/// the chat do not type.
 pub fn bad_address(addr: &str) -> String {
     format!("{addr} is not an address. Write host:port, for example 127.0.0.1:7000.")
 }

@@ -13,17 +13,17 @@ const ROOM: &str = "board";
 const VOTE: Duration = Duration::from_secs(20);
 
 /// Serializes updates of the list of viewers, so that the last update is current.
-static TELLING: Mutex<()> = Mutex::const_new(());
+static UPDATE: Mutex<()> = Mutex::const_new(());
 
 pub async fn welcome(socket: Socket<Person>) {
     socket.join(ROOM);
     let server = socket.server();
-    socket.on_disconnect(move |_| async move { tell_who_is_here(&server).await });
-    tell_who_is_here(&socket.server()).await;
+    socket.on_disconnect(move |_| async move { send_viewers(&server).await });
+    send_viewers(&socket.server()).await;
 }
 
-async fn tell_who_is_here(server: &Server<Person>) {
-    let _one_at_a_time = TELLING.lock().await;
+async fn send_viewers(server: &Server<Person>) {
+    let _guard = UPDATE.lock().await;
     let room = server.room(ROOM);
     let people = room.sockets().iter().map(|socket| Person::clone(&socket.identity())).collect();
     // The only possible error is that the list is too large.
@@ -48,16 +48,16 @@ impl Board for TheBoard {
         if question.is_empty() || !(2..=5).contains(&choices.len()) {
             return Err("a vote needs a question and two to five choices".into());
         }
-        let everybody = ViewerClient::new(&server.room(ROOM));
+        let viewers = ViewerClient::new(&server.room(ROOM));
         let mut votes = vec![0; choices.len()];
-        let mut replies = everybody.clone().with_timeout(VOTE).vote(question, choices.clone());
+        let mut replies = viewers.clone().with_timeout(VOTE).vote(question, choices.clone());
         while let Some((_, choice)) = replies.next().await {
             // Failed requests and invalid choices are not counted.
             if let Some(count) = choice.ok().and_then(|choice| votes.get_mut(choice as usize)) {
                 *count += 1;
             }
         }
-        let _ = everybody.voted(question, choices, votes.clone()).await;
+        let _ = viewers.voted(question, choices, votes.clone()).await;
         Ok(votes)
     }
 }

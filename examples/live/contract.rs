@@ -19,8 +19,8 @@ pub trait Board {
     #[emit]
     async fn point(&self, call: &sockets::Call, x: u16, y: u16);
 
-    /// Starts a vote of all viewers. Returns the number of votes for each choice, and sends it to all
-    /// viewers.
+    /// Starts a vote of all viewers. Returns the number of votes for each choice, and sends it to
+    /// all viewers.
     async fn ask(&self, call: &sockets::Call, question: &str, choices: Vec<String>) -> Result<Vec<u32>, String>;
 }
 

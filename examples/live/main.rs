@@ -1,7 +1,7 @@
 //! A board for several viewers: run `cargo run --example live`, and open the printed address in two
 //! browser windows.
 
-#![expect(unreachable_pub, reason = "the modules are written as they would be in crates of their own")]
+#![expect(unreachable_pub, reason = "the modules are written as for separate crates")]
 
 mod board;
 mod contract;

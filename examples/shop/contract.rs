@@ -60,8 +60,8 @@ pub trait Purchases {
     async fn get_price(&self, item: &str) -> Option<u32>;
     /// Buys an item. The customer receives the error unchanged.
     async fn buy(&self, item: &str, count: u32) -> Result<Receipt, PurchaseError>;
-    /// Subscribes the customer to price changes of an item. `call` identifies the caller, and is not an
-    /// argument of the stub.
+    /// Subscribes the customer to price changes of an item. `call` identifies the caller, and is
+    /// not an argument of the stub.
     async fn watch(&self, call: &Call, item: &str) -> Result<(), PurchaseError>;
 }
 

@@ -9,7 +9,7 @@ use tokio::sync::{
 use crate::contract::{Lobby, LobbyServer, Login, PurchasesClient, RefundsClient};
 
 /// A call from the shop to a customer.
-pub enum Heard {
+pub enum ShopCall {
     Price { item: String, price: u32 },
     Vote { choices: Vec<String>, answer: oneshot::Sender<String> },
 }
@@ -17,18 +17,18 @@ pub enum Heard {
 /// A customer with a connection to the shop.
 pub struct Customer {
     client: Client,
-    heard: UnboundedReceiver<Heard>,
+    calls: UnboundedReceiver<ShopCall>,
 }
 
 impl Customer {
     pub async fn enter(url: &str, name: &str) -> Result<Self, ConnectError> {
-        let (ears, heard) = unbounded_channel();
+        let (sender, calls) = unbounded_channel();
         let client = Client::builder()
             .auth(Login { name: name.to_owned() })
-            .serve(LobbyServer::new(Ears(ears)))
+            .serve(LobbyServer::new(LobbyHandler(sender)))
             .connect(url)
             .await?;
-        Ok(Self { client, heard })
+        Ok(Self { client, calls })
     }
 
     pub fn purchases(&self) -> PurchasesClient {
@@ -40,36 +40,37 @@ impl Customer {
     }
 
     /// Returns the next call from the shop, or `None` if the session has ended.
-    pub async fn hears(&mut self) -> Option<Heard> {
-        self.heard.recv().await
+    pub async fn next_call(&mut self) -> Option<ShopCall> {
+        self.calls.recv().await
     }
 
     /// Returns `true` if no call from the shop is waiting.
-    pub fn has_heard_nothing(&self) -> bool {
-        self.heard.is_empty()
+    pub fn has_no_call(&self) -> bool {
+        self.calls.is_empty()
     }
 
     /// Waits until the session has ended.
-    pub async fn until_sent_away(self) -> DisconnectReason {
+    pub async fn until_disconnected(self) -> DisconnectReason {
         self.client.disconnected().await
     }
 }
 
 /// The handler of `Lobby`, which forwards calls to the customer.
-struct Ears(UnboundedSender<Heard>);
+struct LobbyHandler(UnboundedSender<ShopCall>);
 
-impl Lobby for Ears {
+impl Lobby for LobbyHandler {
     async fn price_changed(&self, item: &str, price: u32) {
         // The receiver may be dropped already, if the customer leaves.
-        let _ = self.0.send(Heard::Price { item: item.to_owned(), price });
+        let _ = self.0.send(ShopCall::Price { item: item.to_owned(), price });
     }
 
     async fn vote(&self, choices: Vec<String>) -> String {
         let (answer, answered) = oneshot::channel();
-        let _ = self.0.send(Heard::Vote { choices, answer });
+        let _ = self.0.send(ShopCall::Vote { choices, answer });
         match answered.await {
             Ok(choice) => choice,
-            // A customer that drops the request never replies. The shop's deadline stops this handler.
+            // A customer that drops the request never replies. The shop's deadline stops this
+            // handler.
             Err(_) => std::future::pending().await,
         }
     }

@@ -1,9 +1,9 @@
-//! A shop and four customers in one program, over TCP: requests with typed errors, a subgroup, an emit
-//! and a request to a room, and a disconnect by the server.
+//! A shop and four customers in one program, over TCP: requests with typed errors, a subgroup, an
+//! emit and a request to a room, and a disconnect by the server.
 //!
 //! The output is the same in each run: each step waits until the step before has been received.
 
-#![expect(unreachable_pub, reason = "the modules are written as they would be in crates of their own")]
+#![expect(unreachable_pub, reason = "the modules are written as for separate crates")]
 
 mod contract;
 mod customer;
@@ -15,7 +15,7 @@ use sockets::{CallError, Server};
 
 use crate::{
     contract::{LobbyClient, PurchaseError},
-    customer::{Customer, Heard},
+    customer::{Customer, ShopCall},
     shop::{LOBBY, Player, Shop},
 };
 
@@ -40,24 +40,24 @@ async fn main() -> Outcome {
     let sleeper = server.socket(&Player { name: "Dan".into() }).ok_or("Dan is not here")?;
     says("shop", "sends Dan away");
     sleeper.disconnect("this is no place to sleep");
-    let reason = dan.until_sent_away().await;
-    says("Dan", &format!("is told: {}", reason.message().unwrap_or("nothing")));
+    let reason = dan.until_disconnected().await;
+    says("Dan", &format!("is disconnected: {}", reason.message().unwrap_or("nothing")));
 
     chapter("The shop closes");
     server.shutdown().await;
-    says("Ada", &format!("goes home: {}", ada.until_sent_away().await));
-    says("Ben", &format!("goes home: {}", ben.until_sent_away().await));
+    says("Ada", &format!("goes home: {}", ada.until_disconnected().await));
+    says("Ben", &format!("goes home: {}", ben.until_disconnected().await));
     Ok(())
 }
 
 async fn buying(ada: &Customer, ben: &Customer) -> Outcome {
     chapter("Buying, and what can go wrong");
     let price = ada.purchases().get_price("sword").await?.ok_or("there are swords")?;
-    says("Ada", &format!("hears that a sword costs {price}"));
+    says("Ada", &format!("learns that a sword costs {price}"));
     let receipt = ada.purchases().buy("sword", 2).await?;
     says("Ada", &format!("has paid {} and holds receipt {}", receipt.paid, receipt.number));
 
-    // `CallError::HandlerTarget` is the handler's own error. The other variants are failures of the call.
+    // `CallError::Handler` is the handler's own error. The other variants are failures of the call.
     match ben.purchases().buy("sword", 9).await {
         Err(CallError::Handler(PurchaseError::OutOfStock { left })) => {
             says("Ben", &format!("wanted 9 swords and takes the {left} that are left"));
@@ -66,14 +66,14 @@ async fn buying(ada: &Customer, ben: &Customer) -> Outcome {
         other => return Err(format!("nobody can have 9 swords: {:?}", other.map(|receipt| receipt.count)).into()),
     }
     if let Err(CallError::Handler(error)) = ben.purchases().buy("dragon", 1).await {
-        says("Ben", &format!("wanted a dragon, and hears: {error}"));
+        says("Ben", &format!("wanted a dragon, and gets the error: {error}"));
     }
 
     chapter("A refund, in the subgroup");
     let money = ada.refunds().refund(&receipt).await?;
     says("Ada", &format!("brings the swords back and gets {money}"));
     if let Err(CallError::Handler(error)) = ada.refunds().refund(&receipt).await {
-        says("Ada", &format!("shows receipt {} again, and hears: {error}", receipt.number));
+        says("Ada", &format!("shows receipt {} again, and gets the error: {error}", receipt.number));
     }
     Ok(())
 }
@@ -84,7 +84,7 @@ async fn watching(
     ada: &Customer,
     watchers: [(&str, &mut Customer); 2],
 ) -> Outcome {
-    chapter("Prices for the room of those who watch");
+    chapter("Price changes for the room of watchers");
     for (name, watcher) in &watchers {
         watcher.purchases().watch("sword").await?;
         says(name, "watches the sword");
@@ -92,14 +92,14 @@ async fn watching(
     says("shop", "lowers the price of the sword");
     shop.set_price(server, "sword", 25).await?;
     for (name, watcher) in watchers {
-        if let Some(Heard::Price { item, price }) = watcher.hears().await {
-            says(name, &format!("hears: a {item} costs {price} now"));
+        if let Some(ShopCall::Price { item, price }) = watcher.next_call().await {
+            says(name, &format!("is notified: a {item} costs {price} now"));
         }
     }
     // A reply arrives after all messages that were sent to Ada before it.
     let price = ada.purchases().get_price("sword").await?.ok_or("there are swords")?;
-    if ada.has_heard_nothing() {
-        says("Ada", &format!("does not watch and was not told; she asks, and hears {price}"));
+    if ada.has_no_call() {
+        says("Ada", &format!("does not watch and was not notified; she requests the price: {price}"));
     }
     Ok(())
 }
@@ -118,7 +118,7 @@ async fn voting(
 
     let mut shields = 0;
     for (name, voter, choice) in [("Ada", ada, 0), ("Ben", ben, 0)] {
-        if let Some(Heard::Vote { choices, answer }) = voter.hears().await {
+        if let Some(ShopCall::Vote { choices, answer }) = voter.next_call().await {
             says(name, &format!("votes for {}", choices[choice]));
             let _ = answer.send(choices[choice].clone());
         }
@@ -129,10 +129,10 @@ async fn voting(
         shields += u32::from(vote == "shields");
     }
 
-    cleo.hears().await;
+    cleo.next_call().await;
     says("Cleo", "is asked and leaves");
     drop(cleo);
-    dan.hears().await;
+    dan.next_call().await;
     says("Dan", "is asked and has fallen asleep");
     // The stream has exactly one result for each member.
     while let Some((socket, vote)) = votes.next().await {
@@ -152,6 +152,6 @@ fn chapter(title: &str) {
 }
 
 /// Prints a line of the story after the name of its subject.
-pub fn says(who: &str, what: &str) {
-    println!("{who:>6}  {what}");
+pub fn says(actor: &str, action: &str) {
+    println!("{actor:>6}  {action}");
 }

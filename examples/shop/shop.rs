@@ -51,7 +51,7 @@ impl Shop {
         Server::builder()
             .authenticate(|login: Login| async move {
                 if login.name.is_empty() {
-                    return Err(Refusal::new("please say who you are"));
+                    return Err(Refusal::new("the login has no name"));
                 }
                 Ok(Player { name: login.name })
             })

@@ -1,6 +1,6 @@
 //! Tests of the chat, with typed input.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
 
@@ -20,7 +20,7 @@ fn serve(args: &[&str]) -> (Program, String) {
     let mut server = Program::start("chat", &[&["serve", "127.0.0.1:0"], args].concat());
     let opening = server.line();
     let addr = opening.strip_prefix("The chat is open at ").and_then(|rest| rest.split_once(". "));
-    let addr = addr.unwrap_or_else(|| panic!("the server says {opening:?}")).0.to_owned();
+    let addr = addr.unwrap_or_else(|| panic!("unexpected first line {opening:?}")).0.to_owned();
     (server, addr)
 }
 
@@ -128,7 +128,7 @@ fn vote_without_choices_or_members_is_refused() {
 }
 
 #[test]
-fn only_the_first_member_of_a_room_may_kick() {
+fn kick_requires_the_first_member_of_the_room() {
     let (_server, addr) = serve(&[]);
     let mut ada = join("ada", &addr, &mut []);
     let mut ben = join("ben", &addr, &mut [&mut ada]);
@@ -259,7 +259,7 @@ fn client_reports_a_server_crash_and_a_new_session() {
     server.end();
     let mut server = Program::start("chat", &["serve", &addr]);
     server.line();
-    ada.prints(&["* You are back. The chat has started anew: you are in the lobby."]);
+    ada.prints(&["* You are back. You have a new session, and are in the lobby."]);
     ada.types("/who");
     ada.prints(&["* In lobby: ada"]);
 }
@@ -277,9 +277,9 @@ fn messages_survive_lost_connections() {
         ben.types(&format!("no, {round}"));
         relay = Relay::new(&relay.addr, &addr);
         // Messages of both users during the outage are delivered.
-        let mut heard = [ada.line(), ada.line()];
-        heard.sort();
-        assert_eq!(heard, ["* You are back, and have missed nothing.".into(), format!("ben: no, {round}")]);
+        let mut received = [ada.line(), ada.line()];
+        received.sort();
+        assert_eq!(received, ["* You are back, and have missed nothing.".into(), format!("ben: no, {round}")]);
         ben.prints(&[&format!("ada: can you hear me, {round}?")]);
     }
 }
@@ -323,8 +323,8 @@ impl Drop for Relay {
 
 #[test]
 fn relay_runs_if_requested() {
-    let Ok(told) = env::var(RELAY) else { return };
-    let (at, to) = told.split_once(' ').unwrap();
+    let Ok(addresses) = env::var(RELAY) else { return };
+    let (at, to) = addresses.split_once(' ').unwrap();
     // While the port is free, the system may assign it to an outgoing connection.
     let began = Instant::now();
     let listener = loop {

@@ -1,7 +1,7 @@
 //! Tests of the board, with a client in Rust and with pages in a browser.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-#![allow(unreachable_pub, reason = "the contract is written as it would be in a crate of its own")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(unreachable_pub, reason = "the contract is written as for a separate crate")]
 
 mod common;
 #[path = "../live/contract.rs"]
@@ -17,7 +17,7 @@ use tokio::{
     time::timeout,
 };
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const DEADLINE: Duration = Duration::from_secs(30);
 
 #[derive(Debug, PartialEq)]
 enum Seen {
@@ -26,10 +26,10 @@ enum Seen {
     Voted(Vec<u32>),
 }
 
-/// Votes for the first choice.
-struct Eyes(UnboundedSender<Seen>);
+/// Records events, and votes for the first choice.
+struct EventRecorder(UnboundedSender<Seen>);
 
-impl Viewer for Eyes {
+impl Viewer for EventRecorder {
     async fn here(&self, people: Vec<Person>) {
         let names = people.into_iter().map(|person| person.name).collect();
         drop(self.0.send(Seen::Here(names)));
@@ -52,21 +52,23 @@ impl Viewer for Eyes {
 fn serve() -> (Program, String) {
     let mut program = Program::start("live", &["127.0.0.1:0"]);
     let line = program.line();
-    let url = line.strip_prefix("The board is at ").unwrap_or_else(|| panic!("the server says {line:?}")).to_owned();
+    let url =
+        line.strip_prefix("The board is at ").unwrap_or_else(|| panic!("unexpected first line {line:?}")).to_owned();
     (program, url)
 }
 
 async fn join(url: &str, name: &str) -> (Client, UnboundedReceiver<Seen>) {
-    let (saw, seen) = unbounded_channel();
+    let (events, seen) = unbounded_channel();
     let live = format!("{}live", url.replace("http", "ws"));
-    let client = Client::builder().auth(name.to_owned()).serve(ViewerServer::new(Eyes(saw))).connect(&live).await;
+    let client =
+        Client::builder().auth(name.to_owned()).serve(ViewerServer::new(EventRecorder(events))).connect(&live).await;
     (client.unwrap(), seen)
 }
 
 /// Waits for an event, and ignores other events before it.
 async fn sees(seen: &mut UnboundedReceiver<Seen>, what: &Seen) {
-    let until = async { while seen.recv().await.expect("the connection lives") != *what {} };
-    timeout(PATIENCE, until).await.unwrap_or_else(|_| panic!("never seen: {what:?}"));
+    let until = async { while seen.recv().await.expect("the connection is open") != *what {} };
+    timeout(DEADLINE, until).await.unwrap_or_else(|_| panic!("not received: {what:?}"));
 }
 
 fn here(names: &[&str]) -> Seen {
@@ -98,7 +100,7 @@ async fn browser_pages_and_a_rust_client_share_a_room() {
     let required = std::env::var("CHROMEDRIVER").ok();
     let driver = required.clone().unwrap_or_else(|| "chromedriver".into());
     if required.is_none() && !Command::new(&driver).arg("--version").output().is_ok_and(|done| done.status.success()) {
-        eprintln!("SKIPPED: there is no chromedriver; install Debian's chromium and chromium-driver");
+        eprintln!("SKIPPED: no chromedriver; install Debian's chromium and chromium-driver");
         return;
     }
     let (_program, url) = serve();
@@ -116,8 +118,8 @@ async fn browser_pages_and_a_rust_client_share_a_room() {
     sees(&mut seen, &here(&["Rust", "Ada", "Bob"])).await;
     BoardClient::new(&rust).point(500, 500).await.unwrap();
     sees(&mut seen, &Seen::Voted(vec![2, 1])).await;
-    let ended = timeout(PATIENCE, pages.wait()).await.expect("the browser ends").unwrap();
-    assert!(ended.success(), "the pages tell above what is wrong");
+    let ended = timeout(DEADLINE, pages.wait()).await.expect("the browser ends in time").unwrap();
+    assert!(ended.success(), "the pages failed, see the output above");
     assert!(std::fs::read(&screenshot).unwrap().starts_with(b"\x89PNG"));
-    println!("What Ada sees is in {}", screenshot.display());
+    println!("Ada's page: {}", screenshot.display());
 }

@@ -1,6 +1,6 @@
 //! Tests of the exact output of examples.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
 
@@ -13,9 +13,9 @@ fn at_a_glance_prints_its_lines_in_order() {
 
 #[test]
 fn permissions_prints_allowed_and_denied_calls() {
-    let expected = "Ada hears that a sword costs 10\n\
-        Ada hears that 5 of sword are on their way\n\
-        Ben hears that a sword costs 10\n\
+    let expected = "Ada learns that a sword costs 10\n\
+        Ada learns that 5 of sword are on their way\n\
+        Ben learns that a sword costs 10\n\
         Ben orders none: the call is not allowed\n";
     assert_eq!(common::run("permissions"), expected);
 }
@@ -31,7 +31,7 @@ fn timing_prints_the_times_of_both_peers() {
 
 #[test]
 fn shop_prints_its_expected_lines() {
-    let story = common::run("shop");
+    let output = common::run("shop");
     let expected = include_str!("shop.expected").replace('\r', "");
-    assert!(story == expected, "the story is another one than in tests/shop.expected:\n{story}");
+    assert!(output == expected, "the output differs from tests/shop.expected:\n{output}");
 }

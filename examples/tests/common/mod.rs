@@ -1,6 +1,6 @@
 //! Runs an example with typed input, and checks its output and exit status.
 
-#![allow(dead_code, unreachable_pub, reason = "each test uses its own part of this")]
+#![allow(dead_code, unreachable_pub, reason = "each test uses a part of this module")]
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -42,7 +42,7 @@ impl Program {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .unwrap_or_else(|error| panic!("{} cannot be run: {error}", path.display()));
+            .unwrap_or_else(|error| panic!("{} could not be started: {error}", path.display()));
         let input = child.stdin.take();
         let (output, mut errors) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
         let (read, lines) = channel();
@@ -67,7 +67,7 @@ impl Program {
     pub fn line(&mut self) -> String {
         match self.lines.recv_timeout(DEADLINE) {
             Ok(line) => line,
-            Err(RecvTimeoutError::Timeout) => panic!("`{}` prints nothing more", self.name),
+            Err(RecvTimeoutError::Timeout) => panic!("`{}` printed no further line in time", self.name),
             Err(RecvTimeoutError::Disconnected) => {
                 let ended = self.end();
                 panic!("`{}` has ended: {ended:?}", self.name)
@@ -97,7 +97,7 @@ impl Program {
     #[cfg(unix)]
     pub fn interrupt(&self) {
         let status = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status().unwrap();
-        assert!(status.success(), "`{}` cannot be interrupted", self.name);
+        assert!(status.success(), "`{}` could not be interrupted", self.name);
     }
 
     /// Kills the process, as in a crash.
@@ -112,10 +112,10 @@ impl Program {
             if let Some(status) = self.child.try_wait().unwrap() {
                 break status;
             }
-            assert!(started.elapsed() < DEADLINE, "`{}` does not end", self.name);
+            assert!(started.elapsed() < DEADLINE, "`{}` did not end in time", self.name);
             thread::sleep(Duration::from_millis(5));
         };
-        let errors = self.errors.take().expect("it ends once").join().unwrap();
+        let errors = self.errors.take().expect("`end` is called once").join().unwrap();
         Ended { status: status.code(), rest: self.lines.iter().collect(), errors }
     }
 }
@@ -132,7 +132,7 @@ impl Drop for Program {
 pub fn run(example: &str) -> String {
     let mut program = Program::start(example, &[]);
     let Ended { status, rest, errors } = program.end();
-    assert_eq!((status, errors.as_str()), (Some(0), ""), "how `{example}` ended after {rest:?}");
+    assert_eq!((status, errors.as_str()), (Some(0), ""), "`{example}` failed after {rest:?}");
     rest.join("\n") + "\n"
 }
 
@@ -141,6 +141,6 @@ fn path_of(example: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let profile = test.ancestors().nth(2).unwrap();
     let path = profile.join("examples").join(format!("{example}{}", std::env::consts::EXE_SUFFIX));
-    assert!(path.exists(), "{} is not built: `cargo test -p sockets-examples` builds it", path.display());
+    assert!(path.exists(), "{} is missing; `cargo test -p sockets-examples` builds it", path.display());
     path
 }

@@ -1,18 +1,18 @@
-//! A figure for each side.
+//! Figures of both endpoints.
 
 use std::fmt;
 
-/// A figure for the server and the same figure for the client.
+/// A figure of the server, and the same figure of the client.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
-pub struct Sides {
-    /// The server's.
+pub struct PerPeer {
+    /// The figure of the server.
     pub server: f64,
-    /// The client's. For a room, the sum over all members.
+    /// The figure of the client. For a room, the sum over all members.
     pub client: f64,
 }
 
-impl Sides {
-    /// Returns `true` if neither side exceeds its bound.
+impl PerPeer {
+    /// Returns `true` if neither figure exceeds its bound.
     pub fn within(self, bound: Self) -> bool {
         self.server <= bound.server && self.client <= bound.client
     }
@@ -23,7 +23,7 @@ impl Sides {
     }
 }
 
-impl fmt::Display for Sides {
+impl fmt::Display for PerPeer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let digits = if self.server < 10.0 { 5 } else { 1 };
         write!(f, "{:>7.digits$} {:>7.digits$}", self.server, self.client)
