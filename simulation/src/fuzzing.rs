@@ -13,7 +13,7 @@ use sockets_proto::{Frame, PREFIX};
 /// # Panics
 ///
 /// Panics if they do not.
-pub fn a_frame(bytes: &[u8]) {
+pub fn decode_frame(bytes: &[u8]) {
     let mut payload = Bytes::copy_from_slice(bytes);
     let Ok(header) = Frame::decode(&mut payload) else { return };
     if matches!(header, Frame::Unknown { .. }) {
@@ -27,12 +27,12 @@ pub fn a_frame(bytes: &[u8]) {
 }
 
 /// Simulates a peer that sends any bytes, cut into frames.
-pub fn bytes_of_a_peer(bytes: &[u8]) {
+pub fn peer_bytes(bytes: &[u8]) {
     live(bytes, Peers { most: 1, hostile: 100, babble: true, minding: false });
 }
 
 /// Simulates two peers that send well-formed frames in any order, to a server that also broadcasts to both.
-pub fn frames_of_two_peers(bytes: &[u8]) {
+pub fn peer_frames(bytes: &[u8]) {
     live(bytes, Peers { most: 2, hostile: 100, babble: false, minding: false });
 }
 
@@ -56,9 +56,9 @@ mod tests {
 
         #[test]
         fn fuzz_targets_with_random_bytes_hold(bytes in vec(any::<u8>(), 0..600)) {
-            a_frame(&bytes);
-            bytes_of_a_peer(&bytes);
-            frames_of_two_peers(&bytes);
+            decode_frame(&bytes);
+            peer_bytes(&bytes);
+            peer_frames(&bytes);
         }
     }
 }

@@ -24,4 +24,4 @@ mod steps;
 mod window;
 mod world;
 
-pub use self::fuzzing::{a_frame, bytes_of_a_peer, frames_of_two_peers};
+pub use self::fuzzing::{decode_frame, peer_bytes, peer_frames};
