@@ -12,25 +12,25 @@ use sockets::tls::{
 /// A certificate authority that no client trusts by default.
 pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 
-/// A certificate and its key, in PEM.
+/// A certificate with its key, in PEM.
 #[derive(Clone, Debug)]
 pub struct Certificate {
     /// The certificate.
     pub chain: String,
-    /// Its key.
+    /// The private key.
     pub key: String,
 }
 
 impl Authority {
     /// Creates an authority.
-    #[expect(clippy::new_without_default, reason = "no two are alike")]
+    #[expect(clippy::new_without_default, reason = "each call creates another key")]
     pub fn new() -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         Self(CertifiedIssuer::self_signed(params, new_key()).expect("the authority's certificate"))
     }
 
-    /// Its certificate, in PEM.
+    /// Returns the authority's certificate in PEM.
     pub fn pem(&self) -> String {
         self.0.pem()
     }
@@ -48,7 +48,7 @@ fn new_key() -> KeyPair {
 }
 
 impl Certificate {
-    /// A server's configuration with it.
+    /// Returns a server configuration with this certificate.
     pub fn server(&self) -> ServerConfig {
         server_config(self.chain.as_bytes(), self.key.as_bytes(), None).expect("a configuration")
     }

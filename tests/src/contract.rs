@@ -12,7 +12,7 @@ pub struct Login {
 }
 
 impl Login {
-    /// A login under this name.
+    /// Creates a login with this name.
     pub fn new(name: &str) -> Self {
         Self { name: name.into() }
     }
@@ -26,7 +26,7 @@ pub struct Player {
 }
 
 impl Player {
-    /// The player of this name.
+    /// Creates a player with this name.
     pub fn new(name: &str) -> Self {
         Self { name: name.into() }
     }

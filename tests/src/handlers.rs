@@ -1,4 +1,4 @@
-//! Handlers for the contracts, and a server that knows its players.
+//! Handlers for the contracts, and a server that authenticates players.
 
 use sockets::{Refusal, Server, ServerBuilder};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -12,13 +12,13 @@ pub struct Shop {
 }
 
 impl Shop {
-    /// A shop, and the items viewed in it.
+    /// Creates a shop. Returns the items that are viewed, too.
     pub fn new() -> (Self, UnboundedReceiver<String>) {
         let (viewed, seen) = unbounded_channel();
         (Self { viewed }, seen)
     }
 
-    /// A shop whose viewed items are ignored.
+    /// Creates a shop that ignores viewed items.
     pub fn unwatched() -> Self {
         Self::new().0
     }
@@ -60,7 +60,7 @@ pub struct Voter {
 }
 
 impl Voter {
-    /// A voter for this choice, and the messages that it receives.
+    /// Creates a voter for this choice. Returns the messages that it receives, too.
     pub fn new(choice: &str) -> (Self, UnboundedReceiver<String>) {
         let (messages, received) = unbounded_channel();
         (Self { choice: choice.into(), messages }, received)
@@ -77,12 +77,12 @@ impl Lobby for Voter {
     }
 }
 
-/// Admits players that have a name.
+/// Authenticates players that have a name.
 pub async fn admitting(login: Login) -> Result<Player, Refusal> {
     if login.name.is_empty() { Err(Refusal::new("a player needs a name")) } else { Ok(Player { name: login.name }) }
 }
 
-/// A server whose sockets are players.
+/// Returns a builder whose sockets are players.
 pub fn players() -> ServerBuilder<Player> {
     Server::builder().authenticate(admitting)
 }

@@ -3,7 +3,7 @@
 
 #![allow(clippy::missing_panics_doc, reason = "a test fails by panicking")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-#![allow(clippy::missing_errors_doc, reason = "the errors are those of what is wrapped")]
+#![allow(clippy::missing_errors_doc, reason = "the errors are those of the wrapped function")]
 
 mod certificates;
 mod contract;

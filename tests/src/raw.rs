@@ -1,5 +1,4 @@
-//! A peer that writes its own bytes, as PROTOCOL.md specifies them, without any code of the
-//! library.
+//! A peer that encodes its bytes as PROTOCOL.md specifies, without code of the library.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -21,7 +20,7 @@ pub const NEST: [u8; 8] = [0x1c, 0x63, 0x71, 0x74, 0xd1, 0x2b, 0x2d, 0xdd];
 pub const SUM: [u8; 8] = [0x4a, 0x39, 0xdb, 0x9d, 0xe1, 0x15, 0x85, 0x44];
 /// The key of `Bad/note`.
 pub const NOTE: [u8; 8] = [0x53, 0xfa, 0x33, 0x4d, 0x97, 0x2a, 0xf7, 0x62];
-/// A key that no method has.
+/// A key without a method.
 pub const UNKNOWN: [u8; 8] = [1, 2, 3, 4, 5, 6, 7, 8];
 
 /// The frame type Reply.
@@ -30,13 +29,13 @@ pub const REPLY: u8 = 3;
 pub const FAILURE: u8 = 4;
 /// The frame type Close.
 pub const GOODBYE: u8 = 10;
-/// Frame types from here on are ignored by peers that do not know them.
+/// The first of the frame types that a peer ignores if it does not know them.
 pub const OPTIONAL: u8 = 0x80;
 
 /// The default settings: frame, calls, bytes.
 pub const TERMS: [u64; 3] = [4 << 20, 1024, 1 << 20];
 
-/// Encodes a number.
+/// Encodes a varint.
 pub fn varint(mut number: u64) -> Vec<u8> {
     let mut bytes = Vec::new();
     loop {
@@ -50,12 +49,12 @@ pub fn varint(mut number: u64) -> Vec<u8> {
     }
 }
 
-/// A frame with its length before it.
+/// Returns a frame with its length prefix.
 pub fn prefixed(frame: &[u8]) -> Vec<u8> {
     [&u32::try_from(frame.len()).unwrap().to_le_bytes(), frame].concat()
 }
 
-/// A string, or a list of bytes.
+/// Encodes a string or a list of bytes.
 pub fn string(text: &str) -> Vec<u8> {
     [&varint(text.len() as u64), text.as_bytes()].concat()
 }
@@ -65,56 +64,56 @@ pub fn terms(terms: [u64; 3]) -> Vec<u8> {
     terms.into_iter().flat_map(varint).collect()
 }
 
-/// A handshake message: magic bytes, version, length and body.
+/// Encodes a handshake message: magic bytes, version, length and body.
 pub fn envelope(magic: [u8; 4], version: u64, body: &[u8]) -> Vec<u8> {
     [&magic[..], &varint(version), &varint(body.len() as u64), body].concat()
 }
 
-/// The end of a client hello and a server hello without extensions.
+/// The last byte of a client hello or server hello without extensions.
 pub const NO_EXTENSIONS: [u8; 1] = [0];
 
-/// A client hello with these settings and this encoded login.
-pub fn greeting(its_terms: [u64; 3], login: &[u8]) -> Vec<u8> {
-    envelope(*b"SKTS", 1, &[&terms(its_terms), &varint(login.len() as u64), login, &NO_EXTENSIONS].concat())
+/// Encodes a client hello with these settings and this encoded login.
+pub fn greeting(terms: [u64; 3], login: &[u8]) -> Vec<u8> {
+    envelope(*b"SKTS", 1, &[&terms(terms), &varint(login.len() as u64), login, &NO_EXTENSIONS].concat())
 }
 
-/// A server hello with these settings.
-pub fn welcome(its_terms: [u64; 3]) -> Vec<u8> {
-    envelope(*b"SKTS", 1, &[&[0], &terms(its_terms)[..], &NO_EXTENSIONS].concat())
+/// Encodes a server hello with these settings.
+pub fn welcome(terms: [u64; 3]) -> Vec<u8> {
+    envelope(*b"SKTS", 1, &[&[0], &terms(terms)[..], &NO_EXTENSIONS].concat())
 }
 
-/// An emit.
+/// Encodes an emit.
 pub fn emit(key: [u8; 8], payload: &[u8]) -> Vec<u8> {
     [&[1], &key[..], payload].concat()
 }
 
-/// A request with a timeout of 5 s.
+/// Encodes a request with a timeout of 5 s.
 pub fn request(id: u64, key: [u8; 8], payload: &[u8]) -> Vec<u8> {
     request_within(id, 5000, key, payload)
 }
 
-/// A request with a timeout in milliseconds.
+/// Encodes a request with a timeout in milliseconds.
 pub fn request_within(id: u64, millis: u64, key: [u8; 8], payload: &[u8]) -> Vec<u8> {
     [&[2], &varint(id)[..], &varint(millis), &key, payload].concat()
 }
 
-/// A reply.
+/// Encodes a reply.
 pub fn reply(id: u64, payload: &[u8]) -> Vec<u8> {
     [&[REPLY], &varint(id)[..], payload].concat()
 }
 
-/// A cancellation.
+/// Encodes a cancellation.
 pub fn cancel(id: u64) -> Vec<u8> {
     [&[5], &varint(id)[..]].concat()
 }
 
-/// An announcement of keys and signatures.
+/// Encodes an announcement of keys and signatures.
 pub fn signatures(entries: &[([u8; 8], [u8; 8])]) -> Vec<u8> {
     [&[0x80], &entries.iter().flat_map(|(key, signature)| [*key, *signature]).flatten().collect::<Vec<_>>()[..]]
         .concat()
 }
 
-/// A credit of calls and bytes.
+/// Encodes a credit of calls and bytes.
 pub fn credit(calls: u64, bytes: u64) -> Vec<u8> {
     [&[6], &varint(calls)[..], &varint(bytes)].concat()
 }
@@ -154,13 +153,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
         self.send_bytes(&prefixed(frame)).await;
     }
 
-    /// Sends bytes without a length before them.
+    /// Sends bytes without a prefix.
     pub async fn send_bytes(&mut self, bytes: &[u8]) {
-        // The peer may have closed already, which the test finds out when it reads.
+        // The peer may have closed the connection, which the next read of the test shows.
         let _ = timeout(PATIENCE, self.stream.write_all(bytes)).await.expect("the peer reads");
     }
 
-    /// The next frame that is not optional; `None` at the end.
+    /// Receives the next frame that is not optional. `None` at the end of the connection.
     pub async fn receive(&mut self) -> Option<Vec<u8>> {
         loop {
             let frame = self.receive_any().await?;
@@ -170,32 +169,33 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
         }
     }
 
-    /// The next frame; `None` at the end.
+    /// Receives the next frame. `None` at the end of the connection.
     pub async fn receive_any(&mut self) -> Option<Vec<u8>> {
         let mut prefix = [0; 4];
-        let read = timeout(PATIENCE, self.stream.read_exact(&mut prefix)).await.expect("a frame or the end comes");
+        let read =
+            timeout(PATIENCE, self.stream.read_exact(&mut prefix)).await.expect("a frame or the end arrives in time");
         read.ok()?;
         let mut frame = vec![0; u32::from_le_bytes(prefix) as usize];
-        timeout(PATIENCE, self.stream.read_exact(&mut frame)).await.expect("the frame comes whole").unwrap();
+        timeout(PATIENCE, self.stream.read_exact(&mut frame)).await.expect("the whole frame arrives in time").unwrap();
         Some(frame)
     }
 
-    /// Expects the failure of this request, and returns its text.
+    /// Receives the failure of this request, and returns its text.
     pub async fn expect_failure(&mut self, id: u8, code: u8) -> String {
         let frame = self.receive().await.expect("a failure");
         assert_eq!(frame[..3], [FAILURE, id, code], "{frame:?}");
         String::from_utf8(frame[3..].to_vec()).unwrap()
     }
 
-    /// Expects a Close frame because of a protocol error, and the end; returns its text.
+    /// Receives a Close frame for a protocol error, and the end. Returns its text.
     pub async fn expect_violation(&mut self) -> String {
-        let frame = self.receive().await.expect("a goodbye");
+        let frame = self.receive().await.expect("a Close frame");
         assert_eq!(frame[..2], [GOODBYE, 4], "{frame:?}");
-        assert_eq!(self.receive().await, None, "the goodbye is the last frame");
+        assert_eq!(self.receive().await, None, "the Close frame is the last frame");
         String::from_utf8(frame[2..].to_vec()).unwrap()
     }
 
-    /// Expects that the server does not understand the hello, and the end; returns its text.
+    /// Receives the server's rejection of a malformed client hello, and the end. Returns its text.
     pub async fn expect_misunderstood(&mut self) -> String {
         let answer = self.receive().await.expect("an answer to the client hello");
         assert_eq!(answer[..5], *b"SKTS\x01", "magic and our version come whatever was sent");
@@ -206,7 +206,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
         String::from_utf8_lossy(&body[2..]).into_owned()
     }
 
-    /// The number of bytes that arrive until none arrive for three seconds, or until the end.
+    /// Reads until no byte arrives for three seconds, or to the end. Returns the number of bytes.
     pub async fn drain(&mut self) -> usize {
         let (mut total, mut buffer) = (0, vec![0; 64 * 1024]);
         loop {

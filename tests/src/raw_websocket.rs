@@ -1,5 +1,5 @@
-//! A WebSocket client that writes its own bytes, as RFC 6455 and PROTOCOL.md specify them, without
-//! any code of the library.
+//! A WebSocket client that encodes its bytes as RFC 6455 and PROTOCOL.md specify, without code of
+//! the library.
 
 use std::net::SocketAddr;
 
@@ -32,18 +32,18 @@ pub const GREETING: &[u8] = b"SKTS\x01\x0b\x80\x80\x80\x02\x80\x08\x80\x80\x40\x
 pub const READY: u8 = 7;
 /// The frame type Close of the protocol.
 pub const GOODBYE: u8 = 10;
-/// Frame types from here on are ignored by peers that do not know them.
+/// The first of the frame types that a peer ignores if it does not know them.
 const OPTIONAL: u8 = 0x80;
 
 const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
-/// A masked frame: its first byte and its payload.
+/// Encodes a masked frame from its first byte and its payload.
 pub fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let masked = payload.iter().zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask);
     [header(first, payload.len() as u64, 0x80), MASK.to_vec(), masked.collect()].concat()
 }
 
-/// The header of a frame up to its mask.
+/// Encodes the header of a frame up to its mask.
 pub fn header(first: u8, length: u64, masked: u8) -> Vec<u8> {
     let mut bytes = vec![first];
     match (u8::try_from(length), u16::try_from(length)) {
@@ -60,7 +60,7 @@ pub fn header(first: u8, length: u64, masked: u8) -> Vec<u8> {
     bytes
 }
 
-/// An upgrade request with further headers.
+/// Returns an upgrade request with additional headers.
 pub fn request(address: SocketAddr, headers: &str) -> String {
     format!(
         "GET / HTTP/1.1\r\nHost: {address}\r\nConnection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\n\
@@ -95,28 +95,30 @@ impl Raw {
     pub async fn welcomed(address: SocketAddr) -> Self {
         let mut raw = Self::upgraded(address).await;
         raw.send(&frame(FIN | BINARY, GREETING)).await;
-        let welcome = raw.message().await;
-        assert_eq!((&welcome[..4], welcome[6]), (&b"SKTS"[..], 0), "not a welcome: {welcome:?}");
+        let hello = raw.message().await;
+        assert_eq!((&hello[..4], hello[6]), (&b"SKTS"[..], 0), "not a server hello: {hello:?}");
         assert_eq!(raw.message().await, [READY]);
         raw
     }
 
     /// Sends bytes.
     pub async fn send(&mut self, bytes: &[u8]) {
-        // The peer may have closed already, which the test finds out when it reads.
+        // The peer may have closed the connection, which the next read of the test shows.
         let _ = timeout(PATIENCE, self.stream.write_all(bytes)).await.expect("the peer reads");
     }
 
-    /// The head of an HTTP response.
+    /// Reads the head of an HTTP response.
     pub async fn head(&mut self) -> String {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
-            head.push(timeout(PATIENCE, self.stream.read_u8()).await.expect("an answer").expect("a whole head"));
+            head.push(
+                timeout(PATIENCE, self.stream.read_u8()).await.expect("a response in time").expect("a whole head"),
+            );
         }
         String::from_utf8(head).unwrap()
     }
 
-    /// The body of a response, whose length is in its head.
+    /// Reads the body of a response with this head.
     pub async fn body(&mut self, head: &str) -> String {
         let length =
             head.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok());
@@ -125,29 +127,32 @@ impl Raw {
         String::from_utf8(body).unwrap()
     }
 
-    /// All bytes until the end.
+    /// Reads all bytes up to the end.
     pub async fn rest(&mut self) -> Vec<u8> {
         let mut rest = Vec::new();
-        // A reset is an end, too.
+        // A reset of the connection is an end, too.
         let _ = timeout(PATIENCE, self.stream.read_to_end(&mut rest)).await.expect("the end");
         rest
     }
 
-    /// The next frame: its first byte and its payload. `None` at the end.
+    /// Reads the next frame. Returns its first byte and its payload, or `None` at the end.
     pub async fn frame(&mut self) -> Option<(u8, Vec<u8>)> {
-        let first = timeout(PATIENCE, self.stream.read_u8()).await.expect("a frame or the end comes").ok()?;
+        let first = timeout(PATIENCE, self.stream.read_u8()).await.expect("a frame or the end arrives in time").ok()?;
         let length = match timeout(PATIENCE, self.stream.read_u8()).await.unwrap().unwrap() {
             126 => u64::from(self.stream.read_u16().await.unwrap()),
             127 => self.stream.read_u64().await.unwrap(),
             length @ ..126 => length.into(),
-            masked => panic!("a server does not mask: {masked:#04x}"),
+            masked => panic!("the server's frame is masked: {masked:#04x}"),
         };
         let mut payload = vec![0; usize::try_from(length).unwrap()];
-        timeout(PATIENCE, self.stream.read_exact(&mut payload)).await.expect("the frame comes whole").unwrap();
+        timeout(PATIENCE, self.stream.read_exact(&mut payload))
+            .await
+            .expect("the whole frame arrives in time")
+            .unwrap();
         Some((first, payload))
     }
 
-    /// The next message that is not optional. No other frame comes before it.
+    /// Reads the next message that is not optional. No other frame may precede it.
     pub async fn message(&mut self) -> Vec<u8> {
         loop {
             let (first, payload) = self.frame().await.expect("a message");
@@ -158,18 +163,18 @@ impl Raw {
         }
     }
 
-    /// Expects a Close frame of the protocol because of a protocol error, and a close with this
-    /// code; returns the text.
+    /// Receives a Close frame of the protocol for a protocol error, and a close frame of the
+    /// WebSocket with this code. Returns the text.
     pub async fn expect_violation(&mut self, code: u16) -> String {
-        let goodbye = self.message().await;
-        assert_eq!(goodbye[..2], [GOODBYE, 4], "{goodbye:?}");
+        let close = self.message().await;
+        assert_eq!(close[..2], [GOODBYE, 4], "{close:?}");
         self.expect_close(code).await;
-        String::from_utf8(goodbye[2..].to_vec()).unwrap()
+        String::from_utf8(close[2..].to_vec()).unwrap()
     }
 
-    /// Expects a close with this code, and the end.
+    /// Receives a close frame with this code, and the end.
     pub async fn expect_close(&mut self, code: u16) {
         assert_eq!(self.frame().await, Some((FIN | CLOSE, code.to_be_bytes().to_vec())));
-        assert_eq!(self.frame().await, None, "a close is the last frame");
+        assert_eq!(self.frame().await, None, "the close frame is the last frame");
     }
 }

@@ -21,7 +21,7 @@ use tokio::{
 
 use crate::within;
 
-/// The most bytes that are carried at once.
+/// The maximum number of bytes that are forwarded at once.
 const CHUNK: usize = 4096;
 /// The kernel buffers of a slow connection.
 const SMALL_BUFFER: u32 = 64 * 1024;
@@ -33,23 +33,23 @@ const BURST: Duration = Duration::from_millis(20);
 /// The effect of a [`Relay`] on the bytes of both directions. The default is none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Conditions {
-    /// No byte is carried, and nothing is closed.
+    /// No byte is forwarded, and no connection is closed.
     pub frozen: bool,
-    /// No byte is carried from the server to the client, and nothing is closed.
+    /// No byte is forwarded from the server to the client, and no connection is closed.
     pub client_frozen: bool,
     /// The delay of each chunk.
     pub delay: Duration,
-    /// Each byte is sent alone.
+    /// Each byte is written separately.
     pub bytewise: bool,
     /// The bytes per second of each connection and direction.
     pub bytes_per_second: Option<u32>,
-    /// One bit in each this many bytes is flipped, from the client to the server.
+    /// The interval in bytes at which a bit is flipped, from the client to the server.
     pub corrupts: Option<usize>,
 }
 
 /// A relay between clients and a server.
 pub struct Relay {
-    /// In memory, there is none.
+    /// `None` for a relay in memory.
     addr: Option<SocketAddr>,
     conditions: watch::Sender<Conditions>,
     /// `true` if connections are accepted; each change cuts the existing ones.
@@ -59,13 +59,13 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// A relay to a server at this address.
+    /// Creates a relay to a server at this address.
     pub async fn to(server: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("the system has a port");
         Self::with(listener, server, false)
     }
 
-    /// A relay to a server at this address with slow connections and small kernel buffers.
+    /// Creates a relay with slow connections and small kernel buffers.
     pub fn slow(server: SocketAddr, bytes_per_second: u32) -> Self {
         let socket = TcpSocket::new_v4().expect("a socket");
         socket.set_send_buffer_size(SMALL_BUFFER).expect("a buffer");
@@ -93,28 +93,28 @@ impl Relay {
         Self { addr: Some(addr), conditions, opens, made, task: listener.abort_handle() }
     }
 
-    /// A relay of one connection in memory, which works with paused time. Returns the client's end,
-    /// too.
+    /// Creates a relay of a single connection in memory, which works with paused time. Returns the
+    /// client's end, too.
     pub fn in_memory<I: Identity>(server: &Server<I>) -> (DuplexStream, Self) {
         let (near, client) = duplex(MEMORY_BUFFER);
         let (far, accepted) = duplex(MEMORY_BUFFER);
         drop(server.accept(accepted));
         let ((conditions, seen), (opens, is_open)) = (watch::channel(Conditions::default()), watch::channel(true));
-        let task = tokio::spawn(carry_both(split(near), split(far), seen, is_open)).abort_handle();
+        let task = tokio::spawn(forward_both(split(near), split(far), seen, is_open)).abort_handle();
         (client, Self { addr: None, conditions, opens, made: Arc::new(AtomicUsize::new(1)), task })
     }
 
-    /// The URL to which clients connect.
+    /// Returns the URL to which clients connect.
     pub fn url(&self) -> String {
         format!("tcp://{}", self.addr())
     }
 
-    /// The address to which clients connect, for any scheme.
+    /// Returns the address to which clients connect, for any scheme.
     pub fn addr(&self) -> SocketAddr {
         self.addr.expect("a relay over TCP")
     }
 
-    /// The number of connections so far.
+    /// Returns the number of connections so far.
     pub fn made(&self) -> usize {
         self.made.load(Ordering::Relaxed)
     }
@@ -164,35 +164,35 @@ async fn connect(
     for end in [&near, &far] {
         // If it fails, the connection has been lost already.
         let _ = end.set_nodelay(true);
-        // A cut loses the bytes in flight. An end of the stream is carried before.
+        // A cut loses the bytes in flight. An end of the stream is forwarded before.
         let _ = end.set_zero_linger();
     }
-    carry_both(near.into_split(), far.into_split(), conditions, is_open).await;
+    forward_both(near.into_split(), far.into_split(), conditions, is_open).await;
 }
 
-/// Carries bytes in both directions until the end, or until the connection is cut.
-async fn carry_both<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
+/// Forwards bytes in both directions until the end, or until the connection is cut.
+async fn forward_both<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     (from_client, to_client): (R, W),
     (from_server, to_server): (R, W),
     conditions: watch::Receiver<Conditions>,
     mut is_open: watch::Receiver<bool>,
 ) {
-    let forth = carry(from_client, to_server, conditions.clone(), true);
-    let back = carry(from_server, to_client, conditions, false);
+    let to_server = forward(from_client, to_server, conditions.clone(), true);
+    let to_client = forward(from_server, to_client, conditions, false);
     tokio::select! {
-        _ = async { tokio::join!(forth, back) } => {}
+        _ = async { tokio::join!(to_server, to_client) } => {}
         _ = is_open.changed() => {}
     }
 }
 
-/// Carries bytes until the end, or until they cannot be written.
-async fn carry(
+/// Forwards bytes until the end, or until they cannot be written.
+async fn forward(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
     mut conditions: watch::Receiver<Conditions>,
     to_server: bool,
 ) -> Option<()> {
-    let (mut buffer, mut carried) = (vec![0; CHUNK], 0);
+    let (mut buffer, mut forwarded) = (vec![0; CHUNK], 0);
     let mut free_at = Instant::now();
     loop {
         let count = from.read(&mut buffer).await.ok()?;
@@ -202,20 +202,20 @@ async fn carry(
             sleep(delay).await;
         }
         if let Some(rate) = bytes_per_second {
-            // The connection cannot carry bytes before it has read them.
+            // The connection cannot forward bytes before it has read them.
             free_at = free_at.max(Instant::now() - BURST)
                 + Duration::from_secs(1) * u32::try_from(count).unwrap_or(u32::MAX) / rate;
             sleep_until(free_at).await;
         }
         let bytes = &mut buffer[..count];
         if let Some(every) = corrupts.filter(|_| to_server) {
-            for (at, byte) in (carried..).zip(&mut *bytes).filter(|(at, _)| at % every == every - 1) {
+            for (at, byte) in (forwarded..).zip(&mut *bytes).filter(|(at, _)| at % every == every - 1) {
                 *byte ^= 1 << (at / every % 8);
             }
         }
-        carried += count;
-        for piece in bytes.chunks(if bytewise { 1 } else { CHUNK }) {
-            to.write_all(piece).await.ok()?;
+        forwarded += count;
+        for chunk in bytes.chunks(if bytewise { 1 } else { CHUNK }) {
+            to.write_all(chunk).await.ok()?;
         }
         if count == 0 {
             return to.shutdown().await.ok();

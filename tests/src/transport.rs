@@ -44,7 +44,7 @@ impl Transport {
         self.try_serve(builder).await.expect("the server starts")
     }
 
-    /// Like the function without `try`, for failures.
+    /// Returns the error instead of panicking.
     pub async fn try_serve<I: Identity>(self, builder: ServerBuilder<I>) -> Result<Server<I>, BindError> {
         match self {
             Self::Tcp => builder.bind("tcp://127.0.0.1:0").await,
@@ -65,7 +65,7 @@ impl Transport {
         self.try_connect(server, builder).await.expect("the client connects")
     }
 
-    /// Like the function without `try`, for failures.
+    /// Returns the error instead of panicking.
     pub async fn try_connect<I: Identity>(
         self,
         server: &Server<I>,
@@ -93,7 +93,7 @@ impl Transport {
         self.try_connect_at(addr, builder).await.expect("the client connects")
     }
 
-    /// The same, where it may fail.
+    /// Returns the error instead of panicking.
     pub async fn try_connect_at(self, addr: SocketAddr, builder: ClientBuilder) -> Result<Client, ConnectError> {
         let (scheme, is_secure) = match self {
             Self::Tls => ("tls", true),
@@ -116,12 +116,12 @@ impl Transport {
     }
 }
 
-/// The Unix address of a test's server. Its TCP port is part of the file's name.
+/// Returns the Unix address of a test's server. Its TCP port is part of the file's name.
 pub fn unix_url<I: Identity>(server: &Server<I>) -> String {
     format!("unix:{}/sockets-tests-{}", std::env::temp_dir().display(), server.local_addr().port())
 }
 
-/// Two ends of a stream and sink of messages, with a buffer of this size in each direction.
+/// Returns two ends of a stream and sink of messages, with a buffer of this size in each direction.
 pub fn messages(bytes: usize) -> (Messages, Messages) {
     let (near, far) = duplex(bytes);
     (Framed::new(near, LengthDelimitedCodec::new()), Framed::new(far, LengthDelimitedCodec::new()))
@@ -130,7 +130,7 @@ pub fn messages(bytes: usize) -> (Messages, Messages) {
 /// Messages over a duplex.
 pub type Messages = Framed<DuplexStream, LengthDelimitedCodec>;
 
-/// A builder of a client that reconnects soon after a loss.
+/// Returns a builder of clients that reconnect soon after a loss.
 pub fn reconnecting() -> ClientBuilder {
     let soon = Reconnect::default().first_within(Duration::from_millis(5)).at_most_every(Duration::from_millis(50));
     Client::builder().reconnect(soon)
@@ -150,7 +150,7 @@ fn limited(builder: &mut Builder, test: impl Future<Output = ()>) {
     let runtime = builder.enable_all().build().expect("a runtime");
     let ended = runtime.block_on(async { timeout(Duration::from_secs(20), test).await });
     runtime.shutdown_background();
-    ended.expect("the test hangs");
+    ended.expect("the test ends in time");
 }
 
 /// Runs each function over each transport, on several threads and on one.
@@ -190,7 +190,7 @@ macro_rules! tcp_and_memory {
     };
 }
 
-/// Makes a module of each function, with a test for each transport.
+/// Generates a module for each function, with a test for each transport.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! tests_over {

@@ -22,7 +22,7 @@ pub async fn within<F: Future>(future: F) -> F::Output {
 
 /// Awaits a future, and fails after this time.
 pub async fn within_time<F: Future>(limit: Duration, future: F) -> F::Output {
-    timeout(limit, future).await.expect("it hangs")
+    timeout(limit, future).await.expect("the future is ready in time")
 }
 
 /// Waits until a condition holds, and fails after [`PATIENCE`].

@@ -1,6 +1,6 @@
 //! A short soak: few clients, and many faults.
 //!
-//! It has a process of its own since it counts the process's open files and tasks.
+//! It has a separate process, since it counts the open files and tasks of the process.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ async fn short_soak_loses_no_message_and_leaks_nothing() {
     let report = run(Plan {
         clients: 60,
         time: Duration::from_secs(4),
-        rest: Duration::from_millis(30),
+        pause: Duration::from_millis(30),
         relays: 6,
         fault_every: Duration::from_millis(50),
     })

@@ -1,10 +1,11 @@
-//! Breaks the protocol's core on purpose, one line at a time in a copy of this tree, and lets the
-//! simulation look for it.
+//! Breaks the protocol core, one mutation at a time in a copy of this tree, and runs the simulation
+//! to find it.
 //!
-//! `cargo run -p sockets-tests --bin mutations` prints which seed has found what; `mutations WORD`
-//! tries those mutations whose names have the word in them. The list is `tests/mutations/list.txt`.
+//! `cargo run -p sockets-tests --bin mutations` prints the seed that finds each mutation.
+//! `mutations WORD` selects the mutations with this word in their names. The list is
+//! `tests/mutations/list.txt`.
 
-#![allow(clippy::unwrap_used, reason = "a tool for contributors, which ends with a message when something is missing")]
+#![allow(clippy::unwrap_used, reason = "a tool for contributors may panic with a message")]
 
 use std::{
     env, fs,
@@ -15,8 +16,8 @@ use std::{
 
 /// The number of worlds within which a mutation must be found.
 const WORLDS: u32 = 10_000;
-/// A mutation that makes the core turn in circles is found, too.
-const PATIENCE: Duration = Duration::from_secs(600);
+/// The timeout of a simulation. A mutation that causes an endless loop is found by it.
+const TIMEOUT: Duration = Duration::from_secs(600);
 
 struct Mutation {
     name: String,
@@ -32,24 +33,24 @@ impl Mutation {
 
     fn check(&self, tree: &Path) {
         let code = fs::read_to_string(self.path(tree)).unwrap();
-        assert_eq!(code.matches(&self.old).count(), 1, "{}: its lines are not there, once", self.name);
+        assert_eq!(code.matches(&self.old).count(), 1, "{}: its lines do not occur exactly once", self.name);
     }
 }
 
 enum Found {
-    /// In the world of this seed.
+    /// The seed of the world that found the mutation.
     Seed(u32),
-    /// The simulation did not end.
+    /// The simulation did not end in time.
     Hung,
-    NotAtAll,
-    /// It is not a program any more.
-    NoProgram(String),
+    Missed,
+    /// The mutation does not compile.
+    BuildFailed(String),
 }
 
 fn main() -> ExitCode {
     let root = root();
-    let wanted = env::args().nth(1).unwrap_or_default();
-    let mutations: Vec<_> = listed(root).into_iter().filter(|mutation| mutation.name.contains(&wanted)).collect();
+    let word = env::args().nth(1).unwrap_or_default();
+    let mutations: Vec<_> = listed(root).into_iter().filter(|mutation| mutation.name.contains(&word)).collect();
     let work = root.join("target/mutations");
     let tree = work.join("tree");
     copy(root, &tree);
@@ -58,11 +59,11 @@ fn main() -> ExitCode {
     for mutation in &mutations {
         mutation.check(&tree);
     }
-    if !matches!(simulate(&tree, &target), Found::NotAtAll) {
-        eprintln!("the simulation does not pass as it is");
+    if !matches!(simulate(&tree, &target), Found::Missed) {
+        eprintln!("the simulation fails without a mutation");
         return ExitCode::FAILURE;
     }
-    println!("| mutation | found in the world of seed |\n| --- | --- |");
+    println!("| mutation | found by seed |\n| --- | --- |");
     let mut missed = 0;
     for mutation in mutations {
         let path = mutation.path(&tree);
@@ -70,12 +71,12 @@ fn main() -> ExitCode {
         fs::write(&path, original.replace(&mutation.old, &mutation.new)).unwrap();
         let found = match simulate(&tree, &target) {
             Found::Seed(seed) => seed.to_string(),
-            Found::Hung => "it hangs".to_owned(),
-            Found::NotAtAll => {
+            Found::Hung => "timeout".to_owned(),
+            Found::Missed => {
                 missed += 1;
                 "**not found**".to_owned()
             }
-            Found::NoProgram(errors) => {
+            Found::BuildFailed(errors) => {
                 eprintln!("{errors}");
                 missed += 1;
                 "**does not compile**".to_owned()
@@ -84,7 +85,7 @@ fn main() -> ExitCode {
         println!("| {} | {found} |", mutation.name);
         fs::write(&path, original).unwrap();
     }
-    println!("\n{missed} were not found within {WORLDS} worlds");
+    println!("\n{missed} mutations were not found within {WORLDS} worlds");
     if missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
@@ -124,7 +125,7 @@ fn copy(root: &Path, tree: &Path) {
         let copied = tree.join(file);
         fs::create_dir_all(copied.parent().unwrap()).unwrap();
         let contents = fs::read(root.join(file)).unwrap();
-        // One that has not changed is not compiled again.
+        // A rewritten file would be compiled again.
         if fs::read(&copied).ok().is_none_or(|before| before != contents) {
             fs::write(&copied, contents).unwrap();
         }
@@ -135,9 +136,9 @@ fn simulate(tree: &Path, target: &Path) -> Found {
     let mut cargo = Command::new("cargo");
     cargo.args(["test", "--package", "sockets-simulation", "--lib", "--no-run", "--color", "never"]);
     let built = cargo.current_dir(tree).env("CARGO_TARGET_DIR", target).output().unwrap();
-    let words = String::from_utf8_lossy(&built.stderr).into_owned();
-    let program = words.lines().find_map(|line| line.trim().strip_prefix("Executable ")?.split_once('('));
-    let Some((_, program)) = program.filter(|_| built.status.success()) else { return Found::NoProgram(words) };
+    let errors = String::from_utf8_lossy(&built.stderr).into_owned();
+    let program = errors.lines().find_map(|line| line.trim().strip_prefix("Executable ")?.split_once('('));
+    let Some((_, program)) = program.filter(|_| built.status.success()) else { return Found::BuildFailed(errors) };
 
     let log = tree.join("simulation.log");
     let mut simulation = Command::new(tree.join(program.trim_end_matches(')')));
@@ -148,7 +149,7 @@ fn simulate(tree: &Path, target: &Path) -> Found {
     let status = loop {
         match run.try_wait().unwrap() {
             Some(status) => break status,
-            None if began.elapsed() > PATIENCE => {
+            None if began.elapsed() > TIMEOUT => {
                 run.kill().unwrap();
                 run.wait().unwrap();
                 return Found::Hung;
@@ -157,11 +158,11 @@ fn simulate(tree: &Path, target: &Path) -> Found {
         }
     };
     if status.success() {
-        return Found::NotAtAll;
+        return Found::Missed;
     }
     let log = fs::read_to_string(log).unwrap();
     let seed = log.split("SIM_SEED=").nth(1).and_then(|rest| rest.split(' ').next()?.parse().ok());
-    seed.map_or(Found::NoProgram(log), Found::Seed)
+    seed.map_or(Found::BuildFailed(log), Found::Seed)
 }
 
 #[test]

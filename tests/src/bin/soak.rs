@@ -1,5 +1,8 @@
-//! `soak [seconds [clients]]`: two thousand clients for five minutes, with a fault every second;
-//! what was counted, and what is left of it: after the second half no more than after the first.
+//! `soak [seconds [clients]]`: runs two thousand clients for five minutes, with a fault every
+//! second.
+//!
+//! It prints the counts. It fails if more resources are in use after the second half than after the
+//! first.
 
 use std::{env, error::Error, time::Duration};
 
@@ -13,7 +16,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let plan = Plan {
         clients,
         time: Duration::from_secs(seconds),
-        rest: Duration::from_secs(1),
+        pause: Duration::from_secs(1),
         relays: 40,
         fault_every: Duration::from_secs(1),
     };
@@ -22,7 +25,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     println!("{report:#?}");
     let (before, after) = (report.before.memory, report.after.memory);
     if after > before + before / 10 {
-        return Err(format!("memory was {before} KiB, and is {after} KiB: more than a tenth more").into());
+        return Err(format!("memory grew from {before} KiB to {after} KiB, by more than a tenth").into());
     }
     Ok(())
 }

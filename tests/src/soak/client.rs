@@ -17,44 +17,44 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Tally,
-    server::{Ear, EarServer, NEVER, WorkClient},
+    server::{Member, MemberServer, NEVER, WorkClient},
 };
 use crate::Relay;
 
-pub(super) struct Visitor {
+pub(super) struct RandomClient {
     number: usize,
     relay: Arc<Relay>,
     tally: Arc<Tally>,
-    rest: Duration,
-    /// The last number that it has sent.
-    said: u64,
+    pause: Duration,
+    /// The last number that the client has sent.
+    last_note: u64,
 }
 
-impl Visitor {
-    pub(super) fn new(number: usize, relay: Arc<Relay>, tally: Arc<Tally>, rest: Duration) -> Self {
-        Self { number, relay, tally, rest, said: 0 }
+impl RandomClient {
+    pub(super) fn new(number: usize, relay: Arc<Relay>, tally: Arc<Tally>, pause: Duration) -> Self {
+        Self { number, relay, tally, pause, last_note: 0 }
     }
 
     pub(super) async fn run(mut self, stop: CancellationToken) {
         // The clients connect one after another.
         sleep(self.rest.mul_f64(fastrand::f64())).await;
         while !stop.is_cancelled() {
-            let ears = Ears { tally: Arc::clone(&self.tally), last: AtomicU64::new(0) };
+            let handler = Handler { tally: Arc::clone(&self.tally), last: AtomicU64::new(0) };
             let limits = Limits { authentication: Duration::from_secs(5), ..Limits::default() };
-            let client = Client::builder().auth(self.number as u64).limits(limits).serve(EarServer::new(ears));
-            // One half reconnects.
-            let comes_back = self.number.is_multiple_of(2);
-            let client = client.reconnect(if comes_back { Reconnect::default() } else { Reconnect::never() });
-            // A link may be frozen, or break at any time.
+            let client = Client::builder().auth(self.number as u64).limits(limits).serve(MemberServer::new(handler));
+            // Half of the clients reconnect.
+            let reconnects = self.number.is_multiple_of(2);
+            let client = client.reconnect(if reconnects { Reconnect::default() } else { Reconnect::never() });
+            // A connection may be frozen, or be lost at any time.
             let Ok(client) = client.connect(&self.relay.url()).await else {
                 sleep(Duration::from_millis(50)).await;
                 continue;
             };
             self.tally.connections.add();
             while client.is_connected() && !stop.is_cancelled() {
-                self.do_something(&client).await;
+                self.make_call(&client).await;
                 select! {
-                    () = sleep(self.rest.mul_f64(2.0 * fastrand::f64())) => {}
+                    () = sleep(self.pause.mul_f64(2.0 * fastrand::f64())) => {}
                     _ = client.disconnected() => {}
                     () = stop.cancelled() => {}
                 }
@@ -65,20 +65,20 @@ impl Visitor {
         }
     }
 
-    async fn do_something(&mut self, client: &Client) {
+    async fn make_call(&mut self, client: &Client) {
         let work = WorkClient::new(client).with_timeout(Duration::from_secs(3));
         match fastrand::u8(..8) {
             0 => drop(work.enter(fastrand::u32(..1000)).await),
             1 => {
-                self.said += 1;
-                if work.note(self.said).await.is_ok() {
+                self.last_note += 1;
+                if work.note(self.last_note).await.is_ok() {
                     self.tally.emits.add();
                 }
             }
             2 => {
                 self.tally.calls.add();
-                let hasty = WorkClient::new(client).with_timeout(Duration::from_millis(5));
-                self.tally.count(hasty.next(NEVER).await.map(drop));
+                let impatient = WorkClient::new(client).with_timeout(Duration::from_millis(5));
+                self.tally.count(impatient.next(NEVER).await.map(drop));
             }
             3 => {
                 self.tally.calls.add();
@@ -96,19 +96,19 @@ impl Visitor {
     }
 }
 
-struct Ears {
+struct Handler {
     tally: Arc<Tally>,
     last: AtomicU64,
 }
 
-impl Ear for Ears {
-    async fn said(&self, number: u64) {
+impl Member for Handler {
+    async fn message(&self, number: u64) {
         let before = self.last.swap(number, Ordering::Relaxed);
-        assert!(before < number, "what is said comes in order, and once: {number} after {before}");
-        self.tally.broadcasts_heard.add();
+        assert!(before < number, "broadcasts arrive in order and once: {number} after {before}");
+        self.tally.broadcasts_received.add();
     }
 
-    async fn asked(&self, number: u64) -> u64 {
+    async fn successor(&self, number: u64) -> u64 {
         number + 1
     }
 }

@@ -13,7 +13,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::client::Visitor;
+use self::client::RandomClient;
 pub use self::{
     process::Footprint,
     tally::{Count, Tally},
@@ -28,7 +28,7 @@ pub struct Plan {
     /// The duration, in two halves between which all clients leave.
     pub time: Duration,
     /// The average pause of a client between two actions.
-    pub rest: Duration,
+    pub pause: Duration,
     /// The number of relays to the server; each has its own conditions.
     pub relays: usize,
     /// The time between two faults.
@@ -42,17 +42,17 @@ pub struct Report {
     pub tally: Arc<Tally>,
     /// The number of faults.
     pub faults: u32,
-    /// After its first half.
+    /// The resources in use after the first half.
     pub before: Footprint,
-    /// After its second half.
+    /// The resources in use after the second half.
     pub after: Footprint,
 }
 
-/// Runs it.
+/// Runs a soak.
 ///
 /// # Panics
 ///
-/// If something does not add up, is wrong, or is left.
+/// Panics if the counts are inconsistent, or if tasks or files are left.
 pub async fn run(plan: Plan) -> Report {
     let tally = Arc::new(Tally::default());
     let server = server::start(&tally).await;
@@ -62,10 +62,10 @@ pub async fn run(plan: Plan) -> Report {
     }
     // The first half allocates the memory that the second half may keep.
     let half = Plan { time: plan.time / 2, ..plan };
-    let mut faults = visit(half, &relays, &server, &tally).await;
-    let before = rest(&server).await;
-    faults += visit(half, &relays, &server, &tally).await;
-    let after = rest(&server).await;
+    let mut faults = run_half(half, &relays, &server, &tally).await;
+    let before = wait_until_idle(&server).await;
+    faults += run_half(half, &relays, &server, &tally).await;
+    let after = wait_until_idle(&server).await;
     tally.check();
     assert!(after.tasks <= before.tasks, "tasks are left: {before:?}, {after:?}");
     assert!(after.files <= before.files, "files are left open: {before:?}, {after:?}");
@@ -73,18 +73,18 @@ pub async fn run(plan: Plan) -> Report {
 }
 
 /// Runs all clients, with faults, and waits for their end. Returns the number of faults.
-async fn visit(plan: Plan, relays: &[Arc<Relay>], server: &server::Server, tally: &Arc<Tally>) -> u32 {
+async fn run_half(plan: Plan, relays: &[Arc<Relay>], server: &server::Server, tally: &Arc<Tally>) -> u32 {
     let (stop, until) = (CancellationToken::new(), Instant::now() + plan.time);
     let mut tasks = JoinSet::new();
     for number in 0..plan.clients {
         let relay = Arc::clone(&relays[number % relays.len()]);
-        tasks.spawn(Visitor::new(number, relay, Arc::clone(tally), plan.rest).run(stop.clone()));
+        tasks.spawn(RandomClient::new(number, relay, Arc::clone(tally), plan.pause).run(stop.clone()));
     }
-    tasks.spawn(server::speak(server.clone(), Arc::clone(tally), stop.clone()));
+    tasks.spawn(server::broadcast(server.clone(), Arc::clone(tally), stop.clone()));
     let mut faults = 0;
     while Instant::now() + plan.fault_every < until {
         sleep(plan.fault_every).await;
-        strike(&relays[fastrand::usize(..relays.len())]);
+        inject_fault(&relays[fastrand::usize(..relays.len())]);
         faults += 1;
     }
     sleep_until(until).await;
@@ -95,31 +95,31 @@ async fn visit(plan: Plan, relays: &[Arc<Relay>], server: &server::Server, tally
     stop.cancel();
     let ended = timeout(Duration::from_secs(60), async {
         while let Some(task) = tasks.join_next().await {
-            task.expect("no client and no speaker panics");
+            task.expect("no client and no broadcaster panics");
         }
     });
-    ended.await.expect("all clients come to an end");
+    ended.await.expect("all clients end in time");
     faults
 }
 
-/// Causes one fault on a relay.
-fn strike(relay: &Relay) {
-    let weather = match fastrand::u8(..6) {
+/// Changes the conditions of a relay at random.
+fn inject_fault(relay: &Relay) {
+    let conditions = match fastrand::u8(..6) {
         0 | 1 => return relay.cut(),
         2 => Conditions { frozen: true, ..Conditions::default() },
         3 => Conditions { delay: Duration::from_millis(20), ..Conditions::default() },
         4 => Conditions { bytewise: true, ..Conditions::default() },
         _ => Conditions::default(),
     };
-    relay.set(weather);
+    relay.set(conditions);
 }
 
 /// Waits until the server has no sockets, and measures the resources in use.
-async fn rest(server: &server::Server) -> Footprint {
+async fn wait_until_idle(server: &server::Server) -> Footprint {
     eventually("the server has no sockets and no rooms", || server.sockets().is_empty() && server.rooms().is_empty())
         .await;
     let mut now = Footprint::now();
-    // Tasks end, and files are closed, a moment after the last sign of them.
+    // Tasks end and files are closed shortly after the sockets are removed.
     for _ in 0..50 {
         sleep(Duration::from_millis(100)).await;
         let next = Footprint::now();

@@ -16,7 +16,7 @@ pub struct Footprint {
 }
 
 impl Footprint {
-    /// Now.
+    /// Measures the current usage.
     pub(super) fn now() -> Self {
         let files = fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();

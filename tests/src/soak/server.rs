@@ -16,28 +16,28 @@ use super::Tally;
 
 /// The number of rooms.
 const ROOMS: u32 = 50;
-/// Which calls never end by themselves.
+/// The number for which a call never returns.
 pub(super) const NEVER: u64 = u64::MAX;
 
 pub(super) type Server = sockets::Server<u64>;
 
 #[sockets::group("Work")]
-#[allow(missing_docs, reason = "for the soak alone")]
+#[allow(missing_docs, reason = "only for the soak test")]
 pub(super) trait Work {
-    /// Gives the next number.
+    /// Returns the next number.
     async fn next(&self, number: u64) -> u64;
-    /// Enters a room and leaves another.
+    /// Joins a room and leaves another.
     async fn enter(&self, call: &Call, room: u32);
     #[emit]
     async fn note(&self, number: u64);
 }
 
-#[sockets::group("Ear")]
-#[allow(missing_docs, reason = "for the soak alone")]
-pub(super) trait Ear {
+#[sockets::group("Member")]
+#[allow(missing_docs, reason = "only for the soak test")]
+pub(super) trait Member {
     #[emit]
-    async fn said(&self, number: u64);
-    async fn asked(&self, number: u64) -> u64;
+    async fn message(&self, number: u64);
+    async fn successor(&self, number: u64) -> u64;
 }
 
 /// The handlers of one socket.
@@ -66,8 +66,8 @@ impl Work for Worker {
 
     async fn note(&self, number: u64) {
         let before = self.last_note.swap(number, Ordering::Relaxed);
-        assert!(before < number, "notes come in order, and once: {number} after {before}");
-        self.tally.emits_heard.add();
+        assert!(before < number, "notes arrive in order and once: {number} after {before}");
+        self.tally.emits_received.add();
     }
 }
 
@@ -88,33 +88,33 @@ pub(super) async fn start(tally: &Arc<Tally>) -> Server {
 }
 
 /// Sends broadcasts and broadcast requests to rooms until cancelled.
-pub(super) async fn speak(server: Server, tally: Arc<Tally>, stop: CancellationToken) {
+pub(super) async fn broadcast(server: Server, tally: Arc<Tally>, stop: CancellationToken) {
     for number in 1.. {
         sleep(Duration::from_millis(20)).await;
         if stop.is_cancelled() {
             return;
         }
         let room = server.room(&name(fastrand::u32(..ROOMS)));
-        EarClient::new(&room).said(number).await.expect("it is sent");
+        MemberClient::new(&room).message(number).await.expect("the broadcast is sent");
         tally.broadcasts.add();
         if number % 10 == 0 {
-            tally.questions.add();
-            ask(&room, &tally, number).await;
+            tally.broadcast_requests.add();
+            broadcast_request(&room, &tally, number).await;
         }
     }
 }
 
-async fn ask(room: &sockets::Audience<u64>, tally: &Tally, number: u64) {
-    let mut replies = EarClient::new(room).with_timeout(Duration::from_secs(1)).asked(number);
+async fn broadcast_request(room: &sockets::Audience<u64>, tally: &Tally, number: u64) {
+    let mut replies = MemberClient::new(room).with_timeout(Duration::from_secs(1)).successor(number);
     while let Some((_, reply)) = replies.next().await {
-        tally.asked.add();
+        tally.expected_replies.add();
         match reply {
-            Ok(answer) => {
-                assert_eq!(answer, number + 1);
-                tally.answers.add();
+            Ok(reply) => {
+                assert_eq!(reply, number + 1);
+                tally.member_replies.add();
             }
-            Err(CallError::Timeout | CallError::Disconnected { .. }) => tally.no_answers.add(),
-            Err(other) => panic!("a question has failed: {other}"),
+            Err(CallError::Timeout | CallError::Disconnected { .. }) => tally.missing_replies.add(),
+            Err(other) => panic!("a broadcast request failed: {other}"),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use sockets::CallError;
 
-/// A number that only grows.
+/// A counter.
 #[derive(Debug, Default)]
 pub struct Count(AtomicU64);
 
@@ -21,7 +21,7 @@ impl Count {
 
 /// The counts of both peers.
 #[derive(Debug, Default)]
-#[allow(missing_docs, reason = "they say what they count")]
+#[allow(missing_docs, reason = "the names state the counted events")]
 pub struct Tally {
     pub connections: Count,
     pub disconnections: Count,
@@ -29,20 +29,20 @@ pub struct Tally {
     pub replies: Count,
     pub timeouts: Count,
     pub cancelled: Count,
-    /// Their connection ended, and they may have been executed.
+    /// Calls that failed with their connection and may have been executed.
     pub lost: Count,
-    /// Their connection ended, and they were not.
-    pub refused: Count,
-    /// The server's, of calls that have begun.
+    /// Calls that failed with their connection and were not executed.
+    pub not_executed: Count,
+    /// Calls whose handler has started.
     pub executed: Count,
     pub emits: Count,
-    pub emits_heard: Count,
+    pub emits_received: Count,
     pub broadcasts: Count,
-    pub broadcasts_heard: Count,
-    pub questions: Count,
-    pub asked: Count,
-    pub answers: Count,
-    pub no_answers: Count,
+    pub broadcasts_received: Count,
+    pub broadcast_requests: Count,
+    pub expected_replies: Count,
+    pub member_replies: Count,
+    pub missing_replies: Count,
 }
 
 impl Tally {
@@ -52,8 +52,8 @@ impl Tally {
             Ok(()) => self.replies.add(),
             Err(CallError::Timeout) => self.timeouts.add(),
             Err(CallError::Disconnected { maybe_executed: true }) => self.lost.add(),
-            Err(CallError::Disconnected { maybe_executed: false }) => self.refused.add(),
-            Err(other) => panic!("a call has failed: {other}"),
+            Err(CallError::Disconnected { maybe_executed: false }) => self.not_executed.add(),
+            Err(other) => panic!("a call failed: {other}"),
         }
     }
 
@@ -62,21 +62,26 @@ impl Tally {
     ///
     /// # Panics
     ///
-    /// If something does not add up.
+    /// Panics if the counts are inconsistent.
     pub fn check(&self) {
         let [calls, replies, executed] = [&self.calls, &self.replies, &self.executed].map(Count::get);
         let maybe = self.timeouts.get() + self.cancelled.get() + self.lost.get();
-        assert_eq!(calls, replies + maybe + self.refused.get(), "each call has one outcome: {self:?}");
-        assert!(replies <= executed, "what was answered was executed: {self:?}");
-        assert!(executed <= replies + maybe, "nothing was executed twice, or after it was refused: {self:?}");
-        assert!(self.emits_heard.get() <= self.emits.get(), "no emit is heard twice: {self:?}");
+        assert_eq!(calls, replies + maybe + self.not_executed.get(), "each call has one outcome: {self:?}");
+        assert!(replies <= executed, "each call with a reply was executed: {self:?}");
+        assert!(
+            executed <= replies + maybe,
+            "no call was executed twice, or after it was reported as not executed: {self:?}"
+        );
+        assert!(self.emits_received.get() <= self.emits.get(), "no emit is received twice: {self:?}");
         assert_eq!(
-            self.asked.get(),
-            self.answers.get() + self.no_answers.get(),
+            self.expected_replies.get(),
+            self.member_replies.get() + self.missing_replies.get(),
             "each member has one outcome: {self:?}"
         );
-        for (what, count) in [("calls", calls), ("emits", self.emits_heard.get()), ("answers", self.answers.get())] {
-            assert!(count > 0, "there were no {what}: {self:?}");
+        for (name, count) in
+            [("calls", calls), ("emits", self.emits_received.get()), ("replies of members", self.member_replies.get())]
+        {
+            assert!(count > 0, "there were no {name}: {self:?}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The attacks: what a hostile peer may send, as fast as it can.
+//! The attacks: floods of a hostile peer.
 
 use std::{
     io,
@@ -29,15 +29,15 @@ const HEARTBEAT: u8 = 0x81;
 const ACKNOWLEDGED: u8 = 0x82;
 /// The number of calls that may be in flight.
 const WINDOW: u64 = 1024;
-/// The number of frames that are written at once.
-const LOT: u64 = 256;
-/// A length that fits into a frame with its header.
-const ALMOST_A_FRAME: usize = (4 << 20) - 64;
-/// The number of values of 32 bytes each that almost take `max_decoded`.
+/// The number of frames in a write.
+const BATCH: u64 = 256;
+/// The length of a payload that almost fills a frame.
+const LARGE_PAYLOAD: usize = (4 << 20) - 64;
+/// The number of values of 32 bytes each that almost reach `max_decoded`.
 const WIDE: usize = (64 << 20) / 32 - 1024;
-/// The number of sessions that are left: enough to exceed the limit many times without one that
-/// holds.
-const LEFT: u32 = 200;
+/// The number of sessions that are abandoned. Without a limit, they would exceed the bound many
+/// times.
+const ABANDONED: u32 = 200;
 
 /// One attack.
 pub(crate) struct Attack {
@@ -45,9 +45,9 @@ pub(crate) struct Attack {
     pub(crate) scheme: &'static str,
     /// The number of connections, each on a thread of its own.
     connections: u32,
-    /// Attacks over one connection until it ends.
+    /// Attacks over a single connection until it ends.
     connection: fn(SocketAddr) -> io::Result<()>,
-    /// By how many bytes the server's memory may grow.
+    /// The bytes by which the server's memory may grow.
     limit: fn(&Limits) -> u64,
 }
 
@@ -77,15 +77,15 @@ pub(crate) const ATTACKS: [Attack; 25] = [
     tcp("100 handlers of 50 ms", 1, |server| slow_handlers(server, 100, 50), connection_limit),
     tcp("4 × 64 handlers of 50 ms", 4, |server| slow_handlers(server, 64, 50), |limits| 4 * connection_limit(limits)),
     tcp("overdue calls", 1, overdue_calls, connection_limit),
-    tcp("large calls left behind", 4, leave_large_calls, sessions_limit),
-    tcp("waiting handlers left behind", 4, leave_waiting_handlers, sessions_limit),
-    tcp("late large replies left behind", 4, leave_late_replies, sessions_limit),
+    tcp("large calls abandoned", 4, abandon_large_calls, sessions_limit),
+    tcp("waiting handlers abandoned", 4, abandon_waiting_handlers, sessions_limit),
+    tcp("late large replies abandoned", 4, abandon_late_replies, sessions_limit),
     tcp("256 large replies, read slowly", 1, read_slowly, connection_limit),
     tcp("Signatures of 4 MiB", 1, large_signatures, connection_limit),
     tcp("impossible claims", 2, impossible_claims, sessions_limit),
     tcp("10 × wide enums", 10, wide_enums, |limits| 10 * (connection_limit(limits) + u64::from(limits.max_decoded))),
     tcp("10 × calls among heartbeats", 10, calls_among_heartbeats, |limits| 40 * u64::from(limits.bytes_in_flight)),
-    tcp("calls that are canceled at once", 1, canceled_calls, connection_limit),
+    tcp("calls cancelled at once", 1, canceled_calls, connection_limit),
     tcp("calls", 1, calls, connection_limit),
     tcp("emits", 1, emits, connection_limit),
     tcp("heartbeats", 1, |server| flood(server, |_| vec![HEARTBEAT]), connection_limit),
@@ -99,25 +99,25 @@ pub(crate) const ATTACKS: [Attack; 25] = [
     ),
     tcp("4 × connections that open and close", 4, connect_and_close, |limits| 4 * connection_limit(limits)),
     tcp("4 × connections that log in and close", 4, log_in_and_close, |limits| 4 * connection_limit(limits)),
-    tcp("64 × replies that are not read", 64, unread_replies, |limits| 64 * connection_limit(limits)),
+    tcp("64 × unread replies", 64, unread_replies, |limits| 64 * connection_limit(limits)),
 ];
 
-/// What one connection may make the server hold: a frame that is being read; calls, of which the
-/// last may be a whole frame; replies and their queue, likewise; and what is kept to be sent again.
+/// Returns the memory that one connection may cause: a partial frame; calls, of which the last may
+/// be a whole frame; replies and their queue, likewise; and frames that are not acknowledged.
 fn connection_limit(limits: &Limits) -> u64 {
     let Limits { max_frame, bytes_in_flight, outgoing_queue, resume_bytes, .. } = limits;
     [3 * max_frame, *bytes_in_flight, *outgoing_queue, *resume_bytes].into_iter().map(u64::from).sum()
 }
 
-/// What four connections and all sessions without one may make the server hold.
+/// Returns the memory that four connections and all detached sessions may cause.
 fn sessions_limit(limits: &Limits) -> u64 {
     u64::from(limits.resume_sessions_bytes) + 4 * connection_limit(limits)
 }
 
 impl Attack {
-    /// Returns by how many bytes the server's memory may grow.
+    /// Returns the number of bytes by which the server's memory may grow.
     pub(crate) fn limit(&self) -> u64 {
-        /// Buffers that threads keep, and what the allocator does not return.
+        /// Buffers of threads, and memory that the allocator does not return.
         const PROCESS: u64 = 24 << 20;
         (self.limit)(&Limits::default()) + PROCESS
     }
@@ -128,7 +128,7 @@ impl Attack {
         for _ in 0..self.connections {
             thread::spawn(move || {
                 loop {
-                    // A server that ends the connection is attacked over another one.
+                    // If the server closes the connection, the attack continues on a new one.
                     if connection(server).is_err() {
                         thread::sleep(Duration::from_millis(1));
                     }
@@ -138,34 +138,35 @@ impl Attack {
     }
 }
 
-fn lot(frames: impl Iterator<Item = Vec<u8>>) -> Vec<u8> {
+fn batch(frames: impl Iterator<Item = Vec<u8>>) -> Vec<u8> {
     frames.flat_map(|frame| prefixed(&frame)).collect()
 }
 
-/// Sends without end, and reads what comes.
+/// Sends frames endlessly, and discards received bytes.
 fn flood(server: SocketAddr, frame: fn(u64) -> Vec<u8>) -> io::Result<()> {
     let (mut peer, _) = Peer::log_in(server)?.receive_in_background()?;
-    let lot = lot((0..LOT).map(|number| frame(2 * number)));
+    let batch = batch((0..BATCH).map(|number| frame(2 * number)));
     loop {
-        peer.write(&lot)?;
-        sent(LOT);
+        peer.write(&batch)?;
+        sent(BATCH);
     }
 }
 
-/// Sends a lot whenever that many calls have ended, so that the window is never exceeded.
+/// Sends a window of calls whenever the previous one has completed, so that it is never exceeded.
 fn keep_in_flight(server: SocketAddr, frames: fn(u64) -> Vec<Vec<u8>>) -> io::Result<()> {
     let mut peer = Peer::log_in(server)?;
-    let lots: Vec<_> =
-        (0..WINDOW / LOT).map(|at| lot((at * LOT..(at + 1) * LOT).flat_map(|number| frames(2 * number)))).collect();
-    for lot in &lots {
-        peer.write(lot)?;
+    let batches: Vec<_> = (0..WINDOW / BATCH)
+        .map(|at| batch((at * BATCH..(at + 1) * BATCH).flat_map(|number| frames(2 * number))))
+        .collect();
+    for batch in &batches {
+        peer.write(batch)?;
     }
-    // Ids are used again when all of their lot have been answered.
+    // IDs are reused after all calls with them have completed.
     loop {
-        peer.receive_answers(WINDOW)?;
+        peer.receive_replies(WINDOW)?;
         sent(WINDOW);
-        for lot in &lots {
-            peer.write(lot)?;
+        for batch in &batches {
+            peer.write(batch)?;
         }
     }
 }
@@ -178,17 +179,17 @@ fn canceled_calls(server: SocketAddr) -> io::Result<()> {
     keep_in_flight(server, |id| vec![request(id, WAIT, &[]), cancel(id)])
 }
 
-/// Emits, as far as the server's credits allow.
+/// Sends emits within the server's credit.
 fn emits(server: SocketAddr) -> io::Result<()> {
     const CREDIT: u8 = 6;
     let mut peer = Peer::log_in(server)?;
-    let lot = lot((0..LOT).map(|_| emit(NOTE, &[0])));
+    let batch = batch((0..BATCH).map(|_| emit(NOTE, &[0])));
     let mut free = WINDOW;
     loop {
-        while free >= LOT {
-            peer.write(&lot)?;
-            sent(LOT);
-            free -= LOT;
+        while free >= BATCH {
+            peer.write(&batch)?;
+            sent(BATCH);
+            free -= BATCH;
         }
         if let [CREDIT, calls @ ..] = &peer.receive()?[..] {
             free += number(calls);
@@ -222,68 +223,68 @@ fn empty_fragments(server: SocketAddr) -> io::Result<()> {
 
 fn slow_handlers(server: SocketAddr, calls: u64, millis: u32) -> io::Result<()> {
     let mut peer = Peer::log_in(server)?;
-    let calls_at_once = lot((0..calls).map(|number| request(2 * number, WORK, &varint(millis.into()))));
+    let calls_at_once = batch((0..calls).map(|number| request(2 * number, WORK, &varint(millis.into()))));
     loop {
         peer.write(&calls_at_once)?;
         sent(calls);
-        peer.receive_answers(calls)?;
+        peer.receive_replies(calls)?;
     }
 }
 
 fn overdue_calls(server: SocketAddr) -> io::Result<()> {
     const CALLS: u64 = 20;
     let mut peer = Peer::log_in(server)?;
-    let calls_at_once = lot((0..CALLS).map(|number| request_within(2 * number, 150, WORK, &varint(100))));
+    let calls_at_once = batch((0..CALLS).map(|number| request_within(2 * number, 150, WORK, &varint(100))));
     loop {
         peer.write(&calls_at_once)?;
         sent(CALLS);
-        peer.receive_answers(CALLS)?;
+        peer.receive_replies(CALLS)?;
     }
 }
 
-/// Ends the connection without a Goodbye. After enough sessions have been left it waits for the end
+/// Closes the connection without a Close frame. After [`ABANDONED`] sessions, it waits for the end
 /// of the attack.
-fn leave(peer: Peer) {
-    static LEAVING: AtomicU32 = AtomicU32::new(0);
+fn abandon(peer: Peer) {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
     sent(1);
     drop(peer);
-    if LEAVING.fetch_add(1, Ordering::Relaxed) >= LEFT {
+    if COUNT.fetch_add(1, Ordering::Relaxed) >= ABANDONED {
         thread::park();
     }
 }
 
-fn leave_large_calls(server: SocketAddr) -> io::Result<()> {
+fn abandon_large_calls(server: SocketAddr) -> io::Result<()> {
     let (mut peer, _) = Peer::log_in_resumable(server)?;
-    peer.send(&request_within(0, 60_000, HOLD, &string(&"x".repeat(ALMOST_A_FRAME))))?;
+    peer.send(&request_within(0, 60_000, HOLD, &string(&"x".repeat(LARGE_PAYLOAD))))?;
     peer.receive_kind(ACKNOWLEDGED)?;
-    leave(peer);
+    abandon(peer);
     Ok(())
 }
 
-fn leave_waiting_handlers(server: SocketAddr) -> io::Result<()> {
+fn abandon_waiting_handlers(server: SocketAddr) -> io::Result<()> {
     let (mut peer, _) = Peer::log_in_resumable(server)?;
-    peer.write(&lot((0..1000).map(|number| request_within(2 * number, 60_000, WAIT, &[]))))?;
+    peer.write(&batch((0..1000).map(|number| request_within(2 * number, 60_000, WAIT, &[]))))?;
     peer.send(&request(2000, ECHO, &string("x")))?;
-    peer.receive_answers(1)?;
-    leave(peer);
+    peer.receive_replies(1)?;
+    abandon(peer);
     Ok(())
 }
 
-fn leave_late_replies(server: SocketAddr) -> io::Result<()> {
+fn abandon_late_replies(server: SocketAddr) -> io::Result<()> {
     let (mut peer, _) = Peer::log_in_resumable(server)?;
-    let arguments = [varint(300), varint(ALMOST_A_FRAME as u64)].concat();
-    peer.write(&lot((0..4).map(|number| request_within(2 * number, 60_000, LATE, &arguments))))?;
+    let arguments = [varint(300), varint(LARGE_PAYLOAD as u64)].concat();
+    peer.write(&batch((0..4).map(|number| request_within(2 * number, 60_000, LATE, &arguments))))?;
     peer.send(&request(8, ECHO, &string("x")))?;
-    peer.receive_answers(1)?;
-    leave(peer);
+    peer.receive_replies(1)?;
+    abandon(peer);
     Ok(())
 }
 
 fn read_slowly(server: SocketAddr) -> io::Result<()> {
     const CALLS: u64 = 256;
     let mut peer = Peer::log_in(server)?;
-    let arguments = [varint(300), varint(ALMOST_A_FRAME as u64)].concat();
-    peer.write(&lot((0..CALLS).map(|number| request_within(2 * number, 60_000, LATE, &arguments))))?;
+    let arguments = [varint(300), varint(LARGE_PAYLOAD as u64)].concat();
+    peer.write(&batch((0..CALLS).map(|number| request_within(2 * number, 60_000, LATE, &arguments))))?;
     sent(CALLS);
     loop {
         peer.receive_bytes(16 * 1024)?;
@@ -301,7 +302,7 @@ fn large_signatures(server: SocketAddr) -> io::Result<()> {
     }
 }
 
-/// Claims a position within the server's first frame.
+/// Claims a received position within the server's first frame.
 fn impossible_claims(server: SocketAddr) -> io::Result<()> {
     let (peer, token) = Peer::log_in_resumable(server)?;
     drop(peer);
@@ -313,17 +314,17 @@ fn impossible_claims(server: SocketAddr) -> io::Result<()> {
 
 fn wide_enums(server: SocketAddr) -> io::Result<()> {
     let mut peer = Peer::log_in(server)?;
-    // Variants without fields, of one byte each; and a pause.
+    // Variants without fields, of one byte each, and a pause.
     let arguments = [&varint(WIDE as u64)[..], &vec![0; WIDE], &varint(500)].concat();
     let call = request(0, DECODE, &arguments);
     loop {
         peer.send(&call)?;
         sent(1);
-        peer.receive_answers(1)?;
+        peer.receive_replies(1)?;
     }
 }
 
-/// Ends each read of the server with a small call whose handler waits.
+/// Sends calls so that each read of the server ends with a small call, whose handler waits.
 fn calls_among_heartbeats(server: SocketAddr) -> io::Result<()> {
     const READ: usize = 16 * 1024;
     let mut peer = Peer::log_in(server)?;
@@ -353,7 +354,7 @@ fn log_in_and_close(server: SocketAddr) -> io::Result<()> {
 fn unread_replies(server: SocketAddr) -> io::Result<()> {
     let mut peer = Peer::log_in(server)?;
     let text = string(&"x".repeat(1000));
-    peer.write(&lot((0..WINDOW).map(|number| request(2 * number, ECHO, &text))))?;
+    peer.write(&batch((0..WINDOW).map(|number| request(2 * number, ECHO, &text))))?;
     sent(WINDOW);
     thread::sleep(Duration::from_millis(500));
     Ok(())

@@ -32,7 +32,7 @@ impl Clients {
         Self { runtime, clients }
     }
 
-    /// Calls for this long, and returns how long the calls took.
+    /// Makes calls for this time, and returns their latency.
     pub(crate) fn measure(&self, time: Duration) -> Latency {
         let until = Instant::now() + time;
         let calling = self.clients.iter().enumerate().map(|(number, client)| {
@@ -44,7 +44,7 @@ impl Clients {
         Latency::of(each.into_iter().flat_map(Result::unwrap).collect())
     }
 
-    /// Returns for how many milliseconds handlers have blocked the server's threads so far.
+    /// Returns the time in milliseconds for which handlers have blocked the server's threads.
     pub(crate) fn worked(&self) -> u64 {
         self.runtime.block_on(AttackedClient::new(&self.clients[0]).worked()).unwrap_or(0)
     }
@@ -55,20 +55,20 @@ async fn call(client: Client, offset: Duration, until: Instant) -> Vec<Duration>
     tokio::time::sleep(offset).await;
     let mut ticks = interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
-    let mut took = Vec::new();
+    let mut latencies = Vec::new();
     let mut free = Instant::now();
     while Instant::now() < until {
         let due = ticks.tick().await.into_std();
-        // A call that the call before it has delayed counts from when it was due.
-        let begun = if due < free { due } else { Instant::now() };
+        // If the previous call delayed this call, its latency counts from its due time.
+        let started = if due < free { due } else { Instant::now() };
         assert_eq!(stub.echo("honest").await.as_deref(), Ok("honest"), "honest clients are served");
         free = Instant::now();
-        took.push(free - begun);
+        latencies.push(free - started);
     }
-    took
+    latencies
 }
 
-/// How long calls took.
+/// Percentiles of latencies.
 #[derive(Clone, Copy)]
 pub(crate) struct Latency {
     pub(crate) p50: Duration,
@@ -76,9 +76,9 @@ pub(crate) struct Latency {
 }
 
 impl Latency {
-    fn of(mut took: Vec<Duration>) -> Self {
-        took.sort_unstable();
-        Self { p50: took[took.len() / 2], p99: took[took.len() * 99 / 100] }
+    fn of(mut latencies: Vec<Duration>) -> Self {
+        latencies.sort_unstable();
+        Self { p50: latencies[latencies.len() / 2], p99: latencies[latencies.len() * 99 / 100] }
     }
 
     /// Returns the medians over several runs.

@@ -1,4 +1,4 @@
-//! An attacker that uses the processor and does not touch the server.
+//! A control for attackers: it uses the processor, and does not connect to the server.
 
 use std::{
     fs,
@@ -10,7 +10,7 @@ use std::{
 const THREADS: u32 = 2;
 const PERIOD: Duration = Duration::from_millis(10);
 
-/// Uses the processor for the time `busy`, evenly over `time`.
+/// Uses the processor for `busy`, distributed evenly over `time`.
 pub(crate) fn run(busy: Duration, time: Duration) {
     let until = Instant::now() + time;
     let share = (busy.as_secs_f64() / time.as_secs_f64() / f64::from(THREADS)).min(1.0);
@@ -32,7 +32,7 @@ pub(crate) fn run(busy: Duration, time: Duration) {
     }
 }
 
-/// Returns how much of the processor's time this process has used.
+/// Returns the processor time of this process.
 pub(crate) fn processor_time() -> Duration {
     let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
     // The name, in parentheses, may contain spaces. User and system time are the fields 14 and 15,

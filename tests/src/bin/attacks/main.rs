@@ -1,5 +1,6 @@
-//! Measures what hostile peers cost a server and its honest clients: its memory, and the latency of
-//! 20 clients that make 500 calls a second together, before and during each attack.
+//! Measures the effect of hostile peers on a server's memory and on the latency of honest clients.
+//!
+//! 20 clients make 500 calls a second together, before and during each attack.
 //!
 //! ```sh
 //! cargo run --release -p sockets-tests --bin attacks                # medians of five runs, 15 minutes
@@ -7,14 +8,16 @@
 //! cargo run --release -p sockets-tests --bin attacks -- WebSocket   # the attacks with this word in their names
 //! ```
 //!
-//! Server, honest clients and attacker are processes of their own. Each run is followed by one with
-//! a control attacker, which uses the processor for as long as the attacker and the handlers that
-//! it called, and does not touch the server. The program fails if the server's memory grows by more
-//! than the sum of the limits that apply, or if the clients' 99th percentile is more than twice the
-//! one beside the control attacker. Latencies of a single run are too noisy for that, so `--quick`
-//! fails on memory alone. Use a machine that does nothing else.
+//! Server, honest clients and attacker are separate processes. Each run is followed by a control
+//! run. Its control process uses the processor for the same time as the attacker and its handlers,
+//! and does not connect to the server.
+//!
+//! The program fails if the server's memory grows by more than the sum of the applicable limits. It
+//! also fails if the clients' 99th percentile is more than twice that of the control run. Latencies
+//! of a single run are too noisy, so `--quick` checks only memory. Use a machine without other
+//! load.
 
-#![allow(clippy::unwrap_used, reason = "a tool for contributors, which ends with a message when something is missing")]
+#![allow(clippy::unwrap_used, reason = "a tool for contributors may panic with a message")]
 
 mod attack;
 mod clients;
@@ -37,12 +40,12 @@ use server::Running;
 
 /// The time that an attack lasts before and after its measurement.
 const MARGIN: Duration = Duration::from_millis(300);
-/// The time until memory counts as what an attack has left behind.
+/// The time after an attack until the remaining memory is measured.
 const SETTLE: Duration = Duration::from_millis(700);
-/// How often the 99th percentile beside the control attacker may be exceeded.
+/// The maximum ratio of the 99th percentile to that of the control run.
 const SLOWDOWN: f64 = 2.0;
 
-/// How much is measured.
+/// The extent of a measurement.
 #[derive(Clone, Copy)]
 struct Plan {
     runs: usize,
@@ -50,7 +53,7 @@ struct Plan {
     time: Duration,
     /// The time after which the program fails.
     bound: Duration,
-    /// Whether latencies are precise enough to fail on.
+    /// `true` if latencies are precise enough to be checked.
     fails_on_latency: bool,
 }
 
@@ -75,8 +78,8 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// The attacker's process. Prints how long it has used the processor, in milliseconds, and how much
-/// it has sent.
+/// Runs the attacker's process. Prints its processor time in milliseconds, and the number of sent
+/// items.
 fn attack(name: &str, address: &str, time: Duration) {
     let attack = ATTACKS.iter().find(|attack| attack.name == name).unwrap();
     attack.start(address.parse().unwrap());
@@ -88,7 +91,7 @@ fn attack(name: &str, address: &str, time: Duration) {
 fn measure(plan: Plan, word: &str) -> ExitCode {
     spawn(move || {
         sleep(plan.bound);
-        eprintln!("not done after {:?}", plan.bound);
+        eprintln!("not complete after {:?}", plan.bound);
         exit(1);
     });
     println!("memory in MiB; honest calls in ms, p50 / p99; medians of {} run(s)\n", plan.runs);
@@ -114,10 +117,11 @@ fn measure(plan: Plan, word: &str) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// What an attack has done.
+/// The measured effect of an attack.
 struct Outcome {
     sent_per_second: u64,
-    /// Resident memory in KiB: before, at its peak, and after. Of the run with the highest peak.
+    /// Resident memory in KiB before the attack, at its peak, and after it, in the run with the
+    /// highest peak.
     memory: [u64; 3],
     alone: Latency,
     control: Latency,
@@ -165,7 +169,7 @@ impl Outcome {
         }
     }
 
-    /// By how many bytes the server's memory has grown.
+    /// Returns the number of bytes by which the server's memory has grown.
     fn growth(&self) -> u64 {
         1024 * (self.memory[1] - self.memory[0])
     }
@@ -193,7 +197,7 @@ fn start(arguments: &[&str]) -> Child {
     Command::new(env::current_exe().unwrap()).args(arguments).stdout(Stdio::piped()).spawn().unwrap()
 }
 
-/// Returns what the process has printed.
+/// Waits for a process, and returns its output.
 fn wait(mut process: Child) -> String {
     let output = read_to_string(process.stdout.take().unwrap()).unwrap();
     process.wait().unwrap();

@@ -1,4 +1,4 @@
-//! A peer that writes its own bytes, from PROTOCOL.md and RFC 6455.
+//! A hostile peer that encodes its bytes as PROTOCOL.md and RFC 6455 specify.
 
 use std::{
     io::{self, BufReader, ErrorKind, Read, Write},
@@ -12,20 +12,20 @@ use sockets_tests::{
     raw_websocket,
 };
 
-/// The number of frames, calls or connections that the attacker has sent, as the attack counts
-/// them.
+/// The number of frames, calls or connections that the attacker has sent. The unit depends on the
+/// attack.
 pub(crate) static SENT: AtomicU64 = AtomicU64::new(0);
 
 pub(crate) fn sent(count: u64) {
     SENT.fetch_add(count, Ordering::Relaxed);
 }
 
-/// A connection.
+/// The raw end of a connection.
 pub(crate) struct Peer {
     stream: BufReader<TcpStream>,
 }
 
-/// A client's right to resume a session.
+/// A resumption token.
 pub(crate) struct Token(Vec<u8>);
 
 const RESUMPTION: u8 = 3;
@@ -45,7 +45,7 @@ impl Peer {
         Ok(peer)
     }
 
-    /// Connects to a session that survives its connection.
+    /// Connects and logs in, with the extension for resumption.
     pub(crate) fn log_in_resumable(server: SocketAddr) -> io::Result<(Self, Token)> {
         let mut peer = Self::connect(server)?;
         peer.send(&resumable(&[0]))?;
@@ -53,14 +53,14 @@ impl Peer {
         Ok((peer, token))
     }
 
-    /// Connects, and claims to have received everything up to this position of the session.
+    /// Connects, and requests the resumption of a session at this position.
     pub(crate) fn resume(server: SocketAddr, token: &Token, received: u64) -> io::Result<Self> {
         let mut peer = Self::connect(server)?;
         peer.send(&resumable(&[&[1], &token.0[..], &varint(received), &varint(0)].concat()))?;
         Ok(peer)
     }
 
-    /// Connects and logs in over a WebSocket, of which only the bytes are written from then on.
+    /// Connects and logs in over a WebSocket. The caller then sends raw bytes.
     pub(crate) fn log_in_over_websocket(server: SocketAddr) -> io::Result<Self> {
         let mut peer = Self::connect(server)?;
         peer.write(raw_websocket::request(server, "").as_bytes())?;
@@ -72,7 +72,7 @@ impl Peer {
         }
         let hello = greeting(TERMS, &string("mallory"));
         peer.write(&raw_websocket::frame(raw_websocket::FIN | raw_websocket::BINARY, &hello))?;
-        // The welcome is whatever comes next.
+        // The rest of the server hello is not read.
         peer.stream.read_exact(&mut [0; 16])?;
         Ok(peer)
     }
@@ -82,7 +82,7 @@ impl Peer {
         self.write(&prefixed(frame))
     }
 
-    /// Sends bytes as they are.
+    /// Sends bytes without a prefix.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.stream.get_mut().write_all(bytes)
     }
@@ -96,14 +96,14 @@ impl Peer {
         Ok(frame)
     }
 
-    /// Receives frames up to one of this kind.
+    /// Receives frames up to a frame of this kind.
     pub(crate) fn receive_kind(&mut self, kind: u8) -> io::Result<()> {
         while self.receive()?.first() != Some(&kind) {}
         Ok(())
     }
 
-    /// Receives this many replies and failures.
-    pub(crate) fn receive_answers(&mut self, count: u64) -> io::Result<()> {
+    /// Receives `count` replies and failures.
+    pub(crate) fn receive_replies(&mut self, count: u64) -> io::Result<()> {
         let mut missing = count;
         while missing > 0 {
             missing -= u64::from(matches!(self.receive()?[..], [REPLY | FAILURE, ..]));
@@ -111,7 +111,7 @@ impl Peer {
         Ok(())
     }
 
-    /// Receives up to this many bytes.
+    /// Receives up to `count` bytes.
     pub(crate) fn receive_bytes(&mut self, count: usize) -> io::Result<()> {
         match self.stream.get_mut().read(&mut vec![0; count])? {
             0 => Err(ErrorKind::UnexpectedEof.into()),
@@ -119,7 +119,7 @@ impl Peer {
         }
     }
 
-    /// Has a thread receive all that comes from now on, and returns a connection to send on.
+    /// Discards received bytes in a background thread, and returns a connection to send.
     pub(crate) fn receive_in_background(self) -> io::Result<(Self, thread::JoinHandle<()>)> {
         let sending = Self { stream: BufReader::with_capacity(0, self.stream.get_ref().try_clone()?) };
         let mut receiving = self.stream;
@@ -128,10 +128,11 @@ impl Peer {
     }
 
     fn receive_token(&mut self) -> io::Result<Token> {
-        let welcome = self.receive()?;
-        // Magic, version, length of the body, answer; three terms, the number of extensions, and
-        // the only one's id and length; how much the server keeps; whether it resumes.
-        let mut rest = &welcome[5..];
+        let hello = self.receive()?;
+        // Skips magic bytes, version, length of the body and the kind of answer; three settings,
+        // the number of extensions, the ID and the length of the only one, and the size of the
+        // replay buffer; then the flag of a resumption.
+        let mut rest = &hello[5..];
         take_varint(&mut rest)?;
         rest = rest.get(1..).ok_or(ErrorKind::InvalidData)?;
         for _ in 0..7 {
@@ -142,7 +143,7 @@ impl Peer {
     }
 }
 
-/// A greeting with the extension for resumption.
+/// Encodes a client hello with the extension for resumption.
 fn resumable(claim: &[u8]) -> Vec<u8> {
     let extension = [&varint(1 << 20), claim].concat();
     let login = string("mallory");

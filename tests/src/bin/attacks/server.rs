@@ -1,4 +1,4 @@
-//! The server under attack, in a process of its own.
+//! The server under attack, in a separate process.
 
 use std::{
     env, fs,
@@ -38,7 +38,7 @@ pub(crate) trait Attacked {
     async fn decode(&self, values: Vec<Wide>, millis: u32);
     #[emit]
     async fn note(&self, number: u32);
-    /// Returns for how many milliseconds `work` has blocked threads so far.
+    /// Returns the time in milliseconds for which `work` has blocked threads.
     async fn worked(&self) -> u64;
 }
 
@@ -93,11 +93,11 @@ pub(crate) fn run(scheme: &str) {
     let server = runtime.block_on(builder.bind(&format!("{scheme}://127.0.0.1:0"))).unwrap();
     println!("{}", server.local_addr());
     stdin().read_to_end(&mut Vec::new()).unwrap();
-    // The sessions that attackers have left are not waited for.
+    // The process does not wait for the detached sessions of attackers.
     std::process::exit(0);
 }
 
-/// The server's process, which ends when this is dropped.
+/// The server's process, which ends on drop.
 pub(crate) struct Running {
     process: Child,
     pub(crate) scheme: &'static str,
@@ -114,9 +114,9 @@ impl Running {
         Self { process, scheme, address: line.trim().parse().unwrap() }
     }
 
-    /// Returns the resident memory in KiB, and measures the peak from now on.
+    /// Returns the resident memory in KiB, and resets the peak.
     pub(crate) fn memory(&self) -> u64 {
-        // Where this fails, the peak is the one since the start.
+        // If this fails, the peak is that since the start.
         let _ = fs::write(format!("/proc/{}/clear_refs", self.process.id()), "5");
         self.status("VmRSS:")
     }
