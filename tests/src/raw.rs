@@ -28,12 +28,12 @@ pub const REPLY: u8 = 3;
 /// The frame type Failure.
 pub const FAILURE: u8 = 4;
 /// The frame type Close.
-pub const GOODBYE: u8 = 10;
+pub const CLOSE_FRAME: u8 = 10;
 /// The first of the frame types that a peer ignores if it does not know them.
 pub const OPTIONAL: u8 = 0x80;
 
 /// The default settings: frame, calls, bytes.
-pub const TERMS: [u64; 3] = [4 << 20, 1024, 1 << 20];
+pub const SETTINGS: [u64; 3] = [4 << 20, 1024, 1 << 20];
 
 /// Encodes a varint.
 pub fn varint(mut number: u64) -> Vec<u8> {
@@ -60,8 +60,8 @@ pub fn string(text: &str) -> Vec<u8> {
 }
 
 /// Encodes the settings of a handshake.
-pub fn terms(terms: [u64; 3]) -> Vec<u8> {
-    terms.into_iter().flat_map(varint).collect()
+pub fn encode_settings(settings: [u64; 3]) -> Vec<u8> {
+    settings.into_iter().flat_map(varint).collect()
 }
 
 /// Encodes a handshake message: magic bytes, version, length and body.
@@ -73,13 +73,13 @@ pub fn envelope(magic: [u8; 4], version: u64, body: &[u8]) -> Vec<u8> {
 pub const NO_EXTENSIONS: [u8; 1] = [0];
 
 /// Encodes a client hello with these settings and this encoded login.
-pub fn greeting(terms: [u64; 3], login: &[u8]) -> Vec<u8> {
-    envelope(*b"SKTS", 1, &[&terms(terms), &varint(login.len() as u64), login, &NO_EXTENSIONS].concat())
+pub fn client_hello(settings: [u64; 3], login: &[u8]) -> Vec<u8> {
+    envelope(*b"SKTS", 1, &[&encode_settings(settings), &varint(login.len() as u64), login, &NO_EXTENSIONS].concat())
 }
 
 /// Encodes a server hello with these settings.
-pub fn welcome(terms: [u64; 3]) -> Vec<u8> {
-    envelope(*b"SKTS", 1, &[&[0], &terms(terms)[..], &NO_EXTENSIONS].concat())
+pub fn server_hello(settings: [u64; 3]) -> Vec<u8> {
+    envelope(*b"SKTS", 1, &[&[0], &encode_settings(settings)[..], &NO_EXTENSIONS].concat())
 }
 
 /// Encodes an emit.
@@ -131,17 +131,17 @@ impl Raw {
     }
 
     /// Connects and completes the handshake, up to Ready.
-    pub async fn welcomed(address: SocketAddr) -> Self {
+    pub async fn established(address: SocketAddr) -> Self {
         let mut raw = Self::connect(address).await;
-        raw.log_in(TERMS).await;
+        raw.log_in(SETTINGS).await;
         raw
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
     /// Completes the handshake with these settings, up to Ready.
-    pub async fn log_in(&mut self, terms: [u64; 3]) {
-        self.send(&greeting(terms, &string("ada"))).await;
+    pub async fn log_in(&mut self, settings: [u64; 3]) {
+        self.send(&client_hello(settings, &string("ada"))).await;
         let answer = self.receive().await.expect("an answer to the client hello");
         assert_eq!(answer[..4], *b"SKTS");
         assert_eq!(answer[6], 0, "not a server hello: {answer:?}");
@@ -188,15 +188,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
     }
 
     /// Receives a Close frame for a protocol error, and the end. Returns its text.
-    pub async fn expect_violation(&mut self) -> String {
+    pub async fn expect_protocol_error(&mut self) -> String {
         let frame = self.receive().await.expect("a Close frame");
-        assert_eq!(frame[..2], [GOODBYE, 4], "{frame:?}");
+        assert_eq!(frame[..2], [CLOSE_FRAME, 4], "{frame:?}");
         assert_eq!(self.receive().await, None, "the Close frame is the last frame");
         String::from_utf8(frame[2..].to_vec()).unwrap()
     }
 
     /// Receives the server's rejection of a malformed client hello, and the end. Returns its text.
-    pub async fn expect_misunderstood(&mut self) -> String {
+    pub async fn expect_rejected_hello(&mut self) -> String {
         let answer = self.receive().await.expect("an answer to the client hello");
         assert_eq!(answer[..5], *b"SKTS\x01", "magic and our version come whatever was sent");
         // The length of the body takes one byte or two.

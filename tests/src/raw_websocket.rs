@@ -27,11 +27,11 @@ pub const PONG: u8 = 0xa;
 pub const FIN: u8 = 0x80;
 
 /// A client hello without a login, with the default settings.
-pub const GREETING: &[u8] = b"SKTS\x01\x0b\x80\x80\x80\x02\x80\x08\x80\x80\x40\x00\x00";
+pub const CLIENT_HELLO: &[u8] = b"SKTS\x01\x0b\x80\x80\x80\x02\x80\x08\x80\x80\x40\x00\x00";
 /// The frame type Ready.
 pub const READY: u8 = 7;
 /// The frame type Close of the protocol.
-pub const GOODBYE: u8 = 10;
+pub const CLOSE_FRAME: u8 = 10;
 /// The first of the frame types that a peer ignores if it does not know them.
 const OPTIONAL: u8 = 0x80;
 
@@ -92,9 +92,9 @@ impl Raw {
     }
 
     /// Upgrades the connection and completes the handshake, up to Ready.
-    pub async fn welcomed(address: SocketAddr) -> Self {
+    pub async fn established(address: SocketAddr) -> Self {
         let mut raw = Self::upgraded(address).await;
-        raw.send(&frame(FIN | BINARY, GREETING)).await;
+        raw.send(&frame(FIN | BINARY, CLIENT_HELLO)).await;
         let hello = raw.message().await;
         assert_eq!((&hello[..4], hello[6]), (&b"SKTS"[..], 0), "not a server hello: {hello:?}");
         assert_eq!(raw.message().await, [READY]);
@@ -165,9 +165,9 @@ impl Raw {
 
     /// Receives a Close frame of the protocol for a protocol error, and a close frame of the
     /// WebSocket with this code. Returns the text.
-    pub async fn expect_violation(&mut self, code: u16) -> String {
+    pub async fn expect_protocol_error(&mut self, code: u16) -> String {
         let close = self.message().await;
-        assert_eq!(close[..2], [GOODBYE, 4], "{close:?}");
+        assert_eq!(close[..2], [CLOSE_FRAME, 4], "{close:?}");
         self.expect_close(code).await;
         String::from_utf8(close[2..].to_vec()).unwrap()
     }

@@ -22,8 +22,8 @@ use allocation_counter::measure;
 use sockets::{Client, Server, Socket};
 use sockets_tests::eventually;
 use sockets_tests::raw::{
-    self, ECHO, FAILURE, GOODBYE, NOTE, Raw, TERMS, UNKNOWN, WAIT, cancel, emit, greeting, prefixed, reply, request,
-    signatures, string,
+    self, CLOSE_FRAME, ECHO, FAILURE, NOTE, Raw, SETTINGS, UNKNOWN, WAIT, cancel, client_hello, emit, prefixed, reply,
+    request, signatures, string,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -186,7 +186,7 @@ impl Flooder {
         let thread = thread::spawn(move || {
             let runtime = Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
-                let Raw { stream } = Raw::welcomed(address).await;
+                let Raw { stream } = Raw::established(address).await;
                 let (mut read, mut write) = stream.into_split();
                 let (mut lots, mut in_flight, mut goodbye) = (0, 0, None);
                 let (mut bytes, mut buffer) = (Vec::new(), vec![0; 64 * 1024]);
@@ -212,7 +212,7 @@ impl Flooder {
                     }
                     for frame in whole_frames(&mut bytes) {
                         in_flight -= ended.map_or(0, |ended| ended(&frame));
-                        goodbye = (frame.first() == Some(&GOODBYE)).then_some(frame);
+                        goodbye = (frame.first() == Some(&CLOSE_FRAME)).then_some(frame);
                     }
                 }
                 Flooded { lots, goodbye }
@@ -320,7 +320,7 @@ async fn windowless_frame_flood_is_bounded() {
 async fn unread_replies_are_bounded_and_others_are_served() {
     let alone = Alone::start().await;
     alone.begins.notify_one();
-    let mut deaf = Raw::welcomed(alone.address).await;
+    let mut deaf = Raw::established(alone.address).await;
     let text = string(&"x".repeat(900));
     let calls: Vec<_> = (0..WINDOW as u64).flat_map(|number| prefixed(&request(number * 2, ECHO, &text))).collect();
     // All calls that its window allows.
@@ -346,7 +346,7 @@ async fn connection_storm_is_bounded_and_others_are_served() {
         tokio::spawn(async move {
             let mut opened = 0;
             while !*over.borrow() {
-                let raw = if number % 2 == 0 { Raw::connect(address).await } else { Raw::welcomed(address).await };
+                let raw = if number % 2 == 0 { Raw::connect(address).await } else { Raw::established(address).await };
                 opened += 1;
                 drop(raw);
             }
@@ -411,7 +411,7 @@ async fn held_calls_yield_after_each_long_handler() {
     let alone = Alone::start_with(LONG).await;
     alone.ready.forget_permits(Semaphore::MAX_PERMITS);
     let mut raw = Raw::connect(alone.address).await;
-    raw.send(&greeting(TERMS, &string("ada"))).await;
+    raw.send(&client_hello(SETTINGS, &string("ada"))).await;
     let notes: Vec<_> = (0..200).flat_map(|_| prefixed(&emit(NOTE, &[]))).collect();
     raw.send_bytes(&notes).await;
     // By then it has read the notes, too.
@@ -445,7 +445,7 @@ async fn calls_until(alone: &Alone, mut raw: Raw) -> usize {
 #[tokio::test]
 async fn long_announcement_is_handled_in_time_slices() {
     let alone = Alone::start().await;
-    let mut raw = Raw::welcomed(alone.address).await;
+    let mut raw = Raw::established(alone.address).await;
     let entries: Vec<_> = (1..262_144_u64).map(|key| (key.to_le_bytes(), [1; 8])).collect();
     let mut bytes = prefixed(&signatures(&entries));
     let last = bytes.split_off(bytes.len() - 1);
@@ -460,7 +460,7 @@ async fn long_announcement_is_handled_in_time_slices() {
 #[tokio::test]
 async fn many_listeners_are_started_in_time_slices() {
     let alone = Alone::start().await;
-    let mut raw = Raw::welcomed(alone.address).await;
+    let mut raw = Raw::established(alone.address).await;
     let socket = alone.flooder().unwrap();
     for _ in 0..50 {
         let _ = socket.group("Bad").listen("note", |()| async { thread::sleep(LONG) });

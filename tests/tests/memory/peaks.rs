@@ -13,8 +13,8 @@ use allocation_counter::measure;
 use sockets::{DisconnectReason, Limits, Server};
 use sockets_tests::eventually;
 use sockets_tests::raw::{
-    ECHO, FAILURE, NOTE, REPLY, Raw, SUM, TERMS, WAIT, emit, greeting, prefixed, request, request_within, string,
-    varint,
+    ECHO, FAILURE, NOTE, REPLY, Raw, SETTINGS, SUM, WAIT, client_hello, emit, prefixed, request, request_within,
+    string, varint,
 };
 use tokio::{
     io::{AsyncReadExt, DuplexStream, duplex},
@@ -102,7 +102,7 @@ async fn connect(waiting: &Waiting, limits: Limits) -> (Server, Raw<DuplexStream
     let (near, far) = duplex(64 * 1024);
     drop(server.accept(far));
     let mut raw = Raw { stream: near };
-    raw.log_in(TERMS).await;
+    raw.log_in(SETTINGS).await;
     (server, raw)
 }
 
@@ -281,7 +281,7 @@ fn calls_held_before_ready_do_not_keep_their_read_buffers() {
         let (near, far) = duplex(64 * 1024);
         drop(server.accept(far));
         let mut raw = Raw { stream: near };
-        raw.send(&greeting(TERMS, &string("ada"))).await;
+        raw.send(&client_hello(SETTINGS, &string("ada"))).await;
         assert_eq!(raw.receive().await.unwrap()[..4], *b"SKTS");
         for id in 0..HELD {
             raw.send_bytes(&padded(&request_within(id, 60_000, WAIT, &[]))).await;

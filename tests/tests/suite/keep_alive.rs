@@ -11,7 +11,7 @@ use std::{
 };
 
 use sockets::{Client, DisconnectReason, Limits, Server, Socket};
-use sockets_tests::raw::{self, GOODBYE, NO_EXTENSIONS, Raw, TERMS, envelope, string, terms, varint};
+use sockets_tests::raw::{self, CLOSE_FRAME, NO_EXTENSIONS, Raw, SETTINGS, encode_settings, envelope, string, varint};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf, duplex, split},
     time::{Instant, sleep, timeout},
@@ -197,8 +197,8 @@ async fn silent_peer_with_heartbeats_is_disconnected() {
     let since = Instant::now();
     loop {
         let frame = next_frame(&mut raw.stream).await.unwrap();
-        if frame[0] == GOODBYE {
-            assert_eq!(frame, [GOODBYE, SILENT]);
+        if frame[0] == CLOSE_FRAME {
+            assert_eq!(frame, [CLOSE_FRAME, SILENT]);
             break;
         }
         assert_eq!(frame, [HEARTBEAT]);

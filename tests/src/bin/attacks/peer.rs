@@ -8,7 +8,7 @@ use std::{
 };
 
 use sockets_tests::{
-    raw::{FAILURE, REPLY, TERMS, envelope, greeting, prefixed, string, terms, varint},
+    raw::{FAILURE, REPLY, SETTINGS, client_hello, encode_settings, envelope, prefixed, string, varint},
     raw_websocket,
 };
 
@@ -40,7 +40,7 @@ impl Peer {
     /// Connects and logs in, without any extension.
     pub(crate) fn log_in(server: SocketAddr) -> io::Result<Self> {
         let mut peer = Self::connect(server)?;
-        peer.send(&greeting(TERMS, &string("mallory")))?;
+        peer.send(&client_hello(SETTINGS, &string("mallory")))?;
         peer.receive()?;
         Ok(peer)
     }
@@ -70,7 +70,7 @@ impl Peer {
             peer.stream.read_exact(&mut byte)?;
             head.push(byte[0]);
         }
-        let hello = greeting(TERMS, &string("mallory"));
+        let hello = client_hello(SETTINGS, &string("mallory"));
         peer.write(&raw_websocket::frame(raw_websocket::FIN | raw_websocket::BINARY, &hello))?;
         // The rest of the server hello is not read.
         peer.stream.read_exact(&mut [0; 16])?;
@@ -148,7 +148,7 @@ fn resumable(claim: &[u8]) -> Vec<u8> {
     let extension = [&varint(1 << 20), claim].concat();
     let login = string("mallory");
     let body = [
-        &terms(TERMS),
+        &encode_settings(SETTINGS),
         &varint(login.len() as u64),
         &login,
         &varint(1),

@@ -10,7 +10,9 @@ use std::{
 };
 
 use sockets::{Limits, Server, Socket};
-use sockets_tests::raw::{ECHO, FAILURE, NOTE, REPLY, Raw, TERMS, emit, greeting, prefixed, request_within, string};
+use sockets_tests::raw::{
+    ECHO, FAILURE, NOTE, REPLY, Raw, SETTINGS, client_hello, emit, prefixed, request_within, string,
+};
 use tokio::{
     io::{DuplexStream, duplex},
     sync::Semaphore,
@@ -76,9 +78,9 @@ async fn rig(limits: Limits) -> Rig {
     let (server, (near, far)) = (server.build(), duplex(1 << 20));
     drop(server.accept(far));
     let mut raw = Raw { stream: near };
-    raw.send(&greeting(TERMS, &string("ada"))).await;
-    let welcome = raw.receive().await.unwrap();
-    assert_eq!(welcome[..4], *b"SKTS");
+    raw.send(&client_hello(SETTINGS, &string("ada"))).await;
+    let hello = raw.receive().await.unwrap();
+    assert_eq!(hello[..4], *b"SKTS");
     Rig { counting, ready, raw, _server: server }
 }
 

@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use sockets::{Client, ConnectError, Limits, Refusal, Server, ServerBuilder};
 use sockets_tests::{
     Login, Player, admitting, eventually, players,
-    raw::{self, Raw, TERMS, greeting, string},
+    raw::{self, Raw, SETTINGS, client_hello, string},
     tcp_and_memory, within,
 };
 use tokio::{
@@ -167,7 +167,7 @@ async fn trickling_peer_makes_way_for_a_waiting_client() {
     let server = players().limits(Limits { handshakes: 1, ..Limits::default() }).build();
     let mut raw = raw_peer(&server);
     let trickle = tokio::spawn(async move {
-        for byte in raw::prefixed(&greeting(TERMS, &string(&"a".repeat(100)))) {
+        for byte in raw::prefixed(&client_hello(SETTINGS, &string(&"a".repeat(100)))) {
             raw.send_bytes(&[byte]).await;
             sleep(Duration::from_millis(100)).await;
         }
@@ -192,7 +192,7 @@ async fn refused_peer_that_stays_makes_way() {
         .limits(Limits { handshakes: 1, ..Limits::default() })
         .build();
     let mut raw = raw_peer(&server);
-    raw.send(&greeting(TERMS, &string("mallory"))).await;
+    raw.send(&client_hello(SETTINGS, &string("mallory"))).await;
     turned_away.notified().await;
     let (near, far) = duplex(4096);
     drop(server.accept(far));

@@ -46,7 +46,7 @@ async fn wrong_scheme_is_named_at_once() {
     for (served, scheme) in transports {
         let server = served.serve(Server::builder().authenticate(|_: String| async { Ok::<_, Refusal>(()) })).await;
         for (used, wrong) in transports.into_iter().filter(|(used, _)| *used != served) {
-            // A greeting's first byte is its length. An uppercase letter may be the beginning of
+            // A client hello's first byte is its length. An uppercase letter may be the beginning of
             // HTTP.
             for length in [0, 20, 2000] {
                 let began = Instant::now();

@@ -89,7 +89,7 @@ every_transport! {
                     Ok(client) => assert_eq!(client.disconnected().await, DisconnectReason::ShuttingDown),
                     Err(ConnectError::Disconnected(reason)) => assert_eq!(reason, DisconnectReason::ShuttingDown),
                     Err(ConnectError::Address(error)) => panic!("{error}"),
-                    // The listener was closed, or the greeting was refused.
+                    // The listener was closed, or the client hello was rejected.
                     Err(_) => {}
                 }
             }

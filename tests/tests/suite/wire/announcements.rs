@@ -18,7 +18,7 @@ const NONE: [u8; 8] = [0; 8];
 
 /// A raw client, and how the server calls it.
 async fn raw_client(server: &Server<String>) -> (Raw, Peer) {
-    let raw = Raw::welcomed(server.local_addr()).await;
+    let raw = Raw::established(server.local_addr()).await;
     (raw, Peer::clone(&server.socket(&"ada".to_owned()).unwrap()))
 }
 

@@ -21,7 +21,7 @@ async fn check(raw: &mut Raw) {
 #[tokio::test]
 async fn bad_request_fails_and_the_connection_continues() {
     let (server, healthy) = server_and_healthy().await;
-    let mut raw = Raw::welcomed(server.local_addr()).await;
+    let mut raw = Raw::established(server.local_addr()).await;
     let decode = 3;
     let cases: Vec<(&str, Vec<u8>, u8, &str)> = vec![
         ("an unknown method", request(0, UNKNOWN, b"whatever"), 1, ""),
@@ -49,7 +49,7 @@ async fn bad_request_fails_and_the_connection_continues() {
 #[tokio::test]
 async fn bad_emits_are_dropped_and_return_credit() {
     let (server, healthy) = server_and_healthy().await;
-    let mut raw = Raw::welcomed(server.local_addr()).await;
+    let mut raw = Raw::established(server.local_addr()).await;
     let bad = [emit(UNKNOWN, b"x"), emit(NOTE, b""), emit(NOTE, b"\x01\x02"), emit(ECHO, &string("a request"))];
     // A quarter of the window, which is returned in one credit.
     let all: Vec<_> = bad.iter().cycle().take(256).collect();
@@ -66,7 +66,7 @@ async fn bad_emits_are_dropped_and_return_credit() {
 #[tokio::test]
 async fn replies_and_cancels_for_unknown_calls_are_ignored() {
     let (server, healthy) = server_and_healthy().await;
-    let mut raw = Raw::welcomed(server.local_addr()).await;
+    let mut raw = Raw::established(server.local_addr()).await;
     for id in [0, 1, 2, 1 << 7, u64::MAX] {
         raw.send(&reply(id, b"a forged reply")).await;
         raw.send(&[&[4], &varint(id)[..], &[9], b"a forged failure"].concat()).await;
@@ -99,7 +99,7 @@ async fn reply_for_another_connections_call_is_ignored() {
 #[tokio::test]
 async fn timeout_of_any_length_is_legal() {
     let (server, healthy) = server_and_healthy().await;
-    let mut raw = Raw::welcomed(server.local_addr()).await;
+    let mut raw = Raw::established(server.local_addr()).await;
     raw.send(&request_within(0, u64::MAX, ECHO, &string("for ever"))).await;
     assert_eq!(raw.receive().await, Some(reply(0, &string("for ever"))));
     raw.send(&request_within(0, u64::MAX, WAIT, &[])).await;
@@ -115,7 +115,7 @@ async fn timeout_of_any_length_is_legal() {
 #[tokio::test]
 async fn answered_id_may_be_used_again() {
     let (server, healthy) = server_and_healthy().await;
-    let mut raw = Raw::welcomed(server.local_addr()).await;
+    let mut raw = Raw::established(server.local_addr()).await;
     for id in [0, 0, 1, u64::MAX, u64::MAX] {
         raw.send(&request(id, ECHO, &string("x"))).await;
         assert_eq!(raw.receive().await, Some(reply(id, &string("x"))));
@@ -133,7 +133,7 @@ fn deep_nesting_does_not_overflow_a_small_stack() {
             Builder::new_multi_thread().worker_threads(1).thread_stack_size(256 * 1024).enable_all().build().unwrap();
         runtime.block_on(async {
             let (server, healthy) = server_and_healthy().await;
-            let mut raw = Raw::welcomed(server.local_addr()).await;
+            let mut raw = Raw::established(server.local_addr()).await;
             raw.send(&request(0, NEST, &vec![1; 1 << 20])).await;
             let text = raw.expect_failure(0, 3).await;
             assert!(text.contains("levels deep"), "{text}");

@@ -1,13 +1,13 @@
 //! Malformed compressed frames.
 
-use sockets_tests::raw::{ECHO, REPLY, Raw, TERMS, envelope, request, string, terms};
+use sockets_tests::raw::{ECHO, REPLY, Raw, SETTINGS, encode_settings, envelope, request, string};
 
 use super::fixture::server_and_healthy;
 
 /// The extension by which a peer supports LZ4.
 const COMPRESSES: [u8; 4] = [1, 2, 1, 1];
 
-async fn welcomed(address: std::net::SocketAddr) -> Raw {
+async fn established(address: std::net::SocketAddr) -> Raw {
     let login = string("ada");
     let length = u8::try_from(login.len()).unwrap();
     let mut raw = Raw::connect(address).await;
@@ -51,7 +51,7 @@ async fn compression_bomb_is_a_protocol_error() {
         ("nothing", compressed(0, &[0]), "empty"),
     ];
     for (what, frame, words) in cases {
-        let mut raw = welcomed(server.local_addr()).await;
+        let mut raw = established(server.local_addr()).await;
         raw.send(&frame).await;
         let text = raw.expect_violation().await;
         assert!(text.contains(words), "{what}: {text}");
@@ -64,13 +64,13 @@ async fn compressed_frame_needs_the_extension() {
     let (server, healthy) = server_and_healthy().await;
     let good = request(0, ECHO, &string("a text"));
     let frame = compressed(u32::try_from(good.len()).unwrap(), &literals(&good));
-    let mut raw = welcomed(server.local_addr()).await;
+    let mut raw = established(server.local_addr()).await;
     raw.send(&frame).await;
     let reply = raw.receive().await.expect("an answer");
     assert_eq!(reply[..2], [REPLY, 0]);
 
-    let mut raw = Raw::welcomed(server.local_addr()).await;
+    let mut raw = Raw::established(server.local_addr()).await;
     raw.send(&frame).await;
-    assert!(raw.expect_violation().await.contains("unknown kind 0x0b"));
+    assert!(raw.expect_protocol_error().await.contains("unknown kind 0x0b"));
     healthy.check().await;
 }

@@ -3,7 +3,7 @@
 use sockets::{Client, Limits, Server};
 use tokio::io::{DuplexStream, duplex};
 
-use sockets_tests::raw::{ECHO, Raw, TERMS, UNKNOWN, cancel, prefixed, reply, request, string, welcome};
+use sockets_tests::raw::{ECHO, Raw, SETTINGS, UNKNOWN, cancel, prefixed, reply, request, server_hello, string};
 
 use super::fixture::{BadServer, Handler};
 
@@ -23,11 +23,11 @@ fn server() -> Server {
 }
 
 /// A raw client over a small pipe. The system's buffers would hold megabytes.
-async fn raw_client(server: &Server, terms: [u64; 3]) -> Raw<DuplexStream> {
+async fn raw_client(server: &Server, settings: [u64; 3]) -> Raw<DuplexStream> {
     let (near, far) = duplex(PIPE);
     drop(server.accept(far));
     let mut raw = Raw { stream: near };
-    raw.log_in(terms).await;
+    raw.log_in(settings).await;
     raw
 }
 
@@ -50,7 +50,7 @@ async fn flood(raw: &mut Raw<DuplexStream>, frames: impl Iterator<Item = Vec<u8>
 #[tokio::test]
 async fn unread_cancelled_requests_are_bounded() {
     let server = server();
-    let mut raw = raw_client(&server, TERMS).await;
+    let mut raw = raw_client(&server, SETTINGS).await;
     let frames = (0..40_000).flat_map(|number| [request(number * 2, UNKNOWN, &[]), cancel(number * 2)]);
     let queued = flood(&mut raw, frames).await;
     assert!(queued < BOUND, "{queued} bytes were queued for a peer that does not read");
@@ -72,7 +72,7 @@ async fn unread_replies_after_pending_emits_are_bounded() {
 #[tokio::test]
 async fn frames_without_a_reply_queue_nothing() {
     let server = server();
-    let mut raw = raw_client(&server, TERMS).await;
+    let mut raw = raw_client(&server, SETTINGS).await;
     let frames = (0..50_000).flat_map(|number| [reply(number, b"forged"), cancel(number), vec![0x80], vec![0x81]]);
     let queued = flood(&mut raw, frames).await;
     assert_eq!(queued, 0);

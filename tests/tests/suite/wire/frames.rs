@@ -4,7 +4,7 @@ use sockets::Limits;
 use tokio::sync::oneshot;
 
 use sockets_tests::raw::{
-    ECHO, NOTE, Raw, TERMS, UNKNOWN, WAIT, cancel, credit, emit, greeting, prefixed, reply, request, string,
+    ECHO, NOTE, Raw, SETTINGS, UNKNOWN, WAIT, cancel, client_hello, credit, emit, prefixed, reply, request, string,
 };
 
 use super::fixture::{BadServer, Handler, Healthy, server_and_healthy, server_with};
@@ -15,7 +15,7 @@ type Case = (&'static str, Vec<u8>, &'static str);
 async fn expect_violations(cases: Vec<Case>) {
     let (server, healthy) = server_and_healthy().await;
     for (what, bytes, words) in cases {
-        let mut raw = Raw::welcomed(server.local_addr()).await;
+        let mut raw = Raw::established(server.local_addr()).await;
         raw.send_bytes(&bytes).await;
         let text = raw.expect_violation().await;
         assert!(text.contains(words), "{what}: {text}");
@@ -38,7 +38,7 @@ async fn frame_of_a_wrong_length_is_refused() {
 #[tokio::test]
 async fn oversized_frame_that_arrives_whole_is_answered() {
     let (server, healthy) = server_and_healthy().await;
-    let mut raw = Raw::welcomed(server.local_addr()).await;
+    let mut raw = Raw::established(server.local_addr()).await;
     raw.send_bytes(&(8u32 << 20).to_le_bytes()).await;
     for _ in 0..8 {
         raw.send_bytes(&vec![0; 1 << 20]).await;
@@ -54,7 +54,7 @@ async fn unknown_frame_type_is_refused() {
         ("kind 0", prefixed(&[0]), "unknown kind 0x00"),
         ("the first kind that is none", prefixed(&[0x0b]), "unknown kind 0x0b"),
         ("the last kind that may not be ignored", prefixed(&[0x7f, 1, 2]), "unknown kind 0x7f"),
-        ("a second greeting", prefixed(&greeting(TERMS, &string("ada"))), "unknown kind 0x53"),
+        ("a second greeting", prefixed(&client_hello(SETTINGS, &string("ada"))), "unknown kind 0x53"),
     ])
     .await;
 }
@@ -117,7 +117,7 @@ async fn request_with_an_id_in_flight_is_refused() {
 async fn calls_beyond_the_window_are_refused() {
     let server = server_with(Limits { calls_in_flight: 4, ..Limits::default() }).await;
     let healthy = Healthy::connect(&server).await;
-    let mut raw = Raw::welcomed(server.local_addr()).await;
+    let mut raw = Raw::established(server.local_addr()).await;
     for id in 0..5 {
         raw.send(&request(id * 2, WAIT, &[])).await;
     }
@@ -130,7 +130,7 @@ async fn calls_beyond_the_window_are_refused() {
 async fn bytes_beyond_the_window_are_refused() {
     let server = server_with(Limits { bytes_in_flight: 1000, ..Limits::default() }).await;
     let healthy = Healthy::connect(&server).await;
-    let mut raw = Raw::welcomed(server.local_addr()).await;
+    let mut raw = Raw::established(server.local_addr()).await;
     let large = string(&"x".repeat(5000));
     raw.send(&request(0, ECHO, &large)).await;
     assert_eq!(raw.receive().await, Some(reply(0, &large)));
@@ -165,7 +165,7 @@ async fn truncated_frame_ends_its_connection() {
         .await
         .unwrap();
     let healthy = Healthy::connect(&server).await;
-    let mut raw = Raw::welcomed(server.local_addr()).await;
+    let mut raw = Raw::established(server.local_addr()).await;
     let whole = prefixed(&request(0, UNKNOWN, b"arguments"));
     raw.send_bytes(&whole[..whole.len() - 1]).await;
     drop(raw);

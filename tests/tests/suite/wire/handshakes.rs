@@ -7,7 +7,7 @@ use tokio::time::{sleep, timeout};
 
 use sockets_tests::{
     PATIENCE,
-    raw::{NO_EXTENSIONS, Raw, TERMS, envelope, greeting, prefixed, string, terms, varint},
+    raw::{NO_EXTENSIONS, Raw, SETTINGS, client_hello, encode_settings, envelope, prefixed, string, varint},
 };
 
 use super::fixture::{Healthy, server_and_healthy, server_with};
@@ -15,8 +15,9 @@ use super::fixture::{Healthy, server_and_healthy, server_with};
 #[tokio::test]
 async fn bad_hello_is_answered_with_the_cause() {
     let (server, healthy) = server_and_healthy().await;
-    let login_body = |login: &[u8]| [&terms(TERMS)[..], &varint(login.len() as u64), login, &NO_EXTENSIONS].concat();
-    let good = greeting(TERMS, &string("ada"));
+    let login_body =
+        |login: &[u8]| [&encode_settings(SETTINGS)[..], &varint(login.len() as u64), login, &NO_EXTENSIONS].concat();
+    let good = client_hello(SETTINGS, &string("ada"));
     let left_over = [&login_body(&string("ada"))[..], &[0]].concat();
     let cases: Vec<(&str, Vec<u8>, &str)> = vec![
         ("wrong magic", prefixed(&envelope(*b"HTTP", 1, &login_body(&string("ada")))), "magic"),
@@ -25,11 +26,11 @@ async fn bad_hello_is_answered_with_the_cause() {
         ("an older version", prefixed(&envelope(*b"SKTS", 0, &[])), "version 0"),
         ("a later version, with a body of its own", prefixed(&envelope(*b"SKTS", 2, &[0xff; 40])), "version 2"),
         ("a version beyond 16 bits", prefixed(&envelope(*b"SKTS", 70_000, &[])), "integer"),
-        ("a login that does not decode", prefixed(&greeting(TERMS, &[5, b'a'])), "cannot decode the login"),
-        ("a login with a byte left over", prefixed(&greeting(TERMS, b"\x03ada!")), "left over"),
-        ("a login that is not UTF-8", prefixed(&greeting(TERMS, b"\x01\xff")), "UTF-8"),
+        ("a login that does not decode", prefixed(&client_hello(SETTINGS, &[5, b'a'])), "cannot decode the login"),
+        ("a login with a byte left over", prefixed(&client_hello(SETTINGS, b"\x03ada!")), "left over"),
+        ("a login that is not UTF-8", prefixed(&client_hello(SETTINGS, b"\x01\xff")), "UTF-8"),
         ("terms that are cut short", prefixed(&envelope(*b"SKTS", 1, &[1, 1])), "greeting does not decode"),
-        ("terms beyond 32 bits", prefixed(&greeting([u64::MAX, 1, 1], &string("ada"))), "integer"),
+        ("terms beyond 32 bits", prefixed(&client_hello([u64::MAX, 1, 1], &string("ada"))), "integer"),
         ("a login longer than its frame", prefixed(&envelope(*b"SKTS", 1, &[1, 1, 1, 5, 0])), "length"),
         ("a body with a byte left over", prefixed(&envelope(*b"SKTS", 1, &left_over)), "left over"),
         ("an envelope with a byte left over", prefixed(&[&good[..], &[0]].concat()), "left over"),
@@ -68,7 +69,7 @@ async fn oversized_login_is_answered_with_the_limit() {
 async fn refused_login_receives_the_message() {
     let (server, healthy) = server_and_healthy().await;
     let mut raw = Raw::connect(server.local_addr()).await;
-    raw.send(&greeting(TERMS, &string("mallory"))).await;
+    raw.send(&client_hello(SETTINGS, &string("mallory"))).await;
     let answer = raw.receive().await.unwrap();
     assert_eq!(answer[6..], [&[1], &string("not you")[..]].concat());
     assert_eq!(raw.receive().await, None);
@@ -108,7 +109,7 @@ async fn trickling_hello_is_disconnected() {
 #[tokio::test]
 async fn truncated_hello_leaves_no_socket() {
     let (server, healthy) = server_and_healthy().await;
-    let whole = prefixed(&greeting(TERMS, &string("ada")));
+    let whole = prefixed(&client_hello(SETTINGS, &string("ada")));
     for length in 0..whole.len() {
         let mut raw = Raw::connect(server.local_addr()).await;
         raw.send_bytes(&whole[..length]).await;

@@ -8,8 +8,8 @@ use tokio::{net::TcpListener, time::timeout};
 use sockets_tests::{
     PATIENCE,
     raw::{
-        ECHO, NO_EXTENSIONS, NOTE, Raw, TERMS, UNKNOWN, WAIT, credit, emit, envelope, prefixed, reply, request, string,
-        terms, welcome,
+        ECHO, NO_EXTENSIONS, NOTE, Raw, SETTINGS, UNKNOWN, WAIT, credit, emit, encode_settings, envelope, prefixed,
+        reply, request, server_hello, string,
     },
 };
 
@@ -42,7 +42,7 @@ async fn answered_with(bytes: Vec<u8>) -> ConnectError {
 /// Our client, and the raw server that it is connected to.
 async fn connected(limits: Limits) -> (Client, Raw) {
     let (client, raw) = connect_local(limits, |mut raw| async move {
-        raw.send(&welcome(TERMS)).await;
+        raw.send(&server_hello(SETTINGS)).await;
         raw.send(&[7]).await;
         raw
     })
@@ -52,7 +52,7 @@ async fn connected(limits: Limits) -> (Client, Raw) {
 
 #[tokio::test]
 async fn bad_server_hello_fails_the_handshake() {
-    let with_left_over = [&[0], &terms(TERMS)[..], &NO_EXTENSIONS, &[0]].concat();
+    let with_left_over = [&[0], &encode_settings(SETTINGS)[..], &NO_EXTENSIONS, &[0]].concat();
     let cases: Vec<(&str, Vec<u8>)> = vec![
         ("wrong magic", prefixed(&envelope(*b"HTTP", 1, &[0, 1, 1, 1]))),
         ("4 GiB announced", vec![0xff; 4]),
@@ -99,7 +99,7 @@ async fn silent_server_times_out() {
 #[tokio::test]
 async fn client_announces_its_methods_after_the_server_hello() {
     let (client, announced) = connect_local(Limits::default(), |mut raw| async move {
-        raw.send(&welcome(TERMS)).await;
+        raw.send(&server_hello(SETTINGS)).await;
         let announced = raw.receive_any().await.expect("an announcement");
         raw.send(&[7]).await;
         announced
@@ -112,7 +112,7 @@ async fn client_announces_its_methods_after_the_server_hello() {
 #[tokio::test]
 async fn close_before_ready_fails_with_its_reason() {
     let (client, _raw) = connect_local(Limits::default(), |mut raw| async move {
-        raw.send(&welcome(TERMS)).await;
+        raw.send(&server_hello(SETTINGS)).await;
         raw.send(b"\x0a\x02full").await;
         raw
     })
@@ -197,7 +197,7 @@ async fn request_ends_when_its_credit_is_returned_twice() {
         let request = raw.receive().await.unwrap();
         raw.send(&credit(1, request.len() as u64)).await;
         raw.send(&reply(u64::from(request[1]), &string("x"))).await;
-        raw.expect_violation().await;
+        raw.expect_protocol_error().await;
     };
     let bad = BadClient::new(&client);
     let call = timeout(PATIENCE, bad.echo("x"));
@@ -213,7 +213,7 @@ async fn request_ends_when_its_credit_is_returned_twice() {
 async fn pending_requests_precede_drained_after_go_away() {
     let (client, mut raw) = connect_local(Limits::default(), |mut raw| async move {
         // One call at a time.
-        raw.send(&welcome([4 << 20, 1, 1 << 20])).await;
+        raw.send(&server_hello([4 << 20, 1, 1 << 20])).await;
         raw.send(&[7]).await;
         raw
     })

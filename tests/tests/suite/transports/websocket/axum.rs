@@ -7,7 +7,7 @@ use futures_util::FutureExt;
 use sockets::{Client, ConnectInfo, Identity, Refusal, Server};
 use sockets_tests::{
     PATIENCE, PurchasesClient, PurchasesServer, Shop,
-    raw_websocket::{BINARY, CLOSE, FIN, GREETING, READY, Raw, frame, request},
+    raw_websocket::{BINARY, CLIENT_HELLO, CLOSE, FIN, READY, Raw, frame, request},
 };
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -139,7 +139,7 @@ async fn websocket_over_http_2_is_a_session() {
     assert_eq!(response.status(), 200);
     assert_eq!(response.headers()["sec-websocket-protocol"], "sockets.v1");
     assert!(!response.headers().contains_key("sec-websocket-accept"));
-    sent.send_data(frame(FIN | BINARY, GREETING).into(), false).unwrap();
+    sent.send_data(frame(FIN | BINARY, CLIENT_HELLO).into(), false).unwrap();
     let mut body = response.into_body();
     let mut received = Vec::new();
     while !received.ends_with(&[FIN | BINARY, 1, READY]) {

@@ -4,7 +4,7 @@ use sockets::{DisconnectReason, Server, Socket};
 use sockets_tests::eventually;
 use tokio::sync::mpsc;
 
-use sockets_tests::raw_websocket::{BINARY, CLOSE, CONTINUATION, FIN, GOODBYE, PING, PONG, Raw, frame};
+use sockets_tests::raw_websocket::{BINARY, CLOSE, CLOSE_FRAME, CONTINUATION, FIN, PING, PONG, Raw, frame};
 
 /// The key of `echo` outside of any group: the beginning of SHA-256 over a zero byte and the name.
 const ECHO: [u8; 8] = [0x4a, 0x3c, 0xb7, 0x44, 0xe0, 0xa2, 0xfb, 0x15];
@@ -27,7 +27,7 @@ fn echoed(id: u8, text: &str) -> Vec<u8> {
 #[tokio::test]
 async fn message_arrives_whole_or_in_fragments() {
     let server = echoing().await;
-    let mut raw = Raw::welcomed(server.local_addr()).await;
+    let mut raw = Raw::established(server.local_addr()).await;
     let (first, rest) = (&echo(2, "in two")[..9], &echo(2, "in two")[9..]);
     raw.send(&[frame(FIN | BINARY, &echo(0, "whole")), frame(BINARY, first), frame(FIN | CONTINUATION, rest)].concat())
         .await;
@@ -38,7 +38,7 @@ async fn message_arrives_whole_or_in_fragments() {
 #[tokio::test]
 async fn pings_are_answered_in_order_with_their_payload() {
     let server = echoing().await;
-    let mut raw = Raw::welcomed(server.local_addr()).await;
+    let mut raw = Raw::established(server.local_addr()).await;
     raw.send(&[frame(FIN | PING, b""), frame(FIN | PING, &[7; 125])].concat()).await;
     assert_eq!(raw.frame().await, Some((FIN | PONG, vec![])));
     assert_eq!(raw.frame().await, Some((FIN | PONG, vec![7; 125])));
@@ -52,7 +52,7 @@ async fn pings_are_answered_in_order_with_their_payload() {
 async fn close_is_answered_with_its_code() {
     for payload in [&b""[..], b"\x03\xe8", b"\x03\xe9going away", &3000_u16.to_be_bytes()] {
         let server = echoing().await;
-        let mut raw = Raw::welcomed(server.local_addr()).await;
+        let mut raw = Raw::established(server.local_addr()).await;
         let socket = server.sockets()[0].clone();
         raw.send(&frame(FIN | CLOSE, payload)).await;
         let code = payload[..payload.len().min(2)].to_vec();
@@ -67,9 +67,9 @@ async fn protocol_close_is_answered_with_a_websocket_close() {
     // The WebSocket close may follow the Close frame at once, later, or never.
     for close in [frame(FIN | CLOSE, &1000_u16.to_be_bytes()), vec![]] {
         let server = echoing().await;
-        let mut raw = Raw::welcomed(server.local_addr()).await;
+        let mut raw = Raw::established(server.local_addr()).await;
         let socket = server.sockets()[0].clone();
-        raw.send(&[frame(FIN | BINARY, &[GOODBYE, 1]), close].concat()).await;
+        raw.send(&[frame(FIN | BINARY, &[CLOSE_FRAME, 1]), close].concat()).await;
         raw.expect_close(1000).await;
         assert_eq!(socket.disconnected().await, DisconnectReason::PeerClosed);
     }
@@ -78,9 +78,9 @@ async fn protocol_close_is_answered_with_a_websocket_close() {
 #[tokio::test]
 async fn server_disconnect_sends_both_closes() {
     let server = echoing().await;
-    let mut raw = Raw::welcomed(server.local_addr()).await;
+    let mut raw = Raw::established(server.local_addr()).await;
     server.sockets()[0].disconnect("be nice");
-    assert_eq!(raw.message().await, [&[GOODBYE, 2], &b"be nice"[..]].concat());
+    assert_eq!(raw.message().await, [&[CLOSE_FRAME, 2], &b"be nice"[..]].concat());
     raw.expect_close(1000).await;
     eventually("the socket is removed", || server.sockets().is_empty()).await;
 }

@@ -10,7 +10,9 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use sockets_tests::raw_websocket::{BINARY, CLOSE, CONTINUATION, FIN, GREETING, PING, PONG, Raw, TEXT, frame, header};
+use sockets_tests::raw_websocket::{
+    BINARY, CLIENT_HELLO, CLOSE, CONTINUATION, FIN, PING, PONG, Raw, TEXT, frame, header,
+};
 
 async fn server() -> Server {
     Server::builder().bind("ws://127.0.0.1:0").await.unwrap()
@@ -22,7 +24,7 @@ async fn violation(bytes: &[u8], code: u16) -> String {
     let server = server().await;
     let address = server.local_addr();
     let bystander = Client::builder().connect(&format!("ws://{address}")).await.unwrap();
-    let mut raw = Raw::welcomed(address).await;
+    let mut raw = Raw::established(address).await;
     raw.send(bytes).await;
     let text = raw.expect_violation(code).await;
     eventually("only the second client is left", || server.sockets().len() == 1).await;
@@ -83,7 +85,7 @@ async fn consecutive_empty_fragments_are_limited() {
     assert!(text.contains("empty fragments"), "{text}");
 
     let server = server().await;
-    let mut raw = Raw::welcomed(server.local_addr()).await;
+    let mut raw = Raw::established(server.local_addr()).await;
     let heartbeat = [frame(BINARY, b""), frame(CONTINUATION, b"").repeat(63), frame(FIN | CONTINUATION, &[9])].concat();
     raw.send(&[heartbeat.repeat(3), frame(FIN | PING, b"still here")].concat()).await;
     assert_eq!(raw.frame().await, Some((FIN | PONG, b"still here".to_vec())));
@@ -92,10 +94,10 @@ async fn consecutive_empty_fragments_are_limited() {
 #[tokio::test]
 async fn peer_sending_after_its_violation_is_disconnected() {
     let server = server().await;
-    let mut raw = Raw::welcomed(server.local_addr()).await;
+    let mut raw = Raw::established(server.local_addr()).await;
     let fragments = frame(CONTINUATION, b"").repeat(1000);
     raw.send(&[frame(BINARY, b"x"), fragments.clone()].concat()).await;
-    raw.expect_violation(1008).await;
+    raw.expect_protocol_error(1008).await;
     for _ in 0..100 {
         raw.send(&fragments).await;
     }
@@ -114,11 +116,11 @@ async fn oversized_message_is_refused_from_its_header() {
 async fn fragments_share_the_limit_of_one_message() {
     let server = Server::builder().limits(Limits { max_frame: 1000, ..Limits::default() });
     let server = server.bind("ws://127.0.0.1:0").await.unwrap();
-    let mut raw = Raw::welcomed(server.local_addr()).await;
+    let mut raw = Raw::established(server.local_addr()).await;
     raw.send(&frame(BINARY, &[1; 400])).await;
     raw.send(&frame(CONTINUATION, &[1; 400])).await;
     raw.send(&frame(CONTINUATION, &[1; 400])).await;
-    let text = raw.expect_violation(1009).await;
+    let text = raw.expect_protocol_error(1009).await;
     assert!(text.contains("1200 bytes is over the limit of 1000"), "{text}");
 }
 
@@ -153,7 +155,7 @@ async fn misuse_before_the_hello_is_answered_by_the_handshake() {
 #[tokio::test]
 async fn ping_flood_harms_no_other_client() {
     let server = Server::builder().bind("ws://127.0.0.1:0").await.unwrap();
-    let mut raw = Raw::welcomed(server.local_addr()).await;
+    let mut raw = Raw::established(server.local_addr()).await;
     // More than the buffers of the system hold: if all were answered, the server would have to keep
     // them.
     let pings = frame(FIN | PING, &[9; 125]).repeat(1000);
@@ -170,7 +172,7 @@ async fn ping_flood_harms_no_other_client() {
 async fn server_ends_session_when_peer_reads_no_pongs() {
     let limits = Limits { stall: Duration::from_millis(300), ..Limits::default() };
     let server = Server::builder().limits(limits).bind("ws://127.0.0.1:0").await.unwrap();
-    let mut raw = Raw::welcomed(server.local_addr()).await;
+    let mut raw = Raw::established(server.local_addr()).await;
     let socket = server.sockets()[0].clone();
     let pings = frame(FIN | PING, &[9; 125]).repeat(1000);
     let flood = async {
@@ -214,7 +216,7 @@ async fn client_closes_connection_when_server_reads_no_pongs() {
 async fn endless_empty_fragments_end_after_the_idle_timeout() {
     let limits = Limits { silence: Duration::from_millis(300), ..Limits::default() };
     let server = Server::builder().limits(limits).bind("ws://127.0.0.1:0").await.unwrap();
-    let mut raw = Raw::welcomed(server.local_addr()).await;
+    let mut raw = Raw::established(server.local_addr()).await;
     raw.send(&frame(BINARY, b"")).await;
     let nothing = frame(CONTINUATION, b"");
     let gave_up = async {
@@ -230,7 +232,7 @@ async fn endless_empty_fragments_end_after_the_idle_timeout() {
 async fn fragmented_hello_between_pings_is_accepted() {
     let server = server().await;
     let mut raw = Raw::upgraded(server.local_addr()).await;
-    let (first, rest) = GREETING.split_at(7);
+    let (first, rest) = CLIENT_HELLO.split_at(7);
     let bytes = [
         frame(BINARY, first),
         frame(FIN | PING, b"between"),

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use sockets::{Client, ConnectError, ConnectInfo, Limits, Refusal, Server, ServerBuilder};
 
-use sockets_tests::raw_websocket::{BINARY, FIN, GREETING, Raw, frame, request};
+use sockets_tests::raw_websocket::{BINARY, CLIENT_HELLO, FIN, Raw, frame, request};
 
 async fn server() -> Server {
     Server::builder().bind("ws://127.0.0.1:0").await.unwrap()
@@ -181,7 +181,7 @@ pub(super) async fn be_seen(server: &Server<Seen>, address: SocketAddr) -> Raw {
     let mut raw = Raw::connect(address).await;
     let request = request(address, "Cookie: session=42\r\n").replace("GET / ", "GET /live?room=1 ");
     // A client need not wait for the response: bytes after its request are not lost.
-    raw.send(&[request.as_bytes(), &frame(FIN | BINARY, GREETING)].concat()).await;
+    raw.send(&[request.as_bytes(), &frame(FIN | BINARY, CLIENT_HELLO)].concat()).await;
     assert!(raw.head().await.starts_with("HTTP/1.1 101 "));
     assert_eq!(raw.message().await[6], 0, "welcome");
     raw.message().await;
