@@ -10,7 +10,7 @@ trait Visitors {
     async fn add(&self, a: i32, b: i32) -> i32;
 }
 
-/// The server's handler for one visitor, with the visitor's name.
+/// The server's handler for a visitor, with the visitor's name.
 struct Visitor(String);
 
 impl Visitors for Visitor {

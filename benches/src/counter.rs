@@ -83,7 +83,7 @@ impl Room {
     }
 }
 
-/// The state of a connection as a member. Each connection has one, even if it does not join.
+/// The state of a connection as a member. It exists even if the connection does not join.
 #[derive(Debug)]
 pub struct Member {
     room: Arc<Room>,

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// Named numbers, which a client's process prints as one line of JSON.
+/// Named numbers, which a client's process prints as a line of JSON.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Figures(pub Map<String, Value>);

@@ -14,8 +14,8 @@ const HEADER: &str = "\
 # Instructions (server, client) and system calls (server, client) per call, emit or delivery, and
 # the toolchain on which they depend. Written by `bash .ci/counts --renew`.";
 
-/// The tolerance relative to the baseline: 0.02 is two per cent. Runs of one program differ by less
-/// than 0.003.
+/// The tolerance relative to the baseline: 0.02 is two per cent. Runs of the same program differ by
+/// less than 0.003.
 const TOLERANCE: f64 = 0.02;
 
 /// The cost of a scenario per call, emit or delivery.

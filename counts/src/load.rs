@@ -132,7 +132,7 @@ fn builder() -> ClientBuilder {
 }
 
 /// Alternates between two methods of different sizes, with borrowed arguments. The server has a
-/// common handler for one, and a handler of the socket for the other.
+/// common handler for the first, and a handler of the socket for the second.
 async fn call(client: &Client, rounds: u32) {
     let (shop, till) = (ShopClient::new(client), TillClient::new(client));
     for _ in 0..rounds {

@@ -9,7 +9,7 @@ pub struct Scenario {
     pub name: &'static str,
     /// The load.
     pub load: Load,
-    /// The number of rounds of the shorter of two runs. The longer one has twice as many.
+    /// The number of rounds of the shorter of two runs. The longer run has twice as many.
     pub rounds: u32,
 }
 

@@ -62,10 +62,10 @@ async fn welcome(socket: Socket<Person>, vote_time: Duration) {
     });
 }
 
-/// The handler for one user.
+/// The handler for a user.
 struct Visitor {
     socket: Socket<Person>,
-    /// The current room, or the last one after the session has ended.
+    /// The current room, or the last room after the session has ended.
     room: Mutex<String>,
     vote_time: Duration,
 }

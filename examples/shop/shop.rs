@@ -88,7 +88,7 @@ fn watchers_of(item: &str) -> String {
     format!("watching/{item}")
 }
 
-/// The handler for one customer.
+/// The handler for a customer.
 struct Counter {
     customer: Player,
     shop: Arc<Shop>,

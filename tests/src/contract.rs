@@ -83,7 +83,7 @@ pub trait Refunds {
 /// Served by the clients.
 #[sockets::group("Lobby")]
 pub trait Lobby {
-    /// Returns one of the choices.
+    /// Returns a choice.
     async fn vote(&self, choices: Vec<String>) -> String;
     /// Receives a message.
     #[emit]

@@ -1,4 +1,4 @@
-//! Paths in the file system for one test.
+//! Paths in the file system for tests.
 
 use std::{
     path::PathBuf,

@@ -1,4 +1,4 @@
-//! The subjects, one module each.
+//! The subjects, each in a module.
 //!
 //! A new subject needs a module, a line in [`with_subject`] and a line in [`ALL`].
 

@@ -26,7 +26,7 @@ const MEAN_PAUSE: Duration = Duration::from_millis(500);
 pub async fn idle<C: Subject>(setting: &Setting, connections: u64) -> Result<Figures> {
     let (allowed, _) = rlimit::Resource::NOFILE.get()?;
     ensure!(allowed >= connections + OTHER_FILES, "the limit of open files is {allowed}; raise it with `ulimit -n`");
-    // The first connections cause the one-time allocations of the server.
+    // The first connections cause the initial allocations of the server.
     let mut clients = connect_concurrently::<C>(setting, CONCURRENT).await?;
     let before = settled_memory(setting).await?;
     for _ in 0..connections / CONCURRENT {

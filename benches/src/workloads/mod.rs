@@ -44,11 +44,11 @@ pub enum Workload {
     FixedRate,
     /// Sequential requests to a room of 1,000 members.
     BroadcastRequest,
-    /// 5,000 connections that made one call and are idle.
+    /// 5,000 connections that made a call and are idle.
     #[value(name = "idle-5000")]
     #[serde(rename = "idle-5000")]
     Idle5000,
-    /// 15,000 connections that made one call and are idle.
+    /// 15,000 connections that made a call and are idle.
     #[value(name = "idle-15000")]
     #[serde(rename = "idle-15000")]
     Idle15000,
@@ -56,7 +56,7 @@ pub enum Workload {
     Large,
     /// Connections with a single call, sequential and 64 concurrent.
     Connect,
-    /// 1,000 connections with occasional calls, beside one with 512 calls in flight.
+    /// 1,000 connections with occasional calls, beside a connection with 512 calls in flight.
     BackgroundLoad,
 }
 

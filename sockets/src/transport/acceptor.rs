@@ -21,7 +21,7 @@ use crate::{
     limits::Limits,
 };
 
-/// A bound listener of one transport.
+/// A bound listener, by transport.
 pub(crate) enum Acceptor {
     Tcp(TcpListener),
     Unix(UnixAcceptor),

@@ -52,9 +52,9 @@ impl ConnectInfo {
 
     /// Returns `true` if the client presents a valid resumption token.
     ///
-    /// The session resumes only if authentication returns the same identity. A server that admits
-    /// one connection per identity must admit this identity again. If the session cannot be resumed
-    /// after all, the client is authenticated once more, as a new client.
+    /// The session resumes only if authentication returns the same identity. A server that admits a
+    /// single connection per identity must admit this identity again. If the session cannot be
+    /// resumed after all, the client is authenticated once more, as a new client.
     pub fn is_resumption(&self) -> bool {
         self.is_resumption
     }

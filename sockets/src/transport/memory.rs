@@ -1,4 +1,4 @@
-//! Connections within the process. Batches are moved from one peer to the other.
+//! Connections within the process. Batches are moved between the peers.
 
 use std::{
     collections::VecDeque,
@@ -13,7 +13,7 @@ use super::{Discarded, Link, Receive, ReceiveError, Transmit, poll_discard};
 use crate::lock::{Mutex, wake};
 use sockets_proto::SendBuffer;
 
-/// The capacity of one direction in bytes. A sender waits while it is full, as with the buffers of
+/// The capacity of a direction in bytes. A sender waits while it is full, as with the buffers of
 /// TCP.
 const CAPACITY: usize = 256 * 1024;
 
@@ -26,7 +26,7 @@ pub(crate) fn pair() -> (Link, Link) {
 
 type Pipe = Arc<Mutex<Buffer>>;
 
-/// One direction of a connection.
+/// A direction of a connection.
 #[derive(Default)]
 struct Buffer {
     batches: VecDeque<Bytes>,

@@ -140,7 +140,7 @@ async fn discard(mut poll_part: impl FnMut(&mut Context<'_>) -> Poll<Discarded>)
     }
 }
 
-/// Wakes this task after all tasks that are ready and those for which I/O has arrived.
+/// Wakes this task after all ready tasks and all tasks for which I/O has arrived.
 ///
 /// A task that wakes itself directly runs before the latter: tokio polls for I/O only once in 61
 /// polls of tasks.
@@ -164,7 +164,7 @@ const DISCARD_PAUSE: Duration = Duration::from_millis(1);
 pub(crate) enum Discarded {
     /// The peer has closed the connection: all its bytes are discarded.
     Closed,
-    /// The limit of one pass is reached: the peer may have sent more.
+    /// The limit of a pass is reached: the peer may have sent more.
     Part,
 }
 

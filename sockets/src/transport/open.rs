@@ -39,7 +39,7 @@ pub(crate) async fn resolve(address: &Address) -> io::Result<Vec<Option<SocketAd
     Ok(targets)
 }
 
-/// Opens a connection to one address of a server, including TLS and the upgrade to WebSocket.
+/// Opens a connection to an address of a server, including TLS and the upgrade to WebSocket.
 #[allow(unused_variables, reason = "without features no transport needs options")]
 pub(crate) async fn open_at(
     address: &Address,

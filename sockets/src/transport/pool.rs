@@ -7,7 +7,7 @@ use std::{
 
 use bytes::BytesMut;
 
-/// The size of one read in bytes, unless a frame is larger.
+/// The size of a read in bytes, unless a frame is larger.
 pub(super) const READ_SIZE: usize = 16 * 1024;
 /// The number of buffers that a thread keeps.
 const MAX_POOLED: usize = 4;

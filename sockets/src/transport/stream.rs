@@ -14,12 +14,12 @@ use tokio_util::io::poll_read_buf;
 use super::{Discarded, Link, Receive, ReceiveError, Transmit, poll_discard, pool, wake_after_others};
 use sockets_proto::{PREFIX, ProtocolError, SendBuffer, frame_length};
 
-/// The number of chunks in one vectored write.
+/// The number of chunks in a vectored write.
 const MAX_SLICES: usize = 32;
 /// The minimum growth in bytes of the buffer of a large frame. A larger buffer doubles at most:
 /// after the first step, a peer has to send half of the bytes that it causes to be allocated.
 const GROW: usize = 1024 * 1024;
-/// The number of reads in one poll without a complete frame. A stream that is always ready may
+/// The number of reads in a poll without a complete frame. A stream that is always ready may
 /// deliver single bytes.
 const READS: u32 = 128;
 

@@ -40,7 +40,7 @@ pub(super) trait Member {
     async fn successor(&self, number: u64) -> u64;
 }
 
-/// The handlers of one socket.
+/// The handlers of a socket.
 struct Worker {
     tally: Arc<Tally>,
     last_note: AtomicU64,

@@ -57,8 +57,8 @@ impl Tally {
         }
     }
 
-    /// Checks that every call has one outcome, and that the server has executed exactly the calls
-    /// that it must or may have.
+    /// Checks that every call has exactly one outcome, and that the server has executed exactly the
+    /// calls that it must or may have.
     ///
     /// # Panics
     ///

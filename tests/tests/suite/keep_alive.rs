@@ -174,7 +174,7 @@ async fn raw_peer(server: &Server, bears: Option<u64>) -> Raw<DuplexStream> {
         let millis = varint(bears);
         [&[1, 1], &varint(millis.len() as u64)[..], &millis].concat()
     });
-    raw.send(&envelope(*b"SKTS", 1, &[&terms(TERMS)[..], &string("")[..], &extensions].concat())).await;
+    raw.send(&envelope(*b"SKTS", 1, &[&encode_settings(SETTINGS)[..], &string("")[..], &extensions].concat())).await;
     raw.receive().await.expect("a server hello");
     assert_eq!(raw.receive().await.as_deref(), Some(&[7][..]), "Ready");
     raw
@@ -213,8 +213,8 @@ async fn undecodable_idle_timeout_is_not_understood() {
     drop(server.accept(far));
     let mut raw = Raw { stream: near };
     let extensions = [1, 1, 2, 0xff, 0xff];
-    raw.send(&envelope(*b"SKTS", 1, &[&terms(TERMS)[..], &string("")[..], &extensions].concat())).await;
-    let text = raw.expect_misunderstood().await;
+    raw.send(&envelope(*b"SKTS", 1, &[&encode_settings(SETTINGS)[..], &string("")[..], &extensions].concat())).await;
+    let text = raw.expect_rejected_hello().await;
     assert!(text.contains("silence"), "{text}");
 }
 

@@ -26,7 +26,7 @@ use crate::{counter::Counter, payload::Order};
 pub const MAX_UNWRITTEN: usize = 1 << 20;
 
 thread_local! {
-    /// The replies to the frames of one read.
+    /// The replies to the frames of a read.
     static REPLIES: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 

@@ -20,7 +20,7 @@ pub enum Kind {
     /// A call with bytes, which the reply returns.
     Large,
     Join,
-    /// A reply to one of these calls.
+    /// A reply to any of these calls.
     Reply,
     /// A message to a room.
     News,

@@ -1,6 +1,6 @@
 //! `multiplexed`: the server of `ideal`, with a client in which each call is a separate future.
 //!
-//! Calls are encoded into one buffer under a short lock. A call's ID is the index of its slot,
+//! Calls are encoded into a common buffer under a short lock. A call's ID is the index of its slot,
 //! which holds its waker and then its reply. One task reads. After encoding, each call decides who
 //! writes:
 //!
@@ -236,7 +236,7 @@ struct Driver {
     shared: Arc<Shared>,
     /// `true` after it has woken itself, to write in the next poll.
     yielded: bool,
-    /// The replies of one read.
+    /// The replies of a read.
     replies: Vec<(usize, Order)>,
     /// The wakers of their callers.
     wakers: Vec<Waker>,

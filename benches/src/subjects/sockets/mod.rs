@@ -1,4 +1,4 @@
-//! This library with its public interface, over one of its transports.
+//! This library with its public interface, over any of its transports.
 
 mod transports;
 

@@ -1,6 +1,6 @@
 //! A cache of recently compressed frames.
 //!
-//! A message to an audience is one buffer that its members share, and is compressed once.
+//! The members of an audience share the buffer of a broadcast, which is compressed once.
 
 use std::{
     collections::VecDeque,
@@ -33,7 +33,7 @@ struct CacheEntry {
 impl CompressedCache {
     /// Returns the compressed frame, or `None` if it is not shorter.
     ///
-    /// Concurrent callers with the same frame wait for the first one to compress it.
+    /// Concurrent callers with the same frame wait for the first caller to compress it.
     pub(super) fn get_or_compress(&self, frame: &Bytes) -> Option<Bytes> {
         let compressed = self.0.lock().entry(frame);
         compressed.get_or_init(|| compress(frame)).clone()

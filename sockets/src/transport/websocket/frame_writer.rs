@@ -195,7 +195,7 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
             }
         }
         self.taken = front.taken;
-        // A send buffer holds whole frames, each prefix in one chunk.
+        // A send buffer holds whole frames, each prefix within a chunk.
         if self.taken == 0 { Err(io::ErrorKind::InvalidData.into()) } else { Ok(()) }
     }
 
@@ -226,7 +226,7 @@ struct FrontMessage<'a> {
 }
 
 impl FrontMessage<'_> {
-    /// Returns the unread part of the first slice that has one.
+    /// Returns the unread part of the first slice that is not read completely.
     fn chunk(&mut self) -> &[u8] {
         while let Some((first, rest)) = self.slices.split_first()
             && self.at == first.len()

@@ -1,7 +1,7 @@
-//! WebSocket (RFC 6455): one binary message for each frame of the protocol, without its prefix.
+//! WebSocket (RFC 6455): a binary message for each frame of the protocol, without its prefix.
 //!
-//! The upgrade, the frame headers and the close codes are those of `tungstenite`. Its `WebSocket`
-//! is not used, for three reasons. It allocates a buffer for each connection, even an idle one. It
+//! The upgrade, the frame headers and the close codes come from `tungstenite`. Its `WebSocket` is
+//! not used, for three reasons. It allocates a buffer for each connection, even if it is idle. It
 //! allocates a whole message when its header arrives. And it does not report the received length of
 //! an incomplete message, which a session needs.
 

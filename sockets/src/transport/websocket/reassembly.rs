@@ -33,7 +33,7 @@ impl Reassembly {
         self.complete > 0
     }
 
-    /// Returns `true` if the complete frames are longer than one read.
+    /// Returns `true` if the complete frames are longer than a read.
     pub(super) fn has_large(&self) -> bool {
         self.complete > pool::READ_SIZE
     }

@@ -22,7 +22,7 @@ use crate::lock::TransportMutex;
 use crate::transport::{Discarded, Receive, ReceiveError, poll_discard, pool, wake_after_others};
 use sockets_proto::ProtocolError;
 
-/// The number of reads in one poll without a complete message. A read may hold thousands of control
+/// The number of reads in a poll without a complete message. A read may hold thousands of control
 /// frames and empty fragments, which take about 100 µs.
 const READS: u32 = 4;
 /// The maximum number of consecutive empty fragments. RFC 6455 sets no limit, but only an attacker
@@ -276,7 +276,7 @@ mod tests {
 
     use super::*;
 
-    /// An endless stream of one frame, which is always ready.
+    /// An endless repetition of a frame, which is always ready.
     struct Flood {
         frame: &'static [u8],
         reads: u32,

@@ -54,7 +54,7 @@ async fn accepted_bytes_grow_while_peer_reads_slowly() {
         assert_eq!(link.transmitter.accepted(), accepted + 100);
         accepted += 100;
         far.read_exact(&mut [0; 100]).await.unwrap();
-        // A new coop budget: without one, `poll_transmit` returns `Pending` as for a full pipe.
+        // A new coop budget: without it, `poll_transmit` returns `Pending` as for a full pipe.
         tokio::task::yield_now().await;
     }
 }

@@ -377,7 +377,7 @@ mod tests {
         }
     }
 
-    /// Generates a line of a request: a valid one, an invalid one, or a part of one.
+    /// Generates a line of a request: valid, invalid, or incomplete.
     fn line() -> impl Strategy<Value = String> {
         let good = prop::sample::select(GOOD.to_vec()).prop_map(|(name, value)| format!("{name}: {value}\r\n"));
         prop_oneof![

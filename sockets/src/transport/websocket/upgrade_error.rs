@@ -10,7 +10,7 @@ pub(crate) struct UpgradeError {
     pub(crate) status: StatusCode,
     /// The reason, in the body of the response and in the server's log.
     pub(crate) reason: &'static str,
-    /// The expected method, if the request has another one.
+    /// The expected method, if the request has another method.
     method: Option<&'static str>,
 }
 

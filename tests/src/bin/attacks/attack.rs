@@ -102,7 +102,7 @@ pub(crate) const ATTACKS: [Attack; 25] = [
     tcp("64 × unread replies", 64, unread_replies, |limits| 64 * connection_limit(limits)),
 ];
 
-/// Returns the memory that one connection may cause: a partial frame; calls, of which the last may
+/// Returns the memory that a connection may cause: a partial frame; calls, of which the last may
 /// be a whole frame; replies and their queue, likewise; and frames that are not acknowledged.
 fn connection_limit(limits: &Limits) -> u64 {
     let Limits { max_frame, bytes_in_flight, outgoing_queue, resume_bytes, .. } = limits;
@@ -128,7 +128,8 @@ impl Attack {
         for _ in 0..self.connections {
             thread::spawn(move || {
                 loop {
-                    // If the server closes the connection, the attack continues on a new one.
+                    // If the server closes the connection, the attack continues on a new
+                    // connection.
                     if connection(server).is_err() {
                         thread::sleep(Duration::from_millis(1));
                     }

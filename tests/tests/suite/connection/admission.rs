@@ -131,7 +131,7 @@ async fn silent_peer_makes_way_for_a_waiting_client() {
         "{:?}, half of the timeout of a silent peer",
         started.elapsed()
     );
-    let text = silent[0].expect_misunderstood().await;
+    let text = silent[0].expect_rejected_hello().await;
     assert!(text.contains("others are waiting"), "{text}");
 }
 

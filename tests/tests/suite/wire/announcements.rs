@@ -80,7 +80,7 @@ async fn truncated_announcement_is_a_protocol_error() {
     for length in [1, 8, 15, 17, 31] {
         let (mut raw, _) = raw_client(&server).await;
         raw.send(&[&[0x80], &vec![1; length][..]].concat()).await;
-        let text = raw.expect_violation().await;
+        let text = raw.expect_protocol_error().await;
         assert!(text.contains("cut short"), "{length}: {text}");
     }
     healthy.check().await;
@@ -126,7 +126,7 @@ async fn announced_names_beyond_the_limit_are_not_checked() {
 async fn server_announces_its_methods_in_its_first_frame() {
     let (server, _healthy) = server_and_healthy().await;
     let mut raw = Raw::connect(server.local_addr()).await;
-    raw.send(&sockets_tests::raw::greeting(sockets_tests::raw::TERMS, &string("ada"))).await;
+    raw.send(&sockets_tests::raw::client_hello(sockets_tests::raw::SETTINGS, &string("ada"))).await;
     raw.receive().await.expect("a server hello");
     let announced = raw.receive_any().await.unwrap();
     assert_eq!((announced[0], announced.len()), (0x80, 1 + 5 * 16));

@@ -80,9 +80,9 @@ async fn replies_and_cancels_for_unknown_calls_are_ignored() {
 #[tokio::test]
 async fn reply_for_another_connections_call_is_ignored() {
     let server = server_with(Limits::default()).await;
-    let mut asked = Raw::welcomed(server.local_addr()).await;
+    let mut asked = Raw::established(server.local_addr()).await;
     let socket = server.sockets().pop().expect("the socket of the first client");
-    let mut forger = Raw::welcomed(server.local_addr()).await;
+    let mut forger = Raw::established(server.local_addr()).await;
     let call = tokio::spawn(async move { socket.request::<String>("who", &()).await });
     let question = asked.receive().await.expect("a question");
     let id = question[1];

@@ -11,7 +11,7 @@ async fn established(address: std::net::SocketAddr) -> Raw {
     let login = string("ada");
     let length = u8::try_from(login.len()).unwrap();
     let mut raw = Raw::connect(address).await;
-    raw.send(&envelope(*b"SKTS", 1, &[&terms(TERMS)[..], &[length], &login, &COMPRESSES].concat())).await;
+    raw.send(&envelope(*b"SKTS", 1, &[&encode_settings(SETTINGS)[..], &[length], &login, &COMPRESSES].concat())).await;
     let answer = raw.receive().await.expect("an answer to the client hello");
     assert_eq!(answer[6], 0, "not a server hello: {answer:?}");
     assert_eq!(raw.receive().await.as_deref(), Some(&[7][..]), "Ready");
@@ -42,18 +42,18 @@ async fn compression_bomb_is_a_protocol_error() {
     let cases: Vec<(&str, Vec<u8>, &str)> = vec![
         ("4 GiB from 16 MiB that are not sent", compressed(u32::MAX, &ones(64)), "limit"),
         ("a byte more than is accepted", compressed((4 << 20) + 1, &ones(20_000)), "limit"),
-        ("much from little", compressed(4 << 20, &ones(64)), "so little cannot become that much"),
-        ("longer than announced", compressed(100_000, &ones(2000)), "it does not become what it says"),
-        ("shorter than announced", compressed(100, &literals(&good)), "it does not become what it says"),
-        ("an offset before the beginning", compressed(1000, &[0x0f, 9, 0, 255, 255, 255, 100]), "does not become"),
-        ("one within another", compressed(u32::try_from(within.len() - 2).unwrap(), &within), "another one in it"),
-        ("no length", vec![0x0b, 1, 0], "has no length"),
+        ("much from little", compressed(4 << 20, &ones(64)), "too short for its original length"),
+        ("longer than announced", compressed(100_000, &ones(2000)), "does not decompress to its original length"),
+        ("shorter than announced", compressed(100, &literals(&good)), "does not decompress to its original length"),
+        ("an offset before the beginning", compressed(1000, &[0x0f, 9, 0, 255, 255, 255, 100]), "does not decompress"),
+        ("one within another", compressed(u32::try_from(within.len() - 2).unwrap(), &within), "is compressed, too"),
+        ("no length", vec![0x0b, 1, 0], "original frame is missing"),
         ("nothing", compressed(0, &[0]), "empty"),
     ];
     for (what, frame, words) in cases {
         let mut raw = established(server.local_addr()).await;
         raw.send(&frame).await;
-        let text = raw.expect_violation().await;
+        let text = raw.expect_protocol_error().await;
         assert!(text.contains(words), "{what}: {text}");
         healthy.check().await;
     }

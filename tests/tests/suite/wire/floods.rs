@@ -85,7 +85,7 @@ async fn repeated_go_away_is_bounded_on_a_client() {
     let connect = Client::builder().limits(limits()).connect_over(far);
     let greet = async {
         raw.receive().await.expect("a client hello");
-        raw.send(&welcome(TERMS)).await;
+        raw.send(&server_hello(SETTINGS)).await;
         raw.send(&[7]).await;
     };
     let (client, ()) = tokio::join!(connect, greet);

@@ -17,7 +17,7 @@ async fn expect_violations(cases: Vec<Case>) {
     for (what, bytes, words) in cases {
         let mut raw = Raw::established(server.local_addr()).await;
         raw.send_bytes(&bytes).await;
-        let text = raw.expect_violation().await;
+        let text = raw.expect_protocol_error().await;
         assert!(text.contains(words), "{what}: {text}");
         healthy.check().await;
     }
@@ -43,7 +43,7 @@ async fn oversized_frame_that_arrives_whole_is_answered() {
     for _ in 0..8 {
         raw.send_bytes(&vec![0; 1 << 20]).await;
     }
-    let text = raw.expect_violation().await;
+    let text = raw.expect_protocol_error().await;
     assert!(text.contains("limit"), "{text}");
     healthy.check().await;
 }
@@ -121,7 +121,7 @@ async fn calls_beyond_the_window_are_refused() {
     for id in 0..5 {
         raw.send(&request(id * 2, WAIT, &[])).await;
     }
-    let text = raw.expect_violation().await;
+    let text = raw.expect_protocol_error().await;
     assert!(text.contains("window"), "{text}");
     healthy.check().await;
 }
@@ -142,7 +142,7 @@ async fn bytes_beyond_the_window_are_refused() {
     for id in 3..100 {
         raw.send(&request(id * 2, WAIT, &[])).await;
     }
-    let text = raw.expect_violation().await;
+    let text = raw.expect_protocol_error().await;
     assert!(text.contains("window"), "{text}");
     healthy.check().await;
 }

@@ -43,7 +43,7 @@ async fn bad_hello_is_answered_with_the_cause() {
     for (what, bytes, words) in cases {
         let mut raw = Raw::connect(server.local_addr()).await;
         raw.send_bytes(&bytes).await;
-        let text = raw.expect_misunderstood().await;
+        let text = raw.expect_rejected_hello().await;
         assert!(text.contains(words), "{what}: {text}");
         healthy.check().await;
     }
@@ -81,7 +81,7 @@ async fn silent_peer_is_disconnected() {
     let server = server_with(Limits { authentication: Duration::from_millis(100), ..Limits::default() }).await;
     let healthy = Healthy::connect(&server).await;
     let mut raw = Raw::connect(server.local_addr()).await;
-    let text = raw.expect_misunderstood().await;
+    let text = raw.expect_rejected_hello().await;
     assert!(text.contains("too long"), "{text}");
     healthy.check().await;
 }
@@ -94,14 +94,14 @@ async fn trickling_hello_is_disconnected() {
     let mut raw = Raw::connect(server.local_addr()).await;
     let started = Instant::now();
     // Each byte arrives in time, but the whole hello does not.
-    for byte in prefixed(&greeting(TERMS, &string(&"a".repeat(100)))) {
+    for byte in prefixed(&client_hello(SETTINGS, &string(&"a".repeat(100)))) {
         raw.send_bytes(&[byte]).await;
         sleep(Duration::from_millis(20)).await;
         if started.elapsed() > Duration::from_secs(1) {
             break;
         }
     }
-    let text = raw.expect_misunderstood().await;
+    let text = raw.expect_rejected_hello().await;
     assert!(text.contains("too long"), "{text}");
     healthy.check().await;
 }

@@ -131,14 +131,14 @@ async fn protocol_error_of_a_server_ends_the_client() {
         ("4 GiB announced", vec![0xff; 4], "limit"),
         ("an unknown kind", prefixed(&[0x0b]), "unknown kind"),
         ("a frame of clients", prefixed(&[9]), "wrong side"),
-        ("a second welcome", prefixed(&welcome(TERMS)), "unknown kind"),
+        ("a second welcome", prefixed(&server_hello(SETTINGS)), "unknown kind"),
         ("more credit than was taken", prefixed(&credit(1, 1)), "given back"),
         ("an id in flight", prefixed(&request(1, WAIT, &[])).repeat(2), "in flight"),
     ];
     for (what, bytes, words) in cases {
         let (client, mut raw) = connected(Limits::default()).await;
         raw.send_bytes(&bytes).await;
-        let text = raw.expect_violation().await;
+        let text = raw.expect_protocol_error().await;
         assert!(text.contains(words), "{what}: {text}");
         let reason = timeout(PATIENCE, client.disconnected()).await.expect("the client knows");
         assert!(matches!(&reason, DisconnectReason::ProtocolViolation(text) if text.contains(words)), "{reason:?}");
@@ -151,7 +151,7 @@ async fn server_beyond_the_clients_window_is_disconnected() {
     for id in 0..3 {
         raw.send(&request(id * 2 + 1, WAIT, &[])).await;
     }
-    let text = raw.expect_violation().await;
+    let text = raw.expect_protocol_error().await;
     assert!(text.contains("window"), "{text}");
 }
 

@@ -26,7 +26,7 @@ async fn violation(bytes: &[u8], code: u16) -> String {
     let bystander = Client::builder().connect(&format!("ws://{address}")).await.unwrap();
     let mut raw = Raw::established(address).await;
     raw.send(bytes).await;
-    let text = raw.expect_violation(code).await;
+    let text = raw.expect_protocol_error(code).await;
     eventually("only the second client is left", || server.sockets().len() == 1).await;
     assert!(bystander.is_connected());
     text
