@@ -37,7 +37,7 @@ impl RandomClient {
 
     pub(super) async fn run(mut self, stop: CancellationToken) {
         // The clients connect one after another.
-        sleep(self.rest.mul_f64(fastrand::f64())).await;
+        sleep(self.pause.mul_f64(fastrand::f64())).await;
         while !stop.is_cancelled() {
             let handler = Handler { tally: Arc::clone(&self.tally), last: AtomicU64::new(0) };
             let limits = Limits { authentication: Duration::from_secs(5), ..Limits::default() };
