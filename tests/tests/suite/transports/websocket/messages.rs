@@ -93,7 +93,7 @@ async fn batched_emits_are_separate_messages() {
         async move { received.send(socket).unwrap() }
     });
     let server = server.bind("ws://127.0.0.1:0").await.unwrap();
-    let mut raw = Raw::welcomed(server.local_addr()).await;
+    let mut raw = Raw::established(server.local_addr()).await;
     let socket = receives.recv().await.unwrap();
     let sizes = [0, 1, 117, 118, 200, 5000, 65_526, 65_527, 200_000];
     for size in sizes {
