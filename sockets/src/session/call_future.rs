@@ -14,25 +14,11 @@ use std::{
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Described, Session, State, Waiter, WakeList, wake_list::Wakeup};
+use super::{Described, Session, Waiter};
 use crate::codec::{self, DecodeError, EncodeError, Payload, decode_within};
 use crate::failing_element::failing_element;
 use crate::{call_error::CallError, clock::now, handler_context::call_origin};
 use sockets_proto::{CallId, CallResult, clamp_timeout};
-
-/// The slot for the result of a request, and the waker of its caller.
-pub(super) struct WaitSlot {
-    result: Option<CallResult>,
-    waker: Option<Waker>,
-    /// The result is in a buffer of its own.
-    detached: bool,
-}
-
-/// The number of batches after which results are copied out of their buffers, if their callers have
-/// not taken them.
-const DETACH_AFTER_BATCHES: u8 = 64;
-/// The length from which a reply is not copied: it takes most of its buffer.
-const MAX_COPIED: usize = 8 * 1024;
 
 /// The future of a request that has been sent. If it is dropped before the result arrives, it
 /// cancels the request.
@@ -132,7 +118,7 @@ impl Session {
         let now = now();
         let mut state = self.begin_sending()?;
         state.signatures.check(callee)?;
-        let slot = state.wait_slots.insert(WaitSlot { result: None, waker: Some(waker), detached: false });
+        let slot = state.wait_slots.insert(waker);
         match state.core.request(now, callee.key(), timeout, payload, Waiter::Caller(slot), call_origin()) {
             Ok(id) => {
                 state.arm_for(timeout, now);
@@ -153,48 +139,6 @@ impl Session {
     }
 }
 
-impl State {
-    /// Stores the results of calls that have ended together. Returns the wake-ups of their callers.
-    pub(super) fn deliver_all(&mut self, results: Vec<(Waiter, CallResult)>) -> WakeList {
-        let mut wakes = WakeList::new();
-        for (consumer, result) in results {
-            wakes.add(self.complete(consumer, result));
-        }
-        wakes
-    }
-
-    /// Copies replies out of the buffers in which they were received, if their callers have not
-    /// taken them for a while. Otherwise each could keep a whole buffer. Replies that are taken at
-    /// once are not copied.
-    pub(super) fn detach_old_results(&mut self) {
-        self.batches = (self.batches + 1) % DETACH_AFTER_BATCHES;
-        if self.batches > 0 {
-            return;
-        }
-        for (_, slot) in &mut self.wait_slots {
-            if let Some(CallResult::Reply(reply)) = &mut slot.result
-                && !mem::replace(&mut slot.detached, true)
-                && reply.len() < MAX_COPIED
-            {
-                *reply = Bytes::copy_from_slice(reply);
-            }
-        }
-    }
-
-    /// Stores a result. The lock is held since the call was removed from the table. Once it is
-    /// released, the caller may drop its future, and another call may use the slot.
-    pub(super) fn complete(&mut self, consumer: Waiter, result: CallResult) -> Option<Wakeup> {
-        match consumer {
-            Waiter::Member(member) => Some(Wakeup::Member(member, result)),
-            Waiter::Caller(slot) => {
-                let slot = self.wait_slots.get_mut(slot)?;
-                slot.result = Some(result);
-                slot.waker.take().map(Wakeup::Wake)
-            }
-        }
-    }
-}
-
 impl Future for CallFuture<'_> {
     type Output = CallResult;
 
@@ -207,15 +151,15 @@ impl Future for CallFuture<'_> {
         let mut waker = None;
         loop {
             let mut state = self.session.state.lock();
-            let slot = &mut state.wait_slots[self.slot];
-            if slot.result.is_some() {
-                let slot = state.wait_slots.remove(self.slot);
+            if let Some(result) = state.wait_slots.take_result(self.slot) {
                 drop(state);
                 self.is_complete = true;
-                return slot.result.map_or(Poll::Pending, Poll::Ready);
+                return Poll::Ready(result);
             }
             if waker.is_some() {
-                mem::swap(&mut slot.waker, &mut waker);
+                waker = state.wait_slots.replace_waker(self.slot, waker);
+                drop(state);
+                drop(waker);
                 return Poll::Pending;
             }
             drop(state);
@@ -232,7 +176,7 @@ impl Drop for CallFuture<'_> {
         let mut state = self.session.state.lock();
         // Its waker is dropped without the lock.
         let slot = state.wait_slots.remove(self.slot);
-        if slot.result.is_some() {
+        if slot.has_result() {
             // The core has removed the call, and another call may have its id.
             drop(state);
             return;

@@ -56,7 +56,7 @@ impl Session {
             state.flush_requested |= !state.core.outbox().is_empty();
         }
         state.closing(now)?;
-        if state.has_resumed_connection() {
+        if state.reattach.has_offer() {
             return Err(DisconnectReason::Superseded);
         }
         drop(state);
@@ -84,7 +84,7 @@ impl Session {
         let mut state = self.state.lock();
         state.dispatching = Some(now);
         state.queued_before = state.core.outbox().len();
-        state.detach_old_results();
+        state.wait_slots.detach_old_results();
     }
 
     /// Ends a batch, and writes the messages that it has queued.
@@ -126,9 +126,9 @@ impl Session {
                 Event::Completed { consumer: consumer @ Waiter::Member(_), answer } => {
                     // The program may take it late, with the results of many other members. It must
                     // not keep the buffer of the batch.
-                    wakes.add(state.complete(consumer, batch.detach_result(answer)));
+                    wakes.add(state.wait_slots.complete(consumer, batch.detach_result(answer)));
                 }
-                Event::Completed { consumer, answer } => wakes.add(state.complete(consumer, answer)),
+                Event::Completed { consumer, answer } => wakes.add(state.wait_slots.complete(consumer, answer)),
                 Event::Handled => {}
                 Event::Cancelled(handler) => return Ok(Some(Received::Cancelled(handler))),
                 Event::Revoked(id) => return Ok(Some(Received::Revoked(id))),
@@ -146,15 +146,15 @@ impl Session {
                 }
                 Event::Announcement(signatures) => return Ok(Some(Received::Announced(signatures))),
                 Event::Acknowledged => {
-                    state.confirm_token();
+                    state.reattach.confirm_token();
                     state.broadcast.note_progress();
-                    if state.has_pending_replies() {
+                    if !state.replies.is_empty() {
                         state.notify_capacity();
                     }
                 }
                 Event::Closed { reason, text } => {
                     if reason == CloseReason::Restarting {
-                        state.set_restart_delay(delayed(&text).0);
+                        state.reattach.set_restart_delay(delayed(&text).0);
                     }
                     return Ok(Some(Received::Closed(DisconnectReason::from_close(reason, text))));
                 }
@@ -237,7 +237,7 @@ impl Session {
             // The session is idle. The core has released its memory, too.
             state.wait_slots.shrink_to_fit();
         }
-        let wakes = state.deliver_all(ended);
+        let wakes = state.wait_slots.complete_all(ended);
         // Messages of callers are left to their requested flush: the callers may queue more before
         // it.
         let queued = state.core.outbox().len() > before || state.core.has_control_frames();

@@ -75,9 +75,9 @@ impl Session {
             return;
         }
         let (results, handlers) = if state.is_detached() { state.core.close_detached() } else { state.core.close() };
-        let wakes = state.deliver_all(results);
+        let wakes = state.wait_slots.complete_all(results);
         let hooks = std::mem::take(&mut state.hooks);
-        let offer = state.take_resumed_connection();
+        let offer = state.reattach.take_offer();
         state.give_up_waiting();
         drop(state);
         // Hooks come first, so that they run whatever a user's value does when it is dropped below.
@@ -150,7 +150,7 @@ impl Session {
             let mut state = self.state.lock();
             let reason = match restart.filter(|_| state.core.positions().is_some()) {
                 Some((delay, at)) => {
-                    state.set_restart_delay(delay);
+                    state.reattach.set_restart_delay(delay);
                     DisconnectReason::Restarting { at }
                 }
                 None => DisconnectReason::ShuttingDown,
@@ -195,7 +195,8 @@ impl Session {
         let mut state = self.state.lock();
         state.core.discard();
         self.is_released.store(true, Ordering::Release);
-        state.release_share();
+        let bytes = state.replies.bytes();
+        state.reattach.release_share(bytes);
         drop(state);
         self.state.changed.notify_waiters();
     }

@@ -10,6 +10,7 @@ mod describe;
 mod detached_bytes;
 
 mod handler_slot;
+mod held_handler;
 mod inbound;
 mod interceptor;
 
@@ -19,6 +20,8 @@ mod multi_call;
 mod outbound;
 mod peer;
 mod pending_replies;
+mod pending_reply;
+mod reattach_state;
 mod resolved;
 mod responder;
 mod resumption;
@@ -29,6 +32,7 @@ mod slow;
 mod state_lock;
 mod stats;
 mod suspended;
+mod wait_slots;
 mod wake_list;
 mod write_progress;
 mod writer;
@@ -46,7 +50,6 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::future::AbortHandle;
-use slab::Slab;
 
 #[cfg(feature = "middleware")]
 pub(crate) use self::interceptor::SendFn;
@@ -57,18 +60,6 @@ pub use self::{
     responder::Responder,
     service::Service,
     stats::Stats,
-};
-use self::{
-    call_future::WaitSlot,
-    lifecycle::{Closing, Hook},
-    pending_replies::PendingReplies,
-    resumption::ReattachState,
-    signatures::Signatures,
-    slow::Slowness,
-    state_lock::{Recorded, StateGuard, StateLock},
-    stats::Counters,
-    write_progress::WriteProgress,
-    writer::Writer,
 };
 pub(crate) use self::{
     describe::{Described, cannot_decode, cannot_encode},
@@ -85,6 +76,18 @@ pub(crate) use self::{
     slow::{SLOW, SlowPermit},
     suspended::run_suspended,
     wake_list::WakeList,
+};
+use self::{
+    lifecycle::{Closing, Hook},
+    pending_replies::PendingReplies,
+    reattach_state::ReattachState,
+    signatures::Signatures,
+    slow::Slowness,
+    state_lock::{Recorded, StateGuard, StateLock},
+    stats::Counters,
+    wait_slots::WaitSlots,
+    write_progress::WriteProgress,
+    writer::Writer,
 };
 use crate::lock::{DroppedUnlocked, Mutex, RwLock};
 use crate::{
@@ -106,9 +109,7 @@ enum Waiter {
 #[expect(clippy::struct_excessive_bools, reason = "they are independent of each other")]
 struct State {
     core: SessionCore<Waiter, AbortHandle>,
-    wait_slots: Slab<WaitSlot>,
-    /// The number of batches that were handled since old results were detached, modulo a constant.
-    batches: u8,
+    wait_slots: WaitSlots,
     /// The signatures of the methods that the peer serves.
     signatures: Signatures,
     /// The time at which the driver began to dispatch the current batch. It writes after the batch.
@@ -119,8 +120,7 @@ struct State {
     flush_requested: bool,
     /// The number of emits that wait for capacity. Other emits must not overtake them.
     emits_waiting: usize,
-    /// The replies that wait for capacity. `None` until there was a waiting or a large reply.
-    replies: Option<Box<PendingReplies>>,
+    replies: PendingReplies,
     /// The time until which the driver sleeps.
     timer: Option<Instant>,
     driver: Waker,
@@ -130,7 +130,7 @@ struct State {
     going_away: bool,
     /// Calls are held until queued replies have been written.
     backpressured: bool,
-    /// The data with which the session moves to another connection.
+
     reattach: ReattachState,
     /// Set if the local endpoint ends the session.
     closing: Option<Box<Closing>>,
@@ -144,7 +144,7 @@ struct State {
 impl State {
     /// Returns the number of bytes that the session holds for its peer.
     fn held_bytes(&self) -> usize {
-        self.core.held_bytes() + self.pending_reply_bytes() + self.signatures.bytes()
+        self.core.held_bytes() + self.replies.bytes() + self.signatures.bytes()
     }
 
     /// Returns the current time, or the start of the current batch. Reading the clock for each
@@ -258,14 +258,13 @@ impl Session {
                 label,
                 State {
                     core,
-                    wait_slots: Slab::new(),
-                    batches: 0,
+                    wait_slots: WaitSlots::default(),
                     signatures: Signatures::default(),
                     dispatching: None,
                     queued_before: 0,
                     flush_requested: false,
                     emits_waiting: 0,
-                    replies: None,
+                    replies: PendingReplies::default(),
                     timer: None,
                     driver: Waker::noop().clone(),
                     ready,

@@ -5,7 +5,7 @@ use std::sync::{Arc, atomic::Ordering};
 
 use bytes::Bytes;
 
-use super::{Session, State, StateGuard, pending_replies::PendingReply};
+use super::{Session, State, StateGuard, pending_reply::PendingReply};
 use crate::codec::{self, Payload};
 use crate::{call_error::CallError, clock::now, handler_context::call_origin};
 use sockets_proto::{CallId, HandlerId, Response, SendOutcome, VolatileEmit, WindowPermit};
@@ -115,7 +115,7 @@ impl Session {
         }
         self.sync_broadcasts(&mut state);
         if let Response::Reply(payload) = response {
-            state.record_reply(key, payload.len());
+            state.replies.record_length(key, payload.len());
             if !state.admits_reply(payload.len()) {
                 self.update_pressure(&mut state);
                 return true;

@@ -17,7 +17,7 @@ use crate::{
     refusal::Refusal,
     transport::{Link, Transmit},
 };
-use sockets_proto::{KeepAlive, SendBuffer, Token, Tokens};
+use sockets_proto::{KeepAlive, SendBuffer, Token};
 
 /// A connection with which a client resumes its session on the server.
 pub(crate) struct ResumedConnection {
@@ -74,48 +74,16 @@ pub(crate) enum Checked {
 /// The reason of a detached session that ends since it holds too many bytes.
 const TOO_MANY_BYTES: &str = "its connection was lost, and detached sessions hold more than `resume_sessions_bytes`";
 
-/// The data of a session that concerns its next connection.
-#[derive(Default)]
-pub(super) struct ReattachState {
-    /// A connection that the driver has not attached yet.
-    offer: Option<Box<ResumedConnection>>,
-    /// The tokens that resume a server's session.
-    tokens: Option<Box<Tokens>>,
-    /// The number of the latest attempt with an accepted request.
-    attempt: u64,
-    /// The share of a detached session in the bytes that all detached sessions of its server hold.
-    share: Option<DetachedShare>,
-    /// The milliseconds after which the client reconnects if the server restarts.
-    restart_delay: u32,
-}
-
 impl State {
-    /// Returns `true` if another connection replaces the current connection.
-    pub(super) fn has_resumed_connection(&self) -> bool {
-        self.reattach.offer.is_some()
-    }
-
-    pub(super) fn take_resumed_connection(&mut self) -> Option<Box<ResumedConnection>> {
-        self.reattach.offer.take()
-    }
-
     pub(super) fn is_detached(&self) -> bool {
         self.core.is_detached()
-    }
-
-    /// Sets the time after which the client reconnects if the server restarts.
-    pub(super) fn set_restart_delay(&mut self, delay: Duration) {
-        self.reattach.restart_delay = u32::try_from(delay.as_millis()).unwrap_or(u32::MAX);
     }
 
     /// Adjusts the share of a detached session that has queued a message. The session is closed if
     /// it holds too many bytes.
     pub(super) fn update_share(&mut self) {
-        if self.reattach.share.is_some() {
-            let bytes = self.held_bytes();
-            if self.reattach.share.as_ref().is_some_and(|share| share.is_outdated(bytes)) {
-                self.adjust_share(bytes);
-            }
+        if self.reattach.is_share_outdated(|| self.held_bytes()) {
+            self.adjust_share(self.held_bytes());
         }
     }
 
@@ -135,42 +103,23 @@ impl State {
     /// bytes, and this session holds more than an equal part.
     #[cold]
     fn adjust_share(&mut self, bytes: usize) -> bool {
-        let fits = self.reattach.share.as_mut().is_none_or(|share| share.adjust(bytes));
+        let fits = self.reattach.adjust_share(bytes);
         if !fits {
             self.close(DisconnectReason::Lost(TOO_MANY_BYTES.into()));
         }
         fits
-    }
-
-    /// Releases the share of a session that has ended, except for the bytes of replies that still
-    /// wait.
-    pub(super) fn release_share(&mut self) {
-        let bytes = self.pending_reply_bytes();
-        let share = self.reattach.share.as_mut().filter(|_| bytes > 0);
-        if share.is_none_or(|share| !share.adjust(bytes)) {
-            self.reattach.share = None;
-        }
-    }
-
-    /// Confirms the new token after an acknowledgement. The client sends frames only after it has
-    /// received the token.
-    #[cold]
-    pub(super) fn confirm_token(&mut self) {
-        if let Some(tokens) = &mut self.reattach.tokens {
-            tokens.confirm();
-        }
     }
 }
 
 impl Session {
     /// Sets the first token that resumes this session.
     pub(crate) fn set_token(&self, token: Token) {
-        self.state.lock().reattach.tokens = Some(Box::new(Tokens::new(token)));
+        self.state.lock().reattach.set_token(token);
     }
 
     /// Returns `true` if this token resumes this session.
     pub(crate) fn verify_token(&self, token: &Token) -> bool {
-        self.state.lock().reattach.tokens.as_ref().is_some_and(|tokens| tokens.verify(token))
+        self.state.lock().reattach.verify(token)
     }
 
     /// Checks a resumption request. The session ends if a peer needs frames that are not retained
@@ -200,10 +149,9 @@ impl Session {
     }
 
     fn check_request(&self, state: &State, request: &ResumeRequest) -> Checked {
-        let is_token_valid = state.reattach.tokens.as_ref().is_some_and(|tokens| tokens.verify(&request.token));
-        if !is_token_valid || self.is_over(state) || state.going_away {
+        if !state.reattach.verify(&request.token) || self.is_over(state) || state.going_away {
             Checked::Invalid
-        } else if request.attempt <= state.reattach.attempt {
+        } else if state.reattach.is_superseded(request.attempt) {
             Checked::Superseded
         } else {
             Checked::Resumable
@@ -216,9 +164,8 @@ impl Session {
         let mut state = self.state.lock();
         let (declined, message) = match self.check_request(&state, &offer.request) {
             Checked::Resumable => {
-                state.reattach.attempt = offer.request.attempt;
                 state.wake_driver();
-                (state.reattach.offer.replace(Box::new(offer)), SUPERSEDED)
+                (state.reattach.replace_offer(Box::new(offer)), SUPERSEDED)
             }
             Checked::Superseded => (Some(Box::new(offer)), SUPERSEDED),
             Checked::Invalid => (Some(Box::new(offer)), OVER),
@@ -232,18 +179,18 @@ impl Session {
     /// Keeps a connection that cannot be accepted. It is declined when the session has ended.
     pub(crate) fn keep_offer(&self, offer: Box<ResumedConnection>) {
         let mut state = self.state.lock();
-        if state.has_resumed_connection() {
+        if state.reattach.has_offer() {
             drop(state);
             offer.decline(SUPERSEDED);
         } else {
-            state.reattach.offer = Some(offer);
+            state.reattach.replace_offer(offer);
         }
     }
 
     /// Waits for another connection. Only the driver's task calls this.
     pub(crate) async fn resumed_connection(&self) -> Box<ResumedConnection> {
         // `offer_connection` wakes the driver.
-        poll_fn(|_| match self.state.lock().take_resumed_connection() {
+        poll_fn(|_| match self.state.lock().reattach.take_offer() {
             Some(offer) => Poll::Ready(offer),
             None => Poll::Pending,
         })
@@ -253,7 +200,7 @@ impl Session {
     /// Returns the time after which the client reconnects if the server restarts. Each client has
     /// its own.
     pub(crate) fn restart_delay(&self) -> Duration {
-        Duration::from_millis(self.state.lock().reattach.restart_delay.into())
+        self.state.lock().reattach.restart_delay()
     }
 
     /// Returns `true` if the session has no connection.
@@ -262,7 +209,7 @@ impl Session {
     }
 
     pub(crate) fn has_resumed_connection(&self) -> bool {
-        self.state.lock().has_resumed_connection()
+        self.state.lock().reattach.has_offer()
     }
 
     /// Returns the position up to which frames have been received, and the position from which sent
@@ -294,7 +241,7 @@ impl Session {
             | DisconnectReason::Silent
             | DisconnectReason::TooSlow
             | DisconnectReason::Restarting { .. } => true,
-            DisconnectReason::Superseded => state.has_resumed_connection(),
+            DisconnectReason::Superseded => state.reattach.has_offer(),
             DisconnectReason::Refused(refusal) => refusal.retry_after().is_some() && !state.core.is_server(),
             _ => false,
         };
@@ -311,7 +258,7 @@ impl Session {
         let mut state = self.state.lock();
         state.core.detach();
         state.core.clear_go_away();
-        state.reattach.share = share;
+        state.reattach.set_share(share);
         self.write_progress.record_closed();
         let deferred = state.unlock();
         let stopped = writer.stop();
@@ -346,12 +293,12 @@ impl Session {
         let mut writer = self.writer.lock();
         let mut state = self.state.lock();
         let Some(retransmitted) = state.core.resume(now(), position) else { return false };
-        state.reattach.share = None;
+        state.reattach.set_share(None);
         let mut outbox = SendBuffer::default();
         outbox.push_exact(first);
         outbox.extend(&retransmitted);
-        if let (Some(tokens), Some((used, next))) = (&mut state.reattach.tokens, tokens) {
-            tokens.rotate(used, next);
+        if let Some((used, next)) = tokens {
+            state.reattach.rotate(used, next);
         }
         state.queued_before = 0;
         state.broadcast.note_progress();
@@ -382,7 +329,7 @@ impl Session {
         );
         // The new server may have a shorter idle timeout.
         state.core.set_keep_alive(KeepAlive::new(now(), self.limits.keep_alive(), peer_settings.idle_timeout, phase()));
-        let wakes = state.deliver_all(results);
+        let wakes = state.wait_slots.complete_all(results);
         state.signatures = Signatures::default();
         state.queued_before = 0;
         if let Some(announcement) = routes.announcement() {

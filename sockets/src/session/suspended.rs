@@ -10,7 +10,7 @@ use std::{
 use sockets_proto::{HandlerId, clamp_timeout};
 use tokio::{sync::Mutex, time::timeout_at};
 
-use super::{Session, State, handler_slot::HandlerFuture, pending_replies::HeldHandler};
+use super::{Session, State, handler_slot::HandlerFuture, held_handler::HeldHandler};
 use crate::{clock::now, disconnect_reason::DisconnectReason, handler_context::run_handler};
 
 /// Runs a suspended handler of the method with this key to its end.
@@ -45,11 +45,24 @@ async fn until_woken() {
     poll_fn(|_| if std::mem::replace(&mut polled, true) { Poll::Ready(()) } else { Poll::Pending }).await;
 }
 
+impl State {
+    /// Returns `true` if the handlers of methods with large replies are held. Either a full queue
+    /// of replies waits, or the session ends since it would hold too many bytes while it is
+    /// detached.
+    pub(super) fn is_under_pressure(&self) -> bool {
+        self.replies.bytes() >= self.core.queue_limit() || self.is_detached() && self.closing.is_some()
+    }
+}
+
 impl Session {
     /// Returns `true` if this handler must not be resumed now.
     fn holds_handler(&self, key: u64, handler: HandlerId) -> bool {
         let HandlerId::Request(call) = handler else { return false };
-        self.reply_pressure.load(Ordering::Relaxed) && self.state.lock().holds_handler(key, call)
+        if !self.reply_pressure.load(Ordering::Relaxed) {
+            return false;
+        }
+        let state = self.state.lock();
+        state.is_under_pressure() && state.replies.may_grow(key, call)
     }
 
     /// Polls the handler once, with a permit if handlers of this session are slow. Returns `None`
@@ -115,7 +128,7 @@ impl Session {
     pub(super) fn update_pressure(&self, state: &mut State) {
         let is_under_pressure = state.is_under_pressure();
         if self.reply_pressure.swap(is_under_pressure, Ordering::Relaxed) && !is_under_pressure {
-            state.end_pressure();
+            state.replies.end_pressure();
             state.notify_capacity();
         }
     }

@@ -215,7 +215,7 @@ impl Session {
                 if mem::take(&mut state.backpressured) {
                     state.wake_driver();
                 }
-                if state.emits_waiting > 0 || state.has_pending_replies() {
+                if state.emits_waiting > 0 || !state.replies.is_empty() {
                     state.notify_capacity();
                 }
                 Deferred::merge(&mut deferred, state.unlock());

@@ -1,0 +1,108 @@
+//! The slots of callers that wait for results.
+
+use std::{mem, task::Waker};
+
+use bytes::Bytes;
+use slab::Slab;
+
+use super::{Waiter, WakeList, wake_list::Wakeup};
+use sockets_proto::CallResult;
+
+/// The number of batches after which results are copied out of their buffers, if their callers have
+/// not taken them.
+const DETACH_AFTER_BATCHES: u8 = 64;
+/// The length from which a reply is not copied: it takes most of its buffer.
+const MAX_COPIED: usize = 8 * 1024;
+
+/// The slots of a session.
+#[derive(Default)]
+pub(super) struct WaitSlots {
+    slots: Slab<WaitSlot>,
+    /// The number of batches that were handled since old results were detached, modulo a constant.
+    batches: u8,
+}
+
+/// The slot for the result of a request, and the waker of its caller.
+pub(super) struct WaitSlot {
+    result: Option<CallResult>,
+    waker: Option<Waker>,
+    /// The result is in a buffer of its own.
+    detached: bool,
+}
+
+impl WaitSlots {
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Adds the slot of a caller with this waker.
+    pub(super) fn insert(&mut self, waker: Waker) -> usize {
+        self.slots.insert(WaitSlot { result: None, waker: Some(waker), detached: false })
+    }
+
+    /// Removes a slot, which the caller drops without the lock, since it has a waker.
+    pub(super) fn remove(&mut self, slot: usize) -> WaitSlot {
+        self.slots.remove(slot)
+    }
+
+    /// Removes a slot if it has a result. Then it has no waker.
+    pub(super) fn take_result(&mut self, slot: usize) -> Option<CallResult> {
+        if self.slots[slot].result.is_some() { self.slots.remove(slot).result } else { None }
+    }
+
+    /// Returns the old waker, which the caller drops without the lock.
+    pub(super) fn replace_waker(&mut self, slot: usize, waker: Option<Waker>) -> Option<Waker> {
+        mem::replace(&mut self.slots[slot].waker, waker)
+    }
+
+    /// Stores the results of calls that have ended together. Returns the wake-ups of their callers.
+    pub(super) fn complete_all(&mut self, results: Vec<(Waiter, CallResult)>) -> WakeList {
+        let mut wakes = WakeList::new();
+        for (consumer, result) in results {
+            wakes.add(self.complete(consumer, result));
+        }
+        wakes
+    }
+
+    /// Stores a result. The lock is held since the call was removed from the table. Once it is
+    /// released, the caller may drop its future, and another call may use the slot.
+    pub(super) fn complete(&mut self, consumer: Waiter, result: CallResult) -> Option<Wakeup> {
+        match consumer {
+            Waiter::Member(member) => Some(Wakeup::Member(member, result)),
+            Waiter::Caller(slot) => {
+                let slot = self.slots.get_mut(slot)?;
+                slot.result = Some(result);
+                slot.waker.take().map(Wakeup::Wake)
+            }
+        }
+    }
+
+    /// Copies replies out of the buffers in which they were received, if their callers have not
+    /// taken them for a while. Otherwise each could keep a whole buffer. Replies that are taken at
+    /// once are not copied. It is called for each batch.
+    pub(super) fn detach_old_results(&mut self) {
+        self.batches = (self.batches + 1) % DETACH_AFTER_BATCHES;
+        if self.batches > 0 {
+            return;
+        }
+        for (_, slot) in &mut self.slots {
+            if let Some(CallResult::Reply(reply)) = &mut slot.result
+                && !mem::replace(&mut slot.detached, true)
+                && reply.len() < MAX_COPIED
+            {
+                *reply = Bytes::copy_from_slice(reply);
+            }
+        }
+    }
+
+    /// Releases unused memory.
+    pub(super) fn shrink_to_fit(&mut self) {
+        self.slots.shrink_to_fit();
+    }
+}
+
+impl WaitSlot {
+    pub(super) fn has_result(&self) -> bool {
+        self.result.is_some()
+    }
+}
