@@ -1,20 +1,20 @@
-//! Where a simulation's choices come from: a seed, or the bytes of a fuzzer.
+//! The source of a simulation's choices: a seed, or the bytes of a fuzzer.
 
-/// Numbers that nobody planned, and that are the same each time.
+/// A reproducible sequence of numbers.
 pub(super) enum Choices<'a> {
     #[cfg(test)]
     Seeded(u64),
-    /// Read from the front. When there are none left, all numbers are 0.
+    /// Numbers are read from the front. After the last byte, all numbers are 0.
     Given(&'a [u8]),
 }
 
 impl Choices<'_> {
-    /// Whether there is nothing left to choose from.
+    /// Returns `true` if all bytes are used.
     pub(super) fn are_over(&self) -> bool {
         matches!(self, Self::Given([]))
     }
 
-    /// A number below `end`, or 0.
+    /// Returns a number below `end`, or 0.
     pub(super) fn below(&mut self, end: u64) -> u64 {
         match self {
             // SplitMix64.
@@ -26,14 +26,14 @@ impl Choices<'_> {
                 mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
                 (mixed ^ (mixed >> 31)) % end.max(1)
             }
-            // As few bytes as do, so that each byte of the input means something.
+            // Uses as few bytes as possible, so that each byte of the input has an effect.
             Self::Given(bytes) => {
                 let mut number = 0;
-                let mut rest = end.saturating_sub(1);
-                while let Some((first, behind)) = bytes.split_first().filter(|_| rest > 0) {
+                let mut detach = end.saturating_sub(1);
+                while let Some((first, rest_of_bytes)) = bytes.split_first().filter(|_| detach > 0) {
                     number = number << 8 | u64::from(*first);
-                    *bytes = behind;
-                    rest >>= 8;
+                    *bytes = rest_of_bytes;
+                    detach >>= 8;
                 }
                 number % end.max(1)
             }
@@ -48,12 +48,12 @@ impl Choices<'_> {
         first + u32::try_from(self.below(u64::from(last - first) + 1)).unwrap_or(0)
     }
 
-    /// True so many times in a hundred.
+    /// Returns `true` with a probability of `chance` percent.
     pub(super) fn percent(&mut self, chance: u64) -> bool {
         self.below(100) < chance
     }
 
-    /// One of some weighted things, by its place.
+    /// Returns the index of a weight, with a probability proportional to it.
     pub(super) fn weighted(&mut self, weights: &[u64]) -> usize {
         let mut left = self.below(weights.iter().sum());
         for (at, weight) in weights.iter().enumerate() {

@@ -1,4 +1,5 @@
-//! The only door between the simulation and the core: what changes inside of `proto` is met here.
+//! The interface between the simulation and the core. Only this module depends on the signatures of
+//! the core.
 
 use std::{
     io::IoSlice,
@@ -15,19 +16,19 @@ use sockets_proto::{
     next_frame, shared_emit, shared_request,
 };
 
-/// What a side accepts, and how much may wait in it.
+/// The limits of an endpoint.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Setting {
+pub(super) struct Limits {
     pub(super) max_frame: u32,
     pub(super) calls: u32,
     pub(super) bytes: u32,
     pub(super) queue: usize,
-    /// How many bytes are kept for another link; 0 if there is none.
-    pub(super) kept: usize,
+    /// The number of bytes that are retained for another connection; 0 without resumption.
+    pub(super) retained: usize,
 }
 
-impl Setting {
-    fn terms(self) -> Settings {
+impl Limits {
+    fn settings(self) -> Settings {
         Settings { max_frame: self.max_frame, window: WindowSize { calls: self.calls, bytes: self.bytes } }
     }
 }
@@ -52,94 +53,95 @@ impl Shared {
 /// A core whose callers and handlers are numbers.
 pub(super) struct Engine {
     core: SessionCore<u64, u64>,
-    /// What is being written.
+    /// The bytes that are being written.
     writer: SendBuffer,
-    /// How much of what is to be written has been looked at.
-    seen: usize,
+    /// The number of bytes in the send buffer that have been checked.
+    checked: usize,
 }
 
 impl Engine {
-    pub(super) fn new(side: Role, ours: Setting, theirs: Setting) -> Self {
-        let mut core = SessionCore::new(side, ours.terms(), theirs.terms(), ours.queue);
-        if ours.kept > 0 && theirs.kept > 0 {
-            core.enable_resumption(ours.kept, theirs.kept);
+    pub(super) fn new(endpoint: Role, local: Limits, peer: Limits) -> Self {
+        let mut core = SessionCore::new(endpoint, local.settings(), peer.settings(), local.queue);
+        if local.retained > 0 && peer.retained > 0 {
+            core.enable_resumption(local.retained, peer.retained);
         }
-        Self { core, writer: SendBuffer::default(), seen: 0 }
+        Self { core, writer: SendBuffer::default(), checked: 0 }
     }
 
-    /// From now on, silence is minded.
-    pub(super) fn mind(&mut self, now: Instant, config: KeepAliveConfig, theirs: Option<Duration>, phase: f32) {
-        self.core.set_keep_alive(KeepAlive::new(now, config, theirs, phase));
+    /// Enables keep-alive.
+    pub(super) fn set_keep_alive(&mut self, now: Instant, config: KeepAliveConfig, peer: Option<Duration>, phase: f32) {
+        self.core.set_keep_alive(KeepAlive::new(now, config, peer, phase));
     }
 
-    /// The frames that are new in the queue to the wire.
+    /// Returns the frames that are new in the send buffer.
     pub(super) fn queued_frames(&mut self) -> Vec<Bytes> {
-        let outbox = self.core.outbox();
-        if outbox.len() == self.seen {
+        let buffer = self.core.send_buffer();
+        if buffer.len() == self.checked {
             return Vec::new();
         }
-        let mut new = bytes_of(outbox).split_off(self.seen);
-        self.seen = outbox.len();
+        let mut new = bytes_of(buffer).split_off(self.checked);
+        self.checked = buffer.len();
         let frames = std::iter::from_fn(|| next_frame(&mut new)).collect();
         assert!(new.is_empty(), "only whole frames are queued");
         frames
     }
 
-    /// Takes what is queued for the wire, all of which has been looked at. Gives what is said about the link behind it.
-    pub(super) fn hand_over(&mut self) -> Option<Bytes> {
+    /// Moves the checked frames from the send buffer to the writer. Returns the connection frame
+    /// after them, if there is one.
+    pub(super) fn transmit(&mut self) -> Option<Bytes> {
         self.core.poll_transmit(&mut self.writer);
-        let seen = std::mem::take(&mut self.seen);
-        let mut word = bytes_of(&self.writer).split_off(seen);
-        let frame = next_frame(&mut word);
-        assert!(word.is_empty(), "only one word is said");
+        let checked = std::mem::take(&mut self.checked);
+        let mut control = bytes_of(&self.writer).split_off(checked);
+        let frame = next_frame(&mut control);
+        assert!(control.is_empty(), "at most one connection frame");
         frame
     }
 
-    /// Writes some of that.
-    pub(super) fn write(&mut self, most: usize) -> Bytes {
+    /// Takes bytes from the writer.
+    pub(super) fn write(&mut self, max: usize) -> Bytes {
         let mut bytes = bytes_of(&self.writer);
-        bytes.truncate(most);
+        bytes.truncate(max);
         self.writer.advance(bytes.len());
         bytes
     }
 
-    /// Something has been written.
-    pub(super) fn go_on(&mut self, now: Instant) {
+    /// Notifies the core that bytes were written.
+    pub(super) fn on_writable(&mut self, now: Instant) {
         if self.core.has_evictable() {
             self.core.on_writable(now);
         }
     }
 
-    /// There is a link again, and what has waited for it may go.
-    pub(super) fn set_off(&mut self, now: Instant) {
+    /// Sends messages that waited for a connection.
+    pub(super) fn flush(&mut self, now: Instant) {
         self.core.on_writable(now);
     }
 
-    /// How many emits were dropped.
+    /// Returns the number of dropped emits.
     pub(super) fn dropped(&self) -> u64 {
         self.core.dropped()
     }
 
     pub(super) fn unwritten(&mut self) -> usize {
-        self.waiting() + self.writer.len()
+        self.unsent_bytes() + self.writer.len()
     }
 
-    /// Bytes that wait for the writer.
-    pub(super) fn waiting(&mut self) -> usize {
-        self.core.outbox().len()
+    /// Returns the number of bytes in the send buffer.
+    pub(super) fn unsent_bytes(&mut self) -> usize {
+        self.core.send_buffer().len()
     }
 
-    /// Whether more is going to be taken for the wire.
-    pub(super) fn takes(&self) -> bool {
+    /// Returns `true` if the writer is empty.
+    pub(super) fn is_written(&self) -> bool {
         self.writer.is_empty()
     }
 
-    /// Whether there is something to say about the link.
-    pub(super) fn owes_word(&self) -> bool {
+    /// Returns `true` if a connection frame is to be sent.
+    pub(super) fn has_control_frames(&self) -> bool {
         self.core.has_control_frames()
     }
 
-    pub(super) fn rest(&mut self) {
+    pub(super) fn detach(&mut self) {
         self.core.detach();
         self.core.clear_go_away();
     }
@@ -152,51 +154,52 @@ impl Engine {
         self.core.can_resume(position, 0)
     }
 
-    /// Returns how many bytes are held for the other side.
-    pub(super) fn held(&self) -> usize {
+    /// Returns the number of bytes that are held for the peer.
+    pub(super) fn held_bytes(&self) -> usize {
         self.core.held_bytes()
     }
 
-    /// How many bytes are kept.
-    pub(super) fn kept(&self) -> usize {
+    /// Returns the number of retained bytes.
+    pub(super) fn retained(&self) -> usize {
         self.core.retained()
     }
 
-    /// There is another link, to one who knows nothing of this session. Gives what [`close`](Self::close) does.
-    pub(super) fn start_anew(&mut self, now: Instant, ours: Setting, theirs: Setting) -> (Vec<(u64, bool)>, Vec<u64>) {
-        let (told, handlers) = self.core.reset(now, ours.terms(), theirs.terms(), theirs.kept);
+    /// Continues with a peer that does not know this session. Returns the same as
+    /// [`close`](Self::close).
+    pub(super) fn reset(&mut self, now: Instant, local: Limits, peer: Limits) -> (Vec<(u64, bool)>, Vec<u64>) {
+        let (ended, handlers) = self.core.reset(now, local.settings(), peer.settings(), peer.retained);
         self.writer = SendBuffer::default();
-        self.seen = 0;
-        (disconnected(told), handlers)
+        self.checked = 0;
+        (disconnected(ended), handlers)
     }
 
-    /// There is another link: all that it carries first.
+    /// Resumes on another connection. Returns the frames to send first.
     pub(super) fn resume(&mut self, now: Instant, position: u64) -> Bytes {
-        let mut resent = self.core.resume(now, position).expect("it is kept");
-        self.seen = 0;
-        let all = resent.take_all();
+        let mut retransmission = self.core.resume(now, position).expect("retained frames");
+        self.checked = 0;
+        let all = retransmission.take_all();
         self.writer = SendBuffer::default();
         self.writer.push_exact(all.clone());
         all
     }
 
     pub(super) fn emit_volatile(&mut self, payload: &[u8]) -> SendOutcome {
-        self.core.emit_volatile(&VolatileEmit::Own(super::acting::KEY, &as_encoded(payload)))
+        self.core.emit_volatile(&VolatileEmit::Own(super::actions::KEY, &as_encoded(payload)))
     }
 
     pub(super) fn handle(&mut self, now: Instant, frame: Bytes) -> Result<Event<u64, u64>, ProtocolError> {
         self.core.handle(now, frame)
     }
 
-    pub(super) fn heard_part(&mut self, now: Instant, bytes: usize) {
+    pub(super) fn on_partial(&mut self, now: Instant, bytes: usize) {
         self.core.on_partial(now, bytes);
     }
 
-    pub(super) fn is_silent(&mut self, now: Instant, listened: bool) -> bool {
-        self.core.poll_idle_timeout(now, listened)
+    pub(super) fn poll_idle_timeout(&mut self, now: Instant, input_drained: bool) -> bool {
+        self.core.poll_idle_timeout(now, input_drained)
     }
 
-    pub(super) fn say(&mut self, frame: Frame, text: &str) {
+    pub(super) fn send_control(&mut self, frame: Frame, text: &str) {
         self.core.send_control(frame, text);
     }
 
@@ -217,7 +220,7 @@ impl Engine {
     }
 
     /// Sends a member's copy of a message to an audience.
-    pub(super) fn share(
+    pub(super) fn send_shared(
         &mut self,
         now: Instant,
         message: &Shared,
@@ -230,10 +233,10 @@ impl Engine {
                 SendOutcome::Sent | SendOutcome::Pending => Ok(None),
                 refused => Err(refused),
             },
-            Shared::Request(ask) => {
-                let asked = self.core.request_shared(now, ask, consumer, by);
-                asked.map(|()| Some(ask.id())).map_err(|(refused, returned)| {
-                    assert_eq!(returned, consumer, "who asks in vain is given back");
+            Shared::Request(request) => {
+                let sent = self.core.request_shared(now, request, consumer, by);
+                sent.map(|()| Some(request.id())).map_err(|(refused, returned)| {
+                    assert_eq!(returned, consumer, "the consumer is returned");
                     refused
                 })
             }
@@ -244,20 +247,20 @@ impl Engine {
         self.core.cancel(now, id);
     }
 
-    pub(super) fn check_id(&self, open: HandlerId) -> Result<(), ProtocolError> {
-        self.core.check_id(open)
+    pub(super) fn check_id(&self, handler_id: HandlerId) -> Result<(), ProtocolError> {
+        self.core.check_id(handler_id)
     }
 
-    pub(super) fn suspend(&mut self, open: HandlerId, handler: u64) {
-        self.core.insert_handler(open, handler);
+    pub(super) fn insert_handler(&mut self, handler_id: HandlerId, handler: u64) {
+        self.core.insert_handler(handler_id, handler);
     }
 
-    pub(super) fn answer(&mut self, now: Instant, id: CallId, place: WindowPermit, outcome: &Response<'_>) {
-        self.core.respond(now, id, place, outcome);
+    pub(super) fn respond(&mut self, now: Instant, id: CallId, permit: WindowPermit, outcome: &Response<'_>) {
+        self.core.respond(now, id, permit, outcome);
     }
 
-    pub(super) fn end_emit(&mut self, open: HandlerId, place: WindowPermit) {
-        self.core.end_emit(open, place);
+    pub(super) fn end_emit(&mut self, handler_id: HandlerId, permit: WindowPermit) {
+        self.core.end_emit(handler_id, permit);
     }
 
     pub(super) fn next_timeout(&self) -> Option<Instant> {
@@ -268,10 +271,11 @@ impl Engine {
         self.core.handle_timeout(now)
     }
 
-    /// The callers that were told of the end, with whether their calls may have been executed, and the handlers to stop.
+    /// Ends the session. Returns the callers with whether their calls may have been executed, and
+    /// the handlers to cancel.
     pub(super) fn close(&mut self) -> (Vec<(u64, bool)>, Vec<u64>) {
-        let (told, handlers) = if self.core.is_detached() { self.core.close_detached() } else { self.core.close() };
-        (disconnected(told), handlers)
+        let (ended, handlers) = if self.core.is_detached() { self.core.close_detached() } else { self.core.close() };
+        (disconnected(ended), handlers)
     }
 
     pub(super) fn queued(&self) -> usize {
@@ -282,7 +286,7 @@ impl Engine {
         self.core.is_full()
     }
 
-    pub(super) fn unanswered(&self) -> usize {
+    pub(super) fn calls_in_flight(&self) -> usize {
         self.core.calls_in_flight()
     }
 
@@ -291,27 +295,27 @@ impl Engine {
     }
 }
 
-fn bytes_of(outbox: &SendBuffer) -> Bytes {
-    let mut slices = vec![IoSlice::new(&[]); outbox.len() / 16 + 2];
-    let filled = outbox.slices(&mut slices);
+fn bytes_of(buffer: &SendBuffer) -> Bytes {
+    let mut slices = vec![IoSlice::new(&[]); buffer.len() / 16 + 2];
+    let filled = buffer.slices(&mut slices);
     let all: Vec<u8> = slices[..filled].iter().flat_map(|slice| slice.iter().copied()).collect();
-    assert_eq!(all.len(), outbox.len(), "an outbox holds as many bytes as it says");
+    assert_eq!(all.len(), buffer.len(), "a send buffer has the length that it reports");
     all.into()
 }
 
-/// The callers that were told of the end, with whether their calls may have been executed.
-fn disconnected(told: Vec<(u64, CallResult)>) -> Vec<(u64, bool)> {
-    let told = told.into_iter().map(|(consumer, answer)| match answer {
+/// Returns the callers, with whether their calls may have been executed.
+fn disconnected(ended: Vec<(u64, CallResult)>) -> Vec<(u64, bool)> {
+    let ended = ended.into_iter().map(|(consumer, result)| match result {
         CallResult::Disconnected { maybe_executed } => (consumer, maybe_executed),
-        other => panic!("the end is {other:?}"),
+        other => panic!("unexpected result {other:?} at the end"),
     });
-    told.collect()
+    ended.collect()
 }
 
-/// Whether only a server may say this.
-pub(super) fn is_the_servers(farewell: CloseReason) -> bool {
+/// Returns `true` if only a server may send the reason.
+pub(super) fn is_server_only(reason: CloseReason) -> bool {
     matches!(
-        farewell,
+        reason,
         CloseReason::Kicked
             | CloseReason::ShuttingDown
             | CloseReason::NotReady
@@ -322,7 +326,7 @@ pub(super) fn is_the_servers(farewell: CloseReason) -> bool {
     )
 }
 
-/// As a value of these bytes comes from its encoding.
+/// Returns the payload in the form of an encoded value of these bytes.
 pub(super) fn as_encoded(payload: &[u8]) -> Payload<'_> {
     if payload.len() < SHARE_FROM { Payload::Copied(payload) } else { Payload::Shared(Bytes::copy_from_slice(payload)) }
 }

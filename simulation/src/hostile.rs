@@ -1,69 +1,70 @@
-//! A peer that knows the protocol, and keeps to it as it likes.
+//! A peer that knows the protocol and breaks it.
 
-use crate::{acting::KEY, choices::Choices, link::Pipe, side};
+use crate::{actions::KEY, choices::Choices, endpoint, link::Pipe};
 use sockets_proto::{CallId, CloseReason, FailureCode, Frame, PREFIX, Role};
 
 #[derive(Default)]
 pub(super) struct Hostile {
-    /// Requests that it has read.
-    heard: Vec<CallId>,
-    /// Requests that it has made.
-    made: Vec<CallId>,
-    /// How many of a hundred frames may break the rules.
+    /// The requests that it has received.
+    received: Vec<CallId>,
+    /// The requests that it has sent.
+    sent: Vec<CallId>,
+    /// The percentage of frames that may break the protocol.
     malice: u64,
-    /// It says any bytes, and not frames.
-    babbles: bool,
+    /// It sends random bytes instead of frames.
+    sends_garbage: bool,
     /// It has begun a frame that never ends.
     trickles: bool,
-    /// It reads nothing.
-    pub(super) deaf: bool,
+    /// It never reads.
+    pub(super) never_reads: bool,
 }
 
 impl Hostile {
-    pub(super) fn new(babbles: bool, malice: u64, deaf: bool) -> Self {
-        Self { malice, babbles, deaf, ..Self::default() }
+    pub(super) fn new(sends_garbage: bool, malice: u64, never_reads: bool) -> Self {
+        Self { malice, sends_garbage, never_reads, ..Self::default() }
     }
 
-    /// It reads a frame.
-    pub(super) fn hear(&mut self, mut frame: bytes::Bytes) {
+    /// Receives a frame.
+    pub(super) fn receive(&mut self, mut frame: bytes::Bytes) {
         if let Ok(Frame::Request { id, .. }) = Frame::decode(&mut frame) {
-            self.heard.push(id);
+            self.received.push(id);
         }
     }
 
-    /// Its next frame. It knows what the other side has in flight, also what it could not know.
-    pub(super) fn speak(&mut self, victim: &side::Side, largest: u64, choices: &mut Choices<'_>) -> Vec<u8> {
-        if self.babbles {
-            return babble(64, choices);
+    /// Returns its next frame. It uses the state of the peer, even beyond the knowledge of a real
+    /// peer.
+    pub(super) fn send(&mut self, victim: &endpoint::Endpoint, max_payload: u64, choices: &mut Choices<'_>) -> Vec<u8> {
+        if self.sends_garbage {
+            return random_bytes(64, choices);
         }
         let malicious = choices.percent(self.malice);
-        let size = choices.index(usize::try_from(largest).unwrap_or(0));
-        let legal = |length: usize| victim.incoming.window.admits(length);
+        let size = choices.index(usize::try_from(max_payload).unwrap_or(0));
+        let legal = |length: usize| victim.incoming.window.can_fit(length);
         match choices.weighted(&[6, 6, 5, 3, 3, 2, 3, 2, 2]) {
             0 if malicious || legal(9 + size) => frame(Frame::Emit { key: KEY }, &vec![7; size]),
             1 if malicious || legal(29 + size) => {
                 let id = self.some_id(malicious, choices);
-                self.made.push(id);
+                self.sent.push(id);
                 let timeout = [0, 1, 50, 5_000, u64::MAX][choices.index(5)];
                 frame(Frame::Request { id, timeout, key: KEY }, &vec![7; size])
             }
-            2 => match self.asked(victim, malicious, choices) {
+            2 => match self.reply_id(victim, malicious, choices) {
                 Some(id) => frame(Frame::Reply { id }, &vec![7; size]),
                 None => optional(size),
             },
-            3 => match self.asked(victim, malicious, choices) {
+            3 => match self.reply_id(victim, malicious, choices) {
                 Some(id) => frame(Frame::Failure { id, code: FailureCode::NoSuchMethod }, b"none"),
                 None => optional(size),
             },
             4 => {
-                let id = match choices.index(self.made.len() + 1) {
-                    at if at < self.made.len() => self.made[at],
+                let id = match choices.index(self.sent.len() + 1) {
+                    at if at < self.sent.len() => self.sent[at],
                     _ => self.some_id(true, choices),
                 };
                 frame(Frame::Cancel { id }, &[])
             }
             5 => {
-                let (calls, bytes) = victim.outgoing.emits();
+                let (calls, bytes) = victim.outgoing.emits_in_flight();
                 let (calls, bytes) = if malicious {
                     (choices.below(8).try_into().unwrap_or(1), choices.below(300))
                 } else {
@@ -71,8 +72,8 @@ impl Hostile {
                 };
                 if calls > 0 || malicious { frame(Frame::Credit { calls, bytes }, &[]) } else { optional(size) }
             }
-            // What is said before the other side has heard it is said twice.
-            6 if victim.kind == Role::Client && !victim.heard_ready => frame(Frame::Ready, &[]),
+            // A frame is repeated if the peer has not yet received the first one.
+            6 if victim.role == Role::Client && !victim.received_ready => frame(Frame::Ready, &[]),
             6 if malicious => {
                 let reasons = [CloseReason::Closed, CloseReason::Kicked, CloseReason::TooSlow];
                 let reason = reasons[choices.index(3)];
@@ -82,22 +83,23 @@ impl Hostile {
             7 if malicious => garbage(choices),
             8 => {
                 let number = [0, 1, choices.below(500), u64::MAX][choices.index(if malicious { 4 } else { 1 })];
-                let said = [Frame::Ack { position: number }, Frame::Skipped { bytes: number }];
-                frame(said[choices.index(2)], &[])
+                let frames = [Frame::Ack { position: number }, Frame::Skipped { bytes: number }];
+                frame(frames[choices.index(2)], &[])
             }
             _ => optional(size),
         }
     }
 
     fn some_id(&self, malicious: bool, choices: &mut Choices<'_>) -> CallId {
-        if malicious && !self.made.is_empty() && choices.percent(70) {
-            return self.made[choices.index(self.made.len())];
+        if malicious && !self.sent.is_empty() && choices.percent(70) {
+            return self.sent[choices.index(self.sent.len())];
         }
-        let number = if malicious { choices.below(1 << 9) } else { self.made.len() as u64 };
+        let number = if malicious { choices.below(1 << 9) } else { self.sent.len() as u64 };
         CallId { number, shared: malicious && choices.percent(30) }
     }
 
-    /// Begins a frame that never ends, or says one more byte of it. Says whether there is such a frame.
+    /// Begins an endless frame, or sends one more byte of it. Returns `true` if there is such a
+    /// frame.
     pub(super) fn trickle(&mut self, pipe: &mut Pipe, choices: &mut Choices<'_>) -> bool {
         if !self.trickles && choices.percent(2) {
             self.trickles = true;
@@ -108,22 +110,22 @@ impl Hostile {
         self.trickles
     }
 
-    /// The id of a request to it, or of one that was never made.
-    fn asked(&mut self, victim: &side::Side, malicious: bool, choices: &mut Choices<'_>) -> Option<CallId> {
+    /// Returns the id of a received request, or of one that was never sent.
+    fn reply_id(&mut self, victim: &endpoint::Endpoint, malicious: bool, choices: &mut Choices<'_>) -> Option<CallId> {
         if malicious {
-            let mut known = victim.outgoing.flights();
+            let mut known = victim.outgoing.in_flight_ids();
             known.push(CallId { number: choices.below(1 << 9), shared: choices.percent(30) });
             return Some(known[choices.index(known.len())]);
         }
-        if self.heard.is_empty() {
+        if self.received.is_empty() {
             return None;
         }
-        let at = choices.index(self.heard.len());
-        Some(self.heard.swap_remove(at))
+        let at = choices.index(self.received.len());
+        Some(self.received.swap_remove(at))
     }
 }
 
-/// A frame that changes nothing: signatures, a heartbeat, or one of those that nobody knows.
+/// Returns an optional frame without effect: signatures, a heartbeat, or an unknown type.
 fn optional(size: usize) -> Vec<u8> {
     match size % 3 {
         0 => frame(Frame::Signatures, &vec![7; size / 16 * 16]),
@@ -136,16 +138,16 @@ fn frame(header: Frame, payload: &[u8]) -> Vec<u8> {
     [&header.header().prefixed(payload.len())[PREFIX..], payload].concat()
 }
 
-/// Bytes that begin like a frame, or do not.
+/// Returns random bytes that often begin as a frame does.
 fn garbage(choices: &mut Choices<'_>) -> Vec<u8> {
-    let mut bytes = babble(24, choices);
+    let mut bytes = random_bytes(24, choices);
     if let Some(kind) = bytes.first_mut() {
         *kind %= 12;
     }
     bytes
 }
 
-fn babble(most: usize, choices: &mut Choices<'_>) -> Vec<u8> {
-    let length = choices.index(most);
+fn random_bytes(max: usize, choices: &mut Choices<'_>) -> Vec<u8> {
+    let length = choices.index(max);
     (0..length).map(|_| choices.below(256).to_le_bytes()[0]).collect()
 }

@@ -1,4 +1,4 @@
-//! What one side has received and owes: handlers, answers, credits. An account from the outside, beside the core's own.
+//! The model of received calls: handlers, replies and credits.
 
 use std::{collections::VecDeque, time::Instant};
 
@@ -10,74 +10,75 @@ use sockets_proto::{CallId, FailureCode, Frame, HandlerId, IncomingCall};
 /// A handler that has started and not ended.
 #[derive(Debug)]
 pub(super) struct Handler {
-    /// Its own number, by which it is stopped.
+    /// The number by which it is cancelled.
     pub(super) number: u64,
-    pub(super) called: IncomingCall,
+    pub(super) call: IncomingCall,
     /// The length of the call's frame.
     pub(super) length: usize,
     pub(super) deadline: Instant,
-    /// The number of the last message that was sent before its call came.
-    pub(super) came: u64,
+    /// The number of the last message that was sent before the call was received.
+    pub(super) received_after: u64,
     pub(super) suspended: bool,
-    /// It has been told to stop.
+    /// It has been cancelled.
     pub(super) stopping: bool,
     /// The request of its own that it waits for.
     pub(super) waits_for: Option<u64>,
 }
 
-/// A call that has come in before it may start.
+/// A received call that may not start yet.
 #[derive(Debug)]
-pub(super) struct Held {
-    pub(super) called: IncomingCall,
+pub(super) struct HeldCall {
+    pub(super) call: IncomingCall,
     pub(super) length: usize,
     pub(super) received: Instant,
-    pub(super) came: u64,
+    pub(super) received_after: u64,
     pub(super) revoked: bool,
 }
 
-/// How a handler ended.
+/// The result of a handler.
 #[derive(Clone, Debug)]
-pub(super) enum Ending {
+pub(super) enum HandlerResult {
     Reply(Vec<u8>),
     Failure(FailureCode, String),
 }
 
-impl Ending {
-    /// Whether this is what a caller is told who accepts frames of this length.
-    fn gives(&self, header: Frame, payload: &[u8], max_frame: usize) -> bool {
+impl HandlerResult {
+    /// Returns `true` if this frame is the reply with this result, for a caller that accepts frames
+    /// of this length.
+    fn matches(&self, header: Frame, payload: &[u8], max_frame: usize) -> bool {
         match (self, header) {
             (Self::Reply(reply), Frame::Reply { .. }) => reply == payload,
             (Self::Reply(reply), Frame::Failure { id, code: FailureCode::TooLarge }) => {
                 Frame::Reply { id }.header().len() + reply.len() > max_frame
             }
-            (Self::Failure(given, text), Frame::Failure { code, .. }) => {
-                code == *given && text.as_bytes().starts_with(payload)
+            (Self::Failure(expected, text), Frame::Failure { code, .. }) => {
+                code == *expected && text.as_bytes().starts_with(payload)
             }
             _ => false,
         }
     }
 }
 
-/// An answer that was given to the core, and is not in the queue to the wire.
+/// A reply that was passed to the core and is not in the send buffer.
 #[derive(Debug)]
-struct Due {
+struct PendingReply {
     id: CallId,
     handler: Option<u64>,
-    came: u64,
-    ending: Ending,
-    new: bool,
+    received_after: u64,
+    result: HandlerResult,
+    is_new: bool,
 }
 
 pub(super) struct Incoming {
     pub(super) window: Window,
-    owed_calls: u32,
-    owed_bytes: u64,
+    unreturned_calls: u32,
+    unreturned_bytes: u64,
     pub(super) handlers: Vec<Handler>,
-    pub(super) held: VecDeque<Held>,
-    /// How many held calls ended without a handler, since their deadlines had passed.
+    pub(super) held: VecDeque<HeldCall>,
+    /// The number of held calls that ended without a handler, because their deadlines had passed.
     pub(super) overdue: u64,
-    due: Vec<Due>,
-    /// The longest frame that the other side accepts.
+    pending_replies: Vec<PendingReply>,
+    /// The longest frame that the peer accepts, in bytes.
     max_frame: usize,
 }
 
@@ -85,99 +86,112 @@ impl Incoming {
     pub(super) fn new(window: Window, max_frame: u32) -> Self {
         Self {
             window,
-            owed_calls: 0,
-            owed_bytes: 0,
+            unreturned_calls: 0,
+            unreturned_bytes: 0,
             handlers: Vec::new(),
             held: VecDeque::new(),
             overdue: 0,
-            due: Vec::new(),
+            pending_replies: Vec::new(),
             max_frame: max_frame as usize,
         }
     }
 
-    /// Whether calls or handlers are under way, or answers wait for their turn.
+    /// Returns `true` if there are no calls, handlers or pending replies.
     pub(super) fn is_idle(&self) -> bool {
-        self.handlers.is_empty() && self.held.is_empty() && self.due.is_empty()
+        self.handlers.is_empty() && self.held.is_empty() && self.pending_replies.is_empty()
     }
 
-    /// Whether a request under this id has a suspended handler, so that its id is known to be taken.
-    pub(super) fn suspended(&self, open: HandlerId) -> Option<&Handler> {
-        self.handlers.iter().find(|handler| handler.suspended && handler.called.handler == open)
+    /// Returns the suspended handler of a call. Only then does the core know that the id is in
+    /// flight.
+    pub(super) fn suspended(&self, handler_id: HandlerId) -> Option<&Handler> {
+        self.handlers.iter().find(|handler| handler.suspended && handler.call.handler == handler_id)
     }
 
-    pub(super) fn is_held(&self, open: HandlerId) -> bool {
-        self.held.iter().any(|held| held.called.handler == open)
+    pub(super) fn is_held(&self, handler_id: HandlerId) -> bool {
+        self.held.iter().any(|held| held.call.handler == handler_id)
     }
 
-    /// An emit has ended: its place is owed.
-    pub(super) fn emit_ended(&mut self, length: usize) {
-        self.owed_calls += 1;
-        self.owed_bytes += length as u64;
+    /// Records that an emit ended, so that its share of the window has to be returned.
+    pub(super) fn on_emit_ended(&mut self, length: usize) {
+        self.unreturned_calls += 1;
+        self.unreturned_bytes += length as u64;
     }
 
-    /// A request has ended: its place is free, and the answer has to come. One that was revoked in time had no handler.
-    pub(super) fn request_ended(&mut self, id: CallId, length: usize, handler: Option<u64>, came: u64, ending: Ending) {
-        self.window.give_back(1, length as u64);
-        self.due.push(Due { id, handler, came, ending, new: true });
+    /// Records that a request ended. Its share of the window is free, and a reply is expected. A
+    /// request that was revoked in time had no handler.
+    pub(super) fn on_request_ended(
+        &mut self,
+        id: CallId,
+        length: usize,
+        handler: Option<u64>,
+        received_after: u64,
+        result: HandlerResult,
+    ) {
+        self.window.release(1, length as u64);
+        self.pending_replies.push(PendingReply { id, handler, received_after, result, is_new: true });
     }
 
-    /// An answer is queued for the wire.
-    pub(super) fn answer_queued(&mut self, now: Instant, header: Frame, payload: &Bytes, sent: &mut Outgoing) {
-        let (Frame::Reply { id } | Frame::Failure { id, .. }) = header else { panic!("{header:?} answers nothing") };
-        // A hostile peer may use an id again before it has heard the answer; then the newest may be before the others.
-        let is_it = |due: &Due| due.id == id && due.ending.gives(header, payload, self.max_frame);
-        let newest = self.due.iter().rposition(|due| due.new && is_it(due));
-        let at = newest.or_else(|| self.due.iter().position(is_it));
-        let at = at.expect("a request that has ended is answered, once and as it ended");
-        let due = self.due.remove(at);
-        if let Some(handler) = due.handler {
-            sent.check_answer_in_order(now, handler);
+    /// Checks a reply that was queued.
+    pub(super) fn on_reply_queued(&mut self, now: Instant, header: Frame, payload: &Bytes, sent: &mut Outgoing) {
+        let (Frame::Reply { id } | Frame::Failure { id, .. }) = header else { panic!("{header:?} is not a reply") };
+        // A hostile peer may reuse an id before it has received the reply. Then the newest reply
+        // may come first.
+        let is_match = |reply: &PendingReply| reply.id == id && reply.result.matches(header, payload, self.max_frame);
+        let newest = self.pending_replies.iter().rposition(|reply| reply.is_new && is_match(reply));
+        let at = newest.or_else(|| self.pending_replies.iter().position(is_match));
+        let at = at.expect("one reply for each ended request");
+        let reply = self.pending_replies.remove(at);
+        if let Some(handler) = reply.handler {
+            sent.check_reply_order(now, handler);
         }
-        if !due.new {
-            sent.stirred = now;
+        if !reply.is_new {
+            sent.last_progress = now;
         }
     }
 
-    /// A credit is queued for the wire: of all that is owed.
-    pub(super) fn credit_queued(&mut self, calls: u32, bytes: u64) {
-        let owed = (std::mem::take(&mut self.owed_calls), std::mem::take(&mut self.owed_bytes));
-        assert_eq!((calls, bytes), owed, "a credit is of all that is owed");
-        self.window.give_back(calls, bytes);
+    /// Checks a credit that was queued: it returns everything that is unreturned.
+    pub(super) fn on_credit_queued(&mut self, calls: u32, bytes: u64) {
+        let unreturned = (std::mem::take(&mut self.unreturned_calls), std::mem::take(&mut self.unreturned_bytes));
+        assert_eq!((calls, bytes), unreturned, "a credit returns everything that is unreturned");
+        self.window.release(calls, bytes);
     }
 
-    /// What must hold after every step.
+    /// Checks the conditions that hold after every step.
     pub(super) fn check(&mut self, now: Instant, sent: &mut Outgoing) {
-        let paid = !self.window.is_due(self.owed_calls, self.owed_bytes);
-        assert!(paid, "{} calls of {} bytes are owed, and not given back", self.owed_calls, self.owed_bytes);
-        let is_first = self.due.iter().all(|due| due.new);
-        for due in self.due.iter_mut().filter(|due| due.new) {
-            let waits_for_something = sent.may_hold_an_answer(due.came);
-            assert!(waits_for_something, "the answer to {:?} waits, and its handler has sent nothing", due.id);
-            due.new = false;
+        let is_returned = !self.window.is_credit_due(self.unreturned_calls, self.unreturned_bytes);
+        assert!(is_returned, "{} calls of {} bytes are not returned", self.unreturned_calls, self.unreturned_bytes);
+        let is_first = self.pending_replies.iter().all(|reply| reply.is_new);
+        for reply in self.pending_replies.iter_mut().filter(|reply| reply.is_new) {
+            let may_wait = sent.may_delay_reply(reply.received_after);
+            assert!(may_wait, "the reply to {:?} waits although its handler has sent nothing", reply.id);
+            reply.is_new = false;
             if is_first {
-                sent.stirred = now;
+                sent.last_progress = now;
             }
         }
     }
 
-    /// What must hold when all is done that had to be done until now.
+    /// Checks the conditions that hold after all due timers.
     pub(super) fn check_time(&self, now: Instant, sent: &Outgoing) {
-        let is_stuck = !sent.is_away && !self.due.is_empty() && now >= sent.stirred + super::outgoing::OVERTAKE;
+        let is_stuck = !sent.is_detached
+            && !self.pending_replies.is_empty()
+            && now >= sent.last_progress + super::outgoing::RESPONSE_OVERTAKE_DELAY;
         assert!(
             !is_stuck,
-            "answers wait for longer than they may: {:?}; nothing has moved for {:?}",
-            self.due,
-            now - sent.stirred
+            "replies wait too long: {:?}; no progress for {:?}",
+            self.pending_replies,
+            now - sent.last_progress
         );
     }
 
-    /// The connection has ended: the suspended handlers were stopped, and no others. Gives them.
-    pub(super) fn closed(&mut self, mut stopped: Vec<u64>) -> Vec<Handler> {
+    /// Checks at the end that the suspended handlers were cancelled, and no others. Returns all
+    /// handlers.
+    pub(super) fn on_close(&mut self, mut stopped: Vec<u64>) -> Vec<Handler> {
         stopped.sort_unstable();
         let suspended = self.handlers.iter().filter(|handler| handler.suspended).map(|handler| handler.number);
-        assert_eq!(stopped, suspended.collect::<Vec<_>>(), "at the end, the handlers that run are stopped");
+        assert_eq!(stopped, suspended.collect::<Vec<_>>(), "at the end, the running handlers are cancelled");
         self.held.clear();
-        self.due.clear();
+        self.pending_replies.clear();
         std::mem::take(&mut self.handlers)
     }
 }

@@ -1,27 +1,28 @@
 //! Simulated servers and clients without I/O, in simulated time.
 //!
-//! A seed, or the bytes of a fuzzer, makes a world: a server with some clients, and connections that are slow, freeze,
-//! heal and break. Honest peers choose freely within the protocol, and hostile ones ignore it. After each step the
-//! guarantees of [`sockets_proto`] are checked from outside, by accounts of the simulation's own. `ARCHITECTURE.md` in
-//! the repository shows how to run more worlds, and how to repeat one.
+//! A seed, or the bytes of a fuzzer, determine a world: a server with some clients, and connections
+//! that are slow, freeze, recover and break. Honest peers act freely within the protocol, and
+//! hostile peers break it. After each step, models of the protocol check the guarantees of
+//! [`sockets_proto`]. `ARCHITECTURE.md` in the repository describes how to run more worlds, and how
+//! to repeat one.
 
-mod acting;
+mod actions;
+mod audience;
 mod choices;
+mod endpoint;
 mod engine;
-mod fuzzing;
-mod hearing;
+mod fuzz_entries;
 mod hostile;
 mod incoming;
+mod keep_alive;
 mod link;
-mod liveness;
 mod outgoing;
-mod receiving;
-mod resuming;
+mod receiver;
+mod resumption;
 #[cfg(test)]
 mod seeds;
-mod side;
 mod steps;
 mod window;
 mod world;
 
-pub use self::fuzzing::{decode_frame, peer_bytes, peer_frames};
+pub use self::fuzz_entries::{decode_frame, peer_bytes, peer_frames};

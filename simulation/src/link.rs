@@ -1,24 +1,24 @@
-//! A connection: two ends, and a pipe to each of them.
+//! A link: two endpoints, and a pipe to each of them. It may lose its connection and get another.
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use crate::{hostile::Hostile, resuming::Tickets, side::Side};
+use crate::{endpoint::Endpoint, hostile::Hostile, resumption::TokenModel};
 use sockets_proto::PREFIX;
 
 pub(super) enum End {
-    Honest(Box<Side>),
+    Honest(Box<Endpoint>),
     Hostile(Hostile),
 }
 
-/// Bytes on their way to an end.
+/// Bytes in transit to an endpoint.
 #[derive(Default)]
 pub(super) struct Pipe {
     bytes: BytesMut,
-    /// Nothing arrives for the time being.
+    /// Nothing arrives at present.
     pub(super) frozen: bool,
-    /// It has been frozen since a frame arrived last.
+    /// It has been frozen since the last frame arrived.
     pub(super) stuck: bool,
-    /// Nothing comes behind these bytes.
+    /// No bytes follow.
     pub(super) ended: bool,
 }
 
@@ -32,7 +32,7 @@ impl Pipe {
         self.stuck = true;
     }
 
-    /// What is on its way is lost.
+    /// Drops the bytes in transit.
     pub(super) fn clear(&mut self) {
         self.bytes.clear();
     }
@@ -41,11 +41,11 @@ impl Pipe {
         self.bytes.len()
     }
 
-    /// Takes the next frame that is here whole.
+    /// Takes the next complete frame.
     pub(super) fn next(&mut self) -> Option<Bytes> {
-        let (prefix, behind) = self.bytes.split_first_chunk::<PREFIX>()?;
+        let (prefix, rest) = self.bytes.split_first_chunk::<PREFIX>()?;
         let length = u32::from_le_bytes(*prefix) as usize;
-        if behind.len() < length {
+        if rest.len() < length {
             return None;
         }
         self.stuck = false;
@@ -55,31 +55,31 @@ impl Pipe {
 }
 
 pub(super) struct Link {
-    /// The server's and the client's.
+    /// The server and the client.
     pub(super) ends: [End; 2],
-    /// To the server and to the client.
+    /// The pipes to the server and to the client.
     pub(super) pipes: [Pipe; 2],
-    /// How many bytes may be on their way to an end.
+    /// The maximum number of bytes in transit to an endpoint.
     pub(super) capacity: usize,
-    /// The server has left, after the client had said that no more calls would come and all were answered.
+    /// The server has closed after a go-away: the client made no more calls, and all had replies.
     pub(super) drained: bool,
-    /// There is no connection, and there may be another.
-    pub(super) is_away: bool,
-    pub(super) tickets: Tickets,
+    /// The connection is lost, and another may follow.
+    pub(super) is_detached: bool,
+    pub(super) tokens: TokenModel,
 }
 
 impl Link {
-    /// The honest side at an end, as long as its connection is open.
-    pub(super) fn side(&mut self, end: usize) -> Option<&mut Side> {
+    /// Returns the honest endpoint at `end`, unless it is closed.
+    pub(super) fn endpoint(&mut self, end: usize) -> Option<&mut Endpoint> {
         match &mut self.ends[end] {
-            End::Honest(side) if side.is_open => Some(side),
+            End::Honest(endpoint) if endpoint.is_open => Some(endpoint),
             _ => None,
         }
     }
 
-    pub(super) fn sides(&mut self) -> impl Iterator<Item = &mut Side> {
+    pub(super) fn endpoints(&mut self) -> impl Iterator<Item = &mut Endpoint> {
         self.ends.iter_mut().filter_map(|end| match end {
-            End::Honest(side) if side.is_open => Some(&mut **side),
+            End::Honest(endpoint) if endpoint.is_open => Some(&mut **endpoint),
             _ => None,
         })
     }
@@ -88,19 +88,20 @@ impl Link {
         self.ends.iter().all(|end| matches!(end, End::Honest(_)))
     }
 
-    /// Whether nothing is under way: both ends are quiet, or closed, and so are the pipes to them.
-    pub(super) fn is_quiet(&mut self) -> bool {
+    /// Returns `true` if nothing is in flight: both endpoints are quiescent or closed, and the
+    /// pipes to open ones are empty.
+    pub(super) fn is_quiescent(&mut self) -> bool {
         let Self { ends, pipes, .. } = self;
         ends.iter_mut().zip(pipes).all(|(end, pipe)| match end {
-            End::Honest(side) if side.is_open => pipe.len() == 0 && !pipe.ended && side.is_quiet(),
+            End::Honest(endpoint) if endpoint.is_open => pipe.len() == 0 && !pipe.ended && endpoint.is_quiescent(),
             _ => true,
         })
     }
 
-    /// An end closes the connection, with these last bytes.
-    pub(super) fn hang_up(&mut self, end: usize, last: &[u8]) {
+    /// Closes the connection from `end`, with these last bytes.
+    pub(super) fn close_pipe(&mut self, end: usize, last: &[u8]) {
         let pipe = &mut self.pipes[1 - end];
-        if !self.is_away {
+        if !self.is_detached {
             pipe.put(last);
         }
         pipe.ended = true;

@@ -1,4 +1,4 @@
-//! What one side has sent and what it waits for: an account from the outside, beside the core's own.
+//! The model of sent calls, and of the callers that wait.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -8,48 +8,48 @@ use std::{
 use crate::window::Window;
 use sockets_proto::{CallId, CallResult, Frame, PREFIX};
 
-/// When nothing has moved for so long, calls of handlers may be given up, and answers overtake.
-const GIVE_UP: Duration = Duration::from_secs(1);
-pub(super) const OVERTAKE: Duration = Duration::from_secs(5);
+/// The time without progress after which nested calls may fail.
+const NESTED_CALL_TIMEOUT: Duration = Duration::from_secs(1);
+pub(super) const RESPONSE_OVERTAKE_DELAY: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum MessageKind {
     Emit,
-    /// Whether a handler made it.
+    /// The id, and whether a handler made the request.
     Request(CallId, bool),
 }
 
-/// A call or emit that was accepted, and is not in the queue to the wire.
+/// An accepted call or emit that is not in the send buffer.
 #[derive(Debug)]
 pub(super) struct Message {
     pub(super) number: u64,
-    /// Without its prefix.
+    /// The length without the prefix.
     pub(super) length: usize,
-    pub(super) kind: Kind,
+    pub(super) kind: MessageKind,
     /// The handler that has sent it.
     pub(super) handler: Option<u64>,
-    /// The key of an emit that may be dropped for a newer one.
-    pub(super) recallable: Option<u64>,
-    /// It was accepted in this very step.
-    pub(super) new: bool,
+    /// The key of the method, if the emit may be dropped for a newer one.
+    pub(super) evictable: Option<u64>,
+    /// It was accepted in the current step.
+    pub(super) is_new: bool,
 }
 
 impl Message {
     pub(super) fn is_nested(&self) -> bool {
-        matches!(self.kind, Kind::Request(_, true))
+        matches!(self.kind, MessageKind::Request(_, true))
     }
 
     fn is_request(&self) -> bool {
-        matches!(self.kind, Kind::Request(..))
+        matches!(self.kind, MessageKind::Request(..))
     }
 }
 
-/// A request that has no answer from the other side.
-struct Flight {
+/// A request that was sent and has no reply.
+struct InFlight {
     number: u64,
     length: usize,
-    /// The other side has to be told that its caller has gone.
-    owes_cancel: bool,
+    /// The request was cancelled, and the cancel is not queued.
+    is_cancel_due: bool,
 }
 
 /// A caller without an outcome.
@@ -59,36 +59,37 @@ pub(super) struct Waiting {
     pub(super) deadline: Instant,
 }
 
-/// Whom an answer is for.
+/// The caller that a reply is for.
 #[derive(Debug)]
-pub(super) enum Answered {
-    For(u64),
-    GivenUp,
-    /// Nobody has asked.
-    Stray,
+pub(super) enum ReplyTarget {
+    Caller(u64),
+    Cancelled,
+    /// No such request is in flight.
+    Unknown,
 }
 
 pub(super) struct Outgoing {
     pub(super) window: Window,
     emits: u32,
     emit_bytes: u64,
-    parked: VecDeque<Message>,
-    flights: BTreeMap<u64, Flight>,
+    pending: VecDeque<Message>,
+    in_flight: BTreeMap<u64, InFlight>,
     pub(super) waiting: BTreeMap<u64, Waiting>,
-    /// When a message last left the parked ones, as far as is certain.
-    moved: Instant,
-    /// No later than this the core has begun to wait.
-    pub(super) stirred: Instant,
-    /// How many answers have overtaken what their handlers had sent, and how many calls were given up.
+    /// The last time at which a pending message was certainly sent.
+    last_sent_at: Instant,
+    /// A time at or after the core's start of waiting.
+    pub(super) last_progress: Instant,
+    /// The number of replies that have overtaken messages of their handlers, and of calls that have
+    /// failed as overloaded.
     pub(super) overtakes: u64,
-    pub(super) given_up: u64,
-    /// The message before which the other side is not told that no more come.
+    pub(super) overloaded: u64,
+    /// The last message that must be sent before the drained frame.
     last_before_drained: Option<u64>,
-    /// There is no link: everything waits.
-    pub(super) is_away: bool,
+    /// There is no connection, so everything waits.
+    pub(super) is_detached: bool,
 }
 
-fn wire(id: CallId) -> u64 {
+fn wire_id(id: CallId) -> u64 {
     id.number << 1 | u64::from(id.shared)
 }
 
@@ -98,239 +99,245 @@ impl Outgoing {
             window,
             emits: 0,
             emit_bytes: 0,
-            parked: VecDeque::new(),
-            flights: BTreeMap::new(),
+            pending: VecDeque::new(),
+            in_flight: BTreeMap::new(),
             waiting: BTreeMap::new(),
-            moved: now,
-            stirred: now,
+            last_sent_at: now,
+            last_progress: now,
             overtakes: 0,
-            given_up: 0,
+            overloaded: 0,
             last_before_drained: None,
-            is_away: false,
+            is_detached: false,
         }
     }
 
-    /// Whether nothing waits for a window, so that a message of this length may be sent at once.
-    pub(super) fn admits(&self, length: usize) -> bool {
-        !self.is_away && self.parked.is_empty() && self.window.admits(length)
+    /// Returns `true` if a message of this length can be sent at once.
+    pub(super) fn can_send(&self, length: usize) -> bool {
+        !self.is_detached && self.pending.is_empty() && self.window.can_fit(length)
     }
 
-    /// There is a link again: what waits has not moved until now.
-    pub(super) fn wake(&mut self, now: Instant) {
-        self.is_away = false;
-        (self.moved, self.stirred) = (now, now);
+    /// Records another connection. Pending messages had no progress until now.
+    pub(super) fn restart(&mut self, now: Instant) {
+        self.is_detached = false;
+        (self.last_sent_at, self.last_progress) = (now, now);
     }
 
-    /// The next session begins, over a window of its own. What has not left goes to that, as far as its server accepts it: gives the
-    /// callers that were told, and whether their calls may be known to the last one.
-    pub(super) fn start_anew(
+    /// Checks a reset with a new window: the callers that have a result, and whether the previous
+    /// server may have executed their calls. Pending messages that the new server accepts remain.
+    pub(super) fn reset(
         &mut self,
         now: Instant,
         window: Window,
         max_frame: u32,
-        mut told: Vec<(u64, bool)>,
-        kept_back: &[u64],
+        mut ended: Vec<(u64, bool)>,
+        unsent_calls: &[u64],
     ) {
-        told.sort_unstable();
-        let (stay, leave): (VecDeque<_>, _) =
-            std::mem::take(&mut self.parked).into_iter().partition(|parked| parked.length <= max_frame as usize);
-        let leave: VecDeque<Message> = leave;
-        let is = |parked: &VecDeque<Message>, number| parked.iter().any(|message| message.number == number);
-        let gone = self.waiting.keys().filter(|number| !is(&stay, **number));
+        ended.sort_unstable();
+        let (kept, dropped): (VecDeque<_>, _) =
+            std::mem::take(&mut self.pending).into_iter().partition(|pending| pending.length <= max_frame as usize);
+        let dropped: VecDeque<Message> = dropped;
+        let contains = |pending: &VecDeque<Message>, number| pending.iter().any(|message| message.number == number);
+        let sent = self.waiting.keys().filter(|number| !contains(&kept, **number));
         let expected: Vec<_> =
-            gone.map(|number| (*number, !kept_back.contains(number) && !is(&leave, *number))).collect();
-        assert_eq!(told, expected, "when a session starts anew, those are told whose calls have left");
+            sent.map(|number| (*number, !unsent_calls.contains(number) && !contains(&dropped, *number))).collect();
+        assert_eq!(ended, expected, "after a reset, the callers of sent calls have results");
         let mut waiting = std::mem::take(&mut self.waiting);
-        waiting.retain(|number, _| is(&stay, *number));
-        let (given_up, overtakes) = (self.given_up, self.overtakes);
-        *self = Self { parked: stay, waiting, given_up, overtakes, ..Self::new(window, now) };
+        waiting.retain(|number, _| contains(&kept, *number));
+        let (overloaded, overtakes) = (self.overloaded, self.overtakes);
+        *self = Self { pending: kept, waiting, overloaded, overtakes, ..Self::new(window, now) };
     }
 
-    pub(super) fn nothing_is_parked(&self) -> bool {
-        self.parked.is_empty()
+    pub(super) fn has_no_pending(&self) -> bool {
+        self.pending.is_empty()
     }
 
-    pub(super) fn parked_requests(&self) -> usize {
-        self.parked.iter().filter(|message| message.is_request()).count()
+    pub(super) fn pending_requests(&self) -> usize {
+        self.pending.iter().filter(|message| message.is_request()).count()
     }
 
-    pub(super) fn parked_request_bytes(&self) -> usize {
-        self.parked.iter().filter(|message| message.is_request()).map(|message| message.length + PREFIX).sum()
+    pub(super) fn pending_request_bytes(&self) -> usize {
+        self.pending.iter().filter(|message| message.is_request()).map(|message| message.length + PREFIX).sum()
     }
 
-    /// The ids of the requests that somebody waits for and that have left.
-    pub(super) fn flying(&self) -> Vec<CallId> {
-        let gone =
-            self.waiting.iter().filter(|(number, _)| !self.parked.iter().any(|parked| parked.number == **number));
-        gone.map(|(_, waiting)| waiting.id).collect()
+    /// Returns the ids of sent requests with a waiting caller.
+    pub(super) fn sent_ids(&self) -> Vec<CallId> {
+        let sent =
+            self.waiting.iter().filter(|(number, _)| !self.pending.iter().any(|pending| pending.number == **number));
+        sent.map(|(_, waiting)| waiting.id).collect()
     }
 
-    /// The ids of the requests that were sent and not answered.
-    pub(super) fn flights(&self) -> Vec<CallId> {
-        self.flights.keys().map(|wire| CallId { number: wire >> 1, shared: wire & 1 == 1 }).collect()
+    /// Returns the ids of requests that were sent and have no reply.
+    pub(super) fn in_flight_ids(&self) -> Vec<CallId> {
+        self.in_flight.keys().map(|wire_id| CallId { number: wire_id >> 1, shared: wire_id & 1 == 1 }).collect()
     }
 
-    /// What could be given back for emits.
-    pub(super) fn emits(&self) -> (u32, u64) {
+    /// Returns the calls and bytes that a credit may return.
+    pub(super) fn emits_in_flight(&self) -> (u32, u64) {
         (self.emits, self.emit_bytes)
     }
 
-    pub(super) fn unanswered(&self) -> usize {
-        self.flights.len() + self.parked_requests()
+    pub(super) fn calls_in_flight(&self) -> usize {
+        self.in_flight.len() + self.pending_requests()
     }
 
-    /// The core has accepted a message.
+    /// Records a message that the core has accepted.
     pub(super) fn accept(&mut self, now: Instant, message: Message) {
-        let first = self.parked.is_empty() || message.is_nested() && !self.parked.iter().any(Message::is_nested);
+        let first = self.pending.is_empty() || message.is_nested() && !self.pending.iter().any(Message::is_nested);
         if first {
-            self.stirred = now;
+            self.last_progress = now;
         }
-        self.parked.push_back(message);
+        self.pending.push_back(message);
     }
 
-    /// Drops the oldest message of this key that may be dropped; gives its length.
+    /// Drops the oldest evictable message of a method. Returns its length.
     pub(super) fn drop_oldest(&mut self, key: u64) -> Option<usize> {
-        let at = self.parked.iter().position(|message| message.recallable == Some(key))?;
-        self.parked.remove(at).map(|message| message.length)
+        let at = self.pending.iter().position(|message| message.evictable == Some(key))?;
+        self.pending.remove(at).map(|message| message.length)
     }
 
-    /// A call or emit is queued for the wire: the next one in order.
-    pub(super) fn queued(&mut self, now: Instant, header: Frame, length: usize, number: u64) {
-        let message = self.parked.pop_front().expect("only what was accepted is sent, and once");
-        assert_eq!((message.number, message.length), (number, length), "messages leave in their order, and whole");
-        self.window.take(length);
+    /// Checks a call or emit that was queued: it is the next one in order.
+    pub(super) fn on_queued(&mut self, now: Instant, header: Frame, length: usize, number: u64) {
+        let message = self.pending.pop_front().expect("a frame for each accepted message");
+        assert_eq!((message.number, message.length), (number, length), "messages are sent in order");
+        self.window.consume(length);
         match (header, message.kind) {
-            (Frame::Emit { .. }, Kind::Emit) => {
+            (Frame::Emit { .. }, MessageKind::Emit) => {
                 self.emits += 1;
                 self.emit_bytes += length as u64;
             }
-            (Frame::Request { id, .. }, Kind::Request(known, _)) => {
-                assert_eq!(id, known, "a request has the id that its caller was told");
-                let flight = Flight { number, length, owes_cancel: false };
-                assert!(self.flights.insert(wire(id), flight).is_none(), "an id in flight is used again");
+            (Frame::Request { id, .. }, MessageKind::Request(known, _)) => {
+                assert_eq!(id, known, "the request has the id that was returned");
+                let request = InFlight { number, length, is_cancel_due: false };
+                assert!(self.in_flight.insert(wire_id(id), request).is_none(), "an id in flight is reused");
             }
-            (header, kind) => panic!("{kind:?} became {header:?}"),
+            (header, kind) => panic!("{kind:?} was sent as {header:?}"),
         }
-        if !message.new {
-            (self.moved, self.stirred) = (now, now);
+        if !message.is_new {
+            (self.last_sent_at, self.last_progress) = (now, now);
         }
     }
 
-    /// A cancel is queued for the wire.
-    pub(super) fn cancel_queued(&mut self, id: CallId) {
-        let owed = self.flights.get_mut(&wire(id)).map(|flight| std::mem::take(&mut flight.owes_cancel));
-        assert_eq!(owed, Some(true), "a cancel is for a call that was sent and given up, once");
+    /// Checks a cancel that was queued.
+    pub(super) fn on_cancel_queued(&mut self, id: CallId) {
+        let was_due = self.in_flight.get_mut(&wire_id(id)).map(|request| std::mem::take(&mut request.is_cancel_due));
+        assert_eq!(was_due, Some(true), "one cancel for each cancelled call");
     }
 
-    /// An answer has come.
-    pub(super) fn answered(&mut self, id: CallId) -> Answered {
-        let Some(flight) = self.flights.remove(&wire(id)) else { return Answered::Stray };
-        self.window.give_back(1, flight.length as u64);
-        self.waiting.remove(&flight.number).map_or(Answered::GivenUp, |_| Answered::For(flight.number))
+    /// Records a reply.
+    pub(super) fn on_reply(&mut self, id: CallId) -> ReplyTarget {
+        let Some(request) = self.in_flight.remove(&wire_id(id)) else { return ReplyTarget::Unknown };
+        self.window.release(1, request.length as u64);
+        self.waiting.remove(&request.number).map_or(ReplyTarget::Cancelled, |_| ReplyTarget::Caller(request.number))
     }
 
-    /// A credit has come; `false` if it is for more than was sent.
-    pub(super) fn credit(&mut self, calls: u32, bytes: u64) -> bool {
+    /// Records a credit. Returns `false` if it exceeds the emits in flight.
+    pub(super) fn on_credit(&mut self, calls: u32, bytes: u64) -> bool {
         if calls > self.emits || bytes > self.emit_bytes {
             return false;
         }
         self.emits -= calls;
         self.emit_bytes -= bytes;
-        self.window.give_back(calls, bytes);
+        self.window.release(calls, bytes);
         true
     }
 
-    /// A caller has gone without an answer, or was told of another end than that.
+    /// Records that a caller cancelled its request, or received a result without a reply.
     pub(super) fn withdraw(&mut self, number: u64) {
-        let waiting = self.waiting.remove(&number).expect("one who waits has one outcome");
-        match self.parked.iter().position(|message| message.number == number) {
-            Some(at) => _ = self.parked.remove(at),
-            None => self.flights.get_mut(&wire(waiting.id)).expect("it is in flight").owes_cancel = true,
+        let waiting = self.waiting.remove(&number).expect("one outcome for each waiting caller");
+        match self.pending.iter().position(|message| message.number == number) {
+            Some(at) => _ = self.pending.remove(at),
+            None => self.in_flight.get_mut(&wire_id(waiting.id)).expect("a request in flight").is_cancel_due = true,
         }
     }
 
-    /// The core has told a caller of an end that no frame brought.
-    pub(super) fn timed(&mut self, now: Instant, number: u64, answer: &CallResult) {
-        let waiting = self.waiting.get(&number).expect("only one who waits is told");
-        match answer {
-            CallResult::TimedOut => assert!(waiting.deadline <= now, "request {number} timed out before its time"),
+    /// Checks a result that was not caused by a frame.
+    pub(super) fn on_timeout(&mut self, now: Instant, number: u64, result: &CallResult) {
+        let waiting = self.waiting.get(&number).expect("a result for a waiting caller");
+        match result {
+            CallResult::TimedOut => assert!(waiting.deadline <= now, "request {number} timed out early"),
             CallResult::Overloaded => {
-                let parked = self.parked.iter().find(|message| message.number == number);
-                assert!(parked.is_some_and(Message::is_nested), "only parked calls of handlers are given up");
-                assert!(now >= self.moved + GIVE_UP && !self.is_away, "a call is given up while others move");
-                self.given_up += 1;
+                let pending = self.pending.iter().find(|message| message.number == number);
+                assert!(pending.is_some_and(Message::is_nested), "only pending calls of handlers fail");
+                assert!(
+                    now >= self.last_sent_at + NESTED_CALL_TIMEOUT && !self.is_detached,
+                    "a call fails while the queue makes progress"
+                );
+                self.overloaded += 1;
             }
-            other => panic!("no frame has brought {other:?}"),
+            other => panic!("unexpected result {other:?} without a frame"),
         }
         self.withdraw(number);
     }
 
-    /// What the handler of an answer that is being queued has sent must be before it, unless nothing moves.
-    pub(super) fn check_answer_in_order(&mut self, now: Instant, handler: u64) {
-        let overtaken = self.parked.iter().find(|message| message.handler == Some(handler));
+    /// Checks that the messages of a handler were sent before its reply, unless the queue has no
+    /// progress.
+    pub(super) fn check_reply_order(&mut self, now: Instant, handler: u64) {
+        let overtaken = self.pending.iter().find(|message| message.handler == Some(handler));
         if let Some(message) = overtaken {
             assert!(
-                now >= self.moved + OVERTAKE && !self.is_away,
-                "an answer overtakes message {} of its handler",
+                now >= self.last_sent_at + RESPONSE_OVERTAKE_DELAY && !self.is_detached,
+                "a reply overtakes message {} of its handler",
                 message.number
             );
             self.overtakes += 1;
         }
     }
 
-    /// Whether an answer may have to wait, since a handler has sent something after its request came.
-    pub(super) fn may_hold_an_answer(&self, came: u64) -> bool {
-        self.parked.iter().any(|message| message.number > came && (message.kind == Kind::Emit || message.is_nested()))
+    /// Returns `true` if a reply may be pending, because a handler has sent a message after the
+    /// request was received.
+    pub(super) fn may_delay_reply(&self, received_after: u64) -> bool {
+        self.pending.iter().any(|message| {
+            message.number > received_after && (message.kind == MessageKind::Emit || message.is_nested())
+        })
     }
 
-    /// The server goes away: what waits now is still before the word that no more come.
-    pub(super) fn close_the_list(&mut self) {
-        self.last_before_drained = self.parked.iter().rfind(|message| message.is_request()).map(|last| last.number);
+    /// Records a go-away: requests that are pending now have to be sent before the drained frame.
+    pub(super) fn mark_last_before_drained(&mut self) {
+        self.last_before_drained = self.pending.iter().rfind(|message| message.is_request()).map(|last| last.number);
     }
 
-    pub(super) fn drained_queued(&mut self, now: Instant) {
-        self.stirred = now;
-        let behind = self.parked.iter().find(|message| {
+    pub(super) fn on_drained_queued(&mut self, now: Instant) {
+        self.last_progress = now;
+        let overtaken = self.pending.iter().find(|message| {
             message.is_request() && self.last_before_drained.is_some_and(|last| message.number <= last)
         });
-        assert!(behind.is_none(), "{behind:?} is behind the word that no more come");
+        assert!(overtaken.is_none(), "drained overtakes {overtaken:?}");
     }
 
-    /// What must hold after every step. `is_in_reach` says whether a message has to wait if it may be dropped.
-    pub(super) fn check(&mut self, is_in_reach: bool) {
-        self.parked.iter_mut().for_each(|message| message.new = false);
-        if let Some(first) = self.parked.front() {
-            let waits = self.is_away || !self.window.admits(first.length) || first.recallable.is_some() && is_in_reach;
-            assert!(waits, "message {} waits, and the window is open", first.number);
+    /// Checks the conditions that hold after every step. `stays_pending` states that evictable
+    /// messages have to wait.
+    pub(super) fn check(&mut self, stays_pending: bool) {
+        self.pending.iter_mut().for_each(|message| message.is_new = false);
+        if let Some(first) = self.pending.front() {
+            let must_wait =
+                self.is_detached || !self.window.can_fit(first.length) || first.evictable.is_some() && stays_pending;
+            assert!(must_wait, "message {} is pending although the window is open", first.number);
         }
-        let silent = self.flights.values().find(|flight| flight.owes_cancel);
-        assert!(
-            silent.is_none(),
-            "the other side is not told that request {:?} was given up",
-            silent.map(|it| it.number)
-        );
+        let missing = self.in_flight.values().find(|request| request.is_cancel_due);
+        assert!(missing.is_none(), "no cancel was sent for request {:?}", missing.map(|it| it.number));
     }
 
-    /// What must hold when all is done that had to be done until now.
+    /// Checks the conditions that hold after all due timers.
     pub(super) fn check_time(&self, now: Instant) {
-        let late = self.waiting.iter().find(|(_, waiting)| waiting.deadline <= now);
-        assert!(late.is_none(), "a deadline has passed, and its caller waits: {late:?}");
+        let overdue = self.waiting.iter().find(|(_, waiting)| waiting.deadline <= now);
+        assert!(overdue.is_none(), "a caller still waits after its deadline: {overdue:?}");
         let stuck = self
-            .parked
+            .pending
             .iter()
             .find(|message| message.is_nested())
-            .filter(|_| now >= self.stirred + GIVE_UP && !self.is_away);
-        assert!(stuck.is_none(), "the call of a handler waits, and nothing moves: {stuck:?}");
+            .filter(|_| now >= self.last_progress + NESTED_CALL_TIMEOUT && !self.is_detached);
+        assert!(stuck.is_none(), "a nested call is stuck: {stuck:?}");
     }
 
-    /// The connection has ended: all callers were told, each with whether the other side may know of the call. It does
-    /// not know of those that are `kept_back`, and of those that are parked.
-    pub(super) fn closed(&mut self, mut told: Vec<(u64, bool)>, kept_back: &[u64]) {
-        told.sort_unstable();
-        let is_here = |number| kept_back.contains(&number) || self.parked.iter().any(|parked| parked.number == number);
-        let expected: Vec<_> = self.waiting.keys().map(|number| (*number, !is_here(*number))).collect();
-        assert_eq!(told, expected, "at the end, those who wait are told, and whether their call was sent");
+    /// Checks at the end that each waiting caller has a result, with whether the peer may have
+    /// executed the call. It has not executed calls that are pending or in `unsent_calls`.
+    pub(super) fn on_close(&mut self, mut ended: Vec<(u64, bool)>, unsent_calls: &[u64]) {
+        ended.sort_unstable();
+        let is_unsent =
+            |number| unsent_calls.contains(&number) || self.pending.iter().any(|pending| pending.number == number);
+        let expected: Vec<_> = self.waiting.keys().map(|number| (*number, !is_unsent(*number))).collect();
+        assert_eq!(ended, expected, "at the end, every waiting caller has a result");
         self.waiting.clear();
-        self.parked.clear();
+        self.pending.clear();
     }
 }

@@ -1,45 +1,46 @@
-//! What can happen in a world, one step at a time.
+//! The steps of a world.
 
 use std::time::Duration;
 
 use crate::{
-    acting::KEY,
+    actions::KEY,
+    audience::LOSSY_METHODS,
+    endpoint::{Endpoint, payload_of},
     engine::Shared,
-    hearing::LOSSY,
     link::{End, Link},
-    side::{Side, payload_of},
     world::{CLIENT, SERVER, World},
 };
 use sockets_proto::{CloseReason, Frame, Overflow};
 
 const KINDS: usize = 17;
 
-/// How often which step is taken.
-pub(super) struct Habits([u64; KINDS]);
+/// The weights of the steps.
+pub(super) struct StepWeights([u64; KINDS]);
 
 impl World<'_> {
-    /// Some things happen often in one world and never in another, so that rare things meet.
-    pub(super) fn habits(&mut self) -> Habits {
-        let usual = [10, 8, 3, 3, 3, 6, 6, 14, 16, 20, 4, 2, 12, 1, 2, 5, 4];
-        Habits(usual.map(|weight| weight * [0, 1, 1, 1, 1, 4][self.choices.index(6)]))
+    /// Chooses the weights. A step may be frequent in one world and absent from another, so that
+    /// rare steps coincide.
+    pub(super) fn step_weights(&mut self) -> StepWeights {
+        let weights = [10, 8, 3, 3, 3, 6, 6, 14, 16, 20, 4, 2, 12, 1, 2, 5, 4];
+        StepWeights(weights.map(|weight| weight * [0, 1, 1, 1, 1, 4][self.choices.index(6)]))
     }
 
-    /// One thing happens.
-    pub(super) fn step(&mut self, habits: &Habits) {
+    /// Performs one step.
+    pub(super) fn step(&mut self, step_weights: &StepWeights) {
         let at = self.choices.index(self.links.len());
         let end = self.choices.index(2);
-        match self.choices.weighted(&habits.0) {
+        match self.choices.weighted(&step_weights.0) {
             0 => self.request(at, end, None),
             1 => self.emit(at, end, None),
-            2 => self.address_all(false),
-            3 => self.address_all(true),
+            2 => self.broadcast(false),
+            3 => self.broadcast(true),
             4 => self.cancel(at, end),
-            5 => self.with_a_handler(at, end, Self::emit),
-            6 => self.with_a_handler(at, end, Self::request),
-            7 => self.end_a_handler(at, end),
+            5 => self.with_handler(at, end, Self::emit),
+            6 => self.with_handler(at, end, Self::request),
+            7 => self.end_handler(at, end),
             8 => {
-                let most = if self.choices.percent(60) { usize::MAX } else { self.choices.index(40) };
-                self.write(at, end, most);
+                let max = if self.choices.percent(60) { usize::MAX } else { self.choices.index(40) };
+                self.write(at, end, max);
             }
             9 => {
                 for _ in 0..=self.choices.index(4) {
@@ -47,25 +48,25 @@ impl World<'_> {
                 }
             }
             10 => {
-                let (least, most) = if self.choices.percent(self.patience) { (100, 6_000) } else { (1, 60) };
-                let millis = self.choices.between(least, most);
-                self.tell(|| format!("{millis} ms pass"));
+                let (min, max) = if self.choices.percent(self.long_steps_percent) { (100, 6_000) } else { (1, 60) };
+                let millis = self.choices.between(min, max);
+                self.log(|| format!("{millis} ms pass"));
                 self.advance(Duration::from_millis(millis.into()));
             }
             11 => {
                 let pipe = &mut self.links[at].pipes[end];
                 if pipe.frozen { pipe.frozen = false } else { pipe.freeze() }
             }
-            12 => self.speak(at, end),
-            14 => _ = self.break_off(at),
-            15 => self.heal(at),
+            12 => self.send_hostile_frame(at, end),
+            14 => _ = self.detach(at),
+            15 => self.reconnect(at),
             16 => self.emit_volatile(at, end),
-            _ => self.turn(at, end),
+            _ => self.rare_step(at, end),
         }
     }
 
     pub(super) fn size(&mut self) -> usize {
-        if self.choices.percent(50) { 0 } else { self.choices.index(usize::try_from(self.largest).unwrap_or(0)) }
+        if self.choices.percent(50) { 0 } else { self.choices.index(usize::try_from(self.max_payload).unwrap_or(0)) }
     }
 
     fn timeout(&mut self) -> Duration {
@@ -80,39 +81,40 @@ impl World<'_> {
     fn request(&mut self, at: usize, end: usize, by: Option<usize>) {
         let (size, timeout) = (self.size(), self.timeout());
         let moment = self.next_moment();
-        let Some(side) = self.links[at].side(end) else { return };
-        let made = side.request(moment, size, timeout, by);
-        self.tell(|| format!("link {at}: end {end} requests {} (handler {by:?}), made: {made}", moment.last));
-        self.count(if made { "request" } else { "request refused" });
+        let Some(endpoint) = self.links[at].endpoint(end) else { return };
+        let is_sent = endpoint.request(moment, size, timeout, by);
+        self.log(|| format!("link {at}: end {end} requests {} (handler {by:?}), sent: {is_sent}", moment.last));
+        self.count(if is_sent { "request" } else { "request rejected" });
     }
 
     fn emit(&mut self, at: usize, end: usize, by: Option<usize>) {
         let size = self.size();
         let moment = self.next_moment();
-        let Some(side) = self.links[at].side(end) else { return };
-        let made = side.emit(moment, size, by);
-        self.tell(|| format!("link {at}: end {end} emits {} (handler {by:?}), made: {made}", moment.last));
-        self.count(if made { "emit" } else { "emit refused" });
+        let Some(endpoint) = self.links[at].endpoint(end) else { return };
+        let is_sent = endpoint.emit(moment, size, by);
+        self.log(|| format!("link {at}: end {end} emits {} (handler {by:?}), sent: {is_sent}", moment.last));
+        self.count(if is_sent { "emit" } else { "emit rejected" });
     }
 
-    /// The server sends the same bytes to all its clients. Who is too far behind is disconnected.
-    fn address_all(&mut self, asks: bool) {
+    /// Sends the same message from the server to all clients. A client whose queue is full may be
+    /// disconnected.
+    fn broadcast(&mut self, is_request: bool) {
         let (size, timeout) = (self.size(), self.timeout());
         let moment = self.next_moment();
-        let (key, overflow) = if asks { (KEY, Overflow::Disconnect) } else { self.policy() };
+        let (key, overflow) = if is_request { (KEY, Overflow::Disconnect) } else { self.policy() };
         let payload = payload_of(moment.last, size);
-        let message = if asks {
+        let message = if is_request {
             Shared::request(moment.last, KEY, timeout, &payload)
         } else {
             Shared::emit(key, &payload, overflow)
         };
-        self.tell(|| format!("the server sends {} to all, asks: {asks}, {overflow:?} of {key:x}", moment.last));
+        self.log(|| format!("the server sends {} to all, request: {is_request}, {overflow:?} of {key:x}", moment.last));
         for at in 0..self.links.len() {
-            let Some(server) = self.links[at].side(SERVER) else { continue };
+            let Some(server) = self.links[at].endpoint(SERVER) else { continue };
             let dropped = server.engine.dropped();
-            if !server.share(moment, &message, size, timeout) {
-                let last = server.leave(moment.now, CloseReason::TooSlow, "");
-                self.links[at].hang_up(SERVER, &last);
+            if !server.send_shared(moment, &message, size, timeout) {
+                let last = server.close_with(moment.now, CloseReason::TooSlow, "");
+                self.links[at].close_pipe(SERVER, &last);
                 self.count("too slow");
             } else if server.engine.dropped() > dropped {
                 self.count(match overflow {
@@ -122,133 +124,135 @@ impl World<'_> {
                 });
             }
         }
-        self.count(if asks { "question to all" } else { "emit to all" });
+        self.count(if is_request { "broadcast request" } else { "broadcast" });
     }
 
-    /// A method's key, and its policy.
+    /// Chooses a method and its overflow policy.
     fn policy(&mut self) -> (u64, Overflow) {
-        if !self.choices.percent(self.lossy) {
+        if !self.choices.percent(self.lossy_percent) {
             return (KEY, Overflow::Disconnect);
         }
-        LOSSY[self.choices.index(LOSSY.len())]
+        LOSSY_METHODS[self.choices.index(LOSSY_METHODS.len())]
     }
 
     fn cancel(&mut self, at: usize, end: usize) {
         let moment = self.moment();
-        let Some(side) = self.links[at].side(end) else { return };
-        let waiting: Vec<u64> = side.outgoing.waiting.keys().copied().collect();
+        let Some(endpoint) = self.links[at].endpoint(end) else { return };
+        let waiting: Vec<u64> = endpoint.outgoing.waiting.keys().copied().collect();
         if waiting.is_empty() {
             return;
         }
         let number = waiting[self.choices.index(waiting.len())];
-        self.tell(|| format!("link {at}: end {end} cancels {number}"));
-        self.links[at].side(end).expect("it is open").cancel(moment, number);
+        self.log(|| format!("link {at}: end {end} cancels {number}"));
+        self.links[at].endpoint(end).expect("an open endpoint").cancel(moment, number);
         self.count("cancel");
     }
 
-    /// A suspended handler that waits for nothing does something.
-    fn with_a_handler(&mut self, at: usize, end: usize, act: fn(&mut Self, usize, usize, Option<usize>)) {
+    /// Lets a suspended handler act, unless it waits for a request.
+    fn with_handler(&mut self, at: usize, end: usize, act: fn(&mut Self, usize, usize, Option<usize>)) {
         if let Some(handler) = self.some_handler(at, end) {
             act(self, at, end, Some(handler));
         }
     }
 
     fn some_handler(&mut self, at: usize, end: usize) -> Option<usize> {
-        let side = self.links[at].side(end)?;
-        let count = side.incoming.handlers.len();
+        let endpoint = self.links[at].endpoint(end)?;
+        let count = endpoint.incoming.handlers.len();
         let handler = self.choices.index(count.max(1));
-        self.links[at].side(end).filter(|side| count > 0 && side.can_end(handler)).map(|_| handler)
+        self.links[at].endpoint(end).filter(|endpoint| count > 0 && endpoint.can_end(handler)).map(|_| handler)
     }
 
-    fn end_a_handler(&mut self, at: usize, end: usize) {
-        let (moment, manner) = (self.moment(), self.manner);
-        let Some(side) = self.links[at].side(end) else { return };
-        side.end_late(moment.now);
-        // One that was stopped ends whatever it waits for.
-        let stopped = side.incoming.handlers.iter().position(|handler| handler.stopping);
+    fn end_handler(&mut self, at: usize, end: usize) {
+        let (moment, behavior) = (self.moment(), self.behavior);
+        let Some(endpoint) = self.links[at].endpoint(end) else { return };
+        endpoint.end_stale_handler(moment.now);
+        // A cancelled handler ends, even if it waits for a request.
+        let stopped = endpoint.incoming.handlers.iter().position(|handler| handler.stopping);
         let Some(handler) = stopped.or_else(|| self.some_handler(at, end)) else { return };
-        let End::Honest(side) = &mut self.links[at].ends[end] else { return };
-        // A reply waits until there is room for it.
-        if side.engine.is_full() && !side.incoming.handlers[handler].stopping {
+        let End::Honest(endpoint) = &mut self.links[at].ends[end] else { return };
+        // A reply waits until there is capacity for it.
+        if endpoint.engine.is_full() && !endpoint.incoming.handlers[handler].stopping {
             return;
         }
-        let ending = side.ending_of(handler, manner, &mut self.choices);
-        side.end(moment, handler, ending.clone());
-        self.tell(|| format!("link {at}: end {end} ends a handler, {ending:?}"));
-        self.leave_if_drained(at);
+        let result = endpoint.result_of(handler, behavior, &mut self.choices);
+        endpoint.end(moment, handler, result.clone());
+        self.log(|| format!("link {at}: end {end} ends a handler, {result:?}"));
+        self.close_if_drained(at);
     }
 
-    /// A hostile end says something.
-    fn speak(&mut self, at: usize, end: usize) {
-        let largest = self.largest;
+    /// Lets a hostile endpoint send a frame.
+    fn send_hostile_frame(&mut self, at: usize, end: usize) {
+        let max_payload = self.max_payload;
         let link = &mut self.links[at];
         let [first, second] = &mut link.ends;
         let (speaker, victim) = if end == SERVER { (first, second) } else { (second, first) };
         let (End::Hostile(hostile), End::Honest(victim)) = (speaker, victim) else { return };
-        if victim.vigil.is_some() && hostile.trickle(&mut link.pipes[1 - end], &mut self.choices) {
+        if victim.keep_alive.is_some() && hostile.trickle(&mut link.pipes[1 - end], &mut self.choices) {
             return;
         }
-        let frame = hostile.speak(victim, largest, &mut self.choices);
+        let frame = hostile.send(victim, max_payload, &mut self.choices);
         let length = u32::try_from(frame.len()).expect("a short frame").to_le_bytes();
         link.pipes[1 - end].put(&[&length[..], &frame].concat());
     }
 
-    /// Something that happens seldom.
-    fn turn(&mut self, at: usize, end: usize) {
+    /// Performs a rare step.
+    fn rare_step(&mut self, at: usize, end: usize) {
         let now = self.now;
         match self.choices.index(6) {
-            0 => self.cut(at),
+            0 => self.break_connection(at),
             1 => {
-                let words = "not now ".repeat(self.choices.index(50));
+                let text = "not now ".repeat(self.choices.index(50));
                 let reason = if end == SERVER { CloseReason::Kicked } else { CloseReason::Closed };
-                let Some(side) = self.links[at].side(end) else { return };
-                let last = side.leave(now, reason, &words);
-                self.links[at].hang_up(end, &last);
+                let Some(endpoint) = self.links[at].endpoint(end) else { return };
+                let last = endpoint.close_with(now, reason, &text);
+                self.links[at].close_pipe(end, &last);
             }
             2 | 3 => {
-                let Some(server) = self.links[at].side(SERVER).filter(|server| !server.said_going_away) else { return };
-                server.said_going_away = true;
-                server.say(now, Frame::GoAway, "");
-                self.tell(|| format!("link {at}: the server goes away"));
+                let Some(server) = self.links[at].endpoint(SERVER).filter(|server| !server.sent_go_away) else {
+                    return;
+                };
+                server.sent_go_away = true;
+                server.send_control(now, Frame::GoAway, "");
+                self.log(|| format!("link {at}: the server goes away"));
             }
-            _ => self.get_ready(at),
+            _ => self.send_ready(at),
         }
     }
 
-    /// Lets everything come to its end, and looks whether anything is left.
+    /// Lets all calls end, and checks that nothing remains.
     pub(super) fn finish(&mut self) {
         for at in 0..self.links.len() {
-            self.heal(at);
-            self.get_ready(at);
+            self.reconnect(at);
+            self.send_ready(at);
             let link = &mut self.links[at];
             link.capacity = usize::MAX;
             link.pipes.iter_mut().for_each(|pipe| pipe.frozen = false);
             if !link.is_honest() || self.choices.percent(20) {
-                self.cut(at);
+                self.break_connection(at);
             }
         }
         for _ in 0..2_000 {
-            let is_quiet = self.links.iter_mut().all(Link::is_quiet);
-            if is_quiet {
+            let is_quiescent = self.links.iter_mut().all(Link::is_quiescent);
+            if is_quiescent {
                 return self.check_end();
             }
             for at in 0..self.links.len() {
                 for end in [SERVER, CLIENT] {
                     self.write(at, end, usize::MAX);
                     while self.deliver(at, end) {}
-                    let handlers = self.links[at].side(end).map_or(0, |side| side.incoming.handlers.len());
-                    (0..handlers).for_each(|_| self.end_a_handler(at, end));
+                    let handlers = self.links[at].endpoint(end).map_or(0, |endpoint| endpoint.incoming.handlers.len());
+                    (0..handlers).for_each(|_| self.end_handler(at, end));
                 }
             }
             self.advance(Duration::from_millis(25));
         }
-        panic!("it does not come to an end");
+        panic!("the world does not come to an end");
     }
 
     fn check_end(&mut self) {
         let now = self.now;
-        self.links.iter_mut().flat_map(Link::sides).for_each(|side| side.check_freed(now));
-        self.outlive();
-        self.links.iter_mut().flat_map(Link::sides).for_each(Side::close);
+        self.links.iter_mut().flat_map(Link::endpoints).for_each(|endpoint| endpoint.check_freed(now));
+        self.check_idle_timeouts();
+        self.links.iter_mut().flat_map(Link::endpoints).for_each(Endpoint::close);
     }
 }

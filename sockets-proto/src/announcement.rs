@@ -1,4 +1,4 @@
-//! What a side tells the other of the methods that it serves: their signatures.
+//! Announcements: the methods that a peer serves, with their signatures.
 
 use bytes::{Buf, Bytes};
 
@@ -8,22 +8,23 @@ use super::{
 };
 use crate::codec::Payload;
 
-/// A key and a signature, 8 bytes each.
+/// The length of an entry in bytes: a key and a signature of 8 bytes each.
 pub(super) const ENTRY: usize = 16;
 
-/// Signatures by key, encoded once for all connections that hear of them. The signature 0 takes back what was
-/// announced for its key.
+/// A list of signatures by key, encoded once for all connections that receive it.
+///
+/// The signature 0 withdraws the announcement of its key.
 #[derive(Clone, Debug)]
 pub struct Announcement(Bytes);
 
 impl Announcement {
-    /// `None` if there is nothing to tell.
+    /// Encodes pairs of a key and a signature. Returns `None` if there are none.
     pub fn new(entries: impl IntoIterator<Item = (u64, u64)>) -> Option<Self> {
         let payload: Vec<u8> = entries.into_iter().flat_map(|(key, signature)| pair(key, signature)).collect();
         (!payload.is_empty()).then(|| Self(frame(&payload)))
     }
 
-    /// It as whole frames, none of which is longer than `max_frame`.
+    /// Returns the announcement as whole frames of at most `max_frame` bytes each.
     pub(super) fn frames(&self, max_frame: usize) -> Bytes {
         if self.0.len() - PREFIX <= max_frame {
             return self.0.clone();
@@ -42,7 +43,7 @@ fn frame(payload: &[u8]) -> Bytes {
     whole_frame(Frame::Signatures.header(), &Payload::Copied(payload))
 }
 
-/// The keys and signatures in the payload of a frame.
+/// Returns the keys and signatures in the payload of a [`Frame::Signatures`].
 pub fn announced(mut payload: impl Buf) -> impl Iterator<Item = (u64, u64)> {
     std::iter::from_fn(move || Some((payload.try_get_u64_le().ok()?, payload.try_get_u64_le().ok()?)))
 }
@@ -53,7 +54,7 @@ mod tests {
     use crate::frame::next_frame;
 
     #[test]
-    fn an_announcement_comes_apart_again_whatever_the_other_side_accepts() {
+    fn announcement_is_split_by_frame_limit() {
         let entries: Vec<_> = (0..100).map(|i| (i, u64::MAX - i)).collect();
         let announcement = Announcement::new(entries.iter().copied()).unwrap();
         for (max_frame, expected) in [(1 << 20, 1), (1601, 1), (1600, 2), (256, 7)] {

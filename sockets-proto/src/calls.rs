@@ -1,4 +1,4 @@
-//! The requests that this side has made and that have not been answered.
+//! Requests that were made locally and have no reply yet.
 
 use std::{collections::HashMap, time::Instant};
 
@@ -7,11 +7,11 @@ use slab::Slab;
 
 use super::frame::{CallId, FailureCode};
 
-/// A slot's id carries this many bits of a count of calls, so that an answer that comes twice does not meet the next
-/// call in its slot.
+/// The number of bits of a call's id that hold a generation. It distinguishes successive calls in
+/// the same slot, so that a duplicate reply does not complete the next call.
 const GENERATION_BITS: u32 = 6;
 
-/// How a request ended.
+/// The result of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CallResult {
     /// The payload of the reply.
@@ -23,37 +23,38 @@ pub enum CallResult {
         /// A message for the caller; it may be empty.
         text: String,
     },
-    /// The deadline passed on this side.
+    /// The deadline passed locally.
     TimedOut,
-    /// No window space became free while both peers waited for each other.
+    /// The window stayed exhausted while both peers waited for each other.
     Overloaded,
     /// The session ended before a reply arrived.
     Disconnected {
-        /// Whether the peer may have executed the call.
+        /// `true` if the peer may have executed the call.
         maybe_executed: bool,
     },
 }
 
-/// A request without an answer. It keeps its id, and its place in the window, until the answer comes, even when its
-/// caller has given up: so no answer can come late.
+/// A request without a reply. It keeps its id and its share of the window until the reply arrives,
+/// even if the caller has cancelled it. So the id cannot be reused while a reply may still arrive.
 struct Call<C> {
     id: CallId,
-    /// Who waits; `None` once they have been told or have given up.
+    /// The waiting caller. `None` once the caller has received a result or has cancelled the call.
     consumer: Option<C>,
     deadline: Instant,
-    /// The frame's length, as the window counts it.
+    /// The length of the frame as the window counts it.
     length: usize,
-    /// Whether it has left the queue of parked messages.
+    /// `false` while the request waits in the queue of pending messages.
     sent: bool,
 }
 
 /// The table of calls, by slot.
 pub(super) struct Calls<C> {
     slots: Slab<Call<C>>,
-    /// The slots of requests to audiences, whose ids are not ours to choose.
+    /// The slots of requests to audiences, whose ids are not derived from a slot.
     shared: HashMap<u64, usize>,
     generation: u64,
-    /// No deadline is earlier. It may be stale, which costs a look at the table and not a timer per call.
+    /// A lower bound of all deadlines. It may be outdated, which costs a scan of the table, but no
+    /// timer for each call.
     next_deadline: Option<Instant>,
 }
 
@@ -62,14 +63,14 @@ impl<C> Calls<C> {
         Self { slots: Slab::new(), shared: HashMap::new(), generation: 0, next_deadline: None }
     }
 
-    /// The id that the next call of our own is going to have.
+    /// Returns the id of the next call that is not shared.
     #[inline]
     pub(super) fn next_id(&self) -> CallId {
         let generation = self.generation % (1 << GENERATION_BITS);
         CallId { number: (self.slots.vacant_key() as u64) << GENERATION_BITS | generation, shared: false }
     }
 
-    /// Adds a call. `id` is [`next_id`](Self::next_id), or a shared one.
+    /// Adds a call. `id` is [`next_id`](Self::next_id) or a shared id.
     #[inline]
     pub(super) fn insert(&mut self, id: CallId, consumer: C, deadline: Instant, length: usize, sent: bool) {
         self.generation += 1;
@@ -90,7 +91,8 @@ impl<C> Calls<C> {
         self.slots.get(slot).filter(|call| call.id == id).map(|_| slot)
     }
 
-    /// Removes an answered call, and gives who waits for it and how long its frame was. `None` if no such call was sent.
+    /// Removes a call that has a reply. Returns its caller and the length of its frame, or `None`
+    /// if no such call was sent.
     pub(super) fn complete(&mut self, id: CallId) -> Option<(Option<C>, usize)> {
         let slot = self.slot(id).filter(|slot| self.slots[*slot].sent)?;
         let call = self.remove(slot);
@@ -105,14 +107,14 @@ impl<C> Calls<C> {
         call
     }
 
-    /// The call's frame leaves the parked ones.
+    /// Records that the call's frame has left the queue of pending messages.
     pub(super) fn mark_sent(&mut self, id: CallId) {
         if let Some(slot) = self.slot(id) {
             self.slots[slot].sent = true;
         }
     }
 
-    /// Its caller gives up. A call that was not sent is forgotten; `true` if the other side has to be told.
+    /// Cancels a call. A call that was not sent is removed.
     pub(super) fn cancel(&mut self, id: CallId) -> Option<CancelledCall> {
         let slot = self.slot(id)?;
         let call = &mut self.slots[slot];
@@ -124,13 +126,14 @@ impl<C> Calls<C> {
         }
     }
 
-    /// Takes a parked call out, to tell its caller.
+    /// Removes a pending call and returns its caller.
     pub(super) fn take_pending(&mut self, id: CallId) -> Option<C> {
         let slot = self.slot(id).filter(|slot| !self.slots[*slot].sent)?;
         self.remove(slot).consumer
     }
 
-    /// The ids of calls whose deadline has passed and whose callers wait, after which `earliest` is exact.
+    /// Returns the ids of calls with a waiting caller whose deadline has passed. After that,
+    /// `next_deadline` is exact.
     pub(super) fn overdue(&mut self, now: Instant) -> Vec<CallId> {
         if self.next_deadline.is_none_or(|earliest| now < earliest) {
             return Vec::new();
@@ -141,7 +144,7 @@ impl<C> Calls<C> {
         overdue
     }
 
-    /// Takes the consumer of an overdue call; whether it was sent comes with it.
+    /// Takes the caller of an overdue call. The flag is `true` if the call was sent.
     pub(super) fn expire(&mut self, id: CallId) -> Option<(C, bool)> {
         let slot = self.slot(id)?;
         if self.slots[slot].sent {
@@ -156,12 +159,12 @@ impl<C> Calls<C> {
         self.next_deadline
     }
 
-    /// Whether any caller waits.
+    /// Returns `true` if no caller waits.
     pub(super) fn is_empty(&self) -> bool {
         self.slots.iter().all(|(_, call)| call.consumer.is_none())
     }
 
-    /// Releases memory that no call needs now.
+    /// Releases unused memory.
     pub(super) fn shrink(&mut self) {
         self.slots.shrink_to_fit();
         self.shared.shrink_to_fit();
@@ -172,14 +175,14 @@ impl<C> Calls<C> {
         self.slots.len()
     }
 
-    /// Ends all calls, with whether each has been sent.
+    /// Removes all calls. The flag is `true` for each call that was sent.
     pub(super) fn drain(&mut self) -> Vec<(C, CallId, bool)> {
         self.shared = HashMap::new();
         let mut slots = std::mem::take(&mut self.slots);
         slots.drain().filter_map(|call| Some((call.consumer?, call.id, call.sent))).collect()
     }
 
-    /// Ends the calls that have been sent.
+    /// Removes the calls that were sent.
     pub(super) fn drain_sent(&mut self) -> Vec<(C, CallId, bool)> {
         let sent: Vec<_> = self.slots.iter().filter(|(_, call)| call.sent).map(|(slot, _)| slot).collect();
         let ended = sent.into_iter().map(|slot| self.remove(slot));
@@ -187,10 +190,10 @@ impl<C> Calls<C> {
     }
 }
 
-/// What has to happen when a caller gives up.
+/// The consequence of a cancellation.
 pub(super) enum CancelledCall {
-    /// Tell the other side.
+    /// The peer has to receive a `Cancel`.
     Sent,
-    /// Take it out of the parked messages.
+    /// The request has to leave the queue of pending messages.
     Pending,
 }

@@ -1,7 +1,7 @@
-//! Collections that give memory back after a peak of load.
+//! Collections that release memory after a peak of load.
 //!
-//! The tables of calls are not among them: they would grow again in the next batch of calls. They release
-//! their memory when nothing has been sent for a heartbeat.
+//! The tables of calls do not use this, since they would grow again with the next batch of calls.
+//! They release their memory after an interval without a sent message.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -13,13 +13,14 @@ const KEEP: usize = 64;
 
 /// A collection whose capacity grows with load.
 pub trait ReleaseUnused {
-    /// Releases memory if a large capacity is mostly unused. To be called after elements have been removed.
+    /// Releases memory if a large capacity is mostly unused. Call it after elements have been
+    /// removed.
     ///
-    /// Half of the capacity that is left stays unused, so that each removal costs constant time on average.
+    /// Half of the remaining capacity stays unused, so each removal costs amortized constant time.
     fn release_unused(&mut self);
 }
 
-/// Returns the capacity that is left, if one is to be released.
+/// Returns the capacity to shrink to, or `None` if nothing is to be released.
 fn reduced(len: usize, capacity: usize) -> Option<usize> {
     (capacity > KEEP && len < capacity / 4).then_some(len * 2)
 }

@@ -1,10 +1,10 @@
-//! What a peer can do that ends its connection.
+//! Protocol errors.
 
-/// A breach of the protocol. The peer is told, and its connection ends.
+/// A breach of the protocol by the peer. The peer receives the reason, and the connection ends.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProtocolError {
-    /// A frame exceeds the limit that this side announced.
-    #[error("a frame of {length} bytes is over the limit of {limit}")]
+    /// A frame exceeds the limit that was announced to the peer.
+    #[error("a frame of {length} bytes exceeds the limit of {limit} bytes")]
     FrameTooLarge {
         /// The length of the frame, in bytes.
         length: usize,
@@ -14,33 +14,33 @@ pub enum ProtocolError {
     /// A frame has no bytes.
     #[error("a frame is empty")]
     EmptyFrame,
-    /// A frame has a kind that is neither known nor optional.
-    #[error("a frame has the unknown kind {0:#04x}")]
+    /// A frame has a type that is neither known nor optional.
+    #[error("unknown frame type {0:#04x}")]
     UnknownKind(u8),
     /// A frame does not match its format.
-    #[error("a frame of kind {kind:#04x} is malformed: {what}")]
+    #[error("malformed frame of type {kind:#04x}: {what}")]
     Malformed {
-        /// The kind of the frame.
+        /// The type of the frame.
         kind: u8,
         /// The reason.
         what: &'static str,
     },
     /// The peer exceeded its send window.
-    #[error("more calls or bytes were sent than the window allows")]
+    #[error("calls or bytes exceed the flow-control window")]
     WindowOverrun,
     /// The peer returned more window space than was used.
-    #[error("more was given back than had been sent")]
+    #[error("a credit exceeds the emits in flight")]
     CreditOverrun,
     /// The peer sent a request under an id that is in flight.
-    #[error("a request was made under an id that is in flight")]
+    #[error("a request uses an id that is in flight")]
     DuplicateId,
     /// The peer acknowledged or skipped an impossible position.
-    #[error("a position was acknowledged or skipped that cannot be")]
+    #[error("an acknowledged or skipped position is out of range")]
     Position,
-    /// A frame came from the wrong side, or a second time.
-    #[error("a frame of kind {0:#04x} came from the wrong side, or twice")]
+    /// A frame is not allowed for the sender's role, or was sent a second time.
+    #[error("a frame of type {0:#04x} is repeated or not allowed for the sender")]
     Unexpected(u8),
     /// The peer violated RFC 6455.
-    #[error("the WebSocket was misused: {0}")]
+    #[error("WebSocket protocol error: {0}")]
     WebSocket(&'static str),
 }

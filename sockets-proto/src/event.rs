@@ -1,4 +1,4 @@
-//! What comes in, as the driver sees it.
+//! Events that received frames cause.
 
 use std::time::{Duration, Instant};
 
@@ -11,87 +11,92 @@ use super::{
     timeout::clamp,
 };
 
-/// A handler that has started and not ended.
+/// Identifies a handler that has started and not ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum HandlerId {
-    /// A request, by its id.
+    /// The handler of a request, by the request's id.
     Request(CallId),
-    /// Emits have no id on the wire; this one only counts.
+    /// The handler of an emit, by a local number. Emits have no id on the wire.
     Emit(u64),
 }
 
-/// A call or emit that has come in.
+/// A received request or emit.
 #[derive(Debug, PartialEq)]
 pub struct IncomingCall {
     /// The key of the method.
     pub key: u64,
     /// Identifies the handler until it ends.
     pub handler: HandlerId,
-    /// What the caller allows; emits bring none.
+    /// The timeout that the caller allows. Emits have none.
     pub timeout: Option<Duration>,
     /// The encoded arguments.
     pub payload: Bytes,
-    /// The window space that the call uses until its handler ends.
+    /// The share of the window that the call uses until its handler ends.
     pub permit: WindowPermit,
 }
 
 impl IncomingCall {
-    /// Returns the time at which the handler is to be stopped, or `None` if it must not be started any more.
+    /// Returns the deadline of the handler, or `None` if the deadline has already passed and the
+    /// handler must not start.
     ///
-    /// `arrived` is when the bytes of the call were received. `default` is the timeout of emits, which state none.
+    /// `arrived` is the time at which the bytes of the call were received. `default` is the timeout
+    /// of emits.
     pub fn deadline(&self, arrived: Instant, default: Duration, now: Instant) -> Option<Instant> {
         let deadline = arrived + clamp(self.timeout.unwrap_or(default));
         (now <= deadline).then_some(deadline)
     }
 }
 
-/// A call's place in the window. It goes back to [`SessionCore::answer`](super::SessionCore::answer) or
+/// A received call's share of the receive window. Pass it to
+/// [`SessionCore::respond`](super::SessionCore::respond) or
 /// [`SessionCore::end_emit`](super::SessionCore::end_emit), exactly once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WindowPermit {
     pub(super) length: usize,
-    /// When it came: what was parked before cannot be its handler's, and need not arrive before its answer.
+    /// The position of the queue when the call arrived. Messages that were pending before cannot be
+    /// the handler's, so the reply need not wait for them.
     pub(super) received_at: QueuePosition,
-    /// How often the session had started anew.
+    /// The number of times that the session had been reset.
     pub(super) epoch: u32,
 }
 
 impl WindowPermit {
-    /// How many bytes the call's frame had.
+    /// Returns the length of the call's frame in bytes.
     pub fn length(self) -> usize {
         self.length
     }
 }
 
-/// What a frame asks of the driver.
+/// The consequence of a received frame for the driver.
 #[derive(Debug, PartialEq)]
 pub enum Event<C, H> {
-    /// Nothing; the state has changed.
+    /// Nothing to do; the state has changed.
     Handled,
-    /// A method is called.
+    /// The peer calls a method.
     Call(IncomingCall),
-    /// A call of ours has ended.
+    /// A local call has completed.
     Completed {
         /// The waiting caller.
         consumer: C,
         /// The result of the call.
-        answer: CallResult,
+        result: CallResult,
     },
-    /// A handler is to be stopped.
+    /// The handler has to be cancelled.
     Cancelled(H),
-    /// A request is revoked that has no suspended handler: it is held, or has ended.
+    /// The peer cancelled a request that has no suspended handler: the request has not started, or
+    /// has ended.
     Revoked(CallId),
-    /// The answer of a call that nobody made, or made no more.
+    /// A reply arrived for a call that does not exist or has completed.
     UnknownReply,
     /// The server has finished its `connected`.
     Ready,
-    /// The client has heard that this server goes away, and makes no more calls.
+    /// The client has received the server's go-away, and makes no more calls.
     Drained,
-    /// The other side serves methods with these signatures; see [`announced`](super::announced).
+    /// The peer serves methods with these signatures; see [`announced`](super::announced).
     Announcement(Bytes),
-    /// The other side has said up to where it has received what was sent.
+    /// The peer has acknowledged received bytes.
     Acknowledged,
-    /// The other side has left.
+    /// The peer has closed the session.
     Closed {
         /// The reason.
         reason: CloseReason,

@@ -1,18 +1,18 @@
-//! Parked emits that may be dropped again for newer ones of their method.
+//! Pending emits that may be dropped for newer emits of their method.
 
 use std::collections::VecDeque;
 
 use super::{capacity::ReleaseUnused, pending::PendingMessage};
 
-/// By method, of which there are few.
+/// A queue for each method. Few methods have such a policy, so a list is enough.
 #[derive(Default)]
 pub(super) struct EvictableQueue(Vec<(u64, VecDeque<PendingMessage>)>);
 
 impl EvictableQueue {
-    pub(super) fn push(&mut self, key: u64, parked: PendingMessage) {
+    pub(super) fn push(&mut self, key: u64, message: PendingMessage) {
         match self.of(key) {
-            Some(messages) => messages.push_back(parked),
-            None => self.0.push((key, VecDeque::from([parked]))),
+            Some(messages) => messages.push_back(message),
+            None => self.0.push((key, VecDeque::from([message]))),
         }
     }
 
@@ -20,7 +20,7 @@ impl EvictableQueue {
         self.0.iter_mut().find(|(this, _)| *this == key).map(|(_, messages)| messages)
     }
 
-    /// The one that has been parked first.
+    /// Returns the oldest message of all methods.
     pub(super) fn first(&self) -> Option<&PendingMessage> {
         self.0.iter().filter_map(|(_, messages)| messages.front()).min_by_key(|first| first.number)
     }
@@ -36,7 +36,7 @@ impl EvictableQueue {
         first
     }
 
-    /// Takes out the first one of a method.
+    /// Removes the oldest message of a method.
     pub(super) fn pop_oldest_of(&mut self, key: u64) -> Option<PendingMessage> {
         let oldest = self.pop_oldest(key);
         self.release_unused();
@@ -47,7 +47,7 @@ impl EvictableQueue {
         self.of(key)?.pop_front()
     }
 
-    /// Keeps no queue of a method that has no messages.
+    /// Removes the queues of methods without messages.
     fn release_unused(&mut self) {
         self.0.retain(|(_, messages)| !messages.is_empty());
         self.0.iter_mut().for_each(|(_, messages)| messages.release_unused());

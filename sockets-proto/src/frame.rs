@@ -1,10 +1,11 @@
-//! The frames of the wire: a kind, a short header, and a payload that is borrowed from the received bytes.
+//! Frames: a type, a short header, and a payload that shares the received bytes.
 
 use bytes::{Buf, Bytes};
 
 use super::{ProtocolError, announcement::ENTRY};
 
-/// The bytes before each frame: its length, as a little-endian `u32` that does not count itself.
+/// The length in bytes of the prefix before each frame. The prefix is the frame's length without
+/// the prefix, as a little-endian `u32`.
 pub const PREFIX: usize = 4;
 
 const EMIT: u8 = 0x01;
@@ -17,19 +18,21 @@ const READY: u8 = 0x07;
 const GO_AWAY: u8 = 0x08;
 const DRAINED: u8 = 0x09;
 const CLOSE: u8 = 0x0a;
-/// Kinds from here on may be ignored by those who do not know them, so that later versions can add some.
+/// The first optional type. A peer ignores an unknown type from here on, so that later versions can
+/// add types.
 const FIRST_OPTIONAL: u8 = 0x80;
 const SIGNATURES: u8 = FIRST_OPTIONAL;
 const HEARTBEAT: u8 = 0x81;
 const ACK: u8 = 0x82;
 const SKIPPED: u8 = 0x83;
 
-/// The id of a request. Those to an audience have ids of their own, so that one frame serves all members.
+/// The id of a request. Requests to an audience have ids of their own, so that all members receive
+/// the same frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CallId {
     /// The number, without the bit that marks shared requests.
     pub number: u64,
-    /// Whether the request was encoded once for several members of an audience.
+    /// `true` if the request was encoded once for several members of an audience.
     pub shared: bool,
 }
 
@@ -45,7 +48,7 @@ impl CallId {
 
 /// A reason that is one byte on the wire.
 pub(crate) trait Code: Sized + 'static {
-    /// All codes that are known.
+    /// All known codes.
     #[cfg(test)]
     const ALL: &[Self];
 
@@ -53,7 +56,7 @@ pub(crate) trait Code: Sized + 'static {
     fn from_wire(code: u8) -> Option<Self>;
 }
 
-/// Defines an enum of codes with its decoding, so that no code is in one of them only.
+/// Defines an enum of codes and its decoding, so that each code is in both.
 macro_rules! codes {
     ($(#[$about:meta])* $name:ident { $($(#[$doc:meta])* $code:ident = $number:literal,)* }) => {
         $(#[$about])*
@@ -109,41 +112,43 @@ codes! {
     CloseReason {
         /// The last handle was dropped.
         Closed = 1,
-        /// The server's program disconnected the client. The text is its message.
+        /// The server's program disconnected the client. The text is the program's message.
         Kicked = 2,
         /// The server shuts down.
         ShuttingDown = 3,
-        /// The receiver broke the protocol. The text is the violation.
+        /// The receiver broke the protocol. The text describes the error.
         ProtocolError = 4,
-        /// The receiver does not take bytes.
+        /// The receiver does not read, and the write timeout has passed.
         TooSlow = 5,
-        /// The server's `connected` did not finish in time.
+        /// The server's `connected` hook did not finish in time.
         NotReady = 6,
-        /// Nothing was received from the receiver.
+        /// The sender received nothing within the idle timeout.
         IdleTimeout = 7,
-        /// The session continues on another connection. It is sent only to a peer with resumption.
+        /// The session continues on another connection. Sent only to a peer with resumption.
         Superseded = 8,
-        /// The server shuts down, and the client is expected to reconnect. The text is the delay in milliseconds. It is
-        /// sent only to a client with resumption.
+        /// The server shuts down, and the client is expected to reconnect. The text is the delay in
+        /// milliseconds. Sent only to a client with resumption.
         Restarting = 9,
-        /// The server's `connected` refused the client, which does not try again. The text is the message. It is sent
-        /// only to a client with the extension *retries*.
+        /// The server's `connected` hook refused the client, which does not try again. The text is
+        /// the message. Sent only to a client with the extension *retries*.
         Refused = 10,
-        /// The server's `connected` refused the client, which may try again. The text has the time before which it must
-        /// not, in milliseconds, and the message. It is sent only to a client with the extension *retries*.
+        /// The server's `connected` hook refused the client, which may try again. The text has the
+        /// minimum delay in milliseconds and the message. Sent only to a client with the extension
+        /// *retries*.
         Retry = 11,
     }
 }
 
 impl CloseReason {
-    /// Returns `true` if it refuses a session before the server has started any of its calls.
+    /// Returns `true` if the reason refuses a session before the server has started any of its
+    /// calls.
     pub(crate) fn refuses(self) -> bool {
         matches!(self, Self::NotReady | Self::Refused | Self::Retry)
     }
 }
 
-/// A frame without its payload. What follows a header in its frame is the payload, or the text of a failure or a
-/// farewell.
+/// A frame without its payload. The bytes after the header are the payload, or the text of a
+/// `Failure` or `Close`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Frame {
     /// An emit.
@@ -195,21 +200,22 @@ pub enum Frame {
         /// The reason.
         reason: CloseReason,
     },
-    /// Signatures of methods that the sender serves. It is optional.
+    /// Announces signatures of methods that the sender serves. It is optional.
     Signatures,
-    /// Says that the sender is there, to one who waits to hear that. It is optional.
+    /// Prevents an idle timeout of the receiver. It is optional.
     Heartbeat,
-    /// The sender has received everything up to this position. It is optional.
+    /// Acknowledges all bytes up to a position. It is optional.
     Ack {
         /// The position, in bytes from the start of the session.
         position: u64,
     },
-    /// The next so many bytes were frames that are not sent again. It is optional.
+    /// Stands for frames that are not retransmitted, and advances the position by their bytes. It
+    /// is optional.
     Skipped {
         /// The number of bytes.
         bytes: u64,
     },
-    /// One of the kinds that may be ignored. It is received and never sent.
+    /// An optional frame of an unknown type. It is received and never sent.
     Unknown {
         /// The first byte of the frame.
         kind: u8,
@@ -217,19 +223,21 @@ pub enum Frame {
 }
 
 impl Frame {
-    /// Whether this is about the link that carries it, and not a part of the session that goes on over other links.
+    /// Returns `true` if the frame concerns only the current connection. It is then neither counted
+    /// nor retransmitted.
     #[inline]
     pub(super) fn is_connection_scoped(&self) -> bool {
         matches!(self, Self::Heartbeat | Self::Ack { .. } | Self::Skipped { .. })
     }
 
-    /// Reads the header and leaves the payload in `frame`, which is a whole frame without its prefix.
+    /// Reads the header and leaves the payload in `frame`, which is a whole frame without its
+    /// prefix.
     ///
     /// # Errors
     ///
-    /// Returns a violation if the header is malformed or its kind is unknown.
+    /// Returns a protocol error if the header is malformed or its type is unknown.
     pub fn decode(frame: &mut Bytes) -> Result<Self, ProtocolError> {
-        // Off a slice: each step on the shared bytes themselves would be checked and counted.
+        // Read from a slice: each step on `Bytes` itself would be checked and counted.
         let mut rest = &frame[..];
         let decoded = Self::read(&mut rest)?;
         frame.advance(frame.len() - rest.len());
@@ -240,13 +248,13 @@ impl Frame {
     fn read(frame: &mut &[u8]) -> Result<Self, ProtocolError> {
         let kind = frame.try_get_u8().map_err(|_| ProtocolError::EmptyFrame)?;
         let malformed = |what| ProtocolError::Malformed { kind, what };
-        let id = |frame: &mut &[u8]| read_varint(frame).map(CallId::from_wire).ok_or(malformed("its id is broken"));
-        let key = |frame: &mut &[u8]| frame.try_get_u64_le().map_err(|_| malformed("its key is cut short"));
+        let id = |frame: &mut &[u8]| read_varint(frame).map(CallId::from_wire).ok_or(malformed("its id is invalid"));
+        let key = |frame: &mut &[u8]| frame.try_get_u64_le().map_err(|_| malformed("its key is truncated"));
         let decoded = match kind {
             EMIT => return Ok(Self::Emit { key: key(frame)? }),
             REQUEST => {
                 let id = id(frame)?;
-                let timeout = read_varint(frame).ok_or(malformed("its timeout is broken"))?;
+                let timeout = read_varint(frame).ok_or(malformed("its timeout is invalid"))?;
                 return Ok(Self::Request { id, timeout, key: key(frame)? });
             }
             REPLY => return Ok(Self::Reply { id: id(frame)? }),
@@ -265,27 +273,27 @@ impl Frame {
             }
             CANCEL => Self::Cancel { id: id(frame)? },
             CREDIT => {
-                // A credit of nothing is a waste of everybody's time.
+                // An empty credit has no use, and could restart the timers of pending messages.
                 let calls = read_varint(frame).and_then(|calls| u32::try_from(calls).ok()).filter(|calls| *calls > 0);
-                let calls = calls.ok_or(malformed("its number of calls is broken"))?;
-                let bytes = read_varint(frame).ok_or(malformed("its number of bytes is broken"))?;
+                let calls = calls.ok_or(malformed("its number of calls is invalid"))?;
+                let bytes = read_varint(frame).ok_or(malformed("its number of bytes is invalid"))?;
                 Self::Credit { calls, bytes }
             }
             READY => Self::Ready,
             GO_AWAY => Self::GoAway,
             DRAINED => Self::Drained,
             SIGNATURES if frame.len().is_multiple_of(ENTRY) => return Ok(Self::Signatures),
-            SIGNATURES => return Err(malformed("its last signature is cut short")),
+            SIGNATURES => return Err(malformed("its last signature is truncated")),
             HEARTBEAT => Self::Heartbeat,
-            ACK => Self::Ack { position: read_varint(frame).ok_or(malformed("its position is broken"))? },
-            SKIPPED => Self::Skipped { bytes: read_varint(frame).ok_or(malformed("its number of bytes is broken"))? },
+            ACK => Self::Ack { position: read_varint(frame).ok_or(malformed("its position is invalid"))? },
+            SKIPPED => Self::Skipped { bytes: read_varint(frame).ok_or(malformed("its number of bytes is invalid"))? },
             kind if kind > FIRST_OPTIONAL => return Ok(Self::Unknown { kind }),
             unknown => return Err(ProtocolError::UnknownKind(unknown)),
         };
-        if frame.is_empty() { Ok(decoded) } else { Err(malformed("bytes are left over")) }
+        if frame.is_empty() { Ok(decoded) } else { Err(malformed("it has trailing bytes")) }
     }
 
-    /// The header's bytes, kind included.
+    /// Encodes the header, including the type.
     #[inline]
     pub fn header(self) -> Header {
         let mut header = Header { bytes: [0; PREFIX + HEADER_MAX], end: PREFIX };
@@ -311,19 +319,19 @@ impl Frame {
         header
     }
 
-    /// The kind's byte, for messages about it.
+    /// Returns the first byte of the frame, for error messages.
     pub fn kind(self) -> u8 {
         self.header().bytes[PREFIX]
     }
 }
 
-/// The longest header: a request's kind, id, timeout and key.
+/// The length of the longest header in bytes: a request's type, id, timeout and key.
 pub(super) const HEADER_MAX: usize = 1 + 10 + 10 + 8;
 
 /// The bytes of a header, without a heap allocation.
 #[derive(Clone, Copy)]
 pub struct Header {
-    /// With room for the prefix before it.
+    /// Begins with space for the prefix.
     bytes: [u8; PREFIX + HEADER_MAX],
     end: usize,
 }
@@ -334,7 +342,7 @@ impl Header {
         self.end - PREFIX
     }
 
-    /// Returns the beginning of a frame with this header and a payload of `payload` bytes: the prefix, and the header.
+    /// Returns the prefix and header of a frame with a payload of `payload` bytes.
     pub fn prefixed(&mut self, payload: usize) -> &[u8] {
         // Frames are checked against `Limits::max_frame`, a `u32`, before they are built.
         let length = u32::try_from(self.len() + payload).unwrap_or(u32::MAX);

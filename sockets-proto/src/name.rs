@@ -1,15 +1,15 @@
-//! Paths, names and the keys by which methods are addressed on the wire.
+//! Paths, names, and the keys that address methods on the wire.
 
 use sha2::{Digest, Sha256};
 
-/// The longest segment of a path, and the longest name, in bytes.
+/// The maximum length of a segment of a path, and of a name, in bytes.
 const SEGMENT_MAX: usize = 128;
-/// The longest path, in bytes.
+/// The maximum length of a path in bytes.
 const PATH_MAX: usize = 512;
 
-/// A path or name that breaks the rules of the section "Paths and names" of the protocol.
+/// A path or name that breaks the rules of the section "Keys" of the protocol.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{name:?} is not a legal name: {rule}")]
+#[error("invalid name {name:?}: {rule}")]
 pub struct InvalidName {
     name: String,
     rule: &'static str,
@@ -17,12 +17,12 @@ pub struct InvalidName {
 
 impl InvalidName {
     fn new(name: &str, rule: &'static str) -> Self {
-        // A name may come from a peer and may be a megabyte long: the message shows its beginning.
+        // A peer may send a name of a megabyte, so the message quotes only its beginning.
         Self { name: name.chars().take(40).collect(), rule }
     }
 }
 
-/// Checks a single segment: a method's name, or one step of a path.
+/// Checks a single segment: the name of a method, or one component of a path.
 ///
 /// # Errors
 ///
@@ -32,10 +32,10 @@ pub fn check_segment(name: &str) -> Result<(), InvalidName> {
         return Err(InvalidName::new(name, "a segment must not be empty"));
     }
     if name.len() > SEGMENT_MAX {
-        return Err(InvalidName::new(name, "a segment has at most 128 bytes"));
+        return Err(InvalidName::new(name, "a segment must have at most 128 bytes"));
     }
     if name.contains('/') {
-        return Err(InvalidName::new(name, "a segment has no '/' in it"));
+        return Err(InvalidName::new(name, "a segment must not contain a slash"));
     }
     if name.chars().any(char::is_control) {
         return Err(InvalidName::new(name, "control characters are not allowed"));
@@ -50,7 +50,7 @@ pub fn check_segment(name: &str) -> Result<(), InvalidName> {
 /// Returns the rule that the name breaks.
 pub fn check_path(path: &str) -> Result<(), InvalidName> {
     if path.len() > PATH_MAX {
-        return Err(InvalidName::new(path, "a path has at most 512 bytes"));
+        return Err(InvalidName::new(path, "a path must have at most 512 bytes"));
     }
     if path.is_empty() { Ok(()) } else { path.split('/').try_for_each(check_segment) }
 }
@@ -64,13 +64,13 @@ pub fn check_room(name: &str) -> Result<(), InvalidName> {
     if name.is_empty() { check_segment(name) } else { check_path(name) }
 }
 
-/// A method's path and name, for messages about it.
+/// Returns a method's path and name, for messages.
 pub fn full_name(path: &str, name: &str) -> String {
     if path.is_empty() { name.to_owned() } else { format!("{path}/{name}") }
 }
 
-/// The key of a method: the first eight bytes, as a little-endian number, of SHA-256 over the path,
-/// a zero byte (which no legal name can hold) and the method's name.
+/// Returns the key of a method: the first eight bytes, as a little-endian number, of SHA-256 over
+/// the path, a zero byte (which no valid name contains) and the method's name.
 pub fn key(path: &str, name: &str) -> u64 {
     let mut hash = Sha256::new();
     hash.update(path);
@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_is_truncated_sha256_over_path_zero_and_name() {
+    fn key_is_truncated_sha256_of_path_zero_and_name() {
         // printf 'Purchases\0buy' | sha256sum
         assert_eq!(key("Purchases", "buy"), 0x92cb_03c4_6c9c_4711);
         assert_ne!(key("a/b", "c"), key("a", "b/c"));
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn names_at_their_limits() {
+    fn names_beyond_limits_are_invalid() {
         assert!(check_segment(&"x".repeat(128)).is_ok());
         assert!(check_segment(&"x".repeat(129)).is_err());
         assert!(check_segment("a/b").is_err());

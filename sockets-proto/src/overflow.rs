@@ -1,6 +1,6 @@
-//! What happens to an emit to an audience for a member whose queue is full.
+//! Overflow policies of emits to audiences.
 
-/// The policy of a method, for the members of an audience whose queue is full.
+/// A method's policy for members of an audience whose queue is full.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Overflow {
     /// The member is disconnected.
@@ -8,32 +8,35 @@ pub enum Overflow {
     Disconnect,
     /// The new message is dropped.
     DropNewest,
-    /// The oldest messages of the method that wait are dropped, until there is room for the new one.
+    /// The oldest pending messages of the method are dropped until the new one fits.
     DropOldest,
-    /// All messages of the method that wait are dropped; the new one is kept in any case.
+    /// All pending messages of the method are dropped. The new one is always kept.
     Latest,
-    /// Not for audiences alone: a message is sent at once or not at all, and not kept for another connection.
+    /// A message is sent at once or dropped, also without an audience. It is not retransmitted on
+    /// another connection.
     Volatile,
 }
 
-/// What a member whose queue is full does with a message to an audience.
+/// Selects the treatment of a message for a member whose queue is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WhenFull {
     /// Applies the method's policy.
     ApplyPolicy,
-    /// Accepts it beyond the limit, unless the policy is [`Overflow::Latest`], which needs no room: emitters wait for
-    /// this member, so that no more come than have been sent already.
+    /// Accepts the message beyond the limit. The emitter waits for this member, so at most the
+    /// messages that were already sent exceed the limit. [`Overflow::Latest`] still applies, since
+    /// it needs no capacity.
     Accept,
 }
 
 impl Overflow {
-    /// Returns `true` if an emitter waits for members whose queues are full. The other policies lose only what is
-    /// outdated or may be lost at any time.
+    /// Returns `true` if an emitter waits for members whose queues are full. The other policies
+    /// drop only messages that are outdated or may be lost at any time.
     pub fn waits(self) -> bool {
         matches!(self, Self::Disconnect | Self::DropNewest | Self::DropOldest)
     }
 
-    /// Whether messages that wait may be dropped later, so that they must not be out of reach.
+    /// Returns `true` if pending messages may be dropped later. Such messages must not move to the
+    /// send buffer early.
     pub(super) fn is_evictable(self) -> bool {
         matches!(self, Self::DropOldest | Self::Latest)
     }

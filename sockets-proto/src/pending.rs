@@ -1,4 +1,4 @@
-//! Messages that wait for a window, in the order in which they were sent.
+//! Messages that wait for the window, in the order in which they were sent.
 
 use std::collections::VecDeque;
 
@@ -10,19 +10,21 @@ use super::{
     frame::{CallId, PREFIX},
 };
 
-/// What a parked message is, which decides what it needs to go on.
+/// The kind of a pending message, which decides the conditions for sending it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PendingKind {
-    /// Needs a window.
+    /// An emit, which needs capacity of the window.
     Emit,
-    /// An emit that may be dropped for newer ones of its method. It needs room among the bytes that wait for the wire,
-    /// too, since it is out of reach there.
+    /// An emit that may be dropped for newer emits of its method. It needs capacity of the window,
+    /// and of the send buffer, from which it cannot be dropped.
     Evictable { key: u64 },
-    /// Needs a window. A nested one is made by a handler, for which the other side may be waiting.
+    /// A request, which needs capacity of the window. A nested request is made by a handler that
+    /// the peer may be waiting for.
     Request { id: CallId, nested: bool },
-    /// An answer: waits only for its turn, behind what was sent before it.
+    /// A reply, which only waits for the messages before it.
     Response,
-    /// Word that no more calls will come: waits for its turn, and never overtakes.
+    /// The notice that no more calls follow. It waits for the messages before it, and never
+    /// overtakes them.
     Last,
 }
 
@@ -31,27 +33,27 @@ impl PendingKind {
         matches!(self, Self::Request { nested: true, .. })
     }
 
-    /// Returns `true` if a handler may have sent it, unless it is recallable.
+    /// Returns `true` if a handler may have sent the message, and it is not evictable.
     fn is_of_handler(self) -> bool {
         matches!(self, Self::Emit | Self::Request { nested: true, .. })
     }
 }
 
-/// The bytes that an emit that waits for the window counts beside its frame. Requests are limited in number. Emits are
-/// not, so the smallest ones have to count for the memory that they take.
+/// The bytes that each pending emit counts in addition to its frame. The number of requests is
+/// limited, but that of emits is not, so small emits have to count for the memory that they use.
 pub const PENDING_OVERHEAD: usize = 64;
 
 pub(super) struct PendingMessage {
     frame: Bytes,
-    class: PendingKind,
+    kind: PendingKind,
     pub(super) number: u64,
 }
 
-/// A moment in the life of a queue.
+/// A point in the order of a queue's messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct QueuePosition(u64);
 
-/// How many messages of one class are parked, and their bytes.
+/// The number of pending messages of one kind, and their bytes.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Count {
     pub(super) messages: usize,
@@ -61,21 +63,21 @@ pub(super) struct Count {
 /// A queue of whole frames.
 #[derive(Default)]
 pub(super) struct PendingQueue {
-    /// All but the recallable ones.
+    /// All messages that are not evictable.
     messages: VecDeque<PendingMessage>,
-    /// Those, if there are any.
-    recallable: Option<Box<EvictableQueue>>,
-    /// The next message's number.
+    /// The evictable messages. `None` if there are none, as for most sessions.
+    evictable: Option<Box<EvictableQueue>>,
+    /// The number of the next message.
     number: u64,
     emits: Count,
     requests: Count,
     nested: usize,
     responses: Count,
     last: Count,
-    /// The number of the latest message that a handler may have sent, recallable ones apart. Every reply asks for it, so
-    /// it is not searched for.
+    /// The number of the latest message that a handler may have sent, except evictable ones. It is
+    /// stored because each reply needs it.
     latest_of_handlers: Option<u64>,
-    /// The number of messages that were inspected to find those of handlers.
+    /// The number of messages that were inspected to find a handler's messages.
     #[cfg(test)]
     inspected: std::cell::Cell<usize>,
 }
@@ -83,25 +85,26 @@ pub(super) struct PendingQueue {
 impl PendingQueue {
     #[inline]
     pub(super) fn is_empty(&self) -> bool {
-        self.messages.is_empty() && self.recallable.is_none()
+        self.messages.is_empty() && self.evictable.is_none()
     }
 
-    /// Whether some of it waits for room among the bytes for the wire, perhaps.
+    /// Returns `true` if evictable messages are pending, which may wait for capacity of the send
+    /// buffer.
     pub(super) fn has_evictable(&self) -> bool {
-        self.recallable.is_some()
+        self.evictable.is_some()
     }
 
-    /// This moment.
+    /// Returns the current end of the queue.
     #[inline]
     pub(super) fn position(&self) -> QueuePosition {
         QueuePosition(self.number)
     }
 
-    /// Whether anything is still here that a handler may have sent since then.
+    /// Returns `true` if a message is pending that a handler may have sent after `position`.
     #[inline]
-    pub(super) fn has_calls_since(&self, mark: QueuePosition) -> bool {
-        let recallable = self.recallable.as_ref().and_then(|recallable| recallable.last()).map(|last| last.number);
-        self.latest_of_handlers.max(recallable).is_some_and(|latest| latest >= mark.0)
+    pub(super) fn has_calls_since(&self, position: QueuePosition) -> bool {
+        let evictable = self.evictable.as_ref().and_then(|evictable| evictable.last()).map(|last| last.number);
+        self.latest_of_handlers.max(evictable).is_some_and(|latest| latest >= position.0)
     }
 
     /// Finds the latest message of a handler among the first `end` messages.
@@ -109,7 +112,7 @@ impl PendingQueue {
         let mut before = self.messages.range(..end).rev();
         #[cfg(test)]
         let mut before = before.by_ref().inspect(|_| self.inspected.update(|inspected| inspected + 1));
-        self.latest_of_handlers = before.find(|parked| parked.class.is_of_handler()).map(|parked| parked.number);
+        self.latest_of_handlers = before.find(|message| message.kind.is_of_handler()).map(|message| message.number);
     }
 
     #[inline]
@@ -131,7 +134,7 @@ impl PendingQueue {
         self.requests
     }
 
-    /// How many of the requests are nested.
+    /// Returns the number of nested requests.
     pub(super) fn nested(&self) -> usize {
         self.nested
     }
@@ -141,17 +144,17 @@ impl PendingQueue {
         self.responses
     }
 
-    pub(super) fn push(&mut self, frame: Bytes, class: PendingKind) {
-        let tally = self.count_mut(class);
-        tally.messages += 1;
-        tally.bytes += frame.len();
-        self.nested += usize::from(class.is_nested());
-        let parked = PendingMessage { frame, class, number: self.number };
-        match class {
-            PendingKind::Evictable { key } => self.recallable.get_or_insert_default().push(key, parked),
-            _ => self.messages.push_back(parked),
+    pub(super) fn push(&mut self, frame: Bytes, kind: PendingKind) {
+        let count = self.count_mut(kind);
+        count.messages += 1;
+        count.bytes += frame.len();
+        self.nested += usize::from(kind.is_nested());
+        let message = PendingMessage { frame, kind, number: self.number };
+        match kind {
+            PendingKind::Evictable { key } => self.evictable.get_or_insert_default().push(key, message),
+            _ => self.messages.push_back(message),
         }
-        if class.is_of_handler() {
+        if kind.is_of_handler() {
             self.latest_of_handlers = Some(self.number);
         }
         self.number += 1;
@@ -159,95 +162,95 @@ impl PendingQueue {
 
     fn front(&self) -> Option<&PendingMessage> {
         let front = self.messages.front();
-        match self.recallable.as_ref().and_then(|recallable| recallable.first()) {
-            Some(recallable) if front.is_none_or(|front| recallable.number < front.number) => Some(recallable),
+        match self.evictable.as_ref().and_then(|evictable| evictable.first()) {
+            Some(evictable) if front.is_none_or(|front| evictable.number < front.number) => Some(evictable),
             _ => front,
         }
     }
 
-    /// Takes the first message if it may go; `admits` is asked about a length without prefix, and `room` for a recallable
-    /// one.
+    /// Removes the first message if it can be sent. `can_send` takes a length without prefix.
+    /// `has_capacity` is called only for evictable messages.
     pub(super) fn pop_if(
         &mut self,
-        admits: impl FnOnce(usize) -> bool,
-        room: impl FnOnce() -> bool,
+        can_send: impl FnOnce(usize) -> bool,
+        has_capacity: impl FnOnce() -> bool,
     ) -> Option<(Bytes, PendingKind)> {
-        let PendingMessage { class, ref frame, .. } = *self.front()?;
+        let PendingMessage { kind, ref frame, .. } = *self.front()?;
         let bytes = frame.len();
-        let needs_window = !matches!(class, PendingKind::Response | PendingKind::Last);
-        let is_recallable = matches!(class, PendingKind::Evictable { .. });
-        if needs_window && !admits(bytes - PREFIX) || is_recallable && !room() {
+        let needs_window = !matches!(kind, PendingKind::Response | PendingKind::Last);
+        let is_evictable = matches!(kind, PendingKind::Evictable { .. });
+        if needs_window && !can_send(bytes - PREFIX) || is_evictable && !has_capacity() {
             return None;
         }
-        if is_recallable {
+        if is_evictable {
             self.evict(EvictableQueue::pop_first)
         } else {
             let first = self.messages.pop_front();
             self.messages.release_unused();
-            // If the first message is the latest one of a handler, none is left.
+            // If the first message is the latest one of a handler, no other remains.
             self.latest_of_handlers =
                 self.latest_of_handlers.filter(|latest| first.as_ref().is_none_or(|first| first.number != *latest));
-            first.map(|parked| self.count_removed(parked))
+            first.map(|message| self.count_removed(message))
         }
     }
 
-    /// Takes out the first message of a method's recallable ones, to drop it.
+    /// Drops the oldest evictable message of a method. Returns `false` if there is none.
     pub(super) fn drop_oldest(&mut self, key: u64) -> bool {
-        self.evict(|recallable| recallable.pop_oldest_of(key)).is_some()
+        self.evict(|evictable| evictable.pop_oldest_of(key)).is_some()
     }
 
     fn evict(
         &mut self,
         take: impl FnOnce(&mut EvictableQueue) -> Option<PendingMessage>,
     ) -> Option<(Bytes, PendingKind)> {
-        let recallable = self.recallable.as_mut()?;
-        let parked = take(recallable)?;
-        if recallable.is_empty() {
-            self.recallable = None;
+        let evictable = self.evictable.as_mut()?;
+        let message = take(evictable)?;
+        if evictable.is_empty() {
+            self.evictable = None;
         }
-        Some(self.count_removed(parked))
+        Some(self.count_removed(message))
     }
 
-    /// Takes out one request.
+    /// Removes a request.
     pub(super) fn remove(&mut self, id: CallId) {
         if let Some(at) = self
             .messages
             .iter()
-            .position(|parked| matches!(parked.class, PendingKind::Request { id: this, .. } if this == id))
+            .position(|message| matches!(message.kind, PendingKind::Request { id: this, .. } if this == id))
         {
             let removed = self.messages.remove(at);
             self.messages.release_unused();
             if removed.as_ref().map(|removed| removed.number) == self.latest_of_handlers {
                 self.find_latest(at);
             }
-            removed.map(|parked| self.count_removed(parked));
+            removed.map(|message| self.count_removed(message));
         }
     }
 
-    /// Takes out all messages that `wanted` names by their class and their frame, but no recallable ones.
+    /// Removes all messages that satisfy `wanted`, except evictable ones.
     pub(super) fn take(&mut self, wanted: impl Fn(PendingKind, &Bytes) -> bool) -> Vec<(Bytes, PendingKind)> {
         let (taken, kept): (VecDeque<_>, _) =
-            self.messages.drain(..).partition(|parked| wanted(parked.class, &parked.frame));
+            self.messages.drain(..).partition(|message| wanted(message.kind, &message.frame));
         self.messages = kept;
         self.find_latest(self.messages.len());
-        taken.into_iter().map(|parked| self.count_removed(parked)).collect()
+        taken.into_iter().map(|message| self.count_removed(message)).collect()
     }
 
-    /// Releases memory that no message needs now.
+    /// Releases unused memory.
     pub(super) fn shrink(&mut self) {
         self.messages.shrink_to_fit();
     }
 
-    fn count_removed(&mut self, parked: PendingMessage) -> (Bytes, PendingKind) {
-        let tally = self.count_mut(parked.class);
-        tally.messages -= 1;
-        tally.bytes -= parked.frame.len();
-        self.nested -= usize::from(parked.class.is_nested());
-        (parked.frame, parked.class)
+    fn count_removed(&mut self, message: PendingMessage) -> (Bytes, PendingKind) {
+        let count = self.count_mut(message.kind);
+        count.messages -= 1;
+        count.bytes -= message.frame.len();
+        self.nested -= usize::from(message.kind.is_nested());
+        (message.frame, message.kind)
     }
 
-    fn count_mut(&mut self, class: PendingKind) -> &mut Count {
-        match class {
+    fn count_mut(&mut self, kind: PendingKind) -> &mut Count {
+        match kind {
             PendingKind::Emit | PendingKind::Evictable { .. } => &mut self.emits,
             PendingKind::Request { .. } => &mut self.requests,
             PendingKind::Response => &mut self.responses,
@@ -267,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn replies_after_a_parked_emit_are_not_inspected_again() {
+    fn replies_after_pending_emit_are_not_inspected_again() {
         const REPLIES: usize = 1000;
         let mut queue = PendingQueue::default();
         let began = queue.position();
@@ -307,17 +310,17 @@ mod tests {
             let mut queue = PendingQueue::default();
             for step in steps {
                 match step {
-                    Step::Push(class) => queue.push(frame(), class),
+                    Step::Push(kind) => queue.push(frame(), kind),
                     Step::Pop => _ = queue.pop_if(|_| true, || true),
                     Step::Remove(number) => queue.remove(CallId { number, shared: false }),
-                    Step::TakeRequests => _ = queue.take(|class, _| matches!(class, PendingKind::Request { .. })),
+                    Step::TakeRequests => _ = queue.take(|kind, _| matches!(kind, PendingKind::Request { .. })),
                 }
-                let recallable = queue.recallable.as_ref().and_then(|recallable| recallable.last());
-                let parked = queue.messages.iter().filter(|parked| parked.class.is_of_handler()).chain(recallable);
-                let numbers: Vec<_> = parked.map(|parked| parked.number).collect();
-                for mark in 0..=queue.number {
-                    let expected = numbers.iter().any(|number| *number >= mark);
-                    prop_assert_eq!(queue.has_calls_since(QueuePosition(mark)), expected);
+                let evictable = queue.evictable.as_ref().and_then(|evictable| evictable.last());
+                let message = queue.messages.iter().filter(|message| message.kind.is_of_handler()).chain(evictable);
+                let numbers: Vec<_> = message.map(|message| message.number).collect();
+                for position in 0..=queue.number {
+                    let expected = numbers.iter().any(|number| *number >= position);
+                    prop_assert_eq!(queue.has_calls_since(QueuePosition(position)), expected);
                 }
             }
         }

@@ -1,4 +1,5 @@
-//! What makes a session survive its link: each side counts what it has received, and keeps what the other may not have.
+//! Resumption of a session on another connection: each peer counts the received bytes, and retains
+//! sent frames until they are acknowledged.
 
 use super::{
     ProtocolError,
@@ -7,144 +8,149 @@ use super::{
     send_buffer::SendBuffer,
 };
 
-/// So many bytes that are not acknowledged yet are, with whatever else is written. It is less where the other side keeps less.
+/// The number of unacknowledged bytes from which an acknowledgement is added to other frames. The
+/// threshold is lower if the peer retains fewer bytes.
 const PIGGYBACKED_ACK_THRESHOLD: usize = 4 * 1024;
-/// So many are by themselves.
+/// The number of unacknowledged bytes from which an acknowledgement is sent alone.
 const ACK_THRESHOLD: usize = 64 * 1024;
 
 /// Both directions of a session that can be resumed.
 #[derive(Debug)]
 pub(super) struct RetransmitState {
     retained: RetransmitBuffer,
-    /// How many bytes the other side keeps.
+    /// The number of bytes that the peer retains.
     peer_limit: usize,
-    /// Up to where everything has been received.
+    /// The position up to which everything has been received.
     received: u64,
-    /// Up to where the other side knows.
-    on_ack: u64,
-    /// How much of what is written next comes before the session's first frame.
-    before: usize,
+    /// The position up to which received bytes have been acknowledged.
+    acknowledged: u64,
+    /// The number of bytes at the front of the next transmission that do not belong to the session.
+    excluded: usize,
 }
 
 impl RetransmitState {
-    /// `limit` is how many bytes are kept, and `theirs` how many the other side does.
-    pub(super) fn new(limit: usize, theirs: usize) -> Self {
-        Self { retained: RetransmitBuffer::new(limit), peer_limit: theirs, received: 0, on_ack: 0, before: 0 }
+    /// Creates the state. `limit` is the number of bytes that are retained locally, and
+    /// `peer_limit` that of the peer.
+    pub(super) fn new(limit: usize, peer_limit: usize) -> Self {
+        Self { retained: RetransmitBuffer::new(limit), peer_limit, received: 0, acknowledged: 0, excluded: 0 }
     }
 
-    /// The session begins once more, with another one.
-    pub(super) fn reset(&mut self, theirs: usize) {
-        *self = Self::new(self.retained.limit(), theirs);
+    /// Starts again at position 0, with another peer.
+    pub(super) fn reset(&mut self, peer_limit: usize) {
+        *self = Self::new(self.retained.limit(), peer_limit);
     }
 
-    /// So many bytes are written first that are none of the session's.
-    pub(super) fn exclude_prefix(&mut self, before: usize) {
-        self.before = before;
+    /// Excludes the first bytes of the next transmission from the session.
+    pub(super) fn exclude_prefix(&mut self, excluded: usize) {
+        self.excluded = excluded;
     }
 
-    /// A frame of this length has been taken in.
+    /// Records a received frame of `length` bytes without its prefix.
     #[inline]
     pub(super) fn on_received(&mut self, header: Frame, length: usize) -> Result<(), ProtocolError> {
         if header.is_connection_scoped() { Ok(()) } else { self.skipped((PREFIX + length) as u64) }
     }
 
-    /// The position moves on by so many bytes, which will not come if they have not.
+    /// Advances the received position by bytes that the peer does not send.
     #[inline]
     pub(super) fn skipped(&mut self, bytes: u64) -> Result<(), ProtocolError> {
         self.received = self.received.checked_add(bytes).ok_or(ProtocolError::Position)?;
         Ok(())
     }
 
-    /// The other side has everything up to here.
+    /// Processes an acknowledgement.
     pub(super) fn on_ack(&mut self, position: u64) -> Result<(), ProtocolError> {
         if self.retained.acknowledge(position) { Ok(()) } else { Err(ProtocolError::Position) }
     }
 
-    /// The position of what is going to be queued next.
-    pub(super) fn next_position(&self, outbox: &SendBuffer) -> u64 {
-        self.retained.end() + (outbox.len() - self.before) as u64
+    /// Returns the position of the next frame that is appended to `send_buffer`.
+    pub(super) fn next_position(&self, send_buffer: &SendBuffer) -> u64 {
+        self.retained.end() + (send_buffer.len() - self.excluded) as u64
     }
 
     pub(super) fn record_volatile(&mut self, position: u64, length: usize) {
         self.retained.record_volatile(position, length);
     }
 
-    /// All that is in `outbox` is being written.
+    /// Records that everything in `send_buffer` is being transmitted.
     #[inline]
-    pub(super) fn record(&mut self, outbox: &mut SendBuffer) {
-        let before = std::mem::take(&mut self.before);
-        if before > 0 {
+    pub(super) fn record(&mut self, send_buffer: &mut SendBuffer) {
+        let excluded = std::mem::take(&mut self.excluded);
+        if excluded > 0 {
             let mut rest = SendBuffer::default();
-            let mut all = outbox.take_all();
-            let first = all.split_to(before);
+            let mut all = send_buffer.take_all();
+            let first = all.split_to(excluded);
             rest.push_exact(all.clone());
             self.retained.push(&rest);
-            outbox.push_exact(first);
-            outbox.push_exact(all);
+            send_buffer.push_exact(first);
+            send_buffer.push_exact(all);
         } else {
-            self.retained.push(outbox);
+            self.retained.push(send_buffer);
         }
     }
 
-    /// Whether it is time for an acknowledgement; `alone` says that nothing else is written.
+    /// Returns `true` if an acknowledgement is due. `alone` states that no other frame is sent with
+    /// it.
     #[inline]
     pub(super) fn is_ack_due(&self, alone: bool) -> bool {
-        let enough = if alone {
+        let threshold = if alone {
             ACK_THRESHOLD.min(self.peer_limit / 4)
         } else {
             PIGGYBACKED_ACK_THRESHOLD.min(self.peer_limit / 16)
         };
-        self.received - self.on_ack >= enough.max(1) as u64
+        self.received - self.acknowledged >= threshold.max(1) as u64
     }
 
-    /// Whether anything has been received that is not acknowledged.
+    /// Returns `true` if received bytes are not acknowledged.
     #[inline]
     pub(super) fn has_unacknowledged(&self) -> bool {
-        self.received > self.on_ack
+        self.received > self.acknowledged
     }
 
-    /// The acknowledgement of all that has been received.
+    /// Returns an acknowledgement of everything that has been received.
     pub(super) fn take_ack(&mut self) -> Frame {
-        self.on_ack = self.received;
+        self.acknowledged = self.received;
         Frame::Ack { position: self.received }
     }
 
-    /// Nothing has been said for a while.
+    /// Releases unused memory.
     pub(super) fn shrink(&mut self) {
         self.retained.shrink();
     }
 
-    /// Up to where everything has been received.
+    /// Returns the position up to which everything has been received.
     pub(super) fn received(&self) -> u64 {
         self.received
     }
 
-    /// From where on everything that has been sent is kept.
+    /// Returns the position from which on all sent frames are retained.
     pub(super) fn first_retained(&self) -> u64 {
         self.retained.start()
     }
 
-    /// How many bytes are kept.
+    /// Returns the number of retained bytes.
     pub(super) fn retained_bytes(&self) -> usize {
         self.retained.len()
     }
 
-    /// How many bytes are kept beyond the limit, since they have been sent again and may have to be once more.
+    /// Returns the number of bytes that are retained beyond the limit, because they were
+    /// retransmitted and may have to be retransmitted again.
     pub(super) fn excess(&self) -> usize {
         self.retained.excess()
     }
 
-    /// Whether one who has everything up to here can be sent the rest.
+    /// Returns `true` if all frames from `position` on can be retransmitted.
     pub(super) fn can_retransmit_from(&self, position: u64) -> bool {
         self.retained.can_retransmit_from(position)
     }
 
-    /// What another link has to carry first: see [`RetransmitBuffer::resend`].
-    pub(super) fn resume(&mut self, position: u64, outbox: &SendBuffer) -> Option<Retransmission> {
-        self.before = 0;
-        let mut resent = self.retained.retransmit(position, outbox)?;
-        // One who has been told of a new token has to be heard, and this is what it says at least.
-        resent.outbox.push_header_only(self.take_ack());
-        Some(resent)
+    /// Returns the first frames for another connection: see [`RetransmitBuffer::retransmit`].
+    pub(super) fn resume(&mut self, position: u64, send_buffer: &SendBuffer) -> Option<Retransmission> {
+        self.excluded = 0;
+        let mut retransmission = self.retained.retransmit(position, send_buffer)?;
+        // After a resumption the server needs a frame from the client, which confirms the receipt
+        // of the new token. The acknowledgement is the least that the client sends.
+        retransmission.send_buffer.push_header_only(self.take_ack());
+        Some(retransmission)
     }
 }

@@ -1,7 +1,7 @@
-//! What has been sent and not been acknowledged: kept, within bounds, to be sent again on another link.
+//! Sent frames that are not acknowledged, retained within a limit for retransmission.
 //!
-//! A position is a number of bytes from the beginning of the session: each frame counts with its prefix. So nothing is added
-//! to a frame, and frames that are shared by many connections stay shared.
+//! A position is a number of bytes from the beginning of the session, including the prefixes of
+//! frames. So frames carry no numbers, and frames that are shared by many connections stay shared.
 
 use std::{collections::VecDeque, ops::Range};
 
@@ -12,38 +12,39 @@ use super::{
     send_buffer::SendBuffer,
 };
 
-/// The end of what has been sent, from the first byte that can be sent again.
+/// The end of the sent bytes, from the first byte that can be retransmitted.
 #[derive(Debug)]
 pub(super) struct RetransmitBuffer {
     /// The position of the first byte.
     start: u64,
-    kept: SendBuffer,
-    /// How many bytes are kept, beside what has been sent last. Of more, the oldest are given up.
+    retained: SendBuffer,
+    /// The number of bytes that are retained in addition to the last transmission. The oldest bytes
+    /// beyond it are dropped.
     limit: usize,
-    /// The bytes that have been sent last, all of which are kept.
+    /// The length of the last transmission, which is retained as a whole.
     last: usize,
-    /// Frames that are not sent again.
+    /// The frames that are not retransmitted.
     volatile: VecDeque<VolatileRange>,
 }
 
 #[derive(Debug)]
 struct VolatileRange {
     at: Range<u64>,
-    /// It has been passed over, and its place in the window given back.
+    /// `true` once the frame was skipped in a retransmission, and its share of the window returned.
     skipped: bool,
 }
 
-/// What is sent again.
+/// The frames for a new connection.
 #[derive(Debug)]
 pub(super) struct Retransmission {
-    pub(super) outbox: SendBuffer,
-    /// The lengths of volatile frames that are lost, as windows count them.
+    pub(super) send_buffer: SendBuffer,
+    /// The lengths of lost volatile frames, as the window counts them.
     pub(super) lost: Vec<usize>,
 }
 
 impl RetransmitBuffer {
     pub(super) fn new(limit: usize) -> Self {
-        Self { start: 0, kept: SendBuffer::default(), limit, last: 0, volatile: VecDeque::new() }
+        Self { start: 0, retained: SendBuffer::default(), limit, last: 0, volatile: VecDeque::new() }
     }
 
     pub(super) fn limit(&self) -> usize {
@@ -52,55 +53,58 @@ impl RetransmitBuffer {
 
     #[inline]
     pub(super) fn len(&self) -> usize {
-        self.kept.len()
+        self.retained.len()
     }
 
-    /// Returns how many bytes are kept beyond the limit because they were sent again. One large message that was sent
-    /// last is not among them: it alone does not make the buffer grow.
+    /// Returns the number of bytes beyond the limit that are retained because they were
+    /// retransmitted. A single large message that was sent last is not counted, since it cannot
+    /// make the buffer grow repeatedly.
     pub(super) fn excess(&self) -> usize {
         self.len().saturating_sub(self.limit.max(self.last))
     }
 
-    /// The position behind the last byte.
+    /// Returns the position after the last byte.
     #[inline]
     pub(super) fn end(&self) -> u64 {
         self.start + self.len() as u64
     }
 
-    /// The position of the first byte.
+    /// Returns the position of the first byte.
     pub(super) fn start(&self) -> u64 {
         self.start
     }
 
-    /// Whether all frames from a position on are here, and the position is between two frames.
+    /// Returns `true` if `position` is a frame boundary, and all frames from there on are retained.
     pub(super) fn can_retransmit_from(&self, position: u64) -> bool {
         (self.start..=self.end()).contains(&position) && self.is_whole_frames_from(position)
     }
 
-    /// The whole frames in `outbox` are being sent. Older ones are given up if that is too much.
+    /// Retains the frames in `send_buffer`, which are being sent. The oldest frames beyond the
+    /// limit are dropped.
     #[inline]
-    pub(super) fn push(&mut self, outbox: &SendBuffer) {
-        if outbox.is_empty() {
+    pub(super) fn push(&mut self, send_buffer: &SendBuffer) {
+        if send_buffer.is_empty() {
             return;
         }
         let before = self.len();
-        self.kept.extend(outbox);
-        self.last = outbox.len();
-        // What is on its way now stays whole: a large message must be able to survive a break.
+        self.retained.extend(send_buffer);
+        self.last = send_buffer.len();
+        // The current transmission is always retained, so that a message larger than the limit
+        // survives the loss of the connection.
         self.release(self.len().saturating_sub(self.limit).min(before));
     }
 
-    /// A volatile frame is at this position, of this length without its prefix.
+    /// Marks a frame as volatile. `length` is that of the frame without its prefix.
     pub(super) fn record_volatile(&mut self, position: u64, length: usize) {
         self.volatile.push_back(VolatileRange { at: position..position + (PREFIX + length) as u64, skipped: false });
     }
 
-    /// The other side has everything up to here. `false` if that was never sent.
+    /// Drops everything up to `position`. Returns `false` if that was never sent.
     pub(super) fn acknowledge(&mut self, position: u64) -> bool {
         if position > self.end() {
             return false;
         }
-        // What was given up need not be acknowledged.
+        // Bytes that were dropped before need no acknowledgement.
         let count = position.saturating_sub(self.start);
         self.release(usize::try_from(count).unwrap_or(usize::MAX));
         true
@@ -109,79 +113,81 @@ impl RetransmitBuffer {
     #[inline]
     fn release(&mut self, count: usize) {
         self.start += count as u64;
-        self.kept.advance(count);
+        self.retained.advance(count);
         while self.volatile.front().is_some_and(|frame| frame.at.end <= self.start) {
             self.volatile.pop_front();
         }
     }
 
-    /// Holds no memory for what is to come: nothing has for a while.
+    /// Releases memory after a period without sent frames.
     pub(super) fn shrink(&mut self) {
-        if self.kept.is_empty() {
-            self.kept = SendBuffer::default();
+        if self.retained.is_empty() {
+            self.retained = SendBuffer::default();
             self.volatile = VecDeque::new();
         }
     }
 
-    /// What the other side, which has everything up to `position`, has to be sent again, and behind that what waits in
-    /// `outbox`, all of which is kept for the next time. `None` if that is not here any more.
-    pub(super) fn retransmit(&mut self, position: u64, outbox: &SendBuffer) -> Option<Retransmission> {
+    /// Returns the frames that the peer, which has received everything up to `position`, has to be
+    /// sent. The frames in `send_buffer` follow them, and are retained from now on. Returns `None`
+    /// if a required frame is not retained.
+    pub(super) fn retransmit(&mut self, position: u64, send_buffer: &SendBuffer) -> Option<Retransmission> {
         if !self.can_retransmit_from(position) {
             return None;
         }
         self.acknowledge(position);
-        // All of it, even if that is too much: what has to be given up is not, this time.
-        self.kept.extend(outbox);
-        let mut resent = Retransmission { outbox: SendBuffer::default(), lost: Vec::new() };
+        // Retain everything even beyond the limit: dropping frames here would prevent the next
+        // resumption.
+        self.retained.extend(send_buffer);
+        let mut retransmission = Retransmission { send_buffer: SendBuffer::default(), lost: Vec::new() };
         let mut next = self.start;
         let mut volatile = std::mem::take(&mut self.volatile);
         for frame in &mut volatile {
             let bytes = frame.at.end - frame.at.start;
-            self.copy(next..frame.at.start, &mut resent.outbox);
-            resent.outbox.push_header_only(Frame::Skipped { bytes });
+            self.copy(next..frame.at.start, &mut retransmission.send_buffer);
+            retransmission.send_buffer.push_header_only(Frame::Skipped { bytes });
             next = frame.at.end;
             if !std::mem::replace(&mut frame.skipped, true) {
-                resent.lost.push(usize::try_from(bytes).unwrap_or(usize::MAX) - PREFIX);
+                retransmission.lost.push(usize::try_from(bytes).unwrap_or(usize::MAX) - PREFIX);
             }
         }
         self.volatile = volatile;
-        self.copy(next..self.end(), &mut resent.outbox);
-        Some(resent)
+        self.copy(next..self.end(), &mut retransmission.send_buffer);
+        Some(retransmission)
     }
 
-    /// Whether what is kept from a position on is whole frames: the other side may have named a position within one.
+    /// Returns `true` if `position` is a frame boundary. A peer may send any position.
     fn is_whole_frames_from(&self, position: u64) -> bool {
         let mut before = usize::try_from(position - self.start).unwrap_or(usize::MAX);
-        let (mut prefix, mut begun, mut missing) = ([0; PREFIX], 0, 0);
-        for piece in self.kept.chunks().map(|piece| &piece[..]).chain([self.kept.tail()]) {
+        let (mut prefix, mut prefix_read, mut missing) = ([0; PREFIX], 0, 0);
+        for piece in self.retained.chunks().map(|piece| &piece[..]).chain([self.retained.tail()]) {
             let (skipped, mut piece) = piece.split_at(before.min(piece.len()));
             before -= skipped.len();
             while !piece.is_empty() {
-                if begun < PREFIX {
-                    (prefix[begun], begun, piece) = (piece[0], begun + 1, &piece[1..]);
+                if prefix_read < PREFIX {
+                    (prefix[prefix_read], prefix_read, piece) = (piece[0], prefix_read + 1, &piece[1..]);
                     missing = u32::from_le_bytes(prefix) as usize;
                 } else {
                     let step = missing.min(piece.len());
                     (missing, piece) = (missing - step, &piece[step..]);
                 }
-                if begun == PREFIX && missing == 0 {
-                    begun = 0;
+                if prefix_read == PREFIX && missing == 0 {
+                    prefix_read = 0;
                 }
             }
         }
-        begun == 0
+        prefix_read == 0
     }
 
-    /// Appends the bytes at these positions to `outbox`.
-    fn copy(&self, wanted: Range<u64>, outbox: &mut SendBuffer) {
+    /// Appends the bytes at these positions to `send_buffer`.
+    fn copy(&self, wanted: Range<u64>, send_buffer: &mut SendBuffer) {
         let mut at = self.start;
-        let pieces = self.kept.chunks().map(|piece| (&piece[..], Some(piece)));
-        for (bytes, shared) in pieces.chain([(self.kept.tail(), None)]) {
+        let pieces = self.retained.chunks().map(|piece| (&piece[..], Some(piece)));
+        for (bytes, shared) in pieces.chain([(self.retained.tail(), None)]) {
             let clip =
                 |position: u64| usize::try_from(position.saturating_sub(at)).unwrap_or(usize::MAX).min(bytes.len());
             let range = clip(wanted.start)..clip(wanted.end);
             if !range.is_empty() {
-                outbox.push_exact(match shared {
+                send_buffer.push_exact(match shared {
                     Some(piece) => piece.slice(range),
                     None => Bytes::copy_from_slice(&bytes[range]),
                 });
@@ -202,39 +208,39 @@ mod tests {
     };
 
     fn emit(number: usize, length: usize) -> SendBuffer {
-        let mut outbox = SendBuffer::default();
+        let mut send_buffer = SendBuffer::default();
         let mut payload = vec![0xff; length.max(8)];
         payload[..8].copy_from_slice(&(number as u64).to_le_bytes());
         let payload = if length < SHARE_FROM { Payload::Copied(&payload) } else { Payload::Shared(payload.into()) };
-        outbox.push(Frame::Emit { key: 7 }.header(), &payload);
-        outbox
+        send_buffer.push(Frame::Emit { key: 7 }.header(), &payload);
+        send_buffer
     }
 
     #[test]
-    fn what_was_never_sent_cannot_be_acknowledged() {
+    fn unsent_position_cannot_be_acknowledged() {
         let mut retained = RetransmitBuffer::new(1000);
         retained.push(&emit(0, 10));
         assert!(!retained.acknowledge(retained.end() + 1));
         assert!(retained.acknowledge(retained.end()));
         assert_eq!(retained.len(), 0);
-        assert!(retained.acknowledge(0), "an old one, which came late, says nothing");
+        assert!(retained.acknowledge(0), "a late, older acknowledgement is ignored");
     }
 
     #[test]
-    fn the_oldest_are_given_up_and_the_rest_can_still_be_sent_again() {
+    fn oldest_frames_are_dropped_and_rest_is_retransmitted() {
         let mut retained = RetransmitBuffer::new(100);
         (0..100).for_each(|number| retained.push(&emit(number, 8)));
         assert_eq!(retained.len(), 100);
         assert!(retained.retransmit(0, &SendBuffer::default()).is_none());
         let position = retained.end() - 21;
-        let mut again = retained.retransmit(position, &SendBuffer::default()).unwrap().outbox.take_all();
+        let mut again = retained.retransmit(position, &SendBuffer::default()).unwrap().send_buffer.take_all();
         assert_eq!(next_frame(&mut again).unwrap()[9..], 99_u64.to_le_bytes());
         assert!(again.is_empty());
     }
 
     #[test]
-    fn only_whole_frames_are_sent_again_whatever_position_is_named() {
-        let kept = || {
+    fn position_within_frame_is_not_retransmitted() {
+        let buffer = || {
             let mut retained = RetransmitBuffer::new(1 << 20);
             for length in [10, SHARE_FROM, 20] {
                 retained.push(&emit(0, length));
@@ -242,32 +248,32 @@ mod tests {
             retained
         };
         let mut ends = 0;
-        for position in 0..=kept().end() {
-            let resent = kept().retransmit(position, &SendBuffer::default());
+        for position in 0..=buffer().end() {
+            let retransmission = buffer().retransmit(position, &SendBuffer::default());
             assert_eq!(
-                resent.is_some(),
-                kept().can_retransmit_from(position),
+                retransmission.is_some(),
+                buffer().can_retransmit_from(position),
                 "whether position {position} can be resumed from"
             );
-            let Some(resent) = resent else { continue };
-            let mut again = { resent.outbox }.take_all();
+            let Some(retransmission) = retransmission else { continue };
+            let mut again = { retransmission.send_buffer }.take_all();
             let frames = std::iter::from_fn(|| next_frame(&mut again)).count();
-            assert!(again.is_empty(), "behind {frames} frames from {position} on there is a part of one");
+            assert!(again.is_empty(), "a partial frame follows {frames} frames from {position}");
             ends += 1;
         }
         assert!((4..100).contains(&ends), "{ends} positions");
     }
 
     #[test]
-    fn a_buffer_that_rests_holds_no_memory() {
+    fn shrunk_buffer_holds_no_memory() {
         let mut retained = RetransmitBuffer::new(1 << 20);
         retained.push(&emit(0, 100));
         retained.shrink();
-        assert!(retained.can_retransmit_from(0), "what is kept stays");
+        assert!(retained.can_retransmit_from(0), "retained frames stay");
         retained.acknowledge(retained.end());
-        assert!(retained.kept.capacity() > 0, "more may come at once");
+        assert!(retained.retained.capacity() > 0, "capacity is kept for further frames");
         retained.shrink();
-        assert_eq!(retained.kept.capacity(), 0);
+        assert_eq!(retained.retained.capacity(), 0);
     }
 
     #[derive(Clone, Debug)]
@@ -287,7 +293,7 @@ mod tests {
         ]
     }
 
-    /// A frame, by its number, where it ends, and whether it is volatile.
+    /// A sent frame: its number, the position of its end, and whether it is volatile.
     struct Sent {
         number: u64,
         end: u64,
@@ -295,21 +301,21 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever is sent, acknowledged and broken off: what is sent again is what the other side does not have, each frame
-        /// once and in order, with a word for each volatile one.
+        /// After any steps, a retransmission consists of the frames that the peer has not received,
+        /// each once and in order, with a `Skipped` frame for each volatile one.
         #[test]
-        fn what_is_missing_is_sent_again(steps in prop::collection::vec(step(), 1..60)) {
+        fn missing_frames_are_retransmitted(steps in prop::collection::vec(step(), 1..60)) {
             let mut retained = RetransmitBuffer::new(1 << 20);
             let mut sent: Vec<Sent> = Vec::new();
             let mut acknowledged = 0;
             for step in steps {
                 match step {
                     Step::Send { length, volatile } => {
-                        let outbox = emit(sent.len(), length);
+                        let send_buffer = emit(sent.len(), length);
                         if volatile {
-                            retained.record_volatile(retained.end(), outbox.len() - PREFIX);
+                            retained.record_volatile(retained.end(), send_buffer.len() - PREFIX);
                         }
-                        retained.push(&outbox);
+                        retained.push(&send_buffer);
                         sent.push(Sent { number: sent.len() as u64, end: retained.end(), volatile });
                     }
                     Step::Acknowledge { upto } => {
@@ -325,20 +331,20 @@ mod tests {
                         let mut waiting = SendBuffer::default();
                         let mut end = retained.end();
                         for length in queued {
-                            let mut one = emit(sent.len(), length);
-                            end += one.len() as u64;
+                            let mut frame = emit(sent.len(), length);
+                            end += frame.len() as u64;
                             sent.push(Sent { number: sent.len() as u64, end, volatile: false });
-                            waiting.push_exact(one.take_all());
+                            waiting.push_exact(frame.take_all());
                         }
-                        let Retransmission { mut outbox, .. } = retained.retransmit(position, &waiting).unwrap();
+                        let Retransmission { mut send_buffer, .. } = retained.retransmit(position, &waiting).unwrap();
                         prop_assert_eq!(retained.end(), end);
-                        let mut again = outbox.take_all();
+                        let mut again = send_buffer.take_all();
                         for missing in sent.iter().filter(|sent| sent.end > position) {
                             let mut frame = next_frame(&mut again).unwrap();
                             let header = Frame::decode(&mut frame).unwrap();
                             if missing.volatile {
-                                let is_word = matches!(header, Frame::Skipped { .. });
-                                prop_assert!(is_word, "{:?}", header);
+                                let is_skipped = matches!(header, Frame::Skipped { .. });
+                                prop_assert!(is_skipped, "{:?}", header);
                             } else {
                                 prop_assert_eq!(header, Frame::Emit { key: 7 });
                                 prop_assert_eq!(frame[..8].to_vec(), missing.number.to_le_bytes().to_vec());

@@ -1,4 +1,4 @@
-//! Bytes on their way out: whole frames, each with its prefix, small ones side by side in one buffer.
+//! Frames to send, each with its prefix. Small frames are stored contiguously.
 
 use std::{collections::VecDeque, io::IoSlice, mem};
 
@@ -7,38 +7,39 @@ use bytes::{Buf, Bytes};
 use super::frame::{Frame, Header, PREFIX};
 use crate::codec::{Payload, SHARE_FROM};
 
-/// An empty outbox keeps a buffer of at most this size, so that idle connections hold little.
+/// The capacity that an empty buffer keeps at most, so that idle connections use little memory.
 const RETAINED_CAPACITY: usize = 8192;
-/// From so many bytes on that have been taken from the front of that buffer, the rest moves up.
-const SHARE_THRESHOLD: usize = 4096;
+/// The number of taken bytes from which the remaining bytes move to the front of the buffer.
+const COMPACT_THRESHOLD: usize = 4096;
 
-/// A queue of frames, to be taken from its front.
+/// A queue of frames to send.
 #[derive(Debug, Default)]
 pub struct SendBuffer {
-    /// What is before `tail`. Large messages are rare, and idle connections many: so it is a box.
+    /// The bytes before `tail`. Boxed, because large messages are rare and idle connections are
+    /// many.
     chunks: Option<Box<Chunks>>,
     tail: Vec<u8>,
-    /// How much of `tail` has been taken.
+    /// The number of bytes of `tail` that have been taken.
     taken: usize,
 }
 
-/// Pieces of their own.
+/// Large frames and the small frames between them, as shared bytes.
 #[derive(Debug, Default)]
 struct Chunks {
-    pieces: VecDeque<Bytes>,
+    queue: VecDeque<Bytes>,
     bytes: usize,
 }
 
 impl Chunks {
-    /// Forgets the first bytes, at most `count`, and says how many.
+    /// Drops the first bytes, at most `count`, and returns their number.
     fn advance(&mut self, count: usize) -> usize {
         let mut left = count;
-        while let Some(front) = self.pieces.front_mut().filter(|_| left > 0) {
+        while let Some(front) = self.queue.front_mut().filter(|_| left > 0) {
             let step = left.min(front.len());
             front.advance(step);
             left -= step;
             if front.is_empty() {
-                self.pieces.pop_front();
+                self.queue.pop_front();
             }
         }
         self.bytes -= count - left;
@@ -50,7 +51,7 @@ impl SendBuffer {
     /// Returns the number of bytes to send.
     #[inline]
     pub fn len(&self) -> usize {
-        self.chunks.as_ref().map_or(0, |sealed| sealed.bytes) + self.tail.len() - self.taken
+        self.chunks.as_ref().map_or(0, |chunks| chunks.bytes) + self.tail.len() - self.taken
     }
 
     /// Returns `true` if there is nothing to send.
@@ -59,7 +60,8 @@ impl SendBuffer {
         self.len() == 0
     }
 
-    /// Returns `true` if it is empty or holds fewer than `limit` bytes: then it accepts one more message of any size.
+    /// Returns `true` if the buffer is empty or holds fewer than `limit` bytes. It then accepts one
+    /// more message of any size.
     #[inline]
     pub(super) fn has_capacity(&self, limit: usize) -> bool {
         self.is_empty() || self.len() < limit
@@ -85,24 +87,24 @@ impl SendBuffer {
         self.push(frame.header(), &Payload::Copied(&[]));
     }
 
-    /// Appends a frame that is a message of the handshake.
+    /// Appends a message of the handshake as a frame.
     pub fn push_message(&mut self, message: &[u8]) {
         self.tail.extend_from_slice(&u32::try_from(message.len()).unwrap_or(u32::MAX).to_le_bytes());
         self.tail.extend_from_slice(message);
     }
 
-    /// Appends a frame that is encoded already, its prefix included.
+    /// Appends an encoded frame, including its prefix.
     #[inline]
     pub fn push_encoded(&mut self, frame: &Bytes) {
         if frame.len() < SHARE_FROM { self.tail.extend_from_slice(frame) } else { self.share(frame.clone()) }
     }
 
-    /// Appends whole frames of which there will hardly be more: no room for the like of them is kept.
+    /// Appends whole frames without keeping capacity for more of them.
     pub fn push_exact(&mut self, frames: Bytes) {
         self.share(frames);
     }
 
-    /// Appends what is in another one, which keeps it.
+    /// Appends the content of another buffer, which keeps it.
     #[inline]
     pub fn extend(&mut self, other: &Self) {
         other.chunks().for_each(|piece| self.push_encoded(piece));
@@ -115,26 +117,26 @@ impl SendBuffer {
         }
         let mut tail = Bytes::from(mem::take(&mut self.tail));
         tail.advance(mem::take(&mut self.taken));
-        let sealed = self.chunks.get_or_insert_default();
+        let chunks = self.chunks.get_or_insert_default();
         for piece in [tail, bytes] {
             if !piece.is_empty() {
-                sealed.bytes += piece.len();
-                sealed.pieces.push_back(piece);
+                chunks.bytes += piece.len();
+                chunks.queue.push_back(piece);
             }
         }
     }
 
-    /// The pieces before [`unsealed`](Self::tail).
+    /// Returns the chunks before [`tail`](Self::tail).
     pub(super) fn chunks(&self) -> impl Iterator<Item = &Bytes> {
-        self.chunks.iter().flat_map(|sealed| &sealed.pieces)
+        self.chunks.iter().flat_map(|chunks| &chunks.queue)
     }
 
-    /// The bytes at its end, small frames side by side.
+    /// Returns the small frames at the end.
     pub(super) fn tail(&self) -> &[u8] {
         &self.tail[self.taken..]
     }
 
-    /// What is at its front, if that is in a piece of its own.
+    /// Returns the chunk at the front, or `None` if only small frames are queued.
     pub fn first_chunk(&self) -> Option<&Bytes> {
         self.chunks().next()
     }
@@ -151,24 +153,24 @@ impl SendBuffer {
         filled
     }
 
-    /// Forgets the first `count` bytes.
+    /// Drops the first `count` bytes.
     pub fn advance(&mut self, mut count: usize) {
-        if let Some(sealed) = &mut self.chunks {
-            count -= sealed.advance(count);
-            if sealed.pieces.is_empty() {
+        if let Some(chunks) = &mut self.chunks {
+            count -= chunks.advance(count);
+            if chunks.queue.is_empty() {
                 self.chunks = None;
             }
         }
         self.taken += count;
         if self.taken == self.tail.len() {
             self.clear_tail();
-        } else if self.taken >= SHARE_THRESHOLD.max(self.tail.len() / 2) {
+        } else if self.taken >= COMPACT_THRESHOLD.max(self.tail.len() / 2) {
             self.tail.drain(..self.taken);
             self.taken = 0;
         }
     }
 
-    /// Takes everything as one piece.
+    /// Takes all bytes as one chunk.
     pub fn take_all(&mut self) -> Bytes {
         let taken = if self.chunks.is_none() {
             Bytes::copy_from_slice(self.tail())
@@ -197,7 +199,7 @@ impl SendBuffer {
     }
 }
 
-/// Encodes a frame once, prefix included, for many connections or for later.
+/// Encodes a frame, including its prefix, for several connections or for later.
 pub(super) fn whole_frame(mut header: Header, payload: &Payload<'_>) -> Bytes {
     let mut frame = Vec::with_capacity(PREFIX + header.len() + payload.len());
     frame.extend_from_slice(header.prefixed(payload.len()));

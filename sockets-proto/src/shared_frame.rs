@@ -1,4 +1,4 @@
-//! Frames that are the same for all members of an audience.
+//! Frames that all members of an audience receive.
 
 use std::time::Duration;
 
@@ -17,11 +17,11 @@ pub struct SharedRequest {
     pub(super) id: CallId,
     pub(super) timeout: Duration,
     pub(super) frame: Bytes,
-    /// The length of the arguments.
+    /// The length of the arguments in bytes.
     pub(super) payload: usize,
 }
 
-/// Encodes a request to an audience. `number` is one that the server has not used.
+/// Encodes a request to an audience. `number` must be a number that the server has not used.
 pub fn shared_request(number: u64, key: u64, timeout: Duration, payload: &Payload<'_>) -> SharedRequest {
     let id = CallId { number, shared: true };
     let timeout = timeout::clamp(timeout);

@@ -1,22 +1,22 @@
-//! What a client shows to go on with its session over another connection.
+//! The resumption token, with which a client resumes its session on another connection.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Bytes that nobody can guess.
+/// Random bytes that cannot be guessed.
 type Secret = [u8; 24];
 
-/// The right to go on with a session, once.
+/// The right to resume a session once.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Token {
-    /// The number of its socket.
+    /// The number of the session's socket.
     session: u64,
     secret: Secret,
 }
 
 impl Token {
-    /// A new one. `None` if the system has no randomness to give.
+    /// Creates a random token. Returns `None` if the system has no source of randomness.
     pub fn new(session: u64) -> Option<Self> {
         let mut secret = Secret::default();
         getrandom::fill(&mut secret).ok()?;
@@ -28,7 +28,7 @@ impl Token {
         self.session
     }
 
-    /// Whether they are the same. How long that takes does not tell how much of the secret is.
+    /// Compares the tokens in constant time, so that the time does not reveal a part of the secret.
     fn ct_eq(&self, other: &Self) -> bool {
         let different = self.secret.iter().zip(&other.secret).fold(0, |different, (a, b)| different | (a ^ b));
         std::hint::black_box(different) == 0 && self.session == other.session
@@ -41,15 +41,16 @@ impl fmt::Debug for Token {
     }
 }
 
-/// The tokens with which a session can be gone on with.
+/// The valid tokens of a session.
 ///
-/// Each is good for one time. But the link may break before the client has heard of the next one; so the last one is good
-/// until the client has said something behind that.
+/// Each token can be used once. The connection may be lost before the client has received the next
+/// token. Therefore the previous one stays valid until the client has confirmed the next, by any
+/// frame after the handshake.
 #[derive(Debug)]
 pub struct Tokens {
-    /// The one that the client has for certain.
+    /// The token that the client has for certain.
     held: Token,
-    /// The one that it may have.
+    /// The next token, which the client may have received.
     offered: Option<Token>,
 }
 
@@ -59,20 +60,20 @@ impl Tokens {
         Self { held: first, offered: None }
     }
 
-    /// Whether this one is good.
+    /// Returns `true` if the token is valid.
     pub fn verify(&self, token: &Token) -> bool {
-        // Both are always compared.
+        // Both tokens are always compared.
         let offered = self.offered.as_ref().is_some_and(|offered| offered.ct_eq(token));
         self.held.ct_eq(token) | offered
     }
 
-    /// The client goes on with `used`, which was known, and is told of the next one.
+    /// Replaces `used`, with which the client resumes, by `next`, which is sent to it.
     pub fn rotate(&mut self, used: Token, next: Token) {
         self.held = used;
         self.offered = Some(next);
     }
 
-    /// The client has said something behind the last token that it was told of.
+    /// Records that the client has received the last token.
     pub fn confirm(&mut self) {
         if let Some(token) = self.offered.take() {
             self.held = token;
@@ -89,30 +90,30 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_good_until_the_next_one_has_come() {
+    fn token_is_valid_until_next_is_confirmed() {
         let (first, second, third) = (token(), token(), token());
         let mut tokens = Tokens::new(first.clone());
         assert!(tokens.verify(&first) && !tokens.verify(&second));
 
         tokens.rotate(first.clone(), second.clone());
-        assert!(tokens.verify(&first) && tokens.verify(&second), "nobody knows whether it has come");
+        assert!(tokens.verify(&first) && tokens.verify(&second), "the receipt of the second token is unknown");
         tokens.confirm();
-        assert!(!tokens.verify(&first) && tokens.verify(&second), "it has, so the first one has had its time");
+        assert!(!tokens.verify(&first) && tokens.verify(&second), "the second token was received");
 
         tokens.rotate(second.clone(), third.clone());
         tokens.rotate(second.clone(), token());
-        assert!(!tokens.verify(&third), "it has not come, or the client would have used it");
+        assert!(!tokens.verify(&third), "the client would have used the third token");
     }
 
     #[test]
-    fn a_token_tells_nothing_of_itself() {
+    fn debug_output_hides_secret() {
         let token = token();
         assert_eq!(format!("{token:?}"), "Token { session: 7, .. }");
         assert_eq!(format!("{:?}", Tokens::new(token)), "Tokens { held: Token { session: 7, .. }, offered: None }");
     }
 
     #[test]
-    fn tokens_differ_in_any_bit_and_in_their_sessions() {
+    fn tokens_differ_by_any_bit_and_session() {
         let token = token();
         for bit in 0..24 * 8 {
             let mut other = token.clone();

@@ -1,10 +1,10 @@
-//! Flow control: how many calls, and how many bytes of them, may be in flight.
+//! Flow control: limits of the calls in flight and of their bytes.
 
 use serde::{Deserialize, Serialize};
 
 use super::ProtocolError;
 
-/// The calls and bytes that may be in flight in one direction.
+/// The limits of calls in flight in one direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WindowSize {
     /// The number of requests and emits.
@@ -14,54 +14,58 @@ pub struct WindowSize {
 }
 
 impl WindowSize {
-    /// Returns the smaller grant of two sides, which applies to both directions. So neither side has to queue more than
-    /// its own limit, however much its peer accepts.
+    /// Returns the smaller limits, which apply to both directions of a session. So neither peer has
+    /// to queue more than its own limit.
     pub fn min(self, other: Self) -> Self {
         Self { calls: self.calls.min(other.calls), bytes: self.bytes.min(other.bytes) }
     }
 
-    /// Whether a frame may join what is in flight. A frame of any legal size may when at most half of the bytes are
-    /// in use, so that one larger than the window can be sent at all; and since less than a quarter of the window is
-    /// ever owed (see [`RecvWindow::credit`]), it does not wait for a credit that is held back.
+    /// Returns `true` if a frame fits in addition to the calls in flight.
+    ///
+    /// If at most half of the bytes are in use, a frame of any legal size fits. Otherwise a frame
+    /// larger than the window could never be sent. The receiver withholds less than a quarter of
+    /// the window (see [`RecvWindow::take_credit`]), so such a frame does not wait for a withheld
+    /// credit.
     #[inline]
     fn can_fit(self, calls: u32, bytes: u64, length: usize) -> bool {
-        let granted = u64::from(self.bytes);
-        calls < self.calls && (bytes + length as u64 <= granted || bytes <= granted / 2)
+        let limit = u64::from(self.bytes);
+        calls < self.calls && (bytes + length as u64 <= limit || bytes <= limit / 2)
     }
 }
 
-/// The sender's account.
+/// The window as the sender accounts for it.
 #[derive(Debug)]
 pub(super) struct SendWindow {
-    grant: WindowSize,
+    size: WindowSize,
     calls: u32,
     bytes: u64,
-    /// What emits have of it: they alone are given back by credits.
+    /// The part that emits use. Only this part is returned by credits.
     emits: u32,
     emit_bytes: u64,
 }
 
 impl SendWindow {
-    pub(super) fn new(grant: WindowSize) -> Self {
-        Self { grant, calls: 0, bytes: 0, emits: 0, emit_bytes: 0 }
+    pub(super) fn new(size: WindowSize) -> Self {
+        Self { size, calls: 0, bytes: 0, emits: 0, emit_bytes: 0 }
     }
 
-    /// How many bytes may be in flight, or one larger frame.
+    /// Returns the limit of bytes in flight. A single larger frame may exceed it.
     #[inline]
     pub(super) fn size_bytes(&self) -> usize {
-        self.grant.bytes as usize
+        self.size.bytes as usize
     }
 
     #[inline]
     pub(super) fn can_send(&self, length: usize) -> bool {
-        self.grant.can_fit(self.calls, self.bytes, length)
+        self.size.can_fit(self.calls, self.bytes, length)
     }
 
-    /// Whether so many frames, with so many bytes in all, may be sent one behind the other.
+    /// Returns `true` if `count` frames with a total of `bytes` bytes can be sent one after the
+    /// other.
     #[inline]
     pub(super) fn can_send_all(&self, count: usize, bytes: usize) -> bool {
-        self.calls as usize + count <= self.grant.calls as usize
-            && self.bytes + bytes as u64 <= u64::from(self.grant.bytes)
+        self.calls as usize + count <= self.size.calls as usize
+            && self.bytes + bytes as u64 <= u64::from(self.size.bytes)
     }
 
     #[inline]
@@ -75,7 +79,7 @@ impl SendWindow {
         self.consume_emits(1, length);
     }
 
-    /// Takes the place of so many emits, which [`admits_all`](Self::can_send_all) has room for.
+    /// Accounts for `count` emits, after [`can_send_all`](Self::can_send_all) has returned `true`.
     #[inline]
     pub(super) fn consume_emits(&mut self, count: usize, bytes: usize) {
         let count = u32::try_from(count).unwrap_or(u32::MAX);
@@ -85,14 +89,14 @@ impl SendWindow {
         self.emit_bytes += bytes as u64;
     }
 
-    /// The request of this length has been answered.
+    /// Releases the share of a request that received its reply.
     #[inline]
     pub(super) fn release_request(&mut self, length: usize) {
         self.calls -= 1;
         self.bytes -= length as u64;
     }
 
-    /// Emits have ended.
+    /// Processes a credit for emits that ended.
     pub(super) fn credit(&mut self, calls: u32, bytes: u64) -> Result<(), ProtocolError> {
         if calls > self.emits || bytes > self.emit_bytes {
             return Err(ProtocolError::CreditOverrun);
@@ -105,24 +109,25 @@ impl SendWindow {
     }
 }
 
-/// The receiver's account. What ended without an answer to tell of it is owed, and given back in lots.
+/// The window as the receiver accounts for it. Shares of emits, which have no reply, are returned
+/// in batches.
 #[derive(Debug)]
 pub(super) struct RecvWindow {
-    grant: WindowSize,
+    size: WindowSize,
     calls: u32,
     bytes: u64,
-    owed_calls: u32,
-    owed_bytes: u64,
+    unreturned_calls: u32,
+    unreturned_bytes: u64,
 }
 
 impl RecvWindow {
-    pub(super) fn new(grant: WindowSize) -> Self {
-        Self { grant, calls: 0, bytes: 0, owed_calls: 0, owed_bytes: 0 }
+    pub(super) fn new(size: WindowSize) -> Self {
+        Self { size, calls: 0, bytes: 0, unreturned_calls: 0, unreturned_bytes: 0 }
     }
 
     #[inline]
     pub(super) fn receive(&mut self, length: usize) -> Result<(), ProtocolError> {
-        if !self.grant.can_fit(self.calls, self.bytes, length) {
+        if !self.size.can_fit(self.calls, self.bytes, length) {
             return Err(ProtocolError::WindowOverrun);
         }
         self.calls += 1;
@@ -130,29 +135,30 @@ impl RecvWindow {
         Ok(())
     }
 
-    /// A request was answered: the answer itself gives its place back.
+    /// Releases the share of a request. The reply itself returns it to the sender.
     #[inline]
     pub(super) fn release_request(&mut self, length: usize) {
         self.calls -= 1;
         self.bytes -= length as u64;
     }
 
-    /// The handler of an emit ended: its place is owed.
+    /// Records that an emit ended, so that its share has to be returned.
     #[inline]
     pub(super) fn release_emit(&mut self, length: usize) {
-        self.owed_calls += 1;
-        self.owed_bytes += length as u64;
+        self.unreturned_calls += 1;
+        self.unreturned_bytes += length as u64;
     }
 
-    /// What to give back now, once it is a quarter of the window: a lone emit costs no frame in return.
+    /// Returns the credit to send, once it is a quarter of the window. So a single emit causes no
+    /// frame in return.
     #[inline]
     pub(super) fn take_credit(&mut self) -> Option<(u32, u64)> {
-        let due = self.owed_calls >= (self.grant.calls / 4).max(1)
-            || self.owed_bytes >= u64::from(self.grant.bytes / 4).max(1);
-        if self.owed_calls == 0 || !due {
+        let due = self.unreturned_calls >= (self.size.calls / 4).max(1)
+            || self.unreturned_bytes >= u64::from(self.size.bytes / 4).max(1);
+        if self.unreturned_calls == 0 || !due {
             return None;
         }
-        let (calls, bytes) = (std::mem::take(&mut self.owed_calls), std::mem::take(&mut self.owed_bytes));
+        let (calls, bytes) = (std::mem::take(&mut self.unreturned_calls), std::mem::take(&mut self.unreturned_bytes));
         self.calls -= calls;
         self.bytes -= bytes;
         Some((calls, bytes))
@@ -160,11 +166,11 @@ impl RecvWindow {
 
     /// Returns the bytes of received calls and emits that have not ended.
     pub(super) fn bytes_in_flight(&self) -> usize {
-        usize::try_from(self.bytes - self.owed_bytes).unwrap_or(usize::MAX)
+        usize::try_from(self.bytes - self.unreturned_bytes).unwrap_or(usize::MAX)
     }
 
-    /// How many received calls and emits have not ended.
+    /// Returns the number of received calls and emits that have not ended.
     pub(super) fn in_flight(&self) -> u32 {
-        self.calls - self.owed_calls
+        self.calls - self.unreturned_calls
     }
 }

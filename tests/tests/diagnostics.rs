@@ -182,7 +182,7 @@ async fn extra_field_error_names_argument_and_remaining_bytes() {
     let client = Client::builder().connect(&format!("tcp://{}", server.local_addr())).await.unwrap();
     let shop = PurchasesClient::new(&client);
     let long = shop.buy("shop", item()).await.unwrap_err();
-    assert_names(&long.to_string(), &["`item`: Item", "`Purchases/buy` at the server", "1 byte left over", "versions"]);
+    assert_names(&long.to_string(), &["`item`: Item", "`Purchases/buy` at the server", "1 trailing byte", "versions"]);
     shop.viewed(item()).await.unwrap();
     let parts =
         ["WARN", "argument `item` (Item) of `Purchases/viewed` at the server", "peer=client of session", "127.0.0.1"];
@@ -193,7 +193,7 @@ async fn extra_field_error_names_argument_and_remaining_bytes() {
     let wrong = group.request::<earlier::Item>("buy", &("shop", 1_u8)).await.unwrap_err().to_string();
     assert_names(&wrong, &["`Purchases/buy` at the server"]);
     let reply = group.request::<u8>("buy", &("shop", "sword")).await.unwrap_err().to_string();
-    assert_names(&reply, &["cannot decode the reply (u8) of `Purchases/buy` at the client", "left over"]);
+    assert_names(&reply, &["cannot decode the reply (u8) of `Purchases/buy` at the client", "trailing byte"]);
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! The decoder: serde's data model over postcard's bytes.
+//! The decoder: serde's data model on the format of postcard.
 
 use std::mem;
 
@@ -12,42 +12,44 @@ use super::{
     reader::Reader,
 };
 
-/// What an allocation of its own takes besides its bytes, about.
+/// The estimated overhead of an allocation in bytes.
 const ALLOCATION: usize = 16;
 
-/// Decodes a value that takes up all of `bytes`, and may borrow strings and byte strings from them.
+/// Decodes a value from all of `bytes`. The value may borrow strings and byte strings from them.
 ///
-/// For types whose values take no more memory than a small multiple of their bytes. Others need
-/// [`decode_within`].
+/// Use it for types whose values take no more memory than a small multiple of their encoding, and
+/// [`decode_within`] for others.
 ///
 /// # Errors
 ///
 /// Returns an error if the bytes are not exactly one such value, are nested more than 128 levels
-/// deep, or contain a length greater than the number of bytes that follow.
+/// deep, or contain a length greater than the number of remaining bytes.
 #[inline]
 pub fn decode<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, DecodeError> {
     decode_within(bytes, usize::MAX)
 }
 
-/// Decodes a value as [`decode`] does, if it takes about `limit` bytes of memory at most.
+/// Decodes a value as [`decode`] does, if it takes at most about `limit` bytes of memory.
 ///
-/// The memory is estimated before it is allocated. Counted are the elements of sequences and maps, by the size of their
-/// type; values in boxes; and the bytes of owned strings. Not counted are the spare capacity of collections, and what a
-/// type's own `Deserialize` allocates for itself.
+/// The memory is estimated before it is allocated. The estimate includes the elements of sequences
+/// and maps, by the size of their type, boxed values, and the bytes of owned strings. It does not
+/// include the spare capacity of collections, and allocations of a type's own `Deserialize`.
 ///
 /// # Errors
 ///
-/// As those of [`decode`], or [`DecodeError::DecodedTooLarge`].
+/// Returns the errors of [`decode`], or [`DecodeError::DecodedTooLarge`].
 #[inline]
 pub fn decode_within<'de, T: Deserialize<'de>>(bytes: &'de [u8], limit: usize) -> Result<T, DecodeError> {
     decode_elements(bytes, limit).map_err(|(error, _)| error)
 }
 
-/// Decodes as [`decode_within`] does, and tells which element of a tuple is at fault: by how many elements follow it.
+/// Decodes a value as [`decode_within`] does. The error includes the number of elements after the
+/// invalid element of a tuple.
 ///
 /// # Errors
 ///
-/// As [`decode_within`]. There is no such element if bytes are left over, or if the value is not a tuple.
+/// Returns the errors of [`decode_within`]. The number is `None` if bytes remain, or if the value
+/// is not a tuple.
 #[inline]
 pub fn decode_elements<'de, T: Deserialize<'de>>(
     bytes: &'de [u8],
@@ -64,30 +66,32 @@ pub fn decode_elements<'de, T: Deserialize<'de>>(
 /// Decodes one value from the front of the input.
 struct Decoder<'a, 'de> {
     reader: &'a mut Reader<'de>,
-    /// How many more levels may be entered. Passed down by value, so that nothing has to be put back on the way up.
+    /// The number of further levels that may be entered. Passed by value, so that it need not be
+    /// restored.
     levels: u8,
-    /// The size of the place that the value is decoded for, whose memory is counted. Passed down like `levels`, and mostly
-    /// a constant by the time that it is compared.
+    /// The size of the slot for the value, whose memory is already counted. Passed like `levels`.
+    /// The compiler mostly evaluates the comparison with it.
     slot: usize,
 }
 
 impl<'a, 'de> Decoder<'a, 'de> {
-    /// The decoder for what is inside of this value, of type `T`.
+    /// Returns the decoder for a value of type `T` within this value.
     ///
-    /// Called for everything that can hold another value, also where no byte is read for it, so that there is no
-    /// recursive type whose values are not bounded.
+    /// Called for everything that can contain another value, even if no byte is read for it, so
+    /// that every recursive type is bounded.
     #[inline]
     fn enter<T>(self) -> Result<Self, DecodeError> {
         let Some(levels) = self.levels.checked_sub(1) else { return Err(DecodeError::TooDeep) };
         let size = size_of::<T>();
         if size > self.slot {
-            // The place is that of a pointer.
+            // A value larger than its slot is behind a pointer.
             self.reader.charge(size + ALLOCATION)?;
         }
         Ok(Self { levels, slot: size, ..self })
     }
 
-    /// What is inside of this value, as `count` values. Those of a collection are `uncharged`.
+    /// Returns the decoder for `count` values within this value. `uncharged` is the number of them
+    /// whose memory is not counted.
     #[inline]
     fn elements(self, count: usize, uncharged: usize) -> Elements<'a, 'de> {
         Elements {
@@ -100,7 +104,8 @@ impl<'a, 'de> Decoder<'a, 'de> {
     }
 }
 
-/// Defines methods that read a number with the reader's method, and hand it to the visitor's.
+/// Defines methods that read a number with a method of the reader, and pass it to a method of the
+/// visitor.
 macro_rules! numbers {
     ($($method:ident, $visit:ident, |$reader:ident| $read:expr;)*) => {
         $(
@@ -113,8 +118,8 @@ macro_rules! numbers {
     };
 }
 
-/// Defines the methods for types that only a self-describing format could decode.
-macro_rules! refused {
+/// Defines the methods for types that only a self-describing format can decode.
+macro_rules! unsupported {
     ($($method:ident)*) => {
         $(
             #[inline]
@@ -125,7 +130,7 @@ macro_rules! refused {
     };
 }
 
-/// Signed integers are encoded as unsigned ones, with the sign in the lowest bit, so that small ones stay short.
+/// Decodes the sign from the lowest bit, where it keeps small numbers short.
 macro_rules! zig_zag {
     ($value:expr) => {{
         let value = $value;
@@ -141,7 +146,7 @@ impl<'de> Deserializer<'de> for Decoder<'_, 'de> {
         false
     }
 
-    refused! { deserialize_any deserialize_identifier deserialize_ignored_any }
+    unsupported! { deserialize_any deserialize_identifier deserialize_ignored_any }
 
     numbers! {
         deserialize_u8, visit_u8, |reader| reader.byte()?;
@@ -266,15 +271,15 @@ impl<'de> Deserializer<'de> for Decoder<'_, 'de> {
     }
 }
 
-/// The elements of a sequence or the fields of a struct, one behind the other; or the entries of a map.
+/// The elements of a sequence, the fields of a struct, or the entries of a map.
 struct Elements<'a, 'de> {
     reader: &'a mut Reader<'de>,
-    /// How many more levels each of them may enter.
+    /// The number of further levels that each element may enter.
     levels: u8,
-    /// How many are still to come.
+    /// The number of remaining elements.
     left: usize,
-    /// For how many keys, and for how many values or elements, no memory has been counted. All are, with the first one,
-    /// whose type is known then.
+    /// The number of keys, and of values or elements, whose memory has not been counted. All are
+    /// counted with the first one, when the type is known.
     uncharged_keys: usize,
     uncharged_values: usize,
 }
@@ -301,10 +306,11 @@ impl<'de> Elements<'_, 'de> {
     }
 }
 
-/// How much memory a map takes for an entry, besides the entry: it keeps a part of its places free.
+/// The factor of a map's memory to that of its entries: a map keeps a part of its slots free.
 const MAP_FACTOR: usize = 2;
 
-/// Returns the memory of so many places of type `T`. Elements of a byte take no more than their input.
+/// Returns the memory of `count` slots of type `T`. Elements of one byte take no more than their
+/// encoding.
 #[inline]
 fn memory<T>(count: usize) -> usize {
     if size_of::<T>() > 1 { count.saturating_mul(size_of::<T>()) } else { 0 }
@@ -354,9 +360,9 @@ impl<'de> MapAccess<'de> for Elements<'_, 'de> {
     }
 }
 
-/// An enum's variant: its index, and then what it holds.
+/// A variant of an enum: its index, and then its content.
 ///
-/// Fields are a level of their own below the enum's, for the stack that they take is also more.
+/// The fields are one level below the enum, since they use more of the stack.
 struct Variant<'a, 'de>(Decoder<'a, 'de>);
 
 impl<'de> EnumAccess<'de> for Variant<'_, 'de> {

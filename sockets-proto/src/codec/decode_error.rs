@@ -1,29 +1,30 @@
-//! What can be wrong with a payload.
+//! Errors of decoding.
 
 use std::fmt::{self, Display, Write};
 
 use serde::de;
 use thiserror::Error;
 
-/// How many levels a value may be nested: enough for any honest value, and few enough for a small thread's stack.
+/// The maximum depth of nested values. It suffices for practical types, and fits the stack of a
+/// small thread.
 pub(super) const MAX_DEPTH: u8 = 128;
 
-/// A message of a type's own `Deserialize` is cut to this many bytes.
+/// The maximum length of a message of a type's own `Deserialize`, in bytes.
 ///
-/// Such messages quote the input, so their length is the other side's choice.
+/// Such messages quote the input, so a peer controls their length.
 const MAX_MESSAGE: usize = 256;
 
-/// Why bytes could not be decoded as the value they were to be.
+/// The reason for which bytes could not be decoded.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum DecodeError {
     /// The input ends before the value does.
     #[error("the input ends before the value does")]
     UnexpectedEnd,
-    /// The value ends before the input does, so the two sides disagree about its type.
-    #[error("{left} {} left over", if *left == 1 { "byte" } else { "bytes" })]
+    /// Bytes remain after the value, so the two peers disagree about its type.
+    #[error("{left} trailing {}", if *left == 1 { "byte" } else { "bytes" })]
     TrailingBytes {
-        /// How many bytes are left.
+        /// The number of remaining bytes.
         left: usize,
     },
     /// The value is nested more deeply than is allowed.
@@ -31,18 +32,19 @@ pub enum DecodeError {
     TooDeep,
     /// The value would take more memory than is allowed.
     #[error(
-        "the decoded value takes more than {limit} bytes of memory: send less at once, or raise `Limits::max_decoded`"
+        "the decoded value takes more than {limit} bytes of memory; send less at once, or raise `Limits::max_decoded`"
     )]
     DecodedTooLarge {
         /// The limit, in bytes.
         limit: usize,
     },
-    /// A string, byte string, sequence or map claims more bytes or elements than there are bytes left.
-    #[error("a length of {length} with {left} bytes left in the input")]
+    /// A string, byte string, sequence or map has a length that exceeds the number of remaining
+    /// bytes.
+    #[error("a length of {length} exceeds the {left} remaining bytes")]
     LengthBeyondInput {
-        /// The length that the input claims.
+        /// The length in the input.
         length: u64,
-        /// How many bytes follow it.
+        /// The number of bytes after it.
         left: usize,
     },
     /// An integer does not fit its type.
@@ -60,13 +62,13 @@ pub enum DecodeError {
     /// A string is not UTF-8.
     #[error("invalid UTF-8 in a string")]
     InvalidUtf8,
-    /// The type wants to be told by the input what it holds, and the input does not say.
+    /// The type can only be decoded from a self-describing format.
     #[error(
         "postcard is not self-describing, so types with #[serde(tag)], #[serde(untagged)] or #[serde(flatten)] \
-         cannot be decoded: leave the attribute out, or list the fields in the struct itself"
+         cannot be decoded; remove the attribute, or list the fields in the struct itself"
     )]
     NotSelfDescribing,
-    /// The type's own `Deserialize` refused the value, with this message, cut to 256 bytes.
+    /// The type's own `Deserialize` rejected the value. The message is truncated to 256 bytes.
     #[error("{0}")]
     Custom(String),
 }
@@ -75,13 +77,13 @@ impl de::Error for DecodeError {
     #[cold]
     fn custom<T: Display>(message: T) -> Self {
         let mut kept = Truncated(String::new());
-        // Fails when the message is cut, and then what fits has been kept.
+        // An error means that the message was truncated, which is intended.
         let _ = write!(kept, "{message}");
         Self::Custom(kept.0)
     }
 }
 
-/// Keeps the first [`MAX_MESSAGE`] bytes of what is written, to a whole character.
+/// Keeps the first [`MAX_MESSAGE`] written bytes, truncated to whole characters.
 struct Truncated(String);
 
 impl Write for Truncated {
@@ -93,7 +95,7 @@ impl Write for Truncated {
         }
         let fits = part.char_indices().map(|(start, letter)| start + letter.len_utf8()).take_while(|end| *end <= room);
         self.0.push_str(part.get(..fits.last().unwrap_or(0)).unwrap_or_default());
-        // The rest need not be formatted at all.
+        // The error stops further formatting.
         Err(fmt::Error)
     }
 }

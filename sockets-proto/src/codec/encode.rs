@@ -1,4 +1,4 @@
-//! The encoder: postcard's own, with messages that help.
+//! The encoder: that of postcard, with helpful error messages.
 
 use postcard::ser_flavors::Flavor;
 use serde::Serialize;
@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use super::scratch::grow;
 
-/// Why a value could not be encoded.
+/// The reason for which a value could not be encoded.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{message}")]
 pub struct EncodeError {
@@ -17,12 +17,12 @@ impl From<postcard::Error> for EncodeError {
     fn from(error: postcard::Error) -> Self {
         let message = match error {
             postcard::Error::SerializeSeqLengthUnknown => {
-                "a sequence or map whose length is not known beforehand cannot be encoded: collect it first, \
+                "a sequence or map of unknown length cannot be encoded; collect it first, \
                  or if it comes from #[serde(flatten)], list the fields in the struct itself"
                     .to_owned()
             }
-            // postcard drops what the type said.
-            postcard::Error::SerdeSerCustom => "the type's own `Serialize` refused the value".to_owned(),
+            // postcard drops the message of the type.
+            postcard::Error::SerdeSerCustom => "the type's own `Serialize` rejected the value".to_owned(),
             postcard::Error::CollectStrError => "the value's `Display` failed or changed between two calls".to_owned(),
             other => format!("postcard cannot encode the value: {other}"),
         };
@@ -34,21 +34,21 @@ impl From<postcard::Error> for EncodeError {
 ///
 /// # Errors
 ///
-/// If postcard has no form for the value, or its own `Serialize` refuses it.
+/// Returns an error if postcard cannot represent the value, or if its own `Serialize` rejects it.
 pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, EncodeError> {
     encode_into(value, Vec::new())
 }
 
-/// Encodes a value behind what `buffer` already holds.
+/// Appends an encoded value to `buffer`.
 ///
 /// # Errors
 ///
-/// If postcard has no form for the value, or its own `Serialize` refuses it.
+/// Returns an error if postcard cannot represent the value, or if its own `Serialize` rejects it.
 pub fn encode_into<T: Serialize + ?Sized>(value: &T, buffer: Vec<u8>) -> Result<Vec<u8>, EncodeError> {
     Ok(postcard::serialize_with_flavor(value, Appender(buffer))?)
 }
 
-/// Appends to a vector, whole slices at once.
+/// Appends whole slices to a vector.
 struct Appender(Vec<u8>);
 
 impl Flavor for Appender {

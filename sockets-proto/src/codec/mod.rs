@@ -1,8 +1,9 @@
-//! Payloads: how arguments, replies and the handshake become bytes and values again.
+//! The encoding of arguments, replies and the handshake.
 //!
-//! The bytes are those of [postcard](https://postcard.jamesmunns.com/wire-format) 1.x. Its encoder is used as it is. The
-//! decoder is our own, because what it reads comes from the other side: it bounds nesting and lengths, refuses
-//! bytes left over, keeps the messages of the types' own `Deserialize`, and lends strings and bytes from the input.
+//! The format is that of [postcard](https://postcard.jamesmunns.com/wire-format) 1.x. The encoder
+//! is that of postcard. The decoder is this crate's own, because its input comes from a peer. It
+//! limits nesting and lengths, rejects trailing bytes, keeps the messages of a type's own
+//! `Deserialize`, and lets strings and bytes borrow from the input.
 
 mod decode;
 mod decode_error;

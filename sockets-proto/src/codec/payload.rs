@@ -1,12 +1,12 @@
-//! A value's bytes, on their way into a frame.
+//! Encoded values for frames.
 
 use bytes::Bytes;
 
-/// From this size on, a payload is shared instead of copied: a copy of less costs no more than the bookkeeping of a
-/// segment.
+/// The length in bytes from which on a payload is shared instead of copied. Copying fewer bytes
+/// costs no more than a further chunk.
 pub const SHARE_FROM: usize = 4096;
 
-/// The payload of a frame that is about to be queued.
+/// The payload of a frame to send.
 #[derive(Clone, Debug)]
 pub enum Payload<'a> {
     /// Bytes that are copied into the send buffer.
@@ -16,12 +16,12 @@ pub enum Payload<'a> {
 }
 
 impl<'a> Payload<'a> {
-    /// A value that has been encoded before.
+    /// Returns the payload for an encoded value.
     pub fn of(bytes: &'a Bytes) -> Self {
         if bytes.len() < SHARE_FROM { Self::Copied(bytes) } else { Self::Shared(bytes.clone()) }
     }
 
-    /// Returns the bytes, to be kept. Bytes that are shared are not copied.
+    /// Returns the bytes. Shared bytes are not copied.
     pub fn to_bytes(&self) -> Bytes {
         match self {
             Self::Copied(bytes) => Bytes::copy_from_slice(bytes),

@@ -1,30 +1,32 @@
-//! The input, taken from its front piece by piece.
+//! The input of the decoder.
 
 use std::slice;
 
 use super::decode_error::DecodeError;
 
-/// What is left of the input.
+/// The remaining input.
 ///
-/// An iterator rather than a slice: taking a byte then moves one pointer and leaves the end alone.
+/// An iterator instead of a slice, since taking a byte then changes a single pointer.
 pub(super) struct Reader<'de> {
     left: slice::Iter<'de, u8>,
-    /// How much memory the decoded value may take, and how much of that has not been counted.
+    /// The memory that the decoded value may take, and the part that is left, in bytes.
     limit: usize,
     budget: usize,
-    /// How many elements of the outermost value follow the one that could not be decoded.
+    /// The number of elements of the outermost value after the one that could not be decoded.
     pub(super) failed: Option<usize>,
 }
 
-/// Defines the reader of an unsigned varint: seven bits a byte, the lowest first, the top bit set on all but the last.
+/// Defines the reader of an unsigned varint: seven bits in each byte, the lowest first. The top bit
+/// is set in all bytes but the last.
 ///
-/// Like postcard's, it accepts needless zero bytes at the end, and refuses bits that the type has no room for.
+/// Like that of postcard, it accepts redundant zero bytes at the end, and rejects bits that do not
+/// fit the type.
 macro_rules! varint {
     ($name:ident) => {
-        /// The next varint of this width.
+        /// Reads a varint of this width.
         #[inline]
         pub(super) fn $name(&mut self) -> Result<$name, DecodeError> {
-            // How many bytes it takes at most, and the greatest last byte if it takes all of them.
+            // The maximum number of bytes, and the greatest last byte of that many.
             const BYTES: u32 = <$name>::BITS.div_ceil(7);
             const LAST: u8 = (1 << (<$name>::BITS % 7)) - 1;
             let mut value = 0;
@@ -42,13 +44,13 @@ macro_rules! varint {
 }
 
 impl<'de> Reader<'de> {
-    /// Reads `input` from its beginning, for a value of at most `limit` bytes.
+    /// Creates a reader of `input`, for a value of at most `limit` bytes.
     #[inline]
     pub(super) fn new(input: &'de [u8], limit: usize) -> Self {
         Self { left: input.iter(), limit, budget: limit, failed: None }
     }
 
-    /// Counts memory that the value is going to take.
+    /// Counts memory that the value is about to take.
     #[inline]
     pub(super) fn charge(&mut self, bytes: usize) -> Result<(), DecodeError> {
         match self.budget.checked_sub(bytes) {
@@ -60,19 +62,19 @@ impl<'de> Reader<'de> {
         }
     }
 
-    /// How many bytes are left.
+    /// Returns the number of remaining bytes.
     #[inline]
     pub(super) fn left(&self) -> usize {
         self.left.len()
     }
 
-    /// The next byte.
+    /// Reads a byte.
     #[inline]
     pub(super) fn byte(&mut self) -> Result<u8, DecodeError> {
         self.left.next().copied().ok_or(DecodeError::UnexpectedEnd)
     }
 
-    /// The next `N` bytes, as an array.
+    /// Reads `N` bytes.
     #[inline]
     pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
         let (array, rest) = self.left.as_slice().split_first_chunk().ok_or(DecodeError::UnexpectedEnd)?;
@@ -85,22 +87,23 @@ impl<'de> Reader<'de> {
     varint!(u64);
     varint!(u128);
 
-    /// The length of what follows, if there can be that much: at most as many as there are bytes left.
+    /// Reads a length, which must not exceed the number of remaining bytes.
     ///
-    /// So no length makes anyone reserve more memory than the input itself took. The price is that a sequence of elements
-    /// that take no bytes, such as `Vec<()>`, is refused when it is longer than the bytes that follow its length.
+    /// So no length causes an allocation larger than the input. As a consequence, a sequence of
+    /// elements without bytes, such as `Vec<()>`, is rejected if it is longer than the remaining
+    /// input.
     #[inline]
     pub(super) fn length(&mut self) -> Result<usize, DecodeError> {
         let length = self.u64()?;
         let left = self.left();
-        // As `u64`, so that a 32-bit machine refuses a huge length for what it is.
+        // Compared as `u64`, so that a 32-bit machine reports a huge length correctly.
         match usize::try_from(length) {
             Ok(length) if length <= left => Ok(length),
             _ => Err(DecodeError::LengthBeyondInput { length, left }),
         }
     }
 
-    /// The next bytes, with their length before them.
+    /// Reads a length and as many bytes.
     #[inline]
     pub(super) fn bytes(&mut self) -> Result<&'de [u8], DecodeError> {
         let length = self.length()?;
@@ -109,13 +112,13 @@ impl<'de> Reader<'de> {
         Ok(bytes)
     }
 
-    /// The next string, with its length before it.
+    /// Reads a string with its length.
     #[inline]
     pub(super) fn str(&mut self) -> Result<&'de str, DecodeError> {
         str::from_utf8(self.bytes()?).map_err(|_| DecodeError::InvalidUtf8)
     }
 
-    /// The next character: a string that holds just that one.
+    /// Reads a character: a string of exactly one character.
     #[inline]
     pub(super) fn char(&mut self) -> Result<char, DecodeError> {
         let mut letters = str::from_utf8(self.bytes()?).map_err(|_| DecodeError::InvalidChar)?.chars();

@@ -10,21 +10,23 @@ use super::{
     payload::{Payload, SHARE_FROM},
 };
 
-/// A larger buffer is not kept.
+/// The maximum capacity of a buffer that is kept.
 const KEEP: usize = 64 * 1024;
-/// The memory of a longer message is not used again.
+/// The maximum length of a message whose memory is reused.
 const KEEP_LENT: usize = 2 * 1024 * 1024;
 
 thread_local! {
     static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
-    /// The last large message of this thread. When it has been written everywhere, its memory is used again: fresh memory
-    /// costs a page fault for every 4 KiB of it, which is more than all copies of a message together.
+    /// The last large message of this thread. Once it has been written to all connections, its
+    /// memory is reused. Fresh memory costs a page fault for every 4 KiB, which is more than all
+    /// copies of a message.
     static LENT: Cell<Bytes> = const { Cell::new(Bytes::new()) };
 }
 
-/// Encodes `value` into a buffer of this thread and hands it to `use_it`.
+/// Encodes `value` into a buffer of this thread and passes it to `use_it`.
 ///
-/// The user's code that encodes runs under no lock; should it come back here, it finds an empty buffer.
+/// No lock is held while the user's `Serialize` runs. If that calls this function, it gets an empty
+/// buffer.
 ///
 /// # Errors
 ///
@@ -49,7 +51,8 @@ where
     Ok(result)
 }
 
-/// Makes room for `more` bytes, if it is there again in the memory of the last large message.
+/// Reserves capacity for `more` bytes, in the memory of the last large message if that is free
+/// again.
 #[cold]
 pub(super) fn grow(buffer: &mut Vec<u8>, more: usize) {
     let needed = buffer.len() + more;

@@ -1,4 +1,4 @@
-//! What the payload codec promises, in four parts.
+//! Tests of the codec's guarantees.
 
 #![allow(clippy::unwrap_used, reason = "a failed test may panic")]
 

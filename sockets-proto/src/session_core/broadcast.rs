@@ -1,7 +1,8 @@
-//! Emits to audiences, which do not wait: what becomes of them is their method's policy, for a member whose queue is full.
+//! Emits to audiences. If a member's queue is full, the method's overflow policy applies.
 //!
-//! Half of the queue may be bytes for the wire. Those are out of reach, so messages that may be dropped later are parked
-//! beyond that, and what comes behind them, too.
+//! The send buffer holds at most half of the queue's limit of evictable emits, since they cannot be
+//! dropped from there. Further evictable emits, and all messages after them, wait in the queue of
+//! pending messages.
 
 use std::time::Instant;
 
@@ -15,7 +16,7 @@ use crate::{
 };
 
 impl<C, H: Clone> SessionCore<C, H> {
-    /// Queues an emit of the method with this key.
+    /// Queues an emit of the method `key`.
     pub fn broadcast(
         &mut self,
         now: Instant,
@@ -36,18 +37,19 @@ impl<C, H: Clone> SessionCore<C, H> {
             self.dropped += 1;
             return SendOutcome::Dropped;
         }
-        let stays_in_reach = overflow.is_evictable() && !self.outbox.has_capacity(self.queue_limit / 2);
+        let stays_in_reach = overflow.is_evictable() && !self.send_buffer.has_capacity(self.queue_limit / 2);
         if self.can_send(length) && !stays_in_reach {
-            self.outbox.push_encoded(frame);
+            self.send_buffer.push_encoded(frame);
             self.send_window.consume_emit(length);
             return SendOutcome::Sent;
         }
-        let class = if overflow.is_evictable() { PendingKind::Evictable { key } } else { PendingKind::Emit };
-        self.push_pending(now, frame.clone(), class);
+        let kind = if overflow.is_evictable() { PendingKind::Evictable { key } } else { PendingKind::Emit };
+        self.push_pending(now, frame.clone(), kind);
         SendOutcome::Pending
     }
 
-    /// Drops what a method's policy gives up for a new message, and says whether that can be queued then.
+    /// Drops pending messages as the method's policy requires for a new one. Returns `true` if the
+    /// new message can be queued then.
     fn evict_for(&mut self, now: Instant, key: u64, overflow: Overflow) -> bool {
         if !overflow.is_evictable() {
             return false;
@@ -56,24 +58,30 @@ impl<C, H: Clone> SessionCore<C, H> {
         while (overflow == Overflow::Latest || !self.has_capacity()) && self.pending.drop_oldest(key) {
             self.dropped += 1;
         }
-        // The latest message of a method finds room: that is one of each method, at most.
-        let room = overflow == Overflow::Latest || self.has_capacity();
+        // `Latest` keeps at most one message of each method, so it is accepted even beyond the
+        // limit.
+        let has_capacity = overflow == Overflow::Latest || self.has_capacity();
         if self.dropped > before {
-            // What has been behind them may be able to go.
+            // Messages after the dropped ones may be able to be sent now.
             self.flush_pending(now);
         }
-        room
+        has_capacity
     }
 
-    /// Queues several emits of one method at once, `joined` with their prefixes; `false` if they do not all have room.
+    /// Queues several emits of one method at once. `joined` contains them with their prefixes.
+    /// Returns `false`, and queues nothing, if they do not all fit.
     pub fn broadcast_all(&mut self, joined: &Bytes, count: usize, largest: usize, overflow: Overflow) -> bool {
         let length = joined.len() - count * PREFIX;
         let limit = if overflow.is_evictable() { self.queue_limit / 2 } else { self.queue_limit };
-        let room = self.backlog() + joined.len() <= limit && largest <= self.max_frame;
-        if !room || self.is_detached || !self.pending.is_empty() || !self.send_window.can_send_all(count, length) {
+        let has_capacity = self.backlog() + joined.len() <= limit && largest <= self.max_frame;
+        if !has_capacity
+            || self.is_detached
+            || !self.pending.is_empty()
+            || !self.send_window.can_send_all(count, length)
+        {
             return false;
         }
-        self.outbox.push_encoded(joined);
+        self.send_buffer.push_encoded(joined);
         self.send_window.consume_emits(count, length);
         true
     }

@@ -1,4 +1,4 @@
-//! Calls of the other side, from their coming to their end.
+//! Calls by the peer, from their receipt to their end.
 
 use std::time::Instant;
 
@@ -12,19 +12,19 @@ use crate::{
     send_buffer::whole_frame,
 };
 
-/// How a request ends here.
+/// The result of a received request.
 #[derive(Clone, Copy, Debug)]
 pub enum Response<'a> {
     /// The encoded reply.
     Reply(&'a Payload<'a>),
-    /// With words for the caller.
+    /// A failure with a message for the caller.
     Failure(FailureCode, &'a str),
 }
 
 impl<C, H: Clone> SessionCore<C, H> {
-    /// Answers a request, and gives its place back.
-    pub fn respond(&mut self, now: Instant, id: CallId, place: WindowPermit, outcome: &Response<'_>) {
-        if place.epoch != self.epoch {
+    /// Replies to a request, and returns its share of the window.
+    pub fn respond(&mut self, now: Instant, id: CallId, permit: WindowPermit, outcome: &Response<'_>) {
+        if permit.epoch != self.epoch {
             return;
         }
         let (header, payload) = match *outcome {
@@ -40,20 +40,20 @@ impl<C, H: Clone> SessionCore<C, H> {
                 payload.len(),
                 self.max_frame
             );
-            return self.respond(now, id, place, &Response::Failure(FailureCode::TooLarge, &text));
+            return self.respond(now, id, permit, &Response::Failure(FailureCode::TooLarge, &text));
         }
         self.remove_handler(HandlerId::Request(id));
-        self.recv_window.release_request(place.length);
-        // What its handler has sent arrives before it. What was parked before that does not hold it up: it may be
-        // waiting for this very answer.
-        if self.pending.has_calls_since(place.received_at) {
+        self.recv_window.release_request(permit.length);
+        // Messages of the handler arrive before the reply. Messages that were pending before the
+        // call do not delay the reply: they may be waiting for it.
+        if self.pending.has_calls_since(permit.received_at) {
             self.push_pending(now, whole_frame(header, &payload), PendingKind::Response);
         } else {
-            self.outbox.push(header, &payload);
+            self.send_buffer.push(header, &payload);
         }
     }
 
-    /// Whether the other side accepts an answer of this length.
+    /// Returns `true` if the peer accepts a reply of this length.
     pub fn may_send(&self, id: CallId, outcome: &Response<'_>) -> bool {
         match outcome {
             Response::Reply(payload) => Frame::Reply { id }.header().len() + payload.len() <= self.max_frame,
@@ -61,44 +61,44 @@ impl<C, H: Clone> SessionCore<C, H> {
         }
     }
 
-    /// A name for one more handler of an emit that several hear.
+    /// Returns an id for a further handler of an emit that has several listeners.
     pub fn next_handler_id(&mut self) -> HandlerId {
         self.emits_started += 1;
         HandlerId::Emit(self.emits_started)
     }
 
-    /// The handler of an emit has ended.
-    pub fn end_emit(&mut self, open: HandlerId, place: WindowPermit) {
-        self.remove_handler(open);
-        if place.epoch != self.epoch {
+    /// Ends the handler of an emit, and returns its share of the window.
+    pub fn end_emit(&mut self, handler_id: HandlerId, permit: WindowPermit) {
+        self.remove_handler(handler_id);
+        if permit.epoch != self.epoch {
             return;
         }
-        self.recv_window.release_emit(place.length);
+        self.recv_window.release_emit(permit.length);
         if let Some((calls, bytes)) = self.recv_window.take_credit() {
-            self.outbox.push_header_only(Frame::Credit { calls, bytes });
+            self.send_buffer.push_header_only(Frame::Credit { calls, bytes });
         }
     }
 
-    /// Keeps a suspended handler.
-    pub fn insert_handler(&mut self, open: HandlerId, handler: H) {
-        self.handlers.insert(open, handler);
+    /// Stores a suspended handler.
+    pub fn insert_handler(&mut self, handler_id: HandlerId, handler: H) {
+        self.handlers.insert(handler_id, handler);
     }
 
-    /// A handler has ended.
-    pub fn remove_handler(&mut self, open: HandlerId) {
-        // Most handlers never suspend, so that there is nothing to hash for.
+    /// Removes a handler that has ended.
+    pub fn remove_handler(&mut self, handler_id: HandlerId) {
+        // Most handlers never suspend. This saves the hash of the id.
         if !self.handlers.is_empty() {
-            self.handlers.remove(&open);
+            self.handlers.remove(&handler_id);
         }
     }
 
-    /// Whether a call may start: the id of its request must not be in flight.
+    /// Checks that the id of a request is not in flight, so that the call may start.
     ///
     /// # Errors
     ///
-    /// Returns a violation if a request is in flight under this id.
-    pub fn check_id(&self, open: HandlerId) -> Result<(), ProtocolError> {
-        let taken = !self.handlers.is_empty() && self.handlers.contains_key(&open);
+    /// Returns a protocol error if a request is in flight under this id.
+    pub fn check_id(&self, handler_id: HandlerId) -> Result<(), ProtocolError> {
+        let taken = !self.handlers.is_empty() && self.handlers.contains_key(&handler_id);
         if taken { Err(ProtocolError::DuplicateId) } else { Ok(()) }
     }
 }

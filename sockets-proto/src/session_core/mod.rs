@@ -1,4 +1,4 @@
-//! The state of a session: what is in flight each way, what waits, and what has to be written.
+//! The state of a session: calls in flight, pending messages, and bytes to send.
 
 mod broadcast;
 mod incoming_calls;
@@ -31,12 +31,12 @@ use super::{
 };
 use crate::codec::Payload;
 
-/// One of the two ends of a connection.
+/// The role of a peer on a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// The side that connected.
+    /// The peer that opened the connection.
     Client,
-    /// The side that accepted the connection.
+    /// The peer that accepted the connection.
     Server,
 }
 
@@ -49,53 +49,56 @@ impl fmt::Display for Role {
     }
 }
 
-/// The protocol's state for one session. `C` stands for who waits for an answer, `H` for a running handler that can
-/// be stopped; the core keeps both for the driver and knows nothing of them.
+/// The protocol's state for one session.
+///
+/// `C` is a caller that waits for a result, and `H` a running handler that can be cancelled. The
+/// core stores both for the driver and does not use them.
 #[expect(clippy::struct_excessive_bools, reason = "they are independent of each other")]
 pub struct SessionCore<C, H> {
-    outbox: SendBuffer,
+    send_buffer: SendBuffer,
     pending: PendingQueue,
     send_window: SendWindow,
     recv_window: RecvWindow,
     calls: Calls<C>,
     handlers: HashMap<HandlerId, H>,
     emits_started: u64,
-    /// Since when the parked messages have not moved.
+    /// The time since which no pending message has been sent.
     stalled: Option<Instant>,
-    /// How many emits to audiences were dropped, since the queue was full.
+    /// The number of emits to audiences that were dropped because the queue was full.
     dropped: u64,
-    /// What the other side accepts.
+    /// The longest frame that the peer accepts, in bytes.
     max_frame: usize,
-    /// How many requests may be parked, and how many bytes may wait.
+    /// The limits of pending requests, and of queued bytes.
     max_pending_requests: usize,
     queue_limit: usize,
-    /// The server has finished its `connected`.
+    /// The server has finished its `connected` hook.
     peer_is_ready: bool,
     /// The server has refused the session before it was ready, and has started none of its calls.
     is_refused: bool,
-    /// The server takes no new calls.
+    /// The server accepts no new calls.
     peer_is_going_away: bool,
-    /// The client has heard of that.
+    /// The client has received the go-away.
     peer_is_drained: bool,
-    side: Role,
-    /// Set once the session is on a link.
+    role: Role,
+    /// `None` until the session is on a connection.
     keep_alive: Option<KeepAlive>,
-    /// Set if the session can go on over another link.
+    /// `None` if the session cannot be resumed.
     retransmit: Option<Box<RetransmitState>>,
-    /// It is time to say something about the link, if nothing else is.
+    /// A heartbeat has to be sent, unless another frame is.
     heartbeat_due: bool,
-    /// There is no link now.
+    /// The session has no connection.
     is_detached: bool,
-    /// How often this session has started anew: what belongs to an earlier time is not answered any more.
+    /// The number of resets. Calls of an earlier epoch receive no reply.
     epoch: u32,
 }
 
 impl<C, H: Clone> SessionCore<C, H> {
-    /// A session between sides that have told each other these terms. `queue_limit` is how many bytes may wait here.
-    pub fn new(side: Role, ours: Settings, theirs: Settings, queue_limit: usize) -> Self {
-        let window = ours.window.min(theirs.window);
+    /// Creates the session of peers with these settings. `queue_limit` is the number of bytes that
+    /// may wait locally.
+    pub fn new(role: Role, local: Settings, peer: Settings, queue_limit: usize) -> Self {
+        let window = local.window.min(peer.window);
         Self {
-            outbox: SendBuffer::default(),
+            send_buffer: SendBuffer::default(),
             pending: PendingQueue::default(),
             send_window: SendWindow::new(window),
             recv_window: RecvWindow::new(window),
@@ -104,14 +107,14 @@ impl<C, H: Clone> SessionCore<C, H> {
             emits_started: 0,
             stalled: None,
             dropped: 0,
-            max_frame: theirs.max_frame as usize,
-            max_pending_requests: ours.window.calls as usize,
+            max_frame: peer.max_frame as usize,
+            max_pending_requests: local.window.calls as usize,
             queue_limit,
             peer_is_ready: false,
             is_refused: false,
             peer_is_going_away: false,
             peer_is_drained: false,
-            side,
+            role,
             keep_alive: None,
             retransmit: None,
             heartbeat_due: false,
@@ -120,57 +123,57 @@ impl<C, H: Clone> SessionCore<C, H> {
         }
     }
 
-    /// From now on, this side minds silence.
-    pub fn set_keep_alive(&mut self, liveness: KeepAlive) {
-        self.keep_alive = Some(liveness);
+    /// Enables keep-alive.
+    pub fn set_keep_alive(&mut self, keep_alive: KeepAlive) {
+        self.keep_alive = Some(keep_alive);
     }
 
-    /// Queues a frame that needs no window, with as much of a text as the other side accepts.
+    /// Queues a frame that needs no window. The text is truncated to the peer's frame limit.
     pub fn send_control(&mut self, frame: Frame, text: &str) {
         let text = truncate(text, self.max_frame.saturating_sub(HEADER_MAX));
-        self.outbox.push(frame.header(), &Payload::Copied(text.as_bytes()));
+        self.send_buffer.push(frame.header(), &Payload::Copied(text.as_bytes()));
     }
 
-    /// Queues word of signatures, in frames that the other side accepts.
+    /// Queues an announcement, in frames that the peer accepts.
     pub fn announce(&mut self, announcement: &Announcement) {
-        self.outbox.push_exact(announcement.frames(self.max_frame));
+        self.send_buffer.push_exact(announcement.frames(self.max_frame));
     }
 
-    /// Takes in a frame, without its prefix.
+    /// Processes a received frame, without its prefix.
     ///
     /// # Errors
     ///
-    /// Returns the violation that ends the connection.
+    /// Returns the protocol error that ends the connection.
     pub fn handle(&mut self, now: Instant, mut frame: Bytes) -> Result<Event<C, H>, ProtocolError> {
         let length = frame.len();
         let header = Frame::decode(&mut frame)?;
-        if let Some(liveness) = &mut self.keep_alive {
-            liveness.on_received(now);
+        if let Some(keep_alive) = &mut self.keep_alive {
+            keep_alive.on_received(now);
         }
-        if let Some(reliable) = &mut self.retransmit {
-            reliable.on_received(header, length)?;
+        if let Some(retransmit) = &mut self.retransmit {
+            retransmit.on_received(header, length)?;
         }
         self.check_expected(header)?;
         Ok(match header {
             Frame::Emit { key } => {
-                let place = self.acquire_permit(length)?;
+                let permit = self.acquire_permit(length)?;
                 self.emits_started += 1;
-                let open = HandlerId::Emit(self.emits_started);
-                Event::Call(IncomingCall { key, handler: open, timeout: None, payload: frame, permit: place })
+                let handler_id = HandlerId::Emit(self.emits_started);
+                Event::Call(IncomingCall { key, handler: handler_id, timeout: None, payload: frame, permit })
             }
             Frame::Request { id, timeout, key } => {
-                let open = HandlerId::Request(id);
-                self.check_id(open)?;
-                let place = self.acquire_permit(length)?;
+                let handler_id = HandlerId::Request(id);
+                self.check_id(handler_id)?;
+                let permit = self.acquire_permit(length)?;
                 let timeout = Some(timeout::from_wire(timeout));
-                Event::Call(IncomingCall { key, handler: open, timeout, payload: frame, permit: place })
+                Event::Call(IncomingCall { key, handler: handler_id, timeout, payload: frame, permit })
             }
             Frame::Reply { id } => self.complete_call(now, id, CallResult::Reply(frame)),
             Frame::Failure { id, code } => {
                 let text = text_of(&frame);
                 self.complete_call(now, id, CallResult::Failure { code, text })
             }
-            // It stays in the table until it is answered: its id is not free before.
+            // The handler stays in the table until it has ended, since its id is in use until then.
             Frame::Cancel { id } => match self.handlers.get(&HandlerId::Request(id)) {
                 Some(handler) => Event::Cancelled(handler.clone()),
                 None => Event::Revoked(id),
@@ -216,12 +219,13 @@ impl<C, H: Clone> SessionCore<C, H> {
         Ok(WindowPermit { length, received_at: self.pending.position(), epoch: self.epoch })
     }
 
-    /// Whether this frame may come from that side, now. Those that come once could otherwise be repeated without end.
+    /// Checks that the peer's role may send the frame now. Frames that are sent once could
+    /// otherwise be repeated without limit.
     fn check_expected(&self, header: Frame) -> Result<(), ProtocolError> {
         let legal = match header {
-            Frame::Ready => self.side == Role::Client && !self.peer_is_ready,
-            Frame::GoAway => self.side == Role::Client && !self.peer_is_going_away,
-            Frame::Drained => self.side == Role::Server && !self.peer_is_drained,
+            Frame::Ready => self.role == Role::Client && !self.peer_is_ready,
+            Frame::GoAway => self.role == Role::Client && !self.peer_is_going_away,
+            Frame::Drained => self.role == Role::Server && !self.peer_is_drained,
             Frame::Close {
                 reason:
                     CloseReason::Kicked
@@ -231,13 +235,13 @@ impl<C, H: Clone> SessionCore<C, H> {
                     | CloseReason::Restarting
                     | CloseReason::Refused
                     | CloseReason::Retry,
-            } => self.side == Role::Client,
+            } => self.role == Role::Client,
             _ => true,
         };
         if legal { Ok(()) } else { Err(ProtocolError::Unexpected(header.kind())) }
     }
 
-    /// Queues a frame behind what is parked, the last of its calls.
+    /// Queues a frame after all pending messages.
     fn send_control_after_pending(&mut self, now: Instant, frame: Frame) {
         if self.pending.is_empty() {
             self.send_control(frame, "");
@@ -246,21 +250,22 @@ impl<C, H: Clone> SessionCore<C, H> {
         }
     }
 
-    fn complete_call(&mut self, now: Instant, id: CallId, answer: CallResult) -> Event<C, H> {
+    fn complete_call(&mut self, now: Instant, id: CallId, result: CallResult) -> Event<C, H> {
         let Some((consumer, length)) = self.calls.complete(id) else { return Event::UnknownReply };
         self.send_window.release_request(length);
         self.flush_pending(now);
-        consumer.map_or(Event::Handled, |consumer| Event::Completed { consumer, answer })
+        consumer.map_or(Event::Handled, |consumer| Event::Completed { consumer, result })
     }
 
-    /// Drops what has not been written, and what is retained for another link.
+    /// Drops bytes that have not been sent, and those that are retained for another connection.
     pub fn discard(&mut self) {
         self.retransmit = None;
-        self.outbox = SendBuffer::default();
+        self.send_buffer = SendBuffer::default();
         self.pending = PendingQueue::default();
     }
 
-    /// The session has ended: who waits for an answer, and the handlers that are to be stopped.
+    /// Ends the session. Returns the waiting callers with their results, and the handlers to
+    /// cancel.
     pub fn close(&mut self) -> (Vec<(C, CallResult)>, Vec<H>) {
         let calls = self.calls.drain();
         let calls = self.unless_refused(calls);
@@ -269,7 +274,7 @@ impl<C, H: Clone> SessionCore<C, H> {
         (ended.collect(), self.take_handlers())
     }
 
-    /// A server that refuses a session has held its calls: it is as if they had not been sent.
+    /// A server that refuses a session has started none of its calls, so they count as not sent.
     fn unless_refused(&self, mut calls: Vec<(C, CallId, bool)>) -> Vec<(C, CallId, bool)> {
         for (_, _, sent) in &mut calls {
             *sent &= !self.is_refused;
@@ -277,37 +282,39 @@ impl<C, H: Clone> SessionCore<C, H> {
         calls
     }
 
-    /// The handlers that run, which are to be stopped.
+    /// Takes the running handlers, which have to be cancelled.
     fn take_handlers(&mut self) -> Vec<H> {
         std::mem::take(&mut self.handlers).into_values().collect()
     }
 
-    /// Whether this is the server's end.
+    /// Returns `true` if this is the server's end.
     pub fn is_server(&self) -> bool {
-        self.side == Role::Server
+        self.role == Role::Server
     }
 
-    /// What is to be written.
-    pub fn outbox(&mut self) -> &mut SendBuffer {
-        &mut self.outbox
+    /// Returns the frames to send.
+    pub fn send_buffer(&mut self) -> &mut SendBuffer {
+        &mut self.send_buffer
     }
 
-    /// The bytes that wait, for the wire or for a window.
+    /// Returns the number of bytes that wait for the connection or for the window.
     pub fn queued(&self) -> usize {
-        self.outbox.len() + self.pending.bytes()
+        self.send_buffer.len() + self.pending.bytes()
     }
 
-    /// The bytes that count against the queue's limit: the queue, and what the replay buffer holds beyond its own limit
-    /// after a resumption. Otherwise a peer that resumes again and again without reading would make both grow.
+    /// Returns the bytes that count against the queue's limit: the queue, and the bytes that the
+    /// retransmit buffer holds beyond its own limit. Otherwise a peer that resumes repeatedly
+    /// without reading would make both grow.
     fn backlog(&self) -> usize {
         self.queued() + self.excess()
     }
 
     fn excess(&self) -> usize {
-        self.retransmit.as_ref().map_or(0, |reliable| reliable.excess())
+        self.retransmit.as_ref().map_or(0, |retransmit| retransmit.excess())
     }
 
-    /// Returns `true` if the queue is below its limit: then it accepts one more message of any size.
+    /// Returns `true` if the queue is below its limit. It then accepts one more message of any
+    /// size.
     pub fn has_capacity(&self) -> bool {
         self.backlog() < self.queue_limit
     }
@@ -317,51 +324,51 @@ impl<C, H: Clone> SessionCore<C, H> {
         self.queue_limit
     }
 
-    /// How many emits to audiences were dropped, since the queue was full.
+    /// Returns the number of emits to audiences that were dropped because the queue was full.
     pub fn dropped(&self) -> u64 {
         self.dropped
     }
 
-    /// Whether the other side has to take what waits for it before there is more to answer.
+    /// Returns `true` if the peer has to read before the session may process more calls.
     pub fn is_full(&self) -> bool {
-        self.outbox.len() + self.pending.responses().bytes + self.excess() >= self.queue_limit
+        self.send_buffer.len() + self.pending.responses().bytes + self.excess() >= self.queue_limit
     }
 
-    /// How many requests of ours are unanswered.
+    /// Returns the number of requests without a reply.
     pub fn calls_in_flight(&self) -> usize {
         self.calls.len()
     }
 
-    /// Whether anything is parked.
+    /// Returns `true` if messages are pending.
     pub fn has_pending(&self) -> bool {
         !self.pending.is_empty()
     }
 
-    /// Whether messages of ours wait for a window.
+    /// Returns `true` if emits or replies are pending.
     pub fn is_window_exhausted(&self) -> bool {
         self.pending.emits().messages > 0 || self.pending.responses().messages > 0
     }
 
-    /// Whether the server has finished its `connected`.
+    /// Returns `true` if the server has finished its `connected` hook.
     pub fn peer_is_ready(&self) -> bool {
         self.peer_is_ready
     }
 
-    /// Whether nothing is under way in either direction.
+    /// Returns `true` if no call is in flight in either direction.
     pub fn is_idle(&self) -> bool {
         self.recv_window.in_flight() == 0 && self.calls.is_empty() && self.pending.is_empty()
     }
 }
 
-/// The most bytes of a peer's text that are kept.
+/// The maximum length of a peer's text that is kept, in bytes.
 const TEXT_MAX: usize = 64 * 1024;
 
-/// Returns the text of a failure or a goodbye.
+/// Returns the text of a failure or a close frame.
 fn text_of(payload: &[u8]) -> String {
     truncate(&String::from_utf8_lossy(payload), TEXT_MAX).to_owned()
 }
 
-/// The beginning of a text, of at most so many bytes.
+/// Truncates a text to at most `max` bytes.
 fn truncate(text: &str, max: usize) -> &str {
     let end = (0..=max.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
     &text[..end.unwrap_or(0)]

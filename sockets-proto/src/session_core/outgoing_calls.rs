@@ -1,4 +1,4 @@
-//! Requests and emits of this side.
+//! Requests and emits that are made locally.
 
 use std::time::{Duration, Instant};
 
@@ -13,37 +13,37 @@ use crate::{
     timeout,
 };
 
-/// What came of an attempt to send.
+/// The outcome of an attempt to send a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SendOutcome {
-    /// It is in the outbox.
+    /// The message is in the send buffer.
     Sent,
-    /// It waits for a window; it keeps its place in the order.
+    /// The message waits for the window, in order.
     Pending,
-    /// There is no room now.
+    /// The queue or the window has no capacity now.
     Full,
-    /// The other side does not accept so large a frame.
+    /// The peer does not accept a frame of this size.
     TooLarge {
         /// The longest frame that the peer accepts, in bytes.
         limit: usize,
     },
-    /// There is no room now, and it has been dropped.
+    /// The queue or the window has no capacity, and the message was dropped.
     Dropped,
-    /// The other side is going away and takes no new calls.
+    /// The peer is going away and accepts no new calls.
     ShuttingDown,
 }
 
-/// Who calls.
+/// The origin of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallOrigin {
     /// A handler of this session or of another one.
     Handler,
-    /// Anybody else.
+    /// Code outside of handlers.
     Other,
 }
 
 impl<C, H: Clone> SessionCore<C, H> {
-    /// Sends a request, or parks it.
+    /// Sends a request, or queues it as pending.
     ///
     /// # Errors
     ///
@@ -63,7 +63,7 @@ impl<C, H: Clone> SessionCore<C, H> {
         let length = header.len() + payload.len();
         let sent = match self.admit_request(length, payload.len())? {
             SendOutcome::Sent => {
-                self.outbox.push(header, payload);
+                self.send_buffer.push(header, payload);
                 self.send_window.consume_request(length);
                 true
             }
@@ -80,7 +80,8 @@ impl<C, H: Clone> SessionCore<C, H> {
         Ok(id)
     }
 
-    /// Sends a member's copy of a request to an audience, which [`shared_request`](crate::shared_request) encoded, or parks it.
+    /// Sends a member's copy of a request to an audience, which
+    /// [`shared_request`](crate::shared_request) encoded, or queues it as pending.
     ///
     /// # Errors
     ///
@@ -88,68 +89,71 @@ impl<C, H: Clone> SessionCore<C, H> {
     pub fn request_shared(
         &mut self,
         now: Instant,
-        ask: &SharedRequest,
+        request: &SharedRequest,
         consumer: C,
         by: CallOrigin,
     ) -> Result<(), (SendOutcome, C)> {
-        let length = ask.frame.len() - PREFIX;
-        let sent = match self.admit_request(length, ask.payload) {
+        let length = request.frame.len() - PREFIX;
+        let sent = match self.admit_request(length, request.payload) {
             Ok(SendOutcome::Sent) => {
-                self.outbox.push_encoded(&ask.frame);
+                self.send_buffer.push_encoded(&request.frame);
                 self.send_window.consume_request(length);
                 true
             }
             Ok(_) => {
                 self.push_pending(
                     now,
-                    ask.frame.clone(),
-                    PendingKind::Request { id: ask.id, nested: by == CallOrigin::Handler },
+                    request.frame.clone(),
+                    PendingKind::Request { id: request.id, nested: by == CallOrigin::Handler },
                 );
                 false
             }
             Err(refused) => return Err((refused, consumer)),
         };
-        self.calls.insert(ask.id, consumer, now + ask.timeout, length, sent);
+        self.calls.insert(request.id, consumer, now + request.timeout, length, sent);
         Ok(())
     }
 
-    /// Whether a message of this length goes at once. Without a link none does: so calls that end before there is another one
-    /// are never made.
+    /// Returns `true` if a message of this length can be sent at once. Without a connection, all
+    /// messages wait, so calls that end before a reconnection are never sent.
     pub(super) fn can_send(&self, length: usize) -> bool {
         !self.is_detached && self.pending.is_empty() && self.send_window.can_send(length)
     }
 
     fn admit_request(&self, length: usize, payload: usize) -> Result<SendOutcome, SendOutcome> {
-        // The longest header counts: the actual one depends on the id, which is another one for an audience.
+        // Checked with the longest header, since the length of the id differs between members of an
+        // audience.
         if HEADER_MAX + payload > self.max_frame {
             return Err(SendOutcome::TooLarge { limit: self.max_frame });
         }
         if self.peer_is_going_away {
             return Err(SendOutcome::ShuttingDown);
         }
-        // An answer opens the window again, and one who guesses ids can answer what has not been written. The others do not
-        // get near this.
+        // A reply returns capacity of the window. A peer that guesses ids could reply to requests
+        // that have not been written, and so fill the buffer without limit. Other peers do not
+        // reach this bound.
         let most = self.queue_limit.saturating_add(self.send_window.size_bytes()).saturating_mul(2);
-        if self.outbox.len() > most.saturating_add(self.max_frame) {
+        if self.send_buffer.len() > most.saturating_add(self.max_frame) {
             return Err(SendOutcome::Full);
         }
         if self.can_send(length) {
             return Ok(SendOutcome::Sent);
         }
-        let room = self.pending.requests().bytes < self.queue_limit;
-        if room && self.pending.requests().messages < self.max_pending_requests {
+        let has_capacity = self.pending.requests().bytes < self.queue_limit;
+        if has_capacity && self.pending.requests().messages < self.max_pending_requests {
             Ok(SendOutcome::Pending)
         } else {
             Err(SendOutcome::Full)
         }
     }
 
-    /// Sends an emit, or parks it behind what is parked; `Full` if there is no room for it now. The time is asked for only
-    /// if it has to be parked.
+    /// Sends an emit, or queues it after other pending messages. Returns `Full` if there is no
+    /// capacity. `now` is called only if the emit becomes pending.
     ///
-    /// It is not parked for want of a window alone, since its sender can wait. Unless that is a handler, for which the
-    /// other side's may be waiting in turn. Behind others it has to be parked, or calls that go on being parked would
-    /// always be before it.
+    /// An emit that lacks only window is not queued, since its sender can wait. There are two
+    /// exceptions. A handler does not wait, because the peer's handler may wait for it in turn. And
+    /// if other messages are pending, the emit is queued after them, or later calls would always be
+    /// sent before it.
     pub fn emit(
         &mut self,
         now: impl FnOnce() -> Instant,
@@ -166,7 +170,7 @@ impl<C, H: Clone> SessionCore<C, H> {
             return SendOutcome::Full;
         }
         if self.can_send(length) {
-            self.outbox.push(header, payload);
+            self.send_buffer.push(header, payload);
             self.send_window.consume_emit(length);
             return SendOutcome::Sent;
         }
@@ -177,10 +181,10 @@ impl<C, H: Clone> SessionCore<C, H> {
         SendOutcome::Pending
     }
 
-    /// The caller of a request gives up.
+    /// Cancels a request.
     pub fn cancel(&mut self, now: Instant, id: CallId) {
         match self.calls.cancel(id) {
-            Some(CancelledCall::Sent) => self.outbox.push_header_only(Frame::Cancel { id }),
+            Some(CancelledCall::Sent) => self.send_buffer.push_header_only(Frame::Cancel { id }),
             Some(CancelledCall::Pending) => {
                 self.pending.remove(id);
                 self.flush_pending(now);

@@ -1,4 +1,4 @@
-//! What waits for a window, and for how long.
+//! Messages that wait for the window, and the timers that limit the wait.
 
 use std::time::{Duration, Instant};
 
@@ -13,17 +13,18 @@ use crate::{
     send_buffer::SendBuffer,
 };
 
-/// When nothing parked has moved for so long, calls of handlers are given up: in a circle of nested calls, both sides
-/// wait for each other.
+/// The time without progress of the queue after which pending calls of handlers fail. In a cycle of
+/// nested calls, both peers wait for each other.
 const NESTED_CALL_TIMEOUT: Duration = Duration::from_secs(1);
-/// After so long, answers overtake what their handlers have sent, which may wait for handlers that wait for the answers.
-/// It is longer, since only an order that is promised is given up with it, and slow handlers look the same.
+/// The time without progress after which replies overtake the messages of their handlers. Such a
+/// message may wait for a handler that waits for the reply. It is the longer time, because
+/// overtaking breaks a guaranteed order, and a slow handler cannot be distinguished from a cycle.
 const RESPONSE_OVERTAKE_DELAY: Duration = Duration::from_secs(5);
 
 impl<C, H: Clone> SessionCore<C, H> {
-    pub(super) fn push_pending(&mut self, now: Instant, frame: Bytes, class: PendingKind) {
-        // The clock starts anew with the first message that may be part of a circle.
-        let first = match class {
+    pub(super) fn push_pending(&mut self, now: Instant, frame: Bytes, kind: PendingKind) {
+        // The first message that may be part of a cycle restarts the clock.
+        let first = match kind {
             PendingKind::Emit | PendingKind::Evictable { .. } | PendingKind::Last => false,
             PendingKind::Request { nested, .. } => nested && self.pending.nested() == 0,
             PendingKind::Response => self.pending.responses().messages == 0,
@@ -31,19 +32,19 @@ impl<C, H: Clone> SessionCore<C, H> {
         if first || self.stalled.is_none() {
             self.stalled = Some(now);
         }
-        self.pending.push(frame, class);
+        self.pending.push(frame, kind);
     }
 
     pub(super) fn flush_pending(&mut self, now: Instant) {
         if self.stalled.is_none() || self.is_detached {
             return;
         }
-        while let Some((frame, class)) = self
+        while let Some((frame, kind)) = self
             .pending
-            .pop_if(|length| self.send_window.can_send(length), || self.outbox.has_capacity(self.queue_limit / 2))
+            .pop_if(|length| self.send_window.can_send(length), || self.send_buffer.has_capacity(self.queue_limit / 2))
         {
             let length = frame.len() - PREFIX;
-            match class {
+            match kind {
                 PendingKind::Emit | PendingKind::Evictable { .. } => self.send_window.consume_emit(length),
                 PendingKind::Request { id, .. } => {
                     self.send_window.consume_request(length);
@@ -51,7 +52,7 @@ impl<C, H: Clone> SessionCore<C, H> {
                 }
                 PendingKind::Response | PendingKind::Last => {}
             }
-            self.outbox.push_encoded(&frame);
+            self.send_buffer.push_encoded(&frame);
             self.stalled = Some(now);
         }
         if self.pending.is_empty() {
@@ -59,89 +60,93 @@ impl<C, H: Clone> SessionCore<C, H> {
         }
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) has something to do. It may be early, never late.
+    /// Returns the time at which [`handle_timeout`](Self::handle_timeout) has work. It may be too
+    /// early, but never too late.
     pub fn next_timeout(&self) -> Option<Instant> {
-        let look = self.keep_alive.as_ref().and_then(KeepAlive::next_timeout);
-        [self.calls.next_deadline(), self.nested_deadline(), self.response_overtake_deadline(), look]
+        let keep_alive_timeout = self.keep_alive.as_ref().and_then(KeepAlive::next_timeout);
+        [self.calls.next_deadline(), self.nested_deadline(), self.response_overtake_deadline(), keep_alive_timeout]
             .into_iter()
             .flatten()
             .min()
     }
 
-    /// When parked calls of handlers are given up.
+    /// Returns the time at which pending calls of handlers fail.
     fn nested_deadline(&self) -> Option<Instant> {
         self.stalled.filter(|_| self.pending.nested() > 0 && !self.is_detached).map(|since| since + NESTED_CALL_TIMEOUT)
     }
 
-    /// When parked answers overtake.
+    /// Returns the time at which pending replies overtake.
     fn response_overtake_deadline(&self) -> Option<Instant> {
         self.stalled
             .filter(|_| self.pending.responses().messages > 0 && !self.is_detached)
             .map(|since| since + RESPONSE_OVERTAKE_DELAY)
     }
 
-    /// So many bytes have come of a frame that is not whole.
+    /// Records that `bytes` bytes of an incomplete frame have arrived.
     pub fn on_partial(&mut self, now: Instant, bytes: usize) {
-        if let Some(liveness) = &mut self.keep_alive {
-            liveness.on_partial(now, bytes);
+        if let Some(keep_alive) = &mut self.keep_alive {
+            keep_alive.on_partial(now, bytes);
         }
     }
 
-    /// Whether messages wait until fewer bytes wait for the wire: then they go on with [`go_on`](Self::on_writable).
+    /// Returns `true` if messages may wait for capacity of the send buffer.
+    /// [`on_writable`](Self::on_writable) sends them.
     pub fn has_evictable(&self) -> bool {
         self.pending.has_evictable()
     }
 
-    /// Queues what has waited for room among the bytes for the wire, or for a link.
+    /// Queues messages that waited for capacity of the send buffer, or for a connection.
     pub fn on_writable(&mut self, now: Instant) {
         self.flush_pending(now);
     }
 
-    /// Whether nothing was heard for too long; `listened` says that all that has come was looked at.
-    pub fn poll_idle_timeout(&mut self, now: Instant, listened: bool) -> bool {
-        self.keep_alive.as_mut().is_some_and(|liveness| liveness.poll_idle_timeout(now, listened))
+    /// Returns `true` if the idle timeout has passed. `input_drained` states that all received
+    /// bytes have been processed.
+    pub fn poll_idle_timeout(&mut self, now: Instant, input_drained: bool) -> bool {
+        self.keep_alive.as_mut().is_some_and(|keep_alive| keep_alive.poll_idle_timeout(now, input_drained))
     }
 
-    /// Releases memory that the last load needed: nothing has been sent for a while.
+    /// Releases unused memory after an interval without sent frames.
     fn shrink(&mut self) {
-        if let Some(reliable) = &mut self.retransmit {
-            reliable.shrink();
+        if let Some(retransmit) = &mut self.retransmit {
+            retransmit.shrink();
         }
-        if self.outbox.is_empty() {
-            self.outbox = SendBuffer::default();
+        if self.send_buffer.is_empty() {
+            self.send_buffer = SendBuffer::default();
         }
         self.pending.shrink();
         self.calls.shrink();
         self.handlers.shrink_to_fit();
     }
 
-    /// Ends the calls whose time is up, breaks circles of waiting, and lets the other side hear that this one is there.
+    /// Ends overdue calls, breaks cycles of waiting calls, and schedules a heartbeat.
     pub fn handle_timeout(&mut self, now: Instant) -> Vec<(C, CallResult)> {
         let mut ended = Vec::new();
-        if let Some(quiet) = self.keep_alive.as_mut().and_then(|liveness| liveness.poll_heartbeat(now)) {
-            self.heartbeat_due = quiet;
-            if quiet {
+        if let Some(is_quiet) = self.keep_alive.as_mut().and_then(|keep_alive| keep_alive.poll_heartbeat(now)) {
+            self.heartbeat_due = is_quiet;
+            if is_quiet {
                 self.shrink();
             }
         }
         for id in self.calls.overdue(now) {
             let Some((consumer, sent)) = self.calls.expire(id) else { continue };
             if sent {
-                // The other side's deadline is later, by as long as the call was on its way or parked.
-                self.outbox.push_header_only(Frame::Cancel { id });
+                // The peer's deadline is later than the local one, by the time that the call was
+                // pending and in transit.
+                self.send_buffer.push_header_only(Frame::Cancel { id });
             } else {
                 self.pending.remove(id);
             }
             ended.push((consumer, CallResult::TimedOut));
         }
         if self.response_overtake_deadline().is_some_and(|at| now >= at) {
-            for (frame, _) in self.pending.take(|class, _| class == PendingKind::Response) {
-                self.outbox.push_encoded(&frame);
+            for (frame, _) in self.pending.take(|kind, _| kind == PendingKind::Response) {
+                self.send_buffer.push_encoded(&frame);
             }
         }
         if self.nested_deadline().is_some_and(|at| now >= at) {
-            for (_, class) in self.pending.take(|class, _| matches!(class, PendingKind::Request { nested: true, .. })) {
-                let PendingKind::Request { id, .. } = class else { continue };
+            for (_, kind) in self.pending.take(|kind, _| matches!(kind, PendingKind::Request { nested: true, .. })) {
+                let PendingKind::Request { id, .. } = kind else { continue };
                 ended.extend(self.calls.take_pending(id).map(|consumer| (consumer, CallResult::Overloaded)));
             }
         }

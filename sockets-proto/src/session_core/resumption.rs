@@ -1,4 +1,4 @@
-//! A session that outlives its link.
+//! A session that survives the loss of its connection.
 
 use std::{collections::HashSet, mem, time::Instant};
 
@@ -18,11 +18,11 @@ use crate::{
     window::{RecvWindow, SendWindow},
 };
 
-/// An emit that is not kept.
+/// An emit that is not retained.
 pub enum VolatileEmit<'a> {
-    /// By its method's key.
+    /// An emit of the method with this key.
     Own(u64, &'a Payload<'a>),
-    /// Encoded already, its prefix included.
+    /// An encoded emit, including its prefix.
     Shared(&'a Bytes),
 }
 
@@ -35,67 +35,69 @@ impl VolatileEmit<'_> {
     }
 }
 
-/// An estimate of what a handler takes besides its call's frame: its task, its timer and its future.
+/// The estimated memory of a handler besides its call's frame, in bytes: its task, its timer and
+/// its future.
 const HANDLER_OVERHEAD: usize = 2048;
 
 impl<C, H: Clone> SessionCore<C, H> {
-    /// From now on, what is sent is kept until it is acknowledged, within so many bytes, and what is received is
-    /// acknowledged, to one who keeps `theirs`.
-    pub fn enable_resumption(&mut self, limit: usize, theirs: usize) {
-        self.retransmit = Some(Box::new(RetransmitState::new(limit, theirs)));
+    /// Enables resumption. Sent frames are retained until they are acknowledged, up to `limit`
+    /// bytes. Received bytes are acknowledged to a peer that retains `peer_limit` bytes.
+    pub fn enable_resumption(&mut self, limit: usize, peer_limit: usize) {
+        self.retransmit = Some(Box::new(RetransmitState::new(limit, peer_limit)));
     }
 
-    /// So many bytes are in the outbox that come before the session's first frame.
+    /// Excludes the first bytes of the send buffer from the session.
     pub fn exclude_prefix(&mut self, before: usize) {
-        if let Some(reliable) = &mut self.retransmit {
-            reliable.exclude_prefix(before);
+        if let Some(retransmit) = &mut self.retransmit {
+            retransmit.exclude_prefix(before);
         }
     }
 
-    /// Whether there is something to write.
+    /// Returns `true` if there are bytes to send.
     pub fn wants_write(&self) -> bool {
-        !self.outbox.is_empty() || self.has_control_frames()
+        !self.send_buffer.is_empty() || self.has_control_frames()
     }
 
-    /// Whether there is something to say about the link, whatever else there is.
+    /// Returns `true` if a frame that concerns only the connection has to be sent.
     pub fn has_control_frames(&self) -> bool {
-        self.heartbeat_due || self.retransmit.as_ref().is_some_and(|reliable| reliable.is_ack_due(true))
+        self.heartbeat_due || self.retransmit.as_ref().is_some_and(|retransmit| retransmit.is_ack_due(true))
     }
 
-    /// Returns `true` if a heartbeat is to be sent: nothing was sent for a while.
+    /// Returns `true` if a heartbeat is due because nothing was sent for an interval.
     pub fn owes_heartbeat(&self) -> bool {
         self.heartbeat_due
     }
 
-    /// Gives what is to be written to an empty outbox, with a word about the link behind it, if it is time for one.
+    /// Moves the frames to send into an empty buffer. A heartbeat or an acknowledgement follows
+    /// them, if it is due.
     #[inline]
-    pub fn poll_transmit(&mut self, outbox: &mut SendBuffer) {
-        mem::swap(&mut self.outbox, outbox);
-        let (alone, speaks) = (outbox.is_empty(), mem::take(&mut self.heartbeat_due));
-        let mut word = (speaks && alone).then_some(Frame::Heartbeat);
-        if let Some(reliable) = &mut self.retransmit {
-            reliable.record(outbox);
-            if reliable.is_ack_due(alone) || speaks && reliable.has_unacknowledged() {
-                word = Some(reliable.take_ack());
+    pub fn poll_transmit(&mut self, send_buffer: &mut SendBuffer) {
+        mem::swap(&mut self.send_buffer, send_buffer);
+        let (alone, heartbeat_due) = (send_buffer.is_empty(), mem::take(&mut self.heartbeat_due));
+        let mut control = (heartbeat_due && alone).then_some(Frame::Heartbeat);
+        if let Some(retransmit) = &mut self.retransmit {
+            retransmit.record(send_buffer);
+            if retransmit.is_ack_due(alone) || heartbeat_due && retransmit.has_unacknowledged() {
+                control = Some(retransmit.take_ack());
             }
         }
-        if let Some(frame) = word {
-            outbox.push_header_only(frame);
+        if let Some(frame) = control {
+            send_buffer.push_header_only(frame);
         }
-        if let Some(liveness) = self.keep_alive.as_mut().filter(|_| !outbox.is_empty()) {
-            liveness.on_sent();
+        if let Some(keep_alive) = self.keep_alive.as_mut().filter(|_| !send_buffer.is_empty()) {
+            keep_alive.on_sent();
         }
     }
 
     pub(super) fn acknowledged(&mut self, position: u64) -> Result<(), ProtocolError> {
-        self.retransmit.as_mut().map_or(Ok(()), |reliable| reliable.on_ack(position))
+        self.retransmit.as_mut().map_or(Ok(()), |retransmit| retransmit.on_ack(position))
     }
 
     pub(super) fn skipped(&mut self, bytes: u64) -> Result<(), ProtocolError> {
-        self.retransmit.as_mut().map_or(Ok(()), |reliable| reliable.skipped(bytes))
+        self.retransmit.as_mut().map_or(Ok(()), |retransmit| retransmit.skipped(bytes))
     }
 
-    /// Sends an emit that is not kept: now, or not at all. What is given whole is shared with others.
+    /// Sends an emit at once or drops it. An encoded emit is shared with other connections.
     pub fn emit_volatile(&mut self, emit: &VolatileEmit<'_>) -> SendOutcome {
         let length = emit.length();
         if length > self.max_frame {
@@ -105,114 +107,120 @@ impl<C, H: Clone> SessionCore<C, H> {
             self.dropped += 1;
             return SendOutcome::Dropped;
         }
-        if let Some(reliable) = &mut self.retransmit {
-            let position = reliable.next_position(&self.outbox);
-            reliable.record_volatile(position, length);
+        if let Some(retransmit) = &mut self.retransmit {
+            let position = retransmit.next_position(&self.send_buffer);
+            retransmit.record_volatile(position, length);
         }
         match emit {
-            VolatileEmit::Own(key, payload) => self.outbox.push(Frame::Emit { key: *key }.header(), payload),
-            VolatileEmit::Shared(frame) => self.outbox.push_encoded(frame),
+            VolatileEmit::Own(key, payload) => self.send_buffer.push(Frame::Emit { key: *key }.header(), payload),
+            VolatileEmit::Shared(frame) => self.send_buffer.push_encoded(frame),
         }
         self.send_window.consume_emit(length);
         SendOutcome::Sent
     }
 
-    /// Whether there is no link.
+    /// Returns `true` if there is no connection.
     pub fn is_detached(&self) -> bool {
         self.is_detached
     }
 
-    /// Up to where everything has been received, and from where on what has been sent is kept, if the session can go on over
-    /// another link.
+    /// Returns the position up to which everything has been received, and the position from which
+    /// on sent frames are retained. `None` if the session cannot be resumed.
     pub fn positions(&self) -> Option<(u64, u64)> {
-        self.retransmit.as_ref().map(|reliable| (reliable.received(), reliable.first_retained()))
+        self.retransmit.as_ref().map(|retransmit| (retransmit.received(), retransmit.first_retained()))
     }
 
-    /// Whether the session can go on with one who has received everything up to `position`, and keeps what it has sent from
-    /// `kept` on.
-    pub fn can_resume(&self, position: u64, kept: u64) -> bool {
-        let reliable = self.retransmit.as_ref();
-        reliable.is_some_and(|reliable| reliable.can_retransmit_from(position) && kept <= reliable.received())
+    /// Returns `true` if the session can be resumed with a peer that has received everything up to
+    /// `position`, and retains its frames from `peer_first_retained` on.
+    pub fn can_resume(&self, position: u64, peer_first_retained: u64) -> bool {
+        let retransmit = self.retransmit.as_ref();
+        retransmit.is_some_and(|retransmit| {
+            retransmit.can_retransmit_from(position) && peer_first_retained <= retransmit.received()
+        })
     }
 
-    /// Returns how many bytes of sent frames are retained for another link.
+    /// Returns the number of bytes of sent frames that are retained for another connection.
     pub fn retained(&self) -> usize {
-        self.retransmit.as_ref().map_or(0, |reliable| reliable.retained_bytes())
+        self.retransmit.as_ref().map_or(0, |retransmit| retransmit.retained_bytes())
     }
 
-    /// Returns how many bytes the session holds for its peer: frames that wait to be sent, frames that are retained, and
-    /// received calls and emits whose handlers have not ended.
+    /// Returns the number of bytes that the session holds for its peer: queued frames, retained
+    /// frames, and received calls and emits whose handlers have not ended.
     pub fn held_bytes(&self) -> usize {
         // An emit has several handlers if several listeners subscribe to it.
         let handlers = self.handlers.len().max(self.recv_window.in_flight() as usize);
-        // The handler holds its arguments, which it has decoded, and the bytes that they may be borrowed from.
+        // A handler holds the decoded arguments, and the bytes from which they may borrow.
         let calls = 2 * self.recv_window.bytes_in_flight() + handlers * HANDLER_OVERHEAD;
         self.queued() + self.retained() + calls
     }
 
-    /// The link has broken.
+    /// Records the loss of the connection.
     pub fn detach(&mut self) {
         self.is_detached = true;
         self.heartbeat_due = false;
-        if let Some(liveness) = &mut self.keep_alive {
-            liveness.pause();
+        if let Some(keep_alive) = &mut self.keep_alive {
+            keep_alive.pause();
         }
     }
 
-    /// A server that goes away is not come back to: calls wait for the next one.
+    /// Clears the go-away of a server that the client does not return to, so that calls wait for
+    /// the next server.
     pub fn clear_go_away(&mut self) {
         self.peer_is_going_away = false;
     }
 
-    /// There is another link, to one who has received everything up to `position`: what it has to carry first. `None` if
-    /// some of that is not kept any more.
+    /// Resumes the session on another connection, with a peer that has received everything up to
+    /// `position`. Returns the frames to send first, or `None` if some of them are not retained.
     pub fn resume(&mut self, now: Instant, position: u64) -> Option<SendBuffer> {
-        let resent = self.retransmit.as_mut()?.resume(position, &self.outbox)?;
-        self.outbox = SendBuffer::default();
-        for length in resent.lost {
-            // It never comes to a handler, whose end would give its place back. One who has given that back all the same has it from
-            // others of its emits.
+        let retransmission = self.retransmit.as_mut()?.resume(position, &self.send_buffer)?;
+        self.send_buffer = SendBuffer::default();
+        for length in retransmission.lost {
+            // The emit never reaches a handler that would return its share of the window. If the
+            // peer has returned it nevertheless, that credit belonged to other emits.
             let _ = self.send_window.credit(1, length as u64);
         }
         self.is_detached = false;
-        if let Some(liveness) = &mut self.keep_alive {
-            liveness.restart(now);
+        if let Some(keep_alive) = &mut self.keep_alive {
+            keep_alive.restart(now);
         }
         self.stalled = self.stalled.map(|_| now);
         self.flush_pending(now);
-        Some(resent.outbox)
+        Some(retransmission.send_buffer)
     }
 
-    /// There is another link, to one who knows nothing of this session, says these terms, and keeps so many bytes. Calls that have left
-    /// end, as they do with [`close_away`](Self::close_detached); what is parked goes to that one, with [`go_on`](Self::on_writable).
-    /// If silence is to be minded, that is to be said once more.
+    /// Continues on another connection with a peer that does not know this session, has these
+    /// settings, and retains `peer_limit` bytes.
+    ///
+    /// Calls that were sent end as with [`close_detached`](Self::close_detached). Pending messages
+    /// are sent to the new peer by [`on_writable`](Self::on_writable). Keep-alive has to be enabled
+    /// again.
     pub fn reset(
         &mut self,
         now: Instant,
-        ours: Settings,
-        theirs: Settings,
-        keeps: usize,
+        local: Settings,
+        peer: Settings,
+        peer_limit: usize,
     ) -> (Vec<(C, CallResult)>, Vec<H>) {
         let calls = self.calls.drain_sent();
         let mut ended = self.disconnected(calls);
-        let max_frame = theirs.max_frame as usize;
-        let is_over = |class, frame: &Bytes| {
-            matches!(class, PendingKind::Response | PendingKind::Last) || frame.len() > PREFIX + max_frame
+        let max_frame = peer.max_frame as usize;
+        let is_over = |kind, frame: &Bytes| {
+            matches!(kind, PendingKind::Response | PendingKind::Last) || frame.len() > PREFIX + max_frame
         };
-        for (_, class) in self.pending.take(is_over) {
-            let PendingKind::Request { id, .. } = class else { continue };
+        for (_, kind) in self.pending.take(is_over) {
+            let PendingKind::Request { id, .. } = kind else { continue };
             let consumer = self.calls.take_pending(id);
             ended.extend(consumer.map(|consumer| (consumer, CallResult::Disconnected { maybe_executed: false })));
         }
-        let window = ours.window.min(theirs.window);
-        self.outbox = SendBuffer::default();
+        let window = local.window.min(peer.window);
+        self.send_buffer = SendBuffer::default();
         (self.send_window, self.recv_window) = (SendWindow::new(window), RecvWindow::new(window));
         self.max_frame = max_frame;
         (self.peer_is_ready, self.peer_is_going_away, self.peer_is_drained) = (false, false, false);
         self.is_refused = false;
         self.epoch = self.epoch.wrapping_add(1);
-        if let Some(reliable) = &mut self.retransmit {
-            reliable.reset(keeps);
+        if let Some(retransmit) = &mut self.retransmit {
+            retransmit.reset(peer_limit);
         }
         self.keep_alive = None;
         self.is_detached = false;
@@ -220,15 +228,16 @@ impl<C, H: Clone> SessionCore<C, H> {
         (ended, self.take_handlers())
     }
 
-    /// The session ends without a link: who waits for an answer, and the handlers that are to be stopped. What waits to be
-    /// written never is.
+    /// Ends the session without a connection. Returns the waiting callers with their results, and
+    /// the handlers to cancel. Unsent bytes are never sent.
     pub fn close_detached(&mut self) -> (Vec<(C, CallResult)>, Vec<H>) {
         let calls = self.calls.drain();
         let ended = self.disconnected(calls);
         (ended, self.take_handlers())
     }
 
-    /// Tells callers of the end of their calls. What waits to be written was not sent.
+    /// Returns the results of callers whose session has ended. Requests in the send buffer were not
+    /// sent.
     fn disconnected(&mut self, calls: Vec<(C, CallId, bool)>) -> Vec<(C, CallResult)> {
         let unwritten = self.unsent_requests();
         let calls = self.unless_refused(calls);
@@ -240,7 +249,7 @@ impl<C, H: Clone> SessionCore<C, H> {
     }
 
     fn unsent_requests(&mut self) -> HashSet<CallId> {
-        let mut frames = self.outbox.take_all();
+        let mut frames = self.send_buffer.take_all();
         let mut ids = HashSet::new();
         while let Some(mut frame) = next_frame(&mut frames) {
             if let Ok(Frame::Request { id, .. }) = Frame::decode(&mut frame) {

@@ -1,4 +1,4 @@
-//! Every frame survives encode and decode, and no bytes make decoding panic.
+//! Encoding and decoding of all frames, and decoding of arbitrary bytes.
 
 use bytes::Bytes;
 use proptest::{array::uniform4, collection::vec, prelude::*};
@@ -13,11 +13,11 @@ fn failure_code() -> impl Strategy<Value = FailureCode> {
     prop::sample::select(FailureCode::ALL)
 }
 
-fn farewell() -> impl Strategy<Value = CloseReason> {
+fn close_reason() -> impl Strategy<Value = CloseReason> {
     prop::sample::select(CloseReason::ALL)
 }
 
-/// Numbers of every length on the wire.
+/// Generates numbers of every encoded length.
 fn number() -> impl Strategy<Value = u64> {
     (any::<u64>(), 0..64u32).prop_map(|(number, shift)| number >> shift)
 }
@@ -26,7 +26,7 @@ fn id() -> impl Strategy<Value = CallId> {
     (number(), any::<bool>()).prop_map(|(number, shared)| CallId { number: number >> 1, shared })
 }
 
-/// A frame with a payload that it may have.
+/// Generates a frame with a valid payload.
 fn frame() -> impl Strategy<Value = (Frame, Vec<u8>)> {
     let payload = || vec(any::<u8>(), 0..64);
     let text = || ".{0,20}".prop_map(String::into_bytes);
@@ -46,20 +46,20 @@ fn frame() -> impl Strategy<Value = (Frame, Vec<u8>)> {
         number().prop_map(move |bytes| bare(Frame::Skipped { bytes })),
         Just(bare(Frame::GoAway)),
         Just(bare(Frame::Drained)),
-        (farewell(), text()).prop_map(|(reason, text)| (Frame::Close { reason }, text)),
+        (close_reason(), text()).prop_map(|(reason, text)| (Frame::Close { reason }, text)),
     ]
 }
 
-/// The frame without its prefix.
+/// Encodes a frame without its prefix.
 fn encode(frame: Frame, payload: &[u8]) -> Vec<u8> {
     [&frame.header().prefixed(payload.len())[PREFIX..], payload].concat()
 }
 
-/// Decodes what a peer could have sent. If it is a frame, it is one that means the same when it is sent on.
+/// Decodes bytes of a peer. If they are a frame, it has the same meaning when encoded again.
 fn decode_anything(bytes: &[u8]) {
     let mut payload = Bytes::copy_from_slice(bytes);
     if let Ok(frame) = Frame::decode(&mut payload) {
-        assert!(bytes.ends_with(&payload), "a payload is the end of its frame");
+        assert!(bytes.ends_with(&payload), "the payload is the end of the frame");
         let mut again = Bytes::from(encode(frame, &payload));
         assert_eq!(Frame::decode(&mut again), Ok(frame));
         assert_eq!(again, payload);
@@ -68,7 +68,7 @@ fn decode_anything(bytes: &[u8]) {
 
 proptest! {
     #[test]
-    fn every_frame_survives_encode_and_decode((frame, payload) in frame()) {
+    fn encoded_frame_decodes_to_itself((frame, payload) in frame()) {
         let mut bytes = Bytes::from(encode(frame, &payload));
         prop_assert_eq!(bytes[0], frame.kind());
         prop_assert_eq!(Frame::decode(&mut bytes), Ok(frame));
@@ -76,20 +76,20 @@ proptest! {
     }
 
     #[test]
-    fn every_truncation_is_an_error_or_a_frame((frame, payload) in frame()) {
+    fn truncated_frame_is_error_or_frame((frame, payload) in frame()) {
         let bytes = encode(frame, &payload);
         let header = frame.header().len();
         for length in 0..bytes.len() {
             decode_anything(&bytes[..length]);
             if length < header {
                 let mut cut = Bytes::copy_from_slice(&bytes[..length]);
-                prop_assert!(Frame::decode(&mut cut).is_err(), "a header of {length} bytes instead of {header} passed");
+                prop_assert!(Frame::decode(&mut cut).is_err(), "a header of {length} bytes instead of {header} was accepted");
             }
         }
     }
 
     #[test]
-    fn every_flipped_byte_is_an_error_or_a_frame((frame, payload) in frame(), flip in 1..=255u8) {
+    fn frame_with_flipped_byte_is_error_or_frame((frame, payload) in frame(), flip in 1..=255u8) {
         let bytes = encode(frame, &payload);
         for at in 0..bytes.len() {
             let mut flipped = bytes.clone();
@@ -99,21 +99,21 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_make_decoding_panic(bytes in vec(any::<u8>(), 0..64)) {
+    fn arbitrary_bytes_do_not_panic(bytes in vec(any::<u8>(), 0..64)) {
         decode_anything(&bytes);
     }
 
     #[test]
-    fn frames_side_by_side_in_an_outbox_come_apart_again(frames in uniform4(frame()), large in 0..9000usize) {
-        let mut outbox = SendBuffer::default();
+    fn frames_in_send_buffer_are_split_again(frames in uniform4(frame()), large in 0..9000usize) {
+        let mut send_buffer = SendBuffer::default();
         for (frame, payload) in &frames {
-            outbox.push(frame.header(), &Payload::Copied(payload));
+            send_buffer.push(frame.header(), &Payload::Copied(payload));
         }
-        // A payload that is shared instead of copied when it is large.
+        // A large payload is shared instead of copied.
         let shared = Bytes::from(vec![7; large]);
-        outbox.push(Frame::Emit { key: 1 }.header(), &Payload::Shared(shared.clone()));
-        let length = outbox.len();
-        let mut batch = outbox.take_all();
+        send_buffer.push(Frame::Emit { key: 1 }.header(), &Payload::Shared(shared.clone()));
+        let length = send_buffer.len();
+        let mut batch = send_buffer.take_all();
         prop_assert_eq!(batch.len(), length);
         for (frame, payload) in &frames {
             let mut bytes = next_frame(&mut batch).expect("a whole frame");
@@ -128,7 +128,7 @@ proptest! {
 }
 
 #[test]
-fn what_a_frame_of_a_fixed_form_has_left_over_is_an_error() {
+fn trailing_bytes_after_frame_without_payload_are_error() {
     let id = CallId { number: 3, shared: false };
     let fixed =
         [Frame::Cancel { id }, Frame::Credit { calls: 1, bytes: 2 }, Frame::Ready, Frame::GoAway, Frame::Drained];
@@ -139,7 +139,7 @@ fn what_a_frame_of_a_fixed_form_has_left_over_is_an_error() {
 }
 
 #[test]
-fn a_number_of_more_than_64_bits_is_an_error() {
+fn varint_beyond_64_bits_is_error() {
     for broken in [[&[0xff; 9][..], &[2]].concat(), vec![0x80; 11], vec![0x80; 3]] {
         let mut bytes = Bytes::from([&[5], &broken[..]].concat());
         assert!(Frame::decode(&mut bytes).is_err(), "{broken:?}");
@@ -150,7 +150,7 @@ fn a_number_of_more_than_64_bits_is_an_error() {
 }
 
 #[test]
-fn the_prefix_is_the_length_of_header_and_payload() {
+fn prefix_is_length_of_header_and_payload() {
     let mut header = Frame::Emit { key: 5 }.header();
     assert_eq!(header.prefixed(300)[..PREFIX], 309u32.to_le_bytes());
     assert_eq!(PREFIX, 4);

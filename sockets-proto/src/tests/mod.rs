@@ -1,4 +1,4 @@
-//! Properties of the wire, of the handshake's bytes, and of two cores that talk to each other.
+//! Properties of frames, of single rules, and of two cores that exchange frames.
 
 mod core_rules;
 mod frames;

@@ -1,5 +1,6 @@
-//! Two honest cores, whatever they do: no violation, one outcome for every request, in order, and all windows free
-//! at the end. Every frame between them also passes a model of the window that was written from the protocol's text.
+//! Two honest cores perform arbitrary operations. No protocol error occurs, each request has one
+//! outcome, messages arrive in order, and all windows are free at the end. A model of the window,
+//! written from the protocol's text, checks every frame between them.
 
 mod conversation;
 mod model;
@@ -15,20 +16,20 @@ fn settings() -> impl Strategy<Value = Setup> {
 }
 
 fn operation() -> impl Strategy<Value = Operation> {
-    use Operation::{Advance, Broadcast, Cancel, Deliver, Emit, End, Request};
-    let side = || 0..2usize;
+    use Operation::{Advance, Broadcast, Cancel, Deliver, Emit, EndHandler, Request};
+    let endpoint = || 0..2usize;
     let size = || prop_oneof![3 => 0..20usize, 1 => 20..220usize];
     prop_oneof![
-        4 => (side(), size(), any::<bool>(), 1..5000u64).prop_map(|(side, size, audience, timeout)| {
-            Request { side, size, audience, timeout }
+        4 => (endpoint(), size(), any::<bool>(), 1..5000u64).prop_map(|(endpoint, size, audience, timeout)| {
+            Request { endpoint, size, audience, timeout }
         }),
-        3 => (side(), size()).prop_map(|(side, size)| Emit { side, size }),
-        2 => (side(), size()).prop_map(|(side, size)| Broadcast { side, size }),
-        8 => (side(), any::<bool>()).prop_map(|(side, suspends)| Deliver { side, suspends }),
-        5 => (side(), any::<prop::sample::Index>(), size(), any::<bool>()).prop_map(|(side, which, size, fails)| {
-            End { side, which, size, fails }
+        3 => (endpoint(), size()).prop_map(|(endpoint, size)| Emit { endpoint, size }),
+        2 => (endpoint(), size()).prop_map(|(endpoint, size)| Broadcast { endpoint, size }),
+        8 => (endpoint(), any::<bool>()).prop_map(|(endpoint, suspends)| Deliver { endpoint, suspends }),
+        5 => (endpoint(), any::<prop::sample::Index>(), size(), any::<bool>()).prop_map(|(endpoint, which, size, fails)| {
+            EndHandler { endpoint, which, size, fails }
         }),
-        1 => (side(), any::<prop::sample::Index>()).prop_map(|(side, which)| Cancel { side, which }),
+        1 => (endpoint(), any::<prop::sample::Index>()).prop_map(|(endpoint, which)| Cancel { endpoint, which }),
         1 => (1..2000u64).prop_map(Advance),
     ]
 }
@@ -37,7 +38,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(512) })]
 
     #[test]
-    fn honest_sides_never_break_the_protocol_and_every_request_ends_once(
+    fn honest_peers_cause_no_error_and_requests_end_once(
         settings in settings(),
         operations in vec(operation(), 1..150),
     ) {
@@ -49,7 +50,7 @@ proptest! {
     }
 
     #[test]
-    fn a_connection_that_breaks_leaves_no_request_without_an_outcome(
+    fn lost_connection_ends_every_request(
         settings in settings(),
         operations in vec(operation(), 1..80),
     ) {

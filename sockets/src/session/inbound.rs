@@ -53,7 +53,7 @@ impl Session {
             state = self.state.lock();
             // Messages were queued before the driver started. If the first call follows at once, it
             // is written with them.
-            state.flush_requested |= !state.core.outbox().is_empty();
+            state.flush_requested |= !state.core.send_buffer().is_empty();
         }
         state.closing(now)?;
         if state.reattach.has_offer() {
@@ -83,7 +83,7 @@ impl Session {
     pub(crate) fn begin_batch(&self, now: Instant) {
         let mut state = self.state.lock();
         state.dispatching = Some(now);
-        state.queued_before = state.core.outbox().len();
+        state.queued_before = state.core.send_buffer().len();
         state.wait_slots.detach_old_results();
     }
 
@@ -93,7 +93,7 @@ impl Session {
         state.dispatching = None;
         // Messages that were queued before the batch may wait for more: a caller has requested a
         // later flush.
-        let queued = state.core.outbox().len() > state.queued_before || state.core.has_control_frames();
+        let queued = state.core.send_buffer().len() > state.queued_before || state.core.has_control_frames();
         self.notify_if_idle(&mut state);
         drop(state);
         if queued {
@@ -123,12 +123,12 @@ impl Session {
                     let gate_is_open = state.can_dispatch();
                     return Ok(Some(Received::Call { call, gate_is_open }));
                 }
-                Event::Completed { consumer: consumer @ Waiter::Member(_), answer } => {
+                Event::Completed { consumer: consumer @ Waiter::Member(_), result } => {
                     // The program may take it late, with the results of many other members. It must
                     // not keep the buffer of the batch.
-                    wakes.add(state.wait_slots.complete(consumer, batch.detach_result(answer)));
+                    wakes.add(state.wait_slots.complete(consumer, batch.detach_result(result)));
                 }
-                Event::Completed { consumer, answer } => wakes.add(state.wait_slots.complete(consumer, answer)),
+                Event::Completed { consumer, result } => wakes.add(state.wait_slots.complete(consumer, result)),
                 Event::Handled => {}
                 Event::Cancelled(handler) => return Ok(Some(Received::Cancelled(handler))),
                 Event::Revoked(id) => return Ok(Some(Received::Revoked(id))),
@@ -231,7 +231,7 @@ impl Session {
             return Err(DisconnectReason::Silent);
         }
         let closing = state.closing(now)?;
-        let before = state.core.outbox().len();
+        let before = state.core.send_buffer().len();
         let ended = state.core.handle_timeout(now);
         if state.core.owes_heartbeat() {
             // The session is idle. The core has released its memory, too.
@@ -240,7 +240,7 @@ impl Session {
         let wakes = state.wait_slots.complete_all(ended);
         // Messages of callers are left to their requested flush: the callers may queue more before
         // it.
-        let queued = state.core.outbox().len() > before || state.core.has_control_frames();
+        let queued = state.core.send_buffer().len() > before || state.core.has_control_frames();
         if queued || !wakes.is_empty() {
             state.check_capacity();
             self.notify_if_idle(&mut state);

@@ -194,7 +194,7 @@ impl Session {
 
     /// Returns `true` if the shard has to write for this session, since no other task will.
     fn needs_write(&self, state: &mut State) -> bool {
-        let is_covered = state.core.outbox().is_empty() || state.dispatching.is_some() || state.flush_requested;
+        let is_covered = state.core.send_buffer().is_empty() || state.dispatching.is_some() || state.flush_requested;
         if is_covered || self.is_blocked() {
             state.update_share();
             return false;

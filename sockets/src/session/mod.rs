@@ -321,7 +321,7 @@ impl Session {
     pub(crate) fn send_server_hello(&self, hello: Bytes) {
         let mut state = self.state.lock();
         state.core.exclude_prefix(hello.len());
-        state.core.outbox().push_exact(hello);
+        state.core.send_buffer().push_exact(hello);
     }
 
     /// Announces the methods that are served here. The first announcement is written when the

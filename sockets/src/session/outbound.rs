@@ -140,7 +140,7 @@ impl Session {
         }
         state.core.end_emit(handler, permit);
         self.notify_if_idle(&mut state);
-        if !state.core.outbox().is_empty() {
+        if !state.core.send_buffer().is_empty() {
             self.after_queueing(state, false);
         }
     }

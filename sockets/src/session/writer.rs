@@ -146,7 +146,7 @@ impl Session {
             state.update_share();
             return;
         }
-        if lone || state.core.outbox().len() >= WRITE_FROM {
+        if lone || state.core.send_buffer().len() >= WRITE_FROM {
             drop(state);
             self.flush();
         } else if !state.flush_requested {
@@ -271,7 +271,7 @@ impl Session {
                 Poll::Ready(Ok(())) => {}
                 unfinished => return unfinished,
             }
-            mem::swap(self.state.lock().core.outbox(), &mut writer.outbox);
+            mem::swap(self.state.lock().core.send_buffer(), &mut writer.outbox);
             if writer.outbox.is_empty() {
                 return writer.poll_finish(cx);
             }

@@ -142,7 +142,7 @@ fn simulate(tree: &Path, target: &Path) -> Found {
 
     let log = tree.join("simulation.log");
     let mut simulation = Command::new(tree.join(program.trim_end_matches(')')));
-    simulation.args(["worlds_of_all_seeds_keep_guarantees", "--nocapture"]).current_dir(tree);
+    simulation.args(["guarantees_hold_in_worlds_of_all_seeds", "--nocapture"]).current_dir(tree);
     simulation.env("SIM_WORLDS", WORLDS.to_string()).env("RUST_BACKTRACE", "0");
     simulation.stdout(Stdio::null()).stderr(fs::File::create(&log).unwrap());
     let (mut run, began) = (simulation.spawn().unwrap(), Instant::now());

@@ -1,4 +1,4 @@
-//! Our decoder reads what postcard writes, and reads it as postcard does.
+//! Agreement with postcard: the decoder accepts the same bytes, with the same values.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -68,8 +68,9 @@ fn kinds() -> impl Strategy<Value = Kinds> {
     flat.prop_recursive(4, 12, 3, |inner| collection::vec(inner, 0..3).prop_map(Kinds::Many))
 }
 
-/// The value comes back from postcard's bytes, and from none that are shorter or longer.
-fn comes_back<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: &T) -> TestCaseResult {
+/// Checks that the value is decoded from postcard's bytes, and that truncated or extended bytes are
+/// rejected.
+fn round_trips<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: &T) -> TestCaseResult {
     let mut bytes = postcard::to_stdvec(value).unwrap();
     prop_assert_eq!(&encode(value).unwrap(), &bytes);
     prop_assert_eq!(&decode::<T>(&bytes).unwrap(), value);
@@ -81,13 +82,13 @@ fn comes_back<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: &T) ->
     Ok(())
 }
 
-/// The bytes are a value for both decoders, the same one, or for neither.
+/// Checks that both decoders return the same value for these bytes, or that both fail.
 fn agrees<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> TestCaseResult {
-    let theirs = postcard::take_from_bytes::<T>(bytes).ok().filter(|(_, left)| left.is_empty());
+    let expected = postcard::take_from_bytes::<T>(bytes).ok().filter(|(_, left)| left.is_empty());
     // Compared as bytes, in which a NaN is equal to itself.
-    let theirs = theirs.map(|(value, _)| encode(&value).unwrap());
-    let ours = decode::<T>(bytes);
-    prop_assert_eq!(ours.as_ref().ok().map(|value| encode(value).unwrap()), theirs, "{:?}", ours.err());
+    let expected = expected.map(|(value, _)| encode(&value).unwrap());
+    let decoded = decode::<T>(bytes);
+    prop_assert_eq!(decoded.as_ref().ok().map(|value| encode(value).unwrap()), expected, "{:?}", decoded.err());
     Ok(())
 }
 
@@ -112,92 +113,92 @@ fn agrees_for_every_type(bytes: &[u8]) -> TestCaseResult {
 
 proptest! {
     #[test]
-    fn integers_of_every_width_come_back(unsigned in any::<Unsigned>(), signed in any::<Signed>()) {
-        comes_back(&unsigned)?;
-        comes_back(&signed)?;
+    fn integers_of_every_width_round_trip(unsigned in any::<Unsigned>(), signed in any::<Signed>()) {
+        round_trips(&unsigned)?;
+        round_trips(&signed)?;
     }
 
     #[test]
-    fn integers_of_every_length_come_back_because_each_has_as_many_bytes_as_it_needs(
+    fn integers_of_every_encoded_length_round_trip(
         value in any::<u128>(), shift in 0_u32..128
     ) {
         let value = value >> shift;
-        comes_back(&value)?;
-        comes_back(&value.cast_signed())?;
+        round_trips(&value)?;
+        round_trips(&value.cast_signed())?;
         if let Ok(value) = u64::try_from(value) {
-            comes_back(&(value, value.cast_signed()))?;
+            round_trips(&(value, value.cast_signed()))?;
         }
         if let Ok(value) = u32::try_from(value) {
-            comes_back(&(value, value.cast_signed()))?;
+            round_trips(&(value, value.cast_signed()))?;
         }
         if let Ok(value) = u16::try_from(value) {
-            comes_back(&(value, value.cast_signed()))?;
+            round_trips(&(value, value.cast_signed()))?;
         }
     }
 
     #[test]
-    fn structs_and_all_kinds_of_variants_come_back(value in kinds()) {
-        comes_back(&value)?;
+    fn structs_and_variants_round_trip(value in kinds()) {
+        round_trips(&value)?;
     }
 
     #[test]
-    fn maps_and_sequences_come_back(
+    fn maps_and_sequences_round_trip(
         hashed in collection::hash_map(any::<u16>(), option::of(".{0,6}"), 0..6),
         sorted in collection::btree_map(any::<(bool, char)>(), collection::vec(any::<i32>(), 0..4), 0..6),
     ) {
-        comes_back::<HashMap<u16, Option<String>>>(&hashed)?;
-        comes_back(&sorted)?;
+        round_trips::<HashMap<u16, Option<String>>>(&hashed)?;
+        round_trips(&sorted)?;
     }
 
     #[test]
-    fn floats_come_back_to_the_bit_even_if_they_are_no_numbers(single in any::<u32>(), double in any::<u64>()) {
+    fn floats_round_trip_bitwise(single in any::<u32>(), double in any::<u64>()) {
         let bytes = encode(&(f32::from_bits(single), f64::from_bits(double))).unwrap();
         let (f32, f64) = decode::<(f32, f64)>(&bytes).unwrap();
         prop_assert_eq!((f32.to_bits(), f64.to_bits()), (single, double));
     }
 
     #[test]
-    fn addresses_come_back_in_their_compact_form_because_the_format_is_not_for_reading(address in any::<IpAddr>()) {
-        comes_back(&address)?;
+    fn addresses_round_trip_in_compact_form(address in any::<IpAddr>()) {
+        round_trips(&address)?;
     }
 
     #[test]
-    fn strings_and_bytes_are_lent_from_the_input(text in ".{0,20}", bytes in any::<Vec<u8>>(), number in any::<u32>()) {
+    fn strings_and_bytes_borrow_from_input(text in ".{0,20}", bytes in any::<Vec<u8>>(), number in any::<u32>()) {
         #[derive(Debug, PartialEq, Serialize, Deserialize)]
-        struct Lent<'a> {
+        struct Borrowed<'a> {
             text: &'a str,
             #[serde(borrow)]
             inner: Option<(&'a [u8], u32)>,
         }
 
-        // Byte slices are written as sequences of bytes, which look the same.
-        let value = Lent { text: &text, inner: Some((&bytes, number)) };
+        // Byte slices are encoded as sequences of bytes, which is the same form.
+        let value = Borrowed { text: &text, inner: Some((&bytes, number)) };
         let encoded = encode(&value).unwrap();
-        let decoded = decode::<Lent<'_>>(&encoded).unwrap();
+        let decoded = decode::<Borrowed<'_>>(&encoded).unwrap();
         prop_assert_eq!(&decoded, &value);
         let range = encoded.as_ptr_range();
         prop_assert!(decoded.text.is_empty() || range.contains(&decoded.text.as_ptr()));
     }
 
     #[test]
-    fn encoding_appends_so_that_a_header_may_come_first(header in any::<Vec<u8>>(), value in kinds()) {
+    fn encoding_appends_to_buffer(header in any::<Vec<u8>>(), value in kinds()) {
         let whole = encode_into(&value, header.clone()).unwrap();
         prop_assert_eq!(&whole[..header.len()], &header);
         prop_assert_eq!(decode::<Kinds>(&whole[header.len()..]).unwrap(), value);
     }
 
     #[test]
-    fn any_bytes_are_read_as_postcard_reads_them(bytes in collection::vec(any::<u8>(), 0..60)) {
+    fn arbitrary_bytes_decode_as_in_postcard(bytes in collection::vec(any::<u8>(), 0..60)) {
         agrees_for_every_type(&bytes)?;
     }
 
     #[test]
-    fn small_bytes_are_read_as_postcard_reads_them_and_are_often_valid(bytes in collection::vec(0_u8..5, 0..60)) {
+    fn small_bytes_decode_as_in_postcard(bytes in collection::vec(0_u8..5, 0..60)) {
         agrees_for_every_type(&bytes)?;
     }
 
     #[test]
-    fn damaged_values_are_read_as_postcard_reads_them(
+    fn damaged_values_decode_as_in_postcard(
         value in kinds(), at in any::<prop::sample::Index>(), byte in any::<u8>()
     ) {
         let mut bytes = encode(&value).unwrap();
@@ -207,7 +208,7 @@ proptest! {
     }
 
     #[test]
-    fn damaged_integers_are_read_as_postcard_reads_them_also_where_they_overflow(
+    fn overflowing_integers_decode_as_in_postcard(
         full in 0_usize..20, last in any::<u8>(), ones in any::<bool>()
     ) {
         let mut bytes = vec![if ones { 0xff } else { 0x80 }; full];

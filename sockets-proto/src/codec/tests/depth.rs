@@ -1,4 +1,4 @@
-//! No input makes the decoder use up the stack.
+//! Limits of nesting: no input overflows the stack.
 
 use std::{collections::BTreeMap, thread};
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::codec::{DecodeError, decode, decode_error::MAX_DEPTH, encode};
 
-/// The stack on which everything here is decoded, without optimizations too.
+/// The stack size in bytes for all tests here, also without optimizations.
 const STACK: usize = 256 * 1024;
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -29,95 +29,96 @@ struct Maps {
     inner: BTreeMap<u8, Maps>,
 }
 
-/// Nested through options and nothing else.
+/// Nested only through options.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 struct Options {
     inner: Option<Box<Options>>,
 }
 
-/// Nested through newtypes and nothing else, so no byte of input is ever read for it.
+/// Nested only through newtypes, so decoding never reads a byte.
 #[derive(Debug, Deserialize)]
 struct EndlessNewtype(#[expect(dead_code, reason = "there is no such value")] Box<EndlessNewtype>);
 
-/// No byte of input is ever read for this either.
+/// Nested through a field, so decoding never reads a byte either.
 #[derive(Debug, Deserialize)]
 struct Endless {
     #[expect(dead_code, reason = "there is no such value")]
     inner: Box<Endless>,
 }
 
-/// Decodes on the small stack, where a stack overflow would end the whole test.
-fn decode_there<T: DeserializeOwned + Send + 'static>(bytes: Vec<u8>) -> Result<T, DecodeError> {
+/// Decodes on a small stack. A stack overflow would abort the test process.
+fn decode_on_small_stack<T: DeserializeOwned + Send + 'static>(bytes: Vec<u8>) -> Result<T, DecodeError> {
     let decoder = thread::Builder::new().stack_size(STACK).spawn(move || decode(&bytes)).unwrap();
     decoder.join().unwrap()
 }
 
-fn refuses_a_mebibyte_of<T: DeserializeOwned + Send + 'static>(level: &[u8]) {
+fn assert_too_deep<T: DeserializeOwned + Send + 'static>(level: &[u8]) {
     let bytes = level.iter().copied().cycle().take(1024 * 1024).collect();
-    assert_eq!(decode_there::<T>(bytes).err(), Some(DecodeError::TooDeep));
+    assert_eq!(decode_on_small_stack::<T>(bytes).err(), Some(DecodeError::TooDeep));
 }
 
 /// Fault 5 of RELIABILITY.md.
 #[test]
-fn a_mebibyte_of_nested_enums_is_refused_before_it_takes_the_stack() {
-    refuses_a_mebibyte_of::<Tree>(&[1, 1]);
-    refuses_a_mebibyte_of::<Tree>(&[2, 1]);
-    refuses_a_mebibyte_of::<Tree>(&[3, 0, 1]);
-    refuses_a_mebibyte_of::<Tree>(&[4, 0]);
+fn deeply_nested_enums_are_rejected() {
+    assert_too_deep::<Tree>(&[1, 1]);
+    assert_too_deep::<Tree>(&[2, 1]);
+    assert_too_deep::<Tree>(&[3, 0, 1]);
+    assert_too_deep::<Tree>(&[4, 0]);
 }
 
 #[test]
-fn a_mebibyte_of_nested_options_is_refused_before_it_takes_the_stack() {
-    refuses_a_mebibyte_of::<Chain>(&[1]);
-    refuses_a_mebibyte_of::<Options>(&[1]);
+fn deeply_nested_options_are_rejected() {
+    assert_too_deep::<Chain>(&[1]);
+    assert_too_deep::<Options>(&[1]);
 }
 
 #[test]
-fn a_mebibyte_of_nested_sequences_is_refused_before_it_takes_the_stack() {
-    refuses_a_mebibyte_of::<Sequences>(&[1]);
+fn deeply_nested_sequences_are_rejected() {
+    assert_too_deep::<Sequences>(&[1]);
 }
 
 #[test]
-fn a_mebibyte_of_nested_maps_is_refused_before_it_takes_the_stack() {
-    refuses_a_mebibyte_of::<Maps>(&[1, 0]);
+fn deeply_nested_maps_are_rejected() {
+    assert_too_deep::<Maps>(&[1, 0]);
 }
 
 #[test]
-fn a_type_that_contains_itself_without_reading_a_byte_is_refused_and_not_followed_forever() {
-    assert_eq!(decode_there::<Endless>(Vec::new()).err(), Some(DecodeError::TooDeep));
-    assert_eq!(decode_there::<EndlessNewtype>(Vec::new()).err(), Some(DecodeError::TooDeep));
+fn endless_type_without_input_is_rejected() {
+    assert_eq!(decode_on_small_stack::<Endless>(Vec::new()).err(), Some(DecodeError::TooDeep));
+    assert_eq!(decode_on_small_stack::<EndlessNewtype>(Vec::new()).err(), Some(DecodeError::TooDeep));
 }
 
 #[test]
-fn as_many_levels_as_are_allowed_decode_and_one_more_does_not() {
-    // Each `Many` is two levels, the enum and the sequence; an empty one ends it.
+fn value_beyond_maximum_depth_is_rejected() {
+    // Each `Many` is two levels, the enum and the sequence. An empty one ends it.
     let levels = |count: usize| [[2, 1].repeat(count), vec![2, 0]].concat();
     let most = usize::from(MAX_DEPTH) / 2 - 1;
-    let tree = decode_there::<Tree>(levels(most)).unwrap();
+    let tree = decode_on_small_stack::<Tree>(levels(most)).unwrap();
     assert_eq!(encode(&tree).unwrap(), levels(most));
-    assert_eq!(decode_there::<Tree>(levels(most + 1)), Err(DecodeError::TooDeep));
-    // A unit variant inside of the innermost sequence is the one level more.
-    assert_eq!(decode_there::<Tree>([[2, 1].repeat(most + 1), vec![0]].concat()), Err(DecodeError::TooDeep));
+    assert_eq!(decode_on_small_stack::<Tree>(levels(most + 1)), Err(DecodeError::TooDeep));
+    // A unit variant within the innermost sequence is the additional level.
+    assert_eq!(decode_on_small_stack::<Tree>([[2, 1].repeat(most + 1), vec![0]].concat()), Err(DecodeError::TooDeep));
 }
 
 #[test]
-fn the_levels_of_every_kind_of_type_fit_the_small_stack() {
+fn maximum_depth_of_every_type_fits_small_stack() {
     let most = usize::from(MAX_DEPTH);
-    // As often as fits: each repetition is two levels, or three where an option is among the fields of a variant.
-    assert!(decode_there::<Tree>([[1, 1].repeat(most / 2 - 1), vec![1, 0]].concat()).is_ok());
-    assert!(decode_there::<Tree>([[3, 0, 1].repeat(most / 3), vec![3, 0, 0]].concat()).is_ok());
-    assert!(decode_there::<Tree>([[4, 0].repeat(most / 2 - 1), vec![0]].concat()).is_ok());
-    assert!(decode_there::<Chain>([vec![1; most / 2 - 1], vec![0]].concat()).is_ok());
-    assert!(decode_there::<Options>([vec![1; most], vec![0]].concat()).is_ok());
-    assert!(decode_there::<Options>([vec![1; most + 1], vec![0]].concat()).is_err());
-    assert!(decode_there::<Sequences>([vec![1; most / 2 - 1], vec![0]].concat()).is_ok());
-    assert!(decode_there::<Maps>([[1, 0].repeat(most / 2 - 1), vec![0]].concat()).is_ok());
+    // The most repetitions that fit: each is two levels, or three for an option in a field of a
+    // variant.
+    assert!(decode_on_small_stack::<Tree>([[1, 1].repeat(most / 2 - 1), vec![1, 0]].concat()).is_ok());
+    assert!(decode_on_small_stack::<Tree>([[3, 0, 1].repeat(most / 3), vec![3, 0, 0]].concat()).is_ok());
+    assert!(decode_on_small_stack::<Tree>([[4, 0].repeat(most / 2 - 1), vec![0]].concat()).is_ok());
+    assert!(decode_on_small_stack::<Chain>([vec![1; most / 2 - 1], vec![0]].concat()).is_ok());
+    assert!(decode_on_small_stack::<Options>([vec![1; most], vec![0]].concat()).is_ok());
+    assert!(decode_on_small_stack::<Options>([vec![1; most + 1], vec![0]].concat()).is_err());
+    assert!(decode_on_small_stack::<Sequences>([vec![1; most / 2 - 1], vec![0]].concat()).is_ok());
+    assert!(decode_on_small_stack::<Maps>([[1, 0].repeat(most / 2 - 1), vec![0]].concat()).is_ok());
 }
 
 #[test]
-fn levels_are_counted_from_the_top_and_not_over_siblings() {
+fn siblings_do_not_count_as_depth() {
     let wide = Tree::Many((0..1000).map(|_| Tree::Maybe(Some(Box::new(Tree::Leaf)))).collect());
     let bytes = encode(&wide).unwrap();
-    assert_eq!(decode_there(bytes), Ok(wide));
+    assert_eq!(decode_on_small_stack(bytes), Ok(wide));
 }

@@ -1,4 +1,4 @@
-//! What is refused, and with which error.
+//! Rejected input, and the errors.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use serde::{
 
 use crate::codec::{DecodeError, decode, encode};
 
-/// Panics as soon as its visitor is asked for anything, which is before anything can be allocated.
+/// A type whose visitor panics when it is called, which is before any allocation.
 #[derive(Debug, PartialEq)]
 struct Untouched<const METHOD: char>;
 
@@ -32,25 +32,25 @@ impl<'de, const METHOD: char> Visitor<'de> for Untouched<METHOD> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, _: A) -> Result<Self, A::Error> {
-        panic!("a sequence was begun")
+        panic!("visit_seq was called")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, _: A) -> Result<Self, A::Error> {
-        panic!("a map was begun")
+        panic!("visit_map was called")
     }
 
     fn visit_str<E>(self, _: &str) -> Result<Self, E> {
-        panic!("a string was taken")
+        panic!("visit_str was called")
     }
 
     fn visit_bytes<E>(self, _: &[u8]) -> Result<Self, E> {
-        panic!("bytes were taken")
+        panic!("visit_bytes was called")
     }
 }
 
 /// Fault 2 of RELIABILITY.md.
 #[test]
-fn a_length_beyond_the_input_is_refused_before_anything_is_allocated_for_it() {
+fn length_beyond_input_is_rejected_before_allocation() {
     let bytes = [encode(&(1_u64 << 32)).unwrap(), vec![0; 3]].concat();
     let refused = DecodeError::LengthBeyondInput { length: 1 << 32, left: 3 };
     assert_eq!(decode::<Untouched<'q'>>(&bytes), Err(refused.clone()));
@@ -62,20 +62,20 @@ fn a_length_beyond_the_input_is_refused_before_anything_is_allocated_for_it() {
 }
 
 #[test]
-fn the_greatest_length_there_is_does_not_overflow() {
+fn maximum_length_does_not_overflow() {
     let bytes = encode(&u64::MAX).unwrap();
     assert_eq!(decode::<&str>(&bytes), Err(DecodeError::LengthBeyondInput { length: u64::MAX, left: 0 }));
 }
 
 #[test]
-fn a_sequence_of_nothings_longer_than_what_follows_is_refused_because_its_length_would_be_free() {
+fn sequence_of_units_longer_than_input_is_rejected() {
     assert_eq!(decode::<Vec<()>>(&[5]), Err(DecodeError::LengthBeyondInput { length: 5, left: 0 }));
     assert_eq!(decode::<(Vec<()>, [u8; 2])>(&[2, 8, 9]), Ok((vec![(), ()], [8, 9])));
 }
 
 /// Fault 4 of RELIABILITY.md.
 #[test]
-fn an_input_that_ends_early_says_so() {
+fn truncated_input_is_unexpected_end() {
     assert_eq!(decode::<u8>(&[]), Err(DecodeError::UnexpectedEnd));
     assert_eq!(decode::<u32>(&[0x80]), Err(DecodeError::UnexpectedEnd));
     assert_eq!(decode::<f64>(&[0; 7]), Err(DecodeError::UnexpectedEnd));
@@ -84,13 +84,13 @@ fn an_input_that_ends_early_says_so() {
 
 /// Fault 3 of RELIABILITY.md.
 #[test]
-fn bytes_behind_the_value_are_refused_because_the_types_then_differ() {
+fn trailing_bytes_are_rejected() {
     assert_eq!(decode::<u8>(&[1, 2, 3]), Err(DecodeError::TrailingBytes { left: 2 }));
     assert_eq!(decode::<()>(&[0]), Err(DecodeError::TrailingBytes { left: 1 }));
 }
 
 #[test]
-fn an_integer_that_overflows_its_type_is_refused() {
+fn overflowing_integer_is_rejected() {
     assert_eq!(decode::<u16>(&[0xff, 0xff, 0x03]), Ok(u16::MAX));
     assert_eq!(decode::<u16>(&[0xff, 0xff, 0x04]), Err(DecodeError::InvalidInteger));
     assert_eq!(decode::<u16>(&[0x80, 0x80, 0x80, 0x00]), Err(DecodeError::InvalidInteger));
@@ -100,13 +100,13 @@ fn an_integer_that_overflows_its_type_is_refused() {
 }
 
 #[test]
-fn booleans_and_options_have_two_forms_and_no_third() {
+fn invalid_booleans_and_options_are_rejected() {
     assert_eq!(decode::<bool>(&[2]), Err(DecodeError::InvalidBool(2)));
     assert_eq!(decode::<Option<()>>(&[2]), Err(DecodeError::InvalidOption(2)));
 }
 
 #[test]
-fn a_character_is_exactly_one() {
+fn character_of_other_length_is_rejected() {
     assert_eq!(decode::<char>(&[2, 0xc3, 0xa9]), Ok('é'));
     for bytes in [[0].as_slice(), &[2, b'a', b'b'], &[1, 0xc3], &[5, b'a', b'b', b'c', b'd', b'e']] {
         assert_eq!(decode::<char>(bytes), Err(DecodeError::InvalidChar));
@@ -115,13 +115,13 @@ fn a_character_is_exactly_one() {
 }
 
 #[test]
-fn a_string_is_utf_8() {
+fn string_of_invalid_utf8_is_rejected() {
     assert_eq!(decode::<&str>(&[1, 0xff]), Err(DecodeError::InvalidUtf8));
     assert_eq!(decode::<String>(&[2, 0xc3, b'a']), Err(DecodeError::InvalidUtf8));
 }
 
 #[test]
-fn types_that_ask_the_input_what_they_are_get_told_what_to_do() {
+fn types_that_need_self_description_are_rejected() {
     #[derive(Debug, PartialEq, Serialize, Deserialize)]
     #[serde(tag = "kind")]
     enum Tagged {
@@ -152,7 +152,7 @@ fn types_that_ask_the_input_what_they_are_get_told_what_to_do() {
 }
 
 #[test]
-fn an_unknown_variant_is_refused_with_the_words_of_serde() {
+fn unknown_variant_is_rejected_with_message_of_serde() {
     #[derive(Debug, PartialEq, Deserialize)]
     enum Two {
         One,

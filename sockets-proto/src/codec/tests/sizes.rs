@@ -1,4 +1,4 @@
-//! How much memory decoded values may take.
+//! The estimate of the memory of decoded values.
 
 use std::{
     borrow::Cow,
@@ -49,7 +49,7 @@ struct Fields {
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Inner(Wide, Wide);
 
-/// A value has to be refused with a limit of `low` bytes, and to be decoded with one of `high`.
+/// Checks that the value is rejected with a limit of `low` bytes, and accepted with `high`.
 fn check<T>(value: &T, low: usize, high: usize)
 where
     T: Serialize + for<'de> Deserialize<'de> + Debug + PartialEq,
@@ -60,7 +60,7 @@ where
 }
 
 #[test]
-fn elements_of_collections_count_with_their_size() {
+fn elements_of_collections_count_by_size() {
     check(&vec![Wide::Small; 1000], 31_999, 32_000);
     check(&vec![Some(7_u64); 100], 1599, 1600);
     check(&VecDeque::from(vec![7_u32; 100]), 399, 400);
@@ -76,7 +76,7 @@ fn nested_collections_count_together() {
 }
 
 #[test]
-fn boxed_values_count_with_their_size() {
+fn boxed_values_count_by_size() {
     let node = size_of::<Tree>();
     check(&Tree::of_depth(10), 2046 * node, 2046 * (node + 16));
     let list = (0..50).fold(None, |next, _| Some(Box::new(List { value: [0; 16], next })));
@@ -92,7 +92,7 @@ fn owned_strings_count_and_borrowed_ones_do_not() {
 }
 
 #[test]
-fn fields_do_not_count_since_their_place_does() {
+fn fields_do_not_count_twice() {
     let inner = || Inner(Wide::Large([1; 3]), Wide::Small);
     let fields = Fields { numbers: (1, [2; 30]), inner: inner(), text: Some(inner()) };
     let bytes = encode(&fields).unwrap();
@@ -106,7 +106,7 @@ fn bytes_count_by_their_input() {
 }
 
 #[test]
-fn the_error_names_the_limit() {
+fn error_contains_limit() {
     let bytes = encode(&vec![7_u64; 100]).unwrap();
     let error = decode_within::<Vec<u64>>(&bytes, 99).unwrap_err().to_string();
     assert!(error.contains("99 bytes") && error.contains("max_decoded"), "{error}");

@@ -1,11 +1,11 @@
-//! What errors say.
+//! Error messages.
 
 use serde::{Deserialize, Serialize, Serializer, de, ser};
 
 use crate::codec::{DecodeError, decode, encode, encode_into};
 
 #[test]
-fn the_message_of_a_type_is_kept_because_only_the_type_knows_what_is_wrong() {
+fn message_of_type_is_kept() {
     #[derive(Debug, PartialEq, Deserialize)]
     #[serde(try_from = "u8")]
     struct Even(u8);
@@ -23,19 +23,19 @@ fn the_message_of_a_type_is_kept_because_only_the_type_knows_what_is_wrong() {
 }
 
 #[test]
-fn a_message_of_any_length_is_cut_to_whole_characters_because_it_may_quote_the_input() {
+fn long_message_is_truncated_to_whole_characters() {
     let cut = |message: &str| <DecodeError as de::Error>::custom(message).to_string();
     assert_eq!(cut(&"a".repeat(256)), "a".repeat(256));
     assert_eq!(cut(&"a".repeat(257)), "a".repeat(256));
     assert_eq!(cut(&"é".repeat(200)), "é".repeat(128));
     assert_eq!(cut(&format!("a{}", "é".repeat(200))), format!("a{}", "é".repeat(127)));
-    // In pieces.
+    // A message that is formatted in pieces.
     let pieces = <DecodeError as de::Error>::custom(format_args!("{:>255}{}{}", 1, "é", "b")).to_string();
     assert_eq!(pieces, format!("{:>255}", 1));
 }
 
 #[test]
-fn an_encode_error_says_what_cannot_be_encoded() {
+fn encode_error_describes_cause() {
     #[derive(Serialize)]
     struct Flattened {
         #[serde(flatten)]
@@ -56,5 +56,5 @@ fn an_encode_error_says_what_cannot_be_encoded() {
     let flattened = encode(&Flattened { inner: Inner { number: 1 } }).unwrap_err();
     assert!(flattened.to_string().contains("#[serde(flatten)]"), "{flattened}");
     let stubborn = encode_into(&Stubborn, vec![1]).unwrap_err();
-    assert_eq!(stubborn.to_string(), "the type's own `Serialize` refused the value");
+    assert_eq!(stubborn.to_string(), "the type's own `Serialize` rejected the value");
 }

@@ -1,4 +1,4 @@
-//! Two cores and the wire between them.
+//! Two cores and the connection between them.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -19,7 +19,7 @@ const MAX_FRAME: u32 = 270;
 
 #[derive(Debug)]
 pub(super) struct Setup {
-    /// Calls and bytes that each side lets be in flight.
+    /// The limits of calls and bytes in flight of each endpoint.
     pub(super) windows: [(u32, u32); 2],
     pub(super) queue_limit: usize,
 }
@@ -27,76 +27,76 @@ pub(super) struct Setup {
 #[derive(Debug)]
 pub(super) enum Operation {
     Request {
-        side: usize,
+        endpoint: usize,
         size: usize,
         audience: bool,
         timeout: u64,
     },
     Emit {
-        side: usize,
+        endpoint: usize,
         size: usize,
     },
     Broadcast {
-        side: usize,
+        endpoint: usize,
         size: usize,
     },
-    /// One frame arrives. If it calls, its handler suspends or is held.
+    /// One frame arrives. The handler of a call either suspends or is held.
     Deliver {
-        side: usize,
+        endpoint: usize,
         suspends: bool,
     },
     /// A handler ends.
-    End {
-        side: usize,
+    EndHandler {
+        endpoint: usize,
         which: Index,
         size: usize,
         fails: bool,
     },
     Cancel {
-        side: usize,
+        endpoint: usize,
         which: Index,
     },
-    /// Milliseconds pass.
+    /// Time passes, in milliseconds.
     Advance(u64),
 }
 
-/// One end. Its consumers are numbers; its running handlers are those of `open`.
-struct End {
+/// One endpoint. Its callers are numbers, and its running handlers are those of `running`.
+struct Endpoint {
     core: SessionCore<u64, HandlerId>,
-    /// Calls that have come in and not ended.
-    open: Vec<IncomingCall>,
+    /// Received calls that have not ended.
+    running: Vec<IncomingCall>,
     /// Requests without an outcome, by consumer.
     waiting: BTreeMap<u64, CallId>,
     outcomes: BTreeMap<u64, u32>,
-    /// The number in the last call or emit that came in.
-    heard: u64,
+    /// The number in the last received call or emit.
+    last_received: u64,
 }
 
 pub(super) struct Conversation {
-    ends: [End; 2],
-    /// Frames on their way to each end.
+    endpoints: [Endpoint; 2],
+    /// Frames in transit to each endpoint.
     wires: [VecDeque<Bytes>; 2],
-    /// What is in flight towards each end.
+    /// The window towards each endpoint.
     windows: [Window; 2],
     now: Instant,
-    /// Numbers calls and emits in the order in which they were made.
+    /// The number of calls and emits so far, which numbers them.
     count: u64,
 }
 
 impl Conversation {
     pub(super) fn new(settings: &Setup) -> Self {
         let windows = settings.windows.map(|(calls, bytes)| WindowSize { calls, bytes });
-        let terms = |side: usize| Settings { max_frame: MAX_FRAME, window: windows[side] };
+        let settings_of = |endpoint: usize| Settings { max_frame: MAX_FRAME, window: windows[endpoint] };
         let window = windows[0].min(windows[1]);
-        let end = |side: usize, kind| End {
-            core: SessionCore::new(kind, terms(side), terms(1 - side), settings.queue_limit),
-            open: Vec::new(),
+        let end = |endpoint: usize, kind| Endpoint {
+            core: SessionCore::new(kind, settings_of(endpoint), settings_of(1 - endpoint), settings.queue_limit),
+            running: Vec::new(),
             waiting: BTreeMap::new(),
             outcomes: BTreeMap::new(),
-            heard: 0,
+            last_received: 0,
         };
         Self {
-            ends: [end(0, Role::Server), end(1, Role::Client)],
+            endpoints: [end(0, Role::Server), end(1, Role::Client)],
             wires: [VecDeque::new(), VecDeque::new()],
             windows: [window, window].map(|window| Window::new((window.calls, window.bytes))),
             now: Instant::now(),
@@ -106,30 +106,36 @@ impl Conversation {
 
     pub(super) fn apply(&mut self, operation: &Operation) {
         match *operation {
-            Operation::Request { side, size, audience, timeout } => self.request(side, size, audience, timeout),
-            Operation::Emit { side, size } => {
+            Operation::Request { endpoint, size, audience, timeout } => self.request(endpoint, size, audience, timeout),
+            Operation::Emit { endpoint, size } => {
                 let (payload, now) = (self.payload(size), self.now);
                 let by = if size.is_multiple_of(2) { CallOrigin::Handler } else { CallOrigin::Other };
-                self.ends[side].core.emit(|| now, 1, &Payload::Copied(&payload), by);
+                self.endpoints[endpoint].core.emit(|| now, 1, &Payload::Copied(&payload), by);
             }
-            Operation::Broadcast { side, size } => {
+            Operation::Broadcast { endpoint, size } => {
                 let frame = shared_emit(1, &Payload::Copied(&self.payload(size)));
-                self.ends[side].core.broadcast(self.now, &frame, 1, Overflow::Disconnect, WhenFull::ApplyPolicy);
+                self.endpoints[endpoint].core.broadcast(
+                    self.now,
+                    &frame,
+                    1,
+                    Overflow::Disconnect,
+                    WhenFull::ApplyPolicy,
+                );
             }
-            Operation::Deliver { side, suspends } => self.deliver(side, suspends),
-            Operation::End { side, which, size, fails } => {
-                let open = &mut self.ends[side].open;
-                if !open.is_empty() {
-                    let called = open.remove(which.index(open.len()));
-                    self.end(side, &called, fails.then_some(FailureCode::Panicked), size);
+            Operation::Deliver { endpoint, suspends } => self.deliver(endpoint, suspends),
+            Operation::EndHandler { endpoint, which, size, fails } => {
+                let running = &mut self.endpoints[endpoint].running;
+                if !running.is_empty() {
+                    let call = running.remove(which.index(running.len()));
+                    self.end(endpoint, &call, fails.then_some(FailureCode::Panicked), size);
                 }
             }
-            Operation::Cancel { side, which } => {
-                let end = &mut self.ends[side];
+            Operation::Cancel { endpoint, which } => {
+                let end = &mut self.endpoints[endpoint];
                 if !end.waiting.is_empty() {
-                    let consumer = *end.waiting.keys().nth(which.index(end.waiting.len())).expect("it is in there");
-                    let id = end.waiting.remove(&consumer).expect("it is in there");
-                    // Giving up is its outcome.
+                    let consumer = *end.waiting.keys().nth(which.index(end.waiting.len())).expect("a waiting caller");
+                    let id = end.waiting.remove(&consumer).expect("a waiting caller");
+                    // The cancellation is the outcome.
                     *end.outcomes.entry(consumer).or_default() += 1;
                     end.core.cancel(self.now, id);
                 }
@@ -139,21 +145,21 @@ impl Conversation {
         self.transmit();
     }
 
-    /// A payload that begins with the number of its call.
+    /// Returns a payload that begins with the number of its call.
     fn payload(&mut self, size: usize) -> Vec<u8> {
         self.count += 1;
         [&self.count.to_le_bytes()[..], &vec![0; size]].concat()
     }
 
-    fn request(&mut self, side: usize, size: usize, audience: bool, timeout: u64) {
+    fn request(&mut self, endpoint: usize, size: usize, audience: bool, timeout: u64) {
         let (payload, timeout) = (self.payload(size), Duration::from_millis(timeout));
         let (consumer, payload) = (self.count, Payload::Copied(&payload));
         let by = if size.is_multiple_of(2) { CallOrigin::Handler } else { CallOrigin::Other };
-        let end = &mut self.ends[side];
+        let end = &mut self.endpoints[endpoint];
         let id = if audience {
-            let ask = shared_request(consumer, 1, timeout, &payload);
-            let asked = end.core.request_shared(self.now, &ask, consumer, by);
-            asked.map(|()| ask.id()).map_err(|(refused, _)| refused)
+            let request = shared_request(consumer, 1, timeout, &payload);
+            let asked = end.core.request_shared(self.now, &request, consumer, by);
+            asked.map(|()| request.id()).map_err(|(refused, _)| refused)
         } else {
             end.core.request(self.now, 1, timeout, &payload, consumer, by)
         };
@@ -163,124 +169,125 @@ impl Conversation {
         }
     }
 
-    fn deliver(&mut self, side: usize, suspends: bool) {
-        let Some(frame) = self.wires[side].pop_front() else { return };
-        let header = Frame::decode(&mut frame.clone()).expect("a core sends frames");
-        self.windows[1 - side].arrive(header);
-        let end = &mut self.ends[side];
-        let event = end.core.handle(self.now, frame).expect("an honest side breaks no rule");
+    fn deliver(&mut self, endpoint: usize, suspends: bool) {
+        let Some(frame) = self.wires[endpoint].pop_front() else { return };
+        let header = Frame::decode(&mut frame.clone()).expect("a core sends valid frames");
+        self.windows[1 - endpoint].arrive(header);
+        let end = &mut self.endpoints[endpoint];
+        let event = end.core.handle(self.now, frame).expect("an honest endpoint causes no protocol error");
         match event {
-            Event::Call(called) => {
-                end.core.check_id(called.handler).expect("an id that is not in flight");
-                let number = u64::from_le_bytes(called.payload[..8].try_into().expect("eight bytes"));
-                assert!(number > end.heard, "call {number} came behind {}", end.heard);
-                end.heard = number;
+            Event::Call(call) => {
+                end.core.check_id(call.handler).expect("an id that is not in flight");
+                let number = u64::from_le_bytes(call.payload[..8].try_into().expect("eight bytes"));
+                assert!(number > end.last_received, "call {number} arrived after {}", end.last_received);
+                end.last_received = number;
                 if suspends {
-                    end.core.insert_handler(called.handler, called.handler);
+                    end.core.insert_handler(call.handler, call.handler);
                 }
-                end.open.push(called);
+                end.running.push(call);
             }
             Event::Completed { consumer, .. } => end.outcome(consumer),
-            Event::Cancelled(open) => self.cancelled(side, open),
-            Event::Revoked(id) => self.cancelled(side, HandlerId::Request(id)),
+            Event::Cancelled(running) => self.cancelled(endpoint, running),
+            Event::Revoked(id) => self.cancelled(endpoint, HandlerId::Request(id)),
             Event::Handled => {}
-            other => panic!("an honest side causes no {other:?}"),
+            other => panic!("unexpected event {other:?}"),
         }
     }
 
-    fn cancelled(&mut self, side: usize, open: HandlerId) {
-        let all = &mut self.ends[side].open;
-        if let Some(at) = all.iter().position(|called| called.handler == open) {
-            let called = all.remove(at);
-            self.end(side, &called, Some(FailureCode::Cancelled), 0);
+    fn cancelled(&mut self, endpoint: usize, running: HandlerId) {
+        let all = &mut self.endpoints[endpoint].running;
+        if let Some(at) = all.iter().position(|call| call.handler == running) {
+            let call = all.remove(at);
+            self.end(endpoint, &call, Some(FailureCode::Cancelled), 0);
         }
     }
 
-    fn end(&mut self, side: usize, called: &IncomingCall, failure: Option<FailureCode>, size: usize) {
-        let core = &mut self.ends[side].core;
-        match called.handler {
+    fn end(&mut self, endpoint: usize, call: &IncomingCall, failure: Option<FailureCode>, size: usize) {
+        let core = &mut self.endpoints[endpoint].core;
+        match call.handler {
             HandlerId::Request(id) => {
                 let reply = vec![0; size];
                 let reply = Payload::Copied(&reply);
-                let outcome = failure.map_or(Response::Reply(&reply), |code| Response::Failure(code, "words"));
-                core.respond(self.now, id, called.permit, &outcome);
+                let outcome = failure.map_or(Response::Reply(&reply), |code| Response::Failure(code, "text"));
+                core.respond(self.now, id, call.permit, &outcome);
             }
-            HandlerId::Emit(_) => core.end_emit(called.handler, called.permit),
+            HandlerId::Emit(_) => core.end_emit(call.handler, call.permit),
         }
         self.transmit();
     }
 
     fn advance(&mut self, time: Duration) {
         self.now += time;
-        for side in 0..2 {
-            while self.ends[side].core.next_timeout().is_some_and(|at| at <= self.now) {
-                for (consumer, _) in self.ends[side].core.handle_timeout(self.now) {
-                    self.ends[side].outcome(consumer);
+        for endpoint in 0..2 {
+            while self.endpoints[endpoint].core.next_timeout().is_some_and(|at| at <= self.now) {
+                for (consumer, _) in self.endpoints[endpoint].core.handle_timeout(self.now) {
+                    self.endpoints[endpoint].outcome(consumer);
                 }
                 self.transmit();
             }
         }
     }
 
-    /// Puts on the wires what the cores have written.
+    /// Moves the frames to send onto the wires.
     fn transmit(&mut self) {
-        for side in 0..2 {
-            let mut bytes = self.ends[side].core.outbox().take_all();
+        for endpoint in 0..2 {
+            let mut bytes = self.endpoints[endpoint].core.send_buffer().take_all();
             while let Some(frame) = next_frame(&mut bytes) {
                 assert!(frame.len() <= MAX_FRAME as usize);
-                let header = Frame::decode(&mut frame.clone()).expect("a core sends frames");
-                self.windows[1 - side].send(header, frame.len());
-                self.wires[1 - side].push_back(frame);
+                let header = Frame::decode(&mut frame.clone()).expect("a core sends valid frames");
+                self.windows[1 - endpoint].send(header, frame.len());
+                self.wires[1 - endpoint].push_back(frame);
             }
         }
     }
 
-    /// Lets everything come to its end.
+    /// Delivers frames and ends handlers until nothing is in flight.
     pub(super) fn finish(&mut self) {
         for _ in 0..3_000 {
-            let is_quiet = |end: &End| end.open.is_empty() && end.core.is_idle() && end.core.calls_in_flight() == 0;
-            if self.wires.iter().all(VecDeque::is_empty) && self.ends.iter().all(is_quiet) {
+            let is_idle =
+                |end: &Endpoint| end.running.is_empty() && end.core.is_idle() && end.core.calls_in_flight() == 0;
+            if self.wires.iter().all(VecDeque::is_empty) && self.endpoints.iter().all(is_idle) {
                 return self.assert_ended();
             }
-            for side in 0..2 {
-                self.deliver(side, true);
+            for endpoint in 0..2 {
+                self.deliver(endpoint, true);
                 self.transmit();
-                if self.ends[side].open.is_empty() {
+                if self.endpoints[endpoint].running.is_empty() {
                     continue;
                 }
-                let called = self.ends[side].open.remove(0);
-                self.end(side, &called, None, 0);
+                let call = self.endpoints[endpoint].running.remove(0);
+                self.end(endpoint, &call, None, 0);
             }
             self.advance(Duration::from_millis(10));
         }
-        panic!("it does not come to an end: {:?}", self.ends.each_ref().map(|end| &end.waiting));
+        panic!("the conversation does not end: {:?}", self.endpoints.each_ref().map(|end| &end.waiting));
     }
 
     fn assert_ended(&self) {
-        for end in &self.ends {
+        for end in &self.endpoints {
             assert_eq!(end.waiting, BTreeMap::new(), "no request is left without an outcome");
             assert!(end.outcomes.values().all(|count| *count == 1), "{:?}", end.outcomes);
         }
         self.windows.iter().for_each(Window::assert_free);
     }
 
-    /// The connection breaks.
+    /// Closes both endpoints, as after the loss of the connection.
     pub(super) fn break_off(mut self) {
-        for end in &mut self.ends {
+        for end in &mut self.endpoints {
             let (ended, handlers) = end.core.close();
             for (consumer, _) in ended {
                 end.outcome(consumer);
             }
-            assert!(handlers.len() <= end.open.len());
+            assert!(handlers.len() <= end.running.len());
             assert_eq!(end.waiting, BTreeMap::new(), "no request is left without an outcome");
             assert!(end.outcomes.values().all(|count| *count == 1), "{:?}", end.outcomes);
         }
     }
 }
 
-impl End {
+impl Endpoint {
     fn outcome(&mut self, consumer: u64) {
-        self.waiting.remove(&consumer).expect("only one who waits is told");
+        self.waiting.remove(&consumer).expect("a result for a caller that waits");
         *self.outcomes.entry(consumer).or_default() += 1;
     }
 }

@@ -1,10 +1,10 @@
-//! The window of one direction, seen from the wire alone, and written from `PROTOCOL.md`.
+//! A model of the window of one direction, from the frames alone. It is written from `PROTOCOL.md`.
 
 use std::collections::HashMap;
 
 use crate::{CallId, Frame};
 
-/// What is in flight in one direction.
+/// The calls in flight in one direction.
 pub(super) struct Window {
     calls: u32,
     bytes: u64,
@@ -18,11 +18,13 @@ impl Window {
         Self { calls, bytes: bytes.into(), in_flight_calls: 0, in_flight_bytes: 0, requests: HashMap::new() }
     }
 
-    /// A frame is sent in this direction.
+    /// Records a frame that is sent in this direction.
     pub(super) fn send(&mut self, frame: Frame, length: usize) {
         let length = length as u64;
         match frame {
-            Frame::Request { id, .. } => assert_eq!(self.requests.insert(id, length), None, "an id is used twice"),
+            Frame::Request { id, .. } => {
+                assert_eq!(self.requests.insert(id, length), None, "an id in flight is reused");
+            }
             Frame::Emit { .. } => {}
             _ => return,
         }
@@ -32,23 +34,24 @@ impl Window {
         self.in_flight_bytes += length;
     }
 
-    /// A frame of the other direction arrives at the side that sends in this one.
+    /// Records a frame of the other direction that arrives at the sender of this one.
     pub(super) fn arrive(&mut self, frame: Frame) {
         let (calls, bytes) = match frame {
             Frame::Reply { id } | Frame::Failure { id, .. } => {
-                (1, self.requests.remove(&id).expect("only requests are answered, and once"))
+                (1, self.requests.remove(&id).expect("one reply for each request"))
             }
             Frame::Credit { calls, bytes } => (calls, bytes),
             _ => return,
         };
-        self.in_flight_calls = self.in_flight_calls.checked_sub(calls).expect("no more is given back than was taken");
-        self.in_flight_bytes = self.in_flight_bytes.checked_sub(bytes).expect("no more is given back than was taken");
+        self.in_flight_calls = self.in_flight_calls.checked_sub(calls).expect("at most the used window is returned");
+        self.in_flight_bytes = self.in_flight_bytes.checked_sub(bytes).expect("at most the used window is returned");
     }
 
-    /// Everything has ended. Less than a quarter may be owed, for emits.
+    /// Checks the window after everything has ended. Less than a quarter may be unreturned, for
+    /// emits.
     pub(super) fn assert_free(&self) {
-        assert!(self.requests.is_empty(), "unanswered: {:?}", self.requests);
-        assert!(self.in_flight_calls < (self.calls / 4).max(1), "{} calls are not given back", self.in_flight_calls);
-        assert!(self.in_flight_bytes < (self.bytes / 4).max(1), "{} bytes are not given back", self.in_flight_bytes);
+        assert!(self.requests.is_empty(), "requests without a reply: {:?}", self.requests);
+        assert!(self.in_flight_calls < (self.calls / 4).max(1), "{} calls are not returned", self.in_flight_calls);
+        assert!(self.in_flight_bytes < (self.bytes / 4).max(1), "{} bytes are not returned", self.in_flight_bytes);
     }
 }

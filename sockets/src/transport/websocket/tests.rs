@@ -128,7 +128,7 @@ async fn too_large_message_is_rejected_after_earlier_ones() {
     let [mut client, mut server] = ends(1 << 20);
     send(&mut client, &[Bytes::from_static(b"longer")]).await;
     let error = poll_fn(|cx| server.receiver.poll_receive(cx, 5)).await.unwrap_err();
-    assert_eq!(error.to_string(), "a frame of 6 bytes is over the limit of 5");
+    assert_eq!(error.to_string(), "a frame of 6 bytes exceeds the limit of 5 bytes");
 }
 
 #[tokio::test]

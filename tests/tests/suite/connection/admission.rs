@@ -132,7 +132,7 @@ async fn silent_peer_makes_way_for_a_waiting_client() {
         started.elapsed()
     );
     let text = silent[0].expect_rejected_hello().await;
-    assert!(text.contains("others are waiting"), "{text}");
+    assert!(text.contains("other connections wait"), "{text}");
 }
 
 fn raw_peer<I: sockets::Identity>(server: &Server<I>) -> Raw<DuplexStream> {

@@ -81,7 +81,7 @@ async fn truncated_announcement_is_a_protocol_error() {
         let (mut raw, _) = raw_client(&server).await;
         raw.send(&[&[0x80], &vec![1; length][..]].concat()).await;
         let text = raw.expect_protocol_error().await;
-        assert!(text.contains("cut short"), "{length}: {text}");
+        assert!(text.contains("truncated"), "{length}: {text}");
     }
     healthy.check().await;
 }

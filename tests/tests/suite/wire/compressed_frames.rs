@@ -71,6 +71,6 @@ async fn compressed_frame_needs_the_extension() {
 
     let mut raw = Raw::established(server.local_addr()).await;
     raw.send(&frame).await;
-    assert!(raw.expect_protocol_error().await.contains("unknown kind 0x0b"));
+    assert!(raw.expect_protocol_error().await.contains("unknown frame type 0x0b"));
     healthy.check().await;
 }

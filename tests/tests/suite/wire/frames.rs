@@ -51,10 +51,10 @@ async fn oversized_frame_that_arrives_whole_is_answered() {
 #[tokio::test]
 async fn unknown_frame_type_is_refused() {
     expect_violations(vec![
-        ("kind 0", prefixed(&[0]), "unknown kind 0x00"),
-        ("the first kind that is none", prefixed(&[0x0b]), "unknown kind 0x0b"),
-        ("the last kind that may not be ignored", prefixed(&[0x7f, 1, 2]), "unknown kind 0x7f"),
-        ("a second greeting", prefixed(&client_hello(SETTINGS, &string("ada"))), "unknown kind 0x53"),
+        ("kind 0", prefixed(&[0]), "unknown frame type 0x00"),
+        ("the first kind that is none", prefixed(&[0x0b]), "unknown frame type 0x0b"),
+        ("the last kind that may not be ignored", prefixed(&[0x7f, 1, 2]), "unknown frame type 0x7f"),
+        ("a second greeting", prefixed(&client_hello(SETTINGS, &string("ada"))), "unknown frame type 0x53"),
     ])
     .await;
 }
@@ -74,14 +74,14 @@ async fn malformed_frame_is_refused() {
         ("a failure with code 0", prefixed(&[4, 0, 0]), "code"),
         ("a failure with a code of no version", prefixed(&[4, 0, 12]), "code"),
         ("a failure whose text is not UTF-8", prefixed(&[4, 0, 1, 0xff]), "UTF-8"),
-        ("a cancel with a byte left over", prefixed(&[&cancel(0)[..], &[0]].concat()), "left over"),
+        ("a cancel with a byte left over", prefixed(&[&cancel(0)[..], &[0]].concat()), "trailing bytes"),
         ("a credit of nothing", prefixed(&credit(0, 0)), "calls"),
         ("a credit without bytes", prefixed(&[6, 1]), "bytes"),
         ("a credit of more than 32 bits of calls", prefixed(&credit(1 << 32, 0)), "calls"),
-        ("a credit with a byte left over", prefixed(&[&credit(1, 0)[..], &[0]].concat()), "left over"),
-        ("a heartbeat with a byte left over", prefixed(&[0x81, 0]), "left over"),
+        ("a credit with a byte left over", prefixed(&[&credit(1, 0)[..], &[0]].concat()), "trailing bytes"),
+        ("a heartbeat with a byte left over", prefixed(&[0x81, 0]), "trailing bytes"),
         ("an acknowledgement without a position", prefixed(&[0x82]), "position"),
-        ("an acknowledgement with a byte left over", prefixed(&[0x82, 1, 0]), "left over"),
+        ("an acknowledgement with a byte left over", prefixed(&[0x82, 1, 0]), "trailing bytes"),
         ("a word of skipped bytes without a number", prefixed(&[0x83]), "number of bytes"),
         ("a goodbye without a reason", prefixed(&[10]), "reason"),
         ("a goodbye with a reason of no version", prefixed(&[10, 99]), "reason"),
@@ -92,16 +92,19 @@ async fn malformed_frame_is_refused() {
 
 #[tokio::test]
 async fn server_frame_from_a_client_is_refused() {
-    expect_violations(vec![("ready", prefixed(&[7]), "wrong side"), ("going away", prefixed(&[8]), "wrong side")])
-        .await;
+    expect_violations(vec![
+        ("ready", prefixed(&[7]), "not allowed for the sender"),
+        ("going away", prefixed(&[8]), "not allowed for the sender"),
+    ])
+    .await;
 }
 
 #[tokio::test]
 async fn excess_credit_is_refused() {
     expect_violations(vec![
-        ("calls", prefixed(&credit(1, 0)), "given back"),
-        ("a call and bytes", prefixed(&credit(1, 1)), "given back"),
-        ("all there is", prefixed(&credit(u64::from(u32::MAX), u64::MAX)), "given back"),
+        ("calls", prefixed(&credit(1, 0)), "credit exceeds"),
+        ("a call and bytes", prefixed(&credit(1, 1)), "credit exceeds"),
+        ("all there is", prefixed(&credit(u64::from(u32::MAX), u64::MAX)), "credit exceeds"),
     ])
     .await;
 }

@@ -129,10 +129,10 @@ async fn protocol_error_of_a_server_ends_the_client() {
     let cases: Vec<(&str, Vec<u8>, &str)> = vec![
         ("an empty frame", prefixed(&[]), "empty"),
         ("4 GiB announced", vec![0xff; 4], "limit"),
-        ("an unknown kind", prefixed(&[0x0b]), "unknown kind"),
-        ("a frame of clients", prefixed(&[9]), "wrong side"),
-        ("a second welcome", prefixed(&server_hello(SETTINGS)), "unknown kind"),
-        ("more credit than was taken", prefixed(&credit(1, 1)), "given back"),
+        ("an unknown kind", prefixed(&[0x0b]), "unknown frame type"),
+        ("a frame of clients", prefixed(&[9]), "not allowed for the sender"),
+        ("a second welcome", prefixed(&server_hello(SETTINGS)), "unknown frame type"),
+        ("more credit than was taken", prefixed(&credit(1, 1)), "credit exceeds"),
         ("an id in flight", prefixed(&request(1, WAIT, &[])).repeat(2), "in flight"),
     ];
     for (what, bytes, words) in cases {

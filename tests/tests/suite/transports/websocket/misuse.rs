@@ -108,7 +108,7 @@ async fn peer_sending_after_its_violation_is_disconnected() {
 async fn oversized_message_is_refused_from_its_header() {
     for length in [5 << 20, u64::MAX] {
         let text = violation(&[header(FIN | BINARY, length, 0x80), vec![0; 4]].concat(), 1009).await;
-        assert!(text.contains("over the limit"), "{text}");
+        assert!(text.contains("exceeds the limit"), "{text}");
     }
 }
 
@@ -121,7 +121,7 @@ async fn fragments_share_the_limit_of_one_message() {
     raw.send(&frame(CONTINUATION, &[1; 400])).await;
     raw.send(&frame(CONTINUATION, &[1; 400])).await;
     let text = raw.expect_protocol_error(1009).await;
-    assert!(text.contains("1200 bytes is over the limit of 1000"), "{text}");
+    assert!(text.contains("1200 bytes exceeds the limit of 1000"), "{text}");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! The entries of the fuzz targets in `fuzz`, whose bytes are frames or the choices of a world.
+//! Entry points of the fuzz targets in `fuzz`. Their bytes are frames, or the choices of a world.
 
 use bytes::Bytes;
 
@@ -8,11 +8,11 @@ use crate::{
 };
 use sockets_proto::{Frame, PREFIX};
 
-/// Decodes any bytes as a frame. They are refused, or mean the same when they are encoded again.
+/// Decodes any bytes as a frame. They are rejected, or have the same meaning when encoded again.
 ///
 /// # Panics
 ///
-/// Panics if they do not.
+/// Panics if the meaning differs.
 pub fn decode_frame(bytes: &[u8]) {
     let mut payload = Bytes::copy_from_slice(bytes);
     let Ok(header) = Frame::decode(&mut payload) else { return };
@@ -20,27 +20,28 @@ pub fn decode_frame(bytes: &[u8]) {
         return;
     }
     let again = [&header.header().prefixed(0)[PREFIX..], &payload].concat();
-    assert!(again.len() <= bytes.len(), "a header is as short as it can be");
+    assert!(again.len() <= bytes.len(), "the header is encoded in the shortest form");
     let mut again = Bytes::from(again);
     assert_eq!(Frame::decode(&mut again), Ok(header));
     assert_eq!(again, payload);
 }
 
-/// Simulates a peer that sends any bytes, cut into frames.
+/// Simulates a peer that sends arbitrary bytes as frames.
 pub fn peer_bytes(bytes: &[u8]) {
-    live(bytes, Peers { most: 1, hostile: 100, babble: true, minding: false });
+    run(bytes, Peers { max_links: 1, hostile_percent: 100, garbage: true, keep_alive: false });
 }
 
-/// Simulates two peers that send well-formed frames in any order, to a server that also broadcasts to both.
+/// Simulates two peers that send well-formed frames in any order, to a server that also broadcasts
+/// to both.
 pub fn peer_frames(bytes: &[u8]) {
-    live(bytes, Peers { most: 2, hostile: 100, babble: false, minding: false });
+    run(bytes, Peers { max_links: 2, hostile_percent: 100, garbage: false, keep_alive: false });
 }
 
-fn live(bytes: &[u8], peers: Peers) {
+fn run(bytes: &[u8], peers: Peers) {
     let mut world = World::new(Choices::Given(bytes), peers, false);
-    let habits = world.habits();
+    let step_weights = world.step_weights();
     while !world.choices.are_over() {
-        world.step(&habits);
+        world.step(&step_weights);
     }
     world.finish();
 }
@@ -55,7 +56,7 @@ mod tests {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(128) })]
 
         #[test]
-        fn fuzz_targets_with_random_bytes_hold(bytes in vec(any::<u8>(), 0..600)) {
+        fn fuzz_targets_accept_random_bytes(bytes in vec(any::<u8>(), 0..600)) {
             decode_frame(&bytes);
             peer_bytes(&bytes);
             peer_frames(&bytes);

@@ -1,0 +1,399 @@
+//! The model of resumption: unacknowledged frames, positions, tokens, and the loss of connections.
+
+use bytes::Bytes;
+
+use crate::{
+    endpoint::{Endpoint, Moment, payload_of},
+    engine::Limits,
+    keep_alive,
+    link::{End, Link, Pipe},
+    outgoing::{Message, MessageKind},
+    world::{CLIENT, SERVER, World, limits},
+};
+use sockets_proto::{self as proto, Frame, PREFIX, SendOutcome, Token, Tokens, next_frame};
+
+/// The numbers of bytes that endpoints retain in different worlds; 0 without resumption.
+pub(super) const RETAINED: [usize; 5] = [0, 100, 500, 5_000, 200_000];
+
+/// A frame that was sent and that the peer has not received.
+pub(super) struct Sent {
+    frame: Bytes,
+    volatile: bool,
+    /// The connection was lost, and the frame is not retransmitted.
+    lost: bool,
+}
+
+/// The model of an endpoint's retransmission.
+#[derive(Default)]
+pub(super) struct RetransmitModel {
+    sent: std::collections::VecDeque<Sent>,
+    /// The number of received bytes, and the position of the last acknowledgement for them.
+    received: u64,
+    acknowledged: u64,
+    /// The number of queued bytes, and of transmitted ones.
+    queued: u64,
+    transmitted: u64,
+    /// The length of the last transmission.
+    last: u64,
+    /// The length of the last transmission of new frames.
+    first_transmission: u64,
+    /// The number of the volatile emit that is being queued.
+    volatile: Option<u64>,
+}
+
+/// The resumption tokens of a session, at the server and the client.
+pub(super) struct TokenModel {
+    tokens: Tokens,
+    held: Token,
+    used: Vec<Token>,
+}
+
+impl TokenModel {
+    pub(super) fn new() -> Self {
+        let first = Token::new(1).expect("randomness");
+        Self { tokens: Tokens::new(first.clone()), held: first, used: Vec::new() }
+    }
+
+    /// The client presents its token. The server sends the next one, which the client may not
+    /// receive.
+    fn present(&mut self, is_received: bool) {
+        assert!(self.tokens.verify(&self.held), "the token of the client is invalid");
+        let next = Token::new(1).expect("randomness");
+        self.tokens.rotate(self.held.clone(), next.clone());
+        if is_received {
+            self.used.push(std::mem::replace(&mut self.held, next));
+        }
+    }
+
+    /// The server has received a frame from the client, which confirms the last token.
+    fn confirm(&mut self) {
+        self.tokens.confirm();
+        assert!(!self.used.iter().any(|used| self.tokens.verify(used)), "a used token is valid");
+    }
+}
+
+fn size(frame: &Bytes) -> u64 {
+    (PREFIX + frame.len()) as u64
+}
+
+impl Endpoint {
+    pub(super) fn resumes(&self) -> bool {
+        self.local.retained > 0 && self.peer.retained > 0
+    }
+
+    /// Records a frame that was queued.
+    pub(super) fn record_queued(&mut self, frame: &Bytes, number: Option<u64>) {
+        let volatile = number.is_some() && number == self.retransmit.volatile;
+        self.retransmit.queued += size(frame);
+        self.retransmit.sent.push_back(Sent { frame: frame.clone(), volatile, lost: false });
+    }
+
+    /// Checks an acknowledgement that is sent.
+    pub(super) fn on_ack_sent(&mut self, position: u64) {
+        assert!(self.resumes(), "an acknowledgement without resumption");
+        assert_eq!(position, self.retransmit.received, "exactly the received bytes are acknowledged");
+        self.retransmit.acknowledged = position;
+    }
+
+    /// Records that a frame has arrived at the peer: the next one, unchanged.
+    pub(super) fn on_arrival(&mut self, frame: &Bytes) {
+        let header = Frame::decode(&mut frame.clone());
+        if matches!(header, Ok(Frame::Heartbeat | Frame::Ack { .. })) {
+            return;
+        }
+        let next = self.retransmit.sent.pop_front().expect("a frame for each arrival");
+        match header {
+            Ok(Frame::Skipped { bytes }) => {
+                assert!(next.lost && bytes == size(&next.frame), "only lost frames are skipped");
+            }
+            _ => assert_eq!(next.frame, frame, "frames arrive in order and once"),
+        }
+    }
+
+    /// Records that all queued frames are transmitted.
+    fn record_transmission(&mut self) {
+        let retransmit = &mut self.retransmit;
+        if retransmit.transmitted < retransmit.queued {
+            retransmit.last = retransmit.queued - retransmit.transmitted;
+        }
+        retransmit.transmitted = retransmit.queued;
+    }
+
+    /// Records that all queued frames are transmitted for the first time.
+    pub(super) fn record_first_transmission(&mut self) {
+        let retransmit = &mut self.retransmit;
+        if retransmit.transmitted < retransmit.queued {
+            retransmit.first_transmission = retransmit.queued - retransmit.transmitted;
+        }
+        self.record_transmission();
+    }
+
+    /// Returns the number of retained bytes that do not count against the queue's limit.
+    pub(super) fn retained_limit(&self) -> usize {
+        usize::try_from(self.retransmit.first_transmission).map_or(usize::MAX, |sent| sent.max(self.local.retained))
+    }
+
+    /// Records a protocol error. The core may have counted the invalid frame.
+    pub(super) fn record_protocol_error(&mut self) {
+        self.retransmit.received = self.engine.received();
+    }
+
+    /// Returns the received position after this frame, or `None` if it overflows.
+    fn received_with(&self, header: Frame, length: usize) -> Option<u64> {
+        let bytes = match header {
+            Frame::Skipped { bytes } => bytes,
+            Frame::Heartbeat | Frame::Ack { .. } => 0,
+            _ => (PREFIX + length) as u64,
+        };
+        self.retransmit.received.checked_add(bytes)
+    }
+
+    /// Returns `true` if the position in a frame, and the received position after it, are valid.
+    pub(super) fn is_valid_position(&self, header: Frame, length: usize) -> bool {
+        let is_sent = !matches!(header, Frame::Ack { position } if position > self.retransmit.transmitted);
+        !self.resumes() || is_sent && self.received_with(header, length).is_some()
+    }
+
+    /// Records a received frame.
+    pub(super) fn record_received(&mut self, header: Frame, length: usize) {
+        if self.resumes() {
+            self.retransmit.received = self.received_with(header, length).expect("a checked position");
+        }
+    }
+
+    /// Checks that no acknowledgement is due after a transmission. `alone` states that no other
+    /// frame was sent.
+    pub(super) fn check_acknowledged(&self, alone: bool) {
+        let unacknowledged = self.retransmit.received - self.retransmit.acknowledged;
+        assert!(!self.is_ack_due(alone), "{unacknowledged} bytes are not acknowledged");
+    }
+
+    /// Checks that the endpoint wants to send an acknowledgement that is due.
+    pub(super) fn check_ack_requested(&self) {
+        assert!(
+            self.engine.has_control_frames() || !self.is_ack_due(true),
+            "an acknowledgement is due, but not requested"
+        );
+    }
+
+    fn is_ack_due(&self, alone: bool) -> bool {
+        let retained = self.peer.retained;
+        let threshold = if alone { (retained / 4).min(64 * 1024) } else { (retained / 16).min(4 * 1024) };
+        self.resumes() && self.retransmit.received - self.retransmit.acknowledged >= threshold.max(1) as u64
+    }
+
+    /// Sends a volatile emit. Returns `true` if it was sent.
+    pub(super) fn emit_volatile(&mut self, moment: Moment, size: usize) -> bool {
+        let (number, payload) = (moment.last, payload_of(moment.last, size));
+        let length = 9 + payload.len();
+        let can_send = self.outgoing.can_send(length);
+        match self.engine.emit_volatile(&payload) {
+            SendOutcome::Sent => {
+                assert!(can_send, "a volatile emit is sent although the window is closed");
+                let message =
+                    Message { number, length, kind: MessageKind::Emit, handler: None, evictable: None, is_new: true };
+                self.outgoing.accept(moment.now, message);
+                self.retransmit.volatile = Some(number);
+                self.process_queued(moment.now);
+                true
+            }
+            SendOutcome::Dropped => {
+                let full = self.backlog() >= self.local.queue;
+                assert!(!can_send || full, "a volatile emit is dropped although the window is open");
+                false
+            }
+            SendOutcome::TooLarge { .. } => {
+                assert!(length > self.peer.max_frame as usize, "a frame within the limit is rejected");
+                false
+            }
+            refused => panic!("a volatile emit has the outcome {refused:?}"),
+        }
+    }
+
+    /// Resumes on another connection, with a peer that has received everything up to `position`.
+    /// Checks the retransmitted frames.
+    fn resume(&mut self, moment: Moment, position: u64) {
+        let mut retransmission = self.engine.resume(moment.now, position);
+        self.is_detached = false;
+        self.outgoing.restart(moment.now);
+        if let Some(keep_alive) = &mut self.keep_alive {
+            keep_alive.restart(moment.now);
+        }
+        let frames: Vec<Bytes> = std::iter::from_fn(|| next_frame(&mut retransmission)).collect();
+        let mut unwritten = Vec::new();
+        let mut frames = frames.into_iter();
+        for sent in &mut self.retransmit.sent {
+            let frame = frames.next().expect("a frame for each missing one");
+            let header = Frame::decode(&mut frame.clone()).expect("a core sends valid frames");
+            if sent.volatile {
+                assert_eq!(header, Frame::Skipped { bytes: size(&sent.frame) }, "a volatile frame is skipped");
+                if !std::mem::replace(&mut sent.lost, true) {
+                    let known = self.outgoing.on_credit(1, sent.frame.len() as u64);
+                    assert!(known, "the emit is in flight");
+                }
+            } else {
+                assert_eq!(frame, sent.frame, "a frame is retransmitted unchanged");
+            }
+            unwritten.push((matches!(header, Frame::Emit { .. } | Frame::Request { .. }), PREFIX + frame.len()));
+        }
+        let last = frames.next().expect("an acknowledgement at the end");
+        match Frame::decode(&mut last.clone()) {
+            Ok(Frame::Ack { position }) => self.on_ack_sent(position),
+            other => panic!("{other:?} at the end"),
+        }
+        unwritten.push((false, PREFIX + last.len()));
+        assert!(frames.next().is_none(), "only missing frames are retransmitted");
+        self.set_unwritten(unwritten);
+        self.record_transmission();
+        self.process_queued(moment.now);
+    }
+}
+
+impl Link {
+    fn resumes(&mut self) -> bool {
+        self.ends.iter().all(|end| matches!(end, End::Honest(endpoint) if endpoint.is_open && endpoint.resumes()))
+    }
+
+    /// Records that a frame has arrived at `end`.
+    pub(super) fn on_arrival(&mut self, end: usize, frame: &Bytes) {
+        if let End::Honest(sender) = &mut self.ends[1 - end]
+            && sender.resumes()
+        {
+            sender.on_arrival(frame);
+            if end == SERVER && matches!(Frame::decode(&mut frame.clone()), Ok(Frame::Ack { .. })) {
+                self.tokens.confirm();
+            }
+        }
+    }
+}
+
+impl World<'_> {
+    /// Loses the connection, and both endpoints wait for another. Returns `false` without
+    /// resumption.
+    pub(super) fn detach(&mut self, at: usize) -> bool {
+        let link = &mut self.links[at];
+        if link.is_detached || !link.resumes() {
+            return false;
+        }
+        link.is_detached = true;
+        link.pipes.iter_mut().for_each(Pipe::clear);
+        link.endpoints().for_each(Endpoint::detach);
+        self.log(|| format!("link {at} is detached"));
+        self.count("detached");
+        true
+    }
+
+    /// Reconnects the client. Some server hellos may be lost, without the client's knowledge.
+    pub(super) fn reconnect(&mut self, at: usize) {
+        let link = &mut self.links[at];
+        if !link.is_detached {
+            return;
+        }
+        if link.endpoint(CLIENT).is_none() {
+            // The client has ended, and the server waits in vain.
+            link.is_detached = false;
+            return self.break_connection(at);
+        }
+        // The server may have ended the session, or may be another server.
+        let knows = link.endpoint(SERVER).is_some_and(|server| !server.sent_go_away);
+        if !knows || self.choices.percent(10) || !self.can_resume(at) {
+            return self.reset(at);
+        }
+        self.check_claimed_positions(at);
+        let lost = self.choices.index(3);
+        let moment = self.moment();
+        let link = &mut self.links[at];
+        link.is_detached = false;
+        let [server, client] =
+            [SERVER, CLIENT].map(|end| link.endpoint(end).expect("an open endpoint").retransmit.received);
+        for hello in 0..=lost {
+            link.tokens.present(hello == lost);
+            link.endpoint(SERVER).expect("an open endpoint").resume(moment, client);
+        }
+        link.endpoint(CLIENT).expect("an open endpoint").resume(moment, server);
+        self.log(|| format!("link {at} resumes, after {lost} lost hellos"));
+        self.count("resumed");
+    }
+
+    /// Returns `true` if each endpoint still retains the frames that the other has missed.
+    fn can_resume(&mut self, at: usize) -> bool {
+        let link = &mut self.links[at];
+        let [server, client] = [SERVER, CLIENT].map(|end| {
+            let endpoint = link.endpoint(end).expect("an open endpoint");
+            assert_eq!(endpoint.engine.received(), endpoint.retransmit.received, "received bytes");
+            endpoint.retransmit.received
+        });
+        let mut can = true;
+        for (end, position) in [(SERVER, client), (CLIENT, server)] {
+            let endpoint = link.endpoint(end).expect("an open endpoint");
+            let missing: u64 = endpoint.retransmit.sent.iter().map(|sent| size(&sent.frame)).sum();
+            let possible = endpoint.engine.can_resume(position);
+            let retained = endpoint.retransmit.last.max(endpoint.local.retained as u64);
+            assert!(possible || missing > retained, "{missing} bytes are missing, and not retained");
+            can &= possible;
+        }
+        if !can {
+            self.count("not resumable");
+        }
+        can
+    }
+
+    /// Checks that a session can only be resumed from frame boundaries, whatever position a peer
+    /// claims.
+    fn check_claimed_positions(&mut self, at: usize) {
+        for (end, other) in [(SERVER, CLIENT), (CLIENT, SERVER)] {
+            let link = &mut self.links[at];
+            let position = link.endpoint(other).expect("an open endpoint").retransmit.received;
+            let endpoint = link.endpoint(end).expect("an open endpoint");
+            let sent = usize::try_from(endpoint.retransmit.transmitted - position).expect("few bytes in transit");
+            let mut bytes: Vec<u8> = Vec::new();
+            for sent in &endpoint.retransmit.sent {
+                bytes.extend(u32::try_from(sent.frame.len()).expect("a short frame").to_le_bytes());
+                bytes.extend(&sent.frame);
+            }
+            bytes.truncate(sent);
+            let skipped = self.choices.index(sent + 1);
+            let mut detach = Bytes::from(bytes).split_off(skipped);
+            while next_frame(&mut detach).is_some() {}
+            let endpoint = self.links[at].endpoint(end).expect("an open endpoint");
+            let possible = endpoint.engine.can_resume(position + skipped as u64);
+            assert!(!possible || detach.is_empty(), "a position within a frame is accepted");
+            assert!(possible || skipped > 0, "a valid position is rejected");
+            if !possible {
+                self.count("position within a frame");
+            }
+        }
+    }
+
+    /// Reconnects the client to a server that cannot resume the session.
+    fn reset(&mut self, at: usize) {
+        let server =
+            Limits { retained: RETAINED[self.choices.between(1, 4) as usize], ..limits(&mut self.choices, self.large) };
+        let now = self.now;
+        let link = &mut self.links[at];
+        if let Some(server) = link.endpoint(SERVER) {
+            server.close();
+        }
+        let client = link.endpoint(CLIENT).expect("an open endpoint");
+        let (local, has_keep_alive) = (client.local, client.keep_alive.is_some());
+        client.reset(now, server);
+        let server = Endpoint::new(proto::Role::Server, server, local, true, now);
+        link.ends[SERVER] = End::Honest(Box::new(server));
+        (link.pipes, link.tokens) = (<[Pipe; 2]>::default(), TokenModel::new());
+        (link.is_detached, link.drained) = (false, false);
+        if has_keep_alive {
+            keep_alive::enable(link, now, &mut self.choices);
+        }
+        self.log(|| format!("link {at} is reset"));
+        self.count("reset");
+    }
+
+    pub(super) fn emit_volatile(&mut self, at: usize, end: usize) {
+        let size = self.size();
+        let moment = self.next_moment();
+        let Some(endpoint) = self.links[at].endpoint(end) else { return };
+        let is_sent = endpoint.emit_volatile(moment, size);
+        self.log(|| format!("link {at}: end {end} emits {}, volatile, sent: {is_sent}", moment.last));
+        self.count(if is_sent { "volatile emit" } else { "volatile emit dropped" });
+    }
+}
