@@ -6,7 +6,6 @@ mod check;
 mod errors;
 mod expand;
 mod fallback;
-mod key;
 mod model;
 mod name;
 mod options;

@@ -13,7 +13,7 @@ use syn::{
 use crate::{
     attr::GroupArgs,
     errors::Errors,
-    key::key,
+    name::rules::method_key,
     options::{self, Options},
     overflow::Overflow,
     peel, signature,
@@ -133,7 +133,7 @@ impl Method {
         // methods.
         item.attrs.retain(|attr| !attr.path().is_ident("deprecated"));
         Self {
-            key: key(path, &name),
+            key: method_key(path, &name),
             name,
             ident: item.sig.ident.clone(),
             cfg: select(&item.attrs, &["cfg"]),

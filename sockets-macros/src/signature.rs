@@ -11,8 +11,8 @@ use sha2::{Digest, Sha256};
 use syn::{Expr, ExprLit, ExprPath, GenericArgument, Lit, PathArguments, Type, TypePath, ext::IdentExt};
 
 use crate::{
-    key::first_eight,
     model::{Arg, Kind},
+    name::rules::first_eight_bytes,
     peel::peel,
     types::Reply,
 };
@@ -35,7 +35,7 @@ pub(crate) fn text(args: &[Arg], kind: &Kind) -> String {
 /// Returns the first eight bytes of the text's SHA-256, as a little-endian number. On the wire, 0
 /// means that there is no signature, so a hash of 0 is replaced by 1.
 pub(crate) fn hash(text: &str) -> u64 {
-    first_eight(Sha256::new().chain_update(text)).max(1)
+    first_eight_bytes(Sha256::new().chain_update(text)).max(1)
 }
 
 /// Returns the text of a type, without the parts that do not affect its encoding.

@@ -71,6 +71,13 @@ fn all_errors_are_reported_together() {
     assert_eq!(found.len(), 7, "{found:#?}");
 }
 
+/// The macros and the protocol have to compute the same keys, and accept the same names.
+#[test]
+fn rules_for_names_equal_those_of_protocol_crate() {
+    let protocol = concat!(env!("CARGO_MANIFEST_DIR"), "/../sockets-proto/src/name/rules.rs");
+    assert_eq!(std::fs::read_to_string(protocol).expect("a tree of the repository"), include_str!("name/rules.rs"));
+}
+
 #[test]
 fn methods_with_the_same_key_are_reported() {
     let item = parse_quote!(

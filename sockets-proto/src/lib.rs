@@ -16,6 +16,7 @@ mod error;
 mod event;
 mod evictable;
 mod frame;
+pub mod handshake;
 mod keep_alive;
 pub mod name;
 mod overflow;

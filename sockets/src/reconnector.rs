@@ -218,7 +218,7 @@ impl Reconnector {
             let request = ResumeRequest {
                 token: reconnect_state.token.clone(),
                 received,
-                kept,
+                first_retained: kept,
                 attempt: reconnect_state.attempts,
             };
             (request, reconnect_state.address(attempt))

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     connect_error::AcceptError,
-    handshake::{self, PeerSettings, ReceivedHello, ResumeRequest},
+    handshake::{self, ClientHello, PeerSettings, ResumeRequest},
     peer_label::PeerLabel,
     refusal::Refusal,
     transport::{ConnectInfo, Link, ReceiveError},
@@ -48,7 +48,7 @@ pub(super) async fn establish<I: Identity>(
     }
     let hello = timeout_at(deadline, permit.wait_for_peer(handshake::read_hello(link, &server.limits))).await;
     let Ok(hello) = hello else { return reject_malformed(server, link, TOO_LATE.into(), permit).await };
-    let ReceivedHello { theirs: peer_settings, login, claim: request } =
+    let ClientHello { peer: peer_settings, login, resume: request } =
         hello.unwrap_or_else(|| handshake::evict(link))?;
     let requested = request.clone();
     let decided = tokio::select! {

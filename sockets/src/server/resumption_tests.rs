@@ -60,7 +60,12 @@ async fn resume(server: &Server<u32>, login: u32, token: &Token) -> RawClient {
 /// Returns a request of a client that has received nothing. It is later than all former requests.
 fn request_for(token: &Token) -> ResumeRequest {
     static ATTEMPTS: AtomicU64 = AtomicU64::new(1);
-    ResumeRequest { token: token.clone(), received: 0, kept: 0, attempt: ATTEMPTS.fetch_add(1, Ordering::Relaxed) }
+    ResumeRequest {
+        token: token.clone(),
+        received: 0,
+        first_retained: 0,
+        attempt: ATTEMPTS.fetch_add(1, Ordering::Relaxed),
+    }
 }
 
 impl RawClient {

@@ -127,7 +127,7 @@ impl Session {
     pub(crate) fn check(&self, request: &ResumeRequest) -> Checked {
         let mut state = self.state.lock();
         let checked = self.check_request(&state, request);
-        if checked != Checked::Resumable || state.core.can_resume(request.received, request.kept) {
+        if checked != Checked::Resumable || state.core.can_resume(request.received, request.first_retained) {
             return checked;
         }
         state.close(DisconnectReason::Lost("frames that a peer has missed are not retained any more".into()));
@@ -145,7 +145,7 @@ impl Session {
     /// Returns `true` if both peers retain the frames that the other has missed. While the session
     /// is detached, only the driver's task changes that.
     pub(crate) fn can_resume(&self, request: &ResumeRequest) -> bool {
-        self.state.lock().core.can_resume(request.received, request.kept)
+        self.state.lock().core.can_resume(request.received, request.first_retained)
     }
 
     fn check_request(&self, state: &State, request: &ResumeRequest) -> Checked {

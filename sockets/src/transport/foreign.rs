@@ -2,8 +2,7 @@
 
 use std::fmt::{self, Display};
 
-/// The first bytes of both messages of the handshake, after the length.
-pub(crate) const MAGIC: [u8; 4] = *b"SKTS";
+use sockets_proto::handshake::MAGIC;
 
 /// A protocol other than that of the scheme.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

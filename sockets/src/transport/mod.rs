@@ -45,7 +45,7 @@ pub(crate) use self::{
     acceptor::Acceptor,
     batch::Batch,
     compression::Compression,
-    foreign::{Foreign, MAGIC},
+    foreign::Foreign,
     incoming::Incoming,
     memory::pair as memory_pair,
     messages::{BoxError, over_messages},

@@ -29,7 +29,7 @@ async fn bad_hello_is_answered_with_the_cause() {
         ("a login that does not decode", prefixed(&client_hello(SETTINGS, &[5, b'a'])), "cannot decode the login"),
         ("a login with a byte left over", prefixed(&client_hello(SETTINGS, b"\x03ada!")), "trailing"),
         ("a login that is not UTF-8", prefixed(&client_hello(SETTINGS, b"\x01\xff")), "UTF-8"),
-        ("terms that are cut short", prefixed(&envelope(*b"SKTS", 1, &[1, 1])), "greeting does not decode"),
+        ("terms that are cut short", prefixed(&envelope(*b"SKTS", 1, &[1, 1])), "client hello does not decode"),
         ("terms beyond 32 bits", prefixed(&client_hello([u64::MAX, 1, 1], &string("ada"))), "integer"),
         ("a login longer than its frame", prefixed(&envelope(*b"SKTS", 1, &[1, 1, 1, 5, 0])), "length"),
         ("a body with a byte left over", prefixed(&envelope(*b"SKTS", 1, &left_over)), "trailing"),

@@ -1,0 +1,21 @@
+//! The handshake without I/O: the client hello, the server hello, and their encoding.
+//!
+//! [`ClientHello`] is the first message of a connection and [`ServerHello`] the response to it.
+//! Both are the body of an [`Envelope`], whose form is the same in every version of the protocol.
+
+mod client_hello;
+mod envelope;
+mod extensions;
+mod peer_settings;
+mod resumption;
+mod server_hello;
+#[cfg(test)]
+mod tests;
+
+pub use self::{
+    client_hello::ClientHello,
+    envelope::{Envelope, MAGIC, VERSION},
+    peer_settings::{LocalSettings, PeerSettings},
+    resumption::{ResumeGrant, ResumeRequest, Resumption},
+    server_hello::{Accepted, HelloError, MAX_SERVER_HELLO, ServerHello},
+};
