@@ -1,23 +1,22 @@
 //! Starts the handlers of received calls, and polls each to its first suspension.
 
-use std::{
-    collections::{BTreeSet, VecDeque},
-    mem,
-    sync::Arc,
-    time::Instant,
-};
+use std::{collections::VecDeque, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use futures_util::future::abortable;
 use tokio::time::timeout_at;
 
-use super::{handler_slots::HandlerSlots, rate_limiter::RateLimiter};
+use super::{
+    handler_cache::{CachedHandlers, HandlerCache},
+    handler_slots::HandlerSlots,
+    rate_limiter::RateLimiter,
+};
 use crate::lock::{assert_unlocked, event};
 use crate::{
     clock,
     method::Kind,
     session::{
-        Call, HandlerSlot, Peer, QueuePolicy, Resolved, Responder, Session, SharedPermit, Subscriber, run_suspended,
+        Call, HandlerSlot, Peer, QueuePolicy, Resolved, Responder, Session, SharedPermit, Subscriber, SuspendedHandler,
     },
     transport::Batch,
 };
@@ -38,24 +37,10 @@ pub(super) struct TimeSlice {
     pub(super) until: Instant,
 }
 
-/// The handlers of a key.
-struct KnownKey {
-    resolved: Resolved,
-    /// A handler has suspended. Later handlers get their arguments in a buffer of their own, which
-    /// they may keep for long. The first handler keeps the buffer of the received batch, since its
-    /// arguments are borrowed from it.
-    suspends: bool,
-}
-
 /// Starts handlers in the order in which their calls were received.
 pub(super) struct Dispatcher {
     session: Arc<Session>,
-    /// The handlers by key, as the routes returned them. Keys without a handler are not kept.
-    known: Vec<(u64, Box<KnownKey>)>,
-    /// The version of the routes from which `known` was made.
-    version: u64,
-    /// The keys of methods with handlers that have suspended.
-    suspending: BTreeSet<u64>,
+    handlers: HandlerCache,
     held: VecDeque<HeldCall>,
     /// The last emit, if the time slice ended before all of its handlers had been started.
     unfinished: Option<Box<Unfinished>>,
@@ -66,15 +51,7 @@ pub(super) struct Dispatcher {
 impl Dispatcher {
     pub(super) fn new(session: Arc<Session>) -> Self {
         let rate = RateLimiter::new(session.limits(), clock::now()).map(Box::new);
-        Self {
-            session,
-            known: Vec::new(),
-            version: 0,
-            suspending: BTreeSet::new(),
-            held: VecDeque::new(),
-            unfinished: None,
-            rate,
-        }
+        Self { session, handlers: HandlerCache::new(), held: VecDeque::new(), unfinished: None, rate }
     }
 
     /// Starts the handler of a call, or holds the call: until the gate is open, while the peer does
@@ -189,11 +166,11 @@ impl Dispatcher {
         }
         let call = Call::new(Peer::new(Arc::clone(&self.session)), deadline);
         let key = incoming.key;
-        let known = look_up(&self.session, &mut self.known, &mut self.version, &self.suspending, key);
-        if let (Some(batch), Some(KnownKey { suspends: true, .. })) = (batch, known) {
+        let handlers = self.handlers.get(&self.session, key);
+        if let (Some(batch), Some(CachedHandlers { suspends: true, .. })) = (batch, handlers) {
             incoming.payload = batch.detach(incoming.payload);
         }
-        let resolved = known.map(|known| &known.resolved);
+        let resolved = handlers.map(|handlers| &handlers.resolved);
         let session = &self.session;
         let suspended = match incoming.handler {
             HandlerId::Request(id) => {
@@ -238,46 +215,8 @@ impl Dispatcher {
     }
 
     fn note_suspended(&mut self, key: u64) {
-        let Ok(at) = self.known.binary_search_by_key(&key, |(key, _)| *key) else { return };
-        let known = &mut self.known[at].1;
-        if !mem::replace(&mut known.suspends, true) {
-            // It is kept when routes change, and must not grow with each change.
-            if self.suspending.len() >= self.session.limits().names_per_peer as usize {
-                self.suspending.clear();
-            }
-            self.suspending.insert(key);
-        }
+        self.handlers.record_suspension(key, self.session.limits().names_per_peer as usize);
     }
-}
-
-/// Finds the handlers of a key.
-fn look_up<'a>(
-    session: &Arc<Session>,
-    known: &'a mut Vec<(u64, Box<KnownKey>)>,
-    version: &mut u64,
-    suspending: &BTreeSet<u64>,
-    key: u64,
-) -> Option<&'a KnownKey> {
-    let current = session.routes_version();
-    if *version != current {
-        *version = current;
-        known.clear();
-    }
-    let at = match known.binary_search_by_key(&key, |(key, _)| *key) {
-        Ok(at) => at,
-        Err(at) => {
-            let resolved = session.resolve(key);
-            if resolved.is_empty() {
-                return None;
-            }
-            let suspends = suspending.contains(&key);
-            // A connection calls few methods, and there are many connections.
-            known.reserve_exact(1);
-            known.insert(at, (key, Box::new(KnownKey { resolved, suspends })));
-            at
-        }
-    };
-    Some(&known[at].1)
 }
 
 /// Starts the handler of a request. Returns `true` if it has suspended.
@@ -385,7 +324,7 @@ fn run(
         Subscriber::Listener { listen, .. } => listen.start(responder, slot),
     }
     let Some(future) = slot.poll_once(session) else { return false };
-    let (task, handle) = abortable(run_suspended(Arc::clone(session), key, handler, future));
+    let (task, handle) = abortable(SuspendedHandler::new(Arc::clone(session), key, handler, future).run());
     // It is registered before it can end. It is not spawned under the lock of the session: a
     // runtime that is being dropped drops the handler at once, which answers its call.
     session.suspend(handler, handle);

@@ -1,6 +1,7 @@
 //! The task of a session: it reads, dispatches, writes, keeps time, and closes the connection.
 
 mod dispatch;
+mod handler_cache;
 mod handler_slots;
 mod pause;
 mod rate_limiter;

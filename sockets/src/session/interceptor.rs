@@ -30,7 +30,7 @@ pub(crate) trait Interceptor: Send + Sync {
 }
 
 /// A call or an emit that is about to be sent.
-#[cfg_attr(not(feature = "middleware"), expect(dead_code, reason = "layers look at it"))]
+#[cfg_attr(not(feature = "middleware"), expect(dead_code, reason = "only layers read it"))]
 pub(crate) struct OutgoingCall<'a> {
     pub(crate) callee: Callee<'a>,
     pub(crate) kind: Kind,

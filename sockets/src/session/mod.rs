@@ -74,7 +74,7 @@ pub(crate) use self::{
     routes::{Routes, Subscriber},
     service::ListenerService,
     slow::{SLOW, SlowPermit},
-    suspended::run_suspended,
+    suspended::SuspendedHandler,
     wake_list::WakeList,
 };
 use self::{

@@ -164,6 +164,15 @@ impl Session {
         self.state.lock().core.remove_handler(handler);
     }
 
+    /// Updates the flag that handlers are held, and wakes the first of them when it is cleared.
+    pub(super) fn update_pressure(&self, state: &mut State) {
+        let is_under_pressure = state.is_under_pressure();
+        if self.reply_pressure.swap(is_under_pressure, Ordering::Relaxed) && !is_under_pressure {
+            state.replies.end_pressure();
+            state.notify_capacity();
+        }
+    }
+
     /// Wakes tasks that wait for the session to become idle, if it is idle.
     pub(super) fn notify_if_idle(&self, state: &mut State) {
         if self.peer_drained.load(Ordering::Relaxed) && state.core.is_idle() {
@@ -173,6 +182,13 @@ impl Session {
 }
 
 impl State {
+    /// Returns `true` if the handlers of methods with large replies are held. Either a full queue
+    /// of replies waits, or the session ends since it would hold too many bytes while it is
+    /// detached.
+    pub(super) fn is_under_pressure(&self) -> bool {
+        self.replies.bytes() >= self.core.queue_limit() || self.is_detached() && self.closing.is_some()
+    }
+
     /// Wakes the first emit that waits, if the queue may have become shorter.
     pub(super) fn check_capacity(&mut self) {
         self.queue_has_shrunk();

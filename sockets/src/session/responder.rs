@@ -161,11 +161,11 @@ impl Responder {
     /// Encodes a reply and answers with it. Returns the encoded reply if there is no capacity for
     /// it.
     fn try_reply<R: Serialize>(&self, reply: &R) -> Result<Option<Bytes>, Completed> {
-        let answer = |payload: &Payload<'_>| {
+        let respond = |payload: &Payload<'_>| {
             let is_answered = self.respond(&Response::Reply(payload), QueuePolicy::IfCapacity);
             (!is_answered).then(|| payload.to_bytes())
         };
-        codec::with_scratch(reply, answer).map_err(|error| {
+        codec::with_scratch(reply, respond).map_err(|error| {
             let session = self.call.session();
             let method = session.describe(self.key);
             let error = method.cannot_encode_reply(session.side(), &error, type_name::<R>());

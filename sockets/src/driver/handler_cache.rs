@@ -1,0 +1,67 @@
+//! The handlers of the methods that a peer has called.
+
+use std::{collections::BTreeSet, mem, sync::Arc};
+
+use crate::session::{Resolved, Session};
+
+/// The handlers of the methods that a peer has called, by key.
+pub(super) struct HandlerCache {
+    /// The handlers, as the routes returned them, sorted by key. Keys without a handler are not
+    /// kept.
+    entries: Vec<(u64, Box<CachedHandlers>)>,
+    /// The version of the routes from which `entries` was made.
+    version: u64,
+    /// The keys of methods with handlers that have suspended. They are kept when the routes change.
+    suspending: BTreeSet<u64>,
+}
+
+/// The handlers of a key.
+pub(super) struct CachedHandlers {
+    pub(super) resolved: Resolved,
+    /// A handler has suspended. Later handlers get their arguments in a buffer of their own, which
+    /// they may keep for long. The first handler keeps the buffer of the received batch, since its
+    /// arguments are borrowed from it.
+    pub(super) suspends: bool,
+}
+
+impl HandlerCache {
+    pub(super) fn new() -> Self {
+        Self { entries: Vec::new(), version: 0, suspending: BTreeSet::new() }
+    }
+
+    /// Returns the handlers of a key.
+    pub(super) fn get(&mut self, session: &Arc<Session>, key: u64) -> Option<&CachedHandlers> {
+        let current = session.routes_version();
+        if self.version != current {
+            self.version = current;
+            self.entries.clear();
+        }
+        let at = match self.entries.binary_search_by_key(&key, |(key, _)| *key) {
+            Ok(at) => at,
+            Err(at) => {
+                let resolved = session.resolve(key);
+                if resolved.is_empty() {
+                    return None;
+                }
+                let suspends = self.suspending.contains(&key);
+                // A connection calls few methods, and there are many connections.
+                self.entries.reserve_exact(1);
+                self.entries.insert(at, (key, Box::new(CachedHandlers { resolved, suspends })));
+                at
+            }
+        };
+        Some(&self.entries[at].1)
+    }
+
+    /// Records that a handler of this key has suspended. At most `max_keys` are kept, so that they do
+    /// not grow with each change of the routes.
+    pub(super) fn record_suspension(&mut self, key: u64, max_keys: usize) {
+        let Ok(at) = self.entries.binary_search_by_key(&key, |(key, _)| *key) else { return };
+        if !mem::replace(&mut self.entries[at].1.suspends, true) {
+            if self.suspending.len() >= max_keys {
+                self.suspending.clear();
+            }
+            self.suspending.insert(key);
+        }
+    }
+}
