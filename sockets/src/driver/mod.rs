@@ -33,6 +33,7 @@ use crate::{
     clock,
     contain::contain,
     disconnect_reason::DisconnectReason,
+    handler_context::wake_another_worker,
     session::{Received, SLOW, Session, SlowPermit, WakeList},
     transport::{Batch, Receive, ReceiveError, close_gracefully, wake_after_others},
 };
@@ -144,10 +145,13 @@ impl Driver {
         let (mut now, until) = (began, began + SLICE);
         self.session.prepare(now, cx)?;
         // The permit is held to the end of the time slice.
-        let Poll::Ready(_permit) = self.poll_pause(now, cx) else {
+        let Poll::Ready(permit) = self.poll_pause(now, cx) else {
             self.poll_requested_flush(cx);
             return self.poll_timers(now, false, cx);
         };
+        if permit.is_some() {
+            wake_another_worker();
+        }
         let mut listened = false;
         let has_more = loop {
             if self.has_work(now) {

@@ -11,7 +11,11 @@ use sockets_proto::{HandlerId, clamp_timeout};
 use tokio::{sync::Mutex, time::timeout_at};
 
 use super::{Session, handler_slot::HandlerFuture, held_handler::HeldHandler};
-use crate::{clock::now, disconnect_reason::DisconnectReason, handler_context::run_handler};
+use crate::{
+    clock::now,
+    disconnect_reason::DisconnectReason,
+    handler_context::{run_handler, wake_another_worker},
+};
 
 /// A suspended handler, which a task of its own runs to its end.
 ///
@@ -75,6 +79,7 @@ impl SuspendedHandler {
             if self.is_held() {
                 return None;
             }
+            wake_another_worker();
             permit
         } else {
             None
