@@ -36,7 +36,11 @@ use crate::{
 
 /// The time from which a handler that does not suspend is slow.
 pub(crate) const SLOW: Duration = Duration::from_millis(2);
-/// The time for which a session is slow after its last slow handler.
+/// The time from which a single handler makes its session slow. On a busy machine the system may
+/// interrupt a quick handler for a few milliseconds, so shorter times count only if repeated.
+const VERY_SLOW: Duration = Duration::from_millis(10);
+/// The time for which a session is slow after its last slow handler, and within which a second slow
+/// handler makes it slow.
 const REMEMBERED: Duration = Duration::from_secs(1);
 /// The time after which the handlers that hold permits are stuck, if no permit is granted or
 /// returned.
@@ -51,6 +55,8 @@ static PERMITS: Mutex<Vec<(runtime::Id, Arc<Permits>)>> = Mutex::new(Vec::new())
 /// The state of a session that may be slow, and the queue of its handlers for a permit.
 #[derive(Default)]
 pub(super) struct Slowness {
+    /// The end of the last slow handler, in milliseconds since [`START`]; 0 if there was none.
+    last: AtomicU64,
     /// The end of the slow time, in milliseconds since [`START`]; 0 if it was never slow.
     until: AtomicU64,
     /// One suspended handler at a time waits for a permit. So the number of handlers of a session
@@ -73,7 +79,13 @@ impl Session {
 
 impl Slowness {
     fn record_poll(&self, began: Instant, ended: Instant) {
-        if ended.saturating_duration_since(began) >= SLOW {
+        let time = ended.saturating_duration_since(began);
+        if time < SLOW {
+            return;
+        }
+        let last = self.last.swap(millis(ended).max(1), Ordering::Relaxed);
+        let is_repeated = last != 0 && millis(began) < last + millis_of(REMEMBERED);
+        if time >= VERY_SLOW || is_repeated {
             self.until.store(millis(ended + REMEMBERED).max(1), Ordering::Relaxed);
         }
     }
@@ -95,7 +107,11 @@ impl Slowness {
 }
 
 fn millis(at: Instant) -> u64 {
-    u64::try_from(at.saturating_duration_since(*START).as_millis()).unwrap_or(u64::MAX)
+    millis_of(at.saturating_duration_since(*START))
+}
+
+fn millis_of(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Allows to poll handlers of a slow session.
@@ -257,13 +273,26 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn session_is_slow_after_two_slow_handlers_in_a_second() {
+        let slowness = Slowness::default();
+        let slow_handler = || slowness.record_poll(now(), now() + SLOW);
+        slow_handler();
+        assert!(!slowness.is_slow(), "the system may have interrupted a quick handler");
+        sleep(SLOW + REMEMBERED).await;
+        slow_handler();
+        assert!(!slowness.is_slow(), "the first one was a second before");
+        slow_handler();
+        assert!(slowness.is_slow());
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn handler_needs_no_permit_when_its_session_recovered() {
         let slowness = Slowness::default();
-        slowness.record_poll(now(), now() + SLOW);
+        slowness.record_poll(now(), now() + VERY_SLOW);
         let _held = SlowPermit::try_acquire().expect("a permit");
         let first = slowness.queue.get_or_init(Box::default).lock().await;
         let release = async {
-            sleep(SLOW + REMEMBERED).await;
+            sleep(VERY_SLOW + REMEMBERED).await;
             // The permit is held by a handler that is not stuck.
             Permits::current().record_change();
             drop(first);
