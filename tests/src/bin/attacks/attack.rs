@@ -44,7 +44,7 @@ pub(crate) struct Attack {
     pub(crate) name: &'static str,
     pub(crate) scheme: &'static str,
     /// The number of connections, each on a thread of its own.
-    connections: u32,
+    pub(crate) connections: u32,
     /// Attacks over a single connection until it ends.
     connection: fn(SocketAddr) -> io::Result<()>,
     /// The bytes by which the server's memory may grow.

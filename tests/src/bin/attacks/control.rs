@@ -7,14 +7,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-const THREADS: u32 = 2;
 const PERIOD: Duration = Duration::from_millis(10);
 
-/// Uses the processor for `busy`, distributed evenly over `time`.
-pub(crate) fn run(busy: Duration, time: Duration) {
+/// Uses the processor for `busy`, distributed evenly over `time` and over the threads.
+pub(crate) fn run(busy: Duration, time: Duration, threads: u32) {
     let until = Instant::now() + time;
-    let share = (busy.as_secs_f64() / time.as_secs_f64() / f64::from(THREADS)).min(1.0);
-    let threads: Vec<_> = (0..THREADS)
+    let share = (busy.as_secs_f64() / time.as_secs_f64() / f64::from(threads)).min(1.0);
+    let threads: Vec<_> = (0..threads)
         .map(|_| {
             thread::spawn(move || {
                 while Instant::now() < until {

@@ -68,7 +68,7 @@ fn main() -> ExitCode {
     match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["server", scheme] => server::run(scheme),
         ["attacker", name, address, time] => attack(name, address, millis(time)),
-        ["control", busy, time] => control::run(millis(busy), millis(time)),
+        ["control", busy, time, threads] => control::run(millis(busy), millis(time), threads.parse().unwrap()),
         [] => return measure(FULL, ""),
         ["--quick"] => return measure(QUICK, ""),
         ["--quick", word] => return measure(QUICK, word),
@@ -155,7 +155,8 @@ impl Outcome {
 
             let server = Running::start(attack.scheme);
             let clients = Clients::connect(&server);
-            let attacker = start(&["control", &busy.to_string(), &lifetime.as_millis().to_string()]);
+            let threads = attack.connections.max(2).to_string();
+            let attacker = start(&["control", &busy.to_string(), &lifetime.as_millis().to_string(), &threads]);
             sleep(MARGIN);
             control.push(clients.measure(plan.time));
             wait(attacker);
