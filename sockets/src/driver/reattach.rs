@@ -23,7 +23,7 @@ use crate::{
 };
 use sockets_proto::{CloseReason, Frame, SendBuffer};
 
-/// The number of batches that are still received from a broken connection.
+/// The largest number of batches that are still received from a broken connection.
 const MAX_DRAIN_BATCHES: usize = 64;
 /// The time to wait for each of these batches.
 const DRAIN_TIMEOUT: Duration = Duration::from_millis(5);

@@ -166,7 +166,7 @@ impl Routes {
     }
 
     /// Returns the handlers of emits of `key`, and the handler of its requests. Subscribers of
-    /// `shared` come first. They are left out if a group of this peer has their path.
+    /// `shared` come first. They are omitted if a group of this peer has their path.
     pub(super) fn resolve(&self, shared: &Self, key: u64) -> (Box<[Subscriber]>, Option<Subscriber>) {
         let routes = || self.routes_of(shared, key);
         let subscribers = || routes().flat_map(|route| &route.subscribers);

@@ -17,7 +17,7 @@ pub(super) struct StateLock {
     state: Mutex<State>,
     /// Names the peer in events.
     pub(super) label: PeerLabel,
-    /// Wakes emits and replies that wait for capacity in the outgoing queue.
+    /// Wakes emits and replies that wait for capacity in the send queue.
     pub(super) capacity: Notify,
     /// Wakes tasks that wait for the session to become ready or idle, or for its end.
     pub(super) changed: Notify,

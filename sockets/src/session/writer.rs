@@ -1,4 +1,4 @@
-//! The writer of a session, and the decision which task writes.
+//! The writer of a session, and the choice of the task that writes.
 //!
 //! For a small message, the system call of a write costs more than everything else. Waking another
 //! task to write costs about as much again. So any task may write:
