@@ -215,7 +215,7 @@ async fn undecodable_idle_timeout_is_not_understood() {
     let extensions = [1, 1, 2, 0xff, 0xff];
     raw.send(&envelope(*b"SKTS", 1, &[&encode_settings(SETTINGS)[..], &string("")[..], &extensions].concat())).await;
     let text = raw.expect_rejected_hello().await;
-    assert!(text.contains("silence"), "{text}");
+    assert!(text.contains("keep-alive"), "{text}");
 }
 
 /// Fault 15 of RELIABILITY.md, after the handshake. Heartbeats cannot interrupt a frame.
