@@ -26,7 +26,7 @@ use tokio::time::{sleep, timeout};
 use crate::{
     address::Address,
     connect_error::ConnectError,
-    handshake::{self, Probed},
+    handshake::{self, ProbeResult},
     limits::Limits,
     transport::{ClientOptions, Link, open_at, resolve},
 };
@@ -75,9 +75,9 @@ async fn open_and_probe(
 ) -> Result<Link, ConnectError> {
     let mut link = open_at(address, target, options).await?;
     match handshake::probe(&mut link).await? {
-        Probed::Here => Ok(link),
+        ProbeResult::Available => Ok(link),
         // The server does not know probes: it has responded and closed the connection.
-        Probed::Unknown => open_at(address, target, options).await,
+        ProbeResult::Unsupported => open_at(address, target, options).await,
     }
 }
 

@@ -44,19 +44,19 @@ fn local_settings(limits: &Limits, compression: &Compression) -> LocalSettings {
     }
 }
 
-/// The response to a probe.
-pub(crate) enum Probed {
+/// The result of a probe.
+pub(crate) enum ProbeResult {
     /// The server waits for the client hello.
-    Here,
+    Available,
     /// The server does not support probes, and has closed the connection.
-    Unknown,
+    Unsupported,
 }
 
 /// Tests whether a server responds, without a login.
-pub(crate) async fn probe(link: &mut Link) -> Result<Probed, ConnectError> {
+pub(crate) async fn probe(link: &mut Link) -> Result<ProbeResult, ConnectError> {
     messages(link, MAX_SERVER_HELLO).send(Envelope::probe()).await?;
     let response = receive_response(link).await?;
-    Ok(if ServerHello::is_available(&response) { Probed::Here } else { Probed::Unknown })
+    Ok(if ServerHello::is_available(&response) { ProbeResult::Available } else { ProbeResult::Unsupported })
 }
 
 /// Sends the client hello and waits for the server hello until `deadline`. `resumption` is `None`
@@ -184,7 +184,7 @@ fn describe_too_large(length: usize, limit: usize) -> String {
 
 /// Encodes the acceptance of a client as a frame. The session sends it together with its first
 /// frames.
-pub(crate) fn welcome(
+pub(crate) fn encode_accepted(
     limits: &Limits,
     compression: &Compression,
     granted: Option<&ResumeGrant>,

@@ -318,11 +318,11 @@ async fn resume<I: Identity>(
     token: Token,
 ) -> Result<(), Declined> {
     let inner = Arc::clone(server);
-    let welcome = move |link: Link, grant: &ResumeGrant| {
+    let accept = move |link: Link, grant: &ResumeGrant| {
         let compression = &inner.options.compression;
         // An empty hello is invalid, so the client tries again.
-        let welcome = handshake::welcome(&inner.limits, compression, Some(grant)).unwrap_or_default();
-        (compression.wrap(link, peer_settings.supports_compression), welcome)
+        let hello = handshake::encode_accepted(&inner.limits, compression, Some(grant)).unwrap_or_default();
+        (compression.wrap(link, peer_settings.supports_compression), hello)
     };
     let (declined, outcome) = oneshot::channel();
     let resumed = socket.clone();
@@ -330,8 +330,8 @@ async fn resume<I: Identity>(
         let replaced = resumed.replace_identity(Arc::new(identity));
         hooks::run("drop of an identity", resumed.session().label(), || drop(replaced));
     };
-    let (adopt, welcome) = (Box::new(adopt), Box::new(welcome));
-    socket.session().offer_connection(ResumedConnection { link, request, token, adopt, accept: welcome, declined });
+    let (adopt, accept) = (Box::new(adopt), Box::new(accept));
+    socket.session().offer_connection(ResumedConnection { link, request, token, adopt, accept, declined });
     match outcome.await {
         Ok(declined) => Err(declined),
         // The session has accepted the link.
@@ -349,14 +349,14 @@ fn start<I: Identity>(
     let token = Token::new(number).filter(|_| peer_settings.retransmit_limit.is_some());
     peer_settings.retransmit_limit = peer_settings.retransmit_limit.filter(|_| token.is_some());
     let grant = token.clone().map(|token| ResumeGrant { received: None, token });
-    let welcome = handshake::welcome(&server.limits, &server.options.compression, grant.as_ref())?;
+    let accepted = handshake::encode_accepted(&server.limits, &server.options.compression, grant.as_ref())?;
     let Link { receiver, transmitter, received } =
         server.options.compression.wrap(link, peer_settings.supports_compression);
     let (limits, shared) = (Arc::clone(&server.limits), Arc::clone(&server.routes));
     let label = PeerLabel::Client { session: number, address };
     let routes = Routes::new(limits.names_per_peer as usize).with_interceptor(server.interceptor.clone());
     let session = Session::new(label, transmitter, peer_settings, limits, routes, shared, false);
-    session.send_server_hello(welcome);
+    session.send_server_hello(accepted);
     if let Some(token) = token {
         session.set_token(token);
     }

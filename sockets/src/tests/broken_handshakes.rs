@@ -13,7 +13,7 @@ use tokio::{
 
 use crate::{
     connect_error::{AcceptError, ConnectError},
-    handshake::{read_hello, refuse, send_hello, welcome},
+    handshake::{encode_accepted, read_hello, refuse, send_hello},
     limits::Limits,
     refusal::Refusal,
     transport::{Compression, Link, over_stream},
@@ -93,19 +93,20 @@ fn read_by_client(bytes: &[u8]) -> Result<u32, ConnectError> {
 }
 
 fn server_messages() -> [Vec<u8>; 2] {
-    let welcome = welcome(&Limits::default(), &Compression::default(), None).expect("it can be encoded").into();
+    let accepted =
+        encode_accepted(&Limits::default(), &Compression::default(), None).expect("it can be encoded").into();
     let refusal = bytes_of(async |link| {
         let refused: Result<(), _> = refuse(link, Refusal::new("not today"), false).await;
         assert!(matches!(refused, Err(AcceptError::Refused(_))));
     });
-    [welcome, refusal]
+    [accepted, refusal]
 }
 
 #[test]
 fn complete_messages_are_decoded() {
     assert_eq!(read_by_server(&client_hello(b"a login")).expect("a client hello"), b"a login");
-    let [welcome, refusal] = server_messages();
-    assert_eq!(read_by_client(&welcome).expect("a server hello"), Limits::default().max_frame);
+    let [accepted, refusal] = server_messages();
+    assert_eq!(read_by_client(&accepted).expect("a server hello"), Limits::default().max_frame);
     assert!(
         matches!(read_by_client(&refusal), Err(ConnectError::Refused(received)) if received.message() == "not today")
     );
