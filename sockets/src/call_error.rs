@@ -155,8 +155,8 @@ impl CallError {
     }
 
     /// Returns the bytes of the reply, or the caller's error.
-    pub(crate) fn from_call_result(answer: CallResult) -> Result<bytes::Bytes, Self> {
-        Err(match answer {
+    pub(crate) fn from_call_result(result: CallResult) -> Result<bytes::Bytes, Self> {
+        Err(match result {
             CallResult::Reply(payload) => return Ok(payload),
             CallResult::TimedOut => Self::Timeout,
             CallResult::Overloaded => Self::Overloaded,

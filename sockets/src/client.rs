@@ -355,9 +355,9 @@ impl ClientBuilder {
     ///
     /// As [`connect`](Self::connect).
     pub async fn connect_local<I: Identity>(self, server: &Server<I>) -> Result<Client, ConnectError> {
-        let (ours, theirs) = memory_pair();
-        server.accept_incoming(Incoming::Open(theirs, ConnectInfo::over("memory")));
-        self.connect_by(ConnectTarget::Over(ours)).await
+        let (near, far) = memory_pair();
+        server.accept_incoming(Incoming::Open(far, ConnectInfo::over("memory")));
+        self.connect_by(ConnectTarget::Over(near)).await
     }
 
     async fn connect_by(self, target: ConnectTarget) -> Result<Client, ConnectError> {

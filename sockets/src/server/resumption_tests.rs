@@ -282,11 +282,11 @@ async fn position_within_a_frame_starts_a_new_session() {
 fn offer(socket: &Socket<u32>, token: &Token) -> (Link, oneshot::Receiver<Declined>) {
     let (near, link) = memory_pair();
     let request = request_for(token);
-    let (declined, answer) = oneshot::channel();
+    let (declined, outcome) = oneshot::channel();
     let welcome = Box::new(|link, _: &ResumeGrant| (link, Bytes::new()));
     let (token, adopt) = (Token::new(token.session()).unwrap(), Box::new(|| {}));
     socket.session().offer_connection(ResumedConnection { link, request, token, adopt, accept: welcome, declined });
-    (near, answer)
+    (near, outcome)
 }
 
 #[tokio::test]
