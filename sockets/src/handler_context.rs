@@ -4,6 +4,8 @@ use std::{cell::Cell, sync::Arc};
 
 use sockets_proto::CallOrigin;
 
+use crate::scheduler::release_lifo_slot;
+
 thread_local! {
     static RUNS_HANDLER: Cell<bool> = const { Cell::new(false) };
     /// The address of the session of the running handler or hook, or 0.
@@ -46,69 +48,10 @@ pub(crate) fn call_origin() -> CallOrigin {
     if RUNS_HANDLER.get() { CallOrigin::Handler } else { CallOrigin::Other }
 }
 
-/// Lets another worker run the task that has just been woken, if a handler woke it.
-///
-/// A worker of tokio keeps the last task that it has woken in its LIFO slot, from which other
-/// workers cannot steal. If the handler then blocks its thread, that task waits with it. Spawning a
-/// further task moves it from the slot to the run queue, from which other workers can steal.
-pub(crate) fn release_lifo_slot() {
+/// Lets another worker run the task that has just been woken, if a handler woke it: the handler may
+/// block its thread.
+pub(crate) fn release_woken_task() {
     if RUNS_HANDLER.get() {
-        tokio::spawn(std::future::ready(()));
-    }
-}
-
-/// Wakes another worker, before this one may be blocked.
-///
-/// One worker at a time polls for I/O, and the others sleep without it. If this worker did, and now runs a handler that
-/// blocks it, no worker would notice I/O until the handler ends. A worker that is woken without work polls for I/O.
-pub(crate) fn wake_another_worker() {
-    // The first task goes to the slot from which no worker can steal. The second one moves it to the queue, and that
-    // wakes a worker.
-    for _ in 0..2 {
-        tokio::spawn(std::future::ready(()));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::{net::UdpSocket, sync::mpsc, time::Duration};
-
-    use super::*;
-
-    /// A socket of tokio's and the address that wakes its reader.
-    fn socket() -> (tokio::net::UdpSocket, std::net::SocketAddr) {
-        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-        socket.set_nonblocking(true).unwrap();
-        let address = socket.local_addr().unwrap();
-        (tokio::net::UdpSocket::from_std(socket).unwrap(), address)
-    }
-
-    #[test]
-    fn blocked_worker_leaves_polling_for_io_to_another() {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        let _context = runtime.enter();
-        let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
-        for _ in 0..10 {
-            let ((blocking, blocking_address), (other, other_address)) = (socket(), socket());
-            let (send_started, started) = mpsc::channel();
-            let (send_received, received) = mpsc::channel();
-            let blocked = runtime.spawn(async move {
-                blocking.recv(&mut [0]).await.unwrap();
-                wake_another_worker();
-                send_started.send(()).unwrap();
-                // The worker is blocked until another one has received.
-                received.recv_timeout(Duration::from_secs(10))
-            });
-            runtime.spawn(async move {
-                other.recv(&mut [0]).await.unwrap();
-                send_received.send(()).unwrap();
-            });
-            // Both workers are idle by then. Otherwise the test passes without a reason.
-            std::thread::sleep(Duration::from_millis(20));
-            sender.send_to(&[1], blocking_address).unwrap();
-            started.recv().unwrap();
-            sender.send_to(&[1], other_address).unwrap();
-            runtime.block_on(blocked).unwrap().expect("no worker polled for I/O while one was blocked");
-        }
+        release_lifo_slot();
     }
 }

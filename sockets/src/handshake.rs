@@ -7,16 +7,13 @@ use std::{
     future::poll_fn,
     io,
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
 };
 
 use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
 use futures_util::{FutureExt, Sink, SinkExt, StreamExt};
-use tokio::{
-    task::unconstrained,
-    time::{Instant, timeout_at},
-};
+use tokio::time::{Instant, timeout_at};
 
 use crate::{
     codec::{EncodeError, encode},
@@ -25,6 +22,7 @@ use crate::{
     limits::Limits,
     postcard::Postcard,
     refusal::Refusal,
+    scheduler::poll_unconstrained,
     transport::{Compression, Foreign, Link, ReceiveError, close_gracefully},
 };
 pub(crate) use sockets_proto::handshake::{ClientHello, PeerSettings, ResumeGrant, ResumeRequest, Resumption};
@@ -134,7 +132,8 @@ impl Drop for AbandonGuard<'_> {
             send_buffer.push_header_only(Frame::Close { reason: CloseReason::Closed });
             let transmitter = &mut self.link.transmitter;
             // `drop` cannot wait: bytes that the connection does not accept at once are lost.
-            contain(|| _ = unconstrained(poll_fn(|cx| transmitter.poll_transmit(cx, &mut send_buffer))).now_or_never());
+            let write = poll_fn(|cx| transmitter.poll_transmit(cx, &mut send_buffer));
+            contain(|| _ = poll_unconstrained(write, &mut Context::from_waker(Waker::noop())));
         }
     }
 }

@@ -114,11 +114,13 @@ mod reconnect;
 mod reconnector;
 mod refusal;
 mod registration_error;
+mod scheduler;
 mod server;
 mod session;
 mod stub;
 #[cfg(test)]
 mod tests;
+mod thread_cache;
 #[cfg(feature = "tls")]
 pub mod tls;
 mod transport;

@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::{runtime::Handle, task::coop::consume_budget, time::timeout_at};
+use tokio::{runtime::Handle, time::timeout_at};
 
 use super::{
     BroadcastLog, Member, MemberList, Members, flush_batch::FlushBatch, laggards::Laggards, member_list::shard_of,
@@ -20,6 +20,7 @@ use super::{
 use crate::{
     lock::{Mutex, Notify},
     method::Callee,
+    scheduler::consume_budget,
 };
 use sockets_proto::{PREFIX, SendOutcome};
 

@@ -6,7 +6,7 @@ use tokio::runtime::Handle;
 
 use super::{BroadcastLog, Member, shard_task::ShardTask};
 use crate::{
-    handler_context::release_lifo_slot,
+    handler_context::release_woken_task,
     lock::{Mutex, Notify},
 };
 
@@ -56,7 +56,7 @@ impl<M: Member> Shard<M> {
         // Outside of a runtime the emitter does the work, by dropping the task.
         if let Ok(runtime) = Handle::try_current() {
             runtime.spawn(task.run());
-            release_lifo_slot();
+            release_woken_task();
         }
     }
 }

@@ -2,10 +2,10 @@
 
 use std::{mem, sync::Arc, time::Duration};
 
-use tokio::{task::yield_now, time::sleep};
+use tokio::time::sleep;
 
 use super::{Batch, Member, shard::Shard};
-use crate::clock::now;
+use crate::{clock::now, scheduler::yield_to_others};
 
 /// The pause of a shard after a round with several messages.
 const BUSY_PAUSE: Duration = Duration::from_millis(1);
@@ -37,7 +37,7 @@ impl<M: Member> ShardTask<M> {
             for batch in &self.batches {
                 for members in batch.members().chunks(DELIVERIES_PER_YIELD) {
                     deliver(batch, members, &mut self.needs_write);
-                    yield_now().await;
+                    yield_to_others().await;
                 }
             }
             self.remove_delivered();
@@ -46,14 +46,14 @@ impl<M: Member> ShardTask<M> {
                 member.flush();
                 flushed += 1;
                 if flushed % FLUSHES_PER_YIELD == 0 {
-                    yield_now().await;
+                    yield_to_others().await;
                 }
             }
             self.shard.changed.notify_waiters();
             if messages > 1 {
                 sleep(BUSY_PAUSE).await;
             } else {
-                yield_now().await;
+                yield_to_others().await;
             }
         }
     }

@@ -1,16 +1,14 @@
 //! The slots in which handlers are polled first. The sessions of a thread share them, so that an
 //! idle session holds none.
 
-use std::cell::Cell;
-
-use crate::session::HandlerSlot;
+use crate::{session::HandlerSlot, thread_cache::ThreadCache};
 
 /// The number of slots of a thread. Methods whose keys begin alike share a slot. If they alternate,
 /// its memory is allocated again.
 const KEEP: usize = 32;
 
 thread_local! {
-    static SLOTS: Cell<Option<Box<HandlerSlots>>> = const { Cell::new(None) };
+    static SLOTS: ThreadCache<Box<HandlerSlots>, 1> = const { ThreadCache::new() };
 }
 
 /// The slots of a thread.
@@ -21,13 +19,13 @@ impl HandlerSlots {
     /// Takes the slots from the thread for a batch of calls. If a handler dispatches another batch
     /// meanwhile, that batch gets new slots.
     pub(super) fn take_from_thread() -> Box<Self> {
-        SLOTS.take().unwrap_or_default()
+        SLOTS.with(ThreadCache::take).unwrap_or_default()
     }
 
     /// Returns the slots to the thread.
     pub(super) fn return_to_thread(self: Box<Self>) {
         // Slots that another batch has returned meanwhile are dropped.
-        drop(SLOTS.replace(Some(self)));
+        SLOTS.with(|slots| slots.put(self));
     }
 
     /// Returns the slot of the method with this key.

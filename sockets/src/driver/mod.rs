@@ -33,9 +33,9 @@ use crate::{
     clock,
     contain::contain,
     disconnect_reason::DisconnectReason,
-    handler_context::wake_another_worker,
+    scheduler::{wake_after_others, wake_another_worker},
     session::{Received, SLOW, Session, SlowPermit, WakeList},
-    transport::{Batch, Receive, ReceiveError, close_gracefully, wake_after_others},
+    transport::{Batch, Receive, ReceiveError, close_gracefully},
 };
 use sockets_proto::{Frame, ProtocolError};
 

@@ -15,8 +15,8 @@ use tokio::task::JoinHandle;
 
 use crate::{
     lock::wake,
+    scheduler::{LONGEST_PAUSE, wake_after_others},
     session::SlowPermit,
-    transport::{LONGEST_PAUSE, wake_after_others},
 };
 
 /// A pause. It does not end when the driver's task is woken for other reasons.

@@ -12,12 +12,13 @@ use std::{
 use bytes::Bytes;
 use tokio::time::timeout;
 
-use super::{Driver, SLICE, wake_after_others};
-use crate::lock::{event, in_transport};
+use super::{Driver, SLICE};
 use crate::{
     clock,
     disconnect_reason::DisconnectReason,
     handshake::{PeerSettings, ResumeGrant},
+    lock::{event, in_transport},
+    scheduler::wake_after_others,
     session::{DetachedShare, ResumedConnection, Session},
     transport::{Batch, Discarded, Link, Receive, ReceiveError, Transmit, close_gracefully},
 };

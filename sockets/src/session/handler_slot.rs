@@ -3,16 +3,14 @@
 use std::{
     future::Future,
     panic::{AssertUnwindSafe, catch_unwind},
-    pin::pin,
     sync::Arc,
     task::{Context, Poll, Waker},
 };
 
-use tokio::task::unconstrained;
 use tokio_util::sync::ReusableBoxFuture;
 
 use super::Session;
-use crate::handler_context::run_handler;
+use crate::{handler_context::run_handler, scheduler::poll_unconstrained};
 
 /// Proof that a call has ended. Only [`Responder`](super::Responder) creates it, so the future of a
 /// handler cannot return without it.
@@ -68,8 +66,7 @@ impl HandlerSlot {
         let mut cx = Context::from_waker(Waker::noop());
         // Within tokio's cooperative budget, ready handlers of a large batch would appear
         // suspended.
-        let polled =
-            catch_unwind(AssertUnwindSafe(|| run_handler(session, || pin!(unconstrained(future)).poll(&mut cx))));
+        let polled = catch_unwind(AssertUnwindSafe(|| run_handler(session, || poll_unconstrained(future, &mut cx))));
         match polled {
             Ok(Poll::Ready(_)) => None,
             Ok(Poll::Pending) => self.future.take(),

@@ -31,7 +31,7 @@ use super::Session;
 use crate::{
     clock::now,
     lock::Mutex,
-    transport::{LONGEST_PAUSE, wake_after_others},
+    scheduler::{LONGEST_PAUSE, wake_after_others},
 };
 
 /// The time from which a handler that does not suspend is slow.

@@ -1,9 +1,9 @@
 //! Wake-ups for results, which run without the lock of the session: a waker may run any code.
 
-use std::{cell::Cell, mem, task::Waker};
+use std::{mem, task::Waker};
 
 use super::MultiCallSlot;
-use crate::{contain::contain, lock::wake};
+use crate::{contain::contain, lock::wake, thread_cache::ThreadCache};
 use sockets_proto::CallResult;
 
 /// The capacity up to which the memory of a list is kept.
@@ -11,7 +11,7 @@ const KEEP: usize = 1024;
 
 thread_local! {
     /// The memory of a list. It belongs to the thread, so that idle connections hold none.
-    static SPARE: Cell<Vec<Wakeup>> = const { Cell::new(Vec::new()) };
+    static SPARE: ThreadCache<Vec<Wakeup>, 1> = const { ThreadCache::new() };
 }
 
 /// Wakes the consumer of a result.
@@ -35,7 +35,7 @@ pub(crate) struct WakeList(Vec<Wakeup>);
 
 impl WakeList {
     pub(crate) fn new() -> Self {
-        Self(SPARE.take())
+        Self(SPARE.with(ThreadCache::take).unwrap_or_default())
     }
 
     pub(super) fn add(&mut self, wakeup: Option<Wakeup>) {
@@ -74,7 +74,7 @@ impl Drop for WakeList {
     fn drop(&mut self) {
         self.wake_all();
         if self.0.capacity() <= KEEP {
-            SPARE.set(mem::take(&mut self.0));
+            SPARE.with(|spare| spare.put(mem::take(&mut self.0)));
         }
     }
 }

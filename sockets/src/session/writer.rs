@@ -9,21 +9,19 @@
 //!   callers run first, and then writes for all.
 
 use std::{
-    future::{Future, poll_fn},
+    future::poll_fn,
     io, mem,
-    pin::pin,
     task::{Context, Poll, Waker},
 };
-
-use tokio::task::unconstrained;
 
 use super::{
     Session,
     state_lock::{Deferred, StateGuard},
 };
 use crate::{
-    handler_context::release_lifo_slot,
+    handler_context::release_woken_task,
     lock::{in_transport, is_in_transport},
+    scheduler::poll_unconstrained,
     transport::Transmit,
 };
 use sockets_proto::SendBuffer;
@@ -57,8 +55,8 @@ impl Writer {
     fn poll_write(&mut self) -> Poll<io::Result<()>> {
         let Self { transmitter, outbox, waker, .. } = self;
         // The cooperative budget of a caller or shard must not make the connection appear blocked.
-        let write = unconstrained(poll_fn(|cx| transmitter.poll_transmit(cx, outbox)));
-        let polled = in_transport(|| pin!(write).poll(&mut Context::from_waker(waker)));
+        let write = poll_fn(|cx| transmitter.poll_transmit(cx, outbox));
+        let polled = in_transport(|| poll_unconstrained(write, &mut Context::from_waker(waker)));
         self.is_pending = polled.is_pending();
         polled
     }
@@ -152,7 +150,7 @@ impl Session {
         } else if !state.flush_requested {
             state.request_flush();
             drop(state);
-            release_lifo_slot();
+            release_woken_task();
         }
     }
 

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use sockets_proto::{CallResult, next_frame};
 
-use super::pool::READ_SIZE;
+use super::buffer_pool::READ_SIZE;
 
 /// Whole frames that were received together, and the buffer that they share.
 #[derive(Debug, Default)]

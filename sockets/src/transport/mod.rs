@@ -4,6 +4,7 @@
 
 mod acceptor;
 mod batch;
+mod buffer_pool;
 #[cfg_attr(not(feature = "compression"), path = "no_compression.rs")]
 mod compression;
 mod foreign;
@@ -12,7 +13,6 @@ mod memory;
 mod messages;
 mod open;
 mod options;
-mod pool;
 mod stream;
 #[cfg(feature = "tls")]
 pub(crate) mod tls;
@@ -22,18 +22,14 @@ mod unix;
 pub(crate) mod websocket;
 
 use std::{
-    future::{Future, poll_fn},
+    future::poll_fn,
     io::{self, IoSlice},
-    pin::pin,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
 use bytes::{Bytes, BytesMut};
-use tokio::{
-    task::yield_now,
-    time::{sleep, timeout},
-};
+use tokio::time::{sleep, timeout};
 
 use crate::lock::in_transport;
 use sockets_proto::{ProtocolError, SendBuffer, frame_with_prefix};
@@ -139,19 +135,6 @@ async fn discard(mut poll_part: impl FnMut(&mut Context<'_>) -> Poll<Discarded>)
         sleep(DISCARD_PAUSE).await;
     }
 }
-
-/// Wakes this task after all ready tasks and all tasks for which I/O has arrived.
-///
-/// A task that wakes itself directly runs before the latter: tokio polls for I/O only once in 61
-/// polls of tasks.
-pub(crate) fn wake_after_others(cx: &mut Context<'_>) {
-    let _ = pin!(yield_now()).poll(cx);
-}
-
-/// The maximum wait for [`wake_after_others`].
-///
-/// Its worker thread may be blocked meanwhile while another worker is idle.
-pub(crate) const LONGEST_PAUSE: Duration = Duration::from_millis(2);
 
 /// The number of reads that a connection discards before it pauses.
 const DISCARD_AT_ONCE: u32 = 16;

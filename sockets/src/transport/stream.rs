@@ -11,7 +11,8 @@ use bytes::{BufMut, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::io::poll_read_buf;
 
-use super::{Discarded, Link, Receive, ReceiveError, Transmit, poll_discard, pool, wake_after_others};
+use super::{Discarded, Link, Receive, ReceiveError, Transmit, buffer_pool, poll_discard};
+use crate::scheduler::wake_after_others;
 use sockets_proto::{PREFIX, ProtocolError, SendBuffer, frame_length};
 
 /// The number of chunks in a vectored write.
@@ -46,16 +47,16 @@ impl<R: AsyncRead + Unpin> StreamReceiver<R> {
         let received = self.buffer.len();
         let missing = frame_length(&self.buffer).map_or(0, |length| (PREFIX + length).saturating_sub(received));
         let io = Pin::new(&mut self.io);
-        if missing > pool::READ_SIZE {
+        if missing > buffer_pool::READ_SIZE {
             let step = missing.min(GROW.max(received));
-            pool::grow(&mut self.buffer, step);
+            buffer_pool::grow(&mut self.buffer, step);
             return poll_read_buf(io, cx, &mut (&mut self.buffer).limit(step));
         }
-        if received > pool::READ_SIZE {
+        if received > buffer_pool::READ_SIZE {
             self.buffer.reserve(missing);
             return poll_read_buf(io, cx, &mut (&mut self.buffer).limit(missing));
         }
-        pool::reserve(&mut self.buffer, missing);
+        buffer_pool::reserve(&mut self.buffer, missing);
         poll_read_buf(io, cx, &mut self.buffer)
     }
 }
@@ -66,9 +67,9 @@ impl<R: AsyncRead + Send + Unpin> Receive for StreamReceiver<R> {
             let whole = whole_frames(&self.buffer, max_frame)?;
             if whole > 0 {
                 let batch = self.buffer.split_to(whole).freeze();
-                if self.buffer.is_empty() && whole > pool::READ_SIZE {
+                if self.buffer.is_empty() && whole > buffer_pool::READ_SIZE {
                     // The next frames must not keep the memory of a large frame.
-                    pool::put_large(mem::take(&mut self.buffer), whole);
+                    buffer_pool::put_large(mem::take(&mut self.buffer), whole);
                 }
                 return Poll::Ready(Ok(batch));
             }
@@ -78,7 +79,7 @@ impl<R: AsyncRead + Send + Unpin> Receive for StreamReceiver<R> {
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error.into())),
                 Poll::Pending => {
                     if self.buffer.is_empty() {
-                        pool::put(mem::take(&mut self.buffer));
+                        buffer_pool::put(mem::take(&mut self.buffer));
                     }
                     return Poll::Pending;
                 }
@@ -201,7 +202,7 @@ mod tests {
         assert_eq!(second, [1, 0, 0, 0, 9][..]);
         drop(link);
         assert!(
-            second.try_into_mut().is_ok_and(|buffer| buffer.capacity() <= pool::READ_SIZE),
+            second.try_into_mut().is_ok_and(|buffer| buffer.capacity() <= buffer_pool::READ_SIZE),
             "it has its own buffer"
         );
     }

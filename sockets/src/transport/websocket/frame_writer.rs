@@ -15,14 +15,14 @@ use tungstenite::protocol::{
 };
 
 use super::{
-    super::pool,
+    super::buffer_pool,
     frame::{self, HEADER_MAX, Mask},
 };
 use sockets_proto::{PREFIX, SendBuffer};
 
 /// The number of chunks of a send buffer that are read at once.
 const MAX_SLICES: usize = 32;
-/// The size of a write in bytes if the send buffer holds more than [`pool::READ_SIZE`].
+/// The size of a write in bytes if the send buffer holds more than [`buffer_pool::READ_SIZE`].
 const LARGE_WRITE: usize = 64 * 1024;
 /// The limit of unwritten pongs in bytes. Beyond it, only the latest ping is answered, as RFC 6455,
 /// 5.5.3 allows.
@@ -171,9 +171,9 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
         if send_buffer.is_empty() {
             return Ok(());
         }
-        let capacity = if send_buffer.len() > pool::READ_SIZE { LARGE_WRITE } else { pool::READ_SIZE };
+        let capacity = if send_buffer.len() > buffer_pool::READ_SIZE { LARGE_WRITE } else { buffer_pool::READ_SIZE };
         if self.staged.capacity() == 0 {
-            self.staged = pool::take();
+            self.staged = buffer_pool::take();
         }
         self.staged.reserve(capacity);
         let mut slices = [IoSlice::new(&[]); MAX_SLICES];
@@ -211,7 +211,7 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
         self.written = 0;
         self.staged.clear();
         // An idle connection holds no buffer.
-        pool::put(mem::take(&mut self.staged));
+        buffer_pool::put(mem::take(&mut self.staged));
         Poll::Ready(Ok(()))
     }
 }

@@ -11,7 +11,7 @@ use tokio::io::AsyncRead;
 use tokio_util::io::poll_read_buf;
 
 use super::frame::Mask;
-use crate::transport::pool;
+use crate::transport::buffer_pool;
 use sockets_proto::PREFIX;
 
 /// The minimum growth in bytes of the buffer of a large message. A larger buffer doubles at most: a
@@ -35,7 +35,7 @@ impl Reassembly {
 
     /// Returns `true` if the complete frames are longer than a read.
     pub(super) fn has_large(&self) -> bool {
-        self.complete > pool::READ_SIZE
+        self.complete > buffer_pool::READ_SIZE
     }
 
     pub(super) fn in_message(&self) -> bool {
@@ -56,7 +56,7 @@ impl Reassembly {
     pub(super) fn begin(&mut self) {
         self.in_message = true;
         if self.frames.is_empty() {
-            pool::reserve(&mut self.frames, 0);
+            buffer_pool::reserve(&mut self.frames, 0);
         }
         self.frames.put_bytes(0, PREFIX);
     }
@@ -77,9 +77,9 @@ impl Reassembly {
         mask: &mut Mask,
     ) -> Poll<io::Result<usize>> {
         let start = self.frames.len();
-        if self.frames.capacity() - start < missing.min(pool::READ_SIZE) {
+        if self.frames.capacity() - start < missing.min(buffer_pool::READ_SIZE) {
             let step = missing.min(GROW.max(self.partial_bytes()));
-            pool::grow(&mut self.frames, step);
+            buffer_pool::grow(&mut self.frames, step);
         }
         let read = ready!(poll_read_buf(Pin::new(io), cx, &mut (&mut self.frames).limit(missing)))?;
         mask.apply(&mut self.frames[start..]);
@@ -98,9 +98,9 @@ impl Reassembly {
     pub(super) fn take(&mut self) -> Bytes {
         let complete = mem::take(&mut self.complete);
         let batch = self.frames.split_to(complete).freeze();
-        if self.frames.is_empty() && complete > pool::READ_SIZE {
+        if self.frames.is_empty() && complete > buffer_pool::READ_SIZE {
             // The next messages must not keep the memory of a large message.
-            pool::put_large(mem::take(&mut self.frames), complete);
+            buffer_pool::put_large(mem::take(&mut self.frames), complete);
         }
         batch
     }
@@ -108,7 +108,7 @@ impl Reassembly {
     /// Returns the buffer to the pool while the connection is idle.
     pub(super) fn release_buffer(&mut self) {
         if self.frames.is_empty() {
-            pool::put(mem::take(&mut self.frames));
+            buffer_pool::put(mem::take(&mut self.frames));
         }
     }
 }
@@ -133,7 +133,7 @@ mod tests {
             poll_fn(|cx| messages.poll_read(&mut near, cx, missing, &mut mask)).await.unwrap();
             let (received, allocated) = (messages.message_length(), messages.frames.capacity());
             assert!(
-                allocated <= 2 * (received.max(GROW) + pool::READ_SIZE),
+                allocated <= 2 * (received.max(GROW) + buffer_pool::READ_SIZE),
                 "{allocated} bytes allocated, {received} received"
             );
         }

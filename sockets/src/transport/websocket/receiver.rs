@@ -18,8 +18,11 @@ use super::{
     frame_writer::FrameWriter,
     reassembly::Reassembly,
 };
-use crate::lock::TransportMutex;
-use crate::transport::{Discarded, Receive, ReceiveError, poll_discard, pool, wake_after_others};
+use crate::{
+    lock::TransportMutex,
+    scheduler::wake_after_others,
+    transport::{Discarded, Receive, ReceiveError, buffer_pool, poll_discard},
+};
 use sockets_proto::ProtocolError;
 
 /// The number of reads in a poll without a complete message. A read may hold thousands of control
@@ -170,7 +173,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Receiver<R, W> {
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if let Some(FrameInProgress { kind, missing, mask, .. }) = &mut self.current
             && !kind.is_control()
-            && *missing > pool::READ_SIZE
+            && *missing > buffer_pool::READ_SIZE
             && self.read.is_empty()
         {
             let read = ready!(self.messages.poll_read(&mut self.io, cx, *missing, mask))?;
@@ -178,9 +181,9 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Receiver<R, W> {
             return Poll::Ready(Ok(read));
         }
         if self.read.is_empty() {
-            pool::reserve(&mut self.read, 0);
+            buffer_pool::reserve(&mut self.read, 0);
         } else if self.read.capacity() == self.read.len() {
-            self.read.reserve(pool::READ_SIZE);
+            self.read.reserve(buffer_pool::READ_SIZE);
         }
         poll_read_buf(Pin::new(&mut self.io), cx, &mut self.read)
     }
@@ -189,8 +192,8 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Receiver<R, W> {
     fn release_buffers(&mut self) {
         if self.read.is_empty() {
             // The next user of the buffer gets its whole memory.
-            let _ = self.read.try_reclaim(pool::READ_SIZE);
-            pool::put(mem::take(&mut self.read));
+            let _ = self.read.try_reclaim(buffer_pool::READ_SIZE);
+            buffer_pool::put(mem::take(&mut self.read));
         }
         self.messages.release_buffer();
     }
@@ -247,7 +250,7 @@ impl<R: AsyncRead + Send + Unpin, W: AsyncWrite + Send + Unpin> Receive for Rece
     fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<Discarded> {
         poll_discard(cx, |cx| {
             self.read.clear();
-            pool::reserve(&mut self.read, 0);
+            buffer_pool::reserve(&mut self.read, 0);
             poll_read_buf(Pin::new(&mut self.io), cx, &mut self.read).map(|read| matches!(read, Ok(1..)))
         })
     }

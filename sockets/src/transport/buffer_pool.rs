@@ -1,11 +1,10 @@
 //! Read buffers, shared by the connections of a thread. An idle connection holds none.
 
-use std::{
-    cell::{Cell, RefCell},
-    mem,
-};
+use std::mem;
 
 use bytes::BytesMut;
+
+use crate::thread_cache::ThreadCache;
 
 /// The size of a read in bytes, unless a frame is larger.
 pub(super) const READ_SIZE: usize = 16 * 1024;
@@ -15,15 +14,15 @@ const MAX_POOLED: usize = 4;
 const KEEP_LARGE: usize = 2 * 1024 * 1024;
 
 thread_local! {
-    static BUFFERS: RefCell<Vec<BytesMut>> = const { RefCell::new(Vec::new()) };
+    static BUFFERS: ThreadCache<BytesMut, MAX_POOLED> = const { ThreadCache::new() };
     /// The rest of the buffer of the last large frame. Its memory is reused once no payload refers
     /// to it: new memory costs a page fault for each 4 KiB, which is more than the read itself.
-    static LARGE: Cell<BytesMut> = Cell::new(BytesMut::new());
+    static LARGE: ThreadCache<BytesMut, 1> = const { ThreadCache::new() };
 }
 
 /// Takes an empty buffer from the pool. Its capacity may be smaller than [`READ_SIZE`].
 pub(super) fn take() -> BytesMut {
-    BUFFERS.with_borrow_mut(Vec::pop).unwrap_or_default()
+    BUFFERS.with(ThreadCache::take).unwrap_or_default()
 }
 
 /// Returns an empty buffer to the pool.
@@ -32,11 +31,7 @@ pub(super) fn put(buffer: BytesMut) {
     if buffer.capacity() > READ_SIZE || buffer.capacity() == 0 {
         return;
     }
-    BUFFERS.with_borrow_mut(|buffers| {
-        if buffers.len() < MAX_POOLED {
-            buffers.push(buffer);
-        }
-    });
+    BUFFERS.with(|buffers| buffers.put(buffer));
 }
 
 /// Reserves capacity for at least `missing` bytes. A buffer without memory is taken from the pool.
@@ -57,7 +52,7 @@ pub(super) fn grow(buffer: &mut BytesMut, more: usize) {
     if buffer.capacity() - buffer.len() >= more {
         return;
     }
-    let mut large = LARGE.take();
+    let mut large = LARGE.with(ThreadCache::take).unwrap_or_default();
     if large.try_reclaim(buffer.len() + more) {
         large.extend_from_slice(buffer);
         let mut small = mem::replace(buffer, large);
@@ -71,6 +66,6 @@ pub(super) fn grow(buffer: &mut BytesMut, more: usize) {
 /// Returns the rest of the buffer of a large frame to the pool.
 pub(super) fn put_large(rest: BytesMut, frame: usize) {
     if frame <= KEEP_LARGE {
-        LARGE.set(rest);
+        LARGE.with(|large| large.put(rest));
     }
 }
