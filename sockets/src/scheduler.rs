@@ -53,6 +53,8 @@ pub(crate) fn poll_unconstrained<F: Future>(future: F, cx: &mut Context<'_>) -> 
 ///
 /// A worker keeps that task in its LIFO slot, from which other workers cannot steal. If the current
 /// handler then blocks its thread, the task waits for it. A further task pushes it out of the slot.
+/// Without this, `emit_before_blocking_reaches_another_socket` and
+/// `emit_before_blocking_reaches_a_room` in `tests/tests/suite/slow_peers.rs` fail.
 pub(crate) fn release_lifo_slot() {
     tokio::spawn(std::future::ready(()));
 }

@@ -80,7 +80,7 @@ impl RunOptions {
             }
         }
         let names: Vec<_> = subjects.iter().map(|subject| subject.name).collect();
-        let table = results.markdown(&names, &table::circumstances(self.rounds)?);
+        let table = results.markdown(&names, &table::environment(self.rounds)?);
         print!("{table}");
         if let Some(file) = &self.markdown {
             fs::write(file, &table)?;
