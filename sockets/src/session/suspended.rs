@@ -12,10 +12,7 @@ use tokio::{sync::Mutex, time::timeout_at};
 
 use super::{Session, handler_slot::HandlerFuture, held_handler::HeldHandler};
 use crate::{
-    clock::now,
-    disconnect_reason::DisconnectReason,
-    handler_context::run_handler,
-    scheduler::wake_another_worker,
+    clock::now, disconnect_reason::DisconnectReason, handler_context::run_handler, scheduler::wake_another_worker,
 };
 
 /// A suspended handler, which a task of its own runs to its end.
