@@ -248,7 +248,7 @@ fn ctrl_c_ends_the_server_while_a_vote_is_open() {
     assert_eq!(ada.end().errors, "The chat has ended: the server shut down.\n");
 }
 
-const BROKEN: &str = "* The connection has broken. What you type is sent when there is another.";
+const BROKEN: &str = "* The connection is lost. Your messages are sent after the reconnection.";
 
 #[test]
 fn client_reports_a_server_crash_and_a_new_session() {
