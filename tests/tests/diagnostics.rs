@@ -270,7 +270,7 @@ async fn cancelled_handler_is_counted_and_reported() {
     client.close().await;
     eventually("the server's handler is stopped", || socket.stats().cancelled_handlers == 2).await;
     eventually("the client's handler is stopped", || peer.stats().cancelled_handlers == 1).await;
-    event(&["method=\"Purchases/waits\"", "peer=server", "side=client", "left"]).await;
+    event(&["method=\"Purchases/waits\"", "peer=server", "side=client", "disconnected"]).await;
 }
 
 #[tokio::test]
