@@ -1,6 +1,6 @@
 //! The control protocol, by which a client's process sends commands to its server's process.
 //!
-//! It uses a separate connection, which is not measured. A command and its outcome are one line of
+//! It uses a separate connection, which is not measured. A command and its outcome are a line of
 //! JSON each, also for subjects in other languages.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};

@@ -73,7 +73,7 @@ pub trait Subject: 'static {
     /// Opens a connection. After it has joined the room, `member` is notified of each message.
     fn connect(address: SocketAddr, member: Arc<Member>) -> impl Future<Output = Result<Self::Client>> + Send;
 
-    /// Makes a call, whose handler returns the order.
+    /// Makes a call. Its handler returns the order.
     fn echo(client: &Self::Client, order: Order) -> impl Future<Output = Result<Order>> + Send;
 
     /// Keeps `depth` calls in flight until `stop` is set. Returns the number of calls.
@@ -114,7 +114,7 @@ pub trait Subject: 'static {
         async { bail!("{} does not support rooms", Self::NAME) }
     }
 
-    /// Makes a call with large arguments, whose handler returns the bytes.
+    /// Makes a call with large arguments. Its handler returns the bytes.
     fn large(client: &Self::Client, data: Bytes) -> impl Future<Output = Result<Bytes>> + Send {
         let _ = (client, data);
         async { bail!("{} does not support byte strings", Self::NAME) }

@@ -31,7 +31,8 @@ use crate::{
     workloads::Workload,
 };
 
-/// The number of repetitions. One-time costs, such as the headers of a stream, become negligible.
+/// The number of repetitions. The costs of the start, such as the headers of a stream, become
+/// negligible.
 const REPETITIONS: u64 = 1_000;
 const MESSAGE: usize = 128;
 const TIMEOUT: Duration = Duration::from_mins(1);
@@ -123,8 +124,8 @@ impl Traffic {
         Ok((address, traffic))
     }
 
-    /// Copies one direction. Bytes are counted before they are written, so received bytes are
-    /// always counted.
+    /// Copies a direction. Bytes are counted before they are written, so received bytes are always
+    /// counted.
     async fn copy(
         self: Arc<Self>,
         direction: usize,

@@ -2,8 +2,8 @@
 //!
 //! With the scheduling of the kernel, the size of a batch depends on preemption, and a time slice
 //! depends on the load of the machine. Here a process runs until it is idle, and then waits until
-//! its peer is idle. Time is virtual: it advances by one millisecond between two time slices, and
-//! not within one.
+//! its peer is idle. Time is virtual: it advances by 1 ms between two time slices, and not within a
+//! time slice.
 
 use std::{
     future::Future,

@@ -17,7 +17,7 @@ impl PerPeer {
         self.server <= bound.server && self.client <= bound.client
     }
 
-    /// Returns the change from `baseline`, where 0.01 is one per cent more.
+    /// Returns the change from `baseline`, where 0.01 is 1 per cent more.
     pub fn change_from(self, baseline: Self) -> Self {
         Self { server: self.server / baseline.server - 1.0, client: self.client / baseline.client - 1.0 }
     }

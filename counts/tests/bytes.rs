@@ -60,7 +60,7 @@ impl AsyncWrite for Counted {
     }
 }
 
-/// Connects a client whose bytes are counted.
+/// Connects a client and counts its bytes.
 async fn connected(builder: ClientBuilder) -> (Server, Client, Arc<Bytes>) {
     let (server, _) = server();
     let (near, far) = tokio::io::duplex(1 << 16);

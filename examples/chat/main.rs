@@ -1,4 +1,4 @@
-//! A chat for terminals: run `chat serve` in one terminal, and `chat join NAME` in others.
+//! A chat for terminals: run `chat serve` in a terminal, and `chat join NAME` in further terminals.
 
 #![expect(unreachable_pub, reason = "the modules are written as for separate crates")]
 

@@ -26,7 +26,7 @@ use crate::{
     contract::{BoardServer, Person},
 };
 
-/// Returns a builder whose authentication maps a name to a viewer with an id.
+/// Returns a builder with an authentication that maps a name to a viewer with an id.
 fn server() -> ServerBuilder<Person> {
     let next = AtomicU32::new(1);
     Server::builder()

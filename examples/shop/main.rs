@@ -1,5 +1,5 @@
-//! A shop and four customers in one program, over TCP: requests with typed errors, a subgroup, an
-//! emit and a request to a room, and a disconnect by the server.
+//! A shop and four customers in a single program, over TCP: requests with typed errors, a subgroup,
+//! an emit and a request to a room, and a disconnect by the server.
 //!
 //! The output is the same in each run: each step waits until the step before has been received.
 
@@ -134,7 +134,7 @@ async fn voting(
     drop(cleo);
     dan.next_call().await;
     says("Dan", "is asked and has fallen asleep");
-    // The stream has exactly one result for each member.
+    // The stream has a single result for each member.
     while let Some((socket, vote)) = votes.next().await {
         let outcome = match vote {
             Err(CallError::Disconnected { .. }) => "left before voting",

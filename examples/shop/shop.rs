@@ -55,7 +55,7 @@ impl Shop {
                 }
                 Ok(Player { name: login.name })
             })
-            // One handler for all customers. `connected` serves a handler for each customer.
+            // A handler for all customers together. `connected` serves a handler for each customer.
             .serve(RefundsServer::new(Desk { shop: Arc::clone(self) }))
             .connected(move |socket: Socket<Player>| {
                 let shop = Arc::clone(&shop);

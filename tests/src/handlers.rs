@@ -82,7 +82,7 @@ pub async fn admitting(login: Login) -> Result<Player, Refusal> {
     if login.name.is_empty() { Err(Refusal::new("a player needs a name")) } else { Ok(Player { name: login.name }) }
 }
 
-/// Returns a builder whose sockets are players.
+/// Returns a builder with players as identities.
 pub fn players() -> ServerBuilder<Player> {
     Server::builder().authenticate(admitting)
 }

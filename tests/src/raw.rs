@@ -199,7 +199,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
     pub async fn expect_rejected_hello(&mut self) -> String {
         let answer = self.receive().await.expect("an answer to the client hello");
         assert_eq!(answer[..5], *b"SKTS\x01", "magic and our version come whatever was sent");
-        // The length of the body takes one byte or two.
+        // The length of the body takes a byte or two.
         let body = if answer[5] < 0x80 { &answer[6..] } else { &answer[7..] };
         assert_eq!(body[0], 2, "{answer:?}");
         assert_eq!(self.receive().await, None, "the answer is the last frame");

@@ -141,7 +141,7 @@ pub fn run(test: impl Future<Output = ()>) {
     limited(Builder::new_multi_thread().worker_threads(4), test);
 }
 
-/// Runs a test on one thread, and fails if it hangs.
+/// Runs a test on a single thread, and fails if it hangs.
 pub fn run_on_one_thread(test: impl Future<Output = ()>) {
     limited(&mut Builder::new_current_thread(), test);
 }
@@ -153,7 +153,7 @@ fn limited(builder: &mut Builder, test: impl Future<Output = ()>) {
     ended.expect("the test ends in time");
 }
 
-/// Runs each function over each transport, on several threads and on one.
+/// Runs each function over each transport, on several threads and on a single thread.
 #[macro_export]
 macro_rules! every_transport {
     ($($tests:tt)*) => {

@@ -25,7 +25,7 @@ impl Serialize for Fragile {
     }
 }
 
-/// An identity whose last clone panics when it is dropped.
+/// An identity that panics when its last clone is dropped.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct FragileIdentity(pub Arc<u32>);
 

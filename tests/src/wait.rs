@@ -11,7 +11,7 @@ use tokio::time::{sleep, timeout};
 
 /// The longest time that a test waits for a condition.
 ///
-/// It is shorter than the timeouts of `Limits::default()`. A test that waits for one of them by
+/// It is shorter than the timeouts of `Limits::default()`. A test that waits for such a timeout by
 /// mistake fails.
 pub const PATIENCE: Duration = Duration::from_secs(8);
 

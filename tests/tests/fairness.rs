@@ -1,6 +1,6 @@
-//! Clients whose handlers block the server's threads, on few workers: other clients are served.
+//! Clients with handlers that block the server's threads, on few workers: other clients are served.
 //!
-//! These tests have a process of their own, and run one at a time: they compare the shares of the
+//! These tests have a process of their own, and run in sequence: they compare the shares of the
 //! processor.
 #![allow(clippy::unwrap_used, reason = "a test that unwraps fails there")]
 

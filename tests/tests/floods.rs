@@ -84,7 +84,7 @@ impl Bad for Counting {
     }
 }
 
-/// A server on one thread, whose allocations are counted.
+/// A server on a single thread. The allocations of the thread are counted.
 struct Alone {
     address: SocketAddr,
     counting: Counting,
@@ -153,7 +153,7 @@ impl Alone {
 }
 
 /// Sends the same frames repeatedly, from its own thread, until the test stops it. It reads the
-/// received frames, and counts those that end a call.
+/// received frames, and counts frames that end a call.
 struct Flooder {
     enough: mpsc::Sender<()>,
     /// The number of lots so far.
@@ -168,13 +168,13 @@ struct Flooded {
     goodbye: Option<Vec<u8>>,
 }
 
-/// The number of calls that may be in flight, and of those that are sent at once.
+/// The number of calls that may be in flight, and of calls that are sent at once.
 const WINDOW: usize = 1024;
 const LOT: usize = 128;
 
 impl Flooder {
-    /// `lot` makes the frames of `LOT` calls. `ended` returns the number of calls whose window a
-    /// received frame returns, if the calls need window.
+    /// `lot` makes the frames of `LOT` calls. If the calls need window, `ended` returns the number
+    /// of calls for which a received frame returns the window.
     fn start(
         address: SocketAddr,
         mut lot: impl FnMut(usize) -> Vec<u8> + Send + 'static,
@@ -366,8 +366,8 @@ async fn connection_storm_is_bounded_and_others_are_served() {
     assert!(peak < 4 * BOUND, "{peak} bytes");
 }
 
-/// Few notes of a flood are handled during another client's call: those of a time slice or two, and
-/// not of the 61 polls after which tokio polls I/O if a task wakes itself.
+/// Few notes of a flood are handled during another client's call: the notes of a time slice or two,
+/// and not of the 61 polls after which tokio polls I/O if a task wakes itself.
 #[tokio::test]
 async fn call_waits_for_few_time_slices_of_a_flood() {
     let alone = Alone::start().await;
@@ -401,7 +401,7 @@ async fn flood_of_long_handlers_yields_after_each() {
     let flooder = Flooder::start(alone.address, lot_of(|_| vec![emit(NOTE, &[])]), Some(credited));
     let heard = notes_during_calls(&alone, 1, 40).await;
     flooder.stop();
-    // A call waits for the handler that is running, and for one more if it arrives late.
+    // A call waits for the handler that is running, and for another if it arrives late.
     assert!(heard[heard.len() / 2] <= 2, "{heard:?}");
 }
 
@@ -423,7 +423,7 @@ async fn held_calls_yield_after_each_long_handler() {
         assert_eq!(bad.echo("well").await.as_deref(), Ok("well"));
         calls += usize::from(alone.counting.notes.load(Ordering::Relaxed) > 0);
     }
-    // About one call for each note.
+    // About a call for each note.
     assert!(calls >= 20, "{calls} calls");
 }
 
@@ -468,6 +468,6 @@ async fn many_listeners_are_started_in_time_slices() {
     let frames = [emit(NOTE, &[]), request(0, ECHO, &string("well"))];
     raw.send_bytes(&frames.map(|frame| prefixed(&frame)).concat()).await;
     let calls = calls_until(&alone, raw).await;
-    // About one call for each listener.
+    // About a call for each listener.
     assert!(calls >= 10, "{calls} calls");
 }

@@ -7,10 +7,10 @@ use std::{fs, path::Path, process::Command};
 
 /// The compiler that wrote the expected output. Other versions phrase, order and mark their errors
 /// differently. Change it when you run `TRYBUILD=overwrite cargo test -p sockets-tests --test ui`
-/// with another one.
+/// with another version.
 const EXPECTED_OF: &str = "rustc 1.95.0";
 
-/// Compares the compiler's output with the expected one, if it is of the same version.
+/// Compares the compiler's output with the expected output, if it is of the same version.
 fn compile_fail(files: &str) {
     let output = Command::new("rustc").arg("--version").output().unwrap();
     let version = String::from_utf8(output.stdout).unwrap();
@@ -41,9 +41,8 @@ fn strict_lints_find_nothing_in_generated_code() {
     compile_fail("tests/ui/lints/*.rs");
 }
 
-/// The lint for implementations whose methods return another type than the trait's. Where `async`
-/// is missing in the trait, the method accepts implementations with and without `async`, which
-/// causes this lint.
+/// The lint for methods that return another type than the trait's. Where `async` is missing in the
+/// trait, the method accepts implementations with and without `async`, which causes this lint.
 const LINT: &str = "warning: impl trait in impl method signature does not match trait method signature";
 
 /// Errors of rustc have a code, and ours have none.

@@ -26,7 +26,7 @@ pub struct RunOptions {
     /// The runtime of all workloads. By default, each runs on the runtimes for which it has a goal.
     #[arg(long, value_enum)]
     runtime: Option<Flavour>,
-    /// Runs all workloads with both processes on one core.
+    /// Runs all workloads with both processes on a single core.
     #[arg(long)]
     pinned: bool,
     /// Takes a tenth of the usual time, for a check of all workloads.
@@ -40,7 +40,7 @@ pub struct RunOptions {
     json: Option<PathBuf>,
 }
 
-/// One line of the JSON file.
+/// A line of the JSON file.
 #[derive(Serialize)]
 struct Measured<'a> {
     round: usize,

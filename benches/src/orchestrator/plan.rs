@@ -15,7 +15,7 @@ use crate::{
 pub struct Run {
     pub workload: Workload,
     pub runtime: Flavour,
-    /// `true` if both processes run on one core.
+    /// `true` if both processes run on a single core.
     pub pinned: bool,
 }
 

@@ -22,19 +22,19 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Workload {
-    /// One connection, one call in flight.
+    /// A single connection, a single call in flight.
     Latency,
-    /// One connection, 64 calls in flight.
+    /// A single connection, 64 calls in flight.
     #[value(name = "pipeline-64")]
     #[serde(rename = "pipeline-64")]
     Pipeline64,
-    /// One connection, 512 calls in flight.
+    /// A single connection, 512 calls in flight.
     #[value(name = "pipeline-512")]
     #[serde(rename = "pipeline-512")]
     Pipeline512,
     /// 64 connections with 16 calls in flight each.
     FanIn,
-    /// One connection, a million emits.
+    /// A single connection, a million emits.
     Emit,
     /// A room of 1,000 members, 1,000 messages of 128 bytes; the emitter yields after each.
     BroadcastSteady,

@@ -1,5 +1,5 @@
-//! Breaks the protocol core, one mutation at a time in a copy of this tree, and runs the simulation
-//! to find it.
+//! Breaks the protocol core by a single mutation at a time in a copy of this tree, and runs the
+//! simulation to find it.
 //!
 //! `cargo run -p sockets-tests --bin mutations` prints the seed that finds each mutation.
 //! `mutations WORD` selects the mutations with this word in their names. The list is

@@ -36,7 +36,7 @@ impl RandomClient {
     }
 
     pub(super) async fn run(mut self, stop: CancellationToken) {
-        // The clients connect one after another.
+        // The clients connect in sequence.
         sleep(self.pause.mul_f64(fastrand::f64())).await;
         while !stop.is_cancelled() {
             let handler = Handler { tally: Arc::clone(&self.tally), last: AtomicU64::new(0) };

@@ -33,7 +33,7 @@ pub struct Tally {
     pub lost: Count,
     /// Calls that failed with their connection and were not executed.
     pub not_executed: Count,
-    /// Calls whose handler has started.
+    /// Calls with a started handler.
     pub executed: Count,
     pub emits: Count,
     pub emits_received: Count,
@@ -57,7 +57,7 @@ impl Tally {
         }
     }
 
-    /// Checks that every call has exactly one outcome, and that the server has executed exactly the
+    /// Checks that every call has a single outcome, and that the server has executed exactly the
     /// calls that it must or may have.
     ///
     /// # Panics

@@ -1,5 +1,5 @@
-//! The bytes that a server allocates for a peer. Each test has one thread, whose allocations are
-//! counted.
+//! The bytes that a server allocates for a peer. Each test has a single thread, and counts its
+//! allocations.
 
 use std::{
     sync::{
@@ -175,9 +175,9 @@ fn paused_handler_ends_at_its_deadline() {
     });
 }
 
-/// Ends a session whose handlers are held, although its peer reads a byte a second. The handlers
-/// share one permit, as they may share a lock of the application. `deadline` returns the deadline
-/// of each of them.
+/// Ends a session with paused handlers, although its peer reads a byte a second. The handlers share
+/// a permit, as they may share a lock of the application. `deadline` returns the deadline of each
+/// of them.
 fn check_held_handlers(deadline: impl Fn(u8) -> Duration) {
     let runtime = Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     runtime.block_on(async {
@@ -215,10 +215,11 @@ fn paused_handler_of_a_trickling_reader_ends_its_session() {
     check_held_handlers(|_| Duration::from_secs(600));
 }
 
-/// Each handler is held for less than the limit, and the next one gets the permit at its deadline.
+/// Each handler is paused for less than the limit, and the next handler gets the permit at its
+/// deadline.
 #[test]
 fn handlers_paused_in_succession_end_their_session() {
-    // The first reply is being written, the second one is queued, and the third one waits.
+    // The first reply is being written, the second is queued, and the third waits.
     const REPLIED: u8 = 3;
     check_held_handlers(|id| Duration::from_secs(if id < REPLIED { 600 } else { u64::from(id - REPLIED + 1) * 4 }));
 }

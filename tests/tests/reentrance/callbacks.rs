@@ -59,7 +59,7 @@ pub(crate) fn forget() {
     drop(handles);
 }
 
-/// The number of times that user code of one kind may send messages in a stage. Each message causes
+/// The number of times that user code of a kind may send messages in a stage. Each message causes
 /// more user code.
 const SENDS: u64 = 20;
 

@@ -285,7 +285,8 @@ async fn heartbeats_of_many_connections_are_spread() {
         assert!(after <= Duration::from_secs(20) + SLACK, "{after:?}");
         tenths.insert(after.as_millis() / 100);
     }
-    // Heartbeats at once would share one tenth. Evenly spread over ten seconds, they use a hundred.
+    // Heartbeats at once would share the same tenth of a second. Evenly spread over ten seconds,
+    // they use a hundred tenths.
     assert!(tenths.len() > 90, "200 heartbeats come in {} tenths of a second", tenths.len());
 }
 

@@ -1,6 +1,6 @@
 //! Races of a session's life, in thousands of orders.
 //!
-//! Each seed is one order: it chooses how often each task yields. The seed of a failure is printed,
+//! Each seed is an order: it chooses how often each task yields. The seed of a failure is printed,
 //! and repeats it.
 
 use std::{
@@ -19,7 +19,7 @@ use tokio::task::{JoinSet, yield_now};
 
 const SEEDS: u64 = 1_000;
 
-/// Runs a scenario with each seed, on one thread and with paused time.
+/// Runs a scenario with each seed, on a single thread and with paused time.
 fn play<F: Future<Output = ()>>(scenario: impl Fn(Rng) -> F) {
     for seed in 0..SEEDS {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();

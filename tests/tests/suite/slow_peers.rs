@@ -25,8 +25,7 @@ fn is_prompt(since: Instant) -> bool {
     since.elapsed() < BLOCK / 2
 }
 
-/// Emits far more to a room than the queue of a member holds. If `frozen`, one member reads
-/// nothing.
+/// Emits far more to a room than the queue of a member holds. If `frozen`, a member reads nothing.
 async fn emit_to_healthy_members(limits: Limits, frozen: bool) {
     let server =
         Server::builder().limits(limits).connected(|socket: Socket| async move { socket.join("room") }).build();
@@ -83,7 +82,7 @@ async fn frozen_peer_is_disconnected_after_the_write_timeout() {
     let client = Client::builder().connect_over(io).await.unwrap();
     let socket = server.sockets().pop().unwrap();
     relay.set(Conditions { client_frozen: true, ..Conditions::default() });
-    // The relay holds this one, so that no byte moves when the next one is sent.
+    // The relay holds this message, so that no byte moves when the next message is sent.
     socket.emit("nothing", &()).await.unwrap();
     sleep(Duration::from_millis(50)).await;
     socket.emit("nothing", &vec![0_u8; 200_000]).await.unwrap();
@@ -138,9 +137,9 @@ async fn unread_replies_are_bounded_and_continue_when_read() {
         std::mem::replace(&mut before, encoded.load(Ordering::Relaxed)) == encoded.load(Ordering::Relaxed)
     })
     .await;
-    // A queue, as much again that is being written, one reply of each thread that found capacity at
-    // the same time, and one of each handler that was admitted beside the first queue, and has
-    // encoded its reply in vain.
+    // A queue, and as much again that is being written. Also a reply of each thread that found
+    // capacity at the same time. Also a reply of each handler that was admitted beside the first
+    // queue, and has encoded its reply in vain.
     assert!(before <= 2 * 10 + 4 + 10, "{before} replies have been encoded");
     relay.set(Conditions::default());
     for call in calls {
@@ -148,7 +147,7 @@ async fn unread_replies_are_bounded_and_continue_when_read() {
     }
 }
 
-/// A server whose `block` awaits `first`, reports that it runs, and blocks its thread.
+/// A server. Its method `block` awaits `first`, reports that it runs, and blocks its thread.
 async fn blocking_server<F>(first: impl Fn(Socket) -> F + Clone + Send + Sync + 'static) -> (Server, mpsc::Receiver<()>)
 where
     F: Future<Output = ()> + Send + 'static,
@@ -177,9 +176,9 @@ async fn blocked(running: mpsc::Receiver<()>) -> Instant {
     Instant::now()
 }
 
-/// A worker of tokio's that has just waited for all connections, and then blocks, may do so before
-/// another has taken over the waiting (tokio's issue 4730). So one that is awake is kept here, as a
-/// busy server has it.
+/// A worker of tokio that has just waited for all connections may block before another worker has
+/// taken over the waiting (tokio's issue 4730). So another worker is kept awake here, as on a busy
+/// server.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn blocking_handler_delays_no_other_connection() {
     let (server, running) = blocking_server(|_| async {}).await;

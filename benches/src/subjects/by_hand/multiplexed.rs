@@ -1,8 +1,8 @@
 //! `multiplexed`: the server of `ideal`, with a client in which each call is a separate future.
 //!
 //! Calls are encoded into a common buffer under a short lock. A call's ID is the index of its slot,
-//! which holds its waker and then its reply. One task reads. After encoding, each call decides who
-//! writes:
+//! which holds its waker and then its reply. A task reads. After encoding, each call decides which
+//! task writes:
 //!
 //! - A single call in flight writes the buffer itself, without waiting for another task.
 //! - If the buffer is large, the call also writes it.

@@ -1,12 +1,12 @@
 //! The room of `ideal`: a few tasks, the shards, own the members.
 //!
 //! A shard receives a message once. In each round it appends all received messages to the buffer of
-//! each member, and tries one write. After a round with more than one message it pauses for a
+//! each member, and tries to write once. After a round with several messages it pauses for a
 //! millisecond, so that messages accumulate. A single message is never delayed.
 //!
 //! Within a round, a shard yields periodically. With as many shards as processors, the emitter
-//! would otherwise not run before a message is written to all members, and each round would have
-//! one message.
+//! would otherwise not run before a message is written to all members, and each round would have a
+//! single message.
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering},

@@ -1,8 +1,8 @@
 //! A minimal client of Socket.IO (protocol 5, WebSocket only).
 //!
 //! It makes the server the bottleneck: `rust_socketio`, the published client for Rust, writes each
-//! packet separately. One task reads and writes. It writes all queued packets at once, and passes
-//! replies to their callers in the order of arrival.
+//! packet separately. A single task reads and writes. It writes all queued packets at once, and
+//! passes replies to their callers in the order of arrival.
 
 use std::{
     collections::HashMap,

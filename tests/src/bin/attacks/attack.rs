@@ -39,7 +39,7 @@ const WIDE: usize = (64 << 20) / 32 - 1024;
 /// times.
 const ABANDONED: u32 = 200;
 
-/// One attack.
+/// An attack.
 pub(crate) struct Attack {
     pub(crate) name: &'static str,
     pub(crate) scheme: &'static str,
@@ -153,7 +153,8 @@ fn flood(server: SocketAddr, frame: fn(u64) -> Vec<u8>) -> io::Result<()> {
     }
 }
 
-/// Sends a window of calls whenever the previous one has completed, so that it is never exceeded.
+/// Sends a window of calls whenever the previous calls have completed, so that the window is never
+/// exceeded.
 fn keep_in_flight(server: SocketAddr, frames: fn(u64) -> Vec<Vec<u8>>) -> io::Result<()> {
     let mut peer = Peer::log_in(server)?;
     let batches: Vec<_> = (0..WINDOW / BATCH)
@@ -303,7 +304,7 @@ fn large_signatures(server: SocketAddr) -> io::Result<()> {
     }
 }
 
-/// Claims a received position within the server's first frame.
+/// Requests to resume at a position within the server's first frame.
 fn impossible_claims(server: SocketAddr) -> io::Result<()> {
     let (peer, token) = Peer::log_in_resumable(server)?;
     drop(peer);
@@ -315,7 +316,7 @@ fn impossible_claims(server: SocketAddr) -> io::Result<()> {
 
 fn wide_enums(server: SocketAddr) -> io::Result<()> {
     let mut peer = Peer::log_in(server)?;
-    // Variants without fields, of one byte each, and a pause.
+    // Variants without fields, of a byte each, and a pause.
     let arguments = [&varint(WIDE as u64)[..], &vec![0; WIDE], &varint(500)].concat();
     let call = request(0, DECODE, &arguments);
     loop {
@@ -325,7 +326,8 @@ fn wide_enums(server: SocketAddr) -> io::Result<()> {
     }
 }
 
-/// Sends calls so that each read of the server ends with a small call, whose handler waits.
+/// Sends calls so that each read of the server ends with a small call. The handler of that call
+/// waits.
 fn calls_among_heartbeats(server: SocketAddr) -> io::Result<()> {
     const READ: usize = 16 * 1024;
     let mut peer = Peer::log_in(server)?;

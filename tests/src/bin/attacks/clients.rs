@@ -1,4 +1,4 @@
-//! The honest clients, whose latency is measured.
+//! The honest clients, which measure their latency.
 
 use std::{
     fmt,

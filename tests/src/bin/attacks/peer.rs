@@ -130,8 +130,8 @@ impl Peer {
     fn receive_token(&mut self) -> io::Result<Token> {
         let hello = self.receive()?;
         // Skips magic bytes, version, length of the body and the kind of answer; three settings,
-        // the number of extensions, the ID and the length of the only one, and the size of the
-        // replay buffer; then the flag of a resumption.
+        // the number of extensions, the ID and the length of the only extension, and the size of
+        // the retransmit buffer; then the flag of a resumption.
         let mut rest = &hello[5..];
         take_varint(&mut rest)?;
         rest = rest.get(1..).ok_or(ErrorKind::InvalidData)?;

@@ -15,7 +15,7 @@ use tokio::{runtime::Builder, time::sleep};
 
 const WORKERS: usize = 2;
 
-/// A value of 32 bytes, of which one variant takes a single byte on the wire.
+/// A value of 32 bytes. A variant takes a single byte on the wire.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Wide {
     Empty,

@@ -86,7 +86,7 @@ async fn member(net: Transport, server: &Server) -> Member {
     Member { client, socket, received }
 }
 
-/// A member whose connection carries this many bytes a second.
+/// A member with a connection that carries this number of bytes a second.
 async fn slow_member(net: Transport, server: &Server, bytes_per_second: u32) -> (Member, Relay) {
     let relay = Relay::slow(server.local_addr(), bytes_per_second);
     let received = Received::default();
@@ -110,8 +110,7 @@ fn queue(bytes: u32) -> Limits {
     Limits { outgoing_queue: bytes, ..Limits::default() }
 }
 
-/// Emits these sizes to the room, one after the other, and waits until all members have received
-/// them.
+/// Emits these sizes to the room in sequence, and waits until all members have received them.
 async fn burst(limits: Limits, members: usize, sizes: &[usize]) {
     let server = serve(Transport::Tcp, limits).await;
     let mut all = Vec::new();
@@ -277,7 +276,7 @@ async fn lossy_policies_keep_a_trickling_member() {
     assert!(received.is_sorted(), "{received:?}");
 }
 
-/// Emitters to one room do not wait for the members of another one.
+/// Emitters to a room do not wait for the members of another room.
 #[tokio::test(start_paused = true)]
 async fn lagging_room_delays_no_emitter_of_another_room() {
     let limits = Limits { calls_in_flight: 1, ..queue(1000) };
@@ -405,7 +404,7 @@ async fn broadcast_requests_of_large_arguments_are_answered() {
     }
 }
 
-/// Returns the largest length that is accepted, of those below 2,000.
+/// Returns the largest accepted length below 2,000.
 async fn largest_accepted<F: Future<Output = bool>>(accepts: impl Fn(usize) -> F) -> usize {
     let mut largest = 0;
     for length in 0..2000 {

@@ -1,4 +1,4 @@
-//! Overflow policies: emits to an audience for a member whose queue is full.
+//! Overflow policies: emits to an audience for a member with a full queue.
 
 use std::{
     future::{Future, poll_fn},
@@ -138,7 +138,7 @@ fn live(net: Transport, server: &Server, builder: ClientBuilder, outside: Handle
     });
 }
 
-/// A server with three members that read, and one that does not.
+/// A server with three members that read, and a member that does not read.
 async fn room(net: Transport) -> (Server, Vec<(Client, Received)>, Frozen) {
     let server = Server::builder().limits(limits()).connected(|socket: Socket| async move { socket.join("room") });
     let server = net.serve(server).await;

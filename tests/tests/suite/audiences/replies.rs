@@ -1,4 +1,4 @@
-//! Broadcast requests: exactly one reply of each member, and then the end.
+//! Broadcast requests: a single reply of each member, and then the end.
 
 use std::{
     collections::BTreeMap,
@@ -73,7 +73,7 @@ type Outcomes<T, E> = BTreeMap<String, Result<T, CallError<E>>>;
 /// Longer than several panics need that write their backtraces at once.
 const BEYOND_A_PANIC: Duration = Duration::from_millis(1500);
 
-/// All outcomes, of which each socket has one.
+/// All outcomes: a single outcome for each socket.
 async fn outcomes<T, E, S>(replies: S) -> Outcomes<T, E>
 where
     S: Stream<Item = (Socket<Player>, Result<T, CallError<E>>)> + Unpin,

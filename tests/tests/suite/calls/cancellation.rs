@@ -38,7 +38,7 @@ tcp_and_memory! {
             for n in 0..later {
                 assert_eq!(client.request::<u32>("echo", &n).await, Ok(n));
             }
-            // One reuses the slot of the last of these requests, the other that of the first.
+            // The next requests reuse the slots of the last and of the first of these requests.
             let mut others = [1, 2].map(|n: u32| {
                 let client = &client;
                 Box::pin(async move { client.request::<u32>("gated", &n).await })
@@ -79,7 +79,7 @@ tcp_and_memory! {
         assert_eq!(outcomes, (0..16).map(Ok).collect::<Vec<_>>());
     }
 
-    /// A broadcast request that is refused locally must not affect an open one.
+    /// A broadcast request that is refused locally must not affect an open broadcast request.
     async fn dropped_refused_broadcast_request_cancels_no_other(net: Transport) {
         let server = net.serve(Server::builder()).await;
         let gate = Arc::new(Semaphore::new(0));

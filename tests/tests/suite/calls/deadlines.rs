@@ -90,7 +90,7 @@ impl Rig {
         assert_eq!(self.raw.receive().await.as_deref(), Some(&[7][..]), "Ready");
     }
 
-    /// Sends these frames in one write.
+    /// Sends these frames in a single write.
     async fn send(&mut self, frames: impl IntoIterator<Item = Vec<u8>>) {
         let bytes: Vec<_> = frames.into_iter().flat_map(|frame| prefixed(&frame)).collect();
         self.raw.send_bytes(&bytes).await;
@@ -137,7 +137,7 @@ async fn emit_held_until_overdue_starts_no_handler() {
     assert_eq!(rig.counting.started(), 2);
 }
 
-/// Overdue requests use nothing of a rate of one call a second.
+/// Overdue requests use nothing of a rate of a call a second.
 #[tokio::test(start_paused = true)]
 async fn overdue_requests_use_nothing_of_the_rate() {
     let mut rig = rig(Limits { calls_per_second: Some(1), ..Limits::default() }).await;
@@ -170,7 +170,7 @@ async fn requests_of_one_write_count_from_its_arrival() {
             _ => panic!("{frame:?}"),
         }
     }
-    // A third one starts after 60 ms, a fourth one would after 90 ms.
+    // A third call starts after 60 ms, a fourth would start after 90 ms.
     assert_eq!(rig.counting.started(), 20 - overdue);
     assert!((1..=3).contains(&rig.counting.started()), "{} have started", rig.counting.started());
 }
@@ -183,6 +183,6 @@ async fn emits_of_one_write_count_from_its_arrival() {
     rig.counting.blocks_for.store(30, Ordering::Relaxed);
     rig.send((0..20).map(|_| emit(NOTE, &[])).chain([echo(0, 60_000)])).await;
     rig.expect_reply(0).await;
-    // The request is one of them.
+    // The request is among them.
     assert!((2..=4).contains(&rig.counting.started()), "{} have started", rig.counting.started());
 }

@@ -89,7 +89,7 @@ impl Office {
         self.server.socket(&Player::new("ada")).unwrap()
     }
 
-    /// Both directions, one after the other.
+    /// Both directions in sequence.
     fn peers(&self) -> [Peer; 2] {
         [Peer::clone(&self.client), Peer::clone(&self.socket())]
     }

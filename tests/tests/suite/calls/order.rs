@@ -201,7 +201,7 @@ tcp_and_memory! {
         assert_eq!(client.request::<u32>("bounce", &2_u32).await, Ok(2));
     }
 
-    /// The handlers of each peer emit to the other one, and there are more of them than the window
+    /// The handlers of each peer emit to the other peer. There are more handlers than the window
     /// allows.
     async fn handlers_that_emit_to_their_caller_do_not_deadlock(net: Transport) {
         let received = Received::default();
@@ -227,7 +227,7 @@ tcp_and_memory! {
     }
 }
 
-/// Requests itself from the peer with a smaller depth, and adds one to the reply.
+/// Requests itself from the peer with a smaller depth, and adds 1 to the reply.
 fn bounce(peer: &Peer) {
     let other = peer.clone();
     peer.listen("bounce", move |depth: u32| {

@@ -117,7 +117,7 @@ fn mismatch<T: std::fmt::Debug>(outcome: Result<T, CallError>) -> String {
     }
 }
 
-/// Calls the new group with the stub of the old one.
+/// Calls the new group with the stub of the old group.
 async fn differs(peer: &Peer, counter: &Counter) {
     let shop = old::ShopClient::new(peer);
     let price = mismatch(shop.price("sword").await);

@@ -54,7 +54,7 @@ every_transport! {
 
     /// Lost wake-ups show as a call that takes longer than any scheduler's whim.
     async fn full_small_queues_lose_no_wake_up(net: Transport) {
-        // All 48 requests may wait, of some 22 bytes each, but not one of the larger replies.
+        // All 48 requests may wait, of some 22 bytes each, but none of the larger replies.
         let limits = Limits { calls_in_flight: 48, bytes_in_flight: 8192, outgoing_queue: 2048, ..Limits::default() };
         let server = Server::builder().limits(limits.clone()).serve(WorkServer::new(Worker::default()));
         let server = net.serve(server).await;
@@ -140,7 +140,7 @@ tcp_and_memory! {
         assert!(poll_once(&mut long).is_pending());
         let mut too_much = Box::pin(client.request::<()>("hold", &padding));
         assert!(poll_once(&mut too_much).is_pending());
-        // The window has space for this one, but not before the request above.
+        // The window has space for this request, but not before the request above.
         let mut small = Box::pin(client.request::<u32>("echo", &2_u32));
         assert!(poll_once(&mut small).is_pending());
         let emitted = timeout(Duration::from_secs(2), client.emit("nobody", &())).await;

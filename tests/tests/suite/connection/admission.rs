@@ -1,4 +1,5 @@
-//! The limits of connections and of concurrent handshakes. `limits` tests those of rooms and names.
+//! The limits of connections and of concurrent handshakes. `limits` tests the limits of rooms and
+//! names.
 
 use std::{future::pending, sync::Arc, time::Duration};
 
@@ -90,7 +91,8 @@ async fn concurrent_handshakes_are_limited() {
     let url = format!("tcp://{}", server.local_addr());
     let slow = (0..3).map(|_| tokio::spawn(Client::builder().auth(Login::new("slow")).connect_to_url(&url)));
     let slow: Vec<_> = slow.collect();
-    // The server is authenticating these clients, so they are not disconnected for a waiting one.
+    // The server is authenticating these clients, so they are not disconnected for a waiting
+    // client.
     let mut quick = tokio::spawn(Client::builder().auth(Login::new("ada")).connect_to_url(&url));
     assert!(timeout(Duration::from_millis(1500), &mut quick).await.is_err(), "there is no place for a fourth");
     gate.add_permits(1);
@@ -145,7 +147,7 @@ fn raw_peer<I: sockets::Identity>(server: &Server<I>) -> Raw<DuplexStream> {
 async fn silent_peers_delay_others_by_a_second_per_batch() {
     const SILENT: u32 = 1000;
     const PLACES: u32 = 100;
-    // Less than the peers need one after another, and more than they need in batches.
+    // Less than the peers need in sequence, and more than they need in batches.
     let limits = Limits { handshakes: PLACES, ..Limits::default() };
     let patient = Limits { authentication: Duration::from_secs(60), ..Limits::default() };
     let server = players().limits(limits).build();

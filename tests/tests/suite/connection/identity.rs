@@ -1,4 +1,4 @@
-//! The identity of a session is the one that authentication returned last.
+//! The identity of a session is the last that authentication returned.
 
 use std::{
     hash::{Hash, Hasher},

@@ -24,7 +24,7 @@ const PAUSE: Duration = Duration::from_secs(3600);
 /// The outcome of the `connected` hook for a session, counted from 0.
 type Outcome = fn(u32) -> Result<(), Refusal>;
 
-/// Returns a server whose hook has this outcome for each session. It listens to "ping".
+/// Returns a server. Its hook has this outcome for each session. It listens to "ping".
 async fn server(outcome: Outcome) -> Server {
     let sessions = AtomicU32::new(0);
     let connected = move |socket: Socket| {

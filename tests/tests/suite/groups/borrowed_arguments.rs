@@ -70,7 +70,7 @@ async fn connected() -> (Server, Client, FilesClient) {
     (server, client, files)
 }
 
-/// Asserts that the ranges follow each other, with a length between each two: all lie in one
+/// Asserts that the ranges follow each other, with a length between each two: all lie in the same
 /// message.
 fn assert_adjacent(ranges: &[Addresses], lengths: &[usize]) {
     let found: Vec<_> = ranges.iter().map(ExactSizeIterator::len).collect();

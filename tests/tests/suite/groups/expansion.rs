@@ -221,7 +221,7 @@ async fn method_attributes_defaults_and_bounds_are_kept() {
     assert_eq!(stub.call_by_path(7).await.unwrap(), 7);
 
     stub.counted(3).await.unwrap();
-    // Calls of one peer start in order, so the emit has been handled when the reply arrives.
+    // Calls of a peer start in order, so the emit has been handled when the reply arrives.
     stub.which().await.unwrap();
     assert_eq!(desk.counted.load(Ordering::Relaxed), 3);
 }

@@ -56,7 +56,7 @@ async fn pair(net: Transport) -> (Server<Player>, Client, Socket<Player>) {
 async fn hear(client: &Client, receives: &mut UnboundedReceiver<String>, item: &str) -> Vec<String> {
     let purchases = PurchasesClient::new(client);
     purchases.viewed(item).await.unwrap();
-    // These handlers end before the next one starts, so all listeners have received the emit.
+    // These handlers end before the next handler starts, so all listeners have received the emit.
     purchases.buy("anything", 1).await.ok();
     let mut all: Vec<_> = std::iter::from_fn(|| receives.try_recv().ok()).collect();
     all.sort_unstable();

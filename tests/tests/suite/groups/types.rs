@@ -143,7 +143,7 @@ fn stubs_in_fields(client: &Client, socket: &Socket<Player>, server: &Server<Pla
     [fields(PurchasesClient::new(client)), fields(PurchasesClient::new(socket))]
 }
 
-/// `?` in a function whose errors are boxed.
+/// `?` in a function that returns boxed errors.
 #[allow(dead_code, reason = "only the types matter")]
 async fn errors_go_through_the_question_mark(client: &Client) -> Result<Receipt, Box<dyn Error + Send + Sync>> {
     PurchasesClient::new(client).viewed("sword").await?;

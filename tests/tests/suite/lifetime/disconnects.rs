@@ -35,7 +35,8 @@ every_transport! {
 }
 
 tcp_and_memory! {
-    /// Broadcasts wait for window in the session, and emits to one socket wait in their emitter.
+    /// Broadcasts wait for window in the session, and emits to a single socket wait in their
+    /// emitter.
     async fn disconnect_arrives_after_broadcasts_with_a_small_window(net: Transport) {
         let server = net.serve(Server::builder()).await;
         let received = Arc::new(AtomicUsize::new(0));

@@ -238,7 +238,7 @@ tcp_and_memory! {
     }
 }
 
-/// A stream whose owner is counted.
+/// A stream with an `Arc` that shows whether the stream has been dropped.
 struct Held(DuplexStream, #[expect(dead_code, reason = "counted by its clones")] Arc<()>);
 
 impl AsyncRead for Held {

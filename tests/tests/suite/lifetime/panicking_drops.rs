@@ -1,4 +1,4 @@
-//! Sessions whose handlers or identities panic when they are dropped.
+//! Sessions with handlers or identities that panic when they are dropped.
 
 use std::sync::{
     Arc,

@@ -16,7 +16,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-/// A server whose `slow` notifies `started`, and replies when `go` is notified.
+/// A server. Its method `slow` notifies `started`, and replies when `go` is notified.
 fn slow_server(started: &Arc<Notify>, go: &Arc<Notify>) -> sockets::ServerBuilder {
     let (started, go) = (Arc::clone(started), Arc::clone(go));
     Server::builder().connected(move |socket: Socket| {

@@ -1,4 +1,4 @@
-//! Many clients whose connections are cut all the time: no message is lost or repeated.
+//! Many clients with connections that are cut repeatedly: no message is lost or repeated.
 //!
 //! `cargo test` cuts for two seconds. For a minute:
 //!
@@ -37,7 +37,7 @@ impl InOrder {
     }
 }
 
-/// The messages that one client has sent and received.
+/// The messages that a client has sent and received.
 #[derive(Default)]
 struct Account {
     emits: InOrder,
@@ -46,7 +46,7 @@ struct Account {
     asks: InOrder,
 }
 
-/// Emits and requests from one client until stopped. Returns the number of each.
+/// Emits and requests from a client until stopped. Returns the number of each.
 async fn talk(client: Client, stop: Arc<AtomicBool>) -> (u64, u64) {
     let mut number = 0;
     while !stop.load(Ordering::Relaxed) {

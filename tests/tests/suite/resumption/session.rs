@@ -22,7 +22,7 @@ async fn resumed_session_keeps_its_state_and_messages() {
             async move {
                 socket.join("room");
                 let calls = AtomicU32::new(0);
-                // State of this one connection.
+                // State of this connection only.
                 socket.listen("count", move |(): ()| {
                     let count = calls.fetch_add(1, Ordering::Relaxed) + 1;
                     async move { count }
@@ -99,7 +99,7 @@ async fn requests_in_flight_are_answered_after_resumption() {
         begun.acquire_many(2).await.unwrap().forget();
         relay.cut();
         eventually("the client is connected again", || relay.made() == 2).await;
-        // One handler ends on another connection than its call arrived on.
+        // A handler ends on another connection than its call arrived on.
         go.notify_one();
         relay.cut();
         go.notify_one();
@@ -137,7 +137,7 @@ async fn expired_session_ends_and_the_client_gets_a_new_one() {
         relay.shut();
         let reason = socket.disconnected().await;
         assert!(matches!(reason, DisconnectReason::Lost(_)), "{reason:?}");
-        // Made without a connection, the request waits for the next one, of whichever session.
+        // Made without a connection, the request waits for the next connection, of any session.
         let waiting = client.request::<u32>("ping", &());
         relay.cut();
         assert_eq!(waiting.await, Ok(7));
@@ -243,7 +243,7 @@ async fn login_panic_on_reconnect_ends_the_client() {
     assert!(reason.to_string().contains("panicked"), "{reason}");
 }
 
-/// Each name is given to one client at a time.
+/// Each name belongs to a single client at a time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn authentication_distinguishes_resuming_and_new_clients() {
     let taken = Arc::new(Mutex::new(Vec::new()));

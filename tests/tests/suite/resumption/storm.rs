@@ -1,4 +1,4 @@
-//! A server that is killed, and clients that all reconnect to the next one, after random delays.
+//! A server that is killed, and clients that all reconnect to the next server, after random delays.
 //!
 //! `cargo test` has 200 clients. For 5,000, which need 10,000 open files:
 //!

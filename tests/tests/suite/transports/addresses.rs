@@ -1,4 +1,4 @@
-//! Addresses: legal and illegal ones, in use and free, and several for one server.
+//! Addresses: legal and illegal, in use and free, and several for the same server.
 
 use std::{sync::Arc, task::Poll};
 
@@ -137,7 +137,7 @@ async fn address_in_use_is_not_bound() {
     assert!(failed.to_string().starts_with(&format!("cannot listen on {url}: Address already in use")), "{failed}");
 }
 
-/// Drops the server, and binds another one at once. The runtime polls no other task in between.
+/// Drops the server, and binds another at once. The runtime polls no other task in between.
 async fn rebind(url: &str) {
     let server = Server::builder().bind(url).await.unwrap();
     let url = match server.local_addrs().first() {

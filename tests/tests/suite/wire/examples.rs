@@ -46,7 +46,7 @@ enum Side {
     Server,
 }
 
-/// The bytes that one peer sends before the other one does.
+/// The bytes that a peer sends before the other peer does.
 type Turn = (Side, Vec<u8>);
 
 /// The alternating bytes of each example of the document.
@@ -74,7 +74,7 @@ fn turns(block: &str) -> Vec<Turn> {
     turns
 }
 
-/// The example of section 17.4: one session over two connections.
+/// The example of section 17.4: a session over two connections.
 fn resumption() -> &'static str {
     let document = include_str!("../../../../PROTOCOL.md");
     document.split("```hex resumption\n").nth(1).unwrap().split("```").next().unwrap()

@@ -212,7 +212,7 @@ async fn request_ends_when_its_credit_is_returned_twice() {
 #[tokio::test]
 async fn pending_requests_precede_drained_after_go_away() {
     let (client, mut raw) = connect_local(Limits::default(), |mut raw| async move {
-        // One call at a time.
+        // A single call at a time.
         raw.send(&server_hello([4 << 20, 1, 1 << 20])).await;
         raw.send(&[7]).await;
         raw

@@ -1,6 +1,6 @@
 //! The bytes of the protocol: the examples of PROTOCOL.md, and peers that break it.
 //!
-//! Each bad peer gets a clear answer where one is possible, and at most its own connection ends.
+//! Each bad peer gets a clear answer where possible, and at most its own connection ends.
 
 mod announcements;
 mod calls;

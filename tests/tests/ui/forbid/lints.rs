@@ -65,7 +65,7 @@ pub(crate) trait Root {
     async fn tell(&self);
 }
 
-/// Nothing that is generated for this one is used.
+/// Nothing that is generated for this group is used.
 #[sockets::group("Private")]
 trait Private {
     async fn ask(&self, r#type: &str) -> u32;

@@ -50,7 +50,7 @@ trait Arguments {
         p: u8,
         q: u8,
     ) -> u32;
-    /// Two mistakes in one argument.
+    /// Two mistakes in an argument.
     async fn twice(&self, item: (&'static str, Box<dyn Display + Send>)) -> u32;
 }
 

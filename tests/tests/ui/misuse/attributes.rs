@@ -1,4 +1,4 @@
-//! Attributes and arguments that nobody knows, with those that are legal.
+//! Unknown attributes and arguments, with the legal list.
 
 #[sockets::group("Attributes")]
 trait Attributes {

@@ -1,4 +1,4 @@
-//! Many mistakes in one group: all are told at once.
+//! Many mistakes in a group: all are reported at once.
 
 #[sockets::group("Shop//Purchases", colour = "red")]
 pub trait Purchases {

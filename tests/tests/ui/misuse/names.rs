@@ -1,4 +1,4 @@
-//! Names that cannot be those of methods.
+//! Names that methods cannot have.
 
 #[sockets::group("Names")]
 trait Names {

@@ -1,4 +1,4 @@
-//! A handler whose future cannot move to another thread.
+//! A handler with a future that cannot move to another thread.
 
 use std::rc::Rc;
 

@@ -1,4 +1,4 @@
-//! References and aliases whose types cannot be sent: one error each, at the type.
+//! References and aliases of types that cannot be sent: an error each, at the type.
 
 use std::fmt::Debug;
 

@@ -1,4 +1,4 @@
-//! A client with one call.
+//! A client with a single call.
 
 use futures_util::FutureExt;
 use rust_socketio::Payload;

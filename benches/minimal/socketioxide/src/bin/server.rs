@@ -1,4 +1,4 @@
-//! A server with one request.
+//! A server with a single request.
 
 use socketioxide::SocketIo;
 use socketioxide::extract::{AckSender, Data, SocketRef};

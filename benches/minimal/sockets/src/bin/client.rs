@@ -1,4 +1,4 @@
-//! A client with one call.
+//! A client with a single call.
 
 use minimal_sockets::SumsClient;
 use sockets::Client;

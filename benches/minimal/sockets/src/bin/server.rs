@@ -1,4 +1,4 @@
-//! A server with one request.
+//! A server with a single request.
 
 use minimal_sockets::{Sums, SumsServer};
 use sockets::Server;

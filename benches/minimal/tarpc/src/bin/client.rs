@@ -1,4 +1,4 @@
-//! A client with one call.
+//! A client with a single call.
 
 use minimal_tarpc::SumsClient;
 use tarpc::serde_transport::tcp::connect;

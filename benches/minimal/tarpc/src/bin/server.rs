@@ -1,4 +1,4 @@
-//! A server with one request.
+//! A server with a single request.
 
 use futures::StreamExt;
 use minimal_tarpc::Sums;

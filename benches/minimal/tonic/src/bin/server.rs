@@ -1,4 +1,4 @@
-//! A server with one request.
+//! A server with a single request.
 
 use minimal_tonic::sums_server::{Sums, SumsServer};
 use minimal_tonic::{Sum, Terms};
