@@ -10,7 +10,7 @@ use crate::{
 };
 use sockets_proto::{CallOrigin, Frame, Overflow, PENDING_OVERHEAD, PREFIX, SendOutcome, WhenFull};
 
-/// The methods whose emits may be dropped.
+/// The methods with emits that may be dropped.
 pub(super) const LOSSY_METHODS: [(u64, Overflow); 4] = [
     (KEY + 1, Overflow::DropNewest),
     (KEY + 2, Overflow::DropOldest),
@@ -51,7 +51,7 @@ impl Endpoint {
         let length = Frame::Emit { key }.header().len() + payload_of(number, size).len();
         let (mut queued, dropped) = (self.backlog(), self.engine.dropped());
         let unwritten = self.engine.unsent_bytes();
-        // Emitters wait for one member in four. The queue of such a member accepts one message
+        // Emitters wait for a quarter of the members. The queue of such a member accepts a message
         // beyond its limit.
         let is_awaited = number.is_multiple_of(4) && queued < self.local.queue + self.peer.max_frame as usize;
         let when_full = if is_awaited { WhenFull::Accept } else { WhenFull::ApplyPolicy };

@@ -306,7 +306,7 @@ impl Endpoint {
         bytes
     }
 
-    /// Returns the bytes that count against the queue's limit: queued bytes, and those that are
+    /// Returns the bytes that count against the queue's limit: queued bytes, and bytes that are
     /// retained beyond their own limit.
     pub(super) fn backlog(&self) -> usize {
         self.engine.queued() + self.engine.retained().saturating_sub(self.retained_limit())

@@ -50,7 +50,7 @@ impl Shared {
     }
 }
 
-/// A core whose callers and handlers are numbers.
+/// A core with numbers as callers and handlers.
 pub(super) struct Engine {
     core: SessionCore<u64, u64>,
     /// The bytes that are being written.
@@ -87,7 +87,7 @@ impl Engine {
     }
 
     /// Moves the checked frames from the send buffer to the writer. Returns the connection frame
-    /// after them, if there is one.
+    /// after them, if any.
     pub(super) fn transmit(&mut self) -> Option<Bytes> {
         self.core.poll_transmit(&mut self.writer);
         let checked = std::mem::take(&mut self.checked);

@@ -72,7 +72,7 @@ impl Hostile {
                 };
                 if calls > 0 || malicious { frame(Frame::Credit { calls, bytes }, &[]) } else { optional(size) }
             }
-            // A frame is repeated if the peer has not yet received the first one.
+            // A frame is repeated if the peer has not yet received the first copy.
             6 if victim.role == Role::Client && !victim.received_ready => frame(Frame::Ready, &[]),
             6 if malicious => {
                 let reasons = [CloseReason::Closed, CloseReason::Kicked, CloseReason::TooSlow];
@@ -98,7 +98,7 @@ impl Hostile {
         CallId { number, shared: malicious && choices.percent(30) }
     }
 
-    /// Begins an endless frame, or sends one more byte of it. Returns `true` if there is such a
+    /// Begins an endless frame, or sends the next byte of it. Returns `true` if there is such a
     /// frame.
     pub(super) fn trickle(&mut self, pipe: &mut Pipe, choices: &mut Choices<'_>) -> bool {
         if !self.trickles && choices.percent(2) {
@@ -110,7 +110,7 @@ impl Hostile {
         self.trickles
     }
 
-    /// Returns the id of a received request, or of one that was never sent.
+    /// Returns the id of a received request, or an id that was never sent.
     fn reply_id(&mut self, victim: &endpoint::Endpoint, malicious: bool, choices: &mut Choices<'_>) -> Option<CallId> {
         if malicious {
             let mut known = victim.outgoing.in_flight_ids();

@@ -15,7 +15,7 @@ const STARVED_RETRY: Duration = Duration::from_millis(10);
 /// A duration beyond all idle timeouts here.
 const BEYOND_IDLE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The model of one endpoint's keep-alive.
+/// The model of an endpoint's keep-alive.
 pub(super) struct KeepAliveModel {
     /// Both peers have agreed to send heartbeats.
     has_heartbeats: bool,

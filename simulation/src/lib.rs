@@ -4,7 +4,7 @@
 //! that are slow, freeze, recover and break. Honest peers act freely within the protocol, and
 //! hostile peers break it. After each step, models of the protocol check the guarantees of
 //! [`sockets_proto`]. `ARCHITECTURE.md` in the repository describes how to run more worlds, and how
-//! to repeat one.
+//! to repeat a world.
 
 mod actions;
 mod audience;

@@ -28,7 +28,7 @@ pub(super) struct Message {
     pub(super) kind: MessageKind,
     /// The handler that has sent it.
     pub(super) handler: Option<u64>,
-    /// The key of the method, if the emit may be dropped for a newer one.
+    /// The key of the method, if the emit may be dropped for a newer emit.
     pub(super) evictable: Option<u64>,
     /// It was accepted in the current step.
     pub(super) is_new: bool,
@@ -195,7 +195,7 @@ impl Outgoing {
         self.pending.remove(at).map(|message| message.length)
     }
 
-    /// Checks a call or emit that was queued: it is the next one in order.
+    /// Checks a call or emit that was queued: it is the next in order.
     pub(super) fn on_queued(&mut self, now: Instant, header: Frame, length: usize, number: u64) {
         let message = self.pending.pop_front().expect("a frame for each accepted message");
         assert_eq!((message.number, message.length), (number, length), "messages are sent in order");

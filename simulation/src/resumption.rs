@@ -54,7 +54,7 @@ impl TokenModel {
         Self { tokens: Tokens::new(first.clone()), held: first, used: Vec::new() }
     }
 
-    /// The client presents its token. The server sends the next one, which the client may not
+    /// The client presents its token. The server sends the next token, which the client may not
     /// receive.
     fn present(&mut self, is_received: bool) {
         assert!(self.tokens.verify(&self.held), "the token of the client is invalid");
@@ -95,7 +95,7 @@ impl Endpoint {
         self.retransmit.acknowledged = position;
     }
 
-    /// Records that a frame has arrived at the peer: the next one, unchanged.
+    /// Records that a frame has arrived at the peer: the next frame, unchanged.
     pub(super) fn on_arrival(&mut self, frame: &Bytes) {
         let header = Frame::decode(&mut frame.clone());
         if matches!(header, Ok(Frame::Heartbeat | Frame::Ack { .. })) {
@@ -339,7 +339,7 @@ impl World<'_> {
     }
 
     /// Checks that a session can only be resumed from frame boundaries, whatever position a peer
-    /// claims.
+    /// requests.
     fn check_claimed_positions(&mut self, at: usize) {
         for (end, other) in [(SERVER, CLIENT), (CLIENT, SERVER)] {
             let link = &mut self.links[at];

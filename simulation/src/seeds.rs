@@ -14,7 +14,7 @@ use crate::{
 /// The default number of worlds, which takes a few seconds.
 const WORLDS: u64 = 3_000;
 const STEPS: u32 = 300;
-/// One in this number of worlds uses keep-alive.
+/// A world uses keep-alive with a probability of 1 in this number.
 const KEEP_ALIVE_EVERY: u64 = 4;
 
 /// Runs the world of a seed from its beginning to its end.

@@ -18,14 +18,14 @@ const KINDS: usize = 17;
 pub(super) struct StepWeights([u64; KINDS]);
 
 impl World<'_> {
-    /// Chooses the weights. A step may be frequent in one world and absent from another, so that
-    /// rare steps coincide.
+    /// Chooses the weights. A step may be frequent in a world and absent from another, so that rare
+    /// steps coincide.
     pub(super) fn step_weights(&mut self) -> StepWeights {
         let weights = [10, 8, 3, 3, 3, 6, 6, 14, 16, 20, 4, 2, 12, 1, 2, 5, 4];
         StepWeights(weights.map(|weight| weight * [0, 1, 1, 1, 1, 4][self.choices.index(6)]))
     }
 
-    /// Performs one step.
+    /// Performs a step.
     pub(super) fn step(&mut self, step_weights: &StepWeights) {
         let at = self.choices.index(self.links.len());
         let end = self.choices.index(2);
@@ -96,7 +96,7 @@ impl World<'_> {
         self.count(if is_sent { "emit" } else { "emit rejected" });
     }
 
-    /// Sends the same message from the server to all clients. A client whose queue is full may be
+    /// Sends the same message from the server to all clients. A client with a full queue may be
     /// disconnected.
     fn broadcast(&mut self, is_request: bool) {
         let (size, timeout) = (self.size(), self.timeout());

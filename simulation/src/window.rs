@@ -1,4 +1,4 @@
-//! A model of the window of one direction, written from `PROTOCOL.md`.
+//! A model of the window of a direction, written from `PROTOCOL.md`.
 
 use crate::engine::Limits;
 

@@ -153,7 +153,8 @@ impl<'a> World<'a> {
         }
     }
 
-    /// Delivers the next frame, or the end of the connection. Returns `true` if there was one.
+    /// Delivers the next frame, or the end of the connection. Returns `true` if there was a frame
+    /// or an end.
     pub(super) fn deliver(&mut self, at: usize, end: usize) -> bool {
         let moment = self.moment();
         let link = &mut self.links[at];

@@ -11,7 +11,7 @@ use syn::{
 
 use crate::{errors::Errors, name};
 
-/// An argument of one of the macro's attributes.
+/// An argument of an attribute of the macro.
 pub(crate) enum Arg {
     /// `name = value`
     Named(Ident, Expr),

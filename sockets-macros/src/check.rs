@@ -146,7 +146,7 @@ fn check_kind(sig: &Signature, method: &Method, errors: &mut Errors) {
     }
 }
 
-/// The methods before the current one.
+/// The methods before the current method.
 #[derive(Default)]
 struct SeenNames<'a> {
     names: HashMap<&'a str, &'a Method>,

@@ -6,7 +6,7 @@ use proc_macro2::{Span, TokenStream};
 use quote::ToTokens;
 use syn::Error;
 
-/// Collects errors, so that the user sees all of them in one build.
+/// Collects errors, so that a single build reports all of them.
 #[derive(Default)]
 pub(crate) struct Errors(Vec<Error>);
 

@@ -110,12 +110,12 @@ use crate::{attr::GroupArgs, errors::Errors, model::Group};
 /// A method is an `async fn` with `&self`. It is a *request* unless it is marked as an *emit*:
 ///
 /// - `#[emit]`: a call without a result. It has no return type. `#[emit(overflow = "…")]` sets the
-///   overflow policy for members of an audience whose outgoing queue is full; see
+///   overflow policy for members of an audience with a full outgoing queue; see
 ///   [below](#emits-to-slow-members).
 /// - `#[request(timeout = "2s")]`: the deadline of a request, if the stub sets no other. It is a
 ///   whole number of `ms`, `s`, `m` or `h`. The default is the timeout in the limits of the
 ///   connection.
-/// - `#[request(idempotent)]`: a repeated execution has the same effect as a single one. If a
+/// - `#[request(idempotent)]`: a repeated execution has the same effect as a single execution. If a
 ///   client's connection breaks and its session cannot be resumed, a call may have been executed
 ///   already. Such a call is repeated in the next session, within its deadline, instead of failing
 ///   as `Disconnected`.
@@ -133,7 +133,8 @@ use crate::{attr::GroupArgs, errors::Errors, model::Group};
 ///
 /// A handler that is stopped for another reason than the deadline of a request is counted in the
 /// receiver's `stats()`, as `timed_out_emits` or `cancelled_handlers`. It is also sent as an event
-/// of `tracing`. Both apply to an emit whose arguments cannot be decoded, as `undecodable_emits`.
+/// of `tracing`. Both also apply to an emit with arguments that cannot be decoded, as
+/// `undecodable_emits`.
 ///
 /// `#[cfg(..)]`, documentation and lint attributes have their usual meaning, in the trait and the
 /// stub. `#[deprecated]` on a method warns callers of the stub's method. On the trait, it warns
@@ -143,12 +144,11 @@ use crate::{attr::GroupArgs, errors::Errors, model::Group};
 /// # Emits to slow members
 ///
 /// An emit to a single peer waits for capacity in its outgoing queue. The capacity of a queue is
-/// `Limits::outgoing_queue` bytes. An emit to an audience waits at most 1 s for members whose
-/// queues are full. It waits only for members that have accepted bytes within that second. It does
-/// not wait if the policy is `"latest"` or the method is `volatile`. Then the method's policy
-/// applies:
+/// `Limits::outgoing_queue` bytes. An emit to an audience waits at most 1 s for members with full
+/// queues. It waits only for members that have accepted bytes within that second. It does not wait
+/// if the policy is `"latest"` or the method is `volatile`. Then the method's policy applies:
 ///
-/// | `#[emit(overflow = "…")]` | a member whose queue is full |
+/// | `#[emit(overflow = "…")]` | a member with a full queue |
 /// | --- | --- |
 /// | `"disconnect"`, the default | is disconnected, so that it never misses a message |
 /// | `"drop_newest"` | does not receive the new message |
@@ -156,7 +156,7 @@ use crate::{attr::GroupArgs, errors::Errors, model::Group};
 /// | `"latest"` | receives the new message instead of all waiting messages of this method, for values such as positions |
 ///
 /// Messages that are not dropped arrive in order. Dropped messages are counted in the member's
-/// `stats()`, as `dropped_emits`. A message whose transfer may have begun is not dropped: this
+/// `stats()`, as `dropped_emits`. A message is not dropped if its transfer may have begun: this
 /// applies to up to half of the queue, and to the bytes that the system has taken. If other
 /// messages fill the queue, an emit with `"drop_oldest"` is dropped itself. The newest emit with
 /// `"latest"` is kept in addition to the queue. Emits by name (`audience.emit("name", …)`) have the
@@ -209,7 +209,7 @@ use crate::{attr::GroupArgs, errors::Errors, model::Group};
 /// and `Send`.
 ///
 /// `Result<T, E>` is recognised by its name and its two arguments. The caller receives it as
-/// `Result<T, CallError<E>>`. An alias with one argument hides the error, and is rejected.
+/// `Result<T, CallError<E>>`. An alias with a single argument hides the error, and is rejected.
 ///
 /// # Signatures
 ///

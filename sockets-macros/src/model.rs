@@ -59,8 +59,8 @@ pub(crate) struct Method {
     pub(crate) args: Vec<Arg>,
     /// The text of the types that the peers compare.
     pub(crate) types: String,
-    /// The generic parameters, which are rejected: those of the method, and those of the trait that
-    /// it uses.
+    /// The generic parameters, which are rejected: of the method, and of the trait if the method
+    /// uses them.
     pub(crate) generics: Generics,
 }
 
@@ -71,7 +71,7 @@ pub(crate) enum Kind {
 
 /// An argument.
 pub(crate) struct Arg {
-    /// The name, or `arg0` for an argument whose pattern is rejected.
+    /// The name, or `arg0` for an argument with a rejected pattern.
     pub(crate) ident: Ident,
     pub(crate) ty: Type,
     pub(crate) pass: ArgumentPassing,

@@ -16,9 +16,9 @@ use crate::{
     timeout,
 };
 
-/// The attributes of Rust that a method may have. Other attributes of one word are reported, since
-/// they are likely misspelled attributes of the macro. An attribute macro can be written with its
-/// path.
+/// The attributes of Rust that a method may have. Other attributes of a single word are reported,
+/// since they are likely misspelled attributes of the macro. An attribute macro can be written with
+/// its path.
 const BUILT_IN: &[&str] = &[
     "allow",
     "cfg",
@@ -77,7 +77,7 @@ impl Options {
         self.read.get_or_insert(name);
     }
 
-    /// Returns `true` if an attribute of one word that is not the macro's is kept.
+    /// Returns `true` if an attribute of a single word that is not the macro's is kept.
     fn keeps(&mut self, name: &str, attr: &Attribute, errors: &mut Errors) -> bool {
         let is_allowed = if name == "cfg_attr" {
             check_conditional(attr, errors)
@@ -189,7 +189,7 @@ fn is(value: &Expr, word: &str) -> bool {
     matches!(value, Expr::Path(path) if path.path.is_ident(word))
 }
 
-/// Reads an argument that consists of one word.
+/// Reads an argument that consists of a single word.
 fn flag(value: &Expr, word: &str, seen: &mut bool, errors: &mut Errors) {
     if mem::replace(seen, true) {
         errors.on(value, format!("`{word}` is set twice; remove one"));

@@ -53,7 +53,7 @@ impl UnsupportedVisitor {
         }
     }
 
-    /// Returns the error of an argument's reference, if it has one.
+    /// Returns the error of an argument's reference, if any.
     fn borrow_error(reference: &TypeReference) -> Option<(TokenStream, &'static str)> {
         if let Some(mutability) = &reference.mutability {
             Some((

@@ -50,7 +50,7 @@ struct Call<C> {
 /// The table of calls, by slot.
 pub(super) struct Calls<C> {
     slots: Slab<Call<C>>,
-    /// The slots of requests to audiences, whose ids are not derived from a slot.
+    /// The slots of requests to audiences. Their ids are not derived from a slot.
     shared: HashMap<u64, usize>,
     generation: u64,
     /// A lower bound of all deadlines. It may be outdated, which costs a scan of the table, but no
@@ -132,8 +132,8 @@ impl<C> Calls<C> {
         self.remove(slot).consumer
     }
 
-    /// Returns the ids of calls with a waiting caller whose deadline has passed. After that,
-    /// `next_deadline` is exact.
+    /// Returns the ids of overdue calls with a waiting caller. After that, `next_deadline` is
+    /// exact.
     pub(super) fn overdue(&mut self, now: Instant) -> Vec<CallId> {
         if self.next_deadline.is_none_or(|earliest| now < earliest) {
             return Vec::new();

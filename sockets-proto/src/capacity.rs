@@ -11,7 +11,7 @@ use std::{
 /// The capacity that a collection may keep, in elements.
 const KEEP: usize = 64;
 
-/// A collection whose capacity grows with load.
+/// A collection with a capacity that grows with load.
 pub trait ReleaseUnused {
     /// Releases memory if a large capacity is mostly unused. Call it after elements have been
     /// removed.

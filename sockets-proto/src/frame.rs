@@ -46,7 +46,7 @@ impl CallId {
     }
 }
 
-/// A reason that is one byte on the wire.
+/// A reason that is a single byte on the wire.
 pub(crate) trait Code: Sized + 'static {
     /// All known codes.
     #[cfg(test)]

@@ -34,7 +34,7 @@ impl KeepAliveConfig {
     }
 }
 
-/// The state of keep-alive on one connection.
+/// The state of keep-alive on a connection.
 pub struct KeepAlive {
     /// The time without a received frame after which the connection ends.
     idle_timeout: Duration,

@@ -26,7 +26,7 @@ impl InvalidName {
     }
 }
 
-/// Checks a single segment: the name of a method, or one component of a path.
+/// Checks a single segment: the name of a method, or a component of a path.
 ///
 /// # Errors
 ///

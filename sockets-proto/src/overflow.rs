@@ -1,6 +1,6 @@
 //! Overflow policies of emits to audiences.
 
-/// A method's policy for members of an audience whose queue is full.
+/// A method's policy for members of an audience with full queues.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Overflow {
     /// The member is disconnected.
@@ -8,16 +8,16 @@ pub enum Overflow {
     Disconnect,
     /// The new message is dropped.
     DropNewest,
-    /// The oldest pending messages of the method are dropped until the new one fits.
+    /// The oldest pending messages of the method are dropped until the new message fits.
     DropOldest,
-    /// All pending messages of the method are dropped. The new one is always kept.
+    /// All pending messages of the method are dropped. The new message is always kept.
     Latest,
     /// A message is sent at once or dropped, also without an audience. It is not retransmitted on
     /// another connection.
     Volatile,
 }
 
-/// Selects the treatment of a message for a member whose queue is full.
+/// Selects the treatment of a message for a member with a full queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WhenFull {
     /// Applies the method's policy.
@@ -29,8 +29,8 @@ pub enum WhenFull {
 }
 
 impl Overflow {
-    /// Returns `true` if an emitter waits for members whose queues are full. The other policies
-    /// drop only messages that are outdated or may be lost at any time.
+    /// Returns `true` if an emitter waits for members with full queues. The other policies drop
+    /// only messages that are outdated or may be lost at any time.
     pub fn waits(self) -> bool {
         matches!(self, Self::Disconnect | Self::DropNewest | Self::DropOldest)
     }

@@ -53,7 +53,7 @@ pub(super) struct PendingMessage {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct QueuePosition(u64);
 
-/// The number of pending messages of one kind, and their bytes.
+/// The number of pending messages of a kind, and their bytes.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Count {
     pub(super) messages: usize,
@@ -187,7 +187,7 @@ impl PendingQueue {
         } else {
             let first = self.messages.pop_front();
             self.messages.release_unused();
-            // If the first message is the latest one of a handler, no other remains.
+            // If the first message is the latest of a handler, no other remains.
             self.latest_of_handlers =
                 self.latest_of_handlers.filter(|latest| first.as_ref().is_none_or(|first| first.number != *latest));
             first.map(|message| self.count_removed(message))

@@ -302,7 +302,7 @@ mod tests {
 
     proptest! {
         /// After any steps, a retransmission consists of the frames that the peer has not received,
-        /// each once and in order, with a `Skipped` frame for each volatile one.
+        /// each once and in order, with a `Skipped` frame for each volatile frame.
         #[test]
         fn missing_frames_are_retransmitted(steps in prop::collection::vec(step(), 1..60)) {
             let mut retained = RetransmitBuffer::new(1 << 20);

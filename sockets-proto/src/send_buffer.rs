@@ -60,8 +60,8 @@ impl SendBuffer {
         self.len() == 0
     }
 
-    /// Returns `true` if the buffer is empty or holds fewer than `limit` bytes. It then accepts one
-    /// more message of any size.
+    /// Returns `true` if the buffer is empty or holds fewer than `limit` bytes. It then accepts
+    /// another message of any size.
     #[inline]
     pub(super) fn has_capacity(&self, limit: usize) -> bool {
         self.is_empty() || self.len() < limit
@@ -170,7 +170,7 @@ impl SendBuffer {
         }
     }
 
-    /// Takes all bytes as one chunk.
+    /// Takes all bytes as a single chunk.
     pub fn take_all(&mut self) -> Bytes {
         let taken = if self.chunks.is_none() {
             Bytes::copy_from_slice(self.tail())

@@ -44,7 +44,7 @@ impl fmt::Debug for Token {
 /// The valid tokens of a session.
 ///
 /// Each token can be used once. The connection may be lost before the client has received the next
-/// token. Therefore the previous one stays valid until the client has confirmed the next, by any
+/// token. Therefore the previous token stays valid until the client has confirmed the next, by any
 /// frame after the handshake.
 #[derive(Debug)]
 pub struct Tokens {

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ProtocolError;
 
-/// The limits of calls in flight in one direction.
+/// The limits of calls in flight in a direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WindowSize {
     /// The number of requests and emits.
@@ -60,8 +60,7 @@ impl SendWindow {
         self.size.can_fit(self.calls, self.bytes, length)
     }
 
-    /// Returns `true` if `count` frames with a total of `bytes` bytes can be sent one after the
-    /// other.
+    /// Returns `true` if `count` frames with a total of `bytes` bytes can be sent in sequence.
     #[inline]
     pub(super) fn can_send_all(&self, count: usize, bytes: usize) -> bool {
         self.calls as usize + count <= self.size.calls as usize

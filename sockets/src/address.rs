@@ -128,7 +128,7 @@ pub(crate) fn redacted(url: &str) -> String {
 }
 
 /// Returns an address without its user and password. From an invalid address, removes everything
-/// that may be one of them.
+/// that may be a user or password.
 pub(crate) fn without_userinfo(url: &str) -> String {
     match Address::parse(url) {
         #[cfg(feature = "ws")]
@@ -151,7 +151,7 @@ impl Address {
         std::mem::discriminant(self) == std::mem::discriminant(other)
     }
 
-    /// Returns this address with its own credentials, or else with those of `other`.
+    /// Returns this address with its own credentials, or else with the credentials of `other`.
     pub(crate) fn with_credentials_of(self, other: &Self) -> Self {
         match (self, other) {
             #[cfg(feature = "ws")]

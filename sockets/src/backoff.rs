@@ -24,7 +24,8 @@ pub(crate) struct Backoff {
     policy: Reconnect,
     /// The time for which the server is expected to keep a detached session.
     resume_within: Duration,
-    /// The number of consecutive attempts, including attempts whose connections were not steady.
+    /// The number of consecutive attempts, including attempts with connections that were not
+    /// steady.
     attempts: u32,
     /// The number of attempts since a connection lasted for the longest delay. It determines the
     /// minimum lifetime of a steady connection.

@@ -13,8 +13,8 @@ use sockets_proto::{
 
 /// The error of a call or an emit.
 ///
-/// `E` is the error type of the method's `Result`. Its default is [`Infallible`], for methods whose
-/// handlers return other types and cannot fail.
+/// `E` is the error type of the method's `Result`. Its default is [`Infallible`], for handlers that
+/// return other types and cannot fail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CallError<E = Infallible> {
@@ -65,7 +65,7 @@ pub enum CallError<E = Infallible> {
 }
 
 impl CallError {
-    /// Converts the error to that of a method whose handler can fail.
+    /// Converts the error to the error of a method with a handler that can fail.
     pub(crate) fn widen<F>(self) -> CallError<F> {
         match self {
             CallError::Handler(never) => match never {},
@@ -172,8 +172,8 @@ impl CallError {
                 FailureCode::ShuttingDown => Self::ShuttingDown,
                 FailureCode::Panicked => Self::Panicked,
                 FailureCode::Timeout => Self::Timeout,
-                // The library sends this code only for calls that the caller cancelled, or whose
-                // handlers were stopped with the session.
+                // The library sends this code only for calls that the caller cancelled, or if the
+                // handler was stopped with the session.
                 FailureCode::Cancelled => Self::Disconnected { maybe_executed: true },
             },
         })

@@ -18,7 +18,7 @@ use crate::{disconnect_reason::DisconnectReason, session::Session};
 pub enum ClientState {
     /// The client is connected.
     Connected {
-        /// The number of the session among those that became ready, starting at 1. A session
+        /// The number of the session among the sessions that became ready, starting at 1. A session
         /// continues over any number of connections without a loss. If it cannot be resumed, the
         /// client has a new session with the next number. Calls in flight have then failed, and
         /// emits in flight may be lost. The server has none of the rooms and listeners of the

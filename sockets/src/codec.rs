@@ -24,7 +24,7 @@ pub(crate) fn decode_within<'de, T: Deserialize<'de>>(bytes: &'de [u8], limit: u
 }
 
 /// Decodes as [`decode_within`] does. On failure, also returns the number of elements of the tuple
-/// that follow the failed one.
+/// after the failed element.
 #[inline]
 pub(crate) fn decode_elements<'de, T: Deserialize<'de>>(
     bytes: &'de [u8],

@@ -49,7 +49,7 @@ pub enum ConnectError {
 }
 
 impl ConnectError {
-    /// Returns the error of a `connect` whose session ended for this reason before it was ready.
+    /// Returns the error of a `connect` if its session ended for this reason before it was ready.
     pub(crate) fn ended(reason: DisconnectReason) -> Self {
         match reason {
             DisconnectReason::Refused(refusal) => Self::Refused(refusal),

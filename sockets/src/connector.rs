@@ -1,15 +1,15 @@
-//! Opens connections to a server whose name may have several addresses.
+//! Opens connections to a server that may have several addresses for its name.
 //!
 //! The addresses are tried as in RFC 8305, alternating between IPv6 and IPv4. The next attempt
-//! starts when one has failed or 250 ms have passed. Up to eight attempts run in parallel.
+//! starts when an attempt has failed or 250 ms have passed. Up to eight attempts run in parallel.
 //!
 //! An attempt succeeds when the server has responded, not when the connection is open: a proxy or a
 //! stuck process may accept a connection and never send anything. The handshakes of TLS and
 //! WebSocket are such a response. Over plain TCP, the client sends a probe, which contains no
 //! login.
 //!
-//! The login must reach only one server, since it may be valid once. The client therefore sends its
-//! hello only over the connection with the first response.
+//! The login must reach only a single server, since it may be valid once. The client therefore
+//! sends its hello only over the connection with the first response.
 
 use std::{
     collections::VecDeque,
@@ -34,7 +34,7 @@ use crate::{
 /// The delay before the next address is tried, as RFC 8305 recommends.
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
-/// The maximum number of parallel attempts. Starting another one drops the oldest.
+/// The maximum number of parallel attempts. Starting another drops the oldest.
 const MAX_PARALLEL: usize = 8;
 
 /// Opens a connection, including TLS and the upgrade to WebSocket, within
@@ -67,7 +67,7 @@ async fn open_any(
     race(attempts.collect()).await
 }
 
-/// Opens a connection to one of several targets, and waits until the server responds.
+/// Opens a connection to any of several targets, and waits until the server responds.
 async fn open_and_probe(
     address: &Address,
     target: Option<SocketAddr>,
@@ -81,8 +81,8 @@ async fn open_and_probe(
     }
 }
 
-/// Runs up to [`MAX_PARALLEL`] attempts in parallel. The next one starts when one has failed or
-/// [`ATTEMPT_DELAY`] has passed. The first success cancels the rest.
+/// Runs up to [`MAX_PARALLEL`] attempts in parallel. The next attempt starts when an attempt has
+/// failed or [`ATTEMPT_DELAY`] has passed. The first success cancels the rest.
 async fn race<T>(attempts: Vec<BoxFuture<'_, Result<T, ConnectError>>>) -> Result<T, ConnectError> {
     let mut attempts = attempts.into_iter();
     let mut running = VecDeque::new();
@@ -270,7 +270,7 @@ mod tests {
         Server::builder().authenticate(authenticate).bind(url).await.unwrap()
     }
 
-    /// Opens a connection to one of these targets and performs the handshake.
+    /// Opens a connection to any of these targets and performs the handshake.
     async fn connect_to_any(scheme: &str, targets: &[SocketAddr]) -> Result<(), ConnectError> {
         let address = Address::parse(&format!("{scheme}://127.0.0.1:1")).unwrap();
         let (options, limits) = (ClientOptions::default(), Limits::default());

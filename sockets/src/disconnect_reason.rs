@@ -27,7 +27,7 @@ pub enum DisconnectReason {
     /// [`Server::shutdown_for_restart`](crate::Server::shutdown_for_restart) and
     /// [`Server::shutdown_with_redirect`](crate::Server::shutdown_with_redirect).
     Restarting {
-        /// The address to which the client reconnects, if it differs from the current one.
+        /// The address to which the client reconnects, if it differs from the current address.
         at: Option<String>,
     },
     /// The connection broke without a close reason. The text describes the failure.
@@ -37,7 +37,7 @@ pub enum DisconnectReason {
     /// [`Limits::stall`](crate::Limits::stall). A handler that waits for the peer to read replies
     /// is also held for at most `stall`, even if the peer reads a little meanwhile.
     TooSlow,
-    /// One peer received nothing from the other for longer than its idle timeout: see
+    /// A peer received nothing from the other peer for longer than its idle timeout: see
     /// [`Limits::silence`](crate::Limits::silence).
     Silent,
     /// The server's authentication or its `connected` hook refused the client.
@@ -45,7 +45,7 @@ pub enum DisconnectReason {
     /// Another connection resumed this session with the resumption token of this client, which
     /// another program may have copied.
     Superseded,
-    /// One of the peers breached the protocol. The text names the peer and the error.
+    /// A peer breached the protocol. The text names the peer and the error.
     ProtocolViolation(String),
 }
 

@@ -118,8 +118,8 @@ async fn receive_response(link: &mut Link) -> Result<Envelope, ConnectError> {
 }
 
 /// Sends a close frame if the client abandons the handshake before the response: for a session that
-/// the server may have started, or for the one that the client asked to resume. Otherwise the
-/// server would keep the session for a client that does not return.
+/// the server may have started, or for the session that the client requested to resume. Otherwise
+/// the server would keep the session for a client that does not return.
 struct AbandonGuard<'a> {
     link: &'a mut Link,
     is_armed: bool,

@@ -1,9 +1,9 @@
-//! Typed RPC in both directions over one connection, with rooms and sessions that survive
+//! Typed RPC in both directions over a single connection, with rooms and sessions that survive
 //! reconnects.
 //!
-//! A *contract* is a trait with the [`group`] attribute. One peer serves it with a handler and the
-//! other peer calls it through a generated stub, so the compiler checks both ends. Server and client
-//! can serve contracts at the same time, over the same connection.
+//! A *contract* is a trait with the [`group`] attribute. A peer serves it with a handler and the
+//! other peer calls it through a generated stub, so the compiler checks both ends. Server and
+//! client can serve contracts at the same time, over the same connection.
 //!
 //! ```
 //! use sockets::{Client, Server};
@@ -49,7 +49,7 @@
 //!   session then resumes, and no message is lost or delivered twice; see [`ClientState`] and
 //!   [`Reconnect`].
 //! - [`Audience`] addresses a room, a list of users or all clients. An emit goes to every member, and
-//!   a request returns [`Replies`], a stream with one result for each member.
+//!   a request returns [`Replies`], a stream with exactly one result for each member.
 //! - [`Peer`], [`Group`] and [`Listener`] call and serve methods by name, without a contract.
 //! - [`CallError`], [`ConnectError`] and [`DisconnectReason`] describe failures.
 //! - [`Call`] provides a handler with its caller: a [`Peer`], and on a server a [`Socket`].

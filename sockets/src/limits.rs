@@ -49,12 +49,12 @@ pub struct Limits {
     /// less. This holds for calls to a single peer and to an audience. An emit to an audience fails
     /// if no member accepts its size. Otherwise members that do not accept it are skipped.
     pub max_frame: u32,
-    /// The maximum memory of the decoded arguments or reply of one message, in bytes. Default: 64
+    /// The maximum memory of the decoded arguments or reply of a message, in bytes. Default: 64
     /// MiB.
     ///
     /// A decoded value may take much more memory than its encoding: a `Vec` of an enum of 32 bytes
     /// takes 32 bytes for each received byte. A larger value fails with
-    /// [`CallError::Decode`](crate::CallError::Decode), whose message names this limit.
+    /// [`CallError::Decode`](crate::CallError::Decode). Its message names this limit.
     ///
     /// The memory is estimated from the sizes and numbers of elements, before they are decoded. It
     /// does not include spare capacity of collections: `Vec` may reserve twice the memory that it
@@ -74,7 +74,7 @@ pub struct Limits {
     /// applies. While at most half of the limit is in use, a message of any size is sent.
     pub bytes_in_flight: u32,
     /// The maximum number of bytes that wait to be sent to a peer. Default: 4 MiB. A queue below
-    /// this limit accepts one more message of any size.
+    /// this limit accepts another message of any size.
     ///
     /// An emit to a single peer waits for capacity. An emit to an audience waits at most 1 s, and
     /// only for members that received bytes within that second. Then the method's [overflow
@@ -82,8 +82,8 @@ pub struct Limits {
     /// disconnected.
     ///
     /// A reply that exceeds the capacity waits in encoded form. While the bytes of waiting replies
-    /// reach this limit, some handlers are not resumed: those of methods that have returned replies
-    /// of 4 KiB or more.
+    /// reach this limit, handlers are not resumed if their methods have returned replies of 4 KiB
+    /// or more.
     pub outgoing_queue: u32,
     /// The maximum time until a client has sent its hello and is authenticated. Default: 10 s.
     ///
@@ -156,7 +156,7 @@ pub struct Limits {
     pub resume_bytes: u32,
     /// The maximum number of detached sessions of a server. Default: 4,096.
     ///
-    /// For a further session, the one that has been detached longest ends. With 0, sessions end
+    /// For a further session, the session that has been detached longest ends. With 0, sessions end
     /// with their connections.
     pub resume_sessions: u32,
     /// The maximum number of bytes that all detached sessions hold together. Default: 64 MiB.
@@ -165,21 +165,21 @@ pub struct Limits {
     /// exceed the limit ends its session and is not stored.
     ///
     /// The limit counts queued messages, messages retained for retransmission, replies, and
-    /// received calls whose handlers have not completed. Such a call counts as twice its bytes,
+    /// received calls with handlers that have not completed. Such a call counts as twice its bytes,
     /// since its arguments are decoded, and 2 KiB.
     pub resume_sessions_bytes: u32,
     /// The maximum rate of calls and emits from a peer, in messages per second. Default: `None`,
     /// which is no limit.
     ///
-    /// A burst of one second's messages is accepted. Further messages wait in order, while their
+    /// A burst of the messages of a second is accepted. Further messages wait in order, while their
     /// deadlines run. They count as in flight, so the peer slows down: its further calls fail with
     /// [`CallError::Overloaded`](crate::CallError::Overloaded). Replies are not delayed.
     pub calls_per_second: Option<u32>,
     /// The maximum rate of calls and emits from a peer, in bytes per second. Default: `None`, which
     /// is no limit.
     ///
-    /// It works as [`calls_per_second`](Self::calls_per_second) does. A message of more than one
-    /// second's bytes is accepted, and the following messages wait longer.
+    /// It works as [`calls_per_second`](Self::calls_per_second) does. A message that is larger than
+    /// the bytes of a second is accepted, and the following messages wait longer.
     pub bytes_per_second: Option<u32>,
 }
 

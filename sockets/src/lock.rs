@@ -112,7 +112,7 @@ impl Notify {
     }
 }
 
-/// A field for a type whose `Drop` may run user code. It asserts that no lock is held when the
+/// A field for a type that may run user code in `Drop`. It asserts that no lock is held when the
 /// value is dropped.
 #[derive(Default)]
 pub(crate) struct DroppedUnlocked;
@@ -124,7 +124,7 @@ impl Drop for DroppedUnlocked {
     }
 }
 
-/// Emits an event of `tracing`, whose subscribers are user code: `event!(debug, field, "message")`.
+/// Emits an event of `tracing`: `event!(debug, field, "message")`. Its subscribers are user code.
 macro_rules! event {
     ($level:ident, $($arguments:tt)+) => {{
         $crate::lock::assert_unlocked();

@@ -29,7 +29,7 @@ pub struct Method {
     /// `true` if a client may repeat a call after a connection loss although it may have been
     /// executed.
     pub idempotent: bool,
-    /// The overflow policy of an emit for a member of an audience whose queue is full.
+    /// The overflow policy of an emit for a member of an audience with a full queue.
     pub overflow: Overflow,
     /// The names of the arguments.
     pub arguments: &'static [&'static str],
@@ -49,7 +49,7 @@ pub(crate) struct Named<'a> {
 /// The method of a call: by name, or as declared in the caller's trait.
 #[derive(Clone, Copy)]
 pub(crate) enum Callee<'a> {
-    /// A method whose types are unknown.
+    /// A method of unknown types.
     Named(&'a Named<'a>),
     Declared(&'static Method),
 }
@@ -74,7 +74,7 @@ impl Callee<'_> {
         }
     }
 
-    /// Returns the overflow policy for a member of an audience whose queue is full.
+    /// Returns the overflow policy for a member of an audience with a full queue.
     pub(crate) fn overflow(self) -> Overflow {
         match self {
             Self::Named(_) => Overflow::default(),

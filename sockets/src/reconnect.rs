@@ -11,9 +11,9 @@ use std::time::Duration;
 /// Attempts are counted until a connection is steady. A connection that ends before counts as a
 /// failed attempt, so the delays grow while each connection ends soon.
 ///
-/// A connection is steady after one second at first. While connections are lost repeatedly, that
-/// time grows with the delays, up to the longest delay or one minute. It is one second again after
-/// a connection of that length.
+/// A connection is steady after 1 s at first. With each attempt, this time grows like the delays,
+/// up to the longest delay, but at most 1 min. A connection that lasts for this maximum resets the
+/// time to 1 s.
 ///
 /// While the session can still be resumed, a delay is at most a third of
 /// [`Limits::resume_within`](crate::Limits::resume_within). The limit does not apply below the

@@ -192,7 +192,7 @@ impl ReconnectState {
         }
     }
 
-    /// Sets the address of the server that replaces this one. An address of another transport is
+    /// Sets the address of the server that replaces this server. An address of another transport is
     /// rejected, since that transport may be less secure. Returns `false` if the address is
     /// rejected or invalid.
     fn redirect(&mut self, url: &str) -> bool {

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// The target of a stub: a [`Client`], a [`Socket`], a [`Peer`], an [`Audience`], or a reference to
-/// one of them.
+/// any of them.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be called",
     label = "pass a `&Client`, `&Socket`, `&Peer` or `&Audience`"

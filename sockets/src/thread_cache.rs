@@ -6,7 +6,7 @@
 //! | `transport/buffer_pool.rs` | the buffer of the last large frame | 2 MiB |
 //! | `driver/handler_slots.rs` | the memory of handlers' futures | 32 futures |
 //! | `session/wake_list.rs` | a list of wake-ups | 1,024 entries |
-//! | `sockets-proto`, `codec/scratch.rs` | an encoded message, and the last large one | 64 KiB and 2 MiB |
+//! | `sockets-proto`, `codec/scratch.rs` | an encoded message, and the last large message | 64 KiB and 2 MiB |
 //!
 //! `.ci/counts` shows their effect: a call in steady state allocates nothing. The workloads `idle` of
 //! benches/README.md show the memory of an idle connection.
@@ -23,7 +23,7 @@ impl<T, const CAPACITY: usize> ThreadCache<T, CAPACITY> {
         Self([const { Cell::new(None) }; CAPACITY])
     }
 
-    /// Takes a value, if there is one.
+    /// Takes a value, if any.
     pub(crate) fn take(&self) -> Option<T> {
         self.0.iter().find_map(Cell::take)
     }

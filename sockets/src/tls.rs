@@ -41,7 +41,7 @@ pub struct TlsError {
 /// certificates up to its authority. `key` is the private key of the certificate.
 ///
 /// `clients` contains the certificates of authorities. If it is set, every client must present a
-/// certificate that one of them issued.
+/// certificate issued by one of them.
 /// [`ConnectInfo::certificates`](crate::ConnectInfo::certificates) returns the certificates of a
 /// client.
 ///
@@ -64,11 +64,11 @@ pub fn server_config(certificate: &[u8], key: &[u8], clients: Option<&[u8]>) -> 
 
 /// Returns a configuration for a client.
 ///
-/// The client trusts only servers whose certificates one of the `authorities` issued. If it is
+/// The client trusts only servers with certificates issued by one of the `authorities`. If it is
 /// `None`, the client trusts the public authorities that Mozilla trusts.
 ///
 /// `certificate` is an optional certificate of the client with its private key. It is presented to
-/// servers that request one.
+/// servers that request a certificate.
 ///
 /// # Errors
 ///

@@ -155,7 +155,7 @@ impl<T: Serialize> Outgoing<T> {
     }
 }
 
-/// A substitute for a value that cannot be encoded and whose type a [`Probe`] has reported.
+/// A substitute for a value that cannot be encoded, after a [`Probe`] has reported its type.
 pub trait Unencodable: Sized {
     /// Returns a value that fails to encode.
     fn value(self) -> Never {

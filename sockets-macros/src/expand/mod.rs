@@ -31,8 +31,8 @@ pub(crate) fn expand(group: &Group) -> TokenStream {
 ///
 /// Only the lints that the user allows in the trait are allowed here, since a user may forbid
 /// others. Generated tokens have spans of the expansion, so that lints do not report them. The
-/// innermost constant uses both types, so that a program that needs only one of them has no dead
-/// code.
+/// innermost constant uses both types, so that a program that needs only a server or only a client
+/// has no dead code.
 pub(crate) fn in_const(group: &Group, outside: &TokenStream, inside: &TokenStream) -> TokenStream {
     let Group { krate, server, client, .. } = group;
     let allowed = allowed(&group.item);

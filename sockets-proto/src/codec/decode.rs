@@ -17,13 +17,13 @@ const ALLOCATION: usize = 16;
 
 /// Decodes a value from all of `bytes`. The value may borrow strings and byte strings from them.
 ///
-/// Use it for types whose values take no more memory than a small multiple of their encoding, and
+/// Use it for types that take at most a small multiple of their encoding in memory, and
 /// [`decode_within`] for others.
 ///
 /// # Errors
 ///
-/// Returns an error if the bytes are not exactly one such value, are nested more than 128 levels
-/// deep, or contain a length greater than the number of remaining bytes.
+/// Returns an error if the bytes are not exactly one value of this type, are nested more than 128
+/// levels deep, or contain a length greater than the number of remaining bytes.
 #[inline]
 pub fn decode<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, DecodeError> {
     decode_within(bytes, usize::MAX)
@@ -63,14 +63,14 @@ pub fn decode_elements<'de, T: Deserialize<'de>>(
     }
 }
 
-/// Decodes one value from the front of the input.
+/// Decodes a single value from the front of the input.
 struct Decoder<'a, 'de> {
     reader: &'a mut Reader<'de>,
     /// The number of further levels that may be entered. Passed by value, so that it need not be
     /// restored.
     levels: u8,
-    /// The size of the slot for the value, whose memory is already counted. Passed like `levels`.
-    /// The compiler mostly evaluates the comparison with it.
+    /// The size of the slot for the value. Its memory is already counted. Passed like `levels`. The
+    /// compiler mostly evaluates the comparison with it.
     slot: usize,
 }
 
@@ -90,8 +90,8 @@ impl<'a, 'de> Decoder<'a, 'de> {
         Ok(Self { levels, slot: size, ..self })
     }
 
-    /// Returns the decoder for `count` values within this value. `uncharged` is the number of them
-    /// whose memory is not counted.
+    /// Returns the decoder for `count` values within this value. `uncharged` is the number of
+    /// values without counted memory.
     #[inline]
     fn elements(self, count: usize, uncharged: usize) -> Elements<'a, 'de> {
         Elements {
@@ -278,8 +278,8 @@ struct Elements<'a, 'de> {
     levels: u8,
     /// The number of remaining elements.
     left: usize,
-    /// The number of keys, and of values or elements, whose memory has not been counted. All are
-    /// counted with the first one, when the type is known.
+    /// The numbers of keys, and of values or elements, without counted memory. All are counted with
+    /// the first, when the type is known.
     uncharged_keys: usize,
     uncharged_values: usize,
 }
@@ -309,8 +309,8 @@ impl<'de> Elements<'_, 'de> {
 /// The factor of a map's memory to that of its entries: a map keeps a part of its slots free.
 const MAP_FACTOR: usize = 2;
 
-/// Returns the memory of `count` slots of type `T`. Elements of one byte take no more than their
-/// encoding.
+/// Returns the memory of `count` slots of type `T`. Elements of a single byte take no more than
+/// their encoding.
 #[inline]
 fn memory<T>(count: usize) -> usize {
     if size_of::<T>() > 1 { count.saturating_mul(size_of::<T>()) } else { 0 }
@@ -362,7 +362,7 @@ impl<'de> MapAccess<'de> for Elements<'_, 'de> {
 
 /// A variant of an enum: its index, and then its content.
 ///
-/// The fields are one level below the enum, since they use more of the stack.
+/// The fields are a level below the enum, since they use more of the stack.
 struct Variant<'a, 'de>(Decoder<'a, 'de>);
 
 impl<'de> EnumAccess<'de> for Variant<'_, 'de> {

@@ -12,7 +12,7 @@ pub(super) struct Reader<'de> {
     /// The memory that the decoded value may take, and the part that is left, in bytes.
     limit: usize,
     budget: usize,
-    /// The number of elements of the outermost value after the one that could not be decoded.
+    /// The number of elements of the outermost value after the element that could not be decoded.
     pub(super) failed: Option<usize>,
 }
 
@@ -118,7 +118,7 @@ impl<'de> Reader<'de> {
         str::from_utf8(self.bytes()?).map_err(|_| DecodeError::InvalidUtf8)
     }
 
-    /// Reads a character: a string of exactly one character.
+    /// Reads a character: a string of a single character.
     #[inline]
     pub(super) fn char(&mut self) -> Result<char, DecodeError> {
         let mut letters = str::from_utf8(self.bytes()?).map_err(|_| DecodeError::InvalidChar)?.chars();

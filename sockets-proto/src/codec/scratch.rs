@@ -12,7 +12,7 @@ use super::{
 
 /// The maximum capacity of a buffer that is kept.
 const KEEP: usize = 64 * 1024;
-/// The maximum length of a message whose memory is reused.
+/// The maximum length of a message up to which its memory is reused.
 const KEEP_LENT: usize = 2 * 1024 * 1024;
 
 thread_local! {

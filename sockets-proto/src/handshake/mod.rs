@@ -1,7 +1,7 @@
 //! The handshake without I/O: the client hello, the server hello, and their encoding.
 //!
 //! [`ClientHello`] is the first message of a connection and [`ServerHello`] the response to it.
-//! Both are the body of an [`Envelope`], whose form is the same in every version of the protocol.
+//! Both are the body of an [`Envelope`], which has the same form in every version of the protocol.
 
 mod client_hello;
 mod envelope;

@@ -30,8 +30,8 @@ pub struct ResumeRequest {
 /// A server's response to a client with resumption.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ResumeGrant {
-    /// The position up to which the server has received everything, or `None` if the session is a
-    /// new one.
+    /// The position up to which the server has received everything, or `None` if the session is
+    /// new.
     pub received: Option<u64>,
     /// The token for the next resumption.
     pub token: Token,

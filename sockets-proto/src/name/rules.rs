@@ -21,7 +21,7 @@ pub(crate) enum BrokenRule {
     LongPath,
 }
 
-/// Checks a single segment: the name of a method, or one component of a path.
+/// Checks a single segment: the name of a method, or a component of a path.
 pub(crate) fn check_segment(segment: &str) -> Result<(), BrokenRule> {
     if segment.is_empty() {
         return Err(BrokenRule::EmptySegment);
@@ -38,7 +38,7 @@ pub(crate) fn check_segment(segment: &str) -> Result<(), BrokenRule> {
     Ok(())
 }
 
-/// Checks a path of at least one segment.
+/// Checks a path that is not empty.
 pub(crate) fn check_segments(path: &str) -> Result<(), BrokenRule> {
     if path.len() > MAX_PATH {
         return Err(BrokenRule::LongPath);

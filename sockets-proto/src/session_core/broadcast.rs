@@ -48,8 +48,8 @@ impl<C, H: Clone> SessionCore<C, H> {
         SendOutcome::Pending
     }
 
-    /// Drops pending messages as the method's policy requires for a new one. Returns `true` if the
-    /// new message can be queued then.
+    /// Drops pending messages as the method's policy requires for a new message. Returns `true` if
+    /// the new message can be queued then.
     fn evict_for(&mut self, now: Instant, key: u64, overflow: Overflow) -> bool {
         if !overflow.is_evictable() {
             return false;
@@ -68,7 +68,7 @@ impl<C, H: Clone> SessionCore<C, H> {
         has_capacity
     }
 
-    /// Queues several emits of one method at once. `joined` contains them with their prefixes.
+    /// Queues several emits of the same method at once. `joined` contains them with their prefixes.
     /// Returns `false`, and queues nothing, if they do not all fit.
     pub fn broadcast_all(&mut self, joined: &Bytes, count: usize, largest: usize, overflow: Overflow) -> bool {
         let length = joined.len() - count * PREFIX;

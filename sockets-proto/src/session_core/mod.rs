@@ -49,7 +49,7 @@ impl fmt::Display for Role {
     }
 }
 
-/// The protocol's state for one session.
+/// The protocol's state for a session.
 ///
 /// `C` is a caller that waits for a result, and `H` a running handler that can be cancelled. The
 /// core stores both for the driver and does not use them.
@@ -257,7 +257,7 @@ impl<C, H: Clone> SessionCore<C, H> {
         consumer.map_or(Event::Handled, |consumer| Event::Completed { consumer, result })
     }
 
-    /// Drops bytes that have not been sent, and those that are retained for another connection.
+    /// Drops bytes that have not been sent, and bytes that are retained for another connection.
     pub fn discard(&mut self) {
         self.retransmit = None;
         self.send_buffer = SendBuffer::default();
@@ -313,8 +313,7 @@ impl<C, H: Clone> SessionCore<C, H> {
         self.retransmit.as_ref().map_or(0, |retransmit| retransmit.excess())
     }
 
-    /// Returns `true` if the queue is below its limit. It then accepts one more message of any
-    /// size.
+    /// Returns `true` if the queue is below its limit. It then accepts another message of any size.
     pub fn has_capacity(&self) -> bool {
         self.backlog() < self.queue_limit
     }

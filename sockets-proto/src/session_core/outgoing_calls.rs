@@ -36,7 +36,7 @@ pub enum SendOutcome {
 /// The origin of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallOrigin {
-    /// A handler of this session or of another one.
+    /// A handler of this or of another session.
     Handler,
     /// Code outside of handlers.
     Other,

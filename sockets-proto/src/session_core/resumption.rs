@@ -145,7 +145,7 @@ impl<C, H: Clone> SessionCore<C, H> {
     }
 
     /// Returns the number of bytes that the session holds for its peer: queued frames, retained
-    /// frames, and received calls and emits whose handlers have not ended.
+    /// frames, and received calls and emits with handlers that have not ended.
     pub fn held_bytes(&self) -> usize {
         // An emit has several handlers if several listeners subscribe to it.
         let handlers = self.handlers.len().max(self.recv_window.in_flight() as usize);
@@ -236,8 +236,8 @@ impl<C, H: Clone> SessionCore<C, H> {
         (ended, self.take_handlers())
     }
 
-    /// Returns the results of callers whose session has ended. Requests in the send buffer were not
-    /// sent.
+    /// Returns the results of callers after the end of their session. Requests in the send buffer
+    /// were not sent.
     fn disconnected(&mut self, calls: Vec<(C, CallId, bool)>) -> Vec<(C, CallResult)> {
         let unwritten = self.unsent_requests();
         let calls = self.unless_refused(calls);

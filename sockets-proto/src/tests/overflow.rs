@@ -1,4 +1,4 @@
-//! Overflow policies for a member whose queue is full.
+//! Overflow policies for a member with a full queue.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ const POSITION: u64 = 1;
 const LINE: u64 = 2;
 const NOTE: u64 = 3;
 
-/// Creates a core whose peer accepts `calls` calls in flight.
+/// Creates a core with a peer that accepts `calls` calls in flight.
 fn core(calls: u32, queue: usize) -> SessionCore<u32, u32> {
     let settings = Settings { max_frame: 1 << 20, window: WindowSize { calls, bytes: 1 << 20 } };
     SessionCore::new(Role::Server, settings, settings, queue)

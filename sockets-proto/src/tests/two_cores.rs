@@ -1,6 +1,6 @@
-//! Two honest cores perform arbitrary operations. No protocol error occurs, each request has one
-//! outcome, messages arrive in order, and all windows are free at the end. A model of the window,
-//! written from the protocol's text, checks every frame between them.
+//! Two honest cores perform arbitrary operations. No protocol error occurs, each request has a
+//! single outcome, messages arrive in order, and all windows are free at the end. A model of the
+//! window, written from the protocol's text, checks every frame between them.
 
 mod conversation;
 mod model;

@@ -24,8 +24,8 @@ use crate::{
 };
 use sockets_proto::{PREFIX, SendOutcome};
 
-/// The largest number of shards. There is at most one for each processor: more shards would share
-/// the same processors.
+/// The largest number of shards. Their number is at most the number of processors: more shards
+/// would share the same processors.
 const SHARDS_MAX: usize = 4;
 /// The bytes in a log from which emitters wait for its shard. A small limit of the members' queues
 /// reduces it.
@@ -76,8 +76,7 @@ impl<M: Member> Fanout<M> {
         Arc::clone(&self.shards[shard_of(number, self.shards.len())].log)
     }
 
-    /// Sends a message to an audience, whose members `find_members` returns, when there is
-    /// capacity.
+    /// Sends a message to an audience when there is capacity. `find_members` returns its members.
     ///
     /// It waits for the shards, and for members with full queues. The wait for members takes at
     /// most a second in total. If a queue was full all that time, the overflow policy of the method

@@ -1,4 +1,4 @@
-//! The members of an audience at one time, by shard.
+//! The members of an audience at a point in time, by shard.
 
 use std::sync::Arc;
 

@@ -30,7 +30,7 @@ impl<M> MemberSet<M> {
 
     pub(super) fn remove(&self, number: u64) -> bool {
         let mut members = self.members.lock();
-        // The caller has a handle of this member, so the last one is not dropped here.
+        // The caller has a handle of this member, so the last handle is not dropped here.
         let removed = members.remove(&number).is_some();
         self.len.store(members.len(), Ordering::Release);
         removed

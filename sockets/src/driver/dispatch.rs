@@ -278,8 +278,8 @@ struct Unfinished {
 }
 
 impl SharedEmit {
-    /// Starts these handlers until `until`, and at least the first one. Returns the emit with the
-    /// handlers that are left.
+    /// Starts these handlers until `until`, and at least the first handler. Returns the emit with
+    /// the handlers that are left.
     fn start(
         self,
         session: &Arc<Session>,

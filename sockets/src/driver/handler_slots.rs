@@ -3,8 +3,8 @@
 
 use crate::{session::HandlerSlot, thread_cache::ThreadCache};
 
-/// The number of slots of a thread. Methods whose keys begin alike share a slot. If they alternate,
-/// its memory is allocated again.
+/// The number of slots of a thread. Methods with keys that begin alike share a slot. If they
+/// alternate, its memory is allocated again.
 const KEEP: usize = 32;
 
 thread_local! {

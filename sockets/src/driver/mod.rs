@@ -46,7 +46,7 @@ const _: () = assert!(SLICE.as_nanos() <= SLOW.as_nanos(), "a slow handler ends 
 /// have arrived since tokio last polled for I/O.
 const CLOCK_STALENESS: Duration = Duration::from_millis(5);
 
-/// The driver of a session. One task runs it.
+/// The driver of a session. A single task runs it.
 pub(crate) struct Driver {
     session: Arc<Session>,
     receiver: Box<dyn Receive>,
@@ -247,7 +247,7 @@ impl Driver {
         if self.dispatcher.has_work(slice.now) {
             return self.dispatcher.release_next(slice, slots).map_err(protocol_error_reason);
         }
-        // One match, so that a call is moved once.
+        // A single match, so that a call is moved once.
         match self.session.handle(slice.now, &mut self.batch, wakes) {
             Ok(None) => {}
             Ok(Some(Received::Call { call, gate_is_open })) => {

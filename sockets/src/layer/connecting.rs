@@ -46,8 +46,8 @@ impl std::fmt::Debug for Connecting {
     }
 }
 
-/// The reason for rejecting a client: a [`Refusal`], whose message the client receives, or a login
-/// that cannot be decoded.
+/// The reason for rejecting a client: a [`Refusal`] with a message for the client, or a login that
+/// cannot be decoded.
 #[derive(Debug)]
 pub struct Rejection(AuthFailure);
 

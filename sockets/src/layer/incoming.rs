@@ -37,8 +37,8 @@ impl ReceivedCall {
         self.responder.fail(FailureCode::Denied, "")
     }
 
-    /// Runs the handler. For the driver, the layers and the handler are one future with one
-    /// deadline.
+    /// Runs the handler. For the driver, the layers and the handler are a single future with a
+    /// single deadline.
     pub(super) async fn run(self) -> Result<Completed, Completed> {
         let mut slot = HandlerSlot::default();
         match self.handler {

@@ -61,14 +61,14 @@ impl<'a> Request<'a> {
         matches!(self.direction, Direction::Out(_))
     }
 
-    /// Returns the remote peer: the caller of a received call, or the callee of a sent one. It is
+    /// Returns the remote peer: the caller of a received call, or the callee of a sent call. It is
     /// `None` for an emit to an audience.
     pub fn peer(&self) -> Option<&Peer> {
         self.peer.as_ref()
     }
 
-    /// Returns the socket of the remote peer. It is `None` on a client, and on a server whose
-    /// identity type is not `I`.
+    /// Returns the socket of the remote peer. It is `None` on a client, and on a server with an
+    /// identity type other than `I`.
     pub fn socket<I: Identity>(&self) -> Option<Socket<I>> {
         self.peer.as_ref()?.session().owner::<WeakSocket<I>>()?.upgrade()
     }
@@ -106,8 +106,8 @@ impl Response {
         matches!(&self.0, ResponseState::Handled(Ok(_)) | ResponseState::Sent(Ok(_)))
     }
 
-    /// Returns the error of a sent call. It is `None` for a received call, whose error is sent to
-    /// the caller.
+    /// Returns the error of a sent call. It is `None` for a received call: its error is sent to the
+    /// caller.
     pub fn error(&self) -> Option<&CallError> {
         match &self.0 {
             ResponseState::Sent(Err(error)) => Some(error),

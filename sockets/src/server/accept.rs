@@ -62,8 +62,7 @@ impl<I: Identity> Server<I> {
     /// It is meant for transports that preserve the boundaries of messages, such as a queue, a data
     /// channel or a channel within the process. Requirements:
     ///
-    /// - Each item is one frame of the protocol. Frames must arrive in order and without
-    ///   duplicates.
+    /// - Each item is a frame of the protocol. Frames must arrive in order and without duplicates.
     /// - The end of the stream is the end of the connection.
     /// - The stream should limit the size of received items to
     ///   [`Limits::max_frame`](crate::Limits::max_frame). The library can check the size only after
@@ -162,7 +161,7 @@ struct NewConnection<I> {
     connection_permit: ConnectionPermit,
 }
 
-/// Runs a handshake and then the driver that it returns, in one task.
+/// Runs a handshake and then the driver that it returns, in a single task.
 fn spawn<D: Future<Output = ()> + Send + 'static>(handshake: impl Future<Output = Option<D>> + Send + 'static) {
     // Boxed together with the driver: the driver lives long and should not keep the larger memory
     // of the handshake.
@@ -259,7 +258,7 @@ async fn run_connected(
     }
 }
 
-/// Opens the connection and performs the handshake within one time limit.
+/// Opens the connection and performs the handshake within a common time limit.
 async fn accept_connection<I: Identity>(
     server: &Arc<Inner<I>>,
     incoming: Incoming,
@@ -277,8 +276,8 @@ async fn accept_connection<I: Identity>(
             Accepted::New(NewConnection { link, peer_settings, identity, address, connection_permit })
         }
         Authenticated::Resumed(socket, identity, request, token) => {
-            // A driver whose handlers block their thread may accept the connection late, which must
-            // not delay other handshakes.
+            // A driver with handlers that block its thread may accept the connection late, which
+            // must not delay other handshakes.
             permit.release();
             let resuming = resume(server, &socket, identity, link, peer_settings, request, token);
             let late = |_| AcceptError::Handshake("the session did not accept its next connection in time".into());

@@ -22,7 +22,7 @@ use sockets_proto::{Role, shared_emit, shared_request};
 /// A set of sockets, such as a room. The set is evaluated at each call: a room then consists of its
 /// current members.
 ///
-/// An emit to an audience is encoded once. It waits at most 1 s for members whose queues are full
+/// An emit to an audience is encoded once. It waits at most 1 s for members with full queues
 /// ([`Limits::outgoing_queue`](crate::Limits::outgoing_queue)), and only while they accept bytes.
 /// Then the method's [overflow policy](macro@crate::group#emits-to-slow-members) applies: the
 /// members are disconnected or miss messages. It never waits for sockets outside of the audience.
@@ -108,10 +108,10 @@ impl<I: Identity> Selector<I> {
     }
 }
 
-/// The sockets of the parts of an audience, all looked up under one lock.
+/// The sockets of the parts of an audience, all looked up under the same lock.
 enum Found<'a, I> {
     Sockets(Vec<Socket<I>>),
-    /// Identities by their hash, and the sockets whose identities have one of these hashes.
+    /// Identities by their hash, and the sockets with identities of these hashes.
     Users(&'a BTreeMap<u64, Vec<I>>, Vec<Socket<I>>),
     Union(Box<(Self, Self)>),
     Except(Box<(Self, Self)>),

@@ -24,7 +24,7 @@ use sockets_proto::Token;
 
 /// The message to a client if there is no connection permit.
 const FULL: &str = "the server is full";
-/// The message to a client whose handshake exceeds its time limit.
+/// The message to a client that exceeds the time limit of the handshake.
 const TOO_LATE: &str = "authentication took too long";
 
 /// The session of an admitted client.

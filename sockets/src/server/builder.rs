@@ -182,7 +182,7 @@ impl<I: Identity> ServerBuilder<I> {
         Self { connected: Some(Box::new(connected)), ..self }
     }
 
-    /// Serves a group to all sockets with one handler.
+    /// Serves a group to all sockets with a common handler.
     ///
     /// A path that is served twice is an error of [`bind`](Self::bind).
     pub fn serve(mut self, service: impl Service) -> Self {
@@ -212,9 +212,9 @@ impl<I: Identity> ServerBuilder<I> {
         self
     }
 
-    /// Sets the origins whose pages may connect over WebSockets, such as `["https://example.com"]`.
-    /// Pages of other origins are refused. Default: pages of the host that the WebSocket connects
-    /// to.
+    /// Sets the origins of pages that may connect over WebSockets, such as
+    /// `["https://example.com"]`. Pages of other origins are refused. Default: pages of the host
+    /// that the WebSocket connects to.
     ///
     /// Browsers send the origin of the page that opens a WebSocket. The default prevents other
     /// pages from using the permissions of a visitor's browser, such as its cookies.
@@ -245,7 +245,7 @@ impl<I: Identity> ServerBuilder<I> {
     ///
     /// # Security
     ///
-    /// An attacker who controls part of a message and sees its compressed length can infer the
+    /// An attacker that controls part of a message and sees its compressed length can infer the
     /// rest, also over TLS (compare CRIME and BREACH). Do not compress secrets together with data
     /// that other parties choose.
     #[cfg(feature = "compression")]
@@ -255,8 +255,8 @@ impl<I: Identity> ServerBuilder<I> {
     }
 
     /// Adds a layer around each received call and emit, outside of all handlers and listeners,
-    /// including those of single sockets. The first layer added is the outermost. See
-    /// [`layer`](crate::layer).
+    /// including handlers and listeners of single sockets. The first layer added is the outermost.
+    /// See [`layer`](crate::layer).
     #[cfg(feature = "middleware")]
     pub fn layer<L>(mut self, layer: L) -> Self
     where

@@ -37,7 +37,7 @@ async fn until(condition: &str, is_met: impl Fn() -> bool) {
     timeout(TIMEOUT, wait).await.expect(condition);
 }
 
-/// A server whose handlers wait for permission and return replies of a given length.
+/// A server with handlers that wait for permission and return replies of a given length.
 struct TestServer {
     server: Server<u32>,
     begun: Arc<AtomicUsize>,

@@ -34,7 +34,7 @@ struct LimiterState {
     /// The number of handshakes in which the server has to act next.
     server_acts: usize,
     /// The handshakes in which the client has to act next, oldest first: the time at which the
-    /// server began to wait, and a sender whose drop ends the handshake.
+    /// server began to wait, and a sender that ends the handshake when it is dropped.
     client_acts: BTreeMap<u64, (Instant, oneshot::Sender<()>)>,
     next: u64,
 }
@@ -165,7 +165,7 @@ impl Drop for HandshakePermit {
     }
 }
 
-/// Marks the handshake as one in which the server acts next, unless its permit was revoked.
+/// Records that the server acts next in the handshake, unless its permit was revoked.
 struct PeerWaitGuard<'a> {
     permit: &'a mut HandshakePermit,
     number: u64,

@@ -160,7 +160,7 @@ impl<I: Identity> Server<I> {
         Self { inner, keep_open: None }
     }
 
-    /// Returns the address of the first listener that has one, such as the address to which
+    /// Returns the address of the first listener with an address, such as the address to which
     /// `tcp://127.0.0.1:0` was bound.
     ///
     /// # Panics
@@ -183,7 +183,7 @@ impl<I: Identity> Server<I> {
         self.inner.limits.authentication
     }
 
-    /// Returns the origins whose pages may connect.
+    /// Returns the origins of pages that may connect.
     #[cfg(feature = "axum")]
     pub(crate) fn origins(&self) -> &crate::transport::Origins {
         &self.inner.options.origins
@@ -256,7 +256,7 @@ impl<I: Identity> Server<I> {
     }
 
     /// Shuts the server down, as [`shutdown`](Self::shutdown) does, and asks the clients to
-    /// reconnect. It is meant for a server that restarts, or that is replaced by another one at its
+    /// reconnect. It is meant for a server that restarts, or that another server replaces at its
     /// address.
     ///
     /// Each client that can reconnect
@@ -275,9 +275,9 @@ impl<I: Identity> Server<I> {
     /// redirects the clients to another address.
     ///
     /// Clients that are connected over the same transport (`tcp://` and so on) reconnect to `url`
-    /// with their logins. They alternate between `url` and their old address until one of the two
-    /// accepts them. A user and a password in `url` are removed: clients send those of their own
-    /// address.
+    /// with their logins. They alternate between `url` and their old address until either accepts
+    /// them. A user and a password in `url` are removed: clients send the user and password of
+    /// their own address.
     ///
     /// # Cancel safety
     ///
@@ -286,7 +286,7 @@ impl<I: Identity> Server<I> {
         self.shut_down(Some((within, Some(&without_userinfo(url))))).await;
     }
 
-    /// `restart` is the time within which clients reconnect, and the address if it is a new one.
+    /// `restart` is the time within which clients reconnect, and the address if it is new.
     async fn shut_down(&self, restart: Option<(Duration, Option<&str>)>) {
         let sessions = self.inner.close();
         let is_own = sessions.iter().any(Session::runs_here);

@@ -159,7 +159,7 @@ impl<I> Registry<I> {
         Some(entry.socket)
     }
 
-    /// Returns the sockets whose identities have this hash, oldest first.
+    /// Returns the sockets with identities of this hash, oldest first.
     pub(super) fn sockets_with(&self, identity_hash: u64) -> impl Iterator<Item = &Socket<I>> {
         self.by_identity.get(&identity_hash).into_iter().flatten().filter_map(|id| self.socket(*id))
     }

@@ -30,7 +30,7 @@ use sockets_proto::{CallId, Role};
 /// Dropping the stream cancels the calls that have not completed.
 #[must_use = "dropping the replies cancels the request"]
 pub struct Replies<I, T, E = Infallible> {
-    /// The members of the request; `None` for members whose results were yielded.
+    /// The members of the request; `None` for members with a yielded result.
     members: Vec<Option<Socket<I>>>,
     multi_call: Arc<MultiCall>,
     /// The members to which the request could not be sent.

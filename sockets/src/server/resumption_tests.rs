@@ -85,7 +85,7 @@ impl RawClient {
         poll_fn(|cx| self.link.transmitter.poll_transmit(cx, &mut outbox)).await.unwrap();
     }
 
-    /// Receives frames up to one that meets the condition.
+    /// Receives frames up to the first that meets the condition.
     async fn receive_until(&mut self, wanted: impl Fn(Frame) -> bool) {
         let receive = async {
             loop {
@@ -110,8 +110,8 @@ async fn token_is_valid_once_and_for_its_identity() {
     assert!(!resume(&server, 1, &Token::new(first.session()).unwrap()).await.is_resumed(), "a guessed token");
     assert!(!resume(&server, 1, &Token::new(1000).unwrap()).await.is_resumed(), "a token of no session");
 
-    // The connection may have broken before the client received its next token, so the first one is
-    // still valid.
+    // The connection may have broken before the client received its next token, so the first token
+    // is still valid.
     assert!(resume(&server, 1, &first).await.is_resumed());
     let mut third = resume(&server, 1, &first).await;
     assert!(third.is_resumed());
@@ -215,7 +215,7 @@ async fn client_that_never_reads_cannot_grow_memory() {
         let limit = limits.resume_bytes + 2 * limits.outgoing_queue;
         let held = socket.session().held_bytes();
         assert!(held < limit as usize + 2 * REPLY, "{held} bytes are held");
-        // The client claims to have received as little as possible.
+        // The client reports that it has received as little as possible.
         let request = ResumeRequest { received: socket.session().positions().1, ..request_for(&token) };
         client = connect_without_reading(&server, Resumption::Resume(request)).await;
         assert!(client.is_resumed());
@@ -240,7 +240,7 @@ async fn impossible_position_is_a_protocol_error() {
     }
 }
 
-/// The request arrives while the session has lost its connection and waits for the next one.
+/// The request arrives while the session has lost its connection and waits for the next connection.
 #[tokio::test]
 async fn disconnected_session_accepts_no_connection() {
     let server = server();
@@ -332,7 +332,7 @@ async fn accepted_link_is_not_declined() {
     assert!(socket.is_connected());
 }
 
-/// Returns a server that authenticates one client for each permit.
+/// Returns a server that authenticates a client for each permit.
 fn server_with_permits(count: usize) -> (Server<u32>, Arc<Semaphore>) {
     let permits = Arc::new(Semaphore::new(count));
     let authenticating = Arc::clone(&permits);

@@ -24,7 +24,7 @@ pub struct Socket<I = ()>(Arc<SocketInner<I>>);
 struct SocketInner<I> {
     number: u64,
     peer: Peer,
-    /// A resumption replaces the identity by an equal one.
+    /// A resumption replaces the identity by an equal identity.
     identity: RwLock<Arc<I>>,
     identity_hash: u64,
     server: Arc<Inner<I>>,
@@ -59,14 +59,14 @@ impl<I> Socket<I> {
     /// Returns the identity from the last authentication.
     ///
     /// It can change when the session is resumed over another connection. The client is then
-    /// authenticated again, and the new identity replaces the former one if the two are equal. Call
-    /// this method whenever the identity is needed, and do not store a copy.
+    /// authenticated again, and the new identity replaces the former identity if the two are equal.
+    /// Call this method whenever the identity is needed, and do not store a copy.
     pub fn identity(&self) -> Arc<I> {
         Arc::clone(&self.0.identity.read())
     }
 
-    /// Replaces the identity by an equal one. Returns the former one, which the caller drops
-    /// without a lock.
+    /// Replaces the identity by an equal identity. Returns the former identity, which the caller
+    /// drops without a lock.
     pub(super) fn replace_identity(&self, identity: Arc<I>) -> Arc<I> {
         mem::replace(&mut *self.0.identity.write(), identity)
     }

@@ -8,7 +8,7 @@ use super::Session;
 ///
 /// A handler may end while it is held, at its deadline or since its call is cancelled. Then the
 /// next held handler takes over the time at which this handler was first held. Otherwise a peer
-/// could hold one handler after another, each for less than the limit.
+/// could hold handlers in sequence, each for less than the limit.
 pub(super) struct HeldHandler<'a> {
     session: &'a Session,
     since: Instant,

@@ -1,7 +1,7 @@
-//! A session: the state that two peers share, over one connection after another.
+//! A session: the state that two peers share, over a sequence of connections.
 //!
 //! Callers and handlers use it from any thread. A [`Driver`](crate::driver::Driver) reads,
-//! dispatches and keeps time. One lock protects the state of the protocol. It is held briefly, and
+//! dispatches and keeps time. A lock protects the state of the protocol. It is held briefly, and
 //! never while a handler, listener or hook runs or is dropped.
 
 mod call;

@@ -159,7 +159,7 @@ impl Session {
         }
     }
 
-    /// Records that one of several handlers of an emit has ended.
+    /// Records that a handler of an emit with several handlers has ended.
     pub(crate) fn remove_handler(&self, handler: HandlerId) {
         self.state.lock().core.remove_handler(handler);
     }

@@ -30,7 +30,7 @@ impl ReattachState {
         self.offer.take()
     }
 
-    /// Sets the next connection. Returns the one that it replaces.
+    /// Sets the next connection. Returns the connection that it replaces.
     pub(super) fn replace_offer(&mut self, offer: Box<ResumedConnection>) -> Option<Box<ResumedConnection>> {
         self.attempt = self.attempt.max(offer.request.attempt);
         self.offer.replace(offer)

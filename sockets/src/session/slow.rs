@@ -3,7 +3,7 @@
 //! A handler that runs for milliseconds without a suspension cannot be interrupted. A few sessions
 //! with such handlers occupy all workers. Every other session then waits for several of these
 //! handlers. So handlers of such a session need a permit. The number of permits of a runtime is its
-//! number of workers less one, and at least one. If the handlers were slow again, the permit is
+//! number of workers less 1, and at least 1. If the handlers were slow again, the permit is
 //! returned only after the worker has run the tasks that were ready, and has polled for I/O.
 //!
 //! A handler may block its thread for ever, or free its worker with `block_in_place`. So a session
@@ -59,8 +59,8 @@ pub(super) struct Slowness {
     last: AtomicU64,
     /// The end of the slow time, in milliseconds since [`START`]; 0 if it was never slow.
     until: AtomicU64,
-    /// One suspended handler at a time waits for a permit. So the number of handlers of a session
-    /// does not increase its share.
+    /// A single suspended handler at a time waits for a permit. So the number of handlers of a
+    /// session does not increase its share.
     queue: OnceLock<Box<AsyncMutex<()>>>,
 }
 
@@ -122,7 +122,7 @@ pub(crate) struct SlowPermit {
 }
 
 impl SlowPermit {
-    /// Returns a permit if there is one, or if the handlers that hold permits are stuck.
+    /// Returns a permit if any is free, or if the handlers that hold permits are stuck.
     pub(crate) fn try_acquire() -> Option<Self> {
         let permits = Permits::current();
         if permits.semaphore.try_acquire().map(SemaphorePermit::forget).is_ok() {
@@ -216,7 +216,7 @@ impl Permits {
     }
 }
 
-/// One of the permits of a runtime.
+/// A permit of a runtime.
 struct Permit(Arc<Permits>);
 
 impl Permit {

@@ -69,7 +69,7 @@ impl SuspendedHandler {
     /// if the handler is held when it gets its permit: handlers with earlier permits may have
     /// filled the queue.
     ///
-    /// A handler of a detached session always needs a permit. Many abandoned sessions may have one
+    /// A handler of a detached session always needs a permit. Many abandoned sessions may have a
     /// slow handler each, and their clients do not wait for the replies.
     async fn poll_once(&mut self) -> Option<Poll<()>> {
         let _permit = if self.needs_permit() {
@@ -107,8 +107,8 @@ impl SuspendedHandler {
         session.is_slow() || session.is_blocked() && session.is_detached()
     }
 
-    /// Waits until fewer bytes of replies wait, and resumes the handler. Only one handler at a time
-    /// is resumed, since each may add a reply.
+    /// Waits until fewer bytes of replies wait, and resumes the handler. Only a single handler at a
+    /// time is resumed, since each may add a reply.
     async fn resume_in_order(&mut self) -> Poll<()> {
         let session = Arc::clone(&self.session);
         let _first = session.held_handlers.get_or_init(|| Box::new(Mutex::new(()))).lock().await;

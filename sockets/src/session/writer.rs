@@ -165,7 +165,7 @@ impl Session {
             let deferred = self.write(&mut writer);
             drop(writer);
             drop(deferred);
-            // Another task may have queued a message and left it to this one, which held the
+            // Another task may have queued a message and left it to this task, which held the
             // writer.
             if self.is_blocked() || !self.state.lock().core.wants_write() {
                 return;

@@ -63,7 +63,7 @@ pub(crate) enum ReceiveError {
 
 /// The receiving half of a connection.
 pub(crate) trait Receive: Send {
-    /// Waits for at least one frame and returns all complete frames, each with its prefix.
+    /// Waits for a frame and returns all complete frames, each with its prefix.
     ///
     /// A frame of more than `max_frame` bytes is rejected before memory is allocated for it.
     fn poll_receive(&mut self, cx: &mut Context<'_>, max_frame: usize) -> Poll<Result<Bytes, ReceiveError>>;

@@ -84,9 +84,9 @@ async fn connect(target: Option<SocketAddr>) -> io::Result<TcpStream> {
 
 /// Returns `true` if the system has connected the socket with itself.
 ///
-/// On one machine, the system may choose the port of the server as the local port of the client
-/// while the server does not listen there. A client that retries meets this eventually, and would
-/// then keep the server from binding its port.
+/// On a single machine, the system may choose the port of the server as the local port of the
+/// client while the server does not listen there. A client that retries meets this eventually, and
+/// would then keep the server from binding its port.
 fn is_self_connected(stream: &TcpStream) -> bool {
     matches!((stream.local_addr(), stream.peer_addr()), (Ok(local), Ok(peer)) if local == peer)
 }

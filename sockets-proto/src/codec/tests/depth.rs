@@ -91,7 +91,7 @@ fn endless_type_without_input_is_rejected() {
 
 #[test]
 fn value_beyond_maximum_depth_is_rejected() {
-    // Each `Many` is two levels, the enum and the sequence. An empty one ends it.
+    // Each `Many` is two levels, the enum and the sequence. An empty sequence ends it.
     let levels = |count: usize| [[2, 1].repeat(count), vec![2, 0]].concat();
     let most = usize::from(MAX_DEPTH) / 2 - 1;
     let tree = decode_on_small_stack::<Tree>(levels(most)).unwrap();

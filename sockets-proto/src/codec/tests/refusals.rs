@@ -9,7 +9,7 @@ use serde::{
 
 use crate::codec::{DecodeError, decode, encode};
 
-/// A type whose visitor panics when it is called, which is before any allocation.
+/// A type with a visitor that panics when it is called, which is before any allocation.
 #[derive(Debug, PartialEq)]
 struct Untouched<const METHOD: char>;
 

@@ -40,7 +40,7 @@ pub(super) enum Operation {
         endpoint: usize,
         size: usize,
     },
-    /// One frame arrives. The handler of a call either suspends or is held.
+    /// A frame arrives. The handler of a call either suspends or is held.
     Deliver {
         endpoint: usize,
         suspends: bool,
@@ -60,7 +60,7 @@ pub(super) enum Operation {
     Advance(u64),
 }
 
-/// One endpoint. Its callers are numbers, and its running handlers are those of `running`.
+/// An endpoint. Its callers are numbers, and `running` holds its running handlers.
 struct Endpoint {
     core: SessionCore<u64, HandlerId>,
     /// Received calls that have not ended.

@@ -1,10 +1,10 @@
-//! A model of the window of one direction, from the frames alone. It is written from `PROTOCOL.md`.
+//! A model of the window of a direction, from the frames alone. It is written from `PROTOCOL.md`.
 
 use std::collections::HashMap;
 
 use crate::{CallId, Frame};
 
-/// The calls in flight in one direction.
+/// The calls in flight in a direction.
 pub(super) struct Window {
     calls: u32,
     bytes: u64,
@@ -34,7 +34,7 @@ impl Window {
         self.in_flight_bytes += length;
     }
 
-    /// Records a frame of the other direction that arrives at the sender of this one.
+    /// Records a frame of the other direction that arrives at the sender of this direction.
     pub(super) fn arrive(&mut self, frame: Frame) {
         let (calls, bytes) = match frame {
             Frame::Reply { id } | Frame::Failure { id, .. } => {

@@ -28,7 +28,7 @@ impl WsProtocolError {
     }
 }
 
-/// A frame whose header has been received.
+/// A frame with a received header.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct FrameInProgress {
     pub(super) kind: Kind,

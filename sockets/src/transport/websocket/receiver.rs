@@ -39,7 +39,7 @@ pub(super) struct Receiver<R, W> {
     /// Received bytes that have not been parsed.
     read: BytesMut,
     messages: Reassembly,
-    /// The frame whose payload is being received.
+    /// The frame of the payload that is being received.
     current: Option<FrameInProgress>,
     /// The number of consecutive empty fragments.
     empty_fragments: u32,

@@ -121,7 +121,7 @@ async fn too_large_message_is_rejected_after_earlier_ones() {
     send(&mut client, &[Bytes::from_static(b"first"), Bytes::from_static(b"longer")]).await;
     let first = poll_fn(|cx| server.receiver.poll_receive(cx, 5)).await.unwrap();
     assert_eq!(first, b"\x05\0\0\0first"[..]);
-    // As after the handshake, whose limit differs from that of the session.
+    // As after the handshake, which has another limit than the session.
     let second = poll_fn(|cx| server.receiver.poll_receive(cx, 6)).await.unwrap();
     assert_eq!(second, b"\x06\0\0\0longer"[..]);
 
