@@ -5,7 +5,7 @@ use std::{collections::VecDeque, time::Instant};
 use bytes::Bytes;
 
 use crate::{
-    engine::{Engine, Limits},
+    engine::{Engine, Limits, is_refusal},
     incoming::Incoming,
     keep_alive::KeepAliveModel,
     outgoing::Outgoing,
@@ -287,9 +287,26 @@ impl Endpoint {
 
     /// Ends the session.
     pub(super) fn close(&mut self) {
-        let (ended, stopped) = self.engine.close();
         // Without a connection it is certain which calls were not sent.
-        self.outgoing.on_close(ended, if self.is_detached { &self.unsent_calls } else { &[] });
+        let unsent_calls = if self.is_detached { self.unsent_calls.clone() } else { Vec::new() };
+        self.close_without(&unsent_calls);
+    }
+
+    /// Ends the session after a close frame. A server that refuses the session has executed none of
+    /// its calls.
+    pub(super) fn on_closed(&mut self, reason: CloseReason) {
+        if is_refusal(reason) && !self.received_ready {
+            let all_calls: Vec<_> = self.outgoing.waiting.keys().copied().collect();
+            self.close_without(&all_calls);
+        } else {
+            self.close();
+        }
+    }
+
+    /// Ends the session. The peer has not executed `unsent_calls`.
+    fn close_without(&mut self, unsent_calls: &[u64]) {
+        let (ended, stopped) = self.engine.close();
+        self.outgoing.on_close(ended, unsent_calls);
         self.incoming.on_close(stopped);
         assert_eq!(self.engine.calls_in_flight(), 0, "calls remain after the end");
         self.is_open = false;

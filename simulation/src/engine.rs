@@ -312,6 +312,11 @@ fn disconnected(ended: Vec<(u64, CallResult)>) -> Vec<(u64, bool)> {
     ended.collect()
 }
 
+/// Returns `true` if a server that closes for this reason has started no call of the session.
+pub(super) fn is_refusal(reason: CloseReason) -> bool {
+    matches!(reason, CloseReason::NotReady | CloseReason::Refused | CloseReason::Retry)
+}
+
 /// Returns `true` if only a server may send the reason.
 pub(super) fn is_server_only(reason: CloseReason) -> bool {
     matches!(

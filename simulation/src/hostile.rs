@@ -75,8 +75,14 @@ impl Hostile {
             // A frame is repeated if the peer has not yet received the first copy.
             6 if victim.role == Role::Client && !victim.received_ready => frame(Frame::Ready, &[]),
             6 if malicious => {
-                let reasons = [CloseReason::Closed, CloseReason::Kicked, CloseReason::TooSlow];
-                let reason = reasons[choices.index(3)];
+                let reasons = [
+                    CloseReason::Closed,
+                    CloseReason::Kicked,
+                    CloseReason::TooSlow,
+                    CloseReason::NotReady,
+                    CloseReason::Refused,
+                ];
+                let reason = reasons[choices.index(reasons.len())];
                 let all = [Frame::Ready, Frame::GoAway, Frame::Drained, Frame::Close { reason }];
                 frame(all[choices.index(4)], &[])
             }

@@ -67,6 +67,7 @@ fn guarantees_hold_in_worlds_of_all_seeds() {
         "call overloaded",
         "reply overtakes",
         "close",
+        "refusal",
         "resumed",
         "held call overdue",
         "id in flight",

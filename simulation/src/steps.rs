@@ -202,8 +202,12 @@ impl World<'_> {
             0 => self.break_connection(at),
             1 => {
                 let text = "not now ".repeat(self.choices.index(50));
-                let reason = if end == SERVER { CloseReason::Kicked } else { CloseReason::Closed };
                 let Some(endpoint) = self.links[at].endpoint(end) else { return };
+                let reason = match end {
+                    SERVER if !endpoint.ready => CloseReason::Refused,
+                    SERVER => CloseReason::Kicked,
+                    _ => CloseReason::Closed,
+                };
                 let last = endpoint.close_with(now, reason, &text);
                 self.links[at].close_pipe(end, &last);
             }

@@ -8,7 +8,7 @@ use std::{
 use crate::{
     choices::Choices,
     endpoint::{Endpoint, Moment},
-    engine::Limits,
+    engine::{Limits, is_refusal},
     hostile::Hostile,
     keep_alive,
     link::{End, Link, Pipe},
@@ -202,9 +202,9 @@ impl<'a> World<'a> {
                 let drained = link.drained && reason == CloseReason::ShuttingDown;
                 let endpoint = link.endpoint(end).expect("an open endpoint");
                 assert!(!drained || endpoint.outgoing.waiting.is_empty(), "callers wait after the server drained");
-                endpoint.close();
+                endpoint.on_closed(reason);
                 link.close_pipe(end, &[]);
-                self.count("close");
+                self.count(if is_refusal(reason) { "refusal" } else { "close" });
                 return;
             }
         }
