@@ -37,8 +37,8 @@ pub(crate) fn run_hook<S, T>(session: &Arc<S>, step: impl FnOnce() -> T) -> T {
     step()
 }
 
-/// Returns `true` if a handler or hook of this session runs on this thread. It must not wait for
-/// the end of the session.
+/// Returns `true` if a handler or hook of this session runs on this thread. Such a handler or hook
+/// must not wait for the end of the session.
 pub(crate) fn runs_here<S>(session: &Arc<S>) -> bool {
     SESSION.get() == Arc::as_ptr(session).addr()
 }
@@ -48,8 +48,9 @@ pub(crate) fn call_origin() -> CallOrigin {
     if RUNS_HANDLER.get() { CallOrigin::Handler } else { CallOrigin::Other }
 }
 
-/// Lets another worker run the task that has just been woken, if a handler woke it: the handler may
-/// block its thread.
+/// Lets another worker run the task that a handler on this thread has just woken. Otherwise that
+/// task would wait if the handler blocks its thread. Does nothing if no handler runs on this
+/// thread.
 pub(crate) fn release_woken_task() {
     if RUNS_HANDLER.get() {
         release_lifo_slot();

@@ -1,8 +1,12 @@
 //! Workarounds for the scheduling of tokio.
 //!
-//! A worker of tokio runs a task that wakes itself before tasks for which I/O has arrived, keeps the
-//! last task that it has woken to itself, and limits the operations of a task by a budget. These
-//! functions are the only places that depend on this.
+//! Three properties of tokio require these functions:
+//!
+//! - If a task wakes itself, its worker runs this task before tasks for which I/O has arrived.
+//! - A worker keeps the task that it has woken last to itself.
+//! - A budget limits the number of operations of a task.
+//!
+//! Only these functions depend on these properties.
 
 use std::{
     future::Future,
@@ -15,59 +19,61 @@ use tokio::task::{coop, unconstrained, yield_now};
 
 /// The maximum wait for [`wake_after_others`].
 ///
-/// Its worker may be blocked meanwhile while another worker is idle.
+/// While the task waits, a handler may block its worker. Another worker could run the task.
 pub(crate) const LONGEST_PAUSE: Duration = Duration::from_millis(2);
 
 /// Wakes this task after all ready tasks and all tasks for which I/O has arrived.
 ///
-/// A task that wakes itself directly runs before the latter: tokio polls for I/O only once in 61 polls
-/// of tasks. `tests/tests/fairness.rs` and fault 39 of RELIABILITY.md show the need.
+/// If a task wakes itself directly, it runs before the tasks for which I/O has arrived. The reason
+/// is that tokio polls for I/O only once in 61 polls of tasks. `tests/tests/fairness.rs` and fault
+/// 39 of RELIABILITY.md show the need.
 pub(crate) fn wake_after_others(cx: &mut Context<'_>) {
     let _ = pin!(yield_now()).poll(cx);
 }
 
 /// Lets other tasks of this worker run.
 ///
-/// A shard of a room that does not yield slows the room down by a factor of up to 40, see the findings
-/// in benches/README.md.
+/// If the task of a shard does not yield, a broadcast to a room takes up to 40 times as long. See
+/// the findings in benches/README.md.
 pub(crate) async fn yield_to_others() {
     yield_now().await;
 }
 
 /// Yields if this task has used its budget.
 ///
-/// An emitter in a loop would otherwise occupy its worker, since an emit to a room rarely waits.
+/// An emit to a room rarely waits. So an emitter in a loop would otherwise occupy its worker.
 pub(crate) async fn consume_budget() {
     coop::consume_budget().await;
 }
 
 /// Polls a future without the budget of the current task.
 ///
-/// With a budget, I/O and channels pretend not to be ready after 128 operations. A handler that is
-/// ready would get a task of its own in the middle of a batch, and a writer would stop.
+/// With a budget, I/O and channels pretend after 128 operations that they are not ready. Then a
+/// handler that is ready would get a task of its own in the middle of a batch. A writer would stop.
 pub(crate) fn poll_unconstrained<F: Future>(future: F, cx: &mut Context<'_>) -> Poll<F::Output> {
     pin!(unconstrained(future)).poll(cx)
 }
 
 /// Lets another worker run the task that this worker has just woken.
 ///
-/// A worker keeps that task in its LIFO slot, from which other workers cannot steal. If the current
-/// handler then blocks its thread, the task waits for it. A further task pushes it out of the slot.
-/// Without this, `emit_before_blocking_reaches_another_socket` and
-/// `emit_before_blocking_reaches_a_room` in `tests/tests/suite/slow_peers.rs` fail.
+/// A worker keeps the woken task in its LIFO slot. Other workers cannot steal a task from this
+/// slot. If the current handler then blocks its thread, the woken task waits for the handler. This
+/// function spawns a further task, which pushes the woken task out of the slot. Without this
+/// function, two tests in `tests/tests/suite/slow_peers.rs` fail:
+/// `emit_before_blocking_reaches_another_socket` and `emit_before_blocking_reaches_a_room`.
 pub(crate) fn release_lifo_slot() {
     tokio::spawn(std::future::ready(()));
 }
 
-/// Wakes another worker, before this worker may be blocked by a handler.
+/// Wakes another worker before a handler may block this worker.
 ///
-/// A single worker polls for I/O, and other idle workers sleep without it. If the worker that polled
-/// runs a blocking handler, no worker would notice I/O until the handler ends. A worker that is woken
-/// without work polls for I/O. The test of this module fails without it; see also
-/// [tokio#4730](https://github.com/tokio-rs/tokio/issues/4730).
+/// A single worker polls for I/O, and the other idle workers sleep. Suppose that the polling worker
+/// runs a handler that blocks. Then no worker would notice I/O until the handler ends. If a worker
+/// is woken and finds no task, it polls for I/O. Without this function, the test of this module
+/// fails. See also [tokio#4730](https://github.com/tokio-rs/tokio/issues/4730).
 pub(crate) fn wake_another_worker() {
-    // The first task takes the LIFO slot. The second task moves it to the run queue, which wakes a
-    // worker.
+    // The first task takes the LIFO slot. The second task moves the first task to the run queue.
+    // This move wakes a worker.
     for _ in 0..2 {
         tokio::spawn(std::future::ready(()));
     }

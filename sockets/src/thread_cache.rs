@@ -8,14 +8,15 @@
 //! | `session/wake_list.rs` | a list of wake-ups | 1,024 entries |
 //! | `sockets-proto`, `codec/scratch.rs` | an encoded message, and the last large message | 64 KiB and 2 MiB |
 //!
-//! `.ci/counts` shows their effect: a call in steady state allocates nothing. The workloads `idle` of
-//! benches/README.md show the memory of an idle connection.
+//! `.ci/counts` shows the effect of these caches: a call on an established session allocates no
+//! memory. The workloads `idle` of benches/README.md show the memory of an idle connection.
 
 use std::cell::Cell;
 
 /// Up to `CAPACITY` values that a thread keeps for reuse.
 ///
-/// Values are taken and not borrowed: user code that runs meanwhile may use the same cache.
+/// The caller takes a value out of the cache, and does not borrow it. User code that runs before
+/// the caller returns the value may use the same cache.
 pub(crate) struct ThreadCache<T, const CAPACITY: usize>([Cell<Option<T>>; CAPACITY]);
 
 impl<T, const CAPACITY: usize> ThreadCache<T, CAPACITY> {

@@ -8,7 +8,7 @@ use super::{Members, log_entry::LogEntry};
 use sockets_proto::{Overflow, PREFIX, codec::SHARE_FROM};
 
 /// Consecutive messages of the same method to the same members. A member that has received none of
-/// them gets all at once.
+/// these messages receives all of them in a single copy.
 pub(crate) struct Batch<M> {
     entries: Vec<LogEntry<M>>,
     concatenated: Bytes,

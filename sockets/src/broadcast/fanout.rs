@@ -24,18 +24,18 @@ use crate::{
 };
 use sockets_proto::{PREFIX, SendOutcome};
 
-/// The largest number of shards. Their number is at most the number of processors: more shards
+/// The largest number of shards. A server has at most as many shards as processors. More shards
 /// would share the same processors.
 const SHARDS_MAX: usize = 4;
-/// The bytes in a log from which emitters wait for its shard. A small limit of the members' queues
-/// reduces it.
+/// The number of bytes in a shard's log at which the log is full and emitters wait. If the limit of
+/// the members' queues is small, the limit of the log is smaller.
 const LOG_MAX: usize = 256 * 1024;
 
 /// The shards of a server.
 pub(crate) struct Fanout<M> {
     shards: Vec<Arc<Shard<M>>>,
-    /// Held while an emitter checks the logs and adds its message, so that concurrent emitters do
-    /// not use the same capacity.
+    /// The lock that an emitter holds while it checks the logs and adds its message. Without this
+    /// lock, two concurrent emitters could use the same capacity.
     gate: Mutex<()>,
     /// Notified when there may be capacity in a log, or in the queue of a member.
     changed: Arc<Notify>,
@@ -76,17 +76,19 @@ impl<M: Member> Fanout<M> {
         Arc::clone(&self.shards[shard_of(number, self.shards.len())].log)
     }
 
-    /// Sends a message to an audience when there is capacity. `find_members` returns its members.
+    /// Sends a message to an audience when there is capacity. The function `find_members` returns
+    /// the members of the audience.
     ///
-    /// It waits for the shards, and for members with full queues. The wait for members takes at
-    /// most a second in total. If a queue was full all that time, the overflow policy of the method
-    /// applies. If it had capacity meanwhile, which other emitters used, it accepts the message
-    /// above its limit.
+    /// The emitter waits for shards with full logs, and for members with full queues. The wait for
+    /// members takes at most a second in total. If a member's queue was full during the whole wait,
+    /// the overflow policy of the method applies to this member. If the queue had capacity during
+    /// the wait, other emitters have used that capacity. Then this queue accepts the message above
+    /// its limit.
     ///
     /// # Errors
     ///
-    /// [`SendOutcome::TooLarge`] if no member accepts a frame of this size. If only some members
-    /// accept it, the others are skipped.
+    /// Returns [`SendOutcome::TooLarge`] if no member accepts a frame of this size. If only some
+    /// members accept the frame, the message is not sent to the other members.
     ///
     /// # Cancel safety
     ///
@@ -109,8 +111,8 @@ impl<M: Member> Fanout<M> {
         }
         let mut pacing = Pacing::new(waits_for_long, can_wait);
         loop {
-            // A member that joins or leaves while the emit waits may or may not receive the
-            // message.
+            // If a member joins or leaves while the emitter waits, that member may or may not
+            // receive the message.
             let members = find_members();
             if let Some(limit) = members.max_frame().filter(|limit| frame.len() - PREFIX > *limit) {
                 return Err(SendOutcome::TooLarge { limit });
@@ -122,8 +124,8 @@ impl<M: Member> Fanout<M> {
         }
     }
 
-    /// Adds a message to the logs and returns `true`, if they and the queues of the members have
-    /// capacity.
+    /// Adds a message to the logs if the logs and the queues of the members have capacity. Returns
+    /// `true` if the message was added.
     fn try_emit(&self, callee: Callee<'_>, frame: &Bytes, list: &MemberList<M>, pacing: &mut Pacing) -> bool {
         if self.members_until(callee, list, pacing).is_some() {
             return false;
@@ -140,8 +142,9 @@ impl<M: Member> Fanout<M> {
         true
     }
 
-    /// Waits until [`try_emit`](Self::try_emit) may succeed. It does not find the members again
-    /// after each round, which would cost each waiting emitter as much as the round itself.
+    /// Waits until [`try_emit`](Self::try_emit) may succeed. The emitter keeps its list of members
+    /// during this wait. If each waiting emitter found its members again after each round, this
+    /// would cost as much as the round itself.
     async fn wait_for_capacity(&self, callee: Callee<'_>, list: &MemberList<M>, pacing: &mut Pacing) {
         loop {
             let mut changed = pin!(self.changed.notified());
@@ -172,8 +175,8 @@ impl<M: Member> Fanout<M> {
         self.shards.iter().zip(list.shards()).filter(|(_, members)| !members.is_empty())
     }
 
-    /// Returns the time until which an emitter waits for members of its audience, if it waits for
-    /// any.
+    /// Returns the time until which an emitter waits for members of its audience. Returns `None` if
+    /// the emitter does not wait for any member.
     fn members_until(&self, callee: Callee<'_>, list: &MemberList<M>, pacing: &mut Pacing) -> Option<Instant> {
         if callee.overflow().waits() { pacing.wait_until(list.len(), || self.laggards(list)) } else { None }
     }

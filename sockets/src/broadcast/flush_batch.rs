@@ -4,8 +4,8 @@ use std::{mem, sync::Arc};
 
 use super::{Member, member_list::shard_of, shard::Shard};
 
-/// The members of a broadcast request that need a write, by shard. Their shards write when it is
-/// dropped.
+/// The members of a broadcast request that need a write, by shard. When this value is dropped, the
+/// tasks of the shards write for these members.
 pub(crate) struct FlushBatch<'a, M: Member> {
     shards: &'a [Arc<Shard<M>>],
     members: Vec<Vec<Arc<M>>>,

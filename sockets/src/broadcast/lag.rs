@@ -6,8 +6,8 @@ use crate::clock::now;
 
 /// The time since the last progress for which emitters wait for a member with a full queue.
 const WAIT_FOR_FULL: Duration = Duration::from_secs(1);
-/// The time since the last progress for which emitters wait for a member with a long queue: the
-/// round trip of a distant member.
+/// The time for which emitters wait for a member with a long queue, since the last progress of that
+/// member. It is the round trip of a distant member.
 const WAIT_FOR_LONG: Duration = Duration::from_millis(300);
 
 /// The lag of a member.
@@ -16,11 +16,11 @@ pub(super) enum Lag {
     /// Its queue is short.
     #[default]
     None,
-    /// Its queue is long or full, and it is among the [laggards](super::laggards::Laggards) of its
-    /// shard.
+    /// The queue of the member is long or full. The member is among the
+    /// [laggards](super::laggards::Laggards) of its shard.
     Lagging(Box<Lagging>),
-    /// Its queue stayed full while an emitter waited. Until the queue is empty, the overflow policy
-    /// of each method applies, and no emitter waits for this member.
+    /// The queue of the member stayed full while an emitter waited. Until the queue is empty, no
+    /// emitter waits for this member, and the overflow policy of each method applies.
     GivenUp,
 }
 
@@ -51,8 +51,9 @@ impl Lag {
         }
     }
 
-    /// Decides if an emitter that began to wait at `began` waits for a full queue, at most until
-    /// `last`. `accepted_at` is the time at which the connection last accepted bytes.
+    /// Decides if an emitter waits for capacity in the member's full queue. The emitter began to
+    /// wait at `began`, and waits at most until `last`. At `accepted_at`, the connection last
+    /// accepted bytes.
     pub(super) fn wait_for_full(
         &mut self,
         now: Instant,

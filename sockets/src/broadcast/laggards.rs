@@ -27,8 +27,8 @@ impl<M> Laggards<M> {
         }
     }
 
-    /// Records that the member's queue is no longer full, and no longer long unless `is_long`.
-    /// Returns the emitters to notify.
+    /// Records that the member's queue is no longer full. Unless `is_long` is set, the queue is no
+    /// longer long either. Returns the emitters to notify.
     #[must_use]
     pub(super) fn remove(&self, number: u64, is_long: bool) -> Option<Arc<Notify>> {
         let (full, long) = (self.full.remove(number), !is_long && self.long.remove(number));

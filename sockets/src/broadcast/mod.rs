@@ -1,15 +1,17 @@
 //! Emits to audiences.
 //!
-//! An emit to a room costs an entry in the log of each shard, and not a copy and a wake for each
-//! member. The sockets of a server are divided among a few shards. The task of a shard takes all
-//! new entries of its log, delivers them to its members, and tries a write for each. After a round
-//! with several messages it pauses for a millisecond, in which more messages may arrive. A lone
-//! message does not wait.
+//! An emit to a room adds an entry to the log of each shard. It does not copy the message for each
+//! member, or wake a task for each member. The members of a server are divided among a few shards.
 //!
-//! Before a message is sent to a single member, the new entries for that member are queued. So
-//! unicast and broadcast messages keep their order.
+//! The task of a shard takes all new entries of its log, and delivers them to the members of the
+//! shard. Then the task tries a write for each of these members. After a round with several
+//! messages, the task pauses for a millisecond. During this pause, more messages may arrive. After
+//! a round with a single message, the task does not pause.
 //!
-//! This module does not know sessions: they implement [`Member`].
+//! Before a session sends a message to a single member, it queues the new entries of the log for
+//! that member. So unicast and broadcast messages keep their order.
+//!
+//! This module does not depend on sessions. Sessions implement [`Member`].
 
 mod batch;
 mod fanout;
@@ -41,24 +43,25 @@ pub(crate) trait Member: Sized + Send + Sync + 'static {
     /// Returns the largest frame that the member accepts.
     fn max_frame(&self) -> u32;
 
-    /// Queues the new messages of a batch. Returns `true` if the shard has to write for this
-    /// member.
+    /// Queues the new messages of a batch. Returns `true` if the shard has to write these messages
+    /// to the connection of this member.
     fn deliver(&self, now: Instant, batch: &Batch<Self>) -> bool;
 
     /// Writes queued messages.
     fn flush(&self);
 
-    /// Returns the time until which an emitter waits for capacity in this member's queue, at most
-    /// `last`. The emitter began to wait at `began`. Returns `None` if there is capacity, or if
-    /// that time has passed.
+    /// Returns the time until which an emitter waits for capacity in this member's queue. The
+    /// emitter began to wait at `began`, and waits at most until `last`. Returns `None` if the
+    /// queue has capacity, or if the emitter has waited long enough.
     ///
-    /// When the time has passed, the overflow policies of the methods apply to this member. If it
-    /// had capacity meanwhile, which other emitters used, it accepts this message above its limit
-    /// instead.
+    /// If the emitter has waited long enough, the overflow policies of the methods apply to this
+    /// member. If the queue had capacity during the wait, other emitters have used that capacity.
+    /// Then the member accepts this message above its limit, and the overflow policies do not
+    /// apply.
     fn full_until(&self, now: Instant, began: Instant, last: Instant) -> Option<Instant>;
 
-    /// Returns the time until which an emitter that sends much waits for a shorter queue of this
-    /// member. Returns `None` if the queue is short, or if the connection has accepted no bytes for
-    /// a while.
+    /// Returns the time until which an emitter that sends many bytes waits for a shorter queue of this
+    /// member. Returns `None` if the queue is short. Returns `None` also if the connection has
+    /// accepted no bytes for some time.
     fn long_until(&self, now: Instant) -> Option<Instant>;
 }

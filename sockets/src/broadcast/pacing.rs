@@ -10,8 +10,8 @@ use crate::clock::now;
 
 /// The time for which an emitter waits for members with long queues, if other members keep up.
 const WAIT_FOR_SOME: Duration = Duration::from_millis(10);
-/// The time for which an emitter waits for members with full queues. If no member keeps up, it is
-/// also the time for members with long queues.
+/// The time for which an emitter waits for members with full queues. If all members of the audience
+/// are lagging, the emitter waits for the same time for members with long queues.
 const WAIT_FOR_ALL: Duration = Duration::from_secs(1);
 
 /// The wait of an emit for lagging members of its audience. All waits of the emit share its limits.
@@ -29,8 +29,9 @@ impl Pacing {
         Self { began: None, waits_for_long, can_wait }
     }
 
-    /// Returns the time until which the emit waits, if it waits for any member. `audience` has
-    /// `len` members. They are paired with the lagging members of their shards.
+    /// Returns the time until which the emitter waits. Returns `None` if the emitter waits for no
+    /// member. The audience has `len` members. `audience` returns the lagging members of each
+    /// shard, and the members of the audience in that shard.
     pub(super) fn wait_until<'a, M: Member, L>(&mut self, len: usize, audience: impl Fn() -> L) -> Option<Instant>
     where
         L: Iterator<Item = (&'a Laggards<M>, &'a Members<M>)>,

@@ -14,8 +14,9 @@ const FLUSHES_PER_YIELD: usize = 32;
 /// The number of deliveries after which a shard yields. They take less time than writes.
 const DELIVERIES_PER_YIELD: usize = 256;
 
-/// The task of a shard. It runs on the runtime of the emitter that started it. If that runtime is
-/// shut down, the drop of the task does all work at once. The next emitter starts another task.
+/// The task of a shard. It runs on the runtime of the emitter that started it. When that runtime
+/// shuts down, the task is dropped. Its `drop` function does all remaining work, without a pause.
+/// The next emitter starts another task.
 pub(super) struct ShardTask<M: Member> {
     shard: Arc<Shard<M>>,
     /// The messages of this round.
@@ -76,8 +77,7 @@ impl<M: Member> ShardTask<M> {
         Some(requests + self.batches.iter().map(Batch::len).sum::<usize>())
     }
 
-    /// Removes the messages of this round from the log, after they have been delivered to all
-    /// members.
+    /// Removes the messages of this round from the log. All members have received them.
     fn remove_delivered(&mut self) {
         let batches = mem::take(&mut self.batches);
         self.shard.log.remove(&batches);

@@ -13,9 +13,9 @@ use super::{
 use crate::{clock::now, lock::Notify};
 use sockets_proto::SessionCore;
 
-/// The bytes from which a queue is long. Emitters that send much wait until it is shorter, so that
-/// a loop of emits does not fill the queues of healthy members. A small limit of the queue reduces
-/// it.
+/// The number of bytes at which a queue is long. An emitter that sends many bytes waits until
+/// the queue is shorter. So a loop of emits does not fill the queues of healthy members. If the
+/// limit of the queue is small, the queue is long at half of that limit.
 const LONG: usize = 512 * 1024;
 
 /// The state of a member in the broadcasts of its server. A session of a client is no member.
@@ -85,16 +85,16 @@ impl<M> BroadcastState<M> {
         }
     }
 
-    /// Returns `true` if [`update_lag`](Self::update_lag) must be called after messages have been
-    /// queued for this member.
+    /// Returns `true` if the caller must call [`update_lag`](Self::update_lag) after it has queued
+    /// messages for this member.
     #[inline]
     pub(crate) fn needs_update<C, H: Clone>(&self, core: &SessionCore<C, H>) -> bool {
         !matches!(self.lag, Lag::None) || is_long(core)
     }
 
-    /// Updates the lag after messages have been queued for this member. `blocked_since` returns the
-    /// time at which the connection last accepted bytes, if it is blocked. Returns the emitters to
-    /// notify.
+    /// Updates the lag after messages have been queued for this member. If the connection is
+    /// blocked, `blocked_since` returns the time at which the connection last accepted bytes.
+    /// Returns the emitters to notify.
     #[must_use]
     pub(crate) fn update_lag<C, H: Clone>(
         &mut self,
@@ -127,8 +127,8 @@ impl<M> BroadcastState<M> {
         None
     }
 
-    /// Returns `true` if [`leave_lag`](Self::leave_lag) must be called, since the queue of a
-    /// lagging member has capacity.
+    /// Returns `true` if this member lags and its queue has capacity. Then the caller must call
+    /// [`leave_lag`](Self::leave_lag).
     #[inline]
     pub(crate) fn has_caught_up<C, H: Clone>(&self, core: &SessionCore<C, H>) -> bool {
         matches!(self.lag, Lag::Lagging(_)) && core.has_capacity()
@@ -157,7 +157,8 @@ impl<M> BroadcastState<M> {
         log.laggards().remove(*number, is_long)
     }
 
-    /// Decides if an emitter waits for a full queue of this member; see [`Member::full_until`].
+    /// Decides if an emitter waits for capacity in this member's full queue; see
+    /// [`Member::full_until`].
     ///
     /// [`Member::full_until`]: super::Member::full_until
     pub(crate) fn wait_for_full(
@@ -170,7 +171,7 @@ impl<M> BroadcastState<M> {
         self.lag.wait_for_full(now, wait, accepted_at, is_over)
     }
 
-    /// Returns the time until which an emitter waits for a shorter queue; see
+    /// Returns the time until which an emitter waits for a shorter queue of this member; see
     /// [`Member::long_until`].
     ///
     /// [`Member::long_until`]: super::Member::long_until

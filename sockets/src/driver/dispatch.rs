@@ -54,8 +54,9 @@ impl Dispatcher {
         Self { session, handlers: HandlerCache::new(), held: VecDeque::new(), unfinished: None, rate }
     }
 
-    /// Starts the handler of a call, or holds the call: until the gate is open, while the peer does
-    /// not read replies, and while it exceeds its rate. The window bounds the number of held calls.
+    /// Starts the handler of a call, or holds the call. A call is held while the gate is closed,
+    /// while the peer does not read replies, and while the peer exceeds its rate. The window limits
+    /// the number of held calls.
     #[inline]
     pub(super) fn accept(
         &mut self,
@@ -125,16 +126,16 @@ impl Dispatcher {
         self.rate.as_ref().is_none_or(|rate| rate.is_ready(now))
     }
 
-    /// Returns the time at which calls above the rate may start. The driver is woken when the gate
-    /// opens.
+    /// Returns the time at which calls above the rate may start. Returns `None` while the gate is
+    /// closed. When the gate opens, the session wakes the driver.
     pub(super) fn resumes_at(&self) -> Option<Instant> {
         let rate = self.rate.as_ref().filter(|_| !self.held.is_empty() && self.session.can_dispatch())?;
         rate.ready_at()
     }
 
-    /// Revokes a request without a suspended handler. If it is held, it is answered when it would
-    /// be started, and no handler runs. An answer at once would let a peer that does not read fill
-    /// the queue without bound.
+    /// Revokes a request that has no suspended handler. If the request is held, no handler runs.
+    /// The session answers the request at the time at which its handler would have started. An
+    /// immediate answer would let a peer that does not read fill the queue without limit.
     pub(super) fn revoke(&mut self, id: CallId) {
         if let Some(held) = self.held.iter_mut().find(|held| held.call.handler == HandlerId::Request(id)) {
             held.revoked = true;
@@ -147,8 +148,8 @@ impl Dispatcher {
         self.unfinished = None;
     }
 
-    /// Starts the handler of a call, unless its deadline has passed. `batch` is the batch in which
-    /// the call was received, unless its payload has been detached.
+    /// Starts the handler of a call, unless the deadline of the call has passed. `batch` is the
+    /// batch that contained the call. It is `None` if the payload has been copied out of the batch.
     fn start(
         &mut self,
         mut incoming: IncomingCall,
@@ -241,8 +242,9 @@ fn request(
     false
 }
 
-/// Starts the handlers of an emit that has none or several, until `until`. Returns the emit with
-/// the handlers that are left. Sets `suspended` if a handler has suspended.
+/// Starts the handlers of an emit that has no handler or several handlers. Stops at the time
+/// `until`. If some handlers have not been started, returns the emit with these handlers. If a
+/// handler has suspended, sets `suspended` to `true`.
 fn emit(
     session: &Arc<Session>,
     call: Call,
@@ -278,8 +280,8 @@ struct Unfinished {
 }
 
 impl SharedEmit {
-    /// Starts these handlers until `until`, and at least the first handler. Returns the emit with
-    /// the handlers that are left.
+    /// Starts the first handler, and further handlers until the time `until`. If some handlers have
+    /// not been started, returns the emit with these handlers.
     fn start(
         self,
         session: &Arc<Session>,
@@ -307,8 +309,8 @@ impl SharedEmit {
     }
 }
 
-/// Starts a handler and polls it once. If it suspends, it continues in a task of its own until its
-/// deadline, and the function returns `true`.
+/// Starts a handler and polls it once. If the handler suspends, the function spawns a task for it
+/// and returns `true`. The handler runs in this task until its end or its deadline.
 fn run(
     session: &Arc<Session>,
     subscriber: &Subscriber,
@@ -325,8 +327,9 @@ fn run(
     }
     let Some(future) = slot.poll_once(session) else { return false };
     let (task, handle) = abortable(SuspendedHandler::new(Arc::clone(session), key, handler, future).run());
-    // It is registered before it can end. It is not spawned under the lock of the session: a
-    // runtime that is being dropped drops the handler at once, which answers its call.
+    // The session registers the handler before the task can end. The session's lock is not held
+    // during the spawn. A runtime that is shutting down drops a spawned task immediately. The drop
+    // of the handler answers its call, and locks the session.
     session.suspend(handler, handle);
     tokio::spawn(timeout_at(deadline.into(), task));
     true

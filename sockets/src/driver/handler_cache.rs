@@ -6,8 +6,8 @@ use crate::session::{Resolved, Session};
 
 /// The handlers of the methods that a peer has called, by key.
 pub(super) struct HandlerCache {
-    /// The handlers, as the routes returned them, sorted by key. Keys without a handler are not
-    /// kept.
+    /// The handlers that the routes returned, sorted by key. There is no entry for a key without a
+    /// handler.
     entries: Vec<(u64, Box<CachedHandlers>)>,
     /// The version of the routes from which `entries` was made.
     version: u64,
@@ -18,9 +18,10 @@ pub(super) struct HandlerCache {
 /// The handlers of a key.
 pub(super) struct CachedHandlers {
     pub(super) resolved: Resolved,
-    /// A handler has suspended. Later handlers get their arguments in a buffer of their own, which
-    /// they may keep for long. The first handler keeps the buffer of the received batch, since its
-    /// arguments are borrowed from it.
+    /// A flag that is `true` if a handler of this key has suspended. Later handlers receive their
+    /// arguments in a separate buffer, since a suspended handler may keep the buffer for a long
+    /// time. The first handler to suspend keeps the buffer of the received batch, since it borrows
+    /// its arguments from it.
     pub(super) suspends: bool,
 }
 
@@ -53,8 +54,8 @@ impl HandlerCache {
         Some(&self.entries[at].1)
     }
 
-    /// Records that a handler of this key has suspended. At most `max_keys` are kept, so that they do
-    /// not grow with each change of the routes.
+    /// Records that a handler of this key has suspended. The cache keeps at most `max_keys` such
+    /// keys. Otherwise the set of keys would grow with each change of the routes.
     pub(super) fn record_suspension(&mut self, key: u64, max_keys: usize) {
         let Ok(at) = self.entries.binary_search_by_key(&key, |(key, _)| *key) else { return };
         if !mem::replace(&mut self.entries[at].1.suspends, true) {

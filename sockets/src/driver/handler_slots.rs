@@ -1,10 +1,11 @@
-//! The slots in which handlers are polled first. The sessions of a thread share them, so that an
-//! idle session holds none.
+//! The slots for the futures of handlers. A handler is polled in a slot for the first time. The
+//! sessions of a thread share the slots, so that an idle session has none.
 
 use crate::{session::HandlerSlot, thread_cache::ThreadCache};
 
-/// The number of slots of a thread. Methods with keys that begin alike share a slot. If they
-/// alternate, its memory is allocated again.
+/// The number of slots of a thread. Two methods share a slot if the first bytes of their keys are
+/// equal modulo this number. If calls of two such methods alternate, each call allocates memory for
+/// the slot again.
 const KEEP: usize = 32;
 
 thread_local! {
@@ -16,8 +17,8 @@ thread_local! {
 pub(super) struct HandlerSlots([HandlerSlot; KEEP]);
 
 impl HandlerSlots {
-    /// Takes the slots from the thread for a batch of calls. If a handler dispatches another batch
-    /// meanwhile, that batch gets new slots.
+    /// Takes the slots from the thread for a batch of calls. A handler of this batch may dispatch
+    /// another batch. Then that batch gets new slots.
     pub(super) fn take_from_thread() -> Box<Self> {
         SLOTS.with(ThreadCache::take).unwrap_or_default()
     }

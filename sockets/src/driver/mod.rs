@@ -42,8 +42,8 @@ use sockets_proto::{Frame, ProtocolError};
 /// The time after which a dispatch stops, so that queued replies are written.
 const SLICE: Duration = Duration::from_micros(500);
 const _: () = assert!(SLICE.as_nanos() <= SLOW.as_nanos(), "a slow handler ends its time slice");
-/// The time since the start of a time slice after which a pending read proves nothing: bytes may
-/// have arrived since tokio last polled for I/O.
+/// The age of a time slice at which a pending read is no evidence of silence. After this time,
+/// bytes may have arrived that tokio has not noticed, since it last polled for I/O before.
 const CLOCK_STALENESS: Duration = Duration::from_millis(5);
 
 /// The driver of a session. A single task runs it.
@@ -206,8 +206,9 @@ impl Driver {
         self.announced.is_some() || !self.batch.is_empty() || self.dispatcher.has_work(now)
     }
 
-    /// Starts held calls and handles received frames until none are left or `until` is reached, and
-    /// writes the messages that they have queued. Returns the time at which it stopped.
+    /// Starts held calls and handles received frames. Stops when no call or frame is left, or at
+    /// the time `until`. Then writes the messages that the calls and frames have queued. Returns
+    /// the time at which the function stopped.
     fn dispatch(&mut self, began: Instant, until: Instant) -> Result<Instant, DisconnectReason> {
         self.session.begin_batch(began);
         let mut wakes = WakeList::new();
@@ -216,8 +217,8 @@ impl Driver {
         let mut handled = Ok(());
         while handled.is_ok() && self.has_work(slice.now) {
             handled = self.step(&slice, &mut wakes, &mut slots);
-            // A step may have polled a handler, which is user code and may take any time. So every
-            // step is timed.
+            // A step may have polled a handler. A handler is user code, and may run for any time.
+            // So the driver measures the time of every step.
             let before = mem::replace(&mut slice.now, clock::now());
             if slice.now >= until {
                 // A slow handler takes longer than a time slice, so only the last step can be slow.
@@ -274,8 +275,9 @@ impl Driver {
         Ok(())
     }
 
-    /// Writes the messages for which callers have requested a flush. First it yields once to tasks
-    /// that are ready: a task that wakes itself goes to the back of the run queue.
+    /// Writes the messages for which callers have requested a flush. The driver first yields once
+    /// to the tasks that are ready. For this, the driver's task wakes itself, and so moves to the
+    /// back of the run queue.
     fn poll_requested_flush(&mut self, cx: &Context<'_>) {
         if !self.session.flush_is_requested() {
             return;
@@ -288,8 +290,8 @@ impl Driver {
         }
     }
 
-    /// Handles expired deadlines and sleeps until the next deadline. While the driver pauses, it
-    /// does not sleep for held calls: the end of the pause wakes it.
+    /// Handles expired deadlines and sleeps until the next deadline. The driver does not sleep for
+    /// held calls while it pauses, since the end of the pause wakes the driver.
     fn poll_timers(&mut self, mut now: Instant, listened: bool, cx: &mut Context<'_>) -> Result<(), DisconnectReason> {
         loop {
             let next = self.session.handle_timeout(now, listened)?;
@@ -320,8 +322,8 @@ impl Driver {
     }
 }
 
-/// Ends a session, also if its driver is dropped with its runtime, so that calls from other
-/// runtimes fail.
+/// Ends a session. If a runtime drops the driver at its shutdown, this guard ends the session, too.
+/// So calls from other runtimes fail, and do not wait for ever.
 struct EndGuard<F: FnOnce()> {
     session: Arc<Session>,
     on_end: Option<F>,

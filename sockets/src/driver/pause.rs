@@ -21,10 +21,10 @@ use crate::{
 
 /// A pause. It does not end when the driver's task is woken for other reasons.
 pub(super) enum Pause {
-    /// Lasts until the worker has run the tasks that are ready and has polled for I/O, or until
-    /// this time.
+    /// A pause that ends when the worker has run the ready tasks and has polled for I/O. It ends at
+    /// this time at the latest.
     Others(Instant),
-    /// Lasts until a slow session has its permit, for which a task of its own waits.
+    /// A pause that ends when a slow session has its permit. A separate task waits for the permit.
     Permit(JoinHandle<SlowPermit>),
 }
 
@@ -81,8 +81,8 @@ impl Pauses {
                     return Poll::Pending;
                 }
                 if !is_over {
-                    // The wake-up of this signal may come during the next pause, which it must not
-                    // end.
+                    // The wake-up of this signal may arrive during the next pause. It must not end
+                    // that pause.
                     self.signal = None;
                 }
                 None

@@ -33,7 +33,7 @@ const DRAIN_TIMEOUT: Duration = Duration::from_millis(5);
 pub(crate) enum Reattached {
     /// On the server: a connection of the client.
     Accepted(Box<ResumedConnection>),
-    /// On the client: the server resumes the session, and has received all frames up to this
+    /// On the client: the server resumes the session. The server has received all frames up to this
     /// position.
     Resumed(Link, u64),
     /// On the client: the server does not know the session, and starts a new session.
@@ -45,7 +45,7 @@ pub(crate) type ReattachFuture = Pin<Box<dyn Future<Output = Result<Reattached, 
 /// Finds another connection for a session.
 pub(crate) trait Reattach: Send + Sync {
     /// Finds another connection for a session that has lost its connection for this reason. The
-    /// driver of the session polls the future.
+    /// session's driver polls the returned future.
     fn next_link(self: Arc<Self>, session: Arc<Session>, reason: DisconnectReason) -> ReattachFuture;
 
     /// Returns the share in which a server counts the bytes of a detached session.
@@ -53,14 +53,14 @@ pub(crate) trait Reattach: Send + Sync {
         None
     }
 
-    /// Runs when the session is established over a connection: it has become ready, or it is
-    /// resumed and was ready before.
+    /// Runs when the session is established over a connection. Then the session has become ready,
+    /// or a session that was ready before has been resumed.
     fn on_established(&self) {}
 }
 
 impl Driver {
-    /// Attaches the session to another connection, if it survives this reason and a connection is
-    /// found. Otherwise returns the reason of its end.
+    /// Attaches the session to another connection. If the session does not survive this reason, or
+    /// no connection is found, returns the reason of its end.
     pub(super) async fn reattach(&mut self, mut reason: DisconnectReason) -> Result<(), DisconnectReason> {
         let Some(reattach) = self.reattach.clone() else { return Err(reason) };
         if !self.session.survives(&reason, self.peer_closed) {
@@ -97,8 +97,8 @@ impl Driver {
         let reattached = attached.await?;
         drop(search);
         self.attach(reattached)?;
-        // After `attach`, since the user may send messages at once. A new session becomes ready
-        // later.
+        // This hook runs after `attach`, since the program may then send messages. If the session
+        // is new, it is not ready yet, and the hook runs when it becomes ready.
         if self.session.is_ready() {
             reattach.on_established();
         }
@@ -131,8 +131,8 @@ impl Driver {
         .await
     }
 
-    /// Handles received frames for a time slice, and expired deadlines. Wakes its task if frames
-    /// are left.
+    /// Handles received frames for a time slice, and handles expired deadlines. If frames are left,
+    /// wakes its task again.
     fn poll_detached(&mut self, cx: &mut Context<'_>) -> Result<(), DisconnectReason> {
         let mut now = clock::now();
         self.session.prepare_detached(now, cx)?;
@@ -150,8 +150,8 @@ impl Driver {
         let (receiver, received) = match reattached {
             Reattached::Accepted(offer) => {
                 if !self.session.can_resume(&offer.request) {
-                    // More frames have been sent since the request was checked. The client is
-                    // answered when the session has ended.
+                    // The session has sent more frames since it checked the request. The client
+                    // receives the answer when the session has ended.
                     self.session.keep_offer(offer);
                     return Err(missed());
                 }
@@ -218,8 +218,8 @@ mod tests {
     use crate::{limits::Limits, lock::Mutex, peer_label::PeerLabel, session::Routes};
     use sockets_proto::codec::Payload;
 
-    /// A connection that the peer has closed. The last frame can be read only after a write has
-    /// failed.
+    /// A connection that the peer has closed. The receiver returns the last frame only after a
+    /// write has failed.
     struct ClosedByPeer {
         written: watch::Sender<bool>,
         last: Option<Bytes>,
@@ -268,8 +268,8 @@ mod tests {
         }
     }
 
-    /// Runs a client's session over such a connection until it has ended. Returns its reason, and
-    /// the reasons for which another connection was searched.
+    /// Runs a client's session over such a connection until the session ends. Returns the reason of
+    /// the end, and the reasons for which the session searched another connection.
     async fn end_with(reason: CloseReason, text: &str) -> (DisconnectReason, Vec<(DisconnectReason, Duration)>) {
         let mut last = SendBuffer::default();
         last.push(Frame::Close { reason }.header(), &Payload::Copied(text.as_bytes()));
