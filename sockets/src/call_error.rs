@@ -13,46 +13,49 @@ use sockets_proto::{
 
 /// The error of a call or an emit.
 ///
-/// `E` is the error type of the method's `Result`. Its default is [`Infallible`], for handlers that
-/// return other types and cannot fail.
+/// `E` is the error type of the method's `Result`. If a handler does not return a `Result`, it
+/// cannot fail, and `E` is its default [`Infallible`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CallError<E = Infallible> {
     /// The handler completed with this error.
     Handler(E),
-    /// The deadline passed before the reply arrived. The handler may have run, and is stopped at
-    /// its next suspension.
+    /// The deadline passed before the reply arrived. The peer may have started the handler. If so,
+    /// the peer stops the handler at the handler's next suspension.
     Timeout,
     /// The connection ended before the reply arrived.
     Disconnected {
-        /// `true` if the call had been passed to the transport, so that the peer may have executed
-        /// it.
+        /// `true` if the caller had passed the call to the transport. The peer may have executed
+        /// such a call.
         maybe_executed: bool,
     },
     /// The peer has no handler and no listener for this method.
     NoSuchMethod,
-    /// The two peers disagree about the method's types, or whether it is a request or an emit. It
-    /// has not been executed. A call by a stub fails before anything is sent, once the peer has
-    /// announced its methods.
+    /// The two peers disagree about the method's types, or about whether the method is a request or
+    /// an emit. The callee has not executed the call.
+    ///
+    /// If the callee has already announced its methods, a call by a stub fails before the caller
+    /// sends it.
     SignatureMismatch {
         /// The path and name of the method, and both signatures. A signature is the beginning of a
         /// hash of the method's types.
         message: String,
     },
-    /// The arguments, or the peer's reply, could not be encoded. The message names the method, the
-    /// argument or the reply, its type and the peer that failed.
+    /// The caller could not encode the arguments, or the callee could not encode the reply. The
+    /// message names the method, the argument or the reply, its type and the peer that failed.
     Encode(String),
-    /// The arguments, or the peer's reply, could not be decoded. The message names the method, the
-    /// argument or the reply, its type and the peer that failed.
+    /// The callee could not decode the arguments, or the caller could not decode the reply. The
+    /// message names the method, the argument or the reply, its type and the peer that failed.
     Decode(String),
     /// A message exceeds the limit of its receiver.
     TooLarge {
         /// The message that is too large, and the limit.
         message: String,
     },
-    /// Too many calls are in flight or pending; try again later. A call made by a handler also
-    /// fails with this error if it is pending and nothing moved for a second: the handlers of both
-    /// peers may be waiting for each other.
+    /// Too many calls are in flight or pending. Try again later.
+    ///
+    /// If a handler makes a call that stays pending, the call also fails with this error after a
+    /// second without progress. The handlers of both peers may then be waiting for each other.
     Overloaded,
     /// The call was denied by a layer of the peer or of the caller.
     Denied,
@@ -172,8 +175,8 @@ impl CallError {
                 FailureCode::ShuttingDown => Self::ShuttingDown,
                 FailureCode::Panicked => Self::Panicked,
                 FailureCode::Timeout => Self::Timeout,
-                // The library sends this code only for calls that the caller cancelled, or if the
-                // handler was stopped with the session.
+                // The library sends this code in two cases: the caller cancelled the call, or the
+                // end of the session stopped the handler.
                 FailureCode::Cancelled => Self::Disconnected { maybe_executed: true },
             },
         })

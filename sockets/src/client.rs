@@ -45,8 +45,9 @@ type ConnectedHook = Box<dyn FnOnce(Peer) -> BoxFuture<'static, ()> + Send>;
 
 /// A handle to the session of a client with its server.
 ///
-/// It derefs to [`Peer`], and additionally keeps the session open. Dropping the last clone closes
-/// the session, as [`close`](Self::close) does, but in the background.
+/// The handle derefs to [`Peer`]. The session stays open while a clone of the handle exists.
+/// Dropping the last clone closes the session, as [`close`](Self::close) does, but in the
+/// background.
 #[derive(Clone, Debug)]
 pub struct Client {
     peer: Peer,
@@ -71,11 +72,11 @@ impl Client {
 
     /// Closes the session and waits until the server has received the close reason.
     ///
-    /// The close reason is sent after all messages that are queued already. Without a connection,
-    /// the session ends without notice to the server.
+    /// The client sends the close reason after all messages that are already queued. If there is no
+    /// connection, the session ends, and the server receives no notice.
     ///
-    /// Dropping the last clone of the client also sends the close reason, but in the background. A
-    /// program that exits immediately afterwards may end before it is sent.
+    /// Dropping the last clone of the client also sends the close reason, but in the background. If
+    /// the program exits immediately afterwards, it may end before the close reason is sent.
     ///
     /// ```
     /// # async fn example(client: sockets::Client) -> Result<(), sockets::CallError> {
@@ -85,12 +86,12 @@ impl Client {
     /// # }
     /// ```
     ///
-    /// A handler, listener or layer of this client would wait for itself. Called there, the method
-    /// returns without waiting.
+    /// If a handler, listener or layer of this client calls this method, the method returns without
+    /// waiting. Otherwise, that code would wait for its own completion.
     ///
     /// # Cancel safety
     ///
-    /// The client closes once this future has been polled, even if it is then dropped.
+    /// The first poll of the future closes the client, even if the future is then dropped.
     pub async fn close(&self) {
         let session = self.peer.session();
         session.close(DisconnectReason::Closed);
@@ -107,9 +108,9 @@ impl Client {
         }
     }
 
-    /// Returns a stream of the state changes from now on.
+    /// Returns a stream of the state changes that follow this call.
     ///
-    /// The stream ends after [`ClientState::Ended`]. It does not keep the client open.
+    /// The stream ends after [`ClientState::Ended`]. The stream does not keep the client open.
     ///
     /// ```
     /// # async fn example(client: &sockets::Client) {
@@ -177,18 +178,19 @@ impl std::fmt::Debug for ClientBuilder {
 }
 
 impl ClientBuilder {
-    /// Sets the login, which must have the type that the server's
-    /// [`authenticate`](crate::ServerBuilder::authenticate) takes. Default: `()`.
+    /// Sets the login that the client sends to the server. Default: `()`.
     ///
-    /// A server without `authenticate` ignores the login.
+    /// The login must have the type that the server's function for
+    /// [`authenticate`](crate::ServerBuilder::authenticate) takes. A server without `authenticate`
+    /// ignores the login.
     pub fn auth(self, login: impl Serialize + Send + Sync + 'static) -> Self {
         Self { login: Box::new(move || Box::pin(std::future::ready(encode_credentials(&login)))), ..self }
     }
 
     /// Sets a function that returns the login for each connection, such as a token that expires.
     ///
-    /// The time of the function counts towards [`Limits::authentication`], as does the time to open
-    /// the connection.
+    /// [`Limits::authentication`] is the time limit for the function and for opening the connection
+    /// together.
     pub fn auth_with<L, F, Fut>(self, f: F) -> Self
     where
         L: Serialize,
@@ -204,16 +206,16 @@ impl ClientBuilder {
 
     /// Serves a group to the server.
     ///
-    /// A path that is served twice is an error of `connect`.
+    /// If two served groups have the same path, `connect` returns an error.
     pub fn serve(mut self, service: impl Service) -> Self {
         self.services.push(Arc::new(service));
         self
     }
 
-    /// Sets a hook that runs before the first message of the server is handled.
+    /// Sets a hook that runs before the client handles the first message of the server.
     ///
-    /// Listeners that the hook adds before its first suspension receive all messages. The hook may
-    /// also call the server.
+    /// If the hook adds listeners before its first suspension, these listeners receive all messages
+    /// of the server. The hook may also call the server.
     pub fn connected<F, Fut>(self, f: F) -> Self
     where
         F: FnOnce(Peer) -> Fut + Send + 'static,
@@ -222,15 +224,22 @@ impl ClientBuilder {
         Self { connected: Some(Box::new(|peer| Box::pin(f(peer)))), ..self }
     }
 
-    /// Sets how the client reconnects after a connection loss. By default, it tries until it
-    /// succeeds.
+    /// Sets the policy by which the client reconnects after a connection loss. By default, the
+    /// client makes attempts until an attempt succeeds.
     ///
-    /// The session then resumes if the server still has it: see [`ClientState`]. Only clients made
-    /// by [`connect`](Self::connect) can reconnect. All others end with their connection.
+    /// After it has reconnected, the client resumes its session if the server still has the
+    /// session: see [`ClientState`]. Only clients made by [`connect`](Self::connect) can reconnect.
+    /// The session of any other client ends with its connection.
     ///
-    /// A client does not reconnect after its last handle was dropped, after the server disconnected
-    /// it or shut down, or after a protocol error. If the last handle is dropped while there is no
-    /// connection, the server receives no close reason. It ends the session after
+    /// A client does not reconnect in these cases:
+    ///
+    /// - The last handle to the client was dropped.
+    /// - The server disconnected the client, or shut down.
+    /// - A protocol error ended the connection.
+    ///
+    /// If the last handle is dropped while there is no connection, the client cannot send a close
+    /// reason. The server then ends the session after [`Limits::resume_within`], and runs
+    /// [`on_disconnect`](Peer::on_disconnect) at that time.
     /// [`Limits::resume_within`], and [`on_disconnect`](Peer::on_disconnect) runs then.
     pub fn reconnect(self, reconnect: Reconnect) -> Self {
         Self { reconnect, ..self }
@@ -258,9 +267,9 @@ impl ClientBuilder {
         self
     }
 
-    /// Compresses messages of `bytes` bytes and more. Default: no compression.
+    /// Compresses sent messages of at least `bytes` bytes. Default: no compression.
     ///
-    /// The server must enable compression, too: see
+    /// The client compresses messages only if the server also enables compression: see
     /// [`ServerBuilder::compress_from`](crate::ServerBuilder::compress_from).
     #[cfg(feature = "compression")]
     pub fn compress_from(mut self, bytes: u32) -> Self {
@@ -268,8 +277,10 @@ impl ClientBuilder {
         self
     }
 
-    /// Adds a layer around each received call and emit, outside of all handlers and listeners. The
-    /// first layer added is the outermost. See [`layer`](crate::layer).
+    /// Adds a layer around each received call and emit. The layer encloses all handlers and
+    /// listeners.
+    ///
+    /// The first layer added is the outermost. See [`layer`](crate::layer).
     #[cfg(feature = "middleware")]
     pub fn layer<L>(mut self, layer: L) -> Self
     where
@@ -279,8 +290,9 @@ impl ClientBuilder {
         self
     }
 
-    /// Adds a layer around each call and emit that is sent, by stubs and by name. The first layer
-    /// added is the outermost. See [`layer`](crate::layer).
+    /// Adds a layer around each call and emit that the client sends, by stubs and by name.
+    ///
+    /// The first layer added is the outermost. See [`layer`](crate::layer).
     #[cfg(feature = "middleware")]
     pub fn layer_outgoing<L>(mut self, layer: L) -> Self
     where
@@ -293,13 +305,14 @@ impl ClientBuilder {
     /// Connects to an address, such as `tcp://host:port`, and waits until the server's `connected`
     /// hook has completed.
     ///
-    /// The hook must complete within [`Limits::authentication`] and [`Limits::connected`] of this
-    /// client together. Opening the connection and the handshake must complete within
-    /// [`Limits::authentication`].
+    /// The client opens the connection and performs the handshake within
+    /// [`Limits::authentication`]. In total, the client waits for the hook for at most the sum of
+    /// [`Limits::authentication`] and [`Limits::connected`].
     ///
-    /// `ws://user:password@host` sends the user and the password by HTTP basic authentication.
-    /// Special characters must be percent-encoded. Addresses of other schemes must not contain
-    /// them: use [`auth`](Self::auth). The user and the password do not appear in errors and logs.
+    /// The client sends the user and the password of `ws://user:password@host` by HTTP basic
+    /// authentication. Special characters in a user or password must be percent-encoded. Addresses
+    /// of other schemes must not contain a user and a password: use [`auth`](Self::auth). Errors
+    /// and logs do not contain the user and the password.
     ///
     /// # Errors
     ///
@@ -313,14 +326,14 @@ impl ClientBuilder {
         self.connect_by(ConnectTarget::To(Address::parse(url)?)).await
     }
 
-    /// Connects over a byte stream. The other end of the stream must be passed to
+    /// Connects over a byte stream. The server must pass the other end of the stream to
     /// [`Server::accept`].
     ///
     /// The client cannot reconnect.
     ///
     /// # Errors
     ///
-    /// As [`connect`](Self::connect).
+    /// The method has the errors of [`connect`](Self::connect).
     pub async fn connect_over<S>(self, io: S) -> Result<Client, ConnectError>
     where
         S: AsyncRead + AsyncWrite + Send + 'static,
@@ -329,14 +342,14 @@ impl ClientBuilder {
         self.connect_by(ConnectTarget::Over(over_stream(read, write))).await
     }
 
-    /// Connects over a stream and sink of whole messages. The other end must be passed to
+    /// Connects over a stream and sink of whole messages. The server must pass the other end to
     /// [`Server::accept_messages`], which states the requirements for the stream.
     ///
     /// The client cannot reconnect.
     ///
     /// # Errors
     ///
-    /// As [`connect`](Self::connect).
+    /// The method has the errors of [`connect`](Self::connect).
     pub async fn connect_over_messages<S, M, E>(self, messages: S) -> Result<Client, ConnectError>
     where
         S: Stream<Item = Result<M, E>> + Sink<Bytes, Error: Into<BoxError>> + Send + 'static,
@@ -348,12 +361,12 @@ impl ClientBuilder {
 
     /// Connects to a server in the same process, without a socket of the operating system.
     ///
-    /// It is meant for tests, and for programs that are clients of themselves. The client cannot
-    /// reconnect.
+    /// Use this method for tests, and for programs that connect to a server of their own. The
+    /// client cannot reconnect.
     ///
     /// # Errors
     ///
-    /// As [`connect`](Self::connect).
+    /// The method has the errors of [`connect`](Self::connect).
     pub async fn connect_local<I: Identity>(self, server: &Server<I>) -> Result<Client, ConnectError> {
         let (near, far) = memory_pair();
         server.accept_incoming(Incoming::Open(far, ConnectInfo::over("memory")));
@@ -371,7 +384,8 @@ impl ClientBuilder {
         services.into_iter().try_for_each(|service| routes.serve(service))?;
         let announcement = routes.announcement();
         let deadline = Instant::now() + clamp_timeout(limits.authentication);
-        // Before the connection is opened: the server limits the time until the login arrives.
+        // The client makes the login before it opens the connection. The server limits the time
+        // from the opening until it receives the login.
         let made = timeout_at(deadline, make_login(&login)).await;
         let encoded_login =
             made.map_err(|_| ConnectError::Login("`auth_with` was too slow; raise `Limits::authentication`".into()))??;
@@ -419,9 +433,9 @@ impl ClientBuilder {
             driver = driver.with_reattach(Arc::new(reconnector));
         }
         let mut driver = Box::pin(driver.run(|| {}));
-        // The server's hello usually reports that it is ready. Polling here completes the
-        // connection without a wake-up. The poll runs no user code: the driver's wakers belong to
-        // its own task.
+        // The server's hello usually reports that the server is ready. This poll then completes
+        // `connect` without a wake-up. The poll runs no user code: the driver's wakers belong to
+        // the driver's own task.
         if driver.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
             tokio::spawn(driver);
         }
@@ -432,9 +446,11 @@ impl ClientBuilder {
     }
 }
 
-/// Polls the hook once before calls are handled, so that the listeners it adds receive all
-/// messages. Waiting for its completion could be a deadlock: the server may await replies of these
-/// listeners.
+/// Polls the hook once before the client handles calls. Listeners that the hook adds during this
+/// poll therefore receive all messages.
+///
+/// This function does not wait for the hook's completion. The server may await replies of these
+/// listeners, so that the wait could be a deadlock.
 fn run_connected(mut hook: BoxFuture<'static, ()>, session: &Arc<Session>) {
     let polled = run_hook(session, || hook.as_mut().poll(&mut Context::from_waker(Waker::noop())));
     session.set_client_ready();

@@ -18,25 +18,27 @@ use crate::{disconnect_reason::DisconnectReason, session::Session};
 pub enum ClientState {
     /// The client is connected.
     Connected {
-        /// The number of the session among the sessions that became ready, starting at 1. A session
-        /// continues over any number of connections without a loss. If it cannot be resumed, the
-        /// client has a new session with the next number. Calls in flight have then failed, and
-        /// emits in flight may be lost. The server has none of the rooms and listeners of the
-        /// former session.
+        /// The number of the session, which the client counts from 1. Sessions that ended before
+        /// they were ready are not counted.
+        ///
+        /// A session continues over any number of connections without a loss. If the session cannot
+        /// be resumed, the client has a new session with the next number. Calls in flight have then
+        /// failed, and emits in flight may be lost. On the server, the new session has none of the
+        /// rooms and listeners of the former session.
         session: u64,
     },
     /// The connection is lost, and the client reconnects.
     Reconnecting {
         /// The number of the attempt, counted from the last steady connection: see
-        /// [`Reconnect`](crate::Reconnect). It is 0 while the client waits for a server that
-        /// restarts.
+        /// [`Reconnect`](crate::Reconnect). While the client waits for a server that restarts, the
+        /// number is 0.
         attempt: u32,
         /// The reason for which the last established connection ended. Failed attempts do not
-        /// change it.
+        /// change this reason.
         reason: DisconnectReason,
         /// The message of the [`ConnectError`](crate::ConnectError) of the previous attempt. An
-        /// attempt also fails if its session ends before it is ready: a `connected` hook may refuse
-        /// the client.
+        /// attempt also fails if its session ends before the session is ready. For example, a
+        /// `connected` hook may refuse the client.
         error: Option<String>,
     },
     /// The session has ended, and the client does not reconnect.
@@ -81,8 +83,8 @@ impl StateChanges {
 
     /// Returns the next state, or `None` after [`ClientState::Ended`].
     ///
-    /// The stream holds only the newest state: states that the client has left before this call are
-    /// skipped.
+    /// The stream holds only the newest state. If the client has left a state before this call, the
+    /// stream skips that state.
     ///
     /// # Cancel safety
     ///

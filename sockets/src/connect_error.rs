@@ -7,7 +7,8 @@ use crate::{
     registration_error::RegistrationError,
 };
 
-/// The error of [`ClientBuilder::connect`](crate::ClientBuilder::connect) and its variants.
+/// The error of [`ClientBuilder::connect`](crate::ClientBuilder::connect), and of the other methods
+/// that connect a client.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
@@ -32,9 +33,8 @@ pub enum ConnectError {
         /// The server's version.
         theirs: u16,
     },
-    /// The server refused the client: by its authentication, by its `connected` hook, because it is
-    /// full, or because it is shutting down. [`Refusal::retry_after`] returns `Some` if another
-    /// attempt may succeed.
+    /// The server's authentication or its `connected` hook refused the client, or the server is
+    /// full or shuts down. If another attempt may succeed, [`Refusal::retry_after`] returns `Some`.
     #[error("the server refused the connection: {0}")]
     Refused(Refusal),
     /// The login could not be created or encoded.
@@ -43,13 +43,14 @@ pub enum ConnectError {
     /// The session ended before the server's `connected` hook had completed.
     #[error("the session ended before it was ready: {0}")]
     Disconnected(DisconnectReason),
-    /// Two groups that the builder serves conflict, or there are too many.
+    /// Two groups that the builder serves conflict, or the groups have too many names.
     #[error("{0}")]
     Registration(String),
 }
 
 impl ConnectError {
-    /// Returns the error of a `connect` if its session ended for this reason before it was ready.
+    /// Returns the error of `connect` if its session ended for this reason before the session was
+    /// ready.
     pub(crate) fn ended(reason: DisconnectReason) -> Self {
         match reason {
             DisconnectReason::Refused(refusal) => Self::Refused(refusal),
@@ -70,8 +71,8 @@ impl From<RegistrationError> for ConnectError {
     }
 }
 
-/// The error of listening on an address, such as by
-/// [`ServerBuilder::bind`](crate::ServerBuilder::bind).
+/// The error of a server that cannot listen on an address. For example,
+/// [`ServerBuilder::bind`](crate::ServerBuilder::bind) returns it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BindError {
@@ -87,7 +88,7 @@ pub enum BindError {
         #[source]
         error: io::Error,
     },
-    /// Two groups that the builder serves conflict, or there are too many.
+    /// Two groups that the builder serves conflict, or the groups have too many names.
     #[error("{0}")]
     Registration(String),
     /// The server has been shut down.
@@ -107,8 +108,8 @@ impl From<RegistrationError> for BindError {
     }
 }
 
-/// The error of a connection that was passed to [`Server::accept`](crate::Server::accept) and did
-/// not become a socket.
+/// The error of [`Server::accept`](crate::Server::accept) for a connection that did not become a
+/// socket.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AcceptError {
@@ -116,13 +117,13 @@ pub enum AcceptError {
     #[error("the connection was lost: {0}")]
     Io(#[from] io::Error),
     /// The peer does not speak this protocol or this version, was too slow, or sent a login that
-    /// cannot be decoded.
+    /// the server cannot decode.
     #[error("the handshake failed: {0}")]
     Handshake(String),
-    /// The client was refused: by the authentication, or because the server is full.
+    /// The server refused the client, by its authentication or because it is full.
     #[error("the connection was refused: {0}")]
     Refused(Refusal),
-    /// Two groups that the builder serves conflict, or there are too many.
+    /// Two groups that the builder serves conflict, or the groups have too many names.
     #[error("{0}")]
     Registration(String),
 }

@@ -22,8 +22,8 @@ pub enum DisconnectReason {
     Kicked(String),
     /// The server shut down.
     ShuttingDown,
-    /// The server shut down and asks the client to reconnect after a delay. The delay of each
-    /// client is different. See
+    /// The server shut down and asks the client to reconnect after a delay. The server chooses a
+    /// different delay for each client. See
     /// [`Server::shutdown_for_restart`](crate::Server::shutdown_for_restart) and
     /// [`Server::shutdown_with_redirect`](crate::Server::shutdown_with_redirect).
     Restarting {
@@ -32,25 +32,28 @@ pub enum DisconnectReason {
     },
     /// The connection broke without a close reason. The text describes the failure.
     Lost(String),
-    /// The peer does not receive bytes fast enough. Its queue was full
-    /// ([`Limits::outgoing_queue`](crate::Limits::outgoing_queue)), or it accepted no bytes for
-    /// [`Limits::stall`](crate::Limits::stall). A handler that waits for the peer to read replies
-    /// is also held for at most `stall`, even if the peer reads a little meanwhile.
+    /// The peer does not receive bytes fast enough. Either the queue of bytes for the peer was full
+    /// ([`Limits::outgoing_queue`](crate::Limits::outgoing_queue)), or the peer accepted no bytes
+    /// for [`Limits::stall`](crate::Limits::stall).
+    ///
+    /// A handler can also be held until the peer reads replies. If this hold lasts for `stall`, the
+    /// session ends for this reason, even if the peer has read a few bytes in that time.
     TooSlow,
-    /// A peer received nothing from the other peer for longer than its idle timeout: see
+    /// The local or the remote peer received nothing for longer than its idle timeout: see
     /// [`Limits::silence`](crate::Limits::silence).
     Silent,
     /// The server's authentication or its `connected` hook refused the client.
     Refused(Refusal),
-    /// Another connection resumed this session with the resumption token of this client, which
-    /// another program may have copied.
+    /// Another connection resumed this session with the resumption token of this client. Another
+    /// program may have copied the token.
     Superseded,
     /// A peer breached the protocol. The text names the peer and the error.
     ProtocolViolation(String),
 }
 
 impl DisconnectReason {
-    /// Returns the message of the server: that of `disconnect("…")` or of a [`Refusal`].
+    /// Returns the message of the server: the argument of `disconnect("…")`, or the message of a
+    /// [`Refusal`].
     ///
     /// ```
     /// # use sockets::DisconnectReason;
@@ -85,9 +88,11 @@ impl DisconnectReason {
         }
     }
 
-    /// Returns the close reason to send to the peer, or `None` if the connection is lost or the
-    /// peer has closed. `retries` is `true` if the peer knows the reasons for refusals. The client
-    /// of a server that restarts reconnects after `delay`.
+    /// Returns the close reason for the peer. Returns `None` if the connection is lost, or if the
+    /// peer has closed the session.
+    ///
+    /// `retries` is `true` if the peer supports the close reasons for refusals. If the server
+    /// restarts, `delay` is the time after which the client reconnects.
     pub(crate) fn to_close(&self, retries: bool, delay: Duration) -> Option<(CloseReason, Cow<'_, str>)> {
         let text = Cow::Borrowed;
         match self {
@@ -115,7 +120,7 @@ impl DisconnectReason {
     }
 }
 
-/// Splits the text of a close reason into the delay at its beginning and the rest.
+/// Splits the text of a close reason. Returns the delay at its beginning, and the text after it.
 pub(crate) fn delayed(text: &str) -> (Duration, Option<&str>) {
     let (millis, rest) = text.split_once(' ').map_or((text, None), |(millis, rest)| (millis, Some(rest)));
     (clamp_timeout(Duration::from_millis(millis.parse().unwrap_or(0))), rest)

@@ -12,10 +12,10 @@ use crate::{
 };
 use sockets_proto::name::{InvalidName, check_path, check_segment, key};
 
-/// A handle to a group, by its path, of a peer or an audience.
+/// A handle to the group of a peer or an audience under a path.
 ///
-/// Its methods call and serve by name, without a contract. Calls by name and calls by stubs are the
-/// same on the wire.
+/// The handle calls and serves the methods of the group by name, without a contract. A call by name
+/// and a call by a stub are the same on the wire.
 ///
 /// ```
 /// # async fn example(client: &sockets::Client) -> Result<(), sockets::CallError> {
@@ -59,21 +59,22 @@ impl<T: Clone> Group<T> {
 }
 
 impl Peer {
-    /// Returns the group under this path, for calls by name. Nothing is created or checked.
+    /// Returns a handle to the group under this path, for calls by name.
     ///
-    /// An invalid path is an error of the calls that use it.
+    /// The method creates no group, and does not check the path. If the path is invalid, the calls
+    /// that use it fail.
     pub fn group(&self, path: &str) -> Group<Self> {
         Group::root(self.clone()).group(path)
     }
 
-    /// Sends an emit to the listeners of `name` outside of any group. Waits for capacity in the
-    /// outgoing queue.
+    /// Sends an emit to the listeners of `name` outside of any group. Waits until the outgoing
+    /// queue has capacity.
     ///
-    /// `args` is a tuple. A single argument can be passed without a tuple, since `(x,)` and `x`
-    /// have the same encoding.
+    /// `args` is a tuple of the arguments. A single argument can be passed without a tuple, since
+    /// `(x,)` and `x` have the same encoding.
     ///
-    /// Types are not checked here, so literals need the type of the listener. For a listener that
-    /// takes a `u32`, pass `2_u32`, since `2` is an `i32`.
+    /// The method does not check the types of the arguments, so literals need the type that the
+    /// listener takes. If the listener takes a `u32`, pass `2_u32`, since `2` is an `i32`.
     ///
     /// # Errors
     ///
@@ -82,7 +83,7 @@ impl Peer {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped before completion, nothing has been sent.
+    /// If the future is dropped before completion, the emit has not been sent.
     pub async fn emit<A: Serialize + ?Sized>(&self, name: &str, args: &A) -> Result<(), CallError> {
         Group::root(self.clone()).emit(name, args).await
     }
@@ -90,8 +91,8 @@ impl Peer {
     /// Sends a request to the handler or listener of `name` outside of any group, and waits for the
     /// reply.
     ///
-    /// `args` is as for [`emit`](Self::emit). If the method returns a `Result`, `R` is that
-    /// `Result<T, E>`.
+    /// `args` has the form that [`emit`](Self::emit) describes. If the method returns a `Result`,
+    /// `R` is that `Result<T, E>`.
     ///
     /// # Errors
     ///
@@ -99,8 +100,8 @@ impl Peer {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped before completion, the call is cancelled: its handler is stopped at
-    /// its next suspension.
+    /// If the future is dropped before completion, the call is cancelled. The peer stops the
+    /// handler at the handler's next suspension.
     pub async fn request<R: DeserializeOwned>(
         &self,
         name: &str,
@@ -111,15 +112,16 @@ impl Peer {
 
     /// Adds a listener for `name` outside of any group.
     ///
-    /// An emit is passed to all listeners of the name. A request is answered by the first of them.
+    /// All listeners of a name receive each emit. The first listener of the name answers each
+    /// request.
     ///
-    /// Several arguments are a tuple: `|(item, count): (String, u32)| async move { … }`. The value
-    /// that the function returns is the reply.
+    /// If the method has several arguments, `f` takes them as a tuple:
+    /// `|(item, count): (String, u32)| async move { … }`. The value that `f` returns is the reply.
     ///
     /// # Panics
     ///
-    /// If the name is invalid, has the same key as another name, or exceeds
-    /// [`Limits::names_per_peer`](crate::Limits::names_per_peer).
+    /// If the name is invalid, or has the same key as another name. Also if the number of names
+    /// exceeds [`Limits::names_per_peer`](crate::Limits::names_per_peer).
     pub fn listen<A, F, Fut>(&self, name: &str, f: F) -> Listener
     where
         A: DeserializeOwned + Send + 'static,
@@ -129,12 +131,13 @@ impl Peer {
         Group::root(self.clone()).listen(name, f)
     }
 
-    /// Adds a listener for `name`, outside of any group, that answers its requests. It replaces the
-    /// function that answered them before.
+    /// Adds a listener for `name` outside of any group, and lets this listener answer all requests.
+    ///
+    /// The listener replaces the function that answered the requests of `name` before.
     ///
     /// # Panics
     ///
-    /// As [`listen`](Self::listen).
+    /// The method panics in the cases of [`listen`](Self::listen).
     pub fn set_callback<A, F, Fut>(&self, name: &str, f: F) -> Listener
     where
         A: DeserializeOwned + Send + 'static,
@@ -146,20 +149,22 @@ impl Peer {
 }
 
 impl Group<Peer> {
-    /// Sends an emit, as [`Peer::emit`] does, in this group.
+    /// Sends an emit to the listeners of `name` in this group, as [`Peer::emit`] does outside of
+    /// any group.
     ///
     /// # Errors
     ///
-    /// As [`Peer::emit`], and if the path is invalid.
+    /// The method has the errors of [`Peer::emit`]. It also fails if the path is invalid.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped before completion, nothing has been sent.
+    /// If the future is dropped before completion, the emit has not been sent.
     pub async fn emit<A: Serialize + ?Sized>(&self, name: &str, args: &A) -> Result<(), CallError> {
         self.target.session().emit(Callee::Named(&self.named(name)?), args).await
     }
 
-    /// Sends a request, as [`Peer::request`] does, in this group.
+    /// Sends a request to the handler or listener of `name` in this group, as [`Peer::request`]
+    /// does outside of any group.
     ///
     /// # Errors
     ///
@@ -167,7 +172,7 @@ impl Group<Peer> {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped before completion, the call is cancelled, and the peer stops its
+    /// If the future is dropped before completion, the call is cancelled, and the peer stops the
     /// handler.
     pub async fn request<R: DeserializeOwned>(
         &self,
@@ -177,11 +182,11 @@ impl Group<Peer> {
         self.target.session().call(Callee::Named(&self.named(name)?), None, args).await
     }
 
-    /// Adds a listener, as [`Peer::listen`] does, in this group.
+    /// Adds a listener for `name` in this group, as [`Peer::listen`] does outside of any group.
     ///
     /// # Panics
     ///
-    /// As [`Peer::listen`], and if the path is invalid.
+    /// The method panics in the cases of [`Peer::listen`]. It also panics if the path is invalid.
     pub fn listen<A, F, Fut>(&self, name: &str, f: F) -> Listener
     where
         A: DeserializeOwned + Send + 'static,
@@ -191,11 +196,13 @@ impl Group<Peer> {
         self.add_listener(name, f, ListenerKind::Listener)
     }
 
-    /// Adds a listener that answers requests, as [`Peer::set_callback`] does, in this group.
+    /// Adds a listener that answers all requests for `name` in this group, as
+    /// [`Peer::set_callback`] does outside of any group.
     ///
     /// # Panics
     ///
-    /// As [`Peer::listen`], and if the path is invalid.
+    /// The method panics in the cases of [`Peer::set_callback`]. It also panics if the path is
+    /// invalid.
     pub fn set_callback<A, F, Fut>(&self, name: &str, f: F) -> Listener
     where
         A: DeserializeOwned + Send + 'static,

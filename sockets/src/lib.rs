@@ -46,14 +46,15 @@
 //! - [`Authenticate`] maps a client's login and its [`ConnectInfo`] to an [`Identity`], or to a
 //!   [`Refusal`].
 //! - [`Client`] and [`ClientBuilder`] connect, and reconnect after a connection has broken. The
-//!   session then resumes, and no message is lost or delivered twice; see [`ClientState`] and
-//!   [`Reconnect`].
-//! - [`Audience`] addresses a room, a list of users or all clients. An emit goes to every member, and
-//!   a request returns [`Replies`], a stream with exactly one result for each member.
+//!   client then resumes its session, and no message is lost or delivered twice. See
+//!   [`ClientState`] and [`Reconnect`].
+//! - [`Audience`] addresses a room, a list of users or all clients. An emit goes to every member,
+//!   and a request returns [`Replies`], a stream with exactly one result for each member.
 //! - [`Peer`], [`Group`] and [`Listener`] call and serve methods by name, without a contract.
 //! - [`CallError`], [`ConnectError`] and [`DisconnectReason`] describe failures.
-//! - [`Call`] provides a handler with its caller: a [`Peer`], and on a server a [`Socket`].
-//! - [`Limits`] bounds everything that a peer can consume. [`Stats`] counts the messages of a
+//! - [`Call`] is an argument by which a handler accesses its caller: a [`Peer`], and on a server
+//!   also a [`Socket`].
+//! - [`Limits`] bounds the resources that a peer can consume. [`Stats`] counts the messages of a
 //!   session that were dropped or failed.
 //!
 //! The library runs on [tokio](https://docs.rs/tokio), and encodes arguments and replies with

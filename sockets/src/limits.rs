@@ -6,7 +6,8 @@ use sockets_proto::{KeepAliveConfig, Settings};
 
 /// The minimum of `max_frame`, in bytes.
 const MAX_FRAME_MIN: u32 = 256;
-/// The minimum of `max_decoded`, in bytes. With 0, no `String` or `Vec` could be received.
+/// The minimum of `max_decoded`, in bytes. With a limit of 0, a peer could receive no `String` and
+/// no `Vec`.
 const MAX_DECODED_MIN: u32 = 256;
 /// The minimum of the limits that are times.
 const TIME_MIN: Duration = Duration::from_millis(1);
@@ -17,9 +18,11 @@ const SILENCE_MIN: Duration = Duration::from_millis(200);
 
 /// Limits on the resources of a connection, and on the number of connections of a server.
 ///
-/// Every limit has a default. Only the two rates, `calls_per_second` and `bytes_per_second`, can be
-/// disabled, and are by default. The `limits` methods of the builders panic if a limit is below its
-/// minimum:
+/// The two rates, `calls_per_second` and `bytes_per_second`, are disabled by default. All other
+/// limits have a default value and cannot be disabled.
+///
+/// If a limit is below its minimum, the `limits` methods of the builders panic. These are the
+/// minimums:
 ///
 /// | limit | minimum |
 /// | --- | --- |
@@ -41,145 +44,160 @@ const SILENCE_MIN: Duration = Duration::from_millis(200);
 pub struct Limits {
     /// The maximum size of a received message, in bytes. Default: 4 MiB.
     ///
-    /// A peer that announces a larger message is disconnected before memory is allocated for it. A
-    /// call that is too large for its receiver fails with
+    /// If a peer announces a larger message, the receiver disconnects the peer before it allocates
+    /// memory for the message. If a call is too large for its receiver, the call fails with
     /// [`CallError::TooLarge`](crate::CallError::TooLarge).
     ///
-    /// The arguments of an emit can have 9 bytes less, and the arguments of a request 29 bytes
-    /// less. This holds for calls to a single peer and to an audience. An emit to an audience fails
-    /// if no member accepts its size. Otherwise members that do not accept it are skipped.
+    /// The arguments of an emit can have at most `max_frame` minus 9 bytes. The arguments of a
+    /// request can have at most `max_frame` minus 29 bytes. Both maximums apply to calls to a
+    /// single peer and to an audience. If no member of an audience accepts the size of an emit, the
+    /// emit fails. Otherwise, the emit skips the members that do not accept its size.
     pub max_frame: u32,
-    /// The maximum memory of the decoded arguments or reply of a message, in bytes. Default: 64
+    /// The maximum memory of a message's decoded arguments or decoded reply, in bytes. Default: 64
     /// MiB.
     ///
-    /// A decoded value may take much more memory than its encoding: a `Vec` of an enum of 32 bytes
-    /// takes 32 bytes for each received byte. A larger value fails with
-    /// [`CallError::Decode`](crate::CallError::Decode). Its message names this limit.
+    /// A decoded value may take much more memory than its encoding. For example, an element of a
+    /// `Vec` of enums may take 32 bytes of memory and 1 received byte. If a value exceeds the
+    /// limit, the call fails with [`CallError::Decode`](crate::CallError::Decode). The message of
+    /// this error names the limit.
     ///
-    /// The memory is estimated from the sizes and numbers of elements, before they are decoded. It
-    /// does not include spare capacity of collections: `Vec` may reserve twice the memory that it
-    /// needs.
+    /// Before the receiver decodes elements, it estimates their memory from their number and their
+    /// size. The estimate does not include the spare capacity of collections: a `Vec` may reserve
+    /// twice the memory that its elements need.
     pub max_decoded: u32,
     /// The maximum number of calls and emits in flight on a connection, in each direction. Default:
     /// 1,024.
     ///
-    /// The smaller limit of the two peers applies. The same number of calls can be pending, within
-    /// [`outgoing_queue`](Self::outgoing_queue) bytes. A further call fails with
-    /// [`CallError::Overloaded`](crate::CallError::Overloaded).
+    /// If the two peers have different limits, the smaller limit applies. Further calls are
+    /// pending. The number of pending calls has the same limit, and their bytes are limited by
+    /// [`outgoing_queue`](Self::outgoing_queue). If a call exceeds the limits of pending calls, the
+    /// call fails with [`CallError::Overloaded`](crate::CallError::Overloaded).
     pub calls_in_flight: u32,
-    /// The maximum size of all calls and emits in flight on a connection, in bytes and in each
+    /// The maximum total size of the calls and emits in flight on a connection, in bytes, in each
     /// direction. Default: 1 MiB.
     ///
-    /// A message counts until its handler has completed. The smaller limit of the two peers
-    /// applies. While at most half of the limit is in use, a message of any size is sent.
+    /// A message counts until its handler has completed. If the two peers have different limits,
+    /// the smaller limit applies. While at most half of the limit is in use, a peer can send a
+    /// message of any size.
     pub bytes_in_flight: u32,
-    /// The maximum number of bytes that wait to be sent to a peer. Default: 4 MiB. A queue below
-    /// this limit accepts another message of any size.
+    /// The maximum number of bytes that wait to be sent to a peer. Default: 4 MiB. While the queue
+    /// is below this limit, it accepts another message of any size.
     ///
-    /// An emit to a single peer waits for capacity. An emit to an audience waits at most 1 s, and
-    /// only for members that received bytes within that second. Then the method's [overflow
-    /// policy](macro@crate::group#emits-to-slow-members) applies. By default, the member is
-    /// disconnected.
+    /// An emit to a single peer waits until the queue has capacity. An emit to an audience waits
+    /// for at most 1 s, and only for members that received bytes within that second. If a queue is
+    /// then still full, the method's [overflow
+    /// policy](macro@crate::group#emits-to-slow-members) applies. By default, the server
+    /// disconnects the member.
     ///
-    /// A reply that exceeds the capacity waits in encoded form. While the bytes of waiting replies
-    /// reach this limit, handlers are not resumed if their methods have returned replies of 4 KiB
-    /// or more.
+    /// If a reply exceeds the capacity, the encoded reply waits outside of the queue. While the
+    /// waiting replies have this number of bytes or more, the callee does not resume some handlers.
+    /// These are the handlers of methods that have returned replies of 4 KiB or more.
     pub outgoing_queue: u32,
-    /// The maximum time until a client has sent its hello and is authenticated. Default: 10 s.
+    /// The maximum time of the opening of a connection and its handshake. Default: 10 s.
     ///
-    /// For a client, it is the time for the login function, opening the connection and the server's
-    /// authentication.
+    /// On a server, the client must send its hello and be authenticated within this time. On a
+    /// client, this time includes the login function, the opening of the connection and the
+    /// server's authentication.
     pub authentication: Duration,
     /// The maximum size of a client's hello with its login, in bytes. Default: 64 KiB.
     pub login_bytes: u32,
     /// The maximum time of the `connected` hook. Default: 10 s.
     pub connected: Duration,
-    /// The timeout of calls that set none of their own, and the maximum time of the handler of an
-    /// emit. Default: 30 s.
+    /// The timeout of calls without a timeout of their own. It is also the maximum time of the
+    /// handler of an emit. Default: 30 s.
     pub call_timeout: Duration,
-    /// The time for which [`Server::shutdown`](crate::Server::shutdown) waits for calls in flight.
-    /// Default: 10 s.
+    /// The maximum time for which [`Server::shutdown`](crate::Server::shutdown) waits for calls in
+    /// flight. Default: 10 s.
     pub shutdown_grace: Duration,
     /// The write timeout: the maximum time for which a peer accepts no bytes while bytes wait to be
-    /// sent. Default: 30 s.
+    /// sent to it. Default: 30 s.
     ///
-    /// It also limits the time for which a handler is held because too many bytes of replies wait
-    /// for the peer.
+    /// If too many bytes of replies wait for the peer, handlers are held. The write timeout is also
+    /// the maximum time for which a handler is held.
     pub stall: Duration,
-    /// The maximum time without a sent frame. Then a keep-alive frame is sent. Default: 20 s.
+    /// The maximum time for which a peer sends no frame. After this time, the peer sends a
+    /// keep-alive frame. Default: 20 s.
     ///
-    /// Keep-alive frames are sent sooner if the idle timeout of the peer requires it. A busy
-    /// connection has none.
+    /// If the idle timeout of the remote peer is short, the local peer sends keep-alive frames
+    /// sooner. A busy connection needs no keep-alive frames.
     pub heartbeat: Duration,
-    /// The idle timeout: the maximum time without received data. Then the connection ends with
-    /// [`DisconnectReason::Silent`](crate::DisconnectReason::Silent). Default: 45 s.
+    /// The idle timeout: the maximum time for which a peer receives no data. After this time, the
+    /// connection ends with [`DisconnectReason::Silent`](crate::DisconnectReason::Silent). Default:
+    /// 45 s.
     ///
-    /// The timeout restarts when a frame begins, when it is complete, and with each 64 KiB of it.
-    /// The peer receives this limit in the handshake, and sends keep-alive frames often enough. To
-    /// a peer that does not support keep-alive frames, the limit applies only within a frame.
+    /// The timeout restarts when a frame begins, after each 64 KiB of the frame, and when the frame
+    /// is complete. The remote peer receives this limit in the handshake, and sends keep-alive
+    /// frames often enough. If the remote peer does not support keep-alive frames, the limit
+    /// applies only while a frame is incomplete.
     ///
-    /// A handler that blocks its thread delays the keep-alive frames of its connection.
+    /// If a handler blocks its thread, the keep-alive frames of its connection are delayed.
     pub silence: Duration,
     /// The maximum number of connections of a server. Default: 65,536.
     ///
-    /// A further client is refused: its [`ConnectError::Refused`](crate::ConnectError::Refused)
-    /// reports that the server is full. Only authenticated clients count. Detached sessions count,
-    /// too.
+    /// The server refuses each further client, which fails with
+    /// [`ConnectError::Refused`](crate::ConnectError::Refused). The refusal reports that the server
+    /// is full. Authenticated clients count towards the limit, and so do detached sessions. Clients
+    /// that are not authenticated yet do not count.
     pub connections: u32,
     /// The maximum number of clients in the handshake or in authentication at the same time.
     /// Default: 1,024.
     ///
-    /// Further clients wait in the system's queue of new connections. While others wait, a client
-    /// that has not sent its hello within a second is disconnected. With the default, each 1,024
-    /// clients that send nothing delay the others by about a second.
+    /// Further clients wait in the system's queue of new connections. While clients wait, the
+    /// server disconnects each client that has not sent its hello within a second. With the
+    /// default, every 1,024 clients that send nothing therefore delay the waiting clients by about
+    /// a second.
     ///
-    /// Each connection needs a file descriptor. Raise the limit of open files above the sum of this
-    /// limit and [`connections`](Self::connections). The default of many systems is 1,024. If the
-    /// system has no descriptor left, the server disconnects clients that have sent nothing for a
-    /// second.
+    /// Each connection needs a file descriptor. Set the system's limit of open files above the sum
+    /// of this limit and [`connections`](Self::connections). On many systems, the default limit of
+    /// open files is 1,024. If the system has no file descriptor left, the server disconnects
+    /// clients that have sent nothing for a second.
     pub handshakes: u32,
     /// The maximum number of rooms of a socket. Default: 1,024.
     pub rooms_per_socket: u32,
-    /// The maximum number of names that a connection listens to. Default: 4,096.
+    /// The maximum number of names to which a peer listens on a connection. Default: 4,096.
     ///
-    /// The signatures of about the same number of the peer's names are stored. Calls to other names
-    /// are not compared before they are sent.
+    /// A peer also stores the announced signatures for about this number of the remote peer's
+    /// names. If a name has no stored signature, calls to the name are sent without a comparison of
+    /// signatures.
     pub names_per_peer: u32,
-    /// The time for which a server keeps a detached session, which the client can resume over
-    /// another connection. Default: 30 s.
+    /// The time for which a server keeps a detached session. Within this time, the client can
+    /// resume the session over another connection. Default: 30 s.
     pub resume_within: Duration,
-    /// The maximum number of bytes that were sent to a peer, are not acknowledged, and are retained
-    /// for retransmission. Default: 1 MiB.
+    /// The maximum number of bytes that a sender retains for retransmission. These are the bytes
+    /// that were sent to the peer and are not acknowledged. Default: 1 MiB.
     ///
-    /// A client that missed more than that cannot resume its session. A longer message survives a
-    /// connection loss as long as nothing is sent after it.
+    /// If a client has missed more bytes, it cannot resume its session. There is an exception for a
+    /// longer message: it survives a connection loss as long as no message is sent after it.
     pub resume_bytes: u32,
     /// The maximum number of detached sessions of a server. Default: 4,096.
     ///
-    /// For a further session, the session that has been detached longest ends. With 0, sessions end
-    /// with their connections.
+    /// If a further session is detached, the server ends the session that has been detached for the
+    /// longest time. With a limit of 0, each session ends with its connection.
     pub resume_sessions: u32,
     /// The maximum number of bytes that all detached sessions hold together. Default: 64 MiB.
     ///
-    /// While they hold more, sessions end that hold more than an equal share. A reply that would
-    /// exceed the limit ends its session and is not stored.
+    /// While detached sessions exceed the limit, the server divides the limit into equal shares,
+    /// and ends sessions that hold more than their share. If a reply would exceed the limit, the
+    /// server ends the reply's session and does not store the reply.
     ///
     /// The limit counts queued messages, messages retained for retransmission, replies, and
-    /// received calls with handlers that have not completed. Such a call counts as twice its bytes,
-    /// since its arguments are decoded, and 2 KiB.
+    /// received calls with handlers that have not completed. Each such call counts as 2 KiB plus
+    /// twice its bytes, since its arguments are decoded.
     pub resume_sessions_bytes: u32,
-    /// The maximum rate of calls and emits from a peer, in messages per second. Default: `None`,
-    /// which is no limit.
+    /// The maximum rate of calls and emits from a peer, in messages per second. `None` disables the
+    /// limit. Default: `None`.
     ///
-    /// A burst of the messages of a second is accepted. Further messages wait in order, while their
-    /// deadlines run. They count as in flight, so the peer slows down: its further calls fail with
+    /// The receiver accepts a burst with the messages of a whole second. Further messages wait in
+    /// their order, and their deadlines continue to run. Waiting messages count as in flight. The
+    /// sender therefore slows down: its further calls fail with
     /// [`CallError::Overloaded`](crate::CallError::Overloaded). Replies are not delayed.
     pub calls_per_second: Option<u32>,
-    /// The maximum rate of calls and emits from a peer, in bytes per second. Default: `None`, which
-    /// is no limit.
+    /// The maximum rate of calls and emits from a peer, in bytes per second. `None` disables the
+    /// limit. Default: `None`.
     ///
-    /// It works as [`calls_per_second`](Self::calls_per_second) does. A message that is larger than
-    /// the bytes of a second is accepted, and the following messages wait longer.
+    /// The limit works as [`calls_per_second`](Self::calls_per_second) does. If a message is larger
+    /// than the bytes of a whole second, the receiver accepts it, and the following messages wait
+    /// longer.
     pub bytes_per_second: Option<u32>,
 }
 

@@ -4,20 +4,23 @@ use std::time::Duration;
 
 /// The policy by which a client reconnects after a connection loss.
 ///
-/// By default, it tries until it succeeds. The delay before the first attempt is a random fraction
-/// of 100 ms. The maximum doubles with each further attempt, up to 10 s. The random fractions
-/// spread the load when a server loses all its clients at the same time.
+/// By default, the client makes attempts until an attempt succeeds. Before each attempt, the client
+/// waits for a random fraction of a maximum delay. The maximum delay is 100 ms for the first
+/// attempt. It doubles with each further attempt, up to 10 s. The random fractions spread the load
+/// when a server loses all its clients at the same time.
 ///
-/// Attempts are counted until a connection is steady. A connection that ends before counts as a
-/// failed attempt, so the delays grow while each connection ends soon.
+/// The client counts attempts until a connection is steady. If a connection ends before it is
+/// steady, the connection counts as a failed attempt. While each connection ends soon, the delays
+/// therefore grow.
 ///
-/// A connection is steady after 1 s at first. With each attempt, this time grows like the delays,
-/// up to the longest delay, but at most 1 min. A connection that lasts for this maximum resets the
-/// time to 1 s.
+/// A connection becomes steady after a minimum lifetime, which is 1 s at first. With each attempt,
+/// the minimum lifetime grows as the maximum delay does. The minimum lifetime never exceeds the
+/// longest delay or 1 min. If a connection lasts for this longest minimum lifetime, the minimum
+/// lifetime is 1 s again.
 ///
 /// While the session can still be resumed, a delay is at most a third of
-/// [`Limits::resume_within`](crate::Limits::resume_within). The limit does not apply below the
-/// delay of the first attempt.
+/// [`Limits::resume_within`](crate::Limits::resume_within). This limit is never less than the
+/// maximum delay of the first attempt.
 ///
 /// ```
 /// use std::time::Duration;
@@ -47,15 +50,15 @@ impl Default for Reconnect {
 }
 
 impl Reconnect {
-    /// Returns a policy without attempts: the session ends with its connection.
+    /// Returns a policy that makes no attempts. The session ends with its connection.
     pub fn never() -> Self {
         Self { attempts: 0, ..Self::default() }
     }
 
     /// Sets the maximum delay before the first attempt. Default: 100 ms.
     ///
-    /// With zero, the client makes the first attempt immediately. The maximum delays of further
-    /// attempts then start at 2 ms.
+    /// If `first` is zero, the client makes the first attempt immediately. The maximum delay of the
+    /// second attempt is then 2 ms.
     pub fn first_within(self, first: Duration) -> Self {
         Self { first, ..self }
     }
@@ -67,7 +70,8 @@ impl Reconnect {
     }
 
     /// Sets the number of consecutive attempts after which the client gives up. Default: no limit.
-    /// 0 makes no attempts, as [`never`](Self::never) does.
+    ///
+    /// With 0, the client makes no attempts, as with [`never`](Self::never).
     pub fn attempts(self, attempts: u32) -> Self {
         Self { attempts, ..self }
     }

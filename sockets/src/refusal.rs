@@ -8,9 +8,9 @@ const MESSAGE_MAX: usize = 16 * 1024;
 /// The refusal of a client, by the authentication or by the `connected` hook.
 ///
 /// The client's first `connect` fails with [`ConnectError::Refused`](crate::ConnectError::Refused),
-/// which contains the refusal. A client that reconnects ends with
-/// [`DisconnectReason::Refused`](crate::DisconnectReason::Refused) if the refusal is final.
-/// Otherwise it tries again.
+/// which contains the refusal. If a client that reconnects receives a final refusal, its session
+/// ends with [`DisconnectReason::Refused`](crate::DisconnectReason::Refused). After any other
+/// refusal, the client tries again.
 ///
 /// ```
 /// use std::time::Duration;
@@ -28,24 +28,26 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// Returns a final refusal: the client makes no other attempt. A message of more than 16 KiB is
-    /// truncated.
+    /// Returns a final refusal. The client makes no other attempt after it.
+    ///
+    /// A message of more than 16 KiB is truncated.
     pub fn new(message: impl Into<String>) -> Self {
         let mut message = message.into();
         message.truncate((0..=MESSAGE_MAX).rev().find(|end| message.is_char_boundary(*end)).unwrap_or(0));
         Self { message, retry: None }
     }
 
-    /// Returns a refusal of this attempt only: a client that reconnects tries again. A message of
-    /// more than 16 KiB is truncated.
+    /// Returns a refusal of this attempt only. A client that reconnects tries again.
+    ///
+    /// A message of more than 16 KiB is truncated.
     pub fn retry(message: impl Into<String>) -> Self {
         Self { retry: Some(Duration::ZERO), ..Self::new(message) }
     }
 
     /// Sets the minimum delay before the client's next attempt. Default: zero.
     ///
-    /// The delay is sent in milliseconds, and clients wait for at most seven days. It has no effect
-    /// on a final refusal.
+    /// The server sends the delay in milliseconds. Clients wait for at most seven days. If the
+    /// refusal is final, the delay has no effect.
     #[must_use]
     pub fn after(self, wait: Duration) -> Self {
         Self { retry: self.retry.map(|_| wait), ..self }

@@ -1,6 +1,6 @@
 //! The error of registering handlers.
 
-/// The error of serving a group or a name in addition to the groups that are served already.
+/// The error of serving a group or a name that conflicts with a group or a name served before.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum RegistrationError {
     #[error("the group {path:?} is served twice on one connection; remove one of the two handlers")]

@@ -40,8 +40,8 @@ pub struct TlsError {
 /// `certificate` contains the certificate of the server in PEM, followed by the intermediate
 /// certificates up to its authority. `key` is the private key of the certificate.
 ///
-/// `clients` contains the certificates of authorities. If it is set, every client must present a
-/// certificate issued by one of them.
+/// `clients` contains the certificates of authorities. If it is set, every client must present
+/// a certificate that one of these authorities issued.
 /// [`ConnectInfo::certificates`](crate::ConnectInfo::certificates) returns the certificates of a
 /// client.
 ///
@@ -64,11 +64,11 @@ pub fn server_config(certificate: &[u8], key: &[u8], clients: Option<&[u8]>) -> 
 
 /// Returns a configuration for a client.
 ///
-/// The client trusts only servers with certificates issued by one of the `authorities`. If it is
-/// `None`, the client trusts the public authorities that Mozilla trusts.
+/// The client trusts a server only if one of the `authorities` issued its certificate. If
+/// `authorities` is `None`, the client trusts the public authorities that Mozilla trusts.
 ///
-/// `certificate` is an optional certificate of the client with its private key. It is presented to
-/// servers that request a certificate.
+/// `certificate` is an optional certificate of the client with its private key. The client presents
+/// the certificate to servers that request it.
 ///
 /// # Errors
 ///
@@ -93,8 +93,8 @@ pub fn client_config(
     }
 }
 
-/// Returns the provider explicitly, so that a program that links several providers needs no
-/// default.
+/// Returns the cryptography provider of all configurations. If a program links several providers,
+/// it therefore needs no default provider.
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
 }
