@@ -1,6 +1,7 @@
-//! Errors, events and counts name the method, the argument, its type, the peer and the side.
+//! Errors, events and counts name the method, the argument and its type. They also name the peer,
+//! and whether the client or the server reports the error.
 //!
-//! These tests have a process of their own since they install a subscriber for all of it.
+//! These tests have a process of their own, since they install a subscriber for the whole process.
 #![allow(clippy::unwrap_used, reason = "a test that unwraps fails there")]
 
 use std::{
@@ -56,25 +57,26 @@ impl Subscriber for Recorder {
     fn exit(&self, _: &Id) {}
 }
 
-/// Records events from now on. Several tests share the record.
+/// Records all events from this call on. Several tests share the record.
 fn record() {
     let _ = tracing::subscriber::set_global_default(Recorder);
 }
 
-/// Waits for an event that has all these parts.
+/// Waits for an event that contains all these parts.
 async fn event(parts: &[&str]) {
     let is_it = |event: &String| parts.iter().all(|part| event.contains(part));
     eventually(&format!("there is an event with {parts:?}"), || EVENTS.lock().unwrap().iter().any(is_it)).await;
 }
 
-/// Asserts that a text has all these parts.
+/// Asserts that a text contains all these parts.
 fn assert_names(text: &str, parts: &[&str]) {
     for part in parts {
         assert!(text.contains(part), "{part:?} is not in {text:?}");
     }
 }
 
-/// A type of which the two sides have different versions.
+/// A type. The module `earlier` has another version of the type, so that two peers can use
+/// different versions.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Item {
     name: String,
@@ -94,7 +96,7 @@ trait Purchases {
     async fn waits(&self, name: &str);
 }
 
-/// The same group, built earlier.
+/// An earlier version of the group and of its types.
 mod earlier {
     use serde::{Deserialize, Serialize};
 
@@ -147,7 +149,7 @@ impl earlier::Purchases for EarlierShop {
     async fn viewed(&self, _: earlier::Item) {}
 }
 
-/// A server and its client, over TCP, both of which serve the group.
+/// Connects a client to a server over TCP. Both serve the group.
 async fn connected(limits: Limits) -> (Server, Socket, Client) {
     record();
     let server = Server::builder().limits(limits.clone()).serve(PurchasesServer::new(Shop));
@@ -188,7 +190,7 @@ async fn extra_field_error_names_argument_and_remaining_bytes() {
         ["WARN", "argument `item` (Item) of `Purchases/viewed` at the server", "peer=client of session", "127.0.0.1"];
     event(&parts).await;
     assert_eq!(server.sockets()[0].stats().undecodable_emits, 1);
-    // By name, the position is not known.
+    // If a call is made by name, the error cannot name the argument.
     let group = client.group("Purchases");
     let wrong = group.request::<earlier::Item>("buy", &("shop", 1_u8)).await.unwrap_err().to_string();
     assert_names(&wrong, &["`Purchases/buy` at the server"]);

@@ -1,7 +1,8 @@
-//! Clients with handlers that block the server's threads, on few workers: other clients are served.
+//! A server with few workers serves all clients, although the handlers of some clients block its
+//! threads.
 //!
-//! These tests have a process of their own, and run in sequence: they compare the shares of the
-//! processor.
+//! These tests have a process of their own and run in sequence, since they compare how much
+//! processor time each client gets.
 #![allow(clippy::unwrap_used, reason = "a test that unwraps fails there")]
 
 use std::{
@@ -24,17 +25,17 @@ use tokio::{
     time::timeout,
 };
 
-/// The time that a handler blocks its thread.
+/// The time for which a handler blocks its thread.
 const BLOCKS: Duration = Duration::from_millis(30);
 const ATTACKERS: usize = 4;
-/// The number of handlers after which the attackers' shares are compared.
+/// The number of handlers after which the test compares the attackers' shares.
 const COMPARED: usize = 100;
 /// The number of calls that an attacker has in flight.
 const IN_FLIGHT: usize = 64;
-/// The number of calls of the other client.
+/// The number of calls by the client that does not attack.
 const CALLS: usize = 60;
 
-/// Each test needs the machine for itself.
+/// A test locks this mutex while it runs, since the test needs the machine for itself.
 static ALONE: Mutex<()> = Mutex::const_new(());
 
 #[sockets::group("Fair")]
@@ -47,9 +48,9 @@ trait Fair {
 
 #[derive(Clone, Default)]
 struct Blocking {
-    /// The number of blocking handlers started for each attacker.
+    /// The number of blocking handlers that the server has started for each attacker.
     started: Arc<[AtomicUsize; ATTACKERS]>,
-    /// Handlers that block in place may end.
+    /// `true` if the handlers of `block_in_place` may end.
     released: Arc<AtomicBool>,
 }
 
@@ -92,7 +93,7 @@ impl Fair for Blocking {
     }
 }
 
-/// A server with some workers of its own.
+/// A server on a runtime of its own, with a given number of workers.
 struct Rig {
     blocking: Blocking,
     server: Server,
@@ -108,7 +109,7 @@ impl Rig {
         thread::spawn(move || {
             let runtime = Builder::new_multi_thread().worker_threads(workers).enable_all().build().unwrap();
             send_server.send(runtime.block_on(builder.bind("tcp://127.0.0.1:0")).unwrap()).unwrap();
-            // Until the test ends.
+            // The runtime lives until the test ends.
             let _ = stopped.recv();
             runtime.shutdown_background();
         });
@@ -119,7 +120,7 @@ impl Rig {
         Client::builder().connect(&format!("tcp://{}", self.server.local_addr())).await.unwrap()
     }
 
-    /// Keeps as many calls of each attacker in flight.
+    /// Starts the attackers. Each attacker always has `in_flight` calls in flight.
     async fn attack(&self, in_flight: usize, suspends: bool) -> Vec<JoinHandle<()>> {
         let mut attacks = Vec::new();
         for attacker in 0..ATTACKERS {
@@ -137,11 +138,11 @@ impl Rig {
         attacks
     }
 
-    /// Returns how many handlers were started between each call of another client and its reply, in
-    /// ascending order.
+    /// Makes calls from a client that does not attack. For each call, counts the handlers that the
+    /// server starts before the reply arrives. Returns these counts in ascending order.
     ///
-    /// Each call is sent when a handler has just been started, so that on a free worker it has the
-    /// time of a handler.
+    /// The client sends each call just after a handler has started. If a worker is free, the server
+    /// can reply while that handler runs.
     async fn started_during_calls(&self) -> Vec<usize> {
         let client = self.client().await;
         eventually("all attackers have begun", || self.blocking.counts().iter().all(|count| *count > 0)).await;
@@ -159,8 +160,8 @@ impl Rig {
         started
     }
 
-    /// Attacks, and checks how many handlers are started before the other client's calls are
-    /// answered.
+    /// Attacks a server, and makes calls from another client. Checks that the server starts at most
+    /// `most` handlers during a typical call.
     async fn check(workers: usize, in_flight: usize, suspends: bool, most: usize) {
         let _alone = ALONE.lock().await;
         let rig = Self::start(workers).await;
@@ -195,13 +196,13 @@ async fn suspended_blocking_handlers_leave_a_worker_to_others() {
     Rig::check(2, IN_FLIGHT, true, 0).await;
 }
 
-/// Each call of an attacker follows the reply to its previous call.
+/// An attacker sends each call only after the reply to its previous call.
 #[tokio::test]
 async fn sequential_blocking_calls_leave_a_worker_to_others() {
     Rig::check(2, 1, false, 0).await;
 }
 
-/// Handlers that are stuck hold all permits, and a worker is free.
+/// The stuck handlers hold all permits, but a worker is free.
 #[tokio::test]
 async fn slow_session_continues_while_other_handlers_are_stuck() {
     let _alone = ALONE.lock().await;
@@ -209,7 +210,7 @@ async fn slow_session_continues_while_other_handlers_are_stuck() {
     let mut stuck = Vec::new();
     for attacker in 1..ATTACKERS {
         let client = rig.client().await;
-        // The session is slow from now on.
+        // After this call, the server treats the session as slow.
         assert_eq!(FairClient::new(&client).block(attacker).await, Ok(()));
         stuck.push(tokio::spawn(async move { FairClient::new(&client).block_in_place(attacker).await }));
         eventually("the handler blocks", || rig.blocking.counts()[attacker] == 2).await;

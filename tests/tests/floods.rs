@@ -1,10 +1,10 @@
-//! Peers that flood a server as fast as they can, within the rules of the protocol.
+//! Peers flood a server as fast as they can, within the rules of the protocol.
 //!
-//! The memory that they cost is bounded, and other clients are served. In the suite, `wire::floods`
-//! tests peers that read nothing; `cargo run --release -p sockets-tests --bin attacks` measures the
-//! cost in time.
+//! The memory that these peers cost is bounded, and the server still serves other clients. In the
+//! suite, `wire::floods` tests peers that read nothing. To measure the processor time that attacks
+//! cost, run `cargo run --release -p sockets-tests --bin attacks`.
 //!
-//! These tests have a process of their own since they count allocations and load the processor.
+//! These tests have a process of their own, since they count allocations and load the processor.
 #![allow(clippy::unwrap_used, reason = "a test that unwraps fails there")]
 
 use std::{
@@ -40,9 +40,10 @@ trait Bad {
     async fn note(&self);
 }
 
-/// The duration of a note's handler. A few of them fill a time slice of their connection.
+/// The duration of a note's handler. A few such handlers fill a time slice of their connection.
 const NOTE_TAKES: Duration = Duration::from_micros(50);
-/// The duration of a handler that alone fills several time slices of its connection.
+/// The duration of a long handler. Each such handler alone fills several time slices of its
+/// connection.
 const LONG: Duration = Duration::from_millis(5);
 
 #[derive(Clone)]
@@ -84,14 +85,15 @@ impl Bad for Counting {
     }
 }
 
-/// A server on a single thread. The allocations of the thread are counted.
+/// A server on a single thread. The tests count the allocations of this thread.
 struct Alone {
     address: SocketAddr,
     counting: Counting,
-    /// Connections take a permit before they are ready. There are enough, unless a test takes them.
+    /// Each connection takes a permit before it is ready. There are enough permits, unless a test
+    /// removes them.
     ready: Arc<Semaphore>,
     server: Server,
-    /// The other client.
+    /// The client that does not flood.
     client: Client,
     begins: Arc<Notify>,
     ends: Arc<Notify>,
@@ -103,7 +105,7 @@ impl Alone {
         Self::start_with(NOTE_TAKES).await
     }
 
-    /// `note_takes` is how long the handler of a note runs without a pause.
+    /// Starts a server. `note_takes` is the time for which the handler of a note blocks its thread.
     async fn start_with(note_takes: Duration) -> Self {
         let counting = Counting::new(note_takes);
         let ready = Arc::new(Semaphore::new(Semaphore::MAX_PERMITS));
@@ -122,7 +124,7 @@ impl Alone {
             tell.send(server).unwrap();
             runtime.block_on(begin.notified());
             let counted = measure(|| runtime.block_on(end.notified()));
-            // The test may have failed.
+            // If the test has failed, the receiver no longer exists.
             let _ = tell_peak.send(counted.bytes_max);
         });
         let server: Server = told.await.unwrap();
@@ -131,7 +133,7 @@ impl Alone {
         Self { address, counting, ready, server, client, begins, ends, peak }
     }
 
-    /// The other client is served, while the server is flooded.
+    /// Asserts that the server serves the other client while a flooder floods the server.
     async fn serves_others(&self) {
         let bad = BadClient::new(&self.client);
         for _ in 0..300 {
@@ -141,22 +143,23 @@ impl Alone {
 
     fn flooder(&self) -> Option<Socket> {
         let sockets = self.server.sockets();
-        // The first is the other client.
+        // The first socket belongs to the other client.
         sockets.into_iter().nth(1)
     }
 
-    /// The most bytes that the server has allocated since the flood began.
+    /// Returns the highest number of bytes that the server had allocated at any time since the
+    /// flood began.
     async fn peak(self) -> u64 {
         self.ends.notify_one();
         self.peak.await.unwrap()
     }
 }
 
-/// Sends the same frames repeatedly, from its own thread, until the test stops it. It reads the
-/// received frames, and counts frames that end a call.
+/// A thread that sends the same frames repeatedly until the test stops it. It also reads the
+/// server's frames, and counts the frames that end a call.
 struct Flooder {
     enough: mpsc::Sender<()>,
-    /// The number of lots so far.
+    /// The number of lots that the flooder has sent so far.
     lots: Arc<AtomicUsize>,
     thread: thread::JoinHandle<Flooded>,
 }
@@ -164,17 +167,18 @@ struct Flooder {
 /// The result of a flood.
 struct Flooded {
     lots: usize,
-    /// The server has ended the connection, with this as its last frame.
+    /// The Close frame, if the server has ended the connection with one.
     goodbye: Option<Vec<u8>>,
 }
 
-/// The number of calls that may be in flight, and of calls that are sent at once.
+/// The number of calls that may be in flight.
 const WINDOW: usize = 1024;
+/// The number of calls that the flooder sends in a single lot.
 const LOT: usize = 128;
 
 impl Flooder {
-    /// `lot` makes the frames of `LOT` calls. If the calls need window, `ended` returns the number
-    /// of calls for which a received frame returns the window.
+    /// Starts a flooder. `lot` returns the frames of [`LOT`] calls. If the calls need window,
+    /// `ended` returns the number of calls whose window a received frame returns.
     fn start(
         address: SocketAddr,
         mut lot: impl FnMut(usize) -> Vec<u8> + Send + 'static,
@@ -239,12 +243,13 @@ fn whole_frames(bytes: &mut Vec<u8>) -> Vec<Vec<u8>> {
     frames
 }
 
-/// An answer to a call.
+/// Returns 1 if the frame answers a call, and 0 otherwise.
 fn answered(frame: &[u8]) -> usize {
     usize::from(matches!(frame, [raw::REPLY | FAILURE, ..]))
 }
 
-/// The calls in a credit. They are at least a quarter of the window, and less than 2^14.
+/// Returns the number of calls in a credit. The server returns at least a quarter of the window,
+/// and fewer than 2^14 calls.
 fn credited(frame: &[u8]) -> usize {
     match frame {
         [6, low, high, ..] if *low >= 0x80 => usize::from(low & 0x7f) | usize::from(*high) << 7,
@@ -257,7 +262,8 @@ fn lot_of(frames: impl Fn(u64) -> Vec<Vec<u8>>) -> impl FnMut(usize) -> Vec<u8> 
     move |first| (first as u64..(first + LOT) as u64).flat_map(&frames).flat_map(|frame| prefixed(&frame)).collect()
 }
 
-/// Floods the server, and returns the result and the bytes allocated meanwhile.
+/// Floods the server. Returns the result, and the most bytes that the server had allocated during
+/// the flood.
 async fn flood(
     alone: Alone,
     lot: impl FnMut(usize) -> Vec<u8> + Send + 'static,
@@ -266,7 +272,7 @@ async fn flood(
     alone.begins.notify_one();
     let flooder = Flooder::start(alone.address, lot, ended);
     eventually("the flooder is connected", || alone.flooder().is_some()).await;
-    // The flood continues while other clients are served.
+    // The flood continues while the server serves the other client.
     eventually("it floods", || flooder.lots.load(Ordering::Relaxed) > 16).await;
     alone.serves_others().await;
     let flooded = flooder.stop();
@@ -274,11 +280,11 @@ async fn flood(
     (flooded, alone.peak().await)
 }
 
-/// More than any flood needs, and far less than it sends.
+/// The bound on the server's memory. No flood needs as much, and each flood sends far more.
 const BOUND: u64 = 1 << 20;
 
-/// Fault 12 of RELIABILITY.md: the window bounds the calls in flight, since a cancelled call
-/// returns its window only with its reply.
+/// Fault 12 of RELIABILITY.md. A cancelled call returns its window only with its reply, so the
+/// window bounds the calls in flight.
 #[tokio::test]
 async fn cancelled_call_flood_is_bounded_and_others_are_served() {
     let alone = Alone::start().await;
@@ -302,7 +308,7 @@ async fn empty_emit_flood_is_bounded_and_others_are_served() {
     }
 }
 
-/// Fault 14 of RELIABILITY.md: heartbeats are not answered, nor are frames of unknown calls.
+/// Fault 14 of RELIABILITY.md. The server answers neither heartbeats nor frames of unknown calls.
 #[tokio::test]
 async fn windowless_frame_flood_is_bounded() {
     let floods: [fn(u64) -> Vec<u8>; 4] =
@@ -315,7 +321,8 @@ async fn windowless_frame_flood_is_bounded() {
     }
 }
 
-/// Its replies stay in its own queue, and it is let call no more.
+/// The peer reads no replies. The replies stay in the queue of that peer, and the server starts no
+/// further calls of the peer.
 #[tokio::test]
 async fn unread_replies_are_bounded_and_others_are_served() {
     let alone = Alone::start().await;
@@ -323,7 +330,7 @@ async fn unread_replies_are_bounded_and_others_are_served() {
     let mut deaf = Raw::established(alone.address).await;
     let text = string(&"x".repeat(900));
     let calls: Vec<_> = (0..WINDOW as u64).flat_map(|number| prefixed(&request(number * 2, ECHO, &text))).collect();
-    // All calls that its window allows.
+    // The peer sends as many calls as its window allows.
     let sending = tokio::spawn(async move {
         deaf.send_bytes(&calls).await;
         deaf
@@ -335,7 +342,7 @@ async fn unread_replies_are_bounded_and_others_are_served() {
     drop(sending.await.unwrap());
 }
 
-/// Fault 28 of RELIABILITY.md: half of the connections are silent, and half complete the handshake.
+/// Fault 28 of RELIABILITY.md. Half of the connections are silent, and half complete the handshake.
 #[tokio::test]
 async fn connection_storm_is_bounded_and_others_are_served() {
     let alone = Alone::start().await;
@@ -366,20 +373,22 @@ async fn connection_storm_is_bounded_and_others_are_served() {
     assert!(peak < 4 * BOUND, "{peak} bytes");
 }
 
-/// Few notes of a flood are handled during another client's call: the notes of a time slice or two,
-/// and not of the 61 polls after which tokio polls I/O if a task wakes itself.
+/// During another client's call, the server handles the notes of only a time slice or two. If the
+/// task woke itself after a time slice, tokio would poll I/O only after 61 polls. The server would
+/// then handle the notes of 61 polls during the call.
 #[tokio::test]
 async fn call_waits_for_few_time_slices_of_a_flood() {
     let alone = Alone::start().await;
     let flooder = Flooder::start(alone.address, lot_of(|_| vec![emit(NOTE, &[])]), Some(credited));
     let heard = notes_during_calls(&alone, 2 * WINDOW, 200).await;
     flooder.stop();
-    // A time slice has 16 notes. The client's own thread may be late.
+    // A time slice has 16 notes. The thread of the client itself may also be late.
     assert!(heard[heard.len() / 2] <= 6 * 16, "{heard:?}");
 }
 
-/// Returns the numbers of notes that are handled during each call of another client, in ascending
-/// order. The calls begin after `first` notes.
+/// Makes calls from another client after the server has handled `first` notes. For each call,
+/// counts the notes that the server handles during the call. Returns these counts in ascending
+/// order.
 async fn notes_during_calls(alone: &Alone, first: usize, calls: usize) -> Vec<usize> {
     let notes = || alone.counting.notes.load(Ordering::Relaxed);
     eventually("it floods", || notes() >= first).await;
@@ -394,18 +403,20 @@ async fn notes_during_calls(alone: &Alone, first: usize, calls: usize) -> Vec<us
     heard
 }
 
-/// A time slice ends after the handler that has used it up, not after a number of handlers.
+/// A time slice ends after the handler that has used up its time. The number of handlers does not
+/// matter.
 #[tokio::test]
 async fn flood_of_long_handlers_yields_after_each() {
     let alone = Alone::start_with(LONG).await;
     let flooder = Flooder::start(alone.address, lot_of(|_| vec![emit(NOTE, &[])]), Some(credited));
     let heard = notes_during_calls(&alone, 1, 40).await;
     flooder.stop();
-    // A call waits for the handler that is running, and for another if it arrives late.
+    // A call waits for the running handler. If the call arrives late, it waits for another handler.
     assert!(heard[heard.len() / 2] <= 2, "{heard:?}");
 }
 
-/// Calls that were held until the connection was ready are started in time slices, too.
+/// The server holds calls until a connection is ready. It then starts these calls in time slices,
+/// too.
 #[tokio::test]
 async fn held_calls_yield_after_each_long_handler() {
     let alone = Alone::start_with(LONG).await;
@@ -414,7 +425,7 @@ async fn held_calls_yield_after_each_long_handler() {
     raw.send(&client_hello(SETTINGS, &string("ada"))).await;
     let notes: Vec<_> = (0..200).flat_map(|_| prefixed(&emit(NOTE, &[]))).collect();
     raw.send_bytes(&notes).await;
-    // By then it has read the notes, too.
+    // When the server has a socket for the flooder, the server has also read the notes.
     eventually("the flooder is connected", || alone.flooder().is_some()).await;
     alone.serves_others().await;
     alone.ready.add_permits(1);
@@ -423,11 +434,11 @@ async fn held_calls_yield_after_each_long_handler() {
         assert_eq!(bad.echo("well").await.as_deref(), Ok("well"));
         calls += usize::from(alone.counting.notes.load(Ordering::Relaxed) > 0);
     }
-    // About a call for each note.
+    // The server answers about one call after each note.
     assert!(calls >= 20, "{calls} calls");
 }
 
-/// Echoes of the other client while the flooder waits for an answer.
+/// Makes calls from the other client until the flooder has its reply. Returns the number of calls.
 async fn calls_until(alone: &Alone, mut raw: Raw) -> usize {
     let answer = tokio::spawn(async move {
         let answer = raw.receive().await.unwrap();
@@ -450,7 +461,7 @@ async fn long_announcement_is_handled_in_time_slices() {
     let mut bytes = prefixed(&signatures(&entries));
     let last = bytes.split_off(bytes.len() - 1);
     raw.send_bytes(&bytes).await;
-    // By then, all but the last byte has been received.
+    // When these calls end, the server has received all bytes but the last.
     alone.serves_others().await;
     raw.send_bytes(&[last, prefixed(&request(0, ECHO, &string("well")))].concat()).await;
     let calls = calls_until(&alone, raw).await;
@@ -468,6 +479,6 @@ async fn many_listeners_are_started_in_time_slices() {
     let frames = [emit(NOTE, &[]), request(0, ECHO, &string("well"))];
     raw.send_bytes(&frames.map(|frame| prefixed(&frame)).concat()).await;
     let calls = calls_until(&alone, raw).await;
-    // About a call for each listener.
+    // The server answers about one call after each listener.
     assert!(calls >= 10, "{calls} calls");
 }

@@ -1,6 +1,6 @@
-//! A short soak: few clients, and many faults.
+//! A short soak with few clients and many faults.
 //!
-//! It has a separate process, since it counts the open files and tasks of the process.
+//! The soak has a process of its own, since it counts the open files and tasks of the process.
 
 use std::time::Duration;
 

@@ -1,16 +1,18 @@
-//! Mistakes of users and their error messages: each has its own at the typed token, all are
-//! reported at once, and rustc adds none.
+//! Mistakes of users and their error messages. Each mistake has its own message, which points to
+//! the token that the user typed. The macro reports all mistakes in a single compilation, and rustc
+//! adds no errors.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot read its files fails")]
 
 use std::{fs, path::Path, process::Command};
 
 /// The compiler that wrote the expected output. Other versions phrase, order and mark their errors
-/// differently. Change it when you run `TRYBUILD=overwrite cargo test -p sockets-tests --test ui`
-/// with another version.
+/// differently. If you run `TRYBUILD=overwrite cargo test -p sockets-tests --test ui` with another
+/// version, change this constant.
 const EXPECTED_OF: &str = "rustc 1.95.0";
 
-/// Compares the compiler's output with the expected output, if it is of the same version.
+/// If the installed compiler has the expected version, compares its output with the expected
+/// output.
 fn compile_fail(files: &str) {
     let output = Command::new("rustc").arg("--version").output().unwrap();
     let version = String::from_utf8(output.stdout).unwrap();
@@ -41,11 +43,12 @@ fn strict_lints_find_nothing_in_generated_code() {
     compile_fail("tests/ui/lints/*.rs");
 }
 
-/// The lint for methods that return another type than the trait's. Where `async` is missing in the
-/// trait, the method accepts implementations with and without `async`, which causes this lint.
+/// The lint for a method that returns another type than the trait's method. If `async` is missing
+/// in the trait, the macro accepts implementations with and without `async`, which causes this
+/// lint.
 const LINT: &str = "warning: impl trait in impl method signature does not match trait method signature";
 
-/// Errors of rustc have a code, and ours have none.
+/// The errors of rustc have a code, and the errors of the macro have none.
 #[test]
 fn expected_output_has_no_errors_of_rustc() {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/ui/misuse");

@@ -1,5 +1,5 @@
-//! The bytes that a server allocates for a peer. Each test has a single thread, and counts its
-//! allocations.
+//! The bytes that a server allocates for a peer. Each test runs on a single thread and counts the
+//! allocations of this thread.
 
 use std::{
     sync::{
@@ -30,7 +30,7 @@ trait Bad {
     async fn wait(&self) -> Vec<u8>;
 }
 
-/// Handlers that wait for permission, and return replies of a given length.
+/// Handlers that wait for permission, and then return replies of a given length.
 #[derive(Clone)]
 struct Waiting {
     length: usize,
@@ -53,7 +53,7 @@ impl Waiting {
         }
     }
 
-    /// Waits until this many handlers have begun.
+    /// Waits until at least `count` handlers have begun.
     async fn have_begun(&self, count: usize) {
         eventually("the handlers begin", || self.begun.load(Ordering::Relaxed) >= count).await;
     }
@@ -65,7 +65,7 @@ impl Waiting {
     }
 }
 
-/// A handler that has not ended.
+/// Counts a handler as running until this value is dropped.
 struct Running(Arc<AtomicUsize>);
 
 impl Drop for Running {
@@ -75,7 +75,7 @@ impl Drop for Running {
 }
 
 impl Bad for Waiting {
-    /// Holds the lock while it waits.
+    /// Waits for a permit while it holds the lock.
     async fn echo(&self, text: &str) -> String {
         let _running = self.begin();
         let _lock = self.lock.lock().await;
@@ -90,13 +90,13 @@ impl Bad for Waiting {
     }
 }
 
-/// Returns the most bytes that are allocated at once while the future runs.
+/// Returns the highest number of bytes that are allocated at any time while the future runs.
 fn peak<F: Future<Output = ()>>(future: F) -> usize {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     usize::try_from(measure(|| runtime.block_on(future)).bytes_max).unwrap()
 }
 
-/// A server, and a raw client.
+/// Connects a raw client to a server.
 async fn connect(waiting: &Waiting, limits: Limits) -> (Server, Raw<DuplexStream>) {
     let server = Server::builder().serve(BadServer::new(waiting.clone())).limits(limits).build();
     let (near, far) = duplex(64 * 1024);
@@ -175,9 +175,9 @@ fn paused_handler_ends_at_its_deadline() {
     });
 }
 
-/// Ends a session with paused handlers, although its peer reads a byte a second. The handlers share
-/// a permit, as they may share a lock of the application. `deadline` returns the deadline of each
-/// of them.
+/// Checks that the server ends a session with paused handlers, although the peer reads a byte a
+/// second. The handlers share a permit, as they may share a lock of the application. `deadline`
+/// returns the deadline of each handler.
 fn check_held_handlers(deadline: impl Fn(u8) -> Duration) {
     let runtime = Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     runtime.block_on(async {
@@ -215,8 +215,8 @@ fn paused_handler_of_a_trickling_reader_ends_its_session() {
     check_held_handlers(|_| Duration::from_secs(600));
 }
 
-/// Each handler is paused for less than the limit, and the next handler gets the permit at its
-/// deadline.
+/// The server pauses each handler for less than the limit. At the deadline of a handler, the next
+/// handler gets the permit.
 #[test]
 fn handlers_paused_in_succession_end_their_session() {
     // The first reply is being written, the second is queued, and the third waits.
@@ -224,7 +224,7 @@ fn handlers_paused_in_succession_end_their_session() {
     check_held_handlers(|id| Duration::from_secs(if id < REPLIED { 600 } else { u64::from(id - REPLIED + 1) * 4 }));
 }
 
-/// A call of a few bytes after heartbeats that fill the rest of a read buffer.
+/// Returns a small call after heartbeats. The heartbeats fill the rest of a read buffer.
 fn padded(frame: &[u8]) -> Vec<u8> {
     let heartbeat = prefixed(&[0x81]);
     let mut bytes = heartbeat.repeat((16 * 1024 - frame.len() - 4) / heartbeat.len());
@@ -232,9 +232,10 @@ fn padded(frame: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// The number of small calls that are held at once.
+/// The number of small calls that the server holds at the same time.
 const HELD: u64 = 300;
-/// The most memory that they may take. Their read buffers would take 16 KiB each.
+/// The most memory that the held calls may take. The read buffers of these calls would take 16 KiB
+/// each.
 const HELD_MAX: usize = 300 * 4096 + (1 << 20);
 
 #[test]
@@ -331,20 +332,20 @@ fn untaken_replies_do_not_keep_their_read_buffers() {
     assert!(peak < HELD_MAX + 64 * 16 * 1024, "{peak} bytes are held for {HELD} replies");
 }
 
-/// Polls a call once, which sends it.
+/// Polls a call once, which sends the call.
 fn sent<F: Future + Unpin>(mut call: F) -> F {
     let polled = std::pin::pin!(&mut call).poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));
     assert!(polled.is_pending());
     call
 }
 
-/// The id of a request, as its reply repeats it.
+/// Returns the id of a request. The reply to the request has the same id.
 fn id_of(request: &[u8]) -> Vec<u8> {
     let end = request[1..].iter().position(|byte| *byte < 0x80).unwrap() + 1;
     request[1..=end].to_vec()
 }
 
-/// An enum of 32 bytes, of which a value takes 1 byte on the wire.
+/// An enum that takes 32 bytes in memory, and 1 byte on the wire.
 #[derive(serde::Serialize, serde::Deserialize)]
 #[allow(dead_code, reason = "its size is what matters")]
 enum Wide {

@@ -1,4 +1,4 @@
-//! Memory that a peak of load needed is released after it.
+//! After a peak of load, a server releases the memory that it needed only for the peak.
 
 use std::{
     sync::Arc,
@@ -10,17 +10,18 @@ use sockets::{Client, Limits, Refusal, Server, Socket};
 use sockets_tests::eventually;
 use tokio::{runtime::Runtime, sync::Semaphore, task::JoinSet, time::sleep};
 
-/// The bytes that may stay allocated, such as buffers of this thread that all connections use.
+/// The bytes that may stay allocated. Examples are the buffers of this thread that all connections
+/// use.
 const KEPT: i64 = 64 << 10;
 
-/// Runs a small load and then a peak of it, and waits until most of the peak's memory has been
-/// released.
+/// Runs a small load and then a peak of the same load. Waits until the memory of the peak has been
+/// released, except for [`KEPT`] bytes.
 fn releases_memory(runtime: &Runtime, peak: usize, load: impl AsyncFn(usize)) {
     runtime.block_on(load(10));
     let mut kept = measure(|| runtime.block_on(load(peak))).bytes_current;
     let began = Instant::now();
     while kept > KEPT && began.elapsed() < Duration::from_secs(10) {
-        // Tasks of sessions that have ended may have to run.
+        // The tasks of ended sessions may still have to run.
         kept += measure(|| runtime.block_on(async { sleep(Duration::from_millis(20)).await })).bytes_current;
     }
     assert!(kept <= KEPT, "{kept} bytes are still allocated");
@@ -77,8 +78,8 @@ fn disconnected_users_release_their_memory() {
 fn answered_calls_release_their_memory() {
     let runtime = runtime();
     let (server, client, permits) = runtime.block_on(async {
-        // The tables of calls are released when a session is idle: when nothing has been sent for
-        // that time.
+        // When a session has sent nothing for this time, it is idle and releases its tables of
+        // calls.
         let limits = Limits { heartbeat: Duration::from_millis(100), ..Limits::default() };
         let server = Server::builder().limits(limits.clone()).build();
         let client = Client::builder().limits(limits).connect_local(&server).await.unwrap();

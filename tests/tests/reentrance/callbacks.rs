@@ -1,4 +1,4 @@
-//! User code of every kind that calls the library.
+//! User code of every kind. Each kind calls the library.
 
 use std::{
     cell::Cell,
@@ -23,7 +23,7 @@ use tracing::{
 
 use crate::WorldClient;
 
-/// The handles on which user code calls the library.
+/// The handles through which user code calls the library.
 #[derive(Clone, Default)]
 struct Handles {
     servers: Vec<Server<Id>>,
@@ -39,7 +39,7 @@ thread_local! {
     static CALLING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// The number of calls from user code of this kind.
+/// Returns how often user code of this kind has called the library.
 pub(crate) fn count(place: &str) -> u64 {
     COUNTS.lock().unwrap().get(place).copied().unwrap_or(0)
 }
@@ -59,16 +59,16 @@ pub(crate) fn forget() {
     drop(handles);
 }
 
-/// The number of times that user code of a kind may send messages in a stage. Each message causes
-/// more user code.
+/// The number of times that each kind of user code may send messages in a stage. The number is
+/// limited, since each message runs more user code.
 const SENDS: u64 = 20;
 
-/// Begins a stage of the test, in which user code may send messages again.
+/// Begins a stage of the test. In each stage, user code may send messages again.
 pub(crate) fn stage() {
     SENT.lock().unwrap().clear();
 }
 
-/// Calls the library, in every way that does not wait.
+/// Calls the library in every way that does not wait.
 pub(crate) fn calls(place: &'static str) {
     if CALLING.replace(true) {
         return;
@@ -80,7 +80,7 @@ pub(crate) fn calls(place: &'static str) {
         *sent += 1;
         *sent <= SENDS
     };
-    // A user's lock is not held either.
+    // This function releases its own lock before it calls the library, too.
     let handles = HANDLES.lock().unwrap().clone();
     for server in &handles.servers {
         let _ = (server.sockets().len(), server.rooms().len(), server.local_addrs().len());
@@ -151,7 +151,7 @@ impl Eq for Id {}
 impl Hash for Id {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.calls("hash");
-        // All have the same hash, so that they are compared.
+        // All identities have the same hash, so that the library must compare them.
         0.hash(state);
     }
 }
@@ -162,7 +162,7 @@ impl Drop for Id {
     }
 }
 
-/// An argument, a reply or a login.
+/// An argument, a reply or a login that calls the library.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Loud(pub(crate) u32);
 
@@ -193,7 +193,7 @@ impl<'de> Deserialize<'de> for Loud {
     }
 }
 
-/// Wakes another waker.
+/// A waker that calls the library, and then wakes another waker.
 struct LoudWaker(Waker);
 
 impl Wake for LoudWaker {
@@ -223,7 +223,7 @@ pub(crate) async fn loudly<F: Future>(future: F) -> F::Output {
     .await
 }
 
-/// A stream of bytes.
+/// A stream of bytes that calls the library.
 pub(crate) struct LoudStream<S>(pub(crate) S);
 
 impl<S: AsyncRead + Unpin> AsyncRead for LoudStream<S> {
@@ -255,7 +255,7 @@ impl<S> Drop for LoudStream<S> {
     }
 }
 
-/// A subscriber of all events.
+/// A subscriber that calls the library on each event.
 pub(crate) struct Events;
 
 impl Subscriber for Events {

@@ -1,7 +1,7 @@
-//! User code may call the library wherever the library runs it: no lock is held then.
+//! The library holds no lock while it runs user code, so user code may always call the library.
 //!
-//! This test has a process of its own since it installs a subscriber, and since a failure leaves
-//! threads that hang.
+//! This test has a process of its own. It installs a subscriber, and a failure leaves threads that
+//! hang.
 #![allow(clippy::unwrap_used, reason = "a test that unwraps fails there")]
 
 mod callbacks;
@@ -112,7 +112,7 @@ async fn ask(server: &Server<Id>) {
     assert!(server.sockets_of(&Id::new(9)).is_empty());
 }
 
-/// Everything that a session lives through.
+/// Runs every stage of a session's life.
 async fn live() {
     let server = server().bind("tcp://127.0.0.1:0").await.unwrap();
     server.bind("ws://127.0.0.1:0").await.unwrap();
@@ -138,7 +138,7 @@ async fn live() {
     stage();
     ask(&server).await;
 
-    // A member that takes nothing, until its queue is full.
+    // A member reads nothing until its queue is full.
     stage();
     relay.set(Conditions { frozen: true, ..Conditions::default() });
     let world = WorldClient::new(&server.room("room"));
@@ -156,14 +156,14 @@ async fn live() {
     relay.set(Conditions::default());
     talk(&clients[0]).await;
 
-    // Its connection breaks, and the session is resumed.
+    // The connection of that member breaks, and the client resumes the session.
     for _ in 0..3 {
         stage();
         relay.cut();
         talk(&clients[0]).await;
     }
 
-    // The server disconnects a client, a client closes, and the last handle is dropped.
+    // The server disconnects a client. Another client closes, and the test drops the last handle.
     stage();
     let ended = server.sockets_of(&Id::new(2));
     ended[0].disconnect("enough");
@@ -179,8 +179,8 @@ async fn live() {
     forget();
 }
 
-/// Runs everything, and fails if it has not ended in time. A thread that hangs cannot be stopped,
-/// and is left.
+/// Runs all stages, and fails if they have not ended in time. A hanging thread cannot be stopped,
+/// so the test leaves it.
 fn run(runtime: impl FnOnce() -> Runtime + Send + 'static) {
     let (ended, end) = mpsc::channel();
     let running = thread::spawn(move || {

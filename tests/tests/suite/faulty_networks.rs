@@ -13,7 +13,7 @@ use tokio::{
     time::Instant,
 };
 
-/// Longer than a faulty network needs for all messages.
+/// A timeout. Each faulty network delivers all messages in less than this time.
 const MINUTE: Duration = Duration::from_secs(60);
 
 #[sockets::group("Numbers")]
@@ -45,7 +45,7 @@ struct Rig {
 
 async fn rig() -> Rig {
     let ((says, at_server), (tells, at_client)) = (unbounded_channel(), unbounded_channel());
-    // The server does not wait for lost connections.
+    // If a connection is lost, the server ends its session immediately.
     let limits = Limits { resume_within: Duration::ZERO, ..Limits::default() };
     let server = Server::builder().limits(limits).serve(NumbersServer::new(Counting(says)));
     let server = server.bind("tcp://127.0.0.1:0").await.unwrap();
@@ -54,8 +54,8 @@ async fn rig() -> Rig {
     Rig { server, relay, client, at_server, at_client }
 }
 
-/// Requests, emits, broadcasts and broadcast requests in both directions at once: each request has
-/// its own reply, and everything else arrives once, in order.
+/// Sends requests, emits, broadcasts and broadcast requests in both directions at the same time.
+/// Each request must get its own reply. Every other message must arrive once and in order.
 async fn everything_arrives(rig: &mut Rig, rounds: u32) {
     let (up, down) = (NumbersClient::new(&rig.client), NumbersClient::new(&rig.server.all()));
     let calls = join_all((0..rounds).map(async |number| {
@@ -121,21 +121,22 @@ async fn corrupt_connection_harms_no_other_client() {
     let bad = Relay::to(rig.server.local_addr()).await;
     let outcomes = AtomicU32::new(0);
     for every in 5..65 {
-        // The handshake passes, or there would be little to corrupt.
+        // The relay corrupts nothing during the handshake. Otherwise most connections would fail
+        // before the first call.
         bad.set(Conditions::default());
         let limited = Client::builder().reconnect(Reconnect::never()).connect(&bad.url()).await.unwrap();
         bad.set(Conditions { corrupts: Some(every), ..Conditions::default() });
         let up = NumbersClient::new(&limited).with_timeout(Duration::from_millis(100));
         let since = Instant::now();
         let calls = (0..10).map(|number| up.double(number, vec![3; 40]));
-        // Each call has an outcome.
+        // Each call must have an outcome.
         outcomes.fetch_add(within(join_all(calls)).await.len().try_into().unwrap(), Ordering::Relaxed);
         assert!(since.elapsed() < Duration::from_secs(5));
         drop(limited);
         bad.cut();
     }
     assert_eq!(outcomes.into_inner(), 600);
-    // Only the client with the good connection is left.
+    // In the end, the server has only the client with the good connection.
     let server = rig.server.clone();
     eventually("only one is left", move || server.sockets().len() == 1).await;
     while rig.at_server.try_recv().is_ok() {}

@@ -1,4 +1,4 @@
-//! Connections that become silent without being closed, and frames that begin and never end.
+//! Connections that become silent and stay open, and frames that begin and never end.
 
 use std::{
     collections::BTreeSet,
@@ -21,10 +21,11 @@ const HEARTBEAT: u8 = 0x81;
 const SILENT: u8 = 7;
 const HOUR: Duration = Duration::from_secs(3600);
 const SILENCE: Duration = Duration::from_secs(45);
-/// The imprecision of timers and of the scheduler.
+/// The tolerance for imprecise timers and for the scheduler.
 const SLACK: Duration = Duration::from_millis(50);
 
-/// A link that carries frames, counts heartbeats, and can go silent.
+/// A link between a client and a server. It forwards frames, counts heartbeats, and can become
+/// silent.
 struct Link {
     heartbeats: [Arc<AtomicUsize>; 2],
     is_silent: Arc<AtomicBool>,
@@ -47,13 +48,13 @@ impl Link {
         [0, 1].map(|side| self.heartbeats[side].load(Ordering::Relaxed))
     }
 
-    /// From now on nothing is carried any more, and nothing is closed.
+    /// Makes the link silent: from now on it forwards nothing, and closes nothing.
     fn go_silent(&self) {
         self.is_silent.store(true, Ordering::Relaxed);
     }
 }
 
-/// Carries whole frames.
+/// Forwards whole frames until the link is silent.
 async fn carry(
     mut from: ReadHalf<DuplexStream>,
     mut to: WriteHalf<DuplexStream>,
@@ -102,7 +103,8 @@ async fn silent_connection_ends_on_both_peers_in_time() {
         tokio::join!(async { ended(socket.disconnected().await) }, async { ended(client.disconnected().await) });
     assert_eq!([of_server, of_client], [DisconnectReason::Silent, DisconnectReason::Silent]);
     for took in [server_took, client_took] {
-        // The last heartbeat came before the silence.
+        // The idle timeout counts from the last heartbeat, which arrived at most 20 s before the
+        // silence.
         assert!(took + Duration::from_secs(21) > SILENCE && took < SILENCE + SLACK, "{took:?}");
     }
 }
@@ -165,7 +167,8 @@ async fn connection_with_extreme_times_is_kept() {
     }
 }
 
-/// A raw peer that announces this idle timeout, in milliseconds, if any.
+/// Connects a raw peer. If `bears` is a number of milliseconds, the peer announces it as its idle
+/// timeout.
 async fn raw_peer(server: &Server, bears: Option<u64>) -> Raw<DuplexStream> {
     let (near, far) = duplex(16 << 10);
     drop(server.accept(far));
@@ -189,7 +192,7 @@ async fn peer_without_heartbeats_may_be_silent() {
     assert_eq!(server.sockets().len(), 1);
 }
 
-/// Fault 16 of RELIABILITY.md: a peer that agrees to send heartbeats, and is frozen.
+/// Fault 16 of RELIABILITY.md. A peer agrees to send heartbeats, but it is frozen and sends none.
 #[tokio::test(start_paused = true)]
 async fn silent_peer_with_heartbeats_is_disconnected() {
     let server = Server::builder().build();
@@ -218,13 +221,15 @@ async fn undecodable_idle_timeout_is_not_understood() {
     assert!(text.contains("keep-alive"), "{text}");
 }
 
-/// Fault 15 of RELIABILITY.md, after the handshake. Heartbeats cannot interrupt a frame.
+/// Fault 15 of RELIABILITY.md, after the handshake. The peer cannot send a heartbeat within a
+/// frame, so a frame that takes too long ends the connection.
 #[tokio::test(start_paused = true)]
 async fn trickling_frame_ends_after_the_idle_timeout() {
     let server = Server::builder().build();
     for bears in [None, Some(45_000)] {
         let mut raw = raw_peer(&server, bears).await;
-        // An idle peer has no advantage or disadvantage from it.
+        // The peer is idle before the frame. The idle time must not change the timeout of the
+        // frame.
         sleep(Duration::from_secs(if bears.is_none() { 600 } else { 30 })).await;
         raw.send_bytes(&(4_u32 << 20).to_le_bytes()).await;
         let since = Instant::now();
@@ -254,7 +259,7 @@ async fn large_frame_over_a_slow_connection_arrives() {
         received.send(bytes.len()).unwrap();
         async {}
     });
-    // The key of `large`, in no group.
+    // The key of the method `large` outside of any group.
     let key = [0x6c, 0xc8, 0xd7, 0x82, 0xf7, 0xd7, 0xbe, 0xdd];
     let payload = [varint(LARGE as u64), vec![1; LARGE]].concat();
     let since = Instant::now();
@@ -285,13 +290,13 @@ async fn heartbeats_of_many_connections_are_spread() {
         assert!(after <= Duration::from_secs(20) + SLACK, "{after:?}");
         tenths.insert(after.as_millis() / 100);
     }
-    // Heartbeats at once would share the same tenth of a second. Evenly spread over ten seconds,
-    // they use a hundred tenths.
+    // If the server sent all heartbeats together, they would share a tenth of a second. The server
+    // spreads them evenly over ten seconds, which has a hundred tenths.
     assert!(tenths.len() > 90, "200 heartbeats come in {} tenths of a second", tenths.len());
 }
 
-/// A peer reads the bytes that arrived while its thread was blocked before it checks the idle
-/// timeout.
+/// While the thread of a peer is blocked, bytes arrive. The peer must read these bytes before it
+/// checks the idle timeout.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn blocked_peer_does_not_assume_silence() {
     let limits =

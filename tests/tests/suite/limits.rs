@@ -1,4 +1,4 @@
-//! Limits: their defaults, their minimums, and the limits of rooms and names.
+//! The defaults and minimums of limits, and the limits of rooms and names.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -8,7 +8,8 @@ use std::{
 use sockets::{Client, Limits, Server};
 use sockets_tests::*;
 
-/// Returns the message of the panic with which both builders reject these limits.
+/// Asserts that both builders reject these limits with the same panic. Returns the message of the
+/// panic.
 fn rejection(limits: &Limits) -> String {
     let message = |code: &dyn Fn()| {
         let panic = catch_unwind(AssertUnwindSafe(code)).expect_err("the limits are rejected");

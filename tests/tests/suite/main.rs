@@ -1,7 +1,8 @@
 //! The integration tests, by behaviour.
 //!
-//! Tests in `every_transport!` run over each transport: their behaviour depends on its buffers, its
-//! end or its facts about the peer. Tests in `tcp_and_memory!` run over two.
+//! Tests in `every_transport!` run over each transport. Their behaviour depends on the buffers of
+//! the transport, on its end, or on its facts about the peer. Tests in `tcp_and_memory!` run over
+//! only two transports.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod audiences;

@@ -1,4 +1,4 @@
-//! Layers around connecting, requests and emits.
+//! Layers around connections, requests and emits.
 
 use std::{
     future::pending,
@@ -24,7 +24,7 @@ trait Vault {
     async fn wait(&self);
 }
 
-/// Reports its calls.
+/// A handler that reports its calls.
 struct Guard(UnboundedSender<String>);
 
 impl Vault for Guard {
@@ -43,7 +43,7 @@ impl Vault for Guard {
     }
 }
 
-/// Reports the calls that pass it, and their outcomes.
+/// A layer that reports its calls and their outcomes, and passes the calls on.
 struct Spy<S> {
     name: &'static str,
     says: UnboundedSender<String>,
@@ -68,7 +68,7 @@ fn spy<S>(name: &'static str, says: &UnboundedSender<String>) -> impl Fn(S) -> S
     move |next| Spy { name, says: says.clone(), next }
 }
 
-/// Passes on the requests that `allows` accepts.
+/// A layer that passes on the requests that `allows` accepts.
 struct Filter<S, F> {
     allows: F,
     next: S,
@@ -112,7 +112,7 @@ tcp_and_memory! {
             "b: went well None", "a: went well None", "d: went well None", "c: went well None"];
         said(&mut received, &way).await;
 
-        // A handler's own error is a reply as any other.
+        // If a handler returns an error, the layer sees a reply like any other.
         assert_eq!(vault.open(8).await, Err(CallError::Handler("wrong code".into())));
         said(&mut received, &way.map(|line| if line.starts_with("opened") { "opened with 8" } else { line })).await;
 
@@ -273,7 +273,7 @@ tcp_and_memory! {
     }
 }
 
-/// Holds something while a call is under way.
+/// A layer that holds a value while a call runs.
 struct Holding<S> {
     held: Arc<()>,
     next: S,
@@ -294,7 +294,7 @@ impl CallService for Never {
     }
 }
 
-/// Refuses Ben, and counts.
+/// A layer that counts clients, and refuses the player Ben.
 struct Doorman<S> {
     seen: Arc<AtomicUsize>,
     welcomed: Arc<AtomicUsize>,

@@ -1,4 +1,4 @@
-//! Whole programs, with contracts and by name, over each transport.
+//! Whole programs over each transport. They use contracts, and they call methods by name.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -90,7 +90,8 @@ every_transport! {
         let (log, mut logged) = unbounded_channel::<String>();
         let log = Arc::new(move |line: String| log.send(line).unwrap());
 
-        // The `connected` hook, identities, the `on_disconnect` hook, listeners and rooms.
+        // This part uses the `connected` hook, identities, the `on_disconnect` hook, listeners and
+        // rooms.
         let server_log = Arc::clone(&log);
         let server = net.serve(players().connected(move |socket: Socket<Player>| {
             let log = Arc::clone(&server_log);
@@ -122,18 +123,18 @@ every_transport! {
         }
         let ada = &clients[0];
 
-        // Sockets by identity.
+        // The server finds a socket by its identity.
         let socket = server.socket(&Player::new("Ada")).unwrap();
         assert_eq!(server.sockets().len(), 2);
         assert_eq!(server.sockets_of(&Player::new("Bob")).len(), 1);
 
-        // Emits and requests by name, and within groups.
+        // Clients send emits and requests by name, and within groups.
         ada.emit("Say", "Howdy").await.unwrap();
         assert_eq!(logged.recv().await.unwrap(), "Ada said Howdy");
         assert_eq!(ada.request::<u32>("Add", &(4_u32, 6_u32)).await, Ok(10));
         assert_eq!(ada.group("Shop").group("Refunds").request::<u32>("Sum", &7_u32).await, Ok(7));
 
-        // Emits to audiences.
+        // The server emits to audiences.
         server.all().emit("Hear", "all").await.unwrap();
         let mut received = [logged.recv().await.unwrap(), logged.recv().await.unwrap()];
         received.sort_unstable();
@@ -143,13 +144,13 @@ every_transport! {
         server.users([&Player::new("Bob")]).emit("Hear", "two").await.unwrap();
         assert_eq!(logged.recv().await.unwrap(), "Bob heard two");
 
-        // Leaving a room, and its members.
+        // A socket leaves a room, and the room loses a member.
         socket.leave("everyone");
         assert_eq!(server.rooms(), ["everyone"]);
         assert_eq!(server.room("everyone").sockets(), server.sockets_of(&Player::new("Bob")));
         assert!(socket.rooms().is_empty());
 
-        // Broadcast requests with a callback.
+        // The server sends broadcast requests with a callback.
         let mut ages = Vec::new();
         server
             .all()
@@ -162,7 +163,7 @@ every_transport! {
         server.room("everyone").request::<usize>("Age", &()).for_each_reply(|_, _| asked += 1).await;
         assert_eq!(asked, 1);
 
-        // A disconnect with a message.
+        // The server disconnects a socket with a message.
         socket.disconnect("until tomorrow");
         assert_eq!(ada.disconnected().await.message(), Some("until tomorrow"));
         assert_eq!(logged.recv().await.unwrap(), "Ada has disconnected");

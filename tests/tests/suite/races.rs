@@ -1,7 +1,7 @@
-//! Races of a session's life, in thousands of orders.
+//! Races in the life of a session, in thousands of orders.
 //!
-//! Each seed is an order: it chooses how often each task yields. The seed of a failure is printed,
-//! and repeats it.
+//! Each seed chooses how often each task yields, and so determines an order. A failed test prints
+//! its seed, which repeats the failure.
 
 use std::{
     future::Future,
@@ -19,13 +19,13 @@ use tokio::task::{JoinSet, yield_now};
 
 const SEEDS: u64 = 1_000;
 
-/// Runs a scenario with each seed, on a single thread and with paused time.
+/// Runs a scenario with each seed, on a single thread and in paused time.
 fn play<F: Future<Output = ()>>(scenario: impl Fn(Rng) -> F) {
     for seed in 0..SEEDS {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
         let played = catch_unwind(AssertUnwindSafe(|| {
             runtime.block_on(async {
-                // An hour of paused time passes only if no task can continue.
+                // Paused time advances by an hour only if no task can continue.
                 let hour = Duration::from_secs(3600);
                 tokio::time::timeout(hour, scenario(Rng::with_seed(seed))).await.expect("the scenario hangs");
             });
@@ -73,8 +73,8 @@ fn request_dropped_during_its_reply_leaves_nothing() {
                 () = give_way(&mut rng) => {}
             }
         }
-        // The whole window is free again: as many requests as it allows are answered, each with its
-        // own reply.
+        // All window has been returned. The server answers as many requests as the window allows,
+        // and each request gets its own reply.
         let client = &client;
         let calls = (0..CALLS).map(|number| async move { client.request::<u32>("echo", &number).await });
         let replies = futures_util::future::join_all(calls).await;

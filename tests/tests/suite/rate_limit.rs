@@ -1,4 +1,4 @@
-//! Rate limits: a peer that exceeds its rate is delayed, and no other peer is.
+//! Rate limits. If a peer exceeds its rate, the receiver delays that peer and no other peer.
 
 use std::{sync::Arc, time::Duration};
 
@@ -35,7 +35,7 @@ struct Rig {
     received_by_client: mpsc::UnboundedReceiver<(u32, Instant)>,
 }
 
-/// A server and a client that answer the same; both with limits.
+/// Connects a client to a server. Each of them has limits, and both serve the same group.
 async fn rig(server_limits: Limits, client_limits: Limits) -> Rig {
     let ((at_server, received_by_server), (at_client, received_by_client)) =
         (mpsc::unbounded_channel(), mpsc::unbounded_channel());
@@ -50,7 +50,8 @@ fn calls(per_second: u32) -> Limits {
     Limits { calls_per_second: Some(per_second), ..Limits::default() }
 }
 
-/// Expects all calls in order: `at_once` at once, and the others at the rate.
+/// Expects all calls in order. The first `at_once` calls must arrive immediately, and the other
+/// calls at the rate.
 async fn paced(
     received: &mut mpsc::UnboundedReceiver<(u32, Instant)>,
     since: Instant,
@@ -96,10 +97,12 @@ async fn bytes_beyond_the_rate_wait() {
     let since = Instant::now();
     let stub = RatedClient::new(&rig.client);
     for number in 0..30 {
-        // With the header, the number and the length they are frames of 1,000 bytes.
+        // The header, the number and the length belong to the frame, which has 1,000 bytes in
+        // total.
         stub.note(number, vec![0; 1000 - 9 - 1 - 2]).await.unwrap();
     }
-    // A byte of the eleventh is there at once.
+    // The eleventh message arrives immediately, too. A call may start as soon as the rate allows a
+    // byte of it.
     paced(&mut rig.received_by_server, since, 30, 11, Duration::from_millis(100)).await;
 }
 
@@ -114,7 +117,7 @@ async fn held_calls_time_out_and_excess_calls_are_overloaded() {
     let count = |outcome: fn(&Result<u32, CallError>) -> bool| answers.iter().filter(|answer| outcome(answer)).count();
     let answered = count(Result::is_ok);
     assert!((1..=3).contains(&answered), "{answers:?}");
-    // As many may wait on this side as may be in flight.
+    // On the client, the number of waiting calls may equal the number of calls in flight.
     assert_eq!(count(|answer| matches!(answer, Err(CallError::Overloaded))), 4, "{answers:?}");
     assert_eq!(answered + count(|answer| matches!(answer, Err(CallError::Timeout))), 8, "{answers:?}");
     assert!(rig.client.is_connected());

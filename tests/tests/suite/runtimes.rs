@@ -1,4 +1,4 @@
-//! Runtimes that are dropped, and calls outside of a runtime.
+//! Dropped runtimes, and calls outside of a runtime.
 
 use std::{
     sync::{
@@ -14,7 +14,7 @@ use sockets::{Client, DisconnectReason, Limits, Server, Socket};
 use sockets_tests::*;
 use tokio::runtime::Runtime;
 
-/// A program that ends at once: its runtime is gone when this returns.
+/// Runs a short program. When this function returns, the runtime of the program has been dropped.
 fn program(run: impl Future<Output = ()> + Send + 'static) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     std::thread::spawn(move || runtime.block_on(run)).join().unwrap();
@@ -60,7 +60,7 @@ async fn server_has_sent_its_reason_when_shutdown_returns() {
     let (connected, ready) = tokio::sync::oneshot::channel::<()>();
     let serving = tokio::task::spawn_blocking(|| {
         program(async move {
-            // It is not idle before that is over.
+            // The client emits until the grace is over, so the session is not idle before.
             let limits = Limits { shutdown_grace: Duration::from_millis(100), ..Limits::default() };
             let server = Server::builder().limits(limits).bind("tcp://127.0.0.1:0").await.unwrap();
             told.send(server.local_addr()).unwrap();
@@ -71,14 +71,14 @@ async fn server_has_sent_its_reason_when_shutdown_returns() {
     let addr = tokio::task::spawn_blocking(move || addr.recv().unwrap()).await.unwrap();
     let client = Client::builder().connect(&format!("tcp://{addr}")).await.unwrap();
     connected.send(()).unwrap();
-    // The client continues to emit.
+    // The client continues to emit during the shutdown.
     let talking = client.clone();
     tokio::spawn(async move { while talking.emit("tick", &()).await.is_ok() {} });
     assert_eq!(within(client.disconnected()).await, DisconnectReason::ShuttingDown);
     within(serving).await.unwrap();
 }
 
-/// A thread with its own runtime emits once, and ends before the other emits.
+/// A thread emits once on a runtime of its own. The runtime ends before the test emits again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn emit_works_after_an_emitters_runtime_is_dropped() {
     let server = Server::builder().build();
@@ -102,7 +102,7 @@ async fn emit_works_after_an_emitters_runtime_is_dropped() {
     eventually("all messages are received", || received.load(Ordering::Relaxed) == 201).await;
 }
 
-/// A program may poll an emit where there is no runtime, if only by mistake.
+/// A program may poll an emit outside of a runtime by mistake.
 #[test]
 fn emit_works_outside_of_a_runtime() {
     let runtime = Runtime::new().unwrap();
@@ -128,7 +128,7 @@ fn session_ends_if_its_driver_never_ran() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let server = runtime.block_on(async {
         let server = Server::builder().build();
-        // The last thing that this runtime does is to spawn the driver.
+        // The runtime spawns the driver, and then ends before the driver has run.
         let client = Client::builder().connect_local(&server).await.unwrap();
         std::mem::forget(client);
         server
@@ -137,7 +137,8 @@ fn session_ends_if_its_driver_never_ran() {
     assert!(server.sockets().is_empty(), "{:?}", server.sockets());
 }
 
-/// A handler that never yields to its runtime while that is dropped: the end of every `main`.
+/// A program drops its runtime at the end of `main`. A handler that never yields may still run
+/// then.
 #[test]
 fn runtime_dropped_during_a_handler_does_not_hang() {
     let (done, finished) = mpsc::channel();

@@ -1,4 +1,4 @@
-//! Slow peers and blocking handlers: other peers and connections are not affected.
+//! Slow peers and blocking handlers must not affect other peers and connections.
 
 use std::{
     sync::{
@@ -18,14 +18,16 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-/// The time that a handler blocks its thread. A call that it delays takes about as long.
+/// The time for which a handler blocks its thread. If the handler delays a call of another client,
+/// that call takes about as long.
 const BLOCK: Duration = Duration::from_secs(2);
 
 fn is_prompt(since: Instant) -> bool {
     since.elapsed() < BLOCK / 2
 }
 
-/// Emits far more to a room than the queue of a member holds. If `frozen`, a member reads nothing.
+/// Emits far more to a room than the queue of a member holds. If `frozen`, one member reads
+/// nothing.
 async fn emit_to_healthy_members(limits: Limits, frozen: bool) {
     let server =
         Server::builder().limits(limits).connected(|socket: Socket| async move { socket.join("room") }).build();
@@ -47,7 +49,7 @@ async fn emit_to_healthy_members(limits: Limits, frozen: bool) {
     if frozen {
         relay.set(Conditions { client_frozen: true, ..Conditions::default() });
     }
-    // Cheap to decode, also without optimization: a healthy member keeps up.
+    // This text is cheap to decode, also without optimization. So a healthy member keeps up.
     let text = "x".repeat(1000);
     for n in 0..4000_u32 {
         within(server.room("room").emit("note", &(n, &text))).await.unwrap();
@@ -63,7 +65,7 @@ async fn emit_to_healthy_members(limits: Limits, frozen: bool) {
     }
 }
 
-/// Fault 17 of RELIABILITY.md. In paused time, so that a loaded machine makes no member slow.
+/// Fault 17 of RELIABILITY.md. In paused time, a loaded machine makes no member slow.
 #[tokio::test(start_paused = true)]
 async fn frozen_member_is_disconnected_and_others_lose_nothing() {
     emit_to_healthy_members(Limits { outgoing_queue: 1 << 20, ..Limits::default() }, true).await;
@@ -82,7 +84,7 @@ async fn frozen_peer_is_disconnected_after_the_write_timeout() {
     let client = Client::builder().connect_over(io).await.unwrap();
     let socket = server.sockets().pop().unwrap();
     relay.set(Conditions { client_frozen: true, ..Conditions::default() });
-    // The relay holds this message, so that no byte moves when the next message is sent.
+    // The relay holds this message, so no byte moves when the server sends the next message.
     socket.emit("nothing", &()).await.unwrap();
     sleep(Duration::from_millis(50)).await;
     socket.emit("nothing", &vec![0_u8; 200_000]).await.unwrap();
@@ -137,9 +139,10 @@ async fn unread_replies_are_bounded_and_continue_when_read() {
         std::mem::replace(&mut before, encoded.load(Ordering::Relaxed)) == encoded.load(Ordering::Relaxed)
     })
     .await;
-    // A queue, and as much again that is being written. Also a reply of each thread that found
-    // capacity at the same time. Also a reply of each handler that was admitted beside the first
-    // queue, and has encoded its reply in vain.
+    // The server may encode the replies of a full queue, and as many replies that it is writing.
+    // Each of the four threads may have found capacity at the same time and encoded a reply.
+    // Further handlers may have started while the first queue filled. Each of these handlers may
+    // have encoded its reply in vain.
     assert!(before <= 2 * 10 + 4 + 10, "{before} replies have been encoded");
     relay.set(Conditions::default());
     for call in calls {
@@ -147,7 +150,7 @@ async fn unread_replies_are_bounded_and_continue_when_read() {
     }
 }
 
-/// A server. Its method `block` awaits `first`, reports that it runs, and blocks its thread.
+/// Starts a server. Its method `block` awaits `first`, reports that it runs, and blocks its thread.
 async fn blocking_server<F>(first: impl Fn(Socket) -> F + Clone + Send + Sync + 'static) -> (Server, mpsc::Receiver<()>)
 where
     F: Future<Output = ()> + Send + 'static,
@@ -176,9 +179,9 @@ async fn blocked(running: mpsc::Receiver<()>) -> Instant {
     Instant::now()
 }
 
-/// A worker of tokio that has just waited for all connections may block before another worker has
-/// taken over the waiting (tokio's issue 4730). So another worker is kept awake here, as on a busy
-/// server.
+/// One worker of tokio waits for all connections. That worker may then run a blocking handler
+/// before another worker has taken over the waiting (tokio's issue 4730). So this test keeps
+/// another worker awake, as on a busy server.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn blocking_handler_delays_no_other_connection() {
     let (server, running) = blocking_server(|_| async {}).await;
@@ -201,7 +204,8 @@ async fn blocking_handler_delays_no_other_connection() {
     assert_eq!(blocking.await.unwrap(), Ok(()));
 }
 
-/// Messages that a handler has sent to other peers are delivered while it blocks their thread.
+/// A handler sends messages to other peers, and then blocks its thread. The messages must arrive
+/// while the thread is blocked.
 async fn what_was_sent_to_another_before_is_not_held_back<F>(
     first: impl Fn(Socket) -> F + Clone + Send + Sync + 'static,
 ) where
@@ -257,7 +261,7 @@ async fn each_emit_waits_at_most_a_second_for_a_slow_member() {
         let room = server.room("room");
         emits.spawn(async move {
             let began = Instant::now();
-            // Text is cheap to encode, also without optimization.
+            // This text is cheap to encode, also without optimization.
             room.emit("note", &"x".repeat(800_000)).await.unwrap();
             began.elapsed()
         });
