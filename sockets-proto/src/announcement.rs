@@ -1,4 +1,4 @@
-//! Announcements: the methods that a peer serves, with their signatures.
+//! Announcements. An announcement lists the methods that a peer serves, with their signatures.
 
 use bytes::{Buf, Bytes};
 
@@ -8,7 +8,7 @@ use super::{
 };
 use crate::codec::Payload;
 
-/// The length of an entry in bytes: a key and a signature of 8 bytes each.
+/// The length of an entry in bytes. An entry is a key of 8 bytes and a signature of 8 bytes.
 pub(super) const ENTRY: usize = 16;
 
 /// A list of signatures by key, encoded once for all connections that receive it.

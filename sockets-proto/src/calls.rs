@@ -1,4 +1,4 @@
-//! Requests that were made locally and have no reply yet.
+//! Requests that local callers made and that have no reply yet.
 
 use std::{collections::HashMap, time::Instant};
 
@@ -7,8 +7,9 @@ use slab::Slab;
 
 use super::frame::{CallId, FailureCode};
 
-/// The number of bits of a call's id that hold a generation. It distinguishes successive calls in
-/// the same slot, so that a duplicate reply does not complete the next call.
+/// The number of bits of a call's id that hold a generation. The generation distinguishes
+/// successive calls in the same slot. Without it, a duplicate reply could complete the next call in
+/// the slot.
 const GENERATION_BITS: u32 = 6;
 
 /// The result of a request.
@@ -34,11 +35,13 @@ pub enum CallResult {
     },
 }
 
-/// A request without a reply. It keeps its id and its share of the window until the reply arrives,
-/// even if the caller has cancelled it. So the id cannot be reused while a reply may still arrive.
+/// A request without a reply. A request keeps its id and its share of the window until the reply
+/// arrives, even if the caller cancels the request. Otherwise another call could reuse the id while
+/// the reply may still arrive.
 struct Call<C> {
     id: CallId,
-    /// The waiting caller. `None` once the caller has received a result or has cancelled the call.
+    /// The waiting caller. The field is `None` once the caller has received a result or has
+    /// cancelled the call.
     consumer: Option<C>,
     deadline: Instant,
     /// The length of the frame as the window counts it.
@@ -53,8 +56,8 @@ pub(super) struct Calls<C> {
     /// The slots of requests to audiences. Their ids are not derived from a slot.
     shared: HashMap<u64, usize>,
     generation: u64,
-    /// A lower bound of all deadlines. It may be outdated, which costs a scan of the table, but no
-    /// timer for each call.
+    /// A lower bound of the deadlines of all calls. An outdated bound causes a scan of the table.
+    /// In return, the table needs no timer for each call.
     next_deadline: Option<Instant>,
 }
 
@@ -91,8 +94,8 @@ impl<C> Calls<C> {
         self.slots.get(slot).filter(|call| call.id == id).map(|_| slot)
     }
 
-    /// Removes a call that has a reply. Returns its caller and the length of its frame, or `None`
-    /// if no such call was sent.
+    /// Removes a call that has a reply. Returns the call's caller and the length of the call's
+    /// frame, or `None` if no such call was sent.
     pub(super) fn complete(&mut self, id: CallId) -> Option<(Option<C>, usize)> {
         let slot = self.slot(id).filter(|slot| self.slots[*slot].sent)?;
         let call = self.remove(slot);
@@ -132,8 +135,8 @@ impl<C> Calls<C> {
         self.remove(slot).consumer
     }
 
-    /// Returns the ids of overdue calls with a waiting caller. After that, `next_deadline` is
-    /// exact.
+    /// Returns the ids of calls that are overdue and have a waiting caller. Afterwards
+    /// `next_deadline` is exact.
     pub(super) fn overdue(&mut self, now: Instant) -> Vec<CallId> {
         if self.next_deadline.is_none_or(|earliest| now < earliest) {
             return Vec::new();

@@ -1,7 +1,7 @@
 //! Collections that release memory after a peak of load.
 //!
-//! The tables of calls do not use this, since they would grow again with the next batch of calls.
-//! They release their memory after an interval without a sent message.
+//! The tables of calls do not use this module, since they would grow again with the next batch of
+//! calls. The tables release their memory after an interval in which the session sent no message.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -13,10 +13,11 @@ const KEEP: usize = 64;
 
 /// A collection with a capacity that grows with load.
 pub trait ReleaseUnused {
-    /// Releases memory if a large capacity is mostly unused. Call it after elements have been
-    /// removed.
+    /// Releases memory if the capacity is large and mostly unused. Callers call this method after
+    /// they have removed elements.
     ///
-    /// Half of the remaining capacity stays unused, so each removal costs amortized constant time.
+    /// The method leaves half of the new capacity unused, so each removal costs amortized constant
+    /// time.
     fn release_unused(&mut self);
 }
 

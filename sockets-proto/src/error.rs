@@ -1,6 +1,7 @@
 //! Protocol errors.
 
-/// A breach of the protocol by the peer. The peer receives the reason, and the connection ends.
+/// A breach of the protocol by the peer. The local session sends the reason to the peer and ends
+/// the connection.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProtocolError {
     /// A frame exceeds the limit that was announced to the peer.
@@ -28,7 +29,7 @@ pub enum ProtocolError {
     /// The peer exceeded its send window.
     #[error("calls or bytes exceed the flow-control window")]
     WindowOverrun,
-    /// The peer returned more window space than was used.
+    /// The peer returned more capacity of the window than its emits in flight use.
     #[error("a credit exceeds the emits in flight")]
     CreditOverrun,
     /// The peer sent a request under an id that is in flight.

@@ -1,4 +1,4 @@
-//! Events that received frames cause.
+//! Events that a session core returns for received frames.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use super::{
     timeout::clamp,
 };
 
-/// Identifies a handler that has started and not ended.
+/// An identifier of a handler that has started and has not ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum HandlerId {
     /// The handler of a request, by the request's id.
@@ -25,38 +25,38 @@ pub enum HandlerId {
 pub struct IncomingCall {
     /// The key of the method.
     pub key: u64,
-    /// Identifies the handler until it ends.
+    /// The identifier of the handler. It is valid until the handler ends.
     pub handler: HandlerId,
     /// The timeout that the caller allows. Emits have none.
     pub timeout: Option<Duration>,
     /// The encoded arguments.
     pub payload: Bytes,
-    /// The share of the window that the call uses until its handler ends.
+    /// The share of the window that the call uses until the call's handler ends.
     pub permit: WindowPermit,
 }
 
 impl IncomingCall {
-    /// Returns the deadline of the handler, or `None` if the deadline has already passed and the
-    /// handler must not start.
+    /// Returns the deadline of the handler. Returns `None` if the deadline has passed; the driver
+    /// must not start the handler then.
     ///
     /// `arrived` is the time at which the bytes of the call were received. `default` is the timeout
-    /// of emits.
+    /// that applies to emits, which carry no timeout of their own.
     pub fn deadline(&self, arrived: Instant, default: Duration, now: Instant) -> Option<Instant> {
         let deadline = arrived + clamp(self.timeout.unwrap_or(default));
         (now <= deadline).then_some(deadline)
     }
 }
 
-/// A received call's share of the receive window. Pass it to
+/// A received call's share of the receive window. The driver passes the share exactly once to
 /// [`SessionCore::respond`](super::SessionCore::respond) or
-/// [`SessionCore::end_emit`](super::SessionCore::end_emit), exactly once.
+/// [`SessionCore::end_emit`](super::SessionCore::end_emit).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WindowPermit {
     pub(super) length: usize,
-    /// The position of the queue when the call arrived. Messages that were pending before cannot be
-    /// the handler's, so the reply need not wait for them.
+    /// The end of the queue of pending messages when the call arrived. The call's handler cannot
+    /// have sent any message before this position, so the reply does not wait for those messages.
     pub(super) received_at: QueuePosition,
-    /// The number of times that the session had been reset.
+    /// The number of resets of the session before the call arrived.
     pub(super) epoch: u32,
 }
 
@@ -70,7 +70,7 @@ impl WindowPermit {
 /// The consequence of a received frame for the driver.
 #[derive(Debug, PartialEq)]
 pub enum Event<C, H> {
-    /// Nothing to do; the state has changed.
+    /// The core has processed the frame. The driver has nothing to do.
     Handled,
     /// The peer calls a method.
     Call(IncomingCall),
@@ -81,18 +81,19 @@ pub enum Event<C, H> {
         /// The result of the call.
         result: CallResult,
     },
-    /// The handler has to be cancelled.
+    /// The peer cancelled a call. The driver has to cancel the call's handler.
     Cancelled(H),
-    /// The peer cancelled a request that has no suspended handler: the request has not started, or
-    /// has ended.
+    /// The peer cancelled a request that has no suspended handler. The handler either has not
+    /// started or has already ended.
     Revoked(CallId),
     /// A reply arrived for a call that does not exist or has completed.
     UnknownReply,
     /// The server has finished its `connected`.
     Ready,
-    /// The client has received the server's go-away, and makes no more calls.
+    /// The client has received the server's go-away. The client makes no more calls.
     Drained,
-    /// The peer serves methods with these signatures; see [`announced`](super::announced).
+    /// The peer serves methods with these signatures. The function [`announced`](super::announced)
+    /// decodes the bytes.
     Announcement(Bytes),
     /// The peer has acknowledged received bytes.
     Acknowledged,

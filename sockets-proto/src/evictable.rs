@@ -1,10 +1,11 @@
-//! Pending emits that may be dropped for newer emits of their method.
+//! Pending emits that the queue may drop when a newer emit of the same method arrives.
 
 use std::collections::VecDeque;
 
 use super::{capacity::ReleaseUnused, pending::PendingMessage};
 
-/// A queue for each method. Few methods have such a policy, so a list is enough.
+/// The queues of pending emits, one for each method. A list suffices, because few methods have an
+/// overflow policy that drops old emits.
 #[derive(Default)]
 pub(super) struct EvictableQueue(Vec<(u64, VecDeque<PendingMessage>)>);
 

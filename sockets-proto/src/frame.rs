@@ -1,11 +1,12 @@
-//! Frames: a type, a short header, and a payload that shares the received bytes.
+//! Frames. A frame consists of a type, a short header and a payload, which shares the received
+//! bytes.
 
 use bytes::{Buf, Bytes};
 
 use super::{ProtocolError, announcement::ENTRY};
 
-/// The length in bytes of the prefix before each frame. The prefix is the frame's length without
-/// the prefix, as a little-endian `u32`.
+/// The length in bytes of the prefix before each frame. The prefix holds the frame's length as a
+/// little-endian `u32`. That length does not include the prefix itself.
 pub const PREFIX: usize = 4;
 
 const EMIT: u8 = 0x01;
@@ -18,16 +19,16 @@ const READY: u8 = 0x07;
 const GO_AWAY: u8 = 0x08;
 const DRAINED: u8 = 0x09;
 const CLOSE: u8 = 0x0a;
-/// The first optional type. A peer ignores an unknown type from here on, so that later versions can
-/// add types.
+/// The first optional type. A peer ignores unknown types that are not less than this number. So
+/// later versions of the protocol can add types.
 const FIRST_OPTIONAL: u8 = 0x80;
 const SIGNATURES: u8 = FIRST_OPTIONAL;
 const HEARTBEAT: u8 = 0x81;
 const ACK: u8 = 0x82;
 const SKIPPED: u8 = 0x83;
 
-/// The id of a request. Requests to an audience have ids of their own, so that all members receive
-/// the same frame.
+/// The id of a request. A request to an audience has an id from a separate range, so that all
+/// members can receive the same frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CallId {
     /// The number, without the bit that marks shared requests.
@@ -56,7 +57,7 @@ pub(crate) trait Code: Sized + 'static {
     fn from_wire(code: u8) -> Option<Self>;
 }
 
-/// Defines an enum of codes and its decoding, so that each code is in both.
+/// Defines an enum of codes together with its decoding, so that the decoding cannot lack a code.
 macro_rules! codes {
     ($(#[$about:meta])* $name:ident { $($(#[$doc:meta])* $code:ident = $number:literal,)* }) => {
         $(#[$about])*
@@ -116,39 +117,42 @@ codes! {
         Kicked = 2,
         /// The server shuts down.
         ShuttingDown = 3,
-        /// The receiver broke the protocol. The text describes the error.
+        /// The peer that receives this frame broke the protocol. The text describes the error.
         ProtocolError = 4,
-        /// The receiver does not read, and the write timeout has passed.
+        /// The peer that receives this frame does not read, and the sender's write timeout has
+        /// passed.
         TooSlow = 5,
         /// The server's `connected` hook did not finish in time.
         NotReady = 6,
-        /// The sender received nothing within the idle timeout.
+        /// The sender of this frame received nothing within its idle timeout.
         IdleTimeout = 7,
-        /// The session continues on another connection. Sent only to a peer with resumption.
+        /// The session continues on another connection. The server sends this reason only if the
+        /// client supports resumption.
         Superseded = 8,
-        /// The server shuts down, and the client is expected to reconnect. The text is the delay in
-        /// milliseconds. Sent only to a client with resumption.
+        /// The server shuts down and expects the client to reconnect. The text is the delay in
+        /// milliseconds. The server sends this reason only to a client that supports resumption.
         Restarting = 9,
-        /// The server's `connected` hook refused the client, which does not try again. The text is
-        /// the message. Sent only to a client with the extension *retries*.
+        /// The server's `connected` hook refused the client, and the client does not try again. The
+        /// text is the message for the user. The server sends this reason only to a client with the
+        /// extension *retries*.
         Refused = 10,
-        /// The server's `connected` hook refused the client, which may try again. The text has the
-        /// minimum delay in milliseconds and the message. Sent only to a client with the extension
-        /// *retries*.
+        /// The server's `connected` hook refused the client for now, and the client may try again.
+        /// The text contains the minimum delay in milliseconds and the message. The server sends
+        /// this reason only to a client with the extension *retries*.
         Retry = 11,
     }
 }
 
 impl CloseReason {
-    /// Returns `true` if the reason refuses a session before the server has started any of its
-    /// calls.
+    /// Returns `true` if the server refuses the session for this reason. The server then has not
+    /// started any call of the session.
     pub(crate) fn refuses(self) -> bool {
         matches!(self, Self::NotReady | Self::Refused | Self::Retry)
     }
 }
 
-/// A frame without its payload. The bytes after the header are the payload, or the text of a
-/// `Failure` or `Close`.
+/// A frame without its payload. The payload, or the text of a `Failure` or `Close`, is stored in
+/// the bytes after the header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Frame {
     /// An emit.
@@ -182,7 +186,7 @@ pub enum Frame {
         /// The id of the request.
         id: CallId,
     },
-    /// Returns window space for emits.
+    /// Returns capacity of the window that ended emits used.
     Credit {
         /// The number of emits.
         calls: u32,
@@ -200,22 +204,22 @@ pub enum Frame {
         /// The reason.
         reason: CloseReason,
     },
-    /// Announces signatures of methods that the sender serves. It is optional.
+    /// Announces signatures of methods that the sender serves. The frame is optional.
     Signatures,
-    /// Prevents an idle timeout of the receiver. It is optional.
+    /// Prevents an idle timeout of the receiver. The frame is optional.
     Heartbeat,
-    /// Acknowledges all bytes up to a position. It is optional.
+    /// Acknowledges all bytes up to a position. The frame is optional.
     Ack {
         /// The position, in bytes from the start of the session.
         position: u64,
     },
-    /// Stands for frames that are not retransmitted, and advances the position by their bytes. It
-    /// is optional.
+    /// Replaces frames that the sender does not retransmit, and advances the position by the length
+    /// of those frames. The frame is optional.
     Skipped {
         /// The number of bytes.
         bytes: u64,
     },
-    /// An optional frame of an unknown type. It is received and never sent.
+    /// An optional frame of an unknown type. A peer may receive this frame and never sends it.
     Unknown {
         /// The first byte of the frame.
         kind: u8,
@@ -223,21 +227,22 @@ pub enum Frame {
 }
 
 impl Frame {
-    /// Returns `true` if the frame concerns only the current connection. It is then neither counted
-    /// nor retransmitted.
+    /// Returns `true` if the frame concerns only the current connection. The peers neither count
+    /// nor retransmit such a frame.
     #[inline]
     pub(super) fn is_connection_scoped(&self) -> bool {
         matches!(self, Self::Heartbeat | Self::Ack { .. } | Self::Skipped { .. })
     }
 
-    /// Reads the header and leaves the payload in `frame`, which is a whole frame without its
-    /// prefix.
+    /// Reads the header of `frame`, which is a whole frame without its prefix. After the call,
+    /// `frame` holds only the payload.
     ///
     /// # Errors
     ///
     /// Returns a protocol error if the header is malformed or its type is unknown.
     pub fn decode(frame: &mut Bytes) -> Result<Self, ProtocolError> {
-        // Read from a slice: each step on `Bytes` itself would be checked and counted.
+        // The header is read from a slice. `Bytes` itself would check the bounds and count the
+        // position at each step.
         let mut rest = &frame[..];
         let decoded = Self::read(&mut rest)?;
         frame.advance(frame.len() - rest.len());
@@ -273,7 +278,8 @@ impl Frame {
             }
             CANCEL => Self::Cancel { id: id(frame)? },
             CREDIT => {
-                // An empty credit has no use, and could restart the timers of pending messages.
+                // An empty credit is rejected. It has no use, and a peer could restart the timers
+                // of pending messages with it.
                 let calls = read_varint(frame).and_then(|calls| u32::try_from(calls).ok()).filter(|calls| *calls > 0);
                 let calls = calls.ok_or(malformed("its number of calls is invalid"))?;
                 let bytes = read_varint(frame).ok_or(malformed("its number of bytes is invalid"))?;
@@ -325,13 +331,14 @@ impl Frame {
     }
 }
 
-/// The length of the longest header in bytes: a request's type, id, timeout and key.
+/// The length of the longest header in bytes. That header belongs to a request, and consists of a
+/// type, an id, a timeout and a key.
 pub(super) const HEADER_MAX: usize = 1 + 10 + 10 + 8;
 
 /// The bytes of a header, without a heap allocation.
 #[derive(Clone, Copy)]
 pub struct Header {
-    /// Begins with space for the prefix.
+    /// Space for the prefix, followed by the bytes of the header.
     bytes: [u8; PREFIX + HEADER_MAX],
     end: usize,
 }
@@ -344,7 +351,8 @@ impl Header {
 
     /// Returns the prefix and header of a frame with a payload of `payload` bytes.
     pub fn prefixed(&mut self, payload: usize) -> &[u8] {
-        // Frames are checked against `Limits::max_frame`, a `u32`, before they are built.
+        // The conversion cannot fail. Callers compare the length with `Limits::max_frame`, a `u32`,
+        // before they build a frame.
         let length = u32::try_from(self.len() + payload).unwrap_or(u32::MAX);
         self.bytes[..PREFIX].copy_from_slice(&length.to_le_bytes());
         &self.bytes[..self.end]
@@ -375,7 +383,8 @@ impl Header {
     }
 }
 
-/// Splits the first frame off a batch of received bytes, without its length prefix.
+/// Removes the first frame from a batch of received bytes, and returns the frame without its length
+/// prefix.
 ///
 /// Returns `None` if the batch holds no complete frame.
 #[inline]
@@ -388,7 +397,7 @@ pub fn next_frame(batch: &mut Bytes) -> Option<Bytes> {
     Some(batch.split_to(length))
 }
 
-/// Returns the length of the first frame in `bytes`, once its length prefix is complete.
+/// Returns the length of the first frame in `bytes`, or `None` if the length prefix is incomplete.
 pub fn frame_length(bytes: &[u8]) -> Option<usize> {
     let (prefix, _) = bytes.split_first_chunk::<PREFIX>()?;
     usize::try_from(u32::from_le_bytes(*prefix)).ok()

@@ -1,7 +1,7 @@
-//! Detection of dead connections, and heartbeats for the peer's detection.
+//! Detection of dead connections, and heartbeats by which the peer detects a live connection.
 //!
-//! A message only sets a flag or a timestamp. Timers evaluate them, and are not moved for each
-//! message.
+//! A sent or received message only sets a flag or a timestamp. When a timer fires, the session
+//! checks the flag and the timestamp. So no message has to move a timer.
 
 use std::{
     mem,
@@ -10,25 +10,28 @@ use std::{
 
 use super::timeout;
 
-/// The shortest idle timeout that is assumed of a peer. A shorter silence is no evidence of a dead
-/// connection.
+/// The lower bound of a peer's idle timeout. If a peer announces a shorter timeout, the session
+/// uses this bound. A shorter silence does not prove that a connection is dead.
 const MIN_IDLE_TIMEOUT: Duration = Duration::from_millis(200);
-/// The bytes of an incomplete frame that have to arrive within the idle timeout.
+/// The number of bytes of an incomplete frame that have to arrive within each idle timeout.
 const MIN_PROGRESS: usize = 64 * 1024;
-/// The delay before the idle timeout is checked again if received bytes had not been processed.
+/// The delay before the next check of the idle timeout, if the driver has not processed all
+/// received bytes.
 const STARVED_RETRY: Duration = Duration::from_millis(10);
 
-/// The times by which a peer detects a dead connection.
+/// The durations that control how a peer detects a dead connection.
 #[derive(Clone, Copy, Debug)]
 pub struct KeepAliveConfig {
-    /// The time without receiving after which the connection ends.
+    /// The idle timeout. If no frame arrives for this time, the connection ends.
     pub idle_timeout: Duration,
-    /// The time without sending after which a heartbeat is sent.
+    /// The interval of heartbeats. If the session sends no frame for this time, it sends a
+    /// heartbeat.
     pub interval: Duration,
 }
 
 impl KeepAliveConfig {
-    /// Returns the idle timeout that is announced to the peer: at most a week.
+    /// Returns the idle timeout that the handshake announces to the peer. The result is at most a
+    /// week.
     pub fn announced_idle_timeout(&self) -> Duration {
         timeout::clamp(self.idle_timeout)
     }
@@ -36,18 +39,19 @@ impl KeepAliveConfig {
 
 /// The state of keep-alive on a connection.
 pub struct KeepAlive {
-    /// The time without a received frame after which the connection ends.
+    /// The idle timeout. If no frame arrives for this time, the connection is considered lost.
     idle_timeout: Duration,
-    /// The interval of checks for a heartbeat, half of the interval of heartbeats. `None` if the
-    /// peers have not agreed to send heartbeats.
+    /// The interval between checks for a heartbeat, which is half of the interval between
+    /// heartbeats. The field is `None` if the peers have not agreed to send heartbeats.
     check_interval: Option<Duration>,
     last_received: Instant,
-    /// The length of an incomplete frame when it last counted as progress; 0 if there is none.
+    /// The length of the incomplete frame when the frame last counted as progress. The length is 0
+    /// if there is no incomplete frame.
     partial_bytes: usize,
     /// `true` if bytes were sent since the last check.
     has_sent: bool,
-    /// The times of the next checks for a heartbeat and for the idle timeout. Messages do not move
-    /// them.
+    /// The times of the next check for a heartbeat and of the next check for the idle timeout.
+    /// Messages do not change these times.
     send_check_at: Option<Instant>,
     idle_deadline: Option<Instant>,
 }
@@ -56,8 +60,8 @@ impl KeepAlive {
     /// Creates the state for a new connection.
     ///
     /// `peer_idle_timeout` is the idle timeout of the peer, or `None` if the peer does not send
-    /// heartbeats. `phase`, from 0 to 1, differs between connections, so that connections of the
-    /// same age do not all send heartbeats at once.
+    /// heartbeats. `phase` is a number from 0 to 1 that differs between connections. It prevents
+    /// connections of the same age from sending their heartbeats at the same time.
     pub fn new(now: Instant, config: KeepAliveConfig, peer_idle_timeout: Option<Duration>, phase: f32) -> Self {
         let idle_timeout = config.announced_idle_timeout();
         let check_interval =
@@ -80,9 +84,9 @@ impl KeepAlive {
         self.partial_bytes = 0;
     }
 
-    /// Records that `bytes` bytes of an incomplete frame have arrived. Only the first bytes and a
-    /// progress of [`MIN_PROGRESS`] extend the idle deadline, so a peer that trickles bytes still
-    /// times out.
+    /// Records that `bytes` bytes of an incomplete frame have arrived. The idle deadline moves when
+    /// the first bytes of a frame arrive, and after each further [`MIN_PROGRESS`] bytes. So the
+    /// idle timeout still ends a connection whose peer sends only a few bytes at a time.
     pub(super) fn on_partial(&mut self, now: Instant, bytes: usize) {
         if self.partial_bytes == 0 || bytes >= self.partial_bytes + MIN_PROGRESS {
             self.last_received = now;
@@ -103,7 +107,8 @@ impl KeepAlive {
         [self.send_check_at, self.idle_deadline].into_iter().flatten().min()
     }
 
-    /// Returns `None` if no check is due, or else whether nothing was sent since the last check.
+    /// Checks whether a heartbeat is due. Returns `None` before the time of the next check. At that
+    /// time, returns `Some(true)` if nothing was sent since the last check.
     #[inline]
     pub(super) fn poll_heartbeat(&mut self, now: Instant) -> Option<bool> {
         let (check_interval, at) = (self.check_interval?, self.send_check_at?);
@@ -127,15 +132,15 @@ impl KeepAlive {
         self.idle_deadline = self.check_interval.map(|_| now + self.idle_timeout);
     }
 
-    /// Returns `true` if the connection is considered lost. `input_drained` states that all
-    /// received bytes have been processed.
+    /// Returns `true` if the session has to consider the connection lost. The caller sets
+    /// `input_drained` if it has processed all received bytes.
     #[inline]
     pub(super) fn poll_idle_timeout(&mut self, now: Instant, input_drained: bool) -> bool {
         if self.idle_deadline.is_none_or(|by| now < by) {
             return false;
         }
         let until = self.last_received + self.idle_timeout;
-        // A peer without heartbeats may be silent between its frames.
+        // A peer that sends no heartbeats may be silent between two frames.
         let expected = self.check_interval.is_some() || self.partial_bytes > 0;
         self.idle_deadline = expected.then(|| if now < until { until } else { now + STARVED_RETRY });
         expected && input_drained && now >= until

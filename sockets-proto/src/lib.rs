@@ -1,8 +1,8 @@
 //! The wire protocol of `sockets` as a state machine without I/O, tasks or clock.
 //!
-//! [`SessionCore`] holds the state of a session. A driver passes it received frames and the current
-//! time, and takes [`Event`]s and bytes to send from it. `PROTOCOL.md` in the repository describes
-//! the wire format.
+//! [`SessionCore`] holds the state of a session. A driver passes received frames and the current
+//! time to the core. The core returns [`Event`]s, and the bytes that the driver has to send.
+//! `PROTOCOL.md` in the repository describes the wire format.
 //!
 //! Most programs need the crate `sockets`, which drives this state machine with tokio.
 

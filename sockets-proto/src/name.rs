@@ -4,7 +4,8 @@ mod rules;
 
 use rules::BrokenRule;
 
-/// A path or name that breaks the rules of the section "Names and keys" of the protocol.
+/// The error for a path or name that breaks the rules of the protocol. The section "Names and keys"
+/// of `PROTOCOL.md` lists the rules.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("invalid name {name:?}: {rule}")]
 pub struct InvalidName {
@@ -21,7 +22,8 @@ impl InvalidName {
             BrokenRule::ControlCharacter => "control characters are not allowed",
             BrokenRule::LongPath => "a path must have at most 512 bytes",
         };
-        // A peer may send a name of a megabyte, so the message quotes only its beginning.
+        // A peer may send a name of a megabyte. So the message quotes only the beginning of the
+        // name.
         Self { name: name.chars().take(40).collect(), rule }
     }
 }
@@ -58,8 +60,9 @@ pub fn full_name(path: &str, name: &str) -> String {
     if path.is_empty() { name.to_owned() } else { format!("{path}/{name}") }
 }
 
-/// Returns the key of a method: the first eight bytes, as a little-endian number, of SHA-256 over
-/// the path, a zero byte (which no valid name contains) and the method's name.
+/// Returns the key of a method. The key consists of the first eight bytes of a SHA-256 hash, read
+/// as a little-endian number. The hash covers the path, a zero byte and the method's name. No valid
+/// name contains a zero byte.
 pub fn key(path: &str, name: &str) -> u64 {
     rules::method_key(path, name)
 }

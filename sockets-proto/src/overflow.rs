@@ -1,6 +1,6 @@
 //! Overflow policies of emits to audiences.
 
-/// A method's policy for members of an audience with full queues.
+/// A method's overflow policy. The policy applies to members of an audience whose queue is full.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Overflow {
     /// The member is disconnected.
@@ -12,31 +12,31 @@ pub enum Overflow {
     DropOldest,
     /// All pending messages of the method are dropped. The new message is always kept.
     Latest,
-    /// A message is sent at once or dropped, also without an audience. It is not retransmitted on
-    /// another connection.
+    /// A message is sent immediately or dropped. This also applies to emits without an audience.
+    /// After a loss of the connection, the message is not retransmitted.
     Volatile,
 }
 
-/// Selects the treatment of a message for a member with a full queue.
+/// The treatment of a new message for a member of an audience whose queue is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WhenFull {
     /// Applies the method's policy.
     ApplyPolicy,
-    /// Accepts the message beyond the limit. The emitter waits for this member, so at most the
-    /// messages that were already sent exceed the limit. [`Overflow::Latest`] still applies, since
-    /// it needs no capacity.
+    /// Accepts the message although the queue is full. The emitter waits for this member before it
+    /// sends more. So only messages that the emitter had already sent exceed the limit.
+    /// [`Overflow::Latest`] still drops older messages, since it needs no capacity.
     Accept,
 }
 
 impl Overflow {
-    /// Returns `true` if an emitter waits for members with full queues. The other policies drop
-    /// only messages that are outdated or may be lost at any time.
+    /// Returns `true` if an emitter waits for members whose queue is full. The other policies need
+    /// no wait: they drop only messages that are outdated or that may be lost at any time.
     pub fn waits(self) -> bool {
         matches!(self, Self::Disconnect | Self::DropNewest | Self::DropOldest)
     }
 
-    /// Returns `true` if pending messages may be dropped later. Such messages must not move to the
-    /// send buffer early.
+    /// Returns `true` if the queue may later drop pending messages of this policy. The send buffer
+    /// cannot drop messages, so such messages must not move there early.
     pub(super) fn is_evictable(self) -> bool {
         matches!(self, Self::DropOldest | Self::Latest)
     }

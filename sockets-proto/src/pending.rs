@@ -10,21 +10,23 @@ use super::{
     frame::{CallId, PREFIX},
 };
 
-/// The kind of a pending message, which decides the conditions for sending it.
+/// The kind of a pending message. The kind decides the conditions under which the session sends the
+/// message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PendingKind {
-    /// An emit, which needs capacity of the window.
+    /// An emit. The session sends it when the window has capacity.
     Emit,
-    /// An emit that may be dropped for newer emits of its method. It needs capacity of the window,
-    /// and of the send buffer, from which it cannot be dropped.
+    /// An emit that the queue may drop when a newer emit of the same method arrives. The session
+    /// sends it when both the window and the send buffer have capacity. The send buffer cannot drop
+    /// it any more.
     Evictable { key: u64 },
-    /// A request, which needs capacity of the window. A nested request is made by a handler that
-    /// the peer may be waiting for.
+    /// A request. The session sends it when the window has capacity. A handler made a nested
+    /// request, and the peer may be waiting for that handler.
     Request { id: CallId, nested: bool },
-    /// A reply, which only waits for the messages before it.
+    /// A reply. It waits only for the messages before it.
     Response,
-    /// The notice that no more calls follow. It waits for the messages before it, and never
-    /// overtakes them.
+    /// The notice that the session makes no more calls. The notice waits for all messages before
+    /// it, and never overtakes them.
     Last,
 }
 
@@ -33,14 +35,15 @@ impl PendingKind {
         matches!(self, Self::Request { nested: true, .. })
     }
 
-    /// Returns `true` if a handler may have sent the message, and it is not evictable.
+    /// Returns `true` if the message is not evictable and a handler may have sent it.
     fn is_of_handler(self) -> bool {
         matches!(self, Self::Emit | Self::Request { nested: true, .. })
     }
 }
 
-/// The bytes that each pending emit counts in addition to its frame. The number of requests is
-/// limited, but that of emits is not, so small emits have to count for the memory that they use.
+/// The number of bytes that a pending emit counts in addition to its frame. The queue limits the
+/// number of requests but not the number of emits. So the bytes of a small emit have to include the
+/// memory of its entry.
 pub const PENDING_OVERHEAD: usize = 64;
 
 pub(super) struct PendingMessage {
@@ -65,7 +68,8 @@ pub(super) struct Count {
 pub(super) struct PendingQueue {
     /// All messages that are not evictable.
     messages: VecDeque<PendingMessage>,
-    /// The evictable messages. `None` if there are none, as for most sessions.
+    /// The evictable messages. The field is `None` if no evictable message is pending, as in most
+    /// sessions.
     evictable: Option<Box<EvictableQueue>>,
     /// The number of the next message.
     number: u64,
@@ -74,8 +78,8 @@ pub(super) struct PendingQueue {
     nested: usize,
     responses: Count,
     last: Count,
-    /// The number of the latest message that a handler may have sent, except evictable ones. It is
-    /// stored because each reply needs it.
+    /// The number of the latest message that is not evictable and that a handler may have sent. The
+    /// queue stores the number because the core reads it before each reply.
     latest_of_handlers: Option<u64>,
     /// The number of messages that were inspected to find a handler's messages.
     #[cfg(test)]
@@ -88,8 +92,8 @@ impl PendingQueue {
         self.messages.is_empty() && self.evictable.is_none()
     }
 
-    /// Returns `true` if evictable messages are pending, which may wait for capacity of the send
-    /// buffer.
+    /// Returns `true` if evictable messages are pending. Such messages may wait for capacity of the
+    /// send buffer.
     pub(super) fn has_evictable(&self) -> bool {
         self.evictable.is_some()
     }
@@ -168,8 +172,9 @@ impl PendingQueue {
         }
     }
 
-    /// Removes the first message if it can be sent. `can_send` takes a length without prefix.
-    /// `has_capacity` is called only for evictable messages.
+    /// Removes and returns the first message if the session can send it. `can_send` receives the
+    /// length of the frame without its prefix. The queue calls `has_capacity` only for evictable
+    /// messages.
     pub(super) fn pop_if(
         &mut self,
         can_send: impl FnOnce(usize) -> bool,
@@ -187,7 +192,8 @@ impl PendingQueue {
         } else {
             let first = self.messages.pop_front();
             self.messages.release_unused();
-            // If the first message is the latest of a handler, no other remains.
+            // If the first message is also the latest message of a handler, no message of a handler
+            // remains.
             self.latest_of_handlers =
                 self.latest_of_handlers.filter(|latest| first.as_ref().is_none_or(|first| first.number != *latest));
             first.map(|message| self.count_removed(message))

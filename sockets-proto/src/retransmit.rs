@@ -1,5 +1,5 @@
-//! Resumption of a session on another connection: each peer counts the received bytes, and retains
-//! sent frames until they are acknowledged.
+//! Resumption of a session on another connection. Each peer counts the bytes that it receives. Each
+//! peer also retains the frames that it sends until the remote peer acknowledges them.
 
 use super::{
     ProtocolError,
@@ -8,39 +8,41 @@ use super::{
     send_buffer::SendBuffer,
 };
 
-/// The number of unacknowledged bytes from which an acknowledgement is added to other frames. The
-/// threshold is lower if the peer retains fewer bytes.
+/// The minimum number of unacknowledged bytes for which the session adds an acknowledgement to
+/// other frames. If the peer retains fewer bytes, the threshold is lower.
 const PIGGYBACKED_ACK_THRESHOLD: usize = 4 * 1024;
-/// The number of unacknowledged bytes from which an acknowledgement is sent alone.
+/// The minimum number of unacknowledged bytes for which the session sends an acknowledgement
+/// without other frames.
 const ACK_THRESHOLD: usize = 64 * 1024;
 
-/// Both directions of a session that can be resumed.
+/// The state of both directions of a session that can be resumed.
 #[derive(Debug)]
 pub(super) struct RetransmitState {
     retained: RetransmitBuffer,
-    /// The number of bytes that the peer retains.
+    /// The number of bytes that the peer retains for retransmission.
     peer_limit: usize,
-    /// The position up to which everything has been received.
+    /// The position up to which the local endpoint has received all bytes.
     received: u64,
-    /// The position up to which received bytes have been acknowledged.
+    /// The position up to which the local endpoint has acknowledged received bytes.
     acknowledged: u64,
-    /// The number of bytes at the front of the next transmission that do not belong to the session.
+    /// The number of bytes at the front of the next transmission that are not part of the session.
     excluded: usize,
 }
 
 impl RetransmitState {
-    /// Creates the state. `limit` is the number of bytes that are retained locally, and
-    /// `peer_limit` that of the peer.
+    /// Creates the state. The local endpoint retains `limit` bytes, and the peer retains
+    /// `peer_limit` bytes.
     pub(super) fn new(limit: usize, peer_limit: usize) -> Self {
         Self { retained: RetransmitBuffer::new(limit), peer_limit, received: 0, acknowledged: 0, excluded: 0 }
     }
 
-    /// Starts again at position 0, with another peer.
+    /// Resets the state to position 0 for another peer.
     pub(super) fn reset(&mut self, peer_limit: usize) {
         *self = Self::new(self.retained.limit(), peer_limit);
     }
 
-    /// Excludes the first bytes of the next transmission from the session.
+    /// Excludes the first `excluded` bytes of the next transmission from the positions of the
+    /// session.
     pub(super) fn exclude_prefix(&mut self, excluded: usize) {
         self.excluded = excluded;
     }
@@ -51,7 +53,7 @@ impl RetransmitState {
         if header.is_connection_scoped() { Ok(()) } else { self.skipped((PREFIX + length) as u64) }
     }
 
-    /// Advances the received position by bytes that the peer does not send.
+    /// Advances the received position by the number of bytes that the peer skips.
     #[inline]
     pub(super) fn skipped(&mut self, bytes: u64) -> Result<(), ProtocolError> {
         self.received = self.received.checked_add(bytes).ok_or(ProtocolError::Position)?;
@@ -63,7 +65,7 @@ impl RetransmitState {
         if self.retained.acknowledge(position) { Ok(()) } else { Err(ProtocolError::Position) }
     }
 
-    /// Returns the position of the next frame that is appended to `send_buffer`.
+    /// Returns the position of the frame that is next appended to `send_buffer`.
     pub(super) fn next_position(&self, send_buffer: &SendBuffer) -> u64 {
         self.retained.end() + (send_buffer.len() - self.excluded) as u64
     }
@@ -89,8 +91,8 @@ impl RetransmitState {
         }
     }
 
-    /// Returns `true` if an acknowledgement is due. `alone` states that no other frame is sent with
-    /// it.
+    /// Returns `true` if an acknowledgement is due. The caller sets `alone` if it has no other
+    /// frame to send.
     #[inline]
     pub(super) fn is_ack_due(&self, alone: bool) -> bool {
         let threshold = if alone {
@@ -101,13 +103,13 @@ impl RetransmitState {
         self.received - self.acknowledged >= threshold.max(1) as u64
     }
 
-    /// Returns `true` if received bytes are not acknowledged.
+    /// Returns `true` if some received bytes have not been acknowledged.
     #[inline]
     pub(super) fn has_unacknowledged(&self) -> bool {
         self.received > self.acknowledged
     }
 
-    /// Returns an acknowledgement of everything that has been received.
+    /// Returns an acknowledgement of all received bytes.
     pub(super) fn take_ack(&mut self) -> Frame {
         self.acknowledged = self.received;
         Frame::Ack { position: self.received }
@@ -118,7 +120,7 @@ impl RetransmitState {
         self.retained.shrink();
     }
 
-    /// Returns the position up to which everything has been received.
+    /// Returns the position up to which the local endpoint has received all bytes.
     pub(super) fn received(&self) -> u64 {
         self.received
     }
@@ -133,8 +135,8 @@ impl RetransmitState {
         self.retained.len()
     }
 
-    /// Returns the number of bytes that are retained beyond the limit, because they were
-    /// retransmitted and may have to be retransmitted again.
+    /// Returns the number of retained bytes beyond the limit. The buffer holds these bytes because
+    /// they were retransmitted, and another resumption may need them again.
     pub(super) fn excess(&self) -> usize {
         self.retained.excess()
     }
@@ -144,12 +146,14 @@ impl RetransmitState {
         self.retained.can_retransmit_from(position)
     }
 
-    /// Returns the first frames for another connection: see [`RetransmitBuffer::retransmit`].
+    /// Resumes the session on another connection, and returns the first frames for that connection.
+    /// [`RetransmitBuffer::retransmit`] describes these frames.
     pub(super) fn resume(&mut self, position: u64, send_buffer: &SendBuffer) -> Option<Retransmission> {
         self.excluded = 0;
         let mut retransmission = self.retained.retransmit(position, send_buffer)?;
-        // After a resumption the server needs a frame from the client, which confirms the receipt
-        // of the new token. The acknowledgement is the least that the client sends.
+        // After a resumption, the server waits for a frame from the client. The frame confirms that
+        // the client received the new token. A client without other frames sends at least this
+        // acknowledgement.
         retransmission.send_buffer.push_header_only(self.take_ack());
         Some(retransmission)
     }

@@ -1,7 +1,9 @@
-//! Sent frames that are not acknowledged, retained within a limit for retransmission.
+//! Sent frames that the peer has not acknowledged. The buffer retains them for retransmission, up
+//! to a limit.
 //!
 //! A position is a number of bytes from the beginning of the session, including the prefixes of
-//! frames. So frames carry no numbers, and frames that are shared by many connections stay shared.
+//! frames. Frames need no numbers for that. So several connections can still share the bytes of a
+//! frame.
 
 use std::{collections::VecDeque, ops::Range};
 
@@ -12,33 +14,36 @@ use super::{
     send_buffer::SendBuffer,
 };
 
-/// The end of the sent bytes, from the first byte that can be retransmitted.
+/// The last part of all sent bytes. It begins with the first byte that can be retransmitted.
 #[derive(Debug)]
 pub(super) struct RetransmitBuffer {
-    /// The position of the first byte.
+    /// The position of the first retained byte.
     start: u64,
     retained: SendBuffer,
-    /// The number of bytes that are retained in addition to the last transmission. The oldest bytes
-    /// beyond it are dropped.
+    /// The number of bytes that the buffer retains in addition to the last transmission. Beyond
+    /// this limit, the buffer drops the oldest bytes.
     limit: usize,
-    /// The length of the last transmission, which is retained as a whole.
+    /// The length of the last transmission. The buffer always retains the whole of that
+    /// transmission.
     last: usize,
-    /// The frames that are not retransmitted.
+    /// The retained frames that are volatile. A retransmission skips them.
     volatile: VecDeque<VolatileRange>,
 }
 
 #[derive(Debug)]
 struct VolatileRange {
     at: Range<u64>,
-    /// `true` once the frame was skipped in a retransmission, and its share of the window returned.
+    /// `true` once a retransmission has skipped the frame and has returned the frame's share of the
+    /// window.
     skipped: bool,
 }
 
-/// The frames for a new connection.
+/// The frames that a session sends first on a new connection.
 #[derive(Debug)]
 pub(super) struct Retransmission {
     pub(super) send_buffer: SendBuffer,
-    /// The lengths of lost volatile frames, as the window counts them.
+    /// The lengths of the volatile frames that were lost. The lengths do not include the prefixes,
+    /// as in the window.
     pub(super) lost: Vec<usize>,
 }
 
@@ -56,31 +61,31 @@ impl RetransmitBuffer {
         self.retained.len()
     }
 
-    /// Returns the number of bytes beyond the limit that are retained because they were
-    /// retransmitted. A single large message that was sent last is not counted, since it cannot
-    /// make the buffer grow repeatedly.
+    /// Returns the number of retained bytes beyond the limit. The buffer holds these bytes because
+    /// they were retransmitted. If the last transmission is a single large message, its bytes do
+    /// not count, since they cannot make the buffer grow repeatedly.
     pub(super) fn excess(&self) -> usize {
         self.len().saturating_sub(self.limit.max(self.last))
     }
 
-    /// Returns the position after the last byte.
+    /// Returns the position after the last retained byte.
     #[inline]
     pub(super) fn end(&self) -> u64 {
         self.start + self.len() as u64
     }
 
-    /// Returns the position of the first byte.
+    /// Returns the position of the first retained byte.
     pub(super) fn start(&self) -> u64 {
         self.start
     }
 
-    /// Returns `true` if `position` is a frame boundary, and all frames from there on are retained.
+    /// Returns `true` if `position` is a frame boundary and the buffer retains all frames after it.
     pub(super) fn can_retransmit_from(&self, position: u64) -> bool {
         (self.start..=self.end()).contains(&position) && self.is_whole_frames_from(position)
     }
 
-    /// Retains the frames in `send_buffer`, which are being sent. The oldest frames beyond the
-    /// limit are dropped.
+    /// Retains the frames in `send_buffer`, which the driver is about to send. If the retained
+    /// bytes exceed the limit, the buffer drops the oldest frames.
     #[inline]
     pub(super) fn push(&mut self, send_buffer: &SendBuffer) {
         if send_buffer.is_empty() {
@@ -89,22 +94,24 @@ impl RetransmitBuffer {
         let before = self.len();
         self.retained.extend(send_buffer);
         self.last = send_buffer.len();
-        // The current transmission is always retained, so that a message larger than the limit
+        // The buffer always retains the current transmission. So a message larger than the limit
         // survives the loss of the connection.
         self.release(self.len().saturating_sub(self.limit).min(before));
     }
 
-    /// Marks a frame as volatile. `length` is that of the frame without its prefix.
+    /// Marks the frame at `position` as volatile. `length` is the length of the frame without its
+    /// prefix.
     pub(super) fn record_volatile(&mut self, position: u64, length: usize) {
         self.volatile.push_back(VolatileRange { at: position..position + (PREFIX + length) as u64, skipped: false });
     }
 
-    /// Drops everything up to `position`. Returns `false` if that was never sent.
+    /// Drops all bytes before `position`. Returns `false` if the local endpoint has never sent
+    /// bytes up to `position`.
     pub(super) fn acknowledge(&mut self, position: u64) -> bool {
         if position > self.end() {
             return false;
         }
-        // Bytes that were dropped before need no acknowledgement.
+        // The count is 0 if the peer acknowledges bytes that the buffer has already dropped.
         let count = position.saturating_sub(self.start);
         self.release(usize::try_from(count).unwrap_or(usize::MAX));
         true
@@ -127,16 +134,16 @@ impl RetransmitBuffer {
         }
     }
 
-    /// Returns the frames that the peer, which has received everything up to `position`, has to be
-    /// sent. The frames in `send_buffer` follow them, and are retained from now on. Returns `None`
-    /// if a required frame is not retained.
+    /// Returns the frames for a peer that has received all bytes before `position`. The frames in
+    /// `send_buffer` are appended to them, and the buffer retains those frames from now on. Returns
+    /// `None` if the buffer does not retain a frame that the peer needs.
     pub(super) fn retransmit(&mut self, position: u64, send_buffer: &SendBuffer) -> Option<Retransmission> {
         if !self.can_retransmit_from(position) {
             return None;
         }
         self.acknowledge(position);
-        // Retain everything even beyond the limit: dropping frames here would prevent the next
-        // resumption.
+        // The buffer retains all these frames, even beyond the limit. If it dropped frames here,
+        // the next resumption would fail.
         self.retained.extend(send_buffer);
         let mut retransmission = Retransmission { send_buffer: SendBuffer::default(), lost: Vec::new() };
         let mut next = self.start;
@@ -155,7 +162,7 @@ impl RetransmitBuffer {
         Some(retransmission)
     }
 
-    /// Returns `true` if `position` is a frame boundary. A peer may send any position.
+    /// Returns `true` if `position` is a frame boundary. A peer may send any number as a position.
     fn is_whole_frames_from(&self, position: u64) -> bool {
         let mut before = usize::try_from(position - self.start).unwrap_or(usize::MAX);
         let (mut prefix, mut prefix_read, mut missing) = ([0; PREFIX], 0, 0);
@@ -178,7 +185,7 @@ impl RetransmitBuffer {
         prefix_read == 0
     }
 
-    /// Appends the bytes at these positions to `send_buffer`.
+    /// Appends the bytes at the positions `wanted` to `send_buffer`.
     fn copy(&self, wanted: Range<u64>, send_buffer: &mut SendBuffer) {
         let mut at = self.start;
         let pieces = self.retained.chunks().map(|piece| (&piece[..], Some(piece)));
@@ -293,7 +300,7 @@ mod tests {
         ]
     }
 
-    /// A sent frame: its number, the position of its end, and whether it is volatile.
+    /// A sent frame, with its number, the position of its end, and a flag for volatile frames.
     struct Sent {
         number: u64,
         end: u64,
@@ -301,8 +308,9 @@ mod tests {
     }
 
     proptest! {
-        /// After any steps, a retransmission consists of the frames that the peer has not received,
-        /// each once and in order, with a `Skipped` frame for each volatile frame.
+        /// After any sequence of steps, a retransmission consists of the frames that the peer has
+        /// not received. Each frame occurs once, and the order is kept. A `Skipped` frame replaces
+        /// each volatile frame.
         #[test]
         fn missing_frames_are_retransmitted(steps in prop::collection::vec(step(), 1..60)) {
             let mut retained = RetransmitBuffer::new(1 << 20);

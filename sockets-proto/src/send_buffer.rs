@@ -1,4 +1,5 @@
-//! Frames to send, each with its prefix. Small frames are stored contiguously.
+//! The frames that a session has to send, each with its prefix. Small frames are stored
+//! contiguously.
 
 use std::{collections::VecDeque, io::IoSlice, mem};
 
@@ -7,23 +8,24 @@ use bytes::{Buf, Bytes};
 use super::frame::{Frame, Header, PREFIX};
 use crate::codec::{Payload, SHARE_FROM};
 
-/// The capacity that an empty buffer keeps at most, so that idle connections use little memory.
+/// The maximum capacity that an empty buffer keeps. The limit is low, so that idle connections use
+/// little memory.
 const RETAINED_CAPACITY: usize = 8192;
-/// The number of taken bytes from which the remaining bytes move to the front of the buffer.
+/// The minimum number of taken bytes for which the buffer moves the remaining bytes to its front.
 const COMPACT_THRESHOLD: usize = 4096;
 
 /// A queue of frames to send.
 #[derive(Debug, Default)]
 pub struct SendBuffer {
-    /// The bytes before `tail`. Boxed, because large messages are rare and idle connections are
-    /// many.
+    /// The bytes before `tail`. The field is boxed, because few connections send large messages and
+    /// many connections are idle.
     chunks: Option<Box<Chunks>>,
     tail: Vec<u8>,
-    /// The number of bytes of `tail` that have been taken.
+    /// The number of bytes of `tail` that the driver has already taken.
     taken: usize,
 }
 
-/// Large frames and the small frames between them, as shared bytes.
+/// Large frames, and the small frames between them, as shared bytes.
 #[derive(Debug, Default)]
 struct Chunks {
     queue: VecDeque<Bytes>,
@@ -31,7 +33,7 @@ struct Chunks {
 }
 
 impl Chunks {
-    /// Drops the first bytes, at most `count`, and returns their number.
+    /// Drops the first bytes, but not more than `count`. Returns the number of dropped bytes.
     fn advance(&mut self, count: usize) -> usize {
         let mut left = count;
         while let Some(front) = self.queue.front_mut().filter(|_| left > 0) {
@@ -60,8 +62,8 @@ impl SendBuffer {
         self.len() == 0
     }
 
-    /// Returns `true` if the buffer is empty or holds fewer than `limit` bytes. It then accepts
-    /// another message of any size.
+    /// Returns `true` if the buffer is empty or holds fewer than `limit` bytes. In this state the
+    /// buffer accepts another message of any size.
     #[inline]
     pub(super) fn has_capacity(&self, limit: usize) -> bool {
         self.is_empty() || self.len() < limit
@@ -99,12 +101,12 @@ impl SendBuffer {
         if frame.len() < SHARE_FROM { self.tail.extend_from_slice(frame) } else { self.share(frame.clone()) }
     }
 
-    /// Appends whole frames without keeping capacity for more of them.
+    /// Appends whole frames. The buffer reserves no capacity for further frames.
     pub fn push_exact(&mut self, frames: Bytes) {
         self.share(frames);
     }
 
-    /// Appends the content of another buffer, which keeps it.
+    /// Appends the content of `other`, and leaves that buffer unchanged.
     #[inline]
     pub fn extend(&mut self, other: &Self) {
         other.chunks().for_each(|piece| self.push_encoded(piece));
@@ -141,7 +143,7 @@ impl SendBuffer {
         self.chunks().next()
     }
 
-    /// Fills `slices` from the front and returns how many were filled.
+    /// Fills `slices` with bytes from the front of the buffer. Returns the number of filled slices.
     pub fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         let tail = Some(self.tail()).filter(|tail| !tail.is_empty());
         let parts = self.chunks().map(|piece| &piece[..]).chain(tail);
@@ -199,7 +201,8 @@ impl SendBuffer {
     }
 }
 
-/// Encodes a frame, including its prefix, for several connections or for later.
+/// Encodes a frame, including its prefix, as bytes that several connections can share or that a
+/// queue can hold.
 pub(super) fn whole_frame(mut header: Header, payload: &Payload<'_>) -> Bytes {
     let mut frame = Vec::with_capacity(PREFIX + header.len() + payload.len());
     frame.extend_from_slice(header.prefixed(payload.len()));

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::window::WindowSize;
 
-/// The minimum of `max_frame` in bytes. Every control frame fits, with a text of useful length.
+/// The minimum of `max_frame` in bytes. Every control frame fits into it, together with a text of
+/// useful length.
 const FRAME_MIN: u32 = 256;
 
 /// The limits of a peer.
@@ -17,8 +18,8 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Returns settings that accept frames of `max_frame` bytes, and `calls` calls of `bytes` bytes
-    /// in flight.
+    /// Returns settings that accept frames of `max_frame` bytes. At most `calls` calls with `bytes`
+    /// bytes in total may be in flight.
     pub fn new(max_frame: u32, calls: u32, bytes: u32) -> Self {
         Self { max_frame, window: WindowSize { calls, bytes } }
     }

@@ -1,4 +1,4 @@
-//! Frames that all members of an audience receive.
+//! Frames that are encoded once and sent to all members of an audience.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::codec::Payload;
 
-/// A request to an audience, encoded once.
+/// An encoded request to an audience. All members receive the same bytes.
 #[derive(Clone, Debug)]
 pub struct SharedRequest {
     pub(super) id: CallId,
@@ -21,7 +21,8 @@ pub struct SharedRequest {
     pub(super) payload: usize,
 }
 
-/// Encodes a request to an audience. `number` must be a number that the server has not used.
+/// Encodes a request to an audience. The caller must pass a `number` that the server has not used
+/// before.
 pub fn shared_request(number: u64, key: u64, timeout: Duration, payload: &Payload<'_>) -> SharedRequest {
     let id = CallId { number, shared: true };
     let timeout = timeout::clamp(timeout);
@@ -30,7 +31,7 @@ pub fn shared_request(number: u64, key: u64, timeout: Duration, payload: &Payloa
 }
 
 impl SharedRequest {
-    /// Returns the id, which all members share.
+    /// Returns the id of the request, which is the same for all members.
     pub fn id(&self) -> CallId {
         self.id
     }

@@ -1,4 +1,4 @@
-//! The resumption token, with which a client resumes its session on another connection.
+//! The resumption token. With this token, a client resumes its session on another connection.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// Random bytes that cannot be guessed.
 type Secret = [u8; 24];
 
-/// The right to resume a session once.
+/// The right to resume a session. A token is valid for one resumption.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Token {
     /// The number of the session's socket.
@@ -28,7 +28,8 @@ impl Token {
         self.session
     }
 
-    /// Compares the tokens in constant time, so that the time does not reveal a part of the secret.
+    /// Compares two tokens in constant time. So the duration of the comparison reveals no part of
+    /// the secret.
     fn ct_eq(&self, other: &Self) -> bool {
         let different = self.secret.iter().zip(&other.secret).fold(0, |different, (a, b)| different | (a ^ b));
         std::hint::black_box(different) == 0 && self.session == other.session
@@ -43,14 +44,14 @@ impl fmt::Debug for Token {
 
 /// The valid tokens of a session.
 ///
-/// Each token can be used once. The connection may be lost before the client has received the next
-/// token. Therefore the previous token stays valid until the client has confirmed the next, by any
-/// frame after the handshake.
+/// A client can use each token once. If the connection is lost, the server does not know whether
+/// the client has received the next token. Therefore the previous token stays valid until the
+/// client confirms the next token. Any frame after the handshake confirms it.
 #[derive(Debug)]
 pub struct Tokens {
-    /// The token that the client has for certain.
+    /// The token that the client has received for certain.
     held: Token,
-    /// The next token, which the client may have received.
+    /// The next token. The client may or may not have received it.
     offered: Option<Token>,
 }
 
@@ -62,18 +63,20 @@ impl Tokens {
 
     /// Returns `true` if the token is valid.
     pub fn verify(&self, token: &Token) -> bool {
-        // Both tokens are always compared.
+        // The function compares both tokens in every case, so that its duration does not depend on
+        // the result.
         let offered = self.offered.as_ref().is_some_and(|offered| offered.ct_eq(token));
         self.held.ct_eq(token) | offered
     }
 
-    /// Replaces `used`, with which the client resumes, by `next`, which is sent to it.
+    /// Replaces the token `used`, with which the client resumes, by the token `next`. The server
+    /// sends `next` to the client.
     pub fn rotate(&mut self, used: Token, next: Token) {
         self.held = used;
         self.offered = Some(next);
     }
 
-    /// Records that the client has received the last token.
+    /// Records that the client has received the token that the server sent last.
     pub fn confirm(&mut self) {
         if let Some(token) = self.offered.take() {
             self.held = token;

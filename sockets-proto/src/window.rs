@@ -1,31 +1,31 @@
-//! Flow control: limits of the calls in flight and of their bytes.
+//! Flow control, which limits the number of calls in flight and the number of their bytes.
 
 use serde::{Deserialize, Serialize};
 
 use super::ProtocolError;
 
-/// The limits of calls in flight in a direction.
+/// The limits of the calls in flight in one direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WindowSize {
     /// The number of requests and emits.
     pub calls: u32,
-    /// The bytes of their frames, without prefixes.
+    /// The number of bytes of the frames of these calls, without prefixes.
     pub bytes: u32,
 }
 
 impl WindowSize {
-    /// Returns the smaller limits, which apply to both directions of a session. So neither peer has
-    /// to queue more than its own limit.
+    /// Returns the smaller of both limits. These limits apply to both directions of a session. So
+    /// neither peer has to queue more than its own limit.
     pub fn min(self, other: Self) -> Self {
         Self { calls: self.calls.min(other.calls), bytes: self.bytes.min(other.bytes) }
     }
 
     /// Returns `true` if a frame fits in addition to the calls in flight.
     ///
-    /// If at most half of the bytes are in use, a frame of any legal size fits. Otherwise a frame
-    /// larger than the window could never be sent. The receiver withholds less than a quarter of
-    /// the window (see [`RecvWindow::take_credit`]), so such a frame does not wait for a withheld
-    /// credit.
+    /// If at most half of the bytes are in use, a frame of any legal size fits. Without this rule,
+    /// a peer could never send a frame larger than the window. The receiver withholds credit for
+    /// less than a quarter of the window (see [`RecvWindow::take_credit`]). So a large frame never
+    /// waits for withheld credit.
     #[inline]
     fn can_fit(self, calls: u32, bytes: u64, length: usize) -> bool {
         let limit = u64::from(self.bytes);
@@ -33,13 +33,13 @@ impl WindowSize {
     }
 }
 
-/// The window as the sender accounts for it.
+/// The window in the accounts of the sender.
 #[derive(Debug)]
 pub(super) struct SendWindow {
     size: WindowSize,
     calls: u32,
     bytes: u64,
-    /// The part that emits use. Only this part is returned by credits.
+    /// The part of the window that emits use. Credits can return only this part.
     emits: u32,
     emit_bytes: u64,
 }
@@ -49,7 +49,7 @@ impl SendWindow {
         Self { size, calls: 0, bytes: 0, emits: 0, emit_bytes: 0 }
     }
 
-    /// Returns the limit of bytes in flight. A single larger frame may exceed it.
+    /// Returns the limit of the bytes in flight. A single frame may be larger than the limit.
     #[inline]
     pub(super) fn size_bytes(&self) -> usize {
         self.size.bytes as usize
@@ -60,7 +60,7 @@ impl SendWindow {
         self.size.can_fit(self.calls, self.bytes, length)
     }
 
-    /// Returns `true` if `count` frames with a total of `bytes` bytes can be sent in sequence.
+    /// Returns `true` if `count` frames of `bytes` bytes in total can be sent one after the other.
     #[inline]
     pub(super) fn can_send_all(&self, count: usize, bytes: usize) -> bool {
         self.calls as usize + count <= self.size.calls as usize
@@ -78,7 +78,8 @@ impl SendWindow {
         self.consume_emits(1, length);
     }
 
-    /// Accounts for `count` emits, after [`can_send_all`](Self::can_send_all) has returned `true`.
+    /// Accounts for `count` emits. The caller has checked before that
+    /// [`can_send_all`](Self::can_send_all) returns `true`.
     #[inline]
     pub(super) fn consume_emits(&mut self, count: usize, bytes: usize) {
         let count = u32::try_from(count).unwrap_or(u32::MAX);
@@ -88,14 +89,14 @@ impl SendWindow {
         self.emit_bytes += bytes as u64;
     }
 
-    /// Releases the share of a request that received its reply.
+    /// Releases the share of a request whose reply has arrived.
     #[inline]
     pub(super) fn release_request(&mut self, length: usize) {
         self.calls -= 1;
         self.bytes -= length as u64;
     }
 
-    /// Processes a credit for emits that ended.
+    /// Processes a credit that the peer returned for ended emits.
     pub(super) fn credit(&mut self, calls: u32, bytes: u64) -> Result<(), ProtocolError> {
         if calls > self.emits || bytes > self.emit_bytes {
             return Err(ProtocolError::CreditOverrun);
@@ -108,8 +109,8 @@ impl SendWindow {
     }
 }
 
-/// The window as the receiver accounts for it. Shares of emits, which have no reply, are returned
-/// in batches.
+/// The window in the accounts of the receiver. Emits have no reply, so the receiver returns their
+/// shares in batches, as credits.
 #[derive(Debug)]
 pub(super) struct RecvWindow {
     size: WindowSize,
@@ -141,15 +142,15 @@ impl RecvWindow {
         self.bytes -= length as u64;
     }
 
-    /// Records that an emit ended, so that its share has to be returned.
+    /// Records that an emit ended. The receiver has to return the emit's share by a credit.
     #[inline]
     pub(super) fn release_emit(&mut self, length: usize) {
         self.unreturned_calls += 1;
         self.unreturned_bytes += length as u64;
     }
 
-    /// Returns the credit to send, once it is a quarter of the window. So a single emit causes no
-    /// frame in return.
+    /// Returns the credit to send, or `None` if the credit is less than a quarter of the window. So
+    /// a single emit does not cause a frame in return.
     #[inline]
     pub(super) fn take_credit(&mut self) -> Option<(u32, u64)> {
         let due = self.unreturned_calls >= (self.size.calls / 4).max(1)
@@ -163,7 +164,7 @@ impl RecvWindow {
         Some((calls, bytes))
     }
 
-    /// Returns the bytes of received calls and emits that have not ended.
+    /// Returns the number of bytes of received calls and emits that have not ended.
     pub(super) fn bytes_in_flight(&self) -> usize {
         usize::try_from(self.bytes - self.unreturned_bytes).unwrap_or(usize::MAX)
     }

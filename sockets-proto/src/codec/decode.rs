@@ -1,4 +1,4 @@
-//! The decoder: serde's data model on the format of postcard.
+//! The decoder. It implements serde's data model for the format of postcard.
 
 use std::mem;
 
@@ -15,41 +15,44 @@ use super::{
 /// The estimated overhead of an allocation in bytes.
 const ALLOCATION: usize = 16;
 
-/// Decodes a value from all of `bytes`. The value may borrow strings and byte strings from them.
+/// Decodes a value from all of `bytes`. The value may borrow strings and byte strings from `bytes`.
 ///
-/// Use it for types that take at most a small multiple of their encoding in memory, and
-/// [`decode_within`] for others.
+/// Use this function for a type whose values take at most a small multiple of their encoding in
+/// memory. Use [`decode_within`] for other types.
 ///
 /// # Errors
 ///
-/// Returns an error if the bytes are not exactly one value of this type, are nested more than 128
-/// levels deep, or contain a length greater than the number of remaining bytes.
+/// Returns an error if the bytes are not exactly one value of this type, or if the value is nested
+/// more than 128 levels deep. Also returns an error if a length in the input exceeds the number of
+/// remaining bytes.
 #[inline]
 pub fn decode<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, DecodeError> {
     decode_within(bytes, usize::MAX)
 }
 
-/// Decodes a value as [`decode`] does, if it takes at most about `limit` bytes of memory.
+/// Decodes a value as [`decode`] does, and limits the memory of the value to about `limit` bytes.
 ///
-/// The memory is estimated before it is allocated. The estimate includes the elements of sequences
-/// and maps, by the size of their type, boxed values, and the bytes of owned strings. It does not
-/// include the spare capacity of collections, and allocations of a type's own `Deserialize`.
+/// The decoder estimates the memory before it allocates the memory. The estimate includes the
+/// elements of sequences and maps, by the size of their type. It also includes boxed values and the
+/// bytes of owned strings. It does not include the spare capacity of collections, or allocations by
+/// a type's own `Deserialize`.
 ///
 /// # Errors
 ///
-/// Returns the errors of [`decode`], or [`DecodeError::DecodedTooLarge`].
+/// Returns the errors of [`decode`]. Returns [`DecodeError::DecodedTooLarge`] if the estimate
+/// exceeds `limit`.
 #[inline]
 pub fn decode_within<'de, T: Deserialize<'de>>(bytes: &'de [u8], limit: usize) -> Result<T, DecodeError> {
     decode_elements(bytes, limit).map_err(|(error, _)| error)
 }
 
-/// Decodes a value as [`decode_within`] does. The error includes the number of elements after the
-/// invalid element of a tuple.
+/// Decodes a value as [`decode_within`] does. If an element of a tuple is invalid, the error
+/// includes the number of elements after it.
 ///
 /// # Errors
 ///
-/// Returns the errors of [`decode_within`]. The number is `None` if bytes remain, or if the value
-/// is not a tuple.
+/// Returns the errors of [`decode_within`], with that number. The number is `None` if bytes remain
+/// after the value, or if the value is not a tuple.
 #[inline]
 pub fn decode_elements<'de, T: Deserialize<'de>>(
     bytes: &'de [u8],
@@ -66,32 +69,33 @@ pub fn decode_elements<'de, T: Deserialize<'de>>(
 /// Decodes a single value from the front of the input.
 struct Decoder<'a, 'de> {
     reader: &'a mut Reader<'de>,
-    /// The number of further levels that may be entered. Passed by value, so that it need not be
-    /// restored.
+    /// The number of further levels that the decoder may enter. The field is passed by value, so no
+    /// code has to restore it afterwards.
     levels: u8,
-    /// The size of the slot for the value. Its memory is already counted. Passed like `levels`. The
-    /// compiler mostly evaluates the comparison with it.
+    /// The size of the slot for the value. The decoder has already counted the memory of the slot.
+    /// The field is passed by value, as `levels` is. In most cases the compiler evaluates the
+    /// comparison with this field.
     slot: usize,
 }
 
 impl<'a, 'de> Decoder<'a, 'de> {
     /// Returns the decoder for a value of type `T` within this value.
     ///
-    /// Called for everything that can contain another value, even if no byte is read for it, so
-    /// that every recursive type is bounded.
+    /// The decoder calls this method for every value that can contain another value. It does so
+    /// even if it reads no byte for that value. So the nesting of every recursive type is bounded.
     #[inline]
     fn enter<T>(self) -> Result<Self, DecodeError> {
         let Some(levels) = self.levels.checked_sub(1) else { return Err(DecodeError::TooDeep) };
         let size = size_of::<T>();
         if size > self.slot {
-            // A value larger than its slot is behind a pointer.
+            // A value that is larger than its slot must be stored behind a pointer.
             self.reader.charge(size + ALLOCATION)?;
         }
         Ok(Self { levels, slot: size, ..self })
     }
 
     /// Returns the decoder for `count` values within this value. `uncharged` is the number of
-    /// values without counted memory.
+    /// values whose memory has not been counted yet.
     #[inline]
     fn elements(self, count: usize, uncharged: usize) -> Elements<'a, 'de> {
         Elements {
@@ -104,8 +108,8 @@ impl<'a, 'de> Decoder<'a, 'de> {
     }
 }
 
-/// Defines methods that read a number with a method of the reader, and pass it to a method of the
-/// visitor.
+/// Defines methods that decode a number. Each method reads the number with a method of the reader,
+/// and passes the number to a method of the visitor.
 macro_rules! numbers {
     ($($method:ident, $visit:ident, |$reader:ident| $read:expr;)*) => {
         $(
@@ -130,7 +134,8 @@ macro_rules! unsupported {
     };
 }
 
-/// Decodes the sign from the lowest bit, where it keeps small numbers short.
+/// Decodes a signed number. The lowest bit holds the sign, so that small negative numbers are
+/// short, too.
 macro_rules! zig_zag {
     ($value:expr) => {{
         let value = $value;
@@ -278,8 +283,9 @@ struct Elements<'a, 'de> {
     levels: u8,
     /// The number of remaining elements.
     left: usize,
-    /// The numbers of keys, and of values or elements, without counted memory. All are counted with
-    /// the first, when the type is known.
+    /// The number of keys, and the number of values or elements, whose memory has not been counted
+    /// yet. The decoder counts the memory of all of them at the first element, since it knows their
+    /// type then.
     uncharged_keys: usize,
     uncharged_values: usize,
 }
@@ -306,11 +312,12 @@ impl<'de> Elements<'_, 'de> {
     }
 }
 
-/// The factor of a map's memory to that of its entries: a map keeps a part of its slots free.
+/// The factor by which the memory of a map exceeds that of its entries. A map keeps some of its
+/// slots free.
 const MAP_FACTOR: usize = 2;
 
-/// Returns the memory of `count` slots of type `T`. Elements of a single byte take no more than
-/// their encoding.
+/// Returns the memory of `count` slots of type `T`. The result is 0 for a type of a single byte,
+/// since its values take no more memory than their encoding.
 #[inline]
 fn memory<T>(count: usize) -> usize {
     if size_of::<T>() > 1 { count.saturating_mul(size_of::<T>()) } else { 0 }
@@ -360,9 +367,10 @@ impl<'de> MapAccess<'de> for Elements<'_, 'de> {
     }
 }
 
-/// A variant of an enum: its index, and then its content.
+/// A variant of an enum. The input contains the index of the variant and then its content.
 ///
-/// The fields are a level below the enum, since they use more of the stack.
+/// The fields of the variant are a level deeper than the enum, since decoding them uses more of the
+/// stack.
 struct Variant<'a, 'de>(Decoder<'a, 'de>);
 
 impl<'de> EnumAccess<'de> for Variant<'_, 'de> {

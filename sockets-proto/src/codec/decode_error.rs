@@ -5,13 +5,14 @@ use std::fmt::{self, Display, Write};
 use serde::de;
 use thiserror::Error;
 
-/// The maximum depth of nested values. It suffices for practical types, and fits the stack of a
-/// small thread.
+/// The maximum depth of nested values. The limit suffices for practical types, and values of this
+/// depth do not overflow the stack of a small thread.
 pub(super) const MAX_DEPTH: u8 = 128;
 
-/// The maximum length of a message of a type's own `Deserialize`, in bytes.
+/// The maximum length in bytes of a message that a type's own `Deserialize` returns.
 ///
-/// Such messages quote the input, so a peer controls their length.
+/// Such a message quotes the input. So without this limit, a peer would control the length of the
+/// message.
 const MAX_MESSAGE: usize = 256;
 
 /// The reason for which bytes could not be decoded.
@@ -38,13 +39,13 @@ pub enum DecodeError {
         /// The limit, in bytes.
         limit: usize,
     },
-    /// A string, byte string, sequence or map has a length that exceeds the number of remaining
-    /// bytes.
+    /// The input contains the length of a string, byte string, sequence or map that exceeds the
+    /// number of remaining bytes.
     #[error("a length of {length} exceeds the {left} remaining bytes")]
     LengthBeyondInput {
-        /// The length in the input.
+        /// The length that the input contains.
         length: u64,
-        /// The number of bytes after it.
+        /// The number of bytes that follow the length in the input.
         left: usize,
     },
     /// An integer does not fit its type.
@@ -56,7 +57,7 @@ pub enum DecodeError {
     /// The tag of an option is neither 0 nor 1.
     #[error("invalid tag {0} of an option, expected 0 or 1")]
     InvalidOption(u8),
-    /// A character is not exactly one character in UTF-8.
+    /// The string for a character does not contain exactly one character in UTF-8.
     #[error("invalid character, expected exactly one in UTF-8")]
     InvalidChar,
     /// A string is not UTF-8.
@@ -68,7 +69,8 @@ pub enum DecodeError {
          cannot be decoded; remove the attribute, or list the fields in the struct itself"
     )]
     NotSelfDescribing,
-    /// The type's own `Deserialize` rejected the value. The message is truncated to 256 bytes.
+    /// The type's own `Deserialize` rejected the value with this message. The message is truncated
+    /// to 256 bytes.
     #[error("{0}")]
     Custom(String),
 }
@@ -77,13 +79,15 @@ impl de::Error for DecodeError {
     #[cold]
     fn custom<T: Display>(message: T) -> Self {
         let mut kept = Truncated(String::new());
-        // An error means that the message was truncated, which is intended.
+        // Writing fails if the message was truncated. The truncation is intended, so the error is
+        // ignored.
         let _ = write!(kept, "{message}");
         Self::Custom(kept.0)
     }
 }
 
-/// Keeps the first [`MAX_MESSAGE`] written bytes, truncated to whole characters.
+/// Keeps the first [`MAX_MESSAGE`] bytes that are written. The end is truncated to a whole
+/// character.
 struct Truncated(String);
 
 impl Write for Truncated {
@@ -95,7 +99,7 @@ impl Write for Truncated {
         }
         let fits = part.char_indices().map(|(start, letter)| start + letter.len_utf8()).take_while(|end| *end <= room);
         self.0.push_str(part.get(..fits.last().unwrap_or(0)).unwrap_or_default());
-        // The error stops further formatting.
+        // The error makes the formatter stop.
         Err(fmt::Error)
     }
 }

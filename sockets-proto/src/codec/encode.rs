@@ -1,4 +1,4 @@
-//! The encoder: that of postcard, with helpful error messages.
+//! The encoder. It is the encoder of postcard, with more helpful error messages.
 
 use postcard::ser_flavors::Flavor;
 use serde::Serialize;
@@ -21,7 +21,7 @@ impl From<postcard::Error> for EncodeError {
                  or if it comes from #[serde(flatten)], list the fields in the struct itself"
                     .to_owned()
             }
-            // postcard drops the message of the type.
+            // postcard drops the message that the type's own `Serialize` returned.
             postcard::Error::SerdeSerCustom => "the type's own `Serialize` rejected the value".to_owned(),
             postcard::Error::CollectStrError => "the value's `Display` failed or changed between two calls".to_owned(),
             other => format!("postcard cannot encode the value: {other}"),
@@ -34,7 +34,8 @@ impl From<postcard::Error> for EncodeError {
 ///
 /// # Errors
 ///
-/// Returns an error if postcard cannot represent the value, or if its own `Serialize` rejects it.
+/// Returns an error if postcard cannot represent the value, or if the value's own `Serialize`
+/// rejects the value.
 pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, EncodeError> {
     encode_into(value, Vec::new())
 }
@@ -43,7 +44,8 @@ pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, EncodeError> 
 ///
 /// # Errors
 ///
-/// Returns an error if postcard cannot represent the value, or if its own `Serialize` rejects it.
+/// Returns an error if postcard cannot represent the value, or if the value's own `Serialize`
+/// rejects the value.
 pub fn encode_into<T: Serialize + ?Sized>(value: &T, buffer: Vec<u8>) -> Result<Vec<u8>, EncodeError> {
     Ok(postcard::serialize_with_flavor(value, Appender(buffer))?)
 }

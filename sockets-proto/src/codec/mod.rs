@@ -1,9 +1,9 @@
-//! The encoding of arguments, replies and the handshake.
+//! The encoding of arguments, of replies and of the messages of the handshake.
 //!
 //! The format is that of [postcard](https://postcard.jamesmunns.com/wire-format) 1.x. The encoder
-//! is that of postcard. The decoder is this crate's own, because its input comes from a peer. It
-//! limits nesting and lengths, rejects trailing bytes, keeps the messages of a type's own
-//! `Deserialize`, and lets strings and bytes borrow from the input.
+//! is that of postcard. The decoder is this crate's own, because its input comes from a peer. The
+//! decoder limits nesting and lengths, and rejects trailing bytes. It keeps the error messages of a
+//! type's own `Deserialize`. Decoded strings and bytes may borrow from the input.
 
 mod decode;
 mod decode_error;

@@ -1,17 +1,17 @@
-//! Encoded values for frames.
+//! Payloads, which are encoded values for frames.
 
 use bytes::Bytes;
 
-/// The length in bytes from which on a payload is shared instead of copied. Copying fewer bytes
-/// costs no more than a further chunk.
+/// The minimum length in bytes of a payload that is shared instead of copied. For shorter payloads,
+/// a copy costs no more than an additional chunk in the send buffer.
 pub const SHARE_FROM: usize = 4096;
 
 /// The payload of a frame to send.
 #[derive(Clone, Debug)]
 pub enum Payload<'a> {
-    /// Bytes that are copied into the send buffer.
+    /// A payload that the session copies into the send buffer.
     Copied(&'a [u8]),
-    /// Bytes that are shared by reference count.
+    /// A payload that connections share by reference count.
     Shared(Bytes),
 }
 
@@ -21,7 +21,7 @@ impl<'a> Payload<'a> {
         if bytes.len() < SHARE_FROM { Self::Copied(bytes) } else { Self::Shared(bytes.clone()) }
     }
 
-    /// Returns the bytes. Shared bytes are not copied.
+    /// Returns the payload as shared bytes. A shared payload is not copied.
     pub fn to_bytes(&self) -> Bytes {
         match self {
             Self::Copied(bytes) => Bytes::copy_from_slice(bytes),

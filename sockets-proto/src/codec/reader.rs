@@ -6,27 +6,31 @@ use super::decode_error::DecodeError;
 
 /// The remaining input.
 ///
-/// An iterator instead of a slice, since taking a byte then changes a single pointer.
+/// The field is an iterator instead of a slice. An iterator changes only a single pointer when the
+/// reader takes a byte.
 pub(super) struct Reader<'de> {
     left: slice::Iter<'de, u8>,
-    /// The memory that the decoded value may take, and the part that is left, in bytes.
+    /// The number of bytes of memory that the decoded value may take, and the remaining part of
+    /// that number.
     limit: usize,
     budget: usize,
-    /// The number of elements of the outermost value after the element that could not be decoded.
+    /// The position of the element that could not be decoded, as the number of elements after it in
+    /// the outermost value.
     pub(super) failed: Option<usize>,
 }
 
-/// Defines the reader of an unsigned varint: seven bits in each byte, the lowest first. The top bit
-/// is set in all bytes but the last.
+/// Defines the reader of an unsigned varint. Each byte holds seven bits of the number, and the
+/// first byte holds the lowest bits. The top bit is set in all bytes except the last.
 ///
-/// Like that of postcard, it accepts redundant zero bytes at the end, and rejects bits that do not
-/// fit the type.
+/// As postcard does, the reader accepts redundant zero bytes at the end. It rejects bits that do
+/// not fit the type.
 macro_rules! varint {
     ($name:ident) => {
         /// Reads a varint of this width.
         #[inline]
         pub(super) fn $name(&mut self) -> Result<$name, DecodeError> {
-            // The maximum number of bytes, and the greatest last byte of that many.
+            // The maximum number of bytes of a varint, and the greatest last byte of a varint of
+            // that length.
             const BYTES: u32 = <$name>::BITS.div_ceil(7);
             const LAST: u8 = (1 << (<$name>::BITS % 7)) - 1;
             let mut value = 0;
@@ -50,7 +54,7 @@ impl<'de> Reader<'de> {
         Self { left: input.iter(), limit, budget: limit, failed: None }
     }
 
-    /// Counts memory that the value is about to take.
+    /// Counts memory that the decoder is about to allocate for the value.
     #[inline]
     pub(super) fn charge(&mut self, bytes: usize) -> Result<(), DecodeError> {
         match self.budget.checked_sub(bytes) {
@@ -87,23 +91,24 @@ impl<'de> Reader<'de> {
     varint!(u64);
     varint!(u128);
 
-    /// Reads a length, which must not exceed the number of remaining bytes.
+    /// Reads a length. The length must not exceed the number of remaining bytes.
     ///
-    /// So no length causes an allocation larger than the input. As a consequence, a sequence of
-    /// elements without bytes, such as `Vec<()>`, is rejected if it is longer than the remaining
-    /// input.
+    /// So no length in the input can cause an allocation larger than the input. The rule has a
+    /// consequence for sequences whose elements have no bytes, such as `Vec<()>`. The decoder
+    /// rejects such a sequence if its length exceeds the number of remaining bytes.
     #[inline]
     pub(super) fn length(&mut self) -> Result<usize, DecodeError> {
         let length = self.u64()?;
         let left = self.left();
-        // Compared as `u64`, so that a 32-bit machine reports a huge length correctly.
+        // The numbers are compared as `u64`. So the error contains the right length on a 32-bit
+        // machine, too.
         match usize::try_from(length) {
             Ok(length) if length <= left => Ok(length),
             _ => Err(DecodeError::LengthBeyondInput { length, left }),
         }
     }
 
-    /// Reads a length and as many bytes.
+    /// Reads a length, and then that number of bytes.
     #[inline]
     pub(super) fn bytes(&mut self) -> Result<&'de [u8], DecodeError> {
         let length = self.length()?;
@@ -112,13 +117,13 @@ impl<'de> Reader<'de> {
         Ok(bytes)
     }
 
-    /// Reads a string with its length.
+    /// Reads the length of a string and then the string.
     #[inline]
     pub(super) fn str(&mut self) -> Result<&'de str, DecodeError> {
         str::from_utf8(self.bytes()?).map_err(|_| DecodeError::InvalidUtf8)
     }
 
-    /// Reads a character: a string of a single character.
+    /// Reads a character. A character is encoded as a string of a single character.
     #[inline]
     pub(super) fn char(&mut self) -> Result<char, DecodeError> {
         let mut letters = str::from_utf8(self.bytes()?).map_err(|_| DecodeError::InvalidChar)?.chars();

@@ -1,4 +1,4 @@
-//! Encoding without an allocation for each message.
+//! Reuse of buffers. It avoids an allocation for each encoded message.
 
 use std::cell::Cell;
 
@@ -10,23 +10,23 @@ use super::{
     payload::{Payload, SHARE_FROM},
 };
 
-/// The maximum capacity of a buffer that is kept.
+/// The maximum capacity of a buffer that the thread keeps.
 const KEEP: usize = 64 * 1024;
-/// The maximum length of a message up to which its memory is reused.
+/// The maximum length of a message whose memory the thread reuses.
 const KEEP_LENT: usize = 2 * 1024 * 1024;
 
 thread_local! {
     static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
-    /// The last large message of this thread. Once it has been written to all connections, its
-    /// memory is reused. Fresh memory costs a page fault for every 4 KiB, which is more than all
-    /// copies of a message.
+    /// The last large message of this thread. After the message has been written to all
+    /// connections, the thread reuses its memory. Fresh memory costs a page fault for every 4 KiB.
+    /// These page faults cost more than all copies of a message.
     static LENT: Cell<Bytes> = const { Cell::new(Bytes::new()) };
 }
 
-/// Encodes `value` into a buffer of this thread and passes it to `use_it`.
+/// Encodes `value` into a buffer of this thread, and passes the encoded payload to `use_it`.
 ///
-/// No lock is held while the user's `Serialize` runs. If that calls this function, it gets an empty
-/// buffer.
+/// No lock is held while the user's `Serialize` runs. If the user's `Serialize` calls this function
+/// again, the inner call uses an empty buffer.
 ///
 /// # Errors
 ///
@@ -51,8 +51,8 @@ where
     Ok(result)
 }
 
-/// Reserves capacity for `more` bytes, in the memory of the last large message if that is free
-/// again.
+/// Reserves capacity for `more` bytes. If no connection uses the memory of the last large message
+/// any more, the function reuses that memory.
 #[cold]
 pub(super) fn grow(buffer: &mut Vec<u8>, more: usize) {
     let needed = buffer.len() + more;

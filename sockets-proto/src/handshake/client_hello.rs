@@ -13,7 +13,7 @@ use crate::{
     codec::{EncodeError, decode, encode},
 };
 
-/// The form of a client hello on the wire.
+/// The form in which a client hello is encoded on the wire.
 #[derive(Serialize, Deserialize)]
 struct Body {
     settings: Settings,
@@ -33,7 +33,8 @@ pub struct ClientHello {
 }
 
 impl ClientHello {
-    /// Encodes a client hello. `resumption` is `None` for a client without resumption.
+    /// Encodes a client hello. A client that does not support resumption passes `None` as
+    /// `resumption`.
     ///
     /// # Errors
     ///
@@ -52,8 +53,8 @@ impl ClientHello {
     ///
     /// # Errors
     ///
-    /// Returns a message for the client if the version differs, or if the message or its settings
-    /// are invalid.
+    /// Returns an error message for the client if the client uses another version. Also returns an
+    /// error message if the client hello or its settings are invalid.
     pub fn decode(envelope: &Envelope) -> Result<Self, String> {
         if envelope.version != VERSION {
             return Err(format!("version {} is not supported; use version {VERSION}", envelope.version));

@@ -1,4 +1,4 @@
-//! The envelope of both messages of the handshake.
+//! The envelope that contains each message of the handshake.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -10,25 +10,25 @@ pub const VERSION: u16 = 1;
 
 const MISSING: &str = "the first message does not begin with the magic bytes SKTS of this protocol";
 
-/// The outer form of a message of the handshake, which is the same in every version of the
+/// The outer form of each message of the handshake. The form is the same in every version of the
 /// protocol.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Envelope {
     magic: Magic,
-    /// The version of the sender.
+    /// The version of the protocol that the sender of the message uses.
     pub version: u16,
-    /// The message, in a form that depends on the version.
+    /// The message, encoded in a form that depends on the version.
     pub body: Vec<u8>,
 }
 
 impl Envelope {
-    /// Returns an envelope of this version.
+    /// Returns an envelope of the version that this crate implements.
     pub(super) fn new(body: Vec<u8>) -> Self {
         Self { magic: Magic, version: VERSION, body }
     }
 
-    /// Returns a probe, with which a client tests whether a server responds. A probe contains no
-    /// login.
+    /// Returns a probe. A client sends a probe to test whether a server responds. A probe contains
+    /// no login.
     pub fn probe() -> Self {
         Self::new(Vec::new())
     }
@@ -39,8 +39,9 @@ impl Envelope {
     }
 }
 
-/// The magic bytes. A message without them does not decode, and the error states the reason.
-/// Otherwise the bytes of another protocol would be decoded as a version and a body.
+/// The magic bytes. If a message begins with other bytes, the decoder rejects the message with an
+/// error that states this reason. Without the magic bytes, the receiver would decode another
+/// protocol's bytes as a version and a body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Magic;
 

@@ -1,7 +1,8 @@
-//! The handshake without I/O: the client hello, the server hello, and their encoding.
+//! The handshake without I/O. It consists of a client hello and a server hello.
 //!
-//! [`ClientHello`] is the first message of a connection and [`ServerHello`] the response to it.
-//! Both are the body of an [`Envelope`], which has the same form in every version of the protocol.
+//! [`ClientHello`] is the first message of a connection, and [`ServerHello`] is the response. Each
+//! message is encoded as the body of an [`Envelope`]. The envelope has the same form in every
+//! version of the protocol.
 
 mod client_hello;
 mod envelope;

@@ -1,4 +1,4 @@
-//! The settings and extensions that each peer announces.
+//! The settings and extensions that each peer announces in its hello.
 
 use std::time::Duration;
 
@@ -7,21 +7,23 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::extensions::{COMPRESSION, Extensions, KEEP_ALIVE, LZ4, RESUMPTION, RETRIES};
 use crate::{Settings, timeout::clamp};
 
-/// The settings that are announced to a peer.
+/// The settings that the local endpoint announces to its peer.
 #[derive(Clone, Copy, Debug)]
 pub struct LocalSettings {
     /// The limits of frames and calls.
     pub settings: Settings,
-    /// The time without a received frame after which the connection ends.
+    /// The idle timeout. If the local endpoint receives no frame for this time, it ends the
+    /// connection.
     pub idle_timeout: Duration,
-    /// `true` if compressed frames are accepted.
+    /// `true` if the local endpoint accepts compressed frames.
     pub supports_compression: bool,
-    /// The number of bytes of sent frames that are retained for retransmission.
+    /// The number of bytes of sent frames that the local endpoint retains for retransmission.
     pub retransmit_limit: u32,
 }
 
 impl LocalSettings {
-    /// Returns the extensions of a hello. `resumption` is `None` for a peer without resumption.
+    /// Returns the extensions of a hello. A peer that does not support resumption passes `None` as
+    /// `resumption`.
     pub(super) fn extensions(&self, resumption: Option<&impl Serialize>) -> Extensions {
         let mut extensions = Extensions::default();
         let millis = u64::try_from(self.idle_timeout.as_millis()).unwrap_or(u64::MAX);
@@ -45,14 +47,15 @@ pub struct PeerSettings {
     pub idle_timeout: Option<Duration>,
     /// `true` if the peer accepts compressed frames.
     pub supports_compression: bool,
-    /// The number of bytes of sent frames that the peer retains, or `None` without resumption.
+    /// The number of bytes of sent frames that the peer retains. The field is `None` if the peer
+    /// does not support resumption.
     pub retransmit_limit: Option<u32>,
-    /// `true` if the peer is a client that supports refusals after which it tries again.
+    /// `true` if the peer is a client that supports refusals after which the client may try again.
     pub retries: bool,
 }
 
 impl PeerSettings {
-    /// Decodes the settings of a hello, and its parameter of resumption.
+    /// Decodes the settings of a hello, and the parameters of resumption that the hello contains.
     pub(super) fn decode<T: DeserializeOwned>(
         settings: Settings,
         extensions: &Extensions,

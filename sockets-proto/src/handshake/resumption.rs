@@ -1,15 +1,15 @@
-//! The parameters of resumption in both hellos.
+//! The parameters of resumption that both hellos contain.
 
 use serde::{Deserialize, Serialize};
 
 use crate::Token;
 
-/// The session that a client with resumption asks for.
+/// The session that a client asks for, if the client supports resumption.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Resumption {
-    /// A new session that can be resumed.
+    /// A new session that the client can resume later.
     New,
-    /// A session to resume.
+    /// An existing session, which the client wants to resume.
     Resume(ResumeRequest),
 }
 
@@ -20,19 +20,19 @@ pub struct ResumeRequest {
     pub token: Token,
     /// The position up to which the client has received everything.
     pub received: u64,
-    /// The position from which on the client retains its sent frames.
+    /// The position from which on the client retains the frames that it sent.
     pub first_retained: u64,
-    /// The number of the attempt, greater than in each earlier request for the session. Requests
-    /// may arrive out of order.
+    /// The number of the attempt. Requests may arrive out of order, so each request has a greater
+    /// number than all earlier requests for the session.
     pub attempt: u64,
 }
 
-/// A server's response to a client with resumption.
+/// A server's response to a client that supports resumption.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ResumeGrant {
-    /// The position up to which the server has received everything, or `None` if the session is
-    /// new.
+    /// The position up to which the server has received all bytes. The field is `None` if the
+    /// session is new.
     pub received: Option<u64>,
-    /// The token for the next resumption.
+    /// The token with which the client can resume the session the next time.
     pub token: Token,
 }

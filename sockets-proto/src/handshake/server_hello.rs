@@ -19,14 +19,14 @@ use crate::{
 /// The maximum length of a server hello in bytes, including its envelope.
 pub const MAX_SERVER_HELLO: usize = 64 * 1024;
 
-/// The form of a server hello on the wire.
+/// The form in which a server hello is encoded on the wire.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Body {
     Accepted(Settings, Extensions),
     Refused(String),
     Malformed(String),
-    /// The message, and the delay in milliseconds. It is sent only to a client with the extension
-    /// *retries*.
+    /// A refusal with a message and a delay in milliseconds. The server sends this refusal only to
+    /// a client with the extension *retries*.
     Retry(String, u64),
     Available,
 }
@@ -35,16 +35,16 @@ enum Body {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerHello(Body);
 
-/// The acceptance of a client.
+/// A server hello that accepts the client.
 #[derive(Clone, Debug)]
 pub struct Accepted {
     /// The settings of the server.
     pub peer: PeerSettings,
-    /// The response to a client with resumption.
+    /// The server's response to a client that supports resumption.
     pub granted: Option<ResumeGrant>,
 }
 
-/// The reason for which a server hello does not accept a client.
+/// The reason for which a client cannot use the server after a server hello.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HelloError {
     /// The server uses another version of the protocol.
@@ -58,14 +58,15 @@ pub enum HelloError {
     Retry {
         /// The message for the user.
         message: String,
-        /// The time before which the client must not try again, of at most seven days.
+        /// The minimum delay before the client may try again. The delay is at most seven days.
         after: Duration,
     },
-    /// The server rejected the client hello as malformed, with this description of the error.
+    /// The server rejected the client hello as malformed. This text contains a description of the
+    /// error.
     Malformed(String),
-    /// The server responded to a probe, which was not sent.
+    /// The server responded to a probe, although the client sent no probe.
     UnexpectedProbeResponse,
-    /// The server hello or its settings are invalid, with this description of the error.
+    /// The server hello or its settings are invalid. This text contains a description of the error.
     Invalid(String),
 }
 
@@ -76,14 +77,17 @@ impl From<DecodeError> for HelloError {
 }
 
 impl ServerHello {
-    /// Returns the acceptance of a client. `granted` is `None` for a client without resumption.
+    /// Returns a server hello that accepts a client. The server passes `None` as `granted` if the
+    /// client does not support resumption.
     pub fn accept(local: &LocalSettings, granted: Option<&ResumeGrant>) -> Self {
         Self(Body::Accepted(local.settings, local.extensions(granted)))
     }
 
-    /// Returns a refusal. The client may try again after `retry_after`, unless that is `None`.
+    /// Returns a refusal. If `retry_after` is a duration, the client may try again after that time.
+    /// Otherwise the refusal is final.
     ///
-    /// `retries` states that the client has the extension *retries*. Without it, the refusal is final.
+    /// The server sets `retries` if the client sent the extension *retries*. Without this
+    /// extension, the refusal is always final.
     pub fn refuse(message: String, retry_after: Option<Duration>, retries: bool) -> Self {
         Self(match retry_after.filter(|_| retries) {
             Some(delay) => Body::Retry(message, u64::try_from(delay.as_millis()).unwrap_or(u64::MAX)),
@@ -91,7 +95,8 @@ impl ServerHello {
         })
     }
 
-    /// Returns the rejection of an invalid client hello, with a description of the error.
+    /// Returns a server hello that rejects an invalid client hello. The message describes the
+    /// error.
     pub fn malformed(message: String) -> Self {
         Self(Body::Malformed(message))
     }
@@ -110,8 +115,8 @@ impl ServerHello {
         encode(&self.0).map(Envelope::new)
     }
 
-    /// Returns `true` if the message is the response to a probe. Servers without probes respond
-    /// otherwise.
+    /// Returns `true` if the message is the response to a probe. A server that does not support
+    /// probes sends another message.
     pub fn is_available(envelope: &Envelope) -> bool {
         envelope.version == VERSION && matches!(decode(&envelope.body), Ok(Body::Available))
     }
@@ -120,7 +125,7 @@ impl ServerHello {
     ///
     /// # Errors
     ///
-    /// Returns the reason for which the client is not accepted.
+    /// Returns the reason for which the server does not accept the client.
     pub fn decode(envelope: &Envelope) -> Result<Accepted, HelloError> {
         if envelope.version != VERSION {
             return Err(HelloError::Version { server: envelope.version });

@@ -43,7 +43,7 @@ fn envelope(version: u16, body: Vec<u8>) -> Envelope {
     envelope
 }
 
-/// Encodes and decodes an envelope, as on a connection.
+/// Encodes an envelope and decodes the bytes, as two peers do on a connection.
 fn transfer(envelope: &Envelope) -> Envelope {
     decode(&encode(envelope).unwrap()).unwrap()
 }
@@ -56,7 +56,7 @@ fn accepted() -> Envelope {
     ServerHello::accept(&default(), None).encode().unwrap()
 }
 
-/// Encodes an accepting server hello with this list of extensions.
+/// Encodes a server hello that accepts a client and contains these extensions.
 fn accepted_with(extensions: &[(u32, Vec<u8>)]) -> Envelope {
     let body = encode(&(0_u8, default().settings, extensions)).unwrap();
     envelope(VERSION, body)
@@ -120,7 +120,7 @@ proptest! {
     }
 }
 
-/// The bytes of section 17.1 of PROTOCOL.md.
+/// Compares with the bytes in section 17.1 of PROTOCOL.md.
 #[test]
 fn client_hello_has_documented_bytes() {
     let envelope = ClientHello::encode(&default(), b"\x03ada".to_vec(), None::<&Resumption>).unwrap();

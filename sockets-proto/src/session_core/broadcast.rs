@@ -1,8 +1,9 @@
-//! Emits to audiences. If a member's queue is full, the method's overflow policy applies.
+//! Emits to audiences. If a member's queue is full, the session applies the method's overflow
+//! policy.
 //!
-//! The send buffer holds at most half of the queue's limit of evictable emits, since they cannot be
-//! dropped from there. Further evictable emits, and all messages after them, wait in the queue of
-//! pending messages.
+//! The session cannot drop emits from the send buffer. So evictable emits fill the send buffer only
+//! up to half of the queue's limit. Further evictable emits wait in the queue of pending messages,
+//! and so do all messages after them.
 
 use std::time::Instant;
 
@@ -16,7 +17,7 @@ use crate::{
 };
 
 impl<C, H: Clone> SessionCore<C, H> {
-    /// Queues an emit of the method `key`.
+    /// Queues an emit of the method with the key `key`.
     pub fn broadcast(
         &mut self,
         now: Instant,
@@ -48,8 +49,8 @@ impl<C, H: Clone> SessionCore<C, H> {
         SendOutcome::Pending
     }
 
-    /// Drops pending messages as the method's policy requires for a new message. Returns `true` if
-    /// the new message can be queued then.
+    /// Drops pending messages as the method's overflow policy requires for a new message. Returns
+    /// `true` if the queue has capacity for the new message afterwards.
     fn evict_for(&mut self, now: Instant, key: u64, overflow: Overflow) -> bool {
         if !overflow.is_evictable() {
             return false;
@@ -58,18 +59,19 @@ impl<C, H: Clone> SessionCore<C, H> {
         while (overflow == Overflow::Latest || !self.has_capacity()) && self.pending.drop_oldest(key) {
             self.dropped += 1;
         }
-        // `Latest` keeps at most one message of each method, so it is accepted even beyond the
-        // limit.
+        // The policy `Latest` keeps at most one message of each method. So the queue accepts that
+        // message even beyond the limit.
         let has_capacity = overflow == Overflow::Latest || self.has_capacity();
         if self.dropped > before {
-            // Messages after the dropped ones may be able to be sent now.
+            // The dropped messages may have blocked later messages. The session sends those now, if
+            // the window permits.
             self.flush_pending(now);
         }
         has_capacity
     }
 
-    /// Queues several emits of the same method at once. `joined` contains them with their prefixes.
-    /// Returns `false`, and queues nothing, if they do not all fit.
+    /// Queues several emits of the same method together. `joined` contains the emits with their
+    /// prefixes. If the emits do not all fit, the method queues nothing and returns `false`.
     pub fn broadcast_all(&mut self, joined: &Bytes, count: usize, largest: usize, overflow: Overflow) -> bool {
         let length = joined.len() - count * PREFIX;
         let limit = if overflow.is_evictable() { self.queue_limit / 2 } else { self.queue_limit };

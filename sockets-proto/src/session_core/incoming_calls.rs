@@ -1,4 +1,4 @@
-//! Calls by the peer, from their receipt to their end.
+//! Calls that the peer makes, from their receipt to their end.
 
 use std::time::Instant;
 
@@ -12,7 +12,7 @@ use crate::{
     send_buffer::whole_frame,
 };
 
-/// The result of a received request.
+/// The result of a received request, which the session sends to the peer.
 #[derive(Clone, Copy, Debug)]
 pub enum Response<'a> {
     /// The encoded reply.
@@ -22,7 +22,7 @@ pub enum Response<'a> {
 }
 
 impl<C, H: Clone> SessionCore<C, H> {
-    /// Replies to a request, and returns its share of the window.
+    /// Replies to a request, and releases the share of the window that the request used.
     pub fn respond(&mut self, now: Instant, id: CallId, permit: WindowPermit, outcome: &Response<'_>) {
         if permit.epoch != self.epoch {
             return;
@@ -44,8 +44,9 @@ impl<C, H: Clone> SessionCore<C, H> {
         }
         self.remove_handler(HandlerId::Request(id));
         self.recv_window.release_request(permit.length);
-        // Messages of the handler arrive before the reply. Messages that were pending before the
-        // call do not delay the reply: they may be waiting for it.
+        // The messages that the handler sent have to arrive before the reply. Messages that were
+        // pending before the call do not delay the reply, since they may themselves be waiting for
+        // the reply.
         if self.pending.has_calls_since(permit.received_at) {
             self.push_pending(now, whole_frame(header, &payload), PendingKind::Response);
         } else {
@@ -61,13 +62,14 @@ impl<C, H: Clone> SessionCore<C, H> {
         }
     }
 
-    /// Returns an id for a further handler of an emit that has several listeners.
+    /// Returns an id for another handler of the same emit. An emit has several handlers if several
+    /// listeners subscribe to it.
     pub fn next_handler_id(&mut self) -> HandlerId {
         self.emits_started += 1;
         HandlerId::Emit(self.emits_started)
     }
 
-    /// Ends the handler of an emit, and returns its share of the window.
+    /// Ends the handler of an emit, and releases the share of the window that the emit used.
     pub fn end_emit(&mut self, handler_id: HandlerId, permit: WindowPermit) {
         self.remove_handler(handler_id);
         if permit.epoch != self.epoch {
@@ -79,24 +81,25 @@ impl<C, H: Clone> SessionCore<C, H> {
         }
     }
 
-    /// Stores a suspended handler.
+    /// Stores a handler that has been suspended, so that the peer can cancel it.
     pub fn insert_handler(&mut self, handler_id: HandlerId, handler: H) {
         self.handlers.insert(handler_id, handler);
     }
 
     /// Removes a handler that has ended.
     pub fn remove_handler(&mut self, handler_id: HandlerId) {
-        // Most handlers never suspend. This saves the hash of the id.
+        // Most handlers never suspend, so the table is often empty. The check avoids the hash of
+        // the id then.
         if !self.handlers.is_empty() {
             self.handlers.remove(&handler_id);
         }
     }
 
-    /// Checks that the id of a request is not in flight, so that the call may start.
+    /// Checks that no request with this id is in flight. The driver may start the call only then.
     ///
     /// # Errors
     ///
-    /// Returns a protocol error if a request is in flight under this id.
+    /// Returns a protocol error if another request with this id is already in flight.
     pub fn check_id(&self, handler_id: HandlerId) -> Result<(), ProtocolError> {
         let taken = !self.handlers.is_empty() && self.handlers.contains_key(&handler_id);
         if taken { Err(ProtocolError::DuplicateId) } else { Ok(()) }

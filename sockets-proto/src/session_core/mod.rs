@@ -1,4 +1,5 @@
-//! The state of a session: calls in flight, pending messages, and bytes to send.
+//! The state of a session. It consists of the calls in flight, the pending messages and the bytes
+//! to send.
 
 mod broadcast;
 mod incoming_calls;
@@ -51,8 +52,8 @@ impl fmt::Display for Role {
 
 /// The protocol's state for a session.
 ///
-/// `C` is a caller that waits for a result, and `H` a running handler that can be cancelled. The
-/// core stores both for the driver and does not use them.
+/// `C` is the type of a caller that waits for a result. `H` is the type of a running handler that
+/// can be cancelled. The core only stores these values for the driver and never uses them.
 #[expect(clippy::struct_excessive_bools, reason = "they are independent of each other")]
 pub struct SessionCore<C, H> {
     send_buffer: SendBuffer,
@@ -62,39 +63,42 @@ pub struct SessionCore<C, H> {
     calls: Calls<C>,
     handlers: HashMap<HandlerId, H>,
     emits_started: u64,
-    /// The time since which no pending message has been sent.
+    /// The time at which the queue of pending messages last made progress or began to wait. The
+    /// field is `None` if the queue is empty.
     stalled: Option<Instant>,
-    /// The number of emits to audiences that were dropped because the queue was full.
+    /// The number of emits to audiences that the session dropped because the queue was full.
     dropped: u64,
     /// The longest frame that the peer accepts, in bytes.
     max_frame: usize,
-    /// The limits of pending requests, and of queued bytes.
+    /// The limit of the number of pending requests, and the limit of the number of queued bytes.
     max_pending_requests: usize,
     queue_limit: usize,
     /// The server has finished its `connected` hook.
     peer_is_ready: bool,
-    /// The server has refused the session before it was ready, and has started none of its calls.
+    /// The server has refused the session before the server was ready. It has not started any call
+    /// of the session.
     is_refused: bool,
     /// The server accepts no new calls.
     peer_is_going_away: bool,
-    /// The client has received the go-away.
+    /// The client has received the go-away and makes no more calls.
     peer_is_drained: bool,
     role: Role,
-    /// `None` until the session is on a connection.
+    /// The state of keep-alive. The field is `None` until the session is on a connection.
     keep_alive: Option<KeepAlive>,
-    /// `None` if the session cannot be resumed.
+    /// The state for retransmission. The field is `None` if the session cannot be resumed.
     retransmit: Option<Box<RetransmitState>>,
-    /// A heartbeat has to be sent, unless another frame is.
+    /// The session has to send a heartbeat, unless it sends another frame.
     heartbeat_due: bool,
     /// The session has no connection.
     is_detached: bool,
-    /// The number of resets. Calls of an earlier epoch receive no reply.
+    /// The number of resets of the session. A call that arrived in an earlier epoch receives no
+    /// reply.
     epoch: u32,
 }
 
 impl<C, H: Clone> SessionCore<C, H> {
-    /// Creates the session of peers with these settings. `queue_limit` is the number of bytes that
-    /// may wait locally.
+    /// Creates the state of a session between two peers with these settings. At most about
+    /// `queue_limit` bytes may wait locally.
     pub fn new(role: Role, local: Settings, peer: Settings, queue_limit: usize) -> Self {
         let window = local.window.min(peer.window);
         Self {
@@ -128,13 +132,14 @@ impl<C, H: Clone> SessionCore<C, H> {
         self.keep_alive = Some(keep_alive);
     }
 
-    /// Queues a frame that needs no window. The text is truncated to the peer's frame limit.
+    /// Queues a frame that needs no window. If the frame exceeds the peer's frame limit, the text
+    /// is truncated.
     pub fn send_control(&mut self, frame: Frame, text: &str) {
         let text = truncate(text, self.max_frame.saturating_sub(HEADER_MAX));
         self.send_buffer.push(frame.header(), &Payload::Copied(text.as_bytes()));
     }
 
-    /// Queues an announcement, in frames that the peer accepts.
+    /// Queues an announcement. The announcement is divided into frames that the peer accepts.
     pub fn announce(&mut self, announcement: &Announcement) {
         self.send_buffer.push_exact(announcement.frames(self.max_frame));
     }
@@ -173,7 +178,8 @@ impl<C, H: Clone> SessionCore<C, H> {
                 let text = text_of(&frame);
                 self.complete_call(now, id, CallResult::Failure { code, text })
             }
-            // The handler stays in the table until it has ended, since its id is in use until then.
+            // The handler stays in the table until it has ended, because the id of the request is
+            // in use until then.
             Frame::Cancel { id } => match self.handlers.get(&HandlerId::Request(id)) {
                 Some(handler) => Event::Cancelled(handler.clone()),
                 None => Event::Revoked(id),
@@ -219,8 +225,8 @@ impl<C, H: Clone> SessionCore<C, H> {
         Ok(WindowPermit { length, received_at: self.pending.position(), epoch: self.epoch })
     }
 
-    /// Checks that the peer's role may send the frame now. Frames that are sent once could
-    /// otherwise be repeated without limit.
+    /// Checks that the peer's role permits this frame now. Some frames may be sent only once, and a
+    /// peer could otherwise repeat such frames without limit.
     fn check_expected(&self, header: Frame) -> Result<(), ProtocolError> {
         let legal = match header {
             Frame::Ready => self.role == Role::Client && !self.peer_is_ready,
@@ -241,7 +247,7 @@ impl<C, H: Clone> SessionCore<C, H> {
         if legal { Ok(()) } else { Err(ProtocolError::Unexpected(header.kind())) }
     }
 
-    /// Queues a frame after all pending messages.
+    /// Queues a frame that must follow all pending messages.
     fn send_control_after_pending(&mut self, now: Instant, frame: Frame) {
         if self.pending.is_empty() {
             self.send_control(frame, "");
@@ -257,15 +263,16 @@ impl<C, H: Clone> SessionCore<C, H> {
         consumer.map_or(Event::Handled, |consumer| Event::Completed { consumer, result })
     }
 
-    /// Drops bytes that have not been sent, and bytes that are retained for another connection.
+    /// Drops the bytes that have not been sent, and the sent bytes that the session retains for
+    /// another connection.
     pub fn discard(&mut self) {
         self.retransmit = None;
         self.send_buffer = SendBuffer::default();
         self.pending = PendingQueue::default();
     }
 
-    /// Ends the session. Returns the waiting callers with their results, and the handlers to
-    /// cancel.
+    /// Ends the session. Returns the waiting callers with their results. Also returns the handlers
+    /// that the driver has to cancel.
     pub fn close(&mut self) -> (Vec<(C, CallResult)>, Vec<H>) {
         let calls = self.calls.drain();
         let calls = self.unless_refused(calls);
@@ -274,7 +281,8 @@ impl<C, H: Clone> SessionCore<C, H> {
         (ended.collect(), self.take_handlers())
     }
 
-    /// A server that refuses a session has started none of its calls, so they count as not sent.
+    /// Marks all calls as not sent if the server has refused the session. Such a server has started
+    /// none of the calls.
     fn unless_refused(&self, mut calls: Vec<(C, CallId, bool)>) -> Vec<(C, CallId, bool)> {
         for (_, _, sent) in &mut calls {
             *sent &= !self.is_refused;
@@ -282,29 +290,29 @@ impl<C, H: Clone> SessionCore<C, H> {
         calls
     }
 
-    /// Takes the running handlers, which have to be cancelled.
+    /// Takes all running handlers. The driver has to cancel them.
     fn take_handlers(&mut self) -> Vec<H> {
         std::mem::take(&mut self.handlers).into_values().collect()
     }
 
-    /// Returns `true` if this is the server's end.
+    /// Returns `true` if the local endpoint is the server.
     pub fn is_server(&self) -> bool {
         self.role == Role::Server
     }
 
-    /// Returns the frames to send.
+    /// Returns the buffer of frames that the driver has to send.
     pub fn send_buffer(&mut self) -> &mut SendBuffer {
         &mut self.send_buffer
     }
 
-    /// Returns the number of bytes that wait for the connection or for the window.
+    /// Returns the number of bytes that wait for the connection or for capacity of the window.
     pub fn queued(&self) -> usize {
         self.send_buffer.len() + self.pending.bytes()
     }
 
-    /// Returns the bytes that count against the queue's limit: the queue, and the bytes that the
-    /// retransmit buffer holds beyond its own limit. Otherwise a peer that resumes repeatedly
-    /// without reading would make both grow.
+    /// Returns the number of bytes that count against the queue's limit. They are the bytes in the
+    /// queue, and the bytes that the retransmit buffer holds beyond its own limit. Without the
+    /// second part, a peer that resumes repeatedly without reading would make both grow.
     fn backlog(&self) -> usize {
         self.queued() + self.excess()
     }
@@ -313,27 +321,30 @@ impl<C, H: Clone> SessionCore<C, H> {
         self.retransmit.as_ref().map_or(0, |retransmit| retransmit.excess())
     }
 
-    /// Returns `true` if the queue is below its limit. It then accepts another message of any size.
+    /// Returns `true` if the queue is below its limit. In this state the queue accepts another
+    /// message of any size.
     pub fn has_capacity(&self) -> bool {
         self.backlog() < self.queue_limit
     }
 
-    /// Returns the number of bytes that may wait to be sent.
+    /// Returns the limit of the number of bytes that may wait before they are sent.
     pub fn queue_limit(&self) -> usize {
         self.queue_limit
     }
 
-    /// Returns the number of emits to audiences that were dropped because the queue was full.
+    /// Returns the number of emits to audiences that the session dropped because the queue was
+    /// full.
     pub fn dropped(&self) -> u64 {
         self.dropped
     }
 
-    /// Returns `true` if the peer has to read before the session may process more calls.
+    /// Returns `true` if the session must not process more calls until the peer has read some
+    /// frames.
     pub fn is_full(&self) -> bool {
         self.send_buffer.len() + self.pending.responses().bytes + self.excess() >= self.queue_limit
     }
 
-    /// Returns the number of requests without a reply.
+    /// Returns the number of local requests that have no reply yet.
     pub fn calls_in_flight(&self) -> usize {
         self.calls.len()
     }
@@ -359,7 +370,7 @@ impl<C, H: Clone> SessionCore<C, H> {
     }
 }
 
-/// The maximum length of a peer's text that is kept, in bytes.
+/// The maximum length in bytes of a peer's text. The session drops the rest of a longer text.
 const TEXT_MAX: usize = 64 * 1024;
 
 /// Returns the text of a failure or a close frame.

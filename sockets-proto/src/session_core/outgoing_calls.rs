@@ -1,4 +1,4 @@
-//! Requests and emits that are made locally.
+//! Requests and emits that local callers make.
 
 use std::time::{Duration, Instant};
 
@@ -18,16 +18,16 @@ use crate::{
 pub enum SendOutcome {
     /// The message is in the send buffer.
     Sent,
-    /// The message waits for the window, in order.
+    /// The message waits in order until the window has capacity.
     Pending,
-    /// The queue or the window has no capacity now.
+    /// The queue or the window has no capacity now. The message was not accepted.
     Full,
     /// The peer does not accept a frame of this size.
     TooLarge {
         /// The longest frame that the peer accepts, in bytes.
         limit: usize,
     },
-    /// The queue or the window has no capacity, and the message was dropped.
+    /// The queue or the window has no capacity, and the session dropped the message.
     Dropped,
     /// The peer is going away and accepts no new calls.
     ShuttingDown,
@@ -36,18 +36,18 @@ pub enum SendOutcome {
 /// The origin of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallOrigin {
-    /// A handler of this or of another session.
+    /// A handler of this session or of another session.
     Handler,
     /// Code outside of handlers.
     Other,
 }
 
 impl<C, H: Clone> SessionCore<C, H> {
-    /// Sends a request, or queues it as pending.
+    /// Sends a request. If the request has to wait, the session queues it as pending.
     ///
     /// # Errors
     ///
-    /// Returns the reason for which the request was not accepted.
+    /// Returns the reason for which the session did not accept the request.
     pub fn request(
         &mut self,
         now: Instant,
@@ -80,12 +80,13 @@ impl<C, H: Clone> SessionCore<C, H> {
         Ok(id)
     }
 
-    /// Sends a member's copy of a request to an audience, which
-    /// [`shared_request`](crate::shared_request) encoded, or queues it as pending.
+    /// Sends a request to the session's peer, which is a member of an audience.
+    /// [`shared_request`](crate::shared_request) encoded the request once for all members. If the
+    /// request has to wait, the session queues it as pending.
     ///
     /// # Errors
     ///
-    /// Returns the reason for which the request was not accepted, and the consumer.
+    /// Returns the reason for which the session did not accept the request, and the consumer.
     pub fn request_shared(
         &mut self,
         now: Instant,
@@ -114,15 +115,15 @@ impl<C, H: Clone> SessionCore<C, H> {
         Ok(())
     }
 
-    /// Returns `true` if a message of this length can be sent at once. Without a connection, all
-    /// messages wait, so calls that end before a reconnection are never sent.
+    /// Returns `true` if the session can send a message of this length immediately. Without a
+    /// connection, all messages wait. So a call that ends before a reconnection is never sent.
     pub(super) fn can_send(&self, length: usize) -> bool {
         !self.is_detached && self.pending.is_empty() && self.send_window.can_send(length)
     }
 
     fn admit_request(&self, length: usize, payload: usize) -> Result<SendOutcome, SendOutcome> {
-        // Checked with the longest header, since the length of the id differs between members of an
-        // audience.
+        // The length of the id differs between the members of an audience. The check uses the
+        // longest header, so that its result is the same for all members.
         if HEADER_MAX + payload > self.max_frame {
             return Err(SendOutcome::TooLarge { limit: self.max_frame });
         }
@@ -130,8 +131,8 @@ impl<C, H: Clone> SessionCore<C, H> {
             return Err(SendOutcome::ShuttingDown);
         }
         // A reply returns capacity of the window. A peer that guesses ids could reply to requests
-        // that have not been written, and so fill the buffer without limit. Other peers do not
-        // reach this bound.
+        // that the driver has not written yet. By this means, the peer could fill the send buffer
+        // without limit. Honest peers do not reach this bound.
         let most = self.queue_limit.saturating_add(self.send_window.size_bytes()).saturating_mul(2);
         if self.send_buffer.len() > most.saturating_add(self.max_frame) {
             return Err(SendOutcome::Full);
@@ -147,13 +148,14 @@ impl<C, H: Clone> SessionCore<C, H> {
         }
     }
 
-    /// Sends an emit, or queues it after other pending messages. Returns `Full` if there is no
-    /// capacity. `now` is called only if the emit becomes pending.
+    /// Sends an emit, or queues the emit after other pending messages. Returns `Full` if there is
+    /// no capacity. The method calls `now` only if the emit becomes pending.
     ///
-    /// An emit that lacks only window is not queued, since its sender can wait. There are two
-    /// exceptions. A handler does not wait, because the peer's handler may wait for it in turn. And
-    /// if other messages are pending, the emit is queued after them, or later calls would always be
-    /// sent before it.
+    /// If an emit lacks only capacity of the window, the session does not queue the emit, since its
+    /// sender can wait. There are two exceptions. First, a handler does not wait, because a handler
+    /// of the peer may be waiting for that handler. Second, if other messages are pending, the
+    /// session queues the emit after them. Otherwise later calls would always be sent before the
+    /// emit.
     pub fn emit(
         &mut self,
         now: impl FnOnce() -> Instant,

@@ -1,4 +1,4 @@
-//! Messages that wait for the window, and the timers that limit the wait.
+//! Messages that wait for capacity of the window, and the timers that limit this wait.
 
 use std::time::{Duration, Instant};
 
@@ -13,17 +13,20 @@ use crate::{
     send_buffer::SendBuffer,
 };
 
-/// The time without progress of the queue after which pending calls of handlers fail. In a cycle of
-/// nested calls, both peers wait for each other.
+/// The timeout of pending calls of handlers. If the queue makes no progress for this time, these
+/// calls fail. Without the timeout, both peers would wait for each other in a cycle of nested
+/// calls.
 const NESTED_CALL_TIMEOUT: Duration = Duration::from_secs(1);
-/// The time without progress after which replies overtake the messages of their handlers. Such a
-/// message may wait for a handler that waits for the reply. It is the longer time, because
-/// overtaking breaks a guaranteed order, and a slow handler cannot be distinguished from a cycle.
+/// The timeout of replies that wait for earlier messages of their handlers. If the queue makes no
+/// progress for this time, the replies overtake these messages. Such a message may wait for another
+/// handler, and that handler may wait for the reply. This timeout is longer than
+/// [`NESTED_CALL_TIMEOUT`], because overtaking breaks a guaranteed order. The session cannot
+/// distinguish a slow handler from a cycle.
 const RESPONSE_OVERTAKE_DELAY: Duration = Duration::from_secs(5);
 
 impl<C, H: Clone> SessionCore<C, H> {
     pub(super) fn push_pending(&mut self, now: Instant, frame: Bytes, kind: PendingKind) {
-        // The first message that may be part of a cycle restarts the clock.
+        // The first pending message that may be part of a cycle restarts the time without progress.
         let first = match kind {
             PendingKind::Emit | PendingKind::Evictable { .. } | PendingKind::Last => false,
             PendingKind::Request { nested, .. } => nested && self.pending.nested() == 0,
@@ -60,8 +63,8 @@ impl<C, H: Clone> SessionCore<C, H> {
         }
     }
 
-    /// Returns the time at which [`handle_timeout`](Self::handle_timeout) has work. It may be too
-    /// early, but never too late.
+    /// Returns the time at which the driver has to call [`handle_timeout`](Self::handle_timeout).
+    /// The time may be too early, but is never too late.
     pub fn next_timeout(&self) -> Option<Instant> {
         let keep_alive_timeout = self.keep_alive.as_ref().and_then(KeepAlive::next_timeout);
         [self.calls.next_deadline(), self.nested_deadline(), self.response_overtake_deadline(), keep_alive_timeout]
@@ -75,7 +78,7 @@ impl<C, H: Clone> SessionCore<C, H> {
         self.stalled.filter(|_| self.pending.nested() > 0 && !self.is_detached).map(|since| since + NESTED_CALL_TIMEOUT)
     }
 
-    /// Returns the time at which pending replies overtake.
+    /// Returns the time at which pending replies overtake other messages.
     fn response_overtake_deadline(&self) -> Option<Instant> {
         self.stalled
             .filter(|_| self.pending.responses().messages > 0 && !self.is_detached)
@@ -89,24 +92,25 @@ impl<C, H: Clone> SessionCore<C, H> {
         }
     }
 
-    /// Returns `true` if messages may wait for capacity of the send buffer.
-    /// [`on_writable`](Self::on_writable) sends them.
+    /// Returns `true` if messages may be waiting for capacity of the send buffer.
+    /// [`on_writable`](Self::on_writable) sends these messages.
     pub fn has_evictable(&self) -> bool {
         self.pending.has_evictable()
     }
 
-    /// Queues messages that waited for capacity of the send buffer, or for a connection.
+    /// Moves messages to the send buffer that waited for its capacity or for a connection.
     pub fn on_writable(&mut self, now: Instant) {
         self.flush_pending(now);
     }
 
-    /// Returns `true` if the idle timeout has passed. `input_drained` states that all received
-    /// bytes have been processed.
+    /// Returns `true` if the idle timeout has passed. The caller sets `input_drained` if it has
+    /// processed all received bytes.
     pub fn poll_idle_timeout(&mut self, now: Instant, input_drained: bool) -> bool {
         self.keep_alive.as_mut().is_some_and(|keep_alive| keep_alive.poll_idle_timeout(now, input_drained))
     }
 
-    /// Releases unused memory after an interval without sent frames.
+    /// Releases unused memory. The session calls this method after an interval in which it sent no
+    /// frame.
     fn shrink(&mut self) {
         if let Some(retransmit) = &mut self.retransmit {
             retransmit.shrink();
@@ -119,7 +123,7 @@ impl<C, H: Clone> SessionCore<C, H> {
         self.handlers.shrink_to_fit();
     }
 
-    /// Ends overdue calls, breaks cycles of waiting calls, and schedules a heartbeat.
+    /// Ends overdue calls, ends cycles of waiting calls, and schedules a heartbeat if it is due.
     pub fn handle_timeout(&mut self, now: Instant) -> Vec<(C, CallResult)> {
         let mut ended = Vec::new();
         if let Some(is_quiet) = self.keep_alive.as_mut().and_then(|keep_alive| keep_alive.poll_heartbeat(now)) {
@@ -131,8 +135,8 @@ impl<C, H: Clone> SessionCore<C, H> {
         for id in self.calls.overdue(now) {
             let Some((consumer, sent)) = self.calls.expire(id) else { continue };
             if sent {
-                // The peer's deadline is later than the local deadline, by the time that the call
-                // was pending and in transit.
+                // The peer's deadline is later than the local deadline. The difference is the time
+                // for which the call was pending and in transit. So the peer needs a `Cancel`.
                 self.send_buffer.push_header_only(Frame::Cancel { id });
             } else {
                 self.pending.remove(id);

@@ -1,4 +1,4 @@
-//! A session that survives the loss of its connection.
+//! Resumption. A session that can be resumed survives the loss of its connection.
 
 use std::{collections::HashSet, mem, time::Instant};
 
@@ -18,7 +18,7 @@ use crate::{
     window::{RecvWindow, SendWindow},
 };
 
-/// An emit that is not retained.
+/// An emit that the session sends immediately or drops, and does not retain.
 pub enum VolatileEmit<'a> {
     /// An emit of the method with this key.
     Own(u64, &'a Payload<'a>),
@@ -35,41 +35,42 @@ impl VolatileEmit<'_> {
     }
 }
 
-/// The estimated memory of a handler besides its call's frame, in bytes: its task, its timer and
-/// its future.
+/// The estimated memory of a handler in bytes, without the call's frame. The estimate covers the
+/// handler's task, timer and future.
 const HANDLER_OVERHEAD: usize = 2048;
 
 impl<C, H: Clone> SessionCore<C, H> {
-    /// Enables resumption. Sent frames are retained until they are acknowledged, up to `limit`
-    /// bytes. Received bytes are acknowledged to a peer that retains `peer_limit` bytes.
+    /// Enables resumption. The session retains at most about `limit` bytes of sent frames until the
+    /// peer acknowledges them. The session acknowledges received bytes in time for a peer that
+    /// retains `peer_limit` bytes.
     pub fn enable_resumption(&mut self, limit: usize, peer_limit: usize) {
         self.retransmit = Some(Box::new(RetransmitState::new(limit, peer_limit)));
     }
 
-    /// Excludes the first bytes of the send buffer from the session.
+    /// Excludes the first `before` bytes of the send buffer from the positions of the session.
     pub fn exclude_prefix(&mut self, before: usize) {
         if let Some(retransmit) = &mut self.retransmit {
             retransmit.exclude_prefix(before);
         }
     }
 
-    /// Returns `true` if there are bytes to send.
+    /// Returns `true` if the driver has bytes to send.
     pub fn wants_write(&self) -> bool {
         !self.send_buffer.is_empty() || self.has_control_frames()
     }
 
-    /// Returns `true` if a frame that concerns only the connection has to be sent.
+    /// Returns `true` if the session has to send a frame that concerns only the connection.
     pub fn has_control_frames(&self) -> bool {
         self.heartbeat_due || self.retransmit.as_ref().is_some_and(|retransmit| retransmit.is_ack_due(true))
     }
 
-    /// Returns `true` if a heartbeat is due because nothing was sent for an interval.
+    /// Returns `true` if a heartbeat is due because the session sent nothing for an interval.
     pub fn owes_heartbeat(&self) -> bool {
         self.heartbeat_due
     }
 
-    /// Moves the frames to send into an empty buffer. A heartbeat or an acknowledgement follows
-    /// them, if it is due.
+    /// Moves the frames to send into `send_buffer`, which must be empty. If a heartbeat or an
+    /// acknowledgement is due, the method appends it.
     #[inline]
     pub fn poll_transmit(&mut self, send_buffer: &mut SendBuffer) {
         mem::swap(&mut self.send_buffer, send_buffer);
@@ -97,7 +98,8 @@ impl<C, H: Clone> SessionCore<C, H> {
         self.retransmit.as_mut().map_or(Ok(()), |retransmit| retransmit.skipped(bytes))
     }
 
-    /// Sends an emit at once or drops it. An encoded emit is shared with other connections.
+    /// Sends an emit immediately, or drops the emit. The connections of an audience share the bytes
+    /// of an encoded emit.
     pub fn emit_volatile(&mut self, emit: &VolatileEmit<'_>) -> SendOutcome {
         let length = emit.length();
         if length > self.max_frame {
@@ -119,19 +121,20 @@ impl<C, H: Clone> SessionCore<C, H> {
         SendOutcome::Sent
     }
 
-    /// Returns `true` if there is no connection.
+    /// Returns `true` if the session has no connection.
     pub fn is_detached(&self) -> bool {
         self.is_detached
     }
 
-    /// Returns the position up to which everything has been received, and the position from which
-    /// on sent frames are retained. `None` if the session cannot be resumed.
+    /// Returns two positions. The session has received all bytes up to the first position, and
+    /// retains sent frames from the second position on. Returns `None` if the session cannot be
+    /// resumed.
     pub fn positions(&self) -> Option<(u64, u64)> {
         self.retransmit.as_ref().map(|retransmit| (retransmit.received(), retransmit.first_retained()))
     }
 
-    /// Returns `true` if the session can be resumed with a peer that has received everything up to
-    /// `position`, and retains its frames from `peer_first_retained` on.
+    /// Returns `true` if the session can be resumed with this peer. The peer has received all bytes
+    /// up to `position`, and retains its own frames from `peer_first_retained` on.
     pub fn can_resume(&self, position: u64, peer_first_retained: u64) -> bool {
         let retransmit = self.retransmit.as_ref();
         retransmit.is_some_and(|retransmit| {
@@ -139,22 +142,23 @@ impl<C, H: Clone> SessionCore<C, H> {
         })
     }
 
-    /// Returns the number of bytes of sent frames that are retained for another connection.
+    /// Returns the number of bytes of sent frames that the session retains for another connection.
     pub fn retained(&self) -> usize {
         self.retransmit.as_ref().map_or(0, |retransmit| retransmit.retained_bytes())
     }
 
-    /// Returns the number of bytes that the session holds for its peer: queued frames, retained
-    /// frames, and received calls and emits with handlers that have not ended.
+    /// Returns the number of bytes that the session holds on behalf of its peer. They are queued
+    /// frames, retained frames, and received calls and emits whose handlers have not ended.
     pub fn held_bytes(&self) -> usize {
-        // An emit has several handlers if several listeners subscribe to it.
+        // If several listeners subscribe to an emit, the emit has several handlers.
         let handlers = self.handlers.len().max(self.recv_window.in_flight() as usize);
-        // A handler holds the decoded arguments, and the bytes from which they may borrow.
+        // A handler holds the decoded arguments. It also holds the encoded bytes, since the
+        // arguments may borrow from them.
         let calls = 2 * self.recv_window.bytes_in_flight() + handlers * HANDLER_OVERHEAD;
         self.queued() + self.retained() + calls
     }
 
-    /// Records the loss of the connection.
+    /// Records that the session has lost its connection.
     pub fn detach(&mut self) {
         self.is_detached = true;
         self.heartbeat_due = false;
@@ -163,20 +167,22 @@ impl<C, H: Clone> SessionCore<C, H> {
         }
     }
 
-    /// Clears the go-away of a server that the client does not return to, so that calls wait for
-    /// the next server.
+    /// Clears the go-away of the server. The client calls this method if it does not return to that
+    /// server, so that calls wait for the next server.
     pub fn clear_go_away(&mut self) {
         self.peer_is_going_away = false;
     }
 
-    /// Resumes the session on another connection, with a peer that has received everything up to
-    /// `position`. Returns the frames to send first, or `None` if some of them are not retained.
+    /// Resumes the session on another connection. The peer has received all bytes up to `position`.
+    /// Returns the frames that the driver has to send first. Returns `None` if the session does not
+    /// retain all of these frames.
     pub fn resume(&mut self, now: Instant, position: u64) -> Option<SendBuffer> {
         let retransmission = self.retransmit.as_mut()?.resume(position, &self.send_buffer)?;
         self.send_buffer = SendBuffer::default();
         for length in retransmission.lost {
-            // The emit never reaches a handler that would return its share of the window. If the
-            // peer has returned it nevertheless, that credit belonged to other emits.
+            // The emit never reaches a handler, so no handler returns the emit's share of the
+            // window. If the peer has returned that share nevertheless, the peer's credit belonged
+            // to other emits.
             let _ = self.send_window.credit(1, length as u64);
         }
         self.is_detached = false;
@@ -188,12 +194,12 @@ impl<C, H: Clone> SessionCore<C, H> {
         Some(retransmission.send_buffer)
     }
 
-    /// Continues on another connection with a peer that does not know this session, has these
-    /// settings, and retains `peer_limit` bytes.
+    /// Continues on another connection with a peer that does not know this session. The peer has
+    /// the settings `peer`, and retains `peer_limit` bytes.
     ///
-    /// Calls that were sent end as with [`close_detached`](Self::close_detached). Pending messages
-    /// are sent to the new peer by [`on_writable`](Self::on_writable). Keep-alive has to be enabled
-    /// again.
+    /// The calls that were sent end as in [`close_detached`](Self::close_detached). The method
+    /// [`on_writable`](Self::on_writable) sends the pending messages to the new peer. The driver
+    /// has to enable keep-alive again.
     pub fn reset(
         &mut self,
         now: Instant,
@@ -228,16 +234,16 @@ impl<C, H: Clone> SessionCore<C, H> {
         (ended, self.take_handlers())
     }
 
-    /// Ends the session without a connection. Returns the waiting callers with their results, and
-    /// the handlers to cancel. Unsent bytes are never sent.
+    /// Ends a session that has no connection. Returns the waiting callers with their results. Also
+    /// returns the handlers that the driver has to cancel. Unsent bytes are never sent.
     pub fn close_detached(&mut self) -> (Vec<(C, CallResult)>, Vec<H>) {
         let calls = self.calls.drain();
         let ended = self.disconnected(calls);
         (ended, self.take_handlers())
     }
 
-    /// Returns the results of callers after the end of their session. Requests in the send buffer
-    /// were not sent.
+    /// Returns the result of each caller after the end of the session. A request that is still in
+    /// the send buffer counts as not sent.
     fn disconnected(&mut self, calls: Vec<(C, CallId, bool)>) -> Vec<(C, CallResult)> {
         let unwritten = self.unsent_requests();
         let calls = self.unless_refused(calls);

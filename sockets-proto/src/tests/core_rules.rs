@@ -1,4 +1,4 @@
-//! Rules of the core that a conversation of honest peers does not exercise.
+//! Tests of rules of the core that honest peers do not need in a conversation.
 
 use std::time::{Duration, Instant};
 
@@ -25,7 +25,7 @@ fn frame(frame: Frame, payload: &[u8]) -> Bytes {
     Bytes::from([&frame.header().prefixed(0)[PREFIX..], payload].concat())
 }
 
-/// Takes the frames to send.
+/// Takes the frames that the core has to send.
 fn written(core: &mut SessionCore<u32, u32>) -> Vec<Frame> {
     let mut bytes = core.send_buffer().take_all();
     std::iter::from_fn(|| next_frame(&mut bytes))
@@ -72,7 +72,7 @@ fn calls_or_bytes_beyond_window_are_overrun() {
     assert_eq!(core.handle(now, frame(Frame::Emit { key: 1 }, &[])), Err(ProtocolError::WindowOverrun));
 
     let mut core = self::core(WINDOW);
-    // A frame larger than the window is accepted alone.
+    // The core accepts a frame that is larger than the window if no other call is in flight.
     assert!(matches!(core.handle(now, frame(Frame::Emit { key: 1 }, &[0; 500])), Ok(Event::Call(_))));
     assert_eq!(core.handle(now, frame(Frame::Emit { key: 1 }, &[])), Err(ProtocolError::WindowOverrun));
 }
@@ -112,7 +112,8 @@ fn duplicate_reply_does_not_complete_next_call() {
     assert_eq!(core.handle(now, reply), Ok(Event::UnknownReply));
 }
 
-/// Fault 37 of RELIABILITY.md: a slot is used more often than its ids can count.
+/// Fault 37 of RELIABILITY.md. Calls use a slot more often than the generations of its ids can
+/// count.
 #[test]
 fn wrapped_ids_do_not_collide_with_live_calls() {
     let now = Instant::now();
@@ -124,7 +125,7 @@ fn wrapped_ids_do_not_collide_with_live_calls() {
         assert!(live.iter().all(|(other, _)| *other != id), "{id:?} is in flight");
         ids.insert(id.number);
         live.push_back((id, call));
-        // The first call stays in flight. Of the others, the older of two completes.
+        // The first call stays in flight. Of the other two calls, the older call completes.
         if live.len() == 4 {
             let (id, answered) = live.remove(1).expect("four calls");
             let event = core.handle(now, frame(Frame::Reply { id }, b"x"));
@@ -140,8 +141,8 @@ fn credit_for_request_is_overrun() {
     let mut core = core(WINDOW);
     core.request(now, 1, MINUTE, &NOTHING, 7, CallOrigin::Other).expect("a window");
     let length = written(&mut core)[0].header().len() as u64;
-    // A reply returns the share of a request. If a credit could, too, a peer could open the window
-    // without limit.
+    // The reply to a request returns the request's share of the window. If a credit could also
+    // return that share, a peer could enlarge the window without limit.
     let credit = frame(Frame::Credit { calls: 1, bytes: length }, &[]);
     assert_eq!(core.handle(now, credit), Err(ProtocolError::CreditOverrun));
     let ended: Vec<_> = core.close().0.into_iter().map(|(consumer, _)| consumer).collect();
@@ -231,7 +232,8 @@ fn empty_credit_does_not_delay_overtaking_reply() {
     let mut answered = Vec::new();
     for half_second in 1..=11 {
         let now = start + Duration::from_millis(500) * half_second;
-        // An empty credit is rejected. Otherwise it could keep the reply waiting.
+        // The core rejects an empty credit. Otherwise a peer could delay the reply without end by
+        // empty credits.
         let nothing = core.handle(now, frame(Frame::Credit { calls: 0, bytes: 0 }, &[]));
         assert!(matches!(nothing, Err(ProtocolError::Malformed { .. })));
         if core.next_timeout().is_some_and(|at| at <= now) {

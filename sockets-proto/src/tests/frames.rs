@@ -1,4 +1,4 @@
-//! Encoding and decoding of all frames, and decoding of arbitrary bytes.
+//! Tests that encode and decode all frames, and that decode arbitrary bytes.
 
 use bytes::Bytes;
 use proptest::{array::uniform4, collection::vec, prelude::*};
@@ -55,7 +55,8 @@ fn encode(frame: Frame, payload: &[u8]) -> Vec<u8> {
     [&frame.header().prefixed(payload.len())[PREFIX..], payload].concat()
 }
 
-/// Decodes bytes of a peer. If they are a frame, it has the same meaning when encoded again.
+/// Decodes bytes that a peer may have sent. If they are a frame, the frame keeps its meaning when
+/// it is encoded and decoded again.
 fn decode_anything(bytes: &[u8]) {
     let mut payload = Bytes::copy_from_slice(bytes);
     if let Ok(frame) = Frame::decode(&mut payload) {

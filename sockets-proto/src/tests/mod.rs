@@ -1,4 +1,4 @@
-//! Properties of frames, of single rules, and of two cores that exchange frames.
+//! Properties of frames, of single rules of the core, and of two cores that exchange frames.
 
 mod core_rules;
 mod frames;

@@ -1,4 +1,4 @@
-//! Overflow policies for a member with a full queue.
+//! Tests of the overflow policies for a member whose queue is full.
 
 use std::time::{Duration, Instant};
 
@@ -9,14 +9,15 @@ use crate::{
     codec::Payload, frame::next_frame, pending::PENDING_OVERHEAD, shared_emit, window::WindowSize,
 };
 
-/// The length of a message as it is sent, and as it counts while it is pending.
+/// The number of bytes of a message on the wire, and the number of bytes that it counts while it is
+/// pending.
 const MESSAGE: usize = 100;
 const PENDING: usize = MESSAGE + PENDING_OVERHEAD;
 const POSITION: u64 = 1;
 const LINE: u64 = 2;
 const NOTE: u64 = 3;
 
-/// Creates a core with a peer that accepts `calls` calls in flight.
+/// Creates a core whose peer accepts `calls` calls in flight.
 fn core(calls: u32, queue: usize) -> SessionCore<u32, u32> {
     let settings = Settings { max_frame: 1 << 20, window: WindowSize { calls, bytes: 1 << 20 } };
     SessionCore::new(Role::Server, settings, settings, queue)
@@ -37,7 +38,7 @@ fn share(core: &mut SessionCore<u32, u32>, frame: &Bytes, key: u64, overflow: Ov
     core.broadcast(Instant::now(), frame, key, overflow, WhenFull::ApplyPolicy)
 }
 
-/// Sends everything, as the peer returns the window. Returns the numbers of the messages.
+/// Sends all messages while the peer returns the window. Returns the numbers of the messages.
 fn deliver_all(core: &mut SessionCore<u32, u32>) -> Vec<u8> {
     let mut numbers = Vec::new();
     loop {
@@ -137,7 +138,7 @@ fn messages_after_dropped_one_are_sent_at_once() {
     let settings = Settings { max_frame: 1 << 20, window: WindowSize { calls: 100, bytes: 400 } };
     let mut core: SessionCore<u32, u32> = SessionCore::new(Role::Server, settings, settings, 1800);
     broadcast(&mut core, NOTE, Overflow::Disconnect, [0, 1, 2]);
-    // Larger than the remaining window.
+    // The emit is larger than the remaining window.
     let large = shared_emit(POSITION, &Payload::Copied(&[3; 1300]));
     share(&mut core, &large, POSITION, Overflow::Latest);
     broadcast(&mut core, NOTE, Overflow::Disconnect, [4]);

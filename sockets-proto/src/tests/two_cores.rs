@@ -1,6 +1,7 @@
-//! Two honest cores perform arbitrary operations. No protocol error occurs, each request has a
-//! single outcome, messages arrive in order, and all windows are free at the end. A model of the
-//! window, written from the protocol's text, checks every frame between them.
+//! Tests in which two honest cores perform arbitrary operations. No protocol error occurs, each
+//! request has a single outcome, and messages arrive in order. At the end, all windows are free. A
+//! model of the window checks every frame between the cores. The model is written from the text of
+//! `PROTOCOL.md`.
 
 mod conversation;
 mod model;

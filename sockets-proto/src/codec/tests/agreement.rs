@@ -1,4 +1,5 @@
-//! Agreement with postcard: the decoder accepts the same bytes, with the same values.
+//! Tests that the decoder agrees with postcard. Both accept the same bytes, and both return the
+//! same values.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -68,8 +69,8 @@ fn kinds() -> impl Strategy<Value = Kinds> {
     flat.prop_recursive(4, 12, 3, |inner| collection::vec(inner, 0..3).prop_map(Kinds::Many))
 }
 
-/// Checks that the value is decoded from postcard's bytes, and that truncated or extended bytes are
-/// rejected.
+/// Checks that the decoder returns the value from postcard's bytes. Also checks that the decoder
+/// rejects truncated or extended bytes.
 fn round_trips<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: &T) -> TestCaseResult {
     let mut bytes = postcard::to_stdvec(value).unwrap();
     prop_assert_eq!(&encode(value).unwrap(), &bytes);
@@ -82,10 +83,10 @@ fn round_trips<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: &T) -
     Ok(())
 }
 
-/// Checks that both decoders return the same value for these bytes, or that both fail.
+/// Checks that both decoders return the same value for these bytes, or that both return an error.
 fn agrees<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> TestCaseResult {
     let expected = postcard::take_from_bytes::<T>(bytes).ok().filter(|(_, left)| left.is_empty());
-    // Compared as bytes, in which a NaN is equal to itself.
+    // The values are compared as bytes, since a NaN is not equal to itself otherwise.
     let expected = expected.map(|(value, _)| encode(&value).unwrap());
     let decoded = decode::<T>(bytes);
     prop_assert_eq!(decoded.as_ref().ok().map(|value| encode(value).unwrap()), expected, "{:?}", decoded.err());
@@ -171,7 +172,7 @@ proptest! {
             inner: Option<(&'a [u8], u32)>,
         }
 
-        // Byte slices are encoded as sequences of bytes, which is the same form.
+        // The encoding of a byte slice is the same as that of a sequence of bytes.
         let value = Borrowed { text: &text, inner: Some((&bytes, number)) };
         let encoded = encode(&value).unwrap();
         let decoded = decode::<Borrowed<'_>>(&encoded).unwrap();

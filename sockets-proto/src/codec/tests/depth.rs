@@ -1,4 +1,4 @@
-//! Limits of nesting: no input overflows the stack.
+//! Tests of the limit of nesting. No input overflows the stack.
 
 use std::{collections::BTreeMap, thread};
 
@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::codec::{DecodeError, decode, decode_error::MAX_DEPTH, encode};
 
-/// The stack size in bytes for all tests here, also without optimizations.
+/// The stack size in bytes for all tests of this file. It suffices without compiler optimizations,
+/// too.
 const STACK: usize = 256 * 1024;
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -29,18 +30,18 @@ struct Maps {
     inner: BTreeMap<u8, Maps>,
 }
 
-/// Nested only through options.
+/// A type that is nested only through options.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 struct Options {
     inner: Option<Box<Options>>,
 }
 
-/// Nested only through newtypes, so decoding never reads a byte.
+/// A type that is nested only through newtypes. The decoder never reads a byte for it.
 #[derive(Debug, Deserialize)]
 struct EndlessNewtype(#[expect(dead_code, reason = "there is no such value")] Box<EndlessNewtype>);
 
-/// Nested through a field, so decoding never reads a byte either.
+/// A type that is nested through a field. The decoder never reads a byte for it either.
 #[derive(Debug, Deserialize)]
 struct Endless {
     #[expect(dead_code, reason = "there is no such value")]
@@ -91,21 +92,22 @@ fn endless_type_without_input_is_rejected() {
 
 #[test]
 fn value_beyond_maximum_depth_is_rejected() {
-    // Each `Many` is two levels, the enum and the sequence. An empty sequence ends it.
+    // Each `Many` takes two levels, for the enum and for the sequence. An empty sequence ends the
+    // nesting.
     let levels = |count: usize| [[2, 1].repeat(count), vec![2, 0]].concat();
     let most = usize::from(MAX_DEPTH) / 2 - 1;
     let tree = decode_on_small_stack::<Tree>(levels(most)).unwrap();
     assert_eq!(encode(&tree).unwrap(), levels(most));
     assert_eq!(decode_on_small_stack::<Tree>(levels(most + 1)), Err(DecodeError::TooDeep));
-    // A unit variant within the innermost sequence is the additional level.
+    // The unit variant in the innermost sequence adds the level that exceeds the limit.
     assert_eq!(decode_on_small_stack::<Tree>([[2, 1].repeat(most + 1), vec![0]].concat()), Err(DecodeError::TooDeep));
 }
 
 #[test]
 fn maximum_depth_of_every_type_fits_small_stack() {
     let most = usize::from(MAX_DEPTH);
-    // The most repetitions that fit: each is two levels, or three for an option in a field of a
-    // variant.
+    // Each input repeats a nesting as often as the limit permits. A repetition takes two levels. If
+    // the repetition contains an option in a field of a variant, it takes three levels.
     assert!(decode_on_small_stack::<Tree>([[1, 1].repeat(most / 2 - 1), vec![1, 0]].concat()).is_ok());
     assert!(decode_on_small_stack::<Tree>([[3, 0, 1].repeat(most / 3), vec![3, 0, 0]].concat()).is_ok());
     assert!(decode_on_small_stack::<Tree>([[4, 0].repeat(most / 2 - 1), vec![0]].concat()).is_ok());

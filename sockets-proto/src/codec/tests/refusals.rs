@@ -1,4 +1,4 @@
-//! Rejected input, and the errors.
+//! Tests of input that the decoder rejects, and of the errors.
 
 use std::fmt;
 
@@ -9,7 +9,8 @@ use serde::{
 
 use crate::codec::{DecodeError, decode, encode};
 
-/// A type with a visitor that panics when it is called, which is before any allocation.
+/// A type whose visitor panics when the decoder calls it. The decoder must reject the input before
+/// that, and so before any allocation.
 #[derive(Debug, PartialEq)]
 struct Untouched<const METHOD: char>;
 

@@ -1,4 +1,4 @@
-//! The estimate of the memory of decoded values.
+//! Tests of the estimate of a decoded value's memory.
 
 use std::{
     borrow::Cow,
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec::{DecodeError, decode_within, encode};
 
-/// An enum of 32 bytes, of which a value takes 1 byte on the wire.
+/// An enum whose values take 32 bytes in memory. A value takes only 1 byte on the wire.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 enum Wide {
     Small,
@@ -49,7 +49,8 @@ struct Fields {
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Inner(Wide, Wide);
 
-/// Checks that the value is rejected with a limit of `low` bytes, and accepted with `high`.
+/// Checks that the decoder rejects the value with a limit of `low` bytes, and accepts the value
+/// with a limit of `high` bytes.
 fn check<T>(value: &T, low: usize, high: usize)
 where
     T: Serialize + for<'de> Deserialize<'de> + Debug + PartialEq,

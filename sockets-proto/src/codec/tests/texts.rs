@@ -29,7 +29,7 @@ fn long_message_is_truncated_to_whole_characters() {
     assert_eq!(cut(&"a".repeat(257)), "a".repeat(256));
     assert_eq!(cut(&"é".repeat(200)), "é".repeat(128));
     assert_eq!(cut(&format!("a{}", "é".repeat(200))), format!("a{}", "é".repeat(127)));
-    // A message that is formatted in pieces.
+    // The type formats its message in several pieces.
     let pieces = <DecodeError as de::Error>::custom(format_args!("{:>255}{}{}", 1, "é", "b")).to_string();
     assert_eq!(pieces, format!("{:>255}", 1));
 }

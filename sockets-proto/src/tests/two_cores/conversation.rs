@@ -1,4 +1,4 @@
-//! Two cores and the connection between them.
+//! A conversation, which consists of two cores and the connection between them.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -19,7 +19,7 @@ const MAX_FRAME: u32 = 270;
 
 #[derive(Debug)]
 pub(super) struct Setup {
-    /// The limits of calls and bytes in flight of each endpoint.
+    /// The limits of the calls in flight and of their bytes, for each endpoint.
     pub(super) windows: [(u32, u32); 2],
     pub(super) queue_limit: usize,
 }
@@ -40,7 +40,7 @@ pub(super) enum Operation {
         endpoint: usize,
         size: usize,
     },
-    /// A frame arrives. The handler of a call either suspends or is held.
+    /// A frame arrives. If the frame is a call, the call's handler is either suspended or held.
     Deliver {
         endpoint: usize,
         suspends: bool,
@@ -60,15 +60,16 @@ pub(super) enum Operation {
     Advance(u64),
 }
 
-/// An endpoint. Its callers are numbers, and `running` holds its running handlers.
+/// An endpoint of the conversation. Its callers are numbers, and `running` contains its running
+/// handlers.
 struct Endpoint {
     core: SessionCore<u64, HandlerId>,
     /// Received calls that have not ended.
     running: Vec<IncomingCall>,
-    /// Requests without an outcome, by consumer.
+    /// The requests that have no outcome yet, by consumer.
     waiting: BTreeMap<u64, CallId>,
     outcomes: BTreeMap<u64, u32>,
-    /// The number in the last received call or emit.
+    /// The number that the last received call or emit contained.
     last_received: u64,
 }
 
@@ -79,7 +80,7 @@ pub(super) struct Conversation {
     /// The window towards each endpoint.
     windows: [Window; 2],
     now: Instant,
-    /// The number of calls and emits so far, which numbers them.
+    /// The number of calls and emits so far. The next call or emit contains this number.
     count: u64,
 }
 
@@ -135,7 +136,7 @@ impl Conversation {
                 if !end.waiting.is_empty() {
                     let consumer = *end.waiting.keys().nth(which.index(end.waiting.len())).expect("a waiting caller");
                     let id = end.waiting.remove(&consumer).expect("a waiting caller");
-                    // The cancellation is the outcome.
+                    // For a cancelled call, the cancellation is the outcome.
                     *end.outcomes.entry(consumer).or_default() += 1;
                     end.core.cancel(self.now, id);
                 }
@@ -228,7 +229,7 @@ impl Conversation {
         }
     }
 
-    /// Moves the frames to send onto the wires.
+    /// Moves the frames that the cores have to send onto the wires.
     fn transmit(&mut self) {
         for endpoint in 0..2 {
             let mut bytes = self.endpoints[endpoint].core.send_buffer().take_all();
@@ -241,7 +242,7 @@ impl Conversation {
         }
     }
 
-    /// Delivers frames and ends handlers until nothing is in flight.
+    /// Delivers frames and ends handlers until no frame is in transit and no call is in flight.
     pub(super) fn finish(&mut self) {
         for _ in 0..3_000 {
             let is_idle =
@@ -271,7 +272,7 @@ impl Conversation {
         self.windows.iter().for_each(Window::assert_free);
     }
 
-    /// Closes both endpoints, as after the loss of the connection.
+    /// Closes both endpoints, as both would close after the loss of the connection.
     pub(super) fn break_off(mut self) {
         for end in &mut self.endpoints {
             let (ended, handlers) = end.core.close();

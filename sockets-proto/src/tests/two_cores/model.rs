@@ -1,4 +1,5 @@
-//! A model of the window of a direction, from the frames alone. It is written from `PROTOCOL.md`.
+//! A model of the window in one direction. The model is written from `PROTOCOL.md`, and observes
+//! only the frames.
 
 use std::collections::HashMap;
 
@@ -34,7 +35,7 @@ impl Window {
         self.in_flight_bytes += length;
     }
 
-    /// Records a frame of the other direction that arrives at the sender of this direction.
+    /// Records a frame of the opposite direction, which arrives at the sender of this direction.
     pub(super) fn arrive(&mut self, frame: Frame) {
         let (calls, bytes) = match frame {
             Frame::Reply { id } | Frame::Failure { id, .. } => {
@@ -47,8 +48,8 @@ impl Window {
         self.in_flight_bytes = self.in_flight_bytes.checked_sub(bytes).expect("at most the used window is returned");
     }
 
-    /// Checks the window after everything has ended. Less than a quarter may be unreturned, for
-    /// emits.
+    /// Checks that the window is free after all calls have ended. The receiver may withhold credit
+    /// for less than a quarter of the window.
     pub(super) fn assert_free(&self) {
         assert!(self.requests.is_empty(), "requests without a reply: {:?}", self.requests);
         assert!(self.in_flight_calls < (self.calls / 4).max(1), "{} calls are not returned", self.in_flight_calls);
