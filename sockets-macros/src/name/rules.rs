@@ -1,12 +1,13 @@
 //! The rules for paths and names, and the keys of methods.
 //!
-//! `sockets-proto` and `sockets-macros` have the same copy of this file. A dependency would make
-//! each release build compile the protocol and its dependencies for the macros, too. A test in
-//! `sockets-macros` compares the copies.
+//! `sockets-proto` and `sockets-macros` contain identical copies of this file. If `sockets-macros`
+//! depended on `sockets-proto`, each release build would compile the protocol and its dependencies
+//! twice. The second compilation would serve only the macros. A test in `sockets-macros` compares
+//! the copies.
 
 use sha2::{Digest, Sha256};
 
-/// The maximum length of a segment of a path, and of a name, in bytes.
+/// The maximum length in bytes of a name, and of a segment of a path.
 const MAX_SEGMENT: usize = 128;
 /// The maximum length of a path in bytes.
 const MAX_PATH: usize = 512;
@@ -46,8 +47,8 @@ pub(crate) fn check_segments(path: &str) -> Result<(), BrokenRule> {
     path.split('/').try_for_each(check_segment)
 }
 
-/// Returns the key of a method: the first eight bytes of SHA-256 over the path, a zero byte (which
-/// no valid name contains) and the method's name.
+/// Returns the key of a method. The key consists of the first eight bytes of a SHA-256 hash. The
+/// hash covers the path, a zero byte and the method's name. No valid name contains a zero byte.
 pub(crate) fn method_key(path: &str, name: &str) -> u64 {
     first_eight_bytes(Sha256::new().chain_update(path).chain_update([0]).chain_update(name))
 }
