@@ -6,9 +6,9 @@ use super::{Peer, Session};
 
 /// A call, as its handler sees it.
 ///
-/// A method that needs it declares `call: &sockets::Call` as its first argument after `&self`, in
-/// the trait and in its implementations. It is not sent, and the method of the stub does not have
-/// this parameter.
+/// If a method needs this value, it declares `call: &sockets::Call` as its first argument after
+/// `&self`. It declares the argument in the trait and in its implementations. The caller does not
+/// send this argument, and the method of the stub does not have this parameter.
 #[derive(Clone, Debug)]
 pub struct Call {
     peer: Peer,
@@ -29,10 +29,12 @@ impl Call {
         &self.peer
     }
 
-    /// Returns the time at which the handler is stopped, at its next suspension.
+    /// Returns the deadline of the handler. After the deadline, the handler is stopped at its next
+    /// suspension.
     ///
-    /// It is the time at which the call was received, plus the timeout of the caller. An emit has
-    /// no timeout: the receiver's [`Limits::call_timeout`](crate::Limits::call_timeout) applies.
+    /// The deadline of a request is the time at which the peer received the request, plus the
+    /// timeout of the caller. An emit has no timeout of the caller. Its timeout is
+    /// [`Limits::call_timeout`](crate::Limits::call_timeout) of the receiver.
     pub fn deadline(&self) -> Instant {
         self.deadline
     }

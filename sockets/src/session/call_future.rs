@@ -20,8 +20,8 @@ use crate::failing_element::failing_element;
 use crate::{call_error::CallError, clock::now, handler_context::call_origin};
 use sockets_proto::{CallId, CallResult, clamp_timeout};
 
-/// The future of a request that has been sent. If it is dropped before the result arrives, it
-/// cancels the request.
+/// The future of a request that has been sent. If the future is dropped before the result arrives,
+/// the session cancels the request.
 pub(crate) struct CallFuture<'a> {
     session: &'a Session,
     id: CallId,
@@ -33,7 +33,7 @@ pub(crate) struct CallFuture<'a> {
 }
 
 impl Session {
-    /// Makes a request and waits for its reply. The default timeout is
+    /// Makes a request and waits for its reply. If `timeout` is `None`, the timeout is
     /// [`Limits::call_timeout`](crate::Limits::call_timeout).
     pub(crate) async fn call<R: DeserializeOwned>(
         self: &Arc<Self>,
@@ -80,14 +80,14 @@ impl Session {
         Described::new(callee).cannot_decode_reply(self.side(), error, type_name::<R>())
     }
 
-    /// Returns `true` if a call with this result can be made again, in a new session with the
-    /// server.
+    /// Returns `true` if the session may repeat a call that has ended with this result. The
+    /// repeated call belongs to a new session with the server.
     fn may_repeat(&self, callee: Callee<'_>, result: &CallResult) -> bool {
         let CallResult::Disconnected { maybe_executed } = *result else { return false };
         (!maybe_executed || callee.is_idempotent()) && !self.is_ending()
     }
 
-    /// Makes a request as [`call`](Self::call) does, with encoded arguments. Returns the encoded
+    /// Makes a request with encoded arguments, as [`call`](Self::call) does. Returns the encoded
     /// reply.
     pub(super) async fn call_encoded(
         &self,
@@ -107,7 +107,7 @@ impl Session {
         }
     }
 
-    /// Sends a request. `waker` is that of the task that polls the returned future at once.
+    /// Sends a request. `waker` belongs to the task that polls the returned future without delay.
     fn request(
         &self,
         callee: Callee<'_>,

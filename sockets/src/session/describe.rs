@@ -40,8 +40,8 @@ impl Described {
         }
     }
 
-    /// Describes arguments of this Rust type that could not be encoded. `failed` is the position of
-    /// the first of them.
+    /// Describes arguments that could not be encoded. `rust_type` is their type, and `failed` is
+    /// the position of the first argument that failed.
     #[cold]
     pub(crate) fn cannot_encode_arguments(
         &self,
@@ -54,7 +54,7 @@ impl Described {
     }
 
     /// Describes arguments that could not be decoded. `following` is the number of arguments after
-    /// the faulty argument, if that is known.
+    /// the faulty argument. It is `None` if that number is not known.
     #[cold]
     pub(crate) fn cannot_decode_arguments(
         &self,
@@ -122,8 +122,8 @@ pub(crate) fn cannot_decode(subject: &str, side: Role, error: &DecodeError) -> S
     format!("cannot decode {subject} at the {side}: {error}{remedy}")
 }
 
-/// Splits a text such as `(String, u32) -> Option<u32>` into the types of the arguments and of the
-/// reply.
+/// Splits a text such as `(String, u32) -> Option<u32>`. Returns the types of the arguments, and
+/// the type of the reply.
 fn split(types: &'static str) -> (Vec<&'static str>, &'static str) {
     let (mut depth, mut begin, mut arguments) = (0_usize, 0, Vec::new());
     for (at, letter) in types.char_indices() {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::lock::Mutex;
 
-/// The change of a session's bytes from which its share is adjusted.
+/// The minimum change of a session's bytes for which its share is adjusted.
 const PRECISION: usize = 16 * 1024;
 
 /// The bytes that the detached sessions of a server hold together, and their limit.
@@ -45,8 +45,9 @@ impl DetachedShare {
 
     /// Adjusts the share to the bytes that the session holds, or is about to hold.
     ///
-    /// Returns `false` if all sessions together would exceed the limit, and this session more than
-    /// an equal part of it. Then the share does not grow.
+    /// Returns `false` if two limits are exceeded. All detached sessions together would hold more
+    /// than the limit. This session alone would hold more than the limit divided by the number of
+    /// detached sessions. Then the share does not grow.
     pub(super) fn adjust(&mut self, bytes: usize) -> bool {
         let mut total = self.all.total.lock();
         let adjusted = total.bytes - self.bytes + bytes;

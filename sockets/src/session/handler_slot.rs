@@ -1,4 +1,4 @@
-//! The slot in which the future of a handler is polled first.
+//! A slot for the future of a handler, which is polled there for the first time.
 
 use std::{
     future::Future,
@@ -12,14 +12,14 @@ use tokio_util::sync::ReusableBoxFuture;
 use super::Session;
 use crate::{handler_context::run_handler, scheduler::poll_unconstrained};
 
-/// Proof that a call has ended. Only [`Responder`](super::Responder) creates it, so the future of a
-/// handler cannot return without it.
+/// Proof that a call has ended. Only [`Responder`](super::Responder) creates this proof. So the
+/// future of a handler cannot return before its call has ended.
 #[derive(Debug)]
 pub struct Completed(pub(super) ());
 
 impl Completed {
-    /// Returns the proof for a call after its `Responder` has been moved elsewhere. The call has
-    /// been answered, or dropped, which answers it.
+    /// Returns the proof for a call if its `Responder` has been moved out of the handler. The new
+    /// owner has answered the call, or has dropped the `Responder`. The drop answers the call, too.
     #[cfg(feature = "middleware")]
     pub(crate) fn elsewhere() -> Self {
         Self(())
@@ -31,8 +31,8 @@ pub(crate) type HandlerFuture = ReusableBoxFuture<'static, Result<Completed, Com
 
 /// A slot for the handlers of a method.
 ///
-/// A future that has been polled cannot be moved, so it is put here before. If it completes without
-/// suspension, its memory is reused by the next call.
+/// A future cannot be moved after it has been polled. So the future is put into the slot before its
+/// first poll. If the future completes without suspension, the next call reuses its memory.
 #[derive(Default)]
 pub struct HandlerSlot {
     future: Option<HandlerFuture>,
@@ -50,28 +50,29 @@ impl HandlerSlot {
         }
     }
 
-    /// Returns the future, to be polled elsewhere. There is none if the call was refused.
+    /// Returns the future, which another task polls. Returns `None` if the call was refused.
     #[cfg(feature = "middleware")]
     pub(crate) fn into_future(self) -> Option<HandlerFuture> {
         self.future.filter(|_| self.is_unpolled)
     }
 
-    /// Polls the future once. Returns it if it suspends, to be polled by a task of its own.
+    /// Polls the future once. If the future suspends, returns it. Then a separate task polls it.
     pub(crate) fn poll_once(&mut self, session: &Arc<Session>) -> Option<HandlerFuture> {
         if !std::mem::take(&mut self.is_unpolled) {
             return None;
         }
         let future = self.future.as_mut()?;
-        // The task of a suspended handler polls it again at once, with a waker of its own.
+        // If the handler suspends, its task polls it again immediately, with the waker of that
+        // task.
         let mut cx = Context::from_waker(Waker::noop());
-        // Within tokio's cooperative budget, ready handlers of a large batch would appear
-        // suspended.
+        // This poll ignores tokio's cooperative budget. With the budget, ready handlers of a large
+        // batch would appear suspended.
         let polled = catch_unwind(AssertUnwindSafe(|| run_handler(session, || poll_unconstrained(future, &mut cx))));
         match polled {
             Ok(Poll::Ready(_)) => None,
             Ok(Poll::Pending) => self.future.take(),
-            // The panic has dropped the `Responder`, which has answered the call. The future must
-            // not be polled again.
+            // The panic has dropped the `Responder`. This drop has answered the call. The future
+            // must not be polled again.
             Err(_) => {
                 self.future = None;
                 None

@@ -4,11 +4,11 @@ use std::time::Instant;
 
 use super::Session;
 
-/// Counts a handler that is held, until it is dropped.
+/// Counts a held handler until this value is dropped.
 ///
-/// A handler may end while it is held, at its deadline or since its call is cancelled. Then the
-/// next held handler takes over the time at which this handler was first held. Otherwise a peer
-/// could hold handlers in sequence, each for less than the limit.
+/// A handler may end while it is held, because of its deadline or because its caller cancels the
+/// call. Then the next held handler counts as held since the time at which this handler was first
+/// held. Otherwise a peer could hold handlers in sequence, each for less than the limit.
 pub(super) struct HeldHandler<'a> {
     session: &'a Session,
     since: Instant,

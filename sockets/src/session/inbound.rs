@@ -17,17 +17,17 @@ use crate::{
 };
 use sockets_proto::{CallId, CloseReason, Event, Frame, HandlerId, IncomingCall, ProtocolError, announced};
 
-/// The number of frames that are handled while the lock is held, for which callers wait.
+/// The number of frames that the driver handles while it holds the lock. Callers wait for the lock.
 const MAX_FRAMES_PER_LOCK: usize = 32;
-/// The bytes that are handled while the lock is held, unless a single frame is longer: texts are
-/// copied.
+/// The number of bytes that the driver handles while it holds the lock, since it copies texts. A
+/// single frame may be longer.
 const MAX_BYTES_PER_LOCK: usize = 64 * 1024;
 /// The number of signatures that are recorded while the lock is held.
 const MAX_SIGNATURES_PER_LOCK: usize = 512;
 
 /// The action that a received frame requires of the driver.
 pub(crate) enum Received {
-    /// Start a handler: at once, or when the gate opens.
+    /// Start a handler. If the gate is closed, the handler starts when the gate opens.
     Call { call: IncomingCall, gate_is_open: bool },
     /// Stop a suspended handler.
     Cancelled(AbortHandle),
@@ -42,8 +42,8 @@ pub(crate) enum Received {
 }
 
 impl Session {
-    /// Registers the driver's waker, and writes bytes that the connection did not accept before.
-    /// Returns an error if the session leaves its connection.
+    /// Registers the driver's waker, and writes the bytes that the connection did not accept
+    /// before. Returns an error if the session has to leave its connection.
     pub(crate) fn prepare(&self, now: Instant, cx: &Context<'_>) -> Result<(), DisconnectReason> {
         let mut state = self.state.lock();
         let is_registered = state.driver.will_wake(cx.waker());
@@ -51,8 +51,9 @@ impl Session {
             drop(state);
             self.register_driver(cx.waker());
             state = self.state.lock();
-            // Messages were queued before the driver started. If the first call follows at once, it
-            // is written with them.
+            // The session may have queued messages before the driver started. This function only
+            // requests the flush. So if a call follows immediately, the driver writes it with these
+            // messages.
             state.flush_requested |= !state.core.send_buffer().is_empty();
         }
         state.closing(now)?;
@@ -91,8 +92,8 @@ impl Session {
     pub(crate) fn end_batch(&self) {
         let mut state = self.state.lock();
         state.dispatching = None;
-        // Messages that were queued before the batch may wait for more: a caller has requested a
-        // later flush.
+        // If only messages from before the batch are queued, they are not written here. Their
+        // callers have requested a later flush, and may queue more messages until then.
         let queued = state.core.send_buffer().len() > state.queued_before || state.core.has_control_frames();
         self.notify_if_idle(&mut state);
         drop(state);
@@ -101,8 +102,8 @@ impl Session {
         }
     }
 
-    /// Handles frames until a frame requires an action of the driver. Adds the consumers of results
-    /// to `wakes`.
+    /// Handles frames until a frame requires an action of the driver. Adds the wake-ups for the
+    /// received results to `wakes`.
     pub(crate) fn handle(
         &self,
         now: Instant,
@@ -124,8 +125,8 @@ impl Session {
                     return Ok(Some(Received::Call { call, gate_is_open }));
                 }
                 Event::Completed { consumer: consumer @ Waiter::Member(_), result } => {
-                    // The program may take it late, with the results of many other members. It must
-                    // not keep the buffer of the batch.
+                    // The program may take this result late, with the results of many other
+                    // members. Until then, the result must not keep the buffer of the batch.
                     wakes.add(state.wait_slots.complete(consumer, batch.detach_result(result)));
                 }
                 Event::Completed { consumer, result } => wakes.add(state.wait_slots.complete(consumer, result)),
@@ -219,8 +220,8 @@ impl Session {
         self.flush();
     }
 
-    /// Handles expired deadlines, and returns the next deadline, at which the driver wakes up.
-    /// `listened` is `true` if all received bytes have been handled.
+    /// Handles expired deadlines. Returns the next deadline, at which the driver wakes up.
+    /// `listened` is `true` if the driver has handled all received bytes.
     pub(crate) fn handle_timeout(&self, now: Instant, listened: bool) -> Result<Option<Instant>, DisconnectReason> {
         let stalled = self.stall_limit();
         if stalled.is_some_and(|limit| now >= limit) {
@@ -238,8 +239,8 @@ impl Session {
             state.wait_slots.shrink_to_fit();
         }
         let wakes = state.wait_slots.complete_all(ended);
-        // Messages of callers are left to their requested flush: the callers may queue more before
-        // it.
+        // The messages of callers are not written here. Their callers have requested a flush, and
+        // may queue more messages until then.
         let queued = state.core.send_buffer().len() > before || state.core.has_control_frames();
         if queued || !wakes.is_empty() {
             state.check_capacity();

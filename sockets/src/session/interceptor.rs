@@ -13,7 +13,7 @@ use crate::call_error::CallError;
 use crate::codec::{self, Payload, decode_within};
 use sockets_proto::clamp_timeout;
 
-/// Sends a call or an emit. Returns the encoded reply, which is empty for an emit.
+/// Sends a call or an emit. Returns the encoded reply. The reply of an emit is empty.
 pub(crate) type SendFn<'a> = Box<dyn FnOnce() -> BoxFuture<'a, Result<Bytes, CallError>> + Send + 'a>;
 
 /// The layers around handlers, and around outgoing calls.
@@ -24,8 +24,8 @@ pub(crate) trait Interceptor: Send + Sync {
     /// Wraps a listener.
     fn listen(&self, path: &str, name: &str, listen: Arc<dyn ListenerService>) -> Arc<dyn ListenerService>;
 
-    /// Runs the outgoing layers, which may send the call or refuse it. Returns the encoded reply,
-    /// which is empty for an emit.
+    /// Runs the outgoing layers. A layer may send the call or refuse it. Returns the encoded reply.
+    /// The reply of an emit is empty.
     fn send<'a>(&'a self, outgoing: OutgoingCall<'a>) -> BoxFuture<'a, Result<Bytes, CallError>>;
 }
 
@@ -42,8 +42,8 @@ pub(crate) struct OutgoingCall<'a> {
 }
 
 impl Session {
-    /// Makes a request as [`call`](Session::call) does, through the layers. The timeout includes
-    /// them.
+    /// Makes a request through the layers. Otherwise it acts as [`call`](Session::call). The
+    /// timeout includes the time that the layers take.
     pub(super) async fn call_intercepted<R: DeserializeOwned>(
         self: &Arc<Self>,
         interceptor: &dyn Interceptor,
@@ -70,7 +70,7 @@ impl Session {
             .map_err(|error| self.cannot_decode_reply::<R>(callee, &error))
     }
 
-    /// Sends an emit as [`emit`](Session::emit) does, through the layers.
+    /// Sends an emit through the layers. Otherwise it acts as [`emit`](Session::emit).
     pub(super) async fn emit_intercepted(
         self: &Arc<Self>,
         interceptor: &dyn Interceptor,

@@ -37,12 +37,12 @@ impl State {
         self.wake_driver();
     }
 
-    /// Returns the reason as an error if the local endpoint ends the session now. Otherwise returns
-    /// the time at which to ask again, if the end is only delayed.
+    /// Returns the reason as an error if the local endpoint ends the session now. If the end is
+    /// delayed, returns the time at which the caller checks again.
     pub(super) fn closing(&self, now: Instant) -> Result<Option<Instant>, DisconnectReason> {
         let Some(Closing { reason, until }) = self.closing.as_deref() else { return Ok(None) };
-        // Messages that were sent before arrive before the close frame, unless they are the reason
-        // of the end.
+        // The peer receives earlier messages before the close frame. There is an exception: the
+        // session does not wait for these messages if they are the reason of its end.
         let orderly =
             matches!(reason, DisconnectReason::Closed | DisconnectReason::Kicked(_) | DisconnectReason::Refused(_));
         let lingers = orderly && !self.is_detached() && self.core.is_window_exhausted() && now < *until;
@@ -65,12 +65,12 @@ impl Session {
         self.reason.get().is_some() || state.closing.is_some()
     }
 
-    /// Ends the session: its calls fail, handlers and listeners are stopped and dropped, and hooks
-    /// run. Only the driver calls this, once.
+    /// Ends the session. Its calls fail, its handlers and listeners are stopped and dropped, and
+    /// its hooks run. Only the driver calls this function, and only once.
     pub(crate) fn end(&self, reason: &DisconnectReason) {
         let mut state = self.state.lock();
-        // Under the lock, so that no call is queued and no hook is added after they are cleared
-        // here.
+        // The reason is set under the lock. So no task can queue a call or add a hook after this
+        // function has cleared the calls and hooks.
         if self.reason.set(reason.clone()).is_err() {
             return;
         }
@@ -80,8 +80,9 @@ impl Session {
         let offer = state.reattach.take_offer();
         state.give_up_waiting();
         drop(state);
-        // Hooks come first, so that they run whatever a user's value does when it is dropped below.
-        // There is no runtime if its shutdown has ended the session.
+        // The hooks are spawned first. So they run even if a user's value panics when it is dropped
+        // below. If the shutdown of a runtime ends the session, there is no runtime in which hooks
+        // could run.
         let runtime = Handle::try_current();
         for hook in hooks {
             match &runtime {
@@ -106,7 +107,7 @@ impl Session {
         self.state.capacity.notify_waiters();
     }
 
-    /// Runs `hook` when the session has ended; at once if it has already ended.
+    /// Runs `hook` when the session has ended. If it has already ended, runs `hook` immediately.
     pub(crate) fn on_disconnect(&self, hook: Hook) {
         let mut state = self.state.lock();
         if let Some(reason) = self.reason.get() {
@@ -118,8 +119,8 @@ impl Session {
         }
     }
 
-    /// Returns the close reason and text to send to the peer. Returns `None` if the connection is
-    /// lost or the peer has closed the session.
+    /// Returns the close reason and text that are sent to the peer. Returns `None` if the
+    /// connection is lost, or if the peer has closed the session.
     pub(crate) fn close_reason<'a>(&self, reason: &'a DisconnectReason) -> Option<(CloseReason, Cow<'a, str>)> {
         reason.to_close(self.peer_retries, self.restart_delay())
     }
@@ -139,11 +140,12 @@ impl Session {
         self.is_over(&self.state.lock())
     }
 
-    /// Drains the session because the server shuts down: sends go away, waits up to `grace` until
-    /// the calls in flight have finished, and ends the session.
+    /// Drains the session because the server shuts down. Sends a go away frame, waits until the
+    /// calls in flight have finished, and ends the session. The wait takes at most `grace`.
     ///
-    /// If `restart` is set and the client can resume sessions, the last frame has the delay after
-    /// which the client reconnects, and the address.
+    /// `restart` contains a delay and an optional address. If it is set and the client can resume
+    /// sessions, the last frame contains both. The client reconnects to this address after this
+    /// delay.
     pub(crate) async fn drain(self: Arc<Self>, grace: Duration, restart: Option<(Duration, Option<String>)>) {
         self.send_go_away();
         let (is_detached, reason) = {
@@ -164,8 +166,8 @@ impl Session {
         // Calls that have not finished by then end with the session, and fail at their callers.
         let _ = timeout(grace, self.idle()).await;
         self.close(reason);
-        // The program may end as soon as this returns, so the close frame is awaited. A handler may
-        // block the thread of the driver, so the wait is bounded.
+        // The program may end when this function returns. So this function waits for the close
+        // frame. The wait is limited, since a handler may block the driver's thread.
         let _ = timeout(FLUSH_TIMEOUT, self.released()).await;
     }
 
@@ -188,7 +190,7 @@ impl Session {
         .await;
     }
 
-    /// Drops the connection: handles that outlive the session must not keep it open.
+    /// Drops the connection. A handle that outlives the session must not keep the connection open.
     pub(crate) fn release(&self) {
         let released = self.writer.lock().release();
         hooks::run("drop of a connection", self.label(), || drop(released));

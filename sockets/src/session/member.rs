@@ -90,13 +90,13 @@ impl State {
 }
 
 impl Session {
-    /// Subscribes this session to the log of a shard. It is called once, before any message is
-    /// sent.
+    /// Subscribes this session to the log of a shard. The server calls this function once, before
+    /// it sends any message.
     pub(crate) fn subscribe(self: &Arc<Self>, log: Arc<BroadcastLog<Self>>, number: u64) {
         self.state.lock().broadcast.subscribe(log, number, Arc::downgrade(self));
     }
 
-    /// Queues the emits to audiences of this session that precede the next message.
+    /// Queues the earlier emits to audiences of this session, before the caller queues its message.
     pub(super) fn sync_broadcasts(&self, state: &mut State) {
         if state.broadcast.has_new() && !self.is_over(state) {
             let new = state.broadcast.take_new();
@@ -125,8 +125,8 @@ impl Session {
         }
     }
 
-    /// Queues a message to an audience. Returns `false` and closes the session if the message does
-    /// not fit into the queue.
+    /// Queues a message to an audience. If the message does not fit into the queue, closes the
+    /// session and returns `false`.
     fn queue_broadcast(&self, state: &mut State, now: Instant, message: &Message) -> bool {
         if message.method().is_some_and(|method| !state.signatures.matches(method)) {
             self.counters.count_mismatched_emit();

@@ -1,8 +1,9 @@
 //! A session: the state that two peers share, over a sequence of connections.
 //!
-//! Callers and handlers use it from any thread. A [`Driver`](crate::driver::Driver) reads,
-//! dispatches and keeps time. A lock protects the state of the protocol. It is held briefly, and
-//! never while a handler, listener or hook runs or is dropped.
+//! Callers and handlers use the session from any thread. A [`Driver`](crate::driver::Driver) reads
+//! frames, starts handlers and watches deadlines. A lock protects the state of the protocol. A
+//! thread holds this lock briefly. It never holds the lock while a handler, listener or hook runs
+//! or is dropped.
 
 mod call;
 mod call_future;
@@ -114,7 +115,8 @@ struct State {
     signatures: Signatures,
     /// The time at which the driver began to dispatch the current batch. It writes after the batch.
     dispatching: Option<Instant>,
-    /// The bytes that were queued when that batch began; 0 if a write of them has begun since.
+    /// The bytes that were queued when that batch began. It is 0 after a write of these bytes has
+    /// begun.
     queued_before: usize,
     /// The driver has been asked to write.
     flush_requested: bool,
@@ -147,8 +149,9 @@ impl State {
         self.core.held_bytes() + self.replies.bytes() + self.signatures.bytes()
     }
 
-    /// Returns the current time, or the start of the current batch. Reading the clock for each
-    /// message of a batch would cost as much as the rest of a reply.
+    /// Returns the start of the current batch. If there is no current batch, returns the current
+    /// time. Reading the clock for each message of a batch would cost as much as the rest of a
+    /// reply.
     fn now(&self) -> Instant {
         self.dispatching.unwrap_or_else(now)
     }
@@ -162,24 +165,24 @@ impl State {
         }
     }
 
-    /// Makes the driver wake up in time for the deadline of a new call. Usually the driver wakes up
-    /// earlier anyway.
+    /// Makes the driver wake up in time for the deadline of a new call. Usually the driver already
+    /// wakes up earlier for another deadline.
     fn arm_for(&mut self, timeout: Duration, now: Instant) {
         if self.core.has_pending() || self.timer.is_none_or(|armed| now + clamp_timeout(timeout) < armed) {
             self.arm_timer();
         }
     }
 
-    /// Makes the driver wake up in time for replies and emits that wait for window. They have a
-    /// deadline of their own.
+    /// Makes the driver wake up in time for replies and emits that wait for window. These replies
+    /// and emits have their own deadlines.
     fn arm_timer_if_pending(&mut self) {
         if self.core.is_window_exhausted() {
             self.arm_timer();
         }
     }
 
-    /// Returns `true` if calls may start: the `connected` hook has finished, the peer reads its
-    /// replies, and the local endpoint does not end the session.
+    /// Returns `true` if calls may start. The `connected` hook must have finished, and the peer
+    /// must read its replies. The local endpoint must not be ending the session.
     fn can_dispatch(&mut self) -> bool {
         let full = self.core.is_full();
         self.backpressured |= full;
@@ -190,8 +193,8 @@ impl State {
 /// A session of two peers.
 pub(crate) struct Session {
     state: StateLock,
-    /// A concurrent [`flush`](Self::flush) leaves its messages to the holder of this lock, which
-    /// flushes after it has released the lock.
+    /// The writer. If another task holds this lock, [`flush`](Self::flush) leaves its messages to
+    /// that task. That task flushes again after it has released the lock.
     writer: Mutex<Writer>,
     write_progress: WriteProgress,
     routes: RwLock<Routes>,
@@ -232,8 +235,9 @@ impl std::fmt::Debug for Session {
 }
 
 impl Session {
-    /// Creates a session that neither calls nor dispatches yet. `routes` are served to this peer,
-    /// in addition to `shared_routes`. If `ready` is `true`, calls of the peer may start at once.
+    /// Creates a session that neither calls nor dispatches yet. The session serves `routes` to this
+    /// peer, in addition to `shared_routes`. If `ready` is `true`, calls of the peer may start
+    /// immediately.
     pub(crate) fn new(
         label: PeerLabel,
         transmitter: Box<dyn Transmit>,
@@ -324,8 +328,8 @@ impl Session {
         state.core.send_buffer().push_exact(hello);
     }
 
-    /// Announces the methods that are served here. The first announcement is written when the
-    /// driver starts, or with a message that is written before.
+    /// Announces the methods that are served here. The driver writes the first announcement when it
+    /// starts. If a message is written before that, the announcement is written with that message.
     pub(crate) fn announce(&self, announcement: &Announcement) {
         let mut state = self.state.lock();
         if self.reason.get().is_none() {
@@ -333,8 +337,8 @@ impl Session {
         }
     }
 
-    /// Changes the routes of some keys. The driver looks its handlers up again. Changed signatures
-    /// are announced to the peer.
+    /// Changes the routes of some keys. After the change, the driver looks up its handlers again.
+    /// If signatures have changed, the session announces them to the peer.
     pub(crate) fn change_routes<T>(&self, keys: &[u64], change: impl FnOnce(&mut Routes) -> T) -> T {
         let mut routes = self.routes.write();
         let before: Vec<_> = keys.iter().map(|key| routes.signature(&self.shared_routes, *key)).collect();
@@ -372,8 +376,8 @@ impl Session {
         self.routes_version.load(Ordering::Acquire)
     }
 
-    /// Returns the subscribers of a key that handle emits, and the subscriber that answers
-    /// requests.
+    /// Returns the subscribers of a key. These are the subscribers that handle emits, and the
+    /// subscriber that answers requests.
     pub(crate) fn resolve(self: &Arc<Self>, key: u64) -> Resolved {
         let (emit_handlers, request_handler) = self.routes.read().resolve(&self.shared_routes, key);
         Resolved::new(Arc::clone(self), emit_handlers, request_handler)
@@ -388,8 +392,8 @@ impl Session {
             .unwrap_or(Described::Named("the method".into()))
     }
 
-    /// Returns `true` if a handler or hook of this session runs on this thread. It must not wait
-    /// for the end of the session.
+    /// Returns `true` if a handler or hook of this session runs on this thread. Such a handler or
+    /// hook must not wait for the end of the session.
     pub(crate) fn runs_here(self: &Arc<Self>) -> bool {
         handler_context::runs_here(self)
     }
@@ -408,8 +412,8 @@ impl Session {
     pub(crate) fn set_ready(&self) {
         let mut state = self.state.lock();
         self.sync_broadcasts(&mut state);
-        // A session that has been closed does not become ready: the client's `connect` returns the
-        // reason.
+        // If the session has been closed, it does not become ready. Then the client's `connect`
+        // returns the reason.
         if self.is_over(&state) {
             return;
         }
@@ -438,8 +442,8 @@ impl Session {
         .await
     }
 
-    /// Waits until `condition` returns a value. It is called again after each change: the session
-    /// has become ready or idle, or has ended.
+    /// Waits until `condition` returns a value. Calls `condition` again after the session has
+    /// become ready, has become idle, or has ended.
     async fn wait_until<T>(&self, condition: impl Fn() -> Option<T>) -> T {
         loop {
             let mut changed = std::pin::pin!(self.state.changed.notified());
@@ -452,8 +456,8 @@ impl Session {
     }
 }
 
-/// Returns the phase of a session's keep-alive frames, as a fraction of their interval. The phases
-/// of all open sessions are spread evenly.
+/// Returns the phase of a session's keep-alive frames. The phase is a fraction of their interval.
+/// The phases of all open sessions are spread evenly over the interval.
 fn phase() -> f32 {
     static SESSIONS: AtomicU16 = AtomicU16::new(0);
     /// 2¹⁶ divided by the golden ratio.

@@ -18,12 +18,12 @@ pub(crate) enum QueuePolicy {
 }
 
 impl Session {
-    /// Sends an emit, or keeps it pending if there is no window. Waits for capacity in the send
-    /// queue, after the emits that already wait.
+    /// Sends an emit. If there is no window, the emit becomes pending. If the send queue is full,
+    /// the emit waits for capacity, after the emits that already wait.
     ///
     /// # Cancel safety
     ///
-    /// The emit is queued or not sent at all.
+    /// If the future is dropped, the emit is either queued or not sent at all.
     pub(crate) async fn emit<A: serde::Serialize + ?Sized>(
         self: &Arc<Self>,
         callee: Callee<'_>,
@@ -56,8 +56,8 @@ impl Session {
         }
     }
 
-    /// Locks the state to queue a message. Earlier emits to audiences of this session are queued
-    /// first.
+    /// Locks the state, so that the caller can queue a message. First queues the earlier emits to
+    /// audiences of this session.
     #[inline]
     pub(super) fn begin_sending(&self) -> Result<StateGuard<'_>, CallError> {
         let mut state = self.state.lock();
@@ -65,8 +65,8 @@ impl Session {
         if self.is_over(&state) { Err(CallError::Disconnected { maybe_executed: false }) } else { Ok(state) }
     }
 
-    /// Returns `true` if the emit has been queued or dropped. A first attempt must not overtake
-    /// emits that wait.
+    /// Tries to queue an emit. Returns `true` if the emit has been queued or dropped. If `first` is
+    /// `true`, the emit does not overtake emits that wait.
     pub(super) fn try_emit(&self, callee: Callee<'_>, payload: &Payload<'_>, first: bool) -> Result<bool, CallError> {
         let mut state = self.begin_sending()?;
         state.signatures.check(callee)?;
@@ -145,8 +145,8 @@ impl Session {
         }
     }
 
-    /// Repeats `attempt` until it has queued a call's reply. The reply counts as `bytes` while it
-    /// waits.
+    /// Repeats `attempt` until it has queued the reply of a call. While the reply waits, the
+    /// session counts it as `bytes`.
     pub(super) async fn reply_when_possible(&self, call: CallId, bytes: usize, attempt: impl Fn() -> bool) {
         let _pending = PendingReply::new(self, call, bytes);
         loop {
@@ -164,7 +164,8 @@ impl Session {
         self.state.lock().core.remove_handler(handler);
     }
 
-    /// Updates the flag that handlers are held, and wakes the first of them when it is cleared.
+    /// Updates the flag that handlers are held. When it clears the flag, wakes the first held
+    /// handler.
     pub(super) fn update_pressure(&self, state: &mut State) {
         let is_under_pressure = state.is_under_pressure();
         if self.reply_pressure.swap(is_under_pressure, Ordering::Relaxed) && !is_under_pressure {
@@ -182,9 +183,9 @@ impl Session {
 }
 
 impl State {
-    /// Returns `true` if the handlers of methods with large replies are held. Either a full queue
-    /// of replies waits, or the session ends since it would hold too many bytes while it is
-    /// detached.
+    /// Returns `true` if the session holds handlers of methods with large replies. It holds them
+    /// while the replies that wait would fill a queue. It also holds them while a detached session
+    /// ends, since that session would hold too many bytes.
     pub(super) fn is_under_pressure(&self) -> bool {
         self.replies.bytes() >= self.core.queue_limit() || self.is_detached() && self.closing.is_some()
     }

@@ -7,8 +7,9 @@ use crate::disconnect_reason::DisconnectReason;
 
 /// The remote endpoint of a session, which can call and be called.
 ///
-/// [`Client`](crate::Client) and [`Socket`](crate::Socket) are peers too: they dereference to this.
-/// A peer is a handle. Its clones refer to the same session, and do not keep it open.
+/// A [`Client`](crate::Client) or [`Socket`](crate::Socket) is a peer, too: both dereference to
+/// this type. A peer is a handle. Its clones refer to the same session, and do not keep the session
+/// open.
 #[derive(Clone)]
 pub struct Peer {
     session: Arc<Session>,
@@ -23,10 +24,12 @@ impl Peer {
         &self.session
     }
 
-    /// Serves a group to this peer alone. It shadows the group that is served to all peers under
-    /// the same path.
+    /// Serves a group to this peer alone. If a group is served to all peers under the same path,
+    /// the new group shadows that group.
     ///
     /// # Panics
+    ///
+    /// Panics in each of these cases:
     ///
     /// - The path is already served to this peer.
     /// - A method has the key of another name.
@@ -40,14 +43,15 @@ impl Peer {
         }
     }
 
-    /// Runs `f` once when the session has ended, for any reason; at once if it has already ended. A
-    /// socket has left its rooms by then.
+    /// Runs `f` once when the session has ended, for any reason. If the session has already ended,
+    /// `f` runs immediately. A socket leaves its rooms before `f` runs.
     ///
-    /// It runs on the tokio runtime. If the runtime has been shut down, it does not run.
+    /// The function `f` runs on the tokio runtime. If the runtime has been shut down, `f` does not
+    /// run.
     ///
     /// # Panics
     ///
-    /// The session has ended, and this is called outside of a tokio runtime.
+    /// Panics if the session has already ended and the caller is not in a tokio runtime.
     pub fn on_disconnect<F, Fut>(&self, f: F)
     where
         F: FnOnce(DisconnectReason) -> Fut + Send + 'static,
@@ -60,19 +64,19 @@ impl Peer {
     ///
     /// # Cancel safety
     ///
-    /// The future may be dropped, and the method called again.
+    /// The caller may drop the future and call the method again.
     pub async fn disconnected(&self) -> DisconnectReason {
         self.session.disconnected().await
     }
 
-    /// Returns `true` if the session has not ended and is not ending. It may be
+    /// Returns `true` if the session has not ended and is not ending. Such a session may be
     /// [detached](Self::is_away).
     pub fn is_connected(&self) -> bool {
         !self.session.is_ending()
     }
 
-    /// Returns `true` if the session is detached: its connection was lost, and it waits for another
-    /// connection. Messages to the peer wait, too. A server waits for
+    /// Returns `true` if the session is detached. Its connection was lost, and it waits for another
+    /// connection. Messages to the peer also wait for that connection. A server waits for at most
     /// [`Limits::resume_within`](crate::Limits::resume_within).
     pub fn is_away(&self) -> bool {
         !self.session.is_ending() && self.session.is_detached()

@@ -9,8 +9,8 @@ use sockets_proto::{CallId, ReleaseUnused, codec::SHARE_FROM};
 
 use crate::clock::now;
 
-/// The replies of a session that wait for capacity, and the methods that may return further large
-/// replies.
+/// The replies of a session that wait for capacity, and the keys of methods with large replies.
+/// Further calls of these methods may return further large replies.
 #[derive(Default)]
 pub(super) struct PendingReplies {
     /// `None` until there was a waiting or a large reply.
@@ -22,13 +22,13 @@ struct Content {
     /// The calls of the replies that wait.
     calls: HashSet<CallId>,
     bytes: usize,
-    /// The keys of methods that have returned large replies. Only methods that are served here are
-    /// among them.
+    /// The keys of methods that have returned large replies. All these methods are served here, so
+    /// that their number is limited.
     large: BTreeSet<u64>,
     /// The number of held handlers.
     held: usize,
-    /// The time since which handlers are held, if a held handler has ended without being resumed.
-    /// `None` after all held handlers have been resumed.
+    /// The time since which the next held handler counts as held. It is set if a held handler ends
+    /// without being resumed. It is `None` after all held handlers have been resumed.
     unresumed_since: Option<Instant>,
 }
 
@@ -66,8 +66,8 @@ impl PendingReplies {
         }
     }
 
-    /// Returns `true` if the handler of this call may add a large reply. If its reply already waits,
-    /// it may be resumed, to try to queue it.
+    /// Returns `true` if the handler of this call may add a large reply. Returns `false` if its
+    /// reply already waits. Then the handler may be resumed, so that it can try to queue the reply.
     pub(super) fn may_grow(&self, key: u64, call: CallId) -> bool {
         self.content.as_deref().is_some_and(|content| content.large.contains(&key) && !content.calls.contains(&call))
     }
@@ -79,8 +79,8 @@ impl PendingReplies {
         content.unresumed_since.unwrap_or_else(now)
     }
 
-    /// Stops counting a handler that was held. If it has not been resumed, the next held handler
-    /// counts as held since the same time.
+    /// Stops counting a handler that was held. If the handler has not been resumed, the next held
+    /// handler counts as held since the same time.
     pub(super) fn release(&mut self, since: Instant, is_resumed: bool, is_under_pressure: bool) {
         let Some(content) = &mut self.content else { return };
         content.held -= 1;

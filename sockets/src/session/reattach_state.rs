@@ -58,8 +58,8 @@ impl ReattachState {
         }
     }
 
-    /// Confirms the new token after an acknowledgement. The client sends frames only after it has
-    /// received the token.
+    /// Confirms the new token after an acknowledgement. An acknowledgement shows that the client
+    /// has received the token, since the client sends frames only after that.
     #[cold]
     pub(super) fn confirm_token(&mut self) {
         if let Some(tokens) = &mut self.tokens {
@@ -71,21 +71,21 @@ impl ReattachState {
         self.share = share;
     }
 
-    /// Returns `true` if the session is detached and its bytes differ from its share by enough to
-    /// adjust it.
+    /// Returns `true` if the session is detached and its share has to be adjusted. This is the case
+    /// if its bytes differ from the share by enough.
     #[inline]
     pub(super) fn is_share_outdated(&self, held_bytes: impl FnOnce() -> usize) -> bool {
         self.share.as_ref().is_some_and(|share| share.is_outdated(held_bytes()))
     }
 
-    /// Adjusts the share. Returns `false` if all detached sessions together hold too many bytes, and
-    /// this session holds more than an equal part.
+    /// Adjusts the share. Returns `false` if the session holds more bytes than it may; see
+    /// [`DetachedShare::adjust`].
     pub(super) fn adjust_share(&mut self, bytes: usize) -> bool {
         self.share.as_mut().is_none_or(|share| share.adjust(bytes))
     }
 
-    /// Releases the share of a session that has ended, except for the bytes of replies that still
-    /// wait.
+    /// Releases the share of a session that has ended. If replies still wait, the share keeps the
+    /// bytes of these replies.
     pub(super) fn release_share(&mut self, bytes: usize) {
         let share = self.share.as_mut().filter(|_| bytes > 0);
         if share.is_none_or(|share| !share.adjust(bytes)) {

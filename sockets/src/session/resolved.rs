@@ -7,8 +7,8 @@ use crate::hooks;
 
 /// The subscribers that handle an emit, and the subscriber that answers a request.
 ///
-/// These may be the last handles of a handler. A panic of its `Drop` is reported, and has no other
-/// effect.
+/// This value may hold the last handle of a handler. Then the drop of this value drops the handler.
+/// If the handler's `Drop` panics, the session reports the panic. The panic has no other effect.
 pub(crate) struct Resolved {
     session: Arc<Session>,
     pub(crate) emit_handlers: Box<[Subscriber]>,

@@ -21,7 +21,8 @@ use crate::method::Kind;
 use sockets_proto::{CallId, FailureCode, HandlerId, Response, WindowPermit};
 
 /// A received request or emit. It ends exactly once, with a reply or a failure. If it is dropped
-/// before that, the failure depends on why.
+/// before its end, it ends with a failure. The code of the failure depends on the reason of the
+/// drop.
 pub struct Responder {
     call: Call,
     payload: Bytes,
@@ -46,8 +47,8 @@ enum Obligation {
     SharedEmit(#[expect(dead_code, reason = "held until all handlers have ended")] Arc<SharedPermit>, HandlerId),
 }
 
-/// The window permit of an emit with several handlers. It is returned when the last of them has
-/// ended.
+/// The window permit of an emit with several handlers. The permit is returned when the last of
+/// these handlers has ended.
 pub(crate) struct SharedPermit {
     session: Arc<Session>,
     handler: HandlerId,
@@ -110,17 +111,18 @@ impl Responder {
     ///
     /// # Errors
     ///
-    /// The arguments cannot be decoded. The caller has received the failure.
+    /// Returns an error if the arguments cannot be decoded. The caller has already received the
+    /// failure.
     pub fn decode<'de, A: Deserialize<'de>>(&'de self) -> Result<A, Completed> {
         let limit = self.call.session().limits().max_decoded as usize;
         decode_elements(&self.payload, limit).map_err(|error| self.reject_arguments(&error, type_name::<A>()))
     }
 
-    /// Decodes the arguments into the type that a function returns. The function is not called.
+    /// Decodes the arguments into the return type of a function. The function is not called.
     ///
     /// # Errors
     ///
-    /// As [`decode`](Self::decode).
+    /// Returns the same errors as [`decode`](Self::decode).
     pub fn decode_as<'de, A: Deserialize<'de>>(&'de self, _: impl FnOnce() -> A) -> Result<A, Completed> {
         self.decode()
     }
@@ -141,11 +143,13 @@ impl Responder {
         matches!(self.obligation, Obligation::Request { .. })
     }
 
-    /// Answers a request with a reply. An emit has no reply, so it only ends.
+    /// Answers a request with a reply. An emit has no reply. If the call is an emit, this method
+    /// only ends the emit.
     ///
     /// # Errors
     ///
-    /// The reply cannot be encoded. The caller has received the failure.
+    /// Returns an error if the reply cannot be encoded. The caller has already received the
+    /// failure.
     pub async fn reply<R: Serialize>(&self, reply: R) -> Result<Completed, Completed> {
         let Obligation::Request { id, .. } = self.obligation else { return self.done() };
         if let Some(encoded) = self.try_reply(&reply)? {
@@ -158,8 +162,8 @@ impl Responder {
         Ok(Completed(()))
     }
 
-    /// Encodes a reply and answers with it. Returns the encoded reply if there is no capacity for
-    /// it.
+    /// Encodes a reply and answers with it. If there is no capacity for the reply, returns the
+    /// encoded reply.
     fn try_reply<R: Serialize>(&self, reply: &R) -> Result<Option<Bytes>, Completed> {
         let respond = |payload: &Payload<'_>| {
             let is_answered = self.respond(&Response::Reply(payload), QueuePolicy::IfCapacity);
@@ -178,7 +182,8 @@ impl Responder {
     ///
     /// # Errors
     ///
-    /// Never. Generated code needs the return type of [`reply`](Self::reply).
+    /// Never returns an error. Generated code needs the same return type as that of
+    /// [`reply`](Self::reply).
     pub fn done(&self) -> Result<Completed, Completed> {
         self.ended.store(true, Ordering::Relaxed);
         Ok(Completed(()))
@@ -223,8 +228,8 @@ impl Drop for Responder {
 }
 
 impl Responder {
-    /// Counts and reports a handler that was stopped before its end. Returns the failure for the
-    /// caller.
+    /// Counts and reports a handler that was stopped before its end. Returns the failure that the
+    /// caller receives.
     #[cold]
     fn report_stopped(&self) -> FailureCode {
         let session = self.call.session();

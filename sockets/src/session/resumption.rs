@@ -25,17 +25,17 @@ pub(crate) struct ResumedConnection {
     pub(crate) request: ResumeRequest,
     /// The token for the next resumption.
     pub(crate) token: Token,
-    /// Replaces the identity of the socket. It runs before the connection is used, and only if the
-    /// session is resumed.
+    /// The function that replaces the identity of the socket. It runs only if the session is
+    /// resumed, and before the session uses the connection.
     pub(crate) adopt: Box<dyn FnOnce() + Send>,
     pub(crate) accept: Box<AcceptResumption>,
-    /// Returns the connection if the session does not accept it. If the sender is dropped, the
-    /// session has accepted.
+    /// The channel that returns the connection if the session does not accept it. If the session
+    /// accepts the connection, it drops this sender without a message.
     pub(crate) declined: oneshot::Sender<Declined>,
 }
 
-/// Prepares a connection for a session, and returns it with the server hello that grants the
-/// resumption.
+/// Prepares a connection for a session. Returns the connection, and the server hello that grants
+/// the resumption.
 pub(crate) type AcceptResumption = dyn FnOnce(Link, &ResumeGrant) -> (Link, Bytes) + Send;
 
 /// A connection that a session has not accepted. Its client still waits for a server hello or a
@@ -54,10 +54,10 @@ impl ResumedConnection {
     }
 }
 
-/// The message to a client if its session has ended, or ends since it cannot be resumed.
+/// The message to a client whose session has ended, or ends because it cannot be resumed.
 pub(super) const OVER: &str = "the session cannot be resumed any more; the next attempt starts a new session";
 
-/// The message to a client that has since requested its session over another connection.
+/// The message to a client that has requested its session over a later connection.
 pub(crate) const SUPERSEDED: &str = "another connection resumes the session";
 
 /// The result of the check of a resumption request.
@@ -65,13 +65,13 @@ pub(crate) const SUPERSEDED: &str = "another connection resumes the session";
 pub(crate) enum Checked {
     /// The session can be resumed.
     Resumable,
-    /// The client has made a later request: this request was delayed.
+    /// The client has already made a later request. This request was delayed.
     Superseded,
     /// The request is not valid, or the session ends.
     Invalid,
 }
 
-/// The reason of a detached session that ends since it holds too many bytes.
+/// The reason with which a detached session ends if it holds too many bytes.
 const TOO_MANY_BYTES: &str = "its connection was lost, and detached sessions hold more than `resume_sessions_bytes`";
 
 impl State {
@@ -79,19 +79,19 @@ impl State {
         self.core.is_detached()
     }
 
-    /// Adjusts the share of a detached session that has queued a message. The session is closed if
-    /// it holds too many bytes.
+    /// Adjusts the share of a detached session after it has queued a message. If the session holds
+    /// too many bytes, this method closes it.
     pub(super) fn update_share(&mut self) {
         if self.reattach.is_share_outdated(|| self.held_bytes()) {
             self.adjust_share(self.held_bytes());
         }
     }
 
-    /// Returns `true` if the session may hold a reply of `bytes`. Otherwise a detached session is
-    /// closed.
+    /// Returns `true` if the session may hold a reply of `bytes`. If a detached session may not
+    /// hold the reply, this method closes the session.
     ///
-    /// The reply is counted before it is queued. Handlers of many sessions may return large replies
-    /// at the same time, all of them before a driver runs.
+    /// The session counts the reply before it queues the reply. Otherwise the limit would not hold:
+    /// handlers of many sessions may return large replies before any driver runs.
     pub(super) fn admits_reply(&mut self, bytes: usize) -> bool {
         if !self.is_detached() {
             return true;
@@ -99,8 +99,8 @@ impl State {
         self.closing.is_none() && self.adjust_share(self.held_bytes() + bytes)
     }
 
-    /// Closes the session and returns `false` if all detached sessions together hold too many
-    /// bytes, and this session holds more than an equal part.
+    /// Adjusts the share of the session. If [`DetachedShare::adjust`] returns `false`, closes the
+    /// session and returns `false`.
     #[cold]
     fn adjust_share(&mut self, bytes: usize) -> bool {
         let fits = self.reattach.adjust_share(bytes);
@@ -122,8 +122,8 @@ impl Session {
         self.state.lock().reattach.verify(token)
     }
 
-    /// Checks a resumption request. The session ends if a peer needs frames that are not retained
-    /// any more.
+    /// Checks a resumption request. If a peer needs frames that are not retained any more, ends the
+    /// session.
     pub(crate) fn check(&self, request: &ResumeRequest) -> Checked {
         let mut state = self.state.lock();
         let checked = self.check_request(&state, request);
@@ -134,7 +134,8 @@ impl Session {
         Checked::Invalid
     }
 
-    /// Ends the session of a client with a final refusal. A delayed request does not end it.
+    /// Ends the session of a client with a final refusal. A delayed request does not end the
+    /// session.
     pub(crate) fn refuse(&self, request: &ResumeRequest, refusal: Refusal) {
         let mut state = self.state.lock();
         if self.check_request(&state, request) == Checked::Resumable {
@@ -142,8 +143,8 @@ impl Session {
         }
     }
 
-    /// Returns `true` if both peers retain the frames that the other has missed. While the session
-    /// is detached, only the driver's task changes that.
+    /// Returns `true` if each peer retains the frames that the other peer has missed. While the
+    /// session is detached, only the driver's task changes the retained frames.
     pub(crate) fn can_resume(&self, request: &ResumeRequest) -> bool {
         self.state.lock().core.can_resume(request.received, request.first_retained)
     }
@@ -158,8 +159,8 @@ impl Session {
         }
     }
 
-    /// Offers a connection to this session, which accepts the connection of the latest attempt.
-    /// Other connections are declined.
+    /// Offers a connection to this session. The session accepts the connection of the latest
+    /// attempt, and declines the other connections.
     pub(crate) fn offer_connection(&self, offer: ResumedConnection) {
         let mut state = self.state.lock();
         let (declined, message) = match self.check_request(&state, &offer.request) {
@@ -197,8 +198,8 @@ impl Session {
         .await
     }
 
-    /// Returns the time after which the client reconnects if the server restarts. Each client has
-    /// its own.
+    /// Returns the time that the client waits before it reconnects, if the server restarts. Each
+    /// client has a different time.
     pub(crate) fn restart_delay(&self) -> Duration {
         self.state.lock().reattach.restart_delay()
     }
@@ -212,27 +213,29 @@ impl Session {
         self.state.lock().reattach.has_offer()
     }
 
-    /// Returns the position up to which frames have been received, and the position from which sent
-    /// frames are retained.
+    /// Returns two positions. The session has received all frames up to the first position. It
+    /// retains all sent frames from the second position.
     pub(crate) fn positions(&self) -> (u64, u64) {
         self.state.lock().core.positions().unwrap_or_default()
     }
 
-    /// Returns the number of bytes that the session holds for its peer, connected or detached:
-    /// queued messages, retained frames, calls with running handlers, and replies that wait.
+    /// Returns the number of bytes that the session holds for its peer. These are queued messages,
+    /// retained frames, calls with running handlers, and replies that wait. The session may be
+    /// connected or detached.
     #[cfg(test)]
     pub(crate) fn held_bytes(&self) -> usize {
         self.state.lock().held_bytes()
     }
 
-    /// Counts the bytes of a detached session again. The session is closed if it holds too many.
+    /// Counts the bytes of a detached session again. If the session holds too many bytes, closes
+    /// it.
     pub(crate) fn recount(&self) {
         let mut state = self.state.lock();
         let bytes = state.held_bytes();
         state.adjust_share(bytes);
     }
 
-    /// Returns `true` if the session survives the end of its connection for this reason.
+    /// Returns `true` if the session survives the loss of its connection for this reason.
     /// `peer_closed` is `true` if the peer has sent the reason.
     pub(crate) fn survives(&self, reason: &DisconnectReason, peer_closed: bool) -> bool {
         let state = self.state.lock();
@@ -245,14 +248,16 @@ impl Session {
             DisconnectReason::Refused(refusal) => refusal.retry_after().is_some() && !state.core.is_server(),
             _ => false,
         };
-        // A client that has closed its session does not resume it. If a client is too slow for a
-        // broadcast, while its connection does not stall, the session is already closing.
+        // If a client has closed its session, the client does not resume it. If a client is too
+        // slow for a broadcast, its connection may still accept bytes. Then the session is already
+        // closing.
         let may_resume = is_recoverable && !(peer_closed && state.core.is_server());
         may_resume && state.core.positions().is_some() && !self.is_over(&state) && !state.going_away
     }
 
-    /// Detaches the session from its connection: messages wait from now on. A server's session
-    /// counts its bytes in `share`. Returns the transmitter and its unwritten bytes.
+    /// Detaches the session from its connection. From now on, messages wait for another connection.
+    /// The session of a server counts its bytes in `share`. Returns the transmitter and its
+    /// unwritten bytes.
     pub(crate) fn detach(&self, share: Option<DetachedShare>) -> (Box<dyn Transmit>, SendBuffer) {
         let mut writer = self.writer.lock();
         let mut state = self.state.lock();
@@ -280,9 +285,10 @@ impl Session {
     }
 
     /// Resumes the session over another connection. The peer has received all frames up to
-    /// `position`. `first` precedes all frames. `tokens` are the used token and the next token.
+    /// `position`. The session writes `first` before all frames. `tokens` are the used token and
+    /// the next token.
     ///
-    /// Returns `false` if some frames that the peer has missed are not retained any more.
+    /// Returns `false` if the peer has missed frames that the session does not retain any more.
     pub(crate) fn resume(
         &self,
         transmitter: Box<dyn Transmit>,
@@ -314,8 +320,8 @@ impl Session {
     }
 
     /// Starts a new session with a server that does not know the old session. Calls in flight fail,
-    /// and handlers are stopped. The methods that are served here are announced again. Messages
-    /// that were queued while there was no connection follow the announcement.
+    /// and handlers are stopped. The session announces its methods again. After the announcement,
+    /// it sends the messages that were queued without a connection.
     pub(crate) fn reset(&self, transmitter: Box<dyn Transmit>, peer_settings: PeerSettings) {
         // The routes are locked first, as in `change_routes`.
         let routes = self.routes.read();

@@ -31,9 +31,9 @@ struct Route {
     path: String,
     /// The method, if a group declares it.
     method: Option<&'static Method>,
-    /// In the order of their registration: the first answers requests.
+    /// The subscribers, in the order of their registration. The first subscriber answers requests.
     subscribers: Vec<Subscriber>,
-    /// Answers requests instead of the first subscriber, with its id.
+    /// The callback and its id. A callback answers requests instead of the first subscriber.
     callback: Option<(u64, Arc<dyn ListenerService>)>,
 }
 
@@ -46,7 +46,8 @@ impl Subscriber {
         }
     }
 
-    /// Returns the signature of the method. A listener has none: it tries to decode any arguments.
+    /// Returns the signature of the method. A listener has no signature, and tries to decode any
+    /// arguments.
     fn signature(&self) -> Option<u64> {
         match self {
             Self::Group { signature, .. } => Some(*signature),
@@ -71,8 +72,8 @@ impl Routes {
         Self { by_key: BTreeMap::new(), groups: Vec::new(), next_id: 0, max_names, interceptor: None }
     }
 
-    /// Removes all subscribers, and returns them to be dropped without a lock. Names are kept, for
-    /// messages.
+    /// Removes all subscribers and returns them. The caller drops them without a lock. The names
+    /// stay, since messages still use them.
     pub(super) fn clear(&mut self) -> Vec<Subscriber> {
         self.groups.clear();
         self.interceptor = None;
@@ -149,8 +150,9 @@ impl Routes {
         }
     }
 
-    /// Removes a listener or callback, and its name if no subscriber is left. Returns it, to be
-    /// dropped without a lock: that runs user code.
+    /// Removes a listener or callback. If the name has no other subscriber, removes the name, too.
+    /// Returns the listener or callback. The caller drops it without a lock, since the drop runs
+    /// user code.
     #[must_use]
     pub(crate) fn remove(&mut self, key: u64, id: u64) -> Option<Subscriber> {
         let route = self.by_key.get_mut(&key)?;
@@ -165,8 +167,9 @@ impl Routes {
         listener.or(callback.map(|(id, listen)| Subscriber::Listener { id, listen }))
     }
 
-    /// Returns the handlers of emits of `key`, and the handler of its requests. Subscribers of
-    /// `shared` come first. They are omitted if a group of this peer has their path.
+    /// Returns the handlers for emits of `key`, and the handler for requests of `key`. The
+    /// subscribers of `shared` come first. If this peer has a group with the same path, they are
+    /// omitted.
     pub(super) fn resolve(&self, shared: &Self, key: u64) -> (Box<[Subscriber]>, Option<Subscriber>) {
         let routes = || self.routes_of(shared, key);
         let subscribers = || routes().flat_map(|route| &route.subscribers);
@@ -184,8 +187,8 @@ impl Routes {
         shared.into_iter().chain(own)
     }
 
-    /// Returns the signature that calls of a key must have. There is none if the key has a listener
-    /// or callback.
+    /// Returns the signature that calls of a key must have. If the key has a listener or callback,
+    /// returns `None`.
     pub(super) fn signature(&self, shared: &Self, key: u64) -> Option<u64> {
         let by_name = self.routes_of(shared, key).any(|route| route.callback.is_some());
         let mut signatures =

@@ -1,8 +1,9 @@
-//! The signatures of the methods that a peer has announced, with which outgoing calls are compared.
+//! The signatures of the methods that a peer has announced. A session compares its outgoing calls
+//! with these signatures.
 //!
-//! A call costs a lookup in a sorted table, or none if the previous call was to the same method. A
-//! session costs a pointer to the table. Peers with the same announcement share a table, such as
-//! all clients of the same program.
+//! For each call, the session looks up a sorted table. If the previous call was to the same method,
+//! it needs no lookup. A session stores a pointer to the table. Peers with the same announcement
+//! share a table. For example, all clients of the same program share a table.
 
 use crate::method::Callee;
 use std::{
@@ -42,8 +43,7 @@ impl Signatures {
         }
     }
 
-    /// Ends an announcement. The signatures of the first announcement are shared with other
-    /// sessions.
+    /// Ends an announcement. Other sessions share the signatures of a first announcement.
     pub(super) fn finish(&mut self) {
         if self.first.is_none() && !self.changes.is_empty() {
             let entries = std::mem::take(&mut self.changes).into_iter().collect();
@@ -51,8 +51,8 @@ impl Signatures {
         }
     }
 
-    /// Returns the approximate memory of the signatures. A shared table is divided among its
-    /// sessions.
+    /// Returns the approximate memory of the signatures. The memory of a shared table is divided
+    /// among the sessions that share it.
     pub(super) fn bytes(&self) -> usize {
         let shared = self.first.as_ref().map_or(0, |first| first.entries.len().div_ceil(Arc::strong_count(first)));
         (shared + self.changes.len()) * SIGNATURE
@@ -98,8 +98,8 @@ struct Table {
 
 type Hash = [u8; 32];
 
-/// The tables of all sessions in this process, by a hash of their entries. A peer cannot produce
-/// collisions.
+/// The tables of all sessions in this process. The key of a table is a hash of its entries. A peer
+/// cannot produce collisions of this hash.
 static TABLES: Mutex<BTreeMap<Hash, Weak<Table>>> = Mutex::new(BTreeMap::new());
 
 impl Table {

@@ -2,12 +2,15 @@
 //!
 //! A handler that runs for milliseconds without a suspension cannot be interrupted. A few sessions
 //! with such handlers occupy all workers. Every other session then waits for several of these
-//! handlers. So handlers of such a session need a permit. The number of permits of a runtime is its
-//! number of workers less 1, and at least 1. If the handlers were slow again, the permit is
-//! returned only after the worker has run the tasks that were ready, and has polled for I/O.
+//! handlers. So the handlers of such a slow session need a permit. A runtime has one permit less
+//! than workers, but at least one permit.
 //!
-//! A handler may block its thread for ever, or free its worker with `block_in_place`. So a session
-//! continues without a permit while no permit is granted or returned.
+//! A session returns its permit after its handlers have run. If these handlers were slow again, the
+//! permit is returned later. Before that, the worker runs the tasks that are ready, and polls for
+//! I/O.
+//!
+//! A handler may block its thread for ever, or free its worker with `block_in_place`. While no
+//! permit is granted or returned for that reason, sessions continue without a permit.
 
 use std::{
     future::poll_fn,
@@ -34,16 +37,17 @@ use crate::{
     scheduler::{LONGEST_PAUSE, wake_after_others},
 };
 
-/// The time from which a handler that does not suspend is slow.
+/// The minimum time without a suspension for which a handler is slow.
 pub(crate) const SLOW: Duration = Duration::from_millis(2);
-/// The time from which a single handler makes its session slow. On a busy machine the system may
-/// interrupt a quick handler for a few milliseconds, so shorter times count only if repeated.
+/// The minimum time for which a single slow handler makes its session slow. On a busy machine, the
+/// system may interrupt a quick handler for a few milliseconds. So shorter times must occur twice.
 const VERY_SLOW: Duration = Duration::from_millis(10);
-/// The time for which a session is slow after its last slow handler, and within which a second slow
-/// handler makes it slow.
+/// The time for which a session remembers a slow handler. If a second handler is slow within this
+/// time, the session becomes slow. A slow session remains slow for this time after its last slow
+/// handler.
 const REMEMBERED: Duration = Duration::from_secs(1);
-/// The time after which the handlers that hold permits are stuck, if no permit is granted or
-/// returned.
+/// The time after which the handlers that hold permits are regarded as stuck. It begins when a
+/// permit was last granted or returned.
 const STUCK: Duration = Duration::from_millis(100);
 
 /// The origin of the times in [`Slowness`].
@@ -59,8 +63,8 @@ pub(super) struct Slowness {
     last: AtomicU64,
     /// The end of the slow time, in milliseconds since [`START`]; 0 if it was never slow.
     until: AtomicU64,
-    /// A single suspended handler at a time waits for a permit. So the number of handlers of a
-    /// session does not increase its share.
+    /// The queue of the suspended handlers. Only its first handler waits for a permit. So a session
+    /// with many handlers does not get more permits.
     queue: OnceLock<Box<AsyncMutex<()>>>,
 }
 
@@ -70,8 +74,8 @@ impl Session {
         self.slowness.record_poll(began, ended);
     }
 
-    /// Returns `true` if handlers of this session have been slow lately. Then they need a
-    /// [`SlowPermit`].
+    /// Returns `true` if handlers of this session have been slow lately. Then the handlers of this
+    /// session need a [`SlowPermit`].
     pub(crate) fn is_slow(&self) -> bool {
         self.slowness.is_slow()
     }
@@ -95,8 +99,8 @@ impl Slowness {
         until != 0 && millis(now()) < until
     }
 
-    /// Waits for a permit for a suspended handler. Returns `None` if none is needed any more when
-    /// the handler reaches the front of the queue.
+    /// Waits for a permit for a suspended handler. The handler first waits until it is at the front
+    /// of the queue. If it needs no permit then, returns `None`.
     pub(super) async fn permit(&self, is_needed: impl Fn() -> bool) -> Option<SlowPermit> {
         if let Some(permit) = SlowPermit::try_acquire() {
             return Some(permit);
@@ -163,8 +167,9 @@ impl Drop for SlowPermit {
         }
         if let (Some(permit), Ok(runtime)) = (self.permit.take(), Handle::try_current()) {
             runtime.spawn(async move {
-                // The task that waits for the permit runs at once, before tasks for which I/O has
-                // just arrived.
+                // The drop of the permit wakes the task that waits for a permit. That task runs
+                // immediately, before tasks for which I/O has just arrived. So this loop waits
+                // twice before the drop.
                 for _ in 0..2 {
                     let mut is_first = true;
                     let woken = poll_fn(|cx| {
@@ -205,8 +210,8 @@ impl Permits {
         permits
     }
 
-    /// Returns the time from which the handlers that hold permits are stuck, unless a permit is
-    /// granted or returned before.
+    /// Returns the time at which the handlers that hold permits become stuck. If a permit is
+    /// granted or returned before, that time is later.
     fn stuck_from(&self) -> Instant {
         *self.last_change.lock() + STUCK
     }

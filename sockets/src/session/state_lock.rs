@@ -25,8 +25,9 @@ pub(super) struct StateLock {
 
 /// Access to a session's state.
 ///
-/// Waking a task and sending an event run user code, so the state only records them. They run when
-/// the guard is dropped, after the lock has been released.
+/// If a thread wakes a task or sends an event, user code runs. So the state only records these
+/// wakes and events. When the guard is dropped, it releases the lock, and then runs the wakes and
+/// events.
 pub(super) struct StateGuard<'a> {
     state: MutexGuard<'a, State>,
     lock: &'a StateLock,
@@ -81,8 +82,8 @@ impl StateLock {
 }
 
 impl<'a> StateGuard<'a> {
-    /// Releases the lock, and returns the recorded wakes and events. The caller holds further
-    /// locks, which it releases before it drops the value.
+    /// Releases the lock, and returns the recorded wakes and events. The caller may hold further
+    /// locks. It must release these locks before it drops the returned value.
     #[inline]
     pub(super) fn unlock(mut self) -> Option<Deferred<'a>> {
         if self.state.recorded.is_some() { self.take_deferred() } else { None }
@@ -96,9 +97,9 @@ impl<'a> StateGuard<'a> {
         Some(Deferred { lock: self.lock, driver, recorded })
     }
 
-    /// Runs the recorded wakes and events without the lock, and locks again. So a guard needs no
-    /// field for them. Usually nothing is recorded, and moving or dropping a guard takes few
-    /// instructions.
+    /// Releases the lock, runs the recorded wakes and events, and acquires the lock again. So a
+    /// guard needs no field for the wakes and events. Usually there are none. Then a move or drop
+    /// of a guard takes few instructions.
     #[cold]
     #[inline(never)]
     fn run_deferred(&mut self) {

@@ -10,19 +10,20 @@ pub struct Stats {
     pub unheard_emits: u64,
     /// Results from the peer for calls that were not made, or had been completed before.
     pub stray_answers: u64,
-    /// Emits that the policy of their method has dropped. With `#[emit(overflow = "…")]`, an emit
-    /// to an audience was dropped for this member, since its queue was full. With
-    /// `#[emit(volatile)]`, an emit could not be sent at once.
+    /// Emits that the session has dropped because of the attribute of their method. With
+    /// `#[emit(overflow = "…")]`, an emit to an audience is dropped if the queue of this member is
+    /// full. With `#[emit(volatile)]`, an emit is dropped if the session cannot send it
+    /// immediately.
     pub dropped_emits: u64,
-    /// Emits to an audience that were not sent to this member, since it serves the method with
+    /// Emits to an audience that were not sent to this member. The member serves the method with
     /// another signature.
     pub mismatched_emits: u64,
     /// Emits from the peer with arguments that could not be decoded.
     pub undecodable_emits: u64,
-    /// Emits from the peer with handlers that were stopped at their deadline
-    /// ([`Limits::call_timeout`](crate::Limits::call_timeout)).
+    /// Emits from the peer with handlers that were stopped at their deadline. The deadline follows
+    /// from [`Limits::call_timeout`](crate::Limits::call_timeout).
     pub timed_out_emits: u64,
-    /// Handlers that were stopped before their end, since the peer cancelled the call or the
+    /// Handlers that were stopped before their end. Either the peer cancelled the call, or the
     /// session ended.
     pub cancelled_handlers: u64,
 }

@@ -15,13 +15,16 @@ use crate::{
     clock::now, disconnect_reason::DisconnectReason, handler_context::run_handler, scheduler::wake_another_worker,
 };
 
-/// A suspended handler, which a task of its own runs to its end.
+/// A suspended handler, which runs to its end in a separate task.
 ///
-/// While a full queue of replies waits for the peer to read, a handler is held if its method
-/// returns large replies: its reply would have to wait, too. Handlers of other methods are not
-/// held, since they may own a lock that handlers of other sessions wait for. A held handler may own
-/// such a lock as well. So a handler is held for at most [`Limits::stall`](crate::Limits::stall),
-/// even if the peer reads. Then the session ends.
+/// The queue of replies may be full because the peer does not read. Then the session holds the
+/// handlers of methods with large replies, since their replies would have to wait, too. A held
+/// handler is not resumed.
+///
+/// The session does not hold handlers of other methods, since they may own a lock. Handlers of
+/// other sessions may wait for this lock. A held handler may own such a lock as well. So the
+/// session holds a handler for at most [`Limits::stall`](crate::Limits::stall), even if the peer
+/// reads. After that time, the session ends.
 pub(crate) struct SuspendedHandler {
     future: HandlerFuture,
     session: Arc<Session>,
@@ -65,9 +68,9 @@ impl SuspendedHandler {
         state.is_under_pressure() && state.replies.may_grow(self.key, call)
     }
 
-    /// Polls the handler once, with a permit if handlers of this session are slow. Returns `None`
-    /// if the handler is held when it gets its permit: handlers with earlier permits may have
-    /// filled the queue.
+    /// Polls the handler once. If handlers of this session are slow, the handler first waits for a
+    /// permit. During this wait, handlers with earlier permits may have filled the queue. If the
+    /// handler is held for this reason, returns `None`.
     ///
     /// A handler of a detached session always needs a permit. Many abandoned sessions may have a
     /// slow handler each, and their clients do not wait for the replies.
@@ -100,15 +103,15 @@ impl SuspendedHandler {
         polled
     }
 
-    /// Returns `true` if a handler needs a permit. Takes no lock while the connection accepts
-    /// bytes.
+    /// Returns `true` if a handler needs a permit. If the connection accepts bytes, this function
+    /// locks nothing.
     fn needs_permit(&self) -> bool {
         let session = &self.session;
         session.is_slow() || session.is_blocked() && session.is_detached()
     }
 
-    /// Waits until fewer bytes of replies wait, and resumes the handler. Only a single handler at a
-    /// time is resumed, since each may add a reply.
+    /// Waits until fewer bytes of replies wait, and resumes the handler. The session resumes its
+    /// held handlers one after the other, since each handler may add a reply.
     async fn resume_in_order(&mut self) -> Poll<()> {
         let session = Arc::clone(&self.session);
         let _first = session.held_handlers.get_or_init(|| Box::new(Mutex::new(()))).lock().await;

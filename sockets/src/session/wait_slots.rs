@@ -8,10 +8,10 @@ use slab::Slab;
 use super::{Waiter, WakeList, wake_list::Wakeup};
 use sockets_proto::CallResult;
 
-/// The number of batches after which results are copied out of their buffers, if their callers have
-/// not taken them.
+/// The number of batches after which a result is copied out of its buffer, if its caller has not
+/// taken it.
 const DETACH_AFTER_BATCHES: u8 = 64;
-/// The length from which a reply is not copied: it takes most of its buffer.
+/// The length from which a reply is not copied. Such a reply takes most of its buffer.
 const MAX_COPIED: usize = 8 * 1024;
 
 /// The slots of a session.
@@ -40,12 +40,12 @@ impl WaitSlots {
         self.slots.insert(WaitSlot { result: None, waker: Some(waker), detached: false })
     }
 
-    /// Removes a slot, which the caller drops without the lock, since it has a waker.
+    /// Removes a slot. The caller drops the slot without the lock, since the slot has a waker.
     pub(super) fn remove(&mut self, slot: usize) -> WaitSlot {
         self.slots.remove(slot)
     }
 
-    /// Removes a slot if it has a result. Then it has no waker.
+    /// If a slot has a result, removes the slot and returns the result. Such a slot has no waker.
     pub(super) fn take_result(&mut self, slot: usize) -> Option<CallResult> {
         if self.slots[slot].result.is_some() { self.slots.remove(slot).result } else { None }
     }
@@ -64,8 +64,8 @@ impl WaitSlots {
         wakes
     }
 
-    /// Stores a result. The lock is held since the call was removed from the table. Once it is
-    /// released, the caller may drop its future, and another call may use the slot.
+    /// Stores a result. The driver has held the lock since it removed the call from the table. When
+    /// the lock is released, the caller may drop its future. Then another call may use the slot.
     pub(super) fn complete(&mut self, consumer: Waiter, result: CallResult) -> Option<Wakeup> {
         match consumer {
             Waiter::Member(member) => Some(Wakeup::Member(member, result)),
@@ -77,9 +77,9 @@ impl WaitSlots {
         }
     }
 
-    /// Copies replies out of the buffers in which they were received, if their callers have not
-    /// taken them for a while. Otherwise each could keep a whole buffer. Replies that are taken at
-    /// once are not copied. It is called for each batch.
+    /// Copies old replies out of the buffers in which they were received. A reply is old if its
+    /// caller has not taken it for several batches. Without the copy, each old reply could keep a
+    /// whole buffer. Other replies are not copied. The driver calls this function for each batch.
     pub(super) fn detach_old_results(&mut self) {
         self.batches = (self.batches + 1) % DETACH_AFTER_BATCHES;
         if self.batches > 0 {

@@ -46,8 +46,8 @@ impl WakeList {
         self.0.is_empty()
     }
 
-    /// Runs all wake-ups without a pause. A worker that is woken to help then finds tasks, and does
-    /// not sleep between two wake-ups.
+    /// Runs all wake-ups without a pause. If a worker is woken to help, it then finds tasks, and
+    /// does not sleep between two wake-ups.
     pub(crate) fn wake_all(&mut self) {
         if self.is_empty() {
             return;

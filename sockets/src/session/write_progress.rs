@@ -9,9 +9,9 @@ use crate::{clock::now, lock::Mutex};
 
 /// The progress of writes to the connection.
 ///
-/// The holder of the writer records it here. A task that reads it must not lock the writer: a
-/// concurrent [`flush`] leaves its messages to the holder of that lock, and this task would not
-/// write them.
+/// The task that holds the writer's lock records the progress here. Other tasks read it here, and
+/// must not lock the writer for it. If such a task locked the writer, a concurrent [`flush`] would
+/// leave its messages to this task. This task would not write these messages.
 ///
 /// [`flush`]: super::Session::flush
 #[derive(Default)]
@@ -55,8 +55,8 @@ impl WriteProgress {
         self.is_blocked.store(false, Ordering::Release);
     }
 
-    /// Records that the connection accepts no more bytes after a total of `accepted`. Returns
-    /// `true` if it was not blocked before.
+    /// Records that the connection accepts no more bytes. It has accepted `accepted` bytes in
+    /// total. Returns `true` if the connection was not blocked before.
     pub(super) fn record_pending(&self, accepted: u64) -> bool {
         let mut times = self.times.lock();
         if times.blocked.as_ref().is_none_or(|blocked| blocked.accepted != accepted) {

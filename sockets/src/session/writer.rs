@@ -1,12 +1,12 @@
 //! The writer of a session, and the choice of the task that writes.
 //!
-//! For a small message, the system call of a write costs more than everything else. Waking another
-//! task to write costs about as much again. So any task may write:
+//! For a small message, the system call of a write costs more than everything else. If a task wakes
+//! another task to write, this costs about as much again. So any task may write:
 //!
-//! - A lone caller writes at once, and so does a caller that finds a long queue.
-//! - The driver writes when it has dispatched a batch.
-//! - Otherwise the first of several concurrent callers asks the driver. The driver lets the other
-//!   callers run first, and then writes for all.
+//! - If a caller is alone, it writes immediately. If a caller finds a long queue, it does the same.
+//! - When the driver has dispatched a batch, it writes.
+//! - Otherwise the first of several concurrent callers asks the driver to write. The driver lets
+//!   the other callers run first, and then writes for all.
 
 use std::{
     future::poll_fn,
@@ -26,8 +26,8 @@ use crate::{
 };
 use sockets_proto::SendBuffer;
 
-/// The queued bytes from which a caller writes itself: waiting for further messages would save
-/// little.
+/// The number of queued bytes from which a caller writes them itself. A wait for further messages
+/// would save little.
 const WRITE_FROM: usize = 8 * 1024;
 
 /// The sending half of the connection, and the bytes that it is writing.
@@ -70,8 +70,8 @@ impl Writer {
         in_transport(|| self.transmitter.poll_finish(cx))
     }
 
-    /// Detaches the writer from its connection, and returns the old writer, which the caller drops
-    /// without the lock.
+    /// Detaches the writer from its connection, and returns the old writer. The caller drops the
+    /// old writer without the lock.
     pub(super) fn stop(&mut self) -> Self {
         let stopped = Self {
             waker: mem::replace(&mut self.waker, Waker::noop().clone()),
@@ -85,7 +85,7 @@ impl Writer {
         (self.transmitter, self.outbox) = (transmitter, outbox);
     }
 
-    /// Returns the sending half of the connection, which is closed when the value is dropped.
+    /// Returns the sending half of the connection. The drop of the returned value closes this half.
     pub(super) fn release(&mut self) -> Self {
         mem::replace(self, Self::new(Box::new(ClosedTransmitter)))
     }
@@ -165,17 +165,17 @@ impl Session {
             let deferred = self.write(&mut writer);
             drop(writer);
             drop(deferred);
-            // Another task may have queued a message and left it to this task, which held the
-            // writer.
+            // While this task held the writer, another task may have queued a message and left it
+            // to this task.
             if self.is_blocked() || !self.state.lock().core.wants_write() {
                 return;
             }
         }
     }
 
-    /// Writes replies of the transport itself, such as pongs. While the peer does not read them,
-    /// the connection counts as blocked, as it does for messages, so that the write timeout
-    /// applies.
+    /// Writes replies of the transport itself, such as pongs. If the peer does not read these
+    /// replies, the connection counts as blocked, as it does for messages. So the write timeout
+    /// applies to them, too.
     #[cold]
     pub(crate) fn flush_transport(&self) {
         let mut deferred = None;
@@ -187,8 +187,8 @@ impl Session {
         }
     }
 
-    /// Writes all queued messages. Returns the wakes and events that run after the writer has been
-    /// released.
+    /// Writes all queued messages. Returns the recorded wakes and events. The caller runs them
+    /// after it has released the writer.
     fn write(&self, writer: &mut Writer) -> Option<Deferred<'_>> {
         let mut deferred = None;
         loop {
