@@ -39,15 +39,15 @@ use crate::{
 use sockets_proto::{Token, clamp_timeout};
 
 impl<I: Identity> Server<I> {
-    /// Serves a connection over a byte stream. The other end of the stream must be passed to
+    /// Serves a connection over a byte stream. The client must pass the other end of the stream to
     /// [`ClientBuilder::connect_over`](crate::ClientBuilder::connect_over).
     ///
-    /// The connection is served in the background, whether the returned future is awaited or not.
-    /// The future completes when the client is admitted or refused.
+    /// The server serves the connection in the background, even if the returned future is not
+    /// awaited. The future completes when the server has admitted or refused the client.
     ///
     /// # Panics
     ///
-    /// If called outside of a tokio runtime.
+    /// The method panics if it is called outside of a tokio runtime.
     pub fn accept<S>(&self, io: S) -> Accepting<I>
     where
         S: AsyncRead + AsyncWrite + Send + 'static,
@@ -56,11 +56,12 @@ impl<I: Identity> Server<I> {
         self.accept_incoming(Incoming::Open(over_stream(read, write), ConnectInfo::over("stream")))
     }
 
-    /// Serves a connection over a stream and sink of whole messages. The other end must be passed
-    /// to [`ClientBuilder::connect_over_messages`](crate::ClientBuilder::connect_over_messages).
+    /// Serves a connection over a stream and sink of whole messages. The client must pass the other
+    /// end to
+    /// [`ClientBuilder::connect_over_messages`](crate::ClientBuilder::connect_over_messages).
     ///
-    /// It is meant for transports that preserve the boundaries of messages, such as a queue, a data
-    /// channel or a channel within the process. Requirements:
+    /// Use this method for transports that preserve the boundaries of messages, such as a queue, a
+    /// data channel or a channel within the process. The stream must meet these requirements:
     ///
     /// - Each item is a frame of the protocol. Frames must arrive in order and without duplicates.
     /// - The end of the stream is the end of the connection.
@@ -72,7 +73,7 @@ impl<I: Identity> Server<I> {
     /// [`Limits::max_frame`](crate::Limits::max_frame). During the handshake, items have at most 64
     /// KiB.
     ///
-    /// The connection is served in the background, as by [`accept`](Self::accept).
+    /// The server serves the connection in the background, as [`accept`](Self::accept) does.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -95,7 +96,7 @@ impl<I: Identity> Server<I> {
     ///
     /// # Panics
     ///
-    /// If called outside of a tokio runtime.
+    /// The method panics if it is called outside of a tokio runtime.
     pub fn accept_messages<S, M, E>(&self, messages: S) -> Accepting<I>
     where
         S: Stream<Item = Result<M, E>> + Sink<Bytes, Error: Into<BoxError>> + Send + 'static,
@@ -131,7 +132,8 @@ impl<I: Identity> Inner<I> {
     }
 }
 
-/// A future that completes when a connection is admitted or refused. See [`Server::accept`].
+/// A future that completes when the server has admitted or refused the client of a connection. See
+/// [`Server::accept`].
 #[derive(Debug)]
 pub struct Accepting<I>(oneshot::Receiver<Result<Socket<I>, AcceptError>>);
 
@@ -163,13 +165,13 @@ struct NewConnection<I> {
 
 /// Runs a handshake and then the driver that it returns, in a single task.
 fn spawn<D: Future<Output = ()> + Send + 'static>(handshake: impl Future<Output = Option<D>> + Send + 'static) {
-    // Boxed together with the driver: the driver lives long and should not keep the larger memory
-    // of the handshake.
+    // `Box::pin` encloses only the handshake. The driver lives long, and should not keep the larger
+    // memory of the handshake.
     tokio::spawn(Box::pin(handshake).map(OptionFuture::from).flatten());
 }
 
-/// Performs the handshake, runs `connected`, and lets the session handle calls. Returns the driver,
-/// unless it runs already.
+/// Performs the handshake, runs `connected`, and lets the session handle calls. Returns the driver
+/// if the caller still has to run it.
 async fn run_handshake<I: Identity>(
     server: Arc<Inner<I>>,
     incoming: Incoming,
@@ -211,7 +213,7 @@ async fn run_handshake<I: Identity>(
     }
     tokio::spawn(driver);
     let limit = server.limits.connected;
-    // The hook is called in its own task, so that its panic ends no other task.
+    // The hook runs in a task of its own, so that its panic ends no other task.
     let hook = async move {
         match &server.connected {
             Some(connected) => connected(socket).await,
@@ -225,7 +227,7 @@ async fn run_handshake<I: Identity>(
 }
 
 /// Lets the session handle calls when the hook has completed. If the hook fails, panics or takes
-/// too long, ends the session.
+/// too long, this function ends the session.
 async fn run_connected(
     hook: impl Future<Output = Result<(), Refusal>> + Send + 'static,
     session: &Session,
@@ -258,7 +260,7 @@ async fn run_connected(
     }
 }
 
-/// Opens the connection and performs the handshake within a common time limit.
+/// Opens the connection and performs the handshake. Both together have a single time limit.
 async fn accept_connection<I: Identity>(
     server: &Arc<Inner<I>>,
     incoming: Incoming,
@@ -276,8 +278,8 @@ async fn accept_connection<I: Identity>(
             Accepted::New(NewConnection { link, peer_settings, identity, address, connection_permit })
         }
         Authenticated::Resumed(socket, identity, request, token) => {
-            // A driver with handlers that block its thread may accept the connection late, which
-            // must not delay other handshakes.
+            // The driver of the session may run a handler that blocks its thread. It then accepts
+            // the connection late, which must not delay other handshakes.
             permit.release();
             let resuming = resume(server, &socket, identity, link, peer_settings, request, token);
             let late = |_| AcceptError::Handshake("the session did not accept its next connection in time".into());

@@ -19,23 +19,25 @@ use crate::{
 };
 use sockets_proto::{Role, shared_emit, shared_request};
 
-/// A set of sockets, such as a room. The set is evaluated at each call: a room then consists of its
-/// current members.
+/// A set of sockets, such as a room. Each call evaluates the set: it reaches the sockets that are
+/// members of the room at that time.
 ///
-/// An emit to an audience is encoded once. It waits at most 1 s for members with full queues
-/// ([`Limits::outgoing_queue`](crate::Limits::outgoing_queue)), and only while they accept bytes.
-/// Then the method's [overflow policy](macro@crate::group#emits-to-slow-members) applies: the
-/// members are disconnected or miss messages. It never waits for sockets outside of the audience.
+/// The server encodes an emit to an audience once. The emit waits for at most 1 s for members with
+/// full queues ([`Limits::outgoing_queue`](crate::Limits::outgoing_queue)), and only while these
+/// members accept bytes. If a queue is then still full, the method's [overflow
+/// policy](macro@crate::group#emits-to-slow-members) applies: the server disconnects the member or
+/// drops messages to it. The emit never waits for sockets outside of the audience.
 ///
-/// An emit also waits for long queues from time to time, so that loops of emits slow down. The
-/// bytes of all emits to audiences of the server are counted together, whatever the audience. The
-/// count restarts at 256 KiB, or at an eighth of `outgoing_queue` if that is less. The emit that
-/// reaches this count waits for slow members of its own audience:
+/// From time to time, an emit also waits for long queues that are not full. These waits slow down
+/// loops of emits. The server counts the bytes of all emits to audiences, whatever the audience.
+/// The count restarts at 256 KiB, or at an eighth of `outgoing_queue` if that is less. The emit
+/// that reaches this count waits for the slow members of its own audience:
 ///
-/// - A member is slow if it has queued more than 512 KiB, or half of `outgoing_queue` if that is
-///   less. Members that have accepted no bytes in the last 300 ms are not waited for.
-/// - The emit waits at most 10 ms, or at most 1 s if all members of its audience are slow. It may
-///   wait that long even if the bytes were emitted to other rooms.
+/// - A member is slow if more than 512 KiB, or more than half of `outgoing_queue` if that is less,
+///   wait in its queue. If a member has accepted no bytes in the last 300 ms, the emit does not
+///   wait for this member.
+/// - The emit waits for at most 10 ms, or for at most 1 s if all members of its audience are slow.
+///   It may wait that long even if the counted bytes were emitted to other rooms.
 pub struct Audience<I = ()> {
     server: Arc<Inner<I>>,
     selector: Arc<Selector<I>>,
@@ -89,7 +91,8 @@ impl<I: Identity> Selector<I> {
         }
     }
 
-    /// Evaluates everything that does not depend on the `Eq` of identities, which is user code.
+    /// Evaluates the selector, except for the comparison of identities, since their `Eq` is user
+    /// code.
     fn find(&self, registry: &Registry<I>) -> Found<'_, I> {
         match self {
             Self::All => Found::Sockets(registry.sockets().cloned().collect()),
@@ -108,7 +111,7 @@ impl<I: Identity> Selector<I> {
     }
 }
 
-/// The sockets of the parts of an audience, all looked up under the same lock.
+/// The sockets of the parts of an audience. All sockets are found under the same lock.
 enum Found<'a, I> {
     Sockets(Vec<Socket<I>>),
     /// Identities by their hash, and the sockets with identities of these hashes.
@@ -189,8 +192,8 @@ impl<I: Identity> Audience<I> {
         Self::new(Arc::clone(&self.server), selector)
     }
 
-    /// Returns the audience of the members of both audiences. A member of both receives a message
-    /// once.
+    /// Returns the audience of the members of both audiences. A socket that is a member of both
+    /// receives a message once.
     pub fn union(&self, other: &Self) -> Self {
         self.with(Selector::Union(Arc::clone(&self.selector), Arc::clone(&other.selector)))
     }

@@ -30,7 +30,7 @@ const TOO_LATE: &str = "authentication took too long";
 /// The session of an admitted client.
 pub(super) enum Authenticated<I> {
     New(I, ConnectionPermit),
-    /// A session that is resumed, with its new identity, the request, and the next resumption
+    /// A resumed session, its new identity, the request to resume it, and the next resumption
     /// token.
     Resumed(Socket<I>, I, ResumeRequest, Token),
 }
@@ -54,13 +54,13 @@ pub(super) async fn establish<I: Identity>(
     let decided = tokio::select! {
         biased;
         decided = timeout_at(deadline, decide(server, &login, request, info)) => decided,
-        // The permit of a disconnected client is returned to other handshakes.
+        // If the client has disconnected, its permit is returned for other handshakes.
         left = closed(link, server.limits.login_bytes as usize) => return Err(left),
     };
     match decided.unwrap_or_else(|_| Err(Refusal::retry(TOO_LATE).into())) {
         Ok(authenticated) => Ok((peer_settings, authenticated)),
         Err(AuthFailure::Refused(refusal)) => {
-            // A client that does not support retries makes no other attempt after any refusal.
+            // A client that does not support retries makes no other attempt, whatever the refusal.
             let is_final = refusal.retry_after().is_none() || !peer_settings.retries;
             if let Some(request) = requested.filter(|_| is_final) {
                 end_requested(server, &request, &refusal);
@@ -71,8 +71,8 @@ pub(super) async fn establish<I: Identity>(
     }
 }
 
-/// Ends the session that a finally refused client requested, since the client makes no other
-/// attempt.
+/// Ends the session that a client requested to resume. The server has finally refused the client,
+/// so the client makes no other attempt.
 fn end_requested<I: Identity>(server: &Inner<I>, request: &ResumeRequest, refusal: &Refusal) {
     let requested = server.registry.read().socket(request.token.session()).cloned();
     if let Some(socket) = requested {
@@ -105,9 +105,10 @@ async fn decide<I: Identity>(
     Ok(Authenticated::New(identity, connection_permit))
 }
 
-/// Returns the session that a client resumes, its new identity and the next resumption token. The
-/// client must present a valid token and authenticate with an equal identity. Otherwise returns
-/// `None`.
+/// Returns the session that a client resumes, its new identity and the next resumption token.
+///
+/// Returns `None` if the client presents no valid token, or if its new identity differs from the
+/// identity of the session.
 async fn find_session<I: Identity>(
     server: &Inner<I>,
     request: &ResumeRequest,
@@ -125,22 +126,22 @@ async fn find_session<I: Identity>(
     }
     match socket.session().check(request) {
         Checked::Resumable => Ok(Token::new(socket.number()).map(|next| (socket, identity, next))),
-        // A new session would belong to a connection that the client has abandoned.
+        // The client has abandoned this connection. A new session over it would be of no use.
         Checked::Superseded => Err(Refusal::retry(SUPERSEDED).into()),
         Checked::Invalid => Ok(None),
     }
 }
 
-/// Runs the user's authentication. A panic is a refusal that the client may retry, since the next
-/// attempt may succeed.
+/// Runs the user's authentication. If the authentication panics, the client may retry, since the
+/// next attempt may succeed.
 async fn authenticate<I: Identity>(server: &Inner<I>, login: &[u8], info: ConnectInfo) -> Result<I, AuthFailure> {
     let peer = PeerLabel::Connecting { address: info.peer_addr };
     let identity = hooks::run_future("authenticate", peer, || (server.authenticate)(login, info)).await;
     identity.unwrap_or_else(|| Err(Refusal::retry("the server failed to authenticate the client").into()))
 }
 
-/// Waits until the client has closed the connection, or has sent too much before the server hello.
-/// The bytes that it sends meanwhile are kept.
+/// Waits until the client closes the connection, or until it has sent more than `limit` bytes
+/// before the server hello. The received bytes are kept.
 async fn closed(link: &mut Link, limit: usize) -> AcceptError {
     loop {
         match poll_fn(|cx| link.receiver.poll_receive(cx, limit)).await {

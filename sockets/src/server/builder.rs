@@ -31,13 +31,14 @@ use crate::{
 };
 use sockets_proto::Role;
 
-/// The memory limit of a decoded login: [`LOGIN_FREE`] bytes and this number of bytes for each
-/// encoded byte. The login is decoded before the client is authenticated.
+/// The factor in the memory limit of a decoded login. A login may take [`LOGIN_FREE`] bytes, and
+/// this number of bytes for each encoded byte. The limit is low, since the server decodes the login
+/// before it authenticates the client.
 const LOGIN_FACTOR: usize = 16;
 const LOGIN_FREE: usize = 64 * 1024;
 
-/// A function that authenticates clients. It takes the login, or the login and a [`ConnectInfo`],
-/// and returns a future of `Result<I, Refusal>`.
+/// A function that authenticates clients. The function takes the login, or the login and a
+/// [`ConnectInfo`]. It returns a future of `Result<I, Refusal>`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot authenticate",
     label = "write `|login: Login| async move {{ .. }}` or `|login: Login, info: ConnectInfo| async move {{ .. }}`, which return `Result<I, Refusal>`"
@@ -80,7 +81,7 @@ where
     }
 }
 
-/// A builder for a [`Server`]. `I` is the identity type that
+/// A builder for a [`Server`]. `I` is the type of the identity that the function for
 /// [`authenticate`](ServerBuilder::authenticate) returns. Default: `()`.
 #[must_use = "a builder does nothing until it is built or bound"]
 pub struct ServerBuilder<I = ()> {
@@ -116,17 +117,17 @@ impl ServerBuilder {
         }
     }
 
-    /// Sets the function that authenticates each client and returns its identity. Default: every
-    /// client is admitted with the identity `()`.
+    /// Sets the function that authenticates each client and returns its identity. By default, the
+    /// server admits every client with the identity `()`.
     ///
-    /// A [`Refusal`] ends the client's attempt to connect. If `f` panics or takes longer than
-    /// [`Limits::authentication`], the client receives a [`Refusal::retry`]. If the client
-    /// disconnects meanwhile, the future that `f` returned is dropped.
+    /// If `f` returns a [`Refusal`], the client's attempt to connect fails. If `f` panics or takes
+    /// longer than [`Limits::authentication`], the client receives a [`Refusal::retry`]. If the
+    /// client disconnects during the authentication, the server drops the future that `f` returned.
     ///
     /// # Panics
     ///
-    /// If [`connected`](Self::connected) or `layer_connecting` has been called, since their sockets
-    /// would have another identity type. Call `authenticate` first.
+    /// The method panics if [`connected`](Self::connected) or `layer_connecting` has been called
+    /// before, since their sockets would have another identity type. Call `authenticate` first.
     pub fn authenticate<Args, I: Identity, F: Authenticate<Args, I>>(self, f: F) -> ServerBuilder<I> {
         assert!(
             self.connected.is_none(),
@@ -164,12 +165,12 @@ impl ServerBuilder {
 }
 
 impl<I: Identity> ServerBuilder<I> {
-    /// Sets a hook that runs for each new session, before the client's `connect` returns and before
-    /// its calls are handled.
+    /// Sets a hook that runs for each new session. The client's `connect` returns after the hook
+    /// has completed, and the server then handles the calls of the client.
     ///
-    /// The hook may return a [`Refusal`], which ends the session and is the error of the client's
-    /// `connect`. If the hook panics or takes longer than [`Limits::connected`], the client
-    /// receives a [`Refusal::retry`]: a client that reconnects tries again.
+    /// If the hook returns a [`Refusal`], the session ends, and the client's `connect` returns the
+    /// refusal as an error. If the hook panics or takes longer than [`Limits::connected`], the
+    /// client receives a [`Refusal::retry`]: a client that reconnects tries again.
     pub fn connected<F, Fut>(self, f: F) -> Self
     where
         F: Fn(Socket<I>) -> Fut + Send + Sync + 'static,
@@ -182,9 +183,9 @@ impl<I: Identity> ServerBuilder<I> {
         Self { connected: Some(Box::new(connected)), ..self }
     }
 
-    /// Serves a group to all sockets with a common handler.
+    /// Serves a group to all sockets. The sockets share the handler.
     ///
-    /// A path that is served twice is an error of [`bind`](Self::bind).
+    /// If two served groups have the same path, [`bind`](Self::bind) returns an error.
     pub fn serve(mut self, service: impl Service) -> Self {
         self.services.push(Arc::new(service));
         self
@@ -201,8 +202,8 @@ impl<I: Identity> ServerBuilder<I> {
         Self { limits, ..self }
     }
 
-    /// Sets the TLS configuration with the server's certificate, for addresses with `tls://` and
-    /// `wss://`.
+    /// Sets the TLS configuration with the server's certificate. The server uses it for addresses
+    /// with `tls://` and `wss://`.
     ///
     /// [`tls::server_config`](crate::tls::server_config) makes a configuration from PEM. Any
     /// configuration of [`rustls`](crate::tls::rustls) can be passed, too.
@@ -213,50 +214,52 @@ impl<I: Identity> ServerBuilder<I> {
     }
 
     /// Sets the origins of pages that may connect over WebSockets, such as
-    /// `["https://example.com"]`. Pages of other origins are refused. Default: pages of the host
-    /// that the WebSocket connects to.
+    /// `["https://example.com"]`. The server refuses pages of other origins. By default, a page may
+    /// connect only to the host from which the page was loaded.
     ///
     /// Browsers send the origin of the page that opens a WebSocket. The default prevents other
     /// pages from using the permissions of a visitor's browser, such as its cookies.
     ///
     /// The default also refuses a page that reaches a server on its own machine under a name other
-    /// than `localhost`. The owner of a name can let it point to any machine (DNS rebinding).
-    /// If a proxy runs on the same machine, the origins must therefore be set.
+    /// than `localhost`. The reason is DNS rebinding: the owner of a name can let the name point to
+    /// any machine. If a proxy runs on the same machine as the server, the origins must therefore
+    /// be set.
     ///
-    /// Programs other than browsers send no origin, and are not checked. If a page is refused, a
-    /// warning with its origin and its host is logged.
+    /// Programs other than browsers send no origin, so the server does not check them. When the
+    /// server refuses a page, it logs a warning with the page's origin and host.
     #[cfg(feature = "ws")]
     pub fn origins<O: Into<String>>(mut self, origins: impl IntoIterator<Item = O>) -> Self {
         self.options.origins = crate::transport::Origins::allow_list(origins);
         self
     }
 
-    /// Compresses messages of `bytes` bytes and more with LZ4. Default: no compression. Values
+    /// Compresses sent messages of at least `bytes` bytes with LZ4. Default: no compression. Values
     /// below 256 count as 256.
     ///
-    /// Only messages to clients that enable compression are compressed: see
+    /// The server compresses messages only for clients that enable compression: see
     /// [`ClientBuilder::compress_from`](crate::ClientBuilder::compress_from). Compression is useful
-    /// for connections that are slower than the processor. A message of 4 KiB or more to an
-    /// audience is compressed once for all its members. A message that would not become shorter is
-    /// sent uncompressed.
+    /// for connections that are slower than the processor. If a message of 4 KiB or more is sent to
+    /// an audience, the server compresses it once for all members. If compression would not shorten
+    /// a message, the server sends the message uncompressed.
     ///
-    /// A received message is decompressed only within [`Limits::max_frame`]. Its uncompressed size
-    /// counts towards all limits.
+    /// The server decompresses a received message only if its uncompressed size is within
+    /// [`Limits::max_frame`]. The uncompressed size also counts towards all other limits.
     ///
     /// # Security
     ///
-    /// An attacker that controls part of a message and sees its compressed length can infer the
-    /// rest, also over TLS (compare CRIME and BREACH). Do not compress secrets together with data
-    /// that other parties choose.
+    /// Compression reveals secrets to an attacker that controls part of a message and sees the
+    /// compressed length. The attacker can infer the rest of the message, also over TLS (compare
+    /// CRIME and BREACH). Do not compress secrets together with data that other parties choose.
     #[cfg(feature = "compression")]
     pub fn compress_from(mut self, bytes: u32) -> Self {
         self.options.compression = crate::transport::Compression::with_min_size(bytes);
         self
     }
 
-    /// Adds a layer around each received call and emit, outside of all handlers and listeners,
-    /// including handlers and listeners of single sockets. The first layer added is the outermost.
-    /// See [`layer`](crate::layer).
+    /// Adds a layer around each received call and emit. The layer encloses all handlers and
+    /// listeners, including handlers and listeners of single sockets.
+    ///
+    /// The first layer added is the outermost. See [`layer`](crate::layer).
     #[cfg(feature = "middleware")]
     pub fn layer<L>(mut self, layer: L) -> Self
     where
@@ -266,11 +269,11 @@ impl<I: Identity> ServerBuilder<I> {
         self
     }
 
-    /// Adds a layer around each call and emit that the server sends, by stubs and by name, to a
-    /// socket or to an audience.
+    /// Adds a layer around each call and emit that the server sends to a socket or to an audience,
+    /// by stubs and by name.
     ///
-    /// An emit to an audience passes the layer once. Requests to audiences do not pass it. The
-    /// first layer added is the outermost. See [`layer`](crate::layer).
+    /// An emit to an audience passes the layer once. A request to an audience does not pass the
+    /// layer. The first layer added is the outermost. See [`layer`](crate::layer).
     #[cfg(feature = "middleware")]
     pub fn layer_outgoing<L>(mut self, layer: L) -> Self
     where
@@ -291,8 +294,9 @@ impl<I: Identity> ServerBuilder<I> {
         self
     }
 
-    /// Returns a server that does not listen yet. If the served groups conflict, [`Server::bind`]
-    /// returns the error.
+    /// Returns a server that does not listen yet.
+    ///
+    /// If the served groups conflict, [`Server::bind`] returns an error.
     pub fn build(self) -> Server<I> {
         #[cfg(feature = "middleware")]
         let (interceptor, authenticate) = (self.layers.interceptor(), self.connect_layers.wrap(self.authenticate));
@@ -323,12 +327,12 @@ impl<I: Identity> ServerBuilder<I> {
         })
     }
 
-    /// Returns a server that listens on `url`. It combines [`build`](Self::build) and
+    /// Returns a server that listens on `url`. The method combines [`build`](Self::build) and
     /// [`Server::bind`].
     ///
     /// # Errors
     ///
-    /// As [`Server::bind`].
+    /// The method has the errors of [`Server::bind`].
     pub async fn bind(self, url: &str) -> Result<Server<I>, BindError> {
         let server = self.build();
         server.bind(url).await?;

@@ -6,14 +6,14 @@ use crate::session::Call;
 impl Call {
     /// Returns the caller's socket.
     ///
-    /// It is `None` on a client, and if `I` is not the server's identity type. It is also `None` if
-    /// the caller has left and no handle to its socket exists.
+    /// Returns `None` on a client, and if `I` is not the server's identity type. Also returns
+    /// `None` if the caller has left and no handle to its socket exists.
     pub fn socket<I: Identity>(&self) -> Option<Socket<I>> {
         self.peer().session().owner::<WeakSocket<I>>()?.upgrade()
     }
 
-    /// Returns the server, for its rooms and sockets. It is `None` when [`socket`](Self::socket)
-    /// is. The handle does not keep the server open.
+    /// Returns the server, for access to its rooms and sockets. Returns `None` in the cases in
+    /// which [`socket`](Self::socket) returns `None`. The handle does not keep the server open.
     pub fn server<I: Identity>(&self) -> Option<Server<I>> {
         self.socket().map(|socket| socket.server())
     }

@@ -27,8 +27,8 @@ pub(super) struct DetachedSessions {
 
 #[derive(Default)]
 struct DetachedState {
-    /// The slots in the order in which sessions were detached. Dropping the sender ends the
-    /// session.
+    /// The slots in the order in which sessions were detached. Dropping the sender of a slot ends
+    /// its session.
     slots: BTreeMap<u64, oneshot::Sender<()>>,
     next: u64,
 }
@@ -39,8 +39,10 @@ impl DetachedSessions {
         Arc::new(Self { limits: Arc::clone(limits), state: Mutex::default(), bytes })
     }
 
-    /// Returns a slot, or `None` if the limit is 0. If all slots are taken, ends the session that
-    /// has been detached longest, since it is the least likely to be resumed.
+    /// Returns a slot, or `None` if the limit is 0.
+    ///
+    /// If all slots are taken, ends the session that has been detached for the longest time. That
+    /// session is the least likely to be resumed.
     fn acquire(self: &Arc<Self>) -> Option<DetachedSlot> {
         let limit = self.limits.resume_sessions as usize;
         let (keep, evicted) = oneshot::channel();
@@ -53,7 +55,7 @@ impl DetachedSessions {
         let number = state.next;
         state.slots.insert(number, keep);
         drop(state);
-        // After the lock is released, since dropping the senders wakes the sessions.
+        // The lock is released first, since dropping the senders wakes the sessions.
         drop(evicted_slots);
         Some(DetachedSlot { sessions: Arc::clone(self), number, evicted })
     }

@@ -1,5 +1,5 @@
-//! Tests of the handlers of detached sessions, which leave a worker of the runtime to other
-//! sessions.
+//! Tests of the handlers of detached sessions. These handlers must not take the runtime's workers
+//! from other sessions.
 
 use std::{
     sync::{

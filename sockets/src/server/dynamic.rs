@@ -14,13 +14,13 @@ impl<I: Identity> Audience<I> {
         Group::root(self.clone()).group(path)
     }
 
-    /// Sends an emit to the listeners of `name`, outside of any group, of every member. Waits for
+    /// Sends an emit to the listeners of `name` outside of any group, at every member. Waits for
     /// slow members as [every emit to an audience](Audience) does.
     ///
     /// # Errors
     ///
-    /// If the name is invalid, or the arguments cannot be encoded or are too large. Members that
-    /// accept only smaller messages are skipped.
+    /// If the name is invalid, or the arguments cannot be encoded or are too large. The emit skips
+    /// members that accept only smaller messages.
     ///
     /// # Cancel safety
     ///
@@ -29,26 +29,29 @@ impl<I: Identity> Audience<I> {
         Group::root(self.clone()).emit(name, args).await
     }
 
-    /// Sends a request for `name`, outside of any group, to every member. It is sent by this
-    /// method, to the current members.
+    /// Sends a request for `name` outside of any group to every member.
+    ///
+    /// The method sends the request immediately, to the members at the time of this call.
     pub fn request<R: DeserializeOwned>(&self, name: &str, args: &(impl Serialize + ?Sized)) -> Replies<I, R> {
         Group::root(self.clone()).request(name, args)
     }
 }
 
 impl<I: Identity> Group<Audience<I>> {
-    /// Sends an emit to every member. Waits for slow members as [every emit to an
-    /// audience](Audience) does.
+    /// Sends an emit to the listeners of `name` in this group, at every member. Waits for slow
+    /// members as [every emit to an audience](Audience) does.
     ///
     /// # Errors
     ///
-    /// If the name or the path is invalid, or the arguments cannot be encoded or are too large.
-    /// Members that accept only smaller messages are skipped.
+    /// If the name or the path is invalid, or the arguments cannot be encoded or are too large. The
+    /// emit skips members that accept only smaller messages.
     pub async fn emit<A: Serialize + ?Sized>(&self, name: &str, args: &A) -> Result<(), CallError> {
         self.target().emit_to_all(Callee::Named(&self.named(name)?), args).await
     }
 
-    /// Sends a request to every member. It is sent by this method, to the current members.
+    /// Sends a request for `name` in this group to every member.
+    ///
+    /// The method sends the request immediately, to the members at the time of this call.
     pub fn request<R: DeserializeOwned>(&self, name: &str, args: &(impl Serialize + ?Sized)) -> Replies<I, R> {
         match self.named(name) {
             Ok(named) => self.target().request_all(Callee::Named(&named), None, args, decode_plain),

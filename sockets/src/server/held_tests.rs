@@ -1,4 +1,5 @@
-//! Tests of the bytes that detached sessions hold: all are counted, and an excess ends sessions.
+//! Tests of the bytes that detached sessions hold. The server counts all of these bytes, and ends
+//! sessions if there are too many.
 
 use std::{
     sync::{
@@ -130,8 +131,8 @@ async fn late_replies_to_detached_sessions_are_bounded() {
     test.detach(clients).await;
     assert_eq!(test.server.sockets().len(), CLIENTS as usize, "the sessions hold few bytes yet");
     test.go.close();
-    // Each handler adds a reply when it is woken. The drivers, which end sessions, run after all
-    // handlers.
+    // When a handler is woken, it adds a reply. The drivers end sessions only after all handlers
+    // have run.
     let mut max_held = 0;
     for _ in 0..CLIENTS * 200 {
         yield_now().await;
@@ -149,7 +150,7 @@ async fn held_bytes_are_released_when_handlers_complete() {
     assert!(test.held() > CLIENTS as usize * 20 * (10 << 10));
     test.go.close();
     sleep(Duration::from_millis(10)).await;
-    // Sent messages are retained until they are acknowledged, and messages that are not read wait.
+    // Sent messages are retained until the client acknowledges them. Unread messages wait.
     let limits = Limits::default();
     let max_held = CLIENTS as usize * (limits.resume_bytes + 2 * limits.outgoing_queue) as usize;
     assert!(test.held() < max_held, "{} bytes are held", test.held());

@@ -1,8 +1,8 @@
 //! Limits the number of connections and of handshakes.
 //!
-//! A handshake waits for a permit. While the server waits for the client, or for a rejected client
-//! to close, the permit is revoked if another handshake needs it. A flood of silent connections
-//! therefore does not exclude other clients.
+//! Each handshake needs a permit. A handshake sometimes waits for its client to send data, or for a
+//! rejected client to close the connection. During such a wait, the server can revoke the permit
+//! for another handshake. A flood of silent connections therefore does not exclude other clients.
 
 use std::{collections::BTreeMap, future::Future, pin::pin, sync::Arc, time::Duration};
 
@@ -33,8 +33,8 @@ struct LimiterState {
     connections: usize,
     /// The number of handshakes in which the server has to act next.
     server_acts: usize,
-    /// The handshakes in which the client has to act next, oldest first: the time at which the
-    /// server began to wait, and a sender that ends the handshake when it is dropped.
+    /// The handshakes in which the client has to act next, oldest first. Each entry has the time at
+    /// which the server began to wait, and a sender. Dropping the sender ends the handshake.
     client_acts: BTreeMap<u64, (Instant, oneshot::Sender<()>)>,
     next: u64,
 }
@@ -63,7 +63,7 @@ impl ConnectionLimiter {
                     let evicted = if evicts { state.client_acts.pop_first() } else { None };
                     state.server_acts += 1;
                     drop(state);
-                    // After the lock is released, since dropping the sender wakes the connection.
+                    // The lock is released first, since dropping the sender wakes the connection.
                     drop(evicted);
                     return HandshakePermit { limiter: Arc::clone(self), is_held: true };
                 }
@@ -79,9 +79,11 @@ impl ConnectionLimiter {
         }
     }
 
-    /// Disconnects the clients that have sent nothing for [`HELLO_GRACE`]. Called when the system
-    /// has no file descriptor left, so that silent connections do not exclude other clients below
-    /// the limit of handshakes.
+    /// Disconnects the clients that have sent nothing for [`HELLO_GRACE`].
+    ///
+    /// The server calls this method when the system has no file descriptor left. The number of
+    /// handshakes may then be below its limit, but silent connections would still exclude other
+    /// clients.
     pub(super) fn evict_silent(&self) {
         let now = Instant::now();
         let mut evicted = Vec::new();
@@ -126,7 +128,7 @@ pub(super) struct HandshakePermit {
 }
 
 impl HandshakePermit {
-    /// Returns the permit before a wait that must not delay other handshakes.
+    /// Returns the permit early, before a wait that must not delay other handshakes.
     pub(super) fn release(&mut self) {
         if std::mem::take(&mut self.is_held) {
             self.limiter.state.lock().server_acts -= 1;
@@ -134,8 +136,8 @@ impl HandshakePermit {
         }
     }
 
-    /// Waits for the client. Returns `None` if the permit was revoked for another handshake
-    /// meanwhile.
+    /// Waits for the client. Returns `None` if the permit was revoked for another handshake during
+    /// the wait.
     pub(super) async fn wait_for_peer<T>(&mut self, wait: impl Future<Output = T>) -> Option<T> {
         if !self.is_held {
             return None;
@@ -165,7 +167,8 @@ impl Drop for HandshakePermit {
     }
 }
 
-/// Records that the server acts next in the handshake, unless its permit was revoked.
+/// A guard for the wait. Its drop records that the server acts next in the handshake, unless the
+/// permit was revoked.
 struct PeerWaitGuard<'a> {
     permit: &'a mut HandshakePermit,
     number: u64,

@@ -10,19 +10,21 @@ use super::{
 };
 use crate::{address::Address, connect_error::BindError, lock::event, transport::Acceptor};
 
-/// The delay after the system has refused to accept a connection, such as when it has no file
-/// descriptor left.
+/// The delay after the system has failed to accept a connection. The system may have no file
+/// descriptor left, for example.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 
 impl<I: Identity> Server<I> {
-    /// Listens on an address. It can be called several times, with addresses of different
-    /// transports. Rooms and audiences include the clients of all of them.
+    /// Listens on an address. The method can be called several times, with addresses of different
+    /// transports. Rooms and audiences include the clients of all addresses.
     ///
     /// - With `tcp://host:0`, the system chooses the port, which [`local_addrs`](Self::local_addrs)
     ///   returns.
-    /// - With `ws://host:port/path`, WebSockets are accepted at that path only. Without a path, or
-    ///   with `/`, they are accepted at every path, and the authentication can check it.
-    /// - The file of a Unix socket on which no process listens any more is replaced.
+    /// - With `ws://host:port/path`, the server accepts WebSockets at that path only. Without a
+    ///   path, or with `/`, the server accepts them at every path, and the authentication can check
+    ///   the path.
+    /// - With `unix:///path`, the server replaces the file of a Unix socket if no process listens
+    ///   on it any more.
     ///
     /// # Errors
     ///

@@ -11,11 +11,12 @@ use crate::{
     transport::{Acceptor, Incoming},
 };
 
-/// A listener. The server can close it independently of the task that accepts its connections. It
-/// is also closed when that task is dropped with its runtime.
+/// A listener that two owners can close. The server can close it independently of the task that
+/// accepts its connections. If the runtime drops that task, the listener is closed, too.
 pub(super) struct Listening(Mutex<Option<Acceptor>>);
 
-/// The handle of the task that accepts connections. Dropping it closes the listener.
+/// The handle to a listener in the task that accepts its connections. Dropping the handle closes
+/// the listener.
 pub(super) struct Accepting(pub(super) Arc<Listening>);
 
 impl Drop for Accepting {

@@ -59,8 +59,8 @@ use crate::{
 };
 use sockets_proto::Announcement;
 
-/// The identity of a client, as returned by the server's authentication. Implemented for all types
-/// that meet the bounds.
+/// The identity of a client, which the server's authentication returns. The trait is implemented
+/// for all types that meet its bounds.
 pub trait Identity: Clone + Eq + Hash + Send + Sync + 'static {}
 
 impl<T: Clone + Eq + Hash + Send + Sync + 'static> Identity for T {}
@@ -105,9 +105,9 @@ struct Inner<I> {
     /// The layers around calls and emits.
     interceptor: Option<Arc<dyn Interceptor>>,
     routes: Arc<Routes>,
-    /// The announcement of the methods of `routes`, which is sent to each client.
+    /// The announcement of the methods of `routes`. The server sends it to each client.
     announcement: Option<Announcement>,
-    /// The error of the groups that the builder serves, which `bind` returns.
+    /// The error of groups of the builder that conflict. `bind` returns it.
     registration: Result<(), RegistrationError>,
     authenticate: Box<Authenticator<I>>,
     connected: Option<Box<ConnectedHook<I>>>,
@@ -122,8 +122,9 @@ struct Inner<I> {
 
 /// A handle to a server.
 ///
-/// Clones refer to the same server. When the last clone of the handle that `build` or `bind`
-/// returned is dropped, the server closes all sessions and listeners. Its addresses are then free.
+/// Clones refer to the same server. `build` and `bind` return the first handle. When that handle
+/// and all of its clones are dropped, the server closes all sessions and listeners. Its addresses
+/// are then free.
 pub struct Server<I = ()> {
     inner: Arc<Inner<I>>,
     /// Keeps the server open. Handles from sockets and calls do not.
@@ -160,19 +161,19 @@ impl<I: Identity> Server<I> {
         Self { inner, keep_open: None }
     }
 
-    /// Returns the address of the first listener with an address, such as the address to which
-    /// `tcp://127.0.0.1:0` was bound.
+    /// Returns the socket address of the first listener that has one, in the order of `bind`. For
+    /// `tcp://127.0.0.1:0`, it contains the port that the system chose.
     ///
     /// # Panics
     ///
-    /// If the server listens on no such address.
+    /// The method panics if no listener of the server has a socket address.
     #[expect(clippy::expect_used, reason = "the caller must have bound an address")]
     pub fn local_addr(&self) -> SocketAddr {
         *self.local_addrs().first().expect("the server does not listen on an address: call `bind` first")
     }
 
-    /// Returns the addresses of all listeners, in the order in which they were bound. Unix sockets
-    /// are not included.
+    /// Returns the socket addresses of all listeners, in the order of `bind`. Unix sockets are not
+    /// included.
     pub fn local_addrs(&self) -> Vec<SocketAddr> {
         self.inner.local_addrs.lock().clone()
     }
@@ -239,13 +240,15 @@ impl<I: Identity> Server<I> {
 
     /// Shuts the server down gracefully.
     ///
-    /// The server stops listening, refuses new calls, and notifies its clients. It waits for the
-    /// calls in flight, for at most [`Limits::shutdown_grace`], and then disconnects all clients.
-    /// `on_disconnect` hooks have then been started, but are not awaited. A handler that blocks its
-    /// thread is abandoned after another second.
+    /// The server stops listening, refuses new calls, and notifies its clients. The server waits
+    /// for the calls in flight, for at most [`Limits::shutdown_grace`], and then disconnects all
+    /// clients. When the method returns, all `on_disconnect` hooks have been started, but they may
+    /// not have completed. If a handler blocks its thread, the method abandons the handler after
+    /// another second.
     ///
-    /// A handler, listener, layer or `connected` hook of this server would wait for itself. Called
-    /// there, the method returns without waiting, and the server drains in the background.
+    /// If a handler, listener, layer or `connected` hook of this server calls this method, the
+    /// method returns without waiting. Otherwise, that code would wait for its own completion. The
+    /// server then drains in the background.
     ///
     /// # Cancel safety
     ///
@@ -256,17 +259,19 @@ impl<I: Identity> Server<I> {
     }
 
     /// Shuts the server down, as [`shutdown`](Self::shutdown) does, and asks the clients to
-    /// reconnect. It is meant for a server that restarts, or that another server replaces at its
-    /// address.
+    /// reconnect.
     ///
-    /// Each client that can reconnect
-    /// ([`ClientBuilder::reconnect`](crate::ClientBuilder::reconnect)) waits for its own part of
-    /// `within`, so that the clients do not reconnect at the same time. It then has a new session.
-    /// Other clients are notified of a shutdown.
+    /// Use this method for a server that restarts, or for a server that another server replaces at
+    /// the same address.
+    ///
+    /// Each client waits for its own part of `within`, so that the clients do not reconnect at the
+    /// same time. After the wait, the client starts a new session. A client that cannot reconnect
+    /// is notified of a shutdown: see
+    /// [`ClientBuilder::reconnect`](crate::ClientBuilder::reconnect).
     ///
     /// # Cancel safety
     ///
-    /// As [`shutdown`](Self::shutdown).
+    /// If the future is dropped, the method behaves as [`shutdown`](Self::shutdown) does.
     pub async fn shutdown_for_restart(&self, within: Duration) {
         self.shut_down(Some((within, None))).await;
     }
@@ -275,18 +280,19 @@ impl<I: Identity> Server<I> {
     /// redirects the clients to another address.
     ///
     /// Clients that are connected over the same transport (`tcp://` and so on) reconnect to `url`
-    /// with their logins. They alternate between `url` and their old address until either accepts
-    /// them. A user and a password in `url` are removed: clients send the user and password of
-    /// their own address.
+    /// with their logins. They alternate between `url` and their old address until a server accepts
+    /// them. The server removes a user and a password from `url`: clients send the user and
+    /// password of their own address.
     ///
     /// # Cancel safety
     ///
-    /// As [`shutdown`](Self::shutdown).
+    /// If the future is dropped, the method behaves as [`shutdown`](Self::shutdown) does.
     pub async fn shutdown_with_redirect(&self, url: &str, within: Duration) {
         self.shut_down(Some((within, Some(&without_userinfo(url))))).await;
     }
 
-    /// `restart` is the time within which clients reconnect, and the address if it is new.
+    /// Shuts the server down. If `restart` is `Some`, it contains the time within which clients
+    /// reconnect, and their new address, if any.
     async fn shut_down(&self, restart: Option<(Duration, Option<&str>)>) {
         let sessions = self.inner.close();
         let is_own = sessions.iter().any(Session::runs_here);
@@ -315,8 +321,9 @@ impl<I: Hash> Inner<I> {
 }
 
 impl<I> Inner<I> {
-    /// Closes the listeners and admits no further clients. The addresses are free when this method
-    /// returns. Returns the sessions of the server.
+    /// Closes the listeners and admits no further clients. Returns the sessions of the server.
+    ///
+    /// When this method returns, the addresses of the listeners are free.
     fn close(&self) -> Vec<Arc<Session>> {
         self.stop.cancel();
         for listening in mem::take(&mut *self.listeners.lock()) {

@@ -9,12 +9,12 @@ use super::Socket;
 use crate::{broadcast::MemberList, session::Session};
 use sockets_proto::ReleaseUnused;
 
-/// The sockets of a server by number, in the order in which they connected, and the rooms. A room
-/// exists while it has members.
+/// The sockets of a server by number, and the rooms. The numbers follow the order in which the
+/// sockets connected. A room exists while it has members.
 pub(super) struct Registry<I> {
     sockets: BTreeMap<u64, SocketEntry<I>>,
-    /// The numbers of the sockets by the hash of their identities. Identities are compared without
-    /// the lock.
+    /// The numbers of the sockets by the hash of their identities. Code that holds the registry's
+    /// lock does not compare identities, since their `Eq` is user code.
     by_identity: HashMap<u64, BTreeSet<u64>>,
     rooms: HashMap<String, Room<I>>,
     all_members: CachedMemberList,
@@ -33,7 +33,8 @@ impl<I> Default for Room<I> {
     }
 }
 
-/// The members by shard, created when first needed and discarded after each change.
+/// The members by shard. The list is created when it is first needed, and discarded after each
+/// change.
 type CachedMemberList = OnceLock<MemberList<Session>>;
 
 struct SocketEntry<I> {
@@ -85,8 +86,10 @@ impl<I> Registry<I> {
         self.sockets.get(&id).into_iter().flat_map(|entry| entry.rooms.iter().cloned()).collect()
     }
 
-    /// Adds a socket to a room. Returns `false` if the socket is in too many rooms. A socket that
-    /// has left joins no room, so that no room keeps a disconnected member.
+    /// Adds a socket to a room. Returns `false` if the socket is in too many rooms already.
+    ///
+    /// If the socket has left the registry, the method does not add it. A room therefore never
+    /// keeps a disconnected member.
     pub(super) fn join(&mut self, id: u64, room: &str) -> bool {
         let Some(entry) = self.sockets.get_mut(&id) else { return true };
         if entry.rooms.len() >= self.rooms_per_socket && !entry.rooms.contains(room) {
@@ -140,8 +143,8 @@ impl<I> Registry<I> {
         true
     }
 
-    /// Removes a socket from the registry and from its rooms. The caller drops it without the
-    /// registry's lock, since that runs user code.
+    /// Removes a socket from the registry and from its rooms. Returns the socket, which the caller
+    /// drops after it has released the registry's lock, since the drop runs user code.
     pub(super) fn remove(&mut self, id: u64) -> Option<Socket<I>> {
         let entry = self.sockets.remove(&id)?;
         self.all_members.take();

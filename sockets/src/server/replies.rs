@@ -23,14 +23,14 @@ use sockets_proto::{CallId, Role};
 
 /// A stream of the results of a request to an audience.
 ///
-/// It yields exactly one result for each member to which the request was sent, in the order of
-/// arrival: a reply, a failure, a timeout, or [`CallError::Disconnected`] for a member that has
-/// left. Then the stream ends.
+/// The stream yields exactly one result for each member to which the request was sent, and then
+/// ends. It yields the results in the order of arrival. A result is a reply, a failure or a
+/// timeout. If a member has left, its result is [`CallError::Disconnected`].
 ///
 /// Dropping the stream cancels the calls that have not completed.
 #[must_use = "dropping the replies cancels the request"]
 pub struct Replies<I, T, E = Infallible> {
-    /// The members of the request; `None` for members with a yielded result.
+    /// The members of the request. An entry is `None` when the member's result was yielded.
     members: Vec<Option<Socket<I>>>,
     multi_call: Arc<MultiCall>,
     /// The members to which the request could not be sent.
@@ -41,7 +41,7 @@ pub struct Replies<I, T, E = Infallible> {
     decoder: Decoder<T, E>,
 }
 
-/// A function that decodes a reply, which may be the error of its handler.
+/// A function that decodes a reply. The reply may be the handler's error.
 pub(crate) type Decode<T, E> = fn(&[u8], usize) -> Result<Result<T, CallError<E>>, DecodeError>;
 
 /// The method of the request, and the function that decodes its replies.
@@ -88,12 +88,12 @@ impl<I, T, E> Replies<I, T, E> {
         self.members.len() - 1
     }
 
-    /// Sets the result of the member that was added last, to which the request could not be sent.
+    /// Sets the result of the last added member. The request could not be sent to this member.
     pub(super) fn fail_last(&mut self, error: CallError) {
         self.failed.push_back((self.members.len() - 1, error));
     }
 
-    /// Returns the next result with the socket of its member, or `None` when all members have
+    /// Returns the next result with the socket of its member. Returns `None` when all members have
     /// results.
     ///
     /// # Cancel safety

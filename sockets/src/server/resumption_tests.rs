@@ -57,7 +57,8 @@ async fn resume(server: &Server<u32>, login: u32, token: &Token) -> RawClient {
     connect_raw(server, login, Resumption::Resume(request_for(token))).await
 }
 
-/// Returns a request of a client that has received nothing. It is later than all former requests.
+/// Returns a request of a client that has received nothing. The request is newer than all former
+/// requests.
 fn request_for(token: &Token) -> ResumeRequest {
     static ATTEMPTS: AtomicU64 = AtomicU64::new(1);
     ResumeRequest {
@@ -110,8 +111,8 @@ async fn token_is_valid_once_and_for_its_identity() {
     assert!(!resume(&server, 1, &Token::new(first.session()).unwrap()).await.is_resumed(), "a guessed token");
     assert!(!resume(&server, 1, &Token::new(1000).unwrap()).await.is_resumed(), "a token of no session");
 
-    // The connection may have broken before the client received its next token, so the first token
-    // is still valid.
+    // The connection may have broken before the client received its next token. The first token is
+    // therefore still valid.
     assert!(resume(&server, 1, &first).await.is_resumed());
     let mut third = resume(&server, 1, &first).await;
     assert!(third.is_resumed());
@@ -240,7 +241,8 @@ async fn impossible_position_is_a_protocol_error() {
     }
 }
 
-/// The request arrives while the session has lost its connection and waits for the next connection.
+/// The request arrives after the session has lost its connection. The session then waits for the
+/// next connection.
 #[tokio::test]
 async fn disconnected_session_accepts_no_connection() {
     let server = server();
@@ -277,8 +279,8 @@ async fn position_within_a_frame_starts_a_new_session() {
     }
 }
 
-/// Offers a link to a session, as a connection does after its request has been checked. Returns the
-/// other end of the link and the outcome.
+/// Offers a link to a session, as a connection does after the server has checked its request.
+/// Returns the other end of the link and the outcome.
 fn offer(socket: &Socket<u32>, token: &Token) -> (Link, oneshot::Receiver<Declined>) {
     let (near, link) = memory_pair();
     let request = request_for(token);
@@ -346,8 +348,8 @@ fn server_with_permits(count: usize) -> (Server<u32>, Arc<Semaphore>) {
     (server.build(), permits)
 }
 
-/// Servers authenticate in parallel, and networks delay messages. The request of an abandoned
-/// connection may therefore be handled after the request of the next connection.
+/// Servers authenticate in parallel, and networks delay messages. A server may therefore handle the
+/// request of an abandoned connection after the request of the next connection.
 #[tokio::test]
 async fn delayed_request_does_not_supersede_a_later_one() {
     let (server, permits) = server_with_permits(2);
@@ -373,7 +375,8 @@ async fn delayed_request_does_not_supersede_a_later_one() {
     assert_eq!(server.sockets(), [socket]);
 }
 
-/// The position of a delayed request may no longer be retained, which must not end the session.
+/// The server may no longer retain the position of a delayed request. This must not end the
+/// session.
 #[tokio::test]
 async fn delayed_request_does_not_end_the_session() {
     let server = server();
@@ -406,8 +409,8 @@ async fn request_answered_too_late_does_not_end_the_session() {
     assert!(socket.is_connected());
 }
 
-/// Handlers run in the driver's task and may block their thread. The session accepts the connection
-/// later.
+/// Handlers run in the driver's task and may block its thread. The session then accepts the
+/// connection only after the handler has returned.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn resumption_waiting_for_driver_frees_the_handshake() {
     let limits = Limits { handshakes: 1, authentication: Duration::from_secs(3), ..Limits::default() };

@@ -17,8 +17,8 @@ use sockets_proto::name::check_room;
 
 /// A handle to a connected client.
 ///
-/// It derefs to [`Peer`], and adds the client's identity and rooms. Clones refer to the same
-/// client. A socket does not keep the connection open.
+/// The handle derefs to [`Peer`], and adds the client's identity and rooms. Clones refer to the
+/// same client. A socket does not keep the connection open.
 pub struct Socket<I = ()>(Arc<SocketInner<I>>);
 
 struct SocketInner<I> {
@@ -41,12 +41,12 @@ impl<I> Socket<I> {
         Self(Arc::new(SocketInner { number, peer, identity, identity_hash, server, _unlocked: DroppedUnlocked }))
     }
 
-    /// Returns the hash of the identity, which is computed once and without a lock.
+    /// Returns the hash of the identity. The hash is computed once, while no lock is held.
     pub(super) fn identity_hash(&self) -> u64 {
         self.0.identity_hash
     }
 
-    /// Returns the sequence number of the socket, in the order of connecting.
+    /// Returns the number of the socket, which follows the order in which sockets connected.
     pub(super) fn number(&self) -> u64 {
         self.0.number
     }
@@ -58,15 +58,16 @@ impl<I> Socket<I> {
 
     /// Returns the identity from the last authentication.
     ///
-    /// It can change when the session is resumed over another connection. The client is then
-    /// authenticated again, and the new identity replaces the former identity if the two are equal.
-    /// Call this method whenever the identity is needed, and do not store a copy.
+    /// The identity can change when the session is resumed over another connection. The server then
+    /// authenticates the client again. If the new identity is equal to the former identity, it
+    /// replaces the former identity. Call this method whenever the identity is needed, and do not
+    /// store a copy.
     pub fn identity(&self) -> Arc<I> {
         Arc::clone(&self.0.identity.read())
     }
 
     /// Replaces the identity by an equal identity. Returns the former identity, which the caller
-    /// drops without a lock.
+    /// drops while it holds no lock.
     pub(super) fn replace_identity(&self, identity: Arc<I>) -> Arc<I> {
         mem::replace(&mut *self.0.identity.write(), identity)
     }
@@ -80,10 +81,11 @@ impl<I: Identity> Socket<I> {
 
     /// Joins a room. The room is created if it does not exist.
     ///
-    /// Two errors are only logged, as warnings: an invalid name, which is empty, too long or
-    /// contains control characters, and a room beyond
-    /// [`Limits::rooms_per_socket`](crate::Limits::rooms_per_socket). The socket does not join the
-    /// room then.
+    /// In two cases, the method logs a warning, and the socket does not join the room:
+    ///
+    /// - The name of the room is invalid: it is empty, too long or contains control characters.
+    /// - The socket is in [`Limits::rooms_per_socket`](crate::Limits::rooms_per_socket) rooms
+    ///   already.
     pub fn join(&self, room: &str) {
         if let Err(error) = check_room(room) {
             event!(warn, %error, "a room is not joined");
@@ -102,8 +104,8 @@ impl<I: Identity> Socket<I> {
         self.0.server.registry.read().rooms_of(self.number())
     }
 
-    /// Disconnects the client with a message, which is sent after everything that is queued
-    /// already.
+    /// Disconnects the client with a message. The server sends the message after everything that is
+    /// already queued.
     ///
     /// The client's session ends with [`DisconnectReason::Kicked`], and the client does not
     /// reconnect.
