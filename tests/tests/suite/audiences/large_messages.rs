@@ -1,5 +1,5 @@
-//! Large messages to audiences: a member that reads receives all of them, whatever its connection
-//! and its queue.
+//! Large messages to audiences. As long as a member reads, it receives all messages. Its connection
+//! may be slow, and its queue may be small.
 
 use std::{
     sync::{Arc, Mutex},
@@ -13,7 +13,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-/// In bytes a second.
+/// A rate in bytes per second.
 const ONE_MBIT: u32 = 125_000;
 const EIGHT_MBIT: u32 = 1_000_000;
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -31,7 +31,8 @@ trait Bulk {
     async fn length(&self, bytes: &[u8]) -> usize;
 }
 
-/// The numbers that a member has received, in order, with the lengths of their messages.
+/// The messages that a member has received, in order. Each entry is the number and the length of a
+/// message.
 #[derive(Clone, Default)]
 struct Received(Arc<Mutex<Vec<(u32, usize)>>>);
 
@@ -86,7 +87,7 @@ async fn member(net: Transport, server: &Server) -> Member {
     Member { client, socket, received }
 }
 
-/// A member with a connection that carries this number of bytes a second.
+/// Connects a member through a relay that forwards this number of bytes a second.
 async fn slow_member(net: Transport, server: &Server, bytes_per_second: u32) -> (Member, Relay) {
     let relay = Relay::slow(server.local_addr(), bytes_per_second);
     let received = Received::default();
@@ -96,7 +97,7 @@ async fn slow_member(net: Transport, server: &Server, bytes_per_second: u32) -> 
     (Member { client, socket, received }, relay)
 }
 
-/// Waits until a member has received all these messages, in this order.
+/// Waits until a member has received exactly the expected messages, in this order.
 async fn receives(member: &Member, expected: &[(u32, usize)], within: Duration) {
     let began = Instant::now();
     while member.received.all().len() < expected.len() && member.client.is_connected() && began.elapsed() < within {
@@ -110,7 +111,8 @@ fn queue(bytes: u32) -> Limits {
     Limits { outgoing_queue: bytes, ..Limits::default() }
 }
 
-/// Emits these sizes to the room in sequence, and waits until all members have received them.
+/// Emits messages of these sizes to the room in sequence. Waits until all members have received
+/// them.
 async fn burst(limits: Limits, members: usize, sizes: &[usize]) {
     let server = serve(Transport::Tcp, limits).await;
     let mut all = Vec::new();
@@ -143,11 +145,11 @@ async fn burst_to_small_queues_loses_no_member() {
     burst(queue(64 << 10), 9, &[800_000, 100, 1_500_000, 100, 3_000_000, 100, 4_000_000, 100]).await;
 }
 
-/// About the largest payload that a message can have.
+/// Almost the largest payload that a message can have.
 const LARGEST: usize = (4 << 20) - 64;
 
-/// Emits bursts of these sizes to a room with a slow member. After each, its link is idle for a
-/// fifth of the time.
+/// Emits bursts of these sizes to a room with a slow member. After each burst, the link of the slow
+/// member is idle for a fifth of the time.
 async fn load_link(net: Transport, bytes_per_second: u32, limits: Limits, bursts: Vec<Vec<usize>>) {
     let server = serve(net, limits).await;
     let (slow, _relay) = slow_member(net, &server, bytes_per_second).await;
@@ -181,8 +183,8 @@ async fn connection_with_load_below_capacity_loses_nothing() {
     loads.join_all().await;
 }
 
-/// The first message is larger than the queue, the window, the replay buffer and the kernel's
-/// buffers.
+/// Emits a large message and then small ones. The large message does not fit into the queue, the
+/// window, the replay buffer or the kernel's buffers.
 async fn small_emit_after_large_one(net: Transport, limits: Limits) {
     let server = serve(net, limits).await;
     let (slow, _relay) = slow_member(net, &server, EIGHT_MBIT).await;
@@ -208,7 +210,7 @@ async fn small_emit_after_large_one_arrives() {
     tests.join_all().await;
 }
 
-/// The duration of the longest of these emits.
+/// Runs these emits in sequence. Returns the duration of the longest emit.
 async fn longest<F: Future<Output = Result<(), sockets::CallError>>>(emits: impl Iterator<Item = F>) -> Duration {
     let mut longest = Duration::ZERO;
     for emit in emits {
@@ -276,7 +278,7 @@ async fn lossy_policies_keep_a_trickling_member() {
     assert!(received.is_sorted(), "{received:?}");
 }
 
-/// Emitters to a room do not wait for the members of another room.
+/// An emit to a room must not wait for the members of another room.
 #[tokio::test(start_paused = true)]
 async fn lagging_room_delays_no_emitter_of_another_room() {
     let limits = Limits { calls_in_flight: 1, ..queue(1000) };
@@ -339,8 +341,8 @@ async fn emits_of_many_tasks_lose_no_member() {
     }
 }
 
-/// The message of the last emitter waits for longer than an emit does, since the member takes four
-/// seconds for all.
+/// The member needs four seconds to read all messages. So the last message waits for longer than an
+/// emit waits for a slow member.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slow_member_that_keeps_reading_outlasts_many_emitters() {
     const EMITTERS: u32 = 20;
@@ -404,7 +406,7 @@ async fn broadcast_requests_of_large_arguments_are_answered() {
     }
 }
 
-/// Returns the largest accepted length below 2,000.
+/// Returns the largest length below 2,000 that `accepts` accepts.
 async fn largest_accepted<F: Future<Output = bool>>(accepts: impl Fn(usize) -> F) -> usize {
     let mut largest = 0;
     for length in 0..2000 {
@@ -446,7 +448,7 @@ async fn size_limit_of_both(ours: u32, theirs: u32) {
     });
     assert_eq!(requested_of_all.await, requested);
     assert!(client.is_connected());
-    // All that was accepted has arrived: the last request came after it.
+    // The client has received every accepted message, since it has answered the last request.
     assert_eq!(received.all().len(), 2 * (emitted + 1));
 }
 

@@ -1,4 +1,4 @@
-//! Audiences: their members, and delivery to each member once.
+//! Audiences. A message to an audience reaches each member once.
 
 #![allow(clippy::needless_borrows_for_generic_args, reason = "each form that a user may write is tried")]
 #![allow(clippy::cloned_ref_to_slice_refs, reason = "`[socket.clone()]` is what a reader expects a list to be")]
@@ -7,7 +7,7 @@ use sockets::{Audience, Client, Server, Socket};
 use sockets_tests::*;
 use tokio::sync::mpsc::UnboundedReceiver;
 
-/// A server with players in rooms, and the messages that they receive.
+/// A server with players in rooms. The hall also holds the messages that each player receives.
 struct Hall {
     server: Server<Player>,
     _clients: Vec<Client>,
@@ -32,8 +32,8 @@ impl Hall {
         self.server.socket(&Player::new(name)).unwrap()
     }
 
-    /// Emits to an audience, then to all. Returns the members that receive the first emit, once for
-    /// each time.
+    /// Emits to an audience, then to all members. Returns the names of the members that receive the
+    /// first emit. If a member receives the emit twice, its name occurs twice.
     async fn receivers_of(&mut self, audience: &Audience<Player>) -> Vec<String> {
         let listed: Vec<_> = audience.sockets().iter().map(|socket| socket.identity().name.clone()).collect();
         LobbyClient::new(audience).message("first").await.unwrap();

@@ -1,4 +1,4 @@
-//! Overflow policies: emits to an audience for a member with a full queue.
+//! Overflow policies. They apply when a member of an audience has a full queue.
 
 use std::{
     future::{Future, poll_fn},
@@ -24,7 +24,7 @@ trait News {
     async fn oldest_dropped(&self, number: u32, filler: &[u8]);
     #[emit(overflow = "latest")]
     async fn latest(&self, number: u32, filler: &[u8]);
-    /// Its reply follows the handling of all earlier emits.
+    /// Replies after the member has handled all earlier emits.
     async fn fence(&self, number: u32);
 }
 
@@ -64,7 +64,8 @@ impl News for Received {
 }
 
 const FILLER: [u8; 1000] = [7; 1000];
-/// More than any transport takes of a peer that reads nothing, within its window and its queue.
+/// A number of emits. If a peer reads nothing, its transport, its window and its queue together
+/// hold fewer emits.
 const MANY: u32 = 3000;
 /// The number of emits that fit into the queue of a member that reads.
 const AT_ONCE: u32 = 16;
@@ -73,7 +74,7 @@ fn limits() -> Limits {
     Limits { outgoing_queue: 64 << 10, ..Limits::default() }
 }
 
-/// A client that reads nothing, since its only thread is blocked, until it is thawed.
+/// A client that reads nothing until the test thaws it, since its only thread is blocked.
 struct Frozen {
     socket: Socket,
     heard: Received,
@@ -91,7 +92,7 @@ impl Frozen {
         let builder = Client::builder().serve(news).connected(|peer| async move {
             peer.listen("freeze", move |(): ()| {
                 freezes.send(()).unwrap();
-                // Until it is thawed, or the test has failed.
+                // The thread is blocked until the test thaws the client or fails.
                 let _ = thawed.lock().unwrap().recv();
                 async {}
             });
@@ -105,7 +106,8 @@ impl Frozen {
         Self { socket, heard, thaw }
     }
 
-    /// Lets the member read, checks the counts, and returns the numbers that it has received.
+    /// Lets the member read, and checks the counts. Returns the numbers that the member has
+    /// received.
     async fn thaw(&self, sent: u32) -> Vec<u32> {
         self.thaw.send(()).unwrap();
         NewsClient::new(&self.socket).fence(u32::MAX).await.unwrap();
@@ -119,11 +121,12 @@ impl Frozen {
     }
 }
 
-/// The life of a client on a thread of its own. The server's side of it lives in the runtime
-/// outside.
+/// Runs a client on the current thread, which belongs only to this client. The server's end of the
+/// connection runs on the runtime `outside`.
 fn live(net: Transport, server: &Server, builder: ClientBuilder, outside: Handle) {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-    // The first poll ends before the client hello, so the client's tasks run on this runtime.
+    // During the first poll, `outside` is the current runtime. The poll ends before the client
+    // hello, so the client spawns its tasks later, on its own runtime.
     let builder = builder.auth_with(tokio::task::yield_now);
     runtime.block_on(async {
         let mut connecting = pin!(net.connect(server, builder));
@@ -138,7 +141,8 @@ fn live(net: Transport, server: &Server, builder: ClientBuilder, outside: Handle
     });
 }
 
-/// A server with three members that read, and a member that does not read.
+/// Starts a server and connects four members to a room. Three members read, and the fourth does
+/// not.
 async fn room(net: Transport) -> (Server, Vec<(Client, Received)>, Frozen) {
     let server = Server::builder().limits(limits()).connected(|socket: Socket| async move { socket.join("room") });
     let server = net.serve(server).await;
@@ -152,7 +156,8 @@ async fn room(net: Transport) -> (Server, Vec<(Client, Received)>, Frozen) {
     (server, members, frozen)
 }
 
-/// Emits numbers to the room, no faster than the reading members receive them.
+/// Emits numbers to the room. Waits for the reading members often enough that their queues do not
+/// fill.
 async fn emit_many<F>(members: &[(Client, Received)], numbers: std::ops::Range<u32>, emit: impl Fn(u32) -> F)
 where
     F: Future<Output = Result<(), sockets::CallError>>,
@@ -216,7 +221,7 @@ tcp_and_memory! {
         let news = NewsClient::new(&server.room("room"));
         let alone = NewsClient::new(&frozen.socket);
         emit_many(&members, 0..MANY, |number| news.oldest_dropped(number, &FILLER)).await;
-        // The request waits after these emits, and before the later ones.
+        // The request waits in the queue after the emits above, and before the later emits.
         let mut between = pin!(alone.fence(MANY));
         never("it is answered", between.as_mut()).await;
         emit_many(&members, MANY + 1..MANY + 9, |number| news.latest(number, &FILLER)).await;
@@ -232,7 +237,7 @@ tcp_and_memory! {
         emit_many(&members, 0..MANY, |number| news.oldest_dropped(number, &FILLER)).await;
         all_is_heard(&server, &members, &frozen).await;
         let numbers = frozen.thaw(MANY).await;
-        // Half of the queue may be dropped.
+        // The policy may drop up to half of the queue.
         let newest = numbers.iter().rev().zip((0..MANY).rev()).take_while(|(heard, number)| *heard == number).count();
         assert!((24..=64).contains(&newest), "{newest} of the newest ones: {numbers:?}");
     }

@@ -1,4 +1,4 @@
-//! Broadcast requests: a single reply of each member, and then the end.
+//! Broadcast requests. The caller receives a single outcome for each member, and then the end.
 
 use std::{
     collections::BTreeMap,
@@ -56,7 +56,7 @@ impl Poll for Member {
     }
 }
 
-/// A client that answers in this manner, and its events.
+/// Connects a client that answers in this manner. Returns the client and a receiver of its events.
 async fn member(
     net: Transport,
     server: &Server<Player>,
@@ -70,10 +70,11 @@ async fn member(
 
 type Outcomes<T, E> = BTreeMap<String, Result<T, CallError<E>>>;
 
-/// Longer than several panics need that write their backtraces at once.
+/// A timeout of calls. Several handlers may panic at the same time and write their backtraces,
+/// which takes less time than this.
 const BEYOND_A_PANIC: Duration = Duration::from_millis(1500);
 
-/// All outcomes: a single outcome for each socket.
+/// Collects all outcomes, and asserts that each socket has a single outcome.
 async fn outcomes<T, E, S>(replies: S) -> Outcomes<T, E>
 where
     S: Stream<Item = (Socket<Player>, Result<T, CallError<E>>)> + Unpin,
@@ -107,7 +108,7 @@ tcp_and_memory! {
         assert_eq!(leaving.recv().await, Some("asked"));
         drop(leaver);
         server.socket(&Player::new("is kicked")).unwrap().disconnect("out");
-        // This member connects after the request.
+        // This member connects after the request was sent, so it must not be asked.
         let _late = member(net, &server, "late", Manner::Answers).await;
 
         let outcomes = outcomes(asked).await;

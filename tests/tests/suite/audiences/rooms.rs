@@ -1,4 +1,4 @@
-//! Rooms: join, leave, lists, and their end when empty.
+//! Rooms. Sockets join and leave rooms, the server lists rooms, and an empty room ends.
 
 #![allow(clippy::cloned_ref_to_slice_refs, reason = "`[socket.clone()]` is what a reader expects a list to be")]
 

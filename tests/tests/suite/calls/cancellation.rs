@@ -1,4 +1,5 @@
-//! Calls that are dropped before they complete: their handlers end, and no other call is affected.
+//! Callers drop calls before the calls complete. The handlers of these calls must end, and no other
+//! call may be affected.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -18,27 +19,29 @@ use super::{
 };
 
 tcp_and_memory! {
-    /// A request that has its reply and was not polled may be dropped, as in a `select!`. A later
-    /// request that reuses its slot must not be cancelled.
+    /// A reply may arrive before the caller polls its request again, and the caller may then drop
+    /// the request, as `select!` does. A later request may reuse the slot of the dropped request.
+    /// The drop must not cancel that later request.
     async fn request_dropped_after_its_reply_cancels_no_later_one(net: Transport) {
         let gate = Arc::new(Semaphore::new(0));
         let server = net.serve(gated_server(&gate)).await;
         let client = net.connect(&server, Client::builder()).await;
         for later in [14, 30, 62, 126, 254] {
-            // On several threads the answer may be there before the first poll ends; then it is
-            // asked again.
+            // On several threads, the reply may arrive before the first poll ends. The test then
+            // sends the request again.
             let answered = loop {
                 let mut call = Box::pin(client.request::<u32>("echo", &0_u32));
                 if poll_once(&mut call).is_pending() {
                     break call;
                 }
             };
-            // Replies arrive in order, so the reply to the first request is here after these. It is
-            // not polled.
+            // Replies arrive in order. When these requests have their replies, the reply to the
+            // first request has arrived, too. The test does not poll the first request.
             for n in 0..later {
                 assert_eq!(client.request::<u32>("echo", &n).await, Ok(n));
             }
-            // The next requests reuse the slots of the last and of the first of these requests.
+            // The next two requests reuse two slots: the slot of the last request, and the slot of
+            // the first.
             let mut others = [1, 2].map(|n: u32| {
                 let client = &client;
                 Box::pin(async move { client.request::<u32>("gated", &n).await })
@@ -70,7 +73,7 @@ tcp_and_memory! {
             let mut emit = Box::pin(client.emit("nobody", &round));
             let _ = (round % 2 == 0).then(|| poll_once(&mut emit));
         }
-        // As many as the window allows, and as many that are pending.
+        // The window allows half of these requests, and as many more may be pending.
         let all = (0..16_u32).map(|n| {
             let client = &client;
             async move { client.request::<u32>("echo", &n).await }
@@ -79,7 +82,8 @@ tcp_and_memory! {
         assert_eq!(outcomes, (0..16).map(Ok).collect::<Vec<_>>());
     }
 
-    /// A broadcast request that is refused locally must not affect an open broadcast request.
+    /// The library refuses the second broadcast request locally. The first broadcast request must
+    /// continue.
     async fn dropped_refused_broadcast_request_cancels_no_other(net: Transport) {
         let server = net.serve(Server::builder()).await;
         let gate = Arc::new(Semaphore::new(0));
@@ -118,7 +122,7 @@ tcp_and_memory! {
     }
 }
 
-/// The caller runs on another runtime than the connection.
+/// The caller and the connection run on different runtimes.
 #[test]
 fn request_fails_when_the_connections_runtime_is_dropped() {
     let build = || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();

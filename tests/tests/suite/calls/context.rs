@@ -1,4 +1,4 @@
-//! The context of a handler: its caller, its server, and arguments of every kind.
+//! The context of a handler. It includes the caller, the server, and arguments of every kind.
 
 use std::collections::BTreeMap;
 
@@ -89,7 +89,7 @@ trait Dogs {
     async fn name(&self) -> String;
 }
 
-/// Outside any group.
+/// A contract that is outside of any group.
 #[sockets::group]
 trait Roots {
     async fn name(&self) -> String;
@@ -124,7 +124,7 @@ impl Roots for Root {
     }
 }
 
-/// A stub for a `Peer` can be made from a call's.
+/// A handler can make a stub for its caller, which is a `Peer`.
 #[allow(dead_code, reason = "it is enough that it compiles")]
 fn stub_of_the_caller(call: &Call) -> CallsClient<Peer> {
     CallsClient::new(call.peer())

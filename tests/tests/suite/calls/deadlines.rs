@@ -1,4 +1,5 @@
-//! Calls that wait on the server until after their deadlines: their handlers do not start.
+//! Calls may wait on the server until their deadlines have passed. The server must not start the
+//! handlers of such calls.
 
 use std::{
     sync::{
@@ -29,7 +30,8 @@ trait Bad {
     async fn note(&self);
 }
 
-/// Counts the handlers that have started. Each blocks its thread for some milliseconds.
+/// Counts the handlers that have started. Each handler blocks its thread for `blocks_for`
+/// milliseconds.
 #[derive(Clone, Default)]
 struct Counting {
     started: Arc<AtomicUsize>,
@@ -60,13 +62,14 @@ impl Bad for Counting {
 
 struct Rig {
     counting: Counting,
-    /// The `connected` hook waits for a permit.
+    /// The semaphore on which the `connected` hook waits for a permit.
     ready: Arc<Semaphore>,
     raw: Raw<DuplexStream>,
     _server: Server,
 }
 
-/// A server, and a raw client that has been welcomed.
+/// Starts a server, and connects a raw client. The server has answered the client hello, and its
+/// `connected` hook still waits.
 async fn rig(limits: Limits) -> Rig {
     let (counting, ready) = (Counting::default(), Arc::new(Semaphore::new(0)));
     let permits = Arc::clone(&ready);
@@ -125,7 +128,7 @@ async fn emit_held_until_overdue_starts_no_handler() {
     rig.send((0..8).map(|_| emit(NOTE, &[]))).await;
     tokio::time::sleep(Duration::from_millis(200)).await;
     rig.get_ready().await;
-    // Their window space is returned all the same.
+    // The server returns the window of the dropped emits, too.
     let mut returned = 0;
     while returned < 8 {
         let credit = rig.raw.receive().await.unwrap();
@@ -137,7 +140,8 @@ async fn emit_held_until_overdue_starts_no_handler() {
     assert_eq!(rig.counting.started(), 2);
 }
 
-/// Overdue requests use nothing of a rate of a call a second.
+/// The server accepts one call a second. If a request is overdue, the server does not count it
+/// against this rate.
 #[tokio::test(start_paused = true)]
 async fn overdue_requests_use_nothing_of_the_rate() {
     let mut rig = rig(Limits { calls_per_second: Some(1), ..Limits::default() }).await;
@@ -153,7 +157,8 @@ async fn overdue_requests_use_nothing_of_the_rate() {
     assert_eq!(rig.counting.started(), 2);
 }
 
-/// The deadline counts from the arrival of the bytes, however many time slices their handlers need.
+/// The deadline of each request counts from the arrival of the bytes. It does not matter how many
+/// time slices the handlers need.
 #[tokio::test]
 async fn requests_of_one_write_count_from_its_arrival() {
     let mut rig = rig(Limits::default()).await;
@@ -170,7 +175,8 @@ async fn requests_of_one_write_count_from_its_arrival() {
             _ => panic!("{frame:?}"),
         }
     }
-    // A third call starts after 60 ms, a fourth would start after 90 ms.
+    // A third handler starts after 60 ms, before the deadline. A fourth would start after 90 ms,
+    // which is too late.
     assert_eq!(rig.counting.started(), 20 - overdue);
     assert!((1..=3).contains(&rig.counting.started()), "{} have started", rig.counting.started());
 }
@@ -183,6 +189,6 @@ async fn emits_of_one_write_count_from_its_arrival() {
     rig.counting.blocks_for.store(30, Ordering::Relaxed);
     rig.send((0..20).map(|_| emit(NOTE, &[])).chain([echo(0, 60_000)])).await;
     rig.expect_reply(0).await;
-    // The request is among them.
+    // The count includes the handler of the request.
     assert!((2..=4).contains(&rig.counting.started()), "{} have started", rig.counting.started());
 }

@@ -1,4 +1,4 @@
-//! Errors of calls, each with its own variant. The connection continues after all of them.
+//! Errors of calls. Each error has its own variant, and the connection continues after every error.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,7 +18,7 @@ trait Faults {
     async fn note(&self, text: &str);
 }
 
-/// The same group with requests and emits swapped.
+/// The same group, in which each request is an emit and each emit is a request.
 mod misunderstood {
     #[sockets::group("Faults")]
     pub(crate) trait Faults {
@@ -89,7 +89,7 @@ impl Office {
         self.server.socket(&Player::new("ada")).unwrap()
     }
 
-    /// Both directions in sequence.
+    /// Returns both peers, so that a test can call in both directions.
     fn peers(&self) -> [Peer; 2] {
         [Peer::clone(&self.client), Peer::clone(&self.socket())]
     }

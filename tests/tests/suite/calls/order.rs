@@ -1,4 +1,4 @@
-//! Calls start their handlers in the order in which they were sent, and nested calls do not
+//! The receiver starts handlers in the order in which the peer sent the calls. Nested calls do not
 //! deadlock.
 
 use std::{
@@ -18,8 +18,8 @@ fn tiny() -> Limits {
     Limits { calls_in_flight: 4, bytes_in_flight: 64, ..Limits::default() }
 }
 
-/// Records the numbers that it receives, and then suspends up to two times, depending on the
-/// number.
+/// Records the received numbers. After each number, the handler yields up to two times, depending
+/// on the number.
 fn listen(peer: &Peer, received: &Received) {
     let emitted = Arc::clone(received);
     peer.listen("note", move |n: u32| {
@@ -60,7 +60,8 @@ fn listening_client(received: &Received) -> sockets::ClientBuilder {
     })
 }
 
-/// Sends emits and requests alternately, without waiting for replies, and then waits for them.
+/// Sends emits and requests alternately. At most `at_once` requests wait for their replies at the
+/// same time.
 async fn send_in_turn(peer: &Peer, count: u32, at_once: usize) {
     let mut open = std::collections::VecDeque::new();
     for n in 0..count {
@@ -71,7 +72,7 @@ async fn send_in_turn(peer: &Peer, count: u32, at_once: usize) {
         let peer = peer.clone();
         let mut call: Pin<Box<dyn Future<Output = _> + Send>> =
             Box::pin(async move { peer.request::<u32>("ask", &n).await });
-        // Polled once, it is sent.
+        // The first poll sends the request.
         if call.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
             open.push_back((n, call));
         }
@@ -183,8 +184,8 @@ tcp_and_memory! {
         assert!(outcomes.iter().all(|outcome| *outcome == Ok(40)), "{outcomes:?}");
     }
 
-    /// The window is too small for all of them. Some are refused, and the connection continues.
-    /// Fault 20 of RELIABILITY.md.
+    /// Fault 20 of RELIABILITY.md. The window is too small for all requests, so the library refuses
+    /// some of them. The connection continues.
     async fn nested_requests_beyond_a_small_window_all_end(net: Transport) {
         let server = net.serve(Server::builder().limits(tiny()).connected(|socket: Socket| {
             bounce(&socket);
@@ -201,8 +202,8 @@ tcp_and_memory! {
         assert_eq!(client.request::<u32>("bounce", &2_u32).await, Ok(2));
     }
 
-    /// The handlers of each peer emit to the other peer. There are more handlers than the window
-    /// allows.
+    /// The handlers of each peer emit to the other peer. More handlers run than the window allows
+    /// emits.
     async fn handlers_that_emit_to_their_caller_do_not_deadlock(net: Transport) {
         let received = Received::default();
         let server = net.serve(Server::builder().limits(tiny()).connected({
@@ -227,7 +228,8 @@ tcp_and_memory! {
     }
 }
 
-/// Requests itself from the peer with a smaller depth, and adds 1 to the reply.
+/// Listens to `bounce`. The handler requests `bounce` from the peer with a smaller depth, and adds
+/// 1 to the reply.
 fn bounce(peer: &Peer) {
     let other = peer.clone();
     peer.listen("bounce", move |depth: u32| {
@@ -253,7 +255,8 @@ fn echo(peer: &Peer, name: &str, back: &'static str, times: u32) {
     });
 }
 
-/// The reply waits for earlier emits, also if the caller handles them slowly.
+/// The handler emits, and then replies. The reply must wait for these emits, even if the caller
+/// handles them slowly.
 #[tokio::test(start_paused = true)]
 async fn reply_to_a_slow_caller_follows_its_handlers_emits() {
     let server = Server::builder().connected(|socket: Socket| async move {

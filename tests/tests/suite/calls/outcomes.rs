@@ -1,4 +1,4 @@
-//! Outcomes: each request has a single outcome, and failed calls do not disturb the connection.
+//! Outcomes. Each request has a single outcome, and a failed call does not disturb the connection.
 
 use std::sync::{Arc, atomic::Ordering};
 

@@ -1,5 +1,5 @@
-//! Typed calls to methods that the peer declares differently: they fail before they are sent, with
-//! both signatures.
+//! Typed calls to methods that the peer declares differently. Such a call fails before it is sent,
+//! and the error shows both signatures.
 
 use std::{
     collections::BTreeMap,
@@ -13,7 +13,7 @@ use futures_util::StreamExt;
 use sockets::{CallError, Client, Peer, Socket, Stats};
 use sockets_tests::*;
 
-/// A group as it was.
+/// A group before a change.
 mod old {
     #[sockets::group("Shop")]
     pub(crate) trait Shop {
@@ -44,7 +44,7 @@ mod other {
     }
 }
 
-/// Counts its calls.
+/// A handler that counts its calls.
 #[derive(Clone, Default)]
 struct Counter(Arc<AtomicUsize>);
 
@@ -100,7 +100,7 @@ fn new_shop(counter: &Counter) -> new::ShopServer<Counter> {
     new::ShopServer::new(counter.clone())
 }
 
-/// A round trip, after which all earlier messages of both peers have been handled.
+/// Makes a request. When the request ends, both peers have handled all earlier messages.
 async fn round_trip(peer: &Peer) {
     assert_eq!(peer.request::<()>("nothing", &()).await, Err(CallError::NoSuchMethod));
 }
@@ -117,12 +117,13 @@ fn mismatch<T: std::fmt::Debug>(outcome: Result<T, CallError>) -> String {
     }
 }
 
-/// Calls the new group with the stub of the old group.
+/// Calls the new group with the stub of the old group, and expects mismatches.
 async fn differs(peer: &Peer, counter: &Counter) {
     let shop = old::ShopClient::new(peer);
     let price = mismatch(shop.price("sword").await);
     assert!(price.contains("Shop/price") && price.contains("(String) -> Option<u32>"), "{price}");
-    // printf '(String) -> Option<u32>' | sha256sum; and of u64
+    // The two signatures are the output of `printf '(String) -> Option<u32>' | sha256sum`, and the
+    // same with `u64`.
     assert!(price.contains("ea743d74a1d7f98f") && price.contains("adf88b0f1bd3d9db"), "{price}");
     let viewed = mismatch(shop.viewed("sword").await);
     assert!(viewed.contains("Shop/viewed") && viewed.contains("emit (String)"), "{viewed}");

@@ -1,4 +1,4 @@
-//! Timeouts of calls: their sources, and their effect on both peers.
+//! Timeouts of calls. The tests cover the sources of a timeout, and its effect on both peers.
 
 use std::{
     sync::{Arc, Mutex, atomic::Ordering},

@@ -19,7 +19,8 @@ use tokio::{
 use super::worker::{WorkClient, WorkServer, Worker, gated_server};
 
 every_transport! {
-    /// A tight loop of emits waits for its receiver, and loses nothing.
+    /// If a caller emits in a tight loop, each emit waits until the receiver has window. No emit is
+    /// lost.
     async fn emit_waits_for_a_busy_receiver_and_is_not_lost(net: Transport) {
         let limits = Limits { calls_in_flight: 16, outgoing_queue: 4096, ..Limits::default() };
         let server = net.serve(Server::builder().limits(limits.clone())).await;
@@ -52,9 +53,11 @@ every_transport! {
         eventually("all emits are received", || received.load(Ordering::SeqCst) == 2000).await;
     }
 
-    /// Lost wake-ups show as a call that takes longer than any scheduler's whim.
+    /// If a wake-up is lost, a call hangs. So the timeout of each call is longer than any delay by
+    /// a scheduler.
     async fn full_small_queues_lose_no_wake_up(net: Transport) {
-        // All 48 requests may wait, of some 22 bytes each, but none of the larger replies.
+        // All 48 requests may wait, since each has about 22 bytes. The larger replies do not fit
+        // into the queue.
         let limits = Limits { calls_in_flight: 48, bytes_in_flight: 8192, outgoing_queue: 2048, ..Limits::default() };
         let server = Server::builder().limits(limits.clone()).serve(WorkServer::new(Worker::default()));
         let server = net.serve(server).await;
@@ -96,7 +99,7 @@ tcp_and_memory! {
         assert_eq!(work.double(1).await, Ok(2));
     }
 
-    /// Requests are pending all the time. An emit must get window, too.
+    /// Requests are always pending. An emit must get window, too.
     async fn emit_is_not_starved_by_requests_beyond_the_window(net: Transport) {
         let limits = Limits { calls_in_flight: 4, ..Limits::default() };
         let received = Arc::new(AtomicUsize::new(0));
@@ -129,7 +132,7 @@ tcp_and_memory! {
         callers.iter().for_each(tokio::task::JoinHandle::abort);
     }
 
-    /// Pending messages must not wait for an earlier pending request that is dropped.
+    /// A pending request is dropped. Later pending messages must no longer wait for that request.
     async fn pending_call_continues_when_an_earlier_one_is_dropped(net: Transport) {
         let gate = Arc::new(Semaphore::new(0));
         let limits = Limits { bytes_in_flight: 1000, ..Limits::default() };
@@ -140,7 +143,8 @@ tcp_and_memory! {
         assert!(poll_once(&mut long).is_pending());
         let mut too_much = Box::pin(client.request::<()>("hold", &padding));
         assert!(poll_once(&mut too_much).is_pending());
-        // The window has space for this request, but not before the request above.
+        // The window has space for this request. But the request waits, since an earlier request
+        // still waits.
         let mut small = Box::pin(client.request::<u32>("echo", &2_u32));
         assert!(poll_once(&mut small).is_pending());
         let emitted = timeout(Duration::from_secs(2), client.emit("nobody", &())).await;
@@ -154,7 +158,8 @@ tcp_and_memory! {
     }
 }
 
-/// The window was full once before, and has been free since.
+/// An earlier request waited for window, and was dropped. The time of that wait must not count for a
+/// later request.
 #[tokio::test(start_paused = true)]
 async fn pending_request_ignores_an_earlier_wait_for_window() {
     let gate = Arc::new(Semaphore::new(0));
@@ -174,7 +179,8 @@ async fn pending_request_ignores_an_earlier_wait_for_window() {
     assert!(poll_once(&mut parked).is_pending());
     drop(parked);
     sleep(Duration::from_secs(2)).await;
-    // The client has a handler that runs, so its calls could be in a circle; there is none.
+    // The client runs a handler, so its calls could wait for each other in a circle. Here they do
+    // not.
     let _votes = server.all().request::<()>("forever", &());
     sleep(Duration::from_millis(100)).await;
     let (waiting, ()) = tokio::join!(client.request::<u32>("echo", &2_u32), async {

@@ -83,7 +83,7 @@ impl Work for Worker {
     }
 }
 
-/// A server that answers `echo` at once and `gated` when it gets a permit.
+/// Returns a server that answers `echo` immediately. It answers `gated` when it gets a permit.
 pub(super) fn gated_server(gate: &Arc<Semaphore>) -> ServerBuilder {
     let gate = Arc::clone(gate);
     Server::builder().connected(move |socket: Socket| {

@@ -1,5 +1,5 @@
-//! The limits of connections and of concurrent handshakes. `limits` tests the limits of rooms and
-//! names.
+//! The limits of connections and of concurrent handshakes. The module `limits` tests the limits of
+//! rooms and names.
 
 use std::{future::pending, sync::Arc, time::Duration};
 
@@ -69,7 +69,7 @@ tcp_and_memory! {
     }
 }
 
-/// Logins that take until `gate` opens.
+/// Returns a server. The login of the player "slow" waits until `gate` has a permit.
 fn gated(gate: &Arc<Semaphore>, limits: Limits) -> ServerBuilder<Player> {
     let gate = Arc::clone(gate);
     let authenticate = move |login: Login| {
@@ -91,7 +91,7 @@ async fn concurrent_handshakes_are_limited() {
     let url = format!("tcp://{}", server.local_addr());
     let slow = (0..3).map(|_| tokio::spawn(Client::builder().auth(Login::new("slow")).connect_to_url(&url)));
     let slow: Vec<_> = slow.collect();
-    // The server is authenticating these clients, so they are not disconnected for a waiting
+    // The server is authenticating these clients. It does not disconnect them to admit a waiting
     // client.
     let mut quick = tokio::spawn(Client::builder().auth(Login::new("ada")).connect_to_url(&url));
     assert!(timeout(Duration::from_millis(1500), &mut quick).await.is_err(), "there is no place for a fourth");
@@ -103,7 +103,7 @@ async fn concurrent_handshakes_are_limited() {
     drop(quick);
 }
 
-/// `connect`, as a future that may be spawned.
+/// A variant of `connect` that owns the URL, so that the future may be spawned.
 trait ConnectTo {
     fn connect_to_url(self, url: &str) -> impl Future<Output = Result<Client, ConnectError>> + Send + 'static;
 }
@@ -115,7 +115,7 @@ impl ConnectTo for sockets::ClientBuilder {
     }
 }
 
-/// Fault 15 of RELIABILITY.md: many peers that are silent.
+/// Fault 15 of RELIABILITY.md, with many silent peers.
 #[tokio::test]
 async fn silent_peer_makes_way_for_a_waiting_client() {
     let limits = Limits { handshakes: 2, ..Limits::default() };
@@ -125,7 +125,8 @@ async fn silent_peer_makes_way_for_a_waiting_client() {
     for _ in 0..4 {
         silent.push(Raw::connect(server.local_addr()).await);
     }
-    // Two of them have the permits. The others and the client wait in order of arrival.
+    // Two silent peers have the permits. The other peers and the client wait in the order of their
+    // arrival.
     let client = Client::builder().auth(Login::new("ada")).connect(&format!("tcp://{}", server.local_addr())).await;
     assert!(client.is_ok(), "{client:?}");
     assert!(
@@ -147,7 +148,8 @@ fn raw_peer<I: sockets::Identity>(server: &Server<I>) -> Raw<DuplexStream> {
 async fn silent_peers_delay_others_by_a_second_per_batch() {
     const SILENT: u32 = 1000;
     const PLACES: u32 = 100;
-    // Less than the peers need in sequence, and more than they need in batches.
+    // The client's timeout of 60 s is longer than ten batches of silent peers take. It is shorter
+    // than all silent peers would take in sequence.
     let limits = Limits { handshakes: PLACES, ..Limits::default() };
     let patient = Limits { authentication: Duration::from_secs(60), ..Limits::default() };
     let server = players().limits(limits).build();

@@ -1,4 +1,4 @@
-//! Authentication: its input, its result, and the login of a client.
+//! Authentication. The tests cover its input, its result, and the login of a client.
 
 use std::sync::{
     Arc,

@@ -12,7 +12,7 @@ use sockets::{Client, ClientState, Reconnect, Refusal, Server};
 use sockets_tests::{Relay, eventually, within};
 use tokio::time::{Instant, sleep};
 
-/// Returns a server that counts logins, and a relay to it.
+/// Starts a server that counts logins, and a relay to the server.
 async fn counting(logins: &Arc<AtomicU32>) -> (Server, Relay) {
     let logins = Arc::clone(logins);
     let server = Server::builder().authenticate(move |(): ()| {
@@ -24,7 +24,8 @@ async fn counting(logins: &Arc<AtomicU32>) -> (Server, Relay) {
     (server, relay)
 }
 
-/// Cuts each connection of a client this long after it was established, until dropped.
+/// Returns a future that cuts each connection of a client. The relay cuts a connection `lifetime`
+/// after it was established.
 fn cutting(relay: &Arc<Relay>, client: &Client, lifetime: Duration) -> impl Future<Output = ()> + use<> {
     let (relay, client) = (Arc::clone(relay), client.clone());
     async move {
@@ -83,7 +84,7 @@ async fn lasting_connection_resets_the_attempts() {
         relay.cut();
         match within(states.next()).await {
             Some(ClientState::Reconnecting { attempt, .. }) => assert_eq!(attempt, 1),
-            // The states between have been skipped.
+            // The stream has skipped the states before this one.
             Some(ClientState::Connected { .. }) => {}
             other => panic!("{other:?}"),
         }

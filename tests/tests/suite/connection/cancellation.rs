@@ -1,4 +1,4 @@
-//! `connect` that is dropped before it completes.
+//! The future of `connect` is dropped before it completes.
 
 use std::{
     future::pending,
@@ -28,7 +28,7 @@ async fn dropped_connect_leaves_no_detached_session() {
             async { Ok::<_, Refusal>(()) }
         })
         .connected(|socket: Socket| async move {
-            // It outlives a moment, in which the client leaves.
+            // The hook holds the socket for a moment, in which the client leaves.
             let _ = socket;
             tokio::time::sleep(Duration::from_millis(5)).await;
         })

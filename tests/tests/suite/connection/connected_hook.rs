@@ -1,4 +1,5 @@
-//! The `connected` hook: `connect` waits for it, and so do calls.
+//! The `connected` hook. Both `connect` and the calls of the client wait until the hook has
+//! completed.
 
 use std::{
     sync::{
@@ -46,7 +47,7 @@ every_transport! {
                     assert_eq!(received.fetch_add(1, Ordering::SeqCst), n);
                     async move { n }
                 });
-                // The client calls while it answers.
+                // The client sends its own calls while it answers this request.
                 assert_eq!(socket.request::<()>("hello", &()).await, Ok(()));
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 ready.store(true, Ordering::SeqCst);

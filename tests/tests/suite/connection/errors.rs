@@ -1,4 +1,4 @@
-//! Errors of connecting that state a remedy.
+//! Errors of `connect`. Each error states a remedy.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use sockets::{Client, ClientBuilder, ConnectError, Limits, Refusal, Server};
 use sockets_tests::{Transport, tcp_and_memory, within};
 use tokio::time::Instant;
 
-/// Connects, and returns the error's text.
+/// Fails to connect, and returns the text of the error.
 async fn refused(net: Transport, server: &Server<impl sockets::Identity>, builder: ClientBuilder) -> String {
     let failed = within(net.try_connect(server, builder)).await.unwrap_err();
     assert!(matches!(failed, ConnectError::Handshake(_)), "{failed:?}");
@@ -46,8 +46,8 @@ async fn wrong_scheme_is_named_at_once() {
     for (served, scheme) in transports {
         let server = served.serve(Server::builder().authenticate(|_: String| async { Ok::<_, Refusal>(()) })).await;
         for (used, wrong) in transports.into_iter().filter(|(used, _)| *used != served) {
-            // A client hello's first byte is its length. An uppercase letter may be the beginning of
-            // HTTP.
+            // The first byte of a client hello is its length. If that byte is an uppercase letter,
+            // the server may take it for HTTP.
             for length in [0, 20, 2000] {
                 let began = Instant::now();
                 let client = Client::builder().auth("x".repeat(length));

@@ -1,4 +1,4 @@
-//! The identity of a session is the last that authentication returned.
+//! The identity of a session. It is the identity that the last authentication returned.
 
 use std::{
     hash::{Hash, Hasher},
@@ -11,7 +11,7 @@ use std::{
 use sockets::{Call, Client, Refusal, Server, ServerBuilder, Socket};
 use sockets_tests::{Relay, eventually, reconnecting, within};
 
-/// A user, compared by the id alone.
+/// A user. The comparison of users uses only the id.
 #[derive(Clone, Debug)]
 struct User {
     id: u32,
@@ -32,7 +32,8 @@ impl Hash for User {
     }
 }
 
-/// Admits user 7. Only the first authentication makes it an administrator.
+/// Returns a server that admits user 7. The first authentication makes the user an administrator,
+/// and later ones do not.
 fn demoting() -> ServerBuilder<User> {
     let logins = AtomicU32::new(0);
     Server::builder().authenticate(move |(): ()| {

@@ -1,4 +1,5 @@
-//! Connecting and reconnecting: hooks, identities, refusals, delays, time limits and admission.
+//! Connect and reconnect. The tests cover hooks, identities, refusals, delays, time limits and
+//! admission.
 
 mod admission;
 mod authentication;
@@ -14,7 +15,7 @@ use std::time::Duration;
 
 use sockets::{Client, ConnectError};
 
-/// Returns `true` if the server has refused a client that may try again at once.
+/// Returns `true` if the server has refused the client, but the client may try again immediately.
 fn is_retry(outcome: &Result<Client, ConnectError>) -> bool {
     matches!(outcome, Err(ConnectError::Refused(refusal)) if refusal.retry_after() == Some(Duration::ZERO))
 }

@@ -1,4 +1,5 @@
-//! Refusals by authentication and by the `connected` hook, which are final or not.
+//! Refusals by authentication and by the `connected` hook. A refusal may be final, or allow another
+//! attempt.
 
 use std::{
     future::pending,
@@ -13,18 +14,21 @@ use sockets::{CallError, Client, ClientState, ConnectError, DisconnectReason, Li
 use sockets_tests::{connect_through_relay, eventually, every_transport, reconnecting, within};
 use tokio::sync::Notify;
 
-/// Sessions that end with their connections, so that a client that reconnects has another session.
+/// Limits under which a session ends with its connection. A client that reconnects gets a new
+/// session.
 fn forgetful() -> Limits {
     Limits { resume_sessions: 0, connected: Duration::from_millis(200), ..Limits::default() }
 }
 
-/// A time before the next attempt that is longer than any test takes.
+/// The pause before the next attempt. It is longer than any test.
 const PAUSE: Duration = Duration::from_secs(3600);
 
-/// The outcome of the `connected` hook for a session, counted from 0.
+/// Returns the outcome of the `connected` hook for the session with this number. Numbers begin at
+/// 0.
 type Outcome = fn(u32) -> Result<(), Refusal>;
 
-/// Returns a server. Its hook has this outcome for each session. It listens to "ping".
+/// Starts a server that listens to "ping". For each session, its `connected` hook has the given
+/// outcome.
 async fn server(outcome: Outcome) -> Server {
     let sessions = AtomicU32::new(0);
     let connected = move |socket: Socket| {
@@ -89,7 +93,7 @@ async fn final_refusal_ends_a_client_that_reconnects() {
     assert_eq!(logins.load(Ordering::Relaxed), 2, "the client does not try again");
 }
 
-/// Sessions that are kept longer than any test takes.
+/// Limits under which the server keeps a detached session for longer than any test takes.
 fn patient() -> Limits {
     Limits { resume_within: Duration::from_secs(3600), ..Limits::default() }
 }
@@ -164,7 +168,7 @@ async fn refusal_with_a_delay_is_followed_by_an_attempt_after_it() {
     eventually("the session is resumed", || client.state() == ClientState::Connected { session: 1 }).await;
 }
 
-/// Fails for the second to fourth session, and succeeds for all others.
+/// Refuses session 1, panics for session 2, and accepts all other sessions.
 fn fails_a_while(number: u32) -> Result<(), Refusal> {
     match number {
         1 => Err(Refusal::retry("busy")),

@@ -1,4 +1,4 @@
-//! Time limits of authentication, of the `connected` hook, and of a client's login.
+//! The time limits of authentication, of the `connected` hook, and of a client's login.
 
 use std::{future::pending, time::Duration};
 
@@ -16,7 +16,7 @@ fn brief() -> Limits {
     Limits { authentication: limit, connected: limit, ..Limits::default() }
 }
 
-/// A future that never completes, and panics when it is dropped.
+/// Never completes, and panics when the future is dropped.
 async fn never_and_panics_when_dropped() {
     let _held = PanicsOnDrop("a future");
     pending::<()>().await;

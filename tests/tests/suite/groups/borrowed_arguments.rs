@@ -16,7 +16,7 @@ type Thing = Item;
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Item(String);
 
-/// The addresses of bytes.
+/// The range of addresses at which an argument lies.
 type Addresses = Range<usize>;
 
 #[sockets::group("Files")]
@@ -70,8 +70,8 @@ async fn connected() -> (Server, Client, FilesClient) {
     (server, client, files)
 }
 
-/// Asserts that the ranges follow each other, with a length between each two: all lie in the same
-/// message.
+/// Asserts that all arguments lie in the same message. In a message, arguments follow each other,
+/// and only the length of an argument lies between two arguments.
 fn assert_adjacent(ranges: &[Addresses], lengths: &[usize]) {
     let found: Vec<_> = ranges.iter().map(ExactSizeIterator::len).collect();
     assert_eq!(found, lengths);

@@ -1,4 +1,4 @@
-//! Calls and handlers by name, alone and with contracts at the peer, in both directions.
+//! Calls and handlers by name. The peer uses names or a contract, and both peers call.
 
 use std::collections::BTreeMap;
 
@@ -42,7 +42,7 @@ impl Root for Rooted {
     }
 }
 
-/// A dynamic caller against a typed handler.
+/// Calls a typed handler by name.
 async fn call_by_name(peer: &Peer) {
     assert_eq!(peer.request::<u32>("add", &(2_u32, 3_u32)).await, Ok(5));
     assert_eq!(peer.request::<u32>("twice", &4_u32).await, Ok(8), "one argument may stand alone");
@@ -57,7 +57,7 @@ async fn call_by_name(peer: &Peer) {
     peer.emit("rung", &()).await.unwrap();
 }
 
-/// Listeners as a typed caller expects them.
+/// Registers listeners by name for a caller that uses the contract.
 fn listen_by_name(peer: &Peer, received: UnboundedSender<String>) {
     peer.listen("add", |(a, b): (u32, u32)| async move { a + b });
     peer.listen("twice", |n: u32| async move { 2 * n });

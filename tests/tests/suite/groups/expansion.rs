@@ -1,4 +1,4 @@
-//! The expansion of a group: everything that its trait declares has its effect on both peers.
+//! The expansion of a group. Each declaration of its trait takes effect on both peers.
 
 use std::{
     borrow::Cow,
@@ -129,7 +129,7 @@ trait Named {
 
 #[sockets::group("Detailed")]
 trait Detailed: Named + std::fmt::Debug {
-    /// Sixteen arguments are the most.
+    /// Has sixteen arguments, which is the maximum.
     #[allow(clippy::too_many_arguments, clippy::many_single_char_names, reason = "as many as there can be")]
     async fn sixteen(
         &self,
@@ -152,7 +152,7 @@ trait Detailed: Named + std::fmt::Debug {
     ) -> Vec<u8> {
         vec![a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]
     }
-    /// Uses a supertrait of the user's, and borrows across a suspension.
+    /// Uses a supertrait that the user declares, and borrows `greeting` across a suspension.
     async fn greet(&self, greeting: &str) -> String {
         tokio::task::yield_now().await;
         format!("{greeting} {} {self:?}", self.name())
@@ -221,7 +221,8 @@ async fn method_attributes_defaults_and_bounds_are_kept() {
     assert_eq!(stub.call_by_path(7).await.unwrap(), 7);
 
     stub.counted(3).await.unwrap();
-    // Calls of a peer start in order, so the emit has been handled when the reply arrives.
+    // The handlers of a peer start in order. When the reply arrives, the emit has been handled,
+    // too.
     stub.which().await.unwrap();
     assert_eq!(desk.counted.load(Ordering::Relaxed), 3);
 }
@@ -247,7 +248,7 @@ macro_rules! counter {
     ($vis:vis $name:ident at $path:literal: $($method:ident($($arg:ident: $ty:ty),*) -> $reply:ty),*) => {
         #[sockets::group($path)]
         $vis trait $name {
-            /// Written in the macro.
+            /// Comes from the macro itself, and not from its arguments.
             async fn fixed(&self, arg: &[u8]) -> usize {
                 arg.len()
             }

@@ -1,4 +1,4 @@
-//! Groups of all kinds under strict lints: clippy checks their generated code.
+//! Groups of all kinds under strict lints. Clippy must find nothing in their generated code.
 
 #![deny(missing_docs, unused, unreachable_pub, unused_qualifications, rust_2018_idioms)]
 #![deny(clippy::all, clippy::pedantic, clippy::nursery, clippy::cargo)]
@@ -9,10 +9,10 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use sockets::{Call, CallError, Client, Server};
 
-/// A note, borrowed from the received bytes.
+/// A note that borrows from the received bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Note<'a> {
-    /// Its text.
+    /// The text of the note.
     pub text: &'a str,
 }
 
@@ -27,7 +27,7 @@ pub trait Everything {
     async fn buy(&self, item: &str, count: u32) -> Result<u32, Refused>;
     /// Borrows in all ways.
     async fn lengths(&self, note: Note<'_>, notes: &[Note<'_>], name: Cow<'_, str>, of: Option<&str>) -> Vec<usize>;
-    /// Knows its caller.
+    /// Receives its caller.
     #[request(timeout = "2s")]
     async fn connected(&self, call: &Call, bytes: &[u8]) -> bool;
     /// Has a body.
@@ -43,10 +43,10 @@ pub trait Everything {
     /// Has no reply.
     #[emit]
     async fn viewed(&self, item: &str, by: u64);
-    /// Is old.
+    /// Is deprecated.
     #[deprecated = "call `count`"]
     async fn old(&self) -> Option<String>;
-    /// Is not there.
+    /// Is not compiled.
     #[cfg(any())]
     async fn absent(&self, of: Absent) -> Absent;
 }
@@ -55,7 +55,7 @@ pub trait Everything {
 #[sockets::group]
 pub trait Silent {}
 
-/// Of the crate.
+/// A group that is visible in the crate.
 #[sockets::group("Crate")]
 pub(crate) trait OfTheCrate {
     async fn undocumented(&self) -> u32;
@@ -68,20 +68,20 @@ trait OfTheFile {
     async fn told(&self);
 }
 
-/// Clippy reports these signatures here, and not again in the stub.
+/// Clippy must report these signatures only here. It must not report them again in the stub.
 #[sockets::group("Odd")]
 #[allow(clippy::wrong_self_convention, clippy::too_many_arguments, clippy::fn_params_excessive_bools)]
 #[allow(clippy::len_without_is_empty, clippy::ptr_arg, clippy::type_complexity)]
 pub trait Odd {
     /// Has a length.
     async fn len(&self) -> usize;
-    /// Is named like an iterator's.
+    /// Has the name of a method of iterators.
     async fn next(&self) -> Option<u8>;
-    /// Is named like a conversion.
+    /// Has the name of a conversion.
     async fn into_all(&self, list: &Vec<u8>, number: &u32, text: String, texts: Vec<String>) -> bool;
     /// Has many arguments.
     async fn many(&self, a: bool, b: bool, c: bool, d: bool, e: u8, f: u8, g: u8, items: u8, item: u8) -> u8;
-    /// Has a type that is hard to read.
+    /// Has an argument with a complex type.
     async fn complex(&self, of: Vec<Vec<Option<(Box<[u8]>, Vec<Option<(String, u8, Vec<u8>)>>)>>>) -> ();
 }
 

@@ -1,4 +1,4 @@
-//! Listeners: all of them receive an emit, and the first replies to a request.
+//! Listeners. All listeners receive an emit, and the first listener replies to a request.
 
 use std::{
     sync::{Arc, mpsc},
@@ -11,7 +11,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 type Received = UnboundedSender<String>;
 
-/// Listens to `Purchases.viewed` and `Purchases.get_price`, and answers with its number.
+/// Listens to `Purchases.viewed` and `Purchases.get_price`. The listeners answer with `number`.
 fn listen(peer: &Peer, number: u32, heard: &Received) -> (Listener, Listener) {
     let heard = heard.clone();
     let group = peer.group("Purchases");
@@ -52,11 +52,12 @@ async fn pair(net: Transport) -> (Server<Player>, Client, Socket<Player>) {
     (server, client, socket)
 }
 
-/// Emits, and returns the received texts in alphabetical order.
+/// Emits `viewed`, and returns the texts that the listeners received, in alphabetical order.
 async fn hear(client: &Client, receives: &mut UnboundedReceiver<String>, item: &str) -> Vec<String> {
     let purchases = PurchasesClient::new(client);
     purchases.viewed(item).await.unwrap();
-    // These handlers end before the next handler starts, so all listeners have received the emit.
+    // The listeners end before the next handler starts. When `buy` ends, all listeners have
+    // received the emit.
     purchases.buy("anything", 1).await.ok();
     let mut all: Vec<_> = std::iter::from_fn(|| receives.try_recv().ok()).collect();
     all.sort_unstable();
@@ -211,7 +212,8 @@ tcp_and_memory! {
     }
 }
 
-/// Dropping a listener drops the values that its closure has captured, which may call the library.
+/// If a listener is dropped, its captured values are dropped, too. Their `Drop` implementations may
+/// call the library.
 #[tokio::test]
 async fn listener_stopping_another_on_drop_does_not_hang() {
     struct StopsWhenDropped(Listener);

@@ -1,4 +1,4 @@
-//! Arguments and methods with any names.
+//! Arguments and methods may have any names.
 
 #![allow(
     clippy::similar_names,
@@ -9,7 +9,7 @@
 
 use sockets::{Client, Server};
 
-/// Arguments with the names of variables in generated code.
+/// The arguments have the names of variables in generated code.
 #[sockets::group("Arguments")]
 trait Arguments {
     async fn inside(&self, self_: u8, call: u8, handler: u8, place: u8, key: u8, stub: u8, reply: u8) -> Vec<u8>;
@@ -18,7 +18,7 @@ trait Arguments {
     async fn raw(&self, r#type: u8, r#match: &str, r#async: &[u16]) -> Vec<u8>;
 }
 
-/// Methods with the names of methods of traits, servers and stubs.
+/// The methods have the names of methods of traits, servers and stubs.
 #[sockets::group("Methods")]
 trait Methods {
     async fn clone(&self) -> u8;

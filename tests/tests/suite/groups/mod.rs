@@ -1,4 +1,4 @@
-//! Contracts, their generated code, and handlers that are registered by name.
+//! Contracts and their generated code, and handlers that are registered by name.
 
 mod borrowed_arguments;
 mod calls_by_name;

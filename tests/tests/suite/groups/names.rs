@@ -1,4 +1,4 @@
-//! Legal paths and names, and the errors of illegal ones.
+//! Legal paths and names, and the errors of illegal paths and names.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -25,7 +25,8 @@ fn illegal() -> Vec<String> {
     names
 }
 
-/// As many segments of 127 bytes as give a path of 512 with the slashes between.
+/// Returns a path of 512 bytes, which is the maximum. It has segments of about 127 bytes, with
+/// slashes between them.
 fn longest_path() -> String {
     let path = [127, 127, 127, 128].map(|length| "x".repeat(length)).join("/");
     assert_eq!(path.len(), 512);
@@ -42,7 +43,7 @@ fn is_about_the_name<T: std::fmt::Debug>(result: Result<T, CallError>, name: &st
     assert!(matches!(result, Err(CallError::InvalidName(_))), "{:.40}: {result:?}", name.escape_debug());
 }
 
-/// Registering is not fallible: the error is a panic.
+/// Asserts that a registration panics. Functions that register a handler return no error.
 fn panics<T>(name: &str, f: impl FnOnce() -> T) {
     assert!(catch_unwind(AssertUnwindSafe(f)).is_err(), "{:.40} must not be accepted", name.escape_debug());
 }

@@ -1,4 +1,4 @@
-//! Registration of groups at servers, clients and sockets.
+//! Groups are registered at servers, clients and sockets.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! Generated code has the same meaning whatever names the user's types have.
+//! The user's types may have any names. The meaning of generated code does not depend on these
+//! names.
 
 #![allow(unreachable_pub, clippy::many_single_char_names, reason = "names are chosen for being in the way")]
 
@@ -6,7 +7,7 @@ extern crate sockets as renamed;
 
 use renamed::{Client, Server};
 
-/// No prelude at all.
+/// A module without a prelude.
 #[no_implicit_prelude]
 mod bare {
     #[::sockets::group("Bare")]
@@ -44,7 +45,7 @@ mod bare {
     }
 }
 
-/// The user's types and functions have the names of the prelude and of items in generated code.
+/// The user's types and functions have names that the prelude or generated code uses.
 mod shadowed {
     #![allow(dead_code, non_camel_case_types, non_snake_case, reason = "they are there to be in the way")]
 
@@ -99,7 +100,7 @@ mod shadowed {
     }
 }
 
-/// An `Option` and a `Call` of the user.
+/// The user has types with the names `Option` and `Call`.
 mod own_option {
     use serde::{Deserialize, Serialize};
 
@@ -112,7 +113,7 @@ mod own_option {
     #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
     pub struct Call(pub u8);
 
-    /// The user's `Call` is recognised by its path.
+    /// The macro distinguishes the user's `Call` from the library's by its path.
     #[allow(unused_qualifications, reason = "`Call` alone would be ours")]
     #[sockets::group("OwnOption")]
     pub trait OwnOption {
@@ -131,8 +132,8 @@ mod own_option {
     }
 }
 
-/// The runtime's crate under another name. That generated code knows no other is a test of the
-/// macro's own.
+/// The crate of the library has another name here. A test of the macro checks that generated code
+/// uses no other name for the crate.
 mod other_name {
     use super::renamed as wire;
 

@@ -1,4 +1,4 @@
-//! Traits that the public types implement, and types of calls.
+//! Traits that the public types implement, and the types of calls.
 
 use std::{convert::Infallible, error::Error, future::Future, hash::Hash, sync::Arc, time::Duration};
 
@@ -78,7 +78,7 @@ fn futures_of_a_trait_are_send() {
     drop(spawnable(Arc::new(Shop::unwatched())));
 }
 
-/// Never called: the test is that it compiles.
+/// Is never called. The test is that this function compiles.
 #[allow(dead_code, reason = "only the types matter")]
 fn the_futures_of_stubs_are_send(client: &Client, server: &Server<Player>, call: &Call) {
     let purchases = PurchasesClient::new(client);
@@ -106,7 +106,7 @@ fn the_futures_of_stubs_are_send(client: &Client, server: &Server<Player>, call:
     drop(sent(Client::builder().connect("tcp://127.0.0.1:0")));
 }
 
-/// Never called: the result types of calls to each target.
+/// Is never called. The test is that a call to each kind of target has the expected result type.
 #[allow(dead_code, reason = "only the types matter")]
 async fn the_target_decides_what_a_request_gives(
     client: &Client,
@@ -123,7 +123,7 @@ async fn the_target_decides_what_a_request_gives(
     drop((price, refunded, viewed, asked, told));
 }
 
-/// A stub is at home in a field, for a peer without saying so.
+/// A field may hold a stub. If the stub calls a peer, its type needs no parameter.
 #[allow(dead_code, reason = "only the types matter")]
 struct Fields {
     purchases: PurchasesClient,
@@ -143,7 +143,7 @@ fn stubs_in_fields(client: &Client, socket: &Socket<Player>, server: &Server<Pla
     [fields(PurchasesClient::new(client)), fields(PurchasesClient::new(socket))]
 }
 
-/// `?` in a function that returns boxed errors.
+/// In a function that returns boxed errors, `?` converts the errors of calls.
 #[allow(dead_code, reason = "only the types matter")]
 async fn errors_go_through_the_question_mark(client: &Client) -> Result<Receipt, Box<dyn Error + Send + Sync>> {
     PurchasesClient::new(client).viewed("sword").await?;

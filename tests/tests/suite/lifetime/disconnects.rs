@@ -1,4 +1,5 @@
-//! The end of a session: once, with a reason, after everything that was sent before.
+//! The end of a session. A session ends once, with a reason, after the peer has received all
+//! earlier messages.
 
 use std::{
     sync::{
@@ -35,8 +36,8 @@ every_transport! {
 }
 
 tcp_and_memory! {
-    /// Broadcasts wait for window in the session, and emits to a single socket wait in their
-    /// emitter.
+    /// When the window is full, broadcasts wait in the session. An emit to a single socket waits in
+    /// its caller.
     async fn disconnect_arrives_after_broadcasts_with_a_small_window(net: Transport) {
         let server = net.serve(Server::builder()).await;
         let received = Arc::new(AtomicUsize::new(0));
@@ -82,7 +83,8 @@ tcp_and_memory! {
         eventually("both hooks have run", || runs.load(Ordering::Relaxed) == 11).await;
     }
 
-    /// Handlers, listeners and hooks own what they captured; a session that has ended owns nothing.
+    /// Handlers, listeners and hooks own the values that they captured. When a session ends, it
+    /// drops all of them.
     async fn ended_session_drops_handlers_and_hooks(net: Transport) {
         let kept = Arc::new(());
         let running = Arc::new(AtomicUsize::new(0));

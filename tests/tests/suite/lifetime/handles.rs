@@ -1,4 +1,4 @@
-//! Handles that keep a server or client open, and the values that an ended session drops.
+//! Handles that keep a server or client open. Also the values that a session drops when it ends.
 
 use std::{
     io,
@@ -16,7 +16,7 @@ use tokio::{
 
 #[sockets::group("Keeper")]
 trait Keeper {
-    /// Gives the server to the test.
+    /// Sends the handles of the call to the test.
     async fn keep(&self, call: &Call);
     async fn wait(&self);
 }
@@ -133,7 +133,8 @@ tcp_and_memory! {
         let (keep, kept) = unbounded_channel();
         drop(kept);
         socket.serve(KeeperServer::new(Keeps { server: keep, held: Arc::clone(&held) }));
-        // Both hold the socket that holds them: the end of the session breaks the ring.
+        // The socket holds each of these closures, and each closure holds the socket. The end of
+        // the session breaks the cycle.
         let (guard, ring) = (Arc::clone(&held), socket.clone());
         let listener = socket.listen("one", move |(): ()| { let _ = (&guard, &ring); async {} });
         let (guard, ring) = (Arc::clone(&held), socket.clone());
@@ -238,7 +239,7 @@ tcp_and_memory! {
     }
 }
 
-/// A stream with an `Arc` that shows whether the stream has been dropped.
+/// A stream with an `Arc`. The count of the `Arc` shows whether the stream has been dropped.
 struct Held(DuplexStream, #[expect(dead_code, reason = "counted by its clones")] Arc<()>);
 
 impl AsyncRead for Held {

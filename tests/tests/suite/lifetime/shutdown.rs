@@ -1,4 +1,4 @@
-//! Graceful shutdown: it drains, and ends in time whatever the peers do.
+//! Graceful shutdown. The server drains its sessions, and ends in time whatever the peers do.
 
 use std::{
     sync::{
@@ -16,7 +16,8 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-/// A server. Its method `slow` notifies `started`, and replies when `go` is notified.
+/// Returns a server. Its method `slow` notifies `started`, and replies after `go` has been
+/// notified.
 fn slow_server(started: &Arc<Notify>, go: &Arc<Notify>) -> sockets::ServerBuilder {
     let (started, go) = (Arc::clone(started), Arc::clone(go));
     Server::builder().connected(move |socket: Socket| {
@@ -89,7 +90,7 @@ every_transport! {
                     Ok(client) => assert_eq!(client.disconnected().await, DisconnectReason::ShuttingDown),
                     Err(ConnectError::Disconnected(reason)) => assert_eq!(reason, DisconnectReason::ShuttingDown),
                     Err(ConnectError::Address(error)) => panic!("{error}"),
-                    // The listener was closed, or the client hello was rejected.
+                    // The server has closed the listener, or rejected the client hello.
                     Err(_) => {}
                 }
             }
@@ -106,7 +107,8 @@ tcp_and_memory! {
         assert_eq!(client.disconnected().await, DisconnectReason::ShuttingDown);
     }
 
-    /// The grace of 10 s is longer than `within` waits.
+    /// The grace of 10 s is longer than `within` waits. So the test fails if the shutdown waits for
+    /// the grace.
     async fn shutdown_ends_when_running_handlers_have_replied(net: Transport) {
         let (started, go) = (Arc::default(), Arc::default());
         let server = net.serve(slow_server(&started, &go)).await;
@@ -120,7 +122,7 @@ tcp_and_memory! {
             let server = server.clone();
             async move { server.shutdown().await }
         });
-        // The client has received the notice when new calls are refused.
+        // When the client refuses new calls, it has received the notice of the shutdown.
         let mut refused = client.request::<u32>("unknown", &()).await;
         while refused == Err(CallError::NoSuchMethod) {
             refused = client.request::<u32>("unknown", &()).await;

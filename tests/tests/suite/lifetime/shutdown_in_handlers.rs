@@ -1,4 +1,5 @@
-//! `shutdown` and `close` in handlers and hooks, which would wait for their own callers.
+//! Handlers and hooks that call `shutdown` or `close`. These functions would wait for the handler
+//! that calls them.
 
 use std::{
     sync::Arc,
