@@ -1,4 +1,5 @@
-//! Parses the arguments of `#[sockets::group(..)]` and of the attributes of methods.
+//! Parsing of the arguments of `#[sockets::group(..)]`, and of the arguments of attributes of
+//! methods.
 
 use proc_macro2::{Span, TokenStream};
 use syn::{
@@ -39,7 +40,8 @@ impl Parse for Arg {
 }
 
 impl Arg {
-    /// Returns the arguments that can be parsed, and reports the others.
+    /// Returns the arguments that the macro can parse, and reports an error for each other
+    /// argument.
     pub(crate) fn list(tokens: TokenStream, errors: &mut Errors) -> Vec<Self> {
         match Punctuated::<Self, Token![,]>::parse_terminated.parse2(tokens) {
             Ok(args) => args.into_iter().collect(),
@@ -50,7 +52,8 @@ impl Arg {
         }
     }
 
-    /// Returns the span for errors: the name, or the whole value of an argument without a name.
+    /// Returns the span for errors. The span is that of the name, or that of the whole argument if
+    /// the argument has no name.
     pub(crate) fn span(&self) -> Span {
         match self {
             Self::Named(name, _) => name.span(),
@@ -74,9 +77,9 @@ impl Arg {
 /// The arguments of `#[sockets::group(..)]`.
 #[derive(Default)]
 pub(crate) struct GroupArgs {
-    /// The path, which is empty for the root.
+    /// The path of the group. The path is empty for the root.
     pub(crate) path: String,
-    /// The path of the runtime crate, if it is renamed.
+    /// The path of the runtime crate, if the user has renamed the crate.
     pub(crate) krate: Option<Path>,
 }
 

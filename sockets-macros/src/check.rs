@@ -1,4 +1,5 @@
-//! The rules for groups. Each has its own error message, at the tokens of the user.
+//! The rules for groups. Each rule has its own error message, which points to the tokens of the
+//! user.
 
 use std::collections::HashMap;
 
@@ -12,9 +13,9 @@ use crate::{
     types::{self, ArgumentPassing, CallParam, Reply},
 };
 
-/// The functions of the stub itself.
+/// The functions that the stub has in addition to the methods of the trait.
 pub(crate) const RESERVED: &[&str] = &["new", "with_timeout"];
-/// The maximum number of arguments: serde implements no longer tuples.
+/// The maximum number of arguments. serde does not implement its traits for longer tuples.
 const ARGS_MAX: usize = 16;
 
 /// Reports all errors of a group.
@@ -25,7 +26,7 @@ pub(crate) fn check(group: &Group, errors: &mut Errors) {
     for member in &group.item.items {
         match member {
             TraitItem::Fn(member) => {
-                // The model has a method for each method of the trait.
+                // The model contains a method for each method of the trait.
                 let Some(method) = methods.next() else { return };
                 check_signature(&member.sig, errors);
                 check_params(&member.sig, method, &group.krate, errors);
@@ -60,7 +61,7 @@ fn check_trait(item: &ItemTrait, errors: &mut Errors) {
     }
 }
 
-/// Returns `true` for a second `#[sockets::group]` on a trait.
+/// Returns `true` if the attribute is a second `#[sockets::group]` on a trait.
 pub(crate) fn is_group(attr: &Attribute) -> bool {
     let mut segments = attr.path().segments.iter().rev();
     let group = segments.next().is_some_and(|last| last.ident == "group");
@@ -146,7 +147,7 @@ fn check_kind(sig: &Signature, method: &Method, errors: &mut Errors) {
     }
 }
 
-/// The methods before the current method.
+/// The methods that precede the current method.
 #[derive(Default)]
 struct SeenNames<'a> {
     names: HashMap<&'a str, &'a Method>,
@@ -162,8 +163,8 @@ impl<'a> SeenNames<'a> {
         if let Err(message) = name::check_segment(name) {
             errors.on(&method.ident, message);
         }
-        // Two methods with the same name and opposite `#[cfg]`s are allowed. If both exist, rustc
-        // reports it.
+        // A method with a `#[cfg]` may have the same name as another method, since the `#[cfg]` may
+        // exclude it. If both methods exist, rustc reports the error.
         let clash = |earlier: &&Method| earlier.cfg.is_empty() && method.cfg.is_empty();
         if let Some(_earlier) = self.names.insert(name, method).filter(clash) {
             errors.on(&method.ident, format!("a second method `{name}`; names identify methods, so rename it"));

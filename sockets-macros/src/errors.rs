@@ -1,4 +1,4 @@
-//! All errors of a group, which are reported together.
+//! The errors of a group, which the macro reports together.
 
 use std::fmt::Display;
 
@@ -6,7 +6,7 @@ use proc_macro2::{Span, TokenStream};
 use quote::ToTokens;
 use syn::Error;
 
-/// Collects errors, so that a single build reports all of them.
+/// A collection of errors, so that a single build reports all of them.
 #[derive(Default)]
 pub(crate) struct Errors(Vec<Error>);
 

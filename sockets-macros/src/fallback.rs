@@ -1,5 +1,5 @@
-//! The skeleton of a group with errors, which prevents further errors of rustc: all names that the
-//! rest of the program uses, with the intended types and without code.
+//! The skeleton of a group that has errors. The skeleton contains all names that the rest of the
+//! program uses, with the intended types and without code. So rustc reports no further errors.
 
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -38,7 +38,7 @@ pub(crate) fn skeleton(group: &Group) -> TokenStream {
     in_const(group, &quote! { #contract #types }, &quote! { #server_basics #service #client_basics #stubs })
 }
 
-/// Returns the trait without the items that rustc would also report.
+/// Returns the trait without the items for which rustc would also report an error.
 fn trait_of(group: &Group) -> ItemTrait {
     let mut item = group.item.clone();
     item.attrs.retain(|attr| !check::is_group(attr));

@@ -23,7 +23,8 @@ use syn::{Ident, Item};
 
 use crate::{attr::GroupArgs, errors::Errors, model::Group};
 
-/// Makes a trait a *group*: methods that one peer serves and the other calls.
+/// Makes a trait a *group*. A group is a set of methods that one peer serves and the other peer
+/// calls.
 ///
 /// ```
 /// use serde::{Deserialize, Serialize};
@@ -88,65 +89,74 @@ use crate::{attr::GroupArgs, errors::Errors, model::Group};
 /// `#[sockets::group]`, is the root. A segment has 1 to 128 bytes and no control characters. A path
 /// has at most 512 bytes.
 ///
-/// If the runtime's crate has another name, state it: `#[sockets::group("Purchases", crate =
-/// renamed)]`.
+/// If the program renames the crate `sockets`, state the new name:
+/// `#[sockets::group("Purchases", crate = renamed)]`.
 ///
 /// # Generated items
 ///
 /// The macro generates two types for a trait `X`, with the trait's visibility:
 ///
-/// - `XServer<H>` serves the group with a handler of type `H`. `XServer::new(handler)` makes it, or
-///   `XServer::from_arc(handler)` for a shared handler. It is `Clone` for every handler.
-/// - `XClient<T>`, the stub, calls the group. `XClient::new(&target)` makes it, and
-///   `with_timeout(duration)` sets a deadline for its requests. It has the methods of the trait.
-///   The target decides their return types: a request to a `Client`, a `Socket` or a `Peer` returns
-///   a `Result`, and a request to an `Audience` returns a stream of `Replies`.
+/// - `XServer<H>` serves the group with a handler of type `H`. `XServer::new(handler)` takes a
+///   handler, and `XServer::from_arc(handler)` takes a shared handler. `XServer<H>` is `Clone`,
+///   even if the handler is not.
+/// - `XClient<T>` is the stub, which calls the group. `XClient::new(&target)` creates the stub, and
+///   `with_timeout(duration)` sets a deadline for its requests. The stub has the methods of the
+///   trait. The target decides the return types of these methods. A request to a `Client`, a
+///   `Socket` or a `Peer` returns a `Result`. A request to an `Audience` returns a stream of
+///   `Replies`.
 ///
-/// The trait keeps its methods. Their futures become `Send`, and `Send + Sync + 'static` become
-/// supertraits. A method with a body has a default, which handlers may override.
+/// The trait keeps its methods. The futures of the methods become `Send`, and the trait receives
+/// the supertraits `Send + Sync + 'static`. If a method has a body, the body is the default, and
+/// handlers may override it.
 ///
 /// # Methods
 ///
-/// A method is an `async fn` with `&self`. It is a *request* unless it is marked as an *emit*:
+/// A method is an `async fn` with `&self`. A method is a *request* unless an attribute marks the
+/// method as an *emit*:
 ///
-/// - `#[emit]`: a call without a result. It has no return type. `#[emit(overflow = "…")]` sets the
-///   overflow policy for members of an audience with a full outgoing queue; see
-///   [below](#emits-to-slow-members).
-/// - `#[request(timeout = "2s")]`: the deadline of a request, if the stub sets no other. It is a
-///   whole number of `ms`, `s`, `m` or `h`. The default is the timeout in the limits of the
-///   connection.
-/// - `#[request(idempotent)]`: a repeated execution has the same effect as a single execution. If a
-///   client's connection breaks and its session cannot be resumed, a call may have been executed
-///   already. Such a call is repeated in the next session, within its deadline, instead of failing
-///   as `Disconnected`.
-/// - `#[emit(volatile)]`: the message is of no use later. It is sent at once or dropped: if the
-///   queue has no capacity for it, and if the connection is broken or breaks during the transfer.
-///   Messages that were not sent are counted as `dropped_emits`.
+/// - `#[emit]` declares a call without a result. The method has no return type.
+///   `#[emit(overflow = "…")]` sets the overflow policy, which applies to members of an audience
+///   whose outgoing queue is full. See [below](#emits-to-slow-members).
+/// - `#[request(timeout = "2s")]` sets the deadline of a request. If the stub sets another
+///   deadline, that deadline applies instead. The value is a whole number of `ms`, `s`, `m` or `h`.
+///   The default is the timeout in the limits of the connection.
+/// - `#[request(idempotent)]` states that a repeated execution has the same effect as a single
+///   execution. If a client's connection breaks and its session cannot be resumed, the server may
+///   have executed a call already. Such a call usually fails as `Disconnected`. If the method is
+///   idempotent, the client instead repeats the call in the next session, within the call's
+///   deadline.
+/// - `#[emit(volatile)]` states that the message is of no use later. The message is sent
+///   immediately or dropped. It is dropped if the queue has no capacity for it, if the connection
+///   is broken, or if the connection breaks during the transfer. The counter `dropped_emits` counts
+///   the messages that were not sent.
 ///
-/// A handler runs to completion, or is stopped at its next suspension:
+/// A handler runs to completion, unless the library stops it. A stopped handler ends at its next
+/// suspension:
 ///
-/// - The handler of a request is stopped at the deadline of its call, when the caller drops the
-///   call's future, and when the session ends. At the deadline, the call ends as
-///   `CallError::Timeout`.
-/// - The handler of an emit is stopped when it has run for the receiver's `Limits::call_timeout`
-///   (30 s by default), and when the session ends. The sender is not notified of either.
+/// - The library stops the handler of a request at the deadline of the call. It also stops the
+///   handler when the caller drops the call's future, and when the session ends. At the deadline,
+///   the call ends as `CallError::Timeout`.
+/// - The library stops the handler of an emit when the handler has run for the receiver's
+///   `Limits::call_timeout` (30 s by default). It also stops the handler when the session ends. The
+///   sender is not notified in either case.
 ///
-/// A handler that is stopped for another reason than the deadline of a request is counted in the
-/// receiver's `stats()`, as `timed_out_emits` or `cancelled_handlers`. It is also sent as an event
-/// of `tracing`. Both also apply to an emit with arguments that cannot be decoded, as
-/// `undecodable_emits`.
+/// The receiver's `stats()` count each handler that is stopped, as `timed_out_emits` or
+/// `cancelled_handlers`. Only a handler that is stopped at the deadline of its request is not
+/// counted. Each counted handler also causes an event of `tracing`. If the arguments of an emit
+/// cannot be decoded, the emit is counted as `undecodable_emits`, and also causes an event.
 ///
-/// `#[cfg(..)]`, documentation and lint attributes have their usual meaning, in the trait and the
-/// stub. `#[deprecated]` on a method warns callers of the stub's method. On the trait, it warns
-/// where a server or a stub is made. The names `new` and `with_timeout` are reserved for functions
-/// of the stub.
+/// `#[cfg(..)]`, documentation and lint attributes have their usual meaning, in the trait and in
+/// the stub. `#[deprecated]` on a method warns callers of the stub's method. `#[deprecated]` on the
+/// trait warns where the program creates a server or a stub. The names `new` and `with_timeout` are
+/// reserved for functions of the stub.
 ///
 /// # Emits to slow members
 ///
-/// An emit to a single peer waits for capacity in its outgoing queue. The capacity of a queue is
-/// `Limits::outgoing_queue` bytes. An emit to an audience waits at most 1 s for members with full
-/// queues. It waits only for members that have accepted bytes within that second. It does not wait
-/// if the policy is `"latest"` or the method is `volatile`. Then the method's policy applies:
+/// An emit to a single peer waits for capacity in the peer's outgoing queue. The capacity of a
+/// queue is `Limits::outgoing_queue` bytes. An emit to an audience waits at most 1 s for members
+/// whose queue is full. It waits only for members that have accepted bytes within that second. If
+/// the policy is `"latest"` or the method is `volatile`, the emit does not wait. After the wait,
+/// the method's policy applies to each member whose queue is still full:
 ///
 /// | `#[emit(overflow = "…")]` | a member with a full queue |
 /// | --- | --- |
@@ -155,12 +165,12 @@ use crate::{attr::GroupArgs, errors::Errors, model::Group};
 /// | `"drop_oldest"` | receives the new message instead of this method's oldest waiting messages, as many as needed |
 /// | `"latest"` | receives the new message instead of all waiting messages of this method, for values such as positions |
 ///
-/// Messages that are not dropped arrive in order. Dropped messages are counted in the member's
-/// `stats()`, as `dropped_emits`. A message is not dropped if its transfer may have begun: this
-/// applies to up to half of the queue, and to the bytes that the system has taken. If other
-/// messages fill the queue, an emit with `"drop_oldest"` is dropped itself. The newest emit with
-/// `"latest"` is kept in addition to the queue. Emits by name (`audience.emit("name", …)`) have the
-/// default policy.
+/// Messages that are not dropped arrive in order. The member's `stats()` count the dropped messages
+/// as `dropped_emits`. The library does not drop a message whose transfer may have begun. This
+/// protects up to half of the queue, and the bytes that the operating system has taken. If messages
+/// of other methods fill the queue, an emit with `"drop_oldest"` is dropped itself. The newest emit
+/// with `"latest"` is kept even beyond the capacity of the queue. Emits by name
+/// (`audience.emit("name", …)`) have the default policy.
 ///
 /// ```
 /// #[sockets::group("World")]
@@ -174,8 +184,8 @@ use crate::{attr::GroupArgs, errors::Errors, model::Group};
 ///
 /// # Arguments
 ///
-/// A method has at most 16 arguments, each with a plain name. Their types implement serde's
-/// `Serialize` and `Deserialize`.
+/// A method has at most 16 arguments. Each argument has a plain name, and its type implements
+/// serde's `Serialize` and `Deserialize`.
 ///
 /// | argument | value that the handler receives |
 /// | --- | --- |
@@ -184,12 +194,12 @@ use crate::{attr::GroupArgs, errors::Errors, model::Group};
 /// | `Note<'_>`, `Cow<'_, str>` | a value that may borrow from the received bytes |
 /// | `&T`, `&[T]` | a borrow from a value that has been decoded for it |
 ///
-/// A reference is borrowed from the received bytes if `&T` implements `Deserialize`, also if `T` is
-/// an alias. Inside another type, only such references are possible.
+/// A reference `&T` borrows from the received bytes if `&T` implements `Deserialize`. This also
+/// applies if `T` is an alias. Inside another type, only such references are possible.
 ///
-/// A handler that needs its caller takes `call: &sockets::Call` as the first argument. It is not
-/// sent, and the stub has no such parameter. Write a type `Call` of your own with a path, such as
-/// `phone::Call`.
+/// A handler that needs its caller takes `call: &sockets::Call` as the first argument. The caller
+/// does not send this argument, and the stub has no such parameter. If a program has a type `Call`
+/// of its own, write that type with a path, such as `phone::Call`.
 ///
 /// ```
 /// #[sockets::group("Lobby")]
@@ -205,25 +215,27 @@ use crate::{attr::GroupArgs, errors::Errors, model::Group};
 ///
 /// # Replies
 ///
-/// A reply is owned, since the caller decodes it: a type that is `Serialize`, `DeserializeOwned`
-/// and `Send`.
+/// The type of a reply is owned, since the caller decodes the reply. The type implements
+/// `Serialize`, `DeserializeOwned` and `Send`.
 ///
-/// `Result<T, E>` is recognised by its name and its two arguments. The caller receives it as
-/// `Result<T, CallError<E>>`. An alias with a single argument hides the error, and is rejected.
+/// The macro recognises `Result<T, E>` by its name and its two arguments. The caller receives this
+/// result as `Result<T, CallError<E>>`. An alias with a single argument hides the type of the
+/// error, so the macro rejects the alias.
 ///
 /// # Signatures
 ///
-/// Each peer announces the types of the methods that it serves. A call with other types fails with
-/// `CallError::SignatureMismatch` before it is sent. Types are compared by their names. Types with
-/// the same encoding have the same name:
+/// Each peer announces the types of the methods that it serves. If the caller's types differ, the
+/// call fails with `CallError::SignatureMismatch` before it is sent. Types are compared by their
+/// names. The types in each of the following lines have the same encoding, and count as the same
+/// name:
 ///
 /// - `&str`, `String` and `Cow<'_, str>`
 /// - `&[T]`, `Vec<T>` and sets
 /// - `T`, `Box<T>` and `Arc<T>`
 /// - maps
-/// - a type, by every path to it
+/// - a type that is written with different paths
 ///
-/// An alias counts as another type, so both peers have to use the same name.
+/// An alias counts as another type than the aliased type. So both peers have to use the same name.
 #[proc_macro_attribute]
 pub fn group(args: proc_macro::TokenStream, item: proc_macro::TokenStream) -> proc_macro::TokenStream {
     expand(args.into(), item.into()).into()

@@ -1,5 +1,6 @@
-//! The model of a group. Its construction never fails: an invalid element is replaced by its most
-//! likely meaning, from which the skeleton is made, and is reported by [`check`](crate::check).
+//! The model of a group. The construction of the model never fails. If an element is invalid, the
+//! model contains the most likely meaning of the element instead. The macro makes the skeleton from
+//! this meaning, and [`check`](crate::check) reports the element.
 
 use std::time::Duration;
 
@@ -22,21 +23,22 @@ use crate::{
 
 /// The trait and the names of its generated types.
 pub(crate) struct Group {
-    /// The runtime crate: `::sockets`, or the value of `crate = ..`.
+    /// The path of the runtime crate. The path is `::sockets`, or the value of `crate = ..`.
     pub(crate) krate: Path,
-    /// The path, which is empty for the root.
+    /// The path of the group. The path is empty for the root.
     pub(crate) path: String,
     /// The trait without the macro's attributes.
     pub(crate) item: ItemTrait,
     /// The visibility of the generated types.
     vis: TokenStream,
-    /// Attributes of the functions that create a server or a stub: `#[deprecated]`.
+    /// The attributes of the functions that create a server or a stub. Only `#[deprecated]` is such
+    /// an attribute.
     pub(crate) deprecated: Vec<Attribute>,
-    /// The methods in the order of the trait.
+    /// The methods, in the order in which the trait declares them.
     pub(crate) methods: Vec<Method>,
-    /// `PurchasesServer`
+    /// The name of the server type, such as `PurchasesServer`.
     pub(crate) server: Ident,
-    /// `PurchasesClient`
+    /// The name of the stub, such as `PurchasesClient`.
     pub(crate) client: Ident,
 }
 
@@ -46,21 +48,22 @@ pub(crate) struct Method {
     /// The name on the wire.
     pub(crate) name: String,
     pub(crate) key: u64,
-    /// Attributes of everything that is generated for the method: `#[cfg]`.
+    /// The attributes of everything that the macro generates for the method. Only `#[cfg]` is such
+    /// an attribute.
     pub(crate) cfg: Vec<Attribute>,
-    /// Additional attributes of the stub's method: its documentation.
+    /// The additional attributes of the stub's method, such as its documentation.
     pub(crate) docs: Vec<Attribute>,
     /// `true` if the method is declared as an emit.
     pub(crate) emit: bool,
     pub(crate) kind: Kind,
-    /// `true` if the handler takes a `Call`.
+    /// `true` if the handler takes a parameter of type `Call`.
     pub(crate) call: bool,
-    /// The arguments that are sent.
+    /// The arguments that the caller sends to the peer.
     pub(crate) args: Vec<Arg>,
-    /// The text of the types that the peers compare.
+    /// The text of the method's types. The peers compare the hashes of their texts.
     pub(crate) types: String,
-    /// The generic parameters, which are rejected: of the method, and of the trait if the method
-    /// uses them.
+    /// The generic parameters that [`check`](crate::check) rejects. They are the parameters of the
+    /// method, and those parameters of the trait that the method uses.
     pub(crate) generics: Generics,
 }
 
@@ -71,7 +74,7 @@ pub(crate) enum Kind {
 
 /// An argument.
 pub(crate) struct Arg {
-    /// The name, or `arg0` for an argument with a rejected pattern.
+    /// The name of the argument, or a name such as `arg0` if the macro rejects the pattern.
     pub(crate) ident: Ident,
     pub(crate) ty: Type,
     pub(crate) pass: ArgumentPassing,
@@ -129,8 +132,8 @@ impl Method {
         let name = item.sig.ident.unraw().to_string();
         let first = typed(&item.sig).next();
         let attrs = item.attrs.clone();
-        // Only callers of the stub receive the warning: the generated code also calls the trait's
-        // methods.
+        // Only callers of the stub have to see the warning. The generated code also calls the
+        // trait's methods, and must not cause the warning.
         item.attrs.retain(|attr| !attr.path().is_ident("deprecated"));
         Self {
             key: method_key(path, &name),
@@ -159,8 +162,8 @@ impl Kind {
             ReturnType::Default => true,
             ReturnType::Type(_, ty) => matches!(peel::peel(ty), Type::Tuple(tuple) if tuple.elems.is_empty()),
         };
-        // An emit with a return type may be intended as a request, and a method with an unknown
-        // attribute as an emit.
+        // The user may have intended an emit with a return type as a request. The user may have
+        // intended a method with an unknown attribute as an emit.
         if (options.emit || options.unknown) && is_unit {
             return Self::Emit { overflow: options.overflow };
         }
@@ -168,7 +171,7 @@ impl Kind {
     }
 }
 
-/// Returns the generic parameters that a method's signature needs.
+/// Returns the generic parameters that the signature of a method needs.
 fn needed(outer: &Generics, sig: &Signature) -> Generics {
     let mut generics = sig.generics.clone();
     let (inputs, output) = (&sig.inputs, &sig.output);
@@ -192,7 +195,8 @@ pub(crate) fn typed(sig: &Signature) -> impl Iterator<Item = &PatType> {
     })
 }
 
-/// Returns the name of an argument, unless its pattern is more than a name.
+/// Returns the name of an argument. Returns `None` if the pattern of the argument is more than a
+/// name.
 pub(crate) fn plain_name(pat: &Pat) -> Option<&Ident> {
     match pat {
         Pat::Ident(pat) if pat.by_ref.is_none() && pat.mutability.is_none() && pat.subpat.is_none() => Some(&pat.ident),
@@ -200,9 +204,9 @@ pub(crate) fn plain_name(pat: &Pat) -> Option<&Ident> {
     }
 }
 
-/// Returns the span of a token that is generated for a token of the user. Errors are shown at the
-/// user's token. Lints ignore generated tokens, so that no lint that a user may forbid has to be
-/// allowed.
+/// Returns the span of a token that the macro generates for a token of the user. rustc shows errors
+/// at the user's token. Lints ignore generated tokens. So the macro need not allow a lint that the
+/// user may have forbidden.
 pub(crate) fn generated(span: Span) -> Span {
     Span::call_site().located_at(span)
 }

@@ -1,10 +1,11 @@
-//! The rules for paths and names, with messages for the programmer.
+//! The rules for paths and names, with error messages for the programmer.
 
 pub(crate) mod rules;
 
 use rules::BrokenRule;
 
-/// Checks a path. Returns a message if it is invalid. The root is not written as a path.
+/// Checks a path. Returns an error message if the path is invalid. The user must not write the root
+/// as a path.
 pub(crate) fn check_path(path: &str) -> Result<(), &'static str> {
     if path.is_empty() {
         return Err("an empty path; write `#[sockets::group]` for the root");
@@ -12,7 +13,8 @@ pub(crate) fn check_path(path: &str) -> Result<(), &'static str> {
     rules::check_segments(path).map_err(message)
 }
 
-/// Checks a segment of a path, or the name of a method. Returns a message if it is invalid.
+/// Checks a segment of a path, or the name of a method. Returns an error message if the segment or
+/// name is invalid.
 pub(crate) fn check_segment(segment: &str) -> Result<(), &'static str> {
     rules::check_segment(segment).map_err(message)
 }

@@ -1,4 +1,5 @@
-//! The attributes in the trait: `#[emit]` and `#[request(..)]` on methods, and other attributes.
+//! The attributes that a trait contains. They are `#[emit]` and `#[request(..)]` on methods, and
+//! other attributes.
 
 use std::{mem, time::Duration};
 
@@ -16,9 +17,9 @@ use crate::{
     timeout,
 };
 
-/// The attributes of Rust that a method may have. Other attributes of a single word are reported,
-/// since they are likely misspelled attributes of the macro. An attribute macro can be written with
-/// its path.
+/// The attributes of Rust that a method may have. The macro reports every other attribute that is a
+/// single word. Such an attribute is probably a misspelled attribute of the macro. To use an
+/// attribute macro, the user can write its path.
 const BUILT_IN: &[&str] = &[
     "allow",
     "cfg",
@@ -45,14 +46,16 @@ pub(crate) struct Options {
     pub(crate) overflow: Overflow,
     pub(crate) timeout: Option<Duration>,
     pub(crate) idempotent: bool,
-    /// `true` if the method had an unknown attribute, which has been reported.
+    /// `true` if the method had an unknown attribute. The macro has already reported that
+    /// attribute.
     pub(crate) unknown: bool,
-    /// The macro's attribute that has been read.
+    /// The attribute of the macro that has already been read.
     read: Option<String>,
 }
 
 impl Options {
-    /// Reads the macro's attributes, and removes them and the unknown ones.
+    /// Reads the attributes of the macro. Removes these attributes, and also removes the unknown
+    /// attributes.
     pub(crate) fn take(attrs: &mut Vec<Attribute>, errors: &mut Errors) -> Self {
         let mut options = Self::default();
         attrs.retain(|attr| match attr.path().get_ident().map(|name| name.unraw().to_string()) {
@@ -77,7 +80,8 @@ impl Options {
         self.read.get_or_insert(name);
     }
 
-    /// Returns `true` if an attribute of a single word that is not the macro's is kept.
+    /// Returns `true` if the method keeps the attribute. The attribute is a single word and does
+    /// not belong to the macro.
     fn keeps(&mut self, name: &str, attr: &Attribute, errors: &mut Errors) -> bool {
         let is_allowed = if name == "cfg_attr" {
             check_conditional(attr, errors)
@@ -97,8 +101,8 @@ impl Options {
         is_allowed
     }
 
-    /// Returns `true` if an attribute with a path is kept: attribute macros and attributes of
-    /// tools.
+    /// Returns `true` if the method keeps an attribute whose name is a path. Such attributes belong
+    /// to attribute macros or to tools.
     fn keeps_path(&mut self, attr: &Attribute, errors: &mut Errors) -> bool {
         let names: Vec<_> = attr.path().segments.iter().map(|segment| segment.ident.to_string()).collect();
         match &names[..] {
@@ -177,14 +181,14 @@ impl Options {
     }
 }
 
-/// Reports an argument that occurs a second time.
+/// Reports an error if an argument occurs a second time.
 fn once(name: &Ident, seen: &mut bool, errors: &mut Errors) {
     if mem::replace(seen, true) {
         errors.on(name, format!("`{name}` is set twice; remove one"));
     }
 }
 
-/// Returns `true` if an argument is this word.
+/// Returns `true` if the argument consists of this word.
 fn is(value: &Expr, word: &str) -> bool {
     matches!(value, Expr::Path(path) if path.path.is_ident(word))
 }
@@ -196,7 +200,8 @@ fn flag(value: &Expr, word: &str, seen: &mut bool, errors: &mut Errors) {
     }
 }
 
-/// Parses the string of an argument. If the argument is not a string, reports `expected`.
+/// Parses the string of an argument. If the argument is not a string, the function reports the
+/// error `expected`.
 fn parsed<T>(value: &Expr, parse: fn(&str) -> Result<T, String>, expected: &str, errors: &mut Errors) -> Option<T> {
     let Some(text) = string(value) else {
         errors.on(value, expected);
@@ -223,8 +228,8 @@ fn string(value: &Expr) -> Option<&LitStr> {
     }
 }
 
-/// Returns `true` if a `#[cfg_attr(..)]` is kept. It must not affect the method's kind or
-/// existence, which are the same for all generated items.
+/// Returns `true` if the method keeps a `#[cfg_attr(..)]`. The attribute must not affect the
+/// method's kind or existence. Both are the same for all generated items.
 fn check_conditional(attr: &Attribute, errors: &mut Errors) -> bool {
     let metas = attr.parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated).unwrap_or_default();
     let mut is_allowed = true;
@@ -244,7 +249,7 @@ fn check_conditional(attr: &Attribute, errors: &mut Errors) -> bool {
     is_allowed
 }
 
-/// Removes the `pub` of a member and reports it.
+/// Removes the `pub` of a member of the trait, and reports an error for it.
 pub(crate) fn take_visibility(member: &mut TraitItem, errors: &mut Errors) {
     let TraitItem::Verbatim(tokens) = member else { return };
     let parser = |input: ParseStream<'_>| {
@@ -262,7 +267,7 @@ pub(crate) fn take_visibility(member: &mut TraitItem, errors: &mut Errors) {
     }
 }
 
-/// Removes and reports the attributes that a parameter must not have.
+/// Removes the attributes that a parameter must not have, and reports an error for each of them.
 pub(crate) fn take_from_param(param: &mut FnArg, errors: &mut Errors) {
     let attrs = match param {
         FnArg::Receiver(receiver) => &mut receiver.attrs,

@@ -1,10 +1,10 @@
 //! The overflow policies of `#[emit(overflow = "…")]`.
 
-/// An overflow policy, by its name in the runtime.
+/// An overflow policy. The string is the name of the policy in the runtime crate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Overflow(pub(crate) &'static str);
 
-/// The name of each policy in the attribute, and its name in the runtime.
+/// The name of each policy in the attribute, and the name of the same policy in the runtime crate.
 const POLICIES: [(&str, &str); 4] =
     [("disconnect", "Disconnect"), ("drop_newest", "DropNewest"), ("drop_oldest", "DropOldest"), ("latest", "Latest")];
 

@@ -2,7 +2,7 @@
 
 use syn::Type;
 
-/// Returns the type without parentheses and without the invisible groups that `macro_rules`
+/// Returns the type without its parentheses. Also removes the invisible groups that `macro_rules`
 /// inserts.
 pub(crate) fn peel(mut ty: &Type) -> &Type {
     loop {

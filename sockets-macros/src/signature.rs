@@ -1,9 +1,9 @@
-//! Signatures of methods: the text of a method's types, and its hash. Texts are equal if the
-//! encodings of the types are equal.
+//! Signatures of methods. A signature is the hash of a text that describes the types of a method.
+//! Two texts are equal if the encodings of the types are equal.
 //!
-//! A macro knows only the names of types, so types are compared by their names. In doubt, the texts
-//! of two types should be equal: a wrong match only skips a check, while a wrong mismatch rejects a
-//! valid call.
+//! A macro knows only the names of types, so the peers compare types by their names. In doubt, this
+//! module makes the texts of two types equal. If two texts are equal by mistake, only a check is
+//! skipped. If two texts differ by mistake, a valid call is rejected.
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 use quote::ToTokens;
@@ -17,8 +17,8 @@ use crate::{
     types::Reply,
 };
 
-/// Returns the text of a method: `(String, u32) -> Option<u32>` for a request, `emit (String)` for
-/// an emit.
+/// Returns the text of a method. An example for a request is `(String, u32) -> Option<u32>`, and
+/// for an emit `emit (String)`.
 pub(crate) fn text(args: &[Arg], kind: &Kind) -> String {
     let args = list(args.iter().map(|arg| of(&arg.ty)));
     match kind {
@@ -27,18 +27,19 @@ pub(crate) fn text(args: &[Arg], kind: &Kind) -> String {
         Kind::Request { reply: Reply::Fallible { ok, err }, .. } => {
             format!("({args}) -> Result<{}, {}>", of(ok), of(err))
         }
-        // Only in a skeleton.
+        // A rejected reply occurs only in a skeleton.
         Kind::Request { reply: Reply::Refused(_), .. } => format!("({args})"),
     }
 }
 
-/// Returns the first eight bytes of the text's SHA-256, as a little-endian number. On the wire, 0
-/// means that there is no signature, so a hash of 0 is replaced by 1.
+/// Returns the first eight bytes of the text's SHA-256 hash, as a little-endian number. On the
+/// wire, 0 means that there is no signature. So the function replaces a hash of 0 by 1.
 pub(crate) fn hash(text: &str) -> u64 {
     first_eight_bytes(Sha256::new().chain_update(text)).max(1)
 }
 
-/// Returns the text of a type, without the parts that do not affect its encoding.
+/// Returns the text of a type. The text omits the parts of the type that do not affect the
+/// encoding.
 fn of(ty: &Type) -> String {
     match peel(ty) {
         Type::Reference(reference) => of(&reference.elem),
@@ -53,8 +54,8 @@ fn of(ty: &Type) -> String {
     }
 }
 
-/// Returns the text of a named type: the last segment of its path. Types of the standard library
-/// with the same encoding have the same text.
+/// Returns the text of a named type, which is the last segment of the type's path. If types of the
+/// standard library have the same encoding, they also have the same text.
 fn named(TypePath { qself, path, .. }: &TypePath) -> String {
     let Some(last) = path.segments.last() else { return normalized_tokens(path.to_token_stream()) };
     let name = last.ident.unraw().to_string();
@@ -84,7 +85,7 @@ fn applied(name: &str, args: &[String]) -> String {
     if args.is_empty() { name.to_owned() } else { format!("{name}<{}>", args.join(", ")) }
 }
 
-/// Returns the text of a generic argument, unless it is a lifetime.
+/// Returns the text of a generic argument. Returns `None` if the argument is a lifetime.
 fn argument(argument: &GenericArgument) -> Option<String> {
     match argument {
         GenericArgument::Lifetime(_) => None,
@@ -94,7 +95,7 @@ fn argument(argument: &GenericArgument) -> Option<String> {
     }
 }
 
-/// Returns the text of an array length or of a const argument.
+/// Returns the text of an array's length, or of a const argument.
 fn constant(value: &Expr) -> String {
     match value {
         Expr::Group(group) => constant(&group.expr),
@@ -108,8 +109,8 @@ fn constant(value: &Expr) -> String {
     }
 }
 
-/// Returns the tokens with single spaces between them. The spacing of the compiler differs between
-/// its versions.
+/// Returns the tokens with single spaces between them. The spacing in the compiler's own text
+/// differs between versions of the compiler.
 fn normalized_tokens(tokens: TokenStream) -> String {
     let words = tokens.into_iter().map(|token| match token {
         TokenTree::Group(group) => {

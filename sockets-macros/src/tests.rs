@@ -1,5 +1,5 @@
-//! Tests of the whole expansion: a snapshot, the number of lines, and errors that are reported
-//! without the compiler.
+//! Tests of the whole expansion. They compare a snapshot, count lines, and check errors without the
+//! compiler.
 
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -7,8 +7,9 @@ use syn::parse_quote;
 
 use crate::{attr::GroupArgs, check::check, errors::Errors, expand, model::Group};
 
-/// The maximum number of (short) lines that a method adds: 8 in the trait, 13 as data, 24 in the
-/// server, and 19 in each of the two stubs.
+/// The maximum number of lines that a method adds to the expansion, if lines are short. The method
+/// adds 8 lines to the trait, 13 lines as data, and 24 lines to the server. It adds 19 lines to
+/// each of the two stubs.
 const LINES_PER_METHOD: usize = 84;
 
 fn pretty(args: TokenStream, item: TokenStream) -> String {
@@ -71,7 +72,7 @@ fn all_errors_are_reported_together() {
     assert_eq!(found.len(), 7, "{found:#?}");
 }
 
-/// The macros and the protocol have to compute the same keys, and accept the same names.
+/// The macros and the protocol must compute the same keys, and must accept the same names.
 #[test]
 fn rules_for_names_equal_those_of_protocol_crate() {
     let protocol = concat!(env!("CARGO_MANIFEST_DIR"), "/../sockets-proto/src/name/rules.rs");
@@ -88,7 +89,7 @@ fn methods_with_the_same_key_are_reported() {
     );
     let mut found = Errors::default();
     let mut group = Group::new(GroupArgs::default(), item, &mut found);
-    // Names with the same key cannot be found by search.
+    // A search cannot find two names with the same key. So the test sets the key.
     group.methods[1].key = group.methods[0].key;
     check(&group, &mut found);
     let found = found.into_tokens().to_string();

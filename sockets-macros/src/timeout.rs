@@ -1,4 +1,4 @@
-//! The durations in attributes: `"500ms"`, `"2s"`, `"5m"`, `"1h"`.
+//! The durations that attributes contain, such as `"500ms"`, `"2s"`, `"5m"` and `"1h"`.
 
 use std::time::Duration;
 

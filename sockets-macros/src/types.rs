@@ -1,4 +1,4 @@
-//! The types of arguments and replies, and the forms in which they are decoded.
+//! The types of arguments and replies, and the forms in which a peer decodes these types.
 
 use syn::{Error, GenericArgument, Path, PathArguments, ReturnType, Type, TypePath};
 
@@ -11,8 +11,8 @@ use crate::{
 pub(crate) enum ArgumentPassing {
     /// A value of the type, which may borrow from the received bytes.
     ByValue,
-    /// A reference to this type. The compiler decides by the type whether the reference itself or
-    /// an owned value is decoded.
+    /// A reference to this type. The decoded value is either the reference itself or an owned
+    /// value. The compiler decides this by the type.
     Reference(Box<Type>),
     /// The type cannot be sent.
     Refused(UnsupportedType),
@@ -36,8 +36,8 @@ pub(crate) enum CallParam {
     Other,
 }
 
-/// Recognises `sockets::Call`: `Call` alone, or after the name of the runtime crate. Any other
-/// path, such as `phone::Call`, is a type of the user.
+/// Recognises `sockets::Call`. The type is `Call` alone, or `Call` after the name of the runtime
+/// crate. With any other path, such as `phone::Call`, the type is a type of the user.
 pub(crate) fn as_call(ty: &Type, krate: &Path) -> Option<CallParam> {
     match peel(ty) {
         Type::Reference(reference) => {
@@ -81,7 +81,7 @@ pub(crate) fn reply(output: &ReturnType) -> Reply {
     }
 }
 
-/// Recognises `Result` by the last segment of its path.
+/// Recognises the type `Result` by the last segment of its path.
 fn result(path: &Path) -> Option<Reply> {
     let last = path.segments.last().filter(|last| last.ident == "Result")?;
     let types: Vec<_> = match &last.arguments {

@@ -1,4 +1,4 @@
-//! Finds types that can never be sent, at any depth of a type.
+//! A search for types that no peer can send, at any depth of another type.
 
 use proc_macro2::{TokenStream, TokenTree};
 use quote::{ToTokens, quote};
@@ -9,7 +9,7 @@ use syn::{
 
 use crate::peel::peel;
 
-/// The position of a type in a method.
+/// The position in a method at which a type occurs.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Position {
     Argument,
@@ -19,11 +19,13 @@ pub(crate) enum Position {
 /// A type that cannot be sent.
 pub(crate) struct UnsupportedType {
     pub(crate) error: Error,
-    /// The type in the skeleton, which is the most likely meaning. `None` if there is none.
+    /// The type that the skeleton uses instead. It is the most likely meaning of the user's type.
+    /// The field is `None` if there is no likely meaning.
     pub(crate) intended: Option<Box<Type>>,
 }
 
-/// Reports all parts of a type that cannot be sent.
+/// Finds all parts of a type that no peer can send. Returns an error for these parts, or `None` if
+/// there are none.
 pub(crate) fn find_unsupported(ty: &Type, position: Position) -> Option<UnsupportedType> {
     let mut finder =
         UnsupportedVisitor { position, error: None, is_valid_in_stub: !matches!(peel(ty), Type::TraitObject(_)) };
@@ -53,7 +55,7 @@ impl UnsupportedVisitor {
         }
     }
 
-    /// Returns the error of an argument's reference, if any.
+    /// Returns the error for a reference in an argument, or `None` if the reference is valid.
     fn borrow_error(reference: &TypeReference) -> Option<(TokenStream, &'static str)> {
         if let Some(mutability) = &reference.mutability {
             Some((
@@ -76,8 +78,8 @@ const REPLY_BORROW: &str =
 
 impl<'ast> Visit<'ast> for UnsupportedVisitor {
     fn visit_lifetime(&mut self, lifetime: &'ast Lifetime) {
-        // `'static` is allowed in a path: `Cow<'static, str>` is owned. References are checked
-        // separately.
+        // The lifetime `'static` is allowed in a path, because `Cow<'static, str>` is owned.
+        // Another function checks references.
         match self.position {
             _ if lifetime.ident == "static" => {}
             Position::Argument if lifetime.ident == "_" => {}
@@ -132,7 +134,7 @@ impl<'ast> Visit<'ast> for UnsupportedVisitor {
     }
 }
 
-/// Replaces each explicit or elided lifetime by `'static`.
+/// Replaces each lifetime by `'static`. This includes elided lifetimes.
 fn with_static_lifetimes(tokens: TokenStream) -> TokenStream {
     let mut tokens = tokens.into_iter().peekable();
     let is = |token: &TokenTree, char| matches!(token, TokenTree::Punct(punct) if punct.as_char() == char);

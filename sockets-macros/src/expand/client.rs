@@ -1,4 +1,5 @@
-//! `PurchasesClient<T>`: turns method calls into calls of the runtime.
+//! The stub, such as `PurchasesClient<T>`. The stub turns calls of its methods into calls of the
+//! runtime crate.
 
 use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
@@ -12,23 +13,23 @@ use crate::{
     unsupported::UnsupportedType,
 };
 
-/// The bodies of the stub's functions.
+/// The kind of body that the stub's functions have.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Body {
     Call,
-    /// An unimplemented body, so that rustc reports no missing functions in addition to the macro's
-    /// errors.
+    /// A body that is not implemented. With such bodies, rustc does not report missing functions in
+    /// addition to the macro's errors.
     Skeleton,
 }
 
-/// The target of a stub, which determines the result of a request.
+/// The target of a stub. The target determines the result of a request.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Target {
     Peer,
     Audience,
 }
 
-/// Returns the items that do not depend on the methods.
+/// Returns the items of the stub that do not depend on the methods.
 pub(crate) fn basics(group: &Group) -> TokenStream {
     let Group { krate, client, deprecated, .. } = group;
     let vis = group.vis();
@@ -58,11 +59,12 @@ pub(crate) fn basics(group: &Group) -> TokenStream {
     }
 }
 
-/// Returns the methods of the stub, for both kinds of targets.
+/// Returns the methods of the stub for both kinds of targets.
 pub(crate) fn stubs(group: &Group, body: Body) -> TokenStream {
     let Group { krate, client, methods, .. } = group;
     let identity = fresh(group, "I");
-    // A skeleton cannot contain a second method with a name, or a method with a reserved name.
+    // A skeleton must not contain a second method with the same name, or a method with a reserved
+    // name.
     let is_possible = |i: &usize| {
         let name = &methods[*i].name;
         let second = methods[..*i].iter().any(|earlier| earlier.name == *name && earlier.cfg.is_empty());
@@ -89,7 +91,7 @@ fn stub(group: &Group, index: usize, target: Target, identity: &Ident, body: Bod
     let method = &group.methods[index];
     let Method { cfg, docs, args, generics, .. } = method;
     let ident = respan_ident(&method.ident);
-    // Empty, except in a skeleton.
+    // The condition is empty, except in a skeleton.
     let conditions = &generics.where_clause;
     let line = (!method.is_documented()).then(|| {
         let line = describe(method, target);
@@ -99,7 +101,7 @@ fn stub(group: &Group, index: usize, target: Target, identity: &Ident, body: Bod
     let params = args.iter().map(|arg| {
         let (name, ty) = (respan_ident(&arg.ident), &arg.ty);
         if let ArgumentPassing::Refused(UnsupportedType { intended: None, .. }) = &arg.pass {
-            // Only in a skeleton: accepts any value of the caller.
+            // This parameter occurs only in a skeleton. It accepts any value of the caller.
             quote!(#name: impl ::core::marker::Sized)
         } else {
             quote!(#name: #ty)
@@ -114,7 +116,7 @@ fn stub(group: &Group, index: usize, target: Target, identity: &Ident, body: Bod
     let is_async = target == Target::Peer || matches!(method.kind, Kind::Emit { .. });
     let asyncness = is_async.then(|| quote!(async));
     let constant = constant(index);
-    // rustc reports errors about borrowing types at the reply.
+    // If a reply type borrows, rustc reports the error at the reply type.
     let at = generated(replies.last().map_or_else(|| ident.span(), Spanned::span));
     let body = match body {
         Body::Skeleton => quote!(::core::unimplemented!()),
@@ -137,7 +139,7 @@ fn stub(group: &Group, index: usize, target: Target, identity: &Ident, body: Bod
 
 struct Output {
     ty: TokenStream,
-    /// The function of the runtime that returns `ty`.
+    /// The function of the runtime crate that returns a value of type `ty`.
     function: &'static str,
 }
 
@@ -150,7 +152,7 @@ fn output(krate: &syn::Path, kind: &Kind, target: Target, identity: &Ident) -> O
         }
         Kind::Request { reply: Reply::Value(ok), .. } => ("request", ok, None),
         Kind::Request { reply: Reply::Fallible { ok, err }, .. } => ("try_request", ok, Some(err)),
-        // Only in a skeleton.
+        // A rejected reply occurs only in a skeleton.
         Kind::Request { reply: Reply::Refused(refusal), .. } => {
             ("request", refusal.intended.as_ref().unwrap_or(&unit), None)
         }
@@ -164,7 +166,7 @@ fn output(krate: &syn::Path, kind: &Kind, target: Target, identity: &Ident) -> O
     Output { ty, function }
 }
 
-/// Returns the documentation of a method that the user has not documented.
+/// Returns documentation for a method that the user has not documented.
 fn describe(method: &Method, target: Target) -> String {
     let name = &method.name;
     match (&method.kind, target) {

@@ -1,4 +1,4 @@
-//! The trait of the group, with the changes for both peers.
+//! The trait of the group, with the changes that both peers need.
 
 use proc_macro2::TokenStream;
 use quote::{ToTokens, quote};
@@ -7,14 +7,14 @@ use syn::{ItemTrait, ReturnType, Token, TraitItem, TraitItemFn, Type, TypeParamB
 /// The purpose of the trait.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {
-    /// The trait is implemented and called.
+    /// Handlers implement the trait, and the server calls the trait's methods.
     Final,
-    /// The trait prevents rustc from reporting further errors about implementations, in addition to
-    /// the macro's errors.
+    /// The trait is part of a skeleton. With the trait, rustc reports no further errors about
+    /// implementations in addition to the macro's errors.
     Skeleton,
 }
 
-/// Returns the trait with futures that are `Send`.
+/// Returns the trait. The futures of its methods are `Send`.
 pub(crate) fn expand(item: &ItemTrait, form: Form) -> TokenStream {
     let mut item = item.clone();
     item.colon_token.get_or_insert_default();
@@ -22,7 +22,7 @@ pub(crate) fn expand(item: &ItemTrait, form: Form) -> TokenStream {
         [parse_quote!(::core::marker::Send), parse_quote!(::core::marker::Sync), parse_quote!('static)];
     item.supertraits.extend(bounds);
     if form == Form::Skeleton {
-        // Default bodies may take `self` in ways that the macro rejects.
+        // The default bodies may use `self` in ways that the macro rejects.
         item.supertraits.push(parse_quote!(::core::marker::Sized));
     }
     for member in &mut item.items {
@@ -36,11 +36,11 @@ pub(crate) fn expand(item: &ItemTrait, form: Form) -> TokenStream {
 /// Turns `async fn f() -> R` into a function that returns a future.
 fn desugar(method: &mut TraitItemFn, form: Form) {
     let sig = &mut method.sig;
-    // `check` reports a `const`.
+    // The module `check` reports the `const`.
     sig.constness = None;
     if sig.asyncness.take().is_none() {
-        // `check` reports the missing `async`. The user's implementation may be `async` or not;
-        // this return type allows both.
+        // The module `check` reports the missing `async`. The user's implementation may be `async`
+        // or not. This return type allows both.
         if let ReturnType::Type(_, ty) = &mut sig.output {
             **ty = parse_quote!(impl ::core::marker::Sized);
         } else {
@@ -56,8 +56,8 @@ fn desugar(method: &mut TraitItemFn, form: Form) {
     sig.output = ReturnType::Type(<Token![->]>::default(), Box::new(future));
     if let Some(body) = &mut method.default {
         let block = body.to_token_stream();
-        // `identity` prevents clippy from suggesting an `async fn`, so that no lint has to be
-        // allowed.
+        // The call of `identity` prevents clippy from suggesting an `async fn`. So the macro need
+        // not allow that lint.
         *body = parse_quote!({ ::core::convert::identity(async move #block) });
     }
 }

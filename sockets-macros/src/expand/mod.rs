@@ -29,10 +29,10 @@ pub(crate) fn expand(group: &Group) -> TokenStream {
 /// Puts implementations and their constants into a scope in which they cannot conflict with the
 /// user's items.
 ///
-/// Only the lints that the user allows in the trait are allowed here, since a user may forbid
-/// others. Generated tokens have spans of the expansion, so that lints do not report them. The
-/// innermost constant uses both types, so that a program that needs only a server or only a client
-/// has no dead code.
+/// The scope allows only the lints that the user allows in the trait, since the user may forbid any
+/// other lint. Generated tokens have spans of the expansion, so lints do not report these tokens.
+/// The innermost constant uses both types. Without the constant, a program that needs only a server
+/// or only a client would contain dead code.
 pub(crate) fn in_const(group: &Group, outside: &TokenStream, inside: &TokenStream) -> TokenStream {
     let Group { krate, server, client, .. } = group;
     let allowed = allowed(&group.item);
@@ -48,7 +48,8 @@ pub(crate) fn in_const(group: &Group, outside: &TokenStream, inside: &TokenStrea
     }
 }
 
-/// Returns `PurchasesServer<H>` and `PurchasesClient<T>`.
+/// Returns the definitions of the server type and of the stub, such as `PurchasesServer<H>` and
+/// `PurchasesClient<T>`.
 pub(crate) fn types(group: &Group) -> TokenStream {
     let Group { krate, server, client, .. } = group;
     let vis = group.vis();
@@ -72,8 +73,8 @@ pub(crate) fn types(group: &Group) -> TokenStream {
     }
 }
 
-/// Returns the lints that the user allows or expects in the trait. The generated code contains the
-/// same types and names.
+/// Returns the lints that the user allows or expects in the trait. The generated code needs them
+/// too, because it contains the same types and names.
 fn allowed(item: &ItemTrait) -> Vec<TokenStream> {
     let methods = item.items.iter().filter_map(|member| match member {
         TraitItem::Fn(method) => Some(method),
@@ -98,8 +99,8 @@ fn inherited(attrs: &[Attribute]) -> impl Iterator<Item = &Attribute> {
     })
 }
 
-/// Returns the methods as data: a constant for each, and the list of the methods that `#[cfg]`
-/// includes.
+/// Returns the methods as data. The data consists of a constant for each method, and of a list of
+/// the methods that `#[cfg]` includes.
 fn methods(group: &Group) -> TokenStream {
     let Group { krate, path, methods, .. } = group;
     let consts = (0..methods.len()).map(constant);
@@ -143,19 +144,19 @@ fn methods(group: &Group) -> TokenStream {
     }
 }
 
-/// Returns the name of a method's constant. It does not contain the method's name, since the
-/// constants of `a` and `A` would conflict.
+/// Returns the name of a method's constant. The name does not contain the method's name, since the
+/// constants of the methods `a` and `A` would conflict.
 pub(crate) fn constant(index: usize) -> Ident {
     format_ident!("__METHOD_{index}")
 }
 
 /// Returns a key or signature as a number of sixteen digits.
 pub(crate) fn literal(key: u64) -> TokenStream {
-    // A literal of this form always parses.
+    // The parser accepts every literal of this form.
     format!("0x{key:016x}_u64").parse().unwrap_or_else(|_| key.to_token_stream())
 }
 
-/// Returns a name for a type parameter that does not occur in the user's code.
+/// Returns a name for a type parameter. The name does not occur in the user's code.
 pub(crate) fn fresh(group: &Group, preferred: &str) -> Ident {
     let taken = |name: &str| contains_ident(group.item.to_token_stream(), name);
     let mut name = preferred.to_owned();
@@ -165,8 +166,8 @@ pub(crate) fn fresh(group: &Group, preferred: &str) -> Ident {
     format_ident!("{name}")
 }
 
-/// Names the type that is decoded for a type of a method. If the type cannot be decoded, the
-/// compiler reports it at the user's tokens.
+/// Returns code that names the type to decode for a type of a method. If the type cannot be
+/// decoded, rustc reports the error at the user's tokens.
 pub(crate) fn type_check(ty: &Type, form: &str) -> TokenStream {
     let at = generated(ty.span());
     let form = Ident::new(form, at);

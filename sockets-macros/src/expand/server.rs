@@ -1,4 +1,5 @@
-//! `PurchasesServer<H>`: passes received calls to the methods of the handler.
+//! The server type, such as `PurchasesServer<H>`. It passes received calls to the methods of the
+//! handler.
 
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote, quote_spanned};
@@ -10,7 +11,7 @@ use crate::{
     types::ArgumentPassing,
 };
 
-/// Returns the items that do not depend on the methods.
+/// Returns the items of the server type that do not depend on the methods.
 pub(crate) fn basics(group: &Group) -> TokenStream {
     let Group { server, deprecated, .. } = group;
     let vis = group.vis();
@@ -48,7 +49,7 @@ pub(crate) fn basics(group: &Group) -> TokenStream {
     }
 }
 
-/// Returns the dispatch of calls to methods.
+/// Returns the code that dispatches calls to methods.
 pub(crate) fn service(group: &Group) -> TokenStream {
     let Group { krate, path, server, methods, .. } = group;
     let contract = group.ident();
@@ -76,13 +77,14 @@ pub(crate) fn service(group: &Group) -> TokenStream {
     }
 }
 
-/// Returns the match arm of a method: decodes the arguments, runs the handler and encodes the
-/// reply.
+/// Returns the match arm of a method. The code of the arm decodes the arguments, runs the handler
+/// and encodes the reply.
 fn arm(contract: &Ident, handler: &Ident, method: &Method) -> TokenStream {
     let Method { cfg, args, kind, .. } = method;
     let ident = respan_ident(&method.ident);
     let key = literal(method.key);
-    // New names, since the user's arguments may have the names of variables here.
+    // The arguments receive new names, since the user's names may also be names of variables in
+    // this code.
     let names: Vec<_> = (0..args.len()).map(|i| format_ident!("arg{i}")).collect();
     let checks = args.iter().map(|arg| match &arg.pass {
         ArgumentPassing::Reference(target) => type_check(target, "by_reference"),
@@ -93,7 +95,7 @@ fn arm(contract: &Ident, handler: &Ident, method: &Method) -> TokenStream {
         ArgumentPassing::ByValue | ArgumentPassing::Refused(_) => quote!(#name),
     });
     let call = method.call.then(|| quote!(call.call(),));
-    // rustc reports errors about types that cannot be decoded, encoded or shared at the method.
+    // If a type cannot be decoded, encoded or shared, rustc reports the error at the method.
     let at = generated(ident.span());
     let run = quote_spanned!(at=> <#handler as #contract>::#ident(&handler, #call #(#passed),*).await);
     let complete = match kind {
