@@ -3,7 +3,7 @@
 //! Three properties of tokio require these functions:
 //!
 //! - If a task wakes itself, its worker runs this task before tasks for which I/O has arrived.
-//! - A worker keeps the task that it has woken last to itself.
+//! - A worker keeps the last task that it has woken, and does not share it with other workers.
 //! - A budget limits the number of operations of a task.
 //!
 //! Only these functions depend on these properties.
@@ -49,7 +49,8 @@ pub(crate) async fn consume_budget() {
 /// Polls a future without the budget of the current task.
 ///
 /// With a budget, I/O and channels pretend after 128 operations that they are not ready. Then a
-/// handler that is ready would get a task of its own in the middle of a batch. A writer would stop.
+/// handler that is ready would get a task of its own in the middle of a batch. A writer would stop
+/// as if its connection were blocked.
 pub(crate) fn poll_unconstrained<F: Future>(future: F, cx: &mut Context<'_>) -> Poll<F::Output> {
     pin!(unconstrained(future)).poll(cx)
 }

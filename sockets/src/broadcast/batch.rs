@@ -7,8 +7,8 @@ use bytes::{Bytes, BytesMut};
 use super::{Members, log_entry::LogEntry};
 use sockets_proto::{Overflow, PREFIX, codec::SHARE_FROM};
 
-/// Consecutive messages of the same method to the same members. A member that has received none of
-/// these messages receives all of them in a single copy.
+/// Consecutive messages of the same method to the same members. If a member has received none of
+/// these messages, its session queues all of them as a single buffer.
 pub(crate) struct Batch<M> {
     entries: Vec<LogEntry<M>>,
     concatenated: Bytes,

@@ -143,8 +143,8 @@ impl<M: Member> Fanout<M> {
     }
 
     /// Waits until [`try_emit`](Self::try_emit) may succeed. The emitter keeps its list of members
-    /// during this wait. If each waiting emitter found its members again after each round, this
-    /// would cost as much as the round itself.
+    /// during this wait. If an emitter found its members again after each round, this would cost
+    /// the emitter as much as the round itself.
     async fn wait_for_capacity(&self, callee: Callee<'_>, list: &MemberList<M>, pacing: &mut Pacing) {
         loop {
             let mut changed = pin!(self.changed.notified());
@@ -157,7 +157,8 @@ impl<M: Member> Fanout<M> {
         }
     }
 
-    /// Returns the reason why an emit has to wait, if it has to.
+    /// Returns the reason for which an emitter has to wait. Returns `None` if the emitter need not
+    /// wait.
     fn blocked(&self, callee: Callee<'_>, list: &MemberList<M>, pacing: &mut Pacing) -> Option<Blocked> {
         let members = self.members_until(callee, list, pacing).map(Blocked::Members);
         members.or_else(|| self.log_is_full(list).then_some(Blocked::Log))
@@ -167,7 +168,7 @@ impl<M: Member> Fanout<M> {
         self.shards_of(list).any(|(shard, _)| shard.log.bytes() >= self.log_limit)
     }
 
-    /// Returns the shards that have members of an audience, with these members.
+    /// Returns the shards that have members of an audience, and these members for each shard.
     fn shards_of<'a>(
         &'a self,
         list: &'a MemberList<M>,
@@ -181,7 +182,7 @@ impl<M: Member> Fanout<M> {
         if callee.overflow().waits() { pacing.wait_until(list.len(), || self.laggards(list)) } else { None }
     }
 
-    /// Returns the lagging members of each shard, with the members of an audience in it.
+    /// Returns the lagging members of each shard, and the members of the audience in that shard.
     fn laggards<'a>(&'a self, list: &'a MemberList<M>) -> impl Iterator<Item = (&'a Laggards<M>, &'a Members<M>)> {
         self.shards.iter().zip(list.shards()).map(|(shard, members)| (shard.log.laggards(), &**members))
     }

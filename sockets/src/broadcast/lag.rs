@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use crate::clock::now;
 
-/// The time since the last progress for which emitters wait for a member with a full queue.
+/// The maximum wait for a member with a full queue, counted from the last progress of that member.
 const WAIT_FOR_FULL: Duration = Duration::from_secs(1);
-/// The time for which emitters wait for a member with a long queue, since the last progress of that
-/// member. It is the round trip of a distant member.
+/// The maximum wait for a member with a long queue, counted from the last progress of that member.
+/// This time is the round trip of a distant member.
 const WAIT_FOR_LONG: Duration = Duration::from_millis(300);
 
 /// The lag of a member.
@@ -26,9 +26,9 @@ pub(super) enum Lag {
 
 #[derive(Debug)]
 pub(super) struct Lagging {
-    /// The time since which its queue has been full without a break, if it is full.
+    /// The time at which the member's queue became full. It is `None` if the queue is not full.
     pub(super) full_since: Option<Instant>,
-    /// The time at which its connection last accepted bytes, as far as the queue shows.
+    /// The time at which the member's connection last accepted bytes, as far as its queue shows.
     pub(super) progress: Instant,
 }
 
@@ -74,7 +74,7 @@ impl Lag {
         }
     }
 
-    /// Returns the time until which an emitter that sends much waits for a shorter queue.
+    /// Returns the time until which an emitter that sends many bytes waits for a shorter queue.
     pub(super) fn long_until(&self, now: Instant, accepted_at: Option<Instant>) -> Option<Instant> {
         let Self::Lagging(lagging) = self else { return None };
         let until = lagging.progress.max(accepted_at.unwrap_or(lagging.progress)) + WAIT_FOR_LONG;

@@ -67,7 +67,7 @@ impl<M> BroadcastLog<M> {
                 batches.push(Batch::new(entry.clone()));
             }
         }
-        // Without the lock.
+        // The batches are concatenated without the lock.
         batches.iter_mut().for_each(Batch::concatenate);
         batches
     }
@@ -81,7 +81,8 @@ impl<M> BroadcastLog<M> {
         pending.entries.release_unused();
         pending.bytes -= removed.iter().map(|entry| entry.message.frame().len()).sum::<usize>();
         drop(pending);
-        // Without the lock, since they may hold the last handle of a member.
+        // The entries are dropped without the lock, since they may hold the last handle of a
+        // member.
         drop(removed);
     }
 

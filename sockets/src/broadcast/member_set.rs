@@ -11,7 +11,7 @@ use std::{
 use super::Members;
 use crate::lock::Mutex;
 
-/// A set of members by number. An empty set is found empty without a lock.
+/// A set of members by number. If the set is empty, a check needs no lock.
 pub(super) struct MemberSet<M> {
     len: AtomicUsize,
     members: Mutex<BTreeMap<u64, Arc<M>>>,

@@ -60,8 +60,8 @@ pub(crate) trait Member: Sized + Send + Sync + 'static {
     /// apply.
     fn full_until(&self, now: Instant, began: Instant, last: Instant) -> Option<Instant>;
 
-    /// Returns the time until which an emitter that sends many bytes waits for a shorter queue of this
-    /// member. Returns `None` if the queue is short. Returns `None` also if the connection has
-    /// accepted no bytes for some time.
+    /// Returns the time until which an emitter waits for a shorter queue of this member. Only
+    /// emitters that send many bytes wait for this. Returns `None` if the queue is short, or if the
+    /// connection has accepted no bytes for some time.
     fn long_until(&self, now: Instant) -> Option<Instant>;
 }

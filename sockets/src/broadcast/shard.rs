@@ -18,7 +18,7 @@ pub(super) struct Shard<M> {
     pub(super) changed: Arc<Notify>,
 }
 
-/// The work of a shard, beside its log.
+/// The work of a shard other than the entries of its log.
 pub(super) struct PendingWork<M> {
     /// The members of broadcast requests that need a write.
     pub(super) requested: Vec<Arc<M>>,

@@ -39,7 +39,8 @@ impl<M> BroadcastState<M> {
         Self { subscription: None, cursor: 0, lag: Lag::None }
     }
 
-    /// Subscribes the member to the log of a shard. It is called once, before any message is sent.
+    /// Subscribes the member to the log of a shard. The server calls this function once, before it
+    /// sends any message.
     pub(crate) fn subscribe(&mut self, log: Arc<BroadcastLog<M>>, number: u64, member: Weak<M>) {
         self.cursor = log.newest();
         self.subscription = Some(Subscription { log, number, member });

@@ -116,7 +116,7 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// Returns `true` if handlers wait that may start.
+    /// Returns `true` if a handler waits and may start now.
     pub(super) fn has_work(&self, now: Instant) -> bool {
         let may_release = || !self.held.is_empty() && self.is_within_rate(now) && self.session.can_dispatch();
         self.unfinished.is_some() || may_release()
@@ -159,7 +159,7 @@ impl Dispatcher {
         batch: Option<&Batch>,
     ) {
         let Some(deadline) = incoming.deadline(arrived, self.session.limits().call_timeout, now) else {
-            // It does not count for the rate, so that overdue calls do not delay later ones.
+            // An overdue call does not count for the rate, so that it does not delay later calls.
             return self.expire(&incoming);
         };
         if let Some(rate) = &mut self.rate {

@@ -19,9 +19,9 @@ pub(super) struct HandlerCache {
 pub(super) struct CachedHandlers {
     pub(super) resolved: Resolved,
     /// A flag that is `true` if a handler of this key has suspended. Later handlers receive their
-    /// arguments in a separate buffer, since a suspended handler may keep the buffer for a long
-    /// time. The first handler to suspend keeps the buffer of the received batch, since it borrows
-    /// its arguments from it.
+    /// arguments in a separate buffer, since a suspended handler may keep its buffer for a long
+    /// time. The first handler keeps the buffer of the received batch, since its arguments are
+    /// borrowed from this buffer.
     pub(super) suspends: bool,
 }
 

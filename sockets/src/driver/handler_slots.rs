@@ -1,5 +1,5 @@
-//! The slots for the futures of handlers. A handler is polled in a slot for the first time. The
-//! sessions of a thread share the slots, so that an idle session has none.
+//! The slots for the futures of handlers. The driver polls each handler for the first time in a
+//! slot. The sessions of a thread share the slots, so that an idle session has none.
 
 use crate::{session::HandlerSlot, thread_cache::ThreadCache};
 
@@ -25,7 +25,7 @@ impl HandlerSlots {
 
     /// Returns the slots to the thread.
     pub(super) fn return_to_thread(self: Box<Self>) {
-        // Slots that another batch has returned meanwhile are dropped.
+        // If another batch has already returned slots to the thread, those slots are dropped.
         SLOTS.with(|slots| slots.put(self));
     }
 

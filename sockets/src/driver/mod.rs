@@ -42,8 +42,8 @@ use sockets_proto::{Frame, ProtocolError};
 /// The time after which a dispatch stops, so that queued replies are written.
 const SLICE: Duration = Duration::from_micros(500);
 const _: () = assert!(SLICE.as_nanos() <= SLOW.as_nanos(), "a slow handler ends its time slice");
-/// The age of a time slice at which a pending read is no evidence of silence. After this time,
-/// bytes may have arrived that tokio has not noticed, since it last polled for I/O before.
+/// The age of a time slice up to which a pending read shows that no bytes have arrived. In an older
+/// time slice, bytes may have arrived since tokio last polled for I/O.
 const CLOCK_STALENESS: Duration = Duration::from_millis(5);
 
 /// The driver of a session. A single task runs it.
@@ -52,7 +52,8 @@ pub(crate) struct Driver {
     receiver: Box<dyn Receive>,
     /// Frames that have been received and not been handled.
     batch: Batch,
-    /// The time at which they were received, from which the deadlines of their calls count.
+    /// The time at which these frames were received. The deadlines of their calls count from this
+    /// time.
     arrived: Instant,
     /// The rest of an announcement, which is recorded before the batch is handled.
     announced: Option<Box<Bytes>>,

@@ -32,7 +32,7 @@ pub(super) enum Pause {
 #[derive(Default)]
 pub(super) struct Pauses {
     current: Option<Pause>,
-    /// Reused by the next pause, so that the end of a time slice does not allocate.
+    /// The signal of the last pause. The next pause reuses it, so that no memory is allocated.
     signal: Option<Arc<Signal>>,
 }
 

@@ -52,7 +52,7 @@ impl TokenBucket {
         Self { per_second: per_second.into(), full_at: now }
     }
 
-    /// Returns the time at which the bucket has a token: a call, or a byte.
+    /// Returns the time at which the bucket has a token. A token stands for a call or a byte.
     fn ready_at(&self) -> Option<Instant> {
         (self.full_at + self.time_of(1)).checked_sub(BURST)
     }

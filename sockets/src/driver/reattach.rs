@@ -122,7 +122,7 @@ impl Driver {
         Ok(())
     }
 
-    /// Handles all received frames, and lets other tasks run meanwhile.
+    /// Handles all received frames. Other tasks run between its time slices.
     async fn handle_batch(&mut self) -> Result<(), DisconnectReason> {
         poll_fn(|cx| match self.poll_detached(cx) {
             Ok(()) if !self.batch.is_empty() => Poll::Pending,

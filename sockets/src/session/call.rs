@@ -32,9 +32,9 @@ impl Call {
     /// Returns the deadline of the handler. After the deadline, the handler is stopped at its next
     /// suspension.
     ///
-    /// The deadline of a request is the time at which the peer received the request, plus the
-    /// timeout of the caller. An emit has no timeout of the caller. Its timeout is
-    /// [`Limits::call_timeout`](crate::Limits::call_timeout) of the receiver.
+    /// The deadline of a request is the time at which it was received, plus the timeout of the
+    /// caller. An emit has no timeout of the caller. Instead,
+    /// [`Limits::call_timeout`](crate::Limits::call_timeout) of the receiver applies.
     pub fn deadline(&self) -> Instant {
         self.deadline
     }

@@ -38,16 +38,16 @@ impl DetachedBytes {
 }
 
 impl DetachedShare {
-    /// Returns `true` if the session's bytes differ from the share by enough to adjust it.
+    /// Returns `true` if the session's bytes differ from the share by at least [`PRECISION`].
     pub(super) fn is_outdated(&self, bytes: usize) -> bool {
         self.bytes.abs_diff(bytes) >= PRECISION
     }
 
     /// Adjusts the share to the bytes that the session holds, or is about to hold.
     ///
-    /// Returns `false` if two limits are exceeded. All detached sessions together would hold more
-    /// than the limit. This session alone would hold more than the limit divided by the number of
-    /// detached sessions. Then the share does not grow.
+    /// The limit applies to all detached sessions together. If they would exceed the limit, each
+    /// session may hold at most the limit divided by the number of detached sessions. If this
+    /// session would hold more, the function returns `false`, and the share does not grow.
     pub(super) fn adjust(&mut self, bytes: usize) -> bool {
         let mut total = self.all.total.lock();
         let adjusted = total.bytes - self.bytes + bytes;

@@ -1,4 +1,4 @@
-//! A slot for the future of a handler, which is polled there for the first time.
+//! The slot in which the driver polls the future of a handler for the first time.
 
 use std::{
     future::Future,

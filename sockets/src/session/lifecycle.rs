@@ -143,9 +143,9 @@ impl Session {
     /// Drains the session because the server shuts down. Sends a go away frame, waits until the
     /// calls in flight have finished, and ends the session. The wait takes at most `grace`.
     ///
-    /// `restart` contains a delay and an optional address. If it is set and the client can resume
-    /// sessions, the last frame contains both. The client reconnects to this address after this
-    /// delay.
+    /// `restart` contains a delay and an optional address. If `restart` is set and the client can
+    /// resume sessions, the last frame contains the delay and the address. The client reconnects to
+    /// the address after the delay.
     pub(crate) async fn drain(self: Arc<Self>, grace: Duration, restart: Option<(Duration, Option<String>)>) {
         self.send_go_away();
         let (is_detached, reason) = {

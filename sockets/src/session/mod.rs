@@ -115,8 +115,8 @@ struct State {
     signatures: Signatures,
     /// The time at which the driver began to dispatch the current batch. It writes after the batch.
     dispatching: Option<Instant>,
-    /// The bytes that were queued when that batch began. It is 0 after a write of these bytes has
-    /// begun.
+    /// The bytes that were queued when that batch began. The number is 0 after a write of these
+    /// bytes has begun.
     queued_before: usize,
     /// The driver has been asked to write.
     flush_requested: bool,

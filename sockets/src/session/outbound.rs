@@ -164,8 +164,8 @@ impl Session {
         self.state.lock().core.remove_handler(handler);
     }
 
-    /// Updates the flag that handlers are held. When it clears the flag, wakes the first held
-    /// handler.
+    /// Updates the flag that handlers are held. If this function clears the flag, it wakes the
+    /// first held handler.
     pub(super) fn update_pressure(&self, state: &mut State) {
         let is_under_pressure = state.is_under_pressure();
         if self.reply_pressure.swap(is_under_pressure, Ordering::Relaxed) && !is_under_pressure {
@@ -183,9 +183,9 @@ impl Session {
 }
 
 impl State {
-    /// Returns `true` if the session holds handlers of methods with large replies. It holds them
-    /// while the replies that wait would fill a queue. It also holds them while a detached session
-    /// ends, since that session would hold too many bytes.
+    /// Returns `true` if the session holds handlers of methods with large replies. It holds them if
+    /// the bytes of waiting replies would fill a queue. It also holds them if it is detached and
+    /// ends, because it would hold too many bytes.
     pub(super) fn is_under_pressure(&self) -> bool {
         self.replies.bytes() >= self.core.queue_limit() || self.is_detached() && self.closing.is_some()
     }

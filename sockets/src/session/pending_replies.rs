@@ -13,7 +13,7 @@ use crate::clock::now;
 /// Further calls of these methods may return further large replies.
 #[derive(Default)]
 pub(super) struct PendingReplies {
-    /// `None` until there was a waiting or a large reply.
+    /// The content. It is `None` until a reply has waited or has been large.
     content: Option<Box<Content>>,
 }
 

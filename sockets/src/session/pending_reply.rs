@@ -6,7 +6,7 @@ use sockets_proto::CallId;
 
 use super::Session;
 
-/// Counts an encoded reply that waits for capacity, until it is dropped.
+/// Counts an encoded reply that waits for capacity, until this value is dropped.
 pub(super) struct PendingReply<'a> {
     session: &'a Session,
     call: CallId,

@@ -58,8 +58,8 @@ impl ReattachState {
         }
     }
 
-    /// Confirms the new token after an acknowledgement. An acknowledgement shows that the client
-    /// has received the token, since the client sends frames only after that.
+    /// Confirms the new token after an acknowledgement. The client sends an acknowledgement only
+    /// after it has received the token.
     #[cold]
     pub(super) fn confirm_token(&mut self) {
         if let Some(tokens) = &mut self.tokens {
@@ -71,8 +71,8 @@ impl ReattachState {
         self.share = share;
     }
 
-    /// Returns `true` if the session is detached and its share has to be adjusted. This is the case
-    /// if its bytes differ from the share by enough.
+    /// Returns `true` if the session is detached and its share has to be adjusted; see
+    /// [`DetachedShare::is_outdated`].
     #[inline]
     pub(super) fn is_share_outdated(&self, held_bytes: impl FnOnce() -> usize) -> bool {
         self.share.as_ref().is_some_and(|share| share.is_outdated(held_bytes()))

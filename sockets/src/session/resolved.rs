@@ -31,7 +31,8 @@ impl Resolved {
 
 impl Drop for Resolved {
     fn drop(&mut self) {
-        // Each is dropped by itself: a second panic during unwinding would abort the process.
+        // Each handler is dropped separately. A second panic during unwinding would abort the
+        // process.
         for handler in mem::take(&mut self.emit_handlers).into_iter().chain(self.request_handler.take()) {
             hooks::run("drop of a handler", self.session.label(), || drop(handler));
         }

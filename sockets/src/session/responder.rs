@@ -20,9 +20,9 @@ use crate::lock::event;
 use crate::method::Kind;
 use sockets_proto::{CallId, FailureCode, HandlerId, Response, WindowPermit};
 
-/// A received request or emit. It ends exactly once, with a reply or a failure. If it is dropped
-/// before its end, it ends with a failure. The code of the failure depends on the reason of the
-/// drop.
+/// A received request or emit. The call ends exactly once, with a reply or a failure. If the
+/// responder is dropped before that, the call ends with a failure. The failure code depends on the
+/// reason of the drop.
 pub struct Responder {
     call: Call,
     payload: Bytes,
@@ -200,7 +200,8 @@ impl Responder {
         Completed(())
     }
 
-    /// Answers a request. Returns `true` if it has been answered now or before, and for emits.
+    /// Answers a request. Returns `true` if the request has been answered, now or before. Returns
+    /// `true` for every emit.
     fn respond(&self, response: &Response<'_>, policy: QueuePolicy) -> bool {
         if self.ended.load(Ordering::Relaxed) {
             return true;
@@ -209,7 +210,8 @@ impl Responder {
             Obligation::Request { id, permit } => self.call.session().respond(self.key, id, permit, response, policy),
             Obligation::Emit { .. } | Obligation::SharedEmit(..) => true,
         };
-        // No other thread answers meanwhile: the handler answers a call, and its drop comes later.
+        // No other thread answers at the same time. Only the handler answers its call, and is
+        // dropped later.
         self.ended.store(is_answered, Ordering::Relaxed);
         is_answered
     }

@@ -248,9 +248,9 @@ impl Session {
             DisconnectReason::Refused(refusal) => refusal.retry_after().is_some() && !state.core.is_server(),
             _ => false,
         };
-        // If a client has closed its session, the client does not resume it. If a client is too
-        // slow for a broadcast, its connection may still accept bytes. Then the session is already
-        // closing.
+        // If a client has closed its session, the client does not resume it. A client may be too
+        // slow for a broadcast although its connection accepts bytes. In this case, the session is
+        // already closing.
         let may_resume = is_recoverable && !(peer_closed && state.core.is_server());
         may_resume && state.core.positions().is_some() && !self.is_over(&state) && !state.going_away
     }

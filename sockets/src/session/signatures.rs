@@ -1,9 +1,9 @@
 //! The signatures of the methods that a peer has announced. A session compares its outgoing calls
 //! with these signatures.
 //!
-//! For each call, the session looks up a sorted table. If the previous call was to the same method,
-//! it needs no lookup. A session stores a pointer to the table. Peers with the same announcement
-//! share a table. For example, all clients of the same program share a table.
+//! For each call, the session looks up the method in a sorted table. If the previous call was to
+//! the same method, no lookup is needed. A session stores a pointer to the table. Peers with the
+//! same announcement share a table. For example, all clients of the same program share a table.
 
 use crate::method::Callee;
 use std::{

@@ -39,8 +39,9 @@ use crate::{
 
 /// The minimum time without a suspension for which a handler is slow.
 pub(crate) const SLOW: Duration = Duration::from_millis(2);
-/// The minimum time for which a single slow handler makes its session slow. On a busy machine, the
-/// system may interrupt a quick handler for a few milliseconds. So shorter times must occur twice.
+/// The minimum run time of a single handler that makes its session slow. On a busy machine, the
+/// system may interrupt a quick handler for a few milliseconds. So a shorter time counts only if
+/// repeated.
 const VERY_SLOW: Duration = Duration::from_millis(10);
 /// The time for which a session remembers a slow handler. If a second handler is slow within this
 /// time, the session becomes slow. A slow session remains slow for this time after its last slow
@@ -99,8 +100,9 @@ impl Slowness {
         until != 0 && millis(now()) < until
     }
 
-    /// Waits for a permit for a suspended handler. The handler first waits until it is at the front
-    /// of the queue. If it needs no permit then, returns `None`.
+    /// Waits for a permit for a suspended handler. If no permit is free, the handler waits until it
+    /// is at the front of the queue. If it does not need a permit any more at that time, returns
+    /// `None`.
     pub(super) async fn permit(&self, is_needed: impl Fn() -> bool) -> Option<SlowPermit> {
         if let Some(permit) = SlowPermit::try_acquire() {
             return Some(permit);
@@ -210,8 +212,8 @@ impl Permits {
         permits
     }
 
-    /// Returns the time at which the handlers that hold permits become stuck. If a permit is
-    /// granted or returned before, that time is later.
+    /// Returns the time at which the handlers that hold permits count as stuck. If a permit is
+    /// granted or returned before this time, this time becomes later.
     fn stuck_from(&self) -> Instant {
         *self.last_change.lock() + STUCK
     }

@@ -24,7 +24,7 @@ use crate::{
 /// The session does not hold handlers of other methods, since they may own a lock. Handlers of
 /// other sessions may wait for this lock. A held handler may own such a lock as well. So the
 /// session holds a handler for at most [`Limits::stall`](crate::Limits::stall), even if the peer
-/// reads. After that time, the session ends.
+/// reads. If this time has passed, the session ends.
 pub(crate) struct SuspendedHandler {
     future: HandlerFuture,
     session: Arc<Session>,
@@ -104,7 +104,7 @@ impl SuspendedHandler {
     }
 
     /// Returns `true` if a handler needs a permit. If the connection accepts bytes, this function
-    /// locks nothing.
+    /// takes no lock.
     fn needs_permit(&self) -> bool {
         let session = &self.session;
         session.is_slow() || session.is_blocked() && session.is_detached()

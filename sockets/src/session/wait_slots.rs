@@ -64,8 +64,9 @@ impl WaitSlots {
         wakes
     }
 
-    /// Stores a result. The driver has held the lock since it removed the call from the table. When
-    /// the lock is released, the caller may drop its future. Then another call may use the slot.
+    /// Stores a result. The task that holds the lock has just removed the call from the table. When
+    /// this task releases the lock, the caller may drop its future. Then another call may use the
+    /// slot.
     pub(super) fn complete(&mut self, consumer: Waiter, result: CallResult) -> Option<Wakeup> {
         match consumer {
             Waiter::Member(member) => Some(Wakeup::Member(member, result)),

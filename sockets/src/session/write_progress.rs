@@ -9,9 +9,9 @@ use crate::{clock::now, lock::Mutex};
 
 /// The progress of writes to the connection.
 ///
-/// The task that holds the writer's lock records the progress here. Other tasks read it here, and
-/// must not lock the writer for it. If such a task locked the writer, a concurrent [`flush`] would
-/// leave its messages to this task. This task would not write these messages.
+/// The task that holds the writer's lock records the progress here. Other tasks read the progress
+/// here, and must not lock the writer to read it. If such a task locked the writer, a concurrent
+/// [`flush`] would leave its messages to this task. This task would not write these messages.
 ///
 /// [`flush`]: super::Session::flush
 #[derive(Default)]

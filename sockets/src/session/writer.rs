@@ -3,7 +3,7 @@
 //! For a small message, the system call of a write costs more than everything else. If a task wakes
 //! another task to write, this costs about as much again. So any task may write:
 //!
-//! - If a caller is alone, it writes immediately. If a caller finds a long queue, it does the same.
+//! - If a caller is alone or finds a long queue, it writes immediately.
 //! - When the driver has dispatched a batch, it writes.
 //! - Otherwise the first of several concurrent callers asks the driver to write. The driver lets
 //!   the other callers run first, and then writes for all.
@@ -132,7 +132,7 @@ impl Session {
     /// other call is in flight.
     #[inline]
     pub(super) fn after_queueing(&self, state: StateGuard<'_>, lone: bool) {
-        // While the driver dispatches a batch, it writes afterwards, also for concurrent callers.
+        // If the driver dispatches a batch, it writes after the batch, also for concurrent callers.
         if state.dispatching.is_none() {
             self.write_soon(state, lone);
         }
