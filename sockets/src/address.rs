@@ -42,7 +42,7 @@ pub(crate) struct WebAddress {
 
 /// The error of an address that cannot be used.
 ///
-/// It contains the address without user, password and query, which may be secrets.
+/// The error contains the address without its user, password and query, since these may be secrets.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ParseAddressError {
     #[error("the address {0:?} has no scheme: write tcp://host:port, or one of {SCHEMES}")]
@@ -101,14 +101,15 @@ impl Address {
     }
 }
 
-/// Splits an address at the colon after its scheme, which is returned in lower case (RFC 3986, 3.1).
+/// Splits an address at the colon after its scheme. Returns the scheme in lower case (RFC 3986,
+/// 3.1), and the rest.
 fn split_scheme(url: &str) -> Option<(String, &str)> {
     let (scheme, rest) = url.split_once(':')?;
     let is_scheme = scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
     is_scheme.then(|| (scheme.to_ascii_lowercase(), rest))
 }
 
-/// Returns an address that is safe to log: without user, password and query.
+/// Returns an address that is safe to log, without its user, password and query.
 pub(crate) fn redacted(url: &str) -> String {
     let start = match split_scheme(url) {
         Some((scheme, rest)) if scheme == "unix" && rest.strip_prefix("//").unwrap_or(rest).starts_with('/') => {
@@ -118,7 +119,8 @@ pub(crate) fn redacted(url: &str) -> String {
         _ => 0,
     };
     let (scheme, rest) = url.split_at(start);
-    // Such an `@` may end a password that is not escaped, or be part of a query. Both are secrets.
+    // An `@` after the query's start may end a password that is not escaped, or be part of the
+    // query. Both are secrets.
     if rest.find(['?', '#']).is_some_and(|query| rest[query..].contains('@')) {
         return format!("{scheme}***");
     }
@@ -127,8 +129,8 @@ pub(crate) fn redacted(url: &str) -> String {
     format!("{scheme}{userinfo}{rest}{query}")
 }
 
-/// Returns an address without its user and password. From an invalid address, removes everything
-/// that may be a user or password.
+/// Returns an address without its user and password. If the address is invalid, the function
+/// removes everything that may be a user or a password.
 pub(crate) fn without_userinfo(url: &str) -> String {
     match Address::parse(url) {
         #[cfg(feature = "ws")]
@@ -151,7 +153,8 @@ impl Address {
         std::mem::discriminant(self) == std::mem::discriminant(other)
     }
 
-    /// Returns this address with its own credentials, or else with the credentials of `other`.
+    /// Returns this address with its own credentials. If it has none, the result has the
+    /// credentials of `other`.
     pub(crate) fn with_credentials_of(self, other: &Self) -> Self {
         match (self, other) {
             #[cfg(feature = "ws")]
@@ -178,7 +181,7 @@ impl Address {
     }
 }
 
-/// Returns the Cargo features that a scheme needs, if they are not enabled.
+/// Returns the Cargo features that a scheme needs, or `None` if they are enabled.
 fn missing_features(scheme: &str) -> Option<&'static str> {
     match scheme {
         "tls" if !cfg!(feature = "tls") => Some("the feature `tls`"),
@@ -188,8 +191,8 @@ fn missing_features(scheme: &str) -> Option<&'static str> {
     }
 }
 
-/// Returns the path of `unix:///path` or `unix:/path`. It is taken literally, without
-/// percent-decoding.
+/// Returns the path of `unix:///path` or `unix:/path`. The function takes the path literally,
+/// without percent-decoding.
 fn unix_path(rest: &str) -> Option<PathBuf> {
     let path = rest.strip_prefix("//").unwrap_or(rest);
     let is_file = path.starts_with('/') && !path.ends_with('/') && !path.contains('\0');

@@ -28,8 +28,8 @@ use crate::{
 
 /// Returns a route that serves WebSockets at a path of a [`Router`](::axum::Router).
 ///
-/// A request for a WebSocket becomes a connection to `server`. Clients, browsers included, connect
-/// to `ws://host:port/path`.
+/// Each request for a WebSocket opens a connection to `server`. Clients, including browsers,
+/// connect to `ws://host:port/path`.
 ///
 /// ```no_run
 /// use axum::{Router, response::Html, routing::get};
@@ -50,23 +50,23 @@ use crate::{
 ///
 /// The settings of the server's builder apply: its limits, its authentication and its
 /// [`origins`](crate::ServerBuilder::origins). By default, only pages of the same host may connect.
-/// If a page is refused, a warning with its origin is logged.
+/// When the server refuses a page, it logs a warning with the page's origin.
 ///
-/// Authentication receives the facts of the request in its [`ConnectInfo`]:
+/// The server's authentication receives the facts of the request in its [`ConnectInfo`]:
 ///
-/// - [`path`](ConnectInfo::path), which is the whole path also in a nested router;
-/// - [`headers`](ConnectInfo::headers), which include the cookies;
-/// - [`extensions`](ConnectInfo::extensions) with the values that layers of the router inserted;
-/// - [`peer_addr`](ConnectInfo::peer_addr), if the application is served by
+/// - [`path`](ConnectInfo::path) returns the whole path, even in a nested router.
+/// - [`headers`](ConnectInfo::headers) returns all headers, including the cookies.
+/// - [`extensions`](ConnectInfo::extensions) returns the values that layers of the router inserted.
+/// - [`peer_addr`](ConnectInfo::peer_addr) is the client's address, if the application is served by
 ///   `app.into_make_service_with_connect_info::<SocketAddr>()`.
 ///
-/// A request is an upgrade over HTTP/1.1, or an extended CONNECT over HTTP/2 (RFC 8441) if axum's
-/// feature `http2` is enabled. The transport's name is `ws`, also if a proxy before the application
-/// terminates TLS.
+/// Over HTTP/1.1, the request is an upgrade. Over HTTP/2, it is an extended CONNECT (RFC 8441),
+/// which requires axum's feature `http2`. The transport's name is `ws`, even if a proxy before the
+/// application terminates TLS.
 ///
-/// At most [`Limits::handshakes`](crate::Limits::handshakes) clients connect at the same time. A
-/// request that waits longer than [`Limits::authentication`](crate::Limits::authentication) for its
-/// permit is answered with status 503.
+/// At most [`Limits::handshakes`](crate::Limits::handshakes) clients connect at the same time. If a
+/// request waits for its permit for longer than
+/// [`Limits::authentication`](crate::Limits::authentication), the route responds with status 503.
 ///
 /// The route keeps the server open. [`Server::shutdown`] ends the connections of the server, but
 /// does not stop the application.
@@ -82,7 +82,7 @@ where
     })
 }
 
-/// Responds to a request, and serves its connection when the response has been sent.
+/// Responds to a request. After the response has been sent, serves the connection.
 async fn upgrade<I: Identity>(server: &Server<I>, mut request: Request) -> Result<Response, UpgradeError> {
     let peer_addr = request.extensions().get::<extract::ConnectInfo<SocketAddr>>().map(|address| address.0);
     let response = accept_upgrade(&request, server.origins(), peer_addr)?;
@@ -96,7 +96,7 @@ async fn upgrade<I: Identity>(server: &Server<I>, mut request: Request) -> Resul
         let upgraded = upgrade.await.map_err(|error| AcceptError::Handshake(error.to_string()))?;
         Ok((link(upgraded), handshake))
     };
-    // The response waits for a permit, but not longer than a handshake may take.
+    // The response waits for a permit, but not longer than the time limit of a handshake.
     let accepted =
         timeout(server.authentication_timeout(), server.accept_with_permit(Incoming::opening(opening))).await;
     accepted.map_err(|_| UpgradeError::BUSY)?;
@@ -108,8 +108,8 @@ fn link(upgraded: Upgraded) -> Link {
     match downcast::<TokioIo<TcpStream>>(upgraded) {
         Ok(Parts { io, read_buf, .. }) => {
             let stream = io.into_inner();
-            // Messages are batched before they are written, so the system must not delay them. This
-            // fails only if the connection is lost, which the first read reports.
+            // Messages are batched before they are written, so the system must not delay them. The
+            // call fails only if the connection is lost, and the first read reports that loss.
             let _ = stream.set_nodelay(true);
             let (reader, writer) = stream.into_split();
             over_websocket(Role::Server, read_buf.into(), reader, writer)

@@ -19,8 +19,8 @@ pub(crate) fn run<T>(hook: &'static str, peer: PeerLabel, code: impl FnOnce() ->
     catch_unwind(AssertUnwindSafe(code)).map_err(|panic| report(hook, peer, &*panic)).ok()
 }
 
-/// Returns a future that runs user code and reports a panic. `code` is also called when the future
-/// is polled.
+/// Returns a future that runs user code and reports a panic. The future calls `code` when it is
+/// first polled.
 pub(crate) fn run_future<C, F>(hook: &'static str, peer: PeerLabel, code: C) -> Running<C, F>
 where
     C: FnOnce() -> F,
@@ -29,8 +29,8 @@ where
     Running { hook, peer, code: Some(code), future: None }
 }
 
-/// Runs user code that is a future. That future may also panic when it is dropped before
-/// completion, such as after a timeout.
+/// Runs user code that is a future. The user's future may also panic when it is dropped before
+/// completion, for example after a timeout.
 pub(crate) struct Running<C, F> {
     hook: &'static str,
     peer: PeerLabel,

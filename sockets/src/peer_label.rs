@@ -4,7 +4,8 @@ use std::{fmt, net::SocketAddr};
 
 use sockets_proto::Role;
 
-/// Describes a peer in log events by its session number and its address, as far as they are known.
+/// A description of a peer for log events. It contains the session number and the address, if they
+/// are known.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum PeerLabel {
     /// A client that has no session yet.

@@ -91,8 +91,8 @@ impl<T> Stub<T> {
 }
 
 impl Stub<Peer> {
-    /// Sends a request of a method that returns a plain value. Dropping the future stops the
-    /// handler at its next suspension.
+    /// Sends a request of a method that returns a plain value. If the future is dropped, the peer
+    /// stops the handler at the handler's next suspension.
     ///
     /// # Errors
     ///
@@ -105,12 +105,12 @@ impl Stub<Peer> {
         self.target.session().call(Callee::Declared(method), self.timeout(method), args).await
     }
 
-    /// Sends a request of a method that returns a `Result`. Dropping the future stops the handler
-    /// at its next suspension.
+    /// Sends a request of a method that returns a `Result`. If the future is dropped, the peer
+    /// stops the handler at the handler's next suspension.
     ///
     /// # Errors
     ///
-    /// [`CallError::Handler`] with the handler's own error. For the other variants, see
+    /// Returns [`CallError::Handler`] with the handler's own error. For the other variants, see
     /// [`CallError`].
     pub async fn try_request<R: DeserializeOwned, E: DeserializeOwned>(
         &self,
@@ -121,19 +121,19 @@ impl Stub<Peer> {
         reply.map_err(CallError::Handler)
     }
 
-    /// Sends an emit. Waits for capacity in the outgoing queue.
+    /// Sends an emit. Waits until the outgoing queue has capacity.
     ///
     /// # Errors
     ///
-    /// If the arguments cannot be encoded or are too large, the peer serves the method with another
-    /// signature, or the session has ended.
+    /// If the arguments cannot be encoded or are too large, or if the session has ended. Also if
+    /// the peer serves the method with another signature.
     pub async fn emit<A: Serialize + ?Sized>(&self, method: &'static Method, args: &A) -> Result<(), CallError> {
         self.target.session().emit(Callee::Declared(method), args).await
     }
 }
 
 impl<I: Identity> Stub<Audience<I>> {
-    /// Sends a request of a method that returns a plain value to every member.
+    /// Sends a request to every member. The method returns a plain value.
     pub fn request<R: DeserializeOwned>(
         &self,
         method: &'static Method,
@@ -142,7 +142,7 @@ impl<I: Identity> Stub<Audience<I>> {
         self.target.request_all(Callee::Declared(method), self.timeout(method), args, decode_plain)
     }
 
-    /// Sends a request of a method that returns a `Result` to every member.
+    /// Sends a request to every member. The method returns a `Result`.
     pub fn try_request<R: DeserializeOwned, E: DeserializeOwned>(
         &self,
         method: &'static Method,

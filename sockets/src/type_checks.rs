@@ -1,21 +1,22 @@
 //! Checks of the types in a group's methods.
 //!
-//! A type that cannot be sent would break several bounds in the stubs and in the server. Therefore
-//! each type first goes through a method of [`Probe`]. The compiler chooses the first method that
-//! applies: an inherent method, a method of [`Owned`], or a method of [`Unsendable`]. Only the last
-//! has a bound that is not met, so the compiler reports the type there, once. It then knows neither
-//! the method's result nor the values that pass through [`Decoded::returns`], and reports no
+//! If a type that cannot be sent reached the stubs and the server, it would break several bounds
+//! there. Therefore each type first goes through a method of [`Probe`]. The compiler chooses the
+//! first method that applies: an inherent method, a method of [`Owned`], or a method of
+//! [`Unsendable`]. Only the methods of [`Unsendable`] have a bound that no type meets. The compiler
+//! therefore reports the type there, and only once. After this error, the compiler does not know
+//! the method's result, nor the values that pass through [`Decoded::returns`]. It reports no
 //! further errors about them.
 //!
-//! The parameter `U` of these methods is the probed type again. A bound on it does not affect the
-//! choice.
+//! The parameter `U` of these methods is the probed type again. A bound on `U` does not affect the
+//! choice of the method.
 
 use std::marker::PhantomData;
 
 use serde::{Deserialize, Serialize, Serializer, ser::Error};
 
-/// A type of an argument, or the type that the argument refers to. No type implements this trait:
-/// the compiler requires it only of types that cannot be sent.
+/// A type that can be an argument, or to which an argument can refer. No type implements this
+/// trait. The compiler requires the trait only of types that cannot be sent.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be an argument of a group's method",
     label = "not `Serialize` and `Deserialize`",
@@ -30,8 +31,8 @@ pub trait Argument {
     fn form() -> Self::Form;
 }
 
-/// A type of a reply, or of the error in it. No type implements this trait: the compiler requires
-/// it only of types that cannot be sent.
+/// A type that can be a reply, or the error in a reply. No type implements this trait. The compiler
+/// requires the trait only of types that cannot be sent.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a reply of a group's method",
     label = "not `Serialize` and `DeserializeOwned`",
@@ -84,7 +85,7 @@ impl<'de, T: ?Sized + 'de> Probe<'de, T>
 where
     &'de T: Serialize + Deserialize<'de>,
 {
-    /// Checks an argument `&T` that is borrowed from the received bytes, such as `&str`.
+    /// Checks an argument `&T` that borrows from the received bytes, such as `&str`.
     #[inline]
     pub fn by_reference<U: ?Sized>(self) -> Decoded<&'de T> {
         Decoded::NEW
@@ -124,7 +125,8 @@ impl<'de, T: Serialize + Deserialize<'de>> Owned for Probe<'de, [T]> {
     type Owned = Vec<T>;
 }
 
-/// All other types. The receiver `&self` makes these methods the last choice.
+/// The checks of all other types. Since their receiver is `&self`, the compiler chooses these
+/// methods last.
 pub trait Unsendable {
     /// Checks an argument `T`.
     fn by_value<U: Argument + ?Sized>(&self) -> U::Form {
@@ -155,7 +157,7 @@ impl<T: Serialize> Outgoing<T> {
     }
 }
 
-/// A substitute for a value that cannot be encoded, after a [`Probe`] has reported its type.
+/// A substitute for a value that cannot be encoded. A [`Probe`] has already reported its type.
 pub trait Unencodable: Sized {
     /// Returns a value that fails to encode.
     fn value(self) -> Never {

@@ -4,7 +4,7 @@ use std::fmt;
 
 const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-/// The user and password for HTTP basic authentication (RFC 7617). The `Debug` output does not
+/// The user and the password for HTTP basic authentication (RFC 7617). The `Debug` output does not
 /// contain them.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Credentials {
@@ -13,8 +13,9 @@ pub(crate) struct Credentials {
 }
 
 impl Credentials {
-    /// Parses the part of an address before its `@`. Returns `None` for invalid percent-encoding, a
-    /// user with a colon, or control characters, which RFC 7617 forbids.
+    /// Parses the part of an address before its `@`. Returns `None` if the percent-encoding is
+    /// invalid, or if the user contains a colon. Also returns `None` for control characters, which
+    /// RFC 7617 forbids.
     pub(super) fn parse(userinfo: &str) -> Option<Self> {
         let (user, password) = userinfo.split_once(':').unwrap_or((userinfo, ""));
         let (user, password) = (unescape(user)?, unescape(password)?);

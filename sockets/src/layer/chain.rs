@@ -15,23 +15,24 @@ use crate::{
     session::{Interceptor, ListenerService, OutgoingCall, Service},
 };
 
-/// A service through which calls and emits pass. A layer creates it around the next service.
+/// A service through which calls and emits pass. A layer wraps the next service in such a service.
 pub trait CallService: Send + Sync + 'static {
-    /// Handles a call, usually by passing it to the next service. It can run code before and after
-    /// that, or deny the call instead.
+    /// Handles a call, usually by passing the call to the next service. The service can run code
+    /// before and after that, or deny the call.
     ///
     /// The layers of a received call are part of its handler. They run in the task of the
-    /// connection until their first suspension. They are stopped with the handler when the call is
-    /// cancelled or its deadline passes. Their panic is a panic of the handler.
+    /// connection until their first suspension. When the call is cancelled or its deadline passes,
+    /// the layers are stopped together with the handler. A panic of a layer is a panic of the
+    /// handler.
     ///
-    /// The next call may start at the first suspension. A layer that suspends before it passes
-    /// calls on therefore loses the order in which handlers start.
+    /// At the first suspension, the next call may start. If a layer suspends before it passes the
+    /// call to the next service, handlers may therefore start in another order.
     ///
-    /// For a call that is sent, the time of the layers counts towards its timeout.
+    /// When a call is sent, the time of its layers counts towards its timeout.
     fn call(&self, request: Request<'_>) -> impl Future<Output = Response> + Send;
 }
 
-/// The next service of a layer: another layer, and after the last layer the handler or the
+/// The next service of a layer. It is another layer, or after the last layer the handler or the
 /// connection.
 #[derive(Clone)]
 pub struct Next(Arc<dyn ErasedCall>);
@@ -48,7 +49,7 @@ impl std::fmt::Debug for Next {
     }
 }
 
-/// A type-erased [`CallService`], so that its type is not part of other types.
+/// A type-erased [`CallService`]. With it, the type of a service is not part of other types.
 pub(super) trait ErasedCall: Send + Sync {
     fn call<'s: 'f, 'r: 'f, 'f>(&'s self, request: Request<'r>) -> BoxFuture<'f, Response>;
 }

@@ -16,7 +16,7 @@ pub trait ConnectService<I>: Send + Sync + 'static {
     /// Authenticates a client, usually by passing it to the next service. Returns the client's
     /// identity, or a rejection.
     ///
-    /// It is part of the handshake, and must complete within
+    /// The call is part of the handshake, and must complete within
     /// [`Limits::authentication`](crate::Limits::authentication).
     fn connect(&self, connecting: Connecting) -> impl Future<Output = Result<I, Rejection>> + Send;
 }
@@ -46,8 +46,8 @@ impl std::fmt::Debug for Connecting {
     }
 }
 
-/// The reason for rejecting a client: a [`Refusal`] with a message for the client, or a login that
-/// cannot be decoded.
+/// The reason for rejecting a client. It is a [`Refusal`] with a message for the client, or a login
+/// that the server cannot decode.
 #[derive(Debug)]
 pub struct Rejection(AuthFailure);
 
@@ -68,7 +68,7 @@ impl std::fmt::Display for Rejection {
 
 impl std::error::Error for Rejection {}
 
-/// The next service of a layer: another layer, and after the last layer the server's
+/// The next service of a layer. It is another layer, or after the last layer the server's
 /// authentication.
 pub struct Authentication<I>(Arc<dyn ErasedConnect<I>>);
 

@@ -37,7 +37,7 @@ impl ReceivedCall {
         self.responder.fail(FailureCode::Denied, "")
     }
 
-    /// Runs the handler. For the driver, the layers and the handler are a single future with a
+    /// Runs the handler. The driver polls the layers and the handler as a single future with a
     /// single deadline.
     pub(super) async fn run(self) -> Result<Completed, Completed> {
         let mut slot = HandlerSlot::default();

@@ -1,9 +1,9 @@
 //! Middleware around connecting, calls and emits, such as logging, metrics, permissions and
 //! timeouts. Requires the feature `middleware`.
 //!
-//! A layer is a [`tower_layer::Layer`] that wraps the next service in a service of its own, a
-//! [`CallService`]. The service receives each [`Request`], passes it on or denies it, and receives
-//! the [`Response`]. Layers can be added around
+//! A layer is a [`tower_layer::Layer`]. It wraps the next service in a service of its own, a
+//! [`CallService`]. The service receives each [`Request`], and passes the request to the next
+//! service or denies it. The service then receives the [`Response`]. Layers can be added around
 //!
 //! - received calls, before handlers and listeners:
 //!   [`ServerBuilder::layer`](crate::ServerBuilder::layer) and
@@ -14,7 +14,7 @@
 //! - the authentication of clients, as a [`ConnectService`]:
 //!   [`ServerBuilder::layer_connecting`](crate::ServerBuilder::layer_connecting).
 //!
-//! The first layer added is the outermost: it receives a call first, and its response last.
+//! The first layer added is the outermost: it receives a call first, and the response last.
 //!
 //! ```
 //! use std::sync::atomic::{AtomicU64, Ordering};
@@ -57,8 +57,8 @@
 //! - A received call for a name without a handler does not pass the layers around received calls.
 //! - A received emit with several listeners passes the layers once for each listener.
 //!
-//! Each layer costs a few allocations for each call. Without layers, calls cost the same as without
-//! the feature.
+//! Each layer costs a few allocations for each call. If no layer is added, calls cost the same as
+//! without the feature.
 
 mod chain;
 mod connecting;

@@ -12,8 +12,9 @@ use crate::{
 
 /// A call or an emit that passes through the layers, to the handler or to the peer.
 ///
-/// A service passes it to the next service or [denies](Self::deny) it. If it is dropped instead, a
-/// received call fails as if its handler had been stopped, and a call to be sent is not sent.
+/// A service passes the request to the next service, or [denies](Self::deny) it. If a service drops
+/// the request of a received call, the call fails as if its handler had been stopped. If a service
+/// drops the request of a call to be sent, the call is not sent.
 #[must_use = "a request must be passed to the next service or denied"]
 pub struct Request<'a> {
     pub(super) path: &'a str,
@@ -29,7 +30,7 @@ pub(super) enum Direction<'a> {
     Out(SendFn<'a>),
 }
 
-/// The response to a [`Request`]. It is returned by the next service or by [`Request::deny`].
+/// The response to a [`Request`]. The next service or [`Request::deny`] returns it.
 #[derive(Debug)]
 #[must_use = "a response must be returned to the previous layer"]
 pub struct Response(pub(super) ResponseState);
@@ -41,7 +42,7 @@ pub(super) enum ResponseState {
 }
 
 impl<'a> Request<'a> {
-    /// Returns the path of the group. It is empty for names outside of any group.
+    /// Returns the path of the group. The path is empty for names outside of any group.
     pub fn path(&self) -> &'a str {
         self.path
     }
@@ -56,18 +57,19 @@ impl<'a> Request<'a> {
         self.kind == Kind::Emit
     }
 
-    /// Returns `true` if the local peer sends the call, and `false` if it received it.
+    /// Returns `true` if the local peer sends the call. Returns `false` if the local peer has
+    /// received the call.
     pub fn is_outgoing(&self) -> bool {
         matches!(self.direction, Direction::Out(_))
     }
 
-    /// Returns the remote peer: the caller of a received call, or the callee of a sent call. It is
-    /// `None` for an emit to an audience.
+    /// Returns the remote peer: the caller of a received call, or the callee of a sent call.
+    /// Returns `None` for an emit to an audience.
     pub fn peer(&self) -> Option<&Peer> {
         self.peer.as_ref()
     }
 
-    /// Returns the socket of the remote peer. It is `None` on a client, and on a server with an
+    /// Returns the socket of the remote peer. Returns `None` on a client, and on a server with an
     /// identity type other than `I`.
     pub fn socket<I: Identity>(&self) -> Option<Socket<I>> {
         self.peer.as_ref()?.session().owner::<WeakSocket<I>>()?.upgrade()
@@ -78,8 +80,8 @@ impl<'a> Request<'a> {
         self.length
     }
 
-    /// Denies the call: the caller's call fails with [`CallError::Denied`]. A received emit is
-    /// dropped.
+    /// Denies the call. The caller's call fails with [`CallError::Denied`]. If a received emit is
+    /// denied, it is dropped.
     pub fn deny(self) -> Response {
         Response(match self.direction {
             Direction::In(received) => ResponseState::Handled(Err(received.deny())),
@@ -99,15 +101,15 @@ impl<'a> Request<'a> {
 impl Response {
     /// Returns `true` if the call succeeded.
     ///
-    /// For a request, the handler has completed, and its reply was encoded or received. The reply
-    /// may be an error of the handler. For an emit, the handler has completed, or the emit was
-    /// sent.
+    /// If a request succeeded, the handler has completed, and the local peer has encoded or
+    /// received its reply. The reply may be an error of the handler. If an emit succeeded, the
+    /// handler has completed, or the local peer has sent the emit.
     pub fn is_ok(&self) -> bool {
         matches!(&self.0, ResponseState::Handled(Ok(_)) | ResponseState::Sent(Ok(_)))
     }
 
-    /// Returns the error of a sent call. It is `None` for a received call: its error is sent to the
-    /// caller.
+    /// Returns the error of a sent call. Returns `None` for a received call, since its error is
+    /// sent to the caller.
     pub fn error(&self) -> Option<&CallError> {
         match &self.0 {
             ResponseState::Sent(Err(error)) => Some(error),
@@ -115,8 +117,8 @@ impl Response {
         }
     }
 
-    /// Returns the result of a received call. A layer may have mixed up the responses of a received
-    /// and a sent call, which ends both.
+    /// Returns the result of a received call. If a layer has mixed up the responses of a received
+    /// and a sent call, both calls fail.
     pub(super) fn handled(self) -> Result<Completed, Completed> {
         match self.0 {
             ResponseState::Handled(ended) => ended,

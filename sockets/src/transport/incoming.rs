@@ -8,16 +8,16 @@ use tokio_rustls::rustls::pki_types::CertificateDer;
 use super::Link;
 use crate::connect_error::AcceptError;
 
-/// Facts about a connection: addresses, headers, certificates, credentials.
+/// The facts about a connection: addresses, headers, certificates, credentials.
 ///
-/// It is the optional second argument of the function that is passed to `authenticate`.
+/// The function that is passed to `authenticate` can take this type as its second argument.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ConnectInfo {
     /// The peer's address, if the transport has addresses.
     pub peer_addr: Option<SocketAddr>,
-    /// The transport's name: `"tcp"`, `"unix"`, `"tls"`, `"ws"`, `"wss"`, or `"memory"`. A
-    /// transport of the user is `"stream"` or `"messages"`.
+    /// The transport's name: `"tcp"`, `"unix"`, `"tls"`, `"ws"`, `"wss"`, or `"memory"`. For a
+    /// transport of the user, the name is `"stream"` or `"messages"`.
     pub transport: &'static str,
     pub(crate) is_resumption: bool,
     pub(crate) credentials: Option<PeerCredentials>,
@@ -32,7 +32,7 @@ pub struct ConnectInfo {
 }
 
 impl ConnectInfo {
-    /// Creates the info of a connection about which only the transport is known.
+    /// Creates the info of a connection. Only the transport of the connection is known.
     pub(crate) fn over(transport: &'static str) -> Self {
         Self {
             peer_addr: None,
@@ -52,9 +52,10 @@ impl ConnectInfo {
 
     /// Returns `true` if the client presents a valid resumption token.
     ///
-    /// The session resumes only if authentication returns the same identity. A server that admits a
-    /// single connection per identity must admit this identity again. If the session cannot be
-    /// resumed after all, the client is authenticated once more, as a new client.
+    /// The session resumes only if authentication returns the same identity. If a server admits
+    /// only a single connection for each identity, it must admit this identity again. If the
+    /// session cannot be resumed after all, the server authenticates the client once more, as a new
+    /// client.
     pub fn is_resumption(&self) -> bool {
         self.is_resumption
     }
@@ -64,11 +65,12 @@ impl ConnectInfo {
         self.credentials
     }
 
-    /// Returns the certificate chain that the client presented over TLS, its own certificate first.
+    /// Returns the certificate chain that the client presented over TLS. The first certificate is
+    /// the client's own.
     ///
-    /// The server's TLS configuration must request client certificates, and determines how they are
-    /// verified: see [`tls::server_config`](crate::tls::server_config). Without TLS the slice is
-    /// empty.
+    /// The server's TLS configuration must request client certificates. The configuration also
+    /// determines how they are verified: see [`tls::server_config`](crate::tls::server_config).
+    /// Without TLS, the slice is empty.
     #[cfg(feature = "tls")]
     pub fn certificates(&self) -> &[CertificateDer<'static>] {
         &self.certificates
@@ -76,8 +78,8 @@ impl ConnectInfo {
 
     /// Returns the path and the query of the WebSocket's HTTP request.
     ///
-    /// For other transports it is empty. In an axum application it is the whole path, also in a
-    /// nested router.
+    /// Returns an empty string for other transports. In an axum application, the path is the whole
+    /// path, even in a nested router.
     #[cfg(feature = "ws")]
     pub fn path(&self) -> &str {
         &self.path
@@ -85,7 +87,7 @@ impl ConnectInfo {
 
     /// Returns the headers of the WebSocket's HTTP request, including cookies.
     ///
-    /// For other transports it is empty.
+    /// Returns an empty map for other transports.
     #[cfg(feature = "ws")]
     pub fn headers(&self) -> &http::HeaderMap {
         &self.headers
@@ -94,14 +96,14 @@ impl ConnectInfo {
     /// Returns the extensions of the WebSocket's HTTP request.
     ///
     /// Layers of an axum application insert such values, for example a session. For other
-    /// transports it is empty.
+    /// transports, the method returns an empty collection.
     #[cfg(feature = "ws")]
     pub fn extensions(&self) -> &http::Extensions {
         &self.extensions
     }
 }
 
-/// The user and the process of the peer of a Unix socket, as the system reports them.
+/// The user and the process at the remote end of a Unix socket, as the system reports them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PeerCredentials {
@@ -118,16 +120,18 @@ pub struct PeerCredentials {
 pub(crate) enum Incoming {
     /// The connection is open.
     Open(Link, ConnectInfo),
-    /// The client has to complete a TLS handshake or an upgrade to WebSocket first.
+    /// The connection is not open yet. The client first has to complete a TLS handshake or an
+    /// upgrade to WebSocket.
     Opening(Connecting),
 }
 
 type Connecting = Pin<Box<dyn Future<Output = Result<(Link, ConnectInfo), AcceptError>> + Send>>;
 
 impl Incoming {
-    /// Wraps the future that opens the connection.
+    /// Wraps a future that opens the connection, such as a TLS handshake.
     ///
-    /// The connection's own task polls it, within the timeout of the handshake and with its permit.
+    /// The task of the connection polls the future. During that time, the connection holds a
+    /// handshake permit, and the timeout of the handshake runs.
     #[allow(dead_code, reason = "without features every connection is open at once")]
     pub(crate) fn opening(
         opening: impl Future<Output = Result<(Link, ConnectInfo), AcceptError>> + Send + 'static,
