@@ -28,7 +28,7 @@ pub(crate) struct CallFuture<'a> {
     slot: usize,
     deadline: Instant,
     is_complete: bool,
-    /// It has been polled. Before the first poll, the slot has the waker of `request`.
+    /// The future has been polled. Before the first poll, the slot has the waker of `request`.
     polled: bool,
 }
 
@@ -131,7 +131,7 @@ impl Session {
             Err(refused) => {
                 let unused = state.wait_slots.remove(slot);
                 drop(state);
-                // Its waker is dropped without the lock.
+                // The waker of the slot is dropped without the lock.
                 drop(unused);
                 Err(CallError::from_send_outcome(refused))
             }
@@ -174,7 +174,7 @@ impl Drop for CallFuture<'_> {
             return;
         }
         let mut state = self.session.state.lock();
-        // Its waker is dropped without the lock.
+        // The waker of the slot is dropped without the lock.
         let slot = state.wait_slots.remove(self.slot);
         if slot.has_result() {
             // The core has removed the call, and another call may have its id.

@@ -8,7 +8,7 @@ use crate::{
     method::{Callee, Method, Named},
 };
 
-/// A method, for messages about it.
+/// A method, as messages describe it.
 #[derive(Clone, Debug)]
 pub(crate) enum Described {
     Declared(&'static Method),

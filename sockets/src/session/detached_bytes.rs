@@ -19,7 +19,7 @@ struct Total {
     bytes: usize,
 }
 
-/// The bytes of a detached session in the total. They are subtracted when the share is dropped.
+/// The bytes of a detached session in the total. When the share is dropped, they are subtracted.
 pub(crate) struct DetachedShare {
     all: Arc<DetachedBytes>,
     bytes: usize,

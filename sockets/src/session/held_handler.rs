@@ -21,7 +21,7 @@ impl<'a> HeldHandler<'a> {
         Self { session, since, is_resumed: false }
     }
 
-    /// Returns the time since which the handler counts as held.
+    /// Returns the time from which the handler counts as held.
     pub(super) fn since(&self) -> Instant {
         self.since
     }

@@ -186,7 +186,7 @@ impl Session {
         self.state.lock().can_dispatch()
     }
 
-    /// Checks that a held call may start: no other call has its id.
+    /// Checks that no other call has the id of a held call. Only then may the held call start.
     pub(crate) fn check_id(&self, handler: HandlerId) -> Result<(), ProtocolError> {
         self.state.lock().core.check_id(handler)
     }
@@ -214,7 +214,7 @@ impl Session {
         self.state.lock().flush_requested
     }
 
-    /// Writes queued messages, for callers or a shard that requested it.
+    /// Writes queued messages after callers or a shard have requested a flush.
     pub(crate) fn flush_requested(&self) {
         self.state.lock().flush_requested = false;
         self.flush();
@@ -256,7 +256,8 @@ impl Session {
         Ok(next)
     }
 
-    /// Returns the time at which the write timeout expires, if the connection is blocked.
+    /// Returns the time at which the write timeout expires. Returns `None` if the connection
+    /// accepts bytes.
     fn stall_limit(&self) -> Option<Instant> {
         if !self.is_blocked() {
             return None;

@@ -1,4 +1,4 @@
-//! The end of a session. It ends once, with a reason, and releases everything that it holds.
+//! The end of a session. A session ends once, with a reason, and releases everything that it holds.
 
 use std::{
     borrow::Cow,
@@ -125,7 +125,7 @@ impl Session {
         reason.to_close(self.peer_retries, self.restart_delay())
     }
 
-    /// Returns the reason of the end, if the session has ended.
+    /// Returns the reason of the end. Returns `None` if the session has not ended.
     pub(crate) fn reason(&self) -> Option<&DisconnectReason> {
         self.reason.get()
     }
@@ -163,7 +163,8 @@ impl Session {
             // The client cannot resume this session any more.
             self.close(DisconnectReason::ShuttingDown);
         }
-        // Calls that have not finished by then end with the session, and fail at their callers.
+        // If calls have not finished after `grace`, they end with the session, and fail at their
+        // callers.
         let _ = timeout(grace, self.idle()).await;
         self.close(reason);
         // The program may end when this function returns. So this function waits for the close
@@ -203,7 +204,8 @@ impl Session {
         self.state.changed.notify_waiters();
     }
 
-    /// Waits until the session has ended, and the close frame has been written or given up.
+    /// Waits until the connection is released. By then, the session has ended, and the close frame
+    /// has been written or given up.
     pub(crate) async fn released(&self) {
         self.wait_until(|| self.is_released.load(Ordering::Acquire).then_some(())).await;
     }

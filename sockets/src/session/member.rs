@@ -1,4 +1,4 @@
-//! The emits and requests to audiences, at the session of a member.
+//! The emits and requests to an audience, as the session of a member handles them.
 
 use std::{sync::Arc, time::Instant};
 

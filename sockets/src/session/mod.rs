@@ -100,9 +100,9 @@ use sockets_proto::{Announcement, Frame, KeepAlive, Role, SessionCore, clamp_tim
 
 /// The consumer of a call's result.
 enum Waiter {
-    /// The future of a call, by its slot.
+    /// The future of a call. The number is that of its slot.
     Caller(usize),
-    /// A broadcast request, by its slot for this member.
+    /// A broadcast request. The slot belongs to this member.
     Member(MultiCallSlot),
 }
 
@@ -113,7 +113,8 @@ struct State {
     wait_slots: WaitSlots,
     /// The signatures of the methods that the peer serves.
     signatures: Signatures,
-    /// The time at which the driver began to dispatch the current batch. It writes after the batch.
+    /// The time at which the driver began to dispatch the current batch. The driver writes after
+    /// the batch.
     dispatching: Option<Instant>,
     /// The bytes that were queued when that batch began. The number is 0 after a write of these
     /// bytes has begun.
@@ -134,7 +135,7 @@ struct State {
     backpressured: bool,
 
     reattach: ReattachState,
-    /// Set if the local endpoint ends the session.
+    /// The end that the local endpoint has requested, if any.
     closing: Option<Box<Closing>>,
     hooks: Vec<Hook>,
     /// The state of this member in broadcasts. A client has an empty state.
@@ -198,7 +199,7 @@ pub(crate) struct Session {
     writer: Mutex<Writer>,
     write_progress: WriteProgress,
     routes: RwLock<Routes>,
-    /// Incremented with each change of the routes.
+    /// The number of changes of the routes.
     routes_version: AtomicU64,
     /// The routes that a server shares among all its sessions.
     shared_routes: Arc<Routes>,
@@ -207,7 +208,7 @@ pub(crate) struct Session {
     limits: Arc<Limits>,
     /// The peer understands refusals that ask it to retry.
     peer_retries: bool,
-    /// The largest frame that the client of this session accepts, on a server.
+    /// The largest frame that the peer of a server's session accepts.
     peer_max_frame: u32,
     counters: Counters,
     slowness: Slowness,
@@ -217,13 +218,14 @@ pub(crate) struct Session {
     reply_pressure: AtomicBool,
     /// The queue of the handlers that are held.
     held_handlers: OnceLock<Box<tokio::sync::Mutex<()>>>,
-    /// The client has acknowledged the server's go away frame: it sends no new calls.
+    /// The client has acknowledged the server's go away frame. After that, the client sends no new
+    /// calls.
     peer_drained: AtomicBool,
     /// The session has ended, and its connection is closed.
     is_released: AtomicBool,
     reason: OnceLock<DisconnectReason>,
 
-    /// The owner of the session: on a server, its socket.
+    /// The owner of the session. On a server, the owner is the socket.
     owner: OnceLock<Box<dyn Any + Send + Sync>>,
     _unlocked: DroppedUnlocked,
 }
@@ -347,14 +349,15 @@ impl Session {
         let changed = after.zip(before).filter(|((_, after), before)| after != before);
         let changed = Announcement::new(changed.map(|((key, signature), _)| (key, signature.unwrap_or(0))));
         if let Some(changed) = &changed {
-            // Under the lock of the routes, so that announcements have the order of the changes.
+            // The session announces under the lock of the routes. So announcements have the order
+            // of the changes.
             self.announce(changed);
         }
         // A session that has ended receives no more calls, and must not keep handlers alive.
         let unused = self.reason.get().map(|_| routes.clear());
         self.routes_version.fetch_add(1, Ordering::Release);
         drop(routes);
-        // Outside of the lock, since dropping a handler runs user code.
+        // The handlers are dropped without the lock, since the drop of a handler runs user code.
         drop(unused);
         if changed.is_some() {
             self.after_queueing(self.state.lock(), false);
@@ -383,7 +386,7 @@ impl Session {
         Resolved::new(Arc::clone(self), emit_handlers, request_handler)
     }
 
-    /// Describes the method with this key that is served here, for messages about it.
+    /// Describes the method with this key for messages, if the method is served here.
     pub(crate) fn describe(&self, key: u64) -> Described {
         let routes = self.routes.read();
         routes
@@ -400,7 +403,7 @@ impl Session {
 
     /// Sets the owner of the session.
     pub(crate) fn set_owner(&self, owner: impl Any + Send + Sync) {
-        // It is set once, before the session is shared.
+        // The owner is set once, before the session is shared.
         let _ = self.owner.set(Box::new(owner));
     }
 

@@ -10,7 +10,7 @@ use std::{
 use crate::lock::{Mutex, wake};
 use sockets_proto::CallResult;
 
-/// A broadcast request. It collects the results that the caller has not taken.
+/// A broadcast request. It holds the results that the caller has not taken yet.
 #[derive(Default)]
 pub(crate) struct MultiCall {
     inbox: Mutex<MultiCallResults>,

@@ -42,7 +42,7 @@ impl Session {
         self.emit_queued(callee, &Payload::of(&args)).await
     }
 
-    /// Sends an emit as soon as there is capacity, after the emits that already wait.
+    /// Sends an emit when there is capacity. The emits that already wait are sent first.
     pub(super) async fn emit_queued(&self, callee: Callee<'_>, payload: &Payload<'_>) -> Result<(), CallError> {
         let _waiting = CountGuard::new(self, |state| &mut state.emits_waiting);
         let _first = self.emit_queue.lock().await;
@@ -174,7 +174,7 @@ impl Session {
         }
     }
 
-    /// Wakes tasks that wait for the session to become idle, if it is idle.
+    /// If the session is idle, wakes the tasks that wait for this.
     pub(super) fn notify_if_idle(&self, state: &mut State) {
         if self.peer_drained.load(Ordering::Relaxed) && state.core.is_idle() {
             state.notify_changed();
@@ -190,7 +190,7 @@ impl State {
         self.replies.bytes() >= self.core.queue_limit() || self.is_detached() && self.closing.is_some()
     }
 
-    /// Wakes the first emit that waits, if the queue may have become shorter.
+    /// If the queue may have become shorter, wakes the first emit that waits.
     pub(super) fn check_capacity(&mut self) {
         self.queue_has_shrunk();
         if self.emits_waiting > 0 {
@@ -199,7 +199,8 @@ impl State {
     }
 }
 
-/// Increments a count of the state until it is dropped.
+/// A guard that increments a count of the state. When the guard is dropped, it decrements the
+/// count.
 struct CountGuard<'a> {
     session: &'a Session,
     count: fn(&mut State) -> &mut usize,

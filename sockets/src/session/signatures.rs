@@ -22,7 +22,7 @@ pub(super) struct Signatures {
     first: Option<Arc<Table>>,
     /// The changes since then. A withdrawn signature is 0.
     changes: BTreeMap<u64, u64>,
-    /// Key and signature of the method that was compared last with success.
+    /// The key and signature of the last method for which the comparison succeeded.
     last_match: (u64, u64),
 }
 

@@ -60,9 +60,11 @@ static PERMITS: Mutex<Vec<(runtime::Id, Arc<Permits>)>> = Mutex::new(Vec::new())
 /// The state of a session that may be slow, and the queue of its handlers for a permit.
 #[derive(Default)]
 pub(super) struct Slowness {
-    /// The end of the last slow handler, in milliseconds since [`START`]; 0 if there was none.
+    /// The end of the last slow handler, in milliseconds since [`START`]. It is 0 if there was
+    /// none.
     last: AtomicU64,
-    /// The end of the slow time, in milliseconds since [`START`]; 0 if it was never slow.
+    /// The end of the slow time, in milliseconds since [`START`]. It is 0 if the session was never
+    /// slow.
     until: AtomicU64,
     /// The queue of the suspended handlers. Only its first handler waits for a permit. So a session
     /// with many handlers does not get more permits.
@@ -70,7 +72,7 @@ pub(super) struct Slowness {
 }
 
 impl Session {
-    /// Records that a handler has been polled, or that a step of the driver has been taken.
+    /// Records the time that a poll of a handler or a step of the driver has taken.
     pub(crate) fn record_poll(&self, began: Instant, ended: Instant) {
         self.slowness.record_poll(began, ended);
     }
@@ -120,9 +122,9 @@ fn millis_of(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Allows to poll handlers of a slow session.
+/// A permit to poll the handlers of a slow session.
 pub(crate) struct SlowPermit {
-    /// `None` if the handlers that hold the permits are stuck.
+    /// The permit of the runtime. It is `None` if the handlers that hold the permits are stuck.
     permit: Option<Permit>,
     granted: Instant,
 }
@@ -164,7 +166,7 @@ impl SlowPermit {
 impl Drop for SlowPermit {
     fn drop(&mut self) {
         if now().saturating_duration_since(self.granted) < SLOW {
-            // Its session was slow before, but the worker has not been blocked this time.
+            // The session was slow before, but its handlers have not blocked the worker this time.
             return;
         }
         if let (Some(permit), Ok(runtime)) = (self.permit.take(), Handle::try_current()) {
@@ -204,7 +206,8 @@ impl Permits {
         if let Some((_, permits)) = known.iter().find(|(id, _)| *id == runtime.id()) {
             return Arc::clone(permits);
         }
-        // Runtimes end without a notice. Their permits are dropped when another runtime needs some.
+        // A runtime ends without a notice. Its permits are dropped when another runtime needs
+        // permits.
         known.retain(|(_, permits)| Arc::strong_count(permits) > 1);
         let count = runtime.metrics().num_workers().saturating_sub(1).max(1);
         let permits = Arc::new(Self { semaphore: Semaphore::new(count), last_change: Mutex::new(now()) });

@@ -15,11 +15,11 @@ use sockets_proto::Overflow;
 /// A session's state under its lock.
 pub(super) struct StateLock {
     state: Mutex<State>,
-    /// Names the peer in events.
+    /// The name of the peer in events.
     pub(super) label: PeerLabel,
-    /// Wakes emits and replies that wait for capacity in the send queue.
+    /// The emits and replies that wait for capacity in the send queue.
     pub(super) capacity: Notify,
-    /// Wakes tasks that wait for the session to become ready or idle, or for its end.
+    /// The tasks that wait until the session becomes ready, becomes idle or ends.
     pub(super) changed: Notify,
 }
 
@@ -39,7 +39,7 @@ pub(super) struct Recorded {
     wake_driver: bool,
     notify_capacity: bool,
     notify_changed: bool,
-    /// Notifies emitters to an audience of this session that wait for its queue.
+    /// The emitters to an audience of this session. They wait for capacity in its queue.
     emitters: Option<Arc<Notify>>,
     /// Boxed, since most sessions never have events.
     events: Option<Box<Events>>,
@@ -54,7 +54,7 @@ struct Events {
     dropped_emits: Vec<(u64, Overflow)>,
 }
 
-/// Runs the recorded wakes and events when it is dropped, outside of the lock.
+/// The recorded wakes and events. They run when this value is dropped, outside of the lock.
 #[must_use = "drop it when no lock is held"]
 pub(super) struct Deferred<'a> {
     lock: &'a StateLock,
@@ -255,7 +255,7 @@ impl State {
         self.recorded().events().unknown_replies += 1;
     }
 
-    /// Reports an emit that is not sent to this member of an audience, since its signature differs.
+    /// Reports that an emit is not sent to this member, since the member serves another signature.
     pub(super) fn report_mismatched_emit(&mut self) {
         self.recorded().events().mismatched_emits += 1;
     }

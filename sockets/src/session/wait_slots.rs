@@ -18,7 +18,7 @@ const MAX_COPIED: usize = 8 * 1024;
 #[derive(Default)]
 pub(super) struct WaitSlots {
     slots: Slab<WaitSlot>,
-    /// The number of batches that were handled since old results were detached, modulo a constant.
+    /// The number of batches that were handled since old results were last detached.
     batches: u8,
 }
 

@@ -1,4 +1,4 @@
-//! Wake-ups for results, which run without the lock of the session: a waker may run any code.
+//! Wake-ups for results. They run without the lock of the session, since a waker may run any code.
 
 use std::{mem, task::Waker};
 
@@ -30,7 +30,7 @@ impl Wakeup {
     }
 }
 
-/// A list of wake-ups. They run when it is dropped.
+/// A list of wake-ups. When the list is dropped, it runs the wake-ups.
 pub(crate) struct WakeList(Vec<Wakeup>);
 
 impl WakeList {

@@ -16,7 +16,8 @@ use crate::{clock::now, lock::Mutex};
 /// [`flush`]: super::Session::flush
 #[derive(Default)]
 pub(super) struct WriteProgress {
-    /// The connection accepts no bytes, or there is none. Only the driver tries again.
+    /// The connection accepts no bytes, or there is no connection. Only the driver tries to write
+    /// again.
     is_blocked: AtomicBool,
     times: Mutex<Times>,
 }
@@ -77,12 +78,14 @@ impl WriteProgress {
         self.is_blocked.store(false, Ordering::Release);
     }
 
-    /// Returns the time at which the connection last accepted bytes, if it is blocked.
+    /// Returns the time at which the connection last accepted bytes. Returns `None` if the
+    /// connection is not blocked.
     pub(super) fn blocked_since(&self) -> Option<Instant> {
         self.times.lock().blocked.as_ref().map(|blocked| blocked.since)
     }
 
-    /// Returns the time at which the connection last accepted bytes, if it has ever been blocked.
+    /// Returns the time at which the connection last accepted bytes. Returns `None` if the
+    /// connection has never been blocked.
     pub(super) fn last_accepted(&self) -> Option<Instant> {
         let times = self.times.lock();
         times.blocked.as_ref().map(|blocked| blocked.since).or(times.unblocked)

@@ -80,7 +80,8 @@ impl Writer {
         mem::replace(self, stopped)
     }
 
-    /// Attaches the writer to another connection, over which `outbox` is written first.
+    /// Attaches the writer to another connection. The writer first writes `outbox` to this
+    /// connection.
     pub(super) fn start(&mut self, transmitter: Box<dyn Transmit>, outbox: SendBuffer) {
         (self.transmitter, self.outbox) = (transmitter, outbox);
     }
@@ -192,7 +193,8 @@ impl Session {
     fn write(&self, writer: &mut Writer) -> Option<Deferred<'_>> {
         let mut deferred = None;
         loop {
-            // A transport may have taken all bytes without having written them.
+            // A transport may have taken all bytes from the outbox, and may not have written them
+            // yet.
             if writer.outbox.is_empty() && !writer.is_pending {
                 let mut state = self.state.lock();
                 if state.is_detached() {
