@@ -1,4 +1,4 @@
-//! Actions of an endpoint's program: calls, emits, and the ends of handlers.
+//! The actions of an endpoint's program. The program makes calls and emits, and ends handlers.
 
 use std::time::Duration;
 
@@ -14,8 +14,8 @@ pub(super) const KEY: u64 = 0x0123_4567_89ab_cdef;
 pub(super) const MAX_TIMEOUT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 impl Endpoint {
-    /// Makes a request with the number `moment.last`. If a handler makes it, the handler waits for
-    /// it. Returns `true` if it was accepted.
+    /// Makes a request with the number `moment.last`. If a handler makes the request, the handler
+    /// waits for its result. Returns `true` if the core accepted the request.
     pub(super) fn request(&mut self, moment: Moment, size: usize, timeout: Duration, by: Option<usize>) -> bool {
         let (number, payload) = (moment.last, payload_of(moment.last, size));
         let caller = by.map_or(CallOrigin::Other, |_| CallOrigin::Handler);
@@ -44,7 +44,7 @@ impl Endpoint {
         }
     }
 
-    /// Checks that a request was rejected for a valid reason.
+    /// Checks that the core had a valid reason to reject a request.
     pub(super) fn check_refusal(&mut self, refused: SendOutcome, payload: usize) {
         // The maximum length of the header is 29 bytes.
         let max = payload + 29;
@@ -64,7 +64,7 @@ impl Endpoint {
         }
     }
 
-    /// Sends an emit if there is capacity for it.
+    /// Sends an emit if the core has capacity for it. Returns `true` if the core accepted the emit.
     pub(super) fn emit(&mut self, moment: Moment, size: usize, by: Option<usize>) -> bool {
         let (number, payload) = (moment.last, payload_of(moment.last, size));
         let caller = by.map_or(CallOrigin::Other, |_| CallOrigin::Handler);
@@ -104,11 +104,12 @@ impl Endpoint {
         self.process_queued(moment.now);
     }
 
-    /// Ends a handler. If it waits for its own request, it cancels that first.
+    /// Ends a handler. If the handler waits for a request of its own, the handler cancels that
+    /// request first.
     pub(super) fn end(&mut self, moment: Moment, at: usize, result: HandlerResult) {
         let handler = self.incoming.handlers.remove(at);
         if let Some(number) = handler.waits_for.filter(|number| self.outgoing.waiting.contains_key(number)) {
-            // The handler stays registered until it has ended.
+            // The handler stays in the model until it has ended.
             self.incoming.handlers.insert(at, handler);
             self.cancel(moment, number);
             self.incoming.handlers[at].waits_for = None;
@@ -139,14 +140,14 @@ impl Endpoint {
         }
     }
 
-    /// Ends the handlers that have passed their deadline.
+    /// Ends all handlers whose deadline has passed.
     pub(super) fn expire(&mut self, moment: Moment) {
         while let Some(at) = self.incoming.handlers.iter().position(|handler| handler.deadline <= moment.now) {
             self.end(moment, at, HandlerResult::Failure(FailureCode::Timeout, String::new()));
         }
     }
 
-    /// Returns `true` if a handler does not wait for a request.
+    /// Returns `true` if the handler does not wait for a request of its own.
     pub(super) fn can_end(&self, at: usize) -> bool {
         let waits_for = self.incoming.handlers[at].waits_for;
         waits_for.is_none_or(|number| !self.outgoing.waiting.contains_key(&number))

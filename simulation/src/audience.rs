@@ -1,4 +1,4 @@
-//! Messages to audiences, as a member sends them.
+//! Messages to audiences. Each endpoint of the server sends its own copy of such a message.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::{
 };
 use sockets_proto::{CallOrigin, Frame, Overflow, PENDING_OVERHEAD, PREFIX, SendOutcome, WhenFull};
 
-/// The methods with emits that may be dropped.
+/// The methods whose emits may be dropped, with their overflow policies.
 pub(super) const LOSSY_METHODS: [(u64, Overflow); 4] = [
     (KEY + 1, Overflow::DropNewest),
     (KEY + 2, Overflow::DropOldest),
@@ -24,7 +24,7 @@ pub(super) fn is_method(key: u64) -> bool {
 
 impl Endpoint {
     /// Sends a member's copy of a message to an audience. Returns `false` if the member's queue is
-    /// full and the policy disconnects it.
+    /// full and the overflow policy disconnects the member.
     pub(super) fn send_shared(&mut self, moment: Moment, message: &Shared, size: usize, timeout: Duration) -> bool {
         let continues = match *message {
             Shared::Emit(_, key, overflow) => self.send_shared_emit(moment, message, size, key, overflow),
@@ -51,8 +51,8 @@ impl Endpoint {
         let length = Frame::Emit { key }.header().len() + payload_of(number, size).len();
         let (mut queued, dropped) = (self.backlog(), self.engine.dropped());
         let unwritten = self.engine.unsent_bytes();
-        // Emitters wait for a quarter of the members. The queue of such a member accepts a message
-        // beyond its limit.
+        // In this model, emitters wait for a quarter of the members. If an emitter waits for a
+        // member, the member's queue accepts a message beyond its limit.
         let is_awaited = number.is_multiple_of(4) && queued < self.local.queue + self.peer.max_frame as usize;
         let when_full = if is_awaited { WhenFull::Accept } else { WhenFull::ApplyPolicy };
         let outcome = self.engine.send_shared(moment.now, message, number, CallOrigin::Other, when_full);

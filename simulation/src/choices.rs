@@ -1,23 +1,24 @@
-//! The source of a simulation's choices: a seed, or the bytes of a fuzzer.
+//! The source of a simulation's choices. The source is a seed or the bytes of a fuzzer.
 
 /// A reproducible sequence of numbers.
 pub(super) enum Choices<'a> {
     #[cfg(test)]
     Seeded(u64),
-    /// Numbers are read from the front. After the last byte, all numbers are 0.
+    /// The bytes of a fuzzer. Numbers are read from the front of the bytes. After the last byte,
+    /// all numbers are 0.
     Given(&'a [u8]),
 }
 
 impl Choices<'_> {
-    /// Returns `true` if all bytes are used.
+    /// Returns `true` if all bytes have been used.
     pub(super) fn are_over(&self) -> bool {
         matches!(self, Self::Given([]))
     }
 
-    /// Returns a number below `end`, or 0.
+    /// Returns a number below `end`. Returns 0 if `end` is 0.
     pub(super) fn below(&mut self, end: u64) -> u64 {
         match self {
-            // SplitMix64.
+            // The algorithm is SplitMix64.
             #[cfg(test)]
             Self::Seeded(state) => {
                 *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -26,7 +27,7 @@ impl Choices<'_> {
                 mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
                 (mixed ^ (mixed >> 31)) % end.max(1)
             }
-            // Uses as few bytes as possible, so that each byte of the input has an effect.
+            // A number takes as few bytes as possible. So each byte of the input has an effect.
             Self::Given(bytes) => {
                 let mut number = 0;
                 let mut detach = end.saturating_sub(1);
@@ -53,7 +54,7 @@ impl Choices<'_> {
         self.below(100) < chance
     }
 
-    /// Returns the index of a weight, with a probability proportional to it.
+    /// Returns the index of a weight. The probability of an index is proportional to its weight.
     pub(super) fn weighted(&mut self, weights: &[u64]) -> usize {
         let mut left = self.below(weights.iter().sum());
         for (at, weight) in weights.iter().enumerate() {

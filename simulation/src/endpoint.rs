@@ -1,4 +1,5 @@
-//! An honest endpoint: a core, models of its state, and the behavior of a driver.
+//! An honest endpoint. It consists of a core, the models of the core's state, and the behavior of a
+//! driver.
 
 use std::{collections::VecDeque, time::Instant};
 
@@ -14,14 +15,14 @@ use crate::{
 };
 use sockets_proto::{self as proto, CloseReason, FailureCode, Frame, HandlerId, IncomingCall, PREFIX, Response};
 
-/// The time, and the number of the last message of any endpoint.
+/// The current time, and the number of the last message that any endpoint sent.
 #[derive(Clone, Copy)]
 pub(super) struct Moment {
     pub(super) now: Instant,
     pub(super) last: u64,
 }
 
-/// The bytes that each handler counts in addition to its call.
+/// The number of bytes that each handler counts in addition to its call.
 const HANDLER_OVERHEAD: usize = 2048;
 
 #[expect(clippy::struct_excessive_bools, reason = "they are independent of each other")]
@@ -30,32 +31,34 @@ pub(super) struct Endpoint {
     pub(super) engine: Engine,
     pub(super) outgoing: Outgoing,
     pub(super) incoming: Incoming,
-    /// The model of keep-alive, if it is enabled.
+    /// The model of keep-alive. The field is `None` if keep-alive is disabled.
     pub(super) keep_alive: Option<KeepAliveModel>,
     pub(super) local: Limits,
     pub(super) peer: Limits,
-    /// The peer keeps to the protocol.
+    /// `true` if the peer keeps to the protocol.
     pub(super) peer_is_honest: bool,
     pub(super) is_open: bool,
-    /// Calls of the peer may start.
+    /// `true` if the peer's calls may start.
     pub(super) ready: bool,
     pub(super) handlers_started: u64,
-    /// Frames from the peer that may be received once.
+    /// `true` once the ready frame was received. The peer may send this frame only once. The same
+    /// applies to the next two fields and their frames.
     pub(super) received_ready: bool,
     pub(super) received_go_away: bool,
     pub(super) received_drained: bool,
     pub(super) sent_go_away: bool,
     pub(super) is_drained_due: bool,
-    /// There is no connection.
+    /// `true` if the endpoint has no connection.
     pub(super) is_detached: bool,
     pub(super) retransmit: RetransmitModel,
-    /// Requested control frames that are not in the send buffer.
+    /// The control frames that the endpoint has requested and that are not in the send buffer.
     control_frames: VecDeque<Frame>,
-    /// The unwritten frames: whether each is a call, and its remaining bytes.
+    /// The frames that have not been written completely. The flag is `true` for a call. The number
+    /// counts the remaining bytes of the frame.
     unwritten: VecDeque<(bool, usize)>,
-    /// The numbers of the calls of which no byte has been transmitted.
+    /// The numbers of the calls of which the endpoint has transmitted no byte.
     unsent_calls: Vec<u64>,
-    /// Handlers of a previous session that were cancelled and have not ended.
+    /// The handlers of a previous session that were cancelled and have not ended.
     stale: Vec<IncomingCall>,
 }
 
@@ -87,7 +90,7 @@ impl Endpoint {
         }
     }
 
-    /// Sends a control frame, which needs no window.
+    /// Sends a control frame. Control frames need no window.
     pub(super) fn send_control(&mut self, now: Instant, frame: Frame, text: &str) {
         self.control_frames.push_back(frame);
         self.engine.send_control(frame, text);
@@ -95,7 +98,7 @@ impl Endpoint {
         assert!(self.control_frames.is_empty(), "control frames {:?} are not queued", self.control_frames);
     }
 
-    /// Takes bytes to write.
+    /// Takes at most `max` bytes, which the driver writes to the connection.
     pub(super) fn write(&mut self, now: Instant, max: usize) -> Bytes {
         let bytes = self.transmit_bytes(now, max);
         self.engine.on_writable(now);
@@ -103,22 +106,23 @@ impl Endpoint {
         bytes
     }
 
-    /// Records the loss of the connection.
+    /// Records that the endpoint has lost its connection.
     pub(super) fn detach(&mut self) {
         (self.is_detached, self.outgoing.is_detached) = (true, true);
-        // A client does not return to a server that goes away.
+        // If the server goes away, the client does not return to that server.
         self.received_go_away &= self.role == proto::Role::Server;
         self.engine.detach();
     }
 
-    /// Sets the frames that are being retransmitted, with whether each is a call.
+    /// Sets the frames that the endpoint retransmits. The flag is `true` for a call.
     pub(super) fn set_unwritten(&mut self, frames: impl IntoIterator<Item = (bool, usize)>) {
         self.unwritten = frames.into_iter().collect();
         self.unsent_calls.clear();
     }
 
-    /// Continues on another connection with a server that does not know this session. Calls in
-    /// flight end, and nothing remains of them. Pending messages are sent to the new server.
+    /// Continues on another connection with a server that does not know this session. The calls in
+    /// flight end, and no state remains of them. The endpoint sends the pending messages to the new
+    /// server.
     pub(super) fn reset(&mut self, now: Instant, peer: Limits) {
         let ids = self.outgoing.sent_ids();
         let (ended, stopped) = self.engine.reset(now, self.local, peer);
@@ -128,7 +132,7 @@ impl Endpoint {
         let old = std::mem::replace(self, new);
         (self.engine, self.outgoing) = (old.engine, old.outgoing);
         (self.handlers_started, self.stale) = (old.handlers_started, old.stale);
-        // These calls have ended, but callers may still cancel them.
+        // These calls have ended. Nevertheless callers may cancel these calls later.
         for id in ids {
             self.engine.cancel(now, id);
         }
@@ -136,7 +140,7 @@ impl Endpoint {
         self.process_queued(now);
     }
 
-    /// Ends a handler of a previous session, which has no effect for the peer.
+    /// Ends a handler of a previous session. The peer must not notice the end of this handler.
     pub(super) fn end_stale_handler(&mut self, now: Instant) {
         let Some(call) = self.stale.pop() else { return };
         match call.handler {
@@ -180,7 +184,7 @@ impl Endpoint {
         bytes
     }
 
-    /// Checks the frames that the last step has queued, and the state of the models.
+    /// Checks the frames that the core has queued in the last step, and the state of the models.
     pub(super) fn process_queued(&mut self, now: Instant) {
         for frame in self.engine.queued_frames() {
             self.on_frame_queued(now, frame);
@@ -226,7 +230,7 @@ impl Endpoint {
         }
     }
 
-    /// Records a frame that is not part of the session.
+    /// Records a frame that concerns only the connection and is not part of the session.
     fn on_connection_frame(&mut self, now: Instant, frame: &Bytes) {
         self.unwritten.push_back((false, PREFIX + frame.len()));
         match Frame::decode(&mut frame.clone()) {
@@ -236,7 +240,7 @@ impl Endpoint {
         }
     }
 
-    /// Checks that nothing leaks or grows without bound.
+    /// Checks that no state leaks or grows without bound.
     fn check(&mut self) {
         if !self.is_open {
             return;
@@ -261,13 +265,14 @@ impl Endpoint {
         let calls: usize = self.unwritten.iter().filter(|(is_call, _)| *is_call).map(|(_, length)| length).sum();
         let max_calls = self.outgoing.window.max_bytes(self.peer.max_frame) + queue + max_frame;
         assert!(calls <= max_calls, "{calls} bytes of calls are unwritten, at most {max_calls} are allowed");
-        // Pending requests, replies, and for each call a failure or credit and a cancel.
+        // The sum covers pending requests and replies. For each call, it also covers a failure or a
+        // credit, and a cancel.
         let max = max_calls + 2 * (queue + max_frame) + 128 * self.local.calls.min(self.peer.calls) as usize;
         let queued = self.engine.queued();
         assert!(queued <= max, "{queued} bytes are queued, at most {max} are allowed");
     }
 
-    /// Handles the timers that are due.
+    /// Handles all timers that are due.
     pub(super) fn handle_timeouts(&mut self, moment: Moment) {
         if self.engine.next_timeout().is_some_and(|at| at <= moment.now) {
             for (number, result) in self.engine.handle_timeout(moment.now) {
@@ -287,13 +292,13 @@ impl Endpoint {
 
     /// Ends the session.
     pub(super) fn close(&mut self) {
-        // Without a connection it is certain which calls were not sent.
+        // If the endpoint has no connection, it knows which calls it has not sent.
         let unsent_calls = if self.is_detached { self.unsent_calls.clone() } else { Vec::new() };
         self.close_without(&unsent_calls);
     }
 
-    /// Ends the session after a close frame. A server that refuses the session has executed none of
-    /// its calls.
+    /// Ends the session after a close frame. If the close frame refuses the session, the server has
+    /// executed none of its calls.
     pub(super) fn on_closed(&mut self, reason: CloseReason) {
         if is_refusal(reason) && !self.received_ready {
             let all_calls: Vec<_> = self.outgoing.waiting.keys().copied().collect();
@@ -303,7 +308,7 @@ impl Endpoint {
         }
     }
 
-    /// Ends the session. The peer has not executed `unsent_calls`.
+    /// Ends the session. The peer has not executed the calls in `unsent_calls`.
     fn close_without(&mut self, unsent_calls: &[u64]) {
         let (ended, stopped) = self.engine.close();
         self.outgoing.on_close(ended, unsent_calls);
@@ -312,7 +317,8 @@ impl Endpoint {
         self.is_open = false;
     }
 
-    /// Sends a close frame and ends the session. Returns the bytes that remain to be written.
+    /// Sends a close frame and ends the session. Returns the bytes that the driver still has to
+    /// write.
     pub(super) fn close_with(&mut self, now: Instant, reason: CloseReason, text: &str) -> Vec<u8> {
         self.send_control(now, Frame::Close { reason }, text);
         let mut bytes = Vec::new();
@@ -323,13 +329,13 @@ impl Endpoint {
         bytes
     }
 
-    /// Returns the bytes that count against the queue's limit: queued bytes, and bytes that are
-    /// retained beyond their own limit.
+    /// Returns the number of bytes that count against the queue's limit. They are the queued bytes,
+    /// and the bytes that the endpoint retains beyond the limit for retained bytes.
     pub(super) fn backlog(&self) -> usize {
         self.engine.queued() + self.engine.retained().saturating_sub(self.retained_limit())
     }
 
-    /// Returns `true` if nothing is in flight, and nothing is unwritten.
+    /// Returns `true` if no call is in flight and no frame is unwritten.
     pub(super) fn is_quiescent(&mut self) -> bool {
         self.engine.unwritten() == 0
             && !self.engine.has_control_frames()
@@ -337,14 +343,14 @@ impl Endpoint {
             && self.outgoing.calls_in_flight() == 0
     }
 
-    /// Checks an endpoint without calls in flight. Only unreturned shares of a few emits may
-    /// remain.
+    /// Checks an endpoint that has no calls in flight. The receiver may still withhold credit for a
+    /// few emits.
     pub(super) fn check_freed(&mut self, mut now: Instant) {
         assert_eq!(self.engine.queued(), 0, "bytes remain queued");
         let window = &self.outgoing.window;
         assert!(!window.is_credit_due(window.calls, window.bytes), "{} calls are not returned", window.calls);
         if self.keep_alive.is_some() {
-            // The timer of keep-alive continues.
+            // The timer of keep-alive never stops.
             return;
         }
         for _ in 0..8 {

@@ -1,4 +1,4 @@
-//! The interface between the simulation and the core. Only this module depends on the signatures of
+//! The interface between the simulation and the core. No other module depends on the signatures of
 //! the core.
 
 use std::{
@@ -16,14 +16,15 @@ use sockets_proto::{
     next_frame, shared_emit, shared_request,
 };
 
-/// The limits of an endpoint.
+/// The limits that apply to an endpoint.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     pub(super) max_frame: u32,
     pub(super) calls: u32,
     pub(super) bytes: u32,
     pub(super) queue: usize,
-    /// The number of bytes that are retained for another connection; 0 without resumption.
+    /// The number of bytes that the endpoint retains for another connection. The number is 0
+    /// without resumption.
     pub(super) retained: usize,
 }
 
@@ -33,7 +34,7 @@ impl Limits {
     }
 }
 
-/// A message to an audience, encoded once for all members.
+/// A message to an audience. The message is encoded once for all members.
 #[derive(Clone)]
 pub(super) enum Shared {
     Emit(Bytes, u64, Overflow),
@@ -50,12 +51,12 @@ impl Shared {
     }
 }
 
-/// A core with numbers as callers and handlers.
+/// A core whose callers and handlers are numbers.
 pub(super) struct Engine {
     core: SessionCore<u64, u64>,
-    /// The bytes that are being written.
+    /// The bytes that the driver is writing.
     writer: SendBuffer,
-    /// The number of bytes in the send buffer that have been checked.
+    /// The number of bytes in the send buffer that the simulation has checked.
     checked: usize,
 }
 
@@ -73,7 +74,7 @@ impl Engine {
         self.core.set_keep_alive(KeepAlive::new(now, config, peer, phase));
     }
 
-    /// Returns the frames that are new in the send buffer.
+    /// Returns the frames that have been added to the send buffer since the last call.
     pub(super) fn queued_frames(&mut self) -> Vec<Bytes> {
         let buffer = self.core.send_buffer();
         if buffer.len() == self.checked {
@@ -86,8 +87,8 @@ impl Engine {
         frames
     }
 
-    /// Moves the checked frames from the send buffer to the writer. Returns the connection frame
-    /// after them, if any.
+    /// Moves the checked frames from the send buffer to the writer. If the core appends a
+    /// connection frame, the method returns that frame.
     pub(super) fn transmit(&mut self) -> Option<Bytes> {
         self.core.poll_transmit(&mut self.writer);
         let checked = std::mem::take(&mut self.checked);
@@ -97,7 +98,7 @@ impl Engine {
         frame
     }
 
-    /// Takes bytes from the writer.
+    /// Takes at most `max` bytes from the writer.
     pub(super) fn write(&mut self, max: usize) -> Bytes {
         let mut bytes = bytes_of(&self.writer);
         bytes.truncate(max);
@@ -105,19 +106,19 @@ impl Engine {
         bytes
     }
 
-    /// Notifies the core that bytes were written.
+    /// Notifies the core that the driver has written bytes.
     pub(super) fn on_writable(&mut self, now: Instant) {
         if self.core.has_evictable() {
             self.core.on_writable(now);
         }
     }
 
-    /// Sends messages that waited for a connection.
+    /// Sends the messages that have waited for a connection.
     pub(super) fn flush(&mut self, now: Instant) {
         self.core.on_writable(now);
     }
 
-    /// Returns the number of dropped emits.
+    /// Returns the number of emits that the core has dropped.
     pub(super) fn dropped(&self) -> u64 {
         self.core.dropped()
     }
@@ -131,12 +132,12 @@ impl Engine {
         self.core.send_buffer().len()
     }
 
-    /// Returns `true` if the writer is empty.
+    /// Returns `true` if the writer contains no bytes.
     pub(super) fn is_written(&self) -> bool {
         self.writer.is_empty()
     }
 
-    /// Returns `true` if a connection frame is to be sent.
+    /// Returns `true` if the core has to send a connection frame.
     pub(super) fn has_control_frames(&self) -> bool {
         self.core.has_control_frames()
     }
@@ -154,18 +155,18 @@ impl Engine {
         self.core.can_resume(position, 0)
     }
 
-    /// Returns the number of bytes that are held for the peer.
+    /// Returns the number of bytes that the core holds on behalf of its peer.
     pub(super) fn held_bytes(&self) -> usize {
         self.core.held_bytes()
     }
 
-    /// Returns the number of retained bytes.
+    /// Returns the number of bytes that the core retains for another connection.
     pub(super) fn retained(&self) -> usize {
         self.core.retained()
     }
 
-    /// Continues with a peer that does not know this session. Returns the same as
-    /// [`close`](Self::close).
+    /// Continues with a peer that does not know this session. The result has the same form as that
+    /// of [`close`](Self::close).
     pub(super) fn reset(&mut self, now: Instant, local: Limits, peer: Limits) -> (Vec<(u64, bool)>, Vec<u64>) {
         let (ended, handlers) = self.core.reset(now, local.settings(), peer.settings(), peer.retained);
         self.writer = SendBuffer::default();
@@ -173,7 +174,8 @@ impl Engine {
         (disconnected(ended), handlers)
     }
 
-    /// Resumes on another connection. Returns the frames to send first.
+    /// Resumes the session on another connection. Returns the frames that the driver has to send
+    /// first.
     pub(super) fn resume(&mut self, now: Instant, position: u64) -> Bytes {
         let mut retransmission = self.core.resume(now, position).expect("retained frames");
         self.checked = 0;
@@ -271,8 +273,8 @@ impl Engine {
         self.core.handle_timeout(now)
     }
 
-    /// Ends the session. Returns the callers with whether their calls may have been executed, and
-    /// the handlers to cancel.
+    /// Ends the session. Returns each waiting caller, with `true` if the peer may have executed the
+    /// call. Also returns the handlers that the driver has to cancel.
     pub(super) fn close(&mut self) -> (Vec<(u64, bool)>, Vec<u64>) {
         let (ended, handlers) = if self.core.is_detached() { self.core.close_detached() } else { self.core.close() };
         (disconnected(ended), handlers)
@@ -303,7 +305,7 @@ fn bytes_of(buffer: &SendBuffer) -> Bytes {
     all.into()
 }
 
-/// Returns the callers, with whether their calls may have been executed.
+/// Returns each caller, with `true` if the peer may have executed the call.
 fn disconnected(ended: Vec<(u64, CallResult)>) -> Vec<(u64, bool)> {
     let ended = ended.into_iter().map(|(consumer, result)| match result {
         CallResult::Disconnected { maybe_executed } => (consumer, maybe_executed),
@@ -312,7 +314,8 @@ fn disconnected(ended: Vec<(u64, CallResult)>) -> Vec<(u64, bool)> {
     ended.collect()
 }
 
-/// Returns `true` if a server that closes for this reason has started no call of the session.
+/// Returns `true` if a server that closes the session for this reason has started none of the
+/// session's calls.
 pub(super) fn is_refusal(reason: CloseReason) -> bool {
     matches!(reason, CloseReason::NotReady | CloseReason::Refused | CloseReason::Retry)
 }
@@ -331,7 +334,7 @@ pub(super) fn is_server_only(reason: CloseReason) -> bool {
     )
 }
 
-/// Returns the payload in the form of an encoded value of these bytes.
+/// Returns the payload in the form that the library uses for an encoded value of these bytes.
 pub(super) fn as_encoded(payload: &[u8]) -> Payload<'_> {
     if payload.len() < SHARE_FROM { Payload::Copied(payload) } else { Payload::Shared(Bytes::copy_from_slice(payload)) }
 }

@@ -1,4 +1,5 @@
-//! Entry points of the fuzz targets in `fuzz`. Their bytes are frames, or the choices of a world.
+//! The entry points of the fuzz targets in `fuzz`. The bytes of a fuzz target are frames, or they
+//! are the choices of a world.
 
 use bytes::Bytes;
 
@@ -8,11 +9,12 @@ use crate::{
 };
 use sockets_proto::{Frame, PREFIX};
 
-/// Decodes any bytes as a frame. They are rejected, or have the same meaning when encoded again.
+/// Decodes arbitrary bytes as a frame. The decoder either rejects the bytes or returns a frame. A
+/// frame must keep its meaning when it is encoded and decoded again.
 ///
 /// # Panics
 ///
-/// Panics if the meaning differs.
+/// Panics if the meaning of the frame differs after that.
 pub fn decode_frame(bytes: &[u8]) {
     let mut payload = Bytes::copy_from_slice(bytes);
     let Ok(header) = Frame::decode(&mut payload) else { return };
@@ -26,13 +28,13 @@ pub fn decode_frame(bytes: &[u8]) {
     assert_eq!(again, payload);
 }
 
-/// Simulates a peer that sends arbitrary bytes as frames.
+/// Simulates a server whose only peer sends arbitrary bytes as frames.
 pub fn peer_bytes(bytes: &[u8]) {
     run(bytes, Peers { max_links: 1, hostile_percent: 100, garbage: true, keep_alive: false });
 }
 
-/// Simulates two peers that send well-formed frames in any order, to a server that also broadcasts
-/// to both.
+/// Simulates two peers that send well-formed frames in any order. They send the frames to a server,
+/// which also broadcasts to both peers.
 pub fn peer_frames(bytes: &[u8]) {
     run(bytes, Peers { max_links: 2, hostile_percent: 100, garbage: false, keep_alive: false });
 }

@@ -1,21 +1,21 @@
-//! A peer that knows the protocol and breaks it.
+//! A hostile peer. It knows the protocol and breaks the protocol.
 
 use crate::{actions::KEY, choices::Choices, endpoint, link::Pipe};
 use sockets_proto::{CallId, CloseReason, FailureCode, Frame, PREFIX, Role};
 
 #[derive(Default)]
 pub(super) struct Hostile {
-    /// The requests that it has received.
+    /// The ids of the requests that the hostile peer has received.
     received: Vec<CallId>,
-    /// The requests that it has sent.
+    /// The ids of the requests that the hostile peer has sent.
     sent: Vec<CallId>,
-    /// The percentage of frames that may break the protocol.
+    /// The percentage of the hostile peer's frames that may break the protocol.
     malice: u64,
-    /// It sends random bytes instead of frames.
+    /// `true` if the hostile peer sends random bytes instead of frames.
     sends_garbage: bool,
-    /// It has begun a frame that never ends.
+    /// `true` if the hostile peer has begun a frame that never ends.
     trickles: bool,
-    /// It never reads.
+    /// `true` if the hostile peer never reads.
     pub(super) never_reads: bool,
 }
 
@@ -24,15 +24,15 @@ impl Hostile {
         Self { malice, sends_garbage, never_reads, ..Self::default() }
     }
 
-    /// Receives a frame.
+    /// Receives a frame from the honest endpoint.
     pub(super) fn receive(&mut self, mut frame: bytes::Bytes) {
         if let Ok(Frame::Request { id, .. }) = Frame::decode(&mut frame) {
             self.received.push(id);
         }
     }
 
-    /// Returns its next frame. It uses the state of the peer, even beyond the knowledge of a real
-    /// peer.
+    /// Returns the hostile peer's next frame. To choose the frame, the method reads the state of
+    /// `victim`. A real peer could not read this state.
     pub(super) fn send(&mut self, victim: &endpoint::Endpoint, max_payload: u64, choices: &mut Choices<'_>) -> Vec<u8> {
         if self.sends_garbage {
             return random_bytes(64, choices);
@@ -72,7 +72,8 @@ impl Hostile {
                 };
                 if calls > 0 || malicious { frame(Frame::Credit { calls, bytes }, &[]) } else { optional(size) }
             }
-            // A frame is repeated if the peer has not yet received the first copy.
+            // The hostile peer does not record whether it has sent the frame. So it repeats the
+            // frame if the victim has not yet received the first copy.
             6 if victim.role == Role::Client && !victim.received_ready => frame(Frame::Ready, &[]),
             6 if malicious => {
                 let reasons = [
@@ -104,8 +105,8 @@ impl Hostile {
         CallId { number, shared: malicious && choices.percent(30) }
     }
 
-    /// Begins an endless frame, or sends the next byte of it. Returns `true` if there is such a
-    /// frame.
+    /// Begins a frame that never ends, or sends the next byte of that frame. Returns `true` if the
+    /// hostile peer has begun such a frame.
     pub(super) fn trickle(&mut self, pipe: &mut Pipe, choices: &mut Choices<'_>) -> bool {
         if !self.trickles && choices.percent(2) {
             self.trickles = true;
@@ -116,7 +117,8 @@ impl Hostile {
         self.trickles
     }
 
-    /// Returns the id of a received request, or an id that was never sent.
+    /// Returns the id of a request that the hostile peer has received, or an id that the victim
+    /// never sent.
     fn reply_id(&mut self, victim: &endpoint::Endpoint, malicious: bool, choices: &mut Choices<'_>) -> Option<CallId> {
         if malicious {
             let mut known = victim.outgoing.in_flight_ids();
@@ -131,7 +133,8 @@ impl Hostile {
     }
 }
 
-/// Returns an optional frame without effect: signatures, a heartbeat, or an unknown type.
+/// Returns an optional frame that has no effect. The frame is a list of signatures, a heartbeat, or
+/// a frame of an unknown type.
 fn optional(size: usize) -> Vec<u8> {
     match size % 3 {
         0 => frame(Frame::Signatures, &vec![7; size / 16 * 16]),
@@ -144,7 +147,7 @@ fn frame(header: Frame, payload: &[u8]) -> Vec<u8> {
     [&header.header().prefixed(payload.len())[PREFIX..], payload].concat()
 }
 
-/// Returns random bytes that often begin as a frame does.
+/// Returns random bytes. They often begin in the same way as a frame.
 fn garbage(choices: &mut Choices<'_>) -> Vec<u8> {
     let mut bytes = random_bytes(24, choices);
     if let Some(kind) = bytes.first_mut() {

@@ -1,4 +1,4 @@
-//! The model of received calls: handlers, replies and credits.
+//! The model of received calls. It contains their handlers, replies and credits.
 
 use std::{collections::VecDeque, time::Instant};
 
@@ -7,21 +7,21 @@ use bytes::Bytes;
 use crate::{outgoing::Outgoing, window::Window};
 use sockets_proto::{CallId, FailureCode, Frame, HandlerId, IncomingCall};
 
-/// A handler that has started and not ended.
+/// A handler that has started and has not ended.
 #[derive(Debug)]
 pub(super) struct Handler {
-    /// The number by which it is cancelled.
+    /// The number with which the core cancels the handler.
     pub(super) number: u64,
     pub(super) call: IncomingCall,
     /// The length of the call's frame.
     pub(super) length: usize,
     pub(super) deadline: Instant,
-    /// The number of the last message that was sent before the call was received.
+    /// The number of the last message that any endpoint sent before this call was received.
     pub(super) received_after: u64,
     pub(super) suspended: bool,
-    /// It has been cancelled.
+    /// `true` if the handler has been cancelled.
     pub(super) stopping: bool,
-    /// The request of its own that it waits for.
+    /// The number of the handler's own request, for whose result the handler waits.
     pub(super) waits_for: Option<u64>,
 }
 
@@ -43,8 +43,8 @@ pub(super) enum HandlerResult {
 }
 
 impl HandlerResult {
-    /// Returns `true` if this frame is the reply with this result, for a caller that accepts frames
-    /// of this length.
+    /// Returns `true` if this frame is a reply with this result. The caller of the request accepts
+    /// frames of at most `max_frame` bytes.
     fn matches(&self, header: Frame, payload: &[u8], max_frame: usize) -> bool {
         match (self, header) {
             (Self::Reply(reply), Frame::Reply { .. }) => reply == payload,
@@ -59,7 +59,7 @@ impl HandlerResult {
     }
 }
 
-/// A reply that was passed to the core and is not in the send buffer.
+/// A reply that the driver has passed to the core and that is not in the send buffer.
 #[derive(Debug)]
 struct PendingReply {
     id: CallId,
@@ -75,7 +75,7 @@ pub(super) struct Incoming {
     unreturned_bytes: u64,
     pub(super) handlers: Vec<Handler>,
     pub(super) held: VecDeque<HeldCall>,
-    /// The number of held calls that ended without a handler, because their deadlines had passed.
+    /// The number of held calls that ended without a handler because their deadline had passed.
     pub(super) overdue: u64,
     pending_replies: Vec<PendingReply>,
     /// The longest frame that the peer accepts, in bytes.
@@ -96,13 +96,13 @@ impl Incoming {
         }
     }
 
-    /// Returns `true` if there are no calls, handlers or pending replies.
+    /// Returns `true` if the model contains no calls, handlers or pending replies.
     pub(super) fn is_idle(&self) -> bool {
         self.handlers.is_empty() && self.held.is_empty() && self.pending_replies.is_empty()
     }
 
-    /// Returns the suspended handler of a call. Only then does the core know that the id is in
-    /// flight.
+    /// Returns the suspended handler of a call. Only if the handler is suspended, the core knows
+    /// that the id is in flight.
     pub(super) fn suspended(&self, handler_id: HandlerId) -> Option<&Handler> {
         self.handlers.iter().find(|handler| handler.suspended && handler.call.handler == handler_id)
     }
@@ -111,14 +111,15 @@ impl Incoming {
         self.held.iter().any(|held| held.call.handler == handler_id)
     }
 
-    /// Records that an emit ended, so that its share of the window has to be returned.
+    /// Records that an emit ended. The endpoint has to return the emit's share of the window by a
+    /// credit.
     pub(super) fn on_emit_ended(&mut self, length: usize) {
         self.unreturned_calls += 1;
         self.unreturned_bytes += length as u64;
     }
 
-    /// Records that a request ended. Its share of the window is free, and a reply is expected. A
-    /// request that was revoked in time had no handler.
+    /// Records that a request ended. The request's share of the window is free, and the core has to
+    /// send a reply. If the request was revoked in time, it had no handler.
     pub(super) fn on_request_ended(
         &mut self,
         id: CallId,
@@ -131,11 +132,11 @@ impl Incoming {
         self.pending_replies.push(PendingReply { id, handler, received_after, result, is_new: true });
     }
 
-    /// Checks a reply that was queued.
+    /// Checks a reply that the core has queued.
     pub(super) fn on_reply_queued(&mut self, now: Instant, header: Frame, payload: &Bytes, sent: &mut Outgoing) {
         let (Frame::Reply { id } | Frame::Failure { id, .. }) = header else { panic!("{header:?} is not a reply") };
-        // A hostile peer may reuse an id before it has received the reply. Then the newest reply
-        // may come first.
+        // A hostile peer may reuse an id before it has received the first reply. In this case the
+        // newest reply may come first.
         let is_match = |reply: &PendingReply| reply.id == id && reply.result.matches(header, payload, self.max_frame);
         let newest = self.pending_replies.iter().rposition(|reply| reply.is_new && is_match(reply));
         let at = newest.or_else(|| self.pending_replies.iter().position(is_match));
@@ -149,14 +150,15 @@ impl Incoming {
         }
     }
 
-    /// Checks a credit that was queued: it returns everything that is unreturned.
+    /// Checks a credit that the core has queued. The credit must return all shares that have not
+    /// been returned.
     pub(super) fn on_credit_queued(&mut self, calls: u32, bytes: u64) {
         let unreturned = (std::mem::take(&mut self.unreturned_calls), std::mem::take(&mut self.unreturned_bytes));
         assert_eq!((calls, bytes), unreturned, "a credit returns everything that is unreturned");
         self.window.release(calls, bytes);
     }
 
-    /// Checks the conditions that hold after every step.
+    /// Checks the conditions that must be true after every step.
     pub(super) fn check(&mut self, now: Instant, sent: &mut Outgoing) {
         let is_returned = !self.window.is_credit_due(self.unreturned_calls, self.unreturned_bytes);
         assert!(is_returned, "{} calls of {} bytes are not returned", self.unreturned_calls, self.unreturned_bytes);
@@ -171,7 +173,7 @@ impl Incoming {
         }
     }
 
-    /// Checks the conditions that hold after all due timers.
+    /// Checks the conditions that must be true after all due timers.
     pub(super) fn check_time(&self, now: Instant, sent: &Outgoing) {
         let is_stuck = !sent.is_detached
             && !self.pending_replies.is_empty()
@@ -184,8 +186,8 @@ impl Incoming {
         );
     }
 
-    /// Checks at the end that the suspended handlers were cancelled, and no others. Returns all
-    /// handlers.
+    /// Checks at the end of a session that the core cancels all suspended handlers and no other
+    /// handlers. Returns all handlers of the session.
     pub(super) fn on_close(&mut self, mut stopped: Vec<u64>) -> Vec<Handler> {
         stopped.sort_unstable();
         let suspended = self.handlers.iter().filter(|handler| handler.suspended).map(|handler| handler.number);

@@ -1,4 +1,4 @@
-//! The model of keep-alive: the times at which an endpoint has sent and received.
+//! The model of keep-alive. It records the times at which an endpoint has sent and received.
 
 use std::time::{Duration, Instant};
 
@@ -10,72 +10,74 @@ use crate::{
 };
 use sockets_proto::{CloseReason, KeepAliveConfig};
 
-/// The delay of the core's check if received bytes had not been processed.
+/// The delay before the core's next check of the idle timeout, if the driver has not processed all
+/// received bytes.
 const STARVED_RETRY: Duration = Duration::from_millis(10);
-/// A duration beyond all idle timeouts here.
+/// A duration that is longer than all idle timeouts of this module.
 const BEYOND_IDLE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The model of an endpoint's keep-alive.
 pub(super) struct KeepAliveModel {
-    /// Both peers have agreed to send heartbeats.
+    /// `true` if both peers have agreed to send heartbeats.
     has_heartbeats: bool,
-    /// The idle timeout, and the interval of heartbeats.
+    /// The endpoint's idle timeout, and its interval of heartbeats.
     idle_timeout: Duration,
     interval: Duration,
     last_received: Instant,
     last_sent: Instant,
-    /// The time of the last transmission to the writer, which may need time to write it.
+    /// The time at which the core last passed bytes to the writer. The writer may write these bytes
+    /// later.
     last_transmit: Instant,
-    /// A frame has arrived partially.
+    /// `true` if a part of a frame has arrived.
     has_partial: bool,
-    /// The last time at which unprocessed bytes were available.
+    /// The time at which the driver last had received bytes that it had not processed.
     unprocessed_at: Instant,
 }
 
 impl KeepAliveModel {
-    /// Records that bytes were passed to the writer.
+    /// Records that the core has passed bytes to the writer.
     pub(super) fn on_transmit(&mut self, now: Instant) {
         self.last_transmit = now;
     }
 
-    /// Records that bytes were written.
+    /// Records that the writer has written bytes.
     pub(super) fn on_sent(&mut self, now: Instant) {
         self.last_sent = now;
     }
 
-    /// Records a complete frame.
+    /// Records that a complete frame has arrived.
     pub(super) fn on_received(&mut self, now: Instant) {
         self.last_received = now;
         self.has_partial = false;
     }
 
-    /// Records another connection.
+    /// Records that the endpoint has another connection.
     pub(super) fn restart(&mut self, now: Instant) {
         (self.last_received, self.last_sent, self.last_transmit, self.unprocessed_at, self.has_partial) =
             (now, now, now, now, false);
     }
 
-    /// Checks a heartbeat that is sent.
+    /// Checks that the endpoint may send a heartbeat now.
     pub(super) fn on_heartbeat(&self, now: Instant) {
         assert!(self.has_heartbeats, "the peers have not agreed on heartbeats");
         assert!(now >= self.last_transmit + self.interval / 2, "a heartbeat on a busy connection");
     }
 
-    /// Checks the conditions that hold after all due timers.
+    /// Checks the conditions that must be true after all due timers.
     pub(super) fn check_time(&self, now: Instant, is_to_write: bool) {
         let is_active = !self.has_heartbeats || now < self.last_sent + self.interval || is_to_write;
         assert!(is_active, "no heartbeat was sent in time");
     }
 }
 
-/// Enables keep-alive on both endpoints of a link, each with its own timeouts.
+/// Enables keep-alive on both endpoints of a link. Each endpoint has its own timeouts.
 pub(super) fn enable(link: &mut Link, now: Instant, choices: &mut Choices<'_>) {
     let has_heartbeats = choices.percent(70);
     let limits = [(); 2].map(|()| KeepAliveConfig {
         interval: Duration::from_millis(choices.between(60, 1_000).into()),
         idle_timeout: Duration::from_millis(choices.between(200, 1_500).into()),
     });
-    // A frame longer than a pipe's capacity would never arrive.
+    // A frame that is longer than the capacity of a pipe would never arrive.
     link.capacity = link.capacity.max(11_000);
     for end in [SERVER, CLIENT] {
         let (local, peer) = (limits[end], limits[1 - end].idle_timeout);
@@ -109,8 +111,8 @@ impl Endpoint {
         self.engine.on_partial(now, bytes);
     }
 
-    /// Returns `true` if the idle timeout has passed. `input_drained` states that all received
-    /// bytes have been processed.
+    /// Returns `true` if the idle timeout has passed. The caller sets `input_drained` if it has
+    /// processed all received bytes.
     fn poll_idle_timeout(&mut self, now: Instant, input_drained: bool) -> bool {
         let timed_out = self.engine.poll_idle_timeout(now, input_drained);
         let Some(keep_alive) = &mut self.keep_alive else {
@@ -132,15 +134,15 @@ impl Endpoint {
 }
 
 impl World<'_> {
-    /// Returns the time of the next timer on links with keep-alive.
+    /// Returns the time of the next timer of all links with keep-alive.
     pub(super) fn next_keep_alive_timeout(&mut self) -> Option<Instant> {
         let endpoints =
             self.links.iter_mut().flat_map(Link::endpoints).filter(|endpoint| endpoint.keep_alive.is_some());
         endpoints.filter_map(|endpoint| endpoint.engine.next_timeout()).min()
     }
 
-    /// Acts as the drivers of a link with keep-alive: writes, reads, and closes the connection
-    /// after an idle timeout.
+    /// Performs the work of both drivers of a link with keep-alive. The drivers write, read, and
+    /// close the connection after an idle timeout.
     pub(super) fn poll_keep_alive(&mut self, at: usize) {
         if self.links[at].endpoints().all(|endpoint| endpoint.keep_alive.is_none()) {
             return;
@@ -149,7 +151,7 @@ impl World<'_> {
             self.write(at, end, usize::MAX);
         }
         for end in [SERVER, CLIENT] {
-            // Sometimes an endpoint is kept from reading.
+            // In some steps, an endpoint does not read.
             let reads = self.choices.percent(80);
             while reads && self.deliver(at, end) {}
             let pipe = &self.links[at].pipes[end];
@@ -176,8 +178,8 @@ impl World<'_> {
         }
     }
 
-    /// Checks that idle connections stay open, and that frozen ones are closed. Nothing else is in
-    /// flight.
+    /// Checks that idle connections stay open, and that frozen connections are closed. No call is
+    /// in flight on these connections.
     pub(super) fn check_idle_timeouts(&mut self) {
         let count_alive = |world: &mut Self| {
             let endpoints = world.links.iter_mut().flat_map(Link::endpoints);

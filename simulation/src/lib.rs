@@ -1,10 +1,10 @@
 //! Simulated servers and clients without I/O, in simulated time.
 //!
-//! A seed, or the bytes of a fuzzer, determine a world: a server with some clients, and connections
-//! that are slow, freeze, recover and break. Honest peers act freely within the protocol, and
-//! hostile peers break it. After each step, models of the protocol check the guarantees of
-//! [`sockets_proto`]. `ARCHITECTURE.md` in the repository describes how to run more worlds, and how
-//! to repeat a world.
+//! A seed, or the bytes of a fuzzer, determine a world. A world consists of a server, some clients,
+//! and the connections between them. The connections are slow, freeze, recover and break. Honest
+//! peers act freely within the protocol, and hostile peers break the protocol. After each step,
+//! models of the protocol check the guarantees of [`sockets_proto`]. `ARCHITECTURE.md` in the
+//! repository describes how to run more worlds, and how to repeat a world.
 
 mod actions;
 mod audience;

@@ -1,4 +1,5 @@
-//! A link: two endpoints, and a pipe to each of them. It may lose its connection and get another.
+//! A link, which consists of two endpoints and a pipe to each endpoint. If the link loses its
+//! connection, it may get another connection.
 
 use bytes::{Buf, Bytes, BytesMut};
 
@@ -10,15 +11,15 @@ pub(super) enum End {
     Hostile(Hostile),
 }
 
-/// Bytes in transit to an endpoint.
+/// The bytes that are in transit to an endpoint.
 #[derive(Default)]
 pub(super) struct Pipe {
     bytes: BytesMut,
-    /// Nothing arrives at present.
+    /// `true` if no bytes arrive at present.
     pub(super) frozen: bool,
-    /// It has been frozen since the last frame arrived.
+    /// `true` if the pipe has been frozen at any time since the last frame arrived.
     pub(super) stuck: bool,
-    /// No bytes follow.
+    /// `true` if no more bytes follow.
     pub(super) ended: bool,
 }
 
@@ -55,21 +56,22 @@ impl Pipe {
 }
 
 pub(super) struct Link {
-    /// The server and the client.
+    /// The endpoints, with the server first and the client second.
     pub(super) ends: [End; 2],
-    /// The pipes to the server and to the client.
+    /// The pipes, with the pipe to the server first and the pipe to the client second.
     pub(super) pipes: [Pipe; 2],
     /// The maximum number of bytes in transit to an endpoint.
     pub(super) capacity: usize,
-    /// The server has closed after a go-away: the client made no more calls, and all had replies.
+    /// `true` if the server has closed the connection after a go-away. The server does so when the
+    /// client makes no more calls and all calls have replies.
     pub(super) drained: bool,
-    /// The connection is lost, and another may follow.
+    /// `true` if the connection is lost and another connection may follow.
     pub(super) is_detached: bool,
     pub(super) tokens: TokenModel,
 }
 
 impl Link {
-    /// Returns the honest endpoint at `end`, unless it is closed.
+    /// Returns the honest endpoint at `end`. Returns `None` if the endpoint is closed or hostile.
     pub(super) fn endpoint(&mut self, end: usize) -> Option<&mut Endpoint> {
         match &mut self.ends[end] {
             End::Honest(endpoint) if endpoint.is_open => Some(endpoint),
@@ -88,8 +90,8 @@ impl Link {
         self.ends.iter().all(|end| matches!(end, End::Honest(_)))
     }
 
-    /// Returns `true` if nothing is in flight: both endpoints are quiescent or closed, and the
-    /// pipes to open ones are empty.
+    /// Returns `true` if nothing is in flight on the link. Each honest endpoint must be closed, or
+    /// must be quiescent and have an empty pipe towards it.
     pub(super) fn is_quiescent(&mut self) -> bool {
         let Self { ends, pipes, .. } = self;
         ends.iter_mut().zip(pipes).all(|(end, pipe)| match end {
@@ -98,7 +100,7 @@ impl Link {
         })
     }
 
-    /// Closes the connection from `end`, with these last bytes.
+    /// Closes the connection at `end`. The endpoint sends the bytes `last` before that.
     pub(super) fn close_pipe(&mut self, end: usize, last: &[u8]) {
         let pipe = &mut self.pipes[1 - end];
         if !self.is_detached {

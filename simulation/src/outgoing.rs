@@ -1,4 +1,4 @@
-//! The model of sent calls, and of the callers that wait.
+//! The model of the calls that an endpoint has sent, and of the callers that wait.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -8,29 +8,29 @@ use std::{
 use crate::window::Window;
 use sockets_proto::{CallId, CallResult, Frame, PREFIX};
 
-/// The time without progress after which nested calls may fail.
+/// The timeout of nested calls. If the queue makes no progress for this time, the calls may fail.
 const NESTED_CALL_TIMEOUT: Duration = Duration::from_secs(1);
 pub(super) const RESPONSE_OVERTAKE_DELAY: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum MessageKind {
     Emit,
-    /// The id, and whether a handler made the request.
+    /// A request with its id. The flag is `true` if a handler made the request.
     Request(CallId, bool),
 }
 
-/// An accepted call or emit that is not in the send buffer.
+/// A call or emit that the core has accepted and that is not in the send buffer.
 #[derive(Debug)]
 pub(super) struct Message {
     pub(super) number: u64,
-    /// The length without the prefix.
+    /// The length of the frame without its prefix.
     pub(super) length: usize,
     pub(super) kind: MessageKind,
-    /// The handler that has sent it.
+    /// The number of the handler that has sent the message.
     pub(super) handler: Option<u64>,
-    /// The key of the method, if the emit may be dropped for a newer emit.
+    /// The key of the method, if the emit may be dropped when a newer emit of the method arrives.
     pub(super) evictable: Option<u64>,
-    /// It was accepted in the current step.
+    /// `true` if the core accepted the message in the current step.
     pub(super) is_new: bool,
 }
 
@@ -44,27 +44,27 @@ impl Message {
     }
 }
 
-/// A request that was sent and has no reply.
+/// A request that was sent and has no reply yet.
 struct InFlight {
     number: u64,
     length: usize,
-    /// The request was cancelled, and the cancel is not queued.
+    /// `true` if the caller has cancelled the request and the core has not queued the cancel.
     is_cancel_due: bool,
 }
 
-/// A caller without an outcome.
+/// A caller that has no outcome yet.
 #[derive(Debug)]
 pub(super) struct Waiting {
     pub(super) id: CallId,
     pub(super) deadline: Instant,
 }
 
-/// The caller that a reply is for.
+/// The caller for which a reply is intended.
 #[derive(Debug)]
 pub(super) enum ReplyTarget {
     Caller(u64),
     Cancelled,
-    /// No such request is in flight.
+    /// No request with this id is in flight.
     Unknown,
 }
 
@@ -75,17 +75,17 @@ pub(super) struct Outgoing {
     pending: VecDeque<Message>,
     in_flight: BTreeMap<u64, InFlight>,
     pub(super) waiting: BTreeMap<u64, Waiting>,
-    /// The last time at which a pending message was certainly sent.
+    /// The last time at which the core has certainly sent a pending message.
     last_sent_at: Instant,
-    /// A time at or after the core's start of waiting.
+    /// A time that is not before the time at which the core's queue began to wait.
     pub(super) last_progress: Instant,
-    /// The number of replies that have overtaken messages of their handlers, and of calls that have
-    /// failed as overloaded.
+    /// The number of replies that have overtaken messages of their handlers, and the number of
+    /// calls that have failed as overloaded.
     pub(super) overtakes: u64,
     pub(super) overloaded: u64,
-    /// The last message that must be sent before the drained frame.
+    /// The number of the last message that the core must send before the drained frame.
     last_before_drained: Option<u64>,
-    /// There is no connection, so everything waits.
+    /// `true` if the endpoint has no connection, so that all messages wait.
     pub(super) is_detached: bool,
 }
 
@@ -111,19 +111,21 @@ impl Outgoing {
         }
     }
 
-    /// Returns `true` if a message of this length can be sent at once.
+    /// Returns `true` if the core can send a message of this length immediately.
     pub(super) fn can_send(&self, length: usize) -> bool {
         !self.is_detached && self.pending.is_empty() && self.window.can_fit(length)
     }
 
-    /// Records another connection. Pending messages had no progress until now.
+    /// Records that the endpoint has another connection. Pending messages could make no progress
+    /// before that.
     pub(super) fn restart(&mut self, now: Instant) {
         self.is_detached = false;
         (self.last_sent_at, self.last_progress) = (now, now);
     }
 
-    /// Checks a reset with a new window: the callers that have a result, and whether the previous
-    /// server may have executed their calls. Pending messages that the new server accepts remain.
+    /// Checks the results of a reset with a new window. The callers of sent calls have a result,
+    /// which states whether the previous server may have executed the call. The pending messages
+    /// that the new server accepts remain pending.
     pub(super) fn reset(
         &mut self,
         now: Instant,
@@ -159,19 +161,19 @@ impl Outgoing {
         self.pending.iter().filter(|message| message.is_request()).map(|message| message.length + PREFIX).sum()
     }
 
-    /// Returns the ids of sent requests with a waiting caller.
+    /// Returns the ids of the requests that were sent and whose caller still waits.
     pub(super) fn sent_ids(&self) -> Vec<CallId> {
         let sent =
             self.waiting.iter().filter(|(number, _)| !self.pending.iter().any(|pending| pending.number == **number));
         sent.map(|(_, waiting)| waiting.id).collect()
     }
 
-    /// Returns the ids of requests that were sent and have no reply.
+    /// Returns the ids of the requests that were sent and have no reply yet.
     pub(super) fn in_flight_ids(&self) -> Vec<CallId> {
         self.in_flight.keys().map(|wire_id| CallId { number: wire_id >> 1, shared: wire_id & 1 == 1 }).collect()
     }
 
-    /// Returns the calls and bytes that a credit may return.
+    /// Returns the number of calls and the number of bytes that a credit may return.
     pub(super) fn emits_in_flight(&self) -> (u32, u64) {
         (self.emits, self.emit_bytes)
     }
@@ -189,13 +191,14 @@ impl Outgoing {
         self.pending.push_back(message);
     }
 
-    /// Drops the oldest evictable message of a method. Returns its length.
+    /// Drops the oldest evictable message of a method, and returns its length. Returns `None` if
+    /// there is no such message.
     pub(super) fn drop_oldest(&mut self, key: u64) -> Option<usize> {
         let at = self.pending.iter().position(|message| message.evictable == Some(key))?;
         self.pending.remove(at).map(|message| message.length)
     }
 
-    /// Checks a call or emit that was queued: it is the next in order.
+    /// Checks that a call or emit that the core has queued is the next message in order.
     pub(super) fn on_queued(&mut self, now: Instant, header: Frame, length: usize, number: u64) {
         let message = self.pending.pop_front().expect("a frame for each accepted message");
         assert_eq!((message.number, message.length), (number, length), "messages are sent in order");
@@ -217,20 +220,21 @@ impl Outgoing {
         }
     }
 
-    /// Checks a cancel that was queued.
+    /// Checks a cancel that the core has queued.
     pub(super) fn on_cancel_queued(&mut self, id: CallId) {
         let was_due = self.in_flight.get_mut(&wire_id(id)).map(|request| std::mem::take(&mut request.is_cancel_due));
         assert_eq!(was_due, Some(true), "one cancel for each cancelled call");
     }
 
-    /// Records a reply.
+    /// Records a reply that has arrived.
     pub(super) fn on_reply(&mut self, id: CallId) -> ReplyTarget {
         let Some(request) = self.in_flight.remove(&wire_id(id)) else { return ReplyTarget::Unknown };
         self.window.release(1, request.length as u64);
         self.waiting.remove(&request.number).map_or(ReplyTarget::Cancelled, |_| ReplyTarget::Caller(request.number))
     }
 
-    /// Records a credit. Returns `false` if it exceeds the emits in flight.
+    /// Records a credit that has arrived. Returns `false` if the credit exceeds the emits in
+    /// flight.
     pub(super) fn on_credit(&mut self, calls: u32, bytes: u64) -> bool {
         if calls > self.emits || bytes > self.emit_bytes {
             return false;
@@ -241,7 +245,8 @@ impl Outgoing {
         true
     }
 
-    /// Records that a caller cancelled its request, or received a result without a reply.
+    /// Records that a caller has cancelled its request, or that the caller has received a result
+    /// without a reply.
     pub(super) fn withdraw(&mut self, number: u64) {
         let waiting = self.waiting.remove(&number).expect("one outcome for each waiting caller");
         match self.pending.iter().position(|message| message.number == number) {
@@ -250,7 +255,7 @@ impl Outgoing {
         }
     }
 
-    /// Checks a result that was not caused by a frame.
+    /// Checks a result that no frame has caused.
     pub(super) fn on_timeout(&mut self, now: Instant, number: u64, result: &CallResult) {
         let waiting = self.waiting.get(&number).expect("a result for a waiting caller");
         match result {
@@ -269,8 +274,8 @@ impl Outgoing {
         self.withdraw(number);
     }
 
-    /// Checks that the messages of a handler were sent before its reply, unless the queue has no
-    /// progress.
+    /// Checks that the messages of a handler were sent before the handler's reply. A reply may
+    /// overtake these messages only if the queue has made no progress for some time.
     pub(super) fn check_reply_order(&mut self, now: Instant, handler: u64) {
         let overtaken = self.pending.iter().find(|message| message.handler == Some(handler));
         if let Some(message) = overtaken {
@@ -283,15 +288,16 @@ impl Outgoing {
         }
     }
 
-    /// Returns `true` if a reply may be pending, because a handler has sent a message after the
-    /// request was received.
+    /// Returns `true` if the reply to a request may be pending. The reply waits if a handler has
+    /// sent a message after the request was received.
     pub(super) fn may_delay_reply(&self, received_after: u64) -> bool {
         self.pending.iter().any(|message| {
             message.number > received_after && (message.kind == MessageKind::Emit || message.is_nested())
         })
     }
 
-    /// Records a go-away: requests that are pending now have to be sent before the drained frame.
+    /// Records a go-away. The core must send the requests that are pending now before it sends the
+    /// drained frame.
     pub(super) fn mark_last_before_drained(&mut self) {
         self.last_before_drained = self.pending.iter().rfind(|message| message.is_request()).map(|last| last.number);
     }
@@ -304,8 +310,8 @@ impl Outgoing {
         assert!(overtaken.is_none(), "drained overtakes {overtaken:?}");
     }
 
-    /// Checks the conditions that hold after every step. `stays_pending` states that evictable
-    /// messages have to wait.
+    /// Checks the conditions that must be true after every step. The caller sets `stays_pending` if
+    /// evictable messages have to wait.
     pub(super) fn check(&mut self, stays_pending: bool) {
         self.pending.iter_mut().for_each(|message| message.is_new = false);
         if let Some(first) = self.pending.front() {
@@ -317,7 +323,7 @@ impl Outgoing {
         assert!(missing.is_none(), "no cancel was sent for request {:?}", missing.map(|it| it.number));
     }
 
-    /// Checks the conditions that hold after all due timers.
+    /// Checks the conditions that must be true after all due timers.
     pub(super) fn check_time(&self, now: Instant) {
         let overdue = self.waiting.iter().find(|(_, waiting)| waiting.deadline <= now);
         assert!(overdue.is_none(), "a caller still waits after its deadline: {overdue:?}");
@@ -329,8 +335,9 @@ impl Outgoing {
         assert!(stuck.is_none(), "a nested call is stuck: {stuck:?}");
     }
 
-    /// Checks at the end that each waiting caller has a result, with whether the peer may have
-    /// executed the call. It has not executed calls that are pending or in `unsent_calls`.
+    /// Checks at the end of a session that each waiting caller has a result. The result states
+    /// whether the peer may have executed the call. The peer has not executed the calls that are
+    /// pending, or the calls in `unsent_calls`.
     pub(super) fn on_close(&mut self, mut ended: Vec<(u64, bool)>, unsent_calls: &[u64]) {
         ended.sort_unstable();
         let is_unsent =

@@ -1,5 +1,5 @@
-//! The model of received frames: predicts the effect of each frame, and compares it with that of
-//! the core.
+//! The model of received frames. The model predicts the effect of each frame. The simulation
+//! compares this prediction with the effect in the core.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use sockets_proto::{
     self as proto, CallResult, CloseReason, Event, FailureCode, Frame, HandlerId, IncomingCall, ProtocolError,
 };
 
-/// The timeout of emits.
+/// The timeout that applies to emits.
 const EMIT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The behavior of handlers.
@@ -29,7 +29,7 @@ pub(super) struct HandlerBehavior {
     pub(super) max_payload: u64,
 }
 
-/// The effect of a frame on the connection.
+/// The effect that a frame has on the connection.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Received {
     Continue,
@@ -39,7 +39,7 @@ pub(super) enum Received {
 }
 
 impl Endpoint {
-    /// Receives a frame.
+    /// Receives a frame from the peer.
     pub(super) fn receive(
         &mut self,
         moment: Moment,
@@ -75,7 +75,7 @@ impl Endpoint {
         Received::Continue
     }
 
-    /// Predicts whether a frame is valid. Leaves the payload in `frame`.
+    /// Predicts whether a frame is valid. After the call, `frame` holds only the payload.
     fn predict(&mut self, frame: &mut Bytes) -> Result<Frame, ProtocolError> {
         let length = frame.len();
         let header = Frame::decode(frame)?;
@@ -111,7 +111,7 @@ impl Endpoint {
         }
     }
 
-    /// Checks the event that the core returned for a frame.
+    /// Checks the event that the core has returned for a frame.
     #[expect(clippy::too_many_arguments, reason = "the parts of a frame and their context")]
     fn check_event(
         &mut self,
@@ -197,7 +197,7 @@ impl Endpoint {
         assert_eq!(result, expected, "a result arrives unchanged");
     }
 
-    /// Records a received call, which starts or is held.
+    /// Records a received call. The endpoint either starts the call or holds it.
     fn on_call(
         &mut self,
         moment: Moment,
@@ -212,7 +212,7 @@ impl Endpoint {
             self.start(moment, held, behavior, choices);
         } else if self.incoming.is_held(held.call.handler) {
             assert!(!self.peer_is_honest, "an honest endpoint reuses an id");
-            // The call counts until the connection has ended.
+            // The call counts against the window until the connection has ended.
             self.incoming.held.push_back(held);
             return Err(ProtocolError::DuplicateId);
         } else {
@@ -225,7 +225,7 @@ impl Endpoint {
         self.ready && !self.engine.is_full()
     }
 
-    /// Starts held calls while the core has capacity.
+    /// Starts held calls while the core has capacity for them.
     pub(super) fn release(
         &mut self,
         moment: Moment,
@@ -255,7 +255,7 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Starts a handler, which ends at once or suspends.
+    /// Starts a handler. The handler either ends immediately or suspends.
     fn start(&mut self, moment: Moment, held: HeldCall, behavior: HandlerBehavior, choices: &mut Choices<'_>) {
         let HeldCall { call, length, received, received_after, .. } = held;
         assert!(!self.peer_is_honest || is_method(call.key), "a call arrives under its key");
@@ -294,7 +294,7 @@ impl Endpoint {
         }
     }
 
-    /// Ends a held call that has passed its deadline.
+    /// Ends a held call whose deadline has passed.
     fn end_overdue(&mut self, moment: Moment, call: &IncomingCall, length: usize, received_after: u64) {
         self.incoming.overdue += 1;
         match call.handler {

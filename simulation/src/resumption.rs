@@ -1,4 +1,5 @@
-//! The model of resumption: unacknowledged frames, positions, tokens, and the loss of connections.
+//! The model of resumption. It contains unacknowledged frames, positions and tokens, and simulates
+//! the loss of connections.
 
 use bytes::Bytes;
 
@@ -12,14 +13,15 @@ use crate::{
 };
 use sockets_proto::{self as proto, Frame, PREFIX, SendOutcome, Token, Tokens, next_frame};
 
-/// The numbers of bytes that endpoints retain in different worlds; 0 without resumption.
+/// The numbers of bytes that endpoints retain, for different worlds. The number is 0 without
+/// resumption.
 pub(super) const RETAINED: [usize; 5] = [0, 100, 500, 5_000, 200_000];
 
-/// A frame that was sent and that the peer has not received.
+/// A frame that the endpoint has sent and that the peer has not received.
 pub(super) struct Sent {
     frame: Bytes,
     volatile: bool,
-    /// The connection was lost, and the frame is not retransmitted.
+    /// `true` if the connection was lost and the endpoint does not retransmit the frame.
     lost: bool,
 }
 
@@ -27,21 +29,24 @@ pub(super) struct Sent {
 #[derive(Default)]
 pub(super) struct RetransmitModel {
     sent: std::collections::VecDeque<Sent>,
-    /// The number of received bytes, and the position of the last acknowledgement for them.
+    /// The number of received bytes, and the last position up to which the endpoint has
+    /// acknowledged these bytes.
     received: u64,
     acknowledged: u64,
-    /// The number of queued bytes, and of transmitted ones.
+    /// The number of bytes that the core has queued, and the number of bytes that it has
+    /// transmitted.
     queued: u64,
     transmitted: u64,
-    /// The length of the last transmission.
+    /// The length of the last transmission, in bytes.
     last: u64,
-    /// The length of the last transmission of new frames.
+    /// The length in bytes of the last transmission that contained only new frames.
     first_transmission: u64,
-    /// The number of the volatile emit that is being queued.
+    /// The number of the volatile emit that the core is queueing.
     volatile: Option<u64>,
 }
 
-/// The resumption tokens of a session, at the server and the client.
+/// The resumption tokens of a session. The model contains the tokens of the server and the token of
+/// the client.
 pub(super) struct TokenModel {
     tokens: Tokens,
     held: Token,
@@ -54,8 +59,8 @@ impl TokenModel {
         Self { tokens: Tokens::new(first.clone()), held: first, used: Vec::new() }
     }
 
-    /// The client presents its token. The server sends the next token, which the client may not
-    /// receive.
+    /// Presents the client's token to the server. The server sends the next token, but the client
+    /// may not receive that token.
     fn present(&mut self, is_received: bool) {
         assert!(self.tokens.verify(&self.held), "the token of the client is invalid");
         let next = Token::new(1).expect("randomness");
@@ -65,7 +70,8 @@ impl TokenModel {
         }
     }
 
-    /// The server has received a frame from the client, which confirms the last token.
+    /// Records that the server has received a frame from the client. The frame confirms that the
+    /// client has received the last token.
     fn confirm(&mut self) {
         self.tokens.confirm();
         assert!(!self.used.iter().any(|used| self.tokens.verify(used)), "a used token is valid");
@@ -81,21 +87,22 @@ impl Endpoint {
         self.local.retained > 0 && self.peer.retained > 0
     }
 
-    /// Records a frame that was queued.
+    /// Records a frame that the core has queued.
     pub(super) fn record_queued(&mut self, frame: &Bytes, number: Option<u64>) {
         let volatile = number.is_some() && number == self.retransmit.volatile;
         self.retransmit.queued += size(frame);
         self.retransmit.sent.push_back(Sent { frame: frame.clone(), volatile, lost: false });
     }
 
-    /// Checks an acknowledgement that is sent.
+    /// Checks an acknowledgement that the endpoint sends.
     pub(super) fn on_ack_sent(&mut self, position: u64) {
         assert!(self.resumes(), "an acknowledgement without resumption");
         assert_eq!(position, self.retransmit.received, "exactly the received bytes are acknowledged");
         self.retransmit.acknowledged = position;
     }
 
-    /// Records that a frame has arrived at the peer: the next frame, unchanged.
+    /// Records that a frame has arrived at the peer. The frame must be the next frame in order, and
+    /// must be unchanged.
     pub(super) fn on_arrival(&mut self, frame: &Bytes) {
         let header = Frame::decode(&mut frame.clone());
         if matches!(header, Ok(Frame::Heartbeat | Frame::Ack { .. })) {
@@ -110,7 +117,7 @@ impl Endpoint {
         }
     }
 
-    /// Records that all queued frames are transmitted.
+    /// Records that the core transmits all queued frames.
     fn record_transmission(&mut self) {
         let retransmit = &mut self.retransmit;
         if retransmit.transmitted < retransmit.queued {
@@ -119,7 +126,7 @@ impl Endpoint {
         retransmit.transmitted = retransmit.queued;
     }
 
-    /// Records that all queued frames are transmitted for the first time.
+    /// Records that the core transmits all queued frames for the first time.
     pub(super) fn record_first_transmission(&mut self) {
         let retransmit = &mut self.retransmit;
         if retransmit.transmitted < retransmit.queued {
@@ -128,17 +135,18 @@ impl Endpoint {
         self.record_transmission();
     }
 
-    /// Returns the number of retained bytes that do not count against the queue's limit.
+    /// Returns the number of bytes that the endpoint may retain before they count against the
+    /// queue's limit.
     pub(super) fn retained_limit(&self) -> usize {
         usize::try_from(self.retransmit.first_transmission).map_or(usize::MAX, |sent| sent.max(self.local.retained))
     }
 
-    /// Records a protocol error. The core may have counted the invalid frame.
+    /// Records a protocol error. The core may already have counted the bytes of the invalid frame.
     pub(super) fn record_protocol_error(&mut self) {
         self.retransmit.received = self.engine.received();
     }
 
-    /// Returns the received position after this frame, or `None` if it overflows.
+    /// Returns the received position after this frame, or `None` if the position overflows.
     fn received_with(&self, header: Frame, length: usize) -> Option<u64> {
         let bytes = match header {
             Frame::Skipped { bytes } => bytes,
@@ -148,27 +156,28 @@ impl Endpoint {
         self.retransmit.received.checked_add(bytes)
     }
 
-    /// Returns `true` if the position in a frame, and the received position after it, are valid.
+    /// Returns `true` if the position that a frame contains is valid. The received position after
+    /// the frame must be valid, too.
     pub(super) fn is_valid_position(&self, header: Frame, length: usize) -> bool {
         let is_sent = !matches!(header, Frame::Ack { position } if position > self.retransmit.transmitted);
         !self.resumes() || is_sent && self.received_with(header, length).is_some()
     }
 
-    /// Records a received frame.
+    /// Records a frame that the endpoint has received.
     pub(super) fn record_received(&mut self, header: Frame, length: usize) {
         if self.resumes() {
             self.retransmit.received = self.received_with(header, length).expect("a checked position");
         }
     }
 
-    /// Checks that no acknowledgement is due after a transmission. `alone` states that no other
-    /// frame was sent.
+    /// Checks after a transmission that no acknowledgement is due. The caller sets `alone` if the
+    /// endpoint has sent no other frame.
     pub(super) fn check_acknowledged(&self, alone: bool) {
         let unacknowledged = self.retransmit.received - self.retransmit.acknowledged;
         assert!(!self.is_ack_due(alone), "{unacknowledged} bytes are not acknowledged");
     }
 
-    /// Checks that the endpoint wants to send an acknowledgement that is due.
+    /// Checks that the core requests a transmission if an acknowledgement is due.
     pub(super) fn check_ack_requested(&self) {
         assert!(
             self.engine.has_control_frames() || !self.is_ack_due(true),
@@ -182,7 +191,8 @@ impl Endpoint {
         self.resumes() && self.retransmit.received - self.retransmit.acknowledged >= threshold.max(1) as u64
     }
 
-    /// Sends a volatile emit. Returns `true` if it was sent.
+    /// Sends a volatile emit. Returns `true` if the core has sent the emit, and `false` if it has
+    /// dropped the emit.
     pub(super) fn emit_volatile(&mut self, moment: Moment, size: usize) -> bool {
         let (number, payload) = (moment.last, payload_of(moment.last, size));
         let length = 9 + payload.len();
@@ -210,8 +220,8 @@ impl Endpoint {
         }
     }
 
-    /// Resumes on another connection, with a peer that has received everything up to `position`.
-    /// Checks the retransmitted frames.
+    /// Resumes the session on another connection, and checks the retransmitted frames. The peer has
+    /// received all bytes up to `position`.
     fn resume(&mut self, moment: Moment, position: u64) {
         let mut retransmission = self.engine.resume(moment.now, position);
         self.is_detached = false;
@@ -254,7 +264,7 @@ impl Link {
         self.ends.iter().all(|end| matches!(end, End::Honest(endpoint) if endpoint.is_open && endpoint.resumes()))
     }
 
-    /// Records that a frame has arrived at `end`.
+    /// Records that a frame has arrived at the endpoint `end`.
     pub(super) fn on_arrival(&mut self, end: usize, frame: &Bytes) {
         if let End::Honest(sender) = &mut self.ends[1 - end]
             && sender.resumes()
@@ -268,8 +278,8 @@ impl Link {
 }
 
 impl World<'_> {
-    /// Loses the connection, and both endpoints wait for another. Returns `false` without
-    /// resumption.
+    /// Ends the connection of a link, so that both endpoints wait for another connection. Returns
+    /// `false` if the session cannot be resumed.
     pub(super) fn detach(&mut self, at: usize) -> bool {
         let link = &mut self.links[at];
         if link.is_detached || !link.resumes() {
@@ -283,18 +293,19 @@ impl World<'_> {
         true
     }
 
-    /// Reconnects the client. Some server hellos may be lost, without the client's knowledge.
+    /// Reconnects the client. Some server hellos may be lost. The client then does not know that
+    /// the server has resumed the session.
     pub(super) fn reconnect(&mut self, at: usize) {
         let link = &mut self.links[at];
         if !link.is_detached {
             return;
         }
         if link.endpoint(CLIENT).is_none() {
-            // The client has ended, and the server waits in vain.
+            // The client has ended its session. The server waits for the client until it gives up.
             link.is_detached = false;
             return self.break_connection(at);
         }
-        // The server may have ended the session, or may be another server.
+        // The server may have ended the session. The client may also have reached another server.
         let knows = link.endpoint(SERVER).is_some_and(|server| !server.sent_go_away);
         if !knows || self.choices.percent(10) || !self.can_resume(at) {
             return self.reset(at);
@@ -315,7 +326,7 @@ impl World<'_> {
         self.count("resumed");
     }
 
-    /// Returns `true` if each endpoint still retains the frames that the other has missed.
+    /// Returns `true` if each endpoint still retains the frames that its peer has not received.
     fn can_resume(&mut self, at: usize) -> bool {
         let link = &mut self.links[at];
         let [server, client] = [SERVER, CLIENT].map(|end| {
@@ -338,8 +349,8 @@ impl World<'_> {
         can
     }
 
-    /// Checks that a session can only be resumed from frame boundaries, whatever position a peer
-    /// requests.
+    /// Checks that a session can be resumed only from a frame boundary. A peer may request any
+    /// position.
     fn check_claimed_positions(&mut self, at: usize) {
         for (end, other) in [(SERVER, CLIENT), (CLIENT, SERVER)] {
             let link = &mut self.links[at];

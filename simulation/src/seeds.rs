@@ -1,4 +1,4 @@
-//! Worlds from seeds: a few thousand in each run.
+//! Tests that run a few thousand worlds. Each world has its own seed.
 
 use std::{
     env,
@@ -11,10 +11,10 @@ use crate::{
     world::{Counts, Peers, World},
 };
 
-/// The default number of worlds, which takes a few seconds.
+/// The default number of worlds. These worlds take a few seconds.
 const WORLDS: u64 = 3_000;
 const STEPS: u32 = 300;
-/// A world uses keep-alive with a probability of 1 in this number.
+/// The reciprocal of the probability that a world uses keep-alive.
 const KEEP_ALIVE_EVERY: u64 = 4;
 
 /// Runs the world of a seed from its beginning to its end.
@@ -53,7 +53,8 @@ fn guarantees_hold_in_worlds_of_all_seeds() {
         }
     }
     eprintln!("{worlds} worlds in {:.1} s: {counts:?}", began.elapsed().as_secs_f64());
-    // A simulation in which nothing happens would satisfy all guarantees.
+    // The worlds together must contain each of these events. Otherwise a simulation in which
+    // nothing happens would satisfy all guarantees.
     let expected = [
         "cancel",
         "credit overrun",

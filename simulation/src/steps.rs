@@ -14,18 +14,18 @@ use sockets_proto::{CloseReason, Frame, Overflow};
 
 const KINDS: usize = 17;
 
-/// The weights of the steps.
+/// The weight of each kind of step.
 pub(super) struct StepWeights([u64; KINDS]);
 
 impl World<'_> {
-    /// Chooses the weights. A step may be frequent in a world and absent from another, so that rare
-    /// steps coincide.
+    /// Chooses the weight of each kind of step. A kind may be frequent in one world and absent from
+    /// another world. So two rare steps often coincide in some worlds.
     pub(super) fn step_weights(&mut self) -> StepWeights {
         let weights = [10, 8, 3, 3, 3, 6, 6, 14, 16, 20, 4, 2, 12, 1, 2, 5, 4];
         StepWeights(weights.map(|weight| weight * [0, 1, 1, 1, 1, 4][self.choices.index(6)]))
     }
 
-    /// Performs a step.
+    /// Performs one step of the world.
     pub(super) fn step(&mut self, step_weights: &StepWeights) {
         let at = self.choices.index(self.links.len());
         let end = self.choices.index(2);
@@ -96,8 +96,8 @@ impl World<'_> {
         self.count(if is_sent { "emit" } else { "emit rejected" });
     }
 
-    /// Sends the same message from the server to all clients. A client with a full queue may be
-    /// disconnected.
+    /// Sends the same message from the server to all clients. If the queue of a client is full, the
+    /// server may disconnect that client.
     fn broadcast(&mut self, is_request: bool) {
         let (size, timeout) = (self.size(), self.timeout());
         let moment = self.next_moment();
@@ -148,7 +148,7 @@ impl World<'_> {
         self.count("cancel");
     }
 
-    /// Lets a suspended handler act, unless it waits for a request.
+    /// Calls `act` for a suspended handler that does not wait for a request.
     fn with_handler(&mut self, at: usize, end: usize, act: fn(&mut Self, usize, usize, Option<usize>)) {
         if let Some(handler) = self.some_handler(at, end) {
             act(self, at, end, Some(handler));
@@ -166,11 +166,11 @@ impl World<'_> {
         let (moment, behavior) = (self.moment(), self.behavior);
         let Some(endpoint) = self.links[at].endpoint(end) else { return };
         endpoint.end_stale_handler(moment.now);
-        // A cancelled handler ends, even if it waits for a request.
+        // A handler that was cancelled ends, even if the handler waits for a request.
         let stopped = endpoint.incoming.handlers.iter().position(|handler| handler.stopping);
         let Some(handler) = stopped.or_else(|| self.some_handler(at, end)) else { return };
         let End::Honest(endpoint) = &mut self.links[at].ends[end] else { return };
-        // A reply waits until there is capacity for it.
+        // The handler ends later if the core has no capacity for its reply.
         if endpoint.engine.is_full() && !endpoint.incoming.handlers[handler].stopping {
             return;
         }
@@ -180,7 +180,7 @@ impl World<'_> {
         self.close_if_drained(at);
     }
 
-    /// Lets a hostile endpoint send a frame.
+    /// Makes a hostile endpoint send a frame.
     fn send_hostile_frame(&mut self, at: usize, end: usize) {
         let max_payload = self.max_payload;
         let link = &mut self.links[at];
@@ -223,7 +223,7 @@ impl World<'_> {
         }
     }
 
-    /// Lets all calls end, and checks that nothing remains.
+    /// Ends all calls of the world, and checks that no state remains.
     pub(super) fn finish(&mut self) {
         for at in 0..self.links.len() {
             self.reconnect(at);

@@ -1,4 +1,4 @@
-//! A model of the window of a direction, written from `PROTOCOL.md`.
+//! A model of the window in one direction. The model is written from `PROTOCOL.md`.
 
 use crate::engine::Limits;
 
@@ -10,7 +10,7 @@ pub(super) struct Window {
 }
 
 impl Window {
-    /// Creates the window: the smaller limits of both endpoints.
+    /// Creates a window from the smaller limits of both endpoints.
     pub(super) fn between(local: Limits, peer: Limits) -> Self {
         let (max_calls, max_bytes_in_flight) = (local.calls.min(peer.calls), local.bytes.min(peer.bytes).into());
         Self { max_calls, max_bytes_in_flight, calls: 0, bytes: 0 }
@@ -32,7 +32,7 @@ impl Window {
         self.bytes = self.bytes.checked_sub(bytes).expect("at most the used bytes are returned");
     }
 
-    /// Returns `true` if unreturned shares of this size have to be returned.
+    /// Returns `true` if the receiver has to return unreturned shares of this size.
     pub(super) fn is_credit_due(&self, calls: u32, bytes: u64) -> bool {
         calls >= (self.max_calls / 4).max(1) || bytes >= (self.max_bytes_in_flight / 4).max(1)
     }

@@ -1,4 +1,4 @@
-//! A simulated world: a server, its connections, and time.
+//! A simulated world. It consists of a server, the server's connections, and a clock.
 
 use std::{
     collections::BTreeMap,
@@ -20,45 +20,45 @@ use sockets_proto::{self as proto, CloseReason, Frame, ProtocolError};
 pub(super) const SERVER: usize = 0;
 pub(super) const CLIENT: usize = 1;
 
-/// The peers of the server.
+/// The peers that connect to the server.
 #[derive(Clone, Copy)]
 pub(super) struct Peers {
     /// The maximum number of connections.
     pub(super) max_links: u32,
-    /// The percentage of connections with a hostile endpoint.
+    /// The percentage of connections that have a hostile endpoint.
     pub(super) hostile_percent: u64,
-    /// Hostile endpoints send random bytes instead of frames.
+    /// `true` if hostile endpoints send random bytes instead of frames.
     pub(super) garbage: bool,
-    /// Keep-alive is enabled.
+    /// `true` if keep-alive is enabled.
     pub(super) keep_alive: bool,
 }
 
-/// The number of occurrences of each event.
+/// The number of times that each event has occurred.
 pub(super) type Counts = BTreeMap<&'static str, u64>;
 
 pub(super) struct World<'a> {
     pub(super) choices: Choices<'a>,
     pub(super) now: Instant,
-    /// The number of calls and emits so far, which numbers them.
+    /// The number of calls and emits so far. The next call or emit has this number.
     pub(super) number: u64,
     pub(super) links: Vec<Link>,
     pub(super) behavior: HandlerBehavior,
-    /// Messages may be large, and windows are wide enough for them.
+    /// `true` if messages may be large. The windows are then large enough for them.
     pub(super) large: bool,
     /// The largest payload in bytes.
     pub(super) max_payload: u64,
-    /// The percentage of broadcasts that may be dropped.
+    /// The percentage of broadcasts that members may drop.
     pub(super) lossy_percent: u64,
-    /// The percentage of long steps in time.
+    /// The percentage of steps in time that are long.
     pub(super) long_steps_percent: u64,
     pub(super) counts: Counts,
-    /// Logs the steps.
+    /// `true` if the world logs its steps.
     pub(super) is_verbose: bool,
     began: Instant,
 }
 
 impl<'a> World<'a> {
-    /// Creates the world for these choices.
+    /// Creates the world that these choices determine.
     pub(super) fn new(mut choices: Choices<'a>, peers: Peers, is_verbose: bool) -> Self {
         let now = Instant::now();
         let large = choices.percent(3);
@@ -75,7 +75,7 @@ impl<'a> World<'a> {
             };
             let mut ends = [endpoint(proto::Role::Server, !is_hostile), endpoint(proto::Role::Client, !is_hostile)];
             if is_hostile {
-                // Sometimes the server is the hostile endpoint.
+                // In some links, the server is the hostile endpoint.
                 let at = if choices.percent(35) { SERVER } else { CLIENT };
                 ends[at] = End::Hostile(Hostile::new(peers.garbage, choices.below(60), choices.percent(30)));
             }
@@ -130,13 +130,14 @@ impl<'a> World<'a> {
         Moment { now: self.now, last: self.number }
     }
 
-    /// Returns the moment of a new message.
+    /// Returns the moment at which an endpoint sends a new message.
     pub(super) fn next_moment(&mut self) -> Moment {
         self.number += 1;
         self.moment()
     }
 
-    /// Writes bytes of an endpoint, up to the capacity of its connection.
+    /// Writes bytes of an endpoint. The capacity of the connection limits the number of these
+    /// bytes.
     pub(super) fn write(&mut self, at: usize, end: usize, max: usize) {
         let moment = self.moment();
         let link = &mut self.links[at];
@@ -153,8 +154,8 @@ impl<'a> World<'a> {
         }
     }
 
-    /// Delivers the next frame, or the end of the connection. Returns `true` if there was a frame
-    /// or an end.
+    /// Delivers the next frame, or the end of the connection. Returns `true` if the pipe contained
+    /// a frame or an end.
     pub(super) fn deliver(&mut self, at: usize, end: usize) -> bool {
         let moment = self.moment();
         let link = &mut self.links[at];
@@ -216,8 +217,8 @@ impl<'a> World<'a> {
         self.close_if_drained(at);
     }
 
-    /// Closes the connection of a server that goes away, once the client makes no more calls and
-    /// nothing is in flight.
+    /// Closes the connection of a server that has sent a go-away. The server does so when the
+    /// client makes no more calls and nothing is in flight.
     pub(super) fn close_if_drained(&mut self, at: usize) {
         let now = self.now;
         let Some(server) = self.links[at].endpoint(SERVER) else { return };
@@ -247,8 +248,8 @@ impl<'a> World<'a> {
         self.links[at].close_pipe(end, &last);
     }
 
-    /// Advances the time and handles due timers. On links with keep-alive, each timer is handled at
-    /// its time.
+    /// Advances the time and handles the timers that are due. On links with keep-alive, each timer
+    /// is handled exactly at its time.
     pub(super) fn advance(&mut self, time: Duration) {
         let then = self.now + time;
         while let Some(at) = self.next_keep_alive_timeout().filter(|at| *at < then) {
@@ -282,7 +283,7 @@ impl<'a> World<'a> {
         }
     }
 
-    /// Breaks the connection without resumption. Everything in flight is lost.
+    /// Breaks the connection without resumption. All frames and calls in flight are lost.
     pub(super) fn break_connection(&mut self, at: usize) {
         self.log(|| format!("link {at} is broken"));
         self.count("broken");
@@ -291,7 +292,7 @@ impl<'a> World<'a> {
         link.pipes.iter_mut().for_each(|pipe| pipe.ended = true);
     }
 
-    /// Sends the ready frame of the server.
+    /// Sends the ready frame of the server to the client.
     pub(super) fn send_ready(&mut self, at: usize) {
         let (moment, behavior) = (self.moment(), self.behavior);
         let Some(server) = self.links[at].endpoint(SERVER).filter(|server| !server.ready) else { return };
@@ -303,7 +304,7 @@ impl<'a> World<'a> {
     }
 }
 
-/// Returns random limits. Windows and queues are small, so that all limits are reached.
+/// Returns random limits. Windows and queues are small, so that the simulation reaches all limits.
 pub(super) fn limits(choices: &mut Choices<'_>, large: bool) -> Limits {
     if large {
         return Limits { max_frame: 10_000, calls: choices.between(1, 8), bytes: 12_000, queue: 40_000, retained: 0 };
