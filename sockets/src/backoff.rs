@@ -6,29 +6,29 @@ use tokio::time::Instant;
 
 use crate::reconnect::Reconnect;
 
-/// The minimum lifetime of a steady connection, after which attempts are counted from 1 again. A
-/// shorter connection counts as a failed attempt, so that a server or network that ends each
-/// connection soon is not flooded.
+/// The lower limit of the minimum lifetime of a steady connection. After a steady connection,
+/// attempts are counted from 1 again. A shorter connection counts as a failed attempt, so that
+/// clients do not flood a server or network that ends each connection soon.
 const STEADY_MIN: Duration = Duration::from_secs(1);
-/// The lifetime after which a connection is steady, however long the longest delay of the policy
-/// is.
+/// The upper limit of the minimum lifetime of a steady connection. It applies if the longest delay
+/// of the policy is longer.
 const STEADY_MAX: Duration = Duration::from_secs(60);
 
-/// The divisor of the time for resumption that limits a delay while the session can still be
-/// resumed.
+/// The divisor that limits a delay while the session can still be resumed. The limit is the time
+/// for resumption divided by this number.
 const RESUME_DIVISOR: u32 = 3;
 
-/// Counts the consecutive attempts of a client to reconnect, and determines the delays between
-/// them.
+/// A counter of the consecutive attempts of a client to reconnect. It determines the delays between
+/// the attempts.
 pub(crate) struct Backoff {
     policy: Reconnect,
-    /// The time for which the server is expected to keep a detached session.
+    /// The time for which the client expects the server to keep a detached session.
     resume_within: Duration,
-    /// The number of consecutive attempts, including attempts with connections that were not
-    /// steady.
+    /// The number of consecutive attempts. Attempts with connections that were not steady count,
+    /// too.
     attempts: u32,
-    /// The number of attempts since a connection lasted for the longest delay. It determines the
-    /// minimum lifetime of a steady connection.
+    /// The number of attempts since the last connection that lasted for the longest delay. This
+    /// number determines the minimum lifetime of a steady connection.
     recent: u32,
     established: Option<Instant>,
     lost: Option<Instant>,
@@ -39,7 +39,8 @@ impl Backoff {
         Self { policy, resume_within, attempts: 0, recent: 0, established: None, lost: None }
     }
 
-    /// Records that the connection is established: the session was resumed, or the server is ready.
+    /// Records that the connection is established: the session has been resumed, or a new session
+    /// is ready.
     pub(crate) fn on_established(&mut self, now: Instant) {
         self.established.get_or_insert(now);
     }
@@ -63,8 +64,8 @@ impl Backoff {
         self.policy.longest_delay(attempts).clamp(STEADY_MIN, STEADY_MAX)
     }
 
-    /// Returns the number of the next attempt and the delay before it, or `None` if there are no
-    /// more attempts. `part` is a random number from 0 to 1 that scales the delay.
+    /// Returns the number of the next attempt and the delay before it. Returns `None` if the policy
+    /// allows no further attempt. `part` is a random number from 0 to 1 that scales the delay.
     pub(crate) fn next(&mut self, now: Instant, part: f64) -> Option<(u32, Duration)> {
         if self.attempts >= self.policy.max_attempts() {
             return None;
@@ -85,8 +86,8 @@ mod tests {
 
     const MINUTE: Duration = Duration::from_secs(60);
 
-    /// Returns the longest possible delays of attempts after connections that each lasted for
-    /// `lifetime`.
+    /// Returns the longest possible delays of consecutive attempts, if each attempt results in a
+    /// connection that lasts for `lifetime`.
     fn delays(policy: Reconnect, lifetime: Duration) -> Vec<u128> {
         let mut backoff = Backoff::new(policy, Duration::from_secs(30));
         let mut now = Instant::now();

@@ -1,5 +1,5 @@
-//! Encodes and decodes values of users' types. Asserts that no lock is held, since their
-//! `Serialize` and `Deserialize` are user code.
+//! Encodes and decodes values of users' types. The `Serialize` and `Deserialize` of these types are
+//! user code, so the functions assert that no lock is held.
 #![expect(clippy::disallowed_methods, reason = "no lock is held")]
 
 use serde::{Deserialize, Serialize};
@@ -16,15 +16,15 @@ pub(crate) fn decode<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, De
     codec::decode(bytes)
 }
 
-/// Decodes a value that occupies all of `bytes`, and limits its memory to about `limit` bytes.
+/// Decodes a value that occupies all of `bytes`. Limits the value's memory to about `limit` bytes.
 #[inline]
 pub(crate) fn decode_within<'de, T: Deserialize<'de>>(bytes: &'de [u8], limit: usize) -> Result<T, DecodeError> {
     assert_unlocked();
     codec::decode_within(bytes, limit)
 }
 
-/// Decodes as [`decode_within`] does. On failure, also returns the number of elements of the tuple
-/// after the failed element.
+/// Decodes a value as [`decode_within`] does. If an element of a tuple cannot be decoded, also
+/// returns the number of elements after that element.
 #[inline]
 pub(crate) fn decode_elements<'de, T: Deserialize<'de>>(
     bytes: &'de [u8],

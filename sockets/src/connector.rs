@@ -1,14 +1,15 @@
-//! Opens connections to a server that may have several addresses for its name.
+//! Opens connections to a server. The name of the server may have several addresses.
 //!
-//! The addresses are tried as in RFC 8305, alternating between IPv6 and IPv4. The next attempt
-//! starts when an attempt has failed or 250 ms have passed. Up to eight attempts run in parallel.
+//! The client tries the addresses as in RFC 8305, alternating between IPv6 and IPv4. When an
+//! attempt has failed or 250 ms have passed, the next attempt starts. Up to eight attempts run in
+//! parallel.
 //!
-//! An attempt succeeds when the server has responded, not when the connection is open: a proxy or a
-//! stuck process may accept a connection and never send anything. The handshakes of TLS and
+//! An attempt succeeds when the server has responded. An open connection is not enough: a proxy or
+//! a stuck process may accept a connection and never send anything. The handshakes of TLS and
 //! WebSocket are such a response. Over plain TCP, the client sends a probe, which contains no
-//! login.
+//! login, and the server responds to the probe.
 //!
-//! The login must reach only a single server, since it may be valid once. The client therefore
+//! A login may be valid only once, so it must reach only a single server. The client therefore
 //! sends its hello only over the connection with the first response.
 
 use std::{
@@ -34,11 +35,11 @@ use crate::{
 /// The delay before the next address is tried, as RFC 8305 recommends.
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
-/// The maximum number of parallel attempts. Starting another drops the oldest.
+/// The maximum number of parallel attempts. If a further attempt starts, the oldest is dropped.
 const MAX_PARALLEL: usize = 8;
 
-/// Opens a connection, including TLS and the upgrade to WebSocket, within
-/// [`Limits::authentication`].
+/// Opens a connection within [`Limits::authentication`]. The limit includes TLS and the upgrade to
+/// WebSocket.
 pub(crate) async fn open(address: &Address, options: &ClientOptions, limits: &Limits) -> Result<Link, ConnectError> {
     let opening = async {
         let targets = resolve(address).await?;
@@ -76,13 +77,14 @@ async fn open_and_probe(
     let mut link = open_at(address, target, options).await?;
     match handshake::probe(&mut link).await? {
         ProbeResult::Available => Ok(link),
-        // The server does not know probes: it has responded and closed the connection.
+        // The server does not support probes. It has responded, and has closed the connection.
         ProbeResult::Unsupported => open_at(address, target, options).await,
     }
 }
 
-/// Runs up to [`MAX_PARALLEL`] attempts in parallel. The next attempt starts when an attempt has
-/// failed or [`ATTEMPT_DELAY`] has passed. The first success cancels the rest.
+/// Runs up to [`MAX_PARALLEL`] attempts in parallel. When an attempt has failed or
+/// [`ATTEMPT_DELAY`] has passed, the next attempt starts. The first success cancels the other
+/// attempts.
 async fn race<T>(attempts: Vec<BoxFuture<'_, Result<T, ConnectError>>>) -> Result<T, ConnectError> {
     let mut attempts = attempts.into_iter();
     let mut running = VecDeque::new();
@@ -105,7 +107,8 @@ async fn race<T>(attempts: Vec<BoxFuture<'_, Result<T, ConnectError>>>) -> Resul
     }
 }
 
-/// Removes the first completed attempt and returns its outcome, or `None` if there are no attempts.
+/// Removes the first completed attempt and returns its outcome. Returns `None` if `running` is
+/// empty.
 fn poll_first<T>(running: &mut VecDeque<BoxFuture<'_, T>>, cx: &mut Context<'_>) -> Poll<Option<T>> {
     if running.is_empty() {
         return Poll::Ready(None);
@@ -119,8 +122,8 @@ fn poll_first<T>(running: &mut VecDeque<BoxFuture<'_, T>>, cx: &mut Context<'_>)
     Poll::Pending
 }
 
-/// Returns the more informative of two failures. A refused connection is the less informative: the
-/// address may belong to an unrelated host.
+/// Returns the more informative of two failures. If the system refused a connection, the failure is
+/// less informative, since the address may belong to an unrelated host.
 fn more_informative(former: Option<ConnectError>, latter: ConnectError) -> ConnectError {
     match former {
         Some(former) if !matches!(former, ConnectError::Unreachable(_)) => former,
@@ -128,8 +131,8 @@ fn more_informative(former: Option<ConnectError>, latter: ConnectError) -> Conne
     }
 }
 
-/// Alternates between IPv6 and IPv4, starting with the family of the first address. Keeps the order
-/// within each family.
+/// Sorts targets so that IPv6 and IPv4 alternate, starting with the family of the first target.
+/// Keeps the order within each family.
 fn interleaved(targets: Vec<Option<SocketAddr>>) -> Vec<Option<SocketAddr>> {
     let is_like_first = |target: &Option<SocketAddr>| {
         target.map(|target| target.is_ipv4()) == targets[0].map(|target| target.is_ipv4())
@@ -256,8 +259,8 @@ mod tests {
         assert_eq!(interleaved(vec![None]), [None]);
     }
 
-    /// Returns a server that counts logins. Each authentication takes twice the delay between
-    /// attempts.
+    /// Returns a server that counts logins. The server takes twice the delay between attempts for
+    /// each authentication.
     async fn counting_server(url: &str, logins: &Arc<AtomicU32>) -> Server {
         let logins = Arc::clone(logins);
         let authenticate = move |(): ()| {

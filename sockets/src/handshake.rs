@@ -1,6 +1,6 @@
 //! The asynchronous exchange of the handshake. `sockets_proto::handshake` defines its messages.
 //!
-//! The messages have types and are rare, so tokio-serde frames them, over the same links as all
+//! The messages are typed and rare, so tokio-serde encodes them. They use the same links as all
 //! later frames.
 
 use std::{
@@ -57,8 +57,8 @@ pub(crate) async fn probe(link: &mut Link) -> Result<ProbeResult, ConnectError> 
     Ok(if ServerHello::is_available(&response) { ProbeResult::Available } else { ProbeResult::Unsupported })
 }
 
-/// Sends the client hello and waits for the server hello until `deadline`. `resumption` is `None`
-/// for a client that cannot reconnect.
+/// Sends the client hello, and waits for the server hello until `deadline`. If the client cannot
+/// reconnect, `resumption` is `None`.
 pub(crate) async fn send_hello(
     link: &mut Link,
     limits: &Limits,
@@ -74,8 +74,8 @@ pub(crate) async fn send_hello(
     timeout_at(deadline, messages(link, MAX_SERVER_HELLO).send(hello)).await.map_err(late)??;
     let mut guard = AbandonGuard { link, is_armed: can_resume };
     let response = timeout_at(deadline, receive_response(guard.link)).await;
-    // After a late response to a request to resume, the client tries to resume again. A close frame
-    // would end the session.
+    // If the response to a request to resume is late, the client requests again. A close frame
+    // would end the session, so the guard sends none.
     guard.is_armed = response.is_err() && !resumes;
     drop(guard);
     let response = response.map_err(late)??;
@@ -117,9 +117,10 @@ async fn receive_response(link: &mut Link) -> Result<Envelope, ConnectError> {
     }
 }
 
-/// Sends a close frame if the client abandons the handshake before the response: for a session that
-/// the server may have started, or for the session that the client requested to resume. Otherwise
-/// the server would keep the session for a client that does not return.
+/// A guard that sends a close frame if the client abandons the handshake before the response.
+///
+/// The server may already have started or resumed a session. Without the close frame, the server
+/// would keep the session for a client that does not return.
 struct AbandonGuard<'a> {
     link: &'a mut Link,
     is_armed: bool,
@@ -131,7 +132,7 @@ impl Drop for AbandonGuard<'_> {
             let mut send_buffer = SendBuffer::default();
             send_buffer.push_header_only(Frame::Close { reason: CloseReason::Closed });
             let transmitter = &mut self.link.transmitter;
-            // `drop` cannot wait: bytes that the connection does not accept at once are lost.
+            // `drop` cannot wait. Bytes that the connection does not accept immediately are lost.
             let write = poll_fn(|cx| transmitter.poll_transmit(cx, &mut send_buffer));
             contain(|| _ = poll_unconstrained(write, &mut Context::from_waker(Waker::noop())));
         }
@@ -170,8 +171,8 @@ fn too_large(error: &io::Error) -> Option<(usize, usize)> {
     }
 }
 
-/// Describes a client hello that is too large. The first bytes of most other protocols are the
-/// length of such a frame.
+/// Describes a client hello that is too large. If the client uses another protocol, its first bytes
+/// usually look like the length of such a large frame.
 fn describe_too_large(length: usize, limit: usize) -> String {
     match Foreign::from_length(length) {
         Some(foreign) => foreign.to_string(),
@@ -181,8 +182,8 @@ fn describe_too_large(length: usize, limit: usize) -> String {
     }
 }
 
-/// Encodes the acceptance of a client as a frame. The session sends it together with its first
-/// frames.
+/// Encodes the acceptance of a client as a frame. The session sends this frame together with its
+/// own first frames.
 pub(crate) fn encode_accepted(
     limits: &Limits,
     compression: &Compression,
@@ -195,7 +196,8 @@ pub(crate) fn encode_accepted(
     Ok(send_buffer.take_all())
 }
 
-/// Refuses a client. `retries` states that the client supports refusals after which it tries again.
+/// Refuses a client. If `retries` is `true`, the client supports refusals after which it tries
+/// again.
 pub(crate) async fn refuse<T>(link: &mut Link, refusal: Refusal, retries: bool) -> Result<T, AcceptError> {
     let hello = ServerHello::refuse(refusal.message().to_owned(), refusal.retry_after(), retries);
     send_and_close(link, &hello).await?;
@@ -208,11 +210,11 @@ pub(crate) async fn reject_malformed<T>(link: &mut Link, error: String) -> Resul
     Err(AcceptError::Handshake(error))
 }
 
-/// Closes a connection without a client hello, because other connections wait.
+/// Closes a connection that has sent no client hello, because other connections wait.
 pub(crate) fn evict<T>(link: &mut Link) -> Result<T, AcceptError> {
     let error = "no client hello arrived in time, and other connections wait";
-    // A client that sends nothing may not read either, so the response is sent at once or not at
-    // all.
+    // A client that sends nothing may not read either. The function therefore does not wait: it
+    // sends the response immediately, or drops it.
     let _ = respond(link, &ServerHello::malformed(error.into())).now_or_never();
     Err(AcceptError::Handshake(error.into()))
 }

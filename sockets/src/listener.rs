@@ -14,8 +14,8 @@ use crate::{
 };
 use sockets_proto::name::{InvalidName, check_path, check_segment, key};
 
-/// A handle to a function that listens to a name. Dropping the handle does not remove the function;
-/// [`stop`](Self::stop) does.
+/// A handle to a function that listens to a name. To remove the function, call
+/// [`stop`](Self::stop). Dropping the handle does not remove the function.
 #[derive(Clone, Debug)]
 pub struct Listener {
     session: Weak<Session>,
@@ -23,8 +23,8 @@ pub struct Listener {
     id: u64,
 }
 
-/// The kind of a listener: it receives emits in the order of registration, or it also answers all
-/// requests.
+/// The kind of a listener. Every listener receives emits, in the order of registration. A listener
+/// of the second kind also answers all requests.
 #[derive(Clone, Copy)]
 pub(crate) enum ListenerKind {
     Listener,
@@ -41,7 +41,8 @@ impl Listener {
     ) -> Result<Self, ListenError> {
         check_path(path)?;
         check_segment(name)?;
-        // `listen` is cloned, so that a function that is refused is not dropped under the lock.
+        // `change_routes` holds a lock. `listen` is cloned, so that a refused function is dropped
+        // after the lock is released.
         let key = key(path, name);
         let added = session.change_routes(&[key], |routes| match kind {
             ListenerKind::Listener => routes.listen(path, name, Arc::clone(&listen)).map(|id| (id, None)),

@@ -1,17 +1,18 @@
 #![expect(clippy::disallowed_types, reason = "the library's locks are made of these")]
 //! Locks under which no user code runs.
 //!
-//! User code is everything that the library calls and that its users wrote: handlers, hooks,
-//! layers, wakers, subscribers of `tracing`, and the `Clone`, `Eq`, `Hash`, `Serialize`,
-//! `Deserialize`, `Debug` and `Drop` of a user's types. User code may call the library, and would
-//! then wait for a lock that its own thread holds.
+//! User code is all code that the library calls and that its users wrote. Examples are handlers,
+//! hooks, layers, wakers and subscribers of `tracing`. For the types of users, it includes the
+//! implementations of `Clone`, `Eq`, `Hash`, `Serialize`, `Deserialize`, `Debug` and `Drop`. User
+//! code may call the library. If the thread held a lock, that call could wait for the same lock.
 //!
 //! Debug builds count the locks that a thread holds. All code that runs user code calls
 //! [`assert_unlocked`] first.
 //!
-//! A transport is the exception: it is polled while its half of the connection is locked, since
-//! only the lock keeps two threads from writing at the same time. [`in_transport`] marks the time
-//! for which it is polled. Library functions that the transport calls leave the writing to the
+//! A transport is the exception. While a transport is polled, its half of the connection is locked,
+//! since only the lock keeps two threads from writing at the same time. [`in_transport`] marks the
+//! time of the poll. If the transport calls a library function during the poll, that function never
+//! waits for such a lock. It leaves the writing to the driver.
 //! driver, and never wait for such a lock.
 
 use std::{
@@ -32,7 +33,8 @@ thread_local! {
     static HELD: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Asserts, in debug builds, that this thread holds none of the library's locks, so that user code may run.
+/// Asserts, in debug builds, that this thread holds none of the library's locks. User code may then
+/// run.
 #[inline]
 #[track_caller]
 pub(crate) fn assert_unlocked() {
@@ -112,8 +114,8 @@ impl Notify {
     }
 }
 
-/// A field for a type that may run user code in `Drop`. It asserts that no lock is held when the
-/// value is dropped.
+/// A field for a type whose drop may run user code. When the value is dropped, the field asserts
+/// that no lock is held.
 #[derive(Default)]
 pub(crate) struct DroppedUnlocked;
 
@@ -124,7 +126,8 @@ impl Drop for DroppedUnlocked {
     }
 }
 
-/// Emits an event of `tracing`: `event!(debug, field, "message")`. Its subscribers are user code.
+/// Emits an event of `tracing`, as in `event!(debug, field, "message")`. The subscribers of the
+/// event are user code.
 macro_rules! event {
     ($level:ident, $($arguments:tt)+) => {{
         $crate::lock::assert_unlocked();
@@ -148,7 +151,7 @@ impl Held {
 impl Drop for Held {
     #[inline]
     fn drop(&mut self) {
-        // A lock that is taken outside of a transport is never released inside of it.
+        // If a lock is taken outside of a transport, it is never released inside of a transport.
         #[cfg(debug_assertions)]
         HELD.set(HELD.get() - 1);
     }
@@ -185,7 +188,7 @@ impl<G: DerefMut> DerefMut for Guard<G> {
 }
 
 impl<T> Guard<parking_lot::MutexGuard<'_, T>> {
-    /// Releases the lock, calls `run`, which may run user code, and locks again.
+    /// Releases the lock, calls `run`, and locks again. `run` may run user code.
     pub(crate) fn unlocked(&mut self, run: impl FnOnce()) {
         /// Counts the lock again, even if `run` panics.
         struct Recount;
@@ -252,8 +255,8 @@ impl<T> RwLock<T> {
     }
 }
 
-/// A lock that a transport holds while it is polled. It is not counted, since a user's stream may
-/// run under it.
+/// A lock that a transport holds while it is polled. The lock is not counted, since a user's stream
+/// may run while the transport holds it.
 #[cfg(feature = "ws")]
 pub(crate) struct TransportMutex<T>(parking_lot::Mutex<T>);
 
@@ -263,7 +266,7 @@ impl<T> TransportMutex<T> {
         Self(parking_lot::Mutex::new(value))
     }
 
-    /// Locks the value. Only code that [`in_transport`] polls may call this.
+    /// Locks the value. Only code that runs inside of [`in_transport`] may call this method.
     #[inline]
     pub(crate) fn lock(&self) -> parking_lot::MutexGuard<'_, T> {
         self.0.lock()
@@ -280,8 +283,8 @@ mod tests {
 
     use super::*;
 
-    /// Asserts that no file uses the macros of `tracing` directly. Clippy detects other locks and
-    /// wakers (see `clippy.toml`), but not macros.
+    /// Asserts that no file in the directory uses the macros of `tracing` directly. Clippy detects
+    /// other locks and wakers (see `clippy.toml`), but it does not detect macros.
     fn assert_no_direct_events(directory: &Path) {
         for entry in fs::read_dir(directory).unwrap() {
             let path = entry.unwrap().path();

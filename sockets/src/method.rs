@@ -20,20 +20,21 @@ pub struct Method {
     pub path: &'static str,
     /// The method's name.
     pub name: &'static str,
-    /// The key of the path and the name, which identifies the method on the wire.
+    /// The key of the path and the name. The key identifies the method on the wire.
     pub key: u64,
     /// The kind of the method.
     pub kind: Kind,
     /// The timeout that the trait sets for calls of the method.
     pub timeout: Option<Duration>,
-    /// `true` if a client may repeat a call after a connection loss although it may have been
-    /// executed.
+    /// `true` if a client may repeat a call after a connection loss, even if the peer may have
+    /// executed the call.
     pub idempotent: bool,
-    /// The overflow policy of an emit for a member of an audience with a full queue.
+    /// The overflow policy of an emit to an audience. It applies to members with a full queue.
     pub overflow: Overflow,
     /// The names of the arguments.
     pub arguments: &'static [&'static str],
-    /// The types of the method, as a text that is equal if the types have the same encoding.
+    /// The types of the method as a text. If the types of two methods have the same encoding, their
+    /// texts are equal.
     pub types: &'static str,
     /// The beginning of the hash of [`types`](Self::types). It is never 0.
     pub signature: u64,
@@ -46,7 +47,7 @@ pub(crate) struct Named<'a> {
     pub(crate) name: &'a str,
 }
 
-/// The method of a call: by name, or as declared in the caller's trait.
+/// The method of a call. The caller calls it by name, or as declared in the caller's trait.
 #[derive(Clone, Copy)]
 pub(crate) enum Callee<'a> {
     /// A method of unknown types.
@@ -74,7 +75,7 @@ impl Callee<'_> {
         }
     }
 
-    /// Returns the overflow policy for a member of an audience with a full queue.
+    /// Returns the overflow policy of the emit. It applies to members with a full queue.
     pub(crate) fn overflow(self) -> Overflow {
         match self {
             Self::Named(_) => Overflow::default(),
@@ -87,7 +88,8 @@ impl Callee<'_> {
         matches!(self, Self::Declared(method) if method.idempotent)
     }
 
-    /// Returns `true` for an emit that is not retained for retransmission.
+    /// Returns `true` for a volatile emit. The sender does not retain such an emit for
+    /// retransmission.
     pub(crate) fn is_volatile(self) -> bool {
         self.overflow() == Overflow::Volatile
     }

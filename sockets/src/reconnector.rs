@@ -30,8 +30,8 @@ use sockets_proto::{Token, clamp_timeout};
 pub(crate) type Login =
     Box<dyn Fn() -> Pin<Box<dyn Future<Output = Result<Vec<u8>, ConnectError>> + Send>> + Send + Sync>;
 
-/// Calls the login function. Its panic is returned as an error, so that it does not end the task of
-/// the caller.
+/// Calls the login function. If the function panics, returns an error, so that the panic does not
+/// end the caller's task.
 pub(crate) async fn make_login(login: &Login) -> Result<Vec<u8>, ConnectError> {
     let made = hooks::run_future("auth_with", PeerLabel::Server, login).await;
     made.unwrap_or_else(|| Err(ConnectError::Login("the function of `auth_with` panicked".into())))
@@ -50,7 +50,8 @@ pub(crate) struct Reconnector {
 /// The state with which the next connection resumes the session.
 struct ReconnectState {
     token: Token,
-    /// The number of resume requests sent for this session and former sessions.
+    /// The number of requests to resume that the client has sent for this session and all former
+    /// sessions.
     attempts: u64,
     /// The number of sessions that became ready.
     sessions: u64,
@@ -59,7 +60,7 @@ struct ReconnectState {
     address: Address,
     /// The address to which the server redirected the client.
     redirected: Option<Address>,
-    /// The reason for the connection loss, until a session is established again.
+    /// The reason for the connection loss. It is `None` while a session is established.
     lost: Option<DisconnectReason>,
 }
 
@@ -94,7 +95,7 @@ impl Reconnector {
     }
 
     /// Waits for the next attempt, for at least `wait`. Returns the number of the attempt, or
-    /// `None` if there are no more.
+    /// `None` if the policy allows no further attempt.
     async fn next_attempt(&self, wait: Duration, state: impl FnOnce(u32) -> ClientState) -> Option<u32> {
         let (attempt, delay) = self.backoff.lock().next(Instant::now(), random_fraction())?;
         self.states.send_replace(state(attempt));
@@ -180,8 +181,8 @@ impl Reattach for Reconnector {
 }
 
 impl ReconnectState {
-    /// Returns the reason for the loss, and the error of the last attempt if its session ended
-    /// before it was ready.
+    /// Returns the reason for the connection loss. If the session of the last attempt ended before
+    /// it was ready, also returns the error of that attempt.
     fn lose(&mut self, reason: &DisconnectReason) -> (DisconnectReason, Option<ConnectError>) {
         match &self.lost {
             Some(lost) => (lost.clone(), Some(ConnectError::ended(reason.clone()))),
@@ -192,9 +193,10 @@ impl ReconnectState {
         }
     }
 
-    /// Sets the address of the server that replaces this server. An address of another transport is
-    /// rejected, since that transport may be less secure. Returns `false` if the address is
-    /// rejected or invalid.
+    /// Sets the address of the server that replaces this server. Returns `false` if the address is
+    /// invalid or rejected.
+    ///
+    /// An address of another transport is rejected, since that transport may be less secure.
     fn redirect(&mut self, url: &str) -> bool {
         let address = Address::parse(url).ok().filter(|address| address.same_kind(&self.address));
         let address = address.map(|address| address.with_credentials_of(&self.address));
@@ -203,8 +205,8 @@ impl ReconnectState {
         is_accepted
     }
 
-    /// Returns the address for an attempt. After a redirect, attempts alternate between the new and
-    /// the old address.
+    /// Returns the address for an attempt. After a redirect, consecutive attempts alternate between
+    /// the new address and the old address.
     fn address(&self, attempt: u32) -> Address {
         self.redirected.as_ref().filter(|_| attempt % 2 == 1).unwrap_or(&self.address).clone()
     }
@@ -225,7 +227,8 @@ impl Reconnector {
         };
         let resumption = Some(Resumption::Resume(request));
         let limit = self.limits.authentication;
-        // Before the connection is opened: the server limits the time until the login arrives.
+        // The client makes the login before it opens the connection. The server limits the time
+        // from the opening until it receives the login.
         let login = timeout(limit, make_login(&self.login)).await.map_err(|_| timed_out())??;
         let mut link = open(&address, &self.options, &self.limits).await?;
         let deadline = Instant::now() + clamp_timeout(limit);

@@ -1,5 +1,5 @@
-//! Truncated, corrupted and random handshake messages are refused, without a panic and without
-//! waiting.
+//! Tests of truncated, corrupted and random handshake messages. A peer refuses them without a panic
+//! and without waiting.
 
 use std::{future::Future, time::Duration};
 

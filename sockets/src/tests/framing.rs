@@ -11,7 +11,8 @@ use sockets_proto::next_frame;
 
 const MAX_FRAME: usize = 100;
 
-/// Sends the pieces in sequence, and receives to the end. Returns the frames and the final error.
+/// Sends the pieces one after another, and receives frames until the connection ends. Returns the
+/// frames and the final error.
 fn receive(pieces: &[Vec<u8>]) -> (Vec<Bytes>, ReceiveError) {
     let runtime = Builder::new_current_thread().enable_time().build().expect("a runtime");
     let (near, mut far) = tokio::io::duplex(16);

@@ -9,8 +9,8 @@ use tokio::{
 
 use crate::{Client, Limits, Server, Socket, session::SlowPermit};
 
-/// Makes two calls at a limited rate from a slow session, while a handler of another session holds
-/// the only permit.
+/// Makes two calls at a limited rate to a slow session. During the second call, a handler of
+/// another session holds the only permit.
 async fn call_with_rate_limit_without_permit() {
     let limits = Limits { calls_per_second: Some(1), ..Limits::default() };
     let connected = |socket: Socket| {

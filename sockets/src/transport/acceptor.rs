@@ -72,8 +72,9 @@ impl Acceptor {
 
     /// Accepts the next connection.
     ///
-    /// It does not wait for bytes of the client: the future in [`Incoming::Opening`] does. An error
-    /// may concern a single connection: the acceptor can still accept further connections.
+    /// The acceptor does not wait for bytes of the client: the future in [`Incoming::Opening`]
+    /// waits for them. An error may concern only a single connection. The acceptor can still accept
+    /// further connections after it.
     pub(crate) fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Incoming>> {
         Poll::Ready(match self {
             Self::Tcp(listener) => {
@@ -121,8 +122,8 @@ async fn listen(authority: &Authority) -> io::Result<TcpListener> {
 
 fn poll_accept(listener: &TcpListener, cx: &mut Context<'_>) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
     let (stream, peer_addr) = ready!(listener.poll_accept(cx))?;
-    // Frames are batched before they are written: Nagle's algorithm would only delay them. The call
-    // fails if the connection is lost already, which the first read reports.
+    // Frames are batched before they are written, so Nagle's algorithm would only delay them. The
+    // call fails if the connection is lost already. The first read then reports the loss.
     let _ = stream.set_nodelay(true);
     Poll::Ready(Ok((stream, peer_addr)))
 }

@@ -5,11 +5,12 @@ use sockets_proto::{CallResult, next_frame};
 
 use super::buffer_pool::READ_SIZE;
 
-/// Whole frames that were received together, and the buffer that they share.
+/// Whole frames that were received together. The frames share a buffer.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
     frames: Bytes,
-    /// The minimum length of the buffer. A single payload keeps all of it in memory.
+    /// The minimum length of the buffer. While a single payload exists, the whole buffer stays in
+    /// memory.
     buffer: usize,
 }
 
@@ -33,9 +34,10 @@ impl Batch {
         next_frame(&mut self.frames)
     }
 
-    /// Returns a payload of this batch for storage.
+    /// Returns a payload of this batch in a form for storage.
     ///
-    /// It is copied to its own buffer, unless it fills most of the buffer of the batch.
+    /// If the payload fills only a small part of the batch's buffer, it is copied to a buffer of
+    /// its own. Otherwise, it would keep the whole buffer in memory.
     pub(crate) fn detach(&self, payload: Bytes) -> Bytes {
         if payload.len() < self.buffer / 2 { Bytes::copy_from_slice(&payload) } else { payload }
     }

@@ -15,8 +15,9 @@ const KEEP_LARGE: usize = 2 * 1024 * 1024;
 
 thread_local! {
     static BUFFERS: ThreadCache<BytesMut, MAX_POOLED> = const { ThreadCache::new() };
-    /// The rest of the buffer of the last large frame. Its memory is reused once no payload refers
-    /// to it: new memory costs a page fault for each 4 KiB, which is more than the read itself.
+    /// The rest of the buffer of the last large frame. When no payload refers to its memory any
+    /// more, the memory is reused. New memory would cost a page fault for each 4 KiB, which takes
+    /// more time than the read itself.
     static LARGE: ThreadCache<BytesMut, 1> = const { ThreadCache::new() };
 }
 
@@ -34,7 +35,8 @@ pub(super) fn put(buffer: BytesMut) {
     BUFFERS.with(|buffers| buffers.put(buffer));
 }
 
-/// Reserves capacity for at least `missing` bytes. A buffer without memory is taken from the pool.
+/// Reserves capacity for at least `missing` bytes. If `buffer` has no memory, takes a buffer from
+/// the pool.
 pub(super) fn reserve(buffer: &mut BytesMut, missing: usize) {
     if buffer.capacity() == 0 {
         *buffer = take();

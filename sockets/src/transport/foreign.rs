@@ -1,4 +1,5 @@
-//! Detection of the protocol of a peer that uses another scheme, so that an error can name it.
+//! Detection of peers that use another protocol or scheme. An error can then name the protocol of
+//! the peer.
 
 use std::fmt::{self, Display};
 
@@ -33,7 +34,8 @@ impl Foreign {
         }
     }
 
-    /// Detects a protocol by the bytes that were read as the length of the first frame.
+    /// Detects a protocol by the first bytes of a connection, which were read as the length of a
+    /// frame.
     pub(crate) fn from_length(length: usize) -> Option<Self> {
         u32::try_from(length).ok().and_then(|length| Self::detect(&length.to_le_bytes()))
     }

@@ -1,4 +1,4 @@
-//! Connections within the process. Batches are moved between the peers.
+//! Connections within the process. The peers exchange batches without copying them.
 
 use std::{
     collections::VecDeque,
@@ -13,8 +13,8 @@ use super::{Discarded, Link, Receive, ReceiveError, Transmit, poll_discard};
 use crate::lock::{Mutex, wake};
 use sockets_proto::SendBuffer;
 
-/// The capacity of a direction in bytes. A sender waits while it is full, as with the buffers of
-/// TCP.
+/// The capacity of a direction in bytes. While a direction is full, its sender waits, as with the
+/// buffers of TCP.
 const CAPACITY: usize = 256 * 1024;
 
 /// Creates the two ends of a connection.
@@ -37,7 +37,8 @@ struct Buffer {
     sender: Option<Waker>,
 }
 
-/// Marks a direction as finished. Wakers are cloned, woken and dropped without the lock.
+/// Marks a direction as finished. The wakers are cloned, woken and dropped after the lock is
+/// released.
 fn finish(pipe: &Pipe) {
     let mut buffer = pipe.lock();
     buffer.finished = true;
@@ -49,7 +50,8 @@ fn finish(pipe: &Pipe) {
 struct PipeReceiver(Pipe);
 
 impl PipeReceiver {
-    /// Takes the next batch, or the end of the connection. `None` if the receiver has to wait.
+    /// Takes the next batch, or the end of the connection. Returns `None` if the receiver has to
+    /// wait.
     fn take(&self) -> Option<Result<Bytes, ReceiveError>> {
         let mut buffer = self.0.lock();
         let Some(batch) = buffer.batches.pop_front() else {
@@ -64,7 +66,7 @@ impl PipeReceiver {
 }
 
 impl Receive for PipeReceiver {
-    // The sender is of this library, and has checked the receiver's limit.
+    // The sender belongs to this library, and has checked the receiver's limit already.
     fn poll_receive(&mut self, cx: &mut Context<'_>, _max_frame: usize) -> Poll<Result<Bytes, ReceiveError>> {
         if let Some(received) = self.take() {
             return Poll::Ready(received);
@@ -129,7 +131,8 @@ impl Transmit for PipeTransmitter {
         Poll::Ready(Ok(()))
     }
 
-    // A send buffer is accepted whole or not at all: there is no progress while it waits.
+    // A direction accepts a whole send buffer or nothing. While a send buffer waits, there is no
+    // progress.
     fn accepted(&self) -> u64 {
         0
     }

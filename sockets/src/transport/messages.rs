@@ -1,4 +1,4 @@
-//! Frames over a user's stream and sink of messages. Each message is a frame without its prefix.
+//! Frames over a user's stream and sink of messages. A message is a frame without its prefix.
 
 use std::{
     error::Error,

@@ -63,16 +63,17 @@ pub(crate) enum ReceiveError {
 
 /// The receiving half of a connection.
 pub(crate) trait Receive: Send {
-    /// Waits for a frame and returns all complete frames, each with its prefix.
+    /// Waits for a frame, and returns all complete frames. Each returned frame has its prefix.
     ///
-    /// A frame of more than `max_frame` bytes is rejected before memory is allocated for it.
+    /// If a frame has more than `max_frame` bytes, the receiver rejects it before it allocates
+    /// memory for the frame.
     fn poll_receive(&mut self, cx: &mut Context<'_>, max_frame: usize) -> Poll<Result<Bytes, ReceiveError>>;
 
-    /// Returns the number of received bytes of the frame that is incomplete.
+    /// Returns the number of received bytes of the incomplete frame.
     fn partial_bytes(&self) -> usize;
 
-    /// Returns `true` while replies of the transport itself, such as pongs, wait for the peer to
-    /// read. The transmitter writes them.
+    /// Returns `true` while replies of the transport itself, such as pongs, wait until the peer
+    /// reads. The transmitter writes these replies.
     fn has_unsent_replies(&self) -> bool {
         false
     }
@@ -83,7 +84,7 @@ pub(crate) trait Receive: Send {
 
 /// The sending half of a connection.
 pub(crate) trait Transmit: Send {
-    /// Writes until `send_buffer` is empty, and writes the transport's own replies, such as pongs.
+    /// Writes until `send_buffer` is empty. Also writes the transport's own replies, such as pongs.
     fn poll_transmit(&mut self, cx: &mut Context<'_>, send_buffer: &mut SendBuffer) -> Poll<io::Result<()>>;
 
     /// Returns the total number of bytes that the connection has accepted.
@@ -109,14 +110,15 @@ impl Link {
     }
 }
 
-/// The time to write the last frames, and then the time that the peer has to close the connection.
+/// The maximum time for writing the last frames. After that, the peer has the same time to close
+/// the connection.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Closes the sending half with `finish`, which writes the last frames, and waits for the peer to
-/// close.
+/// Closes the sending half, and waits until the peer closes the connection. `finish` writes the
+/// last frames and closes the half.
 ///
-/// A TCP socket that is dropped with unread bytes resets the connection, and the peer could lose
-/// the last frames.
+/// If a TCP socket is dropped while it has unread bytes, it resets the connection. The peer could
+/// then lose the last frames.
 pub(crate) async fn close_gracefully(
     receiver: &mut dyn Receive,
     mut finish: impl FnMut(&mut Context<'_>) -> Poll<io::Result<()>>,
@@ -129,7 +131,7 @@ pub(crate) async fn close_gracefully(
     }
 }
 
-/// Discards received bytes, at a bounded rate, until the peer has closed the connection.
+/// Discards received bytes until the peer has closed the connection. The pauses bound the rate.
 async fn discard(mut poll_part: impl FnMut(&mut Context<'_>) -> Poll<Discarded>) {
     while poll_fn(&mut poll_part).await == Discarded::Part {
         sleep(DISCARD_PAUSE).await;
@@ -138,8 +140,8 @@ async fn discard(mut poll_part: impl FnMut(&mut Context<'_>) -> Poll<Discarded>)
 
 /// The number of reads that a connection discards before it pauses.
 const DISCARD_AT_ONCE: u32 = 16;
-/// The length of the pause. Without it, a peer that keeps sending would occupy a processor until
-/// [`CLOSE_TIMEOUT`] has elapsed.
+/// The length of the pause. If there were no pause, a peer that keeps sending would occupy a
+/// processor until [`CLOSE_TIMEOUT`] has elapsed.
 const DISCARD_PAUSE: Duration = Duration::from_millis(1);
 
 /// The result of discarding received bytes.
@@ -151,7 +153,8 @@ pub(crate) enum Discarded {
     Part,
 }
 
-/// Discards up to [`DISCARD_AT_ONCE`] reads. `read` returns `false` at the end of the connection.
+/// Discards the bytes of up to [`DISCARD_AT_ONCE`] reads. `read` returns `false` at the end of the
+/// connection.
 fn poll_discard(cx: &mut Context<'_>, mut read: impl FnMut(&mut Context<'_>) -> Poll<bool>) -> Poll<Discarded> {
     for _ in 0..DISCARD_AT_ONCE {
         if !ready!(read(cx)) {
@@ -161,11 +164,11 @@ fn poll_discard(cx: &mut Context<'_>, mut read: impl FnMut(&mut Context<'_>) -> 
     Poll::Ready(Discarded::Part)
 }
 
-/// The maximum number of chunks of a frame in a send buffer: the prefix with the header, and the
-/// payload.
+/// The maximum number of chunks of a frame in a send buffer. The first chunk holds the prefix and
+/// the header, and the second chunk holds the payload.
 const MAX_CHUNKS: usize = 2;
 
-/// Copies the first frame, with its prefix, out of a send buffer of whole frames.
+/// Copies the first frame out of a send buffer of whole frames. The copy includes the prefix.
 fn take_frame(send_buffer: &mut SendBuffer) -> Option<Bytes> {
     let mut chunks = [IoSlice::new(&[]); MAX_CHUNKS];
     let filled = send_buffer.slices(&mut chunks);

@@ -39,7 +39,7 @@ pub(crate) async fn resolve(address: &Address) -> io::Result<Vec<Option<SocketAd
     Ok(targets)
 }
 
-/// Opens a connection to an address of a server, including TLS and the upgrade to WebSocket.
+/// Opens a connection to an address of a server. TLS and the upgrade to WebSocket are part of this.
 #[allow(unused_variables, reason = "without features no transport needs options")]
 pub(crate) async fn open_at(
     address: &Address,
@@ -77,16 +77,16 @@ async fn connect(target: Option<SocketAddr>) -> io::Result<TcpStream> {
     if is_self_connected(&stream) {
         return Err(io::ErrorKind::ConnectionRefused.into());
     }
-    // Frames are batched before they are written: Nagle's algorithm would only delay them.
+    // Frames are batched before they are written, so Nagle's algorithm would only delay them.
     stream.set_nodelay(true)?;
     Ok(stream)
 }
 
 /// Returns `true` if the system has connected the socket with itself.
 ///
-/// On a single machine, the system may choose the port of the server as the local port of the
-/// client while the server does not listen there. A client that retries meets this eventually, and
-/// would then keep the server from binding its port.
+/// The server may be on the same machine and not listen yet. The system may then choose the
+/// server's port as the client's local port, and connect the socket with itself. A client that
+/// retries meets this case eventually. The client would then keep the server from binding its port.
 fn is_self_connected(stream: &TcpStream) -> bool {
     matches!((stream.local_addr(), stream.peer_addr()), (Ok(local), Ok(peer)) if local == peer)
 }

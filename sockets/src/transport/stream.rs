@@ -17,11 +17,12 @@ use sockets_proto::{PREFIX, ProtocolError, SendBuffer, frame_length};
 
 /// The number of chunks in a vectored write.
 const MAX_SLICES: usize = 32;
-/// The minimum growth in bytes of the buffer of a large frame. A larger buffer doubles at most:
-/// after the first step, a peer has to send half of the bytes that it causes to be allocated.
+/// The minimum growth in bytes of the buffer of a large frame. A larger buffer doubles at most.
+/// After the first step, a peer therefore has to send half of the bytes that it causes the receiver
+/// to allocate.
 const GROW: usize = 1024 * 1024;
-/// The number of reads in a poll without a complete frame. A stream that is always ready may
-/// deliver single bytes.
+/// The maximum number of reads in a poll without a complete frame. A stream that is always ready
+/// may deliver single bytes.
 const READS: u32 = 128;
 
 /// Creates a connection over the two halves of a byte stream.
@@ -41,8 +42,8 @@ struct StreamReceiver<R> {
 impl<R: AsyncRead + Unpin> StreamReceiver<R> {
     /// Reads once.
     ///
-    /// A read of a large frame stops at its end: frames after it must not keep its buffer in
-    /// memory.
+    /// A read of a large frame stops at the end of the frame. Otherwise, later frames in the same
+    /// buffer would keep the buffer in memory.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let received = self.buffer.len();
         let missing = frame_length(&self.buffer).map_or(0, |length| (PREFIX + length).saturating_sub(received));

@@ -24,8 +24,8 @@ use crate::{
     tls::client_config,
 };
 
-/// Performs the server's handshake. Returns the stream and the client's certificate chain, its own
-/// first.
+/// Performs the server's handshake. Returns the stream, and the client's certificate chain with the
+/// client's own certificate first.
 pub(crate) async fn accept(
     stream: TcpStream,
     config: Arc<ServerConfig>,

@@ -16,8 +16,8 @@ use tokio::{
 use super::{ConnectInfo, Incoming, Link, PeerCredentials, over_stream};
 use crate::lock::event;
 
-/// The pause before the next attempt if the server's accept queue is full. The system does not
-/// notify the client when the queue has capacity again.
+/// The pause before the next attempt if the server's accept queue is full. When the queue has
+/// capacity again, the system does not notify the client.
 const FULL_QUEUE_PAUSE: Duration = Duration::from_millis(5);
 
 /// A listener at a path. Dropping it removes the file.
@@ -31,7 +31,7 @@ pub(crate) struct UnixAcceptor {
 type FileId = (u64, u64);
 
 impl UnixAcceptor {
-    /// Listens at `path`. A socket file without a listening process is replaced.
+    /// Listens at `path`. If no process listens at an existing socket file, replaces the file.
     pub(super) async fn bind(path: PathBuf) -> io::Result<Self> {
         let listener = match UnixListener::bind(&path) {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_stale(&path).await => {
@@ -56,7 +56,7 @@ impl UnixAcceptor {
 
 impl Drop for UnixAcceptor {
     fn drop(&mut self) {
-        // If the file was removed, another server may have bound its socket there.
+        // If the file was removed, another server may have bound its own socket at the same path.
         if file_id(&self.path).is_ok_and(|file| file == self.file)
             && let Err(error) = fs::remove_file(&self.path)
         {
@@ -77,7 +77,7 @@ async fn is_stale(path: &Path) -> bool {
     is_socket && UnixStream::connect(path).await.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
 }
 
-/// Adds the cause and the remedy to an error for a path that is in use.
+/// Adds the cause and the remedy to the error of a path that is in use.
 fn describe_in_use(error: io::Error, path: &Path) -> io::Error {
     let description = match fs::symlink_metadata(path) {
         Ok(file) if file.file_type().is_socket() => "another server listens there; stop it or choose another path",

@@ -1,6 +1,7 @@
 //! A cache of recently compressed frames.
 //!
-//! The members of an audience share the buffer of a broadcast, which is compressed once.
+//! A broadcast has a single buffer, which its members share. The cache lets a server compress this
+//! buffer only once.
 
 use std::{
     collections::VecDeque,
@@ -12,7 +13,7 @@ use bytes::Bytes;
 use super::lz4::compress;
 use crate::lock::Mutex;
 
-/// The capacity in bytes of uncompressed frames. A single longer frame is cached, too.
+/// The capacity of the cache in bytes of uncompressed frames. A longer frame is cached alone.
 const CAPACITY: usize = 1 << 20;
 
 #[derive(Default)]
@@ -31,9 +32,10 @@ struct CacheEntry {
 }
 
 impl CompressedCache {
-    /// Returns the compressed frame, or `None` if it is not shorter.
+    /// Returns the compressed frame. Returns `None` if compression does not make the frame shorter.
     ///
-    /// Concurrent callers with the same frame wait for the first caller to compress it.
+    /// If several callers pass the same frame concurrently, the first caller compresses it, and the
+    /// other callers wait.
     pub(super) fn get_or_compress(&self, frame: &Bytes) -> Option<Bytes> {
         let compressed = self.0.lock().entry(frame);
         compressed.get_or_init(|| compress(frame)).clone()

@@ -12,12 +12,12 @@ use super::{Setting, lz4::compress};
 use crate::transport::{Transmit, take_frame};
 use sockets_proto::{SendBuffer, frame_with_prefix};
 
-/// The target size in bytes of the frames that are compressed before the next write.
+/// The target size in bytes of the frames that the transmitter compresses before the next write.
 const BATCH_SIZE: usize = 64 * 1024;
 
 pub(super) struct CompressingTransmitter {
     transmitter: Box<dyn Transmit>,
-    /// Frames taken out of the session's send buffer that have not been written.
+    /// Frames that were taken out of the session's send buffer and have not been written.
     prepared: SendBuffer,
     setting: Arc<Setting>,
 }
@@ -37,7 +37,7 @@ impl CompressingTransmitter {
     }
 
     fn next_frame(&self, send_buffer: &mut SendBuffer) -> Option<Bytes> {
-        // A frame that is a chunk of its own may be in the send buffers of other sessions, too.
+        // If a frame is a chunk of its own, the send buffers of other sessions may contain it, too.
         if let Some(chunk) = send_buffer.first_chunk()
             && frame_with_prefix(chunk) == Some(chunk.len())
         {
@@ -61,7 +61,8 @@ impl Transmit for CompressingTransmitter {
                 return Poll::Ready(Ok(()));
             }
             if send_buffer.len() < self.setting.min_size {
-                // No frame reaches the minimum, and the buffer does not grow until it is written.
+                // No frame reaches the minimum size, and the send buffer does not grow before it is
+                // written.
                 return self.transmitter.poll_transmit(cx, send_buffer);
             }
             self.prepare(send_buffer)?;

@@ -1,20 +1,20 @@
-//! The format of a compressed frame: a kind, the length of the original frame, and an LZ4 block of
-//! it.
+//! The format of a compressed frame. The frame contains a kind, the length of the original frame,
+//! and an LZ4 block of the original frame.
 
 use bytes::Bytes;
 use lz4_flex::block::{compress_into, decompress_into, get_maximum_output_size};
 
 use sockets_proto::{PREFIX, ProtocolError};
 
-/// The kind of a compressed frame. It is unknown unless both peers compress.
+/// The kind of a compressed frame. If a peer does not compress, it does not know this kind.
 pub(super) const COMPRESSED: u8 = 0x0b;
 /// The length of the header: the kind and the original length.
 const HEADER: usize = 1 + 4;
-/// The maximum ratio of the original length to the length of an LZ4 block.
+/// The maximum ratio of a frame's original length to the length of its LZ4 block.
 const MAX_RATIO: usize = 255;
 
-/// Compresses a frame with its prefix. Returns the result with its prefix, or `None` if it is not
-/// shorter.
+/// Compresses a frame with its prefix. Returns the compressed frame with a prefix of its own.
+/// Returns `None` if compression does not make the frame shorter.
 pub(super) fn compress(frame: &[u8]) -> Option<Bytes> {
     let original = frame.get(PREFIX..)?;
     let mut compressed = vec![0; PREFIX + HEADER + get_maximum_output_size(original.len())];
@@ -42,7 +42,7 @@ pub(super) fn decompress(compressed: &[u8], max_frame: usize) -> Result<Bytes, P
     if length > max_frame {
         return Err(ProtocolError::FrameTooLarge { length, limit: max_frame });
     }
-    // The peer has to send a fraction of the memory that is allocated for it.
+    // To cause an allocation, the peer has to send a fraction of the allocated bytes.
     if length > MAX_RATIO * block.len() {
         return Err(malformed("the block is too short for its original length"));
     }

@@ -1,6 +1,6 @@
 //! Compression of large frames, if both peers announce it.
 //!
-//! It is a layer of the transport: sessions handle and count uncompressed frames.
+//! Compression is a layer of the transport, so sessions handle and count uncompressed frames.
 
 mod cache;
 mod compressor;
@@ -12,11 +12,12 @@ use std::sync::Arc;
 use self::{cache::CompressedCache, compressor::CompressingTransmitter, decompressor::DecompressingReceiver};
 use super::Link;
 
-/// The least value of `min_size`. Smaller frames do not benefit, and a server hello must not be
-/// compressed.
+/// The lowest possible value of `min_size`. Compression has no benefit for smaller frames. The
+/// server hello that accepts a client is smaller, too, and must not be compressed.
 const MIN_SIZE: u32 = 256;
 
-/// The local setting for compression, with its cache. `None` disables compression.
+/// The local setting for compression, with its cache. If compression is disabled, the setting is
+/// `None`.
 #[derive(Clone, Default)]
 pub(crate) struct Compression(Option<Arc<Setting>>);
 
@@ -43,7 +44,8 @@ impl Compression {
         self.0.as_ref().map_or(0, |setting| setting.cache.len())
     }
 
-    /// Adds compression to a link after the handshake, if the peer announced it, too.
+    /// Adds compression to a link after the handshake. The peer must have announced compression,
+    /// too.
     pub(crate) fn wrap(&self, link: Link, peer_compresses: bool) -> Link {
         match &self.0 {
             Some(setting) if peer_compresses => Link::new(

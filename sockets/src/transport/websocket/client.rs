@@ -24,7 +24,7 @@ use crate::{
     transport::{Foreign, Link},
 };
 
-/// The maximum number of characters of a response in an error message.
+/// The maximum number of characters of a response that an error message contains.
 const MAX_EXCERPT: usize = 200;
 
 /// The timeout for the rest of an error response.
@@ -70,7 +70,7 @@ fn request(address: &WebAddress, key: &str) -> Result<String, ConnectError> {
     ))
 }
 
-/// Reads the response to the upgrade request, and skips interim responses.
+/// Reads the response to the upgrade request. Skips the interim responses before it.
 async fn read_response(
     reader: &mut (impl AsyncRead + Unpin),
     read: &mut BytesMut,
@@ -103,7 +103,7 @@ async fn read_body(reader: &mut (impl AsyncRead + Unpin), headers: &HeaderMap, r
     read_up_to(reader, length.unwrap_or(0).min(MAX_EXCERPT), read).await
 }
 
-/// Reads until `read` has `length` bytes, or to the end of the stream.
+/// Reads until `read` has `length` bytes, or until the stream ends.
 async fn read_up_to(reader: &mut (impl AsyncRead + Unpin), length: usize, read: &mut BytesMut) -> io::Result<()> {
     while read.len() < length {
         let missing = length - read.len();
@@ -133,8 +133,8 @@ fn excerpt(text: &[u8]) -> String {
     text.trim().chars().filter(|character| !character.is_control()).take(MAX_EXCERPT).collect()
 }
 
-/// Returns the `Host` as browsers write it: without the default port, and without the zone of an
-/// IPv6 address.
+/// Returns the `Host` in the form that browsers use. The form has no default port, and no zone of
+/// an IPv6 address.
 fn host(WebAddress { secure, authority, .. }: &WebAddress) -> String {
     let default_port = if *secure { ":443" } else { ":80" };
     let host = authority.host.split('%').next().unwrap_or_default().to_owned();

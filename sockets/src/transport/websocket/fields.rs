@@ -2,8 +2,8 @@
 
 use http::{HeaderMap, HeaderName};
 
-/// Returns the elements of a list field. Several lines of a field form a single list (RFC 9110,
-/// 5.3).
+/// Returns the elements of a list field. If a field has several lines, these form a single list
+/// (RFC 9110, 5.3).
 pub(super) fn elements(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
     let lines = headers.get_all(name).into_iter().filter_map(|line| line.to_str().ok());
     let elements = lines.flat_map(|line| line.split(',')).map(|element| element.trim_matches([' ', '\t']));
@@ -15,8 +15,8 @@ pub(super) fn has(headers: &HeaderMap, name: HeaderName, element: &str) -> bool 
     elements(headers, name).any(|other| other.eq_ignore_ascii_case(element))
 }
 
-/// Returns the value of a field that is not a list. `None` if it is absent, repeated or not visible
-/// ASCII.
+/// Returns the value of a field that is not a list. Returns `None` if the field is absent or
+/// repeated, or if its value is not visible ASCII.
 pub(super) fn single(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     let mut lines = headers.get_all(name).into_iter();
     let line = lines.next()?.to_str().ok()?;

@@ -15,7 +15,7 @@ pub(super) const CONTROL_MAX: usize = 125;
 /// The maximum length of a header.
 pub(super) const HEADER_MAX: usize = 14;
 
-/// A violation of RFC 6455 or of the subprotocol by the peer, and the close code for it.
+/// A peer's violation of RFC 6455 or of the subprotocol, and the close code for the violation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct WsProtocolError {
     pub(super) code: CloseCode,
@@ -57,7 +57,7 @@ impl Kind {
 }
 
 /// Reads the header of a frame that `role` receives. Returns the frame and the length of the
-/// header, or `None` if it is incomplete.
+/// header. Returns `None` if the header is incomplete.
 pub(super) fn parse(bytes: &[u8], role: Role) -> Result<Option<(FrameInProgress, usize)>, WsProtocolError> {
     let mut cursor = Cursor::new(bytes);
     let parsed = FrameHeader::parse(&mut cursor).map_err(|_| WsProtocolError::new("a frame has a reserved opcode"))?;
@@ -98,8 +98,8 @@ pub(super) fn parse(bytes: &[u8], role: Role) -> Result<Option<(FrameInProgress,
     Ok(Some((FrameInProgress { kind, is_final: header.is_final, missing, mask }, read)))
 }
 
-/// Returns `true` if a header encodes its payload's length in the fewest bytes, as RFC 6455, 5.2
-/// requires.
+/// Returns `true` if a header encodes the length of its payload in the fewest bytes. RFC 6455, 5.2
+/// requires this.
 fn is_minimal(header: &[u8], length: u64) -> bool {
     match header.get(1).map(|second| second & 0x7f) {
         Some(126) => length >= 126,
@@ -143,7 +143,8 @@ impl Header {
     }
 }
 
-/// The masking key of a frame, rotated so that it begins with the byte for the next payload byte.
+/// The masking key of a frame. The key is rotated, so that it begins with the byte for the next
+/// payload byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Mask([u8; 4]);
 

@@ -1,4 +1,4 @@
-//! The writer of a connection: messages, and between them replies to control frames.
+//! The writer of a connection. It writes messages, and between them replies to control frames.
 
 use std::{
     io::{self, IoSlice},
@@ -24,24 +24,26 @@ use sockets_proto::{PREFIX, SendBuffer};
 const MAX_SLICES: usize = 32;
 /// The size of a write in bytes if the send buffer holds more than [`buffer_pool::READ_SIZE`].
 const LARGE_WRITE: usize = 64 * 1024;
-/// The limit of unwritten pongs in bytes. Beyond it, only the latest ping is answered, as RFC 6455,
-/// 5.5.3 allows.
+/// The limit of unwritten pongs in bytes. If pings exceed the limit, only the latest ping is
+/// answered. RFC 6455, 5.5.3 allows this.
 const MAX_PONG_BYTES: usize = 4096;
 
-/// The sending half of a connection. The receiver shares it to reply to control frames.
+/// The sending half of a connection. The transmitter shares it with the receiver, which replies to
+/// control frames.
 pub(super) struct FrameWriter<W> {
     io: W,
     role: Role,
-    /// Bytes to be written. Nothing is added until all of them are written.
+    /// Bytes to be written. No bytes are added before all of these bytes are written.
     staged: BytesMut,
     /// The number of written bytes of `staged`.
     written: usize,
     /// The total number of bytes that the connection has accepted.
     accepted: u64,
-    /// The number of bytes of the send buffer in `staged`. They remain in the send buffer until
-    /// they are written, so that it is not empty before.
+    /// The number of bytes at the front of the send buffer that are also in `staged`. They remain
+    /// in the send buffer until they are written. Until then, the send buffer is therefore not
+    /// empty.
     taken: usize,
-    /// The number of bytes of the current message that have not been staged.
+    /// The number of bytes of the current message that are not staged yet.
     missing: usize,
     /// The mask of the current message.
     mask: Mask,
@@ -108,7 +110,8 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
         self.accepted
     }
 
-    /// Writes control frames. If a message is being written, its writer writes them after it.
+    /// Writes control frames. If a message is being written, the writer of the message writes the
+    /// control frames after it.
     pub(super) fn poll_control(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.taken > 0 {
             return Poll::Ready(Ok(()));
@@ -134,8 +137,8 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
             ready!(self.poll_write_staged(cx))?;
             send_buffer.advance(mem::take(&mut self.taken));
             if self.closed {
-                // Frames after the close frame would be ignored by the peer. This is no error:
-                // received frames may still have to be handled.
+                // The peer would ignore frames after the close frame. This is no error, since the
+                // session may still have to handle received frames.
                 send_buffer.advance(send_buffer.len());
             }
             self.stage(send_buffer)?;
@@ -154,8 +157,8 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
 
     /// Stages control frames.
     ///
-    /// Staged bytes must have been written. Otherwise `staged` would grow, and the limit of
-    /// `control` would have no effect.
+    /// All staged bytes must have been written before. Otherwise, `staged` would grow, and the
+    /// limit of `control` would have no effect.
     fn stage_control(&mut self) {
         debug_assert!(self.staged.is_empty(), "control frames are staged only after all staged bytes are written");
         // Control frames may not interrupt a frame of a message.
@@ -165,7 +168,8 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
         }
     }
 
-    /// Stages the next bytes to write: control frames, then the front of the send buffer.
+    /// Stages the next bytes to write. Control frames come first, then the front of the send
+    /// buffer.
     fn stage(&mut self, send_buffer: &SendBuffer) -> io::Result<()> {
         self.stage_control();
         if send_buffer.is_empty() {
@@ -226,7 +230,7 @@ struct FrontMessage<'a> {
 }
 
 impl FrontMessage<'_> {
-    /// Returns the unread part of the first slice that is not read completely.
+    /// Returns the unread part of the first slice that has not been read completely.
     fn chunk(&mut self) -> &[u8] {
         while let Some((first, rest)) = self.slices.split_first()
             && self.at == first.len()

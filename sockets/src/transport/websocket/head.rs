@@ -10,7 +10,7 @@ use tungstenite::{
     handshake::machine::TryParse,
 };
 
-/// The maximum length of a head in bytes. The cookies of a browser fit.
+/// The maximum length of a head in bytes. The cookies of a browser fit into it.
 pub(super) const HEAD_MAX: usize = 16 * 1024;
 /// The end of a head.
 const END: &[u8] = b"\r\n\r\n";
@@ -38,16 +38,17 @@ pub(super) enum HeadError {
     NotGet,
 }
 
-/// Reads a head. `read` holds received bytes; on return, it holds the bytes after the head.
+/// Reads a head. Before the call, `read` holds received bytes. After the call, it holds the bytes
+/// that follow the head.
 pub(super) async fn read<T: TryParse>(
     reader: &mut (impl AsyncRead + Unpin),
     read: &mut BytesMut,
 ) -> Result<T, HeadError> {
     let mut searched = 0;
     loop {
-        // Another protocol is detected by its first bytes, without waiting for the end of a head.
-        // In this protocol without WebSocket they are a length: its first byte may be an uppercase
-        // letter, but its last is 0.
+        // The first bytes show whether the peer uses another protocol, before the head is complete.
+        // The peer may use this protocol without WebSocket. Its first bytes are then the length of
+        // a frame. The first byte may look like an uppercase letter, but the last byte is 0.
         let is_foreign = read.first().is_some_and(|first| !first.is_ascii_uppercase());
         if is_foreign || read.iter().take(4).any(u8::is_ascii_control) {
             return Err(HeadError::NotHttp);

@@ -1,9 +1,11 @@
-//! WebSocket (RFC 6455): a binary message for each frame of the protocol, without its prefix.
+//! WebSocket (RFC 6455). Each frame of the protocol is a binary message without the frame's prefix.
 //!
-//! The upgrade, the frame headers and the close codes come from `tungstenite`. Its `WebSocket` is
-//! not used, for three reasons. It allocates a buffer for each connection, even if it is idle. It
-//! allocates a whole message when its header arrives. And it does not report the received length of
-//! an incomplete message, which a session needs.
+//! The upgrade, the frame headers and the close codes come from `tungstenite`. Its `WebSocket` type
+//! is not used, for three reasons:
+//!
+//! - It allocates a buffer for each connection, even if the connection is idle.
+//! - It allocates memory for a whole message when the header of the message arrives.
+//! - It does not report the received length of an incomplete message. A session needs this length.
 
 mod client;
 mod fields;
@@ -35,12 +37,12 @@ use self::{frame_writer::FrameWriter, receiver::Receiver, transmitter::Transmitt
 use super::Link;
 use crate::lock::TransportMutex;
 
-/// The WebSocket subprotocol that clients offer and servers select. It includes the protocol's
-/// version.
+/// The WebSocket subprotocol that clients offer and servers select. Its name includes the version
+/// of the protocol.
 pub(crate) const SUBPROTOCOL: &str = "sockets.v1";
 
-/// Creates a connection over an upgraded byte stream. `read` has the bytes that were received after
-/// the upgrade.
+/// Creates a connection over an upgraded byte stream. `read` contains the bytes that were received
+/// after the upgrade.
 pub(crate) fn over_websocket(
     role: Role,
     read: BytesMut,

@@ -8,7 +8,7 @@ use super::fields;
 
 /// The origins of web pages that may connect.
 ///
-/// A request without `Origin` is accepted: it is not from a browser.
+/// If a request has no `Origin`, it does not come from a browser, and the server accepts it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Origins {
     /// Pages of the host to which they connect.
@@ -55,7 +55,7 @@ impl Origins {
     }
 }
 
-/// Returns an origin in the form for comparison: in lower case, without a default port.
+/// Returns an origin in the form for comparison, which is in lower case and has no default port.
 fn normalize(origin: &str) -> String {
     let origin = origin.trim_end_matches('/').to_ascii_lowercase();
     let default_port = match origin.split_once("://") {
@@ -66,7 +66,7 @@ fn normalize(origin: &str) -> String {
     origin.strip_suffix(default_port).unwrap_or(&origin).to_owned()
 }
 
-/// Returns `true` if a page is from the host to which it connects.
+/// Returns `true` if a page connects to the host from which it was loaded.
 ///
 /// The schemes may differ, since a proxy may terminate TLS.
 fn is_same_host(origin: &str, host: &str) -> bool {
@@ -76,10 +76,11 @@ fn is_same_host(origin: &str, host: &str) -> bool {
     }
 }
 
-/// Returns `true` if DNS cannot change the address of `host`: an IP address or `localhost`.
+/// Returns `true` if `host` is an IP address or `localhost`. DNS cannot change the address of such
+/// a host.
 ///
-/// The owner of any other name may point it to this machine. A browser then considers the owner's
-/// page to be of the same origin as this server (DNS rebinding).
+/// The owner of any other name may let the name point to this machine. A browser then considers the
+/// owner's page to have the same origin as this server (DNS rebinding).
 fn is_fixed_name(host: &str) -> bool {
     let name = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,

@@ -14,8 +14,8 @@ use super::frame::Mask;
 use crate::transport::buffer_pool;
 use sockets_proto::PREFIX;
 
-/// The minimum growth in bytes of the buffer of a large message. A larger buffer doubles at most: a
-/// peer has to send half of the bytes that it causes to be allocated.
+/// The minimum growth in bytes of the buffer of a large message. A larger buffer doubles at most. A
+/// peer therefore has to send half of the bytes that it causes the receiver to allocate.
 const GROW: usize = 256 * 1024;
 
 #[derive(Default)]

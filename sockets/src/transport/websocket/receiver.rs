@@ -1,4 +1,5 @@
-//! The receiving half: converts messages to frames of the protocol, and replies to control frames.
+//! The receiving half. It converts messages to frames of the protocol, and replies to control
+//! frames.
 
 use std::{
     io, mem,
@@ -25,11 +26,11 @@ use crate::{
 };
 use sockets_proto::ProtocolError;
 
-/// The number of reads in a poll without a complete message. A read may hold thousands of control
-/// frames and empty fragments, which take about 100 µs.
+/// The maximum number of reads in a poll without a complete message. A single read may contain
+/// thousands of control frames and empty fragments. Their handling takes about 100 µs.
 const READS: u32 = 4;
-/// The maximum number of consecutive empty fragments. RFC 6455 sets no limit, but only an attacker
-/// has a use for more.
+/// The maximum number of consecutive empty fragments. RFC 6455 sets no limit. However, only an
+/// attacker has a use for more fragments.
 const MAX_EMPTY_FRAGMENTS: u32 = 64;
 
 pub(super) struct Receiver<R, W> {
@@ -80,9 +81,10 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Receiver<R, W> {
         }
     }
 
-    /// Parses received bytes, up to an incomplete header or a large message.
+    /// Parses received bytes. Stops at an incomplete header, or after a large message.
     fn parse_buffered(&mut self, cx: &mut Context<'_>, max_frame: usize) -> Result<(), ReceiveEnd> {
-        // A large message ends its batch: a small message after it would keep the memory of both.
+        // A large message ends its batch. If a small message followed in the batch, it would keep
+        // the memory of both messages.
         while !self.messages.has_large() {
             if self.current.is_none() && !self.begin_frame(max_frame)? {
                 return Ok(());
@@ -107,8 +109,8 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Receiver<R, W> {
         Ok(())
     }
 
-    /// Parses the header of the next frame. Returns `false` if it is incomplete, or has to wait
-    /// until the complete messages are handled.
+    /// Parses the header of the next frame. Returns `false` if the header is incomplete, or if the
+    /// frame has to wait until the complete messages are handled.
     fn begin_frame(&mut self, max_frame: usize) -> Result<bool, ReceiveEnd> {
         let Some((frame, header)) = frame::parse(&self.read, self.role)? else { return Ok(false) };
         match (frame.kind, self.messages.in_message()) {
@@ -117,8 +119,8 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Receiver<R, W> {
             (Kind::Continuation | Kind::Message, _) => {
                 let length = frame.missing.saturating_add(self.messages.message_length());
                 if length > max_frame && self.messages.has_complete() {
-                    // The complete messages are handled first, and may change the limit: that of
-                    // the handshake differs from that of the session.
+                    // The session handles the complete messages first. They may change the limit,
+                    // since the limit of the handshake differs from the limit of the session.
                     return Ok(false);
                 }
                 if length > max_frame {
@@ -198,7 +200,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Receiver<R, W> {
         self.messages.release_buffer();
     }
 
-    /// Returns the error for `end`, and sets the close code that the peer will receive.
+    /// Returns the error for `end`. Also sets the close code that the peer will receive.
     fn fail(&self, end: ReceiveEnd) -> ReceiveError {
         let (code, error) = match end {
             ReceiveEnd::Closed => return ReceiveError::Closed,
@@ -245,8 +247,8 @@ impl<R: AsyncRead + Send + Unpin, W: AsyncWrite + Send + Unpin> Receive for Rece
         self.has_unsent_replies
     }
 
-    // The local close frame and the end of the stream have been sent: received bytes are not
-    // parsed.
+    // The local close frame and the end of the stream have been sent. Received bytes are therefore
+    // not parsed.
     fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<Discarded> {
         poll_discard(cx, |cx| {
             self.read.clear();

@@ -11,7 +11,7 @@ use super::over_websocket;
 use crate::transport::Link;
 use sockets_proto::{SendBuffer, next_frame};
 
-/// Returns the ends of a client and a server over a pipe of this capacity.
+/// Returns a client's end and a server's end of a pipe with this capacity.
 fn ends(capacity: usize) -> [Link; 2] {
     let (near, far) = duplex(capacity);
     [(Role::Client, near), (Role::Server, far)].map(|(role, end)| {
@@ -54,7 +54,8 @@ async fn accepted_bytes_grow_while_peer_reads_slowly() {
         assert_eq!(link.transmitter.accepted(), accepted + 100);
         accepted += 100;
         far.read_exact(&mut [0; 100]).await.unwrap();
-        // A new coop budget: without it, `poll_transmit` returns `Pending` as for a full pipe.
+        // The next poll needs a new coop budget. Without the budget, `poll_transmit` returns
+        // `Pending`, as it does for a full pipe.
         tokio::task::yield_now().await;
     }
 }
@@ -141,7 +142,7 @@ async fn bytes_received_with_upgrade_are_delivered() {
     assert_eq!(received, b"\x05\0\0\0hello"[..]);
 }
 
-/// Generates frames with plausible first bytes. The mask of a client is zero.
+/// Generates frames with plausible first bytes. Masks of frames from a client are zero.
 fn frame_like() -> impl Strategy<Value = Vec<u8>> {
     let first =
         prop_oneof![Just(0x82_u8), Just(0x02), Just(0x00), Just(0x80), Just(0x88), Just(0x89), Just(0x8a), any::<u8>()];

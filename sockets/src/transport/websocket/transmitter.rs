@@ -1,4 +1,4 @@
-//! The sending half, over the frame writer that it shares with the receiver.
+//! The sending half. It shares the frame writer with the receiver.
 
 use std::{
     io,

@@ -28,7 +28,8 @@ use crate::{
 /// The conditions under which a listener accepts upgrades.
 pub(crate) struct UpgradePolicy {
     origins: Origins,
-    /// The required path. If `None`, every path is accepted, and authentication may check it.
+    /// The required path. If it is `None`, every path is accepted, and authentication may check the
+    /// path.
     path: Option<String>,
 }
 
@@ -96,10 +97,10 @@ where
     }
 }
 
-/// Checks an upgrade request, and returns the response that accepts it.
+/// Checks an upgrade request. Returns the response that accepts the request.
 ///
-/// Over HTTP/1.1 the request is an upgrade (RFC 6455, 4.2), over HTTP/2 an extended CONNECT (RFC
-/// 8441).
+/// Over HTTP/1.1, the request is an upgrade (RFC 6455, 4.2). Over HTTP/2, the request is an
+/// extended CONNECT (RFC 8441).
 pub(crate) fn accept_upgrade<T>(
     request: &Request<T>,
     origins: &Origins,
@@ -108,7 +109,8 @@ pub(crate) fn accept_upgrade<T>(
     let headers = request.headers();
     let mut response = Response::new(());
     if request.version() == Version::HTTP_2 {
-        // In HTTP/2, only an extended CONNECT has a path: no check of its `:protocol` is needed.
+        // In HTTP/2, a CONNECT request has a path only if it is extended. Its `:protocol` therefore
+        // needs no check.
         if request.method() != Method::CONNECT {
             return Err(UpgradeError::NOT_CONNECT);
         }
@@ -146,7 +148,7 @@ pub(crate) fn accept_upgrade<T>(
     Ok(response)
 }
 
-/// Checks an upgrade over HTTP/1.1, and returns the value of `Sec-WebSocket-Accept`.
+/// Checks an upgrade over HTTP/1.1. Returns the value of `Sec-WebSocket-Accept`.
 fn check_upgrade<T>(request: &Request<T>) -> Result<HeaderValue, UpgradeError> {
     let headers = request.headers();
     if request.method() != Method::GET {
@@ -189,8 +191,8 @@ fn has_body(headers: &HeaderMap) -> bool {
 
 /// Returns the host of a request.
 ///
-/// Over HTTP/1.1 a single `Host` is required. A target with an authority overrides it (RFC 9112,
-/// 3.2).
+/// Over HTTP/1.1, a request must have a single `Host`. If its target has an authority, the
+/// authority overrides the `Host` (RFC 9112, 3.2).
 fn host<T>(request: &Request<T>) -> Result<&str, UpgradeError> {
     let host = fields::single(request.headers(), header::HOST).filter(|host| is_host(host));
     let target = request.uri().authority().map(uri::Authority::as_str).filter(|host| is_host(host));
