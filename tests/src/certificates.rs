@@ -48,7 +48,7 @@ fn new_key() -> KeyPair {
 }
 
 impl Certificate {
-    /// Returns a server configuration with this certificate.
+    /// Returns the configuration of a server with this certificate.
     pub fn server(&self) -> ServerConfig {
         server_config(self.chain.as_bytes(), self.key.as_bytes(), None).expect("a configuration")
     }

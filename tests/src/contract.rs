@@ -1,4 +1,4 @@
-//! The contract of a shop and of a lobby.
+//! The contracts of a shop and of a lobby.
 
 use std::fmt;
 
@@ -61,7 +61,7 @@ impl fmt::Display for PurchaseError {
 
 impl std::error::Error for PurchaseError {}
 
-/// Served by the server.
+/// The contract that the server serves.
 #[sockets::group("Purchases")]
 pub trait Purchases {
     /// Returns the price of an item.
@@ -73,17 +73,17 @@ pub trait Purchases {
     async fn viewed(&self, item: &str);
 }
 
-/// A subgroup, served by the server.
+/// A subgroup of the server's contract.
 #[sockets::group("Purchases/Refunds")]
 pub trait Refunds {
     /// Refunds a purchase.
     async fn refund(&self, receipt: Receipt) -> Result<(), PurchaseError>;
 }
 
-/// Served by the clients.
+/// The contract that the clients serve.
 #[sockets::group("Lobby")]
 pub trait Lobby {
-    /// Returns a choice.
+    /// Returns the client's choice.
     async fn vote(&self, choices: Vec<String>) -> String;
     /// Receives a message.
     #[emit]

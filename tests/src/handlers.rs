@@ -5,14 +5,14 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::{Lobby, Login, Player, PurchaseError, Purchases, Receipt, Refunds};
 
-/// Sells swords at 10, at most three at once.
+/// A shop that sells swords at a price of 10, and at most three swords in a purchase.
 #[derive(Clone, Debug)]
 pub struct Shop {
     viewed: UnboundedSender<String>,
 }
 
 impl Shop {
-    /// Creates a shop. Returns the items that are viewed, too.
+    /// Creates a shop. Also returns a receiver of the items that clients view.
     pub fn new() -> (Self, UnboundedReceiver<String>) {
         let (viewed, seen) = unbounded_channel();
         (Self { viewed }, seen)
@@ -42,7 +42,7 @@ impl Purchases for Shop {
     }
 }
 
-/// Takes swords back.
+/// A handler that accepts returned swords.
 #[derive(Clone, Debug, Default)]
 pub struct Desk;
 
@@ -60,7 +60,8 @@ pub struct Voter {
 }
 
 impl Voter {
-    /// Creates a voter for this choice. Returns the messages that it receives, too.
+    /// Creates a voter for this choice. Also returns a receiver of the messages that the voter
+    /// receives.
     pub fn new(choice: &str) -> (Self, UnboundedReceiver<String>) {
         let (messages, received) = unbounded_channel();
         (Self { choice: choice.into(), messages }, received)
@@ -77,12 +78,12 @@ impl Lobby for Voter {
     }
 }
 
-/// Authenticates players that have a name.
+/// Admits each player that has a name, and refuses others.
 pub async fn admitting(login: Login) -> Result<Player, Refusal> {
     if login.name.is_empty() { Err(Refusal::new("a player needs a name")) } else { Ok(Player { name: login.name }) }
 }
 
-/// Returns a builder with players as identities.
+/// Returns a server builder that uses players as identities.
 pub fn players() -> ServerBuilder<Player> {
     Server::builder().authenticate(admitting)
 }

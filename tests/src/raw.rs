@@ -1,4 +1,4 @@
-//! A peer that encodes its bytes as PROTOCOL.md specifies, without code of the library.
+//! A raw peer that encodes its bytes as PROTOCOL.md specifies. It uses no code of the library.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -10,7 +10,8 @@ use tokio::{
 
 use crate::PATIENCE;
 
-/// The key of `Bad/echo`: the beginning of SHA-256 over path, zero byte and name.
+/// The key of `Bad/echo`. A key is the beginning of SHA-256 over the path, a zero byte and the
+/// name.
 pub const ECHO: [u8; 8] = [0xb6, 0x36, 0x25, 0x70, 0xc0, 0x66, 0xbe, 0x0c];
 /// The key of `Bad/wait`.
 pub const WAIT: [u8; 8] = [0x6b, 0x99, 0x5f, 0x63, 0xba, 0xb6, 0x1a, 0x69];
@@ -20,7 +21,7 @@ pub const NEST: [u8; 8] = [0x1c, 0x63, 0x71, 0x74, 0xd1, 0x2b, 0x2d, 0xdd];
 pub const SUM: [u8; 8] = [0x4a, 0x39, 0xdb, 0x9d, 0xe1, 0x15, 0x85, 0x44];
 /// The key of `Bad/note`.
 pub const NOTE: [u8; 8] = [0x53, 0xfa, 0x33, 0x4d, 0x97, 0x2a, 0xf7, 0x62];
-/// A key without a method.
+/// A key that belongs to no method.
 pub const UNKNOWN: [u8; 8] = [1, 2, 3, 4, 5, 6, 7, 8];
 
 /// The frame type Reply.
@@ -29,10 +30,10 @@ pub const REPLY: u8 = 3;
 pub const FAILURE: u8 = 4;
 /// The frame type Close.
 pub const CLOSE_FRAME: u8 = 10;
-/// The first of the frame types that a peer ignores if it does not know them.
+/// The first optional frame type. A peer ignores optional frame types that it does not know.
 pub const OPTIONAL: u8 = 0x80;
 
-/// The default settings: frame, calls, bytes.
+/// The default settings. They are the maximum frame, the calls in flight, and the bytes in flight.
 pub const SETTINGS: [u64; 3] = [4 << 20, 1024, 1 << 20];
 
 /// Encodes a varint.
@@ -49,7 +50,7 @@ pub fn varint(mut number: u64) -> Vec<u8> {
     }
 }
 
-/// Returns a frame with its length prefix.
+/// Returns a frame after a prefix with its length.
 pub fn prefixed(frame: &[u8]) -> Vec<u8> {
     [&u32::try_from(frame.len()).unwrap().to_le_bytes(), frame].concat()
 }
@@ -130,7 +131,7 @@ impl Raw {
         Self { stream: TcpStream::connect(address).await.unwrap() }
     }
 
-    /// Connects and completes the handshake, up to Ready.
+    /// Connects and completes the handshake, including the frame Ready.
     pub async fn established(address: SocketAddr) -> Self {
         let mut raw = Self::connect(address).await;
         raw.log_in(SETTINGS).await;
@@ -139,7 +140,7 @@ impl Raw {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
-    /// Completes the handshake with these settings, up to Ready.
+    /// Completes the handshake with these settings, including the frame Ready.
     pub async fn log_in(&mut self, settings: [u64; 3]) {
         self.send(&client_hello(settings, &string("ada"))).await;
         let answer = self.receive().await.expect("an answer to the client hello");
@@ -155,11 +156,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
 
     /// Sends bytes without a prefix.
     pub async fn send_bytes(&mut self, bytes: &[u8]) {
-        // The peer may have closed the connection, which the next read of the test shows.
+        // The peer may have closed the connection. In that case, the next read of the test fails.
         let _ = timeout(PATIENCE, self.stream.write_all(bytes)).await.expect("the peer reads");
     }
 
-    /// Receives the next frame that is not optional. `None` at the end of the connection.
+    /// Receives the next frame, and ignores optional frames. Returns `None` at the end of the
+    /// connection.
     pub async fn receive(&mut self) -> Option<Vec<u8>> {
         loop {
             let frame = self.receive_any().await?;
@@ -169,7 +171,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
         }
     }
 
-    /// Receives the next frame. `None` at the end of the connection.
+    /// Receives the next frame. Returns `None` at the end of the connection.
     pub async fn receive_any(&mut self) -> Option<Vec<u8>> {
         let mut prefix = [0; 4];
         let read =
@@ -187,7 +189,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
         String::from_utf8(frame[3..].to_vec()).unwrap()
     }
 
-    /// Receives a Close frame for a protocol error, and the end. Returns its text.
+    /// Receives a Close frame for a protocol error, and then the end of the connection. Returns the
+    /// text of the frame.
     pub async fn expect_protocol_error(&mut self) -> String {
         let frame = self.receive().await.expect("a Close frame");
         assert_eq!(frame[..2], [CLOSE_FRAME, 4], "{frame:?}");
@@ -195,18 +198,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
         String::from_utf8(frame[2..].to_vec()).unwrap()
     }
 
-    /// Receives the server's rejection of a malformed client hello, and the end. Returns its text.
+    /// Receives the server's rejection of a malformed client hello, and then the end of the
+    /// connection. Returns the text of the rejection.
     pub async fn expect_rejected_hello(&mut self) -> String {
         let answer = self.receive().await.expect("an answer to the client hello");
         assert_eq!(answer[..5], *b"SKTS\x01", "magic and our version come whatever was sent");
-        // The length of the body takes a byte or two.
+        // The length of the body is a varint of one or two bytes.
         let body = if answer[5] < 0x80 { &answer[6..] } else { &answer[7..] };
         assert_eq!(body[0], 2, "{answer:?}");
         assert_eq!(self.receive().await, None, "the answer is the last frame");
         String::from_utf8_lossy(&body[2..]).into_owned()
     }
 
-    /// Reads until no byte arrives for three seconds, or to the end. Returns the number of bytes.
+    /// Reads until the connection ends, or until no byte arrives for three seconds. Returns the
+    /// number of bytes.
     pub async fn drain(&mut self) -> usize {
         let (mut total, mut buffer) = (0, vec![0; 64 * 1024]);
         loop {

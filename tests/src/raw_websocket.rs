@@ -1,5 +1,5 @@
-//! A WebSocket client that encodes its bytes as RFC 6455 and PROTOCOL.md specify, without code of
-//! the library.
+//! A WebSocket client that encodes its bytes as RFC 6455 and PROTOCOL.md specify. It uses no code
+//! of the library.
 
 use std::net::SocketAddr;
 
@@ -23,21 +23,21 @@ pub const CLOSE: u8 = 0x8;
 pub const PING: u8 = 0x9;
 /// The opcode of a pong.
 pub const PONG: u8 = 0xa;
-/// The bit of the last frame of a message.
+/// The bit that marks the last frame of a message.
 pub const FIN: u8 = 0x80;
 
 /// A client hello without a login, with the default settings.
 pub const CLIENT_HELLO: &[u8] = b"SKTS\x01\x0b\x80\x80\x80\x02\x80\x08\x80\x80\x40\x00\x00";
 /// The frame type Ready.
 pub const READY: u8 = 7;
-/// The frame type Close of the protocol.
+/// The frame type Close of the protocol, which is not the close frame of the WebSocket.
 pub const CLOSE_FRAME: u8 = 10;
-/// The first of the frame types that a peer ignores if it does not know them.
+/// The first optional frame type. A peer ignores optional frame types that it does not know.
 const OPTIONAL: u8 = 0x80;
 
 const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
-/// Encodes a masked frame from its first byte and its payload.
+/// Encodes a masked frame. `first` is its first byte.
 pub fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let masked = payload.iter().zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask);
     [header(first, payload.len() as u64, 0x80), MASK.to_vec(), masked.collect()].concat()
@@ -82,7 +82,7 @@ impl Raw {
         Self { stream }
     }
 
-    /// Upgrades the connection, without a client hello.
+    /// Upgrades the connection, and sends no client hello.
     pub async fn upgraded(address: SocketAddr) -> Self {
         let mut raw = Self::connect(address).await;
         raw.send(request(address, "").as_bytes()).await;
@@ -91,7 +91,7 @@ impl Raw {
         raw
     }
 
-    /// Upgrades the connection and completes the handshake, up to Ready.
+    /// Upgrades the connection and completes the handshake, including the frame Ready.
     pub async fn established(address: SocketAddr) -> Self {
         let mut raw = Self::upgraded(address).await;
         raw.send(&frame(FIN | BINARY, CLIENT_HELLO)).await;
@@ -103,7 +103,7 @@ impl Raw {
 
     /// Sends bytes.
     pub async fn send(&mut self, bytes: &[u8]) {
-        // The peer may have closed the connection, which the next read of the test shows.
+        // The peer may have closed the connection. In that case, the next read of the test fails.
         let _ = timeout(PATIENCE, self.stream.write_all(bytes)).await.expect("the peer reads");
     }
 
@@ -127,10 +127,10 @@ impl Raw {
         String::from_utf8(body).unwrap()
     }
 
-    /// Reads all bytes up to the end.
+    /// Reads all bytes until the connection ends.
     pub async fn rest(&mut self) -> Vec<u8> {
         let mut rest = Vec::new();
-        // A reset of the connection is an end, too.
+        // If the peer resets the connection, the read fails, which is an end, too.
         let _ = timeout(PATIENCE, self.stream.read_to_end(&mut rest)).await.expect("the end");
         rest
     }
@@ -152,7 +152,8 @@ impl Raw {
         Some((first, payload))
     }
 
-    /// Reads the next message that is not optional. No other frame may precede it.
+    /// Reads the next message, and ignores optional messages. Fails if another WebSocket frame
+    /// arrives first.
     pub async fn message(&mut self) -> Vec<u8> {
         loop {
             let (first, payload) = self.frame().await.expect("a message");
@@ -163,8 +164,8 @@ impl Raw {
         }
     }
 
-    /// Receives a Close frame of the protocol for a protocol error, and a close frame of the
-    /// WebSocket with this code. Returns the text.
+    /// Receives the Close frame of the protocol for a protocol error. Then receives the close frame
+    /// of the WebSocket with this code. Returns the text of the Close frame.
     pub async fn expect_protocol_error(&mut self, code: u16) -> String {
         let close = self.message().await;
         assert_eq!(close[..2], [CLOSE_FRAME, 4], "{close:?}");
@@ -172,7 +173,7 @@ impl Raw {
         String::from_utf8(close[2..].to_vec()).unwrap()
     }
 
-    /// Receives a close frame with this code, and the end.
+    /// Receives a close frame of the WebSocket with this code, and then the end of the connection.
     pub async fn expect_close(&mut self, code: u16) {
         assert_eq!(self.frame().await, Some((FIN | CLOSE, code.to_be_bytes().to_vec())));
         assert_eq!(self.frame().await, None, "the close frame is the last frame");

@@ -1,4 +1,4 @@
-//! A relay between clients and a server that freezes, cuts, delays, splits and corrupts
+//! A relay between clients and a server. The relay can freeze, cut, delay, split and corrupt
 //! connections.
 
 use std::{
@@ -21,38 +21,41 @@ use tokio::{
 
 use crate::within;
 
-/// The maximum number of bytes that are forwarded at once.
+/// The maximum number of bytes that the relay forwards in a single write.
 const CHUNK: usize = 4096;
-/// The kernel buffers of a slow connection.
+/// The size of the kernel buffers of a slow connection.
 const SMALL_BUFFER: u32 = 64 * 1024;
-/// The buffers of a connection in memory.
+/// The size of each buffer of a connection in memory.
 const MEMORY_BUFFER: usize = 16 << 10;
-/// The idle time that a slow connection makes up for: timers are not exact.
+/// The longest idle time for which a slow connection may catch up. Timers are not exact, so the
+/// connection needs this tolerance.
 const BURST: Duration = Duration::from_millis(20);
 
-/// The effect of a [`Relay`] on the bytes of both directions. The default is none.
+/// The effect of a [`Relay`] on its connections. By default, the relay has no effect.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Conditions {
-    /// No byte is forwarded, and no connection is closed.
+    /// `true` if the relay forwards no byte, but closes no connection.
     pub frozen: bool,
-    /// No byte is forwarded from the server to the client, and no connection is closed.
+    /// `true` if the relay forwards no byte from the server to the client, but closes no
+    /// connection.
     pub client_frozen: bool,
-    /// The delay of each chunk.
+    /// The time by which the relay delays each chunk.
     pub delay: Duration,
-    /// Each byte is written separately.
+    /// `true` if the relay writes each byte separately.
     pub bytewise: bool,
-    /// The bytes per second of each connection and direction.
+    /// The number of bytes per second that the relay forwards in each direction of each connection.
     pub bytes_per_second: Option<u32>,
-    /// The interval in bytes at which a bit is flipped, from the client to the server.
+    /// The number of bytes between two flipped bits. The relay flips bits only from the client to
+    /// the server.
     pub corrupts: Option<usize>,
 }
 
 /// A relay between clients and a server.
 pub struct Relay {
-    /// `None` for a relay in memory.
+    /// The address to which clients connect. A relay in memory has `None`.
     addr: Option<SocketAddr>,
     conditions: watch::Sender<Conditions>,
-    /// `true` if connections are accepted; each change cuts the existing ones.
+    /// `true` if the relay accepts connections. Each change cuts the existing connections.
     opens: watch::Sender<bool>,
     made: Arc<AtomicUsize>,
     task: AbortHandle,
@@ -93,8 +96,8 @@ impl Relay {
         Self { addr: Some(addr), conditions, opens, made, task: listener.abort_handle() }
     }
 
-    /// Creates a relay of a single connection in memory, which works with paused time. Returns the
-    /// client's end, too.
+    /// Creates a relay with a single connection in memory, which works with paused time. Returns
+    /// the client's end of the connection, too.
     pub fn in_memory<I: Identity>(server: &Server<I>) -> (DuplexStream, Self) {
         let (near, client) = duplex(MEMORY_BUFFER);
         let (far, accepted) = duplex(MEMORY_BUFFER);
@@ -109,7 +112,7 @@ impl Relay {
         format!("tcp://{}", self.addr())
     }
 
-    /// Returns the address to which clients connect, for any scheme.
+    /// Returns the address to which clients connect, without a scheme.
     pub fn addr(&self) -> SocketAddr {
         self.addr.expect("a relay over TCP")
     }
@@ -124,12 +127,12 @@ impl Relay {
         self.conditions.send_replace(conditions);
     }
 
-    /// Cuts all connections and loses the bytes in flight. Accepts new connections.
+    /// Cuts all connections, which loses the bytes in flight. Accepts new connections afterwards.
     pub fn cut(&self) {
         self.opens.send_replace(true);
     }
 
-    /// Cuts all connections, and accepts no others until [`cut`](Self::cut).
+    /// Cuts all connections. Accepts no connections until [`cut`](Self::cut) is called.
     pub fn shut(&self) {
         self.opens.send_replace(false);
     }
@@ -162,15 +165,17 @@ async fn connect(
     }
     let Ok(far) = socket.connect(server).await else { return };
     for end in [&near, &far] {
-        // If it fails, the connection has been lost already.
+        // If this call fails, the connection is already lost.
         let _ = end.set_nodelay(true);
-        // A cut loses the bytes in flight. An end of the stream is forwarded before.
+        // If the relay cuts the connection, it loses the bytes in flight. If a peer ends its
+        // stream, the relay forwards the end before it drops the connection.
         let _ = end.set_zero_linger();
     }
     forward_both(near.into_split(), far.into_split(), conditions, is_open).await;
 }
 
-/// Forwards bytes in both directions until the end, or until the connection is cut.
+/// Forwards bytes in both directions. Returns when both streams have ended, or when the relay cuts
+/// the connection.
 async fn forward_both<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     (from_client, to_client): (R, W),
     (from_server, to_server): (R, W),
@@ -185,7 +190,7 @@ async fn forward_both<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     }
 }
 
-/// Forwards bytes until the end, or until they cannot be written.
+/// Forwards bytes until the stream ends, or until a read or write fails.
 async fn forward(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
@@ -202,7 +207,8 @@ async fn forward(
             sleep(delay).await;
         }
         if let Some(rate) = bytes_per_second {
-            // The connection cannot forward bytes before it has read them.
+            // The connection cannot have forwarded these bytes long before it read them. So its
+            // idle time counts only up to `BURST`.
             free_at = free_at.max(Instant::now() - BURST)
                 + Duration::from_secs(1) * u32::try_from(count).unwrap_or(u32::MAX) / rate;
             sleep_until(free_at).await;

@@ -1,4 +1,4 @@
-//! The transports of a test, and macros that run a test over several.
+//! The transports of a test, and macros that run a test over several transports.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -25,11 +25,12 @@ pub enum Transport {
     Ws,
     /// WebSocket within TLS.
     Wss,
-    /// A stream of bytes of the user: `accept` and `connect_over`.
+    /// A stream of bytes that the user provides, by `accept` and `connect_over`.
     Stream,
-    /// A stream and sink of messages of the user: `accept_messages` and `connect_over_messages`.
+    /// A stream and sink of messages that the user provides, by `accept_messages` and
+    /// `connect_over_messages`.
     Messages,
-    /// The transport within a process: `connect_local`.
+    /// The transport within a process, by `connect_local`.
     Memory,
 }
 
@@ -44,7 +45,7 @@ impl Transport {
         self.try_serve(builder).await.expect("the server starts")
     }
 
-    /// Returns the error instead of panicking.
+    /// Starts a server as [`serve`](Self::serve) does, but returns errors instead of panicking.
     pub async fn try_serve<I: Identity>(self, builder: ServerBuilder<I>) -> Result<Server<I>, BindError> {
         match self {
             Self::Tcp => builder.bind("tcp://127.0.0.1:0").await,
@@ -65,7 +66,8 @@ impl Transport {
         self.try_connect(server, builder).await.expect("the client connects")
     }
 
-    /// Returns the error instead of panicking.
+    /// Connects a client as [`connect`](Self::connect) does, but returns errors instead of
+    /// panicking.
     pub async fn try_connect<I: Identity>(
         self,
         server: &Server<I>,
@@ -93,7 +95,8 @@ impl Transport {
         self.try_connect_at(addr, builder).await.expect("the client connects")
     }
 
-    /// Returns the error instead of panicking.
+    /// Connects a client as [`connect_at`](Self::connect_at) does, but returns errors instead of
+    /// panicking.
     pub async fn try_connect_at(self, addr: SocketAddr, builder: ClientBuilder) -> Result<Client, ConnectError> {
         let (scheme, is_secure) = match self {
             Self::Tls => ("tls", true),
@@ -105,7 +108,7 @@ impl Transport {
         builder.connect(&format!("{scheme}://{addr}")).await
     }
 
-    /// Connects a client with a name.
+    /// Connects a client that logs in with this name.
     pub async fn join(self, server: &Server<Player>, name: &str, builder: ClientBuilder) -> Client {
         self.connect(server, builder.auth(Login::new(name))).await
     }
@@ -116,7 +119,8 @@ impl Transport {
     }
 }
 
-/// Returns the Unix address of a test's server. Its TCP port is part of the file's name.
+/// Returns the address of the Unix socket of a test's server. The name of the file contains the
+/// server's TCP port.
 pub fn unix_url<I: Identity>(server: &Server<I>) -> String {
     format!("unix:{}/sockets-tests-{}", std::env::temp_dir().display(), server.local_addr().port())
 }
@@ -127,10 +131,10 @@ pub fn messages(bytes: usize) -> (Messages, Messages) {
     (Framed::new(near, LengthDelimitedCodec::new()), Framed::new(far, LengthDelimitedCodec::new()))
 }
 
-/// Messages over a duplex.
+/// A stream and sink of messages over a duplex stream.
 pub type Messages = Framed<DuplexStream, LengthDelimitedCodec>;
 
-/// Returns a builder of clients that reconnect soon after a loss.
+/// Returns a client builder. If the client loses its connection, it reconnects soon.
 pub fn reconnecting() -> ClientBuilder {
     let soon = Reconnect::default().first_within(Duration::from_millis(5)).at_most_every(Duration::from_millis(50));
     Client::builder().reconnect(soon)
@@ -175,7 +179,8 @@ macro_rules! every_transport {
     };
 }
 
-/// Runs each function over TCP and in memory, for behaviour that does not depend on the transport.
+/// Runs each function over TCP and in memory. The macro is for behaviour that does not depend on
+/// the transport.
 #[macro_export]
 macro_rules! tcp_and_memory {
     ($($tests:tt)*) => {

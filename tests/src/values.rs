@@ -1,16 +1,16 @@
-//! Values that fail: when they are dropped, or when they are encoded.
+//! Values that fail when they are dropped or encoded.
 
 use std::{sync::Arc, thread};
 
 use serde::{Deserialize, Serialize, Serializer, ser::Error};
 
-/// A value that panics when it is dropped, with this name in the message.
+/// A value that panics when it is dropped. The message of the panic contains the name.
 #[derive(Debug)]
 pub struct PanicsOnDrop(pub &'static str);
 
 impl Drop for PanicsOnDrop {
     fn drop(&mut self) {
-        // A second panic would abort the process.
+        // If the thread already panics, a second panic would abort the process.
         assert!(thread::panicking(), "dropped {}", self.0);
     }
 }

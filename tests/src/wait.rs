@@ -1,4 +1,4 @@
-//! Waiting for conditions.
+//! Functions that wait for conditions.
 
 use std::{
     future::{Future, poll_fn},
@@ -9,10 +9,10 @@ use std::{
 
 use tokio::time::{sleep, timeout};
 
-/// The longest time that a test waits for a condition.
+/// The longest time for which a test waits for a condition.
 ///
-/// It is shorter than the timeouts of `Limits::default()`. A test that waits for such a timeout by
-/// mistake fails.
+/// This time is shorter than the timeouts of `Limits::default()`. If a test waits for such a
+/// timeout by mistake, the test fails.
 pub const PATIENCE: Duration = Duration::from_secs(8);
 
 /// Awaits a future, and fails after [`PATIENCE`].
@@ -34,14 +34,15 @@ pub async fn eventually(condition: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// Fails if a future is ready now. Tests first cause everything that could make it ready.
+/// Fails if a future is ready now. Before a test calls this function, it causes everything that
+/// could make the future ready.
 pub async fn never<F: Future>(event: &str, future: F) {
     let mut future = pin!(future);
     let ready = poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx).is_ready())).await;
     assert!(!ready, "unexpected: {event}");
 }
 
-/// Polls a future once. A call is sent then.
+/// Polls a future once. If the future is a call, the poll sends the call.
 pub fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
     pin!(future).poll(&mut Context::from_waker(Waker::noop()))
 }

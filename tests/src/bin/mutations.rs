@@ -1,9 +1,9 @@
-//! Breaks the protocol core by a single mutation at a time in a copy of this tree, and runs the
-//! simulation to find it.
+//! Copies this tree, and applies mutations to the protocol core in the copy. For each mutation,
+//! runs the simulation, which must find it.
 //!
 //! `cargo run -p sockets-tests --bin mutations` prints the seed that finds each mutation.
-//! `mutations WORD` selects the mutations with this word in their names. The list is
-//! `tests/mutations/list.txt`.
+//! `mutations WORD` selects the mutations with this word in their names. The file
+//! `tests/mutations/list.txt` lists the mutations.
 
 #![allow(clippy::unwrap_used, reason = "a tool for contributors may panic with a message")]
 
@@ -14,9 +14,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The number of worlds within which a mutation must be found.
+/// The number of simulated worlds. The simulation must find each mutation within this number.
 const WORLDS: u32 = 10_000;
-/// The timeout of a simulation. A mutation that causes an endless loop is found by it.
+/// The timeout of a simulation. If a mutation causes an endless loop, the timeout finds the
+/// mutation.
 const TIMEOUT: Duration = Duration::from_secs(600);
 
 struct Mutation {
@@ -40,7 +41,7 @@ impl Mutation {
 enum Found {
     /// The seed of the world that found the mutation.
     Seed(u32),
-    /// The simulation did not end in time.
+    /// The simulation did not end before its timeout.
     Hung,
     Missed,
     /// The mutation does not compile.
@@ -117,7 +118,7 @@ fn parse(list: &str) -> Vec<Mutation> {
     mutations
 }
 
-/// Copies the files that are under version control or not ignored.
+/// Copies all files of the tree, except for files that git ignores.
 fn copy(root: &Path, tree: &Path) {
     let listed =
         Command::new("git").args(["ls-files", "-co", "--exclude-standard"]).current_dir(root).output().unwrap();
@@ -125,7 +126,7 @@ fn copy(root: &Path, tree: &Path) {
         let copied = tree.join(file);
         fs::create_dir_all(copied.parent().unwrap()).unwrap();
         let contents = fs::read(root.join(file)).unwrap();
-        // A rewritten file would be compiled again.
+        // If this function rewrote an unchanged file, cargo would compile it again.
         if fs::read(&copied).ok().is_none_or(|before| before != contents) {
             fs::write(&copied, contents).unwrap();
         }

@@ -1,8 +1,8 @@
-//! `soak [seconds [clients]]`: runs two thousand clients for five minutes, with a fault every
-//! second.
+//! `soak [seconds [clients]]` runs a soak. By default, two thousand clients run for five minutes,
+//! with a fault every second.
 //!
-//! It prints the counts. It fails if more resources are in use after the second half than after the
-//! first.
+//! The program prints the counts. It fails if more resources are in use after the second half than
+//! after the first half.
 
 use std::{env, error::Error, time::Duration};
 

@@ -36,16 +36,16 @@ impl RandomClient {
     }
 
     pub(super) async fn run(mut self, stop: CancellationToken) {
-        // The clients connect in sequence.
+        // The random pause spreads the start of the clients.
         sleep(self.pause.mul_f64(fastrand::f64())).await;
         while !stop.is_cancelled() {
             let handler = Handler { tally: Arc::clone(&self.tally), last: AtomicU64::new(0) };
             let limits = Limits { authentication: Duration::from_secs(5), ..Limits::default() };
             let client = Client::builder().auth(self.number as u64).limits(limits).serve(MemberServer::new(handler));
-            // Half of the clients reconnect.
+            // Every second client reconnects after a loss.
             let reconnects = self.number.is_multiple_of(2);
             let client = client.reconnect(if reconnects { Reconnect::default() } else { Reconnect::never() });
-            // A connection may be frozen, or be lost at any time.
+            // The connection may freeze or be lost at any time, so `connect` may fail.
             let Ok(client) = client.connect(&self.relay.url()).await else {
                 sleep(Duration::from_millis(50)).await;
                 continue;

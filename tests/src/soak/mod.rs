@@ -1,4 +1,5 @@
-//! Many clients that act at random over faulty connections. In the end all counts must add up.
+//! A soak. Many clients act at random over faulty connections. In the end, all counts must be
+//! consistent.
 
 mod client;
 mod process;
@@ -23,13 +24,13 @@ use crate::{Conditions, Relay, eventually};
 /// The size and the duration of a soak.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
-    /// The number of clients at once.
+    /// The number of clients that run at the same time.
     pub clients: usize,
-    /// The duration, in two halves between which all clients leave.
+    /// The duration of both halves together. After each half, all clients leave.
     pub time: Duration,
-    /// The average pause of a client between two actions.
+    /// The average pause of a client between two of its actions.
     pub pause: Duration,
-    /// The number of relays to the server; each has its own conditions.
+    /// The number of relays to the server. Each relay has its own conditions.
     pub relays: usize,
     /// The time between two faults.
     pub fault_every: Duration,
@@ -38,7 +39,7 @@ pub struct Plan {
 /// The result of a soak.
 #[derive(Debug)]
 pub struct Report {
-    /// The counts.
+    /// The counts of both peers.
     pub tally: Arc<Tally>,
     /// The number of faults.
     pub faults: u32,
@@ -60,7 +61,8 @@ pub async fn run(plan: Plan) -> Report {
     for _ in 0..plan.relays {
         relays.push(Arc::new(Relay::to(server.local_addr()).await));
     }
-    // The first half allocates the memory that the second half may keep.
+    // The process may keep memory. The first half allocates this memory, so that the halves can be
+    // compared.
     let half = Plan { time: plan.time / 2, ..plan };
     let mut faults = run_half(half, &relays, &server, &tally).await;
     let before = wait_until_idle(&server).await;
@@ -72,7 +74,8 @@ pub async fn run(plan: Plan) -> Report {
     Report { tally, faults, before, after }
 }
 
-/// Runs all clients, with faults, and waits for their end. Returns the number of faults.
+/// Runs all clients, and injects faults. Waits until all clients have ended, and returns the number
+/// of faults.
 async fn run_half(plan: Plan, relays: &[Arc<Relay>], server: &server::Server, tally: &Arc<Tally>) -> u32 {
     let (stop, until) = (CancellationToken::new(), Instant::now() + plan.time);
     let mut tasks = JoinSet::new();
@@ -119,7 +122,7 @@ async fn wait_until_idle(server: &server::Server) -> Footprint {
     eventually("the server has no sockets and no rooms", || server.sockets().is_empty() && server.rooms().is_empty())
         .await;
     let mut now = Footprint::now();
-    // Tasks end and files are closed shortly after the sockets are removed.
+    // After the server has removed the sockets, tasks end and files are closed shortly afterwards.
     for _ in 0..50 {
         sleep(Duration::from_millis(100)).await;
         let next = Footprint::now();

@@ -7,11 +7,11 @@ use tokio::runtime::Handle;
 /// The resources that this process uses.
 #[derive(Clone, Copy, Debug)]
 pub struct Footprint {
-    /// Tasks that have not ended.
+    /// The number of tasks that have not ended.
     pub tasks: usize,
-    /// Open files.
+    /// The number of open files.
     pub files: usize,
-    /// Resident memory, in KiB.
+    /// The resident memory, in KiB.
     pub memory: u64,
 }
 

@@ -1,4 +1,4 @@
-//! The server and its broadcasts.
+//! The server of a soak, and its broadcasts.
 
 use std::{
     sync::{
@@ -16,7 +16,7 @@ use super::Tally;
 
 /// The number of rooms.
 const ROOMS: u32 = 50;
-/// The number for which a call never returns.
+/// A number that marks calls without an end. A call with this number never returns.
 pub(super) const NEVER: u64 = u64::MAX;
 
 pub(super) type Server = sockets::Server<u64>;
@@ -24,9 +24,9 @@ pub(super) type Server = sockets::Server<u64>;
 #[sockets::group("Work")]
 #[allow(missing_docs, reason = "only for the soak test")]
 pub(super) trait Work {
-    /// Returns the next number.
+    /// Returns the number after `number`.
     async fn next(&self, number: u64) -> u64;
-    /// Joins a room and leaves another.
+    /// Moves the caller into a room, and out of another room.
     async fn enter(&self, call: &Call, room: u32);
     #[emit]
     async fn note(&self, number: u64);
@@ -82,12 +82,13 @@ pub(super) async fn start(tally: &Arc<Tally>) -> Server {
         let worker = Worker { tally: Arc::clone(&tally), last_note: AtomicU64::new(0) };
         async move { socket.serve(WorkServer::new(worker)) }
     });
-    // Shorter than most faults: some clients resume their sessions, and others get new ones.
+    // This time is shorter than most faults. So some clients resume their sessions, and others get
+    // new sessions.
     let limits = Limits { resume_within: Duration::from_secs(2), ..Limits::default() };
     server.limits(limits).bind("tcp://127.0.0.1:0").await.expect("the server starts")
 }
 
-/// Sends broadcasts and broadcast requests to rooms until cancelled.
+/// Sends broadcasts and broadcast requests to rooms until `stop` is cancelled.
 pub(super) async fn broadcast(server: Server, tally: Arc<Tally>, stop: CancellationToken) {
     for number in 1.. {
         sleep(Duration::from_millis(20)).await;

@@ -1,4 +1,4 @@
-//! Counts of both peers, and their checks.
+//! Counts of both peers, and checks of these counts.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -13,7 +13,7 @@ impl Count {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The count.
+    /// Returns the count.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
@@ -29,11 +29,11 @@ pub struct Tally {
     pub replies: Count,
     pub timeouts: Count,
     pub cancelled: Count,
-    /// Calls that failed with their connection and may have been executed.
+    /// Calls that failed since their connection was lost. The server may have executed them.
     pub lost: Count,
-    /// Calls that failed with their connection and were not executed.
+    /// Calls that failed since their connection was lost. The server has not executed them.
     pub not_executed: Count,
-    /// Calls with a started handler.
+    /// Calls with a handler that has started.
     pub executed: Count,
     pub emits: Count,
     pub emits_received: Count,
@@ -57,8 +57,8 @@ impl Tally {
         }
     }
 
-    /// Checks that every call has a single outcome, and that the server has executed exactly the
-    /// calls that it must or may have.
+    /// Checks that every call has a single outcome. Also checks that the server has executed all
+    /// calls that it must execute, and no call that it must not execute.
     ///
     /// # Panics
     ///

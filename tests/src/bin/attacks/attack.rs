@@ -1,4 +1,4 @@
-//! The attacks: floods of a hostile peer.
+//! The attacks. Each attack is a flood by a hostile peer.
 
 use std::{
     io,
@@ -16,7 +16,8 @@ use sockets_tests::{
 
 use crate::peer::{Peer, sent};
 
-/// Keys of the group `Attacked`: the beginning of SHA-256 over path, zero byte and name.
+/// The keys of the group `Attacked`. A key is the beginning of SHA-256 over the path, a zero byte
+/// and the name.
 const ECHO: [u8; 8] = [0xf8, 0x3a, 0x9b, 0x99, 0xd5, 0x7c, 0x9b, 0x22];
 const WAIT: [u8; 8] = [0xd4, 0x5f, 0x19, 0xcc, 0xe1, 0x53, 0x41, 0x69];
 const HOLD: [u8; 8] = [0x21, 0xfc, 0x6a, 0x9b, 0x1b, 0x0f, 0x4f, 0xf4];
@@ -33,21 +34,22 @@ const WINDOW: u64 = 1024;
 const BATCH: u64 = 256;
 /// The length of a payload that almost fills a frame.
 const LARGE_PAYLOAD: usize = (4 << 20) - 64;
-/// The number of values of 32 bytes each that almost reach `max_decoded`.
+/// The number of values in a large argument. Each value takes 32 bytes, so that they almost reach
+/// `max_decoded`.
 const WIDE: usize = (64 << 20) / 32 - 1024;
-/// The number of sessions that are abandoned. Without a limit, they would exceed the bound many
-/// times.
+/// The number of sessions that an attack abandons. If the server had no limit, these sessions would
+/// exceed the bound many times.
 const ABANDONED: u32 = 200;
 
 /// An attack.
 pub(crate) struct Attack {
     pub(crate) name: &'static str,
     pub(crate) scheme: &'static str,
-    /// The number of connections, each on a thread of its own.
+    /// The number of connections. Each connection has a thread of its own.
     pub(crate) connections: u32,
-    /// Attacks over a single connection until it ends.
+    /// Attacks over a single connection until the connection ends.
     connection: fn(SocketAddr) -> io::Result<()>,
-    /// The bytes by which the server's memory may grow.
+    /// Returns the number of bytes by which the server's memory may grow.
     limit: fn(&Limits) -> u64,
 }
 
@@ -102,8 +104,9 @@ pub(crate) const ATTACKS: [Attack; 25] = [
     tcp("64 × unread replies", 64, unread_replies, |limits| 64 * connection_limit(limits)),
 ];
 
-/// Returns the memory that a connection may cause: a partial frame; calls, of which the last may
-/// be a whole frame; replies and their queue, likewise; and frames that are not acknowledged.
+/// Returns the memory that a connection may cause. It includes a partial frame, the calls in
+/// flight, the queued replies, and the frames that the peer has not acknowledged. The last call and
+/// the last reply may each exceed their limit by a whole frame.
 fn connection_limit(limits: &Limits) -> u64 {
     let Limits { max_frame, bytes_in_flight, outgoing_queue, resume_bytes, .. } = limits;
     [3 * max_frame, *bytes_in_flight, *outgoing_queue, *resume_bytes].into_iter().map(u64::from).sum()
@@ -117,19 +120,20 @@ fn sessions_limit(limits: &Limits) -> u64 {
 impl Attack {
     /// Returns the number of bytes by which the server's memory may grow.
     pub(crate) fn limit(&self) -> u64 {
-        /// Buffers of threads, and memory that the allocator does not return.
+        /// The memory of thread buffers, and memory that the allocator does not return to the
+        /// system.
         const PROCESS: u64 = 24 << 20;
         (self.limit)(&Limits::default()) + PROCESS
     }
 
-    /// Attacks until the process ends.
+    /// Starts the threads of the attack, which run until the process ends.
     pub(crate) fn start(&self, server: SocketAddr) {
         let connection = self.connection;
         for _ in 0..self.connections {
             thread::spawn(move || {
                 loop {
-                    // If the server closes the connection, the attack continues on a new
-                    // connection.
+                    // If the server closes the connection, this thread continues the attack on a
+                    // new connection.
                     if connection(server).is_err() {
                         thread::sleep(Duration::from_millis(1));
                     }
@@ -153,8 +157,8 @@ fn flood(server: SocketAddr, frame: fn(u64) -> Vec<u8>) -> io::Result<()> {
     }
 }
 
-/// Sends a window of calls whenever the previous calls have completed, so that the window is never
-/// exceeded.
+/// Sends a window of calls whenever all previous calls have completed. So the attacker never
+/// exceeds the window.
 fn keep_in_flight(server: SocketAddr, frames: fn(u64) -> Vec<Vec<u8>>) -> io::Result<()> {
     let mut peer = Peer::log_in(server)?;
     let batches: Vec<_> = (0..WINDOW / BATCH)
@@ -163,7 +167,7 @@ fn keep_in_flight(server: SocketAddr, frames: fn(u64) -> Vec<Vec<u8>>) -> io::Re
     for batch in &batches {
         peer.write(batch)?;
     }
-    // IDs are reused after all calls with them have completed.
+    // The attacker reuses the IDs after all calls with these IDs have completed.
     loop {
         peer.receive_replies(WINDOW)?;
         sent(WINDOW);
@@ -181,7 +185,7 @@ fn canceled_calls(server: SocketAddr) -> io::Result<()> {
     keep_in_flight(server, |id| vec![request(id, WAIT, &[]), cancel(id)])
 }
 
-/// Sends emits within the server's credit.
+/// Sends emits, but no more than the server's credit allows.
 fn emits(server: SocketAddr) -> io::Result<()> {
     const CREDIT: u8 = 6;
     let mut peer = Peer::log_in(server)?;
@@ -244,8 +248,8 @@ fn overdue_calls(server: SocketAddr) -> io::Result<()> {
     }
 }
 
-/// Closes the connection without a Close frame. After [`ABANDONED`] sessions, it waits for the end
-/// of the attack.
+/// Closes the connection without a Close frame. After [`ABANDONED`] sessions, the attacker's thread
+/// waits until the attack ends.
 fn abandon(peer: Peer) {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     sent(1);
@@ -304,7 +308,7 @@ fn large_signatures(server: SocketAddr) -> io::Result<()> {
     }
 }
 
-/// Requests to resume at a position within the server's first frame.
+/// Asks the server to resume a session at a position within the server's first frame.
 fn impossible_claims(server: SocketAddr) -> io::Result<()> {
     let (peer, token) = Peer::log_in_resumable(server)?;
     drop(peer);
@@ -316,7 +320,7 @@ fn impossible_claims(server: SocketAddr) -> io::Result<()> {
 
 fn wide_enums(server: SocketAddr) -> io::Result<()> {
     let mut peer = Peer::log_in(server)?;
-    // Variants without fields, of a byte each, and a pause.
+    // The arguments are variants without fields, which take a byte each, and a pause.
     let arguments = [&varint(WIDE as u64)[..], &vec![0; WIDE], &varint(500)].concat();
     let call = request(0, DECODE, &arguments);
     loop {
@@ -326,8 +330,8 @@ fn wide_enums(server: SocketAddr) -> io::Result<()> {
     }
 }
 
-/// Sends calls so that each read of the server ends with a small call. The handler of that call
-/// waits.
+/// Sends calls among heartbeats, so that each read of the server ends with a small call. The
+/// handler of each call waits.
 fn calls_among_heartbeats(server: SocketAddr) -> io::Result<()> {
     const READ: usize = 16 * 1024;
     let mut peer = Peer::log_in(server)?;

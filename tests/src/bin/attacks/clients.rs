@@ -1,4 +1,4 @@
-//! The honest clients, which measure their latency.
+//! The honest clients. They measure the latency of their calls.
 
 use std::{
     fmt,
@@ -15,7 +15,7 @@ use tokio::{
 use crate::server::{AttackedClient, Running};
 
 const CLIENTS: usize = 20;
-/// The time between two calls of a client: 500 calls a second together.
+/// The time between two calls of a client. All clients together make 500 calls a second.
 const INTERVAL: Duration = Duration::from_millis(40);
 
 pub(crate) struct Clients {
@@ -32,7 +32,7 @@ impl Clients {
         Self { runtime, clients }
     }
 
-    /// Makes calls for this time, and returns their latency.
+    /// Makes calls for this time, and returns the latency of the calls.
     pub(crate) fn measure(&self, time: Duration) -> Latency {
         let until = Instant::now() + time;
         let calling = self.clients.iter().enumerate().map(|(number, client)| {
@@ -59,7 +59,8 @@ async fn call(client: Client, offset: Duration, until: Instant) -> Vec<Duration>
     let mut free = Instant::now();
     while Instant::now() < until {
         let due = ticks.tick().await.into_std();
-        // If the previous call delayed this call, its latency counts from its due time.
+        // If the previous call delayed this call, the latency counts from the time at which this
+        // call was due.
         let started = if due < free { due } else { Instant::now() };
         assert_eq!(stub.echo("honest").await.as_deref(), Ok("honest"), "honest clients are served");
         free = Instant::now();
@@ -81,7 +82,7 @@ impl Latency {
         Self { p50: latencies[latencies.len() / 2], p99: latencies[latencies.len() * 99 / 100] }
     }
 
-    /// Returns the medians over several runs.
+    /// Returns the medians over the given runs.
     pub(crate) fn median(runs: &[Self]) -> Self {
         let middle = |of: fn(&Self) -> Duration| {
             let mut all: Vec<_> = runs.iter().map(of).collect();

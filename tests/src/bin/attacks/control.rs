@@ -1,4 +1,4 @@
-//! A control for attackers: it uses the processor, and does not connect to the server.
+//! A control process for attackers. It uses the processor, but does not connect to the server.
 
 use std::{
     fs,
@@ -9,7 +9,8 @@ use std::{
 
 const PERIOD: Duration = Duration::from_millis(10);
 
-/// Uses the processor for `busy`, distributed evenly over `time` and over the threads.
+/// Uses the processor for the duration `busy`. Distributes this work evenly over `time` and over
+/// the threads.
 pub(crate) fn run(busy: Duration, time: Duration, threads: u32) {
     let until = Instant::now() + time;
     let share = (busy.as_secs_f64() / time.as_secs_f64() / f64::from(threads)).min(1.0);
@@ -34,8 +35,8 @@ pub(crate) fn run(busy: Duration, time: Duration, threads: u32) {
 /// Returns the processor time of this process.
 pub(crate) fn processor_time() -> Duration {
     let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    // The name, in parentheses, may contain spaces. User and system time are the fields 14 and 15,
-    // in hundredths of a second.
+    // The name of the process is in parentheses and may contain spaces. Fields 14 and 15 are the
+    // user time and the system time, in hundredths of a second.
     let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2);
     let hundredths: u64 = fields.filter_map(|field| field.parse::<u64>().ok()).sum();
     Duration::from_millis(10 * hundredths)

@@ -8,14 +8,14 @@
 //! cargo run --release -p sockets-tests --bin attacks -- WebSocket   # the attacks with this word in their names
 //! ```
 //!
-//! Server, honest clients and attacker are separate processes. Each run is followed by a control
-//! run. Its control process uses the processor for the same time as the attacker and its handlers,
-//! and does not connect to the server.
+//! The server, the honest clients and the attacker are separate processes. A control run follows
+//! each run. Its control process uses the processor for the same time as the attacker and its
+//! handlers did. The control process does not connect to the server.
 //!
 //! The program fails if the server's memory grows by more than the sum of the applicable limits. It
-//! also fails if the clients' 99th percentile is more than twice that of the control run. Latencies
-//! of a single run are too noisy, so `--quick` checks only memory. Use a machine without other
-//! load.
+//! also fails if the clients' 99th percentile is more than twice that of the control run. The
+//! latencies of a single run are too noisy, so `--quick` checks only memory. Run the program on a
+//! machine without other load.
 
 #![allow(clippy::unwrap_used, reason = "a tool for contributors may panic with a message")]
 
@@ -38,22 +38,22 @@ use attack::{ATTACKS, Attack};
 use clients::{Clients, Latency};
 use server::Running;
 
-/// The time that an attack lasts before and after its measurement.
+/// The time for which an attack runs before its measurement, and again after it.
 const MARGIN: Duration = Duration::from_millis(300);
-/// The time after an attack until the remaining memory is measured.
+/// The time between the end of an attack and the measurement of the remaining memory.
 const SETTLE: Duration = Duration::from_millis(700);
-/// The maximum ratio of the 99th percentile to that of the control run.
+/// The maximum ratio of two 99th percentiles: during the attack, and during the control run.
 const SLOWDOWN: f64 = 2.0;
 
 /// The extent of a measurement.
 #[derive(Clone, Copy)]
 struct Plan {
     runs: usize,
-    /// The time of each measurement.
+    /// The duration of each measurement.
     time: Duration,
-    /// The time after which the program fails.
+    /// The maximum duration of the program. After this time, the program fails.
     bound: Duration,
-    /// `true` if latencies are precise enough to be checked.
+    /// `true` if the latencies are precise enough for a check.
     fails_on_latency: bool,
 }
 
@@ -78,8 +78,8 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Runs the attacker's process. Prints its processor time in milliseconds, and the number of sent
-/// items.
+/// Runs the attack in this process. Prints the processor time of the process in milliseconds, and
+/// the number of sent items.
 fn attack(name: &str, address: &str, time: Duration) {
     let attack = ATTACKS.iter().find(|attack| attack.name == name).unwrap();
     attack.start(address.parse().unwrap());
@@ -120,8 +120,8 @@ fn measure(plan: Plan, word: &str) -> ExitCode {
 /// The measured effect of an attack.
 struct Outcome {
     sent_per_second: u64,
-    /// Resident memory in KiB before the attack, at its peak, and after it, in the run with the
-    /// highest peak.
+    /// The resident memory in KiB before the attack, at its peak, and after the attack. The values
+    /// come from the run with the highest peak.
     memory: [u64; 3],
     alone: Latency,
     control: Latency,

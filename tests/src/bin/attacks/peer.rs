@@ -12,8 +12,8 @@ use sockets_tests::{
     raw_websocket,
 };
 
-/// The number of frames, calls or connections that the attacker has sent. The unit depends on the
-/// attack.
+/// The number of items that the attacker has sent. The attack determines whether an item is a
+/// frame, a call or a connection.
 pub(crate) static SENT: AtomicU64 = AtomicU64::new(0);
 
 pub(crate) fn sent(count: u64) {
@@ -53,7 +53,7 @@ impl Peer {
         Ok((peer, token))
     }
 
-    /// Connects, and requests the resumption of a session at this position.
+    /// Connects, and asks the server to resume a session at this position.
     pub(crate) fn resume(server: SocketAddr, token: &Token, received: u64) -> io::Result<Self> {
         let mut peer = Self::connect(server)?;
         peer.send(&resumable(&[&[1], &token.0[..], &varint(received), &varint(0)].concat()))?;
@@ -72,7 +72,7 @@ impl Peer {
         }
         let hello = client_hello(SETTINGS, &string("mallory"));
         peer.write(&raw_websocket::frame(raw_websocket::FIN | raw_websocket::BINARY, &hello))?;
-        // The rest of the server hello is not read.
+        // This read ends within the server hello. The peer does not read the rest.
         peer.stream.read_exact(&mut [0; 16])?;
         Ok(peer)
     }
@@ -102,7 +102,7 @@ impl Peer {
         Ok(())
     }
 
-    /// Receives `count` replies and failures.
+    /// Receives frames until `count` of them are replies or failures.
     pub(crate) fn receive_replies(&mut self, count: u64) -> io::Result<()> {
         let mut missing = count;
         while missing > 0 {
@@ -119,7 +119,8 @@ impl Peer {
         }
     }
 
-    /// Discards received bytes in a background thread, and returns a connection to send.
+    /// Starts a thread that discards the received bytes. Returns the connection, for sending, and
+    /// the thread.
     pub(crate) fn receive_in_background(self) -> io::Result<(Self, thread::JoinHandle<()>)> {
         let sending = Self { stream: BufReader::with_capacity(0, self.stream.get_ref().try_clone()?) };
         let mut receiving = self.stream;
@@ -129,9 +130,9 @@ impl Peer {
 
     fn receive_token(&mut self) -> io::Result<Token> {
         let hello = self.receive()?;
-        // Skips magic bytes, version, length of the body and the kind of answer; three settings,
-        // the number of extensions, the ID and the length of the only extension, and the size of
-        // the retransmit buffer; then the flag of a resumption.
+        // Skips the magic bytes, the version, the length of the body and the kind of answer. Then
+        // skips the three settings, the number of extensions, and the ID and length of the only
+        // extension. Then skips the size of the retransmit buffer, and the flag of a resumption.
         let mut rest = &hello[5..];
         take_varint(&mut rest)?;
         rest = rest.get(1..).ok_or(ErrorKind::InvalidData)?;

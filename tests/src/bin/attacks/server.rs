@@ -15,7 +15,7 @@ use tokio::{runtime::Builder, time::sleep};
 
 const WORKERS: usize = 2;
 
-/// A value of 32 bytes. A variant takes a single byte on the wire.
+/// A value that takes 32 bytes in memory. Each of its variants takes a single byte on the wire.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Wide {
     Empty,
@@ -28,13 +28,13 @@ pub(crate) trait Attacked {
     async fn echo(&self, text: &str) -> String;
     /// Never returns.
     async fn wait(&self);
-    /// Never returns, and keeps its argument.
+    /// Keeps its argument, and never returns.
     async fn hold(&self, text: String);
-    /// Blocks its thread.
+    /// Blocks its thread for this number of milliseconds.
     async fn work(&self, millis: u32);
     /// Returns a text of this length after a pause.
     async fn late(&self, millis: u32, bytes: u32) -> String;
-    /// Keeps its argument for a pause.
+    /// Keeps its argument for this number of milliseconds.
     async fn decode(&self, values: Vec<Wide>, millis: u32);
     #[emit]
     async fn note(&self, number: u32);
@@ -93,11 +93,11 @@ pub(crate) fn run(scheme: &str) {
     let server = runtime.block_on(builder.bind(&format!("{scheme}://127.0.0.1:0"))).unwrap();
     println!("{}", server.local_addr());
     stdin().read_to_end(&mut Vec::new()).unwrap();
-    // The process does not wait for the detached sessions of attackers.
+    // The exit ends the process, although the server still has the detached sessions of attackers.
     std::process::exit(0);
 }
 
-/// The server's process, which ends on drop.
+/// The process of the server. It ends when this value is dropped.
 pub(crate) struct Running {
     process: Child,
     pub(crate) scheme: &'static str,
@@ -116,12 +116,12 @@ impl Running {
 
     /// Returns the resident memory in KiB, and resets the peak.
     pub(crate) fn memory(&self) -> u64 {
-        // If this fails, the peak is that since the start.
+        // If this write fails, the peak counts from the start of the process.
         let _ = fs::write(format!("/proc/{}/clear_refs", self.process.id()), "5");
         self.status("VmRSS:")
     }
 
-    /// Returns the highest resident memory in KiB since the last [`memory`](Self::memory).
+    /// Returns the highest resident memory in KiB since the last call of [`memory`](Self::memory).
     pub(crate) fn peak(&self) -> u64 {
         self.status("VmHWM:")
     }

@@ -53,8 +53,8 @@ every_transport! {
         eventually("all emits are received", || received.load(Ordering::SeqCst) == 2000).await;
     }
 
-    /// If a wake-up is lost, a call hangs. So the timeout of each call is longer than any delay by
-    /// a scheduler.
+    /// If a wake-up is lost, a call hangs until its timeout. No scheduler delays a call for as
+    /// long.
     async fn full_small_queues_lose_no_wake_up(net: Transport) {
         // All 48 requests may wait, since each has about 22 bytes. The larger replies do not fit
         // into the queue.

@@ -1,5 +1,5 @@
-//! Handlers and hooks that call `shutdown` or `close`. These functions would wait for the handler
-//! that calls them.
+//! Handlers and hooks that call `shutdown` or `close`. If these functions waited for all running
+//! handlers, they would wait for the handler that calls them.
 
 use std::{
     sync::Arc,

@@ -1,6 +1,6 @@
-//! Many clients with connections that are cut repeatedly: no message is lost or repeated.
+//! The test cuts the connections of many clients repeatedly. No message may be lost or repeated.
 //!
-//! `cargo test` cuts for two seconds. For a minute:
+//! `cargo test` cuts the connections for two seconds. This command cuts them for a minute:
 //!
 //! ```sh
 //! CUT_SECONDS=60 cargo test --release -p sockets-tests --test suite cuts -- --nocapture
@@ -22,7 +22,7 @@ use tokio::time::{sleep, timeout};
 const CLIENTS: usize = 50;
 const EVERY: Duration = Duration::from_millis(50);
 
-/// Expects 0, 1, 2 and so on.
+/// A check that the numbers 0, 1, 2 and so on arrive in order.
 #[derive(Default)]
 struct InOrder(AtomicU64);
 
@@ -37,7 +37,7 @@ impl InOrder {
     }
 }
 
-/// The messages that a client has sent and received.
+/// Checks on the messages that a client has sent and received.
 #[derive(Default)]
 struct Account {
     emits: InOrder,
@@ -46,7 +46,8 @@ struct Account {
     asks: InOrder,
 }
 
-/// Emits and requests from a client until stopped. Returns the number of each.
+/// Sends emits and requests from a client until `stop` is set. Returns the number of emits and the
+/// number of requests.
 async fn talk(client: Client, stop: Arc<AtomicBool>) -> (u64, u64) {
     let mut number = 0;
     while !stop.load(Ordering::Relaxed) {
@@ -58,7 +59,8 @@ async fn talk(client: Client, stop: Arc<AtomicBool>) -> (u64, u64) {
     (number, number)
 }
 
-/// Broadcasts and broadcast requests to the room until stopped. Returns the number of each.
+/// Sends broadcasts and broadcast requests to the room until `stop` is set. Returns the number of
+/// each.
 async fn address(server: Server<usize>, stop: Arc<AtomicBool>) -> (u64, u64) {
     let room = server.room("room");
     let mut number = 0;

@@ -1,4 +1,5 @@
-//! Methods that are idempotent or volatile, over lost connections and sessions.
+//! Idempotent requests and volatile emits. The tests lose connections and sessions during such
+//! calls.
 
 use std::{
     sync::{Arc, Mutex},
@@ -20,7 +21,7 @@ trait Board {
     async fn said(&self, number: u32);
 }
 
-/// Records its calls. Its first request never ends.
+/// A handler that records its calls. The first request to it never ends.
 #[derive(Clone)]
 struct Noting {
     noted: Arc<Mutex<Vec<(&'static str, u32)>>>,
@@ -109,7 +110,8 @@ async fn volatile_emit_to_a_detached_client_is_dropped() {
     eventually("the emits are received", || noting.all().len() == 3).await;
     relay.shut();
     eventually("the client has no connection", || matches!(client.state(), ClientState::Reconnecting { .. })).await;
-    // The server may not know yet. It loses the bytes that it has written, too.
+    // The server may not have noticed the loss yet. It may write messages to the lost connection,
+    // and these bytes are lost, too.
     for number in 0..10 {
         one.moved(100 + number).await.unwrap();
         all.moved(200 + number).await.unwrap();

@@ -1,4 +1,4 @@
-//! Resumption of sessions, and clients that reconnect to another server.
+//! The resumption of sessions. Also clients that reconnect to another server.
 
 mod cuts;
 mod delivery;

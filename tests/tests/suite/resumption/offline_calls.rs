@@ -1,4 +1,4 @@
-//! Calls of a client that has no connection.
+//! A client makes calls while it has no connection.
 
 use std::{
     sync::{Arc, Mutex},
@@ -30,7 +30,7 @@ impl Notes for Noting {
     }
 }
 
-/// A client without a connection to a server, which keeps its session for this time.
+/// Connects a client, and cuts its connection. The server keeps the session for `resume_within`.
 async fn away(noting: &Noting, resume_within: Duration) -> (Server, Relay, Client) {
     let server = Server::builder()
         .serve(NotesServer::new(noting.clone()))

@@ -1,4 +1,4 @@
-//! Servers that shut down for a restart or with a redirect.
+//! The server shuts down for a restart, or redirects its clients to another server.
 
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,7 @@ async fn clients_of_a_restarting_server_reconnect_in_turn() {
     let began = Instant::now();
     within(server.shutdown_for_restart(Duration::from_millis(500))).await;
     for socket in &sockets[..4] {
-        // The time is chosen per client.
+        // The server chooses a time for each client, so the reason at the server has no time.
         assert_eq!(within(socket.disconnected()).await, DisconnectReason::Restarting { at: None });
     }
     assert_eq!(within(once.disconnected()).await, DisconnectReason::ShuttingDown);
@@ -43,7 +43,7 @@ async fn clients_of_a_restarting_server_reconnect_in_turn() {
     let parts = [0, 100, 200, 300].map(Duration::from_millis);
     assert!(waits.iter().zip(parts).all(|(wait, part)| *wait >= part), "each has its own part of the time: {waits:?}");
 
-    // A call waits for the next server.
+    // The call waits until the client has connected to the next server.
     let calling = clients[3].clone();
     let called = tokio::spawn(async move { calling.request::<u32>("ping", &()).await });
     let connected = |socket: Socket| async move {
@@ -56,7 +56,7 @@ async fn clients_of_a_restarting_server_reconnect_in_turn() {
     }
 }
 
-/// A server that replies with its name.
+/// Starts a server that replies with its name.
 async fn named(name: u32) -> Server {
     let connected = move |socket: Socket| async move {
         socket.listen("name", move |(): ()| async move { name });

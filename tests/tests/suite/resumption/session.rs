@@ -1,4 +1,4 @@
-//! Sessions that are resumed on a new connection, or replaced.
+//! A client resumes its session on a new connection, or gets a new session.
 
 use std::{
     sync::{
@@ -22,7 +22,7 @@ async fn resumed_session_keeps_its_state_and_messages() {
             async move {
                 socket.join("room");
                 let calls = AtomicU32::new(0);
-                // State of this connection only.
+                // The count belongs to a single session, since the hook runs once for each session.
                 socket.listen("count", move |(): ()| {
                     let count = calls.fetch_add(1, Ordering::Relaxed) + 1;
                     async move { count }
@@ -46,8 +46,8 @@ async fn resumed_session_keeps_its_state_and_messages() {
     for round in 0..10 {
         assert_eq!(within(client.request::<u32>("count", &())).await, Ok(2 * round + 1));
         relay.shut();
-        // Without a connection: an emit to the client, an emit to its room, and a request to the
-        // server.
+        // While the client has no connection, the server emits to the client and to its room. The
+        // client sends a request to the server.
         socket.emit("said", &(2 * round)).await.unwrap();
         server.room("room").emit("said", &(2 * round + 1)).await.unwrap();
         let asking = client.clone();
@@ -99,7 +99,7 @@ async fn requests_in_flight_are_answered_after_resumption() {
         begun.acquire_many(2).await.unwrap().forget();
         relay.cut();
         eventually("the client is connected again", || relay.made() == 2).await;
-        // A handler ends on another connection than its call arrived on.
+        // Each handler ends on another connection than the connection on which its call arrived.
         go.notify_one();
         relay.cut();
         go.notify_one();
@@ -137,7 +137,8 @@ async fn expired_session_ends_and_the_client_gets_a_new_one() {
         relay.shut();
         let reason = socket.disconnected().await;
         assert!(matches!(reason, DisconnectReason::Lost(_)), "{reason:?}");
-        // Made without a connection, the request waits for the next connection, of any session.
+        // The client has no connection, so the request waits for the next connection. That
+        // connection may belong to a new session.
         let waiting = client.request::<u32>("ping", &());
         relay.cut();
         assert_eq!(waiting.await, Ok(7));
@@ -177,7 +178,8 @@ async fn client_without_reconnect_or_disconnected_ends() {
     server.sockets().remove(0).disconnect("be nice");
     assert_eq!(within(again.disconnected()).await.message(), Some("be nice"));
 
-    // Away, it is gone at once, too.
+    // A client may have no connection. If the server disconnects its socket then, the session ends
+    // immediately.
     let away = reconnecting().connect(&relay.url()).await.unwrap();
     let socket = server.sockets().remove(0);
     relay.shut();
@@ -197,7 +199,7 @@ async fn session_is_resumed_only_by_its_identity() {
         .await
         .unwrap();
     let relay = Relay::to(server.local_addr()).await;
-    // The client has another identity on each connection.
+    // The client logs in with another identity on each connection.
     let client = reconnecting().auth_with(move || {
         let login = logins.fetch_add(1, Ordering::Relaxed);
         async move { login }
@@ -223,7 +225,7 @@ async fn identity_panicking_on_drop_does_not_end_resumption() {
     server.sockets().remove(0).listen("hello", |(): ()| async {});
     for _ in 0..3 {
         relay.cut();
-        // The resumed session drops the identity that it had, and keeps its handlers.
+        // The resumed session drops its previous identity, and keeps its handlers.
         assert_eq!(within(client.request::<()>("hello", &())).await, Ok(()));
     }
     assert_eq!(client.state(), ClientState::Connected { session: 1 });
@@ -243,7 +245,7 @@ async fn login_panic_on_reconnect_ends_the_client() {
     assert!(reason.to_string().contains("panicked"), "{reason}");
 }
 
-/// Each name belongs to a single client at a time.
+/// At any time, each name belongs to at most one client.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn authentication_distinguishes_resuming_and_new_clients() {
     let taken = Arc::new(Mutex::new(Vec::new()));

@@ -1,6 +1,6 @@
-//! A server that is killed, and clients that all reconnect to the next server, after random delays.
+//! A server is killed, and its clients all reconnect to the next server after random delays.
 //!
-//! `cargo test` has 200 clients. For 5,000, which need 10,000 open files:
+//! `cargo test` runs 200 clients. This command runs 5,000 clients, which need 10,000 open files:
 //!
 //! ```sh
 //! STORM_CLIENTS=5000 cargo test --release -p sockets-tests --test suite storm -- --nocapture
@@ -26,7 +26,7 @@ fn clients_of_a_killed_server_all_reconnect() {
         }
         let clients: Vec<_> = connecting.join_all().await.into_iter().map(Result::unwrap).collect();
 
-        // All of it is gone at once, without a word.
+        // The first server ends immediately, and sends no close reason.
         let died = Instant::now();
         first.shutdown_background();
         let next = loop {
@@ -46,6 +46,7 @@ fn clients_of_a_killed_server_all_reconnect() {
         println!("{} clients were back after {:?}", clients.len(), back.last().unwrap());
         assert_eq!(next.sockets().len(), clients.len());
     });
-    // Not before: tasks of the server would have sent their close reason.
+    // The test drops the handle only now. If it had dropped the handle earlier, tasks of the server
+    // would have sent their close reason.
     drop(server);
 }

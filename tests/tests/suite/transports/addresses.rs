@@ -1,11 +1,12 @@
-//! Addresses: legal and illegal, in use and free, and several for the same server.
+//! Addresses. The tests cover legal and illegal addresses, addresses in use, and several addresses
+//! of a server.
 
 use std::{sync::Arc, task::Poll};
 
 use sockets::{BindError, Client, ConnectError, ConnectInfo, Refusal, Server, Socket};
 use sockets_tests::{within, *};
 
-/// A port that is not in use.
+/// Returns a port that is not in use.
 fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
@@ -58,7 +59,7 @@ async fn room_spans_all_transports() {
         counted.push(socket);
     }
     assert_eq!(counted.len(), clients.len());
-    // The votes arrived after it.
+    // The server emitted the message before the request for votes, so each client has received it.
     for receives in &mut received {
         assert_eq!(receives.try_recv().unwrap(), "the vote opens");
     }
@@ -137,14 +138,15 @@ async fn address_in_use_is_not_bound() {
     assert!(failed.to_string().starts_with(&format!("cannot listen on {url}: Address already in use")), "{failed}");
 }
 
-/// Drops the server, and binds another at once. The runtime polls no other task in between.
+/// Drops a server, and immediately binds another to the same address. The runtime polls no other
+/// task in between.
 async fn rebind(url: &str) {
     let server = Server::builder().bind(url).await.unwrap();
     let url = match server.local_addrs().first() {
         Some(addr) => format!("{}://{addr}", url.split(':').next().unwrap()),
         None => url.to_owned(),
     };
-    // The listener's task waits for connections.
+    // The yield lets the listener's task run until it waits for connections.
     tokio::task::yield_now().await;
     drop(server);
     let again = Server::builder();

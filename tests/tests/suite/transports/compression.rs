@@ -7,7 +7,7 @@ use tokio::{
     sync::mpsc::unbounded_channel,
 };
 
-/// Listens to `echo`.
+/// Adds a listener for `echo` to a server.
 fn echoing(server: ServerBuilder) -> ServerBuilder {
     server.connected(|socket: Socket| async move {
         socket.listen("echo", |text: String| async { text });
@@ -31,7 +31,7 @@ async fn echo(client: &Client, text: &str) {
     assert!(echoed == text, "{} bytes of {}", echoed.len(), text.len());
 }
 
-/// Bytes that do not get any shorter.
+/// Returns random text, which compression does not shorten below its length.
 fn noise(length: usize) -> String {
     let mut random = fastrand::Rng::with_seed(1);
     std::iter::repeat_with(|| random.alphanumeric()).take(length).collect()

@@ -1,4 +1,4 @@
-//! Transports and their particular behaviour.
+//! Transports and the behaviour that is particular to each.
 
 mod addresses;
 mod compression;

@@ -1,4 +1,4 @@
-//! TLS: certificates of servers and clients, and errors of the handshake.
+//! TLS. The tests cover certificates of servers and clients, and errors of the handshake.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,14 +18,14 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-/// A server with this certificate, and its address.
+/// Starts a server with this certificate. Returns the server and its address.
 async fn serve(certificate: &Certificate) -> (Server, String) {
     let server = Server::builder().tls(certificate.server()).bind("tls://127.0.0.1:0").await.unwrap();
     let url = format!("tls://{}", server.local_addr());
     (server, url)
 }
 
-/// A server with the certificate for loopback.
+/// Starts a server with the certificate for loopback. Returns the server and its address.
 async fn serve_with(limits: Limits) -> (Server, String) {
     let server = Server::builder().limits(limits).tls(Arc::clone(&LOOPBACK.0)).bind("tls://127.0.0.1:0").await.unwrap();
     let url = format!("tls://{}", server.local_addr());
@@ -174,10 +174,10 @@ async fn server_ends_with_a_tls_close_alert() {
     let stream = TcpStream::connect(server.local_addr()).await.unwrap();
     let name = ServerName::try_from("127.0.0.1").unwrap();
     let mut stream = TlsConnector::from(Arc::clone(&LOOPBACK.1)).connect(name, stream).await.unwrap();
-    // An invalid client hello. The server answers it and closes the connection.
+    // The client hello is invalid, so the server rejects it and closes the connection.
     stream.write_all(&[4, 0, 0, 0, b'W', b'H', b'A', b'T']).await.unwrap();
     let mut answer = Vec::new();
-    // Without the alert that closes TLS this is an error.
+    // If the server did not send the alert that closes TLS, this read would fail.
     stream.read_to_end(&mut answer).await.unwrap();
     assert!(!answer.is_empty());
 }

@@ -17,7 +17,7 @@ fn url(path: &Path) -> String {
     format!("unix:{}", path.display())
 }
 
-/// A server at a new path.
+/// Starts a server at a new path.
 async fn serve() -> (Server, PathBuf) {
     let path = unique_path();
     (Server::builder().bind(&url(&path)).await.unwrap(), path)
@@ -75,7 +75,7 @@ async fn path_in_use_is_not_bound() {
 #[tokio::test]
 async fn file_of_a_dead_server_is_replaced() {
     let path = unique_path();
-    // The file that a killed process leaves.
+    // This leaves a file, as a killed process does.
     drop(UnixListener::bind(&path).unwrap());
     assert!(path.exists());
     let server = Server::builder().bind(&url(&path)).await.unwrap();
@@ -98,7 +98,7 @@ async fn regular_file_is_left_alone() {
 #[tokio::test]
 async fn file_of_a_successor_is_left_alone() {
     let (first, path) = serve().await;
-    // By this name the first server can be reached as long as it listens.
+    // A client can reach the first server by this second name while the first server listens.
     let other_name = unique_path();
     fs::hard_link(&path, &other_name).unwrap();
     fs::remove_file(&path).unwrap();
@@ -123,7 +123,7 @@ async fn client_waits_for_a_full_accept_queue() {
             tokio::spawn(async move { Client::builder().connect(&url).await })
         })
         .collect();
-    // All of them try, and most find it full.
+    // All clients try to connect, and most of them find that the accept queue is full.
     tokio::task::yield_now().await;
     let server = Server::builder().build();
     let accepting = async {

@@ -16,19 +16,19 @@ use super::fixture::{BadClient, server_and_healthy};
 const OTHER: [u8; 8] = [7; 8];
 const NONE: [u8; 8] = [0; 8];
 
-/// A raw client, and how the server calls it.
+/// Connects a raw client. Returns it, and the handle through which the server calls it.
 async fn raw_client(server: &Server<String>) -> (Raw, Peer) {
     let raw = Raw::established(server.local_addr()).await;
     (raw, Peer::clone(&server.socket(&"ada".to_owned()).unwrap()))
 }
 
-/// A round trip, after which the server has handled the announcement.
+/// Makes a request. When it ends, the server has handled the announcement before it, too.
 async fn round_trip(raw: &mut Raw) {
     raw.send(&request(100, UNKNOWN, b"")).await;
     raw.expect_failure(100, 1).await;
 }
 
-/// The server sends a request, which the raw client receives and answers.
+/// Asserts that a request of the server reaches the raw client, which answers it.
 async fn is_called(raw: &mut Raw, peer: &Peer) {
     let answer = async {
         let call = raw.receive().await.unwrap();
@@ -103,7 +103,8 @@ async fn unknown_optional_frames_are_ignored() {
 async fn announced_names_beyond_the_limit_are_not_checked() {
     let (server, healthy) = server_and_healthy().await;
     let (mut raw, peer) = raw_client(&server).await;
-    // Four times the limit, none of which is a name that is called.
+    // The client announces four times as many names as the limit allows. The server calls none of
+    // these names.
     let flood = |round: u64| -> Vec<_> {
         (0..16_384).map(|i: u64| ((i | round << 20 | 1 << 40).to_le_bytes(), OTHER)).collect()
     };
@@ -113,7 +114,7 @@ async fn announced_names_beyond_the_limit_are_not_checked() {
     raw.send(&signatures(&[(ECHO, OTHER)])).await;
     round_trip(&mut raw).await;
     is_called(&mut raw, &peer).await;
-    // Known names can still be withdrawn.
+    // The client can still withdraw names that it announced before.
     let known: Vec<_> = flood(0).into_iter().take(10).map(|(key, _)| (key, NONE)).collect();
     raw.send(&signatures(&known)).await;
     round_trip(&mut raw).await;

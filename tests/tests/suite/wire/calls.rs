@@ -1,4 +1,4 @@
-//! Malformed calls, and replies to unknown calls: the connection continues.
+//! Malformed calls, and replies to unknown calls. The connection continues after both.
 
 use std::{sync::mpsc, thread};
 
@@ -11,7 +11,7 @@ use sockets_tests::raw::{
 
 use super::fixture::{server_and_healthy, server_with};
 
-/// It is served as if nothing had happened.
+/// Asserts that the server still serves the raw client.
 async fn check(raw: &mut Raw) {
     raw.send(&request(100, ECHO, &string("well"))).await;
     assert_eq!(raw.receive().await, Some(reply(100, &string("well"))));
@@ -51,7 +51,7 @@ async fn bad_emits_are_dropped_and_return_credit() {
     let (server, healthy) = server_and_healthy().await;
     let mut raw = Raw::established(server.local_addr()).await;
     let bad = [emit(UNKNOWN, b"x"), emit(NOTE, b""), emit(NOTE, b"\x01\x02"), emit(ECHO, &string("a request"))];
-    // A quarter of the window, which is returned in a single credit.
+    // The calls use a quarter of the window. The server returns a quarter in a single credit.
     let all: Vec<_> = bad.iter().cycle().take(256).collect();
     for frame in &all {
         raw.send(frame).await;
@@ -89,7 +89,7 @@ async fn reply_for_another_connections_call_is_ignored() {
     assert!(id < 0x80, "an id of one byte: {question:?}");
     forger.send(&reply(id.into(), &string("forged"))).await;
     forger.send(&cancel(id.into())).await;
-    // The forged frames have been handled.
+    // When this check ends, the server has handled the forged frames.
     check(&mut forger).await;
     asked.send(&reply(id.into(), &string("mine"))).await;
     assert_eq!(call.await.expect("no panic"), Ok("mine".to_owned()));
@@ -105,7 +105,7 @@ async fn timeout_of_any_length_is_legal() {
     raw.send(&request_within(0, u64::MAX, WAIT, &[])).await;
     raw.send(&request_within(2, 0, WAIT, &[])).await;
     assert_eq!(raw.expect_failure(2, 10).await, "");
-    // The first request still waits.
+    // The first request still waits for its reply.
     raw.send(&cancel(0)).await;
     assert_eq!(raw.expect_failure(0, 11).await, "");
     check(&mut raw).await;
@@ -127,7 +127,7 @@ async fn answered_id_may_be_used_again() {
 #[test]
 fn deep_nesting_does_not_overflow_a_small_stack() {
     let (done, finished) = mpsc::channel();
-    // All of it on small stacks: an overflow would end the process.
+    // All threads have small stacks. If a stack overflowed, the process would end.
     let small = thread::Builder::new().stack_size(256 * 1024).spawn(move || {
         let runtime =
             Builder::new_multi_thread().worker_threads(1).thread_stack_size(256 * 1024).enable_all().build().unwrap();

@@ -22,14 +22,14 @@ fn compressed(length: u32, block: &[u8]) -> Vec<u8> {
     [&[0x0b], &length.to_le_bytes()[..], block].concat()
 }
 
-/// A block of literals, at least 15.
+/// Returns a block that contains these bytes as literals. The block must have at least 15 bytes.
 fn literals(bytes: &[u8]) -> Vec<u8> {
     let more = u8::try_from(bytes.len() - 15).unwrap();
     assert!(more < 255);
     [&[0xf0, more], bytes].concat()
 }
 
-/// A block of ones that decompresses to about 255 times its length.
+/// Returns a block that decompresses to ones. The result is about 255 times as long as the block.
 fn ones(bytes: usize) -> Vec<u8> {
     [&[0x1f, 1, 1, 0], &vec![255; bytes][..]].concat()
 }

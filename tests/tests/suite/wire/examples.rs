@@ -1,4 +1,5 @@
-//! The examples of PROTOCOL.md: their bytes are sent to a server and a client, and compared.
+//! The examples of PROTOCOL.md. The tests send their bytes to a server and to a client, and compare
+//! the received bytes.
 
 use std::{collections::HashMap, future, time::Duration};
 
@@ -46,10 +47,11 @@ enum Side {
     Server,
 }
 
-/// The bytes that a peer sends before the other peer does.
+/// The bytes that one peer sends before the other peer sends again, with the sender.
 type Turn = (Side, Vec<u8>);
 
-/// The alternating bytes of each example of the document.
+/// Returns the examples of the document. Each example alternates between the bytes of the two
+/// peers.
 fn examples() -> Vec<Vec<Turn>> {
     let document = include_str!("../../../../PROTOCOL.md");
     let blocks = document.split("```hex\n").skip(1).map(|rest| rest.split("```").next().unwrap());
@@ -74,7 +76,7 @@ fn turns(block: &str) -> Vec<Turn> {
     turns
 }
 
-/// The example of section 17.4: a session over two connections.
+/// Returns the example of section 17.4. It is a session that uses two connections.
 fn resumption() -> &'static str {
     let document = include_str!("../../../../PROTOCOL.md");
     document.split("```hex resumption\n").nth(1).unwrap().split("```").next().unwrap()
@@ -97,7 +99,8 @@ async fn expect_end(stream: &mut TcpStream, bytes: &[u8]) {
     assert_eq!(rest, bytes);
 }
 
-/// The server of the examples, and the items viewed in its shop.
+/// Starts the server of the examples. Returns the server, and a receiver of the items that clients
+/// view in its shop.
 async fn server(url: &str) -> (Server<String>, mpsc::UnboundedReceiver<String>) {
     let (viewed, views) = mpsc::unbounded_channel();
     let server = Server::builder()
@@ -126,11 +129,12 @@ async fn documented_examples_match_a_server() {
     }
     let item = timeout(PATIENCE, views.recv()).await.expect("the emit was received");
     assert_eq!(item.as_deref(), Some("sword"));
-    // No other bytes arrived.
+    // The server has sent no other bytes.
     expect_end(&mut stream, b"").await;
 }
 
-/// `.ci/run` installs the package and sets the variable. Elsewhere the package may be missing.
+/// `.ci/run` installs the package that the client needs, and sets the variable. If the variable is
+/// not set, the package may be missing.
 #[tokio::test]
 async fn documented_examples_match_a_foreign_client() {
     let required = std::env::var("PYTHON_WITH_WEBSOCKETS").ok();
@@ -186,8 +190,8 @@ async fn documented_examples_match_a_client() {
     expect_end(&mut stream, goodbye).await;
 }
 
-/// Sends the client's lines of section 17.4 and compares the server's. `<secret N>` is 24 random
-/// bytes of the server.
+/// Sends the client's lines of section 17.4, and compares the server's lines. In the example,
+/// `<secret N>` stands for 24 random bytes of the server.
 #[tokio::test]
 async fn resumption_example_matches_the_server() {
     let (server, _views) = server("tcp://127.0.0.1:0").await;
@@ -216,7 +220,7 @@ async fn resumption_example_matches_the_server() {
     }
 }
 
-/// The bytes of a fenced block of section 17.5, by line.
+/// Returns the lines of a fenced block of section 17.5. Each line has bytes and a description.
 fn lines_of(block: &str) -> impl Iterator<Item = (Vec<u8>, &'static str)> {
     let document = include_str!("../../../../PROTOCOL.md");
     let block = document.split(&format!("```{block}\n")).nth(1).unwrap().split("```").next().unwrap();

@@ -1,4 +1,5 @@
-//! The server of these tests, and a second client, which must not be affected.
+//! The server of these tests, and a second client. Whatever a bad peer does, the second client must
+//! not be affected.
 
 use std::future;
 
@@ -8,7 +9,7 @@ use tokio::time::timeout;
 
 use sockets_tests::PATIENCE;
 
-/// Nested through its own elements.
+/// A recursive type. Its elements have the same type.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Nest(pub(crate) Vec<Nest>);
 
@@ -57,7 +58,7 @@ pub(crate) async fn server_with(limits: Limits) -> Server<String> {
         .unwrap()
 }
 
-/// A client of the library.
+/// A client that uses the library and follows the protocol.
 pub(crate) struct Healthy {
     client: Client,
 }
@@ -68,7 +69,7 @@ impl Healthy {
         Self { client: Client::builder().auth("eve").connect(&url).await.unwrap() }
     }
 
-    /// It is served as if nothing had happened.
+    /// Asserts that the server still serves this client.
     pub(crate) async fn check(&self) {
         let echo = timeout(PATIENCE, BadClient::new(&self.client).echo("well")).await;
         assert_eq!(echo.expect("the server answers others"), Ok("well".to_owned()));

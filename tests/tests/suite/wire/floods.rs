@@ -1,4 +1,5 @@
-//! Peers that send without end and never read. The bytes queued for them stay within the limits.
+//! Peers that send endlessly and never read. The bytes that the server queues for these peers stay
+//! within the limits.
 
 use sockets::{Client, Limits, Server};
 use tokio::io::{DuplexStream, duplex};
@@ -9,9 +10,10 @@ use super::fixture::{BadServer, Handler};
 
 /// The capacity of the pipe between the peers.
 const PIPE: usize = 4096;
-/// The limits of the bytes that wait for a peer.
+/// The limit of the bytes that the server queues for a peer.
 const QUEUE: u32 = 16 * 1024;
-/// The bytes that are queued, being written and in the pipe, doubled.
+/// The bound on the bytes for a peer. The queue, as many bytes that are being written, and the pipe
+/// count twice.
 const BOUND: usize = 4 * (QUEUE as usize + PIPE);
 
 fn limits() -> Limits {
@@ -22,7 +24,7 @@ fn server() -> Server {
     Server::builder().serve(BadServer::new(Handler)).limits(limits()).build()
 }
 
-/// A raw client over a small pipe. The system's buffers would hold megabytes.
+/// Connects a raw client over a small pipe. The system's buffers would hold megabytes.
 async fn raw_client(server: &Server, settings: [u64; 3]) -> Raw<DuplexStream> {
     let (near, far) = duplex(PIPE);
     drop(server.accept(far));
@@ -31,8 +33,8 @@ async fn raw_client(server: &Server, settings: [u64; 3]) -> Raw<DuplexStream> {
     raw
 }
 
-/// Sends the frames in order without reading, and then reads. Returns the number of bytes that were
-/// queued.
+/// Sends the frames in order without reading, and then reads. Returns the number of bytes that the
+/// server had queued.
 async fn flood(raw: &mut Raw<DuplexStream>, frames: impl Iterator<Item = Vec<u8>>) -> usize {
     let mut bytes = Vec::new();
     for frame in frames {
@@ -59,7 +61,7 @@ async fn unread_cancelled_requests_are_bounded() {
 #[tokio::test]
 async fn unread_replies_after_pending_emits_are_bounded() {
     let server = server();
-    // This peer returns no credit, so messages beyond its window wait.
+    // This peer returns no credit. If its window is used up, further messages wait.
     let mut raw = raw_client(&server, [4 << 20, 16, 1 << 20]).await;
     for _ in 0..20 {
         server.all().emit("news", &"of nothing").await.unwrap();

@@ -1,4 +1,4 @@
-//! Frames that end their connection.
+//! Frames that are protocol errors. Each such frame ends its connection.
 
 use sockets::Limits;
 use tokio::sync::oneshot;
@@ -9,7 +9,7 @@ use sockets_tests::raw::{
 
 use super::fixture::{BadServer, Handler, Healthy, server_and_healthy, server_with};
 
-/// The fault, the bytes, and a part of the Close frame's text.
+/// A case of a test. It has the name of the fault, the bytes, and a part of the Close frame's text.
 type Case = (&'static str, Vec<u8>, &'static str);
 
 async fn expect_violations(cases: Vec<Case>) {
@@ -137,11 +137,13 @@ async fn bytes_beyond_the_window_are_refused() {
     let large = string(&"x".repeat(5000));
     raw.send(&request(0, ECHO, &large)).await;
     assert_eq!(raw.receive().await, Some(reply(0, &large)));
-    // Its arguments do not decode before it is answered, so it has to wait with something small.
+    // The waiting request must be small. The method `wait` takes no arguments, so the server would
+    // answer a large request to it with a failure.
     raw.send(&request(2, WAIT, &[])).await;
     raw.send(&request(4, ECHO, &large)).await;
     assert_eq!(raw.receive().await, Some(reply(4, &large)));
-    // More than half of the window waits now, and the next does not fit into the rest.
+    // When more than half of the window is in use, a request must fit into the rest. These requests
+    // use up the window, so a later request does not fit.
     for id in 3..100 {
         raw.send(&request(id * 2, WAIT, &[])).await;
     }

@@ -55,7 +55,8 @@ async fn bad_hello_is_answered_with_the_cause() {
 async fn oversized_login_is_answered_with_the_limit() {
     let (server, healthy) = server_and_healthy().await;
     let url = format!("tcp://{}", server.local_addr());
-    // More than the system's buffers hold, so that the server must not just close on it.
+    // The login does not fit into the system's buffers. If the server closed the connection without
+    // reading the login, the client would not receive the answer.
     for megabytes in [1, 16] {
         let connect = Client::builder().auth("x".repeat(megabytes << 20)).connect(&url);
         let refused = timeout(PATIENCE, connect).await.expect("an answer").unwrap_err();
@@ -93,7 +94,7 @@ async fn trickling_hello_is_disconnected() {
     let healthy = Healthy::connect(&server).await;
     let mut raw = Raw::connect(server.local_addr()).await;
     let started = Instant::now();
-    // Each byte arrives in time, but the whole hello does not.
+    // Each byte arrives in time, but the whole client hello does not.
     for byte in prefixed(&client_hello(SETTINGS, &string(&"a".repeat(100)))) {
         raw.send_bytes(&[byte]).await;
         sleep(Duration::from_millis(20)).await;

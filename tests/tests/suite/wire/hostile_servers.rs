@@ -1,4 +1,4 @@
-//! Servers that break the protocol, and the errors of a client.
+//! Servers that break the protocol. The tests check the errors that a client returns.
 
 use std::{future::Future, time::Duration};
 
@@ -15,7 +15,8 @@ use sockets_tests::{
 
 use super::fixture::{BadClient, BadServer, Handler};
 
-/// Connects a client to a raw server that reads the client hello and then runs `answer`.
+/// Connects a client to a raw server. The raw server reads the client hello, and then runs
+/// `answer`.
 async fn connect_local<F: Future>(
     limits: Limits,
     answer: impl FnOnce(Raw) -> F,
@@ -39,7 +40,7 @@ async fn answered_with(bytes: Vec<u8>) -> ConnectError {
     connect_local(Limits::default(), answer).await.0.expect_err("no server to talk to")
 }
 
-/// Our client, and the raw server that it is connected to.
+/// Connects a client of the library to a raw server, and returns both.
 async fn connected(limits: Limits) -> (Client, Raw) {
     let (client, raw) = connect_local(limits, |mut raw| async move {
         raw.send(&server_hello(SETTINGS)).await;
@@ -202,7 +203,7 @@ async fn request_ends_when_its_credit_is_returned_twice() {
     let bad = BadClient::new(&client);
     let call = timeout(PATIENCE, bad.echo("x"));
     let (call, ()) = tokio::join!(call, answers);
-    // The reply arrived, or it was part of the violation.
+    // The client accepts the reply, or it treats the reply as a part of the violation.
     match call.expect("the call has an outcome") {
         Ok(reply) => assert_eq!(reply, "x"),
         Err(error) => assert_eq!(error, CallError::Disconnected { maybe_executed: true }),
@@ -212,7 +213,7 @@ async fn request_ends_when_its_credit_is_returned_twice() {
 #[tokio::test]
 async fn pending_requests_precede_drained_after_go_away() {
     let (client, mut raw) = connect_local(Limits::default(), |mut raw| async move {
-        // A single call at a time.
+        // The settings of the server allow a single call in flight.
         raw.send(&server_hello([4 << 20, 1, 1 << 20])).await;
         raw.send(&[7]).await;
         raw

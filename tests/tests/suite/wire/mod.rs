@@ -1,6 +1,8 @@
-//! The bytes of the protocol: the examples of PROTOCOL.md, and peers that break it.
+//! The bytes of the protocol. The tests cover the examples of PROTOCOL.md, and peers that break the
+//! protocol.
 //!
-//! Each bad peer gets a clear answer where possible, and at most its own connection ends.
+//! If a peer breaks the protocol, it gets a clear answer where possible. At most its own connection
+//! ends.
 
 mod announcements;
 mod calls;

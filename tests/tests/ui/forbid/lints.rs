@@ -1,4 +1,5 @@
-//! Every lint that a user may plausibly forbid finds nothing in generated code, and none of it is allowed there.
+//! Users may forbid any lint of this list. Each lint must find nothing in generated code, and
+//! generated code must not allow any of these lints.
 
 #![forbid(dead_code, deprecated, unreachable_pub, unused_qualifications, unused_variables, missing_docs, unsafe_code)]
 #![forbid(unused, nonstandard_style, future_incompatible, keyword_idents, let_underscore, refining_impl_trait)]
@@ -10,14 +11,14 @@
 
 use std::{borrow::Cow, collections::BTreeMap, path::Path};
 
-/// A contract that the other program has too.
+/// A contract that another program uses, too.
 pub mod contract {
     use super::{BTreeMap, Cow, Path};
 
     /// A text.
     pub type Text = str;
 
-    /// What a shop does.
+    /// The methods of a shop.
     #[sockets::group("Shop")]
     pub trait Shop {
         /// Buys something.
@@ -26,20 +27,20 @@ pub mod contract {
         async fn borrows(&self, name: Cow<'_, str>, of: Option<&str>, file: &Path, list: &[u8]) -> u32;
         /// Takes aliases.
         async fn aliases(&self, text: &Text, texts: &[&Text], boxed: Box<Text>) -> u32;
-        /// The caller is known.
+        /// Receives its caller.
         #[request(timeout = "2s", idempotent)]
         async fn who(&self, call: &sockets::Call, owned: String, map: BTreeMap<String, u8>) -> String;
         /// Has a default.
         async fn count(&self, of: &str) -> u32 {
             u32::try_from(of.len()).unwrap_or_default()
         }
-        /// No reply is waited for.
+        /// Has no reply.
         #[emit]
         async fn viewed(&self, item: &str);
-        /// Is old.
+        /// Is deprecated.
         #[deprecated = "ask for `count`"]
         async fn old(&self, r#type: u8);
-        /// Is not there.
+        /// Is not compiled.
         #[cfg(any())]
         async fn absent(&self, of: Absent) -> Absent;
     }
@@ -48,16 +49,16 @@ pub mod contract {
     #[sockets::group("Empty")]
     pub trait Empty {}
 
-    /// Is old.
+    /// Is deprecated.
     #[deprecated]
     #[sockets::group("Old")]
     pub trait Old {
-        /// Asks.
+        /// Returns a number.
         async fn ask(&self) -> u32;
     }
 }
 
-/// The root.
+/// A contract that is outside of any group.
 #[sockets::group]
 pub(crate) trait Root {
     async fn ask(&self) -> u32;
@@ -65,7 +66,7 @@ pub(crate) trait Root {
     async fn tell(&self);
 }
 
-/// Nothing that is generated for this group is used.
+/// The program uses nothing that the macro generates for this group.
 #[sockets::group("Private")]
 trait Private {
     async fn ask(&self, r#type: &str) -> u32;

@@ -1,5 +1,5 @@
-//! Lints find the two mistakes in this file, and nothing in the group beside them. Its types have
-//! derives of serde, which `forbid` would reject.
+//! Lints find two mistakes in this file, in `undocumented`, and none in the group. This file uses
+//! `deny`, since `forbid` would reject the serde derives of the group's types.
 
 #![deny(missing_docs, unused, unreachable_pub, unused_qualifications, rust_2018_idioms, future_incompatible)]
 #![deny(single_use_lifetimes, redundant_lifetimes)]
@@ -13,7 +13,7 @@ pub fn undocumented() {
 /// A note.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Note<'a> {
-    /// Its text.
+    /// The text of the note.
     pub text: &'a str,
 }
 

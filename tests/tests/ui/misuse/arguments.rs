@@ -1,4 +1,4 @@
-//! Arguments that cannot travel.
+//! Arguments of types that cannot be sent.
 
 use std::{borrow::Cow, fmt::Display};
 
@@ -50,7 +50,7 @@ trait Arguments {
         p: u8,
         q: u8,
     ) -> u32;
-    /// Two mistakes in an argument.
+    /// Has two mistakes in a single argument.
     async fn twice(&self, item: (&'static str, Box<dyn Display + Send>)) -> u32;
 }
 

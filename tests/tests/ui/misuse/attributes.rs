@@ -1,4 +1,4 @@
-//! Unknown attributes and arguments, with the legal list.
+//! Unknown attributes and unknown arguments. The errors list the legal ones.
 
 #[sockets::group("Attributes")]
 trait Attributes {

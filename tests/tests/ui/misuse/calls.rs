@@ -1,4 +1,4 @@
-//! A `Call` is borrowed, and comes first.
+//! A method must borrow its `Call`, and the `Call` must be the first argument.
 
 use sockets::Call;
 

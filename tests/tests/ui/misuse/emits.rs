@@ -1,4 +1,4 @@
-//! An emit with a return type, and other misuse of `#[emit]` and `#[request]`.
+//! Emits with a return type, and other misuse of `#[emit]` and `#[request]`.
 
 #[sockets::group("Emits")]
 trait Emits {

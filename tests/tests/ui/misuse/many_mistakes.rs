@@ -1,4 +1,4 @@
-//! Many mistakes in a group: all are reported at once.
+//! A group with many mistakes. The macro reports all of them in a single compilation.
 
 #[sockets::group("Shop//Purchases", colour = "red")]
 pub trait Purchases {

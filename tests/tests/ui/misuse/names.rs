@@ -1,4 +1,4 @@
-//! Names that methods cannot have.
+//! Names that a method must not have.
 
 #[sockets::group("Names")]
 trait Names {

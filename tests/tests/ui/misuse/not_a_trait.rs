@@ -1,4 +1,4 @@
-//! A group is a trait.
+//! A group must be a trait.
 
 #[sockets::group("Struct")]
 pub struct Shop;

@@ -1,4 +1,4 @@
-//! Policies that are none, and policies in the wrong place.
+//! Unknown overflow policies, and policies on methods that cannot have a policy.
 
 #[sockets::group("Overflow")]
 trait Overflow {

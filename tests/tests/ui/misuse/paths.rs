@@ -1,4 +1,4 @@
-//! Paths that are empty or malformed, and what else `#[sockets::group(..)]` does not take.
+//! Empty and malformed paths, and other arguments that `#[sockets::group(..)]` rejects.
 
 #[sockets::group("")]
 trait Empty {

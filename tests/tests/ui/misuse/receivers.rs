@@ -1,4 +1,4 @@
-//! A handler is borrowed, and nothing else.
+//! A method must take `&self`. The macro rejects every other receiver.
 
 use std::{pin::Pin, sync::Arc};
 

@@ -1,4 +1,4 @@
-//! Replies that cannot travel.
+//! Replies of types that cannot be sent.
 
 use std::{borrow::Cow, fmt::Display, io};
 

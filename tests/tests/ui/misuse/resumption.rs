@@ -1,4 +1,4 @@
-//! What attributes say of broken connections, in wrong ways.
+//! Wrong uses of `idempotent` and `volatile`, which concern broken connections.
 
 #[sockets::group("A")]
 trait A {

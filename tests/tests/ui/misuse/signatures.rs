@@ -1,4 +1,4 @@
-//! What a method of a group cannot be.
+//! Signatures that a method of a group must not have.
 
 use std::fmt::Display;
 

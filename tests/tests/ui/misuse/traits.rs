@@ -1,4 +1,4 @@
-//! What the trait of a group cannot be, and what cannot be in it.
+//! Traits that a group must not be, and items that its trait must not contain.
 
 #[sockets::group("Generic")]
 trait Generic<T: Send + 'static> {

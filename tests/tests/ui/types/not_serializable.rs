@@ -1,4 +1,4 @@
-//! A type without serde's traits, in each place.
+//! A type without serde's traits, as an argument, a reply, and an argument of an emit.
 
 struct Item;
 

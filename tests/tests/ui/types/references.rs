@@ -1,4 +1,4 @@
-//! References and aliases of types that cannot be sent: an error each, at the type.
+//! References and aliases of types that cannot be sent. Each has an error at its type.
 
 use std::fmt::Debug;
 

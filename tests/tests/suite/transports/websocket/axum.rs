@@ -1,4 +1,4 @@
-//! Sockets at a path of an axum application.
+//! Sockets that an axum application serves at a path.
 
 use std::{future::poll_fn, net::SocketAddr, task::Poll};
 
@@ -17,7 +17,7 @@ use tokio::{
 
 use super::upgrade::{bad_requests, be_seen, seeing_server};
 
-/// An application: its address and its task.
+/// Starts an application. Returns its address and its task.
 async fn application<I: Identity>(server: &Server<I>) -> (SocketAddr, JoinHandle<()>) {
     let app = Router::new().route("/", get(|| async { "a page" })).route("/live", sockets::axum_route(server));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -26,7 +26,7 @@ async fn application<I: Identity>(server: &Server<I>) -> (SocketAddr, JoinHandle
     (address, tokio::spawn(async { axum::serve(listener, app).await.unwrap() }))
 }
 
-/// The head of the answer to a request for `/live`.
+/// Requests `/live`, and returns the head of the response.
 async fn head(address: SocketAddr, headers: &str) -> String {
     let mut raw = Raw::connect(address).await;
     raw.send(request(address, headers).replace("GET / ", "GET /live ").as_bytes()).await;
@@ -110,7 +110,7 @@ async fn authentication_receives_extensions_and_full_path() {
     assert_eq!(*identity, (Some("ada"), "/api/v1/live?room=1".to_owned()));
 }
 
-/// Over HTTP/2, by an extended CONNECT.
+/// The client opens the WebSocket over HTTP/2, by an extended CONNECT.
 #[tokio::test]
 async fn websocket_over_http_2_is_a_session() {
     let server = Server::builder().serve(PurchasesServer::new(Shop::unwatched())).build();
@@ -168,7 +168,8 @@ async fn non_websocket_request_is_refused_with_a_status() {
     }
 }
 
-/// The names of the library do not shadow the crates that it is used with.
+/// A program may import all names of the library. These names must not shadow the names of the
+/// crates that are used with the library.
 mod glob_import {
     use sockets::*;
 

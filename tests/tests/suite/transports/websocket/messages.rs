@@ -1,4 +1,4 @@
-//! WebSocket messages, pings and closes with a client of another implementation.
+//! WebSocket messages, pings and closes. The client is another implementation.
 
 use sockets::{DisconnectReason, Server, Socket};
 use sockets_tests::eventually;
@@ -6,7 +6,8 @@ use tokio::sync::mpsc;
 
 use sockets_tests::raw_websocket::{BINARY, CLOSE, CLOSE_FRAME, CONTINUATION, FIN, PING, PONG, Raw, frame};
 
-/// The key of `echo` outside of any group: the beginning of SHA-256 over a zero byte and the name.
+/// The key of `echo` outside of any group. It is the beginning of SHA-256 over a zero byte and the
+/// name.
 const ECHO: [u8; 8] = [0x4a, 0x3c, 0xb7, 0x44, 0xe0, 0xa2, 0xfb, 0x15];
 
 async fn echoing() -> Server {
@@ -64,7 +65,7 @@ async fn close_is_answered_with_its_code() {
 
 #[tokio::test]
 async fn protocol_close_is_answered_with_a_websocket_close() {
-    // The WebSocket close may follow the Close frame at once, later, or never.
+    // After the Close frame, the client sends the WebSocket close immediately or never.
     for close in [frame(FIN | CLOSE, &1000_u16.to_be_bytes()), vec![]] {
         let server = echoing().await;
         let mut raw = Raw::established(server.local_addr()).await;

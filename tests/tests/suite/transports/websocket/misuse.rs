@@ -1,4 +1,5 @@
-//! Peers that violate RFC 6455. The server closes their connections with the code of the RFC.
+//! Peers that violate RFC 6455. The server closes their connections with the code that the RFC
+//! requires.
 
 use std::time::Duration;
 
@@ -18,8 +19,8 @@ async fn server() -> Server {
     Server::builder().bind("ws://127.0.0.1:0").await.unwrap()
 }
 
-/// Sends `bytes` after the handshake, and returns the server's text. A second client is not
-/// affected.
+/// Sends `bytes` after the handshake, and returns the text of the server's error. Asserts that a
+/// second client stays connected.
 async fn violation(bytes: &[u8], code: u16) -> String {
     let server = server().await;
     let address = server.local_addr();
@@ -156,8 +157,8 @@ async fn misuse_before_the_hello_is_answered_by_the_handshake() {
 async fn ping_flood_harms_no_other_client() {
     let server = Server::builder().bind("ws://127.0.0.1:0").await.unwrap();
     let mut raw = Raw::established(server.local_addr()).await;
-    // More than the buffers of the system hold: if all were answered, the server would have to keep
-    // them.
+    // The pongs to all these pings would not fit into the system's buffers. If the server answered
+    // every ping, it would have to keep pongs in its own memory.
     let pings = frame(FIN | PING, &[9; 125]).repeat(1000);
     for _ in 0..200 {
         raw.send(&pings).await;
@@ -167,7 +168,7 @@ async fn ping_flood_harms_no_other_client() {
     assert_eq!(server.sockets().len(), 2, "pings alone are no reason to end a connection");
 }
 
-/// Pings that are never answered as far as their sender knows: it does not read.
+/// The peer sends pings and reads nothing, so the server cannot deliver its pongs.
 #[tokio::test]
 async fn server_ends_session_when_peer_reads_no_pongs() {
     let limits = Limits { stall: Duration::from_millis(300), ..Limits::default() };
@@ -191,7 +192,7 @@ async fn server_ends_session_when_peer_reads_no_pongs() {
 #[tokio::test]
 async fn client_closes_connection_when_server_reads_no_pongs() {
     let server = server().await;
-    // A small buffer is soon full of pongs.
+    // The small receive buffer is soon full of pongs.
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
@@ -205,7 +206,8 @@ async fn client_closes_connection_when_server_reads_no_pongs() {
         client = connect => client.unwrap(),
         _ = copy_bidirectional(&mut client_end, &mut server_end) => panic!("the connection ended"),
     };
-    // Between two messages of the server, as if it had sent the pings.
+    // The test writes the pings between two messages of the server. To the client, the server seems
+    // to have sent them.
     let pings = [header(FIN | PING, 125, 0), vec![9; 125]].concat().repeat(1000);
     let flood = async { while client_end.write_all(&pings).await.is_ok() {} };
     timeout(PATIENCE, flood).await.expect("the client closes the connection");

@@ -1,4 +1,4 @@
-//! The upgrade from HTTP: accepted and refused requests, origins and paths.
+//! The upgrade from HTTP. The tests cover accepted and refused requests, origins and paths.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -10,14 +10,14 @@ async fn server() -> Server {
     Server::builder().bind("ws://127.0.0.1:0").await.unwrap()
 }
 
-/// The whole response to a request that is refused.
+/// Sends a request that the server must refuse, and returns the whole response.
 async fn answer(server: &Server, request: &str) -> String {
     let mut raw = Raw::connect(server.local_addr()).await;
     raw.send(request.as_bytes()).await;
     String::from_utf8(raw.rest().await).unwrap()
 }
 
-/// The head of the answer to a request that may be agreed to.
+/// Sends an upgrade request with these headers, and returns the head of the response.
 async fn head(server: &Server, headers: &str) -> String {
     let mut raw = Raw::connect(server.local_addr()).await;
     raw.send(request(server.local_addr(), headers).as_bytes()).await;
@@ -60,7 +60,8 @@ async fn dns_rebinding_page_is_forbidden() {
     assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
 }
 
-/// Requests that are refused, with the status of the answer and a part of its reason.
+/// Returns requests that the server must refuse. Each request comes with the status of the response
+/// and a part of its reason.
 pub(super) fn bad_requests(address: SocketAddr) -> Vec<(String, &'static str, &'static str)> {
     let good = request(address, "");
     let host = format!("Host: {address}\r\n");
@@ -163,10 +164,11 @@ async fn websocket_at_a_path_is_at_that_path_alone() {
     );
 }
 
-/// The input of authentication: transport, path, a cookie, and `true` for a loopback address.
+/// The input of authentication. The fields are the transport, the path, a cookie, and `true` for a
+/// loopback address.
 type Seen = (&'static str, String, Option<String>, bool);
 
-/// A server for which that is the identity of a client.
+/// Returns a server. Its authentication returns the input as the identity.
 pub(super) fn seeing_server() -> ServerBuilder<Seen> {
     Server::builder().authenticate(|(): (), handshake: ConnectInfo| async move {
         assert!(!format!("{handshake:?}").contains("session"), "cookies do not get into logs");
@@ -176,11 +178,12 @@ pub(super) fn seeing_server() -> ServerBuilder<Seen> {
     })
 }
 
-/// Connects to a [`seeing_server`] at this address.
+/// Connects to a [`seeing_server`] at this address, and checks the identity.
 pub(super) async fn be_seen(server: &Server<Seen>, address: SocketAddr) -> Raw {
     let mut raw = Raw::connect(address).await;
     let request = request(address, "Cookie: session=42\r\n").replace("GET / ", "GET /live?room=1 ");
-    // A client need not wait for the response: bytes after its request are not lost.
+    // A client need not wait for the response. If the client sends bytes after its request, the
+    // server must not lose them.
     raw.send(&[request.as_bytes(), &frame(FIN | BINARY, CLIENT_HELLO)].concat()).await;
     assert!(raw.head().await.starts_with("HTTP/1.1 101 "));
     assert_eq!(raw.message().await[6], 0, "welcome");
