@@ -227,7 +227,7 @@ impl ClientBuilder {
     /// Sets the policy by which the client reconnects after a connection loss. By default, the
     /// client makes attempts until an attempt succeeds.
     ///
-    /// After it has reconnected, the client resumes its session if the server still has the
+    /// After the client has reconnected, it resumes its session if the server still has the
     /// session: see [`ClientState`]. Only clients made by [`connect`](Self::connect) can reconnect.
     /// The session of any other client ends with its connection.
     ///
@@ -238,9 +238,8 @@ impl ClientBuilder {
     /// - A protocol error ended the connection.
     ///
     /// If the last handle is dropped while there is no connection, the client cannot send a close
-    /// reason. The server then ends the session after [`Limits::resume_within`], and runs
-    /// [`on_disconnect`](Peer::on_disconnect) at that time.
-    /// [`Limits::resume_within`], and [`on_disconnect`](Peer::on_disconnect) runs then.
+    /// reason. The server then ends the session after [`Limits::resume_within`]. The hooks of
+    /// [`on_disconnect`](Peer::on_disconnect) run at that time.
     pub fn reconnect(self, reconnect: Reconnect) -> Self {
         Self { reconnect, ..self }
     }
@@ -249,7 +248,7 @@ impl ClientBuilder {
     ///
     /// # Panics
     ///
-    /// If a limit is below its minimum. [`Limits`] lists the minimums.
+    /// The method panics if a limit is below its minimum. [`Limits`] lists the minimums.
     #[track_caller]
     pub fn limits(self, limits: Limits) -> Self {
         limits.check();

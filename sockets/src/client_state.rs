@@ -18,8 +18,8 @@ use crate::{disconnect_reason::DisconnectReason, session::Session};
 pub enum ClientState {
     /// The client is connected.
     Connected {
-        /// The number of the session, which the client counts from 1. Sessions that ended before
-        /// they were ready are not counted.
+        /// The number of the session. The client counts its sessions from 1, and does not count
+        /// sessions that ended before they were ready.
         ///
         /// A session continues over any number of connections without a loss. If the session cannot
         /// be resumed, the client has a new session with the next number. Calls in flight have then
@@ -63,7 +63,7 @@ impl StateWatch {
         }
         tokio::select! {
             biased;
-            // Fails if the client cannot reconnect, since the state has no sender then.
+            // `changed` fails if the client cannot reconnect, since the state then has no sender.
             Ok(()) = self.states.changed() => {
                 let state = self.states.borrow_and_update().clone();
                 (self, Some(state))

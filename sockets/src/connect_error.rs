@@ -33,8 +33,10 @@ pub enum ConnectError {
         /// The server's version.
         theirs: u16,
     },
-    /// The server's authentication or its `connected` hook refused the client, or the server is
-    /// full or shuts down. If another attempt may succeed, [`Refusal::retry_after`] returns `Some`.
+    /// The server refused the client. Either its authentication or its `connected` hook refused the
+    /// client, or the server is full or is shutting down.
+    ///
+    /// If another attempt may succeed, [`Refusal::retry_after`] returns `Some`.
     #[error("the server refused the connection: {0}")]
     Refused(Refusal),
     /// The login could not be created or encoded.
@@ -120,7 +122,7 @@ pub enum AcceptError {
     /// the server cannot decode.
     #[error("the handshake failed: {0}")]
     Handshake(String),
-    /// The server refused the client, by its authentication or because it is full.
+    /// The server's authentication refused the client, or the server is full.
     #[error("the connection was refused: {0}")]
     Refused(Refusal),
     /// Two groups that the builder serves conflict, or the groups have too many names.

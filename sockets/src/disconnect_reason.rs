@@ -27,7 +27,7 @@ pub enum DisconnectReason {
     /// [`Server::shutdown_for_restart`](crate::Server::shutdown_for_restart) and
     /// [`Server::shutdown_with_redirect`](crate::Server::shutdown_with_redirect).
     Restarting {
-        /// The address to which the client reconnects, if it differs from the current address.
+        /// The address to which the client reconnects. It is `None` if the address does not change.
         at: Option<String>,
     },
     /// The connection broke without a close reason. The text describes the failure.

@@ -78,8 +78,8 @@ impl Peer {
     ///
     /// # Errors
     ///
-    /// If the name is invalid, the arguments cannot be encoded or are too large, or the session has
-    /// ended.
+    /// The method fails if the name is invalid, if the arguments cannot be encoded or are too
+    /// large, or if the session has ended.
     ///
     /// # Cancel safety
     ///
@@ -120,8 +120,9 @@ impl Peer {
     ///
     /// # Panics
     ///
-    /// If the name is invalid, or has the same key as another name. Also if the number of names
-    /// exceeds [`Limits::names_per_peer`](crate::Limits::names_per_peer).
+    /// The method panics if the name is invalid, or has the same key as another name. It also
+    /// panics if the number of names exceeds
+    /// [`Limits::names_per_peer`](crate::Limits::names_per_peer).
     pub fn listen<A, F, Fut>(&self, name: &str, f: F) -> Listener
     where
         A: DeserializeOwned + Send + 'static,

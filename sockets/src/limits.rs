@@ -83,11 +83,10 @@ pub struct Limits {
     /// The maximum number of bytes that wait to be sent to a peer. Default: 4 MiB. While the queue
     /// is below this limit, it accepts another message of any size.
     ///
-    /// An emit to a single peer waits until the queue has capacity. An emit to an audience waits
-    /// for at most 1 s, and only for members that received bytes within that second. If a queue is
-    /// then still full, the method's [overflow
-    /// policy](macro@crate::group#emits-to-slow-members) applies. By default, the server
-    /// disconnects the member.
+    /// An emit to a single peer waits until the queue has capacity. An emit to an audience waits at
+    /// most 1 s, and only for members that received bytes within that second. If a queue is then
+    /// still full, the method's [overflow policy](macro@crate::group#emits-to-slow-members)
+    /// applies. By default, the server disconnects the member.
     ///
     /// If a reply exceeds the capacity, the encoded reply waits outside of the queue. While the
     /// waiting replies have this number of bytes or more, the callee does not resume some handlers.
@@ -218,10 +217,10 @@ impl Limits {
     ///
     /// # Panics
     ///
-    /// If a limit is below its minimum.
+    /// The method panics if a limit is below its minimum.
     #[track_caller]
     pub(crate) fn check(&self) {
-        // Without `..`, so that each new limit needs a decision.
+        // The pattern has no `..`, so that each new limit needs a decision.
         let Self {
             max_frame,
             max_decoded,

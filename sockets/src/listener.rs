@@ -23,8 +23,8 @@ pub struct Listener {
     id: u64,
 }
 
-/// The kind of a listener. Every listener receives emits, in the order of registration. A listener
-/// of the second kind also answers all requests.
+/// The kind of a listener. Every listener receives emits, in the order of registration. A callback
+/// also answers all requests.
 #[derive(Clone, Copy)]
 pub(crate) enum ListenerKind {
     Listener,

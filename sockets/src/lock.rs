@@ -12,8 +12,7 @@
 //! A transport is the exception. While a transport is polled, its half of the connection is locked,
 //! since only the lock keeps two threads from writing at the same time. [`in_transport`] marks the
 //! time of the poll. If the transport calls a library function during the poll, that function never
-//! waits for such a lock. It leaves the writing to the driver.
-//! driver, and never wait for such a lock.
+//! waits for such a lock. The function leaves the writing to the driver.
 
 use std::{
     cell::Cell,

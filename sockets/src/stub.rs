@@ -22,7 +22,7 @@ pub trait Callable {
     /// The type of the handle that the stub holds. It determines the result of a request.
     type Target;
 
-    /// Returns a handle to the target that does not keep it open.
+    /// Returns a handle to the target. The handle does not keep the target open.
     fn target(&self) -> Self::Target;
 }
 
@@ -125,15 +125,15 @@ impl Stub<Peer> {
     ///
     /// # Errors
     ///
-    /// If the arguments cannot be encoded or are too large, or if the session has ended. Also if
-    /// the peer serves the method with another signature.
+    /// The method fails if the arguments cannot be encoded or are too large, or if the session has
+    /// ended. It also fails if the peer serves the method with another signature.
     pub async fn emit<A: Serialize + ?Sized>(&self, method: &'static Method, args: &A) -> Result<(), CallError> {
         self.target.session().emit(Callee::Declared(method), args).await
     }
 }
 
 impl<I: Identity> Stub<Audience<I>> {
-    /// Sends a request to every member. The method returns a plain value.
+    /// Sends a request of a method that returns a plain value. Every member receives the request.
     pub fn request<R: DeserializeOwned>(
         &self,
         method: &'static Method,
@@ -142,7 +142,7 @@ impl<I: Identity> Stub<Audience<I>> {
         self.target.request_all(Callee::Declared(method), self.timeout(method), args, decode_plain)
     }
 
-    /// Sends a request to every member. The method returns a `Result`.
+    /// Sends a request of a method that returns a `Result`. Every member receives the request.
     pub fn try_request<R: DeserializeOwned, E: DeserializeOwned>(
         &self,
         method: &'static Method,
@@ -156,7 +156,7 @@ impl<I: Identity> Stub<Audience<I>> {
     ///
     /// # Errors
     ///
-    /// If the arguments cannot be encoded or are too large.
+    /// The method fails if the arguments cannot be encoded or are too large.
     pub async fn emit<A: Serialize + ?Sized>(&self, method: &'static Method, args: &A) -> Result<(), CallError> {
         self.target.emit_to_all(Callee::Declared(method), args).await
     }

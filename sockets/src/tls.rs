@@ -47,7 +47,8 @@ pub struct TlsError {
 ///
 /// # Errors
 ///
-/// If a parameter is not valid PEM, or the key does not belong to the certificate.
+/// The function fails if a parameter is not valid PEM, or if the key does not belong to the
+/// certificate.
 pub fn server_config(certificate: &[u8], key: &[u8], clients: Option<&[u8]>) -> Result<ServerConfig, TlsError> {
     let builder = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
@@ -72,7 +73,8 @@ pub fn server_config(certificate: &[u8], key: &[u8], clients: Option<&[u8]>) -> 
 ///
 /// # Errors
 ///
-/// If a parameter is not valid PEM, or the key does not belong to the certificate.
+/// The function fails if a parameter is not valid PEM, or if the key does not belong to the
+/// certificate.
 pub fn client_config(
     authorities: Option<&[u8]>,
     certificate: Option<(&[u8], &[u8])>,

@@ -19,12 +19,12 @@ use crate::{
 };
 use sockets_proto::{Role, shared_emit, shared_request};
 
-/// A set of sockets, such as a room. Each call evaluates the set: it reaches the sockets that are
-/// members of the room at that time.
+/// A set of sockets, such as a room. The server evaluates the set at each call. A call to a room
+/// therefore reaches the sockets that are members of the room at that time.
 ///
-/// The server encodes an emit to an audience once. The emit waits for at most 1 s for members with
-/// full queues ([`Limits::outgoing_queue`](crate::Limits::outgoing_queue)), and only while these
-/// members accept bytes. If a queue is then still full, the method's [overflow
+/// The server encodes an emit to an audience once. If members have full queues
+/// ([`Limits::outgoing_queue`](crate::Limits::outgoing_queue)), the emit waits at most 1 s, and
+/// only while these members accept bytes. If a queue is then still full, the method's [overflow
 /// policy](macro@crate::group#emits-to-slow-members) applies: the server disconnects the member or
 /// drops messages to it. The emit never waits for sockets outside of the audience.
 ///
@@ -33,11 +33,11 @@ use sockets_proto::{Role, shared_emit, shared_request};
 /// The count restarts at 256 KiB, or at an eighth of `outgoing_queue` if that is less. The emit
 /// that reaches this count waits for the slow members of its own audience:
 ///
-/// - A member is slow if more than 512 KiB, or more than half of `outgoing_queue` if that is less,
-///   wait in its queue. If a member has accepted no bytes in the last 300 ms, the emit does not
-///   wait for this member.
-/// - The emit waits for at most 10 ms, or for at most 1 s if all members of its audience are slow.
-///   It may wait that long even if the counted bytes were emitted to other rooms.
+/// - A member is slow if its queue holds more than 512 KiB, or more than half of `outgoing_queue`
+///   if that is less. If a member has accepted no bytes in the last 300 ms, the emit does not wait
+///   for this member.
+/// - The emit waits at most 10 ms, or at most 1 s if all members of its audience are slow. The emit
+///   may wait that long even if the counted bytes were emitted to other rooms.
 pub struct Audience<I = ()> {
     server: Arc<Inner<I>>,
     selector: Arc<Selector<I>>,

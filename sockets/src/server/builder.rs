@@ -127,7 +127,8 @@ impl ServerBuilder {
     /// # Panics
     ///
     /// The method panics if [`connected`](Self::connected) or `layer_connecting` has been called
-    /// before, since their sockets would have another identity type. Call `authenticate` first.
+    /// before, since the sockets of these functions would have another identity type. Call
+    /// `authenticate` first.
     pub fn authenticate<Args, I: Identity, F: Authenticate<Args, I>>(self, f: F) -> ServerBuilder<I> {
         assert!(
             self.connected.is_none(),
@@ -195,7 +196,7 @@ impl<I: Identity> ServerBuilder<I> {
     ///
     /// # Panics
     ///
-    /// If a limit is below its minimum. [`Limits`] lists the minimums.
+    /// The method panics if a limit is below its minimum. [`Limits`] lists the minimums.
     #[track_caller]
     pub fn limits(self, limits: Limits) -> Self {
         limits.check();
@@ -225,8 +226,8 @@ impl<I: Identity> ServerBuilder<I> {
     /// any machine. If a proxy runs on the same machine as the server, the origins must therefore
     /// be set.
     ///
-    /// Programs other than browsers send no origin, so the server does not check them. When the
-    /// server refuses a page, it logs a warning with the page's origin and host.
+    /// Programs other than browsers send no origin, so the server does not check these programs.
+    /// When the server refuses a page, it logs a warning with the page's origin and host.
     #[cfg(feature = "ws")]
     pub fn origins<O: Into<String>>(mut self, origins: impl IntoIterator<Item = O>) -> Self {
         self.options.origins = crate::transport::Origins::allow_list(origins);

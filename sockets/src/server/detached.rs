@@ -88,11 +88,11 @@ impl Reattach for DetachedSessions {
     }
 }
 
-/// The slot of a detached session, until it is dropped.
+/// The slot of a detached session. Dropping the slot frees it for another session.
 struct DetachedSlot {
     sessions: Arc<DetachedSessions>,
     number: u64,
-    /// Fails when the slot is taken by another session.
+    /// A receiver that fails when another session takes the slot.
     evicted: oneshot::Receiver<()>,
 }
 

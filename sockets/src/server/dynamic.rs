@@ -19,8 +19,8 @@ impl<I: Identity> Audience<I> {
     ///
     /// # Errors
     ///
-    /// If the name is invalid, or the arguments cannot be encoded or are too large. The emit skips
-    /// members that accept only smaller messages.
+    /// The method fails if the name is invalid, or if the arguments cannot be encoded or are too
+    /// large. The emit skips members that accept only smaller messages.
     ///
     /// # Cancel safety
     ///
@@ -43,8 +43,8 @@ impl<I: Identity> Group<Audience<I>> {
     ///
     /// # Errors
     ///
-    /// If the name or the path is invalid, or the arguments cannot be encoded or are too large. The
-    /// emit skips members that accept only smaller messages.
+    /// The method fails if the name or the path is invalid, or if the arguments cannot be encoded
+    /// or are too large. The emit skips members that accept only smaller messages.
     pub async fn emit<A: Serialize + ?Sized>(&self, name: &str, args: &A) -> Result<(), CallError> {
         self.target().emit_to_all(Callee::Named(&self.named(name)?), args).await
     }

@@ -91,7 +91,7 @@ impl TestServer {
         let sockets = self.server.sockets();
         drop(clients);
         until("all are detached", || sockets.iter().all(|socket| !socket.is_connected() || socket.is_away())).await;
-        // Sessions that hold too much end meanwhile.
+        // During this pause, the server ends sessions that hold too many bytes.
         sleep(Duration::from_millis(1)).await;
     }
 

@@ -91,7 +91,7 @@ impl ConnectionLimiter {
         while let Some(oldest) = state.client_acts.first_entry().filter(|oldest| oldest.get().0 + HELLO_GRACE <= now) {
             evicted.push(oldest.remove());
         }
-        // Released first: dropping the senders wakes the connections.
+        // The lock is released first, since dropping the senders wakes the connections.
         drop(state);
         drop(evicted);
     }
@@ -112,7 +112,7 @@ impl ConnectionLimiter {
     }
 }
 
-/// The permit of a connection, which is returned when it is dropped.
+/// The permit of a connection. Dropping the permit returns it to the limiter.
 pub(super) struct ConnectionPermit(Arc<ConnectionLimiter>);
 
 impl Drop for ConnectionPermit {
@@ -121,7 +121,7 @@ impl Drop for ConnectionPermit {
     }
 }
 
-/// The permit of a handshake, which is returned when it is dropped.
+/// The permit of a handshake. Dropping the permit returns it to the limiter.
 pub(super) struct HandshakePermit {
     limiter: Arc<ConnectionLimiter>,
     is_held: bool,

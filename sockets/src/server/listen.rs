@@ -18,8 +18,8 @@ impl<I: Identity> Server<I> {
     /// Listens on an address. The method can be called several times, with addresses of different
     /// transports. Rooms and audiences include the clients of all addresses.
     ///
-    /// - With `tcp://host:0`, the system chooses the port, which [`local_addrs`](Self::local_addrs)
-    ///   returns.
+    /// - With `tcp://host:0`, the system chooses the port. [`local_addrs`](Self::local_addrs)
+    ///   returns the address with this port.
     /// - With `ws://host:port/path`, the server accepts WebSockets at that path only. Without a
     ///   path, or with `/`, the server accepts them at every path, and the authentication can check
     ///   the path.
@@ -28,8 +28,9 @@ impl<I: Identity> Server<I> {
     ///
     /// # Errors
     ///
-    /// See [`BindError`]: the address is invalid, the system refuses to listen on it, groups of the
-    /// builder conflict, or the server has been shut down.
+    /// The method fails if the address is invalid, or if the system refuses to listen on the
+    /// address. It also fails if groups of the builder conflict, or if the server has been shut
+    /// down. See [`BindError`].
     ///
     /// # Cancel safety
     ///

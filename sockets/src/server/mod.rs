@@ -127,7 +127,7 @@ struct Inner<I> {
 /// are then free.
 pub struct Server<I = ()> {
     inner: Arc<Inner<I>>,
-    /// Keeps the server open. Handles from sockets and calls do not.
+    /// The guard that keeps the server open. Handles from sockets and calls have no guard.
     keep_open: Option<Arc<ShutdownOnDrop<I>>>,
 }
 
@@ -161,8 +161,8 @@ impl<I: Identity> Server<I> {
         Self { inner, keep_open: None }
     }
 
-    /// Returns the socket address of the first listener that has one, in the order of `bind`. For
-    /// `tcp://127.0.0.1:0`, it contains the port that the system chose.
+    /// Returns the first socket address to which the server was bound. After a `bind` to
+    /// `tcp://127.0.0.1:0`, the address contains the port that the system chose.
     ///
     /// # Panics
     ///
@@ -219,7 +219,7 @@ impl<I: Identity> Server<I> {
         self.all().sockets()
     }
 
-    /// Returns the socket of an identity that connected last.
+    /// Returns the most recently connected socket of an identity.
     pub fn socket(&self, identity: &I) -> Option<Socket<I>> {
         self.sockets_of(identity).pop()
     }
@@ -247,8 +247,8 @@ impl<I: Identity> Server<I> {
     /// another second.
     ///
     /// If a handler, listener, layer or `connected` hook of this server calls this method, the
-    /// method returns without waiting. Otherwise, that code would wait for its own completion. The
-    /// server then drains in the background.
+    /// method returns without waiting, since it would wait for its caller. The server then drains
+    /// in the background.
     ///
     /// # Cancel safety
     ///
@@ -264,9 +264,9 @@ impl<I: Identity> Server<I> {
     /// Use this method for a server that restarts, or for a server that another server replaces at
     /// the same address.
     ///
-    /// Each client waits for its own part of `within`, so that the clients do not reconnect at the
-    /// same time. After the wait, the client starts a new session. A client that cannot reconnect
-    /// is notified of a shutdown: see
+    /// Each client waits for a different part of `within`, so that the clients do not reconnect at
+    /// the same time. After the wait, the client starts a new session. A client that cannot
+    /// reconnect is notified of a shutdown: see
     /// [`ClientBuilder::reconnect`](crate::ClientBuilder::reconnect).
     ///
     /// # Cancel safety
@@ -304,7 +304,7 @@ impl<I: Identity> Server<I> {
         });
         let drained = futures_util::future::join_all(drains);
         if is_own {
-            // Awaiting it would wait for the caller itself.
+            // A handler of this server calls `shutdown`, and the wait would include this handler.
             tokio::spawn(drained);
         } else {
             drained.await;

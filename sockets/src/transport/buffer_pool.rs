@@ -10,7 +10,7 @@ use crate::thread_cache::ThreadCache;
 pub(super) const READ_SIZE: usize = 16 * 1024;
 /// The number of buffers that a thread keeps.
 const MAX_POOLED: usize = 4;
-/// The maximum size of a frame up to which its memory is reused.
+/// The maximum size of a frame for reuse. The memory of a larger frame is not reused.
 const KEEP_LARGE: usize = 2 * 1024 * 1024;
 
 thread_local! {

@@ -81,7 +81,7 @@ impl Receive for PipeReceiver {
         self.take().map_or(Poll::Pending, Poll::Ready)
     }
 
-    // Frames are moved whole.
+    // Each frame arrives whole, so no frame is ever incomplete.
     fn partial_bytes(&self) -> usize {
         0
     }

@@ -23,7 +23,7 @@ pub(crate) struct ServerOptions {
 #[derive(Clone, Default)]
 pub(crate) struct ClientOptions {
     pub(crate) compression: Compression,
-    /// If `None`, public certificate authorities are trusted.
+    /// The TLS configuration. If it is `None`, the client trusts public certificate authorities.
     #[cfg(feature = "tls")]
     pub(crate) tls: Option<Arc<ClientConfig>>,
 }

@@ -100,7 +100,7 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
         }
     }
 
-    /// Returns a mask for a new frame of a client. Servers do not mask.
+    /// Returns a mask for a new frame of a client. Servers do not mask their frames.
     fn new_mask(&self) -> Option<Mask> {
         (self.role == Role::Client).then(Mask::random)
     }

@@ -46,9 +46,9 @@ pub(super) async fn read<T: TryParse>(
 ) -> Result<T, HeadError> {
     let mut searched = 0;
     loop {
-        // The first bytes show whether the peer uses another protocol, before the head is complete.
-        // The peer may use this protocol without WebSocket. Its first bytes are then the length of
-        // a frame. The first byte may look like an uppercase letter, but the last byte is 0.
+        // The first bytes show whether the peer uses another protocol, even if the head is
+        // incomplete. If the peer uses this protocol without WebSocket, its first four bytes are
+        // the length of a frame. The first of them may be an uppercase letter, but the last is 0.
         let is_foreign = read.first().is_some_and(|first| !first.is_ascii_uppercase());
         if is_foreign || read.iter().take(4).any(u8::is_ascii_control) {
             return Err(HeadError::NotHttp);

@@ -32,7 +32,7 @@ async fn send(link: &mut Link, frames: &[Bytes]) {
     for (number, frame) in frames.iter().enumerate() {
         let length = u32::try_from(frame.len()).unwrap().to_le_bytes();
         let whole: Bytes = [&length, &frame[..]].concat().into();
-        // As chunks of their own, or in a shared chunk.
+        // Every third frame is a chunk of its own. The other frames share chunks.
         if number % 3 == 0 { send_buffer.push_exact(whole) } else { send_buffer.push_encoded(&whole) }
     }
     poll_fn(|cx| link.transmitter.poll_transmit(cx, &mut send_buffer)).await.unwrap();
@@ -122,7 +122,7 @@ async fn too_large_message_is_rejected_after_earlier_ones() {
     send(&mut client, &[Bytes::from_static(b"first"), Bytes::from_static(b"longer")]).await;
     let first = poll_fn(|cx| server.receiver.poll_receive(cx, 5)).await.unwrap();
     assert_eq!(first, b"\x05\0\0\0first"[..]);
-    // As after the handshake, which has another limit than the session.
+    // The limit changes here, as it does between the handshake and the session.
     let second = poll_fn(|cx| server.receiver.poll_receive(cx, 6)).await.unwrap();
     assert_eq!(second, b"\x06\0\0\0longer"[..]);
 
