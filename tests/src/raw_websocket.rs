@@ -103,7 +103,8 @@ impl Raw {
 
     /// Sends bytes.
     pub async fn send(&mut self, bytes: &[u8]) {
-        // The peer may have closed the connection. In that case, the next read of the test fails.
+        // The peer may have closed the connection. In that case, the next read of the test returns
+        // the end.
         let _ = timeout(PATIENCE, self.stream.write_all(bytes)).await.expect("the peer reads");
     }
 
@@ -130,7 +131,7 @@ impl Raw {
     /// Reads all bytes until the connection ends.
     pub async fn rest(&mut self) -> Vec<u8> {
         let mut rest = Vec::new();
-        // If the peer resets the connection, the read fails, which is an end, too.
+        // If the peer resets the connection, the read fails. A reset counts as an end, too.
         let _ = timeout(PATIENCE, self.stream.read_to_end(&mut rest)).await.expect("the end");
         rest
     }

@@ -167,7 +167,7 @@ async fn connect(
     for end in [&near, &far] {
         // If this call fails, the connection is already lost.
         let _ = end.set_nodelay(true);
-        // If the relay cuts the connection, it loses the bytes in flight. If a peer ends its
+        // If the relay cuts the connection, the bytes in flight are lost. If a peer ends its
         // stream, the relay forwards the end before it drops the connection.
         let _ = end.set_zero_linger();
     }
@@ -207,8 +207,8 @@ async fn forward(
             sleep(delay).await;
         }
         if let Some(rate) = bytes_per_second {
-            // The connection cannot have forwarded these bytes long before it read them. So its
-            // idle time counts only up to `BURST`.
+            // The connection cannot forward bytes before it has read them. So an idle time before
+            // the read counts only up to `BURST`.
             free_at = free_at.max(Instant::now() - BURST)
                 + Duration::from_secs(1) * u32::try_from(count).unwrap_or(u32::MAX) / rate;
             sleep_until(free_at).await;

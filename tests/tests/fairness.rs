@@ -28,7 +28,8 @@ use tokio::{
 /// The time for which a handler blocks its thread.
 const BLOCKS: Duration = Duration::from_millis(30);
 const ATTACKERS: usize = 4;
-/// The number of handlers after which the test compares the attackers' shares.
+/// The number of handlers that must have started before the test compares the attackers' shares of
+/// the workers.
 const COMPARED: usize = 100;
 /// The number of calls that an attacker has in flight.
 const IN_FLIGHT: usize = 64;
@@ -161,7 +162,8 @@ impl Rig {
     }
 
     /// Attacks a server, and makes calls from another client. Checks that the server starts at most
-    /// `most` handlers during a typical call.
+    /// `most` handlers during a typical call. Also checks that the attackers have similar shares of
+    /// the workers.
     async fn check(workers: usize, in_flight: usize, suspends: bool, most: usize) {
         let _alone = ALONE.lock().await;
         let rig = Self::start(workers).await;

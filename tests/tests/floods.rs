@@ -178,7 +178,7 @@ const LOT: usize = 128;
 
 impl Flooder {
     /// Starts a flooder. `lot` returns the frames of [`LOT`] calls. If the calls need window,
-    /// `ended` returns the number of calls whose window a received frame returns.
+    /// `ended` returns the number of calls for which a received frame returns the window.
     fn start(
         address: SocketAddr,
         mut lot: impl FnMut(usize) -> Vec<u8> + Send + 'static,
@@ -374,8 +374,8 @@ async fn connection_storm_is_bounded_and_others_are_served() {
 }
 
 /// During another client's call, the server handles the notes of only a time slice or two. If the
-/// task woke itself after a time slice, tokio would poll I/O only after 61 polls. The server would
-/// then handle the notes of 61 polls during the call.
+/// task of the flooder's connection woke itself after a time slice, tokio would poll I/O only after
+/// 61 polls. The server would then handle the notes of 61 polls during the call.
 #[tokio::test]
 async fn call_waits_for_few_time_slices_of_a_flood() {
     let alone = Alone::start().await;
@@ -411,7 +411,8 @@ async fn flood_of_long_handlers_yields_after_each() {
     let flooder = Flooder::start(alone.address, lot_of(|_| vec![emit(NOTE, &[])]), Some(credited));
     let heard = notes_during_calls(&alone, 1, 40).await;
     flooder.stop();
-    // A call waits for the running handler. If the call arrives late, it waits for another handler.
+    // A call waits for the running handler. If the call arrives late, the call waits for another
+    // handler.
     assert!(heard[heard.len() / 2] <= 2, "{heard:?}");
 }
 

@@ -1,5 +1,5 @@
 //! Copies this tree, and applies mutations to the protocol core in the copy. For each mutation,
-//! runs the simulation, which must find it.
+//! runs the simulation, which must find the mutation.
 //!
 //! `cargo run -p sockets-tests --bin mutations` prints the seed that finds each mutation.
 //! `mutations WORD` selects the mutations with this word in their names. The file

@@ -42,7 +42,8 @@ impl RandomClient {
             let handler = Handler { tally: Arc::clone(&self.tally), last: AtomicU64::new(0) };
             let limits = Limits { authentication: Duration::from_secs(5), ..Limits::default() };
             let client = Client::builder().auth(self.number as u64).limits(limits).serve(MemberServer::new(handler));
-            // Every second client reconnects after a loss.
+            // In every second client, the library reconnects after a loss. The other clients start
+            // a new connection themselves.
             let reconnects = self.number.is_multiple_of(2);
             let client = client.reconnect(if reconnects { Reconnect::default() } else { Reconnect::never() });
             // The connection may freeze or be lost at any time, so `connect` may fail.

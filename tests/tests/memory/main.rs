@@ -1,6 +1,7 @@
 //! The memory that a server allocates for its peers, and the release of this memory.
 //!
-//! These tests have a process of their own, since its global allocator counts allocations.
+//! These tests have a process of their own, since the global allocator of this process counts
+//! allocations.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod peaks;

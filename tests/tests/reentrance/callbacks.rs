@@ -80,7 +80,7 @@ pub(crate) fn calls(place: &'static str) {
         *sent += 1;
         *sent <= SENDS
     };
-    // This function releases its own lock before it calls the library, too.
+    // The test holds no lock of its own while it calls the library.
     let handles = HANDLES.lock().unwrap().clone();
     for server in &handles.servers {
         let _ = (server.sockets().len(), server.rooms().len(), server.local_addrs().len());

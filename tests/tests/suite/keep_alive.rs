@@ -24,8 +24,8 @@ const SILENCE: Duration = Duration::from_secs(45);
 /// The tolerance for imprecise timers and for the scheduler.
 const SLACK: Duration = Duration::from_millis(50);
 
-/// A link between a client and a server. It forwards frames, counts heartbeats, and can become
-/// silent.
+/// A link between a client and a server. The link forwards frames, counts heartbeats, and can
+/// become silent.
 struct Link {
     heartbeats: [Arc<AtomicUsize>; 2],
     is_silent: Arc<AtomicBool>,
@@ -48,7 +48,7 @@ impl Link {
         [0, 1].map(|side| self.heartbeats[side].load(Ordering::Relaxed))
     }
 
-    /// Makes the link silent: from now on it forwards nothing, and closes nothing.
+    /// Makes the link silent. A silent link forwards nothing, and closes nothing.
     fn go_silent(&self) {
         self.is_silent.store(true, Ordering::Relaxed);
     }
@@ -167,8 +167,8 @@ async fn connection_with_extreme_times_is_kept() {
     }
 }
 
-/// Connects a raw peer. If `bears` is a number of milliseconds, the peer announces it as its idle
-/// timeout.
+/// Connects a raw peer. If `bears` is a number of milliseconds, the peer announces that number as
+/// its idle timeout.
 async fn raw_peer(server: &Server, bears: Option<u64>) -> Raw<DuplexStream> {
     let (near, far) = duplex(16 << 10);
     drop(server.accept(far));
@@ -192,7 +192,8 @@ async fn peer_without_heartbeats_may_be_silent() {
     assert_eq!(server.sockets().len(), 1);
 }
 
-/// Fault 16 of RELIABILITY.md. A peer agrees to send heartbeats, but it is frozen and sends none.
+/// Fault 16 of RELIABILITY.md. A peer agrees to send heartbeats. Then the peer freezes and sends
+/// none.
 #[tokio::test(start_paused = true)]
 async fn silent_peer_with_heartbeats_is_disconnected() {
     let server = Server::builder().build();
@@ -290,8 +291,8 @@ async fn heartbeats_of_many_connections_are_spread() {
         assert!(after <= Duration::from_secs(20) + SLACK, "{after:?}");
         tenths.insert(after.as_millis() / 100);
     }
-    // If the server sent all heartbeats together, they would share a tenth of a second. The server
-    // spreads them evenly over ten seconds, which has a hundred tenths.
+    // If the server sent all heartbeats together, all would arrive within the same tenth of a
+    // second. The server spreads heartbeats evenly over ten seconds, which has a hundred tenths.
     assert!(tenths.len() > 90, "200 heartbeats come in {} tenths of a second", tenths.len());
 }
 

@@ -35,7 +35,7 @@ struct Rig {
     received_by_client: mpsc::UnboundedReceiver<(u32, Instant)>,
 }
 
-/// Connects a client to a server. Each of them has limits, and both serve the same group.
+/// Connects a client to a server. Both have limits, and both serve the same group.
 async fn rig(server_limits: Limits, client_limits: Limits) -> Rig {
     let ((at_server, received_by_server), (at_client, received_by_client)) =
         (mpsc::unbounded_channel(), mpsc::unbounded_channel());
@@ -97,12 +97,11 @@ async fn bytes_beyond_the_rate_wait() {
     let since = Instant::now();
     let stub = RatedClient::new(&rig.client);
     for number in 0..30 {
-        // The header, the number and the length belong to the frame, which has 1,000 bytes in
-        // total.
+        // Each frame has 1,000 bytes, including its header, the number and the length.
         stub.note(number, vec![0; 1000 - 9 - 1 - 2]).await.unwrap();
     }
     // The eleventh message arrives immediately, too. A call may start as soon as the rate allows a
-    // byte of it.
+    // single byte.
     paced(&mut rig.received_by_server, since, 30, 11, Duration::from_millis(100)).await;
 }
 
@@ -117,7 +116,8 @@ async fn held_calls_time_out_and_excess_calls_are_overloaded() {
     let count = |outcome: fn(&Result<u32, CallError>) -> bool| answers.iter().filter(|answer| outcome(answer)).count();
     let answered = count(Result::is_ok);
     assert!((1..=3).contains(&answered), "{answers:?}");
-    // On the client, the number of waiting calls may equal the number of calls in flight.
+    // While four calls are in flight, the client lets four more calls wait. The client refuses the
+    // last four calls.
     assert_eq!(count(|answer| matches!(answer, Err(CallError::Overloaded))), 4, "{answers:?}");
     assert_eq!(answered + count(|answer| matches!(answer, Err(CallError::Timeout))), 8, "{answers:?}");
     assert!(rig.client.is_connected());

@@ -34,8 +34,7 @@ const WINDOW: u64 = 1024;
 const BATCH: u64 = 256;
 /// The length of a payload that almost fills a frame.
 const LARGE_PAYLOAD: usize = (4 << 20) - 64;
-/// The number of values in a large argument. Each value takes 32 bytes, so that they almost reach
-/// `max_decoded`.
+/// The number of values in a large argument. Values of 32 bytes each almost reach `max_decoded`.
 const WIDE: usize = (64 << 20) / 32 - 1024;
 /// The number of sessions that an attack abandons. If the server had no limit, these sessions would
 /// exceed the bound many times.
@@ -104,9 +103,9 @@ pub(crate) const ATTACKS: [Attack; 25] = [
     tcp("64 × unread replies", 64, unread_replies, |limits| 64 * connection_limit(limits)),
 ];
 
-/// Returns the memory that a connection may cause. It includes a partial frame, the calls in
-/// flight, the queued replies, and the frames that the peer has not acknowledged. The last call and
-/// the last reply may each exceed their limit by a whole frame.
+/// Returns the memory that a connection may cause. The memory includes a partial frame, the calls
+/// in flight, the queued replies, and the frames that the peer has not acknowledged. The last call
+/// may exceed its limit by a whole frame, and so may the last reply.
 fn connection_limit(limits: &Limits) -> u64 {
     let Limits { max_frame, bytes_in_flight, outgoing_queue, resume_bytes, .. } = limits;
     [3 * max_frame, *bytes_in_flight, *outgoing_queue, *resume_bytes].into_iter().map(u64::from).sum()

@@ -179,8 +179,8 @@ async fn pending_request_ignores_an_earlier_wait_for_window() {
     assert!(poll_once(&mut parked).is_pending());
     drop(parked);
     sleep(Duration::from_secs(2)).await;
-    // The client runs a handler, so its calls could wait for each other in a circle. Here they do
-    // not.
+    // The client runs a handler, so the calls of the two peers could wait for each other. Here they
+    // do not.
     let _votes = server.all().request::<()>("forever", &());
     sleep(Duration::from_millis(100)).await;
     let (waiting, ()) = tokio::join!(client.request::<u32>("echo", &2_u32), async {

@@ -91,8 +91,8 @@ async fn concurrent_handshakes_are_limited() {
     let url = format!("tcp://{}", server.local_addr());
     let slow = (0..3).map(|_| tokio::spawn(Client::builder().auth(Login::new("slow")).connect_to_url(&url)));
     let slow: Vec<_> = slow.collect();
-    // The server is authenticating these clients. It does not disconnect them to admit a waiting
-    // client.
+    // The server is authenticating these clients, so it does not disconnect any of them for a
+    // waiting client.
     let mut quick = tokio::spawn(Client::builder().auth(Login::new("ada")).connect_to_url(&url));
     assert!(timeout(Duration::from_millis(1500), &mut quick).await.is_err(), "there is no place for a fourth");
     gate.add_permits(1);

@@ -1,4 +1,4 @@
-//! The identity of a session. It is the identity that the last authentication returned.
+//! The identity of a session is the last identity that authentication returned.
 
 use std::{
     hash::{Hash, Hasher},

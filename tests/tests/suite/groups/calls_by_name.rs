@@ -1,4 +1,5 @@
-//! Calls and handlers by name. The peer uses names or a contract, and both peers call.
+//! Calls and handlers by name. The peer uses names, too, or it uses a contract. Calls go in both
+//! directions.
 
 use std::collections::BTreeMap;
 

@@ -248,7 +248,7 @@ macro_rules! counter {
     ($vis:vis $name:ident at $path:literal: $($method:ident($($arg:ident: $ty:ty),*) -> $reply:ty),*) => {
         #[sockets::group($path)]
         $vis trait $name {
-            /// Comes from the macro itself, and not from its arguments.
+            /// Is written in the macro. The other methods come from the arguments of the macro.
             async fn fixed(&self, arg: &[u8]) -> usize {
                 arg.len()
             }

@@ -123,7 +123,7 @@ async fn the_target_decides_what_a_request_gives(
     drop((price, refunded, viewed, asked, told));
 }
 
-/// A field may hold a stub. If the stub calls a peer, its type needs no parameter.
+/// A field may hold a stub. If the stub calls a peer, the type of the field needs no parameter.
 #[allow(dead_code, reason = "only the types matter")]
 struct Fields {
     purchases: PurchasesClient,

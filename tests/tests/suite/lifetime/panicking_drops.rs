@@ -31,8 +31,8 @@ tcp_and_memory! {
         })).await;
         for number in 1..=3 {
             let client = net.connect(&server, Client::builder()).await;
-            // The driver caches the handlers of calls. So the test makes calls before the session
-            // ends.
+            // This call makes the driver cache the handler. So the end of the session drops the
+            // cached handler, too.
             assert_eq!(within(client.request::<()>("one", &())).await, Ok(()));
             assert_eq!(BoomClient::new(&client).boom().await, Ok(()));
             within(client.close()).await;

@@ -122,7 +122,8 @@ tcp_and_memory! {
             let server = server.clone();
             async move { server.shutdown().await }
         });
-        // When the client refuses new calls, it has received the notice of the shutdown.
+        // A client refuses new calls as soon as it has received the notice of the shutdown. The
+        // loop waits for that.
         let mut refused = client.request::<u32>("unknown", &()).await;
         while refused == Err(CallError::NoSuchMethod) {
             refused = client.request::<u32>("unknown", &()).await;

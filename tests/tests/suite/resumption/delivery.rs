@@ -110,8 +110,8 @@ async fn volatile_emit_to_a_detached_client_is_dropped() {
     eventually("the emits are received", || noting.all().len() == 3).await;
     relay.shut();
     eventually("the client has no connection", || matches!(client.state(), ClientState::Reconnecting { .. })).await;
-    // The server may not have noticed the loss yet. It may write messages to the lost connection,
-    // and these bytes are lost, too.
+    // The server may not have noticed the loss yet. If it has written messages to the lost
+    // connection, these messages are lost, too.
     for number in 0..10 {
         one.moved(100 + number).await.unwrap();
         all.moved(200 + number).await.unwrap();

@@ -178,8 +178,7 @@ async fn client_without_reconnect_or_disconnected_ends() {
     server.sockets().remove(0).disconnect("be nice");
     assert_eq!(within(again.disconnected()).await.message(), Some("be nice"));
 
-    // A client may have no connection. If the server disconnects its socket then, the session ends
-    // immediately.
+    // If the server disconnects a client that has no connection, the session ends immediately, too.
     let away = reconnecting().connect(&relay.url()).await.unwrap();
     let socket = server.sockets().remove(0);
     relay.shut();

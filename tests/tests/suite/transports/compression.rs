@@ -31,7 +31,7 @@ async fn echo(client: &Client, text: &str) {
     assert!(echoed == text, "{} bytes of {}", echoed.len(), text.len());
 }
 
-/// Returns random text, which compression does not shorten below its length.
+/// Returns random text, which compression does not shorten.
 fn noise(length: usize) -> String {
     let mut random = fastrand::Rng::with_seed(1);
     std::iter::repeat_with(|| random.alphanumeric()).take(length).collect()

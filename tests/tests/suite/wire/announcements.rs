@@ -16,13 +16,14 @@ use super::fixture::{BadClient, server_and_healthy};
 const OTHER: [u8; 8] = [7; 8];
 const NONE: [u8; 8] = [0; 8];
 
-/// Connects a raw client. Returns it, and the handle through which the server calls it.
+/// Connects a raw client. Returns the client, and the handle through which the server calls the
+/// client.
 async fn raw_client(server: &Server<String>) -> (Raw, Peer) {
     let raw = Raw::established(server.local_addr()).await;
     (raw, Peer::clone(&server.socket(&"ada".to_owned()).unwrap()))
 }
 
-/// Makes a request. When it ends, the server has handled the announcement before it, too.
+/// Makes a request. When the request ends, the server has also handled the earlier announcement.
 async fn round_trip(raw: &mut Raw) {
     raw.send(&request(100, UNKNOWN, b"")).await;
     raw.expect_failure(100, 1).await;

@@ -51,7 +51,7 @@ async fn bad_emits_are_dropped_and_return_credit() {
     let (server, healthy) = server_and_healthy().await;
     let mut raw = Raw::established(server.local_addr()).await;
     let bad = [emit(UNKNOWN, b"x"), emit(NOTE, b""), emit(NOTE, b"\x01\x02"), emit(ECHO, &string("a request"))];
-    // The calls use a quarter of the window. The server returns a quarter in a single credit.
+    // The calls use a quarter of the window. The server returns that quarter in a single credit.
     let all: Vec<_> = bad.iter().cycle().take(256).collect();
     for frame in &all {
         raw.send(frame).await;

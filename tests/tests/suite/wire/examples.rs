@@ -47,7 +47,7 @@ enum Side {
     Server,
 }
 
-/// The bytes that one peer sends before the other peer sends again, with the sender.
+/// A peer, and the bytes that this peer sends until the other peer sends.
 type Turn = (Side, Vec<u8>);
 
 /// Returns the examples of the document. Each example alternates between the bytes of the two

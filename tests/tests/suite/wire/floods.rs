@@ -12,8 +12,7 @@ use super::fixture::{BadServer, Handler};
 const PIPE: usize = 4096;
 /// The limit of the bytes that the server queues for a peer.
 const QUEUE: u32 = 16 * 1024;
-/// The bound on the bytes for a peer. The queue, as many bytes that are being written, and the pipe
-/// count twice.
+/// Twice the number of bytes that may be queued, being written, and in the pipe.
 const BOUND: usize = 4 * (QUEUE as usize + PIPE);
 
 fn limits() -> Limits {

@@ -203,7 +203,7 @@ async fn request_ends_when_its_credit_is_returned_twice() {
     let bad = BadClient::new(&client);
     let call = timeout(PATIENCE, bad.echo("x"));
     let (call, ()) = tokio::join!(call, answers);
-    // The client accepts the reply, or it treats the reply as a part of the violation.
+    // The client delivers the reply, or discards the reply as part of the violation.
     match call.expect("the call has an outcome") {
         Ok(reply) => assert_eq!(reply, "x"),
         Err(error) => assert_eq!(error, CallError::Disconnected { maybe_executed: true }),

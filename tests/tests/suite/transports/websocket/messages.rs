@@ -65,7 +65,7 @@ async fn close_is_answered_with_its_code() {
 
 #[tokio::test]
 async fn protocol_close_is_answered_with_a_websocket_close() {
-    // After the Close frame, the client sends the WebSocket close immediately or never.
+    // A client may send the WebSocket close immediately after the Close frame, later, or never.
     for close in [frame(FIN | CLOSE, &1000_u16.to_be_bytes()), vec![]] {
         let server = echoing().await;
         let mut raw = Raw::established(server.local_addr()).await;
