@@ -65,11 +65,8 @@ impl Hostile {
             }
             5 => {
                 let (calls, bytes) = victim.outgoing.emits_in_flight();
-                let (calls, bytes) = if malicious {
-                    (choices.below(8).try_into().unwrap_or(1), choices.below(300))
-                } else {
-                    (calls, bytes)
-                };
+                let (calls, bytes) =
+                    if malicious { (calls + choices.between(0, 2), choices.below(bytes + 2)) } else { (calls, bytes) };
                 if calls > 0 || malicious { frame(Frame::Credit { calls, bytes }, &[]) } else { optional(size) }
             }
             // The hostile peer does not record whether it has sent the frame. So it repeats the
