@@ -315,7 +315,7 @@ impl<S: ConnectService<Player>> ConnectService<Player> for Doorman<S> {
 }
 
 #[test]
-#[should_panic(expected = "call `authenticate` before `layer_connecting`")]
+#[should_panic(expected = "`authenticate` was called after `layer_connecting`")]
 fn connecting_layer_before_authenticate_panics() {
     struct Open<S>(S);
     impl<S: ConnectService<()>> ConnectService<()> for Open<S> {
