@@ -36,7 +36,8 @@ struct Person {
     staff: bool,
 }
 
-/// Allows only staff to call the groups under `Admin`. `next` is the wrapped service.
+/// A service that allows only staff to call the groups under `Admin`. The field `next` is the
+/// wrapped service.
 struct StaffOnly<S> {
     next: S,
 }

@@ -1,5 +1,5 @@
-//! A layer that measures the duration of requests: incoming ones on the server, outgoing ones on
-//! the client.
+//! A layer that measures the duration of requests. On the server, it measures incoming requests. On
+//! the client, it measures outgoing requests.
 
 use std::{
     collections::BTreeMap,
@@ -31,7 +31,7 @@ impl Oracle for Delphi {
     }
 }
 
-/// The durations of the calls of each method.
+/// The durations of the calls, for each method.
 #[derive(Clone, Default)]
 struct Times(Arc<Mutex<BTreeMap<String, Vec<Duration>>>>);
 

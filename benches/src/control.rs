@@ -1,7 +1,8 @@
-//! The control protocol, by which a client's process sends commands to its server's process.
+//! The control protocol. With this protocol, a client's process sends commands to its server's
+//! process.
 //!
-//! It uses a separate connection, which is not measured. A command and its outcome are a line of
-//! JSON each, also for subjects in other languages.
+//! The commands use a separate connection, which the benchmark does not measure. Each command is a
+//! line of JSON, and so is each outcome. So subjects in other languages can use the protocol, too.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -22,7 +23,7 @@ use crate::{
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Command {
-    /// Waits until this number of emits has been handled since the start of the server.
+    /// Waits until the server has handled this number of emits in total since its start.
     Emits(u64),
     Broadcast {
         messages: u64,
@@ -74,7 +75,7 @@ impl Control {
     }
 }
 
-/// Executes commands of clients, and never returns.
+/// Executes the commands of clients. The function never returns without an error.
 pub async fn serve<C: Subject>(listener: TcpListener, server: Arc<C::Server>, emits: Arc<Counter>) -> Result<()> {
     loop {
         let (stream, _) = listener.accept().await?;

@@ -1,4 +1,4 @@
-//! Counters of received messages, and waiting for a count.
+//! Counters of received messages, and functions that wait until a counter reaches a number.
 
 use std::sync::{
     Arc,
@@ -36,16 +36,17 @@ impl Counter {
     }
 }
 
-/// The members of a room, in the client's process. Records when the last member receives a message.
+/// The members of a room, in the client's process. For each message, the room records when the last
+/// member receives the message.
 #[derive(Debug)]
 pub struct Room {
     members: u64,
-    /// The number of messages after which a member is complete.
+    /// The total number of messages that a member receives before the member is complete.
     expected: AtomicU64,
     complete: Counter,
     /// For each timed message, the number of members that have received it.
     arrivals: Vec<AtomicU64>,
-    /// For each timed message, the time from sending to the last member.
+    /// For each timed message, the time from its sending to its receipt by the last member.
     delays: Mutex<Vec<u64>>,
 }
 
@@ -61,19 +62,19 @@ impl Room {
         })
     }
 
-    /// Sets the total number of messages after which a member is complete. Call it before they are
-    /// sent.
+    /// Sets the total number of messages that a member receives before the member is complete. The
+    /// workload calls this method before it sends the messages.
     pub fn expect(&self, messages: u64) {
         self.expected.store(messages, Ordering::SeqCst);
     }
 
-    /// Waits until all members are complete, for the `time`th time.
+    /// Waits until all members have been complete `time` times in total.
     pub async fn complete(&self, time: u64) {
         self.complete.wait_for(self.members * time).await;
     }
 
-    /// Returns the time in nanoseconds from the sending of each message to its receipt by the last
-    /// member.
+    /// Returns a time in nanoseconds for each timed message. The time begins when the message is
+    /// sent, and ends when the last member receives the message.
     pub fn take_delays(&self) -> Vec<u64> {
         std::mem::take(&mut self.delays.lock())
     }
@@ -83,7 +84,8 @@ impl Room {
     }
 }
 
-/// The state of a connection as a member. It exists even if the connection does not join.
+/// The state of a connection as a member of the room. The state exists even if the connection never
+/// joins the room.
 #[derive(Debug)]
 pub struct Member {
     room: Arc<Room>,
@@ -95,7 +97,7 @@ impl Member {
         Arc::new(Self { room: Arc::clone(room), messages: AtomicU64::new(0) })
     }
 
-    /// Counts a decoded message, which was sent at `sent`.
+    /// Counts a decoded message. The server sent the message at the time `sent`.
     pub fn received(&self, sent: u64) {
         let before = self.messages.fetch_add(1, Ordering::Relaxed);
         let arrivals = usize::try_from(before).ok().and_then(|message| self.room.arrivals.get(message));

@@ -1,4 +1,4 @@
-//! The results of a workload: numbers with a name, which includes the unit.
+//! The results of a workload. Each result is a number with a name, and the name includes the unit.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -14,7 +14,7 @@ impl Figures {
         self
     }
 
-    /// Adds the 50th and 99th percentile, in microseconds, of times in nanoseconds.
+    /// Adds the 50th and the 99th percentile of `nanoseconds`. The figures are in microseconds.
     pub fn with_percentiles(self, mut nanoseconds: Vec<u64>) -> Self {
         nanoseconds.sort_unstable();
         let percentile = |percent: usize| {

@@ -1,5 +1,5 @@
-//! Runs the same workloads with `sockets`, with other libraries and with hand-written code. See
-//! README.md.
+//! Runs the same workloads with `sockets`, with other libraries and with hand-written code.
+//! README.md describes the workloads.
 
 mod control;
 mod counter;
@@ -93,8 +93,8 @@ impl Flavour {
         Ok(builder.enable_all().build()?)
     }
 
-    /// Runs a future on a worker thread, like the tasks of a program, and not on the blocked main
-    /// thread.
+    /// Runs a future on a worker thread, as the tasks of a program run. The main thread only waits
+    /// for the result.
     fn run<T: Send + 'static>(self, future: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
         let runtime = self.runtime()?;
         let result = runtime.block_on(async { tokio::spawn(future).await? });

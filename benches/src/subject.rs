@@ -1,8 +1,9 @@
-//! The interface of a subject: its server and its client.
+//! The interface of a subject, which consists of a server and a client.
 //!
-//! Workloads use only this trait. The default of `pipeline` is the code of a library's user, in
-//! which each call is a separate future. Other defaults return an error: a subject that does not
-//! support an operation declares the workloads in [`Subject::supports`].
+//! Workloads use only this trait. The default of `pipeline` is the code that a library's user would
+//! write. In this code, each call is a separate future. The other defaults return an error. If a
+//! subject does not support an operation, its [`Subject::supports`] excludes the workloads that
+//! need the operation.
 
 use std::{
     net::SocketAddr,
@@ -22,7 +23,7 @@ use crate::{
     workloads::Workload,
 };
 
-/// A flag that ends a workload with a fixed duration.
+/// A flag that ends a workload after a fixed duration.
 #[derive(Clone, Debug, Default)]
 pub struct Stop(Arc<AtomicBool>);
 
@@ -37,10 +38,10 @@ impl Stop {
 }
 
 pub trait Subject: 'static {
-    /// The name on the command line and in the tables.
+    /// The name of the subject on the command line and in the tables.
     const NAME: &'static str;
 
-    /// A connection, which closes when the last clone is dropped.
+    /// A connection. The connection closes when its last clone is dropped.
     type Client: Clone + Send + Sync + 'static;
     type Server: Send + Sync + 'static;
 
@@ -52,17 +53,18 @@ pub trait Subject: 'static {
 
     // ---- in the server's process
 
-    /// Serves at a free port of the loopback interface. The handler of emits increments `emits`.
+    /// Starts a server at a free port of the loopback interface. The server's handler of emits
+    /// increments `emits`.
     fn serve(emits: Arc<Counter>) -> impl Future<Output = Result<(SocketAddr, Self::Server)>> + Send;
 
-    /// Sends a message to the room, without waiting for its members.
+    /// Sends a message to the room. The method does not wait until the members receive the message.
     fn broadcast(server: &Self::Server, news: News) -> impl Future<Output = Result<()>> + Send {
         let _ = (server, news);
         async { bail!("{} does not support broadcasts", Self::NAME) }
     }
 
-    /// Sends a request to each member of the room, and returns the number of replies. Members echo
-    /// the order.
+    /// Sends a request to each member of the room. Returns the number of replies. Each member
+    /// returns the order that the request contains.
     fn broadcast_request(server: &Self::Server, order: Order) -> impl Future<Output = Result<usize>> + Send {
         let _ = (server, order);
         async { bail!("{} does not support broadcast requests", Self::NAME) }
@@ -70,10 +72,11 @@ pub trait Subject: 'static {
 
     // ---- in the client's process
 
-    /// Opens a connection. After it has joined the room, `member` is notified of each message.
+    /// Opens a connection. If the connection joins the room later, it notifies `member` of each
+    /// message.
     fn connect(address: SocketAddr, member: Arc<Member>) -> impl Future<Output = Result<Self::Client>> + Send;
 
-    /// Makes a call. Its handler returns the order.
+    /// Makes a call. The server's handler returns the order.
     fn echo(client: &Self::Client, order: Order) -> impl Future<Output = Result<Order>> + Send;
 
     /// Keeps `depth` calls in flight until `stop` is set. Returns the number of calls.
@@ -102,19 +105,19 @@ pub trait Subject: 'static {
         }
     }
 
-    /// Sends `emits` emits, and returns when all are sent.
+    /// Sends `emits` emits. The method returns when all emits have been sent.
     fn emit(client: &Self::Client, emits: u64) -> impl Future<Output = Result<()>> + Send {
         let _ = (client, emits);
         async { bail!("{} does not support emits", Self::NAME) }
     }
 
-    /// Joins the room, and returns when the connection is a member.
+    /// Joins the room. The method returns when the connection is a member.
     fn join(client: &Self::Client) -> impl Future<Output = Result<()>> + Send {
         let _ = client;
         async { bail!("{} does not support rooms", Self::NAME) }
     }
 
-    /// Makes a call with large arguments. Its handler returns the bytes.
+    /// Makes a call with large arguments. The server's handler returns the bytes.
     fn large(client: &Self::Client, data: Bytes) -> impl Future<Output = Result<Bytes>> + Send {
         let _ = (client, data);
         async { bail!("{} does not support byte strings", Self::NAME) }

@@ -4,18 +4,19 @@ use std::{fs, time::Duration};
 
 use anyhow::{Context, Result};
 
-/// A process, by its ID.
+/// A process that is identified by its ID.
 #[derive(Clone, Copy, Debug)]
 pub struct Process(pub u32);
 
 impl Process {
-    /// Returns the processor time of all threads, in user and kernel mode.
+    /// Returns the processor time of all threads, in user mode and in kernel mode.
     ///
-    /// `stat` has it, too, but its unit of 10 ms is too coarse.
+    /// The file `stat` contains the processor time, too. But the unit of that file is 10 ms, which
+    /// is not precise enough.
     pub fn cpu(self) -> Result<Duration> {
         let mut total = Duration::ZERO;
         for thread in fs::read_dir(format!("/proc/{}/task", self.0))? {
-            // The thread may have ended.
+            // The thread may have ended since the directory was read.
             let Ok(schedstat) = fs::read_to_string(thread?.path().join("schedstat")) else { continue };
             let running = schedstat.split_whitespace().next().context("empty schedstat")?;
             total += Duration::from_nanos(running.parse()?);

@@ -1,6 +1,7 @@
-//! `bench wire`: counts the bytes of a call, an emit and a message to a room on the wire.
+//! The command `bench wire`. It counts the bytes of a call, of an emit and of a message to a room
+//! on the wire.
 //!
-//! The client connects to its server through a proxy, which counts.
+//! The client connects to its server through a proxy. The proxy counts the bytes.
 
 use std::{
     env,
@@ -31,13 +32,13 @@ use crate::{
     workloads::Workload,
 };
 
-/// The number of repetitions. The costs of the start, such as the headers of a stream, become
-/// negligible.
+/// The number of repetitions. With this number, costs that occur only at the start, such as the
+/// headers of a stream, become negligible.
 const REPETITIONS: u64 = 1_000;
 const MESSAGE: usize = 128;
 const TIMEOUT: Duration = Duration::from_mins(1);
 
-/// Prints a Markdown table.
+/// Prints the results as a Markdown table.
 pub fn run(names: &[String]) -> Result<()> {
     println!("| bytes | request | reply | emit | message of {MESSAGE} bytes to a member |");
     println!("| --- | ---: | ---: | ---: | ---: |");
@@ -99,12 +100,12 @@ fn bytes_each(before: [u64; 2], after: [u64; 2]) -> [f64; 2] {
     [0, 1].map(|direction| (after[direction] - before[direction]) as f64 / REPETITIONS as f64)
 }
 
-/// The number of bytes from clients, and to clients.
+/// The number of bytes that clients have sent, and the number of bytes that clients have received.
 #[derive(Default)]
 struct Traffic([AtomicU64; 2]);
 
 impl Traffic {
-    /// Starts a proxy for `server`.
+    /// Starts a proxy that relays connections to `server`.
     async fn proxy(server: SocketAddr) -> Result<(SocketAddr, Arc<Self>)> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
@@ -124,8 +125,8 @@ impl Traffic {
         Ok((address, traffic))
     }
 
-    /// Copies a direction. Bytes are counted before they are written, so received bytes are always
-    /// counted.
+    /// Copies the bytes of one direction. The proxy counts bytes before it writes them. So when a
+    /// peer has received bytes, the proxy has already counted them.
     async fn copy(
         self: Arc<Self>,
         direction: usize,
@@ -148,7 +149,7 @@ impl Traffic {
     }
 }
 
-/// A server's process, which is killed on drop.
+/// The process of a server. Dropping the value kills the process.
 struct Server(Child);
 
 impl Server {
@@ -164,7 +165,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // The process may have ended already.
+        // The process may already have ended.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }

@@ -1,4 +1,5 @@
-//! The baseline: the counts in the repository, with which new ones are compared.
+//! The baseline. It contains the counts in the repository, with which the program compares new
+//! counts.
 
 use std::{
     fmt::{self, Write},
@@ -14,16 +15,16 @@ const HEADER: &str = "\
 # Instructions (server, client) and system calls (server, client) per call, emit or delivery, and
 # the toolchain on which they depend. Written by `bash .ci/counts --renew`.";
 
-/// The tolerance relative to the baseline: 0.02 is two per cent. Runs of the same program differ by
-/// less than 0.003.
+/// The tolerance relative to the baseline. The value 0.02 means two per cent. The counts of two
+/// runs of the same program differ by less than 0.003.
 const TOLERANCE: f64 = 0.02;
 
-/// The cost of a scenario per call, emit or delivery.
+/// The cost of a scenario for each call, emit or delivery.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Counts {
-    /// Instructions in user space.
+    /// The number of instructions in user space.
     pub(crate) instructions: PerPeer,
-    /// System calls.
+    /// The number of system calls.
     pub(crate) system_calls: PerPeer,
 }
 
@@ -38,7 +39,7 @@ impl Counts {
         figures.into_iter().filter(move |(_, new, old)| !new.change_from(*old).within(tolerance)).map(|(name, ..)| name)
     }
 
-    /// Returns a line with the figures and their changes in per cent.
+    /// Returns a line with the figures, and with the change of each figure in per cent.
     pub(crate) fn compared_with(&self, baseline: &Self) -> String {
         let figure = |new: PerPeer, old| {
             let change = new.change_from(old);
@@ -64,7 +65,8 @@ impl fmt::Display for Counts {
     }
 }
 
-/// The counts of each scenario by name, and the toolchain on which they depend.
+/// The counts of each scenario, by name. The counts depend on the toolchain, so the baseline also
+/// contains the toolchain.
 #[derive(Debug)]
 pub(crate) struct Baseline {
     pub(crate) toolchain: Toolchain,

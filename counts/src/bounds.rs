@@ -1,13 +1,14 @@
-//! Upper bounds of allocations, which do not depend on the compiler.
+//! Upper bounds of the number of allocations. This number does not depend on the compiler.
 
 use crate::PerPeer;
 
-/// Allocations per request or emit.
+/// The number of allocations for each request or emit.
 ///
-/// There are none in steady state. The bounds allow for two buffers that grow by doubling: the
-/// frames that are not acknowledged, and the send buffer of a client with many calls in flight.
+/// In steady state, a call needs no allocation. The bounds allow for two buffers that grow by
+/// doubling. The first buffer holds the frames that the peer has not acknowledged. The second is
+/// the send buffer of a client that has many calls in flight.
 pub const ALLOCATIONS: PerPeer = PerPeer { server: 0.005, client: 0.1 };
 
-/// The server's allocations per additional member of a broadcast: its lists of members grow by
-/// doubling.
+/// The number of the server's allocations for each additional member of a broadcast. The server's
+/// lists of members grow by doubling.
 pub const ALLOCATIONS_PER_MEMBER: f64 = 0.02;

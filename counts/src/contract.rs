@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The reply of the larger method: plain data.
+/// The reply of the larger method. It consists of plain data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receipt {
     /// The number of items.
@@ -22,7 +22,7 @@ pub enum SoldOut {
     Left(u32),
 }
 
-/// Served by the server, with a single handler for all sockets.
+/// The server serves this group with a single handler for all sockets.
 #[sockets::group("Shop")]
 pub trait Shop {
     /// The smaller of two alternating methods.
@@ -32,14 +32,14 @@ pub trait Shop {
     async fn viewed(&self, item: &str);
 }
 
-/// Served by the server, with a separate handler for each socket.
+/// The server serves this group with a separate handler for each socket.
 #[sockets::group("Shop/Till")]
 pub trait Till {
     /// The larger of two alternating methods.
     async fn buy(&self, item: &str, count: u32, code: [u32; 4]) -> Result<Receipt, SoldOut>;
 }
 
-/// Served by the server: the commands of a client.
+/// The commands of a client. The server serves this group.
 #[sockets::group("Control")]
 pub trait Control {
     /// Adds the caller to the room.
@@ -51,7 +51,7 @@ pub trait Control {
     async fn stop(&self);
 }
 
-/// Served by the members of the room.
+/// The messages to a room. The members of the room serve this group.
 #[sockets::group("Room")]
 pub trait Room {
     /// Receives a message.

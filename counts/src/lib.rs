@@ -1,8 +1,8 @@
-//! Counts the cost of calls instead of measuring time, so that noise of the machine does not hide a
-//! regression.
+//! Counts the cost of calls. Unlike a measurement of time, a count is not affected by the noise of
+//! the machine. So noise cannot hide a regression.
 //!
-//! A server and a client run on separate threads or in separate processes, on single-threaded
-//! runtimes.
+//! A server and a client run on single-threaded runtimes. They run on separate threads, or in
+//! separate processes.
 
 mod bounds;
 mod contract;
@@ -24,7 +24,7 @@ pub use self::{
 ///
 /// # Panics
 ///
-/// Panics if the system cannot create it.
+/// Panics if the system cannot create the runtime.
 pub fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime starts")
 }

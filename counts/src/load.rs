@@ -13,22 +13,23 @@ use tokio::{sync::Notify, task::JoinSet};
 
 use crate::{ControlClient, Room, RoomServer, ShopClient, TillClient};
 
-/// The message to a room.
+/// The message that the server sends to a room.
 pub(crate) const MESSAGE: &str = "a message of a hundred and twenty-eight bytes of text, as long as those that the \
     bench has said in a room of a thousand clients.";
 const _: () = assert!(MESSAGE.len() == 128);
 
-/// The work of a client in each round.
+/// The work that a client does in each round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Load {
-    /// Concurrent tasks that make two requests each.
+    /// Concurrent tasks. Each task makes two requests.
     Calls {
         /// The number of tasks.
         in_flight: u32,
     },
     /// Sixteen consecutive emits.
     Emits,
-    /// Messages to a room, sent together. A round ends when all members have received them.
+    /// Messages to a room, which are sent together. A round ends when all members have received the
+    /// messages.
     Room {
         /// The number of members.
         members: u32,
@@ -37,7 +38,7 @@ pub enum Load {
     },
 }
 
-/// The number of emits in a round, which ends with a request.
+/// The number of emits in a round. A request follows them and ends the round.
 const EMITS: u32 = 16;
 
 impl Load {
@@ -51,7 +52,7 @@ impl Load {
     }
 }
 
-/// A connected client with its load.
+/// A connected client, together with its load.
 pub struct Loader {
     load: Load,
     client: Client,
@@ -60,11 +61,11 @@ pub struct Loader {
 }
 
 impl Loader {
-    /// Connects the client, and the members of a room.
+    /// Connects the client. If the load is a room, also connects the members of the room.
     ///
     /// # Panics
     ///
-    /// Panics if that fails.
+    /// Panics if a client cannot connect.
     pub async fn connect(url: &str, load: Load) -> Self {
         let client = builder().connect(url).await.expect("the server is running");
         let mut loader = Self { load, client, members: Vec::new(), received: Arc::default() };
@@ -86,8 +87,8 @@ impl Loader {
     pub async fn run(&self, rounds: u32) {
         match self.load {
             Load::Calls { in_flight } => {
-                // A single caller also has its own task: each wake of the future in `block_on`
-                // costs a further system call of tokio.
+                // Even a single caller has a task of its own. If `block_on` polled the caller's
+                // future directly, each wake would cost an additional system call of tokio.
                 let mut callers = JoinSet::new();
                 for _ in 0..in_flight {
                     let client = self.client.clone();
@@ -113,11 +114,11 @@ impl Loader {
     ///
     /// # Panics
     ///
-    /// Panics if it has stopped before.
+    /// Panics if the server has stopped before.
     pub async fn stop_server(&self) {
         let mut states = self.client.states();
         ControlClient::new(&self.client).stop().await.expect("the server is running");
-        // The client would try to reconnect: the first state change shows that the server has
+        // The client would try to reconnect. So the first state change shows that the server has
         // stopped.
         states.next().await;
     }
@@ -125,14 +126,16 @@ impl Loader {
 
 /// Returns a builder of clients that can resume their sessions.
 ///
-/// `WITHOUT_RESUMPTION` disables it, to show the cost of resumption.
+/// The environment variable `WITHOUT_RESUMPTION` disables resumption, so that a comparison shows
+/// the cost of resumption.
 fn builder() -> ClientBuilder {
     let builder = Client::builder();
     if env::var_os("WITHOUT_RESUMPTION").is_some() { builder.reconnect(Reconnect::never()) } else { builder }
 }
 
 /// Alternates between two methods of different sizes, with borrowed arguments. The server has a
-/// common handler for the first, and a handler of the socket for the second.
+/// handler for all sockets for the first method. It has a handler for each socket for the second
+/// method.
 async fn call(client: &Client, rounds: u32) {
     let (shop, till) = (ShopClient::new(client), TillClient::new(client));
     for _ in 0..rounds {

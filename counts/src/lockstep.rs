@@ -1,9 +1,9 @@
-//! Makes two processes alternate, so that their work is the same in each run.
+//! Makes two processes alternate, so that each run does the same work.
 //!
-//! With the scheduling of the kernel, the size of a batch depends on preemption, and a time slice
-//! depends on the load of the machine. Here a process runs until it is idle, and then waits until
-//! its peer is idle. Time is virtual: it advances by 1 ms between two time slices, and not within a
-//! time slice.
+//! If the kernel scheduled the processes, the size of a batch would depend on preemption. The
+//! length of a time slice would depend on the load of the machine. With this module, a process runs
+//! until it is idle, and then waits until its peer is idle. Time is virtual. It advances by 1 ms
+//! between two time slices, and stands still within a time slice.
 
 use std::{
     future::Future,
@@ -18,19 +18,19 @@ use tokio::{
     time::advance,
 };
 
-/// The virtual time between two time slices of a process.
+/// The amount by which the virtual time advances between two time slices of a process.
 const STEP: Duration = Duration::from_millis(1);
 
-/// Returns a single-threaded runtime that yields to the peer when it would block.
+/// Returns a single-threaded runtime. When the runtime would block, it yields to the peer instead.
 pub(crate) fn runtime() -> Runtime {
     let mut builder = Builder::new_current_thread();
     builder.enable_all().start_paused(true).on_thread_park(yield_to_peer);
     builder.build().expect("a runtime starts")
 }
 
-/// Blocks until the peer yields, or exits.
+/// Blocks until the peer yields or exits.
 pub(crate) fn wait_for_peer() {
-    // The end of the pipe is no error: without a peer, this process runs alone.
+    // The end of the pipe is no error. It means that this process has no peer and runs alone.
     let _ = stdin().read(&mut [0]);
 }
 
@@ -39,7 +39,7 @@ pub(crate) fn wait_for_peer() {
 fn yield_to_peer() {
     let _ = stdout().write_all(b"\n");
     wait_for_peer();
-    // The first poll advances the clock. It also defers a waker, so that tokio polls for I/O
-    // without blocking, and does not advance the paused clock itself.
+    // The first poll advances the clock. The poll also defers a waker, so that tokio polls for I/O
+    // without blocking. Otherwise tokio would advance the paused clock itself.
     let _ = pin!(advance(STEP)).poll(&mut Context::from_waker(Waker::noop()));
 }

@@ -1,5 +1,5 @@
-//! Counts instructions and system calls per call, and compares them with a baseline. See
-//! `.ci/counts`.
+//! Counts the instructions and system calls of each call, and compares the counts with a baseline.
+//! The script `.ci/counts` runs this program.
 
 mod baseline;
 mod lockstep;
@@ -29,8 +29,8 @@ fn main() -> Result<ExitCode> {
     }
 }
 
-/// Prints the cost of each scenario and its change from the baseline. Fails if a figure exceeds its
-/// tolerance.
+/// Prints the cost of each scenario, and the change of the cost from the baseline. Fails if a
+/// figure exceeds the baseline by more than the tolerance.
 fn compare() -> Result<ExitCode> {
     let baseline = Baseline::read()?;
     println!("per call, emit or delivery: server and client, and their change from the baseline");
@@ -68,7 +68,7 @@ fn compare() -> Result<ExitCode> {
     Ok(ExitCode::FAILURE)
 }
 
-/// Replaces the baseline.
+/// Replaces the baseline by the current counts.
 fn renew() -> Result<ExitCode> {
     let mut baseline = Baseline::new(Toolchain::current()?);
     for scenario in Scenario::ALL {
@@ -87,7 +87,7 @@ fn count(scenario: &Scenario) -> Result<Counts> {
     })
 }
 
-/// Runs the server, which has the first time slice: the client starts when the server listens.
+/// Runs the server. The server has the first time slice. The client starts when the server listens.
 fn run_server(url: &str) -> Result<ExitCode> {
     lockstep::runtime().block_on(async {
         let (server, stopped) = server();

@@ -1,4 +1,4 @@
-//! Figures of both endpoints.
+//! Figures that exist for both endpoints.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use std::fmt;
 pub struct PerPeer {
     /// The figure of the server.
     pub server: f64,
-    /// The figure of the client. For a room, the sum over all members.
+    /// The figure of the client. For a room, the figure is the sum over all members.
     pub client: f64,
 }
 
@@ -17,7 +17,7 @@ impl PerPeer {
         self.server <= bound.server && self.client <= bound.client
     }
 
-    /// Returns the change from `baseline`, where 0.01 is 1 per cent more.
+    /// Returns the change from `baseline`. The result 0.01 means an increase of 1 per cent.
     pub fn change_from(self, baseline: Self) -> Self {
         Self { server: self.server / baseline.server - 1.0, client: self.client / baseline.client - 1.0 }
     }

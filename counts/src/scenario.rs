@@ -1,15 +1,15 @@
-//! The scenarios of which the cost is counted.
+//! The scenarios whose cost the program counts.
 
 use crate::Load;
 
-/// A load with its number of rounds.
+/// A load, together with a number of rounds.
 #[derive(Clone, Copy, Debug)]
 pub struct Scenario {
-    /// The name in the report and in the baseline.
+    /// The name of the scenario in the report and in the baseline.
     pub name: &'static str,
     /// The load.
     pub load: Load,
-    /// The number of rounds of the shorter of two runs. The longer run has twice as many.
+    /// The number of rounds of the shorter of two runs. The longer run has twice as many rounds.
     pub rounds: u32,
 }
 
@@ -29,7 +29,7 @@ impl Scenario {
         Self::ALL.into_iter().find(|scenario| scenario.name == name)
     }
 
-    /// Returns the number of calls, emits or deliveries of the shorter run.
+    /// Returns the number of calls, emits or deliveries in the shorter run.
     pub fn units(&self) -> u32 {
         self.rounds * self.load.size()
     }

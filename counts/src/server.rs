@@ -23,7 +23,8 @@ struct OwnTill;
 
 impl Till for OwnTill {
     async fn buy(&self, item: &str, count: u32, code: [u32; 4]) -> Result<Receipt, SoldOut> {
-        // Stored across an await, so that this method's future is larger than the other's.
+        // The array is stored across an await. So the future of this method is larger than that of
+        // the other method.
         let checked = code.map(u64::from);
         ready(()).await;
         if item != "sword" {
@@ -56,7 +57,7 @@ impl Control for Desk {
     }
 }
 
-/// Returns a server without a listener, and the notification to stop it.
+/// Returns a server without a listener. Also returns the notification that stops the server.
 pub fn server() -> (Server, Arc<Notify>) {
     let stopped = Arc::new(Notify::new());
     let server = Server::builder()

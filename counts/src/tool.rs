@@ -1,4 +1,4 @@
-//! Runs the two processes under a tool that counts.
+//! Runs the server and the client under a tool that counts.
 
 use std::{
     env, fs, io,
@@ -10,12 +10,12 @@ use sockets_counts::{PerPeer, Scenario};
 
 use crate::Result;
 
-/// Selects the same string functions of the C library on every processor, and the same strategy for
-/// large copies.
+/// The settings of the C library for every run. On every processor, they select the same string
+/// functions and the same strategy for large copies.
 const TUNABLES: &str = "glibc.cpu.hwcaps=-AVX512F,-AVX512VL,-AVX512BW,-AVX2,-AVX_Fast_Unaligned_Load,-BMI2,-ERMS,-FSRM,\
     -SSE4_2,-SSSE3:glibc.cpu.x86_non_temporal_threshold=0xc0000";
 
-/// A tool that counts.
+/// A tool that counts instructions or system calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tool {
     /// Counts instructions.
@@ -26,7 +26,8 @@ pub(crate) enum Tool {
 
 /// Returns the cost of a call, emit or delivery.
 ///
-/// It is the difference of two runs, so that the costs of start, connection and end cancel out.
+/// The cost is the difference between two runs of different length. So the costs of the start, the
+/// connection and the end cancel out.
 pub(crate) fn count(tool: Tool, scenario: &Scenario) -> Result<PerPeer> {
     let fewer = run(tool, scenario.name, scenario.rounds)?;
     let more = run(tool, scenario.name, 2 * scenario.rounds)?;
@@ -34,14 +35,15 @@ pub(crate) fn count(tool: Tool, scenario: &Scenario) -> Result<PerPeer> {
     Ok(PerPeer { server: (more.server - fewer.server) / units, client: (more.client - fewer.client) / units })
 }
 
-/// Runs server and client, and returns the totals. The tool's files remain in the directory of the
-/// program.
+/// Runs the server and the client, and returns the totals of both. The files of the tool remain in
+/// the directory of the program.
 fn run(tool: Tool, name: &str, rounds: u32) -> Result<PerPeer> {
     let program = env::current_exe()?;
     let counts =
         ["server", "client"].map(|role| program.with_extension(format!("{}.{role}.{tool:?}", name.replace(' ', "-"))));
-    // Loopback TCP delivers in a softirq, which the kernel postpones under load. A Unix socket
-    // delivers at once. The length of the path is constant, since it affects memory addresses.
+    // Over loopback TCP, a softirq delivers the bytes, and the kernel postpones softirqs under
+    // load. A Unix socket delivers the bytes immediately. The length of the path is constant, since
+    // the length affects memory addresses.
     let socket = env::temp_dir().join(format!("sockets-counts-{:010}", id()));
     let url = format!("unix://{}", socket.display());
     let (server_input, client_output) = io::pipe()?;
@@ -51,7 +53,7 @@ fn run(tool: Tool, name: &str, rounds: u32) -> Result<PerPeer> {
     let mut client = tool.start(&counts[1], &load, client_input.into(), client_output.into())?;
     let ended = client.wait()?;
     if !ended.success() {
-        // Only a client that has finished stops its server.
+        // The client stops the server only if the client has finished. So the server may still run.
         server.kill()?;
     }
     let ends = [ended, server.wait()?];
@@ -62,7 +64,8 @@ fn run(tool: Tool, name: &str, rounds: u32) -> Result<PerPeer> {
 }
 
 impl Tool {
-    /// Starts this program under the tool. Both tools exclude the cost of the alternation.
+    /// Starts this program under the tool. The tool does not count the cost of the alternation
+    /// between the processes.
     fn start(self, counts: &Path, arguments: &[&str], input: Stdio, output: Stdio) -> Result<Child> {
         let mut command = match self {
             Self::Callgrind => {
@@ -74,7 +77,8 @@ impl Tool {
             }
             Self::Strace => {
                 let mut command = Command::new("strace");
-                // Pipes of the alternation use these two system calls. Sockets do not.
+                // The pipes of the alternation use these two system calls, so they are excluded.
+                // Sockets use other system calls.
                 command.args(["-f", "-c", "-e", "trace=!read,write", "-o"]).arg(counts);
                 command
             }
@@ -91,8 +95,8 @@ impl Tool {
                 let total = counts.lines().find_map(|line| line.strip_prefix("totals: "));
                 Ok(total.ok_or("callgrind wrote no total")?.trim().parse()?)
             }
-            // The columns are share, seconds, microseconds each, calls, errors (often empty) and
-            // name.
+            // The columns are the share, the seconds, the microseconds for each call, the calls,
+            // the errors and the name. The column of errors is often empty.
             Self::Strace => {
                 let lines = counts.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
                 let calls = lines.filter(|line| line.len() >= 5 && line.last() != Some(&"total"));

@@ -4,15 +4,15 @@ use std::{fmt, process::Command};
 
 use crate::Result;
 
-/// The versions of compiler, C library and callgrind. Counts of different toolchains cannot be
-/// compared.
+/// The versions of the compiler, the C library and callgrind. Counts from different toolchains
+/// cannot be compared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Toolchain {
     lines: Vec<String>,
 }
 
 impl Toolchain {
-    /// The number of lines in a baseline.
+    /// The number of lines that the toolchain takes in a baseline.
     pub(crate) const LINES: usize = 3;
 
     /// Returns the toolchain of this machine.

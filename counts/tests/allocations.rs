@@ -1,5 +1,5 @@
-//! Counts allocations in steady state. The server and the client have separate threads, and are
-//! counted separately.
+//! Counts allocations in steady state. The server and the client run on separate threads, and the
+//! test counts their allocations separately.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -12,13 +12,13 @@ use allocation_counter::measure;
 use sockets_counts::{ALLOCATIONS, ALLOCATIONS_PER_MEMBER, Load, Loader, PerPeer, runtime, server};
 use tokio::sync::Notify;
 
-/// The repetitions of a count.
+/// The repetitions of each count.
 const REPETITIONS: std::ops::Range<u32> = 0..3;
 
-/// Returns the number of allocations of `rounds` rounds in steady state.
+/// Returns the number of allocations that `rounds` rounds need in steady state.
 ///
-/// A warm-up has the same number of rounds. The result is the minimum of three repetitions, since a
-/// buffer may still grow for the largest batch.
+/// A warm-up of the same number of rounds precedes the count. The result is the minimum of three
+/// repetitions, since a buffer may still grow for the largest batch.
 fn allocations(load: Load, rounds: u32) -> PerPeer {
     rlimit::increase_nofile_limit(4096).unwrap();
     let (url_sender, url) = mpsc::channel();
@@ -47,7 +47,7 @@ fn allocations(load: Load, rounds: u32) -> PerPeer {
         start.wait();
         let [none, all] = [0, rounds].map(|rounds| measure(|| runtime.block_on(loader.run(rounds))).count_total);
         next.notify_one();
-        // Without the allocations of the callers' tasks.
+        // The result does not include the allocations for the callers' tasks.
         all.saturating_sub(none)
     };
     let counts = [REPETITIONS.map(count).min(), server.join().unwrap()];
@@ -55,7 +55,7 @@ fn allocations(load: Load, rounds: u32) -> PerPeer {
     PerPeer { server, client }
 }
 
-/// Fails if a call exceeds the bounds.
+/// Fails if the allocations of a call exceed the bounds.
 fn check(load: Load, rounds: u32) {
     let counts = allocations(load, rounds);
     let calls = f64::from(rounds * load.size());

@@ -1,4 +1,4 @@
-//! Counts the bytes on the wire for each kind of message.
+//! Counts the bytes that each kind of message takes on the wire.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -16,7 +16,7 @@ use sockets::{Client, ClientBuilder, Server};
 use sockets_counts::{ControlClient, Room, RoomServer, ShopClient, TillClient, runtime, server};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 
-/// A client's connection that counts bytes.
+/// A client's connection that counts the bytes in both directions.
 struct Counted {
     io: DuplexStream,
     bytes: Arc<Bytes>,
@@ -29,7 +29,8 @@ struct Bytes {
 }
 
 impl Bytes {
-    /// Returns the numbers of sent and received bytes since the last call.
+    /// Returns the number of bytes that were sent since the last call, and the number of bytes that
+    /// were received.
     fn take(&self) -> (usize, usize) {
         (self.sent.swap(0, Ordering::Relaxed), self.received.swap(0, Ordering::Relaxed))
     }
@@ -60,7 +61,7 @@ impl AsyncWrite for Counted {
     }
 }
 
-/// Connects a client and counts its bytes.
+/// Connects a client to a new server, and counts the client's bytes.
 async fn connected(builder: ClientBuilder) -> (Server, Client, Arc<Bytes>) {
     let (server, _) = server();
     let (near, far) = tokio::io::duplex(1 << 16);
@@ -75,7 +76,7 @@ async fn connected(builder: ClientBuilder) -> (Server, Client, Arc<Bytes>) {
 fn request_has_17_bytes_and_reply_6_plus_payload() {
     runtime().block_on(async {
         let (_server, client, bytes) = connected(Client::builder()).await;
-        // IDs are reused, so the last call is as short as the first.
+        // The client reuses the IDs of calls. So the last call is as short as the first call.
         for _ in 0..1000 {
             ShopClient::new(&client).price("sword").await.unwrap();
             assert_eq!(bytes.take(), (17 + 1 + 5, 6 + 2));
@@ -93,7 +94,7 @@ fn emit_has_13_bytes_plus_payload_and_credit_9_for_many() {
         for _ in 0..1000 {
             shop.viewed("sword").await.unwrap();
         }
-        // After the reply to a later request, all emits have been received.
+        // When the reply to a later request arrives, the server has received all emits.
         shop.price("sword").await.unwrap();
         let (sent, received) = bytes.take();
         assert_eq!(sent, 1000 * (13 + 6) + 23);

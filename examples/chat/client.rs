@@ -1,4 +1,5 @@
-//! `chat join`: sends typed lines to the server, and prints the messages of the room.
+//! The command `chat join`. It sends typed lines to the server, and prints the messages of the
+//! room.
 
 use std::{
     convert::Infallible,
@@ -40,7 +41,8 @@ pub async fn join(name: &str, addr: &str, stop: &Notify) -> Result<(), String> {
         () = report_state_changes(client.states()) => {}
         reason = client.disconnected() => return Err(farewell(&reason)),
     }
-    // Dropping the last handle closes the client. A `Peer` does not keep it open.
+    // When the last handle is dropped, the client closes the connection. A `Peer` does not keep the
+    // connection open.
     let connection = Peer::clone(&client);
     drop(client);
     connection.disconnected().await;
@@ -48,7 +50,8 @@ pub async fn join(name: &str, addr: &str, stop: &Notify) -> Result<(), String> {
     Ok(())
 }
 
-/// Reports the loss of the connection, and after a reconnection whether the session resumed.
+/// Reports the loss of the connection. After a reconnection, reports whether the session has been
+/// resumed.
 async fn report_state_changes(mut states: StateChanges) {
     let (mut current, mut offline) = (1, false);
     while let Some(state) = states.next().await {
@@ -68,7 +71,7 @@ async fn report_state_changes(mut states: StateChanges) {
             _ => {}
         }
     }
-    // The caller prints the reason.
+    // The session has ended, and the caller prints the reason.
     std::future::pending::<()>().await;
 }
 
@@ -118,8 +121,8 @@ async fn converse(client: &Client, screen: &Screen) {
     }
 }
 
-/// Returns the typed lines. A separate thread reads them: a read from a terminal cannot be
-/// cancelled, and a thread does not prevent the program from exiting.
+/// Returns a channel of the typed lines. A separate thread reads the lines, since a read from a
+/// terminal cannot be cancelled. The thread does not prevent the program from exiting.
 fn typed_lines() -> mpsc::Receiver<String> {
     let (typed, lines) = mpsc::channel(16);
     std::thread::spawn(move || {
@@ -158,7 +161,7 @@ fn ask(chat: &ChatClient, choices: &str) {
 /// Prints the error of a call.
 fn print_error<E: Display>(outcome: Result<(), CallError<E>>) {
     match outcome {
-        // The end of the session is reported once, by `join`.
+        // The function `join` reports the end of the session once.
         Ok(()) | Err(CallError::Disconnected { .. }) => {}
         Err(CallError::Handler(error)) => print(&format!("* {error}")),
         Err(error) => print(&format!("* That did not work: {error}.")),
@@ -171,7 +174,7 @@ struct Screen {
     ballot: Mutex<Option<Ballot>>,
 }
 
-/// A vote that waits for the user's choice.
+/// A vote that is waiting for the user's choice.
 struct Ballot {
     choices: usize,
     answer: oneshot::Sender<usize>,
@@ -182,14 +185,15 @@ impl Screen {
         self.ballot.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns `true` if the line is a number and a vote was open, and answers the vote.
+    /// Passes the user's choice to an open vote. Returns `true` if the line is a number and a vote
+    /// was open.
     fn answers_vote(&self, line: &str) -> bool {
         let Ok(number) = line.parse::<usize>() else { return false };
         let mut ballot = self.ballot();
-        // The receiver is closed if the vote has timed out or its caller has left.
+        // The receiver is closed if the vote has timed out or if its caller has left.
         let Some(open) = ballot.take_if(|ballot| !ballot.answer.is_closed()) else { return false };
         if (1..=open.choices).contains(&number) {
-            // The vote may time out at this moment.
+            // Sending fails if the vote has just timed out.
             let _ = open.answer.send(number - 1);
         } else {
             print(&format!("* A number from 1 to {}, please.", open.choices));
@@ -210,13 +214,14 @@ impl Terminal for Screen {
 
     async fn vote(&self, asked_by: &str, choices: Vec<String>) -> Option<usize> {
         let (answer, answered) = oneshot::channel();
-        // Stored before it is shown, so that an immediate answer finds it.
+        // The ballot is stored before it is shown. So an immediate answer of the user finds the
+        // ballot.
         *self.ballot() = Some(Ballot { choices: choices.len(), answer });
         print(&format!("* {asked_by} asks you to vote. Type a number:"));
         for (number, choice) in (1..).zip(&choices) {
             print(&format!("*   {number}  {choice}"));
         }
-        // The sender is dropped, without an answer, if the next vote starts.
+        // If the next vote starts, it drops the sender of this vote. The result is `None` then.
         answered.await.ok()
     }
 }

@@ -1,4 +1,4 @@
-//! The contracts between the server and the terminals.
+//! The contracts between the server and the terminals of its users.
 
 use std::{error::Error, fmt};
 
@@ -10,7 +10,7 @@ pub const LOBBY: &str = "lobby";
 /// The number of choices that a vote may have.
 pub const CHOICES: std::ops::RangeInclusive<usize> = 2..=9;
 
-/// The rule of [`is_name`], as text for users.
+/// The rule that [`is_name`] checks, as a text for users.
 pub const NAME_RULE: &str = "use 1 to 20 letters, digits, - or _";
 
 /// Returns `true` if a user or a room may have this name.
@@ -19,7 +19,7 @@ pub fn is_name(name: &str) -> bool {
     (1..=20).contains(&name.chars().count()) && name.chars().all(is_legal)
 }
 
-/// Served by the server. All methods act on the caller's current room.
+/// The methods of the server. They all act on the caller's current room.
 #[sockets::group("Chat")]
 pub trait Chat {
     /// Sends a line of text to the other members.
@@ -29,14 +29,15 @@ pub trait Chat {
     async fn join(&self, room: &str) -> Result<(), ChatError>;
     /// Returns the name of the room, and its members in the order of their arrival.
     async fn who(&self) -> (String, Vec<String>);
-    /// Asks the other members to choose. Returns when all have answered or timed out.
+    /// Asks the other members to choose. The call returns when each member has answered or has
+    /// timed out.
     #[request(timeout = "2m")]
     async fn vote(&self, choices: Vec<String>) -> Result<(), ChatError>;
     /// Disconnects a member, with a message.
     async fn kick(&self, name: &str, words: &str) -> Result<(), ChatError>;
 }
 
-/// Served by every terminal.
+/// The methods of every terminal, which the server calls.
 #[sockets::group("Terminal")]
 pub trait Terminal {
     /// Shows a line of text that a member sent.
@@ -58,13 +59,14 @@ pub enum ChatError {
     HereAlready,
     /// The room has no member with that name.
     NotHere,
-    /// Only the first member of a room may kick. Contains that member's name.
+    /// Only the first member of a room may kick other members. The variant contains the name of the
+    /// first member.
     NotFirst(String),
     /// The caller cannot kick itself.
     Yourself,
     /// The room has no other member.
     Alone,
-    /// The number of choices is outside of the limits.
+    /// The number of choices is outside of the permitted range.
     Choices,
 }
 

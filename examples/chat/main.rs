@@ -1,4 +1,5 @@
-//! A chat for terminals: run `chat serve` in a terminal, and `chat join NAME` in further terminals.
+//! A chat for terminals. Run `chat serve` in a terminal, and run `chat join NAME` in further
+//! terminals.
 
 #![expect(unreachable_pub, reason = "the modules are written as for separate crates")]
 
@@ -51,7 +52,7 @@ async fn main() -> ExitCode {
     let command = Arguments::parse().command;
     let stop = Notify::new();
     tokio::select! {
-        // Polls the Ctrl-C handler first, so that it is installed before the program starts.
+        // The handler of Ctrl-C is polled first, so that it is installed before the program starts.
         biased;
         status = watch_ctrl_c(&stop) => status,
         outcome = run(command, &stop) => match outcome {
@@ -71,14 +72,14 @@ async fn run(command: Command, stop: &Notify) -> Result<(), String> {
     }
 }
 
-/// Asks the program to end at the first Ctrl-C, and returns at the second.
+/// Asks the program to end at the first Ctrl-C. The function returns at the second Ctrl-C.
 async fn watch_ctrl_c(stop: &Notify) -> ExitCode {
     for _ in 0..2 {
         if ctrl_c().await.is_err() {
-            // Without a handler, Ctrl-C has its default effect: it ends the program.
+            // Without a handler, Ctrl-C has its default effect and ends the program.
             return std::future::pending().await;
         }
-        // The terminal echoes `^C`. The next output begins on a new line.
+        // The terminal has printed `^C`, so the next output has to begin on a new line.
         if stdout().is_terminal() {
             terminal::print("");
         }

@@ -1,4 +1,4 @@
-//! The identity of a user.
+//! The identity of a user of the chat.
 
 use std::{
     collections::HashMap,
@@ -9,12 +9,13 @@ use std::{
     },
 };
 
-/// The names in use, with their users.
+/// The names that are in use, with the users that have them.
 #[derive(Clone, Default)]
 pub struct Names(Arc<Mutex<HashMap<String, Weak<Claim>>>>);
 
 impl Names {
-    /// Assigns a name. Returns `None` if it is in use. Names are case-insensitive.
+    /// Assigns a name to a new user. Returns `None` if the name is in use. Names are
+    /// case-insensitive.
     pub fn take(&self, name: &str) -> Option<Person> {
         let key = name.to_lowercase();
         let mut names = self.lock();
@@ -27,7 +28,7 @@ impl Names {
         Some(Person(claim))
     }
 
-    /// Returns the user with this name, for a session that resumes.
+    /// Returns the user that has this name. A session that resumes keeps its user.
     pub fn known(&self, name: &str) -> Option<Person> {
         self.lock().get(&name.to_lowercase()).and_then(Weak::upgrade).map(Person)
     }
@@ -37,8 +38,8 @@ impl Names {
     }
 }
 
-/// A user: the identity of a socket. Dropping the last clone frees the name, after the session has
-/// ended or if it was never established.
+/// A user, which is the identity of a socket. When the last clone is dropped, the name becomes
+/// free. This happens after the session has ended, or if the session was never established.
 #[derive(Clone)]
 pub struct Person(Arc<Claim>);
 
@@ -58,12 +59,13 @@ impl Person {
         self.0.key == name.to_lowercase()
     }
 
-    /// Returns the sequence number of the arrival in the room. The first member has the smallest.
+    /// Returns the sequence number of the user's arrival in the room. The first member has the
+    /// smallest number.
     pub fn arrival(&self) -> u64 {
         self.0.arrival.load(Ordering::Relaxed)
     }
 
-    /// Records the arrival in a room.
+    /// Records that the user arrives in a room.
     pub fn arrives(&self) {
         static ARRIVALS: AtomicU64 = AtomicU64::new(0);
         self.0.arrival.store(ARRIVALS.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! `chat serve`: admits users and serves their calls.
+//! The command `chat serve`. The server admits users and serves their calls.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -14,11 +14,12 @@ use crate::{
     terminal::{bad_address, print},
 };
 
-/// Runs until `stop` is notified.
+/// Runs the server until `stop` is notified.
 pub async fn serve(addr: &str, vote_time: Duration, stop: &Notify) -> Result<(), String> {
     let names = Names::default();
     let server = Server::builder()
-        // Lines of text are short. The shutdown does not wait for open votes.
+        // Lines of text are short, so frames are small. The grace period is short, so that the
+        // shutdown does not wait for open votes.
         .limits(Limits { max_frame: 16 << 10, shutdown_grace: Duration::from_secs(1), ..Limits::default() })
         .authenticate(move |name: String, info: ConnectInfo| {
             let names = names.clone();
@@ -26,7 +27,7 @@ pub async fn serve(addr: &str, vote_time: Duration, stop: &Notify) -> Result<(),
                 if !is_name(&name) {
                     return Err(Refusal::new(format!("that is not a name for the chat: {NAME_RULE}")));
                 }
-                // A session that resumes already has the name.
+                // If the session resumes, its user already has the name.
                 let person = if info.is_resumption() { names.known(&name) } else { names.take(&name) };
                 person.ok_or_else(|| Refusal::new(format!("the name {name} is taken")))
             }
@@ -55,17 +56,17 @@ async fn welcome(socket: Socket<Person>, vote_time: Duration) {
     socket.on_disconnect(move |reason| async move {
         print(&format!("{} goes: {reason}", visitor.name()));
         match reason {
-            // The room has been notified, or the server is about to notify it.
+            // The members of the room have been notified, or the server is about to notify them.
             DisconnectReason::Kicked(_) | DisconnectReason::ShuttingDown => {}
             _ => visitor.tell_others("leaves").await,
         }
     });
 }
 
-/// The handler for a user.
+/// The handler of a user's calls.
 struct Visitor {
     socket: Socket<Person>,
-    /// The current room, or the last room after the session has ended.
+    /// The current room of the user. After the session has ended, it is the last room of the user.
     room: Mutex<String>,
     vote_time: Duration,
 }
@@ -101,7 +102,7 @@ impl Visitor {
         tell(&self.others(), &format!("{} {what}", self.name())).await;
     }
 
-    /// Joins a room. It never awaits, so two changes by the same user cannot interleave.
+    /// Joins a room. The method never awaits, so two changes by the same user cannot interleave.
     fn enter(&self, room: &str) {
         room.clone_into(&mut self.lock_room());
         self.socket.identity().arrives();
@@ -164,7 +165,7 @@ impl Chat for Visitor {
                     counts[choice] += 1;
                     tell(&room, &format!("{name} votes for {}", choices[choice])).await;
                 }
-                // The voter abstained, timed out, or left.
+                // The voter abstained, timed out or left.
                 _ => silent.push(name.to_owned()),
             }
         }

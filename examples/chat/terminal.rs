@@ -2,8 +2,8 @@
 
 use std::io::{Write, stderr, stdout};
 
-/// Prints a line without control characters, since other users' text must not control the terminal.
-/// Errors are ignored: a closed terminal is no reason to panic.
+/// Prints a line without its control characters, since the text of other users must not control the
+/// terminal. The function ignores errors, because a closed terminal is no reason to panic.
 pub fn print(line: &str) {
     let _ = writeln!(stdout(), "{}", plain(line));
 }
@@ -13,14 +13,14 @@ pub fn print_error(line: &str) {
     let _ = writeln!(stderr(), "{}", plain(line));
 }
 
-/// Returns the error for an invalid address. The library's own error is about URLs, which users of
-/// the chat do not type.
+/// Returns the error for an invalid address. The library's own error describes URLs, but users of
+/// the chat do not type URLs.
 pub fn bad_address(addr: &str) -> String {
     format!("{addr} is not an address. Write host:port, for example 127.0.0.1:7000.")
 }
 
-/// Removes the characters that control a terminal or disguise the text: control characters, line
-/// separators, and marks that change the direction of text.
+/// Removes the characters that control a terminal or disguise the text. These are control
+/// characters, line separators, and marks that change the direction of text.
 fn plain(text: &str) -> String {
     let harmless = |c: &char| {
         !c.is_control()

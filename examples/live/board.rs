@@ -12,7 +12,8 @@ const ROOM: &str = "board";
 /// The deadline of a vote.
 const VOTE: Duration = Duration::from_secs(20);
 
-/// Serializes updates of the list of viewers, so that the last update is current.
+/// A lock that serializes updates of the list of viewers. So the last update that viewers receive
+/// is the current list.
 static UPDATE: Mutex<()> = Mutex::const_new(());
 
 pub async fn welcome(socket: Socket<Person>) {
@@ -26,7 +27,7 @@ async fn send_viewers(server: &Server<Person>) {
     let _guard = UPDATE.lock().await;
     let room = server.room(ROOM);
     let people = room.sockets().iter().map(|socket| Person::clone(&socket.identity())).collect();
-    // The only possible error is that the list is too large.
+    // An error is possible only if the list is too large.
     let _ = ViewerClient::new(&room).here(people).await;
 }
 
@@ -52,7 +53,7 @@ impl Board for TheBoard {
         let mut votes = vec![0; choices.len()];
         let mut replies = viewers.clone().with_timeout(VOTE).vote(question, choices.clone());
         while let Some((_, choice)) = replies.next().await {
-            // Failed requests and invalid choices are not counted.
+            // The vote does not count failed requests and invalid choices.
             if let Some(count) = choice.ok().and_then(|choice| votes.get_mut(choice as usize)) {
                 *count += 1;
             }

@@ -1,4 +1,5 @@
-//! The contracts between the server and the viewers. `page.js` repeats them for the pages.
+//! The contracts between the server and the viewers. The file `page.js` repeats the contracts for
+//! the pages.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,22 +10,22 @@ pub struct Person {
     pub name: String,
 }
 
-/// Served by the server.
+/// The methods that the server serves and viewers call.
 #[sockets::group("Board")]
 pub trait Board {
     /// Returns the caller's id.
     async fn me(&self, call: &sockets::Call) -> u32;
 
-    /// Moves the caller's cursor. Units: thousandths of the board's width and height.
+    /// Moves the caller's cursor. The unit is a thousandth of the board's width or height.
     #[emit]
     async fn point(&self, call: &sockets::Call, x: u16, y: u16);
 
-    /// Starts a vote of all viewers. Returns the number of votes for each choice, and sends it to
-    /// all viewers.
+    /// Starts a vote of all viewers. Returns the number of votes for each choice, and sends these
+    /// numbers to all viewers.
     async fn ask(&self, call: &sockets::Call, question: &str, choices: Vec<String>) -> Result<Vec<u32>, String>;
 }
 
-/// Served by the viewers.
+/// The methods that viewers serve and the server calls.
 #[sockets::group("Viewer")]
 pub trait Viewer {
     /// Replaces the list of viewers.

@@ -1,4 +1,4 @@
-//! A board for several viewers: run `cargo run --example live`, and open the printed address in two
+//! A board for several viewers. Run `cargo run --example live`, and open the printed address in two
 //! browser windows.
 
 #![expect(unreachable_pub, reason = "the modules are written as for separate crates")]
@@ -26,7 +26,8 @@ use crate::{
     contract::{BoardServer, Person},
 };
 
-/// Returns a builder with an authentication that maps a name to a viewer with an id.
+/// Returns a builder of a server. The authentication maps the name of a login to a viewer with an
+/// id.
 fn server() -> ServerBuilder<Person> {
     let next = AtomicU32::new(1);
     Server::builder()

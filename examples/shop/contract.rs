@@ -53,26 +53,26 @@ impl fmt::Display for RefundError {
 impl Error for PurchaseError {}
 impl Error for RefundError {}
 
-/// Served by the shop, called by customers.
+/// The methods that the shop serves and customers call.
 #[sockets::group("Purchases")]
 pub trait Purchases {
     /// Returns the price of an item, or `None` if the shop does not have it.
     async fn get_price(&self, item: &str) -> Option<u32>;
     /// Buys an item. The customer receives the error unchanged.
     async fn buy(&self, item: &str, count: u32) -> Result<Receipt, PurchaseError>;
-    /// Subscribes the customer to price changes of an item. `call` identifies the caller, and is
-    /// not an argument of the stub.
+    /// Subscribes the customer to price changes of an item. The parameter `call` identifies the
+    /// caller. The stub has no such parameter.
     async fn watch(&self, call: &Call, item: &str) -> Result<(), PurchaseError>;
 }
 
-/// A subgroup, which the shop serves with another handler.
+/// A subgroup of `Purchases`. The shop serves it with another handler.
 #[sockets::group("Purchases/Refunds")]
 pub trait Refunds {
-    /// Takes the items back. Returns the refunded amount.
+    /// Takes the items of a receipt back. Returns the refunded amount.
     async fn refund(&self, receipt: &Receipt) -> Result<u32, RefundError>;
 }
 
-/// Served by customers, called by the shop.
+/// The methods that customers serve and the shop calls.
 #[sockets::group("Lobby")]
 pub trait Lobby {
     /// An emit: it has no reply.

@@ -8,7 +8,7 @@ use tokio::sync::{
 
 use crate::contract::{Lobby, LobbyServer, Login, PurchasesClient, RefundsClient};
 
-/// A call from the shop to a customer.
+/// A call that the shop makes to a customer.
 pub enum ShopCall {
     Price { item: String, price: u32 },
     Vote { choices: Vec<String>, answer: oneshot::Sender<String> },
@@ -55,12 +55,12 @@ impl Customer {
     }
 }
 
-/// The handler of `Lobby`, which forwards calls to the customer.
+/// The handler of `Lobby`. It forwards calls to the customer.
 struct LobbyHandler(UnboundedSender<ShopCall>);
 
 impl Lobby for LobbyHandler {
     async fn price_changed(&self, item: &str, price: u32) {
-        // The receiver may be dropped already, if the customer leaves.
+        // If the customer leaves, the receiver may already be dropped.
         let _ = self.0.send(ShopCall::Price { item: item.to_owned(), price });
     }
 
@@ -69,8 +69,8 @@ impl Lobby for LobbyHandler {
         let _ = self.0.send(ShopCall::Vote { choices, answer });
         match answered.await {
             Ok(choice) => choice,
-            // A customer that drops the request never replies. The shop's deadline stops this
-            // handler.
+            // If the customer drops the request, it never replies. The shop's deadline then stops
+            // this handler.
             Err(_) => std::future::pending().await,
         }
     }

@@ -1,7 +1,9 @@
-//! A shop and four customers in a single program, over TCP: requests with typed errors, a subgroup,
-//! an emit and a request to a room, and a disconnect by the server.
+//! A shop and four customers in a single program, over TCP. The example shows requests with typed
+//! errors and a subgroup. It also shows an emit and a request to a room, and a disconnect by the
+//! server.
 //!
-//! The output is the same in each run: each step waits until the step before has been received.
+//! The output is the same in each run, because each step waits until the peer has received the
+//! message of the previous step.
 
 #![expect(unreachable_pub, reason = "the modules are written as for separate crates")]
 
@@ -57,7 +59,8 @@ async fn buying(ada: &Customer, ben: &Customer) -> Outcome {
     let receipt = ada.purchases().buy("sword", 2).await?;
     says("Ada", &format!("has paid {} and holds receipt {}", receipt.paid, receipt.number));
 
-    // `CallError::Handler` is the handler's own error. The other variants are failures of the call.
+    // The variant `CallError::Handler` contains the handler's own error. The other variants are
+    // failures of the call.
     match ben.purchases().buy("sword", 9).await {
         Err(CallError::Handler(PurchaseError::OutOfStock { left })) => {
             says("Ben", &format!("wanted 9 swords and takes the {left} that are left"));
@@ -96,7 +99,7 @@ async fn watching(
             says(name, &format!("is notified: a {item} costs {price} now"));
         }
     }
-    // A reply arrives after all messages that were sent to Ada before it.
+    // The reply arrives after all messages that the shop sent to Ada before the reply.
     let price = ada.purchases().get_price("sword").await?.ok_or("there are swords")?;
     if ada.has_no_call() {
         says("Ada", &format!("does not watch and was not notified; she requests the price: {price}"));
@@ -122,7 +125,7 @@ async fn voting(
             says(name, &format!("votes for {}", choices[choice]));
             let _ = answer.send(choices[choice].clone());
         }
-        // Each reply is available as soon as it arrives.
+        // The stream returns each reply as soon as the reply arrives.
         let (socket, vote) = votes.next().await.ok_or("a vote is open")?;
         let vote = vote?;
         says("shop", &format!("has the vote of {}: {vote}", socket.identity().name));
@@ -134,7 +137,7 @@ async fn voting(
     drop(cleo);
     dan.next_call().await;
     says("Dan", "is asked and has fallen asleep");
-    // The stream has a single result for each member.
+    // The stream returns a single result for each member.
     while let Some((socket, vote)) = votes.next().await {
         let outcome = match vote {
             Err(CallError::Disconnected { .. }) => "left before voting",

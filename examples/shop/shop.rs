@@ -17,13 +17,13 @@ use crate::{
 /// The room of all customers.
 pub const LOBBY: &str = "lobby";
 
-/// The identity of an authenticated customer.
+/// The identity of a customer after authentication.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Player {
     pub name: String,
 }
 
-/// The state that the shop's handlers share.
+/// The state that all handlers of the shop share.
 pub struct Shop {
     ledger: Mutex<Ledger>,
 }
@@ -55,7 +55,8 @@ impl Shop {
                 }
                 Ok(Player { name: login.name })
             })
-            // A handler for all customers together. `connected` serves a handler for each customer.
+            // This handler serves all customers together. The hook `connected` serves a separate
+            // handler for each customer.
             .serve(RefundsServer::new(Desk { shop: Arc::clone(self) }))
             .connected(move |socket: Socket<Player>| {
                 let shop = Arc::clone(&shop);
@@ -83,12 +84,12 @@ impl Shop {
     }
 }
 
-/// Returns the room of an item's watchers.
+/// Returns the name of the room for customers that watch an item.
 fn watchers_of(item: &str) -> String {
     format!("watching/{item}")
 }
 
-/// The handler for a customer.
+/// The handler of a single customer's calls.
 struct Counter {
     customer: Player,
     shop: Arc<Shop>,
@@ -131,7 +132,8 @@ struct Desk {
 impl Refunds for Desk {
     async fn refund(&self, receipt: &Receipt) -> Result<u32, RefundError> {
         let mut ledger = self.shop.ledger();
-        // The customer's receipt may be forged. The shop's own record is decisive.
+        // The customer may have forged the receipt. So the shop compares the receipt with its own
+        // record.
         if ledger.receipts.get(&receipt.number) != Some(receipt) {
             return Err(RefundError::UnknownReceipt);
         }

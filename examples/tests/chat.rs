@@ -15,7 +15,7 @@ use std::{
 
 use common::{Ended, Program};
 
-/// Starts a server at a free port. Returns its address, too.
+/// Starts a server at a free port. Returns the server and its address.
 fn serve(args: &[&str]) -> (Program, String) {
     let mut server = Program::start("chat", &[&["serve", "127.0.0.1:0"], args].concat());
     let opening = server.line();
@@ -24,7 +24,7 @@ fn serve(args: &[&str]) -> (Program, String) {
     (server, addr)
 }
 
-/// Starts a client, and checks that the other clients are notified.
+/// Starts a client, and checks that the other clients are notified of the new user.
 fn join(name: &str, addr: &str, others: &mut [&mut Program]) -> Program {
     let mut person = Program::start("chat", &["join", name, addr]);
     person.prints(&["* Welcome. /help shows what you can do."]);
@@ -64,7 +64,7 @@ fn message_reaches_only_members_of_its_room() {
     ada.types("/join attic");
     ada.prints(&["* In attic: cleo, ada"]);
     ada.types("there you are");
-    // A message from the lobby would have arrived first.
+    // A message from the lobby would have arrived before these lines.
     cleo.prints(&["* ada comes in", "ada: there you are"]);
 
     ben.prints(&["* ada goes to attic"]);
@@ -97,7 +97,7 @@ fn vote_ends_when_all_have_answered() {
     for person in [&mut ada, &mut ben, &mut cleo] {
         person.prints(&["* cleo votes for pasta", "* The vote is over: pizza 0, pasta 2."]);
     }
-    // Without an open vote, a number is ordinary text.
+    // If no vote is open, a number is ordinary text.
     cleo.types("2");
     ada.prints(&["cleo: 2"]);
 }
@@ -145,7 +145,8 @@ fn kick_requires_the_first_member_of_the_room() {
     ada.prints(&["* ada kicks cleo"]);
     ben.prints(&["* ada kicks cleo"]);
 
-    // The first member is the first to enter the room, not the longest connected.
+    // The first member is the user that entered the room first, not the user that has been
+    // connected longest.
     ben.types("/join attic");
     ben.prints(&["* In attic: ben"]);
     ada.types("/join attic");
@@ -276,7 +277,7 @@ fn messages_survive_lost_connections() {
         ada.types(&format!("can you hear me, {round}?"));
         ben.types(&format!("no, {round}"));
         relay = Relay::new(&relay.addr, &addr);
-        // Messages of both users during the outage are delivered.
+        // Messages that both users sent during the outage are delivered.
         let mut received = [ada.line(), ada.line()];
         received.sort();
         assert_eq!(received, ["* You are back, and have missed nothing.".into(), format!("ben: no, {round}")]);
@@ -284,13 +285,15 @@ fn messages_survive_lost_connections() {
     }
 }
 
-/// A process that relays connections until it is killed. It runs this test's own executable.
+/// A process that relays connections until the test kills it. The process runs the executable of
+/// this test.
 struct Relay {
     addr: String,
     process: Child,
 }
 
-/// The environment variable with the addresses to listen at and to connect to.
+/// The environment variable that contains two addresses. The relay listens at the first address and
+/// connects to the second.
 const RELAY: &str = "CHAT_RELAY";
 const OPEN: &str = "a relay is open at ";
 
@@ -303,7 +306,7 @@ impl Relay {
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines().map(Result::unwrap);
-        // The test harness prints its own lines first.
+        // The test harness prints some lines of its own first.
         let addr = lines.find_map(|line| Some(line.split_once(OPEN)?.1.to_owned())).unwrap();
         Self { addr, process }
     }
@@ -325,7 +328,8 @@ impl Drop for Relay {
 fn relay_runs_if_requested() {
     let Ok(addresses) = env::var(RELAY) else { return };
     let (at, to) = addresses.split_once(' ').unwrap();
-    // While the port is free, the system may assign it to an outgoing connection.
+    // The port was free for a short time. The system may have assigned the port to an outgoing
+    // connection.
     let began = Instant::now();
     let listener = loop {
         match TcpListener::bind(at) {
@@ -346,7 +350,7 @@ fn relay_runs_if_requested() {
 
 #[test]
 fn client_without_a_server_states_the_remedy() {
-    // A port without a listener.
+    // No program listens at this port.
     let addr = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let Ended { status, rest, errors } = Program::start("chat", &["join", "ada", &addr]).end();
     assert_eq!((status, rest), (Some(1), vec![]));

@@ -26,7 +26,7 @@ enum Seen {
     Voted(Vec<u32>),
 }
 
-/// Records events, and votes for the first choice.
+/// A handler that records events, and that votes for the first choice.
 struct EventRecorder(UnboundedSender<Seen>);
 
 impl Viewer for EventRecorder {
@@ -48,7 +48,7 @@ impl Viewer for EventRecorder {
     }
 }
 
-/// Starts the example. Returns the address of its page, too.
+/// Starts the example. Returns the program and the address of its page.
 fn serve() -> (Program, String) {
     let mut program = Program::start("live", &["127.0.0.1:0"]);
     let line = program.line();
@@ -65,7 +65,7 @@ async fn join(url: &str, name: &str) -> (Client, UnboundedReceiver<Seen>) {
     (client.unwrap(), seen)
 }
 
-/// Waits for an event, and ignores other events before it.
+/// Waits for an event. The function ignores other events that arrive before it.
 async fn sees(seen: &mut UnboundedReceiver<Seen>, what: &Seen) {
     let until = async { while seen.recv().await.expect("the connection is open") != *what {} };
     timeout(DEADLINE, until).await.unwrap_or_else(|_| panic!("not received: {what:?}"));
@@ -94,7 +94,8 @@ async fn viewers_of_the_board_see_each_other() {
     sees(&mut seen_by_bob, &here(&["Bob"])).await;
 }
 
-/// `.ci/run` installs a browser, and sets `CHROMEDRIVER`. Elsewhere a browser may be missing.
+/// `.ci/run` installs a browser and sets `CHROMEDRIVER`. On other machines, a browser may be
+/// missing.
 #[tokio::test]
 async fn browser_pages_and_a_rust_client_share_a_room() {
     let required = std::env::var("CHROMEDRIVER").ok();

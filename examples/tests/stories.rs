@@ -1,4 +1,4 @@
-//! Tests of the exact output of examples.
+//! Tests that compare the exact output of examples.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -1,5 +1,5 @@
-//! The contract, written in Rust and not as a .proto file, so that no `protoc` has to be installed.
-//! The crates that are compiled are the same.
+//! Generates the contract of the client and the server. The contract is written in Rust, so the
+//! machine needs no `protoc`. With a .proto file, cargo would compile the same crates.
 
 use tonic_prost_build::manual::{Builder, Method, Service};
 

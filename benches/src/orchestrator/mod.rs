@@ -1,4 +1,5 @@
-//! `bench run`: runs subjects interleaved, in rounds, each workload in two new processes.
+//! The command `bench run`. It runs the subjects alternately, in rounds. Each workload runs in two
+//! new processes.
 
 mod plan;
 mod process;

@@ -1,4 +1,4 @@
-//! Selection of workloads and subjects.
+//! The selection of workloads and subjects for a run.
 
 use anyhow::{Result, bail};
 use clap::ValueEnum;
@@ -28,7 +28,8 @@ impl Run {
     }
 }
 
-/// Returns the selected workloads, or all, on the runtimes for which they have goals.
+/// Returns the selected workloads, or all workloads if none is selected. Each workload runs on the
+/// runtimes for which it has goals.
 pub fn runs(only: &[Workload], runtime: Option<Flavour>, pinned: bool) -> Vec<Run> {
     let mut runs = Vec::new();
     for &workload in Workload::value_variants() {
@@ -48,8 +49,8 @@ pub fn runs(only: &[Workload], runtime: Option<Flavour>, pinned: bool) -> Vec<Ru
     runs
 }
 
-/// Returns the selected subjects in the order of the table. By default these are all over their
-/// main transport.
+/// Returns the selected subjects in the order of the table. If none is selected, returns all
+/// subjects, and the library only over its main transport.
 pub fn subjects(names: &[String]) -> Result<Vec<&'static Entry>> {
     if names.is_empty() {
         return Ok(ALL.iter().collect());

@@ -14,15 +14,15 @@ use clap::ValueEnum;
 use super::plan::Run;
 use crate::{Addresses, figures::Figures, subjects::Entry};
 
-/// The timeout of a run. All workloads of all subjects are faster.
+/// The timeout of a run. Every workload of every subject takes less time.
 const TIMEOUT: Duration = Duration::from_mins(2);
 
-/// A process that is killed on drop.
+/// A process. Dropping the value kills the process.
 struct ChildProcess(Child);
 
 impl Drop for ChildProcess {
     fn drop(&mut self) {
-        // The process may have ended already.
+        // The process may already have ended.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }

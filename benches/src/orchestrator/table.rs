@@ -1,17 +1,17 @@
-//! Results as Markdown tables.
+//! The results of a run as Markdown tables.
 
 use std::{collections::BTreeMap, env, fmt::Write, process::Command, thread};
 
 use anyhow::Result;
 
-/// Rows of figures, in the order of measurement.
+/// The rows of figures, in the order in which they were measured.
 #[derive(Default)]
 pub struct Results(Vec<Row>);
 
 /// A figure of a run.
 struct Row {
     title: String,
-    /// The value of each round, by subject.
+    /// The value of the figure in each round, by subject.
     values: BTreeMap<&'static str, Vec<f64>>,
 }
 
@@ -24,8 +24,8 @@ impl Results {
         self.0[index].values.entry(subject).or_default().extend(value);
     }
 
-    /// Returns a table of medians with a column for each subject, and a table with minimum and
-    /// maximum.
+    /// Returns two tables. The first table contains medians, with a column for each subject. The
+    /// second table contains minimums and maximums.
     pub fn markdown(&self, subjects: &[&str], environment: &str) -> String {
         let mut text = format!("{environment}\n\n| | {} |\n| ---", subjects.join(" | "));
         text += &" | ---:".repeat(subjects.len());
@@ -57,7 +57,7 @@ impl Results {
     }
 }
 
-/// The subject to which ratios refer.
+/// The subject to which all ratios refer.
 const REFERENCE: &str = "ideal";
 
 impl Row {
@@ -69,14 +69,15 @@ impl Row {
         Some(if values.len() % 2 == 0 { f64::midpoint(values[middle - 1], upper) } else { upper })
     }
 
-    /// Returns the ratio to the reference, if that supports the workload.
+    /// Returns the ratio to the reference, or `None` if the reference does not support the
+    /// workload.
     fn ratio(&self, subject: &str) -> Option<f64> {
         let base = self.median(REFERENCE).filter(|&base| base > 0.0)?;
         Some(self.median(subject)? / base)
     }
 }
 
-/// Describes the date, the machine and the command.
+/// Returns a description of the date, the machine and the command.
 pub fn environment(rounds: usize) -> Result<String> {
     let date = String::from_utf8(Command::new("date").arg("+%F").output()?.stdout)?;
     let cores = thread::available_parallelism()?;
@@ -88,7 +89,7 @@ pub fn environment(rounds: usize) -> Result<String> {
     ))
 }
 
-/// Formats a number with three digits.
+/// Formats a number with three significant digits.
 pub fn number(value: f64) -> String {
     let (scaled, suffix) = match value.abs() {
         1e6.. => (value / 1e6, " M"),

@@ -1,5 +1,5 @@
-//! `jsonrpsee`: JSON-RPC over WebSocket. Emits are notifications. A room is a subscription for each
-//! member.
+//! The subject `jsonrpsee`, which uses JSON-RPC over WebSocket. An emit is a notification. A room
+//! consists of a subscription for each member.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -31,9 +31,9 @@ use crate::{
     workloads::Workload,
 };
 
-/// The maximum number of connections, which exceeds that of any workload.
+/// The maximum number of connections. No workload opens that many connections.
 const MAX_CONNECTIONS: u32 = 20_000;
-/// The capacity of queues in messages. A whole burst fits.
+/// The capacity of the queues in messages. A queue can hold a whole burst.
 const BUFFER: usize = 4096;
 
 #[rpc(server, client)]
@@ -41,7 +41,7 @@ pub trait Orders {
     #[method(name = "echo")]
     async fn echo(&self, order: Order) -> jsonrpsee::core::RpcResult<Order>;
 
-    /// JSON has no byte strings: the argument and the reply are base64.
+    /// JSON has no byte strings. So the argument and the reply are encoded in base64.
     #[method(name = "large")]
     async fn large(&self, data: String) -> jsonrpsee::core::RpcResult<String>;
 
@@ -80,8 +80,8 @@ impl OrdersServer for Desk {
     }
 }
 
-/// A middleware that handles notifications. The server itself ignores them, and offers no other
-/// way.
+/// A middleware that handles notifications. The server itself ignores notifications, and offers no
+/// other way to handle them.
 #[derive(Clone)]
 struct NotificationHandler<S> {
     inner: S,
@@ -126,7 +126,7 @@ impl Subject for Jsonrpsee {
     type Client = Connection;
     type Server = (ServerHandle, broadcast::Sender<Box<RawValue>>);
 
-    /// Subscriptions have no replies.
+    /// Subscriptions have no replies, so rooms cannot receive requests.
     fn supports(workload: Workload) -> bool {
         workload != Workload::BroadcastRequest
     }

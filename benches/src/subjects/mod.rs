@@ -1,4 +1,4 @@
-//! The subjects, each in a module.
+//! The subjects. Each subject has its own module.
 //!
 //! A new subject needs a module, a line in [`with_subject`] and a line in [`ALL`].
 
@@ -39,7 +39,7 @@ macro_rules! with_subject {
 }
 pub(crate) use with_subject;
 
-/// A subject in the list of the orchestrator.
+/// A subject, as an entry in the list of the orchestrator.
 pub struct Entry {
     pub name: &'static str,
     pub supports: fn(Workload) -> bool,
@@ -49,7 +49,7 @@ const fn entry<C: Subject>() -> Entry {
     Entry { name: C::NAME, supports: C::supports }
 }
 
-/// The subjects in the order of the table. Ratios refer to the first, `ideal`.
+/// The subjects in the order of the table. All ratios refer to the first subject, `ideal`.
 pub const ALL: &[Entry] = &[
     entry::<by_hand::Ideal>(),
     entry::<by_hand::Queue>(),
@@ -62,6 +62,6 @@ pub const ALL: &[Entry] = &[
     entry::<socket_io::SocketIo>(),
 ];
 
-/// The library over its other transports, which run only if selected by name.
+/// The library over its other transports. These subjects run only if the user selects them by name.
 pub const TRANSPORTS: &[Entry] =
     &[entry::<sockets::OverUnix>(), entry::<sockets::OverTls>(), entry::<sockets::OverWs>()];

@@ -1,4 +1,4 @@
-//! `tarpc`: bincode with a length prefix, over TCP.
+//! The subject `tarpc`, which uses bincode with a length prefix over TCP.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -20,7 +20,7 @@ use crate::{
     workloads::Workload,
 };
 
-/// The capacity of queues in calls. It exceeds the calls in flight of any workload.
+/// The capacity of the queues in calls. No workload has that many calls in flight.
 const BUFFER: usize = 4096;
 
 #[tarpc::service]
@@ -60,7 +60,7 @@ impl Subject for Tarpc {
     type Client = OrdersClient;
     type Server = ();
 
-    /// Every call has a reply, and only clients can call.
+    /// In `tarpc`, every call has a reply, and only clients can make calls.
     fn supports(workload: Workload) -> bool {
         !matches!(
             workload,

@@ -1,5 +1,5 @@
-//! `tonic`: gRPC with protobuf over HTTP/2. Emits are a stream of the client. A room is a stream
-//! for each member.
+//! The subject `tonic`, which uses gRPC with protobuf over HTTP/2. Emits are a stream that the
+//! client sends. A room consists of a stream for each member.
 
 use std::{net::SocketAddr, pin::Pin, sync::Arc};
 
@@ -25,11 +25,12 @@ use crate::{
     workloads::Workload,
 };
 
-/// The maximum number of streams, which exceeds the calls in flight of any workload.
+/// The maximum number of streams. No workload has that many calls in flight.
 const STREAMS: u32 = 4096;
-/// The window in bytes. Flow control does not delay a message of 1 MiB.
+/// The window in bytes. With this window, flow control does not delay a message of 1 MiB.
 const WINDOW: u32 = 8 << 20;
-/// The capacity of a room in messages. A whole burst fits, so no member misses a message.
+/// The capacity of a room in messages. A room can hold a whole burst, so no member misses a
+/// message.
 const ROOM_BUFFER: usize = 4096;
 
 pub mod wire {
@@ -124,7 +125,7 @@ impl Subject for Tonic {
     type Client = Connection;
     type Server = broadcast::Sender<NewsMessage>;
 
-    /// Streams have no replies.
+    /// Streams have no replies, so rooms cannot receive requests.
     fn supports(workload: Workload) -> bool {
         workload != Workload::BroadcastRequest
     }

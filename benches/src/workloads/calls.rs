@@ -32,7 +32,7 @@ pub async fn latency<C: Subject>(setting: &Setting) -> Result<Figures> {
         times.push(nanoseconds(started.elapsed()));
         ensure!(reply == Order::new(id), "the reply does not match the call");
     }
-    // Without the calls of the warm-up.
+    // The result does not contain the calls of the warm-up.
     Ok(Figures::default().with_percentiles(times.split_off(usize::try_from(calls / 10)?)))
 }
 
@@ -49,7 +49,7 @@ pub async fn fan_in<C: Subject>(setting: &Setting) -> Result<Figures> {
     calls_per_second::<C>(&clients, IN_FLIGHT, setting).await
 }
 
-/// Measures the rate of calls, after a warm-up.
+/// Measures the rate of calls after a warm-up.
 async fn calls_per_second<C: Subject>(clients: &[C::Client], depth: usize, setting: &Setting) -> Result<Figures> {
     calls_within::<C>(clients, depth, Duration::from_millis(setting.scaled(300))).await?;
     let (started, cpu) = (Instant::now(), setting.server.cpu()?);
@@ -100,7 +100,7 @@ pub async fn large<C: Subject>(setting: &Setting) -> Result<Figures> {
         let reply = C::large(&client, data.clone()).await?;
         ensure!(reply.len() == MEBIBYTE && reply[MEBIBYTE - 1] == data[MEBIBYTE - 1], "the returned bytes differ");
     }
-    // The bytes of the call and of the reply count.
+    // The result includes the bytes of the call and the bytes of the reply.
     let megabytes = calls as f64 * 2.0 * MEBIBYTE as f64 / 1e6;
     Ok(Figures::default().with("MB/s", megabytes / started.elapsed().as_secs_f64()))
 }

@@ -1,4 +1,5 @@
-//! Workloads with many connections: idle, new, or with little load beside a busy connection.
+//! Workloads with many connections. The connections are idle, or new, or have little load while
+//! another connection is busy.
 
 use std::time::Duration;
 
@@ -15,18 +16,18 @@ use crate::{
     subject::{Stop, Subject},
 };
 
-/// The number of open files other than connections.
+/// The number of open files that are not connections.
 const OTHER_FILES: u64 = 100;
 const CONCURRENT: u64 = 64;
 const LIGHT_CONNECTIONS: u64 = 1_000;
 const BUSY_DEPTH: usize = 512;
-/// The mean pause between two calls of a connection with little load.
+/// The mean pause between two calls of a connection that has little load.
 const MEAN_PAUSE: Duration = Duration::from_millis(500);
 
 pub async fn idle<C: Subject>(setting: &Setting, connections: u64) -> Result<Figures> {
     let (allowed, _) = rlimit::Resource::NOFILE.get()?;
     ensure!(allowed >= connections + OTHER_FILES, "the limit of open files is {allowed}; raise it with `ulimit -n`");
-    // The first connections cause the initial allocations of the server.
+    // The first connections cause the initial allocations of the server, so they are not counted.
     let mut clients = connect_concurrently::<C>(setting, CONCURRENT).await?;
     let before = settled_memory(setting).await?;
     for _ in 0..connections / CONCURRENT {

@@ -1,5 +1,5 @@
-//! The workloads, which are the same for all subjects. The client's process runs them and prints
-//! figures.
+//! The workloads, which are the same for all subjects. The client's process runs a workload and
+//! prints the figures.
 
 mod broadcast;
 mod calls;
@@ -22,46 +22,49 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Workload {
-    /// A single connection, a single call in flight.
+    /// A workload with a single connection that has a single call in flight.
     Latency,
-    /// A single connection, 64 calls in flight.
+    /// A workload with a single connection that has 64 calls in flight.
     #[value(name = "pipeline-64")]
     #[serde(rename = "pipeline-64")]
     Pipeline64,
-    /// A single connection, 512 calls in flight.
+    /// A workload with a single connection that has 512 calls in flight.
     #[value(name = "pipeline-512")]
     #[serde(rename = "pipeline-512")]
     Pipeline512,
-    /// 64 connections with 16 calls in flight each.
+    /// A workload with 64 connections that have 16 calls in flight each.
     FanIn,
-    /// A single connection, a million emits.
+    /// A workload with a single connection that sends a million emits.
     Emit,
-    /// A room of 1,000 members, 1,000 messages of 128 bytes; the emitter yields after each.
+    /// A workload with a room of 1,000 members. The emitter sends 1,000 messages of 128 bytes, and
+    /// yields after each message.
     BroadcastSteady,
-    /// The same, but the emitter does not yield.
+    /// The same workload as `BroadcastSteady`, but the emitter does not yield.
     BroadcastBurst,
-    /// A room of 1,000 members, 60 messages each second.
+    /// A workload with a room of 1,000 members. The emitter sends 60 messages each second.
     FixedRate,
-    /// Sequential requests to a room of 1,000 members.
+    /// A workload that sends sequential requests to a room of 1,000 members.
     BroadcastRequest,
-    /// 5,000 connections that made a call and are idle.
+    /// A workload with 5,000 connections. Each connection has made a call and is idle.
     #[value(name = "idle-5000")]
     #[serde(rename = "idle-5000")]
     Idle5000,
-    /// 15,000 connections that made a call and are idle.
+    /// A workload with 15,000 connections. Each connection has made a call and is idle.
     #[value(name = "idle-15000")]
     #[serde(rename = "idle-15000")]
     Idle15000,
-    /// Sequential calls with 1 MiB in each direction.
+    /// A workload with sequential calls that transfer 1 MiB in each direction.
     Large,
-    /// Connections with a single call, sequential and 64 concurrent.
+    /// A workload that opens connections and makes a single call on each connection. First it opens
+    /// them sequentially, then 64 concurrently.
     Connect,
-    /// 1,000 connections with occasional calls, beside a connection with 512 calls in flight.
+    /// A workload with 1,000 connections that make occasional calls. At the same time, another
+    /// connection has 512 calls in flight.
     BackgroundLoad,
 }
 
 impl Workload {
-    /// Returns the name on the command line.
+    /// Returns the name of the workload on the command line.
     pub fn name(self) -> String {
         self.to_possible_value().map_or_else(String::new, |value| value.get_name().into())
     }
@@ -73,12 +76,12 @@ pub struct Setting {
     pub address: SocketAddr,
     pub control: SocketAddr,
     pub server: Process,
-    /// `true` for a tenth of the usual time.
+    /// `true` if the workload takes only a tenth of the usual time.
     pub quick: bool,
 }
 
 impl Setting {
-    /// Scales a number of calls, messages or milliseconds.
+    /// Scales a number of calls, messages or milliseconds to the extent of the workload.
     fn scaled(&self, usual: u64) -> u64 {
         if self.quick { usual.div_ceil(10) } else { usual }
     }

@@ -1,4 +1,4 @@
-//! Runs an example with typed input, and checks its output and exit status.
+//! Runs an example with typed input, and checks the output and the exit status of the example.
 
 #![allow(dead_code, unreachable_pub, reason = "each test uses a part of this module")]
 
@@ -11,10 +11,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The deadline of each step. Only a failing test waits this long.
+/// The deadline of each step. Only a test that fails waits this long.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// A running example. Dropping it kills the process.
+/// A running example. Dropping the value kills the process.
 pub struct Program {
     name: String,
     child: Child,
@@ -26,9 +26,9 @@ pub struct Program {
 /// The result of a run.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Ended {
-    /// The exit status; `None` if a signal ended it.
+    /// The exit status. The field is `None` if a signal ended the process.
     pub status: Option<i32>,
-    /// The printed lines that had not been read.
+    /// The printed lines that the test had not read.
     pub rest: Vec<String>,
     pub errors: String,
 }
@@ -83,24 +83,24 @@ impl Program {
         }
     }
 
-    /// Types a line.
+    /// Types a line of text.
     pub fn types(&mut self, line: &str) {
         writeln!(self.input.as_mut().expect("the input is open"), "{line}").unwrap();
     }
 
-    /// Ends the input, as Ctrl-D does.
+    /// Ends the input of the program, as Ctrl-D does.
     pub fn ends_input(&mut self) {
         self.input = None;
     }
 
-    /// Sends the signal of Ctrl-C.
+    /// Sends the signal that Ctrl-C sends.
     #[cfg(unix)]
     pub fn interrupt(&self) {
         let status = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status().unwrap();
         assert!(status.success(), "`{}` could not be interrupted", self.name);
     }
 
-    /// Kills the process, as in a crash.
+    /// Kills the process, as a crash would.
     pub fn kill(&mut self) {
         self.child.kill().unwrap();
     }
@@ -122,13 +122,13 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // The process may have exited.
+        // The process may already have exited.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Runs an example without input. Returns its output.
+/// Runs an example without input, and returns its output.
 pub fn run(example: &str) -> String {
     let mut program = Program::start(example, &[]);
     let Ended { status, rest, errors } = program.end();
@@ -136,7 +136,8 @@ pub fn run(example: &str) -> String {
     rest.join("\n") + "\n"
 }
 
-/// Returns the path of an example: `target/debug/examples`, if this test is in `target/debug/deps`.
+/// Returns the path of an example. If this test is in `target/debug/deps`, the example is in
+/// `target/debug/examples`.
 fn path_of(example: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let profile = test.ancestors().nth(2).unwrap();

@@ -1,5 +1,5 @@
-//! The client of `ideal` and `queue`. It writes a batch of calls at once, and then reads all
-//! replies.
+//! The client of `ideal` and `queue`. It writes a batch of calls in a single write, and then reads
+//! all replies.
 
 use std::{future::poll_fn, io::IoSlice, net::SocketAddr, sync::Arc};
 
@@ -24,12 +24,13 @@ use crate::{
 };
 
 const IS_MEMBER: &str = "a connection that is a member cannot make calls";
-/// The size in bytes of a write of emits.
+/// The size in bytes of each write of emits.
 const EMIT_BATCH: usize = 32 << 10;
 
 pub struct Batches {
     member: Arc<Member>,
-    /// The stream until the connection joins the room. Afterwards a task reads from it.
+    /// The stream, until the connection joins the room. Afterwards a task owns the stream and reads
+    /// from it.
     stream: Mutex<Option<Stream>>,
     reader: SyncMutex<JoinSet<Result<()>>>,
 }
@@ -122,7 +123,7 @@ impl Batches {
         Ok(reply.slice_ref(frame.decode::<&[u8]>()?))
     }
 
-    /// Joins the room. From then on, a task handles messages and requests to the room.
+    /// Joins the room. After this call, a task handles the messages and requests to the room.
     pub async fn join(&self) -> Result<()> {
         let mut stream = self.stream.lock().await.take().context(IS_MEMBER)?;
         put_frame(&mut stream.out, Kind::Join, 0, &())?;
@@ -133,7 +134,7 @@ impl Batches {
 }
 
 impl Stream {
-    /// Writes the encoded frames, and reads the given number of replies.
+    /// Writes the encoded frames, and then reads `replies` replies.
     async fn exchange(&mut self, replies: usize, mut handle: impl FnMut(Frame<'_>) -> Result<()>) -> Result<()> {
         self.write.write_all(&self.out).await?;
         self.out.clear();
@@ -171,7 +172,7 @@ impl Stream {
     }
 }
 
-/// Reads once, and handles the complete frames.
+/// Reads once, and handles the complete frames that the read has returned.
 async fn read(incoming: &mut Incoming, mut handle: impl FnMut(Received<'_>) -> Result<()>) -> Result<()> {
     let open = poll_fn(|cx| incoming.poll_frames(cx, &mut handle)).await?;
     ensure!(open, "the server has closed the connection");

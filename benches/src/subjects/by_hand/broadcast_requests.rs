@@ -23,8 +23,8 @@ struct Pending {
 }
 
 impl BroadcastRequests {
-    /// Sends a request with `send`, to which it passes the ID, and waits for the replies of all
-    /// members.
+    /// Sends a request with `send`, and waits for the replies of all members. The method passes the
+    /// ID of the request to `send`.
     pub async fn request<F: Future<Output = Result<()>>>(
         &self,
         members: usize,
@@ -36,7 +36,7 @@ impl BroadcastRequests {
         Ok(timeout(TIMEOUT, completed).await??)
     }
 
-    /// Adds a reply, and completes the request if it is the last.
+    /// Adds a reply to a request. If the reply is the last, the method completes the request.
     pub fn add_reply(&self, id: u32, reply: Order) -> Result<()> {
         let mut pending = self.pending.lock();
         let key = id as usize;
@@ -45,7 +45,7 @@ impl BroadcastRequests {
         request.missing -= 1;
         if request.missing == 0 {
             let request = pending.remove(key);
-            // The caller may have been cancelled.
+            // The caller may have cancelled the request.
             let _ = request.done.send(request.replies);
         }
         Ok(())

@@ -1,5 +1,5 @@
-//! A server connection: a task that reads, handles each frame in place, and writes all replies at
-//! once.
+//! A connection of the server. The connection's task reads, handles each frame in place, and writes
+//! all replies in a single write.
 
 use std::{
     cell::RefCell,
@@ -21,12 +21,12 @@ use super::{
 };
 use crate::{counter::Counter, payload::Order};
 
-/// The limit of unwritten bytes of a connection. Beyond it, its frames are not read, and it is
-/// removed from the room.
+/// The limit of the unwritten bytes of a connection. Beyond the limit, the server reads no frames
+/// of the connection, and removes the connection from the room.
 pub const MAX_UNWRITTEN: usize = 1 << 20;
 
 thread_local! {
-    /// The replies to the frames of a read.
+    /// The replies to the frames that a single read has returned.
     static REPLIES: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -51,7 +51,7 @@ impl Server {
     }
 }
 
-/// The sending half, which the connection's task shares with the room.
+/// The sending half of a connection. The connection's task shares it with the room.
 pub type Sender = Arc<Mutex<Outgoing>>;
 
 struct Connection {
@@ -83,7 +83,7 @@ impl Connection {
         }
     }
 
-    /// Reads once, and writes all replies at once.
+    /// Reads once, and writes all replies in a single write.
     fn poll_handle(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool>> {
         let Self { incoming, sender, server } = self;
         REPLIES.with_borrow_mut(|replies| {
@@ -126,7 +126,8 @@ fn handle(frame: &Frame<'_>, sender: &Sender, server: &Server, replies: &mut Vec
     }
 }
 
-/// Converts a large frame to its reply, which differs only in the kind.
+/// Converts a large frame to its reply. The reply has the same bytes as the frame, except for the
+/// kind.
 fn large_reply(mut frame: Vec<u8>) -> Result<Vec<u8>> {
     let mut bytes = &frame[..];
     match take_frame(&mut bytes)? {

@@ -1,30 +1,30 @@
-//! The wire format: the length of the rest, the kind, the ID of the call, and a payload in
-//! postcard.
+//! The wire format. A frame consists of the length of the rest, the kind, the ID of the call, and a
+//! payload in postcard.
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 
-/// The length of the prefix.
+/// The length of the prefix, in bytes.
 pub const PREFIX: usize = 4;
-/// The length of the kind and the ID.
+/// The length of the kind and of the ID, in bytes.
 const HEADER: usize = 5;
-/// The maximum length of a frame.
+/// The maximum length of a frame, in bytes.
 const MAX_LENGTH: usize = 4 << 20;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Kind {
-    /// A call with an order, which the reply returns.
+    /// A call with an order. The reply contains the same order.
     Echo,
     Emit,
-    /// A call with bytes, which the reply returns.
+    /// A call with bytes. The reply contains the same bytes.
     Large,
     Join,
-    /// A reply to any of these calls.
+    /// A reply to a call of any of these kinds.
     Reply,
     /// A message to a room.
     News,
-    /// A request to a room with an order, which the reply returns.
+    /// A request to a room with an order. Each reply contains the same order.
     RoomRequest,
     RoomReply,
 }
@@ -41,7 +41,7 @@ pub struct Frame<'a> {
 }
 
 impl<'a> Frame<'a> {
-    /// Decodes the payload, which must not have further bytes.
+    /// Decodes the payload. Returns an error if further bytes follow the value.
     pub fn decode<T: Deserialize<'a>>(&self) -> Result<T> {
         let (value, rest) = postcard::take_from_bytes(self.payload)?;
         ensure!(rest.is_empty(), "bytes after the payload");
@@ -57,7 +57,8 @@ pub fn frame_length(bytes: &[u8]) -> Result<Option<usize>> {
     Ok(Some(PREFIX + length))
 }
 
-/// Splits off the first frame. `None` if it is incomplete.
+/// Removes the first frame from `bytes` and returns the frame. Returns `None` if the frame is
+/// incomplete.
 pub fn take_frame<'a>(bytes: &mut &'a [u8]) -> Result<Option<Frame<'a>>> {
     let Some(length) = frame_length(bytes)? else { return Ok(None) };
     let Some((frame, rest)) = bytes.split_at_checked(length) else { return Ok(None) };
@@ -80,7 +81,8 @@ pub fn put_frame(out: &mut Vec<u8>, kind: Kind, id: u32, payload: &impl Serializ
     Ok(())
 }
 
-/// Appends the start of a frame, up to a payload of `bytes` bytes.
+/// Appends the beginning of a large frame, without its payload. The caller appends a payload of
+/// `bytes` bytes afterwards.
 pub fn put_large_header(out: &mut Vec<u8>, kind: Kind, id: u32, bytes: usize) -> Result<()> {
     let start = out.len();
     put_frame(out, kind, id, &bytes)?;
@@ -89,7 +91,7 @@ pub fn put_large_header(out: &mut Vec<u8>, kind: Kind, id: u32, bytes: usize) ->
     Ok(())
 }
 
-/// A postcard flavor that appends to a buffer.
+/// A flavor of postcard that appends to a buffer.
 struct Tail<'a>(&'a mut Vec<u8>);
 
 impl postcard::ser_flavors::Flavor for Tail<'_> {
@@ -110,7 +112,7 @@ impl postcard::ser_flavors::Flavor for Tail<'_> {
     }
 }
 
-/// Changes the kind of the first frame.
+/// Changes the kind of the first frame in `frame`.
 pub fn set_kind(frame: &mut [u8], kind: Kind) {
     frame[PREFIX] = kind as u8;
 }

@@ -1,4 +1,4 @@
-//! `ideal`: the upper limit, which defines 1.00.
+//! The subject `ideal`. It is the upper limit, and its results define the ratio 1.00.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -68,7 +68,7 @@ impl Subject for Ideal {
     }
 }
 
-/// The server of `ideal` and `multiplexed`.
+/// Starts the server of `ideal` and `multiplexed`.
 pub async fn serve(emits: Arc<Counter>) -> Result<(SocketAddr, Arc<Server>)> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;

@@ -1,8 +1,8 @@
 //! The receiving half of a connection.
 //!
-//! The connections of a thread share a read buffer, so an idle connection holds none. Only an
-//! incomplete frame is copied. A frame that is longer than the shared buffer is read into a buffer
-//! of its own.
+//! All connections of a thread share a read buffer, so an idle connection needs no read buffer.
+//! Only an incomplete frame is copied. If a frame is longer than the shared buffer, the connection
+//! reads the frame into a separate buffer.
 
 use std::{
     cell::RefCell,
@@ -28,12 +28,12 @@ thread_local! {
 
 pub enum Received<'a> {
     Frame(Frame<'a>),
-    /// A frame of more than [`SHARED`] bytes, in a buffer of its own.
+    /// A frame of more than [`SHARED`] bytes, in a separate buffer.
     Large(Vec<u8>),
 }
 
 impl<'a> Received<'a> {
-    /// Returns the frame, or an error if it is large.
+    /// Returns the frame, or an error if the frame is large.
     pub fn expect_small(self) -> Result<Frame<'a>> {
         match self {
             Self::Frame(frame) => Ok(frame),
@@ -44,7 +44,7 @@ impl<'a> Received<'a> {
 
 pub struct Incoming {
     read: OwnedReadHalf,
-    /// The received part of an incomplete frame.
+    /// The part of an incomplete frame that has been received.
     partial: Vec<u8>,
 }
 

@@ -1,4 +1,4 @@
-//! Hand-written subjects over tokio's TCP.
+//! Hand-written subjects that use tokio's TCP directly.
 
 mod batches;
 mod broadcast_requests;

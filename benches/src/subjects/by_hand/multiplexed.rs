@@ -1,13 +1,15 @@
-//! `multiplexed`: the server of `ideal`, with a client in which each call is a separate future.
+//! The subject `multiplexed`. It has the server of `ideal`, and a client in which each call is a
+//! separate future.
 //!
-//! Calls are encoded into a common buffer under a short lock. A call's ID is the index of its slot,
-//! which holds its waker and then its reply. A task reads. After encoding, each call decides which
-//! task writes:
+//! All calls are encoded into a common buffer, under a short lock. The ID of a call is the index of
+//! the call's slot. The slot holds the call's waker, and later the call's reply. The driver's task
+//! reads. After its encoding, each call decides which task writes:
 //!
-//! - A single call in flight writes the buffer itself, without waiting for another task.
-//! - If the buffer is large, the call also writes it.
-//! - Otherwise it wakes the task, which wakes itself once more. It then runs after all other ready
-//!   tasks, so that a single write contains all their calls.
+//! - If the call is the only call in flight, it writes the buffer itself. It does not wait for
+//! another task.
+//! - If the buffer is large, the call also writes the buffer itself.
+//! - Otherwise the call wakes the driver's task. This task first wakes itself once more, so that it
+//! runs after all other ready tasks. Then a single write contains the calls of all these tasks.
 
 use std::{
     future::poll_fn,
@@ -36,9 +38,9 @@ use crate::{
     workloads::Workload,
 };
 
-/// The size of the buffer in bytes from which a caller writes.
+/// The minimum size of the buffer in bytes for which a caller writes the buffer itself.
 const WRITE_THRESHOLD: usize = 4 << 10;
-/// The limit of unwritten bytes, beyond which emits wait.
+/// The limit of unwritten bytes. Beyond this limit, emits wait.
 const MAX_UNWRITTEN: usize = 64 << 10;
 
 pub struct Multiplexed;
@@ -77,7 +79,7 @@ impl Subject for Multiplexed {
 
 pub struct Client {
     shared: Arc<Shared>,
-    /// The driver's task, which ends with the client.
+    /// The driver's task. The task ends when the client is dropped.
     _task: JoinSet<()>,
 }
 
@@ -95,7 +97,7 @@ impl Client {
         };
         let mut task = JoinSet::new();
         task.spawn(async move {
-            // Callers are notified of the end of the connection, whatever its reason.
+            // Whatever ended the connection, callers are notified of the end.
             let _ = poll_fn(|cx| driver.poll(cx)).await;
             driver.shared.close();
         });
@@ -105,14 +107,14 @@ impl Client {
 
 struct Shared {
     state: Mutex<State>,
-    /// Notified when fewer bytes are unwritten.
+    /// Notified when the number of unwritten bytes has decreased.
     capacity: Notify,
 }
 
 struct State {
     outgoing: Outgoing,
     slots: Slab<Slot>,
-    /// `true` if the driver has been woken to write.
+    /// `true` if a caller has woken the driver so that the driver writes.
     write_requested: bool,
     closed: bool,
 }
@@ -120,7 +122,7 @@ struct State {
 enum Slot {
     Waiting(Waker),
     Replied(Order),
-    /// The call was cancelled.
+    /// The caller has cancelled the call.
     Cancelled,
 }
 
@@ -165,7 +167,7 @@ impl Shared {
 }
 
 impl State {
-    /// Writes, or requests a write of the driver.
+    /// Writes the buffer, or requests that the driver writes the buffer.
     fn schedule_write(&mut self, is_call: bool) -> Result<()> {
         let is_alone = is_call && self.slots.len() == 1 && !self.write_requested;
         if is_alone || self.outgoing.len() >= WRITE_THRESHOLD {
@@ -187,7 +189,8 @@ struct Call<'a> {
 
 #[derive(PartialEq, Eq)]
 enum Progress {
-    /// Not polled yet. The first poll is always pending: a reply would have woken the caller.
+    /// The call has not been polled. Its first poll always returns pending. This loses no reply,
+    /// since the reply wakes the caller again.
     New,
     Polled,
     Done,
@@ -223,22 +226,22 @@ impl Drop for Call<'_> {
             if let Some(Slot::Replied(_)) = state.slots.get(self.slot) {
                 state.slots.remove(self.slot);
             } else {
-                // The reply frees the slot.
+                // The reply will free the slot when it arrives.
                 state.slots[self.slot] = Slot::Cancelled;
             }
         }
     }
 }
 
-/// The task of the connection.
+/// The task that drives the connection.
 struct Driver {
     incoming: Incoming,
     shared: Arc<Shared>,
-    /// `true` after it has woken itself, to write in the next poll.
+    /// `true` after the driver has woken itself. The driver then writes in its next poll.
     yielded: bool,
-    /// The replies of a read.
+    /// The replies that a single read has returned.
     replies: Vec<(usize, Order)>,
-    /// The wakers of their callers.
+    /// The wakers of the callers that wait for these replies.
     wakers: Vec<Waker>,
 }
 
@@ -276,7 +279,7 @@ impl Driver {
         Ok(())
     }
 
-    /// Moves the replies to their slots.
+    /// Moves the replies to the slots of their calls.
     fn store_replies(&mut self) -> Result<()> {
         let mut state = self.shared.state.lock();
         for (id, reply) in self.replies.drain(..) {

@@ -1,5 +1,5 @@
-//! The sending half of a connection. A sender tries to write at once; the connection's task writes
-//! the rest.
+//! The sending half of a connection. A sender first tries to write its bytes immediately. The
+//! connection's task writes the rest.
 
 use std::{
     io,
@@ -14,7 +14,7 @@ pub struct Outgoing {
     buffer: Vec<u8>,
     /// The number of bytes at the beginning of the buffer that have been written.
     written: usize,
-    /// `true` while the connection accepts no bytes, and its task waits.
+    /// `true` while the connection accepts no bytes and its task waits.
     blocked: bool,
     /// The waker of the connection's task.
     waker: Waker,
@@ -38,12 +38,13 @@ impl Outgoing {
         self.buffer.len() - self.written
     }
 
-    /// Returns the buffer, to append frames.
+    /// Returns the buffer, to which the caller can append frames.
     pub fn buffer(&mut self) -> &mut Vec<u8> {
         &mut self.buffer
     }
 
-    /// Writes as many bytes as possible, after the unwritten ones, and buffers the rest.
+    /// Writes as many of the bytes as possible, and buffers the rest. If earlier bytes are
+    /// unwritten, the method buffers all bytes after them.
     pub fn push(&mut self, bytes: &[u8]) -> io::Result<()> {
         let mut rest = bytes;
         if self.len() == 0 && !self.blocked {
@@ -53,7 +54,7 @@ impl Outgoing {
         Ok(())
     }
 
-    /// Writes a buffer, as [`push`](Self::push) does, without copying the rest.
+    /// Writes a buffer as [`push`](Self::push) does, but does not copy the rest of the bytes.
     pub fn push_buffer(&mut self, buffer: Vec<u8>) -> io::Result<()> {
         if self.len() > 0 {
             return self.push(&buffer);
@@ -74,7 +75,7 @@ impl Outgoing {
         Ok(())
     }
 
-    /// Writes once, and wakes the task if bytes are left.
+    /// Writes once. If bytes remain unwritten, the method wakes the connection's task.
     fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = match self.write.try_write(bytes) {
             Ok(written) => written,
@@ -88,7 +89,7 @@ impl Outgoing {
         Ok(written)
     }
 
-    /// Writes all bytes, in the connection's task.
+    /// Writes all unwritten bytes. The connection's task calls this method.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.len() > 0 {
             let poll = Pin::new(&mut self.write).poll_write(cx, &self.buffer[self.written..]);
@@ -113,7 +114,7 @@ impl Outgoing {
         }
     }
 
-    /// Frees the empty buffer, since the connection may become idle.
+    /// Frees the buffer if it is empty, since the connection may become idle.
     pub fn release_buffer(&mut self) {
         if self.len() == 0 {
             self.buffer = Vec::new();

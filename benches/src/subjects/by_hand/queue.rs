@@ -1,5 +1,6 @@
-//! `queue`: the usual design of rooms. Each member has a bounded queue of shared bytes, and a task
-//! that writes the content of the queue at once when it is woken.
+//! The subject `queue`, which is the usual design of rooms. Each member has a bounded queue of
+//! shared bytes and a task. When the task is woken, it writes the whole content of the queue in a
+//! single write.
 
 use std::{future::poll_fn, net::SocketAddr, sync::Arc};
 
@@ -25,7 +26,7 @@ use crate::{
     workloads::Workload,
 };
 
-/// The capacity of a member's queue in frames.
+/// The capacity of a member's queue, in frames.
 const QUEUE: usize = 2 << 10;
 
 pub struct Queue;
@@ -39,7 +40,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Sends a frame to all members. Removes members that have disconnected or have a full queue.
+    /// Sends a frame to all members. Removes the members that have disconnected or whose queue is
+    /// full.
     fn send(&self, frame: &Bytes) {
         self.members.lock().retain(|member| member.try_send(frame.clone()).is_ok());
     }

@@ -1,12 +1,13 @@
-//! The room of `ideal`: a few tasks, the shards, own the members.
+//! The room of `ideal`. The members are divided among a few tasks, which are the shards.
 //!
-//! A shard receives a message once. In each round it appends all received messages to the buffer of
-//! each member, and tries to write once. After a round with several messages it pauses for a
-//! millisecond, so that messages accumulate. A single message is never delayed.
+//! A shard receives each message once. In each round, the shard appends all received messages to
+//! the buffer of each member, and tries to write once. After a round with several messages, the
+//! shard pauses for a millisecond, so that messages accumulate. A single message is never delayed.
 //!
-//! Within a round, a shard yields periodically. With as many shards as processors, the emitter
-//! would otherwise not run before a message is written to all members, and each round would have a
-//! single message.
+//! Within a round, a shard yields periodically. There are as many shards as processors, so the
+//! emitter can run only when a shard yields. Without these yields, the shards would write each
+//! message to all members before the emitter sends the next. Each round would then contain a single
+//! message.
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering},
@@ -20,9 +21,9 @@ use tokio::{runtime::Handle, sync::mpsc, task::yield_now, time::sleep};
 use super::connection::{MAX_UNWRITTEN, Sender};
 
 const PAUSE: Duration = Duration::from_millis(1);
-/// The number of writes after which a shard yields.
+/// The number of writes after which a shard yields to other tasks.
 const WRITES_PER_YIELD: usize = 32;
-/// The capacity of a shard's queue in messages.
+/// The capacity of a shard's queue, in messages.
 const QUEUE: usize = 8 << 10;
 
 enum Command {
@@ -79,7 +80,8 @@ async fn run(mut commands: mpsc::Receiver<Command>) {
                     messages += 1;
                 }
                 Command::Join(member) => {
-                    // Earlier messages are not for the new member.
+                    // The new member must not receive the earlier messages, so these are delivered
+                    // first.
                     deliver(&mut members, &mut pending).await;
                     members.push(member);
                 }
@@ -93,7 +95,7 @@ async fn run(mut commands: mpsc::Receiver<Command>) {
     }
 }
 
-/// Writes once to each member. Removes members that have disconnected or do not read.
+/// Writes once to each member. Removes the members that have disconnected or do not read.
 async fn deliver(members: &mut Vec<Sender>, pending: &mut Vec<u8>) {
     if pending.is_empty() {
         return;

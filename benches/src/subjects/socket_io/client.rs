@@ -1,8 +1,9 @@
-//! A minimal client of Socket.IO (protocol 5, WebSocket only).
+//! A minimal client of Socket.IO. It supports only protocol 5 over WebSocket.
 //!
-//! It makes the server the bottleneck: `rust_socketio`, the published client for Rust, writes each
-//! packet separately. A single task reads and writes. It writes all queued packets at once, and
-//! passes replies to their callers in the order of arrival.
+//! The published client for Rust, `rust_socketio`, writes each packet separately. So that client
+//! would be slower than the server, and would limit the result. With this client, the server is the
+//! bottleneck. A single task reads and writes. The task writes all queued packets in a single
+//! write. It passes replies to their callers in the order in which the replies arrive.
 
 use std::{
     collections::HashMap,
@@ -34,16 +35,17 @@ use crate::{
     payload::{News, Order},
 };
 
-/// The capacity of the queue in packets. Emits wait while it is full.
+/// The capacity of the queue in packets. While the queue is full, emits wait.
 const QUEUE: usize = 1024;
-/// The size in bytes for each connection, of which there may be 15,000.
+/// The size of each connection's read buffer in bytes. It is small, since a workload may have
+/// 15,000 connections.
 const READ_BUFFER: usize = 16 << 10;
 
 const PONG: &str = "3";
 
 type Stream = WebSocketStream<TcpStream>;
 
-/// A reply and its binary attachment.
+/// A reply with its binary attachment.
 pub struct Reply {
     pub packet: Packet,
     pub attachment: Bytes,
@@ -51,7 +53,7 @@ pub struct Reply {
 
 enum Outgoing {
     Emit(String),
-    /// An event without its ID, and its binary attachment.
+    /// An event without its ID, together with its binary attachment.
     Request {
         event: String,
         attachment: Option<Bytes>,
@@ -81,7 +83,7 @@ impl Client {
             let packet = Packet::parse(stream.next().await.context("closed")??.into_text()?)?;
             match packet.kind {
                 Kind::Connected => break,
-                // `socketioxide` sends a ping at once.
+                // The server `socketioxide` sends a ping immediately.
                 Kind::Ping => stream.send(Message::text(PONG)).await?,
                 other => bail!("unexpected {other:?} before the connection"),
             }
@@ -102,12 +104,12 @@ impl Client {
         self.queue.send(Outgoing::Emit(packet)).await.map_err(|_| anyhow!("disconnected"))
     }
 
-    /// Sends an event, and waits for its acknowledgement.
+    /// Sends an event, and waits for the acknowledgement of the event.
     pub async fn request(&self, name: &str, argument: &impl Serialize) -> Result<Reply> {
         self.exchange(format!("[\"{name}\",{}]", serde_json::to_string(argument)?), None).await
     }
 
-    /// Sends an event with a binary argument, and waits for its acknowledgement.
+    /// Sends an event with a binary argument, and waits for the acknowledgement of the event.
     pub async fn request_with_bytes(&self, name: &str, bytes: Bytes) -> Result<Reply> {
         self.exchange(format!(r#"["{name}",{{"_placeholder":true,"num":0}}]"#), Some(bytes)).await
     }
@@ -126,7 +128,7 @@ impl Client {
 struct Connection {
     stream: Stream,
     member: Arc<Member>,
-    /// The number of callers that wait for a reply.
+    /// The number of callers that are waiting for a reply.
     waiting: Arc<AtomicUsize>,
     calls: HashMap<u32, oneshot::Sender<Reply>>,
     next: u32,
@@ -142,7 +144,8 @@ impl Connection {
                         return Ok(self.stream.close(None).await?);
                     }
                     if self.waiting.load(Ordering::Relaxed) > count {
-                        // Other callers are about to send: their packets join the batch.
+                        // Other callers are about to send packets. After the yield, their packets
+                        // join the batch.
                         yield_now().await;
                         while let Ok(packet) = outgoing.try_recv() {
                             batch.push(packet);
@@ -181,7 +184,7 @@ impl Connection {
         }
     }
 
-    /// Handles a message. Returns `true` if a flush is needed.
+    /// Handles a message. Returns `true` if the caller has to flush the stream.
     async fn handle_message(&mut self, message: Message) -> Result<bool> {
         let Message::Text(text) = message else { return Ok(false) };
         let packet = Packet::parse(text)?;
@@ -216,7 +219,7 @@ impl Connection {
 
     fn complete(&mut self, packet: Packet, attachment: Bytes) -> Result<()> {
         let caller = packet.id.and_then(|id| self.calls.remove(&id)).context("a reply to an unknown call")?;
-        // The caller may have been cancelled.
+        // The caller may have cancelled the call.
         let _ = caller.send(Reply { packet, attachment });
         Ok(())
     }

@@ -1,5 +1,5 @@
-//! Socket.IO servers: `socketioxide`, and the original on Node. Both have the same client, see
-//! [`client`].
+//! The subjects with Socket.IO. The servers are `socketioxide`, and the original server on Node.
+//! Both subjects use the same client, which is in the module [`client`].
 
 mod client;
 mod node;

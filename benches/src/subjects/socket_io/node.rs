@@ -1,4 +1,4 @@
-//! `socket.io`: the original server on Node, see node/server.js.
+//! The subject `socket.io`. It is the original server on Node, and its program is node/server.js.
 
 use std::{
     net::SocketAddr,
@@ -21,7 +21,7 @@ use crate::{
 
 const DIRECTORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/node");
 
-/// `true` if Node and the packages in `node/` are installed.
+/// `true` if Node is installed and the packages in `node/` are installed.
 static INSTALLED: LazyLock<bool> = LazyLock::new(|| {
     let node =
         Command::new("node").arg("--version").stdout(Stdio::null()).status().is_ok_and(|status| status.success());
@@ -34,7 +34,7 @@ static INSTALLED: LazyLock<bool> = LazyLock::new(|| {
 
 pub struct SocketIo;
 
-/// It has the client of [`Socketioxide`].
+/// The subject uses the same client as [`Socketioxide`].
 impl Subject for SocketIo {
     const NAME: &'static str = "socket.io";
     type Client = Client;
@@ -44,7 +44,8 @@ impl Subject for SocketIo {
         *INSTALLED
     }
 
-    /// Replaces this process by Node, so that its processor time and memory are measured.
+    /// Replaces this process by Node. So the orchestrator measures the processor time and memory of
+    /// Node.
     async fn serve(_: Arc<Counter>) -> Result<(SocketAddr, ())> {
         Err(Command::new("node").arg("server.js").current_dir(DIRECTORY).exec()).context("node")
     }

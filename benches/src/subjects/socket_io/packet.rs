@@ -1,7 +1,8 @@
 //! Socket.IO packets in text messages.
 //!
-//! `42["news",{…}]` is an event, `421["echo",{…}]` an event with the ID 1 for its acknowledgement,
-//! and `431[{…}]` that acknowledgement. A number and `-` announce binary messages that follow.
+//! `42["news",{…}]` is an event. `421["echo",{…}]` is an event that requests an acknowledgement
+//! with the ID 1. `431[{…}]` is this acknowledgement. If a number and `-` precede the JSON, that
+//! number of binary messages follow.
 
 use anyhow::{Context, Result, bail};
 use serde::de::DeserializeOwned;
@@ -9,22 +10,22 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// The keep-alive of Engine.IO, below Socket.IO.
+    /// A ping of Engine.IO, the protocol below Socket.IO. It keeps the connection alive.
     Ping,
     Connected,
     Event,
     Reply,
-    /// A reply with an attachment in the next message.
+    /// A reply whose attachment is in the next message.
     BinaryReply,
 }
 
-/// A packet with its text.
+/// A packet, together with its text.
 #[derive(Debug)]
 pub struct Packet {
     pub kind: Kind,
     pub id: Option<u32>,
     text: Utf8Bytes,
-    /// The position of the JSON in `text`.
+    /// The position in `text` at which the JSON begins.
     json: usize,
 }
 
@@ -46,7 +47,8 @@ impl Packet {
         Ok(Self { kind, id, text, json })
     }
 
-    /// Returns the JSON of the single argument, or `None` if the event has another name.
+    /// Returns the JSON of the event's single argument. Returns `None` if the event has another
+    /// name.
     pub fn argument_of(&self, name: &str) -> Option<&str> {
         let rest = self.text[self.json..].strip_prefix("[\"")?.strip_prefix(name)?;
         rest.strip_prefix("\",")?.strip_suffix(']')

@@ -1,4 +1,4 @@
-//! `socketioxide`: Socket.IO in Rust, with its default parser, over `hyper`.
+//! The subject `socketioxide`. It is Socket.IO in Rust, with its default parser, and uses `hyper`.
 
 use std::{convert::Infallible, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
@@ -22,7 +22,8 @@ use crate::{
 };
 
 const ROOM: &str = "lobby";
-/// The capacity of a client's queue in packets. A whole burst fits; otherwise emits would fail.
+/// The capacity of a client's queue in packets. The queue can hold a whole burst. Otherwise emits
+/// would fail.
 const BUFFER: usize = 4096;
 const MAX_PAYLOAD: u64 = 8 << 20;
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -40,9 +41,9 @@ impl Subject for Socketioxide {
             .max_buffer_size(BUFFER)
             .max_payload(MAX_PAYLOAD)
             .build_svc();
-        // The listeners are added in a middleware, which completes before the client is notified of
-        // the connection. A connect handler may run later: an event without a listener is lost, and
-        // its sender would wait forever.
+        // The listeners are added in a middleware. The middleware completes before the client is
+        // notified of the connection. A connect handler may run after that. An event that arrives
+        // before its listener is lost, and the sender of the event would wait forever.
         let listen = async move |socket: SocketRef| {
             socket.on("echo", async |Data(order): Data<Order>, reply: AckSender| {
                 reply.send(&order).ok();

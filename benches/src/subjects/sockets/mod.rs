@@ -1,4 +1,4 @@
-//! This library with its public interface, over any of its transports.
+//! This library, used through its public interface, over any of its transports.
 
 mod transports;
 

@@ -1,4 +1,5 @@
-//! The transports of the library. The client derives the address from the server's port.
+//! The transports of the library. For each transport, the client derives the address from the
+//! server's port.
 
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -10,11 +11,12 @@ pub trait Transport: 'static {
 
     fn serve(builder: ServerBuilder) -> impl Future<Output = Result<Server>> + Send;
 
-    /// Returns the builder with the options of the transport, and the URL of the server.
+    /// Returns the builder with the options of the transport. Also returns the URL of the server.
     fn configure(builder: ClientBuilder, server: SocketAddr) -> Result<(ClientBuilder, String)>;
 }
 
-/// Returns the path of the socket or certificate file for the server at this address.
+/// Returns the path of a file for the server at this address. The file is the socket or the
+/// certificate of the server.
 fn file(server: SocketAddr) -> PathBuf {
     std::env::temp_dir().join(format!("sockets-bench-{}", server.port()))
 }
