@@ -1,4 +1,4 @@
-//! The scenarios whose cost the program counts.
+//! The scenarios. The program counts the cost of each scenario.
 
 use crate::Load;
 

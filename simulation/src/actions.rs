@@ -140,7 +140,7 @@ impl Endpoint {
         }
     }
 
-    /// Ends all handlers whose deadline has passed.
+    /// Ends all handlers that have passed their deadline.
     pub(super) fn expire(&mut self, moment: Moment) {
         while let Some(at) = self.incoming.handlers.iter().position(|handler| handler.deadline <= moment.now) {
             self.end(moment, at, HandlerResult::Failure(FailureCode::Timeout, String::new()));

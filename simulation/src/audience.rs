@@ -10,7 +10,7 @@ use crate::{
 };
 use sockets_proto::{CallOrigin, Frame, Overflow, PENDING_OVERHEAD, PREFIX, SendOutcome, WhenFull};
 
-/// The methods whose emits may be dropped, with their overflow policies.
+/// The methods with emits that may be dropped, and the overflow policy of each method.
 pub(super) const LOSSY_METHODS: [(u64, Overflow); 4] = [
     (KEY + 1, Overflow::DropNewest),
     (KEY + 2, Overflow::DropOldest),

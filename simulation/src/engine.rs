@@ -51,7 +51,7 @@ impl Shared {
     }
 }
 
-/// A core whose callers and handlers are numbers.
+/// A core. Its callers and handlers are numbers.
 pub(super) struct Engine {
     core: SessionCore<u64, u64>,
     /// The bytes that the driver is writing.

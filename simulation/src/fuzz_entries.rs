@@ -28,7 +28,7 @@ pub fn decode_frame(bytes: &[u8]) {
     assert_eq!(again, payload);
 }
 
-/// Simulates a server whose only peer sends arbitrary bytes as frames.
+/// Simulates a server with a single peer. The peer sends arbitrary bytes as frames.
 pub fn peer_bytes(bytes: &[u8]) {
     run(bytes, Peers { max_links: 1, hostile_percent: 100, garbage: true, keep_alive: false });
 }

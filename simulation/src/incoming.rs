@@ -21,7 +21,8 @@ pub(super) struct Handler {
     pub(super) suspended: bool,
     /// `true` if the handler has been cancelled.
     pub(super) stopping: bool,
-    /// The number of the handler's own request, for whose result the handler waits.
+    /// The number of a request that the handler itself has made. The handler waits for the result
+    /// of this request.
     pub(super) waits_for: Option<u64>,
 }
 

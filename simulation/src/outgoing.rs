@@ -161,7 +161,7 @@ impl Outgoing {
         self.pending.iter().filter(|message| message.is_request()).map(|message| message.length + PREFIX).sum()
     }
 
-    /// Returns the ids of the requests that were sent and whose caller still waits.
+    /// Returns the ids of the requests that were sent and that still have a waiting caller.
     pub(super) fn sent_ids(&self) -> Vec<CallId> {
         let sent =
             self.waiting.iter().filter(|(number, _)| !self.pending.iter().any(|pending| pending.number == **number));

@@ -294,7 +294,7 @@ impl Endpoint {
         }
     }
 
-    /// Ends a held call whose deadline has passed.
+    /// Ends a held call that has passed its deadline.
     fn end_overdue(&mut self, moment: Moment, call: &IncomingCall, length: usize, received_after: u64) {
         self.incoming.overdue += 1;
         match call.handler {

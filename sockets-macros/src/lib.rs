@@ -116,7 +116,7 @@ use crate::{attr::GroupArgs, errors::Errors, model::Group};
 ///
 /// - `#[emit]` declares a call without a result. The method has no return type.
 ///   `#[emit(overflow = "…")]` sets the overflow policy, which applies to members of an audience
-///   whose outgoing queue is full. See [below](#emits-to-slow-members).
+///   that have a full outgoing queue. See [below](#emits-to-slow-members).
 /// - `#[request(timeout = "2s")]` sets the deadline of a request. If the stub sets another
 ///   deadline, that deadline applies instead. The value is a whole number of `ms`, `s`, `m` or `h`.
 ///   The default is the timeout in the limits of the connection.
@@ -154,9 +154,9 @@ use crate::{attr::GroupArgs, errors::Errors, model::Group};
 ///
 /// An emit to a single peer waits for capacity in the peer's outgoing queue. The capacity of a
 /// queue is `Limits::outgoing_queue` bytes. An emit to an audience waits at most 1 s for members
-/// whose queue is full. It waits only for members that have accepted bytes within that second. If
-/// the policy is `"latest"` or the method is `volatile`, the emit does not wait. After the wait,
-/// the method's policy applies to each member whose queue is still full:
+/// that have a full queue. It waits only for members that have accepted bytes within that second.
+/// If the policy is `"latest"` or the method is `volatile`, the emit does not wait. After the wait,
+/// the method's policy applies to each member that still has a full queue:
 ///
 /// | `#[emit(overflow = "…")]` | a member with a full queue |
 /// | --- | --- |
@@ -166,11 +166,11 @@ use crate::{attr::GroupArgs, errors::Errors, model::Group};
 /// | `"latest"` | receives the new message instead of all waiting messages of this method, for values such as positions |
 ///
 /// Messages that are not dropped arrive in order. The member's `stats()` count the dropped messages
-/// as `dropped_emits`. The library does not drop a message whose transfer may have begun. This
-/// protects up to half of the queue, and the bytes that the operating system has taken. If messages
-/// of other methods fill the queue, an emit with `"drop_oldest"` is dropped itself. The newest emit
-/// with `"latest"` is kept even beyond the capacity of the queue. Emits by name
-/// (`audience.emit("name", …)`) have the default policy.
+/// as `dropped_emits`. If the transfer of a message may have begun, the library does not drop the
+/// message. This protects up to half of the queue, and the bytes that the operating system has
+/// taken. If messages of other methods fill the queue, an emit with `"drop_oldest"` is dropped
+/// itself. The newest emit with `"latest"` is kept even beyond the capacity of the queue. Emits by
+/// name (`audience.emit("name", …)`) have the default policy.
 ///
 /// ```
 /// #[sockets::group("World")]

@@ -101,8 +101,8 @@ impl Options {
         is_allowed
     }
 
-    /// Returns `true` if the method keeps an attribute whose name is a path. Such attributes belong
-    /// to attribute macros or to tools.
+    /// Returns `true` if the method keeps an attribute that is a path. Such attributes belong to
+    /// attribute macros or to tools.
     fn keeps_path(&mut self, attr: &Attribute, errors: &mut Errors) -> bool {
         let names: Vec<_> = attr.path().segments.iter().map(|segment| segment.ident.to_string()).collect();
         match &names[..] {

@@ -1,6 +1,7 @@
 //! Overflow policies of emits to audiences.
 
-/// A method's overflow policy. The policy applies to members of an audience whose queue is full.
+/// A method's overflow policy. The policy applies to each member of an audience that has a full
+/// queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Overflow {
     /// The member is disconnected.
@@ -17,7 +18,7 @@ pub enum Overflow {
     Volatile,
 }
 
-/// The treatment of a new message for a member of an audience whose queue is full.
+/// The treatment of a new message for a member of an audience, if the member has a full queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WhenFull {
     /// Applies the method's policy.
@@ -29,8 +30,8 @@ pub enum WhenFull {
 }
 
 impl Overflow {
-    /// Returns `true` if an emitter waits for members whose queue is full. The other policies need
-    /// no wait: they drop only messages that are outdated or that may be lost at any time.
+    /// Returns `true` if an emitter waits for members that have a full queue. The other policies
+    /// need no wait: they drop only messages that are outdated or that may be lost at any time.
     pub fn waits(self) -> bool {
         matches!(self, Self::Disconnect | Self::DropNewest | Self::DropOldest)
     }

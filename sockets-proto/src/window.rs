@@ -89,7 +89,7 @@ impl SendWindow {
         self.emit_bytes += bytes as u64;
     }
 
-    /// Releases the share of a request whose reply has arrived.
+    /// Releases the share of a request after the reply has arrived.
     #[inline]
     pub(super) fn release_request(&mut self, length: usize) {
         self.calls -= 1;

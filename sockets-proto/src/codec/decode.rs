@@ -17,7 +17,7 @@ const ALLOCATION: usize = 16;
 
 /// Decodes a value from all of `bytes`. The value may borrow strings and byte strings from `bytes`.
 ///
-/// Use this function for a type whose values take at most a small multiple of their encoding in
+/// Use this function for a type if a value takes at most a small multiple of its encoding in
 /// memory. Use [`decode_within`] for other types.
 ///
 /// # Errors
@@ -94,8 +94,8 @@ impl<'a, 'de> Decoder<'a, 'de> {
         Ok(Self { levels, slot: size, ..self })
     }
 
-    /// Returns the decoder for `count` values within this value. `uncharged` is the number of
-    /// values whose memory has not been counted yet.
+    /// Returns the decoder for `count` values within this value. The decoder has not counted the
+    /// memory of `uncharged` of these values.
     #[inline]
     fn elements(self, count: usize, uncharged: usize) -> Elements<'a, 'de> {
         Elements {
@@ -283,9 +283,9 @@ struct Elements<'a, 'de> {
     levels: u8,
     /// The number of remaining elements.
     left: usize,
-    /// The number of keys, and the number of values or elements, whose memory has not been counted
-    /// yet. The decoder counts the memory of all of them at the first element, since it knows their
-    /// type then.
+    /// The number of keys without counted memory, and the number of values or elements without
+    /// counted memory. The decoder counts the memory of all of them at the first element, since it
+    /// knows their type then.
     uncharged_keys: usize,
     uncharged_values: usize,
 }

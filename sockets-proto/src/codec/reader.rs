@@ -94,7 +94,7 @@ impl<'de> Reader<'de> {
     /// Reads a length. The length must not exceed the number of remaining bytes.
     ///
     /// So no length in the input can cause an allocation larger than the input. The rule has a
-    /// consequence for sequences whose elements have no bytes, such as `Vec<()>`. The decoder
+    /// consequence for types such as `Vec<()>`, in which the elements have no bytes. The decoder
     /// rejects such a sequence if its length exceeds the number of remaining bytes.
     #[inline]
     pub(super) fn length(&mut self) -> Result<usize, DecodeError> {

@@ -12,7 +12,8 @@ use super::{
 
 /// The maximum capacity of a buffer that the thread keeps.
 const KEEP: usize = 64 * 1024;
-/// The maximum length of a message whose memory the thread reuses.
+/// The maximum length of a large message. The thread reuses the memory of messages up to this
+/// length.
 const KEEP_LENT: usize = 2 * 1024 * 1024;
 
 thread_local! {

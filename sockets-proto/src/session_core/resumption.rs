@@ -148,7 +148,7 @@ impl<C, H: Clone> SessionCore<C, H> {
     }
 
     /// Returns the number of bytes that the session holds on behalf of its peer. They are queued
-    /// frames, retained frames, and received calls and emits whose handlers have not ended.
+    /// frames, retained frames, and received calls and emits that have unfinished handlers.
     pub fn held_bytes(&self) -> usize {
         // If several listeners subscribe to an emit, the emit has several handlers.
         let handlers = self.handlers.len().max(self.recv_window.in_flight() as usize);

@@ -1,4 +1,4 @@
-//! Tests of the overflow policies for a member whose queue is full.
+//! Tests of the overflow policies for a member that has a full queue.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ const POSITION: u64 = 1;
 const LINE: u64 = 2;
 const NOTE: u64 = 3;
 
-/// Creates a core whose peer accepts `calls` calls in flight.
+/// Creates a core. Its peer accepts `calls` calls in flight, and its queue holds `queue` bytes.
 fn core(calls: u32, queue: usize) -> SessionCore<u32, u32> {
     let settings = Settings { max_frame: 1 << 20, window: WindowSize { calls, bytes: 1 << 20 } };
     SessionCore::new(Role::Server, settings, settings, queue)

@@ -40,8 +40,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Sends a frame to all members. Removes the members that have disconnected or whose queue is
-    /// full.
+    /// Sends a frame to all members. Removes the members that have disconnected or have a full
+    /// queue.
     fn send(&self, frame: &Bytes) {
         self.members.lock().retain(|member| member.try_send(frame.clone()).is_ok());
     }

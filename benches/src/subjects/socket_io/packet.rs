@@ -15,7 +15,7 @@ pub enum Kind {
     Connected,
     Event,
     Reply,
-    /// A reply whose attachment is in the next message.
+    /// A reply that has an attachment in the next message.
     BinaryReply,
 }
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec::{DecodeError, decode_within, encode};
 
-/// An enum whose values take 32 bytes in memory. A value takes only 1 byte on the wire.
+/// An enum. A value takes 32 bytes in memory, but only 1 byte on the wire.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 enum Wide {
     Small,
