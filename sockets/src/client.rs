@@ -141,14 +141,14 @@ impl Deref for Client {
     }
 }
 
-/// The way in which a client reaches its server.
+/// The server of a client, or an open link to it.
 enum ConnectTarget {
-    /// Connects to an address, and can reconnect after a connection loss.
+    /// An address. The client connects to it, and can reconnect after a connection loss.
     To(Address),
     Over(Link),
 }
 
-/// Closes the session when the last handle is dropped.
+/// A guard that closes the session when the last handle is dropped.
 #[derive(Debug)]
 struct CloseOnDrop(Arc<Session>);
 
@@ -158,7 +158,7 @@ impl Drop for CloseOnDrop {
     }
 }
 
-/// Builds a [`Client`].
+/// A builder for a [`Client`].
 #[must_use = "a builder does nothing until it connects"]
 pub struct ClientBuilder {
     limits: Limits,
@@ -189,8 +189,8 @@ impl ClientBuilder {
 
     /// Sets a function that returns the login for each connection, such as a token that expires.
     ///
-    /// [`Limits::authentication`] is the time limit for the function and for opening the connection
-    /// together.
+    /// [`Limits::authentication`] limits the total time of the function, of opening the connection
+    /// and of the handshake.
     pub fn auth_with<L, F, Fut>(self, f: F) -> Self
     where
         L: Serialize,
@@ -304,9 +304,10 @@ impl ClientBuilder {
     /// Connects to an address, such as `tcp://host:port`, and waits until the server's `connected`
     /// hook has completed.
     ///
-    /// The client opens the connection and performs the handshake within
-    /// [`Limits::authentication`]. In total, the client waits for the hook for at most the sum of
-    /// [`Limits::authentication`] and [`Limits::connected`].
+    /// The client must open the connection and complete the handshake within
+    /// [`Limits::authentication`]. The hook must complete before the sum of
+    /// [`Limits::authentication`] and [`Limits::connected`] has passed since the call. These are
+    /// the limits of the client.
     ///
     /// The client sends the user and the password of `ws://user:password@host` by HTTP basic
     /// authentication. Special characters in a user or password must be percent-encoded. Addresses

@@ -42,7 +42,7 @@ pub(crate) struct Running<C, F> {
 impl<C, F> Unpin for Running<C, F> {}
 
 impl<C: FnOnce() -> F, F: Future + Unpin> Future for Running<C, F> {
-    /// `None` after a panic.
+    /// The output of the user's future, or `None` after a panic.
     type Output = Option<F::Output>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {

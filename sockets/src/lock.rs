@@ -158,7 +158,7 @@ impl Drop for Held {
 
 /// Access to a locked value.
 pub(crate) struct Guard<G> {
-    // Dropped first, so the lock is counted until it is released.
+    // This field is dropped first, so the lock is counted until it is released.
     guard: G,
     _held: Held,
 }

@@ -15,7 +15,7 @@ pub(crate) struct Postcard<Item, SinkItem> {
     items: PhantomData<fn(SinkItem) -> Item>,
 }
 
-/// Not derived, since that would require `Default` of the items.
+/// The implementation is not derived, since a derive would require `Default` of the items.
 impl<Item, SinkItem> Default for Postcard<Item, SinkItem> {
     fn default() -> Self {
         Self { items: PhantomData }

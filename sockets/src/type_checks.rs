@@ -46,14 +46,14 @@ pub trait Reply {
     fn form() -> Self::Form;
 }
 
-/// The result of a check: the type `D` is decoded.
+/// The result of a check. `D` is the type of the decoded value.
 pub struct Decoded<D>(PhantomData<fn() -> D>);
 
 #[expect(clippy::unused_self, reason = "an error in the receiver's type becomes one of the result")]
 impl<D> Decoded<D> {
     const NEW: Self = Self(PhantomData);
 
-    /// Names the type `D`. It is never called.
+    /// Names the type `D`. This method is never called.
     pub fn name(&self) -> D {
         unreachable!("only names a type")
     }

@@ -41,7 +41,7 @@ impl Connecting {
 
 impl std::fmt::Debug for Connecting {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // Without the login, which may be a secret.
+        // The output does not contain the login, which may be a secret.
         f.debug_struct("Connecting").field("info", &self.info).finish_non_exhaustive()
     }
 }

@@ -16,7 +16,7 @@ use crate::{
 };
 use sockets_proto::clamp_timeout;
 
-/// The interval at which the bytes of a detached session are counted again.
+/// The interval at which the server counts the bytes of a detached session again.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// The slots of a server for detached sessions.
 pub(super) struct DetachedSessions {

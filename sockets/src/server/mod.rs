@@ -95,7 +95,7 @@ type ConnectedHook<I> = dyn Fn(Socket<I>) -> BoxFuture<'static, Result<(), Refus
 /// The state that the handles and sockets of a server share.
 struct Inner<I> {
     registry: RwLock<Registry<I>>,
-    /// Hashes identities without the registry's lock.
+    /// The hasher of identities. It runs while the registry is not locked.
     identity_hasher: RandomState,
     fanout: Fanout<Session>,
     limiter: Arc<ConnectionLimiter>,
@@ -115,7 +115,7 @@ struct Inner<I> {
     next_multi_call: AtomicU64,
     /// The addresses in the order in which they were bound.
     local_addrs: Mutex<Vec<SocketAddr>>,
-    /// Stops the listeners.
+    /// The token that stops the listeners.
     stop: CancellationToken,
     listeners: Mutex<Vec<Arc<Listening>>>,
 }
@@ -138,7 +138,7 @@ impl Server {
     }
 }
 
-/// Closes the server when the last handle is dropped.
+/// A guard that closes the server when the last handle is dropped.
 struct ShutdownOnDrop<I>(Arc<Inner<I>>);
 
 impl<I> Drop for ShutdownOnDrop<I> {
@@ -247,8 +247,8 @@ impl<I: Identity> Server<I> {
     /// another second.
     ///
     /// If a handler, listener, layer or `connected` hook of this server calls this method, the
-    /// method returns without waiting, since it would wait for its caller. The server then drains
-    /// in the background.
+    /// server drains in the background. The method returns without waiting, since it would wait for
+    /// its caller.
     ///
     /// # Cancel safety
     ///

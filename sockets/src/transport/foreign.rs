@@ -5,7 +5,7 @@ use std::fmt::{self, Display};
 
 use sockets_proto::handshake::MAGIC;
 
-/// A protocol other than that of the scheme.
+/// A protocol that differs from the protocol of the local address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Foreign {
     Http,

@@ -36,7 +36,7 @@ where
 
 struct MessageReceiver<S> {
     stream: Fuse<SplitStream<S>>,
-    /// The end of the stream, reported after the messages before it.
+    /// The end of the stream. The receiver reports it after all earlier messages.
     end: Option<ReceiveError>,
 }
 
@@ -76,7 +76,7 @@ where
         Poll::Ready(Ok(batch.freeze()))
     }
 
-    // A message is received whole.
+    // Each message arrives whole, so no frame is ever incomplete.
     fn partial_bytes(&self) -> usize {
         0
     }

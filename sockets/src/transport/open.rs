@@ -23,7 +23,7 @@ impl From<io::Error> for ConnectError {
 
 /// Returns the socket addresses of a server, in the order of the resolver.
 ///
-/// A Unix socket has a single target, which is `None`.
+/// For a Unix socket, returns `None` as the only target.
 pub(crate) async fn resolve(address: &Address) -> io::Result<Vec<Option<SocketAddr>>> {
     let authority = match address {
         Address::Unix(_) => return Ok(vec![None]),
@@ -39,7 +39,7 @@ pub(crate) async fn resolve(address: &Address) -> io::Result<Vec<Option<SocketAd
     Ok(targets)
 }
 
-/// Opens a connection to an address of a server. TLS and the upgrade to WebSocket are part of this.
+/// Opens a connection to an address of a server. Also performs the handshakes of TLS and WebSocket.
 #[allow(unused_variables, reason = "without features no transport needs options")]
 pub(crate) async fn open_at(
     address: &Address,

@@ -102,12 +102,12 @@ impl<R: AsyncRead + Send + Unpin> Receive for StreamReceiver<R> {
     }
 }
 
-/// Returns the length of the complete frames at the beginning.
+/// Returns the total length of the complete frames at the beginning of `bytes`.
 fn whole_frames(bytes: &[u8], max_frame: usize) -> Result<usize, ProtocolError> {
     let mut whole = 0;
     while let Some(length) = frame_length(&bytes[whole..]) {
         if length > max_frame {
-            // The frames before it are still handled.
+            // The session still handles the frames before a frame that is too large.
             return if whole > 0 { Ok(whole) } else { Err(ProtocolError::FrameTooLarge { length, limit: max_frame }) };
         }
         if bytes.len() - whole < PREFIX + length {
@@ -155,7 +155,7 @@ impl<W: AsyncWrite + Send + Unpin> Transmit for StreamTransmitter<W> {
 mod tests {
     use super::*;
 
-    /// Fault 1 of RELIABILITY.md.
+    /// The test for fault 1 of RELIABILITY.md.
     #[test]
     fn frame_over_limit_is_rejected_by_its_prefix() {
         let bytes = u32::MAX.to_le_bytes();

@@ -63,7 +63,7 @@ pub(super) fn link(stream: impl AsyncRead + AsyncWrite + Send + 'static) -> Link
     over_stream(read, write)
 }
 
-/// Returns the error for a connection of a client that failed in TLS.
+/// Returns the error of a client's attempt to connect, if `error` comes from TLS.
 pub(super) fn connect_error(error: &io::Error) -> Option<ConnectError> {
     tls_error(error).map(|error| match error {
         Error::InvalidCertificate(error) => ConnectError::Untrusted(error.to_string()),

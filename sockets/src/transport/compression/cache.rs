@@ -26,7 +26,8 @@ struct CacheState {
 }
 
 struct CacheEntry {
-    /// Keeps the memory in use, so that its address identifies the frame.
+    /// The uncompressed frame. While the entry exists, its memory is not reused. The address of the
+    /// memory therefore identifies the frame.
     frame: Bytes,
     compressed: Arc<OnceLock<Option<Bytes>>>,
 }

@@ -10,7 +10,7 @@ use sockets_proto::{PREFIX, frame_with_prefix, next_frame};
 
 pub(super) struct DecompressingReceiver {
     receiver: Box<dyn Receive>,
-    /// Complete frames that have been received and not been returned.
+    /// Complete frames that the transport has received, and that this receiver has not returned.
     received: Bytes,
 }
 

@@ -74,7 +74,7 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
     /// Replies to a ping.
     pub(super) fn push_pong(&mut self, cx: &mut Context<'_>, payload: &[u8]) {
         if self.control.len() > MAX_PONG_BYTES {
-            // The reader reports the error, too.
+            // The receiver reports the error when it reads.
             let _ = self.poll_control(cx);
         }
         if self.control.len() > MAX_PONG_BYTES && !self.closed {
@@ -83,7 +83,7 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
         self.push_control(Control::Pong, payload);
     }
 
-    /// Sends or replies to a close frame. Nothing is sent after it.
+    /// Sends a close frame, or replies to the peer's close frame. No frame is sent after it.
     pub(super) fn push_close(&mut self, payload: &[u8]) {
         self.push_control(Control::Close, payload);
         self.closed = true;
@@ -199,7 +199,7 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
             }
         }
         self.taken = front.taken;
-        // A send buffer holds whole frames, each prefix within a chunk.
+        // A send buffer holds whole frames, and each prefix is within a single chunk.
         if self.taken == 0 { Err(io::ErrorKind::InvalidData.into()) } else { Ok(()) }
     }
 

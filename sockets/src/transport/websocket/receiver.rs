@@ -40,7 +40,7 @@ pub(super) struct Receiver<R, W> {
     /// Received bytes that have not been parsed.
     read: BytesMut,
     messages: Reassembly,
-    /// The frame of the payload that is being received.
+    /// The current frame. Its payload is being received.
     current: Option<FrameInProgress>,
     /// The number of consecutive empty fragments.
     empty_fragments: u32,
@@ -193,7 +193,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Receiver<R, W> {
     /// Returns the buffers to the pool while the connection is idle.
     fn release_buffers(&mut self) {
         if self.read.is_empty() {
-            // The next user of the buffer gets its whole memory.
+            // The next connection that takes the buffer can then use its whole memory.
             let _ = self.read.try_reclaim(buffer_pool::READ_SIZE);
             buffer_pool::put(mem::take(&mut self.read));
         }

@@ -247,7 +247,7 @@ async fn reject_upgrade(mut reader: impl AsyncRead + Unpin, mut writer: impl Asy
         .await;
         std::io::Result::Ok(())
     };
-    // The client may have left, or keep sending.
+    // The outcome is ignored, since the client may have left, or may send without end.
     let _ = tokio::time::timeout(CLOSE_TIMEOUT, sent).await;
 }
 

@@ -8,7 +8,7 @@ use crate::connect_error::AcceptError;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct UpgradeError {
     pub(crate) status: StatusCode,
-    /// The reason, in the body of the response and in the server's log.
+    /// The reason. The body of the response and the server's log contain it.
     pub(crate) reason: &'static str,
     /// The expected method, if the request has another method.
     method: Option<&'static str>,
@@ -18,12 +18,12 @@ impl UpgradeError {
     pub(super) const NOT_GET: Self = Self::method("GET", "a WebSocket over HTTP/1.1 requires the method GET");
     pub(super) const NOT_CONNECT: Self = Self::method("CONNECT", "a WebSocket over HTTP/2 requires the method CONNECT");
 
-    /// The HTTP server does not hand over the connection of the request.
+    /// The error if the HTTP server does not hand over the connection of the request.
     #[cfg(feature = "axum")]
     pub(crate) const NOT_UPGRADABLE: Self =
         Self::new(StatusCode::UPGRADE_REQUIRED, "this connection cannot be upgraded to WebSocket");
 
-    /// The maximum number of pending handshakes is reached.
+    /// The error if the maximum number of pending handshakes is reached.
     #[cfg(feature = "axum")]
     pub(crate) const BUSY: Self =
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "too many pending handshakes; try again later");
