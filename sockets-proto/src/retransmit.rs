@@ -152,8 +152,8 @@ impl RetransmitState {
         self.excluded = 0;
         let mut retransmission = self.retained.retransmit(position, send_buffer)?;
         // After a resumption, the server waits for a frame from the client. The frame confirms that
-        // the client received the new token. A client without other frames sends at least this
-        // acknowledgement.
+        // the client received the new token. If the client has no other frame to send, this
+        // acknowledgement is that frame.
         retransmission.send_buffer.push_header_only(self.take_ack());
         Some(retransmission)
     }

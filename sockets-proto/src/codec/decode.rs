@@ -74,7 +74,7 @@ struct Decoder<'a, 'de> {
     levels: u8,
     /// The size of the slot for the value. The decoder has already counted the memory of the slot.
     /// The field is passed by value, as `levels` is. In most cases the compiler evaluates the
-    /// comparison with this field.
+    /// comparison with this field at compile time.
     slot: usize,
 }
 

@@ -75,8 +75,8 @@ pub struct SessionCore<C, H> {
     queue_limit: usize,
     /// The server has finished its `connected` hook.
     peer_is_ready: bool,
-    /// The server has refused the session before the server was ready. It has not started any call
-    /// of the session.
+    /// The server has refused the session before the server was ready. The server has not started
+    /// any call of the session.
     is_refused: bool,
     /// The server accepts no new calls.
     peer_is_going_away: bool,

@@ -6,10 +6,10 @@
 //! reads. After its encoding, each call decides which task writes:
 //!
 //! - If the call is the only call in flight, it writes the buffer itself. It does not wait for
-//! another task.
+//!   another task.
 //! - If the buffer is large, the call also writes the buffer itself.
 //! - Otherwise the call wakes the driver's task. This task first wakes itself once more, so that it
-//! runs after all other ready tasks. Then a single write contains the calls of all these tasks.
+//!   runs after all other ready tasks. Then a single write contains the calls of all these tasks.
 
 use std::{
     future::poll_fn,
@@ -189,8 +189,8 @@ struct Call<'a> {
 
 #[derive(PartialEq, Eq)]
 enum Progress {
-    /// The call has not been polled. Its first poll always returns pending. This loses no reply,
-    /// since the reply wakes the caller again.
+    /// The call has not been polled. Its first poll always returns pending. If the reply has
+    /// arrived before, it has woken the caller, so the caller polls again.
     New,
     Polled,
     Done,
