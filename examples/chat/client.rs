@@ -39,7 +39,7 @@ pub async fn join(name: &str, addr: &str, stop: &Notify) -> Result<(), String> {
         () = stop.notified() => {}
         () = converse(&client, &screen) => {}
         () = report_state_changes(client.states()) => {}
-        reason = client.disconnected() => return Err(farewell(&reason)),
+        reason = client.disconnected() => return Err(end_message(&reason)),
     }
     // When the last handle is dropped, the client closes the connection. A `Peer` does not keep the
     // connection open.
@@ -84,7 +84,7 @@ fn cannot_join(error: &ConnectError, addr: &str) -> String {
     }
 }
 
-fn farewell(reason: &DisconnectReason) -> String {
+fn end_message(reason: &DisconnectReason) -> String {
     match reason.message() {
         Some(words) => format!("You are out: {words}"),
         None => format!("The chat has ended: {reason}."),

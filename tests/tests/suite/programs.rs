@@ -114,7 +114,7 @@ every_transport! {
             let log = Arc::clone(&log);
             clients.push(net.join(&server, name, Client::builder().connected(move |peer: Peer| async move {
                 peer.listen("Hear", move |text: String| {
-                    log(format!("{name} heard {text}"));
+                    log(format!("{name} received {text}"));
                     async {}
                 });
                 peer.listen("Age", move |(): ()| async move { name.len() });
@@ -138,11 +138,11 @@ every_transport! {
         server.all().emit("Hear", "all").await.unwrap();
         let mut received = [logged.recv().await.unwrap(), logged.recv().await.unwrap()];
         received.sort_unstable();
-        assert_eq!(received, ["Ada heard all", "Bob heard all"]);
+        assert_eq!(received, ["Ada received all", "Bob received all"]);
         server.clients([&socket]).emit("Hear", "one").await.unwrap();
-        assert_eq!(logged.recv().await.unwrap(), "Ada heard one");
+        assert_eq!(logged.recv().await.unwrap(), "Ada received one");
         server.users([&Player::new("Bob")]).emit("Hear", "two").await.unwrap();
-        assert_eq!(logged.recv().await.unwrap(), "Bob heard two");
+        assert_eq!(logged.recv().await.unwrap(), "Bob received two");
 
         // A socket leaves a room, and the room loses a member.
         socket.leave("everyone");

@@ -54,10 +54,10 @@ fn incompressible_frame_is_not_compressed() {
 fn decompression_bomb_is_rejected_before_allocation() {
     let bomb = &compress(&frame(MAX)).unwrap()[PREFIX..];
     assert_eq!(decompress(bomb, MAX - 1), Err(ProtocolError::FrameTooLarge { length: MAX, limit: MAX - 1 }));
-    let claim = u32::MAX as usize;
+    let length = u32::MAX as usize;
     assert_eq!(
         decompress(&compressed(u32::MAX, &[0; 64]), MAX),
-        Err(ProtocolError::FrameTooLarge { length: claim, limit: MAX })
+        Err(ProtocolError::FrameTooLarge { length, limit: MAX })
     );
     assert!(rejection(&compressed(1 << 22, &[0; 64])).contains("too short for its original length"));
 }
