@@ -50,9 +50,42 @@ fn run(bytes: &[u8], peers: Peers) {
 
 #[cfg(test)]
 mod tests {
+    use std::{fs, path::PathBuf};
+
     use proptest::{collection::vec, prelude::*};
 
     use super::*;
+
+    /// Returns the files of a directory below the root of the repository.
+    fn files(directory: &str) -> Vec<PathBuf> {
+        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..").join(directory);
+        let entries = fs::read_dir(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let files: Vec<_> = entries.map(|entry| entry.expect("an entry of the directory").path()).collect();
+        assert!(!files.is_empty(), "{} is empty", path.display());
+        files
+    }
+
+    #[test]
+    fn fuzz_targets_accept_their_seeds() {
+        let targets: [(&str, fn(&[u8])); 3] =
+            [("decode_frame", decode_frame), ("peer_bytes", peer_bytes), ("peer_frames", peer_frames)];
+        assert_eq!(files("fuzz/seeds").len(), targets.len(), "each target has seeds");
+        for (name, target) in targets {
+            for seed in files(&format!("fuzz/seeds/{name}")) {
+                target(&fs::read(&seed).expect("a readable seed"));
+            }
+        }
+    }
+
+    #[test]
+    fn seeds_of_frames_are_valid_frames() {
+        for seed in files("fuzz/seeds/decode_frame") {
+            let decoded = Frame::decode(&mut fs::read(&seed).expect("a readable seed").into());
+            let header = decoded.unwrap_or_else(|error| panic!("{}: {error}", seed.display()));
+            let is_unknown = matches!(header, Frame::Unknown { .. });
+            assert_eq!(is_unknown, seed.ends_with("optional"), "{}: {header:?}", seed.display());
+        }
+    }
 
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(128) })]

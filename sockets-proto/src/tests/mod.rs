@@ -3,4 +3,5 @@
 mod core_rules;
 mod frames;
 mod overflow;
+mod resumption;
 mod two_cores;
