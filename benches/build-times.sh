@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Prints a Markdown table of the build costs of the programs in minimal/, which are a client and a
-# server each: the number of crates, and the duration and processor time in seconds of a clean release
-# build. On a busy machine, only the processor time is reliable. Downloads are not included.
+# server each: the number of crates, and the duration and processor time in seconds of a clean
+# release build. On a busy machine, only the processor time is reliable. Downloads are not included.
 #
 #     ./build-times.sh [name …]
 set -euo pipefail
@@ -21,7 +21,8 @@ echo "| --- | ---: | ---: | ---: |"
 for name in "${names[@]}"; do
     manifest=$name/Cargo.toml
     cargo fetch --quiet --locked --manifest-path "$manifest"
-    # The crates that are compiled for the program and its build scripts, without the program itself.
+    # The crates that are compiled for the program and its build scripts, without the program
+    # itself.
     crates=$(cargo tree --locked --manifest-path "$manifest" --edges normal,build --prefix none --no-dedupe |
         awk '{ print $1, $2 }' | sort -u | grep -vc "^minimal-")
     rm -rf "$target"

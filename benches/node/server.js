@@ -1,5 +1,5 @@
-// The server of the subject `socket.io`. It prints its addresses, serves, and executes commands of the
-// control connection, see src/control.rs.
+// The server of the subject `socket.io`. It prints its addresses, serves, and executes commands of
+// the control connection, see src/control.rs.
 
 import { createServer } from "node:http";
 import net from "node:net";

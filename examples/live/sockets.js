@@ -160,7 +160,8 @@ class Client {
           this.#send([GOODBYE, 4, ...new TextEncoder().encode(error.message)]);
           this.#socket.close();
         }
-        // Browsers throttle timers of hidden pages. The server's frames arrive on time, and regularly.
+        // Browsers throttle timers of hidden pages. The server's frames arrive on time, and
+        // regularly.
         if (this.#terms && Date.now() - this.#said > SILENCE / 9) this.#send([HEARTBEAT]);
       };
     });

@@ -24,7 +24,8 @@ impl<I: Identity> Audience<I> {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped before completion, the emit has been sent to all members or to none.
+    /// If the future is dropped before completion, the emit has been sent to all members or to
+    /// none.
     pub async fn emit<A: Serialize + ?Sized>(&self, name: &str, args: &A) -> Result<(), CallError> {
         Group::root(self.clone()).emit(name, args).await
     }

@@ -158,8 +158,8 @@ tcp_and_memory! {
     }
 }
 
-/// An earlier request waited for window, and was dropped. The time of that wait must not count for a
-/// later request.
+/// An earlier request waited for window, and was dropped. The time of that wait must not count for
+/// a later request.
 #[tokio::test(start_paused = true)]
 async fn pending_request_ignores_an_earlier_wait_for_window() {
     let gate = Arc::new(Semaphore::new(0));
