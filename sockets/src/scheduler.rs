@@ -15,7 +15,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::task::{coop, unconstrained, yield_now};
+use tokio::{
+    runtime::{Handle, RuntimeFlavor},
+    task::{coop, unconstrained, yield_now},
+};
 
 /// The maximum wait for [`wake_after_others`].
 ///
@@ -73,6 +76,10 @@ pub(crate) fn release_lifo_slot() {
 /// is woken and finds no task, it polls for I/O. Without this function, the test of this module
 /// fails. See also [tokio#4730](https://github.com/tokio-rs/tokio/issues/4730).
 pub(crate) fn wake_another_worker() {
+    if Handle::current().runtime_flavor() == RuntimeFlavor::CurrentThread {
+        // The runtime has no other worker.
+        return;
+    }
     // The first task takes the LIFO slot. The second task moves the first task to the run queue.
     // This move wakes a worker.
     for _ in 0..2 {
