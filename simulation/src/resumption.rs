@@ -349,8 +349,8 @@ impl World<'_> {
         can
     }
 
-    /// Checks that a session can be resumed only from a frame boundary. A peer may request any
-    /// position.
+    /// A peer can claim any position when it resumes. Checks that the endpoint accepts only
+    /// positions at a frame boundary.
     fn check_claimed_positions(&mut self, at: usize) {
         for (end, other) in [(SERVER, CLIENT), (CLIENT, SERVER)] {
             let link = &mut self.links[at];

@@ -54,8 +54,8 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// Reads the attributes of the macro. Removes these attributes, and also removes the unknown
-    /// attributes.
+    /// Reads `#[emit]` and `#[request]`, and removes them from `attrs`. Also reports and removes
+    /// the attributes that a method must not have. All other attributes remain.
     pub(crate) fn take(attrs: &mut Vec<Attribute>, errors: &mut Errors) -> Self {
         let mut options = Self::default();
         attrs.retain(|attr| match attr.path().get_ident().map(|name| name.unraw().to_string()) {
@@ -228,8 +228,9 @@ fn string(value: &Expr) -> Option<&LitStr> {
     }
 }
 
-/// Returns `true` if the method keeps a `#[cfg_attr(..)]`. The attribute must not affect the
-/// method's kind or existence. Both are the same for all generated items.
+/// Returns `true` if a `#[cfg_attr(..)]` is allowed on a method. It must not contain `cfg`, `emit`
+/// or `request`: all generated items must agree on whether the method exists and whether it is an
+/// emit or a request.
 fn check_conditional(attr: &Attribute, errors: &mut Errors) -> bool {
     let metas = attr.parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated).unwrap_or_default();
     let mut is_allowed = true;

@@ -35,9 +35,9 @@ pub enum CallResult {
     },
 }
 
-/// A request without a reply. A request keeps its id and its share of the window until the reply
-/// arrives, even if the caller cancels the request. Otherwise another call could reuse the id while
-/// the reply may still arrive.
+/// A request that has no reply yet. The request keeps its id and its share of the window until the
+/// reply arrives, even if the caller cancels the request. Otherwise another call could reuse the id
+/// while the reply may still arrive.
 struct Call<C> {
     id: CallId,
     /// The waiting caller. The field is `None` once the caller has received a result or has
@@ -56,8 +56,8 @@ pub(super) struct Calls<C> {
     /// The slots of requests to audiences. Their ids are not derived from a slot.
     shared: HashMap<u64, usize>,
     generation: u64,
-    /// A lower bound of the deadlines of all calls. An outdated bound causes a scan of the table.
-    /// In return, the table needs no timer for each call.
+    /// A lower bound of the deadlines of all calls. If the bound is outdated, it only causes an
+    /// unnecessary scan of the table. In return, the table needs no timer for each call.
     next_deadline: Option<Instant>,
 }
 

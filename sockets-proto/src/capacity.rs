@@ -1,7 +1,8 @@
 //! Collections that release memory after a peak of load.
 //!
 //! The tables of calls do not use this module, since they would grow again with the next batch of
-//! calls. The tables release their memory after an interval in which the session sent no message.
+//! calls. Instead, the tables release their memory after an interval in which the session sent no
+//! message.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},

@@ -83,8 +83,8 @@ pub enum Event<C, H> {
     },
     /// The peer cancelled a call. The driver has to cancel the call's handler.
     Cancelled(H),
-    /// The peer cancelled a request that has no suspended handler. The handler either has not
-    /// started or has already ended.
+    /// The peer cancelled a request that has no suspended handler, because the handler either has
+    /// not started or has already ended.
     Revoked(CallId),
     /// A reply arrived for a call that does not exist or has completed.
     UnknownReply,

@@ -19,8 +19,8 @@ const READY: u8 = 0x07;
 const GO_AWAY: u8 = 0x08;
 const DRAINED: u8 = 0x09;
 const CLOSE: u8 = 0x0a;
-/// The first optional type. A peer ignores unknown types that are not less than this number. So
-/// later versions of the protocol can add types.
+/// The first optional type. A peer ignores unknown types that are not less than this number, so
+/// that later versions of the protocol can add types.
 const FIRST_OPTIONAL: u8 = 0x80;
 const SIGNATURES: u8 = FIRST_OPTIONAL;
 const HEARTBEAT: u8 = 0x81;
@@ -241,8 +241,8 @@ impl Frame {
     ///
     /// Returns a protocol error if the header is malformed or its type is unknown.
     pub fn decode(frame: &mut Bytes) -> Result<Self, ProtocolError> {
-        // The header is read from a slice. `Bytes` itself would check the bounds and count the
-        // position at each step.
+        // The header is read from a slice, because `Bytes` itself would check the bounds and count
+        // the position at each step.
         let mut rest = &frame[..];
         let decoded = Self::read(&mut rest)?;
         frame.advance(frame.len() - rest.len());
@@ -278,8 +278,8 @@ impl Frame {
             }
             CANCEL => Self::Cancel { id: id(frame)? },
             CREDIT => {
-                // An empty credit is rejected. It has no use, and a peer could restart the timers
-                // of pending messages with it.
+                // An empty credit is rejected, because it has no use, and a peer could restart the
+                // timers of pending messages with it.
                 let calls = read_varint(frame).and_then(|calls| u32::try_from(calls).ok()).filter(|calls| *calls > 0);
                 let calls = calls.ok_or(malformed("its number of calls is invalid"))?;
                 let bytes = read_varint(frame).ok_or(malformed("its number of bytes is invalid"))?;
@@ -351,8 +351,8 @@ impl Header {
 
     /// Returns the prefix and header of a frame with a payload of `payload` bytes.
     pub fn prefixed(&mut self, payload: usize) -> &[u8] {
-        // The conversion cannot fail. Callers compare the length with `Limits::max_frame`, a `u32`,
-        // before they build a frame.
+        // The conversion cannot fail, because callers compare the length with `Limits::max_frame`,
+        // a `u32`, before they build a frame.
         let length = u32::try_from(self.len() + payload).unwrap_or(u32::MAX);
         self.bytes[..PREFIX].copy_from_slice(&length.to_le_bytes());
         &self.bytes[..self.end]

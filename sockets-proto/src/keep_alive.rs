@@ -1,7 +1,7 @@
 //! Detection of dead connections, and heartbeats by which the peer detects a live connection.
 //!
-//! A sent or received message only sets a flag or a timestamp. When a timer fires, the session
-//! checks the flag and the timestamp. So no message has to move a timer.
+//! A sent or received message only sets a flag or a timestamp, so that no message has to move a
+//! timer. The session checks the flag and the timestamp when a timer fires.
 
 use std::{
     mem,
@@ -11,7 +11,7 @@ use std::{
 use super::timeout;
 
 /// The lower bound of a peer's idle timeout. If a peer announces a shorter timeout, the session
-/// uses this bound. A shorter silence does not prove that a connection is dead.
+/// uses this bound, because a shorter silence does not prove that a connection is dead.
 const MIN_IDLE_TIMEOUT: Duration = Duration::from_millis(200);
 /// The number of bytes of an incomplete frame that have to arrive within each idle timeout.
 const MIN_PROGRESS: usize = 64 * 1024;
@@ -45,8 +45,8 @@ pub struct KeepAlive {
     /// heartbeats. The field is `None` if the peers have not agreed to send heartbeats.
     check_interval: Option<Duration>,
     last_received: Instant,
-    /// The length of the incomplete frame when the frame last counted as progress. The length is 0
-    /// if there is no incomplete frame.
+    /// The number of bytes of the incomplete frame that had arrived when `on_partial` last moved
+    /// the idle deadline, or 0 if no frame is incomplete.
     partial_bytes: usize,
     /// `true` if bytes were sent since the last check.
     has_sent: bool,

@@ -22,8 +22,8 @@ impl InvalidName {
             BrokenRule::ControlCharacter => "control characters are not allowed",
             BrokenRule::LongPath => "a path must have at most 512 bytes",
         };
-        // A peer may send a name of a megabyte. So the message quotes only the beginning of the
-        // name.
+        // The message quotes only the beginning of the name, because a peer may send a name of a
+        // megabyte.
         Self { name: name.chars().take(40).collect(), rule }
     }
 }
@@ -61,8 +61,8 @@ pub fn full_name(path: &str, name: &str) -> String {
 }
 
 /// Returns the key of a method. The key consists of the first eight bytes of a SHA-256 hash, read
-/// as a little-endian number. The hash covers the path, a zero byte and the method's name. No valid
-/// name contains a zero byte.
+/// as a little-endian number. The hash covers the path, a zero byte, which no valid name contains,
+/// and the method's name.
 pub fn key(path: &str, name: &str) -> u64 {
     rules::method_key(path, name)
 }

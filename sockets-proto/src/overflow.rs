@@ -24,7 +24,7 @@ pub enum WhenFull {
     /// Applies the method's policy.
     ApplyPolicy,
     /// Accepts the message although the queue is full. The emitter waits for this member before it
-    /// sends more. So only messages that the emitter had already sent exceed the limit.
+    /// sends more, so that only messages that it had already sent exceed the limit.
     /// [`Overflow::Latest`] still drops older messages, since it needs no capacity.
     Accept,
 }

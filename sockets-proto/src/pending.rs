@@ -17,11 +17,11 @@ pub(super) enum PendingKind {
     /// An emit. The session sends it when the window has capacity.
     Emit,
     /// An emit that the queue may drop when a newer emit of the same method arrives. The session
-    /// sends it when both the window and the send buffer have capacity. The send buffer cannot drop
-    /// it any more.
+    /// sends it only when both the window and the send buffer have capacity, because the send
+    /// buffer cannot drop it any more.
     Evictable { key: u64 },
-    /// A request. The session sends it when the window has capacity. A handler made a nested
-    /// request, and the peer may be waiting for that handler.
+    /// A request. The session sends it when the window has capacity. If `nested` is `true`, a
+    /// handler made the request, and the peer may be waiting for that handler.
     Request { id: CallId, nested: bool },
     /// A reply. It waits only for the messages before it.
     Response,
@@ -41,8 +41,8 @@ impl PendingKind {
     }
 }
 
-/// The number of bytes that a pending emit counts in addition to its frame. The queue limits the
-/// number of requests but not the number of emits. So the bytes of a small emit have to include the
+/// The number of bytes that the queue counts for a pending emit in addition to its frame. The queue
+/// limits the number of requests but not of emits, so the bytes of a small emit have to include the
 /// memory of its entry.
 pub const PENDING_OVERHEAD: usize = 64;
 

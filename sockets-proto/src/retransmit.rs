@@ -1,5 +1,5 @@
-//! Resumption of a session on another connection. Each peer counts the bytes that it receives. Each
-//! peer also retains the frames that it sends until the remote peer acknowledges them.
+//! Resumption of a session on another connection. Each endpoint counts the bytes that it receives,
+//! and retains the frames that it sends until its peer acknowledges them.
 
 use super::{
     ProtocolError,
@@ -151,9 +151,9 @@ impl RetransmitState {
     pub(super) fn resume(&mut self, position: u64, send_buffer: &SendBuffer) -> Option<Retransmission> {
         self.excluded = 0;
         let mut retransmission = self.retained.retransmit(position, send_buffer)?;
-        // After a resumption, the server waits for a frame from the client. The frame confirms that
-        // the client received the new token. If the client has no other frame to send, this
-        // acknowledgement is that frame.
+        // After a resumption, the server waits for a frame from the client. Any such frame confirms
+        // that the client received the new token. This acknowledgement ensures that the client
+        // sends a frame, even if it has no other.
         retransmission.send_buffer.push_header_only(self.take_ack());
         Some(retransmission)
     }

@@ -2,8 +2,8 @@
 //! to a limit.
 //!
 //! A position is a number of bytes from the beginning of the session, including the prefixes of
-//! frames. Frames need no numbers for that. So several connections can still share the bytes of a
-//! frame.
+//! frames. Because of these positions, frames need no numbers, so that several connections can
+//! share the bytes of a frame.
 
 use std::{collections::VecDeque, ops::Range};
 
@@ -94,8 +94,8 @@ impl RetransmitBuffer {
         let before = self.len();
         self.retained.extend(send_buffer);
         self.last = send_buffer.len();
-        // The buffer always retains the current transmission. So a message larger than the limit
-        // survives the loss of the connection.
+        // The buffer always retains the current transmission, so that a message larger than the
+        // limit survives the loss of the connection.
         self.release(self.len().saturating_sub(self.limit).min(before));
     }
 
@@ -142,8 +142,8 @@ impl RetransmitBuffer {
             return None;
         }
         self.acknowledge(position);
-        // The buffer retains all these frames, even beyond the limit. If it dropped frames here,
-        // the next resumption would fail.
+        // The buffer retains all these frames, even beyond the limit, because the next resumption
+        // would fail without them.
         self.retained.extend(send_buffer);
         let mut retransmission = Retransmission { send_buffer: SendBuffer::default(), lost: Vec::new() };
         let mut next = self.start;

@@ -28,8 +28,8 @@ impl Token {
         self.session
     }
 
-    /// Compares two tokens in constant time. So the duration of the comparison reveals no part of
-    /// the secret.
+    /// Compares two tokens in constant time, so that the duration of the comparison reveals no part
+    /// of the secret.
     fn ct_eq(&self, other: &Self) -> bool {
         let different = self.secret.iter().zip(&other.secret).fold(0, |different, (a, b)| different | (a ^ b));
         std::hint::black_box(different) == 0 && self.session == other.session

@@ -14,8 +14,8 @@ pub struct WindowSize {
 }
 
 impl WindowSize {
-    /// Returns the smaller of both limits. These limits apply to both directions of a session. So
-    /// neither peer has to queue more than its own limit.
+    /// Returns the smaller number of calls and the smaller number of bytes. They apply to both
+    /// directions of a session, so that neither peer has to queue more than its own limit.
     pub fn min(self, other: Self) -> Self {
         Self { calls: self.calls.min(other.calls), bytes: self.bytes.min(other.bytes) }
     }
@@ -23,9 +23,9 @@ impl WindowSize {
     /// Returns `true` if a frame fits in addition to the calls in flight.
     ///
     /// If at most half of the bytes are in use, a frame of any legal size fits. Without this rule,
-    /// a peer could never send a frame larger than the window. The receiver withholds credit for
-    /// less than a quarter of the window (see [`RecvWindow::take_credit`]). So a large frame never
-    /// waits for withheld credit.
+    /// a peer could never send a frame larger than the window. A large frame never waits for
+    /// withheld credit, because the receiver withholds credit for less than a quarter of the window
+    /// (see [`RecvWindow::take_credit`]).
     #[inline]
     fn can_fit(self, calls: u32, bytes: u64, length: usize) -> bool {
         let limit = u64::from(self.bytes);
@@ -149,8 +149,8 @@ impl RecvWindow {
         self.unreturned_bytes += length as u64;
     }
 
-    /// Returns the credit to send, or `None` if the credit is less than a quarter of the window. So
-    /// a single emit does not cause a frame in return.
+    /// Returns the credit to send, or `None` if the credit is less than a quarter of the window.
+    /// This threshold avoids a frame in return for each emit.
     #[inline]
     pub(super) fn take_credit(&mut self) -> Option<(u32, u64)> {
         let due = self.unreturned_calls >= (self.size.calls / 4).max(1)

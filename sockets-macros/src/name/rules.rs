@@ -1,9 +1,9 @@
 //! The rules for paths and names, and the keys of methods.
 //!
-//! `sockets-proto` and `sockets-macros` contain identical copies of this file. If `sockets-macros`
-//! depended on `sockets-proto`, each release build would compile the protocol and its dependencies
-//! twice. The second compilation would serve only the macros. A test in `sockets-macros` compares
-//! the copies.
+//! `sockets-proto` and `sockets-macros` contain identical copies of this file, so that
+//! `sockets-macros` need not depend on `sockets-proto`. With this dependency, each release build
+//! would compile the protocol and its dependencies a second time, only for the macros. A test in
+//! `sockets-macros` compares the copies.
 
 use sha2::{Digest, Sha256};
 
@@ -48,7 +48,7 @@ pub(crate) fn check_segments(path: &str) -> Result<(), BrokenRule> {
 }
 
 /// Returns the key of a method. The key consists of the first eight bytes of a SHA-256 hash. The
-/// hash covers the path, a zero byte and the method's name. No valid name contains a zero byte.
+/// hash covers the path, a zero byte, which no valid name contains, and the method's name.
 pub(crate) fn method_key(path: &str, name: &str) -> u64 {
     first_eight_bytes(Sha256::new().chain_update(path).chain_update([0]).chain_update(name))
 }

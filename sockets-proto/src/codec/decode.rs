@@ -17,8 +17,8 @@ const ALLOCATION: usize = 16;
 
 /// Decodes a value from all of `bytes`. The value may borrow strings and byte strings from `bytes`.
 ///
-/// Use this function for a type if a value takes at most a small multiple of its encoding in
-/// memory. Use [`decode_within`] for other types.
+/// Use this function only if a value of the type takes at most a small multiple of its encoding in
+/// memory. For other types use [`decode_within`], which limits the memory.
 ///
 /// # Errors
 ///
@@ -69,8 +69,8 @@ pub fn decode_elements<'de, T: Deserialize<'de>>(
 /// Decodes a single value from the front of the input.
 struct Decoder<'a, 'de> {
     reader: &'a mut Reader<'de>,
-    /// The number of further levels that the decoder may enter. The field is passed by value, so no
-    /// code has to restore it afterwards.
+    /// The number of further levels that the decoder may enter. Each nested value receives its own
+    /// copy of the field, so that no code has to restore the field after a nested value.
     levels: u8,
     /// The size of the slot for the value. The decoder has already counted the memory of the slot.
     /// The field is passed by value, as `levels` is. In most cases the compiler evaluates the
@@ -81,8 +81,8 @@ struct Decoder<'a, 'de> {
 impl<'a, 'de> Decoder<'a, 'de> {
     /// Returns the decoder for a value of type `T` within this value.
     ///
-    /// The decoder calls this method for every value that can contain another value. It does so
-    /// even if it reads no byte for that value. So the nesting of every recursive type is bounded.
+    /// The decoder calls this method for every value that can contain another value, even if the
+    /// value takes no byte. This bounds the nesting of every recursive type.
     #[inline]
     fn enter<T>(self) -> Result<Self, DecodeError> {
         let Some(levels) = self.levels.checked_sub(1) else { return Err(DecodeError::TooDeep) };
@@ -94,8 +94,8 @@ impl<'a, 'de> Decoder<'a, 'de> {
         Ok(Self { levels, slot: size, ..self })
     }
 
-    /// Returns the decoder for `count` values within this value. The decoder has not counted the
-    /// memory of `uncharged` of these values.
+    /// Returns a decoder for the `count` elements of this value. `uncharged` is the number of
+    /// elements whose memory has not yet been charged to the limit.
     #[inline]
     fn elements(self, count: usize, uncharged: usize) -> Elements<'a, 'de> {
         Elements {
@@ -283,9 +283,9 @@ struct Elements<'a, 'de> {
     levels: u8,
     /// The number of remaining elements.
     left: usize,
-    /// The number of keys without counted memory, and the number of values or elements without
-    /// counted memory. The decoder counts the memory of all of them at the first element, since it
-    /// knows their type then.
+    /// The number of keys, and the number of values or elements, whose memory has not yet been
+    /// charged to the limit. The decoder charges all of them at the first element, because it does
+    /// not know their type before.
     uncharged_keys: usize,
     uncharged_values: usize,
 }
@@ -312,8 +312,8 @@ impl<'de> Elements<'_, 'de> {
     }
 }
 
-/// The factor by which the memory of a map exceeds that of its entries. A map keeps some of its
-/// slots free.
+/// The factor by which the memory of a map exceeds that of its entries, because a map keeps some of
+/// its slots free.
 const MAP_FACTOR: usize = 2;
 
 /// Returns the memory of `count` slots of type `T`. The result is 0 for a type of a single byte,

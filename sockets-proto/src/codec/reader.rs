@@ -6,8 +6,8 @@ use super::decode_error::DecodeError;
 
 /// The remaining input.
 ///
-/// The field is an iterator instead of a slice. An iterator changes only a single pointer when the
-/// reader takes a byte.
+/// The field is an iterator instead of a slice, because an iterator changes only a single pointer
+/// when the reader takes a byte.
 pub(super) struct Reader<'de> {
     left: slice::Iter<'de, u8>,
     /// The number of bytes of memory that the decoded value may take, and the remaining part of
@@ -93,15 +93,15 @@ impl<'de> Reader<'de> {
 
     /// Reads a length. The length must not exceed the number of remaining bytes.
     ///
-    /// So no length in the input can cause an allocation larger than the input. The rule has a
-    /// consequence for types such as `Vec<()>`, in which the elements have no bytes. The decoder
-    /// rejects such a sequence if its length exceeds the number of remaining bytes.
+    /// This rule prevents an allocation that is larger than the input. As a consequence, the
+    /// decoder also rejects a long `Vec<()>`, although its elements take no bytes, if its length
+    /// exceeds the number of remaining bytes.
     #[inline]
     pub(super) fn length(&mut self) -> Result<usize, DecodeError> {
         let length = self.u64()?;
         let left = self.left();
-        // The numbers are compared as `u64`. So the error contains the right length on a 32-bit
-        // machine, too.
+        // The numbers are compared as `u64`, so that the error contains the right length on a
+        // 32-bit machine, too.
         match usize::try_from(length) {
             Ok(length) if length <= left => Ok(length),
             _ => Err(DecodeError::LengthBeyondInput { length, left }),

@@ -12,15 +12,15 @@ use super::{
 
 /// The maximum capacity of a buffer that the thread keeps.
 const KEEP: usize = 64 * 1024;
-/// The maximum length of a large message. The thread reuses the memory of messages up to this
-/// length.
+/// The maximum length of a large message whose memory the thread reuses.
 const KEEP_LENT: usize = 2 * 1024 * 1024;
 
 thread_local! {
     static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
     /// The last large message of this thread. After the message has been written to all
-    /// connections, the thread reuses its memory. Fresh memory costs a page fault for every 4 KiB.
-    /// These page faults cost more than all copies of a message.
+    /// connections, the thread reuses its memory for the next message. Fresh memory would cost a
+    /// page fault for every 4 KiB, and together these page faults cost more than all copies of a
+    /// message.
     static LENT: Cell<Bytes> = const { Cell::new(Bytes::new()) };
 }
 

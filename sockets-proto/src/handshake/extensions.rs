@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::codec::{decode, encode};
 
-/// The id of the idle timeout in milliseconds. A peer that sends heartbeats announces its idle
-/// timeout.
+/// The id of the extension that contains the idle timeout in milliseconds. A peer that sends
+/// heartbeats announces its idle timeout.
 pub(super) const KEEP_ALIVE: u32 = 1;
 /// The id of the set of compression algorithms that a peer supports. Each algorithm has a bit.
 pub(super) const COMPRESSION: u32 = 2;

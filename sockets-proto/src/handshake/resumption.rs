@@ -22,8 +22,8 @@ pub struct ResumeRequest {
     pub received: u64,
     /// The position from which on the client retains the frames that it sent.
     pub first_retained: u64,
-    /// The number of the attempt. Requests may arrive out of order, so each request has a greater
-    /// number than all earlier requests for the session.
+    /// The number of the attempt. Each request has a greater number than all earlier requests for
+    /// the session, because requests may arrive out of order.
     pub attempt: u64,
 }
 

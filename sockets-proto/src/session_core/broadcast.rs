@@ -1,9 +1,9 @@
 //! Emits to audiences. If a member's queue is full, the session applies the method's overflow
 //! policy.
 //!
-//! The session cannot drop emits from the send buffer. So evictable emits fill the send buffer only
-//! up to half of the queue's limit. Further evictable emits wait in the queue of pending messages,
-//! and so do all messages after them.
+//! Evictable emits fill the send buffer only up to half of the queue's limit, because the session
+//! cannot drop emits from the send buffer. Further evictable emits wait in the queue of pending
+//! messages, and so do all messages after them.
 
 use std::time::Instant;
 
@@ -59,11 +59,11 @@ impl<C, H: Clone> SessionCore<C, H> {
         while (overflow == Overflow::Latest || !self.has_capacity()) && self.pending.drop_oldest(key) {
             self.dropped += 1;
         }
-        // The policy `Latest` keeps at most one message of each method. So the queue accepts that
-        // message even beyond the limit.
+        // The policy `Latest` keeps at most one message of each method, and therefore the queue
+        // accepts that message even beyond the limit.
         let has_capacity = overflow == Overflow::Latest || self.has_capacity();
         if self.dropped > before {
-            // The dropped messages may have blocked later messages. The session sends those now, if
+            // The dropped messages may have blocked later messages, which the session sends now if
             // the window permits.
             self.flush_pending(now);
         }

@@ -88,8 +88,8 @@ impl<C, H: Clone> SessionCore<C, H> {
 
     /// Removes a handler that has ended.
     pub fn remove_handler(&mut self, handler_id: HandlerId) {
-        // Most handlers never suspend, so the table is often empty. The check avoids the hash of
-        // the id then.
+        // The table is often empty, because most handlers never suspend. In that case, the check
+        // avoids the cost of a hash of the id.
         if !self.handlers.is_empty() {
             self.handlers.remove(&handler_id);
         }

@@ -75,8 +75,8 @@ pub struct SessionCore<C, H> {
     queue_limit: usize,
     /// The server has finished its `connected` hook.
     peer_is_ready: bool,
-    /// The server has refused the session before the server was ready. The server has not started
-    /// any call of the session.
+    /// The server has refused the session before it was ready, so it has not started any call of
+    /// the session.
     is_refused: bool,
     /// The server accepts no new calls.
     peer_is_going_away: bool,
@@ -91,8 +91,8 @@ pub struct SessionCore<C, H> {
     heartbeat_due: bool,
     /// The session has no connection.
     is_detached: bool,
-    /// The number of resets of the session. A call that arrived in an earlier epoch receives no
-    /// reply.
+    /// The epoch, which is the number of resets of the session. A call that arrived in an earlier
+    /// epoch receives no reply.
     epoch: u32,
 }
 
@@ -225,8 +225,8 @@ impl<C, H: Clone> SessionCore<C, H> {
         Ok(WindowPermit { length, received_at: self.pending.position(), epoch: self.epoch })
     }
 
-    /// Checks that the peer's role permits this frame now. Some frames may be sent only once, and a
-    /// peer could otherwise repeat such frames without limit.
+    /// Checks that the peer's role permits this frame. Also checks that the peer does not repeat a
+    /// frame that may be sent only once, since it could otherwise do so without limit.
     fn check_expected(&self, header: Frame) -> Result<(), ProtocolError> {
         let legal = match header {
             Frame::Ready => self.role == Role::Client && !self.peer_is_ready,
@@ -281,8 +281,8 @@ impl<C, H: Clone> SessionCore<C, H> {
         (ended.collect(), self.take_handlers())
     }
 
-    /// Marks all calls as not sent if the server has refused the session. Such a server has started
-    /// none of the calls.
+    /// Marks all calls as not sent if the server has refused the session, because such a server has
+    /// started none of the calls.
     fn unless_refused(&self, mut calls: Vec<(C, CallId, bool)>) -> Vec<(C, CallId, bool)> {
         for (_, _, sent) in &mut calls {
             *sent &= !self.is_refused;

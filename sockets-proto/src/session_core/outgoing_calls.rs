@@ -86,7 +86,8 @@ impl<C, H: Clone> SessionCore<C, H> {
     ///
     /// # Errors
     ///
-    /// Returns the reason for which the session did not accept the request, and the consumer.
+    /// Returns the reason for which the session did not accept the request, and gives back
+    /// `consumer`.
     pub fn request_shared(
         &mut self,
         now: Instant,
@@ -116,7 +117,7 @@ impl<C, H: Clone> SessionCore<C, H> {
     }
 
     /// Returns `true` if the session can send a message of this length immediately. Without a
-    /// connection, all messages wait. So a call that ends before a reconnection is never sent.
+    /// connection, all messages wait, so that a call that ends before a reconnection is never sent.
     pub(super) fn can_send(&self, length: usize) -> bool {
         !self.is_detached && self.pending.is_empty() && self.send_window.can_send(length)
     }
@@ -130,9 +131,9 @@ impl<C, H: Clone> SessionCore<C, H> {
         if self.peer_is_going_away {
             return Err(SendOutcome::ShuttingDown);
         }
-        // A reply returns capacity of the window. A peer that guesses ids could reply to requests
-        // that the driver has not written yet. By this means, the peer could fill the send buffer
-        // without limit. Honest peers do not reach this bound.
+        // A reply returns capacity of the window, even if the driver has not written the request
+        // yet. A peer that guesses ids could therefore make the send buffer grow without limit by
+        // early replies. Honest peers do not reach this bound.
         let most = self.queue_limit.saturating_add(self.send_window.size_bytes()).saturating_mul(2);
         if self.send_buffer.len() > most.saturating_add(self.max_frame) {
             return Err(SendOutcome::Full);

@@ -18,10 +18,10 @@ use crate::{
 /// calls.
 const NESTED_CALL_TIMEOUT: Duration = Duration::from_secs(1);
 /// The timeout of replies that wait for earlier messages of their handlers. If the queue makes no
-/// progress for this time, the replies overtake these messages. Such a message may wait for another
-/// handler, and that handler may wait for the reply. This timeout is longer than
-/// [`NESTED_CALL_TIMEOUT`], because overtaking breaks a guaranteed order. The session cannot
-/// distinguish a slow handler from a cycle.
+/// progress for this time, the replies overtake these messages. Otherwise the session could wait
+/// forever: such a message may wait for another handler, which may wait for the reply. This timeout
+/// is longer than [`NESTED_CALL_TIMEOUT`], because overtaking breaks a guaranteed order, and the
+/// session cannot distinguish a slow handler from a cycle.
 const RESPONSE_OVERTAKE_DELAY: Duration = Duration::from_secs(5);
 
 impl<C, H: Clone> SessionCore<C, H> {
@@ -135,8 +135,8 @@ impl<C, H: Clone> SessionCore<C, H> {
         for id in self.calls.overdue(now) {
             let Some((consumer, sent)) = self.calls.expire(id) else { continue };
             if sent {
-                // The peer's deadline is later than the local deadline. The difference is the time
-                // for which the call was pending and in transit. So the peer needs a `Cancel`.
+                // The peer needs a `Cancel`, because its deadline is later than the local one. The
+                // difference is the time for which the call was pending and in transit.
                 self.send_buffer.push_header_only(Frame::Cancel { id });
             } else {
                 self.pending.remove(id);

@@ -137,8 +137,8 @@ fn session_ends_if_its_driver_never_ran() {
     assert!(server.sockets().is_empty(), "{:?}", server.sockets());
 }
 
-/// A program drops its runtime at the end of `main`. A handler that never yields may still run
-/// then.
+/// A program drops its runtime at the end of `main`. A handler that never yields may still be
+/// running at that time.
 #[test]
 fn runtime_dropped_during_a_handler_does_not_hang() {
     let (done, finished) = mpsc::channel();

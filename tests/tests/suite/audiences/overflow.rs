@@ -64,8 +64,8 @@ impl News for Received {
 }
 
 const FILLER: [u8; 1000] = [7; 1000];
-/// A number of emits. If a peer reads nothing, its transport, its window and its queue together
-/// hold fewer emits.
+/// More emits than the transport, the window and the queue of a peer hold together if the peer
+/// reads nothing.
 const MANY: u32 = 3000;
 /// The number of emits that fit into the queue of a member that reads.
 const AT_ONCE: u32 = 16;
