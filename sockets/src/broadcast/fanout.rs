@@ -24,8 +24,8 @@ use crate::{
 };
 use sockets_proto::{PREFIX, SendOutcome};
 
-/// The largest number of shards. A server has at most as many shards as processors. More shards
-/// would share the same processors.
+/// The largest number of shards. A server never has more shards than processors, because additional
+/// shards would only share the same processors.
 const SHARDS_MAX: usize = 4;
 /// The number of bytes in a shard's log at which the log is full and emitters wait. If the limit of
 /// the members' queues is small, the limit of the log is smaller.
@@ -81,9 +81,9 @@ impl<M: Member> Fanout<M> {
     ///
     /// The emitter waits for shards with full logs, and for members with full queues. The wait for
     /// members takes at most a second in total. If a member's queue was full during the whole wait,
-    /// the overflow policy of the method applies to this member. If the queue had capacity during
-    /// the wait, other emitters have used that capacity. Then this queue accepts the message above
-    /// its limit.
+    /// the overflow policy of the method applies to this member. If the queue had capacity at some
+    /// time during the wait, but other emitters used it, the queue accepts the message above its
+    /// limit.
     ///
     /// # Errors
     ///
@@ -143,8 +143,8 @@ impl<M: Member> Fanout<M> {
     }
 
     /// Waits until [`try_emit`](Self::try_emit) may succeed. The emitter keeps its list of members
-    /// during this wait. If an emitter found its members again after each round, this would cost
-    /// the emitter as much as the round itself.
+    /// during this wait, because finding the members again after each round would cost as much as
+    /// the round itself.
     async fn wait_for_capacity(&self, callee: Callee<'_>, list: &MemberList<M>, pacing: &mut Pacing) {
         loop {
             let mut changed = pin!(self.changed.notified());

@@ -6,8 +6,8 @@ use crate::clock::now;
 
 /// The maximum wait for a member with a full queue, counted from the last progress of that member.
 const WAIT_FOR_FULL: Duration = Duration::from_secs(1);
-/// The maximum wait for a member with a long queue, counted from the last progress of that member.
-/// This time is the round trip of a distant member.
+/// The maximum time that an emitter waits for a member with a long queue, counted from that
+/// member's last progress. It corresponds to the round trip to a distant member.
 const WAIT_FOR_LONG: Duration = Duration::from_millis(300);
 
 /// The lag of a member.

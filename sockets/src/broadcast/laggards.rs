@@ -27,8 +27,9 @@ impl<M> Laggards<M> {
         }
     }
 
-    /// Records that the member's queue is no longer full. Unless `is_long` is set, the queue is no
-    /// longer long either. Returns the emitters to notify.
+    /// Records that the member's queue is not full any more. `is_long` states whether the queue is
+    /// still long. Returns the `Notify` of the waiting emitters if the member was removed from a
+    /// set.
     #[must_use]
     pub(super) fn remove(&self, number: u64, is_long: bool) -> Option<Arc<Notify>> {
         let (full, long) = (self.full.remove(number), !is_long && self.long.remove(number));

@@ -5,8 +5,8 @@
 //!
 //! The task of a shard takes all new entries of its log, and delivers them to the members of the
 //! shard. Then the task tries a write for each of these members. After a round with several
-//! messages, the task pauses for a millisecond. During this pause, more messages may arrive. After
-//! a round with a single message, the task does not pause.
+//! messages, the task pauses for a millisecond, so that more messages can arrive for the next
+//! round. After a round with a single message, the task does not pause.
 //!
 //! Before a session sends a message to a single member, it queues the new entries of the log for
 //! that member. So unicast and broadcast messages keep their order.
@@ -55,9 +55,9 @@ pub(crate) trait Member: Sized + Send + Sync + 'static {
     /// queue has capacity, or if the emitter has waited long enough.
     ///
     /// If the emitter has waited long enough, the overflow policies of the methods apply to this
-    /// member. If the queue had capacity during the wait, other emitters have used that capacity.
-    /// Then the member accepts this message above its limit, and the overflow policies do not
-    /// apply.
+    /// member. There is an exception: if the queue had capacity at some time during the wait, but
+    /// other emitters used it, the policies do not apply. Instead, the member accepts this message
+    /// above its limit.
     fn full_until(&self, now: Instant, began: Instant, last: Instant) -> Option<Instant>;
 
     /// Returns the time until which an emitter waits for a shorter queue of this member. Only

@@ -30,8 +30,8 @@ impl Pacing {
     }
 
     /// Returns the time until which the emitter waits. Returns `None` if the emitter waits for no
-    /// member. The audience has `len` members. `audience` returns the lagging members of each
-    /// shard, and the members of the audience in that shard.
+    /// member. `len` is the number of members of the audience. `audience` returns, for each shard,
+    /// its lagging members and the members of the audience in that shard.
     pub(super) fn wait_until<'a, M: Member, L>(&mut self, len: usize, audience: impl Fn() -> L) -> Option<Instant>
     where
         L: Iterator<Item = (&'a Laggards<M>, &'a Members<M>)>,

@@ -15,8 +15,8 @@ const FLUSHES_PER_YIELD: usize = 32;
 const DELIVERIES_PER_YIELD: usize = 256;
 
 /// The task of a shard. It runs on the runtime of the emitter that started it. When that runtime
-/// shuts down, the task is dropped. Its `drop` function does all remaining work, without a pause.
-/// The next emitter starts another task.
+/// shuts down, it drops the task, and `drop` does all remaining work without a pause. The next
+/// emitter then starts another task.
 pub(super) struct ShardTask<M: Member> {
     shard: Arc<Shard<M>>,
     /// The messages of this round.

@@ -13,9 +13,9 @@ use super::{
 use crate::{clock::now, lock::Notify};
 use sockets_proto::SessionCore;
 
-/// The number of bytes at which a queue is long. An emitter that sends many bytes waits until
-/// the queue is shorter. So a loop of emits does not fill the queues of healthy members. If the
-/// limit of the queue is small, the queue is long at half of that limit.
+/// The number of bytes at which a queue is long. An emitter that sends many bytes waits for a
+/// shorter queue, so that a loop of emits does not fill the queues of healthy members. If the limit
+/// of the queue is small, the queue is long at half of that limit.
 const LONG: usize = 512 * 1024;
 
 /// The state of a member in the broadcasts of its server. A session of a client is no member.
@@ -95,7 +95,7 @@ impl<M> BroadcastState<M> {
 
     /// Updates the lag after messages have been queued for this member. If the connection is
     /// blocked, `blocked_since` returns the time at which the connection last accepted bytes.
-    /// Returns the emitters to notify.
+    /// Returns the `Notify` of the waiting emitters if they have to be notified.
     #[must_use]
     pub(crate) fn update_lag<C, H: Clone>(
         &mut self,

@@ -54,9 +54,9 @@ impl Dispatcher {
         Self { session, handlers: HandlerCache::new(), held: VecDeque::new(), unfinished: None, rate }
     }
 
-    /// Starts the handler of a call, or holds the call. A call is held while the gate is closed,
-    /// while the peer does not read replies, and while the peer exceeds its rate. The window limits
-    /// the number of held calls.
+    /// Starts the handler of a call, or holds the call. A call is held while `can_dispatch` returns
+    /// `false`, or while the peer exceeds its rate. Calls also wait for calls that are already
+    /// held. The window limits the number of held calls.
     #[inline]
     pub(super) fn accept(
         &mut self,
@@ -126,16 +126,18 @@ impl Dispatcher {
         self.rate.as_ref().is_none_or(|rate| rate.is_ready(now))
     }
 
-    /// Returns the time at which calls above the rate may start. Returns `None` while the gate is
-    /// closed. When the gate opens, the session wakes the driver.
+    /// Returns the time at which the rate limit allows the next held call to start. Returns `None`
+    /// if no call is held, or while `can_dispatch` returns `false`. When that changes, the session
+    /// wakes the driver.
     pub(super) fn resumes_at(&self) -> Option<Instant> {
         let rate = self.rate.as_ref().filter(|_| !self.held.is_empty() && self.session.can_dispatch())?;
         rate.ready_at()
     }
 
-    /// Revokes a request that has no suspended handler. If the request is held, no handler runs.
-    /// The session answers the request at the time at which its handler would have started. An
-    /// immediate answer would let a peer that does not read fill the queue without limit.
+    /// Revokes a request that has no suspended handler. If the request is held, its handler never
+    /// runs. Instead, the session answers the request at the time at which the handler would have
+    /// started. Otherwise a peer that does not read could fill the send queue with immediate
+    /// answers, without limit.
     pub(super) fn revoke(&mut self, id: CallId) {
         if let Some(held) = self.held.iter_mut().find(|held| held.call.handler == HandlerId::Request(id)) {
             held.revoked = true;
@@ -149,7 +151,7 @@ impl Dispatcher {
     }
 
     /// Starts the handler of a call, unless the deadline of the call has passed. `batch` is the
-    /// batch that contained the call. It is `None` if the payload has been copied out of the batch.
+    /// batch that contained the call, or `None` if the payload has been copied out of the batch.
     fn start(
         &mut self,
         mut incoming: IncomingCall,
@@ -327,9 +329,10 @@ fn run(
     }
     let Some(future) = slot.poll_once(session) else { return false };
     let (task, handle) = abortable(SuspendedHandler::new(Arc::clone(session), key, handler, future).run());
-    // The session registers the handler before the task can end. The session's lock is not held
-    // during the spawn. A runtime that is shutting down drops a spawned task immediately. The drop
-    // of the handler answers its call, and locks the session.
+    // The session registers the handler before the spawn, so that the task cannot end before that.
+    // The session's lock is not held during the spawn, because a runtime that is shutting down
+    // drops a spawned task immediately. This drops the handler, which answers its call and for that
+    // purpose locks the session.
     session.suspend(handler, handle);
     tokio::spawn(timeout_at(deadline.into(), task));
     true

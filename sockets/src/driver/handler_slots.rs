@@ -17,8 +17,8 @@ thread_local! {
 pub(super) struct HandlerSlots([HandlerSlot; KEEP]);
 
 impl HandlerSlots {
-    /// Takes the slots from the thread for a batch of calls. A handler of this batch may dispatch
-    /// another batch. Then that batch gets new slots.
+    /// Takes the slots from the thread for a batch of calls. If a handler of this batch dispatches
+    /// another batch, that batch gets new slots.
     pub(super) fn take_from_thread() -> Box<Self> {
         SLOTS.with(ThreadCache::take).unwrap_or_default()
     }

@@ -42,8 +42,9 @@ use sockets_proto::{Frame, ProtocolError};
 /// The time after which a dispatch stops, so that queued replies are written.
 const SLICE: Duration = Duration::from_micros(500);
 const _: () = assert!(SLICE.as_nanos() <= SLOW.as_nanos(), "a slow handler ends its time slice");
-/// The age of a time slice up to which a pending read shows that no bytes have arrived. In an older
-/// time slice, bytes may have arrived since tokio last polled for I/O.
+/// The maximum age of a time slice at which a pending read still shows that no bytes have arrived.
+/// In an older time slice, a read may be pending although bytes have arrived, because tokio has not
+/// polled for I/O since then.
 const CLOCK_STALENESS: Duration = Duration::from_millis(5);
 
 /// The driver of a session. A single task runs it.
@@ -218,8 +219,8 @@ impl Driver {
         let mut handled = Ok(());
         while handled.is_ok() && self.has_work(slice.now) {
             handled = self.step(&slice, &mut wakes, &mut slots);
-            // A step may have polled a handler. A handler is user code, and may run for any time.
-            // So the driver measures the time of every step.
+            // A step may have polled a handler, which is user code and may run for any time. So the
+            // driver measures the time of every step.
             let before = mem::replace(&mut slice.now, clock::now());
             if slice.now >= until {
                 // A slow handler takes longer than a time slice, so only the last step can be slow.
@@ -276,9 +277,9 @@ impl Driver {
         Ok(())
     }
 
-    /// Writes the messages for which callers have requested a flush. The driver first yields once
-    /// to the tasks that are ready. For this, the driver's task wakes itself, and so moves to the
-    /// back of the run queue.
+    /// Writes the messages for which callers have requested a flush. Before it writes, the driver
+    /// yields once to the tasks that are ready. To yield, the driver's task wakes itself, and so
+    /// moves to the back of the run queue.
     fn poll_requested_flush(&mut self, cx: &Context<'_>) {
         if !self.session.flush_is_requested() {
             return;
@@ -323,8 +324,8 @@ impl Driver {
     }
 }
 
-/// Ends a session. If a runtime drops the driver at its shutdown, this guard ends the session, too.
-/// So calls from other runtimes fail, and do not wait for ever.
+/// Ends a session, even if a runtime drops the driver because the runtime shuts down. Otherwise
+/// calls from other runtimes would not fail, but wait for ever.
 struct EndGuard<F: FnOnce()> {
     session: Arc<Session>,
     on_end: Option<F>,

@@ -42,8 +42,8 @@ impl RateLimiter {
 
 struct TokenBucket {
     per_second: u64,
-    /// The time at which the bucket is full again. If this time is more than a burst after the
-    /// current time, the bucket is negative.
+    /// The time at which the bucket is full again. If this time is later than the current time plus
+    /// `BURST`, the number of tokens in the bucket is negative.
     full_at: Instant,
 }
 

@@ -33,7 +33,7 @@ const DRAIN_TIMEOUT: Duration = Duration::from_millis(5);
 pub(crate) enum Reattached {
     /// On the server: a connection of the client.
     Accepted(Box<ResumedConnection>),
-    /// On the client: the server resumes the session. The server has received all frames up to this
+    /// On the client: the server resumes the session, and has received all frames up to this
     /// position.
     Resumed(Link, u64),
     /// On the client: the server does not know the session, and starts a new session.
@@ -53,8 +53,8 @@ pub(crate) trait Reattach: Send + Sync {
         None
     }
 
-    /// Runs when the session is established over a connection. Then the session has become ready,
-    /// or a session that was ready before has been resumed.
+    /// Runs when the session is established over a connection. That is the case when the session
+    /// has become ready, or has been resumed after it was ready before.
     fn on_established(&self) {}
 }
 
@@ -150,8 +150,8 @@ impl Driver {
         let (receiver, received) = match reattached {
             Reattached::Accepted(offer) => {
                 if !self.session.can_resume(&offer.request) {
-                    // The session has sent more frames since it checked the request. The client
-                    // receives the answer when the session has ended.
+                    // The session accepted the request before, but has sent more frames since then.
+                    // The client receives the answer when the session has ended.
                     self.session.keep_offer(offer);
                     return Err(missed());
                 }

@@ -33,8 +33,8 @@ impl Call {
     /// suspension.
     ///
     /// The deadline of a request is the time at which it was received, plus the timeout of the
-    /// caller. An emit has no timeout of the caller. Instead,
-    /// [`Limits::call_timeout`](crate::Limits::call_timeout) of the receiver applies.
+    /// caller. An emit carries no timeout of the caller, so
+    /// [`Limits::call_timeout`](crate::Limits::call_timeout) of the receiver applies instead.
     pub fn deadline(&self) -> Instant {
         self.deadline
     }

@@ -80,8 +80,8 @@ impl Session {
         Described::new(callee).cannot_decode_reply(self.side(), error, type_name::<R>())
     }
 
-    /// Returns `true` if the session may repeat a call that has ended with this result. The
-    /// repeated call belongs to a new session with the server.
+    /// Returns `true` if a call that has ended with this result may be repeated in a new session
+    /// with the server.
     fn may_repeat(&self, callee: Callee<'_>, result: &CallResult) -> bool {
         let CallResult::Disconnected { maybe_executed } = *result else { return false };
         (!maybe_executed || callee.is_idempotent()) && !self.is_ending()

@@ -12,14 +12,16 @@ use tokio_util::sync::ReusableBoxFuture;
 use super::Session;
 use crate::{handler_context::run_handler, scheduler::poll_unconstrained};
 
-/// Proof that a call has ended. Only [`Responder`](super::Responder) creates this proof. So the
-/// future of a handler cannot return before its call has ended.
+/// Proof that a call has ended. The future of a handler returns this proof, and only
+/// [`Responder`](super::Responder) creates it. So the future cannot return before its call has
+/// ended.
 #[derive(Debug)]
 pub struct Completed(pub(super) ());
 
 impl Completed {
-    /// Returns the proof for a call if its `Responder` has been moved out of the handler. The new
-    /// owner has answered the call, or has dropped the `Responder`. The drop answers the call, too.
+    /// Returns the proof for a call if its `Responder` has been moved out of the handler. This is
+    /// correct because the new owner has answered the call or has dropped the `Responder`, and the
+    /// drop answers the call, too.
     #[cfg(feature = "middleware")]
     pub(crate) fn elsewhere() -> Self {
         Self(())
@@ -62,17 +64,17 @@ impl HandlerSlot {
             return None;
         }
         let future = self.future.as_mut()?;
-        // If the handler suspends, its task polls it again immediately, with the waker of that
-        // task.
+        // This poll needs no waker: if the handler suspends, its task immediately polls it again
+        // with the task's waker.
         let mut cx = Context::from_waker(Waker::noop());
-        // This poll ignores tokio's cooperative budget. With the budget, ready handlers of a large
-        // batch would appear suspended.
+        // This poll ignores tokio's cooperative budget, because a large batch would use up the
+        // budget, and its ready handlers would then appear suspended.
         let polled = catch_unwind(AssertUnwindSafe(|| run_handler(session, || poll_unconstrained(future, &mut cx))));
         match polled {
             Ok(Poll::Ready(_)) => None,
             Ok(Poll::Pending) => self.future.take(),
-            // The panic has dropped the `Responder`. This drop has answered the call. The future
-            // must not be polled again.
+            // The panic has dropped the `Responder`, which has answered the call. A future that has
+            // panicked must not be polled again.
             Err(_) => {
                 self.future = None;
                 None

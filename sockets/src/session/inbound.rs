@@ -19,15 +19,16 @@ use sockets_proto::{CallId, CloseReason, Event, Frame, HandlerId, IncomingCall, 
 
 /// The number of frames that the driver handles while it holds the lock. Callers wait for the lock.
 const MAX_FRAMES_PER_LOCK: usize = 32;
-/// The number of bytes that the driver handles while it holds the lock, since it copies texts. A
-/// single frame may be longer.
+/// The number of bytes that the driver handles while it holds the lock. A limit is needed since the
+/// driver copies texts. A single frame may be longer.
 const MAX_BYTES_PER_LOCK: usize = 64 * 1024;
 /// The number of signatures that are recorded while the lock is held.
 const MAX_SIGNATURES_PER_LOCK: usize = 512;
 
 /// The action that a received frame requires of the driver.
 pub(crate) enum Received {
-    /// Start a handler. If the gate is closed, the handler starts when the gate opens.
+    /// Start a handler. If `gate_is_open` is `false`, the handler waits until `can_dispatch`
+    /// returns `true`.
     Call { call: IncomingCall, gate_is_open: bool },
     /// Stop a suspended handler.
     Cancelled(AbortHandle),
@@ -51,9 +52,9 @@ impl Session {
             drop(state);
             self.register_driver(cx.waker());
             state = self.state.lock();
-            // The session may have queued messages before the driver started. This function only
-            // requests the flush. So if a call follows immediately, the driver writes it with these
-            // messages.
+            // The session may have queued messages before the driver started. This function does
+            // not write them, but only requests a flush, so that a call that follows immediately is
+            // written together with them.
             state.flush_requested |= !state.core.send_buffer().is_empty();
         }
         state.closing(now)?;
@@ -92,8 +93,8 @@ impl Session {
     pub(crate) fn end_batch(&self) {
         let mut state = self.state.lock();
         state.dispatching = None;
-        // If only messages from before the batch are queued, they are not written here. Their
-        // callers have requested a later flush, and may queue more messages until then.
+        // If only messages from before the batch are queued, they wait for the flush that their
+        // callers have requested. Until then, the callers may queue more messages.
         let queued = state.core.send_buffer().len() > state.queued_before || state.core.has_control_frames();
         self.notify_if_idle(&mut state);
         drop(state);
@@ -239,8 +240,8 @@ impl Session {
             state.wait_slots.shrink_to_fit();
         }
         let wakes = state.wait_slots.complete_all(ended);
-        // The messages of callers are not written here. Their callers have requested a flush, and
-        // may queue more messages until then.
+        // The messages of callers are not written here, because the callers have requested a later
+        // flush and may queue more messages until then.
         let queued = state.core.send_buffer().len() > before || state.core.has_control_frames();
         if queued || !wakes.is_empty() {
             state.check_capacity();

@@ -41,8 +41,8 @@ impl State {
     /// delayed, returns the time at which the caller checks again.
     pub(super) fn closing(&self, now: Instant) -> Result<Option<Instant>, DisconnectReason> {
         let Some(Closing { reason, until }) = self.closing.as_deref() else { return Ok(None) };
-        // The peer receives earlier messages before the close frame. There is an exception: the
-        // session does not wait for these messages if they are the reason of its end.
+        // The peer receives earlier messages before the close frame, unless these messages are the
+        // reason for which the session ends.
         let orderly =
             matches!(reason, DisconnectReason::Closed | DisconnectReason::Kicked(_) | DisconnectReason::Refused(_));
         let lingers = orderly && !self.is_detached() && self.core.is_window_exhausted() && now < *until;
@@ -69,8 +69,8 @@ impl Session {
     /// its hooks run. Only the driver calls this function, and only once.
     pub(crate) fn end(&self, reason: &DisconnectReason) {
         let mut state = self.state.lock();
-        // The reason is set under the lock. So no task can queue a call or add a hook after this
-        // function has cleared the calls and hooks.
+        // The reason is set under the lock, so that no task can queue a call or add a hook after
+        // this function has cleared them.
         if self.reason.set(reason.clone()).is_err() {
             return;
         }
@@ -80,9 +80,9 @@ impl Session {
         let offer = state.reattach.take_offer();
         state.give_up_waiting();
         drop(state);
-        // The hooks are spawned first. So they run even if a user's value panics when it is dropped
-        // below. If the shutdown of a runtime ends the session, there is no runtime in which hooks
-        // could run.
+        // The hooks are spawned first, so that they run even if a user's value panics when it is
+        // dropped below. If the shutdown of a runtime ends the session, there is no runtime in
+        // which hooks could run.
         let runtime = Handle::try_current();
         for hook in hooks {
             match &runtime {
@@ -167,8 +167,9 @@ impl Session {
         // callers.
         let _ = timeout(grace, self.idle()).await;
         self.close(reason);
-        // The program may end when this function returns. So this function waits for the close
-        // frame. The wait is limited, since a handler may block the driver's thread.
+        // The program may end when this function returns, so this function first waits until the
+        // close frame is written. The wait is limited, since a handler may block the driver's
+        // thread.
         let _ = timeout(FLUSH_TIMEOUT, self.released()).await;
     }
 

@@ -116,7 +116,7 @@ struct State {
     /// The time at which the driver began to dispatch the current batch. The driver writes after
     /// the batch.
     dispatching: Option<Instant>,
-    /// The bytes that were queued when that batch began. The number is 0 after a write of these
+    /// The number of bytes that were queued when that batch began, or 0 after a write of these
     /// bytes has begun.
     queued_before: usize,
     /// The driver has been asked to write.
@@ -150,9 +150,9 @@ impl State {
         self.core.held_bytes() + self.replies.bytes() + self.signatures.bytes()
     }
 
-    /// Returns the start of the current batch. If there is no current batch, returns the current
-    /// time. Reading the clock for each message of a batch would cost as much as the rest of a
-    /// reply.
+    /// Returns the start of the current batch, or the current time if there is no current batch.
+    /// The start is used because reading the clock for each message would cost as much as the rest
+    /// of a reply.
     fn now(&self) -> Instant {
         self.dispatching.unwrap_or_else(now)
     }
@@ -182,8 +182,8 @@ impl State {
         }
     }
 
-    /// Returns `true` if calls may start. The `connected` hook must have finished, and the peer
-    /// must read its replies. The local endpoint must not be ending the session.
+    /// Returns `true` if calls may start: the `connected` hook has finished, the peer reads its
+    /// replies, and the local endpoint is not ending the session.
     fn can_dispatch(&mut self) -> bool {
         let full = self.core.is_full();
         self.backpressured |= full;
@@ -195,7 +195,7 @@ impl State {
 pub(crate) struct Session {
     state: StateLock,
     /// The writer. If another task holds this lock, [`flush`](Self::flush) leaves its messages to
-    /// that task. That task flushes again after it has released the lock.
+    /// that task, which flushes again after it has released the lock.
     writer: Mutex<Writer>,
     write_progress: WriteProgress,
     routes: RwLock<Routes>,
@@ -349,8 +349,8 @@ impl Session {
         let changed = after.zip(before).filter(|((_, after), before)| after != before);
         let changed = Announcement::new(changed.map(|((key, signature), _)| (key, signature.unwrap_or(0))));
         if let Some(changed) = &changed {
-            // The session announces under the lock of the routes. So announcements have the order
-            // of the changes.
+            // The session announces while it holds the lock of the routes, so announcements are
+            // sent in the order of the changes.
             self.announce(changed);
         }
         // A session that has ended receives no more calls, and must not keep handlers alive.
@@ -379,8 +379,8 @@ impl Session {
         self.routes_version.load(Ordering::Acquire)
     }
 
-    /// Returns the subscribers of a key. These are the subscribers that handle emits, and the
-    /// subscriber that answers requests.
+    /// Returns the subscribers that handle emits of a key, and the subscriber that answers its
+    /// requests.
     pub(crate) fn resolve(self: &Arc<Self>, key: u64) -> Resolved {
         let (emit_handlers, request_handler) = self.routes.read().resolve(&self.shared_routes, key);
         Resolved::new(Arc::clone(self), emit_handlers, request_handler)

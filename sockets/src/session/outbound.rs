@@ -56,8 +56,8 @@ impl Session {
         }
     }
 
-    /// Locks the state, so that the caller can queue a message. First queues the earlier emits to
-    /// audiences of this session.
+    /// Locks the state, so that the caller can queue a message. Before that, queues the earlier
+    /// emits to audiences of this session, so that messages keep their order.
     #[inline]
     pub(super) fn begin_sending(&self) -> Result<StateGuard<'_>, CallError> {
         let mut state = self.state.lock();
@@ -66,7 +66,8 @@ impl Session {
     }
 
     /// Tries to queue an emit. Returns `true` if the emit has been queued or dropped. If `first` is
-    /// `true`, the emit does not overtake emits that wait.
+    /// `true`, this is the first attempt, which must not overtake emits that already wait. So the
+    /// function returns `false` if there are any.
     pub(super) fn try_emit(&self, callee: Callee<'_>, payload: &Payload<'_>, first: bool) -> Result<bool, CallError> {
         let mut state = self.begin_sending()?;
         state.signatures.check(callee)?;
@@ -184,8 +185,8 @@ impl Session {
 
 impl State {
     /// Returns `true` if the session holds handlers of methods with large replies. It holds them if
-    /// the bytes of waiting replies would fill a queue. It also holds them if it is detached and
-    /// ends, because it would hold too many bytes.
+    /// the bytes of waiting replies would fill a queue. It also holds them if it is detached and is
+    /// closing because it would hold too many bytes.
     pub(super) fn is_under_pressure(&self) -> bool {
         self.replies.bytes() >= self.core.queue_limit() || self.is_detached() && self.closing.is_some()
     }

@@ -32,7 +32,8 @@ impl Peer {
     /// Panics in each of these cases:
     ///
     /// - The path is already served to this peer.
-    /// - A method has the key of another name.
+    /// - The key of a method (the hash of its path and name, see PROTOCOL.md, section 5) equals the
+    ///   key of another method that is already served.
     /// - There are more names than [`Limits::names_per_peer`](crate::Limits::names_per_peer).
     pub fn serve(&self, service: impl Service) {
         let service: Arc<dyn Service> = Arc::new(service);
@@ -69,8 +70,8 @@ impl Peer {
         self.session.disconnected().await
     }
 
-    /// Returns `true` if the session has not ended and is not ending. Such a session may be
-    /// [detached](Self::is_away).
+    /// Returns `true` if the session has not ended and is not ending. Also returns `true` for a
+    /// [detached](Self::is_away) session.
     pub fn is_connected(&self) -> bool {
         !self.session.is_ending()
     }

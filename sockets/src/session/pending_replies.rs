@@ -9,8 +9,8 @@ use sockets_proto::{CallId, ReleaseUnused, codec::SHARE_FROM};
 
 use crate::clock::now;
 
-/// The replies of a session that wait for capacity, and the keys of methods with large replies.
-/// Further calls of these methods may return further large replies.
+/// The replies of a session that wait for capacity, and the keys of methods with large replies. The
+/// keys are recorded because further calls of these methods may return large replies, too.
 #[derive(Default)]
 pub(super) struct PendingReplies {
     /// The content. It is `None` until a reply has waited or has been large.
@@ -22,8 +22,8 @@ struct Content {
     /// The calls of the replies that wait.
     calls: HashSet<CallId>,
     bytes: usize,
-    /// The keys of methods that have returned large replies. All these methods are served here, so
-    /// that their number is limited.
+    /// The keys of methods that have returned large replies. Their number is limited, since only
+    /// methods that are served here can return replies.
     large: BTreeSet<u64>,
     /// The number of held handlers.
     held: usize,
@@ -67,7 +67,7 @@ impl PendingReplies {
     }
 
     /// Returns `true` if the handler of this call may add a large reply. Returns `false` if its
-    /// reply already waits. Then the handler may be resumed, so that it can try to queue the reply.
+    /// reply already waits, because the handler may then be resumed to queue that reply.
     pub(super) fn may_grow(&self, key: u64, call: CallId) -> bool {
         self.content.as_deref().is_some_and(|content| content.large.contains(&key) && !content.calls.contains(&call))
     }

@@ -58,8 +58,8 @@ impl ReattachState {
         }
     }
 
-    /// Confirms the new token after an acknowledgement. The client sends an acknowledgement only
-    /// after it has received the token.
+    /// Confirms the new token after an acknowledgement, because the client sends an acknowledgement
+    /// only after it has received the token.
     #[cold]
     pub(super) fn confirm_token(&mut self) {
         if let Some(tokens) = &mut self.tokens {

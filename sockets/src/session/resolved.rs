@@ -7,8 +7,8 @@ use crate::hooks;
 
 /// The subscribers that handle an emit, and the subscriber that answers a request.
 ///
-/// This value may hold the last handle of a handler. Then the drop of this value drops the handler.
-/// If the handler's `Drop` panics, the session reports the panic. The panic has no other effect.
+/// If this value holds the last handle of a handler, the drop of this value drops the handler, too.
+/// If the handler's `Drop` panics, the session reports the panic, which has no other effect.
 pub(crate) struct Resolved {
     session: Arc<Session>,
     pub(crate) emit_handlers: Box<[Subscriber]>,
@@ -31,8 +31,8 @@ impl Resolved {
 
 impl Drop for Resolved {
     fn drop(&mut self) {
-        // Each handler is dropped separately. A second panic during unwinding would abort the
-        // process.
+        // Each handler is dropped separately, because a second panic during unwinding would abort
+        // the process.
         for handler in mem::take(&mut self.emit_handlers).into_iter().chain(self.request_handler.take()) {
             hooks::run("drop of a handler", self.session.label(), || drop(handler));
         }

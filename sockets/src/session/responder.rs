@@ -111,8 +111,8 @@ impl Responder {
     ///
     /// # Errors
     ///
-    /// Returns an error if the arguments cannot be decoded. The caller has already received the
-    /// failure.
+    /// Returns an error if the arguments cannot be decoded. In this case, the call has already
+    /// ended with a failure, and needs no other answer.
     pub fn decode<'de, A: Deserialize<'de>>(&'de self) -> Result<A, Completed> {
         let limit = self.call.session().limits().max_decoded as usize;
         decode_elements(&self.payload, limit).map_err(|error| self.reject_arguments(&error, type_name::<A>()))
@@ -143,13 +143,13 @@ impl Responder {
         matches!(self.obligation, Obligation::Request { .. })
     }
 
-    /// Answers a request with a reply. An emit has no reply. If the call is an emit, this method
-    /// only ends the emit.
+    /// Answers a request with a reply. If the call is an emit, which has no reply, this method only
+    /// ends the emit.
     ///
     /// # Errors
     ///
-    /// Returns an error if the reply cannot be encoded. The caller has already received the
-    /// failure.
+    /// Returns an error if the reply cannot be encoded. In this case, the call has already ended
+    /// with a failure, and needs no other answer.
     pub async fn reply<R: Serialize>(&self, reply: R) -> Result<Completed, Completed> {
         let Obligation::Request { id, .. } = self.obligation else { return self.done() };
         if let Some(encoded) = self.try_reply(&reply)? {
@@ -182,8 +182,8 @@ impl Responder {
     ///
     /// # Errors
     ///
-    /// Never returns an error. Generated code needs the same return type as that of
-    /// [`reply`](Self::reply).
+    /// Never returns an error. The method returns a `Result` because generated code needs the same
+    /// return type as that of [`reply`](Self::reply).
     pub fn done(&self) -> Result<Completed, Completed> {
         self.ended.store(true, Ordering::Relaxed);
         Ok(Completed(()))
@@ -210,8 +210,8 @@ impl Responder {
             Obligation::Request { id, permit } => self.call.session().respond(self.key, id, permit, response, policy),
             Obligation::Emit { .. } | Obligation::SharedEmit(..) => true,
         };
-        // No other thread answers at the same time. Only the handler answers its call, and is
-        // dropped later.
+        // No other thread answers at the same time, because only the handler answers its call, and
+        // its drop comes later.
         self.ended.store(is_answered, Ordering::Relaxed);
         is_answered
     }

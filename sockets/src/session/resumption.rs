@@ -198,8 +198,8 @@ impl Session {
         .await
     }
 
-    /// Returns the time that the client waits before it reconnects, if the server restarts. Each
-    /// client has a different time.
+    /// Returns the time that the client waits before it reconnects, if the server restarts. The
+    /// time differs between clients, so that they do not all reconnect at once.
     pub(crate) fn restart_delay(&self) -> Duration {
         self.state.lock().reattach.restart_delay()
     }
@@ -248,9 +248,9 @@ impl Session {
             DisconnectReason::Refused(refusal) => refusal.retry_after().is_some() && !state.core.is_server(),
             _ => false,
         };
-        // If a client has closed its session, the client does not resume it. A client may be too
-        // slow for a broadcast although its connection accepts bytes. In this case, the session is
-        // already closing.
+        // A session that the client has closed does not survive, because the client does not resume
+        // it. A client may be too slow for a broadcast although its connection accepts bytes. In
+        // this case, the session is already closing, and `is_over` returns `true`.
         let may_resume = is_recoverable && !(peer_closed && state.core.is_server());
         may_resume && state.core.positions().is_some() && !self.is_over(&state) && !state.going_away
     }

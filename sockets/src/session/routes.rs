@@ -168,8 +168,8 @@ impl Routes {
     }
 
     /// Returns the handlers for emits of `key`, and the handler for requests of `key`. The
-    /// subscribers of `shared` come first. If this peer has a group with the same path, the
-    /// subscribers of `shared` are omitted.
+    /// subscribers of `shared` come first, unless this peer has a group with the same path. In that
+    /// case, the subscribers of `shared` are omitted.
     pub(super) fn resolve(&self, shared: &Self, key: u64) -> (Box<[Subscriber]>, Option<Subscriber>) {
         let routes = || self.routes_of(shared, key);
         let subscribers = || routes().flat_map(|route| &route.subscribers);

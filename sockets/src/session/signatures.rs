@@ -98,8 +98,8 @@ struct Table {
 
 type Hash = [u8; 32];
 
-/// The tables of all sessions in this process. The key of a table is a hash of its entries. A peer
-/// cannot produce collisions of this hash.
+/// The tables of all sessions in this process. The key of a table is a hash of its entries, for
+/// which a peer cannot produce collisions.
 static TABLES: Mutex<BTreeMap<Hash, Weak<Table>>> = Mutex::new(BTreeMap::new());
 
 impl Table {

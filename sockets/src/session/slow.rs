@@ -1,13 +1,12 @@
 //! Prevents handlers that block their threads from occupying all workers of a runtime.
 //!
-//! A handler that runs for milliseconds without a suspension cannot be interrupted. A few sessions
-//! with such handlers occupy all workers. Every other session then waits for several of these
-//! handlers. So the handlers of such a slow session need a permit. A runtime has one permit less
-//! than workers, but at least one permit.
+//! A handler that runs for milliseconds without a suspension cannot be interrupted. If a few
+//! sessions with such handlers occupied all workers, every other session would wait for several of
+//! these handlers. So the handlers of such a slow session need a permit. A runtime has one permit
+//! less than it has workers, so that a worker stays free, but at least one permit.
 //!
 //! A session returns its permit after its handlers have run. If these handlers were slow again, the
-//! permit is returned later. Before that, the worker runs the tasks that are ready, and polls for
-//! I/O.
+//! session returns its permit only after the worker has run the ready tasks and has polled for I/O.
 //!
 //! A handler may block its thread for ever, or free its worker with `block_in_place`. While no
 //! permit is granted or returned for that reason, sessions continue without a permit.
@@ -47,8 +46,8 @@ const VERY_SLOW: Duration = Duration::from_millis(10);
 /// time, the session becomes slow. A slow session remains slow for this time after its last slow
 /// handler.
 const REMEMBERED: Duration = Duration::from_secs(1);
-/// The time after which the handlers that hold permits are regarded as stuck. It begins when a
-/// permit was last granted or returned.
+/// If no permit has been granted or returned for this time, the handlers that hold permits are
+/// regarded as stuck.
 const STUCK: Duration = Duration::from_millis(100);
 
 /// The origin of the times in [`Slowness`].
@@ -66,8 +65,8 @@ pub(super) struct Slowness {
     /// The end of the slow time, in milliseconds since [`START`]. It is 0 if the session was never
     /// slow.
     until: AtomicU64,
-    /// The queue of the suspended handlers. Only its first handler waits for a permit. So a session
-    /// with many handlers does not get more permits.
+    /// The queue of the suspended handlers. Only its first handler waits for a permit, so that a
+    /// session with many handlers does not get more permits than other sessions.
     queue: OnceLock<Box<AsyncMutex<()>>>,
 }
 
@@ -171,8 +170,8 @@ impl Drop for SlowPermit {
         }
         if let (Some(permit), Ok(runtime)) = (self.permit.take(), Handle::try_current()) {
             runtime.spawn(async move {
-                // The drop of the permit wakes the task that waits for a permit. That task runs
-                // immediately, before tasks for which I/O has just arrived. So this loop waits
+                // The drop of the permit wakes the task that waits for a permit. That task would
+                // run immediately, before tasks for which I/O has just arrived. So this loop waits
                 // twice before the drop.
                 for _ in 0..2 {
                     let mut is_first = true;
@@ -206,8 +205,8 @@ impl Permits {
         if let Some((_, permits)) = known.iter().find(|(id, _)| *id == runtime.id()) {
             return Arc::clone(permits);
         }
-        // A runtime ends without a notice. Its permits are dropped when another runtime needs
-        // permits.
+        // A runtime ends without a notice, so its permits are dropped only when another runtime
+        // needs permits.
         known.retain(|(_, permits)| Arc::strong_count(permits) > 1);
         let count = runtime.metrics().num_workers().saturating_sub(1).max(1);
         let permits = Arc::new(Self { semaphore: Semaphore::new(count), last_change: Mutex::new(now()) });

@@ -25,9 +25,8 @@ pub(super) struct StateLock {
 
 /// Access to a session's state.
 ///
-/// If a thread wakes a task or sends an event, user code runs. So the state only records these
-/// wakes and events. When the guard is dropped, it releases the lock, and then runs the wakes and
-/// events.
+/// While the lock is held, wakes and events are only recorded, because a wake or an event runs user
+/// code. When the guard is dropped, it releases the lock, and then runs the wakes and events.
 pub(super) struct StateGuard<'a> {
     state: MutexGuard<'a, State>,
     lock: &'a StateLock,
@@ -82,8 +81,9 @@ impl StateLock {
 }
 
 impl<'a> StateGuard<'a> {
-    /// Releases the lock, and returns the recorded wakes and events. The caller may hold further
-    /// locks. It must release these locks before it drops the returned value.
+    /// Releases the lock, and returns the recorded wakes and events. If the caller holds further
+    /// locks, it must release them before it drops the returned value, because this drop runs user
+    /// code.
     #[inline]
     pub(super) fn unlock(mut self) -> Option<Deferred<'a>> {
         if self.state.recorded.is_some() { self.take_deferred() } else { None }
@@ -98,7 +98,7 @@ impl<'a> StateGuard<'a> {
     }
 
     /// Releases the lock, runs the recorded wakes and events, and acquires the lock again. So a
-    /// guard needs no field for the wakes and events. Usually there are none. Then a move or drop
+    /// guard needs no field for the wakes and events. In the usual case without any, a move or drop
     /// of a guard takes few instructions.
     #[cold]
     #[inline(never)]

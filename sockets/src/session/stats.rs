@@ -15,8 +15,8 @@ pub struct Stats {
     /// full. With `#[emit(volatile)]`, an emit is dropped if the session cannot send it
     /// immediately.
     pub dropped_emits: u64,
-    /// Emits to an audience that were not sent to this member. The member serves the method with
-    /// another signature.
+    /// Emits to an audience that were not sent to this member, because the member serves the method
+    /// with another signature.
     pub mismatched_emits: u64,
     /// Emits from the peer with arguments that could not be decoded.
     pub undecodable_emits: u64,

@@ -17,14 +17,13 @@ use crate::{
 
 /// A suspended handler, which runs to its end in a separate task.
 ///
-/// The queue of replies may be full because the peer does not read. Then the session holds the
-/// handlers of methods with large replies, since their replies would have to wait, too. A held
-/// handler is not resumed.
+/// If the queue of replies is full because the peer does not read, the session holds the handlers
+/// of methods with large replies. It does not resume a held handler, since its reply would have to
+/// wait, too.
 ///
-/// The session does not hold handlers of other methods, since they may own a lock. Handlers of
-/// other sessions may wait for this lock. A held handler may own such a lock as well. So the
-/// session holds a handler for at most [`Limits::stall`](crate::Limits::stall), even if the peer
-/// reads. If this time has passed, the session ends.
+/// The session does not hold handlers of other methods, since they may own a lock for which
+/// handlers of other sessions wait. A held handler may own such a lock as well. So the session ends
+/// if it has held a handler for [`Limits::stall`](crate::Limits::stall), even if the peer reads.
 pub(crate) struct SuspendedHandler {
     future: HandlerFuture,
     session: Arc<Session>,
@@ -69,11 +68,11 @@ impl SuspendedHandler {
     }
 
     /// Polls the handler once. If handlers of this session are slow, the handler first waits for a
-    /// permit. During this wait, handlers with earlier permits may have filled the queue. If the
-    /// handler is held for this reason, returns `None`.
+    /// permit. During this wait, handlers with earlier permits may fill the queue, so that this
+    /// handler has to be held. In that case, returns `None`.
     ///
-    /// A handler of a detached session always needs a permit. Many abandoned sessions may have a
-    /// slow handler each, and their clients do not wait for the replies.
+    /// A handler of a detached session always needs a permit, because many abandoned sessions may
+    /// have a slow handler each. Their clients do not wait for the replies.
     async fn poll_once(&mut self) -> Option<Poll<()>> {
         let _permit = if self.needs_permit() {
             let permit = Box::pin(self.session.slowness.permit(|| self.needs_permit())).await;

@@ -64,9 +64,9 @@ impl WaitSlots {
         wakes
     }
 
-    /// Stores a result. The task that holds the lock has just removed the call from the table. When
-    /// this task releases the lock, the caller may drop its future. Then another call may use the
-    /// slot.
+    /// Stores a result. The calling task has just removed the call from the table, and still holds
+    /// the lock. As soon as it releases the lock, the caller may drop its future, and another call
+    /// may use the slot.
     pub(super) fn complete(&mut self, consumer: Waiter, result: CallResult) -> Option<Wakeup> {
         match consumer {
             Waiter::Member(member) => Some(Wakeup::Member(member, result)),

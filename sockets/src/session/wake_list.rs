@@ -46,7 +46,7 @@ impl WakeList {
         self.0.is_empty()
     }
 
-    /// Runs all wake-ups without a pause. If a worker is woken to help, it then finds tasks, and
+    /// Runs all wake-ups without a pause, so that a worker that is woken to help finds tasks and
     /// does not sleep between two wake-ups.
     pub(crate) fn wake_all(&mut self) {
         if self.is_empty() {

@@ -11,13 +11,13 @@ use crate::{clock::now, lock::Mutex};
 ///
 /// The task that holds the writer's lock records the progress here. Other tasks read the progress
 /// here, and must not lock the writer to read it. If such a task locked the writer, a concurrent
-/// [`flush`] would leave its messages to this task. This task would not write these messages.
+/// [`flush`] would leave its messages to this task, which would not write them.
 ///
 /// [`flush`]: super::Session::flush
 #[derive(Default)]
 pub(super) struct WriteProgress {
-    /// The connection accepts no bytes, or there is no connection. Only the driver tries to write
-    /// again.
+    /// The connection accepts no bytes, or there is no connection. While this is `true`, only the
+    /// driver tries to write again.
     is_blocked: AtomicBool,
     times: Mutex<Times>,
 }

@@ -26,8 +26,8 @@ use crate::{
 };
 use sockets_proto::SendBuffer;
 
-/// The number of queued bytes from which a caller writes them itself. A wait for further messages
-/// would save little.
+/// The number of queued bytes from which a caller writes them itself. It does not wait for further
+/// messages, because that would save little.
 const WRITE_FROM: usize = 8 * 1024;
 
 /// The sending half of the connection, and the bytes that it is writing.
@@ -193,8 +193,8 @@ impl Session {
     fn write(&self, writer: &mut Writer) -> Option<Deferred<'_>> {
         let mut deferred = None;
         loop {
-            // A transport may have taken all bytes from the outbox, and may not have written them
-            // yet.
+            // An empty outbox is not sufficient, because a transport may have taken all bytes from
+            // it and not have written them yet.
             if writer.outbox.is_empty() && !writer.is_pending {
                 let mut state = self.state.lock();
                 if state.is_detached() {

@@ -9,8 +9,8 @@ use super::buffer_pool::READ_SIZE;
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
     frames: Bytes,
-    /// The minimum length of the buffer. While a single payload exists, the whole buffer stays in
-    /// memory.
+    /// A lower bound for the size of the shared buffer. The whole buffer stays in memory as long as
+    /// at least one payload refers to it.
     buffer: usize,
 }
 
