@@ -1,5 +1,5 @@
-//! Generates the gRPC service for `tonic`. The service is defined in Rust. A .proto file would
-//! require the program `protoc`.
+//! Generates the gRPC service for `tonic`. The service is defined in Rust, because a .proto file
+//! would require the program `protoc`.
 
 use tonic_prost_build::manual::{Builder, Method, Service};
 

@@ -1,8 +1,8 @@
 //! The control protocol. With this protocol, a client's process sends commands to its server's
 //! process.
 //!
-//! The commands use a separate connection, which the benchmark does not measure. Each command is a
-//! line of JSON, and so is each outcome. So subjects in other languages can use the protocol, too.
+//! The commands use a separate connection, which the benchmark does not measure. Each command and
+//! each outcome is a line of JSON, so that subjects in other languages can use the protocol, too.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 

@@ -1,9 +1,9 @@
 //! The interface of a subject, which consists of a server and a client.
 //!
 //! Workloads use only this trait. The default of `pipeline` is the code that a library's user would
-//! write. In this code, each call is a separate future. The other defaults return an error. If a
-//! subject does not support an operation, its [`Subject::supports`] excludes the workloads that
-//! need the operation.
+//! write, in which each call is a separate future. The other defaults return an error. If a subject
+//! does not support an operation, its [`Subject::supports`] excludes the workloads that need the
+//! operation.
 
 use std::{
     net::SocketAddr,

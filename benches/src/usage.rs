@@ -11,8 +11,8 @@ pub struct Process(pub u32);
 impl Process {
     /// Returns the processor time of all threads, in user mode and in kernel mode.
     ///
-    /// The file `stat` contains the processor time, too. But the unit of that file is 10 ms, which
-    /// is not precise enough.
+    /// The method does not read the file `stat`, which contains the processor time, too, because
+    /// the unit of that file is 10 ms.
     pub fn cpu(self) -> Result<Duration> {
         let mut total = Duration::ZERO;
         for thread in fs::read_dir(format!("/proc/{}/task", self.0))? {

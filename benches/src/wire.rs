@@ -32,7 +32,7 @@ use crate::{
     workloads::Workload,
 };
 
-/// The number of repetitions. With this number, costs that occur only at the start, such as the
+/// The number of repetitions. It is so large that costs that occur only at the start, such as the
 /// headers of a stream, become negligible.
 const REPETITIONS: u64 = 1_000;
 const MESSAGE: usize = 128;
@@ -125,8 +125,8 @@ impl Traffic {
         Ok((address, traffic))
     }
 
-    /// Copies the bytes of one direction. The proxy counts bytes before it writes them. So when a
-    /// peer has received bytes, the proxy has already counted them.
+    /// Copies the bytes of one direction. The proxy counts bytes before it writes them, so that it
+    /// has already counted all bytes that a peer has received.
     async fn copy(
         self: Arc<Self>,
         direction: usize,

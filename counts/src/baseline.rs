@@ -1,4 +1,4 @@
-//! The baseline. It contains the counts in the repository, with which the program compares new
+//! The baseline, which is the file in the repository with whose counts the program compares new
 //! counts.
 
 use std::{

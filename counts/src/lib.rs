@@ -1,5 +1,5 @@
 //! Counts the cost of calls. Unlike a measurement of time, a count is not affected by the noise of
-//! the machine. So noise cannot hide a regression.
+//! the machine, so that noise cannot hide a regression.
 //!
 //! A server and a client run on single-threaded runtimes. They run on separate threads, or in
 //! separate processes.

@@ -1,9 +1,9 @@
 //! Makes two processes alternate, so that each run does the same work.
 //!
-//! If the kernel scheduled the processes, the size of a batch would depend on preemption. The
-//! length of a time slice would depend on the load of the machine. With this module, a process runs
-//! until it is idle, and then waits until its peer is idle. Time is virtual. It advances by 1 ms
-//! between two time slices, and stands still within a time slice.
+//! If the kernel scheduled the processes, runs would differ: batches would depend on preemption,
+//! and the length of a time slice on the load of the machine. With this module, a process instead
+//! runs until it is idle, and then waits until its peer is idle. Time is virtual. It advances by 1
+//! ms between two time slices, and stands still within a time slice.
 
 use std::{
     future::Future,

@@ -23,8 +23,8 @@ struct OwnTill;
 
 impl Till for OwnTill {
     async fn buy(&self, item: &str, count: u32, code: [u32; 4]) -> Result<Receipt, SoldOut> {
-        // The array is stored across an await. So the future of this method is larger than that of
-        // the other method.
+        // The array is stored across an await, so that the future of this method is larger than
+        // that of the other method.
         let checked = code.map(u64::from);
         ready(()).await;
         if item != "sword" {

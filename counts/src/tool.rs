@@ -10,8 +10,8 @@ use sockets_counts::{PerPeer, Scenario};
 
 use crate::Result;
 
-/// The settings of the C library for every run. On every processor, they select the same string
-/// functions and the same strategy for large copies.
+/// The settings of the C library for every run. Their purpose is that every processor uses the same
+/// string functions and the same strategy for large copies.
 const TUNABLES: &str = "glibc.cpu.hwcaps=-AVX512F,-AVX512VL,-AVX512BW,-AVX2,-AVX_Fast_Unaligned_Load,-BMI2,-ERMS,-FSRM,\
     -SSE4_2,-SSSE3:glibc.cpu.x86_non_temporal_threshold=0xc0000";
 
@@ -26,8 +26,8 @@ pub(crate) enum Tool {
 
 /// Returns the cost of a call, emit or delivery.
 ///
-/// The cost is the difference between two runs of different length. So the costs of the start, the
-/// connection and the end cancel out.
+/// The cost is the difference between two runs of different length, so that the costs of the start,
+/// the connection and the end cancel out.
 pub(crate) fn count(tool: Tool, scenario: &Scenario) -> Result<PerPeer> {
     let fewer = run(tool, scenario.name, scenario.rounds)?;
     let more = run(tool, scenario.name, 2 * scenario.rounds)?;
@@ -41,9 +41,9 @@ fn run(tool: Tool, name: &str, rounds: u32) -> Result<PerPeer> {
     let program = env::current_exe()?;
     let counts =
         ["server", "client"].map(|role| program.with_extension(format!("{}.{role}.{tool:?}", name.replace(' ', "-"))));
-    // Over loopback TCP, a softirq delivers the bytes, and the kernel postpones softirqs under
-    // load. A Unix socket delivers the bytes immediately. The length of the path is constant, since
-    // the length affects memory addresses.
+    // The processes use a Unix socket, because it delivers the bytes immediately. Over loopback
+    // TCP, a softirq would deliver the bytes, and the kernel postpones softirqs under load. The
+    // length of the path is constant, since the length affects memory addresses.
     let socket = env::temp_dir().join(format!("sockets-counts-{:010}", id()));
     let url = format!("unix://{}", socket.display());
     let (server_input, client_output) = io::pipe()?;
@@ -77,8 +77,8 @@ impl Tool {
             }
             Self::Strace => {
                 let mut command = Command::new("strace");
-                // The pipes of the alternation use these two system calls, so they are excluded.
-                // Sockets use other system calls.
+                // These two system calls are excluded, because only the pipes of the alternation
+                // use them. Sockets use other system calls.
                 command.args(["-f", "-c", "-e", "trace=!read,write", "-o"]).arg(counts);
                 command
             }

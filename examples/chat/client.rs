@@ -41,8 +41,8 @@ pub async fn join(name: &str, addr: &str, stop: &Notify) -> Result<(), String> {
         () = report_state_changes(client.states()) => {}
         reason = client.disconnected() => return Err(end_message(&reason)),
     }
-    // When the last handle is dropped, the client closes the connection. A `Peer` does not keep the
-    // connection open.
+    // When the last handle is dropped, the client closes the connection. The program waits for that
+    // with a `Peer`, because it does not keep the connection open.
     let connection = Peer::clone(&client);
     drop(client);
     connection.disconnected().await;
@@ -214,8 +214,8 @@ impl Terminal for Screen {
 
     async fn vote(&self, asked_by: &str, choices: Vec<String>) -> Option<usize> {
         let (answer, answered) = oneshot::channel();
-        // The ballot is stored before it is shown. So an immediate answer of the user finds the
-        // ballot.
+        // The ballot is stored before it is shown, so that an immediate answer of the user finds
+        // the ballot.
         *self.ballot() = Some(Ballot { choices: choices.len(), answer });
         print(&format!("* {asked_by} asks you to vote. Type a number:"));
         for (number, choice) in (1..).zip(&choices) {

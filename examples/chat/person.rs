@@ -38,8 +38,8 @@ impl Names {
     }
 }
 
-/// A user, which is the identity of a socket. When the last clone is dropped, the name becomes
-/// free. This happens after the session has ended, or if the session was never established.
+/// A user, which is the identity of a socket. The name becomes free when the last clone is dropped,
+/// which happens after the session has ended or could not be established.
 #[derive(Clone)]
 pub struct Person(Arc<Claim>);
 

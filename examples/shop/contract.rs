@@ -61,7 +61,7 @@ pub trait Purchases {
     /// Buys an item. The customer receives the error unchanged.
     async fn buy(&self, item: &str, count: u32) -> Result<Receipt, PurchaseError>;
     /// Subscribes the customer to price changes of an item. The parameter `call` identifies the
-    /// caller. The stub has no such parameter.
+    /// caller to the handler. The stub has no such parameter, because the caller does not send it.
     async fn watch(&self, call: &Call, item: &str) -> Result<(), PurchaseError>;
 }
 

@@ -328,7 +328,7 @@ impl Drop for Relay {
 fn relay_runs_if_requested() {
     let Ok(addresses) = env::var(RELAY) else { return };
     let (at, to) = addresses.split_once(' ').unwrap();
-    // The port was free for a short time. The system may have assigned the port to an outgoing
+    // The port was free for a short time, in which the system may have assigned it to an outgoing
     // connection.
     let began = Instant::now();
     let listener = loop {

@@ -41,8 +41,8 @@ pub(super) struct Endpoint {
     /// `true` if the peer's calls may start.
     pub(super) ready: bool,
     pub(super) handlers_started: u64,
-    /// `true` once the ready frame was received. The peer may send this frame only once. The same
-    /// applies to the next two fields and their frames.
+    /// `true` once the ready frame was received, which the peer may send only once. The next two
+    /// fields have the same purpose for their frames.
     pub(super) received_ready: bool,
     pub(super) received_go_away: bool,
     pub(super) received_drained: bool,
@@ -53,8 +53,8 @@ pub(super) struct Endpoint {
     pub(super) retransmit: RetransmitModel,
     /// The control frames that the endpoint has requested and that are not in the send buffer.
     control_frames: VecDeque<Frame>,
-    /// The frames that have not been written completely. The flag is `true` for a call. The number
-    /// counts the remaining bytes of the frame.
+    /// The frames that have not been written completely. For each frame, the flag is `true` if it
+    /// is a call, and the number is that of the bytes still to be written.
     unwritten: VecDeque<(bool, usize)>,
     /// The numbers of the calls of which the endpoint has transmitted no byte.
     unsent_calls: Vec<u64>,
@@ -265,8 +265,8 @@ impl Endpoint {
         let calls: usize = self.unwritten.iter().filter(|(is_call, _)| *is_call).map(|(_, length)| length).sum();
         let max_calls = self.outgoing.window.max_bytes(self.peer.max_frame) + queue + max_frame;
         assert!(calls <= max_calls, "{calls} bytes of calls are unwritten, at most {max_calls} are allowed");
-        // The sum covers pending requests and replies. For each call, it also covers a failure or a
-        // credit, and a cancel.
+        // The sum includes the pending requests and replies. For each call, it also includes a
+        // cancel, and either a failure or a credit.
         let max = max_calls + 2 * (queue + max_frame) + 128 * self.local.calls.min(self.peer.calls) as usize;
         let queued = self.engine.queued();
         assert!(queued <= max, "{queued} bytes are queued, at most {max} are allowed");

@@ -1,5 +1,5 @@
-//! The entry points of the fuzz targets in `fuzz`. The bytes of a fuzz target are frames, or they
-//! are the choices of a world.
+//! The entry points of the fuzz targets in `fuzz`. Depending on the target, the bytes of the fuzzer
+//! are frames or the choices of a world.
 
 use bytes::Bytes;
 
@@ -14,7 +14,7 @@ use sockets_proto::{Frame, PREFIX};
 ///
 /// # Panics
 ///
-/// Panics if the meaning of the frame differs after that.
+/// Panics if the meaning of the frame differs after it was encoded and decoded again.
 pub fn decode_frame(bytes: &[u8]) {
     let mut payload = Bytes::copy_from_slice(bytes);
     let Ok(header) = Frame::decode(&mut payload) else { return };

@@ -32,7 +32,7 @@ impl Hostile {
     }
 
     /// Returns the hostile peer's next frame. To choose the frame, the method reads the state of
-    /// `victim`. A real peer could not read this state.
+    /// `victim`, although a real peer could not do so.
     pub(super) fn send(&mut self, victim: &endpoint::Endpoint, max_payload: u64, choices: &mut Choices<'_>) -> Vec<u8> {
         if self.sends_garbage {
             return random_bytes(64, choices);
@@ -69,8 +69,8 @@ impl Hostile {
                     if malicious { (calls + choices.between(0, 2), choices.below(bytes + 2)) } else { (calls, bytes) };
                 if calls > 0 || malicious { frame(Frame::Credit { calls, bytes }, &[]) } else { optional(size) }
             }
-            // The hostile peer does not record whether it has sent the frame. So it repeats the
-            // frame if the victim has not yet received the first copy.
+            // The hostile peer does not record whether it has sent the frame, so it may repeat the
+            // frame until the victim has received the first copy.
             6 if victim.role == Role::Client && !victim.received_ready => frame(Frame::Ready, &[]),
             6 if malicious => {
                 let reasons = [

@@ -102,8 +102,8 @@ impl Incoming {
         self.handlers.is_empty() && self.held.is_empty() && self.pending_replies.is_empty()
     }
 
-    /// Returns the suspended handler of a call. Only if the handler is suspended, the core knows
-    /// that the id is in flight.
+    /// Returns the handler of a call if it is suspended. The core knows that an id is in flight
+    /// only as long as the handler is suspended.
     pub(super) fn suspended(&self, handler_id: HandlerId) -> Option<&Handler> {
         self.handlers.iter().find(|handler| handler.suspended && handler.call.handler == handler_id)
     }

@@ -178,8 +178,8 @@ impl World<'_> {
         }
     }
 
-    /// Checks that idle connections stay open, and that frozen connections are closed. No call is
-    /// in flight on these connections.
+    /// Checks connections without a call in flight: idle connections must stay open, and frozen
+    /// connections must be closed.
     pub(super) fn check_idle_timeouts(&mut self) {
         let count_alive = |world: &mut Self| {
             let endpoints = world.links.iter_mut().flat_map(Link::endpoints);

@@ -116,8 +116,8 @@ impl Outgoing {
         !self.is_detached && self.pending.is_empty() && self.window.can_fit(length)
     }
 
-    /// Records that the endpoint has another connection. Pending messages could make no progress
-    /// before that.
+    /// Records that the endpoint has another connection. The timers of pending messages restart,
+    /// because these messages could make no progress without a connection.
     pub(super) fn restart(&mut self, now: Instant) {
         self.is_detached = false;
         (self.last_sent_at, self.last_progress) = (now, now);
@@ -288,8 +288,8 @@ impl Outgoing {
         }
     }
 
-    /// Returns `true` if the reply to a request may be pending. The reply waits if a handler has
-    /// sent a message after the request was received.
+    /// Returns `true` if the reply to a request may be pending. The reply waits as long as messages
+    /// are pending that a handler has sent after the request was received.
     pub(super) fn may_delay_reply(&self, received_after: u64) -> bool {
         self.pending.iter().any(|message| {
             message.number > received_after && (message.kind == MessageKind::Emit || message.is_nested())

@@ -1,5 +1,5 @@
-//! The model of received frames. The model predicts the effect of each frame. The simulation
-//! compares this prediction with the effect in the core.
+//! The model of received frames. The model predicts the effect of each frame, so that the
+//! simulation can compare this prediction with the effect in the core.
 
 use std::time::Duration;
 

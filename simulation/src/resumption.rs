@@ -293,8 +293,8 @@ impl World<'_> {
         true
     }
 
-    /// Reconnects the client. Some server hellos may be lost. The client then does not know that
-    /// the server has resumed the session.
+    /// Reconnects the client. A server hello may be lost, so that the client does not know that the
+    /// server has resumed the session.
     pub(super) fn reconnect(&mut self, at: usize) {
         let link = &mut self.links[at];
         if !link.is_detached {

@@ -136,8 +136,8 @@ impl<'a> World<'a> {
         self.moment()
     }
 
-    /// Writes bytes of an endpoint. The capacity of the connection limits the number of these
-    /// bytes.
+    /// Writes at most `max` bytes of an endpoint, and not more than the remaining capacity of the
+    /// connection.
     pub(super) fn write(&mut self, at: usize, end: usize, max: usize) {
         let moment = self.moment();
         let link = &mut self.links[at];

@@ -163,8 +163,8 @@ impl<'a> SeenNames<'a> {
         if let Err(message) = name::check_segment(name) {
             errors.on(&method.ident, message);
         }
-        // A method with a `#[cfg]` may have the same name as another method, since the `#[cfg]` may
-        // exclude it. If both methods exist, rustc reports the error.
+        // A method with a `#[cfg]` may have the same name as another method, because the `#[cfg]`
+        // may exclude one of them. If it does not, rustc reports the error.
         let clash = |earlier: &&Method| earlier.cfg.is_empty() && method.cfg.is_empty();
         if let Some(_earlier) = self.names.insert(name, method).filter(clash) {
             errors.on(&method.ident, format!("a second method `{name}`; names identify methods, so rename it"));

@@ -1,5 +1,5 @@
-//! The skeleton of a group that has errors. The skeleton contains all names that the rest of the
-//! program uses, with the intended types and without code. So rustc reports no further errors.
+//! The skeleton of a group that has errors. So that rustc reports no further errors, the skeleton
+//! contains all names that the rest of the program uses, with the intended types and without code.
 
 use proc_macro2::TokenStream;
 use quote::quote;

@@ -1,6 +1,6 @@
-//! The model of a group. The construction of the model never fails. If an element is invalid, the
-//! model contains the most likely meaning of the element instead. The macro makes the skeleton from
-//! this meaning, and [`check`](crate::check) reports the element.
+//! The model of a group. The construction of the model never fails. If an element is invalid,
+//! [`check`](crate::check) reports it, and the model contains its most likely meaning, from which
+//! the macro makes the skeleton.
 
 use std::time::Duration;
 
@@ -132,8 +132,9 @@ impl Method {
         let name = item.sig.ident.unraw().to_string();
         let first = typed(&item.sig).next();
         let attrs = item.attrs.clone();
-        // Only callers of the stub have to see the warning. The generated code also calls the
-        // trait's methods, and must not cause the warning.
+        // Only callers of the stub have to see the warning. The attribute is removed from the
+        // trait, because the generated code also calls the trait's methods and must not cause the
+        // warning.
         item.attrs.retain(|attr| !attr.path().is_ident("deprecated"));
         Self {
             key: method_key(path, &name),
@@ -162,8 +163,8 @@ impl Kind {
             ReturnType::Default => true,
             ReturnType::Type(_, ty) => matches!(peel::peel(ty), Type::Tuple(tuple) if tuple.elems.is_empty()),
         };
-        // The user may have intended an emit with a return type as a request. The user may have
-        // intended a method with an unknown attribute as an emit.
+        // If an emit has a return type, the user probably intended a request. If a method without a
+        // return type has an unknown attribute, the user may have intended an emit.
         if (options.emit || options.unknown) && is_unit {
             return Self::Emit { overflow: options.overflow };
         }
@@ -205,8 +206,8 @@ pub(crate) fn plain_name(pat: &Pat) -> Option<&Ident> {
 }
 
 /// Returns the span of a token that the macro generates for a token of the user. rustc shows errors
-/// at the user's token. Lints ignore generated tokens. So the macro need not allow a lint that the
-/// user may have forbidden.
+/// at the user's token. But lints ignore generated tokens, so that the macro need not allow a lint
+/// that the user may have forbidden.
 pub(crate) fn generated(span: Span) -> Span {
     Span::call_site().located_at(span)
 }

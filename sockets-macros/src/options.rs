@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// The attributes of Rust that a method may have. The macro reports every other attribute that is a
-/// single word. Such an attribute is probably a misspelled attribute of the macro. To use an
+/// single word, because it is probably a misspelled attribute of this macro. To use another
 /// attribute macro, the user can write its path.
 const BUILT_IN: &[&str] = &[
     "allow",
@@ -80,8 +80,8 @@ impl Options {
         self.read.get_or_insert(name);
     }
 
-    /// Returns `true` if the method keeps the attribute. The attribute is a single word and does
-    /// not belong to the macro.
+    /// Returns `true` if the method keeps the attribute, which is a single word other than the
+    /// macro's own attributes.
     fn keeps(&mut self, name: &str, attr: &Attribute, errors: &mut Errors) -> bool {
         let is_allowed = if name == "cfg_attr" {
             check_conditional(attr, errors)
@@ -101,8 +101,8 @@ impl Options {
         is_allowed
     }
 
-    /// Returns `true` if the method keeps an attribute that is a path. Such attributes belong to
-    /// attribute macros or to tools.
+    /// Returns `true` if the method keeps an attribute that is a path of several segments. Such
+    /// attributes belong to other attribute macros or to tools.
     fn keeps_path(&mut self, attr: &Attribute, errors: &mut Errors) -> bool {
         let names: Vec<_> = attr.path().segments.iter().map(|segment| segment.ident.to_string()).collect();
         match &names[..] {

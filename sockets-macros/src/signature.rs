@@ -1,9 +1,9 @@
 //! Signatures of methods. A signature is the hash of a text that describes the types of a method.
-//! Two texts are equal if the encodings of the types are equal.
+//! Types with equal encodings should have equal texts.
 //!
 //! A macro knows only the names of types, so the peers compare types by their names. In doubt, this
-//! module makes the texts of two types equal. If two texts are equal by mistake, only a check is
-//! skipped. If two texts differ by mistake, a valid call is rejected.
+//! module makes the texts of two types equal. The reason is that texts that are equal by mistake
+//! only skip a check, while texts that differ by mistake reject a valid call.
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 use quote::ToTokens;
@@ -32,8 +32,8 @@ pub(crate) fn text(args: &[Arg], kind: &Kind) -> String {
     }
 }
 
-/// Returns the first eight bytes of the text's SHA-256 hash, as a little-endian number. On the
-/// wire, 0 means that there is no signature. So the function replaces a hash of 0 by 1.
+/// Returns the first eight bytes of the text's SHA-256 hash, as a little-endian number. The
+/// function replaces a hash of 0 by 1, because on the wire 0 means that there is no signature.
 pub(crate) fn hash(text: &str) -> u64 {
     first_eight_bytes(Sha256::new().chain_update(text)).max(1)
 }
@@ -109,8 +109,8 @@ fn constant(value: &Expr) -> String {
     }
 }
 
-/// Returns the tokens with single spaces between them. The spacing in the compiler's own text
-/// differs between versions of the compiler.
+/// Returns the tokens with single spaces between them. The compiler's own text is not suitable,
+/// because its spacing differs between versions of the compiler.
 fn normalized_tokens(tokens: TokenStream) -> String {
     let words = tokens.into_iter().map(|token| match token {
         TokenTree::Group(group) => {

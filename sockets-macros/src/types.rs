@@ -12,7 +12,7 @@ pub(crate) enum ArgumentPassing {
     /// A value of the type, which may borrow from the received bytes.
     ByValue,
     /// A reference to this type. The decoded value is either the reference itself or an owned
-    /// value. The compiler decides this by the type.
+    /// value, depending on the traits that the type implements.
     Reference(Box<Type>),
     /// The type cannot be sent.
     Refused(UnsupportedType),

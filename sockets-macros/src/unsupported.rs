@@ -19,8 +19,8 @@ pub(crate) enum Position {
 /// A type that cannot be sent.
 pub(crate) struct UnsupportedType {
     pub(crate) error: Error,
-    /// The type that the skeleton uses instead. It is the most likely meaning of the user's type.
-    /// The field is `None` if there is no likely meaning.
+    /// The type that the skeleton uses instead, which is the most likely meaning of the user's
+    /// type, or `None` if there is no likely meaning.
     pub(crate) intended: Option<Box<Type>>,
 }
 
@@ -78,8 +78,8 @@ const REPLY_BORROW: &str =
 
 impl<'ast> Visit<'ast> for UnsupportedVisitor {
     fn visit_lifetime(&mut self, lifetime: &'ast Lifetime) {
-        // The lifetime `'static` is allowed in a path, because `Cow<'static, str>` is owned.
-        // Another function checks references.
+        // This function allows the lifetime `'static`, because a type such as `Cow<'static, str>`
+        // is owned. Another function checks the lifetimes of references.
         match self.position {
             _ if lifetime.ident == "static" => {}
             Position::Argument if lifetime.ident == "_" => {}

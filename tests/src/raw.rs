@@ -156,8 +156,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
 
     /// Sends bytes without a prefix.
     pub async fn send_bytes(&mut self, bytes: &[u8]) {
-        // The peer may have closed the connection. In that case, the next read of the test returns
-        // the end.
+        // The result of the write is ignored, because the peer may have closed the connection. In
+        // that case, the next read of the test returns the end.
         let _ = timeout(PATIENCE, self.stream.write_all(bytes)).await.expect("the peer reads");
     }
 

@@ -27,8 +27,8 @@ const CHUNK: usize = 4096;
 const SMALL_BUFFER: u32 = 64 * 1024;
 /// The size of each buffer of a connection in memory.
 const MEMORY_BUFFER: usize = 16 << 10;
-/// The longest idle time for which a slow connection may catch up. Timers are not exact, so the
-/// connection needs this tolerance.
+/// The longest idle time for which a slow connection may catch up by forwarding faster afterwards.
+/// The connection needs this tolerance because timers are not exact.
 const BURST: Duration = Duration::from_millis(20);
 
 /// The effect of a [`Relay`] on its connections. By default, the relay has no effect.
@@ -207,8 +207,8 @@ async fn forward(
             sleep(delay).await;
         }
         if let Some(rate) = bytes_per_second {
-            // The connection cannot forward bytes before it has read them. So an idle time before
-            // the read counts only up to `BURST`.
+            // An idle time before the read counts only up to `BURST`, because the connection could
+            // not have forwarded bytes before it read them.
             free_at = free_at.max(Instant::now() - BURST)
                 + Duration::from_secs(1) * u32::try_from(count).unwrap_or(u32::MAX) / rate;
             sleep_until(free_at).await;

@@ -179,8 +179,8 @@ macro_rules! every_transport {
     };
 }
 
-/// Runs each function over TCP and in memory. The macro is for behaviour that does not depend on
-/// the transport.
+/// Runs each function over only TCP and memory. Use this macro for behaviour that does not depend
+/// on the transport.
 #[macro_export]
 macro_rules! tcp_and_memory {
     ($($tests:tt)*) => {

@@ -11,8 +11,8 @@ use tokio::time::{sleep, timeout};
 
 /// The longest time for which a test waits for a condition.
 ///
-/// This time is shorter than the timeouts of `Limits::default()`. If a test waits for such a
-/// timeout by mistake, the test fails.
+/// This time is shorter than the timeouts of `Limits::default()`, so that a test fails if it waits
+/// for such a timeout by mistake.
 pub const PATIENCE: Duration = Duration::from_secs(8);
 
 /// Awaits a future, and fails after [`PATIENCE`].
@@ -34,8 +34,8 @@ pub async fn eventually(condition: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// Fails if a future is ready now. Before a test calls this function, it causes everything that
-/// could make the future ready.
+/// Fails if a future is ready now. Before the call, the test must have caused every event that
+/// could make the future ready, because this function does not wait.
 pub async fn never<F: Future>(event: &str, future: F) {
     let mut future = pin!(future);
     let ready = poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx).is_ready())).await;

@@ -142,8 +142,8 @@ impl Rig {
     /// Makes calls from a client that does not attack. For each call, counts the handlers that the
     /// server starts before the reply arrives. Returns these counts in ascending order.
     ///
-    /// The client sends each call just after a handler has started. If a worker is free, the server
-    /// can reply while that handler runs.
+    /// The client sends each call just after a handler has started, so that the server can reply
+    /// while that handler runs if another worker is free.
     async fn started_during_calls(&self) -> Vec<usize> {
         let client = self.client().await;
         eventually("all attackers have begun", || self.blocking.counts().iter().all(|count| *count > 0)).await;

@@ -89,8 +89,8 @@ impl Bad for Counting {
 struct Alone {
     address: SocketAddr,
     counting: Counting,
-    /// Each connection takes a permit before it is ready. There are enough permits, unless a test
-    /// removes them.
+    /// The semaphore from which each connection takes a permit before it is ready. There are enough
+    /// permits unless a test removes them.
     ready: Arc<Semaphore>,
     server: Server,
     /// The client that does not flood.
@@ -178,7 +178,7 @@ const LOT: usize = 128;
 
 impl Flooder {
     /// Starts a flooder. `lot` returns the frames of [`LOT`] calls. If the calls need window,
-    /// `ended` returns the number of calls for which a received frame returns the window.
+    /// `ended` returns the number of calls whose share of the window a received frame gives back.
     fn start(
         address: SocketAddr,
         mut lot: impl FnMut(usize) -> Vec<u8> + Send + 'static,
@@ -321,7 +321,7 @@ async fn windowless_frame_flood_is_bounded() {
     }
 }
 
-/// The peer reads no replies. The replies stay in the queue of that peer, and the server starts no
+/// The peer reads no replies. As long as they fill the queue of that peer, the server starts no
 /// further calls of the peer.
 #[tokio::test]
 async fn unread_replies_are_bounded_and_others_are_served() {
@@ -373,9 +373,9 @@ async fn connection_storm_is_bounded_and_others_are_served() {
     assert!(peak < 4 * BOUND, "{peak} bytes");
 }
 
-/// During another client's call, the server handles the notes of only a time slice or two. If the
-/// task of the flooder's connection woke itself after a time slice, tokio would poll I/O only after
-/// 61 polls. The server would then handle the notes of 61 polls during the call.
+/// During another client's call, the server handles the notes of only a time slice or two. For
+/// this, the task of the flooder's connection must not wake itself after a time slice. If it did,
+/// tokio would poll I/O only after 61 polls, and the server would handle the notes of all of them.
 #[tokio::test]
 async fn call_waits_for_few_time_slices_of_a_flood() {
     let alone = Alone::start().await;
@@ -403,21 +403,19 @@ async fn notes_during_calls(alone: &Alone, first: usize, calls: usize) -> Vec<us
     heard
 }
 
-/// A time slice ends after the handler that has used up its time. The number of handlers does not
-/// matter.
+/// A time slice ends as soon as a handler has used up its time, even if few handlers have run.
 #[tokio::test]
 async fn flood_of_long_handlers_yields_after_each() {
     let alone = Alone::start_with(LONG).await;
     let flooder = Flooder::start(alone.address, lot_of(|_| vec![emit(NOTE, &[])]), Some(credited));
     let heard = notes_during_calls(&alone, 1, 40).await;
     flooder.stop();
-    // A call waits for the running handler. If the call arrives late, the call waits for another
-    // handler.
+    // A call waits for the running handler, and also for the next handler if the call arrives late.
     assert!(heard[heard.len() / 2] <= 2, "{heard:?}");
 }
 
-/// The server holds calls until a connection is ready. It then starts these calls in time slices,
-/// too.
+/// The server does not start calls before a connection is ready. When it then starts the waiting
+/// calls, it also does so in time slices.
 #[tokio::test]
 async fn held_calls_yield_after_each_long_handler() {
     let alone = Alone::start_with(LONG).await;

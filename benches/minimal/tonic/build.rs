@@ -1,5 +1,6 @@
-//! Generates the contract of the client and the server. The contract is written in Rust, so the
-//! machine needs no `protoc`. With a .proto file, cargo would compile the same crates.
+//! Generates the contract of the client and the server. The contract is written in Rust, so that
+//! the machine needs no `protoc`. This does not affect the result, because cargo would compile the
+//! same crates for a .proto file.
 
 use tonic_prost_build::manual::{Builder, Method, Service};
 

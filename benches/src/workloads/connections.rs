@@ -1,5 +1,5 @@
-//! Workloads with many connections. The connections are idle, or new, or have little load while
-//! another connection is busy.
+//! Workloads with many connections. Depending on the workload, the connections are idle, are new,
+//! or have little load while another connection is busy.
 
 use std::time::Duration;
 

@@ -1,5 +1,4 @@
-//! The stub, such as `PurchasesClient<T>`. The stub turns calls of its methods into calls of the
-//! runtime crate.
+//! The stub, such as `PurchasesClient<T>`. Each method of the stub calls the runtime crate.
 
 use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
@@ -17,8 +16,8 @@ use crate::{
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Body {
     Call,
-    /// A body that is not implemented. With such bodies, rustc does not report missing functions in
-    /// addition to the macro's errors.
+    /// A body without an implementation. The stub still has its functions, so that rustc does not
+    /// report them as missing in addition to the macro's errors.
     Skeleton,
 }
 

@@ -9,7 +9,7 @@ use syn::{ItemTrait, ReturnType, Token, TraitItem, TraitItemFn, Type, TypeParamB
 pub(crate) enum Form {
     /// Handlers implement the trait, and the server calls the trait's methods.
     Final,
-    /// The trait is part of a skeleton. With the trait, rustc reports no further errors about
+    /// The trait is part of a skeleton. It exists only so that rustc does not report errors about
     /// implementations in addition to the macro's errors.
     Skeleton,
 }
@@ -39,8 +39,8 @@ fn desugar(method: &mut TraitItemFn, form: Form) {
     // The module `check` reports the `const`.
     sig.constness = None;
     if sig.asyncness.take().is_none() {
-        // The module `check` reports the missing `async`. The user's implementation may be `async`
-        // or not. This return type allows both.
+        // The module `check` reports the missing `async`. This return type allows the user's
+        // implementation both with and without `async`, so that rustc reports no further error.
         if let ReturnType::Type(_, ty) = &mut sig.output {
             **ty = parse_quote!(impl ::core::marker::Sized);
         } else {
@@ -56,8 +56,8 @@ fn desugar(method: &mut TraitItemFn, form: Form) {
     sig.output = ReturnType::Type(<Token![->]>::default(), Box::new(future));
     if let Some(body) = &mut method.default {
         let block = body.to_token_stream();
-        // The call of `identity` prevents clippy from suggesting an `async fn`. So the macro need
-        // not allow that lint.
+        // The call of `identity` prevents clippy from suggesting an `async fn`, so that the macro
+        // need not allow that lint.
         *body = parse_quote!({ ::core::convert::identity(async move #block) });
     }
 }

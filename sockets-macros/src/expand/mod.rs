@@ -31,8 +31,8 @@ pub(crate) fn expand(group: &Group) -> TokenStream {
 ///
 /// The scope allows only the lints that the user allows in the trait, since the user may forbid any
 /// other lint. Generated tokens have spans of the expansion, so lints do not report these tokens.
-/// The innermost constant uses both types. Without the constant, a program that needs only a server
-/// or only a client would contain dead code.
+/// The innermost constant uses both types, because without this use, a program that needs only a
+/// server or only a client would contain dead code.
 pub(crate) fn in_const(group: &Group, outside: &TokenStream, inside: &TokenStream) -> TokenStream {
     let Group { krate, server, client, .. } = group;
     let allowed = allowed(&group.item);
@@ -144,8 +144,8 @@ fn methods(group: &Group) -> TokenStream {
     }
 }
 
-/// Returns the name of a method's constant. The name does not contain the method's name, since the
-/// constants of the methods `a` and `A` would conflict.
+/// Returns the name of a method's constant. It is not derived from the method's name, because the
+/// constants of the methods `a` and `A` would then have the same name.
 pub(crate) fn constant(index: usize) -> Ident {
     format_ident!("__METHOD_{index}")
 }

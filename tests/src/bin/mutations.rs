@@ -16,8 +16,8 @@ use std::{
 
 /// The number of simulated worlds. The simulation must find each mutation within this number.
 const WORLDS: u32 = 10_000;
-/// The timeout of a simulation. If a mutation causes an endless loop, the timeout finds the
-/// mutation.
+/// The timeout of a simulation. It ensures that the simulation also detects a mutation that causes
+/// an endless loop.
 const TIMEOUT: Duration = Duration::from_secs(600);
 
 struct Mutation {

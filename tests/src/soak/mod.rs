@@ -61,8 +61,8 @@ pub async fn run(plan: Plan) -> Report {
     for _ in 0..plan.relays {
         relays.push(Arc::new(Relay::to(server.local_addr()).await));
     }
-    // The process may keep memory. The first half allocates this memory, so that the halves can be
-    // compared.
+    // The process may keep some memory until its end. The first half already allocates this memory,
+    // so that it does not count as growth during the second half.
     let half = Plan { time: plan.time / 2, ..plan };
     let mut faults = run_half(half, &relays, &server, &tally).await;
     let before = wait_until_idle(&server).await;

@@ -175,9 +175,9 @@ fn paused_handler_ends_at_its_deadline() {
     });
 }
 
-/// Checks that the server ends a session with paused handlers, although the peer reads a byte a
-/// second. The handlers share a permit, as they may share a lock of the application. `deadline`
-/// returns the deadline of each handler.
+/// Checks that the server ends a session whose handlers are paused because of unread replies, even
+/// if the peer reads a byte a second. The handlers share a permit, as they may share a lock of the
+/// application. `deadline` returns the deadline of each handler.
 fn check_held_handlers(deadline: impl Fn(u8) -> Duration) {
     let runtime = Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     runtime.block_on(async {
@@ -215,8 +215,8 @@ fn paused_handler_of_a_trickling_reader_ends_its_session() {
     check_held_handlers(|_| Duration::from_secs(600));
 }
 
-/// The server pauses each handler for less than the limit. At the deadline of a handler, the next
-/// handler gets the permit.
+/// The server pauses each single handler for less than the limit, because at the handler's deadline
+/// the next handler gets the permit.
 #[test]
 fn handlers_paused_in_succession_end_their_session() {
     // The first reply is being written, the second is queued, and the third waits.

@@ -78,8 +78,8 @@ fn disconnected_users_release_their_memory() {
 fn answered_calls_release_their_memory() {
     let runtime = runtime();
     let (server, client, permits) = runtime.block_on(async {
-        // When a session has sent nothing for this time, the session is idle and releases its
-        // tables of calls.
+        // A session that has sent nothing for this time is idle, and therefore releases its tables
+        // of calls.
         let limits = Limits { heartbeat: Duration::from_millis(100), ..Limits::default() };
         let server = Server::builder().limits(limits.clone()).build();
         let client = Client::builder().limits(limits).connect_local(&server).await.unwrap();

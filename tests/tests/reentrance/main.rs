@@ -1,7 +1,7 @@
 //! The library holds no lock while it runs user code, so user code may always call the library.
 //!
-//! This test has a process of its own. It installs a subscriber, and a failure leaves threads that
-//! hang.
+//! This test has a process of its own, because it installs a subscriber, and because a failure
+//! leaves threads that hang.
 #![allow(clippy::unwrap_used, reason = "a test that unwraps fails there")]
 
 mod callbacks;

@@ -192,8 +192,8 @@ async fn peer_without_heartbeats_may_be_silent() {
     assert_eq!(server.sockets().len(), 1);
 }
 
-/// Fault 16 of RELIABILITY.md. A peer agrees to send heartbeats. Then the peer freezes and sends
-/// none.
+/// Fault 16 of RELIABILITY.md. A peer agrees to send heartbeats. But then the peer freezes and
+/// sends none.
 #[tokio::test(start_paused = true)]
 async fn silent_peer_with_heartbeats_is_disconnected() {
     let server = Server::builder().build();
@@ -229,8 +229,8 @@ async fn trickling_frame_ends_after_the_idle_timeout() {
     let server = Server::builder().build();
     for bears in [None, Some(45_000)] {
         let mut raw = raw_peer(&server, bears).await;
-        // The peer is idle before the frame. The idle time must not change the timeout of the
-        // frame.
+        // The peer is idle before the frame, because its idle time must not change the timeout of
+        // the frame.
         sleep(Duration::from_secs(if bears.is_none() { 600 } else { 30 })).await;
         raw.send_bytes(&(4_u32 << 20).to_le_bytes()).await;
         let since = Instant::now();
@@ -292,11 +292,12 @@ async fn heartbeats_of_many_connections_are_spread() {
         tenths.insert(after.as_millis() / 100);
     }
     // If the server sent all heartbeats together, all would arrive within the same tenth of a
-    // second. The server spreads heartbeats evenly over ten seconds, which has a hundred tenths.
+    // second. Instead, the server spreads them evenly over ten seconds, and thus over a hundred
+    // tenths of a second.
     assert!(tenths.len() > 90, "200 heartbeats come in {} tenths of a second", tenths.len());
 }
 
-/// While the thread of a peer is blocked, bytes arrive. The peer must read these bytes before it
+/// If bytes arrive while the thread of a peer is blocked, the peer must read these bytes before it
 /// checks the idle timeout.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn blocked_peer_does_not_assume_silence() {

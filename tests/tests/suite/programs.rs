@@ -90,8 +90,8 @@ every_transport! {
         let (log, mut logged) = unbounded_channel::<String>();
         let log = Arc::new(move |line: String| log.send(line).unwrap());
 
-        // This part uses the `connected` hook, identities, the `on_disconnect` hook, listeners and
-        // rooms.
+        // This part of the test uses the `connected` hook, identities, the `on_disconnect` hook,
+        // listeners and rooms.
         let server_log = Arc::clone(&log);
         let server = net.serve(players().connected(move |socket: Socket<Player>| {
             let log = Arc::clone(&server_log);

@@ -73,8 +73,8 @@ fn request_dropped_during_its_reply_leaves_nothing() {
                 () = give_way(&mut rng) => {}
             }
         }
-        // All window has been returned. The server answers as many requests as the window allows,
-        // and each request gets its own reply.
+        // If all window has been returned, the server answers as many requests as the window
+        // allows, and each request gets its own reply.
         let client = &client;
         let calls = (0..CALLS).map(|number| async move { client.request::<u32>("echo", &number).await });
         let replies = futures_util::future::join_all(calls).await;

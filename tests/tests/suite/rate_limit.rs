@@ -100,8 +100,8 @@ async fn bytes_beyond_the_rate_wait() {
         // Each frame has 1,000 bytes, including its header, the number and the length.
         stub.note(number, vec![0; 1000 - 9 - 1 - 2]).await.unwrap();
     }
-    // The eleventh message arrives immediately, too. A call may start as soon as the rate allows a
-    // single byte.
+    // The eleventh message arrives immediately, too, because a call may start as soon as the rate
+    // allows a single byte.
     paced(&mut rig.received_by_server, since, 30, 11, Duration::from_millis(100)).await;
 }
 
@@ -116,8 +116,8 @@ async fn held_calls_time_out_and_excess_calls_are_overloaded() {
     let count = |outcome: fn(&Result<u32, CallError>) -> bool| answers.iter().filter(|answer| outcome(answer)).count();
     let answered = count(Result::is_ok);
     assert!((1..=3).contains(&answered), "{answers:?}");
-    // While four calls are in flight, the client lets four more calls wait. The client refuses the
-    // last four calls.
+    // While four calls are in flight, the client lets only four more calls wait, and therefore
+    // refuses the last four calls.
     assert_eq!(count(|answer| matches!(answer, Err(CallError::Overloaded))), 4, "{answers:?}");
     assert_eq!(answered + count(|answer| matches!(answer, Err(CallError::Timeout))), 8, "{answers:?}");
     assert!(rig.client.is_connected());

@@ -18,8 +18,8 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-/// The time for which a handler blocks its thread. If the handler delays a call of another client,
-/// that call takes about as long.
+/// The time for which a handler blocks its thread. A call of another client that waits for this
+/// handler takes about as long.
 const BLOCK: Duration = Duration::from_secs(2);
 
 fn is_prompt(since: Instant) -> bool {
@@ -139,10 +139,10 @@ async fn unread_replies_are_bounded_and_continue_when_read() {
         std::mem::replace(&mut before, encoded.load(Ordering::Relaxed)) == encoded.load(Ordering::Relaxed)
     })
     .await;
-    // The server may encode the replies of a full queue, and as many replies that it is writing.
-    // Each of the four threads may have found capacity at the same time and encoded a reply.
-    // Further handlers may have started while the first queue filled. Each of these handlers may
-    // have encoded its reply in vain.
+    // The server may encode the replies that fill the queue, and as many that it is already
+    // writing. In addition, each of the four threads may have found capacity at the same time and
+    // encoded a reply. Handlers that started while the queue filled may also have encoded replies
+    // for which there was no capacity.
     assert!(before <= 2 * 10 + 4 + 10, "{before} replies have been encoded");
     relay.set(Conditions::default());
     for call in calls {
@@ -179,9 +179,9 @@ async fn blocked(running: mpsc::Receiver<()>) -> Instant {
     Instant::now()
 }
 
-/// One worker of tokio waits for all connections. That worker may then run a blocking handler
-/// before another worker has taken over the waiting (tokio's issue 4730). So this test keeps
-/// another worker awake, as on a busy server.
+/// One worker of tokio waits for all connections. It may run a blocking handler before another
+/// worker has taken over the waiting (tokio's issue 4730). This test therefore keeps another worker
+/// awake, as on a busy server.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn blocking_handler_delays_no_other_connection() {
     let (server, running) = blocking_server(|_| async {}).await;

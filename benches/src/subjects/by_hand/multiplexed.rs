@@ -189,8 +189,8 @@ struct Call<'a> {
 
 #[derive(PartialEq, Eq)]
 enum Progress {
-    /// The call has not been polled. Its first poll always returns pending. If the reply has
-    /// arrived before, it has woken the caller, so the caller polls again.
+    /// The call has not been polled. The first poll always returns pending, even if the reply has
+    /// already arrived. In that case, the reply has woken the caller, so the caller polls again.
     New,
     Polled,
     Done,

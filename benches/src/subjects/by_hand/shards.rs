@@ -4,10 +4,10 @@
 //! the buffer of each member, and tries to write once. After a round with several messages, the
 //! shard pauses for a millisecond, so that messages accumulate. A single message is never delayed.
 //!
-//! Within a round, a shard yields periodically. There are as many shards as processors, so the
-//! emitter can run only when a shard yields. Without these yields, the shards would write each
-//! message to all members before the emitter sends the next. Each round would then contain a single
-//! message.
+//! Within a round, a shard yields periodically, because there are as many shards as processors, and
+//! the emitter can run only when a shard yields. Without these yields, each round would contain a
+//! single message, because the shards would write it to all members before the emitter sends the
+//! next.
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering},

@@ -44,8 +44,8 @@ impl Subject for SocketIo {
         *INSTALLED
     }
 
-    /// Replaces this process by Node. So the orchestrator measures the processor time and memory of
-    /// Node.
+    /// Replaces this process by Node, so that the orchestrator measures the processor time and
+    /// memory of Node.
     async fn serve(_: Arc<Counter>) -> Result<(SocketAddr, ())> {
         Err(Command::new("node").arg("server.js").current_dir(DIRECTORY).exec()).context("node")
     }

@@ -22,8 +22,8 @@ use crate::{
 };
 
 const ROOM: &str = "lobby";
-/// The capacity of a client's queue in packets. The queue can hold a whole burst. Otherwise emits
-/// would fail.
+/// The capacity of a client's queue in packets. The queue must hold a whole burst, because
+/// otherwise emits would fail.
 const BUFFER: usize = 4096;
 const MAX_PAYLOAD: u64 = 8 << 20;
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -41,9 +41,10 @@ impl Subject for Socketioxide {
             .max_buffer_size(BUFFER)
             .max_payload(MAX_PAYLOAD)
             .build_svc();
-        // The listeners are added in a middleware. The middleware completes before the client is
-        // notified of the connection. A connect handler may run after that. An event that arrives
-        // before its listener is lost, and the sender of the event would wait forever.
+        // The listeners are added in a middleware, because it completes before the client is
+        // notified of the connection, whereas a connect handler may run after that. An event that
+        // arrives before its listener exists is lost, and the sender of the event would wait
+        // forever.
         let listen = async move |socket: SocketRef| {
             socket.on("echo", async |Data(order): Data<Order>, reply: AckSender| {
                 reply.send(&order).ok();

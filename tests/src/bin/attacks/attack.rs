@@ -36,8 +36,8 @@ const BATCH: u64 = 256;
 const LARGE_PAYLOAD: usize = (4 << 20) - 64;
 /// The number of values in a large argument. Values of 32 bytes each almost reach `max_decoded`.
 const WIDE: usize = (64 << 20) / 32 - 1024;
-/// The number of sessions that an attack abandons. If the server had no limit, these sessions would
-/// exceed the bound many times.
+/// The number of sessions that an attack abandons. It is so large that the memory of these sessions
+/// would exceed the bound many times if the server had no limit.
 const ABANDONED: u32 = 200;
 
 /// An attack.
@@ -103,9 +103,10 @@ pub(crate) const ATTACKS: [Attack; 25] = [
     tcp("64 × unread replies", 64, unread_replies, |limits| 64 * connection_limit(limits)),
 ];
 
-/// Returns the memory that a connection may cause. The memory includes a partial frame, the calls
-/// in flight, the queued replies, and the frames that the peer has not acknowledged. The last call
-/// may exceed its limit by a whole frame, and so may the last reply.
+/// Returns the maximum memory that the server may use for a connection. The memory includes a
+/// partial frame, the calls in flight, the queued replies, and the frames that the peer has not
+/// acknowledged. The limits of calls and of replies may each be exceeded by a whole frame, because
+/// the last call or reply is accepted as a whole.
 fn connection_limit(limits: &Limits) -> u64 {
     let Limits { max_frame, bytes_in_flight, outgoing_queue, resume_bytes, .. } = limits;
     [3 * max_frame, *bytes_in_flight, *outgoing_queue, *resume_bytes].into_iter().map(u64::from).sum()
@@ -156,7 +157,7 @@ fn flood(server: SocketAddr, frame: fn(u64) -> Vec<u8>) -> io::Result<()> {
     }
 }
 
-/// Sends a window of calls whenever all previous calls have completed. So the attacker never
+/// Sends a window of calls whenever all previous calls have completed, so that the attacker never
 /// exceeds the window.
 fn keep_in_flight(server: SocketAddr, frames: fn(u64) -> Vec<Vec<u8>>) -> io::Result<()> {
     let mut peer = Peer::log_in(server)?;
@@ -248,7 +249,7 @@ fn overdue_calls(server: SocketAddr) -> io::Result<()> {
 }
 
 /// Closes the connection without a Close frame. After [`ABANDONED`] sessions, the attacker's thread
-/// waits until the attack ends.
+/// opens no more of them and waits until the attack ends.
 fn abandon(peer: Peer) {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     sent(1);

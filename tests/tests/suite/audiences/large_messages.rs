@@ -1,5 +1,5 @@
-//! Large messages to audiences. As long as a member reads, it receives all messages. Its connection
-//! may be slow, and its queue may be small.
+//! Large messages to audiences. As long as a member reads, it receives all messages, even if its
+//! connection is slow or its queue is small.
 
 use std::{
     sync::{Arc, Mutex},
@@ -184,7 +184,7 @@ async fn connection_with_load_below_capacity_loses_nothing() {
 }
 
 /// Emits a large message and then small ones. The large message does not fit into the queue, the
-/// window, the replay buffer or the kernel's buffers.
+/// window, the retransmit buffer or the kernel's buffers.
 async fn small_emit_after_large_one(net: Transport, limits: Limits) {
     let server = serve(net, limits).await;
     let (slow, _relay) = slow_member(net, &server, EIGHT_MBIT).await;
@@ -341,8 +341,8 @@ async fn emits_of_many_tasks_lose_no_member() {
     }
 }
 
-/// The member needs four seconds to read all messages. So the last message waits for longer than an
-/// emit waits for a slow member.
+/// The member needs four seconds to read all messages, so that the last message waits for longer
+/// than an emit waits for a slow member.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slow_member_that_keeps_reading_outlasts_many_emitters() {
     const EMITTERS: u32 = 20;

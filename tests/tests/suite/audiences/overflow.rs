@@ -125,8 +125,8 @@ impl Frozen {
 /// connection runs on the runtime `outside`.
 fn live(net: Transport, server: &Server, builder: ClientBuilder, outside: Handle) {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-    // During the first poll, `outside` is the current runtime. The poll ends before the client
-    // hello, so the client spawns its tasks later, on its own runtime.
+    // During the first poll, `outside` is the current runtime. `yield_now` ends this poll before
+    // the client hello, so that the client spawns its tasks later, on its own runtime.
     let builder = builder.auth_with(tokio::task::yield_now);
     runtime.block_on(async {
         let mut connecting = pin!(net.connect(server, builder));

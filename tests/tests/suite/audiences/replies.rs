@@ -70,8 +70,8 @@ async fn member(
 
 type Outcomes<T, E> = BTreeMap<String, Result<T, CallError<E>>>;
 
-/// A timeout of calls. Several handlers may panic at the same time and write their backtraces,
-/// which takes less time than this.
+/// A timeout of calls that is longer than several handlers need to panic at the same time and write
+/// their backtraces.
 const BEYOND_A_PANIC: Duration = Duration::from_millis(1500);
 
 /// Collects all outcomes, and asserts that each socket has a single outcome.

@@ -1,4 +1,4 @@
-//! Callers drop calls before the calls complete. The handlers of these calls must end, and no other
+//! If a caller drops a call before it completes, the handler of the call must end, and no other
 //! call may be affected.
 
 use std::{
@@ -36,7 +36,7 @@ tcp_and_memory! {
                 }
             };
             // Replies arrive in order. When these requests have their replies, the reply to the
-            // first request has arrived, too. The test does not poll the first request.
+            // first request has arrived, too, although the test does not poll the first request.
             for n in 0..later {
                 assert_eq!(client.request::<u32>("echo", &n).await, Ok(n));
             }
@@ -82,8 +82,8 @@ tcp_and_memory! {
         assert_eq!(outcomes, (0..16).map(Ok).collect::<Vec<_>>());
     }
 
-    /// The library refuses the second broadcast request locally. The first broadcast request must
-    /// continue.
+    /// The library refuses the second broadcast request locally. Dropping it must not cancel the
+    /// first, which must continue.
     async fn dropped_refused_broadcast_request_cancels_no_other(net: Transport) {
         let server = net.serve(Server::builder()).await;
         let gate = Arc::new(Semaphore::new(0));

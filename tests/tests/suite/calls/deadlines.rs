@@ -1,5 +1,5 @@
-//! Calls may wait on the server until their deadlines have passed. The server must not start the
-//! handlers of such calls.
+//! If a call waits on the server until its deadline has passed, the server must not start its
+//! handler.
 
 use std::{
     sync::{
@@ -157,8 +157,8 @@ async fn overdue_requests_use_nothing_of_the_rate() {
     assert_eq!(rig.counting.started(), 2);
 }
 
-/// The deadline of each request counts from the arrival of the bytes. It does not matter how many
-/// time slices the handlers need.
+/// The deadline of each request counts from the arrival of its bytes, even if its handler starts
+/// several time slices later.
 #[tokio::test]
 async fn requests_of_one_write_count_from_its_arrival() {
     let mut rig = rig(Limits::default()).await;

@@ -1,5 +1,5 @@
-//! The receiver starts handlers in the order in which the peer sent the calls. Nested calls do not
-//! deadlock.
+//! The receiver starts handlers in the order in which the peer sent the calls. Even so, nested
+//! calls do not deadlock.
 
 use std::{
     future::Future,
@@ -202,8 +202,8 @@ tcp_and_memory! {
         assert_eq!(client.request::<u32>("bounce", &2_u32).await, Ok(2));
     }
 
-    /// The handlers of each peer emit to the other peer. More handlers run than the window allows
-    /// emits.
+    /// The handlers of each peer emit to the other peer, and there are more running handlers than
+    /// emits that the window allows.
     async fn handlers_that_emit_to_their_caller_do_not_deadlock(net: Transport) {
         let received = Received::default();
         let server = net.serve(Server::builder().limits(tiny()).connected({

@@ -148,7 +148,7 @@ fn raw_peer<I: sockets::Identity>(server: &Server<I>) -> Raw<DuplexStream> {
 async fn silent_peers_delay_others_by_a_second_per_batch() {
     const SILENT: u32 = 1000;
     const PLACES: u32 = 100;
-    // The client's timeout of 60 s is longer than ten batches of silent peers take. It is shorter
+    // The client's timeout of 60 s is longer than ten batches of silent peers take, but shorter
     // than all silent peers would take in sequence.
     let limits = Limits { handshakes: PLACES, ..Limits::default() };
     let patient = Limits { authentication: Duration::from_secs(60), ..Limits::default() };

@@ -33,7 +33,7 @@ impl Hash for User {
 }
 
 /// Returns a server that admits user 7. The first authentication makes the user an administrator,
-/// and later ones do not.
+/// but later authentications do not.
 fn demoting() -> ServerBuilder<User> {
     let logins = AtomicU32::new(0);
     Server::builder().authenticate(move |(): ()| {

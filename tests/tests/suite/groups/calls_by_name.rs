@@ -1,5 +1,5 @@
-//! Calls and handlers by name. The peer uses names, too, or it uses a contract. Calls go in both
-//! directions.
+//! Calls and handlers by name, in both directions. The peer of a call by name uses either names,
+//! too, or a contract.
 
 use std::collections::BTreeMap;
 

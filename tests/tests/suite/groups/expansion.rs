@@ -221,8 +221,8 @@ async fn method_attributes_defaults_and_bounds_are_kept() {
     assert_eq!(stub.call_by_path(7).await.unwrap(), 7);
 
     stub.counted(3).await.unwrap();
-    // The handlers of a peer start in order. When the reply arrives, the emit has been handled,
-    // too.
+    // The handlers of a peer start in order, so the emit has been handled before this reply
+    // arrives.
     stub.which().await.unwrap();
     assert_eq!(desk.counted.load(Ordering::Relaxed), 3);
 }

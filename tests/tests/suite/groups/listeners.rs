@@ -56,8 +56,8 @@ async fn pair(net: Transport) -> (Server<Player>, Client, Socket<Player>) {
 async fn hear(client: &Client, receives: &mut UnboundedReceiver<String>, item: &str) -> Vec<String> {
     let purchases = PurchasesClient::new(client);
     purchases.viewed(item).await.unwrap();
-    // The listeners end before the next handler starts. When `buy` ends, all listeners have
-    // received the emit.
+    // The listeners end before the next handler starts, so all listeners have received the emit
+    // when `buy` ends.
     purchases.buy("anything", 1).await.ok();
     let mut all: Vec<_> = std::iter::from_fn(|| receives.try_recv().ok()).collect();
     all.sort_unstable();
@@ -212,8 +212,8 @@ tcp_and_memory! {
     }
 }
 
-/// If a listener is dropped, its captured values are dropped, too. Their `Drop` implementations may
-/// call the library.
+/// If a listener is dropped, its captured values are dropped, too, and their `Drop` implementations
+/// may call the library.
 #[tokio::test]
 async fn listener_stopping_another_on_drop_does_not_hang() {
     struct StopsWhenDropped(Listener);

@@ -134,7 +134,7 @@ tcp_and_memory! {
         drop(kept);
         socket.serve(KeeperServer::new(Keeps { server: keep, held: Arc::clone(&held) }));
         // The socket holds each of these closures, and each closure holds the socket. The end of
-        // the session breaks the cycle.
+        // the session breaks this cycle.
         let (guard, ring) = (Arc::clone(&held), socket.clone());
         let listener = socket.listen("one", move |(): ()| { let _ = (&guard, &ring); async {} });
         let (guard, ring) = (Arc::clone(&held), socket.clone());

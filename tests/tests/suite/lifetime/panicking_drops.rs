@@ -31,8 +31,8 @@ tcp_and_memory! {
         })).await;
         for number in 1..=3 {
             let client = net.connect(&server, Client::builder()).await;
-            // This call makes the driver cache the handler. So the end of the session drops the
-            // cached handler, too.
+            // This call makes the driver cache the handler, so that the end of the session drops
+            // the cached handler, too.
             assert_eq!(within(client.request::<()>("one", &())).await, Ok(()));
             assert_eq!(BoomClient::new(&client).boom().await, Ok(()));
             within(client.close()).await;

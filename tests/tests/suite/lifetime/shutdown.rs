@@ -107,8 +107,8 @@ tcp_and_memory! {
         assert_eq!(client.disconnected().await, DisconnectReason::ShuttingDown);
     }
 
-    /// The grace of 10 s is longer than `within` waits. So the test fails if the shutdown waits for
-    /// the grace.
+    /// The grace of 10 s is longer than `within` waits, so that the test fails if the shutdown
+    /// waits for the grace.
     async fn shutdown_ends_when_running_handlers_have_replied(net: Transport) {
         let (started, go) = (Arc::default(), Arc::default());
         let server = net.serve(slow_server(&started, &go)).await;

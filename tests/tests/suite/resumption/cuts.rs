@@ -1,4 +1,5 @@
-//! The test cuts the connections of many clients repeatedly. No message may be lost or repeated.
+//! Although the test cuts the connections of many clients repeatedly, no message may be lost or
+//! repeated.
 //!
 //! `cargo test` cuts the connections for two seconds. This command cuts them for a minute:
 //!

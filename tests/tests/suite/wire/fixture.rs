@@ -1,5 +1,5 @@
-//! The server of these tests, and a second client. Whatever a bad peer does, the second client must
-//! not be affected.
+//! The server of these tests, and a second client. The second client must not be affected by a bad
+//! peer.
 
 use std::future;
 

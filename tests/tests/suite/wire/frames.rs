@@ -137,8 +137,8 @@ async fn bytes_beyond_the_window_are_refused() {
     let large = string(&"x".repeat(5000));
     raw.send(&request(0, ECHO, &large)).await;
     assert_eq!(raw.receive().await, Some(reply(0, &large)));
-    // The waiting request must be small. The method `wait` takes no arguments, so the server would
-    // answer a large request with a failure.
+    // The waiting request must be small: because the method `wait` takes no arguments, the server
+    // would answer a large request with a failure.
     raw.send(&request(2, WAIT, &[])).await;
     raw.send(&request(4, ECHO, &large)).await;
     assert_eq!(raw.receive().await, Some(reply(4, &large)));

@@ -1,8 +1,8 @@
 //! The bytes of the protocol. The tests cover the examples of PROTOCOL.md, and peers that break the
 //! protocol.
 //!
-//! If a peer breaks the protocol, that peer gets a clear answer where possible. At most the
-//! connection of that peer ends.
+//! If a peer breaks the protocol, that peer gets a clear answer where possible. No connection ends
+//! except that of this peer.
 
 mod announcements;
 mod calls;
