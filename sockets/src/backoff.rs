@@ -6,16 +6,16 @@ use tokio::time::Instant;
 
 use crate::reconnect::Reconnect;
 
-/// The lower limit of the minimum lifetime of a steady connection. After a steady connection,
+/// A connection that lasts for less than this is never steady. Only after a steady connection,
 /// attempts are counted from 1 again. A shorter connection counts as a failed attempt, so that
 /// clients do not flood a server or network that ends each connection soon.
 const STEADY_MIN: Duration = Duration::from_secs(1);
-/// The upper limit of the minimum lifetime of a steady connection. It applies if the longest delay
-/// of the policy is longer.
+/// A connection that lasts for this time is always steady, even if the longest delay of the policy
+/// is longer.
 const STEADY_MAX: Duration = Duration::from_secs(60);
 
-/// The divisor that limits a delay while the session can still be resumed. The limit is the time
-/// for resumption divided by this number.
+/// While the session can still be resumed, a delay is limited to the time for resumption divided by
+/// this number.
 const RESUME_DIVISOR: u32 = 3;
 
 /// A counter of the consecutive attempts of a client to reconnect. It determines the delays between

@@ -55,7 +55,8 @@ pub enum CallError<E = Infallible> {
     /// Too many calls are in flight or pending. Try again later.
     ///
     /// If a handler makes a call that stays pending, the call also fails with this error after a
-    /// second without progress. The handlers of both peers may then be waiting for each other.
+    /// second without progress. The reason is that the handlers of both peers may be waiting for
+    /// each other.
     Overloaded,
     /// The call was denied by a layer of the peer or of the caller.
     Denied,

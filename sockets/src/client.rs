@@ -384,8 +384,8 @@ impl ClientBuilder {
         services.into_iter().try_for_each(|service| routes.serve(service))?;
         let announcement = routes.announcement();
         let deadline = Instant::now() + clamp_timeout(limits.authentication);
-        // The client makes the login before it opens the connection. The server limits the time
-        // from the opening until it receives the login.
+        // The client makes the login before it opens the connection, because the server limits the
+        // time from the opening until it receives the login.
         let made = timeout_at(deadline, make_login(&login)).await;
         let encoded_login =
             made.map_err(|_| ConnectError::Login("`auth_with` was too slow; raise `Limits::authentication`".into()))??;
@@ -449,8 +449,8 @@ impl ClientBuilder {
 /// Polls the hook once before the client handles calls. Listeners that the hook adds during this
 /// poll therefore receive all messages.
 ///
-/// This function does not wait for the hook's completion. The server may await replies of these
-/// listeners, so that the wait could be a deadlock.
+/// This function does not wait for the hook's completion, because the hook may wait for the server
+/// while the server awaits replies of these listeners.
 fn run_connected(mut hook: BoxFuture<'static, ()>, session: &Arc<Session>) {
     let polled = run_hook(session, || hook.as_mut().poll(&mut Context::from_waker(Waker::noop())));
     session.set_client_ready();

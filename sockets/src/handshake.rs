@@ -74,8 +74,8 @@ pub(crate) async fn send_hello(
     timeout_at(deadline, messages(link, MAX_SERVER_HELLO).send(hello)).await.map_err(late)??;
     let mut guard = AbandonGuard { link, is_armed: can_resume };
     let response = timeout_at(deadline, receive_response(guard.link)).await;
-    // If the response to a request to resume is late, the client requests again. A close frame
-    // would end the session, so the guard sends none.
+    // If the response to a request to resume is late, the client requests again. So the guard must
+    // not send a close frame, which would end the session.
     guard.is_armed = response.is_err() && !resumes;
     drop(guard);
     let response = response.map_err(late)??;

@@ -89,10 +89,10 @@ pub struct Limits {
     /// applies. By default, the server disconnects the member.
     ///
     /// If a reply exceeds the capacity, the encoded reply waits outside of the queue. While the
-    /// waiting replies have this number of bytes or more, the callee does not resume some handlers.
-    /// These are the handlers of methods that have returned replies of 4 KiB or more.
+    /// waiting replies have at least this number of bytes, the callee holds handlers of methods
+    /// that have returned replies of 4 KiB or more.
     pub outgoing_queue: u32,
-    /// The maximum time of the opening of a connection and its handshake. Default: 10 s.
+    /// The maximum time for opening a connection and completing its handshake. Default: 10 s.
     ///
     /// On a server, the client must send its hello and be authenticated within this time. On a
     /// client, this time includes the login function, the opening of the connection and the

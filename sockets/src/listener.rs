@@ -41,8 +41,8 @@ impl Listener {
     ) -> Result<Self, ListenError> {
         check_path(path)?;
         check_segment(name)?;
-        // `change_routes` holds a lock. `listen` is cloned, so that a refused function is dropped
-        // after the lock is released.
+        // `listen` is cloned because `change_routes` holds a lock. The clone that is kept here
+        // delays the drop of a refused function until the lock is released.
         let key = key(path, name);
         let added = session.change_routes(&[key], |routes| match kind {
             ListenerKind::Listener => routes.listen(path, name, Arc::clone(&listen)).map(|id| (id, None)),

@@ -4,7 +4,8 @@
 //! User code is all code that the library calls and that its users wrote. Examples are handlers,
 //! hooks, layers, wakers and subscribers of `tracing`. For the types of users, it includes the
 //! implementations of `Clone`, `Eq`, `Hash`, `Serialize`, `Deserialize`, `Debug` and `Drop`. User
-//! code may call the library. If the thread held a lock, that call could wait for the same lock.
+//! code may call the library. If the thread held a lock during that call, the call could wait for
+//! the same lock for ever.
 //!
 //! Debug builds count the locks that a thread holds. All code that runs user code calls
 //! [`assert_unlocked`] first.
@@ -12,7 +13,7 @@
 //! A transport is the exception. While a transport is polled, its half of the connection is locked,
 //! since only the lock keeps two threads from writing at the same time. [`in_transport`] marks the
 //! time of the poll. If the transport calls a library function during the poll, that function never
-//! waits for such a lock. The function leaves the writing to the driver.
+//! waits for such a lock, but leaves the writing to the driver.
 
 use std::{
     cell::Cell,

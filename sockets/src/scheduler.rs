@@ -20,9 +20,10 @@ use tokio::{
     task::{coop, unconstrained, yield_now},
 };
 
-/// The maximum wait for [`wake_after_others`].
+/// The maximum time for which a task waits for [`wake_after_others`].
 ///
-/// While the task waits, a handler may block its worker. Another worker could run the task.
+/// The wait is limited because a handler may block the worker of the task, although another worker
+/// could run the task.
 pub(crate) const LONGEST_PAUSE: Duration = Duration::from_millis(2);
 
 /// Wakes this task after all ready tasks and all tasks for which I/O has arrived.
@@ -44,25 +45,25 @@ pub(crate) async fn yield_to_others() {
 
 /// Yields if this task has used its budget.
 ///
-/// An emit to a room rarely waits. So an emitter in a loop would otherwise occupy its worker.
+/// An emit to a room rarely waits, so an emitter in a loop would otherwise occupy its worker.
 pub(crate) async fn consume_budget() {
     coop::consume_budget().await;
 }
 
 /// Polls a future without the budget of the current task.
 ///
-/// With a budget, I/O and channels pretend after 128 operations that they are not ready. Then a
-/// handler that is ready would get a task of its own in the middle of a batch. A writer would stop
-/// as if its connection were blocked.
+/// With a budget, I/O and channels pretend after 128 operations that they are not ready. In the
+/// middle of a batch, a handler that is ready would then get a task of its own. A writer would
+/// stop, too, as if its connection were blocked.
 pub(crate) fn poll_unconstrained<F: Future>(future: F, cx: &mut Context<'_>) -> Poll<F::Output> {
     pin!(unconstrained(future)).poll(cx)
 }
 
 /// Lets another worker run the task that this worker has just woken.
 ///
-/// A worker keeps the woken task in its LIFO slot. Other workers cannot steal a task from this
-/// slot. If the current handler then blocks its thread, the woken task waits for the handler. This
-/// function spawns a further task, which pushes the woken task out of the slot. Without this
+/// A worker keeps the woken task in its LIFO slot, from which other workers cannot steal it. If the
+/// current handler then blocks its thread, the woken task waits for the handler. To prevent this,
+/// the function spawns a further task, which pushes the woken task out of the slot. Without this
 /// function, two tests in `tests/tests/suite/slow_peers.rs` fail:
 /// `emit_before_blocking_reaches_another_socket` and `emit_before_blocking_reaches_a_room`.
 pub(crate) fn release_lifo_slot() {
@@ -71,10 +72,10 @@ pub(crate) fn release_lifo_slot() {
 
 /// Wakes another worker before a handler may block this worker.
 ///
-/// A single worker polls for I/O, and the other idle workers sleep. Suppose that the polling worker
-/// runs a handler that blocks. Then no worker would notice I/O until the handler ends. If a worker
-/// is woken and finds no task, it polls for I/O. Without this function, the test of this module
-/// fails. See also [tokio#4730](https://github.com/tokio-rs/tokio/issues/4730).
+/// A single worker polls for I/O, and the other idle workers sleep. If the polling worker runs a
+/// handler that blocks, no worker notices I/O until the handler ends. This function prevents that,
+/// because a woken worker that finds no task polls for I/O. Without this function, the test of this
+/// module fails. See also [tokio#4730](https://github.com/tokio-rs/tokio/issues/4730).
 pub(crate) fn wake_another_worker() {
     if Handle::current().runtime_flavor() == RuntimeFlavor::CurrentThread {
         // The runtime has no other worker.

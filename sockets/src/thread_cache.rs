@@ -15,8 +15,8 @@ use std::cell::Cell;
 
 /// Up to `CAPACITY` values that a thread keeps for reuse.
 ///
-/// The caller takes a value out of the cache, and does not borrow it. User code that runs before
-/// the caller returns the value may use the same cache.
+/// The caller takes a value out of the cache and does not borrow it, because user code may use the
+/// cache in the meantime.
 pub(crate) struct ThreadCache<T, const CAPACITY: usize>([Cell<Option<T>>; CAPACITY]);
 
 impl<T, const CAPACITY: usize> ThreadCache<T, CAPACITY> {

@@ -1,12 +1,12 @@
 //! Checks of the types in a group's methods.
 //!
-//! If a type that cannot be sent reached the stubs and the server, it would break several bounds
-//! there. Therefore each type first goes through a method of [`Probe`]. The compiler chooses the
-//! first method that applies: an inherent method, a method of [`Owned`], or a method of
-//! [`Unsendable`]. Only the methods of [`Unsendable`] have a bound that no type meets. The compiler
-//! therefore reports the type there, and only once. After this error, the compiler does not know
-//! the method's result, nor the values that pass through [`Decoded::returns`]. It reports no
-//! further errors about them.
+//! If a type that cannot be sent reached the stubs and the server, the compiler would report
+//! several broken bounds there. Therefore each type first goes through a method of [`Probe`]. The
+//! compiler chooses the first method that applies: an inherent method, a method of [`Owned`], or a
+//! method of [`Unsendable`]. Only the methods of [`Unsendable`] have a bound that no type meets.
+//! The compiler therefore reports the type there, and only once. After this error, the compiler
+//! does not know the method's result, nor the values that pass through [`Decoded::returns`]. So it
+//! reports no further errors about them.
 //!
 //! The parameter `U` of these methods is the probed type again. A bound on `U` does not affect the
 //! choice of the method.
@@ -16,7 +16,7 @@ use std::marker::PhantomData;
 use serde::{Deserialize, Serialize, Serializer, ser::Error};
 
 /// A type that can be an argument, or to which an argument can refer. No type implements this
-/// trait. The compiler requires the trait only of types that cannot be sent.
+/// trait, because the compiler requires it only of types that cannot be sent.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be an argument of a group's method",
     label = "not `Serialize` and `Deserialize`",
@@ -31,8 +31,8 @@ pub trait Argument {
     fn form() -> Self::Form;
 }
 
-/// A type that can be a reply, or the error in a reply. No type implements this trait. The compiler
-/// requires the trait only of types that cannot be sent.
+/// A type that can be a reply, or the error in a reply. No type implements this trait, because the
+/// compiler requires it only of types that cannot be sent.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a reply of a group's method",
     label = "not `Serialize` and `DeserializeOwned`",

@@ -143,8 +143,8 @@ impl<M: Member> Fanout<M> {
     }
 
     /// Waits until [`try_emit`](Self::try_emit) may succeed. The emitter keeps its list of members
-    /// during this wait, because finding the members again after each round would cost as much as
-    /// the round itself.
+    /// during this wait, because finding them again after each round would cost as much as the
+    /// round itself.
     async fn wait_for_capacity(&self, callee: Callee<'_>, list: &MemberList<M>, pacing: &mut Pacing) {
         loop {
             let mut changed = pin!(self.changed.notified());

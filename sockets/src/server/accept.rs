@@ -66,8 +66,8 @@ impl<I: Identity> Server<I> {
     /// - Each item is a frame of the protocol. Frames must arrive in order and without duplicates.
     /// - The end of the stream is the end of the connection.
     /// - The stream should limit the size of received items to
-    ///   [`Limits::max_frame`](crate::Limits::max_frame). The library can check the size only after
-    ///   the stream has allocated the item.
+    ///   [`Limits::max_frame`](crate::Limits::max_frame), because the library can check the size
+    ///   only after their allocation.
     ///
     /// The server sends no item that is longer than the client's
     /// [`Limits::max_frame`](crate::Limits::max_frame). During the handshake, items have at most 64
@@ -165,8 +165,8 @@ struct NewConnection<I> {
 
 /// Runs a handshake and then the driver that it returns, in a single task.
 fn spawn<D: Future<Output = ()> + Send + 'static>(handshake: impl Future<Output = Option<D>> + Send + 'static) {
-    // `Box::pin` encloses only the handshake. The driver lives long, and should not keep the larger
-    // memory of the handshake.
+    // `Box::pin` encloses only the handshake, so that the driver, which lives longer, does not keep
+    // the larger memory of the handshake.
     tokio::spawn(Box::pin(handshake).map(OptionFuture::from).flatten());
 }
 
@@ -278,8 +278,9 @@ async fn accept_connection<I: Identity>(
             Accepted::New(NewConnection { link, peer_settings, identity, address, connection_permit })
         }
         Authenticated::Resumed(socket, identity, request, token) => {
-            // The driver of the session may run a handler that blocks its thread. It then accepts
-            // the connection late, which must not delay other handshakes.
+            // The permit is released here because the driver of the session may run a handler that
+            // blocks its thread. The driver then accepts the connection late, which must not delay
+            // other handshakes.
             permit.release();
             let resuming = resume(server, &socket, identity, link, peer_settings, request, token);
             let late = |_| AcceptError::Handshake("the session did not accept its next connection in time".into());

@@ -30,8 +30,8 @@ use sockets_proto::{Role, shared_emit, shared_request};
 ///
 /// From time to time, an emit also waits for long queues that are not full. These waits slow down
 /// loops of emits. The server counts the bytes of all emits to audiences, whatever the audience.
-/// The count restarts at 256 KiB, or at an eighth of `outgoing_queue` if that is less. The emit
-/// that reaches this count waits for the slow members of its own audience:
+/// When the count reaches 256 KiB, or an eighth of `outgoing_queue` if that is less, it restarts at
+/// 0. The emit that causes the restart waits for the slow members of its own audience:
 ///
 /// - A member is slow if its queue holds more than 512 KiB, or more than half of `outgoing_queue`
 ///   if that is less. If a member has accepted no bytes in the last 300 ms, the emit does not wait

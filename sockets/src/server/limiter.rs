@@ -81,9 +81,8 @@ impl ConnectionLimiter {
 
     /// Disconnects the clients that have sent nothing for [`HELLO_GRACE`].
     ///
-    /// The server calls this method when the system has no file descriptor left. The number of
-    /// handshakes may then be below its limit, but silent connections would still exclude other
-    /// clients.
+    /// The server calls this method when the system has no file descriptor left. Even if the number
+    /// of handshakes is then below its limit, silent connections would exclude other clients.
     pub(super) fn evict_silent(&self) {
         let now = Instant::now();
         let mut evicted = Vec::new();

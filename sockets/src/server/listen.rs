@@ -10,8 +10,8 @@ use super::{
 };
 use crate::{address::Address, connect_error::BindError, lock::event, transport::Acceptor};
 
-/// The delay after the system has failed to accept a connection. The system may have no file
-/// descriptor left, for example.
+/// The delay after the system has failed to accept a connection, for example because it has no file
+/// descriptor left.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 
 impl<I: Identity> Server<I> {

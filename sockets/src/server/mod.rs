@@ -247,8 +247,8 @@ impl<I: Identity> Server<I> {
     /// another second.
     ///
     /// If a handler, listener, layer or `connected` hook of this server calls this method, the
-    /// server drains in the background. The method returns without waiting, since it would wait for
-    /// its caller.
+    /// server drains in the background. In this case, the method returns without waiting, since it
+    /// would otherwise wait for its own caller.
     ///
     /// # Cancel safety
     ///

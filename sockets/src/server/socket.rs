@@ -58,10 +58,10 @@ impl<I> Socket<I> {
 
     /// Returns the identity from the last authentication.
     ///
-    /// The identity can change when the session is resumed over another connection. The server then
-    /// authenticates the client again. If the new identity is equal to the former identity, it
-    /// replaces the former identity. Call this method whenever the identity is needed, and do not
-    /// store a copy.
+    /// When the session is resumed over another connection, the server authenticates the client
+    /// again. The new identity must be equal to the former identity, and replaces it. So parts of
+    /// the identity that its `Eq` does not compare can change. Call this method whenever the
+    /// identity is needed, and do not store a copy.
     pub fn identity(&self) -> Arc<I> {
         Arc::clone(&self.0.identity.read())
     }

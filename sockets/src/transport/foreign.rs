@@ -1,5 +1,5 @@
-//! Detection of peers that use another protocol or scheme. An error can then name the protocol of
-//! the peer.
+//! Detection of peers that use another protocol or scheme, so that an error can name the protocol
+//! of the peer.
 
 use std::fmt::{self, Display};
 

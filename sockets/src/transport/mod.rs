@@ -117,8 +117,8 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Closes the sending half, and waits until the peer closes the connection. `finish` writes the
 /// last frames and closes the half.
 ///
-/// If a TCP socket is dropped while it has unread bytes, it resets the connection. The peer could
-/// then lose the last frames.
+/// The wait is needed because a TCP socket that is dropped with unread bytes resets the connection.
+/// The peer could then lose the last frames.
 pub(crate) async fn close_gracefully(
     receiver: &mut dyn Receive,
     mut finish: impl FnMut(&mut Context<'_>) -> Poll<io::Result<()>>,

@@ -86,7 +86,7 @@ async fn connect(target: Option<SocketAddr>) -> io::Result<TcpStream> {
 ///
 /// The server may be on the same machine and not listen yet. The system may then choose the
 /// server's port as the client's local port, and connect the socket with itself. A client that
-/// retries meets this case eventually. The client would then keep the server from binding its port.
+/// retries meets this case eventually, and would then keep the server from binding its port.
 fn is_self_connected(stream: &TcpStream) -> bool {
     matches!((stream.local_addr(), stream.peer_addr()), (Ok(local), Ok(peer)) if local == peer)
 }

@@ -26,8 +26,8 @@ struct CacheState {
 }
 
 struct CacheEntry {
-    /// The uncompressed frame. While the entry exists, its memory is not reused. The address of the
-    /// memory therefore identifies the frame.
+    /// The uncompressed frame. While the entry exists, its memory is not reused, so the address of
+    /// the memory identifies the frame.
     frame: Bytes,
     compressed: Arc<OnceLock<Option<Bytes>>>,
 }

@@ -61,8 +61,8 @@ impl Transmit for CompressingTransmitter {
                 return Poll::Ready(Ok(()));
             }
             if send_buffer.len() < self.setting.min_size {
-                // No frame reaches the minimum size, and the send buffer does not grow before it is
-                // written.
+                // No frame reaches the minimum size, because all frames together do not. The send
+                // buffer does not grow before it is written.
                 return self.transmitter.poll_transmit(cx, send_buffer);
             }
             self.prepare(send_buffer)?;

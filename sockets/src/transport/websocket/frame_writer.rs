@@ -40,8 +40,7 @@ pub(super) struct FrameWriter<W> {
     /// The total number of bytes that the connection has accepted.
     accepted: u64,
     /// The number of bytes at the front of the send buffer that are also in `staged`. They remain
-    /// in the send buffer until they are written. Until then, the send buffer is therefore not
-    /// empty.
+    /// in the send buffer until they are written, so that the send buffer is not empty before that.
     taken: usize,
     /// The number of bytes of the current message that are not staged yet.
     missing: usize,
@@ -137,8 +136,9 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
             ready!(self.poll_write_staged(cx))?;
             send_buffer.advance(mem::take(&mut self.taken));
             if self.closed {
-                // The peer would ignore frames after the close frame. This is no error, since the
-                // session may still have to handle received frames.
+                // The frames are dropped, because the peer would ignore frames after the close
+                // frame. This is no error, since the session may still have to handle received
+                // frames.
                 send_buffer.advance(send_buffer.len());
             }
             self.stage(send_buffer)?;

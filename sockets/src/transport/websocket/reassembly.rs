@@ -14,8 +14,9 @@ use super::frame::Mask;
 use crate::transport::buffer_pool;
 use sockets_proto::PREFIX;
 
-/// The minimum growth in bytes of the buffer of a large message. A larger buffer doubles at most. A
-/// peer therefore has to send half of the bytes that it causes the receiver to allocate.
+/// The minimum number of bytes by which the buffer of a large message grows. A buffer that is
+/// larger than this at most doubles. So a peer has to send half of the bytes that it causes the
+/// receiver to allocate.
 const GROW: usize = 256 * 1024;
 
 #[derive(Default)]

@@ -26,8 +26,9 @@ use crate::{
 };
 use sockets_proto::ProtocolError;
 
-/// The maximum number of reads in a poll without a complete message. A single read may contain
-/// thousands of control frames and empty fragments. Their handling takes about 100 µs.
+/// The maximum number of reads in a poll without a complete message. The limit is low because a
+/// single read may contain thousands of control frames and empty fragments, which take about 100 µs
+/// to handle.
 const READS: u32 = 4;
 /// The maximum number of consecutive empty fragments. RFC 6455 sets no limit. However, only an
 /// attacker has a use for more fragments.
@@ -83,8 +84,8 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Receiver<R, W> {
 
     /// Parses received bytes. Stops at an incomplete header, or after a large message.
     fn parse_buffered(&mut self, cx: &mut Context<'_>, max_frame: usize) -> Result<(), ReceiveEnd> {
-        // A large message ends its batch. If a small message followed in the batch, it would keep
-        // the memory of both messages.
+        // A large message ends its batch, because a small message after it in the same batch would
+        // keep the memory of both messages.
         while !self.messages.has_large() {
             if self.current.is_none() && !self.begin_frame(max_frame)? {
                 return Ok(());
@@ -119,8 +120,8 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Receiver<R, W> {
             (Kind::Continuation | Kind::Message, _) => {
                 let length = frame.missing.saturating_add(self.messages.message_length());
                 if length > max_frame && self.messages.has_complete() {
-                    // The session handles the complete messages first. They may change the limit,
-                    // since the limit of the handshake differs from the limit of the session.
+                    // The session handles the complete messages first, because they may change the
+                    // limit: the limit of the handshake differs from the limit of the session.
                     return Ok(false);
                 }
                 if length > max_frame {

@@ -54,7 +54,7 @@ async fn accepted_bytes_grow_while_peer_reads_slowly() {
         assert_eq!(link.transmitter.accepted(), accepted + 100);
         accepted += 100;
         far.read_exact(&mut [0; 100]).await.unwrap();
-        // The next poll needs a new coop budget. Without the budget, `poll_transmit` returns
+        // The next poll needs a new coop budget, because without budget, `poll_transmit` returns
         // `Pending`, as it does for a full pipe.
         tokio::task::yield_now().await;
     }
