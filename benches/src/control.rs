@@ -1,5 +1,4 @@
-//! The control protocol. With this protocol, a client's process sends commands to its server's
-//! process.
+//! The control protocol, by which a client's process sends commands to its server's process.
 //!
 //! The commands use a separate connection, which the benchmark does not measure. Each command and
 //! each outcome is a line of JSON, so that subjects in other languages can use the protocol, too.

@@ -1,5 +1,5 @@
-//! The baseline, which is the file in the repository with whose counts the program compares new
-//! counts.
+//! The baseline, which is a file in the repository. The program compares new counts with the counts
+//! in this file.
 
 use std::{
     fmt::{self, Write},

@@ -2,8 +2,8 @@
 //!
 //! If the kernel scheduled the processes, runs would differ: batches would depend on preemption,
 //! and the length of a time slice on the load of the machine. With this module, a process instead
-//! runs until it is idle, and then waits until its peer is idle. Time is virtual. It advances by 1
-//! ms between two time slices, and stands still within a time slice.
+//! runs until it is idle, and then waits until its peer is idle. Time is virtual: between two time
+//! slices, it advances by 1 ms, and within a time slice, it stands still.
 
 use std::{
     future::Future,

@@ -53,7 +53,8 @@ fn run(tool: Tool, name: &str, rounds: u32) -> Result<PerPeer> {
     let mut client = tool.start(&counts[1], &load, client_input.into(), client_output.into())?;
     let ended = client.wait()?;
     if !ended.success() {
-        // The client stops the server only if the client has finished. So the server may still run.
+        // The server may still run, because the client stops it only if the client itself has
+        // finished.
         server.kill()?;
     }
     let ends = [ended, server.wait()?];

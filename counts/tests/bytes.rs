@@ -76,7 +76,7 @@ async fn connected(builder: ClientBuilder) -> (Server, Client, Arc<Bytes>) {
 fn request_has_17_bytes_and_reply_6_plus_payload() {
     runtime().block_on(async {
         let (_server, client, bytes) = connected(Client::builder()).await;
-        // The client reuses the IDs of calls. So the last call is as short as the first call.
+        // The client reuses the IDs of calls, so that the last call is as short as the first call.
         for _ in 0..1000 {
             ShopClient::new(&client).price("sword").await.unwrap();
             assert_eq!(bytes.take(), (17 + 1 + 5, 6 + 2));

@@ -27,7 +27,8 @@ impl Choices<'_> {
                 mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
                 (mixed ^ (mixed >> 31)) % end.max(1)
             }
-            // A number takes as few bytes as possible. So each byte of the input has an effect.
+            // A number takes as few bytes as possible, so that each byte of the input has an
+            // effect.
             Self::Given(bytes) => {
                 let mut number = 0;
                 let mut detach = end.saturating_sub(1);

@@ -120,7 +120,7 @@ impl Incoming {
     }
 
     /// Records that a request ended. The request's share of the window is free, and the core has to
-    /// send a reply. If the request was revoked in time, it had no handler.
+    /// send a reply. `handler` is `None` if the request was revoked before it had a handler.
     pub(super) fn on_request_ended(
         &mut self,
         id: CallId,

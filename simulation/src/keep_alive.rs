@@ -25,8 +25,8 @@ pub(super) struct KeepAliveModel {
     interval: Duration,
     last_received: Instant,
     last_sent: Instant,
-    /// The time at which the core last passed bytes to the writer. The writer may write these bytes
-    /// later.
+    /// The time at which the core last passed bytes to the writer, even if the writer has not
+    /// written them yet.
     last_transmit: Instant,
     /// `true` if a part of a frame has arrived.
     has_partial: bool,

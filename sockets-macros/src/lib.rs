@@ -235,7 +235,8 @@ use crate::{attr::GroupArgs, errors::Errors, model::Group};
 /// - maps
 /// - a type that is written with different paths
 ///
-/// An alias counts as another type than the aliased type. So both peers have to use the same name.
+/// Both peers have to use the same name, because an alias counts as another type than the aliased
+/// type.
 #[proc_macro_attribute]
 pub fn group(args: proc_macro::TokenStream, item: proc_macro::TokenStream) -> proc_macro::TokenStream {
     expand(args.into(), item.into()).into()

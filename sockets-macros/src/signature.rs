@@ -2,8 +2,8 @@
 //! Types with equal encodings should have equal texts.
 //!
 //! A macro knows only the names of types, so the peers compare types by their names. In doubt, this
-//! module makes the texts of two types equal. The reason is that texts that are equal by mistake
-//! only skip a check, while texts that differ by mistake reject a valid call.
+//! module makes the texts of two types equal. If they are equal by mistake, only a check is
+//! skipped, whereas a valid call is rejected if they differ by mistake.
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 use quote::ToTokens;

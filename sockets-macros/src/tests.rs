@@ -89,7 +89,7 @@ fn methods_with_the_same_key_are_reported() {
     );
     let mut found = Errors::default();
     let mut group = Group::new(GroupArgs::default(), item, &mut found);
-    // A search cannot find two names with the same key. So the test sets the key.
+    // The test sets the key itself, because a search cannot find two names with the same key.
     group.methods[1].key = group.methods[0].key;
     check(&group, &mut found);
     let found = found.into_tokens().to_string();

@@ -9,7 +9,7 @@ use super::{
 };
 
 /// The minimum number of unacknowledged bytes for which the session adds an acknowledgement to
-/// other frames. If the peer retains fewer bytes, the threshold is lower.
+/// other frames. The threshold is lower if the peer announced a small limit for retained bytes.
 const PIGGYBACKED_ACK_THRESHOLD: usize = 4 * 1024;
 /// The minimum number of unacknowledged bytes for which the session sends an acknowledgement
 /// without other frames.

@@ -109,8 +109,8 @@ impl SendWindow {
     }
 }
 
-/// The window in the accounts of the receiver. Emits have no reply, so the receiver returns their
-/// shares in batches, as credits.
+/// The receive window. The receiver returns the shares of emits in batches, as credits, because
+/// emits have no reply that could return them.
 #[derive(Debug)]
 pub(super) struct RecvWindow {
     size: WindowSize,

@@ -75,8 +75,8 @@ fn assert_names(text: &str, parts: &[&str]) {
     }
 }
 
-/// A type. The module `earlier` has another version of the type, so that two peers can use
-/// different versions.
+/// A type of which the module `earlier` has another version, so that two peers can use different
+/// versions.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Item {
     name: String,

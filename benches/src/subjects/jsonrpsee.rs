@@ -41,7 +41,7 @@ pub trait Orders {
     #[method(name = "echo")]
     async fn echo(&self, order: Order) -> jsonrpsee::core::RpcResult<Order>;
 
-    /// JSON has no byte strings. So the argument and the reply are encoded in base64.
+    /// The argument and the reply are encoded in base64, because JSON has no byte strings.
     #[method(name = "large")]
     async fn large(&self, data: String) -> jsonrpsee::core::RpcResult<String>;
 
@@ -80,7 +80,7 @@ impl OrdersServer for Desk {
     }
 }
 
-/// A middleware that handles notifications. The server itself ignores notifications, and offers no
+/// A middleware that handles notifications, because the server itself ignores them and offers no
 /// other way to handle them.
 #[derive(Clone)]
 struct NotificationHandler<S> {

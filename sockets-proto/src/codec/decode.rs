@@ -72,9 +72,9 @@ struct Decoder<'a, 'de> {
     /// The number of further levels that the decoder may enter. Each nested value receives its own
     /// copy of the field, so that no code has to restore the field after a nested value.
     levels: u8,
-    /// The size of the slot for the value. The decoder has already counted the memory of the slot.
-    /// The field is passed by value, as `levels` is. In most cases the compiler evaluates the
-    /// comparison with this field at compile time.
+    /// The size of the slot for the value. The memory of the slot has already been charged to the
+    /// limit. The field is passed by value, as `levels` is. In most cases the compiler evaluates
+    /// the comparison with this field at compile time.
     slot: usize,
 }
 

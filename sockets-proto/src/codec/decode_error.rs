@@ -11,8 +11,8 @@ pub(super) const MAX_DEPTH: u8 = 128;
 
 /// The maximum length in bytes of a message that a type's own `Deserialize` returns.
 ///
-/// Such a message quotes the input. So without this limit, a peer would control the length of the
-/// message.
+/// The limit is necessary because such a message quotes the input, so that a peer would otherwise
+/// control its length.
 const MAX_MESSAGE: usize = 256;
 
 /// The reason for which bytes could not be decoded.

@@ -311,8 +311,9 @@ impl<C, H: Clone> SessionCore<C, H> {
     }
 
     /// Returns the number of bytes that count against the queue's limit. They are the bytes in the
-    /// queue, and the bytes that the retransmit buffer holds beyond its own limit. Without the
-    /// second part, a peer that resumes repeatedly without reading would make both grow.
+    /// queue, and the bytes that the retransmit buffer holds beyond its own limit. The second part
+    /// counts, too, because a peer that resumes repeatedly without reading would otherwise make
+    /// both grow without limit.
     fn backlog(&self) -> usize {
         self.queued() + self.excess()
     }

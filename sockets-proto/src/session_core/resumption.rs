@@ -126,9 +126,8 @@ impl<C, H: Clone> SessionCore<C, H> {
         self.is_detached
     }
 
-    /// Returns two positions. The session has received all bytes up to the first position, and
-    /// retains sent frames from the second position on. Returns `None` if the session cannot be
-    /// resumed.
+    /// Returns the position up to which the session has received all bytes, and the position from
+    /// which it retains sent frames. Returns `None` if the session cannot be resumed.
     pub fn positions(&self) -> Option<(u64, u64)> {
         self.retransmit.as_ref().map(|retransmit| (retransmit.received(), retransmit.first_retained()))
     }

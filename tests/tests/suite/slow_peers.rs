@@ -49,7 +49,7 @@ async fn emit_to_healthy_members(limits: Limits, frozen: bool) {
     if frozen {
         relay.set(Conditions { client_frozen: true, ..Conditions::default() });
     }
-    // This text is cheap to decode, also without optimization. So a healthy member keeps up.
+    // This text is cheap to decode, even without optimization, so that a healthy member keeps up.
     let text = "x".repeat(1000);
     for n in 0..4000_u32 {
         within(server.room("room").emit("note", &(n, &text))).await.unwrap();

@@ -14,8 +14,8 @@ use sockets::{CallError, Client, ClientState, ConnectError, DisconnectReason, Li
 use sockets_tests::{connect_through_relay, eventually, every_transport, reconnecting, within};
 use tokio::sync::Notify;
 
-/// Limits under which a session ends with its connection. A client that reconnects gets a new
-/// session.
+/// Limits under which a session ends with its connection, so that a client that reconnects gets a
+/// new session.
 fn forgetful() -> Limits {
     Limits { resume_sessions: 0, connected: Duration::from_millis(200), ..Limits::default() }
 }

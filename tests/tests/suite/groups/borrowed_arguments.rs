@@ -70,8 +70,8 @@ async fn connected() -> (Server, Client, FilesClient) {
     (server, client, files)
 }
 
-/// Asserts that all arguments lie in the same message. In a message, arguments follow each other.
-/// Only the length of the next argument lies between two arguments.
+/// Asserts that all arguments lie in the same message. In a message, arguments follow each other,
+/// with only the length of the next argument between them.
 fn assert_adjacent(ranges: &[Addresses], lengths: &[usize]) {
     let found: Vec<_> = ranges.iter().map(ExactSizeIterator::len).collect();
     assert_eq!(found, lengths);

@@ -1,5 +1,5 @@
-//! The user's types may have any names. The meaning of generated code does not depend on these
-//! names.
+//! The user's types may have any names, because the meaning of generated code does not depend on
+//! these names.
 
 #![allow(unreachable_pub, clippy::many_single_char_names, reason = "names are chosen for being in the way")]
 
@@ -132,8 +132,8 @@ mod own_option {
     }
 }
 
-/// The crate of the library has another name here. A test of the macro checks that generated code
-/// uses no other name for the crate.
+/// The program renames the crate of the library here. A test of the macro also checks that
+/// generated code refers to the crate only by the name that the program states.
 mod other_name {
     use super::renamed as wire;
 

@@ -46,8 +46,8 @@ async fn resumed_session_keeps_its_state_and_messages() {
     for round in 0..10 {
         assert_eq!(within(client.request::<u32>("count", &())).await, Ok(2 * round + 1));
         relay.shut();
-        // While the client has no connection, the server emits to the client and to its room. The
-        // client sends a request to the server.
+        // While the client has no connection, the server emits to the client and to its room, and
+        // the client sends a request to the server.
         socket.emit("said", &(2 * round)).await.unwrap();
         server.room("room").emit("said", &(2 * round + 1)).await.unwrap();
         let asking = client.clone();

@@ -158,7 +158,7 @@ async fn ping_flood_harms_no_other_client() {
     let server = Server::builder().bind("ws://127.0.0.1:0").await.unwrap();
     let mut raw = Raw::established(server.local_addr()).await;
     // A server that answered every ping would have to keep pongs in its own memory, because not all
-    // of them fit into the system's buffers.
+    // pongs would fit into the system's buffers.
     let pings = frame(FIN | PING, &[9; 125]).repeat(1000);
     for _ in 0..200 {
         raw.send(&pings).await;
