@@ -143,7 +143,7 @@ impl Deref for Client {
 
 /// The server of a client, or an open link to it.
 enum ConnectTarget {
-    /// An address. The client connects to it, and can reconnect after a connection loss.
+    /// An address to which the client connects, and can reconnect after a connection loss.
     To(Address),
     Over(Link),
 }

@@ -77,7 +77,8 @@ async fn open_and_probe(
     let mut link = open_at(address, target, options).await?;
     match handshake::probe(&mut link).await? {
         ProbeResult::Available => Ok(link),
-        // The server does not support probes. It has responded, and has closed the connection.
+        // The server does not support probes. It has responded but has closed the connection, so
+        // the client opens another connection.
         ProbeResult::Unsupported => open_at(address, target, options).await,
     }
 }

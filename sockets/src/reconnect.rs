@@ -50,7 +50,7 @@ impl Default for Reconnect {
 }
 
 impl Reconnect {
-    /// Returns a policy that makes no attempts. The session ends with its connection.
+    /// Returns a policy that makes no attempts, so that the session ends with its connection.
     pub fn never() -> Self {
         Self { attempts: 0, ..Self::default() }
     }

@@ -81,8 +81,8 @@ pub(crate) fn wake_another_worker() {
         // The runtime has no other worker.
         return;
     }
-    // The first task takes the LIFO slot. The second task moves the first task to the run queue.
-    // This move wakes a worker.
+    // The first task takes the LIFO slot. The second task moves the first task to the run queue,
+    // which wakes a worker.
     for _ in 0..2 {
         tokio::spawn(std::future::ready(()));
     }
@@ -122,7 +122,8 @@ mod tests {
                 other.recv(&mut [0]).await.unwrap();
                 send_received.send(()).unwrap();
             });
-            // Both workers are idle by then. Otherwise the test passes without a reason.
+            // After this time, both workers are idle. If a worker were still busy, the test would
+            // pass without the tested function.
             std::thread::sleep(Duration::from_millis(20));
             sender.send_to(&[1], blocking_address).unwrap();
             started.recv().unwrap();

@@ -48,7 +48,8 @@ pub(crate) struct Fanout<M> {
 enum Blocked {
     /// A log is full.
     Log,
-    /// Members of its audience have full or long queues. It waits for them until this time.
+    /// Members of the audience have full or long queues. The emitter waits for them until this
+    /// time.
     Members(Instant),
 }
 

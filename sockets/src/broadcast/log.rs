@@ -33,7 +33,7 @@ struct LogState<M> {
 }
 
 impl<M> BroadcastLog<M> {
-    /// Creates the log of a shard. `changed` notifies its emitters.
+    /// Creates the log of a shard. `changed` notifies the emitters that wait for this shard.
     pub(super) fn new(changed: Arc<Notify>) -> Self {
         Self {
             newest: AtomicU64::new(0),

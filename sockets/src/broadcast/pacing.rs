@@ -14,7 +14,8 @@ const WAIT_FOR_SOME: Duration = Duration::from_millis(10);
 /// are lagging, the emitter waits for the same time for members with long queues.
 const WAIT_FOR_ALL: Duration = Duration::from_secs(1);
 
-/// The wait of an emit for lagging members of its audience. All waits of the emit share its limits.
+/// The waits of an emit for lagging members of its audience. The limits apply to all these waits
+/// together.
 pub(super) struct Pacing {
     /// The time at which it first found members to wait for.
     began: Option<Instant>,

@@ -11,7 +11,8 @@ use crate::{clock::now, scheduler::yield_to_others};
 const BUSY_PAUSE: Duration = Duration::from_millis(1);
 /// The number of writes after which a shard yields, for example to an emitter on its thread.
 const FLUSHES_PER_YIELD: usize = 32;
-/// The number of deliveries after which a shard yields. They take less time than writes.
+/// The number of deliveries after which a shard yields. It is larger than the number of writes
+/// because a delivery takes less time than a write.
 const DELIVERIES_PER_YIELD: usize = 256;
 
 /// The task of a shard. It runs on the runtime of the emitter that started it. When that runtime
@@ -23,7 +24,8 @@ pub(super) struct ShardTask<M: Member> {
     batches: Vec<Batch<M>>,
     /// The members that need a write.
     needs_write: Vec<Arc<M>>,
-    /// There was no more work. Another task may have been started since.
+    /// `true` if there was no more work. In this case, another task may have been started since
+    /// then.
     ended: bool,
 }
 
@@ -77,7 +79,7 @@ impl<M: Member> ShardTask<M> {
         Some(requests + self.batches.iter().map(Batch::len).sum::<usize>())
     }
 
-    /// Removes the messages of this round from the log. All members have received them.
+    /// Removes the messages of this round from the log, because all members have received them.
     fn remove_delivered(&mut self) {
         let batches = mem::take(&mut self.batches);
         self.shard.log.remove(&batches);

@@ -135,7 +135,8 @@ impl<M> BroadcastState<M> {
         matches!(self.lag, Lag::Lagging(_)) && core.has_capacity()
     }
 
-    /// Updates the lag after the queue has become shorter. Returns the emitters to notify.
+    /// Updates the lag after the queue has become shorter. Returns the `Notify` of the waiting
+    /// emitters if they have to be notified.
     #[must_use]
     pub(crate) fn leave_lag<C, H: Clone>(&mut self, core: &SessionCore<C, H>) -> Option<Arc<Notify>> {
         let (is_long, Lag::Lagging(lagging)) = (is_long(core), &mut self.lag) else { return None };
@@ -146,7 +147,8 @@ impl<M> BroadcastState<M> {
         if was_full || !is_long { self.leave_laggards(is_long) } else { None }
     }
 
-    /// Stops all emitters from waiting for this member. Returns the emitters to notify.
+    /// Stops all emitters from waiting for this member. Returns the `Notify` of the waiting
+    /// emitters if they have to be notified.
     #[must_use]
     pub(crate) fn give_up(&mut self) -> Option<Arc<Notify>> {
         self.lag = Lag::GivenUp;

@@ -324,8 +324,8 @@ impl Driver {
     }
 }
 
-/// Ends a session, even if a runtime drops the driver because the runtime shuts down. Otherwise
-/// calls from other runtimes would not fail, but wait for ever.
+/// A guard that ends a session, even if a runtime drops the driver because the runtime shuts down.
+/// Otherwise calls from other runtimes would wait for ever.
 struct EndGuard<F: FnOnce()> {
     session: Arc<Session>,
     on_end: Option<F>,

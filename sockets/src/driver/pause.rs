@@ -19,7 +19,7 @@ use crate::{
     session::SlowPermit,
 };
 
-/// A pause. It does not end when the driver's task is woken for other reasons.
+/// A pause of the driver, which does not end when the driver's task is woken for other reasons.
 pub(super) enum Pause {
     /// A pause that ends when the worker has run the ready tasks and has polled for I/O, but no
     /// later than at this time.

@@ -105,7 +105,8 @@ impl Driver {
         Ok(())
     }
 
-    /// Handles the frames that the connection still has. An unread frame may have the close reason.
+    /// Handles the frames that the connection still has, because an unread frame may contain the
+    /// close reason.
     async fn drain_receiver(&mut self) -> Result<(), DisconnectReason> {
         self.handle_batch().await?;
         for _ in 0..MAX_DRAIN_BATCHES {
@@ -122,7 +123,7 @@ impl Driver {
         Ok(())
     }
 
-    /// Handles all received frames. Other tasks run between its time slices.
+    /// Handles all received frames in several time slices, between which other tasks run.
     async fn handle_batch(&mut self) -> Result<(), DisconnectReason> {
         poll_fn(|cx| match self.poll_detached(cx) {
             Ok(()) if !self.batch.is_empty() => Poll::Pending,

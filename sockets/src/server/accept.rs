@@ -147,7 +147,7 @@ impl<I> Future for Accepting<I> {
     }
 }
 
-/// An admitted client. The server has not notified the client of the admission yet.
+/// An admitted client that the server has not notified of the admission yet.
 enum Accepted<I> {
     New(NewConnection<I>),
     /// A client that resumes its session.

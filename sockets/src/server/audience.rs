@@ -111,7 +111,8 @@ impl<I: Identity> Selector<I> {
     }
 }
 
-/// The sockets of the parts of an audience. All sockets are found under the same lock.
+/// The sockets of the parts of an audience. All parts are found under a single lock, so that they
+/// are consistent with each other.
 enum Found<'a, I> {
     Sockets(Vec<Socket<I>>),
     /// Identities by their hash, and the sockets with identities of these hashes.

@@ -126,7 +126,7 @@ async fn find_session<I: Identity>(
     }
     match socket.session().check(request) {
         Checked::Resumable => Ok(Token::new(socket.number()).map(|next| (socket, identity, next))),
-        // The client has abandoned this connection. A new session over it would be of no use.
+        // The client has abandoned this connection, so a new session over it would be of no use.
         Checked::Superseded => Err(Refusal::retry(SUPERSEDED).into()),
         Checked::Invalid => Ok(None),
     }

@@ -150,7 +150,8 @@ async fn held_bytes_are_released_when_handlers_complete() {
     assert!(test.held() > CLIENTS as usize * 20 * (10 << 10));
     test.go.close();
     sleep(Duration::from_millis(10)).await;
-    // Sent messages are retained until the client acknowledges them. Unread messages wait.
+    // Sent messages are retained until the client acknowledges them, and messages that the client
+    // does not read wait in the queue.
     let limits = Limits::default();
     let max_held = CLIENTS as usize * (limits.resume_bytes + 2 * limits.outgoing_queue) as usize;
     assert!(test.held() < max_held, "{} bytes are held", test.held());

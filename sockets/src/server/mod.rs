@@ -95,7 +95,8 @@ type ConnectedHook<I> = dyn Fn(Socket<I>) -> BoxFuture<'static, Result<(), Refus
 /// The state that the handles and sockets of a server share.
 struct Inner<I> {
     registry: RwLock<Registry<I>>,
-    /// The hasher of identities. It runs while the registry is not locked.
+    /// The hasher of identities. It runs while the registry is not locked, since the `Hash` of an
+    /// identity is user code.
     identity_hasher: RandomState,
     fanout: Fanout<Session>,
     limiter: Arc<ConnectionLimiter>,
@@ -107,7 +108,7 @@ struct Inner<I> {
     routes: Arc<Routes>,
     /// The announcement of the methods of `routes`. The server sends it to each client.
     announcement: Option<Announcement>,
-    /// The error of groups of the builder that conflict. `bind` returns it.
+    /// The error that `bind` returns if groups of the builder conflict.
     registration: Result<(), RegistrationError>,
     authenticate: Box<Authenticator<I>>,
     connected: Option<Box<ConnectedHook<I>>>,
@@ -127,7 +128,8 @@ struct Inner<I> {
 /// are then free.
 pub struct Server<I = ()> {
     inner: Arc<Inner<I>>,
-    /// The guard that keeps the server open. Handles from sockets and calls have no guard.
+    /// The guard that keeps the server open. Handles from sockets and calls have no guard, since
+    /// they do not keep the server open.
     keep_open: Option<Arc<ShutdownOnDrop<I>>>,
 }
 

@@ -88,7 +88,8 @@ impl<I, T, E> Replies<I, T, E> {
         self.members.len() - 1
     }
 
-    /// Sets the result of the last added member. The request could not be sent to this member.
+    /// Sets the error as the result of the last added member, to which the request could not be
+    /// sent.
     pub(super) fn fail_last(&mut self, error: CallError) {
         self.failed.push_back((self.members.len() - 1, error));
     }

@@ -375,7 +375,7 @@ async fn delayed_request_does_not_supersede_a_later_one() {
     assert_eq!(server.sockets(), [socket]);
 }
 
-/// The server may no longer retain the position of a delayed request. This must not end the
+/// The server may no longer retain the position of a delayed request, which must not end the
 /// session.
 #[tokio::test]
 async fn delayed_request_does_not_end_the_session() {

@@ -28,7 +28,8 @@ pub(crate) struct CallFuture<'a> {
     slot: usize,
     deadline: Instant,
     is_complete: bool,
-    /// The future has been polled. Before the first poll, the slot has the waker of `request`.
+    /// `true` if the future has been polled. Before the first poll, the slot has the waker that was
+    /// passed to `request`.
     polled: bool,
 }
 

@@ -19,7 +19,8 @@ struct Total {
     bytes: usize,
 }
 
-/// The bytes of a detached session in the total. When the share is dropped, they are subtracted.
+/// The bytes of a detached session in the total. When the share is dropped, its bytes are
+/// subtracted from the total.
 pub(crate) struct DetachedShare {
     all: Arc<DetachedBytes>,
     bytes: usize,

@@ -38,7 +38,8 @@ pub(crate) type HandlerFuture = ReusableBoxFuture<'static, Result<Completed, Com
 #[derive(Default)]
 pub struct HandlerSlot {
     future: Option<HandlerFuture>,
-    /// The future has not been polled. Otherwise only its memory is left.
+    /// `true` if the future has not been polled. Otherwise the slot has only the memory of a former
+    /// future.
     is_unpolled: bool,
 }
 

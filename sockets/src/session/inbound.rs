@@ -17,7 +17,8 @@ use crate::{
 };
 use sockets_proto::{CallId, CloseReason, Event, Frame, HandlerId, IncomingCall, ProtocolError, announced};
 
-/// The number of frames that the driver handles while it holds the lock. Callers wait for the lock.
+/// The number of frames that the driver handles while it holds the lock. It is small because
+/// callers wait for the lock.
 const MAX_FRAMES_PER_LOCK: usize = 32;
 /// The number of bytes that the driver handles while it holds the lock. A limit is needed since the
 /// driver copies texts. A single frame may be longer.
@@ -187,7 +188,8 @@ impl Session {
         self.state.lock().can_dispatch()
     }
 
-    /// Checks that no other call has the id of a held call. Only then may the held call start.
+    /// Checks that no other call has the id of a held call, because only then may the held call
+    /// start.
     pub(crate) fn check_id(&self, handler: HandlerId) -> Result<(), ProtocolError> {
         self.state.lock().core.check_id(handler)
     }
@@ -236,7 +238,8 @@ impl Session {
         let before = state.core.send_buffer().len();
         let ended = state.core.handle_timeout(now);
         if state.core.owes_heartbeat() {
-            // The session is idle. The core has released its memory, too.
+            // The session is idle, so the memory of the slots is released. The core has also
+            // released its memory.
             state.wait_slots.shrink_to_fit();
         }
         let wakes = state.wait_slots.complete_all(ended);

@@ -192,7 +192,8 @@ impl Session {
         .await;
     }
 
-    /// Drops the connection. A handle that outlives the session must not keep the connection open.
+    /// Drops the connection, because a handle that outlives the session must not keep the
+    /// connection open.
     pub(crate) fn release(&self) {
         let released = self.writer.lock().release();
         hooks::run("drop of a connection", self.label(), || drop(released));

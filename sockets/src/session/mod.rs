@@ -100,9 +100,9 @@ use sockets_proto::{Announcement, Frame, KeepAlive, Role, SessionCore, clamp_tim
 
 /// The consumer of a call's result.
 enum Waiter {
-    /// The future of a call. The number is that of its slot.
+    /// The future of a call, with the number of its slot.
     Caller(usize),
-    /// A broadcast request. The slot belongs to this member.
+    /// A broadcast request, with the slot of this member.
     Member(MultiCallSlot),
 }
 
@@ -174,8 +174,8 @@ impl State {
         }
     }
 
-    /// Makes the driver wake up in time for replies and emits that wait for window. These replies
-    /// and emits have their own deadlines.
+    /// Makes the driver wake up in time for replies and emits that wait for window, because these
+    /// have their own deadlines.
     fn arm_timer_if_pending(&mut self) {
         if self.core.is_window_exhausted() {
             self.arm_timer();
@@ -415,7 +415,7 @@ impl Session {
     pub(crate) fn set_ready(&self) {
         let mut state = self.state.lock();
         self.sync_broadcasts(&mut state);
-        // If the session has been closed, it does not become ready. Then the client's `connect`
+        // If the session has been closed, it does not become ready, so that the client's `connect`
         // returns the reason.
         if self.is_over(&state) {
             return;

@@ -90,8 +90,8 @@ impl State {
     /// Returns `true` if the session may hold a reply of `bytes`. If a detached session may not
     /// hold the reply, this method closes the session.
     ///
-    /// The session counts the reply before it queues the reply. Otherwise the limit would not hold:
-    /// handlers of many sessions may return large replies before any driver runs.
+    /// The session counts the reply before it queues the reply, because handlers of many sessions
+    /// may return large replies before any driver runs. Otherwise the limit would not hold.
     pub(super) fn admits_reply(&mut self, bytes: usize) -> bool {
         if !self.is_detached() {
             return true;

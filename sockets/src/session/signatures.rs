@@ -43,7 +43,8 @@ impl Signatures {
         }
     }
 
-    /// Ends an announcement. Other sessions share the signatures of a first announcement.
+    /// Ends an announcement. If this is the first announcement of the peer, other sessions share
+    /// its signatures.
     pub(super) fn finish(&mut self) {
         if self.first.is_none() && !self.changes.is_empty() {
             let entries = std::mem::take(&mut self.changes).into_iter().collect();

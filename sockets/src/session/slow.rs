@@ -62,8 +62,8 @@ pub(super) struct Slowness {
     /// The end of the last slow handler, in milliseconds since [`START`]. It is 0 if there was
     /// none.
     last: AtomicU64,
-    /// The end of the slow time, in milliseconds since [`START`]. It is 0 if the session was never
-    /// slow.
+    /// The time until which the session is slow, in milliseconds since [`START`]. It is 0 if the
+    /// session was never slow.
     until: AtomicU64,
     /// The queue of the suspended handlers. Only its first handler waits for a permit, so that a
     /// session with many handlers does not get more permits than other sessions.

@@ -38,7 +38,8 @@ pub(super) struct Recorded {
     wake_driver: bool,
     notify_capacity: bool,
     notify_changed: bool,
-    /// The emitters to an audience of this session. They wait for capacity in its queue.
+    /// The `Notify` of emitters to an audience of this session, which wait for capacity in its
+    /// queue.
     emitters: Option<Arc<Notify>>,
     /// Boxed, since most sessions never have events.
     events: Option<Box<Events>>,

@@ -2,7 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The counts of messages and handlers that a session has dropped. None of these events ends it.
+/// The counts of messages and handlers that a session has dropped. None of these events ends the
+/// session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {

@@ -11,7 +11,7 @@ use sockets_proto::CallResult;
 /// The number of batches after which a result is copied out of its buffer, if its caller has not
 /// taken it.
 const DETACH_AFTER_BATCHES: u8 = 64;
-/// The length from which a reply is not copied. Such a reply takes most of its buffer.
+/// The length from which a reply is not copied, because such a reply takes most of its buffer.
 const MAX_COPIED: usize = 8 * 1024;
 
 /// The slots of a session.

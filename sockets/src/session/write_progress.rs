@@ -56,7 +56,7 @@ impl WriteProgress {
         self.is_blocked.store(false, Ordering::Release);
     }
 
-    /// Records that the connection accepts no more bytes. It has accepted `accepted` bytes in
+    /// Records that the connection accepts no more bytes after it has accepted `accepted` bytes in
     /// total. Returns `true` if the connection was not blocked before.
     pub(super) fn record_pending(&self, accepted: u64) -> bool {
         let mut times = self.times.lock();

@@ -26,8 +26,8 @@ use crate::{
 };
 use sockets_proto::SendBuffer;
 
-/// The number of queued bytes from which a caller writes them itself. It does not wait for further
-/// messages, because that would save little.
+/// The number of queued bytes from which a caller writes them itself. The caller does not wait for
+/// further messages, because that would save little.
 const WRITE_FROM: usize = 8 * 1024;
 
 /// The sending half of the connection, and the bytes that it is writing.
@@ -37,7 +37,8 @@ pub(super) struct Writer {
     /// The waker of the driver.
     waker: Waker,
     error: Option<io::Error>,
-    /// The last write is not complete. The transmitter may have taken all bytes of `outbox` anyway.
+    /// `true` if the last write is not complete. This is possible even if `outbox` is empty,
+    /// because the transmitter may have taken all its bytes.
     is_pending: bool,
 }
 
@@ -236,7 +237,7 @@ impl Session {
             }
             Poll::Ready(Err(error)) => {
                 writer.error = Some(error);
-                // No more bytes can be written. The driver ends the session.
+                // No more bytes can be written, so the driver ends the session.
                 self.write_progress.record_closed();
                 self.wake_driver_after(deferred);
                 false

@@ -1,4 +1,4 @@
-//! Read buffers, shared by the connections of a thread. An idle connection holds none.
+//! Read buffers, shared by the connections of a thread, so that an idle connection holds none.
 
 use std::mem;
 

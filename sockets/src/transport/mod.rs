@@ -131,7 +131,8 @@ pub(crate) async fn close_gracefully(
     }
 }
 
-/// Discards received bytes until the peer has closed the connection. The pauses bound the rate.
+/// Discards received bytes until the peer has closed the connection, with pauses that limit the
+/// rate.
 async fn discard(mut poll_part: impl FnMut(&mut Context<'_>) -> Poll<Discarded>) {
     while poll_fn(&mut poll_part).await == Discarded::Part {
         sleep(DISCARD_PAUSE).await;

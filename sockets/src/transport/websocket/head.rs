@@ -10,7 +10,7 @@ use tungstenite::{
     handshake::machine::TryParse,
 };
 
-/// The maximum length of a head in bytes. The cookies of a browser fit into it.
+/// The maximum length of a head in bytes. It is large enough for the cookies of a browser.
 pub(super) const HEAD_MAX: usize = 16 * 1024;
 /// The end of a head.
 const END: &[u8] = b"\r\n\r\n";

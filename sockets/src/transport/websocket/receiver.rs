@@ -156,7 +156,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Receiver<R, W> {
             }
             Kind::Close => {
                 check_close(&payload)?;
-                // The reply repeats the code. It may omit the reason.
+                // The reply repeats the code, but may omit the reason.
                 payload.truncate(2);
                 self.writer.lock().push_close(&payload);
                 self.has_unsent_replies = true;
