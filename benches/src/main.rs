@@ -65,7 +65,7 @@ struct ClientOptions {
     address: SocketAddr,
     #[arg(long)]
     control: SocketAddr,
-    /// The process ID of the server. Its processor time and memory are measured.
+    /// The process ID of the server, whose processor time and memory are measured.
     #[arg(long)]
     server_pid: u32,
     #[arg(long, value_enum, default_value_t)]

@@ -30,7 +30,8 @@ pub(crate) fn runtime() -> Runtime {
 
 /// Blocks until the peer yields or exits.
 pub(crate) fn wait_for_peer() {
-    // The end of the pipe is no error. It means that this process has no peer and runs alone.
+    // The end of the pipe is no error, because it means that this process has no peer and runs
+    // alone.
     let _ = stdin().read(&mut [0]);
 }
 

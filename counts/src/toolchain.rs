@@ -4,8 +4,8 @@ use std::{fmt, process::Command};
 
 use crate::Result;
 
-/// The versions of the compiler, the C library and callgrind. Counts from different toolchains
-/// cannot be compared.
+/// The versions of the compiler, the C library and callgrind. Counts can be compared only if these
+/// versions are the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Toolchain {
     lines: Vec<String>,

@@ -221,7 +221,8 @@ impl Terminal for Screen {
         for (number, choice) in (1..).zip(&choices) {
             print(&format!("*   {number}  {choice}"));
         }
-        // If the next vote starts, it drops the sender of this vote. The result is `None` then.
+        // If the next vote starts first, it drops the sender of this vote, and the result is
+        // `None`.
         answered.await.ok()
     }
 }

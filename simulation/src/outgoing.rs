@@ -296,8 +296,8 @@ impl Outgoing {
         })
     }
 
-    /// Records a go-away. The core must send the requests that are pending now before it sends the
-    /// drained frame.
+    /// Records a go-away. The core must not send the drained frame before it has sent the requests
+    /// that are pending now.
     pub(super) fn mark_last_before_drained(&mut self) {
         self.last_before_drained = self.pending.iter().rfind(|message| message.is_request()).map(|last| last.number);
     }

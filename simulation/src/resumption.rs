@@ -301,7 +301,8 @@ impl World<'_> {
             return;
         }
         if link.endpoint(CLIENT).is_none() {
-            // The client has ended its session. The server waits for the client until it gives up.
+            // The client has ended its session, so the server waits in vain until the server gives
+            // up, as it does here.
             link.is_detached = false;
             return self.break_connection(at);
         }

@@ -15,7 +15,8 @@ use crate::{
 
 /// The functions that the stub has in addition to the methods of the trait.
 pub(crate) const RESERVED: &[&str] = &["new", "with_timeout"];
-/// The maximum number of arguments. serde does not implement its traits for longer tuples.
+/// The maximum number of arguments. It is 16, because serde does not implement its traits for
+/// longer tuples.
 const ARGS_MAX: usize = 16;
 
 /// Reports all errors of a group.

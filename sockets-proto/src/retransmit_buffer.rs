@@ -2,8 +2,8 @@
 //! to a limit.
 //!
 //! A position is a number of bytes from the beginning of the session, including the prefixes of
-//! frames. Because of these positions, frames need no numbers, so that several connections can
-//! share the bytes of a frame.
+//! frames. Because positions count bytes, frames contain no numbers, so that several connections
+//! can share the bytes of a frame.
 
 use std::{collections::VecDeque, ops::Range};
 

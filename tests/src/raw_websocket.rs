@@ -131,7 +131,8 @@ impl Raw {
     /// Reads all bytes until the connection ends.
     pub async fn rest(&mut self) -> Vec<u8> {
         let mut rest = Vec::new();
-        // If the peer resets the connection, the read fails. A reset counts as an end, too.
+        // The result of the read is ignored, because the read fails if the peer resets the
+        // connection, and a reset counts as an end, too.
         let _ = timeout(PATIENCE, self.stream.read_to_end(&mut rest)).await.expect("the end");
         rest
     }

@@ -280,7 +280,8 @@ async fn flood(
     (flooded, alone.peak().await)
 }
 
-/// The bound on the server's memory. No flood needs as much, and each flood sends far more.
+/// The bound on the server's memory, in bytes. No flood makes the server use as much memory,
+/// although each flood sends far more bytes.
 const BOUND: u64 = 1 << 20;
 
 /// Fault 12 of RELIABILITY.md. A cancelled call returns its window only with its reply, so the

@@ -33,7 +33,7 @@ use crate::{
 
 /// The maximum number of connections. No workload opens that many connections.
 const MAX_CONNECTIONS: u32 = 20_000;
-/// The capacity of the queues in messages. A queue can hold a whole burst.
+/// The capacity of the queues in messages, which suffices for a whole burst.
 const BUFFER: usize = 4096;
 
 #[rpc(server, client)]

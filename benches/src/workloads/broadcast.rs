@@ -54,7 +54,7 @@ pub async fn fixed_rate<C: Subject>(setting: &Setting) -> Result<Figures> {
     let pace = Pace::PerSecond(PER_SECOND);
     setting.control().await?.execute(&Command::Broadcast { messages, size: MESSAGE, pace }).await?;
     room.complete(1).await;
-    // The messages of the first second are the warm-up. The result does not contain them.
+    // The messages of the first second are the warm-up, so the result does not contain them.
     Ok(Figures::default().with_percentiles(room.take_delays().split_off(PER_SECOND as usize)))
 }
 

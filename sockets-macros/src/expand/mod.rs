@@ -166,8 +166,8 @@ pub(crate) fn fresh(group: &Group, preferred: &str) -> Ident {
     format_ident!("{name}")
 }
 
-/// Returns code that names the type to decode for a type of a method. If the type cannot be
-/// decoded, rustc reports the error at the user's tokens.
+/// Returns code that names the type that is decoded for `ty`, the type of an argument or reply. If
+/// the type cannot be decoded, rustc reports the error at the user's tokens.
 pub(crate) fn type_check(ty: &Type, form: &str) -> TokenStream {
     let at = generated(ty.span());
     let form = Ident::new(form, at);

@@ -52,8 +52,8 @@ where
     Ok(result)
 }
 
-/// Reserves capacity for `more` bytes. If no connection uses the memory of the last large message
-/// any more, the function reuses that memory.
+/// Reserves capacity for `more` bytes. Reuses the memory of the last large message if no connection
+/// uses it any more.
 #[cold]
 pub(super) fn grow(buffer: &mut Vec<u8>, more: usize) {
     let needed = buffer.len() + more;

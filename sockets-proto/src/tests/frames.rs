@@ -55,8 +55,8 @@ fn encode(frame: Frame, payload: &[u8]) -> Vec<u8> {
     [&frame.header().prefixed(payload.len())[PREFIX..], payload].concat()
 }
 
-/// Decodes bytes that a peer may have sent. If they are a frame, the frame keeps its meaning when
-/// it is encoded and decoded again.
+/// Decodes bytes that a peer may have sent. If they are a frame, checks that the frame keeps its
+/// meaning when it is encoded and decoded again.
 fn decode_anything(bytes: &[u8]) {
     let mut payload = Bytes::copy_from_slice(bytes);
     if let Ok(frame) = Frame::decode(&mut payload) {

@@ -1,4 +1,4 @@
-//! A soak. Many clients act at random over faulty connections. In the end, all counts must be
+//! A soak. Many clients act at random over faulty connections, but in the end, all counts must be
 //! consistent.
 
 mod client;

@@ -78,7 +78,7 @@ async fn server_has_sent_its_reason_when_shutdown_returns() {
     within(serving).await.unwrap();
 }
 
-/// A thread emits once on a runtime of its own. The runtime ends before the test emits again.
+/// A thread emits once on a runtime of its own, which ends before the test emits again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn emit_works_after_an_emitters_runtime_is_dropped() {
     let server = Server::builder().build();

@@ -65,7 +65,7 @@ async fn emit_to_healthy_members(limits: Limits, frozen: bool) {
     }
 }
 
-/// Fault 17 of RELIABILITY.md. In paused time, a loaded machine makes no member slow.
+/// Fault 17 of RELIABILITY.md. The test pauses time, so that a loaded machine makes no member slow.
 #[tokio::test(start_paused = true)]
 async fn frozen_member_is_disconnected_and_others_lose_nothing() {
     emit_to_healthy_members(Limits { outgoing_queue: 1 << 20, ..Limits::default() }, true).await;

@@ -1,4 +1,4 @@
-//! Tests of the limit of nesting. No input overflows the stack.
+//! Tests of the limit of nesting, which prevents an overflow of the stack by any input.
 
 use std::{collections::BTreeMap, thread};
 
@@ -48,7 +48,7 @@ struct Endless {
     inner: Box<Endless>,
 }
 
-/// Decodes on a small stack. A stack overflow would abort the test process.
+/// Decodes on a small stack. If the decoder overflowed this stack, the test process would abort.
 fn decode_on_small_stack<T: DeserializeOwned + Send + 'static>(bytes: Vec<u8>) -> Result<T, DecodeError> {
     let decoder = thread::Builder::new().stack_size(STACK).spawn(move || decode(&bytes)).unwrap();
     decoder.join().unwrap()

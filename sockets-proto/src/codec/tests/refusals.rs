@@ -9,8 +9,8 @@ use serde::{
 
 use crate::codec::{DecodeError, decode, encode};
 
-/// A type with a visitor that panics when the decoder calls it. The decoder must reject the input
-/// before that, and so before any allocation.
+/// A type with a visitor that panics when the decoder calls it. A test therefore fails unless the
+/// decoder rejects the input before that, and thus before any allocation.
 #[derive(Debug, PartialEq)]
 struct Untouched<const METHOD: char>;
 

@@ -34,7 +34,8 @@ const WINDOW: u64 = 1024;
 const BATCH: u64 = 256;
 /// The length of a payload that almost fills a frame.
 const LARGE_PAYLOAD: usize = (4 << 20) - 64;
-/// The number of values in a large argument. Values of 32 bytes each almost reach `max_decoded`.
+/// The number of values in a large argument. With 32 bytes for each value, the argument almost
+/// reaches `max_decoded`.
 const WIDE: usize = (64 << 20) / 32 - 1024;
 /// The number of sessions that an attack abandons. It is so large that the memory of these sessions
 /// would exceed the bound many times if the server had no limit.

@@ -19,8 +19,8 @@ use tokio::{
 use super::worker::{WorkClient, WorkServer, Worker, gated_server};
 
 every_transport! {
-    /// If a caller emits in a tight loop, each emit waits until the receiver has window. No emit is
-    /// lost.
+    /// If a caller emits in a tight loop, each emit waits until the receiver has window, and no
+    /// emit is lost.
     async fn emit_waits_for_a_busy_receiver_and_is_not_lost(net: Transport) {
         let limits = Limits { calls_in_flight: 16, outgoing_queue: 4096, ..Limits::default() };
         let server = net.serve(Server::builder().limits(limits.clone())).await;
@@ -99,7 +99,7 @@ tcp_and_memory! {
         assert_eq!(work.double(1).await, Ok(2));
     }
 
-    /// Requests are always pending. An emit must get window, too.
+    /// Even if requests are always pending, an emit must get window, too.
     async fn emit_is_not_starved_by_requests_beyond_the_window(net: Transport) {
         let limits = Limits { calls_in_flight: 4, ..Limits::default() };
         let received = Arc::new(AtomicUsize::new(0));
@@ -132,7 +132,8 @@ tcp_and_memory! {
         callers.iter().for_each(tokio::task::JoinHandle::abort);
     }
 
-    /// A pending request is dropped. Later pending messages must no longer wait for that request.
+    /// If a pending request is dropped, later pending messages must no longer wait for that
+    /// request.
     async fn pending_call_continues_when_an_earlier_one_is_dropped(net: Transport) {
         let gate = Arc::new(Semaphore::new(0));
         let limits = Limits { bytes_in_flight: 1000, ..Limits::default() };

@@ -68,7 +68,7 @@ trait OfTheFile {
     async fn told(&self);
 }
 
-/// Clippy must report these signatures only here. It must not report them again in the stub.
+/// Clippy must report these signatures only here, and not again in the stub.
 #[sockets::group("Odd")]
 #[allow(clippy::wrong_self_convention, clippy::too_many_arguments, clippy::fn_params_excessive_bools)]
 #[allow(clippy::len_without_is_empty, clippy::ptr_arg, clippy::type_complexity)]

@@ -43,7 +43,7 @@ fn is_about_the_name<T: std::fmt::Debug>(result: Result<T, CallError>, name: &st
     assert!(matches!(result, Err(CallError::InvalidName(_))), "{:.40}: {result:?}", name.escape_debug());
 }
 
-/// Asserts that a registration panics. Functions that register a handler return no error.
+/// Asserts that a registration panics, because functions that register a handler return no error.
 fn panics<T>(name: &str, f: impl FnOnce() -> T) {
     assert!(catch_unwind(AssertUnwindSafe(f)).is_err(), "{:.40} must not be accepted", name.escape_debug());
 }

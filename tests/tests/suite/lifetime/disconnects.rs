@@ -36,8 +36,8 @@ every_transport! {
 }
 
 tcp_and_memory! {
-    /// When the window is full, broadcasts wait in the session. An emit to a single socket waits in
-    /// its caller.
+    /// When the window is full, broadcasts wait in the session, whereas an emit to a single socket
+    /// waits in its caller.
     async fn disconnect_arrives_after_broadcasts_with_a_small_window(net: Transport) {
         let server = net.serve(Server::builder()).await;
         let received = Arc::new(AtomicUsize::new(0));

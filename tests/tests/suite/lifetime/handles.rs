@@ -239,7 +239,7 @@ tcp_and_memory! {
     }
 }
 
-/// A stream with an `Arc`. The count of the `Arc` shows whether the stream has been dropped.
+/// A stream with an `Arc`, whose count shows whether the stream has been dropped.
 struct Held(DuplexStream, #[expect(dead_code, reason = "counted by its clones")] Arc<()>);
 
 impl AsyncRead for Held {

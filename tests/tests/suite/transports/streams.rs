@@ -18,7 +18,7 @@ async fn stream_is_flushed() {
         async {}
     });
     let server = server.build();
-    // The buffered stream takes the whole reply. Its small pipe then forwards the reply in pieces.
+    // The buffered stream takes the whole reply, but its small pipe forwards the reply in pieces.
     let (near, far) = duplex(64);
     drop(server.accept(BufStream::new(far)));
     let client = Client::builder().connect_over(near).await.unwrap();

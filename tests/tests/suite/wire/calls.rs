@@ -51,7 +51,7 @@ async fn bad_emits_are_dropped_and_return_credit() {
     let (server, healthy) = server_and_healthy().await;
     let mut raw = Raw::established(server.local_addr()).await;
     let bad = [emit(UNKNOWN, b"x"), emit(NOTE, b""), emit(NOTE, b"\x01\x02"), emit(ECHO, &string("a request"))];
-    // The calls use a quarter of the window. The server returns that quarter in a single credit.
+    // The calls use a quarter of the window, which the server returns in a single credit.
     let all: Vec<_> = bad.iter().cycle().take(256).collect();
     for frame in &all {
         raw.send(frame).await;
@@ -127,7 +127,8 @@ async fn answered_id_may_be_used_again() {
 #[test]
 fn deep_nesting_does_not_overflow_a_small_stack() {
     let (done, finished) = mpsc::channel();
-    // All threads have small stacks. If a stack overflowed, the process would end.
+    // All threads have small stacks. The test would fail if a stack overflowed, because the process
+    // would end.
     let small = thread::Builder::new().stack_size(256 * 1024).spawn(move || {
         let runtime =
             Builder::new_multi_thread().worker_threads(1).thread_stack_size(256 * 1024).enable_all().build().unwrap();

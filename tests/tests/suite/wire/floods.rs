@@ -23,7 +23,7 @@ fn server() -> Server {
     Server::builder().serve(BadServer::new(Handler)).limits(limits()).build()
 }
 
-/// Connects a raw client over a small pipe. The system's buffers would hold megabytes.
+/// Connects a raw client over a small pipe, because the system's buffers would hold megabytes.
 async fn raw_client(server: &Server, settings: [u64; 3]) -> Raw<DuplexStream> {
     let (near, far) = duplex(PIPE);
     drop(server.accept(far));
@@ -60,7 +60,7 @@ async fn unread_cancelled_requests_are_bounded() {
 #[tokio::test]
 async fn unread_replies_after_pending_emits_are_bounded() {
     let server = server();
-    // This peer returns no credit. If its window is used up, further messages wait.
+    // This peer returns no credit, so that further messages wait once its window is used up.
     let mut raw = raw_client(&server, [4 << 20, 16, 1 << 20]).await;
     for _ in 0..20 {
         server.all().emit("news", &"of nothing").await.unwrap();
