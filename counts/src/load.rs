@@ -134,9 +134,9 @@ fn builder() -> ClientBuilder {
     if env::var_os("WITHOUT_RESUMPTION").is_some() { builder.reconnect(Reconnect::never()) } else { builder }
 }
 
-/// Alternates between two methods of different sizes, with borrowed arguments. The server has a
-/// handler for all sockets for the first method. It has a handler for each socket for the second
-/// method.
+/// Alternates between two methods of different sizes, with borrowed arguments. On the server, the
+/// first method has a single handler for all sockets, whereas the second method has a handler for
+/// each socket.
 async fn call(client: &Client, rounds: u32) {
     let (shop, till) = (ShopClient::new(client), TillClient::new(client));
     for _ in 0..rounds {

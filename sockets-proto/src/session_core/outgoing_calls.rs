@@ -132,8 +132,8 @@ impl<C, H: Clone> SessionCore<C, H> {
             return Err(SendOutcome::ShuttingDown);
         }
         // A reply returns capacity of the window, even if the driver has not written the request
-        // yet. A peer that guesses ids could therefore make the send buffer grow without limit by
-        // early replies. Honest peers do not reach this bound.
+        // yet. Without this bound, a peer that guesses ids could therefore make the send buffer
+        // grow without limit by early replies. Honest peers do not reach the bound.
         let most = self.queue_limit.saturating_add(self.send_window.size_bytes()).saturating_mul(2);
         if self.send_buffer.len() > most.saturating_add(self.max_frame) {
             return Err(SendOutcome::Full);
@@ -155,8 +155,8 @@ impl<C, H: Clone> SessionCore<C, H> {
     /// If an emit lacks only capacity of the window, the session does not queue the emit, since its
     /// sender can wait. There are two exceptions. First, a handler does not wait, because a handler
     /// of the peer may be waiting for that handler. Second, if other messages are pending, the
-    /// session queues the emit after them. Otherwise later calls would always be sent before the
-    /// emit.
+    /// session queues the emit after them, because later calls would otherwise always be sent
+    /// before the emit.
     pub fn emit(
         &mut self,
         now: impl FnOnce() -> Instant,

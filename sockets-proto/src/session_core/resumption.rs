@@ -41,8 +41,8 @@ const HANDLER_OVERHEAD: usize = 2048;
 
 impl<C, H: Clone> SessionCore<C, H> {
     /// Enables resumption. The session retains at most about `limit` bytes of sent frames until the
-    /// peer acknowledges them. The session acknowledges received bytes in time for a peer that
-    /// retains `peer_limit` bytes.
+    /// peer acknowledges them. The session acknowledges received bytes early enough for a peer that
+    /// retains only `peer_limit` bytes.
     pub fn enable_resumption(&mut self, limit: usize, peer_limit: usize) {
         self.retransmit = Some(Box::new(RetransmitState::new(limit, peer_limit)));
     }
