@@ -109,7 +109,8 @@ fn link(upgraded: Upgraded) -> Link {
         Ok(Parts { io, read_buf, .. }) => {
             let stream = io.into_inner();
             // Messages are batched before they are written, so the system must not delay them. The
-            // call fails only if the connection is lost, and the first read reports that loss.
+            // call fails only if the connection is lost already. The error is ignored, because the
+            // first read also reports the loss.
             let _ = stream.set_nodelay(true);
             let (reader, writer) = stream.into_split();
             over_websocket(Role::Server, read_buf.into(), reader, writer)

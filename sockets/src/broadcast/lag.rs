@@ -20,7 +20,7 @@ pub(super) enum Lag {
     /// [laggards](super::laggards::Laggards) of its shard.
     Lagging(Box<Lagging>),
     /// The queue of the member stayed full while an emitter waited. Until the queue is empty, no
-    /// emitter waits for this member, and the overflow policy of each method applies.
+    /// emitter waits for this member. Instead, the overflow policy of each method applies.
     GivenUp,
 }
 

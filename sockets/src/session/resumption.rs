@@ -213,8 +213,8 @@ impl Session {
         self.state.lock().reattach.has_offer()
     }
 
-    /// Returns two positions. The session has received all frames up to the first position. It
-    /// retains all sent frames from the second position.
+    /// Returns the position up to which the session has received all frames, and the position from
+    /// which it retains all sent frames.
     pub(crate) fn positions(&self) -> (u64, u64) {
         self.state.lock().core.positions().unwrap_or_default()
     }

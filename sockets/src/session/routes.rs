@@ -187,8 +187,8 @@ impl Routes {
         shared.into_iter().chain(own)
     }
 
-    /// Returns the signature that calls of a key must have. If the key has a listener or callback,
-    /// returns `None`.
+    /// Returns the signature that calls of a key must have. Returns `None` if the key has a
+    /// listener or callback, since these accept calls with any signature.
     pub(super) fn signature(&self, shared: &Self, key: u64) -> Option<u64> {
         let by_name = self.routes_of(shared, key).any(|route| route.callback.is_some());
         let mut signatures =

@@ -123,7 +123,8 @@ async fn listen(authority: &Authority) -> io::Result<TcpListener> {
 fn poll_accept(listener: &TcpListener, cx: &mut Context<'_>) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
     let (stream, peer_addr) = ready!(listener.poll_accept(cx))?;
     // Frames are batched before they are written, so Nagle's algorithm would only delay them. The
-    // call fails if the connection is lost already. The first read then reports the loss.
+    // call fails only if the connection is lost already. The error is ignored, because the first
+    // read also reports the loss.
     let _ = stream.set_nodelay(true);
     Poll::Ready(Ok((stream, peer_addr)))
 }

@@ -38,7 +38,7 @@ struct Buffer {
 }
 
 /// Marks a direction as finished. The wakers are cloned, woken and dropped after the lock is
-/// released.
+/// released, since wakers are user code.
 fn finish(pipe: &Pipe) {
     let mut buffer = pipe.lock();
     buffer.finished = true;
