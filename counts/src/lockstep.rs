@@ -1,6 +1,6 @@
 //! Makes two processes alternate, so that each run does the same work.
 //!
-//! If the kernel scheduled the processes, runs would differ: batches would depend on preemption,
+//! If the kernel scheduled the processes, runs would differ. Batches would depend on preemption,
 //! and the length of a time slice on the load of the machine. With this module, a process instead
 //! runs until it is idle, and then waits until its peer is idle. Time is virtual: between two time
 //! slices, it advances by 1 ms, and within a time slice, it stands still.

@@ -69,8 +69,8 @@ impl Hostile {
                     if malicious { (calls + choices.between(0, 2), choices.below(bytes + 2)) } else { (calls, bytes) };
                 if calls > 0 || malicious { frame(Frame::Credit { calls, bytes }, &[]) } else { optional(size) }
             }
-            // The hostile peer does not record whether it has sent the frame, so it may repeat the
-            // frame until the victim has received the first copy.
+            // The hostile peer does not record the frames that it has sent, so it may repeat this
+            // frame until the victim has received it.
             6 if victim.role == Role::Client && !victim.received_ready => frame(Frame::Ready, &[]),
             6 if malicious => {
                 let reasons = [

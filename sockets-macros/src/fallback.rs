@@ -1,5 +1,5 @@
-//! The skeleton of a group that has errors. So that rustc reports no further errors, the skeleton
-//! contains all names that the rest of the program uses, with the intended types and without code.
+//! The skeleton of a group that has errors. It contains all names that the rest of the program
+//! uses, with the intended types and without code, so that rustc reports no further errors.
 
 use proc_macro2::TokenStream;
 use quote::quote;

@@ -229,8 +229,8 @@ fn string(value: &Expr) -> Option<&LitStr> {
 }
 
 /// Returns `true` if a `#[cfg_attr(..)]` is allowed on a method. It must not contain `cfg`, `emit`
-/// or `request`: all generated items must agree on whether the method exists and whether it is an
-/// emit or a request.
+/// or `request`, because all generated items must agree on the method's existence and on whether it
+/// is an emit.
 fn check_conditional(attr: &Attribute, errors: &mut Errors) -> bool {
     let metas = attr.parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated).unwrap_or_default();
     let mut is_allowed = true;

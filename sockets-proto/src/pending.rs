@@ -41,9 +41,9 @@ impl PendingKind {
     }
 }
 
-/// The number of bytes that the queue counts for a pending emit in addition to its frame. The queue
-/// limits the number of requests but not of emits, so the bytes of a small emit have to include the
-/// memory of its entry.
+/// The number of bytes that the queue counts for a pending emit in addition to its frame. The bytes
+/// of a small emit have to include the memory of its entry, because the queue limits the number of
+/// requests but not of emits.
 pub const PENDING_OVERHEAD: usize = 64;
 
 pub(super) struct PendingMessage {

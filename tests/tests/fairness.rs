@@ -142,7 +142,7 @@ impl Rig {
     /// Makes calls from a client that does not attack. For each call, counts the handlers that the
     /// server starts before the reply arrives. Returns these counts in ascending order.
     ///
-    /// The client sends each call just after a handler has started, so that the server can reply
+    /// The client sends each call just after a handler has started. The server can therefore reply
     /// while that handler runs if another worker is free.
     async fn started_during_calls(&self) -> Vec<usize> {
         let client = self.client().await;

@@ -6,8 +6,8 @@
 //!
 //! Within a round, a shard yields periodically, because there are as many shards as processors, and
 //! the emitter can run only when a shard yields. Without these yields, each round would contain a
-//! single message, because the shards would write this message to all members before the emitter
-//! sends the next.
+//! single message, because the shards would write it to all members before the emitter sends
+//! another.
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering},

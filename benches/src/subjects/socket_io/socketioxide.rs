@@ -42,9 +42,8 @@ impl Subject for Socketioxide {
             .max_payload(MAX_PAYLOAD)
             .build_svc();
         // The listeners are added in a middleware, because it completes before the client is
-        // notified of the connection, whereas a connect handler may run after that. An event that
-        // arrives before its listener exists is lost, and the sender of the event would wait
-        // forever.
+        // notified of the connection. A connect handler may run too late. An event that arrives
+        // before its listener exists is lost, and the sender of the event would wait forever.
         let listen = async move |socket: SocketRef| {
             socket.on("echo", async |Data(order): Data<Order>, reply: AckSender| {
                 reply.send(&order).ok();

@@ -106,8 +106,8 @@ pub(crate) const ATTACKS: [Attack; 25] = [
 
 /// Returns the maximum memory that the server may use for a connection. The memory includes a
 /// partial frame, the calls in flight, the queued replies, and the frames that the peer has not
-/// acknowledged. The limits of calls and of replies may each be exceeded by a whole frame, because
-/// the last call or reply is accepted as a whole.
+/// acknowledged. The limits of calls and of replies may each be exceeded by a frame, because the
+/// last call or reply is accepted as a whole.
 fn connection_limit(limits: &Limits) -> u64 {
     let Limits { max_frame, bytes_in_flight, outgoing_queue, resume_bytes, .. } = limits;
     [3 * max_frame, *bytes_in_flight, *outgoing_queue, *resume_bytes].into_iter().map(u64::from).sum()
