@@ -120,7 +120,7 @@ pub(crate) fn redacted(url: &str) -> String {
     };
     let (scheme, rest) = url.split_at(start);
     // An `@` after the query's start may end a password that is not escaped, or be part of the
-    // query. Both are secrets.
+    // query. Both the password and the query are secrets.
     if rest.find(['?', '#']).is_some_and(|query| rest[query..].contains('@')) {
         return format!("{scheme}***");
     }

@@ -38,7 +38,7 @@ const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 /// The maximum number of parallel attempts. If a further attempt starts, the oldest is dropped.
 const MAX_PARALLEL: usize = 8;
 
-/// Opens a connection within [`Limits::authentication`]. The limit includes TLS and the upgrade to
+/// Opens a connection within [`Limits::authentication`]. This time includes TLS and the upgrade to
 /// WebSocket.
 pub(crate) async fn open(address: &Address, options: &ClientOptions, limits: &Limits) -> Result<Link, ConnectError> {
     let opening = async {

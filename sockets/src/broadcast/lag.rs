@@ -16,7 +16,7 @@ pub(super) enum Lag {
     /// Its queue is short.
     #[default]
     None,
-    /// The queue of the member is long or full. The member is among the
+    /// The queue of the member is long or full, so the member is among the
     /// [laggards](super::laggards::Laggards) of its shard.
     Lagging(Box<Lagging>),
     /// The queue of the member stayed full while an emitter waited. Until the queue is empty, no

@@ -11,7 +11,7 @@ use crate::{clock::now, scheduler::yield_to_others};
 const BUSY_PAUSE: Duration = Duration::from_millis(1);
 /// The number of writes after which a shard yields, for example to an emitter on its thread.
 const FLUSHES_PER_YIELD: usize = 32;
-/// The number of deliveries after which a shard yields. It is larger than the number of writes
+/// The number of deliveries after which a shard yields. It is larger than `FLUSHES_PER_YIELD`,
 /// because a delivery takes less time than a write.
 const DELIVERIES_PER_YIELD: usize = 256;
 

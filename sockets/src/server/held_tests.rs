@@ -131,8 +131,8 @@ async fn late_replies_to_detached_sessions_are_bounded() {
     test.detach(clients).await;
     assert_eq!(test.server.sockets().len(), CLIENTS as usize, "the sessions hold few bytes yet");
     test.go.close();
-    // When a handler is woken, it adds a reply. The drivers end sessions only after all handlers
-    // have run.
+    // Each woken handler adds a reply, but the drivers end sessions only after all handlers have
+    // run. So the held bytes are measured after each step.
     let mut max_held = 0;
     for _ in 0..CLIENTS * 200 {
         yield_now().await;
@@ -178,8 +178,7 @@ async fn announced_signatures_of_detached_sessions_count() {
     let mut clients = test.calls(0, 0).await;
     let before = test.held();
     let mut announced = 0;
-    // Tables with equal signatures would be shared.
-    // Tables with equal signatures would be shared.
+    // Each client has a signature of its own, because tables with equal signatures would be shared.
     for (signature, client) in (1_u64..).zip(&mut clients) {
         let signatures = (1..3000_u64).flat_map(|key| [key.to_le_bytes(), signature.to_le_bytes()]);
         let signatures: Vec<u8> = signatures.flatten().collect();

@@ -134,8 +134,8 @@ impl Session {
         Checked::Invalid
     }
 
-    /// Ends the session of a client with a final refusal. A delayed request does not end the
-    /// session.
+    /// Ends the session of a client with a final refusal, unless the request of the client was
+    /// delayed.
     pub(crate) fn refuse(&self, request: &ResumeRequest, refusal: Refusal) {
         let mut state = self.state.lock();
         if self.check_request(&state, request) == Checked::Resumable {
@@ -144,7 +144,8 @@ impl Session {
     }
 
     /// Returns `true` if each peer retains the frames that the other peer has missed. While the
-    /// session is detached, only the driver's task changes the retained frames.
+    /// session is detached, only the driver's task changes the retained frames, so the result stays
+    /// valid in that task.
     pub(crate) fn can_resume(&self, request: &ResumeRequest) -> bool {
         self.state.lock().core.can_resume(request.received, request.first_retained)
     }

@@ -1,7 +1,7 @@
 //! A cache of recently compressed frames.
 //!
-//! A broadcast has a single buffer, which its members share. The cache lets a server compress this
-//! buffer only once.
+//! The members of a broadcast share a single buffer, so a cache lets a server compress this buffer
+//! only once.
 
 use std::{
     collections::VecDeque,

@@ -30,8 +30,8 @@ use sockets_proto::ProtocolError;
 /// single read may contain thousands of control frames and empty fragments, which take about 100 µs
 /// to handle.
 const READS: u32 = 4;
-/// The maximum number of consecutive empty fragments. RFC 6455 sets no limit. However, only an
-/// attacker has a use for more fragments.
+/// The maximum number of consecutive empty fragments. RFC 6455 sets no limit, but only an attacker
+/// has a use for more empty fragments.
 const MAX_EMPTY_FRAGMENTS: u32 = 64;
 
 pub(super) struct Receiver<R, W> {
