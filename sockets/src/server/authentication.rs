@@ -50,33 +50,17 @@ pub(super) async fn establish<I: Identity>(
     let Ok(hello) = hello else { return reject_malformed(server, link, TOO_LATE.into(), permit).await };
     let ClientHello { peer: peer_settings, login, resume: request } =
         hello.unwrap_or_else(|| handshake::evict(link))?;
-    let requested = request.clone();
+    let retries = peer_settings.retries;
     let decided = tokio::select! {
         biased;
-        decided = timeout_at(deadline, decide(server, &login, request, info)) => decided,
+        decided = timeout_at(deadline, decide(server, &login, request, retries, info)) => decided,
         // If the client has disconnected, its permit is returned for other handshakes.
         left = closed(link, server.limits.login_bytes as usize) => return Err(left),
     };
     match decided.unwrap_or_else(|_| Err(Refusal::retry(TOO_LATE).into())) {
         Ok(authenticated) => Ok((peer_settings, authenticated)),
-        Err(AuthFailure::Refused(refusal)) => {
-            // A client that does not support retries makes no other attempt, whatever the refusal.
-            let is_final = refusal.retry_after().is_none() || !peer_settings.retries;
-            if let Some(request) = requested.filter(|_| is_final) {
-                end_requested(server, &request, &refusal);
-            }
-            refuse(server, link, refusal, &peer_settings, permit).await
-        }
+        Err(AuthFailure::Refused(refusal)) => refuse(server, link, refusal, &peer_settings, permit).await,
         Err(AuthFailure::InvalidLogin(error)) => reject_malformed(server, link, error, permit).await,
-    }
-}
-
-/// Ends the session that a client requested to resume. The server has finally refused the client,
-/// so the client makes no other attempt.
-fn end_requested<I: Identity>(server: &Inner<I>, request: &ResumeRequest, refusal: &Refusal) {
-    let requested = server.registry.read().socket(request.token.session()).cloned();
-    if let Some(socket) = requested {
-        socket.session().refuse(request, refusal.clone());
     }
 }
 
@@ -85,10 +69,11 @@ async fn decide<I: Identity>(
     server: &Inner<I>,
     login: &[u8],
     request: Option<ResumeRequest>,
+    retries: bool,
     info: ConnectInfo,
 ) -> Result<Authenticated<I>, AuthFailure> {
     if let Some(request) = request
-        && let Some((socket, identity, token)) = find_session(server, &request, login, &info).await?
+        && let Some((socket, identity, token)) = find_session(server, &request, login, retries, &info).await?
     {
         // The session has a connection permit already.
         return Ok(Authenticated::Resumed(socket, identity, request, token));
@@ -108,19 +93,27 @@ async fn decide<I: Identity>(
 /// Returns the session that a client resumes, its new identity and the next resumption token.
 ///
 /// Returns `None` if the client presents no valid token, or if its new identity differs from the
-/// identity of the session.
+/// identity of the session. If the client is refused finally, its session ends, because the client
+/// makes no other attempt.
 async fn find_session<I: Identity>(
     server: &Inner<I>,
     request: &ResumeRequest,
     login: &[u8],
+    retries: bool,
     info: &ConnectInfo,
 ) -> Result<Option<(Socket<I>, I, Token)>, AuthFailure> {
     let found = server.registry.read().socket(request.token.session()).cloned();
-    let known =
-        found.filter(|socket| socket.session().verify_token(&request.token) && !server.registry.read().is_closed());
+    let known = found.filter(|socket| socket.session().verify_token(request) && !server.registry.read().is_closed());
     let Some(socket) = known else { return Ok(None) };
     let info = ConnectInfo { is_resumption: true, ..info.clone() };
-    let identity = authenticate(server, login, info).await?;
+    let identity = match authenticate(server, login, info).await {
+        // A client that does not support retries makes no other attempt, whatever the refusal.
+        Err(AuthFailure::Refused(refusal)) if refusal.retry_after().is_none() || !retries => {
+            socket.session().refuse(request, refusal.clone());
+            return Err(refusal.into());
+        }
+        authenticated => authenticated?,
+    };
     if *socket.identity() != identity {
         return Ok(None);
     }

@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use futures_util::FutureExt;
 use tokio::{
-    sync::{Semaphore, oneshot},
+    sync::{Notify, Semaphore, oneshot},
     time::{Instant, timeout},
 };
 
@@ -42,15 +42,18 @@ pub(super) struct RawClient {
 }
 
 pub(super) async fn connect_raw(server: &Server<u32>, login: u32, resumption: Resumption) -> RawClient {
+    try_connect(server, login, resumption).await.unwrap()
+}
+
+async fn try_connect(server: &Server<u32>, login: u32, resumption: Resumption) -> Result<RawClient, ConnectError> {
     let (mut link, far) = memory_pair();
     drop(server.accept_incoming(Incoming::Open(far, ConnectInfo::over("memory"))));
     let login = encode(&login).unwrap();
     let (limits, plain) = (Limits::default(), Compression::default());
     let deadline = Instant::now() + TIMEOUT;
-    let (peer_settings, grant) =
-        send_hello(&mut link, &limits, &plain, login, Some(resumption), deadline).await.unwrap();
+    let (peer_settings, grant) = send_hello(&mut link, &limits, &plain, login, Some(resumption), deadline).await?;
     assert!(peer_settings.retransmit_limit.is_some());
-    RawClient { link, grant: grant.unwrap() }
+    Ok(RawClient { link, grant: grant.unwrap() })
 }
 
 async fn resume(server: &Server<u32>, login: u32, token: &Token) -> RawClient {
@@ -119,7 +122,7 @@ async fn token_is_valid_once_and_for_its_identity() {
     third.send(Frame::Ack { position: 0 }).await;
     let socket = server.sockets_of(&1).remove(0);
     let acknowledged = async {
-        while socket.session().verify_token(&first) {
+        while socket.session().verify_token(&request_for(&first)) {
             tokio::task::yield_now().await;
         }
     };
@@ -221,6 +224,54 @@ async fn client_that_never_reads_cannot_grow_memory() {
         client = connect_without_reading(&server, Resumption::Resume(request)).await;
         assert!(client.is_resumed());
     }
+}
+
+#[tokio::test]
+async fn refused_request_ends_no_connected_session() {
+    let authenticate = |login: u32| async move { if login == 0 { Err(Refusal::new("closed")) } else { Ok(login) } };
+    let server = Server::builder().authenticate(authenticate).build();
+    let client = connect_raw(&server, 1, Resumption::New).await;
+    let socket = server.sockets_of(&1).remove(0);
+    let request = Resumption::Resume(request_for(&client.grant.token));
+    assert!(try_connect(&server, 0, request).await.is_err());
+    assert!(socket.is_connected());
+}
+
+#[tokio::test]
+async fn refused_request_ends_no_session_with_a_later_attempt() {
+    let (refusals, logins) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let gates = (Arc::clone(&refusals), Arc::clone(&logins));
+    let server = Server::builder().authenticate(move |login: u32| {
+        let (refusals, logins) = gates.clone();
+        async move {
+            match login {
+                0 => refusals.notified().await,
+                1 => logins.notified().await,
+                _ => return Ok(1),
+            }
+            if login == 0 { Err(Refusal::new("closed")) } else { Ok(1) }
+        }
+    });
+    let server = server.build();
+    let client = connect_raw(&server, 2, Resumption::New).await;
+    let socket = server.sockets_of(&1).remove(0);
+    let token = client.grant.token.clone();
+    drop(client);
+    let request = |login| {
+        let (server, request) = (server.clone(), Resumption::Resume(request_for(&token)));
+        tokio::spawn(async move { try_connect(&server, login, request).await })
+    };
+    let (refused, resumed) = (request(0), request(1));
+    // The server authenticates both.
+    tokio::task::yield_now().await;
+    while Arc::strong_count(&refusals) < 4 {
+        tokio::task::yield_now().await;
+    }
+    refusals.notify_one();
+    assert!(refused.await.unwrap().is_err());
+    logins.notify_one();
+    assert!(resumed.await.unwrap().unwrap().is_resumed());
+    assert_eq!(server.sockets_of(&1), [socket]);
 }
 
 #[tokio::test]

@@ -14,6 +14,8 @@ pub(super) struct ReattachState {
     tokens: Option<Box<Tokens>>,
     /// The number of the latest attempt with an accepted request.
     attempt: u64,
+    /// The number of the latest attempt with a valid token, accepted or not.
+    requested: u64,
     /// The share of a detached session in the bytes that all detached sessions of its server hold.
     share: Option<DetachedShare>,
     /// The milliseconds after which the client reconnects if the server restarts.
@@ -39,6 +41,16 @@ impl ReattachState {
     /// Returns `true` if an attempt with at least this number has been accepted.
     pub(super) fn is_superseded(&self, attempt: u64) -> bool {
         attempt <= self.attempt
+    }
+
+    /// Records that the client has made an attempt with a valid token.
+    pub(super) fn record_attempt(&mut self, attempt: u64) {
+        self.requested = self.requested.max(attempt);
+    }
+
+    /// Returns `true` if the client has made no later attempt.
+    pub(super) fn is_latest(&self, attempt: u64) -> bool {
+        attempt >= self.requested
     }
 
     /// Sets the first token that resumes the session.

@@ -117,9 +117,14 @@ impl Session {
         self.state.lock().reattach.set_token(token);
     }
 
-    /// Returns `true` if this token resumes this session.
-    pub(crate) fn verify_token(&self, token: &Token) -> bool {
-        self.state.lock().reattach.verify(token)
+    /// Returns `true` if the token of this request resumes this session.
+    pub(crate) fn verify_token(&self, request: &ResumeRequest) -> bool {
+        let mut state = self.state.lock();
+        let is_valid = state.reattach.verify(&request.token);
+        if is_valid {
+            state.reattach.record_attempt(request.attempt);
+        }
+        is_valid
     }
 
     /// Checks a resumption request. If a peer needs frames that are not retained any more, ends the
@@ -134,11 +139,17 @@ impl Session {
         Checked::Invalid
     }
 
-    /// Ends the session of a client with a final refusal, unless the request of the client was
-    /// delayed.
+    /// Ends the detached session of a client with a final refusal.
+    ///
+    /// A connected session does not end: its client may not be the sender of the request. The
+    /// session does not end either if the client has made a later attempt, because the client has
+    /// abandoned this request.
     pub(crate) fn refuse(&self, request: &ResumeRequest, refusal: Refusal) {
         let mut state = self.state.lock();
-        if self.check_request(&state, request) == Checked::Resumable {
+        if state.is_detached()
+            && state.reattach.is_latest(request.attempt)
+            && self.check_request(&state, request) == Checked::Resumable
+        {
             state.close(DisconnectReason::Refused(refusal));
         }
     }
