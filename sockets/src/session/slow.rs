@@ -90,7 +90,8 @@ impl Slowness {
             return;
         }
         let last = self.last.swap(millis(ended).max(1), Ordering::Relaxed);
-        let is_repeated = last != 0 && millis(began) < last + millis_of(REMEMBERED);
+        // The system may interrupt several handlers of a session at the same time.
+        let is_repeated = last != 0 && (last..last + millis_of(REMEMBERED)).contains(&millis(began));
         if time >= VERY_SLOW || is_repeated {
             self.until.store(millis(ended + REMEMBERED).max(1), Ordering::Relaxed);
         }
@@ -290,6 +291,9 @@ mod tests {
         sleep(SLOW + REMEMBERED).await;
         slow_handler();
         assert!(!slowness.is_slow(), "the first one was a second before");
+        slow_handler();
+        assert!(!slowness.is_slow(), "both were interrupted at the same time");
+        sleep(2 * SLOW).await;
         slow_handler();
         assert!(slowness.is_slow());
     }
