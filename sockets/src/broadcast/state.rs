@@ -119,6 +119,9 @@ impl<M> BroadcastState<M> {
             let full_since = is_full.then_some(now);
             if let Lag::Lagging(lagging) = &mut self.lag {
                 lagging.full_since = full_since;
+                if !is_full {
+                    return log.laggards().remove(*number, true);
+                }
             } else {
                 let progress = blocked_since().unwrap_or(now);
                 self.lag = Lag::Lagging(Box::new(Lagging { full_since, progress }));
