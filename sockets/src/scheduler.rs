@@ -16,7 +16,7 @@ use std::{
 };
 
 use tokio::{
-    runtime::{Handle, RuntimeFlavor},
+    runtime::Handle,
     task::{coop, unconstrained, yield_now},
 };
 
@@ -77,8 +77,7 @@ pub(crate) fn release_lifo_slot() {
 /// because a woken worker that finds no task polls for I/O. Without this function, the test of this
 /// module fails. See also [tokio#4730](https://github.com/tokio-rs/tokio/issues/4730).
 pub(crate) fn wake_another_worker() {
-    if Handle::current().runtime_flavor() == RuntimeFlavor::CurrentThread {
-        // The runtime has no other worker.
+    if Handle::current().metrics().num_workers() == 1 {
         return;
     }
     // The first task takes the LIFO slot. The second task moves the first task to the run queue,

@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use futures_util::FutureExt;
 use tokio::{
-    sync::{Notify, Semaphore, oneshot},
+    sync::{Semaphore, oneshot},
     time::{Instant, timeout},
 };
 
@@ -23,6 +23,7 @@ use crate::{
     disconnect_reason::DisconnectReason,
     handshake::{ResumeGrant, ResumeRequest, Resumption, send_hello},
     limits::Limits,
+    lock::Notify,
     refusal::Refusal,
     session::{Checked, Declined, ResumedConnection},
     transport::{Compression, ConnectInfo, Incoming, Link, memory_pair, over_stream},
