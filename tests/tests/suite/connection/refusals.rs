@@ -76,18 +76,10 @@ every_transport! {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn final_refusal_ends_a_client_that_reconnects() {
     let logins = Arc::new(AtomicU32::new(0));
-    let (counted, detached) = (Arc::clone(&logins), Arc::new(Notify::new()));
-    let is_detached = Arc::clone(&detached);
+    let counted = Arc::clone(&logins);
     let server = Server::builder().authenticate(move |(): ()| {
         let first = counted.fetch_add(1, Ordering::Relaxed) == 0;
-        let is_detached = Arc::clone(&is_detached);
-        async move {
-            if first {
-                return Ok(());
-            }
-            is_detached.notified().await;
-            Err(Refusal::new("your account is closed"))
-        }
+        async move { if first { Ok(()) } else { Err(Refusal::new("your account is closed")) } }
     });
     let server = server.limits(forgetful()).bind("tcp://127.0.0.1:0").await.unwrap();
     let (relay, client) = connect_through_relay(&server, reconnecting()).await;
@@ -108,11 +100,18 @@ fn patient() -> Limits {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn final_refusal_ends_the_session_on_the_server() {
-    let logins = Arc::new(AtomicU32::new(0));
-    let counted = Arc::clone(&logins);
+    let (counted, detached) = (AtomicU32::new(0), Arc::new(Notify::new()));
+    let is_detached = Arc::clone(&detached);
     let server = Server::builder().authenticate(move |(): ()| {
         let first = counted.fetch_add(1, Ordering::Relaxed) == 0;
-        async move { if first { Ok(()) } else { Err(Refusal::new("your account is closed")) } }
+        let is_detached = Arc::clone(&is_detached);
+        async move {
+            if first {
+                return Ok(());
+            }
+            is_detached.notified().await;
+            Err(Refusal::new("your account is closed"))
+        }
     });
     let server = server.limits(patient()).bind("tcp://127.0.0.1:0").await.unwrap();
     let (relay, client) = connect_through_relay(&server, reconnecting()).await;
