@@ -65,8 +65,8 @@ fn run(tool: Tool, name: &str, rounds: u32) -> Result<PerPeer> {
 }
 
 impl Tool {
-    /// Starts this program under the tool. The tool does not count the cost of the alternation
-    /// between the processes.
+    /// Starts this program under the tool. Client and server run alternately, synchronized by
+    /// pipes, and the tool does not count the cost of this synchronization.
     fn start(self, counts: &Path, arguments: &[&str], input: Stdio, output: Stdio) -> Result<Child> {
         let mut command = match self {
             Self::Callgrind => {
@@ -78,8 +78,8 @@ impl Tool {
             }
             Self::Strace => {
                 let mut command = Command::new("strace");
-                // These two system calls are excluded, because only the pipes of the alternation
-                // use them. Sockets use other system calls.
+                // Only the pipes between client and server use these two system calls. Sockets use
+                // other system calls.
                 command.args(["-f", "-c", "-e", "trace=!read,write", "-o"]).arg(counts);
                 command
             }

@@ -42,9 +42,8 @@ use sockets_proto::{Frame, ProtocolError};
 /// The time after which a dispatch stops, so that queued replies are written.
 const SLICE: Duration = Duration::from_micros(500);
 const _: () = assert!(SLICE.as_nanos() <= SLOW.as_nanos(), "a slow handler ends its time slice");
-/// The maximum age of a time slice at which a pending read still shows that no bytes have arrived.
-/// In an older time slice, a read may be pending although bytes have arrived, because tokio has not
-/// polled for I/O since then.
+/// If a time slice is older than this, a pending read does not prove that no bytes have arrived:
+/// tokio may not have polled for I/O since the time slice began.
 const CLOCK_STALENESS: Duration = Duration::from_millis(5);
 
 /// The driver of a session. A single task runs it.

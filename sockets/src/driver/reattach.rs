@@ -269,8 +269,9 @@ mod tests {
         }
     }
 
-    /// Runs a client's session over such a connection until the session ends. Returns the reason of
-    /// the end, and the reasons for which the session searched another connection.
+    /// Runs a client's session over a [`ClosedByPeer`] until the session ends. Returns the
+    /// disconnect reason of the session, and the reason and restart delay of each search for a new
+    /// connection.
     async fn end_with(reason: CloseReason, text: &str) -> (DisconnectReason, Vec<(DisconnectReason, Duration)>) {
         let mut last = SendBuffer::default();
         last.push(Frame::Close { reason }.header(), &Payload::Copied(text.as_bytes()));

@@ -131,8 +131,8 @@ async fn late_replies_to_detached_sessions_are_bounded() {
     test.detach(clients).await;
     assert_eq!(test.server.sockets().len(), CLIENTS as usize, "the sessions hold few bytes yet");
     test.go.close();
-    // Each woken handler adds a reply, but the drivers end sessions only after all handlers have
-    // run. So the held bytes are measured after each step.
+    // The held bytes are the most after all handlers have added their replies, before the drivers
+    // end sessions. Therefore the test measures them after each yield.
     let mut max_held = 0;
     for _ in 0..CLIENTS * 200 {
         yield_now().await;

@@ -2,7 +2,7 @@
 //!
 //! Each handshake needs a permit. A handshake sometimes waits for its client to send data, or for a
 //! rejected client to close the connection. During such a wait, the server can revoke the permit
-//! for another handshake. A flood of silent connections therefore does not exclude other clients.
+//! and grant it to another handshake. A flood of silent connections therefore does not exclude other clients.
 
 use std::{collections::BTreeMap, future::Future, pin::pin, sync::Arc, time::Duration};
 

@@ -26,8 +26,8 @@ use crate::{
 };
 use sockets_proto::SendBuffer;
 
-/// The number of queued bytes from which a caller writes them itself. The caller does not wait for
-/// further messages, because that would save little.
+/// If at least this number of bytes is queued, the caller writes them immediately. Waiting for
+/// further messages would save few system calls.
 const WRITE_FROM: usize = 8 * 1024;
 
 /// The sending half of the connection, and the bytes that it is writing.
