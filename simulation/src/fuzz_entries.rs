@@ -56,6 +56,8 @@ mod tests {
 
     use super::*;
 
+    type Target = fn(&[u8]);
+
     /// Returns the files of a directory below the root of the repository.
     fn files(directory: &str) -> Vec<PathBuf> {
         let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..").join(directory);
@@ -67,7 +69,7 @@ mod tests {
 
     #[test]
     fn fuzz_targets_accept_their_seeds() {
-        let targets: [(&str, fn(&[u8])); 3] =
+        let targets: [(&str, Target); 3] =
             [("decode_frame", decode_frame), ("peer_bytes", peer_bytes), ("peer_frames", peer_frames)];
         assert_eq!(files("fuzz/seeds").len(), targets.len(), "each target has seeds");
         for (name, target) in targets {
