@@ -102,13 +102,14 @@ impl<M> BroadcastState<M> {
         core: &SessionCore<C, H>,
         blocked_since: impl FnOnce() -> Option<Instant>,
     ) -> Option<Arc<Notify>> {
-        let is_full = !core.has_capacity();
-        if !is_full && !is_long(core) {
-            return if self.has_caught_up(core) { self.leave_lag(core) } else { None };
+        if self.has_caught_up(core) {
+            return self.leave_lag(core);
         }
+        let is_full = !core.has_capacity();
         let has_changed = match &self.lag {
-            Lag::None => true,
-            Lag::Lagging(lagging) => lagging.full_since.is_some() != is_full,
+            Lag::None => is_full || is_long(core),
+            // The queue is full, because this member has not caught up.
+            Lag::Lagging(lagging) => lagging.full_since.is_none(),
             Lag::GivenUp => false,
         };
         if has_changed
@@ -119,9 +120,6 @@ impl<M> BroadcastState<M> {
             let full_since = is_full.then_some(now);
             if let Lag::Lagging(lagging) = &mut self.lag {
                 lagging.full_since = full_since;
-                if !is_full {
-                    return log.laggards().remove(*number, true);
-                }
             } else {
                 let progress = blocked_since().unwrap_or(now);
                 self.lag = Lag::Lagging(Box::new(Lagging { full_since, progress }));
