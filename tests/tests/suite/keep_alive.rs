@@ -167,14 +167,13 @@ async fn connection_with_extreme_times_is_kept() {
     }
 }
 
-/// Connects a raw peer. If `bears` is a number of milliseconds, the peer announces that number as
-/// its idle timeout.
-async fn raw_peer(server: &Server, bears: Option<u64>) -> Raw<DuplexStream> {
+/// Connects a raw peer. If `idle_timeout` is a number of milliseconds, the peer announces it.
+async fn raw_peer(server: &Server, idle_timeout: Option<u64>) -> Raw<DuplexStream> {
     let (near, far) = duplex(16 << 10);
     drop(server.accept(far));
     let mut raw = Raw { stream: near };
-    let extensions = bears.map_or(NO_EXTENSIONS.to_vec(), |bears| {
-        let millis = varint(bears);
+    let extensions = idle_timeout.map_or(NO_EXTENSIONS.to_vec(), |idle_timeout| {
+        let millis = varint(idle_timeout);
         [&[1, 1], &varint(millis.len() as u64)[..], &millis].concat()
     });
     raw.send(&envelope(*b"SKTS", 1, &[&encode_settings(SETTINGS)[..], &string("")[..], &extensions].concat())).await;
@@ -227,11 +226,11 @@ async fn undecodable_idle_timeout_is_not_understood() {
 #[tokio::test(start_paused = true)]
 async fn trickling_frame_ends_after_the_idle_timeout() {
     let server = Server::builder().build();
-    for bears in [None, Some(45_000)] {
-        let mut raw = raw_peer(&server, bears).await;
+    for idle_timeout in [None, Some(45_000)] {
+        let mut raw = raw_peer(&server, idle_timeout).await;
         // The peer is idle before the frame, because its idle time must not change the timeout of
         // the frame.
-        sleep(Duration::from_secs(if bears.is_none() { 600 } else { 30 })).await;
+        sleep(Duration::from_secs(if idle_timeout.is_none() { 600 } else { 30 })).await;
         raw.send_bytes(&(4_u32 << 20).to_le_bytes()).await;
         let since = Instant::now();
         let socket = server.sockets().pop().unwrap();
