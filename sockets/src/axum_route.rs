@@ -18,8 +18,9 @@ use tokio::{net::TcpStream, time::timeout};
 use tungstenite::protocol::Role;
 
 use crate::{
+    authenticator::Identity,
     connect_error::AcceptError,
-    server::{Identity, Server},
+    server::Server,
     transport::{
         ConnectInfo, Incoming, Link,
         websocket::{UpgradeError, accept_upgrade, connect_info, over_websocket},

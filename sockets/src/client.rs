@@ -23,6 +23,7 @@ use tokio::{
 use crate::layer::{CallService, Layer, Layers, Next};
 use crate::{
     address::Address,
+    authenticator::Identity,
     client_state::{ClientState, StateChanges},
     connect_error::ConnectError,
     connector::open,
@@ -34,7 +35,7 @@ use crate::{
     peer_label::PeerLabel,
     reconnect::Reconnect,
     reconnector::{Login, Reconnector, make_login},
-    server::{Identity, Server},
+    server::Server,
     session::{Peer, Routes, Service, Session, cannot_encode},
     transport::{BoxError, ClientOptions, ConnectInfo, Incoming, Link, memory_pair, over_messages, over_stream},
 };

@@ -84,6 +84,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod address;
+mod authenticator;
 #[cfg(feature = "axum")]
 mod axum_route;
 mod backoff;
@@ -141,6 +142,7 @@ pub use sockets_macros::group;
 #[cfg(feature = "axum")]
 pub use self::axum_route::axum_route;
 pub use self::{
+    authenticator::{Authenticate, Identity},
     call_error::CallError,
     client::{Client, ClientBuilder},
     client_state::{ClientState, StateChanges},
@@ -151,9 +153,7 @@ pub use self::{
     listener::Listener,
     reconnect::Reconnect,
     refusal::Refusal,
-    server::{
-        Accepting, Audience, Authenticate, Excluded, HookOutcome, Identity, Replies, Server, ServerBuilder, Socket,
-    },
+    server::{Accepting, Audience, Excluded, HookOutcome, Replies, Server, ServerBuilder, Socket},
     session::{Call, Peer, Stats},
     stub::Callable,
     transport::{ConnectInfo, PeerCredentials},

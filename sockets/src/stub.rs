@@ -5,10 +5,11 @@ use std::time::Duration;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
+    authenticator::Identity,
     call_error::CallError,
     client::Client,
     method::{Callee, Method},
-    server::{Audience, Identity, Replies, Socket, decode_fallible, decode_plain},
+    server::{Audience, Replies, Socket, decode_fallible, decode_plain},
     session::Peer,
 };
 

@@ -6,8 +6,8 @@ use futures_util::future::BoxFuture;
 use tower_layer::Layer;
 
 use crate::{
+    authenticator::{AuthFailure, Authenticator, Identity},
     refusal::Refusal,
-    server::{AuthFailure, Authenticator, Identity},
     transport::ConnectInfo,
 };
 

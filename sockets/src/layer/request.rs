@@ -6,7 +6,6 @@ use super::incoming::ReceivedCall;
 use crate::{
     call_error::CallError,
     method::Kind,
-    server::{Identity, Socket, WeakSocket},
     session::{Completed, Peer, SendFn},
 };
 
@@ -67,12 +66,6 @@ impl<'a> Request<'a> {
     /// Returns `None` for an emit to an audience.
     pub fn peer(&self) -> Option<&Peer> {
         self.peer.as_ref()
-    }
-
-    /// Returns the socket of the remote peer. Returns `None` on a client, and on a server with an
-    /// identity type other than `I`.
-    pub fn socket<I: Identity>(&self) -> Option<Socket<I>> {
-        self.peer.as_ref()?.session().owner::<WeakSocket<I>>()?.upgrade()
     }
 
     /// Returns the size of the encoded arguments, in bytes.

@@ -19,11 +19,12 @@ use tokio::{
 };
 
 use super::{
-    Identity, Inner, Server, Socket,
+    Inner, Server, Socket,
     authentication::{Authenticated, establish, refuse},
     limiter::{ConnectionPermit, HandshakePermit},
 };
 use crate::{
+    authenticator::Identity,
     connect_error::AcceptError,
     disconnect_reason::DisconnectReason,
     driver::Driver,

@@ -6,11 +6,12 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use serde::Serialize;
 
-use super::{Identity, Inner, Replies, Socket, registry::Registry, replies::Decode};
+use super::{Inner, Replies, Socket, registry::Registry, replies::Decode};
 use crate::codec::{self, EncodeError, Payload};
 use crate::failing_element::failing_element;
 use crate::lock::{self, RwLock};
 use crate::{
+    authenticator::Identity,
     broadcast::MemberList,
     call_error::CallError,
     clock::now,
@@ -162,7 +163,8 @@ impl<I: Identity> Excluded<I> for Audience<I> {}
 mod sealed {
     use std::sync::Arc;
 
-    use super::{Audience, Identity, Selector, Socket};
+    use super::{Audience, Selector, Socket};
+    use crate::authenticator::Identity;
 
     pub trait Selects<I> {
         #[expect(private_interfaces, reason = "sealed: only this module calls it")]

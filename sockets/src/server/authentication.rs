@@ -6,10 +6,11 @@ use bytes::BytesMut;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{
-    AuthFailure, Identity, Inner, Socket,
+    Inner, Socket,
     limiter::{ConnectionPermit, HandshakePermit},
 };
 use crate::{
+    authenticator::{AuthFailure, Identity},
     connect_error::AcceptError,
     handshake::{self, ClientHello, PeerSettings, ResumeRequest},
     peer_label::PeerLabel,

@@ -11,14 +11,16 @@ use futures_util::future::BoxFuture;
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
+use self::sealed::Outcome;
 use super::{
-    AuthFailure, Authenticator, ConnectedHook, HookOutcome, Identity, Inner, Server, detached::DetachedSessions,
-    hook::sealed::Outcome, limiter::ConnectionLimiter, registry::Registry, socket::Socket,
+    ConnectedHook, Inner, Server, detached::DetachedSessions, limiter::ConnectionLimiter, registry::Registry,
+    socket::Socket,
 };
 use crate::codec::{DecodeError, decode_within};
 #[cfg(feature = "middleware")]
 use crate::layer::{Authentication, CallService, ConnectLayers, ConnectService, Layer, Layers, Next};
 use crate::{
+    authenticator::{AuthFailure, Authenticate, Authenticator, Identity},
     broadcast::Fanout,
     connect_error::BindError,
     limits::Limits,
@@ -37,47 +39,33 @@ use sockets_proto::Role;
 const LOGIN_FACTOR: usize = 16;
 const LOGIN_FREE: usize = 64 * 1024;
 
-/// A function that authenticates clients. The function takes the login, or the login and a
-/// [`ConnectInfo`]. It returns a future of `Result<I, Refusal>`.
+/// The return type of a hook: `()` or `Result<(), Refusal>`. Sealed.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot authenticate",
-    label = "write `|login: Login| async move {{ .. }}` or `|login: Login, info: ConnectInfo| async move {{ .. }}`, which return `Result<I, Refusal>`"
+    message = "a hook returns `()` or `Result<(), Refusal>`, not `{Self}`",
+    note = "use `?` on other errors, and return `Ok(())` at the end"
 )]
-pub trait Authenticate<Args, I>: Send + Sync + 'static {
-    /// The type of the login that the client sends.
-    type Login: DeserializeOwned;
+pub trait HookOutcome: Outcome {}
 
-    /// Returns the identity of the client, or a refusal.
-    fn authenticate(
-        &self,
-        login: Self::Login,
-        info: ConnectInfo,
-    ) -> impl Future<Output = Result<I, Refusal>> + Send + 'static;
-}
+impl HookOutcome for () {}
+impl HookOutcome for Result<(), Refusal> {}
 
-impl<F, Fut, L, I> Authenticate<(L,), I> for F
-where
-    F: Fn(L) -> Fut + Send + Sync + 'static,
-    Fut: Future<Output = Result<I, Refusal>> + Send + 'static,
-    L: DeserializeOwned,
-{
-    type Login = L;
+mod sealed {
+    use crate::refusal::Refusal;
 
-    fn authenticate(&self, login: L, _: ConnectInfo) -> impl Future<Output = Result<I, Refusal>> + Send + 'static {
-        self(login)
+    pub trait Outcome: Send + 'static {
+        fn into_result(self) -> Result<(), Refusal>;
     }
-}
 
-impl<F, Fut, L, I> Authenticate<(L, ConnectInfo), I> for F
-where
-    F: Fn(L, ConnectInfo) -> Fut + Send + Sync + 'static,
-    Fut: Future<Output = Result<I, Refusal>> + Send + 'static,
-    L: DeserializeOwned,
-{
-    type Login = L;
+    impl Outcome for () {
+        fn into_result(self) -> Result<(), Refusal> {
+            Ok(())
+        }
+    }
 
-    fn authenticate(&self, login: L, info: ConnectInfo) -> impl Future<Output = Result<I, Refusal>> + Send + 'static {
-        self(login, info)
+    impl Outcome for Result<(), Refusal> {
+        fn into_result(self) -> Self {
+            self
+        }
     }
 }
 

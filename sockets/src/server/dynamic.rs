@@ -3,10 +3,10 @@
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    Audience, Identity, Replies,
+    Audience, Replies,
     replies::{Decode, decode_plain},
 };
-use crate::{call_error::CallError, group::Group, method::Callee, session::Described};
+use crate::{authenticator::Identity, call_error::CallError, group::Group, method::Callee, session::Described};
 
 impl<I: Identity> Audience<I> {
     /// Returns the group under this path, for calls by name.

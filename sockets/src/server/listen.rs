@@ -5,10 +5,10 @@ use std::{future::poll_fn, sync::Arc, time::Duration};
 use tokio::time::sleep;
 
 use super::{
-    Identity, Inner, Server,
+    Inner, Server,
     listening::{Accepting, Listening},
 };
-use crate::{address::Address, connect_error::BindError, lock::event, transport::Acceptor};
+use crate::{address::Address, authenticator::Identity, connect_error::BindError, lock::event, transport::Acceptor};
 
 /// The delay after the system has failed to accept a connection, for example because it has no file
 /// descriptor left.

@@ -4,15 +4,11 @@ mod accept;
 mod audience;
 mod authentication;
 mod builder;
-mod call;
 mod detached;
 mod dynamic;
-
-mod hook;
 mod limiter;
 mod listen;
 mod listening;
-
 mod registry;
 mod replies;
 mod socket;
@@ -32,13 +28,10 @@ use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::replies::{decode_fallible, decode_plain};
-#[cfg(feature = "middleware")]
-pub(crate) use self::socket::WeakSocket;
 pub use self::{
     accept::Accepting,
     audience::{Audience, Excluded},
-    builder::{Authenticate, ServerBuilder},
-    hook::HookOutcome,
+    builder::{HookOutcome, ServerBuilder},
     replies::Replies,
     socket::Socket,
 };
@@ -49,21 +42,16 @@ use self::{
 use crate::lock::{self, Mutex, RwLock};
 use crate::{
     address::without_userinfo,
+    authenticator::{Authenticator, Identity},
     broadcast::Fanout,
     disconnect_reason::DisconnectReason,
     limits::Limits,
     refusal::Refusal,
     registration_error::RegistrationError,
     session::{Interceptor, Routes, Session},
-    transport::{ConnectInfo, ServerOptions},
+    transport::ServerOptions,
 };
 use sockets_proto::Announcement;
-
-/// The identity of a client, which the server's authentication returns. The trait is implemented
-/// for all types that meet its bounds.
-pub trait Identity: Clone + Eq + Hash + Send + Sync + 'static {}
-
-impl<T: Clone + Eq + Hash + Send + Sync + 'static> Identity for T {}
 
 #[cfg(all(test, feature = "compression"))]
 mod compression_tests;
@@ -74,22 +62,6 @@ mod held_tests;
 #[cfg(test)]
 mod resumption_tests;
 
-/// The error of an authentication.
-#[derive(Debug)]
-pub(crate) enum AuthFailure {
-    Refused(Refusal),
-    /// The login cannot be decoded as the type of the authentication.
-    InvalidLogin(String),
-}
-
-impl From<Refusal> for AuthFailure {
-    fn from(refusal: Refusal) -> Self {
-        Self::Refused(refusal)
-    }
-}
-
-pub(crate) type Authenticator<I> =
-    dyn Fn(&[u8], ConnectInfo) -> BoxFuture<'static, Result<I, AuthFailure>> + Send + Sync;
 type ConnectedHook<I> = dyn Fn(Socket<I>) -> BoxFuture<'static, Result<(), Refusal>> + Send + Sync;
 
 /// The state that the handles and sockets of a server share.

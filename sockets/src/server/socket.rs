@@ -7,11 +7,14 @@ use std::{
     sync::{Arc, Weak},
 };
 
-use super::{Identity, Inner, Server};
-use crate::lock::{DroppedUnlocked, RwLock, event};
+use super::{Inner, Server};
+#[cfg(feature = "middleware")]
+use crate::layer::Request;
 use crate::{
+    authenticator::Identity,
     disconnect_reason::DisconnectReason,
-    session::{Peer, Session},
+    lock::{DroppedUnlocked, RwLock, event},
+    session::{Call, Peer, Session},
 };
 use sockets_proto::name::check_room;
 
@@ -113,7 +116,7 @@ impl<I: Identity> Socket<I> {
         self.session().close(DisconnectReason::Kicked(message.to_owned()));
     }
 
-    pub(crate) fn downgrade(&self) -> WeakSocket<I> {
+    pub(super) fn downgrade(&self) -> WeakSocket<I> {
         WeakSocket(Arc::downgrade(&self.0))
     }
 }
@@ -153,10 +156,38 @@ impl<I> std::fmt::Debug for Socket<I> {
 }
 
 /// A weak reference, by which a session refers to its socket.
-pub(crate) struct WeakSocket<I>(Weak<SocketInner<I>>);
+pub(super) struct WeakSocket<I>(Weak<SocketInner<I>>);
 
-impl<I> WeakSocket<I> {
-    pub(crate) fn upgrade(&self) -> Option<Socket<I>> {
-        self.0.upgrade().map(Socket)
+/// Returns the socket of a peer. Returns `None` if no handle to it exists, on a client, and if `I`
+/// is not the server's identity type.
+fn socket_of<I: Identity>(peer: &Peer) -> Option<Socket<I>> {
+    peer.session().owner::<WeakSocket<I>>()?.0.upgrade().map(Socket)
+}
+
+// `Call` and `Request` belong to modules that do not know servers. Their methods that return a
+// socket are therefore here.
+
+impl Call {
+    /// Returns the caller's socket.
+    ///
+    /// Returns `None` on a client, and if `I` is not the server's identity type. Also returns
+    /// `None` if the caller has left and no handle to its socket exists.
+    pub fn socket<I: Identity>(&self) -> Option<Socket<I>> {
+        socket_of(self.peer())
+    }
+
+    /// Returns the server, for access to its rooms and sockets. Returns `None` in the cases in
+    /// which [`socket`](Self::socket) returns `None`. The handle does not keep the server open.
+    pub fn server<I: Identity>(&self) -> Option<Server<I>> {
+        self.socket().map(|socket| socket.server())
+    }
+}
+
+#[cfg(feature = "middleware")]
+impl Request<'_> {
+    /// Returns the socket of the remote peer. Returns `None` on a client, and on a server with an
+    /// identity type other than `I`.
+    pub fn socket<I: Identity>(&self) -> Option<Socket<I>> {
+        socket_of(self.peer()?)
     }
 }
