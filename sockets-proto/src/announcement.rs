@@ -13,7 +13,7 @@ pub(super) const ENTRY: usize = 16;
 
 /// A list of signatures by key, encoded once for all connections that receive it.
 ///
-/// The signature 0 withdraws the announcement of its key.
+/// An entry with the signature 0 withdraws the earlier announcement of the entry's key.
 #[derive(Clone, Debug)]
 pub struct Announcement(Bytes);
 

@@ -7,9 +7,9 @@ use slab::Slab;
 
 use super::frame::{CallId, FailureCode};
 
-/// The number of bits of a call's id that hold a generation. The generation distinguishes
-/// successive calls in the same slot. Without it, a duplicate reply could complete the next call in
-/// the slot.
+/// Width in bits of the generation, which is the lower part of a call's id. The generation
+/// distinguishes successive calls in the same slot. Without a generation, a duplicate reply to an
+/// old call could complete the next call in the slot.
 const GENERATION_BITS: u32 = 6;
 
 /// The result of a request.
@@ -56,7 +56,8 @@ pub(super) struct Calls<C> {
     /// The slots of requests to audiences. Their ids are not derived from a slot.
     shared: HashMap<u64, usize>,
     generation: u64,
-    /// A lower bound of the deadlines of all calls. If the bound is outdated, it only causes an
+    /// A time that is not later than the deadline of any waiting call. The time may be too early,
+    /// because the end of a call does not update it. A time that is too early only causes an
     /// unnecessary scan of the table. In return, the table needs no timer for each call.
     next_deadline: Option<Instant>,
 }
@@ -94,8 +95,8 @@ impl<C> Calls<C> {
         self.slots.get(slot).filter(|call| call.id == id).map(|_| slot)
     }
 
-    /// Removes a call that has a reply. Returns the call's caller and the length of the call's
-    /// frame, or `None` if no such call was sent.
+    /// Removes a call to which a reply has arrived. Returns the call's caller and the length of the
+    /// call's frame. Returns `None` if no call with this id was sent.
     pub(super) fn complete(&mut self, id: CallId) -> Option<(Option<C>, usize)> {
         let slot = self.slot(id).filter(|slot| self.slots[*slot].sent)?;
         let call = self.remove(slot);
@@ -135,8 +136,8 @@ impl<C> Calls<C> {
         self.remove(slot).consumer
     }
 
-    /// Returns the ids of calls that are overdue and have a waiting caller. Afterwards
-    /// `next_deadline` is exact.
+    /// Returns the ids of the calls that have a waiting caller and a deadline that has passed. Also
+    /// sets `next_deadline` to the earliest deadline of the remaining calls.
     pub(super) fn overdue(&mut self, now: Instant) -> Vec<CallId> {
         if self.next_deadline.is_none_or(|earliest| now < earliest) {
             return Vec::new();

@@ -1,8 +1,8 @@
 //! Collections that release memory after a peak of load.
 //!
-//! The tables of calls do not use this module, since they would grow again with the next batch of
-//! calls. Instead, the tables release their memory after an interval in which the session sent no
-//! message.
+//! The tables of calls do not use this module. A table that releases its memory after each batch of
+//! calls would have to grow again with the next batch. Instead, a table of calls releases its
+//! memory after an interval in which the session sent no message.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -17,8 +17,8 @@ pub trait ReleaseUnused {
     /// Releases memory if the capacity is large and mostly unused. Callers call this method after
     /// they have removed elements.
     ///
-    /// The method leaves half of the new capacity unused, so each removal costs amortized constant
-    /// time.
+    /// After a release, half of the capacity is unused, so that the collection does not soon grow
+    /// or shrink again. Therefore each removal costs amortized constant time.
     fn release_unused(&mut self);
 }
 

@@ -36,8 +36,8 @@ pub struct IncomingCall {
 }
 
 impl IncomingCall {
-    /// Returns the deadline of the handler. Returns `None` if the deadline has passed; the driver
-    /// must not start the handler then.
+    /// Returns the deadline of the handler. If the deadline has passed, returns `None`, and the
+    /// driver must not start the handler.
     ///
     /// `arrived` is the time at which the bytes of the call were received. `default` is the timeout
     /// that applies to emits, which carry no timeout of their own.
@@ -53,8 +53,8 @@ impl IncomingCall {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WindowPermit {
     pub(super) length: usize,
-    /// The end of the queue of pending messages when the call arrived. The call's handler cannot
-    /// have sent any message before this position, so the reply does not wait for those messages.
+    /// The end of the queue of pending messages when the call arrived. All messages before this
+    /// position are older than the call's handler, so the reply does not wait for them.
     pub(super) received_at: QueuePosition,
     /// The number of resets of the session before the call arrived.
     pub(super) epoch: u32,
@@ -83,8 +83,8 @@ pub enum Event<C, H> {
     },
     /// The peer cancelled a call. The driver has to cancel the call's handler.
     Cancelled(H),
-    /// The peer cancelled a request that has no suspended handler, because the handler either has
-    /// not started or has already ended.
+    /// The peer cancelled a request that has no suspended handler. The handler either has not
+    /// started, or has already ended.
     Revoked(CallId),
     /// A reply arrived for a call that does not exist or has completed.
     UnknownReply,

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 
 use super::{capacity::ReleaseUnused, pending::PendingMessage};
 
-/// The queues of pending emits, one for each method. A list suffices, because few methods have an
-/// overflow policy that drops old emits.
+/// The queues of pending emits that may be dropped. Each method has a queue of its own. A list of
+/// queues suffices, because few methods have an overflow policy that drops old emits.
 #[derive(Default)]
 pub(super) struct EvictableQueue(Vec<(u64, VecDeque<PendingMessage>)>);
 

@@ -19,8 +19,8 @@ const READY: u8 = 0x07;
 const GO_AWAY: u8 = 0x08;
 const DRAINED: u8 = 0x09;
 const CLOSE: u8 = 0x0a;
-/// The first optional type. A peer ignores unknown types that are not less than this number, so
-/// that later versions of the protocol can add types.
+/// The first optional frame type. A peer ignores a frame with an unknown type from this number on,
+/// so that later versions of the protocol can add types.
 const FIRST_OPTIONAL: u8 = 0x80;
 const SIGNATURES: u8 = FIRST_OPTIONAL;
 const HEARTBEAT: u8 = 0x81;
@@ -119,8 +119,8 @@ codes! {
         ShuttingDown = 3,
         /// The peer that receives this frame broke the protocol. The text describes the error.
         ProtocolError = 4,
-        /// The peer that receives this frame does not read, and the sender's write timeout has
-        /// passed.
+        /// The sender could not write for its write timeout, because the receiver of this frame did
+        /// not read.
         TooSlow = 5,
         /// The server's `connected` hook did not finish in time.
         NotReady = 6,
@@ -144,8 +144,8 @@ codes! {
 }
 
 impl CloseReason {
-    /// Returns `true` if the server refuses the session for this reason. The server then has not
-    /// started any call of the session.
+    /// Returns `true` if the reason means that the server refuses the session. A server that
+    /// refuses a session has not started any call of that session.
     pub(crate) fn refuses(self) -> bool {
         matches!(self, Self::NotReady | Self::Refused | Self::Retry)
     }
@@ -213,8 +213,8 @@ pub enum Frame {
         /// The position, in bytes from the start of the session.
         position: u64,
     },
-    /// Replaces frames that the sender does not retransmit, and advances the position by the length
-    /// of those frames. The frame is optional.
+    /// Replaces frames that the sender does not retransmit. The receiver advances its position by
+    /// the length of the replaced frames. The type of this frame is optional.
     Skipped {
         /// The number of bytes.
         bytes: u64,
@@ -278,8 +278,8 @@ impl Frame {
             }
             CANCEL => Self::Cancel { id: id(frame)? },
             CREDIT => {
-                // An empty credit is rejected, because it has no use, and a peer could restart the
-                // timers of pending messages with it.
+                // The decoder rejects an empty credit. Such a credit has no use, but it restarts
+                // the timers of pending messages, so a peer could delay them.
                 let calls = read_varint(frame).and_then(|calls| u32::try_from(calls).ok()).filter(|calls| *calls > 0);
                 let calls = calls.ok_or(malformed("its number of calls is invalid"))?;
                 let bytes = read_varint(frame).ok_or(malformed("its number of bytes is invalid"))?;
@@ -331,8 +331,8 @@ impl Frame {
     }
 }
 
-/// The length of the longest header in bytes. That header belongs to a request, and consists of a
-/// type, an id, a timeout and a key.
+/// Length in bytes of the longest header, which is that of a request. The header of a request
+/// consists of a type, an id, a timeout and a key.
 pub(super) const HEADER_MAX: usize = 1 + 10 + 10 + 8;
 
 /// The bytes of a header, without a heap allocation.

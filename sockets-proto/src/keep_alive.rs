@@ -1,4 +1,4 @@
-//! Detection of dead connections, and heartbeats by which the peer detects a live connection.
+//! Detection of dead connections, and heartbeats, which show the peer that a connection is alive.
 //!
 //! A sent or received message only sets a flag or a timestamp, so that no message has to move a
 //! timer. The session checks the flag and the timestamp when a timer fires.
@@ -15,8 +15,8 @@ use super::timeout;
 const MIN_IDLE_TIMEOUT: Duration = Duration::from_millis(200);
 /// The number of bytes of an incomplete frame that have to arrive within each idle timeout.
 const MIN_PROGRESS: usize = 64 * 1024;
-/// The delay before the next check of the idle timeout, if the driver has not processed all
-/// received bytes.
+/// Delay before the next check if the idle timeout has passed, but the driver has not processed all
+/// received bytes. These bytes may contain a frame of the peer.
 const STARVED_RETRY: Duration = Duration::from_millis(10);
 
 /// The durations that control how a peer detects a dead connection.
@@ -41,18 +41,18 @@ impl KeepAliveConfig {
 pub struct KeepAlive {
     /// The idle timeout. If no frame arrives for this time, the connection is considered lost.
     idle_timeout: Duration,
-    /// The interval between checks for a heartbeat, which is half of the interval between
+    /// The interval between two checks for a due heartbeat. It is half of the interval between
     /// heartbeats. The field is `None` if the peers have not agreed to send heartbeats.
     check_interval: Option<Duration>,
     last_received: Instant,
-    /// The number of bytes of the incomplete frame that had arrived when `on_partial` last moved
-    /// the idle deadline, or 0 if no frame is incomplete.
+    /// The length of the received part of an incomplete frame when [`on_partial`](Self::on_partial)
+    /// last moved the idle deadline. The length is 0 if no frame is incomplete.
     partial_bytes: usize,
     /// `true` if bytes were sent since the last check.
     has_sent: bool,
-    /// The times of the next check for a heartbeat and of the next check for the idle timeout.
-    /// Messages do not change these times.
+    /// The time of the next check for a due heartbeat. Messages do not change this time.
     send_check_at: Option<Instant>,
+    /// The time of the next check of the idle timeout. Messages do not change this time.
     idle_deadline: Option<Instant>,
 }
 
@@ -108,8 +108,9 @@ impl KeepAlive {
         [self.send_check_at, self.idle_deadline].into_iter().flatten().min()
     }
 
-    /// Checks whether a heartbeat is due. Returns `None` before the time of the next check. At that
-    /// time, returns `Some(true)` if nothing was sent since the last check.
+    /// Checks whether a heartbeat is due. Returns `None` before the time of the next check. From
+    /// that time on, returns `Some(true)` if nothing was sent since the last check, and otherwise
+    /// `Some(false)`.
     #[inline]
     pub(super) fn poll_heartbeat(&mut self, now: Instant) -> Option<bool> {
         let (check_interval, at) = (self.check_interval?, self.send_check_at?);
@@ -133,8 +134,8 @@ impl KeepAlive {
         self.idle_deadline = self.check_interval.map(|_| now + self.idle_timeout);
     }
 
-    /// Returns `true` if the session has to consider the connection lost. The caller sets
-    /// `input_drained` if it has processed all received bytes.
+    /// Returns `true` if the idle timeout has passed, so that the session has to consider the
+    /// connection lost. The caller sets `input_drained` if it has processed all received bytes.
     #[inline]
     pub(super) fn poll_idle_timeout(&mut self, now: Instant, input_drained: bool) -> bool {
         if self.idle_deadline.is_none_or(|by| now < by) {

@@ -13,8 +13,8 @@ pub enum Overflow {
     DropOldest,
     /// All pending messages of the method are dropped. The new message is always kept.
     Latest,
-    /// A message is sent immediately or dropped. This also applies to emits without an audience.
-    /// After a loss of the connection, the message is not retransmitted.
+    /// A message is sent immediately or dropped, even if the emit has no audience. After a loss of
+    /// the connection, the message is not retransmitted.
     Volatile,
 }
 
@@ -23,21 +23,23 @@ pub enum Overflow {
 pub enum WhenFull {
     /// Applies the method's policy.
     ApplyPolicy,
-    /// Accepts the message although the queue is full. The emitter waits for this member before it
-    /// sends more, so that only messages that it had already sent exceed the limit.
-    /// [`Overflow::Latest`] still drops older messages, since it needs no capacity.
+    /// Accepts the message although the queue is full. Before its next emit, the emitter waits for
+    /// this member, so that the messages beyond the limit remain few. A message with
+    /// [`Overflow::Latest`] still replaces older messages, because it then needs no additional
+    /// capacity.
     Accept,
 }
 
 impl Overflow {
-    /// Returns `true` if an emitter waits for members that have a full queue. The other policies
-    /// need no wait: they drop only messages that are outdated or that may be lost at any time.
+    /// Returns `true` if an emit with this policy waits for members that have a full queue.
+    /// [`Latest`](Self::Latest) and [`Volatile`](Self::Volatile) need no wait. They drop only
+    /// messages that are outdated or that may be lost at any time.
     pub fn waits(self) -> bool {
         matches!(self, Self::Disconnect | Self::DropNewest | Self::DropOldest)
     }
 
-    /// Returns `true` if the queue may later drop pending messages of this policy. The send buffer
-    /// cannot drop messages, so such messages must not move there early.
+    /// Returns `true` if the queue may later drop pending messages with this policy. Such messages
+    /// must not move to the send buffer early, because the send buffer cannot drop messages.
     pub(super) fn is_evictable(self) -> bool {
         matches!(self, Self::DropOldest | Self::Latest)
     }

@@ -17,8 +17,8 @@ pub(super) enum PendingKind {
     /// An emit. The session sends it when the window has capacity.
     Emit,
     /// An emit that the queue may drop when a newer emit of the same method arrives. The session
-    /// sends it only when both the window and the send buffer have capacity, because the send
-    /// buffer cannot drop it any more.
+    /// moves the emit to the send buffer only when both the window and the send buffer have
+    /// capacity. The send buffer cannot drop an emit, so the emit stays in the queue until then.
     Evictable { key: u64 },
     /// A request. The session sends it when the window has capacity. If `nested` is `true`, a
     /// handler made the request, and the peer may be waiting for that handler.
@@ -41,9 +41,9 @@ impl PendingKind {
     }
 }
 
-/// The number of bytes that the queue counts for a pending emit in addition to its frame. The bytes
-/// of a small emit have to include the memory of its entry, because the queue limits the number of
-/// requests but not of emits.
+/// Number of bytes that the queue counts for a pending emit in addition to its frame. It stands for
+/// the memory of the emit's entry in the queue. Without this addition, small emits could take much
+/// memory, because the queue limits the number of requests but not the number of emits.
 pub const PENDING_OVERHEAD: usize = 64;
 
 pub(super) struct PendingMessage {
@@ -78,8 +78,8 @@ pub(super) struct PendingQueue {
     nested: usize,
     responses: Count,
     last: Count,
-    /// The number of the latest message that is not evictable and that a handler may have sent. The
-    /// queue stores the number because the core reads it before each reply.
+    /// The number of the last pending message that a handler may have sent and that is not
+    /// evictable. The queue stores the number, because the core needs it before each reply.
     latest_of_handlers: Option<u64>,
     /// The number of messages that were inspected to find a handler's messages.
     #[cfg(test)]
@@ -92,8 +92,8 @@ impl PendingQueue {
         self.messages.is_empty() && self.evictable.is_none()
     }
 
-    /// Returns `true` if evictable messages are pending. Such messages may wait for capacity of the
-    /// send buffer.
+    /// Returns `true` if evictable messages are pending. Evictable messages may be waiting for
+    /// capacity of the send buffer.
     pub(super) fn has_evictable(&self) -> bool {
         self.evictable.is_some()
     }

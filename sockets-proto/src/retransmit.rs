@@ -8,11 +8,11 @@ use super::{
     send_buffer::SendBuffer,
 };
 
-/// The minimum number of unacknowledged bytes for which the session adds an acknowledgement to
-/// other frames. The threshold is lower if the peer announced a small limit for retained bytes.
+/// Minimum number of unacknowledged received bytes before the session adds an acknowledgement to
+/// other frames. The threshold is lower if the peer retains only few bytes.
 const PIGGYBACKED_ACK_THRESHOLD: usize = 4 * 1024;
-/// The minimum number of unacknowledged bytes for which the session sends an acknowledgement
-/// without other frames.
+/// Minimum number of unacknowledged received bytes before the session sends an acknowledgement
+/// without other frames. The threshold is lower if the peer retains only few bytes.
 const ACK_THRESHOLD: usize = 64 * 1024;
 
 /// The state of both directions of a session that can be resumed.
@@ -41,8 +41,8 @@ impl RetransmitState {
         *self = Self::new(self.retained.limit(), peer_limit);
     }
 
-    /// Excludes the first `excluded` bytes of the next transmission from the positions of the
-    /// session.
+    /// Excludes the first `excluded` bytes of the next transmission from the session, so that the
+    /// positions of the session do not count them.
     pub(super) fn exclude_prefix(&mut self, excluded: usize) {
         self.excluded = excluded;
     }
@@ -136,7 +136,7 @@ impl RetransmitState {
     }
 
     /// Returns the number of retained bytes beyond the limit. The buffer holds these bytes because
-    /// they were retransmitted, and another resumption may need them again.
+    /// they were retransmitted, and the next resumption may need them again.
     pub(super) fn excess(&self) -> usize {
         self.retained.excess()
     }
@@ -151,9 +151,9 @@ impl RetransmitState {
     pub(super) fn resume(&mut self, position: u64, send_buffer: &SendBuffer) -> Option<Retransmission> {
         self.excluded = 0;
         let mut retransmission = self.retained.retransmit(position, send_buffer)?;
-        // After a resumption, the server waits for a frame from the client. Any such frame confirms
-        // that the client received the new token. This acknowledgement ensures that the client
-        // sends a frame, even if it has no other.
+        // Any frame of the client after a resumption confirms to the server that the client
+        // received the new token. This acknowledgement ensures that the client sends a frame, even
+        // if it has no other frame to send.
         retransmission.send_buffer.push_header_only(self.take_ack());
         Some(retransmission)
     }

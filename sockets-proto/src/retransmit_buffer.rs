@@ -2,7 +2,7 @@
 //! to a limit.
 //!
 //! A position is a number of bytes from the beginning of the session, including the prefixes of
-//! frames. Because positions count bytes, frames contain no numbers, so that several connections
+//! frames. Positions count bytes, so frames need no sequence numbers. Therefore several connections
 //! can share the bytes of a frame.
 
 use std::{collections::VecDeque, ops::Range};
@@ -20,11 +20,11 @@ pub(super) struct RetransmitBuffer {
     /// The position of the first retained byte.
     start: u64,
     retained: SendBuffer,
-    /// The number of bytes that the buffer retains in addition to the last transmission. Beyond
-    /// this limit, the buffer drops the oldest bytes.
+    /// Maximum number of retained bytes. If another transmission exceeds this number, the buffer
+    /// drops the oldest bytes of earlier transmissions.
     limit: usize,
-    /// The length of the last transmission. The buffer always retains the whole of that
-    /// transmission.
+    /// The length of the last transmission. The buffer always retains the whole last transmission,
+    /// even beyond `limit`.
     last: usize,
     /// The retained frames that are volatile. A retransmission skips them.
     volatile: VecDeque<VolatileRange>,
@@ -33,8 +33,8 @@ pub(super) struct RetransmitBuffer {
 #[derive(Debug)]
 struct VolatileRange {
     at: Range<u64>,
-    /// `true` once a retransmission has skipped the frame and has returned the frame's share of the
-    /// window.
+    /// `true` after the first retransmission that skipped the frame. That retransmission also
+    /// returned the frame's share of the window.
     skipped: bool,
 }
 
@@ -61,9 +61,9 @@ impl RetransmitBuffer {
         self.retained.len()
     }
 
-    /// Returns the number of retained bytes beyond the limit. The buffer holds these bytes because
-    /// they were retransmitted. If the last transmission is a single large message, its bytes do
-    /// not count, since they cannot make the buffer grow repeatedly.
+    /// Returns the number of bytes by which retransmissions have enlarged the buffer beyond its
+    /// limit. The buffer also exceeds its limit if the last transmission is longer than the limit.
+    /// Such a transmission does not count, because it cannot make the buffer grow repeatedly.
     pub(super) fn excess(&self) -> usize {
         self.len().saturating_sub(self.limit.max(self.last))
     }
@@ -134,9 +134,9 @@ impl RetransmitBuffer {
         }
     }
 
-    /// Returns the frames for a peer that has received all bytes before `position`. The frames in
-    /// `send_buffer` are appended to them, and the buffer retains those frames from now on. Returns
-    /// `None` if the buffer does not retain a frame that the peer needs.
+    /// Returns the frames for a peer that has received all bytes before `position`. The returned
+    /// frames end with the frames in `send_buffer`, which the buffer also retains from now on.
+    /// Returns `None` if the peer needs a frame that the buffer no longer retains.
     pub(super) fn retransmit(&mut self, position: u64, send_buffer: &SendBuffer) -> Option<Retransmission> {
         if !self.can_retransmit_from(position) {
             return None;

@@ -8,8 +8,8 @@ use bytes::{Buf, Bytes};
 use super::frame::{Frame, Header, PREFIX};
 use crate::codec::{Payload, SHARE_FROM};
 
-/// The maximum capacity that an empty buffer keeps. The limit is low, so that idle connections use
-/// little memory.
+/// Maximum capacity in bytes of an empty buffer. A buffer with a greater capacity releases its
+/// memory when it becomes empty, so that idle connections use little memory.
 const RETAINED_CAPACITY: usize = 8192;
 /// The minimum number of taken bytes for which the buffer moves the remaining bytes to its front.
 const COMPACT_THRESHOLD: usize = 4096;

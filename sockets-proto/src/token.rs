@@ -46,7 +46,7 @@ impl fmt::Debug for Token {
 ///
 /// A client can use each token once. If the connection is lost, the server does not know whether
 /// the client has received the next token. Therefore the previous token stays valid until the
-/// client confirms the next token. Any frame after the handshake confirms it.
+/// client confirms the next token. The client confirms it by any frame after the handshake.
 #[derive(Debug)]
 pub struct Tokens {
     /// The token that the client has received for certain.

@@ -14,8 +14,8 @@ pub struct WindowSize {
 }
 
 impl WindowSize {
-    /// Returns the smaller number of calls and the smaller number of bytes. They apply to both
-    /// directions of a session, so that neither peer has to queue more than its own limit.
+    /// Returns the smaller number of calls and the smaller number of bytes. The result applies to
+    /// both directions of a session, so that neither peer has to queue more than its own limit.
     pub fn min(self, other: Self) -> Self {
         Self { calls: self.calls.min(other.calls), bytes: self.bytes.min(other.bytes) }
     }
@@ -150,7 +150,7 @@ impl RecvWindow {
     }
 
     /// Returns the credit to send, or `None` if the credit is less than a quarter of the window.
-    /// This threshold avoids a frame in return for each emit.
+    /// Because of this threshold, the receiver need not send a frame for each emit.
     #[inline]
     pub(super) fn take_credit(&mut self) -> Option<(u32, u64)> {
         let due = self.unreturned_calls >= (self.size.calls / 4).max(1)

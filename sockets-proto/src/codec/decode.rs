@@ -17,8 +17,8 @@ const ALLOCATION: usize = 16;
 
 /// Decodes a value from all of `bytes`. The value may borrow strings and byte strings from `bytes`.
 ///
-/// Use this function only if a value of the type takes at most a small multiple of its encoding in
-/// memory. For other types use [`decode_within`], which limits the memory.
+/// Use this function only if a value of the type takes at most a small multiple of the length of
+/// its encoding in memory. For other types use [`decode_within`], which limits the memory.
 ///
 /// # Errors
 ///
@@ -32,10 +32,10 @@ pub fn decode<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, DecodeErr
 
 /// Decodes a value as [`decode`] does, and limits the memory of the value to about `limit` bytes.
 ///
-/// The decoder estimates the memory before it allocates the memory. The estimate includes the
-/// elements of sequences and maps, by the size of their type. It also includes boxed values and the
-/// bytes of owned strings. It does not include the spare capacity of collections, or allocations by
-/// a type's own `Deserialize`.
+/// The decoder estimates the memory before each allocation. The estimate includes the elements of
+/// sequences and maps, by the size of their type. It also includes boxed values and the bytes of
+/// owned strings. It does not include the spare capacity of collections, or allocations by a type's
+/// own `Deserialize`.
 ///
 /// # Errors
 ///
@@ -46,13 +46,13 @@ pub fn decode_within<'de, T: Deserialize<'de>>(bytes: &'de [u8], limit: usize) -
     decode_elements(bytes, limit).map_err(|(error, _)| error)
 }
 
-/// Decodes a value as [`decode_within`] does. If an element of a tuple is invalid, the error
-/// includes the number of elements after it.
+/// Decodes a value as [`decode_within`] does. If an element of a tuple is invalid, the error states
+/// how many elements follow the invalid element.
 ///
 /// # Errors
 ///
-/// Returns the errors of [`decode_within`], with that number. The number is `None` if bytes remain
-/// after the value, or if the value is not a tuple.
+/// Returns the errors of [`decode_within`], each with the number of elements after the invalid
+/// element. The number is `None` if bytes remain after the value, or if the value is not a tuple.
 #[inline]
 pub fn decode_elements<'de, T: Deserialize<'de>>(
     bytes: &'de [u8],
@@ -69,12 +69,13 @@ pub fn decode_elements<'de, T: Deserialize<'de>>(
 /// Decodes a single value from the front of the input.
 struct Decoder<'a, 'de> {
     reader: &'a mut Reader<'de>,
-    /// The number of further levels that the decoder may enter. Each nested value receives its own
-    /// copy of the field, so that no code has to restore the field after a nested value.
+    /// The number of further levels that the decoder may enter. Each nested value receives a
+    /// decremented copy of the field. Therefore no code has to restore the field after the nested
+    /// value has been decoded.
     levels: u8,
-    /// The size of the slot for the value. The memory of the slot has already been charged to the
-    /// limit. The field is passed by value, as `levels` is. In most cases the compiler evaluates
-    /// the comparison with this field at compile time.
+    /// The size of the slot in which the decoded value is stored. The memory of the slot has
+    /// already been charged to the limit. The field is passed by value, as `levels` is, so that in
+    /// most cases the compiler evaluates comparisons with it at compile time.
     slot: usize,
 }
 
@@ -82,7 +83,8 @@ impl<'a, 'de> Decoder<'a, 'de> {
     /// Returns the decoder for a value of type `T` within this value.
     ///
     /// The decoder calls this method for every value that can contain another value, even if the
-    /// value takes no byte. This bounds the nesting of every recursive type.
+    /// value takes no byte of the input. So the limit of levels bounds the nesting of every
+    /// recursive type.
     #[inline]
     fn enter<T>(self) -> Result<Self, DecodeError> {
         let Some(levels) = self.levels.checked_sub(1) else { return Err(DecodeError::TooDeep) };
@@ -283,10 +285,10 @@ struct Elements<'a, 'de> {
     levels: u8,
     /// The number of remaining elements.
     left: usize,
-    /// The number of keys, and the number of values or elements, whose memory has not yet been
-    /// charged to the limit. The decoder charges all of them at the first element, because it does
-    /// not know their type before.
+    /// The number of keys whose memory has not yet been charged to the limit. The decoder charges
+    /// all keys together at the first key, because it does not know their type before.
     uncharged_keys: usize,
+    /// The same number for the values of a map or the elements of a sequence.
     uncharged_values: usize,
 }
 
@@ -312,12 +314,12 @@ impl<'de> Elements<'_, 'de> {
     }
 }
 
-/// The factor by which the memory of a map exceeds that of its entries, because a map keeps some of
-/// its slots free.
+/// Factor between the memory of a map and the memory of its entries. A map takes more memory than
+/// its entries, because it keeps some of its slots free.
 const MAP_FACTOR: usize = 2;
 
-/// Returns the memory of `count` slots of type `T`. The result is 0 for a type of a single byte,
-/// since its values take no more memory than their encoding.
+/// Returns the memory of `count` slots of type `T`. If a slot has at most one byte, the result is
+/// 0, since such values take no more memory than their encoding.
 #[inline]
 fn memory<T>(count: usize) -> usize {
     if size_of::<T>() > 1 { count.saturating_mul(size_of::<T>()) } else { 0 }
@@ -369,8 +371,8 @@ impl<'de> MapAccess<'de> for Elements<'_, 'de> {
 
 /// A variant of an enum. The input contains the index of the variant and then its content.
 ///
-/// The fields of the variant are a level deeper than the enum, since decoding them uses more of the
-/// stack.
+/// The fields of the variant count as nested one level deeper than the enum, because decoding them
+/// uses more of the stack.
 struct Variant<'a, 'de>(Decoder<'a, 'de>);
 
 impl<'de> EnumAccess<'de> for Variant<'_, 'de> {

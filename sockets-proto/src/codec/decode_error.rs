@@ -11,8 +11,8 @@ pub(super) const MAX_DEPTH: u8 = 128;
 
 /// The maximum length in bytes of a message that a type's own `Deserialize` returns.
 ///
-/// The limit is necessary because such a message quotes the input, so that a peer would otherwise
-/// control its length.
+/// Such a message may quote the input. Without the limit, a peer would therefore control the length
+/// of the message.
 const MAX_MESSAGE: usize = 256;
 
 /// The reason for which bytes could not be decoded.
@@ -39,8 +39,8 @@ pub enum DecodeError {
         /// The limit, in bytes.
         limit: usize,
     },
-    /// The input contains the length of a string, byte string, sequence or map that exceeds the
-    /// number of remaining bytes.
+    /// A length in the input exceeds the number of remaining bytes. It is the length of a string,
+    /// byte string, sequence or map.
     #[error("a length of {length} exceeds the {left} remaining bytes")]
     LengthBeyondInput {
         /// The length that the input contains.

@@ -10,12 +10,12 @@ use super::decode_error::DecodeError;
 /// when the reader takes a byte.
 pub(super) struct Reader<'de> {
     left: slice::Iter<'de, u8>,
-    /// The number of bytes of memory that the decoded value may take, and the remaining part of
-    /// that number.
+    /// Maximum number of bytes of memory that the decoded value may take.
     limit: usize,
+    /// The part of `limit` that remains.
     budget: usize,
-    /// The position of the element that could not be decoded, as the number of elements after it in
-    /// the outermost value.
+    /// The number of elements of the outermost value that follow the element that could not be
+    /// decoded.
     pub(super) failed: Option<usize>,
 }
 

@@ -17,9 +17,9 @@ const KEEP_LENT: usize = 2 * 1024 * 1024;
 
 thread_local! {
     static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
-    /// The last large message of this thread. After the message has been written to all
-    /// connections, the thread reuses its memory for the next message. Fresh memory would cost a
-    /// page fault for every 4 KiB, and together these page faults cost more than all copies of a
+    /// The encoding of the last large message of this thread. Once the message has been written to
+    /// all connections, the thread reuses the memory for the next message. Fresh memory would cost
+    /// a page fault for every 4 KiB. Together these page faults cost more than all copies of a
     /// message.
     static LENT: Cell<Bytes> = const { Cell::new(Bytes::new()) };
 }
@@ -52,8 +52,8 @@ where
     Ok(result)
 }
 
-/// Reserves capacity for `more` bytes. Reuses the memory of the last large message if no connection
-/// uses it any more.
+/// Reserves capacity for `more` bytes. If no connection uses the memory of the last large message
+/// any more, the function reuses that memory.
 #[cold]
 pub(super) fn grow(buffer: &mut Vec<u8>, more: usize) {
     let needed = buffer.len() + more;

@@ -40,8 +40,8 @@ impl Envelope {
 }
 
 /// The magic bytes. If a message begins with other bytes, the decoder rejects the message with an
-/// error that states this reason. Without the magic bytes, the receiver would decode another
-/// protocol's bytes as a version and a body.
+/// error that states this difference. Without the magic bytes, the receiver would decode the bytes
+/// of another protocol as a version and a body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Magic;
 

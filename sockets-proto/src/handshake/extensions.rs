@@ -11,8 +11,8 @@ pub(super) const KEEP_ALIVE: u32 = 1;
 pub(super) const COMPRESSION: u32 = 2;
 /// The id of the parameters of resumption.
 pub(super) const RESUMPTION: u32 = 3;
-/// The id of the extension *retries*. A client sends it if it supports refusals after which it may
-/// try again.
+/// The id of the extension *retries*. A client sends this extension if it supports refusals that
+/// permit another attempt.
 pub(super) const RETRIES: u32 = 4;
 
 /// The bit of LZ4 in [`COMPRESSION`].
@@ -29,8 +29,8 @@ impl Extensions {
         self.0.extend(encode(value).ok().map(|value| (id, value)));
     }
 
-    /// Decodes the first extension with this id. If the value is invalid, the error message
-    /// contains `name`.
+    /// Decodes the value of the first extension with this id. If the value is invalid, the error
+    /// message contains `name`.
     pub(super) fn find<T: DeserializeOwned>(&self, id: u32, name: &str) -> Result<Option<T>, String> {
         let value = self.0.iter().find(|(known, _)| *known == id).map(|(_, value)| decode(value));
         value.transpose().map_err(|error| format!("the extension {name} does not decode: {error}"))

@@ -23,7 +23,8 @@ pub struct ResumeRequest {
     /// The position from which on the client retains the frames that it sent.
     pub first_retained: u64,
     /// The number of the attempt. Each request has a greater number than all earlier requests for
-    /// the session, because requests may arrive out of order.
+    /// the session. Requests may arrive out of order, so the server declines a request that is
+    /// older than the accepted request.
     pub attempt: u64,
 }
 

@@ -61,8 +61,7 @@ pub enum HelloError {
         /// The minimum delay before the client may try again. The delay is at most seven days.
         after: Duration,
     },
-    /// The server rejected the client hello as malformed. This text contains a description of the
-    /// error.
+    /// The server rejected the client hello as malformed. The text describes the error.
     Malformed(String),
     /// The server responded to a probe, although the client sent no probe.
     UnexpectedProbeResponse,

@@ -49,8 +49,8 @@ impl<C, H: Clone> SessionCore<C, H> {
         SendOutcome::Pending
     }
 
-    /// Drops pending messages as the method's overflow policy requires for a new message. Returns
-    /// `true` if the queue has capacity for the new message afterwards.
+    /// Drops pending messages as the method's overflow policy requires for a new message.
+    /// Afterwards, returns `true` if the queue has capacity for the new message.
     fn evict_for(&mut self, now: Instant, key: u64, overflow: Overflow) -> bool {
         if !overflow.is_evictable() {
             return false;
@@ -71,7 +71,8 @@ impl<C, H: Clone> SessionCore<C, H> {
     }
 
     /// Queues several emits of the same method together. `joined` contains the emits with their
-    /// prefixes. If the emits do not all fit, the method queues nothing and returns `false`.
+    /// prefixes. If the queue or the window cannot take all of the emits, this function queues none
+    /// of them and returns `false`.
     pub fn broadcast_all(&mut self, joined: &Bytes, count: usize, largest: usize, overflow: Overflow) -> bool {
         let length = joined.len() - count * PREFIX;
         let limit = if overflow.is_evictable() { self.queue_limit / 2 } else { self.queue_limit };

@@ -44,9 +44,9 @@ impl<C, H: Clone> SessionCore<C, H> {
         }
         self.remove_handler(HandlerId::Request(id));
         self.recv_window.release_request(permit.length);
-        // The messages that the handler sent have to arrive before the reply. Messages that were
-        // pending before the call do not delay the reply, since they may themselves be waiting for
-        // the reply.
+        // The messages that the handler sent have to arrive before the handler's reply. Messages
+        // that were pending before the call do not delay the reply, since they may be waiting for
+        // it.
         if self.pending.has_calls_since(permit.received_at) {
             self.push_pending(now, whole_frame(header, &payload), PendingKind::Response);
         } else {
@@ -62,8 +62,8 @@ impl<C, H: Clone> SessionCore<C, H> {
         }
     }
 
-    /// Returns an id for another handler of the same emit. An emit has several handlers if several
-    /// listeners subscribe to it.
+    /// Returns a new id for the handler of an emit. If several listeners subscribe to an emit, each
+    /// of them is a handler with an id of its own.
     pub fn next_handler_id(&mut self) -> HandlerId {
         self.emits_started += 1;
         HandlerId::Emit(self.emits_started)
@@ -95,7 +95,8 @@ impl<C, H: Clone> SessionCore<C, H> {
         }
     }
 
-    /// Checks that no request with this id is in flight. The driver may start the call only then.
+    /// Checks that no request with this id is in flight. If the check fails, the driver must not
+    /// start the call.
     ///
     /// # Errors
     ///

@@ -70,8 +70,9 @@ pub struct SessionCore<C, H> {
     dropped: u64,
     /// The longest frame that the peer accepts, in bytes.
     max_frame: usize,
-    /// The limit of the number of pending requests, and the limit of the number of queued bytes.
+    /// Maximum number of pending requests.
     max_pending_requests: usize,
+    /// Maximum number of queued bytes.
     queue_limit: usize,
     /// The server has finished its `connected` hook.
     peer_is_ready: bool,
@@ -263,8 +264,8 @@ impl<C, H: Clone> SessionCore<C, H> {
         consumer.map_or(Event::Handled, |consumer| Event::Completed { consumer, result })
     }
 
-    /// Drops the bytes that have not been sent, and the sent bytes that the session retains for
-    /// another connection.
+    /// Drops the bytes that have not been sent. Also drops the sent bytes that the session retains
+    /// for retransmission on another connection.
     pub fn discard(&mut self) {
         self.retransmit = None;
         self.send_buffer = SendBuffer::default();
@@ -311,9 +312,9 @@ impl<C, H: Clone> SessionCore<C, H> {
     }
 
     /// Returns the number of bytes that count against the queue's limit. They are the bytes in the
-    /// queue, and the bytes that the retransmit buffer holds beyond its own limit. The second part
-    /// counts, too, because a peer that resumes repeatedly without reading would otherwise make
-    /// both grow without limit.
+    /// queue, and the bytes that the retransmit buffer holds beyond its own limit. The bytes of the
+    /// retransmit buffer count, because a peer that resumes repeatedly without reading could
+    /// otherwise make it grow without limit.
     fn backlog(&self) -> usize {
         self.queued() + self.excess()
     }
@@ -322,8 +323,8 @@ impl<C, H: Clone> SessionCore<C, H> {
         self.retransmit.as_ref().map_or(0, |retransmit| retransmit.excess())
     }
 
-    /// Returns `true` if the queue is below its limit. In this state the queue accepts another
-    /// message of any size.
+    /// Returns `true` if the queue holds fewer bytes than its limit. A queue below its limit
+    /// accepts another message of any size.
     pub fn has_capacity(&self) -> bool {
         self.backlog() < self.queue_limit
     }

@@ -123,17 +123,17 @@ impl<C, H: Clone> SessionCore<C, H> {
     }
 
     fn admit_request(&self, length: usize, payload: usize) -> Result<SendOutcome, SendOutcome> {
-        // The length of the id differs between the members of an audience. The check uses the
-        // longest header, so that its result is the same for all members.
+        // The length of the request's id may differ between the members of an audience. The check
+        // assumes the longest header, so that its result is the same for all members.
         if HEADER_MAX + payload > self.max_frame {
             return Err(SendOutcome::TooLarge { limit: self.max_frame });
         }
         if self.peer_is_going_away {
             return Err(SendOutcome::ShuttingDown);
         }
-        // A reply returns capacity of the window, even if the driver has not written the request
-        // yet. Without this bound, a peer that guesses ids could therefore make the send buffer
-        // grow without limit by early replies. Honest peers do not reach the bound.
+        // A reply returns the request's share of the window, even before the driver has written the
+        // request. So a peer that guesses ids could reply early, and thereby make the send buffer
+        // grow without limit. This bound prevents such growth. Honest peers do not reach the bound.
         let most = self.queue_limit.saturating_add(self.send_window.size_bytes()).saturating_mul(2);
         if self.send_buffer.len() > most.saturating_add(self.max_frame) {
             return Err(SendOutcome::Full);
@@ -152,11 +152,11 @@ impl<C, H: Clone> SessionCore<C, H> {
     /// Sends an emit, or queues the emit after other pending messages. Returns `Full` if there is
     /// no capacity. The method calls `now` only if the emit becomes pending.
     ///
-    /// If an emit lacks only capacity of the window, the session does not queue the emit, since its
-    /// sender can wait. There are two exceptions. First, a handler does not wait, because a handler
-    /// of the peer may be waiting for that handler. Second, if other messages are pending, the
-    /// session queues the emit after them, because later calls would otherwise always be sent
-    /// before the emit.
+    /// If the emit has to wait for the window, the session does not queue the emit but returns
+    /// `Full`, since the sender can wait. There are two exceptions. First, the session queues an
+    /// emit of a handler. A handler must not wait, because a handler of the peer may be waiting for
+    /// it. Second, if other messages are pending, the session queues the emit after them, because
+    /// later calls would otherwise always be sent before the emit.
     pub fn emit(
         &mut self,
         now: impl FnOnce() -> Instant,

@@ -64,7 +64,7 @@ impl<C, H: Clone> SessionCore<C, H> {
     }
 
     /// Returns the time at which the driver has to call [`handle_timeout`](Self::handle_timeout).
-    /// The time may be too early, but is never too late.
+    /// The time is never later than the next timeout, but may be earlier.
     pub fn next_timeout(&self) -> Option<Instant> {
         let keep_alive_timeout = self.keep_alive.as_ref().and_then(KeepAlive::next_timeout);
         [self.calls.next_deadline(), self.nested_deadline(), self.response_overtake_deadline(), keep_alive_timeout]
@@ -135,8 +135,9 @@ impl<C, H: Clone> SessionCore<C, H> {
         for id in self.calls.overdue(now) {
             let Some((consumer, sent)) = self.calls.expire(id) else { continue };
             if sent {
-                // The peer needs a `Cancel`, because its deadline is later than the local one. The
-                // difference is the time for which the call was pending and in transit.
+                // The peer's deadline is later than the local deadline, by the time for which the
+                // call was pending and in transit. So a `Cancel` has to stop the peer's handler
+                // now.
                 self.send_buffer.push_header_only(Frame::Cancel { id });
             } else {
                 self.pending.remove(id);

@@ -151,8 +151,8 @@ impl<C, H: Clone> SessionCore<C, H> {
     pub fn held_bytes(&self) -> usize {
         // If several listeners subscribe to an emit, the emit has several handlers.
         let handlers = self.handlers.len().max(self.recv_window.in_flight() as usize);
-        // A handler holds the decoded arguments. It also holds the encoded bytes, since the
-        // arguments may borrow from them.
+        // The factor is 2, because a handler holds the decoded arguments and also the encoded
+        // bytes, from which the arguments may borrow.
         let calls = 2 * self.recv_window.bytes_in_flight() + handlers * HANDLER_OVERHEAD;
         self.queued() + self.retained() + calls
     }
@@ -166,8 +166,8 @@ impl<C, H: Clone> SessionCore<C, H> {
         }
     }
 
-    /// Clears the go-away of the server. The client calls this method if it does not return to that
-    /// server, so that calls wait for the next server.
+    /// Clears the go-away of the server. The client calls this method if it will connect to another
+    /// server, so that calls wait for that server instead of failing.
     pub fn clear_go_away(&mut self) {
         self.peer_is_going_away = false;
     }
@@ -179,9 +179,9 @@ impl<C, H: Clone> SessionCore<C, H> {
         let retransmission = self.retransmit.as_mut()?.resume(position, &self.send_buffer)?;
         self.send_buffer = SendBuffer::default();
         for length in retransmission.lost {
-            // The emit never reaches a handler, so no handler returns the emit's share of the
-            // window. If the peer has returned that share nevertheless, the peer's credit belonged
-            // to other emits.
+            // The lost emit never reaches a handler, so the peer sends no credit for it. The
+            // session therefore returns the emit's share of the window itself. An error is ignored,
+            // because only a peer that has sent too much credit causes it.
             let _ = self.send_window.credit(1, length as u64);
         }
         self.is_detached = false;

@@ -112,8 +112,7 @@ fn duplicate_reply_does_not_complete_next_call() {
     assert_eq!(core.handle(now, reply), Ok(Event::UnknownReply));
 }
 
-/// Fault 37 of RELIABILITY.md. Calls use a slot more often than the generations of its ids can
-/// count.
+/// Fault 37 of RELIABILITY.md. A slot is reused so often that its generation wraps around.
 #[test]
 fn wrapped_ids_do_not_collide_with_live_calls() {
     let now = Instant::now();

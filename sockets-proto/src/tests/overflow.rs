@@ -9,9 +9,9 @@ use crate::{
     codec::Payload, frame::next_frame, pending::PENDING_OVERHEAD, shared_emit, window::WindowSize,
 };
 
-/// The number of bytes of a message on the wire, and the number of bytes that it counts while it is
-/// pending.
+/// The number of bytes of a message on the wire.
 const MESSAGE: usize = 100;
+/// The number of bytes that the queue counts for a pending message.
 const PENDING: usize = MESSAGE + PENDING_OVERHEAD;
 const POSITION: u64 = 1;
 const LINE: u64 = 2;

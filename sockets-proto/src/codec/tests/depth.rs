@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::codec::{DecodeError, decode, decode_error::MAX_DEPTH, encode};
 
-/// The stack size in bytes for all tests of this file. It suffices without compiler optimizations,
-/// too.
+/// Stack size in bytes for all tests of this file. The size suffices even if the compiler does not
+/// optimize.
 const STACK: usize = 256 * 1024;
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]

@@ -10,7 +10,7 @@ use serde::{
 use crate::codec::{DecodeError, decode, encode};
 
 /// A type with a visitor that panics when the decoder calls it. A test therefore fails unless the
-/// decoder rejects the input before that, and thus before any allocation.
+/// decoder rejects the input before it calls the visitor, and thus before any allocation.
 #[derive(Debug, PartialEq)]
 struct Untouched<const METHOD: char>;
 
