@@ -15,7 +15,7 @@ pub(super) const MAX_TIMEOUT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 impl Endpoint {
     /// Makes a request with the number `moment.last`. If a handler makes the request, the handler
-    /// waits for its result. Returns `true` if the core accepted the request.
+    /// then waits for the result of the request. Returns `true` if the core accepted the request.
     pub(super) fn request(&mut self, moment: Moment, size: usize, timeout: Duration, by: Option<usize>) -> bool {
         let (number, payload) = (moment.last, payload_of(moment.last, size));
         let caller = by.map_or(CallOrigin::Other, |_| CallOrigin::Handler);
@@ -104,8 +104,8 @@ impl Endpoint {
         self.process_queued(moment.now);
     }
 
-    /// Ends a handler. If the handler waits for a request of its own, the handler cancels that
-    /// request first.
+    /// Ends a handler. If the handler itself has made a request and waits for the result, it
+    /// cancels the request first.
     pub(super) fn end(&mut self, moment: Moment, at: usize, result: HandlerResult) {
         let handler = self.incoming.handlers.remove(at);
         if let Some(number) = handler.waits_for.filter(|number| self.outgoing.waiting.contains_key(number)) {

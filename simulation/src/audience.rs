@@ -51,8 +51,9 @@ impl Endpoint {
         let length = Frame::Emit { key }.header().len() + payload_of(number, size).len();
         let (mut queued, dropped) = (self.backlog(), self.engine.dropped());
         let unwritten = self.engine.unsent_bytes();
-        // In this model, emitters wait for a quarter of the members. Such a member's queue accepts
-        // a message even beyond its limit, because the emitter waits afterwards.
+        // In this model, the emitter waits for the member if the number of the message is a
+        // multiple of 4. In that case, the member's queue accepts the message even beyond its
+        // limit.
         let is_awaited = number.is_multiple_of(4) && queued < self.local.queue + self.peer.max_frame as usize;
         let when_full = if is_awaited { WhenFull::Accept } else { WhenFull::ApplyPolicy };
         let outcome = self.engine.send_shared(moment.now, message, number, CallOrigin::Other, when_full);

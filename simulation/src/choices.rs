@@ -4,8 +4,8 @@
 pub(super) enum Choices<'a> {
     #[cfg(test)]
     Seeded(u64),
-    /// The bytes of a fuzzer. Numbers are read from the front of the bytes. When all bytes have
-    /// been read, all further numbers are 0.
+    /// Choices from the bytes of a fuzzer. Each choice reads a number from the front of the bytes.
+    /// After the last byte, all further numbers are 0.
     Given(&'a [u8]),
 }
 

@@ -41,10 +41,11 @@ pub(super) struct Endpoint {
     /// `true` if the peer's calls may start.
     pub(super) ready: bool,
     pub(super) handlers_started: u64,
-    /// `true` once the ready frame was received, which the peer may send only once. The next two
-    /// fields have the same purpose for their frames.
+    /// `true` after the ready frame was received. The peer may send this frame only once.
     pub(super) received_ready: bool,
+    /// `true` after the go-away was received. The peer may send this frame only once.
     pub(super) received_go_away: bool,
+    /// `true` after the drained frame was received. The peer may send this frame only once.
     pub(super) received_drained: bool,
     pub(super) sent_go_away: bool,
     pub(super) is_drained_due: bool,
@@ -53,8 +54,8 @@ pub(super) struct Endpoint {
     pub(super) retransmit: RetransmitModel,
     /// The control frames that the endpoint has requested and that are not in the send buffer.
     control_frames: VecDeque<Frame>,
-    /// The frames that have not been written completely. For each frame, the flag is `true` if it
-    /// is a call, and the number is that of the bytes still to be written.
+    /// The frames that have not been written completely. Each entry consists of a flag and of the
+    /// number of bytes still to be written. The flag is `true` if the frame is a call.
     unwritten: VecDeque<(bool, usize)>,
     /// The numbers of the calls of which the endpoint has transmitted no byte.
     unsent_calls: Vec<u64>,
@@ -121,7 +122,7 @@ impl Endpoint {
     }
 
     /// Continues on another connection with a server that does not know this session. The calls in
-    /// flight end, and no state remains of them. The endpoint sends the pending messages to the new
+    /// flight end without leaving any state. The endpoint sends the pending messages to the new
     /// server.
     pub(super) fn reset(&mut self, now: Instant, peer: Limits) {
         let ids = self.outgoing.sent_ids();
@@ -265,7 +266,7 @@ impl Endpoint {
         let calls: usize = self.unwritten.iter().filter(|(is_call, _)| *is_call).map(|(_, length)| length).sum();
         let max_calls = self.outgoing.window.max_bytes(self.peer.max_frame) + queue + max_frame;
         assert!(calls <= max_calls, "{calls} bytes of calls are unwritten, at most {max_calls} are allowed");
-        // The sum includes the pending requests and replies. For each call, it also includes a
+        // The maximum includes the pending requests and replies. For each call, it also includes a
         // cancel, and either a failure or a credit.
         let max = max_calls + 2 * (queue + max_frame) + 128 * self.local.calls.min(self.peer.calls) as usize;
         let queued = self.engine.queued();

@@ -87,8 +87,8 @@ impl Engine {
         frames
     }
 
-    /// Moves the checked frames from the send buffer to the writer. If the core appends a
-    /// connection frame, the method returns that frame.
+    /// Moves the checked frames from the send buffer to the writer. If the core appends a heartbeat
+    /// or an acknowledgement, the method returns this frame.
     pub(super) fn transmit(&mut self) -> Option<Bytes> {
         self.core.poll_transmit(&mut self.writer);
         let checked = std::mem::take(&mut self.checked);
@@ -273,8 +273,8 @@ impl Engine {
         self.core.handle_timeout(now)
     }
 
-    /// Ends the session. Returns each waiting caller, with `true` if the peer may have executed the
-    /// call. Also returns the handlers that the driver has to cancel.
+    /// Ends the session. Returns the number of each waiting call, with `true` if the peer may have
+    /// executed the call. Also returns the handlers that the driver has to cancel.
     pub(super) fn close(&mut self) -> (Vec<(u64, bool)>, Vec<u64>) {
         let (ended, handlers) = if self.core.is_detached() { self.core.close_detached() } else { self.core.close() };
         (disconnected(ended), handlers)
@@ -314,8 +314,7 @@ fn disconnected(ended: Vec<(u64, CallResult)>) -> Vec<(u64, bool)> {
     ended.collect()
 }
 
-/// Returns `true` if a server that closes the session for this reason has started none of the
-/// session's calls.
+/// Returns `true` if the reason means that the server has started none of the session's calls.
 pub(super) fn is_refusal(reason: CloseReason) -> bool {
     matches!(reason, CloseReason::NotReady | CloseReason::Refused | CloseReason::Retry)
 }

@@ -69,8 +69,8 @@ impl Hostile {
                     if malicious { (calls + choices.between(0, 2), choices.below(bytes + 2)) } else { (calls, bytes) };
                 if calls > 0 || malicious { frame(Frame::Credit { calls, bytes }, &[]) } else { optional(size) }
             }
-            // The hostile peer does not record the frames that it has sent, so it may repeat this
-            // frame until the victim has received it.
+            // An honest peer sends this frame once. The hostile peer may send it again, as long as
+            // the victim has not received the first copy.
             6 if victim.role == Role::Client && !victim.received_ready => frame(Frame::Ready, &[]),
             6 if malicious => {
                 let reasons = [
@@ -102,8 +102,8 @@ impl Hostile {
         CallId { number, shared: malicious && choices.percent(30) }
     }
 
-    /// Begins a frame that never ends, or sends the next byte of that frame. Returns `true` if the
-    /// hostile peer has begun such a frame.
+    /// Begins a frame that never ends, or sends the next byte of such a frame. Returns `true` if
+    /// the hostile peer has begun a frame that never ends.
     pub(super) fn trickle(&mut self, pipe: &mut Pipe, choices: &mut Choices<'_>) -> bool {
         if !self.trickles && choices.percent(2) {
             self.trickles = true;

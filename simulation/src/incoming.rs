@@ -21,8 +21,8 @@ pub(super) struct Handler {
     pub(super) suspended: bool,
     /// `true` if the handler has been cancelled.
     pub(super) stopping: bool,
-    /// The number of a request that the handler itself has made. The handler waits for the result
-    /// of this request.
+    /// The number of a request that the handler itself has made, and whose result it waits for. The
+    /// field is `None` if the handler waits for no result.
     pub(super) waits_for: Option<u64>,
 }
 
@@ -44,8 +44,8 @@ pub(super) enum HandlerResult {
 }
 
 impl HandlerResult {
-    /// Returns `true` if this frame is a reply with this result. The caller of the request accepts
-    /// frames of at most `max_frame` bytes.
+    /// Returns `true` if a frame is the reply that reports this result. The caller accepts frames
+    /// of at most `max_frame` bytes, so a longer reply becomes a failure.
     fn matches(&self, header: Frame, payload: &[u8], max_frame: usize) -> bool {
         match (self, header) {
             (Self::Reply(reply), Frame::Reply { .. }) => reply == payload,
@@ -102,8 +102,8 @@ impl Incoming {
         self.handlers.is_empty() && self.held.is_empty() && self.pending_replies.is_empty()
     }
 
-    /// Returns the handler of a call if it is suspended. The core knows that an id is in flight
-    /// only as long as the handler is suspended.
+    /// Returns the handler of a call if the handler is suspended. The core considers the id of a
+    /// call in flight only as long as the handler is suspended.
     pub(super) fn suspended(&self, handler_id: HandlerId) -> Option<&Handler> {
         self.handlers.iter().find(|handler| handler.suspended && handler.call.handler == handler_id)
     }
@@ -112,15 +112,16 @@ impl Incoming {
         self.held.iter().any(|held| held.call.handler == handler_id)
     }
 
-    /// Records that an emit ended. The endpoint has to return the emit's share of the window by a
-    /// credit.
+    /// Records that an emit ended. Afterwards the endpoint has to return the emit's share of the
+    /// window by a credit.
     pub(super) fn on_emit_ended(&mut self, length: usize) {
         self.unreturned_calls += 1;
         self.unreturned_bytes += length as u64;
     }
 
-    /// Records that a request ended. The request's share of the window is free, and the core has to
-    /// send a reply. `handler` is `None` if the request was revoked before it had a handler.
+    /// Records that a request ended. The request's share of the window is now free, and the core
+    /// has to send a reply. `handler` is `None` if the peer cancelled the request before it had a
+    /// handler.
     pub(super) fn on_request_ended(
         &mut self,
         id: CallId,
@@ -136,8 +137,8 @@ impl Incoming {
     /// Checks a reply that the core has queued.
     pub(super) fn on_reply_queued(&mut self, now: Instant, header: Frame, payload: &Bytes, sent: &mut Outgoing) {
         let (Frame::Reply { id } | Frame::Failure { id, .. }) = header else { panic!("{header:?} is not a reply") };
-        // A hostile peer may reuse an id before it has received the first reply. In this case the
-        // newest reply may come first.
+        // A hostile peer may reuse an id before it has received the reply to the first request. The
+        // core may then send the reply to the latest request first.
         let is_match = |reply: &PendingReply| reply.id == id && reply.result.matches(header, payload, self.max_frame);
         let newest = self.pending_replies.iter().rposition(|reply| reply.is_new && is_match(reply));
         let at = newest.or_else(|| self.pending_replies.iter().position(is_match));
@@ -151,8 +152,8 @@ impl Incoming {
         }
     }
 
-    /// Checks a credit that the core has queued. The credit must return all shares that have not
-    /// been returned.
+    /// Checks a credit that the core has queued. The credit must return the shares of all ended
+    /// emits that no earlier credit has returned.
     pub(super) fn on_credit_queued(&mut self, calls: u32, bytes: u64) {
         let unreturned = (std::mem::take(&mut self.unreturned_calls), std::mem::take(&mut self.unreturned_bytes));
         assert_eq!((calls, bytes), unreturned, "a credit returns everything that is unreturned");

@@ -10,8 +10,8 @@ use crate::{
 };
 use sockets_proto::{CloseReason, KeepAliveConfig};
 
-/// The delay before the core's next check of the idle timeout, if the driver has not processed all
-/// received bytes.
+/// Delay before the core's next check if the idle timeout has passed, but the driver has not
+/// processed all received bytes.
 const STARVED_RETRY: Duration = Duration::from_millis(10);
 /// A duration that is longer than all idle timeouts of this module.
 const BEYOND_IDLE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -141,8 +141,8 @@ impl World<'_> {
         endpoints.filter_map(|endpoint| endpoint.engine.next_timeout()).min()
     }
 
-    /// Performs the work of both drivers of a link with keep-alive. The drivers write, read, and
-    /// close the connection after an idle timeout.
+    /// Runs the drivers of both endpoints of a link with keep-alive. Each driver writes, reads, and
+    /// closes the connection after an idle timeout.
     pub(super) fn poll_keep_alive(&mut self, at: usize) {
         if self.links[at].endpoints().all(|endpoint| endpoint.keep_alive.is_none()) {
             return;

@@ -79,9 +79,9 @@ pub(super) struct Outgoing {
     last_sent_at: Instant,
     /// A time that is not before the time at which the core's queue began to wait.
     pub(super) last_progress: Instant,
-    /// The number of replies that have overtaken messages of their handlers, and the number of
-    /// calls that have failed as overloaded.
+    /// The number of replies that have overtaken messages of their handlers.
     pub(super) overtakes: u64,
+    /// The number of calls that have failed as overloaded.
     pub(super) overloaded: u64,
     /// The number of the last message that the core must send before the drained frame.
     last_before_drained: Option<u64>,
@@ -117,7 +117,7 @@ impl Outgoing {
     }
 
     /// Records that the endpoint has another connection. The timers of pending messages restart,
-    /// because these messages could make no progress without a connection.
+    /// because they must not count the time without a connection.
     pub(super) fn restart(&mut self, now: Instant) {
         self.is_detached = false;
         (self.last_sent_at, self.last_progress) = (now, now);
@@ -245,8 +245,8 @@ impl Outgoing {
         true
     }
 
-    /// Records that a caller has cancelled its request, or that the caller has received a result
-    /// without a reply.
+    /// Records that the caller of a request does not wait any more. The caller has cancelled the
+    /// request, or has received a result before the reply.
     pub(super) fn withdraw(&mut self, number: u64) {
         let waiting = self.waiting.remove(&number).expect("one outcome for each waiting caller");
         match self.pending.iter().position(|message| message.number == number) {
@@ -288,8 +288,8 @@ impl Outgoing {
         }
     }
 
-    /// Returns `true` if the reply to a request may be pending. The reply waits as long as messages
-    /// are pending that a handler has sent after the request was received.
+    /// Returns `true` if the reply to a request may be pending. The reply waits as long as a
+    /// message of a handler is pending that is newer than the request.
     pub(super) fn may_delay_reply(&self, received_after: u64) -> bool {
         self.pending.iter().any(|message| {
             message.number > received_after && (message.kind == MessageKind::Emit || message.is_nested())
@@ -311,7 +311,7 @@ impl Outgoing {
     }
 
     /// Checks the conditions that must be true after every step. The caller sets `stays_pending` if
-    /// evictable messages have to wait.
+    /// evictable messages have to wait for capacity of the send buffer.
     pub(super) fn check(&mut self, stays_pending: bool) {
         self.pending.iter_mut().for_each(|message| message.is_new = false);
         if let Some(first) = self.pending.front() {
@@ -335,9 +335,9 @@ impl Outgoing {
         assert!(stuck.is_none(), "a nested call is stuck: {stuck:?}");
     }
 
-    /// Checks at the end of a session that each waiting caller has a result. The result states
-    /// whether the peer may have executed the call. The peer has not executed the calls that are
-    /// pending, or the calls in `unsent_calls`.
+    /// Checks at the end of a session that each waiting caller has a result. The result must state
+    /// whether the peer may have executed the call. The peer cannot have executed pending calls, or
+    /// the calls in `unsent_calls`.
     pub(super) fn on_close(&mut self, mut ended: Vec<(u64, bool)>, unsent_calls: &[u64]) {
         ended.sort_unstable();
         let is_unsent =

@@ -13,8 +13,8 @@ use crate::{
 };
 use sockets_proto::{self as proto, Frame, PREFIX, SendOutcome, Token, Tokens, next_frame};
 
-/// The numbers of bytes that endpoints retain, for different worlds. The number is 0 without
-/// resumption.
+/// The choices for the number of bytes that an endpoint retains. The choice 0 stands for a session
+/// without resumption.
 pub(super) const RETAINED: [usize; 5] = [0, 100, 500, 5_000, 200_000];
 
 /// A frame that the endpoint has sent and that the peer has not received.
@@ -29,13 +29,13 @@ pub(super) struct Sent {
 #[derive(Default)]
 pub(super) struct RetransmitModel {
     sent: std::collections::VecDeque<Sent>,
-    /// The number of received bytes, and the last position up to which the endpoint has
-    /// acknowledged these bytes.
+    /// The number of received bytes.
     received: u64,
+    /// The last position up to which the endpoint has acknowledged received bytes.
     acknowledged: u64,
-    /// The number of bytes that the core has queued, and the number of bytes that it has
-    /// transmitted.
+    /// The number of bytes that the core has queued since the beginning of the session.
     queued: u64,
+    /// The number of bytes that the core has transmitted since the beginning of the session.
     transmitted: u64,
     /// The length of the last transmission, in bytes.
     last: u64,
@@ -45,8 +45,8 @@ pub(super) struct RetransmitModel {
     volatile: Option<u64>,
 }
 
-/// The resumption tokens of a session. The model contains the tokens of the server and the token of
-/// the client.
+/// The model of a session's resumption tokens. It contains the tokens that the server accepts, and
+/// the token that the client has.
 pub(super) struct TokenModel {
     tokens: Tokens,
     held: Token,
@@ -59,8 +59,8 @@ impl TokenModel {
         Self { tokens: Tokens::new(first.clone()), held: first, used: Vec::new() }
     }
 
-    /// Presents the client's token to the server. The server sends the next token, but the client
-    /// may not receive that token.
+    /// Presents the client's token to the server, which sends the next token. The client stores the
+    /// next token only if `is_received` is `true`.
     fn present(&mut self, is_received: bool) {
         assert!(self.tokens.verify(&self.held), "the token of the client is invalid");
         let next = Token::new(1).expect("randomness");
@@ -135,8 +135,8 @@ impl Endpoint {
         self.record_transmission();
     }
 
-    /// Returns the number of bytes that the endpoint may retain before they count against the
-    /// queue's limit.
+    /// Returns the number of bytes that the endpoint may retain. Further retained bytes count
+    /// against the queue's limit.
     pub(super) fn retained_limit(&self) -> usize {
         usize::try_from(self.retransmit.first_transmission).map_or(usize::MAX, |sent| sent.max(self.local.retained))
     }
@@ -293,16 +293,16 @@ impl World<'_> {
         true
     }
 
-    /// Reconnects the client. A server hello may be lost, so that the client does not know that the
-    /// server has resumed the session.
+    /// Reconnects the client. The server hello may be lost after the server has resumed the
+    /// session. In that case, the client does not know of the resumption.
     pub(super) fn reconnect(&mut self, at: usize) {
         let link = &mut self.links[at];
         if !link.is_detached {
             return;
         }
         if link.endpoint(CLIENT).is_none() {
-            // The client has ended its session, so the server waits in vain until the server gives
-            // up, as it does here.
+            // The client has ended its session and does not reconnect. The server would wait for
+            // the client until a timeout; the simulation ends the server's session now.
             link.is_detached = false;
             return self.break_connection(at);
         }
@@ -350,8 +350,8 @@ impl World<'_> {
         can
     }
 
-    /// A peer can claim any position when it resumes. Checks that the endpoint accepts only
-    /// positions at a frame boundary.
+    /// Checks that the endpoint accepts only positions at a frame boundary. The check is needed
+    /// because a peer can claim any position when it resumes a session.
     fn check_claimed_positions(&mut self, at: usize) {
         for (end, other) in [(SERVER, CLIENT), (CLIENT, SERVER)] {
             let link = &mut self.links[at];

@@ -53,8 +53,8 @@ fn guarantees_hold_in_worlds_of_all_seeds() {
         }
     }
     eprintln!("{worlds} worlds in {:.1} s: {counts:?}", began.elapsed().as_secs_f64());
-    // The worlds together must contain each of these events. Otherwise a simulation in which
-    // nothing happens would satisfy all guarantees.
+    // Each of these events must occur in some world. Without this check, a simulation without any
+    // events would pass, because it violates no guarantee.
     let expected = [
         "cancel",
         "credit overrun",

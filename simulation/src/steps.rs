@@ -18,8 +18,9 @@ const KINDS: usize = 17;
 pub(super) struct StepWeights([u64; KINDS]);
 
 impl World<'_> {
-    /// Chooses the weight of each kind of step. A kind may be frequent in one world and absent from
-    /// another, so that in some worlds two otherwise rare kinds often coincide.
+    /// Chooses the weight of each kind of step. A kind of step may be frequent in one world and
+    /// absent from another. In some worlds, two kinds that are rare elsewhere are therefore
+    /// frequent together.
     pub(super) fn step_weights(&mut self) -> StepWeights {
         let weights = [10, 8, 3, 3, 3, 6, 6, 14, 16, 20, 4, 2, 12, 1, 2, 5, 4];
         StepWeights(weights.map(|weight| weight * [0, 1, 1, 1, 1, 4][self.choices.index(6)]))

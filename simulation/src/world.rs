@@ -136,8 +136,8 @@ impl<'a> World<'a> {
         self.moment()
     }
 
-    /// Writes at most `max` bytes of an endpoint, and not more than the remaining capacity of the
-    /// connection.
+    /// Writes at most `max` bytes of an endpoint, and at most as many bytes as the connection has
+    /// capacity for.
     pub(super) fn write(&mut self, at: usize, end: usize, max: usize) {
         let moment = self.moment();
         let link = &mut self.links[at];
@@ -154,8 +154,8 @@ impl<'a> World<'a> {
         }
     }
 
-    /// Delivers the next frame, or the end of the connection. Returns `true` if the pipe contained
-    /// a frame or an end.
+    /// Delivers the next item of the pipe: a frame, or the end of the connection. Returns `true` if
+    /// the pipe contained an item.
     pub(super) fn deliver(&mut self, at: usize, end: usize) -> bool {
         let moment = self.moment();
         let link = &mut self.links[at];
@@ -217,8 +217,8 @@ impl<'a> World<'a> {
         self.close_if_drained(at);
     }
 
-    /// Closes the connection of a server that has sent a go-away. The server does so when the
-    /// client makes no more calls and nothing is in flight.
+    /// Closes the connection of a server that has sent a go-away. A server closes the connection
+    /// when the client makes no more calls and nothing is in flight.
     pub(super) fn close_if_drained(&mut self, at: usize) {
         let now = self.now;
         let Some(server) = self.links[at].endpoint(SERVER) else { return };

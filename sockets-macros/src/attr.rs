@@ -1,5 +1,4 @@
-//! Parsing of the arguments of `#[sockets::group(..)]`, and of the arguments of attributes of
-//! methods.
+//! Parsing of the arguments of `#[sockets::group(..)]`, `#[emit(..)]` and `#[request(..)]`.
 
 use proc_macro2::{Span, TokenStream};
 use syn::{

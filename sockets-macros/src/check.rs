@@ -15,8 +15,8 @@ use crate::{
 
 /// The functions that the stub has in addition to the methods of the trait.
 pub(crate) const RESERVED: &[&str] = &["new", "with_timeout"];
-/// The maximum number of arguments. It is 16, because serde does not implement its traits for
-/// longer tuples.
+/// Maximum number of arguments of a method. The arguments are encoded as a tuple, and serde
+/// implements its traits for tuples of at most 16 elements.
 const ARGS_MAX: usize = 16;
 
 /// Reports all errors of a group.
@@ -164,8 +164,9 @@ impl<'a> SeenNames<'a> {
         if let Err(message) = name::check_segment(name) {
             errors.on(&method.ident, message);
         }
-        // A method with a `#[cfg]` may have the same name as another method, because the `#[cfg]`
-        // may exclude one of them. If it does not, rustc reports the error.
+        // If two methods have the same name, a `#[cfg]` may exclude one of the methods. So the
+        // macro reports no error if either method has a `#[cfg]`. If both methods remain, rustc
+        // reports the error.
         let clash = |earlier: &&Method| earlier.cfg.is_empty() && method.cfg.is_empty();
         if let Some(_earlier) = self.names.insert(name, method).filter(clash) {
             errors.on(&method.ident, format!("a second method `{name}`; names identify methods, so rename it"));

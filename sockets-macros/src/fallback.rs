@@ -1,5 +1,6 @@
-//! The skeleton of a group that has errors. It contains all names that the rest of the program
-//! uses, with the intended types and without code, so that rustc reports no further errors.
+//! The skeleton of a group that has errors. The skeleton contains all generated names that the rest
+//! of the program may use, with the intended types and without code. Because of the skeleton, rustc
+//! reports no errors in addition to the macro's errors.
 
 use proc_macro2::TokenStream;
 use quote::quote;

@@ -141,8 +141,8 @@ use crate::{attr::GroupArgs, errors::Errors, model::Group};
 ///   sender is not notified in either case.
 ///
 /// The receiver's `stats()` count each handler that is stopped, as `timed_out_emits` or
-/// `cancelled_handlers`. Only a handler that is stopped at the deadline of its request is not
-/// counted. Each counted handler also causes an event of `tracing`. If the arguments of an emit
+/// `cancelled_handlers`. The only exception is a handler that is stopped at the deadline of its
+/// request. Each counted handler also causes an event of `tracing`. If the arguments of an emit
 /// cannot be decoded, the emit is counted as `undecodable_emits`, and also causes an event.
 ///
 /// `#[cfg(..)]`, documentation and lint attributes have their usual meaning, in the trait and in

@@ -1,6 +1,6 @@
-//! The model of a group. The construction of the model never fails. If an element is invalid,
-//! [`check`](crate::check) reports it, and the model contains its most likely meaning, from which
-//! the macro makes the skeleton.
+//! The model of a group. The construction of the model never fails. For an invalid element, the
+//! model contains the most likely meaning, from which the macro generates the skeleton.
+//! [`check`](crate::check) reports the invalid elements.
 
 use std::time::Duration;
 
@@ -31,8 +31,8 @@ pub(crate) struct Group {
     pub(crate) item: ItemTrait,
     /// The visibility of the generated types.
     vis: TokenStream,
-    /// The attributes of the functions that create a server or a stub. Only `#[deprecated]` is such
-    /// an attribute.
+    /// The attributes of the trait that the macro repeats on the functions that create a server or
+    /// a stub. Only `#[deprecated]` is such an attribute.
     pub(crate) deprecated: Vec<Attribute>,
     /// The methods, in the order in which the trait declares them.
     pub(crate) methods: Vec<Method>,
@@ -48,8 +48,8 @@ pub(crate) struct Method {
     /// The name on the wire.
     pub(crate) name: String,
     pub(crate) key: u64,
-    /// The attributes of everything that the macro generates for the method. Only `#[cfg]` is such
-    /// an attribute.
+    /// The attributes of the method that the macro repeats on all code that it generates for the
+    /// method. Only `#[cfg]` is such an attribute.
     pub(crate) cfg: Vec<Attribute>,
     /// The additional attributes of the stub's method, such as its documentation.
     pub(crate) docs: Vec<Attribute>,
@@ -132,9 +132,9 @@ impl Method {
         let name = item.sig.ident.unraw().to_string();
         let first = typed(&item.sig).next();
         let attrs = item.attrs.clone();
-        // Only callers of the stub have to see the warning. The attribute is removed from the
-        // trait, because the generated code also calls the trait's methods and must not cause the
-        // warning.
+        // The macro removes the attribute from the trait's method, because generated code calls
+        // this method and must not cause the warning. The stub's method keeps the attribute, so
+        // that its callers get the warning.
         item.attrs.retain(|attr| !attr.path().is_ident("deprecated"));
         Self {
             key: method_key(path, &name),
@@ -163,8 +163,9 @@ impl Kind {
             ReturnType::Default => true,
             ReturnType::Type(_, ty) => matches!(peel::peel(ty), Type::Tuple(tuple) if tuple.elems.is_empty()),
         };
-        // If an emit has a return type, the user probably intended a request. If a method without a
-        // return type has an unknown attribute, the user may have intended an emit.
+        // An emit with a return type counts as a request, because the user probably intended a
+        // request. A method without a return type counts as an emit if it has an unknown attribute,
+        // which may be a misspelled `#[emit]`.
         if (options.emit || options.unknown) && is_unit {
             return Self::Emit { overflow: options.overflow };
         }
@@ -196,7 +197,7 @@ pub(crate) fn typed(sig: &Signature) -> impl Iterator<Item = &PatType> {
     })
 }
 
-/// Returns the name of an argument. Returns `None` if the pattern of the argument is more than a
+/// Returns the name of an argument. Returns `None` if the pattern of the argument is not a plain
 /// name.
 pub(crate) fn plain_name(pat: &Pat) -> Option<&Ident> {
     match pat {
@@ -206,8 +207,8 @@ pub(crate) fn plain_name(pat: &Pat) -> Option<&Ident> {
 }
 
 /// Returns the span of a token that the macro generates for a token of the user. rustc shows errors
-/// at the user's token. But lints ignore generated tokens, so that the macro need not allow a lint
-/// that the user may have forbidden.
+/// at the user's token. Lints ignore the generated token, so the macro need not allow lints, which
+/// the user may have forbidden.
 pub(crate) fn generated(span: Span) -> Span {
     Span::call_site().located_at(span)
 }

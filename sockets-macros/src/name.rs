@@ -4,8 +4,8 @@ pub(crate) mod rules;
 
 use rules::BrokenRule;
 
-/// Checks a path. Returns an error message if the path is invalid or empty. The user must not write
-/// the root, the empty path, as a path.
+/// Checks a path. Returns an error message if the path is invalid or empty. The empty path denotes
+/// the root, which the user states by omitting the path.
 pub(crate) fn check_path(path: &str) -> Result<(), &'static str> {
     if path.is_empty() {
         return Err("an empty path; write `#[sockets::group]` for the root");

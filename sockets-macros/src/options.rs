@@ -1,5 +1,5 @@
-//! The attributes that a trait contains. They are `#[emit]` and `#[request(..)]` on methods, and
-//! other attributes.
+//! The attributes within a trait: `#[emit]` and `#[request(..)]` on methods, and attributes of Rust
+//! or of other macros.
 
 use std::{mem, time::Duration};
 
@@ -80,8 +80,8 @@ impl Options {
         self.read.get_or_insert(name);
     }
 
-    /// Returns `true` if the method keeps the attribute, which is a single word other than the
-    /// macro's own attributes.
+    /// Decides about an attribute that is a single word and not an attribute of this macro. Returns
+    /// `true` if the method keeps the attribute.
     fn keeps(&mut self, name: &str, attr: &Attribute, errors: &mut Errors) -> bool {
         let is_allowed = if name == "cfg_attr" {
             check_conditional(attr, errors)
@@ -228,9 +228,9 @@ fn string(value: &Expr) -> Option<&LitStr> {
     }
 }
 
-/// Returns `true` if a `#[cfg_attr(..)]` is allowed on a method. It must not contain `cfg`, `emit`
-/// or `request`, because all generated items must agree on the method's existence and on whether it
-/// is an emit.
+/// Returns `true` if a `#[cfg_attr(..)]` is allowed on a method. The attribute must not contain
+/// `cfg`, `emit` or `request`. Otherwise the macro would not know whether the method exists or is
+/// an emit.
 fn check_conditional(attr: &Attribute, errors: &mut Errors) -> bool {
     let metas = attr.parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated).unwrap_or_default();
     let mut is_allowed = true;

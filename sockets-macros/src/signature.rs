@@ -2,8 +2,8 @@
 //! Types with equal encodings should have equal texts.
 //!
 //! A macro knows only the names of types, so the peers compare types by their names. In doubt, this
-//! module makes the texts of two types equal. If they are equal by mistake, only a check is
-//! skipped, whereas a valid call is rejected if they differ by mistake.
+//! module makes the texts of two types equal. If two texts were different by mistake, the library
+//! would reject a valid call. If they are equal by mistake, the library only misses an error.
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 use quote::ToTokens;
@@ -109,8 +109,8 @@ fn constant(value: &Expr) -> String {
     }
 }
 
-/// Returns the tokens with single spaces between them. The compiler's own text is not suitable,
-/// because its spacing differs between versions of the compiler.
+/// Returns the text of the tokens, with single spaces between them. The compiler's own conversion
+/// to text is not suitable, because its spacing differs between versions of the compiler.
 fn normalized_tokens(tokens: TokenStream) -> String {
     let words = tokens.into_iter().map(|token| match token {
         TokenTree::Group(group) => {

@@ -7,8 +7,8 @@ use syn::parse_quote;
 
 use crate::{attr::GroupArgs, check::check, errors::Errors, expand, model::Group};
 
-/// The maximum number of lines that a method adds to the expansion, if lines are short. The method
-/// adds 8 lines to the trait, 13 lines as data, and 24 lines to the server. It adds 19 lines to
+/// Maximum number of lines that a method adds to the expansion, if lines are short. A method adds 8
+/// lines to the trait, 13 lines to the constants, and 24 lines to the server. It adds 19 lines to
 /// each of the two stubs.
 const LINES_PER_METHOD: usize = 84;
 

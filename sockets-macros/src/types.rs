@@ -36,8 +36,9 @@ pub(crate) enum CallParam {
     Other,
 }
 
-/// Recognises `sockets::Call`. The type is `Call` alone, or `Call` after the name of the runtime
-/// crate. With any other path, such as `phone::Call`, the type is a type of the user.
+/// Recognises the type `sockets::Call`, which a user may write as `Call` alone, or after the name
+/// of the runtime crate. With any other path, such as `phone::Call`, the type is a type of the
+/// user.
 pub(crate) fn as_call(ty: &Type, krate: &Path) -> Option<CallParam> {
     match peel(ty) {
         Type::Reference(reference) => {

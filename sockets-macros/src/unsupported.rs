@@ -19,13 +19,13 @@ pub(crate) enum Position {
 /// A type that cannot be sent.
 pub(crate) struct UnsupportedType {
     pub(crate) error: Error,
-    /// The type that the skeleton uses instead, which is the most likely meaning of the user's
-    /// type, or `None` if there is no likely meaning.
+    /// The type that the skeleton uses instead. It is the most likely meaning of the user's type.
+    /// The field is `None` if there is no likely meaning.
     pub(crate) intended: Option<Box<Type>>,
 }
 
-/// Finds all parts of a type that no peer can send. Returns an error for these parts, or `None` if
-/// there are none.
+/// Finds all parts of a type that no peer can send. Returns an error for these parts. Returns
+/// `None` if all parts can be sent.
 pub(crate) fn find_unsupported(ty: &Type, position: Position) -> Option<UnsupportedType> {
     let mut finder =
         UnsupportedVisitor { position, error: None, is_valid_in_stub: !matches!(peel(ty), Type::TraitObject(_)) };
@@ -78,8 +78,8 @@ const REPLY_BORROW: &str =
 
 impl<'ast> Visit<'ast> for UnsupportedVisitor {
     fn visit_lifetime(&mut self, lifetime: &'ast Lifetime) {
-        // This function allows the lifetime `'static`, because a type such as `Cow<'static, str>`
-        // is owned. Another function checks the lifetimes of references.
+        // The lifetime `'static` is valid here, because a type such as `Cow<'static, str>` is
+        // owned. The method `visit_type_reference` checks the lifetimes of references.
         match self.position {
             _ if lifetime.ident == "static" => {}
             Position::Argument if lifetime.ident == "_" => {}

@@ -16,8 +16,9 @@ use crate::{
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Body {
     Call,
-    /// A body without an implementation. The stub still has its functions, so that rustc does not
-    /// report them as missing in addition to the macro's errors.
+    /// The body of a stub in a skeleton, which has no implementation. The stub nevertheless has its
+    /// methods, because rustc would otherwise report missing methods in addition to the macro's
+    /// errors.
     Skeleton,
 }
 
@@ -62,8 +63,8 @@ pub(crate) fn basics(group: &Group) -> TokenStream {
 pub(crate) fn stubs(group: &Group, body: Body) -> TokenStream {
     let Group { krate, client, methods, .. } = group;
     let identity = fresh(group, "I");
-    // A skeleton must not contain a second method with the same name, or a method with a reserved
-    // name.
+    // A skeleton omits methods that repeat the name of an earlier method, and methods with a
+    // reserved name. Otherwise rustc would report these names in addition to the macro.
     let is_possible = |i: &usize| {
         let name = &methods[*i].name;
         let second = methods[..*i].iter().any(|earlier| earlier.name == *name && earlier.cfg.is_empty());

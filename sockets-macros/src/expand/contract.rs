@@ -9,8 +9,8 @@ use syn::{ItemTrait, ReturnType, Token, TraitItem, TraitItemFn, Type, TypeParamB
 pub(crate) enum Form {
     /// Handlers implement the trait, and the server calls the trait's methods.
     Final,
-    /// The trait is part of a skeleton. It exists only so that rustc does not report errors about
-    /// implementations in addition to the macro's errors.
+    /// The trait is part of a skeleton. Without the trait, rustc would report an error for each
+    /// implementation of the trait, in addition to the macro's errors.
     Skeleton,
 }
 
@@ -39,8 +39,9 @@ fn desugar(method: &mut TraitItemFn, form: Form) {
     // The module `check` reports the `const`.
     sig.constness = None;
     if sig.asyncness.take().is_none() {
-        // The module `check` reports the missing `async`. This return type allows the user's
-        // implementation both with and without `async`, so that rustc reports no further error.
+        // The module `check` reports that `async` is missing. The macro nevertheless sets a return
+        // type that permits implementations with and without `async`, so that rustc reports no
+        // further error.
         if let ReturnType::Type(_, ty) = &mut sig.output {
             **ty = parse_quote!(impl ::core::marker::Sized);
         } else {
@@ -56,8 +57,8 @@ fn desugar(method: &mut TraitItemFn, form: Form) {
     sig.output = ReturnType::Type(<Token![->]>::default(), Box::new(future));
     if let Some(body) = &mut method.default {
         let block = body.to_token_stream();
-        // The call of `identity` prevents clippy from suggesting an `async fn`, so that the macro
-        // need not allow that lint.
+        // Without the call of `identity`, a lint of clippy would suggest an `async fn`. The macro
+        // cannot allow this lint, because the user may forbid it.
         *body = parse_quote!({ ::core::convert::identity(async move #block) });
     }
 }

@@ -30,8 +30,8 @@ pub(crate) fn expand(group: &Group) -> TokenStream {
 /// user's items.
 ///
 /// The scope allows only the lints that the user allows in the trait, since the user may forbid any
-/// other lint. Generated tokens have spans of the expansion, so lints do not report these tokens.
-/// The innermost constant uses both types, because without this use, a program that needs only a
+/// other lint. Lints also do not report generated tokens, because these tokens have spans of the
+/// expansion. The innermost constant uses both types. Without this use, a program that needs only a
 /// server or only a client would contain dead code.
 pub(crate) fn in_const(group: &Group, outside: &TokenStream, inside: &TokenStream) -> TokenStream {
     let Group { krate, server, client, .. } = group;
@@ -73,8 +73,8 @@ pub(crate) fn types(group: &Group) -> TokenStream {
     }
 }
 
-/// Returns the lints that the user allows or expects in the trait. The generated code needs them
-/// too, because it contains the same types and names.
+/// Returns the lints that the user allows or expects in the trait. The generated code must allow
+/// these lints, too, because it contains the types and names of the trait.
 fn allowed(item: &ItemTrait) -> Vec<TokenStream> {
     let methods = item.items.iter().filter_map(|member| match member {
         TraitItem::Fn(method) => Some(method),
@@ -99,8 +99,8 @@ fn inherited(attrs: &[Attribute]) -> impl Iterator<Item = &Attribute> {
     })
 }
 
-/// Returns the methods as data. The data consists of a constant for each method, and of a list of
-/// the methods that `#[cfg]` includes.
+/// Returns code that describes the methods: a constant for each method, and a list of the methods
+/// that `#[cfg]` includes.
 fn methods(group: &Group) -> TokenStream {
     let Group { krate, path, methods, .. } = group;
     let consts = (0..methods.len()).map(constant);
@@ -166,8 +166,9 @@ pub(crate) fn fresh(group: &Group, preferred: &str) -> Ident {
     format_ident!("{name}")
 }
 
-/// Returns code that names the type that is decoded for `ty`, the type of an argument or reply. If
-/// the type cannot be decoded, rustc reports the error at the user's tokens.
+/// Returns code that names the type that the library decodes for `ty`, which is the type of an
+/// argument or of a reply. If the library cannot decode the type, rustc reports the error at the
+/// user's tokens.
 pub(crate) fn type_check(ty: &Type, form: &str) -> TokenStream {
     let at = generated(ty.span());
     let form = Ident::new(form, at);
