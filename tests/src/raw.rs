@@ -10,8 +10,8 @@ use tokio::{
 
 use crate::PATIENCE;
 
-/// The key of `Bad/echo`. A key is the beginning of SHA-256 over the path, a zero byte and the
-/// name.
+/// The key of `Bad/echo`. A key is the beginning of a SHA-256 hash over the group's path, a zero
+/// byte and the method's name.
 pub const ECHO: [u8; 8] = [0xb6, 0x36, 0x25, 0x70, 0xc0, 0x66, 0xbe, 0x0c];
 /// The key of `Bad/wait`.
 pub const WAIT: [u8; 8] = [0x6b, 0x99, 0x5f, 0x63, 0xba, 0xb6, 0x1a, 0x69];

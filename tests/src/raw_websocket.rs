@@ -131,8 +131,8 @@ impl Raw {
     /// Reads all bytes until the connection ends.
     pub async fn rest(&mut self) -> Vec<u8> {
         let mut rest = Vec::new();
-        // The result of the read is ignored, because the read fails if the peer resets the
-        // connection, and a reset counts as an end, too.
+        // The result of the read is ignored, because a failed read means that the peer has reset
+        // the connection. A reset counts as an end, too.
         let _ = timeout(PATIENCE, self.stream.read_to_end(&mut rest)).await.expect("the end");
         rest
     }

@@ -27,8 +27,9 @@ const CHUNK: usize = 4096;
 const SMALL_BUFFER: u32 = 64 * 1024;
 /// The size of each buffer of a connection in memory.
 const MEMORY_BUFFER: usize = 16 << 10;
-/// The longest idle time for which a slow connection may catch up by forwarding faster afterwards.
-/// The connection needs this tolerance because timers are not exact.
+/// Maximum delay for which a slow connection may compensate by forwarding faster than its rate
+/// afterwards. Timers are not exact, so without this tolerance a connection would be slower than
+/// its rate.
 const BURST: Duration = Duration::from_millis(20);
 
 /// The effect of a [`Relay`] on its connections. By default, the relay has no effect.
@@ -167,7 +168,7 @@ async fn connect(
     for end in [&near, &far] {
         // If this call fails, the connection is already lost.
         let _ = end.set_nodelay(true);
-        // Without lingering, the bytes in flight are lost if the relay cuts the connection. If a
+        // With this option, the bytes in flight are lost if the relay cuts the connection. If a
         // peer ends its stream, no bytes are lost, because the relay forwards the end before it
         // drops the connection.
         let _ = end.set_zero_linger();
@@ -208,8 +209,8 @@ async fn forward(
             sleep(delay).await;
         }
         if let Some(rate) = bytes_per_second {
-            // An idle time before the read counts only up to `BURST`, because the connection could
-            // not have forwarded bytes before it read them.
+            // The connection may forward faster than its rate to make up for at most `BURST`. A
+            // longer idle time does not count, because the connection then had no bytes to forward.
             free_at = free_at.max(Instant::now() - BURST)
                 + Duration::from_secs(1) * u32::try_from(count).unwrap_or(u32::MAX) / rate;
             sleep_until(free_at).await;

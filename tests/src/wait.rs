@@ -34,8 +34,8 @@ pub async fn eventually(condition: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// Fails if a future is ready now. Before the call, the test must have caused every event that
-/// could make the future ready, because this function does not wait.
+/// Fails if a future is ready now. This function does not wait, so before the call, the test must
+/// have caused every event that could make the future ready.
 pub async fn never<F: Future>(event: &str, future: F) {
     let mut future = pin!(future);
     let ready = poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx).is_ready())).await;

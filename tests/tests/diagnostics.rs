@@ -1,5 +1,5 @@
 //! Errors, events and counts name the method, the argument and its type. They also name the peer,
-//! and whether the client or the server reports the error.
+//! and state whether the client or the server reports the error.
 //!
 //! These tests have a process of their own, since they install a subscriber for the whole process.
 #![allow(clippy::unwrap_used, reason = "a test that unwraps fails there")]
@@ -75,8 +75,8 @@ fn assert_names(text: &str, parts: &[&str]) {
     }
 }
 
-/// A type of which the module `earlier` has another version, so that two peers can use different
-/// versions.
+/// The current version of a type. The module `earlier` has another version, so that the peers of a
+/// test can use different versions.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Item {
     name: String,

@@ -28,7 +28,7 @@ use tokio::{
 /// The time for which a handler blocks its thread.
 const BLOCKS: Duration = Duration::from_millis(30);
 const ATTACKERS: usize = 4;
-/// The number of handlers that must have started before the test compares the attackers' shares of
+/// Minimum number of started handlers. Before, the test does not compare the attackers' shares of
 /// the workers.
 const COMPARED: usize = 100;
 /// The number of calls that an attacker has in flight.
@@ -142,8 +142,8 @@ impl Rig {
     /// Makes calls from a client that does not attack. For each call, counts the handlers that the
     /// server starts before the reply arrives. Returns these counts in ascending order.
     ///
-    /// The client sends each call just after a handler has started. The server can therefore reply
-    /// while that handler runs if another worker is free.
+    /// The client sends each call just after a handler of an attacker has started. If another
+    /// worker is free, the server can therefore reply while that handler runs.
     async fn started_during_calls(&self) -> Vec<usize> {
         let client = self.client().await;
         eventually("all attackers have begun", || self.blocking.counts().iter().all(|count| *count > 0)).await;

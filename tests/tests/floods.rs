@@ -42,7 +42,7 @@ trait Bad {
 
 /// The duration of a note's handler. A few such handlers fill a time slice of their connection.
 const NOTE_TAKES: Duration = Duration::from_micros(50);
-/// The duration of a long handler. Each such handler alone fills several time slices of its
+/// Duration of a long handler. A single long handler takes as long as several time slices of its
 /// connection.
 const LONG: Duration = Duration::from_millis(5);
 
@@ -155,7 +155,7 @@ impl Alone {
     }
 }
 
-/// A thread that sends the same frames repeatedly until the test stops it. It also reads the
+/// A thread that sends frames to the server until the test stops it. The thread also reads the
 /// server's frames, and counts the frames that end a call.
 struct Flooder {
     enough: mpsc::Sender<()>,
@@ -177,8 +177,9 @@ const WINDOW: usize = 1024;
 const LOT: usize = 128;
 
 impl Flooder {
-    /// Starts a flooder. `lot` returns the frames of [`LOT`] calls. If the calls need window,
-    /// `ended` returns the number of calls whose share of the window a received frame gives back.
+    /// Starts a flooder. `lot` returns the frames of [`LOT`] calls. If the calls use the window,
+    /// `ended` is a function. It returns the number of calls whose share of the window a received
+    /// frame returns.
     fn start(
         address: SocketAddr,
         mut lot: impl FnMut(usize) -> Vec<u8> + Send + 'static,
@@ -248,8 +249,8 @@ fn answered(frame: &[u8]) -> usize {
     usize::from(matches!(frame, [raw::REPLY | FAILURE, ..]))
 }
 
-/// Returns the number of calls in a credit. The server returns at least a quarter of the window,
-/// and fewer than 2^14 calls.
+/// Returns the number of calls in a credit. A credit returns at least a quarter of the window, and
+/// fewer than 2^14 calls, so the number takes at most two bytes.
 fn credited(frame: &[u8]) -> usize {
     match frame {
         [6, low, high, ..] if *low >= 0x80 => usize::from(low & 0x7f) | usize::from(*high) << 7,
@@ -280,12 +281,11 @@ async fn flood(
     (flooded, alone.peak().await)
 }
 
-/// The bound on the server's memory, in bytes. No flood makes the server use as much memory,
-/// although each flood sends far more bytes.
+/// The bound on the server's memory during a flood, in bytes. Each flood sends far more bytes.
 const BOUND: u64 = 1 << 20;
 
-/// Fault 12 of RELIABILITY.md. A cancelled call returns its window only with its reply, so the
-/// window bounds the calls in flight.
+/// Fault 12 of RELIABILITY.md. The server returns a cancelled call's share of the window only with
+/// the reply, so the window bounds the calls in flight.
 #[tokio::test]
 async fn cancelled_call_flood_is_bounded_and_others_are_served() {
     let alone = Alone::start().await;
@@ -322,8 +322,8 @@ async fn windowless_frame_flood_is_bounded() {
     }
 }
 
-/// The peer reads no replies. As long as they fill the queue of that peer, the server starts no
-/// further calls of the peer.
+/// The peer reads no replies. As long as the unread replies fill the peer's queue, the server
+/// starts no further calls of this peer.
 #[tokio::test]
 async fn unread_replies_are_bounded_and_others_are_served() {
     let alone = Alone::start().await;
@@ -374,9 +374,10 @@ async fn connection_storm_is_bounded_and_others_are_served() {
     assert!(peak < 4 * BOUND, "{peak} bytes");
 }
 
-/// During another client's call, the server handles the notes of only a time slice or two. For
-/// this, the task of the flooder's connection must not wake itself after a time slice. If it did,
-/// tokio would poll I/O only after 61 polls, and the server would handle the notes of all of them.
+/// During another client's call, the server handles the flooder's notes for at most two time
+/// slices. The task of the flooder's connection must therefore not wake itself after a time slice.
+/// Otherwise tokio would poll for the other client's bytes only after 61 polls of tasks, and each
+/// poll would handle notes for a time slice.
 #[tokio::test]
 async fn call_waits_for_few_time_slices_of_a_flood() {
     let alone = Alone::start().await;
@@ -415,8 +416,8 @@ async fn flood_of_long_handlers_yields_after_each() {
     assert!(heard[heard.len() / 2] <= 2, "{heard:?}");
 }
 
-/// The server does not start calls before a connection is ready. When it then starts the waiting
-/// calls, it also does so in time slices.
+/// The server starts no calls before their connection is ready. When the connection becomes ready,
+/// the server starts the waiting calls in time slices, too.
 #[tokio::test]
 async fn held_calls_yield_after_each_long_handler() {
     let alone = Alone::start_with(LONG).await;

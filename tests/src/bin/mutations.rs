@@ -16,8 +16,8 @@ use std::{
 
 /// The number of simulated worlds. The simulation must find each mutation within this number.
 const WORLDS: u32 = 10_000;
-/// The timeout of a simulation. It ensures that the simulation also detects a mutation that causes
-/// an endless loop.
+/// Timeout of a simulation. A mutation may cause an endless loop; it counts as detected after this
+/// timeout.
 const TIMEOUT: Duration = Duration::from_secs(600);
 
 struct Mutation {

@@ -1,5 +1,5 @@
-//! A soak. Many clients act at random over faulty connections, but in the end, all counts must be
-//! consistent.
+//! A soak. Many clients act at random over faulty connections. At the end, all counts must
+//! nevertheless be consistent.
 
 mod client;
 mod process;
@@ -61,8 +61,8 @@ pub async fn run(plan: Plan) -> Report {
     for _ in 0..plan.relays {
         relays.push(Arc::new(Relay::to(server.local_addr()).await));
     }
-    // The process may keep some memory until its end. The first half already allocates this memory,
-    // so that it does not count as growth during the second half.
+    // The process may allocate some memory once and keep it until its end. The first half of the
+    // soak causes these allocations, so that they do not count as growth during the second half.
     let half = Plan { time: plan.time / 2, ..plan };
     let mut faults = run_half(half, &relays, &server, &tally).await;
     let before = wait_until_idle(&server).await;

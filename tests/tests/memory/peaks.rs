@@ -175,9 +175,9 @@ fn paused_handler_ends_at_its_deadline() {
     });
 }
 
-/// Checks that the server ends a session whose handlers are paused because of unread replies, even
-/// if the peer reads a byte a second. The handlers share a permit, as they may share a lock of the
-/// application. `deadline` returns the deadline of each handler.
+/// Checks that the server ends a session whose handlers are paused because the peer does not read
+/// replies. The server does so even if the peer reads a byte a second. The handlers share a permit,
+/// which stands for a lock of the application. `deadline` returns the deadline of each handler.
 fn check_held_handlers(deadline: impl Fn(u8) -> Duration) {
     let runtime = Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     runtime.block_on(async {
@@ -215,8 +215,8 @@ fn paused_handler_of_a_trickling_reader_ends_its_session() {
     check_held_handlers(|_| Duration::from_secs(600));
 }
 
-/// The server pauses each single handler for less than the limit, because at the handler's deadline
-/// the next handler gets the permit.
+/// Each handler is paused for less than the limit, because at its deadline the next handler gets
+/// the permit. The server must nevertheless end the session.
 #[test]
 fn handlers_paused_in_succession_end_their_session() {
     // The first reply is being written, the second is queued, and the third waits.
@@ -234,8 +234,8 @@ fn padded(frame: &[u8]) -> Vec<u8> {
 
 /// The number of small calls that the server holds at the same time.
 const HELD: u64 = 300;
-/// The most memory that the held calls may take. The read buffers of these calls would take 16 KiB
-/// each.
+/// Maximum memory of the held calls. If each call kept a read buffer of 16 KiB, the calls together
+/// would exceed this maximum.
 const HELD_MAX: usize = 300 * 4096 + (1 << 20);
 
 #[test]

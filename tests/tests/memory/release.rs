@@ -10,8 +10,8 @@ use sockets::{Client, Limits, Refusal, Server, Socket};
 use sockets_tests::eventually;
 use tokio::{runtime::Runtime, sync::Semaphore, task::JoinSet, time::sleep};
 
-/// The bytes that may stay allocated. Examples are the buffers of this thread that all connections
-/// use.
+/// Maximum number of bytes that may stay allocated. For example, all connections of this thread
+/// share buffers that the thread keeps.
 const KEPT: i64 = 64 << 10;
 
 /// Runs a small load and then a peak of the same load. Waits until the memory of the peak has been
@@ -78,8 +78,8 @@ fn disconnected_users_release_their_memory() {
 fn answered_calls_release_their_memory() {
     let runtime = runtime();
     let (server, client, permits) = runtime.block_on(async {
-        // A session that has sent nothing for this time is idle, and therefore releases its tables
-        // of calls.
+        // A session that has sent nothing for the interval of heartbeats releases its tables of
+        // calls. So this interval is short.
         let limits = Limits { heartbeat: Duration::from_millis(100), ..Limits::default() };
         let server = Server::builder().limits(limits.clone()).build();
         let client = Client::builder().limits(limits).connect_local(&server).await.unwrap();

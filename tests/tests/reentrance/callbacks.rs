@@ -59,8 +59,8 @@ pub(crate) fn forget() {
     drop(handles);
 }
 
-/// The number of times that each kind of user code may send messages in a stage. The number is
-/// limited, since each message runs more user code.
+/// Maximum number of times that each kind of user code sends messages in a stage. Without this
+/// limit, a stage would never end, because each message runs more user code, which sends messages.
 const SENDS: u64 = 20;
 
 /// Begins a stage of the test. In each stage, user code may send messages again.

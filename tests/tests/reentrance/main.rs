@@ -1,7 +1,7 @@
 //! The library holds no lock while it runs user code, so user code may always call the library.
 //!
-//! This test has a process of its own, because it installs a subscriber, and because a failure
-//! leaves threads that hang.
+//! This test has a process of its own for two reasons. It installs a subscriber for the whole
+//! process, and a failure leaves threads that hang.
 #![allow(clippy::unwrap_used, reason = "a test that unwraps fails there")]
 
 mod callbacks;
@@ -179,8 +179,8 @@ async fn live() {
     forget();
 }
 
-/// Runs all stages, and fails if they have not ended in time. A hanging thread cannot be stopped,
-/// so the test leaves it.
+/// Runs all stages, and fails if they have not ended in time. If a thread hangs, it continues to
+/// run after the failure, because a thread cannot be stopped.
 fn run(runtime: impl FnOnce() -> Runtime + Send + 'static) {
     let (ended, end) = mpsc::channel();
     let running = thread::spawn(move || {

@@ -121,8 +121,8 @@ async fn corrupt_connection_harms_no_other_client() {
     let bad = Relay::to(rig.server.local_addr()).await;
     let outcomes = AtomicU32::new(0);
     for every in 5..65 {
-        // The relay corrupts nothing during the handshake, because otherwise most connections would
-        // fail before the first call.
+        // During the handshake, the relay corrupts no bytes. Otherwise most connections would fail
+        // before the first call.
         bad.set(Conditions::default());
         let limited = Client::builder().reconnect(Reconnect::never()).connect(&bad.url()).await.unwrap();
         bad.set(Conditions { corrupts: Some(every), ..Conditions::default() });

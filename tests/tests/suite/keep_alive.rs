@@ -103,8 +103,8 @@ async fn silent_connection_ends_on_both_peers_in_time() {
         tokio::join!(async { ended(socket.disconnected().await) }, async { ended(client.disconnected().await) });
     assert_eq!([of_server, of_client], [DisconnectReason::Silent, DisconnectReason::Silent]);
     for took in [server_took, client_took] {
-        // The idle timeout counts from the last heartbeat, which arrived at most 20 s before the
-        // silence.
+        // The idle timeout counts from the last heartbeat. That heartbeat arrived at most 20 s
+        // before the link became silent.
         assert!(took + Duration::from_secs(21) > SILENCE && took < SILENCE + SLACK, "{took:?}");
     }
 }
@@ -191,8 +191,8 @@ async fn peer_without_heartbeats_may_be_silent() {
     assert_eq!(server.sockets().len(), 1);
 }
 
-/// Fault 16 of RELIABILITY.md. A peer agrees to send heartbeats. But then the peer freezes and
-/// sends none.
+/// Fault 16 of RELIABILITY.md. A peer agrees to send heartbeats, but then freezes and sends no
+/// heartbeat.
 #[tokio::test(start_paused = true)]
 async fn silent_peer_with_heartbeats_is_disconnected() {
     let server = Server::builder().build();
@@ -228,8 +228,8 @@ async fn trickling_frame_ends_after_the_idle_timeout() {
     let server = Server::builder().build();
     for idle_timeout in [None, Some(45_000)] {
         let mut raw = raw_peer(&server, idle_timeout).await;
-        // The peer is idle before the frame, because its idle time must not change the timeout of
-        // the frame.
+        // Before the frame, the peer is idle for some time. This idle time must not shorten or
+        // extend the timeout of the frame.
         sleep(Duration::from_secs(if idle_timeout.is_none() { 600 } else { 30 })).await;
         raw.send_bytes(&(4_u32 << 20).to_le_bytes()).await;
         let since = Instant::now();

@@ -1,8 +1,8 @@
 //! The integration tests, by behaviour.
 //!
-//! Tests in `every_transport!` run over each transport. Their behaviour depends on the transport:
-//! on its buffers, on its end, or on its facts about the peer. Tests in `tcp_and_memory!` run over
-//! only two transports.
+//! Tests in `every_transport!` run over each transport, because the tested behaviour depends on the
+//! transport. For example, it depends on the transport's buffers, on its end, or on its facts about
+//! the peer. Tests in `tcp_and_memory!` run over only two transports.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod audiences;

@@ -73,8 +73,8 @@ fn request_dropped_during_its_reply_leaves_nothing() {
                 () = give_way(&mut rng) => {}
             }
         }
-        // If all window has been returned, the server answers as many requests as the window
-        // allows, and each request gets its own reply.
+        // The test fills the whole window with requests. If an earlier call has not returned its
+        // share of the window, some of these requests fail.
         let client = &client;
         let calls = (0..CALLS).map(|number| async move { client.request::<u32>("echo", &number).await });
         let replies = futures_util::future::join_all(calls).await;

@@ -50,8 +50,8 @@ fn calls(per_second: u32) -> Limits {
     Limits { calls_per_second: Some(per_second), ..Limits::default() }
 }
 
-/// Expects all calls in order. The first `at_once` calls must arrive immediately, and the other
-/// calls at the rate.
+/// Expects all calls in order. The first `at_once` calls must arrive immediately, and each other
+/// call `each` after the previous call.
 async fn paced(
     received: &mut mpsc::UnboundedReceiver<(u32, Instant)>,
     since: Instant,
@@ -116,8 +116,8 @@ async fn held_calls_time_out_and_excess_calls_are_overloaded() {
     let count = |outcome: fn(&Result<u32, CallError>) -> bool| answers.iter().filter(|answer| outcome(answer)).count();
     let answered = count(Result::is_ok);
     assert!((1..=3).contains(&answered), "{answers:?}");
-    // While four calls are in flight, the client lets only four more calls wait, and therefore
-    // refuses the last four calls.
+    // Of the twelve calls, four are in flight, and the client lets only four more calls wait.
+    // Therefore it refuses the last four calls.
     assert_eq!(count(|answer| matches!(answer, Err(CallError::Overloaded))), 4, "{answers:?}");
     assert_eq!(answered + count(|answer| matches!(answer, Err(CallError::Timeout))), 8, "{answers:?}");
     assert!(rig.client.is_connected());

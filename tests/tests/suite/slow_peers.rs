@@ -18,8 +18,8 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-/// The time for which a handler blocks its thread. A call of another client that waits for this
-/// handler takes about as long.
+/// Time for which a handler blocks its thread. If a call of another client takes about as long, it
+/// has waited for the handler.
 const BLOCK: Duration = Duration::from_secs(2);
 
 fn is_prompt(since: Instant) -> bool {
@@ -139,10 +139,10 @@ async fn unread_replies_are_bounded_and_continue_when_read() {
         std::mem::replace(&mut before, encoded.load(Ordering::Relaxed)) == encoded.load(Ordering::Relaxed)
     })
     .await;
-    // The server may encode the replies that fill the queue, and as many that it is already
-    // writing. In addition, each of the four threads may have found capacity at the same time and
-    // encoded a reply. Handlers that started while the queue filled may also have encoded replies
-    // for which there was no capacity.
+    // The bound is the sum of three numbers. The server encodes ten replies that fill the queue,
+    // and ten that it is already writing. Each of the four threads may find capacity at the same
+    // time and encode a reply. Up to ten handlers that started while the queue filled may encode
+    // replies for which there is no capacity.
     assert!(before <= 2 * 10 + 4 + 10, "{before} replies have been encoded");
     relay.set(Conditions::default());
     for call in calls {
@@ -179,9 +179,9 @@ async fn blocked(running: mpsc::Receiver<()>) -> Instant {
     Instant::now()
 }
 
-/// One worker of tokio waits for all connections. It may run a blocking handler before another
-/// worker has taken over the waiting (tokio's issue 4730). This test therefore keeps another worker
-/// awake, as on a busy server.
+/// One worker of tokio waits for the events of all connections. This worker may run a blocking
+/// handler before another worker waits in its place (tokio's issue 4730). The test therefore keeps
+/// another worker awake, as on a busy server.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn blocking_handler_delays_no_other_connection() {
     let (server, running) = blocking_server(|_| async {}).await;

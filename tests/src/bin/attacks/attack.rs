@@ -16,8 +16,8 @@ use sockets_tests::{
 
 use crate::peer::{Peer, sent};
 
-/// The keys of the group `Attacked`. A key is the beginning of SHA-256 over the path, a zero byte
-/// and the name.
+/// The keys of the methods of the group `Attacked`. A key is the beginning of a SHA-256 hash over
+/// the group's path, a zero byte and the method's name.
 const ECHO: [u8; 8] = [0xf8, 0x3a, 0x9b, 0x99, 0xd5, 0x7c, 0x9b, 0x22];
 const WAIT: [u8; 8] = [0xd4, 0x5f, 0x19, 0xcc, 0xe1, 0x53, 0x41, 0x69];
 const HOLD: [u8; 8] = [0x21, 0xfc, 0x6a, 0x9b, 0x1b, 0x0f, 0x4f, 0xf4];
@@ -37,8 +37,8 @@ const LARGE_PAYLOAD: usize = (4 << 20) - 64;
 /// The number of values in a large argument. With 32 bytes for each value, the argument almost
 /// reaches `max_decoded`.
 const WIDE: usize = (64 << 20) / 32 - 1024;
-/// The number of sessions that an attack abandons. It is so large that the memory of these sessions
-/// would exceed the bound many times if the server had no limit.
+/// Number of sessions that an attack abandons. The number is large: if the server had no limit, the
+/// memory of the abandoned sessions would exceed the bound many times.
 const ABANDONED: u32 = 200;
 
 /// An attack.
@@ -106,8 +106,9 @@ pub(crate) const ATTACKS: [Attack; 25] = [
 
 /// Returns the maximum memory that the server may use for a connection. The memory includes a
 /// partial frame, the calls in flight, the queued replies, and the frames that the peer has not
-/// acknowledged. The limits of calls and of replies may each be exceeded by a frame, because the
-/// last call or reply is accepted as a whole.
+/// acknowledged. The sum includes an additional frame for the limit of calls, and another for the
+/// limit of replies. The reason is that the server accepts the last call or reply as a whole, even
+/// beyond the limit.
 fn connection_limit(limits: &Limits) -> u64 {
     let Limits { max_frame, bytes_in_flight, outgoing_queue, resume_bytes, .. } = limits;
     [3 * max_frame, *bytes_in_flight, *outgoing_queue, *resume_bytes].into_iter().map(u64::from).sum()
@@ -121,8 +122,8 @@ fn sessions_limit(limits: &Limits) -> u64 {
 impl Attack {
     /// Returns the number of bytes by which the server's memory may grow.
     pub(crate) fn limit(&self) -> u64 {
-        /// The memory of thread buffers, and memory that the allocator does not return to the
-        /// system.
+        /// The memory of the threads' buffers, and freed memory that the allocator does not return
+        /// to the system.
         const PROCESS: u64 = 24 << 20;
         (self.limit)(&Limits::default()) + PROCESS
     }
@@ -158,8 +159,8 @@ fn flood(server: SocketAddr, frame: fn(u64) -> Vec<u8>) -> io::Result<()> {
     }
 }
 
-/// Sends a window of calls whenever all previous calls have completed, so that the attacker never
-/// exceeds the window.
+/// Fills the window with calls, and sends the next calls only after all previous calls have
+/// completed. So the attacker never exceeds the window.
 fn keep_in_flight(server: SocketAddr, frames: fn(u64) -> Vec<Vec<u8>>) -> io::Result<()> {
     let mut peer = Peer::log_in(server)?;
     let batches: Vec<_> = (0..WINDOW / BATCH)
@@ -331,8 +332,8 @@ fn wide_enums(server: SocketAddr) -> io::Result<()> {
     }
 }
 
-/// Sends calls among heartbeats, so that each read of the server ends with a small call. The
-/// handler of each call waits.
+/// Sends calls among heartbeats, so that each read of the server ends with a small call. Each call
+/// starts a handler that waits, so that the server has to keep the call.
 fn calls_among_heartbeats(server: SocketAddr) -> io::Result<()> {
     const READ: usize = 16 * 1024;
     let mut peer = Peer::log_in(server)?;

@@ -59,8 +59,8 @@ async fn call(client: Client, offset: Duration, until: Instant) -> Vec<Duration>
     let mut free = Instant::now();
     while Instant::now() < until {
         let due = ticks.tick().await.into_std();
-        // If the previous call was still in flight when this call was due, the latency counts from
-        // that time.
+        // If this call was due before the previous call completed, its latency counts from the time
+        // at which it was due.
         let started = if due < free { due } else { Instant::now() };
         assert_eq!(stub.echo("honest").await.as_deref(), Ok("honest"), "honest clients are served");
         free = Instant::now();

@@ -9,8 +9,8 @@ use std::{
 
 const PERIOD: Duration = Duration::from_millis(10);
 
-/// Uses the processor for the duration `busy`. Distributes this work evenly over `time` and over
-/// the threads.
+/// Uses the processor for the duration `busy` in total. Distributes this processor time evenly over
+/// the period `time` and over the threads.
 pub(crate) fn run(busy: Duration, time: Duration, threads: u32) {
     let until = Instant::now() + time;
     let share = (busy.as_secs_f64() / time.as_secs_f64() / f64::from(threads)).min(1.0);

@@ -9,9 +9,8 @@
 //! ```
 //!
 //! The server, the honest clients and the attacker are separate processes. A control run follows
-//! each run. Instead of the attacker, it has a control process, which uses the processor for as
-//! long as the attacker and its handlers did. But the control process does not connect to the
-//! server.
+//! each run. A control run has a control process instead of an attacker. The control process uses
+//! as much processor time as the attacker and its handlers did, but does not connect to the server.
 //!
 //! The program fails if the server's memory grows by more than the sum of the applicable limits. It
 //! also fails if the clients' 99th percentile is more than twice that of the control run. The

@@ -12,8 +12,8 @@ use sockets_tests::{
     raw_websocket,
 };
 
-/// The number of items that the attacker has sent. The attack determines whether an item is a
-/// frame, a call or a connection.
+/// The number of items that the attacker has sent. Depending on the attack, an item is a frame, a
+/// call or a connection.
 pub(crate) static SENT: AtomicU64 = AtomicU64::new(0);
 
 pub(crate) fn sent(count: u64) {
@@ -119,8 +119,8 @@ impl Peer {
         }
     }
 
-    /// Starts a thread that discards the received bytes. Returns the connection, for sending, and
-    /// the thread.
+    /// Starts a thread that discards the received bytes. Returns the connection, on which the
+    /// caller can still send, and the thread.
     pub(crate) fn receive_in_background(self) -> io::Result<(Self, thread::JoinHandle<()>)> {
         let sending = Self { stream: BufReader::with_capacity(0, self.stream.get_ref().try_clone()?) };
         let mut receiving = self.stream;

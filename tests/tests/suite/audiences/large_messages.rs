@@ -341,8 +341,8 @@ async fn emits_of_many_tasks_lose_no_member() {
     }
 }
 
-/// The member needs four seconds to read all messages, so that the last message waits for longer
-/// than an emit waits for a slow member.
+/// The member needs four seconds to read all messages. The last message therefore waits for longer
+/// than the second for which an emit waits for a slow member.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slow_member_that_keeps_reading_outlasts_many_emitters() {
     const EMITTERS: u32 = 20;

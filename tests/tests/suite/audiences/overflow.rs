@@ -121,12 +121,13 @@ impl Frozen {
     }
 }
 
-/// Runs a client on the current thread, which belongs only to this client. The server's end of the
-/// connection runs on the runtime `outside`.
+/// Runs a client on the current thread, which runs nothing else. The server's end of the connection
+/// runs on the runtime `outside`.
 fn live(net: Transport, server: &Server, builder: ClientBuilder, outside: Handle) {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     // During the first poll, `outside` is the current runtime. `yield_now` ends this poll before
-    // the client hello, so that the client spawns its tasks later, on its own runtime.
+    // the client sends its hello, so that the client spawns its tasks in a later poll, on its own
+    // runtime.
     let builder = builder.auth_with(tokio::task::yield_now);
     runtime.block_on(async {
         let mut connecting = pin!(net.connect(server, builder));
@@ -156,8 +157,8 @@ async fn room(net: Transport) -> (Server, Vec<(Client, Received)>, Frozen) {
     (server, members, frozen)
 }
 
-/// Emits numbers to the room. Waits for the reading members often enough that their queues do not
-/// fill.
+/// Emits numbers to the room. Between emits, waits for the members that read often enough that
+/// their queues never become full.
 async fn emit_many<F>(members: &[(Client, Received)], numbers: std::ops::Range<u32>, emit: impl Fn(u32) -> F)
 where
     F: Future<Output = Result<(), sockets::CallError>>,

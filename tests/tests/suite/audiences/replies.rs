@@ -70,7 +70,7 @@ async fn member(
 
 type Outcomes<T, E> = BTreeMap<String, Result<T, CallError<E>>>;
 
-/// A timeout of calls that does not elapse while several handlers panic at the same time and write
+/// A timeout of calls. It is long enough for several handlers that panic at the same time and write
 /// their backtraces.
 const BEYOND_A_PANIC: Duration = Duration::from_millis(1500);
 

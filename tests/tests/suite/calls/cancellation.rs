@@ -27,8 +27,8 @@ tcp_and_memory! {
         let server = net.serve(gated_server(&gate)).await;
         let client = net.connect(&server, Client::builder()).await;
         for later in [14, 30, 62, 126, 254] {
-            // On several threads, the reply may arrive before the first poll ends. The test then
-            // sends the request again.
+            // The library runs on several threads, so the reply may arrive before the first poll
+            // ends. In that case, the test makes the request again.
             let answered = loop {
                 let mut call = Box::pin(client.request::<u32>("echo", &0_u32));
                 if poll_once(&mut call).is_pending() {
@@ -82,8 +82,8 @@ tcp_and_memory! {
         assert_eq!(outcomes, (0..16).map(Ok).collect::<Vec<_>>());
     }
 
-    /// The library refuses the second broadcast request locally. Dropping it must not cancel the
-    /// first, which must continue.
+    /// The library refuses the second of two broadcast requests locally. If the second request is
+    /// dropped, the first request must continue.
     async fn dropped_refused_broadcast_request_cancels_no_other(net: Transport) {
         let server = net.serve(Server::builder()).await;
         let gate = Arc::new(Semaphore::new(0));

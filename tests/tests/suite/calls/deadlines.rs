@@ -140,8 +140,8 @@ async fn emit_held_until_overdue_starts_no_handler() {
     assert_eq!(rig.counting.started(), 2);
 }
 
-/// The server accepts one call a second. If a request is overdue, the server does not count that
-/// request against this rate.
+/// The server accepts one call a second. A request whose deadline has passed before it could start
+/// does not count against this rate.
 #[tokio::test(start_paused = true)]
 async fn overdue_requests_use_nothing_of_the_rate() {
     let mut rig = rig(Limits { calls_per_second: Some(1), ..Limits::default() }).await;
@@ -157,7 +157,7 @@ async fn overdue_requests_use_nothing_of_the_rate() {
     assert_eq!(rig.counting.started(), 2);
 }
 
-/// The deadline of each request counts from the arrival of its bytes, even if its handler starts
+/// The timeout of each request counts from the arrival of its bytes, even if its handler starts
 /// several time slices later.
 #[tokio::test]
 async fn requests_of_one_write_count_from_its_arrival() {
@@ -175,8 +175,8 @@ async fn requests_of_one_write_count_from_its_arrival() {
             _ => panic!("{frame:?}"),
         }
     }
-    // A third handler starts after 60 ms, before the deadline. A fourth would start after 90 ms,
-    // which is too late.
+    // Each handler takes 30 ms, and the deadline is at 75 ms. So the third handler may start, after
+    // 60 ms, but the fourth, after 90 ms, must not.
     assert_eq!(rig.counting.started(), 20 - overdue);
     assert!((1..=3).contains(&rig.counting.started()), "{} have started", rig.counting.started());
 }

@@ -1,5 +1,5 @@
-//! The receiver starts handlers in the order in which the peer sent the calls. Even so, nested
-//! calls do not deadlock.
+//! The receiver starts handlers in the order in which the peer sent the calls. Nested calls
+//! nevertheless do not deadlock.
 
 use std::{
     future::Future,
@@ -185,7 +185,7 @@ tcp_and_memory! {
     }
 
     /// Fault 20 of RELIABILITY.md. The window is too small for all requests, so the library refuses
-    /// some of them. The connection continues.
+    /// some of them. The other requests complete, and the connection continues.
     async fn nested_requests_beyond_a_small_window_all_end(net: Transport) {
         let server = net.serve(Server::builder().limits(tiny()).connected(|socket: Socket| {
             bounce(&socket);
@@ -228,8 +228,8 @@ tcp_and_memory! {
     }
 }
 
-/// Listens to `bounce`. The handler requests `bounce` from the peer with a smaller depth, and adds
-/// 1 to the reply.
+/// Registers a listener for `bounce`. If the depth is 0, the listener replies 0. Otherwise it
+/// requests `bounce` from the peer with the depth minus 1, and replies the peer's result plus 1.
 fn bounce(peer: &Peer) {
     let other = peer.clone();
     peer.listen("bounce", move |depth: u32| {
@@ -255,8 +255,8 @@ fn echo(peer: &Peer, name: &str, back: &'static str, times: u32) {
     });
 }
 
-/// The handler emits, and then replies. The reply must wait for these emits, even if the caller
-/// handles them slowly.
+/// The handler sends emits, and then replies. The reply must arrive after these emits, even if the
+/// caller handles the emits slowly.
 #[tokio::test(start_paused = true)]
 async fn reply_to_a_slow_caller_follows_its_handlers_emits() {
     let server = Server::builder().connected(|socket: Socket| async move {

@@ -123,7 +123,7 @@ async fn differs(peer: &Peer, counter: &Counter) {
     let price = mismatch(shop.price("sword").await);
     assert!(price.contains("Shop/price") && price.contains("(String) -> Option<u32>"), "{price}");
     // The first signature comes from `printf '(String) -> Option<u32>' | sha256sum`. The second
-    // signature comes from the same command with `u64`.
+    // signature comes from the same command with `u64` instead of `u32`.
     assert!(price.contains("ea743d74a1d7f98f") && price.contains("adf88b0f1bd3d9db"), "{price}");
     let viewed = mismatch(shop.viewed("sword").await);
     assert!(viewed.contains("Shop/viewed") && viewed.contains("emit (String)"), "{viewed}");

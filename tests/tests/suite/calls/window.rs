@@ -53,8 +53,8 @@ every_transport! {
         eventually("all emits are received", || received.load(Ordering::SeqCst) == 2000).await;
     }
 
-    /// If a wake-up is lost, a call hangs until its timeout, which is longer than a scheduler could
-    /// delay the call.
+    /// If a wake-up is lost, a call waits until its timeout. The timeout is longer than any delay
+    /// by the scheduler, so only a lost wake-up makes the test fail.
     async fn full_small_queues_lose_no_wake_up(net: Transport) {
         // All 48 requests may wait, since each has about 22 bytes. The larger replies do not fit
         // into the queue.
@@ -144,8 +144,8 @@ tcp_and_memory! {
         assert!(poll_once(&mut long).is_pending());
         let mut too_much = Box::pin(client.request::<()>("hold", &padding));
         assert!(poll_once(&mut too_much).is_pending());
-        // The window has capacity for this request, but the request waits, because an earlier
-        // request is still waiting.
+        // The window has capacity for this request, but the request has to wait after an earlier
+        // request that does not fit into the window.
         let mut small = Box::pin(client.request::<u32>("echo", &2_u32));
         assert!(poll_once(&mut small).is_pending());
         let emitted = timeout(Duration::from_secs(2), client.emit("nobody", &())).await;
@@ -180,8 +180,8 @@ async fn pending_request_ignores_an_earlier_wait_for_window() {
     assert!(poll_once(&mut parked).is_pending());
     drop(parked);
     sleep(Duration::from_secs(2)).await;
-    // The client runs a handler. Because of it, the library must assume that calls of the two peers
-    // could wait for each other, although here they do not.
+    // This request starts a handler in the client. While the handler runs, the library must assume
+    // that calls of the two peers wait for each other, although here they do not.
     let _votes = server.all().request::<()>("forever", &());
     sleep(Duration::from_millis(100)).await;
     let (waiting, ()) = tokio::join!(client.request::<u32>("echo", &2_u32), async {

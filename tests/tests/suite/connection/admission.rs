@@ -91,8 +91,8 @@ async fn concurrent_handshakes_are_limited() {
     let url = format!("tcp://{}", server.local_addr());
     let slow = (0..3).map(|_| tokio::spawn(Client::builder().auth(Login::new("slow")).connect_to_url(&url)));
     let slow: Vec<_> = slow.collect();
-    // The server is authenticating these clients, so it does not disconnect any of them for a
-    // waiting client.
+    // The server is authenticating these clients. It therefore does not disconnect any of them to
+    // free a permit for a waiting client.
     let mut quick = tokio::spawn(Client::builder().auth(Login::new("ada")).connect_to_url(&url));
     assert!(timeout(Duration::from_millis(1500), &mut quick).await.is_err(), "there is no place for a fourth");
     gate.add_permits(1);
@@ -148,8 +148,8 @@ fn raw_peer<I: sockets::Identity>(server: &Server<I>) -> Raw<DuplexStream> {
 async fn silent_peers_delay_others_by_a_second_per_batch() {
     const SILENT: u32 = 1000;
     const PLACES: u32 = 100;
-    // The client's timeout of 60 s is longer than ten batches of silent peers take, but shorter
-    // than all silent peers would take in sequence.
+    // Ten batches of silent peers delay the client by ten seconds. Without batches, the delay would
+    // be a thousand seconds, which is longer than the client's timeout of 60 s.
     let limits = Limits { handshakes: PLACES, ..Limits::default() };
     let patient = Limits { authentication: Duration::from_secs(60), ..Limits::default() };
     let server = players().limits(limits).build();

@@ -32,8 +32,8 @@ impl Hash for User {
     }
 }
 
-/// Returns a server that admits user 7. The first authentication makes the user an administrator,
-/// but later authentications do not.
+/// Returns a server that admits user 7. At the first authentication, the user is an administrator,
+/// but at later authentications, the user is not.
 fn demoting() -> ServerBuilder<User> {
     let logins = AtomicU32::new(0);
     Server::builder().authenticate(move |(): ()| {

@@ -14,8 +14,8 @@ use sockets::{CallError, Client, ClientState, ConnectError, DisconnectReason, Li
 use sockets_tests::{connect_through_relay, eventually, every_transport, reconnecting, within};
 use tokio::sync::Notify;
 
-/// Limits under which a session ends with its connection, so that a client that reconnects gets a
-/// new session.
+/// Returns limits with which a session ends with its connection. A client that reconnects therefore
+/// gets a new session.
 fn forgetful() -> Limits {
     Limits { resume_sessions: 0, connected: Duration::from_millis(200), ..Limits::default() }
 }
@@ -23,8 +23,8 @@ fn forgetful() -> Limits {
 /// The pause before the next attempt. It is longer than any test.
 const PAUSE: Duration = Duration::from_secs(3600);
 
-/// Returns the outcome of the `connected` hook for the session with this number. Numbers begin at
-/// 0.
+/// A function that returns the outcome of the `connected` hook for the session with this number.
+/// The first session has the number 0.
 type Outcome = fn(u32) -> Result<(), Refusal>;
 
 /// Starts a server that listens to "ping". For each session, its `connected` hook has the given

@@ -1,5 +1,4 @@
-//! Calls and handlers by name, in both directions. The peer of a call by name uses either names,
-//! too, or a contract.
+//! Calls and handlers by name, in both directions. The peer uses names, too, or a contract.
 
 use std::collections::BTreeMap;
 

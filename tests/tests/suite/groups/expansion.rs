@@ -221,8 +221,8 @@ async fn method_attributes_defaults_and_bounds_are_kept() {
     assert_eq!(stub.call_by_path(7).await.unwrap(), 7);
 
     stub.counted(3).await.unwrap();
-    // The handlers of a peer start in order, so the emit has been handled before this reply
-    // arrives.
+    // The server starts the handlers of a peer in order. Therefore it has handled the emit when the
+    // reply to this request arrives.
     stub.which().await.unwrap();
     assert_eq!(desk.counted.load(Ordering::Relaxed), 3);
 }

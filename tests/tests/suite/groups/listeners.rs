@@ -56,8 +56,8 @@ async fn pair(net: Transport) -> (Server<Player>, Client, Socket<Player>) {
 async fn hear(client: &Client, receives: &mut UnboundedReceiver<String>, item: &str) -> Vec<String> {
     let purchases = PurchasesClient::new(client);
     purchases.viewed(item).await.unwrap();
-    // The listeners end before the next handler starts, so all listeners have received the emit
-    // when `buy` ends.
+    // The listeners of the emit end before the handler of `buy` starts. Therefore all listeners
+    // have received the emit when `buy` completes.
     purchases.buy("anything", 1).await.ok();
     let mut all: Vec<_> = std::iter::from_fn(|| receives.try_recv().ok()).collect();
     all.sort_unstable();

@@ -132,8 +132,8 @@ mod own_option {
     }
 }
 
-/// The program renames the crate of the library here. A test of the macro also checks that
-/// generated code refers to the crate only by the name that the program states.
+/// In this module, the program has renamed the crate `sockets`. A test of the macro also checks
+/// that generated code refers to the crate only by the name that the program states.
 mod other_name {
     use super::renamed as wire;
 

@@ -16,8 +16,8 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-/// Returns a server. Its method `slow` notifies `started`, and replies after `go` has been
-/// notified.
+/// Returns a server with the method `slow`. The handler of `slow` notifies `started`, and replies
+/// after the test has notified `go`.
 fn slow_server(started: &Arc<Notify>, go: &Arc<Notify>) -> sockets::ServerBuilder {
     let (started, go) = (Arc::clone(started), Arc::clone(go));
     Server::builder().connected(move |socket: Socket| {
@@ -107,8 +107,8 @@ tcp_and_memory! {
         assert_eq!(client.disconnected().await, DisconnectReason::ShuttingDown);
     }
 
-    /// The grace of 10 s is longer than `within` waits, so that the test fails if the shutdown
-    /// waits for the grace.
+    /// The grace period of 10 s is longer than the limit of `within`. So the test fails if the
+    /// shutdown waits until the end of the grace period.
     async fn shutdown_ends_when_running_handlers_have_replied(net: Transport) {
         let (started, go) = (Arc::default(), Arc::default());
         let server = net.serve(slow_server(&started, &go)).await;
@@ -123,7 +123,7 @@ tcp_and_memory! {
             async move { server.shutdown().await }
         });
         // A client refuses new calls as soon as it has received the notice of the shutdown. The
-        // loop waits for that.
+        // loop waits until the client refuses a call.
         let mut refused = client.request::<u32>("unknown", &()).await;
         while refused == Err(CallError::NoSuchMethod) {
             refused = client.request::<u32>("unknown", &()).await;

@@ -1,4 +1,4 @@
-//! Although the test cuts the connections of many clients repeatedly, no message may be lost or
+//! The test cuts the connections of many clients repeatedly. Nevertheless no message may be lost or
 //! repeated.
 //!
 //! `cargo test` cuts the connections for two seconds. This command cuts them for a minute:

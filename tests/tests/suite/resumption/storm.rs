@@ -46,7 +46,7 @@ fn clients_of_a_killed_server_all_reconnect() {
         println!("{} clients were back after {:?}", clients.len(), back.last().unwrap());
         assert_eq!(next.sockets().len(), clients.len());
     });
-    // The test drops the handle only now, because if it had done so earlier, tasks of the server
-    // would have sent their close reason.
+    // The test drops the handle only now. If it had dropped the handle earlier, tasks of the server
+    // would have sent a close reason, unlike tasks of a killed server.
     drop(server);
 }

@@ -138,8 +138,8 @@ async fn address_in_use_is_not_bound() {
     assert!(failed.to_string().starts_with(&format!("cannot listen on {url}: Address already in use")), "{failed}");
 }
 
-/// Drops a server, and immediately binds another to the same address. The runtime polls no other
-/// task in between.
+/// Drops a server, and immediately binds another server to the same address. The runtime polls no
+/// other task between the two steps.
 async fn rebind(url: &str) {
     let server = Server::builder().bind(url).await.unwrap();
     let url = match server.local_addrs().first() {

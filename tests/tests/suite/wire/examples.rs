@@ -133,8 +133,8 @@ async fn documented_examples_match_a_server() {
     expect_end(&mut stream, b"").await;
 }
 
-/// `.ci/run` installs the package that the client needs, and sets the variable. Without the
-/// variable, the test is skipped if the package is missing.
+/// `.ci/run` installs the Python package that the client needs, and sets an environment variable.
+/// If the variable is not set and the package is missing, the test is skipped.
 #[tokio::test]
 async fn documented_examples_match_a_foreign_client() {
     let required = std::env::var("PYTHON_WITH_WEBSOCKETS").ok();

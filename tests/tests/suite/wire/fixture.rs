@@ -1,5 +1,4 @@
-//! The server of these tests, and a second client. The second client must not be affected by a bad
-//! peer.
+//! The server of these tests, and a second client, which a bad peer must not affect.
 
 use std::future;
 

@@ -142,8 +142,8 @@ async fn bytes_beyond_the_window_are_refused() {
     raw.send(&request(2, WAIT, &[])).await;
     raw.send(&request(4, ECHO, &large)).await;
     assert_eq!(raw.receive().await, Some(reply(4, &large)));
-    // When more than half of the window is in use, a request must fit into the rest. These requests
-    // use up the window, so a later request does not fit.
+    // When more than half of the window is in use, a request must fit into the unused part. These
+    // requests fill the window, so that the last of them exceed it.
     for id in 3..100 {
         raw.send(&request(id * 2, WAIT, &[])).await;
     }

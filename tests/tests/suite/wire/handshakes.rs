@@ -55,8 +55,9 @@ async fn bad_hello_is_answered_with_the_cause() {
 async fn oversized_login_is_answered_with_the_limit() {
     let (server, healthy) = server_and_healthy().await;
     let url = format!("tcp://{}", server.local_addr());
-    // The login does not fit into the system's buffers. If the server closed the connection without
-    // reading the login, the client would not receive the answer.
+    // The login does not fit into the system's buffers. If the server closed the connection before
+    // it has read the whole login, the system would reset the connection. The client would then not
+    // receive the answer.
     for megabytes in [1, 16] {
         let connect = Client::builder().auth("x".repeat(megabytes << 20)).connect(&url);
         let refused = timeout(PATIENCE, connect).await.expect("an answer").unwrap_err();

@@ -1,8 +1,8 @@
 //! The bytes of the protocol. The tests cover the examples of PROTOCOL.md, and peers that break the
 //! protocol.
 //!
-//! If a peer breaks the protocol, that peer gets a clear answer where possible. No connection ends
-//! except that of this peer.
+//! A peer that breaks the protocol gets a clear answer where possible. The server ends the
+//! connection of this peer, but no other connection.
 
 mod announcements;
 mod calls;

@@ -168,8 +168,8 @@ async fn non_websocket_request_is_refused_with_a_status() {
     }
 }
 
-/// A program may import all names of the library, so these must not shadow the names of the crates
-/// that are used with the library.
+/// A program may import all names of the library by `*`. These names must not shadow the names of
+/// crates that programs use with the library.
 mod glob_import {
     use sockets::*;
 

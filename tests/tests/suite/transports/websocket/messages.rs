@@ -6,8 +6,8 @@ use tokio::sync::mpsc;
 
 use sockets_tests::raw_websocket::{BINARY, CLOSE, CLOSE_FRAME, CONTINUATION, FIN, PING, PONG, Raw, frame};
 
-/// The key of `echo` outside of any group. It is the beginning of SHA-256 over a zero byte and the
-/// name.
+/// The key of the method `echo` of the root. The key is the beginning of a SHA-256 hash over a zero
+/// byte and the name.
 const ECHO: [u8; 8] = [0x4a, 0x3c, 0xb7, 0x44, 0xe0, 0xa2, 0xfb, 0x15];
 
 async fn echoing() -> Server {

@@ -157,8 +157,8 @@ async fn misuse_before_the_hello_is_answered_by_the_handshake() {
 async fn ping_flood_harms_no_other_client() {
     let server = Server::builder().bind("ws://127.0.0.1:0").await.unwrap();
     let mut raw = Raw::established(server.local_addr()).await;
-    // A server that answered every ping would have to keep pongs in its own memory, because not all
-    // pongs would fit into the system's buffers.
+    // The client reads no pongs, and they do not all fit into the system's buffers. A server that
+    // answered every ping would have to keep the other pongs in its own memory.
     let pings = frame(FIN | PING, &[9; 125]).repeat(1000);
     for _ in 0..200 {
         raw.send(&pings).await;
@@ -206,8 +206,8 @@ async fn client_closes_connection_when_server_reads_no_pongs() {
         client = connect => client.unwrap(),
         _ = copy_bidirectional(&mut client_end, &mut server_end) => panic!("the connection ended"),
     };
-    // The test writes the pings between two messages of the server, so that the server seems to
-    // have sent them.
+    // The test inserts the pings between two messages of the server, so that the client receives
+    // them as if the server had sent them.
     let pings = [header(FIN | PING, 125, 0), vec![9; 125]].concat().repeat(1000);
     let flood = async { while client_end.write_all(&pings).await.is_ok() {} };
     timeout(PATIENCE, flood).await.expect("the client closes the connection");
