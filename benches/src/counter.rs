@@ -36,8 +36,8 @@ impl Counter {
     }
 }
 
-/// The members of a room, in the client's process. For each message, the room records when the last
-/// member receives the message.
+/// The members of a room, in the client's process. For each timed message, the room records when
+/// the last member receives the message.
 #[derive(Debug)]
 pub struct Room {
     members: u64,

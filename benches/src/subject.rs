@@ -1,9 +1,9 @@
 //! The interface of a subject, which consists of a server and a client.
 //!
-//! Workloads use only this trait. The default of `pipeline` is the code that a library's user would
-//! write, in which each call is a separate future. The other defaults return an error. If a subject
-//! does not support an operation, its [`Subject::supports`] excludes the workloads that need the
-//! operation.
+//! Workloads use only this trait. The default of [`pipeline`](Subject::pipeline) is the code that a
+//! library's user would write, in which each call is a separate future. The default implementations
+//! of the other methods return an error. If a subject does not support an operation, its
+//! [`Subject::supports`] excludes the workloads that need the operation.
 
 use std::{
     net::SocketAddr,
@@ -63,8 +63,8 @@ pub trait Subject: 'static {
         async { bail!("{} does not support broadcasts", Self::NAME) }
     }
 
-    /// Sends a request to each member of the room. Returns the number of replies. Each member
-    /// returns the order that the request contains.
+    /// Sends a request to each member of the room, and returns the number of replies. Each member
+    /// replies with the order that the request contains.
     fn broadcast_request(server: &Self::Server, order: Order) -> impl Future<Output = Result<usize>> + Send {
         let _ = (server, order);
         async { bail!("{} does not support broadcast requests", Self::NAME) }
@@ -72,8 +72,8 @@ pub trait Subject: 'static {
 
     // ---- in the client's process
 
-    /// Opens a connection. If the connection joins the room later, it notifies `member` of each
-    /// message.
+    /// Opens a connection. If the connection joins the room later, it reports each message of the
+    /// room to `member`.
     fn connect(address: SocketAddr, member: Arc<Member>) -> impl Future<Output = Result<Self::Client>> + Send;
 
     /// Makes a call. The server's handler returns the order.

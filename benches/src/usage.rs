@@ -11,8 +11,8 @@ pub struct Process(pub u32);
 impl Process {
     /// Returns the processor time of all threads, in user mode and in kernel mode.
     ///
-    /// The method does not read the file `stat`, which contains the processor time, too, because
-    /// the unit of that file is 10 ms.
+    /// The file `stat` also contains the processor time, but in units of 10 ms, which are too
+    /// coarse. Therefore the method does not read that file.
     pub fn cpu(self) -> Result<Duration> {
         let mut total = Duration::ZERO;
         for thread in fs::read_dir(format!("/proc/{}/task", self.0))? {

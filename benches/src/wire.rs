@@ -32,8 +32,8 @@ use crate::{
     workloads::Workload,
 };
 
-/// The number of repetitions. It is so large that costs that occur only at the start, such as the
-/// headers of a stream, become negligible.
+/// The number of repetitions. The number is large, so that costs of the start, such as the headers
+/// of a stream, become negligible.
 const REPETITIONS: u64 = 1_000;
 const MESSAGE: usize = 128;
 const TIMEOUT: Duration = Duration::from_mins(1);

@@ -87,9 +87,8 @@ impl Loader {
     pub async fn run(&self, rounds: u32) {
         match self.load {
             Load::Calls { in_flight } => {
-                // Even a single caller has a task of its own. The reason is that each wake would
-                // cost an additional system call of tokio if `block_on` polled the caller's future
-                // directly.
+                // Even a single caller has a task of its own. If `block_on` polled the caller's
+                // future directly, each wake would cost an additional system call of tokio.
                 let mut callers = JoinSet::new();
                 for _ in 0..in_flight {
                     let client = self.client.clone();
@@ -119,8 +118,8 @@ impl Loader {
     pub async fn stop_server(&self) {
         let mut states = self.client.states();
         ControlClient::new(&self.client).stop().await.expect("the server is running");
-        // The client tries to reconnect as soon as its connection ends. Its first state change
-        // therefore shows that the server has stopped.
+        // When its connection ends, the client changes its state and tries to reconnect. So the
+        // first state change shows that the server has stopped.
         states.next().await;
     }
 }

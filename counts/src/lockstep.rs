@@ -30,8 +30,8 @@ pub(crate) fn runtime() -> Runtime {
 
 /// Blocks until the peer yields or exits.
 pub(crate) fn wait_for_peer() {
-    // The end of the pipe is no error, because it means that this process has no peer and runs
-    // alone.
+    // The result is ignored: the end of the pipe is no error, because it means that this process
+    // runs alone, without a peer.
     let _ = stdin().read(&mut [0]);
 }
 

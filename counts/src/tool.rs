@@ -10,8 +10,8 @@ use sockets_counts::{PerPeer, Scenario};
 
 use crate::Result;
 
-/// The settings of the C library for every run. Their purpose is that every processor uses the same
-/// string functions and the same strategy for large copies.
+/// The settings of the C library for every run. With them, the C library uses the same string
+/// functions and the same strategy for large copies on every processor.
 const TUNABLES: &str = "glibc.cpu.hwcaps=-AVX512F,-AVX512VL,-AVX512BW,-AVX2,-AVX_Fast_Unaligned_Load,-BMI2,-ERMS,-FSRM,\
     -SSE4_2,-SSSE3:glibc.cpu.x86_non_temporal_threshold=0xc0000";
 
@@ -53,8 +53,7 @@ fn run(tool: Tool, name: &str, rounds: u32) -> Result<PerPeer> {
     let mut client = tool.start(&counts[1], &load, client_input.into(), client_output.into())?;
     let ended = client.wait()?;
     if !ended.success() {
-        // The server may still run, because the client stops it only if the client itself has
-        // finished.
+        // The server may still run, because the failed client may not have stopped it.
         server.kill()?;
     }
     let ends = [ended, server.wait()?];

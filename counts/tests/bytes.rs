@@ -29,8 +29,8 @@ struct Bytes {
 }
 
 impl Bytes {
-    /// Returns the number of bytes that were sent since the last call, and the number of bytes that
-    /// were received.
+    /// Returns the number of bytes that were sent since the previous call of this method, and the
+    /// number of bytes that were received since then.
     fn take(&self) -> (usize, usize) {
         (self.sent.swap(0, Ordering::Relaxed), self.received.swap(0, Ordering::Relaxed))
     }

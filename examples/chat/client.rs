@@ -41,8 +41,8 @@ pub async fn join(name: &str, addr: &str, stop: &Notify) -> Result<(), String> {
         () = report_state_changes(client.states()) => {}
         reason = client.disconnected() => return Err(end_message(&reason)),
     }
-    // When the last handle is dropped, the client closes the connection. The program waits for that
-    // with a `Peer`, because it does not keep the connection open.
+    // The client closes the connection when its last handle is dropped. The program waits for the
+    // close with a `Peer`, because a `Peer` does not keep the connection open.
     let connection = Peer::clone(&client);
     drop(client);
     connection.disconnected().await;
@@ -122,7 +122,7 @@ async fn converse(client: &Client, screen: &Screen) {
 }
 
 /// Returns a channel of the typed lines. A separate thread reads the lines, since a read from a
-/// terminal cannot be cancelled. The thread does not prevent the program from exiting.
+/// terminal cannot be cancelled. The program can exit while the thread still reads.
 fn typed_lines() -> mpsc::Receiver<String> {
     let (typed, lines) = mpsc::channel(16);
     std::thread::spawn(move || {
@@ -214,15 +214,15 @@ impl Terminal for Screen {
 
     async fn vote(&self, asked_by: &str, choices: Vec<String>) -> Option<usize> {
         let (answer, answered) = oneshot::channel();
-        // The ballot is stored before it is shown, so that an immediate answer of the user finds
-        // the ballot.
+        // The client stores the ballot before it prints the choices, so that the ballot exists even
+        // if the user answers immediately.
         *self.ballot() = Some(Ballot { choices: choices.len(), answer });
         print(&format!("* {asked_by} asks you to vote. Type a number:"));
         for (number, choice) in (1..).zip(&choices) {
             print(&format!("*   {number}  {choice}"));
         }
-        // If the next vote starts first, it drops the sender of this vote, and the result is
-        // `None`.
+        // If the next vote starts before the user has answered, its ballot replaces this ballot.
+        // The sender of this vote is then dropped, and the result is `None`.
         answered.await.ok()
     }
 }

@@ -59,8 +59,8 @@ pub enum ChatError {
     HereAlready,
     /// The room has no member with that name.
     NotHere,
-    /// Only the first member of a room may kick other members. The variant contains the name of the
-    /// first member.
+    /// The caller is not the first member of the room, and only the first member may kick other
+    /// members. The variant contains the name of the first member.
     NotFirst(String),
     /// The caller cannot kick itself.
     Yourself,

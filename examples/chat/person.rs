@@ -38,8 +38,9 @@ impl Names {
     }
 }
 
-/// A user, which is the identity of a socket. The name becomes free when the last clone is dropped,
-/// which happens after the session has ended or could not be established.
+/// A user, which is the identity of a socket. The user's name becomes free when the last clone of
+/// this value is dropped. The library drops its clones after the session has ended or could not be
+/// established.
 #[derive(Clone)]
 pub struct Person(Arc<Claim>);
 
@@ -59,8 +60,8 @@ impl Person {
         self.0.key == name.to_lowercase()
     }
 
-    /// Returns the sequence number of the user's arrival in the room. The first member has the
-    /// smallest number.
+    /// Returns a number that increases with each arrival of a user in a room. The first member of a
+    /// room has the smallest number.
     pub fn arrival(&self) -> u64 {
         self.0.arrival.load(Ordering::Relaxed)
     }

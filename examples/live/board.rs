@@ -12,8 +12,8 @@ const ROOM: &str = "board";
 /// The deadline of a vote.
 const VOTE: Duration = Duration::from_secs(20);
 
-/// A lock that serializes updates of the list of viewers, so that the last update that viewers
-/// receive is the current list.
+/// A lock that serializes updates of the list of viewers. Because of the lock, the last update that
+/// viewers receive contains the current list.
 static UPDATE: Mutex<()> = Mutex::const_new(());
 
 pub async fn welcome(socket: Socket<Person>) {

@@ -26,7 +26,7 @@ use crate::{
     contract::{BoardServer, Person},
 };
 
-/// Returns a builder of a server. The authentication maps the name of a login to a viewer with an
+/// Returns a builder of a server. Its authentication maps the name in a login to a viewer with an
 /// id.
 fn server() -> ServerBuilder<Person> {
     let next = AtomicU32::new(1);

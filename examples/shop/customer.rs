@@ -69,8 +69,8 @@ impl Lobby for LobbyHandler {
         let _ = self.0.send(ShopCall::Vote { choices, answer });
         match answered.await {
             Ok(choice) => choice,
-            // If the customer drops the question, this handler has no reply. It waits until the
-            // library stops it at the deadline of the shop's request.
+            // If the customer does not answer the question, this handler has no result to reply. So
+            // it waits until the library stops it at the deadline of the shop's request.
             Err(_) => std::future::pending().await,
         }
     }

@@ -55,8 +55,8 @@ impl Shop {
                 }
                 Ok(Player { name: login.name })
             })
-            // This handler serves all customers together, whereas the hook `connected` serves a
-            // separate handler for each customer.
+            // All customers share this handler, whereas the hook `connected` creates a separate
+            // handler for each customer.
             .serve(RefundsServer::new(Desk { shop: Arc::clone(self) }))
             .connected(move |socket: Socket<Player>| {
                 let shop = Arc::clone(&shop);
@@ -132,8 +132,8 @@ struct Desk {
 impl Refunds for Desk {
     async fn refund(&self, receipt: &Receipt) -> Result<u32, RefundError> {
         let mut ledger = self.shop.ledger();
-        // The customer may have forged the receipt, and therefore the shop compares the receipt
-        // with its own record.
+        // The customer may have forged the receipt. Therefore the shop compares the receipt with
+        // the shop's own record.
         if ledger.receipts.get(&receipt.number) != Some(receipt) {
             return Err(RefundError::UnknownReceipt);
         }

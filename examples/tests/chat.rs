@@ -328,8 +328,8 @@ impl Drop for Relay {
 fn relay_runs_if_requested() {
     let Ok(addresses) = env::var(RELAY) else { return };
     let (at, to) = addresses.split_once(' ').unwrap();
-    // The port was free for a short time, in which the system may have assigned it to an outgoing
-    // connection.
+    // The port was free for a short time, in which the system may have assigned the port to an
+    // outgoing connection. Therefore the relay tries to bind until that connection ends.
     let began = Instant::now();
     let listener = loop {
         match TcpListener::bind(at) {

@@ -94,8 +94,8 @@ async fn viewers_of_the_board_see_each_other() {
     sees(&mut seen_by_bob, &here(&["Bob"])).await;
 }
 
-/// `.ci/run` installs a browser and sets `CHROMEDRIVER`. Without this variable, the test is skipped
-/// if no browser is installed.
+/// `.ci/run` installs a browser and sets the variable `CHROMEDRIVER`. If the variable is not set
+/// and no browser is installed, the test is skipped.
 #[tokio::test]
 async fn browser_pages_and_a_rust_client_share_a_room() {
     let required = std::env::var("CHROMEDRIVER").ok();

@@ -21,8 +21,8 @@ pub(super) struct Handler {
     pub(super) suspended: bool,
     /// `true` if the handler has been cancelled.
     pub(super) stopping: bool,
-    /// The number of a request that the handler itself has made, and whose result it waits for. The
-    /// field is `None` if the handler waits for no result.
+    /// The number of the handler's own request, if the handler waits for the result of a request.
+    /// The field is `None` if the handler waits for no result.
     pub(super) waits_for: Option<u64>,
 }
 

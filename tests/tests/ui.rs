@@ -43,9 +43,9 @@ fn strict_lints_find_nothing_in_generated_code() {
     compile_fail("tests/ui/lints/*.rs");
 }
 
-/// The lint for an implementation whose method returns another type than the trait's method. If
-/// `async` is missing in the trait, the macro accepts implementations with and without `async`, and
-/// the lint may occur.
+/// The lint for a method of an implementation that returns another type than the trait's method. If
+/// `async` is missing in the trait, the macro accepts implementations with and without `async`. The
+/// lint may then occur.
 const LINT: &str = "warning: impl trait in impl method signature does not match trait method signature";
 
 /// The errors of rustc have a code, and the errors of the macro have none.

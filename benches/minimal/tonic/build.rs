@@ -1,6 +1,6 @@
 //! Generates the contract of the client and the server. The contract is written in Rust, so that
-//! the machine needs no `protoc`. This does not affect the result, because cargo would compile the
-//! same crates for a .proto file.
+//! the machine needs no `protoc`. The result is the same as with a .proto file, for which cargo
+//! would compile the same crates.
 
 use tonic_prost_build::manual::{Builder, Method, Service};
 

@@ -69,8 +69,8 @@ impl Row {
         Some(if values.len() % 2 == 0 { f64::midpoint(values[middle - 1], upper) } else { upper })
     }
 
-    /// Returns the median of `subject` divided by that of the reference, or `None` if either has no
-    /// values or the reference's median is not positive.
+    /// Returns the median of `subject` divided by the median of the reference. Returns `None` if
+    /// one of the two has no values, or if the reference's median is not positive.
     fn ratio(&self, subject: &str) -> Option<f64> {
         let base = self.median(REFERENCE).filter(|&base| base > 0.0)?;
         Some(self.median(subject)? / base)

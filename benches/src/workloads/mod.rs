@@ -55,8 +55,8 @@ pub enum Workload {
     Idle15000,
     /// A workload with sequential calls that transfer 1 MiB in each direction.
     Large,
-    /// A workload that opens connections and makes a single call on each connection. First it opens
-    /// them sequentially, then 64 concurrently.
+    /// A workload that opens connections and makes a single call on each connection. The workload
+    /// first opens connections one after another, and then 64 connections concurrently.
     Connect,
     /// A workload with 1,000 connections that make occasional calls. At the same time, another
     /// connection has 512 calls in flight.

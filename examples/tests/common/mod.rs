@@ -136,8 +136,8 @@ pub fn run(example: &str) -> String {
     rest.join("\n") + "\n"
 }
 
-/// Returns the path of an example. The path is relative to that of this test: if the test is in
-/// `target/debug/deps`, the example is in `target/debug/examples`.
+/// Returns the path of an example. The function derives the path from the path of this test: if the
+/// test is in `target/debug/deps`, the example is in `target/debug/examples`.
 fn path_of(example: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let profile = test.ancestors().nth(2).unwrap();

@@ -21,8 +21,8 @@ use super::{
 };
 use crate::{counter::Counter, payload::Order};
 
-/// The limit of the unwritten bytes of a connection. Beyond the limit, the server reads no frames
-/// of the connection, and removes the connection from the room.
+/// Maximum number of unwritten bytes of a connection. Beyond this number, the server reads no
+/// frames of the connection, and removes the connection from the room.
 pub const MAX_UNWRITTEN: usize = 1 << 20;
 
 thread_local! {

@@ -1,8 +1,8 @@
 //! The receiving half of a connection.
 //!
-//! All connections of a thread share a read buffer, so an idle connection needs no read buffer.
-//! Only an incomplete frame is copied. If a frame is longer than the shared buffer, the connection
-//! reads the frame into a separate buffer.
+//! All connections of a thread share a read buffer, so an idle connection needs no read buffer. A
+//! connection copies only an incomplete frame out of the shared buffer. If a frame is longer than
+//! the shared buffer, the connection reads the frame into a separate buffer.
 
 use std::{
     cell::RefCell,

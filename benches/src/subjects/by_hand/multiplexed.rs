@@ -3,7 +3,7 @@
 //!
 //! All calls are encoded into a common buffer, under a short lock. The ID of a call is the index of
 //! the call's slot. The slot holds the call's waker, and later the call's reply. The driver's task
-//! reads. After its encoding, each call decides which task writes:
+//! reads the replies. After the encoding of a call, the call decides which task writes the buffer:
 //!
 //! - If the call is the only call in flight, it writes the buffer itself. It does not wait for
 //!   another task.
@@ -189,8 +189,8 @@ struct Call<'a> {
 
 #[derive(PartialEq, Eq)]
 enum Progress {
-    /// The call has not been polled. The first poll always returns pending, even if the reply has
-    /// already arrived. In that case, the reply has woken the caller, so the caller polls again.
+    /// The call has not been polled. The first poll always returns pending, even if it finds the
+    /// reply. The arrival of the reply has also woken the caller, so that the caller polls again.
     New,
     Polled,
     Done,

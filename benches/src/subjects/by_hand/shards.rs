@@ -5,9 +5,9 @@
 //! shard pauses for a millisecond, so that messages accumulate. A single message is never delayed.
 //!
 //! Within a round, a shard yields periodically, because there are as many shards as processors, and
-//! the emitter can run only when a shard yields. Without these yields, each round would contain a
-//! single message, because the shards would write it to all members before the emitter sends
-//! another.
+//! the emitter can run only when a shard yields. Without these yields, the shards would write a
+//! message to all members before the emitter can send the next message. So each round would contain
+//! a single message.
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering},
@@ -80,8 +80,8 @@ async fn run(mut commands: mpsc::Receiver<Command>) {
                     messages += 1;
                 }
                 Command::Join(member) => {
-                    // The new member must not receive the earlier messages, so these are delivered
-                    // first.
+                    // The shard first delivers the earlier messages, because the new member must
+                    // not receive them.
                     deliver(&mut members, &mut pending).await;
                     members.push(member);
                 }

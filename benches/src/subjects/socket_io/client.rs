@@ -1,8 +1,8 @@
 //! A minimal client of Socket.IO. It supports only protocol 5 over WebSocket.
 //!
-//! The published client for Rust, `rust_socketio`, writes each packet separately. It would
-//! therefore be slower than the server and limit the result, whereas with this client the server is
-//! the bottleneck. A single task reads and writes. The task writes all queued packets in a single
+//! The published client for Rust, `rust_socketio`, writes each packet separately. That client would
+//! therefore be slower than the server and limit the result. With this client, the server is the
+//! bottleneck. A single task reads and writes. The task writes all queued packets in a single
 //! write. It passes replies to their callers in the order in which the replies arrive.
 
 use std::{
@@ -144,8 +144,8 @@ impl Connection {
                         return Ok(self.stream.close(None).await?);
                     }
                     if self.waiting.load(Ordering::Relaxed) > count {
-                        // Other callers may be about to send packets. The yield lets them do so, so
-                        // that their packets join the batch.
+                        // Other callers may be ready to send packets. The yield lets these callers
+                        // run, so that their packets join the batch.
                         yield_now().await;
                         while let Ok(packet) = outgoing.try_recv() {
                             batch.push(packet);

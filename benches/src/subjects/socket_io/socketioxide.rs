@@ -41,9 +41,9 @@ impl Subject for Socketioxide {
             .max_buffer_size(BUFFER)
             .max_payload(MAX_PAYLOAD)
             .build_svc();
-        // The listeners are added in a middleware, because it completes before the client is
-        // notified of the connection. A connect handler may run too late. An event that arrives
-        // before its listener exists is lost, and the sender of the event would wait forever.
+        // A middleware adds the listeners, because it completes before the server notifies the
+        // client of the connection. A connect handler may run later. If an event arrived before its
+        // listener exists, the event would be lost, and its sender would wait forever.
         let listen = async move |socket: SocketRef| {
             socket.on("echo", async |Data(order): Data<Order>, reply: AckSender| {
                 reply.send(&order).ok();

@@ -140,8 +140,8 @@ async fn emit_held_until_overdue_starts_no_handler() {
     assert_eq!(rig.counting.started(), 2);
 }
 
-/// The server accepts one call a second. A request whose deadline has passed before it could start
-/// does not count against this rate.
+/// The server accepts one call a second. If the deadline of a request passes before the handler
+/// could start, the request does not count against this rate.
 #[tokio::test(start_paused = true)]
 async fn overdue_requests_use_nothing_of_the_rate() {
     let mut rig = rig(Limits { calls_per_second: Some(1), ..Limits::default() }).await;
