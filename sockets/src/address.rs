@@ -119,8 +119,8 @@ pub(crate) fn redacted(url: &str) -> String {
         _ => 0,
     };
     let (scheme, rest) = url.split_at(start);
-    // An `@` after the query's start may end a password that is not escaped, or be part of the
-    // query. Both the password and the query are secrets.
+    // An `@` after the first `?` or `#` may end a password that is not escaped, or may be part of
+    // the query. Both the password and the query are secrets, so the function shows neither.
     if rest.find(['?', '#']).is_some_and(|query| rest[query..].contains('@')) {
         return format!("{scheme}***");
     }
@@ -153,8 +153,8 @@ impl Address {
         std::mem::discriminant(self) == std::mem::discriminant(other)
     }
 
-    /// Returns this address with its own credentials. If it has none, the result has the
-    /// credentials of `other`.
+    /// Returns this address with credentials. If this address has no credentials of its own, the
+    /// result has the credentials of `other`.
     pub(crate) fn with_credentials_of(self, other: &Self) -> Self {
         match (self, other) {
             #[cfg(feature = "ws")]

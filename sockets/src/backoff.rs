@@ -6,16 +6,16 @@ use tokio::time::Instant;
 
 use crate::reconnect::Reconnect;
 
-/// A connection that lasts for less than this is never steady. Only after a steady connection,
-/// attempts are counted from 1 again. A shorter connection counts as a failed attempt, so that
-/// clients do not flood a server or network that ends each connection soon.
+/// Minimum lifetime of a steady connection. A steady connection resets the count of attempts. A
+/// shorter connection counts as a failed attempt, so that clients do not flood a server or network
+/// that ends each connection soon.
 const STEADY_MIN: Duration = Duration::from_secs(1);
-/// A connection that lasts for this time is always steady, even if the longest delay of the policy
-/// is longer.
+/// Upper bound of the minimum lifetime of a steady connection, even if the longest delay of the
+/// policy is longer.
 const STEADY_MAX: Duration = Duration::from_secs(60);
 
-/// While the session can still be resumed, a delay is limited to the time for resumption divided by
-/// this number.
+/// Divisor of the time for resumption. While the session can still be resumed, the delay before an
+/// attempt is at most the quotient, so that several attempts are possible.
 const RESUME_DIVISOR: u32 = 3;
 
 /// A counter of the consecutive attempts of a client to reconnect. It determines the delays between
@@ -24,8 +24,8 @@ pub(crate) struct Backoff {
     policy: Reconnect,
     /// The time for which the client expects the server to keep a detached session.
     resume_within: Duration,
-    /// The number of consecutive attempts. Attempts with connections that were not steady count,
-    /// too.
+    /// The number of attempts since the last steady connection. An attempt counts even if it
+    /// results in a connection, as long as that connection is not steady.
     attempts: u32,
     /// The number of attempts since the last connection that lasted for the longest delay. This
     /// number determines the minimum lifetime of a steady connection.

@@ -434,9 +434,9 @@ impl ClientBuilder {
             driver = driver.with_reattach(Arc::new(reconnector));
         }
         let mut driver = Box::pin(driver.run(|| {}));
-        // The server's hello usually reports that the server is ready. This poll then completes
-        // `connect` without a wake-up. The poll runs no user code: the driver's wakers belong to
-        // the driver's own task.
+        // The bytes after the server's hello usually contain the ready frame. In that case, this
+        // poll completes `connect` without a wake-up. The poll runs no user code, because the
+        // driver's wakers belong to the driver's own task.
         if driver.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
             tokio::spawn(driver);
         }

@@ -23,8 +23,8 @@ pub(crate) fn decode_within<'de, T: Deserialize<'de>>(bytes: &'de [u8], limit: u
     codec::decode_within(bytes, limit)
 }
 
-/// Decodes a value as [`decode_within`] does. If an element of a tuple cannot be decoded, also
-/// returns the number of elements after that element.
+/// Decodes a value as [`decode_within`] does. If an element of a tuple cannot be decoded, the error
+/// also contains the number of elements after that element.
 #[inline]
 pub(crate) fn decode_elements<'de, T: Deserialize<'de>>(
     bytes: &'de [u8],

@@ -51,7 +51,7 @@ pub enum ConnectError {
 }
 
 impl ConnectError {
-    /// Returns the error of `connect` if its session ended for this reason before the session was
+    /// Returns the error of a `connect`, if the session ended for this `reason` before it was
     /// ready.
     pub(crate) fn ended(reason: DisconnectReason) -> Self {
         match reason {

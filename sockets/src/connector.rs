@@ -77,8 +77,8 @@ async fn open_and_probe(
     let mut link = open_at(address, target, options).await?;
     match handshake::probe(&mut link).await? {
         ProbeResult::Available => Ok(link),
-        // The server does not support probes. It has responded but has closed the connection, so
-        // the client opens another connection.
+        // The server does not support probes: it has responded to the probe by closing the
+        // connection. So the client opens another connection for its hello.
         ProbeResult::Unsupported => open_at(address, target, options).await,
     }
 }
@@ -123,8 +123,8 @@ fn poll_first<T>(running: &mut VecDeque<BoxFuture<'_, T>>, cx: &mut Context<'_>)
     Poll::Pending
 }
 
-/// Returns the more informative of two failures. If the system refused a connection, the failure is
-/// less informative, since the address may belong to an unrelated host.
+/// Returns the more informative of two failures. A connection that the system refused is the less
+/// informative failure, since its address may belong to an unrelated host.
 fn more_informative(former: Option<ConnectError>, latter: ConnectError) -> ConnectError {
     match former {
         Some(former) if !matches!(former, ConnectError::Unreachable(_)) => former,

@@ -7,8 +7,8 @@ use std::{
 
 use crate::lock::event;
 
-/// Runs user code, such as the drop of a value or a waker. If the code panics, logs the panic and
-/// does not propagate it.
+/// Runs user code, such as the drop of a value or a waker. If the code panics, the function logs
+/// the panic and does not propagate it.
 pub(crate) fn contain(code: impl FnOnce()) {
     let Err(panic) = catch_unwind(AssertUnwindSafe(code)) else { return };
     event!(error, "a value of the user panicked while it was dropped or woken");

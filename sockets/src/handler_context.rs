@@ -48,9 +48,9 @@ pub(crate) fn call_origin() -> CallOrigin {
     if RUNS_HANDLER.get() { CallOrigin::Handler } else { CallOrigin::Other }
 }
 
-/// Lets another worker run the task that a handler on this thread has just woken. Otherwise that
-/// task would wait if the handler blocks its thread. Does nothing if no handler runs on this
-/// thread.
+/// Lets another worker run the task that a handler on this thread has just woken. Otherwise the
+/// woken task would have to wait for the handler if the handler blocks its thread. Does nothing if
+/// no handler runs on this thread.
 pub(crate) fn release_woken_task() {
     if RUNS_HANDLER.get() {
         release_lifo_slot();

@@ -74,8 +74,8 @@ pub(crate) async fn send_hello(
     timeout_at(deadline, messages(link, MAX_SERVER_HELLO).send(hello)).await.map_err(late)??;
     let mut guard = AbandonGuard { link, is_armed: can_resume };
     let response = timeout_at(deadline, receive_response(guard.link)).await;
-    // If the response to a request to resume is late, the client requests again. So the guard must
-    // not send a close frame, which would end the session.
+    // If the response to a request to resume is late, the client sends another request. So the
+    // session must stay open, and the guard must not send a close frame.
     guard.is_armed = response.is_err() && !resumes;
     drop(guard);
     let response = response.map_err(late)??;
@@ -171,8 +171,8 @@ fn too_large(error: &io::Error) -> Option<(usize, usize)> {
     }
 }
 
-/// Describes a client hello that is too large. If the client uses another protocol, its first bytes
-/// usually look like the length of such a large frame.
+/// Describes a client hello that is too large. A client that uses another protocol often causes
+/// this error, because its first bytes, read as a length, are a large number.
 fn describe_too_large(length: usize, limit: usize) -> String {
     match Foreign::from_length(length) {
         Some(foreign) => foreign.to_string(),
@@ -196,8 +196,8 @@ pub(crate) fn encode_accepted(
     Ok(send_buffer.take_all())
 }
 
-/// Refuses a client. If `retries` is `true`, the client supports refusals after which it tries
-/// again.
+/// Refuses a client. The caller sets `retries` if the client supports refusals that permit another
+/// attempt.
 pub(crate) async fn refuse<T>(link: &mut Link, refusal: Refusal, retries: bool) -> Result<T, AcceptError> {
     let hello = ServerHello::refuse(refusal.message().to_owned(), refusal.retry_after(), retries);
     send_and_close(link, &hello).await?;

@@ -174,8 +174,8 @@ fn errors_do_not_contain_passwords_or_queries() {
                 Ok(address) => format!("{address:?}"),
                 Err(error) => format!("{error} {error:?}"),
             };
-            // The error shows everything that is not a secret, since it would be of no help
-            // otherwise.
+            // The error must show all parts that are not secret, since an error without them would
+            // be of no help.
             let is_path = url.contains("sec/secret@host") && shown.starts_with("Web(");
             assert!(is_path || !shown.contains("secret"), "{url}: {shown}");
         }
@@ -206,8 +206,8 @@ fn userinfo_is_accepted_for_websocket_clients_only() {
     }
 }
 
-/// Returns the address without its user and password. Without the feature `tls`, the address is
-/// invalid, so the query is removed, too.
+/// Returns the expected address without its user and password. Without the feature `tls`, the
+/// address is invalid, so the function removes the query, too.
 #[cfg(feature = "ws")]
 fn wss_without_userinfo() -> &'static str {
     if cfg!(feature = "tls") { "wss://host:443/live?x=1" } else { "wss://***@host/live?***" }

@@ -8,7 +8,7 @@ use super::{Members, log_entry::LogEntry};
 use sockets_proto::{Overflow, PREFIX, codec::SHARE_FROM};
 
 /// Consecutive messages of the same method to the same members. If a member has received none of
-/// these messages, its session queues all of them as a single buffer.
+/// these messages, its session queues all messages as a single buffer.
 pub(crate) struct Batch<M> {
     entries: Vec<LogEntry<M>>,
     concatenated: Bytes,

@@ -24,11 +24,11 @@ use crate::{
 };
 use sockets_proto::{PREFIX, SendOutcome};
 
-/// The largest number of shards. A server never has more shards than processors, because additional
-/// shards would only share the same processors.
+/// Maximum number of shards. A server also never has more shards than processors, because
+/// additional shards would only share the same processors.
 const SHARDS_MAX: usize = 4;
-/// The number of bytes in a shard's log at which the log is full and emitters wait. If the limit of
-/// the members' queues is small, the limit of the log is smaller.
+/// Maximum number of bytes in a shard's log. When it is reached, emitters wait. If the limit of the
+/// members' queues is small, the limit of the log is smaller.
 const LOG_MAX: usize = 256 * 1024;
 
 /// The shards of a server.
@@ -48,8 +48,8 @@ pub(crate) struct Fanout<M> {
 enum Blocked {
     /// A log is full.
     Log,
-    /// Members of the audience have full or long queues. The emitter waits for them until this
-    /// time.
+    /// Members of the audience have full or long queues. The emitter waits for these members until
+    /// this time.
     Members(Instant),
 }
 

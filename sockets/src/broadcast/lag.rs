@@ -6,8 +6,9 @@ use crate::clock::now;
 
 /// The maximum wait for a member with a full queue, counted from the last progress of that member.
 const WAIT_FOR_FULL: Duration = Duration::from_secs(1);
-/// The maximum time that an emitter waits for a member with a long queue, counted from that
-/// member's last progress. It corresponds to the round trip to a distant member.
+/// Maximum time since the last progress of a member with a long queue. When it has passed, emitters
+/// do not wait for this member any more. The time corresponds to the round trip to a distant
+/// member.
 const WAIT_FOR_LONG: Duration = Duration::from_millis(300);
 
 /// The lag of a member.
@@ -52,8 +53,8 @@ impl Lag {
     }
 
     /// Decides if an emitter waits for capacity in the member's full queue. The emitter began to
-    /// wait at `began`, and waits at most until `last`. At `accepted_at`, the connection last
-    /// accepted bytes.
+    /// wait at `began`, and waits at most until `last`. The member's connection last accepted bytes
+    /// at `accepted_at`.
     pub(super) fn wait_for_full(
         &mut self,
         now: Instant,

@@ -10,8 +10,8 @@ use crate::clock::now;
 
 /// The time for which an emitter waits for members with long queues, if other members keep up.
 const WAIT_FOR_SOME: Duration = Duration::from_millis(10);
-/// The time for which an emitter waits for members with full queues. If all members of the audience
-/// are lagging, the emitter waits for the same time for members with long queues.
+/// Maximum time for which an emitter waits for members with full queues. It is also the maximum
+/// time for members with long queues, if all members of the audience are lagging.
 const WAIT_FOR_ALL: Duration = Duration::from_secs(1);
 
 /// The waits of an emit for lagging members of its audience. The limits apply to all these waits
@@ -31,8 +31,8 @@ impl Pacing {
     }
 
     /// Returns the time until which the emitter waits. Returns `None` if the emitter waits for no
-    /// member. `len` is the number of members of the audience. `audience` returns, for each shard,
-    /// its lagging members and the members of the audience in that shard.
+    /// member. `len` is the number of members of the audience. For each shard, `audience` returns
+    /// the shard's lagging members and the members of the audience in that shard.
     pub(super) fn wait_until<'a, M: Member, L>(&mut self, len: usize, audience: impl Fn() -> L) -> Option<Instant>
     where
         L: Iterator<Item = (&'a Laggards<M>, &'a Members<M>)>,

@@ -11,21 +11,21 @@ use crate::{clock::now, scheduler::yield_to_others};
 const BUSY_PAUSE: Duration = Duration::from_millis(1);
 /// The number of writes after which a shard yields, for example to an emitter on its thread.
 const FLUSHES_PER_YIELD: usize = 32;
-/// The number of deliveries after which a shard yields. It is larger than `FLUSHES_PER_YIELD`,
-/// because a delivery takes less time than a write.
+/// Maximum number of deliveries before the shard's task yields. The number is larger than
+/// `FLUSHES_PER_YIELD`, because a delivery takes less time than a write.
 const DELIVERIES_PER_YIELD: usize = 256;
 
-/// The task of a shard. It runs on the runtime of the emitter that started it. When that runtime
-/// shuts down, it drops the task, and `drop` does all remaining work without a pause. The next
-/// emitter then starts another task.
+/// The task of a shard. An emitter starts the task on its own runtime. When that runtime shuts
+/// down, it drops the task. The `Drop` of the task then does all remaining work without a pause,
+/// and the next emitter starts another task.
 pub(super) struct ShardTask<M: Member> {
     shard: Arc<Shard<M>>,
     /// The messages of this round.
     batches: Vec<Batch<M>>,
     /// The members that need a write.
     needs_write: Vec<Arc<M>>,
-    /// `true` if there was no more work. In this case, another task may have been started since
-    /// then.
+    /// `true` after the task has found no more work. From then on, an emitter may have started
+    /// another task for the shard.
     ended: bool,
 }
 

@@ -13,9 +13,9 @@ use super::{
 use crate::{clock::now, lock::Notify};
 use sockets_proto::SessionCore;
 
-/// The number of bytes at which a queue is long. An emitter that sends many bytes waits for a
-/// shorter queue, so that a loop of emits does not fill the queues of healthy members. If the limit
-/// of the queue is small, the queue is long at half of that limit.
+/// Minimum number of bytes of a long queue. If half of the queue's limit is less, that half applies
+/// instead. An emitter that sends many bytes waits for members with long queues. Otherwise a loop
+/// of emits would fill the queues of healthy members.
 const LONG: usize = 512 * 1024;
 
 /// The state of a member in the broadcasts of its server. A session of a client is no member.
@@ -129,8 +129,8 @@ impl<M> BroadcastState<M> {
         None
     }
 
-    /// Returns `true` if this member lags and its queue has capacity. Then the caller must call
-    /// [`leave_lag`](Self::leave_lag).
+    /// Returns `true` if this member is recorded as lagging although its queue has capacity. In
+    /// that case, the caller must call [`leave_lag`](Self::leave_lag).
     #[inline]
     pub(crate) fn has_caught_up<C, H: Clone>(&self, core: &SessionCore<C, H>) -> bool {
         matches!(self.lag, Lag::Lagging(_)) && core.has_capacity()

@@ -55,8 +55,8 @@ impl Dispatcher {
     }
 
     /// Starts the handler of a call, or holds the call. A call is held while `can_dispatch` returns
-    /// `false`, or while the peer exceeds its rate. Calls also wait for calls that are already
-    /// held. The window limits the number of held calls.
+    /// `false`, while the peer exceeds its rate, or while earlier calls are held. The window limits
+    /// the number of held calls.
     #[inline]
     pub(super) fn accept(
         &mut self,
@@ -127,8 +127,8 @@ impl Dispatcher {
     }
 
     /// Returns the time at which the rate limit allows the next held call to start. Returns `None`
-    /// if no call is held, or while `can_dispatch` returns `false`. When that changes, the session
-    /// wakes the driver.
+    /// if no call is held. Also returns `None` while `can_dispatch` returns `false`; when it
+    /// returns `true` again, the session wakes the driver.
     pub(super) fn resumes_at(&self) -> Option<Instant> {
         let rate = self.rate.as_ref().filter(|_| !self.held.is_empty() && self.session.can_dispatch())?;
         rate.ready_at()
@@ -329,10 +329,10 @@ fn run(
     }
     let Some(future) = slot.poll_once(session) else { return false };
     let (task, handle) = abortable(SuspendedHandler::new(Arc::clone(session), key, handler, future).run());
-    // The session registers the handler before the spawn, so that the task cannot end before that.
-    // The session's lock is not held during the spawn, because a runtime that is shutting down
-    // drops a spawned task immediately. This drops the handler, which answers its call and for that
-    // purpose locks the session.
+    // The session registers the handler before the spawn, because the task may end at any time
+    // after the spawn. The session's lock is not held during the spawn. The reason is that a
+    // runtime that is shutting down drops a spawned task immediately. The drop answers the
+    // handler's call, and for that purpose locks the session.
     session.suspend(handler, handle);
     tokio::spawn(timeout_at(deadline.into(), task));
     true

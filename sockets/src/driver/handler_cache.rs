@@ -18,10 +18,10 @@ pub(super) struct HandlerCache {
 /// The handlers of a key.
 pub(super) struct CachedHandlers {
     pub(super) resolved: Resolved,
-    /// A flag that is `true` if a handler of this key has suspended. In this case, later handlers
-    /// receive their arguments in a separate buffer, since a suspended handler may keep its buffer
-    /// for a long time. Only the first handler keeps the buffer of the received batch, since its
-    /// arguments already borrow from this buffer.
+    /// `true` after a handler of this key has suspended. A suspended handler may keep the buffer of
+    /// its arguments for a long time. So later handlers receive their arguments in a separate
+    /// buffer instead of the buffer of the received batch. Only the first suspended handler keeps
+    /// the buffer of its batch, since its arguments already borrow from this buffer.
     pub(super) suspends: bool,
 }
 
@@ -55,7 +55,7 @@ impl HandlerCache {
     }
 
     /// Records that a handler of this key has suspended. The cache keeps at most `max_keys` such
-    /// keys, because otherwise the set of keys would grow with each change of the routes.
+    /// keys. Without this limit, the set would grow with each change of the routes.
     pub(super) fn record_suspension(&mut self, key: u64, max_keys: usize) {
         let Ok(at) = self.entries.binary_search_by_key(&key, |(key, _)| *key) else { return };
         if !mem::replace(&mut self.entries[at].1.suspends, true) {

@@ -42,8 +42,9 @@ use sockets_proto::{Frame, ProtocolError};
 /// The time after which a dispatch stops, so that queued replies are written.
 const SLICE: Duration = Duration::from_micros(500);
 const _: () = assert!(SLICE.as_nanos() <= SLOW.as_nanos(), "a slow handler ends its time slice");
-/// If a time slice is older than this, a pending read does not prove that no bytes have arrived:
-/// tokio may not have polled for I/O since the time slice began.
+/// Maximum age of a time slice in which a pending read proves that no bytes have arrived. In an
+/// older time slice, bytes may have arrived, because tokio may not have polled for I/O since the
+/// time slice began.
 const CLOCK_STALENESS: Duration = Duration::from_millis(5);
 
 /// The driver of a session. A single task runs it.
@@ -52,8 +53,8 @@ pub(crate) struct Driver {
     receiver: Box<dyn Receive>,
     /// Frames that have been received and not been handled.
     batch: Batch,
-    /// The time at which these frames were received. The deadlines of their calls count from this
-    /// time.
+    /// The time at which the frames in `batch` were received. The timeouts of the calls in these
+    /// frames count from this time.
     arrived: Instant,
     /// The rest of an announcement, which is recorded before the batch is handled.
     announced: Option<Box<Bytes>>,
@@ -276,9 +277,9 @@ impl Driver {
         Ok(())
     }
 
-    /// Writes the messages for which callers have requested a flush. Before it writes, the driver
-    /// yields once to the tasks that are ready. To yield, the driver's task wakes itself, and so
-    /// moves to the back of the run queue.
+    /// Writes the messages for which callers have requested a flush. Before the write, the driver
+    /// yields once to the ready tasks, which may queue more messages. To yield, the driver's task
+    /// wakes itself, and so moves to the back of the run queue.
     fn poll_requested_flush(&mut self, cx: &Context<'_>) {
         if !self.session.flush_is_requested() {
             return;
@@ -323,8 +324,8 @@ impl Driver {
     }
 }
 
-/// A guard that ends a session, even if a runtime drops the driver because the runtime shuts down.
-/// Otherwise calls from other runtimes would wait for ever.
+/// A guard that ends a session when its driver is dropped. A runtime that shuts down drops the
+/// driver. Without the guard, calls from other runtimes would then wait for ever.
 struct EndGuard<F: FnOnce()> {
     session: Arc<Session>,
     on_end: Option<F>,

@@ -21,8 +21,8 @@ use crate::{
 
 /// A pause of the driver, which does not end when the driver's task is woken for other reasons.
 pub(super) enum Pause {
-    /// A pause that ends when the worker has run the ready tasks and has polled for I/O, but no
-    /// later than at this time.
+    /// A pause that ends when the worker has run the ready tasks and has polled for I/O. It ends at
+    /// this time at the latest.
     Others(Instant),
     /// A pause that ends when a slow session has its permit. A separate task waits for the permit.
     Permit(JoinHandle<SlowPermit>),
@@ -81,8 +81,8 @@ impl Pauses {
                     return Poll::Pending;
                 }
                 if !is_over {
-                    // The signal is dropped, because its wake-up may arrive during the next pause
-                    // and must not end that pause.
+                    // The wake-up of this signal may still arrive during the next pause, and must
+                    // not end that pause. So the driver drops the signal instead of reusing it.
                     self.signal = None;
                 }
                 None

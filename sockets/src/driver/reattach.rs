@@ -59,8 +59,9 @@ pub(crate) trait Reattach: Send + Sync {
 }
 
 impl Driver {
-    /// Attaches the session to another connection. If the session does not survive this reason, or
-    /// no connection is found, returns the reason of its end.
+    /// Attaches the session to another connection after a loss for `reason`. If the session ends
+    /// instead, returns the reason of the end. A session ends if it does not survive `reason`, or
+    /// if no other connection is found.
     pub(super) async fn reattach(&mut self, mut reason: DisconnectReason) -> Result<(), DisconnectReason> {
         let Some(reattach) = self.reattach.clone() else { return Err(reason) };
         if !self.session.survives(&reason, self.peer_closed) {
@@ -97,15 +98,15 @@ impl Driver {
         let reattached = attached.await?;
         drop(search);
         self.attach(reattached)?;
-        // This hook runs after `attach`, since the program may then send messages. If the session
-        // is new, it is not ready yet, and the hook runs when it becomes ready.
+        // This hook runs after `attach`, since the program may send messages as soon as the hook
+        // has run. A new session is not ready yet, so its hook runs when it becomes ready.
         if self.session.is_ready() {
             reattach.on_established();
         }
         Ok(())
     }
 
-    /// Handles the frames that the connection still has, because an unread frame may contain the
+    /// Handles the received frames of the lost connection, because an unread frame may contain the
     /// close reason.
     async fn drain_receiver(&mut self) -> Result<(), DisconnectReason> {
         self.handle_batch().await?;
@@ -132,8 +133,8 @@ impl Driver {
         .await
     }
 
-    /// Handles received frames for a time slice, and handles expired deadlines. If frames are left,
-    /// wakes its task again.
+    /// Handles received frames for a time slice, and handles expired deadlines. If frames are left
+    /// after the time slice, the function wakes its task.
     fn poll_detached(&mut self, cx: &mut Context<'_>) -> Result<(), DisconnectReason> {
         let mut now = clock::now();
         self.session.prepare_detached(now, cx)?;
@@ -151,8 +152,9 @@ impl Driver {
         let (receiver, received) = match reattached {
             Reattached::Accepted(offer) => {
                 if !self.session.can_resume(&offer.request) {
-                    // The session accepted the request before, but has sent more frames since then.
-                    // The client receives the answer when the session has ended.
+                    // The session accepted the request earlier, but has sent more frames since
+                    // then, so that the client cannot resume any more. The client receives the
+                    // answer when the session has ended.
                     self.session.keep_offer(offer);
                     return Err(missed());
                 }
@@ -219,8 +221,8 @@ mod tests {
     use crate::{limits::Limits, lock::Mutex, peer_label::PeerLabel, session::Routes};
     use sockets_proto::codec::Payload;
 
-    /// A connection that the peer has closed. The receiver returns the last frame only after a
-    /// write has failed.
+    /// A connection that the peer has closed. Its receiver returns the peer's last frame only after
+    /// a local write has failed.
     struct ClosedByPeer {
         written: watch::Sender<bool>,
         last: Option<Bytes>,
