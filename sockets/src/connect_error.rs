@@ -2,10 +2,7 @@
 
 use std::io;
 
-use crate::{
-    address::ParseAddressError, disconnect_reason::DisconnectReason, refusal::Refusal,
-    registration_error::RegistrationError,
-};
+use crate::{address::ParseAddressError, disconnect_reason::DisconnectReason, refusal::Refusal};
 
 /// The error of [`ClientBuilder::connect`](crate::ClientBuilder::connect), and of the other methods
 /// that connect a client.
@@ -128,4 +125,15 @@ pub enum AcceptError {
     /// Two groups that the builder serves conflict, or the groups have too many names.
     #[error("{0}")]
     Registration(String),
+}
+
+/// The error of serving a group or a name that conflicts with a group or a name served before.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum RegistrationError {
+    #[error("the group {path:?} is served twice on one connection; remove one of the two handlers")]
+    ServedTwice { path: String },
+    #[error("the names {first:?} and {second:?} have the same key; rename one of them")]
+    SameKey { first: String, second: String },
+    #[error("more than {limit} names on one connection; raise `Limits::names_per_peer`")]
+    TooManyNames { limit: usize },
 }

@@ -18,7 +18,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::{
     codec::{EncodeError, encode},
     connect_error::{AcceptError, ConnectError},
-    contain::contain,
+    hooks::contain,
     limits::Limits,
     postcard::Postcard,
     refusal::Refusal,

@@ -1,8 +1,9 @@
-//! Runs hooks, which are user code. A panic of a hook is reported and does not propagate.
+//! Runs hooks and other user code. A panic of this code is reported and does not propagate.
 
 use std::{
     any::Any,
     future::Future,
+    mem,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     task::{Context, Poll},
@@ -72,4 +73,15 @@ pub(crate) fn report(hook: &'static str, peer: PeerLabel, panic: &(dyn Any + Sen
     let message = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref().map(String::as_str));
     let (side, message) = (peer.own_role(), message.unwrap_or("the panic has no message"));
     event!(error, hook, %peer, %side, panic = message, "a hook panicked");
+}
+
+/// Runs user code, such as the drop of a value or a waker. If the code panics, the function logs
+/// the panic and does not propagate it.
+pub(crate) fn contain(code: impl FnOnce()) {
+    let Err(panic) = catch_unwind(AssertUnwindSafe(code)) else { return };
+    event!(error, "a value of the user panicked while it was dropped or woken");
+    // Dropping the payload runs user code, too.
+    if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
+        mem::forget(again);
+    }
 }

@@ -96,7 +96,6 @@ mod clock;
 mod codec;
 mod connect_error;
 mod connector;
-mod contain;
 mod disconnect_reason;
 mod driver;
 mod failing_element;
@@ -115,7 +114,6 @@ mod postcard;
 mod reconnect;
 mod reconnector;
 mod refusal;
-mod registration_error;
 mod scheduler;
 mod server;
 mod session;
@@ -128,9 +126,17 @@ pub mod tls;
 mod transport;
 mod type_checks;
 
+/// Items that generated code uses. They are not part of the public interface.
 #[doc(hidden)]
-#[path = "private.rs"]
-pub mod __private;
+pub mod __private {
+    pub use crate::{
+        method::{Kind, Method},
+        session::{Completed, HandlerSlot, Responder, Service},
+        stub::Stub,
+        type_checks::{Outgoing, Owned, Probe, Unencodable, Unsendable},
+    };
+    pub use sockets_proto::Overflow;
+}
 
 /// Compiles and runs the programs of the README with the documentation tests.
 #[cfg(doctest)]

@@ -9,7 +9,7 @@ use std::{
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    registration_error::RegistrationError,
+    connect_error::RegistrationError,
     session::{HandlerSlot, ListenerService, Responder, Session},
 };
 use sockets_proto::name::{InvalidName, check_path, check_segment, key};

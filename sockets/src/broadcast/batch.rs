@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
-use super::{Members, log_entry::LogEntry};
+use super::{Members, log::LogEntry};
 use sockets_proto::{Overflow, PREFIX, codec::SHARE_FROM};
 
 /// Consecutive messages of the same method to the same members. If a member has received none of

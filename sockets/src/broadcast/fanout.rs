@@ -1,6 +1,7 @@
 //! The shards of a server, and emits to them.
 
 use std::{
+    mem,
     pin::pin,
     sync::{
         Arc,
@@ -14,8 +15,7 @@ use bytes::Bytes;
 use tokio::{runtime::Handle, time::timeout_at};
 
 use super::{
-    BroadcastLog, Member, MemberList, Members, flush_batch::FlushBatch, laggards::Laggards, member_list::shard_of,
-    pacing::Pacing, shard::Shard,
+    BroadcastLog, Member, MemberList, Members, laggards::Laggards, member_list::shard_of, pacing::Pacing, shard::Shard,
 };
 use crate::{
     lock::{Mutex, Notify},
@@ -191,5 +191,34 @@ impl<M: Member> Fanout<M> {
     /// Returns an empty batch of members that need a write.
     pub(crate) fn flush_batch(&self) -> FlushBatch<'_, M> {
         FlushBatch::new(&self.shards)
+    }
+}
+
+/// The members of a broadcast request that need a write, by shard. When this value is dropped, the
+/// tasks of the shards write for these members.
+pub(crate) struct FlushBatch<'a, M: Member> {
+    shards: &'a [Arc<Shard<M>>],
+    members: Vec<Vec<Arc<M>>>,
+}
+
+impl<'a, M: Member> FlushBatch<'a, M> {
+    pub(super) fn new(shards: &'a [Arc<Shard<M>>]) -> Self {
+        Self { shards, members: shards.iter().map(|_| Vec::new()).collect() }
+    }
+
+    /// Adds a member, for which its shard writes.
+    pub(crate) fn add(&mut self, number: u64, member: &Arc<M>) {
+        let shard = shard_of(number, self.members.len());
+        self.members[shard].push(Arc::clone(member));
+    }
+}
+
+impl<M: Member> Drop for FlushBatch<'_, M> {
+    fn drop(&mut self) {
+        for (shard, members) in self.shards.iter().zip(mem::take(&mut self.members)) {
+            if !members.is_empty() {
+                shard.request_flush(members);
+            }
+        }
     }
 }

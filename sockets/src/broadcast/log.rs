@@ -1,4 +1,4 @@
-//! The log of a shard.
+//! The log of a shard, and its messages.
 
 use std::{
     collections::VecDeque,
@@ -10,12 +10,12 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{Batch, Members, Message, laggards::Laggards, log_entry::LogEntry};
+use super::{Batch, Members, laggards::Laggards};
 use crate::{
     lock::{Mutex, Notify},
     method::Callee,
 };
-use sockets_proto::ReleaseUnused;
+use sockets_proto::{Overflow, ReleaseUnused};
 
 /// The messages of a shard that have not been delivered to all their members.
 pub(crate) struct BroadcastLog<M> {
@@ -127,5 +127,64 @@ mod tests {
         assert_eq!(log.bytes(), 13);
         log.remove(&log.batches());
         assert_eq!((log.bytes(), log.is_empty()), (0, true));
+    }
+}
+
+/// A message and the members that receive it.
+pub(crate) struct LogEntry<M> {
+    pub(super) message: Message,
+    pub(super) members: Arc<Members<M>>,
+}
+
+impl<M> LogEntry<M> {
+    pub(super) fn is_for(&self, member: u64) -> bool {
+        self.members.binary_search_by_key(&member, |(number, _)| *number).is_ok()
+    }
+
+    pub(crate) fn message(&self) -> &Message {
+        &self.message
+    }
+}
+
+impl<M> Clone for LogEntry<M> {
+    fn clone(&self) -> Self {
+        Self { message: self.message.clone(), members: Arc::clone(&self.members) }
+    }
+}
+
+/// A message without its members, so that a copy keeps no member alive.
+#[derive(Clone)]
+pub(crate) struct Message {
+    pub(super) number: u64,
+    frame: Bytes,
+    key: u64,
+    overflow: Overflow,
+    /// Key and signature, if the emitter knows the types of the method.
+    method: Option<(u64, u64)>,
+}
+
+impl Message {
+    pub(super) fn new(number: u64, frame: Bytes, callee: Callee<'_>) -> Self {
+        Self { number, frame, key: callee.key(), overflow: callee.overflow(), method: callee.signed() }
+    }
+
+    pub(crate) fn frame(&self) -> &Bytes {
+        &self.frame
+    }
+
+    pub(crate) fn key(&self) -> u64 {
+        self.key
+    }
+
+    pub(crate) fn overflow(&self) -> Overflow {
+        self.overflow
+    }
+
+    pub(crate) fn is_volatile(&self) -> bool {
+        self.overflow == Overflow::Volatile
+    }
+
+    pub(crate) fn method(&self) -> Option<(u64, u64)> {
+        self.method
     }
 }

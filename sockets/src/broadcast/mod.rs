@@ -15,14 +15,10 @@
 
 mod batch;
 mod fanout;
-mod flush_batch;
 mod lag;
 mod laggards;
 mod log;
-mod log_entry;
 mod member_list;
-mod member_set;
-mod message;
 mod pacing;
 mod shard;
 mod shard_task;
@@ -31,7 +27,11 @@ mod state;
 use std::{sync::Arc, time::Instant};
 
 pub(crate) use self::{
-    batch::Batch, fanout::Fanout, lag::FullWait, log::BroadcastLog, member_list::MemberList, message::Message,
+    batch::Batch,
+    fanout::Fanout,
+    lag::FullWait,
+    log::{BroadcastLog, Message},
+    member_list::MemberList,
     state::BroadcastState,
 };
 

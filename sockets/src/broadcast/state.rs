@@ -8,7 +8,7 @@ use std::{
 use super::{
     Batch, BroadcastLog, FullWait, Message,
     lag::{Lag, Lagging},
-    log_entry::LogEntry,
+    log::LogEntry,
 };
 use crate::{clock::now, lock::Notify};
 use sockets_proto::SessionCore;

@@ -31,8 +31,8 @@ use self::{
 use crate::lock::{event, in_transport};
 use crate::{
     clock,
-    contain::contain,
     disconnect_reason::DisconnectReason,
+    hooks::contain,
     scheduler::{wake_after_others, wake_another_worker},
     session::{Received, SLOW, Session, SlowPermit, WakeList},
     transport::{Batch, Receive, ReceiveError, close_gracefully},

@@ -4,9 +4,13 @@ use std::{any::type_name, borrow::Borrow, collections::BTreeMap, iter, sync::Arc
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use serde::Serialize;
+use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Inner, Replies, Socket, registry::Registry, replies::Decode};
+use super::{
+    Inner, Replies, Socket,
+    registry::Registry,
+    replies::{Decode, decode_plain},
+};
 use crate::codec::{self, EncodeError, Payload};
 use crate::failing_element::failing_element;
 use crate::lock::{self, RwLock};
@@ -15,6 +19,7 @@ use crate::{
     broadcast::MemberList,
     call_error::CallError,
     clock::now,
+    group::Group,
     method::{Callee, Kind},
     session::{Described, MultiCall, MultiCallSlot, OutgoingCall, Session},
 };
@@ -265,6 +270,60 @@ impl<I: Identity> Audience<I> {
         }
         replies
     }
+
+    /// Returns the group under this path, for calls by name.
+    pub fn group(&self, path: &str) -> Group<Self> {
+        Group::root(self.clone()).group(path)
+    }
+
+    /// Sends an emit to the listeners of `name` outside of any group, at every member. Waits for
+    /// slow members as [every emit to an audience](Audience) does.
+    ///
+    /// # Errors
+    ///
+    /// The method fails if the name is invalid, or if the arguments cannot be encoded or are too
+    /// large. The emit skips members that accept only smaller messages.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped before completion, the emit has been sent to all members or to
+    /// none.
+    pub async fn emit<A: Serialize + ?Sized>(&self, name: &str, args: &A) -> Result<(), CallError> {
+        Group::root(self.clone()).emit(name, args).await
+    }
+
+    /// Sends a request for `name` outside of any group to every member.
+    ///
+    /// The method sends the request immediately, to the members at the time of this call.
+    pub fn request<R: DeserializeOwned>(&self, name: &str, args: &(impl Serialize + ?Sized)) -> Replies<I, R> {
+        Group::root(self.clone()).request(name, args)
+    }
+}
+
+impl<I: Identity> Group<Audience<I>> {
+    /// Sends an emit to the listeners of `name` in this group, at every member. Waits for slow
+    /// members as [every emit to an audience](Audience) does.
+    ///
+    /// # Errors
+    ///
+    /// The method fails if the name or the path is invalid, or if the arguments cannot be encoded
+    /// or are too large. The emit skips members that accept only smaller messages.
+    pub async fn emit<A: Serialize + ?Sized>(&self, name: &str, args: &A) -> Result<(), CallError> {
+        self.target().emit_to_all(Callee::Named(&self.named(name)?), args).await
+    }
+
+    /// Sends a request for `name` in this group to every member.
+    ///
+    /// The method sends the request immediately, to the members at the time of this call.
+    pub fn request<R: DeserializeOwned>(&self, name: &str, args: &(impl Serialize + ?Sized)) -> Replies<I, R> {
+        match self.named(name) {
+            Ok(named) => self.target().request_all(Callee::Named(&named), None, args, decode_plain),
+            Err(invalid) => {
+                let decoder = (Described::Named(name.to_owned()), decode_plain as Decode<R, _>);
+                Replies::failed(self.target().sockets(), &invalid.into(), decoder)
+            }
+        }
+    }
 }
 
 #[cold]
@@ -282,5 +341,36 @@ impl<I> Clone for Audience<I> {
 impl<I> std::fmt::Debug for Audience<I> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Audience").finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, feature = "compression"))]
+mod tests {
+    use tokio::sync::mpsc::unbounded_channel;
+
+    use crate::{Client, Server};
+
+    #[tokio::test]
+    async fn message_to_audience_is_compressed_once() {
+        let server = Server::builder().compress_from(1000).build();
+        let (sender, mut received) = unbounded_channel();
+        let mut clients = Vec::new();
+        for _ in 0..5 {
+            let sender = sender.clone();
+            let client = Client::builder().compress_from(1000).connected(move |peer| {
+                peer.listen("text", move |text: String| {
+                    sender.send(text).unwrap();
+                    async {}
+                });
+                async {}
+            });
+            clients.push(client.connect_local(&server).await.unwrap());
+        }
+        let text = "the same for all ".repeat(1000);
+        server.all().emit("text", &text).await.unwrap();
+        for _ in &clients {
+            assert!(received.recv().await.unwrap() == text);
+        }
+        assert_eq!(server.inner.options.compression.cached(), 1);
     }
 }

@@ -23,11 +23,11 @@ use crate::{
     authenticator::{AuthFailure, Authenticate, Authenticator, Identity},
     broadcast::Fanout,
     connect_error::BindError,
+    connect_error::RegistrationError,
     limits::Limits,
     lock::{Mutex, RwLock, event},
     peer_label::PeerLabel,
     refusal::Refusal,
-    registration_error::RegistrationError,
     session::{Routes, Service, cannot_decode},
     transport::{ConnectInfo, ServerOptions},
 };

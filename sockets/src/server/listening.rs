@@ -1,15 +1,26 @@
-//! A listener of a server that can be closed from another task.
+//! The listeners of a server.
 
 use std::{
+    future::poll_fn,
     io,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
+use tokio::time::sleep;
+
+use super::Inner;
+
 use crate::{
-    lock::Mutex,
+    authenticator::Identity,
+    lock::{Mutex, event},
     transport::{Acceptor, Incoming},
 };
+
+/// The delay after the system has failed to accept a connection, for example because it has no file
+/// descriptor left.
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 
 /// A listener that two owners can close. The server can close it independently of the task that
 /// accepts its connections. If the runtime drops that task, the listener is closed, too.
@@ -17,9 +28,9 @@ pub(super) struct Listening(Mutex<Option<Acceptor>>);
 
 /// The handle to a listener in the task that accepts its connections. Dropping the handle closes
 /// the listener.
-pub(super) struct Accepting(pub(super) Arc<Listening>);
+pub(super) struct ListeningGuard(pub(super) Arc<Listening>);
 
-impl Drop for Accepting {
+impl Drop for ListeningGuard {
     fn drop(&mut self) {
         self.0.close();
     }
@@ -42,5 +53,35 @@ impl Listening {
     pub(super) fn close(&self) {
         let acceptor = self.0.lock().take();
         drop(acceptor);
+    }
+}
+
+/// Accepts connections until the server stops.
+pub(super) async fn listen<I: Identity>(server: Arc<Inner<I>>, guard: ListeningGuard) {
+    let stop = server.stop.clone();
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            accepted = poll_fn(|cx| guard.0.poll_accept(cx)) => accepted,
+        };
+        let Some(accepted) = accepted else { return };
+        let incoming = match accepted {
+            Ok(incoming) => incoming,
+            Err(error) => {
+                let remedy = "raise the limit of open files, or lower `Limits::handshakes` and `connections`";
+                event!(warn, %error, remedy, "a connection could not be accepted");
+                server.limiter.evict_silent();
+                sleep(ACCEPT_BACKOFF).await;
+                continue;
+            }
+        };
+        // Without a permit, further connections wait in the system's queue.
+        let permit = tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            permit = server.limiter.acquire_handshake() => permit,
+        };
+        server.serve_in_background(incoming, permit);
     }
 }

@@ -5,9 +5,7 @@ mod audience;
 mod authentication;
 mod builder;
 mod detached;
-mod dynamic;
 mod limiter;
-mod listen;
 mod listening;
 mod registry;
 mod replies;
@@ -36,25 +34,27 @@ pub use self::{
     socket::Socket,
 };
 use self::{
-    audience::Selector, detached::DetachedSessions, limiter::ConnectionLimiter, listening::Listening,
+    audience::Selector,
+    detached::DetachedSessions,
+    limiter::ConnectionLimiter,
+    listening::{Listening, ListeningGuard, listen},
     registry::Registry,
 };
 use crate::lock::{self, Mutex, RwLock};
 use crate::{
-    address::without_userinfo,
+    address::{Address, without_userinfo},
     authenticator::{Authenticator, Identity},
     broadcast::Fanout,
+    connect_error::BindError,
+    connect_error::RegistrationError,
     disconnect_reason::DisconnectReason,
     limits::Limits,
     refusal::Refusal,
-    registration_error::RegistrationError,
     session::{Interceptor, Routes, Session},
-    transport::ServerOptions,
+    transport::{Acceptor, ServerOptions},
 };
 use sockets_proto::Announcement;
 
-#[cfg(all(test, feature = "compression"))]
-mod compression_tests;
 #[cfg(test)]
 mod detached_tests;
 #[cfg(test)]
@@ -133,6 +133,49 @@ impl<I: Identity> Server<I> {
     /// Returns a handle that does not keep the server open.
     fn weak_handle(inner: Arc<Inner<I>>) -> Self {
         Self { inner, keep_open: None }
+    }
+
+    /// Listens on an address. The method can be called several times, with addresses of different
+    /// transports. Rooms and audiences include the clients of all addresses.
+    ///
+    /// - With `tcp://host:0`, the system chooses the port. [`local_addrs`](Self::local_addrs)
+    ///   returns the address with this port.
+    /// - With `ws://host:port/path`, the server accepts WebSockets at that path only. Without a
+    ///   path, or with `/`, the server accepts them at every path, and the authentication can check
+    ///   the path.
+    /// - With `unix:///path`, the server replaces the file of a Unix socket if no process listens
+    ///   on it any more.
+    ///
+    /// # Errors
+    ///
+    /// The method fails if the address is invalid, or if the system refuses to listen on the
+    /// address. It also fails if groups of the builder conflict, or if the server has been shut
+    /// down. See [`BindError`].
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped before completion, the server does not listen on the address.
+    pub async fn bind(&self, url: &str) -> Result<(), BindError> {
+        self.inner.registration.clone()?;
+        if self.inner.registry.read().is_closed() {
+            return Err(BindError::ShutDown);
+        }
+        let address = Address::to_listen(url)?;
+        let acceptor = Acceptor::bind(address, &self.inner.options, &self.inner.limits)
+            .await
+            .map_err(|error| BindError::Listen { address: url.to_owned(), error })?;
+        if let Some(local_addr) = acceptor.local_addr() {
+            self.inner.local_addrs.lock().push(local_addr);
+        }
+        let listening = Arc::new(Listening::new(acceptor));
+        self.inner.listeners.lock().push(Arc::clone(&listening));
+        if self.inner.stop.is_cancelled() {
+            // `shutdown` has closed the other listeners already.
+            listening.close();
+            return Err(BindError::ShutDown);
+        }
+        tokio::spawn(listen(Arc::clone(&self.inner), ListeningGuard(listening)));
+        Ok(())
     }
 
     /// Returns the first socket address to which the server was bound. After a `bind` to

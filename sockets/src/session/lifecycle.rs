@@ -11,7 +11,11 @@ use std::{
 use tokio::{runtime::Handle, time::timeout};
 
 use super::{Routes, Session, State, resumption::OVER};
-use crate::{clock::now, contain::contain, disconnect_reason::DisconnectReason, hooks};
+use crate::{
+    clock::now,
+    disconnect_reason::DisconnectReason,
+    hooks::{self, contain},
+};
 use sockets_proto::{CloseReason, Frame};
 
 /// A user's function that runs when the session has ended.

@@ -9,25 +9,19 @@ mod call;
 mod call_future;
 mod describe;
 mod detached_bytes;
-
 mod handler_slot;
-mod held_handler;
 mod inbound;
 mod interceptor;
-
 mod lifecycle;
 mod member;
 mod multi_call;
 mod outbound;
 mod peer;
 mod pending_replies;
-mod pending_reply;
 mod reattach_state;
-mod resolved;
 mod responder;
 mod resumption;
 mod routes;
-mod service;
 mod signatures;
 mod slow;
 mod state_lock;
@@ -59,7 +53,7 @@ pub use self::{
     handler_slot::{Completed, HandlerSlot},
     peer::Peer,
     responder::Responder,
-    service::Service,
+    routes::Service,
     stats::Stats,
 };
 pub(crate) use self::{
@@ -69,11 +63,9 @@ pub(crate) use self::{
     interceptor::{Interceptor, OutgoingCall},
     multi_call::{MultiCall, MultiCallSlot},
     outbound::QueuePolicy,
-    resolved::Resolved,
     responder::SharedPermit,
     resumption::{Checked, Declined, ResumedConnection, SUPERSEDED},
-    routes::{Routes, Subscriber},
-    service::ListenerService,
+    routes::{ListenerService, Resolved, Routes, Subscriber},
     slow::{SLOW, SlowPermit},
     suspended::SuspendedHandler,
     wake_list::WakeList,
@@ -92,9 +84,8 @@ use self::{
 };
 use crate::lock::{DroppedUnlocked, Mutex, RwLock};
 use crate::{
-    broadcast::BroadcastState, clock::now, disconnect_reason::DisconnectReason, handler_context,
-    handshake::PeerSettings, limits::Limits, peer_label::PeerLabel, registration_error::RegistrationError,
-    transport::Transmit,
+    broadcast::BroadcastState, clock::now, connect_error::RegistrationError, disconnect_reason::DisconnectReason,
+    handler_context, handshake::PeerSettings, limits::Limits, peer_label::PeerLabel, transport::Transmit,
 };
 use sockets_proto::{Announcement, Frame, KeepAlive, Role, SessionCore, clamp_timeout};
 

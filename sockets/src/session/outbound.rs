@@ -5,7 +5,7 @@ use std::sync::{Arc, atomic::Ordering};
 
 use bytes::Bytes;
 
-use super::{Session, State, StateGuard, pending_reply::PendingReply};
+use super::{Session, State, StateGuard, pending_replies::PendingReply};
 use crate::codec::{self, Payload};
 use crate::{call_error::CallError, clock::now, handler_context::call_origin};
 use sockets_proto::{CallId, HandlerId, Response, SendOutcome, VolatileEmit, WindowPermit};

@@ -1,12 +1,14 @@
-//! Encoded replies that wait for capacity in the send queue.
+//! Encoded replies that wait for capacity in the send queue, and handlers that are held meanwhile.
 
 use std::{
     collections::{BTreeSet, HashSet},
+    sync::atomic::Ordering,
     time::Instant,
 };
 
 use sockets_proto::{CallId, ReleaseUnused, codec::SHARE_FROM};
 
+use super::Session;
 use crate::clock::now;
 
 /// The replies of a session that wait for capacity, and the keys of methods with large replies. The
@@ -97,5 +99,70 @@ impl PendingReplies {
         if let Some(content) = self.content.as_deref_mut().filter(|content| content.held == 0) {
             content.unresumed_since = None;
         }
+    }
+}
+
+/// Counts an encoded reply that waits for capacity, until this value is dropped.
+pub(super) struct PendingReply<'a> {
+    session: &'a Session,
+    call: CallId,
+    bytes: usize,
+}
+
+impl<'a> PendingReply<'a> {
+    pub(super) fn new(session: &'a Session, call: CallId, bytes: usize) -> Self {
+        let mut state = session.state.lock();
+        state.replies.add(call, bytes);
+        session.update_pressure(&mut state);
+        state.update_share();
+        Self { session, call, bytes }
+    }
+}
+
+impl Drop for PendingReply<'_> {
+    fn drop(&mut self) {
+        let mut state = self.session.state.lock();
+        state.replies.remove(self.call, self.bytes);
+        self.session.update_pressure(&mut state);
+        if self.session.is_released.load(Ordering::Relaxed) {
+            let bytes = state.replies.bytes();
+            state.reattach.release_share(bytes);
+        }
+    }
+}
+
+/// Counts a held handler until this value is dropped.
+///
+/// A handler may end while it is held, because of its deadline or because its caller cancels the
+/// call. Then the next held handler counts as held since the time at which this handler was first
+/// held. Otherwise a peer could hold handlers in sequence, each for less than the limit.
+pub(super) struct HeldHandler<'a> {
+    session: &'a Session,
+    since: Instant,
+    is_resumed: bool,
+}
+
+impl<'a> HeldHandler<'a> {
+    pub(super) fn new(session: &'a Session) -> Self {
+        let since = session.state.lock().replies.hold();
+        Self { session, since, is_resumed: false }
+    }
+
+    /// Returns the time from which the handler counts as held.
+    pub(super) fn since(&self) -> Instant {
+        self.since
+    }
+
+    /// Records that the handler has been resumed.
+    pub(super) fn resume(&mut self) {
+        self.is_resumed = true;
+    }
+}
+
+impl Drop for HeldHandler<'_> {
+    fn drop(&mut self) {
+        let mut state = self.session.state.lock();
+        let is_under_pressure = state.is_under_pressure();
+        state.replies.release(self.since, self.is_resumed, is_under_pressure);
     }
 }

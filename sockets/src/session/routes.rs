@@ -1,20 +1,35 @@
-//! The subscribers of the keys.
+//! The subscribers of the keys, and the interfaces by which the dispatcher starts them.
 
 use std::{collections::BTreeMap, mem, sync::Arc};
 
-use super::{
-    describe::Described,
-    interceptor::Interceptor,
-    service::{ListenerService, Service},
-};
+use super::{HandlerSlot, Responder, Session, describe::Described, interceptor::Interceptor};
 use crate::{
+    connect_error::RegistrationError,
+    hooks,
     method::{Kind, Method},
-    registration_error::RegistrationError,
 };
 use sockets_proto::{
     Announcement, ReleaseUnused,
     name::{full_name, key},
 };
+
+/// A served group. The macro implements it for `XServer<H>`.
+pub trait Service: Send + Sync + 'static {
+    /// Returns the path of the group.
+    fn path(&self) -> &'static str;
+
+    /// Returns the methods of the group.
+    fn methods(&self) -> &'static [Method];
+
+    /// Puts the future of the handler of this method into `slot`, without polling it.
+    fn start(&self, key: u64, call: Responder, slot: &mut HandlerSlot);
+}
+
+/// A function that handles the calls of a name.
+pub(crate) trait ListenerService: Send + Sync {
+    /// Puts the future of the function into `slot`, without polling it.
+    fn start(&self, call: Responder, slot: &mut HandlerSlot);
+}
 
 /// A handler or listener of a name.
 #[derive(Clone)]
@@ -249,6 +264,40 @@ impl Routes {
             subscribers: Vec::new(),
             callback: None,
         })
+    }
+}
+
+/// The subscribers that handle an emit, and the subscriber that answers a request.
+///
+/// If this value holds the last handle of a handler, the drop of this value drops the handler, too.
+/// If the handler's `Drop` panics, the session reports the panic, which has no other effect.
+pub(crate) struct Resolved {
+    session: Arc<Session>,
+    pub(crate) emit_handlers: Box<[Subscriber]>,
+    pub(crate) request_handler: Option<Subscriber>,
+}
+
+impl Resolved {
+    pub(crate) fn new(
+        session: Arc<Session>,
+        emit_handlers: Box<[Subscriber]>,
+        request_handler: Option<Subscriber>,
+    ) -> Self {
+        Self { session, emit_handlers, request_handler }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.emit_handlers.is_empty() && self.request_handler.is_none()
+    }
+}
+
+impl Drop for Resolved {
+    fn drop(&mut self) {
+        // Each handler is dropped separately, because a second panic during unwinding would abort
+        // the process.
+        for handler in mem::take(&mut self.emit_handlers).into_iter().chain(self.request_handler.take()) {
+            hooks::run("drop of a handler", self.session.label(), || drop(handler));
+        }
     }
 }
 

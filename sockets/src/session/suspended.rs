@@ -10,7 +10,7 @@ use std::{
 use sockets_proto::{HandlerId, clamp_timeout};
 use tokio::{sync::Mutex, time::timeout_at};
 
-use super::{Session, handler_slot::HandlerFuture, held_handler::HeldHandler};
+use super::{Session, handler_slot::HandlerFuture, pending_replies::HeldHandler};
 use crate::{
     clock::now, disconnect_reason::DisconnectReason, handler_context::run_handler, scheduler::wake_another_worker,
 };

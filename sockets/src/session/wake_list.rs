@@ -3,7 +3,7 @@
 use std::{mem, task::Waker};
 
 use super::MultiCallSlot;
-use crate::{contain::contain, lock::wake, thread_cache::ThreadCache};
+use crate::{hooks::contain, lock::wake, thread_cache::ThreadCache};
 use sockets_proto::CallResult;
 
 /// The capacity up to which the memory of a list is kept.

@@ -4,6 +4,7 @@ use std::{
     io::{self, IoSlice},
     mem,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -18,6 +19,7 @@ use super::{
     super::buffer_pool,
     frame::{self, HEADER_MAX, Mask},
 };
+use crate::{lock::TransportMutex, transport::Transmit};
 use sockets_proto::{PREFIX, SendBuffer};
 
 /// The number of chunks of a send buffer that are read at once.
@@ -28,7 +30,7 @@ const LARGE_WRITE: usize = 64 * 1024;
 /// answered. RFC 6455, 5.5.3 allows this.
 const MAX_PONG_BYTES: usize = 4096;
 
-/// The sending half of a connection. The transmitter shares it with the receiver, which replies to
+/// The writer of a connection. The transmitter shares it with the receiver, which replies to
 /// control frames.
 pub(super) struct FrameWriter<W> {
     io: W,
@@ -267,6 +269,29 @@ impl FrontMessage<'_> {
     fn skip(&mut self, count: usize) {
         self.at += count;
         self.taken += count;
+    }
+}
+
+/// The sending half. It shares the frame writer with the receiver.
+pub(super) struct Transmitter<W>(Arc<TransportMutex<FrameWriter<W>>>);
+
+impl<W> Transmitter<W> {
+    pub(super) fn new(writer: Arc<TransportMutex<FrameWriter<W>>>) -> Self {
+        Self(writer)
+    }
+}
+
+impl<W: AsyncWrite + Send + Unpin> Transmit for Transmitter<W> {
+    fn poll_transmit(&mut self, cx: &mut Context<'_>, send_buffer: &mut SendBuffer) -> Poll<io::Result<()>> {
+        self.0.lock().poll_transmit(cx, send_buffer)
+    }
+
+    fn accepted(&self) -> u64 {
+        self.0.lock().accepted()
+    }
+
+    fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.lock().poll_finish(cx)
     }
 }
 

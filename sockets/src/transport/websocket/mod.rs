@@ -15,7 +15,6 @@ mod head;
 mod origins;
 mod reassembly;
 mod receiver;
-mod transmitter;
 mod upgrade;
 mod upgrade_error;
 
@@ -33,7 +32,10 @@ pub(crate) use self::{
     upgrade::{UpgradePolicy, accept},
     upgrade_error::UpgradeError,
 };
-use self::{frame_writer::FrameWriter, receiver::Receiver, transmitter::Transmitter};
+use self::{
+    frame_writer::{FrameWriter, Transmitter},
+    receiver::Receiver,
+};
 use super::Link;
 use crate::lock::TransportMutex;
 
