@@ -9,12 +9,9 @@ mod fallback;
 mod model;
 mod name;
 mod options;
-mod overflow;
-mod peel;
 mod signature;
 #[cfg(test)]
 mod tests;
-mod timeout;
 mod types;
 mod unsupported;
 

@@ -15,9 +15,8 @@ use crate::{
     attr::GroupArgs,
     errors::Errors,
     name::rules::method_key,
-    options::{self, Options},
-    overflow::Overflow,
-    peel, signature,
+    options::{self, Options, Overflow},
+    signature,
     types::{self, ArgumentPassing, CallParam, Reply},
 };
 
@@ -161,7 +160,7 @@ impl Kind {
     fn new(options: &Options, output: &ReturnType) -> Self {
         let is_unit = match output {
             ReturnType::Default => true,
-            ReturnType::Type(_, ty) => matches!(peel::peel(ty), Type::Tuple(tuple) if tuple.elems.is_empty()),
+            ReturnType::Type(_, ty) => matches!(types::peel(ty), Type::Tuple(tuple) if tuple.elems.is_empty()),
         };
         // An emit with a return type counts as a request, because the user probably intended a
         // request. A method without a return type counts as an emit if it has an unknown attribute,

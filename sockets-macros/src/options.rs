@@ -10,12 +10,7 @@ use syn::{
     punctuated::Punctuated,
 };
 
-use crate::{
-    attr::Arg,
-    errors::Errors,
-    overflow::{self, Overflow},
-    timeout,
-};
+use crate::{attr::Arg, errors::Errors};
 
 /// The attributes of Rust that a method may have. The macro reports every other attribute that is a
 /// single word, because it is probably a misspelled attribute of this macro. To use another
@@ -38,6 +33,32 @@ const BUILT_IN: &[&str] = &[
 
 /// The attributes that a parameter may have.
 const LINTS: &[&str] = &["allow", "deny", "expect", "forbid", "warn"];
+
+/// An overflow policy. The string is the name of the policy in the runtime crate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Overflow(pub(crate) &'static str);
+
+/// The name of each policy in the attribute, and the name of the same policy in the runtime crate.
+const POLICIES: [(&str, &str); 4] =
+    [("disconnect", "Disconnect"), ("drop_newest", "DropNewest"), ("drop_oldest", "DropOldest"), ("latest", "Latest")];
+
+const POLICIES_TEXT: &str = "\"disconnect\" (the default), \"drop_newest\", \"drop_oldest\" or \"latest\"";
+
+impl Default for Overflow {
+    fn default() -> Self {
+        Self(POLICIES[0].1)
+    }
+}
+
+impl Overflow {
+    /// The policy of `#[emit(volatile)]`.
+    pub(crate) const VOLATILE: Self = Self("Volatile");
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let found = POLICIES.iter().find(|(written, _)| *written == text);
+        found.map(|(_, name)| Self(name)).ok_or_else(|| format!("`{text}` is not a policy; expected {POLICIES_TEXT}"))
+    }
+}
 
 /// The options of a method, from `#[emit]` and `#[request(..)]`.
 #[derive(Default)]
@@ -128,7 +149,7 @@ impl Options {
                             "a volatile emit is dropped if the queue is full; remove `overflow` or `volatile`",
                         );
                     }
-                    let expected = format!("a policy is a string; expected {}", overflow::EXPECTED);
+                    let expected = format!("a policy is a string; expected {POLICIES_TEXT}");
                     if let Some(overflow) = parsed(value, Overflow::parse, &expected, errors) {
                         self.overflow = overflow;
                     }
@@ -161,7 +182,7 @@ impl Options {
                 Arg::Named(name, value) if name == "timeout" => {
                     once(name, &mut seen, errors);
                     let expected = "a timeout is a string, such as \"500ms\" or \"2s\"";
-                    self.timeout = parsed(value, timeout::parse, expected, errors).or(self.timeout);
+                    self.timeout = parsed(value, parse_timeout, expected, errors).or(self.timeout);
                 }
                 Arg::Named(name, _) if name == "overflow" => {
                     errors.on(name, "`overflow` is for emits; a request fails if the queue is full; remove `overflow`");
@@ -286,4 +307,53 @@ pub(crate) fn take_from_param(param: &mut FnArg, errors: &mut Errors) {
         }
         is_allowed
     });
+}
+
+/// Parses a duration, such as `"500ms"`, `"2s"`, `"5m"` and `"1h"`.
+fn parse_timeout(text: &str) -> Result<Duration, String> {
+    let invalid = || {
+        format!(
+            "`{text}` is not a duration; write a whole number and `ms`, `s`, `m` or `h`, such as \"500ms\" or \"2s\""
+        )
+    };
+    let digits = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(invalid)?;
+    let (number, unit) = text.split_at(digits);
+    let millis: u64 = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err(invalid()),
+    };
+    if number.is_empty() {
+        return Err(invalid());
+    }
+    let number = number.parse::<u64>().ok();
+    match number.and_then(|number| number.checked_mul(millis)) {
+        Some(0) => Err("a timeout of zero fails each call; omit it for the default of 30 seconds".to_owned()),
+        Some(millis) => Ok(Duration::from_millis(millis)),
+        None => Err(format!("`{text}` is too long; use less than 2^64 milliseconds")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn valid_durations_are_parsed() {
+        assert_eq!(parse_timeout("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(parse_timeout("2s"), Ok(Duration::from_secs(2)));
+        assert_eq!(parse_timeout("5m"), Ok(Duration::from_secs(300)));
+        assert_eq!(parse_timeout("1h"), Ok(Duration::from_secs(3600)));
+    }
+
+    #[test]
+    fn invalid_durations_are_rejected() {
+        for bad in
+            ["", "2", "s", "2 s", "1.5s", "-1s", "2sec", "0s", "0ms", "99999999999999999999s", "9999999999999999h"]
+        {
+            assert!(parse_timeout(bad).is_err(), "{bad:?}");
+        }
+    }
 }

@@ -13,8 +13,7 @@ use syn::{Expr, ExprLit, ExprPath, GenericArgument, Lit, PathArguments, Type, Ty
 use crate::{
     model::{Arg, Kind},
     name::rules::first_eight_bytes,
-    peel::peel,
-    types::Reply,
+    types::{Reply, peel},
 };
 
 /// Returns the text of a method. An example for a request is `(String, u32) -> Option<u32>`, and

@@ -2,10 +2,7 @@
 
 use syn::{Error, GenericArgument, Path, PathArguments, ReturnType, Type, TypePath};
 
-use crate::{
-    peel::peel,
-    unsupported::{self, Position, UnsupportedType},
-};
+use crate::unsupported::{self, Position, UnsupportedType};
 
 /// The form in which a handler receives an argument.
 pub(crate) enum ArgumentPassing {
@@ -34,6 +31,18 @@ pub(crate) enum Reply {
 pub(crate) enum CallParam {
     Shared,
     Other,
+}
+
+/// Returns the type without its parentheses. Also removes the invisible groups that `macro_rules`
+/// inserts.
+pub(crate) fn peel(mut ty: &Type) -> &Type {
+    loop {
+        ty = match ty {
+            Type::Paren(paren) => &paren.elem,
+            Type::Group(group) => &group.elem,
+            _ => return ty,
+        }
+    }
 }
 
 /// Recognises the type `sockets::Call`, which a user may write as `Call` alone, or after the name

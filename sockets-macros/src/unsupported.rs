@@ -7,7 +7,7 @@ use syn::{
     visit::{self, Visit},
 };
 
-use crate::peel::peel;
+use crate::types::peel;
 
 /// The position in a method at which a type occurs.
 #[derive(Clone, Copy, PartialEq, Eq)]

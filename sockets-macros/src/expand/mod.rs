@@ -10,7 +10,7 @@ use syn::{Attribute, Ident, ItemTrait, Meta, TraitItem, Type, ext::IdentExt, spa
 
 use crate::{
     model::{Group, Kind, Method, contains_ident, generated, typed},
-    overflow::Overflow,
+    options::Overflow,
     signature,
 };
 
