@@ -30,8 +30,8 @@ where
     Running { hook, peer, code: Some(code), future: None }
 }
 
-/// Runs user code that is a future, and reports its panic. The future may panic when it is polled,
-/// or when it is dropped before completion, for example after a timeout.
+/// Runs a future of user code, and reports a panic of the future. The future may panic when it is
+/// polled, or when it is dropped before completion, for example after a timeout.
 pub(crate) struct Running<C, F> {
     hook: &'static str,
     peer: PeerLabel,

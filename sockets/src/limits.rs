@@ -6,8 +6,8 @@ use sockets_proto::{KeepAliveConfig, Settings};
 
 /// The minimum of `max_frame`, in bytes.
 const MAX_FRAME_MIN: u32 = 256;
-/// The minimum of `max_decoded`, in bytes. With a limit of 0, a peer could receive no `String` and
-/// no `Vec`.
+/// Minimum of `max_decoded`, in bytes. With a smaller limit such as 0, a peer could receive no
+/// `String` and no `Vec`.
 const MAX_DECODED_MIN: u32 = 256;
 /// The minimum of the limits that are times.
 const TIME_MIN: Duration = Duration::from_millis(1);

@@ -41,8 +41,9 @@ impl Listener {
     ) -> Result<Self, ListenError> {
         check_path(path)?;
         check_segment(name)?;
-        // `listen` is cloned because `change_routes` holds a lock. The clone that is kept here
-        // delays the drop of a refused function until the lock is released.
+        // `change_routes` holds a lock while it runs the closure. If it refuses the function, the
+        // closure drops `listen` under the lock. The clone that is kept here delays the drop of the
+        // function itself until the lock is released.
         let key = key(path, name);
         let added = session.change_routes(&[key], |routes| match kind {
             ListenerKind::Listener => routes.listen(path, name, Arc::clone(&listen)).map(|id| (id, None)),

@@ -13,7 +13,7 @@
 //! A transport is the exception. While a transport is polled, its half of the connection is locked,
 //! since only the lock keeps two threads from writing at the same time. [`in_transport`] marks the
 //! time of the poll. If the transport calls a library function during the poll, that function never
-//! waits for such a lock, but leaves the writing to the driver.
+//! waits for the lock of a transport. It leaves the writing to the driver instead.
 
 use std::{
     cell::Cell,
@@ -255,8 +255,8 @@ impl<T> RwLock<T> {
     }
 }
 
-/// A lock that a transport holds while it is polled. The lock is not counted, since a user's stream
-/// may run while the transport holds it.
+/// A lock that a transport holds while it is polled. [`assert_unlocked`] does not count this lock,
+/// since a user's stream may run while the transport holds the lock.
 #[cfg(feature = "ws")]
 pub(crate) struct TransportMutex<T>(parking_lot::Mutex<T>);
 

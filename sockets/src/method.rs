@@ -88,7 +88,7 @@ impl Callee<'_> {
         matches!(self, Self::Declared(method) if method.idempotent)
     }
 
-    /// Returns `true` for a volatile emit. The sender does not retain such an emit for
+    /// Returns `true` if the method is a volatile emit, which the sender does not retain for
     /// retransmission.
     pub(crate) fn is_volatile(self) -> bool {
         self.overflow() == Overflow::Volatile

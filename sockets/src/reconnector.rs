@@ -94,8 +94,8 @@ impl Reconnector {
         }
     }
 
-    /// Waits for the next attempt, for at least `wait`. Returns the number of the attempt, or
-    /// `None` if the policy allows no further attempt.
+    /// Waits until the next attempt may start, and at least for `wait`. Returns the number of the
+    /// attempt, or `None` if the policy allows no further attempt.
     async fn next_attempt(&self, wait: Duration, state: impl FnOnce(u32) -> ClientState) -> Option<u32> {
         let (attempt, delay) = self.backoff.lock().next(Instant::now(), random_fraction())?;
         self.states.send_replace(state(attempt));
@@ -196,7 +196,8 @@ impl ReconnectState {
     /// Sets the address of the server that replaces this server. Returns `false` if the address is
     /// invalid or rejected.
     ///
-    /// An address of another transport is rejected, since that transport may be less secure.
+    /// The function rejects an address of another transport, since that transport may be less
+    /// secure than the current transport.
     fn redirect(&mut self, url: &str) -> bool {
         let address = Address::parse(url).ok().filter(|address| address.same_kind(&self.address));
         let address = address.map(|address| address.with_credentials_of(&self.address));

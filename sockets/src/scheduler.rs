@@ -6,7 +6,7 @@
 //! - A worker keeps the last task that it has woken, and does not share it with other workers.
 //! - A budget limits the number of operations of a task.
 //!
-//! Only these functions depend on these properties.
+//! No other code of the library depends on these properties.
 
 use std::{
     future::Future,
@@ -22,8 +22,8 @@ use tokio::{
 
 /// The maximum time for which a task waits for [`wake_after_others`].
 ///
-/// The wait is limited because a handler may block the worker of the task, although another worker
-/// could run the task.
+/// A handler may block the worker on which the task waits. Because of this maximum, another worker
+/// can then run the task.
 pub(crate) const LONGEST_PAUSE: Duration = Duration::from_millis(2);
 
 /// Wakes this task after all ready tasks and all tasks for which I/O has arrived.
@@ -52,9 +52,9 @@ pub(crate) async fn consume_budget() {
 
 /// Polls a future without the budget of the current task.
 ///
-/// With a budget, I/O and channels pretend after 128 operations that they are not ready. In the
-/// middle of a batch, a handler that is ready would then get a task of its own. A writer would
-/// stop, too, as if its connection were blocked.
+/// With a budget, I/O and channels return pending after 128 operations, even if they are ready. In
+/// a large batch, a handler that is ready would then appear suspended and get a task of its own. A
+/// writer would stop, as if its connection were blocked.
 pub(crate) fn poll_unconstrained<F: Future>(future: F, cx: &mut Context<'_>) -> Poll<F::Output> {
     pin!(unconstrained(future)).poll(cx)
 }
@@ -80,8 +80,8 @@ pub(crate) fn wake_another_worker() {
     if Handle::current().metrics().num_workers() == 1 {
         return;
     }
-    // The first task takes the LIFO slot. The second task moves the first task to the run queue,
-    // which wakes a worker.
+    // The first task takes the LIFO slot, which wakes no worker. The second task moves the first
+    // task from the slot to the run queue, which wakes a worker.
     for _ in 0..2 {
         tokio::spawn(std::future::ready(()));
     }
@@ -122,7 +122,7 @@ mod tests {
                 send_received.send(()).unwrap();
             });
             // After this time, both workers are idle. If a worker were still busy, the test would
-            // pass without the tested function.
+            // pass even without the tested function, so it would prove nothing.
             std::thread::sleep(Duration::from_millis(20));
             sender.send_to(&[1], blocking_address).unwrap();
             started.recv().unwrap();

@@ -95,8 +95,8 @@ pub fn client_config(
     }
 }
 
-/// Returns the cryptography provider that all configurations use. So a program that links several
-/// providers does not have to set a default provider.
+/// Returns the cryptography provider that all configurations use. Because the provider is explicit,
+/// a program that links several providers does not have to set a default provider.
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
 }

@@ -16,7 +16,8 @@ use std::marker::PhantomData;
 use serde::{Deserialize, Serialize, Serializer, ser::Error};
 
 /// A type that can be an argument, or to which an argument can refer. No type implements this
-/// trait, because the compiler requires it only of types that cannot be sent.
+/// trait: the compiler requires the trait only of types that cannot be sent, and then reports the
+/// error.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be an argument of a group's method",
     label = "not `Serialize` and `Deserialize`",
@@ -31,8 +32,8 @@ pub trait Argument {
     fn form() -> Self::Form;
 }
 
-/// A type that can be a reply, or the error in a reply. No type implements this trait, because the
-/// compiler requires it only of types that cannot be sent.
+/// A type that can be a reply, or the error in a reply. No type implements this trait: the compiler
+/// requires the trait only of types that cannot be sent, and then reports the error.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a reply of a group's method",
     label = "not `Serialize` and `DeserializeOwned`",
@@ -125,8 +126,8 @@ impl<'de, T: Serialize + Deserialize<'de>> Owned for Probe<'de, [T]> {
     type Owned = Vec<T>;
 }
 
-/// The checks of all other types. Since their receiver is `&self`, the compiler chooses these
-/// methods last.
+/// The checks of types to which no other check applies. The compiler considers these methods last,
+/// since their receiver is `&self`.
 pub trait Unsendable {
     /// Checks an argument `T`.
     fn by_value<U: Argument + ?Sized>(&self) -> U::Form {

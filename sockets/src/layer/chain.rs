@@ -18,22 +18,22 @@ use crate::{
 /// A service through which calls and emits pass. A layer wraps the next service in such a service.
 pub trait CallService: Send + Sync + 'static {
     /// Handles a call, usually by passing the call to the next service. The service can run code
-    /// before and after that, or deny the call.
+    /// before and after the next service, or deny the call.
     ///
     /// The layers of a received call are part of its handler. They run in the task of the
     /// connection until their first suspension. When the call is cancelled or its deadline passes,
     /// the layers are stopped together with the handler. A panic of a layer is a panic of the
     /// handler.
     ///
-    /// At the first suspension, the next call may start. If a layer suspends before it passes the
-    /// call to the next service, handlers may therefore start in another order.
+    /// When a layer suspends for the first time, the next call may start. Therefore handlers may
+    /// start in another order if a layer suspends before it passes the call to the next service.
     ///
-    /// When a call is sent, the time of its layers counts towards its timeout.
+    /// The timeout of a sent call includes the time that its layers take.
     fn call(&self, request: Request<'_>) -> impl Future<Output = Response> + Send;
 }
 
-/// The next service of a layer. It is another layer, or after the last layer the handler or the
-/// connection.
+/// The next service of a layer. It is the service of another layer. For the innermost layer, it is
+/// the handler of a received call, or the connection for a sent call.
 #[derive(Clone)]
 pub struct Next(Arc<dyn ErasedCall>);
 

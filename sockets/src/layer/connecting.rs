@@ -13,8 +13,8 @@ use crate::{
 
 /// A service through which connecting clients pass before the server's authentication.
 pub trait ConnectService<I>: Send + Sync + 'static {
-    /// Authenticates a client, usually by passing it to the next service. Returns the client's
-    /// identity, or a rejection.
+    /// Authenticates a client, usually by passing the client to the next service. Returns the
+    /// client's identity, or a rejection.
     ///
     /// The call is part of the handshake, and must complete within
     /// [`Limits::authentication`](crate::Limits::authentication).
@@ -68,8 +68,8 @@ impl std::fmt::Display for Rejection {
 
 impl std::error::Error for Rejection {}
 
-/// The next service of a layer. It is another layer, or after the last layer the server's
-/// authentication.
+/// The next service of a layer. It is the service of another layer. For the innermost layer, it is
+/// the server's authentication.
 pub struct Authentication<I>(Arc<dyn ErasedConnect<I>>);
 
 impl<I: Identity> ConnectService<I> for Authentication<I> {

@@ -110,8 +110,8 @@ impl Response {
         }
     }
 
-    /// Returns the result of a received call. If a layer has mixed up the responses of a received
-    /// and a sent call, both calls fail.
+    /// Returns the result of a received call. A layer may by mistake exchange the responses of a
+    /// received call and of a sent call. In this case, both calls fail.
     pub(super) fn handled(self) -> Result<Completed, Completed> {
         match self.0 {
             ResponseState::Handled(ended) => ended,

@@ -166,8 +166,8 @@ struct NewConnection<I> {
 
 /// Runs a handshake and then the driver that it returns, in a single task.
 fn spawn<D: Future<Output = ()> + Send + 'static>(handshake: impl Future<Output = Option<D>> + Send + 'static) {
-    // `Box::pin` encloses only the handshake, so that the driver, which lives longer, does not keep
-    // the larger memory of the handshake.
+    // `Box::pin` encloses only the handshake, so that the memory of the handshake is released when
+    // the handshake ends. The driver, which lives longer, needs less memory.
     tokio::spawn(Box::pin(handshake).map(OptionFuture::from).flatten());
 }
 
@@ -227,7 +227,7 @@ async fn run_handshake<I: Identity>(
     None
 }
 
-/// Lets the session handle calls when the hook has completed. If the hook fails, panics or takes
+/// Waits for the hook, and then lets the session handle calls. If the hook fails, panics or takes
 /// too long, this function ends the session.
 async fn run_connected(
     hook: impl Future<Output = Result<(), Refusal>> + Send + 'static,
@@ -279,9 +279,9 @@ async fn accept_connection<I: Identity>(
             Accepted::New(NewConnection { link, peer_settings, identity, address, connection_permit })
         }
         Authenticated::Resumed(socket, identity, request, token) => {
-            // The permit is released here because the driver of the session may run a handler that
-            // blocks its thread. The driver then accepts the connection late, which must not delay
-            // other handshakes.
+            // The driver of the session may run a handler that blocks its thread, and may therefore
+            // accept the connection late. This delay must not affect other handshakes, so the
+            // permit is released before.
             permit.release();
             let resuming = resume(server, &socket, identity, link, peer_settings, request, token);
             let late = |_| AcceptError::Handshake("the session did not accept its next connection in time".into());

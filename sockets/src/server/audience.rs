@@ -97,8 +97,8 @@ impl<I: Identity> Selector<I> {
         }
     }
 
-    /// Evaluates the selector, except for the comparison of identities, since their `Eq` is user
-    /// code.
+    /// Evaluates the selector, but compares no identities. The caller compares them without the
+    /// registry's lock, since their `Eq` is user code.
     fn find(&self, registry: &Registry<I>) -> Found<'_, I> {
         match self {
             Self::All => Found::Sockets(registry.sockets().cloned().collect()),

@@ -33,8 +33,8 @@ use crate::{
 };
 use sockets_proto::Role;
 
-/// The factor in the memory limit of a decoded login. A decoded login may take [`LOGIN_FREE`] bytes
-/// plus this number of bytes for each encoded byte. The limit is low, since the server decodes the
+/// Factor in the memory limit of a decoded login. A decoded login may take [`LOGIN_FREE`] bytes,
+/// plus `LOGIN_FACTOR` bytes for each encoded byte. The limit is low, since the server decodes the
 /// login before it authenticates the client.
 const LOGIN_FACTOR: usize = 16;
 const LOGIN_FREE: usize = 64 * 1024;

@@ -39,10 +39,10 @@ impl DetachedSessions {
         Arc::new(Self { limits: Arc::clone(limits), state: Mutex::default(), bytes })
     }
 
-    /// Returns a slot, or `None` if the limit is 0.
+    /// Returns a slot for a detached session, or `None` if the limit of detached sessions is 0.
     ///
-    /// If all slots are taken, ends the session that has been detached for the longest time,
-    /// because it is the least likely to be resumed.
+    /// If all slots are taken, the function ends the session that has been detached for the longest
+    /// time. That session is the least likely to be resumed.
     fn acquire(self: &Arc<Self>) -> Option<DetachedSlot> {
         let limit = self.limits.resume_sessions as usize;
         let (keep, evicted) = oneshot::channel();

@@ -131,8 +131,9 @@ async fn late_replies_to_detached_sessions_are_bounded() {
     test.detach(clients).await;
     assert_eq!(test.server.sockets().len(), CLIENTS as usize, "the sessions hold few bytes yet");
     test.go.close();
-    // The held bytes are the most after all handlers have added their replies, before the drivers
-    // end sessions. Therefore the test measures them after each yield.
+    // The number of held bytes is highest after all handlers have added their replies, and before
+    // the drivers have ended sessions. The test measures the number after each yield, and so finds
+    // this maximum.
     let mut max_held = 0;
     for _ in 0..CLIENTS * 200 {
         yield_now().await;

@@ -33,8 +33,9 @@ struct LimiterState {
     connections: usize,
     /// The number of handshakes in which the server has to act next.
     server_acts: usize,
-    /// The handshakes in which the client has to act next, oldest first. Each entry has the time at
-    /// which the server began to wait, and a sender. Dropping the sender ends the handshake.
+    /// The handshakes in which the client has to act next, oldest first. Each entry contains the
+    /// time at which the server began to wait for the client. Dropping the sender in an entry ends
+    /// the handshake.
     client_acts: BTreeMap<u64, (Instant, oneshot::Sender<()>)>,
     next: u64,
 }
@@ -81,8 +82,9 @@ impl ConnectionLimiter {
 
     /// Disconnects the clients that have sent nothing for [`HELLO_GRACE`].
     ///
-    /// The server calls this method when the system has no file descriptor left. Even if the number
-    /// of handshakes is then below its limit, silent connections would exclude other clients.
+    /// The server calls this method when the system has no file descriptor left. Otherwise silent
+    /// connections would exclude other clients, even if the number of handshakes is below its
+    /// limit.
     pub(super) fn evict_silent(&self) {
         let now = Instant::now();
         let mut evicted = Vec::new();
@@ -166,8 +168,8 @@ impl Drop for HandshakePermit {
     }
 }
 
-/// A guard for the wait. Its drop records that the server acts next in the handshake, unless the
-/// permit was revoked.
+/// A guard that exists while the server waits for the client of a handshake. Unless the permit was
+/// revoked, the drop of the guard records that the server has to act next.
 struct PeerWaitGuard<'a> {
     permit: &'a mut HandshakePermit,
     number: u64,

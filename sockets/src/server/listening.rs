@@ -18,12 +18,13 @@ use crate::{
     transport::{Acceptor, Incoming},
 };
 
-/// The delay after the system has failed to accept a connection, for example because it has no file
-/// descriptor left.
+/// Delay before the next attempt to accept a connection, if the system has failed to accept one.
+/// For example, the system has no file descriptor left.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 
-/// A listener that two owners can close. The server can close it independently of the task that
-/// accepts its connections. If the runtime drops that task, the listener is closed, too.
+/// A listener that two owners can close: the server, and the task that accepts the listener's
+/// connections. The server closes the listener when it stops. The task closes the listener when it
+/// ends, or when the runtime drops the task.
 pub(super) struct Listening(Mutex<Option<Acceptor>>);
 
 /// The handle to a listener in the task that accepts its connections. Dropping the handle closes

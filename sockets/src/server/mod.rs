@@ -67,8 +67,8 @@ type ConnectedHook<I> = dyn Fn(Socket<I>) -> BoxFuture<'static, Result<(), Refus
 /// The state that the handles and sockets of a server share.
 struct Inner<I> {
     registry: RwLock<Registry<I>>,
-    /// The hasher of identities. It runs while the registry is not locked, since the `Hash` of an
-    /// identity is user code.
+    /// The hasher of identities. It must not run while the registry is locked, since the `Hash` of
+    /// an identity is user code.
     identity_hasher: RandomState,
     fanout: Fanout<Session>,
     limiter: Arc<ConnectionLimiter>,
@@ -308,8 +308,8 @@ impl<I: Identity> Server<I> {
         self.shut_down(Some((within, Some(&without_userinfo(url))))).await;
     }
 
-    /// Shuts the server down. If `restart` is `Some`, it contains the time within which clients
-    /// reconnect, and their new address, if any.
+    /// Shuts the server down. If `restart` is `Some`, the clients reconnect within the contained
+    /// time, to the contained address or to their old address.
     async fn shut_down(&self, restart: Option<(Duration, Option<&str>)>) {
         let sessions = self.inner.close();
         let is_own = sessions.iter().any(Session::runs_here);

@@ -33,8 +33,8 @@ impl<I> Default for Room<I> {
     }
 }
 
-/// The members by shard. The list is created when it is first needed, and discarded after each
-/// change.
+/// The list of members by shard. The server creates the list when it first needs the list, and
+/// discards it after each change of the members.
 type CachedMemberList = OnceLock<MemberList<Session>>;
 
 struct SocketEntry<I> {
@@ -143,8 +143,8 @@ impl<I> Registry<I> {
         true
     }
 
-    /// Removes a socket from the registry and from its rooms. Returns the socket, which the caller
-    /// drops after it has released the registry's lock, since the drop runs user code.
+    /// Removes a socket from the registry and from its rooms. Returns the socket, because its drop
+    /// runs user code: the caller drops it after it has released the registry's lock.
     pub(super) fn remove(&mut self, id: u64) -> Option<Socket<I>> {
         let entry = self.sockets.remove(&id)?;
         self.all_members.take();

@@ -293,8 +293,8 @@ async fn impossible_position_is_a_protocol_error() {
     }
 }
 
-/// The request arrives after the session has lost its connection. The session then waits for the
-/// next connection.
+/// The request arrives after the session has lost its connection and while the session waits for
+/// the next connection.
 #[tokio::test]
 async fn disconnected_session_accepts_no_connection() {
     let server = server();
@@ -331,7 +331,7 @@ async fn position_within_a_frame_starts_a_new_session() {
     }
 }
 
-/// Offers a link to a session, as a connection does after the server has checked its request.
+/// Offers a link to a session, as the server does after it has checked the request of a connection.
 /// Returns the other end of the link and the outcome.
 fn offer(socket: &Socket<u32>, token: &Token) -> (Link, oneshot::Receiver<Declined>) {
     let (near, link) = memory_pair();
@@ -427,8 +427,8 @@ async fn delayed_request_does_not_supersede_a_later_one() {
     assert_eq!(server.sockets(), [socket]);
 }
 
-/// The server may no longer retain the position of a delayed request, which must not end the
-/// session.
+/// A delayed request may contain a position that the server no longer retains. Such a request must
+/// not end the session.
 #[tokio::test]
 async fn delayed_request_does_not_end_the_session() {
     let server = server();
@@ -461,8 +461,8 @@ async fn request_answered_too_late_does_not_end_the_session() {
     assert!(socket.is_connected());
 }
 
-/// Handlers run in the driver's task and may block its thread. The session then accepts the
-/// connection only after the handler has returned.
+/// Handlers run in the driver's task and may block the driver's thread. In this case, the session
+/// accepts the next connection only after the handler has returned.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn resumption_waiting_for_driver_frees_the_handshake() {
     let limits = Limits { handshakes: 1, authentication: Duration::from_secs(3), ..Limits::default() };

@@ -158,8 +158,8 @@ impl<I> std::fmt::Debug for Socket<I> {
 /// A weak reference, by which a session refers to its socket.
 pub(super) struct WeakSocket<I>(Weak<SocketInner<I>>);
 
-/// Returns the socket of a peer. Returns `None` if no handle to it exists, on a client, and if `I`
-/// is not the server's identity type.
+/// Returns the socket of a peer. Returns `None` on a client, if `I` is not the server's identity
+/// type, or if no handle to the socket exists.
 fn socket_of<I: Identity>(peer: &Peer) -> Option<Socket<I>> {
     peer.session().owner::<WeakSocket<I>>()?.0.upgrade().map(Socket)
 }

@@ -28,8 +28,8 @@ pub(crate) struct CallFuture<'a> {
     slot: usize,
     deadline: Instant,
     is_complete: bool,
-    /// `true` if the future has been polled. Before the first poll, the slot has the waker that was
-    /// passed to `request`.
+    /// `true` if the future has been polled. Before the first poll, the slot contains the waker
+    /// that the constructor has passed to `request`.
     polled: bool,
 }
 

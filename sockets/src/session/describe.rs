@@ -54,7 +54,7 @@ impl Described {
     }
 
     /// Describes arguments that could not be decoded. `following` is the number of arguments after
-    /// the faulty argument. It is `None` if that number is not known.
+    /// the invalid argument, or `None` if that number is not known.
     #[cold]
     pub(crate) fn cannot_decode_arguments(
         &self,

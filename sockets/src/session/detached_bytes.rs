@@ -19,8 +19,8 @@ struct Total {
     bytes: usize,
 }
 
-/// The bytes of a detached session in the total. When the share is dropped, its bytes are
-/// subtracted from the total.
+/// A detached session's share of the total number of bytes. Dropping the share subtracts its bytes
+/// from the total.
 pub(crate) struct DetachedShare {
     all: Arc<DetachedBytes>,
     bytes: usize,
@@ -46,9 +46,10 @@ impl DetachedShare {
 
     /// Adjusts the share to the bytes that the session holds, or is about to hold.
     ///
-    /// The limit applies to all detached sessions together. If they would exceed the limit, each
-    /// session may hold at most the limit divided by the number of detached sessions. If this
-    /// session would hold more, the function returns `false`, and the share does not grow.
+    /// The limit applies to the total of all detached sessions. If the total would exceed the
+    /// limit, each session may hold at most the limit divided by the number of detached sessions.
+    /// If this session would hold more than that, the share does not grow, and the function returns
+    /// `false`.
     pub(super) fn adjust(&mut self, bytes: usize) -> bool {
         let mut total = self.all.total.lock();
         let adjusted = total.bytes - self.bytes + bytes;

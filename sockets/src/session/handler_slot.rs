@@ -12,16 +12,16 @@ use tokio_util::sync::ReusableBoxFuture;
 use super::Session;
 use crate::{handler_context::run_handler, scheduler::poll_unconstrained};
 
-/// Proof that a call has ended. The future of a handler returns this proof, and only
-/// [`Responder`](super::Responder) creates it. So the future cannot return before its call has
-/// ended.
+/// Proof that a call has ended. Only [`Responder`](super::Responder) creates this proof, when it
+/// ends the call. The future of a handler has to return the proof, so it cannot return before its
+/// call has ended.
 #[derive(Debug)]
 pub struct Completed(pub(super) ());
 
 impl Completed {
-    /// Returns the proof for a call if its `Responder` has been moved out of the handler. This is
-    /// correct because the new owner has answered the call or has dropped the `Responder`, and the
-    /// drop answers the call, too.
+    /// Returns the proof for a call with a `Responder` that has been moved out of the handler. The
+    /// proof is correct in two cases: the new owner has answered the call, or it has dropped the
+    /// `Responder`, which answers the call, too.
     #[cfg(feature = "middleware")]
     pub(crate) fn elsewhere() -> Self {
         Self(())
@@ -33,8 +33,8 @@ pub(crate) type HandlerFuture = ReusableBoxFuture<'static, Result<Completed, Com
 
 /// A slot for the handlers of a method.
 ///
-/// A future cannot be moved after it has been polled. So the future is put into the slot before its
-/// first poll. If the future completes without suspension, the next call reuses its memory.
+/// A future cannot be moved after its first poll, so the driver puts it into the slot before. If
+/// the future completes without suspension, the next call reuses the memory of the future.
 #[derive(Default)]
 pub struct HandlerSlot {
     future: Option<HandlerFuture>,

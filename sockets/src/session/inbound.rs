@@ -17,11 +17,11 @@ use crate::{
 };
 use sockets_proto::{CallId, CloseReason, Event, Frame, HandlerId, IncomingCall, ProtocolError, announced};
 
-/// The number of frames that the driver handles while it holds the lock. It is small because
-/// callers wait for the lock.
+/// Maximum number of frames that the driver handles before it releases the lock. The number is
+/// small, because callers wait for the lock.
 const MAX_FRAMES_PER_LOCK: usize = 32;
-/// The number of bytes that the driver handles while it holds the lock. A limit is needed since the
-/// driver copies texts. A single frame may be longer.
+/// Maximum number of bytes that the driver handles before it releases the lock, unless a single
+/// frame is longer. The limit is needed because the driver copies texts while it holds the lock.
 const MAX_BYTES_PER_LOCK: usize = 64 * 1024;
 /// The number of signatures that are recorded while the lock is held.
 const MAX_SIGNATURES_PER_LOCK: usize = 512;
@@ -53,9 +53,8 @@ impl Session {
             drop(state);
             self.register_driver(cx.waker());
             state = self.state.lock();
-            // The session may have queued messages before the driver started. This function does
-            // not write them, but only requests a flush, so that a call that follows immediately is
-            // written together with them.
+            // The session may have queued messages before the driver started. The flush writes them
+            // a little later, so that a call that follows immediately is part of the same write.
             state.flush_requested |= !state.core.send_buffer().is_empty();
         }
         state.closing(now)?;
@@ -188,8 +187,8 @@ impl Session {
         self.state.lock().can_dispatch()
     }
 
-    /// Checks that no other call has the id of a held call, because only then may the held call
-    /// start.
+    /// Checks that no other call has the id of a held call. If another call has this id, the held
+    /// call must not start.
     pub(crate) fn check_id(&self, handler: HandlerId) -> Result<(), ProtocolError> {
         self.state.lock().core.check_id(handler)
     }
@@ -238,13 +237,14 @@ impl Session {
         let before = state.core.send_buffer().len();
         let ended = state.core.handle_timeout(now);
         if state.core.owes_heartbeat() {
-            // The session is idle, so the memory of the slots is released. The core has also
-            // released its memory.
+            // A due heartbeat means that the session is idle. The core has already released its
+            // unused memory, and now the slots release theirs.
             state.wait_slots.shrink_to_fit();
         }
         let wakes = state.wait_slots.complete_all(ended);
-        // The messages of callers are not written here, because the callers have requested a later
-        // flush and may queue more messages until then.
+        // This function writes only if the timers have queued messages. The messages of callers
+        // wait for the flush that the callers have requested, because the callers may queue more
+        // messages until then.
         let queued = state.core.send_buffer().len() > before || state.core.has_control_frames();
         if queued || !wakes.is_empty() {
             state.check_capacity();

@@ -42,8 +42,8 @@ pub(crate) struct OutgoingCall<'a> {
 }
 
 impl Session {
-    /// Makes a request through the layers. Otherwise it acts as [`call`](Session::call). The
-    /// timeout includes the time that the layers take.
+    /// Makes a request as [`call`](Session::call) does, but through the outgoing layers. The
+    /// timeout of the request includes the time that the layers take.
     pub(super) async fn call_intercepted<R: DeserializeOwned>(
         self: &Arc<Self>,
         interceptor: &dyn Interceptor,

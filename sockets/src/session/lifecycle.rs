@@ -41,8 +41,8 @@ impl State {
         self.wake_driver();
     }
 
-    /// Returns the reason as an error if the local endpoint ends the session now. If the end is
-    /// delayed, returns the time at which the caller checks again.
+    /// If the local endpoint ends the session now, returns the reason as an error. If the end is
+    /// delayed, returns the time at which the caller has to check again.
     pub(super) fn closing(&self, now: Instant) -> Result<Option<Instant>, DisconnectReason> {
         let Some(Closing { reason, until }) = self.closing.as_deref() else { return Ok(None) };
         // The peer receives earlier messages before the close frame, unless these messages are the
@@ -84,9 +84,9 @@ impl Session {
         let offer = state.reattach.take_offer();
         state.give_up_waiting();
         drop(state);
-        // The hooks are spawned first, so that they run even if a user's value panics when it is
-        // dropped below. If the shutdown of a runtime ends the session, there is no runtime in
-        // which hooks could run.
+        // The hooks are spawned before users' values are dropped below, so that the hooks run even
+        // if a drop panics. If the session ends because its runtime shuts down, there is no runtime
+        // on which the hooks could run.
         let runtime = Handle::try_current();
         for hook in hooks {
             match &runtime {
@@ -167,8 +167,8 @@ impl Session {
             // The client cannot resume this session any more.
             self.close(DisconnectReason::ShuttingDown);
         }
-        // If calls have not finished after `grace`, they end with the session, and fail at their
-        // callers.
+        // The result is ignored: calls that have not finished after `grace` end with the session,
+        // and fail at their callers.
         let _ = timeout(grace, self.idle()).await;
         self.close(reason);
         // The program may end when this function returns, so this function first waits until the
@@ -210,8 +210,8 @@ impl Session {
         self.state.changed.notify_waiters();
     }
 
-    /// Waits until the connection is released. By then, the session has ended, and the close frame
-    /// has been written or given up.
+    /// Waits until the connection is released. At that time, the session has ended. The close frame
+    /// has been written, or the session has given up writing it.
     pub(crate) async fn released(&self) {
         self.wait_until(|| self.is_released.load(Ordering::Acquire).then_some(())).await;
     }

@@ -107,8 +107,8 @@ struct State {
     /// The time at which the driver began to dispatch the current batch. The driver writes after
     /// the batch.
     dispatching: Option<Instant>,
-    /// The number of bytes that were queued when that batch began, or 0 after a write of these
-    /// bytes has begun.
+    /// The number of bytes that were already queued when the current batch began. The number is 0
+    /// after a write of these bytes has begun.
     queued_before: usize,
     /// The driver has been asked to write.
     flush_requested: bool,
@@ -141,8 +141,8 @@ impl State {
         self.core.held_bytes() + self.replies.bytes() + self.signatures.bytes()
     }
 
-    /// Returns the start of the current batch, or the current time if there is no current batch.
-    /// The start is used because reading the clock for each message would cost as much as the rest
+    /// Returns the time at which the current batch began, or the current time if there is no
+    /// current batch. Reading the clock for each message of a batch would cost as much as the rest
     /// of a reply.
     fn now(&self) -> Instant {
         self.dispatching.unwrap_or_else(now)
@@ -157,16 +157,16 @@ impl State {
         }
     }
 
-    /// Makes the driver wake up in time for the deadline of a new call. Usually the driver already
-    /// wakes up earlier for another deadline.
+    /// Makes the driver wake up in time for the deadline of a new call. In most cases, the driver
+    /// wakes up earlier for another deadline anyway, so the function does nothing.
     fn arm_for(&mut self, timeout: Duration, now: Instant) {
         if self.core.has_pending() || self.timer.is_none_or(|armed| now + clamp_timeout(timeout) < armed) {
             self.arm_timer();
         }
     }
 
-    /// Makes the driver wake up in time for replies and emits that wait for window, because these
-    /// have their own deadlines.
+    /// Makes the driver wake up in time for the timeouts of replies and emits that wait for window.
+    /// These timeouts are independent of the deadlines of calls.
     fn arm_timer_if_pending(&mut self) {
         if self.core.is_window_exhausted() {
             self.arm_timer();
@@ -185,8 +185,9 @@ impl State {
 /// A session of two peers.
 pub(crate) struct Session {
     state: StateLock,
-    /// The writer. If another task holds this lock, [`flush`](Self::flush) leaves its messages to
-    /// that task, which flushes again after it has released the lock.
+    /// The writer. If another task holds the lock of the writer, [`flush`](Self::flush) leaves its
+    /// messages to that task. The other task checks for such messages after it has released the
+    /// lock, and flushes again.
     writer: Mutex<Writer>,
     write_progress: WriteProgress,
     routes: RwLock<Routes>,
@@ -321,8 +322,8 @@ impl Session {
         state.core.send_buffer().push_exact(hello);
     }
 
-    /// Announces the methods that are served here. The driver writes the first announcement when it
-    /// starts. If a message is written before that, the announcement is written with that message.
+    /// Announces the methods that this session serves. The driver writes the first announcement
+    /// when it starts, or earlier together with the first message of the session.
     pub(crate) fn announce(&self, announcement: &Announcement) {
         let mut state = self.state.lock();
         if self.reason.get().is_none() {
@@ -406,8 +407,8 @@ impl Session {
     pub(crate) fn set_ready(&self) {
         let mut state = self.state.lock();
         self.sync_broadcasts(&mut state);
-        // If the session has been closed, it does not become ready, so that the client's `connect`
-        // returns the reason.
+        // A session that has been closed must not become ready, so that the client's `connect`
+        // returns the reason of the close.
         if self.is_over(&state) {
             return;
         }

@@ -56,8 +56,8 @@ impl Session {
         }
     }
 
-    /// Locks the state, so that the caller can queue a message. Before that, queues the earlier
-    /// emits to audiences of this session, so that messages keep their order.
+    /// Locks the state, so that the caller can queue a message. Also queues the earlier broadcasts
+    /// for this session, because they have to be sent before the caller's message.
     #[inline]
     pub(super) fn begin_sending(&self) -> Result<StateGuard<'_>, CallError> {
         let mut state = self.state.lock();
@@ -66,8 +66,8 @@ impl Session {
     }
 
     /// Tries to queue an emit. Returns `true` if the emit has been queued or dropped. If `first` is
-    /// `true`, this is the first attempt, which must not overtake emits that already wait. So the
-    /// function returns `false` if there are any.
+    /// `true`, this is the first attempt to queue the emit, which must not overtake emits that
+    /// already wait. So the first attempt returns `false` if other emits wait.
     pub(super) fn try_emit(&self, callee: Callee<'_>, payload: &Payload<'_>, first: bool) -> Result<bool, CallError> {
         let mut state = self.begin_sending()?;
         state.signatures.check(callee)?;
@@ -146,8 +146,8 @@ impl Session {
         }
     }
 
-    /// Repeats `attempt` until it has queued the reply of a call. While the reply waits, the
-    /// session counts it as `bytes`.
+    /// Calls `attempt` repeatedly until `attempt` has queued the reply of a call. While the reply
+    /// waits, it counts with `bytes` towards the session's waiting replies.
     pub(super) async fn reply_when_possible(&self, call: CallId, bytes: usize, attempt: impl Fn() -> bool) {
         let _pending = PendingReply::new(self, call, bytes);
         loop {
@@ -165,8 +165,8 @@ impl Session {
         self.state.lock().core.remove_handler(handler);
     }
 
-    /// Updates the flag that handlers are held. If this function clears the flag, it wakes the
-    /// first held handler.
+    /// Updates the flag that states whether the session holds handlers. If this function clears the
+    /// flag, it wakes the first held handler.
     pub(super) fn update_pressure(&self, state: &mut State) {
         let is_under_pressure = state.is_under_pressure();
         if self.reply_pressure.swap(is_under_pressure, Ordering::Relaxed) && !is_under_pressure {
@@ -184,9 +184,10 @@ impl Session {
 }
 
 impl State {
-    /// Returns `true` if the session holds handlers of methods with large replies. It holds them if
-    /// the bytes of waiting replies would fill a queue. It also holds them if it is detached and is
-    /// closing because it would hold too many bytes.
+    /// Returns `true` if the session holds handlers of methods with large replies. The session
+    /// holds such handlers if the waiting replies have as many bytes as the limit of the queue. A
+    /// detached session also holds such handlers if it is closing because it would hold too many
+    /// bytes.
     pub(super) fn is_under_pressure(&self) -> bool {
         self.replies.bytes() >= self.core.queue_limit() || self.is_detached() && self.closing.is_some()
     }

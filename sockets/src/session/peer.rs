@@ -70,8 +70,8 @@ impl Peer {
         self.session.disconnected().await
     }
 
-    /// Returns `true` if the session has not ended and is not ending. Also returns `true` for a
-    /// [detached](Self::is_away) session.
+    /// Returns `true` if the session has not ended and is not ending, even if the session is
+    /// [detached](Self::is_away).
     pub fn is_connected(&self) -> bool {
         !self.session.is_ending()
     }

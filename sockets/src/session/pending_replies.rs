@@ -11,8 +11,9 @@ use sockets_proto::{CallId, ReleaseUnused, codec::SHARE_FROM};
 use super::Session;
 use crate::clock::now;
 
-/// The replies of a session that wait for capacity, and the keys of methods with large replies. The
-/// keys are recorded because further calls of these methods may return large replies, too.
+/// The replies of a session that wait for capacity, and the keys of methods that have returned
+/// large replies. Further calls of these methods may return large replies, too, so the session may
+/// have to hold their handlers.
 #[derive(Default)]
 pub(super) struct PendingReplies {
     /// The content. It is `None` until a reply has waited or has been large.
@@ -24,13 +25,14 @@ struct Content {
     /// The calls of the replies that wait.
     calls: HashSet<CallId>,
     bytes: usize,
-    /// The keys of methods that have returned large replies. Their number is limited, since only
-    /// methods that are served here can return replies.
+    /// The keys of methods that have returned large replies. The number of keys is bounded by the
+    /// number of methods that the local endpoint serves.
     large: BTreeSet<u64>,
     /// The number of held handlers.
     held: usize,
-    /// The time since which the next held handler counts as held. It is set if a held handler ends
-    /// without being resumed. It is `None` after all held handlers have been resumed.
+    /// The time since which the next held handler counts as held. The field is set when a held
+    /// handler ends without being resumed. The field becomes `None` when no handler has to be held
+    /// any more.
     unresumed_since: Option<Instant>,
 }
 
@@ -68,8 +70,9 @@ impl PendingReplies {
         }
     }
 
-    /// Returns `true` if the handler of this call may add a large reply. Returns `false` if its
-    /// reply already waits, because the handler may then be resumed to queue that reply.
+    /// Returns `true` if the handler of this call may add a large reply. Returns `false` if the
+    /// handler's reply already waits. In that case, the session may resume the handler, which
+    /// queues the waiting reply.
     pub(super) fn may_grow(&self, key: u64, call: CallId) -> bool {
         self.content.as_deref().is_some_and(|content| content.large.contains(&key) && !content.calls.contains(&call))
     }
@@ -81,8 +84,8 @@ impl PendingReplies {
         content.unresumed_since.unwrap_or_else(now)
     }
 
-    /// Stops counting a handler that was held. If the handler has not been resumed, the next held
-    /// handler counts as held since the same time.
+    /// Stops counting a handler that was held. If the handler ended without being resumed, the next
+    /// held handler counts as held since `since`, too.
     pub(super) fn release(&mut self, since: Instant, is_resumed: bool, is_under_pressure: bool) {
         let Some(content) = &mut self.content else { return };
         content.held -= 1;
@@ -134,8 +137,9 @@ impl Drop for PendingReply<'_> {
 /// Counts a held handler until this value is dropped.
 ///
 /// A handler may end while it is held, because of its deadline or because its caller cancels the
-/// call. Then the next held handler counts as held since the time at which this handler was first
-/// held. Otherwise a peer could hold handlers in sequence, each for less than the limit.
+/// call. In this case, the next held handler counts as held since the time at which the ended
+/// handler was first held. Otherwise a peer could exceed the limit by a sequence of handlers that
+/// are each held for less than the limit.
 pub(super) struct HeldHandler<'a> {
     session: &'a Session,
     since: Instant,

@@ -70,8 +70,8 @@ impl ReattachState {
         }
     }
 
-    /// Confirms the new token after an acknowledgement, because the client sends an acknowledgement
-    /// only after it has received the token.
+    /// Confirms the new token when the session receives an acknowledgement. A client sends an
+    /// acknowledgement only after it has received the token.
     #[cold]
     pub(super) fn confirm_token(&mut self) {
         if let Some(tokens) = &mut self.tokens {

@@ -21,8 +21,8 @@ use crate::method::Kind;
 use sockets_proto::{CallId, FailureCode, HandlerId, Response, WindowPermit};
 
 /// A received request or emit. The call ends exactly once, with a reply or a failure. If the
-/// responder is dropped before that, the call ends with a failure. The failure code depends on the
-/// reason of the drop.
+/// responder is dropped before the call has ended, the call ends with a failure. The failure code
+/// depends on the reason of the drop.
 pub struct Responder {
     call: Call,
     payload: Bytes,
@@ -210,8 +210,8 @@ impl Responder {
             Obligation::Request { id, permit } => self.call.session().respond(self.key, id, permit, response, policy),
             Obligation::Emit { .. } | Obligation::SharedEmit(..) => true,
         };
-        // No other thread answers at the same time, because only the handler answers its call, and
-        // its drop comes later.
+        // A load and a store suffice, because no other thread answers at the same time. Only the
+        // handler answers its call, and the responder is dropped only afterwards.
         self.ended.store(is_answered, Ordering::Relaxed);
         is_answered
     }

@@ -29,8 +29,8 @@ pub(crate) struct ResumedConnection {
     /// resumed, and before the session uses the connection.
     pub(crate) adopt: Box<dyn FnOnce() + Send>,
     pub(crate) accept: Box<AcceptResumption>,
-    /// The channel that returns the connection if the session does not accept it. If the session
-    /// accepts the connection, it drops this sender without a message.
+    /// The sender that returns the connection if the session declines the connection. A session
+    /// that accepts the connection drops this sender without a message.
     pub(crate) declined: oneshot::Sender<Declined>,
 }
 
@@ -79,19 +79,19 @@ impl State {
         self.core.is_detached()
     }
 
-    /// Adjusts the share of a detached session after it has queued a message. If the session holds
-    /// too many bytes, this method closes it.
+    /// Adjusts the share of a detached session after the session has queued a message. If the
+    /// session holds too many bytes, this method closes the session.
     pub(super) fn update_share(&mut self) {
         if self.reattach.is_share_outdated(|| self.held_bytes()) {
             self.adjust_share(self.held_bytes());
         }
     }
 
-    /// Returns `true` if the session may hold a reply of `bytes`. If a detached session may not
-    /// hold the reply, this method closes the session.
+    /// Returns `true` if the session may hold a reply of `bytes` bytes. A connected session always
+    /// may. If a detached session may not, this method closes the session.
     ///
-    /// The session counts the reply before it queues the reply, because handlers of many sessions
-    /// may return large replies before any driver runs. Otherwise the limit would not hold.
+    /// The session counts the reply before it queues the reply. If the drivers counted later,
+    /// handlers of many sessions could exceed the limit before any driver runs.
     pub(super) fn admits_reply(&mut self, bytes: usize) -> bool {
         if !self.is_detached() {
             return true;
@@ -127,8 +127,8 @@ impl Session {
         is_valid
     }
 
-    /// Checks a resumption request. If a peer needs frames that are not retained any more, ends the
-    /// session.
+    /// Checks a resumption request. If the session or the client does not retain a frame that the
+    /// other endpoint needs, ends the session.
     pub(crate) fn check(&self, request: &ResumeRequest) -> Checked {
         let mut state = self.state.lock();
         let checked = self.check_request(&state, request);
@@ -260,9 +260,10 @@ impl Session {
             DisconnectReason::Refused(refusal) => refusal.retry_after().is_some() && !state.core.is_server(),
             _ => false,
         };
-        // A session that the client has closed does not survive, because the client does not resume
-        // it. A client may be too slow for a broadcast although its connection accepts bytes. In
-        // this case, the session is already closing, and `is_over` returns `true`.
+        // On the server, a session that the client has closed does not survive, because the client
+        // does not resume it. A session that is already closing does not survive either; `is_over`
+        // detects such sessions. For example, the server closes a session that is too slow for a
+        // broadcast, even if its connection accepts bytes.
         let may_resume = is_recoverable && !(peer_closed && state.core.is_server());
         may_resume && state.core.positions().is_some() && !self.is_over(&state) && !state.going_away
     }

@@ -87,8 +87,8 @@ impl Routes {
         Self { by_key: BTreeMap::new(), groups: Vec::new(), next_id: 0, max_names, interceptor: None }
     }
 
-    /// Removes all subscribers and returns them. The caller drops them without a lock. The names
-    /// stay, since messages still use them.
+    /// Removes all subscribers and returns them, so that the caller can drop them without a lock.
+    /// The names stay, since events and errors still contain the names.
     pub(super) fn clear(&mut self) -> Vec<Subscriber> {
         self.groups.clear();
         self.interceptor = None;
@@ -165,9 +165,9 @@ impl Routes {
         }
     }
 
-    /// Removes a listener or callback. If the name has no other subscriber, removes the name, too.
-    /// Returns the listener or callback. The caller drops it without a lock, since the drop runs
-    /// user code.
+    /// Removes a listener or callback and returns it. If the name has no other subscriber, also
+    /// removes the name. The caller drops the returned subscriber without a lock, since the drop
+    /// runs user code.
     #[must_use]
     pub(crate) fn remove(&mut self, key: u64, id: u64) -> Option<Subscriber> {
         let route = self.by_key.get_mut(&key)?;
@@ -269,8 +269,8 @@ impl Routes {
 
 /// The subscribers that handle an emit, and the subscriber that answers a request.
 ///
-/// If this value holds the last handle of a handler, the drop of this value drops the handler, too.
-/// If the handler's `Drop` panics, the session reports the panic, which has no other effect.
+/// If this value holds the last reference to a handler, the drop of this value drops the handler,
+/// too. If the handler's `Drop` panics, the session only reports the panic.
 pub(crate) struct Resolved {
     session: Arc<Session>,
     pub(crate) emit_handlers: Box<[Subscriber]>,

@@ -2,8 +2,9 @@
 //! with these signatures.
 //!
 //! For each call, the session looks up the method in a sorted table. If the previous call was to
-//! the same method, no lookup is needed. A session stores a pointer to the table. Peers with the
-//! same announcement share a table. For example, all clients of the same program share a table.
+//! the same method, no lookup is needed. A session stores a pointer to the table, so that sessions
+//! with the same announcement share a table. For example, all clients that run the same program
+//! share a table.
 
 use crate::method::Callee;
 use std::{
@@ -43,8 +44,8 @@ impl Signatures {
         }
     }
 
-    /// Ends an announcement. If this is the first announcement of the peer, other sessions share
-    /// its signatures.
+    /// Ends an announcement. After the peer's first announcement, the session shares a table of the
+    /// signatures with all sessions that have received the same announcement.
     pub(super) fn finish(&mut self) {
         if self.first.is_none() && !self.changes.is_empty() {
             let entries = std::mem::take(&mut self.changes).into_iter().collect();
@@ -99,8 +100,8 @@ struct Table {
 
 type Hash = [u8; 32];
 
-/// The tables of all sessions in this process. The key of a table is a hash of its entries, for
-/// which a peer cannot produce collisions.
+/// The tables of all sessions in this process. The key of a table is a cryptographic hash of its
+/// entries, so that a peer cannot produce a different table with the same key.
 static TABLES: Mutex<BTreeMap<Hash, Weak<Table>>> = Mutex::new(BTreeMap::new());
 
 impl Table {

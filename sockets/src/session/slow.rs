@@ -8,8 +8,9 @@
 //! A session returns its permit after its handlers have run. If these handlers were slow again, the
 //! session returns its permit only after the worker has run the ready tasks and has polled for I/O.
 //!
-//! A handler may block its thread for ever, or free its worker with `block_in_place`. While no
-//! permit is granted or returned for that reason, sessions continue without a permit.
+//! A handler may block its thread for ever, or free its worker with `block_in_place`. If such
+//! handlers hold all permits, no permit is returned. After [`STUCK`], sessions then continue
+//! without a permit.
 
 use std::{
     future::poll_fn,
@@ -38,16 +39,16 @@ use crate::{
 
 /// The minimum time without a suspension for which a handler is slow.
 pub(crate) const SLOW: Duration = Duration::from_millis(2);
-/// The minimum run time of a single handler that makes its session slow. On a busy machine, the
-/// system may interrupt a quick handler for a few milliseconds. So a shorter time counts only if
-/// repeated.
+/// Minimum run time of a handler that makes its session slow immediately. On a busy machine, the
+/// system may interrupt a quick handler for a few milliseconds. So a run time between [`SLOW`] and
+/// this minimum makes the session slow only if it is repeated.
 const VERY_SLOW: Duration = Duration::from_millis(10);
 /// The time for which a session remembers a slow handler. If a second handler is slow within this
 /// time, the session becomes slow. A slow session remains slow for this time after its last slow
 /// handler.
 const REMEMBERED: Duration = Duration::from_secs(1);
-/// If no permit has been granted or returned for this time, the handlers that hold permits are
-/// regarded as stuck.
+/// Maximum time without a granted or returned permit. When it has passed, the handlers that hold
+/// permits are considered stuck.
 const STUCK: Duration = Duration::from_millis(100);
 
 /// The origin of the times in [`Slowness`].
@@ -65,8 +66,9 @@ pub(super) struct Slowness {
     /// The time until which the session is slow, in milliseconds since [`START`]. It is 0 if the
     /// session was never slow.
     until: AtomicU64,
-    /// The queue of the suspended handlers. Only its first handler waits for a permit, so that a
-    /// session with many handlers does not get more permits than other sessions.
+    /// The queue of the suspended handlers of this session. Only the first handler of the queue
+    /// waits for a permit. Otherwise a session with many handlers would get more permits than other
+    /// sessions.
     queue: OnceLock<Box<AsyncMutex<()>>>,
 }
 
@@ -102,9 +104,9 @@ impl Slowness {
         until != 0 && millis(now()) < until
     }
 
-    /// Waits for a permit for a suspended handler. If no permit is free, the handler waits until it
-    /// is at the front of the queue. If it does not need a permit any more at that time, returns
-    /// `None`.
+    /// Waits for a permit for a suspended handler. If no permit is free, the handler first waits
+    /// until it is at the front of the session's queue. Returns `None` if the handler at that time
+    /// does not need a permit any more.
     pub(super) async fn permit(&self, is_needed: impl Fn() -> bool) -> Option<SlowPermit> {
         if let Some(permit) = SlowPermit::try_acquire() {
             return Some(permit);
@@ -171,9 +173,9 @@ impl Drop for SlowPermit {
         }
         if let (Some(permit), Ok(runtime)) = (self.permit.take(), Handle::try_current()) {
             runtime.spawn(async move {
-                // The drop of the permit wakes the task that waits for a permit. That task would
-                // run immediately, before tasks for which I/O has just arrived. So this loop waits
-                // twice before the drop.
+                // The drop of the permit wakes a task that waits for a permit. Without this loop,
+                // the woken task would run before tasks for which I/O has just arrived. So the loop
+                // lets the other tasks run twice before the drop.
                 for _ in 0..2 {
                     let mut is_first = true;
                     let woken = poll_fn(|cx| {
@@ -206,8 +208,8 @@ impl Permits {
         if let Some((_, permits)) = known.iter().find(|(id, _)| *id == runtime.id()) {
             return Arc::clone(permits);
         }
-        // A runtime ends without a notice, so its permits are dropped only when another runtime
-        // needs permits.
+        // A runtime ends without a notice. So the permits of ended runtimes are dropped here, when
+        // another runtime needs permits.
         known.retain(|(_, permits)| Arc::strong_count(permits) > 1);
         let count = runtime.metrics().num_workers().saturating_sub(1).max(1);
         let permits = Arc::new(Self { semaphore: Semaphore::new(count), last_change: Mutex::new(now()) });

@@ -38,8 +38,8 @@ pub(super) struct Recorded {
     wake_driver: bool,
     notify_capacity: bool,
     notify_changed: bool,
-    /// The `Notify` of emitters to an audience of this session, which wait for capacity in its
-    /// queue.
+    /// The `Notify` of the emitters that wait for capacity in the queue of this session, as a
+    /// member of their audience.
     emitters: Option<Arc<Notify>>,
     /// Boxed, since most sessions never have events.
     events: Option<Box<Events>>,
@@ -83,8 +83,8 @@ impl StateLock {
 
 impl<'a> StateGuard<'a> {
     /// Releases the lock, and returns the recorded wakes and events. If the caller holds further
-    /// locks, it must release them before it drops the returned value, because this drop runs user
-    /// code.
+    /// locks, it must release these locks before it drops the returned value. The reason is that
+    /// the drop of the value runs user code.
     #[inline]
     pub(super) fn unlock(mut self) -> Option<Deferred<'a>> {
         if self.state.recorded.is_some() { self.take_deferred() } else { None }
@@ -98,9 +98,9 @@ impl<'a> StateGuard<'a> {
         Some(Deferred { lock: self.lock, driver, recorded })
     }
 
-    /// Releases the lock, runs the recorded wakes and events, and acquires the lock again. So a
-    /// guard needs no field for the wakes and events. In the usual case without any, a move or drop
-    /// of a guard takes few instructions.
+    /// Releases the lock, runs the recorded wakes and events, and acquires the lock again. Because
+    /// of this function, a guard needs no field for the wakes and events. In the usual case without
+    /// wakes and events, a move or drop of a guard therefore takes few instructions.
     #[cold]
     #[inline(never)]
     fn run_deferred(&mut self) {

@@ -21,8 +21,8 @@ pub struct Stats {
     pub mismatched_emits: u64,
     /// Emits from the peer with arguments that could not be decoded.
     pub undecodable_emits: u64,
-    /// Emits from the peer with handlers that were stopped at their deadline. The deadline follows
-    /// from [`Limits::call_timeout`](crate::Limits::call_timeout).
+    /// Received emits with a handler that was stopped at its deadline.
+    /// [`Limits::call_timeout`](crate::Limits::call_timeout) determines the deadline.
     pub timed_out_emits: u64,
     /// Handlers that were stopped before their end. Either the peer cancelled the call, or the
     /// session ended.

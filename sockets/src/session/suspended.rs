@@ -18,8 +18,8 @@ use crate::{
 /// A suspended handler, which runs to its end in a separate task.
 ///
 /// If the queue of replies is full because the peer does not read, the session holds the handlers
-/// of methods with large replies. It does not resume a held handler, since its reply would have to
-/// wait, too.
+/// of methods with large replies. The session does not resume a held handler, since the handler's
+/// reply would have to wait, too.
 ///
 /// The session does not hold handlers of other methods, since they may own a lock for which
 /// handlers of other sessions wait. A held handler may own such a lock as well. So the session ends
@@ -72,7 +72,8 @@ impl SuspendedHandler {
     /// handler has to be held. In that case, returns `None`.
     ///
     /// A handler of a detached session always needs a permit, because many abandoned sessions may
-    /// have a slow handler each. Their clients do not wait for the replies.
+    /// have a slow handler each. These handlers can wait for permits, since their clients do not
+    /// wait for the replies.
     async fn poll_once(&mut self) -> Option<Poll<()>> {
         let _permit = if self.needs_permit() {
             let permit = Box::pin(self.session.slowness.permit(|| self.needs_permit())).await;
@@ -102,15 +103,15 @@ impl SuspendedHandler {
         polled
     }
 
-    /// Returns `true` if a handler needs a permit. If the connection accepts bytes, this function
-    /// takes no lock.
+    /// Returns `true` if a handler needs a permit. In the usual case, in which the connection
+    /// accepts bytes, this function takes no lock.
     fn needs_permit(&self) -> bool {
         let session = &self.session;
         session.is_slow() || session.is_blocked() && session.is_detached()
     }
 
-    /// Waits until fewer bytes of replies wait, and resumes the handler. The session resumes its
-    /// held handlers one after the other, since each handler may add a reply.
+    /// Waits until the waiting replies have few enough bytes, and resumes the handler. The session
+    /// resumes its held handlers one after the other, since each handler may add a reply.
     async fn resume_in_order(&mut self) -> Poll<()> {
         let session = Arc::clone(&self.session);
         let _first = session.held_handlers.get_or_init(|| Box::new(Mutex::new(()))).lock().await;

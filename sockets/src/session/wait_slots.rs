@@ -8,8 +8,8 @@ use slab::Slab;
 use super::{Waiter, WakeList, wake_list::Wakeup};
 use sockets_proto::CallResult;
 
-/// The number of batches after which a result is copied out of its buffer, if its caller has not
-/// taken it.
+/// Number of batches between two times at which [`WaitSlots::detach_old_results`] copies old
+/// results out of the buffers in which they arrived.
 const DETACH_AFTER_BATCHES: u8 = 64;
 /// The length from which a reply is not copied, because such a reply takes most of its buffer.
 const MAX_COPIED: usize = 8 * 1024;
@@ -64,9 +64,9 @@ impl WaitSlots {
         wakes
     }
 
-    /// Stores a result. The calling task has just removed the call from the table, and still holds
-    /// the lock. As soon as it releases the lock, the caller may drop its future, and another call
-    /// may use the slot.
+    /// Stores a result. The function must run under the same lock as the removal of the call from
+    /// the table. After the lock has been released, the caller may drop its future, and another
+    /// call may use the slot.
     pub(super) fn complete(&mut self, consumer: Waiter, result: CallResult) -> Option<Wakeup> {
         match consumer {
             Waiter::Member(member) => Some(Wakeup::Member(member, result)),

@@ -16,8 +16,8 @@ use crate::{clock::now, lock::Mutex};
 /// [`flush`]: super::Session::flush
 #[derive(Default)]
 pub(super) struct WriteProgress {
-    /// The connection accepts no bytes, or there is no connection. While this is `true`, only the
-    /// driver tries to write again.
+    /// `true` if the connection accepts no bytes, or if there is no connection. While this flag is
+    /// `true`, only the driver tries to write again.
     is_blocked: AtomicBool,
     times: Mutex<Times>,
 }

@@ -26,8 +26,8 @@ use crate::{
 };
 use sockets_proto::SendBuffer;
 
-/// If at least this number of bytes is queued, the caller writes them immediately. Waiting for
-/// further messages would save few system calls.
+/// Minimum number of queued bytes for which a caller writes immediately. For a write of this size,
+/// waiting for further messages would save few system calls.
 const WRITE_FROM: usize = 8 * 1024;
 
 /// The sending half of the connection, and the bytes that it is writing.
@@ -37,8 +37,8 @@ pub(super) struct Writer {
     /// The waker of the driver.
     waker: Waker,
     error: Option<io::Error>,
-    /// `true` if the last write is not complete. This is possible even if `outbox` is empty,
-    /// because the transmitter may have taken all its bytes.
+    /// `true` if the last write is not complete. The write may be incomplete even if `outbox` is
+    /// empty, because the transmitter may have taken all bytes without having written them.
     is_pending: bool,
 }
 
@@ -130,8 +130,8 @@ impl Transmit for ClosedTransmitter {
 }
 
 impl Session {
-    /// Decides which task writes the messages that have just been queued. `lone` is `true` if no
-    /// other call is in flight.
+    /// Decides which task writes the messages that the caller has just queued. `lone` is `true` if
+    /// no other call is in flight.
     #[inline]
     pub(super) fn after_queueing(&self, state: StateGuard<'_>, lone: bool) {
         // If the driver dispatches a batch, it writes after the batch, also for concurrent callers.
@@ -167,8 +167,8 @@ impl Session {
             let deferred = self.write(&mut writer);
             drop(writer);
             drop(deferred);
-            // While this task held the writer, another task may have queued a message and left it
-            // to this task.
+            // While this task held the lock of the writer, another task may have queued a message
+            // and left the write to this task.
             if self.is_blocked() || !self.state.lock().core.wants_write() {
                 return;
             }
@@ -177,7 +177,7 @@ impl Session {
 
     /// Writes replies of the transport itself, such as pongs. If the peer does not read these
     /// replies, the connection counts as blocked, as it does for messages. So the write timeout
-    /// applies to them, too.
+    /// applies to the transport's replies, too.
     #[cold]
     pub(crate) fn flush_transport(&self) {
         let mut deferred = None;

@@ -73,8 +73,8 @@ impl Acceptor {
     /// Accepts the next connection.
     ///
     /// The acceptor does not wait for bytes of the client: the future in [`Incoming::Opening`]
-    /// waits for them. An error may concern only a single connection, so the acceptor can still
-    /// accept further connections after it.
+    /// waits for them. An error may concern only a single connection. The acceptor can therefore
+    /// accept further connections after an error.
     pub(crate) fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Incoming>> {
         Poll::Ready(match self {
             Self::Tcp(listener) => {

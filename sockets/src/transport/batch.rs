@@ -9,8 +9,8 @@ use super::buffer_pool::READ_SIZE;
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
     frames: Bytes,
-    /// A lower bound for the size of the shared buffer. The whole buffer stays in memory as long as
-    /// at least one payload refers to it.
+    /// A lower bound for the size of the buffer that all payloads of the batch share. The whole
+    /// buffer stays in memory as long as a payload refers to it.
     buffer: usize,
 }
 
@@ -36,8 +36,9 @@ impl Batch {
 
     /// Returns a payload of this batch in a form for storage.
     ///
-    /// If the payload fills only a small part of the batch's buffer, it is copied to a buffer of
-    /// its own. Otherwise, it would keep the whole buffer in memory.
+    /// If the payload fills less than half of the batch's buffer, the method copies the payload to
+    /// a separate buffer. Otherwise the stored payload would keep the whole buffer of the batch in
+    /// memory.
     pub(crate) fn detach(&self, payload: Bytes) -> Bytes {
         if payload.len() < self.buffer / 2 { Bytes::copy_from_slice(&payload) } else { payload }
     }

@@ -15,8 +15,8 @@ const KEEP_LARGE: usize = 2 * 1024 * 1024;
 
 thread_local! {
     static BUFFERS: ThreadCache<BytesMut, MAX_POOLED> = const { ThreadCache::new() };
-    /// The rest of the buffer of the last large frame. When no payload refers to its memory any
-    /// more, the memory is reused. The reason is that new memory would cost a page fault for each 4
+    /// The rest of the buffer of the last large frame. When no payload refers to the buffer any
+    /// more, the next large frame reuses its memory. New memory would cost a page fault for each 4
     /// KiB, which takes more time than the read itself.
     static LARGE: ThreadCache<BytesMut, 1> = const { ThreadCache::new() };
 }

@@ -37,8 +37,8 @@ struct Buffer {
     sender: Option<Waker>,
 }
 
-/// Marks a direction as finished. The wakers are cloned, woken and dropped after the lock is
-/// released, since wakers are user code.
+/// Marks a direction as finished. The function wakes and drops the wakers only after it has
+/// released the lock, since wakers are user code.
 fn finish(pipe: &Pipe) {
     let mut buffer = pipe.lock();
     buffer.finished = true;

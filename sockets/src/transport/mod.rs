@@ -110,7 +110,7 @@ impl Link {
     }
 }
 
-/// The maximum time for writing the last frames. After that, the peer has the same time to close
+/// Maximum time for writing the last frames. After the write, the peer has the same time to close
 /// the connection.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 

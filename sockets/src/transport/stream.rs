@@ -17,12 +17,12 @@ use sockets_proto::{PREFIX, ProtocolError, SendBuffer, frame_length};
 
 /// The number of chunks in a vectored write.
 const MAX_SLICES: usize = 32;
-/// The minimum number of bytes by which the buffer of a large frame grows. A buffer that is larger
-/// than this at most doubles. So after the first step, a peer has to send half of the bytes that it
-/// causes the receiver to allocate.
+/// Minimum number of bytes by which the buffer of a large frame grows. A larger buffer at most
+/// doubles. So after the first step, a peer has to send at least half of the bytes that it makes
+/// the receiver allocate.
 const GROW: usize = 1024 * 1024;
-/// The maximum number of reads in a poll without a complete frame. A limit is needed because a
-/// stream that is always ready may deliver single bytes.
+/// Maximum number of reads in a poll without a complete frame. Without this limit, a stream that is
+/// always ready and delivers single bytes would occupy the task.
 const READS: u32 = 128;
 
 /// Creates a connection over the two halves of a byte stream.

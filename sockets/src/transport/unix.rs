@@ -16,8 +16,8 @@ use tokio::{
 use super::{ConnectInfo, Incoming, Link, PeerCredentials, over_stream};
 use crate::lock::event;
 
-/// The pause before the next attempt if the server's accept queue is full. The client has to retry
-/// because the system does not notify it when the queue has capacity again.
+/// Pause before the next attempt to connect if the server's accept queue is full. The client has to
+/// retry, because the system does not notify the client when the queue has capacity again.
 const FULL_QUEUE_PAUSE: Duration = Duration::from_millis(5);
 
 /// A listener at a path. Dropping it removes the file.

@@ -26,8 +26,8 @@ struct CacheState {
 }
 
 struct CacheEntry {
-    /// The uncompressed frame. While the entry exists, its memory is not reused, so the address of
-    /// the memory identifies the frame.
+    /// The uncompressed frame. The address of its memory identifies the frame, because the entry
+    /// keeps the memory, so that no other frame can use it.
     frame: Bytes,
     compressed: Arc<OnceLock<Option<Bytes>>>,
 }

@@ -61,8 +61,9 @@ impl Transmit for CompressingTransmitter {
                 return Poll::Ready(Ok(()));
             }
             if send_buffer.len() < self.setting.min_size {
-                // No frame reaches the minimum size, because all frames together do not. The send
-                // buffer does not grow before it is written.
+                // All frames together are smaller than the minimum size, so no frame reaches it.
+                // The transmitter can write the buffer directly, because the buffer does not grow
+                // before it is written.
                 return self.transmitter.poll_transmit(cx, send_buffer);
             }
             self.prepare(send_buffer)?;

@@ -13,8 +13,8 @@ use self::{cache::CompressedCache, compressor::CompressingTransmitter, decompres
 use super::Link;
 
 /// The lowest possible value of `min_size`. Compression has no benefit for smaller frames. The
-/// minimum also ensures that the server hello that accepts a client is not compressed, because this
-/// hello is smaller.
+/// minimum also ensures that a server hello is not compressed if it accepts a client, because such
+/// a server hello is smaller.
 const MIN_SIZE: u32 = 256;
 
 /// The local setting for compression, with its cache. If compression is disabled, the setting is

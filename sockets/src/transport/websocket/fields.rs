@@ -2,8 +2,8 @@
 
 use http::{HeaderMap, HeaderName};
 
-/// Returns the elements of a list field. If a field has several lines, these form a single list
-/// (RFC 9110, 5.3).
+/// Returns the elements of a list field. If a field has several lines, the lines together form a
+/// single list (RFC 9110, 5.3).
 pub(super) fn elements(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
     let lines = headers.get_all(name).into_iter().filter_map(|line| line.to_str().ok());
     let elements = lines.flat_map(|line| line.split(',')).map(|element| element.trim_matches([' ', '\t']));

@@ -143,8 +143,8 @@ impl Header {
     }
 }
 
-/// The masking key of a frame. The key is rotated, so that it begins with the byte for the next
-/// payload byte.
+/// The masking key of a frame. The key is stored rotated: it begins with the byte that masks the
+/// next byte of the payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Mask([u8; 4]);
 

@@ -26,8 +26,8 @@ use sockets_proto::{PREFIX, SendBuffer};
 const MAX_SLICES: usize = 32;
 /// The size of a write in bytes if the send buffer holds more than [`buffer_pool::READ_SIZE`].
 const LARGE_WRITE: usize = 64 * 1024;
-/// The limit of unwritten pongs in bytes. If pings exceed the limit, only the latest ping is
-/// answered. RFC 6455, 5.5.3 allows this.
+/// Maximum number of bytes of unwritten pongs. When it is reached, the connection answers only the
+/// latest ping, which RFC 6455, 5.5.3 allows.
 const MAX_PONG_BYTES: usize = 4096;
 
 /// The writer of a connection. The transmitter shares it with the receiver, which replies to
@@ -41,8 +41,9 @@ pub(super) struct FrameWriter<W> {
     written: usize,
     /// The total number of bytes that the connection has accepted.
     accepted: u64,
-    /// The number of bytes at the front of the send buffer that are also in `staged`. They remain
-    /// in the send buffer until they are written, so that the send buffer is not empty before that.
+    /// The number of bytes at the front of the send buffer that are also in `staged`. These bytes
+    /// remain in the send buffer until they are written, because an empty send buffer means that
+    /// all bytes have been written.
     taken: usize,
     /// The number of bytes of the current message that are not staged yet.
     missing: usize,
@@ -138,9 +139,9 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
             ready!(self.poll_write_staged(cx))?;
             send_buffer.advance(mem::take(&mut self.taken));
             if self.closed {
-                // The frames are dropped, because the peer would ignore frames after the close
-                // frame. This is no error, since the session may still have to handle received
-                // frames.
+                // The peer would ignore frames after the close frame, so the remaining frames are
+                // dropped. The function returns no error, since the session may still have to
+                // handle received frames.
                 send_buffer.advance(send_buffer.len());
             }
             self.stage(send_buffer)?;

@@ -26,9 +26,9 @@ use crate::{
 };
 use sockets_proto::ProtocolError;
 
-/// The maximum number of reads in a poll without a complete message. The limit is low because a
-/// single read may contain thousands of control frames and empty fragments, which take about 100 µs
-/// to handle.
+/// Maximum number of reads in a poll without a complete message. The number is low, because a
+/// single read may contain thousands of control frames and empty fragments. Handling them takes
+/// about 100 µs.
 const READS: u32 = 4;
 /// The maximum number of consecutive empty fragments. RFC 6455 sets no limit, but only an attacker
 /// has a use for more empty fragments.
@@ -248,8 +248,8 @@ impl<R: AsyncRead + Send + Unpin, W: AsyncWrite + Send + Unpin> Receive for Rece
         self.has_unsent_replies
     }
 
-    // The local close frame and the end of the stream have been sent. Received bytes are therefore
-    // not parsed.
+    // The connection has already sent the close frame and the end of the stream. It therefore
+    // discards received bytes without parsing them.
     fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<Discarded> {
         poll_discard(cx, |cx| {
             self.read.clear();

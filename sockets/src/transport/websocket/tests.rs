@@ -54,8 +54,8 @@ async fn accepted_bytes_grow_while_peer_reads_slowly() {
         assert_eq!(link.transmitter.accepted(), accepted + 100);
         accepted += 100;
         far.read_exact(&mut [0; 100]).await.unwrap();
-        // The next poll needs a new coop budget, because without budget, `poll_transmit` returns
-        // `Pending`, as it does for a full pipe.
+        // The yield renews the budget of tokio. Without budget, `poll_transmit` would return
+        // `Pending`, which the test could not distinguish from a full pipe.
         tokio::task::yield_now().await;
     }
 }
