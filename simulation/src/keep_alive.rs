@@ -30,7 +30,7 @@ pub(super) struct KeepAliveModel {
     last_transmit: Instant,
     /// `true` if a part of a frame has arrived.
     has_partial: bool,
-    /// The time at which the driver last had received bytes that it had not processed.
+    /// The latest time at which the driver had received bytes but had not processed them.
     unprocessed_at: Instant,
 }
 

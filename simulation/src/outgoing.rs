@@ -75,9 +75,9 @@ pub(super) struct Outgoing {
     pending: VecDeque<Message>,
     in_flight: BTreeMap<u64, InFlight>,
     pub(super) waiting: BTreeMap<u64, Waiting>,
-    /// The last time at which the core has certainly sent a pending message.
+    /// The latest time at which the core is known to have sent a pending message.
     last_sent_at: Instant,
-    /// A time that is not before the time at which the core's queue began to wait.
+    /// An upper bound of the time at which the core's queue began to wait.
     pub(super) last_progress: Instant,
     /// The number of replies that have overtaken messages of their handlers.
     pub(super) overtakes: u64,

@@ -13,7 +13,7 @@ use super::timeout;
 /// The lower bound of a peer's idle timeout. If a peer announces a shorter timeout, the session
 /// uses this bound, because a shorter silence does not prove that a connection is dead.
 const MIN_IDLE_TIMEOUT: Duration = Duration::from_millis(200);
-/// The number of bytes of an incomplete frame that have to arrive within each idle timeout.
+/// Minimum number of bytes of an incomplete frame that have to arrive within each idle timeout.
 const MIN_PROGRESS: usize = 64 * 1024;
 /// Delay before the next check if the idle timeout has passed, but the driver has not processed all
 /// received bytes. These bytes may contain a frame of the peer.

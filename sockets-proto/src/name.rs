@@ -61,8 +61,8 @@ pub fn full_name(path: &str, name: &str) -> String {
 }
 
 /// Returns the key of a method. The key consists of the first eight bytes of a SHA-256 hash, read
-/// as a little-endian number. The hash covers the path, a zero byte, which no valid name contains,
-/// and the method's name.
+/// as a little-endian number. The hash covers the path, a zero byte and the method's name. No valid
+/// name contains a zero byte.
 pub fn key(path: &str, name: &str) -> u64 {
     rules::method_key(path, name)
 }

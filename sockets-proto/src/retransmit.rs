@@ -125,7 +125,7 @@ impl RetransmitState {
         self.received
     }
 
-    /// Returns the position from which on all sent frames are retained.
+    /// Returns the position of the first retained byte. All later sent bytes are retained, too.
     pub(super) fn first_retained(&self) -> u64 {
         self.retained.start()
     }

@@ -11,7 +11,7 @@ use crate::codec::{Payload, SHARE_FROM};
 /// Maximum capacity in bytes of an empty buffer. A buffer with a greater capacity releases its
 /// memory when it becomes empty, so that idle connections use little memory.
 const RETAINED_CAPACITY: usize = 8192;
-/// The minimum number of taken bytes for which the buffer moves the remaining bytes to its front.
+/// Minimum number of taken bytes before the buffer moves the remaining bytes to its front.
 const COMPACT_THRESHOLD: usize = 4096;
 
 /// A queue of frames to send.

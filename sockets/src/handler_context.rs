@@ -14,7 +14,7 @@ thread_local! {
 
 /// Runs a step of a handler of this session.
 pub(crate) fn run_handler<S, T>(session: &Arc<S>, step: impl FnOnce() -> T) -> T {
-    /// Restores the mark, also if the step panics.
+    /// Restores the mark of this thread, even if the step panics.
     struct Reset(bool);
     impl Drop for Reset {
         fn drop(&mut self) {

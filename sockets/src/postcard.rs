@@ -10,8 +10,8 @@ use crate::codec::{decode, encode};
 
 /// Decodes each received message as an `Item`, and encodes each sent `SinkItem`.
 pub(crate) struct Postcard<Item, SinkItem> {
-    /// The marker of the two types. It contains no item, so that the codec is `Send` and `Unpin`
-    /// for all items.
+    /// The marker of the types of items. It contains no item, so that the codec is `Send` and
+    /// `Unpin` for all types of items.
     items: PhantomData<fn(SinkItem) -> Item>,
 }
 

@@ -114,7 +114,7 @@ mod tests {
                 blocking.recv(&mut [0]).await.unwrap();
                 wake_another_worker();
                 send_started.send(()).unwrap();
-                // The worker is blocked until another has received.
+                // This worker is blocked until another worker has received the datagram.
                 received.recv_timeout(Duration::from_secs(10))
             });
             runtime.spawn(async move {

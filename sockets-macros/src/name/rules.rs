@@ -48,7 +48,7 @@ pub(crate) fn check_segments(path: &str) -> Result<(), BrokenRule> {
 }
 
 /// Returns the key of a method. The key consists of the first eight bytes of a SHA-256 hash. The
-/// hash covers the path, a zero byte, which no valid name contains, and the method's name.
+/// hash covers the path, a zero byte and the method's name. No valid name contains a zero byte.
 pub(crate) fn method_key(path: &str, name: &str) -> u64 {
     first_eight_bytes(Sha256::new().chain_update(path).chain_update([0]).chain_update(name))
 }

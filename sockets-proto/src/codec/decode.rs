@@ -288,7 +288,7 @@ struct Elements<'a, 'de> {
     /// The number of keys whose memory has not yet been charged to the limit. The decoder charges
     /// all keys together at the first key, because it does not know their type before.
     uncharged_keys: usize,
-    /// The same number for the values of a map or the elements of a sequence.
+    /// As `uncharged_keys`, but for the values of a map or the elements of a sequence.
     uncharged_values: usize,
 }
 

@@ -18,9 +18,9 @@ pub enum Resumption {
 pub struct ResumeRequest {
     /// The resumption token.
     pub token: Token,
-    /// The position up to which the client has received everything.
+    /// The position up to which the client has received all bytes.
     pub received: u64,
-    /// The position from which on the client retains the frames that it sent.
+    /// The position of the first sent byte that the client still retains.
     pub first_retained: u64,
     /// The number of the attempt. Each request has a greater number than all earlier requests for
     /// the session. Requests may arrive out of order, so the server declines a request that is

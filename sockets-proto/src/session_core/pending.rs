@@ -98,7 +98,7 @@ impl<C, H: Clone> SessionCore<C, H> {
         self.pending.has_evictable()
     }
 
-    /// Moves messages to the send buffer that waited for its capacity or for a connection.
+    /// Moves messages to the send buffer that have waited for its capacity or for a connection.
     pub fn on_writable(&mut self, now: Instant) {
         self.flush_pending(now);
     }

@@ -1,4 +1,4 @@
-//! Tests of rules of the core that honest peers do not need in a conversation.
+//! Tests of rules of the core that a conversation of honest peers cannot test.
 
 use std::time::{Duration, Instant};
 

@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use crate::clock::now;
 
-/// The maximum wait for a member with a full queue, counted from the last progress of that member.
+/// Maximum time since the last progress of a member with a full queue. When it has passed, emitters
+/// do not wait for this member any more.
 const WAIT_FOR_FULL: Duration = Duration::from_secs(1);
 /// Maximum time since the last progress of a member with a long queue. When it has passed, emitters
 /// do not wait for this member any more. The time corresponds to the round trip to a distant
@@ -14,7 +15,7 @@ const WAIT_FOR_LONG: Duration = Duration::from_millis(300);
 /// The lag of a member.
 #[derive(Debug, Default)]
 pub(super) enum Lag {
-    /// Its queue is short.
+    /// The queue of the member is short.
     #[default]
     None,
     /// The queue of the member is long or full, so the member is among the
@@ -35,11 +36,11 @@ pub(super) struct Lagging {
 
 /// The decision if an emitter waits for a member with a full queue.
 pub(crate) enum FullWait {
-    /// It waits until this time.
+    /// The emitter waits until this time.
     Until(Instant),
-    /// It does not wait any more, and the overflow policies apply.
+    /// The emitter does not wait any more, and the overflow policies apply.
     GivenUp,
-    /// It does not wait, and the member accepts the message.
+    /// The emitter does not wait, and the member accepts the message.
     Accepts,
 }
 

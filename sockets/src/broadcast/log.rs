@@ -28,7 +28,7 @@ pub(crate) struct BroadcastLog<M> {
 
 struct LogState<M> {
     entries: VecDeque<LogEntry<M>>,
-    /// The total length of their frames.
+    /// The total length of the frames of the messages in this log.
     bytes: usize,
 }
 
@@ -90,7 +90,7 @@ impl<M> BroadcastLog<M> {
         self.pending.lock().entries.is_empty()
     }
 
-    /// Returns the total length of its messages.
+    /// Returns the total length of the messages in this log.
     pub(super) fn bytes(&self) -> usize {
         self.pending.lock().bytes
     }

@@ -8,7 +8,7 @@ use std::{
 use super::{Member, Members, laggards::Laggards};
 use crate::clock::now;
 
-/// The time for which an emitter waits for members with long queues, if other members keep up.
+/// Maximum time for which an emitter waits for members with long queues if other members keep up.
 const WAIT_FOR_SOME: Duration = Duration::from_millis(10);
 /// Maximum time for which an emitter waits for members with full queues. It is also the maximum
 /// time for members with long queues, if all members of the audience are lagging.
@@ -17,11 +17,11 @@ const WAIT_FOR_ALL: Duration = Duration::from_secs(1);
 /// The waits of an emit for lagging members of its audience. The limits apply to all these waits
 /// together.
 pub(super) struct Pacing {
-    /// The time at which it first found members to wait for.
+    /// The time at which the emitter first found members for which it has to wait.
     began: Option<Instant>,
-    /// It waits for members with long queues, too.
+    /// `true` if the emitter waits for members with long queues, too.
     waits_for_long: bool,
-    /// There is a runtime to wait in.
+    /// `true` if there is a runtime in which the emitter can wait.
     can_wait: bool,
 }
 

@@ -9,7 +9,8 @@ use crate::{clock::now, scheduler::yield_to_others};
 
 /// The pause of a shard after a round with several messages.
 const BUSY_PAUSE: Duration = Duration::from_millis(1);
-/// The number of writes after which a shard yields, for example to an emitter on its thread.
+/// Maximum number of writes before the shard's task yields, for example to an emitter on its
+/// thread.
 const FLUSHES_PER_YIELD: usize = 32;
 /// Maximum number of deliveries before the shard's task yields. The number is larger than
 /// `FLUSHES_PER_YIELD`, because a delivery takes less time than a write.

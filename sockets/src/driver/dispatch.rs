@@ -25,7 +25,7 @@ use sockets_proto::{CallId, FailureCode, HandlerId, IncomingCall, ProtocolError,
 /// A call that waits to be started.
 struct HeldCall {
     call: IncomingCall,
-    /// The time at which its bytes were received.
+    /// The time at which the bytes of the call were received.
     arrived: Instant,
     revoked: bool,
 }

@@ -45,7 +45,8 @@ impl HandlerCache {
                     return None;
                 }
                 let suspends = self.suspending.contains(&key);
-                // A connection calls few methods, and there are many connections.
+                // There are many connections, and each calls few methods. So the cache reserves
+                // only the memory that it needs.
                 self.entries.reserve_exact(1);
                 self.entries.insert(at, (key, Box::new(CachedHandlers { resolved, suspends })));
                 at

@@ -39,7 +39,7 @@ use crate::{
 };
 use sockets_proto::{Frame, ProtocolError};
 
-/// The time after which a dispatch stops, so that queued replies are written.
+/// Maximum time of a dispatch. When it has passed, the driver writes the queued replies.
 const SLICE: Duration = Duration::from_micros(500);
 const _: () = assert!(SLICE.as_nanos() <= SLOW.as_nanos(), "a slow handler ends its time slice");
 /// Maximum age of a time slice in which a pending read proves that no bytes have arrived. In an
@@ -98,12 +98,14 @@ impl Driver {
 
     /// Runs the session to its end. `on_end` runs before any other effect of the end.
     pub(crate) fn run<F: FnOnce()>(mut self, on_end: F) -> impl Future<Output = ()> {
-        // Created here, so that it ends the session even if the future is never polled.
+        // The guard is created here, so that it ends the session even if the future is never
+        // polled.
         let mut guard = EndGuard { session: Arc::clone(&self.session), on_end: Some(on_end) };
         async move {
             let reason = loop {
                 let reason = poll_fn(|cx| self.poll_run(cx)).await;
-                // Boxed, so that the future of a connected session is not larger for it.
+                // The future of `reattach` is boxed, so that it does not enlarge the future of a
+                // connected session.
                 if let Err(reason) = Box::pin(self.reattach(reason)).await {
                     break reason;
                 }
@@ -121,7 +123,7 @@ impl Driver {
     /// Sends a close frame, unless the peer has sent a close frame, and closes the connection.
     async fn close(self, reason: DisconnectReason) {
         let Self { session, mut receiver, dispatcher, pauses, peer_closed, .. } = self;
-        // Neither handlers nor a permit are kept while the connection is closed.
+        // The driver keeps neither handlers nor a permit while it closes the connection.
         drop((dispatcher, pauses));
         let close = session.close_reason(&reason).filter(|_| !peer_closed);
         let sends_close = close.is_some();

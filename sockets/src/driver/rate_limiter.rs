@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::limits::Limits;
 
-/// The capacity of a bucket, as the time in which it fills.
+/// The capacity of a token bucket, as the time in which an empty bucket fills.
 const BURST: Duration = Duration::from_secs(1);
 
 /// The buckets of a connection.

@@ -24,9 +24,9 @@ use crate::{
 };
 use sockets_proto::{CloseReason, Frame, SendBuffer};
 
-/// The largest number of batches that are still received from a broken connection.
+/// Maximum number of batches that the driver still receives from a broken connection.
 const MAX_DRAIN_BATCHES: usize = 64;
-/// The time to wait for each of these batches.
+/// Maximum time to wait for each batch from a broken connection.
 const DRAIN_TIMEOUT: Duration = Duration::from_millis(5);
 
 /// Another connection for a session.

@@ -263,7 +263,7 @@ async fn refused_request_ends_no_session_with_a_later_attempt() {
         tokio::spawn(async move { try_connect(&server, login, request).await })
     };
     let (refused, resumed) = (request(0), request(1));
-    // The server authenticates both.
+    // The server starts the authentication of both requests.
     tokio::task::yield_now().await;
     while Arc::strong_count(&refusals) < 4 {
         tokio::task::yield_now().await;
@@ -311,7 +311,7 @@ async fn disconnected_session_accepts_no_connection() {
     assert_eq!(reason.message(), Some("enough"));
 }
 
-/// Such a request starts a new session.
+/// A request with a position within a frame starts a new session.
 #[tokio::test]
 async fn position_within_a_frame_starts_a_new_session() {
     for within in [1, 3, 20] {
@@ -475,7 +475,7 @@ async fn resumption_waiting_for_driver_frees_the_handshake() {
     let (started, mut handler_started) = tokio::sync::mpsc::unbounded_channel();
     socket.listen("block", move |(): ()| {
         started.send(()).unwrap();
-        // The handler ends with the test, even if that fails.
+        // The handler ends with the test, even if the test fails.
         while blocks.strong_count() > 0 {
             std::thread::sleep(Duration::from_millis(1));
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::lock::Mutex;
 
-/// The minimum change of a session's bytes for which its share is adjusted.
+/// Minimum change of the bytes that a session holds before the session adjusts its share.
 const PRECISION: usize = 16 * 1024;
 
 /// The bytes that the detached sessions of a server hold together, and their limit.

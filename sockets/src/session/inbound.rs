@@ -53,8 +53,9 @@ impl Session {
             drop(state);
             self.register_driver(cx.waker());
             state = self.state.lock();
-            // The session may have queued messages before the driver started. The flush writes them
-            // a little later, so that a call that follows immediately is part of the same write.
+            // The session may have queued messages before the driver started. A requested flush
+            // writes them a little later, so that the same write can contain a call that follows
+            // immediately.
             state.flush_requested |= !state.core.send_buffer().is_empty();
         }
         state.closing(now)?;

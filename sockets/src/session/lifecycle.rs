@@ -21,10 +21,10 @@ use sockets_proto::{CloseReason, Frame};
 /// A user's function that runs when the session has ended.
 pub(crate) type Hook = Box<dyn FnOnce(DisconnectReason) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
 
-/// The time for which messages that wait for window delay the end of a closing session.
+/// Maximum time for which a closing session waits for its pending messages before it ends.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The time for which a graceful shutdown waits until the session has ended.
+/// Maximum time for which a graceful shutdown waits for the end of the session.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The end of a session that the local endpoint has requested.

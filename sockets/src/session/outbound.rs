@@ -10,7 +10,7 @@ use crate::codec::{self, Payload};
 use crate::{call_error::CallError, clock::now, handler_context::call_origin};
 use sockets_proto::{CallId, HandlerId, Response, SendOutcome, VolatileEmit, WindowPermit};
 
-/// Decides if a reply is queued while the send queue is full.
+/// The policy for a reply if the send queue is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum QueuePolicy {
     IfCapacity,
@@ -175,7 +175,7 @@ impl Session {
         }
     }
 
-    /// If the session is idle, wakes the tasks that wait for this.
+    /// If the session is idle, wakes the tasks that wait until it is idle.
     pub(super) fn notify_if_idle(&self, state: &mut State) {
         if self.peer_drained.load(Ordering::Relaxed) && state.core.is_idle() {
             state.notify_changed();

@@ -97,7 +97,7 @@ impl PendingReplies {
         }
     }
 
-    /// Resets the time since which handlers are held, if no handler is held.
+    /// If no handler is held, resets the time since which the next held handler counts as held.
     pub(super) fn end_pressure(&mut self) {
         if let Some(content) = self.content.as_deref_mut().filter(|content| content.held == 0) {
             content.unresumed_since = None;

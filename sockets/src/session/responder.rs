@@ -153,10 +153,11 @@ impl Responder {
     pub async fn reply<R: Serialize>(&self, reply: R) -> Result<Completed, Completed> {
         let Obligation::Request { id, .. } = self.obligation else { return self.done() };
         if let Some(encoded) = self.try_reply(&reply)? {
-            // Only the encoded reply waits, since its bytes are counted.
+            // The value is dropped now. Only the encoded reply waits, since the session counts its
+            // bytes.
             drop(reply);
             let attempt = || self.respond(&Response::Reply(&Payload::of(&encoded)), QueuePolicy::IfCapacity);
-            // Boxed, so that the future of a handler is not larger for this rare case.
+            // This future is boxed, so that the rare case does not enlarge the future of a handler.
             Box::pin(self.call.session().reply_when_possible(id, encoded.len(), attempt)).await;
         }
         Ok(Completed(()))

@@ -49,7 +49,8 @@ pub(crate) struct Declined {
 impl ResumedConnection {
     /// Returns the connection to the task that offered it.
     pub(crate) fn decline(self, message: &'static str) {
-        // If that task does not wait any more, its runtime has been shut down.
+        // If the task that offered the connection does not wait any more, its runtime has been shut
+        // down.
         let _ = self.declined.send(Declined { link: self.link, message });
     }
 }
@@ -200,7 +201,7 @@ impl Session {
         }
     }
 
-    /// Waits for another connection. Only the driver's task calls this.
+    /// Waits for another connection. Only the driver's task calls this method.
     pub(crate) async fn resumed_connection(&self) -> Box<ResumedConnection> {
         // `offer_connection` wakes the driver.
         poll_fn(|_| match self.state.lock().reattach.take_offer() {

@@ -53,7 +53,7 @@ struct Route {
 }
 
 impl Subscriber {
-    /// Returns `true` if it accepts calls of this kind. A listener accepts both kinds.
+    /// Returns `true` if the subscriber accepts calls of this kind. A listener accepts both kinds.
     pub(crate) fn accepts(&self, called: Kind) -> bool {
         match self {
             Self::Group { kind, .. } => *kind == called,

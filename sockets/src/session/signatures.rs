@@ -21,7 +21,7 @@ use crate::{call_error::CallError, lock::Mutex};
 pub(super) struct Signatures {
     /// The first announcement, at the start of the session.
     first: Option<Arc<Table>>,
-    /// The changes since then. A withdrawn signature is 0.
+    /// The changes since the first announcement. A withdrawn signature is 0.
     changes: BTreeMap<u64, u64>,
     /// The key and signature of the last method for which the comparison succeeded.
     last_match: (u64, u64),

@@ -37,7 +37,7 @@ use crate::{
     scheduler::{LONGEST_PAUSE, wake_after_others},
 };
 
-/// The minimum time without a suspension for which a handler is slow.
+/// Minimum time that a slow handler runs without a suspension.
 pub(crate) const SLOW: Duration = Duration::from_millis(2);
 /// Minimum run time of a handler that makes its session slow immediately. On a busy machine, the
 /// system may interrupt a quick handler for a few milliseconds. So a run time between [`SLOW`] and

@@ -11,7 +11,8 @@ use sockets_proto::CallResult;
 /// Number of batches between two times at which [`WaitSlots::detach_old_results`] copies old
 /// results out of the buffers in which they arrived.
 const DETACH_AFTER_BATCHES: u8 = 64;
-/// The length from which a reply is not copied, because such a reply takes most of its buffer.
+/// Minimum length of a reply that is not copied. Such a reply takes most of its buffer, so a copy
+/// would release little memory.
 const MAX_COPIED: usize = 8 * 1024;
 
 /// The slots of a session.
@@ -26,7 +27,7 @@ pub(super) struct WaitSlots {
 pub(super) struct WaitSlot {
     result: Option<CallResult>,
     waker: Option<Waker>,
-    /// The result is in a buffer of its own.
+    /// `true` if the result is in a buffer of its own.
     detached: bool,
 }
 

@@ -6,7 +6,7 @@ use super::MultiCallSlot;
 use crate::{hooks::contain, lock::wake, thread_cache::ThreadCache};
 use sockets_proto::CallResult;
 
-/// The capacity up to which the memory of a list is kept.
+/// Maximum capacity of a list that the thread keeps. The memory of a larger list is released.
 const KEEP: usize = 1024;
 
 thread_local! {

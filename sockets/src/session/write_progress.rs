@@ -32,7 +32,7 @@ struct Times {
 /// A connection that accepts none of the waiting bytes.
 struct Blocked {
     since: Instant,
-    /// The total number of bytes that the connection had accepted at that time.
+    /// The total number of bytes that the connection had accepted at the time `since`.
     accepted: u64,
 }
 

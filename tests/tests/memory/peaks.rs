@@ -215,8 +215,9 @@ fn paused_handler_of_a_trickling_reader_ends_its_session() {
     check_held_handlers(|_| Duration::from_secs(600));
 }
 
-/// Each handler is paused for less than the limit, because at its deadline the next handler gets
-/// the permit. The server must nevertheless end the session.
+/// The handlers share a permit. At the deadline of a handler, the next handler gets the permit, so
+/// each single handler is paused for less than the limit. The server must nevertheless end the
+/// session.
 #[test]
 fn handlers_paused_in_succession_end_their_session() {
     // The first reply is being written, the second is queued, and the third waits.

@@ -38,7 +38,7 @@ use crate::{
     workloads::Workload,
 };
 
-/// The minimum size of the buffer in bytes for which a caller writes the buffer itself.
+/// Minimum number of buffered bytes for which a caller writes the buffer itself.
 const WRITE_THRESHOLD: usize = 4 << 10;
 /// The limit of unwritten bytes. Beyond this limit, emits wait.
 const MAX_UNWRITTEN: usize = 64 << 10;

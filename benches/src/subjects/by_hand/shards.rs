@@ -21,7 +21,7 @@ use tokio::{runtime::Handle, sync::mpsc, task::yield_now, time::sleep};
 use super::connection::{MAX_UNWRITTEN, Sender};
 
 const PAUSE: Duration = Duration::from_millis(1);
-/// The number of writes after which a shard yields to other tasks.
+/// Maximum number of writes before a shard yields to other tasks.
 const WRITES_PER_YIELD: usize = 32;
 /// The capacity of a shard's queue, in messages.
 const QUEUE: usize = 8 << 10;

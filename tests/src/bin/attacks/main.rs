@@ -38,7 +38,7 @@ use attack::{ATTACKS, Attack};
 use clients::{Clients, Latency};
 use server::Running;
 
-/// The time for which an attack runs before its measurement, and again after it.
+/// The time for which an attack runs before the measurement, and again after the measurement.
 const MARGIN: Duration = Duration::from_millis(300);
 /// The time between the end of an attack and the measurement of the remaining memory.
 const SETTLE: Duration = Duration::from_millis(700);

@@ -61,7 +61,7 @@ async fn talk(client: Client, stop: Arc<AtomicBool>) -> (u64, u64) {
 }
 
 /// Sends broadcasts and broadcast requests to the room until `stop` is set. Returns the number of
-/// each.
+/// broadcasts and the number of broadcast requests.
 async fn address(server: Server<usize>, stop: Arc<AtomicBool>) -> (u64, u64) {
     let room = server.room("room");
     let mut number = 0;
