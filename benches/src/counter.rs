@@ -68,7 +68,7 @@ impl Room {
         self.expected.store(messages, Ordering::SeqCst);
     }
 
-    /// Waits until all members have been complete `time` times in total.
+    /// Waits until all members are complete for the `time`-th time.
     pub async fn complete(&self, time: u64) {
         self.complete.wait_for(self.members * time).await;
     }

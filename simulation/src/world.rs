@@ -49,7 +49,7 @@ pub(super) struct World<'a> {
     pub(super) max_payload: u64,
     /// The percentage of broadcasts that members may drop.
     pub(super) lossy_percent: u64,
-    /// The percentage of steps in time that are long.
+    /// The percentage of long steps among the steps that advance the time.
     pub(super) long_steps_percent: u64,
     pub(super) counts: Counts,
     /// `true` if the world logs its steps.

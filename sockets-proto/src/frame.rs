@@ -119,8 +119,7 @@ codes! {
         ShuttingDown = 3,
         /// The peer that receives this frame broke the protocol. The text describes the error.
         ProtocolError = 4,
-        /// The sender could not write for its write timeout, because the receiver of this frame did
-        /// not read.
+        /// The sender's write timeout has passed, because the receiver of this frame did not read.
         TooSlow = 5,
         /// The server's `connected` hook did not finish in time.
         NotReady = 6,
@@ -278,8 +277,8 @@ impl Frame {
             }
             CANCEL => Self::Cancel { id: id(frame)? },
             CREDIT => {
-                // The decoder rejects an empty credit. Such a credit has no use, but it restarts
-                // the timers of pending messages, so a peer could delay them.
+                // An empty credit is an error. It has no use, but would restart the timers of
+                // pending messages, so that a peer could delay these messages without end.
                 let calls = read_varint(frame).and_then(|calls| u32::try_from(calls).ok()).filter(|calls| *calls > 0);
                 let calls = calls.ok_or(malformed("its number of calls is invalid"))?;
                 let bytes = read_varint(frame).ok_or(malformed("its number of bytes is invalid"))?;

@@ -135,7 +135,8 @@ impl RecvWindow {
         Ok(())
     }
 
-    /// Releases the share of a request. The reply itself returns it to the sender.
+    /// Releases a request's share of the window. The reply returns the share to the sender, so the
+    /// receiver sends no credit for it.
     #[inline]
     pub(super) fn release_request(&mut self, length: usize) {
         self.calls -= 1;

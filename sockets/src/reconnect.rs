@@ -14,9 +14,9 @@ use std::time::Duration;
 /// therefore grow.
 ///
 /// A connection becomes steady after a minimum lifetime, which is 1 s at first. With each attempt,
-/// the minimum lifetime grows as the maximum delay does. The minimum lifetime never exceeds the
-/// longest delay or 1 min. If a connection lasts for this longest minimum lifetime, the minimum
-/// lifetime is 1 s again.
+/// the minimum lifetime grows as the maximum delay does. The minimum lifetime is at most the
+/// longest delay of the policy, and at most 1 min. After a connection that lasts for this maximum,
+/// the minimum lifetime is 1 s again.
 ///
 /// While the session can still be resumed, a delay is at most a third of
 /// [`Limits::resume_within`](crate::Limits::resume_within). This limit is never less than the

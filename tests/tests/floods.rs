@@ -412,7 +412,8 @@ async fn flood_of_long_handlers_yields_after_each() {
     let flooder = Flooder::start(alone.address, lot_of(|_| vec![emit(NOTE, &[])]), Some(credited));
     let heard = notes_during_calls(&alone, 1, 40).await;
     flooder.stop();
-    // A call waits for the running handler, and also for the next handler if the call arrives late.
+    // A call waits for the running handler. If the call arrives late, it also waits for the next
+    // handler.
     assert!(heard[heard.len() / 2] <= 2, "{heard:?}");
 }
 

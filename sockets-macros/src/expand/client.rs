@@ -16,9 +16,8 @@ use crate::{
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Body {
     Call,
-    /// The body of a stub in a skeleton, which has no implementation. The stub nevertheless has its
-    /// methods, because rustc would otherwise report missing methods in addition to the macro's
-    /// errors.
+    /// No implementation, in the stub of a skeleton. The stub nevertheless has all methods, because
+    /// rustc would otherwise report missing methods in addition to the macro's errors.
     Skeleton,
 }
 

@@ -134,8 +134,8 @@ async fn authenticate<I: Identity>(server: &Inner<I>, login: &[u8], info: Connec
     identity.unwrap_or_else(|| Err(Refusal::retry("the server failed to authenticate the client").into()))
 }
 
-/// Waits until the client closes the connection, or until it has sent more than `limit` bytes
-/// before the server hello. The received bytes are kept.
+/// Waits until the client closes the connection, or until the client has sent more than `limit`
+/// bytes before the server hello. The link keeps the received bytes.
 async fn closed(link: &mut Link, limit: usize) -> AcceptError {
     loop {
         match poll_fn(|cx| link.receiver.poll_receive(cx, limit)).await {

@@ -220,7 +220,7 @@ async fn client_that_never_reads_cannot_grow_memory() {
         let limit = limits.resume_bytes + 2 * limits.outgoing_queue;
         let held = socket.session().held_bytes();
         assert!(held < limit as usize + 2 * REPLY, "{held} bytes are held");
-        // The client reports that it has received as little as possible.
+        // The client claims the earliest position from which the server can still retransmit.
         let request = ResumeRequest { received: socket.session().positions().1, ..request_for(&token) };
         client = connect_without_reading(&server, Resumption::Resume(request)).await;
         assert!(client.is_resumed());

@@ -16,7 +16,8 @@ pub(super) struct ReattachState {
     attempt: u64,
     /// The number of the latest attempt with a valid token, accepted or not.
     requested: u64,
-    /// The share of a detached session in the bytes that all detached sessions of its server hold.
+    /// The share of this session in the bytes of all detached sessions of its server. The field is
+    /// `None` while the session is connected.
     share: Option<DetachedShare>,
     /// The milliseconds after which the client reconnects if the server restarts.
     restart_delay: u32,

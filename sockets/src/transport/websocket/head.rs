@@ -48,7 +48,8 @@ pub(super) async fn read<T: TryParse>(
     loop {
         // The first bytes show whether the peer uses another protocol, even if the head is
         // incomplete. If the peer uses this protocol without WebSocket, its first four bytes are
-        // the length of a frame. The first of them may be an uppercase letter, but the last is 0.
+        // the length of a frame. The first of these bytes may be an uppercase letter, as in HTTP,
+        // but the last of them is 0.
         let is_foreign = read.first().is_some_and(|first| !first.is_ascii_uppercase());
         if is_foreign || read.iter().take(4).any(u8::is_ascii_control) {
             return Err(HeadError::NotHttp);

@@ -229,7 +229,8 @@ tcp_and_memory! {
 }
 
 /// Registers a listener for `bounce`. If the depth is 0, the listener replies 0. Otherwise it
-/// requests `bounce` from the peer with the depth minus 1, and replies the peer's result plus 1.
+/// requests `bounce` from the peer with the depth minus 1, and replies with the peer's result plus
+/// 1.
 fn bounce(peer: &Peer) {
     let other = peer.clone();
     peer.listen("bounce", move |depth: u32| {

@@ -127,8 +127,8 @@ async fn answered_id_may_be_used_again() {
 #[test]
 fn deep_nesting_does_not_overflow_a_small_stack() {
     let (done, finished) = mpsc::channel();
-    // All threads have small stacks. The test would fail if a stack overflowed, because the process
-    // would end.
+    // All threads of the test have small stacks. If a stack overflowed, the process would end, and
+    // the test would fail.
     let small = thread::Builder::new().stack_size(256 * 1024).spawn(move || {
         let runtime =
             Builder::new_multi_thread().worker_threads(1).thread_stack_size(256 * 1024).enable_all().build().unwrap();
