@@ -260,8 +260,8 @@ mod tests {
         assert_eq!(interleaved(vec![None]), [None]);
     }
 
-    /// Returns a server that counts logins. The server takes twice the delay between attempts for
-    /// each authentication.
+    /// Returns a server that counts logins. Each authentication takes twice the delay between two
+    /// attempts to connect.
     async fn counting_server(url: &str, logins: &Arc<AtomicU32>) -> Server {
         let logins = Arc::clone(logins);
         let authenticate = move |(): ()| {

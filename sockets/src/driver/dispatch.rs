@@ -244,7 +244,7 @@ fn request(
     false
 }
 
-/// Starts the handlers of an emit that has no handler or several handlers. Stops at the time
+/// Handles an emit with no handler or with several handlers. Starts the handlers until the time
 /// `until`. If some handlers have not been started, returns the emit with these handlers. If a
 /// handler has suspended, sets `suspended` to `true`.
 fn emit(
