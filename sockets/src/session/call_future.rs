@@ -1,6 +1,6 @@
 //! A request that waits for its result.
 
-use crate::method::Callee;
+use crate::method::{Callee, Kind};
 use std::{
     any::type_name,
     future::{Future, poll_fn},
@@ -13,8 +13,9 @@ use std::{
 
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
+use tokio::time::{self, timeout_at};
 
-use super::{Described, Session, Waiter};
+use super::{Described, Interceptor, OutgoingCall, Peer, Session, Waiter};
 use crate::codec::{self, DecodeError, EncodeError, Payload, decode_within};
 use crate::failing_element::failing_element;
 use crate::{call_error::CallError, clock::now, handler_context::call_origin};
@@ -61,6 +62,34 @@ impl Session {
             }
             timeout = deadline.saturating_duration_since(now());
         }
+    }
+
+    /// Makes a request as [`call`](Session::call) does, but through the outgoing layers. The
+    /// timeout of the request includes the time that the layers take.
+    async fn call_intercepted<R: DeserializeOwned>(
+        self: &Arc<Self>,
+        interceptor: &dyn Interceptor,
+        callee: Callee<'_>,
+        timeout: Duration,
+        args: &(impl Serialize + ?Sized),
+    ) -> Result<R, CallError> {
+        let args = Bytes::from(codec::encode(args).map_err(|error| self.cannot_encode(callee, &error, args))?);
+        let until = time::Instant::now() + clamp_timeout(timeout);
+        let outgoing = OutgoingCall {
+            callee,
+            kind: Kind::Request,
+            peer: Some(Peer::new(Arc::clone(self))),
+            length: args.len(),
+            send: Box::new(move || {
+                Box::pin(async move {
+                    let remaining = until.saturating_duration_since(time::Instant::now());
+                    self.call_encoded(callee, remaining, &Payload::of(&args)).await
+                })
+            }),
+        };
+        let reply = timeout_at(until, interceptor.send(outgoing)).await.unwrap_or(Err(CallError::Timeout))?;
+        decode_within(&reply, self.limits.max_decoded as usize)
+            .map_err(|error| self.cannot_decode_reply::<R>(callee, &error))
     }
 
     /// Describes arguments that could not be encoded.

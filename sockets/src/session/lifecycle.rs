@@ -5,14 +5,13 @@ use std::{
     future::Future,
     pin::Pin,
     sync::{Arc, atomic::Ordering},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use tokio::{runtime::Handle, time::timeout};
 
 use super::{Routes, Session, State, resumption::OVER};
 use crate::{
-    clock::now,
     disconnect_reason::DisconnectReason,
     hooks::{self, contain},
 };
@@ -21,38 +20,8 @@ use sockets_proto::{CloseReason, Frame};
 /// A user's function that runs when the session has ended.
 pub(crate) type Hook = Box<dyn FnOnce(DisconnectReason) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
 
-/// Maximum time for which a closing session waits for its pending messages before it ends.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
-
 /// Maximum time for which a graceful shutdown waits for the end of the session.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// The end of a session that the local endpoint has requested.
-pub(super) struct Closing {
-    reason: DisconnectReason,
-    /// The time at which the session ends at the latest.
-    until: Instant,
-}
-
-impl State {
-    /// Asks the driver to end the session. Only the first reason counts.
-    pub(super) fn close(&mut self, reason: DisconnectReason) {
-        self.closing.get_or_insert_with(|| Box::new(Closing { reason, until: now() + CLOSE_TIMEOUT }));
-        self.wake_driver();
-    }
-
-    /// If the local endpoint ends the session now, returns the reason as an error. If the end is
-    /// delayed, returns the time at which the caller has to check again.
-    pub(super) fn closing(&self, now: Instant) -> Result<Option<Instant>, DisconnectReason> {
-        let Some(Closing { reason, until }) = self.closing.as_deref() else { return Ok(None) };
-        // The peer receives earlier messages before the close frame, unless these messages are the
-        // reason for which the session ends.
-        let orderly =
-            matches!(reason, DisconnectReason::Closed | DisconnectReason::Kicked(_) | DisconnectReason::Refused(_));
-        let lingers = orderly && !self.is_detached() && self.core.is_window_exhausted() && now < *until;
-        if lingers { Ok(Some(*until)) } else { Err(reason.clone()) }
-    }
-}
 
 impl Session {
     /// Asks the driver to end the session. Only the first reason counts.

@@ -65,30 +65,6 @@ impl Member for Session {
     }
 }
 
-impl State {
-    /// Updates the lag of this member after its queue may have become shorter.
-    #[inline]
-    pub(super) fn queue_has_shrunk(&mut self) {
-        if self.broadcast.has_caught_up(&self.core) {
-            self.leave_lag();
-        }
-    }
-
-    #[cold]
-    fn leave_lag(&mut self) {
-        if let Some(emitters) = self.broadcast.leave_lag(&self.core) {
-            self.notify_emitters(emitters);
-        }
-    }
-
-    /// Stops all emitters from waiting for this member.
-    pub(super) fn give_up_waiting(&mut self) {
-        if let Some(emitters) = self.broadcast.give_up() {
-            self.notify_emitters(emitters);
-        }
-    }
-}
-
 impl Session {
     /// Subscribes this session to the log of a shard. The server calls this function once, before
     /// it sends any message.

@@ -24,6 +24,7 @@ mod resumption;
 mod routes;
 mod signatures;
 mod slow;
+mod state;
 mod state_lock;
 mod stats;
 mod suspended;
@@ -40,11 +41,10 @@ use std::{
         atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering},
     },
     task::Waker,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use bytes::Bytes;
-use futures_util::future::AbortHandle;
 
 #[cfg(feature = "middleware")]
 pub(crate) use self::interceptor::SendFn;
@@ -71,12 +71,12 @@ pub(crate) use self::{
     wake_list::WakeList,
 };
 use self::{
-    lifecycle::{Closing, Hook},
     pending_replies::PendingReplies,
     reattach_state::ReattachState,
     signatures::Signatures,
     slow::Slowness,
-    state_lock::{Recorded, StateGuard, StateLock},
+    state::{State, Waiter},
+    state_lock::{StateGuard, StateLock},
     stats::Counters,
     wait_slots::WaitSlots,
     write_progress::WriteProgress,
@@ -87,100 +87,7 @@ use crate::{
     broadcast::BroadcastState, clock::now, connect_error::RegistrationError, disconnect_reason::DisconnectReason,
     handler_context, handshake::PeerSettings, limits::Limits, peer_label::PeerLabel, transport::Transmit,
 };
-use sockets_proto::{Announcement, Frame, KeepAlive, Role, SessionCore, clamp_timeout};
-
-/// The consumer of a call's result.
-enum Waiter {
-    /// The future of a call, with the number of its slot.
-    Caller(usize),
-    /// A broadcast request, with the slot of this member.
-    Member(MultiCallSlot),
-}
-
-/// The part of a session that its lock protects.
-#[expect(clippy::struct_excessive_bools, reason = "they are independent of each other")]
-struct State {
-    core: SessionCore<Waiter, AbortHandle>,
-    wait_slots: WaitSlots,
-    /// The signatures of the methods that the peer serves.
-    signatures: Signatures,
-    /// The time at which the driver began to dispatch the current batch. The driver writes after
-    /// the batch.
-    dispatching: Option<Instant>,
-    /// The number of bytes that were already queued when the current batch began. The number is 0
-    /// after a write of these bytes has begun.
-    queued_before: usize,
-    /// The driver has been asked to write.
-    flush_requested: bool,
-    /// The number of emits that wait for capacity. Other emits must not overtake them.
-    emits_waiting: usize,
-    replies: PendingReplies,
-    /// The time until which the driver sleeps.
-    timer: Option<Instant>,
-    driver: Waker,
-    /// Calls from the peer may be dispatched.
-    ready: bool,
-    /// The server has sent a go away frame.
-    going_away: bool,
-    /// Calls are held until queued replies have been written.
-    backpressured: bool,
-
-    reattach: ReattachState,
-    /// The end that the local endpoint has requested, if any.
-    closing: Option<Box<Closing>>,
-    hooks: Vec<Hook>,
-    /// The state of this member in broadcasts. A client has an empty state.
-    broadcast: BroadcastState<Session>,
-    /// The wakes and events that run after the lock has been released.
-    recorded: Option<Recorded>,
-}
-
-impl State {
-    /// Returns the number of bytes that the session holds for its peer.
-    fn held_bytes(&self) -> usize {
-        self.core.held_bytes() + self.replies.bytes() + self.signatures.bytes()
-    }
-
-    /// Returns the time at which the current batch began, or the current time if there is no
-    /// current batch. Reading the clock for each message of a batch would cost as much as the rest
-    /// of a reply.
-    fn now(&self) -> Instant {
-        self.dispatching.unwrap_or_else(now)
-    }
-
-    /// Makes the driver wake up in time for the earliest deadline.
-    fn arm_timer(&mut self) {
-        let next = self.core.next_timeout();
-        if next.is_some() && self.timer.is_none_or(|armed| next < Some(armed)) {
-            self.timer = next;
-            self.wake_driver();
-        }
-    }
-
-    /// Makes the driver wake up in time for the deadline of a new call. In most cases, the driver
-    /// wakes up earlier for another deadline anyway, so the function does nothing.
-    fn arm_for(&mut self, timeout: Duration, now: Instant) {
-        if self.core.has_pending() || self.timer.is_none_or(|armed| now + clamp_timeout(timeout) < armed) {
-            self.arm_timer();
-        }
-    }
-
-    /// Makes the driver wake up in time for the timeouts of replies and emits that wait for window.
-    /// These timeouts are independent of the deadlines of calls.
-    fn arm_timer_if_pending(&mut self) {
-        if self.core.is_window_exhausted() {
-            self.arm_timer();
-        }
-    }
-
-    /// Returns `true` if calls may start: the `connected` hook has finished, the peer reads its
-    /// replies, and the local endpoint is not ending the session.
-    fn can_dispatch(&mut self) -> bool {
-        let full = self.core.is_full();
-        self.backpressured |= full;
-        self.ready && self.closing.is_none() && !full
-    }
-}
+use sockets_proto::{Announcement, Frame, KeepAlive, Role, SessionCore};
 
 /// A session of two peers.
 pub(crate) struct Session {
@@ -391,6 +298,17 @@ impl Session {
     /// hook must not wait for the end of the session.
     pub(crate) fn runs_here(self: &Arc<Self>) -> bool {
         handler_context::runs_here(self)
+    }
+
+    /// Records the time that a poll of a handler or a step of the driver has taken.
+    pub(crate) fn record_poll(&self, began: Instant, ended: Instant) {
+        self.slowness.record_poll(began, ended);
+    }
+
+    /// Returns `true` if handlers of this session have been slow lately. Then the handlers of this
+    /// session need a [`SlowPermit`].
+    pub(crate) fn is_slow(&self) -> bool {
+        self.slowness.is_slow()
     }
 
     /// Sets the owner of the session.

@@ -1,11 +1,12 @@
 //! Emits and replies.
 
-use crate::method::Callee;
+use crate::method::{Callee, Kind};
 use std::sync::{Arc, atomic::Ordering};
 
 use bytes::Bytes;
+use serde::Serialize;
 
-use super::{Session, State, StateGuard, pending_replies::PendingReply};
+use super::{Interceptor, OutgoingCall, Peer, Session, State, StateGuard, pending_replies::PendingReply};
 use crate::codec::{self, Payload};
 use crate::{call_error::CallError, clock::now, handler_context::call_origin};
 use sockets_proto::{CallId, HandlerId, Response, SendOutcome, VolatileEmit, WindowPermit};
@@ -24,7 +25,7 @@ impl Session {
     /// # Cancel safety
     ///
     /// If the future is dropped, the emit is either queued or not sent at all.
-    pub(crate) async fn emit<A: serde::Serialize + ?Sized>(
+    pub(crate) async fn emit<A: Serialize + ?Sized>(
         self: &Arc<Self>,
         callee: Callee<'_>,
         args: &A,
@@ -40,6 +41,32 @@ impl Session {
         // Encoding runs user code, so it happens before the emit enters the queue.
         let args = Bytes::from(codec::encode(args).map_err(|error| self.cannot_encode(callee, &error, args))?);
         self.emit_queued(callee, &Payload::of(&args)).await
+    }
+
+    /// Sends an emit through the layers. Otherwise it acts as [`emit`](Session::emit).
+    async fn emit_intercepted(
+        self: &Arc<Self>,
+        interceptor: &dyn Interceptor,
+        callee: Callee<'_>,
+        args: &(impl Serialize + ?Sized),
+    ) -> Result<(), CallError> {
+        let args = Bytes::from(codec::encode(args).map_err(|error| self.cannot_encode(callee, &error, args))?);
+        let outgoing = OutgoingCall {
+            callee,
+            kind: Kind::Emit,
+            peer: Some(Peer::new(Arc::clone(self))),
+            length: args.len(),
+            send: Box::new(move || {
+                Box::pin(async move {
+                    let payload = Payload::of(&args);
+                    if !self.try_emit(callee, &payload, true)? {
+                        self.emit_queued(callee, &payload).await?;
+                    }
+                    Ok(Bytes::new())
+                })
+            }),
+        };
+        interceptor.send(outgoing).await.map(drop)
     }
 
     /// Sends an emit when there is capacity. The emits that already wait are sent first.
@@ -179,24 +206,6 @@ impl Session {
     pub(super) fn notify_if_idle(&self, state: &mut State) {
         if self.peer_drained.load(Ordering::Relaxed) && state.core.is_idle() {
             state.notify_changed();
-        }
-    }
-}
-
-impl State {
-    /// Returns `true` if the session holds handlers of methods with large replies. The session
-    /// holds such handlers if the waiting replies have as many bytes as the limit of the queue. A
-    /// detached session also holds such handlers if it is closing because it would hold too many
-    /// bytes.
-    pub(super) fn is_under_pressure(&self) -> bool {
-        self.replies.bytes() >= self.core.queue_limit() || self.is_detached() && self.closing.is_some()
-    }
-
-    /// If the queue may have become shorter, wakes the first emit that waits.
-    pub(super) fn check_capacity(&mut self) {
-        self.queue_has_shrunk();
-        if self.emits_waiting > 0 {
-            self.notify_capacity();
         }
     }
 }

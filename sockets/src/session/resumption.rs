@@ -72,46 +72,6 @@ pub(crate) enum Checked {
     Invalid,
 }
 
-/// The reason with which a detached session ends if it holds too many bytes.
-const TOO_MANY_BYTES: &str = "its connection was lost, and detached sessions hold more than `resume_sessions_bytes`";
-
-impl State {
-    pub(super) fn is_detached(&self) -> bool {
-        self.core.is_detached()
-    }
-
-    /// Adjusts the share of a detached session after the session has queued a message. If the
-    /// session holds too many bytes, this method closes the session.
-    pub(super) fn update_share(&mut self) {
-        if self.reattach.is_share_outdated(|| self.held_bytes()) {
-            self.adjust_share(self.held_bytes());
-        }
-    }
-
-    /// Returns `true` if the session may hold a reply of `bytes` bytes. A connected session always
-    /// may. If a detached session may not, this method closes the session.
-    ///
-    /// The session counts the reply before it queues the reply. If the drivers counted later,
-    /// handlers of many sessions could exceed the limit before any driver runs.
-    pub(super) fn admits_reply(&mut self, bytes: usize) -> bool {
-        if !self.is_detached() {
-            return true;
-        }
-        self.closing.is_none() && self.adjust_share(self.held_bytes() + bytes)
-    }
-
-    /// Adjusts the share of the session. If [`DetachedShare::adjust`] returns `false`, closes the
-    /// session and returns `false`.
-    #[cold]
-    fn adjust_share(&mut self, bytes: usize) -> bool {
-        let fits = self.reattach.adjust_share(bytes);
-        if !fits {
-            self.close(DisconnectReason::Lost(TOO_MANY_BYTES.into()));
-        }
-        fits
-    }
-}
-
 impl Session {
     /// Sets the first token that resumes this session.
     pub(crate) fn set_token(&self, token: Token) {

@@ -30,7 +30,6 @@ use tokio::{
     time::{timeout, timeout_at},
 };
 
-use super::Session;
 use crate::{
     clock::now,
     lock::Mutex,
@@ -72,21 +71,8 @@ pub(super) struct Slowness {
     queue: OnceLock<Box<AsyncMutex<()>>>,
 }
 
-impl Session {
-    /// Records the time that a poll of a handler or a step of the driver has taken.
-    pub(crate) fn record_poll(&self, began: Instant, ended: Instant) {
-        self.slowness.record_poll(began, ended);
-    }
-
-    /// Returns `true` if handlers of this session have been slow lately. Then the handlers of this
-    /// session need a [`SlowPermit`].
-    pub(crate) fn is_slow(&self) -> bool {
-        self.slowness.is_slow()
-    }
-}
-
 impl Slowness {
-    fn record_poll(&self, began: Instant, ended: Instant) {
+    pub(super) fn record_poll(&self, began: Instant, ended: Instant) {
         let time = ended.saturating_duration_since(began);
         if time < SLOW {
             return;
@@ -99,7 +85,7 @@ impl Slowness {
         }
     }
 
-    fn is_slow(&self) -> bool {
+    pub(super) fn is_slow(&self) -> bool {
         let until = self.until.load(Ordering::Relaxed);
         until != 0 && millis(now()) < until
     }

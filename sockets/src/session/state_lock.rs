@@ -35,23 +35,23 @@ pub(super) struct StateGuard<'a> {
 /// The wakes and events that the holder of the lock has recorded.
 #[derive(Default)]
 pub(super) struct Recorded {
-    wake_driver: bool,
-    notify_capacity: bool,
-    notify_changed: bool,
+    pub(super) wake_driver: bool,
+    pub(super) notify_capacity: bool,
+    pub(super) notify_changed: bool,
     /// The `Notify` of the emitters that wait for capacity in the queue of this session, as a
     /// member of their audience.
-    emitters: Option<Arc<Notify>>,
+    pub(super) emitters: Option<Arc<Notify>>,
     /// Boxed, since most sessions never have events.
-    events: Option<Box<Events>>,
+    pub(super) events: Option<Box<Events>>,
 }
 
 /// Events that a session reports.
 #[derive(Default)]
-struct Events {
-    unknown_replies: u64,
-    mismatched_emits: u64,
-    too_large_emits: u64,
-    dropped_emits: Vec<(u64, Overflow)>,
+pub(super) struct Events {
+    pub(super) unknown_replies: u64,
+    pub(super) mismatched_emits: u64,
+    pub(super) too_large_emits: u64,
+    pub(super) dropped_emits: Vec<(u64, Overflow)>,
 }
 
 /// The recorded wakes and events. They run when this value is dropped, outside of the lock.
@@ -145,7 +145,7 @@ impl Recorded {
         }
     }
 
-    fn events(&mut self) -> &mut Events {
+    pub(super) fn events(&mut self) -> &mut Events {
         self.events.get_or_insert_default()
     }
 }
@@ -216,62 +216,6 @@ impl Drop for Deferred<'_> {
         }
         if let Some(events) = self.recorded.events.take() {
             events.send(self.lock.label);
-        }
-    }
-}
-
-impl State {
-    fn recorded(&mut self) -> &mut Recorded {
-        self.recorded.get_or_insert_default()
-    }
-
-    /// Wakes the driver.
-    pub(super) fn wake_driver(&mut self) {
-        self.recorded().wake_driver = true;
-    }
-
-    /// Asks the driver to write.
-    pub(super) fn request_flush(&mut self) {
-        self.flush_requested = true;
-        self.wake_driver();
-    }
-
-    /// Wakes emits and replies that wait for capacity.
-    pub(super) fn notify_capacity(&mut self) {
-        self.recorded().notify_capacity = true;
-    }
-
-    /// Wakes tasks that wait for a change of the session.
-    pub(super) fn notify_changed(&mut self) {
-        self.recorded().notify_changed = true;
-    }
-
-    /// Wakes emitters to an audience of this session.
-    pub(super) fn notify_emitters(&mut self, emitters: Arc<Notify>) {
-        self.recorded().emitters = Some(emitters);
-    }
-
-    /// Reports a reply to a call that no caller waits for.
-    pub(super) fn report_unknown_reply(&mut self) {
-        self.recorded().events().unknown_replies += 1;
-    }
-
-    /// Reports that an emit is not sent to this member, since the member serves another signature.
-    pub(super) fn report_mismatched_emit(&mut self) {
-        self.recorded().events().mismatched_emits += 1;
-    }
-
-    /// Reports an emit that is larger than this member of an audience accepts.
-    pub(super) fn report_too_large_emit(&mut self) {
-        self.recorded().events().too_large_emits += 1;
-    }
-
-    /// Reports emits that are dropped for this member of an audience, since its queue is full.
-    pub(super) fn report_dropped_emits(&mut self, count: u64, overflow: Overflow) {
-        let dropped = &mut self.recorded().events().dropped_emits;
-        match dropped.last_mut() {
-            Some((total, policy)) if *policy == overflow => *total += count,
-            _ => dropped.push((count, overflow)),
         }
     }
 }
