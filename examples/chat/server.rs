@@ -20,7 +20,7 @@ pub async fn serve(addr: &str, vote_time: Duration, stop: &Notify) -> Result<(),
     let server = Server::builder()
         // Lines of text are short, so frames are small. The grace period is short, so that the
         // shutdown does not wait for open votes.
-        .limits(Limits { max_frame: 16 << 10, shutdown_grace: Duration::from_secs(1), ..Limits::default() })
+        .limits(Limits::new().max_frame(16 << 10).shutdown_grace(Duration::from_secs(1)))
         .authenticate(move |name: String, info: ConnectInfo| {
             let names = names.clone();
             async move {

@@ -246,13 +246,7 @@ impl ClientBuilder {
     }
 
     /// Sets the limits of the connection.
-    ///
-    /// # Panics
-    ///
-    /// The method panics if a limit is below its minimum. [`Limits`] lists the minimums.
-    #[track_caller]
     pub fn limits(self, limits: Limits) -> Self {
-        limits.check();
         Self { limits, ..self }
     }
 

@@ -1,48 +1,57 @@
 //! Limits on the resources that a peer can use.
 
-use std::time::Duration;
+use std::{fmt::Debug, time::Duration};
 
 use sockets_proto::{KeepAliveConfig, Settings};
 
-/// The minimum of `max_frame`, in bytes.
-const MAX_FRAME_MIN: u32 = 256;
-/// Minimum of `max_decoded`, in bytes. With a smaller limit such as 0, a peer could receive no
-/// `String` and no `Vec`.
-const MAX_DECODED_MIN: u32 = 256;
-/// The minimum of the limits that are times.
-const TIME_MIN: Duration = Duration::from_millis(1);
-/// The minimum of `heartbeat`.
-const HEARTBEAT_MIN: Duration = Duration::from_millis(50);
-/// The minimum of `silence`.
-const SILENCE_MIN: Duration = Duration::from_millis(200);
-
 /// Limits on the resources of a connection, and on the number of connections of a server.
 ///
-/// The two rates, `calls_per_second` and `bytes_per_second`, are disabled by default. All other
-/// limits have a default value and cannot be disabled.
-///
-/// If a limit is below its minimum, the `limits` methods of the builders panic. These are the
-/// minimums:
-///
-/// | limit | minimum |
-/// | --- | --- |
-/// | `max_frame`, `max_decoded` | 256 bytes |
-/// | `silence` | 200 ms |
-/// | `heartbeat` | 50 ms |
-/// | `authentication`, `connected`, `call_timeout`, `stall` | 1 ms |
-/// | `shutdown_grace`, `resume_within`, `resume_bytes`, `resume_sessions`, `resume_sessions_bytes` | 0 |
-/// | all other numbers | 1 |
+/// The two rates, `calls_per_second` and `bytes_per_second`, are disabled unless they are set. All
+/// other limits have a default value and cannot be disabled. A method panics if its value is below
+/// the minimum of the limit.
 ///
 /// ```
 /// use std::time::Duration;
-/// use sockets::Limits;
+/// use sockets::{Limits, Server};
 ///
-/// let limits = Limits { calls_in_flight: 64, call_timeout: Duration::from_secs(5), ..Limits::default() };
-/// assert_eq!(limits.max_frame, 4 * 1024 * 1024);
+/// let limits = Limits::new().calls_in_flight(64).call_timeout(Duration::from_secs(5));
+/// let server = Server::builder().limits(limits);
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use = "limits have no effect until a builder receives them"]
 pub struct Limits {
-    /// The maximum size of a received message, in bytes. Default: 4 MiB.
+    pub(crate) max_frame: u32,
+    pub(crate) max_decoded: u32,
+    pub(crate) calls_in_flight: u32,
+    pub(crate) bytes_in_flight: u32,
+    pub(crate) outgoing_queue: u32,
+    pub(crate) authentication: Duration,
+    pub(crate) login_bytes: u32,
+    pub(crate) connected: Duration,
+    pub(crate) call_timeout: Duration,
+    pub(crate) shutdown_grace: Duration,
+    pub(crate) stall: Duration,
+    pub(crate) heartbeat: Duration,
+    pub(crate) silence: Duration,
+    pub(crate) connections: u32,
+    pub(crate) handshakes: u32,
+    pub(crate) rooms_per_socket: u32,
+    pub(crate) names_per_peer: u32,
+    pub(crate) resume_within: Duration,
+    pub(crate) resume_bytes: u32,
+    pub(crate) resume_sessions: u32,
+    pub(crate) resume_sessions_bytes: u32,
+    pub(crate) calls_per_second: Option<u32>,
+    pub(crate) bytes_per_second: Option<u32>,
+}
+
+impl Limits {
+    /// Returns the default limits.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the maximum size of a received message, in bytes. Default: 4 MiB.
     ///
     /// If a peer announces a larger message, the receiver disconnects the peer before it allocates
     /// memory for the message. If a call is too large for its receiver, the call fails with
@@ -52,9 +61,17 @@ pub struct Limits {
     /// request can have at most `max_frame` minus 29 bytes. Both maximums apply to calls to a
     /// single peer and to an audience. If no member of an audience accepts the size of an emit, the
     /// emit fails. Otherwise, the emit skips the members that do not accept its size.
-    pub max_frame: u32,
-    /// The maximum memory of a message's decoded arguments or decoded reply, in bytes. Default: 64
-    /// MiB.
+    ///
+    /// # Panics
+    ///
+    /// The method panics if the number is less than 256.
+    #[track_caller]
+    pub fn max_frame(self, value: u32) -> Self {
+        Self { max_frame: at_least("max_frame", value, 256), ..self }
+    }
+
+    /// Sets the maximum memory of a message's decoded arguments or decoded reply, in bytes.
+    /// Default: 64 MiB.
     ///
     /// A decoded value may take much more memory than its encoding. For example, an element of a
     /// `Vec` of enums may take 32 bytes of memory and 1 received byte. If a value exceeds the
@@ -64,24 +81,48 @@ pub struct Limits {
     /// Before the receiver decodes elements, it estimates their memory from their number and their
     /// size. The estimate does not include the spare capacity of collections: a `Vec` may reserve
     /// twice the memory that its elements need.
-    pub max_decoded: u32,
-    /// The maximum number of calls and emits in flight on a connection, in each direction. Default:
-    /// 1,024.
+    ///
+    /// # Panics
+    ///
+    /// The method panics if the number is less than 256.
+    #[track_caller]
+    pub fn max_decoded(self, value: u32) -> Self {
+        Self { max_decoded: at_least("max_decoded", value, 256), ..self }
+    }
+
+    /// Sets the maximum number of calls and emits in flight on a connection, in each direction.
+    /// Default: 1,024.
     ///
     /// If the two peers have different limits, the smaller limit applies. Further calls are
     /// pending. The number of pending calls has the same limit, and their bytes are limited by
     /// [`outgoing_queue`](Self::outgoing_queue). If a call exceeds the limits of pending calls, the
     /// call fails with [`CallError::Overloaded`](crate::CallError::Overloaded).
-    pub calls_in_flight: u32,
-    /// The maximum total size of the calls and emits in flight on a connection, in bytes, in each
-    /// direction. Default: 1 MiB.
+    ///
+    /// # Panics
+    ///
+    /// The method panics if the number is less than 1.
+    #[track_caller]
+    pub fn calls_in_flight(self, value: u32) -> Self {
+        Self { calls_in_flight: at_least("calls_in_flight", value, 1), ..self }
+    }
+
+    /// Sets the maximum total size of the calls and emits in flight on a connection, in bytes, in
+    /// each direction. Default: 1 MiB.
     ///
     /// A message counts until its handler has completed. If the two peers have different limits,
     /// the smaller limit applies. While at most half of the limit is in use, a peer can send a
     /// message of any size.
-    pub bytes_in_flight: u32,
-    /// The maximum number of bytes that wait to be sent to a peer. Default: 4 MiB. While the queue
-    /// is below this limit, it accepts another message of any size.
+    ///
+    /// # Panics
+    ///
+    /// The method panics if the number is less than 1.
+    #[track_caller]
+    pub fn bytes_in_flight(self, value: u32) -> Self {
+        Self { bytes_in_flight: at_least("bytes_in_flight", value, 1), ..self }
+    }
+
+    /// Sets the maximum number of bytes that wait to be sent to a peer. Default: 4 MiB. While the
+    /// queue is below this limit, it accepts another message of any size.
     ///
     /// An emit to a single peer waits until the queue has capacity. An emit to an audience waits at
     /// most 1 s, and only for members that received bytes within that second. If a queue is then
@@ -91,38 +132,97 @@ pub struct Limits {
     /// If a reply exceeds the capacity, the encoded reply waits outside of the queue. While the
     /// waiting replies have at least this number of bytes, the callee holds handlers of methods
     /// that have returned replies of 4 KiB or more.
-    pub outgoing_queue: u32,
-    /// The maximum time for opening a connection and completing its handshake. Default: 10 s.
+    ///
+    /// # Panics
+    ///
+    /// The method panics if the number is less than 1.
+    #[track_caller]
+    pub fn outgoing_queue(self, value: u32) -> Self {
+        Self { outgoing_queue: at_least("outgoing_queue", value, 1), ..self }
+    }
+
+    /// Sets the maximum time for opening a connection and completing its handshake. Default: 10 s.
     ///
     /// On a server, the client must send its hello and be authenticated within this time. On a
     /// client, this time includes the login function, the opening of the connection and the
     /// server's authentication.
-    pub authentication: Duration,
-    /// The maximum size of a client's hello with its login, in bytes. Default: 64 KiB.
-    pub login_bytes: u32,
-    /// The maximum time of the `connected` hook. Default: 10 s.
-    pub connected: Duration,
-    /// The timeout of calls without a timeout of their own. It is also the maximum time of the
+    ///
+    /// # Panics
+    ///
+    /// The method panics if the time is less than 1 ms.
+    #[track_caller]
+    pub fn authentication(self, value: Duration) -> Self {
+        Self { authentication: at_least("authentication", value, Duration::from_millis(1)), ..self }
+    }
+
+    /// Sets the maximum size of a client's hello with its login, in bytes. Default: 64 KiB.
+    ///
+    /// # Panics
+    ///
+    /// The method panics if the number is less than 1.
+    #[track_caller]
+    pub fn login_bytes(self, value: u32) -> Self {
+        Self { login_bytes: at_least("login_bytes", value, 1), ..self }
+    }
+
+    /// Sets the maximum time of the `connected` hook. Default: 10 s.
+    ///
+    /// # Panics
+    ///
+    /// The method panics if the time is less than 1 ms.
+    #[track_caller]
+    pub fn connected(self, value: Duration) -> Self {
+        Self { connected: at_least("connected", value, Duration::from_millis(1)), ..self }
+    }
+
+    /// Sets the timeout of calls without a timeout of their own. It is also the maximum time of the
     /// handler of an emit. Default: 30 s.
-    pub call_timeout: Duration,
-    /// The maximum time for which [`Server::shutdown`](crate::Server::shutdown) waits for calls in
-    /// flight. Default: 10 s.
-    pub shutdown_grace: Duration,
-    /// The write timeout: the maximum time for which a peer accepts no bytes while bytes wait to be
-    /// sent to it. Default: 30 s.
+    ///
+    /// # Panics
+    ///
+    /// The method panics if the time is less than 1 ms.
+    #[track_caller]
+    pub fn call_timeout(self, value: Duration) -> Self {
+        Self { call_timeout: at_least("call_timeout", value, Duration::from_millis(1)), ..self }
+    }
+
+    /// Sets the maximum time for which [`Server::shutdown`](crate::Server::shutdown) waits for
+    /// calls in flight. Default: 10 s.
+    pub fn shutdown_grace(self, value: Duration) -> Self {
+        Self { shutdown_grace: value, ..self }
+    }
+
+    /// Sets the write timeout: the maximum time for which a peer accepts no bytes while bytes wait
+    /// to be sent to it. Default: 30 s.
     ///
     /// If too many bytes of replies wait for the peer, handlers are held. The write timeout is also
     /// the maximum time for which a handler is held.
-    pub stall: Duration,
-    /// The maximum time for which a peer sends no frame. After this time, the peer sends a
+    ///
+    /// # Panics
+    ///
+    /// The method panics if the time is less than 1 ms.
+    #[track_caller]
+    pub fn stall(self, value: Duration) -> Self {
+        Self { stall: at_least("stall", value, Duration::from_millis(1)), ..self }
+    }
+
+    /// Sets the maximum time for which a peer sends no frame. After this time, the peer sends a
     /// keep-alive frame. Default: 20 s.
     ///
     /// If the idle timeout of the remote peer is short, the local peer sends keep-alive frames
     /// sooner. A busy connection needs no keep-alive frames.
-    pub heartbeat: Duration,
-    /// The idle timeout: the maximum time for which a peer receives no data. After this time, the
-    /// connection ends with [`DisconnectReason::Silent`](crate::DisconnectReason::Silent). Default:
-    /// 45 s.
+    ///
+    /// # Panics
+    ///
+    /// The method panics if the time is less than 50 ms.
+    #[track_caller]
+    pub fn heartbeat(self, value: Duration) -> Self {
+        Self { heartbeat: at_least("heartbeat", value, Duration::from_millis(50)), ..self }
+    }
+
+    /// Sets the idle timeout: the maximum time for which a peer receives no data. After this time,
+    /// the connection ends with [`DisconnectReason::Silent`](crate::DisconnectReason::Silent).
+    /// Default: 45 s.
     ///
     /// The timeout restarts when a frame begins, after each 64 KiB of the frame, and when the frame
     /// is complete. The remote peer receives this limit in the handshake, and sends keep-alive
@@ -130,15 +230,31 @@ pub struct Limits {
     /// applies only while a frame is incomplete.
     ///
     /// If a handler blocks its thread, the keep-alive frames of its connection are delayed.
-    pub silence: Duration,
-    /// The maximum number of connections of a server. Default: 65,536.
+    ///
+    /// # Panics
+    ///
+    /// The method panics if the time is less than 200 ms.
+    #[track_caller]
+    pub fn silence(self, value: Duration) -> Self {
+        Self { silence: at_least("silence", value, Duration::from_millis(200)), ..self }
+    }
+
+    /// Sets the maximum number of connections of a server. Default: 65,536.
     ///
     /// The server refuses each further client, which fails with
     /// [`ConnectError::Refused`](crate::ConnectError::Refused). The refusal reports that the server
     /// is full. Authenticated clients count towards the limit, and so do detached sessions. Clients
     /// that are not authenticated yet do not count.
-    pub connections: u32,
-    /// The maximum number of clients in the handshake or in authentication at the same time.
+    ///
+    /// # Panics
+    ///
+    /// The method panics if the number is less than 1.
+    #[track_caller]
+    pub fn connections(self, value: u32) -> Self {
+        Self { connections: at_least("connections", value, 1), ..self }
+    }
+
+    /// Sets the maximum number of clients in the handshake or in authentication at the same time.
     /// Default: 1,024.
     ///
     /// Further clients wait in the system's queue of new connections. While clients wait, the
@@ -150,30 +266,63 @@ pub struct Limits {
     /// of this limit and [`connections`](Self::connections). On many systems, the default limit of
     /// open files is 1,024. If the system has no file descriptor left, the server disconnects
     /// clients that have sent nothing for a second.
-    pub handshakes: u32,
-    /// The maximum number of rooms of a socket. Default: 1,024.
-    pub rooms_per_socket: u32,
-    /// The maximum number of names to which a peer listens on a connection. Default: 4,096.
+    ///
+    /// # Panics
+    ///
+    /// The method panics if the number is less than 1.
+    #[track_caller]
+    pub fn handshakes(self, value: u32) -> Self {
+        Self { handshakes: at_least("handshakes", value, 1), ..self }
+    }
+
+    /// Sets the maximum number of rooms of a socket. Default: 1,024.
+    ///
+    /// # Panics
+    ///
+    /// The method panics if the number is less than 1.
+    #[track_caller]
+    pub fn rooms_per_socket(self, value: u32) -> Self {
+        Self { rooms_per_socket: at_least("rooms_per_socket", value, 1), ..self }
+    }
+
+    /// Sets the maximum number of names to which a peer listens on a connection. Default: 4,096.
     ///
     /// A peer also stores the announced signatures for about this number of the remote peer's
     /// names. If a name has no stored signature, calls to the name are sent without a comparison of
     /// signatures.
-    pub names_per_peer: u32,
-    /// The time for which a server keeps a detached session. Within this time, the client can
+    ///
+    /// # Panics
+    ///
+    /// The method panics if the number is less than 1.
+    #[track_caller]
+    pub fn names_per_peer(self, value: u32) -> Self {
+        Self { names_per_peer: at_least("names_per_peer", value, 1), ..self }
+    }
+
+    /// Sets the time for which a server keeps a detached session. Within this time, the client can
     /// resume the session over another connection. Default: 30 s.
-    pub resume_within: Duration,
-    /// The maximum number of bytes that a sender retains for retransmission. These are the bytes
-    /// that were sent to the peer and are not acknowledged. Default: 1 MiB.
+    pub fn resume_within(self, value: Duration) -> Self {
+        Self { resume_within: value, ..self }
+    }
+
+    /// Sets the maximum number of bytes that a sender retains for retransmission. These are the
+    /// bytes that were sent to the peer and are not acknowledged. Default: 1 MiB.
     ///
     /// If a client has missed more bytes, it cannot resume its session. There is an exception for a
     /// longer message: it survives a connection loss as long as no message is sent after it.
-    pub resume_bytes: u32,
-    /// The maximum number of detached sessions of a server. Default: 4,096.
+    pub fn resume_bytes(self, value: u32) -> Self {
+        Self { resume_bytes: value, ..self }
+    }
+
+    /// Sets the maximum number of detached sessions of a server. Default: 4,096.
     ///
     /// If a further session is detached, the server ends the session that has been detached for the
     /// longest time. With a limit of 0, each session ends with its connection.
-    pub resume_sessions: u32,
-    /// The maximum number of bytes that all detached sessions hold together. Default: 64 MiB.
+    pub fn resume_sessions(self, value: u32) -> Self {
+        Self { resume_sessions: value, ..self }
+    }
+
+    /// Sets the maximum number of bytes that all detached sessions hold together. Default: 64 MiB.
     ///
     /// While detached sessions exceed the limit, the server divides the limit into equal shares,
     /// and ends sessions that hold more than their share. If a reply would exceed the limit, the
@@ -182,25 +331,41 @@ pub struct Limits {
     /// The limit counts queued messages, messages retained for retransmission, replies, and
     /// received calls with handlers that have not completed. Each such call counts as 2 KiB plus
     /// twice its bytes, since its arguments are decoded.
-    pub resume_sessions_bytes: u32,
-    /// The maximum rate of calls and emits from a peer, in messages per second. `None` disables the
-    /// limit. Default: `None`.
+    pub fn resume_sessions_bytes(self, value: u32) -> Self {
+        Self { resume_sessions_bytes: value, ..self }
+    }
+
+    /// Sets the maximum rate of calls and emits from a peer, in messages per second.
+    /// Disabled by default.
     ///
     /// The receiver accepts a burst with the messages of a whole second. Further messages wait in
     /// their order, and their deadlines continue to run. Waiting messages count as in flight. The
     /// sender therefore slows down: its further calls fail with
     /// [`CallError::Overloaded`](crate::CallError::Overloaded). Replies are not delayed.
-    pub calls_per_second: Option<u32>,
-    /// The maximum rate of calls and emits from a peer, in bytes per second. `None` disables the
-    /// limit. Default: `None`.
+    ///
+    /// # Panics
+    ///
+    /// The method panics if the number is less than 1.
+    #[track_caller]
+    pub fn calls_per_second(self, value: u32) -> Self {
+        Self { calls_per_second: Some(at_least("calls_per_second", value, 1)), ..self }
+    }
+
+    /// Sets the maximum rate of calls and emits from a peer, in bytes per second.
+    /// Disabled by default.
     ///
     /// The limit works as [`calls_per_second`](Self::calls_per_second) does. If a message is larger
     /// than the bytes of a whole second, the receiver accepts it, and the following messages wait
     /// longer.
-    pub bytes_per_second: Option<u32>,
-}
+    ///
+    /// # Panics
+    ///
+    /// The method panics if the number is less than 1.
+    #[track_caller]
+    pub fn bytes_per_second(self, value: u32) -> Self {
+        Self { bytes_per_second: Some(at_least("bytes_per_second", value, 1)), ..self }
+    }
 
-impl Limits {
     /// Returns the settings that this peer announces in the handshake.
     pub(crate) fn settings(&self) -> Settings {
         Settings::new(self.max_frame, self.calls_in_flight, self.bytes_in_flight)
@@ -212,69 +377,15 @@ impl Limits {
     }
 }
 
-impl Limits {
-    /// Checks each limit against its minimum.
-    ///
-    /// # Panics
-    ///
-    /// The method panics if a limit is below its minimum.
-    #[track_caller]
-    pub(crate) fn check(&self) {
-        // The pattern has no `..`, so that each new limit needs a decision.
-        let Self {
-            max_frame,
-            max_decoded,
-            calls_in_flight,
-            bytes_in_flight,
-            outgoing_queue,
-            authentication,
-            login_bytes,
-            connected,
-            call_timeout,
-            shutdown_grace: _,
-            stall,
-            heartbeat,
-            silence,
-            connections,
-            handshakes,
-            rooms_per_socket,
-            names_per_peer,
-            resume_within: _,
-            resume_bytes: _,
-            resume_sessions: _,
-            resume_sessions_bytes: _,
-            calls_per_second,
-            bytes_per_second,
-        } = self;
-        let numbers = [
-            ("max_frame", *max_frame, MAX_FRAME_MIN),
-            ("max_decoded", *max_decoded, MAX_DECODED_MIN),
-            ("calls_in_flight", *calls_in_flight, 1),
-            ("bytes_in_flight", *bytes_in_flight, 1),
-            ("outgoing_queue", *outgoing_queue, 1),
-            ("login_bytes", *login_bytes, 1),
-            ("connections", *connections, 1),
-            ("handshakes", *handshakes, 1),
-            ("rooms_per_socket", *rooms_per_socket, 1),
-            ("names_per_peer", *names_per_peer, 1),
-            ("calls_per_second", calls_per_second.unwrap_or(1), 1),
-            ("bytes_per_second", bytes_per_second.unwrap_or(1), 1),
-        ];
-        for (name, value, minimum) in numbers {
-            assert!(value >= minimum, "`Limits::{name}` is {value}: set it to at least {minimum}");
-        }
-        let times = [
-            ("authentication", *authentication, TIME_MIN),
-            ("connected", *connected, TIME_MIN),
-            ("call_timeout", *call_timeout, TIME_MIN),
-            ("stall", *stall, TIME_MIN),
-            ("heartbeat", *heartbeat, HEARTBEAT_MIN),
-            ("silence", *silence, SILENCE_MIN),
-        ];
-        for (name, value, minimum) in times {
-            assert!(value >= minimum, "`Limits::{name}` is {value:?}: set it to at least {minimum:?}");
-        }
-    }
+/// Returns the value of a limit.
+///
+/// # Panics
+///
+/// The function panics if the value is below the minimum of the limit.
+#[track_caller]
+fn at_least<T: PartialOrd + Debug>(limit: &str, value: T, minimum: T) -> T {
+    assert!(value >= minimum, "`Limits::{limit}` is {value:?}: set it to at least {minimum:?}");
+    value
 }
 
 impl Default for Limits {

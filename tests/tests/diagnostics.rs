@@ -247,7 +247,7 @@ async fn login_that_no_server_asks_for_is_reported() {
 
 #[tokio::test]
 async fn emit_handler_past_its_deadline_is_counted_and_reported() {
-    let limits = Limits { call_timeout: Duration::from_millis(50), ..Limits::default() };
+    let limits = Limits::new().call_timeout(Duration::from_millis(50));
     let (_server, socket, client) = connected(limits).await;
     PurchasesClient::new(&client).waits("name").await.unwrap();
     eventually("the handler is stopped", || socket.stats().timed_out_emits == 1).await;

@@ -74,7 +74,7 @@ mod tests {
     fn burst_of_a_second_is_accepted_then_calls_at_the_rate() {
         let start = Instant::now();
         for per_second in [1, 3, 7, 1000] {
-            let limits = Limits { calls_per_second: Some(per_second), ..Limits::default() };
+            let limits = Limits::new().calls_per_second(per_second);
             let mut rate = RateLimiter::new(&limits, start).expect("a rate");
             let mut taken = 0;
             // The steps of a millisecond add up to ten seconds.
@@ -94,7 +94,7 @@ mod tests {
     #[test]
     fn call_larger_than_the_bucket_delays_later_calls() {
         let start = Instant::now();
-        let limits = Limits { bytes_per_second: Some(1000), ..Limits::default() };
+        let limits = Limits::new().bytes_per_second(1000);
         let mut rate = RateLimiter::new(&limits, start).expect("a rate");
         rate.take(start, 5000);
         assert!(!rate.is_ready(start + Duration::from_secs(4)));

@@ -181,13 +181,7 @@ impl<I: Identity> ServerBuilder<I> {
     }
 
     /// Sets the limits of the server and of each connection.
-    ///
-    /// # Panics
-    ///
-    /// The method panics if a limit is below its minimum. [`Limits`] lists the minimums.
-    #[track_caller]
     pub fn limits(self, limits: Limits) -> Self {
-        limits.check();
         Self { limits, ..self }
     }
 

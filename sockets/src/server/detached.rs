@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     fn detached_sessions(resume_sessions: u32) -> Arc<DetachedSessions> {
-        let limits = Limits { resume_sessions, ..Limits::default() };
+        let limits = Limits::new().resume_sessions(resume_sessions);
         DetachedSessions::new(&Arc::new(limits))
     }
 

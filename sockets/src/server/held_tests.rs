@@ -47,7 +47,7 @@ struct TestServer {
 
 impl TestServer {
     fn new(reply: usize) -> Self {
-        let limits = Limits { resume_sessions_bytes: LIMIT, bytes_in_flight: 64 << 20, ..Limits::default() };
+        let limits = Limits::new().resume_sessions_bytes(LIMIT).bytes_in_flight(64 << 20);
         let (begun, go) = (Arc::new(AtomicUsize::new(0)), Arc::new(Semaphore::new(0)));
         let (beginning, going) = (Arc::clone(&begun), Arc::clone(&go));
         let server = Server::builder()

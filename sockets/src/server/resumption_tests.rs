@@ -147,7 +147,7 @@ async fn session_moves_to_the_newest_connection() {
 
 #[tokio::test]
 async fn client_that_missed_too_much_has_a_new_session() {
-    let limits = Limits { resume_bytes: 1000, ..Limits::default() };
+    let limits = Limits::new().resume_bytes(1000);
     let server =
         Server::builder().authenticate(|login: u32| async move { Ok::<_, Refusal>(login) }).limits(limits).build();
     let mut client = connect_raw(&server, 1, Resumption::New).await;
@@ -163,7 +163,7 @@ async fn client_that_missed_too_much_has_a_new_session() {
 
 #[tokio::test(start_paused = true)]
 async fn detached_sessions_are_limited_in_number_and_time() {
-    let limits = Limits { resume_sessions: 1, ..Limits::default() };
+    let limits = Limits::new().resume_sessions(1);
     let server =
         Server::builder().authenticate(|login: u32| async move { Ok::<_, Refusal>(login) }).limits(limits).build();
     let first = connect_raw(&server, 1, Resumption::New).await;
@@ -345,7 +345,7 @@ fn offer(socket: &Socket<u32>, token: &Token) -> (Link, oneshot::Receiver<Declin
 
 #[tokio::test]
 async fn rejected_links_are_declined_with_a_message() {
-    let limits = Limits { resume_bytes: 1000, ..Limits::default() };
+    let limits = Limits::new().resume_bytes(1000);
     let server =
         Server::builder().authenticate(|login: u32| async move { Ok::<_, Refusal>(login) }).limits(limits).build();
     let client = connect_raw(&server, 1, Resumption::New).await;
@@ -465,7 +465,7 @@ async fn request_answered_too_late_does_not_end_the_session() {
 /// accepts the next connection only after the handler has returned.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn resumption_waiting_for_driver_frees_the_handshake() {
-    let limits = Limits { handshakes: 1, authentication: Duration::from_secs(3), ..Limits::default() };
+    let limits = Limits::new().handshakes(1).authentication(Duration::from_secs(3));
     let server =
         Server::builder().authenticate(|login: u32| async move { Ok::<_, Refusal>(login) }).limits(limits).build();
     let mut client = connect_raw(&server, 1, Resumption::New).await;

@@ -12,7 +12,7 @@ use crate::{Client, Limits, Server, Socket, session::SlowPermit};
 /// Makes two calls at a limited rate to a slow session. During the second call, a handler of
 /// another session holds the only permit.
 async fn call_with_rate_limit_without_permit() {
-    let limits = Limits { calls_per_second: Some(1), ..Limits::default() };
+    let limits = Limits::new().calls_per_second(1);
     let connected = |socket: Socket| {
         socket.listen("called", |()| ready(()));
         ready(())

@@ -40,7 +40,7 @@ impl RandomClient {
         sleep(self.pause.mul_f64(fastrand::f64())).await;
         while !stop.is_cancelled() {
             let handler = Handler { tally: Arc::clone(&self.tally), last: AtomicU64::new(0) };
-            let limits = Limits { authentication: Duration::from_secs(5), ..Limits::default() };
+            let limits = Limits::new().authentication(Duration::from_secs(5));
             let client = Client::builder().auth(self.number as u64).limits(limits).serve(MemberServer::new(handler));
             // In every second client, the library reconnects after a loss. The other clients start
             // a new connection themselves.

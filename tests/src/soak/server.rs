@@ -84,7 +84,7 @@ pub(super) async fn start(tally: &Arc<Tally>) -> Server {
     });
     // This time is shorter than most faults but longer than some, so that some clients resume their
     // sessions and others get new sessions.
-    let limits = Limits { resume_within: Duration::from_secs(2), ..Limits::default() };
+    let limits = Limits::new().resume_within(Duration::from_secs(2));
     server.limits(limits).bind("tcp://127.0.0.1:0").await.expect("the server starts")
 }
 

@@ -112,7 +112,7 @@ const LARGE: usize = 512 * 1024;
 const CALLS: u8 = 64;
 
 fn limits() -> Limits {
-    Limits { outgoing_queue: QUEUE, ..Limits::default() }
+    Limits::new().outgoing_queue(QUEUE)
 }
 
 #[test]
@@ -183,7 +183,7 @@ fn check_held_handlers(deadline: impl Fn(u8) -> Duration) {
     runtime.block_on(async {
         let waiting = Waiting::new(LARGE);
         let stall = Duration::from_secs(10);
-        let (server, mut raw) = connect(&waiting, Limits { stall, ..limits() }).await;
+        let (server, mut raw) = connect(&waiting, limits().stall(stall)).await;
         for id in 0..CALLS {
             let millis = deadline(id).as_millis().try_into().unwrap();
             raw.send(&request_within(id.into(), millis, WAIT, &[])).await;
@@ -279,7 +279,7 @@ fn waiting_listeners_do_not_keep_their_read_buffers() {
 #[test]
 fn calls_held_before_ready_do_not_keep_their_read_buffers() {
     let peak = peak(async {
-        let limits = Limits { connected: Duration::from_secs(60), ..Limits::default() };
+        let limits = Limits::new().connected(Duration::from_secs(60));
         let server = Server::builder().connected(|_| std::future::pending::<()>()).limits(limits).build();
         let (near, far) = duplex(64 * 1024);
         drop(server.accept(far));
@@ -298,7 +298,7 @@ fn calls_held_before_ready_do_not_keep_their_read_buffers() {
 fn calls_held_by_a_rate_do_not_keep_their_read_buffers() {
     let peak = peak(async {
         let waiting = Waiting::new(0);
-        let limits = Limits { calls_per_second: Some(1), ..Limits::default() };
+        let limits = Limits::new().calls_per_second(1);
         let (_server, mut raw) = connect(&waiting, limits).await;
         for id in 0..HELD {
             raw.send_bytes(&padded(&request_within(id, 60_000, WAIT, &[]))).await;
@@ -359,7 +359,7 @@ fn arguments_beyond_the_decoded_limit_are_refused() {
     const LENGTH: usize = 500_000;
     let peak = peak(async {
         let waiting = Waiting::new(0);
-        let limits = Limits { max_decoded: 8 << 20, ..Limits::default() };
+        let limits = Limits::new().max_decoded(8 << 20);
         let (server, mut raw) = connect(&waiting, limits).await;
         server.sockets().remove(0).group("Bad").listen("sum", |wide: Vec<Wide>| async move { wide.len() });
         let arguments = |length: usize| [varint(length as u64), vec![0; length]].concat();

@@ -35,7 +35,7 @@ fn runtime() -> Runtime {
 fn rooms_release_their_memory() {
     const ROOMS: usize = 100_000;
     let runtime = runtime();
-    let limits = Limits { rooms_per_socket: u32::MAX, ..Limits::default() };
+    let limits = Limits::new().rooms_per_socket(u32::MAX);
     let (socket, _client) = runtime.block_on(async {
         let server = Server::builder().limits(limits).build();
         let client = Client::builder().connect_local(&server).await.unwrap();
@@ -80,7 +80,7 @@ fn answered_calls_release_their_memory() {
     let (server, client, permits) = runtime.block_on(async {
         // A session that has sent nothing for the interval of heartbeats releases its tables of
         // calls. So this interval is short.
-        let limits = Limits { heartbeat: Duration::from_millis(100), ..Limits::default() };
+        let limits = Limits::new().heartbeat(Duration::from_millis(100));
         let server = Server::builder().limits(limits.clone()).build();
         let client = Client::builder().limits(limits).connect_local(&server).await.unwrap();
         let permits = Arc::new(Semaphore::new(0));

@@ -41,15 +41,13 @@ impl World for Handler {
 }
 
 fn limits() -> Limits {
-    Limits {
-        outgoing_queue: 64 * 1024,
-        resume_bytes: 256 * 1024,
-        stall: Duration::from_secs(30),
-        shutdown_grace: Duration::from_millis(200),
-        call_timeout: Duration::from_secs(20),
-        handshakes: 1,
-        ..Limits::default()
-    }
+    Limits::new()
+        .outgoing_queue(64 * 1024)
+        .resume_bytes(256 * 1024)
+        .stall(Duration::from_secs(30))
+        .shutdown_grace(Duration::from_millis(200))
+        .call_timeout(Duration::from_secs(20))
+        .handshakes(1)
 }
 
 fn server() -> ServerBuilder<Id> {

@@ -46,7 +46,7 @@ struct Rig {
 async fn rig() -> Rig {
     let ((says, at_server), (tells, at_client)) = (unbounded_channel(), unbounded_channel());
     // If a connection is lost, the server ends its session immediately.
-    let limits = Limits { resume_within: Duration::ZERO, ..Limits::default() };
+    let limits = Limits::new().resume_within(Duration::ZERO);
     let server = Server::builder().limits(limits).serve(NumbersServer::new(Counting(says)));
     let server = server.bind("tcp://127.0.0.1:0").await.unwrap();
     let relay = Relay::to(server.local_addr()).await;

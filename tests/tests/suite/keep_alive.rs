@@ -87,7 +87,7 @@ async fn connected(server_limits: Limits, client_limits: Limits) -> (Server, Soc
 }
 
 fn bearing(silence: Duration) -> Limits {
-    Limits { silence, ..Limits::default() }
+    Limits::new().silence(silence)
 }
 
 /// Fault 16 of RELIABILITY.md.
@@ -158,8 +158,8 @@ async fn shorter_idle_timeout_causes_more_heartbeats() {
 #[tokio::test(start_paused = true)]
 async fn connection_with_extreme_times_is_kept() {
     let least = Duration::from_millis(200);
-    let nothing = Limits { heartbeat: least / 4, silence: least, ..Limits::default() };
-    let everything = Limits { heartbeat: Duration::MAX, silence: Duration::MAX, ..Limits::default() };
+    let nothing = Limits::new().heartbeat(least / 4).silence(least);
+    let everything = Limits::new().heartbeat(Duration::MAX).silence(Duration::MAX);
     for (of_server, of_client) in [(nothing.clone(), everything.clone()), (everything, nothing)] {
         let (_server, socket, client, _link) = connected(of_server, of_client).await;
         sleep(Duration::from_secs(60)).await;
@@ -300,8 +300,7 @@ async fn heartbeats_of_many_connections_are_spread() {
 /// checks the idle timeout.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn blocked_peer_does_not_assume_silence() {
-    let limits =
-        Limits { heartbeat: Duration::from_millis(50), silence: Duration::from_millis(400), ..Limits::default() };
+    let limits = Limits::new().heartbeat(Duration::from_millis(50)).silence(Duration::from_millis(400));
     let server = Server::builder().limits(limits).bind("tcp://127.0.0.1:0").await.unwrap();
     let url = format!("tcp://{}", server.local_addr());
     let client = Client::builder().connect(&url).await.unwrap();

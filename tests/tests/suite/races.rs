@@ -48,7 +48,7 @@ async fn give_way(rng: &mut Rng) {
 fn request_dropped_during_its_reply_leaves_nothing() {
     const CALLS: u32 = 4;
     play(|mut rng| async move {
-        let limits = Limits { calls_in_flight: CALLS, ..Limits::default() };
+        let limits = Limits::new().calls_in_flight(CALLS);
         let seeds = rng.fork();
         let server = Server::builder()
             .limits(limits.clone())

@@ -47,7 +47,7 @@ async fn rig(server_limits: Limits, client_limits: Limits) -> Rig {
 }
 
 fn calls(per_second: u32) -> Limits {
-    Limits { calls_per_second: Some(per_second), ..Limits::default() }
+    Limits::new().calls_per_second(per_second)
 }
 
 /// Expects all calls in order. The first `at_once` calls must arrive immediately, and each other
@@ -92,7 +92,7 @@ async fn client_limits_the_rate_of_its_server() {
 
 #[tokio::test(start_paused = true)]
 async fn bytes_beyond_the_rate_wait() {
-    let limits = Limits { bytes_per_second: Some(10_000), ..Limits::default() };
+    let limits = Limits::new().bytes_per_second(10_000);
     let mut rig = rig(limits, Limits::default()).await;
     let since = Instant::now();
     let stub = RatedClient::new(&rig.client);
@@ -107,7 +107,7 @@ async fn bytes_beyond_the_rate_wait() {
 
 #[tokio::test(start_paused = true)]
 async fn held_calls_time_out_and_excess_calls_are_overloaded() {
-    let limits = Limits { calls_in_flight: 4, ..calls(1) };
+    let limits = calls(1).calls_in_flight(4);
     let rig = rig(limits.clone(), limits).await;
     let stub = RatedClient::new(&rig.client).with_timeout(Duration::from_secs(2));
     let since = Instant::now();

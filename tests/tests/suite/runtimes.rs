@@ -61,7 +61,7 @@ async fn server_has_sent_its_reason_when_shutdown_returns() {
     let serving = tokio::task::spawn_blocking(|| {
         program(async move {
             // The client emits throughout the grace, so the session does not become idle earlier.
-            let limits = Limits { shutdown_grace: Duration::from_millis(100), ..Limits::default() };
+            let limits = Limits::new().shutdown_grace(Duration::from_millis(100));
             let server = Server::builder().limits(limits).bind("tcp://127.0.0.1:0").await.unwrap();
             told.send(server.local_addr()).unwrap();
             ready.await.unwrap();

@@ -68,17 +68,17 @@ async fn emit_to_healthy_members(limits: Limits, frozen: bool) {
 /// Fault 17 of RELIABILITY.md. The test pauses time, so that a loaded machine makes no member slow.
 #[tokio::test(start_paused = true)]
 async fn frozen_member_is_disconnected_and_others_lose_nothing() {
-    emit_to_healthy_members(Limits { outgoing_queue: 1 << 20, ..Limits::default() }, true).await;
+    emit_to_healthy_members(Limits::new().outgoing_queue(1 << 20), true).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn emit_loop_outruns_no_healthy_member() {
-    emit_to_healthy_members(Limits { outgoing_queue: 32 << 10, ..Limits::default() }, false).await;
+    emit_to_healthy_members(Limits::new().outgoing_queue(32 << 10), false).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn frozen_peer_is_disconnected_after_the_write_timeout() {
-    let limits = Limits { stall: Duration::from_millis(300), ..Limits::default() };
+    let limits = Limits::new().stall(Duration::from_millis(300));
     let server = Server::builder().limits(limits).build();
     let (io, relay) = Relay::in_memory(&server);
     let client = Client::builder().connect_over(io).await.unwrap();
@@ -108,7 +108,7 @@ impl Serialize for Counted {
 async fn unread_replies_are_bounded_and_continue_when_read() {
     let encoded = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&encoded);
-    let server = Server::builder().limits(Limits { outgoing_queue: 100_000, ..Limits::default() });
+    let server = Server::builder().limits(Limits::new().outgoing_queue(100_000));
     let server = server.connected(move |socket: Socket| {
         let counter = Arc::clone(&counter);
         async move {
@@ -247,7 +247,7 @@ async fn emit_before_blocking_reaches_a_room() {
 
 #[tokio::test]
 async fn each_emit_waits_at_most_a_second_for_a_slow_member() {
-    let limits = Limits { outgoing_queue: 64 << 10, ..Limits::default() };
+    let limits = Limits::new().outgoing_queue(64 << 10);
     let server = Server::builder()
         .limits(limits)
         .connected(|socket: Socket| async move { socket.join("room") })

@@ -8,7 +8,6 @@ use std::{
     time::Duration,
 };
 
-use sockets::Limits;
 use sockets_tests::{
     raw::{cancel, emit, prefixed, reply, request, request_within, signatures, string, varint},
     raw_websocket::{BINARY, CONTINUATION, FIN, PING, frame},
@@ -49,75 +48,63 @@ pub(crate) struct Attack {
     pub(crate) connections: u32,
     /// Attacks over a single connection until the connection ends.
     connection: fn(SocketAddr) -> io::Result<()>,
-    /// Returns the number of bytes by which the server's memory may grow.
-    limit: fn(&Limits) -> u64,
+    /// The number of bytes by which the server's memory may grow.
+    limit: u64,
 }
 
-const fn tcp(
-    name: &'static str,
-    connections: u32,
-    connection: fn(SocketAddr) -> io::Result<()>,
-    limit: fn(&Limits) -> u64,
-) -> Attack {
+const fn tcp(name: &'static str, connections: u32, connection: fn(SocketAddr) -> io::Result<()>, limit: u64) -> Attack {
     Attack { name, scheme: "tcp", connections, connection, limit }
 }
 
 const fn websocket(name: &'static str, connections: u32, connection: fn(SocketAddr) -> io::Result<()>) -> Attack {
-    Attack { name, scheme: "ws", connections, connection, limit: |limits| 3 * connection_limit(limits) }
+    Attack { name, scheme: "ws", connections, connection, limit: 3 * CONNECTION }
 }
 
 pub(crate) const ATTACKS: [Attack; 25] = [
     websocket("WebSocket pings, pongs unread", 1, unread_pings),
     websocket("3 × empty WebSocket fragments", 3, empty_fragments),
-    tcp("1,000 handlers of 5 ms", 1, |server| slow_handlers(server, 1000, 5), connection_limit),
-    tcp(
-        "2 × 1,000 handlers of 5 ms",
-        2,
-        |server| slow_handlers(server, 1000, 5),
-        |limits| 2 * connection_limit(limits),
-    ),
-    tcp("100 handlers of 50 ms", 1, |server| slow_handlers(server, 100, 50), connection_limit),
-    tcp("4 × 64 handlers of 50 ms", 4, |server| slow_handlers(server, 64, 50), |limits| 4 * connection_limit(limits)),
-    tcp("overdue calls", 1, overdue_calls, connection_limit),
-    tcp("large calls abandoned", 4, abandon_large_calls, sessions_limit),
-    tcp("waiting handlers abandoned", 4, abandon_waiting_handlers, sessions_limit),
-    tcp("late large replies abandoned", 4, abandon_late_replies, sessions_limit),
-    tcp("256 large replies, read slowly", 1, read_slowly, connection_limit),
-    tcp("Signatures of 4 MiB", 1, large_signatures, connection_limit),
-    tcp("impossible claims", 2, impossible_claims, sessions_limit),
-    tcp("10 × wide enums", 10, wide_enums, |limits| 10 * (connection_limit(limits) + u64::from(limits.max_decoded))),
-    tcp("10 × calls among heartbeats", 10, calls_among_heartbeats, |limits| 40 * u64::from(limits.bytes_in_flight)),
-    tcp("calls cancelled at once", 1, canceled_calls, connection_limit),
-    tcp("calls", 1, calls, connection_limit),
-    tcp("emits", 1, emits, connection_limit),
-    tcp("heartbeats", 1, |server| flood(server, |_| vec![HEARTBEAT]), connection_limit),
-    tcp("cancels of unknown calls", 1, |server| flood(server, cancel), connection_limit),
-    tcp("replies to unknown calls", 1, |server| flood(server, |id| reply(id, &[])), connection_limit),
-    tcp(
-        "acknowledgements",
-        1,
-        |server| flood(server, |_| [&[ACKNOWLEDGED][..], &varint(0)].concat()),
-        connection_limit,
-    ),
-    tcp("4 × connections that open and close", 4, connect_and_close, |limits| 4 * connection_limit(limits)),
-    tcp("4 × connections that log in and close", 4, log_in_and_close, |limits| 4 * connection_limit(limits)),
-    tcp("64 × unread replies", 64, unread_replies, |limits| 64 * connection_limit(limits)),
+    tcp("1,000 handlers of 5 ms", 1, |server| slow_handlers(server, 1000, 5), CONNECTION),
+    tcp("2 × 1,000 handlers of 5 ms", 2, |server| slow_handlers(server, 1000, 5), 2 * CONNECTION),
+    tcp("100 handlers of 50 ms", 1, |server| slow_handlers(server, 100, 50), CONNECTION),
+    tcp("4 × 64 handlers of 50 ms", 4, |server| slow_handlers(server, 64, 50), 4 * CONNECTION),
+    tcp("overdue calls", 1, overdue_calls, CONNECTION),
+    tcp("large calls abandoned", 4, abandon_large_calls, SESSIONS),
+    tcp("waiting handlers abandoned", 4, abandon_waiting_handlers, SESSIONS),
+    tcp("late large replies abandoned", 4, abandon_late_replies, SESSIONS),
+    tcp("256 large replies, read slowly", 1, read_slowly, CONNECTION),
+    tcp("Signatures of 4 MiB", 1, large_signatures, CONNECTION),
+    tcp("impossible claims", 2, impossible_claims, SESSIONS),
+    tcp("10 × wide enums", 10, wide_enums, 10 * (CONNECTION + MAX_DECODED)),
+    tcp("10 × calls among heartbeats", 10, calls_among_heartbeats, 40 * BYTES_IN_FLIGHT),
+    tcp("calls cancelled at once", 1, canceled_calls, CONNECTION),
+    tcp("calls", 1, calls, CONNECTION),
+    tcp("emits", 1, emits, CONNECTION),
+    tcp("heartbeats", 1, |server| flood(server, |_| vec![HEARTBEAT]), CONNECTION),
+    tcp("cancels of unknown calls", 1, |server| flood(server, cancel), CONNECTION),
+    tcp("replies to unknown calls", 1, |server| flood(server, |id| reply(id, &[])), CONNECTION),
+    tcp("acknowledgements", 1, |server| flood(server, |_| [&[ACKNOWLEDGED][..], &varint(0)].concat()), CONNECTION),
+    tcp("4 × connections that open and close", 4, connect_and_close, 4 * CONNECTION),
+    tcp("4 × connections that log in and close", 4, log_in_and_close, 4 * CONNECTION),
+    tcp("64 × unread replies", 64, unread_replies, 64 * CONNECTION),
 ];
 
-/// Returns the maximum memory that the server may use for a connection. The memory includes a
-/// partial frame, the calls in flight, the queued replies, and the frames that the peer has not
+/// The defaults of the server's limits.
+const BYTES_IN_FLIGHT: u64 = 1 << 20;
+const MAX_DECODED: u64 = 64 << 20;
+const MAX_FRAME: u64 = 4 << 20;
+const OUTGOING_QUEUE: u64 = 4 << 20;
+const RESUME_BYTES: u64 = 1 << 20;
+const RESUME_SESSIONS_BYTES: u64 = 64 << 20;
+
+/// The maximum memory that the server may use for a connection. The memory includes a partial
+/// frame, the calls in flight, the queued replies, and the frames that the peer has not
 /// acknowledged. The sum includes an additional frame for the limit of calls, and another for the
 /// limit of replies. The reason is that the server accepts the last call or reply as a whole, even
 /// beyond the limit.
-fn connection_limit(limits: &Limits) -> u64 {
-    let Limits { max_frame, bytes_in_flight, outgoing_queue, resume_bytes, .. } = limits;
-    [3 * max_frame, *bytes_in_flight, *outgoing_queue, *resume_bytes].into_iter().map(u64::from).sum()
-}
+const CONNECTION: u64 = 3 * MAX_FRAME + BYTES_IN_FLIGHT + OUTGOING_QUEUE + RESUME_BYTES;
 
-/// Returns the memory that four connections and all detached sessions may cause.
-fn sessions_limit(limits: &Limits) -> u64 {
-    u64::from(limits.resume_sessions_bytes) + 4 * connection_limit(limits)
-}
+/// The memory that four connections and all detached sessions may cause.
+const SESSIONS: u64 = RESUME_SESSIONS_BYTES + 4 * CONNECTION;
 
 impl Attack {
     /// Returns the number of bytes by which the server's memory may grow.
@@ -125,7 +112,7 @@ impl Attack {
         /// The memory of the threads' buffers, and freed memory that the allocator does not return
         /// to the system.
         const PROCESS: u64 = 24 << 20;
-        (self.limit)(&Limits::default()) + PROCESS
+        self.limit + PROCESS
     }
 
     /// Starts the threads of the attack, which run until the process ends.

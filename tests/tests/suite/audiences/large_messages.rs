@@ -108,7 +108,7 @@ async fn receives(member: &Member, expected: &[(u32, usize)], within: Duration) 
 }
 
 fn queue(bytes: u32) -> Limits {
-    Limits { outgoing_queue: bytes, ..Limits::default() }
+    Limits::new().outgoing_queue(bytes)
 }
 
 /// Emits messages of these sizes to the room in sequence. Waits until all members have received
@@ -281,7 +281,7 @@ async fn lossy_policies_keep_a_trickling_member() {
 /// An emit to a room must not wait for the members of another room.
 #[tokio::test(start_paused = true)]
 async fn lagging_room_delays_no_emitter_of_another_room() {
-    let limits = Limits { calls_in_flight: 1, ..queue(1000) };
+    let limits = queue(1000).calls_in_flight(1);
     let server = Server::builder().limits(limits).build();
     let client = Client::builder().connected(|peer| async move {
         peer.listen("note", |_: Vec<u8>| std::future::pending::<()>());
@@ -418,7 +418,7 @@ async fn largest_accepted<F: Future<Output = bool>>(accepts: impl Fn(usize) -> F
 }
 
 async fn size_limit_of_both(ours: u32, theirs: u32) {
-    let limits = |max_frame| Limits { max_frame, ..Limits::default() };
+    let limits = |max_frame| Limits::new().max_frame(max_frame);
     let server = Server::builder().limits(limits(ours)).build();
     let received = Received::default();
     let client = builder(&received).limits(limits(theirs)).connect_local(&server).await.unwrap();

@@ -71,7 +71,7 @@ const MANY: u32 = 3000;
 const AT_ONCE: u32 = 16;
 
 fn limits() -> Limits {
-    Limits { outgoing_queue: 64 << 10, ..Limits::default() }
+    Limits::new().outgoing_queue(64 << 10)
 }
 
 /// A client that reads nothing until the test thaws it, since its only thread is blocked.

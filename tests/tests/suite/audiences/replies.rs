@@ -225,7 +225,7 @@ tcp_and_memory! {
     }
 
     async fn shutdown_completes_open_broadcast_requests(net: Transport) {
-        let limits = sockets::Limits { shutdown_grace: Duration::from_millis(50), ..Default::default() };
+        let limits = sockets::Limits::new().shutdown_grace(Duration::from_millis(50));
         let server = net.serve(players().limits(limits)).await;
         let (_hangs, mut does) = member(net, &server, "hangs", Manner::Hangs).await;
         let (_other, _does_too) = member(net, &server, "hangs too", Manner::Hangs).await;

@@ -58,7 +58,7 @@ tcp_and_memory! {
 
     /// Fault 36 of RELIABILITY.md.
     async fn call_dropped_at_any_await_leaks_no_permit(net: Transport) {
-        let limits = Limits { calls_in_flight: 8, ..Limits::default() };
+        let limits = Limits::new().calls_in_flight(8);
         let server = net.serve(gated_server(&Arc::new(Semaphore::new(1 << 20))).limits(limits)).await;
         let client = net.connect(&server, Client::builder()).await;
         for round in 0..5000_u32 {
@@ -147,7 +147,7 @@ every_transport! {
     async fn dropped_request_drops_its_handler_and_frees_window(net: Transport) {
         let worker = Worker::default();
         let (running, started) = (Arc::clone(&worker.running), Arc::clone(&worker.started));
-        let limits = Limits { calls_in_flight: 1, ..Limits::default() };
+        let limits = Limits::new().calls_in_flight(1);
         let server = net.serve(Server::builder().limits(limits).serve(WorkServer::new(worker))).await;
         let client = net.connect(&server, Client::builder()).await;
         let work = WorkClient::new(&client);

@@ -123,7 +123,7 @@ async fn request_held_until_overdue_fails_with_timeout() {
 
 #[tokio::test(start_paused = true)]
 async fn emit_held_until_overdue_starts_no_handler() {
-    let limits = Limits { call_timeout: Duration::from_millis(100), calls_in_flight: 8, ..Limits::default() };
+    let limits = Limits::new().call_timeout(Duration::from_millis(100)).calls_in_flight(8);
     let mut rig = rig(limits).await;
     rig.send((0..8).map(|_| emit(NOTE, &[]))).await;
     tokio::time::sleep(Duration::from_millis(200)).await;
@@ -144,7 +144,7 @@ async fn emit_held_until_overdue_starts_no_handler() {
 /// could start, the request does not count against this rate.
 #[tokio::test(start_paused = true)]
 async fn overdue_requests_use_nothing_of_the_rate() {
-    let mut rig = rig(Limits { calls_per_second: Some(1), ..Limits::default() }).await;
+    let mut rig = rig(Limits::new().calls_per_second(1)).await;
     rig.get_ready().await;
     let began = Instant::now();
     rig.send([echo(0, 100), echo(2, 100), echo(4, 100), echo(6, 100), echo(8, 5000)]).await;
@@ -183,7 +183,7 @@ async fn requests_of_one_write_count_from_its_arrival() {
 
 #[tokio::test]
 async fn emits_of_one_write_count_from_its_arrival() {
-    let limits = Limits { call_timeout: Duration::from_millis(75), ..Limits::default() };
+    let limits = Limits::new().call_timeout(Duration::from_millis(75));
     let mut rig = rig(limits).await;
     rig.get_ready().await;
     rig.counting.blocks_for.store(30, Ordering::Relaxed);

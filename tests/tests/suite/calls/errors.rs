@@ -103,7 +103,7 @@ impl Office {
 
 every_transport! {
     async fn message_above_max_frame_fails_as_too_large(net: Transport) {
-        let office = Office::open(net, Limits { max_frame: 1024, ..Limits::default() }).await;
+        let office = Office::open(net, Limits::new().max_frame(1024)).await;
         let (large, fits) = ("x".repeat(1025), "x".repeat(900));
         for peer in office.peers() {
             let faults = FaultsClient::new(&peer);
@@ -206,7 +206,7 @@ tcp_and_memory! {
     }
 
     async fn requests_beyond_window_and_pending_fail_as_overloaded(net: Transport) {
-        let office = Office::open(net, Limits { calls_in_flight: 4, ..Limits::default() }).await;
+        let office = Office::open(net, Limits::new().calls_in_flight(4)).await;
         for peer in office.peers() {
             let faults = FaultsClient::new(&peer);
             let calls: Vec<_> = (0..40)

@@ -15,7 +15,7 @@ use sockets_tests::*;
 type Received = Arc<Mutex<Vec<u32>>>;
 
 fn tiny() -> Limits {
-    Limits { calls_in_flight: 4, bytes_in_flight: 64, ..Limits::default() }
+    Limits::new().calls_in_flight(4).bytes_in_flight(64)
 }
 
 /// Records the received numbers. After each number, the handler yields up to two times, depending

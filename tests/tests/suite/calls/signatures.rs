@@ -269,7 +269,7 @@ tcp_and_memory! {
     }
 
     async fn announcement_above_max_frame_is_split(net: Transport) {
-        let limits = sockets::Limits { max_frame: 256, ..Default::default() };
+        let limits = sockets::Limits::new().max_frame(256);
         let counter = Counter::default();
         let builder = players().serve(ManyServer::new(Every)).serve(new_shop(&counter));
         let server = net.serve(builder).await;

@@ -17,7 +17,7 @@ use super::{
 tcp_and_memory! {
     async fn deadline_comes_from_limits_trait_or_caller(net: Transport) {
         let server = net.serve(players().serve(answers())).await;
-        let limits = Limits { call_timeout: Duration::from_secs(7), ..Limits::default() };
+        let limits = Limits::new().call_timeout(Duration::from_secs(7));
         let client = net.join(&server, "ada", Client::builder().limits(limits)).await;
         let calls = CallsClient::new(&client);
         let near = |left: Result<Duration, CallError>, seconds: u64| {
@@ -37,7 +37,7 @@ tcp_and_memory! {
         let (ended, mut ends) = unbounded_channel();
         let server = net.serve(Server::builder().serve(CallsServer::new(Answers { ended }))).await;
         let brief = Duration::from_millis(50);
-        let limits = Limits { call_timeout: brief, ..Limits::default() };
+        let limits = Limits::new().call_timeout(brief);
         let impatient = net.connect(&server, Client::builder().limits(limits)).await;
         let client = net.connect(&server, Client::builder()).await;
         for n in 0..3 {
@@ -70,7 +70,7 @@ tcp_and_memory! {
 
 #[tokio::test]
 async fn largest_call_timeout_is_a_legal_limit() {
-    let limits = Limits { call_timeout: Duration::MAX, ..Limits::default() };
+    let limits = Limits::new().call_timeout(Duration::MAX);
     let server = gated_server(&Arc::new(Semaphore::new(0))).limits(limits.clone()).build();
     let client = Client::builder().limits(limits).connect_local(&server).await.unwrap();
     client.emit("nobody", &()).await.unwrap();
@@ -82,7 +82,7 @@ async fn deadline_ends_a_handler_at_its_next_suspension() {
     let alive = Arc::new(());
     let held = Arc::downgrade(&alive);
     let alive = Mutex::new(Some(alive));
-    let limits = Limits { call_timeout: Duration::from_millis(100), ..Limits::default() };
+    let limits = Limits::new().call_timeout(Duration::from_millis(100));
     let server = Server::builder().limits(limits).build();
     let client = Client::builder().connect_local(&server).await.unwrap();
     server.sockets()[0].listen("spin", move |(): ()| {

@@ -22,7 +22,7 @@ every_transport! {
     /// If a caller emits in a tight loop, each emit waits until the receiver has window, and no
     /// emit is lost.
     async fn emit_waits_for_a_busy_receiver_and_is_not_lost(net: Transport) {
-        let limits = Limits { calls_in_flight: 16, outgoing_queue: 4096, ..Limits::default() };
+        let limits = Limits::new().calls_in_flight(16).outgoing_queue(4096);
         let server = net.serve(Server::builder().limits(limits.clone())).await;
         let client = net.connect(&server, Client::builder().limits(limits)).await;
         let (go, received) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(0)));
@@ -58,7 +58,7 @@ every_transport! {
     async fn full_small_queues_lose_no_wake_up(net: Transport) {
         // All 48 requests may wait, since each has about 22 bytes. The larger replies do not fit
         // into the queue.
-        let limits = Limits { calls_in_flight: 48, bytes_in_flight: 8192, outgoing_queue: 2048, ..Limits::default() };
+        let limits = Limits::new().calls_in_flight(48).bytes_in_flight(8192).outgoing_queue(2048);
         let server = Server::builder().limits(limits.clone()).serve(WorkServer::new(Worker::default()));
         let server = net.serve(server).await;
         let client = net.connect(&server, Client::builder().limits(limits.clone())).await;
@@ -89,7 +89,7 @@ every_transport! {
 tcp_and_memory! {
     async fn only_requests_beyond_window_and_pending_are_overloaded(net: Transport) {
         let worker = Worker::default();
-        let limits = Limits { calls_in_flight: 4, ..Limits::default() };
+        let limits = Limits::new().calls_in_flight(4);
         let server = net.serve(Server::builder().limits(limits.clone()).serve(WorkServer::new(worker))).await;
         let client = net.connect(&server, Client::builder().limits(limits)).await;
         let work = WorkClient::new(&client).with_timeout(Duration::from_millis(300));
@@ -101,7 +101,7 @@ tcp_and_memory! {
 
     /// Even if requests are always pending, an emit must get window, too.
     async fn emit_is_not_starved_by_requests_beyond_the_window(net: Transport) {
-        let limits = Limits { calls_in_flight: 4, ..Limits::default() };
+        let limits = Limits::new().calls_in_flight(4);
         let received = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&received);
         let server = net.serve(Server::builder().limits(limits).connected(move |socket: Socket| {
@@ -136,7 +136,7 @@ tcp_and_memory! {
     /// request.
     async fn pending_call_continues_when_an_earlier_one_is_dropped(net: Transport) {
         let gate = Arc::new(Semaphore::new(0));
-        let limits = Limits { bytes_in_flight: 1000, ..Limits::default() };
+        let limits = Limits::new().bytes_in_flight(1000);
         let server = net.serve(gated_server(&gate).limits(limits)).await;
         let client = net.connect(&server, Client::builder()).await;
         let padding = vec![0_u8; 600];
@@ -164,7 +164,7 @@ tcp_and_memory! {
 #[tokio::test(start_paused = true)]
 async fn pending_request_ignores_an_earlier_wait_for_window() {
     let gate = Arc::new(Semaphore::new(0));
-    let limits = Limits { calls_in_flight: 1, ..Limits::default() };
+    let limits = Limits::new().calls_in_flight(1);
     let server = gated_server(&gate).limits(limits).build();
     let client = Client::builder()
         .connected(|peer| async move {

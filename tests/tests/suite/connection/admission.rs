@@ -22,7 +22,7 @@ fn is_full(error: &ConnectError) -> bool {
 
 tcp_and_memory! {
     async fn full_server_refuses_until_a_client_leaves(net: Transport) {
-        let server = net.serve(players().limits(Limits { connections: 2, ..Limits::default() })).await;
+        let server = net.serve(players().limits(Limits::new().connections(2))).await;
         let first = net.join(&server, "ada", Client::builder()).await;
         let _second = net.join(&server, "eve", Client::builder()).await;
         let bob = || Client::builder().auth(Login::new("bob"));
@@ -36,7 +36,7 @@ tcp_and_memory! {
     }
 
     async fn refused_or_unready_client_keeps_no_permit(net: Transport) {
-        let limits = Limits { connections: 1, handshakes: 1, connected: Duration::from_millis(50), ..Limits::default() };
+        let limits = Limits::new().connections(1).handshakes(1).connected(Duration::from_millis(50));
         let server = players().limits(limits).connected(|socket| async move {
             if *socket.identity() == Player::new("slow") {
                 pending::<()>().await;
@@ -57,7 +57,7 @@ tcp_and_memory! {
 
     /// Fault 28 of RELIABILITY.md.
     async fn concurrent_clients_connect_up_to_the_limit(net: Transport) {
-        let limits = Limits { connections: 30, handshakes: 3, ..Limits::default() };
+        let limits = Limits::new().connections(30).handshakes(3);
         let server = net.serve(players().limits(limits)).await;
         let crowd = (0..100).map(|number| {
             let client = Client::builder().auth(Login::new(&number.to_string()));
@@ -86,7 +86,7 @@ fn gated(gate: &Arc<Semaphore>, limits: Limits) -> ServerBuilder<Player> {
 
 #[tokio::test]
 async fn concurrent_handshakes_are_limited() {
-    let (gate, limits) = (Arc::new(Semaphore::new(0)), Limits { handshakes: 3, ..Limits::default() });
+    let (gate, limits) = (Arc::new(Semaphore::new(0)), Limits::new().handshakes(3));
     let server = gated(&gate, limits).bind("tcp://127.0.0.1:0").await.unwrap();
     let url = format!("tcp://{}", server.local_addr());
     let slow = (0..3).map(|_| tokio::spawn(Client::builder().auth(Login::new("slow")).connect_to_url(&url)));
@@ -118,7 +118,7 @@ impl ConnectTo for sockets::ClientBuilder {
 /// Fault 15 of RELIABILITY.md, with many silent peers.
 #[tokio::test]
 async fn silent_peer_makes_way_for_a_waiting_client() {
-    let limits = Limits { handshakes: 2, ..Limits::default() };
+    let limits = Limits::new().handshakes(2);
     let server = players().limits(limits).bind("tcp://127.0.0.1:0").await.unwrap();
     let started = Instant::now();
     let mut silent = Vec::new();
@@ -150,8 +150,8 @@ async fn silent_peers_delay_others_by_a_second_per_batch() {
     const PLACES: u32 = 100;
     // Ten batches of silent peers delay the client by ten seconds. Without batches, the delay would
     // be a thousand seconds, which is longer than the client's timeout of 60 s.
-    let limits = Limits { handshakes: PLACES, ..Limits::default() };
-    let patient = Limits { authentication: Duration::from_secs(60), ..Limits::default() };
+    let limits = Limits::new().handshakes(PLACES);
+    let patient = Limits::new().authentication(Duration::from_secs(60));
     let server = players().limits(limits).build();
     let mut silent = Vec::new();
     for _ in 0..SILENT {
@@ -168,7 +168,7 @@ async fn silent_peers_delay_others_by_a_second_per_batch() {
 
 #[tokio::test(start_paused = true)]
 async fn trickling_peer_makes_way_for_a_waiting_client() {
-    let server = players().limits(Limits { handshakes: 1, ..Limits::default() }).build();
+    let server = players().limits(Limits::new().handshakes(1)).build();
     let mut raw = raw_peer(&server);
     let trickle = tokio::spawn(async move {
         for byte in raw::prefixed(&client_hello(SETTINGS, &string(&"a".repeat(100)))) {
@@ -193,7 +193,7 @@ async fn refused_peer_that_stays_makes_way() {
             turning.notify_one();
             async move { if login == "mallory" { Err(Refusal::new("not you")) } else { Ok(()) } }
         })
-        .limits(Limits { handshakes: 1, ..Limits::default() })
+        .limits(Limits::new().handshakes(1))
         .build();
     let mut raw = raw_peer(&server);
     raw.send(&client_hello(SETTINGS, &string("mallory"))).await;
@@ -206,7 +206,7 @@ async fn refused_peer_that_stays_makes_way() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn full_server_is_a_retry() {
-    let limits = Limits { connections: 1, ..Limits::default() };
+    let limits = Limits::new().connections(1);
     let server = Server::builder().limits(limits).bind("tcp://127.0.0.1:0").await.unwrap();
     let url = format!("tcp://{}", server.local_addr());
     let _first = within(Client::builder().connect(&url)).await.unwrap();

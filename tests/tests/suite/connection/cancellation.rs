@@ -57,7 +57,7 @@ async fn client_leaving_during_authentication_frees_its_permit() {
     let (begun, dropped) = (Arc::new(Notify::new()), Arc::new(()));
     let (beginning, guard) = (Arc::clone(&begun), Arc::clone(&dropped));
     let server = Server::builder()
-        .limits(Limits { handshakes: 1, ..Limits::default() })
+        .limits(Limits::new().handshakes(1))
         .authenticate(move |waits: bool| {
             let (begun, guard) = (Arc::clone(&beginning), Arc::clone(&guard));
             async move {

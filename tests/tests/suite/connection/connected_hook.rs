@@ -37,7 +37,7 @@ every_transport! {
     async fn client_calls_wait_for_the_hook_and_keep_their_order(net: Transport) {
         let (ready, received) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let (set, counted) = (Arc::clone(&ready), Arc::clone(&received));
-        let limits = Limits { calls_in_flight: 4, ..Limits::default() };
+        let limits = Limits::new().calls_in_flight(4);
         let server = net.serve(Server::builder().limits(limits).connected(move |socket: Socket| {
             let (ready, received) = (Arc::clone(&set), Arc::clone(&counted));
             async move {

@@ -33,7 +33,7 @@ tcp_and_memory! {
     }
 
     async fn login_over_the_limit_names_the_limit(net: Transport) {
-        let limits = Limits { login_bytes: 1000, ..Limits::default() };
+        let limits = Limits::new().login_bytes(1000);
         let server = Server::builder().limits(limits).authenticate(|name: String| async { Ok::<_, Refusal>(name) });
         let text = refused(net, &net.serve(server).await, Client::builder().auth("x".repeat(2000))).await;
         assert_names(&text, &["1000", "`Limits::login_bytes`", "login"]);

@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 /// Returns limits with which a session ends with its connection. A client that reconnects therefore
 /// gets a new session.
 fn forgetful() -> Limits {
-    Limits { resume_sessions: 0, connected: Duration::from_millis(200), ..Limits::default() }
+    Limits::new().resume_sessions(0).connected(Duration::from_millis(200))
 }
 
 /// The pause before the next attempt. It is longer than any test.
@@ -95,7 +95,7 @@ async fn final_refusal_ends_a_client_that_reconnects() {
 
 /// Limits under which the server keeps a detached session for longer than any test takes.
 fn patient() -> Limits {
-    Limits { resume_within: Duration::from_secs(3600), ..Limits::default() }
+    Limits::new().resume_within(Duration::from_secs(3600))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

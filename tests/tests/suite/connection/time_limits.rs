@@ -13,7 +13,7 @@ use super::is_retry;
 
 fn brief() -> Limits {
     let limit = Duration::from_millis(200);
-    Limits { authentication: limit, connected: limit, ..Limits::default() }
+    Limits::new().authentication(limit).connected(limit)
 }
 
 /// Never completes, and panics when the future is dropped.
@@ -71,7 +71,7 @@ tcp_and_memory! {
     }
 
     async fn authentication_beyond_its_timeout_is_a_retry(net: Transport) {
-        let limits = Limits { authentication: Duration::from_millis(50), ..Limits::default() };
+        let limits = Limits::new().authentication(Duration::from_millis(50));
         let server = net.serve(Server::builder().limits(limits).authenticate(|(): ()| async {
             pending::<Result<(), Refusal>>().await
         })).await;
@@ -80,7 +80,7 @@ tcp_and_memory! {
     }
 
     async fn hook_beyond_its_timeout_is_a_retry(net: Transport) {
-        let limits = Limits { connected: Duration::from_millis(100), ..Limits::default() };
+        let limits = Limits::new().connected(Duration::from_millis(100));
         let server = Server::builder().limits(limits).connected(|_: Socket| pending::<()>());
         let server = net.serve(server).await;
         let outcome = within(net.try_connect(&server, Client::builder())).await;
@@ -91,7 +91,7 @@ tcp_and_memory! {
 
 #[tokio::test]
 async fn silent_peer_is_disconnected() {
-    let limits = Limits { authentication: Duration::from_millis(100), ..Limits::default() };
+    let limits = Limits::new().authentication(Duration::from_millis(100));
     let server = Server::builder().limits(limits).build();
     let (mut silent, io) = duplex(1024);
     let accepted = within(server.accept(io)).await;

@@ -42,7 +42,7 @@ tcp_and_memory! {
         let server = net.serve(Server::builder()).await;
         let received = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&received);
-        let limits = Limits { calls_in_flight: 4, ..Limits::default() };
+        let limits = Limits::new().calls_in_flight(4);
         let client = net.connect(&server, Client::builder().limits(limits).connected(|peer| async move {
             peer.listen("tick", move |(): ()| {
                 counted.fetch_add(1, Ordering::Relaxed);
@@ -162,7 +162,7 @@ tcp_and_memory! {
 async fn lost_connection_fails_the_calls_of_both_peers() {
     let running = Arc::new(Notify::new());
     let runs = Arc::clone(&running);
-    let limits = Limits { calls_in_flight: 2, ..Limits::default() };
+    let limits = Limits::new().calls_in_flight(2);
     let server = Server::builder().limits(limits).connected(move |socket: Socket| {
         let running = Arc::clone(&runs);
         async move {

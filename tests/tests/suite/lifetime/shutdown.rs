@@ -138,7 +138,7 @@ tcp_and_memory! {
 
     async fn handler_that_never_ends_is_stopped_after_the_grace(net: Transport) {
         let (started, go) = (Arc::default(), Arc::default());
-        let limits = Limits { shutdown_grace: Duration::from_millis(200), ..Limits::default() };
+        let limits = Limits::new().shutdown_grace(Duration::from_millis(200));
         let server = net.serve(slow_server(&started, &go).limits(limits)).await;
         let client = net.connect(&server, Client::builder()).await;
         let call = client.request::<u32>("slow", &1_u32);
@@ -191,7 +191,7 @@ async fn shutdown_under_load_gives_each_request_one_outcome() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn shutdown_with_a_frozen_peer_ends_after_the_grace() {
-    let limits = Limits { shutdown_grace: Duration::from_millis(300), ..Limits::default() };
+    let limits = Limits::new().shutdown_grace(Duration::from_millis(300));
     let server = Server::builder().limits(limits).build();
     let (io, relay) = Relay::in_memory(&server);
     let _client = Client::builder().connect_over(io).await.unwrap();
@@ -251,7 +251,7 @@ async fn shutdown_may_be_called_again() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn shutdown_with_a_blocking_handler_ends_after_the_grace() {
     let (entered, running) = mpsc::channel();
-    let limits = Limits { shutdown_grace: Duration::from_millis(100), ..Limits::default() };
+    let limits = Limits::new().shutdown_grace(Duration::from_millis(100));
     let server = Server::builder().limits(limits).connected(move |socket: Socket| {
         let entered = entered.clone();
         async move {

@@ -104,7 +104,7 @@ tcp_and_memory! {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn shutdown_in_a_handler_of_another_server_waits() {
-    let limits = Limits { shutdown_grace: Duration::from_secs(2), ..Limits::default() };
+    let limits = Limits::new().shutdown_grace(Duration::from_secs(2));
     let drained = Server::builder().limits(limits).serve(StoppingServer::new(Stops)).build();
     let other = Server::builder().build();
     let target = drained.clone();

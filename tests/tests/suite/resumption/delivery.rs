@@ -73,7 +73,7 @@ impl Board for Noting {
 async fn only_idempotent_request_is_repeated_in_a_new_session() {
     let noting = Noting::default();
     let server = Server::builder()
-        .limits(Limits { resume_within: Duration::from_millis(50), ..Limits::default() })
+        .limits(Limits::new().resume_within(Duration::from_millis(50)))
         .serve(BoardServer::new(noting.clone()))
         .bind("tcp://127.0.0.1:0")
         .await

@@ -34,7 +34,7 @@ impl Notes for Noting {
 async fn away(noting: &Noting, resume_within: Duration) -> (Server, Relay, Client) {
     let server = Server::builder()
         .serve(NotesServer::new(noting.clone()))
-        .limits(Limits { resume_within, ..Limits::default() })
+        .limits(Limits::new().resume_within(resume_within))
         .bind("tcp://127.0.0.1:0")
         .await
         .unwrap();

@@ -110,7 +110,7 @@ async fn requests_in_flight_are_answered_after_resumption() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn expired_session_ends_and_the_client_gets_a_new_one() {
-    let limits = Limits { resume_within: Duration::from_millis(100), ..Limits::default() };
+    let limits = Limits::new().resume_within(Duration::from_millis(100));
     let begun = Arc::new(Notify::new());
     let beginning = Arc::clone(&begun);
     let server = Server::builder()

@@ -81,7 +81,7 @@ tcp_and_memory! {
     }
 
     async fn max_frame_limits_the_uncompressed_length(net: Transport) {
-        let limits = Limits { max_frame: 10_000, ..Limits::default() };
+        let limits = Limits::new().max_frame(10_000);
         let server = net.serve(server().limits(limits)).await;
         let client = net.connect(&server, client()).await;
         let refused = client.request::<String>("echo", &long()).await;

@@ -137,7 +137,7 @@ async fn plain_peer_fails_the_tls_handshake() {
 
 #[tokio::test]
 async fn unfinished_tls_handshake_times_out() {
-    let limits = Limits { authentication: Duration::from_millis(50), ..Limits::default() };
+    let limits = Limits::new().authentication(Duration::from_millis(50));
     let (server, _) = serve_with(limits).await;
     let mut silent = TcpStream::connect(server.local_addr()).await.unwrap();
     let read = timeout(Duration::from_secs(8), silent.read(&mut [0; 1])).await.expect("it is hung up on");
@@ -146,7 +146,7 @@ async fn unfinished_tls_handshake_times_out() {
 
 #[tokio::test]
 async fn silent_tls_peers_make_way_for_a_client() {
-    let limits = Limits { handshakes: 2, authentication: Duration::from_secs(60), ..Limits::default() };
+    let limits = Limits::new().handshakes(2).authentication(Duration::from_secs(60));
     let (server, _) = serve_with(limits).await;
     let mut silent = Vec::new();
     for _ in 0..4 {

@@ -16,7 +16,7 @@ const QUEUE: u32 = 16 * 1024;
 const BOUND: usize = 4 * (QUEUE as usize + PIPE);
 
 fn limits() -> Limits {
-    Limits { outgoing_queue: QUEUE, ..Limits::default() }
+    Limits::new().outgoing_queue(QUEUE)
 }
 
 fn server() -> Server {

@@ -118,7 +118,7 @@ async fn request_with_an_id_in_flight_is_refused() {
 
 #[tokio::test]
 async fn calls_beyond_the_window_are_refused() {
-    let server = server_with(Limits { calls_in_flight: 4, ..Limits::default() }).await;
+    let server = server_with(Limits::new().calls_in_flight(4)).await;
     let healthy = Healthy::connect(&server).await;
     let mut raw = Raw::established(server.local_addr()).await;
     for id in 0..5 {
@@ -131,7 +131,7 @@ async fn calls_beyond_the_window_are_refused() {
 
 #[tokio::test]
 async fn bytes_beyond_the_window_are_refused() {
-    let server = server_with(Limits { bytes_in_flight: 1000, ..Limits::default() }).await;
+    let server = server_with(Limits::new().bytes_in_flight(1000)).await;
     let healthy = Healthy::connect(&server).await;
     let mut raw = Raw::established(server.local_addr()).await;
     let large = string(&"x".repeat(5000));

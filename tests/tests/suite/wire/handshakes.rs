@@ -80,7 +80,7 @@ async fn refused_login_receives_the_message() {
 
 #[tokio::test]
 async fn silent_peer_is_disconnected() {
-    let server = server_with(Limits { authentication: Duration::from_millis(100), ..Limits::default() }).await;
+    let server = server_with(Limits::new().authentication(Duration::from_millis(100))).await;
     let healthy = Healthy::connect(&server).await;
     let mut raw = Raw::connect(server.local_addr()).await;
     let text = raw.expect_rejected_hello().await;
@@ -91,7 +91,7 @@ async fn silent_peer_is_disconnected() {
 /// Fault 15 of RELIABILITY.md.
 #[tokio::test]
 async fn trickling_hello_is_disconnected() {
-    let server = server_with(Limits { authentication: Duration::from_millis(300), ..Limits::default() }).await;
+    let server = server_with(Limits::new().authentication(Duration::from_millis(300))).await;
     let healthy = Healthy::connect(&server).await;
     let mut raw = Raw::connect(server.local_addr()).await;
     let started = Instant::now();

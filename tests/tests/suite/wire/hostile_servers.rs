@@ -91,7 +91,7 @@ async fn close_without_an_answer_fails_the_handshake() {
 
 #[tokio::test]
 async fn silent_server_times_out() {
-    let limits = Limits { authentication: Duration::from_millis(100), ..Limits::default() };
+    let limits = Limits::new().authentication(Duration::from_millis(100));
     let (client, _raw) = connect_local(limits, |raw| async move { raw }).await;
     let error = client.expect_err("no server to talk to");
     assert!(matches!(&error, ConnectError::Handshake(words) if words.contains("in time")), "{error:?}");
@@ -148,7 +148,7 @@ async fn protocol_error_of_a_server_ends_the_client() {
 
 #[tokio::test]
 async fn server_beyond_the_clients_window_is_disconnected() {
-    let (_client, mut raw) = connected(Limits { calls_in_flight: 2, ..Limits::default() }).await;
+    let (_client, mut raw) = connected(Limits::new().calls_in_flight(2)).await;
     for id in 0..3 {
         raw.send(&request(id * 2 + 1, WAIT, &[])).await;
     }
@@ -246,7 +246,7 @@ async fn close_message_above_max_frame_is_truncated() {
         .await
         .unwrap();
     let url = format!("tcp://{}", server.local_addr());
-    let limits = Limits { max_frame: 4096, ..Limits::default() };
+    let limits = Limits::new().max_frame(4096);
     let refused = timeout(PATIENCE, Client::builder().limits(limits).connect(&url)).await.expect("an end");
     let reason = match refused {
         Ok(client) => client.disconnected().await,

@@ -115,7 +115,7 @@ async fn oversized_message_is_refused_from_its_header() {
 
 #[tokio::test]
 async fn fragments_share_the_limit_of_one_message() {
-    let server = Server::builder().limits(Limits { max_frame: 1000, ..Limits::default() });
+    let server = Server::builder().limits(Limits::new().max_frame(1000));
     let server = server.bind("ws://127.0.0.1:0").await.unwrap();
     let mut raw = Raw::established(server.local_addr()).await;
     raw.send(&frame(BINARY, &[1; 400])).await;
@@ -171,7 +171,7 @@ async fn ping_flood_harms_no_other_client() {
 /// The peer sends pings and reads nothing, so the server cannot deliver its pongs.
 #[tokio::test]
 async fn server_ends_session_when_peer_reads_no_pongs() {
-    let limits = Limits { stall: Duration::from_millis(300), ..Limits::default() };
+    let limits = Limits::new().stall(Duration::from_millis(300));
     let server = Server::builder().limits(limits).bind("ws://127.0.0.1:0").await.unwrap();
     let mut raw = Raw::established(server.local_addr()).await;
     let socket = server.sockets()[0].clone();
@@ -198,7 +198,7 @@ async fn client_closes_connection_when_server_reads_no_pongs() {
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let listener = socket.listen(1).unwrap();
     let url = format!("ws://{}", listener.local_addr().unwrap());
-    let limits = Limits { stall: Duration::from_millis(300), ..Limits::default() };
+    let limits = Limits::new().stall(Duration::from_millis(300));
     let connect = tokio::spawn(async move { Client::builder().limits(limits).connect(&url).await.unwrap() });
     let (mut client_end, _) = listener.accept().await.unwrap();
     let mut server_end = TcpStream::connect(server.local_addr()).await.unwrap();
@@ -216,7 +216,7 @@ async fn client_closes_connection_when_server_reads_no_pongs() {
 
 #[tokio::test]
 async fn endless_empty_fragments_end_after_the_idle_timeout() {
-    let limits = Limits { silence: Duration::from_millis(300), ..Limits::default() };
+    let limits = Limits::new().silence(Duration::from_millis(300));
     let server = Server::builder().limits(limits).bind("ws://127.0.0.1:0").await.unwrap();
     let mut raw = Raw::established(server.local_addr()).await;
     raw.send(&frame(BINARY, b"")).await;

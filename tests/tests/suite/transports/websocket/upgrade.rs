@@ -145,7 +145,7 @@ async fn non_upgrade_request_is_refused_with_a_status() {
 
 #[tokio::test]
 async fn unfinished_upgrade_times_out() {
-    let limits = Limits { authentication: Duration::from_millis(200), ..Limits::default() };
+    let limits = Limits::new().authentication(Duration::from_millis(200));
     let server = Server::builder().limits(limits).bind("ws://127.0.0.1:0").await.unwrap();
     let mut raw = Raw::connect(server.local_addr()).await;
     raw.send(b"GET / HTTP/1.1\r\nHost: x\r\n").await;
