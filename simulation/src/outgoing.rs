@@ -123,9 +123,10 @@ impl Outgoing {
         (self.last_sent_at, self.last_progress) = (now, now);
     }
 
-    /// Checks the results of a reset with a new window. The callers of sent calls have a result,
-    /// which states whether the previous server may have executed the call. The pending messages
-    /// that the new server accepts remain pending.
+    /// Checks the results of a reset, which continues with another server. `window` is the window
+    /// for the other server. Each sent call must have ended with a result, which states whether the
+    /// previous server may have executed the call. A pending message remains pending if the other
+    /// server accepts its length.
     pub(super) fn reset(
         &mut self,
         now: Instant,

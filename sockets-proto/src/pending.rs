@@ -192,8 +192,8 @@ impl PendingQueue {
         } else {
             let first = self.messages.pop_front();
             self.messages.release_unused();
-            // If the first message is also the latest message of a handler, no message of a handler
-            // remains.
+            // The queue is ordered by age. If the removed message was the latest message of a
+            // handler, no message of a handler remains, so clear the field.
             self.latest_of_handlers =
                 self.latest_of_handlers.filter(|latest| first.as_ref().is_none_or(|first| first.number != *latest));
             first.map(|message| self.count_removed(message))

@@ -41,8 +41,8 @@ impl RetransmitState {
         *self = Self::new(self.retained.limit(), peer_limit);
     }
 
-    /// Excludes the first `excluded` bytes of the next transmission from the session, so that the
-    /// positions of the session do not count them.
+    /// Does not count the first `excluded` bytes of the next transmission in the positions. These
+    /// bytes are the server hello, which precedes the frames of the session.
     pub(super) fn exclude_prefix(&mut self, excluded: usize) {
         self.excluded = excluded;
     }

@@ -308,9 +308,9 @@ mod tests {
     }
 
     proptest! {
-        /// After any sequence of steps, a retransmission consists of the frames that the peer has
-        /// not received. Each frame occurs once, and the order is kept. A `Skipped` frame replaces
-        /// each volatile frame.
+        /// After any sequence of steps, a retransmission contains the frames that the peer has not
+        /// received, each once and in order. Instead of a volatile frame, it contains a `Skipped`
+        /// frame.
         #[test]
         fn missing_frames_are_retransmitted(steps in prop::collection::vec(step(), 1..60)) {
             let mut retained = RetransmitBuffer::new(1 << 20);

@@ -91,8 +91,8 @@ impl Peer {
     /// Sends a request to the handler or listener of `name` outside of any group, and waits for the
     /// reply.
     ///
-    /// `args` has the form that [`emit`](Self::emit) describes. If the method returns a `Result`,
-    /// `R` is that `Result<T, E>`.
+    /// `args` has the form that [`emit`](Self::emit) describes. `R` is the type that the handler
+    /// returns. If the handler returns a `Result<T, E>`, `R` is the same `Result<T, E>`.
     ///
     /// # Errors
     ///

@@ -121,17 +121,19 @@ impl Limits {
         Self { bytes_in_flight: at_least("bytes_in_flight", value, 1), ..self }
     }
 
-    /// Sets the maximum number of bytes that wait to be sent to a peer. Default: 4 MiB. While the
-    /// queue is below this limit, it accepts another message of any size.
+    /// Sets the maximum number of bytes in the queue of messages to a peer. Default: 4 MiB. A queue
+    /// with fewer bytes than this limit accepts another message of any size. A queue with at least
+    /// as many bytes is full.
     ///
     /// An emit to a single peer waits until the queue has capacity. An emit to an audience waits at
     /// most 1 s, and only for members that received bytes within that second. If a queue is then
     /// still full, the method's [overflow policy](macro@crate::group#emits-to-slow-members)
     /// applies. By default, the server disconnects the member.
     ///
-    /// If a reply exceeds the capacity, the encoded reply waits outside of the queue. While the
-    /// waiting replies have at least this number of bytes, the callee holds handlers of methods
-    /// that have returned replies of 4 KiB or more.
+    /// If the queue is full, an encoded reply waits outside of the queue. While such replies have
+    /// at least this number of bytes in total, the callee holds the handlers of methods that have
+    /// returned replies of 4 KiB or more. The callee resumes a held handler when the caller has
+    /// read enough.
     ///
     /// # Panics
     ///
@@ -285,10 +287,11 @@ impl Limits {
         Self { rooms_per_socket: at_least("rooms_per_socket", value, 1), ..self }
     }
 
-    /// Sets the maximum number of names to which a peer listens on a connection. Default: 4,096.
+    /// Sets the maximum number of names to which the local endpoint listens on a connection.
+    /// Default: 4,096.
     ///
-    /// A peer also stores the announced signatures for about this number of the remote peer's
-    /// names. If a name has no stored signature, calls to the name are sent without a comparison of
+    /// The local endpoint also stores the signatures that the peer announces, for about the same
+    /// number of names. The local endpoint calls any other name of the peer without a comparison of
     /// signatures.
     ///
     /// # Panics
@@ -354,9 +357,9 @@ impl Limits {
     /// Sets the maximum rate of calls and emits from a peer, in bytes per second.
     /// Disabled by default.
     ///
-    /// The limit works as [`calls_per_second`](Self::calls_per_second) does. If a message is larger
-    /// than the bytes of a whole second, the receiver accepts it, and the following messages wait
-    /// longer.
+    /// The receiver delays calls and emits as [`calls_per_second`](Self::calls_per_second)
+    /// describes. The receiver accepts a message even if the rate permits fewer bytes in a second.
+    /// The messages after it then wait longer, until the rate has permitted all its bytes.
     ///
     /// # Panics
     ///

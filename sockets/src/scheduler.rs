@@ -29,8 +29,9 @@ pub(crate) const LONGEST_PAUSE: Duration = Duration::from_millis(2);
 /// Wakes this task after all ready tasks and all tasks for which I/O has arrived.
 ///
 /// If a task wakes itself directly, it runs before the tasks for which I/O has arrived. The reason
-/// is that tokio polls for I/O only once in 61 polls of tasks. `tests/tests/fairness.rs` and fault
-/// 39 of RELIABILITY.md show the need.
+/// is that tokio polls for I/O only once in 61 polls of tasks. A peer that sends frames without end
+/// would then delay the other connections. `tests/tests/fairness.rs`, `tests/tests/floods.rs` and
+/// the tests of WebSocket misuse show the need.
 pub(crate) fn wake_after_others(cx: &mut Context<'_>) {
     let _ = pin!(yield_now()).poll(cx);
 }

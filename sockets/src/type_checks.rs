@@ -126,8 +126,9 @@ impl<'de, T: Serialize + Deserialize<'de>> Owned for Probe<'de, [T]> {
     type Owned = Vec<T>;
 }
 
-/// The checks of types to which no other check applies. The compiler considers these methods last,
-/// since their receiver is `&self`.
+/// The checks of the types that cannot be sent: neither the inherent methods of [`Probe`] nor the
+/// methods of [`Owned`] apply to them. The compiler considers these methods last, since their
+/// receiver is `&self`.
 pub trait Unsendable {
     /// Checks an argument `T`.
     fn by_value<U: Argument + ?Sized>(&self) -> U::Form {

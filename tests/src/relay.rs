@@ -27,9 +27,9 @@ const CHUNK: usize = 4096;
 const SMALL_BUFFER: u32 = 64 * 1024;
 /// The size of each buffer of a connection in memory.
 const MEMORY_BUFFER: usize = 16 << 10;
-/// Maximum delay for which a slow connection may compensate by forwarding faster than its rate
-/// afterwards. Timers are not exact, so without this tolerance a connection would be slower than
-/// its rate.
+/// The maximum delay that a connection with a limited rate may catch up on by forwarding faster
+/// than its rate. Timers fire late. If the connection never caught up, it would be slower than its
+/// rate.
 const BURST: Duration = Duration::from_millis(20);
 
 /// The effect of a [`Relay`] on its connections. By default, the relay has no effect.
@@ -209,8 +209,9 @@ async fn forward(
             sleep(delay).await;
         }
         if let Some(rate) = bytes_per_second {
-            // The connection may forward faster than its rate to make up for at most `BURST`. A
-            // longer idle time does not count, because the connection then had no bytes to forward.
+            // If a timer has fired late, the connection catches up by forwarding faster, but only
+            // for a delay of at most `BURST`. A longer time is idle time, in which the connection
+            // had no bytes to forward.
             free_at = free_at.max(Instant::now() - BURST)
                 + Duration::from_secs(1) * u32::try_from(count).unwrap_or(u32::MAX) / rate;
             sleep_until(free_at).await;

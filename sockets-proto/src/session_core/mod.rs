@@ -98,8 +98,8 @@ pub struct SessionCore<C, H> {
 }
 
 impl<C, H: Clone> SessionCore<C, H> {
-    /// Creates the state of a session between two peers with these settings. At most about
-    /// `queue_limit` bytes may wait locally.
+    /// Creates the state of a session of an endpoint with the settings `local` and a peer with the
+    /// settings `peer`. About `queue_limit` bytes may wait until the driver sends them.
     pub fn new(role: Role, local: Settings, peer: Settings, queue_limit: usize) -> Self {
         let window = local.window.min(peer.window);
         Self {
@@ -133,8 +133,8 @@ impl<C, H: Clone> SessionCore<C, H> {
         self.keep_alive = Some(keep_alive);
     }
 
-    /// Queues a frame that needs no window. If the frame exceeds the peer's frame limit, the text
-    /// is truncated.
+    /// Queues a frame that needs no window, with `text` after its header. If the frame would exceed
+    /// the peer's frame limit, `text` is truncated.
     pub fn send_control(&mut self, frame: Frame, text: &str) {
         let text = truncate(text, self.max_frame.saturating_sub(HEADER_MAX));
         self.send_buffer.push(frame.header(), &Payload::Copied(text.as_bytes()));

@@ -47,7 +47,8 @@ impl<C, H: Clone> SessionCore<C, H> {
         self.retransmit = Some(Box::new(RetransmitState::new(limit, peer_limit)));
     }
 
-    /// Excludes the first `before` bytes of the send buffer from the positions of the session.
+    /// Does not count the first `before` bytes of the send buffer in the positions of the session.
+    /// These bytes are the server hello.
     pub fn exclude_prefix(&mut self, before: usize) {
         if let Some(retransmit) = &mut self.retransmit {
             retransmit.exclude_prefix(before);

@@ -231,8 +231,9 @@ fn empty_credit_does_not_delay_overtaking_reply() {
     let mut answered = Vec::new();
     for half_second in 1..=11 {
         let now = start + Duration::from_millis(500) * half_second;
-        // The core rejects an empty credit. Otherwise a peer could delay the reply without end by
-        // empty credits.
+        // An empty credit returns no calls and no bytes, and the core rejects it. Otherwise each
+        // empty credit would restart the timeout after which the reply overtakes the pending emit,
+        // and a peer could delay the reply without end.
         let nothing = core.handle(now, frame(Frame::Credit { calls: 0, bytes: 0 }, &[]));
         assert!(matches!(nothing, Err(ProtocolError::Malformed { .. })));
         if core.next_timeout().is_some_and(|at| at <= now) {

@@ -48,8 +48,8 @@ pub(crate) struct Fanout<M> {
 enum Blocked {
     /// A log is full.
     Log,
-    /// Members of the audience have full or long queues. The emitter waits for these members until
-    /// this time.
+    /// Members of the audience have full queues, or long queues (see [`Member::long_until`]). The
+    /// emitter waits for these members until the contained time.
     Members(Instant),
 }
 

@@ -1,4 +1,5 @@
-//! Members of audiences with long queues, for which emitters to these audiences wait.
+//! Members of audiences with full or long queues, for which emitters to these audiences wait.
+//! [`Member::long_until`](super::Member::long_until) defines a long queue.
 
 use std::{
     collections::BTreeMap,
@@ -13,7 +14,7 @@ use crate::lock::{Mutex, Notify};
 
 /// The lagging members of a shard. Usually there are none.
 pub(super) struct Laggards<M> {
-    /// Members with a long or full queue.
+    /// Members with a long queue. A full queue is long, too.
     long: MemberSet<M>,
     /// Members with a full queue.
     full: MemberSet<M>,
@@ -33,9 +34,9 @@ impl<M> Laggards<M> {
         }
     }
 
-    /// Records that the member's queue is not full any more. `is_long` states whether the queue is
-    /// still long. Returns the `Notify` of the waiting emitters if the member was removed from a
-    /// set.
+    /// Removes a member from the set `full`, because its queue is not full any more. If `is_long`
+    /// is `false`, also removes the member from the set `long`. If a set contained the member,
+    /// returns the `Notify` of the waiting emitters, which the caller notifies.
     #[must_use]
     pub(super) fn remove(&self, number: u64, is_long: bool) -> Option<Arc<Notify>> {
         let (full, long) = (self.full.remove(number), !is_long && self.long.remove(number));

@@ -59,8 +59,10 @@ pub(crate) trait Member: Sized + Send + Sync + 'static {
     /// emitters used. In that case, the member accepts this message above its limit.
     fn full_until(&self, now: Instant, began: Instant, last: Instant) -> Option<Instant>;
 
-    /// Returns the time until which an emitter waits until this member's queue is not long any
-    /// more. Only emitters that send many bytes wait for long queues. Returns `None` if the queue
-    /// is not long, or if the connection has accepted no bytes for some time.
+    /// Returns the time until which an emitter waits for a shorter queue of this member. Returns
+    /// `None` if the queue is not long, or if the connection has accepted no bytes for some time.
+    ///
+    /// A queue is long if it has more than 512 KiB, or more than half of its limit if that is less.
+    /// A full queue is long, too. Only emitters that send many bytes wait for long queues.
     fn long_until(&self, now: Instant) -> Option<Instant>;
 }

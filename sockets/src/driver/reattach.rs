@@ -53,8 +53,7 @@ pub(crate) trait Reattach: Send + Sync {
         None
     }
 
-    /// Runs when the session is established over a connection. That is the case when the session
-    /// has become ready, or has been resumed after it was ready before.
+    /// Runs when a new session has become ready, and each time a ready session has been resumed.
     fn on_established(&self) {}
 }
 

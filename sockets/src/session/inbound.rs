@@ -94,8 +94,9 @@ impl Session {
     pub(crate) fn end_batch(&self) {
         let mut state = self.state.lock();
         state.dispatching = None;
-        // If only messages from before the batch are queued, they wait for the flush that their
-        // callers have requested. Until then, the callers may queue more messages.
+        // Flush only if this batch has queued messages. Messages from before the batch wait for the
+        // flush that their callers have requested, because the callers may queue more messages
+        // until then.
         let queued = state.core.send_buffer().len() > state.queued_before || state.core.has_control_frames();
         self.notify_if_idle(&mut state);
         drop(state);

@@ -173,8 +173,9 @@ impl Session {
         }
     }
 
-    /// Calls `attempt` repeatedly until `attempt` has queued the reply of a call. While the reply
-    /// waits, it counts with `bytes` towards the session's waiting replies.
+    /// Queues an encoded reply that did not fit into the queue. Calls `attempt` immediately, and
+    /// again each time the queue may have capacity, until `attempt` returns `true`. Meanwhile, the
+    /// reply counts with `bytes` bytes towards the session's waiting replies.
     pub(super) async fn reply_when_possible(&self, call: CallId, bytes: usize, attempt: impl Fn() -> bool) {
         let _pending = PendingReply::new(self, call, bytes);
         loop {

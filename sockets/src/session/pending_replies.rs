@@ -1,4 +1,5 @@
-//! Encoded replies that wait for capacity in the send queue, and handlers that are held meanwhile.
+//! Encoded replies that wait for capacity in the send queue. While too many bytes of replies wait,
+//! the session holds handlers: it does not resume them.
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -30,9 +31,9 @@ struct Content {
     large: BTreeSet<u64>,
     /// The number of held handlers.
     held: usize,
-    /// The time since which the next held handler counts as held. The field is set when a held
-    /// handler ends without being resumed. The field becomes `None` when no handler has to be held
-    /// any more.
+    /// The start time that the next held handler inherits. The field is set when a held handler
+    /// ends without being resumed. The field becomes `None` when no handler has to be held any
+    /// more.
     unresumed_since: Option<Instant>,
 }
 
@@ -84,8 +85,8 @@ impl PendingReplies {
         content.unresumed_since.unwrap_or_else(now)
     }
 
-    /// Stops counting a handler that was held. If the handler ended without being resumed, the next
-    /// held handler counts as held since `since`, too.
+    /// Stops counting a handler that was held from the time `since`. If the handler ended without
+    /// being resumed, the next held handler inherits this time.
     pub(super) fn release(&mut self, since: Instant, is_resumed: bool, is_under_pressure: bool) {
         let Some(content) = &mut self.content else { return };
         content.held -= 1;
@@ -97,7 +98,7 @@ impl PendingReplies {
         }
     }
 
-    /// If no handler is held, resets the time since which the next held handler counts as held.
+    /// If no handler is held, the next held handler inherits no start time.
     pub(super) fn end_pressure(&mut self) {
         if let Some(content) = self.content.as_deref_mut().filter(|content| content.held == 0) {
             content.unresumed_since = None;
@@ -134,12 +135,14 @@ impl Drop for PendingReply<'_> {
     }
 }
 
-/// Counts a held handler until this value is dropped.
+/// Counts a handler that the session holds, until this value is dropped. The session does not
+/// resume a held handler: see `SuspendedHandler`.
 ///
-/// A handler may end while it is held, because of its deadline or because its caller cancels the
-/// call. In this case, the next held handler counts as held since the time at which the ended
-/// handler was first held. Otherwise a peer could exceed the limit by a sequence of handlers that
-/// are each held for less than the limit.
+/// The session ends when it has held a handler for [`Limits::stall`](crate::Limits::stall). A
+/// handler may end while it is held, because of its deadline or because its caller cancels the
+/// call. The next held handler then inherits the start time of the ended handler. Otherwise a peer
+/// could keep the session for longer than `stall`, by a sequence of handlers that are each held for
+/// a shorter time.
 pub(super) struct HeldHandler<'a> {
     session: &'a Session,
     since: Instant,

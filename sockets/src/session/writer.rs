@@ -194,8 +194,9 @@ impl Session {
     fn write(&self, writer: &mut Writer) -> Option<Deferred<'_>> {
         let mut deferred = None;
         loop {
-            // An empty outbox is not sufficient, because a transport may have taken all bytes from
-            // it and not have written them yet.
+            // Take the next messages only after the transport has written all earlier bytes. An
+            // empty outbox does not prove this: the transport may have taken all bytes from it, and
+            // not have written them yet.
             if writer.outbox.is_empty() && !writer.is_pending {
                 let mut state = self.state.lock();
                 if state.is_detached() {

@@ -72,9 +72,10 @@ impl Acceptor {
 
     /// Accepts the next connection.
     ///
-    /// The acceptor does not wait for bytes of the client: the future in [`Incoming::Opening`]
-    /// waits for them. An error may concern only a single connection. The acceptor can therefore
-    /// accept further connections after an error.
+    /// This method does not wait for bytes of the client. If the client has to send bytes first, as
+    /// in a TLS handshake, the method returns [`Incoming::Opening`] with a future that waits for
+    /// them. After an error, the caller continues to accept connections, because the error may
+    /// concern only a single connection.
     pub(crate) fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Incoming>> {
         Poll::Ready(match self {
             Self::Tcp(listener) => {

@@ -100,8 +100,8 @@ async fn bytes_beyond_the_rate_wait() {
         // Each frame has 1,000 bytes, including its header, the number and the length.
         stub.note(number, vec![0; 1000 - 9 - 1 - 2]).await.unwrap();
     }
-    // The eleventh message arrives immediately, too, because a call may start as soon as the rate
-    // allows a single byte.
+    // The first ten messages use up the burst of 10,000 bytes. A message may start as soon as the
+    // rate permits a single byte, so the eleventh message also arrives almost immediately.
     paced(&mut rig.received_by_server, since, 30, 11, Duration::from_millis(100)).await;
 }
 

@@ -189,8 +189,9 @@ struct Call<'a> {
 
 #[derive(PartialEq, Eq)]
 enum Progress {
-    /// The call has not been polled. The first poll always returns pending, even if it finds the
-    /// reply. The arrival of the reply has also woken the caller, so that the caller polls again.
+    /// The call has not been polled. The first poll always returns pending, without a check for the
+    /// reply. No wake-up is lost: the slot has contained the caller's waker since the call was
+    /// sent. So the reply wakes the caller even if it arrived before the first poll.
     New,
     Polled,
     Done,

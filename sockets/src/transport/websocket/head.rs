@@ -46,10 +46,11 @@ pub(super) async fn read<T: TryParse>(
 ) -> Result<T, HeadError> {
     let mut searched = 0;
     loop {
-        // The first bytes show whether the peer uses another protocol, even if the head is
-        // incomplete. If the peer uses this protocol without WebSocket, its first four bytes are
-        // the length of a frame. The first of these bytes may be an uppercase letter, as in HTTP,
-        // but the last of them is 0.
+        // The head of an HTTP message begins with an uppercase letter, and has no control character
+        // in its first four bytes. If the received bytes differ, reject them now, even if the head
+        // is incomplete. For example, a client of this library may connect without WebSocket. Its
+        // first four bytes are then the length of a frame. The first byte may be an uppercase
+        // letter, but the fourth byte is 0.
         let is_foreign = read.first().is_some_and(|first| !first.is_ascii_uppercase());
         if is_foreign || read.iter().take(4).any(u8::is_ascii_control) {
             return Err(HeadError::NotHttp);

@@ -202,8 +202,8 @@ tcp_and_memory! {
         assert_eq!(client.request::<u32>("bounce", &2_u32).await, Ok(2));
     }
 
-    /// The handlers of each peer emit to the other peer, and there are more running handlers than
-    /// emits that the window allows.
+    /// The handlers of the server emit to the client, and the handlers of the client emit to the
+    /// server. Each endpoint runs more handlers at the same time than the window permits emits.
     async fn handlers_that_emit_to_their_caller_do_not_deadlock(net: Transport) {
         let received = Received::default();
         let server = net.serve(Server::builder().limits(tiny()).connected({

@@ -56,8 +56,8 @@ every_transport! {
     /// If a wake-up is lost, a call waits until its timeout. The timeout is longer than any delay
     /// by the scheduler, so only a lost wake-up makes the test fail.
     async fn full_small_queues_lose_no_wake_up(net: Transport) {
-        // All 48 requests may wait, since each has about 22 bytes. The larger replies do not fit
-        // into the queue.
+        // No request is refused: 48 requests may be pending, and together they have about 1 KiB,
+        // which fits into the queue. Some of the replies are larger than the queue.
         let limits = Limits::new().calls_in_flight(48).bytes_in_flight(8192).outgoing_queue(2048);
         let server = Server::builder().limits(limits.clone()).serve(WorkServer::new(Worker::default()));
         let server = net.serve(server).await;

@@ -142,8 +142,9 @@ async fn bytes_beyond_the_window_are_refused() {
     raw.send(&request(2, WAIT, &[])).await;
     raw.send(&request(4, ECHO, &large)).await;
     assert_eq!(raw.receive().await, Some(reply(4, &large)));
-    // When more than half of the window is in use, a request must fit into the unused part. These
-    // requests fill the window, so that the last of them exceed it.
+    // These requests stay in flight, because the method `wait` never replies. When more than half
+    // of the window is in use, a further request must fit into the rest. The last of these requests
+    // do not fit, which is a protocol error.
     for id in 3..100 {
         raw.send(&request(id * 2, WAIT, &[])).await;
     }
