@@ -122,8 +122,8 @@ impl Endpoint {
     }
 
     /// Continues on another connection with a server that does not know this session. The calls in
-    /// flight end without leaving any state. The endpoint sends the pending messages to the new
-    /// server.
+    /// flight end, and the endpoint keeps no state for them. It sends the pending messages to the
+    /// new server.
     pub(super) fn reset(&mut self, now: Instant, peer: Limits) {
         let ids = self.outgoing.sent_ids();
         let (ended, stopped) = self.engine.reset(now, self.local, peer);
@@ -266,7 +266,7 @@ impl Endpoint {
         let calls: usize = self.unwritten.iter().filter(|(is_call, _)| *is_call).map(|(_, length)| length).sum();
         let max_calls = self.outgoing.window.max_bytes(self.peer.max_frame) + queue + max_frame;
         assert!(calls <= max_calls, "{calls} bytes of calls are unwritten, at most {max_calls} are allowed");
-        // The maximum includes the pending requests and replies. For each call, it also includes a
+        // `max` includes the pending requests and replies. For each call, it also includes a
         // cancel, and either a failure or a credit.
         let max = max_calls + 2 * (queue + max_frame) + 128 * self.local.calls.min(self.peer.calls) as usize;
         let queued = self.engine.queued();

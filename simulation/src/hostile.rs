@@ -69,8 +69,8 @@ impl Hostile {
                     if malicious { (calls + choices.between(0, 2), choices.below(bytes + 2)) } else { (calls, bytes) };
                 if calls > 0 || malicious { frame(Frame::Credit { calls, bytes }, &[]) } else { optional(size) }
             }
-            // An honest peer sends this frame once. The hostile peer may send it again, as long as
-            // the victim has not received the first copy.
+            // An honest server sends a ready frame once. A hostile server may send it again, as
+            // long as the victim has not received the first copy.
             6 if victim.role == Role::Client && !victim.received_ready => frame(Frame::Ready, &[]),
             6 if malicious => {
                 let reasons = [

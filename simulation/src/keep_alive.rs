@@ -10,7 +10,7 @@ use crate::{
 };
 use sockets_proto::{CloseReason, KeepAliveConfig};
 
-/// Delay before the core's next check if the idle timeout has passed, but the driver has not
+/// The delay before the core checks again, if the idle timeout has passed but the driver has not
 /// processed all received bytes.
 const STARVED_RETRY: Duration = Duration::from_millis(10);
 /// A duration that is longer than all idle timeouts of this module.

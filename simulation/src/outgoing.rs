@@ -289,8 +289,8 @@ impl Outgoing {
         }
     }
 
-    /// Returns `true` if the reply to a request may be pending. The reply waits as long as a
-    /// message of a handler is pending that is newer than the request.
+    /// Returns `true` if the reply to a request may be pending. The reply waits while a message of
+    /// a handler is pending, if this message is newer than the request.
     pub(super) fn may_delay_reply(&self, received_after: u64) -> bool {
         self.pending.iter().any(|message| {
             message.number > received_after && (message.kind == MessageKind::Emit || message.is_nested())

@@ -10,13 +10,14 @@ use std::{
 
 use super::timeout;
 
-/// The lower bound of a peer's idle timeout. If a peer announces a shorter timeout, the session
-/// uses this bound, because a shorter silence does not prove that a connection is dead.
+/// The minimum idle timeout of the peer. If the peer announces a shorter timeout, the session uses
+/// this minimum, because a shorter silence does not prove that a connection is dead.
 const MIN_IDLE_TIMEOUT: Duration = Duration::from_millis(200);
 /// Minimum number of bytes of an incomplete frame that have to arrive within each idle timeout.
 const MIN_PROGRESS: usize = 64 * 1024;
-/// Delay before the next check if the idle timeout has passed, but the driver has not processed all
-/// received bytes. These bytes may contain a frame of the peer.
+/// The delay before the next check, if the idle timeout has passed but the driver has not processed
+/// all received bytes. The connection stays open meanwhile, because these bytes may contain a frame
+/// of the peer.
 const STARVED_RETRY: Duration = Duration::from_millis(10);
 
 /// The durations that control how a peer detects a dead connection.

@@ -135,8 +135,8 @@ impl RetransmitState {
         self.retained.len()
     }
 
-    /// Returns the number of retained bytes beyond the limit. The buffer holds these bytes because
-    /// they were retransmitted, and the next resumption may need them again.
+    /// Returns the number of retained bytes beyond the buffer's limit. The buffer retains these
+    /// bytes because they were retransmitted, and the next resumption may need them again.
     pub(super) fn excess(&self) -> usize {
         self.retained.excess()
     }

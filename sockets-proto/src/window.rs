@@ -23,7 +23,7 @@ impl WindowSize {
     /// Returns `true` if a frame fits in addition to the calls in flight.
     ///
     /// If at most half of the bytes are in use, a frame of any legal size fits. Without this rule,
-    /// a peer could never send a frame larger than the window. A large frame never waits for
+    /// an endpoint could never send a frame larger than the window. A large frame never waits for
     /// withheld credit, because the receiver withholds credit for less than a quarter of the window
     /// (see [`RecvWindow::take_credit`]).
     #[inline]

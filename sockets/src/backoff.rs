@@ -14,8 +14,9 @@ const STEADY_MIN: Duration = Duration::from_secs(1);
 /// policy is longer.
 const STEADY_MAX: Duration = Duration::from_secs(60);
 
-/// Divisor of the time for resumption. While the session can still be resumed, the delay before an
-/// attempt is at most the quotient, so that several attempts are possible.
+/// The number by which the client divides the time for resumption. While the session can still be
+/// resumed, the delay before an attempt is at most this part of the time. Several attempts are
+/// therefore possible.
 const RESUME_DIVISOR: u32 = 3;
 
 /// A counter of the consecutive attempts of a client to reconnect. It determines the delays between

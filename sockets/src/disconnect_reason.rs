@@ -14,9 +14,9 @@ use sockets_proto::{CloseReason, clamp_timeout};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DisconnectReason {
-    /// The local peer closed the session: its last handle was dropped, or it called `close`.
+    /// The local endpoint closed the session: its last handle was dropped, or it called `close`.
     Closed,
-    /// The remote peer closed the session: its last handle was dropped, or it called `close`.
+    /// The peer closed the session: its last handle was dropped, or it called `close`.
     PeerClosed,
     /// The server disconnected the client with this message.
     Kicked(String),
@@ -39,7 +39,7 @@ pub enum DisconnectReason {
     /// A handler can also be held until the peer reads replies. If this hold lasts for `stall`, the
     /// session ends for this reason, even if the peer has read a few bytes in that time.
     TooSlow,
-    /// The local or the remote peer received nothing for longer than its idle timeout: see
+    /// The local endpoint or the peer received nothing for longer than its idle timeout: see
     /// [`Limits::silence`](crate::Limits::silence).
     Silent,
     /// The server's authentication or its `connected` hook refused the client.

@@ -32,7 +32,7 @@ use sockets_proto::{
     next_frame,
 };
 
-/// Returns the settings that this peer announces to the remote peer.
+/// Returns the settings that the local endpoint announces to the peer.
 fn local_settings(limits: &Limits, compression: &Compression) -> LocalSettings {
     LocalSettings {
         settings: limits.settings(),

@@ -17,7 +17,7 @@ pub(crate) enum PeerLabel {
 }
 
 impl PeerLabel {
-    /// Returns the role of the local peer.
+    /// Returns the role of the local endpoint.
     pub(crate) fn own_role(self) -> Role {
         match self {
             Self::Server => Role::Client,

@@ -28,8 +28,8 @@ use tokio::{
 /// The time for which a handler blocks its thread.
 const BLOCKS: Duration = Duration::from_millis(30);
 const ATTACKERS: usize = 4;
-/// Minimum number of started handlers. Before, the test does not compare the attackers' shares of
-/// the workers.
+/// The number of started handlers after which the test compares the attackers' shares of the
+/// workers.
 const COMPARED: usize = 100;
 /// The number of calls that an attacker has in flight.
 const IN_FLIGHT: usize = 64;

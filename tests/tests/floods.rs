@@ -40,7 +40,8 @@ trait Bad {
     async fn note(&self);
 }
 
-/// The duration of a note's handler. A few such handlers fill a time slice of their connection.
+/// The duration of the handler of `note`. A few such handlers fill a time slice of their
+/// connection.
 const NOTE_TAKES: Duration = Duration::from_micros(50);
 /// Duration of a long handler. A single long handler takes as long as several time slices of its
 /// connection.
@@ -105,7 +106,7 @@ impl Alone {
         Self::start_with(NOTE_TAKES).await
     }
 
-    /// Starts a server. `note_takes` is the time for which the handler of a note blocks its thread.
+    /// Starts a server. `note_takes` is the time for which the handler of `note` blocks its thread.
     async fn start_with(note_takes: Duration) -> Self {
         let counting = Counting::new(note_takes);
         let ready = Arc::new(Semaphore::new(Semaphore::MAX_PERMITS));
@@ -178,8 +179,8 @@ const LOT: usize = 128;
 
 impl Flooder {
     /// Starts a flooder. `lot` returns the frames of [`LOT`] calls. If the calls use the window,
-    /// `ended` is a function. It returns the number of calls whose share of the window a received
-    /// frame returns.
+    /// `ended` returns the number of calls whose share of the window a received frame returns.
+    /// Otherwise `ended` is `None`.
     fn start(
         address: SocketAddr,
         mut lot: impl FnMut(usize) -> Vec<u8> + Send + 'static,
@@ -374,23 +375,23 @@ async fn connection_storm_is_bounded_and_others_are_served() {
     assert!(peak < 4 * BOUND, "{peak} bytes");
 }
 
-/// During another client's call, the server handles the flooder's notes for at most two time
-/// slices. The task of the flooder's connection must therefore not wake itself after a time slice.
-/// Otherwise tokio would poll for the other client's bytes only after 61 polls of tasks, and each
-/// poll would handle notes for a time slice.
+/// During another client's call, the server handles the flooder's emits of `note` for at most two
+/// time slices. The task of the flooder's connection must therefore not wake itself after a time
+/// slice. Otherwise tokio would poll for the other client's bytes only after 61 polls of tasks, and
+/// each poll would handle emits for a time slice.
 #[tokio::test]
 async fn call_waits_for_few_time_slices_of_a_flood() {
     let alone = Alone::start().await;
     let flooder = Flooder::start(alone.address, lot_of(|_| vec![emit(NOTE, &[])]), Some(credited));
     let heard = notes_during_calls(&alone, 2 * WINDOW, 200).await;
     flooder.stop();
-    // A time slice has 16 notes. The thread of the client itself may also be late.
+    // A time slice has 16 emits of `note`. The thread of the client itself may also be late.
     assert!(heard[heard.len() / 2] <= 6 * 16, "{heard:?}");
 }
 
-/// Makes calls from another client after the server has handled `first` notes. For each call,
-/// counts the notes that the server handles during the call. Returns these counts in ascending
-/// order.
+/// Makes calls from another client after the server has handled `first` emits of `note`. For each
+/// call, counts the emits of `note` that the server handles during the call. Returns these counts
+/// in ascending order.
 async fn notes_during_calls(alone: &Alone, first: usize, calls: usize) -> Vec<usize> {
     let notes = || alone.counting.notes.load(Ordering::Relaxed);
     eventually("it floods", || notes() >= first).await;

@@ -74,8 +74,8 @@ struct Decoder<'a, 'de> {
     /// value has been decoded.
     levels: u8,
     /// The size of the slot in which the decoded value is stored. The memory of the slot has
-    /// already been charged to the limit. The field is passed by value, as `levels` is, so that in
-    /// most cases the compiler evaluates comparisons with it at compile time.
+    /// already been charged to the memory limit. The field is passed by value, as `levels` is, so
+    /// that in most cases the compiler evaluates comparisons with it at compile time.
     slot: usize,
 }
 
@@ -83,8 +83,7 @@ impl<'a, 'de> Decoder<'a, 'de> {
     /// Returns the decoder for a value of type `T` within this value.
     ///
     /// The decoder calls this method for every value that can contain another value, even if the
-    /// value takes no byte of the input. So the limit of levels bounds the nesting of every
-    /// recursive type.
+    /// value takes no byte of the input. So `MAX_DEPTH` bounds the nesting of every recursive type.
     #[inline]
     fn enter<T>(self) -> Result<Self, DecodeError> {
         let Some(levels) = self.levels.checked_sub(1) else { return Err(DecodeError::TooDeep) };
@@ -97,7 +96,7 @@ impl<'a, 'de> Decoder<'a, 'de> {
     }
 
     /// Returns a decoder for the `count` elements of this value. `uncharged` is the number of
-    /// elements whose memory has not yet been charged to the limit.
+    /// elements whose memory has not yet been charged to the memory limit.
     #[inline]
     fn elements(self, count: usize, uncharged: usize) -> Elements<'a, 'de> {
         Elements {
@@ -285,8 +284,8 @@ struct Elements<'a, 'de> {
     levels: u8,
     /// The number of remaining elements.
     left: usize,
-    /// The number of keys whose memory has not yet been charged to the limit. The decoder charges
-    /// all keys together at the first key, because it does not know their type before.
+    /// The number of keys whose memory has not yet been charged to the memory limit. The decoder
+    /// charges all keys together at the first key, because it does not know their type before.
     uncharged_keys: usize,
     /// As `uncharged_keys`, but for the values of a map or the elements of a sequence.
     uncharged_values: usize,
@@ -314,8 +313,8 @@ impl<'de> Elements<'_, 'de> {
     }
 }
 
-/// Factor between the memory of a map and the memory of its entries. A map takes more memory than
-/// its entries, because it keeps some of its slots free.
+/// The estimated memory of a map, divided by the memory of its entries. A map takes more memory
+/// than its entries, because it keeps some of its slots free.
 const MAP_FACTOR: usize = 2;
 
 /// Returns the memory of `count` slots of type `T`. If a slot has at most one byte, the result is

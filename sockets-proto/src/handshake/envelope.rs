@@ -39,9 +39,9 @@ impl Envelope {
     }
 }
 
-/// The magic bytes. If a message begins with other bytes, the decoder rejects the message with an
-/// error that states this difference. Without the magic bytes, the receiver would decode the bytes
-/// of another protocol as a version and a body.
+/// The magic bytes, which show that a message belongs to this protocol. If a message begins with
+/// other bytes, the decoder rejects it and names this reason. Otherwise the receiver would decode
+/// the bytes of another protocol as a version and a body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Magic;
 

@@ -88,8 +88,8 @@ impl<C, H: Clone> SessionCore<C, H> {
 
     /// Removes a handler that has ended.
     pub fn remove_handler(&mut self, handler_id: HandlerId) {
-        // The table is often empty, because most handlers never suspend. In that case, the check
-        // avoids the cost of a hash of the id.
+        // The table is often empty, because most handlers never suspend. Check this first, because
+        // a lookup would hash the id even in an empty table.
         if !self.handlers.is_empty() {
             self.handlers.remove(&handler_id);
         }

@@ -152,8 +152,8 @@ impl<C, H: Clone> SessionCore<C, H> {
     pub fn held_bytes(&self) -> usize {
         // If several listeners subscribe to an emit, the emit has several handlers.
         let handlers = self.handlers.len().max(self.recv_window.in_flight() as usize);
-        // The factor is 2, because a handler holds the decoded arguments and also the encoded
-        // bytes, from which the arguments may borrow.
+        // Count the bytes of a call twice, because its handler keeps the decoded arguments and also
+        // the encoded bytes, from which the arguments may borrow.
         let calls = 2 * self.recv_window.bytes_in_flight() + handlers * HANDLER_OVERHEAD;
         self.queued() + self.retained() + calls
     }

@@ -7,9 +7,9 @@ use crate::clock::now;
 /// Maximum time since the last progress of a member with a full queue. When it has passed, emitters
 /// do not wait for this member any more.
 const WAIT_FOR_FULL: Duration = Duration::from_secs(1);
-/// Maximum time since the last progress of a member with a long queue. When it has passed, emitters
-/// do not wait for this member any more. The time corresponds to the round trip to a distant
-/// member.
+/// Maximum time since the last progress of a member with a long queue (see
+/// [`Member::long_until`](super::Member::long_until)). When it has passed, emitters do not wait for
+/// this member any more. The time corresponds to the round trip to a distant member.
 const WAIT_FOR_LONG: Duration = Duration::from_millis(300);
 
 /// The lag of a member.

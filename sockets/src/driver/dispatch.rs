@@ -134,10 +134,10 @@ impl Dispatcher {
         rate.ready_at()
     }
 
-    /// Revokes a request that has no suspended handler. If the request is held, its handler never
-    /// runs. Instead, the session answers the request at the time at which the handler would have
-    /// started. Otherwise a peer that does not read could fill the send queue with immediate
-    /// answers, without limit.
+    /// Handles the cancellation of a request that has no suspended handler. If the request is held,
+    /// its handler never runs. The session does not answer the request now, but at the time at
+    /// which the handler would have started. Otherwise a peer that does not read could fill the
+    /// send queue with immediate answers, without limit.
     pub(super) fn revoke(&mut self, id: CallId) {
         if let Some(held) = self.held.iter_mut().find(|held| held.call.handler == HandlerId::Request(id)) {
             held.revoked = true;

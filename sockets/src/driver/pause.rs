@@ -21,8 +21,8 @@ use crate::{
 
 /// A pause of the driver, which does not end when the driver's task is woken for other reasons.
 pub(super) enum Pause {
-    /// A pause that ends when the worker has run the ready tasks and has polled for I/O. It ends at
-    /// this time at the latest.
+    /// A pause that ends when the worker has run the ready tasks and has polled for I/O, or at the
+    /// contained time if that is earlier.
     Others(Instant),
     /// A pause that ends when a slow session has its permit. A separate task waits for the permit.
     Permit(JoinHandle<SlowPermit>),

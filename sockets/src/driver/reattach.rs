@@ -33,8 +33,8 @@ const DRAIN_TIMEOUT: Duration = Duration::from_millis(5);
 pub(crate) enum Reattached {
     /// On the server: a connection of the client.
     Accepted(Box<ResumedConnection>),
-    /// On the client: the server resumes the session, and has received all frames up to this
-    /// position.
+    /// On the client: the server resumes the session over this connection. The server has received
+    /// all frames up to the contained position.
     Resumed(Link, u64),
     /// On the client: the server does not know the session, and starts a new session.
     NewSession(Link, PeerSettings),
@@ -44,7 +44,7 @@ pub(crate) type ReattachFuture = Pin<Box<dyn Future<Output = Result<Reattached, 
 
 /// Finds another connection for a session.
 pub(crate) trait Reattach: Send + Sync {
-    /// Finds another connection for a session that has lost its connection for this reason. The
+    /// Finds another connection for a session that has lost its connection for `reason`. The
     /// session's driver polls the returned future.
     fn next_link(self: Arc<Self>, session: Arc<Session>, reason: DisconnectReason) -> ReattachFuture;
 

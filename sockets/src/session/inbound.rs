@@ -53,8 +53,8 @@ impl Session {
             drop(state);
             self.register_driver(cx.waker());
             state = self.state.lock();
-            // The session may have queued messages before the driver started. A requested flush
-            // writes them a little later, so that the same write can contain a call that follows
+            // The session may have queued messages before the driver started. Request a flush
+            // instead of writing now, so that the same write can contain a call that follows
             // immediately.
             state.flush_requested |= !state.core.send_buffer().is_empty();
         }
@@ -189,8 +189,8 @@ impl Session {
         self.state.lock().can_dispatch()
     }
 
-    /// Checks that no other call has the id of a held call. If another call has this id, the held
-    /// call must not start.
+    /// Checks that no other call in flight has the id of a held call, whose handler is about to
+    /// start. If the check fails, the caller must not start the handler.
     pub(crate) fn check_id(&self, handler: HandlerId) -> Result<(), ProtocolError> {
         self.state.lock().core.check_id(handler)
     }
@@ -244,9 +244,8 @@ impl Session {
             state.wait_slots.shrink_to_fit();
         }
         let wakes = state.wait_slots.complete_all(ended);
-        // This function writes only if the timers have queued messages. The messages of callers
-        // wait for the flush that the callers have requested, because the callers may queue more
-        // messages until then.
+        // Flush only if the timers have queued messages. The messages of callers wait for the flush
+        // that the callers have requested, because the callers may queue more messages until then.
         let queued = state.core.send_buffer().len() > before || state.core.has_control_frames();
         if queued || !wakes.is_empty() {
             state.check_capacity();

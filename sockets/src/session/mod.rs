@@ -136,8 +136,8 @@ impl std::fmt::Debug for Session {
 }
 
 impl Session {
-    /// Creates a session that neither calls nor dispatches yet. The session serves `routes` to this
-    /// peer, in addition to `shared_routes`. If `ready` is `true`, calls of the peer may start
+    /// Creates a session that neither calls nor dispatches yet. In addition to `shared_routes`, the
+    /// session serves `routes` to its peer. If `ready` is `true`, calls of the peer may start
     /// immediately.
     pub(crate) fn new(
         label: PeerLabel,

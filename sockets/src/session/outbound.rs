@@ -193,8 +193,8 @@ impl Session {
         self.state.lock().core.remove_handler(handler);
     }
 
-    /// Updates the flag that states whether the session holds handlers. If this function clears the
-    /// flag, it wakes the first held handler.
+    /// Updates `reply_pressure`, which is `true` while the session holds handlers. When it becomes
+    /// `false`, wakes the first held handler.
     pub(super) fn update_pressure(&self, state: &mut State) {
         let is_under_pressure = state.is_under_pressure();
         if self.reply_pressure.swap(is_under_pressure, Ordering::Relaxed) && !is_under_pressure {

@@ -49,8 +49,8 @@ pub(crate) struct Declined {
 impl ResumedConnection {
     /// Returns the connection to the task that offered it.
     pub(crate) fn decline(self, message: &'static str) {
-        // If the task that offered the connection does not wait any more, its runtime has been shut
-        // down.
+        // The result is ignored: if the task that offered the connection does not wait any more,
+        // its runtime has been shut down.
         let _ = self.declined.send(Declined { link: self.link, message });
     }
 }

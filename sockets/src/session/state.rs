@@ -192,9 +192,9 @@ impl State {
         if lingers { Ok(Some(*until)) } else { Err(reason.clone()) }
     }
 
-    /// Returns `true` if the session holds handlers of methods with large replies. The session
-    /// holds such handlers if the waiting replies have as many bytes as the limit of the queue. A
-    /// detached session also holds such handlers if it is closing because it would hold too many
+    /// Returns `true` if the session holds handlers of methods with large replies. It holds them
+    /// while the waiting replies have at least as many bytes as the limit of the queue. A detached
+    /// session also holds them while it is closing, for example because it would keep too many
     /// bytes.
     pub(super) fn is_under_pressure(&self) -> bool {
         self.replies.bytes() >= self.core.queue_limit() || self.is_detached() && self.closing.is_some()

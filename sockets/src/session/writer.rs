@@ -3,7 +3,7 @@
 //! For a small message, the system call of a write costs more than everything else. If a task wakes
 //! another task to write, this costs about as much again. So any task may write:
 //!
-//! - If a caller is alone or finds a long queue, it writes immediately.
+//! - If a caller is alone or finds at least [`WRITE_FROM`] queued bytes, it writes immediately.
 //! - When the driver has dispatched a batch, it writes.
 //! - Otherwise the first of several concurrent callers asks the driver to write. The driver lets
 //!   the other callers run first, and then writes for all.
@@ -168,7 +168,7 @@ impl Session {
             drop(writer);
             drop(deferred);
             // While this task held the lock of the writer, another task may have queued a message
-            // and left the write to this task.
+            // and left the write to this task. So write again, unless no message is queued.
             if self.is_blocked() || !self.state.lock().core.wants_write() {
                 return;
             }

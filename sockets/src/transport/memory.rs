@@ -131,8 +131,8 @@ impl Transmit for PipeTransmitter {
         Poll::Ready(Ok(()))
     }
 
-    // A direction accepts a whole send buffer or nothing, so there is no progress while a send
-    // buffer waits.
+    // Always 0: a direction accepts a whole send buffer or nothing, so there is no progress while a
+    // send buffer waits.
     fn accepted(&self) -> u64 {
         0
     }

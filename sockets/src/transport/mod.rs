@@ -115,7 +115,7 @@ impl Link {
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Closes the sending half, and waits until the peer closes the connection. `finish` writes the
-/// last frames and closes the half.
+/// last frames and closes the sending half.
 ///
 /// The wait is needed because a TCP socket that is dropped with unread bytes resets the connection.
 /// The peer could then lose the last frames.
@@ -141,8 +141,8 @@ async fn discard(mut poll_part: impl FnMut(&mut Context<'_>) -> Poll<Discarded>)
 
 /// The number of reads that a connection discards before it pauses.
 const DISCARD_AT_ONCE: u32 = 16;
-/// The length of the pause. If there were no pause, a peer that keeps sending would occupy a
-/// processor until [`CLOSE_TIMEOUT`] has elapsed.
+/// The pause after each [`DISCARD_AT_ONCE`] reads. Without the pause, a peer that keeps sending
+/// would occupy a processor until [`CLOSE_TIMEOUT`] has elapsed.
 const DISCARD_PAUSE: Duration = Duration::from_millis(1);
 
 /// The result of discarding received bytes.

@@ -216,8 +216,8 @@ fn paused_handler_of_a_trickling_reader_ends_its_session() {
 }
 
 /// The handlers share a permit. At the deadline of a handler, the next handler gets the permit, so
-/// each single handler is paused for less than the limit. The server must nevertheless end the
-/// session.
+/// each single handler is paused for less than `Limits::stall`. The server must nevertheless end
+/// the session after `stall`.
 #[test]
 fn handlers_paused_in_succession_end_their_session() {
     // The first reply is being written, the second is queued, and the third waits.
@@ -233,10 +233,10 @@ fn padded(frame: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// The number of small calls that the server holds at the same time.
+/// The number of small calls with handlers that wait at the same time.
 const HELD: u64 = 300;
-/// Maximum memory of the held calls. If each call kept a read buffer of 16 KiB, the calls together
-/// would exceed this maximum.
+/// Maximum memory of [`HELD`] small calls. If each call kept a read buffer of 16 KiB, the calls
+/// together would exceed this maximum.
 const HELD_MAX: usize = 300 * 4096 + (1 << 20);
 
 #[test]

@@ -296,8 +296,8 @@ async fn heartbeats_of_many_connections_are_spread() {
     assert!(tenths.len() > 90, "200 heartbeats come in {} tenths of a second", tenths.len());
 }
 
-/// If bytes arrive while the thread of a peer is blocked, the peer must read these bytes before it
-/// checks the idle timeout.
+/// If bytes arrive while the thread of an endpoint is blocked, the endpoint must read these bytes
+/// before it checks the idle timeout.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn blocked_peer_does_not_assume_silence() {
     let limits = Limits::new().heartbeat(Duration::from_millis(50)).silence(Duration::from_millis(400));

@@ -106,7 +106,7 @@ fn value_beyond_maximum_depth_is_rejected() {
 #[test]
 fn maximum_depth_of_every_type_fits_small_stack() {
     let most = usize::from(MAX_DEPTH);
-    // Each input repeats a nesting as often as the limit of levels permits. Each repetition takes
+    // Each input repeats a nesting until the input has `MAX_DEPTH` levels. Each repetition takes
     // two levels, or three levels if it contains an option in a field of a variant.
     assert!(decode_on_small_stack::<Tree>([[1, 1].repeat(most / 2 - 1), vec![1, 0]].concat()).is_ok());
     assert!(decode_on_small_stack::<Tree>([[3, 0, 1].repeat(most / 3), vec![3, 0, 0]].concat()).is_ok());

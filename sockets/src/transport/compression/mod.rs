@@ -34,7 +34,7 @@ impl Compression {
         Self(Some(Arc::new(Setting { min_size: bytes.max(MIN_SIZE) as usize, cache: CompressedCache::default() })))
     }
 
-    /// Returns `true` if the local peer announces compression.
+    /// Returns `true` if the local endpoint announces compression.
     pub(crate) fn is_enabled(&self) -> bool {
         self.0.is_some()
     }

@@ -112,8 +112,9 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
         self.accepted
     }
 
-    /// Writes control frames. If a message is being written, the writer of the message writes the
-    /// control frames after it.
+    /// Writes the queued control frames. If a message is only partly written, this method does
+    /// nothing, and [`poll_transmit`](Self::poll_transmit) writes the control frames after the
+    /// message.
     pub(super) fn poll_control(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.taken > 0 {
             return Poll::Ready(Ok(()));

@@ -120,8 +120,9 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Receiver<R, W> {
             (Kind::Continuation | Kind::Message, _) => {
                 let length = frame.missing.saturating_add(self.messages.message_length());
                 if length > max_frame && self.messages.has_complete() {
-                    // The session handles the complete messages first, because they may change the
-                    // limit: the limit of the handshake differs from the limit of the session.
+                    // Wait until the session has handled the complete messages, because they may
+                    // change `max_frame`: the limit of the handshake differs from the limit of the
+                    // session.
                     return Ok(false);
                 }
                 if length > max_frame {

@@ -64,7 +64,7 @@ impl News for Received {
 }
 
 const FILLER: [u8; 1000] = [7; 1000];
-/// More emits than the transport, the window and the queue of a peer hold together if the peer
+/// More emits than the transport, the window and the queue of a member can store, if the member
 /// reads nothing.
 const MANY: u32 = 3000;
 /// The number of emits that fit into the queue of a member that reads.

@@ -19,8 +19,8 @@ use tokio::{
 use super::worker::{WorkClient, WorkServer, Worker, gated_server};
 
 every_transport! {
-    /// If a caller emits in a tight loop, each emit waits until the receiver has window, and no
-    /// emit is lost.
+    /// If a caller emits in a tight loop, each emit waits until the window permits it, and no emit
+    /// is lost.
     async fn emit_waits_for_a_busy_receiver_and_is_not_lost(net: Transport) {
         let limits = Limits::new().calls_in_flight(16).outgoing_queue(4096);
         let server = net.serve(Server::builder().limits(limits.clone())).await;

@@ -148,8 +148,9 @@ fn raw_peer<I: sockets::Identity>(server: &Server<I>) -> Raw<DuplexStream> {
 async fn silent_peers_delay_others_by_a_second_per_batch() {
     const SILENT: u32 = 1000;
     const PLACES: u32 = 100;
-    // Ten batches of silent peers delay the client by ten seconds. Without batches, the delay would
-    // be a thousand seconds, which is longer than the client's timeout of 60 s.
+    // The server disconnects silent peers in batches of `PLACES`, one batch in a second. The ten
+    // batches therefore delay the client by ten seconds. Without batches, the delay would be a
+    // thousand seconds, which is longer than the client's timeout of 60 s.
     let limits = Limits::new().handshakes(PLACES);
     let patient = Limits::new().authentication(Duration::from_secs(60));
     let server = players().limits(limits).build();
