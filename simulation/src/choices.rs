@@ -27,7 +27,7 @@ impl Choices<'_> {
                 mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
                 (mixed ^ (mixed >> 31)) % end.max(1)
             }
-            // A number takes as few bytes as possible, so that each byte of the input has an
+            // Read as few bytes as possible for a number, so that each byte of the input has an
             // effect.
             Self::Given(bytes) => {
                 let mut number = 0;

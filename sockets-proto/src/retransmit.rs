@@ -151,9 +151,9 @@ impl RetransmitState {
     pub(super) fn resume(&mut self, position: u64, send_buffer: &SendBuffer) -> Option<Retransmission> {
         self.excluded = 0;
         let mut retransmission = self.retained.retransmit(position, send_buffer)?;
-        // Any frame of the client after a resumption confirms to the server that the client
-        // received the new token. This acknowledgement ensures that the client sends a frame, even
-        // if it has no other frame to send.
+        // Append an acknowledgement, so that the client sends a frame after a resumption even if it
+        // has no other frame to send. Any frame of the client then confirms to the server that the
+        // client received the new token.
         retransmission.send_buffer.push_header_only(self.take_ack());
         Some(retransmission)
     }

@@ -94,8 +94,8 @@ impl RetransmitBuffer {
         let before = self.len();
         self.retained.extend(send_buffer);
         self.last = send_buffer.len();
-        // The buffer always retains the current transmission, so that a message larger than the
-        // limit survives the loss of the connection.
+        // Always retain the whole current transmission, so that a message larger than `limit`
+        // survives the loss of the connection.
         self.release(self.len().saturating_sub(self.limit).min(before));
     }
 
@@ -142,7 +142,7 @@ impl RetransmitBuffer {
             return None;
         }
         self.acknowledge(position);
-        // The buffer retains all these frames, even beyond the limit, because the next resumption
+        // Retain all frames of `send_buffer`, even beyond `limit`, because the next resumption
         // would fail without them.
         self.retained.extend(send_buffer);
         let mut retransmission = Retransmission { send_buffer: SendBuffer::default(), lost: Vec::new() };

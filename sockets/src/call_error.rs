@@ -176,8 +176,9 @@ impl CallError {
                 FailureCode::ShuttingDown => Self::ShuttingDown,
                 FailureCode::Panicked => Self::Panicked,
                 FailureCode::Timeout => Self::Timeout,
-                // The library sends this code in two cases: the caller cancelled the call, or the
-                // end of the session stopped the handler.
+                // The callee sends this code in two cases: the caller cancelled the call, or the
+                // end of the session stopped the handler. In both cases, the handler may have run
+                // in part.
                 FailureCode::Cancelled => Self::Disconnected { maybe_executed: true },
             },
         })

@@ -41,9 +41,9 @@ impl Listener {
     ) -> Result<Self, ListenError> {
         check_path(path)?;
         check_segment(name)?;
-        // `change_routes` holds a lock while it runs the closure. If it refuses the function, the
-        // closure drops `listen` under the lock. The clone that is kept here delays the drop of the
-        // function itself until the lock is released.
+        // Pass a clone of `listen` to the closure, which runs while `change_routes` holds a lock.
+        // If the closure refuses the function, it drops the clone under the lock. The function
+        // itself is dropped after the lock has been released, since the drop runs user code.
         let key = key(path, name);
         let added = session.change_routes(&[key], |routes| match kind {
             ListenerKind::Listener => routes.listen(path, name, Arc::clone(&listen)).map(|id| (id, None)),

@@ -81,8 +81,8 @@ pub(crate) fn wake_another_worker() {
     if Handle::current().metrics().num_workers() == 1 {
         return;
     }
-    // The first task takes the LIFO slot, which wakes no worker. The second task moves the first
-    // task from the slot to the run queue, which wakes a worker.
+    // Spawn two tasks. The first task takes the LIFO slot, which wakes no worker. The second task
+    // moves the first task from the slot to the run queue, which wakes a worker.
     for _ in 0..2 {
         tokio::spawn(std::future::ready(()));
     }
@@ -122,8 +122,8 @@ mod tests {
                 other.recv(&mut [0]).await.unwrap();
                 send_received.send(()).unwrap();
             });
-            // After this time, both workers are idle. If a worker were still busy, the test would
-            // pass even without the tested function, so it would prove nothing.
+            // After 20 ms, both workers are idle. If a worker were still busy, the test would pass
+            // even without the tested function.
             std::thread::sleep(Duration::from_millis(20));
             sender.send_to(&[1], blocking_address).unwrap();
             started.recv().unwrap();

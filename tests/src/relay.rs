@@ -168,9 +168,9 @@ async fn connect(
     for end in [&near, &far] {
         // If this call fails, the connection is already lost.
         let _ = end.set_nodelay(true);
-        // With this option, the bytes in flight are lost if the relay cuts the connection. If a
-        // peer ends its stream, no bytes are lost, because the relay forwards the end before it
-        // drops the connection.
+        // Reset the connection when it is dropped, so that the bytes in flight are lost if the
+        // relay cuts the connection. If a peer ends its stream, no bytes are lost, because the
+        // relay forwards the end before it drops the connection.
         let _ = end.set_zero_linger();
     }
     forward_both(near.into_split(), far.into_split(), conditions, is_open).await;

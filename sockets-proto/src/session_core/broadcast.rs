@@ -59,8 +59,8 @@ impl<C, H: Clone> SessionCore<C, H> {
         while (overflow == Overflow::Latest || !self.has_capacity()) && self.pending.drop_oldest(key) {
             self.dropped += 1;
         }
-        // The policy `Latest` keeps at most one message of each method, and therefore the queue
-        // accepts that message even beyond the limit.
+        // The policy `Latest` keeps at most one message of each method. The queue therefore accepts
+        // that message even beyond the queue's limit.
         let has_capacity = overflow == Overflow::Latest || self.has_capacity();
         if self.dropped > before {
             // The dropped messages may have blocked later messages, which the session sends now if

@@ -44,9 +44,9 @@ impl<C, H: Clone> SessionCore<C, H> {
         }
         self.remove_handler(HandlerId::Request(id));
         self.recv_window.release_request(permit.length);
-        // The messages that the handler sent have to arrive before the handler's reply. Messages
-        // that were pending before the call do not delay the reply, since they may be waiting for
-        // it.
+        // The messages that the handler sent have to arrive before its reply, so the reply waits
+        // while such messages are pending. Messages that were pending before the call do not delay
+        // the reply, since they may be waiting for it.
         if self.pending.has_calls_since(permit.received_at) {
             self.push_pending(now, whole_frame(header, &payload), PendingKind::Response);
         } else {

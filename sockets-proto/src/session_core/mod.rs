@@ -179,8 +179,8 @@ impl<C, H: Clone> SessionCore<C, H> {
                 let text = text_of(&frame);
                 self.complete_call(now, id, CallResult::Failure { code, text })
             }
-            // The handler stays in the table until it has ended, because the id of the request is
-            // in use until then.
+            // Keep the handler in the table until it has ended, because the id of the request is in
+            // use until then.
             Frame::Cancel { id } => match self.handlers.get(&HandlerId::Request(id)) {
                 Some(handler) => Event::Cancelled(handler.clone()),
                 None => Event::Revoked(id),

@@ -123,17 +123,17 @@ impl<C, H: Clone> SessionCore<C, H> {
     }
 
     fn admit_request(&self, length: usize, payload: usize) -> Result<SendOutcome, SendOutcome> {
-        // The length of the request's id may differ between the members of an audience. The check
-        // assumes the longest header, so that its result is the same for all members.
+        // Assume the longest header, so that the result is the same for all members of an audience.
+        // The length of the request's id may differ between them.
         if HEADER_MAX + payload > self.max_frame {
             return Err(SendOutcome::TooLarge { limit: self.max_frame });
         }
         if self.peer_is_going_away {
             return Err(SendOutcome::ShuttingDown);
         }
-        // A reply returns the request's share of the window, even before the driver has written the
-        // request. So a peer that guesses ids could reply early, and thereby make the send buffer
-        // grow without limit. This bound prevents such growth. Honest peers do not reach the bound.
+        // A peer that guesses ids can reply before the driver has written the request, and the
+        // reply returns the request's share of the window. So the window alone does not bound the
+        // send buffer. The bound `most` does, and honest peers do not reach it.
         let most = self.queue_limit.saturating_add(self.send_window.size_bytes()).saturating_mul(2);
         if self.send_buffer.len() > most.saturating_add(self.max_frame) {
             return Err(SendOutcome::Full);

@@ -135,9 +135,8 @@ impl<C, H: Clone> SessionCore<C, H> {
         for id in self.calls.overdue(now) {
             let Some((consumer, sent)) = self.calls.expire(id) else { continue };
             if sent {
-                // The peer's deadline is later than the local deadline, by the time for which the
-                // call was pending and in transit. So a `Cancel` has to stop the peer's handler
-                // now.
+                // Stop the peer's handler now. The peer's deadline is later than the local
+                // deadline, by the time for which the call was pending and in transit.
                 self.send_buffer.push_header_only(Frame::Cancel { id });
             } else {
                 self.pending.remove(id);

@@ -112,8 +112,8 @@ impl<M: Member> Fanout<M> {
         }
         let mut pacing = Pacing::new(waits_for_long, can_wait);
         loop {
-            // If a member joins or leaves while the emitter waits, that member may or may not
-            // receive the message.
+            // Find the members again after each wait. A member that joins or leaves during the wait
+            // may or may not receive the message.
             let members = find_members();
             if let Some(limit) = members.max_frame().filter(|limit| frame.len() - PREFIX > *limit) {
                 return Err(SendOutcome::TooLarge { limit });

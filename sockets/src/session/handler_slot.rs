@@ -74,8 +74,8 @@ impl HandlerSlot {
         match polled {
             Ok(Poll::Ready(_)) => None,
             Ok(Poll::Pending) => self.future.take(),
-            // The panic has dropped the `Responder`, which has answered the call. A future that has
-            // panicked must not be polled again.
+            // A future that has panicked must not be polled again, so drop it. The panic has
+            // dropped the `Responder`, which has answered the call.
             Err(_) => {
                 self.future = None;
                 None

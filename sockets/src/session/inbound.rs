@@ -128,8 +128,9 @@ impl Session {
                     return Ok(Some(Received::Call { call, gate_is_open }));
                 }
                 Event::Completed { consumer: consumer @ Waiter::Member(_), result } => {
-                    // The program may take this result late, with the results of many other
-                    // members. Until then, the result must not keep the buffer of the batch.
+                    // Detach the result from the buffer of the batch. The program may take this
+                    // result late, with the results of many other members, and must not keep the
+                    // buffer until then.
                     wakes.add(state.wait_slots.complete(consumer, batch.detach_result(result)));
                 }
                 Event::Completed { consumer, result } => wakes.add(state.wait_slots.complete(consumer, result)),

@@ -153,8 +153,8 @@ impl Responder {
     pub async fn reply<R: Serialize>(&self, reply: R) -> Result<Completed, Completed> {
         let Obligation::Request { id, .. } = self.obligation else { return self.done() };
         if let Some(encoded) = self.try_reply(&reply)? {
-            // The value is dropped now. Only the encoded reply waits, since the session counts its
-            // bytes.
+            // Drop the value now, and let only the encoded reply wait, since the session counts
+            // only its bytes.
             drop(reply);
             let attempt = || self.respond(&Response::Reply(&Payload::of(&encoded)), QueuePolicy::IfCapacity);
             // This future is boxed, so that the rare case does not enlarge the future of a handler.

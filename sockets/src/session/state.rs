@@ -184,8 +184,9 @@ impl State {
     /// delayed, returns the time at which the caller has to check again.
     pub(super) fn closing(&self, now: Instant) -> Result<Option<Instant>, DisconnectReason> {
         let Some(Closing { reason, until }) = self.closing.as_deref() else { return Ok(None) };
-        // The peer receives earlier messages before the close frame, unless these messages are the
-        // reason for which the session ends.
+        // Delay the end while earlier messages wait for window, so that the peer receives them
+        // before the close frame. Do not delay it if these messages may be the reason for which the
+        // session ends.
         let orderly =
             matches!(reason, DisconnectReason::Closed | DisconnectReason::Kicked(_) | DisconnectReason::Refused(_));
         let lingers = orderly && !self.is_detached() && self.core.is_window_exhausted() && now < *until;

@@ -82,8 +82,8 @@ pub(super) async fn start(tally: &Arc<Tally>) -> Server {
         let worker = Worker { tally: Arc::clone(&tally), last_note: AtomicU64::new(0) };
         async move { socket.serve(WorkServer::new(worker)) }
     });
-    // This time is shorter than most faults but longer than some, so that some clients resume their
-    // sessions and others get new sessions.
+    // `resume_within` is shorter than most faults but longer than some, so that some clients resume
+    // their sessions and others get new sessions.
     let limits = Limits::new().resume_within(Duration::from_secs(2));
     server.limits(limits).bind("tcp://127.0.0.1:0").await.expect("the server starts")
 }

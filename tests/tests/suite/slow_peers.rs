@@ -139,10 +139,10 @@ async fn unread_replies_are_bounded_and_continue_when_read() {
         std::mem::replace(&mut before, encoded.load(Ordering::Relaxed)) == encoded.load(Ordering::Relaxed)
     })
     .await;
-    // The bound is the sum of three numbers. The server encodes ten replies that fill the queue,
-    // and ten that it is already writing. Each of the four threads may find capacity at the same
-    // time and encode a reply. Up to ten handlers that started while the queue filled may encode
-    // replies for which there is no capacity.
+    // The server encodes ten replies that fill the queue, and ten that it is already writing. In
+    // addition, each of the four threads may find capacity at the same time and encode a reply. Up
+    // to ten handlers that started while the queue filled may also encode replies, for which there
+    // is no capacity.
     assert!(before <= 2 * 10 + 4 + 10, "{before} replies have been encoded");
     relay.set(Conditions::default());
     for call in calls {

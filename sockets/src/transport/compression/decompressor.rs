@@ -40,8 +40,8 @@ impl Receive for DecompressingReceiver {
         if length > 0 {
             return Poll::Ready(Ok(self.received.split_to(length)));
         }
-        // The receiver decompresses only a single frame at a time. Decompressed frames therefore
-        // take at most the memory of the longest frame.
+        // Decompress only a single frame at a time, so that decompressed frames take at most the
+        // memory of the longest frame.
         match next_frame(&mut self.received) {
             Some(compressed) => Poll::Ready(Ok(decompress(&compressed, max_frame)?)),
             None => Poll::Ready(Err(ReceiveError::Closed)),

@@ -109,8 +109,8 @@ pub(crate) fn accept_upgrade<T>(
     let headers = request.headers();
     let mut response = Response::new(());
     if request.version() == Version::HTTP_2 {
-        // In HTTP/2, a CONNECT request has a path only if it is extended. Its `:protocol` therefore
-        // needs no check.
+        // Do not check that the CONNECT request is extended, and so has a `:protocol`. In HTTP/2,
+        // only an extended CONNECT request has a path.
         if request.method() != Method::CONNECT {
             return Err(UpgradeError::NOT_CONNECT);
         }

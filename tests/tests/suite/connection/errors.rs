@@ -47,7 +47,7 @@ async fn wrong_scheme_is_named_at_once() {
         let server = served.serve(Server::builder().authenticate(|_: String| async { Ok::<_, Refusal>(()) })).await;
         for (used, wrong) in transports.into_iter().filter(|(used, _)| *used != served) {
             // The first byte of a client hello is its length. If that byte is an uppercase letter,
-            // the server may take it for HTTP.
+            // the server may take the hello for HTTP. So the test varies the length.
             for length in [0, 20, 2000] {
                 let began = Instant::now();
                 let client = Client::builder().auth("x".repeat(length));
