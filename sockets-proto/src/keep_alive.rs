@@ -87,8 +87,8 @@ impl KeepAlive {
 
     /// Records that `bytes` bytes of an incomplete frame have arrived. The idle deadline moves when
     /// the first bytes of a frame arrive, and after each further [`MIN_PROGRESS`] bytes. Fewer
-    /// bytes do not move it, so that the idle timeout ends the connection if the peer sends only a
-    /// few bytes at a time.
+    /// bytes do not move it. So if the peer sends only a few bytes at a time, the idle timeout ends
+    /// the connection.
     pub(super) fn on_partial(&mut self, now: Instant, bytes: usize) {
         if self.partial_bytes == 0 || bytes >= self.partial_bytes + MIN_PROGRESS {
             self.last_received = now;

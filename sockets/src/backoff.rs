@@ -6,9 +6,9 @@ use tokio::time::Instant;
 
 use crate::reconnect::Reconnect;
 
-/// Minimum lifetime of a steady connection. A steady connection resets the count of attempts. A
-/// shorter connection counts as a failed attempt, so that clients do not flood a server or network
-/// that ends each connection soon.
+/// Minimum lifetime of a steady connection. A steady connection resets the count of attempts, and a
+/// shorter connection counts as a failed attempt. So clients do not flood a server or network that
+/// ends each connection soon.
 const STEADY_MIN: Duration = Duration::from_secs(1);
 /// Upper bound of the minimum lifetime of a steady connection, even if the longest delay of the
 /// policy is longer.

@@ -228,8 +228,8 @@ impl Reconnector {
         };
         let resumption = Some(Resumption::Resume(request));
         let limit = self.limits.authentication;
-        // The client makes the login before it opens the connection, because the server limits the
-        // time from the opening until it receives the login.
+        // Make the login before the connection is opened, because the server limits the time from
+        // the opening until it receives the login.
         let login = timeout(limit, make_login(&self.login)).await.map_err(|_| timed_out())??;
         let mut link = open(&address, &self.options, &self.limits).await?;
         let deadline = Instant::now() + clamp_timeout(limit);

@@ -34,7 +34,7 @@ pub async fn eventually(condition: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// Fails if a future is ready now. This function does not wait, so before the call, the test must
+/// Fails if a future is ready now. This function does not wait. So before the call, the test must
 /// have caused every event that could make the future ready.
 pub async fn never<F: Future>(event: &str, future: F) {
     let mut future = pin!(future);

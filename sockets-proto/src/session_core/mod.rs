@@ -227,7 +227,7 @@ impl<C, H: Clone> SessionCore<C, H> {
     }
 
     /// Checks that the peer's role permits this frame. Also checks that the peer does not repeat a
-    /// frame that may be sent only once, since it could otherwise do so without limit.
+    /// frame that it may send only once. Otherwise the peer could repeat it without limit.
     fn check_expected(&self, header: Frame) -> Result<(), ProtocolError> {
         let legal = match header {
             Frame::Ready => self.role == Role::Client && !self.peer_is_ready,

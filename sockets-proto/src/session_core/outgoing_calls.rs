@@ -117,7 +117,7 @@ impl<C, H: Clone> SessionCore<C, H> {
     }
 
     /// Returns `true` if the session can send a message of this length immediately. Without a
-    /// connection, all messages wait, so that a call that ends before a reconnection is never sent.
+    /// connection, all messages wait. So if a call ends before the reconnection, it is never sent.
     pub(super) fn can_send(&self, length: usize) -> bool {
         !self.is_detached && self.pending.is_empty() && self.send_window.can_send(length)
     }
@@ -153,10 +153,12 @@ impl<C, H: Clone> SessionCore<C, H> {
     /// no capacity. The method calls `now` only if the emit becomes pending.
     ///
     /// If the emit has to wait for the window, the session does not queue the emit but returns
-    /// `Full`, since the sender can wait. There are two exceptions. First, the session queues an
-    /// emit of a handler. A handler must not wait, because a handler of the peer may be waiting for
-    /// it. Second, if other messages are pending, the session queues the emit after them, because
-    /// later calls would otherwise always be sent before the emit.
+    /// `Full`, since the sender can wait. There are two exceptions:
+    ///
+    /// - The session queues an emit of a handler. A handler must not wait, because a handler of the
+    ///   peer may be waiting for it.
+    /// - If other messages are pending, the session queues the emit after them. Otherwise it would
+    ///   always send later calls before the emit.
     pub fn emit(
         &mut self,
         now: impl FnOnce() -> Instant,

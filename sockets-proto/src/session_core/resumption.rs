@@ -167,8 +167,8 @@ impl<C, H: Clone> SessionCore<C, H> {
         }
     }
 
-    /// Clears the go-away of the server. The client calls this method if it will connect to another
-    /// server, so that calls wait for that server instead of failing.
+    /// Clears the go-away of the server, so that calls wait for another server instead of failing.
+    /// The client calls this method when it starts to connect to another server.
     pub fn clear_go_away(&mut self) {
         self.peer_is_going_away = false;
     }

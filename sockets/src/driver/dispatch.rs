@@ -329,10 +329,9 @@ fn run(
     }
     let Some(future) = slot.poll_once(session) else { return false };
     let (task, handle) = abortable(SuspendedHandler::new(Arc::clone(session), key, handler, future).run());
-    // The session registers the handler before the spawn, because the task may end at any time
-    // after the spawn. The session's lock is not held during the spawn. The reason is that a
-    // runtime that is shutting down drops a spawned task immediately. The drop answers the
-    // handler's call, and for that purpose locks the session.
+    // Register the handler before the spawn, because the task may end at any time after the spawn.
+    // Do not hold the lock of the session during the spawn. A runtime that is shutting down drops a
+    // spawned task immediately, and the drop locks the session to answer the call.
     session.suspend(handler, handle);
     tokio::spawn(timeout_at(deadline.into(), task));
     true

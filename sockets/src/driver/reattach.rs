@@ -151,9 +151,9 @@ impl Driver {
         let (receiver, received) = match reattached {
             Reattached::Accepted(offer) => {
                 if !self.session.can_resume(&offer.request) {
-                    // The session accepted the request earlier, but has sent more frames since
-                    // then, so that the client cannot resume any more. The client receives the
-                    // answer when the session has ended.
+                    // End the session. It accepted this request earlier, but has sent more frames
+                    // since then, and no longer retains a frame that the client needs. Keep the
+                    // offer, so that the client receives its answer when the session has ended.
                     self.session.keep_offer(offer);
                     return Err(missed());
                 }

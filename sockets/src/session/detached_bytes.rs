@@ -46,10 +46,10 @@ impl DetachedShare {
 
     /// Adjusts the share to the bytes that the session holds, or is about to hold.
     ///
-    /// The limit applies to the total of all detached sessions. If the total would exceed the
-    /// limit, each session may hold at most the limit divided by the number of detached sessions.
-    /// If this session would hold more than that, the share does not grow, and the function returns
-    /// `false`.
+    /// A server has a limit for the total of all its detached sessions. If the total would exceed
+    /// this limit, each session may hold at most the limit divided by the number of detached
+    /// sessions. If this session would hold more than that, the share does not grow, and the
+    /// function returns `false`.
     pub(super) fn adjust(&mut self, bytes: usize) -> bool {
         let mut total = self.all.total.lock();
         let adjusted = total.bytes - self.bytes + bytes;

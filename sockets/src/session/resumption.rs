@@ -171,8 +171,8 @@ impl Session {
         .await
     }
 
-    /// Returns the time that the client waits before it reconnects, if the server restarts. The
-    /// time differs between clients, so that they do not all reconnect at once.
+    /// Returns the time for which the client waits before it reconnects to a server that restarts.
+    /// The time differs between clients, so that they do not all reconnect at once.
     pub(crate) fn restart_delay(&self) -> Duration {
         self.state.lock().reattach.restart_delay()
     }

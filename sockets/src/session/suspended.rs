@@ -17,8 +17,8 @@ use crate::{
 
 /// A suspended handler, which runs to its end in a separate task.
 ///
-/// If the queue of replies is full because the peer does not read, the session holds the handlers
-/// of methods with large replies. The session does not resume a held handler, since the handler's
+/// While too many bytes of replies wait because the peer does not read, the session holds the
+/// handlers of methods with large replies. It does not resume a held handler, since the handler's
 /// reply would have to wait, too.
 ///
 /// The session does not hold handlers of other methods, since they may own a lock for which

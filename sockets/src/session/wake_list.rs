@@ -46,8 +46,8 @@ impl WakeList {
         self.0.is_empty()
     }
 
-    /// Runs all wake-ups without a pause, so that a worker that is woken to help finds tasks and
-    /// does not sleep between two wake-ups.
+    /// Runs all wake-ups without a pause. With pauses, a worker that is woken to help could find no
+    /// task and sleep again between two wake-ups.
     pub(crate) fn wake_all(&mut self) {
         if self.is_empty() {
             return;

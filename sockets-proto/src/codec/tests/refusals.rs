@@ -9,8 +9,8 @@ use serde::{
 
 use crate::codec::{DecodeError, decode, encode};
 
-/// A type with a visitor that panics when the decoder calls it. A test therefore fails unless the
-/// decoder rejects the input before it calls the visitor, and thus before any allocation.
+/// A type with a visitor that panics when the decoder calls it. A visitor allocates the memory of a
+/// value. So a test with this type shows that the decoder rejects the input before any allocation.
 #[derive(Debug, PartialEq)]
 struct Untouched<const METHOD: char>;
 

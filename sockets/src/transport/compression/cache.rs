@@ -26,8 +26,8 @@ struct CacheState {
 }
 
 struct CacheEntry {
-    /// The uncompressed frame. The address of its memory identifies the frame, because the entry
-    /// keeps the memory, so that no other frame can use it.
+    /// The uncompressed frame. The address of its memory identifies the frame: as long as the entry
+    /// keeps the memory, no other frame can have this address.
     frame: Bytes,
     compressed: Arc<OnceLock<Option<Bytes>>>,
 }

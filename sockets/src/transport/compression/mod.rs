@@ -12,9 +12,8 @@ use std::sync::Arc;
 use self::{cache::CompressedCache, compressor::CompressingTransmitter, decompressor::DecompressingReceiver};
 use super::Link;
 
-/// The lowest possible value of `min_size`. Compression has no benefit for smaller frames. The
-/// minimum also ensures that a server hello is not compressed if it accepts a client, because such
-/// a server hello is smaller.
+/// The lowest possible value of `min_size`. Compression has no benefit for smaller frames. A server
+/// hello that accepts a client is smaller, so it is never compressed.
 const MIN_SIZE: u32 = 256;
 
 /// The local setting for compression, with its cache. If compression is disabled, the setting is

@@ -126,7 +126,7 @@ impl Frozen {
 fn live(net: Transport, server: &Server, builder: ClientBuilder, outside: Handle) {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     // During the first poll, `outside` is the current runtime. `yield_now` ends this poll before
-    // the client sends its hello, so that the client spawns its tasks in a later poll, on its own
+    // the client sends its hello. The client therefore spawns its tasks in a later poll, on its own
     // runtime.
     let builder = builder.auth_with(tokio::task::yield_now);
     runtime.block_on(async {

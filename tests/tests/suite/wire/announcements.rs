@@ -104,8 +104,8 @@ async fn unknown_optional_frames_are_ignored() {
 async fn announced_names_beyond_the_limit_are_not_checked() {
     let (server, healthy) = server_and_healthy().await;
     let (mut raw, peer) = raw_client(&server).await;
-    // The client announces four times as many names as the limit allows. The server calls none of
-    // these names.
+    // The client announces four times as many names as `Limits::names_per_peer` allows. The server
+    // calls none of these names.
     let flood = |round: u64| -> Vec<_> {
         (0..16_384).map(|i: u64| ((i | round << 20 | 1 << 40).to_le_bytes(), OTHER)).collect()
     };
