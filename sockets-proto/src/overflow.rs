@@ -24,7 +24,7 @@ pub enum WhenFull {
     /// Applies the method's policy.
     ApplyPolicy,
     /// Accepts the message although the queue is full. Before its next emit, the emitter waits for
-    /// this member, so that the messages beyond the limit remain few. A message with
+    /// this member, so that few messages exceed the limit of the queue. A message with
     /// [`Overflow::Latest`] still replaces older messages, because it then needs no additional
     /// capacity.
     Accept,

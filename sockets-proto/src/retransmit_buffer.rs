@@ -84,8 +84,8 @@ impl RetransmitBuffer {
         (self.start..=self.end()).contains(&position) && self.is_whole_frames_from(position)
     }
 
-    /// Retains the frames in `send_buffer`, which the driver is about to send. If the retained
-    /// bytes exceed the limit, the buffer drops the oldest frames.
+    /// Retains the frames in `send_buffer`, which the driver is about to send. If the buffer then
+    /// has more than `limit` bytes, it drops the oldest frames.
     #[inline]
     pub(super) fn push(&mut self, send_buffer: &SendBuffer) {
         if send_buffer.is_empty() {

@@ -21,7 +21,8 @@ use sockets_proto::{CallId, CloseReason, Event, Frame, HandlerId, IncomingCall, 
 /// small, because callers wait for the lock.
 const MAX_FRAMES_PER_LOCK: usize = 32;
 /// Maximum number of bytes that the driver handles before it releases the lock, unless a single
-/// frame is longer. The limit is needed because the driver copies texts while it holds the lock.
+/// frame is longer. This maximum is needed because the driver copies texts of frames while it holds
+/// the lock.
 const MAX_BYTES_PER_LOCK: usize = 64 * 1024;
 /// The number of signatures that are recorded while the lock is held.
 const MAX_SIGNATURES_PER_LOCK: usize = 512;

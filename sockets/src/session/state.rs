@@ -247,7 +247,8 @@ impl State {
     /// may. If a detached session may not, this method closes the session.
     ///
     /// The session counts the reply before it queues the reply. If the drivers counted later,
-    /// handlers of many sessions could exceed the limit before any driver runs.
+    /// handlers of many sessions could exceed the limit of all detached sessions before any driver
+    /// runs.
     pub(super) fn admits_reply(&mut self, bytes: usize) -> bool {
         if !self.is_detached() {
             return true;

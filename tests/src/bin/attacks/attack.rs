@@ -36,8 +36,8 @@ const LARGE_PAYLOAD: usize = (4 << 20) - 64;
 /// The number of values in a large argument. With 32 bytes for each value, the argument almost
 /// reaches `max_decoded`.
 const WIDE: usize = (64 << 20) / 32 - 1024;
-/// Number of sessions that an attack abandons. The number is large: if the server had no limit, the
-/// memory of the abandoned sessions would exceed the bound many times.
+/// Number of sessions that an attack abandons. The number is large: if the server had no limit for
+/// detached sessions, their memory would exceed the allowed memory many times.
 const ABANDONED: u32 = 200;
 
 /// An attack.
@@ -98,9 +98,8 @@ const RESUME_SESSIONS_BYTES: u64 = 64 << 20;
 
 /// The maximum memory that the server may use for a connection. The memory includes a partial
 /// frame, the calls in flight, the queued replies, and the frames that the peer has not
-/// acknowledged. The sum includes an additional frame for the limit of calls, and another for the
-/// limit of replies. The reason is that the server accepts the last call or reply as a whole, even
-/// beyond the limit.
+/// acknowledged. The server accepts the last call and the last reply as a whole, even beyond their
+/// limits. So the sum includes an additional frame for each of the two.
 const CONNECTION: u64 = 3 * MAX_FRAME + BYTES_IN_FLIGHT + OUTGOING_QUEUE + RESUME_BYTES;
 
 /// The memory that four connections and all detached sessions may cause.

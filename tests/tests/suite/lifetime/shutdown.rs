@@ -107,8 +107,8 @@ tcp_and_memory! {
         assert_eq!(client.disconnected().await, DisconnectReason::ShuttingDown);
     }
 
-    /// The grace period of 10 s is longer than the limit of `within`. So the test fails if the
-    /// shutdown waits until the end of the grace period.
+    /// The grace period of 10 s is longer than `PATIENCE`, after which `within` fails. So the test
+    /// fails if the shutdown waits until the end of the grace period.
     async fn shutdown_ends_when_running_handlers_have_replied(net: Transport) {
         let (started, go) = (Arc::default(), Arc::default());
         let server = net.serve(slow_server(&started, &go)).await;
