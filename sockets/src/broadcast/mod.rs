@@ -55,8 +55,8 @@ pub(crate) trait Member: Sized + Send + Sync + 'static {
     /// queue has capacity, or if the emitter has waited long enough.
     ///
     /// If the emitter has waited long enough, the overflow policies of the methods apply to this
-    /// member. There is an exception: the queue may have had capacity during the wait, which other
-    /// emitters used. In that case, the member accepts this message above its limit.
+    /// member. There is an exception: if the queue had capacity at some time during the wait, but
+    /// other emitters used it, the member accepts this message above its limit.
     fn full_until(&self, now: Instant, began: Instant, last: Instant) -> Option<Instant>;
 
     /// Returns the time until which an emitter waits for a shorter queue of this member. Returns

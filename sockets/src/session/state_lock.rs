@@ -98,9 +98,10 @@ impl<'a> StateGuard<'a> {
         Some(Deferred { lock: self.lock, driver, recorded })
     }
 
-    /// Releases the lock, runs the recorded wakes and events, and acquires the lock again. Because
-    /// of this function, a guard needs no field for the wakes and events. In the usual case without
-    /// wakes and events, a move or drop of a guard therefore takes few instructions.
+    /// Releases the lock, and runs the recorded wakes and events. Then acquires the lock again,
+    /// because the drop of the guard releases it. The wakes and events are part of the state, so a
+    /// guard needs no field for them. If there are none, as usual, a move or drop of a guard
+    /// therefore takes few instructions.
     #[cold]
     #[inline(never)]
     fn run_deferred(&mut self) {

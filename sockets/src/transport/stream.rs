@@ -17,9 +17,9 @@ use sockets_proto::{PREFIX, ProtocolError, SendBuffer, frame_length};
 
 /// The number of chunks in a vectored write.
 const MAX_SLICES: usize = 32;
-/// Minimum number of bytes by which the buffer of a large frame grows. A larger buffer at most
-/// doubles. So after the first step, a peer has to send at least half of the bytes that it makes
-/// the receiver allocate.
+/// Minimum number of bytes by which the buffer of a large frame grows. A buffer with at least as
+/// many received bytes at most doubles. So after the first step, a peer has to send at least half
+/// of the bytes that it makes the receiver allocate.
 const GROW: usize = 1024 * 1024;
 /// Maximum number of reads in a poll without a complete frame. Without this limit, a stream that is
 /// always ready and delivers single bytes would occupy the task.

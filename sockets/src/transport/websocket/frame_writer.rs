@@ -45,7 +45,7 @@ pub(super) struct FrameWriter<W> {
     /// remain in the send buffer until they are written, because an empty send buffer means that
     /// all bytes have been written.
     taken: usize,
-    /// The number of bytes of the current message that are not staged yet.
+    /// The number of bytes of the current message that have not been added to `staged` yet.
     missing: usize,
     /// The mask of the current message.
     mask: Mask,
@@ -123,7 +123,7 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
         Pin::new(&mut self.io).poll_flush(cx)
     }
 
-    /// Writes staged bytes, and then all control frames.
+    /// Writes the bytes of `staged`, and then all queued control frames.
     fn poll_all_control(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             ready!(self.poll_write_staged(cx))?;
@@ -159,9 +159,9 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
         Pin::new(&mut self.io).poll_shutdown(cx)
     }
 
-    /// Stages control frames.
+    /// Moves the queued control frames to `staged`.
     ///
-    /// All staged bytes must have been written before. Otherwise, `staged` would grow, and the
+    /// All bytes of `staged` must have been written before. Otherwise `staged` would grow, and the
     /// limit of `control` would have no effect.
     fn stage_control(&mut self) {
         debug_assert!(self.staged.is_empty(), "control frames are staged only after all staged bytes are written");
@@ -172,8 +172,8 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
         }
     }
 
-    /// Stages the next bytes to write. Control frames come first, then the front of the send
-    /// buffer.
+    /// Adds the next bytes to write to `staged`: first the queued control frames, then the front of
+    /// the send buffer.
     fn stage(&mut self, send_buffer: &SendBuffer) -> io::Result<()> {
         self.stage_control();
         if send_buffer.is_empty() {

@@ -14,9 +14,9 @@ use super::frame::Mask;
 use crate::transport::buffer_pool;
 use sockets_proto::PREFIX;
 
-/// Minimum number of bytes by which the buffer of a large message grows. A larger buffer at most
-/// doubles. So after the first step, a peer has to send at least half of the bytes that it makes
-/// the receiver allocate.
+/// Minimum number of bytes by which the buffer of a large message grows. A buffer with at least as
+/// many received bytes at most doubles. So after the first step, a peer has to send at least half
+/// of the bytes that it makes the receiver allocate.
 const GROW: usize = 256 * 1024;
 
 #[derive(Default)]
