@@ -58,7 +58,7 @@ pub(super) struct Calls<C> {
     generation: u64,
     /// A time that is not later than the deadline of any waiting call. The time may be too early,
     /// because the end of a call does not update it. A time that is too early only causes an
-    /// unnecessary scan of the table. In return, the table needs no timer for each call.
+    /// unnecessary scan of the table. A timer for each call would cost more.
     next_deadline: Option<Instant>,
 }
 

@@ -42,8 +42,8 @@ impl RateLimiter {
 
 struct TokenBucket {
     per_second: u64,
-    /// The time at which the token bucket is full again. This time represents the number of tokens.
-    /// If it is later than the current time plus `BURST`, the number of tokens is negative.
+    /// The time at which the token bucket is full again, which determines the number of tokens. If
+    /// it is later than the current time plus `BURST`, the number of tokens is negative.
     full_at: Instant,
 }
 

@@ -65,9 +65,9 @@ impl WaitSlots {
         wakes
     }
 
-    /// Stores a result. The function must run under the same lock as the removal of the call from
-    /// the table. After the lock has been released, the caller may drop its future, and another
-    /// call may use the slot.
+    /// Stores the result of a call. The caller of this function must hold the lock under which it
+    /// removed the call from the table of calls. After the lock has been released, the future of
+    /// the call may be dropped, and another call may use the slot.
     pub(super) fn complete(&mut self, consumer: Waiter, result: CallResult) -> Option<Wakeup> {
         match consumer {
             Waiter::Member(member) => Some(Wakeup::Member(member, result)),
