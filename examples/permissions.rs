@@ -2,7 +2,7 @@
 
 use sockets::{
     Client, Server, Socket,
-    layer::{CallService, Request, Response, layer_fn},
+    layer::{Request, authorize},
 };
 
 #[sockets::group("Shop")]
@@ -36,24 +36,17 @@ struct Person {
     staff: bool,
 }
 
-/// A service that allows only staff to call the groups under `Admin`. The field `next` is the
-/// wrapped service.
-struct StaffOnly<S> {
-    next: S,
-}
-
-impl<S: CallService> CallService for StaffOnly<S> {
-    async fn call(&self, request: Request<'_>) -> Response {
-        let is_staff = request.socket().is_some_and(|socket: Socket<Person>| socket.identity().staff);
-        if request.path().starts_with("Admin/") && !is_staff { request.deny() } else { self.next.call(request).await }
-    }
+/// Allows only staff to call the groups under `Admin`.
+fn staff_only(request: &Request) -> Result<(), &'static str> {
+    let is_staff = request.socket().is_some_and(|socket: Socket<Person>| socket.identity().staff);
+    if is_staff || !request.path().starts_with("Admin/") { Ok(()) } else { Err("only staff may order") }
 }
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let server = Server::builder()
         .authenticate(|name: String| async move { Ok(Person { staff: name == "Ada", name }) })
-        .layer(layer_fn(|next| StaffOnly { next }))
+        .layer(authorize(staff_only))
         .serve(ShopServer::new(Store))
         .serve(StockServer::new(Store))
         .bind("tcp://127.0.0.1:0")

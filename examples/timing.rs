@@ -9,8 +9,9 @@ use std::{
 
 use sockets::{
     Client, Server,
-    layer::{CallService, Layer, Request, Response},
+    layer::{CallLayer, Next, Request, Service, layer_fn},
 };
+use tower::service_fn;
 
 #[sockets::group("Oracle")]
 trait Oracle {
@@ -35,31 +36,25 @@ impl Oracle for Delphi {
 #[derive(Clone, Default)]
 struct Times(Arc<Mutex<BTreeMap<String, Vec<Duration>>>>);
 
-/// Wraps a service in a [`Timed`].
-impl<S: CallService> Layer<S> for Times {
-    type Service = Timed<S>;
-
-    fn layer(&self, next: S) -> Timed<S> {
-        Timed { times: self.clone(), next }
-    }
-}
-
-struct Timed<S> {
-    times: Times,
-    next: S,
-}
-
-impl<S: CallService> CallService for Timed<S> {
-    async fn call(&self, request: Request<'_>) -> Response {
-        let (name, started) = (format!("{}.{}", request.path(), request.method()), Instant::now());
-        let response = self.next.call(request).await;
-        let mut times = self.times.0.lock().unwrap_or_else(PoisonError::into_inner);
-        times.entry(name).or_default().push(started.elapsed());
-        response
-    }
-}
-
 impl Times {
+    /// Returns a layer that records the durations of calls.
+    fn layer(&self) -> impl CallLayer + use<> {
+        let times = self.clone();
+        layer_fn(move |next: Next| {
+            let times = times.clone();
+            service_fn(move |request: Request| {
+                let (times, mut next) = (times.clone(), next.clone());
+                async move {
+                    let (name, started) = (format!("{}.{}", request.path(), request.method()), Instant::now());
+                    let response = next.call(request).await;
+                    let mut times = times.0.lock().unwrap_or_else(PoisonError::into_inner);
+                    times.entry(name).or_default().push(started.elapsed());
+                    response
+                }
+            })
+        })
+    }
+
     fn print(&self, whose: &str) {
         for (name, times) in &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
             let (count, longest) = (times.len(), times.iter().max().copied().unwrap_or_default());
@@ -73,9 +68,9 @@ impl Times {
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (handled, waited) = (Times::default(), Times::default());
     let server =
-        Server::builder().layer(handled.clone()).serve(OracleServer::new(Delphi)).bind("tcp://127.0.0.1:0").await?;
+        Server::builder().layer(handled.layer()).serve(OracleServer::new(Delphi)).bind("tcp://127.0.0.1:0").await?;
     let url = format!("tcp://{}", server.local_addr());
-    let client = Client::builder().layer_outgoing(waited.clone()).connect(&url).await?;
+    let client = Client::builder().layer_outgoing(waited.layer()).connect(&url).await?;
 
     let oracle = OracleClient::new(&client);
     for _ in 0..3 {

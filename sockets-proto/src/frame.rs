@@ -105,6 +105,8 @@ codes! {
         Timeout = 10,
         /// The caller cancelled the call, or the handler was stopped.
         Cancelled = 11,
+        /// A layer of the callee failed. The text is the error.
+        Failed = 12,
     }
 }
 

@@ -60,6 +60,8 @@ pub enum CallError<E = Infallible> {
     Overloaded,
     /// The call was denied by a layer of the peer or of the caller.
     Denied,
+    /// A layer of the peer or of the caller failed with this error. See the feature `middleware`.
+    Failed(String),
     /// The peer is shutting down and accepts no new calls.
     ShuttingDown,
     /// The handler panicked.
@@ -82,6 +84,7 @@ impl CallError {
             CallError::TooLarge { message } => CallError::TooLarge { message },
             CallError::Overloaded => CallError::Overloaded,
             CallError::Denied => CallError::Denied,
+            CallError::Failed(message) => CallError::Failed(message),
             CallError::ShuttingDown => CallError::ShuttingDown,
             CallError::Panicked => CallError::Panicked,
             CallError::InvalidName(message) => CallError::InvalidName(message),
@@ -112,7 +115,9 @@ impl<E: Display> Display for CallError<E> {
             Self::Denied => f.write_str("the call is not allowed"),
             Self::ShuttingDown => f.write_str("the peer is shutting down and accepts no new calls"),
             Self::Panicked => f.write_str("the handler panicked"),
-            Self::Encode(message) | Self::Decode(message) | Self::InvalidName(message) => f.write_str(message),
+            Self::Failed(message) | Self::Encode(message) | Self::Decode(message) | Self::InvalidName(message) => {
+                f.write_str(message)
+            }
         }
     }
 }
@@ -173,6 +178,7 @@ impl CallError {
                 FailureCode::TooLarge => Self::TooLarge { message: text },
                 FailureCode::Overloaded => Self::Overloaded,
                 FailureCode::Denied => Self::Denied,
+                FailureCode::Failed => Self::Failed(text),
                 FailureCode::ShuttingDown => Self::ShuttingDown,
                 FailureCode::Panicked => Self::Panicked,
                 FailureCode::Timeout => Self::Timeout,
@@ -182,5 +188,30 @@ impl CallError {
                 FailureCode::Cancelled => Self::Disconnected { maybe_executed: true },
             },
         })
+    }
+
+    /// Returns the failure that the caller receives for an error of a layer or of a handler with
+    /// layers.
+    #[cfg(feature = "middleware")]
+    pub(crate) fn into_failure(self) -> (FailureCode, String) {
+        let code = match self {
+            Self::Handler(never) => match never {},
+            Self::Timeout => FailureCode::Timeout,
+            Self::NoSuchMethod => FailureCode::NoSuchMethod,
+            Self::SignatureMismatch { message } => return (FailureCode::SignatureMismatch, message),
+            Self::Encode(message) => return (FailureCode::Encode, message),
+            Self::Decode(message) => return (FailureCode::Decode, message),
+            Self::TooLarge { message } => return (FailureCode::TooLarge, message),
+            Self::Overloaded => FailureCode::Overloaded,
+            Self::Denied => FailureCode::Denied,
+            Self::ShuttingDown => FailureCode::ShuttingDown,
+            Self::Panicked => FailureCode::Panicked,
+            Self::Failed(message) => return (FailureCode::Failed, message),
+            // These concern another call, which the layer has made.
+            error @ (Self::Disconnected { .. } | Self::InvalidName(_)) => {
+                return (FailureCode::Failed, error.to_string());
+            }
+        };
+        (code, String::new())
     }
 }

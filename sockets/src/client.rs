@@ -20,7 +20,7 @@ use tokio::{
 };
 
 #[cfg(feature = "middleware")]
-use crate::layer::{CallService, Layer, Layers, Next};
+use crate::layer::{CallLayer, Layers};
 use crate::{
     address::Address,
     authenticator::Identity,
@@ -274,24 +274,18 @@ impl ClientBuilder {
     /// Adds a layer around each received call and emit. The layer encloses all handlers and
     /// listeners.
     ///
-    /// The first layer added is the outermost. See [`layer`](crate::layer).
+    /// The layer added last is the outermost. See [`layer`](crate::layer).
     #[cfg(feature = "middleware")]
-    pub fn layer<L>(mut self, layer: L) -> Self
-    where
-        L: Layer<Next, Service: CallService> + Send + Sync + 'static,
-    {
+    pub fn layer(mut self, layer: impl CallLayer) -> Self {
         self.layers.add_incoming(layer);
         self
     }
 
     /// Adds a layer around each call and emit that the client sends, by stubs and by name.
     ///
-    /// The first layer added is the outermost. See [`layer`](crate::layer).
+    /// The layer added last is the outermost. See [`layer`](crate::layer).
     #[cfg(feature = "middleware")]
-    pub fn layer_outgoing<L>(mut self, layer: L) -> Self
-    where
-        L: Layer<Next, Service: CallService> + Send + Sync + 'static,
-    {
+    pub fn layer_outgoing(mut self, layer: impl CallLayer) -> Self {
         self.layers.add_outgoing(layer);
         self
     }

@@ -2,6 +2,12 @@
 //! user code, so the functions assert that no lock is held.
 #![expect(clippy::disallowed_methods, reason = "no lock is held")]
 
+#[cfg(feature = "middleware")]
+use {
+    bytes::{Bytes, BytesMut},
+    std::cell::RefCell,
+};
+
 use serde::{Deserialize, Serialize};
 use sockets_proto::codec;
 
@@ -48,4 +54,30 @@ where
 {
     assert_unlocked();
     codec::with_scratch(value, consume)
+}
+
+#[cfg(feature = "middleware")]
+thread_local! {
+    static CHUNK: RefCell<BytesMut> = RefCell::default();
+}
+/// The capacity of a chunk. Only values of at most a quarter of it are put into chunks.
+#[cfg(feature = "middleware")]
+const CHUNK_LEN: usize = 4096;
+
+/// Encodes a value for layers. Small values share the memory of a chunk. While its values are
+/// short-lived, a thread reuses its chunk, and then allocates nothing.
+#[cfg(feature = "middleware")]
+pub(crate) fn encode_shared<T: Serialize + ?Sized>(value: &T) -> Result<Bytes, EncodeError> {
+    with_scratch(value, |payload| {
+        if payload.len() > CHUNK_LEN / 4 {
+            return payload.to_bytes();
+        }
+        CHUNK.with_borrow_mut(|chunk| {
+            if chunk.capacity() < payload.len() {
+                chunk.reserve(CHUNK_LEN);
+            }
+            chunk.extend_from_slice(payload.as_slice());
+            chunk.split().freeze()
+        })
+    })
 }

@@ -70,7 +70,7 @@
 //! | `ws` | `ws://` addresses: WebSockets |
 //! | `axum` | a route for WebSockets in an axum application; enables `ws` |
 //! | `compression` | LZ4 for large messages |
-//! | `middleware` | layers around connecting, calls and emits |
+//! | `middleware` | tower's layers around connecting, calls and emits |
 //!
 //! # Further reading
 //!
@@ -98,6 +98,7 @@ mod connect_error;
 mod connector;
 mod disconnect_reason;
 mod driver;
+mod extensions;
 mod failing_element;
 mod group;
 mod handler_context;
@@ -154,6 +155,7 @@ pub use self::{
     client_state::{ClientState, StateChanges},
     connect_error::{AcceptError, BindError, ConnectError},
     disconnect_reason::DisconnectReason,
+    extensions::Extensions,
     group::Group,
     limits::Limits,
     listener::Listener,

@@ -1,5 +1,7 @@
 //! Descriptions of the methods of groups.
 
+#[cfg(feature = "middleware")]
+use std::sync::Arc;
 use std::time::Duration;
 
 use sockets_proto::Overflow;
@@ -63,18 +65,6 @@ impl Callee<'_> {
         }
     }
 
-    /// Returns the path of the group and the name of the method.
-    #[cfg(feature = "middleware")]
-    pub(crate) fn names<'a>(self) -> (&'a str, &'a str)
-    where
-        Self: 'a,
-    {
-        match self {
-            Self::Named(named) => (named.path, named.name),
-            Self::Declared(method) => (method.path, method.name),
-        }
-    }
-
     /// Returns the overflow policy of the emit. It applies to members with a full queue.
     pub(crate) fn overflow(self) -> Overflow {
         match self {
@@ -99,6 +89,60 @@ impl Callee<'_> {
         match self {
             Self::Named(_) => None,
             Self::Declared(method) => Some((method.key, method.signature)),
+        }
+    }
+}
+
+/// A [`Callee`] that borrows nothing, for layers.
+#[cfg(feature = "middleware")]
+#[derive(Clone)]
+pub(crate) enum OwnedCallee {
+    /// The path and the name of the method, without a separator, and the length of the path.
+    Named {
+        key: u64,
+        names: Arc<str>,
+        path_len: usize,
+    },
+    Declared(&'static Method),
+}
+
+#[cfg(feature = "middleware")]
+impl OwnedCallee {
+    pub(crate) fn named(key: u64, path: &str, name: &str) -> Self {
+        Self::Named { key, names: Arc::from([path, name].concat()), path_len: path.len() }
+    }
+
+    pub(crate) fn key(&self) -> u64 {
+        match self {
+            Self::Named { key, .. } => *key,
+            Self::Declared(method) => method.key,
+        }
+    }
+
+    /// Returns the path of the group and the name of the method.
+    pub(crate) fn names(&self) -> (&str, &str) {
+        match self {
+            Self::Named { names, path_len, .. } => names.split_at(*path_len),
+            Self::Declared(method) => (method.path, method.name),
+        }
+    }
+
+    /// Returns the callee, which borrows from `storage`.
+    pub(crate) fn borrow<'a>(&'a self, storage: &'a mut Option<Named<'a>>) -> Callee<'a> {
+        let (path, name) = self.names();
+        match self {
+            Self::Named { key, .. } => Callee::Named(storage.insert(Named { key: *key, path, name })),
+            Self::Declared(method) => Callee::Declared(method),
+        }
+    }
+}
+
+#[cfg(feature = "middleware")]
+impl From<Callee<'_>> for OwnedCallee {
+    fn from(callee: Callee<'_>) -> Self {
+        match callee {
+            Callee::Named(&Named { key, path, name }) => Self::named(key, path, name),
+            Callee::Declared(method) => Self::Declared(method),
         }
     }
 }

@@ -1,45 +1,87 @@
 //! The services through which a call passes.
 
-use std::{future::Future, sync::Arc};
+use std::{
+    convert::Infallible,
+    future::{Future, poll_fn},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use tokio::time::timeout_at;
+use tower::BoxError;
 use tower_layer::Layer;
+use tower_service::Service;
 
 use super::{
     incoming::{LayeredListener, LayeredService},
-    request::{Direction, Request, Response},
+    request::{Request, Response},
 };
 use crate::{
     call_error::CallError,
-    session::{Interceptor, ListenerService, OutgoingCall, Service},
+    method::OwnedCallee,
+    session::{self, HandlerFuture, HandlerSlot, Interceptor, ListenerService, OutgoingCall, Responder, Sending},
 };
+use sockets_proto::name::key;
 
-/// A service through which calls and emits pass. A layer wraps the next service in such a service.
-pub trait CallService: Send + Sync + 'static {
-    /// Handles a call, usually by passing the call to the next service. The service can run code
-    /// before and after the next service, or deny the call.
-    ///
-    /// The layers of a received call are part of its handler. They run in the task of the
-    /// connection until their first suspension. When the call is cancelled or its deadline passes,
-    /// the layers are stopped together with the handler. A panic of a layer is a panic of the
-    /// handler.
-    ///
-    /// When a layer suspends for the first time, the next call may start. Therefore handlers may
-    /// start in another order if a layer suspends before it passes the call to the next service.
-    ///
-    /// The timeout of a sent call includes the time that its layers take.
-    fn call(&self, request: Request<'_>) -> impl Future<Output = Response> + Send;
+/// A tower layer around calls and emits. The trait is implemented for every type that meets its
+/// bounds, and for no other type.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a layer around calls",
+    note = "a `tower_layer::Layer` is needed, with a service that implements \
+            `tower_service::Service<sockets::layer::Request, Response = sockets::layer::Response>` and `Clone`"
+)]
+pub trait CallLayer:
+    Layer<
+        Next,
+        Service: Service<Request, Response = Response, Error: Into<BoxError>, Future: Send>
+                     + Clone
+                     + Send
+                     + Sync
+                     + 'static,
+    > + Send
+    + Sync
+    + 'static
+{
 }
 
-/// The next service of a layer. It is the service of another layer. For the innermost layer, it is
-/// the handler of a received call, or the connection for a sent call.
-#[derive(Clone)]
-pub struct Next(Arc<dyn ErasedCall>);
+impl<L: Layer<Next, Service: CallService> + Send + Sync + 'static> CallLayer for L {}
 
-impl CallService for Next {
-    async fn call(&self, request: Request<'_>) -> Response {
-        self.0.call(request).await
+/// The bounds of the service of a [`CallLayer`].
+pub(super) trait CallService:
+    Service<Request, Response = Response, Error: Into<BoxError>, Future: Send> + Clone + Send + Sync + 'static
+{
+}
+
+impl<S> CallService for S where
+    S: Service<Request, Response = Response, Error: Into<BoxError>, Future: Send> + Clone + Send + Sync + 'static
+{
+}
+
+/// The next service of a layer. It is the service of another layer, or after the last layer the
+/// handler or the connection. It is always ready, and returns errors as [`Response`]s.
+#[derive(Clone)]
+pub struct Next(
+    /// `None` after the last layer.
+    Option<Arc<dyn ErasedService>>,
+);
+
+impl Service<Request> for Next {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = NextFuture;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request) -> NextFuture {
+        match &self.0 {
+            Some(layer) => NextFuture(NextState::Layer(layer.handle(request))),
+            None => request.finish(),
+        }
     }
 }
 
@@ -49,29 +91,103 @@ impl std::fmt::Debug for Next {
     }
 }
 
-/// A type-erased [`CallService`]. With it, the type of a service is not part of other types.
-pub(super) trait ErasedCall: Send + Sync {
-    fn call<'s: 'f, 'r: 'f, 'f>(&'s self, request: Request<'r>) -> BoxFuture<'f, Response>;
+/// The future of a [`Next`].
+#[must_use = "futures do nothing unless polled"]
+pub struct NextFuture(NextState);
+
+enum NextState {
+    Layer(BoxFuture<'static, Response>),
+    /// A handler, or `None` if there is no handler for the method.
+    Handler(Option<HandlerFuture>),
+    Sending(Sending),
+    Audience(BoxFuture<'static, Result<(), CallError>>),
 }
 
-impl<S: CallService> ErasedCall for S {
-    fn call<'s: 'f, 'r: 'f, 'f>(&'s self, request: Request<'r>) -> BoxFuture<'f, Response> {
-        Box::pin(CallService::call(self, request))
+impl NextFuture {
+    pub(super) fn handler(future: Option<HandlerFuture>) -> Self {
+        Self(NextState::Handler(future))
+    }
+
+    pub(super) fn sending(sending: Sending) -> Self {
+        Self(NextState::Sending(sending))
+    }
+
+    pub(super) fn audience(sent: BoxFuture<'static, Result<(), CallError>>) -> Self {
+        Self(NextState::Audience(sent))
     }
 }
 
-/// The last service of each chain: the handler or the connection.
-struct Destination;
+impl Future for NextFuture {
+    type Output = Result<Response, Infallible>;
 
-impl CallService for Destination {
-    async fn call(&self, request: Request<'_>) -> Response {
-        request.finish().await
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let result = match &mut self.0 {
+            NextState::Layer(layer) => return layer.as_mut().poll(cx).map(Ok),
+            NextState::Handler(Some(handler)) => {
+                let (Ok(completed) | Err(completed)) = ready!(handler.poll(cx));
+                completed.0.unwrap_or(Err(CallError::NoSuchMethod))
+            }
+            NextState::Handler(None) => Err(CallError::NoSuchMethod),
+            NextState::Sending(sending) => ready!(Pin::new(sending).poll(cx)),
+            NextState::Audience(sent) => ready!(sent.as_mut().poll(cx)).map(|()| Bytes::new()),
+        };
+        Poll::Ready(Ok(Response(result)))
     }
 }
 
-type BoxLayer = Box<dyn Fn(Next) -> Next + Send + Sync>;
+impl std::fmt::Debug for NextFuture {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NextFuture").finish_non_exhaustive()
+    }
+}
 
-/// The layers of a server or client, the outermost first.
+/// The service of a layer without its type. Each method makes a single future of a clone of the
+/// service. The clone and its future share one allocation.
+pub(super) trait ErasedService: Send + Sync {
+    /// Handles a call that has passed an outer layer.
+    fn handle(&self, request: Request) -> BoxFuture<'static, Response>;
+
+    /// Handles a received call as the outermost layer. The future answers the call.
+    fn answer(&self, request: Request, responder: Responder, slot: &mut HandlerSlot);
+
+    /// Handles an outgoing call as the outermost layer. The deadline of a request ends it.
+    fn send(&self, request: Request) -> BoxFuture<'static, Result<Bytes, CallError>>;
+}
+
+impl<S: CallService> ErasedService for S {
+    fn handle(&self, request: Request) -> BoxFuture<'static, Response> {
+        Box::pin(run(self.clone(), request))
+    }
+
+    fn answer(&self, request: Request, responder: Responder, slot: &mut HandlerSlot) {
+        let running = run(self.clone(), request);
+        slot.put(async move { responder.finish(running.await.0).await });
+    }
+
+    fn send(&self, request: Request) -> BoxFuture<'static, Result<Bytes, CallError>> {
+        let (is_emit, deadline) = (request.is_emit(), request.deadline());
+        let running = run(self.clone(), request);
+        Box::pin(async move {
+            let response = if is_emit { Ok(running.await) } else { timeout_at(deadline.into(), running).await };
+            response.map_or(Err(CallError::Timeout), |response| response.0)
+        })
+    }
+}
+
+/// Calls a service when it is ready.
+async fn run<S: CallService>(mut service: S, request: Request) -> Response {
+    let callee = request.callee.clone();
+    // The error is converted before the next await, since it may not be `Send`.
+    let result = match poll_fn(|cx| service.poll_ready(cx).map_err(Into::into)).await {
+        Ok(()) => service.call(request).await.map_err(Into::into),
+        Err(error) => Err(error),
+    };
+    result.unwrap_or_else(|error| Response::failed(&callee, error))
+}
+
+type BoxLayer = Box<dyn Fn(Next) -> Arc<dyn ErasedService> + Send + Sync>;
+
+/// The layers of a server or client, the innermost first.
 #[derive(Default)]
 pub(crate) struct Layers {
     incoming: Vec<BoxLayer>,
@@ -79,17 +195,11 @@ pub(crate) struct Layers {
 }
 
 impl Layers {
-    pub(crate) fn add_incoming<L>(&mut self, layer: L)
-    where
-        L: Layer<Next, Service: CallService> + Send + Sync + 'static,
-    {
+    pub(crate) fn add_incoming(&mut self, layer: impl CallLayer) {
         self.incoming.push(boxed(layer));
     }
 
-    pub(crate) fn add_outgoing<L>(&mut self, layer: L)
-    where
-        L: Layer<Next, Service: CallService> + Send + Sync + 'static,
-    {
+    pub(crate) fn add_outgoing(&mut self, layer: impl CallLayer) {
         self.outgoing.push(boxed(layer));
     }
 
@@ -100,25 +210,21 @@ impl Layers {
     }
 }
 
-fn boxed<L>(layer: L) -> BoxLayer
-where
-    L: Layer<Next, Service: CallService> + Send + Sync + 'static,
-{
-    Box::new(move |next| Next(Arc::new(layer.layer(next))))
+fn boxed(layer: impl CallLayer) -> BoxLayer {
+    Box::new(move |next| Arc::new(layer.layer(next)))
 }
 
-fn chain(layers: &[BoxLayer]) -> Option<Arc<dyn ErasedCall>> {
-    let destination = Next(Arc::new(Destination));
-    (!layers.is_empty()).then(|| layers.iter().rfold(destination, |next, layer| layer(next)).0)
+fn chain(layers: &[BoxLayer]) -> Option<Arc<dyn ErasedService>> {
+    layers.iter().fold(None, |next, layer| Some(layer(Next(next))))
 }
 
 struct LayerChains {
-    incoming: Option<Arc<dyn ErasedCall>>,
-    outgoing: Option<Arc<dyn ErasedCall>>,
+    incoming: Option<Arc<dyn ErasedService>>,
+    outgoing: Option<Arc<dyn ErasedService>>,
 }
 
 impl Interceptor for LayerChains {
-    fn service(&self, service: Arc<dyn Service>) -> Arc<dyn Service> {
+    fn service(&self, service: Arc<dyn session::Service>) -> Arc<dyn session::Service> {
         match &self.incoming {
             Some(chain) => Arc::new(LayeredService { chain: Arc::clone(chain), service }),
             None => service,
@@ -128,18 +234,27 @@ impl Interceptor for LayerChains {
     fn listen(&self, path: &str, name: &str, listen: Arc<dyn ListenerService>) -> Arc<dyn ListenerService> {
         match &self.incoming {
             Some(chain) => {
-                let names = Arc::new((path.to_owned(), name.to_owned()));
-                Arc::new(LayeredListener { chain: Arc::clone(chain), listen, names })
+                let callee = OwnedCallee::named(key(path, name), path, name);
+                Arc::new(LayeredListener { chain: Arc::clone(chain), listen, callee })
             }
             None => listen,
         }
     }
 
-    fn send<'a>(&'a self, outgoing: OutgoingCall<'a>) -> BoxFuture<'a, Result<Bytes, CallError>> {
-        let Some(chain) = &self.outgoing else { return (outgoing.send)() };
-        let OutgoingCall { callee, kind, peer, length, send } = outgoing;
-        let (path, method) = callee.names();
-        let request = Request { path, method, kind, peer, length, direction: Direction::Out(send) };
-        Box::pin(async move { chain.call(request).await.sent() })
+    fn wraps_outgoing(&self) -> bool {
+        self.outgoing.is_some()
+    }
+
+    fn send(&self, call: OutgoingCall) -> BoxFuture<'static, Result<Bytes, CallError>> {
+        let request = Request::outgoing(call);
+        match &self.outgoing {
+            Some(chain) => chain.send(request),
+            None => Box::pin(async move {
+                match request.finish().await {
+                    Ok(response) => response.0,
+                    Err(never) => match never {},
+                }
+            }),
+        }
     }
 }

@@ -3,9 +3,12 @@
 use std::{any::type_name, borrow::Borrow, collections::BTreeMap, iter, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+#[cfg(feature = "middleware")]
 use futures_util::future::BoxFuture;
 use serde::{Serialize, de::DeserializeOwned};
 
+#[cfg(feature = "middleware")]
+use super::replies::Decoder;
 use super::{
     Inner, Replies, Socket,
     registry::Registry,
@@ -20,9 +23,16 @@ use crate::{
     call_error::CallError,
     clock::now,
     group::Group,
-    method::{Callee, Kind},
-    session::{Described, MultiCall, MultiCallSlot, OutgoingCall, Session},
+    method::Callee,
+    session::{Described, MultiCall, MultiCallSlot, Session},
 };
+#[cfg(feature = "middleware")]
+use crate::{
+    method::{Kind, OwnedCallee},
+    session::{Interceptor, OutgoingCall, OutgoingTarget, Peer},
+};
+#[cfg(feature = "middleware")]
+use sockets_proto::clamp_timeout;
 use sockets_proto::{Role, shared_emit, shared_request};
 
 /// A set of sockets, such as a room. The server evaluates the set at each call. A call to a room
@@ -222,13 +232,28 @@ impl<I: Identity> Audience<I> {
         args: &A,
     ) -> Result<(), CallError> {
         let encode = |payload: &Payload<'_>| (shared_emit(callee.key(), payload), payload.len());
+        #[cfg_attr(not(feature = "middleware"), expect(unused_variables, reason = "only layers need the length"))]
         let (frame, length) = codec::with_scratch(args, encode).map_err(|error| cannot_encode(callee, &error, args))?;
-        let Some(interceptor) = self.server.interceptor.as_deref() else { return self.emit_frame(callee, frame).await };
-        let send = || -> BoxFuture<'_, _> {
-            Box::pin(async move { self.emit_frame(callee, frame).await.map(|()| Bytes::new()) })
-        };
-        let outgoing = OutgoingCall { callee, kind: Kind::Emit, peer: None, length, send: Box::new(send) };
-        interceptor.send(outgoing).await.map(drop)
+        #[cfg(feature = "middleware")]
+        if let Some(interceptor) = self.server.outgoing_interceptor() {
+            let (audience, owned) = (self.clone(), OwnedCallee::from(callee));
+            let arguments = frame.slice(frame.len() - length..);
+            let send = move || -> BoxFuture<'static, _> {
+                Box::pin(async move {
+                    let mut storage = None;
+                    audience.emit_frame(owned.borrow(&mut storage), frame).await
+                })
+            };
+            let call = OutgoingCall {
+                callee: callee.into(),
+                kind: Kind::Emit,
+                arguments,
+                deadline: now() + self.server.limits.call_timeout,
+                target: OutgoingTarget::Audience(Box::new(send)),
+            };
+            return interceptor.send(call).await.map(drop);
+        }
+        self.emit_frame(callee, frame).await
     }
 
     async fn emit_frame(&self, callee: Callee<'_>, frame: Bytes) -> Result<(), CallError> {
@@ -247,6 +272,13 @@ impl<I: Identity> Audience<I> {
     ) -> Replies<I, R, E> {
         let decoder = (Described::new(callee), decode);
         let timeout = timeout.unwrap_or(self.server.limits.call_timeout);
+        #[cfg(feature = "middleware")]
+        if let Some(interceptor) = self.server.outgoing_interceptor() {
+            return match codec::encode_shared(args) {
+                Ok(arguments) => self.request_through(interceptor, callee, timeout, &arguments, decoder),
+                Err(error) => Replies::failed(self.sockets(), &cannot_encode(callee, &error, args), decoder),
+            };
+        }
         let number = self.server.next_multi_call();
         let request = codec::with_scratch(args, |payload| shared_request(number, callee.key(), timeout, payload));
         let request = match request {
@@ -267,6 +299,31 @@ impl<I: Identity> Audience<I> {
             if let Err((error, _)) = outcome {
                 replies.fail_last(error);
             }
+        }
+        replies
+    }
+
+    /// Sends a request to every member, through the layers around outgoing calls.
+    #[cfg(feature = "middleware")]
+    fn request_through<R, E>(
+        &self,
+        interceptor: &dyn Interceptor,
+        callee: Callee<'_>,
+        timeout: Duration,
+        arguments: &Bytes,
+        decoder: Decoder<R, E>,
+    ) -> Replies<I, R, E> {
+        let mut replies = Replies::new(Arc::default(), None, decoder);
+        let (callee, deadline) = (OwnedCallee::from(callee), now() + clamp_timeout(timeout));
+        for socket in self.selector.members(&self.server.registry) {
+            let call = interceptor.send(OutgoingCall {
+                callee: callee.clone(),
+                kind: Kind::Request,
+                arguments: arguments.clone(),
+                deadline,
+                target: OutgoingTarget::Peer(Peer::clone(&socket)),
+            });
+            replies.add_call(socket, call);
         }
         replies
     }

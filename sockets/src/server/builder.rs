@@ -18,7 +18,7 @@ use super::{
 };
 use crate::codec::{DecodeError, decode_within};
 #[cfg(feature = "middleware")]
-use crate::layer::{Authentication, CallService, ConnectLayers, ConnectService, Layer, Layers, Next};
+use crate::layer::{Authentication, CallLayer, ConnectLayers, ConnectService, Layer, Layers};
 use crate::{
     authenticator::{AuthFailure, Authenticate, Authenticator, Identity},
     broadcast::Fanout,
@@ -242,12 +242,9 @@ impl<I: Identity> ServerBuilder<I> {
     /// Adds a layer around each received call and emit. The layer encloses all handlers and
     /// listeners, including handlers and listeners of single sockets.
     ///
-    /// The first layer added is the outermost. See [`layer`](crate::layer).
+    /// The layer added last is the outermost. See [`layer`](crate::layer).
     #[cfg(feature = "middleware")]
-    pub fn layer<L>(mut self, layer: L) -> Self
-    where
-        L: Layer<Next, Service: CallService> + Send + Sync + 'static,
-    {
+    pub fn layer(mut self, layer: impl CallLayer) -> Self {
         self.layers.add_incoming(layer);
         self
     }
@@ -256,12 +253,9 @@ impl<I: Identity> ServerBuilder<I> {
     /// by stubs and by name.
     ///
     /// An emit to an audience passes the layer once. A request to an audience does not pass the
-    /// layer. The first layer added is the outermost. See [`layer`](crate::layer).
+    /// layer. The layer added last is the outermost. See [`layer`](crate::layer).
     #[cfg(feature = "middleware")]
-    pub fn layer_outgoing<L>(mut self, layer: L) -> Self
-    where
-        L: Layer<Next, Service: CallService> + Send + Sync + 'static,
-    {
+    pub fn layer_outgoing(mut self, layer: impl CallLayer) -> Self {
         self.layers.add_outgoing(layer);
         self
     }

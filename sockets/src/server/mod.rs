@@ -93,6 +93,14 @@ struct Inner<I> {
     listeners: Mutex<Vec<Arc<Listening>>>,
 }
 
+#[cfg(feature = "middleware")]
+impl<I> Inner<I> {
+    /// Returns the layers around outgoing calls, if there are any.
+    fn outgoing_interceptor(&self) -> Option<&dyn Interceptor> {
+        self.interceptor.as_deref().filter(|layers| layers.wraps_outgoing())
+    }
+}
+
 /// A handle to a server.
 ///
 /// Clones refer to the same server. `build` and `bind` return the first handle. When that handle

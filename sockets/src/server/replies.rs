@@ -7,11 +7,19 @@ use std::{
     future::poll_fn,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
+use bytes::Bytes;
 use futures_core::Stream;
 use serde::de::DeserializeOwned;
+#[cfg(feature = "middleware")]
+use {
+    crate::scheduler::poll_unconstrained,
+    futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered},
+    std::task::Waker,
+    tokio_util::sync::ReusableBoxFuture,
+};
 
 use super::Socket;
 use crate::codec::{DecodeError, decode_within};
@@ -33,19 +41,26 @@ pub struct Replies<I, T, E = Infallible> {
     /// The members of the request. An entry is `None` when the member's result was yielded.
     members: Vec<Option<Socket<I>>>,
     multi_call: Arc<MultiCall>,
-    /// The members to which the request could not be sent.
-    failed: VecDeque<(usize, CallError)>,
+    /// The results that were known when the request was sent.
+    early: VecDeque<(usize, Result<Bytes, CallError>)>,
     remaining: usize,
     /// `None` if the request was sent to no member.
     id: Option<CallId>,
     decoder: Decoder<T, E>,
+    /// The calls of the members, if there are layers around outgoing calls.
+    #[cfg(feature = "middleware")]
+    calls: Option<FuturesUnordered<LayeredCall>>,
 }
+
+/// The call of a member that passes through layers. It returns the index of the member.
+#[cfg(feature = "middleware")]
+type LayeredCall = ReusableBoxFuture<'static, (usize, Result<Bytes, CallError>)>;
 
 /// A function that decodes a reply. The reply may be the handler's error.
 pub(crate) type Decode<T, E> = fn(&[u8], usize) -> Result<Result<T, CallError<E>>, DecodeError>;
 
 /// The method of the request, and the function that decodes its replies.
-type Decoder<T, E> = (Described, Decode<T, E>);
+pub(super) type Decoder<T, E> = (Described, Decode<T, E>);
 
 /// A result with the socket of its member.
 type Reply<I, T, E> = (Socket<I>, Result<T, CallError<E>>);
@@ -68,7 +83,16 @@ pub(crate) fn decode_fallible<T: DeserializeOwned, E: DeserializeOwned>(
 
 impl<I, T, E> Replies<I, T, E> {
     pub(super) fn new(multi_call: Arc<MultiCall>, id: Option<CallId>, decoder: Decoder<T, E>) -> Self {
-        Self { members: Vec::new(), multi_call, failed: VecDeque::new(), remaining: 0, id, decoder }
+        Self {
+            members: Vec::new(),
+            multi_call,
+            early: VecDeque::new(),
+            remaining: 0,
+            id,
+            decoder,
+            #[cfg(feature = "middleware")]
+            calls: None,
+        }
     }
 
     /// Returns the results of a request that could be sent to no member.
@@ -91,7 +115,30 @@ impl<I, T, E> Replies<I, T, E> {
     /// Sets the error as the result of the last added member, to which the request could not be
     /// sent.
     pub(super) fn fail_last(&mut self, error: CallError) {
-        self.failed.push_back((self.members.len() - 1, error));
+        self.early.push_back((self.members.len() - 1, Err(error)));
+    }
+
+    /// Adds a member with a call that passes through layers.
+    #[cfg(feature = "middleware")]
+    pub(super) fn add_call(&mut self, socket: Socket<I>, call: BoxFuture<'static, Result<Bytes, CallError>>) {
+        let index = self.add(socket);
+        let mut call = ReusableBoxFuture::new(async move { (index, call.await) });
+        // The first poll sends the call. The replies poll it again with their waker.
+        match poll_unconstrained(&mut call, &mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(result) => self.early.push_back(result),
+            Poll::Pending => self.calls.get_or_insert_default().push(call),
+        }
+    }
+
+    /// Waits for a result. Returns it with the index of its member.
+    fn poll_result(&mut self, cx: &mut Context<'_>) -> Poll<(usize, Result<Bytes, CallError>)> {
+        #[cfg(feature = "middleware")]
+        if let Some(calls) = &mut self.calls
+            && let Some(result) = ready!(calls.poll_next_unpin(cx))
+        {
+            return Poll::Ready(result);
+        }
+        self.multi_call.poll_result(cx).map(|(index, result)| (index, CallError::from_call_result(result)))
     }
 
     /// Returns the next result with the socket of its member. Returns `None` when all members have
@@ -128,12 +175,9 @@ impl<I, T, E> Replies<I, T, E> {
 
     fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<Option<Reply<I, T, E>>> {
         while self.remaining > 0 {
-            let (index, reply) = match self.failed.pop_front() {
-                Some((index, error)) => (index, Err(error)),
-                None => match self.multi_call.poll_result(cx) {
-                    Poll::Ready((index, result)) => (index, CallError::from_call_result(result)),
-                    Poll::Pending => return Poll::Pending,
-                },
+            let (index, reply) = match self.early.pop_front() {
+                Some(early) => early,
+                None => ready!(self.poll_result(cx)),
             };
             if let Some(socket) = self.members[index].take() {
                 self.remaining -= 1;

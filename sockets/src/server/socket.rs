@@ -184,7 +184,7 @@ impl Call {
 }
 
 #[cfg(feature = "middleware")]
-impl Request<'_> {
+impl Request {
     /// Returns the socket of the remote peer. Returns `None` on a client, and on a server with an
     /// identity type other than `I`.
     pub fn socket<I: Identity>(&self) -> Option<Socket<I>> {

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use super::{Peer, Session};
+use crate::extensions::Extensions;
 
 /// A call, as its handler sees it.
 ///
@@ -13,11 +14,17 @@ use super::{Peer, Session};
 pub struct Call {
     peer: Peer,
     deadline: Instant,
+    extensions: Extensions,
 }
 
 impl Call {
     pub(crate) fn new(peer: Peer, deadline: Instant) -> Self {
-        Self { peer, deadline }
+        Self { peer, deadline, extensions: Extensions::default() }
+    }
+
+    #[cfg(feature = "middleware")]
+    pub(crate) fn with_extensions(self, extensions: Extensions) -> Self {
+        Self { extensions, ..self }
     }
 
     pub(super) fn session(&self) -> &Arc<Session> {
@@ -37,5 +44,10 @@ impl Call {
     /// [`Limits::call_timeout`](crate::Limits::call_timeout) of the receiver applies instead.
     pub fn deadline(&self) -> Instant {
         self.deadline
+    }
+
+    /// Returns the values that layers have added to the call. See [`layer`](crate::layer).
+    pub fn extensions(&self) -> &Extensions {
+        &self.extensions
     }
 }

@@ -1,21 +1,22 @@
 //! A request that waits for its result.
 
-use crate::method::{Callee, Kind};
+use crate::method::Callee;
+#[cfg(feature = "middleware")]
+use crate::method::Kind;
 use std::{
     any::type_name,
     future::{Future, poll_fn},
     mem,
+    ops::Deref,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::time::{self, timeout_at};
 
-use super::{Described, Interceptor, OutgoingCall, Peer, Session, Waiter};
+use super::{Described, Session, Waiter};
 use crate::codec::{self, DecodeError, EncodeError, Payload, decode_within};
 use crate::failing_element::failing_element;
 use crate::{call_error::CallError, clock::now, handler_context::call_origin};
@@ -23,11 +24,11 @@ use sockets_proto::{CallId, CallResult, clamp_timeout};
 
 /// The future of a request that has been sent. If the future is dropped before the result arrives,
 /// the session cancels the request.
-pub(crate) struct CallFuture<'a> {
-    session: &'a Session,
+pub(super) struct CallFuture<S: Deref<Target = Session>> {
+    session: S,
     id: CallId,
     slot: usize,
-    deadline: Instant,
+    pub(super) deadline: Instant,
     is_complete: bool,
     /// `true` if the future has been polled. Before the first poll, the slot contains the waker
     /// that the constructor has passed to `request`.
@@ -44,51 +45,30 @@ impl Session {
         args: &(impl Serialize + ?Sized),
     ) -> Result<R, CallError> {
         let mut timeout = timeout.unwrap_or(self.limits.call_timeout);
-        if let Some(interceptor) = self.interceptor.as_deref() {
-            return Box::pin(self.call_intercepted(interceptor, callee, timeout, args)).await;
+        #[cfg(feature = "middleware")]
+        if let Some(interceptor) = self.outgoing_interceptor.as_deref() {
+            let reply = self.send_through(interceptor, callee, Kind::Request, timeout, args)?.await?;
+            return self.decode_reply(callee, &reply);
         }
         loop {
             let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
-            let waiting = match codec::with_scratch(args, |payload| self.request(callee, timeout, payload, waker)) {
-                Ok(waiting) => waiting?,
-                Err(error) => return Err(self.cannot_encode(callee, &error, args)),
-            };
+            let waiting =
+                match codec::with_scratch(args, |payload| Self::request(&**self, callee, timeout, payload, waker)) {
+                    Ok(waiting) => waiting?,
+                    Err(error) => return Err(self.cannot_encode(callee, &error, args)),
+                };
             let deadline = waiting.deadline;
             let result = waiting.await;
             if !self.may_repeat(callee, &result) {
                 let reply = CallError::from_call_result(result)?;
-                return decode_within(&reply, self.limits.max_decoded as usize)
-                    .map_err(|error| self.cannot_decode_reply::<R>(callee, &error));
+                return self.decode_reply(callee, &reply);
             }
             timeout = deadline.saturating_duration_since(now());
         }
     }
 
-    /// Makes a request as [`call`](Session::call) does, but through the outgoing layers. The
-    /// timeout of the request includes the time that the layers take.
-    async fn call_intercepted<R: DeserializeOwned>(
-        self: &Arc<Self>,
-        interceptor: &dyn Interceptor,
-        callee: Callee<'_>,
-        timeout: Duration,
-        args: &(impl Serialize + ?Sized),
-    ) -> Result<R, CallError> {
-        let args = Bytes::from(codec::encode(args).map_err(|error| self.cannot_encode(callee, &error, args))?);
-        let until = time::Instant::now() + clamp_timeout(timeout);
-        let outgoing = OutgoingCall {
-            callee,
-            kind: Kind::Request,
-            peer: Some(Peer::new(Arc::clone(self))),
-            length: args.len(),
-            send: Box::new(move || {
-                Box::pin(async move {
-                    let remaining = until.saturating_duration_since(time::Instant::now());
-                    self.call_encoded(callee, remaining, &Payload::of(&args)).await
-                })
-            }),
-        };
-        let reply = timeout_at(until, interceptor.send(outgoing)).await.unwrap_or(Err(CallError::Timeout))?;
-        decode_within(&reply, self.limits.max_decoded as usize)
+    fn decode_reply<R: DeserializeOwned>(&self, callee: Callee<'_>, reply: &[u8]) -> Result<R, CallError> {
+        decode_within(reply, self.limits.max_decoded as usize)
             .map_err(|error| self.cannot_decode_reply::<R>(callee, &error))
     }
 
@@ -106,47 +86,27 @@ impl Session {
 
     /// Describes a reply that could not be decoded.
     #[cold]
-    pub(super) fn cannot_decode_reply<R>(&self, callee: Callee<'_>, error: &DecodeError) -> CallError {
+    fn cannot_decode_reply<R>(&self, callee: Callee<'_>, error: &DecodeError) -> CallError {
         Described::new(callee).cannot_decode_reply(self.side(), error, type_name::<R>())
     }
 
     /// Returns `true` if a call that has ended with this result may be repeated in a new session
     /// with the server.
-    fn may_repeat(&self, callee: Callee<'_>, result: &CallResult) -> bool {
+    pub(super) fn may_repeat(&self, callee: Callee<'_>, result: &CallResult) -> bool {
         let CallResult::Disconnected { maybe_executed } = *result else { return false };
         (!maybe_executed || callee.is_idempotent()) && !self.is_ending()
     }
 
-    /// Makes a request with encoded arguments, as [`call`](Self::call) does. Returns the encoded
-    /// reply.
-    pub(super) async fn call_encoded(
-        &self,
-        callee: Callee<'_>,
-        mut timeout: Duration,
-        args: &Payload<'_>,
-    ) -> Result<Bytes, CallError> {
-        loop {
-            let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
-            let waiting = self.request(callee, timeout, args, waker)?;
-            let deadline = waiting.deadline;
-            let result = waiting.await;
-            if !self.may_repeat(callee, &result) {
-                return CallError::from_call_result(result);
-            }
-            timeout = deadline.saturating_duration_since(now());
-        }
-    }
-
     /// Sends a request. `waker` belongs to the task that polls the returned future without delay.
-    fn request(
-        &self,
+    pub(super) fn request<S: Deref<Target = Self>>(
+        session: S,
         callee: Callee<'_>,
         timeout: Duration,
         payload: &Payload<'_>,
         waker: Waker,
-    ) -> Result<CallFuture<'_>, CallError> {
+    ) -> Result<CallFuture<S>, CallError> {
         let now = now();
-        let mut state = self.begin_sending()?;
+        let mut state = session.begin_sending()?;
         state.signatures.check(callee)?;
         let slot = state.wait_slots.insert(waker);
         match state.core.request(now, callee.key(), timeout, payload, Waiter::Caller(slot), call_origin()) {
@@ -154,9 +114,9 @@ impl Session {
                 state.arm_for(timeout, now);
                 // Callers of completed calls are about to run, and may call again.
                 let lone = state.core.calls_in_flight() == 1 && state.wait_slots.len() == 1;
-                self.after_queueing(state, lone);
+                session.after_queueing(state, lone);
                 let deadline = now + clamp_timeout(timeout);
-                Ok(CallFuture { session: self, id, slot, deadline, is_complete: false, polled: false })
+                Ok(CallFuture { session, id, slot, deadline, is_complete: false, polled: false })
             }
             Err(refused) => {
                 let unused = state.wait_slots.remove(slot);
@@ -169,25 +129,26 @@ impl Session {
     }
 }
 
-impl Future for CallFuture<'_> {
+impl<S: Deref<Target = Session> + Unpin> Future for CallFuture<S> {
     type Output = CallResult;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<CallResult> {
-        if !mem::replace(&mut self.polled, true) {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<CallResult> {
+        let this = self.get_mut();
+        if !mem::replace(&mut this.polled, true) {
             // If the result has arrived already, the waker has been woken.
             return Poll::Pending;
         }
         // Wakers are cloned and dropped without the lock.
         let mut waker = None;
         loop {
-            let mut state = self.session.state.lock();
-            if let Some(result) = state.wait_slots.take_result(self.slot) {
+            let mut state = this.session.state.lock();
+            if let Some(result) = state.wait_slots.take_result(this.slot) {
                 drop(state);
-                self.is_complete = true;
+                this.is_complete = true;
                 return Poll::Ready(result);
             }
             if waker.is_some() {
-                waker = state.wait_slots.replace_waker(self.slot, waker);
+                waker = state.wait_slots.replace_waker(this.slot, waker);
                 drop(state);
                 drop(waker);
                 return Poll::Pending;
@@ -198,7 +159,7 @@ impl Future for CallFuture<'_> {
     }
 }
 
-impl Drop for CallFuture<'_> {
+impl<S: Deref<Target = Session>> Drop for CallFuture<S> {
     fn drop(&mut self) {
         if self.is_complete {
             return;

@@ -7,26 +7,22 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
+use bytes::Bytes;
 use tokio_util::sync::ReusableBoxFuture;
 
 use super::Session;
-use crate::{handler_context::run_handler, scheduler::poll_unconstrained};
+use crate::{call_error::CallError, handler_context::run_handler, scheduler::poll_unconstrained};
 
 /// Proof that a call has ended. Only [`Responder`](super::Responder) creates this proof, when it
 /// ends the call. The future of a handler has to return the proof, so it cannot return before its
 /// call has ended.
 #[derive(Debug)]
-pub struct Completed(pub(super) ());
-
-impl Completed {
-    /// Returns the proof for a call with a `Responder` that has been moved out of the handler. The
-    /// proof is correct in two cases: the new owner has answered the call, or it has dropped the
-    /// `Responder`, which answers the call, too.
-    #[cfg(feature = "middleware")]
-    pub(crate) fn elsewhere() -> Self {
-        Self(())
-    }
-}
+pub struct Completed(
+    /// The result of a call that layers enclose: the encoded reply, or the failure. `None` if the
+    /// call has no layers, since its `Responder` has answered it.
+    #[cfg_attr(not(feature = "middleware"), expect(dead_code, reason = "only layers read it"))]
+    pub(crate) Option<Result<Bytes, CallError>>,
+);
 
 /// The future of a handler.
 pub(crate) type HandlerFuture = ReusableBoxFuture<'static, Result<Completed, Completed>>;

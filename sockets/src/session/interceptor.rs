@@ -1,16 +1,11 @@
 //! The layers of a user around calls and emits. Without the feature `middleware` there are none.
 
-use crate::method::{Callee, Kind};
 use std::sync::Arc;
 
-use bytes::Bytes;
-use futures_util::future::BoxFuture;
+#[cfg(feature = "middleware")]
+use {super::OutgoingCall, crate::call_error::CallError, bytes::Bytes, futures_util::future::BoxFuture};
 
-use super::{ListenerService, Peer, Service};
-use crate::call_error::CallError;
-
-/// Sends a call or an emit. Returns the encoded reply. The reply of an emit is empty.
-pub(crate) type SendFn<'a> = Box<dyn FnOnce() -> BoxFuture<'a, Result<Bytes, CallError>> + Send + 'a>;
+use super::{ListenerService, Service};
 
 /// The layers around handlers, and around outgoing calls.
 pub(crate) trait Interceptor: Send + Sync {
@@ -20,19 +15,12 @@ pub(crate) trait Interceptor: Send + Sync {
     /// Wraps a listener.
     fn listen(&self, path: &str, name: &str, listen: Arc<dyn ListenerService>) -> Arc<dyn ListenerService>;
 
-    /// Runs the outgoing layers. A layer may send the call or refuse it. Returns the encoded reply.
-    /// The reply of an emit is empty.
-    fn send<'a>(&'a self, outgoing: OutgoingCall<'a>) -> BoxFuture<'a, Result<Bytes, CallError>>;
-}
+    /// Returns `true` if there are layers around outgoing calls.
+    #[cfg(feature = "middleware")]
+    fn wraps_outgoing(&self) -> bool;
 
-/// A call or an emit that is about to be sent.
-#[cfg_attr(not(feature = "middleware"), expect(dead_code, reason = "only layers read it"))]
-pub(crate) struct OutgoingCall<'a> {
-    pub(crate) callee: Callee<'a>,
-    pub(crate) kind: Kind,
-    /// The callee, or `None` for an audience.
-    pub(crate) peer: Option<Peer>,
-    /// The length of the encoded arguments.
-    pub(crate) length: usize,
-    pub(crate) send: SendFn<'a>,
+    /// Runs the layers around an outgoing call, until the deadline of a request. Returns the
+    /// encoded reply. The reply of an emit is empty.
+    #[cfg(feature = "middleware")]
+    fn send(&self, call: OutgoingCall) -> BoxFuture<'static, Result<Bytes, CallError>>;
 }

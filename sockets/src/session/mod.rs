@@ -16,6 +16,8 @@ mod lifecycle;
 mod member;
 mod multi_call;
 mod outbound;
+#[cfg(feature = "middleware")]
+mod outgoing_call;
 mod peer;
 mod pending_replies;
 mod reattach_state;
@@ -47,7 +49,9 @@ use std::{
 use bytes::Bytes;
 
 #[cfg(feature = "middleware")]
-pub(crate) use self::interceptor::SendFn;
+pub(crate) use self::handler_slot::HandlerFuture;
+#[cfg(feature = "middleware")]
+pub(crate) use self::outgoing_call::{OutgoingCall, OutgoingTarget, SendEmit, Sending};
 pub use self::{
     call::Call,
     handler_slot::{Completed, HandlerSlot},
@@ -60,7 +64,7 @@ pub(crate) use self::{
     describe::{Described, cannot_decode, cannot_encode},
     detached_bytes::{DetachedBytes, DetachedShare},
     inbound::Received,
-    interceptor::{Interceptor, OutgoingCall},
+    interceptor::Interceptor,
     multi_call::{MultiCall, MultiCallSlot},
     outbound::QueuePolicy,
     responder::SharedPermit,
@@ -102,8 +106,9 @@ pub(crate) struct Session {
     routes_version: AtomicU64,
     /// The routes that a server shares among all its sessions.
     shared_routes: Arc<Routes>,
-    /// The layers around outgoing calls.
-    interceptor: Option<Arc<dyn Interceptor>>,
+    /// The layers around outgoing calls, if there are any.
+    #[cfg(feature = "middleware")]
+    outgoing_interceptor: Option<Arc<dyn Interceptor>>,
     limits: Arc<Limits>,
     /// The peer understands refusals that ask it to retry.
     peer_retries: bool,
@@ -184,7 +189,8 @@ impl Session {
             ),
             writer: Mutex::new(Writer::new(transmitter)),
             write_progress: WriteProgress::default(),
-            interceptor: routes.interceptor().cloned(),
+            #[cfg(feature = "middleware")]
+            outgoing_interceptor: routes.interceptor().filter(|layers| layers.wraps_outgoing()).cloned(),
             routes: RwLock::new(routes),
             routes_version: AtomicU64::new(0),
             shared_routes,

@@ -1,12 +1,14 @@
 //! Emits and replies.
 
-use crate::method::{Callee, Kind};
+use crate::method::Callee;
+#[cfg(feature = "middleware")]
+use crate::method::Kind;
 use std::sync::{Arc, atomic::Ordering};
 
 use bytes::Bytes;
 use serde::Serialize;
 
-use super::{Interceptor, OutgoingCall, Peer, Session, State, StateGuard, pending_replies::PendingReply};
+use super::{Session, State, StateGuard, pending_replies::PendingReply};
 use crate::codec::{self, Payload};
 use crate::{call_error::CallError, clock::now, handler_context::call_origin};
 use sockets_proto::{CallId, HandlerId, Response, SendOutcome, VolatileEmit, WindowPermit};
@@ -30,8 +32,10 @@ impl Session {
         callee: Callee<'_>,
         args: &A,
     ) -> Result<(), CallError> {
-        if let Some(interceptor) = self.interceptor.as_deref() {
-            return Box::pin(self.emit_intercepted(interceptor, callee, args)).await;
+        #[cfg(feature = "middleware")]
+        if let Some(interceptor) = self.outgoing_interceptor.as_deref() {
+            let timeout = self.limits.call_timeout;
+            return self.send_through(interceptor, callee, Kind::Emit, timeout, args)?.await.map(drop);
         }
         match codec::with_scratch(args, |payload| self.try_emit(callee, payload, true)) {
             Ok(Ok(false)) => {}
@@ -41,32 +45,6 @@ impl Session {
         // Encoding runs user code, so it happens before the emit enters the queue.
         let args = Bytes::from(codec::encode(args).map_err(|error| self.cannot_encode(callee, &error, args))?);
         self.emit_queued(callee, &Payload::of(&args)).await
-    }
-
-    /// Sends an emit through the layers. Otherwise it acts as [`emit`](Session::emit).
-    async fn emit_intercepted(
-        self: &Arc<Self>,
-        interceptor: &dyn Interceptor,
-        callee: Callee<'_>,
-        args: &(impl Serialize + ?Sized),
-    ) -> Result<(), CallError> {
-        let args = Bytes::from(codec::encode(args).map_err(|error| self.cannot_encode(callee, &error, args))?);
-        let outgoing = OutgoingCall {
-            callee,
-            kind: Kind::Emit,
-            peer: Some(Peer::new(Arc::clone(self))),
-            length: args.len(),
-            send: Box::new(move || {
-                Box::pin(async move {
-                    let payload = Payload::of(&args);
-                    if !self.try_emit(callee, &payload, true)? {
-                        self.emit_queued(callee, &payload).await?;
-                    }
-                    Ok(Bytes::new())
-                })
-            }),
-        };
-        interceptor.send(outgoing).await.map(drop)
     }
 
     /// Sends an emit when there is capacity. The emits that already wait are sent first.

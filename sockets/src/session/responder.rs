@@ -14,10 +14,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{Call, Completed, QueuePolicy, Session};
 use crate::clock::now;
-use crate::codec::{self, DecodeError, Payload, decode_elements};
+use crate::codec::{self, DecodeError, EncodeError, Payload, decode_elements};
 use crate::lock::event;
 #[cfg(feature = "middleware")]
-use crate::method::Kind;
+use crate::{call_error::CallError, method::Kind};
+#[cfg(feature = "middleware")]
+use sockets_proto::CallResult;
 use sockets_proto::{CallId, FailureCode, HandlerId, Response, WindowPermit};
 
 /// A received request or emit. The call ends exactly once, with a reply or a failure. If the
@@ -45,6 +47,10 @@ enum Obligation {
     },
     /// An emit with several handlers, each with an id of its own.
     SharedEmit(#[expect(dead_code, reason = "held until all handlers have ended")] Arc<SharedPermit>, HandlerId),
+    /// None. The layers around the handler receive its result, and the [`Responder`] outside of
+    /// them answers the call.
+    #[cfg(feature = "middleware")]
+    Layered(Kind),
 }
 
 /// The window permit of an emit with several handlers. The permit is returned when the last of
@@ -90,6 +96,12 @@ impl Responder {
         Self::new(call, payload, key, Obligation::SharedEmit(permit, handler))
     }
 
+    /// Returns the responder of the handler of a call with layers.
+    #[cfg(feature = "middleware")]
+    pub(crate) fn layered(call: Call, payload: Bytes, key: u64, kind: Kind) -> Self {
+        Self::new(call, payload, key, Obligation::Layered(kind))
+    }
+
     /// Returns the call as the handler sees it.
     pub fn call(&self) -> &Call {
         &self.call
@@ -101,10 +113,10 @@ impl Responder {
         if self.is_request() { Kind::Request } else { Kind::Emit }
     }
 
-    /// Returns the length of the encoded arguments in bytes.
+    /// Takes the encoded arguments, for layers.
     #[cfg(feature = "middleware")]
-    pub(crate) fn arguments_len(&self) -> usize {
-        self.payload.len()
+    pub(crate) fn take_arguments(&mut self) -> Bytes {
+        std::mem::take(&mut self.payload)
     }
 
     /// Decodes the arguments, which may borrow from the received bytes.
@@ -140,7 +152,12 @@ impl Responder {
     }
 
     fn is_request(&self) -> bool {
-        matches!(self.obligation, Obligation::Request { .. })
+        match self.obligation {
+            Obligation::Request { .. } => true,
+            Obligation::Emit { .. } | Obligation::SharedEmit(..) => false,
+            #[cfg(feature = "middleware")]
+            Obligation::Layered(kind) => kind == Kind::Request,
+        }
     }
 
     /// Answers a request with a reply. If the call is an emit, which has no reply, this method only
@@ -151,32 +168,62 @@ impl Responder {
     /// Returns an error if the reply cannot be encoded. In this case, the call has already ended
     /// with a failure, and needs no other answer.
     pub async fn reply<R: Serialize>(&self, reply: R) -> Result<Completed, Completed> {
-        let Obligation::Request { id, .. } = self.obligation else { return self.done() };
-        if let Some(encoded) = self.try_reply(&reply)? {
-            // Drop the value now, and let only the encoded reply wait, since the session counts
-            // only its bytes.
-            drop(reply);
-            let attempt = || self.respond(&Response::Reply(&Payload::of(&encoded)), QueuePolicy::IfCapacity);
-            // This future is boxed, so that the rare case does not enlarge the future of a handler.
-            Box::pin(self.call.session().reply_when_possible(id, encoded.len(), attempt)).await;
+        #[cfg(feature = "middleware")]
+        if let Obligation::Layered(Kind::Request) = self.obligation {
+            let encoded = codec::encode_shared(&reply).map_err(|error| self.reject_reply::<R>(&error))?;
+            return Ok(Completed(Some(Ok(encoded))));
         }
-        Ok(Completed(()))
-    }
-
-    /// Encodes a reply and answers with it. If there is no capacity for the reply, returns the
-    /// encoded reply.
-    fn try_reply<R: Serialize>(&self, reply: &R) -> Result<Option<Bytes>, Completed> {
+        let Obligation::Request { id, .. } = self.obligation else { return self.done() };
         let respond = |payload: &Payload<'_>| {
             let is_answered = self.respond(&Response::Reply(payload), QueuePolicy::IfCapacity);
             (!is_answered).then(|| payload.to_bytes())
         };
-        codec::with_scratch(reply, respond).map_err(|error| {
-            let session = self.call.session();
-            let method = session.describe(self.key);
-            let error = method.cannot_encode_reply(session.side(), &error, type_name::<R>());
-            event!(warn, method = method.name(), peer = %session.label(), error, "failed to encode the reply of a call");
-            self.fail(FailureCode::Encode, &error)
-        })
+        let waiting = codec::with_scratch(&reply, respond).map_err(|error| self.reject_reply::<R>(&error))?;
+        if let Some(encoded) = waiting {
+            // Drop the value now, and let only the encoded reply wait, since the session counts
+            // only its bytes.
+            drop(reply);
+            // This future is boxed, so that the rare case does not enlarge the future of a handler.
+            Box::pin(self.reply_when_possible(id, &encoded)).await;
+        }
+        Ok(Completed(None))
+    }
+
+    async fn reply_when_possible(&self, id: CallId, encoded: &Bytes) {
+        let attempt = || self.respond(&Response::Reply(&Payload::of(encoded)), QueuePolicy::IfCapacity);
+        self.call.session().reply_when_possible(id, encoded.len(), attempt).await;
+    }
+
+    #[cold]
+    fn reject_reply<R>(&self, error: &EncodeError) -> Completed {
+        let session = self.call.session();
+        let method = session.describe(self.key);
+        let error = method.cannot_encode_reply(session.side(), error, type_name::<R>());
+        event!(warn, method = method.name(), peer = %session.label(), error, "failed to encode the reply of a call");
+        self.fail(FailureCode::Encode, &error)
+    }
+
+    /// Ends a call with the result that its layers have returned.
+    #[cfg(feature = "middleware")]
+    pub(crate) async fn finish(&self, result: Result<Bytes, CallError>) -> Result<Completed, Completed> {
+        let encoded = match result {
+            Ok(encoded) => encoded,
+            Err(error) => {
+                let (code, text) = error.into_failure();
+                return Err(self.fail(code, &text));
+            }
+        };
+        let Obligation::Request { id, .. } = self.obligation else { return self.done() };
+        let waiting = {
+            let payload = Payload::of(&encoded);
+            let is_answered = self.respond(&Response::Reply(&payload), QueuePolicy::IfCapacity);
+            // A copy, so that a small reply that waits does not keep the memory of others.
+            (!is_answered).then(|| payload.to_bytes())
+        };
+        if let Some(encoded) = waiting {
+            Box::pin(self.reply_when_possible(id, &encoded)).await;
+        }
+        Ok(Completed(None))
     }
 
     /// Ends an emit.
@@ -187,7 +234,11 @@ impl Responder {
     /// return type as that of [`reply`](Self::reply).
     pub fn done(&self) -> Result<Completed, Completed> {
         self.ended.store(true, Ordering::Relaxed);
-        Ok(Completed(()))
+        #[cfg(feature = "middleware")]
+        if let Obligation::Layered(_) = self.obligation {
+            return Ok(Completed(Some(Ok(Bytes::new()))));
+        }
+        Ok(Completed(None))
     }
 
     /// Answers that the method is not served.
@@ -197,8 +248,13 @@ impl Responder {
 
     /// Answers with a failure.
     pub(crate) fn fail(&self, code: FailureCode, text: &str) -> Completed {
+        #[cfg(feature = "middleware")]
+        if let Obligation::Layered(_) = self.obligation {
+            let failure = CallResult::Failure { code, text: text.to_owned() };
+            return Completed(Some(CallError::from_call_result(failure)));
+        }
         self.respond(&Response::Failure(code, text), QueuePolicy::Always);
-        Completed(())
+        Completed(None)
     }
 
     /// Answers a request. Returns `true` if the request has been answered, now or before. Returns
@@ -209,7 +265,7 @@ impl Responder {
         }
         let is_answered = match self.obligation {
             Obligation::Request { id, permit } => self.call.session().respond(self.key, id, permit, response, policy),
-            Obligation::Emit { .. } | Obligation::SharedEmit(..) => true,
+            _ => true,
         };
         // A load and a store suffice, because no other thread answers at the same time. Only the
         // handler answers its call, and the responder is dropped only afterwards.
@@ -220,12 +276,18 @@ impl Responder {
 
 impl Drop for Responder {
     fn drop(&mut self) {
+        #[cfg(feature = "middleware")]
+        if let Obligation::Layered(_) = self.obligation {
+            return;
+        }
         let code = if self.ended.load(Ordering::Relaxed) { None } else { Some(self.report_stopped()) };
         match (&self.obligation, code) {
             (Obligation::Request { .. }, Some(code)) => drop(self.fail(code, "")),
             (Obligation::Request { .. }, None) => {}
             (Obligation::Emit { handler, permit }, _) => self.call.session().end_emit(*handler, *permit),
             (Obligation::SharedEmit(_, handler), _) => self.call.session().remove_handler(*handler),
+            #[cfg(feature = "middleware")]
+            (Obligation::Layered(_), _) => {}
         }
     }
 }

@@ -104,6 +104,7 @@ impl Routes {
         Self { interceptor, ..self }
     }
 
+    #[cfg(feature = "middleware")]
     pub(super) fn interceptor(&self) -> Option<&Arc<dyn Interceptor>> {
         self.interceptor.as_ref()
     }

@@ -1,6 +1,7 @@
 //! Layers around connections, requests and emits.
 
 use std::{
+    convert::Infallible,
     future::pending,
     sync::{
         Arc,
@@ -11,10 +12,13 @@ use std::{
 
 use sockets::{
     CallError, Client, ConnectError, Refusal, Server, Socket,
-    layer::{CallService, ConnectService, Connecting, Rejection, Request, Response, layer_fn},
+    layer::{
+        CallLayer, ConnectService, Connecting, Next, Rejection, Request, Response, Service as _, authorize, layer_fn,
+    },
 };
 use sockets_tests::*;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tower::service_fn;
 
 #[sockets::group("Vault")]
 trait Vault {
@@ -44,51 +48,29 @@ impl Vault for Guard {
 }
 
 /// A layer that reports its calls and their outcomes, and passes the calls on.
-struct Spy<S> {
-    name: &'static str,
-    says: UnboundedSender<String>,
-    next: S,
-}
-
-impl<S: CallService> CallService for Spy<S> {
-    async fn call(&self, request: Request<'_>) -> Response {
-        let way = if request.is_outgoing() { "out" } else { "in" };
-        let kind = if request.is_emit() { "emit" } else { "request" };
-        let (path, method, bytes) = (request.path(), request.method(), request.arguments_len());
-        self.says.send(format!("{}: {way} {kind} {path}.{method} of {bytes}", self.name)).unwrap();
-        let response = self.next.call(request).await;
-        let outcome = if response.is_ok() { "went well" } else { "failed" };
-        self.says.send(format!("{}: {outcome} {:?}", self.name, response.error())).unwrap();
-        response
-    }
-}
-
-fn spy<S>(name: &'static str, says: &UnboundedSender<String>) -> impl Fn(S) -> Spy<S> + Send + Sync + 'static {
+fn spy(name: &'static str, says: &UnboundedSender<String>) -> impl CallLayer + use<> {
     let says = says.clone();
-    move |next| Spy { name, says: says.clone(), next }
+    layer_fn(move |next: Next| {
+        let says = says.clone();
+        service_fn(move |request: Request| {
+            let (says, mut next) = (says.clone(), next.clone());
+            async move {
+                let way = if request.is_outgoing() { "out" } else { "in" };
+                let kind = if request.is_emit() { "emit" } else { "request" };
+                let (path, method, bytes) = (request.path(), request.method(), request.arguments_len());
+                says.send(format!("{name}: {way} {kind} {path}.{method} of {bytes}")).unwrap();
+                let response = next.call(request).await?;
+                let outcome = if response.is_ok() { "went well" } else { "failed" };
+                says.send(format!("{name}: {outcome} {:?}", response.error())).unwrap();
+                Ok::<_, Infallible>(response)
+            }
+        })
+    })
 }
 
 /// A layer that passes on the requests that `allows` accepts.
-struct Filter<S, F> {
-    allows: F,
-    next: S,
-}
-
-impl<S, F> CallService for Filter<S, F>
-where
-    S: CallService,
-    F: Fn(&Request<'_>) -> bool + Send + Sync + 'static,
-{
-    async fn call(&self, request: Request<'_>) -> Response {
-        if (self.allows)(&request) { self.next.call(request).await } else { request.deny() }
-    }
-}
-
-fn filter<S, F>(allows: F) -> impl Fn(S) -> Filter<S, F> + Send + Sync + 'static
-where
-    F: Fn(&Request<'_>) -> bool + Clone + Send + Sync + 'static,
-{
-    move |next| Filter { allows: allows.clone(), next }
+fn filter(allows: impl Fn(&Request) -> bool + Clone + Send + Sync + 'static) -> impl CallLayer {
+    authorize(move |request: &Request| if allows(request) { Ok(()) } else { Err("not allowed") })
 }
 
 async fn said(said: &mut UnboundedReceiver<String>, expected: &[&str]) {
@@ -98,11 +80,11 @@ async fn said(said: &mut UnboundedReceiver<String>, expected: &[&str]) {
 }
 
 tcp_and_memory! {
-    async fn first_layer_is_the_outermost_in_both_directions(net: Transport) {
+    async fn layer_added_last_is_the_outermost(net: Transport) {
         let (says, mut received) = unbounded_channel();
-        let server = Server::builder().layer(layer_fn(spy("a", &says))).layer(layer_fn(spy("b", &says)));
+        let server = Server::builder().layer(spy("b", &says)).layer(spy("a", &says));
         let server = net.serve(server.serve(VaultServer::new(Guard(says.clone())))).await;
-        let builder = Client::builder().layer_outgoing(layer_fn(spy("c", &says))).layer_outgoing(layer_fn(spy("d", &says)));
+        let builder = Client::builder().layer_outgoing(spy("d", &says)).layer_outgoing(spy("c", &says));
         let client = net.connect(&server, builder).await;
         let vault = VaultClient::new(&client);
 
@@ -126,9 +108,9 @@ tcp_and_memory! {
         let (says, mut out) = unbounded_channel();
         let client_says = says;
         let (says, mut inside) = unbounded_channel();
-        let server = Server::builder().layer(layer_fn(spy("server", &says)));
+        let server = Server::builder().layer(spy("server", &says));
         let server = net.serve(server.serve(VaultServer::new(Guard(says)))).await;
-        let client = net.connect(&server, Client::builder().layer_outgoing(layer_fn(spy("client", &client_says)))).await;
+        let client = net.connect(&server, Client::builder().layer_outgoing(spy("client", &client_says))).await;
         VaultClient::new(&client).knock(3).await.unwrap();
         said(&mut out, &["client: out emit Vault.knock of 1", "client: went well None"]).await;
         said(&mut inside, &["server: in emit Vault.knock of 1", "knocked 3", "server: went well None"]).await;
@@ -136,8 +118,8 @@ tcp_and_memory! {
 
     async fn server_request_passes_the_layers_of_both_peers(net: Transport) {
         let (says, mut received) = unbounded_channel();
-        let server = net.serve(players().layer_outgoing(layer_fn(spy("server", &says)))).await;
-        let builder = Client::builder().layer(layer_fn(spy("client", &says))).serve(VaultServer::new(Guard(says.clone())));
+        let server = net.serve(players().layer_outgoing(spy("server", &says))).await;
+        let builder = Client::builder().layer(spy("client", &says)).serve(VaultServer::new(Guard(says.clone())));
         let _client = net.join(&server, "ada", builder).await;
         let socket = server.socket(&Player::new("ada")).unwrap();
         assert_eq!(VaultClient::new(&socket).open(7).await, Ok("gold".into()));
@@ -147,8 +129,8 @@ tcp_and_memory! {
 
     async fn broadcast_passes_layers_once_without_a_peer(net: Transport) {
         let (says, mut received) = unbounded_channel();
-        let (watched, audience) = (says.clone(), |request: &Request<'_>| request.peer().is_none());
-        let server = players().layer_outgoing(layer_fn(spy("server", &watched))).layer_outgoing(layer_fn(filter(audience)));
+        let (watched, audience) = (says.clone(), |request: &Request| request.peer().is_none());
+        let server = players().layer_outgoing(filter(audience)).layer_outgoing(spy("server", &watched));
         let server = net.serve(server).await;
         let mut members = Vec::new();
         for name in ["ada", "ben"] {
@@ -167,11 +149,11 @@ tcp_and_memory! {
 
     async fn denied_incoming_call_reaches_no_handler(net: Transport) {
         let (says, mut received) = unbounded_channel();
-        let allows = |request: &Request<'_>| {
+        let allows = |request: &Request| {
             let socket: Socket<Player> = request.socket().unwrap();
             request.path() != "Vault" || *socket.identity() == Player::new("ada")
         };
-        let server = players().layer(layer_fn(filter(allows)));
+        let server = players().layer(filter(allows));
         let server = net.serve(server.serve(VaultServer::new(Guard(says)))).await;
         let ada = net.join(&server, "ada", Client::builder()).await;
         let ben = net.join(&server, "ben", Client::builder()).await;
@@ -185,8 +167,8 @@ tcp_and_memory! {
 
     async fn layers_wrap_listeners_and_groups_of_a_socket(net: Transport) {
         let (says, mut received) = unbounded_channel();
-        let allows = |request: &Request<'_>| (request.path(), request.method()) != ("secret", "number");
-        let server = players().layer(layer_fn(filter(allows))).connected(move |socket: Socket<Player>| {
+        let allows = |request: &Request| (request.path(), request.method()) != ("secret", "number");
+        let server = players().layer(filter(allows)).connected(move |socket: Socket<Player>| {
             let says = says.clone();
             async move {
                 socket.listen("number", |(): ()| async { 5 });
@@ -205,8 +187,8 @@ tcp_and_memory! {
     async fn denied_outgoing_call_is_not_sent(net: Transport) {
         let (says, mut received) = unbounded_channel();
         let server = net.serve(Server::builder().serve(VaultServer::new(Guard(says)))).await;
-        let allows = |request: &Request<'_>| request.method() != "knock";
-        let client = net.connect(&server, Client::builder().layer_outgoing(layer_fn(filter(allows)))).await;
+        let allows = |request: &Request| request.method() != "knock";
+        let client = net.connect(&server, Client::builder().layer_outgoing(filter(allows))).await;
         let vault = VaultClient::new(&client);
         assert_eq!(vault.knock(1).await, Err(CallError::Denied));
         assert_eq!(vault.open(7).await, Ok("gold".into()));
@@ -215,11 +197,11 @@ tcp_and_memory! {
 
     async fn layer_panic_fails_only_its_call(net: Transport) {
         let (says, _heard) = unbounded_channel();
-        let panics = |request: &Request<'_>| {
+        let panics = |request: &Request| {
             assert!(request.method() != "wait", "a layer's bug");
             true
         };
-        let server = Server::builder().layer(layer_fn(filter(panics)));
+        let server = Server::builder().layer(filter(panics));
         let server = net.serve(server.serve(VaultServer::new(Guard(says)))).await;
         let client = net.connect(&server, Client::builder()).await;
         let vault = VaultClient::new(&client);
@@ -230,9 +212,17 @@ tcp_and_memory! {
     async fn cancelled_call_drops_its_layers(net: Transport) {
         let (says, mut received) = unbounded_channel();
         let held = Arc::new(());
-        let server = Server::builder().layer(layer_fn({
-            let held = Arc::clone(&held);
-            move |next| Holding { held: Arc::clone(&held), next }
+        let holding = Arc::clone(&held);
+        let server = Server::builder().layer(layer_fn(move |next: Next| {
+            let held = Arc::clone(&holding);
+            service_fn(move |request| {
+                let (mut next, held) = (next.clone(), Arc::clone(&held));
+                async move {
+                    let response = next.call(request).await;
+                    drop(held);
+                    response
+                }
+            })
         }));
         let server = net.serve(server.serve(VaultServer::new(Guard(says)))).await;
         let client = net.connect(&server, Client::builder()).await;
@@ -248,11 +238,11 @@ tcp_and_memory! {
 
     async fn layer_that_never_continues_ends_at_the_deadline(net: Transport) {
         let (says, mut received) = unbounded_channel();
-        let server = net.serve(Server::builder().layer(layer_fn(|_| Never)).serve(VaultServer::new(Guard(says)))).await;
+        let server = net.serve(Server::builder().layer(never()).serve(VaultServer::new(Guard(says)))).await;
         let soon = Duration::from_millis(50);
         let client = net.connect(&server, Client::builder()).await;
         assert_eq!(VaultClient::new(&client).with_timeout(soon).open(7).await, Err(CallError::Timeout));
-        let client = net.connect(&server, Client::builder().layer_outgoing(layer_fn(|_| Never))).await;
+        let client = net.connect(&server, Client::builder().layer_outgoing(never())).await;
         assert_eq!(VaultClient::new(&client).with_timeout(soon).open(7).await, Err(CallError::Timeout));
         assert!(received.try_recv().is_err());
     }
@@ -273,25 +263,9 @@ tcp_and_memory! {
     }
 }
 
-/// A layer that holds a value while a call runs.
-struct Holding<S> {
-    held: Arc<()>,
-    next: S,
-}
-
-impl<S: CallService> CallService for Holding<S> {
-    async fn call(&self, request: Request<'_>) -> Response {
-        let _held = Arc::clone(&self.held);
-        self.next.call(request).await
-    }
-}
-
-struct Never;
-
-impl CallService for Never {
-    async fn call(&self, _request: Request<'_>) -> Response {
-        pending().await
-    }
+/// A layer that never responds.
+fn never() -> impl CallLayer {
+    layer_fn(|_| service_fn(|_: Request| pending::<Result<Response, Infallible>>()))
 }
 
 /// A layer that counts clients, and refuses the player Ben.
