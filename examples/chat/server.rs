@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use sockets::{Audience, BindError, ConnectInfo, DisconnectReason, Limits, Refusal, Server, Socket};
+use sockets::{Audience, BindError, ConnectInfo, DisconnectReason, Limits, Refusal, Server, Shutdown, Socket};
 use tokio::sync::Notify;
 
 use crate::{
@@ -43,7 +43,7 @@ pub async fn serve(addr: &str, vote_time: Duration, stop: &Notify) -> Result<(),
     print(&format!("The chat is open at {}. Ctrl-C closes it.", server.local_addr()));
     stop.notified().await;
     print("The chat closes.");
-    server.shutdown().await;
+    server.shutdown_with(Shutdown::new().for_good("the chat is closed")).await;
     Ok(())
 }
 
@@ -57,7 +57,7 @@ async fn welcome(socket: Socket<Person>, vote_time: Duration) {
         print(&format!("{} goes: {reason}", visitor.name()));
         match reason {
             // The members of the room have been notified, or the server is about to notify them.
-            DisconnectReason::Kicked(_) | DisconnectReason::ShuttingDown => {}
+            DisconnectReason::Kicked(_) | DisconnectReason::ShuttingDown { .. } => {}
             _ => visitor.tell_others("leaves").await,
         }
     });

@@ -13,7 +13,7 @@ mod shop;
 
 use std::{error::Error, sync::Arc, time::Duration};
 
-use sockets::{CallError, Server};
+use sockets::{CallError, Server, Shutdown};
 
 use crate::{
     contract::{LobbyClient, PurchaseError},
@@ -46,7 +46,7 @@ async fn main() -> Outcome {
     says("Dan", &format!("is disconnected: {}", reason.message().unwrap_or("nothing")));
 
     chapter("The shop closes");
-    server.shutdown().await;
+    server.shutdown_with(Shutdown::new().for_good("the shop is closed")).await;
     says("Ada", &format!("goes home: {}", ada.until_disconnected().await));
     says("Ben", &format!("goes home: {}", ben.until_disconnected().await));
     Ok(())

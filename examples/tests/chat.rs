@@ -229,7 +229,7 @@ fn ctrl_c_ends_the_server_and_clients_are_notified() {
     server.interrupt();
     server.prints(&["The chat closes."]);
     for person in [&mut ada, &mut ben] {
-        assert_eq!(person.end(), ended(1, &[], "The chat has ended: the server shut down.\n"));
+        assert_eq!(person.end(), ended(1, &[], "The chat has ended: the server shut down: the chat is closed.\n"));
     }
     let Ended { status, errors, .. } = server.end();
     assert_eq!((status, errors.as_str()), (Some(0), ""));
@@ -245,8 +245,8 @@ fn ctrl_c_ends_the_server_while_a_vote_is_open() {
     ben.prints(&["* ada asks you to vote. Type a number:", "*   1  pizza", "*   2  pasta"]);
     server.interrupt();
     assert_eq!(server.end().status, Some(0));
-    assert_eq!(ben.end().errors, "The chat has ended: the server shut down.\n");
-    assert_eq!(ada.end().errors, "The chat has ended: the server shut down.\n");
+    assert_eq!(ben.end().errors, "The chat has ended: the server shut down: the chat is closed.\n");
+    assert_eq!(ada.end().errors, "The chat has ended: the server shut down: the chat is closed.\n");
 }
 
 const BROKEN: &str = "* The connection is lost. Your messages are sent after the reconnection.";

@@ -117,7 +117,7 @@ codes! {
         Closed = 1,
         /// The server's program disconnected the client. The text is the program's message.
         Kicked = 2,
-        /// The server shuts down.
+        /// The server shuts down for good. The text is the program's message.
         ShuttingDown = 3,
         /// The peer that receives this frame broke the protocol. The text describes the error.
         ProtocolError = 4,
@@ -131,7 +131,7 @@ codes! {
         /// client supports resumption.
         Superseded = 8,
         /// The server shuts down and expects the client to reconnect. The text is the delay in
-        /// milliseconds. The server sends this reason only to a client that supports resumption.
+        /// milliseconds, optionally with the URL of another server.
         Restarting = 9,
         /// The server's `connected` hook refused the client, and the client does not try again. The
         /// text is the message for the user. The server sends this reason only to a client with the

@@ -81,6 +81,11 @@ impl Backoff {
     }
 }
 
+/// Returns a random number from 0 to 1.
+pub(crate) fn random_fraction() -> f64 {
+    f64::from(getrandom::u32().unwrap_or(u32::MAX / 2)) / f64::from(u32::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -20,15 +20,15 @@ pub enum DisconnectReason {
     PeerClosed,
     /// The server disconnected the client with this message.
     Kicked(String),
-    /// The server shut down.
-    ShuttingDown,
-    /// The server shut down and asks the client to reconnect after a delay. The server chooses a
-    /// different delay for each client. See
-    /// [`Server::shutdown_for_restart`](crate::Server::shutdown_for_restart) and
-    /// [`Server::shutdown_with_redirect`](crate::Server::shutdown_with_redirect).
-    Restarting {
-        /// The address to which the client reconnects. It is `None` if the address does not change.
-        at: Option<String>,
+    /// The server shut down: see [`Server::shutdown`](crate::Server::shutdown).
+    #[non_exhaustive]
+    ShuttingDown {
+        /// The message of [`Shutdown::for_good`](crate::Shutdown::for_good).
+        words: Option<String>,
+        /// `true` if the server expects its clients to reconnect.
+        comes_back: bool,
+        /// The address to which clients reconnect. It is `None` if the address does not change.
+        redirect: Option<String>,
     },
     /// The connection broke without a close reason. The text describes the failure.
     Lost(String),
@@ -52,8 +52,8 @@ pub enum DisconnectReason {
 }
 
 impl DisconnectReason {
-    /// Returns the message of the server: the argument of `disconnect("…")`, or the message of a
-    /// [`Refusal`].
+    /// Returns the message of the server: the argument of `disconnect("…")` or `for_good("…")`, or
+    /// the message of a [`Refusal`].
     ///
     /// ```
     /// # use sockets::DisconnectReason;
@@ -63,9 +63,15 @@ impl DisconnectReason {
     pub fn message(&self) -> Option<&str> {
         match self {
             Self::Kicked(message) => Some(message),
+            Self::ShuttingDown { words, .. } => words.as_deref(),
             Self::Refused(refusal) => Some(refusal.message()),
             _ => None,
         }
+    }
+
+    /// Returns the reason for which a server shuts down that expects its clients to reconnect.
+    pub(crate) fn restarting(redirect: Option<String>) -> Self {
+        Self::ShuttingDown { words: None, comes_back: true, redirect }
     }
 
     /// Returns the local meaning of a close reason that the peer sent.
@@ -73,8 +79,12 @@ impl DisconnectReason {
         match reason {
             CloseReason::Closed => Self::PeerClosed,
             CloseReason::Kicked => Self::Kicked(text),
-            CloseReason::ShuttingDown => Self::ShuttingDown,
-            CloseReason::Restarting => Self::Restarting { at: delayed(&text).1.map(without_userinfo) },
+            CloseReason::ShuttingDown => Self::ShuttingDown {
+                words: Some(text).filter(|text| !text.is_empty()),
+                comes_back: false,
+                redirect: None,
+            },
+            CloseReason::Restarting => Self::restarting(delayed(&text).1.map(without_userinfo)),
             CloseReason::ProtocolError => Self::ProtocolViolation(format!("the peer reports: {text}")),
             CloseReason::TooSlow => Self::TooSlow,
             CloseReason::NotReady => Self::Refused(Refusal::retry("the server did not prepare the session in time")),
@@ -98,10 +108,12 @@ impl DisconnectReason {
         match self {
             Self::Closed => Some((CloseReason::Closed, text(""))),
             Self::Kicked(message) => Some((CloseReason::Kicked, text(message))),
-            Self::ShuttingDown => Some((CloseReason::ShuttingDown, text(""))),
-            Self::Restarting { at } => {
-                let at = at.iter().flat_map(|at| [" ", at]);
-                Some((CloseReason::Restarting, Cow::Owned(delay.as_millis().to_string() + &at.collect::<String>())))
+            Self::ShuttingDown { words, comes_back: false, .. } => {
+                Some((CloseReason::ShuttingDown, text(words.as_deref().unwrap_or_default())))
+            }
+            Self::ShuttingDown { redirect, .. } => {
+                let url = redirect.iter().flat_map(|url| [" ", url]);
+                Some((CloseReason::Restarting, Cow::Owned(delay.as_millis().to_string() + &url.collect::<String>())))
             }
             Self::ProtocolViolation(error) => Some((CloseReason::ProtocolError, text(error))),
             Self::TooSlow => Some((CloseReason::TooSlow, text(""))),
@@ -132,9 +144,12 @@ impl Display for DisconnectReason {
             Self::Closed => f.write_str("the local peer closed the connection"),
             Self::PeerClosed => f.write_str("the remote peer closed the connection"),
             Self::Kicked(message) => write!(f, "the server disconnected the client: {message}"),
-            Self::ShuttingDown => f.write_str("the server shut down"),
-            Self::Restarting { at: None } => f.write_str("the server is restarting"),
-            Self::Restarting { at: Some(at) } => write!(f, "the server shut down; the client reconnects to {at}"),
+            Self::ShuttingDown { words: Some(words), .. } => write!(f, "the server shut down: {words}"),
+            Self::ShuttingDown { redirect: Some(url), .. } => {
+                write!(f, "the server shut down; clients reconnect to {url}")
+            }
+            Self::ShuttingDown { comes_back: true, .. } => f.write_str("the server is restarting"),
+            Self::ShuttingDown { .. } => f.write_str("the server shut down"),
             Self::Lost(error) => write!(f, "the connection was lost: {error}"),
             Self::TooSlow => {
                 f.write_str("a peer did not read fast enough (see `Limits::outgoing_queue` and `Limits::stall`)")
@@ -152,9 +167,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn close_reason_of_shutdown_is_read_back() {
+        for words in [None, Some("moved to another game".to_owned())] {
+            let reason = DisconnectReason::ShuttingDown { words, comes_back: false, redirect: None };
+            let (reason_sent, text) = reason.to_close(true, Duration::ZERO).unwrap();
+            assert_eq!(DisconnectReason::from_close(reason_sent, text.into_owned()), reason);
+        }
+    }
+
+    #[test]
     fn close_reason_of_restart_contains_delay() {
-        for at in [None, Some("tcp://next:1".to_owned())] {
-            let reason = DisconnectReason::Restarting { at };
+        for redirect in [None, Some("tcp://next:1".to_owned())] {
+            let reason = DisconnectReason::restarting(redirect);
             let (reason_sent, text) = reason.to_close(true, Duration::from_millis(250)).unwrap();
             assert_eq!(delayed(&text).0, Duration::from_millis(250));
             assert_eq!(DisconnectReason::from_close(reason_sent, text.into_owned()), reason);

@@ -39,8 +39,8 @@ pub(crate) fn run_hook<S, T>(session: &Arc<S>, step: impl FnOnce() -> T) -> T {
 
 /// Returns `true` if a handler or hook of this session runs on this thread. Such a handler or hook
 /// must not wait for the end of the session.
-pub(crate) fn runs_here<S>(session: &Arc<S>) -> bool {
-    SESSION.get() == Arc::as_ptr(session).addr()
+pub(crate) fn runs_here<S>(session: &S) -> bool {
+    SESSION.get() == std::ptr::from_ref(session).addr()
 }
 
 /// Returns the origin of calls that are made on this thread.

@@ -161,7 +161,7 @@ pub use self::{
     listener::Listener,
     reconnect::Reconnect,
     refusal::Refusal,
-    server::{Accepting, Audience, Excluded, HookOutcome, Replies, Server, ServerBuilder, Socket},
+    server::{Accepting, Audience, Excluded, HookOutcome, Replies, Server, ServerBuilder, Shutdown, Socket},
     session::{Call, Peer, Stats},
     stub::Callable,
     transport::{ConnectInfo, PeerCredentials},

@@ -9,7 +9,7 @@ use tokio::{
 
 use crate::{
     address::{Address, redacted},
-    backoff::Backoff,
+    backoff::{Backoff, random_fraction},
     client_state::ClientState,
     connect_error::ConnectError,
     connector::open,
@@ -121,9 +121,9 @@ impl Reattach for Reconnector {
             // The minimum delay, as requested by the server.
             let mut wait = Duration::ZERO;
             match &reason {
-                DisconnectReason::Restarting { at } => {
+                DisconnectReason::ShuttingDown { redirect, .. } => {
                     self.states.send_replace(reconnecting(0, last.as_ref()));
-                    if let Some(url) = at {
+                    if let Some(url) = redirect {
                         let is_accepted = self.reconnect_state.lock().redirect(url);
                         if !is_accepted {
                             let url = redacted(url);
@@ -255,9 +255,4 @@ impl Reconnector {
 
 fn timed_out() -> ConnectError {
     ConnectError::Unreachable(std::io::ErrorKind::TimedOut.into())
-}
-
-/// Returns a random number from 0 to 1.
-fn random_fraction() -> f64 {
-    f64::from(getrandom::u32().unwrap_or(u32::MAX / 2)) / f64::from(u32::MAX)
 }

@@ -23,7 +23,9 @@ pub use self::{
     handlers::{Desk, Shop, Voter, admitting, players},
     path::unique_path,
     relay::{Conditions, Relay, connect_through_relay},
-    transport::{Messages, Transport, messages, reconnecting, run, run_on_one_thread, unix_url},
+    transport::{
+        Messages, Transport, for_good, is_restart, messages, once, reconnecting, run, run_on_one_thread, unix_url,
+    },
     values::{Fragile, FragileIdentity, PanicsOnDrop},
     wait::{PATIENCE, eventually, never, poll_once, within, within_time},
 };

@@ -2,7 +2,10 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use sockets::{BindError, Client, ClientBuilder, ConnectError, Identity, Reconnect, Server, ServerBuilder};
+use sockets::{
+    BindError, Client, ClientBuilder, ConnectError, DisconnectReason, Identity, Reconnect, Server, ServerBuilder,
+    Shutdown,
+};
 use tokio::{
     io::{DuplexStream, duplex},
     runtime::Builder,
@@ -133,6 +136,21 @@ pub fn messages(bytes: usize) -> (Messages, Messages) {
 
 /// A stream and sink of messages over a duplex stream.
 pub type Messages = Framed<DuplexStream, LengthDelimitedCodec>;
+
+/// Returns the settings of a shutdown after which clients do not reconnect.
+pub fn for_good() -> Shutdown {
+    Shutdown::new().for_good("closed for good")
+}
+
+/// Returns `true` for the reason of a server that expects its clients to reconnect.
+pub fn is_restart(reason: &DisconnectReason) -> bool {
+    matches!(reason, DisconnectReason::ShuttingDown { words: None, comes_back: true, redirect: None, .. })
+}
+
+/// Returns a builder of a client that does not reconnect.
+pub fn once() -> ClientBuilder {
+    Client::builder().reconnect(Reconnect::never())
+}
 
 /// Returns a client builder. If the client loses its connection, it reconnects soon.
 pub fn reconnecting() -> ClientBuilder {

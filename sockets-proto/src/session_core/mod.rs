@@ -366,6 +366,13 @@ impl<C, H: Clone> SessionCore<C, H> {
         self.peer_is_ready
     }
 
+    /// Returns `true` if the server is going away, and the session can continue with the next
+    /// server. Messages then wait for that server.
+    #[inline]
+    pub fn awaits_next_server(&self) -> bool {
+        self.peer_is_going_away && self.retransmit.is_some()
+    }
+
     /// Returns `true` if no call is in flight in either direction.
     pub fn is_idle(&self) -> bool {
         self.recv_window.in_flight() == 0 && self.calls.is_empty() && self.pending.is_empty()

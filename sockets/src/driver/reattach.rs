@@ -301,7 +301,7 @@ mod tests {
 
     #[tokio::test]
     async fn close_reason_unread_at_the_loss_is_used() {
-        let restarting = DisconnectReason::Restarting { at: None };
+        let restarting = DisconnectReason::restarting(None);
         assert_eq!(
             end_with(CloseReason::Restarting, "7").await,
             (restarting.clone(), vec![(restarting, Duration::from_millis(7))])

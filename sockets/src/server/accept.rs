@@ -369,8 +369,9 @@ fn start<I: Identity>(
     let socket = Socket::new(number, Peer::new(Arc::clone(&session)), identity, Arc::clone(server));
     session.subscribe(server.fanout.log(number), number);
     session.set_owner(socket.downgrade());
-    if !server.registry.write().insert(socket.clone()) {
-        session.close(DisconnectReason::ShuttingDown);
+    let inserted = server.registry.write().insert(socket.clone());
+    if let Err(reason) = inserted {
+        session.close(reason);
     }
     let registered = Arc::clone(server);
     let leave = move || {

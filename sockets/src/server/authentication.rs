@@ -8,6 +8,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::{
     Inner, Socket,
     limiter::{ConnectionPermit, HandshakePermit},
+    shutdown,
 };
 use crate::{
     authenticator::{AuthFailure, Identity},
@@ -83,8 +84,8 @@ async fn decide<I: Identity>(
         return Err(Refusal::retry(FULL).into());
     }
     let identity = authenticate(server, login, info).await?;
-    if server.registry.read().is_closed() {
-        return Err(Refusal::retry("the server is shutting down").into());
+    if let Some(reason) = server.registry.read().closed() {
+        return Err(shutdown::refusal(reason).into());
     }
     // Other clients may have been admitted during the authentication.
     let connection_permit = server.limiter.try_acquire_connection().ok_or_else(|| Refusal::retry(FULL))?;
@@ -104,7 +105,8 @@ async fn find_session<I: Identity>(
     info: &ConnectInfo,
 ) -> Result<Option<(Socket<I>, I, Token)>, AuthFailure> {
     let found = server.registry.read().socket(request.token.session()).cloned();
-    let known = found.filter(|socket| socket.session().verify_token(request) && !server.registry.read().is_closed());
+    let known =
+        found.filter(|socket| socket.session().verify_token(request) && server.registry.read().closed().is_none());
     let Some(socket) = known else { return Ok(None) };
     let info = ConnectInfo { is_resumption: true, ..info.clone() };
     let identity = match authenticate(server, login, info).await {

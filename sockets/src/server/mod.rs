@@ -9,6 +9,7 @@ mod limiter;
 mod listening;
 mod registry;
 mod replies;
+mod shutdown;
 mod socket;
 
 use std::{
@@ -31,6 +32,7 @@ pub use self::{
     audience::{Audience, Excluded},
     builder::{HookOutcome, ServerBuilder},
     replies::Replies,
+    shutdown::Shutdown,
     socket::Socket,
 };
 use self::{
@@ -42,12 +44,12 @@ use self::{
 };
 use crate::lock::{self, Mutex, RwLock};
 use crate::{
-    address::{Address, without_userinfo},
+    address::Address,
     authenticator::{Authenticator, Identity},
+    backoff::random_fraction,
     broadcast::Fanout,
     connect_error::BindError,
     connect_error::RegistrationError,
-    disconnect_reason::DisconnectReason,
     limits::Limits,
     refusal::Refusal,
     session::{Interceptor, Routes, Session},
@@ -104,8 +106,8 @@ impl<I> Inner<I> {
 /// A handle to a server.
 ///
 /// Clones refer to the same server. `build` and `bind` return the first handle. When that handle
-/// and all of its clones are dropped, the server closes all sessions and listeners. Its addresses
-/// are then free.
+/// and all of its clones are dropped, the server closes all sessions and listeners, as by
+/// [`shutdown`](Server::shutdown) without grace. Its addresses are then free.
 pub struct Server<I = ()> {
     inner: Arc<Inner<I>>,
     /// The guard that keeps the server open. Handles from sockets and calls have no guard, since
@@ -125,9 +127,9 @@ struct ShutdownOnDrop<I>(Arc<Inner<I>>);
 
 impl<I> Drop for ShutdownOnDrop<I> {
     fn drop(&mut self) {
-        let sessions = self.0.close();
-        for session in sessions {
-            session.close(DisconnectReason::Closed);
+        let shutdown = Shutdown::new();
+        for (session, delay) in self.0.close(&shutdown) {
+            session.shut_down(shutdown.reason(), delay);
         }
     }
 }
@@ -165,7 +167,7 @@ impl<I: Identity> Server<I> {
     /// If the future is dropped before completion, the server does not listen on the address.
     pub async fn bind(&self, url: &str) -> Result<(), BindError> {
         self.inner.registration.clone()?;
-        if self.inner.registry.read().is_closed() {
+        if self.inner.registry.read().closed().is_some() {
             return Err(BindError::ShutDown);
         }
         let address = Address::to_listen(url)?;
@@ -263,13 +265,18 @@ impl<I: Identity> Server<I> {
         self.inner.registry.read().rooms()
     }
 
-    /// Shuts the server down gracefully.
+    /// Shuts the server down gracefully. Clients that can reconnect do so.
     ///
-    /// The server stops listening, refuses new calls, and notifies its clients. The server waits
-    /// for the calls in flight, for at most [`Limits::shutdown_grace`], and then disconnects all
-    /// clients. When the method returns, all `on_disconnect` hooks have been started, but they may
-    /// not have completed. If a handler blocks its thread, the method abandons the handler after
-    /// another second.
+    /// The server stops listening, and notifies its clients. It waits for the calls in flight, for
+    /// at most [`Limits::shutdown_grace`], and then closes all connections. Calls that a client
+    /// makes in the meantime wait for its next connection. Each client reconnects after a different
+    /// delay of at most 5 s, and starts a new session. Use
+    /// [`shutdown_with`](Self::shutdown_with) to change these times, to redirect the clients to
+    /// another address, or to disconnect them for good.
+    ///
+    /// When the method returns, all `on_disconnect` hooks have been started, but they may not have
+    /// completed. If a handler blocks its thread, the method abandons the handler after another
+    /// second.
     ///
     /// If a handler, listener, layer or `connected` hook of this server calls this method, the
     /// server drains in the background. In this case, the method returns without waiting, since it
@@ -280,53 +287,27 @@ impl<I: Identity> Server<I> {
     /// If the future is dropped before completion, sockets that are not drained stay connected. The
     /// method can be called again.
     pub async fn shutdown(&self) {
-        self.shut_down(None).await;
+        self.shutdown_with(Shutdown::new()).await;
     }
 
-    /// Shuts the server down, as [`shutdown`](Self::shutdown) does, and asks the clients to
-    /// reconnect.
+    /// Shuts the server down, as [`shutdown`](Self::shutdown) does, but with other settings.
     ///
-    /// Use this method for a server that restarts, or for a server that another server replaces at
-    /// the same address.
-    ///
-    /// Each client waits for a different part of `within`, so that the clients do not reconnect at
-    /// the same time. After the wait, the client starts a new session. A client that cannot
-    /// reconnect is notified of a shutdown: see
-    /// [`ClientBuilder::reconnect`](crate::ClientBuilder::reconnect).
+    /// ```
+    /// # use sockets::{Server, Shutdown};
+    /// # async fn example(server: Server) {
+    /// // The clients do not reconnect.
+    /// server.shutdown_with(Shutdown::new().for_good("the game is over")).await;
+    /// # }
+    /// ```
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, the method behaves as [`shutdown`](Self::shutdown) does.
-    pub async fn shutdown_for_restart(&self, within: Duration) {
-        self.shut_down(Some((within, None))).await;
-    }
-
-    /// Shuts the server down, as [`shutdown_for_restart`](Self::shutdown_for_restart) does, and
-    /// redirects the clients to another address.
-    ///
-    /// Clients that are connected over the same transport (`tcp://` and so on) reconnect to `url`
-    /// with their logins. They alternate between `url` and their old address until a server accepts
-    /// them. The server removes a user and a password from `url`: clients send the user and
-    /// password of their own address.
-    ///
-    /// # Cancel safety
-    ///
-    /// If the future is dropped, the method behaves as [`shutdown`](Self::shutdown) does.
-    pub async fn shutdown_with_redirect(&self, url: &str, within: Duration) {
-        self.shut_down(Some((within, Some(&without_userinfo(url))))).await;
-    }
-
-    /// Shuts the server down. If `restart` is `Some`, the clients reconnect within the contained
-    /// time, to the contained address or to their old address.
-    async fn shut_down(&self, restart: Option<(Duration, Option<&str>)>) {
-        let sessions = self.inner.close();
-        let is_own = sessions.iter().any(Session::runs_here);
-        let grace = self.inner.limits.shutdown_grace;
-        let count = u32::try_from(sessions.len()).unwrap_or(u32::MAX);
-        let drains = (0..).zip(sessions).map(|(number, session)| {
-            let restart = restart.map(|(within, at)| ((within / count).saturating_mul(number), at.map(str::to_owned)));
-            session.drain(grace, restart)
-        });
+    /// The method behaves as [`shutdown`](Self::shutdown) does.
+    pub async fn shutdown_with(&self, shutdown: Shutdown) {
+        let grace = shutdown.grace_or(self.inner.limits.shutdown_grace);
+        let sessions = self.inner.close(&shutdown);
+        let is_own = sessions.iter().any(|(session, _)| session.runs_here());
+        let drains = sessions.into_iter().map(|(session, delay)| session.drain(grace, shutdown.reason(), delay));
         let drained = futures_util::future::join_all(drains);
         if is_own {
             // A handler of this server calls `shutdown`, and the wait would include this handler.
@@ -346,15 +327,20 @@ impl<I: Hash> Inner<I> {
 }
 
 impl<I> Inner<I> {
-    /// Closes the listeners and admits no further clients. Returns the sessions of the server.
+    /// Closes the listeners and admits no further clients. Returns the sessions of the server, each
+    /// with the delay after which its client reconnects.
     ///
     /// When this method returns, the addresses of the listeners are free.
-    fn close(&self) -> Vec<Arc<Session>> {
+    fn close(&self, shutdown: &Shutdown) -> Vec<(Arc<Session>, Duration)> {
         self.stop.cancel();
         for listening in mem::take(&mut *self.listeners.lock()) {
             listening.close();
         }
-        self.registry.write().close()
+        let sessions = self.registry.write().close(shutdown.reason());
+        // Each client reconnects in its own part of the time, at a random moment.
+        let count = u32::try_from(sessions.len()).unwrap_or(u32::MAX);
+        let delay = |number: u32| shutdown.delay((f64::from(number) + random_fraction()) / f64::from(count));
+        sessions.into_iter().zip((0..count).map(delay)).collect()
     }
 
     fn next_multi_call(&self) -> u64 {

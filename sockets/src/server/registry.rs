@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::Socket;
-use crate::{broadcast::MemberList, session::Session};
+use crate::{broadcast::MemberList, disconnect_reason::DisconnectReason, session::Session};
 use sockets_proto::ReleaseUnused;
 
 /// The sockets of a server by number, and the rooms. The numbers follow the order in which the
@@ -19,7 +19,8 @@ pub(super) struct Registry<I> {
     rooms: HashMap<String, Room<I>>,
     all_members: CachedMemberList,
     rooms_per_socket: usize,
-    closed: bool,
+    /// The reason for which the server shuts down, if it does.
+    closed: Option<DisconnectReason>,
 }
 
 struct Room<I> {
@@ -50,18 +51,19 @@ impl<I> Registry<I> {
             rooms: HashMap::new(),
             all_members: CachedMemberList::new(),
             rooms_per_socket,
-            closed: false,
+            closed: None,
         }
     }
 
     /// Admits no further sockets, and returns the sessions of the registered sockets.
-    pub(super) fn close(&mut self) -> Vec<Arc<Session>> {
-        self.closed = true;
+    pub(super) fn close(&mut self, reason: DisconnectReason) -> Vec<Arc<Session>> {
+        self.closed = Some(reason);
         self.sockets.values().map(|entry| Arc::clone(entry.socket.session())).collect()
     }
 
-    pub(super) fn is_closed(&self) -> bool {
-        self.closed
+    /// Returns the reason for which the server shuts down. Returns `None` if it does not.
+    pub(super) fn closed(&self) -> Option<&DisconnectReason> {
+        self.closed.as_ref()
     }
 
     pub(super) fn socket(&self, id: u64) -> Option<&Socket<I>> {
@@ -132,15 +134,15 @@ impl<I> Registry<I> {
         Some(member_list.get_or_init(|| MemberList::new(shards, members.values().map(Socket::with_number))).clone())
     }
 
-    /// Registers a socket. Returns `false` if the server is closed.
-    pub(super) fn insert(&mut self, socket: Socket<I>) -> bool {
-        if self.closed {
-            return false;
+    /// Registers a socket. If the server is closed, returns the reason.
+    pub(super) fn insert(&mut self, socket: Socket<I>) -> Result<(), DisconnectReason> {
+        if let Some(reason) = &self.closed {
+            return Err(reason.clone());
         }
         self.by_identity.entry(socket.identity_hash()).or_default().insert(socket.number());
         self.sockets.insert(socket.number(), SocketEntry { socket, rooms: BTreeSet::new() });
         self.all_members.take();
-        true
+        Ok(())
     }
 
     /// Removes a socket from the registry and from its rooms. Returns the socket, because its drop

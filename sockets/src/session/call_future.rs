@@ -15,6 +15,7 @@ use std::{
 };
 
 use serde::{Serialize, de::DeserializeOwned};
+use tokio::time::timeout_at;
 
 use super::{Described, Session, Waiter};
 use crate::codec::{self, DecodeError, EncodeError, Payload, decode_within};
@@ -52,11 +53,17 @@ impl Session {
         }
         loop {
             let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
-            let waiting =
-                match codec::with_scratch(args, |payload| Self::request(&**self, callee, timeout, payload, waker)) {
-                    Ok(waiting) => waiting?,
-                    Err(error) => return Err(self.cannot_encode(callee, &error, args)),
-                };
+            let request = |payload: &Payload<'_>| Self::request(&**self, callee, timeout, payload, waker);
+            let waiting = match codec::with_scratch(args, request) {
+                Ok(Err(CallError::ShuttingDown)) => {
+                    let deadline = now() + clamp_timeout(timeout);
+                    Box::pin(self.until_next_server(deadline)).await?;
+                    timeout = deadline.saturating_duration_since(now());
+                    continue;
+                }
+                Ok(waiting) => waiting?,
+                Err(error) => return Err(self.cannot_encode(callee, &error, args)),
+            };
             let deadline = waiting.deadline;
             let result = waiting.await;
             if !self.may_repeat(callee, &result) {
@@ -88,6 +95,24 @@ impl Session {
     #[cold]
     fn cannot_decode_reply<R>(&self, callee: Callee<'_>, error: &DecodeError) -> CallError {
         Described::new(callee).cannot_decode_reply(self.side(), error, type_name::<R>())
+    }
+
+    /// Waits until the connection to a server that is shutting down has ended, so that a call can
+    /// wait for the next connection.
+    ///
+    /// Returns an error if the client cannot reconnect. Also returns an error for a call of a
+    /// handler of this session: the server waits for the handler, which the next session would
+    /// stop.
+    #[cold]
+    pub(super) async fn until_next_server(&self, deadline: Instant) -> Result<(), CallError> {
+        if self.runs_here() || self.state.lock().core.positions().is_none() {
+            return Err(CallError::ShuttingDown);
+        }
+        let next = self.wait_until(|| {
+            let is_over = self.reason.get().is_some() || !self.state.lock().core.awaits_next_server();
+            is_over.then_some(())
+        });
+        timeout_at(deadline.into(), next).await.map_err(|_| CallError::Timeout)
     }
 
     /// Returns `true` if a call that has ended with this result may be repeated in a new session

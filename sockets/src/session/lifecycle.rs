@@ -116,34 +116,28 @@ impl Session {
     /// Drains the session because the server shuts down. Sends a go away frame, waits until the
     /// calls in flight have finished, and ends the session. The wait takes at most `grace`.
     ///
-    /// `restart` contains a delay and an optional address. If `restart` is set and the client can
-    /// resume sessions, the last frame contains the delay and the address. The client reconnects to
-    /// the address after the delay.
-    pub(crate) async fn drain(self: Arc<Self>, grace: Duration, restart: Option<(Duration, Option<String>)>) {
+    /// If the server comes back, the client reconnects after `delay`.
+    pub(crate) async fn drain(self: Arc<Self>, grace: Duration, reason: DisconnectReason, delay: Duration) {
         self.send_go_away();
-        let (is_detached, reason) = {
-            let mut state = self.state.lock();
-            let reason = match restart.filter(|_| state.core.positions().is_some()) {
-                Some((delay, at)) => {
-                    state.reattach.set_restart_delay(delay);
-                    DisconnectReason::Restarting { at }
-                }
-                None => DisconnectReason::ShuttingDown,
-            };
-            (state.is_detached(), reason)
-        };
-        if is_detached {
+        if self.is_detached() {
             // The client cannot resume this session any more.
-            self.close(DisconnectReason::ShuttingDown);
+            self.close(reason.clone());
         }
         // The result is ignored: calls that have not finished after `grace` end with the session,
         // and fail at their callers.
         let _ = timeout(grace, self.idle()).await;
-        self.close(reason);
+        self.shut_down(reason, delay);
         // The program may end when this function returns, so this function first waits until the
         // close frame is written. The wait is limited, since a handler may block the driver's
         // thread.
         let _ = timeout(FLUSH_TIMEOUT, self.released()).await;
+    }
+
+    /// Ends the session because the server shuts down. If the server comes back, the client
+    /// reconnects after `delay`.
+    pub(crate) fn shut_down(&self, reason: DisconnectReason, delay: Duration) {
+        self.state.lock().reattach.set_restart_delay(delay);
+        self.close(reason);
     }
 
     /// Sends a go away frame, once.

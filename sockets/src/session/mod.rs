@@ -302,7 +302,7 @@ impl Session {
 
     /// Returns `true` if a handler or hook of this session runs on this thread. Such a handler or
     /// hook must not wait for the end of the session.
-    pub(crate) fn runs_here(self: &Arc<Self>) -> bool {
+    pub(crate) fn runs_here(&self) -> bool {
         handler_context::runs_here(self)
     }
 

@@ -79,6 +79,11 @@ impl Session {
         if first && state.emits_waiting > 0 {
             return Ok(false);
         }
+        // The server would drop an emit that arrives after it has drained. An emit of a handler
+        // precedes the end of that handler, for which the server waits.
+        if state.core.awaits_next_server() && !callee.is_volatile() && !self.runs_here() {
+            return Ok(false);
+        }
         let outcome = if callee.is_volatile() {
             state.core.emit_volatile(&VolatileEmit::Own(callee.key(), payload))
         } else {

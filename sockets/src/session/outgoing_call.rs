@@ -77,6 +77,8 @@ enum SendState {
     /// A request that has not been sent, with its deadline.
     Request(Instant),
     SentRequest(CallFuture<Arc<Session>>),
+    /// A request that waits for the next server, because the server is shutting down.
+    HeldRequest(BoxFuture<'static, Result<Instant, CallError>>),
     Emit,
     /// An emit that waits for capacity.
     QueuedEmit(BoxFuture<'static, Result<(), CallError>>),
@@ -104,8 +106,17 @@ impl Future for Sending {
                 SendState::Request(deadline) => {
                     let (timeout, payload) = (deadline.saturating_duration_since(now()), Payload::of(arguments));
                     let (session, waker) = (Arc::clone(session), cx.waker().clone());
-                    *state = SendState::SentRequest(Session::request(session, callee, timeout, &payload, waker)?);
+                    *state = match Session::request(Arc::clone(&session), callee, timeout, &payload, waker) {
+                        Err(CallError::ShuttingDown) => {
+                            let deadline = *deadline;
+                            SendState::HeldRequest(Box::pin(async move {
+                                session.until_next_server(deadline).await.map(|()| deadline)
+                            }))
+                        }
+                        sent => SendState::SentRequest(sent?),
+                    };
                 }
+                SendState::HeldRequest(held) => *state = SendState::Request(ready!(held.as_mut().poll(cx))?),
                 SendState::SentRequest(sent) => {
                     let result = ready!(Pin::new(&mut *sent).poll(cx));
                     if !session.may_repeat(callee, &result) {

@@ -216,7 +216,7 @@ impl Session {
             DisconnectReason::Lost(_)
             | DisconnectReason::Silent
             | DisconnectReason::TooSlow
-            | DisconnectReason::Restarting { .. } => true,
+            | DisconnectReason::ShuttingDown { comes_back: true, .. } => true,
             DisconnectReason::Superseded => state.reattach.has_offer(),
             DisconnectReason::Refused(refusal) => refusal.retry_after().is_some() && !state.core.is_server(),
             _ => false,
@@ -237,6 +237,9 @@ impl Session {
         let mut state = self.state.lock();
         state.core.detach();
         state.core.clear_go_away();
+        // Calls and emits that wait for the end of the shutdown now wait for the next connection.
+        state.notify_changed();
+        state.notify_capacity();
         state.reattach.set_share(share);
         self.write_progress.record_closed();
         let deferred = state.unlock();

@@ -77,9 +77,9 @@ every_transport! {
         LobbyClient::new(&server.room("lobby")).message("the vote is over").await.unwrap();
         assert_eq!(received.get_mut("cleo").unwrap().recv().await.as_deref(), Some("the vote is over"));
 
-        server.shutdown().await;
+        server.shutdown_with(for_good()).await;
         for client in clients.values() {
-            assert_eq!(client.disconnected().await, DisconnectReason::ShuttingDown);
+            assert!(matches!(client.disconnected().await, DisconnectReason::ShuttingDown { comes_back: false, .. }));
         }
         for _ in 0..3 {
             assert!(leaving.recv().await.unwrap().contains(" left: "));

@@ -11,7 +11,7 @@ use std::{
 };
 
 use sockets::{CallError, Client, ClientState, ConnectError, DisconnectReason, Limits, Refusal, Server, Socket};
-use sockets_tests::{connect_through_relay, eventually, every_transport, reconnecting, within};
+use sockets_tests::{connect_through_relay, eventually, every_transport, is_restart, reconnecting, within};
 use tokio::sync::Notify;
 
 /// Returns limits with which a session ends with its connection. A client that reconnects therefore
@@ -220,9 +220,8 @@ async fn reason_of_the_loss_is_renewed_when_a_session_is_ready() {
     let (relay, client) = connect_through_relay(&server, reconnecting()).await;
     relay.cut();
     eventually("the second session is ready", || client.state() == ClientState::Connected { session: 2 }).await;
-    within(server.shutdown_for_restart(Duration::ZERO)).await;
-    let restarts = |reason: &DisconnectReason| matches!(reason, DisconnectReason::Restarting { .. });
-    let is_renewed = || matches!(client.state(), ClientState::Reconnecting { reason, .. } if restarts(&reason));
+    within(server.shutdown()).await;
+    let is_renewed = || matches!(client.state(), ClientState::Reconnecting { reason, .. } if is_restart(&reason));
     eventually("the client waits for the restart", is_renewed).await;
 }
 

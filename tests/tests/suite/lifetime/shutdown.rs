@@ -49,7 +49,7 @@ every_transport! {
         for _ in 0..3000 {
             server.all().emit("tick", &()).await.unwrap();
         }
-        within(server.shutdown()).await;
+        within(server.shutdown_with(for_good())).await;
         client.disconnected().await;
         assert_eq!(heard.load(Ordering::Relaxed), 3000);
     }
@@ -70,7 +70,7 @@ every_transport! {
         for _ in 0..3000 {
             client.emit("tick", &()).await.unwrap();
         }
-        within(server.shutdown()).await;
+        within(server.shutdown_with(for_good())).await;
         assert_eq!(heard.load(Ordering::Relaxed), 3000);
     }
 
@@ -84,11 +84,11 @@ every_transport! {
             for _ in 0..round {
                 tokio::task::yield_now().await;
             }
-            within(server.shutdown()).await;
+            within(server.shutdown_with(for_good())).await;
             for connecting in connecting {
                 match connecting.await.unwrap() {
-                    Ok(client) => assert_eq!(client.disconnected().await, DisconnectReason::ShuttingDown),
-                    Err(ConnectError::Disconnected(reason)) => assert_eq!(reason, DisconnectReason::ShuttingDown),
+                    Ok(client) => assert!(matches!(client.disconnected().await, DisconnectReason::ShuttingDown { comes_back: false, .. })),
+                    Err(ConnectError::Disconnected(reason)) => assert!(matches!(reason, DisconnectReason::ShuttingDown { comes_back: false, .. })),
                     Err(ConnectError::Address(error)) => panic!("{error}"),
                     // The server has closed the listener, or rejected the client hello.
                     Err(_) => {}
@@ -103,8 +103,8 @@ tcp_and_memory! {
     async fn idle_server_shuts_down_at_once(net: Transport) {
         let server = net.serve(Server::builder()).await;
         let client = net.connect(&server, Client::builder()).await;
-        within(server.shutdown()).await;
-        assert_eq!(client.disconnected().await, DisconnectReason::ShuttingDown);
+        within(server.shutdown_with(for_good())).await;
+        assert!(matches!(client.disconnected().await, DisconnectReason::ShuttingDown { comes_back: false, .. }));
     }
 
     /// The grace period of 10 s is longer than `PATIENCE`, after which `within` fails. So the test
@@ -112,7 +112,7 @@ tcp_and_memory! {
     async fn shutdown_ends_when_running_handlers_have_replied(net: Transport) {
         let (started, go) = (Arc::default(), Arc::default());
         let server = net.serve(slow_server(&started, &go)).await;
-        let client = net.connect(&server, Client::builder()).await;
+        let client = net.connect(&server, once()).await;
         let call = tokio::spawn({
             let peer = sockets::Peer::clone(&client);
             async move { peer.request::<u32>("slow", &1_u32).await }
@@ -120,10 +120,10 @@ tcp_and_memory! {
         started.notified().await;
         let shutdown = tokio::spawn({
             let server = server.clone();
-            async move { server.shutdown().await }
+            async move { server.shutdown_with(for_good()).await }
         });
-        // A client refuses new calls as soon as it has received the notice of the shutdown. The
-        // loop waits until the client refuses a call.
+        // A client that cannot reconnect refuses new calls as soon as it has received the notice of
+        // the shutdown. The loop waits for that.
         let mut refused = client.request::<u32>("unknown", &()).await;
         while refused == Err(CallError::NoSuchMethod) {
             refused = client.request::<u32>("unknown", &()).await;
@@ -133,7 +133,7 @@ tcp_and_memory! {
         go.notify_one();
         assert_eq!(call.await.unwrap(), Ok(2));
         within(shutdown).await.unwrap();
-        assert_eq!(client.disconnected().await, DisconnectReason::ShuttingDown);
+        assert!(matches!(client.disconnected().await, DisconnectReason::ShuttingDown { comes_back: false, .. }));
     }
 
     async fn handler_that_never_ends_is_stopped_after_the_grace(net: Transport) {
@@ -144,10 +144,10 @@ tcp_and_memory! {
         let call = client.request::<u32>("slow", &1_u32);
         let (outcome, ()) = tokio::join!(call, async {
             started.notified().await;
-            within(server.shutdown()).await;
+            within(server.shutdown_with(for_good())).await;
         });
         assert_eq!(outcome, Err(CallError::Disconnected { maybe_executed: true }));
-        assert_eq!(client.disconnected().await, DisconnectReason::ShuttingDown);
+        assert!(matches!(client.disconnected().await, DisconnectReason::ShuttingDown { comes_back: false, .. }));
     }
 }
 
@@ -179,7 +179,7 @@ async fn shutdown_under_load_gives_each_request_one_outcome() {
             }
         }
         eventually("load", || answered.load(Ordering::Relaxed) > 100).await;
-        within(server.shutdown()).await;
+        within(server.shutdown_with(for_good())).await;
         for caller in callers {
             let outcome = within(caller).await.unwrap();
             let fair =
@@ -200,7 +200,7 @@ async fn shutdown_with_a_frozen_peer_ends_after_the_grace() {
         server.all().emit("nothing", &vec![0_u8; 4096]).await.unwrap();
     }
     let started = Instant::now();
-    within(server.shutdown()).await;
+    within(server.shutdown_with(for_good())).await;
     assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
     assert!(server.sockets().is_empty());
 }
@@ -211,7 +211,10 @@ async fn connect_after_shutdown_is_refused() {
     server.shutdown().await;
     let outcome = within(Client::builder().connect_local(&server)).await;
     assert!(
-        matches!(outcome, Err(ConnectError::Refused(_) | ConnectError::Disconnected(DisconnectReason::ShuttingDown))),
+        matches!(
+            outcome,
+            Err(ConnectError::Refused(_) | ConnectError::Disconnected(DisconnectReason::ShuttingDown { .. }))
+        ),
         "{outcome:?}"
     );
 }
@@ -243,9 +246,9 @@ async fn shutdown_may_be_called_again() {
     eventually("the call is under way", || !call.is_finished()).await;
     tokio::task::yield_now().await;
     assert!(timeout(Duration::from_millis(20), server.shutdown()).await.is_err(), "a handler is running");
-    within(async { tokio::join!(server.shutdown(), server.shutdown()) }).await;
+    within(async { tokio::join!(server.shutdown_with(for_good()), server.shutdown_with(for_good())) }).await;
     assert_eq!(call.await.unwrap(), Ok(7));
-    assert_eq!(within(client.disconnected()).await, DisconnectReason::ShuttingDown);
+    assert!(matches!(within(client.disconnected()).await, DisconnectReason::ShuttingDown { comes_back: false, .. }));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

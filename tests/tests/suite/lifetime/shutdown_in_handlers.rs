@@ -7,7 +7,7 @@ use std::{
 };
 
 use sockets::{Call, Client, Limits, Server, Socket};
-use sockets_tests::{tcp_and_memory, within};
+use sockets_tests::{once, tcp_and_memory, within};
 use tokio::sync::{Notify, mpsc::unbounded_channel, oneshot};
 
 #[sockets::group("Stopping")]
@@ -37,8 +37,8 @@ tcp_and_memory! {
                 }
             });
         })).await;
-        let client = net.connect(&server, Client::builder()).await;
-        let other = net.connect(&server, Client::builder()).await;
+        let client = net.connect(&server, once()).await;
+        let other = net.connect(&server, once()).await;
         assert_eq!(within(client.request::<bool>("stop", &())).await, Ok(true));
         within(client.disconnected()).await;
         within(other.disconnected()).await;
@@ -61,7 +61,7 @@ tcp_and_memory! {
                 });
             }
         })).await;
-        let client = net.connect(&server, Client::builder()).await;
+        let client = net.connect(&server, once()).await;
         let (stopped, ()) = within(async { tokio::join!(client.request::<()>("stop", &()), async { go.notify_one() }) }).await;
         assert_eq!(stopped, Ok(()));
         within(returned.notified()).await;
@@ -78,7 +78,7 @@ tcp_and_memory! {
             }
         })).await;
         let since = Instant::now();
-        let _ = within(net.try_connect(&server, Client::builder())).await;
+        let _ = within(net.try_connect(&server, once())).await;
         within(is_done.recv()).await.unwrap();
         assert!(since.elapsed() < Duration::from_secs(5), "{:?}", since.elapsed());
     }

@@ -6,7 +6,7 @@ use axum::{Extension, Router, http, routing::get};
 use futures_util::FutureExt;
 use sockets::{Client, ConnectInfo, Identity, Refusal, Server};
 use sockets_tests::{
-    PATIENCE, PurchasesClient, PurchasesServer, Shop,
+    PATIENCE, PurchasesClient, PurchasesServer, Shop, for_good,
     raw_websocket::{BINARY, CLIENT_HELLO, CLOSE, FIN, READY, Raw, frame, request},
 };
 use tokio::{
@@ -44,10 +44,10 @@ async fn pages_and_sockets_share_a_port() {
     page.send(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
     assert!(String::from_utf8(page.rest().await).unwrap().ends_with("a page"));
 
-    server.shutdown().await;
+    server.shutdown_with(for_good()).await;
     client.disconnected().await;
     let refused = Client::builder().connect(&format!("ws://{address}/live")).await.unwrap_err();
-    assert!(refused.to_string().contains("shutting down"), "{refused}");
+    assert!(refused.to_string().contains("closed for good"), "{refused}");
 }
 
 #[tokio::test]
