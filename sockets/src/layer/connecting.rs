@@ -1,80 +1,70 @@
 //! Layers around the authentication of clients.
 
-use std::{future::Future, sync::Arc};
+use std::{
+    fmt,
+    future::poll_fn,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use tower::BoxError;
 use tower_layer::Layer;
+use tower_service::Service;
 
 use crate::{
     authenticator::{AuthFailure, Authenticator, Identity},
+    lock::event,
     refusal::Refusal,
     transport::ConnectInfo,
 };
 
-/// A service through which connecting clients pass before the server's authentication.
-pub trait ConnectService<I>: Send + Sync + 'static {
-    /// Authenticates a client, usually by passing the client to the next service. Returns the
-    /// client's identity, or a rejection.
-    ///
-    /// The call is part of the handshake, and must complete within
-    /// [`Limits::authentication`](crate::Limits::authentication).
-    fn connect(&self, connecting: Connecting) -> impl Future<Output = Result<I, Rejection>> + Send;
-}
-
 /// A client that is connecting and is not authenticated yet.
 pub struct Connecting {
-    login: Vec<u8>,
+    login: Bytes,
     info: ConnectInfo,
 }
 
 impl Connecting {
     /// Returns the facts about the connection.
-    pub fn handshake(&self) -> &ConnectInfo {
+    pub fn info(&self) -> &ConnectInfo {
         &self.info
     }
 
     /// Returns the encoded login of the client.
-    pub fn login(&self) -> &[u8] {
+    pub fn login(&self) -> &Bytes {
         &self.login
     }
 }
 
-impl std::fmt::Debug for Connecting {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Connecting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The output does not contain the login, which may be a secret.
         f.debug_struct("Connecting").field("info", &self.info).finish_non_exhaustive()
     }
 }
 
-/// The reason for rejecting a client. It is a [`Refusal`] with a message for the client, or a login
-/// that the server cannot decode.
-#[derive(Debug)]
-pub struct Rejection(AuthFailure);
-
-impl From<Refusal> for Rejection {
-    fn from(refusal: Refusal) -> Self {
-        Self(refusal.into())
-    }
-}
-
-impl std::fmt::Display for Rejection {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match &self.0 {
-            AuthFailure::Refused(refusal) => f.write_str(refusal.message()),
-            AuthFailure::InvalidLogin(message) => f.write_str(message),
-        }
-    }
-}
-
-impl std::error::Error for Rejection {}
-
 /// The next service of a layer. It is the service of another layer. For the innermost layer, it is
-/// the server's authentication.
-pub struct Authentication<I>(Arc<dyn ErasedConnect<I>>);
+/// the server's authentication. It is always ready.
+///
+/// Its error is a [`Refusal`], the error of a layer, or an error for a login that the server cannot
+/// decode.
+pub struct Authentication<I>(Arc<AuthenticateFn<I>>);
 
-impl<I: Identity> ConnectService<I> for Authentication<I> {
-    async fn connect(&self, connecting: Connecting) -> Result<I, Rejection> {
-        self.0.connect(connecting).await
+type AuthenticateFn<I> = dyn Fn(Connecting) -> BoxFuture<'static, Result<I, BoxError>> + Send + Sync;
+
+impl<I> Service<Connecting> for Authentication<I> {
+    type Response = I;
+    type Error = BoxError;
+    type Future = BoxFuture<'static, Result<I, BoxError>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, connecting: Connecting) -> Self::Future {
+        (self.0)(connecting)
     }
 }
 
@@ -84,35 +74,54 @@ impl<I> Clone for Authentication<I> {
     }
 }
 
-impl<I> std::fmt::Debug for Authentication<I> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl<I> fmt::Debug for Authentication<I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Authentication").finish_non_exhaustive()
     }
 }
 
-trait ErasedConnect<I>: Send + Sync {
-    fn connect(&self, connecting: Connecting) -> BoxFuture<'_, Result<I, Rejection>>;
-}
+/// A login that the server cannot decode. It passes the layers as an error.
+#[derive(Debug)]
+struct InvalidLogin(String);
 
-impl<I: Identity, S: ConnectService<I>> ErasedConnect<I> for S {
-    fn connect(&self, connecting: Connecting) -> BoxFuture<'_, Result<I, Rejection>> {
-        Box::pin(ConnectService::connect(self, connecting))
+impl fmt::Display for InvalidLogin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 
-/// The function that was passed to the server's builder.
-struct Authenticating<I>(Box<Authenticator<I>>);
+impl std::error::Error for InvalidLogin {}
 
-impl<I: Identity> ConnectService<I> for Authenticating<I> {
-    async fn connect(&self, connecting: Connecting) -> Result<I, Rejection> {
-        let Connecting { login, info } = connecting;
-        (self.0)(&login, info).await.map_err(Rejection)
+impl From<AuthFailure> for BoxError {
+    fn from(failure: AuthFailure) -> Self {
+        match failure {
+            AuthFailure::Refused(refusal) => refusal.into(),
+            AuthFailure::InvalidLogin(message) => InvalidLogin(message).into(),
+        }
+    }
+}
+
+impl From<BoxError> for AuthFailure {
+    /// The client does not receive the error of a layer, since its text may be internal. It may try
+    /// again, since the error is not a decision about the client.
+    fn from(error: BoxError) -> Self {
+        let error = match error.downcast::<Refusal>() {
+            Ok(refusal) => return Self::Refused(*refusal),
+            Err(error) => error,
+        };
+        match error.downcast::<InvalidLogin>() {
+            Ok(login) => Self::InvalidLogin(login.0),
+            Err(error) => {
+                event!(warn, error = %error, "a layer failed an authentication");
+                Self::Refused(Refusal::retry("the server failed to authenticate the client"))
+            }
+        }
     }
 }
 
 type BoxConnectLayer<I> = Box<dyn Fn(Authentication<I>) -> Authentication<I> + Send + Sync>;
 
-/// The layers, the outermost first.
+/// The layers, the innermost first.
 pub(crate) struct ConnectLayers<I>(Vec<BoxConnectLayer<I>>);
 
 impl<I> Default for ConnectLayers<I> {
@@ -128,9 +137,20 @@ impl<I: Identity> ConnectLayers<I> {
 
     pub(crate) fn add<L>(&mut self, layer: L)
     where
-        L: Layer<Authentication<I>, Service: ConnectService<I>> + Send + Sync + 'static,
+        L: Layer<Authentication<I>> + Send + Sync + 'static,
+        L::Service:
+            Service<Connecting, Response = I, Error: Into<BoxError>, Future: Send> + Clone + Send + Sync + 'static,
     {
-        self.0.push(Box::new(move |next| Authentication(Arc::new(layer.layer(next)))));
+        self.0.push(Box::new(move |next| {
+            let service = layer.layer(next);
+            Authentication(Arc::new(move |connecting| {
+                let mut service = service.clone();
+                Box::pin(async move {
+                    poll_fn(|cx| service.poll_ready(cx).map_err(Into::into)).await?;
+                    service.call(connecting).await.map_err(Into::into)
+                })
+            }))
+        }));
     }
 
     /// Returns the authentication with the layers around it.
@@ -138,11 +158,14 @@ impl<I: Identity> ConnectLayers<I> {
         if self.0.is_empty() {
             return authenticate;
         }
-        let innermost = Authentication(Arc::new(Authenticating(authenticate)) as Arc<dyn ErasedConnect<I>>);
-        let chain = self.0.iter().rfold(innermost, |next, layer| layer(next));
+        let innermost = Authentication(Arc::new(move |connecting: Connecting| {
+            let decided = authenticate(&connecting.login, connecting.info);
+            Box::pin(async move { decided.await.map_err(BoxError::from) }) as BoxFuture<'static, _>
+        }));
+        let outermost = self.0.iter().fold(innermost, |next, layer| layer(next));
         Box::new(move |login, info| {
-            let (chain, connecting) = (chain.clone(), Connecting { login: login.to_vec(), info });
-            Box::pin(async move { chain.0.connect(connecting).await.map_err(|rejection| rejection.0) })
+            let decided = (outermost.0)(Connecting { login: Bytes::copy_from_slice(login), info });
+            Box::pin(async move { decided.await.map_err(AuthFailure::from) })
         })
     }
 }

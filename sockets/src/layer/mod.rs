@@ -98,7 +98,7 @@ pub use tower_service::Service;
 pub use self::{
     authorize::{Authorize, Authorized, authorize, concurrency, timeout},
     chain::{CallLayer, Next, NextFuture},
-    connecting::{Authentication, ConnectService, Connecting, Rejection},
+    connecting::{Authentication, Connecting},
     request::{Request, Response},
 };
 pub(crate) use self::{chain::Layers, connecting::ConnectLayers};

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::codec::{DecodeError, decode_within};
 #[cfg(feature = "middleware")]
-use crate::layer::{Authentication, CallLayer, ConnectLayers, ConnectService, Layer, Layers};
+use crate::layer::{Authentication, CallLayer, ConnectLayers, Connecting, Layer, Layers};
 use crate::{
     authenticator::{AuthFailure, Authenticate, Authenticator, Identity},
     broadcast::Fanout,
@@ -260,12 +260,40 @@ impl<I: Identity> ServerBuilder<I> {
         self
     }
 
-    /// Adds a layer around the authentication of each client. The first layer added is the
-    /// outermost. See [`layer`](crate::layer).
+    /// Adds a layer around the authentication of each client. Its service returns the client's
+    /// identity. The layers are part of the handshake, and must complete with it within
+    /// [`Limits::authentication`].
+    ///
+    /// If the service returns a [`Refusal`] as its error, the client receives the refusal. For any
+    /// other error, the client receives a general [`Refusal::retry`], and the server logs the error.
+    /// The text of such an error may be internal, and the client may be admitted later.
+    ///
+    /// The layer added last is the outermost. See [`layer`](crate::layer).
+    ///
+    /// ```
+    /// use sockets::{Client, ConnectError, Server};
+    /// use std::time::Duration;
+    /// use tower::ServiceBuilder;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let server = Server::builder()
+    ///     .authenticate(|_: String| std::future::pending::<Result<String, sockets::Refusal>>())
+    ///     .layer_connecting(ServiceBuilder::new().concurrency_limit(50).timeout(Duration::from_millis(10)))
+    ///     .build();
+    /// let refused = Client::builder().auth("ada").connect_local(&server).await;
+    /// assert!(matches!(refused, Err(ConnectError::Refused(refusal)) if refusal.retry_after().is_some()));
+    /// # }
+    /// ```
     #[cfg(feature = "middleware")]
     pub fn layer_connecting<L>(mut self, layer: L) -> Self
     where
-        L: Layer<Authentication<I>, Service: ConnectService<I>> + Send + Sync + 'static,
+        L: Layer<Authentication<I>> + Send + Sync + 'static,
+        L::Service: tower_service::Service<Connecting, Response = I, Error: Into<tower::BoxError>, Future: Send>
+            + Clone
+            + Send
+            + Sync
+            + 'static,
     {
         self.connect_layers.add(layer);
         self

@@ -21,5 +21,6 @@ mod rate_limit;
 mod resumption;
 mod runtimes;
 mod slow_peers;
+mod tower_layers;
 mod transports;
 mod wire;

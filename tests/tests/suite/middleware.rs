@@ -2,7 +2,8 @@
 
 use std::{
     convert::Infallible,
-    future::pending,
+    future::{pending, ready},
+    io,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -12,13 +13,11 @@ use std::{
 
 use sockets::{
     CallError, Client, ConnectError, Refusal, Server, Socket,
-    layer::{
-        CallLayer, ConnectService, Connecting, Next, Rejection, Request, Response, Service as _, authorize, layer_fn,
-    },
+    layer::{Authentication, CallLayer, Connecting, Layer, Next, Request, Response, Service, authorize, layer_fn},
 };
 use sockets_tests::*;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tower::service_fn;
+use tower::{BoxError, ServiceBuilder, service_fn};
 
 #[sockets::group("Vault")]
 trait Vault {
@@ -249,17 +248,31 @@ tcp_and_memory! {
 
     async fn connecting_layer_may_refuse_with_a_message(net: Transport) {
         let (seen, welcomed) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-        let layer = layer_fn({
-            let (seen, welcomed) = (Arc::clone(&seen), Arc::clone(&welcomed));
-            move |next| Doorman { seen: Arc::clone(&seen), welcomed: Arc::clone(&welcomed), next }
-        });
-        let server = net.serve(players().layer_connecting(layer)).await;
+        let server = net.serve(players().layer_connecting(doorman(&seen, &welcomed))).await;
         let ada = net.join(&server, "ada", Client::builder()).await;
         let refused = net.try_connect(&server, Client::builder().auth(Login::new("ben"))).await;
-        assert!(matches!(&refused, Err(ConnectError::Refused(refusal)) if refusal.message() == "not you"), "{refused:?}");
+        assert_eq!(refused.unwrap_err().to_string(), ConnectError::Refused(Refusal::new("not you")).to_string());
         assert_eq!((seen.load(Ordering::Relaxed), welcomed.load(Ordering::Relaxed)), (2, 1));
         assert!(ada.is_connected());
         assert_eq!(server.sockets().len(), 1);
+    }
+
+    async fn error_of_a_connecting_layer_is_hidden(net: Transport) {
+        let layer = layer_fn(|_| service_fn(|_: Connecting| ready(Err::<Player, _>(io::Error::other("secret")))));
+        let server = net.serve(players().layer_connecting(layer)).await;
+        let refused = net.try_connect(&server, Client::builder().auth(Login::new("ada"))).await;
+        let general = Refusal::retry("the server failed to authenticate the client");
+        assert!(matches!(&refused, Err(ConnectError::Refused(refusal)) if *refusal == general), "{refused:?}");
+    }
+
+    async fn undecodable_login_passes_connecting_layers(net: Transport) {
+        let (seen, welcomed) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let server = net.serve(players().layer_connecting(doorman(&seen, &welcomed))).await;
+        let refused = net.try_connect(&server, Client::builder().auth(())).await;
+        let plain = net.serve(players()).await;
+        let expected = net.try_connect(&plain, Client::builder().auth(())).await;
+        assert_eq!(refused.unwrap_err().to_string(), expected.unwrap_err().to_string());
+        assert_eq!((seen.load(Ordering::Relaxed), welcomed.load(Ordering::Relaxed)), (1, 0));
     }
 }
 
@@ -269,33 +282,39 @@ fn never() -> impl CallLayer {
 }
 
 /// A layer that counts clients, and refuses the player Ben.
-struct Doorman<S> {
-    seen: Arc<AtomicUsize>,
-    welcomed: Arc<AtomicUsize>,
-    next: S,
-}
-
-impl<S: ConnectService<Player>> ConnectService<Player> for Doorman<S> {
-    async fn connect(&self, connecting: Connecting) -> Result<Player, Rejection> {
-        self.seen.fetch_add(1, Ordering::Relaxed);
-        assert!(!connecting.handshake().transport.is_empty() && !connecting.login().is_empty());
-        let player = self.next.connect(connecting).await?;
-        if player == Player::new("ben") {
-            return Err(Refusal::new("not you").into());
-        }
-        self.welcomed.fetch_add(1, Ordering::Relaxed);
-        Ok(player)
-    }
+fn doorman(
+    seen: &Arc<AtomicUsize>,
+    welcomed: &Arc<AtomicUsize>,
+) -> impl Layer<
+    Authentication<Player>,
+    Service: Service<Connecting, Response = Player, Error = BoxError, Future: Send> + Clone + Send + Sync + 'static,
+>
++ Send
++ Sync
++ 'static
++ use<> {
+    let (seen, welcomed) = (Arc::clone(seen), Arc::clone(welcomed));
+    layer_fn(move |next: Authentication<Player>| {
+        let (seen, welcomed) = (Arc::clone(&seen), Arc::clone(&welcomed));
+        service_fn(move |connecting: Connecting| {
+            let (welcomed, mut next) = (Arc::clone(&welcomed), next.clone());
+            seen.fetch_add(1, Ordering::Relaxed);
+            async move {
+                assert!(!connecting.info().transport.is_empty());
+                let player = next.call(connecting).await?;
+                if player == Player::new("ben") {
+                    return Err(Refusal::new("not you").into());
+                }
+                welcomed.fetch_add(1, Ordering::Relaxed);
+                Ok(player)
+            }
+        })
+    })
 }
 
 #[test]
 #[should_panic(expected = "`authenticate` was called after `layer_connecting`")]
 fn connecting_layer_before_authenticate_panics() {
-    struct Open<S>(S);
-    impl<S: ConnectService<()>> ConnectService<()> for Open<S> {
-        async fn connect(&self, connecting: Connecting) -> Result<(), Rejection> {
-            self.0.connect(connecting).await
-        }
-    }
-    let _ = Server::builder().layer_connecting(layer_fn(Open)).authenticate(|login: u32| async move { Ok(login) });
+    let _ =
+        Server::builder().layer_connecting(ServiceBuilder::new()).authenticate(|login: u32| async move { Ok(login) });
 }
