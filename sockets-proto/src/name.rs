@@ -22,9 +22,14 @@ impl InvalidName {
             BrokenRule::ControlCharacter => "control characters are not allowed",
             BrokenRule::LongPath => "a path must have at most 512 bytes",
         };
-        // The message quotes only the beginning of the name, because a peer may send a name of a
+        // The error contains only the beginning of the name, because a peer may send a name of a
         // megabyte.
         Self { name: name.chars().take(40).collect(), rule }
+    }
+
+    /// Returns the name, or its first 40 characters.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 }
 

@@ -162,6 +162,8 @@ impl Display for DisconnectReason {
     }
 }
 
+impl std::error::Error for DisconnectReason {}
+
 #[cfg(test)]
 mod tests {
     use super::*;

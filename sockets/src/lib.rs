@@ -145,12 +145,13 @@ pub mod __private {
 struct ReadmePrograms;
 
 pub use sockets_macros::group;
+pub use sockets_proto::name::InvalidName;
 
 #[cfg(feature = "axum")]
 pub use self::axum_route::axum_route;
 pub use self::{
     authenticator::{Authenticate, Identity},
-    call_error::CallError,
+    call_error::{CallError, DecodeError, EncodeError, SignatureMismatch, TooLarge},
     client::{Client, ClientBuilder},
     client_state::{ClientState, StateChanges},
     connect_error::{AcceptError, BindError, ConnectError},

@@ -28,7 +28,7 @@ impl<C, H: Clone> SessionCore<C, H> {
     ) -> SendOutcome {
         let length = frame.len() - PREFIX;
         if length > self.max_frame {
-            return SendOutcome::TooLarge { limit: self.max_frame };
+            return SendOutcome::TooLarge { length, limit: self.max_frame };
         }
         let is_accepted = when_full == WhenFull::Accept && overflow != Overflow::Latest;
         if !self.has_capacity() && !is_accepted && !self.evict_for(now, key, overflow) {

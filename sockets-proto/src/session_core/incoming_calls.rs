@@ -35,11 +35,8 @@ impl<C, H: Clone> SessionCore<C, H> {
             }
         };
         if header.len() + payload.len() > self.max_frame {
-            let text = format!(
-                "the reply has {} bytes, and the caller accepts frames of at most {} bytes",
-                payload.len(),
-                self.max_frame
-            );
+            let length = header.len() + payload.len();
+            let text = format!("{length} bytes, and the caller accepts frames of at most {} bytes", self.max_frame);
             return self.respond(now, id, permit, &Response::Failure(FailureCode::TooLarge, &text));
         }
         self.remove_handler(HandlerId::Request(id));

@@ -24,6 +24,8 @@ pub enum SendOutcome {
     Full,
     /// The peer does not accept a frame of this size.
     TooLarge {
+        /// The length of the frame, in bytes. For a request, it is the maximum length.
+        length: usize,
         /// The longest frame that the peer accepts, in bytes.
         limit: usize,
     },
@@ -126,7 +128,7 @@ impl<C, H: Clone> SessionCore<C, H> {
         // Assume the longest header, so that the result is the same for all members of an audience.
         // The length of the request's id may differ between them.
         if HEADER_MAX + payload > self.max_frame {
-            return Err(SendOutcome::TooLarge { limit: self.max_frame });
+            return Err(SendOutcome::TooLarge { length: HEADER_MAX + payload, limit: self.max_frame });
         }
         if self.peer_is_going_away {
             return Err(SendOutcome::ShuttingDown);
@@ -169,7 +171,7 @@ impl<C, H: Clone> SessionCore<C, H> {
         let header = Frame::Emit { key }.header();
         let length = header.len() + payload.len();
         if length > self.max_frame {
-            return SendOutcome::TooLarge { limit: self.max_frame };
+            return SendOutcome::TooLarge { length, limit: self.max_frame };
         }
         if !self.has_capacity() {
             return SendOutcome::Full;

@@ -104,7 +104,7 @@ impl<C, H: Clone> SessionCore<C, H> {
     pub fn emit_volatile(&mut self, emit: &VolatileEmit<'_>) -> SendOutcome {
         let length = emit.length();
         if length > self.max_frame {
-            return SendOutcome::TooLarge { limit: self.max_frame };
+            return SendOutcome::TooLarge { length, limit: self.max_frame };
         }
         if !self.can_send(length) || !self.has_capacity() {
             self.dropped += 1;

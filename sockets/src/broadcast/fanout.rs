@@ -115,8 +115,9 @@ impl<M: Member> Fanout<M> {
             // Find the members again after each wait. A member that joins or leaves during the wait
             // may or may not receive the message.
             let members = find_members();
-            if let Some(limit) = members.max_frame().filter(|limit| frame.len() - PREFIX > *limit) {
-                return Err(SendOutcome::TooLarge { limit });
+            let length = frame.len() - PREFIX;
+            if let Some(limit) = members.max_frame().filter(|limit| length > *limit) {
+                return Err(SendOutcome::TooLarge { length, limit });
             }
             if self.try_emit(callee, frame, &members, &mut pacing) {
                 return Ok(());

@@ -238,9 +238,7 @@ fn request(
     if subscriber.accepts(Kind::Request) {
         return run(session, subscriber, key, responder, handler, slot);
     }
-    let name = session.describe(key).name();
-    let text = format!("`{name}` is a request at the caller and an emit at the callee");
-    responder.fail(FailureCode::SignatureMismatch, &text);
+    responder.fail(FailureCode::SignatureMismatch, "an emit");
     false
 }
 

@@ -89,6 +89,7 @@ impl Driver {
         event!(debug, peer = %self.session.label(), %reason, "a connection has ended; its session waits for another connection");
         self.peer_closed = false;
         self.handle_batch().await?;
+        self.session.record_loss(reason.clone());
         let mut search = Arc::clone(&reattach).next_link(Arc::clone(&self.session), reason);
         let attached = poll_fn(|cx| match self.poll_detached(cx) {
             Ok(()) => search.as_mut().poll(cx),

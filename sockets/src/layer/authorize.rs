@@ -39,7 +39,7 @@ use super::request::{Request, Response};
 /// let ada = Client::builder().auth("ada").connect_local(&server).await.unwrap();
 /// let ben = Client::builder().auth("ben").connect_local(&server).await.unwrap();
 /// assert_eq!(ada.request("order", &5_u32).await, Ok(5_u32));
-/// assert_eq!(ben.request::<u32>("order", &5_u32).await, Err(CallError::Denied));
+/// assert_eq!(ben.request::<u32>("order", &5_u32).await, Err(CallError::Denied("only staff may order".into())));
 /// # }
 /// ```
 pub fn authorize<F, E>(check: F) -> Authorize<F>

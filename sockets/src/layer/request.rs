@@ -130,8 +130,7 @@ impl Request {
     /// Denies the call. The caller's call fails with [`CallError::Denied`]. If a received emit is
     /// denied, it is dropped.
     pub fn deny(self, message: impl Into<String>) -> Response {
-        let _ = message.into();
-        Response(Err(CallError::Denied))
+        Response(Err(CallError::Denied(message.into())))
     }
 
     /// Passes the call to the handler or to the peer.

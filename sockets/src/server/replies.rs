@@ -138,7 +138,13 @@ impl<I, T, E> Replies<I, T, E> {
         {
             return Poll::Ready(result);
         }
-        self.multi_call.poll_result(cx).map(|(index, result)| (index, CallError::from_call_result(result)))
+        loop {
+            let (index, result) = ready!(self.multi_call.poll_result(cx));
+            if let Some(socket) = &self.members[index] {
+                let reply = CallError::from_call_result(result, socket.session(), || self.decoder.0.name());
+                return Poll::Ready((index, reply));
+            }
+        }
     }
 
     /// Returns the next result with the socket of its member. Returns `None` when all members have

@@ -67,7 +67,7 @@ impl Session {
             let deadline = waiting.deadline;
             let result = waiting.await;
             if !self.may_repeat(callee, &result) {
-                let reply = CallError::from_call_result(result)?;
+                let reply = CallError::from_call_result(result, self, || Described::new(callee).name())?;
                 return self.decode_reply(callee, &reply);
             }
             timeout = deadline.saturating_duration_since(now());

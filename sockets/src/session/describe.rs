@@ -3,7 +3,7 @@
 use sockets_proto::{Role, name::full_name};
 
 use crate::{
-    call_error::CallError,
+    call_error::{self, CallError},
     codec::{DecodeError, EncodeError},
     method::{Callee, Method, Named},
 };
@@ -50,7 +50,8 @@ impl Described {
         failed: Option<usize>,
         rust_type: &str,
     ) -> CallError {
-        CallError::Encode(cannot_encode(&self.subject(Subject::Arguments(failed), rust_type), side, error))
+        let message = cannot_encode(&self.subject(Subject::Arguments(failed), rust_type), side, error);
+        CallError::Encode(call_error::EncodeError::new(message))
     }
 
     /// Describes arguments that could not be decoded. `following` is the number of arguments after
@@ -79,7 +80,8 @@ impl Described {
     /// Describes a reply that could not be decoded.
     #[cold]
     pub(crate) fn cannot_decode_reply(&self, side: Role, error: &DecodeError, rust_type: &str) -> CallError {
-        CallError::Decode(cannot_decode(&self.subject(Subject::Reply, rust_type), side, error))
+        let message = cannot_decode(&self.subject(Subject::Reply, rust_type), side, error);
+        CallError::Decode(call_error::DecodeError::new(message))
     }
 
     fn subject(&self, subject: Subject, rust_type: &str) -> String {

@@ -103,6 +103,21 @@ impl Session {
         self.reason.get()
     }
 
+    /// Returns the reason of the end of the session. While the session continues, returns the
+    /// reason for which it lost its last connection.
+    #[cold]
+    pub(crate) fn loss(&self) -> DisconnectReason {
+        self.loss_in(&self.state.lock())
+    }
+
+    /// Returns [`loss`](Self::loss) from the locked state.
+    #[cold]
+    pub(super) fn loss_in(&self, state: &State) -> DisconnectReason {
+        let reason = self.reason.get().or_else(|| state.close_reason()).or_else(|| state.reattach.loss());
+        // The callee may stop a handler before the caller receives the reason of the end.
+        reason.cloned().unwrap_or_else(|| DisconnectReason::Lost("the callee stopped the handler".into()))
+    }
+
     /// Waits until the session has ended, and returns the reason.
     pub(crate) async fn disconnected(&self) -> DisconnectReason {
         self.wait_until(|| self.reason.get().cloned()).await

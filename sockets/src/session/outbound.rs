@@ -67,7 +67,11 @@ impl Session {
     pub(super) fn begin_sending(&self) -> Result<StateGuard<'_>, CallError> {
         let mut state = self.state.lock();
         self.sync_broadcasts(&mut state);
-        if self.is_over(&state) { Err(CallError::Disconnected { maybe_executed: false }) } else { Ok(state) }
+        if self.is_over(&state) {
+            let reason = self.loss_in(&state);
+            return Err(CallError::Disconnected { maybe_executed: false, reason });
+        }
+        Ok(state)
     }
 
     /// Tries to queue an emit. Returns `true` if the emit has been queued or dropped. If `first` is

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use serde::Serialize;
 
-use super::{Peer, Session, call_future::CallFuture, interceptor::Interceptor};
+use super::{Described, Peer, Session, call_future::CallFuture, interceptor::Interceptor};
 use crate::{
     call_error::CallError,
     clock::now,
@@ -120,7 +120,9 @@ impl Future for Sending {
                 SendState::SentRequest(sent) => {
                     let result = ready!(Pin::new(&mut *sent).poll(cx));
                     if !session.may_repeat(callee, &result) {
-                        return Poll::Ready(CallError::from_call_result(result));
+                        return Poll::Ready(CallError::from_call_result(result, session, || {
+                            Described::new(callee).name()
+                        }));
                     }
                     *state = SendState::Request(sent.deadline);
                 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{DetachedShare, ResumedConnection};
+use crate::disconnect_reason::DisconnectReason;
 use sockets_proto::{Token, Tokens};
 
 /// The data of a session that concerns its next connection.
@@ -21,6 +22,8 @@ pub(super) struct ReattachState {
     share: Option<DetachedShare>,
     /// The milliseconds after which the client reconnects if the server restarts.
     restart_delay: u32,
+    /// The reason for which the session lost its last connection.
+    loss: Option<Box<DisconnectReason>>,
 }
 
 impl ReattachState {
@@ -52,6 +55,14 @@ impl ReattachState {
     /// Returns `true` if the client has made no later attempt.
     pub(super) fn is_latest(&self, attempt: u64) -> bool {
         attempt >= self.requested
+    }
+
+    pub(super) fn set_loss(&mut self, reason: DisconnectReason) {
+        self.loss = Some(Box::new(reason));
+    }
+
+    pub(super) fn loss(&self) -> Option<&DisconnectReason> {
+        self.loss.as_deref()
     }
 
     /// Sets the first token that resumes the session.

@@ -251,7 +251,9 @@ impl Responder {
         #[cfg(feature = "middleware")]
         if let Obligation::Layered(_) = self.obligation {
             let failure = CallResult::Failure { code, text: text.to_owned() };
-            return Completed(Some(CallError::from_call_result(failure)));
+            let session = self.call.session();
+            let failed = CallError::from_call_result(failure, session, || session.describe(self.key).name());
+            return Completed(Some(failed));
         }
         self.respond(&Response::Failure(code, text), QueuePolicy::Always);
         Completed(None)

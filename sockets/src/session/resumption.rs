@@ -249,6 +249,11 @@ impl Session {
         stopped.into_parts()
     }
 
+    /// Records the reason for which the session lost its connection.
+    pub(crate) fn record_loss(&self, reason: DisconnectReason) {
+        self.state.lock().reattach.set_loss(reason);
+    }
+
     /// Registers the driver's waker. Returns an error if the local endpoint ends the session.
     pub(crate) fn prepare_detached(&self, now: Instant, cx: &Context<'_>) -> Result<(), DisconnectReason> {
         let mut state = self.state.lock();

@@ -14,7 +14,10 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use crate::{call_error::CallError, lock::Mutex};
+use crate::{
+    call_error::{CallError, SignatureMismatch},
+    lock::Mutex,
+};
 
 /// The signatures that a peer has announced, by key. Calls of other keys are not checked.
 #[derive(Default)]
@@ -74,7 +77,8 @@ impl Signatures {
     pub(super) fn check(&mut self, callee: Callee<'_>) -> Result<(), CallError> {
         match callee {
             Callee::Declared(method) if !self.matches((method.key, method.signature)) => {
-                Err(CallError::mismatch(method, self.get(method.key).unwrap_or_default()))
+                let theirs = self.get(method.key).unwrap_or_default();
+                Err(CallError::SignatureMismatch(SignatureMismatch::of(method, theirs)))
             }
             _ => Ok(()),
         }

@@ -180,6 +180,11 @@ impl State {
         self.wake_driver();
     }
 
+    /// Returns the reason for which the local endpoint ends the session.
+    pub(super) fn close_reason(&self) -> Option<&DisconnectReason> {
+        self.closing.as_deref().map(|closing| &closing.reason)
+    }
+
     /// If the local endpoint ends the session now, returns the reason as an error. If the end is
     /// delayed, returns the time at which the caller has to check again.
     pub(super) fn closing(&self, now: Instant) -> Result<Option<Instant>, DisconnectReason> {

@@ -51,8 +51,8 @@ impl Tally {
         match outcome {
             Ok(()) => self.replies.add(),
             Err(CallError::Timeout) => self.timeouts.add(),
-            Err(CallError::Disconnected { maybe_executed: true }) => self.lost.add(),
-            Err(CallError::Disconnected { maybe_executed: false }) => self.not_executed.add(),
+            Err(CallError::Disconnected { maybe_executed: true, .. }) => self.lost.add(),
+            Err(CallError::Disconnected { maybe_executed: false, .. }) => self.not_executed.add(),
             Err(other) => panic!("a call failed: {other}"),
         }
     }

@@ -143,7 +143,7 @@ tcp_and_memory! {
         assert_eq!(rest, ["knocked 2", "knocked 2", "server: went well None"]);
 
         let socket = server.socket(&Player::new("ada")).unwrap();
-        assert_eq!(VaultClient::new(&socket).knock(1).await, Err(CallError::Denied));
+        assert_eq!(VaultClient::new(&socket).knock(1).await, Err(CallError::Denied("not allowed".into())));
     }
 
     async fn denied_incoming_call_reaches_no_handler(net: Transport) {
@@ -158,7 +158,7 @@ tcp_and_memory! {
         let ben = net.join(&server, "ben", Client::builder()).await;
 
         VaultClient::new(&ben).knock(9).await.unwrap();
-        assert_eq!(VaultClient::new(&ben).open(7).await, Err(CallError::Denied));
+        assert_eq!(VaultClient::new(&ben).open(7).await, Err(CallError::Denied("not allowed".into())));
         assert_eq!(VaultClient::new(&ada).open(7).await, Ok("gold".into()));
         said(&mut received, &["opened with 7"]).await;
         assert!(received.try_recv().is_err());
@@ -178,7 +178,7 @@ tcp_and_memory! {
         let server = net.serve(server).await;
         let client = net.join(&server, "ada", Client::builder()).await;
         assert_eq!(client.request::<i32>("number", &()).await, Ok(5));
-        assert_eq!(client.group("secret").request::<i32>("number", &()).await, Err(CallError::Denied));
+        assert_eq!(client.group("secret").request::<i32>("number", &()).await, Err(CallError::Denied("not allowed".into())));
         assert_eq!(VaultClient::new(&client).open(7).await, Ok("gold".into()));
         said(&mut received, &["opened with 7"]).await;
     }
@@ -189,7 +189,7 @@ tcp_and_memory! {
         let allows = |request: &Request| request.method() != "knock";
         let client = net.connect(&server, Client::builder().layer_outgoing(filter(allows))).await;
         let vault = VaultClient::new(&client);
-        assert_eq!(vault.knock(1).await, Err(CallError::Denied));
+        assert_eq!(vault.knock(1).await, Err(CallError::Denied("not allowed".into())));
         assert_eq!(vault.open(7).await, Ok("gold".into()));
         said(&mut received, &["opened with 7"]).await;
     }

@@ -271,7 +271,7 @@ tcp_and_memory! {
             found.push((member.identity().name.clone(), reply));
         }
         found.sort_by(|(first, _), (second, _)| first.cmp(second));
-        let expected = [("ada", Ok(8)), ("ben", Err(CallError::Denied)), ("cem", Ok(8))];
+        let expected = [("ada", Ok(8)), ("ben", Err(CallError::Denied("not you".into()))), ("cem", Ok(8))];
         assert_eq!(found, expected.map(|(name, reply)| (name.to_owned(), reply)));
 
         let replies = WorksClient::new(&server.all()).wait();

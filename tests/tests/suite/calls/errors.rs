@@ -108,13 +108,14 @@ every_transport! {
         for peer in office.peers() {
             let faults = FaultsClient::new(&peer);
             let error = faults.size(&large).await.unwrap_err();
-            assert!(matches!(error, CallError::TooLarge { .. }), "{error:?}");
+            assert!(matches!(error, CallError::TooLarge(_)), "{error:?}");
             let text = error.to_string();
             assert!(text.contains("1024 bytes") && text.contains("`Limits::max_frame`"), "{text}");
             let error = faults.note(&large).await.unwrap_err();
-            assert!(matches!(error, CallError::TooLarge { .. }), "{error:?}");
+            assert!(matches!(error, CallError::TooLarge(_)), "{error:?}");
             let error = faults.give(1025).await.unwrap_err();
-            assert!(matches!(error, CallError::TooLarge { .. }), "a reply: {error:?}");
+            let CallError::TooLarge(reply) = &error else { panic!("a reply: {error:?}") };
+            assert!((1026..1050).contains(&reply.bytes()) && reply.limit() == 1024, "{reply:?}");
             let text = error.to_string();
             assert!(text.contains("1024 bytes") && text.contains("`Limits::max_frame`"), "{text}");
             assert_eq!(faults.size(&fits).await, Ok(900));
@@ -122,9 +123,9 @@ every_transport! {
         }
         let all = FaultsClient::new(&office.server.all());
         let error = all.note(&large).await.unwrap_err();
-        assert!(matches!(error, CallError::TooLarge { .. }), "{error:?}");
+        assert!(matches!(error, CallError::TooLarge(_)), "{error:?}");
         let (_, outcome) = all.size(&large).next().await.unwrap();
-        assert!(matches!(outcome, Err(CallError::TooLarge { .. })), "{outcome:?}");
+        assert!(matches!(outcome, Err(CallError::TooLarge(_))), "{outcome:?}");
         office.is_unharmed().await;
     }
 
@@ -159,14 +160,19 @@ tcp_and_memory! {
         for peer in office.peers() {
             let faults = misunderstood::FaultsClient::new(&peer);
             let mismatch = faults.note("a request?").await.unwrap_err();
-            assert!(matches!(mismatch, CallError::SignatureMismatch { .. }), "{mismatch:?}");
+            assert!(matches!(mismatch, CallError::SignatureMismatch(_)), "{mismatch:?}");
             assert!(mismatch.to_string().contains("note"), "it names the method: {mismatch}");
             assert!(mismatch.to_string().contains("Faults"), "and its group: {mismatch}");
             let mismatch = faults.number(5).await.unwrap_err();
-            assert!(matches!(mismatch, CallError::SignatureMismatch { .. }), "an emit that is a request: {mismatch:?}");
+            assert!(matches!(mismatch, CallError::SignatureMismatch(_)), "an emit that is a request: {mismatch:?}");
             peer.group("Faults").emit("number", &5_u32).await.expect("an emit reports no mismatch");
-            let mismatch = peer.group("Faults").request::<()>("note", "by name").await.unwrap_err();
-            assert!(matches!(mismatch, CallError::SignatureMismatch { .. }), "{mismatch:?}");
+            match peer.group("Faults").request::<()>("note", "by name").await.unwrap_err() {
+                CallError::SignatureMismatch(mismatch) => {
+                    assert_eq!(mismatch.method(), "Faults/note");
+                    assert_eq!((mismatch.ours(), mismatch.theirs()), ("a request", "an emit"));
+                }
+                other => panic!("{other:?}"),
+            }
         }
         office.is_unharmed().await;
         assert!(office.notes.try_recv().is_err(), "a request that was refused has not been executed");
@@ -257,11 +263,13 @@ tcp_and_memory! {
         let [peer, socket] = office.peers();
         office.socket().disconnect("out");
         let cut = under_way.await.unwrap().unwrap_err();
-        assert_eq!(cut, CallError::Disconnected { maybe_executed: true }, "it was being executed");
+        let reason = DisconnectReason::Kicked("out".into());
+        let lost = CallError::Disconnected { maybe_executed: true, reason: reason.clone() };
+        assert_eq!(cut, lost, "it was being executed");
         peer.disconnected().await;
         socket.disconnected().await;
         for peer in [peer, socket] {
-            let gone = CallError::Disconnected { maybe_executed: false };
+            let gone = CallError::Disconnected { maybe_executed: false, reason: reason.clone() };
             assert_eq!(FaultsClient::new(&peer).number(1).await, Err(gone.clone()));
             assert_eq!(FaultsClient::new(&peer).note("x").await, Err(gone.clone()));
             assert_eq!(peer.request::<u32>("number", &1_u32).await, Err(gone));

@@ -112,7 +112,7 @@ async fn old_price(peer: &Peer) -> Result<Option<u32>, CallError> {
 /// Expects a signature mismatch, and returns its message.
 fn mismatch<T: std::fmt::Debug>(outcome: Result<T, CallError>) -> String {
     match outcome {
-        Err(error @ CallError::SignatureMismatch { .. }) => error.to_string(),
+        Err(error @ CallError::SignatureMismatch(_)) => error.to_string(),
         other => panic!("not a mismatch: {other:?}"),
     }
 }

@@ -86,7 +86,7 @@ async fn final_refusal_ends_a_client_that_reconnects() {
     relay.shut();
     eventually("the client has no connection", || client.is_away()).await;
     let (called, ()) = within(async { tokio::join!(client.request::<u32>("ping", &()), async { relay.cut() }) }).await;
-    assert!(matches!(called, Err(CallError::Disconnected { maybe_executed: false })), "{called:?}");
+    assert!(matches!(called, Err(CallError::Disconnected { maybe_executed: false, .. })), "{called:?}");
     let reason = within(client.disconnected()).await;
     assert_eq!(reason, DisconnectReason::Refused(Refusal::new("your account is closed")));
     assert_eq!(reason.message(), Some("your account is closed"));

@@ -153,8 +153,15 @@ async fn errors_go_through_the_question_mark(client: &Client) -> Result<Receipt,
 #[test]
 fn call_error_displays_its_cause() {
     let error: CallError<PurchaseError> = CallError::Handler(PurchaseError::SoldOut);
-    assert!(error.to_string().contains("sold out"), "{error}");
-    for error in [CallError::<Infallible>::Timeout, CallError::NoSuchMethod, CallError::Overloaded, CallError::Denied] {
+    assert_eq!(error.to_string(), PurchaseError::SoldOut.to_string());
+    assert!(error.source().is_none(), "a handler's error ends the chain");
+    let text: Box<dyn Error> = Box::new(CallError::Handler("sold out".to_owned()));
+    assert_eq!(text.to_string(), "sold out");
+    let reason = DisconnectReason::Kicked("be nice".into());
+    let lost = CallError::Disconnected { maybe_executed: false, reason: reason.clone() };
+    assert_eq!(lost.source().and_then(|source| source.downcast_ref()), Some(&reason));
+    assert_eq!(lost.clone().widen::<PurchaseError>().to_string(), lost.to_string());
+    for error in [CallError::<Infallible>::Timeout, CallError::NoSuchMethod, CallError::Overloaded] {
         assert!(error.to_string().len() > 5, "{error:?}");
     }
     assert!(!CallError::<Infallible>::ShuttingDown.to_string().is_empty());

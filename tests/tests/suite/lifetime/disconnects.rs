@@ -192,18 +192,18 @@ async fn lost_connection_fails_the_calls_of_both_peers() {
     tokio::time::sleep(Duration::from_millis(100)).await;
     relay.cut();
     for executed in executed {
-        assert_eq!(within(executed).await.unwrap(), Err(CallError::Disconnected { maybe_executed: true }));
+        assert!(matches!(within(executed).await.unwrap(), Err(CallError::Disconnected { maybe_executed: true, .. })));
     }
-    assert_eq!(within(waiting).await.unwrap(), Err(CallError::Disconnected { maybe_executed: false }));
-    assert_eq!(within(from_server).await.unwrap(), Err(CallError::Disconnected { maybe_executed: true }));
+    assert!(matches!(within(waiting).await.unwrap(), Err(CallError::Disconnected { maybe_executed: false, .. })));
+    assert!(matches!(within(from_server).await.unwrap(), Err(CallError::Disconnected { maybe_executed: true, .. })));
     assert!(matches!(within(votes.next()).await, Some((_, Err(CallError::Disconnected { .. })))));
     assert!(within(votes.next()).await.is_none());
     for reason in [within(client.disconnected()).await, within(socket.disconnected()).await] {
         assert!(matches!(reason, DisconnectReason::Lost(_)), "{reason:?}");
     }
     let late = client.request::<()>("forever", &()).await;
-    assert_eq!(late, Err(CallError::Disconnected { maybe_executed: false }));
-    assert_eq!(client.emit("x", &()).await, Err(CallError::Disconnected { maybe_executed: false }));
+    assert!(matches!(late, Err(CallError::Disconnected { maybe_executed: false, .. })));
+    assert!(matches!(client.emit("x", &()).await, Err(CallError::Disconnected { maybe_executed: false, .. })));
 }
 
 #[tokio::test]

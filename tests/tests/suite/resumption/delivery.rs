@@ -88,7 +88,7 @@ async fn only_idempotent_request_is_repeated_in_a_new_session() {
         relay.cut();
     };
     let (set, added, ()) = within(async { tokio::join!(board.set(1), board.add(2), breaking) }).await;
-    assert_eq!((set, added), (Ok(()), Err(CallError::Disconnected { maybe_executed: true })));
+    assert!(matches!((set, added), (Ok(()), Err(CallError::Disconnected { maybe_executed: true, .. }))));
     assert_eq!(noting.all(), [("set", 1), ("add", 2), ("set", 1)]);
 }
 

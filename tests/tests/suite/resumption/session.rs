@@ -144,7 +144,7 @@ async fn expired_session_ends_and_the_client_gets_a_new_one() {
         assert_eq!(waiting.await, Ok(7));
     };
     let (under_way, ()) = within(async { tokio::join!(under_way, going) }).await;
-    assert_eq!(under_way, Err(CallError::Disconnected { maybe_executed: true }));
+    assert!(matches!(under_way, Err(CallError::Disconnected { maybe_executed: true, .. })));
     let first = within(states.next()).await.unwrap();
     assert!(matches!(first, ClientState::Reconnecting { .. } | ClientState::Connected { session: 2 }), "{first:?}");
     assert_eq!(client.state(), ClientState::Connected { session: 2 });

@@ -25,7 +25,7 @@ async fn bad_request_fails_and_the_connection_continues() {
     let decode = 3;
     let cases: Vec<(&str, Vec<u8>, u8, &str)> = vec![
         ("an unknown method", request(0, UNKNOWN, b"whatever"), 1, ""),
-        ("an emit that is requested", request(0, NOTE, &[1]), 2, "Bad/note"),
+        ("an emit that is requested", request(0, NOTE, &[1]), 2, "an emit"),
         ("no arguments", request(0, ECHO, &[]), decode, "ends before"),
         ("bytes left over", request(0, ECHO, b"\x01ab"), decode, "trailing"),
         ("a length beyond the bytes left", request(0, ECHO, b"\x05ab"), decode, "length of 5 exceeds the 2"),

@@ -72,7 +72,7 @@ async fn malformed_frame_is_refused() {
         ("a reply without an id", prefixed(&[3]), "id"),
         ("a failure without a code", prefixed(&[4, 0]), "code"),
         ("a failure with code 0", prefixed(&[4, 0, 0]), "code"),
-        ("a failure with a code of no version", prefixed(&[4, 0, 12]), "code"),
+        ("a failure with a code of no version", prefixed(&[4, 0, 99]), "code"),
         ("a failure whose text is not UTF-8", prefixed(&[4, 0, 1, 0xff]), "UTF-8"),
         ("a cancel with a byte left over", prefixed(&[&cancel(0)[..], &[0]].concat()), "trailing bytes"),
         ("a credit of nothing", prefixed(&credit(0, 0)), "calls"),
