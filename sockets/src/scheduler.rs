@@ -47,6 +47,8 @@ pub(crate) async fn yield_to_others() {
 /// Yields if this task has used its budget.
 ///
 /// An emit to a room rarely waits, so an emitter in a loop would otherwise occupy its worker.
+/// Without this function, `loop_of_emits_to_an_audience_lets_other_tasks_run` in
+/// `sockets/src/tests/scheduling.rs` fails.
 pub(crate) async fn consume_budget() {
     coop::consume_budget().await;
 }
@@ -55,7 +57,8 @@ pub(crate) async fn consume_budget() {
 ///
 /// With a budget, I/O and channels return pending after 128 operations, even if they are ready. In
 /// a large batch, a handler that is ready would then appear suspended and get a task of its own. A
-/// writer would stop, as if its connection were blocked.
+/// writer would stop, as if its connection were blocked. Without this function,
+/// `ready_handlers_of_a_large_batch_do_not_suspend` in `sockets/src/tests/scheduling.rs` fails.
 pub(crate) fn poll_unconstrained<F: Future>(future: F, cx: &mut Context<'_>) -> Poll<F::Output> {
     pin!(unconstrained(future)).poll(cx)
 }

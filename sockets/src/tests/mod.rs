@@ -1,5 +1,5 @@
-//! Tests of the handshake, of framing and of permits, over transports.
+//! Tests of the handshake, of framing and of scheduling, over transports.
 
 mod broken_handshakes;
 mod framing;
-mod permits;
+mod scheduling;
