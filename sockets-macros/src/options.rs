@@ -112,8 +112,8 @@ impl Options {
             errors.on(
                 attr.path(),
                 format!(
-                    "unknown attribute `{name}`; expected `#[emit]`, `#[request(timeout = \"2s\")]` or an attribute of Rust (an \
-                     attribute macro must be written with its path)"
+                    "unknown attribute `{name}`; expected `#[emit]`, `#[request(timeout = \"2s\")]` or an \
+                     attribute of Rust (an attribute macro must be written with its path)"
                 ),
             );
             false

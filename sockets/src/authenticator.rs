@@ -17,7 +17,8 @@ impl<T: Clone + Eq + Hash + Send + Sync + 'static> Identity for T {}
 /// [`ConnectInfo`]. It returns a future of `Result<I, Refusal>`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot authenticate",
-    label = "write `|login: Login| async move {{ .. }}` or `|login: Login, info: ConnectInfo| async move {{ .. }}`, which return `Result<I, Refusal>`"
+    label = "write `|login: Login| async move {{ .. }}` or `|login: Login, info: \
+             ConnectInfo| async move {{ .. }}`, which return `Result<I, Refusal>`"
 )]
 pub trait Authenticate<Args, I>: Send + Sync + 'static {
     /// The type of the login that the client sends.

@@ -121,7 +121,9 @@ impl Client {
     /// while let Some(state) = states.next().await {
     ///     match state {
     ///         ClientState::Connected { session } => println!("connected, in session {session}"),
-    ///         ClientState::Reconnecting { attempt, reason, .. } => println!("{reason}; reconnecting, attempt {attempt}"),
+    ///         ClientState::Reconnecting { attempt, reason, .. } => {
+    ///             println!("{reason}; reconnecting, attempt {attempt}");
+    ///         }
     ///         other => println!("{other:?}"),
     ///     }
     /// }

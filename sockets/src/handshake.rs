@@ -177,7 +177,8 @@ fn describe_too_large(length: usize, limit: usize) -> String {
     match Foreign::from_length(length) {
         Some(foreign) => foreign.to_string(),
         None => format!(
-            "the client hello of {length} bytes exceeds `Limits::login_bytes` ({limit}); shorten the login or raise the limit"
+            "the client hello of {length} bytes exceeds `Limits::login_bytes` ({limit}); shorten the login or \
+             raise the limit"
         ),
     }
 }

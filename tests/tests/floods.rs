@@ -117,18 +117,18 @@ impl Alone {
         });
         let (begins, ends) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let (begin, end) = (Arc::clone(&begins), Arc::clone(&ends));
-        let (tell, told) = oneshot::channel();
+        let (sender, receiver) = oneshot::channel();
         let (tell_peak, peak) = oneshot::channel();
         thread::spawn(move || {
             let runtime = Builder::new_current_thread().enable_all().build().unwrap();
             let server = runtime.block_on(builder.bind("tcp://127.0.0.1:0")).unwrap();
-            tell.send(server).unwrap();
+            sender.send(server).unwrap();
             runtime.block_on(begin.notified());
             let counted = measure(|| runtime.block_on(end.notified()));
             // If the test has failed, the receiver no longer exists.
             let _ = tell_peak.send(counted.bytes_max);
         });
-        let server: Server = told.await.unwrap();
+        let server: Server = receiver.await.unwrap();
         let address = server.local_addr();
         let client = Client::builder().connect(&format!("tcp://{address}")).await.unwrap();
         Self { address, counting, ready, server, client, begins, ends, peak }
@@ -188,7 +188,7 @@ impl Flooder {
     ) -> Self {
         let (enough, over) = mpsc::channel();
         let made = Arc::new(AtomicUsize::new(0));
-        let tell = Arc::clone(&made);
+        let made_count = Arc::clone(&made);
         let thread = thread::spawn(move || {
             let runtime = Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
@@ -201,7 +201,7 @@ impl Flooder {
                     if waiting.is_empty() && in_flight + LOT <= WINDOW {
                         waiting = lot(lots * LOT);
                         lots += 1;
-                        tell.store(lots, Ordering::Relaxed);
+                        made_count.store(lots, Ordering::Relaxed);
                         in_flight += ended.map_or(0, |_| LOT);
                     }
                     tokio::select! {
@@ -383,10 +383,10 @@ async fn connection_storm_is_bounded_and_others_are_served() {
 async fn call_waits_for_few_time_slices_of_a_flood() {
     let alone = Alone::start().await;
     let flooder = Flooder::start(alone.address, lot_of(|_| vec![emit(NOTE, &[])]), Some(credited));
-    let heard = notes_during_calls(&alone, 2 * WINDOW, 200).await;
+    let counts = notes_during_calls(&alone, 2 * WINDOW, 200).await;
     flooder.stop();
     // A time slice has 16 emits of `note`. The thread of the client itself may also be late.
-    assert!(heard[heard.len() / 2] <= 6 * 16, "{heard:?}");
+    assert!(counts[counts.len() / 2] <= 6 * 16, "{counts:?}");
 }
 
 /// Makes calls from another client after the server has handled `first` emits of `note`. For each
@@ -396,14 +396,14 @@ async fn notes_during_calls(alone: &Alone, first: usize, calls: usize) -> Vec<us
     let notes = || alone.counting.notes.load(Ordering::Relaxed);
     eventually("it floods", || notes() >= first).await;
     let bad = BadClient::new(&alone.client);
-    let mut heard = Vec::new();
+    let mut counts = Vec::new();
     for _ in 0..calls {
         let before = notes();
         assert_eq!(bad.echo("well").await.as_deref(), Ok("well"));
-        heard.push(notes() - before);
+        counts.push(notes() - before);
     }
-    heard.sort_unstable();
-    heard
+    counts.sort_unstable();
+    counts
 }
 
 /// A time slice ends as soon as a handler has used up its time, even if few handlers have run.
@@ -411,11 +411,11 @@ async fn notes_during_calls(alone: &Alone, first: usize, calls: usize) -> Vec<us
 async fn flood_of_long_handlers_yields_after_each() {
     let alone = Alone::start_with(LONG).await;
     let flooder = Flooder::start(alone.address, lot_of(|_| vec![emit(NOTE, &[])]), Some(credited));
-    let heard = notes_during_calls(&alone, 1, 40).await;
+    let counts = notes_during_calls(&alone, 1, 40).await;
     flooder.stop();
     // A call waits for the running handler. If the call arrives late, it also waits for the next
     // handler.
-    assert!(heard[heard.len() / 2] <= 2, "{heard:?}");
+    assert!(counts[counts.len() / 2] <= 2, "{counts:?}");
 }
 
 /// The server starts no calls before their connection is ready. When the connection becomes ready,

@@ -24,7 +24,8 @@ macro_rules! with_subject {
         };
         $crate::subjects::with_subject!(
             @select $name, $C, $run;
-            Ideal, Queue, Multiplexed, Sockets, OverUnix, OverTls, OverWs, Tarpc, Tonic, Jsonrpsee, Socketioxide, SocketIo
+            Ideal, Queue, Multiplexed, Sockets, OverUnix, OverTls, OverWs, Tarpc, Tonic, Jsonrpsee, Socketioxide,
+            SocketIo
         )
     }};
     (@select $name:expr, $C:ident, $run:expr; $($Each:ident),+) => {

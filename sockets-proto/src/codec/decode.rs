@@ -74,8 +74,8 @@ struct Decoder<'a, 'de> {
     /// value has been decoded.
     levels: u8,
     /// The size of the slot in which the decoded value is stored. The memory of the slot has
-    /// already been charged to the memory limit. The field is passed by value, as `levels` is, so
-    /// that in most cases the compiler evaluates comparisons with it at compile time.
+    /// already been counted against the memory limit. The field is passed by value, as `levels` is,
+    /// so that in most cases the compiler evaluates comparisons with it at compile time.
     slot: usize,
 }
 
@@ -90,21 +90,21 @@ impl<'a, 'de> Decoder<'a, 'de> {
         let size = size_of::<T>();
         if size > self.slot {
             // A value that is larger than its slot must be stored behind a pointer.
-            self.reader.charge(size + ALLOCATION)?;
+            self.reader.count_memory(size + ALLOCATION)?;
         }
         Ok(Self { levels, slot: size, ..self })
     }
 
-    /// Returns a decoder for the `count` elements of this value. `uncharged` is the number of
-    /// elements whose memory has not yet been charged to the memory limit.
+    /// Returns a decoder for the `count` elements of this value. `uncounted` is the number of
+    /// elements whose memory has not yet been counted against the memory limit.
     #[inline]
-    fn elements(self, count: usize, uncharged: usize) -> Elements<'a, 'de> {
+    fn elements(self, count: usize, uncounted: usize) -> Elements<'a, 'de> {
         Elements {
             reader: self.reader,
             levels: self.levels,
             left: count,
-            uncharged_keys: uncharged,
-            uncharged_values: uncharged,
+            uncounted_keys: uncounted,
+            uncounted_values: uncounted,
         }
     }
 }
@@ -175,14 +175,14 @@ impl<'de> Deserializer<'de> for Decoder<'_, 'de> {
     #[inline]
     fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         let text = self.reader.str()?;
-        self.reader.charge(text.len() + ALLOCATION)?;
+        self.reader.count_memory(text.len() + ALLOCATION)?;
         visitor.visit_borrowed_str(text)
     }
 
     #[inline]
     fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         let bytes = self.reader.bytes()?;
-        self.reader.charge(bytes.len() + ALLOCATION)?;
+        self.reader.count_memory(bytes.len() + ALLOCATION)?;
         visitor.visit_borrowed_bytes(bytes)
     }
 
@@ -284,11 +284,11 @@ struct Elements<'a, 'de> {
     levels: u8,
     /// The number of remaining elements.
     left: usize,
-    /// The number of keys whose memory has not yet been charged to the memory limit. The decoder
-    /// charges all keys together at the first key, because it does not know their type before.
-    uncharged_keys: usize,
-    /// As `uncharged_keys`, but for the values of a map or the elements of a sequence.
-    uncharged_values: usize,
+    /// The number of keys whose memory has not yet been counted against the memory limit. The decoder
+    /// counts all keys together at the first key, because it does not know their type before.
+    uncounted_keys: usize,
+    /// As `uncounted_keys`, but for the values of a map or the elements of a sequence.
+    uncounted_values: usize,
 }
 
 impl<'de> Elements<'_, 'de> {
@@ -329,8 +329,8 @@ impl<'de> SeqAccess<'de> for Elements<'_, 'de> {
 
     #[inline]
     fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, DecodeError> {
-        if self.uncharged_values > 0 {
-            self.reader.charge(memory::<S::Value>(mem::take(&mut self.uncharged_values)))?;
+        if self.uncounted_values > 0 {
+            self.reader.count_memory(memory::<S::Value>(mem::take(&mut self.uncounted_values)))?;
         }
         self.decode_next(seed)
     }
@@ -346,18 +346,18 @@ impl<'de> MapAccess<'de> for Elements<'_, 'de> {
 
     #[inline]
     fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, DecodeError> {
-        if self.uncharged_keys > 0 {
-            let count = mem::take(&mut self.uncharged_keys).saturating_mul(MAP_FACTOR);
-            self.reader.charge(memory::<S::Value>(count))?;
+        if self.uncounted_keys > 0 {
+            let count = mem::take(&mut self.uncounted_keys).saturating_mul(MAP_FACTOR);
+            self.reader.count_memory(memory::<S::Value>(count))?;
         }
         self.decode_next(seed)
     }
 
     #[inline]
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, DecodeError> {
-        if self.uncharged_values > 0 {
-            let count = mem::take(&mut self.uncharged_values).saturating_mul(MAP_FACTOR);
-            self.reader.charge(memory::<S::Value>(count))?;
+        if self.uncounted_values > 0 {
+            let count = mem::take(&mut self.uncounted_values).saturating_mul(MAP_FACTOR);
+            self.reader.count_memory(memory::<S::Value>(count))?;
         }
         self.decode(seed)
     }

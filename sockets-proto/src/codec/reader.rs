@@ -56,7 +56,7 @@ impl<'de> Reader<'de> {
 
     /// Counts memory that the decoder is about to allocate for the value.
     #[inline]
-    pub(super) fn charge(&mut self, bytes: usize) -> Result<(), DecodeError> {
+    pub(super) fn count_memory(&mut self, bytes: usize) -> Result<(), DecodeError> {
         match self.budget.checked_sub(bytes) {
             Some(budget) => {
                 self.budget = budget;

@@ -27,9 +27,8 @@ fn operation() -> impl Strategy<Value = Operation> {
         3 => (endpoint(), size()).prop_map(|(endpoint, size)| Emit { endpoint, size }),
         2 => (endpoint(), size()).prop_map(|(endpoint, size)| Broadcast { endpoint, size }),
         8 => (endpoint(), any::<bool>()).prop_map(|(endpoint, suspends)| Deliver { endpoint, suspends }),
-        5 => (endpoint(), any::<prop::sample::Index>(), size(), any::<bool>()).prop_map(|(endpoint, which, size, fails)| {
-            EndHandler { endpoint, which, size, fails }
-        }),
+        5 => (endpoint(), any::<prop::sample::Index>(), size(), any::<bool>())
+            .prop_map(|(endpoint, which, size, fails)| EndHandler { endpoint, which, size, fails }),
         1 => (endpoint(), any::<prop::sample::Index>()).prop_map(|(endpoint, which)| Cancel { endpoint, which }),
         1 => (1..2000u64).prop_map(Advance),
     ]

@@ -36,7 +36,7 @@ pub(crate) struct Fanout<M> {
     shards: Vec<Arc<Shard<M>>>,
     /// The lock that an emitter holds while it checks the logs and adds its message. Without this
     /// lock, two concurrent emitters could use the same capacity.
-    gate: Mutex<()>,
+    emit_lock: Mutex<()>,
     /// Notified when there may be capacity in a log, or in the queue of a member.
     changed: Arc<Notify>,
     /// The bytes emitted since an emitter last waited for members with long queues.
@@ -60,7 +60,7 @@ impl<M: Member> Fanout<M> {
         let changed = Arc::<Notify>::default();
         Self {
             shards: (0..shards).map(|_| Arc::new(Shard::new(Arc::clone(&changed)))).collect(),
-            gate: Mutex::new(()),
+            emit_lock: Mutex::new(()),
             changed,
             emitted: AtomicUsize::new(0),
             log_limit: LOG_MAX.min(queue / 8).max(1),
@@ -132,14 +132,14 @@ impl<M: Member> Fanout<M> {
         if self.members_until(callee, list, pacing).is_some() {
             return false;
         }
-        let gate = self.gate.lock();
+        let guard = self.emit_lock.lock();
         if self.log_is_full(list) {
             return false;
         }
         for (shard, members) in self.shards_of(list) {
             shard.log.push(frame.clone(), callee, Arc::clone(members));
         }
-        drop(gate);
+        drop(guard);
         self.shards_of(list).for_each(|(shard, _)| shard.ensure_task());
         true
     }

@@ -63,11 +63,11 @@ impl Dispatcher {
         call: IncomingCall,
         arrived: Instant,
         slice: &TimeSlice,
-        gate_is_open: bool,
+        can_dispatch: bool,
         slots: &mut HandlerSlots,
         batch: &Batch,
     ) -> Result<(), ProtocolError> {
-        if gate_is_open && self.held.is_empty() && self.is_within_rate(slice.now) {
+        if can_dispatch && self.held.is_empty() && self.is_within_rate(slice.now) {
             self.start(call, arrived, slice, slots, Some(batch));
             return Ok(());
         }

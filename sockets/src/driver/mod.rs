@@ -255,11 +255,11 @@ impl Driver {
         // A single match, so that a call is moved once.
         match self.session.handle(slice.now, &mut self.batch, wakes) {
             Ok(None) => {}
-            Ok(Some(Received::Call { call, gate_is_open })) => {
+            Ok(Some(Received::Call { call, can_dispatch })) => {
                 // Callers must not wait for this handler.
                 wakes.wake_all();
                 self.dispatcher
-                    .accept(call, self.arrived, slice, gate_is_open, slots, &self.batch)
+                    .accept(call, self.arrived, slice, can_dispatch, slots, &self.batch)
                     .map_err(protocol_error_reason)?;
             }
             Ok(Some(Received::Cancelled(handler))) => handler.abort(),

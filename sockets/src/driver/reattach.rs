@@ -86,7 +86,8 @@ impl Driver {
             }
             self.receiver = Box::new(DetachedReceiver);
         }
-        event!(debug, peer = %self.session.label(), %reason, "a connection has ended; its session waits for another connection");
+        let peer = self.session.label();
+        event!(debug, %peer, %reason, "a connection has ended; its session waits for another connection");
         self.peer_closed = false;
         self.handle_batch().await?;
         self.session.record_loss(reason.clone());

@@ -84,7 +84,8 @@ impl<I: Identity> Server<I> {
     ///
     /// // Any `Stream<Item = Result<Bytes, _>>` that is a `Sink<Bytes>` can be used.
     /// let (near, far) = tokio::io::duplex(1024);
-    /// let (near, far) = (Framed::new(near, LengthDelimitedCodec::new()), Framed::new(far, LengthDelimitedCodec::new()));
+    /// let near = Framed::new(near, LengthDelimitedCodec::new());
+    /// let far = Framed::new(far, LengthDelimitedCodec::new());
     ///
     /// let server = Server::builder().build();
     /// let (socket, client) = tokio::join!(

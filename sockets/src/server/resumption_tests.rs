@@ -241,9 +241,9 @@ async fn refused_request_ends_no_connected_session() {
 #[tokio::test]
 async fn refused_request_ends_no_session_with_a_later_attempt() {
     let (refusals, logins) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-    let gates = (Arc::clone(&refusals), Arc::clone(&logins));
+    let notifies = (Arc::clone(&refusals), Arc::clone(&logins));
     let server = Server::builder().authenticate(move |login: u32| {
-        let (refusals, logins) = gates.clone();
+        let (refusals, logins) = notifies.clone();
         async move {
             match login {
                 0 => refusals.notified().await,

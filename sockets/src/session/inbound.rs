@@ -29,9 +29,9 @@ const MAX_SIGNATURES_PER_LOCK: usize = 512;
 
 /// The action that a received frame requires of the driver.
 pub(crate) enum Received {
-    /// Start a handler. If `gate_is_open` is `false`, the handler waits until `can_dispatch`
-    /// returns `true`.
-    Call { call: IncomingCall, gate_is_open: bool },
+    /// Start a handler. If `can_dispatch` is `false`, the handler waits until
+    /// [`Session::can_dispatch`] returns `true`.
+    Call { call: IncomingCall, can_dispatch: bool },
     /// Stop a suspended handler.
     Cancelled(AbortHandle),
     /// Revoke a request that has no suspended handler.
@@ -125,8 +125,8 @@ impl Session {
             state.check_capacity();
             match event {
                 Event::Call(call) => {
-                    let gate_is_open = state.can_dispatch();
-                    return Ok(Some(Received::Call { call, gate_is_open }));
+                    let can_dispatch = state.can_dispatch();
+                    return Ok(Some(Received::Call { call, can_dispatch }));
                 }
                 Event::Completed { consumer: consumer @ Waiter::Member(_), result } => {
                     // Detach the result from the buffer of the batch. The program may take this

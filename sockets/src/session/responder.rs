@@ -308,7 +308,7 @@ impl Responder {
         }
         if now() < self.call.deadline() {
             session.counters.count_cancelled_handler();
-            event!(debug, method, %peer, %side, "stopped a handler, since its caller cancelled the call or disconnected");
+            event!(debug, method, %peer, %side, "stopped a handler: its caller cancelled the call or disconnected");
             return FailureCode::Cancelled;
         }
         if self.is_request() {

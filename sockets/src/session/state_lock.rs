@@ -173,7 +173,8 @@ impl Events {
             );
         }
         if too_large_emits > 0 {
-            event!(debug, %peer, count = too_large_emits, "dropped emits that are too large for a member of an audience");
+            let count = too_large_emits;
+            event!(debug, %peer, count, "dropped emits that are too large for a member of an audience");
         }
         for (count, overflow) in &self.dropped_emits {
             event!(debug, %peer, count, ?overflow, "dropped emits to a member of an audience, since its queue is full");

@@ -102,7 +102,7 @@ pub(crate) fn calls(place: &'static str) {
         if sends {
             let _ = peer.emit("unheard", &1_u8).now_or_never();
             let _ = peer.request::<()>("unheard", &1_u8).now_or_never();
-            peer.listen("heard", |(): ()| async {}).stop();
+            peer.listen("received", |(): ()| async {}).stop();
         }
     }
     drop(handles);

@@ -44,13 +44,13 @@ struct Rig {
 }
 
 async fn rig() -> Rig {
-    let ((says, at_server), (tells, at_client)) = (unbounded_channel(), unbounded_channel());
+    let ((to_server, at_server), (to_client, at_client)) = (unbounded_channel(), unbounded_channel());
     // If a connection is lost, the server ends its session immediately.
     let limits = Limits::new().resume_within(Duration::ZERO);
-    let server = Server::builder().limits(limits).serve(NumbersServer::new(Counting(says)));
+    let server = Server::builder().limits(limits).serve(NumbersServer::new(Counting(to_server)));
     let server = server.bind("tcp://127.0.0.1:0").await.unwrap();
     let relay = Relay::to(server.local_addr()).await;
-    let client = Client::builder().serve(NumbersServer::new(Counting(tells))).connect(&relay.url()).await.unwrap();
+    let client = Client::builder().serve(NumbersServer::new(Counting(to_client))).connect(&relay.url()).await.unwrap();
     Rig { server, relay, client, at_server, at_client }
 }
 

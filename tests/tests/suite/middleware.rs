@@ -47,20 +47,20 @@ impl Vault for Guard {
 }
 
 /// A layer that reports its calls and their outcomes, and passes the calls on.
-fn spy(name: &'static str, says: &UnboundedSender<String>) -> impl CallLayer + use<> {
-    let says = says.clone();
+fn spy(name: &'static str, log: &UnboundedSender<String>) -> impl CallLayer + use<> {
+    let log = log.clone();
     layer_fn(move |next: Next| {
-        let says = says.clone();
+        let log = log.clone();
         service_fn(move |request: Request| {
-            let (says, mut next) = (says.clone(), next.clone());
+            let (log, mut next) = (log.clone(), next.clone());
             async move {
                 let way = if request.is_outgoing() { "out" } else { "in" };
                 let kind = if request.is_emit() { "emit" } else { "request" };
                 let (path, method, bytes) = (request.path(), request.method(), request.arguments_len());
-                says.send(format!("{name}: {way} {kind} {path}.{method} of {bytes}")).unwrap();
+                log.send(format!("{name}: {way} {kind} {path}.{method} of {bytes}")).unwrap();
                 let response = next.call(request).await?;
                 let outcome = if response.is_ok() { "went well" } else { "failed" };
-                says.send(format!("{name}: {outcome} {:?}", response.error())).unwrap();
+                log.send(format!("{name}: {outcome} {:?}", response.error())).unwrap();
                 Ok::<_, Infallible>(response)
             }
         })
@@ -72,18 +72,18 @@ fn filter(allows: impl Fn(&Request) -> bool + Clone + Send + Sync + 'static) -> 
     authorize(move |request: &Request| if allows(request) { Ok(()) } else { Err("not allowed") })
 }
 
-async fn said(said: &mut UnboundedReceiver<String>, expected: &[&str]) {
+async fn expect(lines: &mut UnboundedReceiver<String>, expected: &[&str]) {
     for expected in expected {
-        assert_eq!(said.recv().await.unwrap(), *expected);
+        assert_eq!(lines.recv().await.unwrap(), *expected);
     }
 }
 
 tcp_and_memory! {
     async fn layer_added_last_is_the_outermost(net: Transport) {
-        let (says, mut received) = unbounded_channel();
-        let server = Server::builder().layer(spy("b", &says)).layer(spy("a", &says));
-        let server = net.serve(server.serve(VaultServer::new(Guard(says.clone())))).await;
-        let builder = Client::builder().layer_outgoing(spy("d", &says)).layer_outgoing(spy("c", &says));
+        let (log, mut received) = unbounded_channel();
+        let server = Server::builder().layer(spy("b", &log)).layer(spy("a", &log));
+        let server = net.serve(server.serve(VaultServer::new(Guard(log.clone())))).await;
+        let builder = Client::builder().layer_outgoing(spy("d", &log)).layer_outgoing(spy("c", &log));
         let client = net.connect(&server, builder).await;
         let vault = VaultClient::new(&client);
 
@@ -91,53 +91,53 @@ tcp_and_memory! {
         let way = ["c: out request Vault.open of 1", "d: out request Vault.open of 1",
             "a: in request Vault.open of 1", "b: in request Vault.open of 1", "opened with 7",
             "b: went well None", "a: went well None", "d: went well None", "c: went well None"];
-        said(&mut received, &way).await;
+        expect(&mut received, &way).await;
 
         // If a handler returns an error, the layer sees a reply like any other.
         assert_eq!(vault.open(8).await, Err(CallError::Handler("wrong code".into())));
-        said(&mut received, &way.map(|line| if line.starts_with("opened") { "opened with 8" } else { line })).await;
+        expect(&mut received, &way.map(|line| if line.starts_with("opened") { "opened with 8" } else { line })).await;
 
-        let error = client.request::<u32>("nobody", &()).await.unwrap_err();
+        let error = client.request::<u32>("unhandled", &()).await.unwrap_err();
         assert_eq!(error, CallError::NoSuchMethod);
-        said(&mut received, &["c: out request .nobody of 0", "d: out request .nobody of 0",
+        expect(&mut received, &["c: out request .unhandled of 0", "d: out request .unhandled of 0",
             "d: failed Some(NoSuchMethod)", "c: failed Some(NoSuchMethod)"]).await;
     }
 
     async fn emit_passes_the_layers_of_both_peers(net: Transport) {
-        let (says, mut out) = unbounded_channel();
-        let client_says = says;
-        let (says, mut inside) = unbounded_channel();
-        let server = Server::builder().layer(spy("server", &says));
-        let server = net.serve(server.serve(VaultServer::new(Guard(says)))).await;
-        let client = net.connect(&server, Client::builder().layer_outgoing(spy("client", &client_says))).await;
+        let (log, mut out) = unbounded_channel();
+        let client_log = log;
+        let (log, mut inside) = unbounded_channel();
+        let server = Server::builder().layer(spy("server", &log));
+        let server = net.serve(server.serve(VaultServer::new(Guard(log)))).await;
+        let client = net.connect(&server, Client::builder().layer_outgoing(spy("client", &client_log))).await;
         VaultClient::new(&client).knock(3).await.unwrap();
-        said(&mut out, &["client: out emit Vault.knock of 1", "client: went well None"]).await;
-        said(&mut inside, &["server: in emit Vault.knock of 1", "knocked 3", "server: went well None"]).await;
+        expect(&mut out, &["client: out emit Vault.knock of 1", "client: went well None"]).await;
+        expect(&mut inside, &["server: in emit Vault.knock of 1", "knocked 3", "server: went well None"]).await;
     }
 
     async fn server_request_passes_the_layers_of_both_peers(net: Transport) {
-        let (says, mut received) = unbounded_channel();
-        let server = net.serve(players().layer_outgoing(spy("server", &says))).await;
-        let builder = Client::builder().layer(spy("client", &says)).serve(VaultServer::new(Guard(says.clone())));
+        let (log, mut received) = unbounded_channel();
+        let server = net.serve(players().layer_outgoing(spy("server", &log))).await;
+        let builder = Client::builder().layer(spy("client", &log)).serve(VaultServer::new(Guard(log.clone())));
         let _client = net.join(&server, "ada", builder).await;
         let socket = server.socket(&Player::new("ada")).unwrap();
         assert_eq!(VaultClient::new(&socket).open(7).await, Ok("gold".into()));
-        said(&mut received, &["server: out request Vault.open of 1", "client: in request Vault.open of 1", "opened with 7",
-            "client: went well None", "server: went well None"]).await;
+        expect(&mut received, &["server: out request Vault.open of 1", "client: in request Vault.open of 1",
+            "opened with 7", "client: went well None", "server: went well None"]).await;
     }
 
     async fn broadcast_passes_layers_once_without_a_peer(net: Transport) {
-        let (says, mut received) = unbounded_channel();
-        let (watched, audience) = (says.clone(), |request: &Request| request.peer().is_none());
+        let (log, mut received) = unbounded_channel();
+        let (watched, audience) = (log.clone(), |request: &Request| request.peer().is_none());
         let server = players().layer_outgoing(filter(audience)).layer_outgoing(spy("server", &watched));
         let server = net.serve(server).await;
         let mut members = Vec::new();
         for name in ["ada", "ben"] {
-            let builder = Client::builder().serve(VaultServer::new(Guard(says.clone())));
+            let builder = Client::builder().serve(VaultServer::new(Guard(log.clone())));
             members.push(net.join(&server, name, builder).await);
         }
         VaultClient::new(&server.all()).knock(2).await.unwrap();
-        said(&mut received, &["server: out emit Vault.knock of 1"]).await;
+        expect(&mut received, &["server: out emit Vault.knock of 1"]).await;
         let mut rest = [received.recv().await.unwrap(), received.recv().await.unwrap(), received.recv().await.unwrap()];
         rest.sort();
         assert_eq!(rest, ["knocked 2", "knocked 2", "server: went well None"]);
@@ -147,32 +147,32 @@ tcp_and_memory! {
     }
 
     async fn denied_incoming_call_reaches_no_handler(net: Transport) {
-        let (says, mut received) = unbounded_channel();
+        let (log, mut received) = unbounded_channel();
         let allows = |request: &Request| {
             let socket: Socket<Player> = request.socket().unwrap();
             request.path() != "Vault" || *socket.identity() == Player::new("ada")
         };
         let server = players().layer(filter(allows));
-        let server = net.serve(server.serve(VaultServer::new(Guard(says)))).await;
+        let server = net.serve(server.serve(VaultServer::new(Guard(log)))).await;
         let ada = net.join(&server, "ada", Client::builder()).await;
         let ben = net.join(&server, "ben", Client::builder()).await;
 
         VaultClient::new(&ben).knock(9).await.unwrap();
         assert_eq!(VaultClient::new(&ben).open(7).await, Err(CallError::Denied("not allowed".into())));
         assert_eq!(VaultClient::new(&ada).open(7).await, Ok("gold".into()));
-        said(&mut received, &["opened with 7"]).await;
+        expect(&mut received, &["opened with 7"]).await;
         assert!(received.try_recv().is_err());
     }
 
     async fn layers_wrap_listeners_and_groups_of_a_socket(net: Transport) {
-        let (says, mut received) = unbounded_channel();
+        let (log, mut received) = unbounded_channel();
         let allows = |request: &Request| (request.path(), request.method()) != ("secret", "number");
         let server = players().layer(filter(allows)).connected(move |socket: Socket<Player>| {
-            let says = says.clone();
+            let log = log.clone();
             async move {
                 socket.listen("number", |(): ()| async { 5 });
                 socket.group("secret").set_callback("number", |(): ()| async { 6 });
-                socket.serve(VaultServer::new(Guard(says)));
+                socket.serve(VaultServer::new(Guard(log)));
             }
         });
         let server = net.serve(server).await;
@@ -180,28 +180,28 @@ tcp_and_memory! {
         assert_eq!(client.request::<i32>("number", &()).await, Ok(5));
         assert_eq!(client.group("secret").request::<i32>("number", &()).await, Err(CallError::Denied("not allowed".into())));
         assert_eq!(VaultClient::new(&client).open(7).await, Ok("gold".into()));
-        said(&mut received, &["opened with 7"]).await;
+        expect(&mut received, &["opened with 7"]).await;
     }
 
     async fn denied_outgoing_call_is_not_sent(net: Transport) {
-        let (says, mut received) = unbounded_channel();
-        let server = net.serve(Server::builder().serve(VaultServer::new(Guard(says)))).await;
+        let (log, mut received) = unbounded_channel();
+        let server = net.serve(Server::builder().serve(VaultServer::new(Guard(log)))).await;
         let allows = |request: &Request| request.method() != "knock";
         let client = net.connect(&server, Client::builder().layer_outgoing(filter(allows))).await;
         let vault = VaultClient::new(&client);
         assert_eq!(vault.knock(1).await, Err(CallError::Denied("not allowed".into())));
         assert_eq!(vault.open(7).await, Ok("gold".into()));
-        said(&mut received, &["opened with 7"]).await;
+        expect(&mut received, &["opened with 7"]).await;
     }
 
     async fn layer_panic_fails_only_its_call(net: Transport) {
-        let (says, _heard) = unbounded_channel();
+        let (log, _received) = unbounded_channel();
         let panics = |request: &Request| {
             assert!(request.method() != "wait", "a layer's bug");
             true
         };
         let server = Server::builder().layer(filter(panics));
-        let server = net.serve(server.serve(VaultServer::new(Guard(says)))).await;
+        let server = net.serve(server.serve(VaultServer::new(Guard(log)))).await;
         let client = net.connect(&server, Client::builder()).await;
         let vault = VaultClient::new(&client);
         assert_eq!(vault.wait().await, Err(CallError::Panicked));
@@ -209,7 +209,7 @@ tcp_and_memory! {
     }
 
     async fn cancelled_call_drops_its_layers(net: Transport) {
-        let (says, mut received) = unbounded_channel();
+        let (log, mut received) = unbounded_channel();
         let held = Arc::new(());
         let holding = Arc::clone(&held);
         let server = Server::builder().layer(layer_fn(move |next: Next| {
@@ -223,21 +223,21 @@ tcp_and_memory! {
                 }
             })
         }));
-        let server = net.serve(server.serve(VaultServer::new(Guard(says)))).await;
+        let server = net.serve(server.serve(VaultServer::new(Guard(log)))).await;
         let client = net.connect(&server, Client::builder()).await;
         let call = tokio::spawn({
             let vault = VaultClient::new(&client);
             async move { vault.wait().await }
         });
-        said(&mut received, &["waits"]).await;
+        expect(&mut received, &["waits"]).await;
         let while_it_runs = Arc::strong_count(&held);
         call.abort();
         eventually("the layer has ended", || Arc::strong_count(&held) < while_it_runs).await;
     }
 
     async fn layer_that_never_continues_ends_at_the_deadline(net: Transport) {
-        let (says, mut received) = unbounded_channel();
-        let server = net.serve(Server::builder().layer(never()).serve(VaultServer::new(Guard(says)))).await;
+        let (log, mut received) = unbounded_channel();
+        let server = net.serve(Server::builder().layer(never()).serve(VaultServer::new(Guard(log)))).await;
         let soon = Duration::from_millis(50);
         let client = net.connect(&server, Client::builder()).await;
         assert_eq!(VaultClient::new(&client).with_timeout(soon).open(7).await, Err(CallError::Timeout));

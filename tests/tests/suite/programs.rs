@@ -98,9 +98,9 @@ every_transport! {
             async move {
                 let name = socket.identity().name.clone();
                 log(format!("{name} has connected"));
-                let (says, who) = (Arc::clone(&log), name.clone());
+                let (log_text, who) = (Arc::clone(&log), name.clone());
                 socket.listen("Say", move |text: String| {
-                    says(format!("{who} said {text}"));
+                    log_text(format!("{who} said {text}"));
                     async {}
                 });
                 socket.listen("Add", |(a, b): (u32, u32)| async move { a + b });

@@ -56,14 +56,14 @@ async fn closed_client_has_sent_its_emits_when_close_returns() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn server_has_sent_its_reason_when_shutdown_returns() {
-    let (told, addr) = mpsc::channel();
+    let (sender, addr) = mpsc::channel();
     let (connected, ready) = tokio::sync::oneshot::channel::<()>();
     let serving = tokio::task::spawn_blocking(|| {
         program(async move {
             // The client emits throughout the grace, so the session does not become idle earlier.
             let limits = Limits::new().shutdown_grace(Duration::from_millis(100));
             let server = Server::builder().limits(limits).bind("tcp://127.0.0.1:0").await.unwrap();
-            told.send(server.local_addr()).unwrap();
+            sender.send(server.local_addr()).unwrap();
             ready.await.unwrap();
             server.shutdown_with(for_good()).await;
         });

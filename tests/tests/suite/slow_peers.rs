@@ -214,10 +214,10 @@ async fn what_was_sent_to_another_before_is_not_held_back<F>(
     let (server, running) = blocking_server(first).await;
     let blocker = Transport::Tcp.connect(&server, Client::builder()).await;
     let received = Arc::new(Notify::new());
-    let told = Arc::clone(&received);
+    let notify = Arc::clone(&received);
     let other = Client::builder().connected(|peer| async move {
         peer.listen("note", move |(): ()| {
-            told.notify_one();
+            notify.notify_one();
             async {}
         });
     });

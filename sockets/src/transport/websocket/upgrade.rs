@@ -395,7 +395,11 @@ mod tests {
     proptest! {
         #[test]
         fn any_request_receives_a_response(
-            first in prop_oneof![Just("GET / HTTP/1.1\r\n".to_owned()), "[A-Z]{1,7} /.{0,5} HTTP/[0-3].[01]\r\n", ".{1,20}\r\n"],
+            first in prop_oneof![
+                Just("GET / HTTP/1.1\r\n".to_owned()),
+                "[A-Z]{1,7} /.{0,5} HTTP/[0-3].[01]\r\n",
+                ".{1,20}\r\n",
+            ],
             lines in prop::collection::vec(line(), 0..12),
         ) {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();

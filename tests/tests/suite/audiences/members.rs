@@ -72,7 +72,7 @@ tcp_and_memory! {
         let ada = hall.socket("ada");
         assert_eq!(hall.receivers_of(&all).await, ["ada", "bob", "cleo", "dan"]);
         assert_eq!(hall.receivers_of(&r).await, ["ada", "bob"]);
-        assert_eq!(hall.receivers_of(&hall.server.room("nobody")).await, [""; 0]);
+        assert_eq!(hall.receivers_of(&hall.server.room("empty")).await, [""; 0]);
         assert_eq!(hall.receivers_of(&r.except(&ada)).await, ["bob"]);
         assert_eq!(hall.receivers_of(&all.except(&s)).await, ["bob", "dan"]);
         assert_eq!(hall.receivers_of(&all.except(&ada).except(&hall.socket("dan"))).await, ["bob", "cleo"]);
@@ -141,7 +141,7 @@ tcp_and_memory! {
         net.wait_until_empty(&server).await;
         for audience in &audiences {
             assert!(audience.sockets().is_empty(), "{audience:?}");
-            LobbyClient::new(audience).message("anybody?").await.unwrap();
+            LobbyClient::new(audience).message("a question").await.unwrap();
             assert!(LobbyClient::new(audience).vote(Vec::new()).next().await.is_none());
         }
     }

@@ -77,7 +77,7 @@ fn limits() -> Limits {
 /// A client that reads nothing until the test thaws it, since its only thread is blocked.
 struct Frozen {
     socket: Socket,
-    heard: Received,
+    received: Received,
     thaw: mpsc::Sender<()>,
 }
 
@@ -87,8 +87,8 @@ impl Frozen {
         let (thaw, thawed) = mpsc::channel::<()>();
         let (freezes, frozen) = mpsc::channel();
         let thawed = Mutex::new(thawed);
-        let heard = Received::default();
-        let news = NewsServer::new(heard.clone());
+        let received = Received::default();
+        let news = NewsServer::new(received.clone());
         let builder = Client::builder().serve(news).connected(|peer| async move {
             peer.listen("freeze", move |(): ()| {
                 freezes.send(()).unwrap();
@@ -103,7 +103,7 @@ impl Frozen {
         let socket = server.sockets().into_iter().find(|socket| !others.contains(socket)).unwrap();
         socket.emit("freeze", &()).await.unwrap();
         eventually("it freezes", || frozen.try_recv().is_ok()).await;
-        Self { socket, heard, thaw }
+        Self { socket, received, thaw }
     }
 
     /// Lets the member read, and checks the counts. Returns the numbers that the member has
@@ -111,7 +111,7 @@ impl Frozen {
     async fn thaw(&self, sent: u32) -> Vec<u32> {
         self.thaw.send(()).unwrap();
         NewsClient::new(&self.socket).fence(u32::MAX).await.unwrap();
-        let mut numbers = self.heard.numbers();
+        let mut numbers = self.received.numbers();
         assert_eq!(numbers.pop(), Some(u32::MAX));
         assert!(numbers.is_sorted_by(|one, next| one < next), "emits are received in order: {numbers:?}");
         let dropped = self.socket.stats().dropped_emits;
@@ -149,9 +149,9 @@ async fn room(net: Transport) -> (Server, Vec<(Client, Received)>, Frozen) {
     let server = net.serve(server).await;
     let mut members = Vec::new();
     for _ in 0..3 {
-        let heard = Received::default();
-        let client = Client::builder().serve(NewsServer::new(heard.clone()));
-        members.push((net.connect(&server, client).await, heard));
+        let received = Received::default();
+        let client = Client::builder().serve(NewsServer::new(received.clone()));
+        members.push((net.connect(&server, client).await, received));
     }
     let frozen = Frozen::new(net, &server).await;
     (server, members, frozen)
@@ -166,16 +166,16 @@ where
     for number in numbers {
         emit(number).await.unwrap();
         if number % AT_ONCE == 0 {
-            let is_received = |(_, heard): &(_, Received)| heard.0.lock().unwrap().last() == Some(&number);
+            let is_received = |(_, received): &(_, Received)| received.0.lock().unwrap().last() == Some(&number);
             eventually("reading members receive it", || members.iter().all(is_received)).await;
         }
     }
 }
 
-async fn all_is_heard(server: &Server, members: &[(Client, Received)], frozen: &Frozen) {
-    for (_, heard) in members {
-        eventually("all messages are received", || heard.0.lock().unwrap().len() == MANY as usize).await;
-        assert!(heard.numbers().into_iter().eq(0..MANY), "reading members have received all");
+async fn assert_all_received(server: &Server, members: &[(Client, Received)], frozen: &Frozen) {
+    for (_, received) in members {
+        eventually("all messages are received", || received.0.lock().unwrap().len() == MANY as usize).await;
+        assert!(received.numbers().into_iter().eq(0..MANY), "reading members have received all");
     }
     for socket in server.sockets() {
         assert!(socket == frozen.socket || socket.stats().dropped_emits == 0, "nothing is dropped for reading members");
@@ -188,9 +188,12 @@ every_transport! {
         let news = NewsClient::new(&server.room("room"));
         emit_many(&members, 0..MANY, |number| {
             let news = news.clone();
-            async move { if number % 2 == 0 { news.kept(number, &FILLER).await } else { news.kept_too(number, &FILLER).await } }
+            async move {
+                let is_even = number % 2 == 0;
+                if is_even { news.kept(number, &FILLER).await } else { news.kept_too(number, &FILLER).await }
+            }
         }).await;
-        all_is_heard(&server, &members, &frozen).await;
+        assert_all_received(&server, &members, &frozen).await;
         assert_eq!(frozen.socket.disconnected().await, DisconnectReason::TooSlow);
         assert_eq!(frozen.socket.stats().dropped_emits, 0);
     }
@@ -201,19 +204,19 @@ tcp_and_memory! {
         let (server, members, frozen) = room(net).await;
         let news = NewsClient::new(&server.room("room"));
         emit_many(&members, 0..MANY, |number| news.newest_dropped(number, &FILLER)).await;
-        all_is_heard(&server, &members, &frozen).await;
+        assert_all_received(&server, &members, &frozen).await;
         let numbers = frozen.thaw(MANY).await;
         assert_eq!(numbers.first(), Some(&0));
         assert!(numbers.last().is_some_and(|last| *last < MANY - 1), "the newest is not among them");
         emit_many(&members, MANY..MANY + 1, |number| news.newest_dropped(number, &FILLER)).await;
-        eventually("the member receives the next emit", || frozen.heard.numbers().last() == Some(&MANY)).await;
+        eventually("the member receives the next emit", || frozen.received.numbers().last() == Some(&MANY)).await;
     }
 
     async fn full_queue_with_latest_keeps_latest_emit(net: Transport) {
         let (server, members, frozen) = room(net).await;
         let news = NewsClient::new(&server.room("room"));
         emit_many(&members, 0..MANY, |number| news.latest(number, &FILLER)).await;
-        all_is_heard(&server, &members, &frozen).await;
+        assert_all_received(&server, &members, &frozen).await;
         assert_eq!(frozen.thaw(MANY).await.last(), Some(&(MANY - 1)), "the latest arrives");
     }
 
@@ -236,10 +239,10 @@ tcp_and_memory! {
         let (server, members, frozen) = room(net).await;
         let news = NewsClient::new(&server.room("room"));
         emit_many(&members, 0..MANY, |number| news.oldest_dropped(number, &FILLER)).await;
-        all_is_heard(&server, &members, &frozen).await;
+        assert_all_received(&server, &members, &frozen).await;
         let numbers = frozen.thaw(MANY).await;
         // The policy may drop up to half of the queue.
-        let newest = numbers.iter().rev().zip((0..MANY).rev()).take_while(|(heard, number)| *heard == number).count();
+        let newest = numbers.iter().rev().zip((0..MANY).rev()).take_while(|(own, sent)| *own == sent).count();
         assert!((24..=64).contains(&newest), "{newest} of the newest ones: {numbers:?}");
     }
 }

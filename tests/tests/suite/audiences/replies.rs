@@ -234,6 +234,7 @@ tcp_and_memory! {
         server.shutdown().await;
         let outcomes = outcomes(asked).await;
         assert_eq!(outcomes.len(), 2);
-        assert!(outcomes.values().all(|outcome| matches!(outcome, Err(CallError::Disconnected { .. }))), "{outcomes:?}");
+        let all_disconnected = outcomes.values().all(|outcome| matches!(outcome, Err(CallError::Disconnected { .. })));
+        assert!(all_disconnected, "{outcomes:?}");
     }
 }

@@ -55,7 +55,7 @@ tcp_and_memory! {
         let _bob = net.join(&server, "bob", Client::builder().serve(LobbyServer::new(bob))).await;
         server.socket(&Player::new("ada")).unwrap().join("r");
         LobbyClient::new(&server.room("r")).message("to the room").await.unwrap();
-        LobbyClient::new(&server.room("empty")).message("to nobody").await.unwrap();
+        LobbyClient::new(&server.room("empty")).message("to no member").await.unwrap();
         LobbyClient::new(&server.all()).message("to all").await.unwrap();
         assert_eq!(ada_received.recv().await.as_deref(), Some("to the room"));
         assert_eq!(ada_received.recv().await.as_deref(), Some("to all"));

@@ -15,7 +15,7 @@ use tokio::{
 
 use super::{
     answers::{Answers, CallsClient, CallsServer},
-    worker::{WorkClient, WorkServer, Worker, gated_server},
+    worker::{WorkClient, WorkServer, Worker, server_with_permits},
 };
 
 tcp_and_memory! {
@@ -23,8 +23,8 @@ tcp_and_memory! {
     /// the request, as `select!` does. A later request may reuse the slot of the dropped request.
     /// The drop must not cancel that later request.
     async fn request_dropped_after_its_reply_cancels_no_later_one(net: Transport) {
-        let gate = Arc::new(Semaphore::new(0));
-        let server = net.serve(gated_server(&gate)).await;
+        let permits = Arc::new(Semaphore::new(0));
+        let server = net.serve(server_with_permits(&permits)).await;
         let client = net.connect(&server, Client::builder()).await;
         for later in [14, 30, 62, 126, 254] {
             // The library runs on several threads, so the reply may arrive before the first poll
@@ -44,13 +44,13 @@ tcp_and_memory! {
             // the first.
             let mut others = [1, 2].map(|n: u32| {
                 let client = &client;
-                Box::pin(async move { client.request::<u32>("gated", &n).await })
+                Box::pin(async move { client.request::<u32>("waiting", &n).await })
             });
             for other in &mut others {
                 assert!(poll_once(other).is_pending());
             }
             drop(answered);
-            gate.add_permits(2);
+            permits.add_permits(2);
             let outcome = timeout(Duration::from_secs(2), futures_util::future::join_all(others)).await;
             assert_eq!(outcome, Ok(vec![Ok(1), Ok(2)]), "the calls after {later} others");
         }
@@ -59,10 +59,11 @@ tcp_and_memory! {
     /// Fault 36 of RELIABILITY.md.
     async fn call_dropped_at_any_await_leaks_no_permit(net: Transport) {
         let limits = Limits::new().calls_in_flight(8);
-        let server = net.serve(gated_server(&Arc::new(Semaphore::new(1 << 20))).limits(limits)).await;
+        let server = net.serve(server_with_permits(&Arc::new(Semaphore::new(1 << 20))).limits(limits)).await;
         let client = net.connect(&server, Client::builder()).await;
         for round in 0..5000_u32 {
-            let mut call = Box::pin(client.request::<u32>(["echo", "gated", "nobody"][round as usize % 3], &round));
+            let name = ["echo", "waiting", "unhandled"][round as usize % 3];
+            let mut call = Box::pin(client.request::<u32>(name, &round));
             for _ in 0..round % 4 {
                 if poll_once(&mut call).is_ready() {
                     break;
@@ -70,7 +71,7 @@ tcp_and_memory! {
                 tokio::task::yield_now().await;
             }
             drop(call);
-            let mut emit = Box::pin(client.emit("nobody", &round));
+            let mut emit = Box::pin(client.emit("unhandled", &round));
             let _ = (round % 2 == 0).then(|| poll_once(&mut emit));
         }
         // The window allows half of these requests, and as many more may be pending.
@@ -86,13 +87,13 @@ tcp_and_memory! {
     /// dropped, the first request must continue.
     async fn dropped_refused_broadcast_request_cancels_no_other(net: Transport) {
         let server = net.serve(Server::builder()).await;
-        let gate = Arc::new(Semaphore::new(0));
-        let opened = Arc::clone(&gate);
+        let permits = Arc::new(Semaphore::new(0));
+        let opened = Arc::clone(&permits);
         let client = net.connect(&server, Client::builder().connected(|peer| async move {
             peer.listen("vote", move |(): ()| {
-                let gate = Arc::clone(&gate);
+                let permits = Arc::clone(&permits);
                 async move {
-                    gate.acquire().await.unwrap().forget();
+                    permits.acquire().await.unwrap().forget();
                     3_u32
                 }
             });
@@ -127,14 +128,14 @@ tcp_and_memory! {
 fn request_fails_when_the_connections_runtime_is_dropped() {
     let build = || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let (carrier, caller) = (build(), build());
-    let gate = Arc::new(Semaphore::new(0));
-    let server = gated_server(&gate);
+    let permits = Arc::new(Semaphore::new(0));
+    let server = server_with_permits(&permits);
     let (server, client) = carrier.block_on(async {
         let server = server.build();
         let client = Client::builder().connect_local(&server).await.unwrap();
         (server, client)
     });
-    let call = caller.spawn(async move { client.request::<u32>("gated", &1_u32).await });
+    let call = caller.spawn(async move { client.request::<u32>("waiting", &1_u32).await });
     std::thread::sleep(Duration::from_millis(50));
     drop(carrier);
     drop(server);

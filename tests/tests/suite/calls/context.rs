@@ -30,7 +30,7 @@ tcp_and_memory! {
     }
 
     async fn handler_on_a_client_has_peer_and_no_socket(net: Transport) {
-        let (voter, _heard) = Voter::new("tea");
+        let (voter, _received) = Voter::new("tea");
         let server = net.serve(players().serve(LobbyServer::new(voter))).await;
         let _client = net.join(&server, "ada", Client::builder().serve(answers())).await;
         let calls = CallsClient::new(&server.socket(&Player::new("ada")).unwrap());

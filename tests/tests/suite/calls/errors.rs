@@ -12,7 +12,7 @@ trait Faults {
     async fn number(&self, n: u32) -> u32;
     async fn size(&self, text: &str) -> usize;
     async fn give(&self, size: usize) -> String;
-    async fn gate(&self) -> Result<u32, String>;
+    async fn wait(&self) -> Result<u32, String>;
     async fn fragile(&self) -> Fragile;
     #[emit]
     async fn note(&self, text: &str);
@@ -23,17 +23,17 @@ mod misunderstood {
     #[sockets::group("Faults")]
     pub(crate) trait Faults {
         async fn note(&self, text: &str) -> u32;
-        async fn unheard_of(&self) -> u32;
+        async fn unserved(&self) -> u32;
         #[emit]
         async fn number(&self, n: u32);
         #[emit]
-        async fn unheard_of_too(&self);
+        async fn unserved_emit(&self);
     }
 }
 
 #[derive(Clone)]
 struct Desk {
-    gate: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     entered: mpsc::UnboundedSender<()>,
     notes: mpsc::UnboundedSender<String>,
 }
@@ -51,9 +51,9 @@ impl Faults for Desk {
         "x".repeat(size)
     }
 
-    async fn gate(&self) -> Result<u32, String> {
+    async fn wait(&self) -> Result<u32, String> {
         let _ = self.entered.send(());
-        self.gate.acquire().await.unwrap().forget();
+        self.permits.acquire().await.unwrap().forget();
         Ok(1)
     }
 
@@ -69,7 +69,7 @@ impl Faults for Desk {
 struct Office {
     server: Server<Player>,
     client: Client,
-    gate: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     entered: mpsc::UnboundedReceiver<()>,
     notes: mpsc::UnboundedReceiver<String>,
 }
@@ -77,12 +77,12 @@ struct Office {
 impl Office {
     async fn open(net: Transport, limits: Limits) -> Self {
         let ((entered, enters), (notes, noted)) = (mpsc::unbounded_channel(), mpsc::unbounded_channel());
-        let gate = Arc::new(Semaphore::new(0));
-        let desk = Desk { gate: Arc::clone(&gate), entered, notes };
+        let permits = Arc::new(Semaphore::new(0));
+        let desk = Desk { permits: Arc::clone(&permits), entered, notes };
         let server = net.serve(players().limits(limits.clone()).serve(FaultsServer::new(desk.clone()))).await;
         let client = once().limits(limits).serve(FaultsServer::new(desk));
         let client = net.join(&server, "ada", client).await;
-        Self { server, client, gate, entered: enters, notes: noted }
+        Self { server, client, permits, entered: enters, notes: noted }
     }
 
     fn socket(&self) -> Socket<Player> {
@@ -144,13 +144,13 @@ tcp_and_memory! {
         let mut office = Office::open(net, Limits::default()).await;
         for peer in office.peers() {
             let faults = misunderstood::FaultsClient::new(&peer);
-            assert_eq!(faults.unheard_of().await, Err(CallError::NoSuchMethod));
-            assert_eq!(faults.unheard_of_too().await, Ok(()), "an emit without a handler is dropped");
+            assert_eq!(faults.unserved().await, Err(CallError::NoSuchMethod));
+            assert_eq!(faults.unserved_emit().await, Ok(()), "an emit without a handler is dropped");
             assert_eq!(PurchasesClient::new(&peer).buy("axe", 1).await, Err(CallError::NoSuchMethod));
             assert_eq!(peer.request::<u32>("number", &1_u32).await, Err(CallError::NoSuchMethod));
             peer.group("Nowhere").emit("nothing", &(1, 2)).await.unwrap();
-            FaultsClient::new(&peer).note("heard").await.unwrap();
-            assert_eq!(office.notes.recv().await.as_deref(), Some("heard"));
+            FaultsClient::new(&peer).note("received").await.unwrap();
+            assert_eq!(office.notes.recv().await.as_deref(), Some("received"));
         }
         office.is_unharmed().await;
     }
@@ -218,17 +218,18 @@ tcp_and_memory! {
             let calls: Vec<_> = (0..40)
                 .map(|_| {
                     let faults = faults.clone();
-                    tokio::spawn(async move { faults.gate().await })
+                    tokio::spawn(async move { faults.wait().await })
                 })
                 .collect();
-            eventually("the rest is turned away", || calls.iter().filter(|call| call.is_finished()).count() >= 20).await;
-            office.gate.add_permits(40);
+            let finished = || calls.iter().filter(|call| call.is_finished()).count();
+            eventually("the rest is turned away", || finished() >= 20).await;
+            office.permits.add_permits(40);
             let outcomes: Vec<_> = join_all(calls).await.into_iter().map(Result::unwrap).collect();
             let fine = outcomes.iter().filter(|outcome| **outcome == Ok(1)).count();
             let turned_away = outcomes.iter().filter(|outcome| **outcome == Err(CallError::Overloaded)).count();
             assert_eq!(fine + turned_away, 40, "{outcomes:?}");
             assert!((4..=20).contains(&fine), "{outcomes:?}");
-            office.gate.forget_permits(40);
+            office.permits.forget_permits(40);
         }
         office.is_unharmed().await;
     }
@@ -236,7 +237,7 @@ tcp_and_memory! {
     async fn request_during_shutdown_fails_as_shutting_down(net: Transport) {
         let mut office = Office::open(net, Limits::default()).await;
         let client = office.client.clone();
-        let under_way = tokio::spawn(async move { FaultsClient::new(&client).gate().await });
+        let under_way = tokio::spawn(async move { FaultsClient::new(&client).wait().await });
         office.entered.recv().await.unwrap();
         let server = office.server.clone();
         let shutdown = tokio::spawn(async move { server.shutdown().await });
@@ -248,7 +249,7 @@ tcp_and_memory! {
         };
         assert_eq!(refused, CallError::ShuttingDown);
         assert!(!shutdown.is_finished());
-        office.gate.add_permits(1);
+        office.permits.add_permits(1);
         assert_eq!(under_way.await.unwrap(), Ok(1), "a running handler completes");
         let promptly = tokio::time::timeout(Duration::from_secs(5), shutdown).await;
         promptly.expect("nothing is left to wait for").unwrap();
@@ -258,7 +259,7 @@ tcp_and_memory! {
     async fn request_after_the_end_fails_as_disconnected(net: Transport) {
         let mut office = Office::open(net, Limits::default()).await;
         let client = office.client.clone();
-        let under_way = tokio::spawn(async move { FaultsClient::new(&client).gate().await });
+        let under_way = tokio::spawn(async move { FaultsClient::new(&client).wait().await });
         office.entered.recv().await.unwrap();
         let [peer, socket] = office.peers();
         office.socket().disconnect("out");

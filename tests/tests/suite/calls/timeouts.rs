@@ -11,7 +11,7 @@ use tokio::sync::{Semaphore, mpsc::unbounded_channel};
 
 use super::{
     answers::{Answers, CallsClient, CallsServer, answers},
-    worker::{WorkClient, WorkServer, Worker, gated_server},
+    worker::{WorkClient, WorkServer, Worker, server_with_permits},
 };
 
 tcp_and_memory! {
@@ -71,9 +71,9 @@ tcp_and_memory! {
 #[tokio::test]
 async fn largest_call_timeout_is_a_legal_limit() {
     let limits = Limits::new().call_timeout(Duration::MAX);
-    let server = gated_server(&Arc::new(Semaphore::new(0))).limits(limits.clone()).build();
+    let server = server_with_permits(&Arc::new(Semaphore::new(0))).limits(limits.clone()).build();
     let client = Client::builder().limits(limits).connect_local(&server).await.unwrap();
-    client.emit("nobody", &()).await.unwrap();
+    client.emit("unhandled", &()).await.unwrap();
     assert_eq!(within(client.request::<u32>("echo", &1_u32)).await, Ok(1));
 }
 

@@ -16,7 +16,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use super::worker::{WorkClient, WorkServer, Worker, gated_server};
+use super::worker::{WorkClient, WorkServer, Worker, server_with_permits};
 
 every_transport! {
     /// If a caller emits in a tight loop, each emit waits until the window permits it, and no emit
@@ -26,11 +26,11 @@ every_transport! {
         let server = net.serve(Server::builder().limits(limits.clone())).await;
         let client = net.connect(&server, Client::builder().limits(limits)).await;
         let (go, received) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(0)));
-        let (gate, counted) = (Arc::clone(&go), Arc::clone(&received));
+        let (permits, counted) = (Arc::clone(&go), Arc::clone(&received));
         server.sockets()[0].listen("busy", move |_: Vec<u8>| {
-            let (gate, received) = (Arc::clone(&gate), Arc::clone(&counted));
+            let (permits, received) = (Arc::clone(&permits), Arc::clone(&counted));
             async move {
-                gate.acquire().await.unwrap().forget();
+                permits.acquire().await.unwrap().forget();
                 received.fetch_add(1, Ordering::SeqCst);
             }
         });
@@ -135,9 +135,9 @@ tcp_and_memory! {
     /// If a pending request is dropped, later pending messages must no longer wait for that
     /// request.
     async fn pending_call_continues_when_an_earlier_one_is_dropped(net: Transport) {
-        let gate = Arc::new(Semaphore::new(0));
+        let permits = Arc::new(Semaphore::new(0));
         let limits = Limits::new().bytes_in_flight(1000);
-        let server = net.serve(gated_server(&gate).limits(limits)).await;
+        let server = net.serve(server_with_permits(&permits).limits(limits)).await;
         let client = net.connect(&server, Client::builder()).await;
         let padding = vec![0_u8; 600];
         let mut long = Box::pin(client.request::<()>("hold", &padding));
@@ -148,7 +148,7 @@ tcp_and_memory! {
         // request that does not fit into the window.
         let mut small = Box::pin(client.request::<u32>("echo", &2_u32));
         assert!(poll_once(&mut small).is_pending());
-        let emitted = timeout(Duration::from_secs(2), client.emit("nobody", &())).await;
+        let emitted = timeout(Duration::from_secs(2), client.emit("unhandled", &())).await;
         assert_eq!(emitted, Ok(Ok(())), "it waits in its place");
         let socket = server.sockets().remove(0);
         assert_eq!(socket.stats().unheard_emits, 0, "it does not overtake");
@@ -163,9 +163,9 @@ tcp_and_memory! {
 /// later request.
 #[tokio::test(start_paused = true)]
 async fn pending_request_ignores_an_earlier_wait_for_window() {
-    let gate = Arc::new(Semaphore::new(0));
+    let permits = Arc::new(Semaphore::new(0));
     let limits = Limits::new().calls_in_flight(1);
-    let server = gated_server(&gate).limits(limits).build();
+    let server = server_with_permits(&permits).limits(limits).build();
     let client = Client::builder()
         .connected(|peer| async move {
             peer.listen("forever", |(): ()| std::future::pending::<()>());
@@ -173,7 +173,7 @@ async fn pending_request_ignores_an_earlier_wait_for_window() {
         .connect_local(&server)
         .await
         .unwrap();
-    let long = client.request::<u32>("gated", &1_u32);
+    let long = client.request::<u32>("waiting", &1_u32);
     let mut long = pin!(long);
     assert!(poll_once(&mut long).is_pending());
     let mut parked = Box::pin(client.request::<u32>("echo", &1_u32));
@@ -186,7 +186,7 @@ async fn pending_request_ignores_an_earlier_wait_for_window() {
     sleep(Duration::from_millis(100)).await;
     let (waiting, ()) = tokio::join!(client.request::<u32>("echo", &2_u32), async {
         sleep(Duration::from_millis(500)).await;
-        gate.add_permits(1);
+        permits.add_permits(1);
     });
     assert_eq!(waiting, Ok(2));
     assert_eq!(long.await, Ok(1));

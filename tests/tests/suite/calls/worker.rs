@@ -83,22 +83,22 @@ impl Work for Worker {
     }
 }
 
-/// Returns a server that answers `echo` immediately. It answers `gated` when it gets a permit.
-pub(super) fn gated_server(gate: &Arc<Semaphore>) -> ServerBuilder {
-    let gate = Arc::clone(gate);
+/// Returns a server that answers `echo` immediately. It answers `waiting` when it gets a permit.
+pub(super) fn server_with_permits(permits: &Arc<Semaphore>) -> ServerBuilder {
+    let permits = Arc::clone(permits);
     Server::builder().connected(move |socket: Socket| {
-        let gate = Arc::clone(&gate);
+        let permits = Arc::clone(&permits);
         async move {
             socket.listen("echo", |n: u32| async move { n });
-            let held = Arc::clone(&gate);
+            let held = Arc::clone(&permits);
             socket.listen("hold", move |_: Vec<u8>| {
-                let gate = Arc::clone(&held);
-                async move { gate.acquire().await.unwrap().forget() }
+                let permits = Arc::clone(&held);
+                async move { permits.acquire().await.unwrap().forget() }
             });
-            socket.listen("gated", move |n: u32| {
-                let gate = Arc::clone(&gate);
+            socket.listen("waiting", move |n: u32| {
+                let permits = Arc::clone(&permits);
                 async move {
-                    gate.acquire().await.unwrap().forget();
+                    permits.acquire().await.unwrap().forget();
                     n
                 }
             });

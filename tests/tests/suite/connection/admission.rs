@@ -69,14 +69,14 @@ tcp_and_memory! {
     }
 }
 
-/// Returns a server. The login of the player "slow" waits until `gate` has a permit.
-fn gated(gate: &Arc<Semaphore>, limits: Limits) -> ServerBuilder<Player> {
-    let gate = Arc::clone(gate);
+/// Returns a server. The login of the player "slow" waits for a permit.
+fn server_with_slow_login(permits: &Arc<Semaphore>, limits: Limits) -> ServerBuilder<Player> {
+    let permits = Arc::clone(permits);
     let authenticate = move |login: Login| {
-        let gate = Arc::clone(&gate);
+        let permits = Arc::clone(&permits);
         async move {
             if login.name == "slow" {
-                drop(gate.acquire().await);
+                drop(permits.acquire().await);
             }
             admitting(login).await
         }
@@ -86,8 +86,8 @@ fn gated(gate: &Arc<Semaphore>, limits: Limits) -> ServerBuilder<Player> {
 
 #[tokio::test]
 async fn concurrent_handshakes_are_limited() {
-    let (gate, limits) = (Arc::new(Semaphore::new(0)), Limits::new().handshakes(3));
-    let server = gated(&gate, limits).bind("tcp://127.0.0.1:0").await.unwrap();
+    let (permits, limits) = (Arc::new(Semaphore::new(0)), Limits::new().handshakes(3));
+    let server = server_with_slow_login(&permits, limits).bind("tcp://127.0.0.1:0").await.unwrap();
     let url = format!("tcp://{}", server.local_addr());
     let slow = (0..3).map(|_| tokio::spawn(Client::builder().auth(Login::new("slow")).connect_to_url(&url)));
     let slow: Vec<_> = slow.collect();
@@ -95,7 +95,7 @@ async fn concurrent_handshakes_are_limited() {
     // free a permit for a waiting client.
     let mut quick = tokio::spawn(Client::builder().auth(Login::new("ada")).connect_to_url(&url));
     assert!(timeout(Duration::from_millis(1500), &mut quick).await.is_err(), "there is no place for a fourth");
-    gate.add_permits(1);
+    permits.add_permits(1);
     let quick = quick.await.unwrap().expect("there is a place when one of them is through");
     for client in slow {
         assert!(client.await.unwrap().is_ok());

@@ -53,13 +53,13 @@ every_transport! {
                 ready.store(true, Ordering::SeqCst);
             }
         })).await;
-        let (told, early) = tokio::sync::oneshot::channel();
+        let (sender, early) = tokio::sync::oneshot::channel();
         let client = net.connect(&server, Client::builder().connected(|peer| async move {
             peer.listen("hello", |(): ()| async {});
             for n in 0..20_usize {
                 peer.emit("early", &n).await.unwrap();
             }
-            told.send(peer.request::<usize>("early", &20_usize).await).unwrap();
+            sender.send(peer.request::<usize>("early", &20_usize).await).unwrap();
         })).await;
         assert_eq!(early.await.unwrap(), Ok(20));
         assert_eq!(client.request::<usize>("early", &21_usize).await, Ok(21));

@@ -13,7 +13,7 @@ trait Root {
     async fn twice(&self, n: u32) -> u32;
     async fn halve(&self, n: u32) -> Result<u32, String>;
     #[emit]
-    async fn told(&self, text: &str, n: u8);
+    async fn notify(&self, text: &str, n: u8);
     #[emit]
     async fn rung(&self);
 }
@@ -33,7 +33,7 @@ impl Root for Rooted {
         if n.is_multiple_of(2) { Ok(n / 2) } else { Err(format!("{n} is odd")) }
     }
 
-    async fn told(&self, text: &str, n: u8) {
+    async fn notify(&self, text: &str, n: u8) {
         self.0.send(format!("{text} {n}")).unwrap();
     }
 
@@ -53,7 +53,7 @@ async fn call_by_name(peer: &Peer) {
         "a `Result` is part of the reply"
     );
     assert_eq!(peer.request::<Result<u32, String>>("halve", &(7_u32,)).await, Ok(Err("7 is odd".into())));
-    peer.emit("told", &("hello", 1_u8)).await.unwrap();
+    peer.emit("notify", &("hello", 1_u8)).await.unwrap();
     peer.emit("rung", &()).await.unwrap();
 }
 
@@ -64,10 +64,10 @@ fn listen_by_name(peer: &Peer, received: UnboundedSender<String>) {
     peer.listen("halve", |(n,): (u32,)| async move {
         if n.is_multiple_of(2) { Ok(n / 2) } else { Err(format!("{n} is odd")) }
     });
-    let told = received.clone();
-    peer.listen("told", move |(text, n): (String, u8)| {
-        let told = told.clone();
-        async move { told.send(format!("{text} {n}")).unwrap() }
+    let sender = received.clone();
+    peer.listen("notify", move |(text, n): (String, u8)| {
+        let sender = sender.clone();
+        async move { sender.send(format!("{text} {n}")).unwrap() }
     });
     peer.listen("rung", move |(): ()| {
         received.send("rung".into()).unwrap();
@@ -80,7 +80,7 @@ async fn call_by_type(root: RootClient) {
     assert_eq!(root.twice(4).await, Ok(8));
     assert_eq!(root.halve(8).await, Ok(4));
     assert_eq!(root.halve(7).await, Err(CallError::Handler("7 is odd".into())));
-    root.told("hello", 1).await.unwrap();
+    root.notify("hello", 1).await.unwrap();
     root.rung().await.unwrap();
 }
 

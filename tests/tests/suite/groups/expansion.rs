@@ -256,7 +256,10 @@ macro_rules! counter {
         }
     };
 }
-counter!(pub(crate) Counter at "Macro/Counter": add(by: u32, list: &[u32], text: &str) -> Result<u32, String>, get() -> u32);
+counter!(
+    pub(crate) Counter at "Macro/Counter":
+    add(by: u32, list: &[u32], text: &str) -> Result<u32, String>, get() -> u32
+);
 
 impl Counter for Desk {
     async fn add(&self, by: u32, list: &[u32], text: &str) -> Result<u32, String> {

@@ -65,7 +65,7 @@ pub(crate) trait OfTheCrate {
 trait OfTheFile {
     async fn undocumented(&self) -> u32;
     #[emit]
-    async fn told(&self);
+    async fn notified(&self);
 }
 
 /// Clippy must report these signatures only here, and not again in the stub.
@@ -144,7 +144,7 @@ impl OfTheFile for Handler {
         2
     }
 
-    async fn told(&self) {}
+    async fn notified(&self) {}
 }
 
 fn server() -> Server {
@@ -181,7 +181,7 @@ async fn every_kind_of_group_works_under_strict_lints() -> Result<(), Box<dyn st
 
     assert_eq!(OfTheCrateClient::new(&client).undocumented().await, Ok(1));
     assert_eq!(OfTheFileClient::new(&client).undocumented().await, Ok(2));
-    OfTheFileClient::new(&client).told().await?;
+    OfTheFileClient::new(&client).notified().await?;
     assert!(format!("{:?}", SilentClient::new(&client)).starts_with("SilentClient"));
     Ok(())
 }

@@ -12,11 +12,11 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 type Received = UnboundedSender<String>;
 
 /// Listens to `Purchases.viewed` and `Purchases.get_price`. The listeners answer with `number`.
-fn listen(peer: &Peer, number: u32, heard: &Received) -> (Listener, Listener) {
-    let heard = heard.clone();
+fn listen(peer: &Peer, number: u32, sender: &Received) -> (Listener, Listener) {
+    let sender = sender.clone();
     let group = peer.group("Purchases");
     let viewed = group.listen("viewed", move |item: String| {
-        heard.send(format!("{number}: {item}")).unwrap();
+        sender.send(format!("{number}: {item}")).unwrap();
         async {}
     });
     (viewed, group.listen("get_price", move |_: String| async move { Some(number) }))
@@ -24,7 +24,7 @@ fn listen(peer: &Peer, number: u32, heard: &Received) -> (Listener, Listener) {
 
 struct Counter {
     price: u32,
-    heard: Received,
+    sender: Received,
 }
 
 impl Purchases for Counter {
@@ -37,12 +37,12 @@ impl Purchases for Counter {
     }
 
     async fn viewed(&self, item: &str) {
-        self.heard.send(format!("typed {}: {item}", self.price)).unwrap();
+        self.sender.send(format!("typed {}: {item}", self.price)).unwrap();
     }
 }
 
-fn counter(price: u32, heard: &Received) -> PurchasesServer<Counter> {
-    PurchasesServer::new(Counter { price, heard: heard.clone() })
+fn counter(price: u32, sender: &Received) -> PurchasesServer<Counter> {
+    PurchasesServer::new(Counter { price, sender: sender.clone() })
 }
 
 async fn pair(net: Transport) -> (Server<Player>, Client, Socket<Player>) {
@@ -71,19 +71,19 @@ async fn price(client: &Client) -> Result<Option<u32>, CallError> {
 tcp_and_memory! {
     async fn emit_reaches_all_listeners_and_request_the_first(net: Transport) {
         let (_server, client, socket) = pair(net).await;
-        let (heard, mut receives) = unbounded_channel();
-        listen(&socket, 1, &heard);
-        listen(&socket, 2, &heard);
-        listen(&socket, 3, &heard);
+        let (sender, mut receives) = unbounded_channel();
+        listen(&socket, 1, &sender);
+        listen(&socket, 2, &sender);
+        listen(&socket, 3, &sender);
         assert_eq!(hear(&client, &mut receives, "sword").await, ["1: sword", "2: sword", "3: sword"]);
         assert_eq!(price(&client).await, Ok(Some(1)));
     }
 
     async fn client_listeners_follow_the_same_rules(net: Transport) {
         let (_server, client, socket) = pair(net).await;
-        let (heard, mut receives) = unbounded_channel();
-        listen(&client, 1, &heard);
-        listen(&client, 2, &heard);
+        let (sender, mut receives) = unbounded_channel();
+        listen(&client, 1, &sender);
+        listen(&client, 2, &sender);
         let purchases = PurchasesClient::new(&socket);
         purchases.viewed("sword").await.unwrap();
         assert_eq!(purchases.get_price("sword").await, Ok(Some(1)));
@@ -95,9 +95,9 @@ tcp_and_memory! {
 
     async fn stopped_listener_is_replaced_by_the_next(net: Transport) {
         let (_server, client, socket) = pair(net).await;
-        let (heard, mut receives) = unbounded_channel();
-        let first = listen(&socket, 1, &heard);
-        let second = listen(&socket, 2, &heard);
+        let (sender, mut receives) = unbounded_channel();
+        let first = listen(&socket, 1, &sender);
+        let second = listen(&socket, 2, &sender);
         first.0.stop();
         first.1.stop();
         first.1.stop();
@@ -107,25 +107,25 @@ tcp_and_memory! {
         second.1.stop();
         assert!(hear(&client, &mut receives, "sword").await.is_empty());
         assert_eq!(price(&client).await, Err(CallError::NoSuchMethod));
-        listen(&socket, 3, &heard);
+        listen(&socket, 3, &sender);
         assert_eq!(price(&client).await, Ok(Some(3)));
     }
 
     async fn dropped_listener_handle_keeps_the_listener(net: Transport) {
         let (_server, client, socket) = pair(net).await;
-        let (heard, mut receives) = unbounded_channel();
-        drop(listen(&socket, 1, &heard));
+        let (sender, mut receives) = unbounded_channel();
+        drop(listen(&socket, 1, &sender));
         assert_eq!(hear(&client, &mut receives, "sword").await, ["1: sword"]);
         assert_eq!(price(&client).await, Ok(Some(1)));
     }
 
     async fn callback_overrides_replies_and_not_emits(net: Transport) {
         let (_server, client, socket) = pair(net).await;
-        let (heard, mut receives) = unbounded_channel();
-        listen(&socket, 1, &heard);
+        let (sender, mut receives) = unbounded_channel();
+        listen(&socket, 1, &sender);
         let purchases = socket.group("Purchases");
         purchases.set_callback("get_price", |_: String| async { Some(7_u32) });
-        listen(&socket, 2, &heard);
+        listen(&socket, 2, &sender);
         assert_eq!(price(&client).await, Ok(Some(7)));
         purchases.set_callback("get_price", |_: String| async { Some(8_u32) });
         assert_eq!(price(&client).await, Ok(Some(8)), "the last callback counts");
@@ -134,16 +134,16 @@ tcp_and_memory! {
 
     async fn callback_overrides_a_typed_group(net: Transport) {
         let (_server, client, socket) = pair(net).await;
-        let (heard, mut receives) = unbounded_channel();
-        socket.serve(counter(10, &heard));
+        let (sender, mut receives) = unbounded_channel();
+        socket.serve(counter(10, &sender));
         socket.group("Purchases").set_callback("get_price", |_: String| async { Some(7_u32) });
         assert_eq!(price(&client).await, Ok(Some(7)));
         assert_eq!(hear(&client, &mut receives, "sword").await, ["typed 10: sword"]);
     }
 
     async fn callback_overrides_a_group_of_the_server(net: Transport) {
-        let (heard, _hears) = unbounded_channel();
-        let server = net.serve(players().serve(counter(10, &heard))).await;
+        let (sender, _receiver) = unbounded_channel();
+        let server = net.serve(players().serve(counter(10, &sender))).await;
         let client = net.join(&server, "ada", Client::builder()).await;
         let other = net.join(&server, "bob", Client::builder()).await;
         let socket = server.socket(&Player::new("ada")).unwrap();
@@ -154,18 +154,18 @@ tcp_and_memory! {
 
     async fn typed_group_counts_as_one_listener(net: Transport) {
         let (_server, client, socket) = pair(net).await;
-        let (heard, mut receives) = unbounded_channel();
-        socket.serve(counter(10, &heard));
-        listen(&socket, 1, &heard);
+        let (sender, mut receives) = unbounded_channel();
+        socket.serve(counter(10, &sender));
+        listen(&socket, 1, &sender);
         assert_eq!(price(&client).await, Ok(Some(10)), "the group was first");
         assert_eq!(hear(&client, &mut receives, "sword").await, ["1: sword", "typed 10: sword"]);
     }
 
     async fn listener_before_a_typed_group_replies(net: Transport) {
         let (_server, client, socket) = pair(net).await;
-        let (heard, mut receives) = unbounded_channel();
-        let (_, answering) = listen(&socket, 1, &heard);
-        socket.serve(counter(10, &heard));
+        let (sender, mut receives) = unbounded_channel();
+        let (_, answering) = listen(&socket, 1, &sender);
+        socket.serve(counter(10, &sender));
         assert_eq!(price(&client).await, Ok(Some(1)));
         assert_eq!(hear(&client, &mut receives, "sword").await, ["1: sword", "typed 10: sword"]);
         answering.stop();
@@ -173,12 +173,12 @@ tcp_and_memory! {
     }
 
     async fn group_of_a_socket_shadows_the_servers(net: Transport) {
-        let (heard, mut receives) = unbounded_channel();
-        let server = net.serve(players().serve(counter(10, &heard))).await;
+        let (sender, mut receives) = unbounded_channel();
+        let server = net.serve(players().serve(counter(10, &sender))).await;
         let client = net.join(&server, "ada", Client::builder()).await;
         let other = net.join(&server, "bob", Client::builder()).await;
         let socket = server.socket(&Player::new("ada")).unwrap();
-        socket.serve(counter(20, &heard));
+        socket.serve(counter(20, &sender));
         assert_eq!(price(&client).await, Ok(Some(20)));
         assert_eq!(price(&other).await, Ok(Some(10)));
         assert_eq!(hear(&client, &mut receives, "sword").await, ["typed 20: sword"]);
@@ -187,17 +187,17 @@ tcp_and_memory! {
 
     async fn panicking_listener_does_not_stop_others(net: Transport) {
         let (_server, client, socket) = pair(net).await;
-        let (heard, mut receives) = unbounded_channel();
+        let (sender, mut receives) = unbounded_channel();
         socket.group("Purchases").listen("viewed", |_: String| async { panic!("this is meant to happen") as () });
-        listen(&socket, 2, &heard);
+        listen(&socket, 2, &sender);
         assert_eq!(hear(&client, &mut receives, "sword").await, ["2: sword"]);
         assert_eq!(price(&client).await, Ok(Some(2)));
     }
 
     async fn listener_may_stop_itself_and_add_others(net: Transport) {
         let (_server, client, socket) = pair(net).await;
-        let (heard, mut receives) = unbounded_channel();
-        let (received_once, peer) = (heard.clone(), socket.clone());
+        let (sender, mut receives) = unbounded_channel();
+        let (received_once, peer) = (sender.clone(), socket.clone());
         let slot = Arc::new(std::sync::OnceLock::<Listener>::new());
         let own = Arc::clone(&slot);
         let once = socket.group("Purchases").listen("viewed", move |item: String| {

@@ -119,8 +119,8 @@ async fn the_target_decides_what_a_request_gives(
     let refunded: Result<(), CallError<PurchaseError>> = RefundsClient::new(peer).refund(bought.unwrap()).await;
     let viewed: Result<(), CallError> = PurchasesClient::new(peer).viewed("sword").await;
     let asked: Replies<Player, Option<u32>> = PurchasesClient::new(audience).get_price("sword");
-    let told: Result<(), CallError> = PurchasesClient::new(audience).viewed("sword").await;
-    drop((price, refunded, viewed, asked, told));
+    let emitted: Result<(), CallError> = PurchasesClient::new(audience).viewed("sword").await;
+    drop((price, refunded, viewed, asked, emitted));
 }
 
 /// A field may hold a stub. If the stub calls a peer, the type of the field needs no parameter.

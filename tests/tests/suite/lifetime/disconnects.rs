@@ -74,10 +74,10 @@ tcp_and_memory! {
         socket.disconnect("two");
         socket.disconnected().await;
         let (late, counted) = (Arc::new(Notify::new()), Arc::clone(&runs));
-        let told = Arc::clone(&late);
+        let notify = Arc::clone(&late);
         socket.on_disconnect(|_| async move {
             counted.fetch_add(10, Ordering::Relaxed);
-            told.notify_one();
+            notify.notify_one();
         });
         late.notified().await;
         eventually("both hooks have run", || runs.load(Ordering::Relaxed) == 11).await;

@@ -213,10 +213,10 @@ tcp_and_memory! {
         let server = net.serve(players()).await;
         let client = net.join(&server, "ada", Client::builder()).await;
         let socket = server.socket(&Player::new("ada")).unwrap();
-        let (told, mut tells) = unbounded_channel();
+        let (sender, mut receiver) = unbounded_channel();
         let hook = |who: &'static str| {
-            let told = told.clone();
-            move |reason: DisconnectReason| async move { told.send((who, reason)).unwrap() }
+            let sender = sender.clone();
+            move |reason: DisconnectReason| async move { sender.send((who, reason)).unwrap() }
         };
         socket.on_disconnect(hook("socket"));
         socket.on_disconnect(hook("socket again"));
@@ -227,9 +227,9 @@ tcp_and_memory! {
         client.on_disconnect(hook("late"));
         socket.on_disconnect(hook("late socket"));
 
-        drop(told);
+        drop(sender);
         let mut all = Vec::new();
-        while let Some((who, reason)) = tells.recv().await {
+        while let Some((who, reason)) = receiver.recv().await {
             assert_eq!(reason.message(), Some("enough"), "{who}");
             assert!(reason.to_string().contains("enough"), "{reason}");
             all.push(who);

@@ -38,8 +38,8 @@ fn slow_server(started: &Arc<Notify>, go: &Arc<Notify>) -> sockets::ServerBuilde
 every_transport! {
     async fn queued_emits_arrive_before_shutdown(net: Transport) {
         let server = net.serve(Server::builder()).await;
-        let heard = Arc::new(AtomicUsize::new(0));
-        let counted = Arc::clone(&heard);
+        let received = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&received);
         let client = net.connect(&server, Client::builder().connected(|peer| async move {
             peer.listen("tick", move |(): ()| {
                 counted.fetch_add(1, Ordering::Relaxed);
@@ -51,12 +51,12 @@ every_transport! {
         }
         within(server.shutdown_with(for_good())).await;
         client.disconnected().await;
-        assert_eq!(heard.load(Ordering::Relaxed), 3000);
+        assert_eq!(received.load(Ordering::Relaxed), 3000);
     }
 
     async fn client_emits_before_shutdown_are_handled(net: Transport) {
-        let heard = Arc::new(AtomicUsize::new(0));
-        let counted = Arc::clone(&heard);
+        let received = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&received);
         let server = net.serve(Server::builder().connected(move |socket: Socket| {
             let counted = Arc::clone(&counted);
             async move {
@@ -71,7 +71,7 @@ every_transport! {
             client.emit("tick", &()).await.unwrap();
         }
         within(server.shutdown_with(for_good())).await;
-        assert_eq!(heard.load(Ordering::Relaxed), 3000);
+        assert_eq!(received.load(Ordering::Relaxed), 3000);
     }
 
     async fn connect_during_shutdown_fails_or_is_disconnected(net: Transport) {

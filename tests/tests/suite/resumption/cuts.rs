@@ -44,7 +44,7 @@ struct Account {
     emits: InOrder,
     requests: InOrder,
     ticks: InOrder,
-    asks: InOrder,
+    questions: InOrder,
 }
 
 /// Sends emits and requests from a client until `stop` is set. Returns the number of emits and the
@@ -90,9 +90,9 @@ async fn cut_connections_lose_and_repeat_no_message() {
             let accounts = Arc::clone(&kept);
             async move {
                 let login = *socket.identity();
-                let heard = Arc::clone(&accounts);
+                let emitted = Arc::clone(&accounts);
                 socket.listen("emit", move |number: u64| {
-                    heard[login].emits.take(number);
+                    emitted[login].emits.take(number);
                     async {}
                 });
                 socket.listen("request", move |number: u64| {
@@ -108,14 +108,14 @@ async fn cut_connections_lose_and_repeat_no_message() {
     let relay = Relay::to(server.local_addr()).await;
     let mut clients = Vec::new();
     for number in 0..CLIENTS {
-        let (ticks, asks) = (Arc::clone(&accounts), Arc::clone(&accounts));
+        let (ticks, questions) = (Arc::clone(&accounts), Arc::clone(&accounts));
         let client = reconnecting().auth(number).connected(move |peer| async move {
             peer.listen("tick", move |tick: u64| {
                 ticks[number].ticks.take(tick);
                 async {}
             });
             peer.listen("ask", move |ask: u64| {
-                asks[number].asks.take(ask);
+                questions[number].questions.take(ask);
                 async move { ask + 2 }
             });
         });
@@ -134,18 +134,18 @@ async fn cut_connections_lose_and_repeat_no_message() {
     }
     stop.store(true, Ordering::Relaxed);
 
-    let (ticks, asks) = timeout(Duration::from_secs(20), addressing).await.expect("the task ends").unwrap();
-    let mut said = 0;
+    let (ticks, questions) = timeout(Duration::from_secs(20), addressing).await.expect("the task ends").unwrap();
+    let mut sent = 0;
     for (talking, account) in talking.into_iter().zip(&*accounts) {
         let (emits, requests) = timeout(Duration::from_secs(20), talking).await.expect("the task ends").unwrap();
         assert_eq!((account.emits.count(), account.requests.count()), (emits, requests));
         eventually("all ticks are received", || account.ticks.count() == ticks).await;
-        assert_eq!(account.asks.count(), asks);
-        said += emits + requests;
+        assert_eq!(account.questions.count(), questions);
+        sent += emits + requests;
     }
     let made = relay.made();
     eprintln!(
-        "{cuts} cuts, {made} connections, {said} emits and requests, {ticks} broadcasts and questions to {CLIENTS}"
+        "{cuts} cuts, {made} connections, {sent} emits and requests, {ticks} broadcasts and questions to {CLIENTS}"
     );
     assert!(made > CLIENTS * 2, "the clients have reconnected");
     assert_eq!(server.sockets().len(), CLIENTS);

@@ -18,7 +18,7 @@ trait Board {
     #[emit(volatile)]
     async fn moved(&self, number: u32);
     #[emit]
-    async fn said(&self, number: u32);
+    async fn noted(&self, number: u32);
 }
 
 /// A handler that records its calls. The first request to it never ends.
@@ -64,8 +64,8 @@ impl Board for Noting {
         self.note("moved", number);
     }
 
-    async fn said(&self, number: u32) {
-        self.note("said", number);
+    async fn noted(&self, number: u32) {
+        self.note("noted", number);
     }
 }
 
@@ -106,7 +106,7 @@ async fn volatile_emit_to_a_detached_client_is_dropped() {
     let (one, all) = (BoardClient::new(&socket), BoardClient::new(&room));
     one.moved(1).await.unwrap();
     all.moved(2).await.unwrap();
-    one.said(3).await.unwrap();
+    one.noted(3).await.unwrap();
     eventually("the emits are received", || noting.all().len() == 3).await;
     relay.shut();
     eventually("the client has no connection", || matches!(client.state(), ClientState::Reconnecting { .. })).await;
@@ -116,11 +116,11 @@ async fn volatile_emit_to_a_detached_client_is_dropped() {
         one.moved(100 + number).await.unwrap();
         all.moved(200 + number).await.unwrap();
     }
-    one.said(4).await.unwrap();
+    one.noted(4).await.unwrap();
     relay.cut();
-    eventually("the emit that is kept is received", || noting.all().contains(&("said", 4))).await;
+    eventually("the emit that is kept is received", || noting.all().contains(&("noted", 4))).await;
     one.moved(5).await.unwrap();
     all.moved(6).await.unwrap();
     eventually("later emits are received", || noting.all().len() == 6).await;
-    assert_eq!(noting.all(), [("moved", 1), ("moved", 2), ("said", 3), ("said", 4), ("moved", 5), ("moved", 6)]);
+    assert_eq!(noting.all(), [("moved", 1), ("moved", 2), ("noted", 3), ("noted", 4), ("moved", 5), ("moved", 6)]);
 }

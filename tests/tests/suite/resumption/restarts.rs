@@ -122,8 +122,8 @@ async fn redirect_to_another_transport_is_ignored() {
     let client = reconnecting().connect(&url).await.unwrap();
     let mut states = client.states();
     within(first.shutdown_with(redirect(&url_of(&elsewhere)))).await;
-    let told = within(states.next()).await;
-    assert!(matches!(told, Some(ClientState::Reconnecting { .. })), "{told:?}");
+    let state = within(states.next()).await;
+    assert!(matches!(state, Some(ClientState::Reconnecting { .. })), "{state:?}");
     let connected = |socket: Socket| async move {
         socket.listen("name", |(): ()| async { 3_u32 });
     };

@@ -37,9 +37,9 @@ async fn resumed_session_keeps_its_state_and_messages() {
         .unwrap();
     let (relay, client) = connect_through_relay(&server, reconnecting()).await;
     let received = Arc::new(Mutex::new(Vec::new()));
-    let hearing = Arc::clone(&received);
-    client.listen("said", move |number: u32| {
-        hearing.lock().unwrap().push(number);
+    let receiving = Arc::clone(&received);
+    client.listen("number_sent", move |number: u32| {
+        receiving.lock().unwrap().push(number);
         async {}
     });
     let socket = server.sockets().remove(0);
@@ -48,8 +48,8 @@ async fn resumed_session_keeps_its_state_and_messages() {
         relay.shut();
         // While the client has no connection, the server emits to the client and to its room, and
         // the client sends a request to the server.
-        socket.emit("said", &(2 * round)).await.unwrap();
-        server.room("room").emit("said", &(2 * round + 1)).await.unwrap();
+        socket.emit("number_sent", &(2 * round)).await.unwrap();
+        server.room("room").emit("number_sent", &(2 * round + 1)).await.unwrap();
         let asking = client.clone();
         let asked = tokio::spawn(async move { asking.request::<u32>("count", &()).await });
         tokio::task::yield_now().await;

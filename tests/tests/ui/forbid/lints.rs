@@ -5,7 +5,8 @@
 #![forbid(unused, nonstandard_style, future_incompatible, keyword_idents, let_underscore, refining_impl_trait)]
 #![forbid(rust_2018_idioms, rust_2021_compatibility, rust_2024_compatibility)]
 #![forbid(single_use_lifetimes, trivial_casts, unnameable_types, redundant_lifetimes, unit_bindings, unused_lifetimes)]
-#![forbid(missing_debug_implementations, unused_results, let_underscore_drop, unused_import_braces, non_local_definitions)]
+#![forbid(missing_debug_implementations, unused_results, let_underscore_drop, unused_import_braces)]
+#![forbid(non_local_definitions)]
 #![forbid(clippy::all, clippy::pedantic, clippy::nursery, clippy::cargo)]
 #![forbid(warnings)]
 

@@ -35,7 +35,8 @@ trait References {
 
 async fn program(client: &sockets::Client) {
     let stub = ReferencesClient::new(client);
-    let _ = (stub.value(&Item).await, stub.slice(&[Item]).await, stub.alias_of_object(&3).await, stub.emitted(&Item).await);
+    let _ = (stub.value(&Item).await, stub.slice(&[Item]).await);
+    let _ = (stub.alias_of_object(&3).await, stub.emitted(&Item).await);
     let _ = (stub.reply().await, stub.error().await);
 }
 
