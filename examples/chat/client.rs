@@ -8,7 +8,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use sockets::{CallError, Client, ClientState, ConnectError, DisconnectReason, Peer, StateChanges};
+use sockets::{CallError, Client, ClientState, ConnectError, DisconnectReason, StateChanges};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::{
@@ -43,7 +43,7 @@ pub async fn join(name: &str, addr: &str, stop: &Notify) -> Result<(), String> {
     }
     // The client closes the connection when its last handle is dropped. The program waits for the
     // close with a `Peer`, because a `Peer` does not keep the connection open.
-    let connection = Peer::clone(&client);
+    let connection = client.as_peer().clone();
     drop(client);
     connection.disconnected().await;
     print("* You have left the chat.");

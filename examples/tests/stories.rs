@@ -12,6 +12,15 @@ fn at_a_glance_prints_its_lines_in_order() {
 }
 
 #[test]
+fn targets_prints_calls_of_both_peers() {
+    let expected = "the client calls the server\n\
+        the server calls Ada\n\
+        the server receives: hello\n\
+        Ada receives: hello\n";
+    assert_eq!(common::run("targets"), expected);
+}
+
+#[test]
 fn permissions_prints_allowed_and_denied_calls() {
     let expected = "Ada learns that a sword costs 10\n\
         Ada learns that 5 of sword are on their way\n\

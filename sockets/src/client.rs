@@ -4,7 +4,6 @@ use std::{
     any::type_name,
     future::{Future, poll_fn},
     io,
-    ops::Deref,
     sync::Arc,
     task::{Context, Waker},
 };
@@ -33,6 +32,7 @@ use crate::{
     handshake::{self, ResumeGrant, Resumption},
     limits::Limits,
     peer_label::PeerLabel,
+    peer_methods::peer_methods,
     reconnect::Reconnect,
     reconnector::{Login, Reconnector, make_login},
     server::Server,
@@ -46,7 +46,7 @@ type ConnectedHook = Box<dyn FnOnce(Peer) -> BoxFuture<'static, ()> + Send>;
 
 /// A handle to the session of a client with its server.
 ///
-/// The handle derefs to [`Peer`]. The session stays open while a clone of the handle exists.
+/// The handle has the methods of a [`Peer`]. The session stays open while a clone of the handle exists.
 /// Dropping the last clone closes the session, as [`close`](Self::close) does, but in the
 /// background.
 #[derive(Clone, Debug)]
@@ -57,6 +57,17 @@ pub struct Client {
 }
 
 impl Client {
+    peer_methods!();
+
+    /// Returns the server as a peer, which does not keep the client open.
+    pub fn as_peer(&self) -> &Peer {
+        &self.peer
+    }
+
+    fn session(&self) -> &Arc<Session> {
+        self.peer.session()
+    }
+
     /// Returns a builder with default settings.
     pub fn builder() -> ClientBuilder {
         ClientBuilder {
@@ -133,14 +144,6 @@ impl Client {
         let mut states = self.states.clone();
         states.mark_unchanged();
         StateChanges::new(states, Arc::clone(self.peer.session()))
-    }
-}
-
-impl Deref for Client {
-    type Target = Peer;
-
-    fn deref(&self) -> &Peer {
-        &self.peer
     }
 }
 

@@ -58,97 +58,6 @@ impl<T: Clone> Group<T> {
     }
 }
 
-impl Peer {
-    /// Returns a handle to the group under this path, for calls by name.
-    ///
-    /// The method creates no group, and does not check the path. If the path is invalid, the calls
-    /// that use it fail.
-    pub fn group(&self, path: &str) -> Group<Self> {
-        Group::root(self.clone()).group(path)
-    }
-
-    /// Sends an emit to the listeners of `name` outside of any group. Waits until the outgoing
-    /// queue has capacity.
-    ///
-    /// `args` is a tuple of the arguments. A single argument can be passed without a tuple, since
-    /// `(x,)` and `x` have the same encoding.
-    ///
-    /// The method does not check the types of the arguments, so literals need the type that the
-    /// listener takes. If the listener takes a `u32`, pass `2_u32`, since `2` is an `i32`.
-    ///
-    /// # Errors
-    ///
-    /// The method fails if the name is invalid, if the arguments cannot be encoded or are too
-    /// large, or if the session has ended.
-    ///
-    /// # Cancel safety
-    ///
-    /// If the future is dropped before completion, the emit has not been sent.
-    pub async fn emit<A: Serialize + ?Sized>(&self, name: &str, args: &A) -> Result<(), CallError> {
-        Group::root(self.clone()).emit(name, args).await
-    }
-
-    /// Sends a request to the handler or listener of `name` outside of any group, and waits for the
-    /// reply.
-    ///
-    /// `args` has the form that [`emit`](Self::emit) describes. `R` is the type that the handler
-    /// returns. If the handler returns a `Result<T, E>`, `R` is the same `Result<T, E>`.
-    ///
-    /// # Errors
-    ///
-    /// See [`CallError`].
-    ///
-    /// # Cancel safety
-    ///
-    /// If the future is dropped before completion, the call is cancelled. The peer stops the
-    /// handler at the handler's next suspension.
-    pub async fn request<R: DeserializeOwned>(
-        &self,
-        name: &str,
-        args: &(impl Serialize + ?Sized),
-    ) -> Result<R, CallError> {
-        Group::root(self.clone()).request(name, args).await
-    }
-
-    /// Adds a listener for `name` outside of any group.
-    ///
-    /// All listeners of a name receive each emit. The first listener of the name answers each
-    /// request.
-    ///
-    /// If the method has several arguments, `f` takes them as a tuple:
-    /// `|(item, count): (String, u32)| async move { … }`. The value that `f` returns is the reply.
-    ///
-    /// # Panics
-    ///
-    /// The method panics if the name is invalid, or has the same key as another name. It also
-    /// panics if the number of names exceeds
-    /// [`Limits::names_per_peer`](crate::Limits::names_per_peer).
-    pub fn listen<A, F, Fut>(&self, name: &str, f: F) -> Listener
-    where
-        A: DeserializeOwned + Send + 'static,
-        F: Fn(A) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output: Serialize + Send> + Send + 'static,
-    {
-        Group::root(self.clone()).listen(name, f)
-    }
-
-    /// Adds a listener for `name` outside of any group, and lets this listener answer all requests.
-    ///
-    /// The listener replaces the function that answered the requests of `name` before.
-    ///
-    /// # Panics
-    ///
-    /// The method panics in the cases of [`listen`](Self::listen).
-    pub fn set_callback<A, F, Fut>(&self, name: &str, f: F) -> Listener
-    where
-        A: DeserializeOwned + Send + 'static,
-        F: Fn(A) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output: Serialize + Send> + Send + 'static,
-    {
-        Group::root(self.clone()).set_callback(name, f)
-    }
-}
-
 impl Group<Peer> {
     /// Sends an emit to the listeners of `name` in this group, as [`Peer::emit`] does outside of
     /// any group.
@@ -160,7 +69,7 @@ impl Group<Peer> {
     /// # Cancel safety
     ///
     /// If the future is dropped before completion, the emit has not been sent.
-    pub async fn emit<A: Serialize + ?Sized>(&self, name: &str, args: &A) -> Result<(), CallError> {
+    pub async fn emit(&self, name: &str, args: &(impl Serialize + ?Sized)) -> Result<(), CallError> {
         self.target.session().emit(Callee::Named(&self.named(name)?), args).await
     }
 
@@ -188,6 +97,7 @@ impl Group<Peer> {
     /// # Panics
     ///
     /// The method panics in the cases of [`Peer::listen`]. It also panics if the path is invalid.
+    #[track_caller]
     pub fn listen<A, F, Fut>(&self, name: &str, f: F) -> Listener
     where
         A: DeserializeOwned + Send + 'static,
@@ -204,6 +114,7 @@ impl Group<Peer> {
     ///
     /// The method panics in the cases of [`Peer::set_callback`]. It also panics if the path is
     /// invalid.
+    #[track_caller]
     pub fn set_callback<A, F, Fut>(&self, name: &str, f: F) -> Listener
     where
         A: DeserializeOwned + Send + 'static,
@@ -213,6 +124,7 @@ impl Group<Peer> {
         self.add_listener(name, f, ListenerKind::Callback)
     }
 
+    #[track_caller]
     fn add_listener<A, F>(&self, name: &str, f: F, kind: ListenerKind) -> Listener
     where
         ListenerFn<F, A>: ListenerService + 'static,

@@ -111,6 +111,7 @@ mod listener;
 mod lock;
 mod method;
 mod peer_label;
+mod peer_methods;
 mod postcard;
 mod reconnect;
 mod reconnector;
@@ -119,6 +120,7 @@ mod scheduler;
 mod server;
 mod session;
 mod stub;
+mod target;
 #[cfg(test)]
 mod tests;
 mod thread_cache;
@@ -164,6 +166,6 @@ pub use self::{
     refusal::Refusal,
     server::{Accepting, Audience, Excluded, HookOutcome, Replies, Server, ServerBuilder, Shutdown, Socket},
     session::{Call, Peer, Stats},
-    stub::Callable,
+    target::{IntoTarget, Target},
     transport::{ConnectInfo, PeerCredentials},
 };

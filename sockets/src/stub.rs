@@ -7,65 +7,11 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::{
     authenticator::Identity,
     call_error::CallError,
-    client::Client,
     method::{Callee, Method},
-    server::{Audience, Replies, Socket, decode_fallible, decode_plain},
+    server::{Audience, Replies, decode_fallible, decode_plain},
     session::Peer,
+    target::{IntoTarget, Target},
 };
-
-/// The target of a stub: a [`Client`], a [`Socket`], a [`Peer`], an [`Audience`], or a reference to
-/// any of them.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be called",
-    label = "pass a `&Client`, `&Socket`, `&Peer` or `&Audience`"
-)]
-pub trait Callable {
-    /// The type of the handle that the stub holds. It determines the result of a request.
-    type Target;
-
-    /// Returns a handle to the target. The handle does not keep the target open.
-    fn target(&self) -> Self::Target;
-}
-
-impl Callable for Peer {
-    type Target = Self;
-
-    fn target(&self) -> Self {
-        self.clone()
-    }
-}
-
-impl Callable for Client {
-    type Target = Peer;
-
-    fn target(&self) -> Peer {
-        Peer::clone(self)
-    }
-}
-
-impl<I: Identity> Callable for Socket<I> {
-    type Target = Peer;
-
-    fn target(&self) -> Peer {
-        Peer::clone(self)
-    }
-}
-
-impl<I: Identity> Callable for Audience<I> {
-    type Target = Self;
-
-    fn target(&self) -> Self {
-        self.clone()
-    }
-}
-
-impl<C: Callable + ?Sized> Callable for &C {
-    type Target = C::Target;
-
-    fn target(&self) -> C::Target {
-        (**self).target()
-    }
-}
 
 /// The implementation of every generated `XClient<T>`.
 #[derive(Clone, Debug)]
@@ -76,7 +22,7 @@ pub struct Stub<T> {
 
 impl<T> Stub<T> {
     /// Returns a stub for a target.
-    pub fn new<C: Callable<Target = T> + ?Sized>(target: &C) -> Self {
+    pub fn new<C: IntoTarget<Target = T> + ?Sized>(target: &C) -> Self {
         Self { target: target.target(), timeout: None }
     }
 
@@ -88,6 +34,25 @@ impl<T> Stub<T> {
     /// Returns the timeout of the stub, or else the timeout of the trait.
     fn timeout(&self, method: &Method) -> Option<Duration> {
         self.timeout.or(method.timeout)
+    }
+}
+
+impl<T: Target> Stub<T> {
+    /// Sends an emit. For a peer, waits until the outgoing queue has capacity. For an audience,
+    /// waits for slow members as [every emit to an audience](Audience) does.
+    ///
+    /// The method encodes the arguments, so its future is `Send` even if they are not `Sync`.
+    ///
+    /// # Errors
+    ///
+    /// The method fails if the arguments cannot be encoded or are too large. For a peer, it also
+    /// fails if the session has ended, or if the peer serves the method with another signature.
+    pub fn emit(
+        &self,
+        method: &'static Method,
+        args: &(impl Serialize + ?Sized),
+    ) -> impl Future<Output = Result<(), CallError>> + Send {
+        self.target.emit(method, args)
     }
 }
 
@@ -121,16 +86,6 @@ impl Stub<Peer> {
         let reply = self.request::<Result<R, E>>(method, args).await.map_err(CallError::widen)?;
         reply.map_err(CallError::Handler)
     }
-
-    /// Sends an emit. Waits until the outgoing queue has capacity.
-    ///
-    /// # Errors
-    ///
-    /// The method fails if the arguments cannot be encoded or are too large, or if the session has
-    /// ended. It also fails if the peer serves the method with another signature.
-    pub async fn emit<A: Serialize + ?Sized>(&self, method: &'static Method, args: &A) -> Result<(), CallError> {
-        self.target.session().emit(Callee::Declared(method), args).await
-    }
 }
 
 impl<I: Identity> Stub<Audience<I>> {
@@ -150,15 +105,5 @@ impl<I: Identity> Stub<Audience<I>> {
         args: &(impl Serialize + ?Sized),
     ) -> Replies<I, R, E> {
         self.target.request_all(Callee::Declared(method), self.timeout(method), args, decode_fallible)
-    }
-
-    /// Sends an emit to every member. Waits for slow members as [every emit to an
-    /// audience](Audience) does.
-    ///
-    /// # Errors
-    ///
-    /// The method fails if the arguments cannot be encoded or are too large.
-    pub async fn emit<A: Serialize + ?Sized>(&self, method: &'static Method, args: &A) -> Result<(), CallError> {
-        self.target.emit_to_all(Callee::Declared(method), args).await
     }
 }

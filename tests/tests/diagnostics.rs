@@ -12,7 +12,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use sockets::{CallError, Client, Limits, Peer, Refusal, Server, Socket};
+use sockets::{CallError, Client, Limits, Refusal, Server, Socket};
 use sockets_tests::{Fragile, PanicsOnDrop, eventually};
 use tracing::{
     Event, Metadata, Subscriber,
@@ -264,7 +264,7 @@ async fn cancelled_handler_is_counted_and_reported() {
     assert!(called.is_err());
     eventually("the handler is stopped", || socket.stats().cancelled_handlers == 1).await;
     event(&["method=\"Purchases/wait\"", "peer=client of session", "side=server", "cancelled"]).await;
-    let peer = Peer::clone(&client);
+    let peer = client.as_peer().clone();
     PurchasesClient::new(&socket).waits("name").await.unwrap();
     PurchasesClient::new(&client).waits("name").await.unwrap();
     client.emit("unheard", &()).await.unwrap();

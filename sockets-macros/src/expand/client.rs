@@ -24,6 +24,8 @@ pub(crate) enum Body {
 /// The target of a stub. The target determines the result of a request.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Target {
+    /// Any target. Its stub has the emits.
+    Any,
     Peer,
     Audience,
 }
@@ -38,7 +40,7 @@ pub(crate) fn basics(group: &Group) -> TokenStream {
             /// Returns a stub for a client, a socket or a peer, or for an audience.
             #[must_use]
             #(#deprecated)*
-            #vis fn new<C: #krate::Callable<Target = T> + ?::core::marker::Sized>(target: &C) -> Self {
+            #vis fn new<C: #krate::IntoTarget<Target = T> + ?::core::marker::Sized>(target: &C) -> Self {
                 Self { stub: #krate::__private::Stub::new(target) }
             }
 
@@ -58,10 +60,11 @@ pub(crate) fn basics(group: &Group) -> TokenStream {
     }
 }
 
-/// Returns the methods of the stub for both kinds of targets.
+/// Returns the methods of the stub. A stub has the emits for any target, and the requests for each
+/// kind of target.
 pub(crate) fn stubs(group: &Group, body: Body) -> TokenStream {
     let Group { krate, client, methods, .. } = group;
-    let identity = fresh(group, "I");
+    let (target, identity) = (fresh(group, "T"), fresh(group, "I"));
     // A skeleton omits methods that repeat the name of an earlier method, and methods with a
     // reserved name. Otherwise rustc would report these names in addition to the macro.
     let is_possible = |i: &usize| {
@@ -69,18 +72,17 @@ pub(crate) fn stubs(group: &Group, body: Body) -> TokenStream {
         let second = methods[..*i].iter().any(|earlier| earlier.name == *name && earlier.cfg.is_empty());
         body == Body::Call || !(second || RESERVED.contains(&name.as_str()))
     };
-    let numbers = (0..methods.len()).filter(is_possible);
-    let on_peer = numbers.clone().map(|i| stub(group, i, Target::Peer, &identity, body));
-    let on_audience = numbers.map(|i| stub(group, i, Target::Audience, &identity, body));
-    quote! {
-        impl #client<#krate::Peer> {
-            #(#on_peer)*
-        }
-
-        impl<#identity: #krate::Identity> #client<#krate::Audience<#identity>> {
-            #(#on_audience)*
-        }
-    }
+    let is_emit = |i: &usize| matches!(methods[*i].kind, Kind::Emit { .. });
+    let (emits, requests): (Vec<_>, Vec<_>) = (0..methods.len()).filter(is_possible).partition(is_emit);
+    let implementation = |head: TokenStream, numbers: &[usize], kind| {
+        let stubs = numbers.iter().map(|i| stub(group, *i, kind, &identity, body));
+        (!numbers.is_empty()).then(|| quote!(#head { #(#stubs)* }))
+    };
+    let any = implementation(quote!(impl<#target: #krate::Target> #client<#target>), &emits, Target::Any);
+    let peer = implementation(quote!(impl #client<#krate::Peer>), &requests, Target::Peer);
+    let audience = quote!(impl<#identity: #krate::Identity> #client<#krate::Audience<#identity>>);
+    let audience = implementation(audience, &requests, Target::Audience);
+    quote!(#any #peer #audience)
 }
 
 /// Returns a method of the stub.
@@ -112,7 +114,7 @@ fn stub(group: &Group, index: usize, target: Target, identity: &Ident, body: Bod
         Kind::Request { reply: Reply::Fallible { ok, err }, .. } => vec![ok, err],
         _ => Vec::new(),
     };
-    let is_async = target == Target::Peer || matches!(method.kind, Kind::Emit { .. });
+    let is_async = target != Target::Audience;
     let asyncness = is_async.then(|| quote!(async));
     let constant = constant(index);
     // If a reply type borrows, rustc reports the error at the reply type.
@@ -157,8 +159,8 @@ fn output(krate: &syn::Path, kind: &Kind, target: Target, identity: &Ident) -> O
         }
     };
     let ty = match (target, err) {
-        (Target::Peer, None) => quote!(::core::result::Result<#ok, #krate::CallError>),
-        (Target::Peer, Some(err)) => quote!(::core::result::Result<#ok, #krate::CallError<#err>>),
+        (Target::Any | Target::Peer, None) => quote!(::core::result::Result<#ok, #krate::CallError>),
+        (Target::Any | Target::Peer, Some(err)) => quote!(::core::result::Result<#ok, #krate::CallError<#err>>),
         (Target::Audience, None) => quote!(#krate::Replies<#identity, #ok>),
         (Target::Audience, Some(err)) => quote!(#krate::Replies<#identity, #ok, #err>),
     };
@@ -168,12 +170,9 @@ fn output(krate: &syn::Path, kind: &Kind, target: Target, identity: &Ident) -> O
 /// Returns documentation for a method that the user has not documented.
 fn describe(method: &Method, target: Target) -> String {
     let name = &method.name;
-    match (&method.kind, target) {
-        (Kind::Emit { .. }, Target::Peer) => format!(" Sends the emit `{name}`."),
-        (Kind::Emit { .. }, Target::Audience) => format!(" Sends the emit `{name}` to every member."),
-        (Kind::Request { .. }, Target::Peer) => format!(" Calls `{name}` and waits for the reply."),
-        (Kind::Request { .. }, Target::Audience) => {
-            format!(" Calls `{name}` on every member and returns a stream of replies.")
-        }
+    match target {
+        Target::Any => format!(" Sends the emit `{name}`, to every member if the target is an audience."),
+        Target::Peer => format!(" Calls `{name}` and waits for the reply."),
+        Target::Audience => format!(" Calls `{name}` on every member and returns a stream of replies."),
     }
 }

@@ -226,34 +226,38 @@ impl<I: Identity> Audience<I> {
         self.selector.members(&self.server.registry)
     }
 
-    pub(crate) async fn emit_to_all<A: Serialize + ?Sized>(
-        &self,
-        callee: Callee<'_>,
+    /// Sends an emit to every member. The returned future does not refer to `args`.
+    pub(crate) fn emit_to_all<'a, A: Serialize + ?Sized>(
+        &'a self,
+        callee: Callee<'a>,
         args: &A,
-    ) -> Result<(), CallError> {
+    ) -> impl Future<Output = Result<(), CallError>> + Send + use<'a, A, I> {
         let encode = |payload: &Payload<'_>| (shared_emit(callee.key(), payload), payload.len());
-        #[cfg_attr(not(feature = "middleware"), expect(unused_variables, reason = "only layers need the length"))]
-        let (frame, length) = codec::with_scratch(args, encode).map_err(|error| cannot_encode(callee, &error, args))?;
-        #[cfg(feature = "middleware")]
-        if let Some(interceptor) = self.server.outgoing_interceptor() {
-            let (audience, owned) = (self.clone(), OwnedCallee::from(callee));
-            let arguments = frame.slice(frame.len() - length..);
-            let send = move || -> BoxFuture<'static, _> {
-                Box::pin(async move {
-                    let mut storage = None;
-                    audience.emit_frame(owned.borrow(&mut storage), frame).await
-                })
-            };
-            let call = OutgoingCall {
-                callee: callee.into(),
-                kind: Kind::Emit,
-                arguments,
-                deadline: now() + self.server.limits.call_timeout,
-                target: OutgoingTarget::Audience(Box::new(send)),
-            };
-            return interceptor.send(call).await.map(drop);
+        let encoded = codec::with_scratch(args, encode).map_err(|error| cannot_encode(callee, &error, args));
+        async move {
+            #[cfg_attr(not(feature = "middleware"), expect(unused_variables, reason = "only layers need the length"))]
+            let (frame, length) = encoded?;
+            #[cfg(feature = "middleware")]
+            if let Some(interceptor) = self.server.outgoing_interceptor() {
+                let (audience, owned) = (self.clone(), OwnedCallee::from(callee));
+                let arguments = frame.slice(frame.len() - length..);
+                let send = move || -> BoxFuture<'static, _> {
+                    Box::pin(async move {
+                        let mut storage = None;
+                        audience.emit_frame(owned.borrow(&mut storage), frame).await
+                    })
+                };
+                let call = OutgoingCall {
+                    callee: callee.into(),
+                    kind: Kind::Emit,
+                    arguments,
+                    deadline: now() + self.server.limits.call_timeout,
+                    target: OutgoingTarget::Audience(Box::new(send)),
+                };
+                return interceptor.send(call).await.map(drop);
+            }
+            self.emit_frame(callee, frame).await
         }
-        self.emit_frame(callee, frame).await
     }
 
     async fn emit_frame(&self, callee: Callee<'_>, frame: Bytes) -> Result<(), CallError> {
@@ -321,7 +325,7 @@ impl<I: Identity> Audience<I> {
                 kind: Kind::Request,
                 arguments: arguments.clone(),
                 deadline,
-                target: OutgoingTarget::Peer(Peer::clone(&socket)),
+                target: OutgoingTarget::Peer(Peer::clone(socket.as_peer())),
             });
             replies.add_call(socket, call);
         }

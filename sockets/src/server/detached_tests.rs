@@ -78,7 +78,7 @@ async fn blocking_handlers_of_detached_sessions_leave_a_worker() {
     }
     reach(&counts.begun).await;
     drop(clients);
-    while !server.sockets().iter().all(|socket| socket.is_away()) {
+    while !server.sockets().iter().all(Socket::is_away) {
         sleep(Duration::from_millis(1)).await;
     }
     go.close();

@@ -3,7 +3,6 @@
 use std::{
     hash::{Hash, Hasher},
     mem,
-    ops::Deref,
     sync::{Arc, Weak},
 };
 
@@ -14,14 +13,15 @@ use crate::{
     authenticator::Identity,
     disconnect_reason::DisconnectReason,
     lock::{DroppedUnlocked, RwLock, event},
+    peer_methods::peer_methods,
     session::{Call, Peer, Session},
 };
 use sockets_proto::name::check_room;
 
 /// A handle to a connected client.
 ///
-/// The handle derefs to [`Peer`], and adds the client's identity and rooms. Clones refer to the
-/// same client. A socket does not keep the connection open.
+/// The handle has the methods of a [`Peer`], and adds the client's identity and rooms. Clones refer
+/// to the same client. A socket does not keep the connection open.
 pub struct Socket<I = ()>(Arc<SocketInner<I>>);
 
 struct SocketInner<I> {
@@ -54,9 +54,13 @@ impl<I> Socket<I> {
         self.0.number
     }
 
+    pub(crate) fn session(&self) -> &Arc<Session> {
+        self.0.peer.session()
+    }
+
     /// Returns the number and the session, as audiences need them.
     pub(super) fn with_number(&self) -> (u64, &Arc<Session>) {
-        (self.0.number, self.0.peer.session())
+        (self.0.number, self.session())
     }
 
     /// Returns the identity from the last authentication.
@@ -77,6 +81,13 @@ impl<I> Socket<I> {
 }
 
 impl<I: Identity> Socket<I> {
+    peer_methods!();
+
+    /// Returns the client as a peer, for code that serves clients and servers alike.
+    pub fn as_peer(&self) -> &Peer {
+        &self.0.peer
+    }
+
     /// Returns the server. The handle does not keep the server open.
     pub fn server(&self) -> Server<I> {
         Server::weak_handle(Arc::clone(&self.0.server))
@@ -124,14 +135,6 @@ impl<I: Identity> Socket<I> {
 impl<I> Clone for Socket<I> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
-    }
-}
-
-impl<I> Deref for Socket<I> {
-    type Target = Peer;
-
-    fn deref(&self) -> &Peer {
-        &self.0.peer
     }
 }
 

@@ -271,7 +271,7 @@ impl Session {
     }
 
     /// Serves a group to this peer alone.
-    fn serve(&self, service: &Arc<dyn Service>) -> Result<(), RegistrationError> {
+    pub(crate) fn serve(&self, service: &Arc<dyn Service>) -> Result<(), RegistrationError> {
         // The group shadows the shared group with the same path.
         let shadowed = self.shared_routes.keys_of(service.path());
         let keys: BTreeSet<_> = service.methods().iter().map(|method| method.key).chain(shadowed).collect();

@@ -1,9 +1,9 @@
 //! Emits and replies.
 
 use crate::method::Callee;
-#[cfg(feature = "middleware")]
-use crate::method::Kind;
 use std::sync::{Arc, atomic::Ordering};
+#[cfg(feature = "middleware")]
+use {crate::method::Kind, futures_util::future::BoxFuture};
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -20,31 +20,59 @@ pub(crate) enum QueuePolicy {
     Always,
 }
 
+/// An emit whose arguments have been encoded.
+enum BegunEmit {
+    Sent,
+    /// The send queue is full. The encoded arguments wait for capacity.
+    Full(Bytes),
+    /// The layers send the emit.
+    #[cfg(feature = "middleware")]
+    Intercepted(BoxFuture<'static, Result<Bytes, CallError>>),
+}
+
 impl Session {
     /// Sends an emit. If there is no window, the emit becomes pending. If the send queue is full,
-    /// the emit waits for capacity, after the emits that already wait.
+    /// the emit waits for capacity, after the emits that already wait. The returned future does not
+    /// refer to `args`.
     ///
     /// # Cancel safety
     ///
     /// If the future is dropped, the emit is either queued or not sent at all.
-    pub(crate) async fn emit<A: Serialize + ?Sized>(
+    pub(crate) fn emit<'a, A: Serialize + ?Sized>(
+        self: &'a Arc<Self>,
+        callee: Callee<'a>,
+        args: &A,
+    ) -> impl Future<Output = Result<(), CallError>> + Send + use<'a, A> {
+        let begun = self.begin_emit(callee, args);
+        async move {
+            match begun? {
+                BegunEmit::Sent => Ok(()),
+                BegunEmit::Full(args) => self.emit_queued(callee, &Payload::of(&args)).await,
+                #[cfg(feature = "middleware")]
+                BegunEmit::Intercepted(sending) => sending.await.map(drop),
+            }
+        }
+    }
+
+    /// Encodes an emit, and queues it if there is capacity.
+    fn begin_emit<A: Serialize + ?Sized>(
         self: &Arc<Self>,
         callee: Callee<'_>,
         args: &A,
-    ) -> Result<(), CallError> {
+    ) -> Result<BegunEmit, CallError> {
         #[cfg(feature = "middleware")]
         if let Some(interceptor) = self.outgoing_interceptor.as_deref() {
-            let timeout = self.limits.call_timeout;
-            return self.send_through(interceptor, callee, Kind::Emit, timeout, args)?.await.map(drop);
+            let sending = self.send_through(interceptor, callee, Kind::Emit, self.limits.call_timeout, args)?;
+            return Ok(BegunEmit::Intercepted(sending));
         }
         match codec::with_scratch(args, |payload| self.try_emit(callee, payload, true)) {
             Ok(Ok(false)) => {}
-            Ok(queued) => return queued.map(drop),
+            Ok(queued) => return queued.map(|_| BegunEmit::Sent),
             Err(error) => return Err(self.cannot_encode(callee, &error, args)),
         }
         // Encoding runs user code, so it happens before the emit enters the queue.
-        let args = Bytes::from(codec::encode(args).map_err(|error| self.cannot_encode(callee, &error, args))?);
-        self.emit_queued(callee, &Payload::of(&args)).await
+        let encoded = codec::encode(args).map_err(|error| self.cannot_encode(callee, &error, args))?;
+        Ok(BegunEmit::Full(Bytes::from(encoded)))
     }
 
     /// Sends an emit when there is capacity. The emits that already wait are sent first.

@@ -94,7 +94,7 @@ fn answered_calls_release_their_memory() {
     releases_memory(&runtime, 2000, async |count| {
         let mut calls = JoinSet::new();
         for _ in 0..count {
-            let peer = sockets::Peer::clone(&client);
+            let peer = sockets::Peer::clone(client.as_peer());
             calls.spawn(async move { peer.request::<()>("wait", &()).await.unwrap() });
         }
         tokio::task::yield_now().await;

@@ -51,7 +51,7 @@ pub(crate) fn register(socket: &Socket<Id>) {
 }
 
 pub(crate) fn register_client(client: &Client) {
-    HANDLES.lock().unwrap().peers.push(Peer::clone(client));
+    HANDLES.lock().unwrap().peers.push(Peer::clone(client.as_peer()));
 }
 
 pub(crate) fn forget() {
@@ -97,7 +97,7 @@ pub(crate) fn calls(place: &'static str) {
         socket.leave("another");
         let _ = (socket.rooms().len(), socket.identity());
     }
-    for peer in handles.sockets.iter().map(|socket| &**socket).chain(&handles.peers) {
+    for peer in handles.sockets.iter().map(Socket::as_peer).chain(&handles.peers) {
         let _ = (peer.stats(), peer.is_connected(), peer.is_away());
         if sends {
             let _ = peer.emit("unheard", &1_u8).now_or_never();

@@ -129,7 +129,7 @@ async fn unread_replies_are_bounded_and_continue_when_read() {
     relay.set(Conditions { client_frozen: true, ..Conditions::default() });
     let calls: Vec<_> = (0..1000)
         .map(|n| {
-            let peer = Peer::clone(&client);
+            let peer = Peer::clone(client.as_peer());
             tokio::spawn(async move { peer.request::<Vec<u8>>("big", &(n % 2 == 0)).await })
         })
         .collect();

@@ -91,7 +91,7 @@ impl Office {
 
     /// Returns both peers, so that a test can call in both directions.
     fn peers(&self) -> [Peer; 2] {
-        [Peer::clone(&self.client), Peer::clone(&self.socket())]
+        [Peer::clone(self.client.as_peer()), Peer::clone(self.socket().as_peer())]
     }
 
     async fn is_unharmed(&self) {

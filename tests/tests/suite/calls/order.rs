@@ -47,7 +47,7 @@ fn listen(peer: &Peer, received: &Received) {
 fn listening_server(received: &Received) -> ServerBuilder {
     let received = Arc::clone(received);
     Server::builder().connected(move |socket: Socket| {
-        listen(&socket, &received);
+        listen(socket.as_peer(), &received);
         async {}
     })
 }
@@ -95,7 +95,7 @@ every_transport! {
         let received = Received::default();
         let server = net.serve(listening_server(&received)).await;
         let client = net.connect(&server, Client::builder()).await;
-        send_in_turn(&client, 20_000, 300).await;
+        send_in_turn(client.as_peer(), 20_000, 300).await;
         eventually("all messages are received", || received.lock().unwrap().len() == 20_000).await;
         assert!(*received.lock().unwrap() == in_order(20_000));
     }
@@ -104,7 +104,7 @@ every_transport! {
         let received = Received::default();
         let server = net.serve(listening_server(&received).limits(tiny())).await;
         let client = net.connect(&server, Client::builder().limits(tiny())).await;
-        send_in_turn(&client, 3000, 3).await;
+        send_in_turn(client.as_peer(), 3000, 3).await;
         eventually("all messages are received", || received.lock().unwrap().len() == 3000).await;
         assert!(*received.lock().unwrap() == in_order(3000));
     }
@@ -172,7 +172,7 @@ tcp_and_memory! {
 
     async fn nested_requests_do_not_deadlock(net: Transport) {
         let server = net.serve(Server::builder().connected(|socket: Socket| {
-            bounce(&socket);
+            bounce(socket.as_peer());
             async {}
         })).await;
         let client = net.connect(&server, Client::builder().connected(|peer| {
@@ -188,7 +188,7 @@ tcp_and_memory! {
     /// some of them. The other requests complete, and the connection continues.
     async fn nested_requests_beyond_a_small_window_all_end(net: Transport) {
         let server = net.serve(Server::builder().limits(tiny()).connected(|socket: Socket| {
-            bounce(&socket);
+            bounce(socket.as_peer());
             async {}
         })).await;
         let client = net.connect(&server, Client::builder().limits(tiny()).connected(|peer| {
@@ -209,8 +209,8 @@ tcp_and_memory! {
         let server = net.serve(Server::builder().limits(tiny()).connected({
             let received = Arc::clone(&received);
             move |socket: Socket| {
-                listen(&socket, &received);
-                echo(&socket, "ping", "pong", 2);
+                listen(socket.as_peer(), &received);
+                echo(socket.as_peer(), "ping", "pong", 2);
                 async {}
             }
         })).await;

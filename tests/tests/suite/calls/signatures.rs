@@ -139,7 +139,7 @@ tcp_and_memory! {
         let counter = Counter::default();
         let server = net.serve(players().serve(new_shop(&counter))).await;
         let client = net.join(&server, "ada", Client::builder()).await;
-        differs(&client, &counter).await;
+        differs(client.as_peer(), &counter).await;
         assert_eq!(server.sockets()[0].stats(), Stats::default(), "no emit was received");
     }
 
@@ -147,8 +147,8 @@ tcp_and_memory! {
         let counter = Counter::default();
         let server = net.serve(players()).await;
         let client = net.join(&server, "ada", Client::builder().serve(new_shop(&counter))).await;
-        round_trip(&client).await;
-        differs(&server.sockets()[0], &counter).await;
+        round_trip(client.as_peer()).await;
+        differs(server.sockets()[0].as_peer(), &counter).await;
         assert_eq!(client.stats(), Stats::default(), "no emit was received");
     }
 
@@ -167,7 +167,7 @@ tcp_and_memory! {
         assert!(matches!(shop.request::<Option<u32>>("price", &()).await, Err(CallError::Decode(_))));
         shop.emit("viewed", "sword").await.unwrap();
         shop.emit("viewed", &("sword", 2_u32)).await.unwrap();
-        round_trip(&client).await;
+        round_trip(client.as_peer()).await;
         assert_eq!(counter.get(), 2);
     }
 
@@ -178,7 +178,7 @@ tcp_and_memory! {
         let bob = net.join(&server, "bob", Client::builder().serve(new_shop(&news))).await;
         let eve = net.join(&server, "eve", Client::builder()).await;
         for client in [&ada, &bob, &eve] {
-            round_trip(client).await;
+            round_trip(client.as_peer()).await;
         }
         let all = old::ShopClient::new(&server.all());
         let name = |socket: &Socket<Player>| socket.identity().name.clone();
@@ -191,14 +191,14 @@ tcp_and_memory! {
 
         all.viewed("sword").await.unwrap();
         for socket in server.sockets() {
-            round_trip(&socket).await;
+            round_trip(socket.as_peer()).await;
             assert_eq!(socket.stats().mismatched_emits, u64::from(name(&socket) == "bob"));
         }
         assert_eq!((olds.get(), news.get()), (2, 0));
         assert_eq!([&ada, &bob, &eve].map(|client| client.stats().unheard_emits), [0, 0, 1]);
 
         server.all().group("Shop").emit("viewed", &("by name", 1_u32)).await.unwrap();
-        round_trip(&server.socket(&Player::new("bob")).unwrap()).await;
+        round_trip(server.socket(&Player::new("bob")).unwrap().as_peer()).await;
         assert_eq!(news.get(), 1, "an emit by name is for all");
     }
 
@@ -210,7 +210,7 @@ tcp_and_memory! {
             async {}
         })).await;
         let client = net.join(&server, "ada", Client::builder()).await;
-        mismatch(old_price(&client).await);
+        mismatch(old_price(client.as_peer()).await);
         assert_eq!(counter.get(), 0);
     }
 
@@ -218,7 +218,7 @@ tcp_and_memory! {
         let (counter, server) = (Counter::default(), net.serve(players()).await);
         let client = net.join(&server, "ada", Client::builder()).await;
         let socket = server.sockets()[0].clone();
-        for (server, caller) in [(&*socket, &*client), (&client, &socket)] {
+        for (server, caller) in [(socket.as_peer(), client.as_peer()), (client.as_peer(), socket.as_peer())] {
             assert_eq!(old_price(caller).await, Err(CallError::NoSuchMethod));
             server.serve(new_shop(&counter));
             round_trip(caller).await;
@@ -234,11 +234,11 @@ tcp_and_memory! {
         let bob = net.join(&server, "bob", Client::builder()).await;
         assert_eq!(new::ShopClient::new(&ada).viewed("sword", 1).await.map_err(|_| ()), Err(()));
         server.socket(&Player::new("ada")).unwrap().serve(new_shop(&counter));
-        round_trip(&ada).await;
-        mismatch(old_price(&ada).await);
+        round_trip(ada.as_peer()).await;
+        mismatch(old_price(ada.as_peer()).await);
         assert_eq!(new::ShopClient::new(&ada).price("sword").await, Ok(Some(2)));
         assert_eq!(old::ShopClient::new(&ada).closed().await, Err(CallError::NoSuchMethod));
-        assert_eq!(old_price(&bob).await, Ok(Some(1)));
+        assert_eq!(old_price(bob.as_peer()).await, Ok(Some(1)));
         mismatch(new::ShopClient::new(&bob).price("sword").await);
     }
 
@@ -247,7 +247,7 @@ tcp_and_memory! {
         let client = net.join(&server, "ada", Client::builder()).await;
         mismatch(other::ShopClient::new(&client).closed().await);
         server.sockets()[0].serve(new_shop(&Counter::default()));
-        round_trip(&client).await;
+        round_trip(client.as_peer()).await;
         assert_eq!(other::ShopClient::new(&client).closed().await, Err(CallError::NoSuchMethod));
     }
 
@@ -255,16 +255,16 @@ tcp_and_memory! {
         let server = net.serve(players().serve(new_shop(&Counter::default()))).await;
         let client = net.join(&server, "ada", Client::builder()).await;
         let shop = server.sockets()[0].group("Shop");
-        mismatch(old_price(&client).await);
+        mismatch(old_price(client.as_peer()).await);
         let callback = shop.set_callback("price", |_: String| async { Some(3_u32) });
         let listener = shop.listen("viewed", |_: String| async {});
-        round_trip(&client).await;
-        assert_eq!(old_price(&client).await, Ok(Some(3)));
+        round_trip(client.as_peer()).await;
+        assert_eq!(old_price(client.as_peer()).await, Ok(Some(3)));
         assert_eq!(old::ShopClient::new(&client).viewed("sword").await, Ok(()));
         callback.stop();
         listener.stop();
-        round_trip(&client).await;
-        mismatch(old_price(&client).await);
+        round_trip(client.as_peer()).await;
+        mismatch(old_price(client.as_peer()).await);
         mismatch(old::ShopClient::new(&client).viewed("sword").await);
     }
 
@@ -274,7 +274,7 @@ tcp_and_memory! {
         let builder = players().serve(ManyServer::new(Every)).serve(new_shop(&counter));
         let server = net.serve(builder).await;
         let client = net.join(&server, "ada", Client::builder().limits(limits)).await;
-        differs(&client, &counter).await;
+        differs(client.as_peer(), &counter).await;
         mismatch(fewer::ManyClient::new(&client).a().await);
         mismatch(fewer::ManyClient::new(&client).o().await);
         assert_eq!(ManyClient::new(&client).a().await, Ok(1));

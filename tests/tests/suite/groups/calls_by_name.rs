@@ -89,7 +89,7 @@ tcp_and_memory! {
         let (received, mut receives) = unbounded_channel();
         let server = net.serve(players().serve(RootServer::new(Rooted(received)))).await;
         let client = net.join(&server, "ada", Client::builder()).await;
-        call_by_name(&client).await;
+        call_by_name(client.as_peer()).await;
         assert_eq!(receives.recv().await.as_deref(), Some("hello 1"));
         assert_eq!(receives.recv().await.as_deref(), Some("rung"));
     }
@@ -98,7 +98,7 @@ tcp_and_memory! {
         let (received, mut receives) = unbounded_channel();
         let server = net.serve(players()).await;
         let _client = net.join(&server, "ada", Client::builder().serve(RootServer::new(Rooted(received)))).await;
-        call_by_name(&server.sockets()[0]).await;
+        call_by_name(server.sockets()[0].as_peer()).await;
         assert_eq!(receives.recv().await.as_deref(), Some("hello 1"));
         assert_eq!(receives.recv().await.as_deref(), Some("rung"));
     }
@@ -106,7 +106,7 @@ tcp_and_memory! {
     async fn typed_client_calls_a_dynamic_server(net: Transport) {
         let (received, mut receives) = unbounded_channel();
         let server = net.serve(players().connected(move |socket: Socket<Player>| {
-            listen_by_name(&socket, received.clone());
+            listen_by_name(socket.as_peer(), received.clone());
             async {}
         })).await;
         let client = net.join(&server, "ada", Client::builder()).await;

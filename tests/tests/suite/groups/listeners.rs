@@ -72,9 +72,9 @@ tcp_and_memory! {
     async fn emit_reaches_all_listeners_and_request_the_first(net: Transport) {
         let (_server, client, socket) = pair(net).await;
         let (sender, mut receives) = unbounded_channel();
-        listen(&socket, 1, &sender);
-        listen(&socket, 2, &sender);
-        listen(&socket, 3, &sender);
+        listen(socket.as_peer(), 1, &sender);
+        listen(socket.as_peer(), 2, &sender);
+        listen(socket.as_peer(), 3, &sender);
         assert_eq!(hear(&client, &mut receives, "sword").await, ["1: sword", "2: sword", "3: sword"]);
         assert_eq!(price(&client).await, Ok(Some(1)));
     }
@@ -82,8 +82,8 @@ tcp_and_memory! {
     async fn client_listeners_follow_the_same_rules(net: Transport) {
         let (_server, client, socket) = pair(net).await;
         let (sender, mut receives) = unbounded_channel();
-        listen(&client, 1, &sender);
-        listen(&client, 2, &sender);
+        listen(client.as_peer(), 1, &sender);
+        listen(client.as_peer(), 2, &sender);
         let purchases = PurchasesClient::new(&socket);
         purchases.viewed("sword").await.unwrap();
         assert_eq!(purchases.get_price("sword").await, Ok(Some(1)));
@@ -96,8 +96,8 @@ tcp_and_memory! {
     async fn stopped_listener_is_replaced_by_the_next(net: Transport) {
         let (_server, client, socket) = pair(net).await;
         let (sender, mut receives) = unbounded_channel();
-        let first = listen(&socket, 1, &sender);
-        let second = listen(&socket, 2, &sender);
+        let first = listen(socket.as_peer(), 1, &sender);
+        let second = listen(socket.as_peer(), 2, &sender);
         first.0.stop();
         first.1.stop();
         first.1.stop();
@@ -107,14 +107,14 @@ tcp_and_memory! {
         second.1.stop();
         assert!(hear(&client, &mut receives, "sword").await.is_empty());
         assert_eq!(price(&client).await, Err(CallError::NoSuchMethod));
-        listen(&socket, 3, &sender);
+        listen(socket.as_peer(), 3, &sender);
         assert_eq!(price(&client).await, Ok(Some(3)));
     }
 
     async fn dropped_listener_handle_keeps_the_listener(net: Transport) {
         let (_server, client, socket) = pair(net).await;
         let (sender, mut receives) = unbounded_channel();
-        drop(listen(&socket, 1, &sender));
+        drop(listen(socket.as_peer(), 1, &sender));
         assert_eq!(hear(&client, &mut receives, "sword").await, ["1: sword"]);
         assert_eq!(price(&client).await, Ok(Some(1)));
     }
@@ -122,10 +122,10 @@ tcp_and_memory! {
     async fn callback_overrides_replies_and_not_emits(net: Transport) {
         let (_server, client, socket) = pair(net).await;
         let (sender, mut receives) = unbounded_channel();
-        listen(&socket, 1, &sender);
+        listen(socket.as_peer(), 1, &sender);
         let purchases = socket.group("Purchases");
         purchases.set_callback("get_price", |_: String| async { Some(7_u32) });
-        listen(&socket, 2, &sender);
+        listen(socket.as_peer(), 2, &sender);
         assert_eq!(price(&client).await, Ok(Some(7)));
         purchases.set_callback("get_price", |_: String| async { Some(8_u32) });
         assert_eq!(price(&client).await, Ok(Some(8)), "the last callback counts");
@@ -156,7 +156,7 @@ tcp_and_memory! {
         let (_server, client, socket) = pair(net).await;
         let (sender, mut receives) = unbounded_channel();
         socket.serve(counter(10, &sender));
-        listen(&socket, 1, &sender);
+        listen(socket.as_peer(), 1, &sender);
         assert_eq!(price(&client).await, Ok(Some(10)), "the group was first");
         assert_eq!(hear(&client, &mut receives, "sword").await, ["1: sword", "typed 10: sword"]);
     }
@@ -164,7 +164,7 @@ tcp_and_memory! {
     async fn listener_before_a_typed_group_replies(net: Transport) {
         let (_server, client, socket) = pair(net).await;
         let (sender, mut receives) = unbounded_channel();
-        let (_, answering) = listen(&socket, 1, &sender);
+        let (_, answering) = listen(socket.as_peer(), 1, &sender);
         socket.serve(counter(10, &sender));
         assert_eq!(price(&client).await, Ok(Some(1)));
         assert_eq!(hear(&client, &mut receives, "sword").await, ["1: sword", "typed 10: sword"]);
@@ -189,7 +189,7 @@ tcp_and_memory! {
         let (_server, client, socket) = pair(net).await;
         let (sender, mut receives) = unbounded_channel();
         socket.group("Purchases").listen("viewed", |_: String| async { panic!("this is meant to happen") as () });
-        listen(&socket, 2, &sender);
+        listen(socket.as_peer(), 2, &sender);
         assert_eq!(hear(&client, &mut receives, "sword").await, ["2: sword"]);
         assert_eq!(price(&client).await, Ok(Some(2)));
     }
@@ -203,7 +203,7 @@ tcp_and_memory! {
         let once = socket.group("Purchases").listen("viewed", move |item: String| {
             received_once.send(format!("once: {item}")).unwrap();
             own.get().unwrap().stop();
-            listen(&peer, 5, &received_once);
+            listen(peer.as_peer(), 5, &received_once);
             async {}
         });
         slot.set(once).unwrap();

@@ -8,5 +8,6 @@ mod listeners;
 mod member_names;
 mod names;
 mod registration;
+mod targets;
 mod type_names;
 mod types;

@@ -75,7 +75,7 @@ async fn legal_name_works_at_its_limits() {
 async fn illegal_name_fails_where_it_is_used() {
     let (server, client, socket) = pair().await;
     for name in illegal() {
-        for peer in [Peer::clone(&client), Peer::clone(&socket)] {
+        for peer in [Peer::clone(client.as_peer()), Peer::clone(socket.as_peer())] {
             is_about_the_name(peer.emit(&name, &()).await, &name);
             is_about_the_name(peer.request::<u8>(&name, &()).await, &name);
             is_about_the_name(peer.group("g").emit(&name, &()).await, &name);

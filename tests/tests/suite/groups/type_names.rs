@@ -58,7 +58,7 @@ mod shadowed {
         )* };
     }
     shadows!(String Vec Box Duration Arc Formatter Stub Place Incoming Method Service Kind Peer Audience Replies);
-    shadows!(CallError Callable Identity core std sockets H I T C E);
+    shadows!(CallError IntoTarget Target Identity core std sockets H I T C E);
     pub fn Ok() {}
     pub fn Err() {}
     pub fn Some() {}

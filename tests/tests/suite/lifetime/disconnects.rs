@@ -183,11 +183,11 @@ async fn lost_connection_fails_the_calls_of_both_peers() {
         let peer = peer.clone();
         tokio::spawn(async move { peer.request::<()>("forever", &()).await })
     };
-    let first = call(&client);
+    let first = call(client.as_peer());
     within(running.notified()).await;
-    let executed = [first, call(&client)];
+    let executed = [first, call(client.as_peer())];
     within(running.notified()).await;
-    let (waiting, from_server) = (call(&client), call(&socket));
+    let (waiting, from_server) = (call(client.as_peer()), call(socket.as_peer()));
     let mut votes = server.all().request::<()>("forever", &());
     tokio::time::sleep(Duration::from_millis(100)).await;
     relay.cut();

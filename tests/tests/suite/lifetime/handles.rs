@@ -73,7 +73,7 @@ tcp_and_memory! {
         let server = net.serve(players()).await;
         let client = net.join(&server, "ada", Client::builder()).await;
         let socket = server.socket(&Player::new("ada")).unwrap();
-        let peer: Peer = Peer::clone(&client);
+        let peer: Peer = Peer::clone(client.as_peer());
         let stub = PurchasesClient::new(&client);
         let group = client.group("Purchases");
         let listener = client.listen("news", |(): ()| async {});
@@ -189,7 +189,7 @@ tcp_and_memory! {
         let (keep, kept) = unbounded_channel();
         drop(kept);
         server.sockets()[0].serve(KeeperServer::new(Keeps { server: keep, held: Arc::clone(&held) }));
-        let peer = Peer::clone(&client);
+        let peer = Peer::clone(client.as_peer());
         let waiting = tokio::spawn(async move { KeeperClient::new(&peer).wait().await });
         eventually("the handler runs", || Arc::strong_count(&held) == 3).await;
         drop(client);
@@ -280,7 +280,7 @@ async fn handle_does_not_hold_the_stream_of_an_ended_session() {
 async fn socket_and_peer_keep_nothing_open() {
     let server = Server::builder().build();
     let client = Client::builder().connect_local(&server).await.unwrap();
-    let (peer, socket, clone) = (Peer::clone(&client), server.sockets().remove(0), client.clone());
+    let (peer, socket, clone) = (Peer::clone(client.as_peer()), server.sockets().remove(0), client.clone());
     drop(client);
     assert!(peer.is_connected());
     drop(clone);

@@ -114,7 +114,7 @@ tcp_and_memory! {
         let server = net.serve(slow_server(&started, &go)).await;
         let client = net.connect(&server, once()).await;
         let call = tokio::spawn({
-            let peer = sockets::Peer::clone(&client);
+            let peer = sockets::Peer::clone(client.as_peer());
             async move { peer.request::<u32>("slow", &1_u32).await }
         });
         started.notified().await;

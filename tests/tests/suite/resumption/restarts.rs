@@ -241,7 +241,7 @@ async fn call_of_a_handler_during_a_drain_fails_at_once() {
     let server = named(1).await;
     let client = reconnecting().connect(&url_of(&server)).await.unwrap();
     let (entered, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-    let (enters, goes, nested) = (Arc::clone(&entered), Arc::clone(&go), sockets::Peer::clone(&client));
+    let (enters, goes, nested) = (Arc::clone(&entered), Arc::clone(&go), sockets::Peer::clone(client.as_peer()));
     client.listen("ask", move |(): ()| {
         let (entered, go, nested) = (Arc::clone(&enters), Arc::clone(&goes), nested.clone());
         async move {

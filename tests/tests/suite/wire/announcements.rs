@@ -20,7 +20,7 @@ const NONE: [u8; 8] = [0; 8];
 /// client.
 async fn raw_client(server: &Server<String>) -> (Raw, Peer) {
     let raw = Raw::established(server.local_addr()).await;
-    (raw, Peer::clone(&server.socket(&"ada".to_owned()).unwrap()))
+    (raw, Peer::clone(server.socket(&"ada".to_owned()).unwrap().as_peer()))
 }
 
 /// Makes a request. When the request ends, the server has also handled the earlier announcement.
