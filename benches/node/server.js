@@ -25,7 +25,7 @@ io.on("connection", (socket) => {
   socket.on("echo", (order, reply) => reply(order));
   socket.on("large", (data, reply) => reply(data));
   socket.on("join", (_, reply) => {
-    socket.join(ROOM);
+    socket.join(ROOM).unwrap();
     reply(null);
   });
   socket.on("placed", () => {

@@ -40,7 +40,7 @@ struct Desk(Arc<Notify>);
 impl Control for Desk {
     async fn join(&self, call: &Call) {
         if let Some(socket) = call.socket::<()>() {
-            socket.join("room");
+            socket.join("room").expect("the client is connected");
         }
     }
 

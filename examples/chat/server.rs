@@ -106,7 +106,9 @@ impl Visitor {
     fn enter(&self, room: &str) {
         room.clone_into(&mut self.lock_room());
         self.socket.identity().arrives();
-        self.socket.join(room);
+        if let Err(error) = self.socket.join(room) {
+            eprintln!("{} is not in {room}: {error}", self.name());
+        }
     }
 }
 

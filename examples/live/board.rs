@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sockets::{Call, Server, Socket};
+use sockets::{Call, Refusal, Server, Socket};
 use tokio::sync::Mutex;
 
 use crate::contract::{Board, Person, ViewerClient};
@@ -16,11 +16,12 @@ const VOTE: Duration = Duration::from_secs(20);
 /// viewers receive contains the current list.
 static UPDATE: Mutex<()> = Mutex::const_new(());
 
-pub async fn welcome(socket: Socket<Person>) {
-    socket.join(ROOM);
+pub async fn welcome(socket: Socket<Person>) -> Result<(), Refusal> {
+    socket.join(ROOM)?;
     let server = socket.server();
     socket.on_disconnect(move |_| async move { send_viewers(&server).await });
     send_viewers(&socket.server()).await;
+    Ok(())
 }
 
 async fn send_viewers(server: &Server<Person>) {

@@ -63,8 +63,9 @@ impl Shop {
                 async move {
                     let customer = Player::clone(&socket.identity());
                     says("shop", &format!("{} comes in", customer.name));
-                    socket.join(LOBBY);
+                    socket.join(LOBBY)?;
                     socket.serve(PurchasesServer::new(Counter { customer, shop }));
+                    Ok(())
                 }
             })
             .bind("tcp://127.0.0.1:0")
@@ -117,8 +118,10 @@ impl Purchases for Counter {
         if !self.shop.ledger().shelf.contains_key(item) {
             return Err(PurchaseError::NoSuchItem);
         }
-        if let Some(socket) = call.socket::<Player>() {
-            socket.join(&watchers_of(item));
+        if let Some(socket) = call.socket::<Player>()
+            && let Err(error) = socket.join(&watchers_of(item))
+        {
+            says("shop", &format!("{} cannot watch {item}: {error}", self.customer.name));
         }
         Ok(())
     }

@@ -40,9 +40,7 @@ pub(crate) struct WebAddress {
     pub(crate) credentials: Option<Credentials>,
 }
 
-/// The error of an address that cannot be used.
-///
-/// The error contains the address without its user, password and query, since these may be secrets.
+/// The cause of an [`AddressError`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ParseAddressError {
     #[error("the address {0:?} has no scheme: write tcp://host:port, or one of {SCHEMES}")]
@@ -74,12 +72,44 @@ pub(crate) enum ParseAddressError {
     InvalidListenPath(String),
     #[error("the address {0:?} has no usable path: write unix:///path/to/socket, with an absolute path")]
     NoPath(String),
+    #[error("the path {0:?} or its query has special characters; percent-encode them")]
+    #[cfg(feature = "ws")]
+    InvalidPath(String),
+    #[error("a TLS certificate cannot name the host {0:?}; use a DNS name or an IP address")]
+    #[cfg(feature = "tls")]
+    NoCertificateName(String),
+}
+
+/// An address is invalid, or cannot be used. The message states the correction.
+///
+/// The error and its message contain the address without its user, password and query, since these
+/// may be secrets.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{cause}")]
+pub struct AddressError {
+    address: String,
+    cause: ParseAddressError,
+}
+
+impl AddressError {
+    pub(crate) fn new(url: &str, cause: ParseAddressError) -> Self {
+        Self { address: redacted(url), cause }
+    }
+
+    /// Returns the address, without its user, password and query.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
 }
 
 const SCHEMES: &str = "tcp, unix, tls, ws and wss";
 
 impl Address {
-    pub(crate) fn parse(url: &str) -> Result<Self, ParseAddressError> {
+    pub(crate) fn parse(url: &str) -> Result<Self, AddressError> {
+        Self::parse_any(url).map_err(|cause| AddressError::new(url, cause))
+    }
+
+    fn parse_any(url: &str) -> Result<Self, ParseAddressError> {
         let (scheme, rest) = split_scheme(url).ok_or_else(|| ParseAddressError::NoScheme(redacted(url)))?;
         let scheme = &*scheme;
         if scheme == "unix" {
@@ -166,15 +196,15 @@ impl Address {
     }
 
     /// Parses the address of a listener, for which more rules apply.
-    pub(crate) fn to_listen(url: &str) -> Result<Self, ParseAddressError> {
+    pub(crate) fn to_listen(url: &str) -> Result<Self, AddressError> {
         let address = Self::parse(url)?;
         #[cfg(feature = "ws")]
         if let Self::Web(web) = &address {
             if web.credentials.is_some() {
-                return Err(ParseAddressError::UserInfo(redacted(url)));
+                return Err(AddressError::new(url, ParseAddressError::UserInfo(redacted(url))));
             }
             if web.path.contains(|c: char| !c.is_ascii_graphic() || "?#\"<>\\^`{|}".contains(c)) {
-                return Err(ParseAddressError::InvalidListenPath(redacted(url)));
+                return Err(AddressError::new(url, ParseAddressError::InvalidListenPath(redacted(url))));
             }
         }
         Ok(address)

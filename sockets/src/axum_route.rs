@@ -38,7 +38,7 @@ use crate::{
 ///
 /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 /// let server = Server::builder()
-///     .connected(|socket: Socket| async move { socket.join("everyone") })
+///     .connected(|socket: Socket| async move { Ok(socket.join("everyone")?) })
 ///     .build();
 /// let app = Router::new()
 ///     .route("/", get(|| async { Html("<h1>Hello</h1>") }))

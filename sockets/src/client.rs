@@ -23,6 +23,7 @@ use crate::layer::{CallLayer, Layers};
 use crate::{
     address::Address,
     authenticator::Identity,
+    call_error::EncodeError,
     client_state::{ClientState, StateChanges},
     connect_error::ConnectError,
     connector::open,
@@ -463,6 +464,6 @@ fn run_connected(mut hook: BoxFuture<'static, ()>, session: &Arc<Session>) {
 fn encode_credentials<L: Serialize>(login: &L) -> Result<Vec<u8>, ConnectError> {
     codec::encode(login).map_err(|error| {
         let login = format!("the login ({})", type_name::<L>());
-        ConnectError::Login(cannot_encode(&login, Role::Client, &error))
+        ConnectError::Login(EncodeError::new(cannot_encode(&login, Role::Client, &error)).into())
     })
 }

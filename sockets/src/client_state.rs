@@ -10,10 +10,10 @@ use futures_core::Stream;
 use tokio::sync::watch;
 use tokio_util::sync::ReusableBoxFuture;
 
-use crate::{disconnect_reason::DisconnectReason, session::Session};
+use crate::{connect_error::ConnectError, disconnect_reason::DisconnectReason, session::Session};
 
 /// The state of a client's connection to its server.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum ClientState {
     /// The client is connected.
@@ -36,10 +36,10 @@ pub enum ClientState {
         /// The reason for which the last established connection ended. Failed attempts do not
         /// change this reason.
         reason: DisconnectReason,
-        /// The message of the [`ConnectError`](crate::ConnectError) of the previous attempt. An
+        /// The error of the previous attempt. An
         /// attempt also fails if its session ends before the session is ready. For example, a
         /// `connected` hook may refuse the client.
-        error: Option<String>,
+        error: Option<Arc<ConnectError>>,
     },
     /// The session has ended, and the client does not reconnect.
     Ended(DisconnectReason),

@@ -1,8 +1,8 @@
 //! The errors of connecting, listening and accepting.
 
-use std::io;
+use std::{io, mem};
 
-use crate::{address::ParseAddressError, disconnect_reason::DisconnectReason, refusal::Refusal};
+use crate::{address::AddressError, disconnect_reason::DisconnectReason, refusal::Refusal, transport::BoxError};
 
 /// The error of [`ClientBuilder::connect`](crate::ClientBuilder::connect), and of the other methods
 /// that connect a client.
@@ -11,7 +11,7 @@ use crate::{address::ParseAddressError, disconnect_reason::DisconnectReason, ref
 pub enum ConnectError {
     /// The address is invalid. The message states the correction.
     #[error("{0}")]
-    Address(String),
+    Address(#[source] AddressError),
     /// No server responds at the address, or the connection broke.
     #[error("the server cannot be reached: {0}")]
     Unreachable(#[source] io::Error),
@@ -23,6 +23,7 @@ pub enum ConnectError {
     #[error("the handshake failed: {0}")]
     Handshake(String),
     /// The server speaks another version of the protocol. Update the older of the two peers.
+    #[non_exhaustive]
     #[error("the server speaks version {theirs} of the protocol, and this client version {ours}; update the older one")]
     Version {
         /// The client's version.
@@ -35,13 +36,13 @@ pub enum ConnectError {
     ///
     /// If another attempt may succeed, [`Refusal::retry_after`] returns `Some`.
     #[error("the server refused the connection: {0}")]
-    Refused(Refusal),
+    Refused(#[source] Refusal),
     /// The login could not be created or encoded.
     #[error("the login cannot be sent: {0}")]
-    Login(String),
+    Login(#[source] BoxError),
     /// The session ended before the server's `connected` hook had completed.
     #[error("the session ended before it was ready: {0}")]
-    Disconnected(DisconnectReason),
+    Disconnected(#[source] DisconnectReason),
     /// Two groups that the builder serves conflict, or the groups have too many names.
     #[error("{0}")]
     Registration(String),
@@ -58,9 +59,16 @@ impl ConnectError {
     }
 }
 
-impl From<ParseAddressError> for ConnectError {
-    fn from(error: ParseAddressError) -> Self {
-        Self::Address(error.to_string())
+/// Two errors are equal if they have the same variant and the same message.
+impl PartialEq for ConnectError {
+    fn eq(&self, other: &Self) -> bool {
+        mem::discriminant(self) == mem::discriminant(other) && self.to_string() == other.to_string()
+    }
+}
+
+impl From<AddressError> for ConnectError {
+    fn from(error: AddressError) -> Self {
+        Self::Address(error)
     }
 }
 
@@ -77,15 +85,15 @@ impl From<RegistrationError> for ConnectError {
 pub enum BindError {
     /// The address is invalid. The message states the correction.
     #[error("{0}")]
-    Address(String),
+    Address(#[source] AddressError),
     /// The operating system refused to listen on the address.
-    #[error("cannot listen on {address}: {error}")]
+    #[non_exhaustive]
+    #[error("cannot listen on {address}: {source}")]
     Listen {
         /// The address as passed by the caller.
         address: String,
         /// The error of the operating system.
-        #[source]
-        error: io::Error,
+        source: io::Error,
     },
     /// Two groups that the builder serves conflict, or the groups have too many names.
     #[error("{0}")]
@@ -95,9 +103,9 @@ pub enum BindError {
     ShutDown,
 }
 
-impl From<ParseAddressError> for BindError {
-    fn from(error: ParseAddressError) -> Self {
-        Self::Address(error.to_string())
+impl From<AddressError> for BindError {
+    fn from(error: AddressError) -> Self {
+        Self::Address(error)
     }
 }
 
@@ -121,7 +129,7 @@ pub enum AcceptError {
     Handshake(String),
     /// The server's authentication refused the client, or the server is full.
     #[error("the connection was refused: {0}")]
-    Refused(Refusal),
+    Refused(#[source] Refusal),
     /// Two groups that the builder serves conflict, or the groups have too many names.
     #[error("{0}")]
     Registration(String),

@@ -69,7 +69,7 @@ pub(crate) async fn send_hello(
 ) -> Result<(PeerSettings, Option<ResumeGrant>), ConnectError> {
     let (can_resume, resumes) = (resumption.is_some(), matches!(resumption, Some(Resumption::Resume(_))));
     let hello = ClientHello::encode(&local_settings(limits, compression), login, resumption.as_ref())
-        .map_err(|error| ConnectError::Login(error.to_string()))?;
+        .map_err(|error| ConnectError::Login(error.into()))?;
     let late = |_| ConnectError::Handshake("the server did not respond in time".into());
     timeout_at(deadline, messages(link, MAX_SERVER_HELLO).send(hello)).await.map_err(late)??;
     let mut guard = AbandonGuard { link, is_armed: can_resume };

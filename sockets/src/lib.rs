@@ -152,6 +152,7 @@ pub use sockets_proto::name::InvalidName;
 #[cfg(feature = "axum")]
 pub use self::axum_route::axum_route;
 pub use self::{
+    address::AddressError,
     authenticator::{Authenticate, Identity},
     call_error::{CallError, DecodeError, EncodeError, SignatureMismatch, TooLarge},
     client::{Client, ClientBuilder},
@@ -164,8 +165,8 @@ pub use self::{
     listener::Listener,
     reconnect::Reconnect,
     refusal::Refusal,
-    server::{Accepting, Audience, Excluded, HookOutcome, Replies, Server, ServerBuilder, Shutdown, Socket},
+    server::{Accepting, Audience, Excluded, HookOutcome, JoinError, Replies, Server, ServerBuilder, Shutdown, Socket},
     session::{Call, Peer, Stats},
     target::{IntoTarget, Target},
-    transport::{ConnectInfo, PeerCredentials},
+    transport::{BoxError, ConnectInfo, PeerCredentials},
 };

@@ -114,15 +114,16 @@ impl Reattach for Reconnector {
             }
             let positions = session.positions();
             let (lost, mut last) = self.reconnect_state.lock().lose(&reason);
-            let reconnecting = |attempt, error: Option<&ConnectError>| {
-                let error = error.map(ConnectError::to_string);
-                ClientState::Reconnecting { attempt, reason: lost.clone(), error }
+            let reconnecting = |attempt, error: &Option<Arc<ConnectError>>| ClientState::Reconnecting {
+                attempt,
+                reason: lost.clone(),
+                error: error.clone(),
             };
             // The minimum delay, as requested by the server.
             let mut wait = Duration::ZERO;
             match &reason {
                 DisconnectReason::ShuttingDown { redirect, .. } => {
-                    self.states.send_replace(reconnecting(0, last.as_ref()));
+                    self.states.send_replace(reconnecting(0, &last));
                     if let Some(url) = redirect {
                         let is_accepted = self.reconnect_state.lock().redirect(url);
                         if !is_accepted {
@@ -139,7 +140,7 @@ impl Reattach for Reconnector {
                 DisconnectReason::Refused(refusal) => wait = refusal.retry_after().unwrap_or_default(),
                 _ => {}
             }
-            while let Some(attempt) = self.next_attempt(wait, |attempt| reconnecting(attempt, last.as_ref())).await {
+            while let Some(attempt) = self.next_attempt(wait, |attempt| reconnecting(attempt, &last)).await {
                 let error = match self.attempt(attempt, positions).await {
                     Ok(reattached) => return Ok(reattached),
                     Err(error) => error,
@@ -150,14 +151,14 @@ impl Reattach for Reconnector {
                     ConnectError::Refused(refusal) => refusal.retry_after(),
                     _ => Some(Duration::ZERO),
                 };
-                last = Some(error);
+                last = Some(Arc::new(error));
                 let Some(retry) = retry else { break };
                 wait = retry;
             }
-            Err(match last {
+            Err(match last.as_deref() {
                 None => reason,
-                Some(ConnectError::Disconnected(reason)) => reason,
-                Some(ConnectError::Refused(refusal)) => DisconnectReason::Refused(refusal),
+                Some(ConnectError::Disconnected(reason)) => reason.clone(),
+                Some(ConnectError::Refused(refusal)) => DisconnectReason::Refused(refusal.clone()),
                 Some(error) => DisconnectReason::Lost(format!("the client could not reconnect: {error}")),
             })
         })
@@ -183,9 +184,9 @@ impl Reattach for Reconnector {
 impl ReconnectState {
     /// Returns the reason for the connection loss. If the session of the last attempt ended before
     /// it was ready, also returns the error of that attempt.
-    fn lose(&mut self, reason: &DisconnectReason) -> (DisconnectReason, Option<ConnectError>) {
+    fn lose(&mut self, reason: &DisconnectReason) -> (DisconnectReason, Option<Arc<ConnectError>>) {
         match &self.lost {
-            Some(lost) => (lost.clone(), Some(ConnectError::ended(reason.clone()))),
+            Some(lost) => (lost.clone(), Some(Arc::new(ConnectError::ended(reason.clone())))),
             None => {
                 self.lost = Some(reason.clone());
                 (reason.clone(), None)

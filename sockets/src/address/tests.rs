@@ -191,7 +191,7 @@ fn userinfo_is_accepted_for_websocket_clients_only() {
     #[cfg(feature = "ws")]
     {
         let error = Address::to_listen("ws://user:secret@localhost:7000").unwrap_err();
-        assert!(matches!(error, ParseAddressError::UserInfo(_)), "{error}");
+        assert!(matches!(error.cause, ParseAddressError::UserInfo(_)), "{error}");
         assert!(error_of("ws://us%3Aer:secret@localhost").contains("wrong escapes"));
         let Ok(Address::Web(web)) = Address::parse("ws://user:p@ss@localhost/@alice?a@b") else { panic!() };
         assert_eq!((web.authority, &*web.path), (authority("localhost", 80), "/@alice?a@b"));

@@ -311,7 +311,7 @@ impl<I: Identity> ServerBuilder<I> {
         let (routes, registration) = register(self.services, routes);
         let limits = Arc::new(self.limits);
         Server::open(Inner {
-            registry: RwLock::new(Registry::new(limits.rooms_per_socket as usize)),
+            registry: RwLock::new(Registry::new(limits.rooms_per_socket)),
             identity_hasher: RandomState::new(),
             fanout: Fanout::new(limits.outgoing_queue as usize),
             limiter: ConnectionLimiter::new(&limits),

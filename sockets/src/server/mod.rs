@@ -5,6 +5,7 @@ mod audience;
 mod authentication;
 mod builder;
 mod detached;
+mod join_error;
 mod limiter;
 mod listening;
 mod registry;
@@ -31,6 +32,7 @@ pub use self::{
     accept::Accepting,
     audience::{Audience, Excluded},
     builder::{HookOutcome, ServerBuilder},
+    join_error::JoinError,
     replies::Replies,
     shutdown::Shutdown,
     socket::Socket,
@@ -173,7 +175,7 @@ impl<I: Identity> Server<I> {
         let address = Address::to_listen(url)?;
         let acceptor = Acceptor::bind(address, &self.inner.options, &self.inner.limits)
             .await
-            .map_err(|error| BindError::Listen { address: url.to_owned(), error })?;
+            .map_err(|error| BindError::Listen { address: url.to_owned(), source: error })?;
         if let Some(local_addr) = acceptor.local_addr() {
             self.inner.local_addrs.lock().push(local_addr);
         }

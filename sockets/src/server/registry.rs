@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use super::Socket;
+use super::{Socket, join_error::JoinError};
 use crate::{broadcast::MemberList, disconnect_reason::DisconnectReason, session::Session};
 use sockets_proto::ReleaseUnused;
 
@@ -18,7 +18,7 @@ pub(super) struct Registry<I> {
     by_identity: HashMap<u64, BTreeSet<u64>>,
     rooms: HashMap<String, Room<I>>,
     all_members: CachedMemberList,
-    rooms_per_socket: usize,
+    rooms_per_socket: u32,
     /// The reason for which the server shuts down, if it does.
     closed: Option<DisconnectReason>,
 }
@@ -44,7 +44,7 @@ struct SocketEntry<I> {
 }
 
 impl<I> Registry<I> {
-    pub(super) fn new(rooms_per_socket: usize) -> Self {
+    pub(super) fn new(rooms_per_socket: u32) -> Self {
         Self {
             sockets: BTreeMap::new(),
             by_identity: HashMap::new(),
@@ -92,17 +92,18 @@ impl<I> Registry<I> {
     ///
     /// If the socket has left the registry, the method does not add it. A room therefore never
     /// keeps a disconnected member.
-    pub(super) fn join(&mut self, id: u64, room: &str) -> bool {
-        let Some(entry) = self.sockets.get_mut(&id) else { return true };
-        if entry.rooms.len() >= self.rooms_per_socket && !entry.rooms.contains(room) {
-            return false;
+    pub(super) fn join(&mut self, id: u64, room: &str) -> Result<(), JoinError> {
+        let entry = self.sockets.get_mut(&id).ok_or(JoinError::Disconnected)?;
+        let limit = self.rooms_per_socket;
+        if entry.rooms.len() >= limit as usize && !entry.rooms.contains(room) {
+            return Err(JoinError::TooManyRooms { limit });
         }
         entry.rooms.insert(room.to_owned());
         let room = self.rooms.entry(room.to_owned()).or_default();
         if room.members.insert(id, entry.socket.clone()).is_none() {
             room.member_list.take();
         }
-        true
+        Ok(())
     }
 
     pub(super) fn leave(&mut self, id: u64, room: &str) {

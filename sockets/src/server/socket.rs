@@ -6,13 +6,13 @@ use std::{
     sync::{Arc, Weak},
 };
 
-use super::{Inner, Server};
+use super::{Inner, Server, join_error::JoinError};
 #[cfg(feature = "middleware")]
 use crate::layer::Request;
 use crate::{
     authenticator::Identity,
     disconnect_reason::DisconnectReason,
-    lock::{DroppedUnlocked, RwLock, event},
+    lock::{DroppedUnlocked, RwLock},
     peer_methods::peer_methods,
     session::{Call, Peer, Session},
 };
@@ -95,17 +95,14 @@ impl<I: Identity> Socket<I> {
 
     /// Joins a room. The room is created if it does not exist.
     ///
-    /// In two cases, the method logs a warning, and the socket does not join the room:
+    /// # Errors
     ///
-    /// - The name of the room is invalid: it is empty, too long or contains control characters.
-    /// - The socket is in [`Limits::rooms_per_socket`](crate::Limits::rooms_per_socket) rooms
-    ///   already.
-    pub fn join(&self, room: &str) {
-        if let Err(error) = check_room(room) {
-            event!(warn, %error, "a room is not joined");
-        } else if !self.0.server.registry.write().join(self.number(), room) {
-            event!(warn, "a room is not joined: the socket is in too many rooms; raise `Limits::rooms_per_socket`");
-        }
+    /// The method fails if the name of the room is invalid, if the socket is in
+    /// [`Limits::rooms_per_socket`](crate::Limits::rooms_per_socket) rooms already, or if its
+    /// session has ended.
+    pub fn join(&self, room: &str) -> Result<(), JoinError> {
+        check_room(room)?;
+        self.0.server.registry.write().join(self.number(), room)
     }
 
     /// Leaves a room. A room without members is removed.

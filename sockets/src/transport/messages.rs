@@ -20,8 +20,8 @@ use sockets_proto::{PREFIX, ProtocolError, SendBuffer};
 /// The target size of a batch in bytes.
 const BATCH_SIZE: usize = 16 * 1024;
 
-/// An error of the user's stream or sink.
-pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
+/// Any error, as in tower.
+pub type BoxError = Box<dyn Error + Send + Sync + 'static>;
 
 /// Creates a connection over a stream and sink of messages.
 pub(crate) fn over_messages<S, M, E>(messages: S) -> Link

@@ -34,7 +34,6 @@ use tokio::time::{sleep, timeout};
 use crate::lock::in_transport;
 use sockets_proto::{ProtocolError, SendBuffer, frame_with_prefix};
 
-pub use self::incoming::{ConnectInfo, PeerCredentials};
 #[cfg(feature = "ws")]
 pub(crate) use self::websocket::Origins;
 pub(crate) use self::{
@@ -44,10 +43,14 @@ pub(crate) use self::{
     foreign::Foreign,
     incoming::Incoming,
     memory::pair as memory_pair,
-    messages::{BoxError, over_messages},
+    messages::over_messages,
     open::{open_at, resolve},
     options::{ClientOptions, ServerOptions},
     stream::over_stream,
+};
+pub use self::{
+    incoming::{ConnectInfo, PeerCredentials},
+    messages::BoxError,
 };
 
 /// The reason for which a connection delivers no more frames.

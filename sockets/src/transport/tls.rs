@@ -20,6 +20,7 @@ use tokio_rustls::{
 
 use super::{ClientOptions, Link, over_stream};
 use crate::{
+    address::{AddressError, ParseAddressError},
     connect_error::{AcceptError, ConnectError},
     tls::client_config,
 };
@@ -44,11 +45,8 @@ pub(crate) async fn connect(
     host: &str,
     options: &ClientOptions,
 ) -> Result<client::TlsStream<TcpStream>, ConnectError> {
-    let name = ServerName::try_from(host.to_owned()).map_err(|_| {
-        ConnectError::Address(format!(
-            "a TLS certificate cannot name the host {host:?}; use a DNS name or an IP address"
-        ))
-    })?;
+    let name = ServerName::try_from(host.to_owned())
+        .map_err(|_| AddressError::new(host, ParseAddressError::NoCertificateName(host.to_owned())))?;
     let config = options.tls.as_ref().unwrap_or(&DEFAULT_CONFIG);
     Ok(TlsConnector::from(Arc::clone(config)).connect(name, stream).await?)
 }

@@ -61,7 +61,8 @@ impl Work for Worker {
     async fn enter(&self, call: &Call, room: u32) {
         let Some(socket): Option<Socket<u64>> = call.socket() else { return };
         socket.leave(&name(room + 1));
-        socket.join(&name(room));
+        // The client may have left.
+        let _ = socket.join(&name(room));
     }
 
     async fn note(&self, number: u64) {

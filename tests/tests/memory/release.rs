@@ -44,7 +44,7 @@ fn rooms_release_their_memory() {
     });
     releases_memory(&runtime, ROOMS, async |rooms| {
         for room in 0..rooms {
-            socket.join(&room.to_string());
+            socket.join(&room.to_string()).unwrap();
         }
         assert_eq!(socket.server().rooms().len(), rooms);
         for room in 0..rooms {
@@ -58,7 +58,7 @@ fn disconnected_users_release_their_memory() {
     let runtime = runtime();
     let server = Server::builder()
         .authenticate(|name: String| async move { Ok::<_, Refusal>(name) })
-        .connected(|socket: Socket<String>| async move { socket.join("room") });
+        .connected(|socket: Socket<String>| async move { socket.join("room").unwrap() });
     let server = runtime.block_on(async { server.build() });
     let load = async |users| {
         let mut clients = Vec::new();

@@ -93,7 +93,7 @@ pub(crate) fn calls(place: &'static str) {
         let _ = write!(text, "{server:?}");
     }
     for socket in &handles.sockets {
-        socket.join("another");
+        let _ = socket.join("another");
         socket.leave("another");
         let _ = (socket.rooms().len(), socket.identity());
     }

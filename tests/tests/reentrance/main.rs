@@ -55,7 +55,7 @@ fn server() -> ServerBuilder<Id> {
         .authenticate(|login: Loud| async move { Ok(Id::new(login.0)) })
         .connected(|socket: Socket<Id>| async move {
             register(&socket);
-            socket.join("room");
+            socket.join("room").unwrap();
             socket.serve(WorldServer::new(Handler(Loud(0))));
             socket.listen("pending", |(): ()| std::future::pending::<()>());
             socket.listen("panics", |_: Loud| async { assert!(thread::panicking(), "a handler") });

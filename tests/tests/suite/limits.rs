@@ -2,7 +2,7 @@
 
 use std::{panic::catch_unwind, time::Duration};
 
-use sockets::{Client, Limits, Server};
+use sockets::{Client, JoinError, Limits, Server};
 use sockets_tests::*;
 
 #[test]
@@ -66,12 +66,14 @@ async fn rooms_and_names_of_a_socket_are_limited() {
     let server = Server::builder().limits(limits).build();
     let client = Client::builder().connect_local(&server).await.unwrap();
     let socket = server.sockets().remove(0);
-    for room in ["a", "b", "c", "d", "a"] {
-        socket.join(room);
+    for room in ["a", "b", "c"] {
+        assert_eq!(socket.join(room), Ok(()));
     }
+    assert_eq!(socket.join("d"), Err(JoinError::TooManyRooms { limit: 3 }));
+    assert_eq!(socket.join("a"), Ok(()), "the socket is in the room already");
     assert_eq!(socket.rooms(), ["a", "b", "c"]);
     socket.leave("a");
-    socket.join("d");
+    socket.join("d").unwrap();
     assert_eq!(socket.rooms(), ["b", "c", "d"]);
     for name in ["a", "b", "c", "a"] {
         socket.listen(name, |(): ()| async {});

@@ -34,7 +34,7 @@ every_transport! {
                 .connected(move |socket: Socket<Player>| {
                     let left = left.clone();
                     async move {
-                        socket.join("lobby");
+                        socket.join("lobby").unwrap();
                         socket.serve(PurchasesServer::new(Shop::unwatched()));
                         let name = socket.identity().name.clone();
                         socket.on_disconnect(|reason| async move {
@@ -105,7 +105,7 @@ every_transport! {
                 });
                 socket.listen("Add", |(a, b): (u32, u32)| async move { a + b });
                 socket.group("Shop").group("Refunds").listen("Sum", |n: u32| async move { n });
-                socket.join("everyone");
+                socket.join("everyone").unwrap();
                 socket.on_disconnect(|_| async move { log(format!("{name} has disconnected")) });
             }
         })).await;

@@ -14,7 +14,7 @@ use std::{
 };
 
 use fastrand::Rng;
-use sockets::{CallError, Client, ConnectError, DisconnectReason, Limits, Server, Socket};
+use sockets::{CallError, Client, ConnectError, DisconnectReason, JoinError, Limits, Server, Socket};
 use tokio::task::{JoinSet, yield_now};
 
 const SEEDS: u64 = 1_000;
@@ -103,7 +103,7 @@ fn join_racing_disconnect_leaves_no_member() {
         let socket = server.sockets().remove(0);
         let joins = async {
             for room in ["a", "b", "c", "a"] {
-                socket.join(room);
+                let _ = socket.join(room);
                 yield_now().await;
             }
         };
@@ -119,7 +119,7 @@ fn join_racing_disconnect_leaves_no_member() {
         };
         tokio::join!(joins, ends);
         socket.disconnected().await;
-        socket.join("late");
+        assert_eq!(socket.join("late"), Err(JoinError::Disconnected));
         assert_eq!(server.rooms(), Vec::<String>::new());
         assert!(server.sockets().is_empty() && socket.rooms().is_empty());
         assert!(server.room("a").sockets().is_empty());
@@ -176,7 +176,7 @@ fn connect_racing_shutdown_is_refused_or_disconnected() {
 #[test]
 fn broadcast_request_racing_disconnects_has_all_outcomes() {
     play(|mut rng| async move {
-        let server = Server::builder().connected(|socket: Socket| async move { socket.join("room") }).build();
+        let server = Server::builder().connected(|socket: Socket| async move { socket.join("room").unwrap() }).build();
         let mut members = Vec::new();
         for _ in 0..4 {
             let seeds = rng.fork();

@@ -29,8 +29,10 @@ fn is_prompt(since: Instant) -> bool {
 /// Emits far more to a room than the queue of a member holds. If `frozen`, one member reads
 /// nothing.
 async fn emit_to_healthy_members(limits: Limits, frozen: bool) {
-    let server =
-        Server::builder().limits(limits).connected(|socket: Socket| async move { socket.join("room") }).build();
+    let server = Server::builder()
+        .limits(limits)
+        .connected(|socket: Socket| async move { socket.join("room").unwrap() })
+        .build();
     let mut healthy = Vec::new();
     for _ in 0..5 {
         let received = Arc::new(Mutex::new(Vec::new()));
@@ -250,7 +252,7 @@ async fn each_emit_waits_at_most_a_second_for_a_slow_member() {
     let limits = Limits::new().outgoing_queue(64 << 10);
     let server = Server::builder()
         .limits(limits)
-        .connected(|socket: Socket| async move { socket.join("room") })
+        .connected(|socket: Socket| async move { socket.join("room").unwrap() })
         .bind("tcp://127.0.0.1:0")
         .await
         .unwrap();

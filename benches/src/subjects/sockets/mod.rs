@@ -48,7 +48,7 @@ impl Orders for Desk {
 
     async fn join(&self, call: &Call) {
         if let Some(socket) = call.socket::<()>() {
-            socket.join(ROOM);
+            socket.join(ROOM).expect("the client is connected");
         }
     }
 

@@ -19,7 +19,7 @@ use super::{
     over_websocket,
 };
 use crate::{
-    address::{self, Authority, WebAddress},
+    address::{self, AddressError, Authority, ParseAddressError, WebAddress},
     connect_error::ConnectError,
     transport::{Foreign, Link},
 };
@@ -57,9 +57,8 @@ where
 fn request(address: &WebAddress, key: &str) -> Result<String, ConnectError> {
     let WebAddress { path, credentials, .. } = address;
     if !path.bytes().all(|byte| byte.is_ascii_graphic()) {
-        let path = address::redacted(path);
-        let error = format!("the path {path:?} or its query has special characters; percent-encode them");
-        return Err(ConnectError::Address(error));
+        let invalid = ParseAddressError::InvalidPath(address::redacted(path));
+        return Err(AddressError::new(path, invalid).into());
     }
     let authorization = credentials.as_ref().map(|it| format!("Authorization: {}\r\n", it.authorization()));
     Ok(format!(

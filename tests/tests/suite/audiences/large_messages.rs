@@ -71,7 +71,8 @@ struct Member {
 }
 
 async fn serve(net: Transport, limits: Limits) -> Server {
-    let builder = Server::builder().limits(limits).connected(|socket: Socket| async move { socket.join("room") });
+    let builder =
+        Server::builder().limits(limits).connected(|socket: Socket| async move { socket.join("room").unwrap() });
     net.serve(builder).await
 }
 
@@ -289,8 +290,8 @@ async fn lagging_room_delays_no_emitter_of_another_room() {
     let _slow = client.connect_local(&server).await.unwrap();
     let lagging = server.sockets().pop().unwrap();
     let quick = member(Transport::Memory, &server).await;
-    lagging.join("lagging");
-    quick.socket.join("quick");
+    lagging.join("lagging").unwrap();
+    quick.socket.join("quick").unwrap();
     let bytes = vec![7; 1000];
     for _ in 0..2 {
         server.room("lagging").emit("note", &bytes).await.unwrap();
@@ -371,7 +372,7 @@ async fn joining_and_leaving_member_misses_no_emit_in_between() {
     for number in 0..60 {
         let is_in = number / 5 % 2 == 0;
         if is_in {
-            moves.socket.join("room");
+            moves.socket.join("room").unwrap();
         } else {
             moves.socket.leave("room");
         }

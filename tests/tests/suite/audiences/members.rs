@@ -23,7 +23,7 @@ impl Hall {
             clients.push(net.join(&server, name, Client::builder().serve(LobbyServer::new(voter))).await);
             received.push(((*name).to_owned(), messages));
             let socket = server.sockets().pop().unwrap();
-            rooms.iter().for_each(|room| socket.join(room));
+            rooms.iter().for_each(|room| socket.join(room).unwrap());
         }
         Self { server, _clients: clients, received }
     }
@@ -120,7 +120,7 @@ tcp_and_memory! {
         let (room, later) = (hall.server.room("r"), hall.server.users([&Player::new("eve")]));
         let rest = hall.server.all().except(&room);
         assert_eq!(hall.receivers_of(&room).await, ["ada", "bob"]);
-        hall.socket("dan").join("r");
+        hall.socket("dan").join("r").unwrap();
         hall.socket("ada").leave("r");
         assert_eq!(hall.receivers_of(&room).await, ["bob", "dan"]);
         assert_eq!(hall.receivers_of(&rest).await, ["ada", "cleo"]);
@@ -133,7 +133,7 @@ tcp_and_memory! {
         let server = net.serve(players()).await;
         let client = net.join(&server, "ada", Client::builder()).await;
         let socket = server.sockets()[0].clone();
-        socket.join("r");
+        socket.join("r").unwrap();
         let ada = Player::new("ada");
         let audiences = [server.all(), server.room("r"), server.clients([&socket]), server.users([&ada])];
         assert!(audiences.iter().all(|audience| audience.sockets() == [socket.clone()]));

@@ -145,7 +145,8 @@ fn live(net: Transport, server: &Server, builder: ClientBuilder, outside: Handle
 /// Starts a server and connects four members to a room. Three members read, but the fourth does
 /// not.
 async fn room(net: Transport) -> (Server, Vec<(Client, Received)>, Frozen) {
-    let server = Server::builder().limits(limits()).connected(|socket: Socket| async move { socket.join("room") });
+    let server =
+        Server::builder().limits(limits()).connected(|socket: Socket| async move { socket.join("room").unwrap() });
     let server = net.serve(server).await;
     let mut members = Vec::new();
     for _ in 0..3 {

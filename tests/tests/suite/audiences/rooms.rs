@@ -2,7 +2,7 @@
 
 #![allow(clippy::cloned_ref_to_slice_refs, reason = "`[socket.clone()]` is what a reader expects a list to be")]
 
-use sockets::{Client, Socket};
+use sockets::{Client, JoinError, Socket};
 use sockets_tests::*;
 
 tcp_and_memory! {
@@ -14,10 +14,10 @@ tcp_and_memory! {
         let bob = server.socket(&Player::new("bob")).unwrap();
         assert!(server.rooms().is_empty() && server.room("r").sockets().is_empty());
 
-        ada.join("r");
-        ada.join("r");
-        ada.join("other");
-        bob.join("r");
+        ada.join("r").unwrap();
+        ada.join("r").unwrap();
+        ada.join("other").unwrap();
+        bob.join("r").unwrap();
         assert_eq!(server.rooms(), ["other", "r"]);
         assert_eq!(ada.rooms(), ["other", "r"]);
         assert_eq!(server.room("r").sockets().len(), 2);
@@ -34,7 +34,7 @@ tcp_and_memory! {
 
     async fn disconnected_socket_leaves_its_rooms(net: Transport) {
         let server = net.serve(players().connected(|socket: Socket<Player>| async move {
-            socket.join("r");
+            socket.join("r").unwrap();
         })).await;
         let client = net.join(&server, "ada", Client::builder()).await;
         let ada = server.socket(&Player::new("ada")).unwrap();
@@ -42,7 +42,7 @@ tcp_and_memory! {
         ada.disconnected().await;
         eventually("the room is removed", || server.rooms().is_empty()).await;
         assert!(ada.rooms().is_empty());
-        ada.join("r");
+        assert_eq!(ada.join("r"), Err(JoinError::Disconnected));
         assert!(server.rooms().is_empty(), "an ended socket joins no room");
         assert!(server.socket(&Player::new("ada")).is_none());
     }
@@ -53,7 +53,7 @@ tcp_and_memory! {
         let (bob, mut bob_received) = Voter::new("");
         let _ada = net.join(&server, "ada", Client::builder().serve(LobbyServer::new(ada))).await;
         let _bob = net.join(&server, "bob", Client::builder().serve(LobbyServer::new(bob))).await;
-        server.socket(&Player::new("ada")).unwrap().join("r");
+        server.socket(&Player::new("ada")).unwrap().join("r").unwrap();
         LobbyClient::new(&server.room("r")).message("to the room").await.unwrap();
         LobbyClient::new(&server.room("empty")).message("to no member").await.unwrap();
         LobbyClient::new(&server.all()).message("to all").await.unwrap();
@@ -67,7 +67,7 @@ tcp_and_memory! {
         let _client = net.join(&server, "ada", Client::builder()).await;
         let ada = server.socket(&Player::new("ada")).unwrap();
         for name in ["r", "a b", "chess/7", "Ünïcode ✓", "*", ">", "%2f"] {
-            ada.join(name);
+            ada.join(name).unwrap();
             assert_eq!(ada.rooms(), [name]);
             assert_eq!(server.room(name).sockets(), [ada.clone()]);
             ada.leave(name);

@@ -65,7 +65,7 @@ impl Calls for Answers {
     }
 
     async fn room_mates(&self, call: &Call, room: &str) -> Vec<String> {
-        call.socket::<Player>().unwrap().join(room);
+        call.socket::<Player>().unwrap().join(room).unwrap();
         let server: Server<Player> = call.server().unwrap();
         server.room(room).sockets().iter().map(|socket| socket.identity().name.clone()).collect()
     }

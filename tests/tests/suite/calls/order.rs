@@ -111,7 +111,7 @@ every_transport! {
 
     async fn socket_and_audience_calls_start_in_order(net: Transport) {
         let received = Received::default();
-        let server = net.serve(Server::builder().connected(|socket: Socket| async move { socket.join("room") })).await;
+        let server = net.serve(Server::builder().connected(|socket: Socket| async move { socket.join("room").unwrap() })).await;
         let client = net.connect(&server, listening_client(&received)).await;
         let socket = server.sockets().remove(0);
         for n in 0..4_000 {

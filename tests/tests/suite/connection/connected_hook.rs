@@ -80,10 +80,21 @@ tcp_and_memory! {
         assert!(client.is_connected());
     }
 
+    async fn hook_that_cannot_join_a_room_is_a_retry(net: Transport) {
+        let server = net.serve(Server::builder().connected(|socket: Socket| async move {
+            socket.join("secret//room")?;
+            Ok(())
+        })).await;
+        let outcome = within(net.try_connect(&server, Client::builder())).await;
+        assert!(is_retry(&outcome), "{outcome:?}");
+        let error = outcome.unwrap_err().to_string();
+        assert!(!error.contains("secret"), "the client receives no internals: {error}");
+    }
+
     async fn connect_waits_for_the_hook(net: Transport) {
         let server = net.serve(players().connected(|socket: Socket<Player>| async move {
             tokio::time::sleep(Duration::from_millis(30)).await;
-            socket.join("late");
+            socket.join("late").unwrap();
         })).await;
         let _client = net.join(&server, "ada", Client::builder()).await;
         assert_eq!(server.room("late").sockets().len(), 1);

@@ -128,10 +128,10 @@ tcp_and_memory! {
                 let socket = socket.clone();
                 async move {
                     while socket.is_connected() {
-                        socket.join(&format!("room {}", round % 3));
+                        let _ = socket.join(&format!("room {}", round % 3));
                         tokio::task::yield_now().await;
                     }
-                    socket.join("late");
+                    let _ = socket.join("late");
                 }
             });
             if round % 2 == 0 { drop(client) } else { socket.disconnect("") }

@@ -99,7 +99,7 @@ async fn cut_connections_lose_and_repeat_no_message() {
                     accounts[login].requests.take(number);
                     async move { number + 1 }
                 });
-                socket.join("room");
+                socket.join("room").unwrap();
             }
         })
         .bind("tcp://127.0.0.1:0")

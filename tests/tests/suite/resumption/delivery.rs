@@ -95,7 +95,7 @@ async fn only_idempotent_request_is_repeated_in_a_new_session() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn volatile_emit_to_a_detached_client_is_dropped() {
     let server = Server::builder()
-        .connected(|socket| async move { socket.join("room") })
+        .connected(|socket| async move { socket.join("room").unwrap() })
         .bind("tcp://127.0.0.1:0")
         .await
         .unwrap();

@@ -149,7 +149,7 @@ async fn holding(name: &'static str, url: &str, entered: &Arc<Notify>, go: &Arc<
             });
             let noted = socket.clone();
             socket.listen("note", move |text: String| {
-                noted.join(&text);
+                noted.join(&text).unwrap();
                 async {}
             });
         }

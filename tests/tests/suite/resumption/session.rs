@@ -20,7 +20,7 @@ async fn resumed_session_keeps_its_state_and_messages() {
         .connected(move |socket| {
             let left = Arc::clone(&leaving);
             async move {
-                socket.join("room");
+                socket.join("room").unwrap();
                 let calls = AtomicU32::new(0);
                 // The count belongs to a single session, since the hook runs once for each session.
                 socket.listen("count", move |(): ()| {

@@ -1,7 +1,7 @@
 //! Addresses. The tests cover legal and illegal addresses, addresses in use, and several addresses
 //! of a server.
 
-use std::{sync::Arc, task::Poll};
+use std::{error::Error, sync::Arc, task::Poll};
 
 use sockets::{BindError, Client, ConnectError, ConnectInfo, Refusal, Server, Socket};
 use sockets_tests::{within, *};
@@ -15,7 +15,7 @@ fn free_port() -> u16 {
 async fn room_spans_all_transports() {
     let check = |name: String, handshake: ConnectInfo| async move { Ok::<_, Refusal>((name, handshake.transport)) };
     let server = Server::builder().authenticate(check).connected(|socket: Socket<(String, &str)>| async move {
-        socket.join("lobby");
+        socket.join("lobby").unwrap();
     });
     let server = server.tls(Arc::clone(&LOOPBACK.0)).bind("tcp://127.0.0.1:0").await.unwrap();
     let tcp = format!("tcp://{}", server.local_addr());
@@ -77,7 +77,8 @@ async fn address_error_states_the_remedy() {
     ];
     for (url, words) in wrong {
         let failed = Client::builder().connect(url).await.unwrap_err();
-        assert!(matches!(failed, ConnectError::Address(_)), "{failed:?}");
+        let ConnectError::Address(error) = &failed else { panic!("{failed:?}") };
+        assert_eq!(failed.source().and_then(|source| source.downcast_ref()), Some(error));
         assert!(failed.to_string().contains(words), "{failed}");
         let failed = Server::builder().bind(url).await.unwrap_err();
         assert!(matches!(failed, BindError::Address(_)), "{failed:?}");

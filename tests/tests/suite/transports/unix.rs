@@ -24,7 +24,7 @@ async fn serve() -> (Server, PathBuf) {
 }
 
 fn is_in_use(failed: &BindError) -> bool {
-    matches!(failed, BindError::Listen { error, .. } if error.kind() == io::ErrorKind::AddrInUse)
+    matches!(failed, BindError::Listen { source, .. } if source.kind() == io::ErrorKind::AddrInUse)
 }
 
 #[tokio::test]

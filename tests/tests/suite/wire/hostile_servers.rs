@@ -73,7 +73,7 @@ async fn bad_server_hello_fails_the_handshake() {
 #[tokio::test]
 async fn version_error_has_both_versions() {
     let error = answered_with(prefixed(&envelope(*b"SKTS", 7, &[0xff; 9]))).await;
-    assert!(matches!(error, ConnectError::Version { ours: 1, theirs: 7 }), "{error:?}");
+    assert!(matches!(error, ConnectError::Version { ours: 1, theirs: 7, .. }), "{error:?}");
 }
 
 #[tokio::test]
