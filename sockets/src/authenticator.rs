@@ -58,6 +58,9 @@ where
     }
 }
 
+/// The message to a client if its authentication panics, or fails in a layer.
+pub(crate) const FAILED: &str = "the server failed to authenticate the client";
+
 /// The error of an authentication.
 #[derive(Debug)]
 pub(crate) enum AuthFailure {

@@ -6,14 +6,19 @@
 
 use std::{
     fmt::{Debug, Write as _},
-    future::pending,
+    future::{pending, ready},
+    io,
     sync::Mutex,
     time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
-use sockets::{CallError, Client, Limits, Refusal, Server, Socket};
+use sockets::{
+    CallError, Client, Limits, Refusal, Server, Socket,
+    layer::{Connecting, Request, Response, layer_fn},
+};
 use sockets_tests::{Fragile, PanicsOnDrop, eventually};
+use tower::service_fn;
 use tracing::{
     Event, Metadata, Subscriber,
     field::{Field, Visit},
@@ -313,4 +318,22 @@ async fn hook_panic_is_reported_with_hook_and_peer() {
     let login = never().auth_with(|| async { assert!(std::thread::panicking(), "no words") });
     login.connect(&url).await.unwrap_err();
     event(&["ERROR", "hook=\"auth_with\"", "peer=server", "no words"]).await;
+}
+
+#[tokio::test]
+async fn errors_of_layers_are_logged() {
+    record();
+    let fails = || layer_fn(|_| service_fn(|_: Request| ready(Err::<Response, _>(io::Error::other("disk full")))));
+    let server = Server::builder().layer(fails()).connected(|socket| async move {
+        socket.group("odd").listen("number", |(): ()| async { 1 });
+    });
+    let server = server.build();
+    let client = Client::builder().connect_local(&server).await.unwrap();
+    client.group("odd").request::<i32>("number", &()).await.unwrap_err();
+    event(&["WARN", "a layer failed a call", "method=\"odd/number\"", "peer=client of", "error=disk full"]).await;
+
+    let fails = layer_fn(|_| service_fn(|_: Connecting| ready(Err::<(), _>(io::Error::other("no database")))));
+    let server = Server::builder().layer_connecting(fails).build();
+    Client::builder().connect_local(&server).await.unwrap_err();
+    event(&["WARN", "a layer failed an authentication", "peer=client", "error=no database"]).await;
 }

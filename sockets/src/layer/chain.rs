@@ -176,13 +176,13 @@ impl<S: CallService> ErasedService for S {
 
 /// Calls a service when it is ready.
 async fn run<S: CallService>(mut service: S, request: Request) -> Response {
-    let callee = request.callee.clone();
+    let (callee, peer) = (request.callee.clone(), request.peer().map(|peer| peer.session().label()));
     // The error is converted before the next await, since it may not be `Send`.
     let result = match poll_fn(|cx| service.poll_ready(cx).map_err(Into::into)).await {
         Ok(()) => service.call(request).await.map_err(Into::into),
         Err(error) => Err(error),
     };
-    result.unwrap_or_else(|error| Response::failed(&callee, error))
+    result.unwrap_or_else(|error| Response::failed(&callee, peer, error))
 }
 
 type BoxLayer = Box<dyn Fn(Next) -> Arc<dyn ErasedService> + Send + Sync>;

@@ -14,8 +14,9 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{
-    authenticator::{AuthFailure, Authenticator, Identity},
+    authenticator::{AuthFailure, Authenticator, FAILED, Identity},
     lock::event,
+    peer_label::PeerLabel,
     refusal::Refusal,
     transport::ConnectInfo,
 };
@@ -101,20 +102,21 @@ impl From<AuthFailure> for BoxError {
     }
 }
 
-impl From<BoxError> for AuthFailure {
-    /// The client does not receive the error of a layer, since its text may be internal. It may try
-    /// again, since the error is not a decision about the client.
-    fn from(error: BoxError) -> Self {
-        let error = match error.downcast::<Refusal>() {
-            Ok(refusal) => return Self::Refused(*refusal),
-            Err(error) => error,
-        };
-        match error.downcast::<InvalidLogin>() {
-            Ok(login) => Self::InvalidLogin(login.0),
-            Err(error) => {
-                event!(warn, error = %error, "a layer failed an authentication");
-                Self::Refused(Refusal::retry("the server failed to authenticate the client"))
-            }
+/// Returns the failure of a client's authentication for an error of the layers.
+///
+/// The client does not receive other errors than refusals, since their text may be internal. It may
+/// try again, since such an error is not a decision about the client.
+#[cold]
+fn failure(error: BoxError, peer: PeerLabel) -> AuthFailure {
+    let error = match error.downcast::<Refusal>() {
+        Ok(refusal) => return AuthFailure::Refused(*refusal),
+        Err(error) => error,
+    };
+    match error.downcast::<InvalidLogin>() {
+        Ok(login) => AuthFailure::InvalidLogin(login.0),
+        Err(error) => {
+            event!(warn, %peer, %error, "a layer failed an authentication");
+            AuthFailure::Refused(Refusal::retry(FAILED))
         }
     }
 }
@@ -164,8 +166,9 @@ impl<I: Identity> ConnectLayers<I> {
         }));
         let outermost = self.0.iter().fold(innermost, |next, layer| layer(next));
         Box::new(move |login, info| {
+            let peer = PeerLabel::Connecting { address: info.peer_addr };
             let decided = (outermost.0)(Connecting { login: Bytes::copy_from_slice(login), info });
-            Box::pin(async move { decided.await.map_err(AuthFailure::from) })
+            Box::pin(async move { decided.await.map_err(|error| failure(error, peer)) })
         })
     }
 }

@@ -3,18 +3,22 @@
 use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
+use tower::{BoxError, load_shed::error::Overloaded, timeout::error::Elapsed};
+use tracing::field::display;
 
 use crate::{
     call_error::CallError,
     extensions::Extensions,
     lock::event,
     method::{Kind, OwnedCallee},
+    peer_label::PeerLabel,
     session::{
         Call, HandlerSlot, ListenerService, OutgoingCall, OutgoingTarget, Peer, Responder, SendEmit, Sending, Service,
     },
 };
 
 use super::chain::NextFuture;
+use sockets_proto::name::full_name;
 
 /// A call or an emit that passes through the layers, to the handler or to the peer.
 ///
@@ -190,16 +194,17 @@ impl Response {
         self.0.as_ref().err()
     }
 
-    /// Returns the response for the error of a layer.
+    /// Returns the response for the error of a layer around the calls of this callee and peer.
     #[cold]
-    pub(super) fn failed(callee: &OwnedCallee, error: tower::BoxError) -> Self {
+    pub(super) fn failed(callee: &OwnedCallee, peer: Option<PeerLabel>, error: BoxError) -> Self {
         let error = match error.downcast::<CallError>() {
             Ok(error) => *error,
-            Err(error) if error.is::<tower::timeout::error::Elapsed>() => CallError::Timeout,
-            Err(error) if error.is::<tower::load_shed::error::Overloaded>() => CallError::Overloaded,
+            Err(error) if error.is::<Elapsed>() => CallError::Timeout,
+            Err(error) if error.is::<Overloaded>() => CallError::Overloaded,
             Err(error) => {
-                let (path, method) = callee.names();
-                event!(warn, path, method, error = %error, "a layer failed a call");
+                let (path, name) = callee.names();
+                let (method, peer) = (full_name(path, name), peer.map(display));
+                event!(warn, method, peer, %error, "a layer failed a call");
                 CallError::Failed(error.to_string())
             }
         };

@@ -11,7 +11,7 @@ use super::{
     shutdown,
 };
 use crate::{
-    authenticator::{AuthFailure, Identity},
+    authenticator::{AuthFailure, FAILED, Identity},
     connect_error::AcceptError,
     handshake::{self, ClientHello, PeerSettings, ResumeRequest},
     peer_label::PeerLabel,
@@ -133,7 +133,7 @@ async fn find_session<I: Identity>(
 async fn authenticate<I: Identity>(server: &Inner<I>, login: &[u8], info: ConnectInfo) -> Result<I, AuthFailure> {
     let peer = PeerLabel::Connecting { address: info.peer_addr };
     let identity = hooks::run_future("authenticate", peer, || (server.authenticate)(login, info)).await;
-    identity.unwrap_or_else(|| Err(Refusal::retry("the server failed to authenticate the client").into()))
+    identity.unwrap_or_else(|| Err(Refusal::retry(FAILED).into()))
 }
 
 /// Waits until the client closes the connection, or until the client has sent more than `limit`

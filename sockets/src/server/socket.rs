@@ -1,6 +1,7 @@
 //! A connected client, from the server's point of view.
 
 use std::{
+    any::type_name,
     hash::{Hash, Hasher},
     mem,
     sync::{Arc, Weak},
@@ -158,35 +159,51 @@ impl<I> std::fmt::Debug for Socket<I> {
 /// A weak reference, by which a session refers to its socket.
 pub(super) struct WeakSocket<I>(Weak<SocketInner<I>>);
 
-/// Returns the socket of a peer. Returns `None` on a client, if `I` is not the server's identity
-/// type, or if no handle to the socket exists.
+/// Returns the socket of a peer. Returns `None` on a client, or if no handle to the socket exists.
+#[track_caller]
 fn socket_of<I: Identity>(peer: &Peer) -> Option<Socket<I>> {
-    peer.session().owner::<WeakSocket<I>>()?.0.upgrade().map(Socket)
+    match peer.session().owner::<WeakSocket<I>>()? {
+        Ok(socket) => socket.0.upgrade().map(Socket),
+        Err(identity) => panic!("the server's identity is `{identity}`, not `{}`", type_name::<I>()),
+    }
 }
 
 // `Call` and `Request` belong to modules that do not know servers. Their methods that return a
 // socket are therefore here.
 
 impl Call {
-    /// Returns the caller's socket.
+    /// Returns the caller's socket. Returns `None` on a client, or if the caller has left and no
+    /// handle to its socket exists.
     ///
-    /// Returns `None` on a client, and if `I` is not the server's identity type. Also returns
-    /// `None` if the caller has left and no handle to its socket exists.
+    /// # Panics
+    ///
+    /// Panics if `I` is not the server's identity type. The message names both types.
+    #[track_caller]
     pub fn socket<I: Identity>(&self) -> Option<Socket<I>> {
         socket_of(self.peer())
     }
 
     /// Returns the server, for access to its rooms and sockets. Returns `None` in the cases in
     /// which [`socket`](Self::socket) returns `None`. The handle does not keep the server open.
+    ///
+    /// # Panics
+    ///
+    /// Panics as [`socket`](Self::socket) does.
+    #[track_caller]
     pub fn server<I: Identity>(&self) -> Option<Server<I>> {
-        self.socket().map(|socket| socket.server())
+        Some(self.socket()?.server())
     }
 }
 
 #[cfg(feature = "middleware")]
 impl Request {
-    /// Returns the socket of the remote peer. Returns `None` on a client, and on a server with an
-    /// identity type other than `I`.
+    /// Returns the socket of the remote peer. Returns `None` on a client, for an emit to an
+    /// audience, or if the peer has left and no handle to its socket exists.
+    ///
+    /// # Panics
+    ///
+    /// Panics if `I` is not the server's identity type. The message names both types.
+    #[track_caller]
     pub fn socket<I: Identity>(&self) -> Option<Socket<I>> {
         socket_of(self.peer()?)
     }

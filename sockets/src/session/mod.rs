@@ -36,7 +36,7 @@ mod write_progress;
 mod writer;
 
 use std::{
-    any::Any,
+    any::{Any, type_name},
     collections::BTreeSet,
     sync::{
         Arc, OnceLock,
@@ -129,8 +129,9 @@ pub(crate) struct Session {
     is_released: AtomicBool,
     reason: OnceLock<DisconnectReason>,
 
-    /// The owner of the session. On a server, the owner is the socket.
-    owner: OnceLock<Box<dyn Any + Send + Sync>>,
+    /// The owner of the session, and the name of the type of its identity. On a server, the owner
+    /// is the socket.
+    owner: OnceLock<(Box<dyn Any + Send + Sync>, &'static str)>,
     _unlocked: DroppedUnlocked,
 }
 
@@ -318,13 +319,16 @@ impl Session {
     }
 
     /// Sets the owner of the session.
-    pub(crate) fn set_owner(&self, owner: impl Any + Send + Sync) {
+    pub(crate) fn set_owner<I>(&self, owner: impl Any + Send + Sync) {
         // The owner is set once, before the session is shared.
-        let _ = self.owner.set(Box::new(owner));
+        let _ = self.owner.set((Box::new(owner), type_name::<I>()));
     }
 
-    pub(crate) fn owner<T: Any>(&self) -> Option<&T> {
-        self.owner.get()?.downcast_ref()
+    /// Returns the owner. If the owner has another type, returns the name of its identity's type as
+    /// the error.
+    pub(crate) fn owner<T: Any>(&self) -> Option<Result<&T, &'static str>> {
+        let (owner, identity) = self.owner.get()?;
+        Some(owner.downcast_ref().ok_or(identity))
     }
 
     /// Lets calls of the client start, after the server's `connected` has finished.

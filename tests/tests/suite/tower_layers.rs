@@ -3,6 +3,7 @@
 use std::{
     convert::Infallible,
     io,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -240,6 +241,18 @@ tcp_and_memory! {
         let server = net.serve(server).await;
         let client = net.connect(&server, Client::builder()).await;
         assert_eq!(WorksClient::new(&client).added().await, Ok(Some("from a layer".into())));
+    }
+
+    async fn request_of_another_identity_panics(net: Transport) {
+        let (asks, mut asked) = unbounded_channel();
+        let layer = authorize(move |request: &Request| {
+            let panic = catch_unwind(AssertUnwindSafe(|| request.socket::<u64>()));
+            asks.send(panic.unwrap_err().downcast_ref::<String>().cloned()).unwrap();
+            Err("not allowed")
+        });
+        let (_server, client) = layered(net, layer, &Worker::new()).await;
+        WorksClient::new(&client).double(1).await.unwrap_err();
+        assert_eq!(asked.recv().await.unwrap().unwrap(), "the server's identity is `()`, not `u64`");
     }
 
     async fn clone_that_was_ready_is_called(net: Transport) {

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    panic::{AssertUnwindSafe, catch_unwind},
     time::{Duration, Instant},
 };
 
@@ -22,7 +23,8 @@ pub(super) trait Calls {
     #[allow(unused_qualifications, reason = "a `Call` is recognised in both forms")]
     async fn room_mates(&self, call: &sockets::Call, room: &str) -> Vec<String>;
     async fn time_left(&self, call: &Call) -> Duration;
-    async fn strangers(&self, call: &Call) -> bool;
+    /// Asks for a socket with another identity. Returns the message of the panic.
+    async fn strangers(&self, call: &Call) -> Option<String>;
     async fn ask_back(&self, call: &Call, question: String) -> String;
     #[emit]
     async fn greet_back(&self, call: &Call, name: &str);
@@ -74,8 +76,9 @@ impl Calls for Answers {
         call.deadline().saturating_duration_since(Instant::now())
     }
 
-    async fn strangers(&self, call: &Call) -> bool {
-        call.socket::<u64>().is_none() && call.server::<()>().is_none()
+    async fn strangers(&self, call: &Call) -> Option<String> {
+        let panic = catch_unwind(AssertUnwindSafe(|| call.socket::<u64>().is_none() && call.server::<()>().is_none()));
+        panic.err()?.downcast_ref().cloned()
     }
 
     async fn ask_back(&self, call: &Call, question: String) -> String {
