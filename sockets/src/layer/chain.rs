@@ -22,7 +22,9 @@ use super::{
 use crate::{
     call_error::CallError,
     method::OwnedCallee,
-    session::{self, HandlerFuture, HandlerSlot, Interceptor, ListenerService, OutgoingCall, Responder, Sending},
+    session::{
+        self, HandlerFuture, HandlerSlot, Interceptor, LayeredResult, ListenerService, OutgoingCall, Responder, Sending,
+    },
 };
 use sockets_proto::name::key;
 
@@ -97,15 +99,15 @@ pub struct NextFuture(NextState);
 
 enum NextState {
     Layer(BoxFuture<'static, Response>),
-    /// A handler, or `None` if there is no handler for the method.
-    Handler(Option<HandlerFuture>),
+    /// A handler and its result. The future is `None` if there is no handler for the method.
+    Handler(Option<HandlerFuture>, LayeredResult),
     Sending(Sending),
     Audience(BoxFuture<'static, Result<(), CallError>>),
 }
 
 impl NextFuture {
-    pub(super) fn handler(future: Option<HandlerFuture>) -> Self {
-        Self(NextState::Handler(future))
+    pub(super) fn handler(future: Option<HandlerFuture>, result: LayeredResult) -> Self {
+        Self(NextState::Handler(future, result))
     }
 
     pub(super) fn sending(sending: Sending) -> Self {
@@ -123,11 +125,13 @@ impl Future for NextFuture {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let result = match &mut self.0 {
             NextState::Layer(layer) => return layer.as_mut().poll(cx).map(Ok),
-            NextState::Handler(Some(handler)) => {
-                let (Ok(completed) | Err(completed)) = ready!(handler.poll(cx));
-                completed.0.unwrap_or(Err(CallError::NoSuchMethod))
+            NextState::Handler(future, result) => {
+                if let Some(future) = future {
+                    // A handler that fails has set its result, too.
+                    let (Ok(_) | Err(_)) = ready!(future.poll(cx));
+                }
+                result.take().unwrap_or(Err(CallError::NoSuchMethod))
             }
-            NextState::Handler(None) => Err(CallError::NoSuchMethod),
             NextState::Sending(sending) => ready!(Pin::new(sending).poll(cx)),
             NextState::Audience(sent) => ready!(sent.as_mut().poll(cx)).map(|()| Bytes::new()),
         };

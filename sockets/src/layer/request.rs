@@ -4,7 +4,6 @@ use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use tower::{BoxError, load_shed::error::Overloaded, timeout::error::Elapsed};
-use tracing::field::display;
 
 use crate::{
     call_error::CallError,
@@ -13,7 +12,8 @@ use crate::{
     method::{Kind, OwnedCallee},
     peer_label::PeerLabel,
     session::{
-        Call, HandlerSlot, ListenerService, OutgoingCall, OutgoingTarget, Peer, Responder, SendEmit, Sending, Service,
+        Call, HandlerSlot, LayeredResult, ListenerService, OutgoingCall, OutgoingTarget, Peer, Responder, SendEmit,
+        Sending, Service,
     },
 };
 
@@ -131,8 +131,8 @@ impl Request {
         &mut self.extensions
     }
 
-    /// Denies the call. The caller's call fails with [`CallError::Denied`]. If a received emit is
-    /// denied, it is dropped.
+    /// Denies the call. The caller's call fails with [`CallError::Denied`] and this message. If a
+    /// received emit is denied, it is dropped.
     pub fn deny(self, message: impl Into<String>) -> Response {
         Response(Err(CallError::Denied(message.into())))
     }
@@ -149,12 +149,13 @@ impl Request {
         };
         let key = callee.key();
         let call = Call::new(peer, deadline).with_extensions(extensions);
-        let (responder, mut slot) = (Responder::layered(call, arguments, key, kind), HandlerSlot::default());
+        let (result, mut slot) = (LayeredResult::new(), HandlerSlot::default());
+        let responder = Responder::layered(call, arguments, key, kind, result.clone());
         match handler {
             Handler::Group(service) => service.start(key, responder, &mut slot),
             Handler::Listener(listen) => listen.start(responder, &mut slot),
         }
-        NextFuture::handler(slot.into_future())
+        NextFuture::handler(slot.into_future(), result)
     }
 }
 
@@ -203,8 +204,8 @@ impl Response {
             Err(error) if error.is::<Overloaded>() => CallError::Overloaded,
             Err(error) => {
                 let (path, name) = callee.names();
-                let (method, peer) = (full_name(path, name), peer.map(display));
-                event!(warn, method, peer, %error, "a layer failed a call");
+                let peer = peer.map_or_else(|| "an audience".to_owned(), |peer| peer.to_string());
+                event!(warn, method = full_name(path, name), %peer, %error, "a layer failed a call");
                 CallError::Failed(error.to_string())
             }
         };

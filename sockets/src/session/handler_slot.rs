@@ -7,22 +7,16 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use bytes::Bytes;
 use tokio_util::sync::ReusableBoxFuture;
 
 use super::Session;
-use crate::{call_error::CallError, handler_context::run_handler, scheduler::poll_unconstrained};
+use crate::{handler_context::run_handler, scheduler::poll_unconstrained};
 
 /// Proof that a call has ended. Only [`Responder`](super::Responder) creates this proof, when it
 /// ends the call. The future of a handler has to return the proof, so it cannot return before its
 /// call has ended.
 #[derive(Debug)]
-pub struct Completed(
-    /// The result of a call that layers enclose: the encoded reply, or the failure. `None` if the
-    /// call has no layers, since its `Responder` has answered it.
-    #[cfg_attr(not(feature = "middleware"), expect(dead_code, reason = "only layers read it"))]
-    pub(crate) Option<Result<Bytes, CallError>>,
-);
+pub struct Completed(pub(super) ());
 
 /// The future of a handler.
 pub(crate) type HandlerFuture = ReusableBoxFuture<'static, Result<Completed, Completed>>;

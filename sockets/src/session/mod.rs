@@ -12,6 +12,8 @@ mod detached_bytes;
 mod handler_slot;
 mod inbound;
 mod interceptor;
+#[cfg(feature = "middleware")]
+mod layered_result;
 mod lifecycle;
 mod member;
 mod multi_call;
@@ -49,8 +51,6 @@ use std::{
 use bytes::Bytes;
 
 #[cfg(feature = "middleware")]
-pub(crate) use self::handler_slot::HandlerFuture;
-#[cfg(feature = "middleware")]
 pub(crate) use self::outgoing_call::{OutgoingCall, OutgoingTarget, SendEmit, Sending};
 pub use self::{
     call::Call,
@@ -74,6 +74,8 @@ pub(crate) use self::{
     suspended::SuspendedHandler,
     wake_list::WakeList,
 };
+#[cfg(feature = "middleware")]
+pub(crate) use self::{handler_slot::HandlerFuture, layered_result::LayeredResult};
 use self::{
     pending_replies::PendingReplies,
     reattach_state::ReattachState,

@@ -12,6 +12,8 @@ use std::{
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "middleware")]
+use super::LayeredResult;
 use super::{Call, Completed, QueuePolicy, Session};
 use crate::clock::now;
 use crate::codec::{self, DecodeError, EncodeError, Payload, decode_elements};
@@ -50,7 +52,7 @@ enum Obligation {
     /// None. The layers around the handler receive its result, and the [`Responder`] outside of
     /// them answers the call.
     #[cfg(feature = "middleware")]
-    Layered(Kind),
+    Layered(Kind, LayeredResult),
 }
 
 /// The window permit of an emit with several handlers. The permit is returned when the last of
@@ -98,8 +100,8 @@ impl Responder {
 
     /// Returns the responder of the handler of a call with layers.
     #[cfg(feature = "middleware")]
-    pub(crate) fn layered(call: Call, payload: Bytes, key: u64, kind: Kind) -> Self {
-        Self::new(call, payload, key, Obligation::Layered(kind))
+    pub(crate) fn layered(call: Call, payload: Bytes, key: u64, kind: Kind, result: LayeredResult) -> Self {
+        Self::new(call, payload, key, Obligation::Layered(kind, result))
     }
 
     /// Returns the call as the handler sees it.
@@ -156,7 +158,7 @@ impl Responder {
             Obligation::Request { .. } => true,
             Obligation::Emit { .. } | Obligation::SharedEmit(..) => false,
             #[cfg(feature = "middleware")]
-            Obligation::Layered(kind) => kind == Kind::Request,
+            Obligation::Layered(kind, _) => kind == Kind::Request,
         }
     }
 
@@ -169,9 +171,10 @@ impl Responder {
     /// with a failure, and needs no other answer.
     pub async fn reply<R: Serialize>(&self, reply: R) -> Result<Completed, Completed> {
         #[cfg(feature = "middleware")]
-        if let Obligation::Layered(Kind::Request) = self.obligation {
+        if let Obligation::Layered(Kind::Request, result) = &self.obligation {
             let encoded = codec::encode_shared(&reply).map_err(|error| self.reject_reply::<R>(&error))?;
-            return Ok(Completed(Some(Ok(encoded))));
+            result.set(Ok(encoded));
+            return Ok(Completed(()));
         }
         let Obligation::Request { id, .. } = self.obligation else { return self.done() };
         let respond = |payload: &Payload<'_>| {
@@ -186,7 +189,7 @@ impl Responder {
             // This future is boxed, so that the rare case does not enlarge the future of a handler.
             Box::pin(self.reply_when_possible(id, &encoded)).await;
         }
-        Ok(Completed(None))
+        Ok(Completed(()))
     }
 
     async fn reply_when_possible(&self, id: CallId, encoded: &Bytes) {
@@ -223,7 +226,7 @@ impl Responder {
         if let Some(encoded) = waiting {
             Box::pin(self.reply_when_possible(id, &encoded)).await;
         }
-        Ok(Completed(None))
+        Ok(Completed(()))
     }
 
     /// Ends an emit.
@@ -235,10 +238,10 @@ impl Responder {
     pub fn done(&self) -> Result<Completed, Completed> {
         self.ended.store(true, Ordering::Relaxed);
         #[cfg(feature = "middleware")]
-        if let Obligation::Layered(_) = self.obligation {
-            return Ok(Completed(Some(Ok(Bytes::new()))));
+        if let Obligation::Layered(_, result) = &self.obligation {
+            result.set(Ok(Bytes::new()));
         }
-        Ok(Completed(None))
+        Ok(Completed(()))
     }
 
     /// Answers that the method is not served.
@@ -249,14 +252,15 @@ impl Responder {
     /// Answers with a failure.
     pub(crate) fn fail(&self, code: FailureCode, text: &str) -> Completed {
         #[cfg(feature = "middleware")]
-        if let Obligation::Layered(_) = self.obligation {
+        if let Obligation::Layered(_, result) = &self.obligation {
             let failure = CallResult::Failure { code, text: text.to_owned() };
             let session = self.call.session();
             let failed = CallError::from_call_result(failure, session, || session.describe(self.key).name());
-            return Completed(Some(failed));
+            result.set(failed);
+            return Completed(());
         }
         self.respond(&Response::Failure(code, text), QueuePolicy::Always);
-        Completed(None)
+        Completed(())
     }
 
     /// Answers a request. Returns `true` if the request has been answered, now or before. Returns
@@ -279,7 +283,7 @@ impl Responder {
 impl Drop for Responder {
     fn drop(&mut self) {
         #[cfg(feature = "middleware")]
-        if let Obligation::Layered(_) = self.obligation {
+        if let Obligation::Layered(..) = self.obligation {
             return;
         }
         let code = if self.ended.load(Ordering::Relaxed) { None } else { Some(self.report_stopped()) };
@@ -289,7 +293,7 @@ impl Drop for Responder {
             (Obligation::Emit { handler, permit }, _) => self.call.session().end_emit(*handler, *permit),
             (Obligation::SharedEmit(_, handler), _) => self.call.session().remove_handler(*handler),
             #[cfg(feature = "middleware")]
-            (Obligation::Layered(_), _) => {}
+            (Obligation::Layered(..), _) => {}
         }
     }
 }
