@@ -56,7 +56,7 @@ async fn report_state_changes(mut states: StateChanges) {
     let (mut current, mut offline) = (1, false);
     while let Some(state) = states.next().await {
         match state {
-            ClientState::Connected { session } if session > current => {
+            ClientState::Connected { session, .. } if session > current => {
                 print("* You are back. You have a new session, and are in the lobby.");
                 (current, offline) = (session, false);
             }

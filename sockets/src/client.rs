@@ -2,7 +2,7 @@
 
 use std::{
     any::type_name,
-    future::{Future, poll_fn},
+    future::Future,
     io,
     sync::Arc,
     task::{Context, Waker},
@@ -18,6 +18,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
+use crate::codec;
 #[cfg(feature = "middleware")]
 use crate::layer::{CallLayer, Layers};
 use crate::{
@@ -29,21 +30,18 @@ use crate::{
     connector::open,
     disconnect_reason::DisconnectReason,
     driver::Driver,
-    handler_context::run_hook,
     handshake::{self, ResumeGrant, Resumption},
     limits::Limits,
     peer_label::PeerLabel,
     peer_methods::peer_methods,
     reconnect::Reconnect,
-    reconnector::{Login, Reconnector, make_login},
+    reconnector::{ConnectSettings, Login, Reconnector, make_login},
     server::Server,
     session::{Peer, Routes, Service, Session, cannot_encode},
+    session_hooks::{SessionHooks, SessionInfo},
     transport::{BoxError, ClientOptions, ConnectInfo, Incoming, Link, memory_pair, over_messages, over_stream},
 };
-use crate::{codec, hooks};
 use sockets_proto::{Role, clamp_timeout};
-
-type ConnectedHook = Box<dyn FnOnce(Peer) -> BoxFuture<'static, ()> + Send>;
 
 /// A handle to the session of a client with its server.
 ///
@@ -76,7 +74,7 @@ impl Client {
             options: ClientOptions::default(),
             services: Vec::new(),
             login: Box::new(|| Box::pin(async { encode_credentials(&()) })),
-            connected: None,
+            hooks: SessionHooks::default(),
             reconnect: Reconnect::default(),
             #[cfg(feature = "middleware")]
             layers: Layers::default(),
@@ -132,10 +130,8 @@ impl Client {
     /// let mut states = client.states();
     /// while let Some(state) = states.next().await {
     ///     match state {
-    ///         ClientState::Connected { session } => println!("connected, in session {session}"),
-    ///         ClientState::Reconnecting { attempt, reason, .. } => {
-    ///             println!("{reason}; reconnecting, attempt {attempt}");
-    ///         }
+    ///         ClientState::Connected { session, resumed, .. } => println!("session {session}, resumed: {resumed}"),
+    ///         ClientState::Reconnecting { attempt, .. } => println!("reconnecting, attempt {attempt}"),
     ///         other => println!("{other:?}"),
     ///     }
     /// }
@@ -172,7 +168,7 @@ pub struct ClientBuilder {
     options: ClientOptions,
     services: Vec<Arc<dyn Service>>,
     login: Login,
-    connected: Option<ConnectedHook>,
+    hooks: SessionHooks,
     reconnect: Reconnect,
     #[cfg(feature = "middleware")]
     layers: Layers,
@@ -219,16 +215,46 @@ impl ClientBuilder {
         self
     }
 
-    /// Sets a hook that runs before the client handles the first message of the server.
+    /// Adds a hook that prepares each session: the first session and every later new session, but
+    /// not a resumed session. Several hooks run one after the other.
     ///
-    /// If the hook adds listeners before its first suspension, these listeners receive all messages
-    /// of the server. The hook may also call the server.
-    pub fn connected<F, Fut>(self, f: F) -> Self
+    /// While the hooks run, the session holds all other calls and emits of the client, so that the
+    /// server receives the messages of the hooks first. The session does not hold calls and emits
+    /// through the hook's `peer`, and those of handlers of this client.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use sockets::{Client, Server};
+    ///
+    /// let server = Server::builder().build();
+    /// let client = Client::builder()
+    ///     .each_session(|peer, session| async move {
+    ///         // The server does not know the rooms of an earlier session.
+    ///         let rejoined = peer.emit("rejoin", &("lobby", session.number)).await;
+    ///         rejoined.unwrap_or_else(|error| println!("{error}"));
+    ///     })
+    ///     .connect_local(&server)
+    ///     .await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// A hook starts before the client handles the first message of the server. Listeners that it
+    /// adds before its first suspension receive all messages of the session. What a hook adds with
+    /// the `listen`, `set_callback` and `serve` of its `peer` is removed when the next session
+    /// begins.
+    ///
+    /// [`connect`](Self::connect) returns after the first run. If the hooks have not completed
+    /// within [`Limits::connected`] after the server is ready, or if a hook panics, `connect`
+    /// fails. In a later session, the client instead closes the connection, and makes another
+    /// attempt to reconnect.
+    pub fn each_session<F, Fut>(mut self, f: F) -> Self
     where
-        F: FnOnce(Peer) -> Fut + Send + 'static,
+        F: Fn(Peer, SessionInfo) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        Self { connected: Some(Box::new(|peer| Box::pin(f(peer)))), ..self }
+        self.hooks.add(f);
+        self
     }
 
     /// Sets the policy by which the client reconnects after a connection loss. By default, the
@@ -373,7 +399,7 @@ impl ClientBuilder {
         let interceptor = self.layers.interceptor();
         #[cfg(not(feature = "middleware"))]
         let interceptor = None;
-        let Self { limits, options, services, login, connected, reconnect, .. } = self;
+        let Self { limits, options, services, login, mut hooks, reconnect, .. } = self;
         let limits = Arc::new(limits);
         let mut routes = Routes::new(limits.names_per_peer as usize).with_interceptor(interceptor);
         services.into_iter().try_for_each(|service| routes.serve(service))?;
@@ -397,7 +423,6 @@ impl ClientBuilder {
             handshake::send_hello(&mut link, &limits, &options.compression, encoded_login, resumption, deadline);
         let (peer_settings, grant) = handshake.await?;
 
-        let ready = connected.is_none();
         let deadline = deadline + clamp_timeout(limits.connected);
         let Link { receiver, transmitter, received } =
             options.compression.wrap(link, peer_settings.supports_compression);
@@ -408,23 +433,23 @@ impl ClientBuilder {
             Arc::clone(&limits),
             routes,
             Arc::new(Routes::new(0)),
-            ready,
+            true,
         );
         if let Some(announcement) = announcement {
             session.announce(&announcement);
         }
-        let (changed, states) = watch::channel(ClientState::Connected { session: 1 });
+        let (changed, states) = watch::channel(ClientState::Connected { session: 1, resumed: false });
         let client = Client {
             peer: Peer::new(Arc::clone(&session)),
             states,
             _keep_open: Arc::new(CloseOnDrop(Arc::clone(&session))),
         };
-        if let Some(connected) = connected {
-            run_connected(connected(client.peer.clone()), &session);
-        }
+        hooks.limit = limits.connected;
+        let prepared = (!hooks.is_empty()).then(|| hooks.begin(&session, 1));
         let mut driver = Driver::new(Arc::clone(&session), receiver, received);
         if let (Some(address), Some(ResumeGrant { token, .. })) = (address, grant) {
-            let reconnector = Reconnector::new(address, options, limits, login, reconnect, token, changed);
+            let settings = ConnectSettings { options, limits, login, hooks };
+            let reconnector = Reconnector::new(address, settings, reconnect, token, changed);
             driver = driver.with_reattach(Arc::new(reconnector));
         }
         let mut driver = Box::pin(driver.run(|| {}));
@@ -434,30 +459,24 @@ impl ClientBuilder {
         if driver.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
             tokio::spawn(driver);
         }
-        let ready = timeout_at(deadline, session.until_connected()).await;
-        let ready = ready.map_err(|_| ConnectError::Handshake("the server did not get ready in time".into()))?;
-        ready.map_err(ConnectError::ended)?;
-        Ok(client)
-    }
-}
-
-/// Polls the hook once before the client handles calls. Listeners that the hook adds during this
-/// poll therefore receive all messages.
-///
-/// This function does not wait for the hook's completion, because the hook may wait for the server
-/// while the server awaits replies of these listeners.
-fn run_connected(mut hook: BoxFuture<'static, ()>, session: &Arc<Session>) {
-    let polled = run_hook(session, || hook.as_mut().poll(&mut Context::from_waker(Waker::noop())));
-    session.set_client_ready();
-    if polled.is_pending() {
-        let (session, context) = (Arc::clone(session), Arc::clone(session));
-        let hook = poll_fn(move |cx| run_hook(&context, || hook.as_mut().poll(cx)));
-        tokio::spawn(async move {
-            tokio::select! {
-                _ = hooks::run_future("connected", session.label(), || hook) => {}
-                _ = session.disconnected() => {}
+        let ready = async {
+            let ready = timeout_at(deadline, session.until_connected()).await;
+            let ready = ready.map_err(|_| ConnectError::Handshake("the server did not get ready in time".into()))?;
+            ready.map_err(ConnectError::ended)
+        };
+        match prepared {
+            None => ready.await?,
+            Some(prepared) => {
+                let prepared = async {
+                    tokio::select! {
+                        prepared = prepared => prepared.map_err(|error| ConnectError::Handshake(error.into())),
+                        reason = session.disconnected() => Err(ConnectError::ended(reason)),
+                    }
+                };
+                tokio::try_join!(ready, prepared)?;
             }
-        });
+        }
+        Ok(client)
     }
 }
 

@@ -16,7 +16,8 @@ use crate::{connect_error::ConnectError, disconnect_reason::DisconnectReason, se
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum ClientState {
-    /// The client is connected.
+    /// The client is connected, and its hooks have prepared the session.
+    #[non_exhaustive]
     Connected {
         /// The number of the session. The client counts its sessions from 1, and does not count
         /// sessions that ended before they were ready.
@@ -26,19 +27,21 @@ pub enum ClientState {
         /// failed, and emits in flight may be lost. On the server, the new session has none of the
         /// rooms and listeners of the former session.
         session: u64,
+        /// `true` if the client has resumed the session over another connection.
+        resumed: bool,
     },
-    /// The connection is lost, and the client reconnects.
+    /// The client has no connection, and makes attempts to connect.
+    #[non_exhaustive]
     Reconnecting {
         /// The number of the attempt, counted from the last steady connection: see
         /// [`Reconnect`](crate::Reconnect). While the client waits for a server that restarts, the
         /// number is 0.
         attempt: u32,
         /// The reason for which the last established connection ended. Failed attempts do not
-        /// change this reason.
-        reason: DisconnectReason,
-        /// The error of the previous attempt. An
-        /// attempt also fails if its session ends before the session is ready. For example, a
-        /// `connected` hook may refuse the client.
+        /// change this reason. It is `None` before the first connection.
+        reason: Option<DisconnectReason>,
+        /// The error of the previous attempt. An attempt also fails if its session ends before the
+        /// session is ready. For example, a `connected` hook may refuse the client.
         error: Option<Arc<ConnectError>>,
     },
     /// The session has ended, and the client does not reconnect.

@@ -8,7 +8,7 @@ use crate::{
     call_error::CallError,
     listener::{Listener, ListenerFn, ListenerKind},
     method::{Callee, Named},
-    session::{ListenerService, Peer},
+    session::{ListenerService, Peer, Registration},
 };
 use sockets_proto::name::{InvalidName, check_path, check_segment, key};
 
@@ -70,7 +70,7 @@ impl Group<Peer> {
     ///
     /// If the future is dropped before completion, the emit has not been sent.
     pub async fn emit(&self, name: &str, args: &(impl Serialize + ?Sized)) -> Result<(), CallError> {
-        self.target.session().emit(Callee::Named(&self.named(name)?), args).await
+        self.target.emit_to(Callee::Named(&self.named(name)?), args).await
     }
 
     /// Sends a request to the handler or listener of `name` in this group, as [`Peer::request`]
@@ -89,7 +89,7 @@ impl Group<Peer> {
         name: &str,
         args: &(impl Serialize + ?Sized),
     ) -> Result<R, CallError> {
-        self.target.session().call(Callee::Named(&self.named(name)?), None, args).await
+        self.target.call(Callee::Named(&self.named(name)?), None, args).await
     }
 
     /// Adds a listener for `name` in this group, as [`Peer::listen`] does outside of any group.
@@ -131,7 +131,10 @@ impl Group<Peer> {
     {
         let listen = Arc::new(ListenerFn::new(f));
         match Listener::add(self.target.session(), &self.path, name, listen, kind) {
-            Ok(listener) => listener,
+            Ok(listener) => {
+                self.target.added(|| Registration::Listener(listener.clone()));
+                listener
+            }
             Err(error) => panic!("{error}"),
         }
     }

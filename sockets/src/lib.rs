@@ -119,6 +119,7 @@ mod refusal;
 mod scheduler;
 mod server;
 mod session;
+mod session_hooks;
 mod stub;
 mod target;
 #[cfg(test)]
@@ -167,6 +168,7 @@ pub use self::{
     refusal::Refusal,
     server::{Accepting, Audience, Excluded, HookOutcome, JoinError, Replies, Server, ServerBuilder, Shutdown, Socket},
     session::{Call, Peer, Stats},
+    session_hooks::SessionInfo,
     target::{IntoTarget, Target},
     transport::{BoxError, ConnectInfo, PeerCredentials},
 };

@@ -24,6 +24,7 @@ macro_rules! peer_methods {
             if let Err(error) = served {
                 panic!("{error}");
             }
+            self.as_peer().added(|| crate::session::Registration::Group(service));
         }
 
         /// Returns a handle to the group under this path, for calls by name.
@@ -166,7 +167,7 @@ macro_rules! peer_methods {
 
         /// Returns the group of the methods outside of any group.
         fn root(&self) -> crate::Group {
-            crate::Group::root(crate::Peer::new(std::sync::Arc::clone(self.session())))
+            crate::Group::root(self.as_peer().clone())
         }
     };
 }

@@ -3,7 +3,8 @@
 use std::{future::Future, mem, pin::Pin, sync::Arc, time::Duration};
 
 use tokio::{
-    sync::watch,
+    sync::{oneshot, watch},
+    task::AbortHandle,
     time::{Instant, sleep, timeout},
 };
 
@@ -22,6 +23,7 @@ use crate::{
     peer_label::PeerLabel,
     reconnect::Reconnect,
     session::Session,
+    session_hooks::SessionHooks,
     transport::ClientOptions,
 };
 use sockets_proto::{Token, clamp_timeout};
@@ -37,11 +39,17 @@ pub(crate) async fn make_login(login: &Login) -> Result<Vec<u8>, ConnectError> {
     made.unwrap_or_else(|| Err(ConnectError::Login("the function of `auth_with` panicked".into())))
 }
 
+/// The settings with which a client opens and prepares its connections.
+pub(crate) struct ConnectSettings {
+    pub(crate) options: ClientOptions,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) login: Login,
+    pub(crate) hooks: SessionHooks,
+}
+
 /// Opens new connections for a client's session.
 pub(crate) struct Reconnector {
-    options: ClientOptions,
-    limits: Arc<Limits>,
-    login: Login,
+    settings: ConnectSettings,
     states: watch::Sender<ClientState>,
     backoff: Mutex<Backoff>,
     reconnect_state: Mutex<ReconnectState>,
@@ -49,13 +57,20 @@ pub(crate) struct Reconnector {
 
 /// The state with which the next connection resumes the session.
 struct ReconnectState {
-    token: Token,
+    /// The token that resumes the session. It is `None` if the next attempt starts a new session.
+    token: Option<Token>,
     /// The number of requests to resume that the client has sent for this session and all former
     /// sessions.
     attempts: u64,
     /// The number of sessions that became ready.
     sessions: u64,
     is_counted: bool,
+    /// The session is ready and prepared, and has a connection.
+    is_established: bool,
+    /// The task in which hooks prepare the session.
+    preparing: Option<AbortHandle>,
+    /// The number of times that hooks have begun to prepare a session.
+    preparations: u64,
     /// The address of the server.
     address: Address,
     /// The address to which the server redirected the client.
@@ -67,31 +82,25 @@ struct ReconnectState {
 impl Reconnector {
     pub(crate) fn new(
         address: Address,
-        options: ClientOptions,
-        limits: Arc<Limits>,
-        login: Login,
+        settings: ConnectSettings,
         policy: Reconnect,
         token: Token,
         states: watch::Sender<ClientState>,
     ) -> Self {
         let reconnect_state = ReconnectState {
-            token,
+            token: Some(token),
             attempts: 0,
             sessions: 0,
             is_counted: false,
+            is_established: false,
+            preparing: None,
+            preparations: 0,
             address,
             redirected: None,
             lost: None,
         };
-        let backoff = Backoff::new(policy, limits.resume_within);
-        Self {
-            options,
-            limits,
-            login,
-            states,
-            backoff: Mutex::new(backoff),
-            reconnect_state: Mutex::new(reconnect_state),
-        }
+        let backoff = Backoff::new(policy, settings.limits.resume_within);
+        Self { settings, states, backoff: Mutex::new(backoff), reconnect_state: Mutex::new(reconnect_state) }
     }
 
     /// Waits until the next attempt may start, and at least for `wait`. Returns the number of the
@@ -108,6 +117,7 @@ impl Reattach for Reconnector {
     fn next_link(self: Arc<Self>, session: Arc<Session>, reason: DisconnectReason) -> ReattachFuture {
         Box::pin(async move {
             self.backoff.lock().on_lost(Instant::now());
+            self.reconnect_state.lock().is_established = false;
             if self.reconnect_state.lock().sessions == 0 {
                 // `connect` has not returned yet, and reports the reason.
                 return Err(reason);
@@ -116,7 +126,7 @@ impl Reattach for Reconnector {
             let (lost, mut last) = self.reconnect_state.lock().lose(&reason);
             let reconnecting = |attempt, error: &Option<Arc<ConnectError>>| ClientState::Reconnecting {
                 attempt,
-                reason: lost.clone(),
+                reason: Some(lost.clone()),
                 error: error.clone(),
             };
             // The minimum delay, as requested by the server.
@@ -164,15 +174,45 @@ impl Reattach for Reconnector {
         })
     }
 
-    fn on_established(&self) {
-        self.backoff.lock().on_established(Instant::now());
-        let session = {
+    fn on_new_session(self: Arc<Self>, session: &Arc<Session>) {
+        if self.settings.hooks.is_empty() {
+            return session.release_messages();
+        }
+        let (number, preparation, previous) = {
             let mut reconnect_state = self.reconnect_state.lock();
-            reconnect_state.lost = None;
-            reconnect_state.sessions += u64::from(!mem::replace(&mut reconnect_state.is_counted, true));
-            reconnect_state.sessions
+            reconnect_state.preparations += 1;
+            (reconnect_state.sessions + 1, reconnect_state.preparations, reconnect_state.preparing.take())
         };
-        let connected = ClientState::Connected { session };
+        if let Some(previous) = previous {
+            previous.abort();
+        }
+        let prepared = self.settings.hooks.begin(session, number);
+        let (session, reconnector) = (Arc::clone(session), Arc::clone(&self));
+        let (begin, begins) = oneshot::channel::<()>();
+        let task = tokio::spawn(async move {
+            // The task is registered first. The sender is dropped without a message.
+            let _ = begins.await;
+            tokio::select! {
+                prepared = prepared => reconnector.on_prepared(&session, preparation, prepared),
+                _ = session.disconnected() => {}
+            }
+        });
+        self.reconnect_state.lock().preparing = Some(task.abort_handle());
+        drop(begin);
+    }
+
+    fn on_established(&self) {
+        let connected = {
+            let mut reconnect_state = self.reconnect_state.lock();
+            if reconnect_state.preparing.is_some() || mem::replace(&mut reconnect_state.is_established, true) {
+                return;
+            }
+            reconnect_state.lost = None;
+            let resumed = mem::replace(&mut reconnect_state.is_counted, true);
+            reconnect_state.sessions += u64::from(!resumed);
+            ClientState::Connected { session: reconnect_state.sessions, resumed }
+        };
+        self.backoff.lock().on_established(Instant::now());
         self.states.send_if_modified(|state| {
             let is_new = *state != connected;
             *state = connected;
@@ -215,34 +255,56 @@ impl ReconnectState {
 }
 
 impl Reconnector {
+    /// Ends the preparation of a session by its hooks. If the hooks have failed, the client starts
+    /// another session.
+    fn on_prepared(&self, session: &Session, preparation: u64, prepared: Result<(), &'static str>) {
+        {
+            let mut reconnect_state = self.reconnect_state.lock();
+            if reconnect_state.preparations != preparation {
+                return;
+            }
+            reconnect_state.preparing = None;
+            if prepared.is_err() {
+                reconnect_state.token = None;
+            }
+        }
+        if let Err(error) = prepared {
+            event!(warn, error, "a session could not be prepared");
+            return session.abandon(DisconnectReason::Lost(error.into()));
+        }
+        session.release_messages();
+        // Otherwise the driver calls `on_established`.
+        if session.is_ready() && !session.is_detached() {
+            self.on_established();
+        }
+    }
+
     async fn attempt(&self, attempt: u32, (received, kept): (u64, u64)) -> Result<Reattached, ConnectError> {
-        let (request, address) = {
+        let (resumption, address) = {
             let mut reconnect_state = self.reconnect_state.lock();
             reconnect_state.attempts += 1;
-            let request = ResumeRequest {
-                token: reconnect_state.token.clone(),
-                received,
-                first_retained: kept,
-                attempt: reconnect_state.attempts,
-            };
-            (request, reconnect_state.address(attempt))
+            let attempts = reconnect_state.attempts;
+            let resumption = reconnect_state.token.clone().map_or(Resumption::New, |token| {
+                Resumption::Resume(ResumeRequest { token, received, first_retained: kept, attempt: attempts })
+            });
+            (Some(resumption), reconnect_state.address(attempt))
         };
-        let resumption = Some(Resumption::Resume(request));
-        let limit = self.limits.authentication;
+        let limit = self.settings.limits.authentication;
         // Make the login before the connection is opened, because the server limits the time from
         // the opening until it receives the login.
-        let login = timeout(limit, make_login(&self.login)).await.map_err(|_| timed_out())??;
-        let mut link = open(&address, &self.options, &self.limits).await?;
+        let login = timeout(limit, make_login(&self.settings.login)).await.map_err(|_| timed_out())??;
+        let mut link = open(&address, &self.settings.options, &self.settings.limits).await?;
         let deadline = Instant::now() + clamp_timeout(limit);
-        let compression = &self.options.compression;
+        let compression = &self.settings.options.compression;
         let (peer_settings, grant) =
-            handshake::send_hello(&mut link, &self.limits, compression, login, resumption, deadline).await?;
+            handshake::send_hello(&mut link, &self.settings.limits, compression, login, resumption, deadline).await?;
         let Some(grant) = grant else {
             return Err(ConnectError::Handshake("the server no longer supports resumption".into()));
         };
-        let link = self.options.compression.wrap(link, peer_settings.supports_compression);
+        let link = self.settings.options.compression.wrap(link, peer_settings.supports_compression);
         let mut reconnect_state = self.reconnect_state.lock();
-        (reconnect_state.token, reconnect_state.address, reconnect_state.redirected) = (grant.token, address, None);
+        (reconnect_state.token, reconnect_state.address, reconnect_state.redirected) =
+            (Some(grant.token), address, None);
         let reattached = match grant.received {
             Some(position) => Reattached::Resumed(link, position),
             None => {

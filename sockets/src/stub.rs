@@ -68,7 +68,7 @@ impl Stub<Peer> {
         method: &'static Method,
         args: &(impl Serialize + ?Sized),
     ) -> Result<R, CallError> {
-        self.target.session().call(Callee::Declared(method), self.timeout(method), args).await
+        self.target.call(Callee::Declared(method), self.timeout(method), args).await
     }
 
     /// Sends a request of a method that returns a `Result`. If the future is dropped, the peer

@@ -95,7 +95,7 @@ impl sealed::Emit for Peer {
         method: &'static Method,
         args: &A,
     ) -> impl Future<Output = Result<(), CallError>> + Send {
-        self.session().emit(Callee::Declared(method), args)
+        self.emit_to(Callee::Declared(method), args)
     }
 }
 

@@ -7,6 +7,7 @@
 
 mod certificates;
 mod contract;
+mod first_session;
 mod handlers;
 mod path;
 pub mod raw;
@@ -20,11 +21,13 @@ mod wait;
 pub use self::{
     certificates::{Authority, Certificate, LOOPBACK},
     contract::*,
+    first_session::FirstSession,
     handlers::{Desk, Shop, Voter, admitting, players},
     path::unique_path,
     relay::{Conditions, Relay, connect_through_relay},
     transport::{
-        Messages, Transport, for_good, is_restart, messages, once, reconnecting, run, run_on_one_thread, unix_url,
+        Messages, Transport, for_good, is_restart, messages, once, reconnecting, run, run_on_one_thread, session_of,
+        unix_url,
     },
     values::{Fragile, FragileIdentity, PanicsOnDrop},
     wait::{PATIENCE, eventually, never, poll_once, within, within_time},

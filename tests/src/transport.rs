@@ -3,8 +3,8 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use sockets::{
-    BindError, Client, ClientBuilder, ConnectError, DisconnectReason, Identity, Reconnect, Server, ServerBuilder,
-    Shutdown,
+    BindError, Client, ClientBuilder, ClientState, ConnectError, DisconnectReason, Identity, Reconnect, Server,
+    ServerBuilder, Shutdown,
 };
 use tokio::{
     io::{DuplexStream, duplex},
@@ -145,6 +145,14 @@ pub fn for_good() -> Shutdown {
 /// Returns `true` for the reason of a server that expects its clients to reconnect.
 pub fn is_restart(reason: &DisconnectReason) -> bool {
     matches!(reason, DisconnectReason::ShuttingDown { words: None, comes_back: true, redirect: None, .. })
+}
+
+/// Returns the number of the session of a client that is connected.
+pub fn session_of(client: &Client) -> Option<u64> {
+    match client.state() {
+        ClientState::Connected { session, .. } => Some(session),
+        _ => None,
+    }
 }
 
 /// Returns a builder of a client that does not reconnect.

@@ -43,8 +43,8 @@ impl<C, H: Clone> SessionCore<C, H> {
         self.recv_window.release_request(permit.length);
         // The messages that the handler sent have to arrive before its reply, so the reply waits
         // while such messages are pending. Messages that were pending before the call do not delay
-        // the reply, since they may be waiting for it.
-        if self.pending.has_calls_since(permit.received_at) {
+        // the reply, since they may be waiting for it. Held messages do not belong to the handler.
+        if !self.is_held && self.pending.has_calls_since(permit.received_at) {
             self.push_pending(now, whole_frame(header, &payload), PendingKind::Response);
         } else {
             self.send_buffer.push(header, &payload);

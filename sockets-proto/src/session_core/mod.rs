@@ -92,6 +92,8 @@ pub struct SessionCore<C, H> {
     heartbeat_due: bool,
     /// The session has no connection.
     is_detached: bool,
+    /// Messages wait until the client's hooks have prepared a new session.
+    is_held: bool,
     /// The epoch, which is the number of resets of the session. A call that arrived in an earlier
     /// epoch receives no reply.
     epoch: u32,
@@ -124,6 +126,7 @@ impl<C, H: Clone> SessionCore<C, H> {
             retransmit: None,
             heartbeat_due: false,
             is_detached: false,
+            is_held: false,
             epoch: 0,
         }
     }
@@ -250,7 +253,7 @@ impl<C, H: Clone> SessionCore<C, H> {
 
     /// Queues a frame that must follow all pending messages.
     fn send_control_after_pending(&mut self, now: Instant, frame: Frame) {
-        if self.pending.is_empty() {
+        if self.pending.is_empty() || self.is_held {
             self.send_control(frame, "");
         } else {
             self.push_pending(now, whole_frame(frame.header(), &Payload::Copied(&[])), PendingKind::Last);

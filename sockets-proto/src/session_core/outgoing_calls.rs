@@ -42,6 +42,8 @@ pub enum CallOrigin {
     Handler,
     /// Code outside of handlers.
     Other,
+    /// Code that prepares a new session: a hook, or a handler of this session while a hook runs.
+    Preparation,
 }
 
 impl<C, H: Clone> SessionCore<C, H> {
@@ -63,7 +65,7 @@ impl<C, H: Clone> SessionCore<C, H> {
         let timeout = timeout::clamp(timeout);
         let header = Frame::Request { id, timeout: timeout::to_wire(timeout), key }.header();
         let length = header.len() + payload.len();
-        let sent = match self.admit_request(length, payload.len())? {
+        let sent = match self.admit_request(length, payload.len(), by)? {
             SendOutcome::Sent => {
                 self.send_buffer.push(header, payload);
                 self.send_window.consume_request(length);
@@ -98,7 +100,7 @@ impl<C, H: Clone> SessionCore<C, H> {
         by: CallOrigin,
     ) -> Result<(), (SendOutcome, C)> {
         let length = request.frame.len() - PREFIX;
-        let sent = match self.admit_request(length, request.payload) {
+        let sent = match self.admit_request(length, request.payload, by) {
             Ok(SendOutcome::Sent) => {
                 self.send_buffer.push_encoded(&request.frame);
                 self.send_window.consume_request(length);
@@ -121,10 +123,16 @@ impl<C, H: Clone> SessionCore<C, H> {
     /// Returns `true` if the session can send a message of this length immediately. Without a
     /// connection, all messages wait. So if a call ends before the reconnection, it is never sent.
     pub(super) fn can_send(&self, length: usize) -> bool {
-        !self.is_detached && self.pending.is_empty() && self.send_window.can_send(length)
+        !self.is_detached && !self.is_held && self.pending.is_empty() && self.send_window.can_send(length)
     }
 
-    fn admit_request(&self, length: usize, payload: usize) -> Result<SendOutcome, SendOutcome> {
+    /// Returns `true` if the session can send a message that prepares the session. Such a message
+    /// precedes all pending messages.
+    fn can_prepare(&self, length: usize) -> bool {
+        !self.is_detached && self.send_window.can_send(length)
+    }
+
+    fn admit_request(&self, length: usize, payload: usize, by: CallOrigin) -> Result<SendOutcome, SendOutcome> {
         // Assume the longest header, so that the result is the same for all members of an audience.
         // The length of the request's id may differ between them.
         if HEADER_MAX + payload > self.max_frame {
@@ -139,6 +147,9 @@ impl<C, H: Clone> SessionCore<C, H> {
         let most = self.queue_limit.saturating_add(self.send_window.size_bytes()).saturating_mul(2);
         if self.send_buffer.len() > most.saturating_add(self.max_frame) {
             return Err(SendOutcome::Full);
+        }
+        if by == CallOrigin::Preparation {
+            return if self.can_prepare(length) { Ok(SendOutcome::Sent) } else { Err(SendOutcome::Full) };
         }
         if self.can_send(length) {
             return Ok(SendOutcome::Sent);
@@ -176,12 +187,13 @@ impl<C, H: Clone> SessionCore<C, H> {
         if !self.has_capacity() {
             return SendOutcome::Full;
         }
-        if self.can_send(length) {
+        if self.can_send(length) || by == CallOrigin::Preparation && self.can_prepare(length) {
             self.send_buffer.push(header, payload);
             self.send_window.consume_emit(length);
             return SendOutcome::Sent;
         }
-        if self.pending.is_empty() && by == CallOrigin::Other && !self.is_detached {
+        let may_wait = by == CallOrigin::Other && self.pending.is_empty() && !self.is_detached && !self.is_held;
+        if may_wait || by == CallOrigin::Preparation {
             return SendOutcome::Full;
         }
         self.push_pending(now(), whole_frame(header, payload), PendingKind::Emit);

@@ -39,7 +39,7 @@ impl<C, H: Clone> SessionCore<C, H> {
     }
 
     pub(super) fn flush_pending(&mut self, now: Instant) {
-        if self.stalled.is_none() || self.is_detached {
+        if self.stalled.is_none() || self.is_detached || self.is_held {
             return;
         }
         while let Some((frame, kind)) = self
@@ -75,13 +75,15 @@ impl<C, H: Clone> SessionCore<C, H> {
 
     /// Returns the time at which pending calls of handlers fail.
     fn nested_deadline(&self) -> Option<Instant> {
-        self.stalled.filter(|_| self.pending.nested() > 0 && !self.is_detached).map(|since| since + NESTED_CALL_TIMEOUT)
+        self.stalled
+            .filter(|_| self.pending.nested() > 0 && !self.is_detached && !self.is_held)
+            .map(|since| since + NESTED_CALL_TIMEOUT)
     }
 
     /// Returns the time at which pending replies overtake other messages.
     fn response_overtake_deadline(&self) -> Option<Instant> {
         self.stalled
-            .filter(|_| self.pending.responses().messages > 0 && !self.is_detached)
+            .filter(|_| self.pending.responses().messages > 0 && !self.is_detached && !self.is_held)
             .map(|since| since + RESPONSE_OVERTAKE_DELAY)
     }
 

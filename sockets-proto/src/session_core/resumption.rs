@@ -127,6 +127,24 @@ impl<C, H: Clone> SessionCore<C, H> {
         self.is_detached
     }
 
+    /// Holds all messages until [`release`](Self::release), except those that
+    /// [prepare](super::CallOrigin::Preparation) the session.
+    pub fn hold(&mut self) {
+        self.is_held = true;
+    }
+
+    /// Returns `true` if messages are held.
+    #[inline]
+    pub fn is_held(&self) -> bool {
+        self.is_held
+    }
+
+    /// Sends the held messages. If the server is going away, the messages wait for the next server.
+    pub fn release(&mut self, now: Instant) {
+        self.is_held = self.awaits_next_server();
+        self.flush_pending(now);
+    }
+
     /// Returns the position up to which the session has received all bytes, and the position from
     /// which it retains sent frames. Returns `None` if the session cannot be resumed.
     pub fn positions(&self) -> Option<(u64, u64)> {

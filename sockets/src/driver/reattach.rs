@@ -53,6 +53,13 @@ pub(crate) trait Reattach: Send + Sync {
         None
     }
 
+    /// Runs when a client has started a new session over another connection, before it handles
+    /// messages of the server. The session holds messages until
+    /// [`release_messages`](Session::release_messages).
+    fn on_new_session(self: Arc<Self>, session: &Arc<Session>) {
+        session.release_messages();
+    }
+
     /// Runs when a new session has become ready, and each time a ready session has been resumed.
     fn on_established(&self) {}
 }
@@ -98,7 +105,11 @@ impl Driver {
         });
         let reattached = attached.await?;
         drop(search);
+        let is_new = matches!(reattached, Reattached::NewSession(..));
         self.attach(reattached)?;
+        if is_new {
+            Arc::clone(&reattach).on_new_session(&self.session);
+        }
         // This hook runs after `attach`, since the program may send messages as soon as the hook
         // has run. A new session is not ready yet, so its hook runs when it becomes ready.
         if self.session.is_ready() {

@@ -418,7 +418,8 @@ mod tests {
         let mut clients = Vec::new();
         for _ in 0..5 {
             let sender = sender.clone();
-            let client = Client::builder().compress_from(1000).connected(move |peer| {
+            let client = Client::builder().compress_from(1000).each_session(move |peer, _| {
+                let sender = sender.clone();
                 peer.listen("text", move |text: String| {
                     sender.send(text).unwrap();
                     async {}

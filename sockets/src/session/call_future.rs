@@ -20,7 +20,7 @@ use tokio::time::timeout_at;
 use super::{Described, Session, Waiter};
 use crate::codec::{self, DecodeError, EncodeError, Payload, decode_within};
 use crate::failing_element::failing_element;
-use crate::{call_error::CallError, clock::now, handler_context::call_origin};
+use crate::{call_error::CallError, clock::now};
 use sockets_proto::{CallId, CallResult, clamp_timeout};
 
 /// The future of a request that has been sent. If the future is dropped before the result arrives,
@@ -134,7 +134,8 @@ impl Session {
         let mut state = session.begin_sending()?;
         state.signatures.check(callee)?;
         let slot = state.wait_slots.insert(waker);
-        match state.core.request(now, callee.key(), timeout, payload, Waiter::Caller(slot), call_origin()) {
+        let origin = session.call_origin(&state);
+        match state.core.request(now, callee.key(), timeout, payload, Waiter::Caller(slot), origin) {
             Ok(id) => {
                 state.arm_for(timeout, now);
                 // Callers of completed calls are about to run, and may call again.

@@ -68,7 +68,7 @@ pub(crate) use self::{
     multi_call::{MultiCall, MultiCallSlot},
     outbound::QueuePolicy,
     responder::SharedPermit,
-    resumption::{Checked, Declined, ResumedConnection, SUPERSEDED},
+    resumption::{Checked, Declined, Registration, ResumedConnection, SUPERSEDED},
     routes::{ListenerService, Resolved, Routes, Subscriber},
     slow::{SLOW, SlowPermit},
     suspended::SuspendedHandler,
@@ -130,6 +130,8 @@ pub(crate) struct Session {
     /// The session has ended, and its connection is closed.
     is_released: AtomicBool,
     reason: OnceLock<DisconnectReason>,
+    /// The subscribers that are removed when the client starts its next session.
+    temporary: Mutex<Vec<Registration>>,
 
     /// The owner of the session, and the name of the type of its identity. On a server, the owner
     /// is the socket.
@@ -185,6 +187,7 @@ impl Session {
                     backpressured: false,
                     reattach: ReattachState::default(),
                     closing: None,
+                    abandoned: None,
                     hooks: Vec::new(),
                     broadcast: BroadcastState::new(),
                     recorded: None,
@@ -208,6 +211,7 @@ impl Session {
             peer_drained: AtomicBool::new(false),
             is_released: AtomicBool::new(false),
             reason: OnceLock::new(),
+            temporary: Mutex::default(),
 
             owner: OnceLock::new(),
             _unlocked: DroppedUnlocked,
@@ -282,6 +286,14 @@ impl Session {
         self.change_routes(&keys, |routes| routes.serve(Arc::clone(service)))
     }
 
+    /// Stops serving a group to this peer alone.
+    fn stop_serving(&self, service: &dyn Service) {
+        let shadowed = self.shared_routes.keys_of(service.path());
+        let keys: BTreeSet<_> = service.methods().iter().map(|method| method.key).chain(shadowed).collect();
+        let keys: Vec<_> = keys.into_iter().collect();
+        drop(self.change_routes(&keys, |routes| routes.stop_serving(service)));
+    }
+
     /// Returns a number that changes whenever the result of [`resolve`](Self::resolve) may change.
     pub(crate) fn routes_version(&self) -> u64 {
         self.routes_version.load(Ordering::Acquire)
@@ -347,11 +359,6 @@ impl Session {
         state.wake_driver();
         state.core.send_control(Frame::Ready, "");
         self.after_queueing(state, true);
-    }
-
-    /// Lets calls of the server start, after the client's `connected` has set its listeners.
-    pub(crate) fn set_client_ready(&self) {
-        self.state.lock().ready = true;
     }
 
     /// Returns `true` if the server's `connected` has finished.

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::{Session, State, StateGuard, pending_replies::PendingReply};
 use crate::codec::{self, Payload};
 use crate::{call_error::CallError, clock::now, handler_context::call_origin};
-use sockets_proto::{CallId, HandlerId, Response, SendOutcome, VolatileEmit, WindowPermit};
+use sockets_proto::{CallId, CallOrigin, HandlerId, Response, SendOutcome, VolatileEmit, WindowPermit};
 
 /// The policy for a reply if the send queue is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,10 +116,11 @@ impl Session {
         if state.core.awaits_next_server() && !callee.is_volatile() && !self.runs_here() {
             return Ok(false);
         }
-        let outcome = if callee.is_volatile() {
+        let origin = self.call_origin(&state);
+        let outcome = if callee.is_volatile() && origin != CallOrigin::Preparation {
             state.core.emit_volatile(&VolatileEmit::Own(callee.key(), payload))
         } else {
-            state.core.emit(now, callee.key(), payload, call_origin())
+            state.core.emit(now, callee.key(), payload, origin)
         };
         match outcome {
             SendOutcome::Dropped => Ok(true),
@@ -135,6 +136,12 @@ impl Session {
             }
             refused => Err(CallError::from_send_outcome(refused)),
         }
+    }
+
+    /// Returns the origin of a message that is sent on this thread.
+    #[inline]
+    pub(super) fn call_origin(&self, state: &State) -> CallOrigin {
+        if state.core.is_held() && self.runs_here() { CallOrigin::Preparation } else { call_origin() }
     }
 
     pub(super) fn flush_unless_blocked(&self) {

@@ -2,6 +2,7 @@
 
 use std::{
     future::poll_fn,
+    sync::Arc,
     task::{Context, Poll},
     time::{Duration, Instant},
 };
@@ -9,11 +10,12 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use super::{DetachedShare, Session, State, phase, signatures::Signatures};
+use super::{DetachedShare, Service, Session, State, phase, signatures::Signatures};
 use crate::{
     clock::now,
     disconnect_reason::DisconnectReason,
     handshake::{PeerSettings, ResumeGrant, ResumeRequest},
+    listener::Listener,
     refusal::Refusal,
     transport::{Link, Transmit},
 };
@@ -302,8 +304,8 @@ impl Session {
     }
 
     /// Starts a new session with a server that does not know the old session. Calls in flight fail,
-    /// and handlers are stopped. The session announces its methods again. After the announcement,
-    /// it sends the messages that were queued without a connection.
+    /// and handlers are stopped. The session announces its methods again. It holds the messages that
+    /// were queued without a connection until [`release_messages`](Self::release_messages).
     pub(crate) fn reset(&self, transmitter: Box<dyn Transmit>, peer_settings: PeerSettings) {
         // The routes are locked first, as in `change_routes`.
         let routes = self.routes.read();
@@ -323,10 +325,9 @@ impl Session {
         if let Some(announcement) = routes.announcement() {
             state.core.announce(&announcement);
         }
-        state.core.on_writable(now());
+        state.core.hold();
         self.write_progress.record_opened();
         writer.start(transmitter, SendBuffer::default());
-        state.notify_capacity();
         let deferred = state.unlock();
         drop((writer, routes));
         drop(deferred);
@@ -336,4 +337,42 @@ impl Session {
         }
         self.flush();
     }
+
+    /// Sends the messages that were held while the hooks of the client prepared a new session.
+    pub(crate) fn release_messages(&self) {
+        let mut state = self.state.lock();
+        state.core.release(now());
+        state.notify_capacity();
+        self.after_queueing(state, true);
+    }
+
+    /// Gives up the current session with the server, because its preparation has failed. The client
+    /// then starts another session.
+    pub(crate) fn abandon(&self, reason: DisconnectReason) {
+        let mut state = self.state.lock();
+        state.abandoned = Some(Box::new(reason));
+        state.wake_driver();
+    }
+
+    /// Adds a subscriber that is removed when the next session begins.
+    pub(crate) fn add_temporary(&self, registration: Registration) {
+        self.temporary.lock().push(registration);
+    }
+
+    /// Removes the subscribers that belong to the previous session.
+    pub(crate) fn remove_temporary(self: &Arc<Self>) {
+        let removed = std::mem::take(&mut *self.temporary.lock());
+        for registration in removed {
+            match registration {
+                Registration::Listener(listener) => listener.stop(),
+                Registration::Group(service) => self.stop_serving(&*service),
+            }
+        }
+    }
+}
+
+/// A subscriber that belongs to a single session of a client.
+pub(crate) enum Registration {
+    Listener(Listener),
+    Group(Arc<dyn Service>),
 }

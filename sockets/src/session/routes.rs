@@ -135,6 +135,23 @@ impl Routes {
         Ok(())
     }
 
+    /// Stops serving a group, and returns its subscribers. The caller drops them without a lock.
+    #[must_use]
+    pub(super) fn stop_serving(&mut self, service: &dyn Service) -> Vec<Subscriber> {
+        self.groups.retain(|path| *path != service.path());
+        let mut removed = Vec::new();
+        for method in service.methods() {
+            let Some(route) = self.by_key.get_mut(&method.key) else { continue };
+            let is_group = |subscriber: &mut Subscriber| matches!(subscriber, Subscriber::Group { .. });
+            removed.extend(route.subscribers.extract_if(.., is_group));
+            route.method = None;
+            if route.subscribers.is_empty() && route.callback.is_none() {
+                self.by_key.remove(&method.key);
+            }
+        }
+        removed
+    }
+
     /// Adds a listener, and returns the id with which it is removed.
     pub(crate) fn listen(
         &mut self,

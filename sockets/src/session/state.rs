@@ -60,6 +60,8 @@ pub(super) struct State {
     pub(super) reattach: ReattachState,
     /// The end that the local endpoint has requested, if any.
     pub(super) closing: Option<Box<Closing>>,
+    /// The reason for which the client gives up its session with the server and starts another.
+    pub(super) abandoned: Option<Box<DisconnectReason>>,
     pub(super) hooks: Vec<Hook>,
     /// The state of this member in broadcasts. A client has an empty state.
     pub(super) broadcast: BroadcastState<Session>,
@@ -187,7 +189,10 @@ impl State {
 
     /// If the local endpoint ends the session now, returns the reason as an error. If the end is
     /// delayed, returns the time at which the caller has to check again.
-    pub(super) fn closing(&self, now: Instant) -> Result<Option<Instant>, DisconnectReason> {
+    pub(super) fn closing(&mut self, now: Instant) -> Result<Option<Instant>, DisconnectReason> {
+        if let Some(reason) = self.abandoned.take() {
+            return Err(*reason);
+        }
         let Some(Closing { reason, until }) = self.closing.as_deref() else { return Ok(None) };
         // Delay the end while earlier messages wait for window, so that the peer receives them
         // before the close frame. Do not delay it if these messages may be the reason for which the

@@ -7,7 +7,7 @@ use std::{
 
 use allocation_counter::measure;
 use sockets::{Client, Limits, Refusal, Server, Socket};
-use sockets_tests::eventually;
+use sockets_tests::{FirstSession, eventually};
 use tokio::{runtime::Runtime, sync::Semaphore, task::JoinSet, time::sleep};
 
 /// Maximum number of bytes that may stay allocated. For example, all connections of this thread
@@ -112,7 +112,7 @@ fn received_messages_release_their_memory() {
         let server = Server::builder().build();
         let permits = Arc::new(Semaphore::new(0));
         let waits = Arc::clone(&permits);
-        let client = Client::builder().connected(|peer| async move {
+        let client = Client::builder().first_session(|peer| async move {
             peer.listen("note", move |(): ()| {
                 let waits = Arc::clone(&waits);
                 async move { drop(waits.acquire().await.unwrap()) }

@@ -112,7 +112,7 @@ every_transport! {
         let mut clients = Vec::new();
         for name in ["Ada", "Bob"] {
             let log = Arc::clone(&log);
-            clients.push(net.join(&server, name, Client::builder().connected(move |peer: Peer| async move {
+            clients.push(net.join(&server, name, Client::builder().first_session(move |peer: Peer| async move {
                 peer.listen("Hear", move |text: String| {
                     log(format!("{name} received {text}"));
                     async {}

@@ -15,6 +15,7 @@ use std::{
 
 use fastrand::Rng;
 use sockets::{CallError, Client, ConnectError, DisconnectReason, JoinError, Limits, Server, Socket};
+use sockets_tests::FirstSession;
 use tokio::task::{JoinSet, yield_now};
 
 const SEEDS: u64 = 1_000;
@@ -180,7 +181,7 @@ fn broadcast_request_racing_disconnects_has_all_outcomes() {
         let mut members = Vec::new();
         for _ in 0..4 {
             let seeds = rng.fork();
-            let member = Client::builder().connected(move |peer: sockets::Peer| async move {
+            let member = Client::builder().first_session(move |peer: sockets::Peer| async move {
                 peer.listen("vote", move |()| {
                     let mut rng = seeds.clone();
                     async move { give_way(&mut rng).await }

@@ -84,7 +84,7 @@ async fn emit_works_after_an_emitters_runtime_is_dropped() {
     let server = Server::builder().build();
     let received = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&received);
-    let client = Client::builder().connected(|peer| async move {
+    let client = Client::builder().first_session(|peer| async move {
         peer.listen("news", move |_: Vec<u8>| {
             counted.fetch_add(1, Ordering::Relaxed);
             async {}
@@ -109,7 +109,7 @@ fn emit_works_outside_of_a_runtime() {
     let server = Server::builder().build();
     let received = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&received);
-    let client = Client::builder().connected(|peer| async move {
+    let client = Client::builder().first_session(|peer| async move {
         peer.listen("news", move |(): ()| {
             counted.fetch_add(1, Ordering::Relaxed);
             async {}

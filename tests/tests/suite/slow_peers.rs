@@ -37,7 +37,7 @@ async fn emit_to_healthy_members(limits: Limits, frozen: bool) {
     for _ in 0..5 {
         let received = Arc::new(Mutex::new(Vec::new()));
         let noted = Arc::clone(&received);
-        let client = Client::builder().connected(|peer| async move {
+        let client = Client::builder().first_session(|peer| async move {
             peer.listen("note", move |(n, _): (u32, String)| {
                 noted.lock().unwrap().push(n);
                 async {}
@@ -217,7 +217,7 @@ async fn what_was_sent_to_another_before_is_not_held_back<F>(
     let blocker = Transport::Tcp.connect(&server, Client::builder()).await;
     let received = Arc::new(Notify::new());
     let notify = Arc::clone(&received);
-    let other = Client::builder().connected(|peer| async move {
+    let other = Client::builder().first_session(|peer| async move {
         peer.listen("note", move |(): ()| {
             notify.notify_one();
             async {}

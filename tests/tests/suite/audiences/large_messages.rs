@@ -7,7 +7,7 @@ use std::{
 };
 
 use sockets::{Client, ClientBuilder, DisconnectReason, Limits, Server, Socket};
-use sockets_tests::{Conditions, Relay, Transport};
+use sockets_tests::{Conditions, FirstSession, Relay, Transport};
 use tokio::{
     task::JoinSet,
     time::{Instant, sleep, timeout},
@@ -284,7 +284,7 @@ async fn lossy_policies_keep_a_trickling_member() {
 async fn lagging_room_delays_no_emitter_of_another_room() {
     let limits = queue(1000).calls_in_flight(1);
     let server = Server::builder().limits(limits).build();
-    let client = Client::builder().connected(|peer| async move {
+    let client = Client::builder().first_session(|peer| async move {
         peer.listen("note", |_: Vec<u8>| std::future::pending::<()>());
     });
     let _slow = client.connect_local(&server).await.unwrap();

@@ -8,7 +8,7 @@ use std::{
 };
 
 use sockets::{Client, ClientBuilder, DisconnectReason, Limits, Server, Socket};
-use sockets_tests::{Transport, eventually, every_transport, never, tcp_and_memory};
+use sockets_tests::{FirstSession, Transport, eventually, every_transport, never, tcp_and_memory};
 use tokio::runtime::{Builder, Handle};
 
 /// Each message has a number and a thousand bytes.
@@ -89,7 +89,7 @@ impl Frozen {
         let thawed = Mutex::new(thawed);
         let received = Received::default();
         let news = NewsServer::new(received.clone());
-        let builder = Client::builder().serve(news).connected(|peer| async move {
+        let builder = Client::builder().serve(news).first_session(|peer| async move {
             peer.listen("freeze", move |(): ()| {
                 freezes.send(()).unwrap();
                 // The thread is blocked until the test thaws the client or fails.

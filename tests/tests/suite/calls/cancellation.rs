@@ -89,7 +89,7 @@ tcp_and_memory! {
         let server = net.serve(Server::builder()).await;
         let permits = Arc::new(Semaphore::new(0));
         let opened = Arc::clone(&permits);
-        let client = net.connect(&server, Client::builder().connected(|peer| async move {
+        let client = net.connect(&server, Client::builder().first_session(|peer| async move {
             peer.listen("vote", move |(): ()| {
                 let permits = Arc::clone(&permits);
                 async move {

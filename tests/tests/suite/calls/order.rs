@@ -54,7 +54,7 @@ fn listening_server(received: &Received) -> ServerBuilder {
 
 fn listening_client(received: &Received) -> sockets::ClientBuilder {
     let received = Arc::clone(received);
-    Client::builder().connected(move |peer| {
+    Client::builder().first_session(move |peer| {
         listen(&peer, &received);
         async {}
     })
@@ -175,7 +175,7 @@ tcp_and_memory! {
             bounce(socket.as_peer());
             async {}
         })).await;
-        let client = net.connect(&server, Client::builder().connected(|peer| {
+        let client = net.connect(&server, Client::builder().first_session(|peer| {
             bounce(&peer);
             async {}
         })).await;
@@ -191,7 +191,7 @@ tcp_and_memory! {
             bounce(socket.as_peer());
             async {}
         })).await;
-        let client = net.connect(&server, Client::builder().limits(tiny()).connected(|peer| {
+        let client = net.connect(&server, Client::builder().limits(tiny()).first_session(|peer| {
             bounce(&peer);
             async {}
         })).await;
@@ -214,7 +214,7 @@ tcp_and_memory! {
                 async {}
             }
         })).await;
-        let client = net.connect(&server, Client::builder().limits(tiny()).connected(|peer| {
+        let client = net.connect(&server, Client::builder().limits(tiny()).first_session(|peer| {
             echo(&peer, "pong", "note", 1);
             async {}
         })).await;
@@ -274,7 +274,7 @@ async fn reply_to_a_slow_caller_follows_its_handlers_emits() {
     let server = server.build();
     let received = Received::default();
     let noted = Arc::clone(&received);
-    let client = Client::builder().limits(tiny()).connected(|peer| async move {
+    let client = Client::builder().limits(tiny()).first_session(|peer| async move {
         peer.listen("slow", move |n: u32| {
             noted.lock().unwrap().push(n);
             tokio::time::sleep(Duration::from_millis(1500))

@@ -167,7 +167,7 @@ async fn pending_request_ignores_an_earlier_wait_for_window() {
     let limits = Limits::new().calls_in_flight(1);
     let server = server_with_permits(&permits).limits(limits).build();
     let client = Client::builder()
-        .connected(|peer| async move {
+        .first_session(|peer| async move {
             peer.listen("forever", |(): ()| std::future::pending::<()>());
         })
         .connect_local(&server)

@@ -27,7 +27,7 @@ every_transport! {
                 finished.store(true, Ordering::SeqCst);
             }
         })).await;
-        let client = net.connect(&server, Client::builder().connected(|peer| async move {
+        let client = net.connect(&server, Client::builder().first_session(|peer| async move {
             peer.listen("color", |n: u32| async move { n + 1 });
         })).await;
         assert!(finished.load(Ordering::SeqCst));
@@ -54,7 +54,7 @@ every_transport! {
             }
         })).await;
         let (sender, early) = tokio::sync::oneshot::channel();
-        let client = net.connect(&server, Client::builder().connected(|peer| async move {
+        let client = net.connect(&server, Client::builder().first_session(|peer| async move {
             peer.listen("hello", |(): ()| async {});
             for n in 0..20_usize {
                 peer.emit("early", &n).await.unwrap();
@@ -119,7 +119,7 @@ tcp_and_memory! {
             socket.emit("welcome", &("first",)).await.unwrap();
         })).await;
         let (received, mut receives) = unbounded_channel();
-        let client = Client::builder().connected(move |peer: Peer| {
+        let client = Client::builder().first_session(move |peer: Peer| {
             peer.listen("welcome", move |(text,): (String,)| {
                 received.send(text).unwrap();
                 async {}

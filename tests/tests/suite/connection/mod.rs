@@ -6,6 +6,7 @@ mod authentication;
 mod backoff;
 mod cancellation;
 mod connected_hook;
+mod each_session;
 mod errors;
 mod identity;
 mod refusals;

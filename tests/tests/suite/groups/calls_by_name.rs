@@ -118,7 +118,7 @@ tcp_and_memory! {
     async fn typed_server_calls_a_dynamic_client(net: Transport) {
         let (received, mut receives) = unbounded_channel();
         let server = net.serve(players()).await;
-        let client = Client::builder().connected(move |peer: Peer| async move { listen_by_name(&peer, received) });
+        let client = Client::builder().first_session(move |peer: Peer| async move { listen_by_name(&peer, received) });
         let _client = net.join(&server, "ada", client).await;
         call_by_type(RootClient::new(&server.sockets()[0])).await;
         assert_eq!(receives.recv().await.as_deref(), Some("hello 1"));
@@ -161,7 +161,7 @@ tcp_and_memory! {
         for name in ["ada", "bob"] {
             let received = received.clone();
             let (voter, _) = Voter::new("tea");
-            let client = Client::builder().serve(LobbyServer::new(voter)).connected(move |peer| {
+            let client = Client::builder().serve(LobbyServer::new(voter)).first_session(move |peer| {
                 peer.listen("news", move |text: String| {
                     received.send(format!("{name}: {text}")).unwrap();
                     async {}

@@ -18,7 +18,7 @@ every_transport! {
         let server = net.serve(Server::builder()).await;
         let received = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&received);
-        let client = net.connect(&server, Client::builder().connected(|peer| async move {
+        let client = net.connect(&server, Client::builder().first_session(|peer| async move {
             peer.listen("tick", move |(): ()| {
                 counted.fetch_add(1, Ordering::Relaxed);
                 async {}
@@ -43,7 +43,7 @@ tcp_and_memory! {
         let received = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&received);
         let limits = Limits::new().calls_in_flight(4);
-        let client = net.connect(&server, Client::builder().limits(limits).connected(|peer| async move {
+        let client = net.connect(&server, Client::builder().limits(limits).first_session(|peer| async move {
             peer.listen("tick", move |(): ()| {
                 counted.fetch_add(1, Ordering::Relaxed);
                 async {}
@@ -174,7 +174,7 @@ async fn lost_connection_fails_the_calls_of_both_peers() {
     });
     let server = server.build();
     let (io, relay) = Relay::in_memory(&server);
-    let client = Client::builder().connected(|peer| async move {
+    let client = Client::builder().first_session(|peer| async move {
         peer.listen("forever", |(): ()| std::future::pending::<()>());
     });
     let client = client.connect_over(io).await.unwrap();

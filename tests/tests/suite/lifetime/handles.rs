@@ -165,7 +165,7 @@ tcp_and_memory! {
         let held = Arc::new(());
         let server = net.serve(players()).await;
         let guard = Arc::clone(&held);
-        let builder = Client::builder().connected(move |peer| {
+        let builder = Client::builder().first_session(move |peer| {
             peer.listen("one", move |(): ()| {
                 let _ = &guard;
                 async {}

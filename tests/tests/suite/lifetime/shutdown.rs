@@ -40,7 +40,7 @@ every_transport! {
         let server = net.serve(Server::builder()).await;
         let received = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&received);
-        let client = net.connect(&server, Client::builder().connected(|peer| async move {
+        let client = net.connect(&server, Client::builder().first_session(|peer| async move {
             peer.listen("tick", move |(): ()| {
                 counted.fetch_add(1, Ordering::Relaxed);
                 async {}

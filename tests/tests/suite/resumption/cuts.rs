@@ -16,8 +16,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sockets::{Client, ClientState, Server};
-use sockets_tests::{Relay, eventually, reconnecting};
+use sockets::{Client, Server};
+use sockets_tests::{FirstSession, Relay, eventually, reconnecting, session_of};
 use tokio::time::{sleep, timeout};
 
 const CLIENTS: usize = 50;
@@ -109,7 +109,7 @@ async fn cut_connections_lose_and_repeat_no_message() {
     let mut clients = Vec::new();
     for number in 0..CLIENTS {
         let (ticks, questions) = (Arc::clone(&accounts), Arc::clone(&accounts));
-        let client = reconnecting().auth(number).connected(move |peer| async move {
+        let client = reconnecting().auth(number).first_session(move |peer| async move {
             peer.listen("tick", move |tick: u64| {
                 ticks[number].ticks.take(tick);
                 async {}
@@ -150,6 +150,5 @@ async fn cut_connections_lose_and_repeat_no_message() {
     assert!(made > CLIENTS * 2, "the clients have reconnected");
     assert_eq!(server.sockets().len(), CLIENTS);
     // A client that received everything before the last cut may still be reconnecting.
-    let survived = ClientState::Connected { session: 1 };
-    eventually("all sessions are resumed", || clients.iter().all(|client| client.state() == survived)).await;
+    eventually("all sessions are resumed", || clients.iter().all(|client| session_of(client) == Some(1))).await;
 }

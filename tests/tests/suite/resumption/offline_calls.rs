@@ -7,7 +7,7 @@ use std::{
 };
 
 use sockets::{CallError, Client, ClientState, Limits, Server};
-use sockets_tests::{Relay, connect_through_relay, eventually, reconnecting, within};
+use sockets_tests::{Relay, connect_through_relay, eventually, reconnecting, session_of, within};
 
 #[sockets::group("Notes")]
 trait Notes {
@@ -85,5 +85,5 @@ async fn calls_made_while_offline_reach_a_new_session_in_order() {
         assert_eq!(within(asking).await, Ok(()));
     }
     assert_eq!(*noting.0.lock().unwrap(), (0..100).collect::<Vec<_>>());
-    assert_eq!(client.state(), ClientState::Connected { session: 2 });
+    assert_eq!(session_of(&client), Some(2));
 }

@@ -9,7 +9,9 @@ use std::{
 };
 
 use sockets::{CallError, Client, ClientState, ConnectInfo, DisconnectReason, Limits, Reconnect, Refusal, Server};
-use sockets_tests::{FragileIdentity, Relay, connect_through_relay, eventually, never, reconnecting, within};
+use sockets_tests::{
+    FragileIdentity, Relay, connect_through_relay, eventually, never, reconnecting, session_of, within,
+};
 use tokio::sync::{Notify, Semaphore};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -60,7 +62,7 @@ async fn resumed_session_keeps_its_state_and_messages() {
     assert_eq!(*received.lock().unwrap(), (0..20).collect::<Vec<_>>(), "each once, in order");
     assert_eq!(server.sockets(), std::slice::from_ref(&socket));
     assert_eq!(socket.rooms(), ["room"]);
-    assert_eq!(client.state(), ClientState::Connected { session: 1 });
+    assert_eq!(session_of(&client), Some(1));
     assert!(relay.made() > 10);
     assert_eq!(left.load(Ordering::Relaxed), 0, "the socket has not ended");
     drop(client);
@@ -146,8 +148,8 @@ async fn expired_session_ends_and_the_client_gets_a_new_one() {
     let (under_way, ()) = within(async { tokio::join!(under_way, going) }).await;
     assert!(matches!(under_way, Err(CallError::Disconnected { maybe_executed: true, .. })));
     let first = within(states.next()).await.unwrap();
-    assert!(matches!(first, ClientState::Reconnecting { .. } | ClientState::Connected { session: 2 }), "{first:?}");
-    assert_eq!(client.state(), ClientState::Connected { session: 2 });
+    assert!(matches!(first, ClientState::Reconnecting { .. } | ClientState::Connected { session: 2, .. }), "{first:?}");
+    assert_eq!(session_of(&client), Some(2));
     // The client's handlers serve the new session, too.
     let anew = server.sockets().remove(0);
     assert_ne!(anew, socket);
@@ -186,7 +188,7 @@ async fn client_without_reconnect_or_disconnected_ends() {
     socket.disconnect("be nice");
     assert_eq!(within(socket.disconnected()).await.message(), Some("be nice"));
     relay.cut();
-    eventually("the client has a new session", || away.state() == ClientState::Connected { session: 2 }).await;
+    eventually("the client has a new session", || session_of(&away) == Some(2)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -205,7 +207,7 @@ async fn session_is_resumed_only_by_its_identity() {
     });
     let client = within(client.connect(&relay.url())).await.unwrap();
     relay.cut();
-    eventually("the client has a new session", || client.state() == ClientState::Connected { session: 2 }).await;
+    eventually("the client has a new session", || session_of(&client) == Some(2)).await;
     let mut identities: Vec<_> = server.sockets().iter().map(|socket| *socket.identity()).collect();
     identities.sort_unstable();
     assert_eq!(identities, [0, 1], "the first one's session waits for its own client");
@@ -227,7 +229,7 @@ async fn identity_panicking_on_drop_does_not_end_resumption() {
         // The resumed session drops its previous identity, and keeps its handlers.
         assert_eq!(within(client.request::<()>("hello", &())).await, Ok(()));
     }
-    assert_eq!(client.state(), ClientState::Connected { session: 1 });
+    assert_eq!(session_of(&client), Some(1));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -273,12 +275,9 @@ async fn authentication_distinguishes_resuming_and_new_clients() {
     let faithless = reconnecting().auth_with(move || std::future::ready(logins.fetch_add(1, Ordering::Relaxed)));
     let faithless = faithless.connect(&relay.url()).await.unwrap();
     relay.cut();
-    eventually("a client with another identity has a new session", || {
-        faithless.state() == ClientState::Connected { session: 2 }
-    })
-    .await;
+    eventually("a client with another identity has a new session", || session_of(&faithless) == Some(2)).await;
     eventually("all are there", || relay.made() >= 4).await;
     assert_eq!(within(faithful.request::<()>("nothing", &())).await, Err(CallError::NoSuchMethod));
-    assert_eq!(faithful.state(), ClientState::Connected { session: 1 });
+    assert_eq!(session_of(&faithful), Some(1));
     assert_eq!(*taken.lock().unwrap(), [1, 2, 3], "each is given once");
 }

@@ -8,7 +8,8 @@
 
 use std::{env, time::Instant};
 
-use sockets::{Client, ClientState, Server};
+use sockets::{Client, Server};
+use sockets_tests::session_of;
 use tokio::{runtime, task::JoinSet};
 
 #[test]
@@ -38,7 +39,7 @@ fn clients_of_a_killed_server_all_reconnect() {
         let mut back = Vec::new();
         for client in &clients {
             let mut states = client.states();
-            while client.state() != (ClientState::Connected { session: 2 }) {
+            while session_of(client) != Some(2) {
                 states.next().await.expect("it has not ended");
             }
             back.push(died.elapsed());
