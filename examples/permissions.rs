@@ -30,8 +30,9 @@ impl Stock for Store {
 }
 
 /// The identity that authentication returns.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, sockets::Identity)]
 struct Person {
+    #[identity(key)]
     name: String,
     staff: bool,
 }

@@ -2,12 +2,13 @@
 
 use std::{
     collections::HashMap,
-    hash::{Hash, Hasher},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicU64, Ordering},
     },
 };
+
+use sockets::Identity;
 
 /// The names that are in use, with the users that have them.
 #[derive(Clone, Default)]
@@ -79,16 +80,10 @@ impl Drop for Claim {
     }
 }
 
-impl PartialEq for Person {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.key == other.0.key
-    }
-}
+impl Identity for Person {
+    type Key = String;
 
-impl Eq for Person {}
-
-impl Hash for Person {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.key.hash(state);
+    fn key(&self) -> String {
+        self.0.key.clone()
     }
 }

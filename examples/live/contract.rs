@@ -4,8 +4,9 @@
 use serde::{Deserialize, Serialize};
 
 /// A viewer of the board.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, sockets::Identity, Serialize, Deserialize)]
 pub struct Person {
+    #[identity(key)]
     pub id: u32,
     pub name: String,
 }

@@ -39,7 +39,7 @@ async fn main() -> Outcome {
     voting(&server, &mut ada, &mut ben, cleo, &mut dan).await?;
 
     chapter("A kick");
-    let sleeper = server.socket(&Player { name: "Dan".into() }).ok_or("Dan is not here")?;
+    let sleeper = server.socket("Dan").ok_or("Dan is not here")?;
     says("shop", "sends Dan away");
     sleeper.disconnect("this is no place to sleep");
     let reason = dan.until_disconnected().await;

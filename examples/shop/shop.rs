@@ -18,8 +18,9 @@ use crate::{
 pub const LOBBY: &str = "lobby";
 
 /// The identity of a customer after authentication.
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, sockets::Identity)]
 pub struct Player {
+    #[identity(key)]
     pub name: String,
 }
 

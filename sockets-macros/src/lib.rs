@@ -1,4 +1,5 @@
-//! The `#[group]` attribute of the `sockets` library, which re-exports it.
+//! The macros of the `sockets` library, which re-exports them: the attribute `#[group]` and the derive
+//! macro `Identity`.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod attr;
@@ -6,6 +7,7 @@ mod check;
 mod errors;
 mod expand;
 mod fallback;
+mod identity;
 mod model;
 mod name;
 mod options;
@@ -237,6 +239,42 @@ use crate::{attr::GroupArgs, errors::Errors, model::Group};
 #[proc_macro_attribute]
 pub fn group(args: proc_macro::TokenStream, item: proc_macro::TokenStream) -> proc_macro::TokenStream {
     expand(args.into(), item.into()).into()
+}
+
+/// Derives `Identity` for a struct. The attribute `#[identity(key)]` marks the field that identifies
+/// the user. If it marks several fields, the key is the tuple of these fields.
+///
+/// The key of an identity finds the user's sockets, and resumes the user's sessions. The other
+/// fields are data, which may change when a session is resumed.
+///
+/// ```
+/// #[derive(Clone, sockets::Identity)]
+/// struct Player {
+///     #[identity(key)]
+///     id: u64,
+///     name: String,
+/// }
+///
+/// #[derive(Clone, sockets::Identity)]
+/// struct Employee {
+///     #[identity(key)]
+///     company: u32,
+///     #[identity(key)]
+///     number: u32,
+/// }
+///
+/// fn sockets(players: &sockets::Server<Player>, employees: &sockets::Server<Employee>) {
+///     let _ = players.socket(&7);
+///     let _ = employees.socket(&(3, 12));
+/// }
+/// ```
+///
+/// The struct also has to be `Clone + Send + Sync + 'static`, and its key `Eq + Hash + Clone + Send +
+/// Sync + 'static`. If the program renames the crate `sockets`, state the new name on the struct:
+/// `#[identity(crate = renamed)]`.
+#[proc_macro_derive(Identity, attributes(identity))]
+pub fn derive_identity(item: proc_macro::TokenStream) -> proc_macro::TokenStream {
+    identity::expand(item.into()).into()
 }
 
 /// Expands the attribute. Tests can call this function, unlike a procedural macro.

@@ -1,17 +1,11 @@
 //! The function by which a server authenticates clients.
 
-use std::{future::Future, hash::Hash};
+use std::future::Future;
 
 use futures_util::future::BoxFuture;
 use serde::de::DeserializeOwned;
 
 use crate::{refusal::Refusal, transport::ConnectInfo};
-
-/// The identity of a client, which the server's authentication returns. The trait is implemented
-/// for all types that meet its bounds.
-pub trait Identity: Clone + Eq + Hash + Send + Sync + 'static {}
-
-impl<T: Clone + Eq + Hash + Send + Sync + 'static> Identity for T {}
 
 /// A function that authenticates clients. The function takes the login, or the login and a
 /// [`ConnectInfo`]. It returns a future of `Result<I, Refusal>`.

@@ -18,8 +18,8 @@ use tokio::{net::TcpStream, time::timeout};
 use tungstenite::protocol::Role;
 
 use crate::{
-    authenticator::Identity,
     connect_error::AcceptError,
+    identity::Identity,
     server::Server,
     transport::{
         ConnectInfo, Incoming, Link,

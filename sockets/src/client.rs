@@ -23,7 +23,6 @@ use crate::codec;
 use crate::layer::{CallLayer, Layers};
 use crate::{
     address::Address,
-    authenticator::Identity,
     call_error::EncodeError,
     client_state::{ClientState, StateChanges},
     connect_error::ConnectError,
@@ -31,6 +30,7 @@ use crate::{
     disconnect_reason::DisconnectReason,
     driver::Driver,
     handshake::{self, ResumeGrant, Resumption},
+    identity::Identity,
     limits::Limits,
     peer_label::PeerLabel,
     peer_methods::peer_methods,

@@ -104,6 +104,7 @@ mod group;
 mod handler_context;
 mod handshake;
 mod hooks;
+mod identity;
 #[cfg(feature = "middleware")]
 pub mod layer;
 mod limits;
@@ -147,14 +148,14 @@ pub mod __private {
 #[doc = include_str!("../README.md")]
 struct ReadmePrograms;
 
-pub use sockets_macros::group;
+pub use sockets_macros::{Identity, group};
 pub use sockets_proto::name::InvalidName;
 
 #[cfg(feature = "axum")]
 pub use self::axum_route::axum_route;
 pub use self::{
     address::AddressError,
-    authenticator::{Authenticate, Identity},
+    authenticator::Authenticate,
     call_error::{CallError, DecodeError, EncodeError, SignatureMismatch, TooLarge},
     client::{Client, ClientBuilder},
     client_state::{ClientState, StateChanges},
@@ -162,6 +163,7 @@ pub use self::{
     disconnect_reason::DisconnectReason,
     extensions::Extensions,
     group::Group,
+    identity::{Identity, IntoKey},
     limits::Limits,
     listener::Listener,
     reconnect::Reconnect,

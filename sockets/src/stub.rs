@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    authenticator::Identity,
     call_error::CallError,
+    identity::Identity,
     method::{Callee, Method},
     server::{Audience, Replies, decode_fallible, decode_plain},
     session::Peer,

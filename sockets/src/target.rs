@@ -3,9 +3,9 @@
 use serde::Serialize;
 
 use crate::{
-    authenticator::Identity,
     call_error::CallError,
     client::Client,
+    identity::Identity,
     method::{Callee, Method},
     server::{Audience, Socket},
     session::Peer,

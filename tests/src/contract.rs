@@ -19,9 +19,10 @@ impl Login {
 }
 
 /// The identity of a client.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, sockets::Identity)]
 pub struct Player {
     /// The player's name.
+    #[identity(key)]
     pub name: String,
 }
 

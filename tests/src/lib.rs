@@ -29,6 +29,6 @@ pub use self::{
         Messages, Transport, for_good, is_restart, messages, once, reconnecting, run, run_on_one_thread, session_of,
         unix_url,
     },
-    values::{Fragile, FragileIdentity, PanicsOnDrop},
+    values::{Fragile, FragileIdentity, PanicsOnDrop, Seen},
     wait::{PATIENCE, eventually, never, poll_once, within, within_time},
 };

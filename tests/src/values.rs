@@ -3,6 +3,7 @@
 use std::{sync::Arc, thread};
 
 use serde::{Deserialize, Serialize, Serializer, ser::Error};
+use sockets::Identity;
 
 /// A value that panics when it is dropped. The message of the panic contains the name.
 #[derive(Debug)]
@@ -26,12 +27,22 @@ impl Serialize for Fragile {
 }
 
 /// An identity that panics when its last clone is dropped.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct FragileIdentity(pub Arc<u32>);
+#[derive(Clone, Debug, Identity)]
+pub struct FragileIdentity(#[identity(key)] pub Arc<u32>);
 
 impl Drop for FragileIdentity {
     fn drop(&mut self) {
         let is_last = Arc::strong_count(&self.0) == 1;
         assert!(thread::panicking() || !is_last, "an identity panics while it is dropped");
     }
+}
+
+/// An identity with any data. All clients have the same key.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Seen<T>(pub T);
+
+impl<T: Clone + Send + Sync + 'static> Identity for Seen<T> {
+    type Key = ();
+
+    fn key(&self) {}
 }

@@ -29,6 +29,11 @@ fn misuse_of_the_group_attribute_has_its_own_message() {
 }
 
 #[test]
+fn misuse_of_the_identity_derive_has_its_own_message() {
+    compile_fail("tests/ui/identity/*.rs");
+}
+
+#[test]
 fn unsendable_type_is_reported_where_it_is_written() {
     compile_fail("tests/ui/types/*.rs");
 }

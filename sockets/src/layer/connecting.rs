@@ -14,7 +14,8 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{
-    authenticator::{AuthFailure, Authenticator, FAILED, Identity},
+    authenticator::{AuthFailure, Authenticator, FAILED},
+    identity::Identity,
     lock::event,
     peer_label::PeerLabel,
     refusal::Refusal,

@@ -24,13 +24,13 @@ use super::{
     limiter::{ConnectionPermit, HandshakePermit},
 };
 use crate::{
-    authenticator::Identity,
     connect_error::AcceptError,
     disconnect_reason::DisconnectReason,
     driver::Driver,
     handler_context::run_hook,
     handshake::{self, PeerSettings, ResumeGrant, ResumeRequest},
     hooks,
+    identity::Identity,
     lock::event,
     peer_label::PeerLabel,
     refusal::Refusal,

@@ -1,6 +1,13 @@
 //! Audiences: the sockets that a message is sent to.
 
-use std::{any::type_name, borrow::Borrow, collections::BTreeMap, iter, sync::Arc, time::Duration};
+use std::{
+    any::type_name,
+    borrow::Borrow,
+    collections::{BTreeMap, BTreeSet, HashSet},
+    iter,
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 #[cfg(feature = "middleware")]
@@ -18,11 +25,11 @@ use crate::codec::{self, EncodeError, Payload};
 use crate::failing_element::failing_element;
 use crate::lock::{self, RwLock};
 use crate::{
-    authenticator::Identity,
     broadcast::MemberList,
     call_error::CallError,
     clock::now,
     group::Group,
+    identity::{Identity, sealed::IntoKey},
     method::Callee,
     session::{Described, MultiCall, MultiCallSlot, Session},
 };
@@ -64,10 +71,17 @@ pub(super) enum Selector<I> {
     All,
     Room(String),
     Sockets(BTreeMap<u64, Socket<I>>),
-    /// The identities by their hash.
-    Users(BTreeMap<u64, Vec<I>>),
+    Users(Users<I>),
     Union(Arc<Self>, Arc<Self>),
     Except(Arc<Self>, Arc<Self>),
+}
+
+/// A description of users by their keys.
+pub(super) struct Users<I> {
+    /// The hashes of the keys.
+    hashes: BTreeSet<u64>,
+    /// A function that returns `true` for an identity with one of the keys.
+    includes: Box<dyn Fn(&I) -> bool + Send + Sync>,
 }
 
 impl<I: Identity> Selector<I> {
@@ -76,16 +90,10 @@ impl<I: Identity> Selector<I> {
         Self::Sockets(sockets.into_iter().map(numbered).collect())
     }
 
-    pub(super) fn users<U: Borrow<I>>(server: &Inner<I>, identities: impl IntoIterator<Item = U>) -> Self {
-        let mut by_hash: BTreeMap<u64, Vec<I>> = BTreeMap::new();
-        for identity in identities {
-            let identity = identity.borrow();
-            let identities = by_hash.entry(server.hash(identity)).or_default();
-            if !identities.contains(identity) {
-                identities.push(identity.clone());
-            }
-        }
-        Self::Users(by_hash)
+    pub(super) fn users<K: IntoKey<I::Key>>(server: &Inner<I>, keys: impl IntoIterator<Item = K>) -> Self {
+        let keys: HashSet<_> = keys.into_iter().map(IntoKey::into_key).collect();
+        let hashes = keys.iter().map(|key| server.hash(key)).collect();
+        Self::Users(Users { hashes, includes: Box::new(move |identity| keys.contains(&identity.key())) })
     }
 
     /// Returns the current members, in the order in which they connected.
@@ -107,8 +115,8 @@ impl<I: Identity> Selector<I> {
         }
     }
 
-    /// Evaluates the selector, but compares no identities. The caller compares them without the
-    /// registry's lock, since their `Eq` is user code.
+    /// Evaluates the selector, but compares no keys. The caller compares them without the registry's
+    /// lock, since their `Eq` is user code.
     fn find(&self, registry: &Registry<I>) -> Found<'_, I> {
         match self {
             Self::All => Found::Sockets(registry.sockets().cloned().collect()),
@@ -117,9 +125,9 @@ impl<I: Identity> Selector<I> {
                 let connected = |socket: &&Socket<I>| registry.socket(socket.number()) == Some(*socket);
                 Found::Sockets(sockets.values().filter(connected).cloned().collect())
             }
-            Self::Users(by_hash) => {
-                let candidates = by_hash.keys().flat_map(|hash| registry.sockets_with(*hash)).cloned().collect();
-                Found::Users(by_hash, candidates)
+            Self::Users(users) => {
+                let candidates = users.hashes.iter().flat_map(|hash| registry.sockets_with(*hash)).cloned().collect();
+                Found::Users(users, candidates)
             }
             Self::Union(first, second) => Found::Union(Box::new((first.find(registry), second.find(registry)))),
             Self::Except(from, left_out) => Found::Except(Box::new((from.find(registry), left_out.find(registry)))),
@@ -131,8 +139,8 @@ impl<I: Identity> Selector<I> {
 /// are consistent with each other.
 enum Found<'a, I> {
     Sockets(Vec<Socket<I>>),
-    /// Identities by their hash, and the sockets with identities of these hashes.
-    Users(&'a BTreeMap<u64, Vec<I>>, Vec<Socket<I>>),
+    /// Users, and the sockets with keys of their hashes.
+    Users(&'a Users<I>, Vec<Socket<I>>),
     Union(Box<(Self, Self)>),
     Except(Box<(Self, Self)>),
 }
@@ -142,12 +150,8 @@ impl<I: Identity> Found<'_, I> {
     fn members(self) -> Vec<Socket<I>> {
         match self {
             Self::Sockets(sockets) => sockets,
-            Self::Users(by_hash, mut sockets) => {
-                sockets.retain(|socket| {
-                    by_hash
-                        .get(&socket.identity_hash())
-                        .is_some_and(|identities| identities.contains(&*socket.identity()))
-                });
+            Self::Users(users, mut sockets) => {
+                sockets.retain(|socket| (users.includes)(&socket.identity()));
                 sockets.sort_by_key(Socket::number);
                 sockets
             }
@@ -179,7 +183,7 @@ mod sealed {
     use std::sync::Arc;
 
     use super::{Audience, Selector, Socket};
-    use crate::authenticator::Identity;
+    use crate::identity::Identity;
 
     pub trait Selects<I> {
         #[expect(private_interfaces, reason = "sealed: only this module calls it")]

@@ -11,9 +11,10 @@ use super::{
     shutdown,
 };
 use crate::{
-    authenticator::{AuthFailure, FAILED, Identity},
+    authenticator::{AuthFailure, FAILED},
     connect_error::AcceptError,
     handshake::{self, ClientHello, PeerSettings, ResumeRequest},
+    identity::Identity,
     peer_label::PeerLabel,
     refusal::Refusal,
     transport::{ConnectInfo, Link, ReceiveError},
@@ -94,8 +95,8 @@ async fn decide<I: Identity>(
 
 /// Returns the session that a client resumes, its new identity and the next resumption token.
 ///
-/// Returns `None` if the client presents no valid token, or if its new identity differs from the
-/// identity of the session. If the client is refused finally, its session ends, because the client
+/// Returns `None` if the client presents no valid token, or if its new identity has another key than
+/// the identity of the session. If the client is refused finally, its session ends, because the client
 /// makes no other attempt.
 async fn find_session<I: Identity>(
     server: &Inner<I>,
@@ -117,7 +118,7 @@ async fn find_session<I: Identity>(
         }
         authenticated => authenticated?,
     };
-    if *socket.identity() != identity {
+    if socket.identity().key() != identity.key() {
         return Ok(None);
     }
     match socket.session().check(request) {

@@ -20,10 +20,11 @@ use crate::codec::{DecodeError, decode_within};
 #[cfg(feature = "middleware")]
 use crate::layer::{Authentication, CallLayer, ConnectLayers, Connecting, Layer, Layers};
 use crate::{
-    authenticator::{AuthFailure, Authenticate, Authenticator, Identity},
+    authenticator::{AuthFailure, Authenticate, Authenticator},
     broadcast::Fanout,
     connect_error::BindError,
     connect_error::RegistrationError,
+    identity::Identity,
     limits::Limits,
     lock::{Mutex, RwLock, event},
     peer_label::PeerLabel,
@@ -312,7 +313,7 @@ impl<I: Identity> ServerBuilder<I> {
         let limits = Arc::new(self.limits);
         Server::open(Inner {
             registry: RwLock::new(Registry::new(limits.rooms_per_socket)),
-            identity_hasher: RandomState::new(),
+            key_hasher: RandomState::new(),
             fanout: Fanout::new(limits.outgoing_queue as usize),
             limiter: ConnectionLimiter::new(&limits),
             detached: DetachedSessions::new(&limits),

@@ -13,7 +13,7 @@ use tokio::time::sleep;
 use super::Inner;
 
 use crate::{
-    authenticator::Identity,
+    identity::Identity,
     lock::{Mutex, event},
     transport::{Acceptor, Incoming},
 };

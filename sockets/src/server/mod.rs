@@ -14,6 +14,7 @@ mod shutdown;
 mod socket;
 
 use std::{
+    borrow::Borrow,
     hash::{BuildHasher, Hash, RandomState},
     mem,
     net::SocketAddr,
@@ -47,11 +48,12 @@ use self::{
 use crate::lock::{self, Mutex, RwLock};
 use crate::{
     address::Address,
-    authenticator::{Authenticator, Identity},
+    authenticator::Authenticator,
     backoff::random_fraction,
     broadcast::Fanout,
     connect_error::BindError,
     connect_error::RegistrationError,
+    identity::{Identity, IntoKey},
     limits::Limits,
     refusal::Refusal,
     session::{Interceptor, Routes, Session},
@@ -71,9 +73,9 @@ type ConnectedHook<I> = dyn Fn(Socket<I>) -> BoxFuture<'static, Result<(), Refus
 /// The state that the handles and sockets of a server share.
 struct Inner<I> {
     registry: RwLock<Registry<I>>,
-    /// The hasher of identities. It must not run while the registry is locked, since the `Hash` of
-    /// an identity is user code.
-    identity_hasher: RandomState,
+    /// The hasher of keys. It must not run while the registry is locked, since the `Hash` of a key is
+    /// user code.
+    key_hasher: RandomState,
     fanout: Fanout<Session>,
     limiter: Arc<ConnectionLimiter>,
     detached: Arc<DetachedSessions>,
@@ -230,13 +232,14 @@ impl<I: Identity> Server<I> {
     }
 
     /// Returns the audience of these sockets. Disconnected sockets are ignored.
-    pub fn clients<S: std::borrow::Borrow<Socket<I>>>(&self, sockets: impl IntoIterator<Item = S>) -> Audience<I> {
+    pub fn clients<S: Borrow<Socket<I>>>(&self, sockets: impl IntoIterator<Item = S>) -> Audience<I> {
         self.audience(Selector::sockets(sockets))
     }
 
-    /// Returns the audience of all sockets of these identities.
-    pub fn users<U: std::borrow::Borrow<I>>(&self, identities: impl IntoIterator<Item = U>) -> Audience<I> {
-        self.audience(Selector::users(&self.inner, identities))
+    /// Returns the audience of all sockets of these users, who are named by the keys of their
+    /// identities.
+    pub fn users<K: IntoKey<I::Key>>(&self, keys: impl IntoIterator<Item = K>) -> Audience<I> {
+        self.audience(Selector::users(&self.inner, keys))
     }
 
     fn audience(&self, selector: Selector<I>) -> Audience<I> {
@@ -248,17 +251,23 @@ impl<I: Identity> Server<I> {
         self.all().sockets()
     }
 
-    /// Returns the most recently connected socket of an identity.
-    pub fn socket(&self, identity: &I) -> Option<Socket<I>> {
-        self.sockets_of(identity).pop()
+    /// Returns the most recently connected socket of the user with this key.
+    pub fn socket<Q: Eq + Hash + ?Sized>(&self, key: &Q) -> Option<Socket<I>>
+    where
+        I::Key: Borrow<Q>,
+    {
+        self.sockets_of(key).pop()
     }
 
-    /// Returns the sockets of an identity, in the order in which they connected.
-    pub fn sockets_of(&self, identity: &I) -> Vec<Socket<I>> {
-        let hash = self.inner.hash(identity);
+    /// Returns the sockets of the user with this key, in the order in which they connected.
+    pub fn sockets_of<Q: Eq + Hash + ?Sized>(&self, key: &Q) -> Vec<Socket<I>>
+    where
+        I::Key: Borrow<Q>,
+    {
+        let hash = self.inner.hash(key);
         let mut sockets: Vec<_> = self.inner.registry.read().sockets_with(hash).cloned().collect();
         lock::assert_unlocked();
-        sockets.retain(|socket| *socket.identity() == *identity);
+        sockets.retain(|socket| socket.identity().key().borrow() == key);
         sockets
     }
 
@@ -320,15 +329,13 @@ impl<I: Identity> Server<I> {
     }
 }
 
-impl<I: Hash> Inner<I> {
-    /// Returns the hash of an identity in the registry.
-    fn hash(&self, identity: &I) -> u64 {
-        lock::assert_unlocked();
-        self.identity_hasher.hash_one(identity)
-    }
-}
-
 impl<I> Inner<I> {
+    /// Returns the hash of a key in the registry.
+    fn hash<Q: Hash + ?Sized>(&self, key: &Q) -> u64 {
+        lock::assert_unlocked();
+        self.key_hasher.hash_one(key)
+    }
+
     /// Closes the listeners and admits no further clients. Returns the sessions of the server, each
     /// with the delay after which its client reconnects.
     ///

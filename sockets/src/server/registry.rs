@@ -13,9 +13,9 @@ use sockets_proto::ReleaseUnused;
 /// sockets connected. A room exists while it has members.
 pub(super) struct Registry<I> {
     sockets: BTreeMap<u64, SocketEntry<I>>,
-    /// The numbers of the sockets by the hash of their identities. Code that holds the registry's
-    /// lock does not compare identities, since their `Eq` is user code.
-    by_identity: HashMap<u64, BTreeSet<u64>>,
+    /// The numbers of the sockets by the hash of their keys. Code that holds the registry's lock
+    /// does not compare keys, since their `Eq` is user code.
+    by_key: HashMap<u64, BTreeSet<u64>>,
     rooms: HashMap<String, Room<I>>,
     all_members: CachedMemberList,
     rooms_per_socket: u32,
@@ -47,7 +47,7 @@ impl<I> Registry<I> {
     pub(super) fn new(rooms_per_socket: u32) -> Self {
         Self {
             sockets: BTreeMap::new(),
-            by_identity: HashMap::new(),
+            by_key: HashMap::new(),
             rooms: HashMap::new(),
             all_members: CachedMemberList::new(),
             rooms_per_socket,
@@ -140,7 +140,7 @@ impl<I> Registry<I> {
         if let Some(reason) = &self.closed {
             return Err(reason.clone());
         }
-        self.by_identity.entry(socket.identity_hash()).or_default().insert(socket.number());
+        self.by_key.entry(socket.key_hash()).or_default().insert(socket.number());
         self.sockets.insert(socket.number(), SocketEntry { socket, rooms: BTreeSet::new() });
         self.all_members.take();
         Ok(())
@@ -154,19 +154,19 @@ impl<I> Registry<I> {
         for room in &entry.rooms {
             self.remove_member(id, room);
         }
-        let hash = entry.socket.identity_hash();
-        if let Some(numbers) = self.by_identity.get_mut(&hash) {
+        let hash = entry.socket.key_hash();
+        if let Some(numbers) = self.by_key.get_mut(&hash) {
             numbers.remove(&id);
             if numbers.is_empty() {
-                self.by_identity.remove(&hash);
-                self.by_identity.release_unused();
+                self.by_key.remove(&hash);
+                self.by_key.release_unused();
             }
         }
         Some(entry.socket)
     }
 
-    /// Returns the sockets with identities of this hash, oldest first.
-    pub(super) fn sockets_with(&self, identity_hash: u64) -> impl Iterator<Item = &Socket<I>> {
-        self.by_identity.get(&identity_hash).into_iter().flatten().filter_map(|id| self.socket(*id))
+    /// Returns the sockets with keys of this hash, oldest first.
+    pub(super) fn sockets_with(&self, key_hash: u64) -> impl Iterator<Item = &Socket<I>> {
+        self.by_key.get(&key_hash).into_iter().flatten().filter_map(|id| self.socket(*id))
     }
 }

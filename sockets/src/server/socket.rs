@@ -11,8 +11,8 @@ use super::{Inner, Server, join_error::JoinError};
 #[cfg(feature = "middleware")]
 use crate::layer::Request;
 use crate::{
-    authenticator::Identity,
     disconnect_reason::DisconnectReason,
+    identity::Identity,
     lock::{DroppedUnlocked, RwLock},
     peer_methods::peer_methods,
     session::{Call, Peer, Session},
@@ -28,9 +28,9 @@ pub struct Socket<I = ()>(Arc<SocketInner<I>>);
 struct SocketInner<I> {
     number: u64,
     peer: Peer,
-    /// A resumption replaces the identity by an equal identity.
+    /// A resumption replaces the identity by another identity with the same key.
     identity: RwLock<Arc<I>>,
-    identity_hash: u64,
+    key_hash: u64,
     server: Arc<Inner<I>>,
     _unlocked: DroppedUnlocked,
 }
@@ -40,14 +40,14 @@ impl<I> Socket<I> {
     where
         I: Identity,
     {
-        let identity_hash = server.hash(&identity);
+        let key_hash = server.hash(&identity.key());
         let identity = RwLock::new(Arc::new(identity));
-        Self(Arc::new(SocketInner { number, peer, identity, identity_hash, server, _unlocked: DroppedUnlocked }))
+        Self(Arc::new(SocketInner { number, peer, identity, key_hash, server, _unlocked: DroppedUnlocked }))
     }
 
-    /// Returns the hash of the identity. The hash is computed once, while no lock is held.
-    pub(super) fn identity_hash(&self) -> u64 {
-        self.0.identity_hash
+    /// Returns the hash of the identity's key. The hash is computed once, while no lock is held.
+    pub(super) fn key_hash(&self) -> u64 {
+        self.0.key_hash
     }
 
     /// Returns the number of the socket, which follows the order in which sockets connected.
@@ -67,14 +67,14 @@ impl<I> Socket<I> {
     /// Returns the identity from the last authentication.
     ///
     /// When the session is resumed over another connection, the server authenticates the client
-    /// again. The new identity must be equal to the former identity, and replaces it. So parts of
-    /// the identity that its `Eq` does not compare can change. Call this method whenever the
-    /// identity is needed, and do not store a copy.
+    /// again. The new identity must have the [key](Identity::key) of the former identity, and
+    /// replaces it. All other parts can change. Call this method whenever the identity is needed,
+    /// and do not store a copy.
     pub fn identity(&self) -> Arc<I> {
         Arc::clone(&self.0.identity.read())
     }
 
-    /// Replaces the identity by an equal identity. Returns the former identity, which the caller
+    /// Replaces the identity. Returns the former identity, which the caller
     /// drops while it holds no lock.
     pub(super) fn replace_identity(&self, identity: Arc<I>) -> Arc<I> {
         mem::replace(&mut *self.0.identity.write(), identity)

@@ -14,7 +14,7 @@ use std::{
 
 use futures_util::FutureExt;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use sockets::{Client, Peer, Server, Socket};
+use sockets::{Client, Identity, Peer, Server, Socket};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tracing::{
     Event, Metadata, Subscriber,
@@ -129,6 +129,15 @@ impl Id {
         if !self.quiet {
             calls(place);
         }
+    }
+}
+
+impl Identity for Id {
+    type Key = Self;
+
+    fn key(&self) -> Self {
+        self.calls("key");
+        self.clone()
     }
 }
 

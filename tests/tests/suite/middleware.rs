@@ -120,7 +120,7 @@ tcp_and_memory! {
         let server = net.serve(players().layer_outgoing(spy("server", &log))).await;
         let builder = Client::builder().layer(spy("client", &log)).serve(VaultServer::new(Guard(log.clone())));
         let _client = net.join(&server, "ada", builder).await;
-        let socket = server.socket(&Player::new("ada")).unwrap();
+        let socket = server.socket("ada").unwrap();
         assert_eq!(VaultClient::new(&socket).open(7).await, Ok("gold".into()));
         expect(&mut received, &["server: out request Vault.open of 1", "client: in request Vault.open of 1",
             "opened with 7", "client: went well None", "server: went well None"]).await;
@@ -142,7 +142,7 @@ tcp_and_memory! {
         rest.sort();
         assert_eq!(rest, ["knocked 2", "knocked 2", "server: went well None"]);
 
-        let socket = server.socket(&Player::new("ada")).unwrap();
+        let socket = server.socket("ada").unwrap();
         assert_eq!(VaultClient::new(&socket).knock(1).await, Err(CallError::Denied("not allowed".into())));
     }
 

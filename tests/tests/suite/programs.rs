@@ -62,7 +62,7 @@ every_transport! {
         assert_eq!(purchases.buy("sword", 9).await, Err(CallError::Handler(PurchaseError::SoldOut)));
         assert_eq!(RefundsClient::new(ada).refund(receipt).await, Ok(()));
 
-        let host = server.socket(&Player::new("cleo")).unwrap();
+        let host = server.socket("cleo").unwrap();
         let lobby = LobbyClient::new(&server.room("lobby").except(&host));
         lobby.message("the vote opens").await.unwrap();
         let choices = vec![String::from("tea"), String::from("coffee")];
@@ -124,9 +124,9 @@ every_transport! {
         let ada = &clients[0];
 
         // The server finds a socket by its identity.
-        let socket = server.socket(&Player::new("Ada")).unwrap();
+        let socket = server.socket("Ada").unwrap();
         assert_eq!(server.sockets().len(), 2);
-        assert_eq!(server.sockets_of(&Player::new("Bob")).len(), 1);
+        assert_eq!(server.sockets_of("Bob").len(), 1);
 
         // Clients send emits and requests by name, and within groups.
         ada.emit("Say", "Howdy").await.unwrap();
@@ -141,13 +141,13 @@ every_transport! {
         assert_eq!(received, ["Ada received all", "Bob received all"]);
         server.clients([&socket]).emit("Hear", "one").await.unwrap();
         assert_eq!(logged.recv().await.unwrap(), "Ada received one");
-        server.users([&Player::new("Bob")]).emit("Hear", "two").await.unwrap();
+        server.users(["Bob"]).emit("Hear", "two").await.unwrap();
         assert_eq!(logged.recv().await.unwrap(), "Bob received two");
 
         // A socket leaves a room, and the room loses a member.
         socket.leave("everyone");
         assert_eq!(server.rooms(), ["everyone"]);
-        assert_eq!(server.room("everyone").sockets(), server.sockets_of(&Player::new("Bob")));
+        assert_eq!(server.room("everyone").sockets(), server.sockets_of("Bob"));
         assert!(socket.rooms().is_empty());
 
         // The server sends broadcast requests with a callback.

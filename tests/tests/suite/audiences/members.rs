@@ -29,7 +29,7 @@ impl Hall {
     }
 
     fn socket(&self, name: &str) -> Socket<Player> {
-        self.server.socket(&Player::new(name)).unwrap()
+        self.server.socket(name).unwrap()
     }
 
     /// Emits to an audience, then to all members. Returns the names of the members that receive the
@@ -94,13 +94,15 @@ tcp_and_memory! {
     async fn audience_of_sockets_or_users_accepts_every_list_type(net: Transport) {
         let mut hall = Hall::open(net, &[("ada", &[]), ("bob", &[]), ("ada", &[]), ("cleo", &[])]).await;
         let server = hall.server.clone();
-        let (ada, bob) = (Player::new("ada"), Player::new("bob"));
+        let (ada, bob) = ("ada".to_owned(), "bob".to_owned());
+        assert_eq!(hall.receivers_of(&server.users(["bob"])).await, ["bob"]);
+        assert_eq!(hall.receivers_of(&server.users(&["bob"])).await, ["bob"]);
         assert_eq!(hall.receivers_of(&server.users([&bob])).await, ["bob"]);
-        assert_eq!(hall.receivers_of(&server.users([&ada])).await, ["ada", "ada"], "all sockets of an identity");
+        assert_eq!(hall.receivers_of(&server.users([&ada])).await, ["ada", "ada"], "all sockets of a user");
         assert_eq!(hall.receivers_of(&server.users([ada.clone(), bob.clone()])).await, ["ada", "ada", "bob"]);
         assert_eq!(hall.receivers_of(&server.users(vec![bob.clone()])).await, ["bob"]);
         assert_eq!(hall.receivers_of(&server.users(&vec![bob.clone(), bob.clone()])).await, ["bob"]);
-        assert_eq!(hall.receivers_of(&server.users([Player::new("eve")])).await, [""; 0]);
+        assert_eq!(hall.receivers_of(&server.users(["eve"])).await, [""; 0]);
 
         let first = server.sockets()[0].clone();
         let bobs = hall.socket("bob");
@@ -117,7 +119,7 @@ tcp_and_memory! {
 
     async fn audience_is_evaluated_at_each_call(net: Transport) {
         let mut hall = Hall::open(net, HALL).await;
-        let (room, later) = (hall.server.room("r"), hall.server.users([&Player::new("eve")]));
+        let (room, later) = (hall.server.room("r"), hall.server.users(["eve"]));
         let rest = hall.server.all().except(&room);
         assert_eq!(hall.receivers_of(&room).await, ["ada", "bob"]);
         hall.socket("dan").join("r").unwrap();
@@ -134,8 +136,7 @@ tcp_and_memory! {
         let client = net.join(&server, "ada", Client::builder()).await;
         let socket = server.sockets()[0].clone();
         socket.join("r").unwrap();
-        let ada = Player::new("ada");
-        let audiences = [server.all(), server.room("r"), server.clients([&socket]), server.users([&ada])];
+        let audiences = [server.all(), server.room("r"), server.clients([&socket]), server.users(["ada"])];
         assert!(audiences.iter().all(|audience| audience.sockets() == [socket.clone()]));
         drop(client);
         net.wait_until_empty(&server).await;
@@ -149,9 +150,9 @@ tcp_and_memory! {
     async fn socket_from_every_lookup_is_equal(net: Transport) {
         let server = net.serve(players()).await;
         let _client = net.join(&server, "ada", Client::builder()).await;
-        let socket = server.socket(&Player::new("ada")).unwrap();
+        let socket = server.socket("ada").unwrap();
         assert_eq!(server.sockets(), [socket.clone()]);
-        assert_eq!(server.all().sockets(), server.sockets_of(&Player::new("ada")));
+        assert_eq!(server.all().sockets(), server.sockets_of("ada"));
         assert_eq!(socket.server().sockets(), [socket.clone()]);
     }
 

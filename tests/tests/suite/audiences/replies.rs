@@ -107,7 +107,7 @@ tcp_and_memory! {
         let (leaver, mut leaving) = members.remove(4);
         assert_eq!(leaving.recv().await, Some("asked"));
         drop(leaver);
-        server.socket(&Player::new("is kicked")).unwrap().disconnect("out");
+        server.socket("is kicked").unwrap().disconnect("out");
         // This member connects after the request was sent, so it must not be asked.
         let _late = member(net, &server, "late", Manner::Answers).await;
 

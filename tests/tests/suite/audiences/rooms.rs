@@ -10,8 +10,8 @@ tcp_and_memory! {
         let server = net.serve(players()).await;
         let _ada = net.join(&server, "ada", Client::builder()).await;
         let _bob = net.join(&server, "bob", Client::builder()).await;
-        let ada = server.socket(&Player::new("ada")).unwrap();
-        let bob = server.socket(&Player::new("bob")).unwrap();
+        let ada = server.socket("ada").unwrap();
+        let bob = server.socket("bob").unwrap();
         assert!(server.rooms().is_empty() && server.room("r").sockets().is_empty());
 
         ada.join("r").unwrap();
@@ -37,14 +37,14 @@ tcp_and_memory! {
             socket.join("r").unwrap();
         })).await;
         let client = net.join(&server, "ada", Client::builder()).await;
-        let ada = server.socket(&Player::new("ada")).unwrap();
+        let ada = server.socket("ada").unwrap();
         drop(client);
         ada.disconnected().await;
         eventually("the room is removed", || server.rooms().is_empty()).await;
         assert!(ada.rooms().is_empty());
         assert_eq!(ada.join("r"), Err(JoinError::Disconnected));
         assert!(server.rooms().is_empty(), "an ended socket joins no room");
-        assert!(server.socket(&Player::new("ada")).is_none());
+        assert!(server.socket("ada").is_none());
     }
 
     async fn room_emit_reaches_only_its_members(net: Transport) {
@@ -53,7 +53,7 @@ tcp_and_memory! {
         let (bob, mut bob_received) = Voter::new("");
         let _ada = net.join(&server, "ada", Client::builder().serve(LobbyServer::new(ada))).await;
         let _bob = net.join(&server, "bob", Client::builder().serve(LobbyServer::new(bob))).await;
-        server.socket(&Player::new("ada")).unwrap().join("r").unwrap();
+        server.socket("ada").unwrap().join("r").unwrap();
         LobbyClient::new(&server.room("r")).message("to the room").await.unwrap();
         LobbyClient::new(&server.room("empty")).message("to no member").await.unwrap();
         LobbyClient::new(&server.all()).message("to all").await.unwrap();
@@ -65,7 +65,7 @@ tcp_and_memory! {
     async fn room_accepts_any_legal_path_as_name(net: Transport) {
         let server = net.serve(players()).await;
         let _client = net.join(&server, "ada", Client::builder()).await;
-        let ada = server.socket(&Player::new("ada")).unwrap();
+        let ada = server.socket("ada").unwrap();
         for name in ["r", "a b", "chess/7", "Ünïcode ✓", "*", ">", "%2f"] {
             ada.join(name).unwrap();
             assert_eq!(ada.rooms(), [name]);

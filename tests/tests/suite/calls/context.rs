@@ -34,7 +34,7 @@ tcp_and_memory! {
         let (voter, _received) = Voter::new("tea");
         let server = net.serve(players().serve(LobbyServer::new(voter))).await;
         let _client = net.join(&server, "ada", Client::builder().serve(answers())).await;
-        let calls = CallsClient::new(&server.socket(&Player::new("ada")).unwrap());
+        let calls = CallsClient::new(&server.socket("ada").unwrap());
         assert_eq!(calls.who().await, Ok(None));
         assert_eq!(calls.strangers().await, Ok(None));
         assert_eq!(calls.ask_back("tea".into()).await, Ok("tea".into()));

@@ -86,7 +86,7 @@ impl Office {
     }
 
     fn socket(&self) -> Socket<Player> {
-        self.server.socket(&Player::new("ada")).unwrap()
+        self.server.socket("ada").unwrap()
     }
 
     /// Returns both peers, so that a test can call in both directions.

@@ -198,7 +198,7 @@ tcp_and_memory! {
         assert_eq!([&ada, &bob, &eve].map(|client| client.stats().unheard_emits), [0, 0, 1]);
 
         server.all().group("Shop").emit("viewed", &("by name", 1_u32)).await.unwrap();
-        round_trip(server.socket(&Player::new("bob")).unwrap().as_peer()).await;
+        round_trip(server.socket("bob").unwrap().as_peer()).await;
         assert_eq!(news.get(), 1, "an emit by name is for all");
     }
 
@@ -233,7 +233,7 @@ tcp_and_memory! {
         let ada = net.join(&server, "ada", Client::builder()).await;
         let bob = net.join(&server, "bob", Client::builder()).await;
         assert_eq!(new::ShopClient::new(&ada).viewed("sword", 1).await.map_err(|_| ()), Err(()));
-        server.socket(&Player::new("ada")).unwrap().serve(new_shop(&counter));
+        server.socket("ada").unwrap().serve(new_shop(&counter));
         round_trip(ada.as_peer()).await;
         mismatch(old_price(ada.as_peer()).await);
         assert_eq!(new::ShopClient::new(&ada).price("sword").await, Ok(Some(2)));

@@ -6,17 +6,17 @@ use std::sync::{
 };
 
 use serde::{Deserialize, Serialize};
-use sockets::{Client, ConnectError, ConnectInfo, Refusal, Server, Socket};
+use sockets::{Client, ConnectError, ConnectInfo, Identity, Refusal, Server, Socket};
 use sockets_tests::{every_transport, tcp_and_memory, *};
 use tokio::sync::mpsc::unbounded_channel;
 
 every_transport! {
     async fn authentication_receives_connection_info(net: Transport) {
         let server = net.serve(Server::builder().authenticate(|login: Login, handshake: ConnectInfo| async move {
-            Ok::<_, Refusal>((login.name, handshake.peer_addr, handshake.transport))
+            Ok::<_, Refusal>(Seen((login.name, handshake.peer_addr, handshake.transport)))
         })).await;
         let _client = net.connect(&server, Client::builder().auth(Login::new("ada"))).await;
-        let (name, address, transport) = (*server.sockets()[0].identity()).clone();
+        let (name, address, transport) = &server.sockets()[0].identity().0;
         assert_eq!(name, "ada");
         assert_eq!(address.is_some_and(|address| address.ip().is_loopback()), net.has_address());
         assert!(!transport.is_empty());
@@ -47,7 +47,7 @@ tcp_and_memory! {
         }
         let server = net.serve(Server::builder().authenticate(check)).await;
         let _client = net.join(&server, "ada", Client::builder()).await;
-        assert!(server.socket(&Player::new("ada")).is_some());
+        assert!(server.socket("ada").is_some());
     }
 
     async fn login_function_runs_for_each_connection(net: Transport) {
@@ -63,7 +63,7 @@ tcp_and_memory! {
         });
         let _client = net.connect(&server, client).await;
         assert_eq!(made.load(Ordering::SeqCst), 1);
-        assert!(server.socket(&Player::new("ticket 0")).is_some());
+        assert!(server.socket("ticket 0").is_some());
     }
 
     async fn login_of_another_type_fails_the_handshake(net: Transport) {
@@ -87,9 +87,15 @@ tcp_and_memory! {
         assert!(meeting.try_recv().is_err());
     }
 
-    async fn socket_is_found_by_its_identity(net: Transport) {
+    async fn socket_is_found_by_an_enum_key(net: Transport) {
         #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
         enum Id { Guest(u64), Member { name: String, admin: bool } }
+        impl Identity for Id {
+            type Key = Self;
+            fn key(&self) -> Self {
+                self.clone()
+            }
+        }
         let server = net.serve(Server::builder().authenticate(|id: Id| async { Ok(id) })).await;
         let ada = Id::Member { name: "ada".into(), admin: true };
         let _clients = [

@@ -171,9 +171,9 @@ tcp_and_memory! {
             });
             clients.push(net.join(&server, name, client).await);
         }
-        server.socket(&Player::new("bob")).unwrap().join("r").unwrap();
+        server.socket("bob").unwrap().join("r").unwrap();
         server.room("r").emit("news", "to the room").await.unwrap();
-        server.users([&Player::new("ada")]).emit("news", &("to one",)).await.unwrap();
+        server.users(["ada"]).emit("news", &("to one",)).await.unwrap();
         let mut all = [receives.recv().await.unwrap(), receives.recv().await.unwrap()];
         all.sort_unstable();
         assert_eq!(all, ["ada: to one", "bob: to the room"]);

@@ -146,7 +146,7 @@ tcp_and_memory! {
         let server = net.serve(players().serve(counter(10, &sender))).await;
         let client = net.join(&server, "ada", Client::builder()).await;
         let other = net.join(&server, "bob", Client::builder()).await;
-        let socket = server.socket(&Player::new("ada")).unwrap();
+        let socket = server.socket("ada").unwrap();
         socket.group("Purchases").set_callback("get_price", |_: String| async { Some(7_u32) });
         assert_eq!(price(&client).await, Ok(Some(7)));
         assert_eq!(price(&other).await, Ok(Some(10)));
@@ -177,7 +177,7 @@ tcp_and_memory! {
         let server = net.serve(players().serve(counter(10, &sender))).await;
         let client = net.join(&server, "ada", Client::builder()).await;
         let other = net.join(&server, "bob", Client::builder()).await;
-        let socket = server.socket(&Player::new("ada")).unwrap();
+        let socket = server.socket("ada").unwrap();
         socket.serve(counter(20, &sender));
         assert_eq!(price(&client).await, Ok(Some(20)));
         assert_eq!(price(&other).await, Ok(Some(10)));

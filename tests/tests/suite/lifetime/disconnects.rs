@@ -146,7 +146,7 @@ tcp_and_memory! {
     async fn disconnect_message_reaches_the_client(net: Transport) {
         let server = net.serve(players()).await;
         let client = net.join(&server, "ada", Client::builder()).await;
-        let socket = server.socket(&Player::new("ada")).unwrap();
+        let socket = server.socket("ada").unwrap();
         socket.disconnect("be nice");
         socket.disconnect("the second time changes nothing");
         let reason = client.disconnected().await;

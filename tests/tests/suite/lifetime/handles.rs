@@ -42,7 +42,7 @@ every_transport! {
     async fn last_client_handle_dropped_closes_the_client(net: Transport) {
         let server = net.serve(players()).await;
         let client = net.join(&server, "ada", Client::builder()).await;
-        let socket = server.socket(&Player::new("ada")).unwrap();
+        let socket = server.socket("ada").unwrap();
         let clone = client.clone();
         drop(client);
         clone.emit("anything", &()).await.unwrap();
@@ -72,7 +72,7 @@ tcp_and_memory! {
     async fn peers_stubs_groups_and_listeners_keep_no_client_open(net: Transport) {
         let server = net.serve(players()).await;
         let client = net.join(&server, "ada", Client::builder()).await;
-        let socket = server.socket(&Player::new("ada")).unwrap();
+        let socket = server.socket("ada").unwrap();
         let peer: Peer = Peer::clone(client.as_peer());
         let stub = PurchasesClient::new(&client);
         let group = client.group("Purchases");
@@ -106,7 +106,7 @@ tcp_and_memory! {
         let client = net.join(&server, "ada", once()).await;
         KeeperClient::new(&client).keep().await.unwrap();
         let of_a_call = kept.recv().await.unwrap();
-        let socket = server.socket(&Player::new("ada")).unwrap();
+        let socket = server.socket("ada").unwrap();
         let of_a_socket = socket.server();
         let clone_of_that = of_a_socket.clone();
         let audiences = [server.all(), server.room("lobby"), of_a_socket.all(), server.clients([&socket])];
@@ -129,7 +129,7 @@ tcp_and_memory! {
         let held = Arc::new(());
         let server = net.serve(players()).await;
         let client = net.join(&server, "ada", Client::builder()).await;
-        let socket = server.socket(&Player::new("ada")).unwrap();
+        let socket = server.socket("ada").unwrap();
         let (keep, kept) = unbounded_channel();
         drop(kept);
         socket.serve(KeeperServer::new(Keeps { server: keep, held: Arc::clone(&held) }));
@@ -212,7 +212,7 @@ tcp_and_memory! {
     async fn every_hook_runs_once_with_the_reason(net: Transport) {
         let server = net.serve(players()).await;
         let client = net.join(&server, "ada", Client::builder()).await;
-        let socket = server.socket(&Player::new("ada")).unwrap();
+        let socket = server.socket("ada").unwrap();
         let (sender, mut receiver) = unbounded_channel();
         let hook = |who: &'static str| {
             let sender = sender.clone();

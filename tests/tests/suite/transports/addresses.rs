@@ -11,10 +11,21 @@ fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
+/// A user, whose key contains the transport.
+#[derive(Clone, sockets::Identity)]
+struct User {
+    #[identity(key)]
+    name: String,
+    #[identity(key)]
+    transport: &'static str,
+}
+
 #[tokio::test]
 async fn room_spans_all_transports() {
-    let check = |name: String, handshake: ConnectInfo| async move { Ok::<_, Refusal>((name, handshake.transport)) };
-    let server = Server::builder().authenticate(check).connected(|socket: Socket<(String, &str)>| async move {
+    let check = |name: String, handshake: ConnectInfo| async move {
+        Ok::<_, Refusal>(User { name, transport: handshake.transport })
+    };
+    let server = Server::builder().authenticate(check).connected(|socket: Socket<User>| async move {
         socket.join("lobby").unwrap();
     });
     let server = server.tls(Arc::clone(&LOOPBACK.0)).bind("tcp://127.0.0.1:0").await.unwrap();
@@ -46,7 +57,7 @@ async fn room_spans_all_transports() {
         client("memory").connect_local(&server).await.unwrap(),
     ];
     for identity in server.sockets().iter().map(Socket::identity) {
-        assert_eq!(identity.0, identity.1);
+        assert_eq!(identity.name, identity.transport);
     }
 
     let lobby = LobbyClient::new(&server.room("lobby"));
@@ -55,7 +66,7 @@ async fn room_spans_all_transports() {
     let mut votes = lobby.vote(everything.to_vec());
     let mut counted = Vec::new();
     while let Some((socket, vote)) = votes.next().await {
-        assert_eq!(vote.unwrap(), socket.identity().0);
+        assert_eq!(vote.unwrap(), socket.identity().name);
         counted.push(socket);
     }
     assert_eq!(counted.len(), clients.len());

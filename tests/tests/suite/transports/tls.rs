@@ -63,6 +63,13 @@ async fn untrusted_certificate_fails_as_untrusted() {
     assert!(server.sockets().is_empty() && other.sockets().is_empty());
 }
 
+/// A user, who is identified by a certificate.
+#[derive(Clone, sockets::Identity)]
+struct User {
+    #[identity(key)]
+    certificate: Vec<u8>,
+}
+
 #[tokio::test]
 async fn client_certificate_reaches_authentication() {
     let (servers, clients) = (Authority::new(), Authority::new());
@@ -71,7 +78,8 @@ async fn client_certificate_reaches_authentication() {
     let server = Server::builder().tls(config).authenticate(|(): (), handshake: ConnectInfo| async move {
         assert_eq!(handshake.transport, "tls");
         assert!(handshake.peer_addr.is_some());
-        handshake.certificates().first().map(|shown| shown.to_vec()).ok_or(Refusal::new("who?"))
+        let certificate = handshake.certificates().first().ok_or(Refusal::new("who?"))?.to_vec();
+        Ok(User { certificate })
     });
     let server = server.bind("tls://127.0.0.1:0").await.unwrap();
     let url = format!("tls://{}", server.local_addr());
@@ -84,7 +92,7 @@ async fn client_certificate_reaches_authentication() {
     let ada = clients.sign("ada");
     let _client = connect(Some(&ada)).await.unwrap();
     let der = CertificateDer::from_pem_slice(ada.chain.as_bytes()).unwrap();
-    assert!(server.socket(&der.to_vec()).is_some());
+    assert!(server.socket(&*der).is_some());
 
     for stranger in [None, Some(&Authority::new().sign("ada"))] {
         let failed = connect(stranger).await.unwrap_err();

@@ -42,11 +42,11 @@ async fn authentication_receives_peer_credentials() {
     let server = Server::builder().authenticate(|(): (), handshake: ConnectInfo| async move {
         assert_eq!(handshake.transport, "unix");
         assert_eq!(handshake.peer_addr, None);
-        handshake.credentials().map(|PeerCredentials { uid, pid, .. }| (uid, pid)).ok_or(Refusal::new("who?"))
+        handshake.credentials().map(Seen).ok_or(Refusal::new("who?"))
     });
     let server = server.bind(&url(&path)).await.unwrap();
     let _client = Client::builder().connect(&url(&path)).await.unwrap();
-    let (uid, pid) = *server.sockets()[0].identity();
+    let PeerCredentials { uid, pid, .. } = server.sockets()[0].identity().0;
     let own = fs::metadata(&path).unwrap();
     assert_eq!(uid, own.uid());
     assert!(pid.is_none_or(|pid| pid == i32::try_from(process::id()).unwrap()));

@@ -6,7 +6,7 @@ use axum::{Extension, Router, http, routing::get};
 use futures_util::FutureExt;
 use sockets::{Client, ConnectInfo, Identity, Refusal, Server};
 use sockets_tests::{
-    PATIENCE, PurchasesClient, PurchasesServer, Shop, for_good,
+    PATIENCE, PurchasesClient, PurchasesServer, Seen, Shop, for_good,
     raw_websocket::{BINARY, CLIENT_HELLO, CLOSE, FIN, READY, Raw, frame, request},
 };
 use tokio::{
@@ -97,7 +97,7 @@ struct User(&'static str);
 async fn authentication_receives_extensions_and_full_path() {
     let server = Server::builder().authenticate(|(): (), handshake: ConnectInfo| async move {
         let user = handshake.extensions().get::<User>().map(|user| user.0);
-        Ok::<_, Refusal>((user, handshake.path().to_owned()))
+        Ok::<_, Refusal>(Seen((user, handshake.path().to_owned())))
     });
     let server = server.build();
     let live = Router::new().route("/live", sockets::axum_route(&server)).layer(Extension(User("ada")));
@@ -107,7 +107,7 @@ async fn authentication_receives_extensions_and_full_path() {
     let _app = tokio::spawn(async { axum::serve(listener, app).await.unwrap() });
     let _client = Client::builder().connect(&format!("ws://{address}/api/v1/live?room=1")).await.unwrap();
     let identity = server.sockets()[0].identity().clone();
-    assert_eq!(*identity, (Some("ada"), "/api/v1/live?room=1".to_owned()));
+    assert_eq!(identity.0, (Some("ada"), "/api/v1/live?room=1".to_owned()));
 }
 
 /// The client opens the WebSocket over HTTP/2, by an extended CONNECT.

@@ -4,7 +4,10 @@ use std::{net::SocketAddr, time::Duration};
 
 use sockets::{Client, ConnectError, ConnectInfo, Limits, Refusal, Server, ServerBuilder};
 
-use sockets_tests::raw_websocket::{BINARY, CLIENT_HELLO, FIN, Raw, frame, request};
+use sockets_tests::{
+    Seen,
+    raw_websocket::{BINARY, CLIENT_HELLO, FIN, Raw, frame, request},
+};
 
 async fn server() -> Server {
     Server::builder().bind("ws://127.0.0.1:0").await.unwrap()
@@ -164,20 +167,20 @@ async fn websocket_at_a_path_is_at_that_path_alone() {
 
 /// The input of authentication. The fields are the transport, the path, a cookie, and `true` for a
 /// loopback address.
-type Seen = (&'static str, String, Option<String>, bool);
+type Input = (&'static str, String, Option<String>, bool);
 
 /// Returns a server. Its authentication returns the input as the identity.
-pub(super) fn seeing_server() -> ServerBuilder<Seen> {
+pub(super) fn seeing_server() -> ServerBuilder<Seen<Input>> {
     Server::builder().authenticate(|(): (), handshake: ConnectInfo| async move {
         assert!(!format!("{handshake:?}").contains("session"), "cookies do not get into logs");
         let cookie = handshake.headers().get("cookie").and_then(|cookie| cookie.to_str().ok()).map(str::to_owned);
         let address = handshake.peer_addr.ok_or_else(|| Refusal::new("no address"))?;
-        Ok::<_, Refusal>((handshake.transport, handshake.path().to_owned(), cookie, address.ip().is_loopback()))
+        Ok::<_, Refusal>(Seen((handshake.transport, handshake.path().to_owned(), cookie, address.ip().is_loopback())))
     })
 }
 
 /// Connects to a [`seeing_server`] at this address, and checks the identity.
-pub(super) async fn be_seen(server: &Server<Seen>, address: SocketAddr) -> Raw {
+pub(super) async fn be_seen(server: &Server<Seen<Input>>, address: SocketAddr) -> Raw {
     let mut raw = Raw::connect(address).await;
     let request = request(address, "Cookie: session=42\r\n").replace("GET / ", "GET /live?room=1 ");
     // A client need not wait for the response. If the client sends bytes after its request, the
@@ -187,7 +190,7 @@ pub(super) async fn be_seen(server: &Server<Seen>, address: SocketAddr) -> Raw {
     assert_eq!(raw.message().await[6], 0, "welcome");
     raw.message().await;
     let identity = server.sockets()[0].identity();
-    assert_eq!(*identity, ("ws", "/live?room=1".to_owned(), Some("session=42".to_owned()), true));
+    assert_eq!(identity.0, ("ws", "/live?room=1".to_owned(), Some("session=42".to_owned()), true));
     raw
 }
 
