@@ -22,12 +22,12 @@ impl Chat for Participant {
     }
 }
 
-/// Takes a client, a socket, a peer or an audience.
+/// Takes a client, a socket, a peer, a member or an audience.
 async fn greet(target: impl IntoTarget) -> Result<(), CallError> {
     ChatClient::new(&target).say("hello").await
 }
 
-/// Takes a client, a socket or a peer. An audience would return several names.
+/// Takes a client, a socket, a peer or a member. An audience would return several names.
 async fn name_of(target: impl IntoTarget<Target = Peer>) -> Result<String, CallError> {
     ChatClient::new(&target).name().await
 }

@@ -126,9 +126,9 @@ async fn voting(
             let _ = answer.send(choices[choice].clone());
         }
         // The stream returns each reply as soon as the reply arrives.
-        let (socket, vote) = votes.next().await.ok_or("a vote is open")?;
+        let (member, vote) = votes.next().await.ok_or("a vote is open")?;
         let vote = vote?;
-        says("shop", &format!("has the vote of {}: {vote}", socket.identity().name));
+        says("shop", &format!("has the vote of {}: {vote}", member.identity().name));
         shields += u32::from(vote == "shields");
     }
 
@@ -138,13 +138,13 @@ async fn voting(
     dan.next_call().await;
     says("Dan", "is asked and has fallen asleep");
     // The stream returns a single result for each member.
-    while let Some((socket, vote)) = votes.next().await {
+    while let Some((member, vote)) = votes.next().await {
         let outcome = match vote {
             Err(CallError::Disconnected { .. }) => "left before voting",
             Err(CallError::Timeout) => "did not vote in time",
             other => return Err(format!("nobody else votes: {other:?}").into()),
         };
-        says("shop", &format!("has no vote of {}: {outcome}", socket.identity().name));
+        says("shop", &format!("has no vote of {}: {outcome}", member.identity().name));
     }
     says("shop", &format!("counts: {shields} for shields"));
     Ok(())

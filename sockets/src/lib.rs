@@ -168,7 +168,9 @@ pub use self::{
     listener::Listener,
     reconnect::Reconnect,
     refusal::Refusal,
-    server::{Accepting, Audience, Excluded, HookOutcome, JoinError, Replies, Server, ServerBuilder, Shutdown, Socket},
+    server::{
+        Accepting, Audience, Excluded, HookOutcome, JoinError, Member, Replies, Server, ServerBuilder, Shutdown, Socket,
+    },
     session::{Call, Peer, Stats},
     session_hooks::SessionInfo,
     target::{IntoTarget, Target},

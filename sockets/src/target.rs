@@ -7,12 +7,12 @@ use crate::{
     client::Client,
     identity::Identity,
     method::{Callee, Method},
-    server::{Audience, Socket},
+    server::{Audience, Member, Socket},
     session::Peer,
 };
 
-/// A value for which a stub can be created: a [`Client`], a [`Socket`], a [`Peer`], an
-/// [`Audience`], or a reference to any of them. Sealed.
+/// A value for which a stub can be created: a [`Client`], a [`Socket`], a [`Peer`], a
+/// [`Member`], an [`Audience`], or a reference to any of them. Sealed.
 ///
 /// A function that sends emits takes any target. A function that makes requests takes
 /// `impl IntoTarget<Target = Peer>`, since a request to an [`Audience`] has several replies.
@@ -54,7 +54,7 @@ use crate::{
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be called",
-    label = "pass a `&Client`, `&Socket`, `&Peer` or `&Audience`"
+    label = "pass a `&Client`, `&Socket`, `&Peer`, `&Member` or `&Audience`"
 )]
 pub trait IntoTarget: sealed::Sealed {
     /// The handle that a stub holds: [`Peer`] or [`Audience`]. It determines the result of a
@@ -138,6 +138,16 @@ impl<I: Identity> IntoTarget for Socket<I> {
 
     fn target(&self) -> Peer {
         self.as_peer().clone()
+    }
+}
+
+impl<I> sealed::Sealed for Member<I> {}
+
+impl<I: Identity> IntoTarget for Member<I> {
+    type Target = Peer;
+
+    fn target(&self) -> Peer {
+        self.peer().clone()
     }
 }
 

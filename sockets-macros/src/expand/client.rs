@@ -37,7 +37,7 @@ pub(crate) fn basics(group: &Group) -> TokenStream {
     let name = client.to_string();
     quote! {
         impl<T> #client<T> {
-            /// Returns a stub for a client, a socket or a peer, or for an audience.
+            /// Returns a stub for a client, a socket, a peer, a member or an audience.
             #[must_use]
             #(#deprecated)*
             #vis fn new<C: #krate::IntoTarget<Target = T> + ?::core::marker::Sized>(target: &C) -> Self {

@@ -17,7 +17,7 @@ use serde::{Serialize, de::DeserializeOwned};
 #[cfg(feature = "middleware")]
 use super::replies::Decoder;
 use super::{
-    Inner, Replies, Socket,
+    Inner, Member, Replies, Socket,
     registry::Registry,
     replies::{Decode, decode_plain},
 };
@@ -173,16 +173,18 @@ impl<I: Identity> Found<'_, I> {
     }
 }
 
-/// A set that can be excluded from an audience: a [`Socket`] or another [`Audience`]. Sealed.
+/// A set that can be excluded from an audience: a [`Socket`], a [`Member`] or another [`Audience`].
+/// Sealed.
 pub trait Excluded<I>: sealed::Selects<I> {}
 
 impl<I: Identity> Excluded<I> for Socket<I> {}
+impl<I: Identity> Excluded<I> for Member<I> {}
 impl<I: Identity> Excluded<I> for Audience<I> {}
 
 mod sealed {
     use std::sync::Arc;
 
-    use super::{Audience, Selector, Socket};
+    use super::{Audience, Member, Selector, Socket};
     use crate::identity::Identity;
 
     pub trait Selects<I> {
@@ -194,6 +196,13 @@ mod sealed {
         #[expect(private_interfaces, reason = "sealed: only this module calls it")]
         fn selector(&self) -> Arc<Selector<I>> {
             Arc::new(Selector::sockets([self]))
+        }
+    }
+
+    impl<I: Identity> Selects<I> for Member<I> {
+        #[expect(private_interfaces, reason = "sealed: only this module calls it")]
+        fn selector(&self) -> Arc<Selector<I>> {
+            self.local().selector()
         }
     }
 
@@ -220,14 +229,24 @@ impl<I: Identity> Audience<I> {
         self.with(Selector::Union(Arc::clone(&self.selector), Arc::clone(&other.selector)))
     }
 
-    /// Returns the audience without `left_out`, which is a socket or an audience.
+    /// Returns the audience without `left_out`, which is a socket, a member or an audience.
     pub fn except(&self, left_out: &impl Excluded<I>) -> Self {
         self.with(Selector::Except(Arc::clone(&self.selector), left_out.selector()))
     }
 
-    /// Returns the current members, in the order in which they connected.
+    /// Returns the sockets of the current members that are connected to this node, in the order in
+    /// which they connected.
     pub fn sockets(&self) -> Vec<Socket<I>> {
         self.selector.members(&self.server.registry)
+    }
+
+    /// Returns the current members on all nodes.
+    ///
+    /// Servers do not form clusters yet, so the members are those of [`sockets`](Self::sockets), in
+    /// the same order.
+    #[expect(clippy::unused_async, reason = "the members of other nodes will have to be requested")]
+    pub async fn members(&self) -> Vec<Member<I>> {
+        self.sockets().into_iter().map(Member::new).collect()
     }
 
     /// Sends an emit to every member. The returned future does not refer to `args`.

@@ -8,6 +8,7 @@ mod detached;
 mod join_error;
 mod limiter;
 mod listening;
+mod member;
 mod registry;
 mod replies;
 mod shutdown;
@@ -34,6 +35,7 @@ pub use self::{
     audience::{Audience, Excluded},
     builder::{HookOutcome, ServerBuilder},
     join_error::JoinError,
+    member::Member,
     replies::Replies,
     shutdown::Shutdown,
     socket::Socket,

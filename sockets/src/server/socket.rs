@@ -55,6 +55,10 @@ impl<I> Socket<I> {
         self.0.number
     }
 
+    pub(super) fn peer(&self) -> &Peer {
+        &self.0.peer
+    }
+
     pub(crate) fn session(&self) -> &Arc<Session> {
         self.0.peer.session()
     }
@@ -86,7 +90,7 @@ impl<I: Identity> Socket<I> {
 
     /// Returns the client as a peer, for code that serves clients and servers alike.
     pub fn as_peer(&self) -> &Peer {
-        &self.0.peer
+        self.peer()
     }
 
     /// Returns the server. The handle does not keep the server open.

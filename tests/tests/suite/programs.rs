@@ -68,8 +68,8 @@ every_transport! {
         let choices = vec![String::from("tea"), String::from("coffee")];
         let mut votes = lobby.vote(choices);
         let mut counted = BTreeMap::new();
-        while let Some((socket, choice)) = votes.next().await {
-            counted.insert(socket.identity().name.clone(), choice.unwrap());
+        while let Some((member, choice)) = votes.next().await {
+            counted.insert(member.identity().name.clone(), choice.unwrap());
         }
         assert_eq!(counted, BTreeMap::from([("ada".into(), "tea".into()), ("bob".into(), "tea".into())]));
         assert_eq!(received.get_mut("ada").unwrap().recv().await.as_deref(), Some("the vote opens"));
@@ -155,7 +155,7 @@ every_transport! {
         server
             .all()
             .request::<usize>("Age", &())
-            .for_each_reply(|socket, age| ages.push((socket.identity().name.clone(), age)))
+            .for_each_reply(|member, age| ages.push((member.identity().name.clone(), age)))
             .await;
         ages.sort_by(|a, b| a.0.cmp(&b.0));
         assert_eq!(ages, [("Ada".into(), Ok(3)), ("Bob".into(), Ok(3))]);

@@ -197,8 +197,9 @@ fn broadcast_request_racing_disconnects_has_all_outcomes() {
         };
         let counts = async {
             let mut received = Vec::new();
-            while let Some((socket, vote)) = votes.next().await {
+            while let Some((member, vote)) = votes.next().await {
                 assert!(matches!(vote, Ok(()) | Err(CallError::Disconnected { .. })), "{vote:?}");
+                let socket = member.socket().unwrap();
                 assert!(!received.contains(&socket), "one outcome for each member");
                 received.push(socket);
             }

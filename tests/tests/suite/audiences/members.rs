@@ -49,9 +49,9 @@ impl Hall {
 
         let mut answered = Vec::new();
         let mut votes = LobbyClient::new(audience).vote(hearers.clone());
-        while let Some((socket, vote)) = votes.next().await {
-            assert_eq!(vote.unwrap(), socket.identity().name);
-            answered.push(socket.identity().name.clone());
+        while let Some((member, vote)) = votes.next().await {
+            assert_eq!(vote.unwrap(), member.identity().name);
+            answered.push(member.identity().name.clone());
         }
         assert_eq!(sorted(answered), hearers, "the members that receive reply, too");
         hearers

@@ -6,7 +6,7 @@ use std::{
 };
 
 use futures_util::{Stream, StreamExt};
-use sockets::{CallError, Client, Replies, Server, Socket};
+use sockets::{CallError, Client, Replies, Server};
 use sockets_tests::*;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
@@ -74,15 +74,15 @@ type Outcomes<T, E> = BTreeMap<String, Result<T, CallError<E>>>;
 /// their backtraces.
 const BEYOND_A_PANIC: Duration = Duration::from_millis(1500);
 
-/// Collects all outcomes, and asserts that each socket has a single outcome.
+/// Collects all outcomes, and asserts that each member has a single outcome.
 async fn outcomes<T, E, S>(replies: S) -> Outcomes<T, E>
 where
-    S: Stream<Item = (Socket<Player>, Result<T, CallError<E>>)> + Unpin,
+    S: Stream<Item = (sockets::Member<Player>, Result<T, CallError<E>>)> + Unpin,
 {
-    let all: Vec<_> = replies.map(|(socket, outcome)| (socket.identity().name.clone(), outcome)).collect().await;
+    let all: Vec<_> = replies.map(|(member, outcome)| (member.identity().name.clone(), outcome)).collect().await;
     let count = all.len();
     let outcomes: BTreeMap<_, _> = all.into_iter().collect();
-    assert_eq!(outcomes.len(), count, "one outcome for each socket");
+    assert_eq!(outcomes.len(), count, "one outcome for each member");
     outcomes
 }
 
@@ -142,8 +142,8 @@ tcp_and_memory! {
         let _hangs = member(net, &server, "hangs", Manner::Hangs).await;
         let _fine = member(net, &server, "answers", Manner::Answers).await;
         let mut asked = PollClient::new(&server.all()).answer();
-        let (socket, answer) = asked.next().await.unwrap();
-        assert_eq!((socket.identity().name.as_str(), answer), ("answers", Ok(7)));
+        let (member, answer) = asked.next().await.unwrap();
+        assert_eq!((member.identity().name.as_str(), answer), ("answers", Ok(7)));
         never("a handler that hangs has replied", asked.next()).await;
     }
 
@@ -178,8 +178,8 @@ tcp_and_memory! {
         let mut outcomes = BTreeMap::new();
         PollClient::new(&server.all())
             .answer()
-            .for_each_reply(|socket: Socket<Player>, outcome| {
-                outcomes.insert(socket.identity().name.clone(), outcome);
+            .for_each_reply(|member: sockets::Member<Player>, outcome| {
+                outcomes.insert(member.identity().name.clone(), outcome);
             })
             .await;
         assert_eq!(outcomes["answers"], Ok(7));
@@ -236,5 +236,78 @@ tcp_and_memory! {
         assert_eq!(outcomes.len(), 2);
         let all_disconnected = outcomes.values().all(|outcome| matches!(outcome, Err(CallError::Disconnected { .. })));
         assert!(all_disconnected, "{outcomes:?}");
+    }
+
+    async fn first_ok_skips_errors_and_cancels_open_requests(net: Transport) {
+        let server = net.serve(players()).await;
+        let _errs = member(net, &server, "errs", Manner::Errs).await;
+        let (_hangs, mut does) = member(net, &server, "hangs", Manner::Hangs).await;
+        let _fine = member(net, &server, "answers", Manner::Answers).await;
+        let poll = PollClient::new(&server.all());
+        let (member, answer) = poll.answer().first_ok().await.unwrap();
+        assert_eq!((member.identity().name.as_str(), answer), ("answers", 7));
+        assert_eq!(does.recv().await, Some("asked"));
+        assert_eq!(does.recv().await, Some("dropped"), "the open request is cancelled");
+
+        let errs = PollClient::new(&server.users(["errs"]));
+        assert!(errs.answer().first_ok().await.is_none());
+        assert!(PollClient::new(&server.room("nobody")).answer().first_ok().await.is_none());
+    }
+
+    async fn quorum_returns_as_many_replies_as_asked_for(net: Transport) {
+        let server = net.serve(players()).await;
+        let _errs = member(net, &server, "errs", Manner::Errs).await;
+        let _fine = [member(net, &server, "one", Manner::Answers).await, member(net, &server, "two", Manner::Answers).await];
+        let without_hangs = server.clients(server.sockets());
+        let (_hangs, mut does) = member(net, &server, "hangs", Manner::Hangs).await;
+        let two = PollClient::new(&server.all()).answer().quorum(2).await;
+        assert_eq!(two.iter().map(|(_, answer)| *answer).collect::<Vec<_>>(), [7, 7]);
+        assert_eq!(does.recv().await, Some("asked"));
+        assert_eq!(does.recv().await, Some("dropped"), "the open request is cancelled");
+        assert_eq!(PollClient::new(&without_hangs).answer().quorum(9).await.len(), 2, "there are no more");
+        assert!(PollClient::new(&server.all()).answer().quorum(0).await.is_empty());
+    }
+
+    async fn outcomes_separates_replies_and_failures(net: Transport) {
+        let server = net.serve(players()).await;
+        let _errs = member(net, &server, "errs", Manner::Errs).await;
+        let _fine = member(net, &server, "answers", Manner::Answers).await;
+        let (replies, failures) = PollClient::new(&server.all()).answer().outcomes().await;
+        let [(fine, answer)] = &replies[..] else { panic!("{replies:?}") };
+        assert_eq!((fine.identity().name.as_str(), *answer), ("answers", 7));
+        let [(errs, error)] = &failures[..] else { panic!("{failures:?}") };
+        assert_eq!(errs.identity().name, "errs");
+        assert_eq!(*error, CallError::Handler("no opinion".into()));
+    }
+
+    async fn quiet_replies_end_and_cancel_open_requests(net: Transport) {
+        let server = net.serve(players()).await;
+        let (_hangs, mut does) = member(net, &server, "hangs", Manner::Hangs).await;
+        let _fine = member(net, &server, "answers", Manner::Answers).await;
+        let mut asked = PollClient::new(&server.all()).answer().until_quiet(Duration::from_millis(300));
+        let (member, answer) = asked.next().await.unwrap();
+        assert_eq!((member.identity().name.as_str(), answer, asked.open()), ("answers", Ok(7), 1));
+        let began = Instant::now();
+        assert!(asked.next().await.is_none());
+        assert!(began.elapsed() >= Duration::from_millis(250), "{:?}", began.elapsed());
+        assert_eq!((asked.open(), asked.lost_nodes()), (0, 0));
+        assert_eq!(does.recv().await, Some("asked"));
+        assert_eq!(does.recv().await, Some("dropped"), "the open request is cancelled");
+        assert!(asked.next().await.is_none());
+    }
+
+    async fn member_of_replies_is_a_target_and_can_be_excluded(net: Transport) {
+        let server = net.serve(players()).await;
+        let _one = member(net, &server, "one", Manner::Answers).await;
+        let _two = member(net, &server, "two", Manner::Answers).await;
+        let (member, _) = PollClient::new(&server.all()).answer().first_ok().await.unwrap();
+        let socket = member.socket().unwrap();
+        assert_eq!(socket.identity(), member.identity());
+        assert_eq!(PollClient::new(&member).answer().await, Ok(7));
+        let others = server.all().except(&member);
+        assert_eq!(others.sockets(), server.all().except(&socket).sockets());
+        assert_eq!(others.sockets().len(), 1);
+        let members: Vec<_> = server.all().members().await.iter().filter_map(sockets::Member::socket).collect();
+        assert_eq!(members, server.sockets());
     }
 }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use futures_util::StreamExt;
-use sockets::{CallError, Client, Peer, Socket, Stats};
+use sockets::{CallError, Client, Peer, Stats};
 use sockets_tests::*;
 
 /// A group before a change.
@@ -181,8 +181,8 @@ tcp_and_memory! {
             round_trip(client.as_peer()).await;
         }
         let all = old::ShopClient::new(&server.all());
-        let name = |socket: &Socket<Player>| socket.identity().name.clone();
-        let outcomes: Vec<_> = all.price("sword").map(|(socket, outcome)| (name(&socket), outcome)).collect().await;
+        let outcomes = all.price("sword").map(|(member, outcome)| (member.identity().name.clone(), outcome));
+        let outcomes: Vec<_> = outcomes.collect().await;
         let mut outcomes: BTreeMap<_, _> = outcomes.into_iter().collect();
         assert_eq!(outcomes.len(), 3, "one outcome for each member");
         assert_eq!(outcomes.remove("ada").unwrap(), Ok(Some(1)));
@@ -192,7 +192,7 @@ tcp_and_memory! {
         all.viewed("sword").await.unwrap();
         for socket in server.sockets() {
             round_trip(socket.as_peer()).await;
-            assert_eq!(socket.stats().mismatched_emits, u64::from(name(&socket) == "bob"));
+            assert_eq!(socket.stats().mismatched_emits, u64::from(socket.identity().name == "bob"));
         }
         assert_eq!((olds.get(), news.get()), (2, 0));
         assert_eq!([&ada, &bob, &eve].map(|client| client.stats().unheard_emits), [0, 0, 1]);

@@ -180,8 +180,8 @@ tcp_and_memory! {
 
         let mut ages: Replies<Player, usize> = server.all().request("age", &());
         let mut counted = BTreeMap::new();
-        while let Some((socket, age)) = ages.next().await {
-            counted.insert(socket.identity().name.clone(), age);
+        while let Some((member, age)) = ages.next().await {
+            counted.insert(member.identity().name.clone(), age);
         }
         assert_eq!(counted, BTreeMap::from([("ada".into(), Ok(3)), ("bob".into(), Ok(3))]));
 

@@ -49,12 +49,15 @@ tcp_and_memory! {
         assert_eq!(next(&mut host_heard).await, "client");
         announce(&socket, "socket").await.unwrap();
         announce(socket.as_peer(), "peer").await.unwrap();
+        let member = server.all().members().await.remove(0);
+        announce(&member, "member").await.unwrap();
         announce(server.all(), "audience").await.unwrap();
-        for expected in ["socket", "peer", "audience"] {
+        for expected in ["socket", "peer", "member", "audience"] {
             assert_eq!(next(&mut guest_heard).await, expected);
         }
         assert_eq!(choice_of(&client).await, Ok("milk".into()));
         assert_eq!(choice_of(&socket).await, Ok("tea".into()));
+        assert_eq!(choice_of(&member).await, Ok("tea".into()));
         assert_eq!(choice_of(socket.as_peer().clone()).await, Ok("tea".into()));
     }
 

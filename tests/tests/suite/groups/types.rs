@@ -5,13 +5,13 @@ use std::{convert::Infallible, error::Error, future::Future, hash::Hash, sync::A
 use futures_util::Stream;
 use sockets::{
     Audience, Call, CallError, Client, ClientBuilder, ConnectError, ConnectInfo, DisconnectReason, Group, Limits,
-    Listener, Peer, Refusal, Replies, Server, ServerBuilder, Socket,
+    Listener, Member, Peer, Refusal, Replies, Server, ServerBuilder, Socket,
 };
 use sockets_tests::*;
 
 fn handle<T: Clone + Send + Sync + Unpin + 'static>() {}
 fn movable<T: Send + 'static>() {}
-fn replies<S: Stream<Item = (Socket<Player>, Result<T, CallError<E>>)> + Unpin + Send + 'static, T, E>() {}
+fn replies<S: Stream<Item = (Member<Player>, Result<T, CallError<E>>)> + Unpin + Send + 'static, T, E>() {}
 fn error<T: Error + Send + Sync + 'static>() {}
 fn sent<F: Future + Send>(future: F) -> F {
     future
@@ -25,6 +25,8 @@ fn handles_are_clone_send_and_sync() {
     handle::<Socket>();
     handle::<Socket<Player>>();
     handle::<Peer>();
+    handle::<Member>();
+    handle::<Member<Player>>();
     handle::<Audience>();
     handle::<Audience<Player>>();
     handle::<Group>();

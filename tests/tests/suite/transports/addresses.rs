@@ -65,9 +65,9 @@ async fn room_spans_all_transports() {
     let everything = ["tcp", "unix", "tls", "ws", "wss", "stream", "messages", "memory"].map(str::to_owned);
     let mut votes = lobby.vote(everything.to_vec());
     let mut counted = Vec::new();
-    while let Some((socket, vote)) = votes.next().await {
-        assert_eq!(vote.unwrap(), socket.identity().name);
-        counted.push(socket);
+    while let Some((member, vote)) = votes.next().await {
+        assert_eq!(vote.unwrap(), member.identity().name);
+        counted.push(member);
     }
     assert_eq!(counted.len(), clients.len());
     // The server emitted the message before the request for votes, so each client has received it.
